@@ -1,0 +1,136 @@
+"""Every setting that the environment may give: name, type, bounds, default and meaning.
+
+Values come from the process environment, then from `.env` in the project's root, then from the
+`env` file that `manage.py up` writes into HYPERVISOR_HOME; the first that has one wins.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from django.core.exceptions import ImproperlyConfigured
+from environs import Env, EnvValidationError
+from marshmallow import validate
+
+ROOT = Path(__file__).resolve().parent.parent
+DEVELOPMENT_KEY = "development-only-key-that-production-refuses-to-start-with"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row of the settings table; `default` None means that it must be given."""
+
+    name: str
+    kind: Literal["str", "int", "bool", "list"]
+    default: str | int | bool | None
+    meaning: str
+    minimum: int | None = None
+    maximum: int | None = None
+    choices: tuple[str, ...] = ()
+
+    def validators(self) -> list[Any]:
+        bounds = self.minimum is not None or self.maximum is not None
+        return [
+            *([validate.Range(self.minimum, self.maximum)] if bounds else []),
+            *([validate.OneOf(self.choices)] if self.choices else []),
+        ]
+
+
+SETTINGS = (
+    Setting("ENVIRONMENT", "str", "production", "`production` or `development`.",
+            choices=("production", "development")),
+    Setting("DEBUG", "bool", False, "Django's debug pages; refused in production."),
+    Setting("SECRET_KEY", "str", "", "Signs sessions and tokens; 32 characters or more."),
+    Setting("DATABASE_URL", "str", None, "PostgreSQL, `postgres://user:password@host:port/name`."),
+    Setting("REDIS_URL", "str", None, "Broker and cache, `redis://:password@host:port/0`."),
+    Setting("HYPERVISOR_HOME", "str", ".hypervisor", "Where `manage.py up` keeps its servers' data."),
+    Setting("HOST", "str", "127.0.0.1", "Address that `manage.py up` serves on."),
+    Setting("PORT", "int", 8000, "Port that `manage.py up` serves on.", 1, 65535),
+    Setting("ALLOWED_HOSTS", "list", "localhost,127.0.0.1,[::1]",
+            "Host names that are answered, separated by commas."),
+    Setting("CSRF_TRUSTED_ORIGINS", "list", "",
+            "Origins, such as `https://example.org`, whose forms the admin accepts."),
+    Setting("SECURE_PROXY", "bool", False,
+            "A proxy in front ends TLS and sets `X-Forwarded-Proto`: cookies become secure."),
+    Setting("LOG_LEVEL", "str", "INFO", "`DEBUG`, `INFO`, `WARNING` or `ERROR`.",
+            choices=("DEBUG", "INFO", "WARNING", "ERROR")),
+    Setting("LOG_FORMAT", "str", "json", "`json` or `console`.", choices=("json", "console")),
+    Setting("ACCESS_TOKEN_EXPIRE_MINUTES", "int", 30, "Life of an access token.", 1, 1440),
+    Setting("REFRESH_TOKEN_EXPIRE_DAYS", "int", 7, "Life of a refresh token.", 1, 365),
+    Setting("RATE_LIMIT_REGISTER", "str", "20/hour", "Registrations from one address."),
+    Setting("RATE_LIMIT_TOKEN", "str", "30/min", "Log-ins from one address."),
+    Setting("RATE_LIMIT_JOIN", "str", "20/hour", "Invite codes that one user may try."),
+    Setting("LOCKOUT_FAILURES", "int", 10,
+            "Wrong passwords for one user from one address until both are locked out.", 1, 1000),
+    Setting("LOCKOUT_MINUTES", "int", 15, "How long such a lock-out lasts.", 1, 10080),
+    Setting("SCHEDULER_INTERVAL", "int", 30,
+            "Seconds between periodic cycles; the admin may change it afterwards.", 1, 3600),
+    Setting("RECONCILE_INTERVAL", "int", 5,
+            "Seconds between periodic looks at what the engines really run.", 1, 3600),
+    Setting("SCHEDULER_ORDER", "str", "most", "Order within a level: `most` or `fifo`.",
+            choices=("most", "fifo")),
+    Setting("SCHEDULER_MIN_RUN_SECONDS", "int", 0,
+            "A deployment placed for less is not preempted.", 0),
+    Setting("SCHEDULER_PREEMPTION_BUDGET", "int", 3,
+            "Evictions within the window after which a deployment is spared.", 0),
+    Setting("SCHEDULER_BUDGET_WINDOW_SECONDS", "int", 86400, "The window of that budget.", 1),
+    Setting("SCHEDULER_BUDGET_OVERRIDE_GAP", "int", 50,
+            "A priority higher by this much preempts a spared one all the same.", 1, 100),
+    Setting("SCHEDULER_STARVATION_SECONDS", "int", 900,
+            "After this wait a deployment goes before the younger ones of its level.", 1),
+    Setting("STOP_GRACE_SECONDS", "int", 10,
+            "Between asking a container to stop and killing it.", 0, 3600),
+)  # fmt: skip
+
+
+def read() -> dict[str, Any]:
+    """Return the value of every setting by name.
+
+    Raises ImproperlyConfigured, naming each bad value and its meaning.
+    """
+    env = Env(eager=False)
+    home = ROOT / (os.environ.get("HYPERVISOR_HOME") or ".hypervisor")
+    for file in (ROOT / ".env", home / "env"):
+        if file.is_file():
+            env.read_env(str(file), recurse=False)
+    values = {setting.name: _parse(env, setting) for setting in SETTINGS}
+    problems = _problems(env) or _refusals(values)
+    if problems:
+        raise ImproperlyConfigured("Bad settings:\n" + "\n".join(f"  {p}" for p in problems))
+    return values
+
+
+def _parse(env: Env, setting: Setting) -> Any:
+    options: dict[str, Any] = {"validate": setting.validators()}
+    if setting.default is not None:
+        options["default"] = [] if setting.default == "" and setting.kind == "list" else setting.default
+    return getattr(env, setting.kind)(setting.name, **options)
+
+
+def _problems(env: Env) -> list[str]:
+    try:
+        env.seal()
+    except EnvValidationError as error:
+        by_name = {setting.name: setting for setting in SETTINGS}
+        return [
+            f"{name}: {' '.join(map(str, messages))} {by_name[name].meaning}"
+            for name, messages in error.error_messages.items()
+        ]
+    return []
+
+
+def _refusals(values: Mapping[str, Any]) -> list[str]:
+    """Return why these values, each good by itself, must not start a service."""
+    if values["ENVIRONMENT"] != "production":
+        return []
+    problems = []
+    if values["DEBUG"]:
+        problems.append("DEBUG: must be off in production. Unset it, or set ENVIRONMENT=development.")
+    if values["SECRET_KEY"] == DEVELOPMENT_KEY or len(values["SECRET_KEY"]) < 32:
+        problems.append(
+            "SECRET_KEY: production needs one of its own with 32 characters or more. Make one with:"
+            " python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"
+        )
+    return problems

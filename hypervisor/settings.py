@@ -1,0 +1,231 @@
+"""Django's settings, all of them; what may differ between installations comes from `env`."""
+
+from datetime import timedelta
+from typing import Any
+
+import dj_database_url
+import structlog
+
+from hypervisor import env
+
+_values = env.read()
+
+# --- Core -----------------------------------------------------------------------------------------
+BASE_DIR = env.ROOT
+PRODUCTION: bool = _values["ENVIRONMENT"] == "production"
+DEBUG: bool = _values["DEBUG"]
+SECRET_KEY: str = _values["SECRET_KEY"] or env.DEVELOPMENT_KEY
+ALLOWED_HOSTS: list[str] = _values["ALLOWED_HOSTS"]
+ROOT_URLCONF = "hypervisor.urls"
+WSGI_APPLICATION = "hypervisor.wsgi.application"
+APPEND_SLASH = True
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en"
+USE_I18N = False
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+INSTALLED_APPS = [
+    "unfold",
+    "unfold.contrib.filters",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "axes",
+    "django_celery_beat",
+    "django_filters",
+    "django_structlog",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "drf_standardized_errors",
+    "rest_framework",
+    "rest_framework_simplejwt.token_blacklist",
+    "accounts",
+    "orgs",
+    "clusters",
+    "deployments",
+    "scheduling",
+    "hypervisor",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "hypervisor.csp.ContentSecurityPolicyMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_structlog.middlewares.RequestMiddleware",
+    "axes.middleware.AxesMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "static"
+WHITENOISE_USE_FINDERS = not PRODUCTION
+
+# --- Database and cache ---------------------------------------------------------------------------
+DATABASES = {
+    "default": dj_database_url.parse(
+        _values["DATABASE_URL"], conn_max_age=600, conn_health_checks=True
+    ),
+}
+REDIS_URL: str = _values["REDIS_URL"]
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "hypervisor",
+        # Whoever asks the cache while it is down must hear so at once.
+        "OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 2},
+    },
+}
+
+# --- People ---------------------------------------------------------------------------------------
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+AXES_FAILURE_LIMIT: int = _values["LOCKOUT_FAILURES"]
+AXES_COOLOFF_TIME = timedelta(minutes=_values["LOCKOUT_MINUTES"])
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_ON_SUCCESS = True
+
+SIMPLE_JWT = {
+    "ACCESS_TOKEN_LIFETIME": timedelta(minutes=_values["ACCESS_TOKEN_EXPIRE_MINUTES"]),
+    "REFRESH_TOKEN_LIFETIME": timedelta(days=_values["REFRESH_TOKEN_EXPIRE_DAYS"]),
+    "ROTATE_REFRESH_TOKENS": True,
+    "BLACKLIST_AFTER_ROTATION": True,
+    "UPDATE_LAST_LOGIN": False,
+}
+
+# --- Web security ---------------------------------------------------------------------------------
+CSRF_TRUSTED_ORIGINS: list[str] = _values["CSRF_TRUSTED_ORIGINS"]
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+if _values["SECURE_PROXY"]:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
+
+# --- REST API -------------------------------------------------------------------------------------
+REST_FRAMEWORK: dict[str, Any] = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework_simplejwt.authentication.JWTAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_standardized_errors.openapi.AutoSchema",
+    "DEFAULT_PAGINATION_CLASS": "hypervisor.pagination.LimitOffsetPagination",
+    "EXCEPTION_HANDLER": "drf_standardized_errors.handler.exception_handler",
+    "DEFAULT_THROTTLE_RATES": {
+        "register": _values["RATE_LIMIT_REGISTER"],
+        "token": _values["RATE_LIMIT_TOKEN"],
+        "join": _values["RATE_LIMIT_JOIN"],
+    },
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+SPECTACULAR_SETTINGS: dict[str, Any] = {
+    "TITLE": "MLOps Hypervisor",
+    "VERSION": "0.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+}
+
+# --- Celery ---------------------------------------------------------------------------------------
+# Correctness lives in PostgreSQL: a lost message costs time, never a decision. So messages are
+# acknowledged early, results are not kept, and a broker that is down fails a publisher at once.
+CELERY_BROKER_URL = REDIS_URL
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "global_keyprefix": "hypervisor:celery:",
+    "socket_connect_timeout": 1,
+    "socket_timeout": 5,
+}
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_TASK_PUBLISH_RETRY = False
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_BEAT_MAX_LOOP_INTERVAL = 5
+CELERY_TIMEZONE = "UTC"
+DJANGO_CELERY_BEAT_TZ_AWARE = True
+
+# --- Scheduler ------------------------------------------------------------------------------------
+SCHEDULER_INTERVAL: int = _values["SCHEDULER_INTERVAL"]
+RECONCILE_INTERVAL: int = _values["RECONCILE_INTERVAL"]
+SCHEDULER_ORDER: str = _values["SCHEDULER_ORDER"]
+SCHEDULER_MIN_RUN_SECONDS: int = _values["SCHEDULER_MIN_RUN_SECONDS"]
+SCHEDULER_PREEMPTION_BUDGET: int = _values["SCHEDULER_PREEMPTION_BUDGET"]
+SCHEDULER_BUDGET_WINDOW_SECONDS: int = _values["SCHEDULER_BUDGET_WINDOW_SECONDS"]
+SCHEDULER_BUDGET_OVERRIDE_GAP: int = _values["SCHEDULER_BUDGET_OVERRIDE_GAP"]
+SCHEDULER_STARVATION_SECONDS: int = _values["SCHEDULER_STARVATION_SECONDS"]
+STOP_GRACE_SECONDS: int = _values["STOP_GRACE_SECONDS"]
+
+# --- Logs -----------------------------------------------------------------------------------------
+_shared_processors: list[Any] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_logger_name,
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.StackInfoRenderer(),
+]
+_renderer: Any = (
+    structlog.processors.JSONRenderer()
+    if _values["LOG_FORMAT"] == "json"
+    else structlog.dev.ConsoleRenderer()
+)
+structlog.configure(
+    processors=[*_shared_processors, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+    logger_factory=structlog.stdlib.LoggerFactory(),
+    cache_logger_on_first_use=True,
+)
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "structured": {
+            "()": structlog.stdlib.ProcessorFormatter,
+            "processors": [
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                _renderer,
+            ],
+            "foreign_pre_chain": _shared_processors,
+        },
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},
+    "root": {"handlers": ["stderr"], "level": _values["LOG_LEVEL"]},
+}
