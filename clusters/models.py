@@ -1,0 +1,92 @@
+"""Supply: clusters of fixed capacity, and what the simulated engine runs on them."""
+
+from typing import TYPE_CHECKING
+
+from django.db import models
+from django.db.models import Q, Sum
+from django.db.models.functions import Coalesce
+
+from clusters.resources import ResourceColumns, describe
+from orgs.models import Organization
+from orgs.tenancy import TenantQuerySet
+
+ACTIVE = ("starting", "running")
+"""Statuses of a deployment whose request counts against its cluster's capacity."""
+
+OCCUPYING = (*ACTIVE, "stopping")
+"""Statuses of a deployment whose container may still be on its cluster."""
+
+DIMENSIONS = ("cpu_milli", "ram_mib", "gpu")
+
+
+class ClusterQuerySet(TenantQuerySet["Cluster"]):
+    def with_allocated(self) -> "ClusterQuerySet":
+        """Annotate allocated_cpu_milli, allocated_ram_mib and allocated_gpu.
+
+        They are summed over the active deployments at each read: a stored counter could drift.
+        """
+        active = Q(deployments__status__in=ACTIVE)
+        return self.annotate(
+            **{
+                f"allocated_{name}": Coalesce(Sum(f"deployments__{name}", filter=active), 0)
+                for name in DIMENSIONS
+            }
+        )
+
+
+class Cluster(ResourceColumns):
+    class State(models.TextChoices):
+        ACTIVE = "active"
+        CORDONED = "cordoned"
+        DRAINING = "draining"
+
+    class Driver(models.TextChoices):
+        SIMULATED = "simulated"
+
+    organization = models.ForeignKey(
+        Organization, on_delete=models.CASCADE, related_name="clusters"
+    )
+    name = models.CharField(max_length=100)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.ACTIVE)
+    driver = models.CharField(max_length=20, choices=Driver.choices, default=Driver.SIMULATED)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = ClusterQuerySet.as_manager()
+
+    if TYPE_CHECKING:
+        # Annotated by with_allocated().
+        allocated_cpu_milli: int
+        allocated_ram_mib: int
+        allocated_gpu: int
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "name"], name="cluster_name_unique"),
+            models.CheckConstraint(
+                condition=Q(state__in=["active", "cordoned", "draining"]), name="cluster_state"
+            ),
+            models.CheckConstraint(
+                condition=Q(cpu_milli__gte=1, ram_mib__gte=1, gpu__gte=0), name="cluster_capacity"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({describe(self.cpu_milli, self.ram_mib, self.gpu)})"
+
+
+class SimulatedContainer(models.Model):
+    """A container of the simulated engine: its memory, as the daemon is a real engine's."""
+
+    cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="+")
+    run_id = models.BigIntegerField(unique=True)
+    started_at = models.DateTimeField()
+    exits_at = models.DateTimeField(null=True, blank=True)
+    exit_code = models.IntegerField(default=0)
+    stop_seconds = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"container of run {self.run_id}"

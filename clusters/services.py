@@ -1,0 +1,165 @@
+"""What people do to clusters: one verb a function, each atomic and with one event."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import IntegrityError, transaction
+
+from accounts.errors import Conflict, Invalid, NotFound
+from clusters.models import DIMENSIONS, OCCUPYING, Cluster
+from clusters.resources import describe
+from clusters.wakeups import request_cycle
+from orgs.events import record
+from orgs.models import Event, Organization
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """CPU in millicores, RAM in MiB, GPU in devices."""
+
+    cpu_milli: int
+    ram_mib: int
+    gpu: int
+
+    @classmethod
+    def of(cls, cluster: Cluster) -> "Capacity":
+        return cls(*(getattr(cluster, name) for name in DIMENSIONS))
+
+    def columns(self) -> dict[str, int]:
+        return {name: getattr(self, name) for name in DIMENSIONS}
+
+    def __str__(self) -> str:
+        return describe(self.cpu_milli, self.ram_mib, self.gpu)
+
+
+@transaction.atomic
+def create(*, actor: str, organization: Organization, name: str, capacity: Capacity) -> Cluster:
+    """Add a cluster. Raises Invalid when the organization has one of that name."""
+    with _unique(name):
+        cluster = Cluster.objects.create(
+            organization=organization, name=name, **capacity.columns()
+        )
+    _record(cluster, "created", actor, f"Created with {capacity}.")
+    request_cycle(organization.pk)
+    return cluster
+
+
+@transaction.atomic
+def update(cluster: Cluster, *, actor: str, name: str, capacity: Capacity) -> Cluster:
+    """Rename or resize. Raises Conflict when it would shrink below what is allocated."""
+    cluster = _locked(cluster)
+    before = Capacity.of(cluster)
+    if (name, capacity) == (cluster.name, before):
+        return cluster
+    _check_allocated(cluster, capacity)
+    data = {"name": [cluster.name, name], "capacity": [before.columns(), capacity.columns()]}
+    cluster.name = name
+    for column, amount in capacity.columns().items():
+        setattr(cluster, column, amount)
+    with _unique(name):
+        cluster.save()
+    _record(cluster, "updated", actor, f"Now {name} with {capacity}; it had {before}.", data)
+    request_cycle(cluster.organization_id)
+    return cluster
+
+
+def cordon(cluster: Cluster, *, actor: str) -> Cluster:
+    """Have nothing new placed on it; what runs there goes on."""
+    return _set_state(cluster, Cluster.State.CORDONED, actor, "Cordoned: nothing new is placed.")
+
+
+def uncordon(cluster: Cluster, *, actor: str) -> Cluster:
+    """Have deployments placed on it again."""
+    return _set_state(cluster, Cluster.State.ACTIVE, actor, "In use again.")
+
+
+def drain(cluster: Cluster, *, actor: str) -> Cluster:
+    """Have nothing new placed on it, and what runs there moved or requeued."""
+    return _set_state(
+        cluster, Cluster.State.DRAINING, actor, "Drains: what runs is moved or requeued."
+    )
+
+
+@transaction.atomic
+def delete(cluster: Cluster, *, actor: str) -> None:
+    """Remove a cluster. Raises Conflict while deployments are on it or wait for it alone."""
+    # Not `no_key`: a deployment that asks for this cluster at this moment has to wait.
+    row = Cluster.objects.select_for_update(of=("self",)).filter(pk=cluster.pk).first()
+    if row is None:
+        raise NotFound(f"Cluster {cluster.pk} has been deleted meanwhile.")
+    count = row.deployments.filter(status__in=OCCUPYING).count()
+    if count:
+        raise Conflict(
+            f"Cluster {row.name} has {count} deployments on it: drain it, or stop them, first."
+        )
+    waiting = row.requested_by.filter(status="pending").values_list("pk", flat=True).first()
+    if waiting:
+        raise Conflict(
+            f"Deployment {waiting} waits for cluster {row.name} and no other: cancel it, or change"
+            " its cluster, first."
+        )
+    _record(row, "deleted", actor, f"{row.name} deleted.")
+    row.delete()
+    request_cycle(row.organization_id)
+
+
+@transaction.atomic
+def _set_state(cluster: Cluster, state: Cluster.State, actor: str, reason: str) -> Cluster:
+    cluster = _locked(cluster)
+    if cluster.state != state:
+        data = {"state": [cluster.state, state]}
+        cluster.state = state
+        cluster.save(update_fields=["state"])
+        _record(cluster, state, actor, reason, data)
+        request_cycle(cluster.organization_id)
+    return cluster
+
+
+def _locked(cluster: Cluster) -> Cluster:
+    rows = Cluster.objects.select_for_update(no_key=True, of=("self",))
+    row = rows.filter(pk=cluster.pk).first()
+    if row is None:
+        raise NotFound(f"Cluster {cluster.pk} has been deleted meanwhile.")
+    return row
+
+
+def _check_allocated(cluster: Cluster, capacity: Capacity) -> None:
+    allocated = Cluster.objects.with_allocated().get(pk=cluster.pk)
+    used = Capacity(*(getattr(allocated, f"allocated_{name}") for name in DIMENSIONS))
+    if any(getattr(capacity, name) < getattr(used, name) for name in DIMENSIONS):
+        raise Conflict(
+            f"Cluster {cluster.name} cannot shrink to {capacity}: {used} are allocated. Stop or"
+            " move deployments first, or cordon it and wait."
+        )
+
+
+@contextmanager
+def _unique(name: str) -> Iterator[None]:
+    """Turn the constraint's refusal of a name into an error that names the field."""
+    try:
+        with transaction.atomic():
+            yield
+    except IntegrityError as error:
+        if "cluster_name_unique" not in str(error):
+            raise
+        raise Invalid(
+            f"The organization has a cluster named {name}: choose another name.",
+            attr="name",
+            code="unique",
+        ) from error
+
+
+def _record(
+    cluster: Cluster, kind: str, actor: str, reason: str, data: dict[str, Any] | None = None
+) -> None:
+    record(
+        organization_id=cluster.organization_id,
+        subject=Event.Subject.CLUSTER,
+        subject_id=cluster.pk,
+        kind=kind,
+        actor=actor,
+        reason=reason,
+        data=data,
+    )

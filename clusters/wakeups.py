@@ -1,0 +1,52 @@
+"""Requests, on commit, for work that the periodic tasks would do anyway, only later.
+
+Requests for the same subject that nobody has begun yet are merged into one message. A message
+that is lost, or that cannot be sent, costs at most one period.
+"""
+
+from functools import partial
+
+import structlog
+from celery import current_app
+from django.core.cache import cache
+from django.db import transaction
+
+RUN_CYCLE = "scheduling.run_cycle"
+RECONCILE = "deployments.reconcile"
+
+_MERGE_SECONDS = 5
+"""A request that was lost on its way stands in the way of the next ones for no longer."""
+
+log = structlog.get_logger(__name__)
+
+
+def request_cycle(organization_id: int) -> None:
+    """Ask for a scheduling cycle of the organization once this transaction has committed."""
+    transaction.on_commit(partial(_send, RUN_CYCLE, organization_id), robust=True)
+
+
+def request_reconcile(cluster_id: int, *, delay_s: float = 0) -> None:
+    """Ask that the cluster's containers be compared with its runs once this has committed."""
+    transaction.on_commit(partial(_send, RECONCILE, cluster_id, delay_s), robust=True)
+
+
+def begin(task: str, subject_id: int) -> None:
+    """Say that the work begins now: later changes need a request of their own."""
+    try:
+        cache.delete(_key(task, subject_id))
+    except Exception as error:  # noqa: BLE001 whatever the broker's client raises
+        log.warning("wakeup_not_cleared", task=task, subject=subject_id, error=str(error))
+
+
+def _send(task: str, subject_id: int, delay_s: float = 0) -> None:
+    try:
+        if delay_s:
+            current_app.send_task(task, args=[subject_id], countdown=delay_s)
+        elif cache.add(_key(task, subject_id), 1, timeout=_MERGE_SECONDS):
+            current_app.send_task(task, args=[subject_id])
+    except Exception as error:  # noqa: BLE001 whatever the broker's client raises
+        log.warning("wakeup_not_sent", task=task, subject=subject_id, error=str(error))
+
+
+def _key(task: str, subject_id: int) -> str:
+    return f"wakeup:{task}:{subject_id}"

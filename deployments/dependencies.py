@@ -1,0 +1,91 @@
+"""What a deployment waits for, and the proof that it can come true."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.db import connection
+
+from accounts.errors import Invalid
+from deployments.models import ENDED, Condition, Dependency, Deployment, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """One entry of `depends_on`: the id of another deployment, and what must hold of it."""
+
+    deployment: int
+    condition: Condition = Condition.COMPLETED
+
+
+def replace(deployment: Deployment, waits: Sequence[Wait]) -> None:
+    """Make these the deployment's dependencies.
+
+    Raises Invalid when one is unknown in the organization, is named twice or closes a circle.
+    The caller holds the lock of the organization's dependency graph (see `lock_graph`).
+    """
+    ids = [wait.deployment for wait in waits]
+    if len(set(ids)) != len(ids):
+        raise Invalid("Name each deployment once.", attr="depends_on")
+    known = set(
+        Deployment.objects.filter(
+            organization_id=deployment.organization_id, pk__in=ids
+        ).values_list("pk", flat=True)
+    )
+    if unknown := sorted(set(ids) - known):
+        raise Invalid(
+            f"Deployment {unknown[0]} does not exist in this organization.", attr="depends_on"
+        )
+    if circle := sorted(set(ids) & _dependents(deployment.pk)):
+        raise Invalid(
+            f"Deployment {circle[0]} already waits for this one, so neither would ever start:"
+            " remove one of the two dependencies.",
+            attr="depends_on",
+            code="dependency_cycle",
+        )
+    deployment.dependencies.all().delete()
+    Dependency.objects.bulk_create(
+        Dependency(deployment=deployment, on_id=wait.deployment, condition=wait.condition)
+        for wait in waits
+    )
+
+
+def lock_graph(organization_id: int) -> None:
+    """Let one transaction at a time change the organization's dependencies.
+
+    Two at once could each close half of a circle that neither of them sees.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended('deployments.dependencies', %s))",
+            [organization_id],
+        )
+
+
+def unmet_reasons(deployment: Deployment) -> list[str]:
+    """Return a sentence for each dependency that does not hold yet."""
+    unmet = Dependency.objects.unmet().filter(deployment=deployment).select_related("on")
+    return [_sentence(dependency) for dependency in unmet]
+
+
+def _sentence(dependency: Dependency) -> str:
+    on, condition = dependency.on, dependency.condition
+    what = f"Waits for deployment {on.pk} ({on.name}) to be {condition}; it is {on.status}"
+    if on.status in ENDED:
+        return f"{what} and will not be by itself: start it again, or change `depends_on`."
+    if on.status == Status.PENDING and on.held:
+        return f"{what} and held: it must be released first."
+    return f"{what}."
+
+
+def _dependents(deployment_id: int) -> set[int]:
+    """Return the deployment and all that wait for it, directly or through others."""
+    sql = """
+        WITH RECURSIVE waiting(id) AS (
+            SELECT %s::bigint
+            UNION
+            SELECT d.deployment_id FROM deployments_dependency d JOIN waiting ON d.on_id = waiting.id
+        ) SELECT id FROM waiting
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [deployment_id])
+        return {row[0] for row in cursor.fetchall()}

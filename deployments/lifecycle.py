@@ -1,0 +1,236 @@
+"""The state machine of a deployment: the only code that changes a status.
+
+Every verb is one guarded `UPDATE` that takes any number of deployments, keeps their runs in step
+and writes one event for each, in the caller's transaction. A row whose status or revision is not
+what the caller saw is left alone, so two people who decide at once cannot both win.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.db import connection
+
+from deployments.models import Run, Status
+from orgs.events import record_many
+from orgs.models import Event
+
+_ACTIVE = (Status.STARTING, Status.RUNNING)
+_UNPLACED = "cluster_id = NULL, placed_at = NULL, started_at = NULL, checkpoint_at = NULL"
+_PLACED = (
+    "cluster_id = v.cluster_id, placed_at = %(now)s, started_at = NULL, checkpoint_at = NULL,"
+    " ready_after = NULL"
+)
+_BACK_IN_QUEUE = f"{_UNPLACED}, ready_after = v.ready_after"
+_ENDED = "cluster_id = NULL, finished_at = %(now)s, exit_code = v.exit_code, ready_after = NULL"
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """A legal change of status: where it may start, where it leads, what else it sets."""
+
+    kind: str
+    sources: tuple[Status, ...]
+    target: Status
+    sets: str = "cluster_id = d.cluster_id"
+    releases: Run.Outcome | None = None
+    opens_run: bool = False
+
+
+PLACE = Verb("placed", (Status.PENDING,), Status.STARTING, _PLACED, opens_run=True)
+START = Verb("running", (Status.STARTING,), Status.RUNNING, "started_at = %(now)s")
+EVICT = Verb(
+    "evicted",
+    _ACTIVE,
+    Status.PENDING,
+    f"{_BACK_IN_QUEUE}, preemptions = d.preemptions + 1",
+    releases=Run.Outcome.EVICTED,
+)
+MOVE = Verb(
+    "moved",
+    _ACTIVE,
+    Status.STARTING,
+    f"{_PLACED}, preemptions = d.preemptions + (v.preemptor_id IS NOT NULL)::int",
+    releases=Run.Outcome.MOVED,
+    opens_run=True,
+)
+REQUEUE = Verb(
+    "requeued", _ACTIVE, Status.PENDING, _BACK_IN_QUEUE, releases=Run.Outcome.REQUEUED
+)
+STOP = Verb("stop_requested", _ACTIVE, Status.STOPPING, releases=Run.Outcome.STOPPED)
+EXPIRE = Verb(
+    "runtime_reached", (Status.RUNNING,), Status.STOPPING, releases=Run.Outcome.COMPLETED
+)
+COMPLETE = Verb(
+    "completed",
+    (*_ACTIVE, Status.STOPPING),
+    Status.COMPLETED,
+    _ENDED,
+    releases=Run.Outcome.COMPLETED,
+)
+FAIL = Verb("failed", _ACTIVE, Status.FAILED, _ENDED, releases=Run.Outcome.FAILED)
+FINISH_STOP = Verb("stopped", (Status.STOPPING,), Status.STOPPED, _ENDED)
+CANCEL = Verb("cancelled", (Status.PENDING,), Status.CANCELLED, _ENDED)
+RESTART = Verb(
+    "restarted",
+    (Status.STOPPED, Status.FAILED, Status.COMPLETED, Status.CANCELLED),
+    Status.PENDING,
+    f"{_UNPLACED}, queued_at = %(now)s, finished_at = NULL, exit_code = NULL, ready_after = NULL,"
+    " preemptions = 0",
+)
+
+VERBS = (
+    PLACE, START, EVICT, MOVE, REQUEUE, STOP, EXPIRE, COMPLETE, FAIL, FINISH_STOP, CANCEL, RESTART,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a verb does to one deployment.
+
+    `revision` is the one that the decision was made on, None when it holds for any. `preemptor`
+    is the id of the deployment that the room goes to; `cluster` the id of the one placed on.
+    """
+
+    deployment: int
+    reason: str
+    revision: int | None = None
+    cluster: int | None = None
+    ready_after: datetime | None = None
+    exit_code: int | None = None
+    preemptor: int | None = None
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+def transition(
+    verb: Verb, changes: Sequence[Change], *, actor: str, now: datetime
+) -> dict[int, int | None]:
+    """Apply the verb to each deployment that it still fits.
+
+    Returns, by deployment id, the cluster that each changed one was on before (None: on none).
+    Takes the rows' locks in the order of their ids.
+    """
+    if not changes:
+        return {}
+    ordered = sorted(changes, key=lambda change: change.deployment)
+    rows = _update_deployments(verb, ordered, now)
+    changed = [change for change in ordered if change.deployment in rows]
+    if verb.releases:
+        _release_runs(verb.releases, changed, now)
+    if verb is START:
+        Run.objects.current().filter(deployment__in=rows).update(started_at=now)
+    if verb.opens_run:
+        _open_runs(changed, now)
+    record_many(
+        [
+            Event(
+                organization_id=rows[change.deployment][0],
+                subject=Event.Subject.DEPLOYMENT,
+                subject_id=change.deployment,
+                time=now,
+                kind=verb.kind,
+                actor=actor,
+                reason=change.reason,
+                status=verb.target,
+                data=change.data,
+            )
+            for change in changed
+        ]
+    )
+    return {deployment: cluster for deployment, (_, cluster) in rows.items()}
+
+
+def _update_deployments(
+    verb: Verb, changes: Sequence[Change], now: datetime
+) -> dict[int, tuple[int, int | None]]:
+    """Return organization and former cluster of each changed row, by deployment id."""
+    # The ordered lock comes first, as an UPDATE alone may lock its rows in any order.
+    sql = f"""
+        WITH v AS (
+            SELECT * FROM unnest(
+                %(ids)s::bigint[], %(revisions)s::bigint[], %(reasons)s::text[],
+                %(clusters)s::bigint[], %(ready_after)s::timestamptz[], %(exit_codes)s::int[],
+                %(preemptors)s::bigint[]
+            ) AS v(id, revision, reason, cluster_id, ready_after, exit_code, preemptor_id)
+        ), locked AS (
+            SELECT d.id, d.cluster_id AS former FROM deployments_deployment d JOIN v USING (id)
+            WHERE d.status = ANY(%(sources)s) AND d.revision = coalesce(v.revision, d.revision)
+            ORDER BY d.id FOR NO KEY UPDATE OF d
+        )
+        UPDATE deployments_deployment d
+        SET status = %(target)s, status_reason = v.reason, revision = d.revision + 1, {verb.sets}
+        FROM v JOIN locked USING (id)
+        WHERE d.id = v.id
+        RETURNING d.id, d.organization_id, locked.former
+    """  # noqa: S608
+    parameters = {
+        "ids": [change.deployment for change in changes],
+        "revisions": [change.revision for change in changes],
+        "reasons": [change.reason for change in changes],
+        "clusters": [change.cluster for change in changes],
+        "ready_after": [change.ready_after for change in changes],
+        "exit_codes": [change.exit_code for change in changes],
+        "preemptors": [change.preemptor for change in changes],
+        "sources": list(verb.sources),
+        "target": verb.target,
+        "now": now,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        return {row[0]: (row[1], row[2]) for row in cursor.fetchall()}
+
+
+def _release_runs(outcome: Run.Outcome, changes: Sequence[Change], now: datetime) -> None:
+    """Free the room of the current runs; their containers follow."""
+    sql = """
+        UPDATE deployments_run r
+        SET released_at = %(now)s, outcome = %(outcome)s, exit_code = v.exit_code,
+            preempted_by_id = v.preemptor_id
+        FROM unnest(%(ids)s::bigint[], %(exit_codes)s::int[], %(preemptors)s::bigint[])
+            AS v(deployment_id, exit_code, preemptor_id)
+        WHERE r.deployment_id = v.deployment_id AND r.released_at IS NULL
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            sql,
+            {
+                "ids": [change.deployment for change in changes],
+                "exit_codes": [change.exit_code for change in changes],
+                "preemptors": [change.preemptor for change in changes],
+                "outcome": outcome,
+                "now": now,
+            },
+        )
+
+
+def _open_runs(changes: Sequence[Change], now: datetime) -> None:
+    """Open a run for each placed deployment, with the request that it has now."""
+    sql = """
+        INSERT INTO deployments_run
+            (deployment_id, cluster_id, cpu_milli, ram_mib, gpu, placed_at, outcome)
+        SELECT id, cluster_id, cpu_milli, ram_mib, gpu, %(now)s, ''
+        FROM deployments_deployment WHERE id = ANY(%(ids)s::bigint[]) ORDER BY id
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(sql, {"ids": [change.deployment for change in changes], "now": now})
+
+
+def note_reasons(reasons: Mapping[int, str]) -> None:
+    """Say why each pending deployment waits; only what changed is written, and it is no event.
+
+    A row that somebody else holds at this moment is passed over: the next cycle tells.
+    """
+    sql = """
+        WITH v AS (SELECT * FROM unnest(%(ids)s::bigint[], %(reasons)s::text[]) AS v(id, reason)),
+        stale AS (
+            SELECT d.id, v.reason FROM deployments_deployment d JOIN v USING (id)
+            WHERE d.status = 'pending' AND NOT d.held AND d.status_reason <> v.reason
+            ORDER BY d.id FOR NO KEY UPDATE OF d SKIP LOCKED
+        )
+        UPDATE deployments_deployment d SET status_reason = stale.reason
+        FROM stale WHERE d.id = stale.id
+    """
+    if reasons:
+        with connection.cursor() as cursor:
+            cursor.execute(sql, {"ids": list(reasons), "reasons": list(reasons.values())})

@@ -1,0 +1,267 @@
+"""Demand: deployments, what they wait for, and their attempts to run."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import Exists, F, OuterRef, Q
+from django.utils import timezone
+
+from clusters.models import ACTIVE, OCCUPYING, Cluster
+from clusters.resources import ResourceColumns
+from orgs.models import Organization
+from orgs.tenancy import TenantQuerySet
+
+
+class Status(models.TextChoices):
+    PENDING = "pending"
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    CANCELLED = "cancelled"
+
+
+ENDED = (Status.COMPLETED, Status.FAILED, Status.STOPPED, Status.CANCELLED)
+
+
+class Condition(models.TextChoices):
+    COMPLETED = "completed"
+    RUNNING = "running"
+
+
+SATISFYING = {
+    Condition.COMPLETED: (Status.COMPLETED,),
+    Condition.RUNNING: (Status.RUNNING, Status.COMPLETED),
+}
+"""The statuses of a dependency in which each condition holds."""
+
+
+class DeploymentQuerySet(TenantQuerySet["Deployment"]):
+    def pending(self) -> "DeploymentQuerySet":
+        return self.filter(status=Status.PENDING)
+
+    def active(self) -> "DeploymentQuerySet":
+        """Those whose requests count against their clusters."""
+        return self.filter(status__in=ACTIVE)
+
+    def occupying(self) -> "DeploymentQuerySet":
+        """Those that may have a container on their cluster."""
+        return self.filter(status__in=OCCUPYING)
+
+    def ready(self, now: datetime) -> "DeploymentQuerySet":
+        """Those that the scheduler may place: not held, not in back-off, nothing to wait for."""
+        return self.filter(_ready(now))
+
+    def active_or_ready(self, now: datetime) -> "DeploymentQuerySet":
+        """All that a plan is about, in one statement, so that none is seen as both or neither."""
+        return self.filter(Q(status__in=ACTIVE) | _ready(now)).order_by("pk")
+
+
+def _ready(now: datetime) -> Q:
+    unmet = Dependency.objects.unmet().filter(deployment=OuterRef("pk"))
+    over = Q(ready_after=None) | Q(ready_after__lte=now)
+    return Q(~Exists(unmet), over, status=Status.PENDING, held=False)
+
+
+class Deployment(ResourceColumns):
+    """What somebody wants to run.
+
+    `revision` grows with every change: whoever decided on an older one decides again.
+    `ready_after` is when the back-off after an eviction ends; `placed_at` and `checkpoint_at`
+    belong to the present placement.
+    """
+
+    organization = models.ForeignKey(
+        Organization, on_delete=models.CASCADE, related_name="deployments"
+    )
+    name = models.CharField(max_length=200)
+    image = models.CharField(max_length=500)
+    command = models.JSONField(default=list, blank=True)
+    env = models.JSONField(default=dict, blank=True)
+    priority = models.PositiveSmallIntegerField(
+        default=50, validators=[MinValueValidator(1), MaxValueValidator(100)]
+    )
+    preemptible = models.BooleanField(
+        default=True, help_text="Unticked: nothing takes its room, whatever its priority."
+    )
+    requested_cluster = models.ForeignKey(
+        Cluster, on_delete=models.SET_NULL, null=True, blank=True, related_name="requested_by"
+    )
+    max_runtime_s = models.PositiveIntegerField(
+        null=True, blank=True, validators=[MinValueValidator(1)]
+    )
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+    )
+    created_at = models.DateTimeField(default=timezone.now)
+
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.PENDING)
+    status_reason = models.TextField(blank=True, default="")
+    held = models.BooleanField(default=False)
+    cluster = models.ForeignKey(
+        Cluster, on_delete=models.RESTRICT, null=True, blank=True, related_name="deployments"
+    )
+    preemptions = models.PositiveIntegerField(default=0)
+    exit_code = models.IntegerField(null=True, blank=True)
+    queued_at = models.DateTimeField(default=timezone.now)
+    ready_after = models.DateTimeField(null=True, blank=True)
+    placed_at = models.DateTimeField(null=True, blank=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    checkpoint_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    revision = models.PositiveBigIntegerField(default=1)
+
+    objects = DeploymentQuerySet.as_manager()
+
+    if TYPE_CHECKING:
+        organization_id: int
+        cluster_id: int | None
+        requested_cluster_id: int | None
+        created_by_id: int | None
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [
+            models.Index(
+                fields=["organization", "status"],
+                condition=Q(status__in=["pending", "starting", "running", "stopping"]),
+                name="deployment_live",
+            ),
+            models.Index(fields=["organization", "-id"], name="deployment_newest"),
+        ]
+        constraints = [
+            models.CheckConstraint(condition=Q(status__in=Status.values), name="status_known"),
+            models.CheckConstraint(
+                condition=Q(status__in=OCCUPYING, cluster__isnull=False)
+                | (~Q(status__in=OCCUPYING) & Q(cluster__isnull=True)),
+                name="placed_exactly_while_occupying",
+            ),
+            models.CheckConstraint(
+                condition=Q(status__in=ENDED, finished_at__isnull=False)
+                | (~Q(status__in=ENDED) & Q(finished_at__isnull=True)),
+                name="finished_exactly_when_ended",
+            ),
+            models.CheckConstraint(
+                condition=Q(priority__gte=1, priority__lte=100), name="priority_range"
+            ),
+            models.CheckConstraint(
+                condition=Q(cpu_milli__gte=1, ram_mib__gte=1, gpu__gte=0), name="request_positive"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} (deployment {self.pk})"
+
+
+class DependencyQuerySet(models.QuerySet["Dependency"]):
+    def unmet(self) -> "DependencyQuerySet":
+        met = Q()
+        for condition, statuses in SATISFYING.items():
+            met |= Q(condition=condition, on__status__in=statuses)
+        return self.exclude(met)
+
+
+class Dependency(models.Model):
+    """`deployment` waits until `on` is as `condition` says."""
+
+    deployment = models.ForeignKey(
+        Deployment, on_delete=models.CASCADE, related_name="dependencies"
+    )
+    on = models.ForeignKey(Deployment, on_delete=models.RESTRICT, related_name="dependents")
+    condition = models.CharField(
+        max_length=10, choices=Condition.choices, default=Condition.COMPLETED
+    )
+
+    objects = DependencyQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["id"]
+        verbose_name_plural = "dependencies"
+        constraints = [
+            models.UniqueConstraint(fields=["deployment", "on"], name="dependency_unique"),
+            models.CheckConstraint(condition=~Q(deployment=F("on")), name="dependency_not_self"),
+        ]
+
+    def __str__(self) -> str:
+        return f"deployment {self.deployment_id} waits for {self.on_id} ({self.condition})"
+
+
+class RunQuerySet(models.QuerySet["Run"]):
+    def current(self) -> "RunQuerySet":
+        """The runs whose room is taken: one for each active deployment."""
+        return self.filter(released_at=None)
+
+    def unfinished(self) -> "RunQuerySet":
+        """The runs that have, or may have, a container."""
+        return self.filter(ended_at=None)
+
+
+class Run(ResourceColumns):
+    """One attempt: where, when, and how it ended.
+
+    From `placed_at` to `released_at` it counts in the ledger; from `launched_at` to `ended_at` it
+    may have a container. Its request is the one it was placed with.
+    """
+
+    class Outcome(models.TextChoices):
+        COMPLETED = "completed"
+        FAILED = "failed"
+        STOPPED = "stopped"
+        EVICTED = "evicted"
+        MOVED = "moved"
+        REQUEUED = "requeued"
+
+    deployment = models.ForeignKey(Deployment, on_delete=models.CASCADE, related_name="runs")
+    cluster = models.ForeignKey(
+        Cluster, on_delete=models.SET_NULL, null=True, related_name="runs"
+    )
+    placed_at = models.DateTimeField()
+    launched_at = models.DateTimeField(null=True, blank=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    released_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    outcome = models.CharField(max_length=10, choices=Outcome.choices, blank=True, default="")
+    exit_code = models.IntegerField(null=True, blank=True)
+    preempted_by = models.ForeignKey(
+        Deployment,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="preempted_runs",
+        db_constraint=False,
+    )
+
+    objects = RunQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["id"]
+        indexes = [
+            models.Index(fields=["cluster"], condition=Q(ended_at=None), name="run_unfinished"),
+            models.Index(
+                fields=["released_at"],
+                condition=Q(outcome__in=["evicted", "moved"]),
+                name="run_lost_place",
+            ),
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["deployment"], condition=Q(released_at=None), name="run_current_unique"
+            ),
+            models.CheckConstraint(
+                condition=Q(ended_at=None) | Q(released_at__isnull=False),
+                name="run_released_before_ended",
+            ),
+            models.CheckConstraint(
+                condition=Q(released_at=None, outcome="")
+                | (Q(released_at__isnull=False) & ~Q(outcome="")),
+                name="run_outcome_once_released",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"run {self.pk} of deployment {self.deployment_id}"

@@ -1,0 +1,346 @@
+"""What people do to deployments: one verb a function, each atomic and with one event.
+
+Every verb takes the deployment's row lock and looks at its state again under it. `actor` is a
+username, or `system:…` for the product itself.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from accounts.errors import Conflict, Invalid, NotFound
+from accounts.models import User
+from clusters.models import Cluster
+from clusters.resources import describe
+from clusters.wakeups import request_cycle, request_reconcile
+from deployments import dependencies, lifecycle
+from deployments.dependencies import Wait
+from deployments.lifecycle import Change, Verb, transition
+from deployments.models import ENDED, OCCUPYING, Deployment, Status
+from orgs.events import record
+from orgs.models import Event, Organization
+
+PREEMPT_BACKOFF_SECONDS = 60
+"""After an operator's preemption others may take the room for so long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """All that a person says about a deployment; cpu in millicores, RAM in MiB, GPU in devices."""
+
+    name: str
+    image: str
+    cpu_milli: int
+    ram_mib: int
+    gpu: int = 0
+    priority: int = 50
+    command: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    requested_cluster: Cluster | None = None
+    max_runtime_s: int | None = None
+    depends_on: tuple[Wait, ...] = ()
+
+    @classmethod
+    def of(cls, deployment: Deployment) -> "Spec":
+        waits = deployment.dependencies.all()
+        return cls(
+            **{name: getattr(deployment, name) for name in _COLUMNS if name != "command"},
+            command=tuple(deployment.command),
+            depends_on=tuple(Wait(wait.on_id, wait.condition) for wait in waits),
+        )
+
+    def columns(self) -> dict[str, Any]:
+        """Return the values of the columns of Deployment that have the same names."""
+        values = {name: getattr(self, name) for name in _COLUMNS}
+        return values | {"command": list(self.command), "env": dict(self.env)}
+
+
+_COLUMNS = tuple(name for name in Spec.__dataclass_fields__ if name != "depends_on")
+_CHANGEABLE_ALWAYS = {"name", "priority"}
+
+
+@transaction.atomic
+def submit(*, created_by: User, organization: Organization, spec: Spec) -> Deployment:
+    """Queue a new deployment.
+
+    Raises Invalid when no cluster that it may use could ever hold it, or a dependency is wrong.
+    """
+    _check_capacity(organization.pk, spec)
+    deployment = Deployment.objects.create(
+        organization=organization,
+        created_by=created_by,
+        status_reason="Waits for the next scheduling cycle.",
+        **spec.columns(),
+    )
+    if spec.depends_on:
+        dependencies.lock_graph(organization.pk)
+        dependencies.replace(deployment, spec.depends_on)
+    _record(deployment, "submitted", created_by.username, status=Status.PENDING)
+    request_cycle(organization.pk)
+    return deployment
+
+
+@transaction.atomic
+def update(deployment: Deployment, *, actor: str, spec: Spec) -> Deployment:
+    """Make the deployment's specification this one.
+
+    Raises Conflict when what differs may not change in the present status.
+    """
+    if spec.depends_on:
+        dependencies.lock_graph(deployment.organization_id)
+    deployment = _locked(deployment)
+    before = Spec.of(deployment)
+    changed = {name for name in Spec.__dataclass_fields__ if getattr(before, name) != getattr(spec, name)}
+    if not changed:
+        return deployment
+    _check_changeable(deployment, changed)
+    if changed - _CHANGEABLE_ALWAYS:
+        _check_capacity(deployment.organization_id, spec)
+    if "depends_on" in changed:
+        dependencies.replace(deployment, spec.depends_on)
+    _save(deployment, **spec.columns())
+    data = {name: [_plain(getattr(before, name)), _plain(getattr(spec, name))] for name in sorted(changed)}
+    _record(deployment, "updated", actor, f"Changed {', '.join(sorted(changed))}.", data=data)
+    request_cycle(deployment.organization_id)
+    return deployment
+
+
+@transaction.atomic
+def set_priority(deployment: Deployment, *, actor: str, priority: int) -> Deployment:
+    """Change the priority alone. Raises Conflict when the deployment has ended."""
+    current = Spec.of(_locked(deployment))
+    return update(deployment, actor=actor, spec=replace(current, priority=priority))
+
+
+def start(deployment: Deployment, *, actor: str) -> Deployment:
+    """Queue an ended deployment again. Raises Conflict when it has not ended."""
+    return _steer(deployment, lifecycle.RESTART, actor, "Started again: waits for the next cycle.")
+
+
+def stop(deployment: Deployment, *, actor: str) -> Deployment:
+    """Stop what is starting or running. Raises Conflict in any other status."""
+    return _steer(deployment, lifecycle.STOP, actor, f"Stopped by {actor}.")
+
+
+def cancel(deployment: Deployment, *, actor: str) -> Deployment:
+    """Take a pending deployment out of the queue. Raises Conflict in any other status."""
+    return _steer(deployment, lifecycle.CANCEL, actor, f"Cancelled by {actor}.")
+
+
+def preempt(deployment: Deployment, *, actor: str) -> Deployment:
+    """Evict an active deployment by hand; it competes again after a back-off."""
+    return _steer(
+        deployment,
+        lifecycle.EVICT,
+        actor,
+        f"Preempted by {actor}: ready again in {PREEMPT_BACKOFF_SECONDS} seconds.",
+        backoff=timedelta(seconds=PREEMPT_BACKOFF_SECONDS),
+    )
+
+
+def requeue(deployment: Deployment, *, actor: str) -> Deployment:
+    """Send an active deployment back to the queue, ready at once."""
+    return _steer(deployment, lifecycle.REQUEUE, actor, f"Requeued by {actor}.")
+
+
+@transaction.atomic
+def hold(deployment: Deployment, *, actor: str) -> Deployment:
+    """Have a pending deployment passed over. Raises Conflict in any other status."""
+    deployment = _locked(deployment)
+    _check_pending(deployment, "held")
+    if not deployment.held:
+        reason = f"Held by {actor}: waits until it is released."
+        _save(deployment, held=True, status_reason=reason)
+        _record(deployment, "held", actor, reason)
+        request_cycle(deployment.organization_id)
+    return deployment
+
+
+@transaction.atomic
+def release(deployment: Deployment, *, actor: str) -> Deployment:
+    """Let a held deployment compete again. Raises Conflict when it is not pending."""
+    deployment = _locked(deployment)
+    _check_pending(deployment, "released")
+    if deployment.held:
+        _save(deployment, held=False, status_reason="Released: waits for the next cycle.")
+        _record(deployment, "released", actor, f"Released by {actor}.")
+        request_cycle(deployment.organization_id)
+    return deployment
+
+
+@transaction.atomic
+def checkpoint(deployment: Deployment, *, actor: str) -> None:
+    """Note that progress is saved: an eviction loses only what comes after."""
+    deployment = _locked(deployment)
+    if deployment.status != Status.RUNNING:
+        raise Conflict(
+            f"Deployment {deployment.pk} is {deployment.status}; only a running one has progress"
+            " to save."
+        )
+    _save(deployment, checkpoint_at=timezone.now())
+    _record(deployment, "checkpoint", actor, "Progress saved.")
+
+
+@transaction.atomic
+def delete(deployment: Deployment, *, actor: str) -> None:
+    """Remove a deployment that has no container. Raises Conflict while it has, or is waited for."""
+    deployment = _locked(deployment)
+    if deployment.status in OCCUPYING:
+        raise Conflict(
+            f"Deployment {deployment.pk} is {deployment.status}: stop it and wait until it has"
+            " ended, then delete it."
+        )
+    dependents = deployment.dependents.exclude(deployment__status__in=ENDED)
+    if waiting := list(dependents.values_list("deployment", flat=True)[:5]):
+        raise Conflict(
+            f"Deployment {waiting[0]} waits for deployment {deployment.pk}: cancel it, or change"
+            " its `depends_on`, first."
+        )
+    deployment.dependents.all().delete()
+    for cluster_id in deployment.runs.unfinished().values_list("cluster", flat=True):
+        if cluster_id:
+            request_reconcile(cluster_id)
+    _record(deployment, "deleted", actor, f"{deployment.name} deleted by {actor}.")
+    request_cycle(deployment.organization_id)
+    deployment.delete()
+
+
+@transaction.atomic
+def _steer(
+    deployment: Deployment, verb: Verb, actor: str, reason: str, backoff: timedelta | None = None
+) -> Deployment:
+    """Carry out a verb of the lifecycle for a person, or say why the state forbids it."""
+    deployment = _locked(deployment)
+    if deployment.status not in verb.sources:
+        raise Conflict(_forbidden(deployment, verb))
+    now = timezone.now()
+    change = Change(deployment.pk, reason, ready_after=now + backoff if backoff else None)
+    former = transition(verb, [change], actor=actor, now=now)[deployment.pk]
+    if former is not None:
+        request_reconcile(former)
+    request_cycle(deployment.organization_id)
+    deployment.refresh_from_db()
+    return deployment
+
+
+_REMEDIES = {
+    Status.PENDING: "cancel it to take it out of the queue",
+    Status.STARTING: "stop it first",
+    Status.RUNNING: "stop it first",
+    Status.STOPPING: "wait until it has stopped",
+}
+
+
+def _forbidden(deployment: Deployment, verb: Verb) -> str:
+    remedy = _REMEDIES.get(Status(deployment.status), "start it again to queue it")
+    sources = ", ".join(verb.sources)
+    return (
+        f"Deployment {deployment.pk} is {deployment.status}; this needs one that is {sources}:"
+        f" {remedy}."
+    )
+
+
+def _check_pending(deployment: Deployment, participle: str) -> None:
+    if deployment.status != Status.PENDING:
+        raise Conflict(
+            f"Deployment {deployment.pk} is {deployment.status}; only a pending one can be"
+            f" {participle}."
+        )
+
+
+def _check_changeable(deployment: Deployment, changed: set[str]) -> None:
+    if deployment.status in ENDED:
+        raise Conflict(
+            f"Deployment {deployment.pk} has ended ({deployment.status}) and cannot change: start"
+            " it again, or submit a new one."
+        )
+    frozen = sorted(changed - _CHANGEABLE_ALWAYS)
+    if frozen and deployment.status != Status.PENDING:
+        raise Conflict(
+            f"Deployment {deployment.pk} is {deployment.status}; {', '.join(frozen)} can change"
+            " only while it is pending: stop it and start it again, or submit a new one."
+        )
+
+
+def _check_capacity(organization_id: int, spec: Spec) -> None:
+    """Raise Invalid unless a cluster that it may use could hold it when empty."""
+    clusters = Cluster.objects.filter(organization_id=organization_id)
+    if spec.requested_cluster:
+        clusters = clusters.filter(pk=spec.requested_cluster.pk)
+    fits = clusters.filter(
+        cpu_milli__gte=spec.cpu_milli, ram_mib__gte=spec.ram_mib, gpu__gte=spec.gpu
+    )
+    if fits.exists():
+        return
+    request = describe(spec.cpu_milli, spec.ram_mib, spec.gpu)
+    sizes = [
+        f"{c.name}: {describe(c.cpu_milli, c.ram_mib, c.gpu)}" for c in clusters.order_by("-gpu", "id")[:3]
+    ]
+    raise Invalid(
+        f"No cluster that it may use could ever hold {request}. "
+        + (f"There is {'; '.join(sizes)}: request less, or grow a cluster." if sizes
+           else "The organization has no cluster yet: create one first."),
+        attr=_too_large(spec, list(clusters)),
+        code="exceeds_capacity",
+    )  # fmt: skip
+
+
+def _too_large(spec: Spec, clusters: list[Cluster]) -> str | None:
+    """Return the field that exceeds every cluster by itself, None when only the mix does."""
+    for attr, column in (("cpu", "cpu_milli"), ("ram_mib", "ram_mib"), ("gpu", "gpu")):
+        if clusters and all(getattr(spec, column) > getattr(c, column) for c in clusters):
+            return attr
+    return None
+
+
+def _locked(deployment: Deployment) -> Deployment:
+    rows = Deployment.objects.select_for_update(no_key=True, of=("self",))
+    row = rows.filter(pk=deployment.pk).first()
+    if row is None:
+        raise NotFound(f"Deployment {deployment.pk} has been deleted meanwhile.")
+    return row
+
+
+def _save(deployment: Deployment, **values: Any) -> None:
+    for name, value in values.items():
+        setattr(deployment, name, value)
+    deployment.revision += 1
+    deployment.save(update_fields=[*values, "revision"])
+
+
+def _record(
+    deployment: Deployment,
+    kind: str,
+    actor: str,
+    reason: str = "",
+    *,
+    status: str | None = None,
+    data: dict[str, Any] | None = None,
+    time: datetime | None = None,
+) -> None:
+    record(
+        organization_id=deployment.organization_id,
+        subject=Event.Subject.DEPLOYMENT,
+        subject_id=deployment.pk,
+        kind=kind,
+        actor=actor,
+        reason=reason,
+        status=status,
+        data=data,
+        time=time,
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of a specification as JSON can hold it, of an environment only the names."""
+    if isinstance(value, Cluster):
+        return value.pk
+    if isinstance(value, Mapping):
+        return sorted(value)
+    if isinstance(value, tuple):
+        return [asdict(item) if isinstance(item, Wait) else item for item in value]
+    return value

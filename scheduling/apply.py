@@ -1,0 +1,111 @@
+"""Write a plan down: a constant number of statements, each row checked again on the way."""
+
+from datetime import datetime, timedelta
+
+from clusters.models import ACTIVE
+from clusters.wakeups import request_reconcile
+from deployments import lifecycle
+from deployments.lifecycle import Change, transition
+from deployments.models import Deployment, Status
+from scheduling.core.plan import Eviction, Move, Placement, Plan
+from scheduling.snapshot import Loaded
+
+ACTOR = "system:scheduler"
+
+_FIRST_BACKOFF_SECONDS = 60
+_LONGEST_BACKOFF_SECONDS = 3600
+
+
+def holds_still(plan: Plan, loaded: Loaded) -> bool:
+    """Lock the rows that the plan touches; say whether each is still as the snapshot saw it."""
+    clusters = {d.id: d.cluster for d in loaded.snapshot.deployments}
+    priorities = {d.id: d.priority for d in loaded.snapshot.deployments}
+    touched = {p.deployment for p in plan.placements}
+    leaving = {d.deployment for d in (*plan.evictions, *plan.moves)}
+    rows = (
+        Deployment.objects.filter(pk__in=touched | leaving)
+        .order_by("pk")
+        .select_for_update(no_key=True, of=("self",))
+        .values_list("pk", "status", "revision", "cluster", "priority", "preemptible")
+    )
+    found = 0
+    for pk, status, revision, cluster, priority, preemptible in rows:
+        if pk in touched:
+            found += status == Status.PENDING and revision == loaded.revisions[pk]
+        else:
+            same = cluster == clusters[pk] and priority == priorities[pk] and preemptible
+            found += status in ACTIVE and same
+    return found == len(touched | leaving)
+
+
+def apply(plan: Plan, loaded: Loaded, now: datetime) -> None:
+    """Carry the plan out in the caller's transaction, which holds the rows' locks."""
+    served = [e for e in plan.evictions if e.for_ is not None]
+    drained = [e for e in plan.evictions if e.for_ is None]
+    evictions = {d.id: d.preemptions for d in loaded.snapshot.deployments}
+    evicted = [_eviction(e, evictions[e.deployment] + 1, now) for e in served]
+    transition(lifecycle.EVICT, evicted, actor=ACTOR, now=now)
+    transition(lifecycle.REQUEUE, [_requeue(e) for e in drained], actor=ACTOR, now=now)
+    transition(lifecycle.MOVE, [_move(m) for m in plan.moves], actor=ACTOR, now=now)
+    transition(lifecycle.PLACE, [_placement(p) for p in plan.placements], actor=ACTOR, now=now)
+    lifecycle.note_reasons({hold.deployment: hold.reason for hold in plan.holds})
+    for cluster_id in sorted(_touched_clusters(plan)):
+        request_reconcile(cluster_id)
+
+
+def backoff(evictions: int) -> timedelta | None:
+    """Return how long a deployment waits after its n-th recent eviction, None for the first."""
+    if evictions < 2:
+        return None
+    doubled = _FIRST_BACKOFF_SECONDS * 2 ** min(evictions - 2, 16)
+    return timedelta(seconds=min(doubled, _LONGEST_BACKOFF_SECONDS))
+
+
+def _eviction(eviction: Eviction, count: int, now: datetime) -> Change:
+    wait = backoff(count)
+    until = now + wait if wait else None
+    tail = f" Ready again at {until:%Y-%m-%d %H:%M:%S} UTC, after {count} evictions." if until else ""
+    return Change(
+        eviction.deployment,
+        eviction.reason + tail,
+        ready_after=until,
+        preemptor=eviction.for_,
+        data={
+            "code": eviction.code,
+            "cluster": eviction.cluster,
+            "for": eviction.for_,
+            "proved_minimal": eviction.proved_minimal,
+        },
+    )
+
+
+def _requeue(eviction: Eviction) -> Change:
+    data = {"code": eviction.code, "cluster": eviction.cluster}
+    return Change(eviction.deployment, eviction.reason, data=data)
+
+
+def _move(move: Move) -> Change:
+    return Change(
+        move.deployment,
+        move.reason,
+        cluster=move.target,
+        preemptor=move.for_,
+        data={"code": move.code, "from": move.source, "cluster": move.target, "for": move.for_},
+    )
+
+
+def _placement(placement: Placement) -> Change:
+    return Change(
+        placement.deployment,
+        placement.reason,
+        cluster=placement.cluster,
+        data={"code": placement.code, "cluster": placement.cluster},
+    )
+
+
+def _touched_clusters(plan: Plan) -> set[int]:
+    return (
+        {p.cluster for p in plan.placements}
+        | {e.cluster for e in plan.evictions}
+        | {cluster for m in plan.moves for cluster in (m.source, m.target)}
+    )

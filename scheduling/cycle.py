@@ -1,0 +1,91 @@
+"""One scheduling cycle of one organization: snapshot, plan, apply, in one transaction."""
+
+from collections.abc import Callable
+from datetime import datetime
+from time import perf_counter_ns
+
+import structlog
+from django.db import transaction
+from django.utils import timezone
+
+from clusters.wakeups import request_cycle
+from scheduling.apply import apply, holds_still
+from scheduling.core.plan import Plan
+from scheduling.core.planner import make_plan
+from scheduling.models import SchedulingCycle
+from scheduling.snapshot import Loaded, load
+
+_ATTEMPTS = 3
+
+log = structlog.get_logger(__name__)
+
+
+def run_cycle(
+    organization_id: int,
+    trigger: SchedulingCycle.Trigger,
+    *,
+    clock: Callable[[], datetime] = timezone.now,
+) -> SchedulingCycle | None:
+    """Decide who runs where, and write it down; either all of it happens or nothing.
+
+    1. Lock the organization's clusters: whoever holds them is the only one who consumes room.
+    2. Read the snapshot.
+    3. Plan.
+    4. Lock what the plan touches; when somebody changed it meanwhile, begin again.
+    5. Apply, and record the cycle.
+    6. After the commit, ask for the containers to follow.
+
+    Returns None when others changed the plan's deployments at every attempt; another cycle has
+    been asked for then.
+    """
+    for _ in range(_ATTEMPTS):
+        with transaction.atomic(durable=True):
+            started = perf_counter_ns()
+            now = clock()
+            loaded = load(organization_id, now, lock=True)
+            loaded_at = perf_counter_ns()
+            plan = make_plan(loaded.snapshot)
+            planned_at = perf_counter_ns()
+            if holds_still(plan, loaded):
+                apply(plan, loaded, now)
+                times = (started, loaded_at, planned_at, perf_counter_ns())
+                return _record(organization_id, trigger, now, loaded, plan, times)
+    request_cycle(organization_id)
+    log.warning("cycle_superseded", organization=organization_id, attempts=_ATTEMPTS)
+    return None
+
+
+def _record(
+    organization_id: int,
+    trigger: SchedulingCycle.Trigger,
+    now: datetime,
+    loaded: Loaded,
+    plan: Plan,
+    times: tuple[int, int, int, int],
+) -> SchedulingCycle:
+    phases = [(after - before) // 1000 for before, after in zip(times, times[1:], strict=False)]
+    cycle = SchedulingCycle.objects.create(
+        organization_id=organization_id,
+        trigger=trigger,
+        started_at=now,
+        snapshot_us=phases[0],
+        plan_us=phases[1],
+        apply_us=phases[2],
+        ready=sum(d.cluster is None for d in loaded.snapshot.deployments),
+        placed=len(plan.placements),
+        evicted=len(plan.evictions),
+        moved=len(plan.moves),
+        left_pending=len(plan.holds),
+    )
+    log.info(
+        "cycle",
+        organization=organization_id,
+        trigger=trigger,
+        ready=cycle.ready,
+        placed=cycle.placed,
+        evicted=cycle.evicted,
+        moved=cycle.moved,
+        left_pending=cycle.left_pending,
+        microseconds=sum(phases),
+    )
+    return cycle

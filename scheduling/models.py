@@ -1,0 +1,38 @@
+"""What each scheduling cycle saw and decided."""
+
+from django.db import models
+
+from orgs.models import Organization
+
+
+class SchedulingCycle(models.Model):
+    """One cycle of one organization; durations in microseconds."""
+
+    class Trigger(models.TextChoices):
+        CHANGE = "change"
+        INTERVAL = "interval"
+        MANUAL = "manual"
+
+    organization = models.ForeignKey(
+        Organization, on_delete=models.CASCADE, related_name="cycles"
+    )
+    trigger = models.CharField(max_length=10, choices=Trigger.choices)
+    started_at = models.DateTimeField()
+    snapshot_us = models.PositiveIntegerField("snapshot (µs)")
+    plan_us = models.PositiveIntegerField("plan (µs)")
+    apply_us = models.PositiveIntegerField("apply (µs)")
+    ready = models.PositiveIntegerField()
+    placed = models.PositiveIntegerField()
+    evicted = models.PositiveIntegerField()
+    moved = models.PositiveIntegerField()
+    left_pending = models.PositiveIntegerField()
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [
+            models.Index(fields=["organization", "-id"], name="cycle_newest"),
+            models.Index(fields=["started_at"], name="cycle_started"),
+        ]
+
+    def __str__(self) -> str:
+        return f"cycle {self.pk}"

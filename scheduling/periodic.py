@@ -1,0 +1,52 @@
+"""The periodic jobs, as rows that Celery beat reads and operators may change in the admin."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A periodic task: its row's name, the Celery task's name, and the default interval."""
+
+    name: str
+    task: str
+    every_s: int
+
+    @property
+    def description(self) -> str:
+        return f"Every {self.every_s} seconds unless changed here."
+
+
+def jobs() -> tuple[Job, ...]:
+    day = 24 * 3600
+    return (
+        Job("Scheduling cycles", "scheduling.run_due_cycles", settings.SCHEDULER_INTERVAL),
+        Job("Reconcile containers", "deployments.reconcile_all", settings.RECONCILE_INTERVAL),
+        Job("Purge scheduling cycles", "scheduling.purge_cycles", day),
+        Job("Purge idempotency keys", "accounts.purge_idempotency_keys", 3600),
+        Job("Purge expired tokens", "accounts.purge_expired_tokens", day),
+    )
+
+
+def install(**_: Any) -> None:
+    """Make the row of each job after `migrate`.
+
+    An operator's change of a row stays, until the environment asks for another interval than the
+    one that its description remembers.
+    """
+    for job in jobs():
+        schedule, _created = IntervalSchedule.objects.get_or_create(
+            every=job.every_s, period=IntervalSchedule.SECONDS
+        )
+        row = PeriodicTask.objects.filter(name=job.name).first()
+        if row is None:
+            row = PeriodicTask(name=job.name, task=job.task)
+        elif row.description == job.description:
+            continue
+        row.interval, row.description = schedule, job.description
+        # A message that waited longer than this is worth nothing: the next one is there.
+        row.expire_seconds = max(2 * job.every_s, 10)
+        row.save()

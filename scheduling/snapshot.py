@@ -1,0 +1,106 @@
+"""Read what the planner decides on: a constant number of queries, whatever the size."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Count, Q
+
+from clusters import models as supply
+from deployments import models as demand
+from scheduling.core.policy import Policy
+from scheduling.core.resources import Resources
+from scheduling.core.snapshot import Cluster, ClusterState, Deployment, Snapshot
+
+_COLUMNS = (
+    "pk", "revision", "priority", "cpu_milli", "ram_mib", "gpu", "queued_at", "requested_cluster",
+    "cluster", "placed_at", "max_runtime_s", "preemptible", "checkpoint_at",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A snapshot, and the revision of each deployment in it, by id."""
+
+    snapshot: Snapshot
+    revisions: dict[int, int]
+
+
+def load(organization_id: int, now: datetime, *, lock: bool) -> Loaded:
+    """Return the organization's clusters and its active and ready deployments.
+
+    With `lock`, the cluster rows are locked until the transaction ends, in the order of their ids:
+    whoever holds them is the only one who consumes room.
+    """
+    clusters = supply.Cluster.objects.filter(organization_id=organization_id).order_by("pk")
+    if lock:
+        clusters = clusters.select_for_update(no_key=True, of=("self",))
+    locked = tuple(_cluster(row) for row in clusters)
+    deployments = demand.Deployment.objects.filter(organization_id=organization_id)
+    evictions = _recent_evictions(organization_id, now)
+    rows = list(deployments.active_or_ready(now).values_list(*_COLUMNS))
+    return Loaded(
+        Snapshot(
+            now=_seconds(now),
+            policy=current_policy(),
+            clusters=locked,
+            deployments=tuple(_deployment(row, evictions.get(row[0], 0)) for row in rows),
+        ),
+        {row[0]: row[1] for row in rows},
+    )
+
+
+def current_policy() -> Policy:
+    return Policy(
+        order=settings.SCHEDULER_ORDER,
+        min_run_seconds=settings.SCHEDULER_MIN_RUN_SECONDS,
+        preemption_budget=settings.SCHEDULER_PREEMPTION_BUDGET,
+        budget_override_gap=settings.SCHEDULER_BUDGET_OVERRIDE_GAP,
+        starvation_seconds=settings.SCHEDULER_STARVATION_SECONDS,
+    )
+
+
+def _cluster(row: supply.Cluster) -> Cluster:
+    return Cluster(
+        id=row.pk,
+        capacity=Resources(row.cpu_milli, row.ram_mib, row.gpu),
+        state=ClusterState(row.state),
+        name=row.name,
+    )
+
+
+def _deployment(row: tuple[Any, ...], evictions: int) -> Deployment:
+    (
+        pk, _revision, priority, cpu_milli, ram_mib, gpu, queued_at, requested_cluster, cluster,
+        placed_at, max_runtime_s, preemptible, checkpoint_at,
+    ) = row  # fmt: skip
+    return Deployment(
+        id=pk,
+        priority=priority,
+        request=Resources(cpu_milli, ram_mib, gpu),
+        queued_at=_seconds(queued_at),
+        requested_cluster=requested_cluster,
+        cluster=cluster,
+        started_at=_seconds(placed_at) if placed_at else None,
+        max_runtime_s=max_runtime_s,
+        preemptible=preemptible,
+        preemptions=evictions,
+        checkpoint_at=_seconds(checkpoint_at) if checkpoint_at else None,
+    )
+
+
+def _recent_evictions(organization_id: int, now: datetime) -> dict[int, int]:
+    """Return how often each deployment lost its place within the budget's window, by id."""
+    since = now - timedelta(seconds=settings.SCHEDULER_BUDGET_WINDOW_SECONDS)
+    lost = Q(outcome=demand.Run.Outcome.EVICTED) | Q(
+        outcome=demand.Run.Outcome.MOVED, preempted_by__isnull=False
+    )
+    runs = demand.Run.objects.filter(
+        lost, released_at__gt=since, deployment__organization=organization_id
+    )
+    return dict(runs.order_by().values_list("deployment").annotate(Count("pk")))
+
+
+def _seconds(time: datetime) -> int:
+    return int(time.timestamp())

@@ -1,0 +1,47 @@
+"""Celery's way in; the work is in `cycle`."""
+
+from datetime import timedelta
+
+import structlog
+from celery import shared_task
+from django.conf import settings
+from django.db import DatabaseError
+from django.utils import timezone
+
+from clusters.models import Cluster
+from clusters.wakeups import RUN_CYCLE, begin
+from deployments.models import Deployment
+from scheduling.cycle import run_cycle
+from scheduling.models import SchedulingCycle
+
+log = structlog.get_logger(__name__)
+
+
+@shared_task(name=RUN_CYCLE)
+def run_requested_cycle(organization_id: int) -> None:
+    begin(RUN_CYCLE, organization_id)
+    run_cycle(organization_id, SchedulingCycle.Trigger.CHANGE)
+
+
+@shared_task(name="scheduling.run_due_cycles")
+def run_due_cycles() -> None:
+    """Run a cycle of every organization where one could decide anything."""
+    for organization_id in due_organizations():
+        try:
+            run_cycle(organization_id, SchedulingCycle.Trigger.INTERVAL)
+        except DatabaseError:
+            log.exception("cycle_failed", organization=organization_id)
+
+
+@shared_task(name="scheduling.purge_cycles")
+def purge_cycles() -> None:
+    limit = timezone.now() - timedelta(days=settings.CYCLE_HISTORY_DAYS)
+    SchedulingCycle.objects.filter(started_at__lt=limit).delete()
+
+
+def due_organizations() -> list[int]:
+    """Return, by id, the organizations with ready deployments or with something to drain."""
+    ready = Deployment.objects.ready(timezone.now()).order_by().values("organization")
+    draining = Deployment.objects.active().filter(cluster__state=Cluster.State.DRAINING)
+    both = ready.union(draining.order_by().values("organization"))
+    return sorted(row["organization"] for row in both)

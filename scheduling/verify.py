@@ -1,0 +1,73 @@
+"""Prove on the live database that the ledger, the runs and the history agree."""
+
+from collections.abc import Iterator
+
+from django.db import connection
+
+CHECKS = {
+    "oversubscribed cluster": """
+        SELECT format('cluster %s (%s): %s of %s millicores, %s of %s MiB, %s of %s GPU requested',
+                      c.id, c.name, sum(d.cpu_milli), c.cpu_milli, sum(d.ram_mib), c.ram_mib,
+                      sum(d.gpu), c.gpu)
+        FROM clusters_cluster c JOIN deployments_deployment d ON d.cluster_id = c.id
+        WHERE d.status IN ('starting', 'running')
+        GROUP BY c.id
+        HAVING sum(d.cpu_milli) > c.cpu_milli OR sum(d.ram_mib) > c.ram_mib OR sum(d.gpu) > c.gpu
+    """,
+    "run open for a deployment that is not active": """
+        SELECT format('run %s of deployment %s, which is %s', r.id, d.id, d.status)
+        FROM deployments_run r JOIN deployments_deployment d ON d.id = r.deployment_id
+        WHERE r.released_at IS NULL AND d.status NOT IN ('starting', 'running')
+    """,
+    "active deployment without a run of its own": """
+        SELECT format('deployment %s is %s on cluster %s', d.id, d.status, d.cluster_id)
+        FROM deployments_deployment d
+        WHERE d.status IN ('starting', 'running') AND NOT EXISTS (
+            SELECT FROM deployments_run r
+            WHERE r.deployment_id = d.id AND r.released_at IS NULL
+              AND r.cluster_id = d.cluster_id
+              AND (r.cpu_milli, r.ram_mib, r.gpu) = (d.cpu_milli, d.ram_mib, d.gpu))
+    """,
+    "status that contradicts the last event": """
+        SELECT format('deployment %s is %s, its last event says %s', d.id, d.status,
+                      coalesce(e.status, 'nothing'))
+        FROM deployments_deployment d LEFT JOIN LATERAL (
+            SELECT status FROM orgs_event e
+            WHERE e.subject = 'deployment' AND e.subject_id = d.id AND e.status IS NOT NULL
+            ORDER BY e.id DESC LIMIT 1
+        ) e ON true
+        WHERE d.status IS DISTINCT FROM e.status
+    """,
+    "deployment on a cluster of another organization": """
+        SELECT format('deployment %s on cluster %s', d.id, c.id)
+        FROM deployments_deployment d
+        JOIN clusters_cluster c ON c.id IN (d.cluster_id, d.requested_cluster_id)
+        WHERE c.organization_id <> d.organization_id
+    """,
+    "deployment active elsewhere than it may be": """
+        SELECT format('deployment %s is on cluster %s but may run only on %s', d.id, d.cluster_id,
+                      d.requested_cluster_id)
+        FROM deployments_deployment d
+        WHERE d.cluster_id <> d.requested_cluster_id
+    """,
+    "dependencies that form a circle": """
+        WITH RECURSIVE path(start, id) AS (
+            SELECT deployment_id, on_id FROM deployments_dependency
+            UNION
+            SELECT p.start, d.on_id FROM path p JOIN deployments_dependency d
+                ON d.deployment_id = p.id
+        )
+        SELECT format('deployment %s waits for itself', start) FROM path WHERE start = id
+    """,
+}
+
+
+def violations() -> Iterator[str]:
+    """Yield a sentence for each thing that is wrong; nothing when all is well.
+
+    One statement, so that all checks see the same moment whatever else is going on.
+    """
+    checks = (f"SELECT '{name}', m FROM ({sql}) AS t(m)" for name, sql in CHECKS.items())  # noqa: S608
+    with connection.cursor() as cursor:
+        cursor.execute(" UNION ALL ".join(checks))
+        yield from (f"{name}: {message}" for name, message in cursor.fetchall())
