@@ -1,0 +1,50 @@
+"""Serializer fields for quantities: liberal in what they read, numbers in what they write."""
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from clusters.resources import cores, parse_cpu, parse_ram_mib
+
+
+@extend_schema_field(
+    {
+        "oneOf": [{"type": "number", "minimum": 0.001}, {"type": "string", "pattern": r"^\d+m$"}],
+        "description": 'Cores, up to three decimals, or a quantity such as "500m".',
+        "example": 0.5,
+    }
+)
+class CpuField(serializers.Field[int, Any, Any, Any]):
+    """Millicores inside; cores, or a quantity string, outside."""
+
+    def to_internal_value(self, data: Any) -> int:
+        return _parsed(parse_cpu, data)
+
+    def to_representation(self, value: int) -> int | float:
+        return cores(value)
+
+
+@extend_schema_field(
+    {
+        "oneOf": [{"type": "integer", "minimum": 1}, {"type": "string"}],
+        "description": 'MiB, or a quantity such as "8Gi".',
+        "example": 8192,
+    }
+)
+class RamField(serializers.Field[int, Any, Any, Any]):
+    """MiB inside; MiB, or a quantity string, outside."""
+
+    def to_internal_value(self, data: Any) -> int:
+        return _parsed(parse_ram_mib, data)
+
+    def to_representation(self, value: int) -> int:
+        return value
+
+
+def _parsed(parse: Any, data: Any) -> int:
+    try:
+        result: int = parse(data)
+    except ValueError as error:
+        raise serializers.ValidationError(str(error)) from error
+    return result
