@@ -1,0 +1,68 @@
+"""Settings for the tests, and the servers that they need, started when the first test does.
+
+The environment is set before Django's settings are read; a developer's own does not leak in.
+With DATABASE_URL and REDIS_URL set, the tests use those servers.
+"""
+
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import django
+import pytest
+
+from hypervisor import embedded, env
+from hypervisor.home import free_port
+from hypervisor.process import Process, Service
+
+_FOLDER = tempfile.TemporaryDirectory(prefix="hypervisor-tests-")
+_EMBEDDED: list[Service] = []
+
+
+def _settings() -> dict[str, str]:
+    """Return every setting's default, but for what tests need otherwise."""
+    defaults = {s.name: str(s.default) for s in env.SETTINGS if s.default is not None}
+    return {
+        **defaults,
+        "ENVIRONMENT": "development",
+        "LOG_FORMAT": "console",
+        "LOG_LEVEL": "WARNING",
+        "HYPERVISOR_HOME": f"{_FOLDER.name}/home",
+        "DATABASE_URL": os.environ.get("DATABASE_URL") or _embed("postgres"),
+        "REDIS_URL": os.environ.get("REDIS_URL") or _embed("valkey"),
+        "DJANGO_SETTINGS_MODULE": "hypervisor.settings",
+    }
+
+
+def _embed(name: str) -> str:
+    folder = Path(_FOLDER.name)
+    make = {"postgres": embedded.postgres, "valkey": embedded.valkey}[name]
+    service, url = make(
+        folder / name, free_port(), secrets.token_urlsafe(), folder / f"{name}.log", durable=False
+    )
+    _EMBEDDED.append(service)
+    return url
+
+
+os.environ.update(_settings())
+django.setup()
+
+
+@pytest.fixture(scope="session")
+def embedded_servers() -> Iterator[None]:
+    """PostgreSQL and Valkey of this test session, where the environment names none."""
+    processes = [Process(service) for service in _EMBEDDED]
+    try:
+        for process in processes:
+            process.wait_until_ready()
+        yield
+    finally:
+        for process in processes:
+            process.stop()
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(embedded_servers: None) -> None:
+    """Start the servers before pytest-django makes the test database."""

@@ -1,0 +1,42 @@
+"""Every command but `up` and `test`: Django's own and the apps', with errors that help."""
+
+import os
+import sys
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import execute_from_command_line
+
+from hypervisor.home import Home, given
+
+_NOWHERE = {
+    "ENVIRONMENT": "development",
+    "DATABASE_URL": "postgres://nobody@127.0.0.1:1/nowhere",
+    "REDIS_URL": "redis://127.0.0.1:1/0",
+}
+"""Settings for commands that need no service, such as `check` and `plan`, where there is none."""
+
+
+def run(argv: list[str]) -> None:
+    """Run a Django command on the service that this checkout's `up` runs, or on the given one."""
+    home = Home.current()
+    if not given("DATABASE_URL") and not home.env.exists():
+        for name, value in _NOWHERE.items():
+            os.environ.setdefault(name, value)
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hypervisor.settings")
+    try:
+        from django.conf import settings
+
+        settings.DATABASES  # noqa: B018 reading one setting reads the environment
+    except ImproperlyConfigured as error:
+        sys.exit(f"error: {error}")
+    from django.db import OperationalError
+
+    try:
+        execute_from_command_line(argv)
+    except OperationalError as error:
+        if given("DATABASE_URL") or home.is_running():
+            raise
+        sys.exit(
+            f"error: No service is running on {home.path}. Start it in another terminal:"
+            f" python3 manage.py up\n({str(error).splitlines()[0]})"
+        )

@@ -1,0 +1,100 @@
+"""A child process that cannot outlive us: a group of its own, and a signal when we die."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
+
+
+class StartError(Exception):
+    """A process did not get ready; the message holds the end of its log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What to run, how to know that it is ready, and how to stop it."""
+
+    name: str
+    command: Sequence[str]
+    log: Path
+    is_ready: Callable[[], bool]
+    before_start: Callable[[], None] = lambda: None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    descriptors: tuple[int, ...] = ()
+    stop_signal: signal.Signals = signal.SIGTERM
+    grace_s: float = 10
+    ready_within_s: float = 60
+
+
+class Process:
+    """A running service. Make it in the main thread: Linux signals it when that *thread* ends."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.started = time.monotonic()
+        service.before_start()
+        with service.log.open("ab") as log:
+            self._popen = subprocess.Popen(
+                service.command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **service.environment},
+                pass_fds=service.descriptors,
+                process_group=0,
+                preexec_fn=_signal_when_parent_dies(service.stop_signal),
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._popen.pid
+
+    def exit_status(self) -> str | None:
+        """Return how it ended in words, None while it lives."""
+        code = self._popen.poll()
+        if code is None:
+            return None
+        return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
+
+    def wait_until_ready(self) -> None:
+        """Return when it is ready. Raises StartError when it dies first or takes too long."""
+        deadline = self.started + self.service.ready_within_s
+        while not self.service.is_ready():
+            ended = self.exit_status()
+            if ended or time.monotonic() > deadline:
+                problem = ended or f"was not ready within {self.service.ready_within_s:.0f} s"
+                raise StartError(f"{self.service.name} {problem}.\n{self._last_lines()}")
+            time.sleep(0.05)  # nothing tells us when another program is ready
+
+    def stop(self) -> None:
+        """Ask it to stop, wait as long as its grace allows, and leave nothing of it behind."""
+        if self.exit_status() is None:
+            self._popen.send_signal(self.service.stop_signal)
+            with suppress(subprocess.TimeoutExpired):
+                self._popen.wait(self.service.grace_s)
+        self.kill()
+
+    def kill(self) -> None:
+        """Kill it and every descendant in its group; return when it has been reaped."""
+        with suppress(ProcessLookupError, PermissionError):  # macOS: EPERM for a zombie's group
+            os.killpg(self.pid, signal.SIGKILL)
+        self._popen.wait()
+
+    def _last_lines(self, count: int = 12) -> str:
+        lines = self.service.log.read_text(errors="replace").splitlines()[-count:]
+        return "\n".join([f"The end of {self.service.log}:", *(f"    {line}" for line in lines)])
+
+
+def _signal_when_parent_dies(number: signal.Signals) -> Callable[[], None] | None:
+    if sys.platform != "linux":
+        return None
+    return lambda: _libc.prctl(_PR_SET_PDEATHSIG, int(number))

@@ -1,0 +1,221 @@
+"""`manage.py up`: the whole service on one machine, from PostgreSQL to beat."""
+
+import argparse
+import os
+import secrets
+import socket
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
+from hypervisor import embedded, env
+from hypervisor.bootstrap import ROOT
+from hypervisor.home import Home, HomeInUseError, given, write_private
+from hypervisor.process import Service, StartError
+from hypervisor.supervisor import Stopped, Supervisor, stop_on_signals
+
+ADMIN = "admin"
+_WEB_WORKERS = 2
+_WEB_THREADS = 8
+_CELERY_PROCESSES = 2
+
+
+def main(arguments: list[str]) -> int:
+    """Run the service until a signal; return the exit status."""
+    argparse.ArgumentParser(
+        prog="manage.py up",
+        description="Start PostgreSQL, Valkey, the web server, the worker and beat.",
+        epilog="Settings come from the environment or .env: see README.md.",
+    ).parse_args(arguments)
+    supervisor = Supervisor(_tell)
+    try:
+        with stop_on_signals():
+            _run(supervisor, Home.current())
+    except Stopped:
+        _tell("Stopping ...")
+        supervisor.stop()
+        _tell("Stopped. Nothing is lost: `python3 manage.py up` continues.")
+        return 0
+    except (HomeInUseError, ImproperlyConfigured, OSError, StartError) as error:
+        supervisor.stop()
+        _tell(f"error: {error}")
+        return 1
+    except BaseException:
+        supervisor.stop()
+        raise
+    return 0
+
+
+def _run(supervisor: Supervisor, home: Home) -> None:
+    began = time.monotonic()
+    home.create()
+    lock = home.lock()
+    servers = _settle(home, lock)
+    listener = _listen(given("HOST") or "127.0.0.1", int(given("PORT") or 8000))
+    if servers:
+        _tell(f"Starting {' and '.join(server.name for server in servers)} in {home.path} ...")
+    supervisor.start(*servers)
+    _migrate()
+    password = _create_admin(home)
+    _tell("Starting the web server, the worker and beat ...")
+    supervisor.start(*_applications(home, listener, lock))
+    _tell(_welcome(home, listener, password, time.monotonic() - began))
+    supervisor.watch()
+
+
+def _settle(home: Home, lock: int) -> list[Service]:
+    """Decide every setting, for us, our children and other terminals; return the servers to run.
+
+    Raises ImproperlyConfigured before anything has been started.
+    """
+    home.env.unlink(missing_ok=True)
+    servers = []
+    values = {name: given(name) for name in ("DATABASE_URL", "REDIS_URL")}
+    if not values["DATABASE_URL"]:
+        service, values["DATABASE_URL"] = embedded.postgres(
+            home.path / "postgres", home.port("postgres"), home.secret("postgres"),
+            home.logs / "postgres.log", descriptors=(lock,),
+        )  # fmt: skip
+        servers.append(service)
+    if not values["REDIS_URL"]:
+        service, values["REDIS_URL"] = embedded.valkey(
+            home.path / "valkey", home.port("valkey"), home.secret("valkey"),
+            home.logs / "valkey.log", descriptors=(lock,),
+        )  # fmt: skip
+        servers.append(service)
+    values["SECRET_KEY"] = given("SECRET_KEY") or home.secret("django")
+    values["ENVIRONMENT"] = given("ENVIRONMENT") or "development"
+    values["HYPERVISOR_HOME"] = str(home.path)
+    os.environ.update(values)
+    checked = env.read()
+    home.write_env({**values, "HOST": checked["HOST"], "PORT": str(checked["PORT"])})
+    return servers
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Take the port now; the web server inherits it, so it stays ours while that restarts."""
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=1024)
+    except OSError as error:
+        raise OSError(
+            f"Port {port} of {host} cannot be used ({error.strerror})."
+            f" Choose another one: PORT={port + 1} python3 manage.py up"
+        ) from error
+
+
+def _migrate() -> None:
+    import django
+    from django.core.management import call_command
+    from django.db import connections
+
+    os.environ["DJANGO_SETTINGS_MODULE"] = "hypervisor.settings"
+    django.setup()
+    call_command("migrate", verbosity=0, interactive=False)
+    connections.close_all()
+
+
+def _create_admin(home: Home) -> str | None:
+    """Make the first superuser; return its password, None when there is one already."""
+    from django.contrib.auth import get_user_model
+    from django.db import connections
+
+    users = get_user_model()._default_manager
+    try:
+        if users.filter(is_superuser=True).exists():
+            return None
+        password = secrets.token_urlsafe(12)
+        write_private(home.admin_password, f"{password}\n")
+        users.create_superuser(username=ADMIN, email="", password=password)  # type: ignore[attr-defined]
+    finally:
+        connections.close_all()
+    return password
+
+
+# --- The three processes of the application -------------------------------------------------------
+
+
+def _applications(home: Home, listener: socket.socket, lock: int) -> list[Service]:
+    python = [sys.executable, "-m"]
+    celery = [*python, "celery", "--app", "hypervisor", "--workdir", str(ROOT), "--quiet"]
+    url = f"{_url(listener)}/readyz"
+    return [
+        Service(
+            name="web",
+            command=[
+                *python, "gunicorn", "hypervisor.wsgi", "--chdir", str(ROOT),
+                "--bind", f"fd://{listener.fileno()}", "--worker-class", "gthread",
+                "--workers", str(_WEB_WORKERS), "--threads", str(_WEB_THREADS),
+                "--graceful-timeout", "8", "--no-control-socket", "--log-level", "warning",
+            ],
+            log=home.logs / "web.log",
+            is_ready=lambda: _answers_http(url),
+            descriptors=(listener.fileno(), lock),
+        ),
+        Service(
+            name="worker",
+            command=[*celery, "worker", "-Ofair", "--concurrency", str(_CELERY_PROCESSES),
+                     "--without-gossip", "--without-mingle"],
+            log=home.logs / "worker.log",
+            is_ready=_worker_answers,
+            descriptors=(lock,),
+        ),
+        Service(
+            name="beat",
+            command=[*celery, "beat"],
+            log=home.logs / "beat.log",
+            is_ready=lambda: True,
+            descriptors=(lock,),
+        ),
+    ]  # fmt: skip
+
+
+def _answers_http(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 our own address
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def _worker_answers() -> bool:
+    from hypervisor.celery import app
+
+    return bool(app.control.ping(timeout=0.5))
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    if host in ("0.0.0.0", "127.0.0.1", "::", "::1"):  # noqa: S104 compared, not bound
+        host = "localhost"
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _welcome(home: Home, listener: socket.socket, password: str | None, seconds: float) -> str:
+    url = _url(listener)
+    log_in = f"as {ADMIN}; the password is in {_short(home.admin_password)}"
+    if password:
+        log_in = f"as {ADMIN} with the password {password} (kept in {_short(home.admin_password)})"
+    elif not home.admin_password.exists():
+        log_in = "as one of your superusers"
+    return (
+        f"\nMLOps Hypervisor is ready after {seconds:.1f} s.\n\n"
+        f"    API      {url}\n"
+        f"    Docs     {url}/docs\n"
+        f"    Admin    {url}/admin  {log_in}\n"
+        f"    Logs     {_short(home.logs)}\n\n"
+        "Next, in another terminal: python3 manage.py demo\n"
+        "Ctrl-C stops everything and loses nothing.\n"
+    )
+
+
+def _short(path: Path) -> str:
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
+
+
+def _tell(line: str) -> None:
+    print(line, flush=True)
