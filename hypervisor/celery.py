@@ -9,3 +9,5 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hypervisor.settings")
 app = Celery("hypervisor")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+# The current app is one thread's; the web server's other threads take the default one.
+app.set_default()

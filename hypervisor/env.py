@@ -45,7 +45,8 @@ SETTINGS = (
     Setting("SECRET_KEY", "str", "", "Signs sessions and tokens; 32 characters or more."),
     Setting("DATABASE_URL", "str", None, "PostgreSQL, `postgres://user:password@host:port/name`."),
     Setting("REDIS_URL", "str", None, "Broker and cache, `redis://:password@host:port/0`."),
-    Setting("HYPERVISOR_HOME", "str", ".hypervisor", "Where `manage.py up` keeps its servers' data."),
+    Setting("HYPERVISOR_HOME", "str", ".hypervisor",
+            "Folder of `manage.py up`: its servers' data and logs."),
     Setting("HOST", "str", "127.0.0.1", "Address that `manage.py up` serves on."),
     Setting("PORT", "int", 8000, "Port that `manage.py up` serves on.", 1, 65535),
     Setting("ALLOWED_HOSTS", "list", "localhost,127.0.0.1,[::1]",
@@ -92,10 +93,9 @@ def read() -> dict[str, Any]:
     Raises ImproperlyConfigured, naming each bad value and its meaning.
     """
     env = Env(eager=False)
+    env.read_env(str(ROOT / ".env"), recurse=False)
     home = ROOT / (os.environ.get("HYPERVISOR_HOME") or ".hypervisor")
-    for file in (ROOT / ".env", home / "env"):
-        if file.is_file():
-            env.read_env(str(file), recurse=False)
+    env.read_env(str(home / "env"), recurse=False)
     values = {setting.name: _parse(env, setting) for setting in SETTINGS}
     problems = _problems(env) or _refusals(values)
     if problems:
@@ -106,7 +106,9 @@ def read() -> dict[str, Any]:
 def _parse(env: Env, setting: Setting) -> Any:
     options: dict[str, Any] = {"validate": setting.validators()}
     if setting.default is not None:
-        options["default"] = [] if setting.default == "" and setting.kind == "list" else setting.default
+        options["default"] = setting.default
+    if setting.kind == "list":
+        options["default"] = list(filter(None, str(setting.default).split(",")))
     return getattr(env, setting.kind)(setting.name, **options)
 
 
@@ -128,7 +130,9 @@ def _refusals(values: Mapping[str, Any]) -> list[str]:
         return []
     problems = []
     if values["DEBUG"]:
-        problems.append("DEBUG: must be off in production. Unset it, or set ENVIRONMENT=development.")
+        problems.append(
+            "DEBUG: must be off in production. Unset it, or set ENVIRONMENT=development."
+        )
     if values["SECRET_KEY"] == DEVELOPMENT_KEY or len(values["SECRET_KEY"]) < 32:
         problems.append(
             "SECRET_KEY: production needs one of its own with 32 characters or more. Make one with:"

@@ -1,0 +1,49 @@
+"""What a service raises when it refuses; one handler turns these into HTTP answers."""
+
+from typing import ClassVar
+
+
+class DomainError(Exception):
+    """A refusal: `detail` names the remedy, `attr` the field at fault, `code` is for programs."""
+
+    default_code: ClassVar[str] = "error"
+
+    def __init__(self, detail: str, *, attr: str | None = None, code: str | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.attr = attr
+        self.code = code or self.default_code
+
+
+class Invalid(DomainError):
+    """The request is wrong, whatever the state: 400."""
+
+    default_code = "invalid"
+
+
+class Forbidden(DomainError):
+    """A member asks for more than the role allows: 403."""
+
+    default_code = "permission_denied"
+
+
+class NotFound(DomainError):
+    """It does not exist, or not for this person: 404."""
+
+    default_code = "not_found"
+
+
+class Conflict(DomainError):
+    """The state forbids it: 409."""
+
+    default_code = "conflict"
+
+
+class TooMany(DomainError):
+    """Too many attempts; again after `wait` seconds: 429."""
+
+    default_code = "throttled"
+
+    def __init__(self, detail: str, *, wait: int) -> None:
+        super().__init__(detail)
+        self.wait = wait

@@ -1,0 +1,106 @@
+"""How deployments and their events look from outside."""
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from accounts.api import StrictModelSerializer
+from clusters.fields import CpuField, RamField
+from clusters.models import Cluster
+from clusters.resources import MAX_GPU
+from deployments.dependencies import Wait
+from deployments.models import Condition, Deployment
+from deployments.services import Spec
+
+_MAX_ENTRIES = 100
+_MAX_TEXT = 4096
+
+
+@extend_schema_field(
+    {
+        "type": "array",
+        "items": {
+            "oneOf": [
+                {"type": "integer"},
+                {
+                    "type": "object",
+                    "properties": {
+                        "deployment": {"type": "integer"},
+                        "condition": {"type": "string", "enum": Condition.values},
+                    },
+                    "required": ["deployment"],
+                },
+            ]
+        },
+        "example": [{"deployment": 7, "condition": "completed"}],
+    }
+)
+class WaitsField(serializers.Field[tuple[Wait, ...], Any, Any, Any]):
+    """A list of ids, or of objects with `deployment` and `condition`."""
+
+    def to_internal_value(self, data: Any) -> tuple[Wait, ...]:
+        if not isinstance(data, list) or len(data) > _MAX_ENTRIES:
+            raise serializers.ValidationError(f"Give a list of at most {_MAX_ENTRIES} entries.")
+        return tuple(self._wait(entry) for entry in data)
+
+    def to_representation(self, value: Any) -> list[dict[str, Any]]:
+        return [{"deployment": wait.on_id, "condition": wait.condition} for wait in value.all()]
+
+    def _wait(self, entry: Any) -> Wait:
+        if isinstance(entry, dict):
+            unknown = set(entry) - {"deployment", "condition"}
+            deployment, condition = entry.get("deployment"), entry.get("condition", "completed")
+        else:
+            unknown, deployment, condition = set(), entry, "completed"
+        plain_id = isinstance(deployment, int) and not isinstance(deployment, bool)
+        if unknown or not plain_id or condition not in Condition.values:
+            raise serializers.ValidationError(
+                'Each entry is an id, or {"deployment": id, "condition": "completed" or "running"}.'
+            )
+        return Wait(deployment, Condition(condition))
+
+
+class EnvField(serializers.DictField):
+    """Names and values of environment variables."""
+
+    child = serializers.CharField(allow_blank=True, max_length=_MAX_TEXT)
+
+    def to_internal_value(self, data: Any) -> dict[str, str]:
+        env: dict[str, str] = super().to_internal_value(data)
+        bad = [name for name in env if not name or "=" in name or "\0" in name]
+        if bad or len(env) > _MAX_ENTRIES:
+            raise serializers.ValidationError(
+                f"At most {_MAX_ENTRIES} variables; a name is not empty and holds no '='."
+            )
+        return env
+
+
+class DeploymentSerializer(StrictModelSerializer[Deployment]):
+    cpu = CpuField(source="cpu_milli")
+    ram_mib = RamField()
+    gpu = serializers.IntegerField(min_value=0, max_value=MAX_GPU, default=0)
+    priority = serializers.IntegerField(min_value=1, max_value=100, default=50)
+    command = serializers.ListField(
+        child=serializers.CharField(allow_blank=True, max_length=_MAX_TEXT),
+        max_length=_MAX_ENTRIES,
+        default=list,
+    )
+    env = EnvField(default=dict)
+    max_runtime_s = serializers.IntegerField(
+        min_value=1, max_value=2**31 - 1, allow_null=True, default=None
+    )
+    depends_on = WaitsField(source="dependencies", default=())
+
+    class Meta:
+        model = Deployment
+        fields = [
+            "id", "organization", "name", "image", "command", "env", "cpu", "ram_mib", "gpu",
+            "priority", "requested_cluster", "cluster", "status", "status_reason", "held",
+            "max_runtime_s", "depends_on", "preemptions", "exit_code", "created_by", "created_at",
+            "queued_at", "started_at", "finished_at",
+        ]  # fmt: skip
+        read_only_fields = [
+            "id", "status", "status_reason", "held", "preemptions", "exit_code", "created_by",
+            "created_at", "queued_at", "started_at", "finished_at",
+        ]  # fmt: skip

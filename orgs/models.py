@@ -1,0 +1,104 @@
+"""Tenancy: organizations, who belongs to them in which role, and what happened in them."""
+
+import secrets
+
+from django.conf import settings
+from django.db import models
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from orgs.tenancy import TenantQuerySet
+
+
+def new_invite_code() -> str:
+    """Return a code of 96 random bits: nobody guesses it."""
+    return secrets.token_urlsafe(12)
+
+
+class OrganizationQuerySet(TenantQuerySet["Organization"]):
+    organization_path = "pk"
+
+
+class Organization(models.Model):
+    name = models.CharField(max_length=100)
+    invite_code = models.CharField(max_length=32, unique=True, default=new_invite_code)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = OrganizationQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Role(models.TextChoices):
+    """What a member may do; see `permissions` for the table."""
+
+    VIEWER = "viewer"
+    DEVELOPER = "developer"
+    ADMIN = "admin"
+    OWNER = "owner"
+
+    @property
+    def rank(self) -> int:
+        return list(Role).index(self)
+
+
+class Membership(models.Model):
+    organization = models.ForeignKey(
+        Organization, on_delete=models.CASCADE, related_name="memberships"
+    )
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships"
+    )
+    role = models.CharField(max_length=10, choices=Role.choices, default=Role.DEVELOPER)
+    joined_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "user"], name="membership_unique"),
+            models.CheckConstraint(
+                condition=models.Q(role__in=Role.values), name="membership_role_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} in {self.organization} ({self.role})"
+
+
+class Event(models.Model):
+    """Something that happened, never changed afterwards.
+
+    `status` is the subject's status from then on, when the event is a transition. `subject_id`
+    has no foreign key: history outlives what it tells of.
+    """
+
+    class Subject(models.TextChoices):
+        ORGANIZATION = "organization"
+        CLUSTER = "cluster"
+        DEPLOYMENT = "deployment"
+
+    organization = models.ForeignKey(
+        Organization, on_delete=models.CASCADE, related_name="events", db_constraint=False
+    )
+    subject = models.CharField(max_length=12, choices=Subject.choices)
+    subject_id = models.BigIntegerField()
+    time = models.DateTimeField(default=timezone.now, db_default=Now())
+    kind = models.CharField(max_length=30)
+    actor = models.CharField(max_length=150)
+    reason = models.TextField(blank=True, default="")
+    status = models.CharField(max_length=10, null=True, blank=True)  # noqa: DJ001 null: no transition
+    data = models.JSONField(default=dict, blank=True)
+
+    class Meta:
+        ordering = ["id"]
+        indexes = [
+            models.Index(fields=["subject", "subject_id", "id"], name="event_subject"),
+            models.Index(fields=["organization", "id"], name="event_organization"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.subject} {self.subject_id} {self.kind}"

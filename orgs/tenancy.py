@@ -1,0 +1,20 @@
+"""Who sees what: the one place that turns a person into a condition on rows."""
+
+from typing import ClassVar, Self, TypeVar
+
+from django.apps import apps
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.db import models
+
+M = TypeVar("M", bound=models.Model)
+
+
+class TenantQuerySet(models.QuerySet[M]):
+    """Rows that belong to organizations, `organization_path` away."""
+
+    organization_path: ClassVar[str] = "organization_id"
+
+    def visible_to(self, user: AbstractBaseUser | AnonymousUser) -> Self:
+        """Keep the rows of the organizations that the person is a member of."""
+        mine = apps.get_model("orgs", "Membership").objects.filter(user_id=user.pk)
+        return self.filter(**{f"{self.organization_path}__in": mine.values("organization")})
