@@ -1,5 +1,6 @@
 """How deployments and their events look from outside."""
 
+from dataclasses import replace
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
@@ -12,6 +13,7 @@ from clusters.resources import MAX_GPU
 from deployments.dependencies import Wait
 from deployments.models import Condition, Deployment
 from deployments.services import Spec
+from orgs.models import Event
 
 _MAX_ENTRIES = 100
 _MAX_TEXT = 4096
@@ -77,6 +79,9 @@ class EnvField(serializers.DictField):
 
 
 class DeploymentSerializer(StrictModelSerializer[Deployment]):
+    """A deployment. In a request, `cluster` is another word for `requested_cluster`."""
+
+    organization = serializers.IntegerField(source="organization_id", required=False)
     cpu = CpuField(source="cpu_milli")
     ram_mib = RamField()
     gpu = serializers.IntegerField(min_value=0, max_value=MAX_GPU, default=0)
@@ -87,6 +92,10 @@ class DeploymentSerializer(StrictModelSerializer[Deployment]):
         default=list,
     )
     env = EnvField(default=dict)
+    requested_cluster = serializers.IntegerField(
+        source="requested_cluster_id", allow_null=True, required=False
+    )
+    cluster = serializers.IntegerField(source="cluster_id", allow_null=True, required=False)
     max_runtime_s = serializers.IntegerField(
         min_value=1, max_value=2**31 - 1, allow_null=True, default=None
     )
@@ -104,3 +113,37 @@ class DeploymentSerializer(StrictModelSerializer[Deployment]):
             "id", "status", "status_reason", "held", "preemptions", "exit_code", "created_by",
             "created_at", "queued_at", "started_at", "finished_at",
         ]  # fmt: skip
+
+    def validate_organization(self, organization_id: int) -> int:
+        if self.instance is not None and organization_id != self.instance.organization_id:
+            raise serializers.ValidationError(
+                "A deployment stays in its organization: leave this out."
+            )
+        return organization_id
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        # `requested_cluster` wins: who sends back what was read means nothing by `cluster`.
+        placed = attrs.pop("cluster_id", None)
+        if "requested_cluster_id" not in attrs and (placed is not None or not self.partial):
+            attrs["requested_cluster_id"] = placed
+        return attrs
+
+    def spec(self, requested_cluster: Cluster | None) -> Spec:
+        """Return the specification asked for; what a PATCH leaves out stays as it is."""
+        given = {
+            name: value
+            for name, value in self.validated_data.items()
+            if name not in ("organization_id", "requested_cluster_id", "dependencies", "command")
+        }
+        if "dependencies" in self.validated_data:
+            given["depends_on"] = tuple(self.validated_data["dependencies"])
+        if "command" in self.validated_data:
+            given["command"] = tuple(self.validated_data["command"])
+        given["requested_cluster"] = requested_cluster
+        return replace(Spec.of(self.instance), **given) if self.instance else Spec(**given)
+
+
+class EventSerializer(serializers.ModelSerializer[Event]):
+    class Meta:
+        model = Event
+        fields = ["time", "kind", "actor", "reason", "status", "data"]

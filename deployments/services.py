@@ -110,10 +110,25 @@ def update(deployment: Deployment, *, actor: str, spec: Spec) -> Deployment:
 
 
 @transaction.atomic
-def set_priority(deployment: Deployment, *, actor: str, priority: int) -> Deployment:
-    """Change the priority alone. Raises Conflict when the deployment has ended."""
-    current = Spec.of(_locked(deployment))
-    return update(deployment, actor=actor, spec=replace(current, priority=priority))
+def adjust(
+    deployment: Deployment,
+    *,
+    actor: str,
+    priority: int | None = None,
+    name: str | None = None,
+    preemptible: bool | None = None,
+) -> Deployment:
+    """Change what an operator may at any time. Raises Conflict when the deployment has ended."""
+    deployment = _locked(deployment)
+    spec = Spec.of(deployment)
+    spec = replace(spec, priority=priority or spec.priority, name=name or spec.name)
+    if preemptible is not None and preemptible != deployment.preemptible:
+        _check_changeable(deployment, set())
+        _save(deployment, preemptible=preemptible)
+        word = "preemptible" if preemptible else "not preemptible"
+        _record(deployment, "updated", actor, f"Now {word}.", data={"preemptible": preemptible})
+        request_cycle(deployment.organization_id)
+    return update(deployment, actor=actor, spec=spec)
 
 
 def start(deployment: Deployment, *, actor: str) -> Deployment:

@@ -1,0 +1,64 @@
+"""Bases of every app's pages in the operators' admin: nothing there writes past the services."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from django.contrib import messages
+from django.db.models import Model
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from unfold.admin import ModelAdmin
+
+from accounts.errors import DomainError
+
+M = TypeVar("M", bound=Model)
+
+
+class ServiceAdmin(ModelAdmin):  # type: ignore[misc]
+    """Pages whose writes are services: what one refuses is shown as a message."""
+
+    show_full_result_count = False
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return self._with_messages(super().changeform_view, request, *args, **kwargs)
+
+    def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return self._with_messages(super().delete_view, request, *args, **kwargs)
+
+    def carry_out(
+        self, request: HttpRequest, objects: Iterable[M], verb: Callable[..., Any], done: str
+    ) -> None:
+        """Call the service for each object, and say what became of it."""
+        count = 0
+        for obj in objects:
+            try:
+                verb(obj, actor=request.user.get_username())
+                count += 1
+            except DomainError as error:
+                self.message_user(request, error.detail, messages.WARNING)
+        if count:
+            self.message_user(request, f"{count} {done}.", messages.SUCCESS)
+
+    def _with_messages(
+        self, view: Callable[..., HttpResponse], request: HttpRequest, *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        # The view's own transaction is over, and rolled back, when the error gets here.
+        try:
+            return view(request, *args, **kwargs)
+        except DomainError as error:
+            self.message_user(request, error.detail, messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
+
+
+class HistoryAdmin(ModelAdmin):  # type: ignore[misc]
+    """Pages of what is written by the product alone: to be read, never changed."""
+
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False

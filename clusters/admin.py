@@ -1,0 +1,87 @@
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from accounts.console import HistoryAdmin, ServiceAdmin
+from clusters import services
+from clusters.models import DIMENSIONS, Cluster, ClusterQuerySet, SimulatedContainer
+from clusters.resources import cores
+from clusters.wakeups import request_cycle
+
+
+@admin.register(Cluster)
+class ClusterAdmin(ServiceAdmin):
+    list_display = ["name", "organization", "state", "cpu", "ram", "gpu_devices", "driver"]
+    list_filter = ["state", "driver", "organization"]
+    list_select_related = ["organization"]
+    search_fields = ["name", "organization__name"]
+    readonly_fields = ["state", "driver", "created_at"]
+    autocomplete_fields = ["organization"]
+    actions = ["cordon", "uncordon", "drain", "run_cycle"]
+
+    def get_queryset(self, request: HttpRequest) -> ClusterQuerySet:
+        return Cluster.objects.with_allocated()
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Cluster | None = None) -> list[str]:
+        return [*self.readonly_fields, *(["organization"] if obj else [])]
+
+    @admin.display(description="CPU used", ordering="cpu_milli")
+    def cpu(self, cluster: Cluster) -> str:
+        return f"{cores(cluster.allocated_cpu_milli)} of {cores(cluster.cpu_milli)}"
+
+    @admin.display(description="RAM used (MiB)", ordering="ram_mib")
+    def ram(self, cluster: Cluster) -> str:
+        return f"{cluster.allocated_ram_mib} of {cluster.ram_mib}"
+
+    @admin.display(description="GPU used", ordering="gpu")
+    def gpu_devices(self, cluster: Cluster) -> str:
+        return f"{cluster.allocated_gpu} of {cluster.gpu}"
+
+    def save_model(
+        self, request: HttpRequest, obj: Cluster, form: forms.ModelForm[Cluster], change: bool
+    ) -> None:
+        actor = request.user.get_username()
+        capacity = services.Capacity(*(getattr(obj, name) for name in DIMENSIONS))
+        if change:
+            services.update(obj, actor=actor, name=obj.name, capacity=capacity)
+        else:
+            created = services.create(
+                actor=actor, organization=obj.organization, name=obj.name, capacity=capacity
+            )
+            obj.pk = created.pk
+
+    def delete_model(self, request: HttpRequest, obj: Cluster) -> None:
+        services.delete(obj, actor=request.user.get_username())
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Cluster]) -> None:
+        self.carry_out(request, queryset, services.delete, "deleted")
+
+    @admin.action(description="Cordon: place nothing new", permissions=["change"])
+    def cordon(self, request: HttpRequest, queryset: QuerySet[Cluster]) -> None:
+        self.carry_out(request, queryset, services.cordon, "cordoned")
+
+    @admin.action(description="Uncordon: use again", permissions=["change"])
+    def uncordon(self, request: HttpRequest, queryset: QuerySet[Cluster]) -> None:
+        self.carry_out(request, queryset, services.uncordon, "in use again")
+
+    @admin.action(description="Drain: move or requeue what runs", permissions=["change"])
+    def drain(self, request: HttpRequest, queryset: QuerySet[Cluster]) -> None:
+        self.carry_out(request, queryset, services.drain, "draining")
+
+    @admin.action(description="Ask for a scheduling cycle now", permissions=["change"])
+    def run_cycle(self, request: HttpRequest, queryset: QuerySet[Cluster]) -> None:
+        organizations = set(queryset.order_by().values_list("organization_id", flat=True))
+        for organization_id in organizations:
+            request_cycle(organization_id)
+        self.message_user(request, f"Asked for a cycle of {len(organizations)} organizations.")
+
+
+@admin.register(SimulatedContainer)
+class SimulatedContainerAdmin(HistoryAdmin):
+    list_display = ["run_id", "cluster", "started_at", "exits_at", "exit_code"]
+    list_filter = ["cluster"]
+    list_select_related = ["cluster"]
+    search_fields = ["run_id"]

@@ -1,0 +1,66 @@
+"""How clusters look from outside."""
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field, inline_serializer
+from rest_framework import serializers
+
+from accounts.api import StrictModelSerializer
+from clusters.fields import CpuField, RamField
+from clusters.models import DIMENSIONS, Cluster
+from clusters.resources import MAX_GPU, cores
+from clusters.services import Capacity
+
+_AMOUNTS = inline_serializer(
+    "Amounts",
+    {
+        "cpu": serializers.FloatField(help_text="cores"),
+        "ram_mib": serializers.IntegerField(),
+        "gpu": serializers.IntegerField(),
+    },
+)
+
+
+class ClusterSerializer(StrictModelSerializer[Cluster]):
+    """A cluster with what is allocated on it; needs a row of `with_allocated()`."""
+
+    organization = serializers.IntegerField(source="organization_id", required=False)
+    cpu = CpuField(source="cpu_milli")
+    ram_mib = RamField()
+    gpu = serializers.IntegerField(min_value=0, max_value=MAX_GPU, default=0)
+    allocated = serializers.SerializerMethodField()
+    available = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Cluster
+        fields = [
+            "id", "organization", "name", "cpu", "ram_mib", "gpu", "allocated", "available",
+            "state", "driver", "created_at",
+        ]  # fmt: skip
+        read_only_fields = ["id", "state", "driver", "created_at"]
+
+    @extend_schema_field(_AMOUNTS)
+    def get_allocated(self, cluster: Cluster) -> dict[str, Any]:
+        return _amounts(*(getattr(cluster, f"allocated_{name}") for name in DIMENSIONS))
+
+    @extend_schema_field(_AMOUNTS)
+    def get_available(self, cluster: Cluster) -> dict[str, Any]:
+        return _amounts(
+            *(getattr(cluster, name) - getattr(cluster, f"allocated_{name}") for name in DIMENSIONS)
+        )
+
+    def validate_organization(self, organization_id: int) -> int:
+        if self.instance is not None and organization_id != self.instance.organization_id:
+            raise serializers.ValidationError("A cluster stays in its organization: leave this out.")
+        return organization_id
+
+    def capacity(self) -> Capacity:
+        """Return the capacity asked for; what a PATCH leaves out stays as it is."""
+        given = self.validated_data
+        if self.instance is not None:
+            given = Capacity.of(self.instance).columns() | given
+        return Capacity(*(given[name] for name in DIMENSIONS))
+
+
+def _amounts(cpu_milli: int, ram_mib: int, gpu: int) -> dict[str, Any]:
+    return {"cpu": cores(cpu_milli), "ram_mib": ram_mib, "gpu": gpu}

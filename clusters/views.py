@@ -1,0 +1,85 @@
+from typing import Any, ClassVar
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from clusters import services
+from clusters.filters import ClusterFilter
+from clusters.models import Cluster
+from clusters.serializers import ClusterSerializer
+from orgs.models import Role
+from orgs.permissions import organization_for, require
+from orgs.viewsets import TenantViewSet
+
+
+@extend_schema(tags=["clusters"])
+class ClusterViewSet(TenantViewSet[Cluster]):
+    """Fixed capacity that an organization runs its deployments on."""
+
+    queryset = Cluster.objects.with_allocated()
+    serializer_class = ClusterSerializer
+    filterset_class = ClusterFilter
+    ordering_fields: ClassVar = ["id", "name", "state", "created_at", "cpu_milli", "ram_mib", "gpu"]
+    roles: ClassVar = dict.fromkeys(
+        ("update", "partial_update", "destroy", "cordon", "uncordon", "drain"), Role.ADMIN
+    )
+
+    def create(self, request: Request) -> Response:
+        serializer = self.get_serializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        given = serializer.validated_data
+        organization = organization_for(request.user, given.get("organization_id"))
+        require(request.user, organization.pk, Role.ADMIN)
+        cluster = services.create(
+            actor=request.user.get_username(),
+            organization=organization,
+            name=given["name"],
+            capacity=serializer.capacity(),
+        )
+        return self._answer(cluster, status=201)
+
+    def update(self, request: Request, pk: str, partial: bool = False) -> Response:
+        cluster = self.get_object()
+        serializer = self.get_serializer(cluster, data=request.data, partial=partial)
+        serializer.is_valid(raise_exception=True)
+        services.update(
+            cluster,
+            actor=request.user.get_username(),
+            name=serializer.validated_data.get("name", cluster.name),
+            capacity=serializer.capacity(),
+        )
+        return self._answer(cluster)
+
+    def partial_update(self, request: Request, pk: str) -> Response:
+        return self.update(request, pk, partial=True)
+
+    def destroy(self, request: Request, pk: str) -> Response:
+        services.delete(self.get_object(), actor=request.user.get_username())
+        return Response(status=204)
+
+    @extend_schema(request=None, responses=ClusterSerializer)
+    @action(detail=True, methods=["post"])
+    def cordon(self, request: Request, pk: str) -> Response:
+        """Place nothing new on the cluster; what runs there goes on."""
+        return self._steer(services.cordon, request)
+
+    @extend_schema(request=None, responses=ClusterSerializer)
+    @action(detail=True, methods=["post"])
+    def uncordon(self, request: Request, pk: str) -> Response:
+        """Use the cluster again."""
+        return self._steer(services.uncordon, request)
+
+    @extend_schema(request=None, responses=ClusterSerializer)
+    @action(detail=True, methods=["post"])
+    def drain(self, request: Request, pk: str) -> Response:
+        """Cordon the cluster, and move or requeue what runs there."""
+        return self._steer(services.drain, request)
+
+    def _steer(self, verb: Any, request: Request) -> Response:
+        return self._answer(verb(self.get_object(), actor=request.user.get_username()))
+
+    def _answer(self, cluster: Cluster, status: int = 200) -> Response:
+        row = Cluster.objects.with_allocated().get(pk=cluster.pk)
+        return Response(self.get_serializer(row).data, status=status)

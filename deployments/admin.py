@@ -1,0 +1,147 @@
+from functools import partial
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.timesince import timesince
+from unfold.admin import TabularInline
+from unfold.forms import ActionForm
+
+from accounts.console import HistoryAdmin, ServiceAdmin
+from clusters.resources import describe
+from deployments import services
+from deployments.models import Dependency, Deployment, Run
+
+
+class PriorityForm(ActionForm):  # type: ignore[misc]
+    """What "Change priority" needs besides the ticked rows."""
+
+    priority = forms.IntegerField(min_value=1, max_value=100, required=False, label="Priority")
+
+
+class ReadOnlyInline(TabularInline):  # type: ignore[misc]
+    extra = 0
+    can_delete = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class RunInline(ReadOnlyInline):
+    model = Run
+    fk_name = "deployment"
+    fields = ["cluster", "placed_at", "started_at", "released_at", "ended_at", "outcome", "exit_code"]
+
+
+class DependencyInline(ReadOnlyInline):
+    model = Dependency
+    fk_name = "deployment"
+    fields = ["on", "condition"]
+
+
+@admin.register(Deployment)
+class DeploymentAdmin(ServiceAdmin):
+    list_display = [
+        "id", "name", "organization", "status", "priority", "request", "cluster", "waiting",
+        "held", "preemptions", "status_reason",
+    ]  # fmt: skip
+    list_filter = ["status", "held", "organization", "cluster", "preemptible"]
+    list_select_related = ["organization", "cluster"]
+    search_fields = ["=id", "name", "image", "created_by__username"]
+    ordering = ["-id"]
+    inlines = [RunInline, DependencyInline]
+    action_form = PriorityForm
+    actions = ["hold", "release", "preempt", "requeue", "cancel", "stop", "change_priority"]
+    _changeable = ("name", "priority", "preemptible")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Deployment]:
+        return super().get_queryset(request).defer("env", "command")  # type: ignore[no-any-return]
+
+    def get_fields(self, request: HttpRequest, obj: Deployment | None = None) -> list[str]:
+        # What `env` holds may be secret.
+        hidden = {"id", "env", "revision"}
+        return [field.name for field in Deployment._meta.fields if field.name not in hidden]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Deployment | None = None) -> list[str]:
+        return [name for name in self.get_fields(request, obj) if name not in self._changeable]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    @admin.display(description="Request")
+    def request(self, deployment: Deployment) -> str:
+        return describe(deployment.cpu_milli, deployment.ram_mib, deployment.gpu)
+
+    @admin.display(description="Waiting for", ordering="queued_at")
+    def waiting(self, deployment: Deployment) -> str:
+        return timesince(deployment.queued_at) if deployment.status == "pending" else ""
+
+    def save_model(
+        self,
+        request: HttpRequest,
+        obj: Deployment,
+        form: forms.ModelForm[Deployment],
+        change: bool,
+    ) -> None:
+        services.adjust(
+            obj,
+            actor=request.user.get_username(),
+            **{name: form.cleaned_data[name] for name in self._changeable},
+        )
+
+    def delete_model(self, request: HttpRequest, obj: Deployment) -> None:
+        services.delete(obj, actor=request.user.get_username())
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> None:
+        self.carry_out(request, queryset, services.delete, "deleted")
+
+    @admin.action(description="Hold: pass over", permissions=["change"])
+    def hold(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> None:
+        self.carry_out(request, queryset, services.hold, "held")
+
+    @admin.action(description="Release: let compete again", permissions=["change"])
+    def release(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> None:
+        self.carry_out(request, queryset, services.release, "released")
+
+    @admin.action(description="Preempt: evict, and let others go first", permissions=["change"])
+    def preempt(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> None:
+        self.carry_out(request, queryset, services.preempt, "preempted")
+
+    @admin.action(description="Requeue: evict, and place again", permissions=["change"])
+    def requeue(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> None:
+        self.carry_out(request, queryset, services.requeue, "requeued")
+
+    @admin.action(description="Cancel", permissions=["change"])
+    def cancel(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> None:
+        self.carry_out(request, queryset, services.cancel, "cancelled")
+
+    @admin.action(description="Stop", permissions=["change"])
+    def stop(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> None:
+        self.carry_out(request, queryset, services.stop, "stopping")
+
+    @admin.action(description="Change priority to the number given", permissions=["change"])
+    def change_priority(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> None:
+        text = request.POST.get("priority", "")
+        if not text.isdecimal() or not 1 <= int(text) <= 100:
+            self.message_user(
+                request, "Priority: give a number from 1 to 100 beside the action.", messages.ERROR
+            )
+            return
+        verb = partial(services.adjust, priority=int(text))
+        self.carry_out(request, queryset, verb, f"now of priority {text}")
+
+
+@admin.register(Run)
+class RunAdmin(HistoryAdmin):
+    list_display = [
+        "id", "deployment", "cluster", "outcome", "exit_code", "placed_at", "started_at",
+        "released_at", "ended_at", "preempted_by",
+    ]  # fmt: skip
+    list_filter = ["outcome", "cluster"]
+    list_select_related = ["deployment", "cluster", "preempted_by"]
+    search_fields = ["=id", "=deployment__id", "deployment__name"]

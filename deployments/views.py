@@ -1,0 +1,156 @@
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.api import PAGE
+from accounts.errors import Invalid, NotFound
+from clusters.models import Cluster
+from deployments import services
+from deployments.filters import DeploymentFilter
+from deployments.models import Deployment
+from deployments.serializers import DeploymentSerializer, EventSerializer
+from deployments.services import Spec
+from orgs.models import Event, Organization, Role
+from orgs.permissions import organization_for, require
+from orgs.viewsets import TenantViewSet
+
+_STEERING = ("update", "partial_update", "destroy", "start", "stop", "cancel", "checkpoint")
+
+
+class DeploymentViewSet(TenantViewSet[Deployment]):
+    """What runs, waits to run, or has run."""
+
+    queryset = Deployment.objects.prefetch_related("dependencies")
+    serializer_class = DeploymentSerializer
+    filterset_class = DeploymentFilter
+    ordering_fields: ClassVar = [
+        "id", "name", "priority", "status", "created_at", "queued_at", "started_at", "finished_at",
+    ]  # fmt: skip
+    query_parameters: ClassVar = {"events": PAGE}
+    own_roles: ClassVar = dict.fromkeys(_STEERING, Role.DEVELOPER)
+    roles: ClassVar = dict.fromkeys((*_STEERING, "hold", "release"), Role.ADMIN)
+
+    def owner_id_of(self, obj: Deployment) -> int | None:
+        return obj.created_by_id
+
+    @extend_schema(responses={201: DeploymentSerializer})
+    def create(self, request: Request) -> Response:
+        """Submit a deployment: it waits in the queue until it is placed."""
+        organization, spec = self.read_submission(request)
+        deployment = services.submit(
+            created_by=request.user, organization=organization, spec=spec
+        )
+        return Response(self.get_serializer(deployment).data, status=201)
+
+    def read_submission(self, request: Request) -> tuple[Organization, Spec]:
+        """Return what a POST asks for, of somebody who may ask for it."""
+        serializer = self.get_serializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        given = serializer.validated_data
+        cluster = self._cluster(given["requested_cluster_id"])
+        wanted = given.get("organization_id")
+        if cluster and wanted not in (None, cluster.organization_id):
+            raise Invalid(
+                f"Cluster {cluster.pk} belongs to another organization: leave `organization` out.",
+                attr="organization",
+            )
+        organization = organization_for(
+            request.user, cluster.organization_id if cluster else wanted
+        )
+        require(request.user, organization.pk, Role.DEVELOPER)
+        return organization, serializer.spec(cluster)
+
+    def update(self, request: Request, pk: str, partial: bool = False) -> Response:
+        deployment = self.get_object()
+        serializer = self.get_serializer(deployment, data=request.data, partial=partial)
+        serializer.is_valid(raise_exception=True)
+        cluster = deployment.requested_cluster
+        if "requested_cluster_id" in serializer.validated_data:
+            cluster = self._cluster(serializer.validated_data["requested_cluster_id"])
+        if cluster and cluster.organization_id != deployment.organization_id:
+            raise Invalid(
+                f"Cluster {cluster.pk} belongs to another organization.", attr="requested_cluster"
+            )
+        services.update(
+            deployment, actor=request.user.get_username(), spec=serializer.spec(cluster)
+        )
+        return self._answer(deployment)
+
+    def partial_update(self, request: Request, pk: str) -> Response:
+        return self.update(request, pk, partial=True)
+
+    def destroy(self, request: Request, pk: str) -> Response:
+        services.delete(self.get_object(), actor=request.user.get_username())
+        return Response(status=204)
+
+    @extend_schema(request=None, responses={202: DeploymentSerializer})
+    @action(detail=True, methods=["post"])
+    def start(self, request: Request, pk: str) -> Response:
+        """Queue a deployment again that has ended."""
+        return self._steer(services.start, request, status=202)
+
+    @extend_schema(request=None, responses={202: DeploymentSerializer})
+    @action(detail=True, methods=["post"])
+    def stop(self, request: Request, pk: str) -> Response:
+        """Stop a deployment that is starting or running."""
+        return self._steer(services.stop, request, status=202)
+
+    @extend_schema(request=None, responses=DeploymentSerializer)
+    @action(detail=True, methods=["post"])
+    def cancel(self, request: Request, pk: str) -> Response:
+        """Take a pending deployment out of the queue."""
+        return self._steer(services.cancel, request)
+
+    @extend_schema(request=None, responses=DeploymentSerializer)
+    @action(detail=True, methods=["post"])
+    def hold(self, request: Request, pk: str) -> Response:
+        """Have a pending deployment passed over until it is released."""
+        return self._steer(services.hold, request)
+
+    @extend_schema(request=None, responses=DeploymentSerializer)
+    @action(detail=True, methods=["post"])
+    def release(self, request: Request, pk: str) -> Response:
+        """Let a held deployment compete again."""
+        return self._steer(services.release, request)
+
+    @extend_schema(request=None, responses={204: None})
+    @action(detail=True, methods=["post"])
+    def checkpoint(self, request: Request, pk: str) -> Response:
+        """Say that the progress so far is saved: an eviction loses only what comes after."""
+        services.checkpoint(self.get_object(), actor=request.user.get_username())
+        return Response(status=204)
+
+    @extend_schema(responses=EventSerializer(many=True))
+    @action(detail=True, methods=["get"])
+    def events(self, request: Request, pk: str) -> Response:
+        """List what happened to the deployment, oldest first."""
+        page = self.paginate_queryset(self._events(self.get_object()))
+        return self.get_paginated_response(EventSerializer(page, many=True).data)
+
+    def _events(self, deployment: Deployment) -> QuerySet[Event]:
+        return Event.objects.filter(
+            subject=Event.Subject.DEPLOYMENT, subject_id=deployment.pk
+        ).order_by("pk")
+
+    def _cluster(self, cluster_id: int | None) -> Cluster | None:
+        if cluster_id is None:
+            return None
+        cluster = Cluster.objects.visible_to(self.request.user).filter(pk=cluster_id).first()
+        if cluster is None:
+            raise NotFound(f"Cluster {cluster_id} does not exist.", attr="cluster")
+        return cluster
+
+    def _steer(
+        self, verb: Callable[..., Deployment], request: Request, status: int = 200
+    ) -> Response:
+        deployment = verb(self.get_object(), actor=request.user.get_username())
+        return self._answer(deployment, status)
+
+    def _answer(self, deployment: Deployment, status: int = 200) -> Response:
+        row: Any = self.get_queryset().get(pk=deployment.pk)
+        return Response(self.get_serializer(row).data, status=status)

@@ -1,0 +1,58 @@
+"""How explanations and forecasts look from outside."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from clusters.fields import CpuField
+
+
+class MissingSerializer(serializers.Serializer[Any]):
+    """What a cluster lacks; zero where it has enough."""
+
+    cpu = CpuField(source="cpu_milli")
+    ram_mib = serializers.IntegerField()
+    gpu = serializers.IntegerField()
+
+
+class ClusterObstacleSerializer(serializers.Serializer[Any]):
+    cluster = serializers.IntegerField()
+    missing = MissingSerializer()
+    why = serializers.CharField()
+
+
+class ExplanationSerializer(serializers.Serializer[Any]):
+    deployment = serializers.IntegerField()
+    status = serializers.CharField()
+    code = serializers.CharField(help_text="for programs")
+    reason = serializers.CharField(help_text="for people")
+    since = serializers.DateTimeField()
+    position = serializers.IntegerField(allow_null=True, help_text="in the queue, from 1")
+    queue_length = serializers.IntegerField(allow_null=True)
+    waits_for = serializers.ListField(child=serializers.CharField())
+    clusters = ClusterObstacleSerializer(many=True)
+
+
+class EvictionSerializer(serializers.Serializer[Any]):
+    deployment = serializers.IntegerField()
+    priority = serializers.IntegerField()
+    cluster = serializers.IntegerField()
+    reason = serializers.CharField()
+
+
+class MoveSerializer(serializers.Serializer[Any]):
+    deployment = serializers.IntegerField()
+    priority = serializers.IntegerField()
+    source = serializers.IntegerField()
+    target = serializers.IntegerField()
+    reason = serializers.CharField()
+
+
+class ForecastSerializer(serializers.Serializer[Any]):
+    outcome = serializers.ChoiceField(choices=["run", "preempt", "wait"])
+    code = serializers.CharField()
+    reason = serializers.CharField()
+    cluster = serializers.IntegerField(allow_null=True)
+    evictions = EvictionSerializer(many=True)
+    moves = MoveSerializer(many=True)
+    clusters = ClusterObstacleSerializer(many=True)
