@@ -1,0 +1,82 @@
+"""What the planner decides. Everything carries a code for programs and a reason for people."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """A ready deployment starts on a cluster."""
+
+    deployment: int
+    cluster: int
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Eviction:
+    """An active deployment loses its place and goes back to the queue.
+
+    `for_` is the deployment that it makes room for, None when the cluster drains.
+    `proved_minimal`: an exhaustive search found no smaller harm for the same preemptors.
+    """
+
+    deployment: int
+    cluster: int
+    for_: int | None
+    proved_minimal: bool
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """An active deployment makes room and starts elsewhere at once; `for_` as in Eviction."""
+
+    deployment: int
+    source: int
+    target: int
+    for_: int | None
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A ready deployment stays pending.
+
+    `detail["clusters"]` says for each cluster why it is no option and what is missing there:
+    `{"cluster": 1, "why": "…", "missing": {"gpu": 2}}`, cpu in millicores, RAM in MiB.
+    """
+
+    deployment: int
+    code: str
+    detail: dict[str, Any]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Each part is sorted by the deployment's id."""
+
+    placements: tuple[Placement, ...] = field(default=())
+    evictions: tuple[Eviction, ...] = field(default=())
+    moves: tuple[Move, ...] = field(default=())
+    holds: tuple[Hold, ...] = field(default=())
+
+    @property
+    def changes_nothing(self) -> bool:
+        return not (self.placements or self.evictions or self.moves)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "placements": [asdict(row) for row in self.placements],
+            "evictions": [_renamed(row, for_="for") for row in self.evictions],
+            "moves": [_renamed(row, source="from", target="to", for_="for") for row in self.moves],
+            "holds": [asdict(row) for row in self.holds],
+        }
+
+
+def _renamed(row: Eviction | Move, **names: str) -> dict[str, Any]:
+    return {names.get(key, key): value for key, value in asdict(row).items()}

@@ -1,0 +1,71 @@
+"""Read a document from outside, field by field, with errors that name the field."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+
+class Fields:
+    """The fields of one JSON object; each is asked for once, `finish` refuses what is left."""
+
+    def __init__(self, document: Any, path: str) -> None:
+        if not isinstance(document, dict):
+            raise ValueError(f"{path}: expected an object")  # noqa: TRY004 - one error for callers
+        self._left = dict(document)
+        self._path = path
+
+    def integer(self, name: str, *, at_least: int | None = 0) -> int:
+        value = self._take(name)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise self._wrong(name, "expected a whole number")
+        if at_least is not None and value < at_least:
+            raise self._wrong(name, f"must be at least {at_least}")
+        return value
+
+    def optional(self, name: str) -> int | None:
+        if self._left.get(name) is None:
+            self._left.pop(name, None)
+            return None
+        return self.integer(name)
+
+    def flag(self, name: str, default: bool) -> bool:
+        value = self._left.pop(name, default)
+        if not isinstance(value, bool):
+            raise self._wrong(name, "expected true or false")
+        return value
+
+    def text(self, name: str, default: str) -> str:
+        value = self._left.pop(name, default)
+        if not isinstance(value, str):
+            raise self._wrong(name, "expected text")
+        return value
+
+    def choice(self, name: str, choices: Sequence[str], default: str) -> str:
+        value = self.text(name, default)
+        if value not in choices:
+            raise self._wrong(name, f"must be one of {', '.join(choices)}")
+        return value
+
+    def mapping(self, name: str) -> dict[str, Any]:
+        value = self._left.pop(name, {})
+        if not isinstance(value, dict):
+            raise self._wrong(name, "expected an object")
+        return value
+
+    def rows(self, name: str) -> Iterator["Fields"]:
+        value = self._take(name)
+        if not isinstance(value, list):
+            raise self._wrong(name, "expected a list")
+        for index, row in enumerate(value):
+            yield Fields(row, f"{name}[{index}]")
+
+    def finish(self) -> None:
+        if self._left:
+            raise self._wrong(min(self._left), "no such field")
+
+    def _take(self, name: str) -> Any:
+        if name not in self._left:
+            raise self._wrong(name, "is missing")
+        return self._left.pop(name)
+
+    def _wrong(self, name: str, what: str) -> ValueError:
+        return ValueError(f"{self._path}.{name}: {what}")

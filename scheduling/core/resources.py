@@ -1,0 +1,46 @@
+"""The vector of what a deployment requests and a cluster has."""
+
+from dataclasses import dataclass
+
+DIMENSIONS = ("cpu_milli", "ram_mib", "gpu")
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """CPU in millicores, RAM in MiB, GPU in devices; integers only, so that sums are exact."""
+
+    cpu_milli: int
+    ram_mib: int
+    gpu: int
+
+    def __add__(self, other: "Resources") -> "Resources":
+        return Resources(
+            self.cpu_milli + other.cpu_milli, self.ram_mib + other.ram_mib, self.gpu + other.gpu
+        )
+
+    def __sub__(self, other: "Resources") -> "Resources":
+        return Resources(
+            self.cpu_milli - other.cpu_milli, self.ram_mib - other.ram_mib, self.gpu - other.gpu
+        )
+
+    def fits_in(self, room: "Resources") -> bool:
+        return (
+            self.cpu_milli <= room.cpu_milli and self.ram_mib <= room.ram_mib and self.gpu <= room.gpu
+        )
+
+    def missing_from(self, room: "Resources") -> dict[str, int]:
+        """Return how much of each dimension is lacking for this to fit; nothing when it fits."""
+        return {
+            name: getattr(self, name) - getattr(room, name)
+            for name in DIMENSIONS
+            if getattr(self, name) > getattr(room, name)
+        }
+
+    def to_json(self) -> dict[str, int]:
+        return {name: getattr(self, name) for name in DIMENSIONS}
+
+    def __str__(self) -> str:
+        return f"{self.cpu_milli / 1000:g} CPU, {self.ram_mib} MiB RAM, {self.gpu} GPU"
+
+
+NOTHING = Resources(0, 0, 0)

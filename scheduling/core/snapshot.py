@@ -1,0 +1,132 @@
+"""What the planner decides on: one domain at one moment."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from scheduling.core.policy import Policy
+from scheduling.core.reading import Fields
+from scheduling.core.resources import Resources
+
+
+class ClusterState(StrEnum):
+    """Active takes new deployments; cordoned none; draining gives up those it has as well."""
+
+    ACTIVE = "active"
+    CORDONED = "cordoned"
+    DRAINING = "draining"
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    id: int
+    capacity: Resources
+    state: ClusterState = ClusterState.ACTIVE
+    name: str = ""
+
+    @property
+    def label(self) -> str:
+        """Return what a person calls it."""
+        return self.name or f"cluster {self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One that is active, on `cluster` since `started_at`, or ready, with `cluster` None.
+
+    Times are seconds since the epoch. `preemptions` counts its evictions within the budget's
+    window, `checkpoint_at` is when it last saved its progress in this run.
+    """
+
+    id: int
+    priority: int
+    request: Resources
+    queued_at: int
+    requested_cluster: int | None = None
+    cluster: int | None = None
+    started_at: int | None = None
+    max_runtime_s: int | None = None
+    preemptible: bool = True
+    preemptions: int = 0
+    checkpoint_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    now: int
+    policy: Policy
+    clusters: tuple[Cluster, ...]
+    deployments: tuple[Deployment, ...]
+
+    def __post_init__(self) -> None:
+        for name, rows in (("clusters", self.clusters), ("deployments", self.deployments)):
+            ids = [row.id for row in rows]
+            if len(set(ids)) != len(ids):
+                twice = next(i for n, i in enumerate(ids) if i in ids[:n])
+                raise ValueError(f"{name}: the id {twice} occurs twice")
+        known = {cluster.id for cluster in self.clusters}
+        for deployment in self.deployments:
+            if deployment.cluster is not None and deployment.cluster not in known:
+                raise ValueError(
+                    f"deployment {deployment.id}: active on {deployment.cluster}, an unknown cluster"
+                )
+
+    @classmethod
+    def from_json(cls, document: Any) -> "Snapshot":
+        """Build from parsed JSON; raises ValueError that names the field at fault."""
+        root = Fields(document, "snapshot")
+        snapshot = cls(
+            now=root.integer("now", at_least=None),
+            policy=Policy.from_mapping(root.mapping("policy")),
+            clusters=tuple(_cluster(row) for row in root.rows("clusters")),
+            deployments=tuple(_deployment(row) for row in root.rows("deployments")),
+        )
+        root.finish()
+        return snapshot
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "now": self.now,
+            "policy": asdict(self.policy),
+            "clusters": [_flat(asdict(cluster), "capacity") for cluster in self.clusters],
+            "deployments": [_flat(asdict(row), "request") for row in self.deployments],
+        }
+
+
+def _cluster(row: Fields) -> Cluster:
+    cluster = Cluster(
+        id=row.integer("id"),
+        capacity=_resources(row),
+        state=ClusterState(row.choice("state", tuple(ClusterState), ClusterState.ACTIVE)),
+        name=row.text("name", ""),
+    )
+    row.finish()
+    return cluster
+
+
+def _deployment(row: Fields) -> Deployment:
+    deployment = Deployment(
+        id=row.integer("id"),
+        priority=row.integer("priority", at_least=None),
+        request=_resources(row),
+        queued_at=row.integer("queued_at", at_least=None),
+        requested_cluster=row.optional("requested_cluster"),
+        cluster=row.optional("cluster"),
+        started_at=row.optional("started_at"),
+        max_runtime_s=row.optional("max_runtime_s"),
+        preemptible=row.flag("preemptible", True),
+        preemptions=row.optional("preemptions") or 0,
+        checkpoint_at=row.optional("checkpoint_at"),
+    )
+    row.finish()
+    return deployment
+
+
+def _resources(row: Fields) -> Resources:
+    return Resources(row.integer("cpu_milli"), row.integer("ram_mib"), row.integer("gpu"))
+
+
+def _flat(row: dict[str, Any], vector: str) -> Mapping[str, Any]:
+    """Return the row with its vector's dimensions beside the other fields."""
+    return {k: v for k, v in row.items() if k != vector} | row[vector]
