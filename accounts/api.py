@@ -1,15 +1,19 @@
 """Bases of every app's API that refuse what they do not know, instead of passing it over."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, TypeVar
 
 from django.db.models import Model, QuerySet
 from django_filters.rest_framework import DjangoFilterBackend
 from rest_framework import filters, serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
+from rest_framework.views import APIView
 
 M = TypeVar("M", bound=Model)
+
+PAGE = ("limit", "offset")
+"""The query parameters of a list in pages."""
 
 
 class StrictMixin:
@@ -36,17 +40,36 @@ class StrictModelSerializer(StrictMixin, serializers.ModelSerializer[M]):
     """A model's serializer that refuses unknown fields."""
 
 
+class StrictParametersMixin(APIView):
+    """A viewset that names an unknown query parameter: `?dryrun=true` must not submit in earnest.
+
+    A list takes its filters, pages and an ordering; `query_parameters` says what else an action
+    takes.
+    """
+
+    query_parameters: ClassVar[Mapping[str, Sequence[str]]] = {}
+    action: str
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        known = sorted({*self.query_parameters.get(self.action, ()), *self._list_parameters()})
+        unknown = sorted(set(request.query_params) - set(known))
+        if unknown:
+            remedy = f"There are: {', '.join(known)}." if known else "This call takes none."
+            detail = f"There is no such query parameter. {remedy}"
+            raise ValidationError(dict.fromkeys(unknown, detail), code="unknown_parameter")
+
+    def _list_parameters(self) -> list[str]:
+        if self.action != "list":
+            return []
+        filterset = getattr(self, "filterset_class", None)
+        return [*PAGE, "ordering", *(filterset.base_filters if filterset else ())]
+
+
 class StrictFilterBackend(DjangoFilterBackend):  # type: ignore[misc]
-    """Filters by the view's filter set; an unknown query parameter is an error."""
+    """Filters lists, and only lists, by the view's filter set."""
 
     def filter_queryset(self, request: Request, queryset: QuerySet[M], view: Any) -> QuerySet[M]:
-        filterset_class = self.get_filterset_class(view, queryset)
-        own = filterset_class.base_filters if filterset_class and view.action == "list" else ()
-        known = {*own, "limit", "offset", "ordering", *getattr(view, "query_parameters", ())}
-        unknown = sorted(set(request.query_params) - known)
-        if unknown:
-            detail = f"There is no such query parameter. There are: {', '.join(sorted(known))}."
-            raise ValidationError({name: detail for name in unknown}, code="unknown_parameter")
         if view.action != "list":
             return queryset
         filtered: QuerySet[M] = super().filter_queryset(request, queryset, view)
@@ -57,7 +80,7 @@ class StrictOrderingFilter(filters.OrderingFilter):
     """Orders by `?ordering=`, always ending in the id; an unknown field is an error."""
 
     def remove_invalid_fields(
-        self, queryset: QuerySet[M], fields: Sequence[str], view: Any, request: Request
+        self, queryset: QuerySet[M], fields: Iterable[str], view: Any, request: Request
     ) -> list[str]:
         known = [name for name, _label in self.get_valid_fields(queryset, view)]
         unknown = [field for field in fields if field.removeprefix("-") not in known]

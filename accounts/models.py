@@ -22,7 +22,9 @@ class User(AbstractUser):
 class IdempotencyKey(models.Model):
     """The answer to a POST, kept so that the same request again gets it and does nothing.
 
-    `fingerprint` is a digest of method, path, query and body.
+    `fingerprint` is a digest of method, path, query and body. `status` is null, and `body` empty,
+    only inside the transaction that works on the answer. `body` is JSON as text, so that the answer
+    comes back letter by letter.
     """
 
     user = models.ForeignKey(
@@ -31,7 +33,7 @@ class IdempotencyKey(models.Model):
     key = models.CharField(max_length=255)
     fingerprint = models.CharField(max_length=64)
     status = models.PositiveSmallIntegerField(null=True)
-    body = models.JSONField(null=True)
+    body = models.TextField(blank=True, default="")
     created_at = models.DateTimeField(db_index=True)
 
     class Meta:

@@ -17,7 +17,7 @@ _STATUS = {
 }
 
 
-class DomainErrorHandler(ExceptionHandler):  # type: ignore[misc]
+class DomainErrorHandler(ExceptionHandler):
     """Answers with the status of the domain error's class, and with nothing leaked."""
 
     def convert_known_exceptions(self, exc: Exception) -> Exception:
@@ -39,6 +39,14 @@ def _detail(error: DomainError) -> exceptions.ErrorDetail:
 def not_found(request: HttpRequest, exception: Exception | None = None) -> JsonResponse:
     """Answer an unknown path in the API's own shape."""
     return _answer(404, "not_found", f"There is nothing at {request.path}: see /docs.")
+
+
+def bad_request(request: HttpRequest, exception: Exception | None = None) -> JsonResponse:
+    return _answer(400, "bad_request", "The request cannot be understood: see /docs.")
+
+
+def forbidden(request: HttpRequest, exception: Exception | None = None) -> JsonResponse:
+    return _answer(403, "permission_denied", "This is not allowed.")
 
 
 def server_error(request: HttpRequest) -> JsonResponse:

@@ -147,13 +147,22 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_standardized_errors.openapi.AutoSchema",
     "DEFAULT_PAGINATION_CLASS": "hypervisor.pagination.LimitOffsetPagination",
+    "DEFAULT_FILTER_BACKENDS": [
+        "accounts.api.StrictFilterBackend",
+        "accounts.api.StrictOrderingFilter",
+    ],
     "EXCEPTION_HANDLER": "drf_standardized_errors.handler.exception_handler",
+    "URL_FORMAT_OVERRIDE": None,
     "DEFAULT_THROTTLE_RATES": {
         "register": _values["RATE_LIMIT_REGISTER"],
         "token": _values["RATE_LIMIT_TOKEN"],
         "join": _values["RATE_LIMIT_JOIN"],
     },
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+DRF_STANDARDIZED_ERRORS: dict[str, Any] = {
+    "EXCEPTION_HANDLER_CLASS": "hypervisor.errors.DomainErrorHandler",
+    "ENABLE_IN_DEBUG_FOR_UNHANDLED_EXCEPTIONS": True,
 }
 SPECTACULAR_SETTINGS: dict[str, Any] = {
     "TITLE": "MLOps Hypervisor",

@@ -22,7 +22,7 @@ Person = AbstractBaseUser | AnonymousUser
 def role_of(user: Person, organization_id: int) -> Role:
     """Return the person's role. Raises NotFound for a stranger, as for what does not exist."""
     role = (
-        Membership.objects.filter(user_id=user.pk, organization=organization_id)
+        Membership.objects.filter(user__pk=user.pk, organization=organization_id)
         .values_list("role", flat=True)
         .first()
     )
@@ -52,9 +52,7 @@ def organization_for(user: Person, organization_id: int | None) -> Organization:
     if organization_id is not None:
         named = mine.filter(pk=organization_id).first()
         if named is None:
-            raise NotFound(
-                f"Organization {organization_id} does not exist.", attr="organization"
-            )
+            raise NotFound(f"Organization {organization_id} does not exist.", attr="organization")
         return named
     organizations = list(mine[:2])
     if len(organizations) == 1:

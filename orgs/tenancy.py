@@ -16,5 +16,5 @@ class TenantQuerySet(models.QuerySet[M]):
 
     def visible_to(self, user: AbstractBaseUser | AnonymousUser) -> Self:
         """Keep the rows of the organizations that the person is a member of."""
-        mine = apps.get_model("orgs", "Membership").objects.filter(user_id=user.pk)
+        mine = apps.get_model("orgs", "Membership").objects.filter(user__pk=user.pk)
         return self.filter(**{f"{self.organization_path}__in": mine.values("organization")})

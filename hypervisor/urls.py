@@ -1,0 +1,20 @@
+"""Every path of the service; the API's own are in `api`."""
+
+from django.contrib import admin
+from django.urls import include, path
+
+from hypervisor import health, openapi
+
+handler400 = "hypervisor.errors.bad_request"
+handler403 = "hypervisor.errors.forbidden"
+handler404 = "hypervisor.errors.not_found"
+handler500 = "hypervisor.errors.server_error"
+
+urlpatterns = [
+    path("", include("hypervisor.api")),
+    path("admin/", admin.site.urls),
+    path("docs", openapi.DocsView.as_view(), name="docs"),
+    path("openapi.json", openapi.SchemaView.as_view(), name="openapi"),
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+]

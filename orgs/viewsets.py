@@ -1,0 +1,48 @@
+"""The one base of every view on what belongs to an organization."""
+
+from collections.abc import Mapping
+from typing import ClassVar, TypeVar
+
+from django.db.models import Model, QuerySet
+from rest_framework.viewsets import GenericViewSet
+
+from accounts.api import StrictParametersMixin
+from accounts.idempotency import IdempotentMixin
+from orgs.models import Role
+from orgs.permissions import require
+from orgs.tenancy import TenantQuerySet
+
+M = TypeVar("M", bound=Model)
+
+
+class TenantViewSet(IdempotentMixin, StrictParametersMixin, GenericViewSet[M]):
+    """Shows a caller only what belongs to the caller's organizations: all else is a 404.
+
+    `roles` says for each action which role it takes at least; one that is not listed takes any.
+    `own_roles` says the same for what the caller owns, where that is less.
+    """
+
+    roles: ClassVar[Mapping[str, Role]] = {}
+    own_roles: ClassVar[Mapping[str, Role]] = {}
+    lookup_value_regex = r"\d+"
+
+    def get_queryset(self) -> QuerySet[M]:
+        queryset = super().get_queryset()
+        assert isinstance(queryset, TenantQuerySet)  # noqa: S101 a view's mistake, not a caller's
+        return queryset.visible_to(self.request.user)
+
+    def get_object(self) -> M:
+        """Return the row of this path. Raises Forbidden when the caller's role is too low."""
+        row = super().get_object()
+        least = self.roles.get(self.action, Role.VIEWER)
+        if self.action in self.own_roles and self.owner_id_of(row) == self.request.user.pk:
+            least = self.own_roles[self.action]
+        if least is not Role.VIEWER:
+            require(self.request.user, self.organization_id_of(row), least)
+        return row
+
+    def organization_id_of(self, obj: M) -> int:
+        return int(obj.organization_id)  # type: ignore[attr-defined]
+
+    def owner_id_of(self, obj: M) -> int | None:
+        return None
