@@ -1,6 +1,5 @@
 from typing import Any
 
-from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -41,7 +40,7 @@ class ClusterAdmin(ServiceAdmin):
         return f"{cluster.allocated_gpu} of {cluster.gpu}"
 
     def save_model(
-        self, request: HttpRequest, obj: Cluster, form: forms.ModelForm[Cluster], change: bool
+        self, request: HttpRequest, obj: Cluster, form: Any, change: bool
     ) -> None:
         actor = request.user.get_username()
         capacity = services.Capacity(*(getattr(obj, name) for name in DIMENSIONS))

@@ -85,7 +85,7 @@ class DeploymentAdmin(ServiceAdmin):
         self,
         request: HttpRequest,
         obj: Deployment,
-        form: forms.ModelForm[Deployment],
+        form: Any,
         change: bool,
     ) -> None:
         services.adjust(
