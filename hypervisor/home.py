@@ -16,6 +16,9 @@ from dotenv import dotenv_values
 
 from hypervisor.bootstrap import ROOT
 
+PATIENCE_S = 15.0
+"""How long the processes of an `up` that was killed may take to end by themselves."""
+
 
 class HomeInUseError(Exception):
     """Another `up` runs on this home; the message says which and what to do."""
@@ -91,7 +94,7 @@ class Home:
         Raises HomeInUseError.
         """
         own = _open(self.path / "up.lock")
-        if not _try_lock(own):
+        if not _wait_for_lock(own, 0.5):  # one that was killed a moment ago may still be ending
             raise HomeInUseError(
                 f"{self.path} is in use by another `up` (process {os.pread(own, 20, 0).decode()})."
                 " Stop that one, or set HYPERVISOR_HOME to another folder for a second service."
@@ -102,14 +105,14 @@ class Home:
         self._outlive_predecessors(inherited)
         return inherited
 
-    def _outlive_predecessors(self, lock: int, patience_s: float = 15) -> None:
+    def _outlive_predecessors(self, lock: int) -> None:
         """Wait for what an earlier `up` that was killed has left, and in the end kill it."""
-        if _wait_for_lock(lock, patience_s):
+        if _wait_for_lock(lock, PATIENCE_S):
             return
         for process in _holders(self.path / "processes.lock"):
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
-        if not _wait_for_lock(lock, patience_s):
+        if not _wait_for_lock(lock, PATIENCE_S):
             raise HomeInUseError(
                 f"Processes of an earlier `up` on {self.path} are still there: stop them."
             )
