@@ -10,9 +10,9 @@ from clusters.fields import CpuField
 class MissingSerializer(serializers.Serializer[Any]):
     """What a cluster lacks; zero where it has enough."""
 
-    cpu = CpuField(source="cpu_milli")
-    ram_mib = serializers.IntegerField()
-    gpu = serializers.IntegerField()
+    cpu = CpuField(source="cpu_milli", default=0)
+    ram_mib = serializers.IntegerField(default=0)
+    gpu = serializers.IntegerField(default=0)
 
 
 class ClusterObstacleSerializer(serializers.Serializer[Any]):
