@@ -25,7 +25,9 @@ class Resources:
 
     def fits_in(self, room: "Resources") -> bool:
         return (
-            self.cpu_milli <= room.cpu_milli and self.ram_mib <= room.ram_mib and self.gpu <= room.gpu
+            self.cpu_milli <= room.cpu_milli
+            and self.ram_mib <= room.ram_mib
+            and self.gpu <= room.gpu
         )
 
     def missing_from(self, room: "Resources") -> dict[str, int]:

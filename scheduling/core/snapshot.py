@@ -69,7 +69,7 @@ class Snapshot:
         for deployment in self.deployments:
             if deployment.cluster is not None and deployment.cluster not in known:
                 raise ValueError(
-                    f"deployment {deployment.id}: active on {deployment.cluster}, an unknown cluster"
+                    f"deployment {deployment.id}: its cluster {deployment.cluster} is unknown"
                 )
 
     @classmethod

@@ -1,0 +1,197 @@
+"""A snapshot prepared for planning: packed vectors, levels, and who may evict whom.
+
+Clusters and deployments are named by their index in the order of their ids from here on, so that
+the order of a snapshot's rows cannot matter.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from scheduling.core.packed import OVERDRAWN, pack
+from scheduling.core.resources import NOTHING, Resources
+from scheduling.core.snapshot import Cluster, ClusterState, Deployment, Snapshot
+
+NEVER = 1 << 62
+Shape = tuple[int, int | None]
+
+
+@dataclass(slots=True)
+class Level:
+    """All of one priority. `due` are the active ones, by cluster, whose fate is decided here.
+
+    An active deployment is due where the last level that may evict it has been placed: at its own
+    level, or further up when its budget or its minimum run time protects it.
+    """
+
+    priority: int
+    starved: list[int] = field(default_factory=list)
+    ready: list[int] = field(default_factory=list)
+    drained: list[int] = field(default_factory=list)
+    due: dict[int, list[int]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Problem:
+    """What stays the same while plans are tried.
+
+    `rooms` holds the packed capacity of the clusters that take part; one that is cordoned or
+    overcommitted stays as it is and takes nobody, so it has no part. `threshold[d]` is the lowest
+    priority that may evict the active d. `loss[d]` is the work, in shares of the supply times
+    seconds, that an eviction of d would lose.
+    """
+
+    snapshot: Snapshot
+    clusters: list[Cluster]
+    deployments: list[Deployment]
+    rooms: list[int]
+    open: list[bool]
+    requests: list[int]
+    shares: list[int]
+    eligible: list[tuple[int, ...]]
+    home: list[int | None]
+    threshold: list[int]
+    loss: list[int]
+    levels: list[Level]
+
+
+def prepare(snapshot: Snapshot) -> Problem:
+    clusters = sorted(snapshot.clusters, key=lambda c: c.id)
+    deployments = sorted(snapshot.deployments, key=lambda d: d.id)
+    index = {cluster.id: i for i, cluster in enumerate(clusters)}
+    home = [None if d.cluster is None else index[d.cluster] for d in deployments]
+    requests = [pack(d.request) for d in deployments]
+    rooms = [pack(cluster.capacity) for cluster in clusters]
+    open_ = _open(clusters, rooms, requests, home)
+    share = Shares(clusters)
+    shares = [share.of(d.request) for d in deployments]
+    problem = Problem(
+        snapshot=snapshot,
+        clusters=clusters,
+        deployments=deployments,
+        rooms=rooms,
+        open=open_,
+        requests=requests,
+        shares=shares,
+        eligible=_eligible(deployments, requests, rooms, open_, index),
+        home=home,
+        threshold=[threshold(d, snapshot) for d in deployments],
+        loss=[lost_seconds(d, snapshot.now) * s for d, s in zip(deployments, shares, strict=True)],
+        levels=[],
+    )
+    problem.levels = _levels(problem)
+    return problem
+
+
+class Shares:
+    """Dominant shares as integers: comparable with each other within one snapshot."""
+
+    def __init__(self, clusters: list[Cluster]) -> None:
+        total = sum((c.capacity for c in clusters), NOTHING)
+        cpu, ram, gpu = max(total.cpu_milli, 1), max(total.ram_mib, 1), max(total.gpu, 1)
+        self._weights = (ram * gpu, cpu * gpu, cpu * ram)
+        self._known: dict[Resources, int] = {}
+
+    def of(self, request: Resources) -> int:
+        """Return the largest of the request's shares of the supply, in a common denominator."""
+        known = self._known.get(request)
+        if known is None:
+            cpu, ram, gpu = self._weights
+            known = max(request.cpu_milli * cpu, request.ram_mib * ram, request.gpu * gpu)
+            self._known[request] = known
+        return known
+
+
+def threshold(deployment: Deployment, snapshot: Snapshot) -> int:
+    """Return the lowest priority that may evict the active deployment; NEVER if none may."""
+    policy = snapshot.policy
+    started = deployment.started_at
+    young = started is not None and snapshot.now - started < policy.min_run_seconds
+    if not deployment.preemptible or young:
+        return NEVER
+    spent = deployment.preemptions >= policy.preemption_budget
+    gap = policy.budget_override_gap if spent else 1
+    return deployment.priority + max(gap, 1)
+
+
+def lost_seconds(deployment: Deployment, now: int) -> int:
+    """Return the run time that an eviction now would lose."""
+    saved = max(deployment.started_at or now, deployment.checkpoint_at or 0)
+    return max(now - saved, 0)
+
+
+def is_starved(deployment: Deployment, snapshot: Snapshot) -> bool:
+    return snapshot.now - deployment.queued_at > snapshot.policy.starvation_seconds
+
+
+def _open(
+    clusters: list[Cluster], rooms: list[int], requests: list[int], home: list[int | None]
+) -> list[bool]:
+    left = rooms.copy()
+    for request, cluster in zip(requests, home, strict=True):
+        if cluster is not None:
+            left[cluster] -= request
+    return [
+        cluster.state == ClusterState.ACTIVE and not rest & OVERDRAWN
+        for cluster, rest in zip(clusters, left, strict=True)
+    ]
+
+
+def _eligible(
+    deployments: list[Deployment],
+    requests: list[int],
+    rooms: list[int],
+    open_: list[bool],
+    index: dict[int, int],
+) -> list[tuple[int, ...]]:
+    everywhere = [c for c, is_open in enumerate(open_) if is_open]
+    known: dict[Shape, tuple[int, ...]] = {}
+    result = []
+    for deployment, request in zip(deployments, requests, strict=True):
+        shape = (request, deployment.requested_cluster)
+        clusters = known.get(shape)
+        if clusters is None:
+            wanted = deployment.requested_cluster
+            among = everywhere if wanted is None else [index.get(wanted, -1)]
+            clusters = known[shape] = tuple(
+                c for c in among if c in everywhere and not (rooms[c] - request) & OVERDRAWN
+            )
+        result.append(clusters)
+    return result
+
+
+def _levels(problem: Problem) -> list[Level]:
+    taking_part = [
+        d
+        for d, home in enumerate(problem.home)
+        if home is None or problem.open[home] or _drains(problem, home)
+    ]
+    priorities = sorted({problem.deployments[d].priority for d in taking_part}, reverse=True)
+    levels = {priority: Level(priority) for priority in priorities}
+    due: dict[int, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for d in taking_part:
+        deployment, home = problem.deployments[d], problem.home[d]
+        level = levels[deployment.priority]
+        if home is None:
+            starved = is_starved(deployment, problem.snapshot)
+            (level.starved if starved else level.ready).append(d)
+        elif problem.open[home]:
+            due[problem.threshold[d]][home].append(d)
+        else:
+            level.drained.append(d)
+    _spread(due, [levels[priority] for priority in priorities])
+    for level in levels.values():
+        level.starved.sort(key=lambda d: (problem.deployments[d].queued_at, d))
+    return list(levels.values())
+
+
+def _drains(problem: Problem, cluster: int) -> bool:
+    return problem.clusters[cluster].state == ClusterState.DRAINING
+
+
+def _spread(due: dict[int, dict[int, list[int]]], levels: list[Level]) -> None:
+    """Give each level those whose threshold lies above it and not above the level before."""
+    waiting = sorted(due)
+    for level in levels:
+        while waiting and waiting[-1] > level.priority:
+            for cluster, members in due[waiting.pop()].items():
+                level.due.setdefault(cluster, []).extend(members)
