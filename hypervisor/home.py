@@ -25,8 +25,11 @@ class HomeInUseError(Exception):
 
 
 def given(name: str) -> str:
-    """Return a setting from the process environment, or else from .env, or else ""."""
-    return os.environ.get(name) or dotenv_values(ROOT / ".env").get(name) or ""
+    """Return a setting from the process environment, or else from .env, or else "".
+
+    An empty one in the process environment hides the one in .env.
+    """
+    return os.environ.get(name, dotenv_values(ROOT / ".env").get(name)) or ""
 
 
 class Home:

@@ -121,13 +121,21 @@ AXES_FAILURE_LIMIT: int = _values["LOCKOUT_FAILURES"]
 AXES_COOLOFF_TIME = timedelta(minutes=_values["LOCKOUT_MINUTES"])
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
+AXES_VERBOSE = False
+# Otherwise whoever keeps knocking keeps the real owner out for ever.
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_LOCKOUT_CALLABLE = "accounts.lockout.answer"
+AXES_CLIENT_IP_CALLABLE = "accounts.lockout.client_address"
+AXES_DISABLE_ACCESS_LOG = True
+AXES_VERBOSE = False
 
 SIMPLE_JWT = {
     "ACCESS_TOKEN_LIFETIME": timedelta(minutes=_values["ACCESS_TOKEN_EXPIRE_MINUTES"]),
     "REFRESH_TOKEN_LIFETIME": timedelta(days=_values["REFRESH_TOKEN_EXPIRE_DAYS"]),
     "ROTATE_REFRESH_TOKENS": True,
     "BLACKLIST_AFTER_ROTATION": True,
-    "UPDATE_LAST_LOGIN": False,
+    # A changed password ends all tokens.
+    "CHECK_REVOKE_TOKEN": True,
 }
 
 # --- Web security ---------------------------------------------------------------------------------
@@ -153,6 +161,8 @@ REST_FRAMEWORK: dict[str, Any] = {
     ],
     "EXCEPTION_HANDLER": "drf_standardized_errors.handler.exception_handler",
     "URL_FORMAT_OVERRIDE": None,
+    # Without a proxy of ours in front, X-Forwarded-For is whatever the caller made up.
+    "NUM_PROXIES": 1 if _values["SECURE_PROXY"] else 0,
     "DEFAULT_THROTTLE_RATES": {
         "register": _values["RATE_LIMIT_REGISTER"],
         "token": _values["RATE_LIMIT_TOKEN"],

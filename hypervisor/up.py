@@ -62,7 +62,8 @@ def _run(supervisor: Supervisor, home: Home) -> None:
     _migrate()
     password = _create_admin(home)
     _tell("Starting the web server, the worker and beat ...")
-    supervisor.start(*_applications(home, listener, lock))
+    supervisor.start(_web(home, listener, lock), _worker(home, lock))
+    supervisor.start(_beat(home, lock))
     _tell(_welcome(home, listener, password, time.monotonic() - began))
     supervisor.watch()
 
@@ -139,39 +140,48 @@ def _create_admin(home: Home) -> str | None:
 # --- The three processes of the application -------------------------------------------------------
 
 
-def _applications(home: Home, listener: socket.socket, lock: int) -> list[Service]:
-    python = [sys.executable, "-m"]
-    celery = [*python, "celery", "--app", "hypervisor", "--workdir", str(ROOT), "--quiet"]
+def _web(home: Home, listener: socket.socket, lock: int) -> Service:
     url = f"{_url(listener)}/readyz"
-    return [
-        Service(
-            name="web",
-            command=[
-                *python, "gunicorn", "hypervisor.wsgi", "--chdir", str(ROOT),
-                "--bind", f"fd://{listener.fileno()}", "--worker-class", "gthread",
-                "--workers", str(_WEB_WORKERS), "--threads", str(_WEB_THREADS),
-                "--graceful-timeout", "8", "--no-control-socket", "--log-level", "warning",
-            ],
-            log=home.logs / "web.log",
-            is_ready=lambda: _answers_http(url),
-            descriptors=(listener.fileno(), lock),
+    return Service(
+        name="web",
+        command=[
+            sys.executable, "-m", "gunicorn", "hypervisor.wsgi", "--chdir", str(ROOT),
+            "--bind", f"fd://{listener.fileno()}", "--preload", "--worker-class", "gthread",
+            "--workers", str(_WEB_WORKERS), "--threads", str(_WEB_THREADS),
+            "--graceful-timeout", "8", "--no-control-socket", "--log-level", "warning",
+        ],
+        log=home.logs / "web.log",
+        is_ready=lambda: _answers_http(url),
+        descriptors=(listener.fileno(), lock),
+    )  # fmt: skip
+
+
+def _worker(home: Home, lock: int) -> Service:
+    return Service(
+        name="worker",
+        command=_celery(
+            "worker", "-Ofair", "--concurrency", str(_CELERY_PROCESSES),
+            "--without-gossip", "--without-mingle",
         ),
-        Service(
-            name="worker",
-            command=[*celery, "worker", "-Ofair", "--concurrency", str(_CELERY_PROCESSES),
-                     "--without-gossip", "--without-mingle"],
-            log=home.logs / "worker.log",
-            is_ready=_worker_answers,
-            descriptors=(lock,),
-        ),
-        Service(
-            name="beat",
-            command=[*celery, "beat"],
-            log=home.logs / "beat.log",
-            is_ready=lambda: True,
-            descriptors=(lock,),
-        ),
-    ]  # fmt: skip
+        log=home.logs / "worker.log",
+        is_ready=_worker_answers,
+        descriptors=(lock,),
+    )  # fmt: skip
+
+
+def _beat(home: Home, lock: int) -> Service:
+    return Service(
+        name="beat",
+        command=_celery("beat"),
+        log=home.logs / "beat.log",
+        is_ready=lambda: True,  # nobody waits for it: it only repeats what changes ask for
+        descriptors=(lock,),
+    )
+
+
+def _celery(*arguments: str) -> list[str]:
+    celery = [sys.executable, "-m", "celery", "--app", "hypervisor", "--workdir", str(ROOT)]
+    return [*celery, "--quiet", *arguments]
 
 
 def _answers_http(url: str) -> bool:
