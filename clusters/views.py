@@ -2,6 +2,7 @@ from typing import Any, ClassVar
 
 from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
+from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -15,7 +16,7 @@ from orgs.viewsets import TenantViewSet
 
 
 @extend_schema(tags=["clusters"])
-class ClusterViewSet(TenantViewSet[Cluster]):
+class ClusterViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Cluster]):
     """Fixed capacity that an organization runs its deployments on."""
 
     queryset = Cluster.objects.with_allocated()

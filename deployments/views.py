@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
+from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -22,7 +23,7 @@ from orgs.viewsets import TenantViewSet
 _STEERING = ("update", "partial_update", "destroy", "start", "stop", "cancel", "checkpoint")
 
 
-class DeploymentViewSet(TenantViewSet[Deployment]):
+class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deployment]):
     """What runs, waits to run, or has run."""
 
     queryset = Deployment.objects.prefetch_related("dependencies")
