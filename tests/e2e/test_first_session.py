@@ -1,0 +1,105 @@
+"""What the README promises to somebody who has just started the service."""
+
+import json
+import re
+import shutil
+import subprocess
+import urllib.request
+
+import pytest
+
+from hypervisor.bootstrap import ROOT
+from tests.e2e.service import Client, Up
+
+GPU_CLUSTER = {"name": "rack-1", "cpu": 8, "ram_mib": "32Gi", "gpu": 1}
+
+
+@pytest.fixture(scope="module")
+def alice(service: Up) -> Client:
+    client = Client(service.url, "alice")
+    client.post("/organizations", name="Acme")
+    client.post("/clusters", **GPU_CLUSTER)
+    return client
+
+
+def test_up_says_where_everything_is_and_how_to_log_in(service: Up) -> None:
+    url = f"http://localhost:{service.port}"
+    password = (service.home / "admin-password").read_text().strip()
+
+    for promised in (f"{url}\n", f"{url}/docs", f"{url}/admin", f"the password {password}"):
+        assert promised in service.output
+
+
+def test_the_docs_and_the_admin_are_served_with_their_files(service: Up) -> None:
+    for path in ("/docs", "/admin/login/"):
+        with urllib.request.urlopen(service.url + path) as answer:
+            page = answer.read().decode()
+        assets = re.findall(r'(?:src|href)="(/static/[^"]+)"', page)
+        assert assets
+        for asset in assets:
+            with urllib.request.urlopen(service.url + asset) as answer:
+                assert answer.status == 200
+
+
+def test_a_deployment_that_fits_runs(alice: Client) -> None:
+    deployment = alice.deploy("small")
+
+    alice.wait_for(deployment, "running")
+
+
+def test_a_more_important_deployment_preempts_and_both_say_why(alice: Client) -> None:
+    training = alice.deploy("training", gpu=1, priority=20)
+    alice.wait_for(training, "running")
+
+    urgent = alice.deploy("urgent", gpu=1, priority=90)
+
+    alice.wait_for(urgent, "running")
+    victim = alice.get(f"/deployments/{training}")
+    assert (victim["status"], victim["preemptions"]) == ("pending", 1)
+    kinds = [event["kind"] for event in alice.get(f"/deployments/{training}/events")["results"]]
+    assert "evicted" in kinds or "preempted" in kinds
+    explanation = alice.get(f"/deployments/{training}/explain")
+    assert explanation["position"] == 1
+    assert "GPU" in explanation["reason"]
+
+
+def test_the_victim_runs_again_when_the_room_is_free(alice: Client) -> None:
+    waiting = alice.deploy("patient", gpu=1, priority=10)
+    running = [d for d in alice.get("/deployments?status=running")["results"] if d["gpu"]]
+
+    for deployment in running:
+        alice.post(f"/deployments/{deployment['id']}/stop")
+
+    victim = alice.get("/deployments?name=training")["results"][0]["id"]
+    alice.wait_for(victim, "running")
+    assert alice.status(waiting) == "pending"
+
+
+def test_other_terminals_reach_the_running_service(service: Up, alice: Client) -> None:
+    deployment = alice.deploy("explained")
+    alice.wait_for(deployment, "running")
+
+    explained = service.manage("explain", str(deployment))
+    verified = service.manage("verify")
+
+    assert explained.returncode == 0, explained.stderr
+    assert "explained" in explained.stdout or "running" in explained.stdout
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
+def test_the_readmes_session_can_be_pasted(service: Up) -> None:
+    readme = (ROOT / "README.md").read_text()
+    session = readme.split("## A first session")[1].split("```sh\n")[1].split("```")[0]
+    session = session.replace("http://localhost:8000", service.url)
+
+    done = subprocess.run(
+        ["sh", "-eu"], input=session, capture_output=True, text=True, timeout=120, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    forecast, status, events, explanation = done.stdout.splitlines()[-5:-1]
+    assert json.loads(forecast)["outcome"] == "preempt"
+    assert status == "pending"
+    assert len(json.loads(events)["results"]) >= 3
+    assert "GPU" in json.loads(explanation)["reason"]

@@ -1,0 +1,144 @@
+"""Nothing that was accepted is lost, whatever is killed."""
+
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from hypervisor.bootstrap import ROOT
+from tests.e2e.service import Client, Up, alive, wait_until
+
+
+@pytest.fixture(scope="module")
+def bob(service: Up) -> Client:
+    client = Client(service.url, "bob")
+    client.post("/organizations", name="Acme")
+    client.post("/clusters", name="big", cpu=64, ram_mib="64Gi", gpu=0)
+    return client
+
+
+def kill(service: Up, name: str) -> psutil.Process:
+    process = service.processes()[name]
+    process.kill()
+    process.wait(10)
+    return process
+
+
+@pytest.mark.parametrize("name", ["worker", "beat", "web", "valkey", "postgres"])
+def test_a_process_that_is_killed_comes_back_and_work_goes_on(
+    service: Up, bob: Client, name: str
+) -> None:
+    before = bob.deploy(f"before-{name}")
+
+    killed = kill(service, name)
+
+    wait_until(
+        lambda: name in service.processes() and service.processes()[name].pid != killed.pid,
+        f"{name} is started again",
+    )
+    assert f"{name} was killed by SIGKILL" in service.output
+    wait_until(lambda: bob.get("/deployments") is not None, "the API answers")
+    after = bob.deploy(f"after-{name}")
+    bob.wait_for(before, "running")
+    bob.wait_for(after, "running")
+
+
+def test_after_a_kill_of_everything_all_data_are_there(service: Up, bob: Client) -> None:
+    deployment = bob.deploy("precious")
+    bob.wait_for(deployment, "running")
+    family = service.family()
+
+    for process in family:
+        if process.is_running():
+            process.kill()
+    psutil.wait_procs(family, 10)
+    service.start()
+
+    assert bob.status(deployment) == "running"
+    bob.wait_for(bob.deploy("next"), "running")
+
+
+def test_what_was_left_by_a_killed_supervisor_is_gone_before_the_next_one_starts(
+    service: Up, bob: Client
+) -> None:
+    children = service.family()[1:]
+
+    service.stop(signal.SIGKILL)
+    service.start()
+
+    assert alive(children) == []
+    bob.wait_for(bob.deploy("after-the-supervisor"), "running")
+
+
+def test_sigterm_stops_everything_and_the_next_start_continues(service: Up, bob: Client) -> None:
+    deployment = bob.deploy("kept")
+    bob.wait_for(deployment, "running")
+    family = service.family()
+
+    assert service.stop(signal.SIGTERM) == 0
+
+    assert alive(family) == []
+    service.start()
+    assert bob.status(deployment) == "running"
+    assert service.manage("verify").returncode == 0
+
+
+def test_a_second_up_on_the_same_home_is_refused(service: Up) -> None:
+    done = service.manage("up")
+
+    assert done.returncode == 1
+    assert f"{service.home} is in use by another `up`" in done.stdout
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Up:
+    return Up(tmp_path / "home")
+
+
+def test_a_taken_port_is_told_before_anything_is_started(elsewhere: Up) -> None:
+    with socket.create_server(("127.0.0.1", elsewhere.port)):
+        done = elsewhere.manage("up")
+
+    assert done.returncode == 1
+    assert f"Port {elsewhere.port} of 127.0.0.1 cannot be used" in done.stdout
+    assert f"PORT={elsewhere.port + 1}" in done.stdout
+    assert not (elsewhere.home / "postgres").exists()
+
+
+def test_a_bad_setting_is_told_before_anything_is_started(elsewhere: Up) -> None:
+    elsewhere.environment["SCHEDULER_INTERVAL"] = "often"
+
+    done = elsewhere.manage("up")
+
+    assert done.returncode == 1
+    assert "SCHEDULER_INTERVAL" in done.stdout
+    assert not (elsewhere.home / "postgres").exists()
+
+
+def test_a_command_that_needs_the_service_says_how_to_start_it(elsewhere: Up) -> None:
+    done = elsewhere.manage("verify")
+
+    assert done.returncode == 1
+    assert "python3 manage.py up" in done.stderr
+
+
+def test_ctrl_c_during_the_start_leaves_nothing_behind(elsewhere: Up) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "manage.py", "up"], cwd=ROOT, env=elsewhere.environment,
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("Starting postgres and valkey")
+    up = psutil.Process(process.pid)
+    wait_until(up.children, "a first child")
+    family = up.children(recursive=True)
+
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+
+    assert process.returncode == 0
+    wait_until(lambda: not alive(family), "nothing is left", seconds=5)
