@@ -39,11 +39,7 @@ class Conflict(DomainError):
     default_code = "conflict"
 
 
-class TooMany(DomainError):
-    """Too many attempts; again after `wait` seconds: 429."""
+class Unauthorized(DomainError):
+    """Nobody knows who is calling: 401."""
 
-    default_code = "throttled"
-
-    def __init__(self, detail: str, *, wait: int) -> None:
-        super().__init__(detail)
-        self.wait = wait
+    default_code = "authentication_failed"

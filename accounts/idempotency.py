@@ -37,7 +37,7 @@ class IdempotentMixin(APIView):
         key = request.headers.get(HEADER)
         if request.method == "POST" and key is not None and isinstance(request.user, User):
             handler = getattr(self, "post", self.http_method_not_allowed)
-            self.post = partial(_once, handler, _checked(key), request.user)
+            vars(self)["post"] = partial(_once, handler, _checked(key), request.user)
 
 
 def purge(now: datetime) -> int:

@@ -1,14 +1,24 @@
 """The whole API's routes on one page."""
 
+from django.urls import path
 from rest_framework.routers import SimpleRouter
 
+from accounts.views import RefreshView, RevokeView, TokenView
 from clusters.views import ClusterViewSet
+from orgs.views import JoinView, MeView, OrganizationViewSet, RegisterView
 from scheduling.views import DeploymentViewSet
 
-router = SimpleRouter(trailing_slash=False, use_regex_path=True)
+router = SimpleRouter(trailing_slash=False)
+router.register("organizations", OrganizationViewSet)
 router.register("clusters", ClusterViewSet)
 router.register("deployments", DeploymentViewSet)
 
 urlpatterns = [
+    path("register", RegisterView.as_view()),
+    path("token", TokenView.as_view()),
+    path("token/refresh", RefreshView.as_view()),
+    path("token/revoke", RevokeView.as_view()),
+    path("me", MeView.as_view()),
+    path("join-organization", JoinView.as_view()),
     *router.urls,
 ]

@@ -1,19 +1,20 @@
 """Turn what services refuse into HTTP answers of one shape."""
 
 from http import HTTPStatus
+from typing import Any
 
-from django.http import HttpRequest, JsonResponse
+from django.core.exceptions import RequestDataTooBig
+from django.http import Http404, HttpRequest, JsonResponse
 from drf_standardized_errors.handler import ExceptionHandler
 from rest_framework import exceptions
 
-from accounts.errors import Conflict, DomainError, Forbidden, Invalid, NotFound, TooMany
+from accounts.errors import Conflict, DomainError, Forbidden, Invalid, NotFound, Unauthorized
 
 _STATUS = {
-    Invalid: HTTPStatus.BAD_REQUEST,
+    Unauthorized: HTTPStatus.UNAUTHORIZED,
     Forbidden: HTTPStatus.FORBIDDEN,
     NotFound: HTTPStatus.NOT_FOUND,
     Conflict: HTTPStatus.CONFLICT,
-    TooMany: HTTPStatus.TOO_MANY_REQUESTS,
 }
 
 
@@ -21,15 +22,35 @@ class DomainErrorHandler(ExceptionHandler):
     """Answers with the status of the domain error's class, and with nothing leaked."""
 
     def convert_known_exceptions(self, exc: Exception) -> Exception:
-        if isinstance(exc, Invalid):
-            return exceptions.ValidationError({exc.attr or "non_field_errors": _detail(exc)})
-        if isinstance(exc, DomainError):
-            converted = exceptions.APIException(_detail(exc))
-            converted.status_code = _STATUS[type(exc)]
-            converted.wait = getattr(exc, "wait", None)  # type: ignore[attr-defined]
-            return converted
+        match exc:
+            case Invalid():
+                return exceptions.ValidationError({exc.attr or "non_field_errors": _detail(exc)})
+            case DomainError():
+                return _with_status(exceptions.APIException(_detail(exc)), _STATUS[type(exc)])
+            case Http404():
+                return exceptions.NotFound("It does not exist, or not in an organization of yours.")
+            case RequestDataTooBig():
+                error = exceptions.APIException("The body is too large: send less.", "too_large")
+                return _with_status(error, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         known: Exception = super().convert_known_exceptions(exc)
         return known
+
+    def format_exception(self, exc: exceptions.APIException) -> dict[str, Any]:
+        data: dict[str, Any] = super().format_exception(exc)
+        if isinstance(self.exc, DomainError):
+            data["errors"][0]["attr"] = self.exc.attr
+        return data
+
+    def get_headers(self, exc: exceptions.APIException) -> dict[str, Any]:
+        headers: dict[str, Any] = super().get_headers(exc)
+        if exc.status_code == HTTPStatus.UNAUTHORIZED:
+            headers.setdefault("WWW-Authenticate", 'Bearer realm="api"')
+        return headers
+
+
+def _with_status(error: exceptions.APIException, status: HTTPStatus) -> exceptions.APIException:
+    error.status_code = status
+    return error
 
 
 def _detail(error: DomainError) -> exceptions.ErrorDetail:

@@ -1,13 +1,15 @@
 """Tenancy: organizations, who belongs to them in which role, and what happened in them."""
 
 import secrets
+from typing import TYPE_CHECKING, Self
 
 from django.conf import settings
 from django.db import models
+from django.db.models import Count, OuterRef, Subquery
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from orgs.tenancy import TenantQuerySet
+from orgs.tenancy import Person, TenantQuerySet, id_of
 
 
 def new_invite_code() -> str:
@@ -18,6 +20,17 @@ def new_invite_code() -> str:
 class OrganizationQuerySet(TenantQuerySet["Organization"]):
     organization_path = "pk"
 
+    def as_seen_by(self, user: Person) -> Self:
+        """Keep those that the person is a member of; annotate `role`, the person's, and
+        `member_count`."""
+        members = Membership.objects.filter(organization=OuterRef("pk")).order_by()
+        return self.visible_to(user).annotate(
+            role=Subquery(members.filter(user_id=id_of(user)).values("role")),
+            member_count=Subquery(
+                members.values("organization").annotate(count=Count("pk")).values("count")
+            ),
+        )
+
 
 class Organization(models.Model):
     name = models.CharField(max_length=100)
@@ -25,6 +38,11 @@ class Organization(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = OrganizationQuerySet.as_manager()
+
+    if TYPE_CHECKING:
+        # Annotated by as_seen_by().
+        role: str
+        member_count: int
 
     class Meta:
         ordering = ["id"]

@@ -11,18 +11,15 @@
 | delete the organization; make another member owner                 | owner      |
 """
 
-from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
-
 from accounts.errors import Forbidden, Invalid, NotFound
 from orgs.models import Membership, Organization, Role
-
-Person = AbstractBaseUser | AnonymousUser
+from orgs.tenancy import Person, id_of
 
 
 def role_of(user: Person, organization_id: int) -> Role:
     """Return the person's role. Raises NotFound for a stranger, as for what does not exist."""
     role = (
-        Membership.objects.filter(user__pk=user.pk, organization=organization_id)
+        Membership.objects.filter(user_id=id_of(user), organization=organization_id)
         .values_list("role", flat=True)
         .first()
     )

@@ -8,13 +8,20 @@ from django.db import models
 
 M = TypeVar("M", bound=models.Model)
 
+Person = AbstractBaseUser | AnonymousUser
+
+
+def id_of(user: Person) -> int:
+    """Return the person's id; of one who is not logged in 0, which nobody has."""
+    return user.pk or 0
+
 
 class TenantQuerySet(models.QuerySet[M]):
     """Rows that belong to organizations, `organization_path` away."""
 
     organization_path: ClassVar[str] = "organization_id"
 
-    def visible_to(self, user: AbstractBaseUser | AnonymousUser) -> Self:
+    def visible_to(self, user: Person) -> Self:
         """Keep the rows of the organizations that the person is a member of."""
-        mine = apps.get_model("orgs", "Membership").objects.filter(user__pk=user.pk)
+        mine = apps.get_model("orgs", "Membership").objects.filter(user_id=id_of(user))
         return self.filter(**{f"{self.organization_path}__in": mine.values("organization")})

@@ -1,9 +1,11 @@
 """The one base of every view on what belongs to an organization."""
 
 from collections.abc import Mapping
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from django.db.models import Model, QuerySet
+from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import GenericViewSet
 
 from accounts.api import StrictParametersMixin
@@ -40,6 +42,13 @@ class TenantViewSet(IdempotentMixin, StrictParametersMixin, GenericViewSet[M]):
         if least is not Role.VIEWER:
             require(self.request.user, self.organization_id_of(row), least)
         return row
+
+    def paginated(
+        self, rows: QuerySet[Any], serializer_class: type[BaseSerializer[Any]]
+    ) -> Response:
+        """Answer with one page of rows that are not what this view is about."""
+        page: Any = self.paginate_queryset(rows)
+        return self.get_paginated_response(serializer_class(page, many=True).data)
 
     def organization_id_of(self, obj: M) -> int:
         return int(obj.organization_id)  # type: ignore[attr-defined]

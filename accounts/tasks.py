@@ -1,0 +1,17 @@
+"""Celery's way in to keeping house."""
+
+from celery import shared_task
+from django.core.management import call_command
+from django.utils import timezone
+
+from accounts import idempotency
+
+
+@shared_task(name="accounts.purge_idempotency_keys")
+def purge_idempotency_keys() -> None:
+    idempotency.purge(timezone.now())
+
+
+@shared_task(name="accounts.purge_expired_tokens")
+def purge_expired_tokens() -> None:
+    call_command("flushexpiredtokens")

@@ -1,0 +1,70 @@
+from typing import Any
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.parsers import FormParser, JSONParser, MultiPartParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts import services
+from accounts.serializers import (
+    CredentialsSerializer,
+    RefreshTokenSerializer,
+    TokenPairSerializer,
+)
+from accounts.throttles import ScopedThrottle
+
+
+class PublicView(APIView):
+    """A view for those who have no token yet; whatever `Authorization` says is not looked at."""
+
+    authentication_classes = ()
+    permission_classes = ()
+
+
+@extend_schema(tags=["authentication"])
+class TokenView(PublicView):
+    parser_classes = (JSONParser, FormParser, MultiPartParser)
+    throttle_classes = (ScopedThrottle,)
+    throttle_scope = "token"
+
+    @extend_schema(
+        operation_id="log_in", request=CredentialsSerializer, responses=TokenPairSerializer
+    )
+    def post(self, request: Request) -> Response:
+        """Exchange username and password for tokens, as JSON or as a form."""
+        given = _validated(CredentialsSerializer(data=request.data))
+        pair = services.log_in(request._request, **given)
+        return Response(TokenPairSerializer(pair).data)
+
+
+@extend_schema(tags=["authentication"])
+class RefreshView(PublicView):
+    parser_classes = (JSONParser, FormParser, MultiPartParser)
+
+    @extend_schema(
+        operation_id="refresh_token",
+        request=RefreshTokenSerializer,
+        responses=TokenPairSerializer,
+    )
+    def post(self, request: Request) -> Response:
+        """Exchange a refresh token, which is spent by it, for a new pair."""
+        given = _validated(RefreshTokenSerializer(data=request.data))
+        return Response(TokenPairSerializer(services.refresh(given["refresh_token"])).data)
+
+
+@extend_schema(tags=["authentication"])
+class RevokeView(APIView):
+    @extend_schema(
+        operation_id="revoke_token", request=RefreshTokenSerializer, responses={204: None}
+    )
+    def post(self, request: Request) -> Response:
+        """Log out: the refresh token is good for nothing from now on."""
+        services.revoke(_validated(RefreshTokenSerializer(data=request.data))["refresh_token"])
+        return Response(status=204)
+
+
+def _validated(serializer: Any) -> dict[str, Any]:
+    serializer.is_valid(raise_exception=True)
+    validated: dict[str, Any] = serializer.validated_data
+    return validated

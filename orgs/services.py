@@ -1,0 +1,194 @@
+"""What people do to organizations: one verb a function, each atomic and with one event.
+
+`actor` is a username. Whoever changes members does so with the `authority` of a role, or of an
+operator of the platform (None), who stands above all of them.
+"""
+
+from typing import Any
+
+from django.db import IntegrityError, transaction
+
+from accounts.errors import Conflict, Forbidden, NotFound
+from accounts.models import User
+from accounts.services import create_user
+from orgs.events import record
+from orgs.models import Event, Membership, Organization, Role, new_invite_code
+
+_ACTIVE = ("starting", "running", "stopping")
+
+
+@transaction.atomic
+def register(*, username: str, email: str, password: str, invite_code: str | None) -> User:
+    """Add a person, as a member where the invite code leads. A wrong code registers nobody."""
+    user = create_user(username=username, email=email, password=password)
+    if invite_code is not None:
+        join(user, invite_code=invite_code)
+    return user
+
+
+@transaction.atomic
+def create(*, owner: User, name: str) -> Organization:
+    organization = Organization.objects.create(name=name)
+    organization.memberships.create(user=owner, role=Role.OWNER)
+    _record(organization, "created", owner.username, f"{name} created.")
+    return organization
+
+
+@transaction.atomic
+def rename(organization: Organization, *, actor: str, name: str) -> Organization:
+    organization = _locked(organization.pk)
+    if organization.name != name:
+        data = {"name": [organization.name, name]}
+        organization.name = name
+        organization.save(update_fields=["name"])
+        _record(organization, "renamed", actor, f"Now called {name}.", data)
+    return organization
+
+
+@transaction.atomic
+def regenerate_invite(organization: Organization, *, actor: str) -> Organization:
+    """Replace the invite code: the old one stops working at once."""
+    organization = _locked(organization.pk)
+    organization.invite_code = new_invite_code()
+    organization.save(update_fields=["invite_code"])
+    _record(organization, "invite_regenerated", actor, "The old invite code stopped working.")
+    return organization
+
+
+@transaction.atomic
+def join(user: User, *, invite_code: str) -> Membership:
+    """Make the person a developer. Raises NotFound for a wrong code, Conflict for a member."""
+    # Under the lock, so that a code that is being replaced lets nobody in afterwards.
+    organizations = Organization.objects.select_for_update(no_key=True, of=("self",))
+    organization = organizations.filter(invite_code=invite_code).first()
+    if organization is None:
+        raise NotFound(
+            "No organization has this invite code: ask its admin for the present one.",
+            attr="invite_code",
+        )
+    try:
+        with transaction.atomic():
+            membership = organization.memberships.create(user=user, role=Role.DEVELOPER)
+    except IntegrityError as error:
+        raise Conflict(f"You are a member of {organization.name} already.") from error
+    _record(organization, "member_joined", user.username, f"{user.username} joined.")
+    return membership
+
+
+@transaction.atomic
+def change_role(
+    organization: Organization, *, actor: str, authority: Role | None, user_id: int, role: Role
+) -> Membership:
+    """Give a member another role.
+
+    Raises Forbidden when the member's role, or the new one, is not below the actor's, and Conflict
+    when the last owner would be none. Owners make owners; anybody may step down.
+    """
+    organization = _locked(organization.pk)
+    member = _member(organization, user_id)
+    before = Role(member.role)
+    if role == before:
+        return member
+    if not _steps_down(member, actor, role):
+        _check_authority(authority, before)
+        if (authority, role) != (Role.OWNER, Role.OWNER):
+            _check_authority(authority, role)
+    _check_another_owner(organization, member)
+    member.role = role
+    member.save(update_fields=["role"])
+    data = {"user": user_id, "role": [before, role]}
+    reason = f"{member.user.username} is {role} now; was {before}."
+    _record(organization, "role_changed", actor, reason, data)
+    return member
+
+
+@transaction.atomic
+def remove_member(
+    organization: Organization, *, actor: str, authority: Role | None, user_id: int
+) -> None:
+    """End a membership; anybody may end their own.
+
+    Raises Forbidden when the member's role is not below the actor's, Conflict for the last owner.
+    """
+    organization = _locked(organization.pk)
+    member = _member(organization, user_id)
+    if member.user.username != actor:
+        _check_authority(authority, Role(member.role))
+    _check_another_owner(organization, member)
+    member.delete()
+    reason = f"{member.user.username} is no member any more."
+    _record(organization, "member_removed", actor, reason, {"user": user_id})
+
+
+@transaction.atomic
+def delete(organization: Organization) -> None:
+    """Remove an organization with all that is its own. Raises Conflict while something runs."""
+    # Not `no_key`: a deployment that is submitted at this moment has to wait.
+    rows = Organization.objects.select_for_update(of=("self",))
+    row = rows.filter(pk=organization.pk).first()
+    if row is None:
+        raise NotFound(f"Organization {organization.pk} does not exist.")
+    count = row.deployments.filter(status__in=_ACTIVE).count()
+    if count:
+        raise Conflict(
+            f"Organization {row.name} has {count} active deployments: stop them, wait until they"
+            " have ended, then delete it."
+        )
+    row.delete()
+
+
+def _steps_down(member: Membership, actor: str, role: Role) -> bool:
+    return member.user.username == actor and role.rank < Role(member.role).rank
+
+
+def _check_authority(authority: Role | None, role: Role) -> None:
+    if authority is not None and (authority.rank < Role.ADMIN.rank or authority.rank <= role.rank):
+        raise Forbidden(
+            f"This takes a role above {role}, and admin or owner; yours is {authority}. Ask an"
+            " owner of the organization."
+        )
+
+
+def _check_another_owner(organization: Organization, member: Membership) -> None:
+    if member.role != Role.OWNER:
+        return
+    owners = organization.memberships.filter(role=Role.OWNER)
+    if not owners.exclude(pk=member.pk).exists():
+        raise Conflict(
+            f"{member.user.username} is the last owner of {organization.name}: make another member"
+            " owner first, or delete the organization."
+        )
+
+
+def _locked(organization_id: int) -> Organization:
+    """Return the row, locked: whoever changes members or the invite code does so one by one."""
+    rows = Organization.objects.select_for_update(no_key=True, of=("self",))
+    row = rows.filter(pk=organization_id).first()
+    if row is None:
+        raise NotFound(f"Organization {organization_id} does not exist.")
+    return row
+
+
+def _member(organization: Organization, user_id: int) -> Membership:
+    member = organization.memberships.select_related("user").filter(user=user_id).first()
+    if member is None:
+        raise NotFound(f"Organization {organization.pk} has no member with the id {user_id}.")
+    return member
+
+
+def _record(
+    organization: Organization,
+    kind: str,
+    actor: str,
+    reason: str,
+    data: dict[str, Any] | None = None,
+) -> None:
+    record(
+        organization_id=organization.pk,
+        subject=Event.Subject.ORGANIZATION,
+        subject_id=organization.pk,
+        kind=kind,
+        actor=actor,
+        reason=reason,
+        data=data,
+    )

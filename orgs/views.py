@@ -1,0 +1,175 @@
+from typing import Any, ClassVar
+
+from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema
+from rest_framework.decorators import action
+from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
+from rest_framework.views import APIView
+
+from accounts.api import PAGE, caller
+from accounts.errors import Invalid, NotFound
+from accounts.idempotency import IdempotentMixin
+from accounts.models import User
+from accounts.throttles import ScopedThrottle
+from accounts.views import PublicView
+from orgs import services
+from orgs.models import Organization, Role
+from orgs.permissions import role_of
+from orgs.serializers import (
+    InviteSerializer,
+    MemberSerializer,
+    MembershipSerializer,
+    OrganizationSerializer,
+    PersonSerializer,
+    RegistrationSerializer,
+)
+from orgs.viewsets import TenantViewSet
+
+
+@extend_schema(tags=["authentication"])
+class RegisterView(PublicView):
+    throttle_classes = (ScopedThrottle,)
+    throttle_scope = "register"
+
+    @extend_schema(
+        operation_id="register", request=RegistrationSerializer, responses={201: PersonSerializer}
+    )
+    def post(self, request: Request) -> Response:
+        """Become a user; with an invite code, a member of its organization at once."""
+        serializer = RegistrationSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        try:
+            user = services.register(**serializer.validated_data)
+        except NotFound as error:
+            raise Invalid(error.detail, attr=error.attr, code=error.code) from error
+        return Response(PersonSerializer(user).data, status=201)
+
+
+@extend_schema(tags=["authentication"])
+class MeView(APIView):
+    @extend_schema(operation_id="me", responses=PersonSerializer)
+    def get(self, request: Request) -> Response:
+        """Say who is calling, and where that person belongs."""
+        people = User.objects.prefetch_related("memberships__organization")
+        return Response(PersonSerializer(people.get(pk=caller(request).pk)).data)
+
+
+@extend_schema(tags=["organizations"])
+class JoinView(IdempotentMixin):
+    throttle_classes = (ScopedThrottle,)
+    throttle_scope = "join"
+
+    @extend_schema(
+        operation_id="join_organization", request=InviteSerializer, responses=MembershipSerializer
+    )
+    def post(self, request: Request) -> Response:
+        """Become a developer of the organization with this invite code."""
+        serializer = InviteSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        membership = services.join(caller(request), **serializer.validated_data)
+        return Response(MembershipSerializer(membership).data)
+
+
+@extend_schema(tags=["organizations"])
+class OrganizationViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Organization]):
+    """Who shares clusters with whom."""
+
+    queryset = Organization.objects.all()
+    serializer_class = OrganizationSerializer
+    ordering_fields: ClassVar = ["id", "name", "created_at"]
+    query_parameters: ClassVar = {"members": PAGE}
+    roles: ClassVar = {
+        "update": Role.ADMIN,
+        "partial_update": Role.ADMIN,
+        "regenerate_invite": Role.ADMIN,
+        "destroy": Role.OWNER,
+    }
+
+    def get_queryset(self) -> QuerySet[Organization]:
+        return Organization.objects.as_seen_by(self.request.user)
+
+    def organization_id_of(self, obj: Organization) -> int:
+        return obj.pk
+
+    def create(self, request: Request) -> Response:
+        """Found an organization: the caller owns it."""
+        organization = services.create(owner=caller(request), name=self._given(request)["name"])
+        return self._answer(organization, status=201)
+
+    def update(self, request: Request, pk: str, partial: bool = False) -> Response:
+        organization = self.get_object()
+        name = self._given(request, organization, partial=partial).get("name", organization.name)
+        services.rename(organization, actor=request.user.get_username(), name=name)
+        return self._answer(organization)
+
+    def partial_update(self, request: Request, pk: str) -> Response:
+        return self.update(request, pk, partial=True)
+
+    def destroy(self, request: Request, pk: str) -> Response:
+        services.delete(self.get_object())
+        return Response(status=204)
+
+    @extend_schema(request=None, responses=InviteSerializer)
+    @action(detail=True, methods=["post"], url_path="regenerate-invite")
+    def regenerate_invite(self, request: Request, pk: str) -> Response:
+        """Replace the invite code: the old one stops working at once."""
+        organization = services.regenerate_invite(
+            self.get_object(), actor=request.user.get_username()
+        )
+        return Response({"invite_code": organization.invite_code})
+
+    @extend_schema(responses=MemberSerializer(many=True))
+    @action(detail=True, methods=["get"], serializer_class=MemberSerializer)
+    def members(self, request: Request, pk: str) -> Response:
+        """List who belongs to the organization."""
+        rows = self.get_object().memberships.select_related("user")
+        return self.paginated(rows, MemberSerializer)
+
+    @extend_schema(request=MemberSerializer, responses=MemberSerializer)
+    @action(
+        detail=True,
+        methods=["patch"],
+        url_path=r"members/(?P<user_id>\d+)",
+        serializer_class=MemberSerializer,
+    )
+    def member(self, request: Request, pk: str, user_id: str) -> Response:
+        """Give a member another role."""
+        organization = self.get_object()
+        member = services.change_role(
+            organization,
+            actor=request.user.get_username(),
+            authority=role_of(request.user, organization.pk),
+            user_id=int(user_id),
+            role=Role(self._given(request)["role"]),
+        )
+        return Response(MemberSerializer(member).data)
+
+    @extend_schema(request=None, responses={204: None})
+    @member.mapping.delete
+    def remove_member(self, request: Request, pk: str, user_id: str) -> Response:
+        """Remove a member; members may remove themselves."""
+        organization = self.get_object()
+        services.remove_member(
+            organization,
+            actor=request.user.get_username(),
+            authority=role_of(request.user, organization.pk),
+            user_id=int(user_id),
+        )
+        return Response(status=204)
+
+    def _given(
+        self, request: Request, organization: Organization | None = None, *, partial: bool = False
+    ) -> dict[str, Any]:
+        serializer: BaseSerializer[Any] = self.get_serializer(
+            organization, data=request.data, partial=partial
+        )
+        serializer.is_valid(raise_exception=True)
+        given: dict[str, Any] = serializer.validated_data
+        return given
+
+    def _answer(self, organization: Organization, status: int = 200) -> Response:
+        row = self.get_queryset().get(pk=organization.pk)
+        return Response(self.get_serializer(row).data, status=status)
