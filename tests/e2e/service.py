@@ -105,8 +105,9 @@ class Up:
 
     def _read(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
-        for line in process.stdout:
-            self.output += line
+        with process.stdout as lines:
+            for line in lines:
+                self.output += line
 
     def _is_ready(self) -> bool:
         assert self._process is not None
