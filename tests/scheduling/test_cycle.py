@@ -271,8 +271,8 @@ def test_one_evicted_too_often_is_spared_unless_the_gap_is_wide(
     acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
     victim = submit(cpu_milli=8000, priority=10)
-    for _ in range(3):
-        with time_machine.travel(timezone.now() + timedelta(hours=2)):
+    for hours in (1, 2, 3):
+        with time_machine.travel(timezone.now() + timedelta(hours=hours)):
             cycle(acme)
             preemptor = submit(cpu_milli=8000, priority=50)
             cycle(acme)
@@ -306,7 +306,7 @@ def test_a_plan_takes_the_same_number_of_statements_whatever_its_size(
     for size in (2, 40):
         for _ in range(size):
             submit(cpu_milli=10, ram_mib=8)
-        with CaptureQueriesContext(connection, ) as queries:
+        with CaptureQueriesContext(connection) as queries:
             assert cycle(acme).placed == size
         counts.append(len(queries))
 

@@ -1,0 +1,148 @@
+"""A believable company for a first look: who they are, what they own, what they want to run."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from accounts.models import User
+from clusters import services as cluster_services
+from clusters.models import Cluster
+from clusters.services import Capacity
+from deployments import services as deployment_services
+from deployments.models import Deployment
+from deployments.services import Spec
+from orgs import services as org_services
+from orgs.models import Organization
+
+_GIB = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of work: its size (cores, GiB, GPUs), importance, and seconds it runs, if it ends."""
+
+    name: str
+    image: str
+    cpu: int
+    ram_gib: int
+    gpu: int
+    priority: int
+    seconds: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    """An organization: its people, the first of them owner, and clusters (cores, GiB, GPUs)."""
+
+    name: str
+    people: tuple[str, ...]
+    clusters: tuple[tuple[str, int, int, int], ...]
+    batch: tuple[Kind, ...]
+    urgent: tuple[Kind, ...]
+
+
+TEAMS = (
+    Team(
+        "Perception",
+        ("amara", "jonas", "wei"),
+        (("east-a100", 128, 1024, 16), ("edge-l4", 64, 256, 8)),
+        (
+            Kind("label-sweep", "perception/autolabel:3.1", 4, 16, 0, 20, (60, 240)),
+            Kind("detector-train", "perception/detector:2.8", 12, 96, 2, 50, (120, 600)),
+            Kind("hyperparameter-trial", "perception/trial:2.8", 8, 64, 1, 30, (45, 180)),
+        ),
+        (
+            Kind("fleet-inference", "perception/serve:5.0", 16, 64, 4, 90),
+            Kind("release-evaluation", "perception/evaluate:1.4", 24, 128, 4, 80, (60, 120)),
+        ),
+    ),
+    Team(
+        "Language",
+        ("priya", "tomas", "ngozi"),
+        (("west-h100", 192, 2048, 16),),
+        (
+            Kind("tokenize-shard", "language/tokenize:0.9", 8, 32, 0, 20, (30, 120)),
+            Kind("finetune", "language/finetune:1.2", 16, 256, 4, 50, (180, 600)),
+            Kind("distil", "language/distil:1.2", 8, 128, 2, 40, (90, 300)),
+        ),
+        (Kind("chat-serving", "language/serve:4.2", 16, 128, 4, 90),),
+    ),
+    Team(
+        "Forecasting",
+        ("lena", "omar"),
+        (("north-cpu", 96, 384, 0), ("north-t4", 32, 128, 4)),
+        (
+            Kind("backtest", "forecasting/backtest:7", 8, 24, 0, 30, (40, 160)),
+            Kind("gradient-boosting", "forecasting/boost:7", 16, 64, 0, 50, (60, 240)),
+            Kind("nowcast-train", "forecasting/nowcast:2", 8, 32, 1, 40, (90, 300)),
+        ),
+        (Kind("month-end-close", "forecasting/close:7", 32, 128, 0, 95, (60, 120)),),
+    ),
+)
+
+_BATCH_PER_KIND = 12
+_URGENT_PER_KIND = 3
+
+
+def found(team: Team, password: str) -> Organization:
+    """Register the team's people and clusters."""
+    owner, *others = (
+        org_services.register(
+            username=name, email=f"{name}@example.org", password=password, invite_code=None
+        )
+        for name in team.people
+    )
+    organization = org_services.create(owner=owner, name=team.name)
+    for user in others:
+        org_services.join(user, invite_code=organization.invite_code)
+    for name, cores, ram_gib, gpu in team.clusters:
+        cluster_services.create(
+            actor=owner.username,
+            organization=organization,
+            name=name,
+            capacity=Capacity(cores * 1000, ram_gib * _GIB, gpu),
+        )
+    return organization
+
+
+def submit_batch(team: Team, organization: Organization, dice: random.Random) -> list[Deployment]:
+    """Submit more than the team's clusters can hold."""
+    wanted = [kind for kind in team.batch for _ in range(_BATCH_PER_KIND)]
+    dice.shuffle(wanted)
+    return list(_submit(wanted, organization, dice))
+
+
+def submit_urgent(team: Team, organization: Organization, dice: random.Random) -> list[Deployment]:
+    """Submit what has to take its room from the batch work; one of it is bound to a cluster."""
+    wanted = [kind for kind in team.urgent for _ in range(_URGENT_PER_KIND)]
+    largest = Cluster.objects.filter(organization=organization).order_by("-gpu", "pk")[0]
+    first, *rest = wanted
+    return [
+        *_submit([first], organization, dice, requested_cluster=largest),
+        *_submit(rest, organization, dice),
+    ]
+
+
+def _submit(
+    wanted: list[Kind],
+    organization: Organization,
+    dice: random.Random,
+    requested_cluster: Cluster | None = None,
+) -> Iterator[Deployment]:
+    people = list(User.objects.filter(memberships__organization=organization).order_by("pk"))
+    for number, kind in enumerate(wanted, start=1):
+        env = {"SIMULATE_RUN_SECONDS": str(dice.randint(*kind.seconds))} if kind.seconds else {}
+        yield deployment_services.submit(
+            created_by=dice.choice(people),
+            organization=organization,
+            spec=Spec(
+                name=f"{kind.name}-{number:02}",
+                image=kind.image,
+                cpu_milli=kind.cpu * 1000,
+                ram_mib=kind.ram_gib * _GIB,
+                gpu=kind.gpu,
+                priority=kind.priority,
+                env=env,
+                requested_cluster=requested_cluster,
+            ),
+        )

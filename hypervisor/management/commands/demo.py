@@ -1,0 +1,86 @@
+import random
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db.models import Count
+from django.utils import timezone
+
+from deployments.models import Deployment, Run, Status
+from hypervisor.demo import TEAMS, found, submit_batch, submit_urgent
+from orgs.models import Organization
+from scheduling.models import SchedulingCycle
+
+_PATIENCE_SECONDS = 60
+_POLL_SECONDS = 0.2
+
+
+class Command(BaseCommand):
+    help = "Fill a running service with a believable company, and show a preemption."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--seed", type=int, default=7, help="of the dice (default 7)")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        names = [team.name for team in TEAMS]
+        people = [name for team in TEAMS for name in team.people]
+        if Organization.objects.filter(
+            name__in=names, memberships__user__username__in=people
+        ).exists():
+            raise CommandError(f"The demo company is here already: {', '.join(names)}.")
+        dice = random.Random(options["seed"])  # noqa: S311 a demo needs no secrets from it
+        password = secrets.token_urlsafe(9)
+        organizations = [found(team, password) for team in TEAMS]
+        self.stdout.write(f"Three organizations: {', '.join(names)}.")
+        self.stdout.write(f"Log in at /token as {', '.join(people)}; the password is {password}")
+        self._submit_all(submit_batch, organizations, dice, "batch")
+        urgent = self._submit_all(submit_urgent, organizations, dice, "urgent")
+        self._report(organizations, urgent)
+
+    def _submit_all(
+        self,
+        submit: Callable[..., list[Deployment]],
+        organizations: list[Organization],
+        dice: random.Random,
+        word: str,
+    ) -> list[Deployment]:
+        began = timezone.now()
+        submitted = [
+            deployment
+            for team, organization in zip(TEAMS, organizations, strict=True)
+            for deployment in submit(team, organization, dice)
+        ]
+        until = timezone.now()
+        self.stdout.write(f"Submitted {len(submitted)} {word} deployments.")
+        self._wait_for(
+            lambda: all(self._scheduled(o, until) for o in organizations)
+            and not Deployment.objects.filter(status=Status.STARTING).exists(),
+            f"nothing scheduled them since {began:%H:%M:%S} UTC",
+        )
+        return submitted
+
+    def _scheduled(self, organization: Organization, since: Any) -> bool:
+        cycles = SchedulingCycle.objects.filter(organization=organization)
+        return cycles.filter(started_at__gte=since).exists()
+
+    def _wait_for(self, condition: Callable[[], bool], otherwise: str) -> None:
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while not condition():
+            if time.monotonic() > deadline:
+                raise CommandError(f"{otherwise}: does the worker run? See `manage.py up`.")
+            time.sleep(_POLL_SECONDS)
+
+    def _report(self, organizations: list[Organization], urgent: list[Deployment]) -> None:
+        here = Deployment.objects.filter(organization__in=organizations)
+        for row in here.order_by("status").values("status").annotate(count=Count("pk")):
+            self.stdout.write(f"  {row['count']:4} {row['status']}")
+        lost = Run.objects.filter(preempted_by__in=urgent).select_related("deployment")
+        self.stdout.write(f"{len(lost)} runs gave up their places to urgent work.")
+        for run in lost[:3]:
+            last = run.deployment.status_reason
+            self.stdout.write(f"  {run.deployment}: now {run.deployment.status}. {last}")
+        waiting = here.pending().order_by("-priority", "pk").first()
+        if waiting:
+            self.stdout.write(f"Why does one wait? python3 manage.py explain {waiting.pk}")

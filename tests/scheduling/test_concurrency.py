@@ -1,0 +1,224 @@
+"""Real threads on a real PostgreSQL: what people and the scheduler do at once stays consistent."""
+
+import random
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Event
+
+import pytest
+from django.db import connection
+
+from accounts.errors import DomainError
+from accounts.models import User
+from clusters import services as cluster_services
+from clusters.models import DIMENSIONS, Cluster
+from clusters.services import Capacity
+from deployments import services
+from deployments.models import Deployment, Run, Status
+from deployments.reconcile import reconcile
+from deployments.services import Spec
+from orgs.models import Organization
+from scheduling import cycle as cycle_module
+from scheduling.core.plan import Plan
+from scheduling.core.planner import make_plan
+from scheduling.core.snapshot import Snapshot
+from scheduling.cycle import run_cycle
+from scheduling.models import SchedulingCycle
+from scheduling.verify import violations
+from tests.deployments.conftest import Submit
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+CHANGE = SchedulingCycle.Trigger.CHANGE
+
+
+def in_thread(work: Callable[[], None]) -> Callable[[], None]:
+    """Give the work a database connection of its own, closed at its end."""
+
+    def run() -> None:
+        try:
+            work()
+        finally:
+            connection.close()
+
+    return run
+
+
+@contextmanager
+def background(*loops: Callable[[], None]) -> Iterator[None]:
+    """Repeat each of these in a thread until the block ends; raise what one of them raised."""
+    over = Event()
+
+    def repeat(work: Callable[[], None]) -> Callable[[], None]:
+        def loop() -> None:
+            while not over.is_set():
+                work()
+
+        return in_thread(loop)
+
+    with ThreadPoolExecutor(len(loops)) as pool:
+        futures = [pool.submit(repeat(work)) for work in loops]
+        try:
+            yield
+        finally:
+            over.set()
+        for future in futures:
+            future.result()
+
+
+def assert_not_oversubscribed() -> None:
+    for cluster in Cluster.objects.with_allocated():
+        for name in DIMENSIONS:
+            assert getattr(cluster, f"allocated_{name}") <= getattr(cluster, name)
+
+
+def settle(organization: Organization) -> None:
+    """Run cycles and reconcile until neither finds anything to do."""
+    for _ in range(20):
+        cycle = run_cycle(organization.pk, CHANGE)
+        for cluster in organization.clusters.all():
+            reconcile(cluster.pk)
+        if cycle and not (cycle.placed or cycle.evicted or cycle.moved):
+            return
+    pytest.fail("The scheduler does not come to rest.")
+
+
+def test_submitting_stopping_and_scheduling_at_once_stays_consistent(
+    acme: Organization, bob: User
+) -> None:
+    clusters = [
+        cluster_services.create(
+            actor="alice", organization=acme, name=f"c{n}", capacity=Capacity(16000, 32768, 4)
+        )
+        for n in range(3)
+    ]
+
+    def submitter(seed: int) -> Callable[[], None]:
+        def submit_many() -> None:
+            dice = random.Random(seed)
+            for n in range(25):
+                spec = Spec(
+                    name=f"job-{seed}-{n}",
+                    image="busybox",
+                    cpu_milli=dice.randrange(500, 9000, 500),
+                    ram_mib=dice.randrange(256, 16384, 256),
+                    gpu=dice.choice((0, 0, 1, 2)),
+                    priority=dice.choice((10, 50, 90)),
+                )
+                services.submit(created_by=bob, organization=acme, spec=spec)
+
+        return in_thread(submit_many)
+
+    def stopper() -> None:
+        dice = random.Random(99)
+        ids = list(Deployment.objects.values_list("pk", flat=True))
+        if ids:
+            deployment = Deployment.objects.get(pk=dice.choice(ids))
+            verb = dice.choice((services.stop, services.cancel, services.start, services.hold,
+                                services.release, services.preempt))  # fmt: skip
+            try:
+                verb(deployment, actor="bob")
+            except DomainError:
+                pass  # Its status forbids it just now.
+
+    loops = [
+        lambda: run_cycle(acme.pk, CHANGE),
+        lambda: run_cycle(acme.pk, SchedulingCycle.Trigger.INTERVAL),
+        *[lambda pk=c.pk: reconcile(pk) for c in clusters],  # type: ignore[misc]
+        stopper,
+        assert_not_oversubscribed,
+    ]
+    with background(*loops), ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda submit_many: submit_many(), [submitter(seed) for seed in range(4)]))
+    Deployment.objects.filter(held=True).update(held=False)
+    Deployment.objects.filter(status=Status.PENDING).update(ready_after=None)
+
+    settle(acme)
+
+    assert Deployment.objects.count() == 100
+    assert not list(violations())
+    assert_not_oversubscribed()
+    assert not Deployment.objects.filter(status=Status.STARTING).exists()
+    assert Run.objects.unfinished().count() == Deployment.objects.active().count()
+
+
+def test_what_is_cancelled_while_the_plan_is_made_is_neither_placed_nor_served(
+    acme: Organization, forge: Cluster, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    victim = submit(cpu_milli=8000, priority=10)
+    run_cycle(acme.pk, CHANGE)
+    preemptor = submit(cpu_milli=8000, priority=90)
+    snapshots = []
+
+    def plan_while_somebody_cancels(snapshot: Snapshot) -> Plan:
+        if not snapshots:
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(in_thread(lambda: _cancel(preemptor))).result()
+        snapshots.append(snapshot)
+        return make_plan(snapshot)
+
+    monkeypatch.setattr(cycle_module, "make_plan", plan_while_somebody_cancels)
+
+    record = run_cycle(acme.pk, CHANGE)
+
+    victim.refresh_from_db()
+    preemptor.refresh_from_db()
+    assert (victim.status, preemptor.status) == (Status.STARTING, Status.CANCELLED)
+    assert record is not None
+    assert record.evicted == 0
+    assert len(snapshots) == 2
+
+
+def _cancel(deployment: Deployment) -> None:
+    services.cancel(deployment, actor="bob")
+
+
+def test_two_cycles_at_once_place_each_deployment_once(
+    acme: Organization, forge: Cluster, submit: Submit
+) -> None:
+    for _ in range(8):
+        submit()
+
+    with ThreadPoolExecutor(4) as pool:
+        cycles = list(pool.map(lambda _: _own_cycle(acme), range(4)))
+
+    assert sum(cycles) == 8
+    assert Run.objects.count() == 8
+
+
+def _own_cycle(organization: Organization) -> int:
+    try:
+        cycle = run_cycle(organization.pk, CHANGE)
+        assert cycle is not None
+        return cycle.placed
+    finally:
+        connection.close()
+
+
+def test_a_cluster_cannot_shrink_below_what_a_cycle_places_meanwhile(
+    acme: Organization, forge: Cluster, submit: Submit
+) -> None:
+    submit(cpu_milli=8000)
+
+    def shrink() -> None:
+        try:
+            cluster_services.update(
+                forge, actor="alice", name="forge", capacity=Capacity(1000, 16384, 2)
+            )
+        except DomainError:
+            pass  # The cycle came first.
+
+    with ThreadPoolExecutor(2) as pool:
+        futures = [
+            pool.submit(in_thread(shrink)),
+            pool.submit(in_thread(lambda: _own_cycle_ignoring(acme))),
+        ]
+        for future in futures:
+            future.result()
+
+    assert_not_oversubscribed()
+
+
+def _own_cycle_ignoring(organization: Organization) -> None:
+    run_cycle(organization.pk, CHANGE)
