@@ -1,20 +1,111 @@
-"""The OpenAPI document and its page."""
+"""What the OpenAPI document says of every call, beyond what its view says."""
 
-from typing import Any
+from http import HTTPStatus
+from typing import Any, Literal
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
-from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerSplitView
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
+from rest_framework import serializers
+
+from accounts.idempotency import HEADER, IdempotentMixin
+from orgs.viewsets import TenantViewSet
 
 
-class SchemaView(SpectacularJSONAPIView):
-    authentication_classes = ()
-    permission_classes = ()
+class ProblemSerializer(serializers.Serializer[Any]):
+    code = serializers.CharField(help_text="For programs.")
+    detail = serializers.CharField(help_text="For people: what is wrong, and what to do.")
+    attr = serializers.CharField(
+        allow_null=True, help_text="The field, parameter or header at fault, if there is one."
+    )
 
 
-class DocsView(SpectacularSwaggerSplitView):
-    authentication_classes = ()
-    permission_classes = ()
-    url_name = "openapi"
+class ErrorSerializer(serializers.Serializer[Any]):
+    """The one shape of every error."""
+
+    type = serializers.ChoiceField(["validation_error", "client_error", "server_error"])
+    errors = ProblemSerializer(many=True)  # type: ignore[assignment]
+
+
+ERRORS: dict[HTTPStatus, tuple[str, str, str, str | None]] = {
+    HTTPStatus.BAD_REQUEST: (
+        "The body or a parameter is wrong.", "required", "This field is required.", "name",
+    ),
+    HTTPStatus.UNAUTHORIZED: (
+        "No token, or a bad or expired one.", "not_authenticated",
+        "Authentication credentials were not provided.", None,
+    ),
+    HTTPStatus.FORBIDDEN: (
+        "A member's role is too low.", "permission_denied",
+        "This needs the role admin or higher; yours is developer.", None,
+    ),
+    HTTPStatus.NOT_FOUND: (
+        "It does not exist, or belongs to an organization that the caller is no member of.",
+        "not_found", "It does not exist, or not in an organization of yours.", None,
+    ),
+    HTTPStatus.CONFLICT: (
+        "The state forbids it.", "conflict",
+        "Deployment 7 is running; only a pending one can be held.", None,
+    ),
+    HTTPStatus.TOO_MANY_REQUESTS: (
+        "Rate limited: `Retry-After` says for how many seconds.", "throttled",
+        "Request was throttled. Expected available in 42 seconds.", None,
+    ),
+}  # fmt: skip
+"""Of each status of an error: when it comes, and an example's code, detail and attr."""
+
+_IDEMPOTENCY_KEY = OpenApiParameter(
+    HEADER,
+    str,
+    OpenApiParameter.HEADER,
+    description="Up to 255 characters. Within 24 hours the same request with the same key gets the"
+    " first answer and does nothing again; another request with it is a 409.",
+)
+
+
+class Schema(AutoSchema):
+    """Describes, on top of what the views say, each call's errors and the idempotency key."""
+
+    view: Any
+
+    def get_override_parameters(self) -> list[Any]:
+        repeatable = self.method == "POST" and isinstance(self.view, IdempotentMixin)
+        return [_IDEMPOTENCY_KEY] if repeatable else []
+
+    def get_filter_backends(self) -> list[Any]:
+        """Filters are for lists of what the view is about, not for the lists inside of it."""
+        action = getattr(self.view, "action", "")
+        return super().get_filter_backends() if action == "list" else []
+
+    def _get_response_bodies(
+        self, direction: Literal["request", "response"] = "response"
+    ) -> dict[str, Any]:
+        bodies: dict[str, Any] = super()._get_response_bodies(direction)
+        describe: Any = self._get_response_for_code
+        errors = {str(int(s)): describe(_response(s), str(int(s))) for s in self._errors()}
+        return dict(sorted((errors | bodies).items()))
+
+    def _errors(self) -> list[HTTPStatus]:
+        """Return the statuses of the errors that this call may answer with."""
+        tenant = isinstance(self.view, TenantViewSet)
+        writes = self.method in {"POST", "PUT", "PATCH", "DELETE"}
+        possible = {
+            HTTPStatus.BAD_REQUEST: self.method != "DELETE",
+            HTTPStatus.UNAUTHORIZED: self.view.permission_classes or "/token" in self.path,
+            HTTPStatus.FORBIDDEN: tenant and writes,
+            HTTPStatus.NOT_FOUND: "{" in self.path or (tenant and writes) or "join" in self.path,
+            HTTPStatus.CONFLICT: writes and self.view.permission_classes,
+            HTTPStatus.TOO_MANY_REQUESTS: self.view.throttle_classes,
+        }
+        return [status for status, applies in possible.items() if applies]
+
+
+def _response(status: HTTPStatus) -> OpenApiResponse:
+    when, code, detail, attr = ERRORS[status]
+    kind = "validation_error" if status == HTTPStatus.BAD_REQUEST else "client_error"
+    body = {"type": kind, "errors": [{"code": code, "detail": detail, "attr": attr}]}
+    example = OpenApiExample(status.phrase, body, status_codes=[str(int(status))])
+    return OpenApiResponse(ErrorSerializer, description=when, examples=[example])
 
 
 class PasswordFlow(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
@@ -25,9 +116,5 @@ class PasswordFlow(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
     priority = 1
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, Any]:
-        return {
-            "type": "oauth2",
-            "flows": {
-                "password": {"tokenUrl": "/token", "refreshUrl": "/token/refresh", "scopes": {}}
-            },
-        }
+        flow = {"tokenUrl": "/token", "refreshUrl": "/token/refresh", "scopes": {}}
+        return {"type": "oauth2", "flows": {"password": flow}}

@@ -3,7 +3,7 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from hypervisor import health, openapi
+from hypervisor import docs, health
 
 handler400 = "hypervisor.errors.bad_request"
 handler403 = "hypervisor.errors.forbidden"
@@ -13,8 +13,8 @@ handler500 = "hypervisor.errors.server_error"
 urlpatterns = [
     path("", include("hypervisor.api")),
     path("admin/", admin.site.urls),
-    path("docs", openapi.DocsView.as_view(), name="docs"),
-    path("openapi.json", openapi.SchemaView.as_view(), name="openapi"),
+    path("docs", docs.DocsView.as_view(), name="docs"),
+    path("openapi.json", docs.SchemaView.as_view(), name="openapi"),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
 ]
