@@ -24,6 +24,13 @@ class ServiceAdmin(ModelAdmin):  # type: ignore[misc]
     def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         return self._with_messages(super().delete_view, request, *args, **kwargs)
 
+    def get_deleted_objects(
+        self, objs: Iterable[Model], request: HttpRequest
+    ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
+        """Confirm what is named alone: what hangs on it goes with it, if the service lets it."""
+        names = [str(obj) for obj in objs]
+        return names, {str(self.opts.verbose_name_plural): len(names)}, set(), []
+
     def carry_out(
         self, request: HttpRequest, objects: Iterable[M], verb: Callable[..., Any], done: str
     ) -> None:

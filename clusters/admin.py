@@ -39,9 +39,7 @@ class ClusterAdmin(ServiceAdmin):
     def gpu_devices(self, cluster: Cluster) -> str:
         return f"{cluster.allocated_gpu} of {cluster.gpu}"
 
-    def save_model(
-        self, request: HttpRequest, obj: Cluster, form: Any, change: bool
-    ) -> None:
+    def save_model(self, request: HttpRequest, obj: Cluster, form: Any, change: bool) -> None:
         actor = request.user.get_username()
         capacity = services.Capacity(*(getattr(obj, name) for name in DIMENSIONS))
         if change:

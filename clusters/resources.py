@@ -52,13 +52,13 @@ def parse_ram_mib(value: object) -> int:
 
     Raises ValueError with a sentence that says what is accepted.
     """
-    bounds = "RAM is between 1 MiB and 1048576 TiB."
+    bounds = "RAM is from 1 MiB to 1048576 TiB."
     if isinstance(value, int) and not isinstance(value, bool):
         return _bounded(value, 1, MAX_RAM_MIB, bounds)
     match = _QUANTITY.fullmatch(value.strip()) if isinstance(value, str) else None
     unit = _RAM_UNITS.get(match[2]) if match else None
     if match is None or unit is None:
-        raise ValueError('RAM is a whole number of MiB, such as 8192, or a quantity, such as "8Gi".')
+        raise ValueError('RAM is a whole number of MiB, such as 8192, or a quantity such as "8Gi".')
     mib = (Decimal(match[1]) * unit / _MIB).to_integral_value(rounding=ROUND_CEILING)
     return _bounded(int(mib), 1, MAX_RAM_MIB, bounds)
 

@@ -51,7 +51,7 @@ class ClusterSerializer(StrictModelSerializer[Cluster]):
 
     def validate_organization(self, organization_id: int) -> int:
         if self.instance is not None and organization_id != self.instance.organization_id:
-            raise serializers.ValidationError("A cluster stays in its organization: leave this out.")
+            raise serializers.ValidationError("A cluster cannot change its organization.")
         return organization_id
 
     def capacity(self) -> Capacity:

@@ -38,9 +38,7 @@ class Capacity:
 def create(*, actor: str, organization: Organization, name: str, capacity: Capacity) -> Cluster:
     """Add a cluster. Raises Invalid when the organization has one of that name."""
     with _unique(name):
-        cluster = Cluster.objects.create(
-            organization=organization, name=name, **capacity.columns()
-        )
+        cluster = Cluster.objects.create(organization=organization, name=name, **capacity.columns())
     _record(cluster, "created", actor, f"Created with {capacity}.")
     request_cycle(organization.pk)
     return cluster

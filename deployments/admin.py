@@ -35,7 +35,15 @@ class ReadOnlyInline(TabularInline):  # type: ignore[misc]
 class RunInline(ReadOnlyInline):
     model = Run
     fk_name = "deployment"
-    fields = ["cluster", "placed_at", "started_at", "released_at", "ended_at", "outcome", "exit_code"]
+    fields = [
+        "cluster",
+        "placed_at",
+        "started_at",
+        "released_at",
+        "ended_at",
+        "outcome",
+        "exit_code",
+    ]
 
 
 class DependencyInline(ReadOnlyInline):

@@ -83,7 +83,7 @@ def _dependents(deployment_id: int) -> set[int]:
         WITH RECURSIVE waiting(id) AS (
             SELECT %s::bigint
             UNION
-            SELECT d.deployment_id FROM deployments_dependency d JOIN waiting ON d.on_id = waiting.id
+            SELECT d.deployment_id FROM deployments_dependency d JOIN waiting w ON d.on_id = w.id
         ) SELECT id FROM waiting
     """
     with connection.cursor() as cursor:

@@ -55,13 +55,9 @@ MOVE = Verb(
     releases=Run.Outcome.MOVED,
     opens_run=True,
 )
-REQUEUE = Verb(
-    "requeued", _ACTIVE, Status.PENDING, _BACK_IN_QUEUE, releases=Run.Outcome.REQUEUED
-)
+REQUEUE = Verb("requeued", _ACTIVE, Status.PENDING, _BACK_IN_QUEUE, releases=Run.Outcome.REQUEUED)
 STOP = Verb("stop_requested", _ACTIVE, Status.STOPPING, releases=Run.Outcome.STOPPED)
-EXPIRE = Verb(
-    "runtime_reached", (Status.RUNNING,), Status.STOPPING, releases=Run.Outcome.COMPLETED
-)
+EXPIRE = Verb("runtime_reached", (Status.RUNNING,), Status.STOPPING, releases=Run.Outcome.COMPLETED)
 COMPLETE = Verb(
     "completed",
     (*_ACTIVE, Status.STOPPING),

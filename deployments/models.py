@@ -217,9 +217,7 @@ class Run(ResourceColumns):
         REQUEUED = "requeued"
 
     deployment = models.ForeignKey(Deployment, on_delete=models.CASCADE, related_name="runs")
-    cluster = models.ForeignKey(
-        Cluster, on_delete=models.SET_NULL, null=True, related_name="runs"
-    )
+    cluster = models.ForeignKey(Cluster, on_delete=models.SET_NULL, null=True, related_name="runs")
     placed_at = models.DateTimeField()
     launched_at = models.DateTimeField(null=True, blank=True)
     started_at = models.DateTimeField(null=True, blank=True)

@@ -87,14 +87,17 @@ def launchable(
     known = {run.pk for run in runs}
     if any(run_id not in known and o.phase is Phase.RUNNING for run_id, o in seen.items()):
         return []
-    room = {name: getattr(cluster, name) - sum(getattr(r, name) for r in there) for name in DIMENSIONS}
+    room = {
+        name: getattr(cluster, name) - sum(getattr(run, name) for run in there)
+        for name in DIMENSIONS
+    }
     chosen = []
     for run in sorted(wanting, key=lambda r: (-r.deployment.priority, r.placed_at, r.pk)):
         if all(getattr(run, name) <= room[name] for name in DIMENSIONS):
             room = {name: room[name] - getattr(run, name) for name in DIMENSIONS}
             chosen.append(run)
     older = Run.objects.unfinished().filter(deployment__in=[run.deployment_id for run in chosen])
-    oldest = {deployment: pk for deployment, pk in older.order_by("-pk").values_list("deployment", "pk")}
+    oldest = dict(older.order_by("-pk").values_list("deployment", "pk"))
     return [run for run in chosen if oldest[run.deployment_id] == run.pk]
 
 

@@ -94,7 +94,9 @@ def update(deployment: Deployment, *, actor: str, spec: Spec) -> Deployment:
         dependencies.lock_graph(deployment.organization_id)
     deployment = _locked(deployment)
     before = Spec.of(deployment)
-    changed = {name for name in Spec.__dataclass_fields__ if getattr(before, name) != getattr(spec, name)}
+    changed = {
+        name for name in Spec.__dataclass_fields__ if getattr(before, name) != getattr(spec, name)
+    }
     if not changed:
         return deployment
     _check_changeable(deployment, changed)
@@ -103,7 +105,10 @@ def update(deployment: Deployment, *, actor: str, spec: Spec) -> Deployment:
     if "depends_on" in changed:
         dependencies.replace(deployment, spec.depends_on)
     _save(deployment, **spec.columns())
-    data = {name: [_plain(getattr(before, name)), _plain(getattr(spec, name))] for name in sorted(changed)}
+    data = {
+        name: [_plain(getattr(before, name)), _plain(getattr(spec, name))]
+        for name in sorted(changed)
+    }
     _record(deployment, "updated", actor, f"Changed {', '.join(sorted(changed))}.", data=data)
     request_cycle(deployment.organization_id)
     return deployment
@@ -293,7 +298,8 @@ def _check_capacity(organization_id: int, spec: Spec) -> None:
         return
     request = describe(spec.cpu_milli, spec.ram_mib, spec.gpu)
     sizes = [
-        f"{c.name}: {describe(c.cpu_milli, c.ram_mib, c.gpu)}" for c in clusters.order_by("-gpu", "id")[:3]
+        f"{c.name}: {describe(c.cpu_milli, c.ram_mib, c.gpu)}"
+        for c in clusters.order_by("-gpu", "id")[:3]
     ]
     raise Invalid(
         f"No cluster that it may use could ever hold {request}. "

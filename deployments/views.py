@@ -43,9 +43,7 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
     def create(self, request: Request) -> Response:
         """Submit a deployment: it waits in the queue until it is placed."""
         organization, spec = self.read_submission(request)
-        deployment = services.submit(
-            created_by=request.user, organization=organization, spec=spec
-        )
+        deployment = services.submit(created_by=request.user, organization=organization, spec=spec)
         return Response(self.get_serializer(deployment).data, status=201)
 
     def read_submission(self, request: Request) -> tuple[Organization, Spec]:

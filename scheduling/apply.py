@@ -64,7 +64,7 @@ def backoff(evictions: int) -> timedelta | None:
 def _eviction(eviction: Eviction, count: int, now: datetime) -> Change:
     wait = backoff(count)
     until = now + wait if wait else None
-    tail = f" Ready again at {until:%Y-%m-%d %H:%M:%S} UTC, after {count} evictions." if until else ""
+    tail = f" Ready again at {until:%Y-%m-%d %H:%M:%S} UTC: eviction {count}." if until else ""
     return Change(
         eviction.deployment,
         eviction.reason + tail,

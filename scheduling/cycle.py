@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from itertools import pairwise
 from time import perf_counter_ns
 
 import structlog
@@ -63,7 +64,7 @@ def _record(
     plan: Plan,
     times: tuple[int, int, int, int],
 ) -> SchedulingCycle:
-    phases = [(after - before) // 1000 for before, after in zip(times, times[1:], strict=False)]
+    phases = [(after - before) // 1000 for before, after in pairwise(times)]
     cycle = SchedulingCycle.objects.create(
         organization_id=organization_id,
         trigger=trigger,

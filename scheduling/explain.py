@@ -81,9 +81,7 @@ def forecast(*, created_by: User, organization: Organization, spec: services.Spe
     Raises what the submission would raise.
     """
     with transaction.atomic():
-        deployment = services.submit(
-            created_by=created_by, organization=organization, spec=spec
-        )
+        deployment = services.submit(created_by=created_by, organization=organization, spec=spec)
         now = timezone.now()
         obstacle = _obstacle(deployment, now)
         snapshot = load(organization.pk, now, lock=False).snapshot

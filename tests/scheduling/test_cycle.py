@@ -147,9 +147,7 @@ def test_nobody_is_evicted_when_all_victims_together_would_not_suffice(
     assert record.evicted == 0
 
 
-def test_nobody_is_evicted_for_an_equal(
-    acme: Organization, forge: Cluster, submit: Submit
-) -> None:
+def test_nobody_is_evicted_for_an_equal(acme: Organization, forge: Cluster, submit: Submit) -> None:
     first = submit(cpu_milli=8000)
     cycle(acme)
     second = submit(cpu_milli=1000)
@@ -191,9 +189,7 @@ def test_another_organization_is_never_touched(
     assert statuses(theirs, waiting) == [Status.STARTING, Status.PENDING]
 
 
-def test_what_has_ended_takes_no_room(
-    acme: Organization, forge: Cluster, submit: Submit
-) -> None:
+def test_what_has_ended_takes_no_room(acme: Organization, forge: Cluster, submit: Submit) -> None:
     first = submit(cpu_milli=8000, env={"SIMULATE_EXIT_CODE": "0"})
     cycle(acme)
     reconcile(forge.pk)
@@ -346,9 +342,7 @@ def test_growing_a_cluster_lets_what_waits_run(
     waiting = submit(cpu_milli=8000)
     cycle(acme)
 
-    cluster_services.update(
-        forge, actor="alice", name="forge", capacity=Capacity(16000, 16384, 2)
-    )
+    cluster_services.update(forge, actor="alice", name="forge", capacity=Capacity(16000, 16384, 2))
     cycle(acme)
 
     assert statuses(waiting) == [Status.STARTING]

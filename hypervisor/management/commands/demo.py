@@ -55,8 +55,10 @@ class Command(BaseCommand):
         until = timezone.now()
         self.stdout.write(f"Submitted {len(submitted)} {word} deployments.")
         self._wait_for(
-            lambda: all(self._scheduled(o, until) for o in organizations)
-            and not Deployment.objects.filter(status=Status.STARTING).exists(),
+            lambda: (
+                all(self._scheduled(o, until) for o in organizations)
+                and not Deployment.objects.filter(status=Status.STARTING).exists()
+            ),
             f"nothing scheduled them since {began:%H:%M:%S} UTC",
         )
         return submitted

@@ -21,7 +21,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         for organization in self._organizations(options["organization"]):
-            self.stdout.write(self.style.MIGRATE_HEADING(f"{organization.name} ({organization.pk})"))
+            self.stdout.write(f"{organization.name} ({organization.pk})")
             if options["dry_run"]:
                 self._print(organization)
             else:

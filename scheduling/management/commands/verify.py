@@ -6,7 +6,7 @@ from scheduling.verify import CHECKS, violations
 
 
 class Command(BaseCommand):
-    help = "Prove on the live database that nothing is oversubscribed and no record contradicts another."
+    help = "Prove on the live database that no record contradicts another."
 
     def handle(self, *args: Any, **options: Any) -> None:
         found = list(violations())
