@@ -1,27 +1,30 @@
-"""The total order in which the planner serves ready deployments; every tie ends in the id."""
+"""The total orders in which deployments are served; each ends in the id."""
 
-from scheduling.core.resources import DIMENSIONS
-from scheduling.core.snapshot import Deployment, Snapshot
+from scheduling.core.policy import Order
+from scheduling.core.problem import Problem, Shares, is_starved
+from scheduling.core.snapshot import Snapshot
 
 
 def queue_order(snapshot: Snapshot) -> list[int]:
-    """Return the ids of the ready deployments, the one that is served first at the head."""
-    ready = [d for d in snapshot.deployments if d.cluster is None]
-    return [d.id for d in sorted(ready, key=lambda d: order_key(snapshot, d))]
+    """Return the ids of the ready deployments, the one that is served first at the head.
+
+    By level from the highest; within it those that starve, the longest waiting first; then by
+    dominant share and waiting time, or by waiting time alone, as the policy says.
+    """
+    shares = Shares(list(snapshot.clusters))
+    smallest_first = snapshot.policy.order == Order.MOST
+    keys = []
+    for d in snapshot.deployments:
+        if d.cluster is None:
+            starved = is_starved(d, snapshot)
+            share = shares.of(d.request) if smallest_first and not starved else 0
+            keys.append((-d.priority, not starved, share, d.queued_at, d.id))
+    return [key[-1] for key in sorted(keys)]
 
 
-def order_key(snapshot: Snapshot, d: Deployment) -> tuple[int, ...]:
-    """Level from the highest; in it the starving, longest waiting first; then as the policy says."""
-    starving = snapshot.now - d.queued_at > snapshot.policy.starvation_seconds
-    share = 0 if starving or snapshot.policy.order == "fifo" else dominant_share(snapshot, d)
-    return (-d.priority, not starving, share, d.queued_at, d.id)
-
-
-def dominant_share(snapshot: Snapshot, d: Deployment) -> int:
-    """Return the largest share that it requests of all capacity, in parts per 10**9."""
-    totals = {n: sum(getattr(c.capacity, n) for c in snapshot.clusters) for n in DIMENSIONS}
-    return (
-        max(getattr(d.request, n) * 10**9 // totals[n] for n in DIMENSIONS if totals[n])
-        if any(totals.values())
-        else 0
-    )
+def base_order(problem: Problem, members: list[int]) -> list[int]:
+    """Return members of one level, none starved, in the order of the queue."""
+    deployments, shares = problem.deployments, problem.shares
+    if problem.snapshot.policy.order == Order.FIFO:
+        return sorted(members, key=lambda d: (deployments[d].queued_at, d))
+    return sorted(members, key=lambda d: (shares[d], deployments[d].queued_at, d))

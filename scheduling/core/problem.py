@@ -12,6 +12,7 @@ from scheduling.core.resources import NOTHING, Resources
 from scheduling.core.snapshot import Cluster, ClusterState, Deployment, Snapshot
 
 NEVER = 1 << 62
+NOWHERE = -1
 Shape = tuple[int, int | None]
 
 
@@ -36,8 +37,8 @@ class Problem:
 
     `rooms` holds the packed capacity of the clusters that take part; one that is cordoned or
     overcommitted stays as it is and takes nobody, so it has no part. `threshold[d]` is the lowest
-    priority that may evict the active d. `loss[d]` is the work, in shares of the supply times
-    seconds, that an eviction of d would lose.
+    priority that may evict the active d. `weights` turn CPU, RAM and GPU into shares of the supply.
+    `loss[d]` is the work, in such shares times seconds, that an eviction of d would lose.
     """
 
     snapshot: Snapshot
@@ -46,9 +47,10 @@ class Problem:
     rooms: list[int]
     open: list[bool]
     requests: list[int]
+    weights: tuple[int, int, int]
     shares: list[int]
     eligible: list[tuple[int, ...]]
-    home: list[int | None]
+    home: list[int]
     threshold: list[int]
     loss: list[int]
     levels: list[Level]
@@ -58,7 +60,7 @@ def prepare(snapshot: Snapshot) -> Problem:
     clusters = sorted(snapshot.clusters, key=lambda c: c.id)
     deployments = sorted(snapshot.deployments, key=lambda d: d.id)
     index = {cluster.id: i for i, cluster in enumerate(clusters)}
-    home = [None if d.cluster is None else index[d.cluster] for d in deployments]
+    home = [NOWHERE if d.cluster is None else index[d.cluster] for d in deployments]
     requests = [pack(d.request) for d in deployments]
     rooms = [pack(cluster.capacity) for cluster in clusters]
     open_ = _open(clusters, rooms, requests, home)
@@ -71,6 +73,7 @@ def prepare(snapshot: Snapshot) -> Problem:
         rooms=rooms,
         open=open_,
         requests=requests,
+        weights=share.weights,
         shares=shares,
         eligible=_eligible(deployments, requests, rooms, open_, index),
         home=home,
@@ -88,14 +91,14 @@ class Shares:
     def __init__(self, clusters: list[Cluster]) -> None:
         total = sum((c.capacity for c in clusters), NOTHING)
         cpu, ram, gpu = max(total.cpu_milli, 1), max(total.ram_mib, 1), max(total.gpu, 1)
-        self._weights = (ram * gpu, cpu * gpu, cpu * ram)
+        self.weights = (ram * gpu, cpu * gpu, cpu * ram)
         self._known: dict[Resources, int] = {}
 
     def of(self, request: Resources) -> int:
         """Return the largest of the request's shares of the supply, in a common denominator."""
         known = self._known.get(request)
         if known is None:
-            cpu, ram, gpu = self._weights
+            cpu, ram, gpu = self.weights
             known = max(request.cpu_milli * cpu, request.ram_mib * ram, request.gpu * gpu)
             self._known[request] = known
         return known
@@ -124,11 +127,11 @@ def is_starved(deployment: Deployment, snapshot: Snapshot) -> bool:
 
 
 def _open(
-    clusters: list[Cluster], rooms: list[int], requests: list[int], home: list[int | None]
+    clusters: list[Cluster], rooms: list[int], requests: list[int], home: list[int]
 ) -> list[bool]:
     left = rooms.copy()
     for request, cluster in zip(requests, home, strict=True):
-        if cluster is not None:
+        if cluster != NOWHERE:
             left[cluster] -= request
     return [
         cluster.state == ClusterState.ACTIVE and not rest & OVERDRAWN
@@ -163,7 +166,7 @@ def _levels(problem: Problem) -> list[Level]:
     taking_part = [
         d
         for d, home in enumerate(problem.home)
-        if home is None or problem.open[home] or _drains(problem, home)
+        if home == NOWHERE or problem.open[home] or _drains(problem, home)
     ]
     priorities = sorted({problem.deployments[d].priority for d in taking_part}, reverse=True)
     levels = {priority: Level(priority) for priority in priorities}
@@ -171,7 +174,7 @@ def _levels(problem: Problem) -> list[Level]:
     for d in taking_part:
         deployment, home = problem.deployments[d], problem.home[d]
         level = levels[deployment.priority]
-        if home is None:
+        if home == NOWHERE:
             starved = is_starved(deployment, problem.snapshot)
             (level.starved if starved else level.ready).append(d)
         elif problem.open[home]:

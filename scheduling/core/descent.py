@@ -1,0 +1,259 @@
+"""One try at a plan: everything is placed anew on paper, level by level from the highest.
+
+At each level
+1. the active ones whose fate is due keep their place, unless those above have taken the room;
+2. those that starve are placed, the longest waiting first, and room is held for the rest of them;
+3. the others are placed: ready ones, and those that lost their place in step 1 or to a drain.
+
+What lies below a level does not count there, except what none of the level may evict. So nobody
+waits for a lower one, and nobody leaves who would fit beside those above and beside those who stay:
+the rules hold whatever order and cluster a `Guide` prefers.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from scheduling.core.keeping import leavers
+from scheduling.core.packed import OVERDRAWN, beyond
+from scheduling.core.problem import NEVER, Level, Problem
+from scheduling.core.reservation import Reservation, reserve
+
+
+@dataclass(frozen=True, slots=True)
+class Guide:
+    """What a try may choose freely: the order within each level, and clusters to prefer.
+
+    `orders[k]` are the members of level k, ready or drained, in the order to try them; `tight`
+    prefers the fullest cluster, else the emptiest; `prefer[d]` is a cluster to try first.
+    """
+
+    orders: tuple[list[int], ...]
+    tight: bool = True
+    prefer: dict[int, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """Who is where after a try.
+
+    `counts` are the active ones by level, `rooms_at` the rooms by priority as that level left them,
+    `proved` the clusters where an exhaustive search chose who leaves.
+    """
+
+    where: dict[int, int]
+    counts: list[int]
+    reservations: dict[int, Reservation]
+    rooms_at: dict[int, list[int]]
+    proved: set[int] = field(default_factory=set)
+    evicted: int = 0
+    lost: int = 0
+    loss: int = 0
+
+
+class Descent:
+    """The state of one try between levels; all lists are indexed by cluster.
+
+    `room` is the packed capacity minus what is placed for good, `load` what is still undecided and
+    expected to stay, `doomed` the undecided that the placements so far would displace, `lowest` the
+    priority of the last level that started something there.
+    """
+
+    def __init__(self, problem: Problem, guide: Guide) -> None:
+        self.problem = problem
+        self.guide = guide
+        self.room = problem.rooms.copy()
+        self.load = [0] * len(self.room)
+        self.lowest = [NEVER] * len(self.room)
+        self.undecided: list[set[int]] = [set() for _ in self.room]
+        self.protected: list[list[int]] = [[] for _ in self.room]
+        self.where: dict[int, int] = {}
+        self.on: list[list[int]] = [[] for _ in self.room]
+        self.displaced: dict[int, list[int]] = {}
+        self.reserved: dict[int, Reservation] = {}
+        for level in problem.levels:
+            for c, members in level.due.items():
+                self.undecided[c].update(members)
+                self.load[c] += sum(problem.requests[d] for d in members)
+
+    def run(self) -> Outcome:
+        rooms_at = {}
+        for k, level in enumerate(self.problem.levels):
+            self._settle(level)
+            self._start(level, level.starved, starved=True)
+            self._start(level, self._queue(k, level), starved=False)
+            rooms_at[level.priority] = self.room.copy()
+        return self._outcome(rooms_at)
+
+    def _outcome(self, rooms_at: dict[int, list[int]]) -> Outcome:
+        problem, where = self.problem, self.where
+        by_level = [0] * len(problem.levels)
+        rank = {level.priority: k for k, level in enumerate(problem.levels)}
+        for d in where:
+            by_level[rank[problem.deployments[d].priority]] += 1
+        outcome = Outcome(where, by_level, self.reserved, rooms_at)
+        for level in problem.levels:
+            for c, members in level.due.items():
+                for d in members:
+                    if where.get(d) != c:
+                        outcome.evicted += 1
+                        outcome.lost += d not in where
+                        outcome.loss += problem.loss[d]
+        return outcome
+
+    # -- those who are active ---------------------------------------------------------------------
+
+    def _settle(self, level: Level) -> None:
+        """Decide who of the active ones that are due keeps its place."""
+        requests = self.problem.requests
+        for c, members in level.due.items():
+            undecided = self.undecided[c]
+            for d in members:
+                if d in undecided:
+                    undecided.remove(d)
+                    self.load[c] -= requests[d]
+            left = self.room[c] - sum(requests[d] for d in members)
+            if left & OVERDRAWN:
+                self._choose(c, members, level.priority)
+            else:
+                self.room[c] = left
+                for d in members:
+                    self._keep(d, c, level.priority)
+
+    def _keep(self, d: int, c: int, priority: int) -> None:
+        self.where[d] = c
+        self.on[c].append(d)
+        if self.problem.deployments[d].priority < priority:
+            self.protected[c].append(d)
+
+    def _choose(self, c: int, due: list[int], level: int) -> None:
+        """Keep as many as fit, the highest first; the others lose their place.
+
+        Lower ones that were protected from nobody who started here so far give way again to
+        higher ones that are due now.
+        """
+        deployments, requests = self.problem.deployments, self.problem.requests
+        priority_of = {d: deployments[d].priority for d in due}
+        for d in self.protected[c].copy():
+            if self.problem.threshold[d] <= self.lowest[c]:
+                self.protected[c].remove(d)
+                del self.where[d]
+                self.on[c].remove(d)
+                self.room[c] += requests[d]
+                priority_of[d] = deployments[d].priority
+        for priority in sorted(set(priority_of.values()), reverse=True):
+            group = sorted(d for d, p in priority_of.items() if p == priority)
+            leave = leavers(self.problem, c, group, self.room[c], self._elsewhere)
+            for d in group:
+                if d in leave:
+                    self.displaced.setdefault(priority, []).append(d)
+                else:
+                    self.room[c] -= requests[d]
+                    self._keep(d, c, level)
+
+    def _elsewhere(self, d: int, c: int) -> bool:
+        """Say whether d, on c, would find free room on another cluster as things stand."""
+        request = self.problem.requests[d]
+        return any(
+            o != c and not (self._usable(d, o) - self.load[o] - request) & OVERDRAWN
+            for o in self.problem.eligible[d]
+        )
+
+    # -- those who start ---------------------------------------------------------------------------
+
+    def _queue(self, k: int, level: Level) -> list[int]:
+        displaced = self.displaced.get(level.priority)
+        if not displaced:
+            return self.guide.orders[k]
+        shares = self.problem.shares
+        return sorted(displaced, key=lambda d: (shares[d], d)) + self.guide.orders[k]
+
+    def _start(self, level: Level, queue: Iterable[int], *, starved: bool) -> None:
+        """Place in order what fits; remember the shapes that failed, as room only shrinks."""
+        problem = self.problem
+        requests, deployments, reserved = problem.requests, problem.deployments, self.reserved
+        failed: set[tuple[int, int | None, int | None]] = set()
+        for d in queue:
+            deployment = deployments[d]
+            runtime = deployment.max_runtime_s if reserved else None
+            shape = (requests[d], deployment.requested_cluster, runtime)
+            if shape not in failed:
+                c = self._pick(d)
+                if c is not None:
+                    self._place(d, c, level.priority)
+                    continue
+                failed.add(shape)
+            if starved and len(reserved) < len(self.room):
+                held = reserve(problem, self.room, self.on, d, reserved)
+                if held:
+                    reserved[held.cluster] = held
+
+    def _usable(self, d: int, c: int) -> int:
+        """Return the room of c that d may use: what is held for others is not for it."""
+        held = self.reserved.get(c)
+        if held is None or held.ends_before(self.problem.deployments[d], self.problem.snapshot.now):
+            return self.room[c]
+        return beyond(self.room[c], held.amount)
+
+    def _pick(self, d: int) -> int | None:
+        """Return the cluster for d: without an eviction if possible, else with the least harm."""
+        request, room, load = self.problem.requests[d], self.room, self.load
+        fits: list[int] = []
+        free: list[int] = []
+        for c in self.problem.eligible[d]:
+            usable = self._usable(d, c) if c in self.reserved else room[c]
+            if not (usable - request) & OVERDRAWN:
+                fits.append(c)
+                if not (usable - load[c] - request) & OVERDRAWN:
+                    free.append(c)
+        if not fits:
+            return None
+        wish = self.guide.prefer.get(d)
+        if wish is not None and wish in fits:
+            return wish
+        if self.problem.home[d] in fits:
+            return self.problem.home[d]
+        if free:
+            choose = min if self.guide.tight else max
+            return choose(free, key=lambda c: (room[c] - load[c], -c))
+        if len(fits) == 1:
+            return fits[0]
+        return min(fits, key=lambda c: (self._harm(d, c), c))
+
+    def _harm(self, d: int, c: int) -> tuple[int, int, int]:
+        victims = self._victims(d, c)
+        deployments, loss = self.problem.deployments, self.problem.loss
+        worst = max((deployments[v].priority for v in victims), default=-NEVER)
+        return worst, len(victims), sum(loss[v] for v in victims)
+
+    def _victims(self, d: int, c: int) -> list[int]:
+        """Return whom d would displace on c: the lowest until it fits, less those put back."""
+        deployments, requests, loss = (
+            self.problem.deployments,
+            self.problem.requests,
+            self.problem.loss,
+        )
+        left = self.room[c] - self.load[c] - requests[d]
+        removed = []
+        for v in sorted(self.undecided[c], key=lambda v: (deployments[v].priority, loss[v], -v)):
+            if not left & OVERDRAWN:
+                break
+            removed.append(v)
+            left += requests[v]
+        kept = set()
+        for v in reversed(removed):
+            if not (left - requests[v]) & OVERDRAWN:
+                left -= requests[v]
+                kept.add(v)
+        return [v for v in removed if v not in kept]
+
+    def _place(self, d: int, c: int, priority: int) -> None:
+        request = self.problem.requests[d]
+        if self.undecided[c] and (self.room[c] - self.load[c] - request) & OVERDRAWN:
+            for v in self._victims(d, c):
+                self.undecided[c].remove(v)
+                self.load[c] -= self.problem.requests[v]
+        self.room[c] -= request
+        self.where[d] = c
+        self.on[c].append(d)
+        if self.problem.home[d] != c:
+            self.lowest[c] = priority

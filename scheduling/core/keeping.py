@@ -1,0 +1,73 @@
+"""Which of several equals on one cluster leave when not all can stay."""
+
+from collections.abc import Callable
+from itertools import combinations
+from math import comb
+
+from scheduling.core.packed import OVERDRAWN
+from scheduling.core.problem import Problem
+
+_TRIALS = 600
+
+
+def leavers(
+    problem: Problem, c: int, group: list[int], room: int, elsewhere: Callable[[int, int], bool]
+) -> set[int]:
+    """Return the fewest of the group whose leaving lets the rest fit into the room.
+
+    Among sets of one size those that find room elsewhere go first, then those that lose the least
+    work. Exhaustive as long as the sets to try are few, else remove and put back. The set is
+    minimal in any case: nobody in it would fit beside those who stay.
+    """
+    requests = problem.requests
+    left = room - sum(requests[d] for d in group)
+    if not left & OVERDRAWN:
+        return set()
+    cost = {d: (not elsewhere(d, c), problem.loss[d], -d) for d in group}
+    group = sorted(group, key=lambda d: cost[d])
+    trials = 0
+    for size in range(1, len(group)):
+        trials += comb(len(group), size)
+        if trials > _TRIALS:
+            return _put_back(problem, group, left)
+        best = min(
+            (
+                (sum(cost[d][0] for d in out), sum(cost[d][1] for d in out), out)
+                for out in combinations(group, size)
+                if not (left + sum(requests[d] for d in out)) & OVERDRAWN
+            ),
+            default=None,
+        )
+        if best:
+            return set(best[2])
+    return set(group)
+
+
+def _put_back(problem: Problem, group: list[int], left: int) -> set[int]:
+    """Remove the cheapest until the rest fits, then put back whoever fits, the dearest first.
+
+    Tried in two orders, by cost and by size; the smaller set wins.
+    """
+    return min(
+        (
+            _in_order(problem, group, left),
+            _in_order(problem, sorted(group, key=lambda d: (-problem.shares[d], -d)), left),
+        ),
+        key=len,
+    )
+
+
+def _in_order(problem: Problem, group: list[int], left: int) -> set[int]:
+    requests = problem.requests
+    out = []
+    for d in group:
+        if not left & OVERDRAWN:
+            break
+        out.append(d)
+        left += requests[d]
+    gone = set(out)
+    for d in reversed(out):
+        if not (left - requests[d]) & OVERDRAWN:
+            left -= requests[d]
+            gone.remove(d)
+    return gone

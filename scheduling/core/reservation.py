@@ -1,0 +1,85 @@
+"""Hold one cluster's room for one that has waited too long."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from scheduling.core.packed import OVERDRAWN, unpack
+from scheduling.core.problem import Problem
+from scheduling.core.snapshot import Deployment
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """Room of `amount`, packed, on a cluster is held for a deployment; both by index.
+
+    `until` is when it will be there at the latest, None when the ends of those in the way are not
+    known. Who is done by then may use the room meanwhile.
+    """
+
+    deployment: int
+    cluster: int
+    until: int | None
+    amount: int
+
+    def ends_before(self, deployment: Deployment, now: int) -> bool:
+        """Say whether the deployment, started now, is known to be done in time."""
+        if self.until is None or deployment.max_runtime_s is None:
+            return False
+        return now + deployment.max_runtime_s <= self.until
+
+
+def reserve(
+    problem: Problem,
+    room: list[int],
+    on: list[list[int]],
+    d: int,
+    reserved: Mapping[int, Reservation],
+) -> Reservation | None:
+    """Return the reservation where the room will be there first; None when all have one already.
+
+    Known ends come first; where the ends of those in the way are not known, the cluster that lacks
+    least. Ties end in the cluster's id.
+    """
+    options = []
+    for c in problem.eligible[d]:
+        if c not in reserved:
+            until = _ready_at(problem, room[c], on[c], d, c)
+            lack = _lack(problem, room[c], d, c) if until is None else 0
+            options.append((until is None, until or 0, lack, c))
+    if not options:
+        return None
+    unknown, until, _, c = min(options)
+    return Reservation(d, c, None if unknown else until, problem.requests[d])
+
+
+def _ready_at(problem: Problem, room: int, on: list[int], d: int, c: int) -> int | None:
+    """Return when those in the way will be gone at the latest, None when that is not known."""
+    left = room - problem.requests[d]
+    for end, request in sorted(_ends(problem, on, c)):
+        left += request
+        if not left & OVERDRAWN:
+            return end
+    return None
+
+
+def _ends(problem: Problem, on: list[int], c: int) -> Iterator[tuple[int, int]]:
+    """Yield end and request of those placed on the cluster whose end is known."""
+    now = problem.snapshot.now
+    for d in on:
+        deployment = problem.deployments[d]
+        if deployment.max_runtime_s is not None:
+            started = deployment.started_at if problem.home[d] == c else now
+            since = now if started is None else started
+            yield max(since + deployment.max_runtime_s, now), problem.requests[d]
+
+
+def _lack(problem: Problem, room: int, d: int, c: int) -> int:
+    """Return the largest share of the cluster that is missing, in parts per million."""
+    lack = unpack(room - problem.requests[d])
+    capacity = problem.clusters[c].capacity
+    pairs = (
+        (lack.cpu_milli, capacity.cpu_milli),
+        (lack.ram_mib, capacity.ram_mib),
+        (lack.gpu, capacity.gpu),
+    )
+    return max(-left * 1_000_000 // whole for left, whole in pairs if left < 0)
