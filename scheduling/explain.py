@@ -3,6 +3,7 @@
 Both ask the planner itself, on a snapshot of this moment, so they cannot disagree with it.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
@@ -141,9 +142,10 @@ def _from_plan(deployment: Deployment, now: datetime) -> Explanation:
     plan = make_plan(snapshot)
     position = order.index(deployment.pk) + 1 if deployment.pk in order else None
     placement = next((p for p in plan.placements if p.deployment == deployment.pk), None)
+    detail: Mapping[str, Any] = {}
     if placement:
         name = Cluster.objects.values_list("name", flat=True).get(pk=placement.cluster)
-        code, reason, detail = "next_cycle", f"The next cycle places it on {name}.", {}
+        code, reason = "next_cycle", f"The next cycle places it on {name}."
     else:
         hold = _hold(plan, deployment.pk)
         code, reason, detail = hold.code, hold.reason, hold.detail

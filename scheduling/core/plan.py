@@ -1,5 +1,6 @@
 """What the planner decides. Everything carries a code for programs and a reason for people."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -52,7 +53,7 @@ class Hold:
 
     deployment: int
     code: str
-    detail: dict[str, Any]
+    detail: Mapping[str, Any]
     reason: str
 
 
@@ -74,8 +75,17 @@ class Plan:
             "placements": [asdict(row) for row in self.placements],
             "evictions": [_renamed(row, for_="for") for row in self.evictions],
             "moves": [_renamed(row, source="from", target="to", for_="for") for row in self.moves],
-            "holds": [asdict(row) for row in self.holds],
+            "holds": [_hold(row) for row in self.holds],
         }
+
+
+def _hold(row: Hold) -> dict[str, Any]:
+    return {
+        "deployment": row.deployment,
+        "code": row.code,
+        "detail": dict(row.detail),
+        "reason": row.reason,
+    }
 
 
 def _renamed(row: Eviction | Move, **names: str) -> dict[str, Any]:

@@ -17,7 +17,8 @@ def best_outcome(problem: Problem) -> Outcome:
     """Return what runs most, level by level from the highest, and among that what harms least."""
     tries = max(1, _WORK // max(len(problem.requests), 1))
     outcomes = (
-        Descent(problem, guide).run() for guide, _ in zip(_guides(problem), range(tries), strict=False)
+        Descent(problem, guide).run()
+        for guide, _ in zip(_guides(problem), range(tries), strict=False)
     )
     return min(outcomes, key=score)
 

@@ -1,6 +1,5 @@
 """What the planner decides on: one domain at one moment."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
@@ -127,6 +126,6 @@ def _resources(row: Fields) -> Resources:
     return Resources(row.integer("cpu_milli"), row.integer("ram_mib"), row.integer("gpu"))
 
 
-def _flat(row: dict[str, Any], vector: str) -> Mapping[str, Any]:
+def _flat(row: dict[str, Any], vector: str) -> dict[str, Any]:
     """Return the row with its vector's dimensions beside the other fields."""
-    return {k: v for k, v in row.items() if k != vector} | row[vector]
+    return {**row.pop(vector), **row}
