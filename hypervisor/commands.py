@@ -20,8 +20,7 @@ def run(argv: list[str]) -> None:
     """Run a Django command on the service that this checkout's `up` runs, or on the given one."""
     home = Home.current()
     if not given("DATABASE_URL") and not home.env.exists():
-        for name, value in _NOWHERE.items():
-            os.environ.setdefault(name, value)
+        os.environ.update({k: v for k, v in _NOWHERE.items() if not given(k)})
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hypervisor.settings")
     try:
         from django.conf import settings

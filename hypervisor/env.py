@@ -94,6 +94,9 @@ def read() -> dict[str, Any]:
     """
     env = Env(eager=False)
     env.read_env(str(ROOT / ".env"), recurse=False)
+    for setting in SETTINGS:
+        if os.environ.get(setting.name) == "":  # as good as not given, but it has hidden .env's
+            del os.environ[setting.name]
     home = ROOT / (os.environ.get("HYPERVISOR_HOME") or ".hypervisor")
     env.read_env(str(home / "env"), recurse=False)
     values = {setting.name: _parse(env, setting) for setting in SETTINGS}

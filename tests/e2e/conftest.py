@@ -2,13 +2,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.service import Up
+from scheduling.bench.service import Service
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A running service of the module's own."""
-    up = Up(tmp_path_factory.mktemp("e2e") / "home")
+    up = Service(tmp_path_factory.mktemp("e2e") / "home")
     try:
         up.start()
         yield up

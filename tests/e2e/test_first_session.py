@@ -5,24 +5,26 @@ import re
 import shutil
 import subprocess
 import urllib.request
+from collections.abc import Iterator
 
 import pytest
 
 from hypervisor.bootstrap import ROOT
-from tests.e2e.service import Client, Up
+from scheduling.bench.service import Service
+from tests.e2e.service import User
 
 GPU_CLUSTER = {"name": "rack-1", "cpu": 8, "ram_mib": "32Gi", "gpu": 1}
 
 
 @pytest.fixture(scope="module")
-def alice(service: Up) -> Client:
-    client = Client(service.url, "alice")
-    client.post("/organizations", name="Acme")
-    client.post("/clusters", **GPU_CLUSTER)
-    return client
+def alice(service: Service) -> Iterator[User]:
+    with User.newcomer(service.url, "alice") as client:
+        client.post("/organizations", name="Acme")
+        client.post("/clusters", **GPU_CLUSTER)
+        yield client
 
 
-def test_up_says_where_everything_is_and_how_to_log_in(service: Up) -> None:
+def test_up_says_where_everything_is_and_how_to_log_in(service: Service) -> None:
     url = f"http://localhost:{service.port}"
     password = (service.home / "admin-password").read_text().strip()
 
@@ -30,7 +32,7 @@ def test_up_says_where_everything_is_and_how_to_log_in(service: Up) -> None:
         assert promised in service.output
 
 
-def test_the_docs_and_the_admin_are_served_with_their_files(service: Up) -> None:
+def test_the_docs_and_the_admin_are_served_with_their_files(service: Service) -> None:
     for path in ("/docs", "/admin/login/"):
         with urllib.request.urlopen(service.url + path) as answer:
             page = answer.read().decode()
@@ -41,13 +43,13 @@ def test_the_docs_and_the_admin_are_served_with_their_files(service: Up) -> None
                 assert answer.status == 200
 
 
-def test_a_deployment_that_fits_runs(alice: Client) -> None:
+def test_a_deployment_that_fits_runs(alice: User) -> None:
     deployment = alice.deploy("small")
 
     alice.wait_for(deployment, "running")
 
 
-def test_a_more_important_deployment_preempts_and_both_say_why(alice: Client) -> None:
+def test_a_more_important_deployment_preempts_and_both_say_why(alice: User) -> None:
     training = alice.deploy("training", gpu=1, priority=20)
     alice.wait_for(training, "running")
 
@@ -63,7 +65,7 @@ def test_a_more_important_deployment_preempts_and_both_say_why(alice: Client) ->
     assert "GPU" in explanation["reason"]
 
 
-def test_the_victim_runs_again_when_the_room_is_free(alice: Client) -> None:
+def test_the_victim_runs_again_when_the_room_is_free(alice: User) -> None:
     waiting = alice.deploy("patient", gpu=1, priority=10)
     running = [d for d in alice.get("/deployments?status=running")["results"] if d["gpu"]]
 
@@ -75,20 +77,17 @@ def test_the_victim_runs_again_when_the_room_is_free(alice: Client) -> None:
     assert alice.status(waiting) == "pending"
 
 
-def test_other_terminals_reach_the_running_service(service: Up, alice: Client) -> None:
+def test_other_terminals_reach_the_running_service(service: Service, alice: User) -> None:
     deployment = alice.deploy("explained")
     alice.wait_for(deployment, "running")
 
-    explained = service.manage("explain", str(deployment))
-    verified = service.manage("verify")
-
-    assert explained.returncode == 0, explained.stderr
-    assert "explained" in explained.stdout or "running" in explained.stdout
-    assert verified.returncode == 0, verified.stdout + verified.stderr
+    for command in (("explain", str(deployment)), ("verify",)):
+        status, said = service.run(*command)
+        assert status == 0, said
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
-def test_the_readmes_session_can_be_pasted(service: Up) -> None:
+def test_the_readmes_session_can_be_pasted(service: Service) -> None:
     readme = (ROOT / "README.md").read_text()
     session = readme.split("## A first session")[1].split("```sh\n")[1].split("```")[0]
     session = session.replace("http://localhost:8000", service.url)

@@ -4,50 +4,44 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
 from hypervisor.bootstrap import ROOT
-from tests.e2e.service import Client, Up, alive, wait_until
+from scheduling.bench.service import Service, wait_until
+from tests.e2e.service import User, alive
 
 
 @pytest.fixture(scope="module")
-def bob(service: Up) -> Client:
-    client = Client(service.url, "bob")
-    client.post("/organizations", name="Acme")
-    client.post("/clusters", name="big", cpu=64, ram_mib="64Gi", gpu=0)
-    return client
-
-
-def kill(service: Up, name: str) -> psutil.Process:
-    process = service.processes()[name]
-    process.kill()
-    process.wait(10)
-    return process
+def bob(service: Service) -> Iterator[User]:
+    with User.newcomer(service.url, "bob", patience_s=60) as client:
+        client.post("/organizations", name="Acme")
+        client.post("/clusters", name="big", cpu=64, ram_mib="64Gi", gpu=0)
+        yield client
 
 
 @pytest.mark.parametrize("name", ["worker", "beat", "web", "valkey", "postgres"])
 def test_a_process_that_is_killed_comes_back_and_work_goes_on(
-    service: Up, bob: Client, name: str
+    service: Service, bob: User, name: str
 ) -> None:
     before = bob.deploy(f"before-{name}")
 
-    killed = kill(service, name)
+    killed = service.kill(name)
 
     wait_until(
         lambda: name in service.processes() and service.processes()[name].pid != killed.pid,
         f"{name} is started again",
     )
     assert f"{name} was killed by SIGKILL" in service.output
-    wait_until(lambda: bob.get("/deployments") is not None, "the API answers")
     after = bob.deploy(f"after-{name}")
     bob.wait_for(before, "running")
     bob.wait_for(after, "running")
 
 
-def test_after_a_kill_of_everything_all_data_are_there(service: Up, bob: Client) -> None:
+def test_after_a_kill_of_everything_all_data_are_there(service: Service, bob: User) -> None:
     deployment = bob.deploy("precious")
     bob.wait_for(deployment, "running")
     family = service.family()
@@ -63,7 +57,7 @@ def test_after_a_kill_of_everything_all_data_are_there(service: Up, bob: Client)
 
 
 def test_what_was_left_by_a_killed_supervisor_is_gone_before_the_next_one_starts(
-    service: Up, bob: Client
+    service: Service, bob: User
 ) -> None:
     children = service.family()[1:]
 
@@ -74,7 +68,7 @@ def test_what_was_left_by_a_killed_supervisor_is_gone_before_the_next_one_starts
     bob.wait_for(bob.deploy("after-the-supervisor"), "running")
 
 
-def test_sigterm_stops_everything_and_the_next_start_continues(service: Up, bob: Client) -> None:
+def test_sigterm_stops_everything_and_the_next_start_continues(service: Service, bob: User) -> None:
     deployment = bob.deploy("kept")
     bob.wait_for(deployment, "running")
     family = service.family()
@@ -84,49 +78,49 @@ def test_sigterm_stops_everything_and_the_next_start_continues(service: Up, bob:
     assert alive(family) == []
     service.start()
     assert bob.status(deployment) == "running"
-    assert service.manage("verify").returncode == 0
+    assert service.run("verify")[0] == 0
 
 
-def test_a_second_up_on_the_same_home_is_refused(service: Up) -> None:
-    done = service.manage("up")
+def test_a_second_up_on_the_same_home_is_refused(service: Service) -> None:
+    status, said = service.run("up")
 
-    assert done.returncode == 1
-    assert f"{service.home} is in use by another `up`" in done.stdout
+    assert status == 1
+    assert f"{service.home} is in use by another `up`" in said
 
 
 @pytest.fixture
-def elsewhere(tmp_path: Path) -> Up:
-    return Up(tmp_path / "home")
+def elsewhere(tmp_path: Path) -> Service:
+    return Service(tmp_path / "home")
 
 
-def test_a_taken_port_is_told_before_anything_is_started(elsewhere: Up) -> None:
+def test_a_taken_port_is_told_before_anything_is_started(elsewhere: Service) -> None:
     with socket.create_server(("127.0.0.1", elsewhere.port)):
-        done = elsewhere.manage("up")
+        status, said = elsewhere.run("up")
 
-    assert done.returncode == 1
-    assert f"Port {elsewhere.port} of 127.0.0.1 cannot be used" in done.stdout
-    assert f"PORT={elsewhere.port + 1}" in done.stdout
+    assert status == 1
+    assert f"Port {elsewhere.port} of 127.0.0.1 cannot be used" in said
+    assert f"PORT={elsewhere.port + 1}" in said
     assert not (elsewhere.home / "postgres").exists()
 
 
-def test_a_bad_setting_is_told_before_anything_is_started(elsewhere: Up) -> None:
+def test_a_bad_setting_is_told_before_anything_is_started(elsewhere: Service) -> None:
     elsewhere.environment["SCHEDULER_INTERVAL"] = "often"
 
-    done = elsewhere.manage("up")
+    status, said = elsewhere.run("up")
 
-    assert done.returncode == 1
-    assert "SCHEDULER_INTERVAL" in done.stdout
+    assert status == 1
+    assert "SCHEDULER_INTERVAL" in said
     assert not (elsewhere.home / "postgres").exists()
 
 
-def test_a_command_that_needs_the_service_says_how_to_start_it(elsewhere: Up) -> None:
-    done = elsewhere.manage("verify")
+def test_a_command_that_needs_the_service_says_how_to_start_it(elsewhere: Service) -> None:
+    status, said = elsewhere.run("verify")
 
-    assert done.returncode == 1
-    assert "python3 manage.py up" in done.stderr
+    assert status == 1
+    assert "python3 manage.py up" in said
 
 
-def test_ctrl_c_during_the_start_leaves_nothing_behind(elsewhere: Up) -> None:
+def test_ctrl_c_during_the_start_leaves_nothing_behind(elsewhere: Service) -> None:
     process = subprocess.Popen(
         [sys.executable, "manage.py", "up"], cwd=ROOT, env=elsewhere.environment,
         stdout=subprocess.PIPE, text=True,

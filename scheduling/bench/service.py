@@ -1,0 +1,126 @@
+"""A service of our own: `manage.py up` on a home and a port of its own, to be hurt and stopped."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+from django.conf import settings
+
+START_WITHIN_S = 120.0
+SETTLE_WITHIN_S = 60.0
+_MARKS = {
+    "bin/postgres": "postgres",
+    "valkey-server": "valkey",
+    "gunicorn": "web",
+    " worker": "worker",
+    " beat": "beat",
+}
+
+
+def wait_until(
+    condition: Callable[[], object], what: str, seconds: float = SETTLE_WITHIN_S
+) -> None:
+    """Poll until it holds; a connection error counts as "not yet". Raises TimeoutError."""
+    deadline = time.monotonic() + seconds
+    last: object = None
+    while time.monotonic() < deadline:
+        try:
+            last = condition()
+        except OSError as error:
+            last = error
+        else:
+            if last:
+                return
+        time.sleep(0.05)
+    raise TimeoutError(f"Not within {seconds:.0f} s: {what}; last seen: {last!r}")
+
+
+class Service:
+    """May be started, hurt, stopped and started again, always on the same home and port."""
+
+    def __init__(self, home: Path, **environment: str) -> None:
+        self.home = home
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.environment = {
+            **os.environ,
+            # Empty ones hide those of a developer's .env.
+            "DATABASE_URL": "", "REDIS_URL": "", "SECRET_KEY": "", "ENVIRONMENT": "development",
+            "HYPERVISOR_HOME": str(home), "HOST": "127.0.0.1", "PORT": str(self.port),
+            "RATE_LIMIT_REGISTER": "1000/hour", "RATE_LIMIT_TOKEN": "1000/min",
+            **environment,
+        }  # fmt: skip
+        self._log = home.with_suffix(".up.log")
+        self._up: subprocess.Popen[bytes] | None = None
+
+    @property
+    def output(self) -> str:
+        """What `up` has said since the last start."""
+        return self._log.read_text()
+
+    @property
+    def up(self) -> "subprocess.Popen[bytes]":
+        if self._up is None:
+            raise RuntimeError("The service has not been started.")
+        return self._up
+
+    def start(self) -> None:
+        """Start it and return when it says that it is ready. Raises RuntimeError when it ends."""
+        if self._up:
+            self._up.wait()
+        with self._log.open("wb") as log:
+            self._up = subprocess.Popen(
+                [sys.executable, "manage.py", "up"], cwd=settings.BASE_DIR, env=self.environment,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+        wait_until(self._is_ready, "`up` says that it is ready", START_WITHIN_S)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Ask it to stop; return its exit status."""
+        self.up.send_signal(number)
+        return self.up.wait(60)
+
+    def kill(self, name: str) -> psutil.Process:
+        """Kill one of its processes with -9; return what it was."""
+        process = self.processes()[name]
+        process.kill()
+        process.wait(10)
+        return process
+
+    def processes(self) -> dict[str, psutil.Process]:
+        """Return its children by the name under which `up` speaks of them."""
+        found = {}
+        for child in self._process().children():
+            with suppress(psutil.Error):
+                words = " ".join(child.cmdline())
+                found[next((name for mark, name in _MARKS.items() if mark in words), "?")] = child
+        return found
+
+    def family(self) -> list[psutil.Process]:
+        """Return `up` and everything under it."""
+        return [self._process(), *self._process().children(recursive=True)]
+
+    def run(self, *arguments: str) -> tuple[int, str]:
+        """Run a command of manage.py on it; return its exit status and all that it said."""
+        done = subprocess.run(
+            [sys.executable, "manage.py", *arguments], cwd=settings.BASE_DIR, env=self.environment,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            check=False,
+        )  # fmt: skip
+        return done.returncode, done.stdout
+
+    def _process(self) -> psutil.Process:
+        return psutil.Process(self.up.pid)
+
+    def _is_ready(self) -> bool:
+        if self.up.poll() is not None:
+            raise RuntimeError(f"`up` ended:\n{self.output}")
+        return "is ready after" in self.output
