@@ -7,6 +7,7 @@ from django.core.exceptions import RequestDataTooBig
 from django.http import Http404, HttpRequest, JsonResponse
 from drf_standardized_errors.handler import ExceptionHandler
 from rest_framework import exceptions
+from rest_framework_simplejwt.exceptions import InvalidToken
 
 from accounts.errors import Conflict, DomainError, Forbidden, Invalid, NotFound, Unauthorized
 
@@ -27,6 +28,10 @@ class DomainErrorHandler(ExceptionHandler):
                 return exceptions.ValidationError({exc.attr or "non_field_errors": _detail(exc)})
             case DomainError():
                 return _with_status(exceptions.APIException(_detail(exc)), _STATUS[type(exc)])
+            case InvalidToken():
+                return exceptions.AuthenticationFailed(
+                    "The token is bad or expired: get another at /token.", "token_not_valid"
+                )
             case Http404():
                 return exceptions.NotFound("It does not exist, or not in an organization of yours.")
             case RequestDataTooBig():
@@ -39,6 +44,9 @@ class DomainErrorHandler(ExceptionHandler):
         data: dict[str, Any] = super().format_exception(exc)
         if isinstance(self.exc, DomainError):
             data["errors"][0]["attr"] = self.exc.attr
+        for error in data["errors"]:
+            if error["attr"] == "non_field_errors":
+                error["attr"] = None
         return data
 
     def get_headers(self, exc: exceptions.APIException) -> dict[str, Any]:

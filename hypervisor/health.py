@@ -2,31 +2,36 @@
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, connection
+from django.db import Error, connection
 from django.db.migrations.executor import MigrationExecutor
-from django.http import HttpRequest, JsonResponse
-from django.views.decorators.http import require_safe
+from drf_spectacular.utils import extend_schema
 from redis import Redis, RedisError
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.views import PublicView
 
 log = structlog.get_logger(__name__)
 
 
-@require_safe
-def healthz(request: HttpRequest) -> JsonResponse:
-    """Answer as long as the process does; touches nothing else."""
-    return JsonResponse({"status": "ok"})
+@extend_schema(exclude=True)
+class LiveView(PublicView):
+    """Answers as long as the process does, and touches nothing else."""
+
+    def get(self, request: Request) -> Response:
+        return Response({"status": "ok"})
 
 
-@require_safe
-def readyz(request: HttpRequest) -> JsonResponse:
-    """Say what works: 503 without a migrated database; without a broker it only is slower."""
-    checks = {"database": database(), "broker": broker()}
-    if checks["database"] != "ok":
-        status = "unavailable"
-    else:
+@extend_schema(exclude=True)
+class ReadyView(PublicView):
+    """Says what works: 503 without a migrated database; without a broker it is only slower."""
+
+    def get(self, request: Request) -> Response:
+        checks = {"database": database(), "broker": broker()}
+        if checks["database"] != "ok":
+            return Response({"status": "unavailable", "checks": checks}, status=503)
         status = "ok" if checks["broker"] == "ok" else "degraded"
-    code = 503 if status == "unavailable" else 200
-    return JsonResponse({"status": status, "checks": checks}, status=code)
+        return Response({"status": status, "checks": checks})
 
 
 def database() -> str:
@@ -34,7 +39,7 @@ def database() -> str:
     try:
         executor = MigrationExecutor(connection)
         pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
-    except DatabaseError:
+    except Error:
         log.warning("database_unreachable", exc_info=True)
         return "unreachable"
     return "not migrated" if pending else "ok"

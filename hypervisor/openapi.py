@@ -1,5 +1,6 @@
 """What the OpenAPI document says of every call, beyond what its view says."""
 
+import inspect
 from http import HTTPStatus
 from typing import Any, Literal
 
@@ -63,6 +64,16 @@ _IDEMPOTENCY_KEY = OpenApiParameter(
 )
 
 
+_SUMMARIES = {
+    "list": "List {}s",
+    "create": "Create one {}",
+    "retrieve": "Show one {}",
+    "update": "Replace what may change of one {}",
+    "partial_update": "Change one {}",
+    "destroy": "Delete one {}",
+}
+
+
 class Schema(AutoSchema):
     """Describes, on top of what the views say, each call's errors and the idempotency key."""
 
@@ -71,6 +82,20 @@ class Schema(AutoSchema):
     def get_override_parameters(self) -> list[Any]:
         repeatable = self.method == "POST" and isinstance(self.view, IdempotentMixin)
         return [_IDEMPOTENCY_KEY] if repeatable else []
+
+    def get_operation_id(self) -> str:
+        """Name a call after the view's method: `deployments_hold`, without a `_create`."""
+        action = getattr(self.view, "action", "")
+        prefix = self.path.strip("/").split("/")[0]
+        return f"{prefix}_{action}" if action else super().get_operation_id()
+
+    def get_summary(self) -> str | None:
+        """Return the first line that the method says of itself, or what its name says."""
+        action = getattr(self.view, "action", self.method.lower())
+        own = inspect.getdoc(getattr(self.view, action))
+        if own or action not in _SUMMARIES:
+            return (own or "").split("\n")[0].rstrip(".") or None
+        return _SUMMARIES[action].format(self.view.queryset.model._meta.verbose_name)
 
     def get_filter_backends(self) -> list[Any]:
         """Filters are for lists of what the view is about, not for the lists inside of it."""

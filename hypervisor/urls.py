@@ -15,6 +15,6 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("docs", docs.DocsView.as_view(), name="docs"),
     path("openapi.json", docs.SchemaView.as_view(), name="openapi"),
-    path("healthz", health.healthz, name="healthz"),
-    path("readyz", health.readyz, name="readyz"),
+    path("healthz", health.LiveView.as_view(), name="healthz"),
+    path("readyz", health.ReadyView.as_view(), name="readyz"),
 ]

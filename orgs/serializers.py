@@ -65,7 +65,9 @@ class InviteSerializer(StrictSerializer):
 
 
 class OrganizationSerializer(StrictModelSerializer[Organization]):
-    """An organization as one member sees it; needs a row of `as_seen_by()`."""
+    """An organization as one member sees it."""
+
+    # Needs a row of as_seen_by().
 
     role = serializers.ChoiceField(choices=Role.choices, read_only=True)
     member_count = serializers.IntegerField(read_only=True)
