@@ -1,0 +1,72 @@
+"""Random snapshots that reach the corners: exact fits, equal requests, full and closed clusters."""
+
+from dataclasses import replace
+
+from hypothesis import strategies as st
+
+from scheduling.core.policy import Policy
+from scheduling.core.resources import NOTHING, Resources
+from scheduling.core.snapshot import Cluster, ClusterState, Deployment, Snapshot
+
+NOW = 100_000
+
+small = st.builds(Resources, st.integers(0, 4), st.integers(0, 4), st.integers(0, 2))
+shapes = st.one_of(
+    small, st.sampled_from([Resources(1, 1, 0), Resources(2, 1, 1), Resources(2, 2, 0)])
+)
+capacities = st.builds(Resources, st.integers(0, 12), st.integers(0, 12), st.integers(0, 4))
+states = st.sampled_from([ClusterState.ACTIVE] * 6 + [ClusterState.CORDONED, ClusterState.DRAINING])
+policies = st.builds(
+    Policy,
+    min_run_seconds=st.sampled_from([0, 0, 0, 50]),
+    preemption_budget=st.integers(0, 3),
+    budget_override_gap=st.sampled_from([1, 2, 50]),
+    starvation_seconds=st.sampled_from([0, 100, 10_000]),
+    order=st.sampled_from(["most", "most", "fifo"]),
+)
+
+
+@st.composite
+def snapshots(
+    draw: st.DrawFn, policy: st.SearchStrategy[Policy] = policies, levels: int = 4
+) -> Snapshot:
+    """A domain whose active deployments fit on their clusters, sometimes to the last MiB."""
+    clusters = tuple(
+        Cluster(number, draw(capacities), draw(states))
+        for number in range(1, draw(st.integers(1, 3)) + 1)
+    )
+    rows = draw(st.lists(deployments(len(clusters), levels), max_size=14))
+    left = {cluster.id: cluster.capacity for cluster in clusters}
+    placed = []
+    for number, row in enumerate(rows, start=1):
+        home = row.cluster
+        if home is not None and row.request.fits_in(left[home]):
+            left[home] -= row.request
+            placed.append(replace(row, id=number))
+        else:
+            placed.append(replace(row, id=number, cluster=None, started_at=None))
+    if draw(st.booleans()):
+        clusters = tuple(replace(c, capacity=c.capacity - left[c.id]) for c in clusters)
+    return Snapshot(NOW, draw(policy), clusters, tuple(draw(st.permutations(placed))))
+
+
+@st.composite
+def deployments(draw: st.DrawFn, clusters: int, levels: int) -> Deployment:
+    pinned = draw(st.integers(1, 8)) == 1
+    active = draw(st.booleans())
+    home = draw(st.integers(1, clusters))
+    return Deployment(
+        id=0,
+        priority=draw(st.integers(1, levels)),
+        request=draw(shapes),
+        queued_at=NOW - draw(st.sampled_from([0, 10, 100, 101, 5000, 20_000])),
+        requested_cluster=home if pinned else None,
+        cluster=home if active else None,
+        started_at=NOW - draw(st.sampled_from([0, 49, 50, 1000])) if active else None,
+        max_runtime_s=draw(st.sampled_from([None, None, 60, 1100])),
+        preemptible=draw(st.integers(1, 6)) != 1,
+        preemptions=draw(st.integers(0, 3)),
+    )
+
+
+__all__ = ["NOTHING", "NOW", "deployments", "policies", "snapshots"]
