@@ -1,0 +1,30 @@
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from scheduling.core.planner import make_plan
+from scheduling.core.snapshot import Snapshot
+
+
+class Command(BaseCommand):
+    help = "Read a snapshot as JSON and print the plan; touches no database."
+    requires_system_checks = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("file", help="the snapshot; - reads standard input")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            plan = make_plan(_read(options["file"]))
+        except (OSError, ValueError) as error:
+            raise CommandError(f"{options['file']}: {error}") from error
+        self.stdout.write(json.dumps(plan.to_json(), indent=2, ensure_ascii=False))
+
+
+def _read(name: str) -> Snapshot:
+    """Raises ValueError, which names the field, for what is no snapshot."""
+    text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
+    return Snapshot.from_json(json.loads(text))
