@@ -83,7 +83,8 @@ TEMPLATES = [
 
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "static"
-WHITENOISE_USE_FINDERS = not PRODUCTION
+# Outside an image nobody collects static files: they are served from where the packages keep them.
+WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = not PRODUCTION
 
 # --- Database and cache ---------------------------------------------------------------------------
 DATABASES = {
