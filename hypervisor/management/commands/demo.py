@@ -2,11 +2,11 @@ import random
 import secrets
 import time
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.models import Count
-from django.utils import timezone
 
 from deployments.models import Deployment, Run, Status
 from hypervisor.demo import TEAMS, found, submit_batch, submit_urgent
@@ -46,32 +46,26 @@ class Command(BaseCommand):
         dice: random.Random,
         word: str,
     ) -> list[Deployment]:
-        began = timezone.now()
         submitted = [
             deployment
             for team, organization in zip(TEAMS, organizations, strict=True)
             for deployment in submit(team, organization, dice)
         ]
-        until = timezone.now()
         self.stdout.write(f"Submitted {len(submitted)} {word} deployments.")
+        last = {deployment.organization: deployment.created_at for deployment in submitted}
         self._wait_for(
             lambda: (
-                all(self._scheduled(o, until) for o in organizations)
+                all(_was_scheduled(*row) for row in last.items())
                 and not Deployment.objects.filter(status=Status.STARTING).exists()
-            ),
-            f"nothing scheduled them since {began:%H:%M:%S} UTC",
+            )
         )
         return submitted
 
-    def _scheduled(self, organization: Organization, since: Any) -> bool:
-        cycles = SchedulingCycle.objects.filter(organization=organization)
-        return cycles.filter(started_at__gte=since).exists()
-
-    def _wait_for(self, condition: Callable[[], bool], otherwise: str) -> None:
+    def _wait_for(self, condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while not condition():
             if time.monotonic() > deadline:
-                raise CommandError(f"{otherwise}: does the worker run? See `manage.py up`.")
+                raise CommandError("Nothing schedules them: does the worker run? See its log.")
             time.sleep(_POLL_SECONDS)
 
     def _report(self, organizations: list[Organization], urgent: list[Deployment]) -> None:
@@ -86,3 +80,8 @@ class Command(BaseCommand):
         waiting = here.pending().order_by("-priority", "pk").first()
         if waiting:
             self.stdout.write(f"Why does one wait? python3 manage.py explain {waiting.pk}")
+
+
+def _was_scheduled(organization: Organization, since: datetime) -> bool:
+    cycles = SchedulingCycle.objects.filter(organization=organization)
+    return cycles.filter(started_at__gte=since).exists()
