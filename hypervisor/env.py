@@ -29,14 +29,21 @@ class Setting:
     minimum: int | None = None
     maximum: int | None = None
     choices: tuple[str, ...] = ()
+    form: validate.Regexp | None = None
 
     def validators(self) -> list[Any]:
         bounds = self.minimum is not None or self.maximum is not None
         return [
             *([validate.Range(self.minimum, self.maximum)] if bounds else []),
             *([validate.OneOf(self.choices)] if self.choices else []),
+            *([self.form] if self.form else []),
         ]
 
+
+_RATE = validate.Regexp(
+    r"[1-9][0-9]*/(s|sec|second|m|min|minute|h|hour|d|day)\Z",
+    error="Must be a number for each second, minute, hour or day, such as 20/hour.",
+)
 
 SETTINGS = (
     Setting("ENVIRONMENT", "str", "production", "`production` or `development`.",
@@ -60,9 +67,11 @@ SETTINGS = (
     Setting("LOG_FORMAT", "str", "json", "`json` or `console`.", choices=("json", "console")),
     Setting("ACCESS_TOKEN_EXPIRE_MINUTES", "int", 30, "Life of an access token.", 1, 1440),
     Setting("REFRESH_TOKEN_EXPIRE_DAYS", "int", 7, "Life of a refresh token.", 1, 365),
-    Setting("RATE_LIMIT_REGISTER", "str", "20/hour", "Registrations from one address."),
-    Setting("RATE_LIMIT_TOKEN", "str", "30/min", "Log-ins from one address."),
-    Setting("RATE_LIMIT_JOIN", "str", "20/hour", "Invite codes that one user may try."),
+    Setting("RATE_LIMIT_REGISTER", "str", "20/hour", "Registrations from one address.",
+            form=_RATE),
+    Setting("RATE_LIMIT_TOKEN", "str", "30/min", "Log-ins from one address.", form=_RATE),
+    Setting("RATE_LIMIT_JOIN", "str", "20/hour", "Invite codes that one user may try.",
+            form=_RATE),
     Setting("LOCKOUT_FAILURES", "int", 10,
             "Wrong passwords for one user from one address until both are locked out.", 1, 1000),
     Setting("LOCKOUT_MINUTES", "int", 15, "How long such a lock-out lasts.", 1, 10080),
