@@ -76,6 +76,20 @@ def join(user: User, *, invite_code: str) -> Membership:
 
 
 @transaction.atomic
+def add_member(organization: Organization, *, actor: str, user: User, role: Role) -> Membership:
+    """Make somebody a member, as operators do. Raises Conflict for one who is a member already."""
+    organization = _locked(organization.pk)
+    try:
+        with transaction.atomic():
+            membership = organization.memberships.create(user=user, role=role)
+    except IntegrityError as error:
+        raise Conflict(f"{user.username} is a member of {organization.name} already.") from error
+    data = {"user": user.pk, "role": role}
+    _record(organization, "member_added", actor, f"{user.username} is {role} now.", data)
+    return membership
+
+
+@transaction.atomic
 def change_role(
     organization: Organization, *, actor: str, authority: Role | None, user_id: int, role: Role
 ) -> Membership:
@@ -131,7 +145,7 @@ def delete(organization: Organization) -> None:
     count = row.deployments.filter(status__in=_ACTIVE).count()
     if count:
         raise Conflict(
-            f"Organization {row.name} has {count} active deployments: stop them, wait until they"
+            f"Organization {row.name} has active deployments ({count}): stop them, wait until they"
             " have ended, then delete it."
         )
     row.delete()

@@ -1,0 +1,105 @@
+"""The operators' pages of what other packages bring, in the look of our own."""
+
+from typing import Any
+
+from axes.admin import AccessAttemptAdmin as BaseAccessAttemptAdmin
+from axes.models import AccessAttempt, AccessFailureLog, AccessLog
+from django.contrib import admin
+from django.contrib.auth.admin import GroupAdmin as BaseGroupAdmin
+from django.contrib.auth.models import Group
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django_celery_beat import admin as beat
+from django_celery_beat.models import (
+    ClockedSchedule,
+    CrontabSchedule,
+    IntervalSchedule,
+    PeriodicTask,
+    SolarSchedule,
+)
+from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
+from unfold.admin import ModelAdmin
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+
+from accounts.console import HistoryAdmin
+
+admin.site.unregister(
+    [
+        AccessAttempt,
+        AccessFailureLog,
+        AccessLog,
+        BlacklistedToken,
+        ClockedSchedule,
+        CrontabSchedule,
+        Group,
+        IntervalSchedule,
+        OutstandingToken,
+        PeriodicTask,
+        SolarSchedule,
+    ]  # fmt: skip
+)
+
+
+@admin.register(Group)
+class GroupAdmin(BaseGroupAdmin, ModelAdmin):  # type: ignore[misc]
+    pass
+
+
+@admin.register(AccessAttempt)
+class AccessAttemptAdmin(BaseAccessAttemptAdmin, ModelAdmin):  # type: ignore[misc]
+    """Who guesses passwords; deleting a row lets the locked-out in again."""
+
+
+@admin.register(OutstandingToken)
+class OutstandingTokenAdmin(HistoryAdmin):
+    """Who is logged in to the API. The tokens themselves are not shown: they are credentials."""
+
+    list_display = ["user", "created_at", "expires_at", "revoked"]
+    list_filter = ["created_at", "expires_at"]
+    list_select_related = ["user", "blacklistedtoken"]
+    search_fields = ["user__username"]
+    ordering = ["-id"]
+    fields = ["user", "created_at", "expires_at", "revoked"]
+    readonly_fields = ["revoked"]
+    actions = ["revoke"]
+
+    @admin.display(description="Spent or revoked", boolean=True)
+    def revoked(self, token: OutstandingToken) -> bool:
+        return hasattr(token, "blacklistedtoken")
+
+    def has_revoke_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("token_blacklist.add_blacklistedtoken")
+
+    @admin.action(description="Revoke", permissions=["revoke"])
+    def revoke(self, request: HttpRequest, queryset: QuerySet[OutstandingToken]) -> None:
+        rows = [BlacklistedToken(token=token) for token in queryset]
+        BlacklistedToken.objects.bulk_create(rows, ignore_conflicts=True)
+        self.message_user(request, f"{len(rows)} revoked.")
+
+
+class TaskSelectWidget(UnfoldAdminSelectWidget, beat.TaskSelectWidget):  # type: ignore[misc]
+    pass
+
+
+class PeriodicTaskForm(beat.PeriodicTaskForm):  # type: ignore[misc]
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["task"].widget = UnfoldAdminTextInputWidget()
+        self.fields["regtask"].widget = TaskSelectWidget()
+
+
+@admin.register(PeriodicTask)
+class PeriodicTaskAdmin(beat.PeriodicTaskAdmin, ModelAdmin):  # type: ignore[misc]
+    form = PeriodicTaskForm
+    # The package's template runs a script of its own in the page, which the CSP forbids.
+    change_form_template = None
+
+
+@admin.register(IntervalSchedule)
+class IntervalScheduleAdmin(beat.IntervalScheduleAdmin, ModelAdmin):  # type: ignore[misc]
+    pass
+
+
+@admin.register(CrontabSchedule)
+class CrontabScheduleAdmin(beat.CrontabScheduleAdmin, ModelAdmin):  # type: ignore[misc]
+    pass

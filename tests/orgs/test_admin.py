@@ -1,0 +1,139 @@
+from typing import Any
+
+import pytest
+from django.contrib.messages import get_messages
+from django.test import Client
+from django.urls import reverse
+
+from accounts.models import User
+from orgs.models import Event, Membership, Organization, Role
+
+pytestmark = pytest.mark.django_db
+
+LIST = "/admin/orgs/organization/"
+
+
+@pytest.fixture
+def console(olga: User) -> Client:
+    client = Client()
+    client.force_login(olga)
+    return client
+
+
+def members_form(organization: Organization, **changes: dict[str, Any]) -> dict[str, Any]:
+    """Return the page's form as it stands, with some members' rows changed; `new` is another."""
+    rows: list[dict[str, Any]] = [
+        {"id": m.pk, "user": m.user_id, "role": m.role, **changes.get(m.user.username, {})}
+        for m in organization.memberships.select_related("user")
+    ]
+    initial = len(rows)
+    rows += [changes["new"]] if "new" in changes else []
+    form: dict[str, Any] = {
+        "name": organization.name,
+        "memberships-TOTAL_FORMS": len(rows),
+        "memberships-INITIAL_FORMS": initial,
+    }
+    for index, row in enumerate(rows):
+        form |= {f"memberships-{index}-{name}": value for name, value in row.items()}
+        form[f"memberships-{index}-organization"] = organization.pk
+    return form
+
+
+def page(organization: Organization) -> str:
+    return reverse("admin:orgs_organization_change", args=[organization.pk])
+
+
+def test_the_list_says_who_owns_an_organization_and_how_many_belong_to_it(
+    console: Client, acme: Organization, charlie: User
+) -> None:
+    Membership.objects.create(organization=acme, user=charlie, role=Role.OWNER)
+
+    text = console.get(LIST).content.decode()
+
+    assert "alice, charlie" in text
+    row = console.get(LIST).context["cl"].result_list[0]
+    assert row.members == 3
+
+
+def test_the_list_takes_as_many_queries_for_ten_organizations_as_for_one(
+    console: Client, acme: Organization, bob: User, django_assert_max_num_queries: Any
+) -> None:
+    for number in range(10):
+        other = Organization.objects.create(name=f"Other {number}")
+        Membership.objects.create(organization=other, user=bob, role=Role.OWNER)
+
+    with django_assert_max_num_queries(9):
+        assert console.get(LIST).status_code == 200
+
+
+def test_a_search_for_a_person_finds_the_person_s_organizations(
+    console: Client, acme: Organization
+) -> None:
+    Organization.objects.create(name="Elsewhere")
+
+    found = console.get(LIST, {"q": "bob"}).context["cl"].result_list
+
+    assert list(found) == [acme]
+
+
+def test_an_operator_founds_an_organization_for_somebody(console: Client, charlie: User) -> None:
+    console.post(f"{LIST}add/", {"name": "Initech", "owner": charlie.pk})
+
+    membership = Membership.objects.get(user=charlie)
+    assert (membership.organization.name, membership.role) == ("Initech", Role.OWNER)
+
+
+def test_an_operator_s_changes_of_members_go_through_the_services(
+    console: Client, acme: Organization, bob: User, charlie: User
+) -> None:
+    form = members_form(
+        acme, bob={"role": "admin"}, new={"user": charlie.pk, "role": "viewer"}
+    ) | {"name": "Acme Ltd"}  # fmt: skip
+
+    response = console.post(page(acme), form)
+
+    assert response.status_code == 302
+    roles = dict(acme.memberships.values_list("user__username", "role"))
+    assert roles == {"alice": "owner", "bob": "admin", "charlie": "viewer"}
+    told = Event.objects.filter(organization=acme).values_list("kind", "actor")
+    assert set(told) == {("renamed", "olga"), ("member_added", "olga"), ("role_changed", "olga")}
+
+
+def test_an_operator_cannot_remove_the_last_owner(console: Client, acme: Organization) -> None:
+    response = console.post(page(acme), members_form(acme, alice={"DELETE": "on"}))
+
+    messages = [str(message) for message in get_messages(response.wsgi_request)]
+    assert any("last owner" in message for message in messages)
+    assert acme.memberships.filter(role=Role.OWNER).exists()
+
+
+def test_an_operator_replaces_an_invite_code(console: Client, acme: Organization) -> None:
+    before = acme.invite_code
+
+    console.post(LIST, {"action": "regenerate_invite", "_selected_action": [acme.pk]})
+
+    acme.refresh_from_db()
+    assert acme.invite_code != before
+    assert Event.objects.get(kind="invite_regenerated").actor == "olga"
+
+
+def test_an_operator_deletes_an_organization_that_has_a_history(
+    console: Client, acme: Organization
+) -> None:
+    console.post(LIST, {"action": "regenerate_invite", "_selected_action": [acme.pk]})
+
+    console.post(reverse("admin:orgs_organization_delete", args=[acme.pk]), {"post": "yes"})
+
+    assert not Organization.objects.exists()
+    assert not Event.objects.exists()
+
+
+def test_nobody_writes_history_by_hand(console: Client, acme: Organization) -> None:
+    console.post(LIST, {"action": "regenerate_invite", "_selected_action": [acme.pk]})
+    event = Event.objects.get()
+    url = reverse("admin:orgs_event_change", args=[event.pk])
+
+    assert console.get(url).status_code == 200
+    assert console.post(url, {"reason": "Nothing happened."}).status_code == 403
+    delete = reverse("admin:orgs_event_delete", args=[event.pk])
+    assert console.post(delete, {"post": "yes"}).status_code == 403
