@@ -19,7 +19,8 @@ _NOWHERE = {
 def run(argv: list[str]) -> None:
     """Run a Django command on the service that this checkout's `up` runs, or on the given one."""
     home = Home.current()
-    if not given("DATABASE_URL") and not home.env.exists():
+    elsewhere = bool(given("DATABASE_URL"))  # asked now: reading the settings fills the environment
+    if not elsewhere and not home.env.exists():
         os.environ.update({k: v for k, v in _NOWHERE.items() if not given(k)})
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hypervisor.settings")
     try:
@@ -33,7 +34,7 @@ def run(argv: list[str]) -> None:
     try:
         execute_from_command_line(argv)
     except OperationalError as error:
-        if given("DATABASE_URL") or home.is_running():
+        if elsewhere or home.is_running():
             raise
         sys.exit(
             f"error: No service is running on {home.path}. Start it in another terminal:"

@@ -5,12 +5,14 @@ On an otherwise idle service, seen from a client that asks again as soon as it h
 
 import secrets
 import time
-from collections.abc import Callable
+from argparse import ArgumentParser
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
 from scheduling.bench.client import Client
-from scheduling.bench.service import wait_until
+from scheduling.bench.service import running_service, wait_until
 
 _WHOLE = {"image": "bench/none:1", "cpu": 8, "ram_mib": 8192}
 _SHOWN_AS_PLACED = ("starting", "running")
@@ -37,6 +39,16 @@ class Report:
             f"   placed: median {median(placed):.0f} ms, worst {max(placed):.0f} ms"
             f"   running: median {median(running):.0f} ms, worst {max(running):.0f} ms"
         )
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--url", default=running_service(), help="default: %(default)s")
+    parser.add_argument("--tries", type=int, default=20, help="default: %(default)s")
+
+
+def command(options: Mapping[str, Any], out: Callable[[str], object]) -> None:
+    for report in measure(options["url"], options["tries"]):
+        out(str(report))
 
 
 def measure(url: str, tries: int) -> list[Report]:

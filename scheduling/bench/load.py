@@ -7,15 +7,20 @@ import random
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from argparse import ArgumentParser
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from django.conf import settings
+from django.core.management.base import CommandError
 
 from scheduling.bench.client import Client
-from scheduling.bench.service import Service, wait_until
+from scheduling.bench.service import Service, running_service, wait_until
+from scheduling.verify import violations
 
 _DIMENSIONS = ("cpu", "ram_mib", "gpu")
 _CAPACITIES = (
@@ -52,6 +57,39 @@ class Report:
         if self.killed:
             lines.append(f"killed with -9: {', '.join(self.killed)}")
         return "\n".join([*lines, *(f"PROBLEM {problem}" for problem in self.problems)])
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--url", default=running_service(), help="default: %(default)s")
+    parser.add_argument("--clients", type=int, default=10, help="default: %(default)s")
+    parser.add_argument("--deployments", type=int, default=500, help="default: %(default)s")
+    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    parser.add_argument(
+        "--chaos",
+        action="store_true",
+        help="start a service of its own and kill its processes with -9 meanwhile",
+    )
+
+
+def command(options: Mapping[str, Any], out: Callable[[str], object]) -> None:
+    """Raises CommandError when something did not hold."""
+    sizes = {name: options[name] for name in ("clients", "deployments", "seed")}
+    if options["chaos"]:
+        with TemporaryDirectory(prefix="hypervisor-bench-") as folder:
+            service = Service(Path(folder) / "home")
+            service.start()
+            try:
+                report = run(service.url, **sizes, chaos=service)
+                status, said = service.run("verify")
+            finally:
+                service.stop()
+        report.problems += [f"verify: {said}"] if status else []
+    else:
+        report = run(options["url"], **sizes)
+        report.problems += [f"verify: {problem}" for problem in violations()]
+    out(str(report))
+    if report.problems:
+        raise CommandError(f"{len(report.problems)} things did not hold.")
 
 
 def run(

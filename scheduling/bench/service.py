@@ -42,6 +42,12 @@ def wait_until(
     raise TimeoutError(f"Not within {seconds:.0f} s: {what}; last seen: {last!r}")
 
 
+def running_service() -> str:
+    """Return the URL of the service that the settings name: the one that `up` runs here."""
+    host = os.environ.get("HOST") or "127.0.0.1"
+    return f"http://{f'[{host}]' if ':' in host else host}:{os.environ.get('PORT') or 8000}"
+
+
 class Service:
     """May be started, hurt, stopped and started again, always on the same home and port."""
 

@@ -1,0 +1,29 @@
+"""`manage.py bench NAME`: what the service and the planner achieve, in figures."""
+
+from argparse import ArgumentParser
+from importlib import import_module
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+BENCHES = {
+    "latency": "from a POST until it is placed and running, on a running service",
+    "load": "many clients at once, watched and inspected, on a running service",
+}
+"""Each is a module of scheduling.bench with `add_arguments(parser)` and `command(options, out)`."""
+
+
+class Command(BaseCommand):
+    help = "Measure the service and the planner."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        benches = parser.add_subparsers(dest="bench", required=True, metavar="NAME")
+        for name, about in BENCHES.items():
+            _module(name).add_arguments(benches.add_parser(name, help=about, description=about))
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        _module(options["bench"]).command(options, self.stdout.write)
+
+
+def _module(name: str) -> Any:
+    return import_module(f"scheduling.bench.{name}")
