@@ -23,21 +23,11 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from accounts.console import HistoryAdmin
 
-admin.site.unregister(
-    [
-        AccessAttempt,
-        AccessFailureLog,
-        AccessLog,
-        BlacklistedToken,
-        ClockedSchedule,
-        CrontabSchedule,
-        Group,
-        IntervalSchedule,
-        OutstandingToken,
-        PeriodicTask,
-        SolarSchedule,
-    ]  # fmt: skip
-)
+_STRANGERS = [
+    AccessAttempt, AccessFailureLog, AccessLog, BlacklistedToken, ClockedSchedule, CrontabSchedule,
+    Group, IntervalSchedule, OutstandingToken, PeriodicTask, SolarSchedule,
+]  # fmt: skip
+admin.site.unregister(_STRANGERS)
 
 
 @admin.register(Group)

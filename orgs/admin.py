@@ -60,7 +60,7 @@ class OrganizationAdmin(ServiceAdmin):
     def get_fields(self, request: HttpRequest, obj: Organization | None = None) -> list[str]:
         return ["name", "invite_code", "created_at"] if obj else ["name", "owner"]
 
-    def get_inlines(self, request: HttpRequest, obj: Organization | None) -> list[type]:
+    def get_inlines(self, request: HttpRequest, obj: Organization | None) -> list[Any]:
         return self.inlines if obj else []
 
     @admin.display(description="Owners", ordering="owners")
@@ -95,10 +95,10 @@ class OrganizationAdmin(ServiceAdmin):
             )
 
     def delete_model(self, request: HttpRequest, obj: Organization) -> None:
-        services.delete(obj)
+        services.delete(obj, actor=request.user.get_username())
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Organization]) -> None:
-        self.carry_out(request, queryset, lambda row, actor: services.delete(row), "deleted")
+        self.carry_out(request, queryset, services.delete, "deleted")
 
     @admin.action(description="Regenerate the invite code", permissions=["change"])
     def regenerate_invite(self, request: HttpRequest, queryset: QuerySet[Organization]) -> None:

@@ -6,6 +6,7 @@ operator of the platform (None), who stands above all of them.
 
 from typing import Any
 
+import structlog
 from django.db import IntegrityError, transaction
 
 from accounts.errors import Conflict, Forbidden, NotFound
@@ -13,6 +14,8 @@ from accounts.models import User
 from accounts.services import create_user
 from orgs.events import record
 from orgs.models import Event, Membership, Organization, Role, new_invite_code
+
+log = structlog.get_logger(__name__)
 
 _ACTIVE = ("starting", "running", "stopping")
 
@@ -135,8 +138,11 @@ def remove_member(
 
 
 @transaction.atomic
-def delete(organization: Organization) -> None:
-    """Remove an organization with all that is its own. Raises Conflict while something runs."""
+def delete(organization: Organization, *, actor: str) -> None:
+    """Remove an organization with all that is its own, so that only the log tells of it.
+
+    Raises Conflict while something runs.
+    """
     # Not `no_key`: a deployment that is submitted at this moment has to wait.
     rows = Organization.objects.select_for_update(of=("self",))
     row = rows.filter(pk=organization.pk).first()
@@ -149,6 +155,7 @@ def delete(organization: Organization) -> None:
             " have ended, then delete it."
         )
     row.delete()
+    log.info("organization_deleted", organization=organization.pk, name=row.name, actor=actor)
 
 
 def _steps_down(member: Membership, actor: str, role: Role) -> bool:

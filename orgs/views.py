@@ -109,7 +109,7 @@ class OrganizationViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Orga
         return self.update(request, pk, partial=True)
 
     def destroy(self, request: Request, pk: str) -> Response:
-        services.delete(self.get_object())
+        services.delete(self.get_object(), actor=request.user.get_username())
         return Response(status=204)
 
     @extend_schema(request=None, responses=InviteSerializer)

@@ -1,5 +1,6 @@
 import pytest
 from django.contrib import admin
+from django.db.models import Model
 from django.test import Client
 from django.urls import reverse
 from unfold.admin import ModelAdmin
@@ -20,7 +21,9 @@ def console(olga: User) -> Client:
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model._meta.label)
-def test_every_list_opens_and_searches(console: Client, model: type, acme: Organization) -> None:
+def test_every_list_opens_and_searches(
+    console: Client, model: type[Model], acme: Organization
+) -> None:
     url = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
 
     assert console.get(url).status_code == 200
@@ -29,7 +32,7 @@ def test_every_list_opens_and_searches(console: Client, model: type, acme: Organ
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model._meta.label)
-def test_every_form_opens_for_those_who_may_add(console: Client, model: type) -> None:
+def test_every_form_opens_for_those_who_may_add(console: Client, model: type[Model]) -> None:
     url = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_add")
     request = console.get("/admin/").wsgi_request
     may = admin.site._registry[model].has_add_permission(request)
