@@ -41,10 +41,12 @@ def parse_cpu(value: object) -> int:
     text = str(value).strip()
     milli = text.endswith("m") and isinstance(value, str)
     amount = _decimal(text[:-1] if milli else text, value)
+    bounds = "CPU is between 0.001 and 10000000 cores."
+    _bounded(amount, 0, MAX_CPU_MILLI, bounds)
     result = amount if milli else amount * 1000
     if result != result.to_integral_value():
         raise ValueError("CPU has at most three decimals: 0.001 core, or 1m, is the smallest unit.")
-    return _bounded(int(result), 1, MAX_CPU_MILLI, "CPU is between 0.001 and 10000000 cores.")
+    return int(_bounded(result, 1, MAX_CPU_MILLI, bounds))
 
 
 def parse_ram_mib(value: object) -> int:
@@ -54,13 +56,14 @@ def parse_ram_mib(value: object) -> int:
     """
     bounds = "RAM is from 1 MiB to 1048576 TiB."
     if isinstance(value, int) and not isinstance(value, bool):
-        return _bounded(value, 1, MAX_RAM_MIB, bounds)
+        return int(_bounded(Decimal(value), 1, MAX_RAM_MIB, bounds))
     match = _QUANTITY.fullmatch(value.strip()) if isinstance(value, str) else None
     unit = _RAM_UNITS.get(match[2]) if match else None
     if match is None or unit is None:
         raise ValueError('RAM is a whole number of MiB, such as 8192, or a quantity such as "8Gi".')
-    mib = (Decimal(match[1]) * unit / _MIB).to_integral_value(rounding=ROUND_CEILING)
-    return _bounded(int(mib), 1, MAX_RAM_MIB, bounds)
+    amount = _bounded(Decimal(match[1]), 0, MAX_RAM_MIB * _MIB, bounds)
+    mib = (amount * unit / _MIB).to_integral_value(rounding=ROUND_CEILING)
+    return int(_bounded(mib, 1, MAX_RAM_MIB, bounds))
 
 
 def cores(cpu_milli: int) -> int | float:
@@ -86,7 +89,8 @@ def _decimal(text: str, value: object) -> Decimal:
     raise ValueError('CPU is a number of cores, such as 0.5, or a quantity, such as "500m".')
 
 
-def _bounded(amount: int, low: int, high: int, message: str) -> int:
+def _bounded(amount: Decimal, low: int, high: int, message: str) -> Decimal:
+    """Return the amount; checked as a Decimal, as `int` of 1e999999999 would fill the memory."""
     if not low <= amount <= high:
         raise ValueError(message)
     return amount
