@@ -82,7 +82,10 @@ def drain(cluster: Cluster, *, actor: str) -> Cluster:
 
 @transaction.atomic
 def delete(cluster: Cluster, *, actor: str) -> None:
-    """Remove a cluster. Raises Conflict while deployments are on it or wait for it alone."""
+    """Remove a cluster.
+
+    Raises Conflict while deployments or containers are on it, or deployments wait for it alone.
+    """
     # Not `no_key`: a deployment that asks for this cluster at this moment has to wait.
     row = Cluster.objects.select_for_update(of=("self",)).filter(pk=cluster.pk).first()
     if row is None:
@@ -91,6 +94,12 @@ def delete(cluster: Cluster, *, actor: str) -> None:
     if count:
         raise Conflict(
             f"Cluster {row.name} has {count} deployments on it: drain it, or stop them, first."
+        )
+    # A run on no cluster would never end, and its deployment never start again anywhere.
+    if stopping := row.runs.filter(ended_at=None).count():
+        raise Conflict(
+            f"Cluster {row.name} has {stopping} containers that are still stopping: try again when"
+            " they have ended."
         )
     waiting = row.requested_by.filter(status="pending").values_list("pk", flat=True).first()
     if waiting:
