@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from django.core.exceptions import ImproperlyConfigured
+from dotenv import dotenv_values
 from environs import Env, EnvValidationError
 from marshmallow import validate
 
@@ -101,18 +102,29 @@ def read() -> dict[str, Any]:
 
     Raises ImproperlyConfigured, naming each bad value and its meaning.
     """
+    _fill_environment()
     env = Env(eager=False)
-    env.read_env(str(ROOT / ".env"), recurse=False)
-    for setting in SETTINGS:
-        if os.environ.get(setting.name) == "":  # as good as not given, but it has hidden .env's
-            del os.environ[setting.name]
-    home = ROOT / (os.environ.get("HYPERVISOR_HOME") or ".hypervisor")
-    env.read_env(str(home / "env"), recurse=False)
     values = {setting.name: _parse(env, setting) for setting in SETTINGS}
     problems = _problems(env) or _refusals(values)
     if problems:
         raise ImproperlyConfigured("Bad settings:\n" + "\n".join(f"  {p}" for p in problems))
     return values
+
+
+def _fill_environment() -> None:
+    """Put what the files give into the process environment, for us and our children.
+
+    An empty one counts as not given; in the process environment it hides the one in `.env`.
+    """
+    names = [setting.name for setting in SETTINGS]
+    chosen = dotenv_values(ROOT / ".env")
+    for name in names:
+        os.environ.setdefault(name, chosen.get(name) or "")
+    running = dotenv_values(ROOT / (os.environ["HYPERVISOR_HOME"] or ".hypervisor") / "env")
+    for name in names:
+        os.environ[name] = os.environ[name] or running.get(name) or ""
+        if not os.environ[name]:
+            del os.environ[name]
 
 
 def _parse(env: Env, setting: Setting) -> Any:

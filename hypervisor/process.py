@@ -32,7 +32,7 @@ class Service:
     descriptors: tuple[int, ...] = ()
     stop_signal: signal.Signals = signal.SIGTERM
     grace_s: float = 10
-    ready_within_s: float = 60
+    ready_within_s: float = 180
 
 
 class Process:

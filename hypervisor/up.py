@@ -186,7 +186,7 @@ def _celery(*arguments: str) -> list[str]:
 
 def _answers_http(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 our own address
+        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 our own address
             return bool(answer.status == 200)
     except OSError:
         return False

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 from django.conf import settings
 
-START_WITHIN_S = 120.0
+START_WITHIN_S = 240.0
 SETTLE_WITHIN_S = 60.0
 _MARKS = {
     "bin/postgres": "postgres",

@@ -4,7 +4,7 @@ from argparse import ArgumentParser
 from importlib import import_module
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 BENCHES = {
     "latency": "from a POST until it is placed and running, on a running service",
@@ -22,7 +22,12 @@ class Command(BaseCommand):
             _module(name).add_arguments(benches.add_parser(name, help=about, description=about))
 
     def handle(self, *args: Any, **options: Any) -> None:
-        _module(options["bench"]).command(options, self.stdout.write)
+        try:
+            _module(options["bench"]).command(options, self.stdout.write)
+        except ConnectionError as error:
+            raise CommandError(
+                f"Nothing answers ({error}). Start the service: python3 manage.py up"
+            ) from error
 
 
 def _module(name: str) -> Any:
