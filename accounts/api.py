@@ -3,8 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
+from django import forms
 from django.db.models import Model, QuerySet
-from django_filters.rest_framework import DjangoFilterBackend
+from django_filters.rest_framework import DjangoFilterBackend, NumberFilter
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import filters, serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
@@ -72,6 +75,13 @@ class StrictParametersMixin(APIView):
             return []
         filterset = getattr(self, "filterset_class", None)
         return [*PAGE, "ordering", *(filterset.base_filters if filterset else ())]
+
+
+@extend_schema_field(OpenApiTypes.INT)
+class IntegerFilter(NumberFilter):  # type: ignore[misc]
+    """Filters by a whole number, such as an id; 1.5 is an error, not 1."""
+
+    field_class = forms.IntegerField
 
 
 class StrictFilterBackend(DjangoFilterBackend):  # type: ignore[misc]
