@@ -13,6 +13,7 @@ the rules hold whatever order and cluster a `Guide` prefers.
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from scheduling.core.exchange import Exchange
 from scheduling.core.keeping import leavers
 from scheduling.core.packed import OVERDRAWN, beyond
 from scheduling.core.problem import NEVER, Level, Problem
@@ -24,11 +25,12 @@ class Guide:
     """What a try may choose freely: the order within each level, and clusters to prefer.
 
     `orders[k]` are the members of level k, ready or drained, in the order to try them; `tight`
-    prefers the fullest cluster, else the emptiest; `prefer[d]` is a cluster to try first.
+    prefers the fullest cluster, else the emptiest; `exchange` improves each level afterwards; `prefer[d]` is a cluster to try first.
     """
 
     orders: tuple[list[int], ...]
     tight: bool = True
+    exchange: bool = False
     prefer: dict[int, int] = field(default_factory=dict)
 
 
@@ -80,7 +82,9 @@ class Descent:
         for k, level in enumerate(self.problem.levels):
             self._settle(level)
             self._start(level, level.starved, starved=True)
-            self._start(level, self._queue(k, level), starved=False)
+            left = self._start(level, self._queue(k, level), starved=False)
+            if left and self.guide.exchange:
+                self._exchange(level, left)
             rooms_at[level.priority] = self.room.copy()
         return self._outcome(rooms_at)
 
@@ -167,11 +171,15 @@ class Descent:
         shares = self.problem.shares
         return sorted(displaced, key=lambda d: (shares[d], d)) + self.guide.orders[k]
 
-    def _start(self, level: Level, queue: Iterable[int], *, starved: bool) -> None:
-        """Place in order what fits; remember the shapes that failed, as room only shrinks."""
+    def _start(self, level: Level, queue: Iterable[int], *, starved: bool) -> list[int]:
+        """Place in order what fits, and return the rest.
+
+        The shapes that failed are remembered: room only shrinks meanwhile.
+        """
         problem = self.problem
         requests, deployments, reserved = problem.requests, problem.deployments, self.reserved
         failed: set[tuple[int, int | None, int | None]] = set()
+        left = []
         for d in queue:
             deployment = deployments[d]
             runtime = deployment.max_runtime_s if reserved else None
@@ -182,10 +190,48 @@ class Descent:
                     self._place(d, c, level.priority)
                     continue
                 failed.add(shape)
+            left.append(d)
             if starved and len(reserved) < len(self.room):
                 held = reserve(problem, self.room, self.on, d, reserved)
                 if held:
                     reserved[held.cluster] = held
+        return left
+
+    def _exchange(self, level: Level, left: list[int]) -> None:
+        """Let the level's own starters make room for more of the level."""
+        problem, reserved = self.problem, self.reserved
+        fixed = set(level.starved)
+        placed = {}
+        for c in range(len(self.room)):
+            if c not in reserved:
+                placed[c] = [
+                    d for d in self.on[c] if self._started_at(d, c, level) and d not in fixed
+                ]
+        before = {d: c for c, members in placed.items() for d in members}
+
+        def eligible(d: int) -> tuple[int, ...]:
+            return tuple(c for c in problem.eligible[d] if c not in reserved)
+
+        exchange = Exchange(
+            problem.requests,
+            eligible if reserved else problem.eligible.__getitem__,
+            self.room.copy(),
+            placed,
+            left,
+        )
+        exchange.run()
+        after = {d: c for c, members in placed.items() for d in members}
+        for d, c in before.items():
+            if after.get(d) != c:
+                self.on[c].remove(d)
+                del self.where[d]
+                self.room[c] += problem.requests[d]
+        for d, c in after.items():
+            if before.get(d) != c:
+                self._place(d, c, level.priority)
+
+    def _started_at(self, d: int, c: int, level: Level) -> bool:
+        return self.problem.home[d] != c and self.problem.deployments[d].priority == level.priority
 
     def _usable(self, d: int, c: int) -> int:
         """Return the room of c that d may use: what is held for others is not for it."""
