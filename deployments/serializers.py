@@ -70,10 +70,11 @@ class EnvField(serializers.DictField):
 
     def to_internal_value(self, data: Any) -> dict[str, str]:
         env: dict[str, str] = super().to_internal_value(data)
-        bad = [name for name in env if not name or "=" in name or "\0" in name]
+        bad = [name for name in env if not name or "=" in name or not name.isprintable()]
         if bad or len(env) > _MAX_ENTRIES:
             raise serializers.ValidationError(
-                f"At most {_MAX_ENTRIES} variables; a name is not empty and holds no '='."
+                f"At most {_MAX_ENTRIES} variables; a name is not empty, is printable and holds"
+                " no '='."
             )
         return env
 
@@ -123,8 +124,9 @@ class DeploymentSerializer(StrictModelSerializer[Deployment]):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         # `requested_cluster` wins: who sends back what was read means nothing by `cluster`.
+        named = "cluster_id" in attrs
         placed = attrs.pop("cluster_id", None)
-        if "requested_cluster_id" not in attrs and (placed is not None or not self.partial):
+        if "requested_cluster_id" not in attrs and (named or not self.partial):
             attrs["requested_cluster_id"] = placed
         return attrs
 

@@ -141,7 +141,10 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
             return None
         cluster = Cluster.objects.visible_to(self.request.user).filter(pk=cluster_id).first()
         if cluster is None:
-            raise NotFound(f"Cluster {cluster_id} does not exist.", attr="cluster")
+            word = (
+                "cluster" if "requested_cluster" not in self.request.data else "requested_cluster"
+            )
+            raise NotFound(f"Cluster {cluster_id} does not exist.", attr=word)
         return cluster
 
     def _steer(
