@@ -16,17 +16,17 @@ _SHAPES = [(1000, 2048, 0), (2000, 8192, 0), (4000, 16384, 1), (8000, 32768, 1),
 
 
 def from_trace(path: Path, count: int, seed: int) -> Iterator[Snapshot]:
-    """Yield snapshots of 20 to 200 pending on 1 to 8 clusters at random moments of a trace.
+    """Yield snapshots of 10 to 200 pending on 1 to 8 clusters at random moments of a trace.
 
-    The trace is a CSV with the columns submit_s, cpu_milli, memory_mib and gpu, by submit_s. Four
-    to seven priorities are dealt out at random, the higher the fewer.
+    The trace is a CSV with the columns submit_s, cpu_milli, memory_mib and gpu, by submit_s. Three
+    to seven priorities are dealt out at random.
     """
     with path.open(newline="") as file:
         rows = [_row(row) for row in csv.DictReader(file)]
     random = Random(seed)  # noqa: S311 - repeatable on purpose
     for _ in range(count):
-        pending = random.randint(20, 200)
-        running = random.randint(10, 200)
+        pending = random.randint(*random.choice([(10, 60), (20, 200)]))
+        running = random.randint(5, pending)
         start = random.randrange(len(rows) - pending - running)
         yield _cut(random, rows[start : start + pending + running], running)
 
@@ -37,7 +37,9 @@ def synthetic(count: int, seed: int) -> Iterator[Snapshot]:
     for _ in range(count):
         shapes = [Resources(*random.choice(_SHAPES)) for _ in range(random.randint(2, 4))]
         shapes += [
-            Resources(random.randrange(500, 16000), random.randrange(512, 65536), random.randint(0, 4))
+            Resources(
+                random.randrange(500, 16000), random.randrange(512, 65536), random.randint(0, 4)
+            )
             for _ in range(random.randint(1, 5))
         ]
         running = random.randint(5, 60)
@@ -51,7 +53,7 @@ def _row(row: dict[str, str]) -> tuple[int, Resources]:
 
 
 def _cut(random: Random, rows: list[tuple[int, Resources]], running: int) -> Snapshot:
-    levels = random.randint(4, 7)
+    levels = random.randint(3, 7)
     now = max(submitted for submitted, _ in rows) + 1
     clusters = _clusters(random, sum((request for _, request in rows), NOTHING))
     left = {cluster.id: cluster.capacity for cluster in clusters}
@@ -67,7 +69,7 @@ def _cut(random: Random, rows: list[tuple[int, Resources]], running: int) -> Sna
         deployments.append(
             Deployment(
                 id=number,
-                priority=min(random.randrange(levels), random.randrange(levels)),
+                priority=random.randrange(levels),
                 request=request,
                 queued_at=submitted,
                 requested_cluster=(home or random.choice(clusters).id) if pinned else None,

@@ -25,12 +25,14 @@ class Guide:
     """What a try may choose freely: the order within each level, and clusters to prefer.
 
     `orders[k]` are the members of level k, ready or drained, in the order to try them; `tight`
-    prefers the fullest cluster, else the emptiest; `exchange` improves each level afterwards; `prefer[d]` is a cluster to try first.
+    prefers the fullest cluster, else the emptiest; `exchange` improves each level afterwards;
+    `roomy` lets the largest of a level leave rather than those that lose least; `prefer[d]` is a cluster to try first.
     """
 
     orders: tuple[list[int], ...]
     tight: bool = True
     exchange: bool = False
+    roomy: bool = False
     prefer: dict[int, int] = field(default_factory=dict)
 
 
@@ -77,7 +79,14 @@ class Descent:
                 self.undecided[c].update(members)
                 self.load[c] += sum(problem.requests[d] for d in members)
 
-    def run(self) -> Outcome:
+    def outcome(self) -> Outcome:
+        outcome = self.run(beat=[])
+        assert outcome is not None  # noqa: S101 - there is nothing to beat
+        return outcome
+
+    def run(self, beat: list[int] | None = None) -> Outcome | None:
+        """Return the outcome, or None as soon as it is sure to have less than `beat`, by level."""
+        counts: list[int] = []
         rooms_at = {}
         for k, level in enumerate(self.problem.levels):
             self._settle(level)
@@ -85,16 +94,15 @@ class Descent:
             left = self._start(level, self._queue(k, level), starved=False)
             if left and self.guide.exchange:
                 self._exchange(level, left)
+            counts.append(sum(d in self.where for d in level.members))
+            if beat and counts < beat[: len(counts)]:
+                return None
             rooms_at[level.priority] = self.room.copy()
-        return self._outcome(rooms_at)
+        return self._outcome(counts, rooms_at)
 
-    def _outcome(self, rooms_at: dict[int, list[int]]) -> Outcome:
+    def _outcome(self, counts: list[int], rooms_at: dict[int, list[int]]) -> Outcome:
         problem, where = self.problem, self.where
-        by_level = [0] * len(problem.levels)
-        rank = {level.priority: k for k, level in enumerate(problem.levels)}
-        for d in where:
-            by_level[rank[problem.deployments[d].priority]] += 1
-        outcome = Outcome(where, by_level, self.reserved, rooms_at)
+        outcome = Outcome(where, counts, self.reserved, rooms_at)
         for level in problem.levels:
             for c, members in level.due.items():
                 for d in members:
@@ -146,13 +154,19 @@ class Descent:
                 priority_of[d] = deployments[d].priority
         for priority in sorted(set(priority_of.values()), reverse=True):
             group = sorted(d for d, p in priority_of.items() if p == priority)
-            leave = leavers(self.problem, c, group, self.room[c], self._elsewhere)
+            leave = leavers(self.problem, group, self.room[c], lambda d: self._cost(d, c))
             for d in group:
                 if d in leave:
                     self.displaced.setdefault(priority, []).append(d)
                 else:
                     self.room[c] -= requests[d]
                     self._keep(d, c, level)
+
+    def _cost(self, d: int, c: int) -> tuple[int, int]:
+        """Return the harm of d's leaving c: stranded or not, then the work that is lost."""
+        if self.guide.roomy:
+            return 0, -self.problem.shares[d]
+        return not self._elsewhere(d, c), self.problem.loss[d]
 
     def _elsewhere(self, d: int, c: int) -> bool:
         """Say whether d, on c, would find free room on another cluster as things stand."""

@@ -11,20 +11,22 @@ _TRIALS = 600
 
 
 def leavers(
-    problem: Problem, c: int, group: list[int], room: int, elsewhere: Callable[[int, int], bool]
+    problem: Problem,
+    group: list[int],
+    room: int,
+    cost: Callable[[int], tuple[int, int]],
 ) -> set[int]:
     """Return the fewest of the group whose leaving lets the rest fit into the room.
 
-    Among sets of one size those that find room elsewhere go first, then those that lose the least
-    work. Exhaustive as long as the sets to try are few, else remove and put back. The set is
+    Among sets of one size that of the least `cost` leaves, the sums compared. Exhaustive as long as the sets to try are few, else remove and put back. The set is
     minimal in any case: nobody in it would fit beside those who stay.
     """
     requests = problem.requests
     left = room - sum(requests[d] for d in group)
     if not left & OVERDRAWN:
         return set()
-    cost = {d: (not elsewhere(d, c), problem.loss[d], -d) for d in group}
-    group = sorted(group, key=lambda d: cost[d])
+    costs = {d: cost(d) for d in group}
+    group = sorted(group, key=lambda d: (costs[d], -d))
     trials = 0
     for size in range(1, len(group)):
         trials += comb(len(group), size)
@@ -32,7 +34,7 @@ def leavers(
             return _put_back(problem, group, left)
         best = min(
             (
-                (sum(cost[d][0] for d in out), sum(cost[d][1] for d in out), out)
+                (sum(costs[d][0] for d in out), sum(costs[d][1] for d in out), out)
                 for out in combinations(group, size)
                 if not (left + sum(requests[d] for d in out)) & OVERDRAWN
             ),

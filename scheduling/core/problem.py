@@ -18,13 +18,16 @@ Shape = tuple[int, int | None]
 
 @dataclass(slots=True)
 class Level:
-    """All of one priority. `due` are the active ones, by cluster, whose fate is decided here.
+    """All of one priority, `members`, and of those the ready and the drained.
+
+    `due` are the active ones, by cluster, whose fate is decided here.
 
     An active deployment is due where the last level that may evict it has been placed: at its own
     level, or further up when its budget or its minimum run time protects it.
     """
 
     priority: int
+    members: list[int] = field(default_factory=list)
     starved: list[int] = field(default_factory=list)
     ready: list[int] = field(default_factory=list)
     drained: list[int] = field(default_factory=list)
@@ -174,6 +177,7 @@ def _levels(problem: Problem) -> list[Level]:
     for d in taking_part:
         deployment, home = problem.deployments[d], problem.home[d]
         level = levels[deployment.priority]
+        level.members.append(d)
         if home == NOWHERE:
             starved = is_starved(deployment, problem.snapshot)
             (level.starved if starved else level.ready).append(d)

@@ -13,8 +13,8 @@ from scheduling.core.packed import unpack
 from scheduling.core.policy import Order
 from scheduling.core.problem import Problem
 
-_WORK = 12_000
-_TRIES = 60
+_WORK = 20_000
+_TRIES = 200
 _LARGE = 4_000
 Orders = tuple[list[int], ...]
 Score = tuple[list[int], int, int, int]
@@ -42,8 +42,9 @@ class Search:
         fifo = problem.snapshot.policy.order == Order.FIFO
         exchange = not fifo and len(problem.requests) < _LARGE
         self._guide = Guide(tuple(base_order(problem, m) for m in members), exchange=exchange)
-        self._best = Descent(problem, self._guide).run()
+        self._best = Descent(problem, self._guide).outcome()
         self._tries -= 1
+        self._rank = {level.priority: k for k, level in enumerate(problem.levels)}
         self._only_order = fifo or not any(members)
 
     def run(self) -> Outcome:
@@ -53,18 +54,59 @@ class Search:
         for orders in variants:
             for tight in (True, False):
                 self._try(replace(self._guide, orders=orders, tight=tight))
+        for roomy in (True, False):
+            self._try(replace(self._guide, roomy=roomy))
         self._level_by_level(variants)
+        while self._tries and self._nearby():
+            pass
         return self._best
+
+    def _nearby(self) -> bool:
+        """Look around the best plan for a better one: True when found.
+
+        One goes first on its level, on a cluster of its own; everybody else would rather be where
+        the best plan has them.
+        """
+        problem, where = self._problem, self._best.where
+        starters = {d: c for d, c in where.items() if problem.home[d] != c}
+        for d, c in self._steps(starters):
+            orders = list(self._guide.orders)
+            k = self._rank[problem.deployments[d].priority]
+            orders[k] = [d, *(o for o in orders[k] if o != d)]
+            guide = replace(self._guide, orders=tuple(orders), prefer={**starters, d: c})
+            if self._try(guide):
+                return True
+            if not self._tries:
+                break
+        return False
+
+    def _steps(self, starters: dict[int, int]) -> Iterator[tuple[int, int]]:
+        """Yield those to put first and where: one of each kind and cluster, from the lowest level
+        that is full upwards; those left out before those that start.
+        """
+        problem = self._problem
+        full = [k for k, l in enumerate(problem.levels) if any(d not in starters for d in l.ready)]
+        if not full:
+            return
+        for k in range(full[0], -1, -1):
+            seen = set()
+            members = sorted(self._guide.orders[k], key=lambda d: d in starters)
+            for d in members:
+                for c in problem.eligible[d]:
+                    step = (problem.requests[d], problem.eligible[d], starters.get(d), c)
+                    if c != starters.get(d) and step not in seen:
+                        seen.add(step)
+                        yield d, c
 
     def _try(self, guide: Guide) -> bool:
         if not self._tries:
             return False
         self._tries -= 1
-        outcome = Descent(self._problem, guide).run()
-        better = score(outcome) < score(self._best)
-        if better:
-            self._best, self._guide = outcome, guide
-        return better
+        outcome = Descent(self._problem, guide).run(beat=self._best.counts)
+        if outcome is None or score(outcome) >= score(self._best):
+            return False
+        self._best, self._guide = outcome, guide
+        return True
 
     def _orders(self) -> Iterator[Orders]:
         """Yield orders of what may start on each level, the plain one first."""
