@@ -1,0 +1,140 @@
+"""Where settings come from, and which ones are refused."""
+
+import os
+from pathlib import Path
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from hypervisor import env
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout with nothing but the two URLs in its .env, and an empty environment."""
+    for setting in env.SETTINGS:
+        # Setting it first has monkeypatch restore what reading puts there.
+        monkeypatch.setenv(setting.name, "")
+        monkeypatch.delenv(setting.name)
+    monkeypatch.setattr(env, "ROOT", tmp_path)
+    write(
+        tmp_path / ".env",
+        ENVIRONMENT="development",
+        DATABASE_URL="postgres://a@b/c",
+        REDIS_URL="redis://d",
+    )
+    return tmp_path
+
+
+def write(file: Path, **values: str) -> None:
+    file.parent.mkdir(exist_ok=True)
+    with file.open("a") as stream:
+        stream.writelines(f"{name}={value}\n" for name, value in values.items())
+
+
+def test_the_environment_wins_over_the_file_and_that_over_the_running_service(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PORT", "1001")
+    write(root / ".env", PORT="1002", SCHEDULER_INTERVAL="12")
+    write(
+        root / ".hypervisor" / "env", PORT="1003", SCHEDULER_INTERVAL="13", STOP_GRACE_SECONDS="3"
+    )
+
+    values = env.read()
+
+    read = [values[name] for name in ("PORT", "SCHEDULER_INTERVAL", "STOP_GRACE_SECONDS")]
+    assert read == [1001, 12, 3]
+
+
+def test_the_file_may_name_the_home(root: Path) -> None:
+    write(root / ".env", HYPERVISOR_HOME="elsewhere")
+    write(root / "elsewhere" / "env", PORT="1234")
+
+    assert env.read()["PORT"] == 1234
+
+
+def test_an_empty_one_counts_as_not_given_and_hides_the_files(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PORT", "")
+    write(root / ".env", PORT="1002")
+
+    assert env.read()["PORT"] == 8000
+
+
+def test_children_see_what_the_files_give(root: Path) -> None:
+    write(root / ".env", PORT="1002")
+
+    env.read()
+
+    assert os.environ["PORT"] == "1002"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "0"),
+        ("PORT", "http"),
+        ("ENVIRONMENT", "staging"),
+        ("SCHEDULER_INTERVAL", "often"),
+        ("SCHEDULER_ORDER", "lifo"),
+        ("DEBUG", "perhaps"),
+    ],
+)
+def test_a_bad_value_is_refused_by_name(
+    root: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+
+    with pytest.raises(ImproperlyConfigured, match=f"{name}: "):
+        env.read()
+
+
+def test_all_bad_values_are_told_at_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "http")
+    monkeypatch.setenv("LOG_FORMAT", "xml")
+
+    with pytest.raises(
+        ImproperlyConfigured, match=r"(?s)PORT: .*LOG_FORMAT: |LOG_FORMAT: .*PORT: "
+    ):
+        env.read()
+
+
+@pytest.mark.parametrize("missing", ["DATABASE_URL", "REDIS_URL"])
+def test_a_missing_server_is_told_by_name(
+    root: Path, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    monkeypatch.setenv(missing, "")
+
+    with pytest.raises(ImproperlyConfigured, match=f"{missing}: "):
+        env.read()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SECRET_KEY", ""),
+        ("SECRET_KEY", "short"),
+        ("SECRET_KEY", env.DEVELOPMENT_KEY),
+        ("DEBUG", "1"),
+    ],
+)
+def test_production_refuses_debug_and_weak_keys(
+    root: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv("ENVIRONMENT", "production")
+    monkeypatch.setenv("SECRET_KEY", "k" * 50)
+    monkeypatch.setenv(name, value)
+
+    with pytest.raises(ImproperlyConfigured, match=f"{name}: "):
+        env.read()
+
+
+def test_production_starts_with_a_key_of_its_own(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENVIRONMENT", "production")
+    monkeypatch.setenv("SECRET_KEY", "k" * 50)
+
+    assert env.read()["SECRET_KEY"] == "k" * 50
