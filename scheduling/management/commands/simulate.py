@@ -1,0 +1,129 @@
+import sys
+from argparse import ArgumentTypeError
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from clusters.resources import parse_cpu, parse_ram_mib
+from scheduling.core.policy import Policy
+from scheduling.core.resources import Resources
+from scheduling.core.snapshot import Cluster
+from scheduling.simulation.engine import Replay, Terms, replay
+from scheduling.simulation.metrics import summarize
+from scheduling.simulation.report import page
+from scheduling.simulation.rivals import POLICIES
+from scheduling.simulation.table import aligned, level_rows, overall_rows
+from scheduling.simulation.trace import Job, read_trace
+
+_CLUSTER = "cpu=64,ram=512Gi,gpu=8"
+_BAR = 40
+
+
+class Command(BaseCommand):
+    help = "Replay a workload in simulated time under several policies; touches no database."
+    requires_system_checks = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("trace", help="CSV: submit_s,duration_s,cpu_milli,memory_mib,gpu,…")
+        parser.add_argument(
+            "--cluster",
+            type=_capacity,
+            action="append",
+            required=True,
+            metavar=_CLUSTER,
+            help="one cluster; may be repeated",
+        )
+        parser.add_argument(
+            "--policy", action="append", choices=list(POLICIES), help="default: all of them"
+        )
+        parser.add_argument("--jobs", type=int, help="only the first so many of the trace")
+        parser.add_argument(
+            "--set",
+            type=_setting,
+            action="append",
+            default=[],
+            metavar="NAME=VALUE",
+            help=f"a threshold or term: {', '.join(_settings())}",
+        )
+        parser.add_argument("--html", type=Path, help="also write a page with plots to this file")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            with Path(options["trace"]).open(encoding="utf-8", newline="") as lines:
+                jobs = read_trace(lines)[: options["jobs"]]
+            terms = _terms(dict(options["set"]))
+        except (OSError, ValueError) as error:
+            raise CommandError(str(error)) from error
+        clusters = tuple(
+            Cluster(number, capacity) for number, capacity in enumerate(options["cluster"], start=1)
+        )
+        replays = {
+            name: self._replay(name, jobs, clusters, terms)
+            for name in options["policy"] or POLICIES
+        }
+        self._report(replays, options["html"], Path(options["trace"]).name)
+
+    def _replay(
+        self, name: str, jobs: Sequence[Job], clusters: tuple[Cluster, ...], terms: Terms
+    ) -> Replay:
+        return replay(jobs, clusters, POLICIES[name], terms, self._progress(name, len(jobs)))
+
+    def _progress(self, name: str, total: int) -> Callable[[int], None]:
+        """Return what draws a bar on a terminal, and nothing elsewhere."""
+        if not sys.stderr.isatty():
+            return lambda _: None
+
+        def draw(ended: int) -> None:
+            if ended % max(total // 200, 1) == 0 or ended == total:
+                bar = "#" * (_BAR * ended // total)
+                end = "\n" if ended == total else "\r"
+                self.stderr.write(f"{name:<9} [{bar:<{_BAR}}] {ended}/{total}", ending=end)
+
+        return draw
+
+    def _report(self, replays: dict[str, Replay], html: Path | None, title: str) -> None:
+        summaries = {name: summarize(course) for name, course in replays.items()}
+        for rows in (overall_rows(summaries), level_rows(summaries)):
+            for line in aligned(rows):
+                self.stdout.write(line)
+            self.stdout.write("")
+        refused = next(iter(replays.values())).refused
+        if refused:
+            self.stdout.write(f"{refused} jobs are larger than any cluster and were left out.")
+        if html:
+            html.write_text(page(f"Replay of {title}", replays, summaries), encoding="utf-8")
+            self.stdout.write(f"Plots: {html}")
+
+
+def _capacity(text: str) -> Resources:
+    parts = dict(part.partition("=")[::2] for part in text.split(","))
+    if not {"cpu", "ram"} <= set(parts) <= {"cpu", "ram", "gpu"}:
+        raise ArgumentTypeError(f"{text}: expected the form {_CLUSTER}")
+    try:
+        return Resources(
+            parse_cpu(parts["cpu"]), parse_ram_mib(parts["ram"]), int(parts.get("gpu", "0"))
+        )
+    except ValueError as error:
+        raise ArgumentTypeError(f"{text}: {error}") from error
+
+
+def _setting(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or name not in _settings():
+        raise ArgumentTypeError(f"{text}: expected NAME=VALUE with one of {', '.join(_settings())}")
+    return name, value
+
+
+def _settings() -> list[str]:
+    return [f.name for f in (*fields(Policy), *fields(Terms)) if f.name != "policy"]
+
+
+def _terms(settings: dict[str, str]) -> Terms:
+    """Raises ValueError for a value that its setting does not take."""
+    values: dict[str, Any] = {k: v if k == "order" else int(v) for k, v in settings.items()}
+    of_policy = {f.name for f in fields(Policy)}
+    policy = Policy.from_mapping({k: v for k, v in values.items() if k in of_policy})
+    return replace(Terms(policy), **{k: v for k, v in values.items() if k not in of_policy})

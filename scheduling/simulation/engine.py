@@ -1,0 +1,200 @@
+"""Simulated time: submissions and endings, and a scheduling cycle whenever something changed."""
+
+import heapq
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+
+from scheduling.core.plan import Plan
+from scheduling.core.policy import Policy
+from scheduling.core.resources import NOTHING, Resources
+from scheduling.core.snapshot import Cluster, Deployment, Snapshot
+from scheduling.simulation.trace import Job
+
+Decide = Callable[[Snapshot], Plan]
+
+
+class Kind(IntEnum):
+    """What an event is; of one moment, endings come first."""
+
+    END = 0
+    READY = 1
+    WAKE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a replay assumes beside the policy's thresholds. Times in seconds.
+
+    `checkpoint_every`: jobs save their progress so often, 0 for never. `backoff`: the wait after
+    the second eviction within `window`, doubled by each further one up to `longest_backoff`.
+    `runtimes_known`: each job states its duration as its longest run time.
+    """
+
+    policy: Policy = field(default_factory=Policy)
+    checkpoint_every: int = 0
+    backoff: int = 60
+    longest_backoff: int = 3600
+    window: int = 86_400
+    runtimes_known: bool = False
+
+
+@dataclass(slots=True)
+class Life:
+    """What became of one job. `worked` and `lost` are seconds of run time."""
+
+    job: Job
+    waited: int = 0
+    worked: int = 0
+    lost: int = 0
+    saved: int = 0
+    finished: int | None = None
+    evictions: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The state between two moments."""
+
+    time: int
+    queue: int
+    used: Resources
+
+
+@dataclass(slots=True)
+class Replay:
+    """A workload's whole course under one policy."""
+
+    lives: list[Life]
+    samples: list[Sample]
+    clusters: tuple[Cluster, ...]
+    cycles: int = 0
+    refused: int = 0
+
+
+def replay(
+    jobs: Sequence[Job],
+    clusters: tuple[Cluster, ...],
+    decide: Decide,
+    terms: Terms,
+    progress: Callable[[int], None],
+) -> Replay:
+    """Run all jobs that some cluster can hold to their end; tell progress how many have ended."""
+    return _World(jobs, clusters, decide, terms).run(progress)
+
+
+class _World:
+    def __init__(
+        self, jobs: Sequence[Job], clusters: tuple[Cluster, ...], decide: Decide, terms: Terms
+    ) -> None:
+        possible = [j for j in jobs if any(j.request.fits_in(c.capacity) for c in clusters)]
+        self._decide, self._terms = decide, terms
+        self._lives = {job.id: Life(job) for job in possible}
+        self._ready: dict[int, Deployment] = {}
+        self._active: dict[int, Deployment] = {}
+        self._ends: dict[int, int] = {}
+        self._used = NOTHING
+        self._since: dict[int, int] = {}
+        self._events = [(job.submit, Kind.READY, job.id) for job in possible]
+        heapq.heapify(self._events)
+        self._replay = Replay(list(self._lives.values()), [], clusters)
+        self._replay.refused = len(jobs) - len(possible)
+
+    def run(self, progress: Callable[[int], None]) -> Replay:
+        ended = 0
+        while self._events:
+            now = self._events[0][0]
+            changed = False
+            while self._events and self._events[0][0] == now:
+                _, kind, number = heapq.heappop(self._events)
+                if kind == Kind.READY:
+                    self._enter(number, now)
+                elif kind == Kind.END:
+                    if self._ends.get(number) != now:
+                        continue  # evicted since
+                    self._finish(number, now)
+                    ended += 1
+                    progress(ended)
+                changed = True
+            if changed and self._ready:
+                self._cycle(now)
+            self._replay.samples.append(Sample(now, len(self._ready), self._used))
+        return self._replay
+
+    def _enter(self, number: int, now: int) -> None:
+        """Let a job compete. Its place in the queue is that of its submission, evicted or not."""
+        life = self._lives[number]
+        self._since[number] = now
+        self._ready[number] = Deployment(
+            number,
+            life.job.priority,
+            life.job.request,
+            life.job.submit,
+            max_runtime_s=life.job.duration - life.saved if self._terms.runtimes_known else None,
+            preemptions=self._recent_evictions(life, now),
+        )
+
+    def _recent_evictions(self, life: Life, now: int) -> int:
+        return sum(time > now - self._terms.window for time in life.evictions)
+
+    def _finish(self, number: int, now: int) -> None:
+        life = self._lives[number]
+        life.worked += self._leave(number, now)
+        life.finished = now
+
+    def _leave(self, number: int, now: int) -> int:
+        """Take the job off its cluster; return for how long it ran."""
+        deployment = self._active.pop(number)
+        del self._ends[number]
+        self._used -= deployment.request
+        return now - (now if deployment.started_at is None else deployment.started_at)
+
+    def _cycle(self, now: int) -> None:
+        self._replay.cycles += 1
+        active = [self._with_checkpoint(d, now) for d in self._active.values()]
+        rows = (*active, *self._ready.values())
+        snapshot = Snapshot(now, self._terms.policy, self._replay.clusters, rows)
+        plan = self._decide(snapshot)
+        for eviction in plan.evictions:
+            self._evict(eviction.deployment, now)
+        for move in plan.moves:
+            self._evict(move.deployment, now, waits=False)
+            self._start(move.deployment, move.target, now)
+        for placement in plan.placements:
+            self._start(placement.deployment, placement.cluster, now)
+
+    def _with_checkpoint(self, deployment: Deployment, now: int) -> Deployment:
+        every = self._terms.checkpoint_every
+        if not every or deployment.started_at is None:
+            return deployment
+        saved = deployment.started_at + (now - deployment.started_at) // every * every
+        return replace(deployment, checkpoint_at=saved)
+
+    def _evict(self, number: int, now: int, *, waits: bool = True) -> None:
+        life, every = self._lives[number], self._terms.checkpoint_every
+        ran = self._leave(number, now)
+        kept = ran // every * every if every else 0
+        life.worked += ran
+        life.saved += kept
+        life.lost += ran - kept
+        life.evictions.append(now)
+        recent = self._recent_evictions(life, now)
+        wait = self._terms.backoff * 2 ** min(recent - 2, 20) if recent > 1 and waits else 0
+        if wait:
+            wait = min(wait, self._terms.longest_backoff)
+            life.waited += wait
+            heapq.heappush(self._events, (now + wait, Kind.READY, number))
+        else:
+            self._enter(number, now)
+
+    def _start(self, number: int, cluster: int, now: int) -> None:
+        life, ready = self._lives[number], self._ready.pop(number)
+        life.waited += now - self._since[number]
+        self._active[number] = replace(ready, cluster=cluster, started_at=now)
+        self._used += ready.request
+        end = now + life.job.duration - life.saved
+        self._ends[number] = end
+        heapq.heappush(self._events, (end, Kind.END, number))
+        if self._terms.policy.min_run_seconds:
+            protected_until = now + self._terms.policy.min_run_seconds
+            heapq.heappush(self._events, (protected_until, Kind.WAKE, number))

@@ -1,0 +1,116 @@
+"""What a replay comes to, in numbers."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from scheduling.core.problem import Shares
+from scheduling.core.resources import DIMENSIONS, NOTHING
+from scheduling.simulation.engine import Life, Replay
+
+_SHORTEST_S = 10  # bounded slowdown does not blow up the waits of tiny jobs
+
+
+@dataclass(frozen=True, slots=True)
+class LevelSummary:
+    """The jobs of one priority. Waits in seconds, of all stays in the queue together."""
+
+    priority: int
+    jobs: int
+    finished: int
+    wait_mean: float
+    wait_median: int
+    wait_p95: int
+    slowdown: float
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A whole replay.
+
+    `utilisation` is each resource's mean share in use. `goodput` is the share of all work done that
+    was not lost, work being run time times dominant share; `lost` is in hours of one whole supply.
+    `fairness` is Jain's index over the tenants' mean slowdowns: 1 when all fare alike.
+    """
+
+    levels: tuple[LevelSummary, ...]
+    utilisation: dict[str, float]
+    goodput: float
+    evictions: int
+    lost_hours: float
+    fairness: float
+    queue_mean: float
+
+
+def summarize(replay: Replay) -> Summary:
+    shares = Shares(list(replay.clusters))
+    supply = sum((c.capacity for c in replay.clusters), NOTHING)
+    lost = sum(life.lost * shares.of(life.job.request) for life in replay.lives)
+    done = sum(life.worked * shares.of(life.job.request) for life in replay.lives)
+    queue, utilisation = _over_time(replay)
+    return Summary(
+        levels=tuple(_levels(replay.lives)),
+        utilisation=utilisation,
+        goodput=1 - lost / done if done else 1.0,
+        evictions=sum(len(life.evictions) for life in replay.lives),
+        lost_hours=lost / shares.of(supply) / 3600,
+        fairness=_jain(_slowdown_by_tenant(replay.lives)),
+        queue_mean=queue,
+    )
+
+
+def _levels(lives: Sequence[Life]) -> Iterable[LevelSummary]:
+    for priority in sorted({life.job.priority for life in lives}, reverse=True):
+        members = [life for life in lives if life.job.priority == priority]
+        waits = sorted(life.waited for life in members)
+        yield LevelSummary(
+            priority=priority,
+            jobs=len(members),
+            finished=sum(life.finished is not None for life in members),
+            wait_mean=sum(waits) / len(waits),
+            wait_median=_quantile(waits, 50),
+            wait_p95=_quantile(waits, 95),
+            slowdown=sum(map(_slowdown, members)) / len(members),
+        )
+
+
+def _quantile(ordered: Sequence[int], percent: int) -> int:
+    """Return the nearest-rank percentile."""
+    return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
+
+
+def _slowdown(life: Life) -> float:
+    """Return the bounded slowdown: how many times its duration a job took, at least 1."""
+    if life.finished is None:
+        return 1.0
+    took = life.finished - life.job.submit
+    return max(1.0, took / max(life.job.duration, _SHORTEST_S))
+
+
+def _slowdown_by_tenant(lives: Sequence[Life]) -> list[float]:
+    by_tenant: dict[str, list[float]] = defaultdict(list)
+    for life in lives:
+        by_tenant[life.job.tenant].append(_slowdown(life))
+    return [sum(values) / len(values) for values in by_tenant.values()]
+
+
+def _jain(values: Sequence[float]) -> float:
+    squares = sum(value * value for value in values)
+    return sum(values) ** 2 / (len(values) * squares) if squares else 1.0
+
+
+def _over_time(replay: Replay) -> tuple[float, dict[str, float]]:
+    """Return the mean length of the queue and the mean utilisation, weighted by time."""
+    queue, used = 0, dict.fromkeys(DIMENSIONS, 0)
+    for sample, following in zip(replay.samples, replay.samples[1:], strict=False):
+        seconds = following.time - sample.time
+        queue += sample.queue * seconds
+        for name in DIMENSIONS:
+            used[name] += getattr(sample.used, name) * seconds
+    span = replay.samples[-1].time - replay.samples[0].time if replay.samples else 0
+    supply = sum((c.capacity for c in replay.clusters), NOTHING)
+    whole = {name: getattr(supply, name) * span for name in DIMENSIONS}
+    return (
+        queue / span if span else 0.0,
+        {name: used[name] / whole[name] if whole[name] else 0.0 for name in DIMENSIONS},
+    )

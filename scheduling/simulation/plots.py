@@ -1,0 +1,101 @@
+"""Small plots as SVG text."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+
+WIDTH, HEIGHT = 760, 260
+_LEFT, _RIGHT, _TOP, _BOTTOM = 60, 10, 24, 30
+COLOURS = ("#2563eb", "#dc2626", "#059669", "#d97706", "#7c3aed", "#0891b2")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    name: str
+    points: Sequence[tuple[float, float]]
+
+
+def lines(plotted: Sequence[Line], unit: str) -> str:
+    """Draw the lines over a common axis of the unit."""
+    every = [point for line in plotted for point in line.points]
+    right = max((x for x, _ in every), default=1.0) or 1.0
+    top = max((y for _, y in every), default=1.0) or 1.0
+    paths = [
+        f'<polyline fill="none" stroke="{colour}" stroke-width="1.5" points="'
+        + " ".join(f"{_x(x, right):.1f},{_y(y, top):.1f}" for x, y in line.points)
+        + '"/>'
+        for line, colour in zip(plotted, _colours(len(plotted)), strict=True)
+    ]
+    ticks = [
+        _text(_x(right * part / 4, right), HEIGHT - 10, f"{right * part / 4:.0f}", "middle")
+        for part in range(5)
+    ]
+    legend = _legend([line.name for line in plotted])
+    unit_label = _text(WIDTH - _RIGHT, HEIGHT - 22, unit, "end")
+    return _svg([_grid(top), *paths, *ticks, unit_label, legend])
+
+
+def bars(groups: Mapping[str, Mapping[str, float]]) -> str:
+    """Draw one group of bars for each inner key, a bar in it for each outer one."""
+    labels = list(dict.fromkeys(label for group in groups.values() for label in group))
+    top = max((value for group in groups.values() for value in group.values()), default=1.0) or 1.0
+    slot = (WIDTH - _LEFT - _RIGHT) / max(len(labels), 1)
+    thick = slot * 0.8 / max(len(groups), 1)
+    parts = [_grid(top), _legend(list(groups))]
+    for place, label in enumerate(labels):
+        start = _LEFT + place * slot + slot * 0.1
+        parts.append(_text(start + slot * 0.4, HEIGHT - 10, label, "middle"))
+        for index, (group, colour) in enumerate(
+            zip(groups.values(), _colours(len(groups)), strict=True)
+        ):
+            y = _y(group.get(label, 0.0), top)
+            parts.append(
+                f'<rect x="{start + index * thick:.1f}" y="{y:.1f}" width="{thick * 0.9:.1f}" '
+                f'height="{HEIGHT - _BOTTOM - y:.1f}" fill="{colour}"/>'
+            )
+    return _svg(parts)
+
+
+def _svg(parts: Sequence[str]) -> str:
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img">'
+        + "".join(parts)
+        + "</svg>"
+    )
+
+
+def _grid(top: float) -> str:
+    parts = []
+    for part in range(5):
+        value = top * part / 4
+        y = _y(value, top)
+        parts.append(
+            f'<line x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#8884"/>'
+        )
+        parts.append(_text(_LEFT - 6, y + 4, f"{value:,.4g}", "end"))
+    return "".join(parts)
+
+
+def _legend(names: Sequence[str]) -> str:
+    parts = []
+    for index, (name, colour) in enumerate(zip(names, _colours(len(names)), strict=True)):
+        x = _LEFT + index * 110
+        parts.append(f'<rect x="{x}" y="4" width="10" height="10" fill="{colour}"/>')
+        parts.append(_text(x + 14, 13, name, "start"))
+    return "".join(parts)
+
+
+def _text(x: float, y: float, text: str, anchor: str) -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+
+
+def _x(value: float, right: float) -> float:
+    return _LEFT + value / right * (WIDTH - _LEFT - _RIGHT)
+
+
+def _y(value: float, top: float) -> float:
+    return HEIGHT - _BOTTOM - value / top * (HEIGHT - _TOP - _BOTTOM)
+
+
+def _colours(count: int) -> list[str]:
+    return [COLOURS[index % len(COLOURS)] for index in range(count)]
