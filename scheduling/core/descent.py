@@ -11,6 +11,7 @@ the rules hold whatever order and cluster a `Guide` prefers.
 """
 
 from collections.abc import Iterable
+from copy import copy
 from dataclasses import dataclass, field
 
 from scheduling.core.exchange import Exchange
@@ -26,7 +27,8 @@ class Guide:
 
     `orders[k]` are the members of level k, ready or drained, in the order to try them; `tight`
     prefers the fullest cluster, else the emptiest; `exchange` improves each level afterwards;
-    `roomy` lets the largest of a level leave rather than those that lose least; `prefer[d]` is a cluster to try first.
+    `roomy` lets the largest of a level leave rather than those that lose least;
+    `prefer[d]` is a cluster to try first.
     """
 
     orders: tuple[list[int], ...]
@@ -72,6 +74,8 @@ class Descent:
         self.protected: list[list[int]] = [[] for _ in self.room]
         self.where: dict[int, int] = {}
         self.on: list[list[int]] = [[] for _ in self.room]
+        self.counts: list[int] = []
+        self.rooms_at: dict[int, list[int]] = {}
         self.displaced: dict[int, list[int]] = {}
         self.reserved: dict[int, Reservation] = {}
         for level in problem.levels:
@@ -79,30 +83,45 @@ class Descent:
                 self.undecided[c].update(members)
                 self.load[c] += sum(problem.requests[d] for d in members)
 
+    def fork(self, guide: Guide) -> "Descent":
+        """Return a copy of this state that goes on by another guide."""
+        fork = copy(self)
+        fork.guide = guide
+        fork.room, fork.load, fork.lowest = self.room.copy(), self.load.copy(), self.lowest.copy()
+        fork.undecided = [members.copy() for members in self.undecided]
+        fork.protected = [members.copy() for members in self.protected]
+        fork.on = [members.copy() for members in self.on]
+        fork.where, fork.reserved = self.where.copy(), self.reserved.copy()
+        fork.displaced = {p: members.copy() for p, members in self.displaced.items()}
+        fork.counts, fork.rooms_at = self.counts.copy(), self.rooms_at.copy()
+        return fork
+
+    def step(self) -> None:
+        """Place the next level."""
+        k = len(self.counts)
+        level = self.problem.levels[k]
+        self._settle(level)
+        self._start(level, level.starved, starved=True)
+        left = self._start(level, self._queue(k, level), starved=False)
+        if left and self.guide.exchange:
+            self._exchange(level, left)
+        where = self.where
+        self.counts.append(sum([d in where for d in level.members]))
+        self.rooms_at[level.priority] = self.room.copy()
+
+    def run(self, beat: list[int] | None = None) -> bool:
+        """Place the levels that are left; False as soon as they are sure to hold fewer than `beat`,
+        which counts by level.
+        """
+        while len(self.counts) < len(self.problem.levels):
+            self.step()
+            if beat and self.counts < beat[: len(self.counts)]:
+                return False
+        return True
+
     def outcome(self) -> Outcome:
-        outcome = self.run(beat=[])
-        assert outcome is not None  # noqa: S101 - there is nothing to beat
-        return outcome
-
-    def run(self, beat: list[int] | None = None) -> Outcome | None:
-        """Return the outcome, or None as soon as it is sure to have less than `beat`, by level."""
-        counts: list[int] = []
-        rooms_at = {}
-        for k, level in enumerate(self.problem.levels):
-            self._settle(level)
-            self._start(level, level.starved, starved=True)
-            left = self._start(level, self._queue(k, level), starved=False)
-            if left and self.guide.exchange:
-                self._exchange(level, left)
-            counts.append(sum(d in self.where for d in level.members))
-            if beat and counts < beat[: len(counts)]:
-                return None
-            rooms_at[level.priority] = self.room.copy()
-        return self._outcome(counts, rooms_at)
-
-    def _outcome(self, counts: list[int], rooms_at: dict[int, list[int]]) -> Outcome:
         problem, where = self.problem, self.where
-        outcome = Outcome(where, counts, self.reserved, rooms_at)
+        outcome = Outcome(where, self.counts, self.reserved, self.rooms_at)
         for level in problem.levels:
             for c, members in level.due.items():
                 for d in members:

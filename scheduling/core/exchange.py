@@ -67,18 +67,20 @@ class Exchange:
                     return True
         return False
 
-    def _movable(self, c: int) -> list[int]:
-        """Return one of each kind that this level placed on the cluster."""
-        kinds = {(self._requests[d], self._eligible(d)): d for d in self.placed.get(c, ())}
-        return list(kinds.values())
+    def _movable(self) -> dict[int, list[int]]:
+        """Return by cluster one of each kind that this level placed there."""
+        return {
+            c: list({(self._requests[d], self._eligible(d)): d for d in members}.values())
+            for c, members in self.placed.items()
+        }
 
     def _shift(self) -> bool:
         """Move one to another cluster, so that one that was left out fits in its place."""
-        requests, room = self._requests, self.room
+        requests, room, movable = self._requests, self.room, self._movable()
         for kind in self._left:
             request, clusters = kind
             for c in clusters:
-                for s in self._movable(c):
+                for s in movable.get(c, ()):
                     if (room[c] + requests[s] - request) & OVERDRAWN:
                         continue
                     for other in self._eligible(s):
@@ -91,11 +93,11 @@ class Exchange:
 
     def _split(self) -> bool:
         """Give the room of one to two that were left out."""
-        requests, room = self._requests, self.room
+        requests, room, movable = self._requests, self.room, self._movable()
         kinds = list(self._left)
         for i, one in enumerate(kinds):
             for c in one[1]:
-                for s in self._movable(c):
+                for s in movable.get(c, ()):
                     spare = room[c] + requests[s] - one[0]
                     if spare & OVERDRAWN:
                         continue

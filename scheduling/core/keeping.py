@@ -1,6 +1,6 @@
 """Which of several equals on one cluster leave when not all can stay."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import combinations
 from math import comb
 
@@ -15,18 +15,28 @@ def leavers(
     group: list[int],
     room: int,
     cost: Callable[[int], tuple[int, int]],
-) -> set[int]:
+) -> frozenset[int]:
     """Return the fewest of the group whose leaving lets the rest fit into the room.
 
-    Among sets of one size that of the least `cost` leaves, the sums compared. Exhaustive as long as the sets to try are few, else remove and put back. The set is
-    minimal in any case: nobody in it would fit beside those who stay.
+    Among sets of one size that of the least `cost` leaves, the sums compared. Exhaustive as long
+    as the sets to try are few, else remove and put back. Minimal in any case: nobody in the set
+    would fit beside those who stay. The answer is remembered, as many tries meet the same case.
     """
     requests = problem.requests
-    left = room - sum(requests[d] for d in group)
+    left = room - sum([requests[d] for d in group])
     if not left & OVERDRAWN:
-        return set()
+        return frozenset()
     costs = {d: cost(d) for d in group}
-    group = sorted(group, key=lambda d: (costs[d], -d))
+    case = (left, tuple(costs.items()))
+    known = problem.leavers.get(case)
+    if known is None:
+        known = problem.leavers[case] = frozenset(_fewest(problem, costs, left))
+    return known
+
+
+def _fewest(problem: Problem, costs: dict[int, tuple[int, int]], left: int) -> Iterable[int]:
+    requests = problem.requests
+    group = sorted(costs, key=lambda d: (costs[d], -d))
     trials = 0
     for size in range(1, len(group)):
         trials += comb(len(group), size)
@@ -36,13 +46,13 @@ def leavers(
             (
                 (sum(costs[d][0] for d in out), sum(costs[d][1] for d in out), out)
                 for out in combinations(group, size)
-                if not (left + sum(requests[d] for d in out)) & OVERDRAWN
+                if not (left + sum([requests[d] for d in out])) & OVERDRAWN
             ),
             default=None,
         )
         if best:
-            return set(best[2])
-    return set(group)
+            return best[2]
+    return group
 
 
 def _put_back(problem: Problem, group: list[int], left: int) -> set[int]:

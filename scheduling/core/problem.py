@@ -41,7 +41,7 @@ class Problem:
     `rooms` holds the packed capacity of the clusters that take part; one that is cordoned or
     overcommitted stays as it is and takes nobody, so it has no part. `threshold[d]` is the lowest
     priority that may evict the active d. `weights` turn CPU, RAM and GPU into shares of the supply.
-    `loss[d]` is the work, in such shares times seconds, that an eviction of d would lose.
+    `loss[d]` is the work, in such shares times seconds, that an eviction of d would lose. `leavers` remembers answers of `keeping`.
     """
 
     snapshot: Snapshot
@@ -57,6 +57,7 @@ class Problem:
     threshold: list[int]
     loss: list[int]
     levels: list[Level]
+    leavers: dict[object, frozenset[int]] = field(default_factory=dict)
 
 
 def prepare(snapshot: Snapshot) -> Problem:

@@ -13,15 +13,21 @@ from scheduling.core.packed import unpack
 from scheduling.core.policy import Order
 from scheduling.core.problem import Problem
 
-_WORK = 20_000
-_TRIES = 200
-_LARGE = 4_000
+_WORK = 12_000  # deployments looked at, over all tries
+_LARGE = 4_000  # deployments, beyond which one try has to do
+_WEIGHTS = ((1, 1, 1), (0, 0, 1), (1, 0, 0), (0, 1, 0), (1, 0, 1), (0, 1, 1), (1, 1, 0))
 Orders = tuple[list[int], ...]
 Score = tuple[list[int], int, int, int]
 
 
 def best_outcome(problem: Problem) -> Outcome:
-    """Return the best of a bounded number of tries; the first is in the plain queue's order."""
+    """Return the best outcome that a bounded amount of work finds.
+
+    1. Place everything in the order of the queue.
+    2. Try other measures of size, and the emptiest clusters first, on all levels.
+    3. Try them level by level.
+    4. Look around the best for a better one, as long as there is one and work is left.
+    """
     return Search(problem).run()
 
 
@@ -35,94 +41,123 @@ def score(outcome: Outcome) -> Score:
 
 
 class Search:
+    """`_before[k]` is the best try's state before level k, where others can branch off."""
+
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
-        self._tries = max(1, min(_TRIES, _WORK // max(len(problem.requests), 1)))
-        members = [level.ready + level.drained for level in problem.levels]
-        fifo = problem.snapshot.policy.order == Order.FIFO
-        exchange = not fifo and len(problem.requests) < _LARGE
-        self._guide = Guide(tuple(base_order(problem, m) for m in members), exchange=exchange)
-        self._best = Descent(problem, self._guide).outcome()
-        self._tries -= 1
-        self._rank = {level.priority: k for k, level in enumerate(problem.levels)}
-        self._only_order = fifo or not any(members)
+        self._work = _WORK
+        self._searches = (
+            problem.snapshot.policy.order == Order.MOST
+            and len(problem.requests) < _LARGE
+            and any(len(level.ready) + len(level.drained) for level in problem.levels)
+        )
+        plain = tuple(base_order(problem, level.ready + level.drained) for level in problem.levels)
+        self._guide = Guide(plain, exchange=self._searches)
+        self._before: list[Descent] = []
+        self._adopt(self._guide)
 
     def run(self) -> Outcome:
-        if self._only_order:
-            return self._best
-        variants = list(self._orders())
-        for orders in variants:
-            for tight in (True, False):
-                self._try(replace(self._guide, orders=orders, tight=tight))
-        for roomy in (True, False):
-            self._try(replace(self._guide, roomy=roomy))
-        self._level_by_level(variants)
-        while self._tries and self._nearby():
-            pass
+        if self._searches:
+            variants = self._variants()
+            for orders in variants:
+                for tight in (True, False):
+                    self._try(replace(self._guide, orders=orders, tight=tight))
+            self._try(replace(self._guide, roomy=True))
+            self._level_by_level(variants)
+            while self._look_around():
+                pass
         return self._best
 
-    def _nearby(self) -> bool:
-        """Look around the best plan for a better one: True when found.
+    def _adopt(self, guide: Guide) -> None:
+        """Go down by the guide again, keeping the states where others may branch off."""
+        self._guide = guide
+        descent = Descent(self._problem, guide)
+        self._before = []
+        for _ in self._problem.levels:
+            if self._searches:
+                self._before.append(descent.fork(guide))
+            descent.step()
+        self._best = descent.outcome()
 
-        One goes first on its level, on a cluster of its own; everybody else would rather be where
-        the best plan has them.
-        """
-        problem, where = self._problem, self._best.where
-        starters = {d: c for d, c in where.items() if problem.home[d] != c}
-        for d, c in self._steps(starters):
-            orders = list(self._guide.orders)
-            k = self._rank[problem.deployments[d].priority]
-            orders[k] = [d, *(o for o in orders[k] if o != d)]
-            guide = replace(self._guide, orders=tuple(orders), prefer={**starters, d: c})
-            if self._try(guide):
-                return True
-            if not self._tries:
-                break
-        return False
-
-    def _steps(self, starters: dict[int, int]) -> Iterator[tuple[int, int]]:
-        """Yield those to put first and where: one of each kind and cluster, from the lowest level
-        that is full upwards; those left out before those that start.
-        """
-        problem = self._problem
-        full = [k for k, l in enumerate(problem.levels) if any(d not in starters for d in l.ready)]
-        if not full:
-            return
-        for k in range(full[0], -1, -1):
-            seen = set()
-            members = sorted(self._guide.orders[k], key=lambda d: d in starters)
-            for d in members:
-                for c in problem.eligible[d]:
-                    step = (problem.requests[d], problem.eligible[d], starters.get(d), c)
-                    if c != starters.get(d) and step not in seen:
-                        seen.add(step)
-                        yield d, c
-
-    def _try(self, guide: Guide) -> bool:
-        if not self._tries:
+    def _try(self, guide: Guide, level: int = 0) -> bool:
+        """Go down by the guide from a level of the best try; True when that made a better one."""
+        if self._work <= 0 or not self._before:
             return False
-        self._tries -= 1
-        outcome = Descent(self._problem, guide).run(beat=self._best.counts)
-        if outcome is None or score(outcome) >= score(self._best):
+        descent = self._before[level].fork(guide)
+        finished = descent.run(beat=self._best.counts)
+        levels = self._problem.levels[level : len(descent.counts)]
+        self._work -= sum(len(level.members) for level in levels)
+        if not finished or score(descent.outcome()) >= score(self._best):
             return False
-        self._best, self._guide = outcome, guide
+        self._adopt_from(descent, guide, level)
         return True
 
-    def _orders(self) -> Iterator[Orders]:
-        """Yield orders of what may start on each level, the plain one first."""
+    def _adopt_from(self, descent: Descent, guide: Guide, level: int) -> None:
+        self._best = descent.outcome()
+        self._guide = guide
+        again = self._before[level].fork(guide)
+        del self._before[level:]
+        for _ in self._problem.levels[level:]:
+            self._before.append(again.fork(guide))
+            again.step()
+
+    def _variants(self) -> list[Orders]:
+        """Return orders of what may start on each level, the plain one first."""
         plain = self._guide.orders
-        yield plain
         vectors = [unpack(request) for request in self._problem.requests]
         cpu, ram, gpu = self._problem.weights
-        for a, b, g in ((1, 1, 1), (0, 0, 1), (1, 0, 0), (0, 1, 0)):
+        variants = [plain]
+        for a, b, g in _WEIGHTS:
             size = [v.cpu_milli * cpu * a + v.ram_mib * ram * b + v.gpu * gpu * g for v in vectors]
-            yield tuple(sorted(order, key=size.__getitem__) for order in plain)
+            variants.append(tuple(sorted(order, key=size.__getitem__) for order in plain))
+        return variants
 
     def _level_by_level(self, variants: list[Orders]) -> None:
-        """Try each order on each level alone, from the highest down."""
-        for k in range(len(self._problem.levels)):
-            if len(self._guide.orders[k]) > 1:
+        for k, level in enumerate(self._problem.levels):
+            if len(level.ready) + len(level.drained) > 1:
                 for orders in variants:
-                    mixed = (*self._guide.orders[:k], orders[k], *self._guide.orders[k + 1 :])
-                    if mixed != self._guide.orders:
-                        self._try(replace(self._guide, orders=mixed))
+                    for tight in (True, False):
+                        self._try(self._reordered(k, orders[k], tight=tight), k)
+
+    def _reordered(
+        self, k: int, order: list[int], prefer: dict[int, int] | None = None, *, tight: bool = True
+    ) -> Guide:
+        orders = (*self._guide.orders[:k], order, *self._guide.orders[k + 1 :])
+        return replace(self._guide, orders=orders, tight=tight, prefer=prefer or {})
+
+    def _look_around(self) -> bool:
+        """Change the lot of one deployment, while everybody else would rather stay put.
+
+        True when that gave a better plan. From the lowest level that is full upwards: those left
+        out first, then those that start.
+        """
+        where, home = self._best.where, self._problem.home
+        starters = {d: c for d, c in where.items() if home[d] != c}
+        levels = self._problem.levels
+        full = [k for k, level in enumerate(levels) if any(d not in where for d in level.ready)]
+        for k in range(full[0] if full else -1, -1, -1):
+            rest = self._guide.orders[k]
+            for d, c in self._changes(k, starters):
+                others = [o for o in rest if o != d]
+                order = [*others, d] if c is None else [d, *others]
+                prefer = starters if c is None else {**starters, d: c}
+                if self._try(self._reordered(k, order, prefer, tight=self._guide.tight), k):
+                    return True
+                if self._work <= 0:
+                    return False
+        return False
+
+    def _changes(self, k: int, starters: dict[int, int]) -> Iterator[tuple[int, int | None]]:
+        """Yield whom of level k to place first and where, or None: last; one of each kind."""
+        problem = self._problem
+        seen: set[tuple[int, tuple[int, ...], int | None, int | None]] = set()
+        for d in sorted(self._guide.orders[k], key=lambda d: d in starters):
+            now = starters.get(d)
+            places: list[int | None] = [*problem.eligible[d]]
+            if now is not None:
+                places.append(None)
+            for c in places:
+                change = (problem.requests[d], problem.eligible[d], now, c)
+                if c != now and change not in seen:
+                    seen.add(change)
+                    yield d, c
