@@ -137,8 +137,12 @@ def adjust(
 
 
 def start(deployment: Deployment, *, actor: str) -> Deployment:
-    """Queue an ended deployment again. Raises Conflict when it has not ended."""
-    return _steer(deployment, lifecycle.RESTART, actor, "Started again: waits for the next cycle.")
+    """Queue an ended deployment again. Raises Conflict when it has not ended.
+
+    One that was cancelled while it was held is still held: starting is no way round that.
+    """
+    waits = "held, waits until it is released" if deployment.held else "waits for the next cycle"
+    return _steer(deployment, lifecycle.RESTART, actor, f"Started again: {waits}.")
 
 
 def stop(deployment: Deployment, *, actor: str) -> Deployment:
@@ -208,6 +212,8 @@ def checkpoint(deployment: Deployment, *, actor: str) -> None:
 @transaction.atomic
 def delete(deployment: Deployment, *, actor: str) -> None:
     """Remove a deployment that has no container. Raises Conflict while it has, or is waited for."""
+    # Otherwise somebody could begin to wait for it after we looked.
+    dependencies.lock_graph(deployment.organization_id)
     deployment = _locked(deployment)
     if deployment.status in OCCUPYING:
         raise Conflict(

@@ -1,0 +1,215 @@
+"""What a deployment waits for: conditions, circles, and waits that cannot come true."""
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from rest_framework.test import APIClient
+
+from accounts.models import User
+from clusters.models import Cluster
+from deployments import services
+from deployments.dependencies import Wait
+from deployments.models import Condition, Dependency, Deployment, Status
+from orgs.models import Organization
+from scheduling.cycle import run_cycle
+from scheduling.models import SchedulingCycle
+from tests.answers import refusal
+from tests.conftest import ClientFor
+from tests.deployments.conftest import Bring, Submit
+
+BODY = {"name": "second", "image": "busybox", "cpu": 1, "ram_mib": 1024}
+HOLDS = {
+    Condition.COMPLETED: {Status.COMPLETED},
+    Condition.RUNNING: {Status.RUNNING, Status.COMPLETED},
+}
+
+
+@pytest.fixture
+def api(alice: User, forge: Cluster, client_for: ClientFor) -> APIClient:
+    return client_for(alice)
+
+
+def wait_for(api: APIClient, waiting: Deployment, *others: Deployment) -> Any:
+    return api.patch(f"/deployments/{waiting.pk}", {"depends_on": [other.pk for other in others]})
+
+
+@pytest.mark.parametrize("status", Status)
+@pytest.mark.parametrize("condition", Condition)
+def test_a_deployment_is_placed_exactly_when_its_condition_holds(
+    acme: Organization, submit: Submit, bring: Bring, condition: Condition, status: Status
+) -> None:
+    first = bring(status)
+    if status is Status.PENDING:
+        services.hold(first, actor="alice")
+    second = submit(depends_on=(Wait(first.pk, condition),))
+
+    run_cycle(acme.pk, SchedulingCycle.Trigger.CHANGE)
+
+    second.refresh_from_db()
+    assert (second.status == Status.STARTING) is (status in HOLDS[condition])
+
+
+def test_every_condition_has_to_hold(acme: Organization, submit: Submit, bring: Bring) -> None:
+    done, undone = bring(Status.COMPLETED), bring(Status.FAILED)
+    second = submit(depends_on=(Wait(done.pk), Wait(undone.pk)))
+
+    run_cycle(acme.pk, SchedulingCycle.Trigger.CHANGE)
+
+    second.refresh_from_db()
+    assert second.status == Status.PENDING
+
+
+def test_a_condition_that_holds_no_longer_stops_nothing_that_runs(
+    acme: Organization, submit: Submit, bring: Bring
+) -> None:
+    first = bring(Status.COMPLETED)
+    second = submit(depends_on=(Wait(first.pk),))
+    run_cycle(acme.pk, SchedulingCycle.Trigger.CHANGE)
+    services.start(first, actor="bob")
+
+    run_cycle(acme.pk, SchedulingCycle.Trigger.CHANGE)
+
+    second.refresh_from_db()
+    assert second.status == Status.STARTING
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 10])
+def test_a_circle_of_any_length_is_refused(api: APIClient, submit: Submit, length: int) -> None:
+    chain = [submit() for _ in range(length)]
+    for earlier, later in pairwise(chain):
+        assert wait_for(api, later, earlier).status_code == 200
+
+    error = refusal(wait_for(api, chain[0], chain[-1]), 400)
+
+    assert (error["code"], error["attr"]) == ("dependency_cycle", "depends_on")
+    assert "neither would ever start" in error["detail"]
+    assert not chain[0].dependencies.exists()
+
+
+def test_a_circle_is_refused_whichever_half_comes_first(api: APIClient, submit: Submit) -> None:
+    for first, second in ((submit(), submit()), reversed((submit(), submit()))):
+        wait_for(api, first, second)
+
+        assert refusal(wait_for(api, second, first), 400)["code"] == "dependency_cycle"
+
+
+def test_a_circle_whose_condition_is_running_is_refused_as_well(
+    api: APIClient, submit: Submit
+) -> None:
+    first = submit()
+    second = submit(depends_on=(Wait(first.pk, Condition.RUNNING),))
+    body = {"depends_on": [{"deployment": second.pk, "condition": "running"}]}
+
+    response = api.patch(f"/deployments/{first.pk}", body)
+
+    assert refusal(response, 400)["code"] == "dependency_cycle"
+
+
+def test_two_ways_to_the_same_one_are_no_circle(api: APIClient, submit: Submit) -> None:
+    top, left, right, bottom = (submit() for _ in range(4))
+
+    answers = [
+        wait_for(api, left, top), wait_for(api, right, top), wait_for(api, bottom, left, right)
+    ]  # fmt: skip
+
+    assert [answer.status_code for answer in answers] == [200, 200, 200]
+
+
+def test_one_deployment_is_named_once(api: APIClient, submit: Submit) -> None:
+    first = submit()
+
+    error = refusal(wait_for(api, submit(), first, first), 400)
+
+    assert error["attr"] == "depends_on"
+
+
+def test_a_patch_of_dependencies_replaces_them(api: APIClient, submit: Submit) -> None:
+    first, second, third = submit(), submit(), submit()
+    wait_for(api, third, first)
+
+    wait_for(api, third, second)
+
+    assert [wait.on_id for wait in third.dependencies.all()] == [second.pk]
+
+
+def test_dependencies_can_be_taken_away(api: APIClient, submit: Submit) -> None:
+    first, second = submit(), submit()
+    wait_for(api, second, first)
+
+    wait_for(api, second)
+
+    assert not Dependency.objects.exists()
+
+
+def test_what_runs_cannot_begin_to_wait(api: APIClient, submit: Submit, bring: Bring) -> None:
+    error = refusal(wait_for(api, bring(Status.RUNNING), submit()), 409)
+
+    assert "depends_on can change only while it is pending" in error["detail"]
+
+
+@pytest.mark.parametrize("status", ["failed", "stopped", "cancelled"])
+def test_one_that_cannot_come_true_by_itself_is_explained_with_the_remedy(
+    api: APIClient, submit: Submit, bring: Bring, status: str
+) -> None:
+    first = bring(Status(status))
+    second = submit(depends_on=(Wait(first.pk),))
+
+    data = api.get(f"/deployments/{second.pk}/explain").data
+
+    assert data["code"] == "dependency"
+    assert f"deployment {first.pk} (job) to be completed; it is {status}" in data["reason"]
+    assert "start it again, or change `depends_on`" in data["reason"]
+
+
+def test_one_that_waits_for_a_held_one_is_told_so(api: APIClient, submit: Submit) -> None:
+    first = submit()
+    services.hold(first, actor="alice")
+    second = submit(depends_on=(Wait(first.pk),))
+
+    data = api.get(f"/deployments/{second.pk}/explain").data
+
+    assert "must be released first" in data["reason"]
+
+
+def test_starting_the_failed_one_again_makes_it_come_true(
+    api: APIClient, acme: Organization, submit: Submit, bring: Bring
+) -> None:
+    first = bring(Status.FAILED)
+    second = submit(depends_on=(Wait(first.pk, Condition.RUNNING),))
+    api.post(f"/deployments/{first.pk}/start")
+    run_cycle(acme.pk, SchedulingCycle.Trigger.CHANGE)
+
+    data = api.get(f"/deployments/{second.pk}/explain").data
+
+    assert data["waits_for"] == [
+        f"Waits for deployment {first.pk} (job) to be running; it is starting."
+    ]
+
+
+@pytest.mark.parametrize("status", ["pending", "completed", "failed"])
+def test_one_that_is_waited_for_cannot_be_deleted(
+    api: APIClient, submit: Submit, bring: Bring, status: str
+) -> None:
+    first = bring(Status(status))
+    second = submit(depends_on=(Wait(first.pk),))
+
+    error = refusal(api.delete(f"/deployments/{first.pk}"), 409)
+
+    assert f"Deployment {second.pk} waits for deployment {first.pk}" in error["detail"]
+    assert "cancel it, or change its `depends_on`, first" in error["detail"]
+
+
+def test_one_that_only_ended_ones_waited_for_can_be_deleted(api: APIClient, bring: Bring) -> None:
+    first = bring(Status.COMPLETED)
+    bring(Status.COMPLETED, depends_on=(Wait(first.pk),))
+
+    assert api.delete(f"/deployments/{first.pk}").status_code == 204
+
+
+def test_one_that_waits_can_be_deleted(api: APIClient, submit: Submit) -> None:
+    first = submit()
+    second = submit(depends_on=(Wait(first.pk),))
+
+    assert api.delete(f"/deployments/{second.pk}").status_code == 204
+    assert Deployment.objects.get() == first
