@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models import Q, Sum
 from django.db.models.functions import Coalesce
 
-from clusters.resources import ResourceColumns, describe
+from clusters.resources import ResourceColumns
 from orgs.models import Organization
 from orgs.tenancy import TenantQuerySet
 
@@ -72,7 +72,7 @@ class Cluster(ResourceColumns):
         ]
 
     def __str__(self) -> str:
-        return f"{self.name} ({describe(self.cpu_milli, self.ram_mib, self.gpu)})"
+        return self.name
 
 
 class SimulatedContainer(models.Model):

@@ -74,7 +74,8 @@ def cores(cpu_milli: int) -> int | float:
 
 def describe(cpu_milli: int, ram_mib: int, gpu: int) -> str:
     """Return the three amounts as a person reads them."""
-    return f"{cores(cpu_milli)} CPU, {ram_mib} MiB RAM, {gpu} GPU"
+    ram = f"{ram_mib} MiB" if ram_mib % 1024 else f"{ram_mib // 1024} GiB"
+    return f"{cores(cpu_milli)} CPU, {ram} RAM, {gpu} GPU"
 
 
 def _decimal(text: str, value: object) -> Decimal:

@@ -7,12 +7,22 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.timesince import timesince
 from unfold.admin import TabularInline
+from unfold.decorators import display
 from unfold.forms import ActionForm
 
 from accounts.console import HistoryAdmin, ServiceAdmin
 from clusters.resources import describe
 from deployments import services
 from deployments.models import Dependency, Deployment, Run
+
+_COLOURS = {
+    "pending": "warning",
+    "held": "warning",
+    "starting": "info",
+    "running": "success",
+    "stopping": "info",
+    "failed": "danger",
+}
 
 
 class PriorityForm(ActionForm):  # type: ignore[misc]
@@ -55,8 +65,8 @@ class DependencyInline(ReadOnlyInline):
 @admin.register(Deployment)
 class DeploymentAdmin(ServiceAdmin):
     list_display = [
-        "id", "name", "organization", "status", "priority", "request", "cluster", "waiting",
-        "held", "preemptions", "status_reason",
+        "id", "name", "organization", "state", "priority", "requests", "cluster", "waiting",
+        "status_reason",
     ]  # fmt: skip
     list_filter = ["status", "held", "organization", "cluster", "preemptible"]
     list_select_related = ["organization", "cluster"]
@@ -65,24 +75,47 @@ class DeploymentAdmin(ServiceAdmin):
     inlines = [RunInline, DependencyInline]
     action_form = PriorityForm
     actions = ["hold", "release", "preempt", "requeue", "cancel", "stop", "change_priority"]
+    # Without `env`: what it holds may be secret.
+    fieldsets = [
+        ("State", {"fields": ["status", "status_reason", "held", "cluster", "exit_code"]}),
+        ("Importance", {"fields": ["priority", "preemptible", "preemptions"]}),
+        (
+            "What it is",
+            {
+                "fields": [
+                    "name", "organization", "created_by", "image", "command", "requests",
+                    "requested_cluster", "max_runtime_s",
+                ]
+            },
+        ),
+        (
+            "Times",
+            {
+                "fields": [
+                    "created_at", "queued_at", "ready_after", "placed_at", "started_at",
+                    "checkpoint_at", "finished_at",
+                ]
+            },
+        ),
+    ]  # fmt: skip
     _changeable = ("name", "priority", "preemptible")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Deployment]:
-        return super().get_queryset(request).defer("env", "command")  # type: ignore[no-any-return]
-
-    def get_fields(self, request: HttpRequest, obj: Deployment | None = None) -> list[str]:
-        # What `env` holds may be secret.
-        hidden = {"id", "env", "revision"}
-        return [field.name for field in Deployment._meta.fields if field.name not in hidden]
+        return super().get_queryset(request).defer("env")  # type: ignore[no-any-return]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Deployment | None = None) -> list[str]:
-        return [name for name in self.get_fields(request, obj) if name not in self._changeable]
+        shown = [name for _, options in self.fieldsets for name in options["fields"]]
+        return [name for name in shown if name not in self._changeable]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
-    @admin.display(description="Request")
-    def request(self, deployment: Deployment) -> str:
+    @display(description="Status", ordering="status", label=_COLOURS)
+    def state(self, deployment: Deployment) -> str:
+        return "held" if deployment.held else deployment.status
+
+    @admin.display(description="Requests")
+    def requests(self, deployment: Deployment) -> str:
         return describe(deployment.cpu_milli, deployment.ram_mib, deployment.gpu)
 
     @admin.display(description="Waiting for", ordering="queued_at")
