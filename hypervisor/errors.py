@@ -7,7 +7,7 @@ from django.core.exceptions import RequestDataTooBig
 from django.http import Http404, HttpRequest, JsonResponse
 from drf_standardized_errors.handler import ExceptionHandler
 from rest_framework import exceptions
-from rest_framework_simplejwt.exceptions import InvalidToken
+from rest_framework_simplejwt.exceptions import AuthenticationFailed as TokenRefused
 
 from accounts.errors import Conflict, DomainError, Forbidden, Invalid, NotFound, Unauthorized
 
@@ -28,9 +28,10 @@ class DomainErrorHandler(ExceptionHandler):
                 return exceptions.ValidationError({exc.attr or "non_field_errors": _detail(exc)})
             case DomainError():
                 return _with_status(exceptions.APIException(_detail(exc)), _STATUS[type(exc)])
-            case InvalidToken():
+            case TokenRefused():
                 return exceptions.AuthenticationFailed(
-                    "The token is bad or expired: get another at /token.", "token_not_valid"
+                    "The token is bad, expired or revoked: get another at /token.",
+                    "token_not_valid",
                 )
             case Http404():
                 return exceptions.NotFound("It does not exist, or not in an organization of yours.")

@@ -1,0 +1,121 @@
+"""Who guesses too much, or calls too often, has to wait."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from django.test import Client
+from django.utils import timezone
+from pytest_django import Settings
+from rest_framework.test import APIClient
+
+from accounts.models import User
+from tests.accounts.conftest import LogIn
+from tests.conftest import ClientFor
+from tests.factories import PASSWORD
+
+pytestmark = pytest.mark.django_db
+
+Rates = dict[str, str | None]
+
+
+def register(name: str, address: str) -> Any:
+    body = {"username": name, "password": PASSWORD}
+    return APIClient(REMOTE_ADDR=address).post("/register", body, format="json")
+
+
+def assert_told_to_wait(response: Any, at_most: int) -> None:
+    assert response.status_code == 429
+    assert response.json()["type"] == "client_error"
+    assert response.json()["errors"][0]["code"] == "throttled"
+    assert 0 < int(response.headers["Retry-After"]) <= at_most
+
+
+def test_registrations_from_one_address_are_limited(rates: Rates) -> None:
+    rates["register"] = "1/hour"
+    register("one", "192.0.2.1")
+
+    assert_told_to_wait(register("two", "192.0.2.1"), 3600)
+    assert register("three", "192.0.2.2").status_code == 201
+
+
+def test_log_ins_from_one_address_are_limited(dora: User, log_in: LogIn, rates: Rates) -> None:
+    rates["token"] = "1/min"
+    log_in(REMOTE_ADDR="192.0.2.3")
+
+    assert_told_to_wait(log_in(REMOTE_ADDR="192.0.2.3"), 60)
+
+
+def test_invite_codes_that_one_user_tries_are_limited(
+    client_for: ClientFor, charlie: User, rates: Rates
+) -> None:
+    rates["join"] = "1/hour"
+    client = client_for(charlie)
+    client.post("/join-organization", {"invite_code": "wrong"})
+
+    assert_told_to_wait(client.post("/join-organization", {"invite_code": "wrong"}), 3600)
+
+
+def test_a_forged_address_counts_for_nothing(rates: Rates, dora: User, log_in: LogIn) -> None:
+    rates["token"] = "1/min"
+    log_in(REMOTE_ADDR="192.0.2.4", HTTP_X_FORWARDED_FOR="198.51.100.1")
+
+    again = log_in(REMOTE_ADDR="192.0.2.4", HTTP_X_FORWARDED_FOR="198.51.100.2")
+
+    assert_told_to_wait(again, 60)
+
+
+def test_people_log_in_while_the_cache_is_away(
+    dora: User, log_in: LogIn, rates: Rates, settings: Settings
+) -> None:
+    rates["token"] = "1/min"
+    cache = settings.CACHES["default"] | {"LOCATION": "redis://127.0.0.1:1/0"}
+    settings.CACHES = {"default": cache}
+
+    assert [log_in().status_code, log_in().status_code] == [200, 200]
+
+
+@pytest.fixture
+def guessed(dora: User, log_in: LogIn, settings: Settings) -> int:
+    """Wrong passwords until dora is locked out at 192.0.2.5; how many it took."""
+    for count in range(1, settings.AXES_FAILURE_LIMIT + 1):
+        response = log_in(password="wrong", REMOTE_ADDR="192.0.2.5")
+        if response.status_code == 429:
+            return count
+    raise AssertionError("nobody was locked out")
+
+
+def test_who_guesses_is_locked_out(guessed: int, log_in: LogIn, settings: Settings) -> None:
+    assert guessed == settings.AXES_FAILURE_LIMIT
+    assert_told_to_wait(log_in(REMOTE_ADDR="192.0.2.5"), 15 * 60)
+
+
+def test_a_lock_out_is_for_one_address(guessed: int, log_in: LogIn) -> None:
+    assert log_in(REMOTE_ADDR="192.0.2.6").status_code == 200
+
+
+def test_a_lock_out_counts_down_and_ends(guessed: int, log_in: LogIn) -> None:
+    with time_machine.travel(timezone.now() + timedelta(minutes=10), tick=False):
+        assert_told_to_wait(log_in(REMOTE_ADDR="192.0.2.5"), 5 * 60)
+    with time_machine.travel(timezone.now() + timedelta(minutes=16), tick=False):
+        assert log_in(REMOTE_ADDR="192.0.2.5").status_code == 200
+
+
+def test_a_right_password_forgives_the_wrong_ones(
+    dora: User, log_in: LogIn, settings: Settings
+) -> None:
+    for _ in range(2):
+        for _ in range(settings.AXES_FAILURE_LIMIT - 1):
+            log_in(password="wrong")
+        assert log_in().status_code == 200
+
+
+def test_the_admin_s_page_locks_out_as_well(guessed: int) -> None:
+    form = {"username": "dora", "password": PASSWORD}
+
+    response = Client(REMOTE_ADDR="192.0.2.5").post("/admin/login/", form)
+
+    assert response.status_code == 429
+    assert response.headers["Content-Type"].startswith("text/plain")
+    assert "try again later" in response.content.decode()

@@ -1,0 +1,96 @@
+from typing import Any
+
+import pytest
+from rest_framework.test import APIClient
+
+from accounts.models import User
+from orgs.models import Event, Membership, Organization, Role
+from tests.answers import attrs, refusal
+from tests.factories import PASSWORD
+
+pytestmark = pytest.mark.django_db
+
+
+def register(**given: Any) -> Any:
+    body = {"username": "erin", "password": PASSWORD} | given
+    return APIClient().post("/register", body, format="json")
+
+
+def test_anybody_may_register() -> None:
+    response = register(email="erin@example.org")
+
+    assert response.status_code == 201
+    assert response.json() == {
+        "id": User.objects.get(username="erin").pk,
+        "username": "erin",
+        "email": "erin@example.org",
+        "memberships": [],
+    }
+
+
+def test_who_registered_can_log_in() -> None:
+    register()
+
+    answer = APIClient().post("/token", {"username": "erin", "password": PASSWORD})
+
+    assert answer.status_code == 200
+
+
+def test_an_invite_code_makes_a_developer_at_once(acme: Organization) -> None:
+    response = register(invite_code=acme.invite_code)
+
+    assert response.json()["memberships"] == [
+        {"organization": {"id": acme.pk, "name": "Acme"}, "role": "developer"}
+    ]
+    assert Membership.objects.get(user__username="erin").role == Role.DEVELOPER
+    assert Event.objects.get(organization=acme).actor == "erin"
+
+
+def test_a_wrong_invite_code_registers_nobody() -> None:
+    error = refusal(register(invite_code="wrong"), 400)
+
+    assert error["attr"] == "invite_code"
+    assert "ask its admin" in error["detail"]
+    assert not User.objects.filter(username="erin").exists()
+
+
+def test_an_invite_code_that_was_replaced_registers_nobody(acme: Organization) -> None:
+    former = acme.invite_code
+    Organization.objects.filter(pk=acme.pk).update(invite_code="another")
+
+    refusal(register(invite_code=former), 400)
+
+    assert not User.objects.filter(username="erin").exists()
+
+
+@pytest.mark.parametrize("name", ["alice", "Alice", "ALICE"])
+def test_a_username_is_taken_whatever_its_case(alice: User, name: str) -> None:
+    error = refusal(register(username=name), 400)
+
+    assert (error["attr"], error["code"]) == ("username", "unique")
+
+
+@pytest.mark.parametrize("name", ["", "system:scheduler", "two words", "x" * 151, "nul\0"])
+def test_a_username_that_could_be_mistaken_is_refused(name: str) -> None:
+    assert attrs(register(username=name)) == {"username"}
+
+
+@pytest.mark.parametrize("password", ["", "short1!", "password", "8371659204"])
+def test_a_password_that_is_guessed_is_refused(password: str) -> None:
+    assert attrs(register(password=password)) == {"password"}
+
+
+def test_a_password_like_the_username_is_refused() -> None:
+    assert attrs(register(username="erin.the.first", password="erin.the.1st")) == {"password"}
+
+
+def test_a_bad_address_is_refused() -> None:
+    assert attrs(register(email="nowhere")) == {"email"}
+
+
+@pytest.mark.parametrize("field", ["is_staff", "is_superuser", "role", "id"])
+def test_nobody_registers_as_more_than_a_user(field: str) -> None:
+    error = refusal(register(**{field: True}), 400)
+
+    assert (error["attr"], error["code"]) == (field, "unknown_field")
+    assert not User.objects.exists()
