@@ -1,4 +1,4 @@
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
@@ -28,7 +28,7 @@ class ClusterViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Cluster])
     )
 
     def create(self, request: Request) -> Response:
-        serializer = self.get_serializer(data=request.data)
+        serializer = cast("ClusterSerializer", self.get_serializer(data=request.data))
         serializer.is_valid(raise_exception=True)
         given = serializer.validated_data
         organization = organization_for(request.user, given.get("organization_id"))
@@ -43,7 +43,9 @@ class ClusterViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Cluster])
 
     def update(self, request: Request, pk: str, partial: bool = False) -> Response:
         cluster = self.get_object()
-        serializer = self.get_serializer(cluster, data=request.data, partial=partial)
+        serializer = cast(
+            "ClusterSerializer", self.get_serializer(cluster, data=request.data, partial=partial)
+        )
         serializer.is_valid(raise_exception=True)
         services.update(
             cluster,

@@ -110,7 +110,7 @@ class DeploymentAdmin(ServiceAdmin):
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
-    @display(description="Status", ordering="status", label=_COLOURS)
+    @display(description="Status", ordering="status", label=_COLOURS)  # type: ignore[untyped-decorator]
     def state(self, deployment: Deployment) -> str:
         return "held" if deployment.held else deployment.status
 

@@ -160,7 +160,7 @@ def _update_deployments(
         WHERE d.id = v.id
         RETURNING d.id, d.organization_id, locked.former
     """  # noqa: S608
-    parameters = {
+    parameters: dict[str, Any] = {
         "ids": [change.deployment for change in changes],
         "revisions": [change.revision for change in changes],
         "reasons": [change.reason for change in changes],

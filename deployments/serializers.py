@@ -56,7 +56,7 @@ class WaitsField(serializers.Field[tuple[Wait, ...], Any, Any, Any]):
         else:
             unknown, deployment, condition = set(), entry, "completed"
         plain_id = isinstance(deployment, int) and not isinstance(deployment, bool)
-        if unknown or not plain_id or condition not in Condition.values:
+        if unknown or deployment is None or not plain_id or condition not in Condition.values:
             raise serializers.ValidationError(
                 'Each entry is an id, or {"deployment": id, "condition": "completed" or "running"}.'
             )

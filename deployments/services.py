@@ -14,13 +14,13 @@ from django.utils import timezone
 
 from accounts.errors import Conflict, Invalid, NotFound
 from accounts.models import User
-from clusters.models import Cluster
+from clusters.models import OCCUPYING, Cluster
 from clusters.resources import describe
 from clusters.wakeups import request_cycle, request_reconcile
 from deployments import dependencies, lifecycle
 from deployments.dependencies import Wait
 from deployments.lifecycle import Change, Verb, transition
-from deployments.models import ENDED, OCCUPYING, Deployment, Status
+from deployments.models import ENDED, Condition, Deployment, Status
 from orgs.events import record
 from orgs.models import Event, Organization
 
@@ -50,7 +50,7 @@ class Spec:
         return cls(
             **{name: getattr(deployment, name) for name in _COLUMNS if name != "command"},
             command=tuple(deployment.command),
-            depends_on=tuple(Wait(wait.on_id, wait.condition) for wait in waits),
+            depends_on=tuple(Wait(wait.on_id, Condition(wait.condition)) for wait in waits),
         )
 
     def columns(self) -> dict[str, Any]:

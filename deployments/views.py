@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
@@ -8,7 +8,7 @@ from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.api import PAGE
+from accounts.api import PAGE, caller
 from accounts.errors import Invalid, NotFound
 from clusters.models import Cluster
 from deployments import services
@@ -43,12 +43,14 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
     def create(self, request: Request) -> Response:
         """Submit a deployment: it waits in the queue until it is placed."""
         organization, spec = self.read_submission(request)
-        deployment = services.submit(created_by=request.user, organization=organization, spec=spec)
+        deployment = services.submit(
+            created_by=caller(request), organization=organization, spec=spec
+        )
         return Response(self.get_serializer(deployment).data, status=201)
 
     def read_submission(self, request: Request) -> tuple[Organization, Spec]:
         """Return what a POST asks for, of somebody who may ask for it."""
-        serializer = self.get_serializer(data=request.data)
+        serializer = cast("DeploymentSerializer", self.get_serializer(data=request.data))
         serializer.is_valid(raise_exception=True)
         given = serializer.validated_data
         cluster = self._cluster(given["requested_cluster_id"])
@@ -66,7 +68,10 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
 
     def update(self, request: Request, pk: str, partial: bool = False) -> Response:
         deployment = self.get_object()
-        serializer = self.get_serializer(deployment, data=request.data, partial=partial)
+        serializer = cast(
+            "DeploymentSerializer",
+            self.get_serializer(deployment, data=request.data, partial=partial),
+        )
         serializer.is_valid(raise_exception=True)
         cluster = deployment.requested_cluster
         if "requested_cluster_id" in serializer.validated_data:
@@ -128,7 +133,8 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
     @action(detail=True, methods=["get"])
     def events(self, request: Request, pk: str) -> Response:
         """List what happened to the deployment, oldest first."""
-        page = self.paginate_queryset(self._events(self.get_object()))
+        events: QuerySet[Any] = self._events(self.get_object())
+        page = self.paginate_queryset(events) or []
         return self.get_paginated_response(EventSerializer(page, many=True).data)
 
     def _events(self, deployment: Deployment) -> QuerySet[Event]:

@@ -143,7 +143,7 @@ def _problems(env: Env) -> list[str]:
         by_name = {setting.name: setting for setting in SETTINGS}
         return [
             f"{name}: {' '.join(map(str, messages))} {by_name[name].meaning}"
-            for name, messages in error.error_messages.items()
+            for name, messages in dict(error.error_messages).items()
         ]
     return []
 

@@ -21,7 +21,7 @@ def holds_still(plan: Plan, loaded: Loaded) -> bool:
     clusters = {d.id: d.cluster for d in loaded.snapshot.deployments}
     priorities = {d.id: d.priority for d in loaded.snapshot.deployments}
     touched = {p.deployment for p in plan.placements}
-    leaving = {d.deployment for d in (*plan.evictions, *plan.moves)}
+    leaving = {e.deployment for e in plan.evictions} | {m.deployment for m in plan.moves}
     rows = (
         Deployment.objects.filter(pk__in=touched | leaving)
         .order_by("pk")

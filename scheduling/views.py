@@ -8,6 +8,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.api import caller
 from deployments import views
 from deployments.serializers import DeploymentSerializer
 from scheduling.explain import explain, forecast
@@ -36,7 +37,7 @@ class DeploymentViewSet(views.DeploymentViewSet):
         if not _flag(request, "dry_run"):
             return super().create(request)
         organization, spec = self.read_submission(request)
-        answer = forecast(created_by=request.user, organization=organization, spec=spec)
+        answer = forecast(created_by=caller(request), organization=organization, spec=spec)
         return Response(ForecastSerializer(answer).data)
 
     @extend_schema(responses=ExplanationSerializer)

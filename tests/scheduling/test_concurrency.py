@@ -47,11 +47,11 @@ def in_thread(work: Callable[[], None]) -> Callable[[], None]:
 
 
 @contextmanager
-def background(*loops: Callable[[], None]) -> Iterator[None]:
+def background(*loops: Callable[[], Any]) -> Iterator[None]:
     """Repeat each of these in a thread until the block ends; raise what one of them raised."""
     over = Event()
 
-    def repeat(work: Callable[[], None]) -> Callable[[], None]:
+    def repeat(work: Callable[[], Any]) -> Callable[[], None]:
         def loop() -> None:
             while not over.is_set():
                 work()
@@ -121,10 +121,10 @@ def test_submitting_stopping_and_scheduling_at_once_stays_consistent(
             with suppress(DomainError):
                 verb(deployment, actor="bob")
 
-    loops = [
+    loops: list[Callable[[], Any]] = [
         lambda: run_cycle(acme.pk, CHANGE),
         lambda: run_cycle(acme.pk, SchedulingCycle.Trigger.INTERVAL),
-        *[lambda pk=c.pk: reconcile(pk) for c in clusters],  # type: ignore[misc]
+        *[lambda pk=c.pk: reconcile(pk) for c in clusters],
         stopper,
         assert_not_oversubscribed,
     ]
@@ -148,7 +148,7 @@ def test_what_is_cancelled_while_the_plan_is_made_is_neither_placed_nor_served(
     victim = submit(cpu_milli=8000, priority=10)
     run_cycle(acme.pk, CHANGE)
     preemptor = submit(cpu_milli=8000, priority=90)
-    snapshots = []
+    snapshots: list[Snapshot] = []
 
     def plan_while_somebody_cancels(snapshot: Snapshot) -> Plan:
         if not snapshots:
