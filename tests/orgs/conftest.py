@@ -1,0 +1,3 @@
+from tests.deployments.conftest import forge, submit
+
+__all__ = ["forge", "submit"]
