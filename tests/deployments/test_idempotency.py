@@ -1,0 +1,148 @@
+"""The Idempotency-Key header on POST /deployments."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from threading import Barrier
+from typing import Any
+
+import pytest
+import time_machine
+from django.db import connection
+from django.utils import timezone
+from rest_framework.test import APIClient
+
+from accounts.models import User
+from clusters.models import Cluster
+from deployments.models import Deployment, Status
+from orgs.models import Event
+from tests.answers import refusal
+from tests.conftest import ClientFor
+from tests.deployments.conftest import Bring
+
+BODY = {"name": "job", "image": "busybox", "cpu": 1, "ram_mib": 1024}
+
+
+@pytest.fixture
+def api(bob: User, forge: Cluster, client_for: ClientFor) -> APIClient:
+    return client_for(bob)
+
+
+def post(client: APIClient, body: Any = None, key: str = "k1", path: str = "/deployments") -> Any:
+    return client.post(path, BODY if body is None else body, headers={"Idempotency-Key": key})
+
+
+def test_the_same_key_again_answers_the_same_and_submits_nothing(api: APIClient) -> None:
+    first, second = post(api), post(api)
+
+    assert (second.status_code, second.json()) == (201, first.json())
+    assert second.headers["Idempotent-Replayed"] == "true"
+    assert "Idempotent-Replayed" not in first.headers
+    assert Deployment.objects.count() == 1
+
+
+def test_the_first_answer_is_repeated_even_when_the_deployment_has_changed(api: APIClient) -> None:
+    first = post(api).json()
+    api.post(f"/deployments/{first['id']}/cancel")
+
+    assert post(api).json() == first
+
+
+def test_without_a_key_every_post_submits(api: APIClient) -> None:
+    for _ in range(2):
+        api.post("/deployments", BODY)
+
+    assert Deployment.objects.count() == 2
+
+
+def test_the_same_key_with_another_body_is_refused(api: APIClient) -> None:
+    post(api)
+
+    error = refusal(post(api, BODY | {"name": "other"}), 409)
+
+    assert (error["code"], error["attr"]) == ("idempotency_key_reused", "Idempotency-Key")
+    assert "use a new key" in error["detail"]
+    assert Deployment.objects.count() == 1
+
+
+def test_the_same_key_on_another_path_is_refused(api: APIClient) -> None:
+    post(api)
+
+    refusal(post(api, path="/deployments?dry_run=true"), 409)
+
+
+def test_a_refused_request_does_not_use_up_its_key(api: APIClient) -> None:
+    refusal(post(api, BODY | {"cpu": 99}), 400)
+
+    assert post(api).status_code == 201
+
+
+def test_what_the_state_forbade_may_be_tried_again_with_the_same_key(
+    api: APIClient, bring: Bring
+) -> None:
+    deployment = bring(Status.PENDING)
+    refusal(post(api, {}, path=f"/deployments/{deployment.pk}/start"), 409)
+    api.post(f"/deployments/{deployment.pk}/cancel")
+
+    assert post(api, {}, path=f"/deployments/{deployment.pk}/start").status_code == 202
+
+
+def test_a_verb_with_a_key_is_carried_out_once(api: APIClient, bring: Bring) -> None:
+    deployment = bring(Status.RUNNING)
+
+    answers = [post(api, {}, path=f"/deployments/{deployment.pk}/stop") for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [202, 202]
+    assert Event.objects.filter(kind="stop_requested").count() == 1
+
+
+def test_an_answer_without_a_body_is_repeated_as_well(api: APIClient, bring: Bring) -> None:
+    deployment = bring(Status.RUNNING)
+    path = f"/deployments/{deployment.pk}/checkpoint"
+
+    answers = [post(api, {}, path=path) for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [204, 204]
+    assert Event.objects.filter(kind="checkpoint").count() == 1
+
+
+def test_a_key_belongs_to_its_user(api: APIClient, alice: User, client_for: ClientFor) -> None:
+    post(api)
+
+    assert post(client_for(alice)).status_code == 201
+    assert Deployment.objects.count() == 2
+
+
+def test_a_key_is_forgotten_after_a_day(api: APIClient) -> None:
+    post(api)
+
+    with time_machine.travel(timezone.now() + timedelta(hours=24, seconds=1)):
+        assert post(api, BODY | {"name": "other"}).status_code == 201
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256])
+def test_a_key_that_cannot_be_kept_is_named(api: APIClient, key: str) -> None:
+    assert refusal(post(api, key=key), 400)["attr"] == "Idempotency-Key"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_twins_that_come_at_once_submit_one(
+    bob: User, forge: Cluster, client_for: ClientFor
+) -> None:
+    both = Barrier(2)
+
+    def twin() -> tuple[int, Any]:
+        try:
+            client = client_for(bob)
+            both.wait(timeout=10)
+            response = post(client)
+            return response.status_code, response.json()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(2) as pool:
+        futures = [pool.submit(twin), pool.submit(twin)]
+        first, second = (future.result(timeout=30) for future in futures)
+
+    assert first == second
+    assert first[0] == 201
+    assert Deployment.objects.count() == 1

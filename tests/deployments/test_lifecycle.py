@@ -1,0 +1,244 @@
+"""The state machine: every verb in every status either makes its legal change or none."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, connection, transaction
+
+from clusters.models import Cluster
+from deployments import lifecycle
+from deployments.lifecycle import VERBS, Change, Verb, transition
+from deployments.models import ENDED, Dependency, Deployment, Run, Status
+from orgs.models import Event
+from scheduling.verify import violations
+from tests.deployments.conftest import Bring, Submit
+
+pytestmark = pytest.mark.django_db
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+ACTIVE = (Status.STARTING, Status.RUNNING)
+
+
+def carry_out(verb: Verb, deployment: Deployment, cluster: Cluster, **fields: Any) -> bool:
+    change = Change(deployment.pk, "why", cluster=cluster.pk, **fields)
+    changed = transition(verb, [change], actor="system:test", now=NOW)
+    deployment.refresh_from_db()
+    return deployment.pk in changed
+
+
+def events_of(deployment: Deployment) -> list[Event]:
+    return list(Event.objects.filter(subject="deployment", subject_id=deployment.pk).order_by("pk"))
+
+
+@pytest.mark.parametrize("status", Status)
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.kind)
+def test_a_verb_makes_its_legal_change_or_none(
+    bring: Bring, forge: Cluster, verb: Verb, status: Status
+) -> None:
+    deployment = bring(status)
+    before, revision = len(events_of(deployment)), deployment.revision
+
+    changed = carry_out(verb, deployment, forge)
+
+    assert changed is (status in verb.sources)
+    told = events_of(deployment)[before:]
+    if changed:
+        assert (deployment.status, deployment.revision) == (verb.target, revision + 1)
+        assert [(e.kind, e.status, e.reason, e.actor, e.time) for e in told] == [
+            (verb.kind, verb.target, "why", "system:test", NOW)
+        ]
+    else:
+        assert (deployment.status, deployment.revision, told) == (status, revision, [])
+    assert list(violations()) == []
+
+
+@pytest.mark.parametrize(
+    ("verb", "status"),
+    [(verb, status) for verb in VERBS for status in verb.sources],
+    ids=lambda value: getattr(value, "kind", str(value)),
+)
+def test_runs_are_kept_in_step(bring: Bring, forge: Cluster, verb: Verb, status: Status) -> None:
+    deployment = bring(status)
+    before = list(deployment.runs.current())
+
+    carry_out(verb, deployment, forge)
+
+    current = list(deployment.runs.current())
+    assert len(current) == int(deployment.status in ACTIVE)
+    for old in before if verb.releases else []:
+        old.refresh_from_db()
+        assert (old.outcome, old.released_at) == (verb.releases, NOW)
+    if verb.opens_run:
+        assert (current[0].placed_at, current[0].cluster) == (NOW, forge)
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.kind)
+def test_a_change_decided_on_an_older_revision_does_not_apply(
+    bring: Bring, forge: Cluster, verb: Verb
+) -> None:
+    deployment = bring(verb.sources[0])
+    stale = deployment.revision
+    Deployment.objects.filter(pk=deployment.pk).update(revision=stale + 1)
+
+    changed = carry_out(verb, deployment, forge, revision=stale)
+
+    assert not changed
+    assert deployment.status == verb.sources[0]
+
+
+def test_a_change_decided_on_the_present_revision_applies(bring: Bring, forge: Cluster) -> None:
+    deployment = bring(Status.PENDING)
+
+    assert carry_out(lifecycle.PLACE, deployment, forge, revision=deployment.revision)
+
+
+def test_one_statement_takes_many_and_leaves_what_does_not_fit(
+    bring: Bring, forge: Cluster
+) -> None:
+    running, ended, pending = (bring(s) for s in ("running", "completed", "pending"))
+    changes = [Change(d.pk, f"for {d.pk}") for d in (running, ended, pending)]
+
+    changed = transition(lifecycle.STOP, changes, actor="system:test", now=NOW)
+
+    assert changed == {running.pk: forge.pk}
+    assert events_of(running)[-1].reason == f"for {running.pk}"
+
+
+def test_nothing_to_change_asks_the_database_nothing(
+    django_assert_num_queries: Any, db: None
+) -> None:
+    with django_assert_num_queries(0):
+        assert transition(lifecycle.STOP, [], actor="system:test", now=NOW) == {}
+
+
+def test_an_eviction_counts_and_says_for_whom(bring: Bring, submit: Submit, forge: Cluster) -> None:
+    victim, preemptor = bring(Status.RUNNING), submit()
+
+    carry_out(lifecycle.EVICT, victim, forge, preemptor=preemptor.pk, ready_after=NOW)
+
+    assert (victim.preemptions, victim.ready_after, victim.cluster) == (1, NOW, None)
+    assert (victim.placed_at, victim.started_at) == (None, None)
+    assert victim.runs.get().preempted_by == preemptor
+
+
+@pytest.mark.parametrize(("preempted", "count"), [(True, 1), (False, 0)])
+def test_a_move_counts_as_an_eviction_only_when_it_serves_somebody(
+    bring: Bring, submit: Submit, forge: Cluster, preempted: bool, count: int
+) -> None:
+    deployment = bring(Status.RUNNING)
+
+    carry_out(lifecycle.MOVE, deployment, forge, preemptor=submit().pk if preempted else None)
+
+    assert (deployment.status, deployment.preemptions) == (Status.STARTING, count)
+    assert deployment.runs.count() == 2
+
+
+def test_an_ending_keeps_the_exit_code_and_the_times(bring: Bring, forge: Cluster) -> None:
+    deployment = bring(Status.RUNNING)
+    started_at = deployment.started_at
+
+    carry_out(lifecycle.FAIL, deployment, forge, exit_code=137)
+
+    assert (deployment.exit_code, deployment.finished_at, deployment.cluster) == (137, NOW, None)
+    assert deployment.started_at == started_at
+    assert deployment.runs.get().exit_code == 137
+
+
+def test_a_restart_forgets_the_last_life(bring: Bring, forge: Cluster) -> None:
+    deployment = bring(Status.FAILED)
+
+    carry_out(lifecycle.RESTART, deployment, forge)
+
+    assert deployment.queued_at == NOW
+    assert (deployment.finished_at, deployment.exit_code, deployment.preemptions) == (None, None, 0)
+
+
+def test_reasons_are_noted_for_those_that_wait_and_no_others(bring: Bring) -> None:
+    waiting, running = bring(Status.PENDING), bring(Status.RUNNING)
+
+    lifecycle.note_reasons({waiting.pk: "no room", running.pk: "no room"})
+
+    waiting.refresh_from_db()
+    running.refresh_from_db()
+    assert (waiting.status_reason, running.status_reason) == ("no room", "as the test wants it")
+    assert len(events_of(waiting)) == 1
+
+
+@pytest.mark.parametrize("status", Status)
+def test_the_database_refuses_a_cluster_exactly_while_none_is_possible(
+    bring: Bring, forge: Cluster, status: Status
+) -> None:
+    deployment = bring(status)
+    wrong = None if deployment.cluster_id else forge
+
+    with (
+        pytest.raises(IntegrityError, match="placed_exactly_while_occupying"),
+        transaction.atomic(),
+    ):
+        Deployment.objects.filter(pk=deployment.pk).update(cluster=wrong)
+
+
+@pytest.mark.parametrize("status", Status)
+def test_the_database_refuses_an_end_that_has_not_come_and_one_without_a_time(
+    bring: Bring, status: Status
+) -> None:
+    deployment = bring(status)
+    wrong = None if status in ENDED else NOW
+
+    with pytest.raises(IntegrityError, match="finished_exactly_when_ended"), transaction.atomic():
+        Deployment.objects.filter(pk=deployment.pk).update(finished_at=wrong)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "constraint"),
+    [
+        ("status", "'asleep'", "status_known"), ("priority", "0", "priority_range"),
+        ("priority", "101", "priority_range"), ("cpu_milli", "0", "request_positive"),
+        ("ram_mib", "0", "request_positive"), ("gpu", "-1", "gpu"),
+    ],
+)  # fmt: skip
+def test_the_database_refuses_what_is_out_of_range(
+    submit: Submit, forge: Cluster, column: str, value: str, constraint: str
+) -> None:
+    submit()
+
+    with (
+        pytest.raises(IntegrityError, match=constraint),
+        transaction.atomic(),
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(f"UPDATE deployments_deployment SET {column} = {value}")
+
+
+def test_the_database_refuses_a_second_open_run(bring: Bring, forge: Cluster) -> None:
+    deployment = bring(Status.STARTING)
+
+    with pytest.raises(IntegrityError, match="run_current_unique"), transaction.atomic():
+        Run.objects.create(
+            deployment=deployment, cluster=forge, placed_at=NOW, cpu_milli=1, ram_mib=1
+        )
+
+
+@pytest.mark.parametrize(
+    ("fields", "constraint"),
+    [
+        ({"ended_at": NOW}, "run_released_before_ended"),
+        ({"outcome": "completed"}, "run_outcome_once_released"),
+        ({"released_at": NOW}, "run_outcome_once_released"),
+    ],
+)
+def test_the_database_refuses_a_run_that_contradicts_itself(
+    bring: Bring, fields: dict[str, Any], constraint: str
+) -> None:
+    deployment = bring(Status.STARTING)
+
+    with pytest.raises(IntegrityError, match=constraint), transaction.atomic():
+        deployment.runs.update(**fields)
+
+
+def test_the_database_refuses_one_that_waits_for_itself(forge: Cluster, submit: Submit) -> None:
+    deployment = submit()
+
+    with pytest.raises(IntegrityError, match="dependency_not_self"), transaction.atomic():
+        Dependency.objects.create(deployment=deployment, on=deployment)
