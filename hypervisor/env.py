@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from django.core.exceptions import ImproperlyConfigured
 from dotenv import dotenv_values
@@ -143,7 +143,7 @@ def _problems(env: Env) -> list[str]:
         by_name = {setting.name: setting for setting in SETTINGS}
         return [
             f"{name}: {' '.join(map(str, messages))} {by_name[name].meaning}"
-            for name, messages in dict(error.error_messages).items()
+            for name, messages in cast("Mapping[str, list[str]]", error.error_messages).items()
         ]
     return []
 

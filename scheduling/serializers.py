@@ -43,7 +43,7 @@ class EvictionSerializer(serializers.Serializer[Any]):
 class MoveSerializer(serializers.Serializer[Any]):
     deployment = serializers.IntegerField()
     priority = serializers.IntegerField()
-    source = serializers.IntegerField()  # type: ignore[assignment] a field named as an option
+    source = serializers.IntegerField()  # type: ignore[assignment]
     target = serializers.IntegerField()
     reason = serializers.CharField()
 
