@@ -37,6 +37,7 @@ class Stage:
         self.folder = folder
         self.told: list[str] = []
         self.supervisor = Supervisor(self.told.append)
+        self._before = set(psutil.Process().children(recursive=True))
 
     def log(self, name: str) -> Path:
         return self.folder / f"{name}.log"
@@ -51,6 +52,15 @@ class Stage:
             ready_within_s=20,
             grace_s=grace_s,
         )
+
+    def processes(self) -> list[psutil.Process]:
+        """Return the living descendants that were not there before."""
+        now = psutil.Process().children(recursive=True)
+        return [
+            process
+            for process in now
+            if process not in self._before and process.status() != psutil.STATUS_ZOMBIE
+        ]
 
     def watch_until(self, text: str) -> None:
         """Watch until the supervisor has told this."""
@@ -77,14 +87,6 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
     stage.supervisor.stop()
     for number, handler in handlers.items():
         signal.signal(number, handler)
-
-
-def descendants() -> list[psutil.Process]:
-    return [
-        process
-        for process in psutil.Process().children(recursive=True)
-        if process.status() != psutil.STATUS_ZOMBIE
-    ]
 
 
 def test_start_returns_when_every_service_is_ready(stage: Stage) -> None:
@@ -122,13 +124,13 @@ def test_one_that_keeps_dying_is_started_again_less_and_less_often(stage: Stage)
 
 def test_children_of_one_that_was_killed_do_not_survive_it(stage: Stage) -> None:
     parent = Process(stage.service("a", WITH_A_CHILD))
-    while len(descendants()) < 2:
+    while len(stage.processes()) < 2:
         time.sleep(0.02)
     os.kill(parent.pid, signal.SIGKILL)
 
     parent.stop()
 
-    assert descendants() == []
+    assert stage.processes() == []
 
 
 def test_one_that_ignores_the_request_to_stop_is_killed_after_its_grace(stage: Stage) -> None:
@@ -136,7 +138,7 @@ def test_one_that_ignores_the_request_to_stop_is_killed_after_its_grace(stage: S
 
     stage.supervisor.stop()
 
-    assert descendants() == []
+    assert stage.processes() == []
 
 
 def test_the_last_started_stops_first(stage: Stage) -> None:
