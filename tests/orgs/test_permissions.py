@@ -1,0 +1,77 @@
+"""Who belongs where, and which organization a request means."""
+
+import pytest
+from django.contrib.auth.models import AnonymousUser
+
+from accounts.errors import Forbidden, Invalid, NotFound
+from accounts.models import User
+from orgs.models import Membership, Organization, Role
+from orgs.permissions import organization_for, require, role_of
+from tests.factories import MembershipFactory
+
+pytestmark = pytest.mark.django_db
+
+UNKNOWN = 10**9
+
+
+def test_each_role_outranks_the_next() -> None:
+    ranks = [role.rank for role in (Role.OWNER, Role.ADMIN, Role.DEVELOPER, Role.VIEWER)]
+
+    assert ranks == sorted(set(ranks), reverse=True)
+
+
+def test_a_role_is_good_for_what_lower_ones_may(acme: Organization, bob: User) -> None:
+    assert require(bob, acme.pk, Role.VIEWER) is Role.DEVELOPER
+    assert require(bob, acme.pk, Role.DEVELOPER) is Role.DEVELOPER
+    with pytest.raises(Forbidden, match="admin or higher; yours is developer"):
+        require(bob, acme.pk, Role.ADMIN)
+
+
+def test_for_a_stranger_an_organization_looks_as_if_it_did_not_exist(
+    acme: Organization, charlie: User
+) -> None:
+    with pytest.raises(NotFound) as strange:
+        role_of(charlie, acme.pk)
+    with pytest.raises(NotFound) as unknown:
+        role_of(charlie, UNKNOWN)
+
+    assert strange.value.detail.replace(str(acme.pk), str(UNKNOWN)) == unknown.value.detail
+
+
+def test_nobody_sees_nothing(acme: Organization) -> None:
+    assert not Organization.objects.visible_to(AnonymousUser()).exists()
+    with pytest.raises(NotFound):
+        role_of(AnonymousUser(), acme.pk)
+
+
+def test_an_operator_of_the_platform_is_no_member(acme: Organization, olga: User) -> None:
+    assert not Organization.objects.visible_to(olga).exists()
+
+
+def test_a_member_of_one_need_not_name_it(acme: Organization, bob: User) -> None:
+    assert organization_for(bob, None) == acme
+
+
+def test_a_member_of_several_names_the_one_that_is_meant(acme: Organization, bob: User) -> None:
+    other: Membership = MembershipFactory(user=bob)
+
+    assert organization_for(bob, other.organization_id) == other.organization
+    with pytest.raises(Invalid, match="several") as refused:
+        organization_for(bob, None)
+    assert refused.value.attr == "organization"
+
+
+def test_a_member_of_none_hears_how_to_get_into_one(charlie: User) -> None:
+    with pytest.raises(Invalid, match="invite code"):
+        organization_for(charlie, None)
+
+
+def test_one_cannot_mean_an_organization_of_others(acme: Organization, charlie: User) -> None:
+    with pytest.raises(NotFound):
+        organization_for(charlie, acme.pk)
+
+
+def test_an_organization_with_many_members_is_listed_once(acme: Organization, alice: User) -> None:
+    MembershipFactory.create_batch(3, organization=acme)
+
+    assert list(Organization.objects.visible_to(alice)) == [acme]
