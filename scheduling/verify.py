@@ -28,6 +28,11 @@ CHECKS = {
               AND r.cluster_id = d.cluster_id
               AND (r.cpu_milli, r.ram_mib, r.gpu) = (d.cpu_milli, d.ram_mib, d.gpu))
     """,
+    "container that nobody would end": """
+        SELECT format('run %s of deployment %s, released but on no cluster', r.id, r.deployment_id)
+        FROM deployments_run r
+        WHERE r.released_at IS NOT NULL AND r.ended_at IS NULL AND r.cluster_id IS NULL
+    """,
     "status that contradicts the last event": """
         SELECT format('deployment %s is %s, its last event says %s', d.id, d.status,
                       coalesce(e.status, 'nothing'))

@@ -1,0 +1,235 @@
+"""`verify` is silent on a healthy database, and names each thing that is wrong."""
+
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+
+from clusters.models import Cluster
+from deployments import lifecycle
+from deployments.dependencies import Wait
+from deployments.lifecycle import Change, transition
+from deployments.models import Deployment, Run, Status
+from orgs.models import Event, Organization
+from scheduling.cycle import run_cycle
+from scheduling.models import SchedulingCycle
+from scheduling.verify import CHECKS, violations
+from tests.deployments.conftest import Bring, Submit
+
+pytestmark = pytest.mark.django_db
+
+
+def sql(statement: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute(statement)
+
+
+def drop(table: str, constraint: str) -> None:
+    """Take away what keeps the database from contradicting itself, until the test is over."""
+    sql(f"ALTER TABLE {table} DROP CONSTRAINT {constraint}")
+
+
+def found() -> tuple[str, str]:
+    """Return the check that found the only violation, and what it says."""
+    (sentence,) = violations()
+    check, message = sentence.split(": ", 1)
+    assert check in CHECKS
+    return check, message
+
+
+def test_an_empty_database_is_healthy() -> None:
+    assert list(violations()) == []
+
+
+def test_deployments_in_every_status_are_healthy(bring: Bring, submit: Submit) -> None:
+    first, *_ = [bring(status) for status in Status]
+    submit(depends_on=(Wait(first.pk),))
+
+    assert list(violations()) == []
+
+
+def test_a_cluster_full_to_the_brim_is_healthy(bring: Bring) -> None:
+    bring(Status.RUNNING, cpu_milli=8000, ram_mib=16384, gpu=2)
+
+    assert list(violations()) == []
+
+
+@pytest.mark.parametrize("dimension", ["cpu_milli", "ram_mib", "gpu"])
+def test_an_oversubscribed_cluster_is_found(bring: Bring, forge: Cluster, dimension: str) -> None:
+    for _ in range(2):
+        bring(Status.RUNNING, cpu_milli=4000, ram_mib=8192, gpu=1)
+
+    Cluster.objects.update(**{dimension: getattr(forge, dimension) - 1})
+
+    check, message = found()
+    assert check == "oversubscribed cluster"
+    assert message.startswith(f"cluster {forge.pk} (forge): 8000 of ")
+
+
+@pytest.mark.parametrize("status", ["pending", "stopping", "completed", "failed"])
+def test_a_run_open_for_one_that_is_not_active_is_found(
+    bring: Bring, forge: Cluster, status: str
+) -> None:
+    deployment = bring(Status(status))
+    run = Run.objects.create(
+        deployment=deployment,
+        cluster=forge,
+        placed_at=deployment.created_at,
+        cpu_milli=1,
+        ram_mib=1,
+    )
+
+    check, message = found()
+
+    assert check == "run open for a deployment that is not active"
+    assert message == f"run {run.pk} of deployment {deployment.pk}, which is {status}"
+
+
+@pytest.mark.parametrize("status", ["starting", "running"])
+def test_an_active_one_without_a_run_is_found(bring: Bring, forge: Cluster, status: str) -> None:
+    deployment = bring(Status(status))
+    deployment.runs.all().delete()
+
+    check, message = found()
+
+    assert check == "active deployment without a run of its own"
+    assert message == f"deployment {deployment.pk} is {status} on cluster {forge.pk}"
+
+
+@pytest.mark.parametrize("wrong", [{"cpu_milli": 1}, {"ram_mib": 1}, {"gpu": 1}, {"cluster": None}])
+def test_a_run_with_another_request_or_place_than_its_deployments_is_found(
+    bring: Bring, wrong: dict[str, int | None]
+) -> None:
+    bring(Status.RUNNING).runs.update(**wrong)
+
+    assert found()[0] == "active deployment without a run of its own"
+
+
+def test_a_status_that_no_event_tells_of_is_found(bring: Bring) -> None:
+    deployment = bring(Status.STOPPED)
+    Deployment.objects.filter(pk=deployment.pk).update(status="failed")
+
+    check, message = found()
+
+    assert check == "status that contradicts the last event"
+    assert message == f"deployment {deployment.pk} is failed, its last event says stopped"
+
+
+def test_a_deployment_without_any_history_is_found(submit: Submit, forge: Cluster) -> None:
+    submit()
+    Event.objects.filter(subject="deployment").delete()
+
+    assert found()[1].endswith("its last event says nothing")
+
+
+def test_a_deployment_on_a_cluster_of_another_organization_is_found(
+    bring: Bring, globex_cluster: Cluster
+) -> None:
+    deployment = bring(Status.RUNNING)
+    Deployment.objects.update(cluster=globex_cluster)
+    Run.objects.update(cluster=globex_cluster)
+
+    check, message = found()
+
+    assert check == "deployment on a cluster of another organization"
+    assert message == f"deployment {deployment.pk} on cluster {globex_cluster.pk}"
+
+
+def test_a_deployment_that_asks_for_a_cluster_of_another_organization_is_found(
+    submit: Submit, forge: Cluster, globex_cluster: Cluster
+) -> None:
+    submit()
+    Deployment.objects.update(requested_cluster=globex_cluster)
+
+    assert found()[0] == "deployment on a cluster of another organization"
+
+
+def test_a_deployment_elsewhere_than_it_asked_for_is_found(
+    bring: Bring, forge: Cluster, acme: Organization
+) -> None:
+    anvil = Cluster.objects.create(organization=acme, name="anvil", cpu_milli=1, ram_mib=1)
+    deployment = bring(Status.RUNNING)
+    Deployment.objects.update(requested_cluster=anvil)
+
+    check, message = found()
+
+    assert check == "deployment active elsewhere than it may be"
+    assert f"deployment {deployment.pk} is on cluster {forge.pk}" in message
+
+
+def test_dependencies_that_form_a_circle_are_found(submit: Submit, forge: Cluster) -> None:
+    first = submit()
+    second = submit(depends_on=(Wait(first.pk),))
+    first.dependencies.create(on=second)
+
+    sentences = sorted(violations())
+
+    assert sentences == [
+        f"dependencies that form a circle: deployment {d.pk} waits for itself"
+        for d in (first, second)
+    ]
+
+
+def test_a_run_whose_container_nobody_would_end_is_found(bring: Bring) -> None:
+    deployment = bring(Status.STOPPED)
+    deployment.runs.update(cluster=None)
+
+    check, message = found()
+
+    assert check == "container that nobody would end"
+    assert f"of deployment {deployment.pk}" in message
+
+
+def test_a_status_that_does_not_exist_is_found_even_without_its_constraint(bring: Bring) -> None:
+    bring(Status.PENDING)
+    drop("deployments_deployment", "status_known")
+    sql("UPDATE deployments_deployment SET status = 'asleep'")
+
+    assert found()[0] == "status that contradicts the last event"
+
+
+def test_every_violation_is_told_of_and_the_command_fails(bring: Bring) -> None:
+    for _ in range(2):
+        bring(Status.RUNNING).runs.all().delete()
+    told = StringIO()
+
+    with pytest.raises(CommandError, match=r"^2 violations\.$"):
+        call_command("verify", stderr=told)
+
+    assert told.getvalue().count("active deployment without a run of its own") == 2
+
+
+def test_the_command_says_that_all_is_well(bring: Bring) -> None:
+    bring(Status.RUNNING)
+    told = StringIO()
+
+    call_command("verify", stdout=told)
+
+    assert f"All is well: {len(CHECKS)} checks" in told.getvalue()
+
+
+def test_a_database_stays_healthy_through_evictions_moves_and_drains(
+    acme: Organization, forge: Cluster, submit: Submit
+) -> None:
+    for priority in (10, 20, 90):
+        for _ in range(3):
+            submit(cpu_milli=3000, priority=priority)
+        run_cycle(acme.pk, SchedulingCycle.Trigger.CHANGE)
+        assert list(violations()) == []
+
+    Cluster.objects.update(state=Cluster.State.DRAINING)
+    run_cycle(acme.pk, SchedulingCycle.Trigger.CHANGE)
+
+    assert not Deployment.objects.active().exists()
+    assert list(violations()) == []
+
+
+def test_a_deployment_that_is_changed_behind_the_services_back_is_found(bring: Bring) -> None:
+    deployment = bring(Status.RUNNING)
+    change = Change(deployment.pk, "why")
+    transition(lifecycle.COMPLETE, [change], actor="x", now=deployment.created_at)
+    Event.objects.filter(subject_id=deployment.pk, kind="completed").delete()
+
+    assert found()[0] == "status that contradicts the last event"
