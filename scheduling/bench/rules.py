@@ -75,8 +75,19 @@ class Result:
                 until = reservation["until"]
                 in_time = None not in (ends, until) and self.snapshot.now + ends <= until
                 if holder.id != deployment.id and holder.priority >= deployment.priority:
-                    return not in_time
+                    return not in_time and not self.gives_way(deployment, holder.priority)
         return False
+
+    def gives_way(self, deployment: Deployment, priority: int) -> bool:
+        """Say whether it may use held room because it could be evicted again, if it started."""
+        policy = self.snapshot.policy
+        moved = deployment.cluster is not None
+        started = replace(
+            deployment,
+            started_at=self.snapshot.now,
+            preemptions=deployment.preemptions + moved,
+        )
+        return policy.backfill == "evictable" and self.evictable(started, priority)
 
     def starves(self, deployment: Deployment) -> bool:
         waited = self.snapshot.now - deployment.queued_at

@@ -18,7 +18,9 @@ from scheduling.core.exchange import Exchange
 from scheduling.core.keeping import leavers
 from scheduling.core.packed import OVERDRAWN, beyond
 from scheduling.core.problem import NEVER, Level, Problem
-from scheduling.core.reservation import Reservation, reserve
+from scheduling.core.reservation import Reservation, may_use, reserve
+
+_OVERHEAD = 4  # what a placement costs beside looking at clusters
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +62,8 @@ class Descent:
     """The state of one try between levels; all lists are indexed by cluster.
 
     `room` is the packed capacity minus what is placed for good, `load` what is still undecided and
-    expected to stay, `doomed` the undecided that the placements so far would displace, `lowest` the
-    priority of the last level that started something there.
+    expected to stay, `lowest` the priority of the last level that started something there;
+    `undecided` are those who may lose their place later on. `effort` counts the work done.
     """
 
     def __init__(self, problem: Problem, guide: Guide) -> None:
@@ -74,6 +76,7 @@ class Descent:
         self.protected: list[list[int]] = [[] for _ in self.room]
         self.where: dict[int, int] = {}
         self.on: list[list[int]] = [[] for _ in self.room]
+        self.effort = 0
         self.counts: list[int] = []
         self.rooms_at: dict[int, list[int]] = {}
         self.displaced: dict[int, list[int]] = {}
@@ -93,6 +96,7 @@ class Descent:
         fork.on = [members.copy() for members in self.on]
         fork.where, fork.reserved = self.where.copy(), self.reserved.copy()
         fork.displaced = {p: members.copy() for p, members in self.displaced.items()}
+        fork.effort = 0
         fork.counts, fork.rooms_at = self.counts.copy(), self.rooms_at.copy()
         return fork
 
@@ -100,6 +104,7 @@ class Descent:
         """Place the next level."""
         k = len(self.counts)
         level = self.problem.levels[k]
+        self.effort += len(level.members) + len(self.room)
         self._settle(level)
         self._start(level, level.starved, starved=True)
         left = self._start(level, self._queue(k, level), starved=False)
@@ -211,13 +216,15 @@ class Descent:
         """
         problem = self.problem
         requests, deployments, reserved = problem.requests, problem.deployments, self.reserved
-        failed: set[tuple[int, int | None, int | None]] = set()
+        failed: set[tuple[int | None, ...]] = set()
         left = []
         for d in queue:
             deployment = deployments[d]
-            runtime = deployment.max_runtime_s if reserved else None
-            shape = (requests[d], deployment.requested_cluster, runtime)
+            shape: tuple[int | None, ...] = (requests[d], deployment.requested_cluster)
+            if reserved:
+                shape += (deployment.max_runtime_s, problem.threshold_once_started(d))
             if shape not in failed:
+                self.effort += _OVERHEAD + len(problem.eligible[d])
                 c = self._pick(d)
                 if c is not None:
                     self._place(d, c, level.priority)
@@ -253,6 +260,7 @@ class Descent:
             left,
         )
         exchange.run()
+        self.effort += exchange.effort
         after = {d: c for c, members in placed.items() for d in members}
         for d, c in before.items():
             if after.get(d) != c:
@@ -269,7 +277,7 @@ class Descent:
     def _usable(self, d: int, c: int) -> int:
         """Return the room of c that d may use: what is held for others is not for it."""
         held = self.reserved.get(c)
-        if held is None or held.ends_before(self.problem.deployments[d], self.problem.snapshot.now):
+        if held is None or may_use(self.problem, held, d):
             return self.room[c]
         return beyond(self.room[c], held.amount)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from scheduling.core.packed import OVERDRAWN
 
-_ROUNDS = 64
+_EFFORT = 4_000  # pairs looked at
 
 
 class Exchange:
@@ -29,17 +29,16 @@ class Exchange:
         self._eligible = eligible
         self.room = room
         self.placed = placed
+        self.effort = 0
         self._left: dict[tuple[int, tuple[int, ...]], list[int]] = {}
         for d in left:
             self._leave(d)
 
     def run(self) -> None:
-        """Exchange until nothing helps any more, a bounded number of times."""
-        for _ in range(_ROUNDS):
-            if not (self._fill() or self._shift() or self._split()):
-                return
-        while self._fill():
-            pass
+        """Exchange until nothing helps any more or the effort is spent; leave no room unused."""
+        while self.effort < _EFFORT and (self._shift() or self._split()):
+            while self._fill():
+                pass
 
     def _leave(self, d: int) -> None:
         self._left.setdefault((self._requests[d], self._eligible(d)), []).append(d)
@@ -79,7 +78,8 @@ class Exchange:
         requests, room, movable = self._requests, self.room, self._movable()
         for kind in self._left:
             request, clusters = kind
-            for c in clusters:
+            for c in clusters if self.effort < _EFFORT else ():
+                self.effort += 1 + len(movable.get(c, ()))
                 for s in movable.get(c, ()):
                     if (room[c] + requests[s] - request) & OVERDRAWN:
                         continue
@@ -96,11 +96,13 @@ class Exchange:
         requests, room, movable = self._requests, self.room, self._movable()
         kinds = list(self._left)
         for i, one in enumerate(kinds):
-            for c in one[1]:
+            for c in one[1] if self.effort < _EFFORT else ():
+                self.effort += 1 + len(movable.get(c, ()))
                 for s in movable.get(c, ()):
                     spare = room[c] + requests[s] - one[0]
                     if spare & OVERDRAWN:
                         continue
+                    self.effort += len(kinds) - i
                     for two in kinds[i:]:
                         fits = c in two[1] and not (spare - two[0]) & OVERDRAWN
                         if fits and (two is not one or len(self._left[one]) > 1):

@@ -13,13 +13,26 @@ class Order(StrEnum):
     FIFO = "fifo"
 
 
+class Backfill(StrEnum):
+    """Who of the same or lower priority may use held room: who is known to end in time, or also
+    who is lower and can be evicted when the room is ready.
+    """
+
+    ENDING = "ending"
+    EVICTABLE = "evictable"
+
+
+_CHOICES: dict[str, type[StrEnum]] = {"order": Order, "backfill": Backfill}
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """Times in seconds, the gap in steps of priority.
 
     `min_run_seconds`: one placed for less is not evicted. `preemption_budget`: nor is one that was
     evicted so many times already, except for a priority higher by `budget_override_gap` or more.
-    `starvation_seconds`: one that waited longer goes before its level and has room held for it.
+    `starvation_seconds`: one that waited longer goes before its level and has room held for it,
+    which others may use as `backfill` says.
     """
 
     min_run_seconds: int = 0
@@ -27,13 +40,16 @@ class Policy:
     budget_override_gap: int = 50
     starvation_seconds: int = 900
     order: str = Order.MOST.value
+    backfill: str = Backfill.ENDING.value
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name == "order":
-                if value not in tuple(Order):
-                    raise ValueError(f"policy.order: {value!r} is not one of {', '.join(Order)}")
+            choices = _CHOICES.get(field.name)
+            if choices:
+                if value not in tuple(choices):
+                    known = ", ".join(choices)
+                    raise ValueError(f"policy.{field.name}: {value!r} is not one of {known}")
             elif isinstance(value, bool) or not isinstance(value, int) or value < 0:
                 raise ValueError(f"policy.{field.name}: {value!r} is not a whole number >= 0")
 

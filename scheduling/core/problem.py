@@ -41,7 +41,8 @@ class Problem:
     `rooms` holds the packed capacity of the clusters that take part; one that is cordoned or
     overcommitted stays as it is and takes nobody, so it has no part. `threshold[d]` is the lowest
     priority that may evict the active d. `weights` turn CPU, RAM and GPU into shares of the supply.
-    `loss[d]` is the work, in such shares times seconds, that an eviction of d would lose. `leavers` remembers answers of `keeping`.
+    `loss[d]` is the work, in such shares times seconds, that an eviction of d would lose.
+    `leavers` remembers answers of `keeping`.
     """
 
     snapshot: Snapshot
@@ -58,6 +59,15 @@ class Problem:
     loss: list[int]
     levels: list[Level]
     leavers: dict[object, frozenset[int]] = field(default_factory=dict)
+
+    def threshold_once_started(self, d: int) -> int:
+        """Return the lowest priority that could evict d if it started in this plan."""
+        deployment, policy = self.deployments[d], self.snapshot.policy
+        if policy.min_run_seconds or not deployment.preemptible:
+            return NEVER
+        evictions = deployment.preemptions + (deployment.cluster is not None)
+        gap = policy.budget_override_gap if evictions >= policy.preemption_budget else 1
+        return deployment.priority + max(gap, 1)
 
 
 def prepare(snapshot: Snapshot) -> Problem:
@@ -158,9 +168,12 @@ def _eligible(
         clusters = known.get(shape)
         if clusters is None:
             wanted = deployment.requested_cluster
-            among = everywhere if wanted is None else [index.get(wanted, -1)]
+            among = everywhere
+            if wanted is not None:
+                pinned = index.get(wanted)
+                among = [] if pinned is None or not open_[pinned] else [pinned]
             clusters = known[shape] = tuple(
-                c for c in among if c in everywhere and not (rooms[c] - request) & OVERDRAWN
+                [c for c in among if not (rooms[c] - request) & OVERDRAWN]
             )
         result.append(clusters)
     return result

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from scheduling.core.packed import OVERDRAWN, unpack
+from scheduling.core.policy import Backfill
 from scheduling.core.problem import Problem
 from scheduling.core.snapshot import Deployment
 
@@ -26,6 +27,15 @@ class Reservation:
         if self.until is None or deployment.max_runtime_s is None:
             return False
         return now + deployment.max_runtime_s <= self.until
+
+
+def may_use(problem: Problem, held: Reservation, d: int) -> bool:
+    """Say whether the held room is open to d, which is of the holder's priority or lower."""
+    if held.ends_before(problem.deployments[d], problem.snapshot.now):
+        return True
+    if problem.snapshot.policy.backfill != Backfill.EVICTABLE:
+        return False
+    return problem.threshold_once_started(d) <= problem.deployments[held.deployment].priority
 
 
 def reserve(

@@ -13,7 +13,7 @@ from scheduling.core.packed import unpack
 from scheduling.core.policy import Order
 from scheduling.core.problem import Problem
 
-_WORK = 12_000  # deployments looked at, over all tries
+_WORK = 120_000  # pairs of a deployment and a cluster looked at, over all tries
 _LARGE = 4_000  # deployments, beyond which one try has to do
 _WEIGHTS = ((1, 1, 1), (0, 0, 1), (1, 0, 0), (0, 1, 0), (1, 0, 1), (0, 1, 1), (1, 1, 0))
 Orders = tuple[list[int], ...]
@@ -85,8 +85,7 @@ class Search:
             return False
         descent = self._before[level].fork(guide)
         finished = descent.run(beat=self._best.counts)
-        levels = self._problem.levels[level : len(descent.counts)]
-        self._work -= sum(len(level.members) for level in levels)
+        self._work -= descent.effort + len(descent.where)
         if not finished or score(descent.outcome()) >= score(self._best):
             return False
         self._adopt_from(descent, guide, level)

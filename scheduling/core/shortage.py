@@ -3,16 +3,17 @@
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
+from heapq import nsmallest
 from typing import Any
 
 from scheduling.core.descent import Outcome
 from scheduling.core.packed import beyond, unpack
 from scheduling.core.problem import Problem
-from scheduling.core.reservation import Reservation
+from scheduling.core.reservation import Reservation, may_use
 from scheduling.core.resources import Resources
 from scheduling.core.snapshot import Cluster, ClusterState
 
-_COMPARED = 8
+_COMPARED = 4
 
 
 class Shortage(Mapping[str, Any]):
@@ -26,6 +27,7 @@ class Shortage(Mapping[str, Any]):
         self._problem = problem
         self._outcome = outcome
         self._own = own
+        self._index = d
         self._deployment = problem.deployments[d]
         self._eligible = problem.eligible[d]
         self._rooms = outcome.rooms_at.get(self._deployment.priority, problem.rooms)
@@ -137,13 +139,17 @@ class Shortage(Mapping[str, Any]):
         """Return some of the eligible clusters: those with most room, in GPU before RAM."""
         if len(self._eligible) <= _COMPARED:
             return list(self._eligible)
-        return sorted(self._eligible, key=lambda c: (-self._rooms[c], c))[:_COMPARED]
+        return nsmallest(_COMPARED, self._eligible, key=lambda c: (-self._rooms[c], c))
 
     def _distance(self, c: int) -> int:
         """Return the largest share of the cluster's capacity that is missing, in millionths."""
-        capacity = self._problem.clusters[c].capacity.to_json()
-        missing = self._deployment.request.missing_from(self._room(c))
-        return max((lack * 10**6 // capacity[name] for name, lack in missing.items()), default=0)
+        request, room = self._deployment.request, self._room(c)
+        capacity = self._problem.clusters[c].capacity
+        return max(
+            (request.cpu_milli - room.cpu_milli) * 10**6 // max(capacity.cpu_milli, 1),
+            (request.ram_mib - room.ram_mib) * 10**6 // max(capacity.ram_mib, 1),
+            (request.gpu - room.gpu) * 10**6 // max(capacity.gpu, 1),
+        )
 
     def _held(self, c: int) -> Reservation | None:
         """Return the reservation on c that this deployment has to respect, if any."""
@@ -153,7 +159,7 @@ class Shortage(Mapping[str, Any]):
         holder = self._problem.deployments[held.deployment]
         if holder.priority < self._deployment.priority:
             return None
-        return None if held.ends_before(self._deployment, self._problem.snapshot.now) else held
+        return None if may_use(self._problem, held, self._index) else held
 
     def _room(self, c: int) -> Resources:
         held = self._held(c)

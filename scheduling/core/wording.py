@@ -149,13 +149,14 @@ class Writer:
         """Those of one shape and level share one shortage: it is worded once."""
         deployment = self._problem.deployments[d]
         own = self._reserved.get(d)
-        key = (
+        key: tuple[Any, ...] = (
             deployment.priority,
-            deployment.request,
+            self._problem.requests[d],
             deployment.requested_cluster,
-            deployment.max_runtime_s if self._outcome.reservations else None,
             own,
         )
+        if self._outcome.reservations:
+            key += (deployment.max_runtime_s, self._problem.threshold_once_started(d))
         shortage = self._shortages.get(key)
         if shortage is None:
             shortage = Shortage(self._problem, self._outcome, d, own)

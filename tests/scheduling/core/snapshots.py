@@ -23,6 +23,7 @@ policies = st.builds(
     budget_override_gap=st.sampled_from([1, 2, 50]),
     starvation_seconds=st.sampled_from([0, 100, 10_000]),
     order=st.sampled_from(["most", "most", "fifo"]),
+    backfill=st.sampled_from(["ending", "evictable"]),
 )
 
 
