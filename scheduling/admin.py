@@ -19,8 +19,12 @@ class SchedulingCycleAdmin(HistoryAdmin):
     ]  # fmt: skip
     list_filter = ["trigger", "organization"]
     list_select_related = ["organization"]
+    exclude = ["record"]
     actions = ["run_for_these"]
     actions_list = ["run_all"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[SchedulingCycle]:
+        return super().get_queryset(request).defer("record")  # type: ignore[no-any-return]
 
     @admin.display(description="Took (ms)")
     def milliseconds(self, cycle: SchedulingCycle) -> str:

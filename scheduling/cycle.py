@@ -14,6 +14,7 @@ from scheduling.apply import apply, holds_still
 from scheduling.core.plan import Plan
 from scheduling.core.planner import make_plan
 from scheduling.models import SchedulingCycle
+from scheduling.record import pack
 from scheduling.snapshot import Loaded, load
 
 _ATTEMPTS = 3
@@ -77,6 +78,7 @@ def _record(
         evicted=len(plan.evictions),
         moved=len(plan.moves),
         left_pending=len(plan.holds),
+        record=None if plan.changes_nothing else pack(loaded.snapshot, plan),
     )
     log.info(
         "cycle",

@@ -6,7 +6,10 @@ from orgs.models import Organization
 
 
 class SchedulingCycle(models.Model):
-    """One cycle of one organization; durations in microseconds."""
+    """One cycle of one organization; durations in microseconds.
+
+    `record` is what it saw and decided, as `scheduling.record` packs it, when it decided anything.
+    """
 
     class Trigger(models.TextChoices):
         CHANGE = "change"
@@ -24,6 +27,7 @@ class SchedulingCycle(models.Model):
     evicted = models.PositiveIntegerField()
     moved = models.PositiveIntegerField()
     left_pending = models.PositiveIntegerField()
+    record = models.BinaryField(null=True)
 
     class Meta:
         ordering = ["-id"]

@@ -1,0 +1,42 @@
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from scheduling.models import SchedulingCycle
+from scheduling.record import replay
+
+
+class Command(BaseCommand):
+    help = "Plan a recorded cycle again: the same plan, or what other settings would have done."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("cycle", type=int, help="its id")
+        parser.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="KEY=VALUE",
+            help="another setting",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        cycle = SchedulingCycle.objects.filter(pk=options["cycle"]).first()
+        if cycle is None or cycle.record is None:
+            raise CommandError(f"No cycle {options['cycle']} that decided anything is on record.")
+        settings = dict(_setting(text) for text in options["set"])
+        try:
+            differences = list(replay(bytes(cycle.record), settings))
+        except ValueError as error:
+            raise CommandError(str(error)) from error
+        for line in differences:
+            self.stdout.write(line)
+        if differences and not settings:
+            raise CommandError("The plan is not the one that was carried out.")
+        self.stdout.write(f"{len(differences)} differences." if differences else "The same plan.")
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise CommandError(f"--set {text}: give KEY=VALUE, such as min_run_seconds=60.")
+    return name, int(value) if value.isdecimal() else value

@@ -1,0 +1,79 @@
+import json
+import zlib
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from clusters.models import Cluster
+from deployments.models import Status
+from orgs.models import Organization
+from scheduling.cycle import run_cycle
+from scheduling.models import SchedulingCycle
+from scheduling.record import unpack
+from tests.deployments.conftest import Submit
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def preempting(acme: Organization, forge: Cluster, submit: Submit) -> SchedulingCycle:
+    """A cycle in which one deployment took the room of another."""
+    submit(cpu_milli=8000, priority=10)
+    run_cycle(acme.pk, SchedulingCycle.Trigger.CHANGE)
+    submit(cpu_milli=8000, priority=20)
+    cycle = run_cycle(acme.pk, SchedulingCycle.Trigger.CHANGE)
+    assert cycle is not None
+    assert cycle.evicted == 1
+    return cycle
+
+
+def test_a_cycle_that_decided_nothing_keeps_no_record(acme: Organization, forge: Cluster) -> None:
+    cycle = run_cycle(acme.pk, SchedulingCycle.Trigger.INTERVAL)
+
+    assert cycle is not None
+    assert cycle.record is None
+
+
+def test_a_record_holds_what_the_cycle_saw(preempting: SchedulingCycle) -> None:
+    snapshot, decisions = unpack(bytes(preempting.record or b""))
+
+    assert [d.priority for d in snapshot.deployments] == [10, 20]
+    assert sorted(words.split()[0] for words in decisions.values()) == ["evicted", "placed"]
+
+
+def test_a_replay_gives_the_same_plan(
+    preempting: SchedulingCycle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call_command("replay", preempting.pk)
+
+    assert capsys.readouterr().out == "The same plan.\n"
+
+
+def test_a_replay_with_other_settings_says_what_they_would_have_done(
+    preempting: SchedulingCycle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call_command("replay", preempting.pk, "--set", "min_run_seconds=3600")
+
+    told = capsys.readouterr().out
+    assert "2 differences" in told
+    assert "→ stays" in told
+    assert preempting.organization.deployments.filter(status=Status.PENDING).count() == 1
+
+
+@pytest.mark.parametrize("setting", ["no_such=1", "order=backwards", "min_run_seconds"])
+def test_a_wrong_setting_is_named(preempting: SchedulingCycle, setting: str) -> None:
+    with pytest.raises(CommandError, match=setting.split("=", maxsplit=1)[0]):
+        call_command("replay", preempting.pk, "--set", setting)
+
+
+def test_a_plan_that_is_not_the_one_carried_out_is_an_error(preempting: SchedulingCycle) -> None:
+    SchedulingCycle.objects.filter(pk=preempting.pk).update(record=_tampered(preempting))
+
+    with pytest.raises(CommandError, match="not the one"):
+        call_command("replay", preempting.pk)
+
+
+def _tampered(cycle: SchedulingCycle) -> bytes:
+    document = json.loads(zlib.decompress(bytes(cycle.record or b"")))
+    document["decisions"] = {}
+    return zlib.compress(json.dumps(document).encode())
