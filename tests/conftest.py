@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+from django.test import Client
 from rest_framework.test import APIClient
 
 from accounts.models import User
@@ -44,6 +45,14 @@ def acme(alice: User, bob: User) -> Organization:
     Membership.objects.create(organization=organization, user=alice, role=Role.OWNER)
     Membership.objects.create(organization=organization, user=bob, role=Role.DEVELOPER)
     return organization
+
+
+@pytest.fixture
+def console(olga: User) -> Client:
+    """A browser in which olga is logged in to the admin."""
+    browser = Client()
+    browser.force_login(olga, "django.contrib.auth.backends.ModelBackend")
+    return browser
 
 
 @pytest.fixture

@@ -3,6 +3,10 @@ from django.contrib import admin
 from django.db.models import Model
 from django.test import Client
 from django.urls import reverse
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
+from rest_framework_simplejwt.exceptions import TokenError
+from rest_framework_simplejwt.token_blacklist.models import OutstandingToken
+from rest_framework_simplejwt.tokens import RefreshToken
 from unfold.admin import ModelAdmin
 
 from accounts.models import User
@@ -10,14 +14,8 @@ from orgs.models import Organization
 
 pytestmark = pytest.mark.django_db
 
+LOG_INS = "/admin/token_blacklist/outstandingtoken/"
 MODELS = sorted(admin.site._registry, key=lambda model: model._meta.label)
-
-
-@pytest.fixture
-def console(olga: User) -> Client:
-    client = Client()
-    client.force_login(olga)
-    return client
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model._meta.label)
@@ -52,3 +50,53 @@ def test_a_member_who_is_no_operator_does_not_get_in(alice: User) -> None:
 
     assert response.status_code == 302
     assert response.headers["Location"].startswith("/admin/login/")
+
+
+def test_operators_see_who_is_logged_in_and_never_a_token(console: Client, alice: User) -> None:
+    token = RefreshToken.for_user(alice)
+
+    page = console.get(LOG_INS).content.decode()
+    row = OutstandingToken.objects.get()
+    form = console.get(f"{LOG_INS}{row.pk}/change/").content.decode()
+
+    assert "alice" in page
+    assert "alice" in form
+    assert str(token) not in page + form
+
+
+def test_operators_end_a_log_in(console: Client, alice: User) -> None:
+    token = RefreshToken.for_user(alice)
+    selected = {"action": "revoke", "_selected_action": [OutstandingToken.objects.get().pk]}
+
+    console.post(LOG_INS, selected)
+    console.post(LOG_INS, selected)
+
+    with pytest.raises(TokenError):
+        RefreshToken(str(token))  # type: ignore[arg-type]
+
+
+def test_operators_change_how_often_a_periodic_task_runs(console: Client) -> None:
+    every = IntervalSchedule.objects.create(every=30, period="seconds")
+    task = PeriodicTask.objects.create(name="tried", task="tried", interval=every)
+    faster = IntervalSchedule.objects.create(every=5, period="seconds")
+    url = f"/admin/django_celery_beat/periodictask/{task.pk}/change/"
+    form = {
+        "name": "tried", "task": "tried", "enabled": "on", "interval": faster.pk,
+        "args": "[]", "kwargs": "{}", "headers": "{}",
+    }  # fmt: skip
+
+    assert console.get(url).status_code == 200
+    response = console.post(url, form)
+
+    assert response.status_code == 302
+    task.refresh_from_db()
+    assert task.interval == faster
+
+
+def test_the_browser_is_told_to_load_nothing_from_elsewhere(console: Client) -> None:
+    policy = console.get("/admin/").headers["Content-Security-Policy"]
+
+    directives = dict(part.split(maxsplit=1) for part in policy.split(";"))
+    assert directives["default-src"] == "'none'"
+    assert "unsafe-inline" not in directives["script-src"]
+    assert "http" not in policy

@@ -13,13 +13,6 @@ pytestmark = pytest.mark.django_db
 LIST = "/admin/orgs/organization/"
 
 
-@pytest.fixture
-def console(olga: User) -> Client:
-    client = Client()
-    client.force_login(olga)
-    return client
-
-
 def members_form(organization: Organization, **changes: dict[str, Any]) -> dict[str, Any]:
     """Return the page's form as it stands, with some members' rows changed; `new` is another."""
     rows: list[dict[str, Any]] = [
