@@ -132,7 +132,7 @@ def _obstacle(deployment: Deployment, now: datetime) -> tuple[str, list[str]] | 
         return "dependency", waits
     if deployment.ready_after and deployment.ready_after > now:
         until = f"{deployment.ready_after:%Y-%m-%d %H:%M:%S} UTC"
-        return "backoff", [f"Was evicted repeatedly: competes again at {until}."]
+        return "backoff", [f"Was evicted: competes again at {until}."]
     return None
 
 
