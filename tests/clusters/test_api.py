@@ -10,6 +10,7 @@ from rest_framework.test import APIClient
 from accounts.models import User
 from clusters import services
 from clusters.models import Cluster
+from clusters.resources import describe
 from clusters.services import Capacity
 from deployments import services as deployment_services
 from deployments.models import Status
@@ -192,7 +193,7 @@ def test_a_cluster_cannot_shrink_below_what_is_allocated(
 
     error = refusal(api.patch(path(forge), shrunk), 409)
 
-    assert "1 CPU, 1024 MiB RAM, 1 GPU are allocated" in error["detail"]
+    assert f"{describe(1000, 1024, 1)} are allocated" in error["detail"]
     assert "cordon it" in error["detail"]
 
 

@@ -7,6 +7,7 @@ from rest_framework.test import APIClient
 
 from accounts.models import User
 from clusters.models import Cluster
+from clusters.resources import describe
 from deployments.models import Deployment, Status
 from orgs.models import Event, Membership, Organization, Role
 from tests.answers import attrs, refusal
@@ -182,7 +183,7 @@ def test_what_no_cluster_could_ever_hold_is_refused_with_what_there_is(
     error = refusal(api.post("/deployments", BODY | more), 400)
 
     assert (error["code"], error["attr"]) == ("exceeds_capacity", attr)
-    assert "forge: 8 CPU, 16384 MiB RAM, 2 GPU" in error["detail"]
+    assert f"forge: {describe(8000, 16384, 2)}" in error["detail"]
     assert "request less, or grow a cluster" in error["detail"]
 
 
