@@ -1,0 +1,137 @@
+"""Whatever goes wrong has one shape."""
+
+from typing import Any
+
+import pytest
+from pytest_django import Settings
+from rest_framework.test import APIClient
+
+from accounts.models import User
+from orgs import services
+from tests.answers import attrs, refusal
+from tests.conftest import ClientFor
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def client(client_for: ClientFor, charlie: User) -> APIClient:
+    return client_for(charlie)
+
+
+def problem(response: Any, status: int) -> dict[str, Any]:
+    """Return the one error of an answer, whichever its type."""
+    body = response.json()
+    assert (response.status_code, set(body)) == (status, {"type", "errors"})
+    (error,) = body["errors"]
+    assert set(error) == {"code", "detail", "attr"}
+    return dict(error)
+
+
+def test_an_unknown_path_is_not_found_in_the_same_shape() -> None:
+    error = problem(APIClient().get("/nowhere"), 404)
+
+    assert error == {
+        "code": "not_found",
+        "detail": "There is nothing at /nowhere: see /docs.",
+        "attr": None,
+    }
+
+
+@pytest.mark.parametrize("path", ["/organizations/abc", "/organizations/", "/me/"])
+def test_a_path_is_exact(client: APIClient, path: str) -> None:
+    problem(client.get(path), 404)
+
+
+@pytest.mark.parametrize("identifier", ["0", "9" * 30])
+def test_an_id_that_cannot_be_is_not_found(client: APIClient, identifier: str) -> None:
+    refusal(client.get(f"/organizations/{identifier}"), 404)
+
+
+@pytest.mark.parametrize("path", ["/me", "/healthz", "/register"])
+def test_the_wrong_method_is_named(client: APIClient, path: str) -> None:
+    assert problem(client.delete(path), 405)["code"] == "method_not_allowed"
+
+
+def test_broken_json_is_named(client: APIClient) -> None:
+    response = client.post("/organizations", "{broken", content_type="application/json")
+
+    assert problem(response, 400)["code"] == "parse_error"
+
+
+def test_another_format_is_named(client: APIClient) -> None:
+    response = client.post("/organizations", "<name/>", content_type="text/xml")
+
+    assert problem(response, 415)["code"] == "unsupported_media_type"
+
+
+@pytest.mark.parametrize("body", [[], "text", 1, None])
+def test_a_body_that_is_no_object_is_refused(client: APIClient, body: object) -> None:
+    error = problem(client.post("/organizations", body, format="json"), 400)
+
+    assert error["attr"] in (None, "name")
+
+
+def test_a_field_that_nobody_knows_is_named_with_those_there_are(client: APIClient) -> None:
+    error = refusal(client.post("/organizations", {"nmae": "Initech"}, format="json"), 400)
+
+    assert (error["attr"], error["code"]) == ("nmae", "unknown_field")
+    assert "name" in error["detail"]
+
+
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    response = APIClient().post("/register", {"email": "nowhere"}, format="json")
+
+    assert attrs(response) == {"username", "password", "email"}
+
+
+@pytest.mark.parametrize(
+    ("query", "attr"),
+    [
+        ("limit=abc", "limit"),
+        ("limit=0", "limit"),
+        ("limit=501", "limit"),
+        ("limit=-1", "limit"),
+        ("offset=-1", "offset"),
+        ("offset=1.5", "offset"),
+        ("ordering=password", "ordering"),
+        ("ordering=name,-nothing", "ordering"),
+        ("page=2", "page"),
+        ("Limit=5", "Limit"),
+    ],
+)
+def test_a_wrong_query_parameter_is_named(client: APIClient, query: str, attr: str) -> None:
+    assert refusal(client.get(f"/organizations?{query}"), 400)["attr"] == attr
+
+
+def test_a_call_that_takes_no_parameters_refuses_them(client: APIClient, charlie: User) -> None:
+    organization = services.create(owner=charlie, name="Initech")
+
+    response = client.delete(f"/organizations/{organization.pk}?dry_run=true")
+
+    assert refusal(response, 400)["attr"] == "dry_run"
+    organization.refresh_from_db()
+
+
+def test_a_body_that_is_too_large_is_refused(client: APIClient, settings: Settings) -> None:
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 100
+
+    response = client.post("/organizations", {"name": "x" * 200}, headers={"Idempotency-Key": "k"})
+
+    assert problem(response, 413)["code"] == "too_large"
+
+
+def test_a_failure_of_ours_tells_nothing(
+    client: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(**_: object) -> None:
+        raise RuntimeError("the password is tomato")
+
+    monkeypatch.setattr(services, "create", fail)
+    client.raise_request_exception = False
+
+    response = client.post("/organizations", {"name": "Initech"})
+
+    assert problem(response, 500)["detail"] == "Server Error (500)"
+    assert response.json()["type"] == "server_error"
+    assert "tomato" not in response.content.decode()

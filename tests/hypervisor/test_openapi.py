@@ -1,0 +1,105 @@
+import json
+import re
+from typing import Any
+
+import pytest
+from django.contrib.staticfiles import finders
+from django.core.management import call_command
+from django.test import Client
+
+from hypervisor import csp
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def document(client: Client) -> Any:
+    response = client.get("/openapi.json")
+    assert response.status_code == 200
+    return json.loads(response.content)
+
+
+def calls(document: Any) -> list[tuple[str, str, Any]]:
+    return [
+        (method, path, call)
+        for path, methods in document["paths"].items()
+        for method, call in methods.items()
+    ]
+
+
+def test_the_document_is_valid_and_complete(tmp_path: Any) -> None:
+    call_command(
+        "spectacular", "--validate", "--fail-on-warn", "--file", str(tmp_path / "openapi.yaml")
+    )
+
+
+def test_every_call_has_a_name_a_summary_and_a_known_topic(document: Any) -> None:
+    topics = {tag["name"] for tag in document["tags"]}
+    names = [call["operationId"] for _method, _path, call in calls(document)]
+
+    assert len(set(names)) == len(names)
+    assert all(call["summary"] for _method, _path, call in calls(document))
+    assert all(set(call["tags"]) <= topics for _method, _path, call in calls(document))
+
+
+def test_every_error_is_described_in_the_one_shape(document: Any) -> None:
+    shape = {"$ref": "#/components/schemas/Error"}
+    for _method, path, call in calls(document):
+        errors = {code: body for code, body in call["responses"].items() if code >= "400"}
+        assert errors, path
+        for answer in errors.values():
+            assert answer["content"]["application/json"]["schema"] == shape
+
+
+def test_every_call_but_the_first_ones_needs_a_token(document: Any) -> None:
+    public = {path for _method, path, call in calls(document) if "401" not in call["responses"]}
+
+    assert public == {"/register"}
+    assert {p for _m, p, call in calls(document) if not call.get("security", [{}])[0]} == {
+        "/register",
+        "/token",
+        "/token/refresh",
+    }
+
+
+def test_the_authorize_button_asks_for_a_password(document: Any) -> None:
+    (scheme,) = document["components"]["securitySchemes"].values()
+
+    assert scheme["type"] == "oauth2"
+    assert scheme["flows"]["password"]["tokenUrl"] == "/token"
+
+
+def test_a_post_that_can_be_repeated_says_so(document: Any) -> None:
+    with_key = {
+        path
+        for method, path, call in calls(document)
+        if method == "post"
+        and "Idempotency-Key" in {parameter["name"] for parameter in call.get("parameters", [])}
+    }
+
+    assert {"/deployments", "/clusters", "/organizations", "/join-organization"} <= with_key
+    assert not {"/register", "/token"} & with_key
+
+
+def test_the_page_loads_nothing_from_elsewhere_and_runs_nothing_inside_it(client: Client) -> None:
+    response = client.get("/docs")
+    page = response.content.decode()
+
+    assert response.headers["Content-Security-Policy"] == csp.DOCS
+    assert not re.search(r"<script[^>]*>[^<]*\S[^<]*</script>", page)
+    assert not re.search(r"(?:src|href)=\"(?:https?:)?//", page)
+    for source in re.findall(r"(?:src|href)=\"/static/([^\"]+)\"", page):
+        assert finders.find(source), source
+    assert "script=" in page
+    script = client.get("/docs?script=")
+    assert script.headers["Content-Type"].startswith("application/javascript")
+    assert "/openapi.json" in script.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("path", "policy"),
+    [("/me", csp.STRICT), ("/nowhere", csp.STRICT), ("/admin/login/", csp.ADMIN)],
+)
+def test_every_answer_says_what_a_browser_may_load(client: Client, path: str, policy: str) -> None:
+    assert client.get(path).headers["Content-Security-Policy"] == policy
+    assert "unsafe" not in csp.STRICT

@@ -1,0 +1,105 @@
+"""Every route there is, found by itself: who may not see what is behind it, sees nothing."""
+
+from typing import Any
+
+import pytest
+from django.test import Client
+from drf_spectacular.generators import EndpointEnumerator
+from rest_framework.test import APIClient
+
+from accounts.models import User
+from deployments.models import Status
+from orgs.models import Organization
+from tests.answers import refusal
+from tests.conftest import ClientFor
+from tests.deployments.conftest import Bring, bring, forge, submit
+
+__all__ = ["bring", "forge", "submit"]
+
+pytestmark = pytest.mark.django_db
+
+_enumerator: Any = EndpointEnumerator()
+ROUTES = sorted((method, path) for path, _, method, _ in _enumerator.get_api_endpoints())
+PUBLIC = {
+    ("POST", "/register"),
+    ("POST", "/token"),
+    ("POST", "/token/refresh"),
+    ("GET", "/docs"),
+    ("GET", "/openapi.json"),
+    ("GET", "/healthz"),
+    ("GET", "/readyz"),
+}
+PRIVATE = [route for route in ROUTES if route not in PUBLIC]
+OF_ONE = [route for route in PRIVATE if "{" in route[1]]
+LISTS = [path for method, path in PRIVATE if method == "GET" and "{" not in path and path != "/me"]
+
+
+@pytest.fixture
+def ids(acme: Organization, bob: User, bring: Bring) -> dict[str, int]:
+    """The ids of things of Acme's, by the first part of their paths."""
+    deployment = bring(Status.RUNNING)
+    assert deployment.cluster_id is not None
+    return {
+        "organizations": acme.pk,
+        "clusters": deployment.cluster_id,
+        "deployments": deployment.pk,
+        "user": bob.pk,
+    }
+
+
+def filled_in(path: str, ids: dict[str, int]) -> str:
+    own = ids[path.split("/")[1]]
+    return path.replace("{pk}", str(own)).replace("{user_id}", str(ids["user"]))
+
+
+def any_of(path: str) -> str:
+    return path.replace("{pk}", "1").replace("{user_id}", "1")
+
+
+def test_the_routes_are_found() -> None:
+    assert set(ROUTES) > PUBLIC
+    assert {path.split("/")[1] for _method, path in OF_ONE} == {
+        "organizations",
+        "clusters",
+        "deployments",
+    }
+
+
+@pytest.mark.parametrize(("method", "path"), PRIVATE)
+def test_without_a_token_nothing_is_answered(method: str, path: str) -> None:
+    refusal(APIClient().generic(method, any_of(path)), 401)
+
+
+@pytest.mark.parametrize(("method", "path"), OF_ONE)
+def test_to_a_stranger_nothing_is_there(
+    client_for: ClientFor, charlie: User, ids: dict[str, int], method: str, path: str
+) -> None:
+    theirs = client_for(charlie).generic(method, filled_in(path, ids), "{}", "application/json")
+    nothing = path.replace("{pk}", "987654321").replace("{user_id}", "1")
+    absent = client_for(charlie).generic(method, nothing, "{}", "application/json")
+
+    assert refusal(theirs, 404) == refusal(absent, 404)
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_a_stranger_s_lists_are_empty(
+    client_for: ClientFor, charlie: User, ids: dict[str, int], path: str
+) -> None:
+    answer = client_for(charlie).get(path)
+
+    assert answer.status_code == 200
+    assert answer.json() == {"count": 0, "next": None, "previous": None, "results": []}
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_a_member_s_lists_are_not(
+    client_for: ClientFor, bob: User, ids: dict[str, int], path: str
+) -> None:
+    assert client_for(bob).get(path).json()["count"] == 1
+
+
+def test_the_admin_s_session_does_not_open_the_api(client: Client, olga: User) -> None:
+    client.force_login(olga)
+
+    for method, path in PRIVATE:
+        refusal(client.generic(method, any_of(path)), 401)
