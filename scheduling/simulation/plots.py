@@ -1,5 +1,6 @@
 """Small plots as SVG text."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -13,6 +14,41 @@ COLOURS = ("#2563eb", "#dc2626", "#059669", "#d97706", "#7c3aed", "#0891b2")
 class Line:
     name: str
     points: Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    group: str
+    name: str
+    x: float
+    y: float
+
+
+def scatter(points: Sequence[Point], x_unit: str, y_unit: str) -> str:
+    """Draw named points, a colour for each group; x on a logarithmic axis, y from its lowest."""
+    groups = list(dict.fromkeys(point.group for point in points))
+    colours = dict(zip(groups, _colours(len(groups)), strict=True))
+    right = math.log10(max(point.x for point in points) + 1) or 1.0
+    low = min(point.y for point in points)
+    span = (max(point.y for point in points) - low) or 1.0
+    parts = [
+        _legend(groups),
+        _text(WIDTH - _RIGHT, HEIGHT - 2, x_unit, "end"),
+        _text(4, 24, y_unit, "start"),
+    ]
+    for part in range(5):
+        y = _y(part / 4, 1.0)
+        parts.append(_rule(y) + _text(_LEFT - 6, y + 4, f"{low + span * part / 4:.3f}", "end"))
+        x = right * part / 4
+        parts.append(_text(_x(x, right), HEIGHT - 14, f"{10**x - 1:.2g}", "middle"))
+    for point in points:
+        x, y = _x(math.log10(point.x + 1), right), _y((point.y - low) / span, 1.0)
+        parts.append(
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colours[point.group]}">'
+            f"<title>{escape(point.group)}: {escape(point.name)}</title></circle>"
+        )
+        parts.append(_text(x + 6, y + 4, point.name, "start"))
+    return _svg(parts)
 
 
 def lines(plotted: Sequence[Line], unit: str) -> str:
@@ -69,11 +105,13 @@ def _grid(top: float) -> str:
     for part in range(5):
         value = top * part / 4
         y = _y(value, top)
-        parts.append(
-            f'<line x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#8884"/>'
-        )
+        parts.append(_rule(y))
         parts.append(_text(_LEFT - 6, y + 4, f"{value:,.4g}", "end"))
     return "".join(parts)
+
+
+def _rule(y: float) -> str:
+    return f'<line x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#8884"/>'
 
 
 def _legend(names: Sequence[str]) -> str:

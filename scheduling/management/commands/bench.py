@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 BENCHES = {
+    "frontier": "what each threshold buys and costs, in simulated time",
     "latency": "from a POST until it is placed and running, on a running service",
     "load": "many clients at once, watched and inspected, on a running service",
 }
