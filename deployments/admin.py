@@ -84,7 +84,7 @@ class DeploymentAdmin(ServiceAdmin):
             {
                 "fields": [
                     "name", "organization", "created_by", "image", "command", "requests",
-                    "requested_cluster", "max_runtime_s",
+                    "requested_cluster", "max_runtime_s", "on_dependency_failure",
                 ]
             },
         ),

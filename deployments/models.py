@@ -34,6 +34,13 @@ class Condition(models.TextChoices):
     RUNNING = "running"
 
 
+class OnDependencyFailure(models.TextChoices):
+    """What becomes of one that waits for what has ended and does not satisfy it."""
+
+    WAIT = "wait"
+    CANCEL = "cancel"
+
+
 SATISFYING = {
     Condition.COMPLETED: (Status.COMPLETED,),
     Condition.RUNNING: (Status.RUNNING, Status.COMPLETED),
@@ -56,6 +63,13 @@ class DeploymentQuerySet(TenantQuerySet["Deployment"]):
     def ready(self, now: datetime) -> "DeploymentQuerySet":
         """Those that the scheduler may place: not held, not in back-off, nothing to wait for."""
         return self.filter(_ready(now))
+
+    def hopeless(self) -> "DeploymentQuerySet":
+        """Those to be cancelled, as what they wait for has ended otherwise."""
+        failed = Dependency.objects.unmet().filter(deployment=OuterRef("pk"), on__status__in=ENDED)
+        return self.pending().filter(
+            Exists(failed), on_dependency_failure=OnDependencyFailure.CANCEL
+        )
 
     def active_or_ready(self, now: datetime) -> "DeploymentQuerySet":
         """All that a plan is about, in one statement, so that none is seen as both or neither."""
@@ -91,6 +105,9 @@ class Deployment(ResourceColumns):
     )
     requested_cluster = models.ForeignKey(
         Cluster, on_delete=models.SET_NULL, null=True, blank=True, related_name="requested_by"
+    )
+    on_dependency_failure = models.CharField(
+        max_length=6, choices=OnDependencyFailure.choices, default=OnDependencyFailure.WAIT
     )
     max_runtime_s = models.PositiveIntegerField(
         null=True, blank=True, validators=[MinValueValidator(1)]

@@ -11,7 +11,7 @@ from clusters.fields import CpuField, RamField
 from clusters.models import Cluster
 from clusters.resources import MAX_GPU
 from deployments.dependencies import Wait
-from deployments.models import Condition, Deployment
+from deployments.models import Condition, Deployment, OnDependencyFailure
 from deployments.services import Spec
 from orgs.models import Event
 
@@ -101,14 +101,17 @@ class DeploymentSerializer(StrictModelSerializer[Deployment]):
         min_value=1, max_value=2**31 - 1, allow_null=True, default=None
     )
     depends_on = WaitsField(source="dependencies", default=())
+    on_dependency_failure = serializers.ChoiceField(
+        choices=OnDependencyFailure.choices, default=OnDependencyFailure.WAIT
+    )
 
     class Meta:
         model = Deployment
         fields = [
             "id", "organization", "name", "image", "command", "env", "cpu", "ram_mib", "gpu",
             "priority", "requested_cluster", "cluster", "status", "status_reason", "held",
-            "max_runtime_s", "depends_on", "preemptions", "exit_code", "created_by", "created_at",
-            "queued_at", "started_at", "finished_at",
+            "max_runtime_s", "depends_on", "on_dependency_failure", "preemptions", "exit_code",
+            "created_by", "created_at", "queued_at", "started_at", "finished_at",
         ]  # fmt: skip
         read_only_fields = [
             "id", "status", "status_reason", "held", "preemptions", "exit_code", "created_by",

@@ -20,7 +20,7 @@ from clusters.wakeups import request_cycle, request_reconcile
 from deployments import dependencies, lifecycle
 from deployments.dependencies import Wait
 from deployments.lifecycle import Change, Verb, transition
-from deployments.models import ENDED, Condition, Deployment, Status
+from deployments.models import ENDED, Condition, Deployment, OnDependencyFailure, Status
 from orgs.events import record
 from orgs.models import Event, Organization
 
@@ -43,6 +43,7 @@ class Spec:
     requested_cluster: Cluster | None = None
     max_runtime_s: int | None = None
     depends_on: tuple[Wait, ...] = ()
+    on_dependency_failure: str = OnDependencyFailure.WAIT
 
     @classmethod
     def of(cls, deployment: Deployment) -> "Spec":
@@ -169,6 +170,22 @@ def preempt(deployment: Deployment, *, actor: str) -> Deployment:
 def requeue(deployment: Deployment, *, actor: str) -> Deployment:
     """Send an active deployment back to the queue, ready at once."""
     return _steer(deployment, lifecycle.REQUEUE, actor, f"Requeued by {actor}.")
+
+
+def cancel_hopeless(organization_id: int, *, actor: str) -> int:
+    """Cancel what asked for it when a dependency fails, and what waits for that in turn.
+
+    Returns how many were cancelled.
+    """
+    count = 0
+    while hopeless := list(Deployment.objects.filter(organization=organization_id).hopeless()):
+        changes = [
+            Change(d.pk, " ".join(dependencies.unmet_reasons(d)), revision=d.revision)
+            for d in hopeless
+        ]
+        with transaction.atomic():
+            count += len(transition(lifecycle.CANCEL, changes, actor=actor, now=timezone.now()))
+    return count
 
 
 @transaction.atomic

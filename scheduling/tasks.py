@@ -11,6 +11,8 @@ from django.utils import timezone
 from clusters.models import Cluster
 from clusters.wakeups import RUN_CYCLE, begin
 from deployments.models import Deployment
+from deployments.services import cancel_hopeless
+from scheduling.apply import ACTOR
 from scheduling.cycle import run_cycle
 from scheduling.models import SchedulingCycle
 
@@ -20,6 +22,7 @@ log = structlog.get_logger(__name__)
 @shared_task(name=RUN_CYCLE)
 def run_requested_cycle(organization_id: int) -> None:
     begin(RUN_CYCLE, organization_id)
+    cancel_hopeless(organization_id, actor=ACTOR)
     run_cycle(organization_id, SchedulingCycle.Trigger.CHANGE)
 
 
@@ -28,6 +31,7 @@ def run_due_cycles() -> None:
     """Run a cycle of every organization where one could decide anything."""
     for organization_id in due_organizations():
         try:
+            cancel_hopeless(organization_id, actor=ACTOR)
             run_cycle(organization_id, SchedulingCycle.Trigger.INTERVAL)
         except DatabaseError:
             log.exception("cycle_failed", organization=organization_id)
@@ -40,8 +44,9 @@ def purge_cycles() -> None:
 
 
 def due_organizations() -> list[int]:
-    """Return, by id, the organizations with ready deployments or with something to drain."""
+    """Return, by id, the organizations with something to place, to drain or to cancel."""
     ready = Deployment.objects.ready(timezone.now()).order_by().values("organization")
     draining = Deployment.objects.active().filter(cluster__state=Cluster.State.DRAINING)
-    both = ready.union(draining.order_by().values("organization"))
-    return sorted(row["organization"] for row in both)
+    hopeless = Deployment.objects.hopeless().order_by().values("organization")
+    due = ready.union(draining.order_by().values("organization"), hopeless)
+    return sorted(row["organization"] for row in due)

@@ -14,6 +14,7 @@ from deployments.models import Condition, Dependency, Deployment, Status
 from orgs.models import Organization
 from scheduling.cycle import run_cycle
 from scheduling.models import SchedulingCycle
+from scheduling.tasks import run_due_cycles
 from tests.answers import refusal
 from tests.conftest import ClientFor
 from tests.deployments.conftest import Bring, Submit
@@ -213,3 +214,30 @@ def test_one_that_waits_can_be_deleted(api: APIClient, submit: Submit) -> None:
 
     assert api.delete(f"/deployments/{second.pk}").status_code == 204
     assert Deployment.objects.get() == first
+
+
+def test_one_that_asks_for_it_is_cancelled_when_what_it_waits_for_fails(
+    acme: Organization, submit: Submit, bring: Bring
+) -> None:
+    failed = bring(Status.FAILED)
+    second = submit(depends_on=(Wait(failed.pk),), on_dependency_failure="cancel")
+    third = submit(depends_on=(Wait(second.pk),), on_dependency_failure="cancel")
+    patient = submit(depends_on=(Wait(failed.pk),))
+
+    run_due_cycles()
+
+    for deployment in (second, third, patient):
+        deployment.refresh_from_db()
+    assert [d.status for d in (second, third, patient)] == ["cancelled", "cancelled", "pending"]
+    assert f"deployment {failed.pk}" in second.status_reason
+
+
+def test_one_that_asks_for_it_waits_as_long_as_its_dependency_can_come_true(
+    acme: Organization, submit: Submit, bring: Bring
+) -> None:
+    second = submit(depends_on=(Wait(bring(Status.RUNNING).pk),), on_dependency_failure="cancel")
+
+    run_due_cycles()
+
+    second.refresh_from_db()
+    assert second.status == Status.PENDING

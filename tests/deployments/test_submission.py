@@ -17,8 +17,8 @@ from tests.deployments.conftest import Submit
 KEYS = {
     "id", "organization", "name", "image", "command", "env", "cpu", "ram_mib", "gpu", "priority",
     "requested_cluster", "cluster", "status", "status_reason", "held", "max_runtime_s",
-    "depends_on", "preemptions", "exit_code", "created_by", "created_at", "queued_at",
-    "started_at", "finished_at",
+    "depends_on", "on_dependency_failure", "preemptions", "exit_code", "created_by", "created_at",
+    "queued_at", "started_at", "finished_at",
 }  # fmt: skip
 BODY = {"name": "train", "image": "pytorch", "cpu": 1, "ram_mib": 1024}
 
@@ -49,6 +49,7 @@ def test_the_least_that_can_be_said_gets_defaults_for_the_rest(
         "held": False,
         "max_runtime_s": None,
         "depends_on": [],
+        "on_dependency_failure": "wait",
         "preemptions": 0,
         "exit_code": None,
         "created_by": bob.pk,
@@ -70,6 +71,7 @@ def test_all_that_can_be_said_is_kept(api: APIClient, forge: Cluster, submit: Su
         "requested_cluster": forge.pk,
         "max_runtime_s": 60,
         "depends_on": [{"deployment": first.pk, "condition": "running"}],
+        "on_dependency_failure": "cancel",
     }
 
     created = api.post("/deployments", full).data
@@ -127,7 +129,7 @@ def test_quantities_are_read_in_either_form_and_answered_as_numbers(
         ("depends_on", [{"deployment": 7, "condition": "gone"}]), ("depends_on", [{}]),
         ("depends_on", [{"deployment": 7, "when": "completed"}]), ("depends_on", [999999]),
         ("depends_on", [{"deployment": 7, "condition": ["completed"]}]),
-        ("depends_on", [0]), ("organization", "Acme"), ("gpus", 1),
+        ("depends_on", [0]), ("on_dependency_failure", "explode"), ("organization", "Acme"), ("gpus", 1),
     ],
     ids=lambda value: repr(value)[:30],
 )  # fmt: skip
