@@ -9,11 +9,12 @@ from dataclasses import replace
 
 from scheduling.core.descent import Descent, Guide, Outcome
 from scheduling.core.ordering import base_order
-from scheduling.core.packed import unpack
+from scheduling.core.packed import OVERDRAWN, unpack
 from scheduling.core.policy import Order
 from scheduling.core.problem import Problem
+from scheduling.core.resources import Resources
 
-_WORK = 120_000  # pairs of a deployment and a cluster looked at, over all tries
+_WORK = 100_000  # pairs of a deployment and a cluster looked at, over all tries
 _LARGE = 4_000  # deployments, beyond which one try has to do
 _WEIGHTS = ((1, 1, 1), (0, 0, 1), (1, 0, 0), (0, 1, 0), (1, 0, 1), (0, 1, 1), (1, 1, 0))
 Orders = tuple[list[int], ...]
@@ -40,6 +41,18 @@ def score(outcome: Outcome) -> Score:
     return [-count for count in outcome.counts], outcome.lost, outcome.evicted, outcome.loss
 
 
+def covered(request: Resources, room: Resources) -> int:
+    """Return the share of the request that there is room for in every dimension, in thousandths."""
+    share = 1000
+    if request.cpu_milli:
+        share = min(share, room.cpu_milli * 1000 // request.cpu_milli)
+    if request.ram_mib:
+        share = min(share, room.ram_mib * 1000 // request.ram_mib)
+    if request.gpu:
+        share = min(share, room.gpu * 1000 // request.gpu)
+    return share
+
+
 class Search:
     """`_before[k]` is the best try's state before level k, where others can branch off."""
 
@@ -53,11 +66,16 @@ class Search:
         )
         plain = tuple(base_order(problem, level.ready + level.drained) for level in problem.levels)
         self._guide = Guide(plain, exchange=self._searches)
-        self._before: list[Descent] = []
-        self._adopt(self._guide)
+        first = Descent(problem, self._guide)
+        self._before = [first.fork(self._guide)]
+        first.run()
+        self._where = first.where
+        self._best = first.outcome()
+        self._hope = self._promise(self._best)
 
     def run(self) -> Outcome:
-        if self._searches:
+        if self._searches and not self._is_optimal():
+            self._branch(self._guide, 0)
             variants = self._variants()
             for orders in variants:
                 for tight in (True, False):
@@ -68,37 +86,77 @@ class Search:
                 pass
         return self._best
 
-    def _adopt(self, guide: Guide) -> None:
-        """Go down by the guide again, keeping the states where others may branch off."""
-        self._guide = guide
-        descent = Descent(self._problem, guide)
-        self._before = []
-        for _ in self._problem.levels:
-            if self._searches:
-                self._before.append(descent.fork(guide))
-            descent.step()
-        self._best = descent.outcome()
+    def _is_optimal(self) -> bool:
+        """Say whether it is plain that no other try can do better: nobody leaves, and whoever waits
+        would not fit even if nobody of its level or above started.
+        """
+        if self._best.evicted:
+            return False
+        problem, where = self._problem, self._best.where
+        started = [0] * len(problem.rooms)
+        for level in problem.levels:
+            for d in (*level.starved, *level.ready, *level.drained):
+                if d in where:
+                    started[where[d]] += problem.requests[d]
+            rooms = self._best.rooms_at[level.priority]
+            for d in level.ready:
+                if d not in where and any(
+                    not (rooms[c] + started[c] - problem.requests[d]) & OVERDRAWN
+                    for c in problem.eligible[d]
+                ):
+                    return False
+        return True
 
     def _try(self, guide: Guide, level: int = 0) -> bool:
         """Go down by the guide from a level of the best try; True when that made a better one."""
-        if self._work <= 0 or not self._before:
+        if self._work <= 0:
             return False
         descent = self._before[level].fork(guide)
         finished = descent.run(beat=self._best.counts)
         self._work -= descent.effort + len(descent.where)
-        if not finished or score(descent.outcome()) >= score(self._best):
+        if not finished:
             return False
-        self._adopt_from(descent, guide, level)
+        outcome = descent.outcome()
+        better = score(outcome) < score(self._best)
+        promise = self._promise(outcome)
+        if better:
+            self._best = outcome
+        elif promise <= self._hope:
+            return False
+        self._hope = promise
+        self._branch(guide, level)
         return True
 
-    def _adopt_from(self, descent: Descent, guide: Guide, level: int) -> None:
-        self._best = descent.outcome()
+    def _branch(self, guide: Guide, level: int) -> None:
+        """Make the guide's way down, the same as before above the level, the one to vary."""
         self._guide = guide
         again = self._before[level].fork(guide)
         del self._before[level:]
         for _ in self._problem.levels[level:]:
             self._before.append(again.fork(guide))
             again.step()
+        self._where = again.where
+
+    def _promise(self, outcome: Outcome) -> tuple[list[int], int]:
+        """Return how many are active by level, and how close one more of the first full level is:
+        the share of its request that the best cluster could give it, in thousandths.
+        """
+        where, requests = outcome.where, self._problem.requests
+        for level in self._problem.levels:
+            left = {(requests[d], self._problem.eligible[d]) for d in level.ready if d not in where}
+            if left:
+                rooms = [unpack(room) for room in outcome.rooms_at[level.priority]]
+                close = max(
+                    (
+                        covered(unpack(request), rooms[c])
+                        for request, clusters in left
+                        for c in clusters
+                    ),
+                    default=0,
+                )
+                if close:
+                    return outcome.counts, close
+        return outcome.counts, 0
 
     def _variants(self) -> list[Orders]:
         """Return orders of what may start on each level, the plain one first."""
@@ -130,7 +188,7 @@ class Search:
         True when that gave a better plan. From the lowest level that is full upwards: those left
         out first, then those that start.
         """
-        where, home = self._best.where, self._problem.home
+        where, home = self._where, self._problem.home
         starters = {d: c for d, c in where.items() if home[d] != c}
         levels = self._problem.levels
         full = [k for k, level in enumerate(levels) if any(d not in where for d in level.ready)]

@@ -1,0 +1,55 @@
+"""How the planner's time grows with the number of pending deployments on full clusters."""
+
+from collections.abc import Iterator
+from random import Random
+from time import process_time
+
+from scheduling.bench.cases import POLICY
+from scheduling.core.planner import make_plan
+from scheduling.core.resources import Resources
+from scheduling.core.snapshot import Cluster, Deployment, Snapshot
+
+_CLUSTERS = 100
+_CAPACITY = Resources(64_000, 262_144, 8)
+_FILLER = Resources(32_000, 131_072, 4)
+
+
+def seconds(pending: int, shapes: int, seed: int) -> float:
+    """Return the CPU time of one plan for that many pending of so many different shapes."""
+    snapshot = crowd(pending, shapes, seed)
+    started = process_time()
+    make_plan(snapshot)
+    return process_time() - started
+
+
+def crowd(pending: int, shapes: int, seed: int) -> Snapshot:
+    """Return 100 clusters that are mostly full, and a crowd of four levels that mostly waits."""
+    random = Random(seed)  # noqa: S311 - repeatable on purpose
+    clusters = tuple(Cluster(c, _CAPACITY) for c in range(1, _CLUSTERS + 1))
+    kinds = [
+        Resources(
+            random.randrange(500, 16_000), random.randrange(512, 65_536), random.randint(0, 2)
+        )
+        for _ in range(shapes)
+    ]
+    return Snapshot(
+        now=1_000_000,
+        policy=POLICY,
+        clusters=clusters,
+        deployments=(*_active(), *_pending(random, pending, kinds)),
+    )
+
+
+def _active() -> Iterator[Deployment]:
+    for c in range(1, _CLUSTERS + 1):
+        for n in (0, 1):
+            yield Deployment(
+                2 * c + n, 5 if n else 0, _FILLER, 0, cluster=c, started_at=900_000 + c
+            )
+
+
+def _pending(random: Random, number: int, kinds: list[Resources]) -> Iterator[Deployment]:
+    for n in range(number):
+        yield Deployment(
+            10_000 + n, random.randint(1, 4), random.choice(kinds), random.randrange(1_000_000)
+        )
