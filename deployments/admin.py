@@ -5,6 +5,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.html import format_html
 from django.utils.timesince import timesince
 from unfold.admin import TabularInline
 from unfold.decorators import display
@@ -28,12 +29,20 @@ _COLOURS = {
 class PriorityForm(ActionForm):  # type: ignore[misc]
     """What "Change priority" needs besides the ticked rows."""
 
-    priority = forms.IntegerField(min_value=1, max_value=100, required=False, label="Priority")
+    # Checked by the action itself: Django would tell of a wrong one that no action was selected.
+    priority = forms.CharField(
+        required=False, label="Priority", widget=forms.NumberInput({"min": 1, "max": 100})
+    )
 
 
 class ReadOnlyInline(TabularInline):  # type: ignore[misc]
     extra = 0
     can_delete = False
+    related: tuple[str, ...] = ()
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows: QuerySet[Any] = super().get_queryset(request)
+        return rows.select_related(*self.related)
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -45,6 +54,7 @@ class ReadOnlyInline(TabularInline):  # type: ignore[misc]
 class RunInline(ReadOnlyInline):
     model = Run
     fk_name = "deployment"
+    related = ("cluster",)
     fields = [
         "cluster",
         "placed_at",
@@ -59,6 +69,7 @@ class RunInline(ReadOnlyInline):
 class DependencyInline(ReadOnlyInline):
     model = Dependency
     fk_name = "deployment"
+    related = ("on",)
     fields = ["on", "condition"]
 
 
@@ -116,7 +127,8 @@ class DeploymentAdmin(ServiceAdmin):
 
     @admin.display(description="Requests")
     def requests(self, deployment: Deployment) -> str:
-        return describe(deployment.cpu_milli, deployment.ram_mib, deployment.gpu)
+        amounts = describe(deployment.cpu_milli, deployment.ram_mib, deployment.gpu)
+        return format_html('<span class="whitespace-nowrap">{}</span>', amounts)
 
     @admin.display(description="Waiting for", ordering="queued_at")
     def waiting(self, deployment: Deployment) -> str:

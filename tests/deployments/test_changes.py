@@ -17,7 +17,7 @@ PLACED = (Status.STARTING, Status.RUNNING, Status.STOPPING)
 LIVE = (Status.PENDING, *PLACED)
 FROZEN: list[tuple[str, Any]] = [
     ("image", "other"), ("command", ["sh"]), ("env", {"A": "1"}), ("cpu", 2), ("ram_mib", 2048),
-    ("gpu", 1), ("max_runtime_s", 60),
+    ("gpu", 1), ("max_runtime_s", 60), ("on_dependency_failure", "cancel"),
 ]  # fmt: skip
 
 

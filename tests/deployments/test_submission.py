@@ -129,7 +129,8 @@ def test_quantities_are_read_in_either_form_and_answered_as_numbers(
         ("depends_on", [{"deployment": 7, "condition": "gone"}]), ("depends_on", [{}]),
         ("depends_on", [{"deployment": 7, "when": "completed"}]), ("depends_on", [999999]),
         ("depends_on", [{"deployment": 7, "condition": ["completed"]}]),
-        ("depends_on", [0]), ("on_dependency_failure", "explode"), ("organization", "Acme"), ("gpus", 1),
+        ("depends_on", [0]), ("on_dependency_failure", "explode"),
+        ("organization", "Acme"), ("gpus", 1),
     ],
     ids=lambda value: repr(value)[:30],
 )  # fmt: skip

@@ -1,0 +1,405 @@
+"""The operators' pages of clusters, deployments, runs and cycles."""
+
+from typing import Any
+
+import pytest
+from django.contrib.messages import get_messages
+from django.db import connection
+from django.db.models import Model
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts.models import User
+from clusters import services as cluster_services
+from clusters.models import Cluster, SimulatedContainer
+from clusters.services import Capacity
+from deployments import lifecycle, services
+from deployments.dependencies import Wait
+from deployments.lifecycle import Change, transition
+from deployments.models import Dependency, Deployment, Run, Status
+from orgs.models import Event, Organization
+from scheduling.cycle import run_cycle
+from scheduling.models import SchedulingCycle
+from tests.deployments.conftest import Bring, Submit
+
+HISTORY: list[type[Model]] = [Run, SchedulingCycle, SimulatedContainer]
+PAGES: list[type[Model]] = [Cluster, Deployment, *HISTORY]
+
+
+@pytest.fixture
+def console(olga: User) -> Client:
+    client = Client()
+    client.force_login(olga)
+    return client
+
+
+def url(model: type[Model], page: str = "changelist", *arguments: object) -> str:
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{page}", args=arguments)
+
+
+def act(console: Client, action: str, *objects: Model, **more: object) -> list[str]:
+    """Choose an action for the objects on their list; return the messages that it shows."""
+    body = {"action": action, "_selected_action": [str(obj.pk) for obj in objects], **more}
+    response = console.post(url(type(objects[0])), body)
+    assert response.status_code == 302, response.content[:2000]
+    return [str(message) for message in get_messages(response.wsgi_request)]
+
+
+def grow(acme: Organization, submit: Submit, count: int) -> None:
+    """Add so many of everything that the lists show."""
+    for _ in range(count):
+        deployment = submit(cpu_milli=10, ram_mib=1, priority=10)
+        cluster_services.create(
+            actor="alice", organization=acme, name=f"c{deployment.pk}", capacity=Capacity(1, 1, 0)
+        )
+        SchedulingCycle.objects.create(
+            organization=acme, trigger="change", started_at=timezone.now(), snapshot_us=1,
+            plan_us=1, apply_us=1, ready=0, placed=0, evicted=0, moved=0, left_pending=0,
+        )  # fmt: skip
+    run_cycle(acme.pk, SchedulingCycle.Trigger.MANUAL)
+    for run in Run.objects.filter(launched_at=None):
+        SimulatedContainer.objects.get_or_create(
+            run_id=run.pk, defaults={"cluster": run.cluster, "started_at": timezone.now()}
+        )
+
+
+def statements(console: Client, address: str) -> int:
+    console.get(address)
+    with CaptureQueriesContext(connection) as queries:
+        assert console.get(address).status_code == 200
+    return len(queries)
+
+
+@pytest.mark.parametrize("model", PAGES)
+def test_a_list_takes_the_same_number_of_queries_whatever_its_length(
+    console: Client, acme: Organization, forge: Cluster, submit: Submit, model: type[Model]
+) -> None:
+    grow(acme, submit, 1)
+    few = statements(console, url(model))
+    grow(acme, submit, 19)
+
+    many = statements(console, url(model))
+
+    assert model._default_manager.count() >= 20
+    assert many == few
+
+
+@pytest.mark.parametrize("model", PAGES)
+def test_every_row_has_a_page(
+    console: Client, acme: Organization, forge: Cluster, submit: Submit, model: type[Model]
+) -> None:
+    grow(acme, submit, 1)
+    row = model._default_manager.all()[0]
+
+    response = console.get(url(model, "change", row.pk))
+
+    assert response.status_code == 200
+
+
+def test_a_deployments_page_takes_the_same_number_of_queries_whatever_its_past(
+    console: Client, bring: Bring, submit: Submit, forge: Cluster
+) -> None:
+    deployment = bring(Status.STARTING)
+    counts = []
+    for more in (1, 19):
+        for _ in range(more):
+            for verb in (lifecycle.REQUEUE, lifecycle.PLACE):
+                change = Change(deployment.pk, "again", cluster=forge.pk)
+                transition(verb, [change], actor="system:test", now=timezone.now())
+            Dependency.objects.create(deployment=deployment, on=submit())
+        counts.append(statements(console, url(Deployment, "change", deployment.pk)))
+
+    assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize("model", HISTORY)
+def test_history_can_be_read_and_nothing_else(
+    console: Client, acme: Organization, forge: Cluster, submit: Submit, model: type[Model]
+) -> None:
+    grow(acme, submit, 1)
+    row = model._default_manager.all()[0]
+    page = url(model, "change", row.pk)
+
+    answers = [
+        console.get(url(model, "add")), console.post(page, {}),
+        console.post(url(model, "delete", row.pk), {"post": "yes"}),
+    ]  # fmt: skip
+
+    assert [answer.status_code for answer in answers] == [403, 403, 403]
+    assert "_save" not in console.get(page).content.decode()
+    assert url(model, "add") not in console.get(url(model)).content.decode()
+    assert model._default_manager.filter(pk=row.pk).exists()
+
+
+def test_a_deployment_is_not_added_by_hand(console: Client) -> None:
+    assert console.get(url(Deployment, "add")).status_code == 403
+
+
+def test_a_deployments_page_shows_no_environment(
+    console: Client, submit: Submit, forge: Cluster
+) -> None:
+    deployment = submit(env={"TOKEN": "very-secret"})
+
+    page = console.get(url(Deployment, "change", deployment.pk)).content.decode()
+
+    assert "very-secret" not in page
+
+
+@pytest.mark.parametrize(
+    ("action", "state"), [("cordon", "cordoned"), ("drain", "draining"), ("uncordon", "active")]
+)
+def test_clusters_are_steered_and_it_is_noted_by_whom(
+    console: Client, forge: Cluster, action: str, state: str
+) -> None:
+    if action == "uncordon":
+        cluster_services.cordon(forge, actor="alice")
+
+    messages = act(console, action, forge)
+
+    forge.refresh_from_db()
+    assert forge.state == state
+    assert messages[0].startswith("1 ")
+    assert Event.objects.get(subject="cluster", kind=state).actor == "olga"
+
+
+@pytest.mark.parametrize(
+    ("action", "before", "after", "kind"),
+    [
+        ("hold", Status.PENDING, Status.PENDING, "held"),
+        ("preempt", Status.RUNNING, Status.PENDING, "evicted"),
+        ("requeue", Status.RUNNING, Status.PENDING, "requeued"),
+        ("cancel", Status.PENDING, Status.CANCELLED, "cancelled"),
+        ("stop", Status.RUNNING, Status.STOPPING, "stop_requested"),
+    ],
+)
+def test_deployments_are_steered_and_it_is_noted_by_whom(
+    console: Client, bring: Bring, action: str, before: Status, after: Status, kind: str
+) -> None:
+    deployment = bring(before)
+
+    messages = act(console, action, deployment)
+
+    deployment.refresh_from_db()
+    assert deployment.status == after
+    assert messages == [messages[0]]
+    assert messages[0].startswith("1 ")
+    event = Event.objects.filter(subject="deployment").latest("pk")
+    assert (event.kind, event.actor) == (kind, "olga")
+
+
+def test_a_held_one_is_released(console: Client, submit: Submit, forge: Cluster) -> None:
+    deployment = submit()
+    services.hold(deployment, actor="alice")
+
+    act(console, "release", deployment)
+
+    deployment.refresh_from_db()
+    assert not deployment.held
+
+
+def test_what_a_service_refuses_is_shown_beside_what_it_did(console: Client, bring: Bring) -> None:
+    ended, pending = bring(Status.COMPLETED), bring(Status.PENDING)
+
+    messages = act(console, "hold", ended, pending)
+
+    assert sorted(messages) == [
+        "1 held.",
+        f"Deployment {ended.pk} is completed; only a pending one can be held.",
+    ]
+    pending.refresh_from_db()
+    assert pending.held
+
+
+def test_the_priority_of_many_is_changed_at_once(console: Client, bring: Bring) -> None:
+    deployments = [bring(Status.PENDING), bring(Status.RUNNING)]
+
+    messages = act(console, "change_priority", *deployments, priority=77)
+
+    assert messages == ["2 now of priority 77."]
+    assert {d.priority for d in Deployment.objects.all()} == {77}
+    assert Event.objects.filter(kind="updated", actor="olga").count() == 2
+
+
+@pytest.mark.parametrize("priority", ["", "0", "101", "high", "²"])
+def test_a_wrong_priority_is_refused(
+    console: Client, submit: Submit, forge: Cluster, priority: str
+) -> None:
+    deployment = submit()
+
+    messages = act(console, "change_priority", deployment, priority=priority)
+
+    assert messages == ["Priority: give a number from 1 to 100 beside the action."]
+    assert Deployment.objects.get().priority == 50
+
+
+def test_a_cycle_is_run_for_the_organizations_of_chosen_ones(
+    console: Client, acme: Organization, forge: Cluster, submit: Submit
+) -> None:
+    run_cycle(acme.pk, SchedulingCycle.Trigger.CHANGE)
+    deployment = submit()
+
+    messages = act(console, "run_for_these", SchedulingCycle.objects.get())
+
+    deployment.refresh_from_db()
+    assert deployment.status == Status.STARTING
+    assert messages == ["Acme: 1 placed, 0 evicted."]
+
+
+def test_all_due_cycles_are_run_at_once(
+    console: Client, acme: Organization, forge: Cluster, submit: Submit
+) -> None:
+    deployment = submit()
+
+    response = console.get(url(SchedulingCycle, "run_all"))
+
+    deployment.refresh_from_db()
+    assert response.status_code == 302
+    assert deployment.status == Status.STARTING
+
+
+def test_a_cluster_asks_for_a_cycle(
+    console: Client, forge: Cluster, django_capture_on_commit_callbacks: Any
+) -> None:
+    with django_capture_on_commit_callbacks() as callbacks:
+        messages = act(console, "run_cycle", forge)
+
+    assert messages == ["Asked for a cycle of 1 organizations."]
+    assert len(callbacks) == 1
+
+
+def cluster_form(organization: Organization, **fields: object) -> dict[str, object]:
+    return {
+        "organization": organization.pk, "name": "forge", "cpu_milli": 8000, "ram_mib": 16384,
+        "gpu": 2, **fields,
+    }  # fmt: skip
+
+
+def test_a_cluster_is_added_by_the_service(console: Client, acme: Organization) -> None:
+    response = console.post(url(Cluster, "add"), cluster_form(acme))
+
+    assert response.status_code == 302
+    assert Event.objects.get(subject="cluster").actor == "olga"
+    assert Cluster.objects.get().organization == acme
+
+
+def test_a_cluster_is_resized_by_the_service(
+    console: Client, acme: Organization, forge: Cluster
+) -> None:
+    response = console.post(url(Cluster, "change", forge.pk), cluster_form(acme, cpu_milli=9000))
+
+    assert response.status_code == 302
+    forge.refresh_from_db()
+    assert forge.cpu_milli == 9000
+    assert Event.objects.filter(subject="cluster", kind="updated", actor="olga").count() == 1
+
+
+def test_a_cluster_that_may_not_shrink_says_why(
+    console: Client, acme: Organization, forge: Cluster, bring: Bring
+) -> None:
+    bring(Status.RUNNING)
+
+    response = console.post(url(Cluster, "change", forge.pk), cluster_form(acme, cpu_milli=1))
+
+    (message,) = get_messages(response.wsgi_request)
+    assert "cannot shrink" in str(message)
+    forge.refresh_from_db()
+    assert forge.cpu_milli == 8000
+
+
+@pytest.mark.parametrize("page", ["add", "change"])
+def test_a_cluster_cannot_take_the_name_of_another(
+    console: Client, acme: Organization, forge: Cluster, page: str
+) -> None:
+    anvil = cluster_services.create(
+        actor="alice", organization=acme, name="anvil", capacity=Capacity(1, 1, 0)
+    )
+    address = url(Cluster, page, *([anvil.pk] if page == "change" else []))
+
+    response = console.post(address, cluster_form(acme), follow=True)
+
+    assert response.status_code == 200
+    assert Cluster.objects.filter(name="forge").count() == 1
+    assert Cluster.objects.count() == 2
+
+
+@pytest.mark.parametrize("by", ["button", "action"])
+def test_a_cluster_in_use_cannot_be_deleted_and_says_why(
+    console: Client, forge: Cluster, bring: Bring, by: str
+) -> None:
+    bring(Status.RUNNING)
+
+    if by == "action":
+        messages = act(console, "delete_selected", forge, post="yes")
+    else:
+        response = console.post(url(Cluster, "delete", forge.pk), {"post": "yes"})
+        messages = [str(message) for message in get_messages(response.wsgi_request)]
+
+    assert any("drain it, or stop them, first" in message for message in messages)
+    assert Cluster.objects.filter(pk=forge.pk).exists()
+
+
+@pytest.mark.parametrize("by", ["button", "action"])
+def test_an_ended_deployment_is_deleted_by_the_service(
+    console: Client, bring: Bring, by: str
+) -> None:
+    deployment = bring(Status.FAILED)
+
+    if by == "action":
+        act(console, "delete_selected", deployment, post="yes")
+    else:
+        console.post(url(Deployment, "delete", deployment.pk), {"post": "yes"})
+
+    assert not Deployment.objects.exists()
+    assert Event.objects.get(kind="deleted").actor == "olga"
+
+
+def test_name_priority_and_protection_of_a_deployment_are_changed_by_the_service(
+    console: Client, bring: Bring
+) -> None:
+    deployment = bring(Status.RUNNING)
+
+    response = console.post(
+        url(Deployment, "change", deployment.pk), inlines() | {"name": "renamed", "priority": 9}
+    )
+
+    assert response.status_code == 302
+    deployment.refresh_from_db()
+    changed = (deployment.name, deployment.priority, deployment.preemptible)
+    assert changed == ("renamed", 9, False)
+    assert deployment.status == Status.RUNNING
+    assert Event.objects.filter(kind="updated", actor="olga").count() == 2
+
+
+def test_an_ended_deployment_cannot_be_changed_and_says_why(console: Client, bring: Bring) -> None:
+    deployment = bring(Status.FAILED)
+
+    response = console.post(
+        url(Deployment, "change", deployment.pk),
+        inlines() | {"name": "renamed", "priority": 9, "preemptible": "on"},
+    )
+
+    (message,) = get_messages(response.wsgi_request)
+    assert "has ended (failed) and cannot change" in str(message)
+    deployment.refresh_from_db()
+    assert deployment.name == "job"
+
+
+def inlines() -> dict[str, object]:
+    """Return what a browser sends of the tables below the form."""
+    return {
+        f"{prefix}-{name}_FORMS": 0
+        for prefix in ("runs", "dependencies")
+        for name in ("TOTAL", "INITIAL")
+    }
+
+
+def test_a_filter_and_a_search_find_a_deployment(
+    console: Client, bring: Bring, submit: Submit
+) -> None:
+    running = bring(Status.RUNNING, name="needle", depends_on=(Wait(submit().pk),))
+
+    for query in ({"status__exact": "running"}, {"q": "needle"}, {"q": str(running.pk)}):
+        page = console.get(url(Deployment), query, follow=True).content.decode()
+        assert "needle" in page
