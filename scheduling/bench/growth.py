@@ -1,8 +1,10 @@
 """How the planner's time grows with the number of pending deployments on full clusters."""
 
-from collections.abc import Iterator
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterator, Mapping
 from random import Random
 from time import process_time
+from typing import Any
 
 from scheduling.bench.cases import POLICY
 from scheduling.core.planner import make_plan
@@ -53,3 +55,14 @@ def _pending(random: Random, number: int, kinds: list[Resources]) -> Iterator[De
         yield Deployment(
             10_000 + n, random.randint(1, 4), random.choice(kinds), random.randrange(1_000_000)
         )
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--shapes", type=int, default=20, help="how many different requests")
+    parser.add_argument("--seed", type=int, default=1)
+
+
+def command(options: Mapping[str, Any], out: Callable[[str], object]) -> None:
+    out("  pending  CPU seconds")
+    for pending in (1_000, 3_000, 10_000, 30_000, 100_000):
+        out(f"{pending:9,}  {seconds(pending, options['shapes'], options['seed']):.3f}")

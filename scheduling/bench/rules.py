@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from scheduling.core.plan import Plan
+from scheduling.core.plan import Eviction, Hold, Move, Placement, Plan
 from scheduling.core.resources import NOTHING, Resources
 from scheduling.core.snapshot import Cluster, ClusterState, Deployment, Snapshot
 
@@ -73,7 +73,8 @@ class Result:
                 holder = self.deployments[hold.deployment]
                 ends = deployment.max_runtime_s
                 until = reservation["until"]
-                in_time = None not in (ends, until) and self.snapshot.now + ends <= until
+                known = ends is not None and until is not None
+                in_time = known and until - self.snapshot.now >= ends
                 if holder.id != deployment.id and holder.priority >= deployment.priority:
                     return not in_time and not self.gives_way(deployment, holder.priority)
         return False
@@ -161,7 +162,7 @@ def _displaced(result: Result, e: Deployment, home: Cluster) -> bool:
         beside = [s for s in above if s.priority >= level]
         for d in result.stayers(home.id):
             if d.priority >= e.priority or not result.evictable(d, level):
-                beside.append(d)
+                beside += [d]
         if not total([e, *beside]).fits_in(home.capacity):
             return True
     return False
@@ -196,19 +197,26 @@ def _blocking(result: Result, d: Deployment, cluster: Cluster) -> list[Deploymen
 
 def explained(result: Result) -> Iterator[str]:
     plan = result.plan
-    for row in (*plan.placements, *plan.evictions, *plan.moves, *plan.holds):
+    rows: list[Placement | Eviction | Move | Hold] = [*plan.placements, *plan.holds]
+    rows += [*plan.evictions, *plan.moves]
+    for row in rows:
         if not row.code or not row.reason.endswith("."):
             yield f"rule 12: {row.deployment} has no reason"
-    decided = {row.deployment for row in (*plan.placements, *plan.holds)}
+    decided = {p.deployment for p in plan.placements} | {h.deployment for h in plan.holds}
     ready = {d.id for d in result.deployments.values() if d.cluster is None}
     if decided != ready:
         yield f"rule 12: no decision about {sorted(decided ^ ready)}"
-    for row in (*plan.evictions, *plan.moves):
-        source = row.cluster if hasattr(row, "cluster") else row.source
-        starters = {s.id for s in result.starters(source)}
+    leaving: list[Eviction | Move] = [*plan.evictions, *plan.moves]
+    for leaver in leaving:
+        victim = result.deployments[leaver.deployment]
+        source = victim.cluster
+        if source is None:
+            yield f"rule 12: {victim.id} leaves without having been anywhere"
+            continue
+        preemptors = {s.id for s in result.starters(source) if result.evictable(victim, s.priority)}
         drains = result.clusters[source].state == ClusterState.DRAINING
-        if not drains and row.for_ not in starters:
-            yield f"rule 12: {row.deployment} leaves {source} for {row.for_}, who starts elsewhere"
+        if not drains and leaver.for_ not in preemptors:
+            yield f"rule 12: {victim.id} leaves {source} for {leaver.for_}, who may not evict it"
 
 
 def idle(result: Result) -> dict[int, Resources]:

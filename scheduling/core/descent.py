@@ -44,15 +44,13 @@ class Guide:
 class Outcome:
     """Who is where after a try.
 
-    `counts` are the active ones by level, `rooms_at` the rooms by priority as that level left them,
-    `proved` the clusters where an exhaustive search chose who leaves.
+    `counts` are the active ones by level, `rooms_at` the rooms by priority as that level left them.
     """
 
     where: dict[int, int]
     counts: list[int]
     reservations: dict[int, Reservation]
     rooms_at: dict[int, list[int]]
-    proved: set[int] = field(default_factory=set)
     evicted: int = 0
     lost: int = 0
     loss: int = 0

@@ -8,6 +8,7 @@ from scheduling.core.descent import Outcome
 from scheduling.core.packed import OVERDRAWN
 from scheduling.core.plan import Eviction, Hold, Move, Placement, Plan
 from scheduling.core.problem import NOWHERE, Problem
+from scheduling.core.proof import Prover
 from scheduling.core.shortage import Shortage, amount
 
 
@@ -21,6 +22,9 @@ class Writer:
         for d, c in outcome.where.items():
             (self._stayers if problem.home[d] == c else self._starters)[c].append(d)
         self._reserved = {r.deployment: r for r in outcome.reservations.values()}
+        self._left = list(self._leavers())
+        self._prover = Prover(problem)
+        self._minimal: dict[int, bool] = {}
         self._shortages: dict[tuple[Any, ...], Shortage] = {}
 
     def plan(self) -> Plan:
@@ -29,7 +33,7 @@ class Writer:
         moves: list[Move] = []
         holds: list[Hold] = []
         victims: dict[int, int] = defaultdict(int)
-        for d in self._leavers():
+        for d in self._left:
             cause = self._cause(d)
             if cause is not None:
                 victims[cause] += 1
@@ -60,10 +64,15 @@ class Writer:
         """
         problem = self._problem
         home = problem.home[leaver]
-        starters = self._by_priority(self._starters[home])
         if not problem.open[home]:
             return None
         mine = problem.deployments[leaver].priority
+        above = [
+            s
+            for s in self._starters[home]
+            if problem.deployments[s].priority >= problem.threshold[leaver]
+        ]
+        starters = self._by_priority(above)
         lowest = min(problem.deployments[s].priority for s in starters)
         left = problem.rooms[home] - problem.requests[leaver]
         for d in self._stayers[home]:
@@ -75,6 +84,16 @@ class Writer:
             if left & OVERDRAWN:
                 break
         return last
+
+    def _is_minimal(self, home: int) -> bool:
+        """Say whether it is proved that no smaller harm there would have done."""
+        known = self._minimal.get(home)
+        if known is None:
+            gone = [d for d in self._left if self._problem.home[d] == home]
+            known = self._minimal[home] = self._prover.is_minimal(
+                home, self._starters[home], self._stayers[home], gone
+            )
+        return known
 
     def _by_priority(self, members: list[int]) -> list[int]:
         return sorted(members, key=lambda d: (-self._problem.deployments[d].priority, d))
@@ -117,7 +136,7 @@ class Writer:
             code, why = "drained", f"{self._label(home)} drains and no other cluster has room"
         else:
             code, why = "preempted", f"{self._made_room(cause)}, on {self._label(home)}"
-        proved = cause is not None and home in self._outcome.proved
+        proved = cause is not None and self._is_minimal(home)
         return Eviction(
             deployment.id,
             problem.clusters[home].id,

@@ -8,8 +8,11 @@ from django.core.management.base import BaseCommand, CommandError
 
 BENCHES = {
     "frontier": "what each threshold buys and costs, in simulated time",
+    "growth": "the planner's time from 1,000 to 100,000 pending on 100 clusters",
     "latency": "from a POST until it is placed and running, on a running service",
     "load": "many clients at once, watched and inspected, on a running service",
+    "quality": "plans beside the exact optimum, on generated snapshots or cuts of a trace",
+    "victims": "whom one preemptor displaces, beside an exhaustive search",
 }
 """Each is a module of scheduling.bench with `add_arguments(parser)` and `command(options, out)`."""
 
