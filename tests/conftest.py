@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+from pytest_django import Settings
 from django.test import Client
 from rest_framework.test import APIClient
 
@@ -17,6 +18,12 @@ def _person(name: str) -> User:
     user.set_unusable_password()
     user.save()
     return user
+
+
+@pytest.fixture(autouse=True)
+def cheap_passwords(settings: Settings) -> None:
+    """Hash as fast as it goes: hundreds of passwords are set here."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from accounts.models import User
@@ -10,12 +9,6 @@ from accounts.throttles import ScopedThrottle
 from tests.factories import PASSWORD, UserFactory
 
 LogIn = Callable[..., Any]
-
-
-@pytest.fixture(autouse=True)
-def cheap_passwords(settings: Settings) -> None:
-    """Hash as fast as it goes: hundreds of passwords are set here."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 @pytest.fixture(autouse=True)
