@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 import pytest
-from pytest_django import Settings
 from django.test import Client
+from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from accounts.models import User
