@@ -5,10 +5,13 @@ from typing import Any
 
 import dj_database_url
 import structlog
+from django.templatetags.static import static
+from django.utils.functional import lazy
 
 from hypervisor import env
 
 _values = env.read()
+static_lazy = lazy(static, str)
 
 # --- Core -----------------------------------------------------------------------------------------
 BASE_DIR = env.ROOT
@@ -191,6 +194,16 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "SWAGGER_UI_SETTINGS": {"deepLinking": True, "persistAuthorization": True},
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+}
+
+# --- Admin ----------------------------------------------------------------------------------------
+_icon = static_lazy("hypervisor/icon.svg")
+UNFOLD: dict[str, Any] = {
+    "SITE_TITLE": "MLOps Hypervisor",
+    "SITE_HEADER": "MLOps Hypervisor",
+    "SITE_URL": "/docs",
+    "SITE_ICON": _icon,
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": _icon}],
 }
 
 # --- Celery ---------------------------------------------------------------------------------------

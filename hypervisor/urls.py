@@ -1,7 +1,9 @@
 """Every path of the service; the API's own are in `api`."""
 
 from django.contrib import admin
+from django.templatetags.static import static
 from django.urls import include, path
+from django.views.generic import RedirectView
 
 from hypervisor import docs, health
 
@@ -11,6 +13,8 @@ handler404 = "hypervisor.errors.not_found"
 handler500 = "hypervisor.errors.server_error"
 
 urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="docs")),
+    path("favicon.ico", RedirectView.as_view(url=static("hypervisor/icon.svg"))),
     path("", include("hypervisor.api")),
     path("admin/", admin.site.urls),
     path("docs", docs.DocsView.as_view(), name="docs"),
