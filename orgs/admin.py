@@ -2,6 +2,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.widgets import AutocompleteSelect
 from django.contrib.postgres.aggregates import StringAgg
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
@@ -16,7 +17,11 @@ from orgs.models import Event, Membership, Organization, Role
 class FoundingForm(forms.ModelForm):  # type: ignore[type-arg]
     """An organization has an owner from the start."""
 
-    owner = forms.ModelChoiceField(User.objects.filter(is_active=True))
+    owner = forms.ModelChoiceField(
+        User.objects.filter(is_active=True),
+        # Searched as one types: a list of everybody would be long.
+        widget=AutocompleteSelect(Membership._meta.get_field("user"), admin.site),
+    )
 
     class Meta:
         model = Organization
