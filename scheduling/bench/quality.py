@@ -111,7 +111,11 @@ def command(options: Mapping[str, Any], out: Callable[[str], object]) -> None:
     snapshots = from_trace(trace, count, seed) if trace else synthetic(count, seed)
     samples = []
     for number, snapshot in enumerate(snapshots, start=1):
-        samples.append(sample(snapshot))
+        try:
+            samples.append(sample(snapshot))
+        except TimeoutError as error:
+            out(f"snapshot {number}: {error}, left out")
+            continue
         for sentence in samples[-1].broken:
             out(f"snapshot {number}: {sentence}")
     for name, value in summarize(samples).rows():

@@ -30,7 +30,7 @@ def optimum(
 ) -> Optimum:
     """Solve within `seconds` a level; all active ones are taken to be evictable.
 
-    `hint` says on which cluster each deployment is in a known good plan.
+    Raises TimeoutError when not even a first plan was found. `hint` says on which cluster each deployment is in a known good plan.
     """
     model = _Model(snapshot, hint or {})
     counts = {}
@@ -73,7 +73,7 @@ class _Model:
         solver.parameters.num_workers = 1
         status = solver.solve(self._cp)
         if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
-            raise RuntimeError("the reference found no plan in time")
+            raise TimeoutError("the reference found no plan in time")
         self._cp.clear_hints()
         for on in self._on.values():
             for variable in on.values():

@@ -11,13 +11,14 @@ _BITS = 48
 _MASK = (1 << _BITS) - 1
 _TOP = 1 << (_BITS - 1)
 OVERDRAWN = _TOP | _TOP << _BITS | _TOP << 2 * _BITS
-LARGEST = 1 << 44  # one amount; leaves sums of eight of them their sign
+_AMOUNT_BITS = 44  # of one amount; sums of eight of them still leave the top bit alone
 
 
 def pack(vector: Resources) -> int:
-    if max(vector.cpu_milli, vector.ram_mib, vector.gpu) > LARGEST:
-        raise ValueError(f"{vector}: an amount above {LARGEST} cannot be planned with")
-    return vector.cpu_milli | vector.ram_mib << _BITS | vector.gpu << 2 * _BITS
+    cpu, ram, gpu = vector.cpu_milli, vector.ram_mib, vector.gpu
+    if (cpu | ram | gpu) >> _AMOUNT_BITS:
+        raise ValueError(f"{vector}: an amount is negative or too large to plan with")
+    return cpu | ram << _BITS | gpu << 2 * _BITS
 
 
 def unpack(packed: int) -> Resources:

@@ -91,10 +91,14 @@ def prepare(snapshot: Snapshot) -> Problem:
         shares=shares,
         eligible=_eligible(deployments, requests, rooms, open_, index),
         home=home,
-        threshold=[threshold(d, snapshot) for d in deployments],
-        loss=[lost_seconds(d, snapshot.now) * s for d, s in zip(deployments, shares, strict=True)],
+        threshold=[NEVER] * len(deployments),
+        loss=[0] * len(deployments),
         levels=[],
     )
+    for d, deployment in enumerate(deployments):
+        if deployment.cluster is not None:
+            problem.threshold[d] = threshold(deployment, snapshot)
+            problem.loss[d] = lost_seconds(deployment, snapshot.now) * shares[d]
     problem.levels = _levels(problem)
     return problem
 
@@ -106,16 +110,11 @@ class Shares:
         total = sum((c.capacity for c in clusters), NOTHING)
         cpu, ram, gpu = max(total.cpu_milli, 1), max(total.ram_mib, 1), max(total.gpu, 1)
         self.weights = (ram * gpu, cpu * gpu, cpu * ram)
-        self._known: dict[Resources, int] = {}
 
     def of(self, request: Resources) -> int:
         """Return the largest of the request's shares of the supply, in a common denominator."""
-        known = self._known.get(request)
-        if known is None:
-            cpu, ram, gpu = self.weights
-            known = max(request.cpu_milli * cpu, request.ram_mib * ram, request.gpu * gpu)
-            self._known[request] = known
-        return known
+        cpu, ram, gpu = self.weights
+        return max(request.cpu_milli * cpu, request.ram_mib * ram, request.gpu * gpu)
 
 
 def threshold(deployment: Deployment, snapshot: Snapshot) -> int:

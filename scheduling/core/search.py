@@ -71,10 +71,10 @@ class Search:
         first.run()
         self._where = first.where
         self._best = first.outcome()
-        self._hope = self._promise(self._best)
 
     def run(self) -> Outcome:
         if self._searches and not self._is_optimal():
+            self._hope = self._promise(self._best)
             self._branch(self._guide, 0)
             variants = self._variants()
             for orders in variants:
