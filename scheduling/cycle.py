@@ -10,12 +10,13 @@ from django.db import transaction
 from django.utils import timezone
 
 from clusters.wakeups import request_cycle
-from scheduling.apply import apply, holds_still
+from scheduling.apply import ACTOR, apply, holds_still
 from scheduling.core.plan import Plan
 from scheduling.core.planner import make_plan
 from scheduling.models import SchedulingCycle
 from scheduling.record import pack
 from scheduling.snapshot import Loaded, load
+from scheduling.thrash import set_aside, suspects
 
 _ATTEMPTS = 3
 
@@ -33,7 +34,8 @@ def run_cycle(
     1. Lock the organization's clusters: whoever holds them is the only one who consumes room.
     2. Read the snapshot.
     3. Plan.
-    4. Lock what the plan touches; when somebody changed it meanwhile, begin again.
+    4. Set aside who thrashes, and plan again without; lock what the plan touches; when somebody
+       changed it meanwhile, begin again.
     5. Apply, and record the cycle.
     6. After the commit, ask for the containers to follow.
 
@@ -47,11 +49,18 @@ def run_cycle(
             loaded = load(organization_id, now, lock=True)
             loaded_at = perf_counter_ns()
             plan = make_plan(loaded.snapshot)
+            thrashing = suspects(plan, now)
+            if thrashing:
+                set_aside(thrashing, now, actor=ACTOR)
+                loaded = load(organization_id, now, lock=True)
+                plan = make_plan(loaded.snapshot)
             planned_at = perf_counter_ns()
             if holds_still(plan, loaded):
                 apply(plan, loaded, now)
                 times = (started, loaded_at, planned_at, perf_counter_ns())
-                return _record(organization_id, trigger, now, loaded, plan, times)
+                return _record(
+                    organization_id, trigger, loaded, plan, times, now=now, set_aside=len(thrashing)
+                )
     request_cycle(organization_id)
     log.warning("cycle_superseded", organization=organization_id, attempts=_ATTEMPTS)
     return None
@@ -60,10 +69,12 @@ def run_cycle(
 def _record(
     organization_id: int,
     trigger: SchedulingCycle.Trigger,
-    now: datetime,
     loaded: Loaded,
     plan: Plan,
     times: tuple[int, int, int, int],
+    *,
+    now: datetime,
+    set_aside: int,
 ) -> SchedulingCycle:
     phases = [(after - before) // 1000 for before, after in pairwise(times)]
     cycle = SchedulingCycle.objects.create(
@@ -78,6 +89,7 @@ def _record(
         evicted=len(plan.evictions),
         moved=len(plan.moves),
         left_pending=len(plan.holds),
+        set_aside=set_aside,
         record=None if plan.changes_nothing else pack(loaded.snapshot, plan),
     )
     log.info(

@@ -27,6 +27,7 @@ class SchedulingCycle(models.Model):
     evicted = models.PositiveIntegerField()
     moved = models.PositiveIntegerField()
     left_pending = models.PositiveIntegerField()
+    set_aside = models.PositiveIntegerField("set aside for thrashing", default=0)
     record = models.BinaryField(null=True)
 
     class Meta:

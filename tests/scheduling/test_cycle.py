@@ -346,3 +346,58 @@ def test_growing_a_cluster_lets_what_waits_run(
     cycle(acme)
 
     assert statuses(waiting) == [Status.STARTING]
+
+
+def test_a_preemptor_whose_victim_would_leave_twice_is_set_aside(
+    acme: Organization, forge: Cluster, submit: Submit
+) -> None:
+    victim = submit(cpu_milli=8000, priority=10)
+    cycle(acme)
+    preemptor = submit(cpu_milli=8000, priority=50)
+    cycle(acme)
+    services.requeue(preemptor, actor="olga")
+    services.hold(preemptor, actor="olga")
+    cycle(acme)
+    services.release(preemptor, actor="olga")
+
+    record = cycle(acme)
+
+    assert statuses(victim, preemptor) == [Status.STARTING, Status.PENDING]
+    assert (record.evicted, record.set_aside) == (0, 1)
+    assert "second time" in preemptor.status_reason
+    assert Event.objects.filter(subject_id=preemptor.pk, kind="thrash").count() == 1
+
+
+def test_one_that_evicts_and_never_starts_evicts_nobody_again(
+    acme: Organization, forge: Cluster, submit: Submit
+) -> None:
+    victim = submit(cpu_milli=8000, priority=10)
+    cycle(acme)
+    broken = submit(cpu_milli=8000, priority=50, image="simulated/missing")
+    cycle(acme)
+    reconcile(forge.pk)
+    cycle(acme)
+    services.start(broken, actor="bob")
+
+    record = cycle(acme)
+
+    assert statuses(victim, broken) == [Status.STARTING, Status.PENDING]
+    assert record.set_aside == 1
+
+
+def test_one_that_is_started_again_later_may_take_the_same_room(
+    acme: Organization, forge: Cluster, submit: Submit
+) -> None:
+    victim = submit(cpu_milli=8000, priority=10)
+    cycle(acme)
+    nightly = submit(cpu_milli=8000, priority=50)
+    cycle(acme)
+    reconcile(forge.pk)
+    services.stop(nightly, actor="bob")
+    reconcile(forge.pk)
+    cycle(acme)
+    services.start(nightly, actor="bob")
+
+    cycle(acme)
+
+    assert statuses(victim, nightly) == [Status.PENDING, Status.STARTING]
