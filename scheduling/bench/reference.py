@@ -30,7 +30,8 @@ def optimum(
 ) -> Optimum:
     """Solve within `seconds` a level; all active ones are taken to be evictable.
 
-    Raises TimeoutError when not even a first plan was found. `hint` says on which cluster each deployment is in a known good plan.
+    `hint` says on which cluster each deployment is in a known good plan. Raises TimeoutError when
+    not even a first plan was found.
     """
     model = _Model(snapshot, hint or {})
     counts = {}
