@@ -180,7 +180,7 @@ def test_a_put_resets_what_it_leaves_out(api: APIClient, submit: Submit, forge: 
         requested_cluster=forge, env={"A": "1"}, command=("sh",), max_runtime_s=5, gpu=1, priority=7
     )
     least = {"name": "job", "image": "busybox", "cpu": 1, "ram_mib": 1024}
-    reset = {
+    reset: dict[str, Any] = {
         "requested_cluster": None, "env": {}, "command": [], "max_runtime_s": None, "gpu": 0,
         "priority": 50, "depends_on": [],
     }  # fmt: skip

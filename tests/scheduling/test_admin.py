@@ -61,7 +61,7 @@ def grow(acme: Organization, submit: Submit, count: int) -> None:
     run_cycle(acme.pk, SchedulingCycle.Trigger.MANUAL)
     for run in Run.objects.filter(launched_at=None):
         SimulatedContainer.objects.get_or_create(
-            run_id=run.pk, defaults={"cluster": run.cluster, "started_at": timezone.now()}
+            run_id=run.pk, defaults={"cluster_id": run.cluster_id, "started_at": timezone.now()}
         )
 
 
