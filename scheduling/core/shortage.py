@@ -55,7 +55,7 @@ class Shortage(Mapping[str, Any]):
     def _row(self, c: int) -> dict[str, Any]:
         cluster = self._problem.clusters[c]
         obstacle = self._obstacle(cluster)
-        missing: dict[str, int] = {}
+        missing = self._deployment.request.missing_from(cluster.capacity)
         if obstacle:
             why = obstacle[1]
         elif c not in self._eligible:

@@ -123,7 +123,8 @@ def _settings() -> list[str]:
 
 def _terms(settings: dict[str, str]) -> Terms:
     """Raises ValueError for a value that its setting does not take."""
-    values: dict[str, Any] = {k: v if k == "order" else int(v) for k, v in settings.items()}
+    words = {f.name for f in fields(Policy) if f.type is str}
+    values: dict[str, Any] = {k: v if k in words else int(v) for k, v in settings.items()}
     of_policy = {f.name for f in fields(Policy)}
     policy = Policy.from_mapping({k: v for k, v in values.items() if k in of_policy})
     return replace(Terms(policy), **{k: v for k, v in values.items() if k not in of_policy})

@@ -1,0 +1,67 @@
+"""A snapshot from outside: what is refused, and in which words."""
+
+from typing import Any
+
+import pytest
+
+from scheduling.core.planner import make_plan
+from scheduling.core.snapshot import Snapshot
+
+
+def document(**changes: Any) -> dict[str, Any]:
+    cluster = {"id": 1, "cpu_milli": 8_000, "ram_mib": 32_768, "gpu": 2, "state": "active"}
+    deployment = {
+        "id": 7, "priority": 50, "cpu_milli": 4_000, "ram_mib": 16_384, "gpu": 1, "queued_at": 900,
+    }  # fmt: skip
+    return {
+        "now": 1_000,
+        "policy": {},
+        "clusters": [cluster],
+        "deployments": [deployment],
+    } | changes
+
+
+def test_fields_with_a_default_may_be_left_out() -> None:
+    assert [p.deployment for p in make_plan(Snapshot.from_json(document())).placements] == [7]
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"now": "noon"}, "snapshot.now: expected a whole number"),
+        ({"now": True}, "snapshot.now: expected a whole number"),
+        ({"clusters": {}}, "snapshot.clusters: expected a list"),
+        ({"clusters": [{"id": 1}]}, "clusters[0].cpu_milli: is missing"),
+        ({"colour": "red"}, "snapshot.colour: no such field"),
+        ({"policy": {"budget": 3}}, "policy.budget: no such setting"),
+        ({"policy": {"order": "random"}}, "policy.order: 'random' is not one of most, fifo"),
+        ({"policy": {"min_run_seconds": -1}}, "policy.min_run_seconds: -1 is not a whole number"),
+        ({"policy": {"backfill": "all"}}, "policy.backfill: 'all' is not one of"),
+    ],
+)
+def test_a_snapshot_at_fault_is_refused_with_the_name_of_the_field(
+    change: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(ValueError, match="^" + complaint.replace("[", r"\[").replace("]", r"\]")):
+        Snapshot.from_json(document(**change))
+
+
+def test_an_unknown_state_of_a_cluster_is_refused() -> None:
+    rows = document()
+    rows["clusters"][0]["state"] = "gone"
+    with pytest.raises(ValueError, match=r"clusters\[0\].state: must be one of active, cordoned"):
+        Snapshot.from_json(rows)
+
+
+def test_an_id_that_occurs_twice_is_refused() -> None:
+    rows = document()
+    rows["deployments"] *= 2
+    with pytest.raises(ValueError, match="deployments: the id 7 occurs twice"):
+        Snapshot.from_json(rows)
+
+
+def test_one_that_is_active_on_an_unknown_cluster_is_refused() -> None:
+    rows = document()
+    rows["deployments"][0] |= {"cluster": 9, "started_at": 950}
+    with pytest.raises(ValueError, match="deployment 7: its cluster 9 is unknown"):
+        Snapshot.from_json(rows)

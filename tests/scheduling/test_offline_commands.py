@@ -1,0 +1,95 @@
+"""`manage.py plan` and `manage.py simulate`: they need files and no database."""
+
+import json
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+
+SNAPSHOT = {
+    "now": 1_000,
+    "policy": {},
+    "clusters": [{"id": 1, "cpu_milli": 8_000, "ram_mib": 32_768, "gpu": 1, "state": "active"}],
+    "deployments": [
+        {"id": 7, "priority": 5, "cpu_milli": 1_000, "ram_mib": 512, "gpu": 1, "queued_at": 900},
+        {"id": 3, "priority": 1, "cpu_milli": 1_000, "ram_mib": 512, "gpu": 1, "queued_at": 900,
+         "cluster": 1, "started_at": 950},
+        {"id": 9, "priority": 1, "cpu_milli": 9_000, "ram_mib": 512, "gpu": 0, "queued_at": 900},
+    ],
+}  # fmt: skip
+TRACE = "submit_s,duration_s,cpu_milli,memory_mib,gpu,priority,tenant\n" + "".join(
+    f"{number * 10},100,1000,1024,1,{number % 2},team-{number % 3}\n" for number in range(12)
+)
+
+
+def run(*arguments: str) -> str:
+    out = StringIO()
+    call_command(*arguments, stdout=out)
+    return out.getvalue()
+
+
+def test_a_plan_is_printed_in_the_documented_format(tmp_path: Path) -> None:
+    file = tmp_path / "snapshot.json"
+    file.write_text(json.dumps(SNAPSHOT))
+    plan = json.loads(run("plan", str(file)))
+    assert set(plan) == {"placements", "evictions", "moves", "holds"}
+    assert [set(row) for row in plan["placements"]] == [{"deployment", "cluster", "code", "reason"}]
+    eviction = plan["evictions"][0]
+    assert (eviction["deployment"], eviction["cluster"], eviction["for"]) == (3, 1, 7)
+    assert eviction["proved_minimal"] is True
+    hold = plan["holds"][0]
+    assert (hold["deployment"], hold["code"]) == (9, "exceeds_capacity")
+    assert hold["detail"]["clusters"][0]["missing"] == {"cpu_milli": 1_000}
+
+
+def test_a_plan_can_be_read_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", StringIO(json.dumps(SNAPSHOT)))
+    assert json.loads(run("plan", "-"))["placements"][0]["deployment"] == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [("{", "Expecting property name"), ('{"now": 1}', "snapshot.clusters: is missing")],
+)
+def test_what_is_no_snapshot_is_refused_in_a_sentence(
+    text: str, complaint: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "snapshot.json"
+    file.write_text(text)
+    with pytest.raises(CommandError, match=complaint):
+        run("plan", str(file))
+
+
+def test_a_simulation_compares_policies_and_writes_a_page(tmp_path: Path) -> None:
+    trace, page = tmp_path / "trace.csv", tmp_path / "report.html"
+    trace.write_text(TRACE)
+    out = run(
+        "simulate", str(trace), "--cluster", "cpu=4,ram=8Gi,gpu=2", "--policy", "ours",
+        "--policy", "fcfs", "--set", "min_run_seconds=30", "--html", str(page),
+    )  # fmt: skip
+    rows = [line.split() for line in out.splitlines()]
+    assert [row[:3] for row in rows if "6/6" in row] == [
+        ["ours", "1", "6/6"], ["ours", "0", "6/6"], ["fcfs", "1", "6/6"], ["fcfs", "0", "6/6"],
+    ]  # fmt: skip
+    html = page.read_text()
+    assert html.count("<svg") == 5
+    assert "http" not in html.replace("http://www.w3.org/2000/svg", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--cluster", "cpu=4"], "expected the form cpu=64,ram=512Gi,gpu=8"),
+        (["--cluster", "cpu=4,ram=lots"], "lots"),
+        (["--cluster", "cpu=4,ram=8Gi", "--set", "colour=red"], "expected NAME=VALUE"),
+        (["--cluster", "cpu=4,ram=8Gi", "--set", "backfill=all"], "policy.backfill"),
+    ],
+)
+def test_a_simulation_refuses_what_it_cannot_read(
+    arguments: list[str], complaint: str, tmp_path: Path
+) -> None:
+    trace = tmp_path / "trace.csv"
+    trace.write_text(TRACE)
+    with pytest.raises(CommandError, match=complaint):
+        run("simulate", str(trace), *arguments)
