@@ -38,8 +38,9 @@ def holds_still(plan: Plan, loaded: Loaded) -> bool:
     return found == len(touched | leaving)
 
 
-def apply(plan: Plan, loaded: Loaded, now: datetime) -> None:
+def apply(plan: Plan, loaded: Loaded) -> None:
     """Carry the plan out in the caller's transaction, which holds the rows' locks."""
+    now = loaded.now
     served = [e for e in plan.evictions if e.for_ is not None]
     drained = [e for e in plan.evictions if e.for_ is None]
     evictions = {d.id: d.preemptions for d in loaded.snapshot.deployments}

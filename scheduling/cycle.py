@@ -45,22 +45,19 @@ def run_cycle(
     for _ in range(_ATTEMPTS):
         with transaction.atomic(durable=True):
             started = perf_counter_ns()
-            now = clock()
-            loaded = load(organization_id, now, lock=True)
+            loaded = load(organization_id, lock=True, clock=clock)
             loaded_at = perf_counter_ns()
             plan = make_plan(loaded.snapshot)
-            thrashing = suspects(plan, now)
+            thrashing = suspects(plan, loaded.now)
             if thrashing:
-                set_aside(thrashing, now, actor=ACTOR)
-                loaded = load(organization_id, now, lock=True)
+                set_aside(thrashing, loaded.now, actor=ACTOR)
+                loaded = load(organization_id, lock=True, clock=clock)
                 plan = make_plan(loaded.snapshot)
             planned_at = perf_counter_ns()
             if holds_still(plan, loaded):
-                apply(plan, loaded, now)
+                apply(plan, loaded)
                 times = (started, loaded_at, planned_at, perf_counter_ns())
-                return _record(
-                    organization_id, trigger, loaded, plan, times, now=now, set_aside=len(thrashing)
-                )
+                return _record(organization_id, trigger, loaded, plan, times, len(thrashing))
     request_cycle(organization_id)
     log.warning("cycle_superseded", organization=organization_id, attempts=_ATTEMPTS)
     return None
@@ -72,15 +69,13 @@ def _record(
     loaded: Loaded,
     plan: Plan,
     times: tuple[int, int, int, int],
-    *,
-    now: datetime,
     set_aside: int,
 ) -> SchedulingCycle:
     phases = [(after - before) // 1000 for before, after in pairwise(times)]
     cycle = SchedulingCycle.objects.create(
         organization_id=organization_id,
         trigger=trigger,
-        started_at=now,
+        started_at=loaded.now,
         snapshot_us=phases[0],
         plan_us=phases[1],
         apply_us=phases[2],

@@ -57,12 +57,11 @@ class Forecast:
     clusters: list[dict[str, Any]] = field(default_factory=list)
 
 
-def explain(deployment: Deployment, *, now: datetime | None = None) -> Explanation:
+def explain(deployment: Deployment) -> Explanation:
     """Explain the deployment's present state."""
-    now = now or timezone.now()
     if deployment.status != Status.PENDING:
         return _from_history(deployment)
-    obstacle = _obstacle(deployment, now)
+    obstacle = _obstacle(deployment)
     if obstacle:
         code, sentences = obstacle
         return Explanation(
@@ -73,7 +72,7 @@ def explain(deployment: Deployment, *, now: datetime | None = None) -> Explanati
             since=deployment.queued_at,
             waits_for=sentences,
         )
-    return _from_plan(deployment, now)
+    return _from_plan(deployment)
 
 
 def forecast(*, created_by: User, organization: Organization, spec: services.Spec) -> Forecast:
@@ -83,9 +82,8 @@ def forecast(*, created_by: User, organization: Organization, spec: services.Spe
     """
     with transaction.atomic():
         deployment = services.submit(created_by=created_by, organization=organization, spec=spec)
-        now = timezone.now()
-        obstacle = _obstacle(deployment, now)
-        snapshot = load(organization.pk, now, lock=False).snapshot
+        obstacle = _obstacle(deployment)
+        snapshot = load(organization.pk, lock=False).snapshot
         transaction.set_rollback(True)
     if obstacle:
         code, sentences = obstacle
@@ -123,21 +121,21 @@ def _without_for(row: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in row.items() if key != "for_"}
 
 
-def _obstacle(deployment: Deployment, now: datetime) -> tuple[str, list[str]] | None:
+def _obstacle(deployment: Deployment) -> tuple[str, list[str]] | None:
     """Return code and sentences of what keeps a pending deployment from competing at all."""
     if deployment.held:
         return "held", [deployment.status_reason or "Held: waits until it is released."]
     waits = unmet_reasons(deployment)
     if waits:
         return "dependency", waits
-    if deployment.ready_after and deployment.ready_after > now:
+    if deployment.ready_after and deployment.ready_after > timezone.now():
         until = f"{deployment.ready_after:%Y-%m-%d %H:%M:%S} UTC"
         return "backoff", [f"Was evicted: competes again at {until}."]
     return None
 
 
-def _from_plan(deployment: Deployment, now: datetime) -> Explanation:
-    snapshot = load(deployment.organization_id, now, lock=False).snapshot
+def _from_plan(deployment: Deployment) -> Explanation:
+    snapshot = load(deployment.organization_id, lock=False).snapshot
     order = queue_order(snapshot)
     plan = make_plan(snapshot)
     position = order.index(deployment.pk) + 1 if deployment.pk in order else None

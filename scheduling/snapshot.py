@@ -1,11 +1,13 @@
 """Read what the planner decides on: a constant number of queries, whatever the size."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db.models import Count, Q
+from django.utils import timezone
 
 from clusters import models as supply
 from deployments import models as demand
@@ -21,33 +23,44 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A snapshot, and the revision of each deployment in it, by id."""
+    """A snapshot, its time, and the revision of each deployment in it, by id."""
 
     snapshot: Snapshot
+    now: datetime
     revisions: dict[int, int]
 
 
-def load(organization_id: int, now: datetime, *, lock: bool) -> Loaded:
+def load(
+    organization_id: int, *, lock: bool, clock: Callable[[], datetime] = timezone.now
+) -> Loaded:
     """Return the organization's clusters and its active and ready deployments.
 
     With `lock`, the cluster rows are locked until the transaction ends, in the order of their ids:
-    whoever holds them is the only one who consumes room.
+    whoever holds them is the only one who consumes room. The clock is read after that, as who
+    waits for a lock decides on what has happened meanwhile.
     """
     clusters = supply.Cluster.objects.filter(organization_id=organization_id).order_by("pk")
     if lock:
         clusters = clusters.select_for_update(no_key=True, of=("self",))
-    locked = tuple(_cluster(row) for row in clusters)
+    known = {row.pk: _cluster(row) for row in clusters}
+    now = clock()
     deployments = demand.Deployment.objects.filter(organization_id=organization_id)
     evictions = _recent_evictions(organization_id, now)
-    rows = list(deployments.active_or_ready(now).values_list(*_COLUMNS))
+    rows = [
+        row
+        for row in deployments.active_or_ready(now).values_list(*_COLUMNS)
+        # Without the lock a cluster may have come after the clusters were read.
+        if row[_COLUMNS.index("cluster")] in (None, *known)
+    ]
     return Loaded(
-        Snapshot(
+        snapshot=Snapshot(
             now=_seconds(now),
             policy=current_policy(),
-            clusters=locked,
+            clusters=tuple(known.values()),
             deployments=tuple(_deployment(row, evictions.get(row[0], 0)) for row in rows),
         ),
-        {row[0]: row[1] for row in rows},
+        now=now,
+        revisions={row[0]: row[1] for row in rows},
     )
 
 

@@ -2,7 +2,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.utils import timezone
 
 from orgs.models import Organization
 from scheduling.core.plan import Plan
@@ -45,7 +44,7 @@ class Command(BaseCommand):
         )
 
     def _print(self, organization: Organization) -> None:
-        plan = make_plan(load(organization.pk, timezone.now(), lock=False).snapshot)
+        plan = make_plan(load(organization.pk, lock=False).snapshot)
         rows = [("decision", "deployment", "cluster", "for", "reason"), *_rows(plan)]
         widths = [max(len(row[column]) for row in rows) for column in range(4)]
         for row in rows:
