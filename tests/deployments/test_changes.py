@@ -182,7 +182,7 @@ def test_a_put_resets_what_it_leaves_out(api: APIClient, submit: Submit, forge: 
     least = {"name": "job", "image": "busybox", "cpu": 1, "ram_mib": 1024}
     reset: dict[str, Any] = {
         "requested_cluster": None, "env": {}, "command": [], "max_runtime_s": None, "gpu": 0,
-        "priority": 50, "depends_on": [],
+        "priority": 50, "depends_on": [], "on_dependency_failure": "wait",
     }  # fmt: skip
 
     data = api.put(path(deployment), least).data

@@ -14,7 +14,7 @@ from deployments.models import Condition, Dependency, Deployment, Status
 from orgs.models import Organization
 from scheduling.cycle import run_cycle
 from scheduling.models import SchedulingCycle
-from scheduling.tasks import run_due_cycles
+from scheduling.tasks import run_due_cycles, run_requested_cycle
 from tests.answers import refusal
 from tests.conftest import ClientFor
 from tests.deployments.conftest import Bring, Submit
@@ -238,6 +238,36 @@ def test_one_that_asks_for_it_waits_as_long_as_its_dependency_can_come_true(
     second = submit(depends_on=(Wait(bring(Status.RUNNING).pk),), on_dependency_failure="cancel")
 
     run_due_cycles()
+
+    second.refresh_from_db()
+    assert second.status == Status.PENDING
+
+
+@pytest.mark.parametrize(
+    ("condition", "status"),
+    [("completed", "pending"), ("completed", "running"), ("completed", "stopping"),
+     ("completed", "completed"), ("running", "completed"), ("running", "running")],
+)  # fmt: skip
+def test_nothing_is_cancelled_while_its_condition_holds_or_may_yet(
+    acme: Organization, submit: Submit, bring: Bring, condition: str, status: str
+) -> None:
+    first = bring(Status(status))
+    second = submit(
+        depends_on=(Wait(first.pk, Condition(condition)),), on_dependency_failure="cancel"
+    )
+
+    run_requested_cycle(acme.pk)
+
+    second.refresh_from_db()
+    assert second.status != Status.CANCELLED
+
+
+def test_what_has_failed_in_one_organization_cancels_nothing_in_another(
+    submit: Submit, bring: Bring, globex: Organization
+) -> None:
+    second = submit(depends_on=(Wait(bring(Status.FAILED).pk),), on_dependency_failure="cancel")
+
+    run_requested_cycle(globex.pk)
 
     second.refresh_from_db()
     assert second.status == Status.PENDING
