@@ -33,8 +33,8 @@ def holds_still(plan: Plan, loaded: Loaded) -> bool:
         if pk in touched:
             found += status == Status.PENDING and revision == loaded.revisions[pk]
         else:
-            same = cluster == clusters[pk] and priority == priorities[pk] and preemptible
-            found += status in ACTIVE and same
+            same = cluster == clusters[pk] and priority == priorities[pk]
+            found += status in ACTIVE and same and (preemptible or pk in drained)
     return found == len(touched | leaving)
 
 
