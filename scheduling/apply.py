@@ -21,6 +21,8 @@ def holds_still(plan: Plan, loaded: Loaded) -> bool:
     clusters = {d.id: d.cluster for d in loaded.snapshot.deployments}
     priorities = {d.id: d.priority for d in loaded.snapshot.deployments}
     touched = {p.deployment for p in plan.placements}
+    drained = {e.deployment for e in plan.evictions if e.for_ is None}
+    drained |= {m.deployment for m in plan.moves if m.for_ is None}
     leaving = {e.deployment for e in plan.evictions} | {m.deployment for m in plan.moves}
     rows = (
         Deployment.objects.filter(pk__in=touched | leaving)
