@@ -11,7 +11,6 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts.models import User
 from clusters import services as cluster_services
 from clusters.models import Cluster, SimulatedContainer
 from clusters.services import Capacity
@@ -26,13 +25,6 @@ from tests.deployments.conftest import Bring, Submit
 
 HISTORY: list[type[Model]] = [Run, SchedulingCycle, SimulatedContainer]
 PAGES: list[type[Model]] = [Cluster, Deployment, *HISTORY]
-
-
-@pytest.fixture
-def console(olga: User) -> Client:
-    client = Client()
-    client.force_login(olga)
-    return client
 
 
 def url(model: type[Model], page: str = "changelist", *arguments: object) -> str:
@@ -61,7 +53,8 @@ def grow(acme: Organization, submit: Submit, count: int) -> None:
     run_cycle(acme.pk, SchedulingCycle.Trigger.MANUAL)
     for run in Run.objects.filter(launched_at=None):
         SimulatedContainer.objects.get_or_create(
-            run_id=run.pk, defaults={"cluster_id": run.cluster_id, "started_at": timezone.now()}
+            run_id=run.pk,
+            defaults={"cluster": Cluster.objects.get(runs=run), "started_at": timezone.now()},
         )
 
 
