@@ -230,6 +230,20 @@ def test_a_drained_cluster_sends_back_to_the_queue_what_fits_nowhere_else(
     assert deployment.ready_after is None
 
 
+def test_a_drain_moves_even_one_that_nobody_may_preempt(
+    acme: Organization, forge: Cluster, submit: Submit
+) -> None:
+    deployment = submit(preemptible=False)
+    cycle(acme)
+    anvil = another_cluster(acme, "anvil")
+    cluster_services.drain(forge, actor="alice")
+
+    cycle(acme)
+
+    deployment.refresh_from_db()
+    assert deployment.cluster == anvil
+
+
 def test_a_cordoned_cluster_keeps_what_it_has_and_takes_nothing_new(
     acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
