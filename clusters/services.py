@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from django.db import IntegrityError, transaction
 
@@ -12,7 +11,7 @@ from clusters.models import DIMENSIONS, OCCUPYING, Cluster
 from clusters.resources import describe
 from clusters.wakeups import request_cycle
 from orgs.events import record
-from orgs.models import Event, Organization
+from orgs.models import Organization
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,7 @@ def create(*, actor: str, organization: Organization, name: str, capacity: Capac
     """Add a cluster. Raises Invalid when the organization has one of that name."""
     with _unique(name):
         cluster = Cluster.objects.create(organization=organization, name=name, **capacity.columns())
-    _record(cluster, "created", actor, f"Created with {capacity}.")
+    record(cluster, "created", actor, f"Created with {capacity}.")
     request_cycle(organization.pk)
     return cluster
 
@@ -58,7 +57,7 @@ def update(cluster: Cluster, *, actor: str, name: str, capacity: Capacity) -> Cl
         setattr(cluster, column, amount)
     with _unique(name):
         cluster.save()
-    _record(cluster, "updated", actor, f"Now {name} with {capacity}; it had {before}.", data)
+    record(cluster, "updated", actor, f"Now {name} with {capacity}; it had {before}.", data)
     request_cycle(cluster.organization_id)
     return cluster
 
@@ -107,7 +106,7 @@ def delete(cluster: Cluster, *, actor: str) -> None:
             f"Deployment {waiting} waits for cluster {row.name} and no other: cancel it, or change"
             " its cluster, first."
         )
-    _record(row, "deleted", actor, f"{row.name} deleted.")
+    record(row, "deleted", actor, f"{row.name} deleted.")
     row.delete()
     request_cycle(row.organization_id)
 
@@ -119,7 +118,7 @@ def _set_state(cluster: Cluster, state: Cluster.State, actor: str, reason: str) 
         data = {"state": [cluster.state, state]}
         cluster.state = state
         cluster.save(update_fields=["state"])
-        _record(cluster, state, actor, reason, data)
+        record(cluster, state, actor, reason, data)
         request_cycle(cluster.organization_id)
     return cluster
 
@@ -156,17 +155,3 @@ def _unique(name: str) -> Iterator[None]:
             attr="name",
             code="unique",
         ) from error
-
-
-def _record(
-    cluster: Cluster, kind: str, actor: str, reason: str, data: dict[str, Any] | None = None
-) -> None:
-    record(
-        organization_id=cluster.organization_id,
-        subject=Event.Subject.CLUSTER,
-        subject_id=cluster.pk,
-        kind=kind,
-        actor=actor,
-        reason=reason,
-        data=data,
-    )

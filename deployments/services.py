@@ -6,7 +6,7 @@ username, or `system:…` for the product itself.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
@@ -22,7 +22,7 @@ from deployments.dependencies import Wait
 from deployments.lifecycle import Change, Verb, transition
 from deployments.models import ENDED, Condition, Deployment, OnDependencyFailure, Status
 from orgs.events import record
-from orgs.models import Event, Organization
+from orgs.models import Organization
 
 PREEMPT_BACKOFF_SECONDS = 60
 """After an operator's preemption others may take the room for so long."""
@@ -80,7 +80,7 @@ def submit(*, created_by: User, organization: Organization, spec: Spec) -> Deplo
     if spec.depends_on:
         dependencies.lock_graph(organization.pk)
         dependencies.replace(deployment, spec.depends_on)
-    _record(deployment, "submitted", created_by.username, status=Status.PENDING)
+    record(deployment, "submitted", created_by.username, status=Status.PENDING)
     request_cycle(organization.pk)
     return deployment
 
@@ -110,7 +110,7 @@ def update(deployment: Deployment, *, actor: str, spec: Spec) -> Deployment:
         name: [_plain(getattr(before, name)), _plain(getattr(spec, name))]
         for name in sorted(changed)
     }
-    _record(deployment, "updated", actor, f"Changed {', '.join(sorted(changed))}.", data=data)
+    record(deployment, "updated", actor, f"Changed {', '.join(sorted(changed))}.", data=data)
     request_cycle(deployment.organization_id)
     return deployment
 
@@ -132,7 +132,7 @@ def adjust(
         _check_changeable(deployment, set())
         _save(deployment, preemptible=preemptible)
         word = "preemptible" if preemptible else "not preemptible"
-        _record(deployment, "updated", actor, f"Now {word}.", data={"preemptible": preemptible})
+        record(deployment, "updated", actor, f"Now {word}.", data={"preemptible": preemptible})
         request_cycle(deployment.organization_id)
     return update(deployment, actor=actor, spec=spec)
 
@@ -196,7 +196,7 @@ def hold(deployment: Deployment, *, actor: str) -> Deployment:
     if not deployment.held:
         reason = f"Held by {actor}: waits until it is released."
         _save(deployment, held=True, status_reason=reason)
-        _record(deployment, "held", actor, reason)
+        record(deployment, "held", actor, reason)
         request_cycle(deployment.organization_id)
     return deployment
 
@@ -208,7 +208,7 @@ def release(deployment: Deployment, *, actor: str) -> Deployment:
     _check_pending(deployment, "released")
     if deployment.held:
         _save(deployment, held=False, status_reason="Released: waits for the next cycle.")
-        _record(deployment, "released", actor, f"Released by {actor}.")
+        record(deployment, "released", actor, f"Released by {actor}.")
         request_cycle(deployment.organization_id)
     return deployment
 
@@ -223,7 +223,7 @@ def checkpoint(deployment: Deployment, *, actor: str) -> None:
             " to save."
         )
     _save(deployment, checkpoint_at=timezone.now())
-    _record(deployment, "checkpoint", actor, "Progress saved.")
+    record(deployment, "checkpoint", actor, "Progress saved.")
 
 
 @transaction.atomic
@@ -247,7 +247,7 @@ def delete(deployment: Deployment, *, actor: str) -> None:
     for cluster_id in deployment.runs.unfinished().values_list("cluster", flat=True):
         if cluster_id:
             request_reconcile(cluster_id)
-    _record(deployment, "deleted", actor, f"{deployment.name} deleted by {actor}.")
+    record(deployment, "deleted", actor, f"{deployment.name} deleted by {actor}.")
     request_cycle(deployment.organization_id)
     deployment.delete()
 
@@ -354,29 +354,6 @@ def _save(deployment: Deployment, **values: Any) -> None:
         setattr(deployment, name, value)
     deployment.revision += 1
     deployment.save(update_fields=[*values, "revision"])
-
-
-def _record(
-    deployment: Deployment,
-    kind: str,
-    actor: str,
-    reason: str = "",
-    *,
-    status: str | None = None,
-    data: dict[str, Any] | None = None,
-    time: datetime | None = None,
-) -> None:
-    record(
-        organization_id=deployment.organization_id,
-        subject=Event.Subject.DEPLOYMENT,
-        subject_id=deployment.pk,
-        kind=kind,
-        actor=actor,
-        reason=reason,
-        status=status,
-        data=data,
-        time=time,
-    )
 
 
 def _plain(value: Any) -> Any:

@@ -1,32 +1,32 @@
 """Write the history; always in the transaction of what it tells of."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
+from django.db import models
 from django.utils import timezone
 
 from orgs.models import Event
 
 
 def record(
-    *,
-    organization_id: int,
-    subject: Event.Subject,
-    subject_id: int,
+    row: models.Model,
     kind: str,
     actor: str,
     reason: str = "",
-    status: str | None = None,
     data: dict[str, Any] | None = None,
-    time: datetime | None = None,
+    *,
+    status: str | None = None,
 ) -> Event:
-    """Note one event; `time` is now unless given."""
+    """Note that something happened to an organization, a cluster or a deployment just now.
+
+    `status` is the row's from now on, when the event is a transition.
+    """
     return Event.objects.create(
-        organization_id=organization_id,
-        subject=subject,
-        subject_id=subject_id,
-        time=time or timezone.now(),
+        organization_id=getattr(row, "organization_id", row.pk),
+        subject=Event.Subject(str(row._meta.model_name)),
+        subject_id=row.pk,
+        time=timezone.now(),
         kind=kind,
         actor=actor,
         reason=reason,

@@ -4,8 +4,6 @@
 operator of the platform (None), who stands above all of them.
 """
 
-from typing import Any
-
 import structlog
 from django.db import IntegrityError, transaction
 
@@ -13,7 +11,7 @@ from accounts.errors import Conflict, Forbidden, NotFound
 from accounts.models import User
 from accounts.services import create_user
 from orgs.events import record
-from orgs.models import Event, Membership, Organization, Role, new_invite_code
+from orgs.models import Membership, Organization, Role, new_invite_code
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +31,7 @@ def register(*, username: str, email: str, password: str, invite_code: str | Non
 def create(*, owner: User, name: str) -> Organization:
     organization = Organization.objects.create(name=name)
     organization.memberships.create(user=owner, role=Role.OWNER)
-    _record(organization, "created", owner.username, f"{name} created.")
+    record(organization, "created", owner.username, f"{name} created.")
     return organization
 
 
@@ -44,7 +42,7 @@ def rename(organization: Organization, *, actor: str, name: str) -> Organization
         data = {"name": [organization.name, name]}
         organization.name = name
         organization.save(update_fields=["name"])
-        _record(organization, "renamed", actor, f"Now called {name}.", data)
+        record(organization, "renamed", actor, f"Now called {name}.", data)
     return organization
 
 
@@ -54,7 +52,7 @@ def regenerate_invite(organization: Organization, *, actor: str) -> Organization
     organization = _locked(organization.pk)
     organization.invite_code = new_invite_code()
     organization.save(update_fields=["invite_code"])
-    _record(organization, "invite_regenerated", actor, "The old invite code stopped working.")
+    record(organization, "invite_regenerated", actor, "The old invite code stopped working.")
     return organization
 
 
@@ -74,7 +72,7 @@ def join(user: User, *, invite_code: str) -> Membership:
             membership = organization.memberships.create(user=user, role=Role.DEVELOPER)
     except IntegrityError as error:
         raise Conflict(f"You are a member of {organization.name} already.") from error
-    _record(organization, "member_joined", user.username, f"{user.username} joined.")
+    record(organization, "member_joined", user.username, f"{user.username} joined.")
     return membership
 
 
@@ -88,7 +86,7 @@ def add_member(organization: Organization, *, actor: str, user: User, role: Role
     except IntegrityError as error:
         raise Conflict(f"{user.username} is a member of {organization.name} already.") from error
     data = {"user": user.pk, "role": role}
-    _record(organization, "member_added", actor, f"{user.username} is {role} now.", data)
+    record(organization, "member_added", actor, f"{user.username} is {role} now.", data)
     return membership
 
 
@@ -115,7 +113,7 @@ def change_role(
     member.save(update_fields=["role"])
     data = {"user": user_id, "role": [before, role]}
     reason = f"{member.user.username} is {role} now; was {before}."
-    _record(organization, "role_changed", actor, reason, data)
+    record(organization, "role_changed", actor, reason, data)
     return member
 
 
@@ -134,7 +132,7 @@ def remove_member(
     _check_another_owner(organization, member)
     member.delete()
     reason = f"{member.user.username} is no member any more."
-    _record(organization, "member_removed", actor, reason, {"user": user_id})
+    record(organization, "member_removed", actor, reason, {"user": user_id})
 
 
 @transaction.atomic
@@ -195,21 +193,3 @@ def _member(organization: Organization, user_id: int) -> Membership:
     if member is None:
         raise NotFound(f"Organization {organization.pk} has no member with the id {user_id}.")
     return member
-
-
-def _record(
-    organization: Organization,
-    kind: str,
-    actor: str,
-    reason: str,
-    data: dict[str, Any] | None = None,
-) -> None:
-    record(
-        organization_id=organization.pk,
-        subject=Event.Subject.ORGANIZATION,
-        subject_id=organization.pk,
-        kind=kind,
-        actor=actor,
-        reason=reason,
-        data=data,
-    )
