@@ -233,7 +233,8 @@ def test_a_drained_cluster_sends_back_to_the_queue_what_fits_nowhere_else(
 def test_a_drain_moves_even_one_that_nobody_may_preempt(
     acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
-    deployment = submit(preemptible=False)
+    deployment = submit()
+    Deployment.objects.filter(pk=deployment.pk).update(preemptible=False)
     cycle(acme)
     anvil = another_cluster(acme, "anvil")
     cluster_services.drain(forge, actor="alice")
