@@ -20,6 +20,8 @@ _COLUMNS = (
     "cluster", "placed_at", "max_runtime_s", "preemptible", "checkpoint_at",
 )  # fmt: skip
 
+_CLUSTER = _COLUMNS.index("cluster")
+
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
@@ -45,13 +47,14 @@ def load(
     known = {row.pk: _cluster(row) for row in clusters}
     now = clock()
     deployments = demand.Deployment.objects.filter(organization_id=organization_id)
-    evictions = _recent_evictions(organization_id, now)
     rows = [
         row
         for row in deployments.active_or_ready(now).values_list(*_COLUMNS)
         # Without the lock a cluster may have come after the clusters were read.
-        if row[_COLUMNS.index("cluster")] in (None, *known)
+        if row[_CLUSTER] in (None, *known)
     ]
+    active = [row[0] for row in rows if row[_CLUSTER] is not None]
+    evictions = _recent_evictions(active, now) if active else {}
     return Loaded(
         snapshot=Snapshot(
             now=_seconds(now),
@@ -71,6 +74,7 @@ def current_policy() -> Policy:
         preemption_budget=settings.SCHEDULER_PREEMPTION_BUDGET,
         budget_override_gap=settings.SCHEDULER_BUDGET_OVERRIDE_GAP,
         starvation_seconds=settings.SCHEDULER_STARVATION_SECONDS,
+        backfill=settings.SCHEDULER_BACKFILL,
     )
 
 
@@ -103,14 +107,14 @@ def _deployment(row: tuple[Any, ...], evictions: int) -> Deployment:
     )
 
 
-def _recent_evictions(organization_id: int, now: datetime) -> dict[int, int]:
-    """Return how often each deployment lost its place within the budget's window, by id."""
+def _recent_evictions(deployments: list[int], now: datetime) -> dict[int, int]:
+    """Return how often each of these lost its place within the budget's window, by id."""
     since = now - timedelta(seconds=settings.SCHEDULER_BUDGET_WINDOW_SECONDS)
     lost = Q(outcome=demand.Run.Outcome.EVICTED) | Q(
         outcome=demand.Run.Outcome.MOVED, preempted_by__isnull=False
     )
     runs = demand.Run.objects.filter(
-        lost, released_at__gt=since, deployment__organization=organization_id
+        lost, released_at__gt=since, deployment__in=deployments
     )
     return dict(runs.order_by().values_list("deployment").annotate(Count("pk")))
 
