@@ -43,6 +43,10 @@ class Step(Enum):
     END = auto()
 
 
+_LEADS_ON = set(Step) - {Step.MARK_STARTED, Step.REQUEUE}
+"""The steps after which another look at the engine may find more to do."""
+
+
 def reconcile(cluster_id: int) -> None:
     """Bring one cluster's containers and runs together, as far as that needs no waiting."""
     cluster = Cluster.objects.filter(pk=cluster_id).first()
@@ -127,7 +131,7 @@ class _Pass:
         self._finish(due[Step.FINISH], seen)
         self._launch(due[Step.LAUNCH])
         self._transition_all(due)
-        return any(due.values()) or bool(orphans)
+        return bool(orphans) or any(runs for step, runs in due.items() if step in _LEADS_ON)
 
     def _transition_all(self, due: Mapping[Step, list[Run]]) -> None:
         started = self._transition(lifecycle.START, due[Step.MARK_STARTED], "Runs on {cluster}.")

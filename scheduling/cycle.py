@@ -10,6 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from clusters.wakeups import request_cycle
+from orgs.models import Organization
 from scheduling.apply import ACTOR, apply, holds_still
 from scheduling.core.plan import Plan
 from scheduling.core.planner import make_plan
@@ -39,13 +40,15 @@ def run_cycle(
     5. Apply, and record the cycle.
     6. After the commit, ask for the containers to follow.
 
-    Returns None when others changed the plan's deployments at every attempt; another cycle has
-    been asked for then.
+    Returns None when the organization is gone; or when others changed the plan's deployments at
+    every attempt, and another cycle has been asked for.
     """
     for _ in range(_ATTEMPTS):
         with transaction.atomic(durable=True):
             started = perf_counter_ns()
             loaded = load(organization_id, lock=True, clock=clock)
+            if not loaded.snapshot.clusters and not _exists(organization_id):
+                return None
             loaded_at = perf_counter_ns()
             plan = make_plan(loaded.snapshot)
             thrashing = suspects(plan, loaded.now)
@@ -61,6 +64,10 @@ def run_cycle(
     request_cycle(organization_id)
     log.warning("cycle_superseded", organization=organization_id, attempts=_ATTEMPTS)
     return None
+
+
+def _exists(organization_id: int) -> bool:
+    return Organization.objects.filter(pk=organization_id).exists()
 
 
 def _record(

@@ -45,13 +45,14 @@ def load(
     if lock:
         clusters = clusters.select_for_update(no_key=True, of=("self",))
     known = {row.pk: _cluster(row) for row in clusters}
+    # Without the lock a cluster may come, and take deployments, after the clusters were read.
+    unplaced_or_known = {None, *known}
     now = clock()
     deployments = demand.Deployment.objects.filter(organization_id=organization_id)
     rows = [
         row
         for row in deployments.active_or_ready(now).values_list(*_COLUMNS)
-        # Without the lock a cluster may have come after the clusters were read.
-        if row[_CLUSTER] in (None, *known)
+        if row[_CLUSTER] in unplaced_or_known
     ]
     active = [row[0] for row in rows if row[_CLUSTER] is not None]
     evictions = _recent_evictions(active, now) if active else {}
@@ -113,9 +114,7 @@ def _recent_evictions(deployments: list[int], now: datetime) -> dict[int, int]:
     lost = Q(outcome=demand.Run.Outcome.EVICTED) | Q(
         outcome=demand.Run.Outcome.MOVED, preempted_by__isnull=False
     )
-    runs = demand.Run.objects.filter(
-        lost, released_at__gt=since, deployment__in=deployments
-    )
+    runs = demand.Run.objects.filter(lost, released_at__gt=since, deployment__in=deployments)
     return dict(runs.order_by().values_list("deployment").annotate(Count("pk")))
 
 

@@ -22,8 +22,8 @@ log = structlog.get_logger(__name__)
 @shared_task(name=RUN_CYCLE)
 def run_requested_cycle(organization_id: int) -> None:
     begin(RUN_CYCLE, organization_id)
-    cancel_hopeless(organization_id, actor=ACTOR)
     run_cycle(organization_id, SchedulingCycle.Trigger.CHANGE)
+    cancel_hopeless(organization_id, actor=ACTOR)
 
 
 @shared_task(name="scheduling.run_due_cycles")
@@ -31,8 +31,8 @@ def run_due_cycles() -> None:
     """Run a cycle of every organization where one could decide anything."""
     for organization_id in due_organizations():
         try:
-            cancel_hopeless(organization_id, actor=ACTOR)
             run_cycle(organization_id, SchedulingCycle.Trigger.INTERVAL)
+            cancel_hopeless(organization_id, actor=ACTOR)
         except DatabaseError:
             log.exception("cycle_failed", organization=organization_id)
 

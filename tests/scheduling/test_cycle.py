@@ -416,3 +416,10 @@ def test_one_that_is_started_again_later_may_take_the_same_room(
     cycle(acme)
 
     assert statuses(victim, nightly) == [Status.PENDING, Status.STARTING]
+
+
+def test_a_cycle_of_an_organization_that_is_gone_does_nothing(acme: Organization) -> None:
+    gone = acme.pk
+    acme.delete()
+
+    assert run_cycle(gone, CHANGE) is None
