@@ -31,6 +31,7 @@ class Summary:
     `utilisation` is each resource's mean share in use. `goodput` is the share of all work done that
     was not lost, work being run time times dominant share; `lost` is in hours of one whole supply.
     `fairness` is Jain's index over the tenants' mean slowdowns: 1 when all fare alike.
+    `biggest_wait` is the longest wait among the biggest hundredth of the jobs, in seconds.
     """
 
     levels: tuple[LevelSummary, ...]
@@ -40,6 +41,7 @@ class Summary:
     lost_hours: float
     fairness: float
     queue_mean: float
+    biggest_wait: int
 
 
 def summarize(replay: Replay) -> Summary:
@@ -56,7 +58,14 @@ def summarize(replay: Replay) -> Summary:
         lost_hours=lost / shares.of(supply) / 3600,
         fairness=_jain(_slowdown_by_tenant(replay.lives)),
         queue_mean=queue,
+        biggest_wait=_biggest_wait(replay.lives, shares),
     )
+
+
+def _biggest_wait(lives: Sequence[Life], shares: Shares) -> int:
+    """Return the longest wait among the 1% with the largest shares: who starves, if anybody."""
+    by_size = sorted(lives, key=lambda life: -shares.of(life.job.request))
+    return max((life.waited for life in by_size[: -(-len(by_size) // 100)]), default=0)
 
 
 def _levels(lives: Sequence[Life]) -> Iterable[LevelSummary]:

@@ -10,7 +10,7 @@ def overall_rows(summaries: Mapping[str, Summary]) -> list[list[str]]:
     rows = [
         [
             "policy", "goodput", "CPU", "RAM", "GPU", "mean queue", "evictions",
-            "lost work, h", "fairness",
+            "lost work, h", "fairness", "longest wait of biggest 1%, s",
         ]
     ]  # fmt: skip
     for policy, summary in summaries.items():
@@ -26,6 +26,7 @@ def overall_rows(summaries: Mapping[str, Summary]) -> list[list[str]]:
                 str(summary.evictions),
                 f"{summary.lost_hours:.1f}",
                 f"{summary.fairness:.3f}",
+                f"{summary.biggest_wait:,}",
             ]
         )
     return rows

@@ -73,6 +73,7 @@ def test_the_summary_adds_up() -> None:
     assert [(level.priority, level.wait_mean) for level in summary.levels] == [(2, 0), (1, 50)]
     assert summary.lost_hours == pytest.approx(60 / 3600)
     assert summary.fairness == 1.0
+    assert summary.biggest_wait == 50
 
 
 @pytest.mark.parametrize("name", POLICIES)
