@@ -313,6 +313,8 @@ def test_a_held_one_is_passed_over(acme: Organization, forge: Cluster, submit: S
 def test_a_plan_takes_the_same_number_of_statements_whatever_its_size(
     acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
+    submit(cpu_milli=10, ram_mib=8)
+    cycle(acme)
     counts = []
     for size in (2, 40):
         for _ in range(size):
