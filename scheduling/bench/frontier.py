@@ -62,7 +62,8 @@ def command(options: dict[str, Any], out: Callable[[str], Any]) -> None:
         out(line)
     if options["svg"]:
         options["svg"].write_text(
-            scatter(points, "mean wait of the lowest level, hours", "goodput"), encoding="utf-8"
+            scatter(points, "mean wait of the lowest level, seconds (logarithmic)", "goodput"),
+            encoding="utf-8",
         )
 
 
@@ -143,4 +144,4 @@ def _row(load: float, name: str, summary: Summary) -> list[str]:
 
 def _point(load: float, name: str, summary: Summary) -> Point:
     lowest = min(summary.levels, key=lambda level: level.priority)
-    return Point(f"load {load:.2f}", name, lowest.wait_mean / 3600, summary.goodput)
+    return Point(f"load {load:.2f}", name, lowest.wait_mean, summary.goodput)

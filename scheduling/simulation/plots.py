@@ -25,30 +25,49 @@ class Point:
 
 
 def scatter(points: Sequence[Point], x_unit: str, y_unit: str) -> str:
-    """Draw named points, a colour for each group; x on a logarithmic axis, y from its lowest."""
+    """Draw named points, a colour for each group; x is logarithmic, both axes as long as needed."""
     groups = list(dict.fromkeys(point.group for point in points))
     colours = dict(zip(groups, _colours(len(groups)), strict=True))
-    right = math.log10(max(point.x for point in points) + 1) or 1.0
-    low = min(point.y for point in points)
-    span = (max(point.y for point in points) - low) or 1.0
+    across = _Axis.around([math.log10(point.x + 1) for point in points])
+    up = _Axis.around([point.y for point in points])
     parts = [
         _legend(groups),
-        _text(WIDTH - _RIGHT, HEIGHT - 2, x_unit, "end"),
-        _text(4, 24, y_unit, "start"),
+        _text(WIDTH - _RIGHT, HEIGHT - 1, x_unit, "end"),
+        _text(WIDTH - _RIGHT, 13, y_unit + " ↑", "end"),
     ]
-    for part in range(5):
-        y = _y(part / 4, 1.0)
-        parts.append(_rule(y) + _text(_LEFT - 6, y + 4, f"{low + span * part / 4:.3f}", "end"))
-        x = right * part / 4
-        parts.append(_text(_x(x, right), HEIGHT - 14, f"{10**x - 1:.2g}", "middle"))
-    for point in points:
-        x, y = _x(math.log10(point.x + 1), right), _y((point.y - low) / span, 1.0)
+    for part in (0, 0.25, 0.5, 0.75, 1):
+        y = _y(part, 1.0)
+        parts.append(_rule(y) + _text(_LEFT - 6, y + 4, f"{up.at(part):.3f}", "end"))
         parts.append(
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colours[point.group]}">'
+            _text(_x(part, 1.0), HEIGHT - 14, f"{10 ** across.at(part) - 1:,.0f}", "middle")
+        )
+    for point in points:
+        place = across.part(math.log10(point.x + 1))
+        x, y = _x(place, 1.0), _y(up.part(point.y), 1.0)
+        parts.append(
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colours[point.group]}">'
             f"<title>{escape(point.group)}: {escape(point.name)}</title></circle>"
         )
-        parts.append(_text(x + 6, y + 4, point.name, "start"))
+        ends = place > 0.8
+        parts.append(_text(x - 5 if ends else x + 5, y + 3, point.name, "end" if ends else "start"))
     return _svg(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    low: float
+    high: float
+
+    @classmethod
+    def around(cls, values: Sequence[float]) -> "_Axis":
+        low, high = min(values), max(values)
+        return cls(low, high if high > low else low + 1)
+
+    def at(self, part: float) -> float:
+        return self.low + part * (self.high - self.low)
+
+    def part(self, value: float) -> float:
+        return (value - self.low) / (self.high - self.low)
 
 
 def lines(plotted: Sequence[Line], unit: str) -> str:
@@ -94,9 +113,8 @@ def bars(groups: Mapping[str, Mapping[str, float]]) -> str:
 
 def _svg(parts: Sequence[str]) -> str:
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img">'
-        + "".join(parts)
-        + "</svg>"
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        'font-family="system-ui, sans-serif" font-size="10">' + "".join(parts) + "</svg>"
     )
 
 
