@@ -12,7 +12,7 @@ from clusters.models import Cluster
 from clusters.resources import MAX_GPU
 from deployments.dependencies import Wait
 from deployments.models import Condition, Deployment, OnDependencyFailure
-from deployments.services import Spec
+from deployments.specs import Spec
 from orgs.models import Event
 
 _MAX_ENTRIES = 100

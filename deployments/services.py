@@ -4,64 +4,29 @@ Every verb takes the deployment's row lock and looks at its state again under it
 username, or `system:…` for the product itself.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
 
-from accounts.errors import Conflict, Invalid, NotFound
+from accounts.errors import Conflict, NotFound
 from accounts.models import User
-from clusters.models import OCCUPYING, Cluster
-from clusters.resources import describe
+from clusters.models import OCCUPYING
 from clusters.wakeups import request_cycle, request_reconcile
 from deployments import dependencies, lifecycle
-from deployments.dependencies import Wait
 from deployments.lifecycle import Change, Verb, transition
-from deployments.models import ENDED, Condition, Deployment, OnDependencyFailure, Status
+from deployments.models import ENDED, Deployment, Status
+from deployments.specs import Spec, check_capacity, check_changeable, differences
 from orgs.events import record
 from orgs.models import Organization
 
+_PLACEMENT = {"cpu_milli", "ram_mib", "gpu", "requested_cluster"}
+"""The fields that say where a deployment fits."""
+
 PREEMPT_BACKOFF_SECONDS = 60
 """After an operator's preemption others may take the room for so long."""
-
-
-@dataclass(frozen=True, slots=True)
-class Spec:
-    """All that a person says about a deployment; cpu in millicores, RAM in MiB, GPU in devices."""
-
-    name: str
-    image: str
-    cpu_milli: int
-    ram_mib: int
-    gpu: int = 0
-    priority: int = 50
-    command: tuple[str, ...] = ()
-    env: Mapping[str, str] = field(default_factory=dict)
-    requested_cluster: Cluster | None = None
-    max_runtime_s: int | None = None
-    depends_on: tuple[Wait, ...] = ()
-    on_dependency_failure: str = OnDependencyFailure.WAIT
-
-    @classmethod
-    def of(cls, deployment: Deployment) -> "Spec":
-        waits = deployment.dependencies.all()
-        return cls(
-            **{name: getattr(deployment, name) for name in _COLUMNS if name != "command"},
-            command=tuple(deployment.command),
-            depends_on=tuple(Wait(wait.on_id, Condition(wait.condition)) for wait in waits),
-        )
-
-    def columns(self) -> dict[str, Any]:
-        """Return the values of the columns of Deployment that have the same names."""
-        values = {name: getattr(self, name) for name in _COLUMNS}
-        return values | {"command": list(self.command), "env": dict(self.env)}
-
-
-_COLUMNS = tuple(name for name in Spec.__dataclass_fields__ if name != "depends_on")
-_CHANGEABLE_ALWAYS = {"name", "priority"}
 
 
 @transaction.atomic
@@ -70,7 +35,7 @@ def submit(*, created_by: User, organization: Organization, spec: Spec) -> Deplo
 
     Raises Invalid when no cluster that it may use could ever hold it, or a dependency is wrong.
     """
-    _check_capacity(organization.pk, spec)
+    check_capacity(organization.pk, spec)
     deployment = Deployment.objects.create(
         organization=organization,
         created_by=created_by,
@@ -94,23 +59,16 @@ def update(deployment: Deployment, *, actor: str, spec: Spec) -> Deployment:
     if spec.depends_on:
         dependencies.lock_graph(deployment.organization_id)
     deployment = _locked(deployment)
-    before = Spec.of(deployment)
-    changed = {
-        name for name in Spec.__dataclass_fields__ if getattr(before, name) != getattr(spec, name)
-    }
+    changed = differences(Spec.of(deployment), spec)
     if not changed:
         return deployment
-    _check_changeable(deployment, changed)
-    if changed - _CHANGEABLE_ALWAYS:
-        _check_capacity(deployment.organization_id, spec)
+    check_changeable(deployment, set(changed))
+    if set(changed) & _PLACEMENT:
+        check_capacity(deployment.organization_id, spec)
     if "depends_on" in changed:
         dependencies.replace(deployment, spec.depends_on)
     _save(deployment, **spec.columns())
-    data = {
-        name: [_plain(getattr(before, name)), _plain(getattr(spec, name))]
-        for name in sorted(changed)
-    }
-    record(deployment, "updated", actor, f"Changed {', '.join(sorted(changed))}.", data=data)
+    record(deployment, "updated", actor, f"Changed {', '.join(sorted(changed))}.", changed)
     request_cycle(deployment.organization_id)
     return deployment
 
@@ -129,7 +87,7 @@ def adjust(
     spec = Spec.of(deployment)
     spec = replace(spec, priority=priority or spec.priority, name=name or spec.name)
     if preemptible is not None and preemptible != deployment.preemptible:
-        _check_changeable(deployment, set())
+        check_changeable(deployment, set())
         _save(deployment, preemptible=preemptible)
         word = "preemptible" if preemptible else "not preemptible"
         record(deployment, "updated", actor, f"Now {word}.", data={"preemptible": preemptible})
@@ -295,52 +253,6 @@ def _check_pending(deployment: Deployment, participle: str) -> None:
         )
 
 
-def _check_changeable(deployment: Deployment, changed: set[str]) -> None:
-    if deployment.status in ENDED:
-        raise Conflict(
-            f"Deployment {deployment.pk} has ended ({deployment.status}) and cannot change: start"
-            " it again, or submit a new one."
-        )
-    frozen = sorted(changed - _CHANGEABLE_ALWAYS)
-    if frozen and deployment.status != Status.PENDING:
-        raise Conflict(
-            f"Deployment {deployment.pk} is {deployment.status}; {', '.join(frozen)} can change"
-            " only while it is pending: stop it and start it again, or submit a new one."
-        )
-
-
-def _check_capacity(organization_id: int, spec: Spec) -> None:
-    """Raise Invalid unless a cluster that it may use could hold it when empty."""
-    clusters = Cluster.objects.filter(organization_id=organization_id)
-    if spec.requested_cluster:
-        clusters = clusters.filter(pk=spec.requested_cluster.pk)
-    fits = clusters.filter(
-        cpu_milli__gte=spec.cpu_milli, ram_mib__gte=spec.ram_mib, gpu__gte=spec.gpu
-    )
-    if fits.exists():
-        return
-    request = describe(spec.cpu_milli, spec.ram_mib, spec.gpu)
-    sizes = [
-        f"{c.name}: {describe(c.cpu_milli, c.ram_mib, c.gpu)}"
-        for c in clusters.order_by("-gpu", "id")[:3]
-    ]
-    raise Invalid(
-        f"No cluster that it may use could ever hold {request}. "
-        + (f"There is {'; '.join(sizes)}: request less, or grow a cluster." if sizes
-           else "The organization has no cluster yet: create one first."),
-        attr=_too_large(spec, list(clusters)),
-        code="exceeds_capacity",
-    )  # fmt: skip
-
-
-def _too_large(spec: Spec, clusters: list[Cluster]) -> str | None:
-    """Return the field that exceeds every cluster by itself, None when only the mix does."""
-    for attr, column in (("cpu", "cpu_milli"), ("ram_mib", "ram_mib"), ("gpu", "gpu")):
-        if clusters and all(getattr(spec, column) > getattr(c, column) for c in clusters):
-            return attr
-    return None
-
-
 def _locked(deployment: Deployment) -> Deployment:
     rows = Deployment.objects.select_for_update(no_key=True, of=("self",))
     row = rows.filter(pk=deployment.pk).first()
@@ -354,14 +266,3 @@ def _save(deployment: Deployment, **values: Any) -> None:
         setattr(deployment, name, value)
     deployment.revision += 1
     deployment.save(update_fields=[*values, "revision"])
-
-
-def _plain(value: Any) -> Any:
-    """Return a value of a specification as JSON can hold it, of an environment only the names."""
-    if isinstance(value, Cluster):
-        return value.pk
-    if isinstance(value, Mapping):
-        return sorted(value)
-    if isinstance(value, tuple):
-        return [asdict(item) if isinstance(item, Wait) else item for item in value]
-    return value

@@ -15,7 +15,7 @@ from deployments import services
 from deployments.filters import DeploymentFilter
 from deployments.models import Deployment
 from deployments.serializers import DeploymentSerializer, EventSerializer
-from deployments.services import Spec
+from deployments.specs import Spec
 from orgs.models import Event, Organization, Role
 from orgs.permissions import organization_for, require
 from orgs.viewsets import TenantViewSet

@@ -10,7 +10,7 @@ from clusters.models import Cluster
 from clusters.services import Capacity
 from deployments import services as deployment_services
 from deployments.models import Deployment
-from deployments.services import Spec
+from deployments.specs import Spec
 from orgs import services as org_services
 from orgs.models import Organization
 

@@ -16,6 +16,7 @@ from clusters.models import Cluster
 from deployments import services
 from deployments.dependencies import unmet_reasons
 from deployments.models import Deployment, Status
+from deployments.specs import Spec
 from orgs.models import Event, Organization
 from scheduling.core.ordering import queue_order
 from scheduling.core.plan import Hold, Plan
@@ -75,7 +76,7 @@ def explain(deployment: Deployment) -> Explanation:
     return _from_plan(deployment)
 
 
-def forecast(*, created_by: User, organization: Organization, spec: services.Spec) -> Forecast:
+def forecast(*, created_by: User, organization: Organization, spec: Spec) -> Forecast:
     """Say what would become of a submission, and store nothing.
 
     Raises what the submission would raise.

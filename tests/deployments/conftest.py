@@ -11,7 +11,7 @@ from clusters.services import Capacity
 from deployments import lifecycle, services
 from deployments.lifecycle import Change, Verb, transition
 from deployments.models import Deployment, Status
-from deployments.services import Spec
+from deployments.specs import Spec
 from orgs.models import Membership, Organization, Role
 
 Submit = Callable[..., Deployment]

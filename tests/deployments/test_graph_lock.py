@@ -13,7 +13,7 @@ from clusters.models import Cluster
 from deployments import services
 from deployments.dependencies import Wait
 from deployments.models import Dependency, Deployment
-from deployments.services import Spec
+from deployments.specs import Spec
 from tests.deployments.conftest import Submit
 
 pytestmark = pytest.mark.django_db(transaction=True)

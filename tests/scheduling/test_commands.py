@@ -9,7 +9,7 @@ from clusters.models import Cluster
 from clusters.resources import describe
 from deployments import services
 from deployments.models import Deployment, Status
-from deployments.services import Spec
+from deployments.specs import Spec
 from orgs.models import Organization
 from scheduling.models import SchedulingCycle
 from tests.deployments.conftest import Bring, Submit

@@ -18,7 +18,7 @@ from clusters.services import Capacity
 from deployments import services
 from deployments.models import Deployment, Run, Status
 from deployments.reconcile import reconcile
-from deployments.services import Spec
+from deployments.specs import Spec
 from orgs.models import Organization
 from scheduling import cycle as cycle_module
 from scheduling.core.plan import Plan

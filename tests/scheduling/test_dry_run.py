@@ -14,7 +14,7 @@ from clusters.services import Capacity
 from deployments import services
 from deployments.dependencies import Wait
 from deployments.models import Dependency, Deployment, Run
-from deployments.services import Spec
+from deployments.specs import Spec
 from orgs.models import Event, Organization
 from scheduling.cycle import run_cycle
 from scheduling.explain import forecast

@@ -1,0 +1,122 @@
+"""What a person asks for, and whether it can be had at all."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from accounts.errors import Conflict, Invalid
+from clusters.models import Cluster
+from clusters.resources import describe
+from deployments.dependencies import Wait
+from deployments.models import ENDED, Condition, Deployment, OnDependencyFailure, Status
+
+_CHANGEABLE_ALWAYS = {"name", "priority"}
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """All that a person says about a deployment; cpu in millicores, RAM in MiB, GPU in devices."""
+
+    name: str
+    image: str
+    cpu_milli: int
+    ram_mib: int
+    gpu: int = 0
+    priority: int = 50
+    command: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    requested_cluster: Cluster | None = None
+    max_runtime_s: int | None = None
+    depends_on: tuple[Wait, ...] = ()
+    on_dependency_failure: str = OnDependencyFailure.WAIT
+
+    @classmethod
+    def of(cls, deployment: Deployment) -> "Spec":
+        waits = deployment.dependencies.all()
+        return cls(
+            **{name: getattr(deployment, name) for name in _COLUMNS if name != "command"},
+            command=tuple(deployment.command),
+            depends_on=tuple(Wait(wait.on_id, Condition(wait.condition)) for wait in waits),
+        )
+
+    def columns(self) -> dict[str, Any]:
+        """Return the values of the columns of Deployment that have the same names."""
+        values = {name: getattr(self, name) for name in _COLUMNS}
+        return values | {"command": list(self.command), "env": dict(self.env)}
+
+
+_COLUMNS = tuple(name for name in Spec.__dataclass_fields__ if name != "depends_on")
+
+
+def differences(before: Spec, after: Spec) -> dict[str, list[Any]]:
+    """Return, by field, the two values of what differs, as JSON can hold them.
+
+    Of an environment only the names: what it holds may be secret.
+    """
+    return {
+        name: [_plain(getattr(before, name)), _plain(getattr(after, name))]
+        for name in Spec.__dataclass_fields__
+        if _comparable(getattr(before, name)) != _comparable(getattr(after, name))
+    }
+
+
+def check_changeable(deployment: Deployment, changed: set[str]) -> None:
+    if deployment.status in ENDED:
+        raise Conflict(
+            f"Deployment {deployment.pk} has ended ({deployment.status}) and cannot change: start"
+            " it again, or submit a new one."
+        )
+    frozen = sorted(changed - _CHANGEABLE_ALWAYS)
+    if frozen and deployment.status != Status.PENDING:
+        raise Conflict(
+            f"Deployment {deployment.pk} is {deployment.status}; {', '.join(frozen)} can change"
+            " only while it is pending: stop it and start it again, or submit a new one."
+        )
+
+
+def check_capacity(organization_id: int, spec: Spec) -> None:
+    """Raise Invalid unless a cluster that it may use could hold it when empty."""
+    clusters = Cluster.objects.filter(organization_id=organization_id)
+    if spec.requested_cluster:
+        clusters = clusters.filter(pk=spec.requested_cluster.pk)
+    fits = clusters.filter(
+        cpu_milli__gte=spec.cpu_milli, ram_mib__gte=spec.ram_mib, gpu__gte=spec.gpu
+    )
+    if fits.exists():
+        return
+    request = describe(spec.cpu_milli, spec.ram_mib, spec.gpu)
+    sizes = [
+        f"{c.name}: {describe(c.cpu_milli, c.ram_mib, c.gpu)}"
+        for c in clusters.order_by("-gpu", "id")[:3]
+    ]
+    raise Invalid(
+        f"No cluster that it may use could ever hold {request}. "
+        + (f"There is {'; '.join(sizes)}: request less, or grow a cluster." if sizes
+           else "The organization has no cluster yet: create one first."),
+        attr=_too_large(spec, list(clusters)),
+        code="exceeds_capacity",
+    )  # fmt: skip
+
+
+def _too_large(spec: Spec, clusters: list[Cluster]) -> str | None:
+    """Return the field that exceeds every cluster by itself, None when only the mix does."""
+    for attr, column in (("cpu", "cpu_milli"), ("ram_mib", "ram_mib"), ("gpu", "gpu")):
+        if clusters and all(getattr(spec, column) > getattr(c, column) for c in clusters):
+            return attr
+    return None
+
+
+def _comparable(value: Any) -> Any:
+    """Return what has to be equal: dependencies have no order."""
+    is_waits = isinstance(value, tuple) and value and isinstance(value[0], Wait)
+    return frozenset(value) if is_waits else value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Cluster):
+        return value.pk
+    if isinstance(value, Mapping):
+        return sorted(value)
+    if isinstance(value, tuple):
+        return [asdict(item) if isinstance(item, Wait) else item for item in value]
+    return value
