@@ -7,6 +7,7 @@ from rest_framework.test import APIClient
 
 from accounts.models import User
 from clusters.models import Cluster
+from deployments.dependencies import Wait
 from deployments.models import ENDED, Deployment, Status
 from orgs.models import Event, Membership, Organization, Role
 from tests.answers import attrs, refusal
@@ -201,3 +202,15 @@ def test_the_history_of_an_environment_names_no_value(api: APIClient, submit: Su
 
     assert "secret" not in str(Event.objects.get(kind="updated").data)
     assert "secret" not in str(api.get(f"{path(deployment)}/events").data)
+
+
+def test_dependencies_in_another_order_are_no_change(
+    api: APIClient, acme: Organization, submit: Submit, bring: Bring
+) -> None:
+    first, second = bring(Status.COMPLETED), bring(Status.COMPLETED)
+    waiting = submit(depends_on=(Wait(first.pk), Wait(second.pk)))
+
+    response = api.patch(path(waiting), {"depends_on": [second.pk, first.pk]})
+
+    assert response.status_code == 200
+    assert not Event.objects.filter(subject_id=waiting.pk, kind="updated").exists()
