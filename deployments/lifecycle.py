@@ -1,7 +1,7 @@
 """The state machine of a deployment: the only code that changes a status.
 
 Every verb is one guarded `UPDATE` that takes any number of deployments, keeps their runs in step
-and writes one event for each, in the caller's transaction. A row whose status or revision is not
+and writes one event for each, in one transaction. A row whose status or revision is not
 what the caller saw is left alone, so two people who decide at once cannot both win.
 """
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from django.db import connection
+from django.db import connection, transaction
 
 from deployments.models import Run, Status
 from orgs.events import record_many
@@ -99,6 +99,7 @@ class Change:
     data: dict[str, Any] = field(default_factory=dict)
 
 
+@transaction.atomic
 def transition(
     verb: Verb, changes: Sequence[Change], *, actor: str, now: datetime
 ) -> dict[int, int | None]:

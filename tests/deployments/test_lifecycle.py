@@ -242,3 +242,20 @@ def test_the_database_refuses_one_that_waits_for_itself(forge: Cluster, submit: 
 
     with pytest.raises(IntegrityError, match="dependency_not_self"), transaction.atomic():
         Dependency.objects.create(deployment=deployment, on=deployment)
+
+
+def test_a_change_whose_event_cannot_be_written_does_not_happen(
+    submit: Submit, forge: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment = submit()
+
+    def fail(events: object) -> None:
+        raise RuntimeError("no event today")
+
+    monkeypatch.setattr(lifecycle, "record_many", fail)
+
+    with pytest.raises(RuntimeError):
+        transition(lifecycle.CANCEL, [Change(deployment.pk, "why")], actor="bob", now=NOW)
+
+    deployment.refresh_from_db()
+    assert deployment.status == Status.PENDING
