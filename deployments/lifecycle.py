@@ -99,7 +99,6 @@ class Change:
     data: dict[str, Any] = field(default_factory=dict)
 
 
-@transaction.atomic
 def transition(
     verb: Verb, changes: Sequence[Change], *, actor: str, now: datetime
 ) -> dict[int, int | None]:
@@ -110,6 +109,13 @@ def transition(
     """
     if not changes:
         return {}
+    with transaction.atomic():
+        return _transition(verb, changes, actor, now)
+
+
+def _transition(
+    verb: Verb, changes: Sequence[Change], actor: str, now: datetime
+) -> dict[int, int | None]:
     ordered = sorted(changes, key=lambda change: change.deployment)
     rows = _update_deployments(verb, ordered, now)
     changed = [change for change in ordered if change.deployment in rows]

@@ -202,9 +202,11 @@ def _unsettled(client: Client) -> list[str]:
         for d in deployments
         if d["status"] in ("starting", "stopping")
     ]
+    if moving:
+        return moving
     running = [d for d in deployments if d["status"] == "running"]
     clusters = client.list("/clusters")
-    return moving + [
+    return [
         f"{waiting['name']} (priority {waiting['priority']}) waits, but would fit on"
         f" {cluster['name']} beside what it may not preempt"
         for waiting in deployments
