@@ -91,7 +91,7 @@ SETTINGS = (
             "A priority higher by this much preempts a spared one all the same.", 1, 100),
     Setting("SCHEDULER_STARVATION_SECONDS", "int", 900,
             "After this wait a deployment goes before the younger ones of its level.", 1),
-    Setting("SCHEDULER_BACKFILL", "str", "ending",
+    Setting("SCHEDULER_BACKFILL", "str", "evictable",
             "Who may use room held for one that waits long: `ending` (who ends in time) or also"
             " `evictable` lower ones.", choices=("ending", "evictable")),
     Setting("CYCLE_HISTORY_DAYS", "int", 14, "How long scheduling cycles are kept.", 1, 3650),
