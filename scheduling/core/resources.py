@@ -42,7 +42,16 @@ class Resources:
         return {name: getattr(self, name) for name in DIMENSIONS}
 
     def __str__(self) -> str:
-        return f"{self.cpu_milli / 1000:g} CPU, {self.ram_mib} MiB RAM, {self.gpu} GPU"
+        return ", ".join(in_words(name, amount) for name, amount in self.to_json().items())
+
+
+def in_words(dimension: str, amount: int) -> str:
+    """Return one dimension's amount as a person reads it, such as `4 CPU` or `16 GiB RAM`."""
+    if dimension == "cpu_milli":
+        return f"{amount / 1000:g} CPU"
+    if dimension == "ram_mib":
+        return f"{amount} MiB RAM" if amount % 1024 else f"{amount // 1024} GiB RAM"
+    return f"{amount} GPU"
 
 
 NOTHING = Resources(0, 0, 0)

@@ -10,7 +10,7 @@ from scheduling.core.descent import Outcome
 from scheduling.core.packed import beyond, unpack
 from scheduling.core.problem import Problem
 from scheduling.core.reservation import Reservation, may_use
-from scheduling.core.resources import Resources
+from scheduling.core.resources import Resources, in_words
 from scheduling.core.snapshot import Cluster, ClusterState
 
 _COMPARED = 4
@@ -167,7 +167,6 @@ class Shortage(Mapping[str, Any]):
 
 
 _STATES = {ClusterState.CORDONED: "cordoned", ClusterState.DRAINING: "draining"}
-_UNITS = {"cpu_milli": "CPU", "ram_mib": "MiB RAM", "gpu": "GPU"}
 
 
 def amount(vector: Resources) -> str:
@@ -176,11 +175,7 @@ def amount(vector: Resources) -> str:
 
 
 def _amounts(amounts: dict[str, int]) -> str:
-    words = [
-        f"{value / 1000:g} CPU" if name == "cpu_milli" else f"{value} {_UNITS[name]}"
-        for name, value in amounts.items()
-    ]
-    return ", ".join(words) or "nothing"
+    return ", ".join(in_words(name, value) for name, value in amounts.items()) or "nothing"
 
 
 def _count(number: int, noun: str) -> str:

@@ -290,11 +290,11 @@ def test_a_protected_lower_one_does_not_protect_another() -> None:
 def test_every_decision_says_why_with_its_numbers() -> None:
     made = plan(cluster(1, 2), active(1, 1, 2), ready(2, 2, 2), ready(3, 1, 1))
     assert made.placements[0].reason == (
-        "On cluster 1: needs 8 CPU, 16384 MiB RAM, 2 GPU, takes the room of 1 deployment"
+        "On cluster 1: needs 8 CPU, 16 GiB RAM, 2 GPU, takes the room of 1 deployment"
         " of lower priority than 2."
     )
     assert "deployment 2 of priority 2" in made.evictions[0].reason
-    assert "lacks 4 CPU, 8192 MiB RAM, 1 GPU" in made.holds[0].reason
+    assert "lacks 4 CPU, 8 GiB RAM, 1 GPU" in made.holds[0].reason
 
 
 def test_a_reason_does_not_change_while_nothing_else_does() -> None:
