@@ -40,7 +40,7 @@ class Policy:
     budget_override_gap: int = 50
     starvation_seconds: int = 900
     order: str = Order.MOST.value
-    backfill: str = Backfill.ENDING.value
+    backfill: str = Backfill.EVICTABLE.value
 
     def __post_init__(self) -> None:
         for field in fields(self):

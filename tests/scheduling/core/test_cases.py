@@ -245,10 +245,10 @@ def test_a_higher_one_takes_held_room() -> None:
     assert placed(made) == {3: 1}
 
 
-def test_a_lower_one_may_use_held_room_when_the_policy_says_so() -> None:
+def test_a_lower_one_may_use_held_room_unless_the_policy_forbids_it() -> None:
     rows = cluster(1, 4), active(1, 5, 2), ready(2, 5, 4, waited=1_000), ready(3, 4, 1)
-    assert placed(plan(*rows)) == {}
-    assert placed(plan(*rows, backfill="evictable")) == {3: 1}
+    assert placed(plan(*rows)) == {3: 1}
+    assert placed(plan(*rows, backfill="ending")) == {}
 
 
 def test_only_one_cluster_is_held_for_one() -> None:
