@@ -80,7 +80,8 @@ def settle(organization: Organization) -> None:
         cycle = run_cycle(organization.pk, CHANGE)
         for cluster in organization.clusters.all():
             reconcile(cluster.pk)
-        if cycle and not (cycle.placed or cycle.evicted or cycle.moved):
+        moving = Deployment.objects.filter(status__in=(Status.STARTING, Status.STOPPING))
+        if cycle and not (cycle.placed or cycle.evicted or cycle.moved or moving.exists()):
             return
     pytest.fail("The scheduler does not come to rest.")
 
@@ -138,7 +139,6 @@ def test_submitting_stopping_and_scheduling_at_once_stays_consistent(
     assert Deployment.objects.count() == 100
     assert not list(violations())
     assert_not_oversubscribed()
-    assert not Deployment.objects.filter(status=Status.STARTING).exists()
     assert Run.objects.unfinished().count() == Deployment.objects.active().count()
 
 
