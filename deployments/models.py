@@ -56,10 +56,6 @@ class DeploymentQuerySet(TenantQuerySet["Deployment"]):
         """Those whose requests count against their clusters."""
         return self.filter(status__in=ACTIVE)
 
-    def occupying(self) -> "DeploymentQuerySet":
-        """Those that may have a container on their cluster."""
-        return self.filter(status__in=OCCUPYING)
-
     def ready(self, now: datetime) -> "DeploymentQuerySet":
         """Those that the scheduler may place: not held, not in back-off, nothing to wait for."""
         return self.filter(_ready(now))
