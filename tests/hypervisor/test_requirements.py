@@ -11,11 +11,11 @@ from packaging.utils import canonicalize_name
 from hypervisor.bootstrap import LOCKS, ROOT
 
 EXTRAS = {
-    "production": [],
-    "up": ["embedded"],
-    "test": ["embedded", "test"],
-    "dev": ["embedded", "test", "lint"],
-    "bench": ["embedded", "test", "lint", "bench"],
+    "production": ["engines"],
+    "up": ["engines", "embedded"],
+    "test": ["engines", "embedded", "test"],
+    "dev": ["engines", "embedded", "test", "lint"],
+    "bench": ["engines", "embedded", "test", "lint", "bench"],
 }
 
 
