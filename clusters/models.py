@@ -42,6 +42,8 @@ class Cluster(ResourceColumns):
 
     class Driver(models.TextChoices):
         SIMULATED = "simulated"
+        DOCKER = "docker"
+        KUBERNETES = "kubernetes"
 
     organization = models.ForeignKey(
         Organization, on_delete=models.CASCADE, related_name="clusters"
@@ -73,6 +75,33 @@ class Cluster(ResourceColumns):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Connection(models.Model):
+    """How a cluster's engine is reached; made by the platform's operators alone.
+
+    `credentials` are encrypted. `engine_id` is what the engine calls itself: unique, so that the
+    same engine's room is never promised by two clusters. `devices` are the ids of its GPUs where
+    we choose among them. `lost_contact_at` is since when it has not answered, None while it does.
+    """
+
+    cluster = models.OneToOneField(Cluster, on_delete=models.CASCADE, related_name="connection")
+    endpoint = models.CharField(max_length=500)
+    namespace = models.CharField(max_length=63, blank=True, default="")
+    credentials = models.BinaryField(default=bytes, blank=True, editable=False)
+    engine_id = models.CharField(max_length=200, unique=True)
+    version = models.CharField(max_length=100, blank=True, default="")
+    devices = models.JSONField(default=list, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    probed_at = models.DateTimeField()
+    lost_contact_at = models.DateTimeField(null=True, blank=True)
+    last_error = models.TextField(blank=True, default="")
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"connection of {self.cluster}"
 
 
 class SimulatedContainer(models.Model):

@@ -1,10 +1,10 @@
 """What every engine can do for us, in plain values.
 
-Each verb is idempotent and returns at once; reconcile compares `observe` with what should be and
+Each verb is idempotent and returns soon; reconcile compares `observe` with what should be and
 calls again until they agree. A container is known by the id of its run.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -12,13 +12,47 @@ from typing import Protocol
 
 
 class Phase(StrEnum):
+    """PREPARING: accepted, but not running yet (its image is fetched, its node is chosen)."""
+
+    PREPARING = "preparing"
     RUNNING = "running"
     EXITED = "exited"
 
 
+class Cause(StrEnum):
+    """Why a container did not start or came to its end: one vocabulary for all engines."""
+
+    UNREACHABLE = "engine_unreachable"
+    ENGINE_FAILED = "engine_failed"
+    IMAGE_NOT_FOUND = "image_not_found"
+    IMAGE_NOT_PULLABLE = "image_not_pullable"
+    COMMAND_NOT_FOUND = "command_not_found"
+    INVALID_SPEC = "invalid_spec"
+    OVER_CAPACITY = "over_capacity"
+    NO_DEVICE = "no_device"
+    OUT_OF_MEMORY = "out_of_memory"
+    KILLED = "killed"
+    ENGINE_EVICTED = "engine_evicted"
+    NODE_LOST = "node_lost"
+
+    @property
+    def is_engines(self) -> bool:
+        """Whether the engine is to blame: such an ending is no try of the user's."""
+        return self in _ENGINES
+
+
+_ENGINES = {
+    Cause.UNREACHABLE, Cause.ENGINE_FAILED, Cause.ENGINE_EVICTED, Cause.NODE_LOST,
+}  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class ContainerSpec:
-    """A container to start; cpu in millicores, RAM in MiB, GPU in devices."""
+    """A container to start; cpu in millicores, RAM in MiB, GPU in devices.
+
+    `devices` are the ids of the GPUs that are its own, on engines where we choose them: as many
+    as `gpu` says, or none where the engine chooses.
+    """
 
     run_id: int
     image: str
@@ -27,38 +61,79 @@ class ContainerSpec:
     cpu_milli: int
     ram_mib: int
     gpu: int
+    devices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
     """One container as the engine sees it now.
 
-    `until` is when the engine already knows that it will exit, None when it does not know.
+    `cause` is set when it could not start, or ended by anything but its own exit; `message` then
+    says what to do. `until` is when the engine already knows that it will exit, None when it does
+    not know. `devices` are the ids of the GPUs that it holds.
     """
 
     run_id: int
     phase: Phase
     exit_code: int | None = None
+    cause: Cause | None = None
+    message: str = ""
     until: datetime | None = None
+    started_at: datetime | None = None
+    exited_at: datetime | None = None
+    devices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What an engine says of itself; cpu in millicores, RAM in MiB, GPU in devices.
+
+    `engine_id` is the same for every way to reach the same engine. `devices` are the ids of its
+    GPUs where we choose them. `warnings` are sentences for the operator who connects it.
+    """
+
+    engine_id: str
+    version: str
+    cpu_milli: int
+    ram_mib: int
+    gpu: int
+    devices: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 class DriverError(Exception):
     """The engine refused; `retriable` says whether the same call may succeed later."""
 
-    def __init__(self, message: str, *, retriable: bool) -> None:
+    def __init__(
+        self, message: str, *, retriable: bool, cause: Cause = Cause.ENGINE_FAILED
+    ) -> None:
         super().__init__(message)
         self.retriable = retriable
+        self.cause = cause
 
 
 class Driver(Protocol):
+    """An engine. Every verb raises DriverError."""
+
+    def probe(self) -> Probe:
+        """Return what the engine is and has."""
+
     def start(self, spec: ContainerSpec, now: datetime) -> None:
-        """Start the container unless it is there already. Raises DriverError."""
+        """Start the container unless it is there already."""
 
     def stop(self, run_id: int, grace_seconds: int, now: datetime) -> None:
-        """Ask the container to stop and have it killed after the grace. Raises DriverError."""
+        """Ask the container to stop and have it killed after the grace; returns before that."""
 
     def observe(self, now: datetime) -> list[Observation]:
-        """Return every container of ours on the engine. Raises DriverError."""
+        """Return every container of ours on the engine, those of other installations left out."""
+
+    def logs(
+        self, run_id: int, *, tail: int | None = None, follow: bool = False
+    ) -> Iterator[bytes]:
+        """Yield what the container wrote, in pieces: its last `tail` lines, or all of it.
+
+        With `follow` until it ends. Nothing is yielded when there is no such container.
+        """
 
     def remove(self, run_id: int) -> None:
-        """Forget an exited container; nothing happens when there is none. Raises DriverError."""
+        """Forget an exited container; nothing happens when there is none."""

@@ -7,10 +7,10 @@ What a deployment's image and environment may ask of it:
 - SIMULATE_STOP_SECONDS: seconds that it takes to honour a stop (default 0); the grace bounds it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
-from clusters.drivers.base import ContainerSpec, DriverError, Observation, Phase
+from clusters.drivers.base import Cause, ContainerSpec, DriverError, Observation, Phase, Probe
 from clusters.models import Cluster, SimulatedContainer
 
 MISSING_IMAGE = "simulated/missing"
@@ -24,11 +24,21 @@ class SimulatedDriver:
         self._containers = SimulatedContainer.objects.filter(cluster=cluster)
         self._cluster = cluster
 
+    def probe(self) -> Probe:
+        return Probe(
+            engine_id=f"simulated-{self._cluster.pk}",
+            version="simulated",
+            cpu_milli=self._cluster.cpu_milli,
+            ram_mib=self._cluster.ram_mib,
+            gpu=self._cluster.gpu,
+        )
+
     def start(self, spec: ContainerSpec, now: datetime) -> None:
         if spec.image == MISSING_IMAGE:
             raise DriverError(
                 f"Image {spec.image} cannot be pulled: correct `image`, then start it again.",
                 retriable=False,
+                cause=Cause.IMAGE_NOT_FOUND,
             )
         runs_for = _seconds(spec.env, "SIMULATE_RUN_SECONDS")
         exit_code = _seconds(spec.env, "SIMULATE_EXIT_CODE")
@@ -65,6 +75,12 @@ class SimulatedDriver:
                 "run_id", "exits_at", "exit_code"
             )
         ]
+
+    def logs(
+        self, run_id: int, *, tail: int | None = None, follow: bool = False
+    ) -> Iterator[bytes]:
+        if self._containers.filter(run_id=run_id).exists():
+            yield b"A simulated container says nothing else.\n"
 
     def remove(self, run_id: int) -> None:
         self._containers.filter(run_id=run_id).delete()
