@@ -1,7 +1,8 @@
 """What people do to organizations: one verb a function, each atomic and with one event.
 
-`actor` is a username. Whoever changes members does so with the `authority` of a role, or of an
-operator of the platform (None), who stands above all of them.
+`actor` is a username. Whoever changes members does so with the `authority` of a member, or of an
+operator of the platform (None), who stands above all of them. The member's role is read under the
+organization's lock: who has just been demoted finishes no change.
 """
 
 import structlog
@@ -12,6 +13,8 @@ from accounts.models import User
 from accounts.services import create_user
 from orgs.events import record
 from orgs.models import Membership, Organization, Role, new_invite_code
+from orgs.permissions import role_of
+from orgs.tenancy import Person
 
 log = structlog.get_logger(__name__)
 
@@ -92,7 +95,7 @@ def add_member(organization: Organization, *, actor: str, user: User, role: Role
 
 @transaction.atomic
 def change_role(
-    organization: Organization, *, actor: str, authority: Role | None, user_id: int, role: Role
+    organization: Organization, *, actor: str, authority: Person | None, user_id: int, role: Role
 ) -> Membership:
     """Give a member another role.
 
@@ -100,14 +103,15 @@ def change_role(
     when the last owner would be none. Owners make owners; anybody may step down.
     """
     organization = _locked(organization.pk)
+    own_role = role_of(authority, organization.pk) if authority else None
     member = _member(organization, user_id)
     before = Role(member.role)
     if role == before:
         return member
     if not _steps_down(member, actor, role):
-        _check_authority(authority, before)
-        if (authority, role) != (Role.OWNER, Role.OWNER):
-            _check_authority(authority, role)
+        _check_authority(own_role, before)
+        if (own_role, role) != (Role.OWNER, Role.OWNER):
+            _check_authority(own_role, role)
     _check_another_owner(organization, member)
     member.role = role
     member.save(update_fields=["role"])
@@ -119,16 +123,17 @@ def change_role(
 
 @transaction.atomic
 def remove_member(
-    organization: Organization, *, actor: str, authority: Role | None, user_id: int
+    organization: Organization, *, actor: str, authority: Person | None, user_id: int
 ) -> None:
     """End a membership; anybody may end their own.
 
     Raises Forbidden when the member's role is not below the actor's, Conflict for the last owner.
     """
     organization = _locked(organization.pk)
+    own_role = role_of(authority, organization.pk) if authority else None
     member = _member(organization, user_id)
     if member.user.username != actor:
-        _check_authority(authority, Role(member.role))
+        _check_authority(own_role, Role(member.role))
     _check_another_owner(organization, member)
     member.delete()
     reason = f"{member.user.username} is no member any more."
@@ -160,10 +165,10 @@ def _steps_down(member: Membership, actor: str, role: Role) -> bool:
     return member.user.username == actor and role.rank < Role(member.role).rank
 
 
-def _check_authority(authority: Role | None, role: Role) -> None:
-    if authority is not None and (authority.rank < Role.ADMIN.rank or authority.rank <= role.rank):
+def _check_authority(own_role: Role | None, role: Role) -> None:
+    if own_role is not None and (own_role.rank < Role.ADMIN.rank or own_role.rank <= role.rank):
         raise Forbidden(
-            f"This takes a role above {role}, and admin or owner; yours is {authority}. Ask an"
+            f"This takes a role above {role}, and admin or owner; yours is {own_role}. Ask an"
             " owner of the organization."
         )
 

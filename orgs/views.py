@@ -17,7 +17,6 @@ from accounts.throttles import ScopedThrottle
 from accounts.views import PublicView
 from orgs import services
 from orgs.models import Organization, Role
-from orgs.permissions import role_of
 from orgs.serializers import (
     InviteSerializer,
     MemberSerializer,
@@ -141,7 +140,7 @@ class OrganizationViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Orga
         member = services.change_role(
             organization,
             actor=request.user.get_username(),
-            authority=role_of(request.user, organization.pk),
+            authority=caller(request),
             user_id=int(user_id),
             role=Role(self._given(request)["role"]),
         )
@@ -155,7 +154,7 @@ class OrganizationViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Orga
         services.remove_member(
             organization,
             actor=request.user.get_username(),
-            authority=role_of(request.user, organization.pk),
+            authority=caller(request),
             user_id=int(user_id),
         )
         return Response(status=204)

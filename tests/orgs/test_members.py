@@ -4,12 +4,13 @@ from collections.abc import Callable
 import pytest
 from django.db import connection
 
-from accounts.errors import Conflict, DomainError
+from accounts.errors import Conflict, DomainError, Forbidden
 from accounts.models import User
 from orgs import services
 from orgs.models import Event, Membership, Organization, Role
 from tests.conftest import ClientFor
 from tests.factories import UserFactory
+from tests.turns import second_comes_while_first_is_at_work
 
 pytestmark = pytest.mark.django_db
 
@@ -195,7 +196,7 @@ def at_once(*verbs: Callable[[], None]) -> list[DomainError | None]:
 
 def leaving(organization: Organization, user: User) -> Callable[[], None]:
     def leave() -> None:
-        services.remove_member(organization, actor=user.username, authority=OWNER, user_id=user.pk)
+        services.remove_member(organization, actor=user.username, authority=user, user_id=user.pk)
 
     return leave
 
@@ -219,3 +220,20 @@ def test_who_joins_twice_at_once_is_a_member_once(acme: Organization, charlie: U
 
     assert sorted(isinstance(refusal, Conflict) for refusal in refusals) == [False, True]
     assert acme.memberships.filter(user=charlie).count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_is_demoted_meanwhile_finishes_no_change(acme: Organization, alice: User) -> None:
+    admin, viewer = member_of(acme, ADMIN), member_of(acme, VIEWER)
+
+    def change(by: User, member: User, role: Role) -> Callable[[], object]:
+        return lambda: services.change_role(
+            acme, actor=by.username, authority=by, user_id=member.pk, role=role
+        )
+
+    refusal = second_comes_while_first_is_at_work(
+        change(alice, admin, VIEWER), change(admin, viewer, DEVELOPER)
+    )
+
+    assert isinstance(refusal, Forbidden)
+    assert role_in(acme, viewer) == VIEWER

@@ -1,0 +1,42 @@
+"""Two transactions in two threads, the second begun before the first has committed."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from time import monotonic, sleep
+
+from django.db import connection, transaction
+
+from accounts.errors import DomainError
+
+
+def somebody_waits_for_a_lock() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM pg_locks JOIN pg_stat_activity USING (pid)"
+            " WHERE NOT granted AND datname = current_database())"
+        )
+        return bool(cursor.fetchone()[0])
+
+
+def second_comes_while_first_is_at_work(
+    first: Callable[[], object], second: Callable[[], object]
+) -> DomainError:
+    """Begin the second before the first has committed; return what the second is refused for."""
+
+    def in_thread() -> None:
+        try:
+            second()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            first()
+            future = pool.submit(in_thread)
+            deadline = monotonic() + 10
+            while not somebody_waits_for_a_lock():
+                assert monotonic() < deadline, "the second does not wait for the first"
+                sleep(0.01)
+        error = future.exception(timeout=10)
+    assert isinstance(error, DomainError), error
+    return error
