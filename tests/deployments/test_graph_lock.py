@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+
 from accounts.errors import Conflict, Invalid
 from clusters.models import Cluster
 from deployments import services
