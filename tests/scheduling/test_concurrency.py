@@ -17,6 +17,7 @@ from clusters.models import DIMENSIONS, Cluster
 from clusters.services import Capacity
 from deployments import services
 from deployments.models import Deployment, Run, Status
+from deployments.moves import move
 from deployments.reconcile import reconcile
 from deployments.specs import Spec
 from orgs.models import Organization
@@ -118,7 +119,7 @@ def test_submitting_stopping_and_scheduling_at_once_stays_consistent(
         if ids:
             deployment = Deployment.objects.get(pk=dice.choice(ids))
             verb = dice.choice((services.stop, services.cancel, services.start, services.hold,
-                                services.release, services.preempt))  # fmt: skip
+                                services.release, services.preempt, move))  # fmt: skip
             with suppress(DomainError):
                 verb(deployment, actor="bob")
 

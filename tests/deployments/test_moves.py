@@ -1,0 +1,175 @@
+"""An operator has deployments run somewhere else."""
+
+import pytest
+
+from accounts.errors import Conflict, Invalid, NotFound
+from clusters import services as cluster_services
+from clusters.models import Cluster
+from clusters.services import Capacity
+from deployments import services
+from deployments.models import Deployment, Run, Status
+from deployments.moves import move
+from orgs.models import Event, Organization
+from scheduling.cycle import run_cycle
+from scheduling.models import SchedulingCycle
+from scheduling.verify import violations
+from tests.deployments.conftest import Bring, Submit
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def anvil(acme: Organization) -> Cluster:
+    """A second cluster, of 4 cores, 8 GiB and no GPU."""
+    return cluster_services.create(
+        actor="alice", organization=acme, name="anvil", capacity=Capacity(4000, 8192, 0)
+    )
+
+
+def fill(cluster: Cluster, bring: Bring, priority: int) -> Deployment:
+    """Have one deployment take the whole of a cluster."""
+    everything = Capacity.of(cluster).columns()
+    deployment = bring(Status.RUNNING, priority=priority, requested_cluster=cluster, **everything)
+    Deployment.objects.filter(pk=deployment.pk).update(cluster=cluster)
+    Run.objects.filter(deployment=deployment).update(cluster=cluster)
+    deployment.refresh_from_db()
+    return deployment
+
+
+def last_event(deployment: Deployment) -> Event:
+    return Event.objects.filter(subject="deployment", subject_id=deployment.pk).latest("pk")
+
+
+def test_a_running_one_moves_at_once_where_there_is_room(bring: Bring, anvil: Cluster) -> None:
+    deployment = bring(Status.RUNNING)
+    events = Event.objects.count()
+
+    moved = move(deployment, actor="olga", target=anvil)
+
+    assert (moved.status, moved.cluster, moved.requested_cluster) == ("starting", anvil, anvil)
+    assert Event.objects.count() == events + 1
+    assert (last_event(moved).kind, last_event(moved).actor) == ("moved", "olga")
+    assert list(moved.runs.values_list("outcome", flat=True)) == ["moved", ""]
+    assert not moved.runs.exclude(preempted_by=None).exists()
+    assert moved.preemptions == 0
+    assert not list(violations())
+
+
+def test_one_that_leaves_its_cluster_may_run_anywhere_afterwards(
+    bring: Bring, forge: Cluster, anvil: Cluster
+) -> None:
+    deployment = bring(Status.RUNNING, requested_cluster=forge)
+
+    moved = move(deployment, actor="olga")
+
+    assert (moved.cluster, moved.requested_cluster) == (anvil, None)
+    assert not list(violations())
+
+
+def test_the_tightest_cluster_is_taken(bring: Bring, acme: Organization, anvil: Cluster) -> None:
+    for name, gpu in (("gpus", 8), ("tight", 0)):
+        cluster_services.create(
+            actor="alice", organization=acme, name=name, capacity=Capacity(2000, 2048, gpu)
+        )
+
+    moved = move(bring(Status.RUNNING), actor="olga")
+
+    assert moved.cluster is not None
+    assert moved.cluster.name == "tight"
+
+
+def test_nobody_leaves_its_cluster_for_no_other(bring: Bring, anvil: Cluster) -> None:
+    cluster_services.cordon(anvil, actor="olga")
+    deployment = bring(Status.RUNNING)
+
+    with pytest.raises(Conflict, match="no other cluster has that free"):
+        move(deployment, actor="olga")
+
+    deployment.refresh_from_db()
+    assert deployment.status == Status.RUNNING
+
+
+def test_to_a_full_cluster_it_goes_by_preempting_lower_ones(
+    bring: Bring, acme: Organization, anvil: Cluster
+) -> None:
+    lower = fill(anvil, bring, priority=10)
+    deployment = bring(Status.RUNNING, priority=50)
+
+    moved = move(deployment, actor="olga", target=anvil)
+    run_cycle(acme.pk, SchedulingCycle.Trigger.CHANGE)
+
+    assert (moved.status, last_event(moved).kind) == ("pending", "placed")
+    moved.refresh_from_db()
+    lower.refresh_from_db()
+    assert moved.cluster == anvil
+    assert lower.status == Status.PENDING
+    assert not list(violations())
+
+
+def test_to_a_cluster_full_of_higher_ones_it_waits(
+    bring: Bring, acme: Organization, anvil: Cluster
+) -> None:
+    fill(anvil, bring, priority=90)
+    deployment = bring(Status.RUNNING, priority=50)
+
+    moved = move(deployment, actor="olga", target=anvil)
+    run_cycle(acme.pk, SchedulingCycle.Trigger.CHANGE)
+
+    moved.refresh_from_db()
+    assert (moved.status, moved.requested_cluster) == ("pending", anvil)
+
+
+def test_a_pending_one_competes_for_its_new_cluster(
+    submit: Submit, forge: Cluster, anvil: Cluster
+) -> None:
+    deployment = submit(requested_cluster=forge)
+
+    bound = move(deployment, actor="olga", target=anvil)
+    free = move(bound, actor="olga")
+
+    assert (bound.requested_cluster, free.requested_cluster) == (anvil, None)
+    kinds = Event.objects.filter(subject="deployment").values_list("kind", "actor")
+    assert list(kinds.order_by("pk"))[1:] == [("updated", "olga")] * 2
+
+
+def test_it_is_not_moved_to_where_it_is(bring: Bring, submit: Submit, forge: Cluster) -> None:
+    running, pending = bring(Status.RUNNING), submit(requested_cluster=forge)
+
+    for deployment in (running, pending):
+        with pytest.raises(Conflict, match="already"):
+            move(deployment, actor="olga", target=forge)
+
+
+def test_it_is_not_moved_to_what_could_never_hold_it(bring: Bring, anvil: Cluster) -> None:
+    for deployment in (bring(Status.RUNNING, gpu=1), bring(Status.PENDING, gpu=1)):
+        with pytest.raises(Invalid, match="could ever hold"):
+            move(deployment, actor="olga", target=anvil)
+
+
+def test_it_is_not_moved_to_a_closed_cluster(bring: Bring, anvil: Cluster) -> None:
+    cluster_services.cordon(anvil, actor="olga")
+
+    with pytest.raises(Conflict, match="anvil is cordoned"):
+        move(bring(Status.RUNNING), actor="olga", target=anvil)
+
+
+def test_it_is_not_moved_to_the_cluster_of_another_organization(
+    bring: Bring, globex_cluster: Cluster
+) -> None:
+    for status in (Status.RUNNING, Status.PENDING):
+        with pytest.raises((NotFound, Invalid)):
+            move(bring(status), actor="olga", target=globex_cluster)
+
+
+def test_an_ended_one_is_not_moved(bring: Bring, anvil: Cluster) -> None:
+    with pytest.raises(Conflict, match="only one that is pending, starting or running"):
+        move(bring(Status.FAILED), actor="olga", target=anvil)
+
+
+def test_one_that_is_deleted_meanwhile_is_told(bring: Bring, anvil: Cluster) -> None:
+    deployment = bring(Status.PENDING)
+    stale = Deployment.objects.get(pk=deployment.pk)
+    services.delete(deployment, actor="bob")
+
+    with pytest.raises(NotFound):
+        move(stale, actor="olga", target=anvil)
