@@ -13,6 +13,18 @@ from accounts.errors import DomainError
 M = TypeVar("M", bound=Model)
 
 
+def permitted(verb: str) -> Callable[..., bool]:
+    """Return a page's check of a permission of its model: `hold` asks for `hold_deployment`.
+
+    As `has_hold_permission` of the page it is what `permissions=["hold"]` of an action asks.
+    """
+
+    def check(page: ModelAdmin, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm(f"{page.opts.app_label}.{verb}_{page.opts.model_name}")
+
+    return check
+
+
 class ServiceAdmin(ModelAdmin):  # type: ignore[misc]
     """Pages whose writes are services: what one refuses is shown as a message."""
 

@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from accounts.console import HistoryAdmin, ServiceAdmin
+from accounts.console import HistoryAdmin, ServiceAdmin, permitted
 from clusters import services
 from clusters.models import DIMENSIONS, Cluster, ClusterQuerySet, SimulatedContainer
 from clusters.resources import cores
@@ -20,12 +20,20 @@ class ClusterAdmin(ServiceAdmin):
     readonly_fields = ["state", "driver", "created_at"]
     autocomplete_fields = ["organization"]
     actions = ["cordon", "uncordon", "drain", "run_cycle"]
+    has_steer_permission = permitted("steer")
+    has_resize_permission = permitted("resize")
 
     def get_queryset(self, request: HttpRequest) -> ClusterQuerySet:
         return Cluster.objects.with_allocated()
 
     def get_readonly_fields(self, request: HttpRequest, obj: Cluster | None = None) -> list[str]:
-        return [*self.readonly_fields, *(["organization"] if obj else [])]
+        if obj is None:
+            return self.readonly_fields
+        fixed = () if self.has_resize_permission(request) else DIMENSIONS
+        return [*self.readonly_fields, "organization", *fixed]
+
+    def has_run_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("scheduling.run_schedulingcycle")
 
     @admin.display(description="CPU used", ordering="cpu_milli")
     def cpu(self, cluster: Cluster) -> str:
@@ -56,19 +64,19 @@ class ClusterAdmin(ServiceAdmin):
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Cluster]) -> None:
         self.carry_out(request, queryset, services.delete, "deleted")
 
-    @admin.action(description="Cordon: place nothing new", permissions=["change"])
+    @admin.action(description="Cordon: place nothing new", permissions=["steer"])
     def cordon(self, request: HttpRequest, queryset: QuerySet[Cluster]) -> None:
         self.carry_out(request, queryset, services.cordon, "cordoned")
 
-    @admin.action(description="Uncordon: use again", permissions=["change"])
+    @admin.action(description="Uncordon: use again", permissions=["steer"])
     def uncordon(self, request: HttpRequest, queryset: QuerySet[Cluster]) -> None:
         self.carry_out(request, queryset, services.uncordon, "in use again")
 
-    @admin.action(description="Drain: move or requeue what runs", permissions=["change"])
+    @admin.action(description="Drain: move or requeue what runs", permissions=["steer"])
     def drain(self, request: HttpRequest, queryset: QuerySet[Cluster]) -> None:
         self.carry_out(request, queryset, services.drain, "draining")
 
-    @admin.action(description="Ask for a scheduling cycle now", permissions=["change"])
+    @admin.action(description="Ask for a scheduling cycle now", permissions=["run"])
     def run_cycle(self, request: HttpRequest, queryset: QuerySet[Cluster]) -> None:
         organizations = set(queryset.order_by().values_list("organization_id", flat=True))
         for organization_id in organizations:

@@ -63,6 +63,10 @@ class Cluster(ResourceColumns):
 
     class Meta:
         ordering = ["id"]
+        permissions = [
+            ("steer_cluster", "Can cordon, uncordon and drain clusters"),
+            ("resize_cluster", "Can change the capacity of clusters"),
+        ]
         constraints = [
             models.UniqueConstraint(fields=["organization", "name"], name="cluster_name_unique"),
             models.CheckConstraint(

@@ -11,7 +11,7 @@ from unfold.admin import TabularInline
 from unfold.decorators import display
 from unfold.forms import ActionForm
 
-from accounts.console import HistoryAdmin, ServiceAdmin
+from accounts.console import HistoryAdmin, ServiceAdmin, permitted
 from clusters.resources import describe
 from deployments import services
 from deployments.models import Dependency, Deployment, Run
@@ -110,13 +110,20 @@ class DeploymentAdmin(ServiceAdmin):
         ),
     ]  # fmt: skip
     _changeable = ("name", "priority", "preemptible")
+    has_hold_permission = permitted("hold")
+    has_preempt_permission = permitted("preempt")
+    has_reprioritize_permission = permitted("reprioritize")
+    has_stop_permission = permitted("stop")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Deployment]:
         return super().get_queryset(request).defer("env")  # type: ignore[no-any-return]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Deployment | None = None) -> list[str]:
         shown = [name for _, options in self.fieldsets for name in options["fields"]]
-        return [name for name in shown if name not in self._changeable]
+        changeable = set(self._changeable)
+        if not self.has_reprioritize_permission(request):
+            changeable.discard("priority")
+        return [name for name in shown if name not in changeable]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -144,7 +151,7 @@ class DeploymentAdmin(ServiceAdmin):
         services.adjust(
             obj,
             actor=request.user.get_username(),
-            **{name: form.cleaned_data[name] for name in self._changeable},
+            **{name: form.cleaned_data[name] for name in self._changeable if name in form.fields},
         )
 
     def delete_model(self, request: HttpRequest, obj: Deployment) -> None:
@@ -153,31 +160,31 @@ class DeploymentAdmin(ServiceAdmin):
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> None:
         self.carry_out(request, queryset, services.delete, "deleted")
 
-    @admin.action(description="Hold: pass over", permissions=["change"])
+    @admin.action(description="Hold: pass over", permissions=["hold"])
     def hold(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> None:
         self.carry_out(request, queryset, services.hold, "held")
 
-    @admin.action(description="Release: let compete again", permissions=["change"])
+    @admin.action(description="Release: let compete again", permissions=["hold"])
     def release(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> None:
         self.carry_out(request, queryset, services.release, "released")
 
-    @admin.action(description="Preempt: evict, and let others go first", permissions=["change"])
+    @admin.action(description="Preempt: evict, and let others go first", permissions=["preempt"])
     def preempt(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> None:
         self.carry_out(request, queryset, services.preempt, "preempted")
 
-    @admin.action(description="Requeue: evict, and place again", permissions=["change"])
+    @admin.action(description="Requeue: evict, and place again", permissions=["preempt"])
     def requeue(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> None:
         self.carry_out(request, queryset, services.requeue, "requeued")
 
-    @admin.action(description="Cancel", permissions=["change"])
+    @admin.action(description="Cancel", permissions=["stop"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> None:
         self.carry_out(request, queryset, services.cancel, "cancelled")
 
-    @admin.action(description="Stop", permissions=["change"])
+    @admin.action(description="Stop", permissions=["stop"])
     def stop(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> None:
         self.carry_out(request, queryset, services.stop, "stopping")
 
-    @admin.action(description="Change priority to the number given", permissions=["change"])
+    @admin.action(description="Change priority to the number given", permissions=["reprioritize"])
     def change_priority(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> None:
         text = request.POST.get("priority", "")
         if not text.isdecimal() or not 1 <= int(text) <= 100:

@@ -139,6 +139,12 @@ class Deployment(ResourceColumns):
 
     class Meta:
         ordering = ["-id"]
+        permissions = [
+            ("hold_deployment", "Can hold and release deployments"),
+            ("reprioritize_deployment", "Can change the priority of deployments"),
+            ("preempt_deployment", "Can preempt, requeue and move deployments"),
+            ("stop_deployment", "Can stop and cancel deployments"),
+        ]
         indexes = [
             models.Index(
                 fields=["organization", "status"],

@@ -1,4 +1,5 @@
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
+from django.db.models.signals import post_migrate
 
 from hypervisor import celery
 
@@ -13,3 +14,10 @@ class HypervisorConfig(AppConfig):
 
     name = "hypervisor"
     verbose_name = "Hypervisor"
+
+    def ready(self) -> None:
+        from hypervisor.roles import install
+
+        with_tables = [app for app in apps.get_app_configs() if app.models_module]
+        # After the last app that has tables: by then every permission is there.
+        post_migrate.connect(install, sender=with_tables[-1])

@@ -63,7 +63,11 @@ class OrganizationAdmin(ServiceAdmin):
         return super().get_form(request, obj, change, **kw if obj else {**kw, "form": FoundingForm})
 
     def get_fields(self, request: HttpRequest, obj: Organization | None = None) -> list[str]:
-        return ["name", "invite_code", "created_at"] if obj else ["name", "owner"]
+        if obj is None:
+            return ["name", "owner"]
+        # Whoever sees the code can join with it.
+        code = ["invite_code"] if self.has_change_permission(request) else []
+        return ["name", *code, "created_at"]
 
     def get_inlines(self, request: HttpRequest, obj: Organization | None) -> list[Any]:
         return self.inlines if obj else []

@@ -32,6 +32,7 @@ class SchedulingCycle(models.Model):
 
     class Meta:
         ordering = ["-id"]
+        permissions = [("run_schedulingcycle", "Can run scheduling cycles")]
         indexes = [
             models.Index(fields=["organization", "-id"], name="cycle_newest"),
             models.Index(fields=["started_at"], name="cycle_started"),

@@ -4,7 +4,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from unfold.decorators import action
 
-from accounts.console import HistoryAdmin
+from accounts.console import HistoryAdmin, permitted
 from orgs.models import Organization
 from scheduling.cycle import run_cycle
 from scheduling.models import SchedulingCycle
@@ -22,6 +22,7 @@ class SchedulingCycleAdmin(HistoryAdmin):
     exclude = ["record"]
     actions = ["run_for_these"]
     actions_list = ["run_all"]
+    has_run_permission = permitted("run")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[SchedulingCycle]:
         return super().get_queryset(request).defer("record")  # type: ignore[no-any-return]
@@ -38,9 +39,6 @@ class SchedulingCycleAdmin(HistoryAdmin):
     def run_all(self, request: HttpRequest) -> HttpResponse:
         self._run(request, due_organizations())
         return HttpResponseRedirect(reverse("admin:scheduling_schedulingcycle_changelist"))
-
-    def has_run_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("deployments.change_deployment")
 
     def _run(self, request: HttpRequest, organizations: list[int]) -> None:
         names = Organization.objects.in_bulk(organizations)

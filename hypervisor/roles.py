@@ -1,0 +1,54 @@
+"""The groups of the admin, so that nobody has to click rights together."""
+
+from typing import Any
+
+from django.contrib.auth.models import Group, Permission
+
+VIEWERS = "Viewers"
+OPERATORS = "Operators"
+
+_OPERATE = frozenset(
+    {
+        "accounts.add_user",
+        "accounts.change_user",
+        "axes.delete_accessattempt",
+        "clusters.add_cluster",
+        "clusters.change_cluster",
+        "clusters.delete_cluster",
+        "clusters.resize_cluster",
+        "clusters.steer_cluster",
+        "deployments.change_deployment",
+        "deployments.delete_deployment",
+        "deployments.hold_deployment",
+        "deployments.preempt_deployment",
+        "deployments.reprioritize_deployment",
+        "deployments.stop_deployment",
+        "django_celery_beat.add_crontabschedule",
+        "django_celery_beat.add_intervalschedule",
+        "django_celery_beat.change_periodictask",
+        "orgs.add_membership",
+        "orgs.add_organization",
+        "orgs.change_membership",
+        "orgs.change_organization",
+        "orgs.delete_membership",
+        "orgs.delete_organization",
+        "scheduling.run_schedulingcycle",
+        "token_blacklist.add_blacklistedtoken",
+    }
+)
+"""What operators may besides seeing everything; who may do what is for superusers to say."""
+
+
+def install(**_: Any) -> None:
+    """Give both groups their permissions after `migrate`, exactly those and no others.
+
+    They belong to the product: an upgrade that brings an action gives it to the operators.
+    """
+    permissions = {
+        f"{permission.content_type.app_label}.{permission.codename}": permission
+        for permission in Permission.objects.select_related("content_type")
+    }
+    see = {name for name in permissions if ".view_" in name}
+    for group, names in ((VIEWERS, see), (OPERATORS, see | _OPERATE)):
+        row, _created = Group.objects.get_or_create(name=group)
+        row.permissions.set(permissions[name] for name in sorted(names))

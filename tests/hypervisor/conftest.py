@@ -1,0 +1,3 @@
+from tests.deployments.conftest import bring, forge, submit
+
+__all__ = ["bring", "forge", "submit"]

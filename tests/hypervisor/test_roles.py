@@ -1,0 +1,189 @@
+"""Who may see and do what in the admin: members, staff without rights, viewers, operators."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Group, Permission
+from django.db.models import Model
+from django.test import Client
+from django.urls import reverse
+from django_celery_beat.models import PeriodicTask
+
+from accounts.models import User
+from clusters.models import Cluster
+from deployments.models import Deployment, Status
+from hypervisor import roles
+from orgs.models import Event, Organization
+from scheduling.cycle import run_cycle
+from scheduling.models import SchedulingCycle
+from tests.deployments.conftest import Bring
+
+PAGES = sorted(admin.site._registry.items(), key=lambda item: item[0]._meta.label)
+MODELS = [model for model, _page in PAGES]
+FOR_SUPERUSERS = {
+    ("auth.Group", "delete_selected"),
+    ("django_celery_beat.PeriodicTask", "delete_selected"),
+    ("django_celery_beat.IntervalSchedule", "delete_selected"),
+    ("django_celery_beat.CrontabSchedule", "delete_selected"),
+}
+"""The actions that operators do not have."""
+
+Browser = Callable[[str], Client]
+
+
+@pytest.fixture
+def browser(db: None) -> Browser:
+    """Return a browser in which a new staff user of the group is logged in."""
+
+    def log_in(group: str) -> Client:
+        user = User.objects.create(username=group or "nobody", is_staff=True)
+        if group:
+            user.groups.add(Group.objects.get(name=group))
+        client = Client()
+        client.force_login(user, "django.contrib.auth.backends.ModelBackend")
+        return client
+
+    return log_in
+
+
+@pytest.fixture
+def rows(bring: Bring, acme: Organization) -> None:
+    """One of everything that has a page of ours."""
+    bring(Status.PENDING)
+    bring(Status.RUNNING)
+    run_cycle(acme.pk, SchedulingCycle.Trigger.MANUAL)
+
+
+def addresses(model: type[Model]) -> Iterator[str]:
+    """Yield the list of a model, and the page of one row where there is any."""
+    name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
+    yield reverse(f"{name}_changelist")
+    for row in model._default_manager.all()[:1]:
+        yield reverse(f"{name}_change", args=[row.pk])
+
+
+def actions_for(client: Client, model: type[Model]) -> set[str]:
+    request = client.get("/admin/").wsgi_request
+    return set(admin.site._registry[model].get_actions(request))
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model._meta.label)
+def test_viewers_see_every_page_and_others_none(
+    browser: Browser, rows: None, model: type[Model]
+) -> None:
+    viewer, operator, nobody = (browser(name) for name in (roles.VIEWERS, roles.OPERATORS, ""))
+
+    for address in addresses(model):
+        assert Client().get(address).status_code == 302
+        assert nobody.get(address).status_code == 403
+        assert viewer.get(address).status_code == 200
+        assert operator.get(address).status_code == 200
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model._meta.label)
+def test_operators_have_the_actions_and_viewers_none(
+    browser: Browser, console: Client, model: type[Model]
+) -> None:
+    theirs = actions_for(browser(roles.OPERATORS), model)
+
+    assert actions_for(browser(roles.VIEWERS), model) == set()
+    kept = {action for label, action in FOR_SUPERUSERS if label == model._meta.label}
+    assert theirs == actions_for(console, model) - kept
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model._meta.label)
+def test_what_a_viewer_presses_does_nothing(
+    browser: Browser, console: Client, rows: None, model: type[Model]
+) -> None:
+    viewer = browser(roles.VIEWERS)
+    before = everything()
+    listed, *pages = addresses(model)
+    chosen = [row.pk for row in model._default_manager.all()]
+
+    page: Any = admin.site._registry[model]
+    for action in [*actions_for(console, model), *page.actions_list]:
+        viewer.post(listed, {"action": action, "_selected_action": chosen, "post": "yes"})
+        viewer.get(f"{listed}{str(action).replace('_', '-')}")
+    answers = [viewer.post(f"{listed}add/", {})]
+    for address in pages:
+        answers.append(viewer.post(address, {}))
+        answers.append(viewer.post(address.replace("/change/", "/delete/"), {"post": "yes"}))
+
+    assert {answer.status_code for answer in answers} == {403}
+    assert everything() == before
+
+
+def test_a_permission_is_asked_for_each_kind_of_action(
+    browser: Browser, rows: None, bring: Bring
+) -> None:
+    client = browser("")
+    rights = User.objects.get(username="nobody").user_permissions
+    for name in ("view_deployment", "hold_deployment"):
+        rights.add(Permission.objects.get(codename=name))
+    pending, running = bring(Status.PENDING), bring(Status.RUNNING)
+
+    for action in ("hold", "stop", "preempt", "requeue", "cancel", "change_priority"):
+        body = {"action": action, "_selected_action": [pending.pk, running.pk], "priority": 9}
+        client.post(reverse("admin:deployments_deployment_changelist"), body)
+
+    pending.refresh_from_db()
+    running.refresh_from_db()
+    assert (pending.held, pending.status, pending.priority) == (True, Status.PENDING, 50)
+    assert (running.status, running.priority) == (Status.RUNNING, 50)
+
+
+@pytest.mark.parametrize(
+    ("missing", "model", "field"),
+    [
+        ("reprioritize_deployment", Deployment, "priority"),
+        ("resize_cluster", Cluster, "cpu_milli"),
+    ],
+)
+def test_a_form_has_no_field_for_what_its_reader_may_not_change(
+    browser: Browser, rows: None, missing: str, model: type[Model], field: str
+) -> None:
+    client = browser("")
+    rights = User.objects.get(username="nobody").user_permissions
+    wanted = Permission.objects.filter(content_type__model=model._meta.model_name)
+    rights.set(wanted.exclude(codename=missing))
+    address = list(addresses(model))[1]
+
+    without = client.get(address).context["adminform"].form.fields
+    rights.set(wanted)
+    having = client.get(address).context["adminform"].form.fields
+
+    assert field not in without
+    assert field in having
+
+
+def test_viewers_do_not_see_invite_codes(browser: Browser, acme: Organization) -> None:
+    address = reverse("admin:orgs_organization_change", args=[acme.pk])
+
+    assert acme.invite_code not in browser(roles.VIEWERS).get(address).content.decode()
+    assert acme.invite_code in browser(roles.OPERATORS).get(address).content.decode()
+
+
+def test_the_groups_are_set_right_at_every_migrate(db: None) -> None:
+    viewers = Group.objects.get(name=roles.VIEWERS)
+    viewers.permissions.set(Permission.objects.filter(codename="delete_cluster"))
+
+    roles.install()
+
+    assert {p.codename.split("_")[0] for p in viewers.permissions.all()} == {"view"}
+
+
+def everything() -> list[list[object]]:
+    """Return what an action could change, to compare."""
+    shown: tuple[type[Model], ...] = (
+        Cluster,
+        Deployment,
+        Organization,
+        User,
+        SchedulingCycle,
+        Event,
+        Group,
+        PeriodicTask,
+    )
+    return [list(model._base_manager.order_by("pk").values()) for model in shown]
