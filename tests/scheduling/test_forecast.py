@@ -1,0 +1,357 @@
+"""What would happen if an operator did this: said before, done afterwards, or asked again."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from accounts.models import User
+from clusters import services as cluster_services
+from clusters.models import Cluster
+from clusters.services import Capacity
+from deployments import services
+from deployments.dependencies import Wait
+from deployments.models import Deployment, OnDependencyFailure, Run, Status
+from deployments.specs import Spec
+from orgs.models import Event, Organization
+from scheduling.core.difference import Kind
+from scheduling.cycle import run_cycle
+from scheduling.forecast import Forecast, carry_out, forecast
+from scheduling.models import SchedulingCycle
+from scheduling.steering import ACTIONS, Change
+from scheduling.verify import violations
+from tests.deployments.conftest import Bring, Submit
+
+pytestmark = pytest.mark.django_db
+
+CHANGE = SchedulingCycle.Trigger.CHANGE
+
+
+def change(name: str, *subjects: Deployment | Cluster, **options: Any) -> Change:
+    return Change(ACTIONS[name], tuple(row.pk for row in subjects), "olga", options)
+
+
+def kinds(told: Forecast) -> dict[int, Kind]:
+    return {row.deployment: row.kind for row in told.consequences}
+
+
+@pytest.fixture
+def anvil(acme: Organization) -> Cluster:
+    """A second cluster, like forge."""
+    return cluster_services.create(
+        actor="alice", organization=acme, name="anvil", capacity=Capacity(8000, 16384, 2)
+    )
+
+
+def test_a_forecast_changes_nothing(bring: Bring, submit: Submit) -> None:
+    running = bring(Status.RUNNING, gpu=2)
+    submit(gpu=2)
+    before = (running.revision, Event.objects.count(), Run.objects.count())
+
+    forecast(change("stop", running))
+
+    running.refresh_from_db()
+    assert (running.revision, Event.objects.count(), Run.objects.count()) == before
+
+
+def test_stopping_one_says_who_starts(bring: Bring, submit: Submit) -> None:
+    running, waiting = bring(Status.RUNNING, gpu=2), submit(gpu=2)
+
+    told = forecast(change("stop", running))
+
+    assert kinds(told) == {running.pk: Kind.LEAVES, waiting.pk: Kind.STARTS}
+    assert told.touched[0].reason == "Stopped by olga."
+    assert told.names[waiting.pk] == "job"
+
+
+def test_holding_one_says_who_goes_first_instead(
+    forge: Cluster, bring: Bring, submit: Submit
+) -> None:
+    first, second = submit(gpu=2, priority=90), submit(gpu=2, priority=20)
+
+    told = forecast(change("hold", first))
+
+    assert kinds(told) == {first.pk: Kind.LEAVES, second.pk: Kind.STARTS}
+    assert told.touched[0].state == "held"
+    assert told.anyway == 1
+
+
+def test_releasing_one_says_whom_it_evicts(bring: Bring, submit: Submit) -> None:
+    running, held = bring(Status.RUNNING, gpu=2, priority=20), submit(gpu=2, priority=90)
+    services.hold(held, actor="alice")
+
+    told = forecast(change("release", held))
+
+    assert kinds(told) == {running.pk: Kind.EVICTED, held.pk: Kind.STARTS}
+    assert told.consequences[0].for_ == held.pk
+
+
+def test_raising_many_says_which_of_them_starts(bring: Bring, submit: Submit) -> None:
+    running = bring(Status.RUNNING, gpu=2, priority=50)
+    first, second = submit(gpu=2, priority=10), submit(gpu=2, priority=10)
+
+    told = forecast(change("reprioritize", first, second, priority=60))
+
+    expected = {running.pk: Kind.EVICTED, first.pk: Kind.STARTS, second.pk: Kind.WAITS}
+    assert kinds(told) == expected
+
+
+def test_preempting_one_that_nobody_waits_for_frees_its_room_for_nobody(bring: Bring) -> None:
+    running = bring(Status.RUNNING)
+
+    told = forecast(change("preempt", running))
+
+    assert kinds(told) == {running.pk: Kind.LEAVES}
+    assert "ready again in 60 seconds" in told.touched[0].reason
+
+
+def test_requeueing_one_that_nobody_waits_for_only_restarts_it(bring: Bring) -> None:
+    running = bring(Status.RUNNING)
+
+    assert kinds(forecast(change("requeue", running))) == {running.pk: Kind.RESTARTS}
+
+
+def test_moving_one_says_where_to(bring: Bring, forge: Cluster, anvil: Cluster) -> None:
+    running = bring(Status.RUNNING)
+
+    told = forecast(change("move", running, target=None))
+
+    (row,) = told.consequences
+    assert (row.kind, row.source, row.target) == (Kind.MOVES, forge.pk, anvil.pk)
+    assert told.clusters == {forge.pk: "forge", anvil.pk: "anvil"}
+
+
+def test_a_drain_says_who_moves_who_waits_and_who_is_evicted(
+    bring: Bring, submit: Submit, forge: Cluster, anvil: Cluster
+) -> None:
+    low = submit(gpu=2, priority=10, requested_cluster=anvil)
+    run_cycle(low.organization_id, CHANGE)
+    high, bound = bring(Status.RUNNING, gpu=1, priority=90), bring(Status.RUNNING, gpu=1)
+    Deployment.objects.filter(pk=bound.pk).update(requested_cluster=forge)
+
+    told = forecast(change("drain", forge))
+
+    assert kinds(told) == {low.pk: Kind.EVICTED, high.pk: Kind.MOVES, bound.pk: Kind.EVICTED}
+    reasons = {row.deployment: row.for_ for row in told.consequences}
+    assert reasons == {low.pk: high.pk, high.pk: None, bound.pk: None}
+
+
+def test_growing_a_cluster_says_who_starts(bring: Bring, submit: Submit, forge: Cluster) -> None:
+    bring(Status.RUNNING, gpu=2)
+    waiting = submit(gpu=2)
+
+    told = forecast(change("resize", forge, capacity=Capacity(8000, 16384, 4)))
+
+    assert kinds(told) == {waiting.pk: Kind.STARTS}
+
+
+def test_what_a_service_refuses_is_said_before(bring: Bring, forge: Cluster) -> None:
+    running, ended = bring(Status.RUNNING, gpu=2), bring(Status.FAILED)
+
+    told = forecast(change("stop", running, ended))
+    shrunk = forecast(change("resize", forge, capacity=Capacity(8000, 16384, 1)))
+
+    assert [row.refused for row in told.touched] == [False, True]
+    assert "is failed; this needs one that is" in told.touched[1].reason
+    assert "cannot shrink" in shrunk.touched[0].reason
+    assert not shrunk.does_something
+
+
+def test_who_waits_for_what_is_cancelled_is_said(bring: Bring, submit: Submit) -> None:
+    first = submit()
+    patient = submit(depends_on=(Wait(first.pk),))
+    hasty = submit(depends_on=(Wait(first.pk),), on_dependency_failure=OnDependencyFailure.CANCEL)
+
+    told = forecast(change("cancel", first))
+
+    assert [(row.deployment, row.on, row.cancelled) for row in told.dependents] == [
+        (patient.pk, first.pk, False), (hasty.pk, first.pk, True),
+    ]  # fmt: skip
+
+
+def test_one_that_is_gone_is_said(bring: Bring) -> None:
+    told = forecast(Change(ACTIONS["stop"], (4711,), "olga"))
+
+    assert told.touched[0].reason == "There is no deployment 4711 any more."
+
+
+def test_one_that_thrashes_is_not_promised_what_it_will_not_get(
+    bring: Bring, submit: Submit
+) -> None:
+    victim, preemptor = bring(Status.RUNNING, gpu=2, priority=20), submit(gpu=2, priority=60)
+    run_cycle(victim.organization_id, CHANGE)
+    services.requeue(preemptor, actor="alice")
+    services.hold(preemptor, actor="alice")
+    run_cycle(victim.organization_id, CHANGE)
+
+    told = forecast(change("release", preemptor))
+
+    assert Kind.EVICTED not in kinds(told).values()
+
+
+def test_what_was_shown_is_done(bring: Bring, submit: Submit) -> None:
+    running, waiting = bring(Status.RUNNING, gpu=2), submit(gpu=2)
+    meant = change("stop", running)
+    shown = forecast(meant)
+
+    done, told = carry_out(meant, shown=shown.fingerprint)
+    run_cycle(running.organization_id, CHANGE)
+
+    running.refresh_from_db()
+    waiting.refresh_from_db()
+    assert done
+    assert told.consequences == shown.consequences
+    assert (running.status, waiting.status) == (Status.STOPPING, Status.STARTING)
+    assert Event.objects.filter(kind="stop_requested", actor="olga").count() == 1
+
+
+def test_when_the_consequences_differ_meanwhile_nothing_is_done(
+    bring: Bring, submit: Submit
+) -> None:
+    running = bring(Status.RUNNING, gpu=2)
+    meant = change("stop", running)
+    shown = forecast(meant)
+    waiting = submit(gpu=2)
+
+    done, told = carry_out(meant, shown=shown.fingerprint)
+
+    running.refresh_from_db()
+    assert not done
+    assert kinds(told)[waiting.pk] == Kind.STARTS
+    assert running.status == Status.RUNNING
+
+
+def test_what_is_without_consequence_does_not_ask_again(bring: Bring, submit: Submit) -> None:
+    running = bring(Status.RUNNING, gpu=2)
+    meant = change("stop", running)
+    shown = forecast(meant)
+    services.adjust(running, actor="bob", name="renamed")
+
+    done, _ = carry_out(meant, shown=shown.fingerprint)
+
+    assert done
+
+
+def test_a_forecast_for_many_asks_the_planner_no_more_often(
+    bring: Bring, submit: Submit, forge: Cluster
+) -> None:
+    def statements(*subjects: Deployment) -> int:
+        with CaptureQueriesContext(connection) as queries:
+            forecast(change("hold", *subjects))
+        return len(queries)
+
+    deployments = [submit() for _ in range(12)]
+    statements(*deployments)
+
+    few, many = statements(*deployments[:2]), statements(*deployments)
+
+    assert (many - few) / 10 <= 6
+
+
+def place(deployment: Deployment) -> int | None:
+    return deployment.cluster_id if deployment.status in ("starting", "running") else None
+
+
+@settings(
+    max_examples=40,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(data=st.data())
+def test_what_the_forecast_says_is_what_the_cycle_then_does(bob: User, data: st.DataObject) -> None:
+    """Three clusters, a dozen deployments in all states, one action on some of them."""
+    organization = _world(bob, data)
+    meant = _meant(organization, data)
+    moment = timezone.now()
+    clock: Callable[[], Any] = lambda: moment  # noqa: E731
+
+    shown = forecast(meant, clock=clock)
+    done, _ = carry_out(meant, shown=shown.fingerprint, clock=clock)
+    undone = {d.pk: place(d) for d in organization.deployments.all()}
+    run_cycle(organization.pk, CHANGE, clock=clock)
+
+    assert done
+    told = {row.deployment: row for row in shown.consequences}
+    for deployment in organization.deployments.all():
+        row = told.get(deployment.pk)
+        if row:
+            assert place(deployment) == row.target, (meant, row)
+        elif shown.anyway == 0:
+            assert place(deployment) == undone[deployment.pk], (meant, deployment)
+    assert not list(violations())
+
+
+_names = count()
+
+
+def _world(bob: User, data: st.DataObject) -> Organization:
+    organization = Organization.objects.create(name=f"World {next(_names)}")
+    clusters = [
+        cluster_services.create(
+            actor="bob", organization=organization, name=name, capacity=Capacity(4000, 4096, 2)
+        )
+        for name in ("a", "b", "c")
+    ]
+    draw = data.draw
+    for _ in range(draw(st.integers(2, 12))):
+        deployment = services.submit(
+            created_by=bob,
+            organization=organization,
+            spec=Spec(
+                name="job",
+                image="busybox",
+                cpu_milli=draw(st.sampled_from([1000, 2000, 4000])),
+                ram_mib=draw(st.sampled_from([512, 2048])),
+                gpu=draw(st.integers(0, 2)),
+                priority=draw(st.sampled_from([10, 50, 90])),
+                requested_cluster=draw(st.sampled_from([None, None, *clusters])),
+            ),
+        )
+        if draw(st.integers(0, 4)) == 0:
+            services.hold(deployment, actor="bob")
+        if draw(st.integers(0, 2)) == 0:
+            run_cycle(organization.pk, CHANGE)
+    return organization
+
+
+def _meant(organization: Organization, data: st.DataObject) -> Change:
+    draw = data.draw
+    action = ACTIONS[draw(st.sampled_from(sorted(ACTIONS)))]
+    clusters = list(organization.clusters.all())
+    rows = clusters if action.subject == "cluster" else list(organization.deployments.all())
+    subjects = draw(st.lists(st.sampled_from(rows), min_size=1, max_size=4, unique=True))
+    options: dict[str, dict[str, Any]] = {
+        "priority": {"priority": draw(st.sampled_from([5, 50, 95]))},
+        "target": {"target": draw(st.sampled_from([None, *clusters]))},
+        "capacity": {"capacity": Capacity(draw(st.sampled_from([1000, 8000])), 8192, 4)},
+    }
+    return Change(action, tuple(row.pk for row in subjects), "olga", options.get(action.needs, {}))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_who_confirm_at_once_one_is_asked_again(bring: Bring, submit: Submit) -> None:
+    running = bring(Status.RUNNING, gpu=2)
+    submit(gpu=2)
+    meant = change("stop", running)
+    shown = forecast(meant)
+
+    def confirm(_: int) -> bool:
+        try:
+            return carry_out(meant, shown=shown.fingerprint)[0]
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        done = list(pool.map(confirm, range(4)))
+
+    assert sorted(done) == [False, False, False, True]
+    assert Event.objects.filter(kind="stop_requested").count() == 1
