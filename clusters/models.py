@@ -1,5 +1,8 @@
 """Supply: clusters of fixed capacity, and what the simulated engine runs on them."""
 
+import json
+import uuid
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from django.db import models
@@ -7,6 +10,7 @@ from django.db.models import Q, Sum
 from django.db.models.functions import Coalesce
 
 from clusters.resources import ResourceColumns
+from clusters.secrets import decrypt, encrypt
 from orgs.models import Organization
 from orgs.tenancy import TenantQuerySet
 
@@ -66,6 +70,7 @@ class Cluster(ResourceColumns):
         permissions = [
             ("steer_cluster", "Can cordon, uncordon and drain clusters"),
             ("resize_cluster", "Can change the capacity of clusters"),
+            ("connect_cluster", "Can connect clusters to engines, and disconnect them"),
         ]
         constraints = [
             models.UniqueConstraint(fields=["organization", "name"], name="cluster_name_unique"),
@@ -84,14 +89,23 @@ class Cluster(ResourceColumns):
 class Connection(models.Model):
     """How a cluster's engine is reached; made by the platform's operators alone.
 
+    `uid` marks this connection's containers: others on the same engine are none of ours.
     `credentials` are encrypted. `engine_id` is what the engine calls itself: unique, so that the
     same engine's room is never promised by two clusters. `devices` are the ids of its GPUs where
     we choose among them. `lost_contact_at` is since when it has not answered, None while it does.
     """
 
+    class Network(models.TextChoices):
+        ISOLATED = "isolated", "Isolated: the internet, but no other container"
+        NONE = "none", "None: no network at all"
+
     cluster = models.OneToOneField(Cluster, on_delete=models.CASCADE, related_name="connection")
+    uid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     endpoint = models.CharField(max_length=500)
     namespace = models.CharField(max_length=63, blank=True, default="")
+    network = models.CharField(
+        max_length=10, choices=Network.choices, default=Network.ISOLATED, help_text="Docker only."
+    )
     credentials = models.BinaryField(default=bytes, blank=True, editable=False)
     engine_id = models.CharField(max_length=200, unique=True)
     version = models.CharField(max_length=100, blank=True, default="")
@@ -106,6 +120,14 @@ class Connection(models.Model):
 
     def __str__(self) -> str:
         return f"connection of {self.cluster}"
+
+    def open_credentials(self) -> dict[str, str]:
+        """Return the credentials in clear: for a driver, for nobody else. Raises CannotDecrypt."""
+        sealed = bytes(self.credentials)
+        return dict(json.loads(decrypt(sealed))) if sealed else {}
+
+    def seal_credentials(self, credentials: Mapping[str, str]) -> None:
+        self.credentials = encrypt(json.dumps(dict(credentials))) if credentials else b""
 
 
 class SimulatedContainer(models.Model):

@@ -30,6 +30,11 @@ def request_reconcile(cluster_id: int, *, delay_s: float = 0) -> None:
     transaction.on_commit(partial(_send, RECONCILE, cluster_id, delay_s), robust=True)
 
 
+def reconcile_at_once(cluster_id: int) -> None:
+    """Ask for the same from a thread that has no transaction, and needs no database."""
+    _send(RECONCILE, cluster_id)
+
+
 def begin(task: str, subject_id: int) -> None:
     """Say that the work begins now: later changes need a request of their own."""
     try:

@@ -3,6 +3,7 @@
 from celery import shared_task
 
 from clusters.wakeups import RECONCILE, begin, request_reconcile
+from clusters.watching import keep_watch
 from deployments.models import Run
 from deployments.reconcile import reconcile
 
@@ -10,6 +11,7 @@ from deployments.reconcile import reconcile
 @shared_task(name=RECONCILE)
 def reconcile_cluster(cluster_id: int) -> None:
     begin(RECONCILE, cluster_id)
+    keep_watch(cluster_id)
     reconcile(cluster_id)
 
 

@@ -5,6 +5,7 @@ Values come from the process environment, then from `.env` in the project's root
 """
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from marshmallow import validate
 
 ROOT = Path(__file__).resolve().parent.parent
 DEVELOPMENT_KEY = "development-only-key-that-production-refuses-to-start-with"
+DEVELOPMENT_CREDENTIALS_KEY = "ZGV2ZWxvcG1lbnQtb25seS1rZXktb2YtMzItYnl0ZXM="
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +48,17 @@ _RATE = validate.Regexp(
     error="Must be a number for each second, minute, hour or day, such as 20/hour.",
 )
 
+_CREDENTIALS_KEY = re.compile(r"[A-Za-z0-9_-]{43}=")
+_MAKE_CREDENTIALS_KEY = "python3 -c 'import secrets; print(secrets.token_urlsafe(32) + \"=\")'"
+
 SETTINGS = (
     Setting("ENVIRONMENT", "str", "production", "`production` or `development`.",
             choices=("production", "development")),
     Setting("DEBUG", "bool", False, "Django's debug pages; refused in production."),
     Setting("SECRET_KEY", "str", "", "Signs sessions and tokens; 32 characters or more."),
+    Setting("CREDENTIALS_KEYS", "list", "",
+            "Keys that encrypt engines' credentials and secret values of `env`, separated by"
+            " commas: the first encrypts, all decrypt."),
     Setting("DATABASE_URL", "str", None, "PostgreSQL, `postgres://user:password@host:port/name`."),
     Setting("REDIS_URL", "str", None, "Broker and cache, `redis://:password@host:port/0`."),
     Setting("HYPERVISOR_HOME", "str", ".hypervisor",
@@ -153,9 +161,13 @@ def _problems(env: Env) -> list[str]:
 
 def _refusals(values: Mapping[str, Any]) -> list[str]:
     """Return why these values, each good by itself, must not start a service."""
+    problems = [
+        f"CREDENTIALS_KEYS: its key {number} is none. Make one with: {_MAKE_CREDENTIALS_KEY}"
+        for number, key in enumerate(values["CREDENTIALS_KEYS"], start=1)
+        if not _CREDENTIALS_KEY.fullmatch(key)
+    ]
     if values["ENVIRONMENT"] != "production":
-        return []
-    problems = []
+        return problems
     if values["DEBUG"]:
         problems.append(
             "DEBUG: must be off in production. Unset it, or set ENVIRONMENT=development."
@@ -164,5 +176,10 @@ def _refusals(values: Mapping[str, Any]) -> list[str]:
         problems.append(
             "SECRET_KEY: production needs one of its own with 32 characters or more. Make one with:"
             " python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"
+        )
+    if not set(values["CREDENTIALS_KEYS"]) - {DEVELOPMENT_CREDENTIALS_KEY}:
+        problems.append(
+            f"CREDENTIALS_KEYS: production needs one of its own. Make it with:"
+            f" {_MAKE_CREDENTIALS_KEY}"
         )
     return problems

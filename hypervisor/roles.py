@@ -14,6 +14,7 @@ _OPERATE = frozenset(
         "axes.delete_accessattempt",
         "clusters.add_cluster",
         "clusters.change_cluster",
+        "clusters.connect_cluster",
         "clusters.delete_cluster",
         "clusters.resize_cluster",
         "clusters.steer_cluster",

@@ -18,6 +18,7 @@ BASE_DIR = env.ROOT
 PRODUCTION: bool = _values["ENVIRONMENT"] == "production"
 DEBUG: bool = _values["DEBUG"]
 SECRET_KEY: str = _values["SECRET_KEY"] or env.DEVELOPMENT_KEY
+CREDENTIALS_KEYS: list[str] = _values["CREDENTIALS_KEYS"] or [env.DEVELOPMENT_CREDENTIALS_KEY]
 ALLOWED_HOSTS: list[str] = _values["ALLOWED_HOSTS"]
 ROOT_URLCONF = "hypervisor.urls"
 WSGI_APPLICATION = "hypervisor.wsgi.application"

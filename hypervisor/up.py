@@ -89,6 +89,7 @@ def _settle(home: Home, lock: int) -> list[Service]:
         )  # fmt: skip
         servers.append(service)
     values["SECRET_KEY"] = given("SECRET_KEY") or home.secret("django")
+    values["CREDENTIALS_KEYS"] = given("CREDENTIALS_KEYS") or f"{home.secret('credentials')}="
     values["ENVIRONMENT"] = given("ENVIRONMENT") or "development"
     values["HYPERVISOR_HOME"] = str(home.path)
     os.environ.update(values)

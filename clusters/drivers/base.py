@@ -132,8 +132,16 @@ class Driver(Protocol):
     ) -> Iterator[bytes]:
         """Yield what the container wrote, in pieces: its last `tail` lines, or all of it.
 
-        With `follow` until it ends. Nothing is yielded when there is no such container.
+        With `follow` until it ends, and b"" now and then while it is silent, so that the caller
+        can see whether anybody still listens. Nothing is yielded when there is no such container.
         """
 
     def remove(self, run_id: int) -> None:
         """Forget an exited container; nothing happens when there is none."""
+
+    def watch(self) -> Iterator[None]:
+        """Yield whenever a container of ours may have changed; end when the engine hangs up.
+
+        A hint that makes the next look come sooner: whatever it misses, `observe` finds. An engine
+        that has nothing to say of itself ends at once.
+        """

@@ -85,6 +85,9 @@ class SimulatedDriver:
     def remove(self, run_id: int) -> None:
         self._containers.filter(run_id=run_id).delete()
 
+    def watch(self) -> Iterator[None]:
+        return iter(())
+
 
 def _seconds(env: Mapping[str, str], name: str) -> int | None:
     """Return a whole number from the environment, None when it is absent or is none."""

@@ -59,7 +59,8 @@ class Service:
         self.environment = {
             **os.environ,
             # Empty ones hide those of a developer's .env.
-            "DATABASE_URL": "", "REDIS_URL": "", "SECRET_KEY": "", "ENVIRONMENT": "development",
+            "DATABASE_URL": "", "REDIS_URL": "", "SECRET_KEY": "", "CREDENTIALS_KEYS": "",
+            "ENVIRONMENT": "development",
             "HYPERVISOR_HOME": str(home), "HOST": "127.0.0.1", "PORT": str(self.port),
             "RATE_LIMIT_REGISTER": "1000/hour", "RATE_LIMIT_TOKEN": "1000/min",
             **environment,

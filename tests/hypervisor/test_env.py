@@ -117,6 +117,9 @@ def test_a_missing_server_is_told_by_name(
         ("SECRET_KEY", ""),
         ("SECRET_KEY", "short"),
         ("SECRET_KEY", env.DEVELOPMENT_KEY),
+        ("CREDENTIALS_KEYS", ""),
+        ("CREDENTIALS_KEYS", "short"),
+        ("CREDENTIALS_KEYS", env.DEVELOPMENT_CREDENTIALS_KEY),
         ("DEBUG", "1"),
     ],
 )
@@ -125,6 +128,7 @@ def test_production_refuses_debug_and_weak_keys(
 ) -> None:
     monkeypatch.setenv("ENVIRONMENT", "production")
     monkeypatch.setenv("SECRET_KEY", "k" * 50)
+    monkeypatch.setenv("CREDENTIALS_KEYS", "k" * 43 + "=")
     monkeypatch.setenv(name, value)
 
     with pytest.raises(ImproperlyConfigured, match=f"{name}: "):
@@ -136,5 +140,6 @@ def test_production_starts_with_a_key_of_its_own(
 ) -> None:
     monkeypatch.setenv("ENVIRONMENT", "production")
     monkeypatch.setenv("SECRET_KEY", "k" * 50)
+    monkeypatch.setenv("CREDENTIALS_KEYS", "k" * 43 + "=")
 
     assert env.read()["SECRET_KEY"] == "k" * 50

@@ -1,0 +1,40 @@
+"""What must not be readable in the database or in a backup of it, encrypted with the keys of
+`CREDENTIALS_KEYS`: the one place that encrypts and decrypts.
+
+Fernet: AES-128-CBC with an HMAC-SHA256, so that a changed text is refused as well.
+"""
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from django.conf import settings
+
+
+class CannotDecrypt(Exception):
+    """None of the keys opens it."""
+
+
+def encrypt(text: str) -> bytes:
+    """Return the text encrypted with the first key; ASCII, so that a JSON field can hold it."""
+    return _keys().encrypt(text.encode())
+
+
+def decrypt(token: bytes | memoryview | str) -> str:
+    """Return what was encrypted with any of the keys. Raises CannotDecrypt."""
+    try:
+        return _keys().decrypt(_bytes(token)).decode()
+    except InvalidToken as error:
+        raise CannotDecrypt(
+            "None of the keys in CREDENTIALS_KEYS opens it: add the key that it was encrypted with."
+        ) from error
+
+
+def rotate(token: bytes | memoryview | str) -> bytes:
+    """Return the same secret encrypted with the first key. Raises CannotDecrypt."""
+    return encrypt(decrypt(token))
+
+
+def _keys() -> MultiFernet:
+    return MultiFernet([Fernet(key) for key in settings.CREDENTIALS_KEYS])
+
+
+def _bytes(token: bytes | memoryview | str) -> bytes:
+    return token.encode() if isinstance(token, str) else bytes(token)

@@ -1,0 +1,63 @@
+import pytest
+from cryptography.fernet import Fernet
+from pytest_django import Settings
+
+from clusters.models import Connection
+from clusters.secrets import CannotDecrypt, decrypt, encrypt, rotate
+
+OLD, NEW = Fernet.generate_key().decode(), Fernet.generate_key().decode()
+
+
+def test_what_is_encrypted_can_be_read_again_and_shows_nothing() -> None:
+    token = encrypt("Lovelace's key: ü")
+
+    assert decrypt(token) == decrypt(token.decode()) == "Lovelace's key: ü"
+    assert b"Lovelace" not in token
+    assert encrypt("Lovelace's key: ü") != token
+
+
+def test_the_first_key_encrypts_and_all_decrypt(settings: Settings) -> None:
+    settings.CREDENTIALS_KEYS = [OLD]
+    old = encrypt("secret")
+    settings.CREDENTIALS_KEYS = [NEW, OLD]
+    new = encrypt("secret")
+
+    assert decrypt(old) == "secret"
+    settings.CREDENTIALS_KEYS = [NEW]
+    assert decrypt(new) == "secret"
+
+
+def test_what_was_rotated_needs_the_old_key_no_more(settings: Settings) -> None:
+    settings.CREDENTIALS_KEYS = [OLD]
+    old = encrypt("secret")
+    settings.CREDENTIALS_KEYS = [NEW, OLD]
+
+    new = rotate(old)
+
+    settings.CREDENTIALS_KEYS = [NEW]
+    assert decrypt(new) == "secret"
+
+
+def test_a_lost_key_is_told_with_the_remedy(settings: Settings) -> None:
+    token = encrypt("secret")
+    settings.CREDENTIALS_KEYS = [NEW]
+
+    with pytest.raises(CannotDecrypt, match="add the key"):
+        decrypt(token)
+
+
+def test_a_changed_secret_is_refused() -> None:
+    token = bytearray(encrypt("secret"))
+    token[20] ^= 1
+
+    with pytest.raises(CannotDecrypt):
+        decrypt(bytes(token))
+
+
+def test_a_connection_keeps_its_credentials_encrypted() -> None:
+    connection = Connection()
+    connection.seal_credentials({"token": "abcdef"})
+
+    assert b"abcdef" not in connection.credentials
+    assert connection.open_credentials() == {"token": "abcdef"}
+    assert Connection().open_credentials() == {}
