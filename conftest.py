@@ -7,8 +7,9 @@ With DATABASE_URL and REDIS_URL set, the tests use those servers.
 import os
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import django
 import pytest
@@ -16,6 +17,7 @@ import pytest
 from hypervisor import embedded, env
 from hypervisor.home import free_port
 from hypervisor.process import Process, Service
+from tests.engines.engine import missing
 
 _FOLDER = tempfile.TemporaryDirectory(prefix="hypervisor-tests-")
 _EMBEDDED: list[Service] = []
@@ -48,6 +50,36 @@ def _embed(name: str) -> str:
 
 os.environ.update(_settings())
 django.setup()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--docker", action="store_true", help="run the tests that need a real Docker Engine too"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "docker: needs a real Docker Engine, which --docker starts")
+    if config.getoption("docker") and (reason := missing()):
+        raise pytest.UsageError(f"--docker: {reason}")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("docker"):
+        skip = pytest.mark.skip(reason="needs a Docker Engine: python3 manage.py test --docker")
+        for item in items:
+            if item.get_closest_marker("docker"):
+                item.add_marker(skip)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Whoever asks for the engine's tests wants them run: a skipped one fails."""
+    report = yield
+    if report.skipped and item.get_closest_marker("docker") and item.config.getoption("docker"):
+        report.outcome = "failed"
+        report.longrepr = f"Skipped in spite of --docker: {report.longrepr}"
+    return report
 
 
 @pytest.fixture(scope="session")

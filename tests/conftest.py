@@ -9,6 +9,9 @@ from rest_framework.test import APIClient
 
 from accounts.models import User
 from orgs.models import Membership, Organization, Role
+from tests.engines.fixtures import _shared_engine, engine, new_engine
+
+__all__ = ["_shared_engine", "engine", "new_engine"]
 
 ClientFor = Callable[[User], APIClient]
 

@@ -1,0 +1,63 @@
+"""The engine that other tests rely on."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from hypervisor.bootstrap import ROOT
+from tests.engines.engine import Engine, wait_until
+from tests.engines.fixtures import NewEngine
+from tests.engines.image import IMAGE
+
+pytestmark = pytest.mark.docker
+
+LEAVE_BEHIND = """
+import os, sys
+from tests.engines.engine import Engine
+engine = Engine()
+engine.start()
+engine.client.containers.run(sys.argv[1], ["sleep", "600"], detach=True, network_mode="none")
+print(engine.folder, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_it_runs_a_container(engine: Engine) -> None:
+    said = engine.client.containers.run(IMAGE, ["echo", "hello"], network_mode="none")
+
+    assert said == b"hello\n"
+
+
+def test_containers_that_outlive_a_killed_engine_are_taken_on(new_engine: NewEngine) -> None:
+    engine = new_engine(live_restore=True)
+    container = engine.client.containers.run(
+        IMAGE, ["sleep", "600"], detach=True, network_mode="none"
+    )
+
+    engine.kill()
+    assert not engine.answers()
+    engine.start()
+
+    container.reload()
+    assert container.status == "running"
+
+
+def test_nothing_is_left_of_one_whose_owner_was_killed(new_engine: NewEngine) -> None:
+    owner = subprocess.Popen(
+        [sys.executable, "-c", LEAVE_BEHIND, IMAGE], cwd=ROOT, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert owner.stdout is not None
+    folder = Path(owner.stdout.readline().strip())
+    daemon = psutil.Process(int((folder / "docker.pid").read_text()))
+
+    owner.kill()
+    owner.communicate()
+    wait_until(lambda: not daemon.is_running(), "dockerd ends with its owner", seconds=30)
+    new_engine()
+
+    assert not folder.exists()
+    assert str(folder) not in Path("/proc/self/mountinfo").read_text()
