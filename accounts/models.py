@@ -1,15 +1,22 @@
-"""People, and what they asked for with an idempotency key."""
+"""People, what they asked for with an idempotency key, and the trail of what they changed."""
 
 from typing import ClassVar
 
+import pgtrigger
 from django.conf import settings
-from django.contrib.auth.models import AbstractUser
+from django.contrib.auth.models import AbstractUser, Group
 from django.db import models
 from django.db.models.functions import Lower
+
+from accounts.audit import trail
 
 
 class User(AbstractUser):
     class Meta(AbstractUser.Meta):
+        triggers = trail(
+            "username", "first_name", "last_name", "email", "is_active", "is_staff", "is_superuser",
+            secrets=("password",), called="username",
+        )  # fmt: skip
         constraints: ClassVar = [
             models.UniqueConstraint(
                 Lower("username"),
@@ -43,3 +50,71 @@ class IdempotencyKey(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+
+class AuditEntry(models.Model):
+    """A change of columns that people set; written by triggers alone, see `audit`.
+
+    `before` and `after` hold the columns that differ, of a row that comes or goes all that are
+    watched; of a secret both hold only stars. `object_id` has no foreign key: the trail outlives
+    what it tells of. `actor` is null for what was done by nobody who is logged in: by the product
+    itself, at a registration, or in SQL. `via` is the request's path, or else the program's name.
+    """
+
+    class Operation(models.TextChoices):
+        INSERT = "INSERT", "added"
+        UPDATE = "UPDATE", "changed"
+        DELETE = "DELETE", "deleted"
+
+    time = models.DateTimeField(db_index=True)
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.DO_NOTHING,
+        null=True,
+        db_constraint=False,
+        related_name="+",
+    )
+    model = models.CharField(max_length=100)
+    object_id = models.BigIntegerField()
+    name = models.TextField()
+    operation = models.CharField(max_length=6, choices=Operation.choices)
+    before = models.JSONField(null=True)
+    after = models.JSONField(null=True)
+    via = models.TextField()
+    request_id = models.TextField()
+
+    class Meta:
+        ordering: ClassVar = ["-id"]
+        verbose_name = "audit trail entry"
+        verbose_name_plural = "audit trail"
+        indexes: ClassVar = [
+            models.Index(fields=["model", "object_id", "-id"], name="audit_object"),
+            models.Index(fields=["actor", "-id"], name="audit_actor"),
+        ]
+        triggers: ClassVar = [
+            pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete)
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model} {self.object_id} {self.get_operation_display()}"
+
+
+class UserGroup(User.groups.through):  # type: ignore[misc, name-defined]
+    class Meta:
+        proxy = True
+        default_permissions = ()
+        triggers: ClassVar = trail("user_id", "group_id", called="")
+
+
+class UserPermission(User.user_permissions.through):  # type: ignore[misc, name-defined]
+    class Meta:
+        proxy = True
+        default_permissions = ()
+        triggers: ClassVar = trail("user_id", "permission_id", called="")
+
+
+class GroupPermission(Group.permissions.through):  # type: ignore[misc, name-defined]
+    class Meta:
+        proxy = True
+        default_permissions = ()
+        triggers: ClassVar = trail("group_id", "permission_id", called="")

@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import Q, Sum
 from django.db.models.functions import Coalesce
 
+from accounts.audit import trail
 from clusters.resources import ResourceColumns
 from clusters.secrets import decrypt, encrypt
 from orgs.models import Organization
@@ -72,6 +73,7 @@ class Cluster(ResourceColumns):
             ("resize_cluster", "Can change the capacity of clusters"),
             ("connect_cluster", "Can connect clusters to engines, and disconnect them"),
         ]
+        triggers = trail("organization_id", "name", "state", "driver", *DIMENSIONS)
         constraints = [
             models.UniqueConstraint(fields=["organization", "name"], name="cluster_name_unique"),
             models.CheckConstraint(
@@ -117,6 +119,9 @@ class Connection(models.Model):
 
     class Meta:
         ordering = ["id"]
+        triggers = trail(
+            "cluster_id", "endpoint", "namespace", "engine_id", secrets=("credentials",), called=""
+        )
 
     def __str__(self) -> str:
         return f"connection of {self.cluster}"

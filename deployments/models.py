@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 
+from accounts.audit import note_by_a_person, trail
 from clusters.models import ACTIVE, OCCUPYING, Cluster
 from clusters.resources import ResourceColumns
 from orgs.models import Organization
@@ -145,6 +146,18 @@ class Deployment(ResourceColumns):
             ("preempt_deployment", "Can preempt, requeue and move deployments"),
             ("stop_deployment", "Can stop and cancel deployments"),
         ]
+        triggers = [
+            *trail(
+                "name", "image", "command", "cpu_milli", "ram_mib", "gpu", "priority",
+                "preemptible", "requested_cluster_id", "on_dependency_failure", "max_runtime_s",
+                "held", secrets=("env",), inserts=False,
+            ),
+            # Placing is the planner's, whoever asked for the cycle.
+            note_by_a_person(
+                "status", "cluster_id",
+                when="NOT (OLD.status = 'pending' AND NEW.status = 'starting')",
+            ),
+        ]  # fmt: skip
         indexes = [
             models.Index(
                 fields=["organization", "status"],

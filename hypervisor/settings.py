@@ -46,6 +46,8 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "drf_standardized_errors",
+    "pghistory",
+    "pgtrigger",
     "rest_framework",
     "rest_framework_simplejwt.token_blacklist",
     "accounts",
@@ -67,6 +69,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_structlog.middlewares.RequestMiddleware",
+    "accounts.audit.AuditMiddleware",
     "axes.middleware.AxesMiddleware",
 ]
 

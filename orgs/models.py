@@ -9,6 +9,7 @@ from django.db.models import Count, OuterRef, Subquery
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from accounts.audit import trail
 from orgs.tenancy import Person, TenantQuerySet, id_of
 
 
@@ -46,6 +47,7 @@ class Organization(models.Model):
 
     class Meta:
         ordering = ["id"]
+        triggers = trail("name", secrets=("invite_code",))
 
     def __str__(self) -> str:
         return self.name
@@ -76,6 +78,7 @@ class Membership(models.Model):
 
     class Meta:
         ordering = ["id"]
+        triggers = trail("organization_id", "user_id", "role", called="")
         constraints = [
             models.UniqueConstraint(fields=["organization", "user"], name="membership_unique"),
             models.CheckConstraint(

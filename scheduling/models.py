@@ -1,7 +1,9 @@
 """What each scheduling cycle saw and decided."""
 
 from django.db import models
+from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
 
+from accounts.audit import trail
 from orgs.models import Organization
 
 
@@ -40,3 +42,29 @@ class SchedulingCycle(models.Model):
 
     def __str__(self) -> str:
         return f"cycle {self.pk}"
+
+
+class AuditedTask(PeriodicTask):  # type: ignore[misc]
+    class Meta:
+        proxy = True
+        default_permissions = ()
+        triggers = trail(
+            "name", "task", "enabled", "interval_id", "crontab_id", "args", "kwargs", "one_off",
+            "expire_seconds",
+        )  # fmt: skip
+
+
+class AuditedInterval(IntervalSchedule):  # type: ignore[misc]
+    class Meta:
+        proxy = True
+        default_permissions = ()
+        triggers = trail("every", "period", called="")
+
+
+class AuditedCrontab(CrontabSchedule):  # type: ignore[misc]
+    class Meta:
+        proxy = True
+        default_permissions = ()
+        triggers = trail(
+            "minute", "hour", "day_of_week", "day_of_month", "month_of_year", called=""
+        )
