@@ -56,6 +56,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--docker", action="store_true", help="run the tests that need a real Docker Engine too"
     )
+    parser.addoption("--screenshots", help="the folder for pictures of the operators' pages")
 
 
 def pytest_configure(config: pytest.Config) -> None:

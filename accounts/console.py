@@ -1,12 +1,14 @@
 """Bases of every app's pages in the operators' admin: nothing there writes past the services."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from django.contrib import messages
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.views.generic import TemplateView
 from unfold.admin import ModelAdmin
+from unfold.views import UnfoldModelAdminViewMixin
 
 from accounts.errors import DomainError
 
@@ -23,6 +25,32 @@ def permitted(verb: str) -> Callable[..., bool]:
         return request.user.has_perm(f"{page.opts.app_label}.{verb}_{page.opts.model_name}")
 
     return check
+
+
+def layout(request: HttpRequest) -> str:
+    """Return what a page's template extends: the whole layout, or its live part alone."""
+    live = request.headers.get("X-Fragment") == "live"
+    return "console/fragment.html" if live else "console/page.html"
+
+
+class ConsolePage(UnfoldModelAdminViewMixin, TemplateView):  # type: ignore[misc]
+    """A page of our own in the admin, reached through a model's `get_custom_urls`.
+
+    Its template extends `layout`. What it puts into the block `live` is fetched again every
+    `refresh_s` seconds, unless that is None. `breadcrumbs` are names with links, the last without.
+    """
+
+    title: str
+    refresh_s: int | None = 5
+    breadcrumbs: Sequence[tuple[str, str | None]] = ()
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return super().get_context_data(
+            layout=layout(self.request),
+            refresh_s=self.refresh_s,
+            breadcrumbs=self.breadcrumbs,
+            **kwargs,
+        )
 
 
 class ServiceAdmin(ModelAdmin):  # type: ignore[misc]

@@ -76,7 +76,8 @@ MIDDLEWARE = [
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [],
+        # Ours come before those of the same name in packages, and extend them.
+        "DIRS": [BASE_DIR / "hypervisor" / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -112,6 +113,8 @@ CACHES = {
 
 # --- People ---------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "accounts.User"
+LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
 AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",
     "django.contrib.auth.backends.ModelBackend",
@@ -208,6 +211,24 @@ UNFOLD: dict[str, Any] = {
     "SITE_URL": "/docs",
     "SITE_ICON": _icon,
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": _icon}],
+    "STYLES": [static_lazy("console/console.css")],
+    "SCRIPTS": [static_lazy("console/console.js")],
+    "SIDEBAR": {"show_search": True, "navigation": "hypervisor.navigation.sidebar"},
+    "COLORS": {
+        "primary": {
+            "50": "oklch(96.9% .016 293.756)",
+            "100": "oklch(94.3% .029 294.588)",
+            "200": "oklch(89.4% .057 293.283)",
+            "300": "oklch(81.1% .111 293.571)",
+            "400": "oklch(74% .15 293)",
+            "500": "oklch(62% .21 292)",
+            "600": "oklch(52% .24 292)",
+            "700": "oklch(46% .23 292)",
+            "800": "oklch(40% .2 292)",
+            "900": "oklch(34% .17 293)",
+            "950": "oklch(27% .13 292)",
+        }
+    },
 }
 
 # --- Celery ---------------------------------------------------------------------------------------

@@ -1,0 +1,177 @@
+"""The geometry of what the operators' pages draw: bars, and values over time."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from math import ceil, floor, log10
+
+WIDTH, HEIGHT = 600, 120
+"""Of the drawing that every plot is scaled from; its texts are outside, so they are not."""
+
+_ROWS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """How much of a capacity is used, and held for who is to start; the rest is free.
+
+    `texts` say used, held, free and capacity as a person reads them; `unit` follows them.
+    """
+
+    label: str
+    used: float
+    held: float
+    capacity: float
+    texts: tuple[str, str, str, str]
+    unit: str = ""
+
+    @property
+    def used_percent(self) -> float:
+        return self._percent(self.used)
+
+    @property
+    def held_percent(self) -> float:
+        return min(self._percent(self.held), 100 - self.used_percent)
+
+    def _percent(self, amount: float) -> float:
+        return round(min(100 * amount / self.capacity, 100), 2) if self.capacity else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Values in the order of their times; None where nobody looked.
+
+    `tone` names its colour and stroke in the stylesheet.
+    """
+
+    name: str
+    tone: str
+    values: Sequence[float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """Series over the same times, as lines, or as areas on top of each other.
+
+    `limit` is drawn as a line across: a capacity.
+    """
+
+    title: str
+    times: Sequence[datetime]
+    series: Sequence[Series]
+    unit: str = ""
+    stacked: bool = False
+    limit: float | None = None
+    span: timedelta | None = None
+    paths: list["Path"] = field(init=False)
+    top: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "top", _nice(self._highest()))
+        object.__setattr__(self, "paths", list(self._draw()))
+
+    @property
+    def view_box(self) -> str:
+        return f"0 0 {WIDTH} {HEIGHT}"
+
+    @property
+    def is_empty(self) -> bool:
+        return all(value is None for series in self.series for value in series.values)
+
+    @property
+    def limit_y(self) -> float | None:
+        return None if self.limit is None else self._y(self.limit)
+
+    @property
+    def grid(self) -> list[float]:
+        return [HEIGHT * part / 4 for part in (1, 2, 3)]
+
+    @property
+    def ticks(self) -> list[datetime]:
+        """Return the times that are written below: first, middle and last."""
+        first, last = self._bounds()
+        return [first, first + (last - first) / 2, last]
+
+    @property
+    def latest(self) -> list[tuple[Series, float | None]]:
+        return [(series, _last(series.values)) for series in self.series]
+
+    @property
+    def rows(self) -> list[tuple[datetime, list[float | None]]]:
+        """Return the plot as a table, newest first, of so many rows as one can read."""
+        step = max(ceil(len(self.times) / _ROWS), 1)
+        picked = range(len(self.times) - 1, -1, -step)
+        return [(self.times[i], [series.values[i] for series in self.series]) for i in picked]
+
+    def _bounds(self) -> tuple[datetime, datetime]:
+        last = self.times[-1]
+        return (last - self.span if self.span else self.times[0]), last
+
+    def _highest(self) -> float:
+        columns = zip(*(series.values for series in self.series), strict=True)
+        join = sum if self.stacked else max
+        tops = [float(join(value or 0 for value in column)) for column in columns]
+        return max([*tops, self.limit or 0.0, 0.0])
+
+    def _draw(self) -> Iterator["Path"]:
+        base: list[float] = [0.0] * len(self.times)
+        for series in self.series:
+            line, area = [], []
+            for run in _stretches(series.values):
+                points = [(self._x(i), self._y(base[i] + (series.values[i] or 0))) for i in run]
+                below = [(self._x(i), self._y(base[i])) for i in reversed(run)]
+                line.append(_polyline(points))
+                area.append(f"{_polyline([*points, *below])}Z")
+            if self.stacked:
+                base = [b + (v or 0) for b, v in zip(base, series.values, strict=True)]
+            yield Path(series, "".join(line), "".join(area) if self.stacked else "")
+
+    def _x(self, index: int) -> float:
+        first, last = self._bounds()
+        seconds = (last - first).total_seconds()
+        return WIDTH * (self.times[index] - first).total_seconds() / seconds if seconds else 0.0
+
+    def _y(self, value: float) -> float:
+        return HEIGHT - HEIGHT * value / self.top
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """A series as SVG path data."""
+
+    series: Series
+    line: str
+    area: str
+
+
+def _stretches(values: Sequence[float | None]) -> Iterator[list[int]]:
+    """Yield the indexes of each stretch of values without a gap."""
+    stretch: list[int] = []
+    for index, value in enumerate(values):
+        if value is not None:
+            stretch.append(index)
+        elif stretch:
+            yield stretch
+            stretch = []
+    if stretch:
+        yield stretch
+
+
+def _polyline(points: Sequence[tuple[float, float]]) -> str:
+    """Return path data; a single point becomes a dash, which is seen."""
+    if len(points) == 1:
+        ((x, y),) = points
+        points = [(x - 1, y), (x + 1, y)]
+    return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
+
+
+def _last(values: Sequence[float | None]) -> float | None:
+    return next((value for value in reversed(values) if value is not None), None)
+
+
+def _nice(value: float) -> float:
+    """Return the next round number, one of 1, 2, 2.5, 5 or 10 times a power of ten."""
+    if value <= 0:
+        return 1.0
+    power = 10.0 ** floor(log10(value))
+    return next(n * power for n in (1, 2, 2.5, 4, 5, 8, 10) if n * power >= value - 1e-9)

@@ -1,0 +1,162 @@
+"""Chromium in front of the real service: web, worker and beat, on servers of their own.
+
+The tests speak HTTP alone, as Playwright's loop runs in this thread while they do: Django would
+refuse the database. The fixtures end with this package, and the loop with them.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Request,
+    Response,
+    sync_playwright,
+)
+
+from scheduling.bench.service import Service
+from tests.e2e.service import User
+
+OLGA = ("olga", "seven ships, two harbours")
+CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+_FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update",
+]  # fmt: skip
+_VIEWS = {
+    "light": ("light", 1280),
+    "dark": ("dark", 1280),
+    "narrow": ("light", 390),
+}
+
+Screenshot = Callable[[Page, str], None]
+
+
+@pytest.fixture(scope="package")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A running service that olga operates."""
+    if not Path(CHROMIUM).exists():
+        say = pytest.fail if os.environ.get("CI") else pytest.skip
+        say("needs Chromium: apt-get install chromium")
+    up = Service(tmp_path_factory.mktemp("browser") / "home")
+    up.environment["DJANGO_SUPERUSER_PASSWORD"] = OLGA[1]
+    try:
+        up.start()
+        status, said = up.run("createsuperuser", "--noinput", "--username", OLGA[0], "--email", "")
+        assert status == 0, said
+        yield up
+    finally:
+        up.stop()
+
+
+@pytest.fixture(scope="package")
+def chromium(service: Service) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=_FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="package")
+def session(service: Service, chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the file with the cookies of a browser in which olga is logged in."""
+    kept = tmp_path_factory.mktemp("session") / "state.json"
+    page = chromium.new_page(base_url=service.url)
+    page.goto("/admin/login/")
+    page.locator("input[name=username]").fill(OLGA[0])
+    page.locator("input[name=password]").fill(OLGA[1])
+    page.get_by_role("button", name="Log in").click()
+    page.wait_for_url("**/admin/")
+    page.context.storage_state(path=kept)
+    page.context.close()
+    return kept
+
+
+@pytest.fixture
+def context(service: Service, chromium: Browser, session: Path) -> Iterator[BrowserContext]:
+    opened = chromium.new_context(
+        base_url=service.url,
+        storage_state=session,
+        viewport={"width": 1280, "height": 900},
+        reduced_motion="reduce",
+        timezone_id="UTC",
+    )
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def page(service: Service, context: BrowserContext) -> Iterator[Page]:
+    """A page in which olga is logged in; whatever goes wrong in it fails the test."""
+    opened = context.new_page()
+    complaints = watch(opened, service.url)
+    yield opened
+    assert complaints == []
+
+
+def watch(page: Page, home: str) -> list[str]:
+    """Return a list that fills with whatever goes wrong in the page from now on."""
+    complaints: list[str] = []
+
+    def on_console(message: ConsoleMessage) -> None:
+        # A violation of the Content-Security-Policy arrives here as well.
+        if message.type in ("error", "warning"):
+            complaints.append(f"console {message.type}: {message.text}")
+
+    def on_request(request: Request) -> None:
+        if not request.url.startswith((home, "data:")):
+            complaints.append(f"asks another host: {request.url}")
+
+    def on_failed(request: Request) -> None:
+        # What a page was waiting for when it was left is aborted by the browser.
+        if request.failure != "net::ERR_ABORTED":
+            complaints.append(f"failed: {request.url}: {request.failure}")
+
+    def on_response(response: Response) -> None:
+        if response.status >= 400:
+            complaints.append(f"answered {response.status}: {response.url}")
+
+    page.on("console", on_console)
+    page.on("pageerror", lambda error: complaints.append(f"script: {error}"))
+    page.on("request", on_request)
+    page.on("requestfailed", on_failed)
+    page.on("response", on_response)
+    return complaints
+
+
+@pytest.fixture
+def screenshot(request: pytest.FixtureRequest, tmp_path: Path) -> Screenshot:
+    """Return a function that stores pictures of the whole page: light, dark, and a phone's.
+
+    They go into the folder that `--screenshots` names, or a temporary one. Fails when a phone
+    would have to scroll sideways.
+    """
+    folder = Path(request.config.getoption("--screenshots") or tmp_path)
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def take(page: Page, name: str) -> None:
+        for view, (scheme, width) in _VIEWS.items():
+            page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+            page.set_viewport_size({"width": width, "height": 900})
+            page.reload()
+            page.wait_for_load_state("networkidle")
+            page.screenshot(path=folder / f"{name}-{view}.png", full_page=True)
+            wide = page.evaluate("document.documentElement.scrollWidth")
+            assert wide <= width, f"{name} is {wide} pixels wide on a screen of {width}"
+        page.set_viewport_size({"width": 1280, "height": 900})
+
+    return take
+
+
+@pytest.fixture(scope="package")
+def alice(service: Service) -> Iterator[User]:
+    """Alice, who owns Acme, through the API."""
+    with User.newcomer(service.url, "alice") as client:
+        client.post("/organizations", name="Acme")
+        yield client
