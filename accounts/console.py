@@ -1,18 +1,25 @@
 """Bases of every app's pages in the operators' admin: nothing there writes past the services."""
 
 from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, time
 from typing import Any, TypeVar
+from urllib.parse import urlencode
 
 from django.contrib import messages
-from django.db.models import Model
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.dateparse import parse_date, parse_time
 from django.views.generic import TemplateView
 from unfold.admin import ModelAdmin
+from unfold.contrib.filters.admin import RangeDateTimeFilter
 from unfold.views import UnfoldModelAdminViewMixin
 
 from accounts.errors import DomainError
 
 M = TypeVar("M", bound=Model)
+P = TypeVar("P")
 
 
 def permitted(verb: str) -> Callable[..., bool]:
@@ -53,10 +60,38 @@ class ConsolePage(UnfoldModelAdminViewMixin, TemplateView):  # type: ignore[misc
         )
 
 
-class ServiceAdmin(ModelAdmin):  # type: ignore[misc]
+class Audited:
+    """Pages whose History is what the audit trail says of the object."""
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: Any = None
+    ) -> HttpResponse:
+        page: Any = self
+        if not page.has_view_or_change_permission(request):
+            raise PermissionDenied
+        query = {"model": page.opts.label_lower, "object_id": object_id}
+        trail = reverse("admin:accounts_auditentry_changelist")
+        return HttpResponseRedirect(f"{trail}?{urlencode(query)}")
+
+
+class ServiceAdmin(Audited, ModelAdmin):  # type: ignore[misc]
     """Pages whose writes are services: what one refuses is shown as a message."""
 
     show_full_result_count = False
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        raise NotImplementedError(f"{self}: say which services add and change a row.")
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        if formset.has_changed():
+            raise NotImplementedError(f"{self}: say which services change the rows of {formset}.")
+        formset.save(commit=False)
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        raise NotImplementedError(f"{self}: say which service deletes a row.")
+
+    def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
+        raise NotImplementedError(f"{self}: say which service deletes a row.")
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         return self._with_messages(super().changeform_view, request, *args, **kwargs)
@@ -109,3 +144,24 @@ class HistoryAdmin(ModelAdmin):  # type: ignore[misc]
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+
+class TimeFilter(RangeDateTimeFilter):  # type: ignore[misc]
+    """Between two times in UTC; a date alone means from its start, or to its end."""
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[M]) -> QuerySet[M]:
+        for bound, lookup, default in (("from", "gte", time.min), ("to", "lte", time.max)):
+            name = f"{self.parameter_name}_{bound}"
+            date = _parsed(parse_date, self.used_parameters.get(f"{name}_0"))
+            clock = _parsed(parse_time, self.used_parameters.get(f"{name}_1")) or default
+            if date:
+                moment = datetime.combine(date, clock, UTC)
+                queryset = queryset.filter(**{f"{self.parameter_name}__{lookup}": moment})
+        return queryset
+
+
+def _parsed(parse: Callable[[str], P | None], text: str | None) -> P | None:
+    try:
+        return parse(text or "")
+    except ValueError:
+        return None

@@ -1,9 +1,11 @@
 """What happens to people: they register; tokens are issued, spent and revoked."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 from django.contrib.auth import authenticate
+from django.contrib.auth.models import Group, Permission
 from django.contrib.auth.signals import user_logged_in
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest
@@ -30,13 +32,42 @@ class TokenPair:
 
 def create_user(*, username: str, email: str, password: str) -> User:
     """Add a person. Raises Invalid when the name is taken; the password must be a checked one."""
+    user = User(username=username, email=User.objects.normalize_email(email))
+    user.set_password(password)
+    return add_user(user)
+
+
+def add_user(user: User) -> User:
+    """Add a person whose password is set already. Raises Invalid when the name is taken."""
     try:
         with transaction.atomic():
-            return User.objects.create_user(username, email, password)
+            user.save(force_insert=True)
     except IntegrityError as error:
         raise Invalid(
             "Somebody has that username already: choose another.", attr="username", code="unique"
         ) from error
+    return user
+
+
+def update_user(user: User, values: Mapping[str, Any]) -> User:
+    """Change these columns of a person; not the username, by which the history names them."""
+    for name, value in values.items():
+        setattr(user, name, value)
+    user.save(update_fields=list(values))
+    return user
+
+
+@transaction.atomic
+def set_rights(user: User, *, groups: Iterable[Group], permissions: Iterable[Permission]) -> None:
+    """Say what a person may do in the admin."""
+    user.groups.set(groups)
+    user.user_permissions.set(permissions)
+
+
+def replace_password(user: User) -> User:
+    """Keep the password that was set on the user: every log-in with the old one ends."""
+    user.save(update_fields=["password"])
+    return user
 
 
 def log_in(request: HttpRequest, *, username: str, password: str) -> TokenPair:

@@ -120,8 +120,9 @@ class Connection(models.Model):
     class Meta:
         ordering = ["id"]
         triggers = trail(
-            "cluster_id", "endpoint", "namespace", "engine_id", secrets=("credentials",), called=""
-        )
+            "cluster_id", "endpoint", "namespace", "network", "engine_id",
+            secrets=("credentials",), called="",
+        )  # fmt: skip
 
     def __str__(self) -> str:
         return f"connection of {self.cluster}"

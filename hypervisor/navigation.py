@@ -22,6 +22,7 @@ _GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         "History",
         (
             ("Events", "history", "orgs.event"),
+            ("Audit trail", "policy", "accounts.auditentry"),
             ("Runs", "play_circle", "deployments.run"),
             ("Simulated containers", "package_2", "clusters.simulatedcontainer"),
         ),

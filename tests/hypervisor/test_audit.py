@@ -7,6 +7,7 @@ import pytest
 from django.contrib.auth.models import Group
 from django.db import DatabaseError, connection, transaction
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
@@ -178,3 +179,85 @@ def test_beat_may_note_its_runs_and_an_operator_an_interval(db: None) -> None:
 def test_the_trail_is_append_only_even_in_sql(forge: Cluster, sql: str) -> None:
     with pytest.raises(DatabaseError, match="Cannot"), transaction.atomic():
         connection.cursor().execute(sql)
+
+
+PAGE = "/admin/accounts/auditentry/"
+
+
+def test_the_page_says_who_did_what_with_names_for_ids(
+    console: Client, acme: Organization, bob: User, forge: Cluster
+) -> None:
+    console.post(
+        reverse("admin:clusters_cluster_changelist"),
+        {"action": "drain", "_selected_action": [forge.pk]},
+    )
+    bob.groups.add(Group.objects.get(name="Operators"))
+
+    page = " ".join(console.get(PAGE).content.decode().split())
+
+    assert "active → draining" in page
+    assert f'href="/admin/clusters/cluster/{forge.pk}/change/">cluster forge</a>' in page
+    assert ">olga</a>" in page
+    assert '<span class="opacity-60">group:</span> Operators' in page
+    assert '<span class="opacity-60">user:</span> bob' in page
+
+
+def test_the_page_finds_by_person_model_and_time(
+    console: Client, olga: User, forge: Cluster, submit: Submit
+) -> None:
+    deployment = submit(priority=50)
+    services.adjust(deployment, actor="bob", priority=51)
+    console.post(
+        reverse("admin:clusters_cluster_changelist"),
+        {"action": "drain", "_selected_action": [forge.pk]},
+    )
+
+    def found(**query: Any) -> list[str]:
+        rows = console.get(PAGE, query).context["cl"].result_list
+        return [row.model for row in rows]
+
+    assert found(actor__id__exact=olga.pk) == ["clusters.cluster"]
+    assert found(model="deployments.deployment") == ["deployments.deployment"]
+    assert found(time_from_0="2099-01-01", time_from_1="00:00") == []
+    assert found(model="deployments.deployment", time_to_0="2099-01-01", time_from_0="x") != []
+    assert len(found(model="clusters.cluster", object_id=forge.pk)) == 2
+
+
+@pytest.mark.parametrize("model", ["clusters_cluster", "deployments_deployment"])
+def test_an_objects_history_is_its_trail(
+    console: Client, forge: Cluster, submit: Submit, model: str
+) -> None:
+    deployment = submit(priority=50)
+    services.adjust(deployment, actor="bob", priority=51)
+    pk = {"clusters_cluster": forge.pk, "deployments_deployment": deployment.pk}[model]
+
+    page = console.get(reverse(f"admin:{model}_history", args=[pk]), follow=True)
+
+    assert {row.object_id for row in page.context["cl"].result_list} == {pk}
+    assert {row.model for row in page.context["cl"].result_list} == {model.replace("_", ".")}
+
+
+def test_the_page_takes_the_same_number_of_queries_whatever_its_length(
+    console: Client, acme: Organization, bob: User
+) -> None:
+    def grow(count: int) -> int:
+        for number in range(count):
+            user = User.objects.create(username=f"u{count}-{number}")
+            acme.memberships.create(user=user, role="viewer")
+        address = f"{PAGE}?model=orgs.membership"
+        console.get(address)
+        with CaptureQueriesContext(connection) as queries:
+            assert len(console.get(address).context["cl"].result_list) >= count
+        return len(queries)
+
+    assert grow(1) == grow(15)
+
+
+def test_nothing_in_the_trail_can_be_changed(console: Client, forge: Cluster) -> None:
+    entry = AuditEntry.objects.filter(model="clusters.cluster").get()
+    address = f"{PAGE}{entry.pk}/change/"
+
+    assert console.get(address).status_code == 200
+    assert console.post(address, {"name": "x"}).status_code == 403
+    assert console.post(f"{PAGE}{entry.pk}/delete/", {"post": "yes"}).status_code == 403
+    assert console.get(f"{PAGE}add/").status_code == 403

@@ -19,6 +19,7 @@ from orgs.models import Event, Organization
 from scheduling.cycle import run_cycle
 from scheduling.models import SchedulingCycle
 from tests.deployments.conftest import Bring
+from tests.factories import PASSWORD
 
 PAGES = sorted(admin.site._registry.items(), key=lambda item: item[0]._meta.label)
 MODELS = [model for model, _page in PAGES]
@@ -156,6 +157,31 @@ def test_a_form_has_no_field_for_what_its_reader_may_not_change(
 
     assert field not in without
     assert field in having
+
+
+def test_an_operator_changes_members_and_not_those_who_work_here(
+    browser: Browser, alice: User, olga: User
+) -> None:
+    operator = browser(roles.OPERATORS)
+
+    for person, status in ((alice, 302), (olga, 403)):
+        page = reverse("admin:accounts_user_change", args=[person.pk])
+        password = reverse("admin:auth_user_password_change", args=[person.pk])
+        secret = {"usable_password": "true", "password1": PASSWORD, "password2": PASSWORD}
+        assert operator.post(page, {"email": "new@example.org"}).status_code == status
+        assert operator.post(password, secret).status_code == status
+
+
+def test_an_operator_gives_nobody_rights(browser: Browser, alice: User) -> None:
+    page = reverse("admin:accounts_user_change", args=[alice.pk])
+    rights = {"is_staff": "on", "is_superuser": "on", "groups": [1], "user_permissions": [1]}
+
+    browser(roles.OPERATORS).post(page, {"is_active": "on", "email": "new@example.org", **rights})
+
+    alice.refresh_from_db()
+    assert alice.email == "new@example.org"
+    assert (alice.is_staff, alice.is_superuser) == (False, False)
+    assert (alice.groups.count(), alice.user_permissions.count()) == (0, 0)
 
 
 def test_viewers_do_not_see_invite_codes(browser: Browser, acme: Organization) -> None:

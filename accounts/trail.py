@@ -1,0 +1,113 @@
+"""The audit trail in words."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from django.apps import apps
+from django.db.models import Field, Model
+
+from accounts.models import AuditEntry
+
+Names = dict[tuple[str, int], str]
+"""What rows that entries refer to are called, by the model's label and the id."""
+
+_SECRET = "***"  # noqa: S105
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What became of one column; None before it was there, and after it has gone."""
+
+    column: str
+    before: str | None
+    after: str | None
+
+    @property
+    def secret(self) -> bool:
+        return self.before == _SECRET
+
+
+def watched() -> dict[str, str]:
+    """Return what each watched model is called, by its label, sorted by that."""
+    found = {
+        _concrete(model)._meta.label_lower: _plain(_concrete(model))
+        for model in apps.get_models()
+        if any(trigger.name == "audit_life" for trigger in getattr(model._meta, "triggers", ()))
+    }
+    return dict(sorted(found.items(), key=lambda item: item[1]))
+
+
+def names(entries: Iterable[AuditEntry]) -> Names:
+    """Look up what the entries refer to: one query for each model that is referred to."""
+    ids: dict[type[Model], set[int]] = defaultdict(set)
+    for entry in entries:
+        for values in (entry.before, entry.after):
+            for column, value in (values or {}).items():
+                target = _target(entry.model, column)
+                if target and isinstance(value, int):
+                    ids[target].add(value)
+    return {
+        (model._meta.label_lower, pk): str(row)
+        for model, wanted in ids.items()
+        for pk, row in _rows(model).in_bulk(wanted).items()
+    }
+
+
+def differences(entry: AuditEntry, known: Names) -> Sequence[Difference]:
+    """Return what the entry says of each column, ids replaced by names."""
+    columns = {**(entry.before or {}), **(entry.after or {})}
+    return [
+        Difference(
+            column=column.removesuffix("_id").replace("_", " "),
+            before=_said(entry.model, column, entry.before, known),
+            after=_said(entry.model, column, entry.after, known),
+        )
+        for column in columns
+    ]
+
+
+def _said(label: str, column: str, values: dict[str, Any] | None, known: Names) -> str | None:
+    if values is None:
+        return None
+    value = values.get(column)
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    target = _target(label, column)
+    if target:
+        return known.get((target._meta.label_lower, value), f"{value} (gone)")
+    return str(value) or "empty"
+
+
+@cache
+def _target(label: str, column: str) -> type[Model] | None:
+    """Return the model that a column refers to."""
+    try:
+        fields: Sequence[Field[Any, Any]] = apps.get_model(label)._meta.fields
+    except LookupError:
+        return None
+    for field in fields:
+        if field.column == column and isinstance(field.related_model, type):
+            return field.related_model
+    return None
+
+
+def _rows(model: type[Model]) -> Any:
+    """Return the model's rows with what their names need, so that each costs no query."""
+    related = ["content_type"] if model._meta.label == "auth.Permission" else []
+    return model._base_manager.select_related(*related)
+
+
+def _concrete(model: type[Model]) -> type[Model]:
+    return model._meta.concrete_model or model
+
+
+def _plain(model: type[Model]) -> str:
+    if not model._meta.auto_created:
+        return str(model._meta.verbose_name)
+    owner, owned = (field for field in model._meta.fields if field.is_relation)
+    return f"{owner.name}'s {owned.name}"
