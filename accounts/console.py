@@ -34,6 +34,20 @@ def permitted(verb: str) -> Callable[..., bool]:
     return check
 
 
+AT_ONCE = 300
+"""What is done to so many at most in one step: their ids have to fit into an address."""
+
+
+def ask_first(request: HttpRequest, action: str, queryset: QuerySet[Any]) -> HttpResponseRedirect:
+    """Lead to the page that shows what the action would bring about, and asks for a confirmation.
+
+    It is found by its address' name, as it belongs to an app further to the right.
+    """
+    ids = queryset.order_by("pk").values_list("pk", flat=True)[: AT_ONCE + 1]
+    query = urlencode({"ids": ",".join(map(str, ids)), "next": request.get_full_path()})
+    return HttpResponseRedirect(f"{reverse('steer', args=[action])}?{query}")
+
+
 def layout(request: HttpRequest) -> str:
     """Return what a page's template extends: the whole layout, or its live part alone."""
     live = request.headers.get("X-Fragment") == "live"

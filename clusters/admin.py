@@ -2,9 +2,9 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 
-from accounts.console import HistoryAdmin, ServiceAdmin, permitted
+from accounts.console import HistoryAdmin, ServiceAdmin, ask_first, permitted
 from clusters import services
 from clusters.models import DIMENSIONS, Cluster, ClusterQuerySet, SimulatedContainer
 from clusters.resources import cores
@@ -19,7 +19,7 @@ class ClusterAdmin(ServiceAdmin):
     search_fields = ["name", "organization__name"]
     readonly_fields = ["state", "driver", "created_at"]
     autocomplete_fields = ["organization"]
-    actions = ["cordon", "uncordon", "drain", "run_cycle"]
+    actions = ["cordon", "uncordon", "drain", "resize", "run_cycle"]
     has_steer_permission = permitted("steer")
     has_resize_permission = permitted("resize")
 
@@ -29,8 +29,8 @@ class ClusterAdmin(ServiceAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Cluster | None = None) -> list[str]:
         if obj is None:
             return self.readonly_fields
-        fixed = () if self.has_resize_permission(request) else DIMENSIONS
-        return [*self.readonly_fields, "organization", *fixed]
+        # A capacity changes by the action, which shows first what that brings about.
+        return [*self.readonly_fields, "organization", *DIMENSIONS]
 
     def has_run_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("scheduling.run_schedulingcycle")
@@ -64,17 +64,21 @@ class ClusterAdmin(ServiceAdmin):
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Cluster]) -> None:
         self.carry_out(request, queryset, services.delete, "deleted")
 
-    @admin.action(description="Cordon: place nothing new", permissions=["steer"])
-    def cordon(self, request: HttpRequest, queryset: QuerySet[Cluster]) -> None:
-        self.carry_out(request, queryset, services.cordon, "cordoned")
+    @admin.action(description="Cordon: place nothing new…", permissions=["steer"])
+    def cordon(self, request: HttpRequest, queryset: QuerySet[Cluster]) -> HttpResponse:
+        return ask_first(request, "cordon", queryset)
 
-    @admin.action(description="Uncordon: use again", permissions=["steer"])
-    def uncordon(self, request: HttpRequest, queryset: QuerySet[Cluster]) -> None:
-        self.carry_out(request, queryset, services.uncordon, "in use again")
+    @admin.action(description="Uncordon: use again…", permissions=["steer"])
+    def uncordon(self, request: HttpRequest, queryset: QuerySet[Cluster]) -> HttpResponse:
+        return ask_first(request, "uncordon", queryset)
 
-    @admin.action(description="Drain: move or requeue what runs", permissions=["steer"])
-    def drain(self, request: HttpRequest, queryset: QuerySet[Cluster]) -> None:
-        self.carry_out(request, queryset, services.drain, "draining")
+    @admin.action(description="Drain: move or requeue what runs…", permissions=["steer"])
+    def drain(self, request: HttpRequest, queryset: QuerySet[Cluster]) -> HttpResponse:
+        return ask_first(request, "drain", queryset)
+
+    @admin.action(description="Resize…", permissions=["resize"])
+    def resize(self, request: HttpRequest, queryset: QuerySet[Cluster]) -> HttpResponse:
+        return ask_first(request, "resize", queryset)
 
     @admin.action(description="Ask for a scheduling cycle now", permissions=["run"])
     def run_cycle(self, request: HttpRequest, queryset: QuerySet[Cluster]) -> None:

@@ -1,17 +1,14 @@
-from functools import partial
 from typing import Any
 
-from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.timesince import timesince
 from unfold.admin import TabularInline
 from unfold.decorators import display
-from unfold.forms import ActionForm
 
-from accounts.console import HistoryAdmin, ServiceAdmin, permitted
+from accounts.console import HistoryAdmin, ServiceAdmin, ask_first, permitted
 from clusters.resources import describe
 from deployments import services
 from deployments.models import Dependency, Deployment, Run
@@ -24,15 +21,6 @@ _COLOURS = {
     "stopping": "info",
     "failed": "danger",
 }
-
-
-class PriorityForm(ActionForm):  # type: ignore[misc]
-    """What "Change priority" needs besides the ticked rows."""
-
-    # Checked by the action itself: Django would tell of a wrong one that no action was selected.
-    priority = forms.CharField(
-        required=False, label="Priority", widget=forms.NumberInput({"min": 1, "max": 100})
-    )
 
 
 class ReadOnlyInline(TabularInline):  # type: ignore[misc]
@@ -84,8 +72,7 @@ class DeploymentAdmin(ServiceAdmin):
     search_fields = ["=id", "name", "image", "created_by__username"]
     ordering = ["-id"]
     inlines = [RunInline, DependencyInline]
-    action_form = PriorityForm
-    actions = ["hold", "release", "preempt", "requeue", "cancel", "stop", "change_priority"]
+    actions = ["hold", "release", "reprioritize", "preempt", "requeue", "move", "cancel", "stop"]
     # Without `env`: what it holds may be secret.
     fieldsets = [
         ("State", {"fields": ["status", "status_reason", "held", "cluster", "exit_code"]}),
@@ -109,7 +96,8 @@ class DeploymentAdmin(ServiceAdmin):
             },
         ),
     ]  # fmt: skip
-    _changeable = ("name", "priority", "preemptible")
+    # A priority changes by an action, which shows first whom that evicts.
+    _changeable = ("name", "preemptible")
     has_hold_permission = permitted("hold")
     has_preempt_permission = permitted("preempt")
     has_reprioritize_permission = permitted("reprioritize")
@@ -120,10 +108,7 @@ class DeploymentAdmin(ServiceAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Deployment | None = None) -> list[str]:
         shown = [name for _, options in self.fieldsets for name in options["fields"]]
-        changeable = set(self._changeable)
-        if not self.has_reprioritize_permission(request):
-            changeable.discard("priority")
-        return [name for name in shown if name not in changeable]
+        return [name for name in shown if name not in self._changeable]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -151,7 +136,7 @@ class DeploymentAdmin(ServiceAdmin):
         services.adjust(
             obj,
             actor=request.user.get_username(),
-            **{name: form.cleaned_data[name] for name in self._changeable if name in form.fields},
+            **{name: form.cleaned_data[name] for name in self._changeable},
         )
 
     def delete_model(self, request: HttpRequest, obj: Deployment) -> None:
@@ -160,40 +145,37 @@ class DeploymentAdmin(ServiceAdmin):
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> None:
         self.carry_out(request, queryset, services.delete, "deleted")
 
-    @admin.action(description="Hold: pass over", permissions=["hold"])
-    def hold(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> None:
-        self.carry_out(request, queryset, services.hold, "held")
+    @admin.action(description="Hold: pass over…", permissions=["hold"])
+    def hold(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> HttpResponse:
+        return ask_first(request, "hold", queryset)
 
-    @admin.action(description="Release: let compete again", permissions=["hold"])
-    def release(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> None:
-        self.carry_out(request, queryset, services.release, "released")
+    @admin.action(description="Release: let compete again…", permissions=["hold"])
+    def release(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> HttpResponse:
+        return ask_first(request, "release", queryset)
 
-    @admin.action(description="Preempt: evict, and let others go first", permissions=["preempt"])
-    def preempt(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> None:
-        self.carry_out(request, queryset, services.preempt, "preempted")
+    @admin.action(description="Change priority…", permissions=["reprioritize"])
+    def reprioritize(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> HttpResponse:
+        return ask_first(request, "reprioritize", queryset)
 
-    @admin.action(description="Requeue: evict, and place again", permissions=["preempt"])
-    def requeue(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> None:
-        self.carry_out(request, queryset, services.requeue, "requeued")
+    @admin.action(description="Preempt: evict, and let others go first…", permissions=["preempt"])
+    def preempt(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> HttpResponse:
+        return ask_first(request, "preempt", queryset)
 
-    @admin.action(description="Cancel", permissions=["stop"])
-    def cancel(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> None:
-        self.carry_out(request, queryset, services.cancel, "cancelled")
+    @admin.action(description="Requeue: evict, and place again…", permissions=["preempt"])
+    def requeue(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> HttpResponse:
+        return ask_first(request, "requeue", queryset)
 
-    @admin.action(description="Stop", permissions=["stop"])
-    def stop(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> None:
-        self.carry_out(request, queryset, services.stop, "stopping")
+    @admin.action(description="Move to another cluster…", permissions=["preempt"])
+    def move(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> HttpResponse:
+        return ask_first(request, "move", queryset)
 
-    @admin.action(description="Change priority to the number given", permissions=["reprioritize"])
-    def change_priority(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> None:
-        text = request.POST.get("priority", "")
-        if not text.isdecimal() or not 1 <= int(text) <= 100:
-            self.message_user(
-                request, "Priority: give a number from 1 to 100 beside the action.", messages.ERROR
-            )
-            return
-        verb = partial(services.adjust, priority=int(text))
-        self.carry_out(request, queryset, verb, f"now of priority {text}")
+    @admin.action(description="Cancel…", permissions=["stop"])
+    def cancel(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> HttpResponse:
+        return ask_first(request, "cancel", queryset)
+
+    @admin.action(description="Stop…", permissions=["stop"])
+    def stop(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> HttpResponse:
+        return ask_first(request, "stop", queryset)
 
 
 @admin.register(Run)

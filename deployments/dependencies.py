@@ -1,5 +1,6 @@
 """What a deployment waits for, and the proof that it can come true."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -63,8 +64,16 @@ def lock_graph(organization_id: int) -> None:
 
 def unmet_reasons(deployment: Deployment) -> list[str]:
     """Return a sentence for each dependency that does not hold yet."""
-    unmet = Dependency.objects.unmet().filter(deployment=deployment).select_related("on")
-    return [_sentence(dependency) for dependency in unmet]
+    return unmet_reasons_of([deployment.pk]).get(deployment.pk, [])
+
+
+def unmet_reasons_of(deployments: Sequence[int]) -> dict[int, list[str]]:
+    """Return these sentences for many at once, by the deployment's id."""
+    unmet = Dependency.objects.unmet().filter(deployment__in=deployments).select_related("on")
+    reasons: dict[int, list[str]] = defaultdict(list)
+    for dependency in unmet:
+        reasons[dependency.deployment_id].append(_sentence(dependency))
+    return reasons
 
 
 def _sentence(dependency: Dependency) -> str:

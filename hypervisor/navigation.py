@@ -7,12 +7,13 @@ from django.contrib import admin
 from django.http import HttpRequest
 from django.urls import reverse
 
-# Title, symbol, and where it leads: a model's list (app.model), or a page's name.
+# Title, symbol, and where it leads: a model's list (app.model), or the name of a page's address.
 _GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     (
         "Operate",
         (
-            ("Dashboard", "monitoring", "index"),
+            ("Dashboard", "monitoring", "admin:index"),
+            ("Queue", "format_list_numbered", "queue"),
             ("Clusters", "dns", "clusters.cluster"),
             ("Deployments", "deployed_code", "deployments.deployment"),
             ("Cycles", "cycle", "scheduling.schedulingcycle"),
@@ -49,6 +50,10 @@ _GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
 )
 
 
+_SHOWS = {"queue": "deployments.deployment"}
+"""The model that a page shows: who may see the one may see the other."""
+
+
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     """Return the groups of the sidebar, as the theme takes them."""
     viewable = {
@@ -64,6 +69,6 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
 
 def _items(items: tuple[tuple[str, str, str], ...], viewable: set[str]) -> Iterator[dict[str, str]]:
     for title, symbol, target in items:
-        if "." not in target or target in viewable:
-            name = f"{target.replace('.', '_')}_changelist" if "." in target else target
-            yield {"title": title, "icon": symbol, "link": reverse(f"admin:{name}")}
+        if _SHOWS.get(target, target) in viewable or target == "admin:index":
+            name = f"admin:{target.replace('.', '_')}_changelist" if "." in target else target
+            yield {"title": title, "icon": symbol, "link": reverse(name)}

@@ -16,6 +16,7 @@ urlpatterns = [
     path("", RedirectView.as_view(pattern_name="docs")),
     path("favicon.ico", RedirectView.as_view(url=static("hypervisor/icon.svg"))),
     path("", include("hypervisor.api")),
+    path("admin/", include("scheduling.admin.urls")),
     path("admin/", admin.site.urls),
     path("docs", docs.DocsView.as_view(), name="docs"),
     path("openapi.json", docs.SchemaView.as_view(), name="openapi"),

@@ -19,8 +19,8 @@ _COMPARED = 4
 class Shortage(Mapping[str, Any]):
     """The detail of a hold. The row of each cluster is worked out only when somebody looks.
 
-    Keys: `clusters`, rows of `cluster`, `why` and `missing`; for one that room is held for also
-    `reservation`, of `cluster` and `until` (seconds, or None when nobody can tell).
+    Keys: `clusters`, rows of `cluster`, `code`, `why` and `missing`; for one that room is held for
+    also `reservation`, of `cluster` and `until` (seconds, or None when nobody can tell).
     """
 
     def __init__(self, problem: Problem, outcome: Outcome, d: int, own: Reservation | None) -> None:
@@ -57,13 +57,19 @@ class Shortage(Mapping[str, Any]):
         obstacle = self._obstacle(cluster)
         missing = self._deployment.request.missing_from(cluster.capacity)
         if obstacle:
-            why = obstacle[1]
+            code, why = obstacle
         elif c not in self._eligible:
-            why = "it has less capacity than is allocated there"
+            code, why = "overcommitted", "it has less capacity than is allocated there"
         else:
             missing = self._deployment.request.missing_from(self._room(c))
+            code = "held_for_reservation" if self._held(c) else "no_room"
             why = self._lacks(c, missing)
-        return {"cluster": cluster.id, "why": f"{cluster.label}: {why}.", "missing": missing}
+        return {
+            "cluster": cluster.id,
+            "code": code,
+            "why": f"{cluster.label}: {why}.",
+            "missing": missing,
+        }
 
     def _lacks(self, c: int, missing: dict[str, int]) -> str:
         held = self._held(c)

@@ -14,7 +14,7 @@ from django.utils import timezone
 from clusters import services as cluster_services
 from clusters.models import Cluster, SimulatedContainer
 from clusters.services import Capacity
-from deployments import lifecycle, services
+from deployments import lifecycle
 from deployments.dependencies import Wait
 from deployments.lifecycle import Change, transition
 from deployments.models import Dependency, Deployment, Run, Status
@@ -140,93 +140,6 @@ def test_a_deployments_page_shows_no_environment(
     assert "very-secret" not in page
 
 
-@pytest.mark.parametrize(
-    ("action", "state"), [("cordon", "cordoned"), ("drain", "draining"), ("uncordon", "active")]
-)
-def test_clusters_are_steered_and_it_is_noted_by_whom(
-    console: Client, forge: Cluster, action: str, state: str
-) -> None:
-    if action == "uncordon":
-        cluster_services.cordon(forge, actor="alice")
-
-    messages = act(console, action, forge)
-
-    forge.refresh_from_db()
-    assert forge.state == state
-    assert messages[0].startswith("1 ")
-    assert Event.objects.get(subject="cluster", kind=state).actor == "olga"
-
-
-@pytest.mark.parametrize(
-    ("action", "before", "after", "kind"),
-    [
-        ("hold", Status.PENDING, Status.PENDING, "held"),
-        ("preempt", Status.RUNNING, Status.PENDING, "evicted"),
-        ("requeue", Status.RUNNING, Status.PENDING, "requeued"),
-        ("cancel", Status.PENDING, Status.CANCELLED, "cancelled"),
-        ("stop", Status.RUNNING, Status.STOPPING, "stop_requested"),
-    ],
-)
-def test_deployments_are_steered_and_it_is_noted_by_whom(
-    console: Client, bring: Bring, action: str, before: Status, after: Status, kind: str
-) -> None:
-    deployment = bring(before)
-
-    messages = act(console, action, deployment)
-
-    deployment.refresh_from_db()
-    assert deployment.status == after
-    assert messages == [messages[0]]
-    assert messages[0].startswith("1 ")
-    event = Event.objects.filter(subject="deployment").latest("pk")
-    assert (event.kind, event.actor) == (kind, "olga")
-
-
-def test_a_held_one_is_released(console: Client, submit: Submit, forge: Cluster) -> None:
-    deployment = submit()
-    services.hold(deployment, actor="alice")
-
-    act(console, "release", deployment)
-
-    deployment.refresh_from_db()
-    assert not deployment.held
-
-
-def test_what_a_service_refuses_is_shown_beside_what_it_did(console: Client, bring: Bring) -> None:
-    ended, pending = bring(Status.COMPLETED), bring(Status.PENDING)
-
-    messages = act(console, "hold", ended, pending)
-
-    assert sorted(messages) == [
-        "1 held.",
-        f"Deployment {ended.pk} is completed; only a pending one can be held.",
-    ]
-    pending.refresh_from_db()
-    assert pending.held
-
-
-def test_the_priority_of_many_is_changed_at_once(console: Client, bring: Bring) -> None:
-    deployments = [bring(Status.PENDING), bring(Status.RUNNING)]
-
-    messages = act(console, "change_priority", *deployments, priority=77)
-
-    assert messages == ["2 now of priority 77."]
-    assert {d.priority for d in Deployment.objects.all()} == {77}
-    assert Event.objects.filter(kind="updated", actor="olga").count() == 2
-
-
-@pytest.mark.parametrize("priority", ["", "0", "101", "high", "²"])
-def test_a_wrong_priority_is_refused(
-    console: Client, submit: Submit, forge: Cluster, priority: str
-) -> None:
-    deployment = submit()
-
-    messages = act(console, "change_priority", deployment, priority=priority)
-
-    assert messages == ["Priority: give a number from 1 to 100 beside the action."]
-    assert Deployment.objects.get().priority == 50
-
-
 def test_a_cycle_is_run_for_the_organizations_of_chosen_ones(
     console: Client, acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
@@ -277,30 +190,6 @@ def test_a_cluster_is_added_by_the_service(console: Client, acme: Organization) 
     assert Cluster.objects.get().organization == acme
 
 
-def test_a_cluster_is_resized_by_the_service(
-    console: Client, acme: Organization, forge: Cluster
-) -> None:
-    response = console.post(url(Cluster, "change", forge.pk), cluster_form(acme, cpu_milli=9000))
-
-    assert response.status_code == 302
-    forge.refresh_from_db()
-    assert forge.cpu_milli == 9000
-    assert Event.objects.filter(subject="cluster", kind="updated", actor="olga").count() == 1
-
-
-def test_a_cluster_that_may_not_shrink_says_why(
-    console: Client, acme: Organization, forge: Cluster, bring: Bring
-) -> None:
-    bring(Status.RUNNING)
-
-    response = console.post(url(Cluster, "change", forge.pk), cluster_form(acme, cpu_milli=1))
-
-    (message,) = get_messages(response.wsgi_request)
-    assert "cannot shrink" in str(message)
-    forge.refresh_from_db()
-    assert forge.cpu_milli == 8000
-
-
 @pytest.mark.parametrize("page", ["add", "change"])
 def test_a_cluster_cannot_take_the_name_of_another(
     console: Client, acme: Organization, forge: Cluster, page: str
@@ -348,19 +237,18 @@ def test_an_ended_deployment_is_deleted_by_the_service(
     assert Event.objects.get(kind="deleted").actor == "olga"
 
 
-def test_name_priority_and_protection_of_a_deployment_are_changed_by_the_service(
+def test_name_and_protection_of_a_deployment_are_changed_by_the_service(
     console: Client, bring: Bring
 ) -> None:
     deployment = bring(Status.RUNNING)
 
     response = console.post(
-        url(Deployment, "change", deployment.pk), inlines() | {"name": "renamed", "priority": 9}
+        url(Deployment, "change", deployment.pk), inlines() | {"name": "renamed"}
     )
 
     assert response.status_code == 302
     deployment.refresh_from_db()
-    changed = (deployment.name, deployment.priority, deployment.preemptible)
-    assert changed == ("renamed", 9, False)
+    assert (deployment.name, deployment.preemptible) == ("renamed", False)
     assert deployment.status == Status.RUNNING
     assert Event.objects.filter(kind="updated", actor="olga").count() == 2
 
@@ -370,7 +258,7 @@ def test_an_ended_deployment_cannot_be_changed_and_says_why(console: Client, bri
 
     response = console.post(
         url(Deployment, "change", deployment.pk),
-        inlines() | {"name": "renamed", "priority": 9, "preemptible": "on"},
+        inlines() | {"name": "renamed", "preemptible": "on"},
     )
 
     (message,) = get_messages(response.wsgi_request)

@@ -1,0 +1,245 @@
+"""Between an action and its confirmation: what would happen is shown, and done when confirmed."""
+
+import pytest
+from django.contrib.messages import get_messages
+from django.db.models import Model
+from django.test import Client
+from django.urls import reverse
+
+from clusters import services as cluster_services
+from clusters.models import Cluster
+from clusters.services import Capacity
+from deployments import services
+from deployments.models import Deployment, Status
+from orgs.models import Event, Organization
+from tests.deployments.conftest import Bring, Submit
+
+pytestmark = pytest.mark.django_db
+
+ANSWER = {"priority": 77, "target": "", "cpu": "16", "ram": "32Gi", "gpu": 4}
+"""What the pages ask, all at once."""
+
+
+def address(action: str, *subjects: Model, **options: object) -> str:
+    query = "&".join(
+        [*(f"id={row.pk}" for row in subjects), *(f"{k}={v}" for k, v in options.items())]
+    )
+    return f"{reverse('steer', args=[action])}?{query}"
+
+
+def confirm(console: Client, action: str, *subjects: Model, **options: object) -> list[str]:
+    """Look at what would happen, confirm it; return the messages."""
+    page = address(action, *subjects, **options)
+    shown = console.get(page).context["forecast"].fingerprint
+    answer = console.post(page, {"shown": shown})
+    assert answer.status_code == 302
+    return [str(message) for message in get_messages(answer.wsgi_request)]
+
+
+@pytest.mark.parametrize(
+    ("action", "before", "after", "kind"),
+    [
+        ("hold", Status.PENDING, Status.PENDING, "held"),
+        ("reprioritize", Status.PENDING, Status.PENDING, "updated"),
+        ("preempt", Status.RUNNING, Status.PENDING, "evicted"),
+        ("requeue", Status.RUNNING, Status.PENDING, "requeued"),
+        ("move", Status.RUNNING, Status.STARTING, "moved"),
+        ("cancel", Status.PENDING, Status.CANCELLED, "cancelled"),
+        ("stop", Status.RUNNING, Status.STOPPING, "stop_requested"),
+    ],
+)
+def test_deployments_are_steered_and_it_is_noted_by_whom(
+    console: Client, acme: Organization, bring: Bring, action: str, before: Status, after: Status,
+    kind: str,
+) -> None:  # fmt: skip
+    deployment = bring(before)
+    cluster_services.create(
+        actor="alice", organization=acme, name="anvil", capacity=Capacity(8000, 16384, 2)
+    )
+
+    messages = confirm(console, action, deployment, **ANSWER)
+
+    deployment.refresh_from_db()
+    event = Event.objects.filter(subject="deployment").latest("pk")
+    assert deployment.status == after
+    assert (event.kind, event.actor) == (kind, "olga")
+    assert len(messages) == 1
+    assert messages[0].startswith("job: ")
+
+
+@pytest.mark.parametrize(
+    ("action", "kind"),
+    [("cordon", "cordoned"), ("drain", "draining"), ("uncordon", "active"), ("resize", "updated")],
+)
+def test_clusters_are_steered_and_it_is_noted_by_whom(
+    console: Client, forge: Cluster, action: str, kind: str
+) -> None:
+    if action == "uncordon":
+        cluster_services.cordon(forge, actor="alice")
+
+    confirm(console, action, forge, **ANSWER)
+
+    assert Event.objects.get(subject="cluster", kind=kind).actor == "olga"
+
+
+@pytest.mark.parametrize("action", ["hold", "stop", "preempt", "cancel"])
+def test_an_action_on_the_list_does_nothing_before_it_is_confirmed(
+    console: Client, bring: Bring, action: str
+) -> None:
+    rows = [bring(Status.PENDING), bring(Status.RUNNING)]
+    events = Event.objects.count()
+
+    answer = console.post(
+        reverse("admin:deployments_deployment_changelist"),
+        {"action": action, "_selected_action": [row.pk for row in rows]},
+        follow=True,
+    )
+
+    assert Event.objects.count() == events
+    assert [row.subject for row in answer.context["forecast"].touched] == [r.pk for r in rows]
+
+
+@pytest.mark.parametrize("action", ["cordon", "drain"])
+def test_an_action_on_clusters_does_nothing_before_it_is_confirmed(
+    console: Client, forge: Cluster, action: str
+) -> None:
+    answer = console.post(
+        reverse("admin:clusters_cluster_changelist"),
+        {"action": action, "_selected_action": [forge.pk]},
+        follow=True,
+    )
+
+    forge.refresh_from_db()
+    assert forge.state == "active"
+    assert answer.context["forecast"].touched[0].name == "forge"
+
+
+def test_a_held_one_is_released(console: Client, submit: Submit, forge: Cluster) -> None:
+    deployment = submit()
+    services.hold(deployment, actor="alice")
+
+    confirm(console, "release", deployment)
+
+    deployment.refresh_from_db()
+    assert not deployment.held
+
+
+def test_who_starts_who_is_evicted_and_why_is_on_the_page(
+    console: Client, bring: Bring, submit: Submit
+) -> None:
+    victim, preemptor = bring(Status.RUNNING, gpu=2, name="low"), submit(gpu=2, name="high")
+
+    page = console.get(address("reprioritize", preemptor, priority=90)).content.decode()
+
+    assert "Would be evicted" in page
+    assert "takes the room of 1 deployment of lower priority" in page
+    victim.refresh_from_db()
+    assert victim.status == Status.RUNNING
+
+
+def test_what_a_service_refuses_is_shown_before_and_after(console: Client, bring: Bring) -> None:
+    ended, pending = bring(Status.COMPLETED), bring(Status.PENDING)
+    refusal = f"Deployment {ended.pk} is completed; only a pending one can be held."
+
+    page = console.get(address("hold", ended, pending)).content.decode()
+    messages = confirm(console, "hold", ended, pending)
+
+    assert refusal in page
+    assert messages == ["job: held.", refusal]
+
+
+def test_what_is_refused_altogether_cannot_be_confirmed(
+    console: Client, bring: Bring, forge: Cluster
+) -> None:
+    bring(Status.RUNNING, gpu=2)
+
+    page = console.get(address("resize", forge, cpu=8, ram="16Gi", gpu=1)).content.decode()
+
+    assert "cannot shrink" in page
+    assert "It cannot be done" in page
+    assert 'name="shown"' not in page
+
+
+def test_when_things_have_changed_it_asks_again(
+    console: Client, bring: Bring, submit: Submit
+) -> None:
+    running = bring(Status.RUNNING, gpu=2)
+    page = address("stop", running)
+    shown = console.get(page).context["forecast"].fingerprint
+    submit(gpu=2, name="newcomer")
+
+    again = console.post(page, {"shown": shown})
+
+    running.refresh_from_db()
+    assert running.status == Status.RUNNING
+    assert "Nothing was done: the situation has changed" in again.content.decode()
+    assert "newcomer" in again.content.decode()
+    assert console.post(page, {"shown": again.context["forecast"].fingerprint}).status_code == 302
+
+
+def test_nothing_is_done_that_was_not_shown(console: Client, bring: Bring) -> None:
+    running = bring(Status.RUNNING)
+
+    answer = console.post(address("stop", running))
+
+    running.refresh_from_db()
+    assert (answer.status_code, running.status) == (200, Status.RUNNING)
+
+
+@pytest.mark.parametrize("priority", ["", "0", "101", "high", "²"])
+def test_a_wrong_priority_is_told_and_nothing_is_forecast(
+    console: Client, submit: Submit, forge: Cluster, priority: str
+) -> None:
+    page = address("reprioritize", submit(), priority=priority)
+
+    answers = [console.get(page), console.post(page, {"shown": ""})]
+
+    for answer in answers:
+        assert answer.context["forecast"] is None
+        assert answer.context["form"].errors
+    assert Deployment.objects.get().priority == 50
+
+
+@pytest.mark.parametrize(("field", "value"), [("cpu", "many"), ("ram", "16"), ("gpu", "-1")])
+def test_a_wrong_capacity_is_told(console: Client, forge: Cluster, field: str, value: str) -> None:
+    answer = console.get(address("resize", forge, **(ANSWER | {field: value})))
+
+    assert list(answer.context["form"].errors) == [field]
+
+
+def test_a_cluster_of_another_organization_is_no_target(
+    console: Client, bring: Bring, globex_cluster: Cluster
+) -> None:
+    answer = console.get(address("move", bring(Status.RUNNING), target=globex_cluster.pk))
+
+    assert list(answer.context["form"].errors) == ["target"]
+
+
+def test_the_priority_of_many_is_changed_at_once(console: Client, bring: Bring) -> None:
+    rows = [bring(Status.PENDING), bring(Status.RUNNING)]
+
+    messages = confirm(console, "reprioritize", *rows, priority=77)
+
+    assert messages == ["2 deployments: given another priority."]
+    assert {d.priority for d in Deployment.objects.all()} == {77}
+    assert Event.objects.filter(kind="updated", actor="olga").count() == 2
+
+
+def test_nobody_chosen_and_too_many_are_sent_back(console: Client, forge: Cluster) -> None:
+    nobody = console.get(address("stop"))
+    many = console.get(address("drain", forge, ids=",".join(map(str, range(1, 302)))))
+
+    said = [str(m) for answer in (nobody, many) for m in get_messages(answer.wsgi_request)]
+    assert [answer.status_code for answer in (nobody, many)] == [302, 302]
+    assert "Choose the deployments first." in said
+    assert "Choose at most 300 at once: there are more." in said
+
+
+def test_an_unknown_action_does_not_exist(console: Client) -> None:
+    assert console.get(address("explode")).status_code == 404
+
+
+def test_the_way_back_leads_to_no_other_host(console: Client, bring: Bring) -> None:
+    page = address("stop", bring(Status.RUNNING), next="https://example.org/")
+
+    assert console.get(page).context["back"] == reverse("queue")
