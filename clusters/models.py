@@ -145,6 +145,8 @@ class SimulatedContainer(models.Model):
     exits_at = models.DateTimeField(null=True, blank=True)
     exit_code = models.IntegerField(default=0)
     stop_seconds = models.PositiveIntegerField(default=0)
+    cause = models.CharField(max_length=30, blank=True, default="", db_default="")
+    output = models.TextField(blank=True, default="", db_default="")
 
     class Meta:
         ordering = ["id"]

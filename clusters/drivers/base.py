@@ -20,8 +20,13 @@ class Phase(StrEnum):
 
 
 class Cause(StrEnum):
-    """Why a container did not start or came to its end: one vocabulary for all engines."""
+    """Why a container did not start or came to its end: one vocabulary for all engines.
 
+    FETCHING_IMAGE alone is no failure: the start succeeds as soon as the image is there, which may
+    take as long as a large one does.
+    """
+
+    FETCHING_IMAGE = "fetching_image"
     UNREACHABLE = "engine_unreachable"
     ENGINE_FAILED = "engine_failed"
     IMAGE_NOT_FOUND = "image_not_found"

@@ -1,22 +1,40 @@
 """An engine that runs nothing: containers are rows that start, run and exit by the clock.
 
-What a deployment's image and environment may ask of it:
+What a deployment's image, command and environment may ask of it:
 - image `simulated/missing`: cannot be pulled; the start is refused.
+- command `simulated-missing`: a program that the image does not have.
 - SIMULATE_RUN_SECONDS: exit by itself after so many seconds (default: run until stopped).
 - SIMULATE_EXIT_CODE: the exit code then; without SIMULATE_RUN_SECONDS it exits at once.
+- SIMULATE_OUT_OF_MEMORY: `1` and it is then killed for lack of memory.
 - SIMULATE_STOP_SECONDS: seconds that it takes to honour a stop (default 0); the grace bounds it.
+- SIMULATE_LOG: what it writes as soon as it runs.
 """
 
+import time
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
+from django.db.models import Q
+from django.utils import timezone
+
 from clusters.drivers.base import Cause, ContainerSpec, DriverError, Observation, Phase, Probe
-from clusters.models import Cluster, SimulatedContainer
+from clusters.models import DIMENSIONS, Cluster, SimulatedContainer
+from clusters.resources import describe
 
 MISSING_IMAGE = "simulated/missing"
+MISSING_COMMAND = "simulated-missing"
+_NOT_FOUND = 127
 _KILLED = 137
 _TERMINATED = 143
 _LONGEST = 10**9
+_SILENCE_S = 1
+_SAYS = "A simulated container says nothing else.\n"
+
+_MESSAGES = {
+    Cause.COMMAND_NOT_FOUND: "`command` names a program that the image does not have: correct it.",
+    Cause.OUT_OF_MEMORY: "Used more memory than its `ram_mib` and was killed: give it more.",
+    Cause.KILLED: "Had not ended when its grace was over, and was killed.",
+}
 
 
 class SimulatedDriver:
@@ -40,18 +58,18 @@ class SimulatedDriver:
                 retriable=False,
                 cause=Cause.IMAGE_NOT_FOUND,
             )
-        runs_for = _seconds(spec.env, "SIMULATE_RUN_SECONDS")
-        exit_code = _seconds(spec.env, "SIMULATE_EXIT_CODE")
-        if runs_for is None and exit_code is not None:
-            runs_for = 0
+        self._check_capacity(spec)
+        runs_for, exit_code, cause = _ending(spec)
         self._containers.get_or_create(
             run_id=spec.run_id,
             defaults={
                 "cluster": self._cluster,
                 "started_at": now,
                 "exits_at": None if runs_for is None else now + timedelta(seconds=runs_for),
-                "exit_code": exit_code or 0,
+                "exit_code": exit_code,
+                "cause": cause or "",
                 "stop_seconds": _seconds(spec.env, "SIMULATE_STOP_SECONDS") or 0,
+                "output": spec.env.get("SIMULATE_LOG", _SAYS),
             },
         )
 
@@ -63,30 +81,73 @@ class SimulatedDriver:
         exits_at = now + timedelta(seconds=min(container.stop_seconds, grace_seconds))
         if container.exits_at is None or container.exits_at > exits_at:
             self._containers.filter(run_id=run_id).update(
-                exits_at=exits_at, exit_code=_KILLED if killed else _TERMINATED
+                exits_at=exits_at,
+                exit_code=_KILLED if killed else _TERMINATED,
+                cause=Cause.KILLED if killed else "",
             )
 
     def observe(self, now: datetime) -> list[Observation]:
-        return [
-            Observation(run_id, Phase.EXITED, exit_code=exit_code)
-            if exits_at is not None and exits_at <= now
-            else Observation(run_id, Phase.RUNNING, until=exits_at)
-            for run_id, exits_at, exit_code in self._containers.values_list(
-                "run_id", "exits_at", "exit_code"
-            )
-        ]
+        return [_observation(container, now) for container in self._containers.all()]
 
     def logs(
         self, run_id: int, *, tail: int | None = None, follow: bool = False
     ) -> Iterator[bytes]:
-        if self._containers.filter(run_id=run_id).exists():
-            yield b"A simulated container says nothing else.\n"
+        container = self._containers.filter(run_id=run_id).first()
+        lines = container.output.encode().splitlines(keepends=True) if container else []
+        yield from lines if tail is None else lines[max(0, len(lines) - tail) :]
+        while follow and self._runs(run_id):
+            time.sleep(_SILENCE_S)
+            yield b""
 
     def remove(self, run_id: int) -> None:
         self._containers.filter(run_id=run_id).delete()
 
     def watch(self) -> Iterator[None]:
         return iter(())
+
+    def _runs(self, run_id: int) -> bool:
+        over = Q(exits_at__lte=timezone.now())
+        return self._containers.filter(run_id=run_id).exclude(over).exists()
+
+    def _check_capacity(self, spec: ContainerSpec) -> None:
+        if any(getattr(spec, name) > getattr(self._cluster, name) for name in DIMENSIONS):
+            has = describe(*(getattr(self._cluster, name) for name in DIMENSIONS))
+            raise DriverError(
+                f"The engine has {has}: request less.", retriable=False, cause=Cause.OVER_CAPACITY
+            )
+
+
+def _ending(spec: ContainerSpec) -> tuple[int | None, int, Cause | None]:
+    """Return after how many seconds it exits by itself (None: never), with what code, and why."""
+    if spec.command[:1] == (MISSING_COMMAND,):
+        return 0, _NOT_FOUND, Cause.COMMAND_NOT_FOUND
+    runs_for = _seconds(spec.env, "SIMULATE_RUN_SECONDS")
+    if spec.env.get("SIMULATE_OUT_OF_MEMORY") == "1":
+        return runs_for or 0, _KILLED, Cause.OUT_OF_MEMORY
+    exit_code = _seconds(spec.env, "SIMULATE_EXIT_CODE")
+    if runs_for is None and exit_code is not None:
+        runs_for = 0
+    return runs_for, exit_code or 0, None
+
+
+def _observation(container: SimulatedContainer, now: datetime) -> Observation:
+    if container.exits_at is None or container.exits_at > now:
+        return Observation(
+            container.run_id,
+            Phase.RUNNING,
+            until=container.exits_at,
+            started_at=container.started_at,
+        )
+    cause = Cause(container.cause) if container.cause else None
+    return Observation(
+        container.run_id,
+        Phase.EXITED,
+        exit_code=container.exit_code,
+        cause=cause,
+        message=_MESSAGES[cause] if cause else "",
+        started_at=container.started_at,
+        exited_at=container.exits_at,
+    )
 
 
 def _seconds(env: Mapping[str, str], name: str) -> int | None:

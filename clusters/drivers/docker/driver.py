@@ -1,0 +1,221 @@
+"""The verbs, each a few calls to the engine."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from datetime import datetime, timedelta
+from threading import Lock
+from typing import Any
+
+from docker import APIClient
+from docker.errors import APIError, ImageNotFound, NotFound
+
+from clusters.drivers.base import Cause, ContainerSpec, DriverError, Observation, Phase, Probe
+from clusters.drivers.docker import containers, labels, networks, output, probing, reading
+from clusters.drivers.docker.client import connect
+from clusters.drivers.docker.errors import translated
+from clusters.drivers.docker.pulls import Pulls
+from clusters.models import Connection
+from clusters.wakeups import reconcile_at_once
+
+_NOT_FOUND, _CONFLICT = 404, 409
+_MIB = 2**20
+
+
+class DockerDriver:
+    """One engine. What is remembered here only saves calls: all state is on the engine."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._uid = connection.uid
+        self._client: APIClient | None = None
+        self._lock = Lock()
+        self._pulls = Pulls(
+            str(self._uid), self._connect, lambda: reconcile_at_once(connection.cluster_id)
+        )
+        self._has_mib = 0
+        self._started: dict[str, Mapping[str, Any]] = {}
+
+    def probe(self) -> Probe:
+        with self._engine() as engine:
+            return probing.probe(engine, self._connection)
+
+    def start(self, spec: ContainerSpec, now: datetime) -> None:
+        with self._engine() as engine:
+            there = self._find(engine, spec.run_id)
+            if there and there["State"] != "created":
+                return
+            self._start(engine, there["Id"] if there else self._create(engine, spec))
+
+    def stop(self, run_id: int, grace_seconds: int, now: datetime) -> None:
+        with self._engine() as engine:
+            there = self._find(engine, run_id)
+            if there is None or there["State"] in reading.ENDED:
+                return
+            wanted = now + timedelta(seconds=grace_seconds)
+            asked = labels.deadline_of(there)
+            if min(asked or wanted, wanted) <= now:
+                self._signal(engine, there, "SIGKILL")
+            elif asked is None:
+                config = engine.inspect_container(there["Id"])["Config"]
+                self._signal(engine, there, config.get("StopSignal") or "SIGTERM")
+            if asked is None:
+                # So that whoever comes next does not ask again, and knows when to kill it.
+                engine.rename(there["Id"], labels.name_until(self._uid, run_id, wanted))
+
+    def observe(self, now: datetime) -> list[Observation]:
+        with self._engine() as engine:
+            listed = engine.containers(all=True, filters=labels.ours(self._uid))
+            seen = [self._observe(engine, container) for container in listed]
+            present = {container["Id"] for container in listed}
+            self._started = {k: v for k, v in self._started.items() if k in present}
+            return [observation for observation in seen if observation]
+
+    def logs(
+        self, run_id: int, *, tail: int | None = None, follow: bool = False
+    ) -> Iterator[bytes]:
+        with self._engine() as engine:
+            there = self._find(engine, run_id)
+            if there is None or there["State"] == "created":
+                return
+        # A client of its own: whoever listens may do so for hours.
+        with translated(), closing(self._connect()) as own:
+            yield from output.read(own, there["Id"], tail=tail, follow=follow)
+
+    def remove(self, run_id: int) -> None:
+        with self._engine() as engine:
+            if there := self._find(engine, run_id):
+                self._remove(engine, there["Id"])
+
+    def watch(self) -> Iterator[None]:
+        ours = labels.ours(self._uid)["label"]
+        filters = {"type": "container", "event": ["start", "die", "destroy", "oom"], "label": ours}
+        with translated(), closing(self._connect()) as own:
+            for _ in own.events(filters=filters, decode=True):
+                yield
+
+    # --- Steps ------------------------------------------------------------------------------------
+
+    def _create(self, engine: APIClient, spec: ContainerSpec) -> str:
+        """Return the id of a new container, which does not run yet."""
+        self._check_capacity(engine, spec)
+        network = networks.mode_of(engine, self._connection)
+        try:
+            made = engine.create_container(**containers.settings(engine, spec, self._uid, network))
+        except ImageNotFound:
+            self._pulls.fetch(spec.image)
+            raise
+        return str(made["Id"])
+
+    def _check_capacity(self, engine: APIClient, spec: ContainerSpec) -> None:
+        """Refuse what the engine would accept and the kernel could not keep."""
+        self._has_mib = self._has_mib or engine.info()["MemTotal"] // _MIB
+        if spec.ram_mib > self._has_mib:
+            raise DriverError(
+                f"The engine has {self._has_mib} MiB and `ram_mib` asks for {spec.ram_mib}:"
+                " request less.",
+                retriable=False,
+                cause=Cause.OVER_CAPACITY,
+            )
+        if spec.gpu != len(spec.devices):
+            raise DriverError(
+                f"It asks for {spec.gpu} GPUs and was given {len(spec.devices)}: an operator has to"
+                " name the engine's GPUs in its connection.",
+                retriable=False,
+                cause=Cause.NO_DEVICE,
+            )
+
+    def _start(self, engine: APIClient, container: str) -> None:
+        try:
+            engine.start(container)
+        except APIError:
+            # Refused: it would stay there, created, for ever.
+            with suppress(APIError):
+                self._remove(engine, container, force=True)
+            raise
+
+    def _signal(self, engine: APIClient, container: Mapping[str, Any], name: str) -> None:
+        try:
+            engine.kill(container["Id"], signal=name)
+        except APIError as error:
+            # It has ended meanwhile.
+            if not _is(error, _CONFLICT, _NOT_FOUND):
+                raise
+
+    def _remove(self, engine: APIClient, container: str, *, force: bool = False) -> None:
+        try:
+            engine.remove_container(container, v=True, force=force)
+        except NotFound:
+            return
+        except APIError as error:
+            if not (_is(error, _CONFLICT) and "already in progress" in str(error.explanation)):
+                raise
+
+    def _observe(self, engine: APIClient, listed: Mapping[str, Any]) -> Observation | None:
+        match listed["State"]:
+            case "created":
+                return self._clear_away(engine, listed)
+            case "removing":
+                return None
+            case state if state in reading.ENDED:
+                found = self._inspect(engine, listed["Id"])
+                return reading.exited(listed, found) if found else None
+        started = self._started.get(listed["Id"])
+        if started is None:
+            started = self._inspect(engine, listed["Id"])
+            if started is None:
+                return None
+            self._started[listed["Id"]] = started
+        return reading.running(listed, started)
+
+    def _clear_away(self, engine: APIClient, listed: Mapping[str, Any]) -> Observation | None:
+        """Remove what a worker left that died between creating and starting it.
+
+        Nobody else is between the two: one process at a time speaks to an engine.
+        """
+        try:
+            self._remove(engine, listed["Id"])
+        except APIError as error:
+            if not _is(error, _CONFLICT):
+                raise
+            # The engine was starting it: it runs by now, and the next look sees that.
+            return Observation(
+                reading.run_id(listed), Phase.PREPARING, devices=reading.devices(listed)
+            )
+        return None
+
+    def _inspect(self, engine: APIClient, container: str) -> Mapping[str, Any] | None:
+        try:
+            found: Mapping[str, Any] = engine.inspect_container(container)
+        except NotFound:
+            return None
+        return found
+
+    def _find(self, engine: APIClient, run_id: int) -> Mapping[str, Any] | None:
+        found = engine.containers(all=True, filters=labels.ours(self._uid, run_id))
+        return found[0] if found else None
+
+    # --- The connection ---------------------------------------------------------------------------
+
+    def _connect(self) -> APIClient:
+        return connect(self._connection.endpoint, self._connection.open_credentials())
+
+    @contextmanager
+    def _engine(self) -> Iterator[APIClient]:
+        """Yield the client that is kept; one that lost its engine is thrown away.
+
+        The engine may come back as another version, which speaks another version of the API.
+        """
+        with self._lock:
+            try:
+                with translated():
+                    self._client = self._client or self._connect()
+                    yield self._client
+            except DriverError as error:
+                if error.cause is Cause.UNREACHABLE and self._client:
+                    self._client.close()
+                    self._client, self._has_mib = None, 0
+                raise
+
+
+def _is(error: APIError, *statuses: int) -> bool:
+    return error.response is not None and error.response.status_code in statuses
