@@ -165,6 +165,12 @@ class Deployment(ResourceColumns):
                 name="deployment_live",
             ),
             models.Index(fields=["organization", "-id"], name="deployment_newest"),
+            models.Index(fields=["created_at"], name="deployment_created"),
+            models.Index(
+                fields=["priority", "held", "ready_after"],
+                condition=Q(status="pending"),
+                name="deployment_pending",
+            ),
         ]
         constraints = [
             models.CheckConstraint(condition=Q(status__in=Status.values), name="status_known"),
@@ -277,6 +283,8 @@ class Run(ResourceColumns):
                 condition=Q(outcome__in=["evicted", "moved"]),
                 name="run_lost_place",
             ),
+            models.Index(fields=["placed_at"], name="run_placed"),
+            models.Index(fields=["released_at"], name="run_released"),
         ]
         constraints = [
             models.UniqueConstraint(

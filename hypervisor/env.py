@@ -103,6 +103,8 @@ SETTINGS = (
             "Who may use room held for one that waits long: `ending` (who ends in time) or also"
             " `evictable` lower ones.", choices=("ending", "evictable")),
     Setting("CYCLE_HISTORY_DAYS", "int", 14, "How long scheduling cycles are kept.", 1, 3650),
+    Setting("SAMPLE_HISTORY_DAYS", "int", 7,
+            "How long the minutes behind the dashboard are kept; its days stay.", 1, 3650),
     Setting("STOP_GRACE_SECONDS", "int", 10,
             "Between asking a container to stop and killing it.", 0, 3600),
 )  # fmt: skip

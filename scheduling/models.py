@@ -1,9 +1,11 @@
-"""What each scheduling cycle saw and decided."""
+"""What each scheduling cycle saw and decided, and how the platform was at each minute and day."""
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
 
 from accounts.audit import trail
+from clusters.models import Cluster
 from orgs.models import Organization
 
 
@@ -42,6 +44,124 @@ class SchedulingCycle(models.Model):
 
     def __str__(self) -> str:
         return f"cycle {self.pk}"
+
+
+class Usage(models.Model):
+    """Room at a moment: what there is, what is used, and what is held for who is to start.
+
+    Room is used by placed deployments that may have a container. Held is what placed ones wait for,
+    as others' containers are still there, and what is kept free for one that waits long.
+    """
+
+    cpu_milli = models.BigIntegerField()
+    ram_mib = models.BigIntegerField()
+    gpu = models.BigIntegerField()
+    used_cpu_milli = models.BigIntegerField()
+    used_ram_mib = models.BigIntegerField()
+    used_gpu = models.BigIntegerField()
+    held_cpu_milli = models.BigIntegerField()
+    held_ram_mib = models.BigIntegerField()
+    held_gpu = models.BigIntegerField()
+
+    class Meta:
+        abstract = True
+
+
+class ClusterSample(Usage):
+    """One cluster at one minute."""
+
+    cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="samples")
+    time = models.DateTimeField()
+
+    class Meta:
+        ordering = ["time"]
+        default_permissions = ("view",)
+        constraints = [
+            models.UniqueConstraint(fields=["cluster", "time"], name="cluster_sample_unique")
+        ]
+        indexes = [models.Index(fields=["time"], name="cluster_sample_time")]
+
+
+class Counts(models.Model):
+    """What happened in a span of time. `waits` is a histogram, as `histogram` divides it."""
+
+    placed = models.PositiveIntegerField(default=0)
+    evicted = models.PositiveIntegerField(default=0)
+    moved = models.PositiveIntegerField(default=0)
+    failed = models.PositiveIntegerField(default=0)
+    ended = models.PositiveIntegerField(default=0)
+    thrashed = models.PositiveIntegerField(default=0)
+    cycles = models.PositiveIntegerField(default=0)
+    cycle_us = models.PositiveBigIntegerField(default=0)
+    slowest_cycle_us = models.PositiveIntegerField(default=0)
+    waits = ArrayField(models.PositiveIntegerField(), default=list)
+
+    class Meta:
+        abstract = True
+
+
+class Sample(Usage, Counts):
+    """All clusters together, and the queue, at one minute; the counts are of the minute before it.
+
+    What nobody can know afterwards is null where the minute was filled in later. `ready` counts
+    those that may be placed, by priority. `suspects` are ready ones for which lower ones could make
+    room: by id their revision, and since when (seconds); `inverted` counts those of them that no
+    cycle has served in time, `overlooked` those for which there even is free room. `packed` and
+    `packable` are sums over the organizations where somebody waits, of the share of the scarcest
+    resource that is used, and that could be.
+    """
+
+    time = models.DateTimeField(unique=True)
+    ready = models.JSONField(null=True)
+    held_back = models.PositiveIntegerField(null=True)
+    delayed = models.PositiveIntegerField(null=True)
+    dependent = models.PositiveIntegerField(null=True)
+    starving = models.PositiveIntegerField(null=True)
+    longest_wait_s = models.PositiveIntegerField(null=True)
+    inverted = models.PositiveIntegerField(null=True)
+    overlooked = models.PositiveIntegerField(null=True)
+    packed = models.FloatField(null=True)
+    packable = models.FloatField(null=True)
+    suspects = models.JSONField(default=dict)
+
+    class Meta:
+        ordering = ["time"]
+        default_permissions = ("view",)
+
+
+class Day(Counts):
+    """A day in UTC: how well the scheduler did.
+
+    `inverted` and `overlooked` count deployments times minutes. `work` and `lost` are run time
+    times the share of its cluster that was taken, in seconds; what is lost came after the last
+    checkpoint of a run that was given up.
+    """
+
+    date = models.DateField(unique=True)
+    minutes = models.PositiveIntegerField()
+    submitted = models.PositiveIntegerField()
+    ran = models.PositiveIntegerField()
+    inverted = models.PositiveIntegerField()
+    overlooked = models.PositiveIntegerField()
+    packed = models.FloatField()
+    packable = models.FloatField()
+    work = models.FloatField()
+    lost = models.FloatField()
+
+    class Meta:
+        ordering = ["date"]
+        default_permissions = ("view",)
+
+
+class Pulse(models.Model):
+    """When a process of the product was last seen at work: `beat`, or a worker by its name."""
+
+    name = models.CharField(max_length=200, unique=True)
+    time = models.DateTimeField()
+
+    class Meta:
+        ordering = ["name"]
+        default_permissions = ("view",)
 
 
 class AuditedTask(PeriodicTask):  # type: ignore[misc]

@@ -6,6 +6,8 @@ from typing import Any
 from django.conf import settings
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
+from scheduling.pulse import EVERY_S
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -25,6 +27,9 @@ def jobs() -> tuple[Job, ...]:
     return (
         Job("Scheduling cycles", "scheduling.run_due_cycles", settings.SCHEDULER_INTERVAL),
         Job("Reconcile containers", "deployments.reconcile_all", settings.RECONCILE_INTERVAL),
+        Job("Note that workers work", "scheduling.note_pulse", EVERY_S),
+        Job("Note how the platform is", "scheduling.take_sample", 20),
+        Job("Purge samples", "scheduling.purge_samples", day),
         Job("Purge scheduling cycles", "scheduling.purge_cycles", day),
         Job("Purge idempotency keys", "accounts.purge_idempotency_keys", 3600),
         Job("Purge expired tokens", "accounts.purge_expired_tokens", day),

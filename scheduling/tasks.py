@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import structlog
-from celery import shared_task
+from celery import Task, shared_task
 from django.conf import settings
 from django.db import DatabaseError
 from django.utils import timezone
@@ -12,9 +12,14 @@ from clusters.models import Cluster
 from clusters.wakeups import RUN_CYCLE, begin
 from deployments.models import Deployment
 from deployments.services import cancel_hopeless
+from scheduling import pulse
 from scheduling.apply import ACTOR
 from scheduling.cycle import run_cycle
-from scheduling.models import SchedulingCycle
+from scheduling.days import roll_up
+from scheduling.models import ClusterSample, Sample, SchedulingCycle
+from scheduling.sampling import take_sample
+
+_ROLL_UP_MINUTES = 5
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +46,29 @@ def run_due_cycles() -> None:
 def purge_cycles() -> None:
     limit = timezone.now() - timedelta(days=settings.CYCLE_HISTORY_DAYS)
     SchedulingCycle.objects.filter(started_at__lt=limit).delete()
+
+
+@shared_task(name="scheduling.take_sample")
+def sample() -> None:
+    """Note this minute, if nobody has; every few minutes, the day so far as well."""
+    taken = take_sample()
+    if taken and taken.time.minute % _ROLL_UP_MINUTES == 0:
+        roll_up()
+
+
+@shared_task(name="scheduling.purge_samples")
+def purge_samples() -> None:
+    now = timezone.now()
+    limit = now - timedelta(days=settings.SAMPLE_HISTORY_DAYS)
+    for model in (ClusterSample, Sample):
+        model.objects.filter(time__lt=limit).delete()
+    pulse.forget_before(now - timedelta(days=1))
+
+
+@shared_task(bind=True, name="scheduling.note_pulse")
+def note_pulse(task: "Task[[], None]") -> None:
+    """Note that this worker does what beat asks for."""
+    pulse.note(str(task.request.hostname or "worker"))
 
 
 def due_organizations() -> list[int]:
