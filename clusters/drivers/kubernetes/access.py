@@ -1,0 +1,133 @@
+"""How an API server is reached, read from what an operator pasted.
+
+A kubeconfig may tell its reader to run a program or to read a file. Here the reader is a server, so
+those are refused: everything that is needed has to be in the text itself.
+"""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+
+from clusters.drivers.base import Cause, DriverError
+
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+_IN_CLUSTER = {
+    "certificate-authority": "put the file's content into `certificate-authority-data`, base64",
+    "insecure-skip-tls-verify": "give `certificate-authority-data` instead",
+    "proxy-url": "give an address that can be reached directly",
+}
+_IN_USER = {
+    "exec": "make a service account's token and paste that",
+    "auth-provider": "make a service account's token and paste that",
+    "tokenFile": "paste its content as `token`",
+    "client-certificate": "put the file's content into `client-certificate-data`, base64",
+    "client-key": "put the file's content into `client-key-data`, base64",
+    "username": "make a service account's token and paste that",
+    "password": "make a service account's token and paste that",
+    "as": "give the account's own credentials",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """An API server and who we are to it; certificates and the key are PEM texts."""
+
+    server: str
+    token: str = field(default="", repr=False)
+    authority: str = ""
+    certificate: str = ""
+    key: str = field(default="", repr=False)
+    server_name: str = ""
+
+
+def read(endpoint: str, credentials: Mapping[str, str]) -> Access:
+    """Return how to reach the API server at `endpoint`.
+
+    `credentials` hold either `kubeconfig`, a text whose current context counts, or `token`, with
+    the PEM text of the server's authority as `ca` unless the system trusts it already. Raises
+    DriverError, which never quotes them.
+    """
+    if kubeconfig := credentials.get("kubeconfig"):
+        return _from_kubeconfig(endpoint, _parsed(kubeconfig))
+    if not credentials.get("token"):
+        raise _refused("give `kubeconfig`, or `token` and `ca`")
+    return Access(
+        _server(endpoint), token=credentials["token"], authority=credentials.get("ca", "")
+    )
+
+
+def _parsed(kubeconfig: str) -> Mapping[str, Any]:
+    try:
+        config = yaml.safe_load(kubeconfig)
+    except yaml.YAMLError:
+        config = None
+    if not isinstance(config, Mapping):
+        raise _refused("`kubeconfig` is not a kubeconfig file's text")
+    return config
+
+
+def _from_kubeconfig(endpoint: str, config: Mapping[str, Any]) -> Access:
+    context = _named(config, "context", config.get("current-context"))
+    cluster = _named(config, "cluster", context.get("cluster"))
+    user = _named(config, "user", context.get("user"))
+    _refuse(cluster, _IN_CLUSTER)
+    _refuse(user, _IN_USER)
+    server = _server(str(cluster.get("server", "")))
+    if endpoint and _server(endpoint) != server:
+        raise _refused(f"the kubeconfig's server is {server}, the connection's is {endpoint}")
+    return Access(
+        server,
+        token=str(user.get("token", "")),
+        authority=_decoded(cluster, "certificate-authority-data"),
+        certificate=_decoded(user, "client-certificate-data"),
+        key=_decoded(user, "client-key-data"),
+        server_name=str(cluster.get("tls-server-name", "")),
+    )
+
+
+def _named(config: Mapping[str, Any], kind: str, name: object) -> Mapping[str, Any]:
+    entries = config.get(f"{kind}s")
+    for entry in entries if isinstance(entries, list) else []:
+        if isinstance(entry, Mapping) and entry.get("name") == name:
+            found = entry.get(kind)
+            if isinstance(found, Mapping):
+                return found
+    raise _refused(f"the kubeconfig has no {kind} named {name}")
+
+
+def _refuse(section: Mapping[str, Any], remedies: Mapping[str, str]) -> None:
+    for name, remedy in remedies.items():
+        if section.get(name):
+            raise _refused(f"`{name}` is not accepted: {remedy}")
+
+
+def _decoded(section: Mapping[str, Any], name: str) -> str:
+    try:
+        return base64.b64decode(str(section.get(name, "")), validate=True).decode("ascii")
+    except (binascii.Error, UnicodeDecodeError):
+        raise _refused(f"`{name}` is not a PEM text in base64") from None
+
+
+def _server(address: str) -> str:
+    parts = urlsplit(address)
+    if parts.scheme == "http" and parts.hostname in _LOOPBACK:
+        return address.rstrip("/")
+    if parts.scheme != "https" or not parts.hostname:
+        raise _refused(f"the API server's address must begin with https://, not be {address!r}")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise _refused("the API server's address may have a host, a port and a path only")
+    return address.rstrip("/")
+
+
+def _refused(why: str) -> DriverError:
+    return DriverError(
+        f"The API server cannot be reached like that: {why}.",
+        retriable=False,
+        cause=Cause.UNREACHABLE,
+    )

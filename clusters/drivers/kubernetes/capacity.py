@@ -1,0 +1,102 @@
+"""What a Kubernetes cluster has for us: the room of its nodes, within the namespace's quota."""
+
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
+from typing import Any, TypeVar
+
+from kubernetes.utils.quantity import parse_quantity
+
+from clusters.drivers.base import Probe
+from clusters.drivers.kubernetes.api import Api
+from clusters.drivers.kubernetes.errors import Refused
+from clusters.drivers.kubernetes.pods import GPU
+from clusters.models import DIMENSIONS
+from clusters.resources import describe
+
+Room = dict[str, int]
+T = TypeVar("T")
+
+_RESOURCES = {"cpu_milli": "cpu", "ram_mib": "memory", "gpu": GPU}
+_UNIT = {"cpu_milli": Decimal("0.001"), "ram_mib": Decimal(1 << 20), "gpu": Decimal(1)}
+
+
+def probe(api: Api, namespace: str, claimed: Room) -> Probe:
+    """Return what the cluster is and has; `claimed` is taken where nobody may tell us."""
+    warnings: list[str] = []
+    own_uid = api.namespace_uid(namespace)
+    nodes = _unless_forbidden(api.nodes)
+    quotas = _unless_forbidden(api.quotas)
+    rooms = []
+    if nodes is None:
+        warnings.append(
+            "The service account may not list nodes: whether a Pod finds one is not known before"
+            " it starts. The ClusterRole in docs/operating.md grants it."
+        )
+    else:
+        schedulable = [_room(n["status"]["allocatable"]) for n in nodes if _is_schedulable(n)]
+        rooms.append({name: sum(room[name] for room in schedulable) for name in DIMENSIONS})
+        warnings += _too_big(claimed, schedulable)
+    rooms += [_limits(quota) for quota in quotas or ()]
+    if not rooms:
+        warnings.append("Neither nodes nor a quota tell its capacity: what is claimed is taken.")
+    room = {
+        name: min([r[name] for r in rooms if name in r] or [claimed[name]]) for name in DIMENSIONS
+    }
+    engine = None if nodes is None else _unless_forbidden(lambda: api.namespace_uid("kube-system"))
+    return Probe(
+        engine_id=f"kubernetes:{engine or own_uid}",
+        version=f"Kubernetes {api.version()}",
+        cpu_milli=room["cpu_milli"],
+        ram_mib=room["ram_mib"],
+        gpu=room["gpu"],
+        warnings=tuple(warnings),
+    )
+
+
+def _unless_forbidden(ask: Callable[[], T]) -> T | None:
+    try:
+        return ask()
+    except Refused as error:
+        if error.status == 403:
+            return None
+        raise
+
+
+def _is_schedulable(node: Mapping[str, Any]) -> bool:
+    """Whether our Pods may be placed on it: it answers, is not cordoned, and has no taint but the
+    one that keeps nodes with GPUs for those who ask for some."""
+    spec, conditions = node["spec"], node["status"].get("conditions", ())
+    ready = any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+    barred = any(t["key"] != GPU and t["effect"] != "PreferNoSchedule"
+                 for t in spec.get("taints", ()))  # fmt: skip
+    return ready and not spec.get("unschedulable") and not barred
+
+
+def _room(quantities: Mapping[str, str]) -> Room:
+    return {name: _amount(name, quantities.get(key, "0")) for name, key in _RESOURCES.items()}
+
+
+def _limits(quota: Mapping[str, Any]) -> Room:
+    """Return the dimensions that the quota bounds; a scoped one bounds other Pods than ours."""
+    if quota["spec"].get("scopes") or quota["spec"].get("scopeSelector"):
+        return {}
+    hard = quota["spec"].get("hard", {})
+    keys = {name: (f"limits.{key}", f"requests.{key}", key) for name, key in _RESOURCES.items()}
+    found = {name: [hard[key] for key in keys[name] if key in hard] for name in keys}
+    return {name: min(_amount(name, q) for q in bounds) for name, bounds in found.items() if bounds}
+
+
+def _amount(name: str, quantity: str) -> int:
+    return int(parse_quantity(quantity) / _UNIT[name])
+
+
+def _too_big(claimed: Room, nodes: Iterable[Room]) -> list[str]:
+    largest = {name: max((room[name] for room in nodes), default=0) for name in DIMENSIONS}
+    if all(claimed[name] <= largest[name] for name in DIMENSIONS):
+        return []
+    text = (
+        f"A Pod runs on one node, and the largest node's amounts are {describe(**largest)}: what"
+        " asks for more, or for what the nodes' free room is too scattered to give, waits for a"
+        " node and fails after ten minutes."
+    )
+    return [text]

@@ -1,0 +1,126 @@
+"""The driver of clusters that are Kubernetes."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from functools import cached_property
+
+import structlog
+from django.conf import settings
+from django.utils import timezone
+
+from clusters.drivers.base import Cause, ContainerSpec, DriverError, Observation, Phase, Probe
+from clusters.drivers.kubernetes import access, capacity, logs, pods
+from clusters.drivers.kubernetes.api import Api, Json
+from clusters.drivers.kubernetes.errors import Refused
+from clusters.drivers.kubernetes.states import observation
+from clusters.models import DIMENSIONS, Connection
+from clusters.secrets import CannotDecrypt
+
+WATCH_S = 240
+"""A watch is renewed after so long; what it missed then shows in the list that it begins with."""
+
+log = structlog.get_logger(__name__)
+
+
+class KubernetesDriver:
+    """One Pod a run. All that it knows is in Kubernetes: any process may take the next step."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._selector = pods.selector(connection.uid)
+        self._known: dict[str, Observation] = {}
+
+    @cached_property
+    def _api(self) -> Api:
+        if not self._connection.namespace:
+            raise DriverError(
+                "Give the connection a `namespace`: the one in Kubernetes to run in.",
+                retriable=False,
+                cause=Cause.UNREACHABLE,
+            )
+        try:
+            credentials = self._connection.open_credentials()
+        except CannotDecrypt as error:
+            raise DriverError(str(error), retriable=True, cause=Cause.UNREACHABLE) from error
+        reached = access.read(self._connection.endpoint, credentials)
+        return Api(reached, self._connection.namespace)
+
+    def probe(self) -> Probe:
+        claimed = {name: getattr(self._connection.cluster, name) for name in DIMENSIONS}
+        return capacity.probe(self._api, self._connection.namespace, claimed)
+
+    def start(self, spec: ContainerSpec, now: datetime) -> None:
+        manifest = pods.manifest(
+            self._connection.uid, spec, grace_seconds=settings.STOP_GRACE_SECONDS
+        )
+        try:
+            self._api.create_pod(manifest)
+        except Refused as error:
+            if error.reason != "AlreadyExists":
+                raise
+
+    def stop(self, run_id: int, grace_seconds: int, now: datetime) -> None:
+        # Marked first: who finds it deleted without the mark knows that it was not our doing.
+        pod = self._api.patch_pod(self._name(run_id), pods.mark_stopped())
+        if pod is not None:
+            # Never 0: Kubernetes would not wait for the node to say that nothing of it runs.
+            self._delete(pod, max(grace_seconds, 1))
+
+    def observe(self, now: datetime) -> list[Observation]:
+        return [observation(pod, now) for pod in self._api.list_pods(self._selector)[0]]
+
+    def logs(
+        self, run_id: int, *, tail: int | None = None, follow: bool = False
+    ) -> Iterator[bytes]:
+        try:
+            response = self._api.open_log(
+                self._name(run_id), pods.CONTAINER, tail=tail, follow=follow
+            )
+        except Refused as error:
+            # 404: there is no Pod. 400: its container has not started, so it wrote nothing.
+            if error.status in (400, 404):
+                return iter(())
+            raise
+        return logs.followed(response) if follow else logs.whole(response)
+
+    def remove(self, run_id: int) -> None:
+        name = self._name(run_id)
+        pod = self._api.read_pod(name)
+        if pod is None or observation(pod, timezone.now()).phase is not Phase.EXITED:
+            return
+        self._api.patch_pod(name, pods.release())
+        # Without a grace: nothing of it runs, and a Pod that failed before it had a container
+        # would wait for its node.
+        self._delete(pod, grace_seconds=0)
+
+    def watch(self) -> Iterator[None]:
+        # What was known when the last watch ended is kept, so that only real changes are told.
+        listed, version = self._api.list_pods(self._selector)
+        known, self._known = self._known, {pod["metadata"]["uid"]: _seen(pod) for pod in listed}
+        if known != self._known:
+            yield
+        for event in self._api.watch_pods(self._selector, version, WATCH_S):
+            if event["type"] == "ERROR":
+                # Most often 410: the version is too old to watch from. The next watch lists anew.
+                log.info("watch_refused", endpoint=self._connection.endpoint, said=event["object"])
+                return
+            if self._is_news(event):
+                yield
+
+    def _is_news(self, event: Json) -> bool:
+        uid = event["object"]["metadata"]["uid"]
+        before = self._known.pop(uid, None)
+        if event["type"] != "DELETED":
+            self._known[uid] = _seen(event["object"])
+        return before != self._known.get(uid)
+
+    def _name(self, run_id: int) -> str:
+        return pods.name_of(self._connection.uid, run_id)
+
+    def _delete(self, pod: Json, grace_seconds: int) -> None:
+        meta = pod["metadata"]
+        self._api.delete_pod(meta["name"], uid=meta["uid"], grace_seconds=grace_seconds)
+
+
+def _seen(pod: Json) -> Observation:
+    return observation(pod, timezone.now())

@@ -1,0 +1,81 @@
+"""What we ask Kubernetes for: the Pod of a run, and the marks by which it is known again."""
+
+from typing import Any
+from uuid import UUID
+
+from clusters.drivers.base import ContainerSpec
+
+CONNECTION = "mlops-hypervisor/connection"
+RUN = "mlops-hypervisor/run"
+"""Labels: whose Pod it is, and which run's."""
+
+STOPPED = "mlops-hypervisor/stopped"
+"""Annotation: we had it deleted ourselves, so its end is no eviction by Kubernetes."""
+
+OBSERVED = "mlops-hypervisor/observed"
+"""Finalizer: keeps a deleted Pod until we have seen how it ended."""
+
+CONTAINER = "main"
+GPU = "nvidia.com/gpu"
+
+
+def name_of(connection: UUID, run_id: int) -> str:
+    """Return the Pod's name: the same at every try, so that a second one is refused as a double."""
+    return f"run-{run_id}-{connection.hex[:8]}"
+
+
+def selector(connection: UUID) -> str:
+    return f"{CONNECTION}={connection},{RUN}"
+
+
+def manifest(connection: UUID, spec: ContainerSpec, *, grace_seconds: int) -> dict[str, Any]:
+    """Return the Pod to create; `grace_seconds` are for endings that Kubernetes decides on."""
+    resources = {"cpu": f"{spec.cpu_milli}m", "memory": f"{spec.ram_mib}Mi"}
+    if spec.gpu:
+        resources[GPU] = str(spec.gpu)
+    container: dict[str, Any] = {
+        "name": CONTAINER,
+        "image": spec.image,
+        "args": [_literal(word) for word in spec.command],
+        "env": [{"name": name, "value": _literal(spec.env[name])} for name in spec.env],
+        "resources": {"requests": resources, "limits": resources},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "privileged": False,
+        },
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": name_of(connection, spec.run_id),
+            "labels": {CONNECTION: str(connection), RUN: str(spec.run_id)},
+            "finalizers": [OBSERVED],
+        },
+        "spec": {
+            "containers": [container],
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": grace_seconds,
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
+            # Nodes with GPUs are often kept free of everything that asks for none.
+            "tolerations": [{"key": GPU, "operator": "Exists", "effect": "NoSchedule"}]
+            if spec.gpu
+            else [],
+        },
+    }
+
+
+def mark_stopped() -> dict[str, Any]:
+    return {"metadata": {"annotations": {STOPPED: "true"}}}
+
+
+def release() -> dict[str, Any]:
+    return {"metadata": {"$deleteFromPrimitiveList/finalizers": [OBSERVED]}}
+
+
+def _literal(text: str) -> str:
+    """Return the text such that Kubernetes passes it on unchanged: it would expand `$(NAME)`."""
+    return text.replace("$", "$$")

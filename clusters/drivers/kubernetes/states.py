@@ -1,0 +1,169 @@
+"""What a Pod's status says of its container, in the words that all engines share."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from clusters.drivers.base import Observation, Phase
+from clusters.drivers.kubernetes import failures, pods
+from clusters.drivers.kubernetes.failures import Failure
+
+UNSCHEDULABLE_S = 600
+"""For so long a Pod may wait for a node before we say that the cluster has no room for it."""
+
+CONFIRM_S = 60
+"""So long after its grace a node may take to confirm that a Pod has ended."""
+
+_BY_TAINT = {"DeletionByTaintManager", "DeletionByPodGC"}
+_LOST = {"ContainerStatusUnknown", "Unknown", "NodeLost"}
+_KILLED = 137
+
+
+def observation(pod: Mapping[str, Any], now: datetime) -> Observation:
+    """Return the Pod's container as it is now."""
+    return _Reading.of(pod, now).observation()
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """A Pod's fields that count; `state` is the container's own, empty before there is one."""
+
+    now: datetime
+    meta: Mapping[str, Any]
+    spec: Mapping[str, Any]
+    status: Mapping[str, Any]
+    conditions: Mapping[str, Mapping[str, Any]]
+    state: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, pod: Mapping[str, Any], now: datetime) -> "_Reading":
+        status = pod.get("status", {})
+        containers = {c["name"]: c.get("state", {}) for c in status.get("containerStatuses") or ()}
+        return cls(
+            now=now,
+            meta=pod["metadata"],
+            spec=pod.get("spec", {}),
+            status=status,
+            conditions={c["type"]: c for c in status.get("conditions") or ()},
+            state=containers.get(pods.CONTAINER, {}),
+        )
+
+    def observation(self) -> Observation:
+        if terminated := self.state.get("terminated"):
+            return self._terminated(terminated)
+        if self.status.get("phase") in ("Succeeded", "Failed"):
+            return self._observed(Phase.EXITED, self._disruption() or self._rejection())
+        if "running" in self.state:
+            started_at = _time(self.state["running"].get("startedAt"))
+            return self._observed(Phase.RUNNING, self._silence(), started_at=started_at)
+        if self._is_confirmed_gone():
+            return self._observed(Phase.EXITED, self._disruption())
+        return self._preparing()
+
+    def _terminated(self, terminated: Mapping[str, Any]) -> Observation:
+        code, reason = int(terminated["exitCode"]), terminated.get("reason", "")
+        failure = (
+            failures.not_started(reason, terminated.get("message", ""))
+            or (failures.OUT_OF_MEMORY if reason == "OOMKilled" and code else None)
+            or self._disruption(_time(terminated.get("finishedAt")))
+            or (failures.NODE_FORGOT if reason in _LOST else None)
+            or self._by_exit_code(code)
+        )
+        return self._observed(
+            Phase.EXITED,
+            failure,
+            exit_code=code,
+            started_at=_time(terminated.get("startedAt")),
+            exited_at=_time(terminated.get("finishedAt")),
+        )
+
+    def _preparing(self) -> Observation:
+        waiting = self.state.get("waiting")
+        if waiting:
+            since = _time(self.status.get("startTime"))
+            waited_s = (self.now - since).total_seconds() if since else 0.0
+            failure = failures.waiting(
+                waiting.get("reason", ""), waiting.get("message", ""), waited_s
+            )
+        else:
+            failure = self._unscheduled()
+        if failure and failure.final:
+            return self._observed(Phase.EXITED, failure)
+        message = failure.message if failure else ""
+        return self._observed(Phase.PREPARING, None, message=message)
+
+    def _unscheduled(self) -> Failure | None:
+        condition = self.conditions.get("PodScheduled", {})
+        if condition.get("status") != "False":
+            return None
+        since = _time(condition.get("lastTransitionTime")) or self.now
+        too_long = self.now - since >= timedelta(seconds=UNSCHEDULABLE_S)
+        return failures.unscheduled(condition.get("message", ""), final=too_long)
+
+    def _disruption(self, ended_at: datetime | None = None) -> Failure | None:
+        """Return what Kubernetes, and not we, ended the container for.
+
+        None when it had ended by itself before it was to be deleted.
+        """
+        deleted_at = self._deletion_requested_at()
+        if ended_at and deleted_at and ended_at < deleted_at:
+            return None
+        condition = self.conditions.get("DisruptionTarget", {})
+        reason = condition.get("reason", "") if condition.get("status") == "True" else ""
+        said = self.status.get("message") or condition.get("message", "")
+        if reason in _BY_TAINT or self.status.get("reason") in _LOST:
+            return failures.node_lost(said)
+        if reason or self.status.get("reason") in failures.EVICTIONS:
+            return failures.evicted(reason or self.status["reason"], said)
+        return failures.DELETED if deleted_at and not self._stopped() else None
+
+    def _rejection(self) -> Failure | None:
+        """Return why the Pod failed before it had a container: its node turned it away."""
+        if self._stopped():
+            return None
+        return failures.rejected(self.status.get("reason", ""), self.status.get("message", ""))
+
+    def _by_exit_code(self, code: int) -> Failure | None:
+        """Return what the code itself says, as shells and container runtimes use it."""
+        if code == _KILLED:
+            return failures.KILLED if self._stopped() else failures.KILLED_BY_OTHERS
+        return failures.BAD_COMMANDS.get(code)
+
+    def _stopped(self) -> bool:
+        """Whether it was we who asked for its end."""
+        return pods.STOPPED in self.meta.get("annotations", {})
+
+    def _silence(self) -> Failure | None:
+        """Return what is known when the node has not spoken for the container any more."""
+        deleted_at = _time(self.meta.get("deletionTimestamp"))
+        overdue = deleted_at and self.now - deleted_at > timedelta(seconds=CONFIRM_S)
+        lost = self.status.get("phase") == "Unknown" or self.status.get("reason") in _LOST
+        return failures.node_silent(self.spec.get("nodeName", "")) if overdue or lost else None
+
+    def _is_confirmed_gone(self) -> bool:
+        """Whether it was deleted and nothing of it runs: no node had it, or its node has let go."""
+        if "deletionTimestamp" not in self.meta:
+            return False
+        return not self.spec.get("nodeName") or not self.meta.get("deletionGracePeriodSeconds")
+
+    def _deletion_requested_at(self) -> datetime | None:
+        # The timestamp is when the grace ends; both move together when the grace is shortened.
+        ends_at = _time(self.meta.get("deletionTimestamp"))
+        grace = timedelta(seconds=self.meta.get("deletionGracePeriodSeconds") or 0)
+        return ends_at - grace if ends_at else None
+
+    def _observed(
+        self, phase: Phase, failure: Failure | None, *, message: str = "", **known: Any
+    ) -> Observation:
+        return Observation(
+            run_id=int(self.meta["labels"][pods.RUN]),
+            phase=phase,
+            cause=failure.cause if failure else None,
+            message=failure.message if failure else message,
+            **known,
+        )
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

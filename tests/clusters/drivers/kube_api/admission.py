@@ -1,0 +1,131 @@
+"""What the API server does to a Pod before it is stored: defaults, validation, quota."""
+
+import re
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+
+from kubernetes.utils.quantity import parse_quantity
+
+from tests.clusters.drivers.kube_api import status
+
+Json = dict[str, Any]
+
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_QUALIFIED = re.compile(r"([a-z0-9.-]+/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
+_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?")
+_ENV = re.compile(r"[ -<>-~]+")
+_EXTENDED = "/"
+
+_TOLERATED_S = 300
+
+
+def admit(pod: Json, namespace: str) -> Json:
+    """Return the Pod with its defaults. Raises ApiError 400 or 422."""
+    if pod.get("kind") != "Pod" or pod.get("apiVersion") != "v1":
+        raise status.bad_request("the object provided is unrecognized (must be of type Pod)")
+    if pod["metadata"].setdefault("namespace", namespace) != namespace:
+        raise status.bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
+    _validate(pod)
+    spec = pod["spec"]
+    spec.setdefault("terminationGracePeriodSeconds", 30)
+    spec.setdefault("schedulerName", "default-scheduler")
+    spec.setdefault("serviceAccountName", "default")
+    spec.setdefault("tolerations", [])
+    spec["tolerations"] = spec["tolerations"] + [
+        {"key": f"node.kubernetes.io/{key}", "operator": "Exists", "effect": "NoExecute",
+         "tolerationSeconds": _TOLERATED_S}
+        for key in ("not-ready", "unreachable")
+    ]  # fmt: skip
+    for container in spec["containers"]:
+        container.setdefault("terminationMessagePath", "/dev/termination-log")
+        container.setdefault("imagePullPolicy", "IfNotPresent")
+    pod["status"] = {"phase": "Pending", "qosClass": "Guaranteed"}
+    return pod
+
+
+def _validate(pod: Json) -> None:
+    meta, containers = pod["metadata"], pod["spec"].get("containers") or []
+    name = meta.get("name", "")
+    if not _NAME.fullmatch(name) or len(name) > 253:
+        why = f'Invalid value: "{name}": a lowercase RFC 1123 subdomain must consist of lower case'
+        raise status.invalid(name, "metadata.name", why)
+    for key, value in (meta.get("labels") or {}).items():
+        if not _QUALIFIED.fullmatch(key) or not _VALUE.fullmatch(value):
+            raise status.invalid(name, "metadata.labels", f'Invalid value: "{key}={value}"')
+    for finalizer in meta.get("finalizers") or ():
+        if "/" not in finalizer or not _QUALIFIED.fullmatch(finalizer):
+            raise status.invalid(name, "metadata.finalizers", f'Invalid value: "{finalizer}"')
+    if not containers:
+        raise status.invalid(name, "spec.containers", "Required value")
+    for number, container in enumerate(containers):
+        _validate_container(name, f"spec.containers[{number}]", container)
+
+
+def _validate_container(name: str, path: str, container: Json) -> None:
+    image = container.get("image", "")
+    if not image:
+        raise status.invalid(name, f"{path}.image", "Required value")
+    if image != image.strip():
+        why = f'Invalid value: "{image}": must not have leading or trailing whitespace'
+        raise status.invalid(name, f"{path}.image", why)
+    for number, entry in enumerate(container.get("env") or ()):
+        if not _ENV.fullmatch(entry["name"]):
+            why = f'Invalid value: "{entry["name"]}": a valid environment variable name'
+            raise status.invalid(name, f"{path}.env[{number}].name", why)
+        if not isinstance(entry.get("value", ""), str):
+            raise status.bad_request("cannot unmarshal number into Go struct field EnvVar.value")
+    _validate_resources(name, f"{path}.resources", container.get("resources", {}))
+
+
+def _validate_resources(name: str, path: str, resources: Json) -> None:
+    limits, requests = resources.get("limits", {}), resources.get("requests", {})
+    for key, quantity in requests.items():
+        if _quantity(quantity) < 0:
+            why = f'Invalid value: "{quantity}": must be greater than or equal to 0'
+            raise status.invalid(name, f"{path}.requests[{key}]", why)
+        if key in limits and _quantity(quantity) > _quantity(limits[key]):
+            why = f'Invalid value: "{quantity}": must be less than or equal to {key} limit'
+            raise status.invalid(name, f"{path}.requests", why)
+    for key in limits | requests:
+        if _EXTENDED in key and limits.get(key) != requests.get(key):
+            raise status.invalid(name, f"{path}.limits[{key}]", "must be equal to its request")
+
+
+def _quantity(text: str) -> Decimal:
+    try:
+        return Decimal(parse_quantity(text))
+    except ValueError:
+        raise status.bad_request(
+            "quantities must match the regular expression"
+            " '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+        ) from None
+
+
+def requested(pods: Iterable[Json], key: str) -> Decimal:
+    """Return the sum of the requests of the Pods that have not ended."""
+    return sum(
+        (
+            _quantity(container.get("resources", {}).get("requests", {}).get(key, "0"))
+            for pod in pods
+            if pod["status"].get("phase") not in ("Succeeded", "Failed")
+            for container in pod["spec"]["containers"]
+        ),
+        start=Decimal(0),
+    )
+
+
+def check_quota(pod: Json, others: Iterable[Json], hard: Mapping[str, str]) -> None:
+    """Raise ApiError 403 when the Pod would exceed what the namespace may ask for."""
+    others = list(others)
+    name = pod["metadata"]["name"]
+    for key, limit in hard.items():
+        resource = key.removeprefix("requests.").removeprefix("limits.")
+        used, wanted = requested(others, resource), requested([pod], resource)
+        if used + wanted > _quantity(limit):
+            raise status.forbidden(
+                f'pods "{name}" is forbidden: exceeded quota: team, requested: {key}={wanted},'
+                f" used: {key}={used}, limited: {key}={limit}"
+            )

@@ -1,0 +1,89 @@
+"""A container as a process of this machine, in a session of its own, limited in memory."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+_READ = 1 << 16
+
+
+class NotStarted(Exception):
+    """The command cannot be run."""
+
+
+class Process:
+    def __init__(self, args: list[str], env: dict[str, str], memory: int, log: Path) -> None:
+        self.log = log
+        self.log.touch()
+        self._memory = memory
+        self.out_of_memory = False
+        try:
+            with self.log.open("wb") as out:
+                self._popen = subprocess.Popen(
+                    args, env={"PATH": os.environ["PATH"], **env}, stdin=subprocess.DEVNULL,
+                    stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
+                )  # fmt: skip
+        except OSError as error:
+            raise NotStarted(
+                "failed to create containerd task: OCI runtime create failed: runc create failed:"
+                f' exec: "{args[0]}": executable file not found in $PATH'
+            ) from error
+
+    def exit_code(self) -> int | None:
+        """Return how it ended, as a container runtime counts; None while it runs."""
+        code = self._popen.poll()
+        if code is None:
+            self._limit()
+            return None
+        self.kill()
+        return 128 - code if code < 0 else code
+
+    def terminate(self) -> None:
+        self._popen.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._popen.pid, signal.SIGKILL)
+
+    def reap(self) -> None:
+        self.kill()
+        self._popen.wait()
+
+    def _limit(self) -> None:
+        """Kill it, as the kernel does, when it and its children hold more memory than it may."""
+        try:
+            process = psutil.Process(self._popen.pid)
+            held = sum(p.memory_info().rss for p in [process, *process.children(recursive=True)])
+        except psutil.Error:
+            return
+        if held > self._memory:
+            self.out_of_memory = True
+            self.kill()
+
+
+def output(log: Path, tail: int | None) -> bytes:
+    text = log.read_bytes() if log.exists() else b""
+    return (
+        text if tail is None else b"".join(text.splitlines(keepends=True)[-tail:] if tail else [])
+    )
+
+
+def follow(log: Path, offset: int, ended: Callable[[], bool]) -> Iterator[bytes]:
+    """Yield what is written after the offset, b"" when nothing is, until it has ended."""
+    with log.open("rb") as lines:
+        lines.seek(offset)
+        while True:
+            last = ended()
+            if piece := lines.read(_READ):
+                yield piece
+            elif last:
+                return
+            else:
+                yield b""
+                time.sleep(0.02)

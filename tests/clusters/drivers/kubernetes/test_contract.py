@@ -1,0 +1,80 @@
+"""The contract of all drivers, kept by that of Kubernetes against the double."""
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+import pytest
+from django.utils import timezone
+
+from clusters.drivers.base import ContainerSpec
+from clusters.drivers.kubernetes import KubernetesDriver, pods
+from clusters.models import Connection
+from tests.clusters.drivers.contract import (
+    Bench,
+    DriverContract,
+    MemoryContract,
+    Program,
+    WatchContract,
+)
+from tests.clusters.drivers.kube_api import KubeCluster
+from tests.clusters.drivers.kubernetes.conftest import IMAGE, NAMESPACE
+
+_COMMANDS = {
+    Program.SLEEPS: ("sleep", "600"),
+    Program.SUCCEEDS: ("true",),
+    Program.FAILS: ("sh", "-c", "exit 3"),
+    Program.SPEAKS: ("printf", "one\\ntwo\\nthree\\n"),
+    Program.IS_STUBBORN: ("sh", "-c", "trap '' TERM; while true; do sleep 0.1; done"),
+    Program.HAS_NO_COMMAND: ("no-such-program",),
+    Program.EATS_MEMORY: ("tail", "/dev/zero"),
+}
+_RAM_MIB = {Program.IS_TOO_LARGE: 2**30, Program.EATS_MEMORY: 16}
+
+
+class KubernetesBench(Bench):
+    def __init__(self, kube: KubeCluster, connection: Connection) -> None:
+        self.kube = kube
+        self.connection = connection
+        self.driver: KubernetesDriver = KubernetesDriver(connection)
+
+    def spec(self, program: Program, run_id: int, devices: tuple[str, ...] = ()) -> ContainerSpec:
+        return ContainerSpec(
+            run_id,
+            image="missing:1" if program is Program.HAS_NO_IMAGE else IMAGE,
+            command=_COMMANDS.get(program, ("true",)),
+            env={},
+            cpu_milli=100,
+            ram_mib=_RAM_MIB.get(program, 64),
+            gpu=0,
+        )
+
+    def foreign(self, run_id: int) -> Callable[[], bool]:
+        theirs = Connection(
+            cluster=self.connection.cluster, endpoint=self.kube.url, namespace=NAMESPACE
+        )
+        theirs.seal_credentials({"token": "a-token"})
+        KubernetesDriver(theirs).start(self.spec(Program.SLEEPS, run_id), self.now())
+        key = NAMESPACE, pods.name_of(theirs.uid, run_id)
+
+        def still_runs() -> bool:
+            pod = self.kube.store.get(key)
+            ended = pod["status"]["phase"] in ("Succeeded", "Failed")
+            return not ended and "deletionTimestamp" not in pod["metadata"]
+
+        return still_runs
+
+    def now(self) -> datetime:
+        # As exact as the times that Kubernetes tells.
+        return timezone.now().replace(microsecond=0)
+
+    def pass_time(self) -> None:
+        time.sleep(0.02)
+
+
+class TestKubernetes(DriverContract, MemoryContract, WatchContract):
+    @pytest.fixture
+    def bench(self, kube: KubeCluster, connection: Connection) -> Bench:
+        # As a team's namespace has it; without one, what no node can hold waits ten minutes.
+        kube.quotas[NAMESPACE] = {"limits.memory": "16Gi"}
+        return KubernetesBench(kube, connection)

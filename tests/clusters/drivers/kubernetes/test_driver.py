@@ -1,0 +1,364 @@
+"""The verbs against the double: what is asked of it, and what comes back when it refuses."""
+
+import socket
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.utils import timezone
+
+from clusters.drivers.base import Cause, DriverError, Observation, Phase
+from clusters.drivers.kubernetes import KubernetesDriver, pods
+from clusters.models import Connection
+from tests.clusters.drivers.kube_api import KubeCluster
+from tests.clusters.drivers.kube_api.status import ApiError
+from tests.clusters.drivers.kubernetes.conftest import IMAGE, NAMESPACE, spec
+from tests.engines.engine import wait_until
+
+Observed = Callable[..., Observation]
+
+UNTIL_ASKED = ("sh", "-c", "trap 'exit 143' TERM; echo up; while :; do sleep 0.02; done")
+
+
+def key(connection: Connection, run_id: int) -> tuple[str, str]:
+    return NAMESPACE, pods.name_of(connection.uid, run_id)
+
+
+def running(driver: KubernetesDriver, observed: Observed, run_id: int = 7) -> None:
+    """Run a container that ends when it is asked to, with the signal's exit code."""
+    driver.start(spec(run_id, *UNTIL_ASKED), timezone.now())
+    observed(run_id, phase=Phase.RUNNING)
+    wait_until(lambda: b"".join(driver.logs(run_id)), "its first words", seconds=5)
+
+
+# --- What a container is given --------------------------------------------------------------------
+
+
+def test_words_and_environment_arrive_as_they_were_given(
+    driver: KubernetesDriver, observed: Observed
+) -> None:
+    given = {"PLAIN": "a b", "DOLLARS": "$(PLAIN) $$ $HOME", "LINES": "x\ny"}
+    command = ("printenv", *given), ("printf", "%s", "$(PLAIN) $$(PLAIN)")
+
+    driver.start(spec(7, *command[0], env=given), timezone.now())
+    driver.start(spec(8, *command[1], env=given), timezone.now())
+    observed(7, exit_code=0)
+    observed(8, exit_code=0)
+
+    assert b"".join(driver.logs(7)).decode() == "".join(f"{given[name]}\n" for name in given)
+    assert b"".join(driver.logs(8)) == b"$(PLAIN) $$(PLAIN)"
+
+
+# --- Start ----------------------------------------------------------------------------------------
+
+
+def test_a_start_whose_answer_got_lost_made_one_pod(
+    kube: KubeCluster, driver: KubernetesDriver, observed: Observed
+) -> None:
+    kube.server.fail_next("POST", "/pods", None, after=True)
+
+    with pytest.raises(DriverError) as lost:
+        driver.start(spec(7, "true"), timezone.now())
+    driver.start(spec(7, "true"), timezone.now())
+
+    assert (lost.value.cause, lost.value.retriable) == (Cause.UNREACHABLE, True)
+    observed(7, exit_code=0)
+    assert len(driver.observe(timezone.now())) == 1
+
+
+def test_a_quota_that_is_used_up_may_have_room_later(
+    kube: KubeCluster, driver: KubernetesDriver, observed: Observed
+) -> None:
+    kube.quotas[NAMESPACE] = {"limits.memory": "300Mi"}
+    running(driver, observed)
+
+    with pytest.raises(DriverError, match="request less") as refused:
+        driver.start(spec(8, "true"), timezone.now())
+
+    assert (refused.value.cause, refused.value.retriable) == (Cause.OVER_CAPACITY, True)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [({"env": {"A=B": "1"}}, r"env\[0\].name"), ({"image": " x"}, r"containers\[0\].image")],
+)
+def test_what_kubernetes_finds_invalid_is_the_deployments_to_correct(
+    driver: KubernetesDriver, change: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(DriverError, match=said) as refused:
+        driver.start(spec(7, "true", **change), timezone.now())
+
+    assert (refused.value.cause, refused.value.retriable) == (Cause.INVALID_SPEC, False)
+
+
+@pytest.mark.parametrize(
+    ("answer", "cause", "retriable", "said"),
+    [
+        (ApiError(403, "Forbidden", 'pods "x" is forbidden: violates PodSecurity "restricted"'),
+         Cause.INVALID_SPEC, False, "PodSecurity"),
+        (ApiError(409, "Conflict", "Operation cannot be fulfilled on resourcequotas"),
+         Cause.ENGINE_FAILED, True, "same moment"),
+        (ApiError(429, "TooManyRequests", "slow down", {"Retry-After": "7"}),
+         Cause.ENGINE_FAILED, True, "7 seconds"),
+        (ApiError(500, "InternalError", "etcdserver: request timed out"),
+         Cause.ENGINE_FAILED, True, "etcdserver"),
+        (ApiError(503, "ServiceUnavailable", "apiserver is shutting down"),
+         Cause.ENGINE_FAILED, True, "shutting down"),
+        (None, Cause.UNREACHABLE, True, "does not answer"),
+    ],
+)  # fmt: skip
+def test_a_refusal_says_who_is_to_blame_and_whether_to_try_again(
+    kube: KubeCluster,
+    driver: KubernetesDriver,
+    answer: ApiError | None,
+    cause: Cause,
+    retriable: bool,
+    said: str,
+) -> None:
+    kube.server.fail_next("POST", "/pods", answer)
+
+    with pytest.raises(DriverError, match=said) as refused:
+        driver.start(spec(7, "true"), timezone.now())
+
+    assert (refused.value.cause, refused.value.retriable) == (cause, retriable)
+    assert len([r for r in kube.server.requests if r.method == "POST"]) == 1
+
+
+def test_a_namespace_that_is_gone_is_the_operators_matter(
+    kube: KubeCluster, driver: KubernetesDriver
+) -> None:
+    del kube.namespaces[NAMESPACE]
+
+    with pytest.raises(DriverError, match=NAMESPACE) as refused:
+        driver.start(spec(7, "true"), timezone.now())
+
+    assert refused.value.cause is Cause.ENGINE_FAILED
+
+
+# --- The way there --------------------------------------------------------------------------------
+
+
+def test_a_token_that_is_not_known_is_told(connection: Connection) -> None:
+    connection.seal_credentials({"token": "another"})
+
+    with pytest.raises(DriverError, match="new credentials") as refused:
+        KubernetesDriver(connection).observe(timezone.now())
+
+    assert "another" not in str(refused.value)
+
+
+def test_nobody_at_the_address_is_told(connection: Connection) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        connection.endpoint = f"http://127.0.0.1:{free.getsockname()[1]}"
+
+    with pytest.raises(DriverError) as refused:
+        KubernetesDriver(connection).observe(timezone.now())
+
+    assert (refused.value.cause, refused.value.retriable) == (Cause.UNREACHABLE, True)
+
+
+def test_a_namespace_must_be_named(connection: Connection) -> None:
+    connection.namespace = ""
+
+    with pytest.raises(DriverError, match="`namespace`"):
+        KubernetesDriver(connection).observe(timezone.now())
+
+
+def test_many_pods_come_in_pages(
+    kube: KubeCluster, driver: KubernetesDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clusters.drivers.kubernetes.api.PAGE", 2)
+    for run_id in range(5):
+        driver.start(spec(run_id, "true", image="missing:1"), timezone.now())
+    gone = ApiError(410, "Expired", "The provided continue parameter is too old")
+    driver.observe(timezone.now())
+    kube.server.fail_next("GET", "/pods", gone)
+
+    assert sorted(o.run_id for o in driver.observe(timezone.now())) == [0, 1, 2, 3, 4]
+
+
+# --- Endings --------------------------------------------------------------------------------------
+
+
+def test_a_stop_gives_the_grace_and_keeps_the_ending_until_it_is_removed(
+    kube: KubeCluster, driver: KubernetesDriver, connection: Connection, observed: Observed
+) -> None:
+    running(driver, observed)
+
+    driver.stop(7, 30, timezone.now())
+    ending = observed(7, phase=Phase.EXITED)
+    kept = kube.store.get(key(connection, 7))
+    driver.remove(7)
+
+    assert (ending.exit_code, ending.cause) == (143, None)
+    assert kept["metadata"]["finalizers"] == [pods.OBSERVED]
+    assert kube.store.all()[0] == []
+
+
+def test_removing_what_runs_does_nothing(
+    kube: KubeCluster, driver: KubernetesDriver, observed: Observed
+) -> None:
+    running(driver, observed)
+
+    driver.remove(7)
+
+    assert observed(7, phase=Phase.RUNNING)
+    assert not [r for r in kube.server.requests if r.method == "DELETE"]
+
+
+@pytest.mark.parametrize("way", ["drain", "preempt", "press", "delete"])
+def test_an_eviction_that_kubernetes_decides_on_is_not_ours(
+    kube: KubeCluster,
+    driver: KubernetesDriver,
+    connection: Connection,
+    observed: Observed,
+    way: str,
+) -> None:
+    running(driver, observed)
+
+    getattr(kube, way)(key(connection, 7))
+
+    assert observed(7, phase=Phase.EXITED).cause is Cause.ENGINE_EVICTED
+
+
+def test_a_lost_node_keeps_the_room_until_kubernetes_is_sure(
+    kube: KubeCluster, driver: KubernetesDriver, connection: Connection, observed: Observed
+) -> None:
+    running(driver, observed)
+    node = next(node for node in kube.nodes if node.name == "node-1")
+
+    kube.lose(node)
+    meanwhile = observed(7)
+    kube.remove(node)
+    ending = observed(7, phase=Phase.EXITED)
+    driver.remove(7)
+
+    assert meanwhile.phase is Phase.RUNNING
+    assert ending.cause is Cause.NODE_LOST
+    assert kube.store.all()[0] == []
+
+
+def test_a_node_that_comes_back_ends_what_was_given_up(
+    kube: KubeCluster, driver: KubernetesDriver, observed: Observed
+) -> None:
+    running(driver, observed)
+    node = next(node for node in kube.nodes if node.name == "node-1")
+
+    kube.lose(node)
+    node.answers = True
+
+    assert observed(7, phase=Phase.EXITED).cause is Cause.NODE_LOST
+
+
+def test_what_waits_for_a_node_can_be_stopped_and_removed(
+    kube: KubeCluster, driver: KubernetesDriver, observed: Observed
+) -> None:
+    driver.start(spec(7, "true", gpu=3), timezone.now())
+    waiting = observed(7, phase=Phase.PREPARING, cause=None)
+    wait_until(lambda: "Insufficient nvidia.com/gpu" in observed(7).message, "why it waits")
+
+    driver.stop(7, 30, timezone.now())
+    ending = observed(7, phase=Phase.EXITED)
+    driver.remove(7)
+
+    assert (waiting.exit_code, ending.exit_code, ending.cause) == (None, None, None)
+    assert kube.store.all()[0] == []
+
+
+def test_what_cannot_be_pulled_leaves_nothing(
+    kube: KubeCluster, driver: KubernetesDriver, observed: Observed
+) -> None:
+    driver.start(spec(7, "true", image="nobody/nothing:1"), timezone.now())
+
+    ending = observed(7, phase=Phase.EXITED)
+    driver.remove(7)
+
+    assert ending.cause is Cause.IMAGE_NOT_FOUND
+    assert kube.store.all()[0] == []
+
+
+def test_a_pod_that_somebody_forced_away_is_not_there(
+    kube: KubeCluster, driver: KubernetesDriver, connection: Connection, observed: Observed
+) -> None:
+    running(driver, observed)
+
+    kube.store.update(key(connection, 7), lambda pod: pod["metadata"].update(finalizers=[]))
+    kube.store.delete(key(connection, 7), 0)
+
+    assert driver.observe(timezone.now()) == []
+    driver.stop(7, 30, timezone.now())
+    driver.remove(7)
+
+
+def test_a_finalizer_of_somebody_else_is_left_in_place(
+    kube: KubeCluster, driver: KubernetesDriver, connection: Connection, observed: Observed
+) -> None:
+    driver.start(spec(7, "true"), timezone.now())
+    observed(7, phase=Phase.EXITED)
+    both = [pods.OBSERVED, "example.org/backup"]
+    kube.store.update(key(connection, 7), lambda pod: pod["metadata"].update(finalizers=both))
+
+    driver.remove(7)
+
+    assert kube.store.get(key(connection, 7))["metadata"]["finalizers"] == ["example.org/backup"]
+
+
+# --- Others ---------------------------------------------------------------------------------------
+
+
+def test_pods_of_others_in_the_namespace_are_neither_seen_nor_touched(
+    kube: KubeCluster, driver: KubernetesDriver, connection: Connection
+) -> None:
+    elsewhere = Connection(cluster=connection.cluster, endpoint=kube.url, namespace=NAMESPACE)
+    elsewhere.uid = uuid4()
+    elsewhere.seal_credentials({"token": "a-token"})
+    KubernetesDriver(elsewhere).start(spec(7, *UNTIL_ASKED), timezone.now())
+
+    driver.stop(7, 0, timezone.now())
+    driver.remove(7)
+
+    assert driver.observe(timezone.now()) == []
+    assert "deletionTimestamp" not in kube.store.get(key(elsewhere, 7))["metadata"]
+
+
+# --- Logs -----------------------------------------------------------------------------------------
+
+
+def test_following_hands_each_word_on_when_it_is_said(
+    driver: KubernetesDriver, observed: Observed
+) -> None:
+    running(driver, observed)
+    pieces = driver.logs(7, follow=True)
+
+    first = next(pieces)
+    driver.stop(7, 30, timezone.now())
+
+    assert first == b"up\n"
+    assert b"".join(pieces) == b""
+
+
+def test_what_has_not_started_has_said_nothing(kube: KubeCluster, driver: KubernetesDriver) -> None:
+    kube.pulling = True
+    driver.start(spec(7, "true"), timezone.now())
+
+    assert list(driver.logs(7)) == list(driver.logs(7, follow=True)) == []
+
+
+def test_an_image_that_takes_its_time_prepares(
+    kube: KubeCluster, driver: KubernetesDriver, observed: Observed
+) -> None:
+    kube.pulling = True
+    driver.start(spec(7, "true"), timezone.now())
+    observed(7, phase=Phase.PREPARING)
+
+    kube.pulling = False
+
+    assert observed(7, phase=Phase.EXITED).exit_code == 0
+
+
+def test_the_image_is_the_deployments(kube: KubeCluster, driver: KubernetesDriver) -> None:
+    driver.start(spec(7, "true"), timezone.now())
+
+    (pod,), _ = kube.store.all()
+    assert pod["spec"]["containers"][0]["image"] == IMAGE

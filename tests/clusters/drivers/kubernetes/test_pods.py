@@ -1,0 +1,63 @@
+"""The Pod that a run gets."""
+
+import json
+from types import SimpleNamespace
+from uuid import UUID
+
+import pytest
+from kubernetes.client import ApiClient
+
+from clusters.drivers.base import ContainerSpec
+from clusters.drivers.kubernetes import pods
+from tests.clusters.drivers.kubernetes.conftest import spec
+
+UID = UUID("0b9bd1f7-3f0b-4b51-8d1f-8b1a4a4f2f10")
+
+
+def made(of: ContainerSpec) -> dict[str, object]:
+    return pods.manifest(UID, of, grace_seconds=10)
+
+
+def test_requests_equal_limits() -> None:
+    container = made(spec(7, "train", cpu_milli=1500, ram_mib=2048, gpu=2))["spec"]["containers"][0]  # type: ignore[index]
+
+    wanted = {"cpu": "1500m", "memory": "2048Mi", "nvidia.com/gpu": "2"}
+    assert container["resources"] == {"requests": wanted, "limits": wanted}
+
+
+def test_without_gpus_none_are_mentioned() -> None:
+    assert "nvidia.com/gpu" not in repr(made(spec(7, "train")))
+
+
+def test_a_container_has_no_rights() -> None:
+    pod = made(spec(7, "train"))["spec"]
+    assert isinstance(pod, dict)
+
+    assert pod["containers"][0]["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "privileged": False,
+    }
+    assert pod["securityContext"] == {"seccompProfile": {"type": "RuntimeDefault"}}
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["enableServiceLinks"] is False
+    assert pod["restartPolicy"] == "Never"
+    assert not {"hostNetwork", "hostPID", "hostIPC", "volumes"} & set(pod)
+
+
+@pytest.mark.parametrize("gpu", [0, 2])
+def test_the_official_client_knows_every_field(gpu: int) -> None:
+    manifest = made(spec(7, "train", "--fast", env={"A": "1"}, gpu=gpu))
+    client = ApiClient()
+
+    model = client.deserialize(SimpleNamespace(data=json.dumps(manifest)), "V1Pod")
+
+    assert client.sanitize_for_serialization(model) == manifest
+
+
+@pytest.mark.parametrize("gpu", [0, 2])
+def test_the_schema_of_kubernetes_accepts_it(gpu: int) -> None:
+    kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="of the extra `lint`")
+    manifest = made(spec(7, "train", "--fast", env={"A": "1"}, gpu=gpu))
+
+    kubernetes_validate.validate(manifest, "1.33", strict=True)

@@ -1,0 +1,120 @@
+"""What the cluster has, seen with more or fewer rights."""
+
+from typing import Any
+
+import pytest
+
+from clusters.drivers.base import DriverError
+from clusters.drivers.kubernetes import KubernetesDriver
+from clusters.models import Connection
+from tests.clusters.drivers.kube_api import KubeCluster, Node
+from tests.clusters.drivers.kubernetes.conftest import NAMESPACE, account, manifests
+
+
+def without_cluster_role(kube: KubeCluster) -> None:
+    kube.accounts[0] = account([d for d in manifests() if d["kind"] != "ClusterRole"])
+
+
+def test_the_room_is_the_sum_over_the_nodes(driver: KubernetesDriver) -> None:
+    probe = driver.probe()
+
+    assert (probe.cpu_milli, probe.ram_mib, probe.gpu) == (12_000, 24 * 1024, 2)
+    assert probe.version == "Kubernetes v1.33.2"
+    assert probe.warnings == ()
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        Node("n", unschedulable=True),
+        Node("n", answers=False),
+        Node(
+            "n", taints=[{"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}]
+        ),
+    ],
+)
+def test_nodes_where_our_pods_may_not_go_do_not_count(
+    kube: KubeCluster, driver: KubernetesDriver, node: Node
+) -> None:
+    kube.nodes.append(node)
+
+    assert driver.probe().cpu_milli == 12_000
+
+
+def test_nodes_kept_for_gpus_count(kube: KubeCluster, driver: KubernetesDriver) -> None:
+    taint = {"key": "nvidia.com/gpu", "effect": "NoSchedule", "value": "present"}
+    kube.nodes.append(Node("n", cpu="1500m", memory="1048576Ki", gpu=4, taints=[taint]))
+
+    probe = driver.probe()
+
+    assert (probe.cpu_milli, probe.ram_mib, probe.gpu) == (13_500, 25 * 1024, 6)
+
+
+def test_a_quota_bounds_what_the_nodes_have(kube: KubeCluster, driver: KubernetesDriver) -> None:
+    kube.quotas[NAMESPACE] = {"requests.cpu": "6", "limits.cpu": "3", "pods": "10"}
+
+    probe = driver.probe()
+
+    assert (probe.cpu_milli, probe.ram_mib) == (3_000, 24 * 1024)
+
+
+def test_a_claim_larger_than_any_node_is_warned_of(
+    driver: KubernetesDriver, connection: Connection
+) -> None:
+    connection.cluster.cpu_milli = 9_000
+
+    (warning,) = driver.probe().warnings
+
+    assert "8 CPU, 16 GiB RAM, 2 GPU" in warning
+
+
+def test_without_nodes_the_quota_tells_the_room(
+    kube: KubeCluster, driver: KubernetesDriver
+) -> None:
+    without_cluster_role(kube)
+    kube.quotas[NAMESPACE] = {
+        "requests.cpu": "20", "requests.memory": "10Gi", "requests.nvidia.com/gpu": "1",
+    }  # fmt: skip
+
+    probe = driver.probe()
+
+    assert (probe.cpu_milli, probe.ram_mib, probe.gpu) == (20_000, 10 * 1024, 1)
+    assert "ClusterRole" in probe.warnings[0]
+
+
+def test_without_either_the_claim_is_taken_with_a_warning(
+    kube: KubeCluster, driver: KubernetesDriver, connection: Connection
+) -> None:
+    without_cluster_role(kube)
+
+    probe = driver.probe()
+
+    claimed = connection.cluster
+    assert (probe.cpu_milli, probe.ram_mib, probe.gpu) == (4_000, 8_192, claimed.gpu)
+    assert any("what is claimed is taken" in warning for warning in probe.warnings)
+
+
+def test_the_same_cluster_is_known_again_through_another_namespace(
+    kube: KubeCluster, driver: KubernetesDriver, connection: Connection
+) -> None:
+    first = driver.probe().engine_id
+    kube.namespaces["other"] = "another-uid"
+    documents: list[dict[str, Any]] = manifests()
+    for document in documents:
+        document["metadata"]["namespace"] = "other"
+    kube.accounts[0] = account(documents)
+    connection.namespace = "other"
+
+    assert KubernetesDriver(connection).probe().engine_id == first
+    without_cluster_role(kube)
+    kube.accounts[0] = account([d for d in documents if d["kind"] != "ClusterRole"])
+    assert KubernetesDriver(connection).probe().engine_id == "kubernetes:another-uid"
+
+
+def test_a_namespace_that_does_not_exist_is_told(
+    kube: KubeCluster, driver: KubernetesDriver
+) -> None:
+    del kube.namespaces[NAMESPACE]
+
+    with pytest.raises(DriverError, match=NAMESPACE):
+        driver.probe()

@@ -1,0 +1,97 @@
+"""The rights in the documentation are enough, and each of them is needed."""
+
+import pytest
+from django.utils import timezone
+
+from clusters.drivers.base import DriverError, Phase
+from clusters.drivers.kubernetes import KubernetesDriver
+from tests.clusters.drivers.kube_api import Account, KubeCluster, Rule
+from tests.clusters.drivers.kube_api.rbac import Attributes
+from tests.clusters.drivers.kube_api.status import ApiError
+from tests.clusters.drivers.kubernetes.conftest import NAMESPACE, account, manifests, spec
+from tests.engines.engine import wait_until
+
+NEEDED = [
+    ("get", "namespaces"), ("create", "pods"), ("list", "pods"), ("watch", "pods"),
+    ("get", "pods/log"), ("patch", "pods"), ("delete", "pods"), ("get", "pods"),
+]  # fmt: skip
+
+
+def everything(driver: KubernetesDriver) -> None:
+    """Use every verb of the driver once."""
+    driver.probe()
+    driver.start(spec(7, "sleep", "60"), timezone.now())
+
+    def phase() -> Phase:
+        return driver.observe(timezone.now())[0].phase
+
+    wait_until(lambda: phase() is Phase.RUNNING, "it runs", seconds=10)
+    changes = driver.watch()
+    next(changes)
+    list(driver.logs(7))
+    driver.stop(7, 1, timezone.now())
+    next(changes)
+    wait_until(lambda: phase() is Phase.EXITED, "it has ended", seconds=10)
+    driver.remove(7)
+
+
+def test_the_documented_rights_are_enough(kube: KubeCluster, driver: KubernetesDriver) -> None:
+    everything(driver)
+
+    assert driver.observe(timezone.now()) == []
+
+
+@pytest.mark.parametrize(("verb", "resource"), NEEDED)
+def test_without_any_one_of_them_the_missing_right_is_named(
+    kube: KubeCluster, driver: KubernetesDriver, verb: str, resource: str
+) -> None:
+    granted = kube.accounts[0]
+    kube.accounts[0] = Account(granted.name, granted.token, without(granted, verb, resource))
+
+    with pytest.raises(DriverError, match=f"right to `{verb}` `{resource}`"):
+        everything(driver)
+
+
+def test_every_right_is_used(kube: KubeCluster, driver: KubernetesDriver) -> None:
+    everything(driver)
+
+    used = {(r.attributes.verb, r.attributes.resource) for r in kube.server.requests}
+    granted = {(v, res) for rule in account().rules for v in rule.verbs for res in rule.resources}
+    assert used - {("get", "version")} == granted
+
+
+def test_what_is_not_granted_is_denied() -> None:
+    ours = account()
+
+    for request in (
+        Attributes("list", "pods", "kube-system", None),
+        Attributes("get", "secrets", NAMESPACE, "x"),
+        Attributes("create", "pods/exec", NAMESPACE, "x"),
+        Attributes("update", "pods", NAMESPACE, "x"),
+        Attributes("get", "namespaces", "default", "default"),
+        Attributes("delete", "nodes", None, "node-1"),
+    ):
+        with pytest.raises(ApiError):
+            ours.check(request)
+
+
+def test_the_manifest_binds_each_role_to_the_account() -> None:
+    by_kind = {d["kind"]: d for d in manifests()}
+    subject = {"kind": "ServiceAccount", "name": "hypervisor", "namespace": NAMESPACE}
+
+    for role, binding in (("Role", "RoleBinding"), ("ClusterRole", "ClusterRoleBinding")):
+        bound = by_kind[binding]
+        assert bound["roleRef"]["kind"] == role
+        assert bound["roleRef"]["name"] == by_kind[role]["metadata"]["name"]
+        assert bound["subjects"] == [subject]
+    assert by_kind["ServiceAccount"]["metadata"] == {"name": "hypervisor", "namespace": NAMESPACE}
+
+
+def without(granted: Account, verb: str, resource: str) -> tuple[Rule, ...]:
+    """Return the rules with one verb on one resource taken out."""
+    rules = []
+    for rule in granted.rules:
+        for res in rule.resources:
+            verbs = rule.verbs - {verb} if res == resource else rule.verbs
+            rules.append(Rule(frozenset(verbs), frozenset([res]), rule.names, rule.namespace))
+    return tuple(rules)

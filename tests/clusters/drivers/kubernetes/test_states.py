@@ -1,0 +1,303 @@
+"""What Pods' statuses mean: those of real clusters, field by field."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from clusters.drivers.base import Cause, Observation, Phase
+from clusters.drivers.kubernetes import pods, states
+
+NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
+
+
+def at(seconds: float) -> str:
+    return (NOW + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def seen(
+    state: dict[str, Any] | None = None,
+    *,
+    meta: dict[str, Any] | None = None,
+    node: str = "node-1",
+    conditions: tuple[dict[str, Any], ...] = (),
+    **status: Any,
+) -> Observation:
+    metadata = {"name": "run-7-x", "labels": {pods.RUN: "7"}, "creationTimestamp": at(-900)}
+    if state is not None:
+        status["containerStatuses"] = [{"name": pods.CONTAINER, "state": state}]
+    pod = {
+        "metadata": metadata | (meta or {}),
+        "spec": {"nodeName": node} if node else {},
+        "status": {"phase": "Pending", "conditions": list(conditions), **status},
+    }
+    return states.observation(pod, NOW)
+
+
+def terminated(code: int, reason: str = "Error", at_s: float = -5, **more: Any) -> dict[str, Any]:
+    return {"terminated": {"exitCode": code, "reason": reason, "startedAt": at(-60),
+                           "finishedAt": at(at_s), **more}}  # fmt: skip
+
+
+def waiting(reason: str, message: str = "") -> dict[str, Any]:
+    return {"waiting": {"reason": reason, "message": message}}
+
+
+def deleted(ends_s: float, grace: int, *, by_us: bool = False) -> dict[str, Any]:
+    meta: dict[str, Any] = {"deletionTimestamp": at(ends_s), "deletionGracePeriodSeconds": grace}
+    return meta | ({"annotations": {pods.STOPPED: "true"}} if by_us else {})
+
+
+def disrupted(reason: str, message: str = "why") -> tuple[dict[str, Any]]:
+    return ({"type": "DisruptionTarget", "status": "True", "reason": reason, "message": message},)
+
+
+def unschedulable(since_s: float) -> tuple[dict[str, Any]]:
+    return ({"type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+             "message": "0/3 nodes are available: 3 Insufficient nvidia.com/gpu.",
+             "lastTransitionTime": at(since_s)},)  # fmt: skip
+
+
+# --- Before it runs -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", [None, waiting("ContainerCreating"), waiting("PodInitializing")])
+def test_what_is_made_ready_prepares(state: dict[str, Any] | None) -> None:
+    observed = seen(state)
+
+    assert (observed.run_id, observed.phase, observed.cause) == (7, Phase.PREPARING, None)
+
+
+def test_a_pod_without_a_node_prepares_and_says_why() -> None:
+    observed = seen(node="", conditions=unschedulable(since_s=-30))
+
+    assert (observed.phase, observed.cause) == (Phase.PREPARING, None)
+    assert "3 Insufficient nvidia.com/gpu." in observed.message
+
+
+def test_a_pod_without_a_node_for_ten_minutes_is_over_capacity() -> None:
+    observed = seen(node="", conditions=unschedulable(since_s=-600))
+
+    assert (observed.phase, observed.cause) == (Phase.EXITED, Cause.OVER_CAPACITY)
+    assert "request less" in observed.message
+
+
+@pytest.mark.parametrize(
+    ("reason", "message", "cause"),
+    [
+        ("ErrImagePull", 'failed to resolve reference "x/y:1": x/y:1: not found',
+         Cause.IMAGE_NOT_FOUND),
+        ("ImagePullBackOff", 'Back-off pulling image "x": ErrImagePull: manifest unknown',
+         Cause.IMAGE_NOT_FOUND),
+        ("ErrImageNeverPull", 'Container image "x" is not present: image not found',
+         Cause.IMAGE_NOT_FOUND),
+        ("ErrImagePull", "pull access denied, repository does not exist or may require login",
+         Cause.IMAGE_NOT_PULLABLE),
+        ("ErrImagePull", "failed to authorize: 401 Unauthorized", Cause.IMAGE_NOT_PULLABLE),
+        ("InvalidImageName", 'couldn\'t parse image name "X": repository name must be lowercase',
+         Cause.INVALID_SPEC),
+        ("CreateContainerConfigError", "container has runAsNonRoot and image will run as root",
+         Cause.INVALID_SPEC),
+        ("CreateContainerError", "failed to generate container spec: no command specified",
+         Cause.COMMAND_NOT_FOUND),
+        ("RunContainerError", 'exec: "nosuch": executable file not found in $PATH: unknown',
+         Cause.COMMAND_NOT_FOUND),
+    ],
+)  # fmt: skip
+def test_what_can_never_start_is_told_at_once(reason: str, message: str, cause: Cause) -> None:
+    observed = seen(waiting(reason, message), startTime=at(-1))
+
+    assert (observed.phase, observed.cause) == (Phase.EXITED, cause)
+    assert observed.exit_code is None
+
+
+@pytest.mark.parametrize(
+    ("reason", "message"),
+    [
+        ("ImagePullBackOff", 'Back-off pulling image "x"'),
+        ("ErrImagePull", "dial tcp 10.0.0.1:443: i/o timeout"),
+        ("ErrImagePull", "429 Too Many Requests: toomanyrequests"),
+        ("CreateContainerError", "context deadline exceeded"),
+    ],
+)
+def test_what_may_pass_is_left_to_kubernetes_for_five_minutes(reason: str, message: str) -> None:
+    soon = seen(waiting(reason, message), startTime=at(-299))
+    late = seen(waiting(reason, message), startTime=at(-300))
+
+    assert (soon.phase, soon.cause) == (Phase.PREPARING, None)
+    assert message in soon.message
+    assert late.phase is Phase.EXITED
+    assert late.cause in (Cause.IMAGE_NOT_PULLABLE, Cause.ENGINE_FAILED)
+
+
+@pytest.mark.parametrize(
+    ("reason", "cause"),
+    [
+        ("OutOfcpu", Cause.ENGINE_FAILED),
+        ("UnexpectedAdmissionError", Cause.ENGINE_FAILED),
+        ("NodeShutdown", Cause.ENGINE_EVICTED),
+        ("Preempting", Cause.ENGINE_EVICTED),
+    ],
+)
+def test_what_its_node_turned_away_is_not_its_own_failure(reason: str, cause: Cause) -> None:
+    observed = seen(phase="Failed", reason=reason, message="no room")
+
+    assert (observed.phase, observed.cause) == (Phase.EXITED, cause)
+    assert cause.is_engines
+
+
+# --- While it runs --------------------------------------------------------------------------------
+
+
+def test_a_running_container_tells_since_when() -> None:
+    observed = seen({"running": {"startedAt": at(-60)}}, phase="Running")
+
+    assert (observed.phase, observed.cause) == (Phase.RUNNING, None)
+    assert observed.started_at == NOW - timedelta(seconds=60)
+
+
+def test_what_is_asked_to_stop_runs_until_it_has_ended() -> None:
+    observed = seen({"running": {}}, phase="Running", meta=deleted(8, 10, by_us=True))
+
+    assert (observed.phase, observed.cause) == (Phase.RUNNING, None)
+
+
+@pytest.mark.parametrize(
+    ("meta", "status"),
+    [
+        (deleted(-61, 10), {"phase": "Running"}),
+        ({}, {"phase": "Unknown"}),
+        ({}, {"phase": "Running", "reason": "NodeLost"}),
+    ],
+)
+def test_a_node_that_is_silent_keeps_the_room_and_warns(
+    meta: dict[str, Any], status: dict[str, Any]
+) -> None:
+    observed = seen({"running": {}}, meta=meta, **status)
+
+    assert (observed.phase, observed.cause) == (Phase.RUNNING, Cause.NODE_LOST)
+    assert "node-1" in observed.message
+
+
+# --- How it ended ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("code", "reason"), [(0, "Completed"), (3, "Error"), (143, "Error")])
+def test_its_own_exit_has_no_cause(code: int, reason: str) -> None:
+    observed = seen(terminated(code, reason), phase="Succeeded")
+
+    assert (observed.phase, observed.exit_code, observed.cause) == (Phase.EXITED, code, None)
+    assert observed.exited_at == NOW - timedelta(seconds=5)
+
+
+@pytest.mark.parametrize(
+    ("state", "cause"),
+    [
+        (terminated(137, "OOMKilled"), Cause.OUT_OF_MEMORY),
+        (terminated(0, "OOMKilled"), None),
+        (terminated(137), Cause.KILLED),
+        (terminated(127), Cause.COMMAND_NOT_FOUND),
+        (terminated(128, "StartError", message='exec: "x": executable file not found in $PATH'),
+         Cause.COMMAND_NOT_FOUND),
+        (terminated(127, "ContainerCannotRun", message='exec: "/x": no such file or directory'),
+         Cause.COMMAND_NOT_FOUND),
+        (terminated(128, "StartError", message="container init was OOM-killed (limit too low?)"),
+         Cause.OUT_OF_MEMORY),
+        (terminated(128, "StartError", message="nvidia-container-cli: initialization error"),
+         Cause.ENGINE_FAILED),
+        (terminated(137, "ContainerStatusUnknown"), Cause.NODE_LOST),
+    ],
+)  # fmt: skip
+def test_the_causes_of_an_end(state: dict[str, Any], cause: Cause | None) -> None:
+    assert seen(state, phase="Failed").cause is cause
+
+
+def test_what_outlived_its_grace_was_killed_by_us() -> None:
+    observed = seen(terminated(137), phase="Failed", meta=deleted(-4, 10, by_us=True))
+
+    assert observed.cause is Cause.KILLED
+    assert "grace" in observed.message
+
+
+@pytest.mark.parametrize(
+    ("reason", "cause"),
+    [
+        ("EvictionByEvictionAPI", Cause.ENGINE_EVICTED),
+        ("PreemptionByScheduler", Cause.ENGINE_EVICTED),
+        ("TerminationByKubelet", Cause.ENGINE_EVICTED),
+        ("DeletionByTaintManager", Cause.NODE_LOST),
+        ("DeletionByPodGC", Cause.NODE_LOST),
+    ],
+)
+@pytest.mark.parametrize("code", [0, 143, 137])
+def test_an_eviction_by_kubernetes_is_told_apart_from_ours(
+    reason: str, cause: Cause, code: int
+) -> None:
+    observed = seen(terminated(code), phase="Failed", meta=deleted(-5, 10),
+                    conditions=disrupted(reason))  # fmt: skip
+
+    assert (observed.phase, observed.cause) == (Phase.EXITED, cause)
+    assert cause.is_engines
+
+
+def test_pressure_on_the_node_is_an_eviction_even_without_a_container() -> None:
+    said = "The node was low on resource: memory. Threshold quantity: 100Mi"
+    observed = seen(phase="Failed", reason="Evicted", message=said)
+
+    assert (observed.phase, observed.cause) == (Phase.EXITED, Cause.ENGINE_EVICTED)
+    assert "low on resource: memory" in observed.message
+
+
+def test_using_more_storage_than_allowed_is_the_deployments_own_doing() -> None:
+    observed = seen(terminated(137), phase="Failed", reason="Evicted",
+                    message="Pod ephemeral local storage usage exceeds the total limit of"
+                    " containers 1Gi.")  # fmt: skip
+
+    assert observed.cause is Cause.KILLED
+    assert "storage" in observed.message
+
+
+def test_what_somebody_else_deleted_did_not_fail() -> None:
+    observed = seen(terminated(143), phase="Failed", meta=deleted(-5, 10))
+
+    assert observed.cause is Cause.ENGINE_EVICTED
+
+
+def test_what_had_ended_before_it_was_deleted_ended_by_itself() -> None:
+    meta = deleted(ends_s=-1, grace=0)
+
+    observed = seen(terminated(3, at_s=-30), phase="Failed", meta=meta)
+
+    assert (observed.exit_code, observed.cause) == (3, None)
+
+
+def test_what_was_stopped_before_it_had_a_node_is_gone() -> None:
+    observed = seen(node="", meta=deleted(0, 0, by_us=True))
+
+    assert (observed.phase, observed.exit_code, observed.cause) == (Phase.EXITED, None, None)
+
+
+def test_what_was_stopped_while_its_image_came_ends_when_its_node_says_so() -> None:
+    state = waiting("ContainerCreating")
+
+    assert seen(state, meta=deleted(5, 10, by_us=True)).phase is Phase.PREPARING
+    assert seen(state, meta=deleted(-5, 0, by_us=True)).phase is Phase.EXITED
+    assert seen(state, phase="Failed", meta=deleted(-5, 0, by_us=True)).cause is None
+
+
+def test_only_our_container_counts() -> None:
+    pod = {
+        "metadata": {"labels": {pods.RUN: "7"}},
+        "spec": {"nodeName": "n"},
+        "status": {
+            "phase": "Running",
+            "containerStatuses": [
+                {"name": "istio-proxy", "state": {"running": {}}},
+                {"name": pods.CONTAINER, "state": terminated(0, "Completed")},
+            ],
+        },
+    }
+
+    observed = states.observation(pod, NOW)
+
+    assert (observed.phase, observed.exit_code) == (Phase.EXITED, 0)

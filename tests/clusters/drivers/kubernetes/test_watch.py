@@ -1,0 +1,157 @@
+"""Changes are told when they happen, once, and none is missed."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from django.utils import timezone
+
+from clusters.drivers.base import DriverError, Observation, Phase
+from clusters.drivers.kubernetes import KubernetesDriver
+from clusters.drivers.kubernetes import driver as module
+from tests.clusters.drivers.kube_api import KubeCluster, Rule
+from tests.clusters.drivers.kube_api.status import ApiError
+from tests.clusters.drivers.kubernetes.conftest import account, manifests, spec
+from tests.engines.engine import wait_until
+
+Observed = Callable[..., Observation]
+
+
+class Listener:
+    """Watches as a worker does: again whenever the watch has ended."""
+
+    def __init__(self, driver: KubernetesDriver) -> None:
+        self.told = 0
+        self.errors: list[DriverError] = []
+        self.ended = threading.Event()
+        self._driver = driver
+        self._leaves = False
+
+    def listen(self) -> None:
+        while not self._leaves:
+            try:
+                for _ in self._driver.watch():
+                    self.told += 1
+            except DriverError as error:
+                self.errors.append(error)
+            self.ended.set()
+
+    def leave(self) -> None:
+        self._leaves = True
+
+
+@contextmanager
+def listening(driver: KubernetesDriver, kube: KubeCluster) -> Iterator[Listener]:
+    listener = Listener(driver)
+    thread = threading.Thread(target=listener.listen, daemon=True)
+    thread.start()
+    wait_until(lambda: watches(kube), "a watch")
+    yield listener
+    listener.leave()
+    kube.store.close()
+    thread.join(10)
+
+
+def watches(kube: KubeCluster) -> int:
+    return sum(r.attributes.verb == "watch" for r in kube.server.requests)
+
+
+def lists(kube: KubeCluster) -> int:
+    return sum(r.attributes.verb == "list" for r in kube.server.requests)
+
+
+def test_every_step_of_a_container_is_told(
+    kube: KubeCluster, driver: KubernetesDriver, observed: Observed
+) -> None:
+    with listening(driver, kube) as listener:
+        driver.start(spec(7, "true"), timezone.now())
+        # It is accepted, it runs or not long enough to be seen running, it has ended.
+        wait_until(lambda: listener.told >= 2, "its steps")
+        observed(7, phase=Phase.EXITED)
+        before = listener.told
+
+        driver.remove(7)
+
+        wait_until(lambda: listener.told == before + 1, "its removal")
+
+
+def test_a_change_that_changes_nothing_for_us_is_not_told(
+    kube: KubeCluster, driver: KubernetesDriver, observed: Observed
+) -> None:
+    with listening(driver, kube) as listener:
+        driver.start(spec(7, "sleep", "60"), timezone.now())
+        observed(7, phase=Phase.RUNNING)
+        wait_until(lambda: listener.told >= 2, "its steps")
+        before = listener.told
+        (pod,), _ = kube.store.all()
+        key = pod["metadata"]["namespace"], pod["metadata"]["name"]
+
+        kube.store.update(key, lambda pod: pod["metadata"]["labels"].update(note="x"))
+        kube.press(key)
+
+        wait_until(lambda: listener.told == before + 1, "only its end")
+
+
+def test_a_version_that_is_too_old_begins_again_with_a_list(
+    kube: KubeCluster, driver: KubernetesDriver
+) -> None:
+    with listening(driver, kube) as listener:
+        before = lists(kube), watches(kube)
+
+        kube.store.compact()
+
+        wait_until(lambda: listener.ended.is_set() and watches(kube) > before[1], "a new watch")
+        assert lists(kube) > before[0]
+        driver.start(spec(7, "sleep", "60"), timezone.now())
+        wait_until(lambda: listener.told >= 2, "what happened afterwards")
+
+
+def test_what_happened_between_two_watches_is_told_by_the_second(
+    kube: KubeCluster, driver: KubernetesDriver, observed: Observed
+) -> None:
+    driver.start(spec(7, "true"), timezone.now())
+    observed(7, phase=Phase.EXITED)
+    next(driver.watch())
+
+    driver.remove(7)
+
+    next(driver.watch())
+
+
+def test_what_is_known_already_is_not_told_again(
+    kube: KubeCluster,
+    driver: KubernetesDriver,
+    observed: Observed,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "WATCH_S", 1)
+    driver.start(spec(7, "true"), timezone.now())
+    observed(7, phase=Phase.EXITED)
+    next(driver.watch())
+
+    assert list(driver.watch()) == []
+
+
+def test_a_watch_without_the_right_is_told_and_asks_for_nothing(
+    kube: KubeCluster, driver: KubernetesDriver
+) -> None:
+    rules = account(manifests()).rules
+    kube.accounts[0] = type(kube.accounts[0])(
+        kube.accounts[0].name,
+        kube.accounts[0].token,
+        tuple(
+            Rule(rule.verbs - {"watch"}, rule.resources, rule.names, rule.namespace)
+            for rule in rules
+        ),
+    )
+
+    with pytest.raises(DriverError, match="right to `watch` `pods`"):
+        list(driver.watch())
+
+
+def test_a_connection_that_breaks_is_told(kube: KubeCluster, driver: KubernetesDriver) -> None:
+    kube.server.fail_next("GET", "/pods", ApiError(500, "InternalError", "leader changed"))
+
+    with pytest.raises(DriverError, match="leader changed"):
+        list(driver.watch())
