@@ -3,6 +3,8 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.html import format_html
 
 from accounts.console import HistoryAdmin, ServiceAdmin, ask_first, permitted
 from clusters import services
@@ -13,7 +15,8 @@ from clusters.wakeups import request_cycle
 
 @admin.register(Cluster)
 class ClusterAdmin(ServiceAdmin):
-    list_display = ["name", "organization", "state", "cpu", "ram", "gpu_devices", "driver"]
+    list_display = ["page", "organization", "state", "cpu", "ram", "gpu_devices", "driver"]
+    list_display_links = None
     list_filter = ["state", "driver", "organization"]
     list_select_related = ["organization"]
     search_fields = ["name", "organization__name"]
@@ -34,6 +37,11 @@ class ClusterAdmin(ServiceAdmin):
 
     def has_run_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("scheduling.run_schedulingcycle")
+
+    @admin.display(description="Name", ordering="name")
+    def page(self, cluster: Cluster) -> str:
+        """Lead to what the cluster does; its form is one step further."""
+        return format_html('<a href="{}">{}</a>', reverse("cluster", args=[cluster.pk]), cluster)
 
     @admin.display(description="CPU used", ordering="cpu_milli")
     def cpu(self, cluster: Cluster) -> str:

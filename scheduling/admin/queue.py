@@ -20,7 +20,7 @@ from scheduling.steering import ACTIONS, Action
 
 _PER_PAGE = 50
 _RECENT = timedelta(hours=1)
-_RECENT_SHOWN = 8
+_RECENT_SHOWN = 5
 _OVERDUE_PERIODS = 4
 
 _TITLES = {

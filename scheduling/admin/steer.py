@@ -189,6 +189,7 @@ class SteerPage(OperatePage):
                 lines=dict(_own_lines(told)) if told else {},
                 sections=list(_sections(told)) if told else [],
                 figures=_figures(told) if told else {},
+                reasons=told is not None and any(row.reason for row in told.touched),
                 back=self._back(),
             )
         )

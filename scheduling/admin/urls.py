@@ -8,6 +8,7 @@ from django.http import HttpResponseBase
 from django.urls import path
 
 from accounts.console import ConsolePage
+from scheduling.admin.cluster import ClusterPage
 from scheduling.admin.queue import QueuePage
 from scheduling.admin.steer import SteerPage
 from scheduling.models import SchedulingCycle
@@ -21,6 +22,6 @@ def _view(page: type[ConsolePage], **arguments: Any) -> Callable[..., HttpRespon
 
 urlpatterns = [
     path("queue/", _view(QueuePage), name="queue"),
-    path("cluster/<int:pk>/", _view(QueuePage), name="cluster"),
+    path("cluster/<int:pk>/", _view(ClusterPage), name="cluster"),
     path("steer/<slug:action>/", _view(SteerPage), name="steer"),
 ]

@@ -1,12 +1,13 @@
 """How the pages of queue, cluster and forecast say things."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from django import template
 from django.utils import timezone
 
 from accounts.templatetags.console import duration
-from clusters.resources import ResourceColumns, describe
+from clusters.resources import ResourceColumns, cores, describe
+from scheduling.timeline import Bar
 
 register = template.Library()
 
@@ -31,9 +32,10 @@ def codewords(code: str) -> str:
 
 @register.filter
 def request(row: ResourceColumns) -> str:
-    """Return what it asks for, without what it does not."""
-    text = describe(row.cpu_milli, row.ram_mib, row.gpu)
-    return text.removesuffix(", 0 GPU")
+    """Return what it asks for in short, without a GPU where it asks for none."""
+    cpu, ram, gpu = describe(row.cpu_milli, row.ram_mib, row.gpu).split(", ")
+    parts = [cpu, ram.removesuffix(" RAM"), *([gpu] if row.gpu else [])]
+    return " · ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts)
 
 
 @register.filter
@@ -50,3 +52,37 @@ def until(moment: datetime) -> str:
 def at(values: dict[int, object], key: int) -> object:
     """Return a dictionary's value for a key that is a variable, None without one."""
     return values.get(key)
+
+
+@register.filter
+def clock(seconds: float, span: str) -> str:
+    """Return a moment as the timeline writes it: with the day where the span has several."""
+    moment = datetime.fromtimestamp(seconds, UTC)
+    if span == "table":
+        return f"{moment:%m-%d %H:%M:%S}"
+    return f"{moment:%a %H:%M}" if span == "7d" else f"{moment:%H:%M}"
+
+
+@register.filter
+def cpus(cluster: ResourceColumns) -> str:
+    return str(cores(cluster.cpu_milli))
+
+
+@register.filter
+def ended(bar: Bar) -> str:
+    """Say how a run ended."""
+    stay = bar.stay
+    if stay.released is None:
+        return "still runs"
+    return f"{stay.outcome} for deployment {stay.preemptor}" if stay.preemptor else stay.outcome
+
+
+@register.filter
+def told(bar: Bar) -> str:
+    """Say of a bar what the table says of it."""
+    stay = bar.stay
+    until = "now" if stay.released is None else clock(stay.released, "table")
+    return (
+        f"{stay.name}, priority {stay.priority}: {clock(stay.placed, 'table')} to {until},"
+        f" {ended(bar)}"
+    )

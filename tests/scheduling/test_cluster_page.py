@@ -1,0 +1,123 @@
+"""The page of one cluster: what runs and ran there, what is held there, how its drain goes."""
+
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from clusters import services as cluster_services
+from clusters.models import Cluster
+from deployments.models import Deployment, Run, Status
+from deployments.reconcile import reconcile
+from orgs.models import Organization
+from scheduling.cycle import run_cycle
+from scheduling.models import SchedulingCycle
+from tests.deployments.conftest import Bring, Submit
+
+pytestmark = pytest.mark.django_db
+
+CHANGE = SchedulingCycle.Trigger.CHANGE
+
+
+def page(console: Client, cluster: Cluster, **query: str) -> str:
+    answer = console.get(reverse("cluster", args=[cluster.pk]), query)
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def test_it_shows_what_runs_there_with_its_share(
+    console: Client, bring: Bring, forge: Cluster
+) -> None:
+    row = bring(Status.RUNNING, gpu=1, name="needle")
+
+    answer = console.get(reverse("cluster", args=[forge.pk]))
+
+    assert "needle" in answer.content.decode()
+    assert answer.context["shares"] == {row.pk: 0.5}
+    assert [bar.used for bar in answer.context["bars"]] == [1000, 1024, 1]
+
+
+def test_the_timeline_links_a_victim_with_its_preemptor(
+    console: Client, bring: Bring, submit: Submit, forge: Cluster, acme: Organization
+) -> None:
+    bring(Status.RUNNING, gpu=2, priority=10, name="victim")
+    submit(gpu=2, priority=90, name="preemptor")
+    run_cycle(acme.pk, CHANGE)
+
+    text = page(console, forge)
+
+    assert "victim made room for preemptor" in text
+    assert "1 of them ended to make room for another" in text
+
+
+@pytest.mark.parametrize(("span", "seen"), [("15m", 0), ("1h", 1), ("7d", 1), ("nonsense", 1)])
+def test_the_window_is_chosen(
+    console: Client, bring: Bring, forge: Cluster, span: str, seen: int
+) -> None:
+    bring(Status.COMPLETED)
+    before = timezone.now() - timedelta(minutes=30)
+    Run.objects.update(placed_at=before - timedelta(minutes=5), released_at=before)
+
+    answer = console.get(reverse("cluster", args=[forge.pk]), {"span": span})
+
+    assert len(answer.context["timeline"].bars) == seen
+
+
+def test_a_drain_shows_its_progress_until_it_is_over(
+    console: Client, submit: Submit, forge: Cluster, acme: Organization
+) -> None:
+    submit(), submit()
+    run_cycle(acme.pk, CHANGE)
+    reconcile(forge.pk)
+    cluster_services.drain(forge, actor="olga")
+
+    begun = page(console, forge)
+    run_cycle(acme.pk, CHANGE)
+    leaving = page(console, forge)
+    Run.objects.update(ended_at=timezone.now())
+    over = page(console, forge)
+
+    assert "0 of 2 have left, 2 still run" in begun
+    assert "2 of 2 have left; 2 containers still stop" in leaving
+    assert "Drained: nothing runs here any more" in over
+    assert "<strong>olga</strong>" in over
+
+
+def test_room_that_is_held_names_for_whom(
+    console: Client, bring: Bring, submit: Submit, forge: Cluster
+) -> None:
+    bring(Status.RUNNING, gpu=1, max_runtime_s=3600)
+    starving = submit(gpu=2, name="patient")
+    long_ago = timezone.now() - timedelta(hours=2)
+    Deployment.objects.filter(pk=starving.pk).update(queued_at=long_ago)
+
+    answer = console.get(reverse("cluster", args=[forge.pk]))
+
+    assert answer.context["reserved"].name == "patient"
+    assert [bar.held for bar in answer.context["bars"]] == [1000, 1024, 1]
+
+
+@pytest.mark.parametrize(
+    ("state", "offered"),
+    [
+        ("active", ["cordon", "drain", "resize"]),
+        ("cordoned", ["uncordon", "drain", "resize"]),
+        ("draining", ["uncordon", "cordon", "resize"]),
+    ],
+)
+def test_it_offers_what_makes_sense_in_its_state(
+    console: Client, forge: Cluster, state: str, offered: list[str]
+) -> None:
+    steps = {"cordoned": cluster_services.cordon, "draining": cluster_services.drain}
+    if state in steps:
+        steps[state](forge, actor="alice")
+
+    answer = console.get(reverse("cluster", args=[forge.pk]))
+
+    assert [action.name for action in answer.context["steps"]] == offered
+
+
+def test_a_cluster_that_does_not_exist_has_no_page(console: Client) -> None:
+    assert console.get(reverse("cluster", args=[4711])).status_code == 404

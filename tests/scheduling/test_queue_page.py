@@ -1,0 +1,234 @@
+"""The queue page: the scheduler's own order, what each waits for, filters, and its cost."""
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts.models import User
+from clusters import services as cluster_services
+from clusters.models import Cluster
+from clusters.services import Capacity
+from deployments import services
+from deployments.dependencies import Wait
+from deployments.models import Deployment, Status
+from deployments.specs import Spec
+from orgs.models import Organization
+from scheduling.cycle import run_cycle
+from scheduling.models import SchedulingCycle
+from scheduling.queue import Entry, Filters, Group, Queue
+from tests.deployments.conftest import Bring, Submit
+
+pytestmark = pytest.mark.django_db
+
+
+def queue(group: Group = Group.COMPETING, **filters: object) -> list[Entry]:
+    return Queue(Filters(**filters), timezone.now()).entries(group, 0, 100)  # type: ignore[arg-type]
+
+
+def ids(entries: list[Entry]) -> list[int]:
+    return [entry.deployment.pk for entry in entries]
+
+
+@pytest.fixture
+def full(bring: Bring) -> Deployment:
+    """Forge's GPUs are taken by one of priority 99."""
+    return bring(Status.RUNNING, gpu=2, priority=99)
+
+
+def test_the_order_is_the_schedulers_own(full: Deployment, submit: Submit) -> None:
+    large, small, high = submit(gpu=2), submit(gpu=1), submit(gpu=2, priority=90)
+
+    entries = queue()
+
+    assert ids(entries) == [high.pk, small.pk, large.pk]
+    assert [entry.position for entry in entries] == [1, 2, 3]
+
+
+def test_what_is_missing_on_which_cluster_is_said_in_short(
+    full: Deployment, submit: Submit, acme: Organization
+) -> None:
+    for name, gpu in (("tiny", 0), ("shut", 4)):
+        made = cluster_services.create(
+            actor="alice", organization=acme, name=name, capacity=Capacity(8000, 16384, gpu)
+        )
+    cluster_services.cordon(made, actor="alice")
+    submit(gpu=1)
+
+    (entry,) = queue()
+
+    assert entry.code == "no_room"
+    assert [(lack.cluster, lack.text) for lack in entry.lacks] == [
+        ("forge", "lacks 1 GPU"), ("tiny", "too small"), ("shut", "cordoned"),
+    ]  # fmt: skip
+    assert "of 1 cluster that could hold it" in entry.reason
+
+
+def test_one_that_the_next_cycle_starts_says_so(submit: Submit, forge: Cluster) -> None:
+    submit()
+
+    (entry,) = queue()
+
+    assert entry.code == "next_cycle"
+    assert entry.reason.startswith("The next cycle starts it. On forge")
+
+
+def test_those_that_do_not_compete_are_in_groups_of_their_own(
+    full: Deployment, submit: Submit
+) -> None:
+    held, waits, backs_off, ready = (submit(name=name) for name in "abcd")
+    services.hold(held, actor="alice")
+    services.update(
+        waits, actor="alice", spec=Spec(
+            name="b", image="busybox", cpu_milli=1000, ram_mib=1024, depends_on=(Wait(full.pk),)
+        ),
+    )  # fmt: skip
+    later = timezone.now() + timedelta(minutes=5)
+    Deployment.objects.filter(pk=backs_off.pk).update(ready_after=later)
+
+    groups = {group: ids(queue(group)) for group in Group}
+
+    assert groups == {
+        Group.COMPETING: [ready.pk],
+        Group.HELD: [held.pk],
+        Group.DEPENDENCY: [waits.pk],
+        Group.BACKOFF: [backs_off.pk],
+        Group.PLACED: [full.pk],
+    }
+    assert "to be completed; it is running" in queue(Group.DEPENDENCY)[0].reason
+
+
+def test_filters_leave_what_was_asked_for(
+    full: Deployment, submit: Submit, forge: Cluster, acme: Organization
+) -> None:
+    anvil = cluster_services.create(
+        actor="alice", organization=acme, name="anvil", capacity=Capacity(1000, 1024, 0)
+    )
+    gpu, small = submit(gpu=1, name="training"), submit(priority=10, requested_cluster=anvil)
+
+    assert ids(queue(cluster=anvil)) == [small.pk]
+    assert ids(queue(cluster=forge)) == [gpu.pk]
+    assert ids(queue(priority=10)) == [small.pk]
+    assert ids(queue(search="train")) == [gpu.pk]
+    assert ids(queue(search=str(small.pk))) == [small.pk]
+    assert ids(queue(code="no_room")) == [gpu.pk]
+    assert ids(queue(organization=acme.pk)) == [gpu.pk, small.pk]
+    assert ids(queue(organization=acme.pk + 1)) == []
+    assert ids(queue(Group.PLACED, cluster=forge)) == [full.pk]
+    assert ids(queue(Group.PLACED, cluster=anvil)) == []
+
+
+def test_the_heads_of_all_queues_come_first(
+    full: Deployment, submit: Submit, charlie: User, globex: Organization, globex_cluster: Cluster
+) -> None:
+    first, second = submit(gpu=1), submit(gpu=2)
+    spec = Spec(name="theirs", image="busybox", cpu_milli=1000, ram_mib=1024, priority=1)
+    theirs = services.submit(created_by=charlie, organization=globex, spec=spec)
+
+    assert ids(queue()) == [first.pk, theirs.pk, second.pk]
+
+
+def test_the_page_shows_every_group_and_offers_what_makes_sense(
+    console: Client, full: Deployment, submit: Submit
+) -> None:
+    submit(gpu=1, name="needle")
+
+    competing = console.get(reverse("queue"))
+    placed = console.get(reverse("queue"), {"group": "placed"})
+
+    assert "needle" in competing.content.decode()
+    assert [action.name for action in competing.context["actions"]] == [
+        "hold", "reprioritize", "move", "cancel",
+    ]  # fmt: skip
+    assert [action.name for action in placed.context["actions"]] == [
+        "preempt", "requeue", "move", "reprioritize", "stop",
+    ]  # fmt: skip
+
+
+def test_its_live_part_comes_alone(console: Client, submit: Submit, forge: Cluster) -> None:
+    submit(name="needle")
+
+    part = console.get(reverse("queue"), headers={"X-Fragment": "live"}).content.decode()
+
+    assert "needle" in part
+    assert "<html" not in part
+
+
+def test_who_was_preempted_for_whom_is_shown(
+    console: Client, bring: Bring, submit: Submit, acme: Organization
+) -> None:
+    bring(Status.RUNNING, gpu=2, priority=10, name="victim")
+    submit(gpu=2, priority=90, name="preemptor")
+    run_cycle(acme.pk, SchedulingCycle.Trigger.CHANGE)
+
+    (run,) = console.get(reverse("queue")).context["preemptions"]
+
+    assert (run.deployment.name, run.preempted_by.name) == ("victim", "preemptor")
+
+
+def test_a_cycle_that_is_overdue_is_told(
+    console: Client, full: Deployment, submit: Submit, acme: Organization
+) -> None:
+    submit(gpu=1)
+    run_cycle(acme.pk, SchedulingCycle.Trigger.CHANGE)
+    on_time = console.get(reverse("queue")).content.decode()
+
+    SchedulingCycle.objects.update(started_at=timezone.now() - timedelta(minutes=5))
+    late = console.get(reverse("queue")).content.decode()
+
+    assert "are beat and worker alive?" not in on_time
+    assert "are beat and worker alive?" in late
+
+
+def test_who_may_only_look_is_offered_nothing(full: Deployment, submit: Submit) -> None:
+    submit(gpu=1)
+    user = User.objects.create(username="vera", is_staff=True)
+    user.user_permissions.add(Permission.objects.get(codename="view_deployment"))
+    client = Client()
+    client.force_login(user, "django.contrib.auth.backends.ModelBackend")
+
+    answer = client.get(reverse("queue"))
+
+    assert answer.context["actions"] == []
+    assert "you may look, and change nothing here" in answer.content.decode()
+
+
+def test_who_may_not_see_deployments_does_not_see_the_queue() -> None:
+    client = Client()
+    user = User.objects.create(username="nobody", is_staff=True)
+    client.force_login(user, "django.contrib.auth.backends.ModelBackend")
+
+    assert client.get(reverse("queue")).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "query", [{"priority": "x"}, {"cluster": "9" * 30}, {"group": "?"}, {"page": "99"}, {"q": "²"}]
+)
+def test_a_query_that_makes_no_sense_still_shows_the_queue(
+    console: Client, submit: Submit, forge: Cluster, query: dict[str, str]
+) -> None:
+    submit()
+
+    assert console.get(reverse("queue"), query).status_code == 200
+
+
+def test_a_page_takes_the_same_number_of_queries_whatever_its_length(
+    console: Client, full: Deployment, submit: Submit
+) -> None:
+    def statements() -> int:
+        with CaptureQueriesContext(connection) as queries:
+            assert console.get(reverse("queue")).status_code == 200
+        return len(queries)
+
+    submit(gpu=1)
+    statements()
+    few = statements()
+    for _ in range(60):
+        submit(gpu=1)
+
+    assert statements() == few
