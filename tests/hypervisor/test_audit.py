@@ -22,6 +22,7 @@ from scheduling.cycle import run_cycle
 from scheduling.models import SchedulingCycle
 from tests.conftest import ClientFor
 from tests.deployments.conftest import Bring, Submit
+from tests.scheduling.test_steer_page import confirm
 
 
 def trail(model: str, **more: object) -> list[AuditEntry]:
@@ -50,12 +51,11 @@ def test_a_change_through_the_api_names_person_request_and_both_values(
 def test_a_change_in_the_admin_names_the_operator(
     console: Client, olga: User, forge: Cluster
 ) -> None:
-    url = reverse("admin:clusters_cluster_changelist")
-    console.post(url, {"action": "cordon", "_selected_action": [forge.pk]})
+    confirm(console, "cordon", forge)
 
     entry = trail("clusters.cluster")[-1]
     assert changes(entry) == ({"state": "active"}, {"state": "cordoned"})
-    assert (entry.actor, entry.via) == (olga, url)
+    assert (entry.actor, entry.via) == (olga, reverse("steer", args=["cordon"]))
 
 
 @pytest.mark.parametrize(
@@ -187,10 +187,7 @@ PAGE = "/admin/accounts/auditentry/"
 def test_the_page_says_who_did_what_with_names_for_ids(
     console: Client, acme: Organization, bob: User, forge: Cluster
 ) -> None:
-    console.post(
-        reverse("admin:clusters_cluster_changelist"),
-        {"action": "drain", "_selected_action": [forge.pk]},
-    )
+    confirm(console, "drain", forge)
     bob.groups.add(Group.objects.get(name="Operators"))
 
     page = " ".join(console.get(PAGE).content.decode().split())
@@ -207,10 +204,7 @@ def test_the_page_finds_by_person_model_and_time(
 ) -> None:
     deployment = submit(priority=50)
     services.adjust(deployment, actor="bob", priority=51)
-    console.post(
-        reverse("admin:clusters_cluster_changelist"),
-        {"action": "drain", "_selected_action": [forge.pk]},
-    )
+    confirm(console, "drain", forge)
 
     def found(**query: Any) -> list[str]:
         rows = console.get(PAGE, query).context["cl"].result_list

@@ -18,6 +18,7 @@ from deployments.models import Deployment, Status
 from orgs.models import Organization
 from tests.deployments.conftest import Bring
 from tests.factories import PASSWORD
+from tests.scheduling.test_steer_page import confirm
 
 OURS = ("accounts", "orgs", "clusters", "deployments", "scheduling")
 TABLES = {
@@ -30,6 +31,7 @@ SERVICES = {
     *(f"{app}.services" for app in OURS), "deployments.lifecycle", "deployments.moves",
     "scheduling.cycle",
 }  # fmt: skip
+"""The modules by which anything is written."""
 
 
 @pytest.fixture
@@ -112,22 +114,24 @@ def test_clusters_and_deployments_are_written_by_services(
     waiting, running = bring(Status.PENDING), bring(Status.RUNNING)
     writes.clear()
 
-    capacity = {"cpu_milli": 9000, "ram_mib": 20000, "gpu": 2}
     console.post(
         reverse("admin:clusters_cluster_add"),
-        {"organization": acme.pk, "name": "anvil", **capacity},
+        {"organization": acme.pk, "name": "anvil", "cpu_milli": 9000, "ram_mib": 20000, "gpu": 2},
     )
-    console.post(
-        reverse("admin:clusters_cluster_change", args=[forge.pk]), {"name": "forge", **capacity}
-    )
-    forge.refresh_from_db()
-    assert forge.cpu_milli == 9000
-    for model, rows in ((Cluster, [forge]), (Deployment, [waiting, running])):
-        page: Any = admin.site._registry[model]
-        listed = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
-        chosen = [row.pk for row in rows]
-        for action in [*page.actions, "delete_selected"]:
-            body = {"action": action, "_selected_action": chosen, "post": "yes", "priority": 7}
-            console.post(listed, body)
+    console.post(reverse("admin:clusters_cluster_change", args=[forge.pk]), {"name": "furnace"})
+    confirm(console, "resize", forge, cpu=9, ram="20Gi", gpu=2)
+    for action in ("drain", "uncordon", "cordon"):
+        confirm(console, action, forge)
+    options = {"reprioritize": {"priority": 7}}
+    for action in ("reprioritize", "hold", "release", "cancel"):
+        confirm(console, action, waiting, **options.get(action, {}))
+    for action in ("requeue", "cancel"):
+        confirm(console, action, running)
+    for row in (waiting, running, forge):
+        page = f"admin:{row._meta.app_label}_{row._meta.model_name}_changelist"
+        body = {"action": "delete_selected", "_selected_action": [row.pk], "post": "yes"}
+        console.post(reverse(page), body)
 
     assert {"clusters_cluster", "deployments_deployment", "deployments_run"} <= set(writes)
+    assert [cluster.name for cluster in Cluster.objects.all()] == ["anvil"]
+    assert not Deployment.objects.exists()
