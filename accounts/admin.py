@@ -138,7 +138,7 @@ class AuditEntryAdmin(HistoryAdmin):
     @admin.display(description="Who", ordering="actor")
     def who(self, entry: AuditEntry) -> str:
         if entry.actor is None:
-            return entry.via if entry.request_id else "the service, or SQL"
+            return entry.via if entry.request_id else "the service or SQL"
         url = reverse("admin:accounts_user_change", args=[entry.actor_id])
         return format_html('<a class="font-medium underline" href="{}">{}</a>', url, entry.actor)
 
@@ -162,14 +162,15 @@ class AuditEntryAdmin(HistoryAdmin):
 
     @admin.display(description="Before → after")
     def changes(self, entry: Any) -> str:
-        return format_html_join("", "<div>{}</div>", self._lines(entry))
+        return format_html_join("", '<span class="a-change">{} <b>{}</b></span>', _said(entry))
 
-    def _lines(self, entry: Any) -> Iterator[tuple[str]]:
-        for change in trail.differences(entry, entry.known):
-            if change.secret:
-                said = "is another now; its value is not kept"
-            elif change.before is None or change.after is None:
-                said = change.after or change.before or ""
-            else:
-                said = f"{change.before} → {change.after}"
-            yield (format_html('<span class="opacity-60">{}:</span> {}', change.column, said),)
+
+def _said(entry: Any) -> Iterator[tuple[str, str]]:
+    """Yield each column and what became of it; of a new or deleted row what it is not without."""
+    for change in trail.differences(entry, entry.known):
+        if change.secret:
+            yield change.column, "is another now; the value is not kept"
+        elif entry.operation == AuditEntry.Operation.UPDATE:
+            yield change.column, f"{change.before} → {change.after}"
+        elif (only := change.after or change.before or "") not in ("empty", "none", "no"):
+            yield change.column, only

@@ -86,3 +86,9 @@ def told(bar: Bar) -> str:
         f"{stay.name}, priority {stay.priority}: {clock(stay.placed, 'table')} to {until},"
         f" {ended(bar)}"
     )
+
+
+@register.filter
+def between(begin: datetime, end: datetime) -> str:
+    """Return how long it is from one time to another."""
+    return duration(max((end - begin).total_seconds(), 0))

@@ -195,8 +195,8 @@ def test_the_page_says_who_did_what_with_names_for_ids(
     assert "active → draining" in page
     assert f'href="/admin/clusters/cluster/{forge.pk}/change/">cluster forge</a>' in page
     assert ">olga</a>" in page
-    assert '<span class="opacity-60">group:</span> Operators' in page
-    assert '<span class="opacity-60">user:</span> bob' in page
+    assert "group <b>Operators</b>" in page
+    assert "user <b>bob</b>" in page
 
 
 def test_the_page_finds_by_person_model_and_time(
