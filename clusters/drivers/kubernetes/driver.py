@@ -67,7 +67,7 @@ class KubernetesDriver:
             self._delete(pod, max(grace_seconds, 1))
 
     def observe(self, now: datetime) -> list[Observation]:
-        return [observation(pod, now) for pod in self._api.list_pods(self._selector)[0]]
+        return [observation(pod, now) for pod in self._list()[0]]
 
     def logs(
         self, run_id: int, *, tail: int | None = None, follow: bool = False
@@ -95,7 +95,7 @@ class KubernetesDriver:
 
     def watch(self) -> Iterator[None]:
         # What was known when the last watch ended is kept, so that only real changes are told.
-        listed, version = self._api.list_pods(self._selector)
+        listed, version = self._list()
         known, self._known = self._known, {pod["metadata"]["uid"]: _seen(pod) for pod in listed}
         if known != self._known:
             yield
@@ -107,7 +107,13 @@ class KubernetesDriver:
             if self._is_news(event):
                 yield
 
+    def _list(self) -> tuple[list[Json], str]:
+        listed, version = self._api.list_pods(self._selector)
+        return [pod for pod in listed if pods.is_ours(self._connection.uid, pod)], version
+
     def _is_news(self, event: Json) -> bool:
+        if not pods.is_ours(self._connection.uid, event["object"]):
+            return False
         uid = event["object"]["metadata"]["uid"]
         before = self._known.pop(uid, None)
         if event["type"] != "DELETED":

@@ -8,6 +8,8 @@ from typing import Any
 from clusters.drivers.base import Cause, DriverError
 
 _MISSING_RIGHT = re.compile(r'cannot (?P<verb>\S+) resource "(?P<resource>[^"]+)"')
+_PASSING = re.compile(r"because it is being terminated|error looking up service account")
+_TOO_MUCH = re.compile(r"maximum \S+ usage per (Container|Pod)")
 _LONGEST = 500
 
 
@@ -49,7 +51,7 @@ def _meaning(status: int, said: str, after: str) -> tuple[str, bool, Cause]:
 
 
 def _forbidden(said: str) -> tuple[str, bool, Cause]:
-    """Tell a right that we lack from a quota that is used up and from a rule of the cluster."""
+    """Tell a right that we lack from a bound of the namespace and from a rule of the cluster."""
     if right := _MISSING_RIGHT.search(said):
         return _engines(f"The service account lacks the right to `{right['verb']}`"
                         f" `{right['resource']}`: grant it, see docs/operating.md.")  # fmt: skip
@@ -59,6 +61,14 @@ def _forbidden(said: str) -> tuple[str, bool, Cause]:
             True,
             Cause.OVER_CAPACITY,
         )
+    if _TOO_MUCH.search(said):
+        return (
+            f"The namespace bounds what one may have, request less: {said}",
+            False,
+            Cause.OVER_CAPACITY,
+        )
+    if _PASSING.search(said):
+        return _engines(f"The namespace is not ready: {said}")
     return f"A rule of the Kubernetes cluster refuses it: {said}", False, Cause.INVALID_SPEC
 
 

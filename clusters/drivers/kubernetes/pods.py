@@ -1,5 +1,6 @@
 """What we ask Kubernetes for: the Pod of a run, and the marks by which it is known again."""
 
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -26,6 +27,12 @@ def name_of(connection: UUID, run_id: int) -> str:
 
 def selector(connection: UUID) -> str:
     return f"{CONNECTION}={connection},{RUN}"
+
+
+def is_ours(connection: UUID, pod: Mapping[str, Any]) -> bool:
+    """Whether we made it: others may write our labels, but the name of a run's Pod is taken."""
+    run = pod["metadata"].get("labels", {}).get(RUN, "")
+    return bool(run.isdecimal() and pod["metadata"].get("name") == name_of(connection, int(run)))
 
 
 def manifest(connection: UUID, spec: ContainerSpec, *, grace_seconds: int) -> dict[str, Any]:

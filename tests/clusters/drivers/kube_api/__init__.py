@@ -12,7 +12,7 @@ codes, outputs and endings are those of the process.
 What it does not do: other kinds than Pods, nodes, namespaces, quotas and the version; images (one
 that is `pullable` is simply there, and its entrypoint is empty); namespaces and networks of Linux;
 CPU limits; GPUs beyond their number; several containers in a Pod; Pod priority; retries of a pull
-that succeed later; server-side apply; admission webhooks; encodings other than JSON; TLS. The
+that succeed later; server-side apply; admission webhooks; encodings other than JSON. The
 times that Kubernetes takes before it gives a node up (40 s) and deletes its Pods (300 s) are cut to
 nothing.
 """

@@ -1,6 +1,7 @@
 """The cluster behind the API: its nodes, its accounts, and what goes wrong with them."""
 
 import itertools
+import ssl
 import tempfile
 import threading
 from dataclasses import dataclass, field
@@ -56,7 +57,12 @@ class Node:
 class KubeCluster:
     """Start it with `with`; `url` is the API server's address."""
 
-    def __init__(self, *nodes: Node, namespaces: tuple[str, ...] = ("team",)) -> None:
+    def __init__(
+        self,
+        *nodes: Node,
+        namespaces: tuple[str, ...] = ("team",),
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.nodes = list(nodes or (Node("node-1"),))
         self.namespaces = {name: str(uuid4()) for name in ("kube-system", "default", *namespaces)}
         self.accounts: list[Account] = []
@@ -71,7 +77,7 @@ class KubeCluster:
         self._binding = threading.Lock()
         self._home = tempfile.TemporaryDirectory()
         self.folder = self._home.name
-        self.server = Server(self)
+        self.server = Server(self, tls)
 
     def __enter__(self) -> "KubeCluster":
         self.server.start()

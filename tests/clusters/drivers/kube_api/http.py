@@ -2,6 +2,7 @@
 
 import json
 import re
+import ssl
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -38,10 +39,12 @@ class Fault:
 
 @dataclass(slots=True)
 class Server:
-    """`requests` are all that were asked, in their order."""
+    """`requests` are all that were asked, in their order; `clients` who showed a certificate."""
 
     cluster: "KubeCluster"
+    tls: ssl.SSLContext | None = None
     requests: list[Request] = field(default_factory=list)
+    clients: list[str] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     _http: ThreadingHTTPServer | None = None
     _thread: threading.Thread | None = None
@@ -50,6 +53,10 @@ class Server:
         handler = type("Handler", (_Handler,), {"api": self})
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._http.daemon_threads = True
+        if self.tls:
+            self._http.socket = self.tls.wrap_socket(
+                self._http.socket, server_side=True, do_handshake_on_connect=False
+            )
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
 
@@ -63,7 +70,8 @@ class Server:
     @property
     def url(self) -> str:
         assert self._http
-        return f"http://127.0.0.1:{self._http.server_address[1]}"
+        scheme = "https" if self.tls else "http"
+        return f"{scheme}://127.0.0.1:{self._http.server_address[1]}"
 
     def fail_next(
         self, method: str, part: str, answer: ApiError | None, *, after: bool = False
@@ -82,6 +90,17 @@ class Server:
 class _Handler(BaseHTTPRequestHandler):
     api: Server
     protocol_version = "HTTP/1.1"
+
+    def handle(self) -> None:
+        if isinstance(self.connection, ssl.SSLSocket):
+            # Here, in the connection's own thread: a client that refuses us disturbs no other.
+            try:
+                self.connection.do_handshake()
+            except (OSError, ssl.SSLError):
+                return
+            shown: Any = self.connection.getpeercert() or {}
+            self.api.clients += [name[0][1] for name in shown.get("subject", ())]
+        super().handle()
 
     def _handle(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)

@@ -4,6 +4,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kubernetes.utils.quantity import parse_quantity
+
 from tests.clusters.drivers.kube_api import status
 from tests.clusters.drivers.kube_api.process import NotStarted, Process
 from tests.clusters.drivers.kube_api.store import Key, now
@@ -63,7 +65,7 @@ class PodLife:
             return False
         args = [_expand(word) for word in spec.get("args", ())] or ["true"]
         env = {entry["name"]: _expand(entry.get("value", "")) for entry in spec.get("env", ())}
-        memory = int(spec["resources"]["limits"]["memory"].removesuffix("Mi")) << 20
+        memory = int(parse_quantity(spec["resources"]["limits"]["memory"]))
         try:
             self.process = Process(args, env, memory, self.log)
         except NotStarted as error:

@@ -97,6 +97,10 @@ def test_what_kubernetes_finds_invalid_is_the_deployments_to_correct(
     [
         (ApiError(403, "Forbidden", 'pods "x" is forbidden: violates PodSecurity "restricted"'),
          Cause.INVALID_SPEC, False, "PodSecurity"),
+        (ApiError(403, "Forbidden", "unable to create new content in namespace mlops because it is"
+         " being terminated"), Cause.ENGINE_FAILED, True, "not ready"),
+        (ApiError(403, "Forbidden", "maximum memory usage per Container is 1Gi, but limit is 2Gi"),
+         Cause.OVER_CAPACITY, False, "request less"),
         (ApiError(409, "Conflict", "Operation cannot be fulfilled on resourcequotas"),
          Cause.ENGINE_FAILED, True, "same moment"),
         (ApiError(429, "TooManyRequests", "slow down", {"Retry-After": "7"}),
@@ -320,6 +324,18 @@ def test_pods_of_others_in_the_namespace_are_neither_seen_nor_touched(
 
     assert driver.observe(timezone.now()) == []
     assert "deletionTimestamp" not in kube.store.get(key(elsewhere, 7))["metadata"]
+
+
+def test_a_pod_that_only_carries_our_labels_is_not_ours(
+    kube: KubeCluster, driver: KubernetesDriver, connection: Connection
+) -> None:
+    for run in ("7", "all"):
+        forged = pods.manifest(connection.uid, spec(7, "true"), grace_seconds=1)
+        forged["metadata"] |= {"name": f"forged-{run}"}
+        forged["metadata"]["labels"] |= {pods.RUN: run}
+        kube.create_pod(NAMESPACE, forged)
+
+    assert driver.observe(timezone.now()) == []
 
 
 # --- Logs -----------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """The rights in the documentation are enough, and each of them is needed."""
 
+from typing import Any
+
 import pytest
 from django.utils import timezone
 
@@ -85,6 +87,13 @@ def test_the_manifest_binds_each_role_to_the_account() -> None:
         assert bound["roleRef"]["name"] == by_kind[role]["metadata"]["name"]
         assert bound["subjects"] == [subject]
     assert by_kind["ServiceAccount"]["metadata"] == {"name": "hypervisor", "namespace": NAMESPACE}
+
+
+@pytest.mark.parametrize("document", manifests(), ids=lambda d: d["kind"])
+def test_the_schema_of_kubernetes_accepts_the_manifest(document: dict[str, Any]) -> None:
+    kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="of the extra `lint`")
+
+    kubernetes_validate.validate(document, "1.33", strict=True)
 
 
 def without(granted: Account, verb: str, resource: str) -> tuple[Rule, ...]:
