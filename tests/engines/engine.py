@@ -5,6 +5,7 @@ and Debian's `docker.io` and `busybox-static`.
 """
 
 import fcntl
+import json
 import os
 import shutil
 import signal
@@ -19,7 +20,7 @@ import docker
 import psutil
 import requests
 from docker.client import DockerClient
-from docker.errors import DockerException
+from docker.errors import DockerException, ImageNotFound
 
 from hypervisor.process import Process, Service
 from tests.engines import image
@@ -57,6 +58,7 @@ class Engine:
         self._options = ["--live-restore"] if live_restore else []
         self._fenced = fenced
         self._environment = self._path_with_hook() if gpu else {}
+        self._configuration = _configuration(self.folder)
         self._process: Process | None = None
         self.client: DockerClient = docker.DockerClient(self.socket, version="1.41", timeout=60)
 
@@ -90,12 +92,12 @@ class Engine:
     def kill(self) -> None:
         """Kill it with -9. Its containers live on; the next start kills them, or takes them on."""
         if self._process:
-            containerd = [p for p in _processes_of(self.folder) if p.name() == "containerd"]
+            file = self.folder / "exec/containerd/containerd.pid"
+            containerd = psutil.Process(int(file.read_text()))
             self._process.kill()
-            for process in containerd:
-                with suppress(psutil.NoSuchProcess):
-                    process.kill()
-            psutil.wait_procs(containerd, 10)
+            with suppress(psutil.NoSuchProcess):  # it may end with its parent
+                containerd.kill()
+            psutil.wait_procs([containerd], 10)
 
     def pause(self) -> None:
         """Have it hang: connections are accepted, nothing is answered."""
@@ -122,6 +124,10 @@ class Engine:
             container.remove(force=True, v=True)
         self.client.networks.prune()
 
+    def remove_image(self, name: str) -> None:
+        with suppress(ImageNotFound):
+            self.client.images.remove(name, force=True)
+
     def close(self) -> None:
         """Stop it and remove its containers, processes, mounts and files."""
         self.resume()
@@ -137,7 +143,7 @@ class Engine:
         network = ["--bridge=none", "--iptables=false", "--ip-masq=false"]
         return [
             *(["unshare", "--net"] if self._fenced else []),
-            str(DOCKERD), "--host", self.socket,
+            str(DOCKERD), "--host", self.socket, "--config-file", str(self._configuration),
             "--data-root", f"{self.folder}/data", "--exec-root", f"{self.folder}/exec",
             "--pidfile", f"{self.folder}/docker.pid", "--cgroup-parent", f"/{self.folder.name}",
             "--exec-opt", "native.cgroupdriver=cgroupfs", "--storage-driver", "overlay2",
@@ -157,6 +163,19 @@ class Engine:
     def _signal(self, number: signal.Signals) -> None:
         if self._process and self.is_alive:
             os.kill(self._process.pid, number)
+
+
+def _configuration(folder: Path) -> Path:
+    """Write a configuration that is not the machine's.
+
+    Old engines keep their id in /etc, where two would have the same, unless they are told.
+    """
+    said = subprocess.run([str(DOCKERD), "--version"], capture_output=True, text=True, check=True)
+    major = int(said.stdout.split("version ")[1].split(".")[0])
+    file = folder / "daemon.json"
+    identity = {"deprecated-key-path": f"{folder}/key.json"} if major < 23 else {}
+    file.write_text(json.dumps(identity))
+    return file
 
 
 def wait_until(condition: Callable[[], object], what: str, seconds: float = 20) -> None:

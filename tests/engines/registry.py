@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.engines import image
 
+_CODES = {401: "UNAUTHORIZED", 403: "DENIED", 429: "TOOMANYREQUESTS"}
 _MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 
 
@@ -89,7 +90,9 @@ class Registry:
         if path == "/v2":
             return _send(request, 200, b"{}")
         if self.refuse:
-            return _send(request, self.refuse, _errors("DENIED", "not for you"))
+            return _send(
+                request, self.refuse, _errors(_CODES.get(self.refuse, "UNKNOWN"), "not now")
+            )
         if path == "/v2/busybox/manifests/1" or path.endswith(_sha(self._manifest)):
             return _send(request, 200, self._manifest, _MANIFEST)
         blob = self._blobs.get(path.rpartition("/")[2])

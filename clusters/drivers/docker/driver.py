@@ -1,6 +1,6 @@
 """The verbs, each a few calls to the engine."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime, timedelta
 from threading import Lock
@@ -14,6 +14,7 @@ from clusters.drivers.docker import containers, labels, networks, output, probin
 from clusters.drivers.docker.client import connect
 from clusters.drivers.docker.errors import translated
 from clusters.drivers.docker.pulls import Pulls
+from clusters.drivers.docker.witness import Witness
 from clusters.models import Connection
 from clusters.wakeups import reconcile_at_once
 
@@ -33,7 +34,7 @@ class DockerDriver:
             str(self._uid), self._connect, lambda: reconcile_at_once(connection.cluster_id)
         )
         self._has_mib = 0
-        self._started: dict[str, Mapping[str, Any]] = {}
+        self._running: dict[str, Mapping[str, Any]] = {}
 
     def probe(self) -> Probe:
         with self._engine() as engine:
@@ -65,10 +66,10 @@ class DockerDriver:
     def observe(self, now: datetime) -> list[Observation]:
         with self._engine() as engine:
             listed = engine.containers(all=True, filters=labels.ours(self._uid))
-            seen = [self._observe(engine, container) for container in listed]
-            present = {container["Id"] for container in listed}
-            self._started = {k: v for k, v in self._started.items() if k in present}
-            return [observation for observation in seen if observation]
+            self._forget_all_but({container["Id"] for container in listed})
+            ended = [c for c in listed if c["State"] in reading.ENDED]
+            there = [self._observe(engine, c) for c in listed if c not in ended]
+            return [o for o in there if o] + self._observe_ended(engine, ended)
 
     def logs(
         self, run_id: int, *, tail: int | None = None, follow: bool = False
@@ -87,8 +88,10 @@ class DockerDriver:
                 self._remove(engine, there["Id"])
 
     def watch(self) -> Iterator[None]:
-        ours = labels.ours(self._uid)["label"]
-        filters = {"type": "container", "event": ["start", "die", "destroy", "oom"], "label": ours}
+        filters = labels.ours(self._uid) | {
+            "type": "container",
+            "event": ["start", "die", "destroy"],
+        }
         with translated(), closing(self._connect()) as own:
             for _ in own.events(filters=filters, decode=True):
                 yield
@@ -151,21 +154,30 @@ class DockerDriver:
                 raise
 
     def _observe(self, engine: APIClient, listed: Mapping[str, Any]) -> Observation | None:
-        match listed["State"]:
-            case "created":
-                return self._clear_away(engine, listed)
-            case "removing":
-                return None
-            case state if state in reading.ENDED:
-                found = self._inspect(engine, listed["Id"])
-                return reading.exited(listed, found) if found else None
-        started = self._started.get(listed["Id"])
-        if started is None:
-            started = self._inspect(engine, listed["Id"])
-            if started is None:
-                return None
-            self._started[listed["Id"]] = started
-        return reading.running(listed, started)
+        if listed["State"] == "removing":
+            return None
+        if listed["State"] == "created":
+            return self._clear_away(engine, listed)
+        # When it began does not change as long as it runs.
+        known = self._running.get(listed["Id"]) or self._inspect(engine, listed["Id"])
+        if known is None:
+            return None
+        self._running[listed["Id"]] = known
+        return reading.running(listed, known)
+
+    def _observe_ended(
+        self, engine: APIClient, ended: Sequence[Mapping[str, Any]]
+    ) -> list[Observation]:
+        found = [(c, i) for c in ended if (i := self._inspect(engine, c["Id"])) is not None]
+        unasked = [c["Id"] for c, _ in found if not reading.was_stopped(c)]
+        witness = Witness.of(engine) if unasked else None
+        return [
+            reading.exited(container, inspected, witness if container["Id"] in unasked else None)
+            for container, inspected in found
+        ]
+
+    def _forget_all_but(self, present: set[str]) -> None:
+        self._running = {k: v for k, v in self._running.items() if k in present}
 
     def _clear_away(self, engine: APIClient, listed: Mapping[str, Any]) -> Observation | None:
         """Remove what a worker left that died between creating and starting it.

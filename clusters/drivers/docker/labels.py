@@ -21,7 +21,7 @@ def labels(uid: UUID, run_id: int, devices: tuple[str, ...]) -> dict[str, str]:
     return {RUN: str(run_id), CONNECTION: str(uid), DEVICES: ",".join(devices)}
 
 
-def ours(uid: UUID, run_id: int | None = None) -> dict[str, list[str]]:
+def ours(uid: UUID, run_id: int | None = None) -> dict[str, str | list[str] | bool]:
     """Return the filter for all containers of the connection, or that of one run."""
     of_run = [] if run_id is None else [f"{RUN}={run_id}"]
     return {"label": [f"{CONNECTION}={uid}", *of_run]}

@@ -24,14 +24,6 @@ def mode_of(engine: APIClient, connection: Connection) -> str:
     return name
 
 
-def remove(engine: APIClient, uid: UUID) -> None:
-    """Remove the connection's network, unless there is none."""
-    try:
-        engine.remove_network(network_name(uid))
-    except NotFound:
-        return
-
-
 def _create(engine: APIClient, name: str, uid: UUID) -> None:
     try:
         engine.create_network(

@@ -1,18 +1,24 @@
 """What the engine's answers mean."""
 
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from clusters.drivers.base import Cause, Observation, Phase
 from clusters.drivers.docker.labels import DEVICES, RUN, deadline_of
+from clusters.drivers.docker.times import parse
+from clusters.drivers.docker.witness import Fate, Witness
 
 ENDED = ("exited", "dead")
 
 _NOT_EXECUTABLE, _NOT_FOUND, _SIGKILLED = 126, 127, 137
-_NEVER = "0001-01-01"
-_TIME = re.compile(r"(.*?)(?:\.(\d{1,6})\d*)?(Z|[+-]\d\d:\d\d)\Z")
+_NOT_ITS_OWN = {
+    Fate.STOPPED_BY_OTHERS: (
+        Cause.ENGINE_EVICTED,
+        "Was stopped on its engine, by somebody else or by the engine when it started again.",
+    ),
+    Fate.ENDED_WITH_THE_ENGINE: (Cause.ENGINE_FAILED, "Ended with its engine, which went down."),
+}
 
 
 def run_id(listed: Mapping[str, Any]) -> int:
@@ -28,41 +34,68 @@ def running(listed: Mapping[str, Any], inspected: Mapping[str, Any]) -> Observat
         run_id(listed),
         Phase.RUNNING,
         until=deadline_of(listed),
-        started_at=_time(inspected["State"]["StartedAt"]),
+        started_at=parse(inspected["State"]["StartedAt"]),
         devices=devices(listed),
     )
 
 
-def exited(listed: Mapping[str, Any], inspected: Mapping[str, Any]) -> Observation:
+def was_stopped(listed: Mapping[str, Any]) -> bool:
+    """Whether we asked it to stop."""
+    return deadline_of(listed) is not None
+
+
+def exited(
+    listed: Mapping[str, Any], inspected: Mapping[str, Any], witness: Witness | None
+) -> Observation:
+    """Return how it ended; the witness is asked unless we stopped it ourselves."""
     state = inspected["State"]
     code = int(state["ExitCode"])
+    started_at, ended_at = _times(state)
     ram_mib = inspected["HostConfig"]["Memory"] // 2**20
-    cause, message = _ending(code, state, ram_mib, was_stopped=deadline_of(listed) is not None)
+    if state["OOMKilled"]:
+        cause, message = _out_of_memory(code, ram_mib)
+    elif witness is None:
+        cause, message = _stopped(code)
+    else:
+        fate = witness.fate(inspected["Id"], code, ended_at)
+        cause, message = _NOT_ITS_OWN.get(fate) or _by_itself(code)
     return Observation(
         run_id(listed),
         Phase.EXITED,
         exit_code=code,
         cause=cause,
         message=message,
-        started_at=_time(state["StartedAt"]),
-        exited_at=_time(state["FinishedAt"]),
+        started_at=started_at,
+        exited_at=ended_at,
     )
 
 
-def _ending(
-    code: int, state: Mapping[str, Any], ram_mib: int, *, was_stopped: bool
-) -> tuple[Cause | None, str]:
-    if state["OOMKilled"] and code != 0:
-        return Cause.OUT_OF_MEMORY, (
-            f"Used more memory than its {ram_mib} MiB and was killed: give it a larger `ram_mib`,"
-            " or have it use less."
-        )
-    if state["OOMKilled"]:
+def _times(state: Mapping[str, Any]) -> tuple[datetime | None, datetime | None]:
+    """Return when it began and ended; of a very short one the engine notes the end first."""
+    started_at, ended_at = parse(state["StartedAt"]), parse(state["FinishedAt"])
+    if started_at and ended_at:
+        return started_at, max(started_at, ended_at)
+    return started_at, ended_at
+
+
+def _out_of_memory(code: int, ram_mib: int) -> tuple[Cause | None, str]:
+    if code == 0:
         return None, f"One of its processes was killed for lack of memory ({ram_mib} MiB)."
-    if code == _SIGKILLED and was_stopped:
-        return Cause.KILLED, (
-            "Had not ended when its grace was over, and was killed: have it end on SIGTERM."
-        )
+    return Cause.OUT_OF_MEMORY, (
+        f"Used more memory than its {ram_mib} MiB and was killed: give it a larger `ram_mib`, or"
+        " have it use less."
+    )
+
+
+def _stopped(code: int) -> tuple[Cause | None, str]:
+    if code != _SIGKILLED:
+        return None, ""
+    return Cause.KILLED, (
+        "Had not ended when its grace was over, and was killed: have it end on SIGTERM."
+    )
+
+
+def _by_itself(code: int) -> tuple[Cause | None, str]:
     if code == _SIGKILLED:
         return Cause.KILLED, "Was killed by SIGKILL, not by us and not for lack of memory."
     if code == _NOT_FOUND:
@@ -76,12 +109,3 @@ def _ending(
             " Correct `command`; the logs name the file."
         )
     return None, ""
-
-
-def _time(text: str) -> datetime | None:
-    """Return one of the engine's times, which have nanoseconds, to the microsecond."""
-    match = _TIME.match(text)
-    if match is None or text.startswith(_NEVER):
-        return None
-    seconds, fraction, zone = match.groups("0")
-    return datetime.fromisoformat(f"{seconds}.{fraction:0<6}{zone.replace('Z', '+00:00')}")

@@ -17,7 +17,7 @@ from clusters.drivers.base import Cause, ContainerSpec, Driver, DriverError, Obs
 
 _PATIENCE_S = 30
 _KILLED = 137
-_run_ids = itertools.count(1)
+run_ids = itertools.count(1)
 
 
 class Program(Enum):
@@ -32,7 +32,7 @@ class Program(Enum):
     SPEAKS = auto()
     """Writes `one`, `two` and `three`, a line each, and exits with 0."""
     IS_STUBBORN = auto()
-    """Sleeps, and does not heed a stop."""
+    """Writes `ready`, sleeps, and does not heed a stop."""
     HAS_NO_IMAGE = auto()
     HAS_NO_COMMAND = auto()
     IS_TOO_LARGE = auto()
@@ -68,10 +68,12 @@ class Bench(ABC):
 
     def start(self, program: Program, *, devices: tuple[str, ...] = ()) -> int:
         """Start a container; return its run's id when it no longer prepares."""
-        run_id = next(_run_ids)
+        run_id = next(run_ids)
         spec = self.spec(program, run_id, devices)
         self.driver.start(spec, self.now())
         self.wait_for(lambda: (seen := self.see(run_id)) and seen.phase is not Phase.PREPARING)
+        if program is Program.IS_STUBBORN:  # only now
+            self.wait_for(lambda: self.logs(run_id) == b"ready\n")
         return run_id
 
     def stop(self, run_id: int, grace_seconds: int) -> None:
@@ -108,7 +110,7 @@ class Bench(ABC):
 
     def failure(self, program: Program) -> tuple[Cause | None, str]:
         """Start what cannot run; return why, whether the start says so or the container does."""
-        spec = self.spec(program, next(_run_ids))
+        spec = self.spec(program, next(run_ids))
         told: list[tuple[Cause | None, str]] = []
 
         def has_failed() -> bool:
@@ -278,7 +280,7 @@ class DriverContract:
         before = bench.exited(run_id)
 
         bench.stop(run_id, 0)
-        bench.stop(next(_run_ids), 0)
+        bench.stop(next(run_ids), 0)
 
         assert bench.see(run_id) == before
 
@@ -321,12 +323,12 @@ class DriverContract:
         pieces.close()  # type: ignore[attr-defined]
 
     def test_there_are_no_logs_of_what_never_was(self, bench: Bench) -> None:
-        assert bench.logs(next(_run_ids)) == b""
+        assert bench.logs(next(run_ids)) == b""
 
     # --- Others -----------------------------------------------------------------------------------
 
     def test_the_containers_of_others_are_left_alone(self, bench: Bench) -> None:
-        run_id = next(_run_ids)
+        run_id = next(run_ids)
         still_runs = bench.foreign(run_id)
 
         assert bench.driver.observe(bench.now()) == []

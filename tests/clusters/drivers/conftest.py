@@ -1,0 +1,19 @@
+from collections.abc import Iterator
+
+import pytest
+
+from tests.clusters.drivers.docker_bench import DockerBench
+from tests.engines.engine import Engine
+from tests.engines.registry import Registry
+
+
+@pytest.fixture
+def registry() -> Iterator[Registry]:
+    with Registry() as registry:
+        yield registry
+
+
+@pytest.fixture
+def docker_bench(engine: Engine, registry: Registry, embedded_servers: None) -> DockerBench:
+    """The session's Docker Engine and a driver for it; Valkey is there for what drivers note."""
+    return DockerBench(engine, registry)

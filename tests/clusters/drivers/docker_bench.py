@@ -1,0 +1,92 @@
+"""A Docker Engine under test."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+from django.utils import timezone
+
+from clusters.drivers.base import ContainerSpec
+from clusters.drivers.docker import DockerDriver
+from clusters.drivers.docker.labels import labels, ours
+from clusters.models import Connection
+from tests.clusters.drivers.contract import Bench, Program, run_ids
+from tests.engines.engine import Engine
+from tests.engines.image import IMAGE
+from tests.engines.registry import Registry
+
+_COMMANDS = {
+    Program.SLEEPS: ("sleep", "600"),
+    Program.SUCCEEDS: ("true",),
+    Program.FAILS: ("sh", "-c", "exit 3"),
+    Program.SPEAKS: ("printf", "one\\ntwo\\nthree\\n"),
+    Program.IS_STUBBORN: ("sh", "-c", "trap '' TERM; echo ready; exec sleep 600"),
+    Program.HAS_NO_COMMAND: ("no-such-program",),
+    Program.EATS_MEMORY: ("sh", "-c", "exec tail /dev/zero"),
+}
+_RAM_MIB = {Program.IS_TOO_LARGE: 2**30, Program.EATS_MEMORY: 16}
+
+
+class DockerBench(Bench):
+    def __init__(
+        self,
+        engine: Engine,
+        registry: Registry | None = None,
+        network: str = Connection.Network.NONE,
+    ) -> None:
+        self.engine = engine
+        self._missing = f"{registry.host}/missing:1" if registry else ""
+        self.connection = Connection(cluster_id=1, endpoint=engine.socket, network=network)
+        self.driver: DockerDriver = DockerDriver(self.connection)
+
+    def spec(self, program: Program, run_id: int, devices: tuple[str, ...] = ()) -> ContainerSpec:
+        return ContainerSpec(
+            run_id,
+            image=self._missing if program is Program.HAS_NO_IMAGE else IMAGE,
+            command=_COMMANDS.get(program, ("true",)),
+            env={},
+            cpu_milli=100,
+            ram_mib=_RAM_MIB.get(program, 64),
+            gpu=len(devices),
+            devices=devices,
+        )
+
+    def foreign(self, run_id: int) -> Callable[[], bool]:
+        container = self.engine.client.containers.run(
+            IMAGE, ["sleep", "600"], detach=True, network_mode="none",
+            labels=labels(uuid4(), run_id, ()),
+        )  # fmt: skip
+
+        def still_runs() -> bool:
+            container.reload()
+            return bool(container.status == "running")
+
+        return still_runs
+
+    def next_run(self) -> int:
+        return next(run_ids)
+
+    def run(self, script: str) -> int:
+        """Run a shell script that goes on; return its run's id."""
+        spec = self.spec(Program.SLEEPS, self.next_run())
+        self.driver.start(replace(spec, command=("sh", "-c", script)), self.now())
+        return spec.run_id
+
+    def inspect(self, run_id: int) -> dict[str, Any]:
+        """Return all that the engine knows of a run's container."""
+        filters = ours(self.connection.uid, run_id)
+        (container,) = self.engine.client.containers.list(all=True, filters=filters)
+        return dict(container.attrs)
+
+    def address(self, run_id: int) -> str:
+        networks = self.inspect(run_id)["NetworkSettings"]["Networks"]
+        return str(next(iter(networks.values()))["IPAddress"])
+
+    def now(self) -> datetime:
+        return timezone.now()
+
+    def pass_time(self) -> None:
+        time.sleep(0.02)

@@ -1,0 +1,160 @@
+"""An engine that stops, dies or hangs, and a worker that dies between two calls to it."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from clusters.drivers.base import Cause, DriverError, Phase
+from clusters.drivers.docker import DockerDriver
+from clusters.drivers.docker.client import TIMEOUT_S
+from clusters.drivers.docker.containers import settings
+from clusters.models import Connection
+from tests.clusters.drivers.contract import Program
+from tests.clusters.drivers.docker_bench import DockerBench
+from tests.engines.engine import Engine
+from tests.engines.fixtures import NewEngine
+
+pytestmark = pytest.mark.docker
+
+DOWN: dict[str, Callable[[Engine], None]] = {"stopped": Engine.stop, "killed": Engine.kill}
+
+
+def unreachable(bench: DockerBench) -> DriverError:
+    with pytest.raises(DriverError) as failed:
+        bench.driver.observe(bench.now())
+    return failed.value
+
+
+@pytest.mark.parametrize("way", DOWN)
+def test_an_engine_that_is_down_is_unreachable_until_it_is_back(
+    docker_bench: DockerBench, way: str
+) -> None:
+    docker_bench.start(Program.SUCCEEDS)
+    DOWN[way](docker_bench.engine)
+
+    error = unreachable(docker_bench)
+
+    assert (error.cause, error.retriable) == (Cause.UNREACHABLE, True)
+    assert "cannot be reached" in str(error)
+    docker_bench.engine.start()
+    assert len(docker_bench.driver.observe(docker_bench.now())) == 1
+
+
+def test_an_engine_that_hangs_is_unreachable_soon(docker_bench: DockerBench) -> None:
+    docker_bench.driver.observe(docker_bench.now())
+    docker_bench.engine.pause()
+    began = time.monotonic()
+
+    error = unreachable(docker_bench)
+
+    assert (error.cause, error.retriable) == (Cause.UNREACHABLE, True)
+    assert "does not answer" in str(error)
+    assert time.monotonic() - began < TIMEOUT_S + 2
+    docker_bench.engine.resume()
+    assert docker_bench.driver.observe(docker_bench.now()) == []
+
+
+def test_a_socket_that_is_not_there_is_told(tmp_path: Path) -> None:
+    driver = DockerDriver(Connection(cluster_id=1, endpoint=f"unix://{tmp_path}/docker.sock"))
+
+    with pytest.raises(DriverError, match="No such file or directory") as failed:
+        driver.probe()
+
+    assert failed.value.cause is Cause.UNREACHABLE
+
+
+@pytest.mark.parametrize("way", DOWN)
+def test_what_ends_with_its_engine_is_the_engines_failure(
+    docker_bench: DockerBench, way: str
+) -> None:
+    """Whatever its exit code says: the engine asked it to end."""
+    sleeping = docker_bench.start(Program.SLEEPS)
+    graceful = docker_bench.run("trap 'exit 0' TERM; while true; do sleep 0.1; done")
+    DOWN[way](docker_bench.engine)
+    docker_bench.engine.start()
+
+    endings = [docker_bench.exited(run_id) for run_id in (sleeping, graceful)]
+
+    assert all(ending.cause and ending.cause.is_engines for ending in endings)
+
+
+def test_what_ended_before_its_engine_went_down_ended_by_itself(docker_bench: DockerBench) -> None:
+    run_id = docker_bench.start(Program.FAILS)
+    docker_bench.exited(run_id)
+
+    for _ in range(3):
+        docker_bench.start(Program.SUCCEEDS)
+
+    assert docker_bench.exited(run_id).cause is None
+
+
+@pytest.mark.parametrize("way", DOWN)
+def test_with_live_restore_containers_run_on_and_tell_their_own_endings(
+    new_engine: NewEngine, way: str
+) -> None:
+    bench = DockerBench(new_engine(live_restore=True))
+    sleeping = bench.start(Program.SLEEPS)
+    failing = bench.run("until [ -e /tmp/go ]; do sleep 0.05; done; exit 3")
+    bench.engine.client.api.exec_start(
+        bench.engine.client.api.exec_create(
+            bench.inspect(failing)["Id"], ["sh", "-c", "(sleep 1; touch /tmp/go) &"]
+        )["Id"]
+    )
+    DOWN[way](bench.engine)
+    bench.engine.start()
+
+    seen = bench.see(sleeping)
+    ending = bench.exited(failing)
+
+    assert seen
+    assert seen.phase is Phase.RUNNING
+    assert (ending.exit_code, ending.cause) == (3, None)
+
+
+def test_who_is_stopped_by_somebody_else_did_not_fail(docker_bench: DockerBench) -> None:
+    run_id = docker_bench.start(Program.SLEEPS)
+    docker_bench.engine.client.containers.get(docker_bench.inspect(run_id)["Id"]).stop(timeout=5)
+
+    assert docker_bench.exited(run_id).cause is Cause.ENGINE_EVICTED
+
+
+def test_a_stop_outlives_the_engine_that_was_asked(new_engine: NewEngine) -> None:
+    bench = DockerBench(new_engine(live_restore=True))
+    run_id = bench.start(Program.IS_STUBBORN)
+    bench.stop(run_id, 600)
+    deadline = bench.see(run_id)
+    bench.engine.kill()
+    bench.engine.start()
+
+    again = bench.see(run_id)
+
+    assert deadline
+    assert again
+    assert again.until == deadline.until
+
+
+def test_what_a_worker_left_between_creating_and_starting_is_cleared_and_starts_anew(
+    docker_bench: DockerBench,
+) -> None:
+    spec = docker_bench.spec(Program.SLEEPS, docker_bench.next_run())
+    api = docker_bench.engine.client.api
+    api.create_container(**settings(api, spec, docker_bench.connection.uid, "none"))
+
+    assert docker_bench.driver.observe(docker_bench.now()) == []
+    assert docker_bench.engine.client.containers.list(all=True) == []
+
+    docker_bench.driver.start(spec, docker_bench.now())
+    assert docker_bench.see(spec.run_id)
+
+
+def test_a_start_carries_on_where_another_worker_died(docker_bench: DockerBench) -> None:
+    spec = docker_bench.spec(Program.SLEEPS, docker_bench.next_run())
+    api = docker_bench.engine.client.api
+    made = api.create_container(**settings(api, spec, docker_bench.connection.uid, "none"))
+
+    docker_bench.driver.start(spec, docker_bench.now())
+
+    assert docker_bench.inspect(spec.run_id)["Id"] == made["Id"]
+    assert docker_bench.see(spec.run_id)
