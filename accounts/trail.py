@@ -61,7 +61,7 @@ def differences(entry: AuditEntry, known: Names) -> Sequence[Difference]:
     columns = {**(entry.before or {}), **(entry.after or {})}
     return [
         Difference(
-            column=column.removesuffix("_id").replace("_", " "),
+            column=_called(entry.model, column),
             before=_said(entry.model, column, entry.before, known),
             after=_said(entry.model, column, entry.after, known),
         )
@@ -84,16 +84,24 @@ def _said(label: str, column: str, values: dict[str, Any] | None, known: Names) 
 
 
 @cache
-def _target(label: str, column: str) -> type[Model] | None:
-    """Return the model that a column refers to."""
+def _field(label: str, column: str) -> "Field[Any, Any] | None":
     try:
         fields: Sequence[Field[Any, Any]] = apps.get_model(label)._meta.fields
     except LookupError:
         return None
-    for field in fields:
-        if field.column == column and isinstance(field.related_model, type):
-            return field.related_model
-    return None
+    return next((field for field in fields if field.column == column), None)
+
+
+def _called(label: str, column: str) -> str:
+    field = _field(label, column)
+    return str(field.verbose_name) if field else column
+
+
+def _target(label: str, column: str) -> type[Model] | None:
+    """Return the model that a column refers to."""
+    field = _field(label, column)
+    related = field.related_model if field else None
+    return related if isinstance(related, type) else None
 
 
 def _rows(model: type[Model]) -> Any:

@@ -1,9 +1,10 @@
 """What a cycle saw and decided, kept so that it can be planned again."""
 
 import json
+import re
 import zlib
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from scheduling.core.plan import Plan
@@ -13,6 +14,40 @@ from scheduling.core.snapshot import Snapshot
 
 Decisions = dict[str, str]
 """What becomes of each deployment, by its id, in words."""
+
+STAYS = "stays"
+
+_GRAMMAR = re.compile(
+    r"(?P<kind>\w+)(?: \((?P<code>\w+)\))?(?: from (?P<source>\d+))?(?: (?:on|to) (?P<target>\d+))?"
+    r"(?: for (?P<for_>\d+|None))?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a cycle did with a deployment: `placed`, `evicted`, `moved`, `waits` or `stays`.
+
+    `source` and `target` are clusters, `for_` is who took its room, `code` says why it waits.
+    """
+
+    deployment: int
+    kind: str
+    source: int | None = None
+    target: int | None = None
+    for_: int | None = None
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A deployment with which a replay does something else; both in words."""
+
+    deployment: int
+    was: str
+    now: str
+
+    def __str__(self) -> str:
+        return f"deployment {self.deployment}: {self.was} → {self.now}"
 
 
 def pack(snapshot: Snapshot, plan: Plan) -> bytes:
@@ -27,18 +62,31 @@ def unpack(record: bytes) -> tuple[Snapshot, Decisions]:
     return Snapshot.from_json(document["snapshot"]), document["decisions"]
 
 
-def replay(record: bytes, settings: Mapping[str, Any]) -> Iterator[str]:
-    """Plan a recorded snapshot again, with other settings if any; yield what comes out different.
+def replay(record: bytes, settings: Mapping[str, Any]) -> list[Difference]:
+    """Plan a recorded snapshot again, with other settings if any; return what comes out different.
 
     Raises ValueError that names a setting that does not exist or cannot have that value.
     """
     snapshot, before = unpack(record)
     policy = Policy.from_mapping(asdict(snapshot.policy) | dict(settings))
     after = decisions(make_plan(replace(snapshot, policy=policy)))
-    for deployment in sorted(before.keys() | after.keys(), key=int):
-        was, now = before.get(deployment, "stays"), after.get(deployment, "stays")
-        if was != now:
-            yield f"deployment {deployment}: {was} → {now}"
+    return [
+        Difference(int(deployment), before.get(deployment, STAYS), after.get(deployment, STAYS))
+        for deployment in sorted(before.keys() | after.keys(), key=int)
+        if before.get(deployment) != after.get(deployment)
+    ]
+
+
+def read(deployment: int, words: str) -> Decision:
+    """Take a decision's words apart. Raises ValueError for words that no cycle wrote."""
+    parts = _GRAMMAR.fullmatch(words)
+    if parts is None:
+        raise ValueError(f"deployment {deployment}: {words!r} is no decision")
+    ids = {
+        name: int(text) if (text := parts[name]) and text != "None" else None
+        for name in ("source", "target", "for_")
+    }
+    return Decision(deployment, parts["kind"], code=parts["code"] or "", **ids)
 
 
 def decisions(plan: Plan) -> Decisions:

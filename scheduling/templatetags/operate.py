@@ -7,6 +7,8 @@ from django.utils import timezone
 
 from accounts.templatetags.console import duration
 from clusters.resources import ResourceColumns, cores, describe
+from scheduling.core.resources import Resources
+from scheduling.core.shortage import amount
 from scheduling.timeline import Bar
 
 register = template.Library()
@@ -92,3 +94,9 @@ def told(bar: Bar) -> str:
 def between(begin: datetime, end: datetime) -> str:
     """Return how long it is from one time to another."""
     return duration(max((end - begin).total_seconds(), 0))
+
+
+@register.filter
+def vector(amounts: Resources) -> str:
+    """Return what is asked for in words, without what is not."""
+    return amount(amounts)

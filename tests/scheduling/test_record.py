@@ -7,9 +7,10 @@ from django.core.management import CommandError, call_command
 from clusters.models import Cluster
 from deployments.models import Status
 from orgs.models import Organization
+from scheduling.core.plan import Eviction, Hold, Move, Placement, Plan
 from scheduling.cycle import run_cycle
 from scheduling.models import SchedulingCycle
-from scheduling.record import unpack
+from scheduling.record import STAYS, Decision, decisions, read, unpack
 from tests.deployments.conftest import Submit
 
 pytestmark = pytest.mark.django_db
@@ -35,10 +36,10 @@ def test_a_cycle_that_decided_nothing_keeps_no_record(acme: Organization, forge:
 
 
 def test_a_record_holds_what_the_cycle_saw(preempting: SchedulingCycle) -> None:
-    snapshot, decisions = unpack(bytes(preempting.record or b""))
+    snapshot, words = unpack(bytes(preempting.record or b""))
 
     assert [d.priority for d in snapshot.deployments] == [10, 20]
-    assert sorted(words.split()[0] for words in decisions.values()) == ["evicted", "placed"]
+    assert sorted(text.split()[0] for text in words.values()) == ["evicted", "placed"]
 
 
 def test_a_replay_gives_the_same_plan(
@@ -77,3 +78,26 @@ def _tampered(cycle: SchedulingCycle) -> bytes:
     document = json.loads(zlib.decompress(bytes(cycle.record or b"")))
     document["decisions"] = {}
     return zlib.compress(json.dumps(document).encode())
+
+
+def test_every_kind_of_decision_is_read_back() -> None:
+    plan = Plan(
+        placements=(Placement(1, 7, "placed", ""),),
+        evictions=(Eviction(2, 7, 1, True, "preempted", ""), Eviction(3, 8, None, False, "", "")),
+        moves=(Move(4, 7, 8, 1, "preempted", ""), Move(5, 7, 8, None, "drained", "")),
+        holds=(Hold(6, "no_room", {}, ""),),
+    )
+
+    read_back = [read(int(pk), words) for pk, words in sorted(decisions(plan).items())]
+
+    assert read_back == [
+        Decision(1, "placed", target=7), Decision(2, "evicted", source=7, for_=1),
+        Decision(3, "evicted", source=8), Decision(4, "moved", source=7, target=8, for_=1),
+        Decision(5, "moved", source=7, target=8), Decision(6, "waits", code="no_room"),
+    ]  # fmt: skip
+    assert read(9, STAYS) == Decision(9, "stays")
+
+
+def test_what_is_no_decision_is_refused() -> None:
+    with pytest.raises(ValueError, match="deployment 3"):
+        read(3, "sings, out of tune")

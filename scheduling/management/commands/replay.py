@@ -25,11 +25,11 @@ class Command(BaseCommand):
             raise CommandError(f"No cycle {options['cycle']} that decided anything is on record.")
         settings = dict(_setting(text) for text in options["set"])
         try:
-            differences = list(replay(bytes(cycle.record), settings))
+            differences = replay(bytes(cycle.record), settings)
         except ValueError as error:
             raise CommandError(str(error)) from error
-        for line in differences:
-            self.stdout.write(line)
+        for difference in differences:
+            self.stdout.write(str(difference))
         if differences and not settings:
             raise CommandError("The plan is not the one that was carried out.")
         self.stdout.write(f"{len(differences)} differences." if differences else "The same plan.")

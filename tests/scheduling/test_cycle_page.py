@@ -1,0 +1,210 @@
+"""The page of one cycle: what it saw, decided and why, and what a replay comes to."""
+
+from dataclasses import asdict, replace
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from clusters import services as cluster_services
+from clusters.models import Cluster
+from clusters.services import Capacity
+from deployments.models import Deployment
+from orgs.models import Organization
+from scheduling.core.planner import make_plan
+from scheduling.core.policy import Policy
+from scheduling.core.resources import Resources
+from scheduling.core.snapshot import Cluster as Supply
+from scheduling.core.snapshot import Deployment as Demand
+from scheduling.core.snapshot import Snapshot
+from scheduling.cycle import run_cycle
+from scheduling.models import SchedulingCycle
+from scheduling.record import pack, unpack
+from tests.deployments.conftest import Submit
+
+
+@pytest.fixture
+def preempting(acme: Organization, forge: Cluster, submit: Submit) -> SchedulingCycle:
+    """A cycle in which one took the room of another, and a third went on waiting."""
+    submit(name="low", cpu_milli=8000, priority=10)
+    run_cycle(acme.pk, SchedulingCycle.Trigger.CHANGE)
+    submit(name="high", cpu_milli=8000, priority=20)
+    submit(name="third", cpu_milli=5000, priority=5)
+    cycle = run_cycle(acme.pk, SchedulingCycle.Trigger.CHANGE)
+    assert cycle is not None
+    assert (cycle.evicted, cycle.placed) == (1, 1)
+    return cycle
+
+
+def look(console: Client, cycle: SchedulingCycle, **query: Any) -> tuple[str, Any]:
+    """Return the page as text with single spaces, and what it was made from."""
+    address = reverse("admin:scheduling_schedulingcycle_change", args=[cycle.pk])
+    response = console.get(address, query)
+    assert response.status_code == 200
+    return " ".join(response.content.decode().split()), response.context
+
+
+def settings(cycle: SchedulingCycle, **other: object) -> dict[str, object]:
+    """Return the query of a replay with the cycle's own settings but for these."""
+    snapshot, _ = unpack(bytes(cycle.record or b""))
+    return {"replay": "1", **asdict(snapshot.policy), **other}
+
+
+def test_it_says_whom_it_evicted_for_whom_and_that_this_was_minimal(
+    console: Client, preempting: SchedulingCycle
+) -> None:
+    page, context = look(console, preempting)
+
+    (row,) = context["rows"]
+    high = Deployment.objects.get(name="high")
+    assert (row.name, row.for_name, row.proved_minimal) == ("low", "high", True)
+    assert f"makes room for deployment {high.pk} of priority 20" in row.reason
+    assert context["kinds"] == [("evicted", 1), ("moved", 0), ("placed", 1), ("waits", 1)]
+    assert "from forge" in page
+
+
+def test_it_says_why_each_of_the_others_waits(console: Client, preempting: SchedulingCycle) -> None:
+    page, context = look(console, preempting, kind="waits")
+
+    (row,) = context["rows"]
+    assert (row.name, row.decision.code) == ("third", "no_room")
+    assert "lacks 5 CPU" in row.reason
+    assert "no room" in page
+
+
+def test_it_shows_what_was_taken_before_and_after(
+    console: Client, preempting: SchedulingCycle
+) -> None:
+    _, context = look(console, preempting)
+
+    (row,) = context["clusters"]
+    assert row.deployments == (1, 1)
+    assert [use.texts for use in row.uses] == [
+        ("8", "8", "8"), ("1 GiB", "1 GiB", "16 GiB"), ("0", "0", "2"),
+    ]  # fmt: skip
+
+
+def test_a_replay_with_the_settings_of_then_is_the_same_plan(
+    console: Client, preempting: SchedulingCycle
+) -> None:
+    page, context = look(console, preempting, **settings(preempting))
+
+    assert context["replay"].differences == []
+    assert "The same plan" in page
+
+
+def test_a_replay_with_other_settings_shows_who_would_have_fared_otherwise(
+    console: Client, preempting: SchedulingCycle
+) -> None:
+    page, context = look(console, preempting, **settings(preempting, min_run_seconds=3600))
+
+    told = {row.name: (row.was.kind, row.now.kind) for row in context["replay"].shown}
+    assert told == {"low": ("evicted", "stays"), "high": ("placed", "waits")}
+    assert ("evicted", 1, 0) in context["replay"].counts
+    assert "would have fared otherwise" in page
+    assert not Deployment.objects.filter(name="low", status="running").exists()
+
+
+def test_a_plan_that_is_not_the_one_carried_out_is_told_loudly(
+    console: Client, preempting: SchedulingCycle
+) -> None:
+    snapshot, _ = unpack(bytes(preempting.record or b""))
+    nobody = make_plan(replace(snapshot, policy=Policy(min_run_seconds=9999)))
+    SchedulingCycle.objects.filter(pk=preempting.pk).update(record=pack(snapshot, nobody))
+
+    page, _ = look(console, preempting, **settings(preempting))
+
+    assert "Not the plan that was carried out" in page
+
+
+def test_a_setting_that_makes_no_sense_is_named(
+    console: Client, preempting: SchedulingCycle
+) -> None:
+    page, context = look(console, preempting, **settings(preempting, min_run_seconds=-1))
+
+    assert context["replay"] is None
+    assert "greater than or equal to 0" in page
+
+
+def test_a_cycle_that_changed_nothing_says_so(
+    console: Client, acme: Organization, forge: Cluster
+) -> None:
+    cycle = run_cycle(acme.pk, SchedulingCycle.Trigger.INTERVAL)
+    assert cycle is not None
+
+    page, _ = look(console, cycle)
+
+    assert "It changed nothing" in page
+
+
+def test_one_finds_the_cycles_before_and_after(
+    console: Client, acme: Organization, globex: Organization, preempting: SchedulingCycle
+) -> None:
+    run_cycle(globex.pk, SchedulingCycle.Trigger.MANUAL)
+    after = run_cycle(acme.pk, SchedulingCycle.Trigger.MANUAL)
+    assert after is not None
+
+    _, context = look(console, preempting)
+
+    assert context["neighbours"]["after"] == after.pk
+    assert context["neighbours"]["before"] < preempting.pk
+
+
+def recorded(organization: Organization, size: int) -> SchedulingCycle:
+    """Return a cycle of so many decisions, of deployments that are gone."""
+    snapshot = Snapshot(
+        now=1_000_000,
+        policy=Policy(),
+        clusters=(Supply(1, Resources(1000 * size // 2, 1024 * size, 0), name="big"),),
+        deployments=tuple(
+            Demand(n, 50, Resources(1000, 1024, 0), 1_000_000) for n in range(1, size + 1)
+        ),
+    )
+    plan = make_plan(snapshot)
+    return SchedulingCycle.objects.create(
+        organization=organization, trigger="change", started_at=timezone.now(), snapshot_us=1,
+        plan_us=1, apply_us=1, ready=size, placed=len(plan.placements), evicted=0, moved=0,
+        left_pending=len(plan.holds), record=pack(snapshot, plan),
+    )  # fmt: skip
+
+
+def test_a_big_one_comes_in_pages_of_as_many_queries_as_a_small_one(
+    console: Client, acme: Organization
+) -> None:
+    small, big = recorded(acme, 4), recorded(acme, 2000)
+    counts = []
+    for cycle in (small, big):
+        look(console, cycle)
+        with CaptureQueriesContext(connection) as queries:
+            look(console, cycle)
+        counts.append(len(queries))
+
+    page, context = look(console, big, kind="waits", page=2)
+
+    # The first one of an organization has none before it, which is asked all the same.
+    assert counts[0] == counts[1]
+    assert len(context["rows"]) == 100
+    assert "101 to 200 of 1 000" in page
+
+
+def test_those_that_wait_are_found_by_the_reason(
+    console: Client, acme: Organization, forge: Cluster, submit: Submit
+) -> None:
+    cluster_services.create(
+        actor="alice", organization=acme, name="vault", capacity=Capacity(99_000, 99_000, 0)
+    )
+    submit(name="fits")
+    submit(name="much", cpu_milli=90_000)
+    submit(name="more", cpu_milli=95_000)
+    Cluster.objects.filter(name="vault").update(state="cordoned")
+    cycle = run_cycle(acme.pk, SchedulingCycle.Trigger.CHANGE)
+    assert cycle is not None
+
+    _, context = look(console, cycle, kind="waits", code="cluster_cordoned")
+
+    assert context["codes"] == [("cluster_cordoned", 2)]
+    assert {row.name for row in context["rows"]} == {"much", "more"}
