@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import urllib3
+from kubernetes.client import ApiClient, ApiException, Configuration, CoreV1Api
+from kubernetes.watch import Watch
 
 from tests.clusters.drivers.kube_api import Account, KubeCluster, Node
 from tests.clusters.drivers.kube_api.rbac import Rule
@@ -275,3 +277,42 @@ def test_a_node_takes_no_more_than_it_has(client: Client) -> None:
         return " ".join(c.get("message", "") for c in conditions)
 
     wait_until(lambda: "Insufficient memory" in why(), "why it waits")
+
+
+# --- The official client, as it comes -------------------------------------------------------------
+
+
+def test_the_official_client_reads_all_that_it_says(kube: KubeCluster) -> None:
+    everything = Rule(
+        VERBS, frozenset({"nodes", "namespaces", "resourcequotas"}), frozenset(), None
+    )
+    kube.accounts[0] = Account("tester", "t", (*kube.accounts[0].rules, everything))
+    kube.quotas["team"] = {"limits.cpu": "4"}
+    configuration = Configuration(host=kube.url)
+    configuration.api_key["authorization"] = "Bearer t"
+    with ApiClient(configuration) as api_client:
+        core = CoreV1Api(api_client)
+        core.create_namespaced_pod("team", pod("a", "echo", "said"))
+        seen = []
+        for event in Watch().stream(
+            core.list_namespaced_pod, "team", resource_version="100", timeout_seconds=10
+        ):
+            seen.append((event["type"], event["object"].status.phase))
+            if event["object"].status.phase == "Succeeded":
+                break
+
+        (listed,) = core.list_namespaced_pod("team").items
+        terminated = listed.status.container_statuses[0].state.terminated
+        deleted = core.delete_namespaced_pod("a", "team", grace_period_seconds=5)
+
+        assert seen[0] == ("ADDED", "Pending")
+        assert seen[-1] == ("MODIFIED", "Succeeded")
+        assert (terminated.exit_code, terminated.reason) == (0, "Completed")
+        assert terminated.finished_at >= terminated.started_at
+        assert deleted.metadata.deletion_grace_period_seconds == 0
+        assert core.list_node().items[0].status.allocatable["cpu"] == "8"
+        assert core.list_namespaced_resource_quota("team").items[0].spec.hard == kube.quotas["team"]
+        assert core.read_namespace("team").metadata.uid == kube.namespaces["team"]
+        with pytest.raises(ApiException) as refused:
+            core.read_namespaced_pod("a", "team")
+        assert json.loads(refused.value.body)["reason"] == "NotFound"

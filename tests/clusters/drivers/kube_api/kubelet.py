@@ -162,7 +162,7 @@ class PodLife:
             pod["status"]["phase"] = phase
             pod["status"]["containerStatuses"] = [
                 {"name": container["name"], "image": container["image"], "state": state,
-                 "ready": "running" in state, "restartCount": 0}
+                 "ready": "running" in state, "restartCount": 0, "imageID": ""}
             ]  # fmt: skip
             if evicted:
                 pod["status"] |= {"reason": "Evicted", "message": evicted}
