@@ -1,8 +1,9 @@
 """Kubernetes: one Pod a run, in the namespace that the connection names.
 
-`driver` has the verbs, `api` makes the calls, `pods` writes what is sent, `states` reads what comes
-back, `capacity` counts, `access` reads the credentials, `errors` names refusals. The page
-docs/operating.md lists every call with the right that it needs.
+`driver` has the verbs, `api` makes the calls over `transport`, `access` reads the credentials,
+`errors` names refusals; `pods` writes what is sent, `states` and `failures` read what comes back;
+`probing` and `capacity` look at a cluster before it is connected. docs/operating.md lists every
+call with the right that it needs.
 """
 
 from clusters.drivers.kubernetes.driver import KubernetesDriver

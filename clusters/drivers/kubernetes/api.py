@@ -5,7 +5,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import urllib3
-from kubernetes.client import ApiClient, Configuration, CoreV1Api, VersionApi
+from kubernetes.client import (
+    ApiClient,
+    AuthorizationV1Api,
+    Configuration,
+    CoreV1Api,
+    VersionApi,
+)
 
 from clusters.drivers.kubernetes.access import Access
 from clusters.drivers.kubernetes.errors import Refused
@@ -26,11 +32,14 @@ class Api:
         client = ApiClient(configuration)
         client.rest_client = Transport(access)
         self._core = CoreV1Api(client)
+        self._authorization = AuthorizationV1Api(client)
         self._version = VersionApi(client)
         self._namespace = namespace
 
-    def create_pod(self, manifest: Json) -> Json:
-        return _json(self._core.create_namespaced_pod(self._namespace, manifest, **_raw()))
+    def create_pod(self, manifest: Json, *, really: bool = True) -> Json:
+        """Create the Pod, or only have it checked by all that checks Pods there."""
+        dry = {} if really else {"dry_run": "All"}
+        return _json(self._core.create_namespaced_pod(self._namespace, manifest, **dry, **_raw()))
 
     def read_pod(self, name: str) -> Json | None:
         """Return the Pod, None when there is none."""
@@ -99,6 +108,16 @@ class Api:
             name, self._namespace, container=container, follow=follow, **limit,
             **_raw(read_s=None if follow else READ_S),
         )  # fmt: skip
+
+    def may(self, verb: str, resource: str) -> bool:
+        """Return whether we have the right in the namespace; `resource` as in `pods/log`."""
+        name, _, subresource = resource.partition("/")
+        asked = {"namespace": self._namespace, "verb": verb, "resource": name,
+                 "subresource": subresource}  # fmt: skip
+        review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
+                  "spec": {"resourceAttributes": asked}}  # fmt: skip
+        answer = _json(self._authorization.create_self_subject_access_review(review, **_raw()))
+        return bool(answer["status"]["allowed"])
 
     def nodes(self) -> list[Json]:
         return list(_json(self._core.list_node(**_raw()))["items"])

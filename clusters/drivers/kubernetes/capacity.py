@@ -1,31 +1,30 @@
 """What a Kubernetes cluster has for us: the room of its nodes, within the namespace's quota."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any
 
 from kubernetes.utils.quantity import parse_quantity
 
-from clusters.drivers.base import Probe
-from clusters.drivers.kubernetes.api import Api
-from clusters.drivers.kubernetes.errors import Refused
+from clusters.drivers.kubernetes.api import Json
 from clusters.drivers.kubernetes.pods import GPU
 from clusters.models import DIMENSIONS
 from clusters.resources import describe
 
 Room = dict[str, int]
-T = TypeVar("T")
 
 _RESOURCES = {"cpu_milli": "cpu", "ram_mib": "memory", "gpu": GPU}
 _UNIT = {"cpu_milli": Decimal("0.001"), "ram_mib": Decimal(1 << 20), "gpu": Decimal(1)}
 
 
-def probe(api: Api, namespace: str, claimed: Room) -> Probe:
-    """Return what the cluster is and has; `claimed` is taken where nobody may tell us."""
+def measure(
+    nodes: Sequence[Json] | None, quotas: Sequence[Json] | None, claimed: Room
+) -> tuple[Room, list[str]]:
+    """Return the room, and what an operator should know of it.
+
+    None are those that we may not list; what nobody tells is taken as it is claimed.
+    """
     warnings: list[str] = []
-    own_uid = api.namespace_uid(namespace)
-    nodes = _unless_forbidden(api.nodes)
-    quotas = _unless_forbidden(api.quotas)
     rooms = []
     if nodes is None:
         warnings.append(
@@ -37,29 +36,12 @@ def probe(api: Api, namespace: str, claimed: Room) -> Probe:
         rooms.append({name: sum(room[name] for room in schedulable) for name in DIMENSIONS})
         warnings += _too_big(claimed, schedulable)
     rooms += [_limits(quota) for quota in quotas or ()]
-    if not rooms:
+    if not any(rooms):
         warnings.append("Neither nodes nor a quota tell its capacity: what is claimed is taken.")
     room = {
         name: min([r[name] for r in rooms if name in r] or [claimed[name]]) for name in DIMENSIONS
     }
-    engine = None if nodes is None else _unless_forbidden(lambda: api.namespace_uid("kube-system"))
-    return Probe(
-        engine_id=f"kubernetes:{engine or own_uid}",
-        version=f"Kubernetes {api.version()}",
-        cpu_milli=room["cpu_milli"],
-        ram_mib=room["ram_mib"],
-        gpu=room["gpu"],
-        warnings=tuple(warnings),
-    )
-
-
-def _unless_forbidden(ask: Callable[[], T]) -> T | None:
-    try:
-        return ask()
-    except Refused as error:
-        if error.status == 403:
-            return None
-        raise
+    return room, warnings
 
 
 def _is_schedulable(node: Mapping[str, Any]) -> bool:
@@ -90,7 +72,7 @@ def _amount(name: str, quantity: str) -> int:
     return int(parse_quantity(quantity) / _UNIT[name])
 
 
-def _too_big(claimed: Room, nodes: Iterable[Room]) -> list[str]:
+def _too_big(claimed: Room, nodes: Sequence[Room]) -> list[str]:
     largest = {name: max((room[name] for room in nodes), default=0) for name in DIMENSIONS}
     if all(claimed[name] <= largest[name] for name in DIMENSIONS):
         return []

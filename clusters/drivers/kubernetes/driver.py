@@ -9,11 +9,11 @@ from django.conf import settings
 from django.utils import timezone
 
 from clusters.drivers.base import Cause, ContainerSpec, DriverError, Observation, Phase, Probe
-from clusters.drivers.kubernetes import access, capacity, logs, pods
+from clusters.drivers.kubernetes import access, logs, pods, probing
 from clusters.drivers.kubernetes.api import Api, Json
 from clusters.drivers.kubernetes.errors import Refused
 from clusters.drivers.kubernetes.states import observation
-from clusters.models import DIMENSIONS, Connection
+from clusters.models import Connection
 from clusters.secrets import CannotDecrypt
 
 WATCH_S = 240
@@ -46,8 +46,7 @@ class KubernetesDriver:
         return Api(reached, self._connection.namespace)
 
     def probe(self) -> Probe:
-        claimed = {name: getattr(self._connection.cluster, name) for name in DIMENSIONS}
-        return capacity.probe(self._api, self._connection.namespace, claimed)
+        return probing.probe(self._api, self._connection)
 
     def start(self, spec: ContainerSpec, now: datetime) -> None:
         manifest = pods.manifest(

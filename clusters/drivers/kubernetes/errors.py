@@ -32,6 +32,10 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Refused:
     return Refused(message, status=status, reason=reason, retriable=retriable, cause=cause)
 
 
+def lacks(rights: str) -> str:
+    return f"The service account lacks the right to {rights}: grant it, see docs/operating.md."
+
+
 def _meaning(status: int, said: str, after: str) -> tuple[str, bool, Cause]:
     if status == 401:
         return _engines("The API server does not know us: the token or certificate has expired or"
@@ -53,8 +57,7 @@ def _meaning(status: int, said: str, after: str) -> tuple[str, bool, Cause]:
 def _forbidden(said: str) -> tuple[str, bool, Cause]:
     """Tell a right that we lack from a bound of the namespace and from a rule of the cluster."""
     if right := _MISSING_RIGHT.search(said):
-        return _engines(f"The service account lacks the right to `{right['verb']}`"
-                        f" `{right['resource']}`: grant it, see docs/operating.md.")  # fmt: skip
+        return _engines(lacks(f"`{right['verb']}` `{right['resource']}`"))
     if "exceeded quota" in said:
         return (
             f"The namespace's quota has no room for it, request less or wait: {said}",

@@ -80,6 +80,8 @@ class _Reading:
 
     def _preparing(self) -> Observation:
         waiting = self.state.get("waiting")
+        if silence := self._silence():
+            return self._observed(Phase.PREPARING, silence)
         if waiting:
             since = _time(self.status.get("startTime"))
             waited_s = (self.now - since).total_seconds() if since else 0.0

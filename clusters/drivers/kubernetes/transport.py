@@ -89,11 +89,18 @@ def unreachable(error: Exception) -> DriverError:
             retriable=True,
             cause=Cause.UNREACHABLE,
         )
+    root = _root(error)
+    why = (isinstance(root, OSError) and root.strerror) or str(root) or type(root).__name__
     return DriverError(
-        f"The API server does not answer ({type(error).__name__}).",
-        retriable=True,
-        cause=Cause.UNREACHABLE,
+        f"The API server cannot be reached: {why}.", retriable=True, cause=Cause.UNREACHABLE
     )
+
+
+def _root(error: BaseException) -> BaseException:
+    """Return what was raised first: the libraries wrap it several times."""
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    return error
 
 
 def _tls(access: Access) -> ssl.SSLContext:
@@ -109,6 +116,7 @@ def _tls(access: Access) -> ssl.SSLContext:
         raise DriverError(
             "The credentials cannot be used: a certificate or key is not a valid PEM text.",
             retriable=False,
+            cause=Cause.UNREACHABLE,
         ) from error
     return context
 

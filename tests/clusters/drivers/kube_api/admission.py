@@ -104,6 +104,18 @@ def _quantity(text: str) -> Decimal:
         ) from None
 
 
+def check_restricted(pod: Json) -> None:
+    """Raise ApiError 403 for what the Pod security level `restricted` forbids to a Pod of ours."""
+    for container in pod["spec"]["containers"]:
+        contexts = pod["spec"].get("securityContext", {}), container.get("securityContext", {})
+        if not any(context.get("runAsNonRoot") for context in contexts):
+            raise status.forbidden(
+                f'pods "{pod["metadata"]["name"]}" is forbidden: violates PodSecurity'
+                ' "restricted:latest": runAsNonRoot != true (pod or container'
+                f' "{container["name"]}" must set securityContext.runAsNonRoot=true)'
+            )
+
+
 def requested(pods: Iterable[Json], key: str) -> Decimal:
     """Return the sum of the requests of the Pods that have not ended."""
     return sum(

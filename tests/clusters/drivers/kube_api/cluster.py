@@ -12,7 +12,12 @@ from uuid import uuid4
 from kubernetes.utils.quantity import parse_quantity
 
 from tests.clusters.drivers.kube_api import kubelet
-from tests.clusters.drivers.kube_api.admission import admit, check_quota, requested
+from tests.clusters.drivers.kube_api.admission import (
+    admit,
+    check_quota,
+    check_restricted,
+    requested,
+)
 from tests.clusters.drivers.kube_api.http import Server
 from tests.clusters.drivers.kube_api.kubelet import PodLife
 from tests.clusters.drivers.kube_api.rbac import Account
@@ -67,6 +72,7 @@ class KubeCluster:
         self.namespaces = {name: str(uuid4()) for name in ("kube-system", "default", *namespaces)}
         self.accounts: list[Account] = []
         self.quotas: dict[str, dict[str, str]] = {}
+        self.restricted: set[str] = set()
         self.pullable: set[str] = set()
         self.unpullable: dict[str, str] = {}
         self.pulling = False
@@ -97,12 +103,16 @@ class KubeCluster:
     def next_number(self) -> int:
         return next(self._numbers)
 
-    def create_pod(self, namespace: str, pod: Json) -> Json:
+    def create_pod(self, namespace: str, pod: Json, *, dry: bool = False) -> Json:
         def check(pod: Json) -> None:
+            if namespace in self.restricted:
+                check_restricted(pod)
             others = [p for p in self.store.all()[0] if p["metadata"]["namespace"] == namespace]
             check_quota(pod, others, self.quotas.get(namespace, {}))
 
-        created = self.store.create(admit(pod, namespace), check)
+        created = self.store.create(admit(pod, namespace), check, dry=dry)
+        if dry:
+            return created
         key = (namespace, created["metadata"]["name"])
         life = self.lives[key] = PodLife(self, key)
         thread = threading.Thread(target=life.run, daemon=True)

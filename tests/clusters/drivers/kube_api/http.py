@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
-from tests.clusters.drivers.kube_api.rbac import Attributes
+from tests.clusters.drivers.kube_api.rbac import Account, Attributes
 from tests.clusters.drivers.kube_api.routes import Request, Routes
 from tests.clusters.drivers.kube_api.status import ApiError
 
@@ -24,6 +24,8 @@ _PATH = re.compile(
     r"/api/v1(/namespaces/(?P<namespace>[^/]+))?"
     r"/(?P<resource>pods|nodes|resourcequotas|namespaces)(/(?P<name>[^/]+)(/(?P<sub>log))?)?"
 )
+_REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+_EVERYBODYS = {"version", "selfsubjectaccessreviews"}
 _VERBS = {"POST": "create", "PATCH": "patch", "DELETE": "delete"}
 
 
@@ -111,8 +113,8 @@ class _Handler(BaseHTTPRequestHandler):
             fault = self.api.take_fault(request)
             if fault and not fault.after:
                 return self._fail(fault.answer)
-            self._authorize(request)
-            answer = Routes(self.api.cluster).answer(request)
+            account = self._authorized(request)
+            answer = Routes(self.api.cluster, account).answer(request)
             if fault:
                 return self._fail(fault.answer)
         except ApiError as error:
@@ -129,6 +131,9 @@ class _Handler(BaseHTTPRequestHandler):
         if parts.path == "/version/":
             return Request(self.command, parts.path, query, body,
                            Attributes("get", "version", None, None))  # fmt: skip
+        if parts.path == _REVIEWS:
+            review = Attributes("create", "selfsubjectaccessreviews", None, None)
+            return Request(self.command, parts.path, query, body, review)
         found = _PATH.fullmatch(parts.path)
         if found is None:
             raise ApiError(404, "NotFound", "the server could not find the requested resource")
@@ -145,13 +150,14 @@ class _Handler(BaseHTTPRequestHandler):
         return Request(self.command, parts.path, query, body,
                        Attributes(verb, resource, namespace, name))  # fmt: skip
 
-    def _authorize(self, request: Request) -> None:
+    def _authorized(self, request: Request) -> Account:
         token = self.headers.get("Authorization", "").removeprefix("Bearer ")
         account = next((a for a in self.api.cluster.accounts if a.token == token), None)
         if account is None:
             raise ApiError(401, "Unauthorized", "Unauthorized")
-        if request.attributes.resource != "version":
+        if request.attributes.resource not in _EVERYBODYS:
             account.check(request.attributes)
+        return account
 
     def _fail(self, error: ApiError | None) -> None:
         if error is None:

@@ -64,9 +64,12 @@ class Account:
             ]
         return cls(name, token, tuple(rules))
 
+    def allows(self, request: Attributes) -> bool:
+        return any(rule.allows(request) for rule in self.rules)
+
     def check(self, request: Attributes) -> None:
         """Raise ApiError 403 unless a rule allows it."""
-        if any(rule.allows(request) for rule in self.rules):
+        if self.allows(request):
             return
         named = f' "{request.name}"' if request.name else ""
         where = f' in the namespace "{request.namespace}"' if request.namespace else (

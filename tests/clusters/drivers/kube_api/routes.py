@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tests.clusters.drivers.kube_api import patch, process, status
-from tests.clusters.drivers.kube_api.rbac import Attributes
+from tests.clusters.drivers.kube_api.rbac import Account, Attributes
 from tests.clusters.drivers.kube_api.status import ApiError
 
 if TYPE_CHECKING:
@@ -33,11 +33,14 @@ class Routes:
     """One method a kind of request; each returns the answer, or a stream."""
 
     cluster: "KubeCluster"
+    account: Account
 
     def answer(self, request: Request) -> Json | Stream:
         a = request.attributes
         if a.resource == "version":
             return {"major": "1", "minor": "33", "gitVersion": "v1.33.2"}
+        if a.resource == "selfsubjectaccessreviews":
+            return self._review(request.body)
         if a.resource == "namespaces":
             return self._namespace(str(a.name))
         if a.resource == "nodes":
@@ -50,6 +53,13 @@ class Routes:
             return _list("ResourceQuotaList", items, 1)
         return self._pods(request)
 
+    def _review(self, review: Json) -> Json:
+        """Say whether the asker would be allowed something."""
+        asked = review["spec"]["resourceAttributes"]
+        resource = "/".join(filter(None, (asked["resource"], asked.get("subresource"))))
+        wanted = Attributes(asked["verb"], resource, asked.get("namespace"), asked.get("name"))
+        return review | {"status": {"allowed": self.account.allows(wanted)}}
+
     def _namespace(self, name: str) -> Json:
         if name not in self.cluster.namespaces:
             raise status.not_found("namespaces", name)
@@ -61,7 +71,8 @@ class Routes:
         key = (str(a.namespace), str(a.name))
         match a.verb:
             case "create":
-                return self.cluster.create_pod(key[0], request.body)
+                dry = request.query.get("dryRun") == "All"
+                return self.cluster.create_pod(key[0], request.body, dry=dry)
             case "patch":
                 return store.update(key, lambda pod: patch.apply(pod, request.body))
             case "delete":

@@ -38,15 +38,15 @@ class Store:
         default_factory=lambda: threading.Condition(threading.RLock())
     )
 
-    def create(self, pod: Json, check: Change) -> Json:
-        """Add the Pod unless `check`, which sees the store as it is now, raises."""
+    def create(self, pod: Json, check: Change, *, dry: bool = False) -> Json:
+        """Add the Pod unless `check`, which sees the store as it is now, raises, or it is `dry`."""
         with self._changed:
             key = _key(pod)
             if key in self._pods:
                 raise status.already_exists(key[1])
             check(pod)
             pod["metadata"] |= {"uid": str(uuid.uuid4()), "creationTimestamp": now()}
-            return self._write("ADDED", pod)
+            return pod if dry else self._write("ADDED", pod)
 
     def get(self, key: Key) -> Json:
         with self._changed:

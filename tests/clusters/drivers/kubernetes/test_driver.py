@@ -109,7 +109,7 @@ def test_what_kubernetes_finds_invalid_is_the_deployments_to_correct(
          Cause.ENGINE_FAILED, True, "etcdserver"),
         (ApiError(503, "ServiceUnavailable", "apiserver is shutting down"),
          Cause.ENGINE_FAILED, True, "shutting down"),
-        (None, Cause.UNREACHABLE, True, "does not answer"),
+        (None, Cause.UNREACHABLE, True, "cannot be reached"),
     ],
 )  # fmt: skip
 def test_a_refusal_says_who_is_to_blame_and_whether_to_try_again(
@@ -156,7 +156,7 @@ def test_nobody_at_the_address_is_told(connection: Connection) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         connection.endpoint = f"http://127.0.0.1:{free.getsockname()[1]}"
 
-    with pytest.raises(DriverError) as refused:
+    with pytest.raises(DriverError, match="Connection refused") as refused:
         KubernetesDriver(connection).observe(timezone.now())
 
     assert (refused.value.cause, refused.value.retriable) == (Cause.UNREACHABLE, True)

@@ -118,3 +118,30 @@ def test_a_namespace_that_does_not_exist_is_told(
 
     with pytest.raises(DriverError, match=NAMESPACE):
         driver.probe()
+
+
+def test_every_missing_right_is_named_at_once(kube: KubeCluster, driver: KubernetesDriver) -> None:
+    documents = manifests()
+    for document in documents:
+        if document["kind"] == "Role":
+            document["rules"][0]["verbs"] = ["get", "list", "watch"]
+    kube.accounts[0] = account(documents)
+
+    with pytest.raises(DriverError, match="`create` `pods`, `patch` `pods`, `delete` `pods`"):
+        driver.probe()
+
+
+def test_a_namespace_that_would_refuse_our_pods_is_warned_of(
+    kube: KubeCluster, driver: KubernetesDriver
+) -> None:
+    kube.restricted.add(NAMESPACE)
+
+    (warning,) = driver.probe().warnings
+
+    assert "runAsNonRoot" in warning
+
+
+def test_a_probe_leaves_nothing_behind(kube: KubeCluster, driver: KubernetesDriver) -> None:
+    driver.probe()
+
+    assert kube.store.all()[0] == []

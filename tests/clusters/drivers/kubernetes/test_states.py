@@ -146,6 +146,13 @@ def test_what_its_node_turned_away_is_not_its_own_failure(reason: str, cause: Ca
     assert cause.is_engines
 
 
+def test_a_node_that_fell_silent_before_the_start_warns() -> None:
+    observed = seen(meta=deleted(-61, 10))
+
+    assert (observed.phase, observed.cause) == (Phase.PREPARING, Cause.NODE_LOST)
+    assert "node-1" in observed.message
+
+
 # --- While it runs --------------------------------------------------------------------------------
 
 

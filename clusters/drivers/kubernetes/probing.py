@@ -1,0 +1,64 @@
+"""What a Kubernetes cluster says of itself, and whether it would let us work."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from clusters.drivers.base import ContainerSpec, DriverError, Probe
+from clusters.drivers.kubernetes import capacity, pods
+from clusters.drivers.kubernetes.api import Api
+from clusters.drivers.kubernetes.errors import Refused, lacks
+from clusters.models import DIMENSIONS, Connection
+
+T = TypeVar("T")
+
+RIGHTS = (
+    ("create", "pods"), ("get", "pods"), ("list", "pods"), ("watch", "pods"), ("patch", "pods"),
+    ("delete", "pods"), ("get", "pods/log"),
+)  # fmt: skip
+
+_TRIAL = ContainerSpec(run_id=0, image="trial", command=(), env={}, cpu_milli=10, ram_mib=16, gpu=0)
+
+
+def probe(api: Api, connection: Connection) -> Probe:
+    """Return what the cluster is and has. Raises DriverError when a right is missing."""
+    own_uid = api.namespace_uid(connection.namespace)
+    _check_rights(api)
+    nodes, quotas = _unless_forbidden(api.nodes), _unless_forbidden(api.quotas)
+    claimed = {name: getattr(connection.cluster, name) for name in DIMENSIONS}
+    room, warnings = capacity.measure(nodes, quotas, claimed)
+    # Who sees nodes sees the whole cluster; else its namespace is all that there is.
+    whole = nodes and _unless_forbidden(lambda: api.namespace_uid("kube-system"))
+    return Probe(
+        engine_id=f"kubernetes:{whole or own_uid}",
+        version=f"Kubernetes {api.version()}",
+        cpu_milli=room["cpu_milli"],
+        ram_mib=room["ram_mib"],
+        gpu=room["gpu"],
+        warnings=(*warnings, *_objections(api, connection)),
+    )
+
+
+def _check_rights(api: Api) -> None:
+    missing = [f"`{verb}` `{what}`" for verb, what in RIGHTS if not api.may(verb, what)]
+    if missing:
+        raise DriverError(lacks(", ".join(missing)), retriable=True)
+
+
+def _objections(api: Api, connection: Connection) -> list[str]:
+    """Return why Pods such as ours would be refused: by a security policy, a quota, a webhook."""
+    try:
+        api.create_pod(pods.manifest(connection.uid, _TRIAL, grace_seconds=1), really=False)
+    except Refused as error:
+        if error.retriable and error.status != 403:
+            raise
+        return [f"A Pod as the hypervisor makes them would be refused there. {error}"]
+    return []
+
+
+def _unless_forbidden(ask: Callable[[], T]) -> T | None:
+    try:
+        return ask()
+    except Refused as error:
+        if error.status == 403:
+            return None
+        raise
