@@ -25,7 +25,7 @@ _COMMANDS = {
     Program.SUCCEEDS: ("true",),
     Program.FAILS: ("sh", "-c", "exit 3"),
     Program.SPEAKS: ("printf", "one\\ntwo\\nthree\\n"),
-    Program.IS_STUBBORN: ("sh", "-c", "trap '' TERM; while true; do sleep 0.1; done"),
+    Program.IS_STUBBORN: ("sh", "-c", "trap '' TERM; echo ready; while true; do sleep 0.1; done"),
     Program.HAS_NO_COMMAND: ("no-such-program",),
     Program.EATS_MEMORY: ("tail", "/dev/zero"),
 }
