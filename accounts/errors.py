@@ -43,3 +43,19 @@ class Unauthorized(DomainError):
     """Nobody knows who is calling: 401."""
 
     default_code = "authentication_failed"
+
+
+class Busy(DomainError):
+    """Too much of it at once: 429, again after `retry_after_s` seconds."""
+
+    default_code = "busy"
+
+    def __init__(self, detail: str, *, retry_after_s: int) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+
+
+class Unavailable(DomainError):
+    """What the answer needs does not answer itself: 503."""
+
+    default_code = "unavailable"

@@ -4,7 +4,9 @@ Requests for the same subject that nobody has begun yet are merged into one mess
 that is lost, or that cannot be sent, costs at most one period.
 """
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import structlog
 from celery import current_app
@@ -16,6 +18,9 @@ RECONCILE = "deployments.reconcile"
 
 _MERGE_SECONDS = 5
 """A request that was lost on its way stands in the way of the next ones for no longer."""
+
+_AGAIN_SECONDS = 120
+"""Longer than a look takes at an engine that hangs."""
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +46,33 @@ def begin(task: str, subject_id: int) -> None:
         cache.delete(_key(task, subject_id))
     except Exception as error:  # noqa: BLE001 whatever the broker's client raises
         log.warning("wakeup_not_cleared", task=task, subject=subject_id, error=str(error))
+
+
+def ask_again(cluster_id: int) -> None:
+    """Have whoever reconciles the cluster at this moment look once more afterwards."""
+    _on_cache(lambda: cache.set(_again(cluster_id), 1, timeout=_AGAIN_SECONDS))
+
+
+def asked_again(cluster_id: int) -> bool:
+    """Whether somebody did since `begin_again`."""
+    return bool(_on_cache(lambda: cache.get(_again(cluster_id))))
+
+
+def begin_again(cluster_id: int) -> None:
+    """Say that what was asked for is done from here on."""
+    _on_cache(lambda: cache.delete(_again(cluster_id)))
+
+
+def _on_cache(call: Callable[[], Any]) -> Any:
+    try:
+        return call()
+    except Exception as error:  # noqa: BLE001 whatever the broker's client raises
+        log.warning("wakeup_note_lost", error=str(error))
+        return None
+
+
+def _again(cluster_id: int) -> str:
+    return f"wakeup:again:{cluster_id}"
 
 
 def _send(task: str, subject_id: int, delay_s: float = 0) -> None:

@@ -25,17 +25,8 @@ def replace(deployment: Deployment, waits: Sequence[Wait]) -> None:
     The caller holds the lock of the organization's dependency graph (see `lock_graph`).
     """
     ids = [wait.deployment for wait in waits]
-    if len(set(ids)) != len(ids):
-        raise Invalid("Name each deployment once.", attr="depends_on")
-    known = set(
-        Deployment.objects.filter(
-            organization_id=deployment.organization_id, pk__in=ids
-        ).values_list("pk", flat=True)
-    )
-    if unknown := sorted(set(ids) - known):
-        raise Invalid(
-            f"Deployment {unknown[0]} does not exist in this organization.", attr="depends_on"
-        )
+    there = Deployment.objects.filter(organization_id=deployment.organization_id, pk__in=ids)
+    check_known(ids, set(there.values_list("pk", flat=True)))
     if circle := sorted(set(ids) & _dependents(deployment.pk)):
         raise Invalid(
             f"Deployment {circle[0]} already waits for this one, so neither would ever start:"
@@ -48,6 +39,16 @@ def replace(deployment: Deployment, waits: Sequence[Wait]) -> None:
         Dependency(deployment=deployment, on_id=wait.deployment, condition=wait.condition)
         for wait in waits
     )
+
+
+def check_known(ids: Sequence[int], known: set[int]) -> None:
+    """Raise Invalid when an id is named twice, or is not among those of the organization."""
+    if len(set(ids)) != len(ids):
+        raise Invalid("Name each deployment once.", attr="depends_on")
+    if unknown := sorted(set(ids) - known):
+        raise Invalid(
+            f"Deployment {unknown[0]} does not exist in this organization.", attr="depends_on"
+        )
 
 
 def lock_graph(organization_id: int) -> None:

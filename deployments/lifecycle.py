@@ -55,6 +55,14 @@ MOVE = Verb(
     releases=Run.Outcome.MOVED,
     opens_run=True,
 )
+RETRY = Verb(
+    "restart_scheduled",
+    _ACTIVE,
+    Status.PENDING,
+    f"{_BACK_IN_QUEUE}, queued_at = %(now)s, exit_code = v.exit_code,"
+    " restarts = coalesce(v.restarts, d.restarts + 1)",
+    releases=Run.Outcome.FAILED,
+)
 REQUEUE = Verb("requeued", _ACTIVE, Status.PENDING, _BACK_IN_QUEUE, releases=Run.Outcome.REQUEUED)
 STOP = Verb("stop_requested", _ACTIVE, Status.STOPPING, releases=Run.Outcome.STOPPED)
 EXPIRE = Verb("runtime_reached", (Status.RUNNING,), Status.STOPPING, releases=Run.Outcome.COMPLETED)
@@ -73,11 +81,12 @@ RESTART = Verb(
     (Status.STOPPED, Status.FAILED, Status.COMPLETED, Status.CANCELLED),
     Status.PENDING,
     f"{_UNPLACED}, queued_at = %(now)s, finished_at = NULL, exit_code = NULL, ready_after = NULL,"
-    " preemptions = 0",
+    " preemptions = 0, restarts = 0",
 )
 
 VERBS = (
-    PLACE, START, EVICT, MOVE, REQUEUE, STOP, EXPIRE, COMPLETE, FAIL, FINISH_STOP, CANCEL, RESTART,
+    PLACE, START, EVICT, MOVE, RETRY, REQUEUE, STOP, EXPIRE, COMPLETE, FAIL, FINISH_STOP, CANCEL,
+    RESTART,
 )  # fmt: skip
 
 
@@ -86,7 +95,8 @@ class Change:
     """What a verb does to one deployment.
 
     `revision` is the one that the decision was made on, None when it holds for any. `preemptor`
-    is the id of the deployment that the room goes to; `cluster` the id of the one placed on.
+    is the id of the deployment that the room goes to; `cluster` the id of the one placed on;
+    `restarts` how often it has been restarted then. `data["code"]` is the reason for programs.
     """
 
     deployment: int
@@ -96,6 +106,7 @@ class Change:
     ready_after: datetime | None = None
     exit_code: int | None = None
     preemptor: int | None = None
+    restarts: int | None = None
     data: dict[str, Any] = field(default_factory=dict)
 
 
@@ -127,17 +138,7 @@ def _transition(
         _open_runs(changed, now)
     record_many(
         [
-            Event(
-                organization_id=rows[change.deployment][0],
-                subject=Event.Subject.DEPLOYMENT,
-                subject_id=change.deployment,
-                time=now,
-                kind=verb.kind,
-                actor=actor,
-                reason=change.reason,
-                status=verb.target,
-                data=change.data,
-            )
+            _event(change, rows[change.deployment][0], verb.kind, verb.target, actor, now)
             for change in changed
         ]
     )
@@ -154,15 +155,17 @@ def _update_deployments(
             SELECT * FROM unnest(
                 %(ids)s::bigint[], %(revisions)s::bigint[], %(reasons)s::text[],
                 %(clusters)s::bigint[], %(ready_after)s::timestamptz[], %(exit_codes)s::int[],
-                %(preemptors)s::bigint[]
-            ) AS v(id, revision, reason, cluster_id, ready_after, exit_code, preemptor_id)
+                %(preemptors)s::bigint[], %(restarts)s::int[], %(codes)s::text[]
+            ) AS v(id, revision, reason, cluster_id, ready_after, exit_code, preemptor_id, restarts,
+                   code)
         ), locked AS (
             SELECT d.id, d.cluster_id AS former FROM deployments_deployment d JOIN v USING (id)
             WHERE d.status = ANY(%(sources)s) AND d.revision = coalesce(v.revision, d.revision)
             ORDER BY d.id FOR NO KEY UPDATE OF d
         )
         UPDATE deployments_deployment d
-        SET status = %(target)s, status_reason = v.reason, revision = d.revision + 1, {verb.sets}
+        SET status = %(target)s, status_reason = v.reason, status_code = v.code,
+            revision = d.revision + 1, {verb.sets}
         FROM v JOIN locked USING (id)
         WHERE d.id = v.id
         RETURNING d.id, d.organization_id, locked.former
@@ -175,6 +178,8 @@ def _update_deployments(
         "ready_after": [change.ready_after for change in changes],
         "exit_codes": [change.exit_code for change in changes],
         "preemptors": [change.preemptor for change in changes],
+        "restarts": [change.restarts for change in changes],
+        "codes": [change.data.get("code", verb.kind) for change in changes],
         "sources": list(verb.sources),
         "target": verb.target,
         "now": now,
@@ -219,21 +224,78 @@ def _open_runs(changes: Sequence[Change], now: datetime) -> None:
         cursor.execute(sql, {"ids": [change.deployment for change in changes], "now": now})
 
 
-def note_reasons(reasons: Mapping[int, str]) -> None:
-    """Say why each pending deployment waits; only what changed is written, and it is no event.
+def note_reasons(reasons: Mapping[int, tuple[str, str]]) -> None:
+    """Say why each pending deployment waits, by id: a code and a sentence.
 
-    A row that somebody else holds at this moment is passed over: the next cycle tells.
+    Only what changed is written, and it is no event. A row that somebody else holds at this moment
+    is passed over: the next cycle tells.
     """
+    changes = [Change(pk, why, data={"code": code}) for pk, (code, why) in reasons.items()]
+    _tell(changes, (Status.PENDING,))
+
+
+def remark(
+    kind: str, changes: Sequence[Change], *, statuses: Sequence[Status], actor: str, now: datetime
+) -> list[int]:
+    """Say something new of deployments whose status stays; an event for each that did not say so.
+
+    Returns their ids. A row that somebody else holds at this moment is passed over.
+    """
+    if not changes:
+        return []
+    with transaction.atomic():
+        told = _tell(changes, statuses)
+        record_many(
+            [
+                _event(change, told[change.deployment], kind, None, actor, now)
+                for change in changes
+                if change.deployment in told
+            ]
+        )
+    return list(told)
+
+
+def _tell(changes: Sequence[Change], statuses: Sequence[Status]) -> dict[int, int]:
+    """Write reasons and codes where they differ; return the organizations of those, by id."""
     sql = """
-        WITH v AS (SELECT * FROM unnest(%(ids)s::bigint[], %(reasons)s::text[]) AS v(id, reason)),
-        stale AS (
-            SELECT d.id, v.reason FROM deployments_deployment d JOIN v USING (id)
-            WHERE d.status = 'pending' AND NOT d.held AND d.status_reason <> v.reason
+        WITH v AS (
+            SELECT * FROM unnest(%(ids)s::bigint[], %(codes)s::text[], %(reasons)s::text[])
+                AS v(id, code, reason)
+        ), stale AS (
+            SELECT d.id, v.code, v.reason FROM deployments_deployment d JOIN v USING (id)
+            WHERE d.status = ANY(%(statuses)s) AND NOT d.held
+              AND (d.status_reason, d.status_code) <> (v.reason, v.code)
             ORDER BY d.id FOR NO KEY UPDATE OF d SKIP LOCKED
         )
-        UPDATE deployments_deployment d SET status_reason = stale.reason
+        UPDATE deployments_deployment d
+        SET status_reason = stale.reason, status_code = stale.code
         FROM stale WHERE d.id = stale.id
+        RETURNING d.id, d.organization_id
     """
-    if reasons:
-        with connection.cursor() as cursor:
-            cursor.execute(sql, {"ids": list(reasons), "reasons": list(reasons.values())})
+    if not changes:
+        return {}
+    parameters = {
+        "ids": [change.deployment for change in changes],
+        "codes": [change.data["code"] for change in changes],
+        "reasons": [change.reason for change in changes],
+        "statuses": list(statuses),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        return dict(cursor.fetchall())
+
+
+def _event(
+    change: Change, organization: int, kind: str, status: Status | None, actor: str, now: datetime
+) -> Event:
+    return Event(
+        organization_id=organization,
+        subject=Event.Subject.DEPLOYMENT,
+        subject_id=change.deployment,
+        time=now,
+        kind=kind,
+        actor=actor,
+        reason=change.reason,
+        status=status,
+        data=change.data,
+    )

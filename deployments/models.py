@@ -42,6 +42,13 @@ class OnDependencyFailure(models.TextChoices):
     CANCEL = "cancel"
 
 
+class RestartPolicy(models.TextChoices):
+    """Whether one that fails by itself is queued again."""
+
+    NEVER = "never"
+    ON_FAILURE = "on-failure"
+
+
 SATISFYING = {
     Condition.COMPLETED: (Status.COMPLETED,),
     Condition.RUNNING: (Status.RUNNING, Status.COMPLETED),
@@ -83,8 +90,10 @@ class Deployment(ResourceColumns):
     """What somebody wants to run.
 
     `revision` grows with every change: whoever decided on an older one decides again.
-    `ready_after` is when the back-off after an eviction ends; `placed_at` and `checkpoint_at`
-    belong to the present placement.
+    `status_code` is `status_reason` for programs. `ready_after` is when the back-off after an
+    eviction or a failure ends; `restarts` counts the failures of its own that it was queued again
+    after, since it last ran well for long. `placed_at` and `checkpoint_at` belong to the present
+    placement. `env` holds plain texts, and `{"secret": encrypted}` for what nobody is to read.
     """
 
     organization = models.ForeignKey(
@@ -109,6 +118,13 @@ class Deployment(ResourceColumns):
     max_runtime_s = models.PositiveIntegerField(
         null=True, blank=True, validators=[MinValueValidator(1)]
     )
+    restart_policy = models.CharField(
+        max_length=10,
+        choices=RestartPolicy.choices,
+        default=RestartPolicy.NEVER,
+        db_default=RestartPolicy.NEVER,
+    )
+    max_restarts = models.PositiveIntegerField(default=3, db_default=3)
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
     )
@@ -116,11 +132,13 @@ class Deployment(ResourceColumns):
 
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.PENDING)
     status_reason = models.TextField(blank=True, default="")
+    status_code = models.CharField(max_length=40, blank=True, default="", db_default="")
     held = models.BooleanField(default=False)
     cluster = models.ForeignKey(
         Cluster, on_delete=models.RESTRICT, null=True, blank=True, related_name="deployments"
     )
     preemptions = models.PositiveIntegerField(default=0)
+    restarts = models.PositiveIntegerField(default=0, db_default=0)
     exit_code = models.IntegerField(null=True, blank=True)
     queued_at = models.DateTimeField(default=timezone.now)
     ready_after = models.DateTimeField(null=True, blank=True)
@@ -150,7 +168,7 @@ class Deployment(ResourceColumns):
             *trail(
                 "name", "image", "command", "cpu_milli", "ram_mib", "gpu", "priority",
                 "preemptible", "requested_cluster_id", "on_dependency_failure", "max_runtime_s",
-                "held", secrets=("env",), inserts=False,
+                "restart_policy", "max_restarts", "held", secrets=("env",), inserts=False,
             ),
             # Placing is the planner's, whoever asked for the cycle.
             note_by_a_person(
@@ -186,6 +204,9 @@ class Deployment(ResourceColumns):
             ),
             models.CheckConstraint(
                 condition=Q(priority__gte=1, priority__lte=100), name="priority_range"
+            ),
+            models.CheckConstraint(
+                condition=Q(restart_policy__in=RestartPolicy.values), name="restart_policy_known"
             ),
             models.CheckConstraint(
                 condition=Q(cpu_milli__gte=1, ram_mib__gte=1, gpu__gte=0), name="request_positive"
@@ -235,15 +256,20 @@ class RunQuerySet(models.QuerySet["Run"]):
         return self.filter(released_at=None)
 
     def unfinished(self) -> "RunQuerySet":
-        """The runs that have, or may have, a container."""
+        """The runs that have, or may have, or are to have, a container."""
         return self.filter(ended_at=None)
+
+    def launched(self) -> "RunQuerySet":
+        """The runs that had, or may have had, a container."""
+        return self.exclude(launched_at=None)
 
 
 class Run(ResourceColumns):
     """One attempt: where, when, and how it ended.
 
     From `placed_at` to `released_at` it counts in the ledger; from `launched_at` to `ended_at` it
-    may have a container. Its request is the one it was placed with.
+    may have a container. Its request is the one it was placed with; `devices` are the ids of the
+    GPUs that its container was given, on engines where we choose them.
     """
 
     class Outcome(models.TextChoices):
@@ -263,6 +289,7 @@ class Run(ResourceColumns):
     ended_at = models.DateTimeField(null=True, blank=True)
     outcome = models.CharField(max_length=10, choices=Outcome.choices, blank=True, default="")
     exit_code = models.IntegerField(null=True, blank=True)
+    devices = models.JSONField(default=list, db_default=[], blank=True)
     preempted_by = models.ForeignKey(
         Deployment,
         on_delete=models.SET_NULL,
@@ -303,3 +330,21 @@ class Run(ResourceColumns):
 
     def __str__(self) -> str:
         return f"run {self.pk} of deployment {self.deployment_id}"
+
+
+class RunOutput(models.Model):
+    """What an ended run's container wrote: its last part, kept when the container went.
+
+    `dropped` says that there was more before it.
+    """
+
+    run = models.OneToOneField(Run, on_delete=models.CASCADE, related_name="output")
+    text = models.BinaryField()
+    dropped = models.BooleanField(default=False)
+    kept_at = models.DateTimeField(default=timezone.now, db_index=True)
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"output of run {self.run_id}"

@@ -10,6 +10,7 @@ from clusters.models import ACTIVE, DIMENSIONS, Cluster
 from clusters.resources import describe
 from clusters.wakeups import request_cycle, request_reconcile
 from deployments import lifecycle, services
+from deployments.contact import is_without_contact
 from deployments.lifecycle import Change, transition
 from deployments.models import Deployment, Status
 from deployments.specs import Spec, check_capacity
@@ -49,6 +50,7 @@ def _status(deployment: Deployment) -> str | None:
 def _locked_clusters(organization_id: int) -> dict[int, Cluster]:
     """Lock the organization's clusters in the order of their ids; return them with allocations."""
     clusters = Cluster.objects.filter(organization_id=organization_id).order_by("pk")
+    clusters = clusters.select_related("connection")
     list(clusters.select_for_update(no_key=True, of=("self",)))
     return {row.pk: row for row in clusters.with_allocated()}
 
@@ -100,7 +102,11 @@ def _room(cluster: Cluster) -> tuple[int, ...]:
 def _fits(row: Deployment, cluster: Cluster) -> bool:
     request = (getattr(row, name) for name in DIMENSIONS)
     enough = all(need <= room for need, room in zip(request, _room(cluster), strict=True))
-    return enough and cluster.state == Cluster.State.ACTIVE
+    return enough and cluster.state == Cluster.State.ACTIVE and not _is_lost(cluster)
+
+
+def _is_lost(cluster: Cluster) -> bool:
+    return is_without_contact(cluster, timezone.now())
 
 
 def _relocate(row: Deployment, actor: str, cluster: int, *, bound: bool) -> Deployment:
@@ -123,6 +129,8 @@ def _requeue(
         raise NotFound("There is no such cluster in its organization: name another one.")
     if target.state != Cluster.State.ACTIVE:
         raise Conflict(f"Cluster {target.name} is {target.state}: uncordon it, or name another.")
+    if _is_lost(target):
+        raise Conflict(f"There is no contact with cluster {target.name}: name another.")
     check_capacity(row.organization_id, replace(Spec.of(row), requested_cluster=target))
     _bind(row, target.pk)
     change = Change(

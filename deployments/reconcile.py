@@ -4,29 +4,32 @@ Level-triggered: each pass compares a cluster's unfinished runs with its contain
 each, the one step that brings them closer. Nothing here needs to have been told what changed.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum, auto
 
 import structlog
 from django.conf import settings
-from django.db import connection
 from django.utils import timezone
 
 from clusters.drivers import driver_for
-from clusters.drivers.base import ContainerSpec, Driver, DriverError, Observation, Phase
-from clusters.models import DIMENSIONS, Cluster
+from clusters.drivers.base import Cause, ContainerSpec, Driver, DriverError, Observation, Phase
+from clusters.models import Cluster
+from clusters.secrets import CannotDecrypt
 from clusters.wakeups import request_cycle, request_reconcile
-from deployments import lifecycle
-from deployments.lifecycle import Change, Verb, transition
+from deployments import contact, endings, lifecycle, orphans, output
+from deployments.contact import ACTOR
+from deployments.endings import Ending
+from deployments.environment import opened
+from deployments.gate import Launch, launches, may_appear
+from deployments.lifecycle import Change, Verb, remark, transition
 from deployments.models import Dependency, Deployment, Run, Status
+from deployments.turns import one_at_a_time
+from orgs.events import record
 
-ACTOR = "system:runtime"
-
-_MAX_PASSES = 5
-"""Stop, end, launch, started: what one wake-up can do without waiting for the engine."""
+_MAX_PASSES = 8
+"""Start seen, ended, closed, launched, seen: what one wake-up can do without waiting."""
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +38,7 @@ class Step(Enum):
     """What a run needs next."""
 
     LAUNCH = auto()
+    MARK_PREPARING = auto()
     MARK_STARTED = auto()
     FINISH = auto()
     EXPIRE = auto()
@@ -43,23 +47,29 @@ class Step(Enum):
     END = auto()
 
 
-_LEADS_ON = set(Step) - {Step.MARK_STARTED, Step.REQUEUE}
+_LEADS_ON = set(Step) - {Step.MARK_PREPARING, Step.MARK_STARTED, Step.REQUEUE}
 """The steps after which another look at the engine may find more to do."""
 
 
 def reconcile(cluster_id: int) -> None:
     """Bring one cluster's containers and runs together, as far as that needs no waiting."""
-    cluster = Cluster.objects.filter(pk=cluster_id).first()
+    one_at_a_time(cluster_id, lambda: _look(cluster_id))
+
+
+def _look(cluster_id: int) -> bool:
+    """Say whether the engine answered."""
+    cluster = Cluster.objects.select_related("connection").filter(pk=cluster_id).first()
     if cluster is None:
-        return
-    driver = driver_for(cluster)
-    with _exclusive(cluster_id):
-        try:
-            for _ in range(_MAX_PASSES):
-                if not _Pass(cluster, driver, timezone.now()).carry_out():
-                    break
-        except DriverError as error:
-            log.warning("engine_failed", cluster=cluster_id, error=str(error))
+        return True
+    try:
+        driver = driver_for(cluster)
+        for _ in range(_MAX_PASSES):
+            if not _Pass(cluster, driver, timezone.now()).carry_out():
+                break
+    except DriverError as error:
+        contact.failed(cluster, error, timezone.now())
+        return False
+    return True
 
 
 def next_step(run: Run, seen: Observation | None, now: datetime) -> Step | None:
@@ -67,42 +77,18 @@ def next_step(run: Run, seen: Observation | None, now: datetime) -> Step | None:
     current = run.released_at is None
     if seen is None:
         if not current:
-            return Step.END
+            return None if may_appear(run, now) else Step.END
         return Step.REQUEUE if run.started_at else Step.LAUNCH
-    if seen.phase is Phase.EXITED:
-        return Step.FINISH if current else Step.END
     if not current:
-        return Step.STOP
-    if run.started_at is None:
+        return Step.END if seen.phase is Phase.EXITED else Step.STOP
+    if seen.phase is Phase.PREPARING:
+        return Step.MARK_PREPARING
+    if run.started_at is None and (seen.phase is Phase.RUNNING or seen.started_at):
         return Step.MARK_STARTED
+    if seen.phase is Phase.EXITED:
+        return Step.FINISH
     expires_at = _expires_at(run)
     return Step.EXPIRE if expires_at and expires_at <= now else None
-
-
-def launchable(
-    cluster: Cluster, wanting: Iterable[Run], runs: Sequence[Run], seen: Mapping[int, Observation]
-) -> list[Run]:
-    """Return the runs to launch now: the gate between ledger and containers.
-
-    A container starts only when those still on the cluster, the stopping ones included, leave it
-    room, and never beside an older container of the same deployment.
-    """
-    there = [run for run in runs if run.pk in seen and seen[run.pk].phase is Phase.RUNNING]
-    known = {run.pk for run in runs}
-    if any(run_id not in known and o.phase is Phase.RUNNING for run_id, o in seen.items()):
-        return []
-    room = {
-        name: getattr(cluster, name) - sum(getattr(run, name) for run in there)
-        for name in DIMENSIONS
-    }
-    chosen = []
-    for run in sorted(wanting, key=lambda r: (-r.deployment.priority, r.placed_at, r.pk)):
-        if all(getattr(run, name) <= room[name] for name in DIMENSIONS):
-            room = {name: room[name] - getattr(run, name) for name in DIMENSIONS}
-            chosen.append(run)
-    older = Run.objects.unfinished().filter(deployment__in=[run.deployment_id for run in chosen])
-    oldest = dict(older.order_by("-pk").values_list("deployment", "pk"))
-    return [run for run in chosen if oldest[run.deployment_id] == run.pk]
 
 
 @dataclass(slots=True)
@@ -110,130 +96,162 @@ class _Pass:
     cluster: Cluster
     driver: Driver
     now: datetime
+    runs: list[Run] = field(default_factory=list)
+    seen: dict[int, Observation] = field(default_factory=dict)
 
     def carry_out(self) -> bool:
         """Take every step that is due; say whether another pass may find more."""
-        runs = list(
+        # The engine is asked after the ledger: who was launched in between would look vanished.
+        self.runs = list(
             Run.objects.unfinished().filter(cluster=self.cluster).select_related("deployment")
         )
-        seen = {o.run_id: o for o in self.driver.observe(self.now)}
+        self.seen = {o.run_id: o for o in self.driver.observe(self.now)}
+        contact.answered(self.cluster, self.now)
+        due = self._due()
+        strays = orphans.among(self.seen, self.runs)
+        self._wake_for()
+        orphans.remove(self.cluster, self.driver, strays, self.now)
+        self._stop(due[Step.STOP])
+        self._end(due[Step.END])
+        self._settle(endings.of_exit(run, self.seen[run.pk], self.now) for run in due[Step.FINISH])
+        self._launch(self._launches(due[Step.LAUNCH]))
+        self._mark(due)
+        exits_soon = any(self.seen[r.pk].phase is Phase.EXITED for r in due[Step.MARK_STARTED])
+        return bool(strays) or exits_soon or any(due[step] for step in _LEADS_ON)
+
+    def _due(self) -> dict[Step, list[Run]]:
         due: dict[Step, list[Run]] = {step: [] for step in Step}
-        for run in runs:
-            step = next_step(run, seen.get(run.pk), self.now)
+        for run in self.runs:
+            step = next_step(run, self.seen.get(run.pk), self.now)
             if step:
                 due[step].append(run)
-        orphans = [o for run_id, o in seen.items() if run_id not in {run.pk for run in runs}]
-        due[Step.LAUNCH] = launchable(self.cluster, due[Step.LAUNCH], runs, seen)
-        self._wake_for(runs, seen)
-        self._remove_orphans(orphans)
-        self._stop(due[Step.STOP])
-        self._end(due[Step.END], seen)
-        self._finish(due[Step.FINISH], seen)
-        self._launch(due[Step.LAUNCH])
-        self._transition_all(due)
-        return bool(orphans) or any(runs for step, runs in due.items() if step in _LEADS_ON)
+        return due
 
-    def _transition_all(self, due: Mapping[Step, list[Run]]) -> None:
-        started = self._transition(lifecycle.START, due[Step.MARK_STARTED], "Runs on {cluster}.")
+    def _mark(self, due: Mapping[Step, list[Run]]) -> None:
+        where, now = self.cluster.name, self.now
+        started = self._transition(lifecycle.START, due[Step.MARK_STARTED], f"Runs on {where}.")
         if Dependency.objects.filter(on__in=started).exists():
             request_cycle(self.cluster.organization_id)
-        self._transition(
-            lifecycle.EXPIRE, due[Step.EXPIRE], "Reached its max_runtime_s of {runtime} seconds."
-        )
-        self._transition(
-            lifecycle.REQUEUE,
-            due[Step.REQUEUE],
-            "Its container on {cluster} vanished: it waits to be placed again.",
-        )
+        for run in due[Step.EXPIRE]:
+            limit = run.deployment.max_runtime_s
+            self._transition(
+                lifecycle.EXPIRE, [run], f"Reached its max_runtime_s of {limit} seconds."
+            )
+        self._settle(endings.of_vanished(run, where, now) for run in due[Step.REQUEUE])
+        preparing = [self._preparing(run) for run in due[Step.MARK_PREPARING]]
+        remark("preparing", preparing, statuses=(Status.STARTING,), actor=ACTOR, now=now)
 
-    def _transition(self, verb: Verb, runs: list[Run], reason: str) -> list[int]:
+    def _preparing(self, run: Run) -> Change:
+        told = self.seen[run.pk].message or f"Its image is being fetched on {self.cluster.name}."
+        return Change(run.deployment_id, told, data={"code": "preparing", "run": run.pk})
+
+    def _transition(self, verb: Verb, runs: Iterable[Run], reason: str) -> list[int]:
         changes = [
             Change(
                 run.deployment_id,
-                reason.format(cluster=self.cluster.name, runtime=run.deployment.max_runtime_s),
+                reason,
                 revision=run.deployment.revision,
-                cluster=self.cluster.pk,
+                data={"code": verb.kind, "cluster": self.cluster.pk, "run": run.pk},
             )
             for run in runs
         ]
+        return self._apply(verb, changes)
+
+    def _settle(self, found: Iterable[Ending]) -> None:
+        by_verb: dict[Verb, list[Change]] = {}
+        for ending in found:
+            by_verb.setdefault(ending.verb, []).append(ending.change)
+        for verb, changes in by_verb.items():
+            self._apply(verb, changes)
+
+    def _apply(self, verb: Verb, changes: list[Change]) -> list[int]:
         changed = list(transition(verb, changes, actor=ACTOR, now=self.now))
-        if changed and verb.releases:
+        if changed and (verb.releases or verb is lifecycle.FINISH_STOP):
             request_cycle(self.cluster.organization_id)
         return changed
-
-    def _finish(self, runs: list[Run], seen: Mapping[int, Observation]) -> None:
-        """Note how containers exited that nobody had asked to."""
-        for verb, wanted in ((lifecycle.COMPLETE, True), (lifecycle.FAIL, False)):
-            changes = [
-                Change(
-                    run.deployment_id,
-                    f"Exited with code {seen[run.pk].exit_code}.",
-                    revision=run.deployment.revision,
-                    exit_code=seen[run.pk].exit_code,
-                )
-                for run in runs
-                if (seen[run.pk].exit_code == 0) is wanted
-            ]
-            if transition(verb, changes, actor=ACTOR, now=self.now):
-                request_cycle(self.cluster.organization_id)
 
     def _stop(self, runs: list[Run]) -> None:
         for run in runs:
             self.driver.stop(run.pk, settings.STOP_GRACE_SECONDS, self.now)
 
-    def _end(self, runs: list[Run], seen: Mapping[int, Observation]) -> None:
+    def _end(self, runs: list[Run]) -> None:
         """Close runs whose containers are gone, and with them what was stopping."""
         for run in runs:
-            if run.pk in seen:
+            seen = self.seen.get(run.pk)
+            if seen is not None:
+                output.keep(self.driver, run)
                 self.driver.remove(run.pk)
-            if run.deployment.status == Status.STOPPING and not _has_newer(run):
-                self._finalize(run)
-        ended = [run.pk for run in runs]
-        Run.objects.filter(pk__in=ended).update(ended_at=self.now)
+            self._close(run, seen)
         for cluster_id in _waiting_elsewhere(self.cluster, runs):
             request_reconcile(cluster_id)
 
-    def _finalize(self, run: Run) -> None:
-        completed = run.outcome == Run.Outcome.COMPLETED
-        change = Change(
-            run.deployment_id, run.deployment.status_reason, revision=run.deployment.revision
+    def _close(self, run: Run, seen: Observation | None) -> None:
+        code = seen.exit_code if seen else None
+        told = ""
+        if seen is not None and endings.killed_by_grace(run, seen):
+            grace = settings.STOP_GRACE_SECONDS
+            told = f"It did not end when asked to: killed after its grace of {grace} s."
+        if run.deployment.status == Status.STOPPING and not _has_newer(run):
+            self._finalize(run, code, told)
+        elif told:
+            data = {"code": "killed_after_grace", "cluster": self.cluster.pk, "run": run.pk}
+            record(run.deployment, "killed", ACTOR, told, data)
+        Run.objects.filter(pk=run.pk).update(
+            ended_at=self.now, exit_code=run.exit_code if run.exit_code is not None else code
         )
-        verb = lifecycle.COMPLETE if completed else lifecycle.FINISH_STOP
-        transition(verb, [change], actor=ACTOR, now=self.now)
-        request_cycle(self.cluster.organization_id)
 
-    def _launch(self, runs: list[Run]) -> None:
-        for run in runs:
+    def _finalize(self, run: Run, exit_code: int | None, told: str) -> None:
+        completed = run.outcome == Run.Outcome.COMPLETED
+        deployment = run.deployment
+        change = Change(
+            deployment.pk,
+            f"{deployment.status_reason} {told}".strip(),
+            revision=deployment.revision,
+            exit_code=None if completed else exit_code,
+            data={
+                "code": "killed_after_grace" if told else deployment.status_code,
+                "cluster": self.cluster.pk,
+                "run": run.pk,
+                "exit_code": exit_code,
+            },
+        )
+        self._apply(lifecycle.COMPLETE if completed else lifecycle.FINISH_STOP, [change])
+
+    def _launches(self, wanting: list[Run]) -> list[Launch]:
+        connection = getattr(self.cluster, "connection", None)
+        devices: Sequence[str] = connection.devices if connection else ()
+        return launches(self.cluster, devices, wanting, self.runs, self.seen)
+
+    def _launch(self, chosen: list[Launch]) -> None:
+        for launch in chosen:
+            run = launch.run
             # Noted first: from here on there may be a container, whatever happens to this process.
-            if not Run.objects.current().filter(pk=run.pk).update(launched_at=self.now):
+            noted = Run.objects.current().filter(pk=run.pk)
+            if not noted.update(launched_at=self.now, devices=list(launch.devices)):
                 continue
             try:
-                self.driver.start(_spec(run), self.now)
+                self.driver.start(_spec(launch), self.now)
             except DriverError as error:
                 self._start_failed(run, error)
 
     def _start_failed(self, run: Run, error: DriverError) -> None:
-        if error.retriable:
-            Deployment.objects.filter(pk=run.deployment_id, status=Status.STARTING).update(
-                status_reason=f"Could not start yet: {error}"
-            )
+        if error.cause is Cause.UNREACHABLE:
+            raise error
+        # The engine said no: there is no container, and none will come.
+        Run.objects.filter(pk=run.pk).update(launched_at=None, devices=[])
+        ending = endings.of_refusal(run, error, self.now)
+        if ending:
+            self._settle([ending])
             return
-        change = Change(run.deployment_id, str(error), revision=run.deployment.revision)
-        if transition(lifecycle.FAIL, [change], actor=ACTOR, now=self.now):
-            request_cycle(self.cluster.organization_id)
+        told = Change(
+            run.deployment_id, f"Could not start yet: {error}", data={"code": error.cause}
+        )
+        remark("start_failed", [told], statuses=(Status.STARTING,), actor=ACTOR, now=self.now)
 
-    def _remove_orphans(self, orphans: list[Observation]) -> None:
-        for orphan in orphans:
-            log.warning("orphan_removed", cluster=self.cluster.pk, run=orphan.run_id)
-            if orphan.phase is Phase.RUNNING:
-                self.driver.stop(orphan.run_id, 0, self.now)
-            else:
-                self.driver.remove(orphan.run_id)
-
-    def _wake_for(self, runs: Sequence[Run], seen: Mapping[int, Observation]) -> None:
+    def _wake_for(self) -> None:
         """Ask to be called at the next known ending, when it comes before the periodic look."""
         horizon = self.now + timedelta(seconds=settings.RECONCILE_INTERVAL)
-        known = [o.until for o in seen.values()] + [_expires_at(run) for run in runs]
+        known = [o.until for o in self.seen.values()] + [_expires_at(run) for run in self.runs]
         times = [time for time in known if time and self.now < time < horizon]
         if times:
             delay = (min(times) - self.now).total_seconds()
@@ -258,27 +276,27 @@ def _has_newer(run: Run) -> bool:
     return Run.objects.filter(deployment=run.deployment_id, pk__gt=run.pk).exists()
 
 
-def _spec(run: Run) -> ContainerSpec:
-    deployment = run.deployment
+def _spec(launch: Launch) -> ContainerSpec:
+    """Raises DriverError when a secret cannot be read."""
+    run = launch.run
     return ContainerSpec(
         run_id=run.pk,
-        image=deployment.image,
-        command=tuple(deployment.command),
-        env=deployment.env,
+        image=run.deployment.image,
+        command=tuple(run.deployment.command),
+        env=_environment(run.deployment),
         cpu_milli=run.cpu_milli,
         ram_mib=run.ram_mib,
         gpu=run.gpu,
+        devices=launch.devices,
     )
 
 
-@contextmanager
-def _exclusive(cluster_id: int) -> Iterator[None]:
-    """Let one process at a time speak to the cluster's engine; the next one waits here."""
-    # A session's lock, not a transaction's: the engine is never called inside a transaction.
-    key = "hashtextextended('deployments.reconcile', %s)"
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT pg_advisory_lock({key})", [cluster_id])
-        try:
-            yield
-        finally:
-            cursor.execute(f"SELECT pg_advisory_unlock({key})", [cluster_id])
+def _environment(deployment: Deployment) -> dict[str, str]:
+    try:
+        return opened(deployment.env)
+    except CannotDecrypt as error:
+        raise DriverError(
+            f"A secret of its `env` cannot be read: set it again. {error}",
+            retriable=False,
+            cause=Cause.INVALID_SPEC,
+        ) from error

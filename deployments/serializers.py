@@ -1,17 +1,17 @@
 """How deployments and their events look from outside."""
 
-from dataclasses import replace
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from accounts.api import StrictModelSerializer
+from accounts.api import StrictModelSerializer, StrictSerializer
 from clusters.fields import CpuField, RamField
 from clusters.models import Cluster
 from clusters.resources import MAX_GPU
 from deployments.dependencies import Wait
-from deployments.models import Condition, Deployment, OnDependencyFailure
+from deployments.environment import SECRET, masked, seal
+from deployments.models import Condition, Deployment, OnDependencyFailure, RestartPolicy
 from deployments.specs import Spec
 from orgs.models import Event
 
@@ -63,20 +63,66 @@ class WaitsField(serializers.Field[tuple[Wait, ...], Any, Any, Any]):
         return Wait(deployment, Condition(condition))
 
 
+_TEXT = {"type": "string", "maxLength": _MAX_TEXT}
+
+
+@extend_schema_field(
+    {
+        "type": "object",
+        "description": "Names and values of environment variables. A value is a text, or an object"
+        " with `secret`: kept encrypted, handed to the container, and never shown again. Answers"
+        " say `null` in its place; who sends that back keeps the secret that is there.",
+        "additionalProperties": {
+            "oneOf": [
+                _TEXT,
+                {
+                    "type": "object",
+                    "properties": {"secret": {**_TEXT, "nullable": True}},
+                    "required": ["secret"],
+                },
+            ]
+        },
+        "example": {"EPOCHS": "40", "HUB_TOKEN": {"secret": "only the container sees this"}},
+    }
+)
 class EnvField(serializers.DictField):
-    """Names and values of environment variables."""
+    """Names and values of environment variables; secrets are encrypted as they come in."""
 
-    child = serializers.CharField(allow_blank=True, max_length=_MAX_TEXT)
+    child = serializers.CharField(allow_blank=True, max_length=_MAX_TEXT, trim_whitespace=False)
 
-    def to_internal_value(self, data: Any) -> dict[str, str]:
-        env: dict[str, str] = super().to_internal_value(data)
-        bad = [name for name in env if not name or "=" in name or not name.isprintable()]
-        if bad or len(env) > _MAX_ENTRIES:
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        if not isinstance(data, dict):
+            return dict(super().to_internal_value(data))
+        secrets = {name: value for name, value in data.items() if isinstance(value, dict)}
+        self._check_shape(secrets)
+        texts = {
+            name: value[SECRET] for name, value in secrets.items() if value[SECRET] is not None
+        }
+        plain = {name: value for name, value in data.items() if name not in secrets}
+        env: dict[str, str] = super().to_internal_value({**plain, **texts})
+        self._check_names([*env, *secrets])
+        kept = {name: {SECRET: None} for name in secrets if name not in texts}
+        return {**env, **kept, **{name: seal(env[name]) for name in texts}}
+
+    def to_representation(self, value: Any) -> dict[str, Any]:
+        return masked(value)
+
+    def _check_shape(self, secrets: dict[str, dict[str, Any]]) -> None:
+        wrong = {
+            name: ['Give a text, or {"secret": "…"}.']
+            for name, value in secrets.items()
+            if set(value) != {SECRET}
+        }
+        if wrong:
+            raise serializers.ValidationError(wrong)
+
+    def _check_names(self, names: list[str]) -> None:
+        bad = [name for name in names if not name or "=" in name or not name.isprintable()]
+        if bad or len(set(names)) > _MAX_ENTRIES:
             raise serializers.ValidationError(
                 f"At most {_MAX_ENTRIES} variables; a name is not empty, is printable and holds"
                 " no '='."
             )
-        return env
 
 
 class DeploymentSerializer(StrictModelSerializer[Deployment]):
@@ -104,18 +150,39 @@ class DeploymentSerializer(StrictModelSerializer[Deployment]):
     on_dependency_failure = serializers.ChoiceField(
         choices=OnDependencyFailure.choices, default=OnDependencyFailure.WAIT
     )
+    restart_policy = serializers.ChoiceField(
+        choices=RestartPolicy.choices,
+        default=RestartPolicy.NEVER,
+        help_text="Whether one that fails by itself is queued again, after 10 seconds at first and"
+        " twice as long each time. An eviction or an engine's failure is no failure of its own.",
+    )
+    max_restarts = serializers.IntegerField(
+        min_value=1,
+        max_value=1000,
+        default=3,
+        help_text="How often in a row; ten minutes of running begin a new row.",
+    )
+    lost_contact_at = serializers.DateTimeField(
+        source="cluster.connection.lost_contact_at",
+        read_only=True,
+        allow_null=True,
+        default=None,
+        help_text="Since when the engine that it is on has not answered; null while it does.",
+    )
 
     class Meta:
         model = Deployment
         fields = [
             "id", "organization", "name", "image", "command", "env", "cpu", "ram_mib", "gpu",
-            "priority", "requested_cluster", "cluster", "status", "status_reason", "held",
-            "max_runtime_s", "depends_on", "on_dependency_failure", "preemptions", "exit_code",
-            "created_by", "created_at", "queued_at", "started_at", "finished_at",
+            "priority", "requested_cluster", "cluster", "status", "status_reason", "status_code",
+            "held", "max_runtime_s", "restart_policy", "max_restarts", "restarts", "depends_on",
+            "on_dependency_failure", "preemptions", "exit_code", "created_by", "created_at",
+            "queued_at", "ready_after", "started_at", "finished_at", "lost_contact_at",
         ]  # fmt: skip
         read_only_fields = [
-            "id", "status", "status_reason", "held", "preemptions", "exit_code", "created_by",
-            "created_at", "queued_at", "started_at", "finished_at",
+            "id", "status", "status_reason", "status_code", "held", "restarts", "preemptions",
+            "exit_code", "created_by", "created_at", "queued_at", "ready_after", "started_at",
+            "finished_at",
         ]  # fmt: skip
 
     def validate_organization(self, organization_id: int) -> int:
@@ -135,17 +202,22 @@ class DeploymentSerializer(StrictModelSerializer[Deployment]):
 
     def spec(self, requested_cluster: Cluster | None) -> Spec:
         """Return the specification asked for; what a PATCH leaves out stays as it is."""
-        given = {
-            name: value
-            for name, value in self.validated_data.items()
-            if name not in ("organization_id", "requested_cluster_id", "dependencies", "command")
-        }
-        if "dependencies" in self.validated_data:
-            given["depends_on"] = tuple(self.validated_data["dependencies"])
-        if "command" in self.validated_data:
-            given["command"] = tuple(self.validated_data["command"])
-        given["requested_cluster"] = requested_cluster
-        return replace(Spec.of(self.instance), **given) if self.instance else Spec(**given)
+        former = Spec.of(self.instance) if self.instance else None
+        return Spec.from_fields(self.validated_data, requested_cluster, former)
+
+
+class BulkSerializer(StrictSerializer):
+    """Up to 1,000 deployments, each as in a single submission."""
+
+    deployments = serializers.ListField(
+        child=DeploymentSerializer(), allow_empty=False, max_length=1000
+    )
+
+
+class LogQuerySerializer(serializers.Serializer[Any]):
+    tail = serializers.IntegerField(min_value=0, max_value=10**6, default=None)
+    follow = serializers.BooleanField(default=False)
+    run = serializers.IntegerField(min_value=1, default=None)
 
 
 class EventSerializer(serializers.ModelSerializer[Event]):

@@ -16,6 +16,7 @@ from accounts.models import User
 from clusters.models import OCCUPYING
 from clusters.wakeups import request_cycle, request_reconcile
 from deployments import dependencies, lifecycle
+from deployments.environment import completed
 from deployments.lifecycle import Change, Verb, transition
 from deployments.models import ENDED, Deployment, Status
 from deployments.specs import Spec, check_capacity, check_changeable, differences
@@ -36,18 +37,26 @@ def submit(*, created_by: User, organization: Organization, spec: Spec) -> Deplo
     Raises Invalid when no cluster that it may use could ever hold it, or a dependency is wrong.
     """
     check_capacity(organization.pk, spec)
-    deployment = Deployment.objects.create(
-        organization=organization,
-        created_by=created_by,
-        status_reason="Waits for the next scheduling cycle.",
-        **spec.columns(),
-    )
+    spec = replace(spec, env=completed(spec.env, {}))
+    deployment = new_deployment(created_by, organization, spec)
+    deployment.save(force_insert=True)
     if spec.depends_on:
         dependencies.lock_graph(organization.pk)
         dependencies.replace(deployment, spec.depends_on)
     record(deployment, "submitted", created_by.username, status=Status.PENDING)
     request_cycle(organization.pk)
     return deployment
+
+
+def new_deployment(created_by: User, organization: Organization, spec: Spec) -> Deployment:
+    """Return a row to insert."""
+    return Deployment(
+        organization=organization,
+        created_by=created_by,
+        status_reason="Waits for the next scheduling cycle.",
+        status_code="submitted",
+        **spec.columns(),
+    )
 
 
 @transaction.atomic
@@ -59,6 +68,7 @@ def update(deployment: Deployment, *, actor: str, spec: Spec) -> Deployment:
     if spec.depends_on:
         dependencies.lock_graph(deployment.organization_id)
     deployment = _locked(deployment)
+    spec = replace(spec, env=completed(spec.env, deployment.env))
     changed = differences(Spec.of(deployment), spec)
     if not changed:
         return deployment
@@ -153,7 +163,7 @@ def hold(deployment: Deployment, *, actor: str) -> Deployment:
     _check_pending(deployment, "held")
     if not deployment.held:
         reason = f"Held by {actor}: waits until it is released."
-        _save(deployment, held=True, status_reason=reason)
+        _save(deployment, held=True, status_reason=reason, status_code="held")
         record(deployment, "held", actor, reason)
         request_cycle(deployment.organization_id)
     return deployment
@@ -165,7 +175,8 @@ def release(deployment: Deployment, *, actor: str) -> Deployment:
     deployment = _locked(deployment)
     _check_pending(deployment, "released")
     if deployment.held:
-        _save(deployment, held=False, status_reason="Released: waits for the next cycle.")
+        reason = "Released: waits for the next cycle."
+        _save(deployment, held=False, status_reason=reason, status_code="released")
         record(deployment, "released", actor, f"Released by {actor}.")
         request_cycle(deployment.organization_id)
     return deployment

@@ -1,16 +1,24 @@
 """What a person asks for, and whether it can be had at all."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from accounts.errors import Conflict, Invalid
-from clusters.models import Cluster
+from clusters.models import DIMENSIONS, Cluster
 from clusters.resources import describe
 from deployments.dependencies import Wait
-from deployments.models import ENDED, Condition, Deployment, OnDependencyFailure, Status
+from deployments.environment import Env, comparable
+from deployments.models import (
+    ENDED,
+    Condition,
+    Deployment,
+    OnDependencyFailure,
+    RestartPolicy,
+    Status,
+)
 
-_CHANGEABLE_ALWAYS = {"name", "priority"}
+_CHANGEABLE_ALWAYS = {"name", "priority", "restart_policy", "max_restarts"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +32,13 @@ class Spec:
     gpu: int = 0
     priority: int = 50
     command: tuple[str, ...] = ()
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Env = field(default_factory=dict)
     requested_cluster: Cluster | None = None
     max_runtime_s: int | None = None
     depends_on: tuple[Wait, ...] = ()
     on_dependency_failure: str = OnDependencyFailure.WAIT
+    restart_policy: str = RestartPolicy.NEVER
+    max_restarts: int = 3
 
     @classmethod
     def of(cls, deployment: Deployment) -> "Spec":
@@ -38,6 +48,19 @@ class Spec:
             command=tuple(deployment.command),
             depends_on=tuple(Wait(wait.on_id, Condition(wait.condition)) for wait in waits),
         )
+
+    @classmethod
+    def from_fields(
+        cls, given: Mapping[str, Any], cluster: Cluster | None, former: "Spec | None" = None
+    ) -> "Spec":
+        """Make one of a request's validated fields; what they leave out is as in the former."""
+        fields = {name: given[name] for name in _COLUMNS if name in given}
+        fields["requested_cluster"] = cluster
+        if "command" in given:
+            fields["command"] = tuple(given["command"])
+        if "dependencies" in given:
+            fields["depends_on"] = tuple(given["dependencies"])
+        return replace(former, **fields) if former else cls(**fields)
 
     def columns(self) -> dict[str, Any]:
         """Return the values of the columns of Deployment that have the same names."""
@@ -76,29 +99,30 @@ def check_changeable(deployment: Deployment, changed: set[str]) -> None:
 
 def check_capacity(organization_id: int, spec: Spec) -> None:
     """Raise Invalid unless a cluster that it may use could hold it when empty."""
-    clusters = Cluster.objects.filter(organization_id=organization_id)
+    check_fits(list(Cluster.objects.filter(organization_id=organization_id)), spec)
+
+
+def check_fits(clusters: Sequence[Cluster], spec: Spec) -> None:
+    """Raise Invalid unless one of the organization's clusters that it may use could hold it."""
     if spec.requested_cluster:
-        clusters = clusters.filter(pk=spec.requested_cluster.pk)
-    fits = clusters.filter(
-        cpu_milli__gte=spec.cpu_milli, ram_mib__gte=spec.ram_mib, gpu__gte=spec.gpu
-    )
-    if fits.exists():
+        clusters = [c for c in clusters if c.pk == spec.requested_cluster.pk]
+    if any(all(getattr(spec, name) <= getattr(c, name) for name in DIMENSIONS) for c in clusters):
         return
     request = describe(spec.cpu_milli, spec.ram_mib, spec.gpu)
     sizes = [
         f"{c.name}: {describe(c.cpu_milli, c.ram_mib, c.gpu)}"
-        for c in clusters.order_by("-gpu", "id")[:3]
+        for c in sorted(clusters, key=lambda c: (-c.gpu, c.pk))[:3]
     ]
     raise Invalid(
         f"No cluster that it may use could ever hold {request}. "
         + (f"There is {'; '.join(sizes)}: request less, or grow a cluster." if sizes
            else "The organization has no cluster yet: create one first."),
-        attr=_too_large(spec, list(clusters)),
+        attr=_too_large(spec, clusters),
         code="exceeds_capacity",
     )  # fmt: skip
 
 
-def _too_large(spec: Spec, clusters: list[Cluster]) -> str | None:
+def _too_large(spec: Spec, clusters: Sequence[Cluster]) -> str | None:
     """Return the field that exceeds every cluster by itself, None when only the mix does."""
     for attr, column in (("cpu", "cpu_milli"), ("ram_mib", "ram_mib"), ("gpu", "gpu")):
         if clusters and all(getattr(spec, column) > getattr(c, column) for c in clusters):
@@ -107,7 +131,9 @@ def _too_large(spec: Spec, clusters: list[Cluster]) -> str | None:
 
 
 def _comparable(value: Any) -> Any:
-    """Return what has to be equal: dependencies have no order."""
+    """Return what has to be equal: dependencies have no order, a secret is what it says."""
+    if isinstance(value, Mapping):
+        return comparable(value)
     is_waits = isinstance(value, tuple) and value and isinstance(value[0], Wait)
     return frozenset(value) if is_waits else value
 

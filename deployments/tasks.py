@@ -1,9 +1,13 @@
 """Celery's way in; the work is in `reconcile`."""
 
 from celery import shared_task
+from django.db.models import Exists, OuterRef
+from django.utils import timezone
 
+from clusters.models import Cluster
 from clusters.wakeups import RECONCILE, begin, request_reconcile
 from clusters.watching import keep_watch
+from deployments import output
 from deployments.models import Run
 from deployments.reconcile import reconcile
 
@@ -17,7 +21,13 @@ def reconcile_cluster(cluster_id: int) -> None:
 
 @shared_task(name="deployments.reconcile_all")
 def reconcile_all() -> None:
-    """Look at every cluster that has, or should have, a container."""
-    unfinished = Run.objects.unfinished().exclude(cluster=None)
-    for cluster_id in unfinished.order_by("cluster").values_list("cluster", flat=True).distinct():
+    """Look at every real engine, and at every cluster that has, or should have, a container."""
+    busy = Run.objects.unfinished().filter(cluster=OuterRef("pk"))
+    real = Cluster.objects.exclude(connection=None)
+    for cluster_id in real.union(Cluster.objects.filter(Exists(busy))).values_list("pk", flat=True):
         request_reconcile(cluster_id)
+
+
+@shared_task(name="deployments.purge_outputs")
+def purge_outputs() -> None:
+    output.purge(timezone.now())

@@ -1,20 +1,30 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
+from http import HTTPStatus
 from typing import Any, ClassVar, cast
 
 from django.db.models import QuerySet
-from drf_spectacular.utils import extend_schema
+from django.http import StreamingHttpResponse
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.decorators import action
 from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.api import PAGE, caller
 from accounts.errors import Invalid, NotFound
 from clusters.models import Cluster
-from deployments import services
+from deployments import bulk, output, services
 from deployments.filters import DeploymentFilter
+from deployments.followers import Following, is_connected
 from deployments.models import Deployment
-from deployments.serializers import DeploymentSerializer, EventSerializer
+from deployments.serializers import (
+    BulkSerializer,
+    DeploymentSerializer,
+    EventSerializer,
+    LogQuerySerializer,
+)
 from deployments.specs import Spec
 from orgs.models import Event, Organization, Role
 from orgs.permissions import organization_for, require
@@ -23,16 +33,30 @@ from orgs.viewsets import TenantViewSet
 _STEERING = ("update", "partial_update", "destroy", "start", "stop", "cancel", "checkpoint")
 
 
+class TextRenderer(JSONRenderer):
+    """Lets a caller ask for text; an error is JSON all the same."""
+
+    media_type = "text/plain"
+    format = "text"
+
+
 class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deployment]):
     """What runs, waits to run, or has run."""
 
-    queryset = Deployment.objects.prefetch_related("dependencies")
+    queryset = Deployment.objects.select_related("cluster__connection").prefetch_related(
+        "dependencies"
+    )
     serializer_class = DeploymentSerializer
     filterset_class = DeploymentFilter
     ordering_fields: ClassVar = [
         "id", "name", "priority", "status", "created_at", "queued_at", "started_at", "finished_at",
     ]  # fmt: skip
-    query_parameters: ClassVar = {"events": PAGE}
+    query_parameters: ClassVar = {"events": PAGE, "logs": ("tail", "follow", "run")}
+    own_errors: ClassVar = {
+        "logs": (
+            HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE,
+        )
+    }  # fmt: skip
     own_roles: ClassVar = dict.fromkeys(_STEERING, Role.DEVELOPER)
     roles: ClassVar = dict.fromkeys((*_STEERING, "hold", "release"), Role.ADMIN)
 
@@ -65,6 +89,20 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
         )
         require(request.user, organization.pk, Role.DEVELOPER)
         return organization, serializer.spec(cluster)
+
+    @extend_schema(request=BulkSerializer, responses={201: BulkSerializer})
+    @action(detail=False, methods=["post"])
+    def bulk(self, request: Request) -> Response:
+        """Submit up to 1,000 deployments, all or none.
+
+        An error names the place of the entry that it is about, as in `deployments.3.cpu`.
+        """
+        serializer = BulkSerializer(data=request.data, context=self.get_serializer_context())
+        serializer.is_valid(raise_exception=True)
+        entries = bulk.authorize(caller(request), serializer.validated_data["deployments"])
+        created = bulk.submit(created_by=caller(request), entries=entries)
+        rows = self.get_queryset().filter(pk__in=[d.pk for d in created]).order_by("pk")
+        return Response({"deployments": self.get_serializer(rows, many=True).data}, status=201)
 
     def update(self, request: Request, pk: str, partial: bool = False) -> Response:
         deployment = self.get_object()
@@ -136,6 +174,38 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
         events: QuerySet[Any] = self._events(self.get_object())
         page = self.paginate_queryset(events) or []
         return self.get_paginated_response(EventSerializer(page, many=True).data)
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("tail", int, description="Only so many of the last lines."),
+            OpenApiParameter(
+                "follow", bool, description="Go on until the run ends; a few callers at a time."
+            ),
+            OpenApiParameter(
+                "run", int, description="An earlier run; the events name them. Default: the last."
+            ),
+        ],
+        responses={(200, "text/plain"): str},
+    )
+    @action(detail=True, methods=["get"], renderer_classes=[JSONRenderer, TextRenderer])
+    def logs(self, request: Request, pk: str) -> StreamingHttpResponse:
+        """Stream what the container writes; of one that has gone, the last part that was kept."""
+        query = LogQuerySerializer(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        tail, wanted = query.validated_data["tail"], query.validated_data["run"]
+        run = output.run_of(self.get_object(), wanted)
+        pieces: Iterable[bytes]
+        if query.validated_data["follow"]:
+            is_heard = partial(is_connected, request._request.META)
+            pieces = Following(output.follow(run, tail=tail, is_heard=is_heard))
+        else:
+            pieces = output.read(run, tail=tail)
+        return StreamingHttpResponse(
+            pieces,
+            content_type="text/plain; charset=utf-8",
+            # A proxy that waits for more would hold the lines back.
+            headers={"X-Accel-Buffering": "no", "Cache-Control": "no-store"},
+        )
 
     def _events(self, deployment: Deployment) -> QuerySet[Event]:
         return Event.objects.filter(

@@ -107,6 +107,17 @@ SETTINGS = (
             "How long the minutes behind the dashboard are kept; its days stay.", 1, 3650),
     Setting("STOP_GRACE_SECONDS", "int", 10,
             "Between asking a container to stop and killing it.", 0, 3600),
+    Setting("LOST_CONTACT_SECONDS", "int", 30,
+            "An engine silent for so long has lost contact: nothing new is placed there.", 1, 3600),
+    Setting("LOST_CONTACT_REQUEUE_SECONDS", "int", 0,
+            "After so long what ran there is placed elsewhere, even if it may still run there; 0:"
+            " only when an operator says so.", 0),
+    Setting("LOG_KEEP_KIB", "int", 64,
+            "How much of the end of a container's output is kept when it has gone.", 0, 16384),
+    Setting("LOG_KEEP_DAYS", "int", 14, "How long that is kept.", 1, 3650),
+    Setting("LOG_FOLLOWERS", "int", 4,
+            "How many logs may be followed at once in each web process; fewer than its threads.",
+            1, 1000),
 )  # fmt: skip
 
 

@@ -7,15 +7,26 @@ from django.core.exceptions import RequestDataTooBig
 from django.http import Http404, HttpRequest, JsonResponse
 from drf_standardized_errors.handler import ExceptionHandler
 from rest_framework import exceptions
+from rest_framework.response import Response
 from rest_framework_simplejwt.exceptions import AuthenticationFailed as TokenRefused
 
-from accounts.errors import Conflict, DomainError, Forbidden, Invalid, NotFound, Unauthorized
+from accounts.errors import (
+    Busy,
+    Conflict,
+    DomainError,
+    Forbidden,
+    Invalid,
+    NotFound,
+    Unauthorized,
+    Unavailable,
+)
 
 _STATUS = {
     Unauthorized: HTTPStatus.UNAUTHORIZED,
     Forbidden: HTTPStatus.FORBIDDEN,
     NotFound: HTTPStatus.NOT_FOUND,
     Conflict: HTTPStatus.CONFLICT,
+    Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
 
@@ -26,6 +37,10 @@ class DomainErrorHandler(ExceptionHandler):
         match exc:
             case Invalid():
                 return exceptions.ValidationError({exc.attr or "non_field_errors": _detail(exc)})
+            case Busy():
+                throttled = exceptions.Throttled(exc.retry_after_s)
+                throttled.detail = _detail(exc)
+                return throttled
             case DomainError():
                 return _with_status(exceptions.APIException(_detail(exc)), _STATUS[type(exc)])
             case TokenRefused():
@@ -49,6 +64,11 @@ class DomainErrorHandler(ExceptionHandler):
             if error["attr"] == "non_field_errors":
                 error["attr"] = None
         return data
+
+    def report_exception(self, exc: exceptions.APIException, response: Response) -> None:
+        """A service that refuses, even with a 5xx, is no failure of this process."""
+        if not isinstance(self.exc, DomainError):
+            super().report_exception(exc, response)
 
     def get_headers(self, exc: exceptions.APIException) -> dict[str, Any]:
         headers: dict[str, Any] = super().get_headers(exc)

@@ -1,6 +1,7 @@
 """What the OpenAPI document says of every call, beyond what its view says."""
 
 import inspect
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Literal
 
@@ -51,6 +52,10 @@ ERRORS: dict[HTTPStatus, tuple[str, str, str, str | None]] = {
     HTTPStatus.TOO_MANY_REQUESTS: (
         "Rate limited: `Retry-After` says for how many seconds.", "throttled",
         "Request was throttled. Expected available in 42 seconds.", None,
+    ),
+    HTTPStatus.SERVICE_UNAVAILABLE: (
+        "What the answer needs does not answer itself.", "unavailable",
+        "The engine of cluster forge does not answer: try again later.", None,
     ),
 }  # fmt: skip
 """Of each status of an error: when it comes, and an example's code, detail and attr."""
@@ -122,12 +127,19 @@ class Schema(AutoSchema):
             HTTPStatus.CONFLICT: writes and self.view.permission_classes,
             HTTPStatus.TOO_MANY_REQUESTS: self.view.throttle_classes,
         }
+        possible |= dict.fromkeys(self._own_errors(), True)
         return [status for status, applies in possible.items() if applies]
+
+    def _own_errors(self) -> Sequence[HTTPStatus]:
+        """Return those that the view says of one of its actions."""
+        own: Mapping[str, Sequence[HTTPStatus]] = getattr(self.view, "own_errors", {})
+        return own.get(getattr(self.view, "action", ""), ())
 
 
 def _response(status: HTTPStatus) -> OpenApiResponse:
     when, code, detail, attr = ERRORS[status]
-    kind = "validation_error" if status == HTTPStatus.BAD_REQUEST else "client_error"
+    kind = "client_error" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "server_error"
+    kind = "validation_error" if status == HTTPStatus.BAD_REQUEST else kind
     body = {"type": kind, "errors": [{"code": code, "detail": detail, "attr": attr}]}
     example = OpenApiExample(status.phrase, body, status_codes=[str(int(status))])
     return OpenApiResponse(ErrorSerializer, description=when, examples=[example])

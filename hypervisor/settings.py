@@ -264,7 +264,14 @@ SCHEDULER_STARVATION_SECONDS: int = _values["SCHEDULER_STARVATION_SECONDS"]
 SCHEDULER_BACKFILL: str = _values["SCHEDULER_BACKFILL"]
 CYCLE_HISTORY_DAYS: int = _values["CYCLE_HISTORY_DAYS"]
 SAMPLE_HISTORY_DAYS: int = _values["SAMPLE_HISTORY_DAYS"]
+
+# --- Engines --------------------------------------------------------------------------------------
 STOP_GRACE_SECONDS: int = _values["STOP_GRACE_SECONDS"]
+LOST_CONTACT_SECONDS: int = _values["LOST_CONTACT_SECONDS"]
+LOST_CONTACT_REQUEUE_SECONDS: int = _values["LOST_CONTACT_REQUEUE_SECONDS"]
+LOG_KEEP_KIB: int = _values["LOG_KEEP_KIB"]
+LOG_KEEP_DAYS: int = _values["LOG_KEEP_DAYS"]
+LOG_FOLLOWERS: int = _values["LOG_FOLLOWERS"]
 
 # --- Logs -----------------------------------------------------------------------------------------
 _shared_processors: list[Any] = [

@@ -51,7 +51,7 @@ def apply(plan: Plan, loaded: Loaded) -> None:
     transition(lifecycle.REQUEUE, [_requeue(e) for e in drained], actor=ACTOR, now=now)
     transition(lifecycle.MOVE, [_move(m) for m in plan.moves], actor=ACTOR, now=now)
     transition(lifecycle.PLACE, [_placement(p) for p in plan.placements], actor=ACTOR, now=now)
-    lifecycle.note_reasons({hold.deployment: hold.reason for hold in plan.holds})
+    lifecycle.note_reasons({hold.deployment: (hold.code, hold.reason) for hold in plan.holds})
     for cluster_id in sorted(_touched_clusters(plan)):
         request_reconcile(cluster_id)
 

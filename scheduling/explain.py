@@ -15,6 +15,7 @@ from accounts.models import User
 from clusters.models import Cluster
 from deployments import services
 from deployments.dependencies import unmet_reasons
+from deployments.endings import BACKOFF
 from deployments.models import Deployment, Status
 from deployments.specs import Spec
 from orgs.models import Event, Organization
@@ -131,7 +132,9 @@ def _obstacle(deployment: Deployment) -> tuple[str, list[str]] | None:
         return "dependency", waits
     if deployment.ready_after and deployment.ready_after > timezone.now():
         until = f"{deployment.ready_after:%Y-%m-%d %H:%M:%S} UTC"
-        return "backoff", [f"Was evicted: competes again at {until}."]
+        reason = f"Was evicted: competes again at {until}."
+        own = deployment.status_code == BACKOFF
+        return "backoff", [deployment.status_reason if own else reason]
     return None
 
 

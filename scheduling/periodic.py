@@ -31,6 +31,7 @@ def jobs() -> tuple[Job, ...]:
         Job("Note how the platform is", "scheduling.take_sample", 20),
         Job("Purge samples", "scheduling.purge_samples", day),
         Job("Purge scheduling cycles", "scheduling.purge_cycles", day),
+        Job("Purge kept output", "deployments.purge_outputs", day),
         Job("Purge idempotency keys", "accounts.purge_idempotency_keys", 3600),
         Job("Purge expired tokens", "accounts.purge_expired_tokens", day),
     )

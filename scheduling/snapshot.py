@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from clusters import models as supply
 from deployments import models as demand
+from deployments.contact import is_without_contact
 from scheduling.core.policy import Policy
 from scheduling.core.resources import Resources
 from scheduling.core.snapshot import Cluster, ClusterState, Deployment, Snapshot
@@ -44,10 +45,11 @@ def load(
     clusters = supply.Cluster.objects.filter(organization_id=organization_id).order_by("pk")
     if lock:
         clusters = clusters.select_for_update(no_key=True, of=("self",))
-    known = {row.pk: _cluster(row) for row in clusters}
+    rows_of_clusters = list(clusters.select_related("connection"))
+    now = clock()
+    known = {row.pk: _cluster(row, now) for row in rows_of_clusters}
     # Without the lock a cluster may come, and take deployments, after the clusters were read.
     unplaced_or_known = {None, *known}
-    now = clock()
     deployments = demand.Deployment.objects.filter(organization_id=organization_id)
     rows = [
         row
@@ -79,11 +81,11 @@ def current_policy() -> Policy:
     )
 
 
-def _cluster(row: supply.Cluster) -> Cluster:
+def _cluster(row: supply.Cluster, now: datetime) -> Cluster:
     return Cluster(
         id=row.pk,
         capacity=Resources(row.cpu_milli, row.ram_mib, row.gpu),
-        state=ClusterState(row.state),
+        state=ClusterState.LOST if is_without_contact(row, now) else ClusterState(row.state),
         name=row.name,
     )
 

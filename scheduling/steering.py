@@ -8,7 +8,7 @@ from typing import Any
 
 from clusters import services as cluster_services
 from clusters.models import Cluster
-from deployments import moves, services
+from deployments import contact, moves, services
 from deployments.models import Deployment
 
 
@@ -99,6 +99,12 @@ _ALL = (
     Action(
         "drain", "Drain", "Place nothing new on it; what runs there is moved or requeued.",
         "draining", "clusters.steer_cluster", cluster_services.drain, Cluster, stops_work=True,
+    ),
+    Action(
+        "declare_lost", "Declare lost",
+        "Its engine does not answer and its containers are gone for certain: queue again what was"
+        " there.",
+        "declared lost", "clusters.steer_cluster", contact.declare_lost, Cluster, stops_work=True,
     ),
     Action(
         "resize", "Resize", "Give it another capacity.", "resized",

@@ -33,6 +33,13 @@ CHECKS = {
         FROM deployments_run r
         WHERE r.released_at IS NOT NULL AND r.ended_at IS NULL AND r.cluster_id IS NULL
     """,
+    "GPU given to two runs at once": """
+        SELECT format('GPU %s of cluster %s: runs %s', device, r.cluster_id,
+                      string_agg(r.id::text, ' and ' ORDER BY r.id))
+        FROM deployments_run r, jsonb_array_elements_text(r.devices) AS device
+        WHERE r.ended_at IS NULL
+        GROUP BY r.cluster_id, device HAVING count(*) > 1
+    """,
     "status that contradicts the last event": """
         SELECT format('deployment %s is %s, its last event says %s', d.id, d.status,
                       coalesce(e.status, 'nothing'))

@@ -88,7 +88,7 @@ class Shortage(Mapping[str, Any]):
         if missing:
             return "exceeds_capacity", f"even empty it is too small by {_amounts(missing)}"
         if cluster.state != ClusterState.ACTIVE:
-            return f"cluster_{_STATES[cluster.state]}", f"the cluster is {_STATES[cluster.state]}"
+            return f"cluster_{cluster.state}", _STATES[cluster.state]
         return None
 
     def _verdict(self) -> tuple[str, str]:
@@ -138,7 +138,7 @@ class Shortage(Mapping[str, Any]):
         labels = ", ".join(
             c.label for c, (k, _) in zip(among, reasons, strict=True) if k != "exceeds_capacity"
         )
-        why = code.removeprefix("cluster_") if len(codes) == 1 else "closed to new deployments"
+        why = _CLOSED.get(code, "overcommitted") if len(codes) == 1 else "closed to new deployments"
         return code, f"Needs {request}; what could hold it is {why}: {labels}."
 
     def _roomiest(self) -> list[int]:
@@ -172,7 +172,17 @@ class Shortage(Mapping[str, Any]):
         return unpack(beyond(self._rooms[c], held.amount) if held else self._rooms[c])
 
 
-_STATES = {ClusterState.CORDONED: "cordoned", ClusterState.DRAINING: "draining"}
+_CLOSED = {
+    "cluster_cordoned": "cordoned",
+    "cluster_draining": "draining",
+    "cluster_lost": "without contact",
+}
+
+_STATES = {
+    ClusterState.CORDONED: "the cluster is cordoned",
+    ClusterState.DRAINING: "the cluster is draining",
+    ClusterState.LOST: "there is no contact with the cluster",
+}
 
 
 def amount(vector: Resources) -> str:

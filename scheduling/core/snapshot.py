@@ -10,11 +10,15 @@ from scheduling.core.resources import Resources
 
 
 class ClusterState(StrEnum):
-    """Active takes new deployments; cordoned none; draining gives up those it has as well."""
+    """Active takes new deployments; cordoned none; draining gives up those it has as well.
+
+    One that is lost does not answer: it takes none, and what it has stays, as nobody can stop it.
+    """
 
     ACTIVE = "active"
     CORDONED = "cordoned"
     DRAINING = "draining"
+    LOST = "lost"
 
 
 @dataclass(frozen=True, slots=True)

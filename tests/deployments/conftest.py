@@ -5,14 +5,16 @@ import pytest
 from django.utils import timezone
 
 from accounts.models import User
+from clusters import drivers
 from clusters import services as cluster_services
-from clusters.models import Cluster
+from clusters.models import Cluster, Connection
 from clusters.services import Capacity
 from deployments import lifecycle, services
 from deployments.lifecycle import Change, Verb, transition
 from deployments.models import Deployment, Status
 from deployments.specs import Spec
 from orgs.models import Membership, Organization, Role
+from tests.deployments.engine import ENGINES, PATH, FakeEngine
 
 Submit = Callable[..., Deployment]
 Bring = Callable[..., Deployment]
@@ -94,3 +96,46 @@ def globex_cluster(globex: Organization) -> Cluster:
     return cluster_services.create(
         actor="charlie", organization=globex, name="theirs", capacity=Capacity(8000, 16384, 2)
     )
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
+    """The engine behind foundry."""
+    monkeypatch.setitem(drivers._PATHS, Cluster.Driver.DOCKER, PATH)
+    monkeypatch.setattr(drivers, "_drivers", {})
+    made = FakeEngine()
+    monkeypatch.setitem(ENGINES, "fake://foundry", made)
+    return made
+
+
+@pytest.fixture
+def foundry(acme: Organization, engine: FakeEngine) -> Cluster:
+    """A cluster of 8 cores, 16 GiB and the GPUs g0 and g1 on an engine that can fail."""
+    cluster = cluster_services.create(
+        actor="alice", organization=acme, name="foundry", capacity=Capacity(8000, 16384, 2)
+    )
+    Cluster.objects.filter(pk=cluster.pk).update(driver=Cluster.Driver.DOCKER)
+    Connection.objects.create(
+        cluster=cluster,
+        endpoint="fake://foundry",
+        engine_id="fake",
+        devices=["g0", "g1"],
+        probed_at=timezone.now(),
+    )
+    cluster.refresh_from_db()
+    return cluster
+
+
+@pytest.fixture
+def place(submit: Submit, foundry: Cluster) -> Submit:
+    """Submit a deployment and place it on foundry, or on the `cluster` named."""
+
+    def place_one(**fields: Any) -> Deployment:
+        cluster = fields.pop("cluster", foundry)
+        deployment = fields.pop("deployment", None) or submit(**fields)
+        change = Change(deployment.pk, "as the test wants it", cluster=cluster.pk)
+        transition(lifecycle.PLACE, [change], actor="system:test", now=timezone.now())
+        deployment.refresh_from_db()
+        return deployment
+
+    return place_one

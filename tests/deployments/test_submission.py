@@ -16,9 +16,10 @@ from tests.deployments.conftest import Submit
 
 KEYS = {
     "id", "organization", "name", "image", "command", "env", "cpu", "ram_mib", "gpu", "priority",
-    "requested_cluster", "cluster", "status", "status_reason", "held", "max_runtime_s",
-    "depends_on", "on_dependency_failure", "preemptions", "exit_code", "created_by", "created_at",
-    "queued_at", "started_at", "finished_at",
+    "requested_cluster", "cluster", "status", "status_reason", "status_code", "held",
+    "max_runtime_s", "restart_policy", "max_restarts", "restarts", "depends_on",
+    "on_dependency_failure", "preemptions", "exit_code", "created_by", "created_at", "queued_at",
+    "ready_after", "started_at", "finished_at", "lost_contact_at",
 }  # fmt: skip
 BODY = {"name": "train", "image": "pytorch", "cpu": 1, "ram_mib": 1024}
 
@@ -46,15 +47,21 @@ def test_the_least_that_can_be_said_gets_defaults_for_the_rest(
         "requested_cluster": None,
         "cluster": None,
         "status": "pending",
+        "status_code": "submitted",
         "held": False,
         "max_runtime_s": None,
+        "restart_policy": "never",
+        "max_restarts": 3,
+        "restarts": 0,
         "depends_on": [],
         "on_dependency_failure": "wait",
         "preemptions": 0,
         "exit_code": None,
         "created_by": bob.pk,
+        "ready_after": None,
         "started_at": None,
         "finished_at": None,
+        "lost_contact_at": None,
     }
     event = Event.objects.get(subject="deployment", subject_id=response.data["id"])
     assert (event.kind, event.actor, event.status) == ("submitted", "bob", "pending")

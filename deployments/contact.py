@@ -1,0 +1,173 @@
+"""An engine that does not answer: what is told, what waits, and how an operator gives it up.
+
+What runs there may go on running, so it keeps its room, and nobody starts it a second time. Only
+three things make it sure: no container was ever asked for, the engine answers again, or somebody
+who knows says so.
+"""
+
+from datetime import datetime, timedelta
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from accounts.errors import Conflict, NotFound
+from clusters.models import ACTIVE, Cluster, Connection
+from clusters.wakeups import request_cycle, request_reconcile
+from deployments import lifecycle
+from deployments.lifecycle import Change, remark, transition
+from deployments.models import Deployment, Run, Status
+from orgs.events import record
+from orgs.models import Event
+
+ACTOR = "system:runtime"
+
+LOST = "lost_contact"
+REGAINED = "contact_regained"
+DECLARED = "declared_lost"
+
+_MAX_ERROR = 1000
+
+log = structlog.get_logger(__name__)
+
+
+def failed(cluster: Cluster, error: Exception, now: datetime) -> None:
+    """Note that the cluster's engine did not answer; tell once it has been silent for long."""
+    log.warning("engine_silent", cluster=cluster.pk, error=str(error))
+    rows = Connection.objects.filter(cluster=cluster)
+    rows.update(
+        lost_contact_at=Coalesce(F("lost_contact_at"), now), last_error=str(error)[:_MAX_ERROR]
+    )
+    since = rows.values_list("lost_contact_at", flat=True).first()
+    if since is None or not is_lost(since, now):
+        return
+    _tell(cluster, since, str(error), now)
+    _requeue_unlaunched(cluster, now)
+    limit = settings.LOST_CONTACT_REQUEUE_SECONDS
+    if limit and now - since >= timedelta(seconds=limit):
+        _give_up(cluster, f"has not answered for {limit} seconds", ACTOR, now)
+
+
+def answered(cluster: Cluster, now: datetime) -> None:
+    """Note that the cluster's engine answers, if it did not before."""
+    connection = getattr(cluster, "connection", None)
+    since = connection.lost_contact_at if connection else None
+    if since is None:
+        return
+    Connection.objects.filter(cluster=cluster).update(lost_contact_at=None, last_error="")
+    if not is_lost(since, now):
+        return
+    seconds = int((now - since).total_seconds())
+    record(cluster, REGAINED, ACTOR, f"Its engine answers again, after {seconds} seconds.")
+    _remark(REGAINED, cluster, Status.RUNNING, "running", f"Runs on {cluster.name}.", now)
+    _remark(REGAINED, cluster, Status.STARTING, "placed", f"Starts on {cluster.name}.", now)
+    request_cycle(cluster.organization_id)
+
+
+def is_without_contact(cluster: Cluster, now: datetime) -> bool:
+    """Whether the cluster takes nothing new, as its engine has been silent for too long."""
+    connection = getattr(cluster, "connection", None)
+    since = connection.lost_contact_at if connection else None
+    return since is not None and is_lost(since, now)
+
+
+def is_lost(since: datetime, now: datetime) -> bool:
+    """Whether silence since then is more than a hiccup."""
+    return now - since >= timedelta(seconds=settings.LOST_CONTACT_SECONDS)
+
+
+@transaction.atomic
+def declare_lost(cluster: Cluster, *, actor: str) -> Cluster:
+    """Queue again what is on a cluster whose engine does not answer.
+
+    For whoever knows that its containers are gone: the machine is off, or cut from everything that
+    they could harm. Should the engine ever answer, what is left of them is removed before anything
+    starts there. Raises Conflict while the engine answers.
+    """
+    row = Cluster.objects.select_for_update(no_key=True, of=("self",)).filter(pk=cluster.pk).first()
+    if row is None:
+        raise NotFound(f"Cluster {cluster.pk} has been deleted meanwhile.")
+    if not Connection.objects.filter(cluster=row).exclude(lost_contact_at=None).exists():
+        raise Conflict(f"The engine of cluster {row.name} answers: drain it instead.")
+    _give_up(row, f"was declared lost by {actor}", actor, timezone.now())
+    return row
+
+
+@transaction.atomic
+def _give_up(cluster: Cluster, why: str, actor: str, now: datetime) -> None:
+    """Release and end every run on the cluster; its containers are orphans from now on."""
+    active = _changes(cluster, ACTIVE, f"Cluster {cluster.name} {why}: placed again elsewhere.")
+    requeued = transition(lifecycle.REQUEUE, active, actor=actor, now=now)
+    stopping = _changes(cluster, (Status.STOPPING,), f"Stopped; cluster {cluster.name} {why}.")
+    stopped = transition(lifecycle.FINISH_STOP, stopping, actor=actor, now=now)
+    left = Run.objects.unfinished().filter(cluster=cluster, released_at__isnull=False)
+    moved = set(left.values_list("deployment", flat=True))
+    ended = left.update(ended_at=now)
+    if not (requeued or stopped or ended):
+        return
+    reason = (
+        f"{cluster.name} {why}: {len(requeued)} deployments are queued again, {len(stopped)} have"
+        " stopped. Containers that are still there are removed when its engine answers."
+    )
+    data = {"requeued": sorted(requeued), "stopped": sorted(stopped)}
+    record(cluster, DECLARED, actor, reason, data)
+    elsewhere = Run.objects.current().filter(deployment__in=moved).exclude(cluster=None)
+    for cluster_id in set(elsewhere.values_list("cluster", flat=True)):
+        request_reconcile(cluster_id)
+    request_cycle(cluster.organization_id)
+
+
+def _tell(cluster: Cluster, since: datetime, error: str, now: datetime) -> None:
+    told = Event.objects.filter(
+        subject=Event.Subject.CLUSTER, subject_id=cluster.pk, kind=LOST, time__gte=since
+    )
+    if not told.exists():
+        reason = f"Its engine has not answered since {since:%Y-%m-%d %H:%M:%S} UTC: {error}"
+        record(cluster, LOST, ACTOR, reason, {"since": since.isoformat()})
+        request_cycle(cluster.organization_id)
+    sentence = (
+        f"No contact with {cluster.name} since {since:%Y-%m-%d %H:%M:%S} UTC: it may still run"
+        " there, so it keeps its room. An operator can declare the cluster lost."
+    )
+    _remark(LOST, cluster, Status.RUNNING, LOST, sentence, now)
+    _remark(LOST, cluster, Status.STARTING, LOST, sentence, now)
+
+
+def _requeue_unlaunched(cluster: Cluster, now: datetime) -> None:
+    """Place elsewhere what was placed here and never started: it cannot run twice."""
+    runs = Run.objects.current().filter(cluster=cluster, launched_at=None)
+    changes = [
+        Change(
+            run.deployment_id,
+            f"No contact with {cluster.name}, where it had not been started: placed again.",
+            revision=run.deployment.revision,
+            data={"code": LOST, "cluster": cluster.pk},
+        )
+        for run in runs.select_related("deployment")
+    ]
+    if transition(lifecycle.REQUEUE, changes, actor=ACTOR, now=now):
+        request_cycle(cluster.organization_id)
+    never = Run.objects.unfinished().filter(cluster=cluster, launched_at=None)
+    never.filter(released_at__isnull=False).update(ended_at=now)
+
+
+def _remark(
+    kind: str, cluster: Cluster, status: Status, code: str, sentence: str, now: datetime
+) -> None:
+    rows = Deployment.objects.filter(cluster=cluster, status=status)
+    if kind == REGAINED:
+        rows = rows.filter(status_code=LOST)
+    changes = [
+        Change(pk, sentence, data={"code": code, "cluster": cluster.pk})
+        for pk in rows.values_list("pk", flat=True)
+    ]
+    remark(kind, changes, statuses=(status,), actor=ACTOR, now=now)
+
+
+def _changes(cluster: Cluster, statuses: tuple[str, ...], reason: str) -> list[Change]:
+    rows = Deployment.objects.filter(cluster=cluster, status__in=statuses)
+    data = {"code": DECLARED, "cluster": cluster.pk}
+    return [Change(pk, reason, data=data) for pk in rows.values_list("pk", flat=True)]

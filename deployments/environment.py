@@ -1,0 +1,71 @@
+"""Environment variables: plain texts, and secrets that go in and never come out again.
+
+A value is a text, or `{"secret": …}`: encrypted wherever it is kept, None where it is shown. Who
+sends back the None that was shown means the secret that is there.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from accounts.errors import Invalid
+from clusters.secrets import CannotDecrypt, decrypt, encrypt
+
+Env = Mapping[str, str | Mapping[str, str | None]]
+
+SECRET = "secret"  # noqa: S105 a key's name
+
+
+def seal(text: str) -> dict[str, str | None]:
+    """Return the value that is kept of a secret."""
+    return {SECRET: encrypt(text).decode()}
+
+
+def masked(env: Env) -> dict[str, Any]:
+    """Return what may be shown."""
+    return {
+        name: value if isinstance(value, str) else {SECRET: None} for name, value in env.items()
+    }
+
+
+def opened(env: Env) -> dict[str, str]:
+    """Return all values in clear: for a container, for nobody else. Raises CannotDecrypt."""
+    return {name: value if isinstance(value, str) else _open(value) for name, value in env.items()}
+
+
+def completed(given: Env, former: Env) -> dict[str, Any]:
+    """Put the secrets that are there where the given ones are None.
+
+    Raises Invalid when there is none of that name.
+    """
+    return {name: _complete(name, value, former) for name, value in given.items()}
+
+
+def comparable(env: Env) -> dict[str, Any]:
+    """Return what is equal when the values are, however often each was encrypted."""
+    return {
+        name: value if isinstance(value, str) else _or_token(value) for name, value in env.items()
+    }
+
+
+def _complete(name: str, value: str | Mapping[str, str | None], former: Env) -> Any:
+    if isinstance(value, str) or value[SECRET] is not None:
+        return value
+    kept = former.get(name)
+    if kept is None or isinstance(kept, str):
+        raise Invalid(
+            f'{name}: there is no secret to keep; give its value as {{"secret": "…"}}.',
+            attr="env",
+            code="no_secret",
+        )
+    return kept
+
+
+def _open(value: Mapping[str, str | None]) -> str:
+    return decrypt(value[SECRET] or "")
+
+
+def _or_token(value: Mapping[str, str | None]) -> tuple[str, str | None]:
+    try:
+        return SECRET, _open(value)
+    except CannotDecrypt:
+        return "encrypted", value[SECRET]

@@ -1,0 +1,112 @@
+"""An engine for tests: it does what the driver's interface promises, and fails when it is told to.
+
+A container of it starts at once unless its image is slow, runs until it is told to exit, and
+remembers what it was started with. While the engine is down every verb says so.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from clusters.drivers.base import Cause, ContainerSpec, DriverError, Observation, Phase, Probe
+from clusters.models import Connection
+
+PATH = "tests.deployments.engine.FakeDriver"
+SLOW = "slow/image"
+KILLED = 137
+TERMINATED = 143
+
+
+@dataclass
+class Container:
+    spec: ContainerSpec
+    seen: Observation
+    wrote: bytes = b""
+    stops: list[int] = field(default_factory=list)
+
+
+class FakeEngine:
+    def __init__(self) -> None:
+        self.containers: dict[int, Container] = {}
+        self.is_down = False
+        self.refusal: DriverError | None = None
+        self.ignores_stop = False
+        self.starts: list[ContainerSpec] = []
+
+    def call(self) -> None:
+        if self.is_down:
+            raise DriverError("no route to host", retriable=True, cause=Cause.UNREACHABLE)
+
+    def change(self, run_id: int, **values: object) -> None:
+        container = self.containers[run_id]
+        container.seen = replace(container.seen, **values)  # type: ignore[arg-type]
+
+    def exit(self, run_id: int, code: int, cause: Cause | None = None, message: str = "") -> None:
+        self.change(run_id, phase=Phase.EXITED, exit_code=code, cause=cause, message=message)
+
+    @property
+    def running(self) -> set[int]:
+        return {pk for pk, c in self.containers.items() if c.seen.phase is not Phase.EXITED}
+
+
+ENGINES: dict[str, FakeEngine] = {}
+
+
+class FakeDriver:
+    """The driver of the engine that the connection's endpoint names."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._engine = ENGINES[connection.endpoint]
+
+    def probe(self) -> Probe:
+        self._engine.call()
+        return Probe("fake", "fake 1", 8000, 16384, 2)
+
+    def start(self, spec: ContainerSpec, now: datetime) -> None:
+        self._engine.call()
+        if self._engine.refusal:
+            raise self._engine.refusal
+        self._engine.starts.append(spec)
+        phase = Phase.PREPARING if spec.image == SLOW else Phase.RUNNING
+        seen = Observation(spec.run_id, phase, started_at=now, devices=spec.devices)
+        self._engine.containers.setdefault(spec.run_id, Container(spec, seen))
+
+    def stop(self, run_id: int, grace_seconds: int, now: datetime) -> None:
+        self._engine.call()
+        container = self._engine.containers.get(run_id)
+        if container is None:
+            return
+        container.stops.append(grace_seconds)
+        if grace_seconds == 0:
+            self._engine.exit(run_id, KILLED)
+        elif not self._engine.ignores_stop:
+            self._engine.exit(run_id, TERMINATED)
+        elif container.seen.until is None:
+            self._engine.change(run_id, until=now + timedelta(seconds=grace_seconds))
+
+    def observe(self, now: datetime) -> list[Observation]:
+        self._engine.call()
+        for run_id, container in self._engine.containers.items():
+            until = container.seen.until
+            if until and until <= now and container.seen.phase is not Phase.EXITED:
+                self._engine.exit(run_id, KILLED)
+        return [container.seen for container in self._engine.containers.values()]
+
+    def logs(
+        self, run_id: int, *, tail: int | None = None, follow: bool = False
+    ) -> Iterator[bytes]:
+        self._engine.call()
+        container = self._engine.containers.get(run_id)
+        if container is None:
+            return
+        lines = container.wrote.splitlines(keepends=True)
+        yield from lines[-tail:] if tail else [] if tail == 0 else lines
+        while follow and container.seen.phase is not Phase.EXITED:
+            yield b""
+
+    def remove(self, run_id: int) -> None:
+        self._engine.call()
+        self._engine.containers.pop(run_id, None)
+
+    def watch(self) -> Iterator[None]:
+        return iter(())

@@ -1,0 +1,139 @@
+"""POST /deployments/bulk: up to 1,000, all or none."""
+
+from typing import Any
+
+import pytest
+from pytest_django import DjangoAssertNumQueries
+from rest_framework.test import APIClient
+
+from accounts.models import User
+from clusters.models import Cluster
+from deployments.models import Deployment
+from orgs.models import Event, Organization, Role
+from tests.conftest import ClientFor
+from tests.deployments.conftest import MemberAs, Submit
+
+pytestmark = pytest.mark.django_db
+
+
+def named(answer: Any) -> list[str]:
+    """Return the fields that an error names, whatever its status."""
+    return [error["attr"] for error in answer.data["errors"]]
+
+
+@pytest.fixture
+def api(client_for: ClientFor, bob: User, forge: Cluster) -> APIClient:
+    return client_for(bob)
+
+
+def row(**fields: Any) -> dict[str, Any]:
+    return {"name": "sweep", "image": "pytorch", "cpu": 1, "ram_mib": 1024, **fields}
+
+
+def test_all_are_submitted_in_their_order(api: APIClient, bob: User, submit: Submit) -> None:
+    first = submit()
+    rows = [row(name=f"sweep-{n}", env={"N": {"secret": str(n)}}) for n in range(3)]
+    rows[2]["depends_on"] = [first.pk]
+
+    answer = api.post("/deployments/bulk", {"deployments": rows})
+
+    assert answer.status_code == 201
+    created = answer.data["deployments"]
+    assert [d["name"] for d in created] == ["sweep-0", "sweep-1", "sweep-2"]
+    assert created[2]["depends_on"] == [{"deployment": first.pk, "condition": "completed"}]
+    assert created[0]["env"] == {"N": {"secret": None}}
+    assert {d["created_by"] for d in created} == {bob.pk}
+    events = Event.objects.filter(kind="submitted", subject_id__in=[d["id"] for d in created])
+    assert {(e.status, e.actor) for e in events} == {("pending", "bob")}
+    assert events.count() == 3
+
+
+def test_an_answer_is_what_a_single_submission_answers(api: APIClient) -> None:
+    (one,) = api.post("/deployments/bulk", {"deployments": [row()]}).data["deployments"]
+    other = api.post("/deployments", row()).data
+
+    unlike = {"id", "created_at", "queued_at"}
+    assert {k: v for k, v in one.items() if k not in unlike} == {
+        k: v for k, v in other.items() if k not in unlike
+    }
+
+
+@pytest.mark.parametrize(
+    ("wrong", "attr"),
+    [
+        ({"cpu": 0}, "cpu"),
+        ({"cpus": 1}, "cpus"),
+        ({"gpu": 99}, "gpu"),
+        ({"depends_on": [4711]}, "depends_on"),
+        ({"requested_cluster": 4711}, "requested_cluster"),
+        ({"organization": 4711}, "organization"),
+        ({"env": {"A": {"secret": None}}}, "env"),
+    ],
+)
+def test_one_that_is_wrong_is_named_and_nothing_is_stored(
+    api: APIClient, wrong: dict[str, Any], attr: str
+) -> None:
+    answer = api.post("/deployments/bulk", {"deployments": [row(), row(), row(**wrong)]})
+
+    assert answer.status_code in (400, 404)
+    assert named(answer) == [f"deployments.2.{attr}"]
+    assert not Deployment.objects.exists()
+    assert not Event.objects.filter(kind="submitted").exists()
+
+
+def test_every_wrong_one_is_named_at_once(api: APIClient) -> None:
+    rows = [row(cpu=0), row(), row(name="")]
+
+    answer = api.post("/deployments/bulk", {"deployments": rows})
+
+    assert named(answer) == ["deployments.0.cpu", "deployments.2.name"]
+
+
+@pytest.mark.parametrize("count", [0, 1001])
+def test_none_and_too_many_are_refused(api: APIClient, count: int) -> None:
+    answer = api.post("/deployments/bulk", {"deployments": [row()] * count})
+
+    assert answer.status_code == 400
+    assert named(answer) == ["deployments"]
+
+
+def test_a_viewer_may_not(client_for: ClientFor, member_as: MemberAs, forge: Cluster) -> None:
+    answer = client_for(member_as(Role.VIEWER)).post("/deployments/bulk", {"deployments": [row()]})
+
+    assert answer.status_code == 403
+    assert not Deployment.objects.exists()
+
+
+def test_a_strangers_cluster_does_not_exist(
+    api: APIClient, globex: Organization, globex_cluster: Cluster
+) -> None:
+    rows = [row(), row(cluster=globex_cluster.pk)]
+
+    answer = api.post("/deployments/bulk", {"deployments": rows})
+
+    assert answer.status_code == 404
+    assert named(answer) == ["deployments.1.requested_cluster"]
+
+
+def test_the_same_key_submits_once(api: APIClient) -> None:
+    body = {"deployments": [row(), row()]}
+
+    answers = [
+        api.post("/deployments/bulk", body, headers={"Idempotency-Key": "sweep"}) for _ in range(2)
+    ]
+
+    assert answers[0].data == answers[1].data
+    assert Deployment.objects.count() == 2
+
+
+def test_the_statements_do_not_grow_with_their_number(
+    api: APIClient, submit: Submit, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    first = submit()
+
+    for count in (1, 300):
+        with django_assert_max_num_queries(24):
+            answer = api.post(
+                "/deployments/bulk", {"deployments": [row(depends_on=[first.pk])] * count}
+            )
+        assert answer.status_code == 201

@@ -1,0 +1,170 @@
+"""Secrets in `env` go in and never come out, except to the container."""
+
+from typing import Any
+
+import pytest
+from cryptography.fernet import Fernet
+from django.test import Client
+from pytest_django import Settings
+from rest_framework.test import APIClient
+
+from accounts.models import AuditEntry, IdempotencyKey, User
+from clusters.models import Cluster
+from deployments.models import Deployment, Run
+from deployments.reconcile import reconcile
+from orgs.models import Event
+from scheduling.cycle import run_cycle
+from scheduling.models import SchedulingCycle
+from tests.conftest import ClientFor
+from tests.deployments.conftest import Submit
+from tests.deployments.engine import FakeEngine
+
+pytestmark = pytest.mark.django_db
+
+VALUE = "hunter2-and-then-some"
+BODY = {
+    "name": "train", "image": "pytorch", "cpu": 1, "ram_mib": 1024,
+    "env": {"EPOCHS": "40", "TOKEN": {"secret": VALUE}},
+}  # fmt: skip
+
+
+def named(answer: Any) -> list[str]:
+    """Return the fields that an error names, whatever its status."""
+    return [error["attr"] for error in answer.data["errors"]]
+
+
+@pytest.fixture
+def api(client_for: ClientFor, bob: User, forge: Cluster) -> APIClient:
+    return client_for(bob)
+
+
+@pytest.fixture
+def row(api: APIClient) -> Deployment:
+    return Deployment.objects.get(pk=api.post("/deployments", BODY).data["id"])
+
+
+def env_in_container(engine: FakeEngine, deployment: Deployment) -> dict[str, str]:
+    return dict(engine.containers[deployment.runs.latest("pk").pk].spec.env)
+
+
+def test_an_answer_says_null_in_its_place(api: APIClient) -> None:
+    answer = api.post("/deployments", BODY)
+
+    assert answer.status_code == 201
+    assert answer.data["env"] == {"EPOCHS": "40", "TOKEN": {"secret": None}}
+
+
+def test_it_is_nowhere_to_be_read(
+    api: APIClient, console: Client, forge: Cluster, capfd: pytest.CaptureFixture[str]
+) -> None:
+    created = api.post("/deployments", BODY, headers={"Idempotency-Key": "once"}).data
+    path = f"/deployments/{created['id']}"
+    api.patch(path, {"env": {"TOKEN": {"secret": VALUE}}})
+    run_cycle(forge.organization_id, SchedulingCycle.Trigger.CHANGE)
+    reconcile(forge.pk)
+    stored = [
+        list(model.objects.values())
+        for model in (Deployment, Event, AuditEntry, IdempotencyKey, SchedulingCycle, Run)
+    ]
+
+    seen = [
+        api.get(path).content, api.get("/deployments").content, api.get(f"{path}/events").content,
+        api.get(f"{path}/explain").content, api.post("/deployments?dry_run=true", BODY).content,
+        console.get(f"/admin/deployments/deployment/{created['id']}/change/").content,
+        console.get("/admin/deployments/deployment/").content,
+        repr(stored).encode(), "".join(capfd.readouterr()).encode(),
+    ]  # fmt: skip
+    assert [text for text in seen if VALUE.encode() in text] == []
+
+
+def test_the_container_gets_it(
+    foundry: Cluster, engine: FakeEngine, place: Submit, row: Deployment
+) -> None:
+    place(deployment=row)
+
+    reconcile(foundry.pk)
+
+    assert env_in_container(engine, row) == {"EPOCHS": "40", "TOKEN": VALUE}
+
+
+@pytest.mark.parametrize("method", ["put", "patch"])
+def test_sending_back_what_was_shown_keeps_it(api: APIClient, row: Deployment, method: str) -> None:
+    before = row.env
+    shown = api.get(f"/deployments/{row.pk}").data
+    body = shown if method == "put" else {"env": shown["env"] | {"EPOCHS": "41"}}
+
+    answer = getattr(api, method)(f"/deployments/{row.pk}", body)
+
+    assert answer.status_code == 200
+    row.refresh_from_db()
+    assert row.env["TOKEN"] == before["TOKEN"]
+
+
+def test_the_same_secret_again_is_no_change(api: APIClient, row: Deployment) -> None:
+    api.patch(f"/deployments/{row.pk}", {"env": BODY["env"]})
+
+    assert not Event.objects.filter(subject_id=row.pk, kind="updated").exists()
+
+
+def test_another_secret_is_a_change_that_names_only_the_variables(
+    api: APIClient, row: Deployment, foundry: Cluster, engine: FakeEngine, place: Submit
+) -> None:
+    api.patch(f"/deployments/{row.pk}", {"env": {"TOKEN": {"secret": "new"}}})
+
+    event = Event.objects.get(subject_id=row.pk, kind="updated")
+    assert event.data == {"env": [["EPOCHS", "TOKEN"], ["TOKEN"]]}
+    row.refresh_from_db()
+    place(deployment=row)
+    reconcile(foundry.pk)
+    assert env_in_container(engine, row) == {"TOKEN": "new"}
+
+
+@pytest.mark.parametrize("former", [{}, {"TOKEN": "plain"}])
+def test_there_must_be_a_secret_to_keep(
+    api: APIClient, submit: Submit, former: dict[str, str]
+) -> None:
+    deployment = submit(env=former)
+
+    answers = [
+        api.patch(f"/deployments/{deployment.pk}", {"env": {"TOKEN": {"secret": None}}}),
+        api.post("/deployments", {**BODY, "env": {"TOKEN": {"secret": None}}}),
+    ]
+
+    for answer in answers:
+        assert answer.status_code == 400
+        assert named(answer) == ["env"]
+        assert "TOKEN: there is no secret to keep" in answer.data["errors"][0]["detail"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{}, {"secret": "x", "more": 1}, {"Secret": "x"}, {"secret": 5 * ["x"]}, {"secret": "x" * 4097},
+     ["secret"], {"secret": {"secret": "x"}}],
+)  # fmt: skip
+def test_another_shape_is_refused_without_repeating_it(api: APIClient, value: Any) -> None:
+    answer = api.post("/deployments", {**BODY, "env": {"TOKEN": value}})
+
+    assert answer.status_code == 400
+    assert named(answer) == ["env.TOKEN"]
+    assert "xxxxx" not in answer.content.decode()
+
+
+def test_a_bad_name_is_refused_for_a_secret_as_well(api: APIClient) -> None:
+    answer = api.post("/deployments", {**BODY, "env": {"A=B": {"secret": "x"}}})
+
+    assert answer.status_code == 400
+    assert named(answer) == ["env"]
+
+
+def test_a_secret_that_no_key_opens_says_what_to_do(
+    foundry: Cluster, engine: FakeEngine, place: Submit, row: Deployment, settings: Settings
+) -> None:
+    place(deployment=row)
+    settings.CREDENTIALS_KEYS = [Fernet.generate_key().decode()]
+
+    reconcile(foundry.pk)
+
+    row.refresh_from_db()
+    assert (row.status, row.status_code) == ("failed", "invalid_spec")
+    assert "set it again" in row.status_reason
+    assert engine.starts == []

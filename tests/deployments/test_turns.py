@@ -1,0 +1,127 @@
+"""One process at a time speaks to an engine; who comes meanwhile neither waits nor is forgotten."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from threading import Event
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+from django.db import connections
+
+from clusters.wakeups import ask_again
+from deployments.turns import one_at_a_time
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+CLUSTER = 4711
+_PATIENCE_S = 10
+
+
+@pytest.fixture(autouse=True)
+def no_notes() -> None:
+    cache.clear()
+
+
+def noted(looks: list[Any], what: Any) -> bool:
+    """Look, and have an answer."""
+    looks.append(what)
+    return True
+
+
+def in_thread(pool: ThreadPoolExecutor, look: Callable[[], bool]) -> Callable[[], None]:
+    """Take a turn in another thread, with a connection of its own; return how to wait for it."""
+
+    def take() -> None:
+        try:
+            one_at_a_time(CLUSTER, look)
+        finally:
+            connections.close_all()
+
+    future = pool.submit(take)
+    return lambda: future.result(_PATIENCE_S)
+
+
+def test_who_comes_while_another_looks_leaves_at_once_and_is_looked_for_again() -> None:
+    looking, go_on = Event(), Event()
+    looks: list[Any] = []
+
+    def slow() -> bool:
+        looks.append("first")
+        looking.set()
+        return go_on.wait(_PATIENCE_S)
+
+    with ThreadPoolExecutor() as pool:
+        wait_for_first = in_thread(pool, slow)
+        assert looking.wait(_PATIENCE_S)
+        in_thread(pool, partial(noted, looks, "second"))()
+        assert looks == ["first"]
+        go_on.set()
+        wait_for_first()
+
+    assert looks == ["first", "first"]
+
+
+def test_nobody_asked_again_so_it_looks_once() -> None:
+    looks: list[Any] = []
+
+    one_at_a_time(CLUSTER, partial(noted, looks, 1))
+
+    assert len(looks) == 1
+
+
+def test_an_engine_that_does_not_answer_is_left_to_the_next_period() -> None:
+    looks: list[Any] = []
+
+    def silent() -> bool:
+        looks.append(1)
+        ask_again(CLUSTER)
+        return False
+
+    one_at_a_time(CLUSTER, silent)
+
+    assert len(looks) == 1
+
+
+def test_a_cluster_that_changes_all_the_time_does_not_keep_the_thread_for_ever() -> None:
+    looks: list[Any] = []
+
+    def busy() -> bool:
+        looks.append(1)
+        ask_again(CLUSTER)
+        return True
+
+    one_at_a_time(CLUSTER, busy)
+
+    assert len(looks) == 20
+
+
+def test_one_engine_does_not_stand_in_the_way_of_another() -> None:
+    looking, go_on = Event(), Event()
+    others: list[Any] = []
+
+    def hung() -> bool:
+        looking.set()
+        return go_on.wait(_PATIENCE_S)
+
+    with ThreadPoolExecutor() as pool:
+        wait_for_first = in_thread(pool, hung)
+        assert looking.wait(_PATIENCE_S)
+        one_at_a_time(CLUSTER + 1, partial(noted, others, 1))
+        assert others == [1]
+        go_on.set()
+        wait_for_first()
+
+
+def test_a_failure_gives_the_engine_back() -> None:
+    def fails() -> bool:
+        raise RuntimeError("on purpose")
+
+    with pytest.raises(RuntimeError):
+        one_at_a_time(CLUSTER, fails)
+    looks: list[Any] = []
+    with ThreadPoolExecutor() as pool:
+        in_thread(pool, partial(noted, looks, 1))()
+
+    assert looks == [1]
