@@ -14,6 +14,7 @@ from django.utils.dateparse import parse_date, parse_time
 from django.views.generic import TemplateView
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import RangeDateTimeFilter
+from unfold.paginator import InfinitePaginator
 from unfold.views import UnfoldModelAdminViewMixin
 
 from accounts.errors import DomainError
@@ -146,9 +147,13 @@ class ServiceAdmin(Audited, ModelAdmin):  # type: ignore[misc]
 
 
 class HistoryAdmin(ModelAdmin):  # type: ignore[misc]
-    """Pages of what is written by the product alone: to be read, never changed."""
+    """Pages of what is written by the product alone: to be read, never changed.
+
+    Such tables grow without end: nobody waits for them to be counted.
+    """
 
     show_full_result_count = False
+    paginator = InfinitePaginator
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

@@ -7,6 +7,7 @@ from django.utils.html import format_html
 from django.utils.timesince import timesince
 from unfold.admin import TabularInline
 from unfold.decorators import display
+from unfold.paginator import InfinitePaginator
 
 from accounts.console import HistoryAdmin, ServiceAdmin, ask_first, permitted
 from clusters.resources import describe
@@ -71,6 +72,7 @@ class DeploymentAdmin(ServiceAdmin):
     list_select_related = ["organization", "cluster"]
     search_fields = ["=id", "name", "image", "created_by__username"]
     ordering = ["-id"]
+    paginator = InfinitePaginator
     inlines = [RunInline, DependencyInline]
     actions = ["hold", "release", "reprioritize", "preempt", "requeue", "move", "cancel", "stop"]
     # Without `env`: what it holds may be secret.

@@ -6,12 +6,35 @@ from django.contrib.admin.widgets import AutocompleteSelect
 from django.contrib.postgres.aggregates import StringAgg
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
 from unfold.admin import TabularInline
+from unfold.contrib.filters.admin import (
+    AutocompleteSelectFilter,
+    ChoicesDropdownFilter,
+    DropdownFilter,
+    TextFilter,
+)
+from unfold.decorators import display
 
-from accounts.console import HistoryAdmin, ServiceAdmin
+from accounts.console import HistoryAdmin, ServiceAdmin, TimeFilter
 from accounts.models import User
 from orgs import services
 from orgs.models import Event, Membership, Organization, Role
+
+_LINK = '<a class="font-medium underline whitespace-nowrap" href="{}">{}</a>'
+_NEWEST = 5000
+# Found by name, as most belong to apps further to the right.
+_PAGES = {
+    "organization": "admin:orgs_organization_change",
+    "cluster": "cluster",
+    "deployment": "admin:deployments_deployment_change",
+}
+_TONES = {
+    "submitted": "info", "placed": "info", "running": "success", "completed": "success",
+    "moved": "warning", "evicted": "warning", "requeued": "warning", "held": "warning",
+    "draining": "warning", "cordoned": "warning", "failed": "danger", "deleted": "danger",
+}  # fmt: skip
 
 
 class FoundingForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -114,13 +137,70 @@ class OrganizationAdmin(ServiceAdmin):
         self.carry_out(request, queryset, services.regenerate_invite, "got a new invite code")
 
 
+class KindFilter(DropdownFilter):  # type: ignore[misc]
+    title = "kind"
+    parameter_name = "kind"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Offer the kinds among the newest events: to look through all of them takes too long."""
+        newest = Event.objects.order_by("-pk").values_list("kind", flat=True)[:_NEWEST]
+        kinds = {*newest, self.value()} - {None, ""}
+        return [(kind, kind.replace("_", " ")) for kind in sorted(kinds)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Event]) -> QuerySet[Event]:
+        return queryset.filter(kind=self.value()) if self.value() else queryset
+
+
+class ActorFilter(TextFilter):  # type: ignore[misc]
+    title = "who did it"
+    parameter_name = "actor"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Event]) -> QuerySet[Event]:
+        return queryset.filter(actor=self.value()) if self.value() else queryset
+
+
 @admin.register(Event)
 class EventAdmin(HistoryAdmin):
-    list_display = [
-        "time", "organization", "subject", "subject_id", "kind", "status", "actor", "reason",
-    ]  # fmt: skip
-    list_filter = ["subject", "status", "organization"]
+    list_display = ["time", "organization_link", "about", "happened", "actor", "why"]
+    list_display_links = ["time"]
+    list_filter = [
+        ("subject", ChoicesDropdownFilter),
+        KindFilter,
+        ActorFilter,
+        ("organization", AutocompleteSelectFilter),
+        ("time", TimeFilter),
+    ]
+    list_filter_submit = True
     list_select_related = ["organization"]
     search_fields = ["=subject_id", "=actor", "=kind"]
     search_help_text = "An id, a username or a kind of event."
     ordering = ["-id"]
+    fields = ["time", "organization_link", "about", "kind", "status", "actor", "why", "data"]
+    readonly_fields = fields
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        return lookup == "subject_id" or super().lookup_allowed(lookup, value, request)
+
+    @admin.display(description="Organization", ordering="organization")
+    def organization_link(self, event: Event) -> str:
+        page = reverse("admin:orgs_organization_change", args=[event.organization_id])
+        return format_html(_LINK, page, event.organization)
+
+    @admin.display(description="About")
+    def about(self, event: Event) -> str:
+        """Name the subject, which may be gone: its page says so."""
+        page = reverse(_PAGES[event.subject], args=[event.subject_id])
+        return format_html(_LINK, page, f"{event.subject} {event.subject_id}")
+
+    @display(description="What", ordering="kind", label=_TONES)  # type: ignore[untyped-decorator]
+    def happened(self, event: Event) -> tuple[str, str]:
+        return event.kind, event.kind.replace("_", " ")
+
+    @admin.display(description="Why")
+    def why(self, event: Event) -> str:
+        """Say why, with the way to who took the room where somebody did."""
+        preemptor = event.data.get("for")
+        if not preemptor:
+            return event.reason
+        page = reverse("admin:deployments_deployment_change", args=[preemptor])
+        return format_html("{} {}", event.reason, format_html(_LINK, page, f"To {preemptor}."))

@@ -1,8 +1,11 @@
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from django.contrib.messages import get_messages
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from accounts.models import User
@@ -130,3 +133,68 @@ def test_nobody_writes_history_by_hand(console: Client, acme: Organization) -> N
     assert console.post(url, {"reason": "Nothing happened."}).status_code == 403
     delete = reverse("admin:orgs_event_delete", args=[event.pk])
     assert console.post(delete, {"post": "yes"}).status_code == 403
+
+
+EVENTS = "/admin/orgs/event/"
+
+
+@pytest.fixture
+def told(acme: Organization) -> dict[str, Event]:
+    """Events of two organizations, by kind."""
+    globex = Organization.objects.create(name="Globex")
+    rows = [
+        Event(organization=acme, subject="deployment", subject_id=7, kind="evicted",
+              actor="system:scheduler", reason="Makes room.", data={"for": 8}),
+        Event(organization=acme, subject="cluster", subject_id=3, kind="draining", actor="olga",
+              time=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
+        Event(organization=globex, subject="organization", subject_id=globex.pk, kind="renamed",
+              actor="charlie"),
+    ]  # fmt: skip
+    Event.objects.bulk_create(rows)
+    return {event.kind: event for event in Event.objects.all()}
+
+
+@pytest.mark.parametrize(
+    ("query", "kinds"),
+    [
+        ({"subject__exact": "cluster"}, {"draining"}),
+        ({"subject__exact": "deployment", "subject_id": "7"}, {"evicted"}),
+        ({"kind": "renamed"}, {"renamed"}),
+        ({"actor": "olga"}, {"draining"}),
+        ({"time_to_0": "2026-01-02", "time_to_1": "03:05"}, {"draining"}),
+        ({"time_from_0": "2026-01-03"}, {"evicted", "renamed"}),
+    ],
+)
+def test_events_are_found(
+    console: Client, told: dict[str, Event], query: dict[str, str], kinds: set[str]
+) -> None:
+    found = console.get(EVENTS, query).context["cl"].result_list
+
+    assert {event.kind for event in found} == kinds
+
+
+def test_events_are_found_by_organization(console: Client, told: dict[str, Event]) -> None:
+    query = {"organization__id__exact": told["renamed"].organization_id}
+
+    (event,) = console.get(EVENTS, query).context["cl"].result_list
+
+    assert event.kind == "renamed"
+
+
+def test_an_event_leads_to_what_it_tells_of_and_to_who_took_the_room(
+    console: Client, told: dict[str, Event], acme: Organization
+) -> None:
+    page = console.get(EVENTS).content.decode()
+
+    for address in (
+        "/admin/deployments/deployment/7/change/", "/admin/deployments/deployment/8/change/",
+        "/admin/cluster/3/", f"/admin/orgs/organization/{acme.pk}/change/",
+    ):  # fmt: skip
+        assert f'href="{address}"' in page
+
+
+def test_events_are_listed_without_counting_them(console: Client, told: dict[str, Event]) -> None:
+    with CaptureQueriesContext(connection) as queries:
+        console.get(EVENTS, {"actor": "olga"})
+
+    assert not any("COUNT(" in query["sql"] for query in queries)
