@@ -15,6 +15,9 @@ from scheduling.timeline import Stay, Timeline
 _MOST_RUNS = 5000
 """So many runs are looked at for a drawing, the latest."""
 
+_SHORTEST_S = 120
+"""A drawing spans no less, however young the cluster."""
+
 
 @dataclass(frozen=True, slots=True)
 class Drain:
@@ -79,14 +82,19 @@ def reservation_on(cluster: Cluster, queue: list[Competitor]) -> Reservation | N
 
 
 def timeline_of(cluster: Cluster, now: datetime, span: timedelta) -> Timeline:
-    """Draw what ran on the cluster in the last `span`; the usage is of GPU, or else of CPU."""
+    """Draw what ran on the cluster in the last `span`; the usage is of GPU, or else of CPU.
+
+    It begins with the first run there, if that is later.
+    """
     start = now - span
     runs = cluster.runs.filter(
         Q(released_at=None) | Q(released_at__gt=start), placed_at__lt=now
     ).select_related("deployment")
     column = "gpu" if cluster.gpu else "cpu_milli"
     stays = list(_stays(list(runs.order_by("-pk")[:_MOST_RUNS]), column))
-    return Timeline(stays, start.timestamp(), now.timestamp(), getattr(cluster, column))
+    first = min((stay.placed for stay in stays), default=0)
+    begin = max(start.timestamp(), min(first, now.timestamp() - _SHORTEST_S))
+    return Timeline(stays, begin, now.timestamp(), getattr(cluster, column))
 
 
 def share_of(row: Deployment, cluster: Cluster) -> float:

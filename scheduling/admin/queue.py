@@ -18,10 +18,13 @@ from scheduling.models import SchedulingCycle
 from scheduling.queue import NEXT, Filters, Group, Queue
 from scheduling.steering import ACTIONS, Action
 
+_FILTERS = ("organization", "cluster", "priority", "code", "q")
 _PER_PAGE = 50
 _RECENT = timedelta(hours=1)
 _RECENT_SHOWN = 5
 _OVERDUE_PERIODS = 4
+_LONG, _REFRESH_LONG_S = 2000, 15
+"""A queue of so many is planned anew less often than a short one."""
 
 _TITLES = {
     Group.COMPETING: "Competing",
@@ -68,11 +71,14 @@ class QueuePage(OperatePage):
         filters = read_filters(query)
         queue = Queue(filters, timezone.now())
         counts = {each: queue.count(each) for each in Group}
+        if len(queue.competing) > _LONG:
+            self.refresh_s = _REFRESH_LONG_S
         page = Paginator(range(counts[group]), _PER_PAGE).get_page(query.get("page"))
         return super().get_context_data(
             group=group,
             filters=filters,
-            filtered=bool(set(query) - {"group", "page"}),
+            filtered=any(query.get(name) for name in _FILTERS),
+            narrowed=any(query.get(name) for name in _FILTERS[1:]),
             tabs=[_tab(each, counts[each], query, group) for each in Group],
             page=page,
             entries=queue.entries(group, page.start_index() - 1, page.end_index()) if page else [],

@@ -1,0 +1,159 @@
+"""Operators see the queue and a cluster, and steer both through forecasts."""
+
+from collections.abc import Iterator
+from itertools import count
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from scheduling.bench.service import Service
+from tests.browser.conftest import Screenshot
+from tests.e2e.service import User
+
+SOON_MS = 30_000
+"""A cycle and a refresh of the page are well within this."""
+
+_numbers = count(1)
+
+
+@pytest.fixture
+def team(service: Service) -> Iterator[User]:
+    """Somebody with an organization of her own: what happens to others changes nothing here."""
+    number = next(_numbers)
+    with User.newcomer(service.url, f"tess-{number}", patience_s=10) as client:
+        client.post("/organizations", name=f"Team {number}")
+        yield client
+
+
+def cluster(team: User, name: str, cpu: int = 4) -> int:
+    return int(team.post("/clusters", name=name, cpu=cpu, ram_mib="8Gi", gpu=0)["id"])
+
+
+def organization(team: User) -> int:
+    return int(team.list("/organizations")[0]["id"])
+
+
+def queue(page: Page, team: User, group: str = "competing") -> None:
+    page.goto(f"/admin/queue/?organization={organization(team)}&group={group}")
+
+
+def row(page: Page, name: str) -> Locator:
+    return page.get_by_role("row").filter(has_text=name)
+
+
+def choose(page: Page, name: str, action: str) -> None:
+    page.get_by_role("checkbox", name=f"Choose {name}", exact=True).check()
+    page.get_by_role("button", name=f"{action}…").click()
+
+
+def test_a_cluster_is_drained_through_its_forecast(
+    page: Page, team: User, screenshot: Screenshot
+) -> None:
+    east, west = cluster(team, "east"), cluster(team, "west", cpu=2)
+    moving = team.deploy("moving", cpu=2)
+    staying = team.deploy("evicted", cpu=3, priority=20)
+    for deployment in (moving, staying):
+        team.wait_for(deployment, "running")
+    where = {d["name"]: d["cluster"] for d in team.list("/deployments")}
+    assert where["evicted"] == east
+
+    page.goto("/admin/clusters/cluster/?q=east")
+    page.get_by_role("link", name="east", exact=True).click()
+    page.get_by_role("link", name="Drain…").click()
+    expect(page.get_by_role("heading", name="Would be evicted")).to_be_visible()
+    expect(page.get_by_text("east drains and no other cluster has room.")).to_be_visible()
+    screenshot(page, "drain-forecast")
+    page.get_by_role("button", name="Drain: east").click()
+
+    expect(page.get_by_text("east: draining.")).to_be_visible()
+    expect(page.get_by_role("heading", name="Drained: nothing runs here any more")).to_be_visible(
+        timeout=SOON_MS
+    )
+    assert team.status(staying) == "pending"
+    assert team.get(f"/deployments/{moving}")["cluster"] == west
+    screenshot(page, "cluster-drained")
+
+
+def test_one_is_held_and_released_from_the_queue(
+    page: Page, team: User, screenshot: Screenshot
+) -> None:
+    cluster(team, "small")
+    team.wait_for(team.deploy("in-the-way", cpu=4, priority=90), "running")
+    waiting = team.deploy("patient", cpu=4)
+
+    queue(page, team)
+    expect(row(page, "patient")).to_contain_text("lacks 4 CPU", timeout=SOON_MS)
+    screenshot(page, "queue")
+    choose(page, "patient", "Hold")
+    page.get_by_role("button", name="Hold: patient").click()
+    expect(page.get_by_text("patient: held.")).to_be_visible()
+    assert team.get(f"/deployments/{waiting}")["held"] is True
+
+    page.get_by_role("link", name="Held 1").click()
+    choose(page, "patient", "Release")
+    page.get_by_role("button", name="Release: patient").click()
+
+    expect(page.get_by_text("patient: released.")).to_be_visible()
+    assert team.get(f"/deployments/{waiting}")["held"] is False
+
+
+def test_a_preemption_appears_on_the_queue_without_a_reload(page: Page, team: User) -> None:
+    cluster(team, "only")
+    team.wait_for(team.deploy("modest", cpu=4, priority=20), "running")
+    queue(page, team)
+    page.evaluate("window.untouched = true")
+    expect(page.get_by_text("Nobody waits for room.")).to_be_visible()
+
+    team.wait_for(team.deploy("urgent", cpu=4, priority=90), "running")
+
+    recent = page.get_by_role("listitem").filter(has_text="modest")
+    expect(recent).to_contain_text("for urgent", timeout=SOON_MS)
+    expect(row(page, "modest")).to_contain_text("lacks 4 CPU")
+    assert page.evaluate("window.untouched")
+
+
+def test_a_choice_outlives_the_refresh(page: Page, team: User) -> None:
+    cluster(team, "full")
+    team.wait_for(team.deploy("in-the-way", cpu=4, priority=90), "running")
+    team.deploy("first", cpu=4)
+    queue(page, team)
+    page.get_by_role("checkbox", name="Choose first", exact=True).check()
+
+    team.deploy("second", cpu=4, priority=80)
+
+    expect(row(page, "second")).to_be_visible(timeout=SOON_MS)
+    expect(page.get_by_role("checkbox", name="Choose first", exact=True)).to_be_checked()
+    expect(page.get_by_text("1 chosen:")).to_be_visible()
+
+
+def test_when_the_situation_changes_the_operator_is_asked_again(page: Page, team: User) -> None:
+    cluster(team, "busy")
+    running = team.deploy("running", cpu=4, priority=90)
+    team.wait_for(running, "running")
+    queue(page, team, "placed")
+    choose(page, "running", "Stop")
+    expect(page.get_by_text("Nobody else is concerned.")).to_be_visible()
+
+    team.deploy("newcomer", cpu=4)
+    page.get_by_role("button", name="Stop: running").click()
+
+    expect(page.get_by_text("Nothing was done: the situation has changed.")).to_be_visible()
+    expect(row(page, "newcomer")).to_contain_text("starts")
+    assert team.status(running) == "running"
+    page.get_by_role("button", name="Stop: running").click()
+    expect(page.get_by_text("running: stopped.")).to_be_visible()
+
+
+def test_the_timeline_shows_who_made_way_for_whom(
+    page: Page, team: User, screenshot: Screenshot
+) -> None:
+    where = cluster(team, "history")
+    team.wait_for(team.deploy("modest", cpu=4, priority=20), "running")
+    team.wait_for(team.deploy("urgent", cpu=2, priority=90), "running")
+
+    page.goto(f"/admin/cluster/{where}/?span=15m")
+
+    expect(page.get_by_text("1 of them ended to make room for another")).to_be_attached()
+    page.get_by_text("As a table").click()
+    expect(page.get_by_role("row").filter(has_text="evicted for deployment")).to_be_visible()
+    screenshot(page, "cluster")
