@@ -54,10 +54,11 @@ class Ending:
 
 def of_exit(run: Run, seen: Observation, now: datetime) -> Ending:
     """Decide on a container that ended by itself."""
-    if seen.exit_code == 0:
-        return _ending(lifecycle.COMPLETE, run, "Exited with code 0.", "completed", exit_code=0)
+    # First: who was asked to end and did so in good order exits with 0 as well.
     if seen.cause and seen.cause.is_engines:
         return requeued(run, seen.message or _FALLBACKS[seen.cause], seen.cause, now)
+    if seen.exit_code == 0:
+        return _ending(lifecycle.COMPLETE, run, "Exited with code 0.", "completed", exit_code=0)
     return _failed(run, _sentence(run, seen), seen.cause, seen.exit_code, seen.exited_at or now)
 
 
