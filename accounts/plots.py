@@ -93,6 +93,11 @@ class Plot:
         return [first, first + (last - first) / 2, last]
 
     @property
+    def time_format(self) -> str:
+        first, last = self._bounds()
+        return "H:i" if last - first <= timedelta(days=1) else "D H:i"
+
+    @property
     def latest(self) -> list[tuple[Series, float | None]]:
         return [(series, _last(series.values)) for series in self.series]
 
@@ -117,7 +122,7 @@ class Plot:
         base: list[float] = [0.0] * len(self.times)
         for series in self.series:
             line, area = [], []
-            for run in _stretches(series.values):
+            for run in _stretches(self._seen(series)):
                 points = [(self._x(i), self._y(base[i] + (series.values[i] or 0))) for i in run]
                 below = [(self._x(i), self._y(base[i])) for i in reversed(run)]
                 line.append(_polyline(points))
@@ -125,6 +130,14 @@ class Plot:
             if self.stacked:
                 base = [b + (v or 0) for b, v in zip(base, series.values, strict=True)]
             yield Path(series, "".join(line), "".join(area) if self.stacked else "")
+
+    def _seen(self, series: Series) -> Sequence[float | None]:
+        """Leave out of a stacked series where it is nothing: it would hide the one below."""
+        values = series.values
+        if not self.stacked or series is self.series[0]:
+            return values
+        around = [any(values[max(i - 1, 0) : i + 2]) for i in range(len(values))]
+        return [value if near else None for value, near in zip(values, around, strict=True)]
 
     def _x(self, index: int) -> float:
         first, last = self._bounds()

@@ -10,8 +10,10 @@ from typing import Any
 
 import structlog
 from celery import current_app
+from django.conf import settings
 from django.core.cache import cache
 from django.db import transaction
+from redis import Redis, RedisError
 
 RUN_CYCLE = "scheduling.run_cycle"
 RECONCILE = "deployments.reconcile"
@@ -73,6 +75,19 @@ def _on_cache(call: Callable[[], Any]) -> Any:
 
 def _again(cluster_id: int) -> str:
     return f"wakeup:again:{cluster_id}"
+
+
+def broker_answers() -> bool:
+    """Say whether messages can be sent; takes half a second at most."""
+    try:
+        with Redis.from_url(
+            settings.REDIS_URL, socket_connect_timeout=0.5, socket_timeout=0.5
+        ) as client:
+            client.ping()
+    except RedisError:
+        log.warning("broker_unreachable", exc_info=True)
+        return False
+    return True
 
 
 def _send(task: str, subject_id: int, delay_s: float = 0) -> None:

@@ -1,15 +1,14 @@
 """Whether the process lives, and whether it can serve: for orchestrators and people."""
 
 import structlog
-from django.conf import settings
 from django.db import Error, connection
 from django.db.migrations.executor import MigrationExecutor
 from drf_spectacular.utils import extend_schema
-from redis import Redis, RedisError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.views import PublicView
+from clusters.wakeups import broker_answers
 
 log = structlog.get_logger(__name__)
 
@@ -47,12 +46,4 @@ def database() -> str:
 
 def broker() -> str:
     """Return `ok` or `unreachable`, within a second."""
-    try:
-        with Redis.from_url(
-            settings.REDIS_URL, socket_connect_timeout=0.5, socket_timeout=0.5
-        ) as client:
-            client.ping()
-    except RedisError:
-        log.warning("broker_unreachable", exc_info=True)
-        return "unreachable"
-    return "ok"
+    return "ok" if broker_answers() else "unreachable"

@@ -214,6 +214,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": _icon}],
     "STYLES": [static_lazy("console/console.css")],
     "SCRIPTS": [static_lazy("console/console.js")],
+    "DASHBOARD_CALLBACK": "scheduling.admin.dashboard.context",
     "SIDEBAR": {"show_search": True, "navigation": "hypervisor.navigation.sidebar"},
     "COLORS": {
         "primary": {

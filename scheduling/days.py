@@ -29,7 +29,7 @@ def _roll_up(day: date, now: datetime) -> Day:
     end = start + timedelta(days=1)
     samples = Sample.objects.filter(time__gt=start, time__lte=end)
     sums = samples.aggregate(
-        minutes=Count("pk"),
+        minutes=Count("inverted"),
         slowest_cycle_us=Max("slowest_cycle_us"),
         **{f"sum_{name}": Sum(name) for name in _SUMS},
     )

@@ -67,13 +67,13 @@ def plot(plot: Plot, key: str) -> dict[str, Any]:
 
 @register.filter
 def duration(seconds: float | timedelta | None) -> str:
-    """Return `3 d 4 h`, `2 h 5 min`, `7 min`, `12 s` or `0.4 s`: two units at most."""
+    """Return `3 d 4 h`, `2 h 5 min`, `7 min`, `12 s` or `40 ms`: two units at most."""
     if seconds is None:
         return _NOTHING
     if isinstance(seconds, timedelta):
         seconds = seconds.total_seconds()
-    if 0 < seconds < 10:
-        return f"{seconds:.1f} s".replace(".0 s", " s")
+    if 0 < seconds < 1:
+        return f"{1000 * seconds:.0f} ms"
     whole = int(seconds)
     days, hours, minutes = whole // 86400, whole // 3600 % 24, whole // 60 % 60
     if days:

@@ -24,7 +24,7 @@ def render(source: str, **context: object) -> str:
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
-        (0, "0 s"), (0.42, "0.4 s"), (3, "3 s"), (59, "59 s"), (60, "1 min"), (90, "1 min 30 s"),
+        (0, "0 s"), (0.42, "420 ms"), (3, "3 s"), (59, "59 s"), (60, "1 min"), (90, "1 min 30 s"),
         (599, "9 min 59 s"), (660, "11 min"), (3600, "1 h"), (3900, "1 h 5 min"),
         (90000, "1 d 1 h"), (172800, "2 d"), (None, "\u2013"), (timedelta(minutes=2), "2 min"),
     ],

@@ -40,6 +40,7 @@ def today() -> Day:
 def test_the_minutes_of_a_day_are_added_up(forge: Cluster) -> None:
     sampled(NOON, placed=2, waits=[0, 2], inverted=1, packed=0.5, packable=1.0)
     sampled(NOON - timedelta(minutes=1), placed=1, waits=[1], packed=1.0, packable=1.0)
+    sampled(NOON - timedelta(minutes=2), inverted=0)
     sampled(NOON - timedelta(days=1), placed=70)
 
     day = today()

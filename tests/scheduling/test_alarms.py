@@ -1,0 +1,258 @@
+"""What an operator is told first."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from clusters import services as cluster_services
+from clusters.models import Cluster, Connection
+from deployments import services
+from deployments.models import Deployment, Run, Status
+from orgs.models import Event
+from scheduling import pulse, vitals
+from scheduling.alarms import Alarm, Hour, alarms
+from scheduling.models import Pulse, Sample, SchedulingCycle
+from scheduling.sampling import take_sample
+from tests.deployments.conftest import Bring, Submit
+
+CALM = Hour(thrashed=0, failed=0, ended=0)
+
+
+@pytest.fixture
+def alive(db: None) -> None:
+    pulse.note(pulse.BEAT)
+    pulse.note("celery@here")
+
+
+def told(hour: Hour = CALM, later: timedelta = timedelta(0)) -> list[Alarm]:
+    now = timezone.now() + later
+    take_sample(now)
+    last = Sample.objects.order_by("-time").first()
+    return alarms(now, vitals.look(now, last), last, hour)
+
+
+def titles(hour: Hour = CALM) -> list[str]:
+    return [alarm.title for alarm in told(hour)]
+
+
+def ago(**span: float) -> datetime:
+    return timezone.now() - timedelta(**span)
+
+
+def test_nothing_is_told_when_all_is_well(alive: None, bring: Bring) -> None:
+    bring(Status.RUNNING)
+
+    assert titles() == []
+
+
+def test_a_dead_beat_is_told_from_a_dead_worker(alive: None) -> None:
+    Pulse.objects.filter(name=pulse.BEAT).update(time=ago(minutes=2))
+    (beat,) = told()
+    pulse.note(pulse.BEAT)
+    Pulse.objects.exclude(name=pulse.BEAT).update(time=ago(minutes=2))
+    (worker,) = told()
+
+    assert beat.title.startswith("Beat: last seen")
+    assert worker.title.startswith("Worker: last seen")
+    assert beat.level == worker.level == "critical"
+
+
+def test_without_a_broker_nobody_blames_the_worker(alive: None, settings: object) -> None:
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"  # type: ignore[attr-defined]
+    Pulse.objects.exclude(name=pulse.BEAT).update(time=ago(minutes=2))
+
+    (alarm,) = told()
+
+    assert alarm.title.startswith("Broker: does not answer")
+
+
+def test_a_service_that_never_ran_says_so(db: None) -> None:
+    assert [title.split(":")[0] for title in titles()] == ["Beat", "Worker"]
+
+
+def test_one_of_several_workers_is_enough(alive: None) -> None:
+    Pulse.objects.create(name="celery@gone", time=ago(minutes=5))
+
+    assert titles() == []
+
+
+def test_old_samples_are_told(alive: None, forge: Cluster) -> None:
+    now = timezone.now()
+    take_sample(now - timedelta(minutes=9))
+    last = Sample.objects.order_by("-time").first()
+
+    (alarm,) = alarms(now, vitals.look(now, last), last, CALM)
+
+    assert alarm.title.startswith("Samples: the last is of")
+
+
+def test_an_engine_that_does_not_answer_is_told_with_its_error(alive: None, forge: Cluster) -> None:
+    Connection.objects.create(
+        cluster=forge, endpoint="tcp://gone", engine_id="gone", probed_at=timezone.now(),
+        lost_contact_at=ago(minutes=1), last_error="Connection refused.",
+    )  # fmt: skip
+
+    (alarm,) = told()
+
+    assert alarm.title == "The engine of forge does not answer"
+    assert "Connection refused." in alarm.detail
+    assert alarm.link == f"/admin/cluster/{forge.pk}/"
+
+
+@pytest.mark.parametrize("cycle_at", [None, timedelta(hours=1)])
+def test_missing_cycles_are_told_of_who_waits_for_them(
+    alive: None, submit: Submit, forge: Cluster, cycle_at: timedelta | None
+) -> None:
+    submit()
+    if cycle_at:
+        SchedulingCycle.objects.create(
+            organization=forge.organization, trigger="change", started_at=timezone.now() - cycle_at,
+            snapshot_us=1, plan_us=1, apply_us=1, ready=0, placed=0, evicted=0, moved=0,
+            left_pending=0,
+        )  # fmt: skip
+
+    (alarm,) = told()
+
+    assert alarm.title == "No scheduling cycle although deployments are ready"
+    assert "Waiting: Acme." in alarm.detail
+
+
+def test_an_idle_platform_misses_no_cycles(alive: None, submit: Submit, forge: Cluster) -> None:
+    services.hold(submit(), actor="alice")
+
+    assert titles() == []
+
+
+def test_an_inversion_leads_to_the_deployment(
+    alive: None, acme: object, bring: Bring, submit: Submit
+) -> None:
+    bring(Status.RUNNING, gpu=2, priority=20)
+    urgent = submit(gpu=1, priority=90)
+    told()
+
+    later = told(later=timedelta(minutes=1))
+
+    alarm = next(alarm for alarm in later if "lower priorities" in alarm.title)
+
+    assert alarm.title == "1 deployment waits for lower priorities"
+    assert alarm.link == f"/admin/deployments/deployment/{urgent.pk}/change/"
+
+
+def drain(forge: Cluster) -> None:
+    cluster_services.drain(forge, actor="alice")
+
+
+def test_a_drain_is_told_when_it_takes_long(alive: None, bring: Bring, forge: Cluster) -> None:
+    bring(Status.RUNNING)
+    drain(forge)
+    before = titles()
+    Event.objects.filter(kind="draining").update(time=ago(hours=1))
+
+    assert before == []
+    assert titles()[0].startswith("forge has been draining since")
+
+
+def test_a_drain_that_is_done_is_no_alarm(alive: None, forge: Cluster) -> None:
+    drain(forge)
+    Event.objects.filter(kind="draining").update(time=ago(hours=1))
+
+    assert titles() == []
+
+
+def never_started(bring: Bring) -> None:
+    bring(Status.STARTING)
+    Run.objects.update(placed_at=ago(minutes=11))
+
+
+def does_not_stop(bring: Bring) -> None:
+    bring(Status.STOPPING)
+    Run.objects.update(released_at=ago(minutes=11))
+
+
+@pytest.mark.parametrize(
+    ("happens", "title"),
+    [
+        (never_started, "1 container has not started in time"),
+        (does_not_stop, "1 container does not stop"),
+    ],
+)
+def test_a_container_that_hangs_is_told(
+    alive: None, bring: Bring, happens: Callable[[Bring], None], title: str
+) -> None:
+    happens(bring)
+
+    assert titles() == [title]
+
+
+def test_who_waits_too_long_is_told(alive: None, bring: Bring, submit: Submit) -> None:
+    bring(Status.RUNNING, gpu=2, priority=90)
+    patient = submit(gpu=1, priority=50)
+    Deployment.objects.filter(pk=patient.pk).update(queued_at=ago(hours=1))
+    run = SchedulingCycle(
+        organization=patient.organization, trigger="interval", started_at=timezone.now(),
+        snapshot_us=1, plan_us=1, apply_us=1, ready=1, placed=0, evicted=0, moved=0, left_pending=1,
+    )  # fmt: skip
+    run.save()
+
+    assert titles() == ["1 deployment has waited too long"]
+
+
+def test_who_was_forgotten_on_hold_is_told_quietly(
+    alive: None, submit: Submit, forge: Cluster
+) -> None:
+    services.hold(submit(), actor="alice")
+    Deployment.objects.update(queued_at=ago(days=2))
+
+    (alarm,) = told()
+
+    assert alarm.level == "info"
+    assert alarm.link == "/admin/queue/?group=held"
+
+
+def test_thrashing_and_failing_are_told(alive: None) -> None:
+    assert [title.split(" ")[0] for title in titles(Hour(2, 6, 10))] == ["2", "6"]
+    assert titles(Hour(0, 4, 4)) == []
+    assert titles(Hour(0, 6, 100)) == []
+
+
+def test_the_worst_comes_first(alive: None, submit: Submit, forge: Cluster) -> None:
+    services.hold(submit(), actor="alice")
+    Deployment.objects.update(queued_at=ago(days=2))
+    Pulse.objects.filter(name=pulse.BEAT).update(time=ago(minutes=2))
+
+    assert [alarm.level for alarm in told(Hour(1, 0, 0))] == ["critical", "warning", "info"]
+
+
+def test_every_link_opens(
+    console: Client, bring: Bring, submit: Submit, forge: Cluster, settings: object
+) -> None:
+    never_started(bring)
+    drain(forge)
+    Event.objects.filter(kind="draining").update(time=ago(hours=1))
+    services.hold(submit(), actor="alice")
+    Deployment.objects.update(queued_at=ago(days=2))
+
+    links = {alarm.link for alarm in told(Hour(1, 6, 6))}
+
+    assert len(links) >= 5
+    assert {console.get(link, follow=True).status_code for link in links} == {200}
+
+
+def test_looking_takes_no_more_queries_with_more_to_tell(
+    alive: None, bring: Bring, acme: object
+) -> None:
+    counts = []
+    for _ in range(2):
+        for _ in range(5):
+            bring(Status.RUNNING, cpu_milli=10, ram_mib=1)
+        told()
+        with CaptureQueriesContext(connection) as queries:
+            told()
+        counts.append(len(queries))
+
+    assert counts[0] == counts[1]

@@ -1,0 +1,216 @@
+"""The operators' first page."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from accounts.models import User
+from clusters import services as cluster_services
+from clusters.models import Cluster
+from clusters.services import Capacity
+from deployments import lifecycle, services
+from deployments.lifecycle import Change, transition
+from deployments.models import Deployment, Run, Status
+from orgs.models import Organization
+from scheduling.dashboard import read
+from scheduling.days import roll_up
+from scheduling.models import Sample
+from scheduling.sampling import take_sample
+from tests.deployments.conftest import Bring, Submit
+
+
+def launched() -> None:
+    Run.objects.update(launched_at=timezone.now())
+
+
+def test_it_shows_what_is_used_held_and_free_of_each_cluster_and_in_total(
+    acme: Organization, bring: Bring, forge: Cluster
+) -> None:
+    cluster_services.create(
+        actor="alice", organization=acme, name="anvil", capacity=Capacity(2000, 1024, 0)
+    )
+    bring(Status.RUNNING, cpu_milli=3000)
+    launched()
+    bring(Status.STARTING, cpu_milli=1000)
+
+    board = read("6h", None)
+
+    texts = {c.name: c.bars[0].texts for c in [board.total, *board.clusters]}
+    assert texts["forge"] == ("3", "1", "4", "8")
+    assert texts["anvil"] == ("0", "0", "2", "2")
+    assert texts["All clusters"] == ("3", "1", "6", "10")
+    assert (board.total.running, board.total.starting) == (1, 1)
+
+
+def test_the_fullest_cluster_comes_first(acme: Organization, bring: Bring, forge: Cluster) -> None:
+    cluster_services.create(
+        actor="alice", organization=acme, name="anvil", capacity=Capacity(2000, 1024, 0)
+    )
+    bring(Status.RUNNING, cpu_milli=3000)
+    launched()
+
+    assert [cluster.name for cluster in read("6h", None).clusters] == ["forge", "anvil"]
+
+
+def test_the_queue_is_told_by_priority_at_this_moment(submit: Submit, forge: Cluster) -> None:
+    for priority in (90, 90, 20):
+        submit(priority=priority)
+    services.hold(submit(priority=20), actor="alice")
+    later = timezone.now() + timedelta(hours=1)
+    Deployment.objects.filter(pk=submit(priority=20).pk).update(ready_after=later)
+
+    board = read("6h", None)
+
+    rows = [(row.name, row.ready, row.held, row.delayed) for row in board.levels]
+    assert rows == [("90", 2, 0, 0), ("20", 1, 1, 1)]
+    assert (board.ready, board.held, board.delayed) == (3, 1, 1)
+
+
+def test_many_priorities_are_told_by_tens(submit: Submit, forge: Cluster) -> None:
+    for priority in range(1, 31, 2):
+        submit(priority=priority)
+
+    board = read("6h", None)
+
+    assert [(row.name, row.ready) for row in board.levels] == [
+        ("21 to 30", 5), ("11 to 20", 5), ("1 to 10", 5),
+    ]  # fmt: skip
+
+
+def test_the_last_hour_is_added_up_from_its_minutes(bring: Bring, forge: Cluster) -> None:
+    now = timezone.now()
+    victim = bring(Status.RUNNING)
+    change = Change(victim.pk, "room", preemptor=bring(Status.PENDING).pk)
+    transition(lifecycle.EVICT, [change], actor="system:test", now=now)
+    take_sample(now + timedelta(minutes=1))
+
+    board = read("1h", None, now + timedelta(minutes=1))
+
+    assert (board.hour.placed, board.hour.evicted) == (1, 1)
+    assert board.hour.median_wait_s is not None
+    assert [run.deployment for run in board.recent] == [victim]
+    assert board.summary.endswith(f"Latest preemption: {victim.name}.")
+
+
+@pytest.mark.parametrize("span", ["1h", "6h", "24h", "7d"])
+def test_the_plots_reach_back_as_far_as_asked(bring: Bring, span: str) -> None:
+    bring(Status.RUNNING, gpu=1)
+    launched()
+    take_sample(timezone.now() + timedelta(minutes=1))
+
+    room, flow = read(span, None).plots
+
+    assert [plot.title.split(":")[0] for plot in room] == ["GPU", "CPU", "RAM"]
+    assert room[0].series[0].values[-1] == 1
+    assert room[0].limit == 2
+    assert all(len(plot.times) >= 60 for plot in [*room, *flow])
+
+
+def test_the_plots_can_be_of_one_cluster(acme: Organization, bring: Bring, forge: Cluster) -> None:
+    anvil = cluster_services.create(
+        actor="alice", organization=acme, name="anvil", capacity=Capacity(2000, 1024, 0)
+    )
+    bring(Status.RUNNING, cpu_milli=3000)
+    launched()
+    take_sample(timezone.now() + timedelta(minutes=1))
+
+    used = {
+        name: read("1h", pk).plots[0][1].series[0].values[-1]
+        for name, pk in (("all", None), ("forge", forge.pk), ("anvil", anvil.pk))
+    }
+
+    assert used == {"all": 3, "forge": 3, "anvil": 0}
+
+
+def test_what_nobody_noted_is_a_gap_and_not_nothing(forge: Cluster) -> None:
+    now = timezone.now()
+    take_sample(now - timedelta(minutes=10))
+    take_sample(now)
+
+    waiting = read("1h", None).plots[1][0].series[0].values
+
+    assert waiting[-1] == waiting[-11] == 0
+    assert waiting[-10:-1] == [None] * 9
+
+
+def test_a_day_is_told_against_the_aims(bring: Bring, forge: Cluster) -> None:
+    bring(Status.RUNNING)
+    bring(Status.PENDING)
+    take_sample()
+    Sample.objects.update(inverted=2, packed=0.9, packable=1.0)
+    roll_up()
+
+    score = read("6h", None).scores[0]
+
+    assert (score.ran, score.goodput) == (0.5, 1.0)
+    assert score.packed == pytest.approx(0.9)
+    assert "min over lower ones" in score.inversions
+
+
+def test_the_page_shows_it_all(console: Client, bring: Bring, submit: Submit) -> None:
+    bring(Status.RUNNING)
+    submit()
+    take_sample()
+    roll_up()
+
+    page = console.get("/admin/").content.decode()
+
+    for said in ("Beat", "forge", "Waiting", "Priority inversions", "Goodput", 'data-refresh="5"'):
+        assert said in page
+
+
+def test_the_live_part_comes_without_the_layout(console: Client, forge: Cluster) -> None:
+    page = console.get("/admin/", headers={"X-Fragment": "live"}).content.decode()
+
+    assert "forge" in page
+    assert "<html" not in page
+    assert "<head" not in page
+
+
+@pytest.mark.parametrize("query", ["span=ever", "cluster=x", "cluster=99999", "span=7d&cluster="])
+def test_a_wrong_choice_shows_the_usual_page(console: Client, forge: Cluster, query: str) -> None:
+    assert console.get(f"/admin/?{query}").status_code == 200
+
+
+def test_an_empty_platform_has_a_page_too(console: Client) -> None:
+    page = console.get("/admin/").content.decode()
+
+    assert "Nobody waits." in page
+    assert "Nobody has been preempted." in page
+
+
+def test_staff_without_the_right_find_their_pages_alone(db: None, forge: Cluster) -> None:
+    clerk = User.objects.create_user("clerk", password="not-tried", is_staff=True)
+    browser = Client()
+    browser.force_login(clerk, "django.contrib.auth.backends.ModelBackend")
+
+    page = browser.get("/admin/")
+
+    assert page.status_code == 200
+    assert "forge" not in page.content.decode()
+
+
+def test_the_page_takes_the_same_number_of_queries_whatever_there_is(
+    console: Client, acme: Organization, bring: Bring, submit: Submit
+) -> None:
+    counts = []
+    for number in range(2):
+        for _ in range(4):
+            bring(Status.RUNNING, cpu_milli=10, ram_mib=1)
+            victim = bring(Status.RUNNING, cpu_milli=10, ram_mib=1)
+            change = Change(victim.pk, "room", preemptor=submit(cpu_milli=10, ram_mib=1).pk)
+            transition(lifecycle.EVICT, [change], actor="system:test", now=timezone.now())
+            cluster_services.create(
+                actor="alice", organization=acme, name=f"c{victim.pk}", capacity=Capacity(1, 1, 0)
+            )
+        take_sample(timezone.now() + timedelta(minutes=number))
+        console.get("/admin/")
+        with CaptureQueriesContext(connection) as queries:
+            console.get("/admin/")
+        counts.append(len(queries))
+
+    assert counts[0] == counts[1] <= 40
