@@ -17,6 +17,7 @@ from clusters.models import OCCUPYING
 from deployments.admin import DeploymentAdmin
 from deployments.models import Deployment, Run, Status
 from orgs.models import Event
+from scheduling.admin.logs import last_words
 from scheduling.admin.pages import OperatePage
 from scheduling.core.resources import in_words
 from scheduling.explain import Explanation, explain
@@ -78,6 +79,7 @@ class DeploymentPage(OperatePage):
             life=_life(deployment, runs, now),
             attempts=_attempts(deployment, runs, now),
             all_runs=_all_runs(deployment, runs),
+            last_words=last_words(runs),
             events=self._events(),
             waits_for=_neighbours(deployment.dependencies.select_related("on")),
             waited_for_by=_neighbours(deployment.dependents.select_related("deployment")),

@@ -9,6 +9,7 @@ from django.urls import path
 
 from accounts.console import ConsolePage
 from scheduling.admin.cluster import ClusterPage
+from scheduling.admin.logs import LogsPage
 from scheduling.admin.queue import QueuePage
 from scheduling.admin.steer import SteerPage
 from scheduling.models import SchedulingCycle
@@ -23,5 +24,6 @@ def _view(page: type[ConsolePage], **arguments: Any) -> Callable[..., HttpRespon
 urlpatterns = [
     path("queue/", _view(QueuePage), name="queue"),
     path("cluster/<int:pk>/", _view(ClusterPage), name="cluster"),
+    path("deployment/<int:pk>/logs/", _view(LogsPage), name="logs"),
     path("steer/<slug:action>/", _view(SteerPage), name="steer"),
 ]

@@ -1,0 +1,88 @@
+"""What a deployment's container writes, as it writes it."""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from django.http import HttpRequest
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+
+from accounts.errors import DomainError
+from deployments import output
+from deployments.models import Deployment, Run
+from scheduling.admin.pages import OperatePage
+
+TAILS = (200, 1000, 5000)
+_RUNS_OFFERED = 20
+_SHOWN_BYTES = 512 * 1024
+_LAST_LINES = 15
+# Colours and cursor movements are for a terminal.
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+class LogsPage(OperatePage):
+    permission_required = "deployments.view_deployment"
+    template_name = "scheduling/logs.html"
+
+    def setup(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
+        super().setup(request, *args, **kwargs)
+        self.deployment = get_object_or_404(Deployment.objects.defer("env"), pk=kwargs["pk"])
+        self.title = f"Logs of {self.deployment.name}"
+        self.breadcrumbs = [
+            ("Deployments", reverse("admin:deployments_deployment_changelist")),
+            (self.deployment.name, _page(self.deployment)),
+            ("Logs", None),
+        ]
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        run, text, trouble = None, "", ""
+        try:
+            run = output.run_of(self.deployment, _number(self.request.GET.get("run")))
+            text = as_text(output.read(run, tail=self._tail()))
+        except DomainError as error:
+            trouble = error.detail
+        self.refresh_s = 3 if run is None or run.ended_at is None else None
+        return super().get_context_data(
+            deployment=self.deployment,
+            run=run,
+            text=text,
+            trouble=trouble,
+            tail=self._tail(),
+            tails=TAILS,
+            runs=_runs(self.deployment),
+            **kwargs,
+        )
+
+    def _tail(self) -> int:
+        asked = _number(self.request.GET.get("tail"))
+        return asked if asked in TAILS else TAILS[0]
+
+
+def as_text(pieces: Iterable[bytes]) -> str:
+    """Return the last part of what was written, without what only a terminal understands."""
+    raw = b"".join(pieces)[-_SHOWN_BYTES:]
+    text = _ESCAPES.sub("", raw.decode(errors="replace")).replace("\r\n", "\n")
+    return _CONTROLS.sub("", text.replace("\r", "\n"))
+
+
+def last_words(runs: list[Run]) -> str:
+    """Return the end of what the last run wrote, once it is over: no engine is asked for that."""
+    launched = [run for run in runs if run.launched_at]
+    if not launched or launched[-1].ended_at is None:
+        return ""
+    return as_text(output.read(launched[-1], tail=_LAST_LINES))
+
+
+def _runs(deployment: Deployment) -> list[Run]:
+    runs = deployment.runs.select_related("cluster").order_by("-pk")
+    return list(runs.launched()[:_RUNS_OFFERED])
+
+
+def _page(deployment: Deployment) -> str:
+    return reverse("admin:deployments_deployment_change", args=[deployment.pk])
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isdecimal() and len(text) < 19 else None
