@@ -22,7 +22,7 @@ class ClusterAdmin(ServiceAdmin):
     search_fields = ["name", "organization__name"]
     readonly_fields = ["state", "driver", "created_at"]
     autocomplete_fields = ["organization"]
-    actions = ["cordon", "uncordon", "drain", "resize", "run_cycle"]
+    actions = ["cordon", "uncordon", "drain", "resize", "declare_lost", "run_cycle"]
     has_steer_permission = permitted("steer")
     has_resize_permission = permitted("resize")
 
@@ -87,6 +87,10 @@ class ClusterAdmin(ServiceAdmin):
     @admin.action(description="Resize…", permissions=["resize"])
     def resize(self, request: HttpRequest, queryset: QuerySet[Cluster]) -> HttpResponse:
         return ask_first(request, "resize", queryset)
+
+    @admin.action(description="Declare lost: queue again what is there…", permissions=["steer"])
+    def declare_lost(self, request: HttpRequest, queryset: QuerySet[Cluster]) -> HttpResponse:
+        return ask_first(request, "declare_lost", queryset)
 
     @admin.action(description="Ask for a scheduling cycle now", permissions=["run"])
     def run_cycle(self, request: HttpRequest, queryset: QuerySet[Cluster]) -> None:

@@ -226,6 +226,7 @@ _SHORT = {
     "exceeds_capacity": "too small",
     "cluster_cordoned": "cordoned",
     "cluster_draining": "draining",
+    "cluster_lost": "no contact",
     "overcommitted": "overcommitted",
 }
 

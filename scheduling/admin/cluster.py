@@ -1,5 +1,6 @@
 """The page of one cluster: what runs there, what ran there, what is held there, and its drain."""
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ from django.utils import timezone
 from accounts.plots import Bar
 from clusters.models import DIMENSIONS, Cluster
 from clusters.resources import cores
+from deployments.contact import is_without_contact
 from deployments.models import Deployment
 from scheduling.admin.pages import OperatePage
 from scheduling.admin.queue import offered
@@ -34,6 +36,15 @@ _OFFERED = {
 _SHOWN = 300
 
 
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """The engine does not answer: since when, what it said last, whether it counts as lost."""
+
+    since: datetime
+    error: str
+    lost: bool
+
+
 class ClusterPage(OperatePage):
     permission_required = "clusters.view_cluster"
     template_name = "scheduling/cluster.html"
@@ -41,13 +52,13 @@ class ClusterPage(OperatePage):
 
     def setup(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
         super().setup(request, *args, **kwargs)
-        clusters = Cluster.objects.with_allocated().select_related("organization")
+        clusters = Cluster.objects.with_allocated().select_related("organization", "connection")
         self.cluster = get_object_or_404(clusters, pk=kwargs["pk"])
         self.title = f"Cluster {self.cluster.name}"
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         cluster, now = self.cluster, timezone.now()
-        filters = Filters(cluster=cluster)
+        filters, silence = Filters(cluster=cluster), _silence(cluster, now)
         entries = Queue(filters, now).entries(Group.PLACED, 0, _SHOWN)
         queue = Queue(Filters(organization=cluster.organization_id), now)
         asked = self.request.GET.get("span", "")
@@ -56,6 +67,7 @@ class ClusterPage(OperatePage):
         return super().get_context_data(
             cluster=cluster,
             bars=list(_bars(cluster, reserved)),
+            silence=silence,
             drain=drain_of(cluster),
             reserved=reserved,
             waiting=_waiting(filters, now),
@@ -66,16 +78,25 @@ class ClusterPage(OperatePage):
             entries=entries,
             shares={entry.deployment.pk: share_of(entry.deployment, cluster) for entry in entries},
             actions=offered(self.request, Group.PLACED),
-            steps=_steps(self.request, cluster),
+            steps=_steps(self.request, cluster, silence),
             caption=f"What is on {cluster.name}",
             here=self.request.get_full_path(),
             **kwargs,
         )
 
 
-def _steps(request: HttpRequest, cluster: Cluster) -> list[Action]:
+def _silence(cluster: Cluster, now: datetime) -> Silence | None:
+    connection = getattr(cluster, "connection", None)
+    if connection is None or connection.lost_contact_at is None:
+        return None
+    lost = is_without_contact(cluster, now)
+    return Silence(connection.lost_contact_at, connection.last_error, lost)
+
+
+def _steps(request: HttpRequest, cluster: Cluster, silence: Silence | None) -> list[Action]:
     """Return what the person may do to the cluster in its present state."""
-    actions = [ACTIONS[name] for name in _OFFERED[Cluster.State(cluster.state)]]
+    names = _OFFERED[Cluster.State(cluster.state)]
+    actions = [ACTIONS[name] for name in (*names, *(("declare_lost",) if silence else ()))]
     return [action for action in actions if request.user.has_perm(action.permission)]
 
 

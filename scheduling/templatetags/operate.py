@@ -23,6 +23,7 @@ _WORDS = {
     "requested_cluster_gone": "its cluster is gone",
     "cluster_cordoned": "cordoned",
     "cluster_draining": "draining",
+    "cluster_lost": "no contact",
 }
 
 

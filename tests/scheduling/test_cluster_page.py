@@ -8,7 +8,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from clusters import services as cluster_services
-from clusters.models import Cluster
+from clusters.models import Cluster, Connection
 from deployments.models import Deployment, Run, Status
 from deployments.reconcile import reconcile
 from orgs.models import Organization
@@ -121,3 +121,41 @@ def test_it_offers_what_makes_sense_in_its_state(
 
 def test_a_cluster_that_does_not_exist_has_no_page(console: Client) -> None:
     assert console.get(reverse("cluster", args=[4711])).status_code == 404
+
+
+def silence(cluster: Cluster, seconds: int) -> None:
+    """Have the cluster's engine not answer for so long."""
+    now = timezone.now()
+    Connection.objects.create(
+        cluster=cluster,
+        endpoint="tcp://engine:2376",
+        engine_id="engine",
+        probed_at=now,
+        lost_contact_at=now - timedelta(seconds=seconds),
+        last_error="connection refused",
+    )
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(1, "did not answer just now"), (900, "No contact")])
+def test_an_engine_that_does_not_answer_is_told_with_the_way_out(
+    console: Client, forge: Cluster, seconds: int, said: str
+) -> None:
+    silence(forge, seconds)
+
+    answer = console.get(reverse("cluster", args=[forge.pk]))
+
+    assert said in answer.content.decode()
+    assert "connection refused" in answer.content.decode()
+    assert "declare_lost" in [action.name for action in answer.context["steps"]]
+
+
+def test_what_is_queued_again_from_a_lost_cluster_is_forecast(
+    console: Client, bring: Bring, forge: Cluster
+) -> None:
+    row = bring(Status.RUNNING)
+    silence(forge, 3600)
+
+    answer = console.get(f"{reverse('steer', args=['declare_lost'])}?id={forge.pk}")
+
+    (told,) = answer.context["forecast"].consequences
+    assert (told.deployment, told.kind, told.code) == (row.pk, "waits", "cluster_lost")
