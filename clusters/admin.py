@@ -2,13 +2,21 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
+from unfold.decorators import action
 
 from accounts.console import HistoryAdmin, ServiceAdmin, ask_first, permitted
 from clusters import services
-from clusters.models import DIMENSIONS, Cluster, ClusterQuerySet, SimulatedContainer
+from clusters.connect_page import ConnectPage
+from clusters.models import (
+    DIMENSIONS,
+    Cluster,
+    ClusterQuerySet,
+    Connection,
+    SimulatedContainer,
+)
 from clusters.resources import cores
 from clusters.wakeups import request_cycle
 
@@ -25,6 +33,8 @@ class ClusterAdmin(ServiceAdmin):
     actions = ["cordon", "uncordon", "drain", "resize", "declare_lost", "run_cycle"]
     has_steer_permission = permitted("steer")
     has_resize_permission = permitted("resize")
+    has_connect_permission = permitted("connect")
+    actions_detail = ["connect"]
 
     def get_queryset(self, request: HttpRequest) -> ClusterQuerySet:
         return Cluster.objects.with_allocated()
@@ -37,6 +47,15 @@ class ClusterAdmin(ServiceAdmin):
 
     def has_run_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("scheduling.run_schedulingcycle")
+
+    def get_urls(self) -> list[URLPattern]:
+        page = self.admin_site.admin_view(ConnectPage.as_view(model_admin=self))
+        own = path("<int:pk>/connect/", page, name="clusters_cluster_connect")
+        return [own, *super().get_urls()]
+
+    @action(description="Engine…", permissions=["connect"])  # type: ignore[untyped-decorator]
+    def connect(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        return HttpResponseRedirect(reverse("admin:clusters_cluster_connect", args=[object_id]))
 
     @admin.display(description="Name", ordering="name")
     def page(self, cluster: Cluster) -> str:
@@ -98,6 +117,18 @@ class ClusterAdmin(ServiceAdmin):
         for organization_id in organizations:
             request_cycle(organization_id)
         self.message_user(request, f"Asked for a cycle of {len(organizations)} organizations.")
+
+
+@admin.register(Connection)
+class ConnectionAdmin(HistoryAdmin):
+    """What is connected to what; the page of a cluster's engine changes it."""
+
+    list_display = ["cluster", "endpoint", "version", "probed_at", "lost_contact_at", "last_error"]
+    list_select_related = ["cluster"]
+    search_fields = ["cluster__name", "endpoint", "engine_id"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Connection]:
+        return super().get_queryset(request).defer("credentials")  # type: ignore[no-any-return]
 
 
 @admin.register(SimulatedContainer)

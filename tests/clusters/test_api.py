@@ -348,3 +348,17 @@ def test_a_list_takes_the_same_number_of_queries_whatever_its_length(
         counts.append(len(queries))
 
     assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize(
+    "field",
+    [{"driver": "docker"}, {"endpoint": "unix:///run/docker.sock"}, {"connection": 1},
+     {"credentials": "x"}],
+)  # fmt: skip
+def test_no_member_can_name_an_engine(
+    api: APIClient, forge: Cluster, field: dict[str, Any]
+) -> None:
+    api.post("/clusters", BODY | field)
+    api.patch(path(forge), field)
+
+    assert set(Cluster.objects.values_list("driver", flat=True)) == {"simulated"}

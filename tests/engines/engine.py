@@ -22,8 +22,10 @@ import requests
 from docker.client import DockerClient
 from docker.errors import DockerException, ImageNotFound
 
+from hypervisor.home import free_port
 from hypervisor.process import Process, Service
 from tests.engines import image
+from tests.engines.certificates import Authority
 
 DOCKERD = shutil.which("dockerd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 _FOLDERS = Path("/tmp")  # a socket's path is at most 107 bytes: pytest's own folders are too deep
@@ -45,17 +47,25 @@ class Engine:
 
     `live_restore`: containers outlive the engine. `gpu`: requests for GPUs go through, without any
     GPU. `fenced`: a network namespace of its own, so that it may have bridges and a firewall.
+    `tls`: it also listens on `address`, for whom this authority knows.
     """
 
     def __init__(
-        self, *, live_restore: bool = False, gpu: bool = True, fenced: bool = False
+        self,
+        *,
+        live_restore: bool = False,
+        gpu: bool = True,
+        fenced: bool = False,
+        tls: Authority | None = None,
     ) -> None:
         _sweep()
         self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_FOLDERS))
         self._owned = _own(self.folder)
         self.socket = f"unix://{self.folder}/docker.sock"
         self.log = self.folder / "log"
+        self.address = f"tcp://127.0.0.1:{free_port()}" if tls else ""
         self._options = ["--live-restore"] if live_restore else []
+        self._options += self._tls_options(tls) if tls else []
         self._fenced = fenced
         self._environment = self._path_with_hook() if gpu else {}
         self._configuration = _configuration(self.folder)
@@ -150,6 +160,16 @@ class Engine:
             "--shutdown-timeout", "5", "--ip6tables=false", "--ip-forward=false",
             *([] if self._fenced else network), *self._options,
         ]  # fmt: skip
+
+    def _tls_options(self, authority: Authority) -> list[str]:
+        server = authority.issue("engine")
+        texts = {"ca": authority.certificate, "cert": server.certificate, "key": server.key}
+        options = ["--host", self.address, "--tlsverify"]
+        for name, text in texts.items():
+            file = self.folder / f"{name}.pem"
+            file.write_text(text)
+            options += [f"--tls{'cacert' if name == 'ca' else name}", str(file)]
+        return options
 
     def _path_with_hook(self) -> dict[str, str]:
         """Return a PATH with the program by which dockerd knows of GPUs; it does nothing."""

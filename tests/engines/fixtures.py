@@ -1,6 +1,7 @@
 """Real engines for tests marked `docker`: `engine` is shared, `new_engine` makes one of its own."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,7 @@ def new_engine() -> Iterator[NewEngine]:
     """Start another Docker Engine, with options of its own, that ends with the test."""
     engines: list[Engine] = []
 
-    def start(**options: bool) -> Engine:
+    def start(**options: Any) -> Engine:
         engines.append(Engine(**options))
         engines[-1].start()
         return engines[-1]

@@ -17,6 +17,18 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _TLS = ("ca", "cert", "key")
 
 
+class _Client(APIClient):
+    """One that takes no proxy and no authority from the environment: an operator said the way."""
+
+    @property
+    def trust_env(self) -> bool:
+        return False
+
+    @trust_env.setter
+    def trust_env(self, value: bool) -> None:
+        """`requests` sets it for every session."""
+
+
 def check_endpoint(endpoint: str, credentials: Mapping[str, str]) -> None:
     """Raise DriverError unless an engine may be reached like that."""
     address = urlsplit(endpoint)
@@ -36,12 +48,12 @@ def connect(endpoint: str, credentials: Mapping[str, str]) -> APIClient:
     """Return a client for the newest API that both sides know; this asks the engine for it."""
     check_endpoint(endpoint, credentials)
     if not credentials:
-        return APIClient(base_url=endpoint, version="auto", timeout=TIMEOUT_S)
+        return _Client(base_url=endpoint, version="auto", timeout=TIMEOUT_S)
     files = [_in_memory(credentials[name]) for name in _TLS]
     ca, cert, key = (f"/proc/self/fd/{file}" for file in files)
     tls = TLSConfig(ca_cert=ca, client_cert=(cert, key), verify=True)
     try:
-        client = APIClient(base_url=endpoint, version="auto", timeout=TIMEOUT_S, tls=tls)
+        client = _Client(base_url=endpoint, version="auto", timeout=TIMEOUT_S, tls=tls)
     except BaseException:
         _close(files)
         raise

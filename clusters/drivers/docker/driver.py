@@ -16,6 +16,7 @@ from clusters.drivers.docker.errors import translated
 from clusters.drivers.docker.pulls import Pulls
 from clusters.drivers.docker.witness import Witness
 from clusters.models import Connection
+from clusters.secrets import CannotDecrypt
 from clusters.wakeups import reconcile_at_once
 
 _NOT_FOUND, _CONFLICT = 404, 409
@@ -209,7 +210,11 @@ class DockerDriver:
     # --- The connection ---------------------------------------------------------------------------
 
     def _connect(self) -> APIClient:
-        return connect(self._connection.endpoint, self._connection.open_credentials())
+        try:
+            credentials = self._connection.open_credentials()
+        except CannotDecrypt as error:
+            raise DriverError(str(error), retriable=True, cause=Cause.UNREACHABLE) from error
+        return connect(self._connection.endpoint, credentials)
 
     @contextmanager
     def _engine(self) -> Iterator[APIClient]:

@@ -1,0 +1,194 @@
+"""Connecting clusters to the engines that run their containers: for the platform's operators.
+
+Whoever names a socket or an address names what the service talks to, with its rights. So none of
+this is reached from the REST API.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from accounts.errors import Conflict, Invalid, NotFound
+from clusters.drivers import driver_of
+from clusters.drivers.base import DriverError, Probe
+from clusters.models import DIMENSIONS, Cluster, Connection
+from clusters.resources import cores, describe
+from clusters.secrets import rotate
+from clusters.wakeups import request_cycle, request_reconcile
+from orgs.events import record
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How an engine is to be reached. `credentials` are texts by name, as its driver wants them.
+
+    `devices` are the ids of its GPUs, where the engine does not say them itself.
+    """
+
+    driver: str
+    endpoint: str
+    namespace: str = ""
+    network: str = Connection.Network.ISOLATED
+    devices: tuple[str, ...] = ()
+    credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+def probe(cluster: Cluster, route: Route) -> Probe:
+    """Ask the engine what it is and has; nothing is stored.
+
+    `warnings` also tell where the cluster claims more than there is. Raises Invalid when the engine
+    cannot be reached like that, and Conflict when it is another cluster's.
+    """
+    connection = _of(cluster) or Connection(cluster=cluster)
+    _set(connection, route)
+    try:
+        found = driver_of(connection, route.driver).probe()
+    except DriverError as error:
+        raise Invalid(str(error), attr="endpoint", code="unreachable") from error
+    _check_engine(cluster, found)
+    return Probe(
+        **{name: getattr(found, name) for name in Probe.__dataclass_fields__ if name != "warnings"},
+        warnings=(*_excess(cluster, found), *found.warnings),
+    )
+
+
+def connect(cluster: Cluster, *, actor: str, route: Route) -> Connection:
+    """Have the cluster's containers run on an engine from now on, or reach the same engine anew.
+
+    Raises what `probe` does, and Conflict while something runs on the cluster's former engine.
+    """
+    found = probe(cluster, route)
+    with transaction.atomic(), _one_cluster_per_engine():
+        row = _locked(cluster)
+        connection = _of(row) or Connection(cluster=row)
+        if connection.engine_id != found.engine_id:
+            _check_idle(row)
+        _set(connection, route)
+        connection.engine_id = found.engine_id
+        connection.version = found.version
+        connection.devices = list(found.devices)
+        connection.probed_at = timezone.now()
+        connection.lost_contact_at, connection.last_error = None, ""
+        connection.save()
+        row.driver = route.driver
+        row.save(update_fields=["driver"])
+        has = describe(found.cpu_milli, found.ram_mib, found.gpu)
+        record(row, "connected", actor, f"Connected to an engine with {has} ({found.version}).")
+        request_cycle(row.organization_id)
+        request_reconcile(row.pk)
+    return connection
+
+
+def disconnect(cluster: Cluster, *, actor: str, engine_is_gone: bool = False) -> None:
+    """Forget the engine; the cluster is cordoned, so that nothing is placed where nothing runs.
+
+    Raises Conflict while containers are there, or may be: `engine_is_gone` says that the engine
+    does not exist any more, whatever it last had.
+    """
+    connection = _of(cluster)
+    if connection is None:
+        raise Conflict(f"Cluster {cluster.name} has no connection.")
+    if not engine_is_gone:
+        _check_empty(connection)
+    with transaction.atomic():
+        row = _locked(cluster)
+        _check_idle(row)
+        Connection.objects.filter(cluster=row).delete()
+        row.driver, row.state = Cluster.Driver.SIMULATED, Cluster.State.CORDONED
+        row.save(update_fields=["driver", "state"])
+        record(row, "disconnected", actor, "Disconnected from its engine, and cordoned.")
+        request_cycle(row.organization_id)
+
+
+@transaction.atomic
+def rotate_credentials() -> int:
+    """Encrypt all credentials with the first of CREDENTIALS_KEYS; return how many there are.
+
+    Raises CannotDecrypt when the key of one is missing; then none has changed.
+    """
+    rows = Connection.objects.select_for_update(no_key=True).exclude(credentials=b"")
+    for connection in rows:
+        connection.credentials = rotate(connection.credentials)
+        connection.save(update_fields=["credentials"])
+    return len(rows)
+
+
+def _of(cluster: Cluster) -> Connection | None:
+    return Connection.objects.select_related("cluster").filter(cluster=cluster).first()
+
+
+def _set(connection: Connection, route: Route) -> None:
+    connection.endpoint = route.endpoint
+    connection.namespace = route.namespace
+    connection.network = route.network
+    connection.devices = list(route.devices)
+    connection.seal_credentials(route.credentials)
+
+
+def _locked(cluster: Cluster) -> Cluster:
+    rows = Cluster.objects.select_for_update(no_key=True, of=("self",))
+    row = rows.filter(pk=cluster.pk).first()
+    if row is None:
+        raise NotFound(f"Cluster {cluster.pk} has been deleted meanwhile.")
+    return row
+
+
+def _check_engine(cluster: Cluster, found: Probe) -> None:
+    others = Connection.objects.filter(engine_id=found.engine_id).exclude(cluster=cluster)
+    if other := others.select_related("cluster__organization").first():
+        raise Conflict(
+            f"This engine is cluster {other.cluster} of {other.cluster.organization}: its room can"
+            " be promised once only. Give that cluster to more people, or disconnect it first. (Two"
+            " machines that were copied from one may have the same engine id: give the second a new"
+            " one.)"
+        )
+
+
+def _check_idle(cluster: Cluster) -> None:
+    if count := cluster.runs.filter(ended_at=None).count():
+        raise Conflict(
+            f"Cluster {cluster.name} has {count} runs on its present engine: drain it, wait until"
+            " it is empty, and try again."
+        )
+
+
+def _check_empty(connection: Connection) -> None:
+    try:
+        there = driver_of(connection, connection.cluster.driver).observe(timezone.now())
+    except DriverError as error:
+        raise Conflict(
+            f"{error} Nobody knows whether containers are still there: bring it back first, or say"
+            " that it is gone for good."
+        ) from error
+    if there:
+        raise Conflict(
+            f"{len(there)} containers are still there: drain cluster {connection.cluster.name}, and"
+            " wait until it is empty."
+        )
+
+
+def _excess(cluster: Cluster, found: Probe) -> Iterator[str]:
+    """Yield a sentence for each resource of which the cluster claims more than there is."""
+    words = {"cpu_milli": "cores", "ram_mib": "MiB of RAM", "gpu": "GPUs"}
+    for name in DIMENSIONS:
+        claimed, there = getattr(cluster, name), getattr(found, name)
+        if claimed > there:
+            amounts = (cores(claimed), cores(there)) if name == "cpu_milli" else (claimed, there)
+            yield (
+                f"The cluster claims {amounts[0]} {words[name]} and the engine has {amounts[1]}:"
+                " resize it, or deployments are placed that cannot start."
+            )
+
+
+@contextmanager
+def _one_cluster_per_engine() -> Iterator[None]:
+    """Turn the constraint's refusal into the same error that a look beforehand gives."""
+    try:
+        yield
+    except IntegrityError as error:
+        if "engine_id" not in str(error):
+            raise
+        raise Conflict("Another cluster has been connected to this engine meanwhile.") from error

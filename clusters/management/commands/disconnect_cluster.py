@@ -1,0 +1,27 @@
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from accounts.errors import DomainError
+from clusters import connections
+from clusters.management.naming import ACTOR, cluster_named
+
+
+class Command(BaseCommand):
+    help = "Disconnect an empty cluster from its engine, and cordon it."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("cluster", help="its id, or its name if there is one of that name")
+        parser.add_argument(
+            "--engine-is-gone",
+            action="store_true",
+            help="the engine does not exist any more, so do not ask it what it runs",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        cluster = cluster_named(options["cluster"])
+        try:
+            connections.disconnect(cluster, actor=ACTOR, engine_is_gone=options["engine_is_gone"])
+        except DomainError as error:
+            raise CommandError(error.detail) from error
+        self.stdout.write(f"Disconnected cluster {cluster.name} ({cluster.pk}), and cordoned it.")

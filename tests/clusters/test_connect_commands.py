@@ -1,0 +1,65 @@
+import io
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from clusters.models import Cluster, Connection
+from orgs.models import Organization
+from tests.engines.engine import Engine
+
+pytestmark = pytest.mark.django_db
+
+
+def run(*arguments: str) -> str:
+    said = io.StringIO()
+    call_command(*arguments, stdout=said)
+    return said.getvalue()
+
+
+@pytest.mark.docker
+def test_a_cluster_is_connected_and_disconnected_by_its_name(
+    forge: Cluster, engine: Engine
+) -> None:
+    said = run("connect_cluster", "forge", "--docker", engine.socket, "--yes")
+
+    assert "Warning: The cluster claims 8 cores" in said
+    assert f"Connected cluster forge ({forge.pk})." in said
+    assert Connection.objects.get().cluster == forge
+
+    said = run("disconnect_cluster", str(forge.pk))
+
+    assert "Disconnected" in said
+    assert not Connection.objects.exists()
+
+
+@pytest.mark.docker
+def test_warnings_need_a_yes_where_nobody_can_be_asked(forge: Cluster, engine: Engine) -> None:
+    with pytest.raises(CommandError, match="--yes is needed"):
+        run("connect_cluster", "forge", "--docker", engine.socket)
+
+    assert not Connection.objects.exists()
+
+
+def test_what_does_not_answer_is_told_without_a_traceback(forge: Cluster, tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="No such file or directory"):
+        run("connect_cluster", "forge", "--docker", f"unix://{tmp_path}/docker.sock")
+
+
+def test_an_unknown_or_ambiguous_cluster_is_told(forge: Cluster, globex: Organization) -> None:
+    Cluster.objects.create(organization=globex, name="forge", cpu_milli=1, ram_mib=1)
+
+    with pytest.raises(CommandError, match="no cluster nowhere"):
+        run("disconnect_cluster", "nowhere")
+    with pytest.raises(CommandError, match=rf"2 clusters .*{forge.pk} \(Acme\)"):
+        run("disconnect_cluster", "forge")
+
+
+def test_a_file_that_cannot_be_read_is_told(forge: Cluster, tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="cannot be read"):
+        run("connect_cluster", "forge", "--docker", "tcp://h:1", f"--tls-ca={tmp_path}/none.pem")
+
+
+def test_kubernetes_needs_a_namespace(forge: Cluster) -> None:
+    with pytest.raises(CommandError, match="--namespace"):
+        run("connect_cluster", "forge", "--kubernetes")

@@ -1,0 +1,277 @@
+"""Which clusters are connected to which engines, and what stands in the way."""
+
+import json
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+from django.utils import timezone
+from pytest_django import Settings
+
+from accounts.errors import Conflict, Invalid
+from clusters import connections
+from clusters.connections import Route
+from clusters.drivers import driver_for
+from clusters.drivers.base import Cause, DriverError
+from clusters.models import Cluster, Connection
+from clusters.secrets import encrypt
+from deployments.models import Status
+from orgs.models import Event
+from tests.deployments.conftest import Bring
+from tests.engines.certificates import Authority
+from tests.engines.engine import Engine
+from tests.engines.fixtures import NewEngine
+
+pytestmark = pytest.mark.django_db
+
+docker = pytest.mark.docker
+
+
+@pytest.fixture
+def anvil(forge: Cluster) -> Cluster:
+    """A second cluster of Acme's."""
+    return Cluster.objects.create(
+        organization=forge.organization, name="anvil", cpu_milli=1000, ram_mib=1024
+    )
+
+
+@pytest.fixture
+def route(engine: Engine) -> Route:
+    return Route(
+        driver=Cluster.Driver.DOCKER,
+        endpoint=engine.socket,
+        network=Connection.Network.NONE,
+        devices=("0", "1"),
+    )
+
+
+def here(path: Path | str) -> Route:
+    return Route(driver=Cluster.Driver.DOCKER, endpoint=f"unix://{path}")
+
+
+# --- Without an engine ----------------------------------------------------------------------------
+
+
+def test_what_does_not_answer_is_not_connected(forge: Cluster, tmp_path: Path) -> None:
+    with pytest.raises(Invalid, match="cannot be reached: No such file") as refused:
+        connections.connect(forge, actor="olga", route=here(tmp_path / "docker.sock"))
+
+    assert refused.value.attr == "endpoint"
+    forge.refresh_from_db()
+    assert forge.driver == Cluster.Driver.SIMULATED
+    assert not Connection.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["", "/var/run/docker.sock", "unix://host/run", "http://127.0.0.1:2375", "ssh://root@host",
+     "tcp://", "unix://"],
+)  # fmt: skip
+def test_an_endpoint_is_a_socket_or_an_address(forge: Cluster, endpoint: str) -> None:
+    with pytest.raises(Invalid, match=r"unix:///path/of\.sock or tcp://host:port"):
+        connections.probe(forge, Route(driver=Cluster.Driver.DOCKER, endpoint=endpoint))
+
+
+def test_nobody_speaks_over_the_network_without_tls(forge: Cluster) -> None:
+    with pytest.raises(Invalid, match="needs TLS"):
+        connections.probe(forge, Route(Cluster.Driver.DOCKER, "tcp://engine.example.org:2375"))
+
+
+def test_credentials_show_up_nowhere() -> None:
+    route = Route(Cluster.Driver.DOCKER, "tcp://h:1", credentials={"key": "PRIVATE"})
+    connection = Connection(cluster=Cluster(name="forge"), endpoint="tcp://h:1")
+    connection.seal_credentials(route.credentials)
+
+    assert "PRIVATE" not in f"{route!r} {connection!r} {connection} {vars(connection)}"
+
+
+def test_a_cluster_that_lost_its_connection_is_unreachable(forge: Cluster) -> None:
+    forge.driver = Cluster.Driver.DOCKER
+
+    with pytest.raises(DriverError, match="has to connect it") as failed:
+        driver_for(forge)
+
+    assert failed.value.cause is Cause.UNREACHABLE
+
+
+def test_credentials_whose_key_is_lost_make_the_engine_unreachable(
+    forge: Cluster, settings: Settings
+) -> None:
+    forge.driver = Cluster.Driver.DOCKER
+    forge.save()
+    connection = Connection(cluster=forge, endpoint="tcp://127.0.0.1:1", probed_at=timezone.now())
+    connection.seal_credentials({"ca": "x"})
+    connection.save()
+    settings.CREDENTIALS_KEYS = [Fernet.generate_key().decode()]
+
+    with pytest.raises(DriverError, match="CREDENTIALS_KEYS") as failed:
+        driver_for(forge).observe(timezone.now())
+
+    assert failed.value.cause is Cause.UNREACHABLE
+
+
+def test_rotating_leaves_the_old_key_without_use(forge: Cluster, settings: Settings) -> None:
+    old, new = (Fernet.generate_key().decode() for _ in range(2))
+    settings.CREDENTIALS_KEYS = [old]
+    sealed = encrypt(json.dumps({"token": "secret"}))
+    Connection.objects.create(
+        cluster=forge, endpoint="tcp://h:1", credentials=sealed, probed_at=timezone.now()
+    )
+    settings.CREDENTIALS_KEYS = [new, old]
+
+    assert connections.rotate_credentials() == 1
+
+    settings.CREDENTIALS_KEYS = [new]
+    assert Connection.objects.get().open_credentials() == {"token": "secret"}
+
+
+# --- With a real one ------------------------------------------------------------------------------
+
+
+@docker
+def test_a_probe_tells_what_there_is_and_what_the_cluster_claims_too_much(
+    forge: Cluster, route: Route, engine: Engine
+) -> None:
+    found = connections.probe(forge, route)
+
+    info = engine.client.info()
+    assert (found.cpu_milli, found.gpu) == (info["NCPU"] * 1000, 2)
+    assert any("claims 8 cores" in warning for warning in found.warnings)
+    assert not any("GPU" in warning for warning in found.warnings)
+    assert any("live-restore" in warning for warning in found.warnings)
+    assert not Connection.objects.exists()
+
+
+@docker
+def test_containers_of_others_are_told_before_connecting(
+    forge: Cluster, route: Route, engine: Engine
+) -> None:
+    engine.client.containers.run(
+        "test/busybox:1", ["sleep", "600"], detach=True, network_mode="none"
+    )
+
+    found = connections.probe(forge, route)
+
+    assert any("1 containers run there that are not" in warning for warning in found.warnings)
+
+
+@docker
+def test_a_connected_cluster_has_its_driver_and_an_event(forge: Cluster, route: Route) -> None:
+    connections.connect(forge, actor="olga", route=route)
+
+    forge.refresh_from_db()
+    assert forge.driver == Cluster.Driver.DOCKER
+    assert forge.connection.devices == ["0", "1"]
+    assert driver_for(forge).observe(timezone.now()) == []
+    event = Event.objects.filter(subject="cluster", kind="connected").get()
+    assert event.actor == "olga"
+    assert "docker.sock" not in event.reason
+
+
+@docker
+def test_one_process_keeps_one_driver_until_the_connection_changes(
+    forge: Cluster, route: Route
+) -> None:
+    connections.connect(forge, actor="olga", route=route)
+    forge.refresh_from_db()
+    first = driver_for(forge)
+
+    assert driver_for(forge) is first
+    Connection.objects.update(devices=["0"])
+    assert driver_for(forge) is not first
+
+
+@docker
+def test_an_engine_is_promised_once(forge: Cluster, anvil: Cluster, route: Route) -> None:
+    connections.connect(forge, actor="olga", route=route)
+
+    with pytest.raises(Conflict, match="cluster forge of Acme"):
+        connections.connect(anvil, actor="olga", route=route)
+
+    assert Connection.objects.count() == 1
+
+
+@docker
+def test_a_cluster_changes_its_engine_only_when_empty(
+    forge: Cluster, bring: Bring, route: Route
+) -> None:
+    bring(Status.RUNNING)
+
+    with pytest.raises(Conflict, match="1 runs on its present engine"):
+        connections.connect(forge, actor="olga", route=route)
+
+    forge.refresh_from_db()
+    assert forge.driver == Cluster.Driver.SIMULATED
+
+
+@docker
+def test_the_same_engine_may_be_reached_anew_while_it_works(
+    forge: Cluster, bring: Bring, route: Route
+) -> None:
+    before = connections.connect(forge, actor="olga", route=route)
+    bring(Status.RUNNING)
+
+    after = connections.connect(forge, actor="olga", route=route)
+
+    assert (after.pk, after.uid) == (before.pk, before.uid)
+
+
+@docker
+def test_an_empty_cluster_can_be_disconnected_and_is_cordoned(forge: Cluster, route: Route) -> None:
+    connections.connect(forge, actor="olga", route=route)
+
+    connections.disconnect(forge, actor="olga")
+
+    forge.refresh_from_db()
+    assert (forge.driver, forge.state) == (Cluster.Driver.SIMULATED, Cluster.State.CORDONED)
+    assert not Connection.objects.exists()
+
+
+@docker
+def test_nothing_is_disconnected_while_containers_are_there(
+    forge: Cluster, bring: Bring, route: Route
+) -> None:
+    connections.connect(forge, actor="olga", route=route)
+    bring(Status.RUNNING)
+
+    with pytest.raises(Conflict, match="drain it"):
+        connections.disconnect(forge, actor="olga")
+
+
+@docker
+def test_an_engine_that_is_down_is_disconnected_only_when_it_is_gone_for_good(
+    forge: Cluster, route: Route, engine: Engine
+) -> None:
+    connections.connect(forge, actor="olga", route=route)
+    engine.kill()
+
+    with pytest.raises(Conflict, match="gone for good"):
+        connections.disconnect(forge, actor="olga")
+    connections.disconnect(forge, actor="olga", engine_is_gone=True)
+
+    assert not Connection.objects.exists()
+
+
+@docker
+def test_an_engine_over_the_network_needs_a_certificate_of_its_authority(
+    forge: Cluster, new_engine: NewEngine
+) -> None:
+    authority = Authority()
+    engine = new_engine(tls=authority)
+    ours, theirs = authority.issue("hypervisor"), Authority("another").issue("hypervisor")
+
+    def route(cert: str, key: str, ca: str = authority.certificate) -> Route:
+        credentials = {"ca": ca, "cert": cert, "key": key}
+        return Route(Cluster.Driver.DOCKER, engine.address, credentials=credentials)
+
+    connections.connect(forge, actor="olga", route=route(ours.certificate, ours.key))
+
+    forge.refresh_from_db()
+    assert driver_for(forge).observe(timezone.now()) == []
+    assert ours.key.encode() not in bytes(forge.connection.credentials)
+    with pytest.raises(Invalid, match="cannot be reached"):
+        connections.probe(forge, route(theirs.certificate, theirs.key))
+    with pytest.raises(Invalid, match="cannot be reached"):
+        connections.probe(
+            forge, route(ours.certificate, ours.key, Authority("another").certificate)
+        )
