@@ -18,7 +18,7 @@ from clusters.drivers.base import Cause, ContainerSpec, Driver, DriverError, Obs
 from clusters.models import Cluster
 from clusters.secrets import CannotDecrypt
 from clusters.wakeups import request_cycle, request_reconcile
-from deployments import contact, endings, lifecycle, orphans, output
+from deployments import cautions, contact, endings, lifecycle, orphans, output
 from deployments.contact import ACTOR
 from deployments.endings import Ending
 from deployments.environment import opened
@@ -116,6 +116,7 @@ class _Pass:
         self._settle(endings.of_exit(run, self.seen[run.pk], self.now) for run in due[Step.FINISH])
         self._launch(self._launches(due[Step.LAUNCH]))
         self._mark(due)
+        cautions.tell(self.cluster, self.runs, self.seen, self.now)
         exits_soon = any(self.seen[r.pk].phase is Phase.EXITED for r in due[Step.MARK_STARTED])
         return bool(strays) or exits_soon or any(due[step] for step in _LEADS_ON)
 

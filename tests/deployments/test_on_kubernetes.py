@@ -1,8 +1,10 @@
 """Deployments on a Kubernetes cluster, from the cycle that places them to their last container."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
+import time_machine
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -24,7 +26,7 @@ from tests.clusters.drivers.kubernetes.conftest import IMAGE, NAMESPACE, account
 from tests.deployments.conftest import Submit
 from tests.engines.engine import wait_until
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 UNTIL_ASKED = ["sh", "-c", "trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.02; done"]
 STUBBORN = ["sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.02; done"]
@@ -199,14 +201,16 @@ def test_a_lost_node_holds_its_deployment_until_it_is_sure_then_it_is_queued_aga
     node = next(n for n in kube.nodes if n.name == kube_node(kube, run, east))
 
     kube.lose(node)
-    step(east)
+    with time_machine.travel(timezone.now() + timedelta(minutes=2)):
+        step(east)
     deployment.refresh_from_db()
-    meanwhile = deployment.status
+    meanwhile = deployment.status, deployment.status_code, deployment.status_reason
     kube.remove(node)
 
     wait_until(lambda: _again(east, deployment, run), "it runs elsewhere")
     run.refresh_from_db()
-    assert meanwhile == Status.RUNNING
+    assert meanwhile[:2] == (Status.RUNNING, "node_lost")
+    assert f"Node {node.name} does not say" in meanwhile[2]
     assert run.outcome == Run.Outcome.REQUEUED
     assert deployment.restarts == 0
     assert len(names(kube)) == 1
