@@ -71,7 +71,6 @@ def connect(cluster: Cluster, *, actor: str, route: Route) -> Connection:
         connection.version = found.version
         connection.devices = list(found.devices)
         connection.probed_at = timezone.now()
-        connection.lost_contact_at, connection.last_error = None, ""
         connection.save()
         row.driver = route.driver
         row.save(update_fields=["driver"])

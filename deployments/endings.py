@@ -64,6 +64,8 @@ def of_exit(run: Run, seen: Observation, now: datetime) -> Ending:
 
 def of_refusal(run: Run, error: DriverError, now: datetime) -> Ending | None:
     """Decide on a start that the engine refused; None when it is to be tried again."""
+    if error.cause is Cause.FETCHING_IMAGE:  # no refusal: a large image takes its time
+        return None
     if error.retriable and now - run.placed_at < START_PATIENCE:
         return None
     if error.cause.is_engines:

@@ -244,10 +244,11 @@ class _Pass:
         if ending:
             self._settle([ending])
             return
-        told = Change(
-            run.deployment_id, f"Could not start yet: {error}", data={"code": error.cause}
-        )
-        remark("start_failed", [told], statuses=(Status.STARTING,), actor=ACTOR, now=self.now)
+        fetching = error.cause is Cause.FETCHING_IMAGE
+        why = str(error) if fetching else f"Could not start yet: {error}"
+        told = Change(run.deployment_id, why, data={"code": error.cause})
+        kind = "preparing" if fetching else "start_failed"
+        remark(kind, [told], statuses=(Status.STARTING,), actor=ACTOR, now=self.now)
 
     def _wake_for(self) -> None:
         """Ask to be called at the next known ending, when it comes before the periodic look."""

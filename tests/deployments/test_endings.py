@@ -295,3 +295,23 @@ def test_a_deployment_starts_again_only_in_its_own_time(
     assert not Deployment.objects.ready(timezone.now()).exists()
     with at(11):
         assert Deployment.objects.ready(timezone.now()).get() == deployment
+
+
+def test_a_large_image_takes_the_time_that_it_takes(
+    foundry: Cluster, engine: FakeEngine, place: Submit
+) -> None:
+    deployment = place()
+    engine.refusal = DriverError(
+        "Image huge is being fetched.", retriable=True, cause=Cause.FETCHING_IMAGE
+    )
+    reconcile(foundry.pk)
+
+    with at(3600):
+        reconcile(foundry.pk)
+    row = fresh(deployment)
+    assert (row.status, row.status_code) == (Status.STARTING, "fetching_image")
+    assert row.status_reason == "Image huge is being fetched."
+
+    engine.refusal = None
+    reconcile(foundry.pk)
+    assert fresh(deployment).status == Status.RUNNING
