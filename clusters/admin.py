@@ -5,7 +5,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
-from unfold.decorators import action
+from unfold.decorators import action, display
 
 from accounts.console import HistoryAdmin, ServiceAdmin, ask_first, permitted
 from clusters import services
@@ -20,13 +20,20 @@ from clusters.models import (
 from clusters.resources import cores
 from clusters.wakeups import request_cycle
 
+_COLOURS = {
+    "active": "success",
+    "cordoned": "warning",
+    "draining": "warning",
+    "no answer": "danger",
+}
+
 
 @admin.register(Cluster)
 class ClusterAdmin(ServiceAdmin):
-    list_display = ["page", "organization", "state", "cpu", "ram", "gpu_devices", "driver"]
+    list_display = ["page", "organization", "condition", "cpu", "ram", "gpu_devices", "driver"]
     list_display_links = None
     list_filter = ["state", "driver", "organization"]
-    list_select_related = ["organization"]
+    list_select_related = ["organization", "connection"]
     search_fields = ["name", "organization__name"]
     readonly_fields = ["state", "driver", "created_at"]
     autocomplete_fields = ["organization"]
@@ -60,19 +67,26 @@ class ClusterAdmin(ServiceAdmin):
     @admin.display(description="Name", ordering="name")
     def page(self, cluster: Cluster) -> str:
         """Lead to what the cluster does; its form is one step further."""
-        return format_html('<a href="{}">{}</a>', reverse("cluster", args=[cluster.pk]), cluster)
+        link = '<a class="font-semibold text-primary-600 dark:text-primary-400" href="{}">{}</a>'
+        return format_html(link, reverse("cluster", args=[cluster.pk]), cluster)
+
+    @display(description="State", ordering="state", label=_COLOURS)  # type: ignore[untyped-decorator]
+    def condition(self, cluster: Cluster) -> str:
+        connection = getattr(cluster, "connection", None)
+        silent = connection is not None and connection.lost_contact_at is not None
+        return "no answer" if silent else cluster.state
 
     @admin.display(description="CPU used", ordering="cpu_milli")
     def cpu(self, cluster: Cluster) -> str:
         return f"{cores(cluster.allocated_cpu_milli)} of {cores(cluster.cpu_milli)}"
 
-    @admin.display(description="RAM used (MiB)", ordering="ram_mib")
+    @admin.display(description="RAM used (GiB)", ordering="ram_mib")
     def ram(self, cluster: Cluster) -> str:
-        return f"{cluster.allocated_ram_mib} of {cluster.ram_mib}"
+        return f"{cluster.allocated_ram_mib / 1024:,.0f} of {cluster.ram_mib / 1024:,.0f}"
 
     @admin.display(description="GPU used", ordering="gpu")
     def gpu_devices(self, cluster: Cluster) -> str:
-        return f"{cluster.allocated_gpu} of {cluster.gpu}"
+        return f"{cluster.allocated_gpu} of {cluster.gpu}" if cluster.gpu else ""
 
     def save_model(self, request: HttpRequest, obj: Cluster, form: Any, change: bool) -> None:
         actor = request.user.get_username()

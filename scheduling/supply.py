@@ -4,12 +4,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from django.conf import settings
 from django.db.models import Q
 
 from clusters.models import DIMENSIONS, Cluster
 from deployments.models import Deployment, Run
 from orgs.models import Event
-from scheduling.queue import Competitor
+from scheduling.queue import competitors
+from scheduling.snapshot import load
 from scheduling.timeline import Stay, Timeline
 
 _MOST_RUNS = 5000
@@ -65,9 +67,16 @@ def drain_of(cluster: Cluster) -> Drain | None:
     )
 
 
-def reservation_on(cluster: Cluster, queue: list[Competitor]) -> Reservation | None:
-    """Return for whom room is held on the cluster: there is one reservation a cluster at most."""
-    for competitor in queue:
+def reservation_on(cluster: Cluster, now: datetime) -> Reservation | None:
+    """Return for whom room is held on the cluster: there is one reservation a cluster at most.
+
+    The planner is asked only when somebody has waited long enough to have room held.
+    """
+    long_ago = now - timedelta(seconds=settings.SCHEDULER_STARVATION_SECONDS)
+    ready = Deployment.objects.filter(organization=cluster.organization_id).ready(now)
+    if not ready.filter(queued_at__lte=long_ago).exists():
+        return None
+    for competitor in competitors(load(cluster.organization_id, lock=False)):
         hold = competitor.hold
         held = hold.detail.get("reservation") if hold and hold.code == "reserved" else None
         if held and held["cluster"] == cluster.pk:

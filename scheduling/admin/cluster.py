@@ -60,10 +60,9 @@ class ClusterPage(OperatePage):
         cluster, now = self.cluster, timezone.now()
         filters, silence = Filters(cluster=cluster), _silence(cluster, now)
         entries = Queue(filters, now).entries(Group.PLACED, 0, _SHOWN)
-        queue = Queue(Filters(organization=cluster.organization_id), now)
         asked = self.request.GET.get("span", "")
         span = asked if asked in SPANS else "1h"
-        reserved = reservation_on(cluster, queue.competing)
+        reserved = reservation_on(cluster, now)
         return super().get_context_data(
             cluster=cluster,
             bars=list(_bars(cluster, reserved)),
