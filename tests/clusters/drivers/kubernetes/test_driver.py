@@ -1,6 +1,10 @@
 """The verbs against the double: what is asked of it, and what comes back when it refuses."""
 
+import logging
+import os
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
@@ -11,6 +15,7 @@ from django.utils import timezone
 from clusters.drivers.base import Cause, DriverError, Observation, Phase
 from clusters.drivers.kubernetes import KubernetesDriver, pods
 from clusters.models import Connection
+from hypervisor.settings import BASE_DIR
 from tests.clusters.drivers.kube_api import KubeCluster
 from tests.clusters.drivers.kube_api.status import ApiError
 from tests.clusters.drivers.kubernetes.conftest import IMAGE, NAMESPACE, spec
@@ -378,3 +383,38 @@ def test_the_image_is_the_deployments(kube: KubeCluster, driver: KubernetesDrive
 
     (pod,), _ = kube.store.all()
     assert pod["spec"]["containers"][0]["image"] == IMAGE
+
+
+# --- Secrets --------------------------------------------------------------------------------------
+
+
+def test_neither_tokens_nor_environments_are_logged(
+    kube: KubeCluster,
+    driver: KubernetesDriver,
+    observed: Observed,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    driver.probe()
+    # Afterwards: when the client is made it silences these.
+    for name in ("", "urllib3", "client", "kubernetes.client.rest"):
+        caplog.set_level(logging.DEBUG, logger=name)
+    driver.start(spec(7, "true", env={"PASSWORD": "hunter2"}), timezone.now())
+    observed(7, phase=Phase.EXITED)
+    kube.server.fail_next("GET", "/pods", ApiError(500, "InternalError", "leader changed"))
+    with pytest.raises(DriverError):
+        driver.observe(timezone.now())
+    driver.remove(7)
+
+    assert "/api/v1/namespaces" in caplog.text  # something is logged at all
+    assert "hunter2" not in caplog.text
+    assert "a-token" not in caplog.text
+
+
+def test_the_client_is_imported_only_when_it_is_used() -> None:
+    program = (
+        "import django, sys; django.setup(); import deployments.reconcile, clusters.admin;"
+        " sys.exit('kubernetes' in sys.modules)"
+    )
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "hypervisor.settings"}
+
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=BASE_DIR, env=environment)
