@@ -1,9 +1,11 @@
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
 
 from clusters.connections import rotate_credentials
 from clusters.secrets import CannotDecrypt
+from deployments.rotation import rotate_secrets
 
 
 class Command(BaseCommand):
@@ -11,7 +13,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            connections = rotate_credentials()
+            with transaction.atomic():
+                connections, deployments = rotate_credentials(), rotate_secrets()
         except CannotDecrypt as error:
             raise CommandError(f"Nothing has changed. {error}") from error
-        self.stdout.write(f"Encrypted the credentials of {connections} connections anew.")
+        self.stdout.write(
+            f"Encrypted anew: the credentials of {connections} connections and the secrets of"
+            f" {deployments} deployments."
+        )

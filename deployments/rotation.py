@@ -1,0 +1,36 @@
+"""Secrets of environments encrypted anew, when keys change."""
+
+from typing import Any
+
+from django.db import transaction
+from django.db.models import BooleanField
+from django.db.models.expressions import RawSQL
+
+from clusters.secrets import rotate
+from deployments.environment import SECRET
+from deployments.models import Deployment
+
+
+@transaction.atomic
+def rotate_secrets() -> int:
+    """Encrypt the secrets of all deployments with the first of CREDENTIALS_KEYS; return how many.
+
+    Raises CannotDecrypt when the key of one is missing; then none has changed. No revision grows:
+    nothing that anybody can see has changed.
+    """
+    has_secrets: Any = RawSQL(
+        "jsonb_path_exists(deployments_deployment.env, '$.*.secret')", [], BooleanField()
+    )
+    rows = Deployment.objects.select_for_update(no_key=True, of=("self",)).order_by("pk")
+    count = 0
+    for pk, env in rows.filter(has_secrets).values_list("pk", "env").iterator():
+        Deployment.objects.filter(pk=pk).update(env=_rotated(env))
+        count += 1
+    return count
+
+
+def _rotated(env: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value if isinstance(value, str) else {SECRET: rotate(value[SECRET]).decode()}
+        for name, value in env.items()
+    }

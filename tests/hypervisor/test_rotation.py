@@ -1,0 +1,62 @@
+import io
+import json
+
+import pytest
+from cryptography.fernet import Fernet
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+from pytest_django import Settings
+
+from clusters.models import Cluster, Connection
+from clusters.secrets import encrypt
+from deployments.environment import opened, seal
+from deployments.models import Deployment
+from tests.deployments.conftest import Submit
+
+pytestmark = pytest.mark.django_db
+
+OLD, NEW = (Fernet.generate_key().decode() for _ in range(2))
+
+
+@pytest.fixture
+def sealed(forge: Cluster, submit: Submit, settings: Settings) -> Deployment:
+    """A connection and a deployment, both with a secret under the old key."""
+    settings.CREDENTIALS_KEYS = [OLD]
+    credentials = encrypt(json.dumps({"token": "t"}))
+    Connection.objects.create(
+        cluster=forge, endpoint="tcp://h:1", credentials=credentials, probed_at=timezone.now()
+    )
+    submit()
+    return submit(env={"TOKEN": seal("s3cret"), "PLAIN": "text"})
+
+
+def rotate() -> str:
+    said = io.StringIO()
+    call_command("rotate_credentials", stdout=said)
+    return said.getvalue()
+
+
+def test_all_secrets_can_be_read_with_the_new_key_alone(
+    sealed: Deployment, settings: Settings
+) -> None:
+    settings.CREDENTIALS_KEYS = [NEW, OLD]
+
+    said = rotate()
+
+    assert "1 connections" in said
+    assert "1 deployments" in said
+    settings.CREDENTIALS_KEYS = [NEW]
+    row = Deployment.objects.get(pk=sealed.pk)
+    assert opened(row.env) == {"TOKEN": "s3cret", "PLAIN": "text"}
+    assert row.revision == sealed.revision
+    assert Connection.objects.get().open_credentials() == {"token": "t"}
+
+
+def test_without_the_old_key_nothing_changes(sealed: Deployment, settings: Settings) -> None:
+    settings.CREDENTIALS_KEYS = [NEW]
+
+    with pytest.raises(CommandError, match="Nothing has changed"):
+        rotate()
+
+    settings.CREDENTIALS_KEYS = [OLD]
+    assert opened(Deployment.objects.get(pk=sealed.pk).env)["TOKEN"] == "s3cret"
