@@ -116,7 +116,7 @@ def rotate_credentials() -> int:
 
 
 def _of(cluster: Cluster) -> Connection | None:
-    return Connection.objects.select_related("cluster").filter(cluster=cluster).first()
+    return Connection.objects.select_related("cluster").filter(cluster=cluster.pk).first()
 
 
 def _set(connection: Connection, route: Route) -> None:
@@ -136,7 +136,7 @@ def _locked(cluster: Cluster) -> Cluster:
 
 
 def _check_engine(cluster: Cluster, found: Probe) -> None:
-    others = Connection.objects.filter(engine_id=found.engine_id).exclude(cluster=cluster)
+    others = Connection.objects.filter(engine_id=found.engine_id).exclude(cluster=cluster.pk)
     if other := others.select_related("cluster__organization").first():
         raise Conflict(
             f"This engine is cluster {other.cluster} of {other.cluster.organization}: its room can"

@@ -1,5 +1,6 @@
 import random
 import secrets
+import sys
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -8,12 +9,15 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.models import Count
 
-from deployments.models import Deployment, Run, Status
+from accounts.errors import DomainError
+from deployments.models import ENDED, Deployment, Run, Status
+from hypervisor import workshop
 from hypervisor.demo import TEAMS, found, submit_batch, submit_urgent
 from orgs.models import Organization
 from scheduling.models import SchedulingCycle
 
 _PATIENCE_SECONDS = 60
+_FETCH_SECONDS = 180
 _POLL_SECONDS = 0.2
 
 
@@ -22,6 +26,20 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--seed", type=int, default=7, help="of the dice (default 7)")
+        real = parser.add_mutually_exclusive_group()
+        real.add_argument(
+            "--docker",
+            nargs="?",
+            const=workshop.usual_socket(),
+            metavar="SOCKET",
+            help="run containers on this machine's Docker Engine as well, without asking",
+        )
+        real.add_argument(
+            "--no-docker", action="store_true", help="do not, and do not ask whether to"
+        )
+        parser.add_argument(
+            "--image", default=workshop.IMAGE, help="of those containers (default: %(default)s)"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         names = [team.name for team in TEAMS]
@@ -30,6 +48,7 @@ class Command(BaseCommand):
             name__in=names, memberships__user__username__in=people
         ).exists():
             raise CommandError(f"The demo company is here already: {', '.join(names)}.")
+        engine = self._engine(options)
         dice = random.Random(options["seed"])  # noqa: S311 a demo needs no secrets from it
         password = secrets.token_urlsafe(9)
         organizations = [found(team, password) for team in TEAMS]
@@ -38,6 +57,50 @@ class Command(BaseCommand):
         self._submit_all(submit_batch, organizations, dice, "batch")
         urgent = self._submit_all(submit_urgent, organizations, dice, "urgent")
         self._report(organizations, urgent)
+        if engine:
+            self._run_for_real(engine, password, options["image"])
+
+    def _engine(self, options: dict[str, Any]) -> str | None:
+        """Return the engine that real containers may run on, None for none: nothing is silent."""
+        if options["no_docker"]:
+            return None
+        endpoint = options["docker"] or workshop.usual_socket()
+        found = workshop.answers(endpoint)
+        if options["docker"]:
+            if found is None:
+                raise CommandError(f"No Docker Engine that could be connected is at {endpoint}.")
+            return endpoint
+        if found is None:
+            return None
+        what = f"A Docker Engine answers at {endpoint} ({found.version})."
+        if not sys.stdin.isatty():
+            self.stdout.write(f"{what} With --docker, the demo runs containers there as well.")
+            return None
+        answer = input(f"{what} Run two small containers there as well? [y/N] ")
+        return endpoint if answer.strip().lower() in ("y", "yes") else None
+
+    def _run_for_real(self, endpoint: str, password: str, image: str) -> None:
+        try:
+            cluster = workshop.found(endpoint, password)
+        except DomainError as error:
+            raise CommandError(error.detail) from error
+        self.stdout.write(
+            f"A fourth organization, {workshop.NAME} of {workshop.OWNER}: its cluster"
+            f" {cluster.name} is the Docker Engine at {endpoint}."
+        )
+        hello, counter = workshop.submit(cluster, image)
+        self._wait_for(
+            lambda: _is(hello, *ENDED) and _is(counter, Status.RUNNING, *ENDED), _FETCH_SECONDS
+        )
+        for deployment in (hello, counter):
+            deployment.refresh_from_db()
+            self.stdout.write(f"  {deployment}: {deployment.status}. {deployment.status_reason}")
+        if hello.status == Status.COMPLETED:
+            self.stdout.write(f"  Its logs: {workshop.logs(hello).strip()}")
+        self.stdout.write(
+            f"Follow the other: GET /deployments/{counter.pk}/logs?follow=true. Docker lists it"
+            " too: docker ps"
+        )
 
     def _submit_all(
         self,
@@ -61,8 +124,10 @@ class Command(BaseCommand):
         )
         return submitted
 
-    def _wait_for(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + _PATIENCE_SECONDS
+    def _wait_for(
+        self, condition: Callable[[], bool], patience_s: float = _PATIENCE_SECONDS
+    ) -> None:
+        deadline = time.monotonic() + patience_s
         while not condition():
             if time.monotonic() > deadline:
                 raise CommandError("Nothing schedules them: does the worker run? See its log.")
@@ -80,6 +145,11 @@ class Command(BaseCommand):
         waiting = here.pending().order_by("-priority", "pk").first()
         if waiting:
             self.stdout.write(f"Why does one wait? python3 manage.py explain {waiting.pk}")
+
+
+def _is(deployment: Deployment, *statuses: Status) -> bool:
+    deployment.refresh_from_db()
+    return deployment.status in statuses
 
 
 def _was_scheduled(organization: Organization, since: datetime) -> bool:

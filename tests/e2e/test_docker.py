@@ -1,0 +1,60 @@
+"""The real service on a real Docker Engine."""
+
+import re
+import subprocess
+
+import pytest
+
+from hypervisor.bootstrap import ROOT
+from scheduling.bench.service import Service
+from tests.engines.fixtures import NewEngine
+from tests.engines.image import IMAGE
+
+pytestmark = pytest.mark.docker
+
+SOCKET = "unix:///var/run/docker.sock"
+
+
+def sessions() -> str:
+    """Return the README's first session and what follows it where there is an engine."""
+    text = (ROOT / "README.md").read_text().split("## A first session")[1].split("\n## ")[0]
+    return "\n".join(block.split("```")[0] for block in text.split("```sh\n")[1:])
+
+
+def test_no_engine_is_told_where_one_was_asked_for(service: Service) -> None:
+    status, said = service.run("demo", "--docker", "unix:///nowhere.sock")
+
+    assert status == 1
+    assert "No Docker Engine that could be connected is at unix:///nowhere.sock" in said
+
+
+def test_the_readmes_session_ends_with_the_logs_of_a_real_container(
+    service: Service, new_engine: NewEngine
+) -> None:
+    engine = new_engine(fenced=True)
+    script = sessions().replace("http://localhost:8000", service.url)
+    assert SOCKET in script
+    script = script.replace(SOCKET, engine.socket).replace("busybox:1", IMAGE)
+
+    done = subprocess.run(
+        ["sh", "-eu"], input=script, capture_output=True, text=True, timeout=180, check=False,
+        cwd=ROOT, env=service.environment,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "Hello from a container."
+    assert service.run("verify")[0] == 0
+
+
+def test_the_demo_runs_containers_where_it_is_told_to(
+    service: Service, new_engine: NewEngine
+) -> None:
+    engine = new_engine(fenced=True)
+
+    status, said = service.run("demo", "--docker", engine.socket, "--image", IMAGE)
+
+    assert status == 0, said
+    (running,) = engine.client.containers.list()
+    assert "Hello from a real container, on " in said
+    assert re.search(r"counter \(deployment \d+\): running", said)
+    assert b"step 1" in running.logs()
