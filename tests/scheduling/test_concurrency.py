@@ -1,6 +1,7 @@
 """Real threads on a real PostgreSQL: what people and the scheduler do at once stays consistent."""
 
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -16,6 +17,7 @@ from clusters import services as cluster_services
 from clusters.models import DIMENSIONS, Cluster
 from clusters.services import Capacity
 from deployments import services
+from deployments.dependencies import Wait
 from deployments.models import Deployment, Run, Status
 from deployments.moves import move
 from deployments.reconcile import reconcile
@@ -26,7 +28,9 @@ from scheduling.core.plan import Plan
 from scheduling.core.planner import make_plan
 from scheduling.core.snapshot import Snapshot
 from scheduling.cycle import run_cycle
+from scheduling.forecast import carry_out, forecast
 from scheduling.models import SchedulingCycle
+from scheduling.steering import ACTIONS, Change, Needs
 from scheduling.verify import violations
 from tests.deployments.conftest import Submit
 
@@ -217,3 +221,70 @@ def test_a_cluster_cannot_shrink_below_what_a_cycle_places_meanwhile(
             future.result()
 
     assert_not_oversubscribed()
+
+
+def test_forecasting_and_confirming_while_everything_else_goes_on_stays_consistent(
+    acme: Organization, bob: User
+) -> None:
+    clusters = [
+        cluster_services.create(
+            actor="alice", organization=acme, name=f"c{n}", capacity=Capacity(8000, 8192, 2)
+        )
+        for n in range(2)
+    ]
+    made: Counter[bool] = Counter()
+
+    def submitter() -> None:
+        dice = random.Random(1)
+        for n in range(40):
+            earlier = list(Deployment.objects.pending().values_list("pk", flat=True))
+            waits = (Wait(dice.choice(earlier)),) if earlier and dice.random() < 0.2 else ()
+            spec = Spec(
+                name=f"job-{n}",
+                image="busybox",
+                cpu_milli=dice.randrange(1000, 5000, 500),
+                ram_mib=512,
+                gpu=dice.choice((0, 1)),
+                priority=dice.choice((10, 50, 90)),
+                depends_on=waits,
+            )
+            services.submit(created_by=bob, organization=acme, spec=spec)
+
+    def operator(seed: int) -> Callable[[], None]:
+        dice = random.Random(seed)
+
+        def steer() -> None:
+            action = dice.choice([a for a in ACTIONS.values() if a.needs != Needs.CAPACITY])
+            ids = list(action.model._default_manager.values_list("pk", flat=True))
+            if not ids:
+                return
+            options: dict[str, Any] = {}
+            if action.needs == Needs.PRIORITY:
+                options = {"priority": dice.randint(1, 100)}
+            elif action.needs == Needs.TARGET:
+                options = {"target": dice.choice([None, *clusters])}
+            chosen = tuple(dice.sample(ids, min(len(ids), dice.randint(1, 5))))
+            change = Change(action, chosen, "olga", options)
+            done, _ = carry_out(change, shown=forecast(change).fingerprint)
+            made[done] += 1
+
+        return steer
+
+    loops: list[Callable[[], Any]] = [
+        lambda: run_cycle(acme.pk, CHANGE),
+        *[lambda pk=c.pk: reconcile(pk) for c in clusters],
+        operator(1),
+        operator(2),
+        assert_not_oversubscribed,
+    ]
+    with background(*loops), ThreadPoolExecutor(1) as pool:
+        pool.submit(in_thread(submitter)).result()
+    for cluster in clusters:
+        cluster_services.uncordon(cluster, actor="olga")
+    Deployment.objects.filter(held=True).update(held=False)
+    Deployment.objects.filter(status=Status.PENDING).update(ready_after=None)
+
+    settle(acme)
+
+    assert made[True] > 0
+    assert not list(violations())

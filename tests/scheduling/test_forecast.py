@@ -285,6 +285,9 @@ def test_what_the_forecast_says_is_what_the_cycle_then_does(bob: User, data: st.
         row = told.get(deployment.pk)
         if row:
             assert place(deployment) == row.target, (meant, row)
+            if row.for_:
+                left = deployment.runs.filter(released_at__isnull=False).latest("released_at")
+                assert left.preempted_by_id == row.for_, (meant, row)
         elif shown.anyway == 0:
             assert place(deployment) == undone[deployment.pk], (meant, deployment)
     assert not list(violations())
