@@ -34,6 +34,7 @@ _TONES = {
     "submitted": "info", "placed": "info", "running": "success", "completed": "success",
     "moved": "warning", "evicted": "warning", "requeued": "warning", "held": "warning",
     "draining": "warning", "cordoned": "warning", "failed": "danger", "deleted": "danger",
+    "restart scheduled": "warning", "stop requested": "warning",
 }  # fmt: skip
 
 
@@ -193,8 +194,8 @@ class EventAdmin(HistoryAdmin):
         return format_html(_LINK, page, f"{event.subject} {event.subject_id}")
 
     @display(description="What", ordering="kind", label=_TONES)  # type: ignore[untyped-decorator]
-    def happened(self, event: Event) -> tuple[str, str]:
-        return event.kind, event.kind.replace("_", " ")
+    def happened(self, event: Event) -> str:
+        return event.kind.replace("_", " ")
 
     @admin.display(description="Why")
     def why(self, event: Event) -> str:

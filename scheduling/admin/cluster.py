@@ -65,7 +65,7 @@ class ClusterPage(OperatePage):
         reserved = reservation_on(cluster, now)
         return super().get_context_data(
             cluster=cluster,
-            bars=list(_bars(cluster, reserved)),
+            bars=list(bars_of(cluster, reserved)),
             silence=silence,
             drain=drain_of(cluster),
             reserved=reserved,
@@ -105,7 +105,7 @@ def _waiting(filters: Filters, now: datetime) -> int:
     return ready.filter(filters.condition(Group.COMPETING)).count()
 
 
-def _bars(cluster: Cluster, reserved: Reservation | None) -> list[Bar]:
+def bars_of(cluster: Cluster, reserved: Reservation | None) -> list[Bar]:
     held = reserved.amounts if reserved else (0, 0, 0)
     return [
         _bar(label, unit, getattr(cluster, f"allocated_{name}"), getattr(cluster, name), amount)

@@ -24,9 +24,11 @@ from scheduling.cycle import run_cycle
 from scheduling.models import SchedulingCycle
 from scheduling.occupancy import occupancy
 from scheduling.record import Decision, read, unpack
+from scheduling.snapshot import load
 from scheduling.tasks import due_organizations
 
 _PER_PAGE = 100
+_PLANNED_AHEAD = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,34 @@ class CyclePage(OperatePage):
             present = {d.kind for d in decided}
             kind = next((each for each in KINDS if each in present), KINDS[-1])
         return kind, self.request.GET.get("code", "") if kind == "waits" else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """An organization with what a cycle would do there now."""
+
+    organization: Organization
+    plan: Plan
+
+
+class RunPage(OperatePage):
+    """The step before cycles are run by hand."""
+
+    title = "Run scheduling cycles"
+    template_name = "scheduling/run.html"
+    refresh_s = None
+    permission_required = "scheduling.run_schedulingcycle"
+    organizations: Sequence[int] = ()
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        rows = Organization.objects.in_bulk(self.organizations)
+        planned = self.organizations[:_PLANNED_AHEAD]
+        return super().get_context_data(
+            due=[Due(rows[pk], make_plan(load(pk, lock=False).snapshot)) for pk in planned],
+            more=len(self.organizations) - len(planned),
+            back=reverse("admin:scheduling_schedulingcycle_changelist"),
+            **kwargs,
+        )
 
 
 def _phases(cycle: SchedulingCycle) -> list[Phase]:
@@ -199,10 +229,16 @@ class SchedulingCycleAdmin(HistoryAdmin):
     def run_for_these(self, request: HttpRequest, queryset: QuerySet[SchedulingCycle]) -> None:
         self._run(request, sorted(set(queryset.order_by().values_list("organization", flat=True))))
 
-    @action(description="Run all due cycles now", url_path="run-all", permissions=["run"])  # type: ignore[untyped-decorator]
+    @action(description="Run all due cycles…", url_path="run-all", permissions=["run"])  # type: ignore[untyped-decorator]
     def run_all(self, request: HttpRequest) -> HttpResponse:
-        self._run(request, due_organizations())
-        return HttpResponseRedirect(reverse("admin:scheduling_schedulingcycle_changelist"))
+        """Say what the cycles that are due would do, or those of one organization; then do it."""
+        asked = request.GET.get("organization", "")
+        chosen = Organization.objects.filter(pk=int(asked)) if asked.isdecimal() else None
+        due = due_organizations() if chosen is None else list(chosen.values_list("pk", flat=True))
+        if request.method == "POST":
+            self._run(request, due)
+            return HttpResponseRedirect(reverse("admin:scheduling_schedulingcycle_changelist"))
+        return RunPage.as_view(model_admin=self, organizations=due)(request)
 
     def _run(self, request: HttpRequest, organizations: list[int]) -> None:
         names = Organization.objects.in_bulk(organizations)

@@ -136,7 +136,7 @@ def test_what_the_scheduler_decides_is_not_even_when_a_person_asks_for_the_cycle
     cluster_services.create(
         actor="olga", organization=acme, name="anvil", capacity=Capacity(9000, 9000, 9)
     )
-    console.get(reverse("admin:scheduling_schedulingcycle_run_all"))
+    console.post(reverse("admin:scheduling_schedulingcycle_run_all"))
 
     assert Deployment.objects.filter(status=Status.STARTING).count() == 2
     assert trail("deployments.deployment") == []

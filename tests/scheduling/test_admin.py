@@ -158,7 +158,11 @@ def test_all_due_cycles_are_run_at_once(
 ) -> None:
     deployment = submit()
 
-    response = console.get(url(SchedulingCycle, "run_all"))
+    shown = console.get(url(SchedulingCycle, "run_all"))
+    assert [len(row.plan.placements) for row in shown.context["due"]] == [1]
+    assert not Deployment.objects.filter(status=Status.STARTING).exists()
+
+    response = console.post(url(SchedulingCycle, "run_all"))
 
     deployment.refresh_from_db()
     assert response.status_code == 302
