@@ -5,6 +5,8 @@ three things make it sure: no container was ever asked for, the engine answers a
 who knows says so.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 import structlog
@@ -15,6 +17,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from accounts.errors import Conflict, NotFound
+from clusters.drivers.base import Cause, DriverError
 from clusters.models import ACTIVE, Cluster, Connection
 from clusters.wakeups import request_cycle, request_reconcile
 from deployments import lifecycle
@@ -55,9 +58,13 @@ def answered(cluster: Cluster, now: datetime) -> None:
     """Note that the cluster's engine answers, if it did not before."""
     connection = getattr(cluster, "connection", None)
     since = connection.lost_contact_at if connection else None
-    if since is None:
+    if connection is None or since is None:
         return
+    connection.lost_contact_at = None
     Connection.objects.filter(cluster=cluster).update(lost_contact_at=None, last_error="")
+    # What it was asked before it fell silent it may do only now.
+    unsure = Run.objects.unfinished().launched().filter(cluster=cluster, started_at=None)
+    unsure.update(launched_at=now)
     if not is_lost(since, now):
         return
     seconds = int((now - since).total_seconds())
@@ -65,6 +72,20 @@ def answered(cluster: Cluster, now: datetime) -> None:
     _remark(REGAINED, cluster, Status.RUNNING, "running", f"Runs on {cluster.name}.", now)
     _remark(REGAINED, cluster, Status.STARTING, "placed", f"Starts on {cluster.name}.", now)
     request_cycle(cluster.organization_id)
+
+
+@contextmanager
+def at_most_this_one(run_id: int) -> Iterator[None]:
+    """Let an engine that fails at one container go on with the others; the next look tries again.
+
+    Raises DriverError when it does not answer at all.
+    """
+    try:
+        yield
+    except DriverError as error:
+        if error.cause is Cause.UNREACHABLE:
+            raise
+        log.warning("engine_failed", run=run_id, error=str(error))
 
 
 def is_without_contact(cluster: Cluster, now: datetime) -> bool:

@@ -7,7 +7,7 @@ import structlog
 
 from clusters.drivers.base import Driver, Observation, Phase
 from clusters.models import Cluster
-from deployments.contact import ACTOR
+from deployments.contact import ACTOR, at_most_this_one
 from deployments.models import Run
 from orgs.events import record
 from orgs.models import Event
@@ -27,10 +27,11 @@ def remove(cluster: Cluster, driver: Driver, strays: list[Observation], now: dat
     """Kill what runs, forget what has ended; an event for each container."""
     for stray in strays:
         _tell(cluster, stray)
-        if stray.phase is Phase.EXITED:
-            driver.remove(stray.run_id)
-        else:
-            driver.stop(stray.run_id, 0, now)
+        with at_most_this_one(stray.run_id):
+            if stray.phase is Phase.EXITED:
+                driver.remove(stray.run_id)
+            else:
+                driver.stop(stray.run_id, 0, now)
 
 
 def _tell(cluster: Cluster, stray: Observation) -> None:

@@ -19,7 +19,7 @@ from clusters.models import Cluster
 from clusters.secrets import CannotDecrypt
 from clusters.wakeups import request_cycle, request_reconcile
 from deployments import cautions, contact, endings, lifecycle, orphans, output
-from deployments.contact import ACTOR
+from deployments.contact import ACTOR, at_most_this_one
 from deployments.endings import Ending
 from deployments.environment import opened
 from deployments.gate import Launch, launches, may_appear
@@ -173,16 +173,18 @@ class _Pass:
 
     def _stop(self, runs: list[Run]) -> None:
         for run in runs:
-            self.driver.stop(run.pk, settings.STOP_GRACE_SECONDS, self.now)
+            with at_most_this_one(run.pk):
+                self.driver.stop(run.pk, settings.STOP_GRACE_SECONDS, self.now)
 
     def _end(self, runs: list[Run]) -> None:
         """Close runs whose containers are gone, and with them what was stopping."""
         for run in runs:
             seen = self.seen.get(run.pk)
-            if seen is not None:
-                output.keep(self.driver, run)
-                self.driver.remove(run.pk)
-            self._close(run, seen)
+            with at_most_this_one(run.pk):
+                if seen is not None:
+                    output.keep(self.driver, run)
+                    self.driver.remove(run.pk)
+                self._close(run, seen)
         for cluster_id in _waiting_elsewhere(self.cluster, runs):
             request_reconcile(cluster_id)
 
@@ -246,7 +248,7 @@ class _Pass:
             return
         fetching = error.cause is Cause.FETCHING_IMAGE
         why = str(error) if fetching else f"Could not start yet: {error}"
-        told = Change(run.deployment_id, why, data={"code": error.cause})
+        told = Change(run.deployment_id, why, data={"code": error.cause, "run": run.pk})
         kind = "preparing" if fetching else "start_failed"
         remark(kind, [told], statuses=(Status.STARTING,), actor=ACTOR, now=self.now)
 

@@ -22,13 +22,14 @@ ADMIN = "admin"
 _WEB_WORKERS = 2
 _WEB_THREADS = 8
 _CELERY_PROCESSES = 2
+_ENGINE_THREADS = 16
 
 
 def main(arguments: list[str]) -> int:
     """Run the service until a signal; return the exit status."""
     argparse.ArgumentParser(
         prog="manage.py up",
-        description="Start PostgreSQL, Valkey, the web server, the worker and beat.",
+        description="Start PostgreSQL, Valkey, the web server, the workers and beat.",
         epilog="Settings come from the environment or .env: see README.md.",
     ).parse_args(arguments)
     supervisor = Supervisor(_tell)
@@ -61,8 +62,8 @@ def _run(supervisor: Supervisor, home: Home) -> None:
     supervisor.start(*servers)
     _migrate()
     password = _create_admin(home)
-    _tell("Starting the web server, the worker and beat ...")
-    supervisor.start(_web(home, listener, lock), _worker(home, lock))
+    _tell("Starting the web server, the workers and beat ...")
+    supervisor.start(_web(home, listener, lock), _worker(home, lock), _engines(home, lock))
     supervisor.start(_beat(home, lock))
     _tell(_welcome(home, listener, password, time.monotonic() - began))
     supervisor.watch()
@@ -165,7 +166,21 @@ def _worker(home: Home, lock: int) -> Service:
             "--without-gossip", "--without-mingle",
         ),
         log=home.logs / "worker.log",
-        is_ready=_worker_answers,
+        is_ready=lambda: _worker_answers("celery"),
+        descriptors=(lock,),
+    )  # fmt: skip
+
+
+def _engines(home: Home, lock: int) -> Service:
+    return Service(
+        name="engines",
+        command=_celery(
+            "worker", "--queues", "engines", "--hostname", "engines@%h",
+            "--pool", "threads", "--concurrency", str(_ENGINE_THREADS),
+            "--without-gossip", "--without-mingle",
+        ),
+        log=home.logs / "engines.log",
+        is_ready=lambda: _worker_answers("engines"),
         descriptors=(lock,),
     )  # fmt: skip
 
@@ -193,10 +208,11 @@ def _answers_http(url: str) -> bool:
         return False
 
 
-def _worker_answers() -> bool:
+def _worker_answers(name: str) -> bool:
     from hypervisor.celery import app
 
-    return bool(app.control.ping(timeout=0.5))
+    node = f"{name}@{socket.gethostname()}"
+    return bool(app.control.ping(destination=[node], timeout=0.5))
 
 
 def _url(listener: socket.socket) -> str:

@@ -28,7 +28,7 @@ _CAPACITIES = (
     {"cpu": 32, "ram_mib": 131072, "gpu": 4},
     {"cpu": 128, "ram_mib": 65536, "gpu": 0},
 )
-_VICTIMS = ("web", "worker", "beat", "valkey")
+_VICTIMS = ("web", "worker", "engines", "beat", "valkey")
 _PATIENCE_S = 60.0
 
 

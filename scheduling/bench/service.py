@@ -19,6 +19,7 @@ _MARKS = {
     "bin/postgres": "postgres",
     "valkey-server": "valkey",
     "gunicorn": "web",
+    "--queues engines": "engines",
     " worker": "worker",
     " beat": "beat",
 }

@@ -4,11 +4,13 @@ from datetime import datetime, timedelta
 
 import pytest
 import time_machine
+from django.core.management import CommandError, call_command
 from django.utils import timezone
 from pytest_django import Settings
 
 from accounts.errors import Conflict
 from accounts.models import User
+from clusters.drivers.base import DriverError
 from clusters.models import Cluster, Connection
 from deployments import contact, moves, services
 from deployments.models import Deployment, Run, Status
@@ -19,7 +21,7 @@ from scheduling.models import SchedulingCycle
 from scheduling.verify import violations
 from tests.conftest import ClientFor
 from tests.deployments.conftest import Submit
-from tests.deployments.engine import FakeEngine
+from tests.deployments.engine import FakeDriver, FakeEngine
 
 pytestmark = pytest.mark.django_db
 
@@ -150,6 +152,42 @@ def test_what_may_have_been_started_there_waits_for_certainty(
     assert fresh(deployment).status_code == "lost_contact"
 
 
+def test_an_engine_that_fails_at_one_container_goes_on_with_the_others(
+    foundry: Cluster, engine: FakeEngine, place: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken, other = place(), place()
+    reconcile(foundry.pk)
+    for deployment in (broken, other):
+        services.stop(deployment, actor="bob")
+    original = FakeDriver.stop
+
+    def stop(driver: FakeDriver, run_id: int, grace_seconds: int, now: datetime) -> None:
+        if run_id == broken.runs.get().pk:
+            raise DriverError("its disk is full", retriable=True)
+        original(driver, run_id, grace_seconds, now)
+
+    monkeypatch.setattr(FakeDriver, "stop", stop)
+    reconcile(foundry.pk)
+
+    assert (fresh(broken).status, fresh(other).status) == (Status.STOPPING, Status.STOPPED)
+    assert Connection.objects.get().lost_contact_at is None
+
+
+def test_contact_that_comes_back_is_told_once_however_much_there_is_to_do(
+    foundry: Cluster, engine: FakeEngine, place: Submit
+) -> None:
+    ended = place()
+    reconcile(foundry.pk)
+    lose(engine, foundry)
+    engine.exit(ended.runs.get().pk, 0)
+    engine.is_down = False
+
+    reconcile(foundry.pk)
+
+    assert fresh(ended).status == Status.COMPLETED
+    assert kinds(foundry) == ["lost_contact", "contact_regained"]
+
+
 def test_contact_that_comes_back_is_told_and_all_goes_on(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
@@ -277,3 +315,19 @@ def test_nobody_is_moved_to_where_there_is_no_contact(
         moves.move(deployment, actor="olga", target=foundry)
     with pytest.raises(Conflict, match="no other cluster"):
         moves.move(deployment, actor="olga")
+
+
+def test_the_command_declares_it_lost_or_says_why_not(
+    foundry: Cluster, engine: FakeEngine, place: Submit
+) -> None:
+    deployment = place()
+    reconcile(foundry.pk)
+    with pytest.raises(CommandError, match="drain it instead"):
+        call_command("declare_lost", str(foundry.pk))
+    with pytest.raises(CommandError, match="no cluster 4711"):
+        call_command("declare_lost", "4711")
+    lose(engine, foundry)
+
+    call_command("declare_lost", str(foundry.pk))
+
+    assert fresh(deployment).status == Status.PENDING

@@ -232,6 +232,38 @@ def test_a_start_that_may_still_succeed_is_tried_again_and_at_last_given_up(
     assert fresh(deployment).status == Status.PENDING
 
 
+def test_an_image_may_take_as_long_as_it_takes(
+    foundry: Cluster, engine: FakeEngine, place: Submit
+) -> None:
+    deployment = place()
+    engine.refusal = DriverError(
+        "Image big:1 is being fetched.", retriable=True, cause=Cause.FETCHING_IMAGE
+    )
+    reconcile(foundry.pk)
+    with at(7200):
+        reconcile(foundry.pk)
+
+        row = fresh(deployment)
+        assert (row.status, row.status_code) == (Status.STARTING, "fetching_image")
+        assert row.status_reason == "Image big:1 is being fetched."
+        assert Event.objects.filter(subject_id=deployment.pk, kind="preparing").count() == 1
+        engine.refusal = None
+        reconcile(foundry.pk)
+        assert fresh(deployment).status == Status.RUNNING
+
+
+def test_one_that_ended_well_because_its_engine_stopped_it_is_not_complete(
+    foundry: Cluster, engine: FakeEngine, place: Submit
+) -> None:
+    deployment = place()
+    reconcile(foundry.pk)
+
+    engine.exit(run_of(deployment), 0, Cause.ENGINE_FAILED, "Ended with its engine.")
+    reconcile(foundry.pk)
+
+    assert fresh(deployment).status == Status.PENDING
+
+
 def test_one_that_was_killed_as_it_did_not_stop_says_so(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:

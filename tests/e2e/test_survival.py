@@ -23,7 +23,7 @@ def bob(service: Service) -> Iterator[User]:
         yield client
 
 
-@pytest.mark.parametrize("name", ["worker", "beat", "web", "valkey", "postgres"])
+@pytest.mark.parametrize("name", ["worker", "engines", "beat", "web", "valkey", "postgres"])
 def test_a_process_that_is_killed_comes_back_and_work_goes_on(
     service: Service, bob: User, name: str
 ) -> None:

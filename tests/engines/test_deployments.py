@@ -1,0 +1,406 @@
+"""Deployments on a real Docker Engine that is stopped, killed and hung, by workers that die.
+
+The logic of each case is tested on a fake in tests/deployments; here it is that a real engine
+behaves as the fake does.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+from django.db import connection as database
+from django.db import connections
+from django.utils import timezone
+from docker.models.containers import Container
+from pytest_django import Settings
+
+from clusters import services as cluster_services
+from clusters.drivers.docker.labels import labels, ours
+from clusters.models import Cluster, Connection
+from clusters.services import Capacity
+from deployments import contact, output, services
+from deployments.environment import seal
+from deployments.models import Deployment, Run, Status
+from deployments.reconcile import reconcile
+from hypervisor.bootstrap import ROOT
+from orgs.models import Event, Organization
+from scheduling.cycle import run_cycle
+from scheduling.models import SchedulingCycle
+from scheduling.verify import violations
+from tests.deployments.conftest import Submit, forge, submit
+from tests.engines.engine import Engine, wait_until
+from tests.engines.fixtures import NewEngine
+from tests.engines.image import IMAGE
+
+__all__ = ["forge", "submit"]
+
+pytestmark = [pytest.mark.docker, pytest.mark.django_db(transaction=True)]
+
+STUBBORN = ("sh", "-c", "trap '' TERM; echo ready; exec sleep 600")
+SLEEPS = ("sleep", "600")
+
+
+class World:
+    """A cluster of 8 cores, 16 GiB and the GPUs g0 and g1 on a real engine."""
+
+    def __init__(self, acme: Organization, engine: Engine, submit: Submit, name: str = "real"):
+        self.acme, self.engine, self._submit = acme, engine, submit
+        self.cluster = cluster_services.create(
+            actor="alice", organization=acme, name=name, capacity=Capacity(8000, 16384, 2)
+        )
+        Cluster.objects.filter(pk=self.cluster.pk).update(driver=Cluster.Driver.DOCKER)
+        self.cluster.refresh_from_db()
+        self.connection = Connection.objects.create(
+            cluster=self.cluster,
+            endpoint=engine.socket,
+            engine_id=str(engine.folder),
+            network=Connection.Network.NONE,
+            devices=["g0", "g1"],
+            probed_at=timezone.now(),
+        )
+
+    def deploy(self, *command: str, **fields: Any) -> Deployment:
+        """Submit it, and have it placed if there is room."""
+        fields = {"image": IMAGE, "command": command or SLEEPS, "ram_mib": 64, **fields}
+        deployment = self._submit(**fields)
+        self.plan()
+        return deployment
+
+    def plan(self) -> None:
+        run_cycle(self.acme.pk, SchedulingCycle.Trigger.CHANGE)
+
+    def look(self) -> None:
+        reconcile(self.cluster.pk)
+
+    def look_until(self, condition: Callable[[], object], what: str) -> None:
+        def looked() -> object:
+            self.look()
+            return condition()
+
+        wait_until(looked, what)
+
+    def run(self, *command: str, **fields: Any) -> Deployment:
+        deployment = self.deploy(*command, **fields)
+        self.look_until(lambda: status(deployment) == Status.RUNNING, "it runs")
+        return fresh(deployment)
+
+    def ends(self, deployment: Deployment) -> Deployment:
+        """Return it when it has ended and its container is gone."""
+        self.look_until(lambda: fresh(deployment).finished_at and not self.containers(), "it ended")
+        return fresh(deployment)
+
+    def containers(self) -> list[Container]:
+        filters = ours(self.connection.uid)
+        return self.engine.client.containers.list(all=True, filters=filters)
+
+    def container(self, deployment: Deployment) -> Container:
+        filters = ours(self.connection.uid, deployment.runs.latest("pk").pk)
+        (found,) = self.engine.client.containers.list(all=True, filters=filters)
+        return found
+
+    def lose_contact(self) -> None:
+        """Look at an engine that does not answer until it counts as lost."""
+        self.look()
+        rows = Connection.objects.filter(pk=self.connection.pk)
+        assert rows.exclude(lost_contact_at=None).exists()
+        rows.update(lost_contact_at=timezone.now() - timedelta(seconds=60))
+        self.look()
+
+
+@pytest.fixture(autouse=True)
+def quick(settings: Settings) -> None:
+    settings.STOP_GRACE_SECONDS = 1
+    cache.clear()
+
+
+@pytest.fixture
+def world(acme: Organization, engine: Engine, submit: Submit) -> Iterator[World]:
+    yield World(acme, engine, submit)
+    assert list(violations()) == []
+
+
+def fresh(deployment: Deployment) -> Deployment:
+    return Deployment.objects.get(pk=deployment.pk)
+
+
+def status(deployment: Deployment) -> str:
+    return fresh(deployment).status
+
+
+def kinds(cluster: Cluster) -> list[str]:
+    events = Event.objects.filter(subject="cluster", subject_id=cluster.pk).order_by("pk")
+    return [event.kind for event in events]
+
+
+def logs(deployment: Deployment) -> bytes:
+    return b"".join(output.read(output.run_of(deployment), tail=None))
+
+
+# --- The life of a container ----------------------------------------------------------------------
+
+
+def test_it_runs_speaks_and_is_remembered_when_it_has_gone(world: World) -> None:
+    script = 'echo "$GREETING $TOKEN"; echo done >&2'
+    env = {"GREETING": "hello", "TOKEN": seal("s3cret")}
+
+    deployment = world.ends(world.deploy("sh", "-c", script, env=env))
+
+    assert (deployment.status, deployment.exit_code) == (Status.COMPLETED, 0)
+    assert deployment.started_at is not None
+    assert sorted(logs(deployment).splitlines()) == [b"done", b"hello s3cret"]
+
+
+@pytest.mark.parametrize(
+    ("command", "fields", "code", "says"),
+    [
+        (("sh", "-c", "exit 3"), {}, "exit_code", "Exited with code 3."),
+        (("sh", "-c", "exec tail /dev/zero"), {"ram_mib": 16}, "out_of_memory", "more `ram_mib`"),
+        (("no-such-program",), {}, "command_not_found", "`command`"),
+        (("true",), {"image": "not an image"}, "invalid_spec", "`image`"),
+    ],
+    ids=["exit code", "out of memory", "no command", "bad image"],
+)
+def test_each_failure_has_a_code_and_a_remedy(
+    world: World, command: tuple[str, ...], fields: dict[str, Any], code: str, says: str
+) -> None:
+    deployment = world.ends(world.deploy(*command, **fields))
+
+    assert (deployment.status, deployment.status_code) == (Status.FAILED, code)
+    assert says in deployment.status_reason
+
+
+def test_a_failure_is_restarted_when_its_time_has_come(world: World) -> None:
+    deployment = world.deploy("false", restart_policy="on-failure", max_restarts=1)
+    world.look_until(lambda: status(deployment) == Status.PENDING, "it waits")
+    assert fresh(deployment).status_code == "restart_backoff"
+    Deployment.objects.filter(pk=deployment.pk).update(ready_after=timezone.now())
+
+    world.plan()
+    row = world.ends(deployment)
+
+    assert (row.status, row.restarts, deployment.runs.count()) == (Status.FAILED, 1, 2)
+
+
+def test_one_that_does_not_heed_a_stop_is_killed_and_says_so(world: World) -> None:
+    deployment = world.run(*STUBBORN)
+    wait_until(lambda: logs(deployment) == b"ready\n", "it ignores SIGTERM")
+    services.stop(deployment, actor="bob")
+
+    row = world.ends(deployment)
+
+    assert (row.status, row.status_code, row.exit_code) == (
+        Status.STOPPED, "killed_after_grace", 137,
+    )  # fmt: skip
+    assert "killed after its grace of 1 s" in row.status_reason
+
+
+def test_its_time_is_up(world: World) -> None:
+    deployment = world.ends(world.deploy(max_runtime_s=1))
+
+    assert deployment.status == Status.COMPLETED
+    assert "max_runtime_s of 1 seconds" in deployment.status_reason
+
+
+# --- The gate -------------------------------------------------------------------------------------
+
+
+def test_a_preemptor_starts_only_when_its_victim_is_gone_and_gets_its_gpu(world: World) -> None:
+    victim = world.run(*STUBBORN, gpu=2, priority=10)
+    wait_until(lambda: logs(victim) == b"ready\n", "it ignores SIGTERM")
+
+    preemptor = world.deploy(gpu=1, priority=90)
+    together = []
+
+    def runs() -> bool:
+        together.append(len(world.containers()))
+        return status(preemptor) == Status.RUNNING
+
+    world.look_until(runs, "the preemptor runs")
+
+    assert max(together) == 1
+    assert status(victim) == Status.PENDING
+    assert preemptor.runs.get().devices == ["g0"]
+    (request,) = world.container(preemptor).attrs["HostConfig"]["DeviceRequests"]
+    assert request["DeviceIDs"] == ["g0"]
+
+
+# --- Reconcile ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+def test_an_engine_that_restarts_ends_its_containers_and_that_is_no_failure_of_theirs(
+    world: World, how: str
+) -> None:
+    deployment = world.run(restart_policy="on-failure", max_restarts=1)
+    getattr(world.engine, how)()
+    world.look()
+    assert status(deployment) == Status.RUNNING
+    assert Connection.objects.get().lost_contact_at is not None
+
+    world.engine.start()
+    world.look_until(lambda: status(deployment) == Status.PENDING, "it waits to be placed again")
+    row = fresh(deployment)
+    assert (row.status_code, row.restarts) == ("engine_failed", 0) or (
+        row.status_code, row.restarts,
+    ) == ("engine_evicted", 0)  # fmt: skip
+    world.plan()
+    world.look_until(lambda: status(deployment) == Status.RUNNING, "it runs again")
+
+    assert len(world.containers()) == 1
+    assert Connection.objects.get().lost_contact_at is None
+
+
+def test_a_container_that_outlives_its_engine_goes_on(
+    acme: Organization, new_engine: NewEngine, submit: Submit
+) -> None:
+    world = World(acme, new_engine(live_restore=True), submit)
+    deployment = world.run()
+    world.engine.kill()
+    world.look()
+
+    world.engine.start()
+    world.look()
+
+    assert status(deployment) == Status.RUNNING
+    assert deployment.runs.count() == 1
+    assert world.container(deployment).status == "running"
+
+
+def test_a_container_removed_behind_our_back_is_placed_again(world: World) -> None:
+    deployment = world.run()
+    world.container(deployment).remove(force=True)
+
+    world.look()
+
+    row = fresh(deployment)
+    assert (row.status, row.status_code, row.restarts) == ("pending", "container_vanished", 0)
+
+
+def test_a_container_of_ours_that_no_run_knows_is_removed_and_told(world: World) -> None:
+    world.engine.client.containers.run(
+        IMAGE, list(SLEEPS), detach=True, network_mode="none",
+        labels=labels(world.connection.uid, 4711, ()),
+    )  # fmt: skip
+
+    world.look_until(lambda: not world.containers(), "it is gone")
+
+    event = Event.objects.get(subject="cluster", kind="orphan_removed")
+    assert event.data["run"] == 4711
+
+
+@pytest.mark.parametrize("where", ["before", "created", "started"])
+def test_a_worker_killed_between_decision_and_call_is_made_good(world: World, where: str) -> None:
+    deployment = world.deploy(gpu=1)
+    died = _worker_that_dies(world.cluster, where)
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    run = deployment.runs.get()
+    assert run.launched_at is not None
+    assert run.devices == ["g0"]
+
+    world.look_until(lambda: status(deployment) == Status.RUNNING, "it runs")
+
+    assert len(world.containers()) == 1
+    assert deployment.runs.get().devices == ["g0"]
+
+
+def test_a_worker_killed_in_the_call_and_an_eviction_leave_nothing_behind(world: World) -> None:
+    deployment = world.deploy()
+    _worker_that_dies(world.cluster, "started")
+    services.preempt(deployment, actor="olga")
+
+    world.look_until(lambda: not Run.objects.unfinished().exists(), "its run is closed")
+
+    assert world.containers() == []
+
+
+def test_an_engine_that_hangs_is_told_and_holds_up_nobody_else(
+    acme: Organization, world: World, forge: Cluster, submit: Submit
+) -> None:
+    there = world.run(requested_cluster=world.cluster)
+    other = submit(requested_cluster=forge)
+    world.engine.pause()
+
+    with ThreadPoolExecutor() as pool:
+        hung = pool.submit(_in_thread, world.cluster)
+        wait_until(lambda: _is_at_work(world.cluster), "somebody waits for the engine")
+        began = time.monotonic()
+        reconcile(world.cluster.pk)
+        world.plan()
+        reconcile(forge.pk)
+        took = time.monotonic() - began
+        assert status(other) == Status.RUNNING
+        hung.result(30)
+    assert took < 3
+    world.lose_contact()
+    assert fresh(there).status_code == "lost_contact"
+
+    world.engine.resume()
+    world.look()
+
+    assert (status(there), fresh(there).status_code) == (Status.RUNNING, "running")
+    assert kinds(world.cluster)[-2:] == ["lost_contact", "contact_regained"]
+
+
+def test_a_lost_cluster_is_given_up_and_cleared_before_it_is_used_again(
+    world: World, forge: Cluster
+) -> None:
+    cluster_services.cordon(forge, actor="olga")
+    deployment = world.run()
+    (old,) = world.containers()
+    world.engine.pause()
+    world.lose_contact()
+
+    cluster_services.uncordon(forge, actor="olga")
+    contact.declare_lost(world.cluster, actor="olga")
+    world.plan()
+    reconcile(forge.pk)
+    assert (status(deployment), fresh(deployment).cluster) == (Status.RUNNING, forge)
+
+    world.engine.resume()
+    again = world.deploy(requested_cluster=world.cluster)
+    together: list[int] = []
+
+    def runs() -> bool:
+        world.plan()
+        together.append(len(world.containers()))
+        return status(again) == Status.RUNNING
+
+    world.look_until(runs, "the next one runs")
+
+    assert max(together) == 1
+    assert old.id not in [c.id for c in world.containers()]
+    assert "orphan_removed" in kinds(world.cluster)
+
+
+def _worker_that_dies(cluster: Cluster, where: str) -> "subprocess.CompletedProcess[str]":
+    values = database.settings_dict
+    url = (
+        f"postgres://{values['USER']}:{values['PASSWORD']}@{values['HOST']}:{values['PORT']}"
+        f"/{values['NAME']}"
+    )
+    return subprocess.run(
+        [sys.executable, "-m", "tests.engines.dying", str(cluster.pk), where],
+        cwd=ROOT, env={**os.environ, "DATABASE_URL": url}, capture_output=True, text=True,
+        timeout=60, check=False,
+    )  # fmt: skip
+
+
+def _in_thread(cluster: Cluster) -> None:
+    try:
+        reconcile(cluster.pk)
+    finally:
+        connections.close_all()
+
+
+def _is_at_work(cluster: Cluster) -> bool:
+    with database.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted")
+        return bool(cursor.fetchone()[0])
