@@ -137,6 +137,18 @@ def test_who_starts_who_is_evicted_and_why_is_on_the_page(
     assert victim.status == Status.RUNNING
 
 
+def test_a_move_says_where_to_and_why(console: Client, acme: Organization, bring: Bring) -> None:
+    anvil = cluster_services.create(
+        actor="alice", organization=acme, name="anvil", capacity=Capacity(8000, 16384, 2)
+    )
+
+    page = console.get(address("move", bring(Status.RUNNING), target=anvil.pk)).content.decode()
+
+    assert "forge → anvil" in page
+    assert "Moved by olga: there is room on anvil." in page
+    assert "Nothing changes for it" not in page
+
+
 def test_what_a_service_refuses_is_shown_before_and_after(console: Client, bring: Bring) -> None:
     ended, pending = bring(Status.COMPLETED), bring(Status.PENDING)
     refusal = f"Deployment {ended.pk} is completed; only a pending one can be held."
