@@ -45,7 +45,7 @@ def ask_first(request: HttpRequest, action: str, queryset: QuerySet[Any]) -> Htt
     It is found by its address' name, as it belongs to an app further to the right.
     """
     ids = queryset.order_by("pk").values_list("pk", flat=True)[: AT_ONCE + 1]
-    query = urlencode({"ids": ",".join(map(str, ids)), "next": request.get_full_path()})
+    query = urlencode({"ids": ",".join(map(str, ids)), "next": request.get_full_path()}, safe=",")
     return HttpResponseRedirect(f"{reverse('steer', args=[action])}?{query}")
 
 

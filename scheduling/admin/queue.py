@@ -5,7 +5,6 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-from django.conf import settings
 from django.core.paginator import Paginator
 from django.http import HttpRequest, QueryDict
 from django.utils import timezone
@@ -17,12 +16,12 @@ from scheduling.admin.pages import OperatePage
 from scheduling.models import SchedulingCycle
 from scheduling.queue import NEXT, Filters, Group, Queue
 from scheduling.steering import ACTIONS, Action
+from scheduling.vitals import cycle_is_late
 
 _FILTERS = ("organization", "cluster", "priority", "code", "q")
 _PER_PAGE = 50
 _RECENT = timedelta(hours=1)
 _RECENT_SHOWN = 5
-_OVERDUE_PERIODS = 4
 _LONG, _REFRESH_LONG_S = 2000, 15
 """A queue of so many is planned anew less often than a short one."""
 
@@ -86,7 +85,7 @@ class QueuePage(OperatePage):
             codes=sorted(queue.codes.items()),
             starting=queue.codes[NEXT],
             actions=offered(self.request, group),
-            **_last_cycle(filters),
+            **_last_cycle(filters, queue),
             caption=_TITLES[group],
             empty=_EMPTY[group],
             longest=self._longest(queue),
@@ -137,18 +136,16 @@ def recent_preemptions(filters: Filters) -> list[Run]:
     return list(related.order_by("-released_at", "-pk")[:_RECENT_SHOWN])
 
 
-def _last_cycle(filters: Filters) -> dict[str, Any]:
-    """Return the newest cycle, what it did, and whether the next one is overdue."""
+def _last_cycle(filters: Filters, queue: Queue) -> dict[str, Any]:
+    """Return the newest cycle, what it did, and whether one is overdue: only when anybody waits."""
     cycles = SchedulingCycle.objects.defer("record").order_by("-pk")
     if filters.organization is not None:
         cycles = cycles.filter(organization=filters.organization)
     cycle = cycles.first()
     if cycle is None:
         return {"cycle": None}
-    overdue = timedelta(seconds=_OVERDUE_PERIODS * settings.SCHEDULER_INTERVAL)
+    late = bool(queue.competing) and cycle_is_late(timezone.now(), cycle)
     did = f"{cycle.placed} placed, {cycle.evicted} evicted, {cycle.moved} moved"
-    # Without anything ready no cycle is due.
-    late = cycle.left_pending > 0 and timezone.now() - cycle.started_at > overdue
     return {"cycle": cycle, "cycle_did": did, "cycle_late": late}
 
 

@@ -185,6 +185,12 @@ def test_a_cycle_that_is_overdue_is_told(
     assert "are beat and worker alive?" in late
 
 
+def test_it_opens_on_an_empty_platform(console: Client) -> None:
+    answer = console.get(reverse("queue"))
+
+    assert "Nobody waits for room." in answer.content.decode()
+
+
 def test_who_may_only_look_is_offered_nothing(full: Deployment, submit: Submit) -> None:
     submit(gpu=1)
     user = User.objects.create(username="vera", is_staff=True)
