@@ -117,7 +117,7 @@ class ConnectPage(ConsolePage):
 
     def setup(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
         super().setup(request, *args, **kwargs)
-        clusters = Cluster.objects.select_related("organization", "connection")
+        clusters = Cluster.objects.select_related("organization")
         self.cluster = get_object_or_404(clusters, pk=kwargs["pk"])
         self.title = f"Engine of cluster {self.cluster.name}"
         self.breadcrumbs = (
@@ -131,7 +131,7 @@ class ConnectPage(ConsolePage):
         return super().get_context_data(
             **{
                 "cluster": self.cluster,
-                "connection": getattr(self.cluster, "connection", None),
+                "connection": Connection.objects.filter(cluster=self.cluster).first(),
                 "engine": engine,
                 "engines": {name: form.title for name, form in FORMS.items()},
                 "form": FORMS[engine](),

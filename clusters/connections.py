@@ -6,6 +6,7 @@ this is reached from the REST API.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field
 
 from django.db import IntegrityError, transaction
@@ -42,7 +43,8 @@ def probe(cluster: Cluster, route: Route) -> Probe:
     `warnings` also tell where the cluster claims more than there is. Raises Invalid when the engine
     cannot be reached like that, and Conflict when it is another cluster's.
     """
-    connection = _of(cluster) or Connection(cluster=cluster)
+    # Of a copy: the caller's cluster would take it for its own.
+    connection = _of(cluster) or Connection(cluster=copy(cluster))
     _set(connection, route)
     try:
         found = driver_of(connection, route.driver).probe()

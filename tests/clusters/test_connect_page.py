@@ -70,6 +70,7 @@ def test_first_look_then_save(forge: Cluster, console: Client, engine: Engine) -
     looked = console.post(page(forge), form).content.decode()
 
     assert "The cluster claims 8 cores" in looked
+    assert "Disconnect" not in looked
     assert not Connection.objects.exists()
 
     saved = console.post(
