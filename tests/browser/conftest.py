@@ -157,6 +157,6 @@ def screenshot(request: pytest.FixtureRequest, tmp_path: Path) -> Screenshot:
 @pytest.fixture(scope="package")
 def alice(service: Service) -> Iterator[User]:
     """Alice, who owns Acme, through the API."""
-    with User.newcomer(service.url, "alice") as client:
+    with User.newcomer(service.url, "alice", patience_s=60) as client:
         client.post("/organizations", name="Acme")
         yield client

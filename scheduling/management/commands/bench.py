@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 BENCHES = {
+    "dashboard": "the operators' first page, with a million deployments, on a service of its own",
     "frontier": "what each threshold buys and costs, in simulated time",
     "growth": "the planner's time from 1,000 to 100,000 pending on 100 clusters",
     "latency": "from a POST until it is placed and running, on a running service",
