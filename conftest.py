@@ -6,6 +6,7 @@ With DATABASE_URL and REDIS_URL set, the tests use those servers.
 
 import os
 import secrets
+import signal
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -60,6 +61,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Whoever stops the tests gets the same as with Ctrl-C: every engine and server is taken down.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     config.addinivalue_line("markers", "docker: needs a real Docker Engine, which --docker starts")
     if config.getoption("docker") and (reason := missing()):
         raise pytest.UsageError(f"--docker: {reason}")

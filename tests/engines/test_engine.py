@@ -1,5 +1,6 @@
 """The engine that other tests rely on."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -61,3 +62,30 @@ def test_nothing_is_left_of_one_whose_owner_was_killed(new_engine: NewEngine) ->
 
     assert not folder.exists()
     assert str(folder) not in Path("/proc/self/mountinfo").read_text()
+
+
+WAIT = """
+import signal
+
+def test_it_waits(engine):
+    print(engine.folder, flush=True)
+    signal.pause()
+"""
+
+
+def test_a_test_run_that_is_asked_to_stop_takes_its_engine_down(tmp_path: Path) -> None:
+    (tmp_path / "test_wait.py").write_text(WAIT)
+    run = subprocess.Popen(
+        [sys.executable, "-m", "pytest", "--capture=no", "-p", "no:cacheprovider",
+         "-p", "conftest", "-p", "tests.engines.fixtures", f"--rootdir={tmp_path}", str(tmp_path)],
+        cwd=ROOT, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert run.stdout is not None
+    folder = Path(next(line for line in run.stdout if "hv-engine" in line).split()[-1])
+    assert folder.exists()
+
+    run.send_signal(signal.SIGTERM)
+    run.communicate(timeout=60)
+
+    assert run.returncode == pytest.ExitCode.INTERRUPTED
+    assert not folder.exists()

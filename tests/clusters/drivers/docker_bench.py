@@ -36,10 +36,13 @@ class DockerBench(Bench):
         engine: Engine,
         registry: Registry | None = None,
         network: str = Connection.Network.NONE,
+        connection: Connection | None = None,
     ) -> None:
         self.engine = engine
         self._missing = f"{registry.host}/missing:1" if registry else ""
-        self.connection = Connection(cluster_id=1, endpoint=engine.socket, network=network)
+        self.connection = connection or Connection(
+            cluster_id=1, endpoint=engine.socket, network=network
+        )
         self.driver: DockerDriver = DockerDriver(self.connection)
 
     def spec(self, program: Program, run_id: int, devices: tuple[str, ...] = ()) -> ContainerSpec:
