@@ -72,6 +72,8 @@ def connect(cluster: Cluster, *, actor: str, route: Route) -> Connection:
         connection.engine_id = found.engine_id
         connection.version = found.version
         connection.devices = list(found.devices)
+        for name in DIMENSIONS:
+            setattr(connection, name, getattr(found, name))
         connection.probed_at = timezone.now()
         connection.save()
         row.driver = route.driver

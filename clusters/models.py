@@ -94,7 +94,8 @@ class Connection(models.Model):
     `uid` marks this connection's containers: others on the same engine are none of ours.
     `credentials` are encrypted. `engine_id` is what the engine calls itself: unique, so that the
     same engine's room is never promised by two clusters. `devices` are the ids of its GPUs where
-    we choose among them. `lost_contact_at` is since when it has not answered, None while it does.
+    we choose among them. Its amounts are what it had when it was asked last (cpu in millicores, RAM
+    in MiB). `lost_contact_at` is since when it has not answered, None while it does.
     """
 
     class Network(models.TextChoices):
@@ -112,6 +113,9 @@ class Connection(models.Model):
     engine_id = models.CharField(max_length=200, unique=True)
     version = models.CharField(max_length=100, blank=True, default="")
     devices = models.JSONField(default=list, blank=True)
+    cpu_milli = models.PositiveBigIntegerField(default=0)
+    ram_mib = models.PositiveBigIntegerField(default=0)
+    gpu = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField(auto_now_add=True)
     probed_at = models.DateTimeField()
     lost_contact_at = models.DateTimeField(null=True, blank=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from django.db import IntegrityError, transaction
 
 from accounts.errors import Conflict, Invalid, NotFound
-from clusters.models import DIMENSIONS, OCCUPYING, Cluster
+from clusters.models import DIMENSIONS, OCCUPYING, Cluster, Connection
 from clusters.resources import describe
 from clusters.wakeups import request_cycle
 from orgs.events import record
@@ -45,12 +45,16 @@ def create(*, actor: str, organization: Organization, name: str, capacity: Capac
 
 @transaction.atomic
 def update(cluster: Cluster, *, actor: str, name: str, capacity: Capacity) -> Cluster:
-    """Rename or resize. Raises Conflict when it would shrink below what is allocated."""
+    """Rename or resize.
+
+    Raises Conflict when it would shrink below what is allocated, or grow beyond its engine.
+    """
     cluster = _locked(cluster)
     before = Capacity.of(cluster)
     if (name, capacity) == (cluster.name, before):
         return cluster
     _check_allocated(cluster, capacity)
+    _check_engine(cluster, before, capacity)
     data = {"name": [cluster.name, name], "capacity": [before.columns(), capacity.columns()]}
     cluster.name = name
     for column, amount in capacity.columns().items():
@@ -139,6 +143,21 @@ def _check_allocated(cluster: Cluster, capacity: Capacity) -> None:
             f"Cluster {cluster.name} cannot shrink to {capacity}: {used} are allocated. Stop or"
             " move deployments first, or cordon it and wait."
         )
+
+
+def _check_engine(cluster: Cluster, before: Capacity, capacity: Capacity) -> None:
+    """Let nobody promise more of a machine than it has; Kubernetes sees to that itself."""
+    if cluster.driver != Cluster.Driver.DOCKER:
+        return
+    has = Connection.objects.filter(cluster=cluster).first()
+    for name in DIMENSIONS if has else ():
+        wanted, there = getattr(capacity, name), getattr(has, name)
+        if wanted > there and wanted > getattr(before, name):
+            amounts = describe(*(getattr(has, dimension) for dimension in DIMENSIONS))
+            raise Conflict(
+                f"Cluster {cluster.name} cannot grow to {capacity}: its engine has {amounts}."
+                " If that has grown, an operator has to connect it again."
+            )
 
 
 @contextmanager

@@ -10,11 +10,13 @@ from pytest_django import Settings
 
 from accounts.errors import Conflict, Invalid
 from clusters import connections
+from clusters import services as cluster_services
 from clusters.connections import Route
 from clusters.drivers import driver_for
 from clusters.drivers.base import Cause, DriverError
 from clusters.models import Cluster, Connection
 from clusters.secrets import encrypt
+from clusters.services import Capacity
 from deployments.models import Status
 from orgs.models import Event
 from tests.deployments.conftest import Bring
@@ -166,6 +168,27 @@ def test_a_connected_cluster_has_its_driver_and_an_event(forge: Cluster, route: 
     event = Event.objects.filter(subject="cluster", kind="connected").get()
     assert event.actor == "olga"
     assert "docker.sock" not in event.reason
+
+
+@docker
+def test_nobody_promises_more_of_a_machine_than_it_has(
+    forge: Cluster, route: Route, engine: Engine
+) -> None:
+    connections.connect(forge, actor="olga", route=route)
+    has = connections.probe(forge, route)
+    fits = Capacity(has.cpu_milli, has.ram_mib, has.gpu)
+    cluster_services.update(forge, actor="alice", name="forge", capacity=fits)
+
+    for excess in (
+        Capacity(has.cpu_milli + 1, has.ram_mib, has.gpu),
+        Capacity(has.cpu_milli, has.ram_mib + 1, has.gpu),
+        Capacity(has.cpu_milli, has.ram_mib, has.gpu + 1),
+    ):
+        with pytest.raises(Conflict, match="its engine has"):
+            cluster_services.update(forge, actor="alice", name="forge", capacity=excess)
+
+    forge.refresh_from_db()
+    assert Capacity.of(forge) == fits
 
 
 @docker
