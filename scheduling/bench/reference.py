@@ -26,9 +26,10 @@ class Optimum:
 
 
 def optimum(
-    snapshot: Snapshot, seconds: float, *, hint: dict[int, int | None] | None = None
+    snapshot: Snapshot, work: float, *, hint: dict[int, int | None] | None = None
 ) -> Optimum:
-    """Solve within `seconds` a level; all active ones are taken to be evictable.
+    """Solve within `work` a level, in the solver's own seconds, which are the same on any machine
+    and about as long as real ones; all active ones are taken to be evictable.
 
     `hint` says on which cluster each deployment is in a known good plan. Raises TimeoutError when
     not even a first plan was found.
@@ -37,10 +38,10 @@ def optimum(
     counts = {}
     proven = True
     for priority in model.priorities:
-        counts[priority], exact = model.maximize(model.running[priority], seconds)
+        counts[priority], exact = model.maximize(model.running[priority], work)
         model.add(model.running[priority] >= counts[priority])
         proven &= exact
-    kept, exact = model.maximize(model.stay, seconds)
+    kept, exact = model.maximize(model.stay, work)
     active = sum(d.cluster is not None for d in snapshot.deployments)
     return Optimum(counts, active - kept, proven and exact)
 
@@ -66,11 +67,11 @@ class _Model:
     def add(self, constraint: cp_model.BoundedLinearExpression | bool) -> None:
         self._cp.add(constraint)
 
-    def maximize(self, expression: cp_model.LinearExprT, seconds: float) -> tuple[int, bool]:
+    def maximize(self, expression: cp_model.LinearExprT, work: float) -> tuple[int, bool]:
         """Return the largest value found, and whether it is the largest possible."""
         self._cp.maximize(expression)
         solver = cp_model.CpSolver()
-        solver.parameters.max_time_in_seconds = seconds
+        solver.parameters.max_deterministic_time = work
         solver.parameters.num_workers = 1
         status = solver.solve(self._cp)
         if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):

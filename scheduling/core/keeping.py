@@ -34,6 +34,12 @@ def leavers(
     return known
 
 
+def largest(problem: Problem, group: list[int], room: int, sizes: list[int]) -> set[int]:
+    """Return who leaves when the largest by `sizes` go until the rest fits into the room."""
+    left = room - sum([problem.requests[d] for d in group])
+    return _in_order(problem, sorted(group, key=lambda d: (-sizes[d], -d)), left)
+
+
 def _fewest(problem: Problem, costs: dict[int, tuple[int, int]], left: int) -> Iterable[int]:
     requests = problem.requests
     group = sorted(costs, key=lambda d: (costs[d], -d))

@@ -17,21 +17,32 @@ Shape = tuple[int, int | None]
 
 
 @dataclass(slots=True)
-class Level:
-    """All of one priority, `members`, and of those the ready and the drained.
-
-    `due` are the active ones, by cluster, whose fate is decided here.
+class Due:
+    """The active ones of one cluster whose fate is decided at a level.
 
     An active deployment is due where the last level that may evict it has been placed: at its own
-    level, or further up when its budget or its minimum run time protects it.
+    level, or further up when its budget or its minimum run time protects it. `groups` has them by
+    priority from the highest; `guarded` are those below the level; `total` is what all request.
     """
 
+    cluster: int
+    members: list[int]
+    total: int = 0
+    home: dict[int, int] = field(default_factory=dict)
+    groups: dict[int, list[int]] = field(default_factory=dict)
+    guarded: tuple[int, ...] = ()
+
+
+@dataclass(slots=True)
+class Level:
+    """All of one priority, `members`, and of those the ready and the drained; who is due here."""
+
     priority: int
-    members: list[int] = field(default_factory=list)
+    members: set[int] = field(default_factory=set)
     starved: list[int] = field(default_factory=list)
     ready: list[int] = field(default_factory=list)
     drained: list[int] = field(default_factory=list)
-    due: dict[int, list[int]] = field(default_factory=dict)
+    due: list[Due] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -42,6 +53,8 @@ class Problem:
     overcommitted stays as it is and takes nobody, so it has no part. `threshold[d]` is the lowest
     priority that may evict the active d. `weights` turn CPU, RAM and GPU into shares of the supply.
     `loss[d]` is the work, in such shares times seconds, that an eviction of d would lose.
+    `kinds` number the different pairs of request and requested cluster. `due_at[d]` is the level at
+    which the active d is due; `cheapest` has those by cluster, the first to evict at the head.
     `leavers` remembers answers of `keeping`.
     """
 
@@ -54,10 +67,13 @@ class Problem:
     weights: tuple[int, int, int]
     shares: list[int]
     eligible: list[tuple[int, ...]]
+    kinds: list[int]
     home: list[int]
     threshold: list[int]
     loss: list[int]
     levels: list[Level]
+    due_at: list[int] = field(default_factory=list)
+    cheapest: list[list[int]] = field(default_factory=list)
     leavers: dict[object, frozenset[int]] = field(default_factory=dict)
 
     def threshold_once_started(self, d: int) -> int:
@@ -90,6 +106,7 @@ def prepare(snapshot: Snapshot) -> Problem:
         weights=share.weights,
         shares=shares,
         eligible=_eligible(deployments, requests, rooms, open_, index),
+        kinds=_kinds(deployments, requests),
         home=home,
         threshold=[NEVER] * len(deployments),
         loss=[0] * len(deployments),
@@ -100,6 +117,7 @@ def prepare(snapshot: Snapshot) -> Problem:
             problem.threshold[d] = threshold(deployment, snapshot)
             problem.loss[d] = lost_seconds(deployment, snapshot.now) * shares[d]
     problem.levels = _levels(problem)
+    _order_the_due(problem)
     return problem
 
 
@@ -178,6 +196,14 @@ def _eligible(
     return result
 
 
+def _kinds(deployments: list[Deployment], requests: list[int]) -> list[int]:
+    known: dict[Shape, int] = {}
+    return [
+        known.setdefault((request, deployment.requested_cluster), len(known))
+        for deployment, request in zip(deployments, requests, strict=True)
+    ]
+
+
 def _levels(problem: Problem) -> list[Level]:
     taking_part = [
         d
@@ -190,7 +216,7 @@ def _levels(problem: Problem) -> list[Level]:
     for d in taking_part:
         deployment, home = problem.deployments[d], problem.home[d]
         level = levels[deployment.priority]
-        level.members.append(d)
+        level.members.add(d)
         if home == NOWHERE:
             starved = is_starved(deployment, problem.snapshot)
             (level.starved if starved else level.ready).append(d)
@@ -198,7 +224,7 @@ def _levels(problem: Problem) -> list[Level]:
             due[problem.threshold[d]][home].append(d)
         else:
             level.drained.append(d)
-    _spread(due, [levels[priority] for priority in priorities])
+    _spread(problem, due, [levels[priority] for priority in priorities])
     for level in levels.values():
         level.starved.sort(key=lambda d: (problem.deployments[d].queued_at, d))
     return list(levels.values())
@@ -208,10 +234,35 @@ def _drains(problem: Problem, cluster: int) -> bool:
     return problem.clusters[cluster].state == ClusterState.DRAINING
 
 
-def _spread(due: dict[int, dict[int, list[int]]], levels: list[Level]) -> None:
+def _spread(problem: Problem, due: dict[int, dict[int, list[int]]], levels: list[Level]) -> None:
     """Give each level those whose threshold lies above it and not above the level before."""
     waiting = sorted(due)
     for level in levels:
+        here: dict[int, list[int]] = {}
         while waiting and waiting[-1] > level.priority:
             for cluster, members in due[waiting.pop()].items():
-                level.due.setdefault(cluster, []).extend(members)
+                here.setdefault(cluster, []).extend(members)
+        level.due = [_due(problem, level, c, members) for c, members in here.items()]
+
+
+def _due(problem: Problem, level: Level, cluster: int, members: list[int]) -> Due:
+    due = Due(cluster, members, sum([problem.requests[d] for d in members]))
+    due.home = dict.fromkeys(members, cluster)
+    by_priority = defaultdict(list)
+    for d in sorted(members):
+        by_priority[problem.deployments[d].priority].append(d)
+    due.groups = dict(sorted(by_priority.items(), reverse=True))
+    due.guarded = tuple(d for d in members if problem.deployments[d].priority < level.priority)
+    return due
+
+
+def _order_the_due(problem: Problem) -> None:
+    problem.due_at = [NEVER] * len(problem.deployments)
+    problem.cheapest = [[] for _ in problem.rooms]
+    for k, level in enumerate(problem.levels):
+        for due in level.due:
+            problem.cheapest[due.cluster] += due.members
+            for d in due.members:
+                problem.due_at[d] = k
+    for members in problem.cheapest:
+        members.sort(key=lambda d: (problem.deployments[d].priority, problem.loss[d], -d))

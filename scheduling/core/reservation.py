@@ -1,6 +1,7 @@
 """Hold one cluster's room for one that has waited too long."""
 
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from scheduling.core.packed import OVERDRAWN, unpack
@@ -41,7 +42,7 @@ def may_use(problem: Problem, held: Reservation, d: int) -> bool:
 def reserve(
     problem: Problem,
     room: list[int],
-    on: list[list[int]],
+    where: Mapping[int, int],
     d: int,
     reserved: Mapping[int, Reservation],
 ) -> Reservation | None:
@@ -50,37 +51,40 @@ def reserve(
     Known ends come first; where the ends of those in the way are not known, the cluster that lacks
     least. Ties end in the cluster's id.
     """
-    options = []
-    for c in problem.eligible[d]:
-        if c not in reserved:
-            until = _ready_at(problem, room[c], on[c], d, c)
-            lack = _lack(problem, room[c], d, c) if until is None else 0
-            options.append((until is None, until or 0, lack, c))
-    if not options:
+    clusters = [c for c in problem.eligible[d] if c not in reserved]
+    if not clusters:
         return None
+    ends = _ends(problem, where)
+    options = []
+    for c in clusters:
+        until = _ready_at(room[c] - problem.requests[d], ends[c])
+        lack = _lack(problem, room[c], d, c) if until is None else 0
+        options.append((until is None, until or 0, lack, c))
     unknown, until, _, c = min(options)
     return Reservation(d, c, None if unknown else until, problem.requests[d])
 
 
-def _ready_at(problem: Problem, room: int, on: list[int], d: int, c: int) -> int | None:
-    """Return when those in the way will be gone at the latest, None when that is not known."""
-    left = room - problem.requests[d]
-    for end, request in sorted(_ends(problem, on, c)):
+def _ready_at(left: int, ends: list[tuple[int, int]]) -> int | None:
+    """Return when nothing lacks any more at the latest, None when that is not known."""
+    for end, request in sorted(ends):
         left += request
         if not left & OVERDRAWN:
             return end
     return None
 
 
-def _ends(problem: Problem, on: list[int], c: int) -> Iterator[tuple[int, int]]:
-    """Yield end and request of those placed on the cluster whose end is known."""
+def _ends(problem: Problem, where: Mapping[int, int]) -> Mapping[int, list[tuple[int, int]]]:
+    """Return by cluster end and request of those placed there whose end is known."""
     now = problem.snapshot.now
-    for d in on:
+    ends: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for d, c in where.items():
         deployment = problem.deployments[d]
         if deployment.max_runtime_s is not None:
             started = deployment.started_at if problem.home[d] == c else now
             since = now if started is None else started
-            yield max(since + deployment.max_runtime_s, now), problem.requests[d]
+            end = max(since + deployment.max_runtime_s, now)
+            ends[c].append((end, problem.requests[d]))
+    return ends
 
 
 def _lack(problem: Problem, room: int, d: int, c: int) -> int:

@@ -7,17 +7,19 @@ gives the same plan on any machine.
 from collections.abc import Iterator
 from dataclasses import replace
 
-from scheduling.core.descent import Descent, Guide, Outcome
+from scheduling.core.descent import descend, step
 from scheduling.core.ordering import base_order
 from scheduling.core.packed import OVERDRAWN, unpack
 from scheduling.core.policy import Order
 from scheduling.core.problem import Problem
 from scheduling.core.resources import Resources
+from scheduling.core.state import Guide, Outcome, State
 
-_WORK = 100_000  # pairs of a deployment and a cluster looked at, over all tries
+_WORK = 300_000  # pairs of a deployment and a cluster looked at, over all tries
 _LARGE = 4_000  # deployments, beyond which one try has to do
 _WEIGHTS = ((1, 1, 1), (0, 0, 1), (1, 0, 0), (0, 1, 0), (1, 0, 1), (0, 1, 1), (1, 1, 0))
 Orders = tuple[list[int], ...]
+Measure = tuple[Orders, list[int]]
 Score = tuple[list[int], int, int, int]
 
 
@@ -66,22 +68,23 @@ class Search:
         )
         plain = tuple(base_order(problem, level.ready + level.drained) for level in problem.levels)
         self._guide = Guide(plain, exchange=self._searches)
-        first = Descent(problem, self._guide)
-        self._before = [first.fork(self._guide)]
-        first.run()
+        first = State.of(problem)
+        self._before = [first.fork()]
+        self._seen: set[object] = set()
+        descend(first, self._guide)
         self._where = first.where
-        self._best = first.outcome()
+        self._best = Outcome.of(first)
 
     def run(self) -> Outcome:
         if self._searches and not self._is_optimal():
             self._hope = self._promise(self._best)
             self._branch(self._guide, 0)
-            variants = self._variants()
-            for orders in variants:
+            measures = self._measures()
+            for orders, _ in measures:
                 for tight in (True, False):
                     self._try(replace(self._guide, orders=orders, tight=tight))
-            self._try(replace(self._guide, roomy=True))
-            self._level_by_level(variants)
+            self._try(replace(self._guide, sizes=self._problem.shares))
+            self._level_by_level(measures)
             while self._look_around():
                 pass
         return self._best
@@ -111,12 +114,12 @@ class Search:
         """Go down by the guide from a level of the best try; True when that made a better one."""
         if self._work <= 0:
             return False
-        descent = self._before[level].fork(guide)
-        finished = descent.run(beat=self._best.counts)
-        self._work -= descent.effort + len(descent.where)
+        state = self._before[level].fork()
+        finished = self._is_news(state, guide) and descend(state, guide, self._best.counts)
+        self._work -= state.effort + len(state.where)
         if not finished:
             return False
-        outcome = descent.outcome()
+        outcome = Outcome.of(state)
         better = score(outcome) < score(self._best)
         promise = self._promise(outcome)
         if better:
@@ -127,54 +130,74 @@ class Search:
         self._branch(guide, level)
         return True
 
+    def _is_news(self, state: State, guide: Guide) -> bool:
+        """Place one level; False if that level was left in the same way before."""
+        step(state, guide)
+        way = len(state.counts), guide.tight, bool(guide.prefer), id(guide.sizes)
+        seen = (*way, *state.room, *state.load)
+        if seen in self._seen:
+            return False
+        self._seen.add(seen)
+        return True
+
     def _branch(self, guide: Guide, level: int) -> None:
         """Make the guide's way down, the same as before above the level, the one to vary."""
         self._guide = guide
-        again = self._before[level].fork(guide)
+        self._seen.clear()
+        again = self._before[level].fork()
         del self._before[level:]
         for _ in self._problem.levels[level:]:
-            self._before.append(again.fork(guide))
-            again.step()
+            self._before.append(again.fork())
+            step(again, guide)
         self._where = again.where
 
     def _promise(self, outcome: Outcome) -> tuple[list[int], int]:
         """Return how many are active by level, and how close one more of the first full level is:
         the share of its request that the best cluster could give it, in thousandths.
         """
-        where, requests = outcome.where, self._problem.requests
-        for level in self._problem.levels:
-            left = {(requests[d], self._problem.eligible[d]) for d in level.ready if d not in where}
+        problem, where = self._problem, outcome.where
+        for level in problem.levels:
+            left = {problem.kinds[d]: d for d in level.ready if d not in where}
             if left:
                 rooms = [unpack(room) for room in outcome.rooms_at[level.priority]]
-                close = max(
-                    (
-                        covered(unpack(request), rooms[c])
-                        for request, clusters in left
-                        for c in clusters
-                    ),
-                    default=0,
-                )
+                close = 0
+                for d in left.values():
+                    request = problem.deployments[d].request
+                    for c in problem.eligible[d]:
+                        close = max(close, covered(request, rooms[c]))
                 if close:
                     return outcome.counts, close
         return outcome.counts, 0
 
-    def _variants(self) -> list[Orders]:
-        """Return orders of what may start on each level, the plain one first."""
+    def _measures(self) -> list[Measure]:
+        """Return several measures of size, and by each the order in which a level may start."""
         plain = self._guide.orders
-        vectors = [unpack(request) for request in self._problem.requests]
+        requests = [d.request for d in self._problem.deployments]
         cpu, ram, gpu = self._problem.weights
-        variants = [plain]
+        measures = [(plain, self._problem.shares)]
         for a, b, g in _WEIGHTS:
-            size = [v.cpu_milli * cpu * a + v.ram_mib * ram * b + v.gpu * gpu * g for v in vectors]
-            variants.append(tuple(sorted(order, key=size.__getitem__) for order in plain))
-        return variants
+            size = [r.cpu_milli * cpu * a + r.ram_mib * ram * b + r.gpu * gpu * g for r in requests]
+            orders = tuple(sorted(order, key=size.__getitem__) for order in plain)
+            measures.append((orders, size))
+        return measures
 
-    def _level_by_level(self, variants: list[Orders]) -> None:
+    def _level_by_level(self, measures: list[Measure]) -> None:
         for k, level in enumerate(self._problem.levels):
             if len(level.ready) + len(level.drained) > 1:
-                for orders in variants:
+                for order, sizes in self._different(k, measures):
                     for tight in (True, False):
-                        self._try(self._reordered(k, orders[k], tight=tight), k)
+                        guide = self._reordered(k, order, tight=tight)
+                        self._try(guide, k)
+                        self._try(replace(guide, sizes=sizes), k)
+
+    def _different(self, k: int, measures: list[Measure]) -> Iterator[tuple[list[int], list[int]]]:
+        """Yield orders of level k, one of those that are alike but for names, and its measure."""
+        kinds, seen = self._problem.kinds, set()
+        for orders, sizes in measures:
+            alike = tuple([kinds[d] for d in orders[k]])
+            if alike not in seen:
+                seen.add(alike)
+                yield orders[k], sizes
 
     def _reordered(
         self, k: int, order: list[int], prefer: dict[int, int] | None = None, *, tight: bool = True

@@ -6,12 +6,12 @@ from functools import cached_property
 from heapq import nsmallest
 from typing import Any
 
-from scheduling.core.descent import Outcome
 from scheduling.core.packed import beyond, unpack
 from scheduling.core.problem import Problem
 from scheduling.core.reservation import Reservation, may_use
 from scheduling.core.resources import Resources, in_words
 from scheduling.core.snapshot import Cluster, ClusterState
+from scheduling.core.state import Outcome
 
 _COMPARED = 4
 

@@ -4,12 +4,12 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from scheduling.core.descent import Outcome
 from scheduling.core.packed import OVERDRAWN
 from scheduling.core.plan import Eviction, Hold, Move, Placement, Plan
 from scheduling.core.problem import NOWHERE, Problem
 from scheduling.core.proof import Prover
 from scheduling.core.shortage import Shortage, amount
+from scheduling.core.state import Outcome
 
 
 class Writer:
@@ -52,7 +52,7 @@ class Writer:
         """Yield the active ones that leave their cluster, in the order of their ids."""
         taking_part = set(self._where)
         for level in self._problem.levels:
-            taking_part.update(level.drained, *level.due.values())
+            taking_part.update(level.drained, *[due.members for due in level.due])
         for d in sorted(taking_part):
             home = self._problem.home[d]
             if home != NOWHERE and self._where.get(d) != home:
