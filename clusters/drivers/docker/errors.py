@@ -129,6 +129,8 @@ def pull_failed(image: str, said: str, status: int | None = None) -> DriverError
 
 def _root(error: BaseException) -> BaseException:
     """Return what was raised first: the libraries wrap it several times."""
-    while (inner := error.__cause__ or error.__context__) is not None:
+    while True:
+        inner = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        if inner is None:
+            return error
         error = inner
-    return error

@@ -7,40 +7,40 @@ from threading import Thread
 from docker import APIClient
 from docker.types.daemon import CancellableStream
 
+from clusters.drivers.docker.client import TIMEOUT_S
+
 SILENCE_S = 5.0
-"""After so long without output the listener gets an empty piece."""
+"""After so long without output a follower gets an empty piece."""
 
 _PIECES = 64
 """How far the engine may be ahead of a slow listener."""
 
 
 def read(engine: APIClient, container: str, *, tail: int | None, follow: bool) -> Iterator[bytes]:
+    """Raises TimeoutError when the engine keeps back what is there already."""
     stream = engine.logs(
         container, stream=True, follow=follow, tail="all" if tail is None else tail
     )
-    return _with_silence(stream) if follow else iter(stream)
-
-
-def _with_silence(stream: "CancellableStream[bytes]") -> Iterator[bytes]:
-    # Reading from the engine blocks, so a thread does it: the listener may go away meanwhile.
+    # Reading blocks, without any limit, so a thread does it.
     pieces: Queue[bytes | None] = Queue(_PIECES)
-    thread = Thread(target=_pump, args=(stream, pieces), name="container-output", daemon=True)
-    thread.start()
+    Thread(target=_pump, args=(stream, pieces), name="container-output", daemon=True).start()
     piece: bytes | None = b""
     try:
-        while True:
-            try:
-                piece = pieces.get(timeout=SILENCE_S)
-            except Empty:
-                piece = b""
-            if piece is None:
-                return
+        while (piece := _next(pieces, follow)) is not None:
             yield piece
     finally:
         stream.close()
         while piece is not None:  # the thread may wait for room
             piece = pieces.get()
-        thread.join()
+
+
+def _next(pieces: "Queue[bytes | None]", follow: bool) -> bytes | None:
+    try:
+        return pieces.get(timeout=SILENCE_S if follow else TIMEOUT_S)
+    except Empty:
+        if follow:
+            return b""
+        raise TimeoutError from None
 
 
 def _pump(stream: "CancellableStream[bytes]", pieces: "Queue[bytes | None]") -> None:

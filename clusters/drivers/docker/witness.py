@@ -6,6 +6,7 @@ memory only: an ending that the present engine has not seen happened while it we
 came up.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import Enum, auto
@@ -13,6 +14,7 @@ from typing import Any
 
 from docker import APIClient
 
+from clusters.drivers.docker.client import TIMEOUT_S
 from clusters.drivers.docker.times import timestamp
 
 _KEPT = 256
@@ -41,9 +43,8 @@ class Witness:
     def of(cls, engine: APIClient) -> "Witness":
         info = engine.info()
         # Until the engine's own present: later, and it would wait for what is still to come.
-        until: Any = f"{timestamp(info['SystemTime']):.6f}"  # its stubs know no fractions
-        replay = engine.events(since=1, until=until, decode=True)
-        return cls(list(replay), live_restore=bool(info.get("LiveRestoreEnabled")))
+        events = recorded(engine, until=timestamp(info["SystemTime"]))
+        return cls(events, live_restore=bool(info.get("LiveRestoreEnabled")))
 
     def fate(self, container: str, exit_code: int, ended_at: datetime | None) -> Fate:
         if container in self._killed:
@@ -54,3 +55,17 @@ class Witness:
         if self._live_restore and exit_code not in _ABNORMAL:
             return Fate.ITS_OWN
         return Fate.ENDED_WITH_THE_ENGINE
+
+
+def recorded(engine: APIClient, *, until: float) -> list[dict[str, Any]]:
+    """Return the events that the engine still has, up to a time in seconds, oldest first.
+
+    Not by the client's own method: that one waits without any limit.
+    """
+    answer = engine.get(
+        f"{engine.base_url}/v{engine.api_version}/events",
+        params={"since": "1", "until": f"{until:.6f}"},
+        timeout=TIMEOUT_S,
+    )
+    answer.raise_for_status()
+    return [json.loads(line) for line in answer.text.splitlines() if line]

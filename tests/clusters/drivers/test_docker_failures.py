@@ -5,11 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import requests
 
 from clusters.drivers.base import Cause, DriverError, Phase
 from clusters.drivers.docker import DockerDriver
 from clusters.drivers.docker.client import TIMEOUT_S
 from clusters.drivers.docker.containers import settings
+from clusters.drivers.docker.witness import recorded
 from clusters.models import Connection
 from tests.clusters.drivers.contract import Program
 from tests.clusters.drivers.docker_bench import DockerBench
@@ -54,6 +56,29 @@ def test_an_engine_that_hangs_is_unreachable_soon(docker_bench: DockerBench) -> 
     assert time.monotonic() - began < TIMEOUT_S + 2
     docker_bench.engine.resume()
     assert docker_bench.driver.observe(docker_bench.now()) == []
+
+
+def test_an_engine_that_hangs_while_it_is_read_is_unreachable_too(
+    docker_bench: DockerBench,
+) -> None:
+    run_id = docker_bench.run("yes 0123456789 | head -c 8000000")
+    docker_bench.exited(run_id)
+    pieces = docker_bench.driver.logs(run_id)
+    assert next(pieces)
+    docker_bench.engine.pause()
+
+    with pytest.raises(DriverError, match="does not answer") as failed:
+        list(pieces)
+
+    assert failed.value.cause is Cause.UNREACHABLE
+
+
+def test_an_engine_that_hangs_does_not_keep_its_events_for_ever(docker_bench: DockerBench) -> None:
+    api = docker_bench.engine.client.api
+    docker_bench.engine.pause()
+
+    with pytest.raises(requests.Timeout):
+        recorded(api, until=time.time())
 
 
 def test_a_socket_that_is_not_there_is_told(tmp_path: Path) -> None:
