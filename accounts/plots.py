@@ -183,8 +183,8 @@ def _last(values: Sequence[float | None]) -> float | None:
 
 
 def _nice(value: float) -> float:
-    """Return the next round number, one of 1, 2, 2.5, 5 or 10 times a power of ten."""
+    """Return the next number with one digit, or one and a half."""
     if value <= 0:
         return 1.0
     power = 10.0 ** floor(log10(value))
-    return next(n * power for n in (1, 2, 2.5, 4, 5, 8, 10) if n * power >= value - 1e-9)
+    return next(n * power for n in (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10) if n * power >= value - 1e-9)

@@ -61,6 +61,7 @@ class Backlog:
             "packed": sum(s.packed for s in self._shares) if self._shares else None,
             "packable": sum(s.packable for s in self._shares) if self._shares else None,
             "suspects": self._suspects,
+            "reserved": {str(cluster): amounts for cluster, amounts in self.reserved.items()},
         }
 
     def _look_at(self, loaded: Loaded) -> None:

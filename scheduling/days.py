@@ -7,6 +7,7 @@ from django.db import connection
 from django.db.models import Count, Max, Sum
 from django.utils import timezone
 
+from scheduling.histogram import added_up, without_idle_end
 from scheduling.models import Day, Sample
 
 _OPEN_DAYS = 3
@@ -49,13 +50,10 @@ def _roll_up(day: date, now: datetime) -> Day:
 
 
 def _waits(start: datetime, end: datetime) -> list[int]:
-    sql = """
-        SELECT sum(u.n) FROM scheduling_sample s, unnest(s.waits) WITH ORDINALITY u(n, step)
-        WHERE s.time > %s AND s.time <= %s GROUP BY u.step ORDER BY u.step
-    """
+    sql = f"SELECT {added_up('waits')} FROM scheduling_sample WHERE time > %s AND time <= %s"  # noqa: S608
     with connection.cursor() as cursor:
         cursor.execute(sql, [start, end])
-        return [int(row[0]) for row in cursor.fetchall()]
+        return without_idle_end(cursor.fetchone())
 
 
 def _cohort(start: datetime, end: datetime) -> tuple[int, int]:

@@ -14,13 +14,24 @@ def histogram(seconds: Iterable[float]) -> list[int]:
     counts = [0] * (_HIGHEST + 1)
     for value in seconds:
         counts[min(ceil(log(value, _STEP)), _HIGHEST) if value > 1 else 0] += 1
-    while counts and not counts[-1]:
-        counts.pop()
-    return counts
+    return without_idle_end(counts)
 
 
 def merge(histograms: Iterable[Sequence[int]]) -> list[int]:
     return [sum(column) for column in zip_longest(*histograms, fillvalue=0)]
+
+
+def added_up(column: str) -> str:
+    """Return SQL that adds a column of histograms up, to as many numbers as there are steps."""
+    return ", ".join(f"sum({column}[{step + 1}])" for step in range(_HIGHEST + 1))
+
+
+def without_idle_end(counts: Iterable[int | None]) -> list[int]:
+    """Return the counts, those that are missing as 0, up to the last that is not."""
+    full = [int(count or 0) for count in counts]
+    while full and not full[-1]:
+        full.pop()
+    return full
 
 
 def quantile(counts: Sequence[int], part: float) -> float | None:

@@ -1,5 +1,7 @@
 """What each scheduling cycle saw and decided, and how the platform was at each minute and day."""
 
+from typing import TYPE_CHECKING
+
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
@@ -73,6 +75,9 @@ class ClusterSample(Usage):
     cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="samples")
     time = models.DateTimeField()
 
+    if TYPE_CHECKING:
+        cluster_id: int
+
     class Meta:
         ordering = ["time"]
         default_permissions = ("view",)
@@ -108,7 +113,8 @@ class Sample(Usage, Counts):
     room: by id their revision, and since when (seconds); `inverted` counts those of them that no
     cycle has served in time, `overlooked` those for which there even is free room. `packed` and
     `packable` are sums over the organizations where somebody waits, of the share of the scarcest
-    resource that is used, and that could be.
+    resource that is used, and that could be. `reserved` is, by cluster, what is held there for one
+    that waits long, whether it is free yet or not.
     """
 
     time = models.DateTimeField(unique=True)
@@ -123,6 +129,7 @@ class Sample(Usage, Counts):
     packed = models.FloatField(null=True)
     packable = models.FloatField(null=True)
     suspects = models.JSONField(default=dict)
+    reserved = models.JSONField(default=dict, db_default={})
 
     class Meta:
         ordering = ["time"]

@@ -5,7 +5,7 @@ was then stays unknown.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -38,8 +38,7 @@ def take_sample(now: datetime | None = None) -> Sample | None:
     since = max(last.time, minute - _FILL_IN) if last else minute - _FILL_IN
     _note_clusters(since + MINUTE, minute)
     backlog = Backlog(now, last)
-    for cluster_id, amounts in backlog.reserved.items():
-        _hold(cluster_id, minute, amounts)
+    _hold(minute, backlog.reserved)
     samples = list(_samples(since, minute))
     for name, value in backlog.columns().items():
         setattr(samples[-1], name, value)
@@ -80,15 +79,15 @@ def _note_clusters(first: datetime, last: datetime) -> None:
         cursor.execute(sql, {"first": first, "last": last})
 
 
-def _hold(cluster_id: int, minute: datetime, amounts: dict[str, int]) -> None:
-    """Add what is held for one that waits long, as far as it is free."""
-    row = ClusterSample.objects.get(cluster=cluster_id, time=minute)
-    for name, amount in amounts.items():
-        free = max(
-            getattr(row, name) - getattr(row, f"used_{name}") - getattr(row, f"held_{name}"), 0
-        )
-        setattr(row, f"held_{name}", getattr(row, f"held_{name}") + min(amount, free))
-    row.save(update_fields=[f"held_{name}" for name in DIMENSIONS])
+def _hold(minute: datetime, reserved: Mapping[int, Mapping[str, int]]) -> None:
+    """Add what is held for those that wait long, as far as it is free."""
+    rows = list(ClusterSample.objects.filter(cluster__in=reserved, time=minute))
+    for row in rows:
+        for name, amount in reserved[row.cluster_id].items():
+            used, held = getattr(row, f"used_{name}"), getattr(row, f"held_{name}")
+            free = max(getattr(row, name) - used - held, 0)
+            setattr(row, f"held_{name}", held + min(amount, free))
+    ClusterSample.objects.bulk_update(rows, [f"held_{name}" for name in DIMENSIONS])
 
 
 def _samples(since: datetime, last: datetime) -> Iterator[Sample]:

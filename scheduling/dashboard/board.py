@@ -104,7 +104,7 @@ def read(span: str, cluster_id: int | None, now: datetime | None = None) -> Dash
     last = Sample.objects.order_by("-time").first()
     hour = queue.last_hour(now)
     seen = vitals.look(now, last)
-    clusters = room.clusters()
+    clusters = room.clusters(last.reserved if last else {})
     chosen = next((cluster for cluster in clusters if cluster.id == cluster_id), None)
     total = room.total(clusters)
     return Dashboard(

@@ -9,7 +9,7 @@ from django.db import connection
 from accounts.plots import Plot, Series
 from clusters.models import DIMENSIONS
 from scheduling.dashboard.room import UNITS, ClusterNow
-from scheduling.histogram import quantile
+from scheduling.histogram import added_up, quantile, without_idle_end
 from scheduling.models import ClusterSample, Sample
 
 SPANS = {
@@ -66,8 +66,8 @@ def _flow(times: Sequence[datetime], step: timedelta) -> list[Plot]:
         for low, high, tone in _BANDS
     ]
     sums = _sums(times, step)
-    waits = _waits(times, step)
-    median, p95 = ([quantile(waits.get(t, []), part) for t in times] for part in (0.5, 0.95))
+    waits = [sums[t]["waits"] if t in sums else [] for t in times]
+    median, p95 = ([quantile(counts, part) for counts in waits] for part in (0.5, 0.95))
     every = f"per {int(step.total_seconds() // 60)} min" if step < timedelta(hours=1) else "per 2 h"
 
     def series(name: str, tone: str, column: str, scale: float = 1) -> Series:
@@ -108,37 +108,27 @@ def _mean(sums: dict[str, Any] | None) -> float | None:
     return sums["cycle_us"] / sums["cycles"] / 1e3 if sums and sums["cycles"] else None
 
 
-_BIN = "%(end)s - %(step)s * floor(extract(epoch FROM %(end)s - time) / %(seconds)s)"
-
-
 def _sums(times: Sequence[datetime], step: timedelta) -> dict[datetime, dict[str, Any]]:
+    """Return what happened in the step that ends at each of these times."""
     sql = f"""
-        SELECT {_BIN}, sum(evicted), sum(moved), sum(cycles), sum(cycle_us), max(slowest_cycle_us)
-        FROM scheduling_sample WHERE time > %(start)s AND time <= %(end)s GROUP BY 1
+        SELECT extract(epoch FROM %(end)s - time)::int / %(seconds)s AS steps_ago,
+               sum(evicted), sum(moved), sum(cycles), sum(cycle_us), max(slowest_cycle_us),
+               {added_up("waits")}
+        FROM scheduling_sample WHERE time > %(start)s AND time <= %(end)s GROUP BY steps_ago
     """  # noqa: S608
+    span: dict[str, Any] = {
+        "start": times[0] - step,
+        "end": times[-1],
+        "seconds": int(step.total_seconds()),
+    }
     names = ("evicted", "moved", "cycles", "cycle_us", "slowest_us")
+    sums: dict[datetime, dict[str, Any]] = {}
     with connection.cursor() as cursor:
-        cursor.execute(sql, _bins(times, step))
-        return {
-            row[0]: dict(zip(names, map(float, row[1:]), strict=True)) for row in cursor.fetchall()
-        }
-
-
-def _waits(times: Sequence[datetime], step: timedelta) -> dict[datetime, list[int]]:
-    sql = f"""
-        SELECT {_BIN}, u.step, sum(u.n)
-        FROM scheduling_sample, unnest(waits) WITH ORDINALITY u(n, step)
-        WHERE time > %(start)s AND time <= %(end)s GROUP BY 1, 2 ORDER BY 1, 2
-    """  # noqa: S608
-    waits: dict[datetime, list[int]] = {}
-    with connection.cursor() as cursor:
-        cursor.execute(sql, _bins(times, step))
-        for time, _step, count in cursor.fetchall():
-            waits.setdefault(time, []).append(int(count))
-    return waits
-
-
-def _bins(times: Sequence[datetime], step: timedelta) -> dict[str, Any]:
-    return {
-        "start": times[0] - step, "end": times[-1], "step": step, "seconds": step.total_seconds(),
-    }  # fmt: skip
+        cursor.execute(sql, span)
+        for steps_ago, *row in cursor.fetchall():
+            counts, waits = row[: len(names)], row[len(names) :]
+            sums[times[-1] - steps_ago * step] = {
+                **dict(zip(names, map(int, counts), strict=True)),
+                "waits": without_idle_end(waits),
+            }
+    return sums

@@ -1,6 +1,6 @@
 """The clusters at this moment: what is used, held and free."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +39,8 @@ class ClusterNow:
         return max((bar.used_percent + bar.held_percent for bar in self.bars), default=0)
 
 
-def clusters() -> list[ClusterNow]:
+def clusters(reserved: Mapping[str, Mapping[str, int]]) -> list[ClusterNow]:
+    """Return every cluster; `reserved` says by id what is held for one that waits long."""
     sums = ", ".join(
         f"coalesce(sum(r.{name}) FILTER (WHERE r.launched_at IS {launched} NULL), 0)"
         for launched in ("NOT", "")
@@ -57,12 +58,18 @@ def clusters() -> list[ClusterNow]:
     """  # noqa: S608
     with connection.cursor() as cursor:
         cursor.execute(sql)
-        return [_cluster(*row) for row in cursor.fetchall()]
+        return [_cluster(reserved.get(str(row[0]), {}), *row) for row in cursor.fetchall()]
 
 
-def _cluster(*row: Any) -> ClusterNow:
+def _cluster(reserved: Mapping[str, int], *row: Any) -> ClusterNow:
     id_, name, organization, state, lost, running, starting, *amounts = row
-    bars = _bars(amounts[0:3], amounts[3:6], amounts[6:9])
+    capacity, used, waited_for = amounts[0:3], amounts[3:6], amounts[6:9]
+    free = [max(c - u - w, 0) for c, u, w in zip(capacity, used, waited_for, strict=True)]
+    held = [
+        w + min(reserved.get(dimension, 0), f)
+        for dimension, w, f in zip(DIMENSIONS, waited_for, free, strict=True)
+    ]
+    bars = _bars(capacity, used, held)
     return ClusterNow(id_, name, organization, state, lost, running, starting, bars)
 
 

@@ -46,6 +46,18 @@ def test_it_shows_what_is_used_held_and_free_of_each_cluster_and_in_total(
     assert (board.total.running, board.total.starting) == (1, 1)
 
 
+def test_room_that_is_kept_for_who_waits_too_long_shows_as_held(
+    bring: Bring, submit: Submit, forge: Cluster
+) -> None:
+    bring(Status.RUNNING, cpu_milli=6000, priority=90)
+    launched()
+    patient = submit(cpu_milli=4000, priority=50)
+    Deployment.objects.filter(pk=patient.pk).update(queued_at=timezone.now() - timedelta(hours=2))
+    take_sample()
+
+    assert read("6h", None).total.bars[0].texts == ("6", "2", "0", "8")
+
+
 def test_the_fullest_cluster_comes_first(acme: Organization, bring: Bring, forge: Cluster) -> None:
     cluster_services.create(
         actor="alice", organization=acme, name="anvil", capacity=Capacity(2000, 1024, 0)
