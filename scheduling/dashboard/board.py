@@ -93,7 +93,7 @@ class Dashboard:
     def summary(self) -> str:
         """Return what is read aloud when it changes."""
         urgent = sum(alarm.level != "info" for alarm in self.alarms)
-        wrong = f"{urgent} alarms. " if urgent else "No alarm. "
+        wrong = f"{urgent} {'alarm' if urgent == 1 else 'alarms'}. " if urgent else "No alarm. "
         latest = self.recent[0] if self.recent else None
         return wrong + (f"Latest preemption: {latest.deployment.name}." if latest else "")
 

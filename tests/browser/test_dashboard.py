@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from scheduling.bench.client import ApiError
-from scheduling.bench.service import wait_until
+from scheduling.bench.service import Service, wait_until
 from tests.browser.conftest import Screenshot
 from tests.e2e.service import User
 
@@ -17,9 +17,9 @@ SOON_MS = 20_000
 
 
 @pytest.fixture(scope="module")
-def dora(service: object) -> Iterator[User]:
+def dora(service: Service) -> Iterator[User]:
     """Dora, whose organization has one cluster with one GPU."""
-    with User.newcomer(service.url, "dora", patience_s=60) as client:  # type: ignore[attr-defined]
+    with User.newcomer(service.url, "dora", patience_s=60) as client:
         client.post("/organizations", name="Dynamo")
         client.post("/clusters", name="dynamo", cpu=8, ram_mib="32Gi", gpu=1)
         yield client
@@ -202,3 +202,21 @@ def test_it_looks_well_everywhere(page: Page, training: int, screenshot: Screens
     page.goto("/admin/")
 
     screenshot(page, "dashboard")
+
+
+def test_a_beat_that_hangs_is_told_and_forgotten_when_it_works_again(
+    page: Page, service: Service, dora: User
+) -> None:
+    page.goto("/admin/")
+    alarm = page.locator(".d-alarm").filter(has_text="Beat: last seen")
+    expect(alarm).to_have_count(0, timeout=SOON_MS)
+    beat = service.processes()["beat"]
+
+    beat.suspend()
+    try:
+        expect(alarm).to_contain_text("Start beat.", timeout=60_000)
+        expect(page.locator("#announcer")).to_contain_text("1 alarm")
+    finally:
+        beat.resume()
+
+    expect(alarm).to_have_count(0, timeout=SOON_MS)
