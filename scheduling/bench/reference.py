@@ -6,23 +6,14 @@ Needs `ortools`, a development dependency.
 """
 
 from collections import Counter
-from dataclasses import dataclass
 
 from ortools.sat.python import cp_model
 
+from scheduling.bench.references import Optimum
 from scheduling.core.resources import DIMENSIONS, Resources
 from scheduling.core.snapshot import ClusterState, Deployment, Snapshot
 
 Kind = tuple[int, Resources, int | None, int | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Optimum:
-    """Active ones by priority, those that leave their cluster, and whether all is proven."""
-
-    counts: dict[int, int]
-    evictions: int
-    proven: bool
 
 
 def optimum(

@@ -1,8 +1,23 @@
 """The total orders in which deployments are served; each ends in the id."""
 
+from dataclasses import dataclass
+
 from scheduling.core.policy import Order
 from scheduling.core.problem import Problem, Shares, is_starved
 from scheduling.core.snapshot import Snapshot
+
+_WEIGHTS = ((1, 1, 1), (0, 0, 1), (1, 0, 0), (0, 1, 0), (1, 0, 1), (0, 1, 1), (1, 1, 0))
+Orders = tuple[list[int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A measure of size, by deployment, and who may start on each level in an order that goes
+    with it.
+    """
+
+    orders: Orders
+    sizes: list[int]
 
 
 def queue_order(snapshot: Snapshot) -> list[int]:
@@ -28,3 +43,23 @@ def base_order(problem: Problem, members: list[int]) -> list[int]:
     if problem.snapshot.policy.order == Order.FIFO:
         return sorted(members, key=lambda d: (deployments[d].queued_at, d))
     return sorted(members, key=lambda d: (shares[d], deployments[d].queued_at, d))
+
+
+def base_orders(problem: Problem) -> Orders:
+    """Return for each level its ready and drained ones in the order of the queue."""
+    return tuple(base_order(problem, level.ready + level.drained) for level in problem.levels)
+
+
+def measures(problem: Problem) -> list[Measure]:
+    """Return the order of the queue with the dominant share, then sums of shares by which the
+    smallest come first.
+    """
+    plain = base_orders(problem)
+    requests = [d.request for d in problem.deployments]
+    cpu, ram, gpu = problem.weights
+    found = [Measure(plain, problem.shares)]
+    for a, b, g in _WEIGHTS:
+        sizes = [r.cpu_milli * cpu * a + r.ram_mib * ram * b + r.gpu * gpu * g for r in requests]
+        orders = tuple(sorted(order, key=sizes.__getitem__) for order in plain)
+        found.append(Measure(orders, sizes))
+    return found

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from scheduling.core.descent import descend, step
-from scheduling.core.ordering import base_order
+from scheduling.core.ordering import Measure, base_orders, measures
 from scheduling.core.packed import OVERDRAWN, unpack
 from scheduling.core.policy import Order
 from scheduling.core.problem import Problem
@@ -17,9 +17,6 @@ from scheduling.core.state import Guide, Outcome, State
 
 _WORK = 300_000  # pairs of a deployment and a cluster looked at, over all tries
 _LARGE = 4_000  # deployments, beyond which one try has to do
-_WEIGHTS = ((1, 1, 1), (0, 0, 1), (1, 0, 0), (0, 1, 0), (1, 0, 1), (0, 1, 1), (1, 1, 0))
-Orders = tuple[list[int], ...]
-Measure = tuple[Orders, list[int]]
 Score = tuple[list[int], int, int, int]
 
 
@@ -66,8 +63,7 @@ class Search:
             and len(problem.requests) < _LARGE
             and any(len(level.ready) + len(level.drained) for level in problem.levels)
         )
-        plain = tuple(base_order(problem, level.ready + level.drained) for level in problem.levels)
-        self._guide = Guide(plain, exchange=self._searches)
+        self._guide = Guide(base_orders(problem), exchange=self._searches)
         first = State.of(problem)
         self._before = [first.fork()]
         self._seen: set[object] = set()
@@ -79,12 +75,12 @@ class Search:
         if self._searches and not self._is_optimal():
             self._hope = self._promise(self._best)
             self._branch(self._guide, 0)
-            measures = self._measures()
-            for orders, _ in measures:
+            sizes = measures(self._problem)
+            for measure in sizes:
                 for tight in (True, False):
-                    self._try(replace(self._guide, orders=orders, tight=tight))
+                    self._try(replace(self._guide, orders=measure.orders, tight=tight))
             self._try(replace(self._guide, sizes=self._problem.shares))
-            self._level_by_level(measures)
+            self._level_by_level(sizes)
             while self._look_around():
                 pass
         return self._best
@@ -169,35 +165,23 @@ class Search:
                     return outcome.counts, close
         return outcome.counts, 0
 
-    def _measures(self) -> list[Measure]:
-        """Return several measures of size, and by each the order in which a level may start."""
-        plain = self._guide.orders
-        requests = [d.request for d in self._problem.deployments]
-        cpu, ram, gpu = self._problem.weights
-        measures = [(plain, self._problem.shares)]
-        for a, b, g in _WEIGHTS:
-            size = [r.cpu_milli * cpu * a + r.ram_mib * ram * b + r.gpu * gpu * g for r in requests]
-            orders = tuple(sorted(order, key=size.__getitem__) for order in plain)
-            measures.append((orders, size))
-        return measures
-
-    def _level_by_level(self, measures: list[Measure]) -> None:
+    def _level_by_level(self, sizes: list[Measure]) -> None:
         for k, level in enumerate(self._problem.levels):
             if len(level.ready) + len(level.drained) > 1:
-                for order, sizes in self._different(k, measures):
+                for measure in self._different(k, sizes):
                     for tight in (True, False):
-                        guide = self._reordered(k, order, tight=tight)
+                        guide = self._reordered(k, measure.orders[k], tight=tight)
                         self._try(guide, k)
-                        self._try(replace(guide, sizes=sizes), k)
+                        self._try(replace(guide, sizes=measure.sizes), k)
 
-    def _different(self, k: int, measures: list[Measure]) -> Iterator[tuple[list[int], list[int]]]:
-        """Yield orders of level k, one of those that are alike but for names, and its measure."""
+    def _different(self, k: int, sizes: list[Measure]) -> Iterator[Measure]:
+        """Yield the measures, of those that order level k alike but for names one."""
         kinds, seen = self._problem.kinds, set()
-        for orders, sizes in measures:
-            alike = tuple([kinds[d] for d in orders[k]])
+        for measure in sizes:
+            alike = tuple([kinds[d] for d in measure.orders[k]])
             if alike not in seen:
                 seen.add(alike)
-                yield orders[k], sizes
+                yield measure
 
     def _reordered(
         self, k: int, order: list[int], prefer: dict[int, int] | None = None, *, tight: bool = True

@@ -7,7 +7,7 @@ from scheduling.core.plan import Eviction, Placement, Plan
 from scheduling.core.planner import make_plan
 from scheduling.core.problem import Shares
 from scheduling.core.resources import Resources
-from scheduling.core.snapshot import Deployment, Snapshot
+from scheduling.core.snapshot import ClusterState, Deployment, Snapshot
 
 Policy = Callable[[Snapshot], Plan]
 
@@ -17,6 +17,7 @@ class _Clusters:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.room = {c.id: c.capacity for c in snapshot.clusters}
+        self._open = {c.id for c in snapshot.clusters if c.state == ClusterState.ACTIVE}
         self.on: dict[int, list[Deployment]] = {c.id: [] for c in snapshot.clusters}
         for d in snapshot.deployments:
             if d.cluster is not None:
@@ -30,12 +31,15 @@ class _Clusters:
         self.room[cluster] += d.request
         self.on[cluster].remove(d)
 
-    def with_room(self, request: Resources) -> int | None:
+    def open_to(self, d: Deployment) -> list[int]:
+        return [c for c in self.room if c in self._open and d.requested_cluster in (None, c)]
+
+    def with_room(self, d: Deployment) -> int | None:
         """Return the cluster with room that has least of it left, GPU before CPU before RAM."""
         fits = [
-            (room.gpu, room.cpu_milli, room.ram_mib, cluster)
-            for cluster, room in self.room.items()
-            if request.fits_in(room)
+            (self.room[c].gpu, self.room[c].cpu_milli, self.room[c].ram_mib, c)
+            for c in self.open_to(d)
+            if d.request.fits_in(self.room[c])
         ]
         return min(fits)[-1] if fits else None
 
@@ -48,14 +52,15 @@ def _in_order(snapshot: Snapshot, queue: list[Deployment], *, blocks: bool) -> P
     """Place in order what fits; with `blocks`, nobody passes the first that does not."""
     clusters, placements, failed = _Clusters(snapshot), [], set()
     for d in queue:
-        cluster = None if d.request in failed else clusters.with_room(d.request)
+        shape = d.request, d.requested_cluster
+        cluster = None if shape in failed else clusters.with_room(d)
         if cluster is not None:
             clusters.put(d, cluster)
             placements.append(Placement(d.id, cluster, "placed", ""))
         elif blocks:
             break
         else:
-            failed.add(d.request)
+            failed.add(shape)
     return Plan(tuple(placements))
 
 
@@ -89,20 +94,33 @@ class _Option:
         return max(priorities), sum(priorities), len(priorities), -latest, self.cluster
 
 
+_Search = Callable[[_Clusters, Deployment, int], _Option | None]
+
+
 def kube_preemption(snapshot: Snapshot) -> Plan:
     """By priority; where nothing fits: remove all lower ones, fit, put back the highest first."""
+    return _preempting(snapshot, _put_back)
+
+
+def naive_preemption(snapshot: Snapshot) -> Plan:
+    """By priority; where nothing fits: evict the lowest until it does, and look no further."""
+    return _preempting(snapshot, _lowest_first)
+
+
+def _preempting(snapshot: Snapshot, option: _Search) -> Plan:
     clusters = _Clusters(snapshot)
     started: dict[int, int] = {}
     evicted: dict[int, tuple[int, int]] = {}
-    failed: set[tuple[int, Resources]] = set()
+    failed: set[tuple[int, Resources, int | None]] = set()
     for d in sorted(_ready(snapshot), key=lambda d: (-d.priority, d.queued_at, d.id)):
-        if (d.priority, d.request) in failed:
+        shape = d.priority, d.request, d.requested_cluster
+        if shape in failed:
             continue
-        cluster = clusters.with_room(d.request)
+        cluster = clusters.with_room(d)
         if cluster is None:
-            options = [o for c in clusters.room if (o := _option(clusters, d, c))]
+            options = [o for c in clusters.open_to(d) if (o := option(clusters, d, c))]
             if not options:
-                failed.add((d.priority, d.request))
+                failed.add(shape)
                 continue
             best = min(options, key=_Option.harm)
             cluster = best.cluster
@@ -117,7 +135,7 @@ def kube_preemption(snapshot: Snapshot) -> Plan:
     )
 
 
-def _option(clusters: _Clusters, d: Deployment, cluster: int) -> _Option | None:
+def _put_back(clusters: _Clusters, d: Deployment, cluster: int) -> _Option | None:
     lower = [v for v in clusters.on[cluster] if v.priority < d.priority]
     room = clusters.room[cluster] - d.request
     for v in lower:
@@ -131,6 +149,17 @@ def _option(clusters: _Clusters, d: Deployment, cluster: int) -> _Option | None:
         else:
             victims.append(v)
     return _Option(cluster, tuple(victims)) if victims else None
+
+
+def _lowest_first(clusters: _Clusters, d: Deployment, cluster: int) -> _Option | None:
+    lower = [v for v in clusters.on[cluster] if v.priority < d.priority]
+    room, victims = clusters.room[cluster], []
+    for v in sorted(lower, key=lambda v: (v.priority, -(v.started_at or 0), v.id)):
+        room += v.request
+        victims.append(v)
+        if d.request.fits_in(room):
+            return _Option(cluster, tuple(victims))
+    return None
 
 
 POLICIES: dict[str, Policy] = {

@@ -1,0 +1,63 @@
+"""The quality bench, on optima that are known beforehand: the exact solver is not needed."""
+
+import json
+from io import StringIO
+from pathlib import Path
+
+from django.core.management import call_command
+
+from scheduling.bench.cases import synthetic
+from scheduling.bench.planners import PLANNERS
+from scheduling.bench.quality import sample, summarize
+from scheduling.bench.references import Optimum, digest
+from scheduling.core.policy import Policy
+from scheduling.core.resources import Resources
+from scheduling.core.snapshot import Cluster, Deployment, Snapshot
+
+ONE_GPU = Resources(1_000, 1_024, 1)
+
+
+def crowded() -> Snapshot:
+    """Return two clusters of two, one of them full of low ones, and three that are higher."""
+    clusters = (Cluster(1, Resources(2_000, 2_048, 2)), Cluster(2, Resources(2_000, 2_048, 2)))
+    low = [Deployment(n, 0, ONE_GPU, 0, cluster=1, started_at=n) for n in (1, 2)]
+    high = [Deployment(n, 1, ONE_GPU, 10) for n in (3, 4, 5)]
+    return Snapshot(100, Policy(starvation_seconds=10**9), clusters, (*low, *high))
+
+
+def test_each_planner_is_measured_against_the_optimum() -> None:
+    best = Optimum({1: 3, 0: 1}, 1, proven=True)
+    strict = sample(PLANNERS["strict priority, no preemption"], crowded(), best)
+    ours = sample(PLANNERS["ours"], crowded(), best)
+    assert (strict.counts, strict.leaving) == ((2, 2), 0)
+    assert (ours.counts, ours.leaving, ours.needless) == ((3, 1), 1, False)
+    assert summarize([strict, ours]).lexicographic == 50.0
+
+
+def test_no_plan_that_is_made_level_by_level_evicts_for_nothing() -> None:
+    for snapshot in synthetic(10, 7):
+        best = Optimum({d.priority: 1 for d in snapshot.deployments}, 0, proven=False)
+        for name in ("re-place everything, oldest first", "the best of seven such plans", "ours"):
+            assert not sample(PLANNERS[name], snapshot, best).needless
+
+
+def test_a_snapshot_is_recognised_whatever_fields_it_leaves_open() -> None:
+    one, other = synthetic(2, 3)
+    assert digest(one) == digest(Snapshot.from_json(one.to_json()))
+    assert digest(one) != digest(other)
+
+
+def test_kept_references_are_used_instead_of_solving_again(tmp_path: Path) -> None:
+    kept = tmp_path / "references.jsonl"
+    rows = []
+    for snapshot in synthetic(2, 5):
+        counts = {str(d.priority): 10 for d in snapshot.deployments}
+        best = {"counts": counts, "evictions": 4, "proven": True}
+        rows.append({"snapshot": digest(snapshot), "work": 2.0, "best": best})
+    rows[1]["best"] = None
+    kept.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    out = StringIO()
+    call_command("bench", "quality", "--count=2", "--seed=5", f"--references={kept}", stdout=out)
+    assert "1 synthetic snapshots; the reference is proved to be optimal for 1" in out.getvalue()
+    assert "1 more were left out" in out.getvalue()
+    assert "Ours breaks 0 of the rules" in out.getvalue()
