@@ -17,6 +17,7 @@ TAILS = (200, 1000, 5000)
 _RUNS_OFFERED = 20
 _SHOWN_BYTES = 512 * 1024
 _LAST_LINES = 15
+_BY_ITSELF = (Run.Outcome.COMPLETED, Run.Outcome.FAILED)
 # Colours and cursor movements are for a terminal.
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -68,11 +69,11 @@ def as_text(pieces: Iterable[bytes]) -> str:
 
 
 def last_words(runs: list[Run]) -> str:
-    """Return the end of what the last run wrote, once it is over: no engine is asked for that."""
-    launched = [run for run in runs if run.launched_at]
-    if not launched or launched[-1].ended_at is None:
+    """Return the end of what the last run wrote, where it ended by itself: no engine is asked."""
+    last = next((run for run in reversed(runs) if run.launched_at), None)
+    if last is None or last.ended_at is None or last.outcome not in _BY_ITSELF:
         return ""
-    return as_text(output.read(launched[-1], tail=_LAST_LINES))
+    return as_text(output.read(last, tail=_LAST_LINES))
 
 
 def _runs(deployment: Deployment) -> list[Run]:

@@ -16,6 +16,7 @@ from clusters.models import Cluster
 from deployments.models import Deployment, Status
 from hypervisor import roles
 from orgs.models import Event, Organization
+from scheduling.admin.urls import urlpatterns as own_urls
 from scheduling.cycle import run_cycle
 from scheduling.models import SchedulingCycle
 from scheduling.steering import ACTIONS, Action
@@ -189,3 +190,62 @@ def everything() -> list[list[object]]:
         PeriodicTask,
     )
     return [list(model._base_manager.order_by("pk").values()) for model in shown]
+
+
+def own_pages(**arguments: object) -> dict[str, str]:
+    """Return the addresses of the pages that belong to no table, by name and action."""
+    found = {}
+    for pattern in own_urls:
+        if pattern.name == "steer":
+            for name, action in ACTIONS.items():
+                address = reverse("steer", args=[name])
+                found[f"steer {name}"] = f"{address}?id={arguments[action.subject]}"
+        else:
+            subject = "cluster" if pattern.name == "cluster" else "deployment"
+            wanted = [arguments[subject]] if "<int:pk>" in str(pattern.pattern) else []
+            found[str(pattern.name)] = reverse(str(pattern.name), args=wanted)
+    return found
+
+
+def test_pages_of_no_table_show_viewers_everything_and_let_them_do_nothing(
+    browser: Browser, rows: None, forge: Cluster
+) -> None:
+    viewer, operator, nobody = (browser(name) for name in (roles.VIEWERS, roles.OPERATORS, ""))
+    deployment = Deployment.objects.filter(status=Status.RUNNING)[0].pk
+    before = everything()
+
+    for name, address in own_pages(cluster=forge.pk, deployment=deployment).items():
+        steers = name.startswith("steer")
+        assert Client().get(address).status_code == 302, name
+        assert nobody.get(address).status_code == 403, name
+        assert viewer.get(address).status_code == (403 if steers else 200), name
+        assert operator.get(address).status_code == 200, name
+        assert viewer.post(address, {"shown": ""}).status_code in (403, 405), name
+
+    assert everything() == before
+
+
+def test_every_address_of_the_admin_asks_who_is_there(browser: Browser, rows: None) -> None:
+    """Those of the packages as well, and whatever is added to a page."""
+    nobody = browser("")
+    asked = 0
+    for name, address in admin_addresses():
+        assert Client().get(address).status_code == 302, name
+        assert nobody.get(address, follow=True).status_code == 403, name
+        asked += 1
+    assert asked > 60
+
+
+def admin_addresses() -> Iterator[tuple[str, str]]:
+    """Yield name and address of whatever the admin serves without arguments, or for a row."""
+    for model, page in PAGES:
+        row = model._default_manager.order_by("pk").first()
+        for pattern in page.urls:
+            name = f"admin:{pattern.name}"
+            if pattern.name is None:
+                continue
+            wanted = list(pattern.pattern.converters or pattern.pattern.regex.groupindex)
+            if not wanted:
+                yield name, reverse(name)
+            elif row is not None and len(wanted) == 1:
+                yield name, reverse(name, args=[row.pk])
