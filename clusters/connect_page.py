@@ -109,6 +109,18 @@ FORMS: Mapping[str, type[DockerForm] | type[KubernetesForm]] = {
 }
 
 
+def _known(connection: Connection | None) -> dict[str, str] | None:
+    """Return what the form begins with: all that is known, but for the credentials."""
+    if connection is None:
+        return None
+    return {
+        "endpoint": connection.endpoint,
+        "namespace": connection.namespace,
+        "network": connection.network,
+        "devices": "\n".join(connection.devices),
+    }
+
+
 class ConnectPage(ConsolePage):
     permission_required = "clusters.connect_cluster"
     template_name = "clusters/connect.html"
@@ -128,13 +140,14 @@ class ConnectPage(ConsolePage):
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         engine = self._engine()
+        connection = Connection.objects.filter(cluster=self.cluster).first()
         return super().get_context_data(
             **{
                 "cluster": self.cluster,
-                "connection": Connection.objects.filter(cluster=self.cluster).first(),
+                "connection": connection,
                 "engine": engine,
                 "engines": {name: form.title for name, form in FORMS.items()},
-                "form": FORMS[engine](),
+                "form": FORMS[engine](initial=_known(connection)),
                 **kwargs,
             }
         )

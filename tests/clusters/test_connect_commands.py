@@ -34,6 +34,17 @@ def test_a_cluster_is_connected_and_disconnected_by_its_name(
 
 
 @pytest.mark.docker
+def test_who_connects_anew_need_not_say_everything_again(forge: Cluster, engine: Engine) -> None:
+    first = ("--network", "none", "--gpu-device", "GPU-1", "--gpu-device", "GPU-2")
+    run("connect_cluster", "forge", "--docker", engine.socket, "--yes", *first)
+
+    run("connect_cluster", "forge", "--docker", engine.socket, "--yes")
+
+    connection = Connection.objects.get()
+    assert (connection.network, connection.devices) == ("none", ["GPU-1", "GPU-2"])
+
+
+@pytest.mark.docker
 def test_warnings_need_a_yes_where_nobody_can_be_asked(forge: Cluster, engine: Engine) -> None:
     with pytest.raises(CommandError, match="--yes is needed"):
         run("connect_cluster", "forge", "--docker", engine.socket)

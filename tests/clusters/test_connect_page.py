@@ -79,7 +79,8 @@ def test_first_look_then_save(forge: Cluster, console: Client, engine: Engine) -
 
     assert "Cluster forge is connected" in saved
     assert Connection.objects.get().devices == ["GPU-1", "GPU-2"]
-    assert engine.socket in saved
+    assert f'value="{engine.socket}"' in saved
+    assert "GPU-1\nGPU-2</textarea>" in saved
 
     gone = console.post(page(forge), {"step": "disconnect"}, follow=True).content.decode()
 

@@ -33,12 +33,12 @@ class Command(BaseCommand):
         docker.add_argument(
             "--network",
             choices=Connection.Network.values,
-            default=Connection.Network.ISOLATED,
-            help="of each container: the internet only (default), or none",
+            help="of each container: the internet only (default), or none at all",
         )
         docker.add_argument(
-            "--gpu-device", action="append", default=[], metavar="ID",
-            help="id or UUID of a GPU, as nvidia-smi -L says; once for each",
+            "--gpu-device", action="append", metavar="ID",
+            help="id or UUID of a GPU, as nvidia-smi -L says; once for each. Without any, a cluster"
+            " that is connected already keeps its GPUs",
         )  # fmt: skip
         kubernetes = parser.add_argument_group("Kubernetes")
         kubernetes.add_argument("--namespace", default="", help="where its Pods run")
@@ -51,7 +51,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         cluster = cluster_named(options["cluster"])
-        route = _route(options)
+        route = _route(options, Connection.objects.filter(cluster=cluster).first())
         try:
             found = connections.probe(cluster, route)
             self._report(found)
@@ -69,22 +69,24 @@ class Command(BaseCommand):
             self.stdout.write(self.style.WARNING(f"Warning: {warning}"))
 
 
-def _route(options: dict[str, Any]) -> Route:
+def _route(options: dict[str, Any], known: Connection | None) -> Route:
+    """Return the way that was asked for; what was left out stays as it is known."""
     if options["docker"]:
         files = {name: options[f"tls_{name}"] for name in ("ca", "cert", "key")}
         return Route(
             driver=Cluster.Driver.DOCKER,
             endpoint=options["docker"],
-            network=options["network"],
-            devices=tuple(options["gpu_device"]),
+            network=options["network"] or (known.network if known else Connection.Network.ISOLATED),
+            devices=tuple(options["gpu_device"] or (known.devices if known else ())),
             credentials=_given(files),
         )
-    if not options["namespace"]:
+    namespace = options["namespace"] or (known.namespace if known else "")
+    if not namespace:
         raise CommandError("--kubernetes needs --namespace: where its Pods run.")
     return Route(
         driver=Cluster.Driver.KUBERNETES,
         endpoint=options["server"],
-        namespace=options["namespace"],
+        namespace=namespace,
         credentials=_given({name: options[name] for name in ("kubeconfig", "token", "ca")}),
     )
 
