@@ -21,7 +21,7 @@ from scheduling.core.plan import Hold
 from scheduling.core.planner import make_plan
 from scheduling.core.resources import in_words
 from scheduling.core.snapshot import Deployment as Row
-from scheduling.snapshot import Loaded, load
+from scheduling.snapshot import Loaded, load_many
 
 NEXT = "next_cycle"
 """The code of one that the next cycle places."""
@@ -127,8 +127,8 @@ class Queue:
         wanted = self._wanted_ids()
         found = [
             competitor
-            for pk in self._organizations()
-            for competitor in competitors(load(pk, lock=False, clock=lambda: self._now))
+            for loaded in load_many(self._organizations(), now=self._now).values()
+            for competitor in competitors(loaded)
             if wanted is None or competitor.row.id in wanted
         ]
         return sorted(found, key=lambda c: (c.position, -c.row.priority, c.row.id))

@@ -1,6 +1,6 @@
 """Read what the planner decides on: a constant number of queries, whatever the size."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,9 +19,11 @@ from scheduling.core.snapshot import Cluster, ClusterState, Deployment, Snapshot
 _COLUMNS = (
     "pk", "revision", "priority", "cpu_milli", "ram_mib", "gpu", "queued_at", "requested_cluster",
     "cluster", "placed_at", "max_runtime_s", "preemptible", "checkpoint_at",
+    "organization",
 )  # fmt: skip
 
 _CLUSTER = _COLUMNS.index("cluster")
+_ORGANIZATION = _COLUMNS.index("organization")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,27 +44,50 @@ def load(
     whoever holds them is the only one who consumes room. The clock is read after that, as who
     waits for a lock decides on what has happened meanwhile.
     """
-    clusters = supply.Cluster.objects.filter(organization_id=organization_id).order_by("pk")
+    return _read([organization_id], lock, clock)[organization_id]
+
+
+def load_many(organization_ids: Sequence[int], *, now: datetime) -> dict[int, Loaded]:
+    """Return many organizations' snapshots by id, unlocked, with as many queries as for one."""
+    return _read(organization_ids, False, lambda: now)
+
+
+def _read(
+    organization_ids: Sequence[int], lock: bool, clock: Callable[[], datetime]
+) -> dict[int, Loaded]:
+    clusters = supply.Cluster.objects.filter(organization__in=organization_ids).order_by("pk")
     if lock:
         clusters = clusters.select_for_update(no_key=True, of=("self",))
+    supplies: dict[int, list[Cluster]] = {pk: [] for pk in organization_ids}
     rows_of_clusters = list(clusters.select_related("connection"))
     now = clock()
-    known = {row.pk: _cluster(row, now) for row in rows_of_clusters}
+    for row in rows_of_clusters:
+        supplies[row.organization_id].append(_cluster(row, now))
     # Without the lock a cluster may come, and take deployments, after the clusters were read.
-    unplaced_or_known = {None, *known}
-    deployments = demand.Deployment.objects.filter(organization_id=organization_id)
-    rows = [
-        row
-        for row in deployments.active_or_ready(now).values_list(*_COLUMNS)
-        if row[_CLUSTER] in unplaced_or_known
-    ]
-    active = [row[0] for row in rows if row[_CLUSTER] is not None]
+    unplaced_or_known = {None, *(row.pk for row in rows_of_clusters)}
+    demands: dict[int, list[tuple[Any, ...]]] = {pk: [] for pk in organization_ids}
+    deployments = demand.Deployment.objects.filter(organization__in=organization_ids)
+    active = []
+    for columns in deployments.active_or_ready(now).values_list(*_COLUMNS):
+        if columns[_CLUSTER] in unplaced_or_known:
+            demands[columns[_ORGANIZATION]].append(columns)
+            if columns[_CLUSTER] is not None:
+                active.append(columns[0])
     evictions = _recent_evictions(active, now) if active else {}
+    return {pk: _loaded(now, supplies[pk], demands[pk], evictions) for pk in organization_ids}
+
+
+def _loaded(
+    now: datetime,
+    clusters: list[Cluster],
+    rows: list[tuple[Any, ...]],
+    evictions: dict[int, int],
+) -> Loaded:
     return Loaded(
         snapshot=Snapshot(
             now=_seconds(now),
             policy=current_policy(),
-            clusters=tuple(known.values()),
+            clusters=tuple(clusters),
             deployments=tuple(_deployment(row, evictions.get(row[0], 0)) for row in rows),
         ),
         now=now,
@@ -93,7 +118,7 @@ def _cluster(row: supply.Cluster, now: datetime) -> Cluster:
 def _deployment(row: tuple[Any, ...], evictions: int) -> Deployment:
     (
         pk, _revision, priority, cpu_milli, ram_mib, gpu, queued_at, requested_cluster, cluster,
-        placed_at, max_runtime_s, preemptible, checkpoint_at,
+        placed_at, max_runtime_s, preemptible, checkpoint_at, _organization,
     ) = row  # fmt: skip
     return Deployment(
         id=pk,

@@ -238,3 +238,30 @@ def test_a_page_takes_the_same_number_of_queries_whatever_its_length(
         submit(gpu=1)
 
     assert statements() == few
+
+
+def test_a_page_takes_the_same_number_of_queries_however_many_organizations_wait(
+    console: Client, full: Deployment, submit: Submit, bob: User
+) -> None:
+    def newcomers(count: int) -> None:
+        for _ in range(count):
+            number = Organization.objects.count()
+            organization = Organization.objects.create(name=f"Newcomers {number}")
+            cluster_services.create(
+                actor="bob", organization=organization, name="own", capacity=Capacity(1, 1, 0)
+            )
+            row = submit()
+            Deployment.objects.filter(pk=row.pk).update(organization=organization)
+
+    def statements() -> int:
+        with CaptureQueriesContext(connection) as queries:
+            assert console.get(reverse("queue")).status_code == 200
+        return len(queries)
+
+    newcomers(1)
+    statements()
+    few = statements()
+    newcomers(5)
+
+    assert statements() == few
+    assert len({entry.deployment.organization_id for entry in queue()}) == 6
