@@ -19,7 +19,8 @@ from scheduling.steering import ACTIONS, Action
 from scheduling.vitals import cycle_is_late
 
 _FILTERS = ("organization", "cluster", "priority", "code", "q")
-_PER_PAGE = 50
+_SIZES = ("50", "200")
+"""Lines of a page; the ids of all of them fit into the address of a forecast."""
 _RECENT = timedelta(hours=1)
 _RECENT_SHOWN = 5
 _LONG, _REFRESH_LONG_S = 2000, 15
@@ -72,7 +73,8 @@ class QueuePage(OperatePage):
         counts = {each: queue.count(each) for each in Group}
         if len(queue.competing) > _LONG:
             self.refresh_s = _REFRESH_LONG_S
-        page = Paginator(range(counts[group]), _PER_PAGE).get_page(query.get("page"))
+        size = query["size"] if query.get("size") in _SIZES else _SIZES[0]
+        page = Paginator(range(counts[group]), int(size)).get_page(query.get("page"))
         return super().get_context_data(
             group=group,
             filters=filters,
@@ -82,6 +84,7 @@ class QueuePage(OperatePage):
             page=page,
             entries=queue.entries(group, page.start_index() - 1, page.end_index()) if page else [],
             page_link=_link(query, page=None),
+            sizes=[(each, _link(query, page=None, size=each), each == size) for each in _SIZES],
             codes=sorted(queue.codes.items()),
             starting=queue.codes[NEXT],
             actions=offered(self.request, group),

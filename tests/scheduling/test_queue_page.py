@@ -185,6 +185,19 @@ def test_a_cycle_that_is_overdue_is_told(
     assert "are beat and worker alive?" in late
 
 
+def test_it_has_pages_of_a_chosen_size(console: Client, full: Deployment, submit: Submit) -> None:
+    for _ in range(60):
+        submit(gpu=1)
+
+    pages = [
+        console.get(reverse("queue"), query).context["entries"]
+        for query in ({}, {"page": "2"}, {"size": "200"}, {"size": "nonsense"})
+    ]
+
+    assert [len(entries) for entries in pages] == [50, 10, 60, 50]
+    assert [entry.position for entry in pages[1]] == list(range(51, 61))
+
+
 def test_it_opens_on_an_empty_platform(console: Client) -> None:
     answer = console.get(reverse("queue"))
 
