@@ -74,7 +74,17 @@ class DeploymentAdmin(ServiceAdmin):
     ordering = ["-id"]
     paginator = InfinitePaginator
     inlines = [RunInline, DependencyInline]
-    actions = ["hold", "release", "reprioritize", "preempt", "requeue", "move", "cancel", "stop"]
+    actions = [
+        "hold",
+        "release",
+        "reprioritize",
+        "preempt",
+        "requeue",
+        "move",
+        "cancel",
+        "stop",
+        "start",
+    ]
     # Without `env`: what it holds may be secret.
     fieldsets = [
         ("State", {"fields": ["status", "status_reason", "held", "cluster", "exit_code"]}),
@@ -104,6 +114,7 @@ class DeploymentAdmin(ServiceAdmin):
     has_preempt_permission = permitted("preempt")
     has_reprioritize_permission = permitted("reprioritize")
     has_stop_permission = permitted("stop")
+    has_start_permission = permitted("start")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Deployment]:
         return super().get_queryset(request).defer("env")  # type: ignore[no-any-return]
@@ -178,6 +189,10 @@ class DeploymentAdmin(ServiceAdmin):
     @admin.action(description="Stop…", permissions=["stop"])
     def stop(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> HttpResponse:
         return ask_first(request, "stop", queryset)
+
+    @admin.action(description="Start again…", permissions=["start"])
+    def start(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> HttpResponse:
+        return ask_first(request, "start", queryset)
 
 
 @admin.register(Run)

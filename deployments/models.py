@@ -163,6 +163,7 @@ class Deployment(ResourceColumns):
             ("reprioritize_deployment", "Can change the priority of deployments"),
             ("preempt_deployment", "Can preempt, requeue and move deployments"),
             ("stop_deployment", "Can stop and cancel deployments"),
+            ("start_deployment", "Can queue ended deployments again"),
         ]
         triggers = [
             *trail(

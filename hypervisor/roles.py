@@ -23,6 +23,7 @@ _OPERATE = frozenset(
         "deployments.hold_deployment",
         "deployments.preempt_deployment",
         "deployments.reprioritize_deployment",
+        "deployments.start_deployment",
         "deployments.stop_deployment",
         "django_celery_beat.add_crontabschedule",
         "django_celery_beat.add_intervalschedule",

@@ -89,6 +89,10 @@ _ALL = (
         "deployments.stop_deployment", services.stop, stops_work=True,
     ),
     Action(
+        "start", "Start again", "Queue it again; it competes as a new one would.", "queued again",
+        "deployments.start_deployment", services.start,
+    ),
+    Action(
         "cordon", "Cordon", "Place nothing new on it; what runs there goes on.", "cordoned",
         "clusters.steer_cluster", cluster_services.cordon, Cluster,
     ),

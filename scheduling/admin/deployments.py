@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from clusters.models import OCCUPYING
 from deployments.admin import DeploymentAdmin
-from deployments.models import Deployment, Run, Status
+from deployments.models import ENDED, Deployment, Run, Status
 from orgs.models import Event
 from scheduling.admin.logs import last_words
 from scheduling.admin.pages import OperatePage
@@ -32,6 +32,7 @@ _OFFERED: dict[str, tuple[str, ...]] = {
     Status.PENDING: ("hold", "reprioritize", "move", "cancel"),
     Status.STARTING: ("preempt", "requeue", "move", "reprioritize", "stop"),
     Status.RUNNING: ("preempt", "requeue", "move", "reprioritize", "stop"),
+    **dict.fromkeys(ENDED, ("start",)),
 }
 
 

@@ -79,7 +79,8 @@ def test_an_evicted_one_names_who_took_its_place_with_a_link(
         (Status.PENDING, ["hold", "reprioritize", "move", "cancel"]),
         (Status.RUNNING, ["preempt", "requeue", "move", "reprioritize", "stop"]),
         (Status.STOPPING, []),
-        (Status.COMPLETED, []),
+        (Status.COMPLETED, ["start"]),
+        (Status.FAILED, ["start"]),
     ],
 )
 def test_what_makes_sense_is_offered(

@@ -46,6 +46,7 @@ def confirm(console: Client, action: str, *subjects: Model, **options: object) -
         ("move", Status.RUNNING, Status.STARTING, "moved"),
         ("cancel", Status.PENDING, Status.CANCELLED, "cancelled"),
         ("stop", Status.RUNNING, Status.STOPPING, "stop_requested"),
+        ("start", Status.FAILED, Status.PENDING, "restarted"),
     ],
 )
 def test_deployments_are_steered_and_it_is_noted_by_whom(
