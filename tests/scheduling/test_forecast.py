@@ -6,7 +6,7 @@ from itertools import count
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
@@ -21,7 +21,11 @@ from deployments.dependencies import Wait
 from deployments.models import Deployment, OnDependencyFailure, Run, Status
 from deployments.specs import Spec
 from orgs.models import Event, Organization
+from scheduling import forecast as forecast_module
 from scheduling.core.difference import Kind
+from scheduling.core.plan import Plan
+from scheduling.core.planner import make_plan
+from scheduling.core.snapshot import Snapshot
 from scheduling.cycle import run_cycle
 from scheduling.forecast import Forecast, carry_out, forecast
 from scheduling.models import SchedulingCycle
@@ -358,3 +362,34 @@ def test_of_two_who_confirm_at_once_one_is_asked_again(bring: Bring, submit: Sub
 
     assert sorted(done) == [False, False, False, True]
     assert Event.objects.filter(kind="stop_requested").count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_cycle_decides_anything_between_the_last_look_and_the_change(
+    bring: Bring, forge: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meant = change("stop", bring(Status.RUNNING, gpu=2))
+    shown = forecast(meant)
+    refused: list[bool] = []
+
+    def try_to_lock() -> bool:
+        try:
+            with transaction.atomic():
+                Cluster.objects.select_for_update(no_key=True, nowait=True).get(pk=forge.pk)
+        except OperationalError:
+            return True
+        finally:
+            connection.close()
+        return False
+
+    def plan_while_a_cycle_wants_to_begin(snapshot: Snapshot) -> Plan:
+        with ThreadPoolExecutor(1) as pool:
+            refused.append(pool.submit(try_to_lock).result())
+        return make_plan(snapshot)
+
+    monkeypatch.setattr(forecast_module, "make_plan", plan_while_a_cycle_wants_to_begin)
+
+    done, _ = carry_out(meant, shown=shown.fingerprint)
+
+    assert done
+    assert refused == [True, True]
