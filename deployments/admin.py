@@ -12,7 +12,7 @@ from unfold.paginator import InfinitePaginator
 from accounts.console import HistoryAdmin, ServiceAdmin, ask_first, permitted
 from clusters.resources import describe
 from deployments import services
-from deployments.models import Dependency, Deployment, Run
+from deployments.models import Dependency, Deployment, Run, Status
 
 _COLOURS = {
     "pending": "warning",
@@ -64,10 +64,7 @@ class DependencyInline(ReadOnlyInline):
 
 @admin.register(Deployment)
 class DeploymentAdmin(ServiceAdmin):
-    list_display = [
-        "id", "name", "organization", "state", "priority", "requests", "cluster", "waiting",
-        "status_reason",
-    ]  # fmt: skip
+    list_display = ["called", "organization", "state", "priority", "requests", "cluster", "why"]
     list_filter = ["status", "held", "organization", "cluster", "preemptible"]
     list_select_related = ["organization", "cluster"]
     search_fields = ["=id", "name", "image", "created_by__username"]
@@ -128,16 +125,26 @@ class DeploymentAdmin(ServiceAdmin):
 
     @display(description="Status", ordering="status", label=_COLOURS)  # type: ignore[untyped-decorator]
     def state(self, deployment: Deployment) -> str:
-        return "held" if deployment.held else deployment.status
+        held = deployment.held and deployment.status == Status.PENDING
+        return "held" if held else deployment.status
+
+    @admin.display(description="Deployment", ordering="pk")
+    def called(self, deployment: Deployment) -> str:
+        return format_html(
+            '<span class="whitespace-nowrap">{}</span><br><span class="opacity-60">{}</span>',
+            deployment.name,
+            deployment.pk,
+        )
 
     @admin.display(description="Requests")
     def requests(self, deployment: Deployment) -> str:
-        amounts = describe(deployment.cpu_milli, deployment.ram_mib, deployment.gpu)
-        return format_html('<span class="whitespace-nowrap">{}</span>', amounts)
+        return describe(deployment.cpu_milli, deployment.ram_mib, deployment.gpu)
 
-    @admin.display(description="Waiting for", ordering="queued_at")
-    def waiting(self, deployment: Deployment) -> str:
-        return timesince(deployment.queued_at) if deployment.status == "pending" else ""
+    @admin.display(description="Why", ordering="queued_at")
+    def why(self, deployment: Deployment) -> str:
+        if deployment.status != Status.PENDING:
+            return deployment.status_reason
+        return f"Waits for {timesince(deployment.queued_at)}. {deployment.status_reason}"
 
     def save_model(
         self,
