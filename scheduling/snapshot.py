@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Count, Q
+from django.db.models import Count, Max, Q
 from django.utils import timezone
 
 from clusters import models as supply
@@ -19,11 +19,13 @@ from scheduling.core.snapshot import Cluster, ClusterState, Deployment, Snapshot
 _COLUMNS = (
     "pk", "revision", "priority", "cpu_milli", "ram_mib", "gpu", "queued_at", "requested_cluster",
     "cluster", "placed_at", "max_runtime_s", "preemptible", "checkpoint_at",
-    "organization",
+    "ready_after", "organization",
 )  # fmt: skip
 
 _CLUSTER = _COLUMNS.index("cluster")
 _ORGANIZATION = _COLUMNS.index("organization")
+_NONE = (0, None)  # evictions, and when the last one was
+Evictions = dict[int, tuple[int, datetime]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +69,10 @@ def _read(
     unplaced_or_known = {None, *(row.pk for row in rows_of_clusters)}
     demands: dict[int, list[tuple[Any, ...]]] = {pk: [] for pk in organization_ids}
     deployments = demand.Deployment.objects.filter(organization__in=organization_ids)
-    active = []
     for columns in deployments.active_or_ready(now).values_list(*_COLUMNS):
         if columns[_CLUSTER] in unplaced_or_known:
             demands[columns[_ORGANIZATION]].append(columns)
-            if columns[_CLUSTER] is not None:
-                active.append(columns[0])
-    evictions = _recent_evictions(active, now) if active else {}
+    evictions = _recent_evictions(organization_ids, now)
     return {pk: _loaded(now, supplies[pk], demands[pk], evictions) for pk in organization_ids}
 
 
@@ -81,14 +80,14 @@ def _loaded(
     now: datetime,
     clusters: list[Cluster],
     rows: list[tuple[Any, ...]],
-    evictions: dict[int, int],
+    evictions: Evictions,
 ) -> Loaded:
     return Loaded(
         snapshot=Snapshot(
             now=_seconds(now),
             policy=current_policy(),
             clusters=tuple(clusters),
-            deployments=tuple(_deployment(row, evictions.get(row[0], 0)) for row in rows),
+            deployments=tuple(_deployment(row, *evictions.get(row[0], _NONE)) for row in rows),
         ),
         now=now,
         revisions={row[0]: row[1] for row in rows},
@@ -115,10 +114,10 @@ def _cluster(row: supply.Cluster, now: datetime) -> Cluster:
     )
 
 
-def _deployment(row: tuple[Any, ...], evictions: int) -> Deployment:
+def _deployment(row: tuple[Any, ...], evictions: int, evicted_at: datetime | None) -> Deployment:
     (
         pk, _revision, priority, cpu_milli, ram_mib, gpu, queued_at, requested_cluster, cluster,
-        placed_at, max_runtime_s, preemptible, checkpoint_at, _organization,
+        placed_at, max_runtime_s, preemptible, checkpoint_at, ready_after, _organization,
     ) = row  # fmt: skip
     return Deployment(
         id=pk,
@@ -132,17 +131,29 @@ def _deployment(row: tuple[Any, ...], evictions: int) -> Deployment:
         preemptible=preemptible,
         preemptions=evictions,
         checkpoint_at=_seconds(checkpoint_at) if checkpoint_at else None,
+        ready_since=_ready_since(queued_at, ready_after, evicted_at) if cluster is None else None,
     )
 
 
-def _recent_evictions(deployments: list[int], now: datetime) -> dict[int, int]:
-    """Return how often each of these lost its place within the budget's window, by id."""
+def _ready_since(
+    queued_at: datetime, ready_after: datetime | None, evicted_at: datetime | None
+) -> int | None:
+    """Return when an eviction or a pause ended what it had waited before; None when none did."""
+    since = max(queued_at, ready_after or queued_at, evicted_at or queued_at)
+    return None if since == queued_at else _seconds(since)
+
+
+def _recent_evictions(organization_ids: Sequence[int], now: datetime) -> Evictions:
+    """Return how often each lost its place within the budget's window, and when last, by id."""
     since = now - timedelta(seconds=settings.SCHEDULER_BUDGET_WINDOW_SECONDS)
     lost = Q(outcome=demand.Run.Outcome.EVICTED) | Q(
         outcome=demand.Run.Outcome.MOVED, preempted_by__isnull=False
     )
-    runs = demand.Run.objects.filter(lost, released_at__gt=since, deployment__in=deployments)
-    return dict(runs.order_by().values_list("deployment").annotate(Count("pk")))
+    runs = demand.Run.objects.filter(
+        lost, released_at__gt=since, deployment__organization__in=organization_ids
+    )
+    rows = runs.order_by().values_list("deployment").annotate(Count("pk"), Max("released_at"))
+    return {deployment: (number, last) for deployment, number, last in rows}
 
 
 def _seconds(time: datetime) -> int:

@@ -91,7 +91,8 @@ class Result:
         return policy.backfill == "evictable" and self.evictable(started, priority)
 
     def starves(self, deployment: Deployment) -> bool:
-        waited = self.snapshot.now - deployment.queued_at
+        since = deployment.ready_since
+        waited = self.snapshot.now - (deployment.queued_at if since is None else since)
         return waited > self.snapshot.policy.starvation_seconds
 
     def carried_out(self) -> Snapshot:
@@ -103,10 +104,9 @@ class Result:
                 rows.append(d)
             elif now is None:
                 evictions = d.preemptions + 1
-                queued = self.snapshot.now
                 rows.append(
                     replace(d, cluster=None, started_at=None, checkpoint_at=None,
-                            preemptions=evictions, queued_at=queued)
+                            preemptions=evictions, ready_since=self.snapshot.now)
                 )  # fmt: skip
             else:
                 moved = d.cluster is not None
@@ -187,7 +187,7 @@ def _blocking(result: Result, d: Deployment, cluster: Cluster) -> list[Deploymen
         if other.priority > d.priority:
             blocking.append(other)
         elif other.priority == d.priority:
-            waited_longer = (other.queued_at, other.id) < (d.queued_at, d.id)
+            waited_longer = (other.waits_since, other.id) < (d.waits_since, d.id)
             if not starts or not first or (other.cluster is None and waited_longer):
                 blocking.append(other)
         elif not starts and not result.evictable(other, d.priority):

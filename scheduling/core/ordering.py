@@ -33,7 +33,8 @@ def queue_order(snapshot: Snapshot) -> list[int]:
         if d.cluster is None:
             starved = is_starved(d, snapshot)
             share = shares.of(d.request) if smallest_first and not starved else 0
-            keys.append((-d.priority, not starved, share, d.queued_at, d.id))
+            since = d.waits_since if starved else d.queued_at
+            keys.append((-d.priority, not starved, share, since, d.id))
     return [key[-1] for key in sorted(keys)]
 
 

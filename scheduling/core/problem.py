@@ -154,7 +154,7 @@ def lost_seconds(deployment: Deployment, now: int) -> int:
 
 
 def is_starved(deployment: Deployment, snapshot: Snapshot) -> bool:
-    return snapshot.now - deployment.queued_at > snapshot.policy.starvation_seconds
+    return snapshot.now - deployment.waits_since > snapshot.policy.starvation_seconds
 
 
 def _open(
@@ -226,7 +226,7 @@ def _levels(problem: Problem) -> list[Level]:
             level.drained.append(d)
     _spread(problem, due, [levels[priority] for priority in priorities])
     for level in levels.values():
-        level.starved.sort(key=lambda d: (problem.deployments[d].queued_at, d))
+        level.starved.sort(key=lambda d: (problem.deployments[d].waits_since, d))
     return list(levels.values())
 
 

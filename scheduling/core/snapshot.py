@@ -38,8 +38,10 @@ class Cluster:
 class Deployment:
     """One that is active, on `cluster` since `started_at`, or ready, with `cluster` None.
 
-    Times are seconds since the epoch. `preemptions` counts its evictions within the budget's
-    window, `checkpoint_at` is when it last saved its progress in this run.
+    Times are seconds since the epoch. `queued_at` is its place in the queue, which an eviction
+    leaves as it is; `ready_since` is when it last became ready, if that was later. `preemptions`
+    counts its evictions within the budget's window, `checkpoint_at` is when it last saved its
+    progress in this run.
     """
 
     id: int
@@ -53,6 +55,12 @@ class Deployment:
     preemptible: bool = True
     preemptions: int = 0
     checkpoint_at: int | None = None
+    ready_since: int | None = None
+
+    @property
+    def waits_since(self) -> int:
+        """Return since when it has been waiting without a break."""
+        return self.queued_at if self.ready_since is None else self.ready_since
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +129,7 @@ def _deployment(row: Fields) -> Deployment:
         preemptible=row.flag("preemptible", True),
         preemptions=row.optional("preemptions") or 0,
         checkpoint_at=row.optional("checkpoint_at"),
+        ready_since=row.optional("ready_since"),
     )
     row.finish()
     return deployment

@@ -132,6 +132,7 @@ class _World:
             life.job.submit,
             max_runtime_s=life.job.duration - life.saved if self._terms.runtimes_known else None,
             preemptions=self._recent_evictions(life, now),
+            ready_since=now if life.evictions else None,
         )
 
     def _recent_evictions(self, life: Life, now: int) -> int:

@@ -18,6 +18,7 @@ from deployments.specs import Spec
 from orgs.models import Event, Organization
 from scheduling.cycle import run_cycle
 from scheduling.models import SchedulingCycle
+from scheduling.snapshot import load
 from scheduling.tasks import run_due_cycles
 from scheduling.verify import violations
 from tests.deployments.conftest import Submit
@@ -118,6 +119,25 @@ def test_what_was_moved_aside_comes_back_by_itself_with_its_first_queue_time(
 
     assert statuses(victim) == [Status.STARTING]
     assert victim.queued_at == queued_at
+
+
+def test_an_eviction_ends_what_a_victim_had_waited_before(
+    acme: Organization, forge: Cluster, submit: Submit
+) -> None:
+    with time_machine.travel(timezone.now() - timedelta(hours=5), tick=False):
+        victim = submit(cpu_milli=8000, priority=10)
+        cycle(acme)
+    submit(cpu_milli=8000, priority=90)
+    cycle(acme)
+
+    snapshot = load(acme.pk, lock=False).snapshot
+
+    row = next(d for d in snapshot.deployments if d.id == victim.pk)
+    assert row.queued_at == int(victim.queued_at.timestamp())
+    released_at = Run.objects.get(deployment=victim).released_at
+    assert released_at is not None
+    assert row.ready_since == int(released_at.timestamp())
+    assert row.preemptions == 1
 
 
 def test_several_victims_leave_when_one_is_not_enough(

@@ -67,6 +67,7 @@ def deployments(draw: st.DrawFn, clusters: int, levels: int) -> Deployment:
         max_runtime_s=draw(st.sampled_from([None, None, 60, 1100])),
         preemptible=draw(st.integers(1, 6)) != 1,
         preemptions=draw(st.integers(0, 3)),
+        ready_since=None if active else draw(st.sampled_from([None, None, NOW - 10, NOW - 1000])),
     )
 
 

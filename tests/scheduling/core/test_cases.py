@@ -217,6 +217,13 @@ def test_one_that_starves_goes_before_smaller_ones_of_its_level() -> None:
     assert placed(plan(*rows)) == {1: 1}
 
 
+def test_one_that_was_evicted_begins_to_wait_anew() -> None:
+    evicted = ready(1, 5, 3, waited=90_000, ready_since=NOW - 900)
+    assert placed(plan(cluster(1, 4), evicted, ready(2, 5, 2), ready(3, 5, 2))) == {2: 1, 3: 1}
+    starving = ready(1, 5, 3, waited=90_000, ready_since=NOW - 901)
+    assert placed(plan(cluster(1, 4), starving, ready(2, 5, 2), ready(3, 5, 2))) == {1: 1}
+
+
 def test_room_is_held_for_one_that_starves() -> None:
     made = plan(cluster(1, 4), active(1, 5, 2), ready(2, 5, 4, waited=1_000), ready(3, 5, 1))
     assert placed(made) == {}
