@@ -13,7 +13,7 @@ from clusters.models import Cluster, Connection
 from deployments.models import Deployment, Run
 from orgs.models import Event
 from scheduling.models import Sample
-from scheduling.vitals import Vitals, cycle_is_late
+from scheduling.vitals import Vitals, cycles_are_late_after
 
 _DRAINS_LONG = timedelta(minutes=30)
 _HELD_LONG = timedelta(days=1)
@@ -50,7 +50,7 @@ def alarms(now: datetime, vitals: Vitals, last: Sample | None, hour: Hour) -> li
     found = [
         *_parts(vitals),
         *_engines(),
-        *_cycles(now, vitals),
+        *_cycles(now),
         *_order(last),
         *_clusters(now),
         *_stuck(now),
@@ -88,30 +88,31 @@ def _engines() -> Iterator[Alarm]:
         )
 
 
-def _cycles(now: datetime, vitals: Vitals) -> Iterator[Alarm]:
-    """Tell of organizations where one is ready and no cycle has run for long."""
-    if not cycle_is_late(now, vitals.last_cycle):
-        return
+def _cycles(now: datetime) -> Iterator[Alarm]:
+    """Tell of organizations where one has been ready for long and no cycle ran meanwhile."""
     sql = """
-        SELECT o.name FROM orgs_organization o WHERE EXISTS (
+        SELECT o.name FROM orgs_organization o
+        WHERE coalesce((
+            SELECT c.started_at FROM scheduling_schedulingcycle c
+            WHERE c.organization_id = o.id ORDER BY c.id DESC LIMIT 1
+        ), '-infinity') < %(limit)s AND EXISTS (
             SELECT FROM deployments_deployment d
             WHERE d.organization_id = o.id AND d.status = 'pending' AND NOT d.held
-              AND (d.ready_after IS NULL OR d.ready_after <= %s) AND NOT EXISTS (
+              AND d.queued_at < %(limit)s AND coalesce(d.ready_after < %(limit)s, true)
+              AND NOT EXISTS (
                 SELECT FROM deployments_dependency x WHERE x.deployment_id = d.id))
         ORDER BY o.id LIMIT 4
     """
+    late = cycles_are_late_after()
     with connection.cursor() as cursor:
-        cursor.execute(sql, [now])
+        cursor.execute(sql, {"limit": now - late})
         names = [row[0] for row in cursor.fetchall()]
     if names:
-        last = vitals.last_cycle
-        when = (
-            f"The last one began at {last.started_at:%H:%M:%S} UTC." if last else "None ever ran."
-        )
         yield Alarm(
             "critical",
             "No scheduling cycle although deployments are ready",
-            f"{when} Waiting: {', '.join(names[:3])}{' and others' if names[3:] else ''}.",
+            f"Of {', '.join(names[:3])}{' and others' if names[3:] else ''}, for over"
+            f" {late.total_seconds():.0f} seconds. The worker's log says what failed.",
             reverse("admin:scheduling_schedulingcycle_changelist"),
             "Run them now",
         )

@@ -96,7 +96,10 @@ def _seconds(now: datetime, time: datetime) -> int:
     return max(int((now - time).total_seconds()), 0)
 
 
+def cycles_are_late_after() -> timedelta:
+    """Return after how long without a cycle periodic ones must have failed."""
+    return timedelta(seconds=3 * settings.SCHEDULER_INTERVAL + 30)
+
+
 def cycle_is_late(now: datetime, cycle: SchedulingCycle | None) -> bool:
-    """Say whether the last cycle was so long ago that periodic ones must have failed."""
-    late = timedelta(seconds=3 * settings.SCHEDULER_INTERVAL + 30)
-    return cycle is None or now - cycle.started_at > late
+    return cycle is None or now - cycle.started_at > cycles_are_late_after()

@@ -85,7 +85,7 @@ class Dashboard:
         if not self.hour.cycles:
             return "in the last hour"
         return (
-            f"in the last hour: {duration(self.hour.mean_cycle_s)} each,"
+            f"in the last hour: {self.hour.placed} placed, {duration(self.hour.mean_cycle_s)} each,"
             f" {duration(self.hour.slowest_cycle_s)} at most"
         )
 

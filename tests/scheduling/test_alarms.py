@@ -13,7 +13,7 @@ from clusters import services as cluster_services
 from clusters.models import Cluster, Connection
 from deployments import services
 from deployments.models import Deployment, Run, Status
-from orgs.models import Event
+from orgs.models import Event, Organization
 from scheduling import pulse, vitals
 from scheduling.alarms import Alarm, Hour, alarms
 from scheduling.models import Pulse, Sample, SchedulingCycle
@@ -42,6 +42,13 @@ def titles(hour: Hour = CALM) -> list[str]:
 
 def ago(**span: float) -> datetime:
     return timezone.now() - timedelta(**span)
+
+
+def cycled(organization: Organization, time: datetime | None = None) -> None:
+    SchedulingCycle.objects.create(
+        organization=organization, trigger="interval", started_at=time or timezone.now(),
+        snapshot_us=1, plan_us=1, apply_us=1, ready=1, placed=0, evicted=0, moved=0, left_pending=1,
+    )  # fmt: skip
 
 
 def test_nothing_is_told_when_all_is_well(alive: None, bring: Bring) -> None:
@@ -109,23 +116,32 @@ def test_missing_cycles_are_told_of_who_waits_for_them(
     alive: None, submit: Submit, forge: Cluster, cycle_at: timedelta | None
 ) -> None:
     submit()
+    Deployment.objects.update(queued_at=ago(minutes=10))
     if cycle_at:
-        SchedulingCycle.objects.create(
-            organization=forge.organization, trigger="change", started_at=timezone.now() - cycle_at,
-            snapshot_us=1, plan_us=1, apply_us=1, ready=0, placed=0, evicted=0, moved=0,
-            left_pending=0,
-        )  # fmt: skip
+        cycled(forge.organization, timezone.now() - cycle_at)
 
     (alarm,) = told()
 
     assert alarm.title == "No scheduling cycle although deployments are ready"
-    assert "Waiting: Acme." in alarm.detail
+    assert alarm.detail.startswith("Of Acme, for over 120 seconds.")
 
 
 def test_an_idle_platform_misses_no_cycles(alive: None, submit: Submit, forge: Cluster) -> None:
     services.hold(submit(), actor="alice")
+    Deployment.objects.update(queued_at=ago(minutes=10))
+    submit()
 
     assert titles() == []
+
+
+def test_one_organization_without_cycles_is_told_beside_others_that_have_them(
+    alive: None, submit: Submit, forge: Cluster, globex: Organization
+) -> None:
+    submit()
+    Deployment.objects.update(queued_at=ago(minutes=10))
+    cycled(globex)
+
+    assert titles() == ["No scheduling cycle although deployments are ready"]
 
 
 def test_an_inversion_leads_to_the_deployment(
@@ -193,11 +209,7 @@ def test_who_waits_too_long_is_told(alive: None, bring: Bring, submit: Submit) -
     bring(Status.RUNNING, gpu=2, priority=90)
     patient = submit(gpu=1, priority=50)
     Deployment.objects.filter(pk=patient.pk).update(queued_at=ago(hours=1))
-    run = SchedulingCycle(
-        organization=patient.organization, trigger="interval", started_at=timezone.now(),
-        snapshot_us=1, plan_us=1, apply_us=1, ready=1, placed=0, evicted=0, moved=0, left_pending=1,
-    )  # fmt: skip
-    run.save()
+    cycled(patient.organization)
 
     assert titles() == ["1 deployment has waited too long"]
 
