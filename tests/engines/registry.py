@@ -13,12 +13,13 @@ from typing import Any
 
 from tests.engines import image
 
+_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 _CODES = {401: "UNAUTHORIZED", 403: "DENIED", 429: "TOOMANYREQUESTS"}
 _MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 
 
 class Registry:
-    """Holds `{host}/busybox:1` and nothing else.
+    """Holds `{host}/busybox:1`, and `{host}/foreign:1` for another kind of machine.
 
     `refuse` makes it answer every request with that status; while `open_` is not set, layers wait.
     """
@@ -95,11 +96,21 @@ class Registry:
             )
         if path == "/v2/busybox/manifests/1" or path.endswith(_sha(self._manifest)):
             return _send(request, 200, self._manifest, _MANIFEST)
+        if path.startswith("/v2/foreign/manifests/"):
+            return _send(request, 200, _foreign(), _LIST)
         blob = self._blobs.get(path.rpartition("/")[2])
         if blob is None:
             return _send(request, 404, _errors("MANIFEST_UNKNOWN", "manifest unknown"))
         self.open_.wait(60)
         return _send(request, 200, blob, "application/octet-stream")
+
+
+def _foreign() -> bytes:
+    """Return a list of manifests with none for this machine."""
+    platform = {"architecture": "s390x", "os": "linux"}
+    entry = {"mediaType": _MANIFEST, "size": 1, "digest": f"sha256:{_sha(b'')}"}
+    manifests = [entry | {"platform": platform}]
+    return json.dumps({"schemaVersion": 2, "mediaType": _LIST, "manifests": manifests}).encode()
 
 
 def _send(

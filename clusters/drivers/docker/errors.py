@@ -13,6 +13,8 @@ _NO_CONNECTION = (requests.RequestException, urllib3.exceptions.HTTPError, OSErr
 
 _NO_RIGHT = ("denied", "unauthorized", "forbidden", "authentication required")
 
+_NONE_SUCH = ("manifest unknown", "not found", "no matching manifest")
+
 _REFUSALS: tuple[tuple[str, Cause, bool, str], ...] = (
     (
         "range of cpus",
@@ -114,7 +116,7 @@ def pull_failed(image: str, said: str, status: int | None = None) -> DriverError
             retriable=False,
             cause=Cause.IMAGE_NOT_PULLABLE,
         )
-    if status == requests.codes.not_found or "manifest unknown" in text or "not found" in text:
+    if status == requests.codes.not_found or any(word in text for word in _NONE_SUCH):
         return DriverError(
             f"Image {image} does not exist: correct `image`, then start it again. ({said})",
             retriable=False,

@@ -25,7 +25,9 @@ _ALIVE_S = 60
 """A fetch that has not been heard of for so long has died with its worker."""
 
 _REMEMBERED_S = 10
-"""How long a failure is told instead of asking the registry again."""
+"""How long what became of a fetch is told instead of asking the registry again."""
+
+_FETCHING, _FETCHED = "fetching", "fetched"
 
 log = structlog.get_logger(__name__)
 
@@ -52,6 +54,10 @@ class Pulls:
         state = self._state(image)
         if isinstance(state, _Failure):
             raise DriverError(state.message, retriable=state.retriable, cause=state.cause)
+        if state == _FETCHED:
+            raise DriverError(
+                f"Image {image} was fetched, and the engine does not have it.", retriable=True
+            )
         if state is None:
             self._begin(image)
         raise DriverError(
@@ -63,14 +69,14 @@ class Pulls:
             if image in self._mine:
                 return
             self._mine.add(image)
-        self._note(image, "fetching", _ALIVE_S)
+        self._note(image, _FETCHING, _ALIVE_S)
         Thread(target=self._run, args=(image,), name=f"pull-{image}", daemon=True).start()
 
     def _run(self, image: str) -> None:
         try:
             with translated(), self._client() as client:
                 self._pull(client, image)
-            self._note(image, None, 0)
+            self._note(image, _FETCHED, _REMEMBERED_S)
         except DriverError as error:
             log.info("pull_failed", engine=self._engine, image=image, error=str(error))
             self._note(image, _Failure(str(error), error.retriable, error.cause), _REMEMBERED_S)
@@ -87,7 +93,7 @@ class Pulls:
                     raise pull_failed(image, str(line["error"]))
                 if monotonic() - noted > _ALIVE_S / 3:
                     noted = monotonic()
-                    self._note(image, "fetching", _ALIVE_S)
+                    self._note(image, _FETCHING, _ALIVE_S)
         except APIError as error:
             status = error.response.status_code if error.response is not None else None
             raise pull_failed(image, str(error.explanation or error), status) from error
@@ -108,10 +114,7 @@ class Pulls:
 
     def _note(self, image: str, state: Any, seconds: int) -> None:
         with suppress(Exception):
-            if state is None:
-                cache.delete(self._key(image))
-            else:
-                cache.set(self._key(image), state, seconds)
+            cache.set(self._key(image), state, seconds)
 
     def _key(self, image: str) -> str:
         return f"pull:{self._engine}:{hashlib.sha256(image.encode()).hexdigest()}"

@@ -20,6 +20,7 @@ from clusters.drivers.docker.times import timestamp
 _KEPT = 256
 """How many events an engine keeps, of all kinds (moby, daemon/events: eventsLimit)."""
 
+_ENDING_SIGNALS = ("9", "15")
 _ABNORMAL = (137, 255)
 """Exit codes of a container that died with its machine or its shim."""
 
@@ -36,7 +37,7 @@ class Witness:
     def __init__(self, events: Sequence[Mapping[str, Any]], *, live_restore: bool) -> None:
         self._live_restore = live_restore
         self._died = {e["id"] for e in events if e.get("Action") == "die"}
-        self._killed = {e["id"] for e in events if e.get("Action") == "kill"}
+        self._stopped = {e["id"] for e in events if _asks_for_an_end(e)}
         self._since = events[0]["time"] if len(events) >= _KEPT else 0
 
     @classmethod
@@ -47,7 +48,7 @@ class Witness:
         return cls(events, live_restore=bool(info.get("LiveRestoreEnabled")))
 
     def fate(self, container: str, exit_code: int, ended_at: datetime | None) -> Fate:
-        if container in self._killed:
+        if container in self._stopped:
             return Fate.STOPPED_BY_OTHERS
         forgotten = ended_at is None or ended_at.timestamp() <= self._since
         if container in self._died or forgotten:
@@ -55,6 +56,13 @@ class Witness:
         if self._live_restore and exit_code not in _ABNORMAL:
             return Fate.ITS_OWN
         return Fate.ENDED_WITH_THE_ENGINE
+
+
+def _asks_for_an_end(event: Mapping[str, Any]) -> bool:
+    """Whether somebody stopped it: other signals may only have it read its files again."""
+    if event.get("Action") == "kill":
+        return event["Actor"]["Attributes"].get("signal") in _ENDING_SIGNALS
+    return event.get("Action") == "stop"
 
 
 def recorded(engine: APIClient, *, until: float) -> list[dict[str, Any]]:

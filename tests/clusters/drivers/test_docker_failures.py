@@ -145,6 +145,16 @@ def test_who_is_stopped_by_somebody_else_did_not_fail(docker_bench: DockerBench)
     assert docker_bench.exited(run_id).cause is Cause.ENGINE_EVICTED
 
 
+def test_a_signal_that_asks_for_no_end_is_not_to_blame_for_it(docker_bench: DockerBench) -> None:
+    run_id = docker_bench.run("trap 'exit 7' HUP; echo ready; while true; do sleep 0.1; done")
+    docker_bench.wait_for(lambda: docker_bench.logs(run_id) == b"ready\n")
+    docker_bench.engine.client.containers.get(docker_bench.inspect(run_id)["Id"]).kill("HUP")
+
+    ending = docker_bench.exited(run_id)
+
+    assert (ending.exit_code, ending.cause) == (7, None)
+
+
 def test_a_stop_outlives_the_engine_that_was_asked(new_engine: NewEngine) -> None:
     bench = DockerBench(new_engine(live_restore=True))
     run_id = bench.start(Program.IS_STUBBORN)

@@ -130,6 +130,28 @@ def test_a_registry_that_fails_may_answer_later(
     assert (told.cause, told.retriable) == (Cause.IMAGE_NOT_PULLABLE, True)
 
 
+def test_an_image_for_another_kind_of_machine_is_none(
+    docker_bench: DockerBench, spec: ContainerSpec, registry: Registry
+) -> None:
+    told = final_refusal(docker_bench, replace(spec, image=f"{registry.host}/foreign:1"))
+
+    assert (told.cause, told.retriable) == (Cause.IMAGE_NOT_FOUND, False)
+
+
+def test_an_image_that_disappears_is_not_asked_for_again_and_again(
+    docker_bench: DockerBench, spec: ContainerSpec, registry: Registry, engine: Engine
+) -> None:
+    wait_until(lambda: starts(docker_bench, spec), "it starts")
+    docker_bench.driver.remove(docker_bench.stopped(spec.run_id, 0).run_id)
+    engine.remove_image(registry.image)
+    asked = len(registry.asked)
+
+    told = refusal(docker_bench.driver, docker_bench, spec)
+
+    assert (told.cause, told.retriable) == (Cause.ENGINE_FAILED, True)
+    assert len(registry.asked) == asked
+
+
 def test_a_registry_that_cannot_be_reached_may_be_later(
     docker_bench: DockerBench, spec: ContainerSpec
 ) -> None:
