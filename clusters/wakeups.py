@@ -17,6 +17,8 @@ from redis import Redis, RedisError
 
 RUN_CYCLE = "scheduling.run_cycle"
 RECONCILE = "deployments.reconcile"
+ENGINES = "engines"
+"""The queue of what may wait for an engine: a slow one keeps no cycle waiting."""
 
 _MERGE_SECONDS = 5
 """A request that was lost on its way stands in the way of the next ones for no longer."""

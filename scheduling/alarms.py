@@ -64,7 +64,8 @@ def alarms(now: datetime, vitals: Vitals, last: Sample | None, hour: Hour) -> li
 def _parts(vitals: Vitals) -> Iterator[Alarm]:
     consequence = {
         "Beat": "Nothing periodic happens: lost messages and ended back-offs wait. Start beat.",
-        "Worker": "Nothing is placed, started or stopped. Start a worker.",
+        "Worker": "Nothing is placed. Start a worker.",
+        "Engine worker": "Containers neither start nor stop. Start a worker of the queue engines.",
         "Broker": "Submissions are accepted and wait. Start the broker (Valkey or Redis).",
         "Samples": "The figures below are old. Beat and a worker take one every minute.",
     }

@@ -1,21 +1,27 @@
 """The periodic jobs, as rows that Celery beat reads and operators may change in the admin."""
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
+from clusters.wakeups import ENGINES
 from scheduling.pulse import EVERY_S
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A periodic task: its row's name, the Celery task's name, and the default interval."""
+    """A periodic task: its row's name, the Celery task's name, and the default interval.
+
+    With a `queue`, its message goes there, and the task is told which one it was.
+    """
 
     name: str
     task: str
     every_s: int
+    queue: str | None = None
 
     @property
     def description(self) -> str:
@@ -28,6 +34,7 @@ def jobs() -> tuple[Job, ...]:
         Job("Scheduling cycles", "scheduling.run_due_cycles", settings.SCHEDULER_INTERVAL),
         Job("Reconcile containers", "deployments.reconcile_all", settings.RECONCILE_INTERVAL),
         Job("Note that workers work", "scheduling.note_pulse", EVERY_S),
+        Job("Note that engines' workers work", "scheduling.note_pulse", EVERY_S, queue=ENGINES),
         Job("Note how the platform is", "scheduling.take_sample", 20),
         Job("Purge samples", "scheduling.purge_samples", day),
         Job("Purge scheduling cycles", "scheduling.purge_cycles", day),
@@ -49,7 +56,8 @@ def install(**_: Any) -> None:
         )
         row = PeriodicTask.objects.filter(name=job.name).first()
         if row is None:
-            row = PeriodicTask(name=job.name, task=job.task)
+            row = PeriodicTask(name=job.name, task=job.task, queue=job.queue)
+            row.args = json.dumps([job.queue] if job.queue else [])
         elif row.description == job.description:
             continue
         row.interval, row.description = schedule, job.description

@@ -66,9 +66,9 @@ def purge_samples() -> None:
 
 
 @shared_task(bind=True, name="scheduling.note_pulse")
-def note_pulse(task: "Task[[], None]") -> None:
+def note_pulse(task: "Task[[str], None]", queue: str = pulse.PLANNING) -> None:
     """Note that this worker does what beat asks for."""
-    pulse.note(str(task.request.hostname or "worker"))
+    pulse.note_worker(queue, str(task.request.hostname or "unnamed"))
 
 
 def due_organizations() -> list[int]:

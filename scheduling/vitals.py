@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from celery import current_app
 from django.conf import settings
 
-from clusters.wakeups import broker_answers
+from clusters.wakeups import ENGINES, broker_answers
 from scheduling import pulse
 from scheduling.models import Sample, SchedulingCycle
 
@@ -31,30 +31,38 @@ class Vital:
 
 @dataclass(frozen=True, slots=True)
 class Vitals:
-    database: Vital
-    broker: Vital
+    """`worker` plans; `engines` are the workers that speak to the clusters' engines."""
+
     beat: Vital
     worker: Vital
+    engines: Vital
+    broker: Vital
+    database: Vital
     samples: Vital
     last_cycle: SchedulingCycle | None
 
     @property
     def all(self) -> tuple[Vital, ...]:
-        return self.beat, self.worker, self.broker, self.database, self.samples
+        return self.beat, self.worker, self.engines, self.broker, self.database, self.samples
 
 
 def look(now: datetime, last: Sample | None) -> Vitals:
-    beat_seen, workers = pulse.last_seen()
+    beat_seen, workers = pulse.last_seen(now)
     broker_works = broker_answers()
     beat = _beat(now, beat_seen)
     newest = SchedulingCycle.objects.select_related("organization").defer("record")
+    planning, engines = (
+        _worker(name, now, workers.get(queue, {}), beat, broker_works=broker_works)
+        for name, queue in (("Worker", pulse.PLANNING), ("Engine worker", ENGINES))
+    )
     return Vitals(
-        database=Vital("Database", "ok", "answers"),
+        beat=beat,
+        worker=planning,
+        engines=engines,
         broker=Vital("Broker", "ok", "answers")
         if broker_works
-        else Vital("Broker", "down", "does not answer: nothing is done at once"),
-        beat=beat,
-        worker=_worker(now, workers, beat, broker_works=broker_works),
+        else Vital("Broker", "down", "does not answer"),
+        database=Vital("Database", "ok", "answers"),
         samples=_samples(now, last),
         last_cycle=newest.order_by("-started_at").first(),
     )
@@ -68,19 +76,23 @@ def _beat(now: datetime, seen: datetime | None) -> Vital:
     return Vital("Beat", "ok", f"seen {_seconds(now, seen)} s ago")
 
 
-def _worker(now: datetime, seen: dict[str, datetime], beat: Vital, *, broker_works: bool) -> Vital:
-    """Say what beat's periodic request tells; without it, ask the workers themselves."""
+def _worker(
+    name: str, now: datetime, seen: dict[str, datetime], beat: Vital, *, broker_works: bool
+) -> Vital:
+    """Say what came of beat's periodic request; where nothing did, ask the workers themselves."""
     alive = [time for time in seen.values() if now - time <= _LATE]
     if alive:
-        many = f"{len(alive)} workers, the last" if len(alive) > 1 else "did what beat asked for"
-        return Vital("Worker", "ok", f"{many} {_seconds(now, max(alive))} s ago")
+        many = f"{len(alive)} of them, the last" if len(alive) > 1 else "at work"
+        return Vital(name, "ok", f"{many} {_seconds(now, max(alive))} s ago")
     if not broker_works:
-        return Vital("Worker", "unknown", "nobody can ask it without the broker")
-    if beat.is_bad and current_app.control.ping(timeout=0.2, limit=1):
-        return Vital("Worker", "ok", "answers, but beat asks it nothing")
+        return Vital(name, "unknown", "cannot be asked without the broker")
+    if seen and current_app.control.ping(list(seen), timeout=0.2, limit=1):
+        if beat.is_bad:
+            return Vital(name, "ok", "answers, but beat asks it nothing")
+        return Vital(name, "warning", f"answers, but is busy since {max(seen.values()):%H:%M:%S}")
     last = max(seen.values(), default=None)
     return Vital(
-        "Worker", "down", f"last seen at {last:%Y-%m-%d %H:%M:%S} UTC" if last else "was never seen"
+        name, "down", f"last seen at {last:%H:%M:%S} UTC" if last else "was not seen lately"
     )
 
 

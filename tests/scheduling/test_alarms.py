@@ -8,9 +8,11 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from pytest_django import Settings
 
 from clusters import services as cluster_services
 from clusters.models import Cluster, Connection
+from clusters.wakeups import ENGINES
 from deployments import services
 from deployments.models import Deployment, Run, Status
 from orgs.models import Event, Organization
@@ -26,7 +28,8 @@ CALM = Hour(thrashed=0, failed=0, ended=0)
 @pytest.fixture
 def alive(db: None) -> None:
     pulse.note(pulse.BEAT)
-    pulse.note("celery@here")
+    pulse.note_worker(pulse.PLANNING, "celery@here")
+    pulse.note_worker(ENGINES, "engines@here")
 
 
 def told(hour: Hour = CALM, later: timedelta = timedelta(0)) -> list[Alarm]:
@@ -57,33 +60,43 @@ def test_nothing_is_told_when_all_is_well(alive: None, bring: Bring) -> None:
     assert titles() == []
 
 
-def test_a_dead_beat_is_told_from_a_dead_worker(alive: None) -> None:
-    Pulse.objects.filter(name=pulse.BEAT).update(time=ago(minutes=2))
-    (beat,) = told()
-    pulse.note(pulse.BEAT)
-    Pulse.objects.exclude(name=pulse.BEAT).update(time=ago(minutes=2))
-    (worker,) = told()
-
-    assert beat.title.startswith("Beat: last seen")
-    assert worker.title.startswith("Worker: last seen")
-    assert beat.level == worker.level == "critical"
+def last_seen(name: str, **span: float) -> None:
+    Pulse.objects.filter(name__startswith=name).update(time=ago(**span))
 
 
-def test_without_a_broker_nobody_blames_the_worker(alive: None, settings: object) -> None:
-    settings.REDIS_URL = "redis://127.0.0.1:1/0"  # type: ignore[attr-defined]
-    Pulse.objects.exclude(name=pulse.BEAT).update(time=ago(minutes=2))
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        (pulse.BEAT, "Beat: last seen"),
+        (pulse.PLANNING, "Worker: last seen"),
+        (ENGINES, "Engine worker: last seen"),
+    ],
+)
+def test_each_process_that_dies_is_told_alone(alive: None, name: str, title: str) -> None:
+    last_seen(name, minutes=2)
 
     (alarm,) = told()
 
-    assert alarm.title.startswith("Broker: does not answer")
+    assert alarm.title.startswith(title)
+    assert alarm.level == "critical"
+
+
+def test_without_a_broker_nobody_blames_the_workers(alive: None, settings: Settings) -> None:
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    last_seen(pulse.PLANNING, minutes=2)
+    last_seen(ENGINES, minutes=2)
+
+    (alarm,) = told()
+
+    assert alarm.title == "Broker: does not answer"
 
 
 def test_a_service_that_never_ran_says_so(db: None) -> None:
-    assert [title.split(":")[0] for title in titles()] == ["Beat", "Worker"]
+    assert [title.split(":")[0] for title in titles()] == ["Beat", "Worker", "Engine worker"]
 
 
 def test_one_of_several_workers_is_enough(alive: None) -> None:
-    Pulse.objects.create(name="celery@gone", time=ago(minutes=5))
+    pulse.note_worker(ENGINES, "engines@gone", timezone.now() - timedelta(minutes=5))
 
     assert titles() == []
 

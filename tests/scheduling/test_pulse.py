@@ -3,14 +3,17 @@
 from datetime import timedelta
 
 import pytest
+from django.conf import settings
 from django.test import override_settings
 from django.utils import timezone
+from django_celery_beat.models import PeriodicTask
 
+from clusters.wakeups import ENGINES
 from hypervisor.celery import app
 from scheduling import pulse
 from scheduling.beat import NotingScheduler
 from scheduling.models import ClusterSample, Day, Pulse, Sample
-from scheduling.periodic import jobs
+from scheduling.periodic import install
 from scheduling.sampling import take_sample
 from scheduling.tasks import note_pulse, purge_samples, sample
 
@@ -18,15 +21,19 @@ pytestmark = pytest.mark.django_db
 
 
 def test_each_process_has_one_note_that_is_renewed() -> None:
-    pulse.note("celery@a", timezone.now() - timedelta(minutes=1))
-    pulse.note("celery@a")
-    pulse.note("celery@b")
+    now = timezone.now()
+    pulse.note_worker("engines", "a@here", now - timedelta(minutes=1))
+    pulse.note_worker("engines", "a@here", now)
+    pulse.note_worker("engines", "b@here", now)
 
-    beat, workers = pulse.last_seen()
+    assert pulse.last_seen(now) == (None, {"engines": {"a@here": now, "b@here": now}})
 
-    assert beat is None
-    assert sorted(workers) == ["celery@a", "celery@b"]
-    assert min(workers.values()) > timezone.now() - timedelta(seconds=10)
+
+def test_a_worker_that_was_not_seen_for_an_hour_is_forgotten() -> None:
+    now = timezone.now()
+    pulse.note_worker("engines", "a@gone", now - timedelta(minutes=61))
+
+    assert pulse.last_seen(now) == (None, {})
 
 
 @pytest.mark.django_db(transaction=True)  # beat commits, and opens connections anew
@@ -35,21 +42,25 @@ def test_beat_notes_itself_at_each_look_at_the_schedule() -> None:
 
     scheduler.tick()
 
-    beat, _workers = pulse.last_seen()
+    beat, _workers = pulse.last_seen(timezone.now())
     assert beat is not None
 
 
-def test_a_worker_notes_itself_when_asked() -> None:
+def test_a_worker_notes_itself_when_asked_by_the_name_of_its_queue() -> None:
+    note_pulse.apply(args=("engines",))
     note_pulse.apply()
 
-    assert Pulse.objects.exclude(name=pulse.BEAT).count() == 1
+    _beat, workers = pulse.last_seen(timezone.now())
+    assert sorted(workers) == ["engines", "planning"]
 
 
-def test_beat_asks_workers_as_often_as_a_pulse_is_expected() -> None:
-    every = {job.task: job.every_s for job in jobs()}
+def test_beat_asks_the_workers_of_each_queue_for_a_pulse() -> None:
+    install()
 
-    assert every["scheduling.note_pulse"] == pulse.EVERY_S
-    assert every["scheduling.take_sample"] < 60
+    rows = PeriodicTask.objects.filter(task="scheduling.note_pulse")
+    asked = rows.order_by("pk").values_list("queue", "args", "interval__every")
+    assert list(asked) == [(None, "[]", 5), ("engines", '["engines"]', 5)]
+    assert set(settings.CELERY_TASK_ROUTES["deployments.reconcile"].values()) == {ENGINES}
 
 
 def test_the_day_is_rolled_up_every_few_minutes() -> None:
