@@ -31,7 +31,8 @@ class Summary:
     `utilisation` is each resource's mean share in use. `goodput` is the share of all work done that
     was not lost, work being run time times dominant share; `lost` is in hours of one whole supply.
     `fairness` is Jain's index over the tenants' mean slowdowns: 1 when all fare alike.
-    `biggest_wait` is the longest wait among the biggest hundredth of the jobs, in seconds.
+    `wait_mean` and `longest_wait` are of all jobs, `biggest_mean` and `biggest_wait` the same of
+    the hundredth of them with the largest shares, in seconds.
     """
 
     levels: tuple[LevelSummary, ...]
@@ -41,6 +42,9 @@ class Summary:
     lost_hours: float
     fairness: float
     queue_mean: float
+    wait_mean: float
+    longest_wait: int
+    biggest_mean: float
     biggest_wait: int
 
 
@@ -50,6 +54,8 @@ def summarize(replay: Replay) -> Summary:
     lost = sum(life.lost * shares.of(life.job.request) for life in replay.lives)
     done = sum(life.worked * shares.of(life.job.request) for life in replay.lives)
     queue, utilisation = _over_time(replay)
+    waits = [life.waited for life in replay.lives]
+    biggest = _waits_of_the_biggest(replay.lives, shares)
     return Summary(
         levels=tuple(_levels(replay.lives)),
         utilisation=utilisation,
@@ -58,14 +64,21 @@ def summarize(replay: Replay) -> Summary:
         lost_hours=lost / shares.of(supply) / 3600,
         fairness=_jain(_slowdown_by_tenant(replay.lives)),
         queue_mean=queue,
-        biggest_wait=_biggest_wait(replay.lives, shares),
+        wait_mean=_mean(waits),
+        longest_wait=max(waits, default=0),
+        biggest_mean=_mean(biggest),
+        biggest_wait=max(biggest, default=0),
     )
 
 
-def _biggest_wait(lives: Sequence[Life], shares: Shares) -> int:
-    """Return the longest wait among the 1% with the largest shares: who starves, if anybody."""
+def _waits_of_the_biggest(lives: Sequence[Life], shares: Shares) -> list[int]:
+    """Return the waits of the 1% with the largest shares: who starves, if anybody."""
     by_size = sorted(lives, key=lambda life: -shares.of(life.job.request))
-    return max((life.waited for life in by_size[: -(-len(by_size) // 100)]), default=0)
+    return [life.waited for life in by_size[: -(-len(by_size) // 100)]]
+
+
+def _mean(values: Sequence[int]) -> float:
+    return sum(values) / len(values) if values else 0.0
 
 
 def _levels(lives: Sequence[Life]) -> Iterable[LevelSummary]:

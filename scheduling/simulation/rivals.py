@@ -1,6 +1,6 @@
 """The policies that ours is compared with, on the same snapshots."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from scheduling.core.plan import Eviction, Placement, Plan
@@ -94,20 +94,28 @@ class _Option:
         return max(priorities), sum(priorities), len(priorities), -latest, self.cluster
 
 
-_Search = Callable[[_Clusters, Deployment, int], _Option | None]
+_Search = Callable[[_Clusters, Sequence[Deployment], Deployment, int], _Option | None]
 
 
 def kube_preemption(snapshot: Snapshot) -> Plan:
     """By priority; where nothing fits: remove all lower ones, fit, put back the highest first."""
-    return _preempting(snapshot, _put_back)
+    return _preempting(snapshot, lambda _: True, _put_back)
+
+
+def kube_within_budget(snapshot: Snapshot) -> Plan:
+    """The same, but nobody is evicted more often than the policy's budget."""
+    budget = snapshot.policy.preemption_budget
+    return _preempting(snapshot, lambda v: v.preemptions < budget, _put_back)
 
 
 def naive_preemption(snapshot: Snapshot) -> Plan:
     """By priority; where nothing fits: evict the lowest until it does, and look no further."""
-    return _preempting(snapshot, _lowest_first)
+    return _preempting(snapshot, lambda _: True, _lowest_first)
 
 
-def _preempting(snapshot: Snapshot, option: _Search) -> Plan:
+def _preempting(
+    snapshot: Snapshot, evictable: Callable[[Deployment], bool], option: _Search
+) -> Plan:
     clusters = _Clusters(snapshot)
     started: dict[int, int] = {}
     evicted: dict[int, tuple[int, int]] = {}
@@ -118,7 +126,10 @@ def _preempting(snapshot: Snapshot, option: _Search) -> Plan:
             continue
         cluster = clusters.with_room(d)
         if cluster is None:
-            options = [o for c in clusters.open_to(d) if (o := option(clusters, d, c))]
+            options = []
+            for c in clusters.open_to(d):
+                lower = [v for v in clusters.on[c] if v.priority < d.priority and evictable(v)]
+                options += [o for o in [option(clusters, lower, d, c)] if o]
             if not options:
                 failed.add(shape)
                 continue
@@ -135,8 +146,9 @@ def _preempting(snapshot: Snapshot, option: _Search) -> Plan:
     )
 
 
-def _put_back(clusters: _Clusters, d: Deployment, cluster: int) -> _Option | None:
-    lower = [v for v in clusters.on[cluster] if v.priority < d.priority]
+def _put_back(
+    clusters: _Clusters, lower: Sequence[Deployment], d: Deployment, cluster: int
+) -> _Option | None:
     room = clusters.room[cluster] - d.request
     for v in lower:
         room += v.request
@@ -151,8 +163,9 @@ def _put_back(clusters: _Clusters, d: Deployment, cluster: int) -> _Option | Non
     return _Option(cluster, tuple(victims)) if victims else None
 
 
-def _lowest_first(clusters: _Clusters, d: Deployment, cluster: int) -> _Option | None:
-    lower = [v for v in clusters.on[cluster] if v.priority < d.priority]
+def _lowest_first(
+    clusters: _Clusters, lower: Sequence[Deployment], d: Deployment, cluster: int
+) -> _Option | None:
     room, victims = clusters.room[cluster], []
     for v in sorted(lower, key=lambda v: (v.priority, -(v.started_at or 0), v.id)):
         room += v.request

@@ -9,10 +9,12 @@ from django.core.management.base import BaseCommand, CommandError
 BENCHES = {
     "dashboard": "the operators' first page, with a million deployments, on a service of its own",
     "frontier": "what each threshold buys and costs, in simulated time",
+    "full_load": "what preemption costs on full clusters, beside the usual policies",
     "growth": "the planner's time from 1,000 to 100,000 pending on 100 clusters",
     "latency": "from a POST until it is placed and running, on a running service",
     "load": "many clients at once, watched and inspected, on a running service",
-    "quality": "plans beside the exact optimum, on generated snapshots or cuts of a trace",
+    "quality": "planners beside the exact optimum, on generated snapshots and cuts of a trace",
+    "starvation": "how long the biggest wait, with and without reservations",
     "victims": "whom one preemptor displaces, beside an exhaustive search",
 }
 """Each is a module of scheduling.bench with `add_arguments(parser)` and `command(options, out)`."""
