@@ -21,7 +21,7 @@ from scheduling.admin.logs import last_words
 from scheduling.admin.pages import OperatePage
 from scheduling.core.resources import in_words
 from scheduling.explain import Explanation, explain
-from scheduling.life import RUNS_SHOWN, Life, draw
+from scheduling.life import RUNS_SHOWN, draw
 from scheduling.steering import ACTIONS, Action
 
 _EVENTS_PER_PAGE = 50
@@ -65,6 +65,7 @@ class DeploymentPage(OperatePage):
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         deployment, now = self.deployment, timezone.now()
         runs = _runs(deployment)
+        turns = _turns(deployment)
         why = explain(deployment)
         self.title = f"Deployment {deployment.pk}: {deployment.name}"
         self.breadcrumbs = [
@@ -74,10 +75,11 @@ class DeploymentPage(OperatePage):
         return super().get_context_data(
             deployment=deployment,
             state="held" if deployment.held and why.code == "held" else deployment.status,
+            since=_since(deployment, turns),
             why=why,
             shortages=_shortages(why),
             actions=self._actions(),
-            life=_life(deployment, runs, now),
+            life=draw(deployment, runs, turns, now),
             attempts=_attempts(deployment, runs, now),
             all_runs=_all_runs(deployment, runs),
             last_words=last_words(runs),
@@ -120,10 +122,16 @@ def _all_runs(deployment: Deployment, shown: Sequence[Run]) -> int:
     return len(shown) if len(shown) < RUNS_SHOWN else deployment.runs.count()
 
 
-def _life(deployment: Deployment, runs: Sequence[Run], now: datetime) -> Life:
+def _turns(deployment: Deployment) -> list[Event]:
+    """Return the latest events that the drawing shows, the oldest first."""
     drawn = Q(status__isnull=False) | Q(kind__in=("held", "released", "checkpoint"))
-    newest = _history(deployment).filter(drawn).order_by("-pk")[:_STATES_DRAWN]
-    return draw(deployment, runs, list(newest)[::-1], now)
+    return list(_history(deployment).filter(drawn).order_by("-pk")[:_STATES_DRAWN])[::-1]
+
+
+def _since(deployment: Deployment, turns: Sequence[Event]) -> datetime:
+    """Return since when it has been in its present state."""
+    changes = [event.time for event in turns if event.kind != "checkpoint"]
+    return changes[-1] if changes else deployment.created_at
 
 
 def _attempts(deployment: Deployment, runs: Sequence[Run], now: datetime) -> list[Attempt]:

@@ -71,6 +71,7 @@ def test_an_evicted_one_names_who_took_its_place_with_a_link(
     assert f"makes room for deployment {urgent.pk} of priority 90" in attempt.why
     assert f'For <a href="{address(urgent)}">urgent</a>' in page
     assert "Proved minimal." in page
+    assert context["since"] == attempt.run.released_at > victim.queued_at
 
 
 @pytest.mark.parametrize(
