@@ -4,8 +4,11 @@ Requests for the same subject that nobody has begun yet are merged into one mess
 that is lost, or that cannot be sent, costs at most one period.
 """
 
+import os
 from collections.abc import Callable
 from functools import partial
+from threading import Lock, Timer
+from time import monotonic
 from typing import Any
 
 import structlog
@@ -23,6 +26,10 @@ ENGINES = "engines"
 _MERGE_SECONDS = 5
 """A request that was lost on its way stands in the way of the next ones for no longer."""
 
+_alarms: dict[int, tuple[float, Timer]] = {}
+_lock = Lock()
+os.register_at_fork(after_in_child=_alarms.clear)
+
 _AGAIN_SECONDS = 120
 """Longer than a look takes at an engine that hangs."""
 
@@ -36,7 +43,8 @@ def request_cycle(organization_id: int) -> None:
 
 def request_reconcile(cluster_id: int, *, delay_s: float = 0) -> None:
     """Ask that the cluster's containers be compared with its runs once this has committed."""
-    transaction.on_commit(partial(_send, RECONCILE, cluster_id, delay_s), robust=True)
+    now, later = partial(_send, RECONCILE, cluster_id), partial(_send_later, cluster_id, delay_s)
+    transaction.on_commit(later if delay_s else now, robust=True)
 
 
 def reconcile_at_once(cluster_id: int) -> None:
@@ -92,11 +100,33 @@ def broker_answers() -> bool:
     return True
 
 
-def _send(task: str, subject_id: int, delay_s: float = 0) -> None:
+def _send_later(cluster_id: int, delay_s: float) -> None:
+    """Set this process's alarm for the cluster, unless it rings sooner anyway.
+
+    A worker of threads looks at Celery's own countdowns only once a second.
+    """
+    due = monotonic() + delay_s
+    with _lock:
+        known = _alarms.get(cluster_id)
+        if known and known[0] <= due:
+            return
+        if known:
+            known[1].cancel()
+        timer = Timer(delay_s, _ring, [cluster_id])
+        timer.daemon = True
+        _alarms[cluster_id] = due, timer
+        timer.start()
+
+
+def _ring(cluster_id: int) -> None:
+    with _lock:
+        _alarms.pop(cluster_id, None)
+    _send(RECONCILE, cluster_id)
+
+
+def _send(task: str, subject_id: int) -> None:
     try:
-        if delay_s:
-            current_app.send_task(task, args=[subject_id], countdown=delay_s)
-        elif cache.add(_key(task, subject_id), 1, timeout=_MERGE_SECONDS):
+        if cache.add(_key(task, subject_id), 1, timeout=_MERGE_SECONDS):
             current_app.send_task(task, args=[subject_id])
     except Exception as error:  # noqa: BLE001 whatever the broker's client raises
         log.warning("wakeup_not_sent", task=task, subject=subject_id, error=str(error))

@@ -60,6 +60,15 @@ class Client:
     def post(self, path: str, **body: Any) -> Any:
         return self._call("POST", path, body)
 
+    def patch(self, path: str, **body: Any) -> Any:
+        return self._call("PATCH", path, body)
+
+    def text(self, path: str) -> bytes:
+        """Return an answer that is no JSON."""
+        headers = {"Authorization": f"Bearer {self._token}"}
+        status, text = self._exchange("GET", path, None, headers)
+        return text.encode() if status < 400 else b""
+
     def delete(self, path: str) -> None:
         self._call("DELETE", path)
 

@@ -91,7 +91,12 @@ def test_lost_contact_is_told_once_of_the_cluster_and_of_what_runs_there(
     assert (row.status, row.status_code) == (Status.RUNNING, "lost_contact")
     assert "it may still run there, so it keeps its room" in row.status_reason
     assert kinds(foundry) == ["lost_contact"]
-    assert Event.objects.filter(subject_id=deployment.pk, kind="lost_contact").count() == 1
+    assert (
+        Event.objects.filter(
+            subject="deployment", subject_id=deployment.pk, kind="lost_contact"
+        ).count()
+        == 1
+    )
     answer = client_for(bob).get(f"/deployments/{deployment.pk}").data
     since = datetime.fromisoformat(answer["lost_contact_at"])
     assert since == Connection.objects.get().lost_contact_at

@@ -69,7 +69,7 @@ def test_each_refused_start_fails_with_a_code_of_its_own_and_the_engines_advice(
     row = fresh(deployment)
     assert (row.status, row.status_code, row.status_reason) == (Status.FAILED, cause, "Do this.")
     assert not Run.objects.unfinished().exists()
-    event = Event.objects.get(subject_id=deployment.pk, kind="failed")
+    event = Event.objects.get(subject="deployment", subject_id=deployment.pk, kind="failed")
     assert event.data["code"] == cause
     assert event.data["run"] == run_of(deployment)
 
@@ -213,7 +213,12 @@ def test_an_image_that_is_being_fetched_is_told_once(
     row = fresh(deployment)
     assert (row.status, row.status_code) == (Status.STARTING, "preparing")
     assert row.status_reason == "Its image is being fetched on foundry."
-    assert Event.objects.filter(subject_id=deployment.pk, kind="preparing").count() == 1
+    assert (
+        Event.objects.filter(
+            subject="deployment", subject_id=deployment.pk, kind="preparing"
+        ).count()
+        == 1
+    )
 
 
 def test_a_start_that_may_still_succeed_is_tried_again_and_at_last_given_up(
@@ -246,7 +251,12 @@ def test_an_image_may_take_as_long_as_it_takes(
         row = fresh(deployment)
         assert (row.status, row.status_code) == (Status.STARTING, "fetching_image")
         assert row.status_reason == "Image big:1 is being fetched."
-        assert Event.objects.filter(subject_id=deployment.pk, kind="preparing").count() == 1
+        assert (
+            Event.objects.filter(
+                subject="deployment", subject_id=deployment.pk, kind="preparing"
+            ).count()
+            == 1
+        )
         engine.refusal = None
         reconcile(foundry.pk)
         assert fresh(deployment).status == Status.RUNNING
@@ -298,7 +308,7 @@ def test_one_that_was_killed_after_its_eviction_says_so_in_its_history(
     with at(11):
         reconcile(foundry.pk)
 
-    event = Event.objects.get(subject_id=deployment.pk, kind="killed")
+    event = Event.objects.get(subject="deployment", subject_id=deployment.pk, kind="killed")
     assert "grace of 10 s" in event.reason
     assert deployment.runs.get().exit_code == 137
 
@@ -312,7 +322,7 @@ def test_a_container_that_ended_before_it_was_seen_to_run_has_run(
 
     reconcile(foundry.pk)
 
-    kinds = Event.objects.filter(subject_id=deployment.pk).order_by("pk")
+    kinds = Event.objects.filter(subject="deployment", subject_id=deployment.pk).order_by("pk")
     assert [e.kind for e in kinds][-2:] == ["running", "completed"]
     assert fresh(deployment).started_at is not None
 

@@ -103,7 +103,9 @@ def test_sending_back_what_was_shown_keeps_it(api: APIClient, row: Deployment, m
 def test_the_same_secret_again_is_no_change(api: APIClient, row: Deployment) -> None:
     api.patch(f"/deployments/{row.pk}", {"env": BODY["env"]})
 
-    assert not Event.objects.filter(subject_id=row.pk, kind="updated").exists()
+    assert not Event.objects.filter(
+        subject="deployment", subject_id=row.pk, kind="updated"
+    ).exists()
 
 
 def test_another_secret_is_a_change_that_names_only_the_variables(
@@ -111,7 +113,7 @@ def test_another_secret_is_a_change_that_names_only_the_variables(
 ) -> None:
     api.patch(f"/deployments/{row.pk}", {"env": {"TOKEN": {"secret": "new"}}})
 
-    event = Event.objects.get(subject_id=row.pk, kind="updated")
+    event = Event.objects.get(subject="deployment", subject_id=row.pk, kind="updated")
     assert event.data == {"env": [["EPOCHS", "TOKEN"], ["TOKEN"]]}
     row.refresh_from_db()
     place(deployment=row)
