@@ -12,8 +12,8 @@ from scheduling.core.planner import make_plan
 from scheduling.core.policy import Backfill
 from scheduling.simulation.engine import Decide, Terms, replay
 from scheduling.simulation.metrics import Summary, summarize
-from scheduling.simulation.plots import Point, scatter
 from scheduling.simulation.rivals import POLICIES
+from scheduling.simulation.scatter import Point, scatter
 from scheduling.simulation.table import aligned
 
 

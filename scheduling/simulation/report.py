@@ -5,45 +5,69 @@ from html import escape
 
 from scheduling.core.resources import DIMENSIONS
 from scheduling.simulation.engine import Replay
-from scheduling.simulation.metrics import Summary
-from scheduling.simulation.plots import Line, bars, lines
-from scheduling.simulation.table import level_rows, overall_rows
+from scheduling.simulation.metrics import LevelSummary, Summary
+from scheduling.simulation.plots import Line, Spread, lines, spreads
+from scheduling.simulation.svg import duration
+from scheduling.simulation.table import overall_rows
 
 _POINTS = 400
+_NAMES = dict(zip(DIMENSIONS, ("CPU", "RAM", "GPU"), strict=True))
 _STYLE = """
-:root { color-scheme: light dark; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .75rem; text-align: right; border-bottom: 1px solid #8884; }
-th:first-child, td:first-child { text-align: left; }
-svg { width: 100%; height: auto; } svg text { fill: currentColor; font-size: 11px; }
-figure { margin: 2rem 0; } figcaption { font-weight: 600; }
+:root { color-scheme: light dark; --page: #f5f6f8; --card: #fff; --ink: #1c2230; --dim: #667085;
+  --edge: #e2e5eb; }
+@media (prefers-color-scheme: dark) {
+  :root { --page: #12151c; --card: #1b2029; --ink: #e4e7ee; --dim: #98a2b3; --edge: #2d3440; }
+}
+* { box-sizing: border-box; }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 0; background: var(--page);
+  color: var(--ink); }
+main { max-width: 66rem; margin: 0 auto; padding: 2rem 1rem 4rem; }
+h1 { font-size: 1.6rem; margin: 0; } h2 { font-size: 1.05rem; margin: 0; }
+p { color: var(--dim); margin: .25rem 0 0; }
+section { background: var(--card); border: 1px solid var(--edge); border-radius: 10px;
+  padding: 1.1rem 1.25rem; margin-top: 1.25rem; overflow-x: auto; }
+table { border-collapse: collapse; width: 100%; margin-top: .75rem;
+  font-variant-numeric: tabular-nums; }
+th { color: var(--dim); font-weight: 500; font-size: .85rem; vertical-align: bottom; }
+th, td { padding: .35rem .6rem; text-align: right; border-bottom: 1px solid var(--edge); }
+tr:last-child td { border-bottom: 0; }
+th:first-child, td:first-child { text-align: left; } td:first-child { font-weight: 600; }
+svg { width: 100%; height: auto; margin-top: .75rem; display: block; }
+svg text { fill: var(--dim); }
 """
 
 
 def page(title: str, replays: Mapping[str, Replay], summaries: Mapping[str, Summary]) -> str:
     """Return the page; the policies in the order of the mappings."""
     sections = [
-        _table(overall_rows(summaries)),
-        _table(level_rows(summaries)),
-        _figure("Queue depth over time", _queue_plot(replays)),
+        _section("Policies", _about(replays), _table(overall_rows(summaries))),
+        *_waits(summaries),
+        _section("Queue depth", "Deployments that are ready and wait.", _queue_plot(replays)),
         *(
-            _figure(f"{name} in use over time, % of the supply", _use_plot(replays, name))
+            _section(f"{_NAMES[name]} in use", "Percent of the supply.", _use_plot(replays, name))
             for name in DIMENSIONS
         ),
-        _figure("Mean wait per priority, seconds", _wait_plot(summaries)),
     ]
     body = "\n".join(sections)
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta name="viewport" content="width=device-width">'
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n"
-        f"<body><h1>{escape(title)}</h1>\n{body}\n</body></html>\n"
+        f"<body><main><h1>{escape(title)}</h1>\n{body}\n</main></body></html>\n"
     )
 
 
-def _figure(caption: str, svg: str) -> str:
-    return f"<figure><figcaption>{escape(caption)}</figcaption>{svg}</figure>"
+def _about(replays: Mapping[str, Replay]) -> str:
+    replay = next(iter(replays.values()))
+    supply = "; ".join(f"{c.label.capitalize()}: {c.capacity}" for c in replay.clusters)
+    jobs = [life.job for life in replay.lives]
+    span = max(job.submit for job in jobs) - min(job.submit for job in jobs) if jobs else 0
+    refused = f", {replay.refused} larger than any cluster left out" if replay.refused else ""
+    return f"{len(jobs):,} jobs submitted within {duration(span)}{refused}. {supply}."
+
+
+def _section(title: str, about: str, content: str) -> str:
+    return f"<section><h2>{escape(title)}</h2><p>{escape(about)}</p>{content}</section>"
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
@@ -58,12 +82,39 @@ def _row(tag: str, cells: Iterable[str]) -> str:
     return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>"
 
 
+def _waits(summaries: Mapping[str, Summary]) -> Iterable[str]:
+    by_level: dict[int, dict[str, LevelSummary]] = {}
+    for policy, summary in summaries.items():
+        for row in summary.levels:
+            by_level.setdefault(row.priority, {})[policy] = row
+    levels = dict(sorted(by_level.items(), reverse=True))
+    plot = spreads(
+        {
+            f"priority {priority}": {
+                policy: Spread(row.wait_median, row.wait_mean, row.wait_p95)
+                for policy, row in rows.items()
+            }
+            for priority, rows in levels.items()
+        },
+        "waits",
+    )
+    about = "A bar from the median to the 95th percentile, a dot at the mean; logarithmic."
+    yield _section("Wait by priority", about, plot)
+    table = [["priority", "jobs", *(f"{policy}: mean, slowdown" for policy in summaries)]]
+    for priority, rows in levels.items():
+        cells = [f"{duration(row.wait_mean)}, {row.slowdown:,.1f}" for row in rows.values()]
+        table.append([str(priority), str(next(iter(rows.values())).jobs), *cells])
+    about = "Mean wait, and how many times its duration a job took on average, waits included."
+    yield _section("The same in figures", about, _table(table))
+
+
 def _queue_plot(replays: Mapping[str, Replay]) -> str:
     return lines(
         [
             Line(name, _thinned([(s.time / 3600, float(s.queue)) for s in replay.samples]))
             for name, replay in replays.items()
         ],
+        "queue depth",
         "hours",
     )
 
@@ -74,16 +125,7 @@ def _use_plot(replays: Mapping[str, Replay], name: str) -> str:
         supply = max(sum(getattr(c.capacity, name) for c in replay.clusters), 1)
         points = [(s.time / 3600, 100 * getattr(s.used, name) / supply) for s in replay.samples]
         plotted.append(Line(policy, _thinned(points)))
-    return lines(plotted, "hours")
-
-
-def _wait_plot(summaries: Mapping[str, Summary]) -> str:
-    return bars(
-        {
-            policy: {f"priority {row.priority}": row.wait_mean for row in summary.levels}
-            for policy, summary in summaries.items()
-        }
-    )
+    return lines(plotted, f"{_NAMES[name]} in use", "hours", top=100)
 
 
 def _thinned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
