@@ -112,6 +112,7 @@ class Engine:
     def pause(self) -> None:
         """Have it hang: connections are accepted, nothing is answered."""
         self._signal(signal.SIGSTOP)
+        wait_until(self._hangs, "every thread of dockerd has stopped")
 
     def resume(self) -> None:
         self._signal(signal.SIGCONT)
@@ -179,6 +180,11 @@ class Engine:
         hook.write_text("#!/bin/sh\nexit 0\n")
         hook.chmod(0o755)
         return {"PATH": f"{bin_}:{os.environ['PATH']}:/usr/sbin:/sbin"}
+
+    def _hangs(self) -> bool:
+        assert self._process
+        threads = Path(f"/proc/{self._process.pid}/task").iterdir()
+        return all((t / "stat").read_text().rpartition(") ")[2][0] == "T" for t in threads)
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process and self.is_alive:
