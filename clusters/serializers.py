@@ -30,12 +30,19 @@ class ClusterSerializer(StrictModelSerializer[Cluster]):
     gpu = serializers.IntegerField(min_value=0, max_value=MAX_GPU, default=0)
     allocated = serializers.SerializerMethodField()
     available = serializers.SerializerMethodField()
+    lost_contact_at = serializers.DateTimeField(
+        source="connection.lost_contact_at",
+        read_only=True,
+        allow_null=True,
+        default=None,
+        help_text="Since when its engine has not answered; null while it does.",
+    )
 
     class Meta:
         model = Cluster
         fields = [
             "id", "organization", "name", "cpu", "ram_mib", "gpu", "allocated", "available",
-            "state", "driver", "created_at",
+            "state", "driver", "lost_contact_at", "created_at",
         ]  # fmt: skip
         read_only_fields = ["id", "state", "driver", "created_at"]
 

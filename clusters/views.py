@@ -19,7 +19,7 @@ from orgs.viewsets import TenantViewSet
 class ClusterViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Cluster]):
     """Fixed capacity that an organization runs its deployments on."""
 
-    queryset = Cluster.objects.with_allocated()
+    queryset = Cluster.objects.with_allocated().select_related("connection")
     serializer_class = ClusterSerializer
     filterset_class = ClusterFilter
     ordering_fields: ClassVar = ["id", "name", "state", "created_at", "cpu_milli", "ram_mib", "gpu"]

@@ -52,6 +52,7 @@ class RunInline(ReadOnlyInline):
         "ended_at",
         "outcome",
         "exit_code",
+        "devices",
     ]
 
 
@@ -84,7 +85,15 @@ class DeploymentAdmin(ServiceAdmin):
     ]
     # Without `env`: what it holds may be secret.
     fieldsets = [
-        ("State", {"fields": ["status", "status_reason", "held", "cluster", "exit_code"]}),
+        (
+            "State",
+            {
+                "fields": [
+                    "status", "status_reason", "status_code", "held", "cluster", "exit_code",
+                    "restarts",
+                ]
+            },
+        ),
         ("Importance", {"fields": ["priority", "preemptible", "preemptions"]}),
         (
             "What it is",
@@ -92,6 +101,7 @@ class DeploymentAdmin(ServiceAdmin):
                 "fields": [
                     "name", "organization", "created_by", "image", "command", "requests",
                     "requested_cluster", "max_runtime_s", "on_dependency_failure",
+                    "restart_policy", "max_restarts",
                 ]
             },
         ),

@@ -21,7 +21,7 @@ from tests.deployments.conftest import Bring, Submit
 
 KEYS = {
     "id", "organization", "name", "cpu", "ram_mib", "gpu", "allocated", "available", "state",
-    "driver", "created_at",
+    "driver", "lost_contact_at", "created_at",
 }  # fmt: skip
 BODY = {"name": "anvil", "cpu": 4, "ram_mib": 8192, "gpu": 1}
 
@@ -47,6 +47,7 @@ def test_a_new_cluster_is_answered_whole(api: APIClient, acme: Organization) -> 
         "available": {"cpu": 4, "ram_mib": 8192, "gpu": 1},
         "state": "active",
         "driver": "simulated",
+        "lost_contact_at": None,
     }
     assert Event.objects.filter(subject="cluster", subject_id=response.data["id"]).count() == 1
 

@@ -99,6 +99,8 @@ def test_lost_contact_is_told_once_of_the_cluster_and_of_what_runs_there(
     )
     answer = client_for(bob).get(f"/deployments/{deployment.pk}").data
     since = datetime.fromisoformat(answer["lost_contact_at"])
+    cluster = client_for(bob).get(f"/clusters/{foundry.pk}").data
+    assert cluster["lost_contact_at"] == answer["lost_contact_at"]
     assert since == Connection.objects.get().lost_contact_at
     assert list(violations()) == []
 

@@ -182,6 +182,17 @@ def test_a_run_whose_container_nobody_would_end_is_found(bring: Bring) -> None:
     assert f"of deployment {deployment.pk}" in message
 
 
+def test_a_gpu_that_two_runs_have_is_found(bring: Bring, forge: Cluster) -> None:
+    runs = [bring(Status.RUNNING).runs.get() for _ in range(3)]
+    for run, devices in zip(runs, (["g0", "g1"], ["g1"], ["g2"]), strict=True):
+        Run.objects.filter(pk=run.pk).update(devices=devices)
+
+    check, message = found()
+
+    assert check == "GPU given to two runs at once"
+    assert message == f"GPU g1 of cluster {forge.pk}: runs {runs[0].pk} and {runs[1].pk}"
+
+
 def test_a_status_that_does_not_exist_is_found_even_without_its_constraint(bring: Bring) -> None:
     bring(Status.PENDING)
     drop("deployments_deployment", "status_known")
