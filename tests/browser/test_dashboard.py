@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import pairwise
+from pathlib import Path
+from typing import Literal
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
@@ -14,6 +16,7 @@ from tests.browser.conftest import Screenshot
 from tests.e2e.service import User
 
 SOON_MS = 20_000
+HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="module")
@@ -196,6 +199,17 @@ def test_pictures_have_names_and_headings_an_order(page: Page, training: int) ->
     assert levels[0] == 1
     assert levels.count(1) == 1
     assert all(after - before <= 1 for before, after in pairwise(levels))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_stands_out_from_what_is_behind_it(
+    page: Page, dora: User, training: int, scheme: Literal["light", "dark"]
+) -> None:
+    page.emulate_media(color_scheme=scheme)
+    page.goto("/admin/")
+    expect(page.locator("html.dark")).to_have_count(int(scheme == "dark"))
+
+    assert page.evaluate((HERE / "contrast.js").read_text()) == []
 
 
 def test_it_looks_well_everywhere(page: Page, training: int, screenshot: Screenshot) -> None:
