@@ -10,6 +10,7 @@ from django.conf import settings
 from accounts.errors import Conflict, NotFound, Unavailable
 from clusters.drivers import driver_for
 from clusters.drivers.base import Cause, Driver, DriverError
+from clusters.secrets import CannotDecrypt
 from deployments.models import Deployment, Run, RunOutput
 
 _KEPT_LINES = 10_000
@@ -76,7 +77,7 @@ def read(run: Run, *, tail: int | None) -> Iterator[bytes]:
         pieces = driver_for(run.cluster).logs(run.pk, tail=tail)
         # The first piece tells whether the engine answers, while there is still a status to choose.
         first = next(pieces, b"")
-    except DriverError as error:
+    except (DriverError, CannotDecrypt) as error:
         raise Unavailable(
             f"The engine of cluster {run.cluster.name} does not answer: try again later."
         ) from error
@@ -111,7 +112,7 @@ def _live(run: Run, tail: int | None) -> Iterator[bytes]:
     assert run.cluster is not None  # noqa: S101 of a run that is not over
     try:
         yield from driver_for(run.cluster).logs(run.pk, tail=tail, follow=True)
-    except DriverError as error:
+    except (DriverError, CannotDecrypt) as error:
         yield f"\n[the engine of {run.cluster.name} does not answer: {error}]\n".encode()
 
 

@@ -66,7 +66,7 @@ def _look(cluster_id: int) -> bool:
         for _ in range(_MAX_PASSES):
             if not _Pass(cluster, driver, timezone.now()).carry_out():
                 break
-    except DriverError as error:
+    except (DriverError, CannotDecrypt) as error:
         contact.failed(cluster, error, timezone.now())
         return False
     return True

@@ -12,6 +12,7 @@ from accounts.errors import Conflict
 from accounts.models import User
 from clusters.drivers.base import DriverError
 from clusters.models import Cluster, Connection
+from clusters.secrets import CannotDecrypt
 from deployments import contact, moves, services
 from deployments.models import Deployment, Run, Status
 from deployments.reconcile import reconcile
@@ -47,6 +48,20 @@ def lose(engine: FakeEngine, cluster: Cluster) -> None:
         lost_contact_at=timezone.now() - timedelta(seconds=60)
     )
     reconcile(cluster.pk)
+
+
+def test_credentials_that_no_key_opens_are_told_as_a_lost_contact(
+    foundry: Cluster, engine: FakeEngine, place: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place()
+
+    def sealed() -> None:
+        raise CannotDecrypt("None of the keys opens it.")
+
+    monkeypatch.setattr(engine, "call", sealed)
+    reconcile(foundry.pk)
+
+    assert Connection.objects.get().last_error == "None of the keys opens it."
 
 
 def test_a_hiccup_is_noted_and_told_to_nobody(
