@@ -138,6 +138,13 @@ def test_names_of_variables_are_shown_and_no_value(
     assert "sh -c &#x27;a b&#x27;" in page
 
 
+def test_the_gpus_of_a_run_are_named(console: Client, bring: Bring) -> None:
+    deployment = bring(Status.RUNNING, gpu=2)
+    deployment.runs.update(devices=["GPU-a1", "GPU-b2"])
+
+    assert "GPU GPU-a1, GPU-b2" in look(console, deployment)[0]
+
+
 def again(deployment: Deployment, forge: Cluster, times: int) -> None:
     """Requeue and place it so many times."""
     for second in range(times):
