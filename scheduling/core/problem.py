@@ -149,8 +149,8 @@ def threshold(deployment: Deployment, snapshot: Snapshot) -> int:
 
 def lost_seconds(deployment: Deployment, now: int) -> int:
     """Return the run time that an eviction now would lose."""
-    saved = max(deployment.started_at or now, deployment.checkpoint_at or 0)
-    return max(now - saved, 0)
+    since = now if deployment.started_at is None else deployment.started_at
+    return max(now - max(since, deployment.checkpoint_at or since), 0)
 
 
 def is_starved(deployment: Deployment, snapshot: Snapshot) -> bool:

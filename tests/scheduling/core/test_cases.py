@@ -209,6 +209,12 @@ def test_a_small_choice_of_victims_is_proved_minimal() -> None:
     assert [e.proved_minimal for e in made.evictions] == [True]
 
 
+def test_what_runs_since_the_beginning_of_time_has_most_to_lose() -> None:
+    running = active(1, 1, 2, ran=NOW), active(2, 1, 2, ran=500)
+    made = plan(cluster(1, 4), *running, ready(3, 5, 2))
+    assert [e.deployment for e in made.evictions] == [2]
+
+
 # -- 9 no starvation --
 
 
