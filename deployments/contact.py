@@ -65,7 +65,7 @@ def answered(cluster: Cluster, now: datetime) -> None:
     # What it was asked before it fell silent it may do only now.
     unsure = Run.objects.unfinished().launched().filter(cluster=cluster, started_at=None)
     unsure.update(launched_at=now)
-    if not is_lost(since, now):
+    if not _was_told(cluster, since):
         return
     seconds = int((now - since).total_seconds())
     record(cluster, REGAINED, ACTOR, f"Its engine answers again, after {seconds} seconds.")
@@ -142,10 +142,7 @@ def _give_up(cluster: Cluster, why: str, actor: str, now: datetime) -> None:
 
 
 def _tell(cluster: Cluster, since: datetime, error: str, now: datetime) -> None:
-    told = Event.objects.filter(
-        subject=Event.Subject.CLUSTER, subject_id=cluster.pk, kind=LOST, time__gte=since
-    )
-    if not told.exists():
+    if not _was_told(cluster, since):
         reason = f"Its engine has not answered since {since:%Y-%m-%d %H:%M:%S} UTC: {error}"
         record(cluster, LOST, ACTOR, reason, {"since": since.isoformat()})
         request_cycle(cluster.organization_id)
@@ -155,6 +152,13 @@ def _tell(cluster: Cluster, since: datetime, error: str, now: datetime) -> None:
     )
     _remark(LOST, cluster, Status.RUNNING, LOST, sentence, now)
     _remark(LOST, cluster, Status.STARTING, LOST, sentence, now)
+
+
+def _was_told(cluster: Cluster, since: datetime) -> bool:
+    told = Event.objects.filter(
+        subject=Event.Subject.CLUSTER, subject_id=cluster.pk, kind=LOST, time__gte=since
+    )
+    return told.exists()
 
 
 def _requeue_unlaunched(cluster: Cluster, now: datetime) -> None:

@@ -55,7 +55,10 @@ def set_aside(reasons: dict[int, str], now: datetime, *, actor: str) -> None:
             f" {until:%Y-%m-%d %H:%M:%S} UTC."
         )
         Deployment.objects.filter(pk=deployment.pk, status=Status.PENDING).update(
-            ready_after=until, status_reason=reason, revision=F("revision") + 1
+            ready_after=until,
+            status_reason=reason,
+            status_code="thrash",
+            revision=F("revision") + 1,
         )
         events.append(
             Event(

@@ -44,10 +44,10 @@ def run(
 ) -> None:
     """Raises CommandError when something did not hold."""
     report, over, began = Report(), threading.Event(), time.monotonic()
-    names = _submit(bench, count, choose)
+    _submit(bench, count, choose)
     with ThreadPoolExecutor() as background:
         watching = background.submit(_watch, bench, over, report)
-        steering = background.submit(_steer, bench, names, Random(1), over)  # noqa: S311
+        steering = background.submit(_steer, bench, count, Random(1), over)  # noqa: S311
         try:
             # Here, as an engine ends with the thread that started it.
             _kill(bench, engine, count, choose, report)
@@ -70,11 +70,9 @@ def run(
         raise CommandError(f"{len(report.problems)} things did not hold.")
 
 
-def _submit(bench: Bench, count: int, choose: Random) -> dict[str, int]:
-    """Submit them at once; return the id of each by name."""
+def _submit(bench: Bench, count: int, choose: Random) -> None:
     rows = [_spec(number, bench.image, choose) for number in range(count)]
-    answer = bench.client.post("/deployments/bulk", deployments=rows)
-    return {row["name"]: row["id"] for row in answer["deployments"]}
+    bench.client.post("/deployments/bulk", deployments=rows)
 
 
 def _spec(number: int, image: str, choose: Random) -> dict[str, Any]:
@@ -95,16 +93,21 @@ def _spec(number: int, image: str, choose: Random) -> dict[str, Any]:
     }
 
 
-def _steer(bench: Bench, names: dict[str, int], choose: Random, over: threading.Event) -> None:
-    """Stop some, and raise the priority of some so that they preempt."""
+def _steer(bench: Bench, count: int, choose: Random, over: threading.Event) -> None:
+    """Stop a quarter of them as they run, and raise as many that wait, so that they preempt."""
     with bench.client.sibling() as client:
-        for pk in choose.sample(sorted(names.values()), len(names) // 4):
-            over.wait(choose.uniform(0, 1))
-            with suppress(ApiError):  # it has ended, or is not where the verb applies
-                if choose.random() < 0.5:
-                    client.post(f"/deployments/{pk}/stop")
-                else:
-                    client.patch(f"/deployments/{pk}", priority=50)
+        for _ in range(count // 4):
+            over.wait(choose.uniform(0.5, 1.5))
+            for status in ("running", "pending"):
+                rows = client.list(f"/deployments?status={status}")
+                if not rows:
+                    continue
+                path = f"/deployments/{choose.choice(rows)['id']}"
+                with suppress(ApiError):  # it has ended meanwhile
+                    if status == "running":
+                        client.post(f"{path}/stop")
+                    else:
+                        client.patch(path, priority=50)
 
 
 def _kill(bench: Bench, engine: Any, count: int, choose: Random, report: Report) -> None:
@@ -172,10 +175,14 @@ def _overfull(running: list[dict[str, Any]]) -> list[str]:
 
 
 def _live(bench: Bench) -> list[Any]:
-    return [row for status in _LIVE for row in bench.client.list(f"/deployments?status={status}")]
+    """Return what has not ended, but for what the scheduler has set aside for an hour."""
+    rows = [row for status in _LIVE for row in bench.client.list(f"/deployments?status={status}")]
+    return [row for row in rows if row["status_code"] != "thrash"]
 
 
 def _inspect(bench: Bench, report: Report) -> None:
+    for row in bench.client.list("/deployments?status=pending"):
+        bench.client.post(f"/deployments/{row['id']}/cancel")
     with suppress(TimeoutError, RequestException):
         wait_until(lambda: not bench.containers(), "no container is left", 60)
     report.problems += [f"{c.name} is left on the engine" for c in bench.containers()]
