@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from scheduling.bench.workload import LEVELS, at_load, two_clusters, workload
+from scheduling.bench.workload import LEVELS, STEP, at_load, two_clusters, workload
 from scheduling.bench.workload import add_arguments as of_workload
 from scheduling.core.planner import make_plan
 from scheduling.core.policy import Backfill
@@ -68,7 +68,7 @@ def settings() -> Iterator[Setting]:
     yield Setting("defaults", make_plan, base)
     for budget in (1, 5, 10):
         yield Setting(f"budget {budget}", make_plan, _with(base, preemption_budget=budget))
-    yield Setting("gap 2", make_plan, _with(base, budget_override_gap=2))
+    yield Setting("no gap", make_plan, _with(base, budget_override_gap=100))
     for seconds in (300, 1800):
         yield Setting(f"min run {seconds}", make_plan, _with(base, min_run_seconds=seconds))
     yield Setting("no back-off", make_plan, replace(base, backoff=0))
@@ -86,7 +86,7 @@ def _with(terms: Terms, **thresholds: Any) -> Terms:
 
 
 def heading() -> list[str]:
-    waits = [f"wait {priority}, s" for priority in LEVELS]
+    waits = [f"wait {level}, s" for level in LEVELS]
     return ["load", "setting", "goodput", "mean queue", "evictions", *waits]
 
 
@@ -98,7 +98,7 @@ def row(load: float, name: str, summary: Summary) -> list[str]:
         f"{summary.goodput:.3f}",
         f"{summary.queue_mean:.0f}",
         str(summary.evictions),
-        *(waits.get(priority, "-") for priority in LEVELS),
+        *(waits.get(level * STEP, "-") for level in LEVELS),
     ]
 
 

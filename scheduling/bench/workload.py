@@ -12,6 +12,10 @@ from scheduling.core.snapshot import Cluster
 from scheduling.simulation.trace import Job, generate, read_trace
 
 LEVELS = (3, 2, 1, 0)
+STEP = 30
+"""The levels are priorities 90, 60, 30 and 0: spread as people use the scale from 0 to 100, which
+is what thresholds in steps of priority are made for.
+"""
 DAY = 86_400
 
 
@@ -44,16 +48,16 @@ def workload(options: Mapping[str, Any]) -> list[Job]:
         replace(
             job,
             duration=min(job.duration, longest),
-            priority=_level(job, options["levels"], random),
+            priority=_priority(job, options["levels"], random),
         )
         for job in jobs
     ]
 
 
-def _level(job: Job, levels: str, random: Random) -> int:
+def _priority(job: Job, levels: str, random: Random) -> int:
     if levels == "trace":
-        return job.priority
-    return random.choice(LEVELS) if levels == "even" else 0
+        return job.priority * STEP
+    return random.choice(LEVELS) * STEP if levels == "even" else 0
 
 
 def two_clusters(gpus: int) -> tuple[Cluster, Cluster]:

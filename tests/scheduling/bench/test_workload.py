@@ -16,12 +16,12 @@ OPTIONS: dict[str, Any] = {
 
 def test_levels_are_dealt_out_evenly_or_kept_or_made_one() -> None:
     even = Counter(job.priority for job in workload(OPTIONS))
-    assert set(even) == {0, 1, 2, 3}
+    assert set(even) == {0, 30, 60, 90}
     assert min(even.values()) > 70
     assert even == Counter(job.priority for job in workload(OPTIONS))
     assert {job.priority for job in workload({**OPTIONS, "levels": "one"})} == {0}
     kept = Counter(job.priority for job in workload({**OPTIONS, "levels": "trace"}))
-    assert kept[3] < 40 < kept[0]
+    assert kept[90] < 40 < kept[0]
 
 
 def test_no_job_takes_longer_than_asked() -> None:
