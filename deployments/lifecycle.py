@@ -81,6 +81,7 @@ RESTART = Verb(
     (Status.STOPPED, Status.FAILED, Status.COMPLETED, Status.CANCELLED),
     Status.PENDING,
     f"{_UNPLACED}, queued_at = %(now)s, finished_at = NULL, exit_code = NULL, ready_after = NULL,"
+    " set_aside_until = NULL,"
     " preemptions = 0, restarts = 0",
 )
 

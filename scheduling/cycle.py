@@ -35,7 +35,7 @@ def run_cycle(
     1. Lock the organization's clusters: whoever holds them is the only one who consumes room.
     2. Read the snapshot.
     3. Plan.
-    4. Set aside who thrashes, and plan again without; lock what the plan touches; when somebody
+    4. Set aside who thrashes, and plan again; lock what the plan touches; when somebody
        changed it meanwhile, begin again.
     5. Apply, and record the cycle.
     6. After the commit, ask for the containers to follow.

@@ -23,7 +23,7 @@ from scheduling.core.plan import Plan
 from scheduling.core.planner import make_plan
 from scheduling.snapshot import Loaded, load
 from scheduling.steering import Change
-from scheduling.thrash import suspects
+from scheduling.thrash import SET_ASIDE, suspects
 
 _ENDING = ("cancel", "stop")
 """The actions after which what waits for the subjects waits in vain."""
@@ -123,8 +123,10 @@ def _next_plan(loaded: Loaded) -> Plan:
     thrashing = suspects(plan, loaded.now)
     if not thrashing:
         return plan
-    competing = tuple(d for d in loaded.snapshot.deployments if d.id not in thrashing)
-    return make_plan(replace(loaded.snapshot, deployments=competing))
+    until = loaded.snapshot.now + int(SET_ASIDE.total_seconds())
+    rows = loaded.snapshot.deployments
+    ranked = tuple(replace(d, set_aside_until=until) if d.id in thrashing else d for d in rows)
+    return make_plan(replace(loaded.snapshot, deployments=ranked))
 
 
 def _attempts(

@@ -19,7 +19,7 @@ from scheduling.core.snapshot import Cluster, ClusterState, Deployment, Snapshot
 _COLUMNS = (
     "pk", "revision", "priority", "cpu_milli", "ram_mib", "gpu", "queued_at", "requested_cluster",
     "cluster", "placed_at", "max_runtime_s", "preemptible", "checkpoint_at",
-    "ready_after", "organization",
+    "ready_after", "set_aside_until", "organization",
 )  # fmt: skip
 
 _CLUSTER = _COLUMNS.index("cluster")
@@ -117,7 +117,8 @@ def _cluster(row: supply.Cluster, now: datetime) -> Cluster:
 def _deployment(row: tuple[Any, ...], evictions: int, evicted_at: datetime | None) -> Deployment:
     (
         pk, _revision, priority, cpu_milli, ram_mib, gpu, queued_at, requested_cluster, cluster,
-        placed_at, max_runtime_s, preemptible, checkpoint_at, ready_after, _organization,
+        placed_at, max_runtime_s, preemptible, checkpoint_at, ready_after, set_aside_until,
+        _organization,
     ) = row  # fmt: skip
     return Deployment(
         id=pk,
@@ -132,6 +133,7 @@ def _deployment(row: tuple[Any, ...], evictions: int, evicted_at: datetime | Non
         preemptions=evictions,
         checkpoint_at=_seconds(checkpoint_at) if checkpoint_at else None,
         ready_since=_ready_since(queued_at, ready_after, evicted_at) if cluster is None else None,
+        set_aside_until=_seconds(set_aside_until) if set_aside_until else None,
     )
 
 

@@ -11,7 +11,7 @@ from orgs.models import Event
 from scheduling.core.plan import Plan
 
 SET_ASIDE = timedelta(hours=1)
-"""How long a preemptor that thrashes does not compete."""
+"""How long nobody is preempted for one that thrashes: it takes only what all others leave."""
 
 
 def suspects(plan: Plan, now: datetime) -> dict[int, str]:
@@ -46,29 +46,22 @@ def suspects(plan: Plan, now: datetime) -> dict[int, str]:
 
 
 def set_aside(reasons: dict[int, str], now: datetime, *, actor: str) -> None:
-    """Keep these pending deployments from competing for a while, and say so."""
+    """Have nobody preempted for these pending deployments for a while, and say so."""
     until = now + SET_ASIDE
-    events = []
-    for deployment in Deployment.objects.filter(pk__in=reasons, status=Status.PENDING):
-        reason = (
-            f"Thrashes: {reasons[deployment.pk]}. Nobody is preempted for it until"
-            f" {until:%Y-%m-%d %H:%M:%S} UTC."
-        )
-        Deployment.objects.filter(pk=deployment.pk, status=Status.PENDING).update(
-            ready_after=until,
-            status_reason=reason,
-            status_code="thrash",
-            revision=F("revision") + 1,
-        )
-        events.append(
+    rows = Deployment.objects.filter(pk__in=reasons, status=Status.PENDING)
+    rows.update(set_aside_until=until, revision=F("revision") + 1)
+    record_many(
+        [
             Event(
-                organization_id=deployment.organization_id,
+                organization_id=organization,
                 subject=Event.Subject.DEPLOYMENT,
-                subject_id=deployment.pk,
+                subject_id=pk,
                 time=now,
                 kind="thrash",
                 actor=actor,
-                reason=reason,
+                reason=f"Thrashes: {reasons[pk]}. Nobody is preempted for it until"
+                f" {until:%Y-%m-%d %H:%M:%S} UTC.",
             )
-        )
-    record_many(events)
+            for pk, organization in rows.order_by("pk").values_list("pk", "organization")
+        ]
+    )

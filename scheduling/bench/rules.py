@@ -24,7 +24,7 @@ class Result:
 
     def __post_init__(self) -> None:
         self.clusters = {c.id: c for c in self.snapshot.clusters}
-        self.deployments = {d.id: d for d in self.snapshot.deployments}
+        self.deployments = {d.id: d for d in self.snapshot.ranked().deployments}
         self.after = {d.id: d.cluster for d in self.snapshot.deployments if d.cluster is not None}
         for eviction in self.plan.evictions:
             del self.after[eviction.deployment]

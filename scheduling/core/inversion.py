@@ -30,6 +30,7 @@ def inversions(snapshot: Snapshot, holders: Mapping[int, int]) -> list[Inversion
     `holders` says, by cluster, for whom its room is held: to others of the same or lower priority
     it counts as taken.
     """
+    snapshot = snapshot.ranked()
     priorities = {d.id: d.priority for d in snapshot.deployments}
     grounds = [
         _Ground(snapshot, cluster, priorities.get(holders.get(cluster.id, 0)), holders)

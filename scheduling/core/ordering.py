@@ -24,8 +24,10 @@ def queue_order(snapshot: Snapshot) -> list[int]:
     """Return the ids of the ready deployments, the one that is served first at the head.
 
     By level from the highest; within it those that starve, the longest waiting first; then by
-    dominant share and waiting time, or by waiting time alone, as the policy says.
+    dominant share and waiting time, or by waiting time alone, as the policy says. Those that are
+    set aside come last.
     """
+    snapshot = snapshot.ranked()
     shares = Shares(list(snapshot.clusters))
     smallest_first = snapshot.policy.order == Order.MOST
     keys = []

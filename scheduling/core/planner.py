@@ -15,5 +15,5 @@ def make_plan(snapshot: Snapshot) -> Plan:
     3. Keep the one with the most active deployments from the highest level down, then least harm.
     4. Write down how it differs from the present, with the reasons.
     """
-    problem = prepare(snapshot)
+    problem = prepare(snapshot.ranked())
     return Writer(problem, best_outcome(problem)).plan()

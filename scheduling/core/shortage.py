@@ -30,6 +30,7 @@ class Shortage(Mapping[str, Any]):
         self._index = d
         self._deployment = problem.deployments[d]
         self._eligible = problem.eligible[d]
+        self._is_set_aside = problem.snapshot.is_set_aside(self._deployment)
         self._rooms = outcome.rooms_at.get(self._deployment.priority, problem.rooms)
         self.code, self.reason = self._verdict()
 
@@ -102,15 +103,25 @@ class Shortage(Mapping[str, Any]):
         label = self._problem.clusters[nearest].label
         where = label if len(self._eligible) == 1 else f"the nearest, {label},"
         sentence = (
-            f"Needs {request} at priority {self._deployment.priority}; of "
+            f"Needs {request} {self._standing()}; of "
             f"{_count(len(self._eligible), 'cluster')} that could hold it none has the room, "
             f"{where} lacks {_amounts(missing)}."
         )
+        if self._is_set_aside:
+            return "thrash", sentence
         held = self._held(nearest)
         if held is None:
             return "no_room", sentence
         waiting = self._problem.deployments[held.deployment].id
         return "held_for_reservation", f"{sentence} Room there is held for deployment {waiting}."
+
+    def _standing(self) -> str:
+        if not self._is_set_aside:
+            return f"at priority {self._deployment.priority}"
+        return (
+            "of what all others leave, as room was made for it again and again for nothing"
+            f"{_until(self._deployment.set_aside_until)}"
+        )
 
     def _reserved(self, request: str, own: Reservation) -> tuple[str, str]:
         label = self._problem.clusters[own.cluster].label

@@ -1,6 +1,6 @@
 """What the planner decides on: one domain at one moment."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -41,7 +41,8 @@ class Deployment:
     Times are seconds since the epoch. `queued_at` is its place in the queue, which an eviction
     leaves as it is; `ready_since` is when it last became ready, if that was later. `preemptions`
     counts its evictions within the budget's window, `checkpoint_at` is when it last saved its
-    progress in this run.
+    progress in this run. Until `set_aside_until` a ready one takes only what all others leave, and
+    preempts nobody.
     """
 
     id: int
@@ -56,6 +57,7 @@ class Deployment:
     preemptions: int = 0
     checkpoint_at: int | None = None
     ready_since: int | None = None
+    set_aside_until: int | None = None
 
     @property
     def waits_since(self) -> int:
@@ -82,6 +84,19 @@ class Snapshot:
                 raise ValueError(
                     f"deployment {deployment.id}: its cluster {deployment.cluster} is unknown"
                 )
+
+    def ranked(self) -> "Snapshot":
+        """Return the snapshot with those that are set aside on a level of their own, the lowest."""
+        if not any(self.is_set_aside(d) for d in self.deployments):
+            return self
+        last = min(d.priority for d in self.deployments) - 1
+        rows = (replace(d, priority=last) if self.is_set_aside(d) else d for d in self.deployments)
+        return replace(self, deployments=tuple(rows))
+
+    def is_set_aside(self, d: Deployment) -> bool:
+        """Say whether it is ready, but competes for nothing that another one can use."""
+        until = d.set_aside_until
+        return until is not None and until > self.now and d.cluster is None
 
     @classmethod
     def from_json(cls, document: Any) -> "Snapshot":
@@ -130,6 +145,7 @@ def _deployment(row: Fields) -> Deployment:
         preemptions=row.optional("preemptions") or 0,
         checkpoint_at=row.optional("checkpoint_at"),
         ready_since=row.optional("ready_since"),
+        set_aside_until=row.optional("set_aside_until"),
     )
     row.finish()
     return deployment

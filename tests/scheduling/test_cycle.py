@@ -401,8 +401,26 @@ def test_a_preemptor_whose_victim_would_leave_twice_is_set_aside(
 
     assert statuses(victim, preemptor) == [Status.STARTING, Status.PENDING]
     assert (record.evicted, record.set_aside) == (0, 1)
-    assert "second time" in preemptor.status_reason
-    assert Event.objects.filter(subject_id=preemptor.pk, kind="thrash").count() == 1
+    assert preemptor.status_code == "thrash"
+    event = Event.objects.get(subject_id=preemptor.pk, kind="thrash")
+    assert "second time" in event.reason
+
+
+def test_one_that_is_set_aside_takes_free_room_without_preempting(
+    acme: Organization, forge: Cluster, submit: Submit
+) -> None:
+    victim = submit(cpu_milli=8000, priority=10)
+    cycle(acme)
+    preemptor = submit(cpu_milli=8000, priority=50)
+    aside = Deployment.objects.filter(pk=preemptor.pk)
+    aside.update(set_aside_until=timezone.now() + timedelta(minutes=30))
+    cycle(acme)
+    assert statuses(victim, preemptor) == [Status.STARTING, Status.PENDING]
+    services.stop(victim, actor="bob")
+
+    cycle(acme)
+
+    assert statuses(victim, preemptor) == [Status.STOPPING, Status.STARTING]
 
 
 def test_one_that_evicts_and_never_starts_evicts_nobody_again(

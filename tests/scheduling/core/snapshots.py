@@ -68,6 +68,7 @@ def deployments(draw: st.DrawFn, clusters: int, levels: int) -> Deployment:
         preemptible=draw(st.integers(1, 6)) != 1,
         preemptions=draw(st.integers(0, 3)),
         ready_since=None if active else draw(st.sampled_from([None, None, NOW - 10, NOW - 1000])),
+        set_aside_until=draw(st.sampled_from([None, None, None, NOW, NOW + 100])),
     )
 
 

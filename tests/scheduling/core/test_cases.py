@@ -297,6 +297,19 @@ def test_a_protected_lower_one_does_not_protect_another() -> None:
     assert evicted(made) == {2: 3}
 
 
+def test_one_that_is_set_aside_takes_what_all_others_leave_and_evicts_nobody() -> None:
+    rows = cluster(1, 2), active(1, 1, 1), ready(2, 1, 1), ready(3, 9, 1, set_aside_until=NOW + 1)
+    made = plan(*rows)
+    assert placed(made) == {2: 1}
+    assert [(hold.deployment, hold.code) for hold in made.holds] == [(3, "thrash")]
+    assert placed(plan(*rows[:2], rows[3])) == {3: 1}
+
+
+def test_one_whose_time_aside_is_over_competes_as_ever() -> None:
+    made = plan(cluster(1, 2), active(1, 1, 2), ready(2, 9, 2, set_aside_until=NOW))
+    assert evicted(made) == {1: 2}
+
+
 # -- 12 explained --
 
 
