@@ -1,6 +1,6 @@
 """Look at the queue: who waits, for how long, and whether rightly so."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -9,9 +9,10 @@ from django.db.models import Count, Min, Q
 from deployments.models import Deployment
 from scheduling.core.inversion import Inversion, Packing, inversions, packing
 from scheduling.core.planner import make_plan
+from scheduling.core.problem import is_starved
 from scheduling.core.snapshot import Snapshot
 from scheduling.models import Sample
-from scheduling.snapshot import Loaded, load
+from scheduling.snapshot import Loaded, load_many
 
 _GRACE_S = 20
 """So long a periodic cycle may take from when it is due until its plan is written."""
@@ -28,17 +29,14 @@ class Backlog:
         self._suspects: dict[str, list[float]] = {}
         self._confirmed: list[Inversion] = []
         self._shares: list[Packing] = []
-        self._starving_before = now - timedelta(seconds=settings.SCHEDULER_STARVATION_SECONDS)
+        self._starving = 0
         ready = Deployment.objects.ready(now).order_by()
         self._by_priority = list(
-            ready.values("priority").annotate(
-                count=Count("pk"),
-                oldest=Min("queued_at"),
-                starving=Count("pk", filter=Q(queued_at__lt=self._starving_before)),
-            )
+            ready.values("priority").annotate(count=Count("pk"), oldest=Min("queued_at"))
         )
-        for organization_id in set(ready.values_list("organization", flat=True).distinct()):
-            self._look_at(load(organization_id, lock=False, clock=lambda: now))
+        organizations = sorted(ready.values_list("organization", flat=True).distinct())
+        for loaded in load_many(organizations, now=now).values():
+            self._look_at(loaded)
 
     def columns(self) -> dict[str, Any]:
         ready = {str(row["priority"]): row["count"] for row in self._by_priority}
@@ -54,7 +52,7 @@ class Backlog:
             "held_back": pending["held_back"],
             "delayed": pending["later"],
             "dependent": max(pending["total"] - shown, 0),
-            "starving": sum(row["starving"] for row in self._by_priority),
+            "starving": self._starving,
             "longest_wait_s": max(int((self._now - oldest).total_seconds()), 0),
             "inverted": sum(not i.overlooked for i in self._confirmed),
             "overlooked": sum(i.overlooked for i in self._confirmed),
@@ -66,7 +64,9 @@ class Backlog:
 
     def _look_at(self, loaded: Loaded) -> None:
         snapshot = loaded.snapshot
-        holders = self._holders(snapshot)
+        starving = sum(d.cluster is None and is_starved(d, snapshot) for d in snapshot.deployments)
+        self._starving += starving
+        holders = self._holders(snapshot) if starving else {}
         share = packing(snapshot)
         if share:
             self._shares.append(share)
@@ -75,9 +75,6 @@ class Backlog:
 
     def _holders(self, snapshot: Snapshot) -> dict[int, int]:
         """Return for whom which cluster's room is held; only the planner knows."""
-        limit = self._starving_before.timestamp()
-        if not any(d.cluster is None and d.queued_at < limit for d in snapshot.deployments):
-            return {}
         requests = {d.id: d.request for d in snapshot.deployments}
         holders = {}
         for hold in make_plan(snapshot).holds:
