@@ -97,7 +97,8 @@ class Service:
         return self.up.wait(60)
 
     def kill(self, name: str) -> psutil.Process:
-        """Kill one of its processes with -9; return what it was."""
+        """Kill one of its processes with -9, once it is there; return what it was."""
+        wait_until(lambda: name in self.processes(), f"{name} is there")
         process = self.processes()[name]
         process.kill()
         process.wait(10)
