@@ -23,7 +23,9 @@ def main() -> None:
     if command == "test":
         bootstrap.ensure("test")
         os.chdir(bootstrap.ROOT)
-        os.execv(sys.executable, [sys.executable, "-m", "pytest", "--cov", *sys.argv[2:]])  # noqa: S606
+        # An option follows `--cov`, which would take a path after it as what to measure.
+        pytest = ["-m", "pytest", "--cov", "--cov-config=pyproject.toml", *sys.argv[2:]]
+        os.execv(sys.executable, [sys.executable, *pytest])  # noqa: S606
     bootstrap.ensure("production")
     from hypervisor import commands
 
