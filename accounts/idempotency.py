@@ -3,11 +3,16 @@
 The key is claimed in the transaction of the work itself, in PostgreSQL. So a twin that comes
 meanwhile waits for the first, a failure forgets the key together with the work, and no answer is
 kept of what was not done.
+
+An answer is kept with the roles that the request needed. A replay needs them again, because the
+caller may have lost them since.
 """
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -28,6 +33,18 @@ _MAX_LENGTH = 255
 
 Handler = Callable[..., Response]
 
+Needed = tuple[int, str]
+"""An organization's id, and the least role there."""
+
+_needed: ContextVar[set[Needed] | None] = ContextVar("needed", default=None)
+
+
+def note_needed(organization_id: int, role: str) -> None:
+    """Note that the present request needs this role: its replay will need it again."""
+    needed = _needed.get()
+    if needed is not None:
+        needed.add((organization_id, role))
+
 
 class IdempotentMixin(APIView):
     """A view whose POSTs honour the header; a caller without a user has no keys."""
@@ -37,7 +54,19 @@ class IdempotentMixin(APIView):
         key = request.headers.get(HEADER)
         if request.method == "POST" and key is not None and isinstance(request.user, User):
             handler = getattr(self, "post", self.http_method_not_allowed)
-            vars(self)["post"] = partial(_once, handler, _checked(key), request.user)
+            vars(self)["post"] = partial(_once, self, handler, _checked(key), request.user)
+
+    def check_needed(self, user: User, needed: Iterable[Needed]) -> None:
+        """Raise what the user is refused with who has one of these roles no more."""
+        raise NotImplementedError(f"{self}: say how the caller's present roles are checked.")
+
+    def to_keep(self, data: Any) -> Any:
+        """Return what is kept of an answer; a secret is not."""
+        return data
+
+    def from_kept(self, data: Any) -> Any:
+        """Return the answer of a replay from what was kept."""
+        return data
 
 
 def purge(now: datetime) -> int:
@@ -54,21 +83,43 @@ def _checked(key: str) -> str:
 
 @transaction.atomic
 def _once(
-    handler: Handler, key: str, user: User, request: Request, *args: Any, **kwargs: Any
+    view: IdempotentMixin,
+    handler: Handler,
+    key: str,
+    user: User,
+    request: Request,
+    *args: Any,
+    **kwargs: Any,
 ) -> Response:
     now = timezone.now()
     fingerprint = _fingerprint(request)
     claimed = _claim(user, key, fingerprint, now)
     if claimed is None:
-        return _replay(IdempotencyKey.objects.get(user=user, key=key), fingerprint)
-    response = handler(request, *args, **kwargs)
+        return _replay(
+            view, IdempotencyKey.objects.select_related("user").get(user=user, key=key), fingerprint
+        )
+    with _noting() as needed:
+        response = handler(request, *args, **kwargs)
     if 200 <= response.status_code < 300:
         IdempotencyKey.objects.filter(pk=claimed).update(
-            status=response.status_code, body=JSONRenderer().render(response.data).decode()
+            status=response.status_code,
+            body=JSONRenderer().render(view.to_keep(response.data)).decode(),
+            needed=sorted(needed),
         )
     else:
         transaction.set_rollback(True)
     return response
+
+
+@contextmanager
+def _noting() -> Iterator[set[Needed]]:
+    """Collect the roles that are needed meanwhile."""
+    needed: set[Needed] = set()
+    token = _needed.set(needed)
+    try:
+        yield needed
+    finally:
+        _needed.reset(token)
 
 
 def _fingerprint(request: Request) -> str:
@@ -90,7 +141,7 @@ def _claim(user: User, key: str, fingerprint: str, now: datetime) -> int | None:
         VALUES (%(user)s, %(key)s, %(fingerprint)s, '', %(now)s)
         ON CONFLICT (user_id, key) DO UPDATE
         SET fingerprint = excluded.fingerprint, created_at = excluded.created_at,
-            status = NULL, body = ''
+            status = NULL, body = '', needed = NULL
         WHERE kept.created_at < %(expired)s
         RETURNING id
     """
@@ -107,7 +158,7 @@ def _claim(user: User, key: str, fingerprint: str, now: datetime) -> int | None:
     return None if row is None else int(row[0])
 
 
-def _replay(kept: IdempotencyKey, fingerprint: str) -> Response:
+def _replay(view: IdempotentMixin, kept: IdempotencyKey, fingerprint: str) -> Response:
     if kept.fingerprint != fingerprint:
         raise Conflict(
             f"This {HEADER} belongs to another request of the last 24 hours: use a new key for a"
@@ -115,5 +166,13 @@ def _replay(kept: IdempotencyKey, fingerprint: str) -> Response:
             attr=HEADER,
             code="idempotency_key_reused",
         )
-    data = json.loads(kept.body) if kept.body else None
+    if not kept.needed:
+        raise Conflict(
+            "This request was carried out already, and its answer was not kept: read the result"
+            " with a GET.",
+            attr=HEADER,
+            code="answer_not_kept",
+        )
+    view.check_needed(kept.user, kept.needed)
+    data = view.from_kept(json.loads(kept.body) if kept.body else None)
     return Response(data, status=kept.status, headers={"Idempotent-Replayed": "true"})

@@ -31,7 +31,8 @@ class IdempotencyKey(models.Model):
 
     `fingerprint` is a digest of method, path, query and body. `status` is null, and `body` empty,
     only inside the transaction that works on the answer. `body` is JSON as text, so that the answer
-    comes back letter by letter.
+    comes back letter by letter. `needed` holds pairs of an organization's id and a role: a replay
+    is for a caller who has them still.
     """
 
     user = models.ForeignKey(
@@ -41,6 +42,7 @@ class IdempotencyKey(models.Model):
     fingerprint = models.CharField(max_length=64)
     status = models.PositiveSmallIntegerField(null=True)
     body = models.TextField(blank=True, default="")
+    needed = models.JSONField(null=True)
     created_at = models.DateTimeField(db_index=True)
 
     class Meta:

@@ -65,7 +65,8 @@ _IDEMPOTENCY_KEY = OpenApiParameter(
     str,
     OpenApiParameter.HEADER,
     description="Up to 255 characters. Within 24 hours the same request with the same key gets the"
-    " first answer and does nothing again; another request with it is a 409.",
+    " first answer and does nothing again, as long as the caller still has the role that it needs;"
+    " another request with it is a 409.",
 )
 
 

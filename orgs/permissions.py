@@ -12,6 +12,7 @@
 """
 
 from accounts.errors import Forbidden, Invalid, NotFound
+from accounts.idempotency import note_needed
 from orgs.models import Membership, Organization, Role
 from orgs.tenancy import Person, id_of
 
@@ -36,6 +37,7 @@ def require(user: Person, organization_id: int, least: Role) -> Role:
             f"This needs the role {least} or higher; yours is {role}. Ask an admin of the"
             " organization."
         )
+    note_needed(organization_id, least)
     return role
 
 

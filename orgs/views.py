@@ -11,7 +11,7 @@ from rest_framework.views import APIView
 
 from accounts.api import PAGE, caller
 from accounts.errors import Invalid, NotFound
-from accounts.idempotency import IdempotentMixin
+from accounts.idempotency import note_needed
 from accounts.models import User
 from accounts.throttles import ScopedThrottle
 from accounts.views import PublicView
@@ -25,7 +25,7 @@ from orgs.serializers import (
     PersonSerializer,
     RegistrationSerializer,
 )
-from orgs.viewsets import TenantViewSet
+from orgs.viewsets import RepeatableMixin, TenantViewSet
 
 
 @extend_schema(tags=["authentication"])
@@ -57,7 +57,7 @@ class MeView(APIView):
 
 
 @extend_schema(tags=["organizations"])
-class JoinView(IdempotentMixin):
+class JoinView(RepeatableMixin):
     throttle_classes = (ScopedThrottle,)
     throttle_scope = "join"
 
@@ -69,6 +69,7 @@ class JoinView(IdempotentMixin):
         serializer = InviteSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         membership = services.join(caller(request), **serializer.validated_data)
+        note_needed(membership.organization_id, Role.VIEWER)
         return Response(MembershipSerializer(membership).data)
 
 
@@ -93,9 +94,19 @@ class OrganizationViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Orga
     def organization_id_of(self, obj: Organization) -> int:
         return obj.pk
 
+    def to_keep(self, data: Any) -> Any:
+        """Keep no invite code: a replay reads the organization anew."""
+        return {"id": data.get("id")} if "invite_code" in data else data
+
+    def from_kept(self, data: Any) -> Any:
+        if self.action == "create":
+            return self.get_serializer(self.get_queryset().get(pk=data["id"])).data
+        return {"invite_code": self.get_object().invite_code}
+
     def create(self, request: Request) -> Response:
         """Found an organization: the caller owns it."""
         organization = services.create(owner=caller(request), name=self._given(request)["name"])
+        note_needed(organization.pk, Role.VIEWER)
         return self._answer(organization, status=201)
 
     def update(self, request: Request, pk: str, partial: bool = False) -> Response:

@@ -1,6 +1,6 @@
 """The one base of every view on what belongs to an organization."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, TypeVar
 
 from django.db.models import Model, QuerySet
@@ -9,7 +9,8 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import GenericViewSet
 
 from accounts.api import StrictParametersMixin
-from accounts.idempotency import IdempotentMixin
+from accounts.idempotency import IdempotentMixin, Needed
+from accounts.models import User
 from orgs.models import Role
 from orgs.permissions import require
 from orgs.tenancy import TenantQuerySet
@@ -17,7 +18,15 @@ from orgs.tenancy import TenantQuerySet
 M = TypeVar("M", bound=Model)
 
 
-class TenantViewSet(IdempotentMixin, StrictParametersMixin, GenericViewSet[M]):
+class RepeatableMixin(IdempotentMixin):
+    """A view whose POSTs may be repeated by a caller who still has the roles that they need."""
+
+    def check_needed(self, user: User, needed: Iterable[Needed]) -> None:
+        for organization_id, role in needed:
+            require(user, organization_id, Role(role))
+
+
+class TenantViewSet(RepeatableMixin, StrictParametersMixin, GenericViewSet[M]):
     """Shows a caller only what belongs to the caller's organizations: all else is a 404.
 
     `roles` says for each action which role it takes at least; one that is not listed takes any.

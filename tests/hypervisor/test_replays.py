@@ -1,0 +1,135 @@
+"""Every POST that may be repeated: its kept answer is for a caller who still has the rights."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from rest_framework.test import APIClient
+
+from accounts.idempotency import IdempotentMixin
+from accounts.models import IdempotencyKey, User
+from deployments.models import Status
+from orgs.models import Membership, Organization, Role
+from tests.answers import refusal
+from tests.conftest import ClientFor
+from tests.deployments.conftest import Bring, bring, forge, submit
+from tests.hypervisor.test_routes import _enumerator
+
+__all__ = ["bring", "forge", "submit"]
+
+pytestmark = pytest.mark.django_db
+
+REPEATABLE = sorted(
+    path
+    for path, _, method, view in _enumerator.get_api_endpoints()
+    if method == "POST" and issubclass(view.cls, IdempotentMixin)
+)
+JOB = {"name": "job", "image": "busybox", "cpu": 1, "ram_mib": 1024}
+BODIES: dict[str, Any] = {
+    "/organizations": {"name": "Initech"},
+    "/clusters": {"name": "anvil", "cpu": 1, "ram_mib": 1024},
+    "/deployments": JOB,
+    "/deployments/bulk": {"deployments": [JOB]},
+}
+NEEDS = {"/deployments/{pk}/start": Status.STOPPED, "/deployments/{pk}/stop": Status.RUNNING,
+         "/deployments/{pk}/checkpoint": Status.RUNNING}  # fmt: skip
+"""The status that a verb asks for, if it is not pending."""
+
+Repeat = Callable[[], Any]
+
+
+@pytest.fixture
+def repeat(
+    request: Any, alice: User, acme: Organization, bring: Bring, client_for: ClientFor
+) -> Repeat:
+    """Carry the request out once, as the owner; return what repeats it."""
+    path: str = request.param
+    body = BODIES.get(path, {})
+    ids = {"organizations": acme.pk}
+    if path == "/join-organization":
+        body = {"invite_code": acme.invite_code}
+        Membership.objects.filter(user=alice).delete()
+    if "{pk}" in path:
+        deployment = bring(NEEDS.get(path, Status.PENDING))
+        ids |= {"deployments": deployment.pk, "clusters": acme.clusters.get().pk}
+    elif path.startswith("/deployments"):
+        bring(Status.RUNNING)
+    address = path.replace("{pk}", str(ids.get(path.split("/")[1])))
+
+    def post() -> Any:
+        return client_for(alice).post(address, body, headers={"Idempotency-Key": "k"})
+
+    first = post()
+    assert 200 <= first.status_code < 300, first.data
+    again = post()
+    assert (again.status_code, again.content) == (first.status_code, first.content)
+    assert again.headers["Idempotent-Replayed"] == "true"
+    return post
+
+
+@pytest.mark.parametrize("repeat", REPEATABLE, indirect=True)
+def test_a_replay_is_for_a_member(repeat: Repeat, alice: User) -> None:
+    Membership.objects.filter(user=alice).delete()
+
+    refusal(repeat(), 404)
+
+
+@pytest.mark.parametrize(
+    "repeat", sorted({*REPEATABLE} - {"/organizations", "/join-organization"}), indirect=True
+)
+def test_a_replay_needs_the_role_that_the_request_needed(repeat: Repeat, alice: User) -> None:
+    Membership.objects.filter(user=alice).update(role=Role.VIEWER)
+
+    assert "role" in refusal(repeat(), 403)["detail"]
+
+
+@pytest.fixture
+def founded(alice: User, client_for: ClientFor) -> APIClient:
+    """A client of alice's who has founded an organization with a key."""
+    client = client_for(alice)
+    client.post("/organizations", {"name": "Initech"}, headers={"Idempotency-Key": "k"})
+    return client
+
+
+def found_again(client: APIClient) -> Any:
+    return client.post("/organizations", {"name": "Initech"}, headers={"Idempotency-Key": "k"})
+
+
+def test_a_demoted_founder_learns_no_invite_code_by_a_replay(
+    founded: APIClient, alice: User
+) -> None:
+    Membership.objects.filter(user=alice).update(role=Role.DEVELOPER)
+
+    again = found_again(founded).json()
+
+    assert (again["role"], again["invite_code"]) == ("developer", None)
+
+
+def test_a_demoted_owner_learns_no_new_invite_code_by_a_replay(
+    alice: User, acme: Organization, client_for: ClientFor
+) -> None:
+    client, path = client_for(alice), f"/organizations/{acme.pk}/regenerate-invite"
+    client.post(path, headers={"Idempotency-Key": "k"})
+    Membership.objects.filter(user=alice).update(role=Role.DEVELOPER)
+
+    refusal(client.post(path, headers={"Idempotency-Key": "k"}), 403)
+
+
+def test_no_invite_code_is_kept_with_an_answer(founded: APIClient, acme: Organization) -> None:
+    founded.post(
+        f"/organizations/{acme.pk}/regenerate-invite", headers={"Idempotency-Key": "another"}
+    )
+
+    codes = Organization.objects.values_list("invite_code", flat=True)
+    kept = " ".join(IdempotencyKey.objects.values_list("body", flat=True))
+    assert len(codes) == 2
+    assert not [code for code in codes if code in kept]
+
+
+def test_an_answer_of_the_former_release_is_not_replayed(founded: APIClient) -> None:
+    IdempotencyKey.objects.update(needed=None)
+
+    error = refusal(found_again(founded), 409)
+
+    assert (error["code"], error["attr"]) == ("answer_not_kept", "Idempotency-Key")
+    assert Organization.objects.count() == 1
