@@ -17,7 +17,7 @@ from accounts.models import User
 
 M = TypeVar("M", bound=Model)
 
-PAGE = ("limit", "offset")
+PAGE = ("limit", "cursor", "offset")
 """The query parameters of a list in pages."""
 
 

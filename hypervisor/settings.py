@@ -166,7 +166,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_SCHEMA_CLASS": "hypervisor.openapi.Schema",
-    "DEFAULT_PAGINATION_CLASS": "hypervisor.pagination.LimitOffsetPagination",
+    "DEFAULT_PAGINATION_CLASS": "hypervisor.pagination.KeysetPagination",
     "DEFAULT_FILTER_BACKENDS": [
         "accounts.api.StrictFilterBackend",
         "accounts.api.StrictOrderingFilter",
@@ -190,7 +190,9 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "TITLE": "MLOps Hypervisor",
     "VERSION": "0.1.0",
     "DESCRIPTION": "A preemptive scheduler for teams that share GPU clusters. Get a user at"
-    " `/register`, then press Authorize. Errors have one shape, everywhere; lists come in pages.",
+    " `/register`, then press Authorize. Errors have one shape, everywhere. Lists come in"
+    " pages: follow `next` until it is null, and no row is lost or repeated, whatever is created or"
+    " deleted meanwhile.",
     "TAGS": [
         {"name": "authentication", "description": "Who is calling."},
         {"name": "organizations", "description": "Who shares clusters with whom, in which role."},

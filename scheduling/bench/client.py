@@ -75,12 +75,14 @@ class Client:
     def list(self, path: str) -> list[dict[str, Any]]:
         """Return all pages of a list; the path holds a query string already or none."""
         rows: list[dict[str, Any]] = []
-        separator = "&" if "?" in path else "?"
-        while True:
-            page = self.get(f"{path}{separator}limit=500&offset={len(rows)}")
+        address: str | None = f"{path}{'&' if '?' in path else '?'}limit=500"
+        while address:
+            page = self.get(address)
             rows += page["results"]
-            if not page["next"]:
-                return rows
+            address = (
+                page["next"] and urlsplit(page["next"])._replace(scheme="", netloc="").geturl()
+            )
+        return rows
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         headers = {"Content-Type": "application/json"}
