@@ -50,6 +50,7 @@ INSTALLED_APPS = [
     "pghistory",
     "pgtrigger",
     "rest_framework",
+    # Only for refresh tokens that the former release issued.
     "rest_framework_simplejwt.token_blacklist",
     "accounts",
     "orgs",
@@ -60,8 +61,10 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "hypervisor.headers.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "hypervisor.headers.NoStoreMiddleware",
     "hypervisor.csp.ContentSecurityPolicyMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -133,7 +136,6 @@ AXES_FAILURE_LIMIT: int = _values["LOCKOUT_FAILURES"]
 AXES_COOLOFF_TIME = timedelta(minutes=_values["LOCKOUT_MINUTES"])
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
-AXES_VERBOSE = False
 # Otherwise whoever keeps knocking keeps the real owner out for ever.
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_LOCKOUT_CALLABLE = "accounts.lockout.answer"
@@ -144,11 +146,11 @@ AXES_VERBOSE = False
 SIMPLE_JWT = {
     "ACCESS_TOKEN_LIFETIME": timedelta(minutes=_values["ACCESS_TOKEN_EXPIRE_MINUTES"]),
     "REFRESH_TOKEN_LIFETIME": timedelta(days=_values["REFRESH_TOKEN_EXPIRE_DAYS"]),
-    "ROTATE_REFRESH_TOKENS": True,
-    "BLACKLIST_AFTER_ROTATION": True,
     # A changed password ends all tokens.
     "CHECK_REVOKE_TOKEN": True,
 }
+
+REFRESH_TOKEN_GRACE_SECONDS: int = _values["REFRESH_TOKEN_GRACE_SECONDS"]
 
 # --- Web security ---------------------------------------------------------------------------------
 CSRF_TRUSTED_ORIGINS: list[str] = _values["CSRF_TRUSTED_ORIGINS"]
@@ -291,6 +293,8 @@ _renderer: Any = (
     if _values["LOG_FORMAT"] == "json"
     else structlog.dev.ConsoleRenderer()
 )
+# Checked by RequestIdMiddleware before.
+DJANGO_STRUCTLOG_TRUST_UPSTREAM_REQUEST_ID = True
 structlog.configure(
     processors=[*_shared_processors, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
     logger_factory=structlog.stdlib.LoggerFactory(),

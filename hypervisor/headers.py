@@ -1,0 +1,46 @@
+"""Headers of every answer: the request's id, and that nothing is kept on the way."""
+
+import re
+from collections.abc import Callable
+from uuid import uuid4
+
+from django.http import HttpRequest, HttpResponse
+
+GetResponse = Callable[[HttpRequest], HttpResponse]
+
+REQUEST_ID = "X-Request-ID"
+_GOOD_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+class RequestIdMiddleware:
+    """Answer with the id that the logs and the audit trail give the request.
+
+    A caller's own id is taken over if it is up to 64 letters, digits, dots, hyphens and
+    underscores. Any other is replaced, because it is written into logs.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        given = request.META.get("HTTP_X_REQUEST_ID", "")
+        request_id = given if _GOOD_ID.fullmatch(given) else str(uuid4())
+        request.META["HTTP_X_REQUEST_ID"] = request_id
+        response = self.get_response(request)
+        response.headers[REQUEST_ID] = request_id
+        return response
+
+
+class NoStoreMiddleware:
+    """Have no cache keep an answer, which may bear a token or an invite code.
+
+    Static files are answered before it.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        response.headers.setdefault("Cache-Control", "no-store")
+        return response

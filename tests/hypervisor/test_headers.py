@@ -1,0 +1,56 @@
+"""Headers that every answer bears."""
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from accounts.models import AuditEntry, User
+from orgs.models import Organization
+from tests.conftest import ClientFor
+
+pytestmark = pytest.mark.django_db
+
+GOOD = ["a", "req-1", "7b0e.42_x-Y", "x" * 64]
+BAD = ["", "x" * 65, "two words", "new\nline", "tab\t", "a{b}", "<b>", "-leading", "ä", "\x1b[31m"]
+
+
+@pytest.mark.parametrize("given", GOOD)
+def test_a_caller_s_request_id_is_taken_over(given: str) -> None:
+    assert Client().get("/healthz", headers={"X-Request-ID": given})["X-Request-ID"] == given
+
+
+@pytest.mark.parametrize("given", BAD)
+def test_a_request_id_that_could_mislead_a_log_is_replaced(given: str) -> None:
+    answer = Client().get("/healthz", headers={"X-Request-ID": given})["X-Request-ID"]
+
+    assert answer != given
+    assert len(answer) == 36
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/nowhere", "/me", "/admin/login/", "/docs"])
+def test_every_answer_bears_an_id_of_its_own(path: str) -> None:
+    first, second = (Client().get(path)["X-Request-ID"] for _ in range(2))
+
+    assert len({first, second}) == 2
+
+
+def test_the_logs_and_the_audit_trail_have_the_same_id(console: Client, alice: User) -> None:
+    page = reverse("admin:accounts_user_change", args=[alice.pk])
+
+    answer = console.post(page, {"email": "new@example.org", "is_active": "on"})
+
+    assert AuditEntry.objects.latest("pk").request_id == answer["X-Request-ID"]
+
+
+def test_no_cache_keeps_an_invite_code(
+    alice: User, acme: Organization, client_for: ClientFor
+) -> None:
+    client = client_for(alice)
+
+    for response in (
+        client.get("/organizations"),
+        client.get(f"/organizations/{acme.pk}"),
+        client.post("/organizations", {"name": "Initech"}),
+        client.post(f"/organizations/{acme.pk}/regenerate-invite"),
+    ):
+        assert response.headers["Cache-Control"] == "no-store"
