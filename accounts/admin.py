@@ -3,6 +3,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as BaseUserAdmin
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html, format_html_join
@@ -14,9 +15,9 @@ from unfold.contrib.filters.admin import (
 from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from accounts import services, trail
-from accounts.console import HistoryAdmin, ServiceAdmin, TimeFilter
-from accounts.models import AuditEntry, IdempotencyKey, User
+from accounts import services, tokens, trail
+from accounts.console import HistoryAdmin, ServiceAdmin, TimeFilter, permitted
+from accounts.models import AuditEntry, IdempotencyKey, TokenFamily, User
 
 _RIGHTS = ["is_staff", "is_superuser", "groups", "user_permissions"]
 
@@ -70,6 +71,26 @@ class UserAdmin(BaseUserAdmin, ServiceAdmin):  # type: ignore[misc, type-arg]
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         """Nothing is left: rights are set with the person."""
+
+
+@admin.register(TokenFamily)
+class TokenFamilyAdmin(HistoryAdmin):
+    """Who is logged in to the API; an access token that was issued already lives out its time."""
+
+    list_display = ["user", "logged_in_at", "issued_at", "expires_at"]
+    list_filter = ["logged_in_at", "expires_at"]
+    list_select_related = ["user"]
+    search_fields = ["user__username"]
+    ordering = ["-logged_in_at", "-id"]
+    fields = ["user", "logged_in_at", "issued_at", "expires_at"]
+    actions = ["end"]
+    has_end_permission = permitted("end")
+
+    @admin.action(description="End these log-ins", permissions=["end"])
+    def end(self, request: HttpRequest, queryset: QuerySet[TokenFamily]) -> None:
+        families = list(queryset)
+        tokens.end(families)
+        self.message_user(request, f"{len(families)} ended.")
 
 
 @admin.register(IdempotencyKey)

@@ -1,5 +1,6 @@
 """People, what they asked for with an idempotency key, and the trail of what they changed."""
 
+import uuid
 from typing import ClassVar
 
 import pgtrigger
@@ -24,6 +25,31 @@ class User(AbstractUser):
                 violation_error_message="A user with that username already exists.",
             )
         ]
+
+
+class TokenFamily(models.Model):
+    """A log-in to the API, and the refresh tokens that came of it; see `tokens`.
+
+    `token_id` is the id of the one that is good, `spent_id` of the one before. The tokens
+    themselves are not kept.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="token_families"
+    )
+    token_id = models.CharField(max_length=32)
+    spent_id = models.CharField(max_length=32, blank=True, default="")
+    logged_in_at = models.DateTimeField()
+    issued_at = models.DateTimeField()
+    expires_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        verbose_name = "API log-in"
+        permissions: ClassVar = [("end_tokenfamily", "Can end log-ins to the API")]
+
+    def __str__(self) -> str:
+        return f"log-in of {self.user} at {self.logged_in_at:%Y-%m-%d %H:%M}"
 
 
 class IdempotencyKey(models.Model):

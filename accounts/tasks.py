@@ -4,7 +4,7 @@ from celery import shared_task
 from django.core.management import call_command
 from django.utils import timezone
 
-from accounts import idempotency
+from accounts import idempotency, tokens
 
 
 @shared_task(name="accounts.purge_idempotency_keys")
@@ -14,4 +14,5 @@ def purge_idempotency_keys() -> None:
 
 @shared_task(name="accounts.purge_expired_tokens")
 def purge_expired_tokens() -> None:
+    tokens.purge(timezone.now())
     call_command("flushexpiredtokens")

@@ -6,7 +6,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts import services
+from accounts import tokens
 from accounts.serializers import (
     CredentialsSerializer,
     RefreshTokenSerializer,
@@ -34,8 +34,8 @@ class TokenView(PublicView):
     def post(self, request: Request) -> Response:
         """Exchange username and password for tokens, as JSON or as a form."""
         given = _validated(CredentialsSerializer(data=request.data))
-        pair = services.log_in(request._request, **given)
-        return Response(TokenPairSerializer(pair).data)
+        pair = tokens.log_in(request._request, **given)
+        return _tokens(pair)
 
 
 @extend_schema(tags=["authentication"])
@@ -48,9 +48,13 @@ class RefreshView(PublicView):
         responses=TokenPairSerializer,
     )
     def post(self, request: Request) -> Response:
-        """Exchange a refresh token, which is spent by it, for a new pair."""
+        """Exchange a refresh token, which is spent by it, for a new pair.
+
+        A spent token that is presented again ends the log-in: all tokens that came of it are
+        refused.
+        """
         given = _validated(RefreshTokenSerializer(data=request.data))
-        return Response(TokenPairSerializer(services.refresh(given["refresh_token"])).data)
+        return _tokens(tokens.refresh(given["refresh_token"]))
 
 
 @extend_schema(tags=["authentication"])
@@ -59,9 +63,14 @@ class RevokeView(APIView):
         operation_id="revoke_token", request=RefreshTokenSerializer, responses={204: None}
     )
     def post(self, request: Request) -> Response:
-        """Log out: the refresh token is good for nothing from now on."""
-        services.revoke(_validated(RefreshTokenSerializer(data=request.data))["refresh_token"])
+        """Log out: no refresh token of this log-in is accepted from now on."""
+        tokens.revoke(_validated(RefreshTokenSerializer(data=request.data))["refresh_token"])
         return Response(status=204)
+
+
+def _tokens(pair: tokens.TokenPair) -> Response:
+    headers = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+    return Response(TokenPairSerializer(pair).data, headers=headers)
 
 
 def _validated(serializer: Any) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from axes.models import AccessAttempt, AccessFailureLog, AccessLog
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as BaseGroupAdmin
 from django.contrib.auth.models import Group
-from django.db.models import QuerySet
 from django.http import HttpRequest
 from django_celery_beat import admin as beat
 from django_celery_beat.models import (
@@ -21,7 +20,7 @@ from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, Ou
 from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from accounts.console import Audited, HistoryAdmin
+from accounts.console import Audited
 
 _STRANGERS = [
     AccessAttempt, AccessFailureLog, AccessLog, BlacklistedToken, ClockedSchedule, CrontabSchedule,
@@ -47,33 +46,6 @@ class GroupAdmin(BaseGroupAdmin, ModelAdmin):  # type: ignore[misc]
 @admin.register(AccessAttempt)
 class AccessAttemptAdmin(GuardedActions, BaseAccessAttemptAdmin, ModelAdmin):  # type: ignore[misc]
     """Who guesses passwords; deleting a row lets the locked-out in again."""
-
-
-@admin.register(OutstandingToken)
-class OutstandingTokenAdmin(HistoryAdmin):
-    """Who is logged in to the API. The tokens themselves are not shown: they are credentials."""
-
-    list_display = ["user", "created_at", "expires_at", "revoked"]
-    list_filter = ["created_at", "expires_at"]
-    list_select_related = ["user", "blacklistedtoken"]
-    search_fields = ["user__username"]
-    ordering = ["-id"]
-    fields = ["user", "created_at", "expires_at", "revoked"]
-    readonly_fields = ["revoked"]
-    actions = ["revoke"]
-
-    @admin.display(description="Spent or revoked", boolean=True)
-    def revoked(self, token: OutstandingToken) -> bool:
-        return hasattr(token, "blacklistedtoken")
-
-    def has_revoke_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("token_blacklist.add_blacklistedtoken")
-
-    @admin.action(description="Revoke", permissions=["revoke"])
-    def revoke(self, request: HttpRequest, queryset: QuerySet[OutstandingToken]) -> None:
-        rows = [BlacklistedToken(token=token) for token in queryset]
-        BlacklistedToken.objects.bulk_create(rows, ignore_conflicts=True)
-        self.message_user(request, f"{len(rows)} revoked.")
 
 
 class TaskSelectWidget(UnfoldAdminSelectWidget, beat.TaskSelectWidget):  # type: ignore[misc]

@@ -76,6 +76,9 @@ SETTINGS = (
     Setting("LOG_FORMAT", "str", "json", "`json` or `console`.", choices=("json", "console")),
     Setting("ACCESS_TOKEN_EXPIRE_MINUTES", "int", 30, "Life of an access token.", 1, 1440),
     Setting("REFRESH_TOKEN_EXPIRE_DAYS", "int", 7, "Life of a refresh token.", 1, 365),
+    Setting("REFRESH_TOKEN_GRACE_SECONDS", "int", 0,
+            "How long after its use a refresh token still gets the same successor, for clients that"
+            " lost the answer; 0: presented again, it ends the log-in at once.", 0, 60),
     Setting("RATE_LIMIT_REGISTER", "str", "30/min", "Registrations from one address.",
             form=_RATE),
     Setting("RATE_LIMIT_TOKEN", "str", "60/min", "Log-ins from one address.", form=_RATE),

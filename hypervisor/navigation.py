@@ -34,7 +34,7 @@ _GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("Organizations", "apartment", "orgs.organization"),
             ("Users", "person", "accounts.user"),
             ("Groups", "group", "auth.group"),
-            ("API log-ins", "key", "token_blacklist.outstandingtoken"),
+            ("API log-ins", "key", "accounts.tokenfamily"),
             ("Failed log-ins", "gpp_maybe", "axes.accessattempt"),
         ),
     ),

@@ -11,6 +11,7 @@ _OPERATE = frozenset(
     {
         "accounts.add_user",
         "accounts.change_user",
+        "accounts.end_tokenfamily",
         "axes.delete_accessattempt",
         "clusters.add_cluster",
         "clusters.change_cluster",
@@ -35,7 +36,6 @@ _OPERATE = frozenset(
         "orgs.delete_membership",
         "orgs.delete_organization",
         "scheduling.run_schedulingcycle",
-        "token_blacklist.add_blacklistedtoken",
     }
 )
 """What operators may besides seeing everything; who may do what is for superusers to say."""

@@ -6,9 +6,14 @@ import pytest
 import time_machine
 from django.db import connection
 from django.utils import timezone
+from pytest_django import Settings
 from rest_framework.test import APIClient
+from rest_framework_simplejwt.token_blacklist.models import OutstandingToken
+from rest_framework_simplejwt.tokens import RefreshToken
+from structlog.testing import capture_logs
 
-from accounts.models import User
+from accounts.models import TokenFamily, User
+from accounts.tasks import purge_expired_tokens
 from tests.accounts.conftest import LogIn
 from tests.answers import attrs, refusal
 from tests.factories import PASSWORD
@@ -22,6 +27,11 @@ def me(access_token: str) -> Any:
 
 def refresh(refresh_token: str) -> Any:
     return APIClient().post("/token/refresh", {"refresh_token": refresh_token}, format="json")
+
+
+def claims(response: Any) -> dict[str, Any]:
+    """Return what the answer's refresh token says."""
+    return dict(RefreshToken(response.json()["refresh_token"]).payload)
 
 
 def test_a_password_is_worth_a_pair_of_tokens(dora: User, log_in: LogIn) -> None:
@@ -127,6 +137,96 @@ def test_a_refresh_token_is_spent_by_its_use(dora: User, log_in: LogIn) -> None:
     assert "spent" in refusal(refresh(spent), 401)["detail"]
 
 
+def test_a_spent_refresh_token_that_comes_again_ends_the_log_in(dora: User, log_in: LogIn) -> None:
+    first = log_in().json()["refresh_token"]
+    second = refresh(first).json()["refresh_token"]
+    third = refresh(second).json()["refresh_token"]
+
+    with capture_logs() as logs:
+        refusal(refresh(first), 401)
+
+    refusal(refresh(third), 401)
+    assert [e["user"] for e in logs if e["event"] == "refresh_token_reused"] == ["dora"]
+
+
+def test_another_log_in_of_the_same_person_goes_on(dora: User, log_in: LogIn) -> None:
+    stolen, other = (log_in().json()["refresh_token"] for _ in range(2))
+    refresh(stolen)
+    refresh(stolen)
+
+    assert refresh(other).status_code == 200
+
+
+def test_within_the_grace_a_lost_answer_is_given_again(
+    dora: User, log_in: LogIn, settings: Settings
+) -> None:
+    settings.REFRESH_TOKEN_GRACE_SECONDS = 10
+    spent = log_in().json()["refresh_token"]
+
+    lost, again = (claims(refresh(spent)) for _ in range(2))
+
+    assert again["jti"] == lost["jti"]
+
+
+@pytest.mark.parametrize("seconds", [11, 3600])
+def test_after_the_grace_a_spent_token_ends_the_log_in(
+    dora: User, log_in: LogIn, settings: Settings, seconds: int
+) -> None:
+    settings.REFRESH_TOKEN_GRACE_SECONDS = 10
+    spent = log_in().json()["refresh_token"]
+    good = refresh(spent).json()["refresh_token"]
+
+    with time_machine.travel(timezone.now() + timedelta(seconds=seconds), tick=False):
+        refusal(refresh(spent), 401)
+        refusal(refresh(good), 401)
+
+
+def test_there_is_no_grace_once_the_successor_has_been_used(
+    dora: User, log_in: LogIn, settings: Settings
+) -> None:
+    settings.REFRESH_TOKEN_GRACE_SECONDS = 10
+    spent = log_in().json()["refresh_token"]
+    good = refresh(refresh(spent).json()["refresh_token"]).json()["refresh_token"]
+
+    refusal(refresh(spent), 401)
+    refusal(refresh(good), 401)
+
+
+def test_a_refresh_token_of_the_former_release_is_worth_one_new_pair(dora: User) -> None:
+    former = str(RefreshToken.for_user(dora))
+
+    pair = refresh(former)
+
+    refusal(refresh(former), 401)
+    assert refresh(pair.json()["refresh_token"]).status_code == 200
+
+
+def test_no_refresh_token_is_kept_in_the_database(dora: User, log_in: LogIn) -> None:
+    refresh(log_in().json()["refresh_token"])
+
+    assert TokenFamily.objects.count() == 1
+    assert not OutstandingToken.objects.exists()
+
+
+def test_expired_log_ins_are_purged_and_others_kept(dora: User, log_in: LogIn) -> None:
+    log_in()
+    TokenFamily.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    log_in()
+
+    purge_expired_tokens()
+
+    assert TokenFamily.objects.get().expires_at > timezone.now()
+
+
+def test_no_cache_keeps_a_token(dora: User, log_in: LogIn) -> None:
+    answer = log_in()
+    again = refresh(answer.json()["refresh_token"])
+
+    for response in (answer, again):
+        assert response.headers["Cache-Control"] == "no-store"
+        assert response.headers["Pragma"] == "no-cache"
+
+
 @pytest.mark.parametrize("token", ["bad", "a.b.c"])
 def test_a_bad_refresh_token_is_refused(token: str) -> None:
     refusal(refresh(token), 401)
@@ -152,6 +252,16 @@ def test_a_revoked_refresh_token_is_worth_nothing(dora: User, log_in: LogIn) -> 
 
     assert (first.status_code, again.status_code) == (204, 204)
     refusal(refresh(pair["refresh_token"]), 401)
+
+
+def test_revoking_a_spent_refresh_token_ends_the_log_in_as_well(dora: User, log_in: LogIn) -> None:
+    pair = log_in().json()
+    good = refresh(pair["refresh_token"]).json()["refresh_token"]
+    client = APIClient(HTTP_AUTHORIZATION=f"Bearer {pair['access_token']}")
+
+    client.post("/token/revoke", {"refresh_token": pair["refresh_token"]}, format="json")
+
+    refusal(refresh(good), 401)
 
 
 def test_me_tells_where_the_caller_belongs(dora: User, log_in: LogIn) -> None:

@@ -28,8 +28,8 @@ TABLES = {
     if not model._meta.proxy
 }
 SERVICES = {
-    *(f"{app}.services" for app in OURS), "deployments.lifecycle", "deployments.moves",
-    "scheduling.cycle",
+    *(f"{app}.services" for app in OURS), "accounts.tokens", "deployments.lifecycle",
+    "deployments.moves", "scheduling.cycle",
 }  # fmt: skip
 """The modules by which anything is written."""
 
@@ -81,7 +81,7 @@ def test_people_are_written_by_services(console: Client, bob: User, writes: list
     bob.refresh_from_db()
     assert bob.check_password(PASSWORD)
     assert (bob.email, bob.is_staff, bob.groups.count()) == ("bob@example.com", True, 1)
-    assert set(writes) == {"accounts_user", "accounts_user_groups"}
+    assert set(writes) == {"accounts_user", "accounts_user_groups", "accounts_tokenfamily"}
 
 
 def test_organizations_are_written_by_services(

@@ -1,0 +1,146 @@
+"""Tokens: a log-in begins a family of refresh tokens, of which the last issued is good.
+
+Each refresh token is spent by its use. A spent one that comes again is in two hands, and nobody can
+say which of them is its owner's: the whole family ends. See docs/decisions.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import cast
+from uuid import uuid4
+
+import structlog
+from django.conf import settings
+from django.contrib.auth import authenticate
+from django.contrib.auth.signals import user_logged_in
+from django.db import transaction
+from django.http import HttpRequest
+from django.utils import timezone
+from rest_framework_simplejwt.exceptions import TokenError
+from rest_framework_simplejwt.settings import api_settings
+from rest_framework_simplejwt.tokens import RefreshToken
+from rest_framework_simplejwt.utils import get_md5_hash_password
+
+from accounts.errors import Unauthorized
+from accounts.models import TokenFamily, User
+
+log = structlog.get_logger(__name__)
+
+_FAMILY_CLAIM = "family"
+_BAD_REFRESH_TOKEN = "The refresh token is bad, expired or spent: log in again at /token."  # noqa: S105
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPair:
+    """An access token, which lives `expires_in` seconds, and the refresh token for the next."""
+
+    access_token: str
+    refresh_token: str
+    expires_in: int
+    token_type: str = "bearer"  # noqa: S105
+
+
+def log_in(request: HttpRequest, *, username: str, password: str) -> TokenPair:
+    """Return tokens for the right password. Raises Unauthorized for a wrong one."""
+    user = authenticate(request, username=username, password=password)
+    if not isinstance(user, User):
+        raise Unauthorized("Username or password is wrong.")
+    user_logged_in.send(sender=User, request=request, user=user)
+    return _begin(user, timezone.now())
+
+
+def refresh(refresh_token: str) -> TokenPair:
+    """Exchange a refresh token for a new pair. Raises Unauthorized when it is bad or spent."""
+    try:
+        token = RefreshToken(refresh_token)  # type: ignore[arg-type]
+    except TokenError as error:
+        raise Unauthorized(_BAD_REFRESH_TOKEN) from error
+    # Raised outside: that the family has ended must be committed.
+    pair = _exchange(token, timezone.now())
+    if pair is None:
+        raise Unauthorized(_BAD_REFRESH_TOKEN)
+    return pair
+
+
+@transaction.atomic
+def revoke(refresh_token: str) -> None:
+    """End the family of a refresh token; one that is no good already needs nothing done."""
+    try:
+        token = RefreshToken(refresh_token)  # type: ignore[arg-type]
+    except TokenError:
+        return
+    if _FAMILY_CLAIM in token:
+        TokenFamily.objects.filter(pk=token[_FAMILY_CLAIM]).delete()
+    else:
+        token.blacklist()
+
+
+@transaction.atomic
+def end(families: Iterable[TokenFamily]) -> None:
+    """Log out: the families' refresh tokens are good for nothing from now on."""
+    TokenFamily.objects.filter(pk__in=[family.pk for family in families]).delete()
+
+
+def purge(now: datetime) -> None:
+    """Forget the families whose last refresh token has expired."""
+    TokenFamily.objects.filter(expires_at__lt=now).delete()
+
+
+@transaction.atomic
+def _exchange(token: RefreshToken, now: datetime) -> TokenPair | None:
+    user = User.objects.filter(pk=token[api_settings.USER_ID_CLAIM], is_active=True).first()
+    if user is None or token.get(api_settings.REVOKE_TOKEN_CLAIM) != _mark(user):
+        return None
+    if _FAMILY_CLAIM not in token:
+        # Of the former release. Of two who come with it at once, one gets the row.
+        _row, first = cast("tuple[object, bool]", token.blacklist())
+        return _begin(user, now) if first else None
+    families = TokenFamily.objects.select_for_update(no_key=True)
+    family = families.filter(pk=token[_FAMILY_CLAIM]).first()
+    if family is None:
+        return None
+    token_id = token[api_settings.JTI_CLAIM]
+    if token_id == family.token_id:
+        return _rotate(user, family, now)
+    if token_id == family.spent_id and now - family.issued_at < _grace():
+        return _pair(user, family)
+    log.warning("refresh_token_reused", user=user.username, logged_in_at=family.logged_in_at)
+    family.delete()
+    return None
+
+
+def _grace() -> timedelta:
+    return timedelta(seconds=settings.REFRESH_TOKEN_GRACE_SECONDS)
+
+
+def _begin(user: User, now: datetime) -> TokenPair:
+    return _rotate(user, TokenFamily(user=user, logged_in_at=now), now)
+
+
+def _rotate(user: User, family: TokenFamily, now: datetime) -> TokenPair:
+    """Make a new refresh token the good one of the family."""
+    family.spent_id, family.token_id = family.token_id, uuid4().hex
+    family.issued_at, family.expires_at = now, now + api_settings.REFRESH_TOKEN_LIFETIME
+    family.save()
+    return _pair(user, family)
+
+
+def _pair(user: User, family: TokenFamily) -> TokenPair:
+    """Return the good refresh token of the family, with a new access token."""
+    token = RefreshToken()
+    token[api_settings.USER_ID_CLAIM] = str(user.pk)
+    token[api_settings.REVOKE_TOKEN_CLAIM] = _mark(user)
+    token[api_settings.JTI_CLAIM] = family.token_id
+    token[_FAMILY_CLAIM] = str(family.pk)
+    token["exp"] = int(family.expires_at.timestamp())
+    return TokenPair(
+        access_token=str(token.access_token),
+        refresh_token=str(token),
+        expires_in=int(api_settings.ACCESS_TOKEN_LIFETIME.total_seconds()),
+    )
+
+
+def _mark(user: User) -> str:
+    """Return the claim by which a changed password ends all tokens."""
+    return str(get_md5_hash_password(user.password))
