@@ -20,13 +20,13 @@ from django.core.management.base import CommandError
 from docker.errors import DockerException
 from requests import RequestException
 
-from scheduling.bench.client import ApiError
+from scheduling.bench.client import ApiError, Client
 from scheduling.bench.engine import CAPACITY, DEVICES, Bench
 from scheduling.bench.service import wait_until
 
 _SETTLE_S = 900
 _LIVE = ("pending", "starting", "running", "stopping")
-_NAME = "BENCH_NAME"
+NAME = "BENCH_NAME"
 _VICTIMS = ("engines", "engines", "engine", "engine", "worker", "beat", "valkey", "web")
 
 
@@ -46,17 +46,17 @@ def run(
     report, over, began = Report(), threading.Event(), time.monotonic()
     _submit(bench, count, choose)
     with ThreadPoolExecutor() as background:
-        watching = background.submit(_watch, bench, over, report)
+        watching = background.submit(watch, bench, over, report)
         steering = background.submit(_steer, bench, count, Random(1), over)  # noqa: S311
         try:
             # Here, as an engine ends with the thread that started it.
             _kill(bench, engine, count, choose, report)
             steering.result()
-            wait_until(lambda: not _live(bench), "every deployment has ended", _SETTLE_S)
+            wait_until(lambda: not _competing(bench), "every deployment has ended", _SETTLE_S)
         finally:
             over.set()
             watching.result()
-    _inspect(bench, report)
+    inspect(bench, report)
     statuses = Counter(d["status"] for d in bench.client.list("/deployments"))
     preemptions = sum(d["preemptions"] for d in bench.client.list("/deployments"))
     out(
@@ -83,7 +83,7 @@ def _spec(number: int, image: str, choose: Random) -> dict[str, Any]:
         "name": f"chaos-{number}",
         "image": image,
         "command": ["sh", "-c", f"{heeds}; sleep {seconds}; exit {code}"],
-        "env": {_NAME: f"chaos-{number}"},
+        "env": {NAME: f"chaos-{number}"},
         "cpu": choose.choice((0.1, 0.2, 0.5, 1)),
         "ram_mib": choose.choice((64, 128, 512, 1024)),
         "gpu": choose.choice((0, 0, 0, 1, 2)),
@@ -112,7 +112,7 @@ def _steer(bench: Bench, count: int, choose: Random, over: threading.Event) -> N
 
 def _kill(bench: Bench, engine: Any, count: int, choose: Random, report: Report) -> None:
     """Kill one after the other, each when the former is back, until three quarters have ended."""
-    while len(_live(bench)) > count // 4:
+    while len(_competing(bench)) > count // 4:
         time.sleep(choose.uniform(1, 4))
         victim = choose.choice(_VICTIMS)
         if victim == "engine":
@@ -121,16 +121,16 @@ def _kill(bench: Bench, engine: Any, count: int, choose: Random, report: Report)
             engine.start()
         else:
             killed = bench.service.kill(victim)
-            wait_until(partial(_is_back, bench, victim, killed), f"{victim} is back")
+            wait_until(partial(is_back, bench, victim, killed), f"{victim} is back")
         report.killed[victim] += 1
 
 
-def _is_back(bench: Bench, name: str, former: psutil.Process) -> bool:
+def is_back(bench: Bench, name: str, former: psutil.Process) -> bool:
     process = bench.service.processes().get(name)
     return process is not None and process.pid != former.pid
 
 
-def _watch(bench: Bench, over: threading.Event, report: Report) -> None:
+def watch(bench: Bench, over: threading.Event, report: Report) -> None:
     known: dict[str, dict[str, Any]] = {}
     while not over.is_set():
         try:
@@ -164,7 +164,7 @@ def _overfull(running: list[dict[str, Any]]) -> list[str]:
         value
         for container in running
         for value in container["Config"]["Env"]
-        if value.startswith(f"{_NAME}=")
+        if value.startswith(f"{NAME}=")
     )
     problems = [f"{n} containers of {owner} at once" for owner, n in owners.items() if n > 1]
     problems += [f"GPU {device} is with {n}" for device, n in devices.items() if n > 1]
@@ -174,13 +174,17 @@ def _overfull(running: list[dict[str, Any]]) -> list[str]:
     return problems
 
 
-def _live(bench: Bench) -> list[Any]:
+def live(client: Client) -> list[dict[str, Any]]:
+    """Return what has not ended."""
+    return [row for status in _LIVE for row in client.list(f"/deployments?status={status}")]
+
+
+def _competing(bench: Bench) -> list[dict[str, Any]]:
     """Return what has not ended, but for what the scheduler has set aside for an hour."""
-    rows = [row for status in _LIVE for row in bench.client.list(f"/deployments?status={status}")]
-    return [row for row in rows if row["status_code"] != "thrash"]
+    return [row for row in live(bench.client) if row["status_code"] != "thrash"]
 
 
-def _inspect(bench: Bench, report: Report) -> None:
+def inspect(bench: Bench, report: Report) -> None:
     for row in bench.client.list("/deployments?status=pending"):
         bench.client.post(f"/deployments/{row['id']}/cancel")
     with suppress(TimeoutError, RequestException):

@@ -1,4 +1,4 @@
-"""How long a real Docker Engine's containers take to start and to make way; and chaos on one.
+"""How long a real Docker Engine's containers take to start and to make way; chaos and churn on one.
 
 Latencies are read where they happen: the placement's event, and the engine's own time of the start.
 Without `--docker`, on a private engine of its own (Debian's docker.io, as root).
@@ -111,13 +111,21 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="N",
         help="run N containers instead, with the workers and the private engine killed meanwhile",
     )
+    parser.add_argument(
+        "--churn",
+        type=float,
+        metavar="MINUTES",
+        help="call every verb at random instead, with processes killed and frozen meanwhile",
+    )
 
 
 def command(options: Mapping[str, Any], out: Callable[[str], object]) -> None:
     """Raises CommandError when something did not hold."""
     if options["docker"]:
-        if options["chaos"] or not options["image"]:
-            raise CommandError("--docker needs --image, and --chaos an engine that may be killed.")
+        if options["chaos"] or options["churn"] or not options["image"]:
+            raise CommandError(
+                "--docker needs --image; --chaos and --churn need an engine that may be killed."
+            )
         with _service() as service:
             _latencies(Bench(service, options["docker"], options["image"]), options["tries"], out)
         return
@@ -125,10 +133,15 @@ def command(options: Mapping[str, Any], out: Callable[[str], object]) -> None:
         from tests.engines.image import IMAGE
 
         bench = Bench(service, engine.socket, options["image"] or IMAGE)
+        choose = random.Random(options["seed"])  # noqa: S311 repeatable, not secret
         if options["chaos"]:
-            from scheduling.bench.chaos import run
+            from scheduling.bench import chaos
 
-            run(bench, engine, options["chaos"], random.Random(options["seed"]), out)  # noqa: S311
+            chaos.run(bench, engine, options["chaos"], choose, out)
+        elif options["churn"]:
+            from scheduling.bench import churn
+
+            churn.run(bench, engine, options["churn"], choose, out)
         else:
             _latencies(bench, options["tries"], out)
 

@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 BENCHES = {
     "dashboard": "the operators' first page, with a million deployments, on a service of its own",
-    "engine": "starts, preemptions and chaos on a real Docker Engine",
+    "engine": "starts, preemptions, chaos and churn on a real Docker Engine",
     "frontier": "what each threshold buys and costs, in simulated time",
     "full_load": "what preemption costs on full clusters, beside the usual policies",
     "growth": "the planner's time from 1,000 to 100,000 pending on 100 clusters",
