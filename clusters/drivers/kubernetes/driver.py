@@ -9,7 +9,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from clusters.drivers.base import Cause, ContainerSpec, DriverError, Observation, Phase, Probe
-from clusters.drivers.kubernetes import access, logs, pods, probing
+from clusters.drivers.kubernetes import access, deletions, logs, pods, probing
 from clusters.drivers.kubernetes.api import Api, Json
 from clusters.drivers.kubernetes.errors import Refused
 from clusters.drivers.kubernetes.states import observation
@@ -108,11 +108,27 @@ class KubernetesDriver:
 
     def _list(self) -> tuple[list[Json], str]:
         listed, version = self._api.list_pods(self._selector)
-        return [pod for pod in listed if pods.is_ours(self._connection.uid, pod)], version
+        ours = [pod for pod in listed if pods.is_ours(self._connection.uid, pod)]
+        for pod in ours:
+            self._note_deletion(pod)
+        return ours, version
+
+    def _note_deletion(self, pod: Json) -> None:
+        """Write on the Pod when somebody else asked for its deletion: it will not keep that."""
+        requested_at = deletions.unnoted_request(pod)
+        if requested_at is None:
+            return
+        name = pod["metadata"]["name"]
+        try:
+            self._api.patch_pod(name, pods.note_deletion(requested_at))
+        except DriverError as error:
+            # The Pod's own times decide then.
+            log.info("deletion_not_noted", endpoint=self._connection.endpoint, pod=name, why=error)
 
     def _is_news(self, event: Json) -> bool:
         if not pods.is_ours(self._connection.uid, event["object"]):
             return False
+        self._note_deletion(event["object"])
         uid = event["object"]["metadata"]["uid"]
         before = self._known.pop(uid, None)
         if event["type"] != "DELETED":

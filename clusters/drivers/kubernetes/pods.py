@@ -1,6 +1,7 @@
 """What we ask Kubernetes for: the Pod of a run, and the marks by which it is known again."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +13,9 @@ RUN = "mlops-hypervisor/run"
 
 STOPPED = "mlops-hypervisor/stopped"
 """Annotation: we had it deleted ourselves, so its end is no eviction by Kubernetes."""
+
+DELETION_REQUESTED = "mlops-hypervisor/deletion-requested"
+"""Annotation: when somebody else asked for the deletion, noted as soon as we saw it."""
 
 OBSERVED = "mlops-hypervisor/observed"
 """Finalizer: keeps a deleted Pod until we have seen how it ended."""
@@ -77,6 +81,10 @@ def manifest(connection: UUID, spec: ContainerSpec, *, grace_seconds: int) -> di
 
 def mark_stopped() -> dict[str, Any]:
     return {"metadata": {"annotations": {STOPPED: "true"}}}
+
+
+def note_deletion(requested_at: datetime) -> dict[str, Any]:
+    return {"metadata": {"annotations": {DELETION_REQUESTED: requested_at.isoformat()}}}
 
 
 def release() -> dict[str, Any]:

@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from clusters.drivers.base import Observation, Phase
-from clusters.drivers.kubernetes import failures, pods
+from clusters.drivers.kubernetes import deletions, failures, pods
+from clusters.drivers.kubernetes.deletions import time
 from clusters.drivers.kubernetes.failures import Failure
 
 UNSCHEDULABLE_S = 600
@@ -16,6 +17,7 @@ CONFIRM_S = 60
 """So long after its grace a node may take to confirm that a Pod has ended."""
 
 _BY_TAINT = {"DeletionByTaintManager", "DeletionByPodGC"}
+_BY_KUBELET = "TerminationByKubelet"
 _LOST = {"ContainerStatusUnknown", "Unknown", "NodeLost"}
 _KILLED = 137
 
@@ -30,6 +32,7 @@ class _Reading:
     """A Pod's fields that count; `state` is the container's own, empty before there is one."""
 
     now: datetime
+    pod: Mapping[str, Any]
     meta: Mapping[str, Any]
     spec: Mapping[str, Any]
     status: Mapping[str, Any]
@@ -42,6 +45,7 @@ class _Reading:
         containers = {c["name"]: c.get("state", {}) for c in status.get("containerStatuses") or ()}
         return cls(
             now=now,
+            pod=pod,
             meta=pod["metadata"],
             spec=pod.get("spec", {}),
             status=status,
@@ -55,7 +59,7 @@ class _Reading:
         if self.status.get("phase") in ("Succeeded", "Failed"):
             return self._observed(Phase.EXITED, self._disruption() or self._rejection())
         if "running" in self.state:
-            started_at = _time(self.state["running"].get("startedAt"))
+            started_at = time(self.state["running"].get("startedAt"))
             return self._observed(Phase.RUNNING, self._silence(), started_at=started_at)
         if self._is_confirmed_gone():
             return self._observed(Phase.EXITED, self._disruption())
@@ -66,7 +70,7 @@ class _Reading:
         failure = (
             failures.not_started(reason, terminated.get("message", ""))
             or (failures.OUT_OF_MEMORY if reason == "OOMKilled" and code else None)
-            or self._disruption(_time(terminated.get("finishedAt")))
+            or self._disruption(time(terminated.get("finishedAt")))
             or (failures.NODE_FORGOT if reason in _LOST else None)
             or self._by_exit_code(code)
         )
@@ -74,8 +78,8 @@ class _Reading:
             Phase.EXITED,
             failure,
             exit_code=code,
-            started_at=_time(terminated.get("startedAt")),
-            exited_at=_time(terminated.get("finishedAt")),
+            started_at=time(terminated.get("startedAt")),
+            exited_at=time(terminated.get("finishedAt")),
         )
 
     def _preparing(self) -> Observation:
@@ -83,7 +87,7 @@ class _Reading:
         if silence := self._silence():
             return self._observed(Phase.PREPARING, silence)
         if waiting:
-            since = _time(self.status.get("startTime"))
+            since = time(self.status.get("startTime"))
             waited_s = (self.now - since).total_seconds() if since else 0.0
             failure = failures.waiting(
                 waiting.get("reason", ""), waiting.get("message", ""), waited_s
@@ -99,7 +103,7 @@ class _Reading:
         condition = self.conditions.get("PodScheduled", {})
         if condition.get("status") != "False":
             return None
-        since = _time(condition.get("lastTransitionTime")) or self.now
+        since = time(condition.get("lastTransitionTime")) or self.now
         too_long = self.now - since >= timedelta(seconds=UNSCHEDULABLE_S)
         return failures.unscheduled(condition.get("message", ""), final=too_long)
 
@@ -108,17 +112,20 @@ class _Reading:
 
         None when it had ended by itself before it was to be deleted.
         """
-        deleted_at = self._deletion_requested_at()
-        if ended_at and deleted_at and ended_at < deleted_at:
-            return None
-        condition = self.conditions.get("DisruptionTarget", {})
-        reason = condition.get("reason", "") if condition.get("status") == "True" else ""
+        condition = deletions.disrupted(self.pod) or {}
+        reason, by_node = condition.get("reason", ""), self.status.get("reason", "")
         said = self.status.get("message") or condition.get("message", "")
-        if reason in _BY_TAINT or self.status.get("reason") in _LOST:
+        # The node itself knows what still ran there, whatever has become of the Pod since.
+        if by_node in failures.EVICTIONS or reason == _BY_KUBELET:
+            return failures.evicted(reason or by_node, said)
+        began = deletions.began(self.pod)
+        if ended_at and began and ended_at < began:
+            return None
+        if reason in _BY_TAINT or by_node in _LOST:
             return failures.node_lost(said)
-        if reason or self.status.get("reason") in failures.EVICTIONS:
-            return failures.evicted(reason or self.status["reason"], said)
-        return failures.DELETED if deleted_at and not self._stopped() else None
+        if reason:
+            return failures.evicted(reason, said)
+        return failures.DELETED if deletions.by_others(self.pod) else None
 
     def _rejection(self) -> Failure | None:
         """Return why the Pod failed before it had a container: its node turned it away."""
@@ -134,11 +141,11 @@ class _Reading:
 
     def _stopped(self) -> bool:
         """Whether it was we who asked for its end."""
-        return pods.STOPPED in self.meta.get("annotations", {})
+        return deletions.stopped_by_us(self.pod)
 
     def _silence(self) -> Failure | None:
         """Return what is known when the node has not spoken for the container any more."""
-        deleted_at = _time(self.meta.get("deletionTimestamp"))
+        deleted_at = time(self.meta.get("deletionTimestamp"))
         overdue = deleted_at and self.now - deleted_at > timedelta(seconds=CONFIRM_S)
         lost = self.status.get("phase") == "Unknown" or self.status.get("reason") in _LOST
         return failures.node_silent(self.spec.get("nodeName", "")) if overdue or lost else None
@@ -148,12 +155,6 @@ class _Reading:
         if "deletionTimestamp" not in self.meta:
             return False
         return not self.spec.get("nodeName") or not self.meta.get("deletionGracePeriodSeconds")
-
-    def _deletion_requested_at(self) -> datetime | None:
-        # The timestamp is when the grace ends; both move together when the grace is shortened.
-        ends_at = _time(self.meta.get("deletionTimestamp"))
-        grace = timedelta(seconds=self.meta.get("deletionGracePeriodSeconds") or 0)
-        return ends_at - grace if ends_at else None
 
     def _observed(
         self, phase: Phase, failure: Failure | None, *, message: str = "", **known: Any
@@ -165,7 +166,3 @@ class _Reading:
             message=failure.message if failure else message,
             **known,
         )
-
-
-def _time(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None

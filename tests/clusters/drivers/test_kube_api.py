@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -203,6 +203,24 @@ def test_a_deletion_gives_the_grace_and_a_shorter_one_hastens_it(client: Client)
     assert shorter["deletionGracePeriodSeconds"] == 20
     ends = [datetime.fromisoformat(meta["deletionTimestamp"]) for meta in (first, shorter)]
     assert (ends[0] - ends[1]).total_seconds() == 40
+
+
+def test_another_server_dates_a_hastened_deletion_from_now_on(
+    client: Client, kube: KubeCluster
+) -> None:
+    kube.store.counts_back = False
+    kube.confirms_after_s = 1.1
+    client.json("POST", PODS, pod("a", finalizers=("x.org/seen",)))
+    until_running(client, "a")
+    first = client.json("DELETE", f"{PODS}/a", {"gracePeriodSeconds": 60})["metadata"]
+
+    def meta() -> Json:
+        found: Json = client.json("GET", f"{PODS}/a")["metadata"]
+        return found
+
+    wait_until(lambda: meta()["deletionGracePeriodSeconds"] == 0, "its node has confirmed")
+    asked = datetime.fromisoformat(first["deletionTimestamp"]) - timedelta(seconds=60)
+    assert datetime.fromisoformat(meta()["deletionTimestamp"]) > asked
 
 
 def test_without_a_finalizer_a_deleted_pod_is_gone_when_it_has_ended(client: Client) -> None:

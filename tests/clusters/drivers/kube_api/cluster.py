@@ -60,13 +60,18 @@ class Node:
 
 
 class KubeCluster:
-    """Start it with `with`; `url` is the API server's address."""
+    """Start it with `with`; `url` is the API server's address.
+
+    `confirms_after_s` is how long a kubelet takes from the end of a Pod that is being deleted until
+    it completes the deletion; `counts_back` is how the server dates a deletion (see `Store`).
+    """
 
     def __init__(
         self,
         *nodes: Node,
         namespaces: tuple[str, ...] = ("team",),
         tls: ssl.SSLContext | None = None,
+        counts_back: bool = True,
     ) -> None:
         self.nodes = list(nodes or (Node("node-1"),))
         self.namespaces = {name: str(uuid4()) for name in ("kube-system", "default", *namespaces)}
@@ -76,7 +81,8 @@ class KubeCluster:
         self.pullable: set[str] = set()
         self.unpullable: dict[str, str] = {}
         self.pulling = False
-        self.store = Store()
+        self.confirms_after_s = 0.0
+        self.store = Store(counts_back)
         self.lives: dict[Key, PodLife] = {}
         self._numbers = itertools.count(1)
         self._threads: list[threading.Thread] = []

@@ -133,7 +133,10 @@ class PodLife:
     def _confirm_deletion(self, node: "Node") -> None:
         """Once nothing of it runs, let a deletion be completed; a Pod that ended waits for one."""
         self._wait_for_deletion(float("inf"))
-        while not node.answers and not node.removed and not self._store.closed:
+        until = time.monotonic() + self._cluster.confirms_after_s
+        while not self._store.closed and not node.removed:
+            if node.answers and time.monotonic() >= until:
+                break
             time.sleep(_LOOK_S)
         if node.removed or self._store.closed:
             return

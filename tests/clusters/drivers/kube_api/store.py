@@ -27,8 +27,13 @@ def now() -> str:
 
 @dataclass(slots=True)
 class Store:
-    """All methods are atomic; what goes in and comes out is copied."""
+    """All methods are atomic; what goes in and comes out is copied.
 
+    When a deletion is hastened, its timestamp moves: by the difference of the two graces where the
+    server `counts_back`, else to the new grace from now on.
+    """
+
+    counts_back: bool = True
     version: int = 100
     oldest: int = 100
     _pods: dict[Key, Json] = field(default_factory=dict)
@@ -83,14 +88,15 @@ class Store:
             ended = pod["status"].get("phase") in ("Succeeded", "Failed")
             if ended or not pod["spec"].get("nodeName"):
                 grace = 0
-            asked = datetime.now(UTC)
+            ends = datetime.now(UTC) + timedelta(seconds=grace)
             if "deletionTimestamp" in meta:
                 former = meta["deletionGracePeriodSeconds"]
                 if grace >= former:
                     return
-                ends = datetime.fromisoformat(meta["deletionTimestamp"])
-                asked = ends - timedelta(seconds=former)
-            meta["deletionTimestamp"] = stamp(asked + timedelta(seconds=grace))
+                stood = datetime.fromisoformat(meta["deletionTimestamp"])
+                back = stood - timedelta(seconds=former - grace)
+                ends = back if self.counts_back else min(stood, ends)
+            meta["deletionTimestamp"] = stamp(ends)
             meta["deletionGracePeriodSeconds"] = grace
 
         return self.update(key, change)

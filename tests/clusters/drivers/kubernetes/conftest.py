@@ -36,9 +36,15 @@ def account(documents: Documents | None = None) -> Account:
 
 
 @pytest.fixture
-def kube() -> Iterator[KubeCluster]:
+def counts_back() -> bool:
+    """How the server dates deletions: tests that depend on it are parametrized over both ways."""
+    return True
+
+
+@pytest.fixture
+def kube(counts_back: bool) -> Iterator[KubeCluster]:
     nodes = Node("node-1", gpu=2), Node("node-2", cpu="4", memory="8Gi")
-    with KubeCluster(*nodes, namespaces=(NAMESPACE,)) as cluster:
+    with KubeCluster(*nodes, namespaces=(NAMESPACE,), counts_back=counts_back) as cluster:
         cluster.pullable.add(IMAGE)
         cluster.accounts.append(account())
         yield cluster

@@ -6,10 +6,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.conf import settings
 from django.utils import timezone
 
 from clusters.drivers.base import Cause, DriverError, Observation, Phase
@@ -24,15 +26,26 @@ from tests.engines.engine import wait_until
 Observed = Callable[..., Observation]
 
 UNTIL_ASKED = ("sh", "-c", "trap 'exit 143' TERM; echo up; while :; do sleep 0.02; done")
+STUBBORN = ("sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.02; done")
+SAVES_AND_LEAVES = ("sh", "-c", "trap 'exit 0' TERM; echo up; while :; do sleep 0.02; done")
 
 
 def key(connection: Connection, run_id: int) -> tuple[str, str]:
     return NAMESPACE, pods.name_of(connection.uid, run_id)
 
 
-def running(driver: KubernetesDriver, observed: Observed, run_id: int = 7) -> None:
+def grace_left(kube: KubeCluster, key: tuple[str, str]) -> object:
+    return kube.store.get(key)["metadata"].get("deletionGracePeriodSeconds")
+
+
+def running(
+    driver: KubernetesDriver,
+    observed: Observed,
+    run_id: int = 7,
+    command: tuple[str, ...] = UNTIL_ASKED,
+) -> None:
     """Run a container that ends when it is asked to, with the signal's exit code."""
-    driver.start(spec(run_id, *UNTIL_ASKED), timezone.now())
+    driver.start(spec(run_id, *command), timezone.now())
     observed(run_id, phase=Phase.RUNNING)
     wait_until(lambda: b"".join(driver.logs(run_id)), "its first words", seconds=5)
 
@@ -216,19 +229,82 @@ def test_removing_what_runs_does_nothing(
     assert not [r for r in kube.server.requests if r.method == "DELETE"]
 
 
+@pytest.mark.parametrize("command", [UNTIL_ASKED, SAVES_AND_LEAVES], ids=["143", "0"])
 @pytest.mark.parametrize("way", ["drain", "preempt", "press", "delete"])
+@pytest.mark.parametrize("counts_back", [True, False])
 def test_an_eviction_that_kubernetes_decides_on_is_not_ours(
     kube: KubeCluster,
     driver: KubernetesDriver,
     connection: Connection,
     observed: Observed,
     way: str,
+    command: tuple[str, ...],
 ) -> None:
-    running(driver, observed)
+    running(driver, observed, command=command)
 
     getattr(kube, way)(key(connection, 7))
 
     assert observed(7, phase=Phase.EXITED).cause is Cause.ENGINE_EVICTED
+
+
+@pytest.mark.parametrize("command", [UNTIL_ASKED, SAVES_AND_LEAVES], ids=["143", "0"])
+@pytest.mark.parametrize("way", ["drain", "preempt", "delete"])
+@pytest.mark.parametrize("counts_back", [True, False])
+def test_an_eviction_that_is_seen_late_is_not_ours_either(
+    kube: KubeCluster,
+    driver: KubernetesDriver,
+    connection: Connection,
+    observed: Observed,
+    way: str,
+    command: tuple[str, ...],
+) -> None:
+    running(driver, observed, command=command)
+    kube.confirms_after_s = 1.1  # so that the deletion is completed in a later second than the end
+
+    getattr(kube, way)(key(connection, 7))
+    wait_until(lambda: grace_left(kube, key(connection, 7)) == 0, "its node's confirmation")
+
+    assert observed(7, phase=Phase.EXITED).cause is Cause.ENGINE_EVICTED
+
+
+@pytest.mark.parametrize("counts_back", [True, False])
+def test_the_first_sight_of_somebody_elses_deletion_is_noted_on_the_pod(
+    kube: KubeCluster, driver: KubernetesDriver, connection: Connection, observed: Observed
+) -> None:
+    running(driver, observed, command=STUBBORN)
+    kube.delete(key(connection, 7))
+    asked = kube.store.get(key(connection, 7))["metadata"]["deletionTimestamp"]
+
+    assert observed(7).phase is Phase.RUNNING
+    noted = kube.store.get(key(connection, 7))["metadata"]["annotations"]
+    kube.store.delete(key(connection, 7), 1)
+    ending = observed(7, phase=Phase.EXITED)
+
+    at = datetime.fromisoformat(asked) - timedelta(seconds=settings.STOP_GRACE_SECONDS)
+    assert datetime.fromisoformat(noted[pods.DELETION_REQUESTED]) == at
+    assert (ending.exit_code, ending.cause) == (137, Cause.ENGINE_EVICTED)
+
+
+def test_our_own_stop_is_not_noted_as_somebody_elses(
+    kube: KubeCluster, driver: KubernetesDriver, connection: Connection, observed: Observed
+) -> None:
+    running(driver, observed, command=STUBBORN)
+    driver.stop(7, 60, timezone.now())
+
+    assert observed(7).phase is Phase.RUNNING
+    annotations = kube.store.get(key(connection, 7))["metadata"]["annotations"]
+    assert pods.DELETION_REQUESTED not in annotations
+
+
+def test_a_deletion_that_cannot_be_noted_is_seen_all_the_same(
+    kube: KubeCluster, driver: KubernetesDriver, connection: Connection, observed: Observed
+) -> None:
+    running(driver, observed, command=STUBBORN)
+    kube.server.fail_next("PATCH", "/pods", ApiError(500, "InternalError", "leader changed"))
+    kube.delete(key(connection, 7))
+
+    assert observed(7).phase is Phase.RUNNING
+    assert not kube.server.faults
 
 
 def test_a_lost_node_keeps_the_room_until_kubernetes_is_sure(

@@ -20,6 +20,7 @@ def seen(
     *,
     meta: dict[str, Any] | None = None,
     node: str = "node-1",
+    grace: int = 10,
     conditions: tuple[dict[str, Any], ...] = (),
     **status: Any,
 ) -> Observation:
@@ -28,7 +29,7 @@ def seen(
         status["containerStatuses"] = [{"name": pods.CONTAINER, "state": state}]
     pod = {
         "metadata": metadata | (meta or {}),
-        "spec": {"nodeName": node} if node else {},
+        "spec": {"terminationGracePeriodSeconds": grace} | ({"nodeName": node} if node else {}),
         "status": {"phase": "Pending", "conditions": list(conditions), **status},
     }
     return states.observation(pod, NOW)
@@ -48,8 +49,11 @@ def deleted(ends_s: float, grace: int, *, by_us: bool = False) -> dict[str, Any]
     return meta | ({"annotations": {pods.STOPPED: "true"}} if by_us else {})
 
 
-def disrupted(reason: str, message: str = "why") -> tuple[dict[str, Any]]:
-    return ({"type": "DisruptionTarget", "status": "True", "reason": reason, "message": message},)
+def disrupted(
+    reason: str, message: str = "why", *, since_s: float | None = None
+) -> tuple[dict[str, Any]]:
+    condition = {"type": "DisruptionTarget", "status": "True", "reason": reason, "message": message}
+    return (condition if since_s is None else condition | {"lastTransitionTime": at(since_s)},)
 
 
 def unschedulable(since_s: float) -> tuple[dict[str, Any]]:
@@ -276,6 +280,88 @@ def test_what_had_ended_before_it_was_deleted_ended_by_itself() -> None:
     observed = seen(terminated(3, at_s=-30), phase="Failed", meta=meta)
 
     assert (observed.exit_code, observed.cause) == (3, None)
+
+
+@pytest.mark.parametrize(
+    ("grace", "confirmed_s", "ended_s", "cause"),
+    [
+        # Either the server counts back, and the end came with the request or after it,
+        (10, -30, -30, Cause.ENGINE_EVICTED),
+        (10, -30, -25, Cause.ENGINE_EVICTED),
+        # or it does not: this is when the node confirmed what had ended some seconds before.
+        (10, -30, -31, Cause.ENGINE_EVICTED),
+        (10, -30, -50, Cause.ENGINE_EVICTED),
+        (10, -30, -51, None),
+        (60, -30, -90, Cause.ENGINE_EVICTED),
+        (60, -30, -91, None),
+    ],
+)
+@pytest.mark.parametrize("code", [0, 143])
+def test_a_confirmed_deletion_ended_what_it_may_have_ended(
+    grace: int, confirmed_s: float, ended_s: float, code: int, cause: Cause | None
+) -> None:
+    observed = seen(terminated(code, at_s=ended_s), phase="Failed", grace=grace,
+                    meta=deleted(confirmed_s, 0))  # fmt: skip
+
+    assert (observed.exit_code, observed.cause) == (code, cause)
+
+
+@pytest.mark.parametrize(
+    ("ended_s", "cause"),
+    [(-41, None), (-40, Cause.ENGINE_EVICTED), (-39, Cause.ENGINE_EVICTED)],
+)
+def test_a_deletion_that_still_has_its_grace_tells_when_it_was_asked_for(
+    ended_s: float, cause: Cause | None
+) -> None:
+    observed = seen(terminated(0, at_s=ended_s), phase="Running", meta=deleted(-30, 10))
+
+    assert observed.cause is cause
+
+
+@pytest.mark.parametrize(
+    ("ended_s", "cause"),
+    [(-101, None), (-100, Cause.ENGINE_EVICTED), (-31, Cause.ENGINE_EVICTED)],
+)
+@pytest.mark.parametrize(
+    ("meta", "conditions"),
+    [
+        (deleted(-30, 0), disrupted("EvictionByEvictionAPI", since_s=-100)),
+        (deleted(-100, 0), disrupted("EvictionByEvictionAPI", since_s=-100)),
+        (deleted(-30, 0) | {"annotations": {pods.DELETION_REQUESTED: at(-100)}}, ()),
+    ],
+    ids=["moved on", "counted back", "noted"],
+)
+def test_a_time_that_was_kept_goes_before_the_deletions_own(
+    meta: dict[str, Any],
+    conditions: tuple[dict[str, Any], ...],
+    ended_s: float,
+    cause: Cause | None,
+) -> None:
+    observed = seen(terminated(0, at_s=ended_s), phase="Succeeded", meta=meta,
+                    conditions=conditions)  # fmt: skip
+
+    assert observed.cause is cause
+
+
+def test_a_note_that_somebody_garbled_is_not_read() -> None:
+    meta = deleted(-30, 0) | {"annotations": {pods.DELETION_REQUESTED: "yesterday"}}
+
+    assert seen(terminated(0, at_s=-31), meta=meta).cause is Cause.ENGINE_EVICTED
+    assert seen(terminated(0, at_s=-51), meta=meta).cause is None
+
+
+@pytest.mark.parametrize(
+    "status", [{"reason": "Evicted"}, {"reason": "NodeShutdown", "message": "node is down"}, {}]
+)
+def test_what_its_node_evicted_stays_evicted_when_somebody_deletes_it_later(
+    status: dict[str, Any],
+) -> None:
+    observed = seen(
+        terminated(137, at_s=-600), phase="Failed", meta=deleted(-30, 0),
+        conditions=disrupted("TerminationByKubelet", since_s=-599), **status,
+    )  # fmt: skip
+
+    assert observed.cause is Cause.ENGINE_EVICTED
 
 
 def test_what_was_stopped_before_it_had_a_node_is_gone() -> None:
