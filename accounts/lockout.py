@@ -6,8 +6,10 @@ from typing import Any
 
 from axes.models import AccessAttempt
 from django.conf import settings
+from django.contrib import admin
 from django.db.models import Max
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
 from django.utils import timezone
 from rest_framework.throttling import BaseThrottle
 
@@ -33,14 +35,20 @@ def seconds_left(username: str | None, address: str | None) -> int:
 def answer(
     request: HttpRequest, original: HttpResponse, credentials: Mapping[str, str]
 ) -> HttpResponse:
-    """Answer somebody who is locked out: 429, in the words of the page or of the API."""
-    response: HttpResponse
-    if original.headers.get("Content-Type", "").startswith("text/html"):
-        response = HttpResponse(DETAIL, content_type="text/plain; charset=utf-8")
-    else:
-        errors = [{"code": "throttled", "detail": DETAIL, "attr": None}]
-        response = JsonResponse({"type": "client_error", "errors": errors})
-    response.status_code = 429
+    """Answer somebody who is locked out: 429, as a page or in the shape of the API."""
     left = seconds_left(credentials.get("username"), client_address(request))
-    response.headers["Retry-After"] = str(left)
-    return response
+    if original.headers.get("Content-Type", "").startswith("text/html"):
+        return wait_page(request, DETAIL, left)
+    errors = [{"code": "throttled", "detail": DETAIL, "attr": None}]
+    body = {"type": "client_error", "errors": errors}
+    return JsonResponse(body, status=429, headers={"Retry-After": str(left)})
+
+
+def wait_page(request: HttpRequest, detail: str, seconds: int) -> HttpResponse:
+    """Return a page of the admin that says why one has to wait, and how long: 429."""
+    minutes = math.ceil(seconds / 60)
+    wait = f"{seconds} seconds" if seconds < 100 else f"{minutes} minutes"
+    context = {**admin.site.each_context(request), "detail": detail, "wait": wait, "title": "Wait"}
+    page = render(request, "console/wait.html", context, status=429)
+    page.headers["Retry-After"] = str(seconds)
+    return page

@@ -12,7 +12,7 @@ from accounts.serializers import (
     RefreshTokenSerializer,
     TokenPairSerializer,
 )
-from accounts.throttles import ScopedThrottle
+from accounts.throttles import LogIn, ScopedThrottle
 
 
 class PublicView(APIView):
@@ -26,7 +26,7 @@ class PublicView(APIView):
 class TokenView(PublicView):
     parser_classes = (JSONParser, FormParser, MultiPartParser)
     throttle_classes = (ScopedThrottle,)
-    throttle_scope = "token"
+    throttle_scope = LogIn.throttle_scope
 
     @extend_schema(
         operation_id="log_in", request=CredentialsSerializer, responses=TokenPairSerializer

@@ -5,6 +5,7 @@ from django.templatetags.static import static
 from django.urls import include, path
 from django.views.generic import RedirectView
 
+from accounts.throttles import limit_log_ins
 from hypervisor import docs, health
 
 handler400 = "hypervisor.errors.bad_request"
@@ -16,6 +17,7 @@ urlpatterns = [
     path("", RedirectView.as_view(pattern_name="docs")),
     path("favicon.ico", RedirectView.as_view(url=static("hypervisor/icon.svg"))),
     path("", include("hypervisor.api")),
+    path("admin/login/", limit_log_ins(admin.site.login)),
     path("admin/", include("scheduling.admin.urls")),
     path("admin/", admin.site.urls),
     path("docs", docs.DocsView.as_view(), name="docs"),

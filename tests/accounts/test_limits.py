@@ -111,11 +111,46 @@ def test_a_right_password_forgives_the_wrong_ones(
         assert log_in().status_code == 200
 
 
-def test_the_admin_s_page_locks_out_as_well(guessed: int) -> None:
-    form = {"username": "dora", "password": PASSWORD}
+def log_in_to_the_admin(username: str, address: str, password: str = PASSWORD) -> Any:
+    form = {"username": username, "password": password}
+    return Client(REMOTE_ADDR=address).post("/admin/login/", form)
 
-    response = Client(REMOTE_ADDR="192.0.2.5").post("/admin/login/", form)
 
+def assert_page_says_to_wait(response: Any, at_most: int) -> None:
     assert response.status_code == 429
-    assert response.headers["Content-Type"].startswith("text/plain")
-    assert "try again later" in response.content.decode()
+    assert response.headers["Content-Type"].startswith("text/html")
+    assert "try again" in response.content.decode()
+    assert 0 < int(response.headers["Retry-After"]) <= at_most
+
+
+def test_the_admin_s_page_locks_out_as_well(guessed: int) -> None:
+    page = log_in_to_the_admin("dora", "192.0.2.5")
+
+    assert_page_says_to_wait(page, 15 * 60)
+    assert "wrong passwords" in page.content.decode()
+
+
+def test_the_admin_s_log_ins_from_one_address_are_limited_whatever_the_user(rates: Rates) -> None:
+    rates["token"] = "2/min"
+    tried = [log_in_to_the_admin(f"user-{n}", "192.0.2.7", "guess").status_code for n in range(2)]
+
+    assert tried == [200, 200]
+    assert_page_says_to_wait(log_in_to_the_admin("user-3", "192.0.2.7", "guess"), 60)
+    assert log_in_to_the_admin("user-3", "192.0.2.8", "guess").status_code == 200
+
+
+def test_the_admin_s_and_the_api_s_log_ins_count_together(
+    dora: User, log_in: LogIn, rates: Rates
+) -> None:
+    rates["token"] = "1/min"
+    log_in_to_the_admin("dora", "192.0.2.9")
+
+    assert_told_to_wait(log_in(REMOTE_ADDR="192.0.2.9"), 60)
+
+
+def test_the_admin_s_log_in_page_is_shown_without_limit(rates: Rates) -> None:
+    rates["token"] = "1/min"
+
+    pages = [Client(REMOTE_ADDR="192.0.2.10").get("/admin/login/") for _ in range(3)]
+
+    assert [page.status_code for page in pages] == [200] * 3
