@@ -18,11 +18,12 @@ from django.utils import timezone
 
 from accounts.errors import Conflict, NotFound
 from clusters.drivers.base import Cause, DriverError
-from clusters.models import ACTIVE, Cluster, Connection
+from clusters.models import Cluster, Connection
 from clusters.wakeups import request_cycle, request_reconcile
-from deployments import lifecycle
+from deployments import closing, lifecycle
+from deployments.closing import Remark
 from deployments.lifecycle import Change, remark, transition
-from deployments.models import Deployment, Run, Status
+from deployments.models import Deployment, Run, RunQuerySet, Status
 from orgs.events import record
 from orgs.models import Event
 
@@ -120,14 +121,14 @@ def declare_lost(cluster: Cluster, *, actor: str) -> Cluster:
 @transaction.atomic
 def _give_up(cluster: Cluster, why: str, actor: str, now: datetime) -> None:
     """Release and end every run on the cluster; its containers are orphans from now on."""
-    active = _changes(cluster, ACTIVE, f"Cluster {cluster.name} {why}: placed again elsewhere.")
+    reason = f"Cluster {cluster.name} {why}: placed again elsewhere."
+    active = _changes(Run.objects.current().filter(cluster=cluster), reason, DECLARED)
     requeued = transition(lifecycle.REQUEUE, active, actor=actor, now=now)
-    stopping = _changes(cluster, (Status.STOPPING,), f"Stopped; cluster {cluster.name} {why}.")
-    stopped = transition(lifecycle.FINISH_STOP, stopping, actor=actor, now=now)
     left = Run.objects.unfinished().filter(cluster=cluster, released_at__isnull=False)
-    moved = set(left.values_list("deployment", flat=True))
-    ended = left.update(ended_at=now)
-    if not (requeued or stopped or ended):
+    ended = dict(left.values_list("pk", "deployment"))
+    remark = Remark(DECLARED, f"Cluster {cluster.name} {why}.")
+    stopped = closing.close(list(ended), actor=actor, now=now, remark=remark)
+    if not (requeued or ended):
         return
     reason = (
         f"{cluster.name} {why}: {len(requeued)} deployments are queued again, {len(stopped)} have"
@@ -135,7 +136,7 @@ def _give_up(cluster: Cluster, why: str, actor: str, now: datetime) -> None:
     )
     data = {"requeued": sorted(requeued), "stopped": sorted(stopped)}
     record(cluster, DECLARED, actor, reason, data)
-    elsewhere = Run.objects.current().filter(deployment__in=moved).exclude(cluster=None)
+    elsewhere = Run.objects.current().filter(deployment__in=ended.values()).exclude(cluster=None)
     for cluster_id in set(elsewhere.values_list("cluster", flat=True)):
         request_reconcile(cluster_id)
     request_cycle(cluster.organization_id)
@@ -164,19 +165,12 @@ def _was_told(cluster: Cluster, since: datetime) -> bool:
 def _requeue_unlaunched(cluster: Cluster, now: datetime) -> None:
     """Place elsewhere what was placed here and never started: it cannot run twice."""
     runs = Run.objects.current().filter(cluster=cluster, launched_at=None)
-    changes = [
-        Change(
-            run.deployment_id,
-            f"No contact with {cluster.name}, where it had not been started: placed again.",
-            revision=run.deployment.revision,
-            data={"code": LOST, "cluster": cluster.pk},
-        )
-        for run in runs.select_related("deployment")
-    ]
+    reason = f"No contact with {cluster.name}, where it had not been started: placed again."
+    changes = _changes(runs, reason, LOST)
     if transition(lifecycle.REQUEUE, changes, actor=ACTOR, now=now):
         request_cycle(cluster.organization_id)
     never = Run.objects.unfinished().filter(cluster=cluster, launched_at=None)
-    never.filter(released_at__isnull=False).update(ended_at=now)
+    closing.close(list(never.values_list("pk", flat=True)), actor=ACTOR, now=now)
 
 
 def _remark(
@@ -192,7 +186,9 @@ def _remark(
     remark(kind, changes, statuses=(status,), actor=ACTOR, now=now)
 
 
-def _changes(cluster: Cluster, statuses: tuple[str, ...], reason: str) -> list[Change]:
-    rows = Deployment.objects.filter(cluster=cluster, status__in=statuses)
-    data = {"code": DECLARED, "cluster": cluster.pk}
-    return [Change(pk, reason, data=data) for pk in rows.values_list("pk", flat=True)]
+def _changes(runs: RunQuerySet, reason: str, code: str) -> list[Change]:
+    rows = runs.values_list("deployment", "pk", "cluster")
+    return [
+        Change(deployment, reason, run=run, data={"code": code, "cluster": cluster, "run": run})
+        for deployment, run, cluster in rows
+    ]

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
+
 from clusters.drivers.base import Cause, DriverError, Observation
 from deployments import lifecycle
+from deployments.closing import Remark
 from deployments.lifecycle import Change, Verb
 from deployments.models import RestartPolicy, Run
 
@@ -58,7 +61,8 @@ def of_exit(run: Run, seen: Observation, now: datetime) -> Ending:
     if seen.cause and seen.cause.is_engines:
         return requeued(run, seen.message or _FALLBACKS[seen.cause], seen.cause, now)
     if seen.exit_code == 0:
-        return _ending(lifecycle.COMPLETE, run, "Exited with code 0.", "completed", exit_code=0)
+        reason = " ".join(filter(None, ("Exited with code 0.", seen.message)))
+        return _ending(lifecycle.COMPLETE, run, reason, "completed", exit_code=0)
     return _failed(run, _sentence(run, seen), seen.cause, seen.exit_code, seen.exited_at or now)
 
 
@@ -97,10 +101,15 @@ def delay(restart: int) -> timedelta:
     return min(FIRST_DELAY * (1 << doublings), LONGEST_DELAY)
 
 
-def killed_by_grace(run: Run, seen: Observation) -> bool:
-    """Whether a container that we asked to stop had to be killed."""
-    asked = run.outcome not in (Run.Outcome.FAILED, "")
-    return asked and seen.exit_code == KILLED_CODE and seen.cause is not Cause.OUT_OF_MEMORY
+def of_grace(run: Run, seen: Observation, now: datetime) -> Remark | None:
+    """Say so when a container that we asked to stop was killed because its grace was over."""
+    grace, asked_at = settings.STOP_GRACE_SECONDS, run.stop_requested_at
+    if asked_at is None or now - asked_at < timedelta(seconds=grace):
+        return None
+    if seen.exit_code != KILLED_CODE or seen.cause is Cause.OUT_OF_MEMORY:
+        return None
+    sentence = f"It did not end when asked to: killed after its grace of {grace} s."
+    return Remark("killed_after_grace", sentence)
 
 
 def _failed(
@@ -137,8 +146,7 @@ def _ending(
     verb: Verb, run: Run, reason: str, code: str, *, data: dict[str, Any] | None = None, **rest: Any
 ) -> Ending:
     facts = {"code": code, "cluster": run.cluster_id, "run": run.pk, **(data or {})}
-    revision = run.deployment.revision
-    return Ending(verb, Change(run.deployment_id, reason, revision=revision, data=facts, **rest))
+    return Ending(verb, Change(run.deployment_id, reason, run=run.pk, data=facts, **rest))
 
 
 def _at(time: datetime) -> str:

@@ -1,8 +1,11 @@
 """The state machine of a deployment: the only code that changes a status.
 
 Every verb is one guarded `UPDATE` that takes any number of deployments, keeps their runs in step
-and writes one event for each, in one transaction. A row whose status or revision is not
+and writes one event for each, in one transaction. A row whose status, run or revision is not
 what the caller saw is left alone, so two people who decide at once cannot both win.
+
+A decision about placement is guarded by the revision. A decision about a container is guarded by
+its run: renaming a deployment, say, does not make its container run again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +15,7 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from deployments.models import Run, Status
+from deployments.models import Deployment, Run, Status
 from orgs.events import record_many
 from orgs.models import Event
 
@@ -66,15 +69,10 @@ RETRY = Verb(
 REQUEUE = Verb("requeued", _ACTIVE, Status.PENDING, _BACK_IN_QUEUE, releases=Run.Outcome.REQUEUED)
 STOP = Verb("stop_requested", _ACTIVE, Status.STOPPING, releases=Run.Outcome.STOPPED)
 EXPIRE = Verb("runtime_reached", (Status.RUNNING,), Status.STOPPING, releases=Run.Outcome.COMPLETED)
-COMPLETE = Verb(
-    "completed",
-    (*_ACTIVE, Status.STOPPING),
-    Status.COMPLETED,
-    _ENDED,
-    releases=Run.Outcome.COMPLETED,
-)
+COMPLETE = Verb("completed", _ACTIVE, Status.COMPLETED, _ENDED, releases=Run.Outcome.COMPLETED)
 FAIL = Verb("failed", _ACTIVE, Status.FAILED, _ENDED, releases=Run.Outcome.FAILED)
 FINISH_STOP = Verb("stopped", (Status.STOPPING,), Status.STOPPED, _ENDED)
+FINISH_EXPIRED = Verb("completed", (Status.STOPPING,), Status.COMPLETED, _ENDED)
 CANCEL = Verb("cancelled", (Status.PENDING,), Status.CANCELLED, _ENDED)
 RESTART = Verb(
     "restarted",
@@ -86,8 +84,8 @@ RESTART = Verb(
 )
 
 VERBS = (
-    PLACE, START, EVICT, MOVE, RETRY, REQUEUE, STOP, EXPIRE, COMPLETE, FAIL, FINISH_STOP, CANCEL,
-    RESTART,
+    PLACE, START, EVICT, MOVE, RETRY, REQUEUE, STOP, EXPIRE, COMPLETE, FAIL, FINISH_STOP,
+    FINISH_EXPIRED, CANCEL, RESTART,
 )  # fmt: skip
 
 
@@ -95,14 +93,16 @@ VERBS = (
 class Change:
     """What a verb does to one deployment.
 
-    `revision` is the one that the decision was made on, None when it holds for any. `preemptor`
-    is the id of the deployment that the room goes to; `cluster` the id of the one placed on;
-    `restarts` how often it has been restarted then. `data["code"]` is the reason for programs.
+    `revision` is the one that the decision was made on, None when it holds for any; `run` likewise
+    the id of the run, which must still be the deployment's newest. `preemptor` is the id of the
+    deployment that the room goes to; `cluster` the id of the one placed on; `restarts` how often it
+    has been restarted then. `data["code"]` is the reason for programs.
     """
 
     deployment: int
     reason: str
     revision: int | None = None
+    run: int | None = None
     cluster: int | None = None
     ready_after: datetime | None = None
     exit_code: int | None = None
@@ -128,7 +128,7 @@ def transition(
 def _transition(
     verb: Verb, changes: Sequence[Change], actor: str, now: datetime
 ) -> dict[int, int | None]:
-    ordered = sorted(changes, key=lambda change: change.deployment)
+    ordered = _of_newest_runs(sorted(changes, key=lambda change: change.deployment))
     rows = _update_deployments(verb, ordered, now)
     changed = [change for change in ordered if change.deployment in rows]
     if verb.releases:
@@ -144,6 +144,20 @@ def _transition(
         ]
     )
     return {deployment: cluster for deployment, (_, cluster) in rows.items()}
+
+
+def _of_newest_runs(changes: list[Change]) -> list[Change]:
+    """Lock the deployments of the changes that name a run; leave out those whose run is not it."""
+    guarded = [change for change in changes if change.run is not None]
+    if not guarded:
+        return changes
+    ids = [change.deployment for change in guarded]
+    # A statement of its own: one that waits for a row's lock sees other tables as they were before.
+    rows = Deployment.objects.filter(pk__in=ids).order_by("pk")
+    list(rows.select_for_update(no_key=True, of=("self",)).values_list("pk"))
+    runs = Run.objects.filter(deployment__in=ids).order_by("deployment_id", "-pk")
+    newest = set(runs.distinct("deployment_id").values_list("pk", flat=True))
+    return [change for change in changes if change.run is None or change.run in newest]
 
 
 def _update_deployments(

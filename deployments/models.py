@@ -89,7 +89,8 @@ def _ready(now: datetime) -> Q:
 class Deployment(ResourceColumns):
     """What somebody wants to run.
 
-    `revision` grows with every change: whoever decided on an older one decides again.
+    `revision` grows with every change that a plan depends on: a plan made on an older one is made
+    again. What is decided about a container depends on its run instead.
     `status_code` is `status_reason` for programs. `ready_after` is when the back-off after an
     eviction or a failure ends; `restarts` counts the failures of its own that it was queued again
     after, since it last ran well for long. `placed_at` and `checkpoint_at` belong to the present
@@ -271,8 +272,9 @@ class Run(ResourceColumns):
     """One attempt: where, when, and how it ended.
 
     From `placed_at` to `released_at` it counts in the ledger; from `launched_at` to `ended_at` it
-    may have a container. Its request is the one it was placed with; `devices` are the ids of the
-    GPUs that its container was given, on engines where we choose them.
+    may have a container, which was first asked to stop at `stop_requested_at`. Its request is the
+    one it was placed with; `devices` are the ids of the GPUs that its container was given, on
+    engines where we choose them.
     """
 
     class Outcome(models.TextChoices):
@@ -289,6 +291,7 @@ class Run(ResourceColumns):
     launched_at = models.DateTimeField(null=True, blank=True)
     started_at = models.DateTimeField(null=True, blank=True)
     released_at = models.DateTimeField(null=True, blank=True)
+    stop_requested_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
     outcome = models.CharField(max_length=10, choices=Outcome.choices, blank=True, default="")
     exit_code = models.IntegerField(null=True, blank=True)

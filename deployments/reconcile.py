@@ -11,6 +11,7 @@ from enum import Enum, auto
 
 import structlog
 from django.conf import settings
+from django.db import transaction
 from django.utils import timezone
 
 from clusters.drivers import driver_for
@@ -18,7 +19,7 @@ from clusters.drivers.base import Cause, ContainerSpec, Driver, DriverError, Obs
 from clusters.models import Cluster
 from clusters.secrets import CannotDecrypt
 from clusters.wakeups import request_cycle, request_reconcile
-from deployments import cautions, contact, endings, lifecycle, orphans, output
+from deployments import cautions, closing, contact, endings, lifecycle, orphans, output
 from deployments.contact import ACTOR, at_most_this_one
 from deployments.endings import Ending
 from deployments.environment import opened
@@ -98,6 +99,8 @@ class _Pass:
     now: datetime
     runs: list[Run] = field(default_factory=list)
     seen: dict[int, Observation] = field(default_factory=dict)
+    superseded: bool = False
+    """Whether others decided on a deployment while the engine was asked: look again at once."""
 
     def carry_out(self) -> bool:
         """Take every step that is due; say whether another pass may find more."""
@@ -118,7 +121,8 @@ class _Pass:
         self._mark(due)
         cautions.tell(self.cluster, self.runs, self.seen, self.now)
         exits_soon = any(self.seen[r.pk].phase is Phase.EXITED for r in due[Step.MARK_STARTED])
-        return bool(strays) or exits_soon or any(due[step] for step in _LEADS_ON)
+        again = bool(strays) or exits_soon or self.superseded
+        return again or any(due[step] for step in _LEADS_ON)
 
     def _due(self) -> dict[Step, list[Run]]:
         due: dict[Step, list[Run]] = {step: [] for step in Step}
@@ -151,7 +155,7 @@ class _Pass:
             Change(
                 run.deployment_id,
                 reason,
-                revision=run.deployment.revision,
+                run=run.pk,
                 data={"code": verb.kind, "cluster": self.cluster.pk, "run": run.pk},
             )
             for run in runs
@@ -167,11 +171,15 @@ class _Pass:
 
     def _apply(self, verb: Verb, changes: list[Change]) -> list[int]:
         changed = list(transition(verb, changes, actor=ACTOR, now=self.now))
-        if changed and (verb.releases or verb is lifecycle.FINISH_STOP):
+        self.superseded |= len(changed) < len(changes)
+        if changed and verb.releases:
             request_cycle(self.cluster.organization_id)
         return changed
 
     def _stop(self, runs: list[Run]) -> None:
+        new = [run.pk for run in runs if run.stop_requested_at is None]
+        if new:
+            Run.objects.filter(pk__in=new).update(stop_requested_at=self.now)
         for run in runs:
             with at_most_this_one(run.pk):
                 self.driver.stop(run.pk, settings.STOP_GRACE_SECONDS, self.now)
@@ -188,37 +196,14 @@ class _Pass:
         for cluster_id in _waiting_elsewhere(self.cluster, runs):
             request_reconcile(cluster_id)
 
+    @transaction.atomic
     def _close(self, run: Run, seen: Observation | None) -> None:
+        remark = endings.of_grace(run, seen, self.now) if seen else None
         code = seen.exit_code if seen else None
-        told = ""
-        if seen is not None and endings.killed_by_grace(run, seen):
-            grace = settings.STOP_GRACE_SECONDS
-            told = f"It did not end when asked to: killed after its grace of {grace} s."
-        if run.deployment.status == Status.STOPPING and not _has_newer(run):
-            self._finalize(run, code, told)
-        elif told:
-            data = {"code": "killed_after_grace", "cluster": self.cluster.pk, "run": run.pk}
-            record(run.deployment, "killed", ACTOR, told, data)
-        Run.objects.filter(pk=run.pk).update(
-            ended_at=self.now, exit_code=run.exit_code if run.exit_code is not None else code
-        )
-
-    def _finalize(self, run: Run, exit_code: int | None, told: str) -> None:
-        completed = run.outcome == Run.Outcome.COMPLETED
-        deployment = run.deployment
-        change = Change(
-            deployment.pk,
-            f"{deployment.status_reason} {told}".strip(),
-            revision=deployment.revision,
-            exit_code=None if completed else exit_code,
-            data={
-                "code": "killed_after_grace" if told else deployment.status_code,
-                "cluster": self.cluster.pk,
-                "run": run.pk,
-                "exit_code": exit_code,
-            },
-        )
-        self._apply(lifecycle.COMPLETE if completed else lifecycle.FINISH_STOP, [change])
+        ended = closing.close([run.pk], actor=ACTOR, now=self.now, exit_code=code, remark=remark)
+        if remark and not ended:
+            data = {"code": remark.code, "cluster": self.cluster.pk, "run": run.pk}
+            record(run.deployment, "killed", ACTOR, remark.sentence, data)
 
     def _launches(self, wanting: list[Run]) -> list[Launch]:
         connection = getattr(self.cluster, "connection", None)
@@ -274,10 +259,6 @@ def _waiting_elsewhere(cluster: Cluster, ended: Iterable[Run]) -> set[int]:
     moved = {run.deployment_id for run in ended if run.outcome != Run.Outcome.STOPPED}
     runs = Run.objects.current().filter(deployment__in=moved, launched_at=None)
     return {pk for pk in runs.values_list("cluster", flat=True) if pk and pk != cluster.pk}
-
-
-def _has_newer(run: Run) -> bool:
-    return Run.objects.filter(deployment=run.deployment_id, pk__gt=run.pk).exists()
 
 
 def _spec(launch: Launch) -> ContainerSpec:

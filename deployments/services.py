@@ -26,6 +26,9 @@ from orgs.models import Organization
 _PLACEMENT = {"cpu_milli", "ram_mib", "gpu", "requested_cluster"}
 """The fields that say where a deployment fits."""
 
+_UNPLANNED = {"name", "image", "command", "env", "restart_policy", "max_restarts"}
+"""The fields that no plan depends on: a change of them alone leaves the revision as it is."""
+
 PREEMPT_BACKOFF_SECONDS = 60
 """After an operator's preemption others may take the room for so long."""
 
@@ -77,7 +80,7 @@ def update(deployment: Deployment, *, actor: str, spec: Spec) -> Deployment:
         check_capacity(deployment.organization_id, spec)
     if "depends_on" in changed:
         dependencies.replace(deployment, spec.depends_on)
-    _save(deployment, **spec.columns())
+    _save(deployment, plan_depends=bool(set(changed) - _UNPLANNED), **spec.columns())
     record(deployment, "updated", actor, f"Changed {', '.join(sorted(changed))}.", changed)
     request_cycle(deployment.organization_id)
     return deployment
@@ -272,8 +275,8 @@ def _locked(deployment: Deployment) -> Deployment:
     return row
 
 
-def _save(deployment: Deployment, **values: Any) -> None:
+def _save(deployment: Deployment, *, plan_depends: bool = True, **values: Any) -> None:
     for name, value in values.items():
         setattr(deployment, name, value)
-    deployment.revision += 1
+    deployment.revision += plan_depends
     deployment.save(update_fields=[*values, "revision"])

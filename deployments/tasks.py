@@ -7,7 +7,8 @@ from django.utils import timezone
 from clusters.models import Cluster
 from clusters.wakeups import RECONCILE, begin, request_reconcile
 from clusters.watching import keep_watch
-from deployments import output
+from deployments import closing, output
+from deployments.contact import ACTOR
 from deployments.models import Run
 from deployments.reconcile import reconcile
 
@@ -21,7 +22,11 @@ def reconcile_cluster(cluster_id: int) -> None:
 
 @shared_task(name="deployments.reconcile_all")
 def reconcile_all() -> None:
-    """Look at every real engine, and at every cluster that has, or should have, a container."""
+    """Look at every real engine, and at every cluster that has, or should have, a container.
+
+    Before that, end what no look at an engine would ever end.
+    """
+    closing.heal(timezone.now(), actor=ACTOR)
     busy = Run.objects.unfinished().filter(cluster=OuterRef("pk"))
     real = Cluster.objects.exclude(connection=None)
     for cluster_id in real.union(Cluster.objects.filter(Exists(busy))).values_list("pk", flat=True):

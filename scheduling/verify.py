@@ -33,6 +33,14 @@ CHECKS = {
         FROM deployments_run r
         WHERE r.released_at IS NOT NULL AND r.ended_at IS NULL AND r.cluster_id IS NULL
     """,
+    "stopping deployment whose run has ended": """
+        SELECT format('deployment %s is stopping, and its newest run %s has ended', d.id, r.id)
+        FROM deployments_deployment d LEFT JOIN LATERAL (
+            SELECT id, ended_at FROM deployments_run
+            WHERE deployment_id = d.id ORDER BY id DESC LIMIT 1
+        ) r ON true
+        WHERE d.status = 'stopping' AND (r.id IS NULL OR r.ended_at IS NOT NULL)
+    """,
     "GPU given to two runs at once": """
         SELECT format('GPU %s of cluster %s: runs %s', device, r.cluster_id,
                       string_agg(r.id::text, ' and ' ORDER BY r.id))

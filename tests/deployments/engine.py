@@ -4,7 +4,7 @@ A container of it starts at once unless its image is slow, runs until it is told
 remembers what it was started with. While the engine is down every verb says so.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -32,6 +32,11 @@ class FakeEngine:
         self.refusal: DriverError | None = None
         self.ignores_stop = False
         self.starts: list[ContainerSpec] = []
+        self.meanwhile: dict[str, Callable[[], object]] = {}
+        """By verb: what somebody else does, once, when the engine is next asked for it."""
+
+    def interrupt(self, verb: str) -> None:
+        self.meanwhile.pop(verb, lambda: None)()
 
     def call(self) -> None:
         if self.is_down:
@@ -63,6 +68,7 @@ class FakeDriver:
         return Probe("fake", "fake 1", 8000, 16384, 2)
 
     def start(self, spec: ContainerSpec, now: datetime) -> None:
+        self._engine.interrupt("start")
         self._engine.call()
         if self._engine.refusal:
             raise self._engine.refusal
@@ -72,6 +78,7 @@ class FakeDriver:
         self._engine.containers.setdefault(spec.run_id, Container(spec, seen))
 
     def stop(self, run_id: int, grace_seconds: int, now: datetime) -> None:
+        self._engine.interrupt("stop")
         self._engine.call()
         container = self._engine.containers.get(run_id)
         if container is None:
@@ -85,6 +92,7 @@ class FakeDriver:
             self._engine.change(run_id, until=now + timedelta(seconds=grace_seconds))
 
     def observe(self, now: datetime) -> list[Observation]:
+        self._engine.interrupt("observe")
         self._engine.call()
         for run_id, container in self._engine.containers.items():
             until = container.seen.until
@@ -105,6 +113,7 @@ class FakeDriver:
             yield b""
 
     def remove(self, run_id: int) -> None:
+        self._engine.interrupt("remove")
         self._engine.call()
         self._engine.containers.pop(run_id, None)
 

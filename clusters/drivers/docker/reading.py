@@ -80,7 +80,10 @@ def _times(state: Mapping[str, Any]) -> tuple[datetime | None, datetime | None]:
 
 def _out_of_memory(code: int, ram_mib: int) -> tuple[Cause | None, str]:
     if code == 0:
-        return None, f"One of its processes was killed for lack of memory ({ram_mib} MiB)."
+        return None, (
+            f"One of its processes was killed because its {ram_mib} MiB were used up: check the"
+            " result, or give it a larger `ram_mib`."
+        )
     return Cause.OUT_OF_MEMORY, (
         f"Used more memory than its {ram_mib} MiB and was killed: give it a larger `ram_mib`, or"
         " have it use less."

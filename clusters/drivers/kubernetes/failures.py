@@ -44,6 +44,10 @@ OUT_OF_MEMORY = Failure(
     Cause.OUT_OF_MEMORY,
     "Used more memory than it may: give it a larger `ram_mib`, or have it use less.",
 )
+PROCESS_OUT_OF_MEMORY = (
+    "One of its processes was killed because its memory was used up: check the result, or give it"
+    " a larger `ram_mib`."
+)
 KILLED = Failure(Cause.KILLED, "Killed: it did not end within its grace period.")
 KILLED_BY_OTHERS = Failure(
     Cause.KILLED, "Killed by a signal (SIGKILL) that neither we nor Kubernetes sent."

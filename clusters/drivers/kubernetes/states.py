@@ -74,9 +74,11 @@ class _Reading:
             or (failures.NODE_FORGOT if reason in _LOST else None)
             or self._by_exit_code(code)
         )
+        survived = reason == "OOMKilled" and code == 0
         return self._observed(
             Phase.EXITED,
             failure,
+            message=failures.PROCESS_OUT_OF_MEMORY if survived else "",
             exit_code=code,
             started_at=time(terminated.get("startedAt")),
             exited_at=time(terminated.get("finishedAt")),

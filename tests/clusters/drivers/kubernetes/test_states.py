@@ -223,6 +223,13 @@ def test_the_causes_of_an_end(state: dict[str, Any], cause: Cause | None) -> Non
     assert seen(state, phase="Failed").cause is cause
 
 
+def test_a_process_that_was_killed_for_memory_is_mentioned_when_the_container_went_on() -> None:
+    observed = seen(terminated(0, "OOMKilled"), phase="Succeeded")
+
+    assert observed.message.startswith("One of its processes was killed")
+    assert seen(terminated(0, "Completed"), phase="Succeeded").message == ""
+
+
 def test_what_outlived_its_grace_was_killed_by_us() -> None:
     observed = seen(terminated(137), phase="Failed", meta=deleted(-4, 10, by_us=True))
 
