@@ -14,6 +14,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from accounts.models import User
+from accounts.names import NameField, NameSerializerField
 
 M = TypeVar("M", bound=Model)
 
@@ -49,6 +50,11 @@ class StrictSerializer(StrictMixin, serializers.Serializer[Any]):
 
 class StrictModelSerializer(StrictMixin, serializers.ModelSerializer[M]):
     """A model's serializer that refuses unknown fields."""
+
+    serializer_field_mapping = {
+        **serializers.ModelSerializer.serializer_field_mapping,
+        NameField: NameSerializerField,
+    }
 
 
 class StrictParametersMixin(APIView):

@@ -13,6 +13,8 @@ from django.shortcuts import render
 from django.utils import timezone
 from rest_framework.throttling import BaseThrottle
 
+from accounts.names import normalized
+
 DETAIL = "Too many wrong passwords for this user from this address: try again later."
 
 
@@ -24,9 +26,15 @@ def client_address(request: Any) -> str | None:
     return BaseThrottle().get_ident(request) or None
 
 
-def seconds_left(username: str | None, address: str | None) -> int:
+def username(request: Any, credentials: Mapping[str, str] | None) -> str | None:
+    """Return the name that is tried, the same however it is written: it is counted together."""
+    given = (credentials or request.POST).get("username")
+    return normalized(given).lower() if given else None
+
+
+def seconds_left(name: str | None, address: str | None) -> int:
     """Return how long the lock-out lasts from now on."""
-    attempts = AccessAttempt.objects.filter(username=username, ip_address=address)
+    attempts = AccessAttempt.objects.filter(username=name, ip_address=address)
     last = attempts.aggregate(last=Max("attempt_time"))["last"] or timezone.now()
     left = settings.AXES_COOLOFF_TIME - (timezone.now() - last)
     return max(1, math.ceil(left.total_seconds()))
@@ -36,7 +44,7 @@ def answer(
     request: HttpRequest, original: HttpResponse, credentials: Mapping[str, str]
 ) -> HttpResponse:
     """Answer somebody who is locked out: 429, as a page or in the shape of the API."""
-    left = seconds_left(credentials.get("username"), client_address(request))
+    left = seconds_left(username(request, credentials), client_address(request))
     if original.headers.get("Content-Type", "").startswith("text/html"):
         return wait_page(request, DETAIL, left)
     errors = [{"code": "throttled", "detail": DETAIL, "attr": None}]

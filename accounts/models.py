@@ -6,13 +6,28 @@ from typing import ClassVar
 import pgtrigger
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser, Group
+from django.contrib.auth.validators import ASCIIUsernameValidator
 from django.db import models
 from django.db.models.functions import Lower
 
 from accounts.audit import trail
+from accounts.names import UserManager
 
 
 class User(AbstractUser):
+    """A person. New names are ASCII, so that no two of them look alike in other scripts."""
+
+    username_validator = ASCIIUsernameValidator()
+    username = models.CharField(
+        max_length=150,
+        unique=True,
+        help_text="Up to 150 unaccented letters, digits and @ . + - _",
+        validators=[username_validator],
+        error_messages={"unique": "A user with that username already exists."},
+    )
+
+    objects = UserManager()
+
     class Meta(AbstractUser.Meta):
         triggers = trail(
             "username", "first_name", "last_name", "email", "is_active", "is_staff", "is_superuser",

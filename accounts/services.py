@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.contrib.auth.models import Group, Permission
+from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
 from accounts.errors import Invalid
@@ -18,7 +19,11 @@ def create_user(*, username: str, email: str, password: str) -> User:
 
 
 def add_user(user: User) -> User:
-    """Add a person whose password is set already. Raises Invalid when the name is taken."""
+    """Add a person whose password is set already. Raises Invalid for a bad name or a taken one."""
+    try:
+        User.username_validator(user.username)
+    except ValidationError as error:
+        raise Invalid(error.messages[0], attr="username") from error
     try:
         with transaction.atomic():
             user.save(force_insert=True)

@@ -10,6 +10,7 @@ from django.db.models import Q, Sum
 from django.db.models.functions import Coalesce
 
 from accounts.audit import trail
+from accounts.names import NameField
 from clusters.resources import ResourceColumns
 from clusters.secrets import decrypt, encrypt
 from orgs.models import Organization
@@ -53,7 +54,7 @@ class Cluster(ResourceColumns):
     organization = models.ForeignKey(
         Organization, on_delete=models.CASCADE, related_name="clusters"
     )
-    name = models.CharField(max_length=100)
+    name = NameField(max_length=100)
     state = models.CharField(max_length=10, choices=State.choices, default=State.ACTIVE)
     driver = models.CharField(max_length=20, choices=Driver.choices, default=Driver.SIMULATED)
     created_at = models.DateTimeField(auto_now_add=True)

@@ -10,6 +10,7 @@ from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 
 from accounts.audit import note_by_a_person, trail
+from accounts.names import NameField
 from clusters.models import ACTIVE, OCCUPYING, Cluster
 from clusters.resources import ResourceColumns
 from orgs.models import Organization
@@ -101,7 +102,7 @@ class Deployment(ResourceColumns):
     organization = models.ForeignKey(
         Organization, on_delete=models.CASCADE, related_name="deployments"
     )
-    name = models.CharField(max_length=200)
+    name = NameField(max_length=200)
     image = models.CharField(max_length=500)
     command = models.JSONField(default=list, blank=True)
     env = models.JSONField(default=dict, blank=True)

@@ -124,13 +124,15 @@ AUTHENTICATION_BACKENDS = [
     "django.contrib.auth.backends.ModelBackend",
 ]
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": f"django.contrib.auth.password_validation.{name}"}
-    for name in (
-        "UserAttributeSimilarityValidator",
-        "MinimumLengthValidator",
-        "CommonPasswordValidator",
-        "NumericPasswordValidator",
-    )
+    {"NAME": "accounts.names.VisibleLengthValidator"},
+    *(
+        {"NAME": f"django.contrib.auth.password_validation.{name}"}
+        for name in (
+            "UserAttributeSimilarityValidator",
+            "CommonPasswordValidator",
+            "NumericPasswordValidator",
+        )
+    ),
 ]
 AXES_FAILURE_LIMIT: int = _values["LOCKOUT_FAILURES"]
 AXES_COOLOFF_TIME = timedelta(minutes=_values["LOCKOUT_MINUTES"])
@@ -139,6 +141,7 @@ AXES_RESET_ON_SUCCESS = True
 # Otherwise whoever keeps knocking keeps the real owner out for ever.
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_LOCKOUT_CALLABLE = "accounts.lockout.answer"
+AXES_USERNAME_CALLABLE = "accounts.lockout.username"
 AXES_CLIENT_IP_CALLABLE = "accounts.lockout.client_address"
 AXES_DISABLE_ACCESS_LOG = True
 AXES_VERBOSE = False

@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from accounts.audit import trail
+from accounts.names import NameField
 from orgs.tenancy import Person, TenantQuerySet, id_of
 
 
@@ -34,7 +35,7 @@ class OrganizationQuerySet(TenantQuerySet["Organization"]):
 
 
 class Organization(models.Model):
-    name = models.CharField(max_length=100)
+    name = NameField(max_length=100)
     invite_code = models.CharField(max_length=32, unique=True, default=new_invite_code)
     created_at = models.DateTimeField(auto_now_add=True)
 

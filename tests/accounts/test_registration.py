@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 names that look alike are the subject
 from typing import Any
 
 import pytest
@@ -36,6 +37,14 @@ def test_who_registered_can_log_in() -> None:
     assert answer.status_code == 200
 
 
+def test_a_password_may_have_blanks_in_it() -> None:
+    assert register(password=" four horses ").status_code == 201
+
+
+def test_a_username_is_trimmed() -> None:
+    assert register(username=" erin ").json()["username"] == "erin"
+
+
 def test_an_invite_code_makes_a_developer_at_once(acme: Organization) -> None:
     response = register(invite_code=acme.invite_code)
 
@@ -70,12 +79,39 @@ def test_a_username_is_taken_whatever_its_case(alice: User, name: str) -> None:
     assert (error["attr"], error["code"]) == ("username", "unique")
 
 
-@pytest.mark.parametrize("name", ["", "system:scheduler", "two words", "x" * 151, "nul\0"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "system:scheduler",
+        "two words",
+        "x" * 151,
+        "nul\0",
+        "ａｄａ",
+        "аda",
+        "zero\u200bwidth",
+        "rtl\u202eadmin",
+        "ada\u0301",
+        "i\u0307",
+    ],
+)
 def test_a_username_that_could_be_mistaken_is_refused(name: str) -> None:
     assert attrs(register(username=name)) == {"username"}
 
 
-@pytest.mark.parametrize("password", ["", "short1!", "password", "8371659204"])
+@pytest.mark.parametrize(
+    "password",
+    [
+        "",
+        "short1!",
+        "password",
+        "8371659204",
+        " " * 20,
+        "\t\n \u00a0\u3000" * 4,
+        "\u200b" * 20,
+        "x        y",
+    ],
+)
 def test_a_password_that_is_guessed_is_refused(password: str) -> None:
     assert attrs(register(password=password)) == {"password"}
 

@@ -1,0 +1,77 @@
+"""Names that people can tell apart: of users, organizations, clusters and deployments."""
+
+import unicodedata
+from typing import Any
+
+from django.contrib.auth.models import UserManager as BaseUserManager
+from django.contrib.auth.password_validation import MinimumLengthValidator
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models import Value
+from django.db.models.functions import Lower
+from rest_framework import serializers
+
+
+def normalized(name: str) -> str:
+    """Return the name in the one form of its characters (NFKC), without blanks around it."""
+    return unicodedata.normalize("NFKC", name).strip()
+
+
+def check_visible(name: str) -> None:
+    """Raise ValidationError for a name with characters that nobody sees."""
+    if not name.isprintable():
+        raise ValidationError(
+            "Only visible characters and plain spaces are possible here: remove control and"
+            " zero-width characters.",
+            code="invisible",
+        )
+
+
+class NameField(models.CharField):  # type: ignore[type-arg]
+    """A name, normalized before it is checked; forms and serializers do as it says."""
+
+    default_validators = (check_visible,)
+
+    def to_python(self, value: Any) -> Any:
+        text = super().to_python(value)
+        return normalized(text) if isinstance(text, str) else text
+
+    def deconstruct(self) -> Any:
+        """Be a plain column to migrations: the database has no part in this."""
+        name, _path, args, kwargs = super().deconstruct()
+        return name, "django.db.models.CharField", args, kwargs
+
+
+class NameSerializerField(serializers.CharField):
+    """The same in the API."""
+
+    def run_validation(self, data: Any = serializers.empty) -> Any:
+        return super().run_validation(normalized(data) if isinstance(data, str) else data)
+
+
+class UserManager(BaseUserManager["User"]):  # type: ignore[name-defined]
+    """Finds people as they log in: by the name as it is written, or else whatever its case."""
+
+    use_in_migrations = False
+
+    def get_by_natural_key(self, username: str | None) -> Any:
+        if username is None or self.filter(username=username).exists():
+            return self.get(username=username)
+        return self.alias(key=Lower("username")).get(key=Lower(Value(normalized(username))))
+
+
+class VisibleLengthValidator(MinimumLengthValidator):
+    """Asks for a minimum length, in which blanks and invisible characters do not count."""
+
+    def validate(self, password: str, user: Any = None) -> None:
+        visible = "".join(c for c in password if c.isprintable() and not c.isspace())
+        super().validate(visible, user)
+
+    def get_error_message(self) -> str:
+        return (
+            f"This password is too short: it needs at least {self.min_length} characters that are"
+            " not blank."
+        )
+
+    def get_help_text(self) -> str:
+        return f"Your password needs at least {self.min_length} characters that are not blank."
