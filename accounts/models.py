@@ -1,7 +1,7 @@
 """People, what they asked for with an idempotency key, and the trail of what they changed."""
 
 import uuid
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pgtrigger
 from django.conf import settings
@@ -17,7 +17,7 @@ from accounts.names import UserManager
 class User(AbstractUser):
     """A person. New names are ASCII, so that no two of them look alike in other scripts."""
 
-    username_validator = ASCIIUsernameValidator()
+    username_validator: Any = ASCIIUsernameValidator()
     username = models.CharField(
         max_length=150,
         unique=True,
@@ -26,7 +26,7 @@ class User(AbstractUser):
         error_messages={"unique": "A user with that username already exists."},
     )
 
-    objects = UserManager()
+    objects: ClassVar = UserManager()
 
     class Meta(AbstractUser.Meta):
         triggers = trail(

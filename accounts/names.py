@@ -1,7 +1,7 @@
 """Names that people can tell apart: of users, organizations, clusters and deployments."""
 
 import unicodedata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth.models import UserManager as BaseUserManager
 from django.contrib.auth.password_validation import MinimumLengthValidator
@@ -27,10 +27,18 @@ def check_visible(name: str) -> None:
         )
 
 
-class NameField(models.CharField):  # type: ignore[type-arg]
+if TYPE_CHECKING:
+    from accounts.models import User
+
+    TextField = models.CharField[str, str]
+else:
+    TextField = models.CharField
+
+
+class NameField(TextField):
     """A name, normalized before it is checked; forms and serializers do as it says."""
 
-    default_validators = (check_visible,)
+    default_validators = [check_visible]
 
     def to_python(self, value: Any) -> Any:
         text = super().to_python(value)
@@ -49,12 +57,12 @@ class NameSerializerField(serializers.CharField):
         return super().run_validation(normalized(data) if isinstance(data, str) else data)
 
 
-class UserManager(BaseUserManager["User"]):  # type: ignore[name-defined]
+class UserManager(BaseUserManager["User"]):
     """Finds people as they log in: by the name as it is written, or else whatever its case."""
 
     use_in_migrations = False
 
-    def get_by_natural_key(self, username: str | None) -> Any:
+    def get_by_natural_key(self, username: str | None) -> "User":
         if username is None or self.filter(username=username).exists():
             return self.get(username=username)
         return self.alias(key=Lower("username")).get(key=Lower(Value(normalized(username))))
