@@ -147,7 +147,7 @@ class _Pass:
         remark("preparing", preparing, statuses=(Status.STARTING,), actor=ACTOR, now=now)
 
     def _preparing(self, run: Run) -> Change:
-        told = self.seen[run.pk].message or f"Its image is being fetched on {self.cluster.name}."
+        told = self.seen[run.pk].message or f"It is being prepared on {self.cluster.name}."
         return Change(run.deployment_id, told, data={"code": "preparing", "run": run.pk})
 
     def _transition(self, verb: Verb, runs: Iterable[Run], reason: str) -> list[int]:

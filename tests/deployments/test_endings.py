@@ -203,7 +203,7 @@ def test_the_wait_doubles_up_to_five_minutes(restart: int, seconds: int) -> None
     assert endings.delay(restart) == timedelta(seconds=seconds)
 
 
-def test_an_image_that_is_being_fetched_is_told_once(
+def test_a_preparation_is_told_once_and_not_taken_for_a_fetch(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     deployment = place(image=SLOW)
@@ -212,7 +212,7 @@ def test_an_image_that_is_being_fetched_is_told_once(
 
     row = fresh(deployment)
     assert (row.status, row.status_code) == (Status.STARTING, "preparing")
-    assert row.status_reason == "Its image is being fetched on foundry."
+    assert row.status_reason == "It is being prepared on foundry."
     assert (
         Event.objects.filter(
             subject="deployment", subject_id=deployment.pk, kind="preparing"

@@ -122,6 +122,13 @@ class Api:
     def nodes(self) -> list[Json]:
         return list(_json(self._core.list_node(**_raw()))["items"])
 
+    def pod_events(self, uid: str) -> list[Json]:
+        """Return what Kubernetes reported of the Pod within the last hour, the oldest first."""
+        answer = _json(self._core.list_namespaced_event(
+            self._namespace, field_selector=f"involvedObject.uid={uid}", limit=PAGE, **_raw()
+        ))  # fmt: skip
+        return list(answer["items"])
+
     def quotas(self) -> list[Json]:
         answer = _json(self._core.list_namespaced_resource_quota(self._namespace, **_raw()))
         return list(answer["items"])

@@ -1,6 +1,7 @@
 """The driver of clusters that are Kubernetes."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 
@@ -9,9 +10,10 @@ from django.conf import settings
 from django.utils import timezone
 
 from clusters.drivers.base import Cause, ContainerSpec, DriverError, Observation, Phase, Probe
-from clusters.drivers.kubernetes import access, deletions, logs, pods, probing
+from clusters.drivers.kubernetes import access, deletions, logs, pods, probing, states
 from clusters.drivers.kubernetes.api import Api, Json
 from clusters.drivers.kubernetes.errors import Refused
+from clusters.drivers.kubernetes.events import PodEvents
 from clusters.drivers.kubernetes.states import observation
 from clusters.models import Connection
 from clusters.secrets import CannotDecrypt
@@ -29,6 +31,7 @@ class KubernetesDriver:
         self._connection = connection
         self._selector = pods.selector(connection.uid)
         self._known: dict[str, Observation] = {}
+        self._events = PodEvents()
 
     @cached_property
     def _api(self) -> Api:
@@ -66,7 +69,18 @@ class KubernetesDriver:
             self._delete(pod, max(grace_seconds, 1))
 
     def observe(self, now: datetime) -> list[Observation]:
-        return [observation(pod, now) for pod in self._list()[0]]
+        pods_here = self._list()[0]
+        seen = [observation(pod, now) for pod in pods_here]
+        unsaid = {
+            pod["metadata"]["uid"]: pod
+            for pod, observed in zip(pods_here, seen, strict=True)
+            if states.is_wordless(pod, observed)
+        }
+        said = self._events.latest(self._api, unsaid, now)
+        return [
+            replace(observed, message=said.get(pod["metadata"]["uid"], observed.message))
+            for pod, observed in zip(pods_here, seen, strict=True)
+        ]
 
     def logs(
         self, run_id: int, *, tail: int | None = None, follow: bool = False

@@ -27,6 +27,7 @@ _NO_COMMAND = re.compile(
     r"|exec format error|no command specified",
     re.IGNORECASE,
 )
+_IMAGE = re.compile(r'image "([^"]+)"')
 _OWN_LIMIT = re.compile(r"exceed", re.IGNORECASE)
 _LONGEST = 500
 
@@ -92,6 +93,17 @@ def node_silent(node: str) -> Failure:
         f"Node {node} does not say whether it still runs; it keeps its room until Kubernetes knows."
         " When the machine is off for good, delete the node in Kubernetes.",
     )
+
+
+def fetching(said: str) -> str:
+    """Return how it is told that the image comes; `said` is the node's own sentence."""
+    image = _IMAGE.search(said)
+    return f"Image {image[1]} is being fetched." if image else "Its image is being fetched."
+
+
+def held_up(reason: str, said: str) -> str:
+    """Return how it is told that the node cannot start the container yet."""
+    return f"Its node cannot start it yet ({reason}): {_cut(said)}"
 
 
 def rejected(reason: str, said: str) -> Failure:

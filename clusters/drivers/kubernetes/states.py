@@ -27,6 +27,12 @@ def observation(pod: Mapping[str, Any], now: datetime) -> Observation:
     return _Reading.of(pod, now).observation()
 
 
+def is_wordless(pod: Mapping[str, Any], seen: Observation) -> bool:
+    """Whether a node has the Pod and its status does not say what its start waits for."""
+    placed = bool(pod.get("spec", {}).get("nodeName"))
+    return seen.phase is Phase.PREPARING and placed and not seen.message
+
+
 @dataclass(frozen=True, slots=True)
 class _Reading:
     """A Pod's fields that count; `state` is the container's own, empty before there is one."""
@@ -150,7 +156,20 @@ class _Reading:
         deleted_at = time(self.meta.get("deletionTimestamp"))
         overdue = deleted_at and self.now - deleted_at > timedelta(seconds=CONFIRM_S)
         lost = self.status.get("phase") == "Unknown" or self.status.get("reason") in _LOST
-        return failures.node_silent(self.spec.get("nodeName", "")) if overdue or lost else None
+        if overdue or lost or self._is_marked_not_ready():
+            return failures.node_silent(self.spec.get("nodeName", ""))
+        return None
+
+    def _is_marked_not_ready(self) -> bool:
+        """Whether Kubernetes has marked the Pod because its node is NotReady.
+
+        It sets `Ready` to False then and leaves the rest as the node last reported it. A node
+        itself reports `Ready` and `ContainersReady` alike, unless there are readiness gates.
+        """
+        ready, containers = (
+            self.conditions.get(name, {}).get("status") for name in ("Ready", "ContainersReady")
+        )
+        return (ready, containers) == ("False", "True") and not self.spec.get("readinessGates")
 
     def _is_confirmed_gone(self) -> bool:
         """Whether it was deleted and nothing of it runs: no node had it, or its node has let go."""

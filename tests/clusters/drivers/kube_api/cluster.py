@@ -18,6 +18,7 @@ from tests.clusters.drivers.kube_api.admission import (
     check_restricted,
     requested,
 )
+from tests.clusters.drivers.kube_api.events import EventLog
 from tests.clusters.drivers.kube_api.http import Server
 from tests.clusters.drivers.kube_api.kubelet import PodLife
 from tests.clusters.drivers.kube_api.rbac import Account
@@ -63,7 +64,8 @@ class KubeCluster:
     """Start it with `with`; `url` is the API server's address.
 
     `confirms_after_s` is how long a kubelet takes from the end of a Pod that is being deleted until
-    it completes the deletion; `counts_back` is how the server dates a deletion (see `Store`).
+    it completes the deletion; `no_sandbox` says why none can make a sandbox; `counts_back` is how
+    the server dates a deletion (see `Store`).
     """
 
     def __init__(
@@ -81,6 +83,8 @@ class KubeCluster:
         self.pullable: set[str] = set()
         self.unpullable: dict[str, str] = {}
         self.pulling = False
+        self.no_sandbox = ""
+        self.events = EventLog()
         self.confirms_after_s = 0.0
         self.store = Store(counts_back)
         self.lives: dict[Key, PodLife] = {}
@@ -160,9 +164,16 @@ class KubeCluster:
         """Delete the Pod as a person does with `kubectl delete pod`."""
         self.store.delete(key, None)
 
-    def lose(self, node: Node) -> None:
-        """Cut the node off: its processes go on, its Pods are deleted, and nobody confirms it."""
+    def silence(self, node: Node) -> None:
+        """Cut the node off: its processes go on, it becomes NotReady, and so do its Pods."""
         node.answers = False
+        for key in self._on(node):
+            pod = self.store.update(key, kubelet.mark_not_ready)
+            self.events.record(pod, "Warning", "NodeNotReady", "Node is not ready")
+
+    def lose(self, node: Node) -> None:
+        """Cut the node off for so long that its Pods are deleted, which nobody confirms."""
+        self.silence(node)
         for key in self._on(node):
             self._disrupt(
                 key, "DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint"

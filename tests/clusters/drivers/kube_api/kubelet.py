@@ -1,8 +1,10 @@
 """What happens to one Pod from its creation to its end: scheduler and kubelet, a thread a Pod."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from kubernetes.utils.quantity import parse_quantity
 
@@ -48,6 +50,7 @@ class PodLife:
                 return None
             node, why = self._cluster.bind(self._key)
             if node:
+                self._report("Normal", "Scheduled", f"Successfully assigned to {node.name}")
                 return node
             self._store.update(self._key, lambda pod, why=why: _unschedulable(pod, why))  # type: ignore[misc]
             self._store.wait(0.2)
@@ -56,13 +59,18 @@ class PodLife:
     def _start(self, node: "Node") -> bool:
         """Pull and start; say whether it runs."""
         self._state({"waiting": {"reason": "ContainerCreating"}}, "Pending")
+        if not self._make_sandbox(node):
+            return False
         pod = self._store.get(self._key)
         spec = pod["spec"]["containers"][0]
         image = spec["image"]
         if image not in self._cluster.pullable:
             return self._cannot_pull(image)
-        if not self._wait_while(node, lambda: self._cluster.pulling):
+        if self._cluster.pulling:
+            self._report("Normal", "Pulling", f'Pulling image "{image}"')
+        if not self._wait_while(lambda: self._cluster.pulling):
             return False
+        self._report("Normal", "Pulled", f'Container image "{image}" already present on machine')
         args = [_expand(word) for word in spec.get("args", ())] or ["true"]
         env = {entry["name"]: _expand(entry.get("value", "")) for entry in spec.get("env", ())}
         memory = int(parse_quantity(spec["resources"]["limits"]["memory"]))
@@ -72,7 +80,24 @@ class PodLife:
             self._ended(128, "StartError", str(error))
             return False
         self._state({"running": {"startedAt": now()}}, "Running")
+        self._report("Normal", "Started", "Started container main")
         return True
+
+    def _make_sandbox(self, node: "Node") -> bool:
+        """Try until it can be made; say whether it was before the Pod's deletion."""
+        while why := self._cluster.no_sandbox:
+            said = f'rpc error: failed to setup network for sandbox "{uuid4().hex}": {why}'
+            self._report("Warning", "FailedCreatePodSandBox",
+                         f"Failed to create pod sandbox: {said}")  # fmt: skip
+            began = time.monotonic()
+            if not self._wait_while(
+                lambda: bool(self._cluster.no_sandbox) and time.monotonic() < began + 0.3  # noqa: B023
+            ):
+                return False
+        return True
+
+    def _report(self, kind: str, reason: str, message: str) -> None:
+        self._cluster.events.record(self._store.get(self._key), kind, reason, message)
 
     def _cannot_pull(self, image: str) -> bool:
         why = self._cluster.unpullable.get(image, f'{_PULL} "{image}": {image}: not found')
@@ -88,7 +113,11 @@ class PodLife:
         assert self.process
         killed_at = None
         told = False
+        was_cut_off = False
         while True:
+            if node.answers and was_cut_off:
+                self._state(self._container(self._store.get(self._key)), "Running")
+            was_cut_off = not node.answers
             code = self.process.exit_code()
             if code is not None and node.answers:
                 reason = (
@@ -152,7 +181,7 @@ class PodLife:
                 return
             self._store.wait(min(0.2, max(0.0, until - time.monotonic())))
 
-    def _wait_while(self, node: "Node", condition: Any) -> bool:
+    def _wait_while(self, condition: Callable[[], bool]) -> bool:
         while condition():
             if self._store.closed or "deletionTimestamp" in self._store.get(self._key)["metadata"]:
                 return False
@@ -167,6 +196,9 @@ class PodLife:
                 {"name": container["name"], "image": container["image"], "state": state,
                  "ready": "running" in state, "restartCount": 0, "imageID": ""}
             ]  # fmt: skip
+            runs = "True" if "running" in state else "False"
+            for name in ("ContainersReady", "Ready"):
+                _condition(pod, {"type": name, "status": runs, "lastTransitionTime": now()})
             if evicted:
                 pod["status"] |= {"reason": "Evicted", "message": evicted}
                 disrupt(pod, "TerminationByKubelet", evicted)
@@ -182,6 +214,13 @@ def disrupt(pod: Json, reason: str, message: str) -> None:
     """Say in the Pod's conditions that Kubernetes ends it."""
     _condition(pod, {"type": "DisruptionTarget", "status": "True", "reason": reason,
                      "message": message, "lastTransitionTime": now()})  # fmt: skip
+
+
+def mark_not_ready(pod: Json) -> None:
+    """Say of a Pod that was ready that it is not, and no more: as the node controller does."""
+    ready = [c for c in pod["status"].get("conditions", ()) if c["type"] == "Ready"]
+    for condition in ready:
+        _condition(pod, condition | {"status": "False", "lastTransitionTime": now()})
 
 
 def scheduled(pod: Json, node: str) -> None:

@@ -51,6 +51,9 @@ class Routes:
             hard = self.cluster.quotas.get(str(a.namespace))
             items = [{"metadata": {"name": "team"}, "spec": {"hard": hard}}] if hard else []
             return _list("ResourceQuotaList", items, 1)
+        if a.resource == "events":
+            selector = request.query.get("fieldSelector", "")
+            return _list("EventList", self.cluster.events.select(str(a.namespace), selector), 1)
         return self._pods(request)
 
     def _review(self, review: Json) -> Json:

@@ -307,6 +307,22 @@ def test_a_deletion_that_cannot_be_noted_is_seen_all_the_same(
     assert not kube.server.faults
 
 
+def test_a_node_that_becomes_not_ready_is_told_until_it_is_ready_again(
+    kube: KubeCluster, driver: KubernetesDriver, observed: Observed
+) -> None:
+    running(driver, observed)
+    node = next(node for node in kube.nodes if node.name == "node-1")
+
+    kube.silence(node)
+    (silent,) = driver.observe(timezone.now())
+    node.answers = True
+    again = observed(7, cause=None)
+
+    assert (silent.phase, silent.cause) == (Phase.RUNNING, Cause.NODE_LOST)
+    assert "node-1" in silent.message
+    assert (again.phase, again.message) == (Phase.RUNNING, "")
+
+
 def test_a_lost_node_keeps_the_room_until_kubernetes_is_sure(
     kube: KubeCluster, driver: KubernetesDriver, connection: Connection, observed: Observed
 ) -> None:

@@ -1,12 +1,13 @@
 """The rights in the documentation are enough, and each of them is needed."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.utils import timezone
 
 from clusters.drivers.base import DriverError, Phase
-from clusters.drivers.kubernetes import KubernetesDriver
+from clusters.drivers.kubernetes import KubernetesDriver, events
 from tests.clusters.drivers.kube_api import Account, KubeCluster, Rule
 from tests.clusters.drivers.kube_api.rbac import Attributes
 from tests.clusters.drivers.kube_api.status import ApiError
@@ -19,14 +20,18 @@ NEEDED = [
 ]  # fmt: skip
 
 
-def everything(driver: KubernetesDriver) -> None:
+def everything(kube: KubeCluster, driver: KubernetesDriver) -> None:
     """Use every verb of the driver once."""
     driver.probe()
+    kube.pulling = True
     driver.start(spec(7, "sleep", "60"), timezone.now())
 
     def phase() -> Phase:
         return driver.observe(timezone.now())[0].phase
 
+    wait_until(lambda: kube.events.select(NAMESPACE, "reason=Pulling"), "its node pulls")
+    driver.observe(timezone.now() + timedelta(seconds=events.FIRST_S))
+    kube.pulling = False
     wait_until(lambda: phase() is Phase.RUNNING, "it runs", seconds=10)
     changes = driver.watch()
     next(changes)
@@ -38,7 +43,7 @@ def everything(driver: KubernetesDriver) -> None:
 
 
 def test_the_documented_rights_are_enough(kube: KubeCluster, driver: KubernetesDriver) -> None:
-    everything(driver)
+    everything(kube, driver)
 
     assert driver.observe(timezone.now()) == []
 
@@ -51,11 +56,11 @@ def test_without_any_one_of_them_the_missing_right_is_named(
     kube.accounts[0] = Account(granted.name, granted.token, without(granted, verb, resource))
 
     with pytest.raises(DriverError, match=f"right to `{verb}` `{resource}`"):
-        everything(driver)
+        everything(kube, driver)
 
 
 def test_every_right_is_used(kube: KubeCluster, driver: KubernetesDriver) -> None:
-    everything(driver)
+    everything(kube, driver)
 
     used = {(r.attributes.verb, r.attributes.resource) for r in kube.server.requests}
     granted = {(v, res) for rule in account().rules for v in rule.verbs for res in rule.resources}

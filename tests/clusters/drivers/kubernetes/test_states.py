@@ -190,6 +190,43 @@ def test_a_node_that_is_silent_keeps_the_room_and_warns(
     assert "node-1" in observed.message
 
 
+def conditions(ready: str, containers: str) -> tuple[dict[str, Any], ...]:
+    return (
+        {"type": "Ready", "status": ready, "lastTransitionTime": at(-1)},
+        {"type": "ContainersReady", "status": containers, "lastTransitionTime": at(-60)},
+    )
+
+
+def test_a_pod_that_was_marked_as_its_node_is_not_ready_warns_at_once() -> None:
+    observed = seen({"running": {}}, phase="Running", conditions=conditions("False", "True"))
+
+    assert (observed.phase, observed.cause) == (Phase.RUNNING, Cause.NODE_LOST)
+    assert "node-1" in observed.message
+
+
+@pytest.mark.parametrize(
+    ("ready", "containers"), [("True", "True"), ("False", "False"), ("True", "False")]
+)
+def test_what_the_node_itself_says_of_readiness_is_no_silence(ready: str, containers: str) -> None:
+    observed = seen({"running": {}}, phase="Running", conditions=conditions(ready, containers))
+
+    assert (observed.phase, observed.cause) == (Phase.RUNNING, None)
+
+
+def test_a_readiness_gate_that_somebody_injected_is_no_silence() -> None:
+    pod = {
+        "metadata": {"labels": {pods.RUN: "7"}},
+        "spec": {"nodeName": "n", "readinessGates": [{"conditionType": "example.org/up"}]},
+        "status": {
+            "phase": "Running",
+            "conditions": list(conditions("False", "True")),
+            "containerStatuses": [{"name": pods.CONTAINER, "state": {"running": {}}}],
+        },
+    }
+
+    assert states.observation(pod, NOW).cause is None
+
+
 # --- How it ended ---------------------------------------------------------------------------------
 
 

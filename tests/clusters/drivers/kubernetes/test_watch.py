@@ -93,6 +93,20 @@ def test_a_change_that_changes_nothing_for_us_is_not_told(
         wait_until(lambda: listener.told == before + 1, "only its end")
 
 
+def test_a_node_that_becomes_not_ready_is_told(
+    kube: KubeCluster, driver: KubernetesDriver, observed: Observed
+) -> None:
+    with listening(driver, kube) as listener:
+        driver.start(spec(7, "sleep", "60"), timezone.now())
+        observed(7, phase=Phase.RUNNING)
+        wait_until(lambda: listener.told >= 2, "its steps")
+        before = listener.told
+
+        kube.silence(kube.nodes[0])
+
+        wait_until(lambda: listener.told == before + 1, "its node's silence")
+
+
 def test_a_version_that_is_too_old_begins_again_with_a_list(
     kube: KubeCluster, driver: KubernetesDriver
 ) -> None:

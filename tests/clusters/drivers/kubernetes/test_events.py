@@ -1,0 +1,167 @@
+"""What a deployment that does not start yet says: what its Pod's events say, or nothing wrong."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from clusters.drivers.base import Observation, Phase
+from clusters.drivers.kubernetes import KubernetesDriver, events
+from tests.clusters.drivers.kube_api import Account, KubeCluster
+from tests.clusters.drivers.kube_api.status import ApiError
+from tests.clusters.drivers.kubernetes.conftest import IMAGE, NAMESPACE, account, spec
+from tests.clusters.drivers.kubernetes.test_rights import without
+from tests.engines.engine import wait_until
+
+NO_ADDRESS = 'plugin type="calico" failed (add): no IP addresses available'
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "FIRST_S", 0)
+    monkeypatch.setattr(events, "AGAIN_S", 0)
+
+
+@pytest.fixture
+def seen(driver: KubernetesDriver) -> Callable[[], Observation]:
+    return lambda: driver.observe(timezone.now())[0]
+
+
+Seen = Callable[[], Observation]
+
+
+def asked(kube: KubeCluster) -> int:
+    return sum(request.attributes.resource == "events" for request in kube.server.requests)
+
+
+def test_an_image_is_said_to_be_fetched_while_it_is(
+    kube: KubeCluster, driver: KubernetesDriver, seen: Seen
+) -> None:
+    kube.pulling = True
+    driver.start(spec(7, "sleep", "60"), timezone.now())
+
+    wait_until(lambda: "being fetched" in seen().message, "what it waits for", seconds=10)
+    assert seen().message == f"Image {IMAGE} is being fetched."
+    kube.pulling = False
+    wait_until(lambda: seen().phase is Phase.RUNNING, "it runs", seconds=10)
+    assert seen().message == ""
+
+
+def test_a_sandbox_that_cannot_be_made_is_told_in_the_events_words(
+    kube: KubeCluster, driver: KubernetesDriver, seen: Seen
+) -> None:
+    kube.no_sandbox = NO_ADDRESS
+    driver.start(spec(7, "sleep", "60"), timezone.now())
+
+    wait_until(lambda: NO_ADDRESS in seen().message, "what it waits for", seconds=10)
+    first = seen()
+    tries = len(kube.events.select(NAMESPACE, "reason=FailedCreatePodSandBox"))
+    wait_until(
+        lambda: len(kube.events.select(NAMESPACE, "reason=FailedCreatePodSandBox")) > tries,
+        "another try",
+        seconds=10,
+    )
+
+    assert (first.phase, first.cause) == (Phase.PREPARING, None)
+    assert "(FailedCreatePodSandBox)" in first.message
+    assert "image" not in first.message
+    assert seen() == first  # its ids are others at each try, and that is no news
+    kube.no_sandbox = ""
+    wait_until(lambda: seen().phase is Phase.RUNNING, "it runs", seconds=10)
+
+
+def test_without_the_right_nothing_is_said_and_seldom_asked(
+    kube: KubeCluster, driver: KubernetesDriver, seen: Seen
+) -> None:
+    granted = account()
+    kube.accounts[0] = Account(granted.name, granted.token, without(granted, "list", "events"))
+    kube.no_sandbox = NO_ADDRESS
+    driver.start(spec(7, "sleep", "60"), timezone.now())
+
+    wait_until(lambda: seen() and asked(kube), "that it asks", seconds=10)
+
+    assert (seen().phase, seen().message) == (Phase.PREPARING, "")
+    assert asked(kube) == 1
+    kube.accounts[0] = granted
+    later = timezone.now() + timedelta(seconds=events.PAUSE_S)
+    assert NO_ADDRESS in driver.observe(later)[0].message
+
+
+def test_an_api_server_that_fails_at_events_does_not_fail_the_look(
+    kube: KubeCluster, driver: KubernetesDriver, seen: Seen
+) -> None:
+    kube.server.fail_next("GET", "/events", ApiError(500, "InternalError", "leader changed"))
+    kube.no_sandbox = NO_ADDRESS
+    driver.start(spec(7, "sleep", "60"), timezone.now())
+
+    wait_until(lambda: seen() and not kube.server.faults, "that it asks", seconds=10)
+
+    assert (seen().phase, seen().message) == (Phase.PREPARING, "")
+
+
+def test_many_that_wait_are_asked_for_in_turn(
+    kube: KubeCluster, driver: KubernetesDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "AT_ONCE", 2)
+    monkeypatch.setattr(events, "AGAIN_S", 600)
+    kube.no_sandbox = NO_ADDRESS
+    for run_id in range(5):
+        driver.start(spec(run_id, "true"), timezone.now())
+    wait_until(
+        lambda: len(kube.events.select(NAMESPACE, "reason=FailedCreatePodSandBox")) >= 5,
+        "a try of each",
+        seconds=10,
+    )
+
+    said = [
+        sum(NO_ADDRESS in seen.message for seen in driver.observe(timezone.now())) for _ in range(4)
+    ]
+
+    assert said == [2, 4, 5, 5]
+    assert asked(kube) == 5
+
+
+def test_what_starts_soon_is_not_asked_about(
+    kube: KubeCluster, driver: KubernetesDriver, seen: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "FIRST_S", 60)
+    kube.pulling = True
+    driver.start(spec(7, "sleep", "60"), timezone.now())
+    wait_until(lambda: kube.events.select(NAMESPACE, "reason=Pulling"), "its node pulls")
+
+    assert seen().message == ""
+    assert asked(kube) == 0
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ([], ""),
+        ([("Normal", "Scheduled", 1)], ""),
+        ([("Warning", "FailedScheduling", 1)], ""),
+        ([("Normal", "Scheduled", 1), ("Warning", "FailedMount", 1)], "FailedMount"),
+        ([("Warning", "FailedMount", 2), ("Normal", "Pulling", 1)], "FailedMount"),
+        ([("Warning", "FailedMount", 1), ("Normal", "Pulling", 2)], "being fetched"),
+        ([("Normal", "Pulling", 1), ("Normal", "Pulled", 1)], ""),
+    ],
+)
+def test_the_latest_event_counts(told: list[tuple[str, str, int]], said: str) -> None:
+    items: list[dict[str, Any]] = [
+        {"type": kind, "reason": reason, "message": "why", "eventTime": None,
+         "lastTimestamp": f"2026-03-01T12:00:0{second}Z"}
+        for kind, reason, second in told
+    ]  # fmt: skip
+
+    assert (said in events.said(items)) if said else events.said(items) == ""
+
+
+def test_an_event_of_the_newer_kind_has_its_time_elsewhere() -> None:
+    older = {"type": "Normal", "reason": "Pulling", "message": 'Pulling image "a:1"',
+             "lastTimestamp": "2026-03-01T12:00:01Z"}  # fmt: skip
+    newer = {"type": "Warning", "reason": "FailedMount", "message": "why", "lastTimestamp": None,
+             "eventTime": "2026-03-01T12:00:01.000001Z",
+             "series": {"count": 3, "lastObservedTime": "2026-03-01T12:00:09.5Z"}}  # fmt: skip
+
+    assert "FailedMount" in events.said([newer, older])
