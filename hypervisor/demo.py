@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from accounts.models import User
+from accounts.services import create_user
 from clusters import services as cluster_services
 from clusters.models import Cluster
 from clusters.services import Capacity
@@ -87,9 +88,7 @@ _URGENT_PER_KIND = 3
 def found(team: Team, password: str) -> Organization:
     """Register the team's people and clusters."""
     owner, *others = (
-        org_services.register(
-            username=name, email=f"{name}@example.org", password=password, invite_code=None
-        )
+        create_user(username=name, email=f"{name}@example.org", password=password)
         for name in team.people
     )
     organization = org_services.create(owner=owner, name=team.name)

@@ -38,7 +38,7 @@ ERRORS: dict[HTTPStatus, tuple[str, str, str, str | None]] = {
         "Authentication credentials were not provided.", None,
     ),
     HTTPStatus.FORBIDDEN: (
-        "A member's role is too low.", "permission_denied",
+        "A member's role is too low, or registration is not open.", "permission_denied",
         "This needs the role admin or higher; yours is developer.", None,
     ),
     HTTPStatus.NOT_FOUND: (

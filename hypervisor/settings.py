@@ -153,6 +153,7 @@ SIMPLE_JWT = {
     "CHECK_REVOKE_TOKEN": True,
 }
 
+REGISTRATION: str = _values["REGISTRATION"]
 REFRESH_TOKEN_GRACE_SECONDS: int = _values["REFRESH_TOKEN_GRACE_SECONDS"]
 
 # --- Web security ---------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ _PAGES = {
     "cluster": "cluster",
     "deployment": "admin:deployments_deployment_change",
 }
+_INVITE = ["invite_code", "invite_expires_at", "invite_max_uses", "invite_uses"]
 _TONES = {
     "submitted": "info", "placed": "info", "running": "success", "completed": "success",
     "moved": "warning", "evicted": "warning", "requeued": "warning", "held": "warning",
@@ -68,7 +69,7 @@ class OrganizationAdmin(ServiceAdmin):
     list_display = ["name", "owners", "members", "created_at"]
     list_filter = ["created_at"]
     search_fields = ["name", "memberships__user__username"]
-    readonly_fields = ["invite_code", "created_at"]
+    readonly_fields = [*_INVITE, "created_at"]
     inlines = [MembershipInline]
     actions = ["regenerate_invite"]
 
@@ -90,7 +91,7 @@ class OrganizationAdmin(ServiceAdmin):
         if obj is None:
             return ["name", "owner"]
         # Whoever sees the code can join with it.
-        code = ["invite_code"] if self.has_change_permission(request) else []
+        code = _INVITE if self.has_change_permission(request) else []
         return ["name", *code, "created_at"]
 
     def get_inlines(self, request: HttpRequest, obj: Organization | None) -> list[Any]:

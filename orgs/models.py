@@ -1,6 +1,7 @@
 """Tenancy: organizations, who belongs to them in which role, and what happened in them."""
 
 import secrets
+from datetime import datetime
 from typing import TYPE_CHECKING, Self
 
 from django.conf import settings
@@ -35,8 +36,15 @@ class OrganizationQuerySet(TenantQuerySet["Organization"]):
 
 
 class Organization(models.Model):
+    """A tenant. Its invite code makes people members, until `invite_expires_at` and at most
+    `invite_max_uses` of them, where these are set; `invite_uses` counts those who joined by it.
+    """
+
     name = NameField(max_length=100)
     invite_code = models.CharField(max_length=32, unique=True, default=new_invite_code)
+    invite_expires_at = models.DateTimeField(null=True, blank=True)
+    invite_max_uses = models.PositiveIntegerField(null=True, blank=True)
+    invite_uses = models.PositiveIntegerField(default=0, db_default=0)
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = OrganizationQuerySet.as_manager()
@@ -52,6 +60,12 @@ class Organization(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def admits(self, now: datetime) -> bool:
+        """Return whether the invite code is good for one more person."""
+        expired = self.invite_expires_at is not None and self.invite_expires_at <= now
+        used_up = self.invite_max_uses is not None and self.invite_uses >= self.invite_max_uses
+        return not (expired or used_up)
 
 
 class Role(models.TextChoices):

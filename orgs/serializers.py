@@ -1,9 +1,11 @@
 """How people, organizations and members look from outside."""
 
+from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError as PasswordRefused
+from django.utils import timezone
 from rest_framework import serializers
 
 from accounts.api import StrictModelSerializer, StrictSerializer
@@ -64,6 +66,39 @@ class InviteSerializer(StrictSerializer):
     invite_code = serializers.CharField(max_length=100)
 
 
+class InviteTermsSerializer(StrictSerializer):
+    """How long a new invite code works, and for how many people; without bounds if not given."""
+
+    expires_at = serializers.DateTimeField(required=False, allow_null=True, default=None)
+    expires_in_s = serializers.IntegerField(
+        required=False, allow_null=True, min_value=1, max_value=10 * 366 * 86400, write_only=True
+    )
+    max_uses = serializers.IntegerField(
+        required=False, allow_null=True, default=None, min_value=1, max_value=1_000_000
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        now, seconds = timezone.now(), attrs.pop("expires_in_s", None)
+        if seconds is not None:
+            if attrs["expires_at"] is not None:
+                raise serializers.ValidationError(
+                    {"expires_in_s": "Give either `expires_at` or `expires_in_s`, not both."}
+                )
+            attrs["expires_at"] = now + timedelta(seconds=seconds)
+        if attrs["expires_at"] is not None and attrs["expires_at"] <= now:
+            raise serializers.ValidationError({"expires_at": "Give a time in the future."})
+        return attrs
+
+
+INVITE_FIELDS = ("invite_code", "invite_expires_at", "invite_max_uses", "invite_uses")
+
+
+class InviteAnswerSerializer(serializers.ModelSerializer[Organization]):
+    class Meta:
+        model = Organization
+        fields = INVITE_FIELDS
+
+
 class OrganizationSerializer(StrictModelSerializer[Organization]):
     """An organization as one member sees it."""
 
@@ -71,17 +106,19 @@ class OrganizationSerializer(StrictModelSerializer[Organization]):
 
     role = serializers.ChoiceField(choices=Role.choices, read_only=True)
     member_count = serializers.IntegerField(read_only=True)
-    invite_code = serializers.SerializerMethodField()
+    invite_code = serializers.CharField(read_only=True, allow_null=True)
+    invite_uses = serializers.IntegerField(read_only=True, allow_null=True)
 
     class Meta:
         model = Organization
-        fields = ["id", "name", "role", "member_count", "created_at", "invite_code"]
-        read_only_fields = ["id", "created_at"]
+        fields = ["id", "name", "role", "member_count", "created_at", *INVITE_FIELDS]
+        read_only_fields = ["id", "created_at", "invite_expires_at", "invite_max_uses"]
 
-    def get_invite_code(self, organization: Organization) -> str | None:
-        """Admins and owners see it."""
+    def to_representation(self, organization: Organization) -> dict[str, Any]:
+        """Show the invite code and its terms to admins and owners."""
+        shown = super().to_representation(organization)
         trusted = Role(organization.role).rank >= Role.ADMIN.rank
-        return organization.invite_code if trusted else None
+        return shown if trusted else shown | dict.fromkeys(INVITE_FIELDS)
 
 
 class UserReferenceSerializer(serializers.ModelSerializer[User]):

@@ -5,8 +5,12 @@ operator of the platform (None), who stands above all of them. The member's role
 organization's lock: who has just been demoted finishes no change.
 """
 
+from datetime import datetime
+
 import structlog
+from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
 from accounts.errors import Conflict, Forbidden, NotFound
 from accounts.models import User
@@ -19,11 +23,32 @@ from orgs.tenancy import Person
 log = structlog.get_logger(__name__)
 
 _ACTIVE = ("starting", "running", "stopping")
+_INVITE = ("invite_code", "invite_expires_at", "invite_max_uses", "invite_uses")
+
+
+def check_registration_is_open() -> None:
+    """Raise Forbidden when nobody may register."""
+    if settings.REGISTRATION == "closed":
+        raise Forbidden(
+            "Registration is closed: ask an operator of this service for a user.",
+            code="registration_closed",
+        )
 
 
 @transaction.atomic
 def register(*, username: str, email: str, password: str, invite_code: str | None) -> User:
-    """Add a person, as a member where the invite code leads. A wrong code registers nobody."""
+    """Add a person, as a member where the invite code leads. A wrong code registers nobody.
+
+    Raises Forbidden when registration is closed, or takes an invite code and there is none.
+    """
+    check_registration_is_open()
+    if settings.REGISTRATION == "invite" and invite_code is None:
+        raise Forbidden(
+            "Registration needs an invite code: give the `invite_code` of an organization, which"
+            " its admins can see.",
+            attr="invite_code",
+            code="invite_code_required",
+        )
     user = create_user(username=username, email=email, password=password)
     if invite_code is not None:
         join(user, invite_code=invite_code)
@@ -50,24 +75,41 @@ def rename(organization: Organization, *, actor: str, name: str) -> Organization
 
 
 @transaction.atomic
-def regenerate_invite(organization: Organization, *, actor: str) -> Organization:
-    """Replace the invite code: the old one stops working at once."""
+def regenerate_invite(
+    organization: Organization,
+    *,
+    actor: str,
+    expires_at: datetime | None = None,
+    max_uses: int | None = None,
+) -> Organization:
+    """Replace the invite code: the old one stops working at once.
+
+    The new one works until then and for so many people, where that is said.
+    """
     organization = _locked(organization.pk)
     organization.invite_code = new_invite_code()
-    organization.save(update_fields=["invite_code"])
-    record(organization, "invite_regenerated", actor, "The old invite code stopped working.")
+    organization.invite_expires_at = expires_at
+    organization.invite_max_uses = max_uses
+    organization.invite_uses = 0
+    organization.save(update_fields=_INVITE)
+    data = {"expires_at": expires_at and expires_at.isoformat(), "max_uses": max_uses}
+    record(organization, "invite_regenerated", actor, "The old invite code stopped working.", data)
     return organization
 
 
 @transaction.atomic
 def join(user: User, *, invite_code: str) -> Membership:
-    """Make the person a developer. Raises NotFound for a wrong code, Conflict for a member."""
-    # Under the lock, so that a code that is being replaced lets nobody in afterwards.
+    """Make the person a developer. Raises NotFound for a bad code, Conflict for a member.
+
+    A code that is expired or used up is refused like an unknown one: a guess learns nothing.
+    """
+    # Under the lock, so that no code lets in anybody after it was replaced, or one too many.
     organizations = Organization.objects.select_for_update(no_key=True, of=("self",))
     organization = organizations.filter(invite_code=invite_code).first()
-    if organization is None:
+    if organization is None or not organization.admits(timezone.now()):
         raise NotFound(
-            "No organization has this invite code: ask its admin for the present one.",
+            "No organization can be joined with this invite code: ask its admin for the present"
+            " one.",
             attr="invite_code",
         )
     try:
@@ -75,6 +117,8 @@ def join(user: User, *, invite_code: str) -> Membership:
             membership = organization.memberships.create(user=user, role=Role.DEVELOPER)
     except IntegrityError as error:
         raise Conflict(f"You are a member of {organization.name} already.") from error
+    organization.invite_uses += 1
+    organization.save(update_fields=["invite_uses"])
     record(organization, "member_joined", user.username, f"{user.username} joined.")
     return membership
 

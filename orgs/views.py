@@ -1,3 +1,4 @@
+from http import HTTPStatus
 from typing import Any, ClassVar
 
 from django.db.models import QuerySet
@@ -18,7 +19,9 @@ from accounts.views import PublicView
 from orgs import services
 from orgs.models import Organization, Role
 from orgs.serializers import (
+    InviteAnswerSerializer,
     InviteSerializer,
+    InviteTermsSerializer,
     MemberSerializer,
     MembershipSerializer,
     OrganizationSerializer,
@@ -32,12 +35,17 @@ from orgs.viewsets import RepeatableMixin, TenantViewSet
 class RegisterView(PublicView):
     throttle_classes = (ScopedThrottle,)
     throttle_scope = "register"
+    own_errors: ClassVar = {"": (HTTPStatus.FORBIDDEN,)}
 
     @extend_schema(
         operation_id="register", request=RegistrationSerializer, responses={201: PersonSerializer}
     )
     def post(self, request: Request) -> Response:
-        """Become a user; with an invite code, a member of its organization at once."""
+        """Become a user; with an invite code, a member of its organization at once.
+
+        An operator may have closed registration, or bound it to invite codes.
+        """
+        services.check_registration_is_open()
         serializer = RegistrationSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         try:
@@ -101,7 +109,7 @@ class OrganizationViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Orga
     def from_kept(self, data: Any) -> Any:
         if self.action == "create":
             return self.get_serializer(self.get_queryset().get(pk=data["id"])).data
-        return {"invite_code": self.get_object().invite_code}
+        return InviteAnswerSerializer(self.get_object()).data
 
     def create(self, request: Request) -> Response:
         """Found an organization: the caller owns it."""
@@ -122,14 +130,21 @@ class OrganizationViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Orga
         services.delete(self.get_object(), actor=request.user.get_username())
         return Response(status=204)
 
-    @extend_schema(request=None, responses=InviteSerializer)
+    @extend_schema(request=InviteTermsSerializer, responses=InviteAnswerSerializer)
     @action(detail=True, methods=["post"], url_path="regenerate-invite")
     def regenerate_invite(self, request: Request, pk: str) -> Response:
-        """Replace the invite code: the old one stops working at once."""
+        """Replace the invite code: the old one stops working at once.
+
+        The new one may be given an end (`expires_at`, or `expires_in_s`) and a number of people
+        who can join by it (`max_uses`). Expired or used up, it is refused like an unknown one.
+        """
+        organization = self.get_object()
+        terms = InviteTermsSerializer(data=request.data)
+        terms.is_valid(raise_exception=True)
         organization = services.regenerate_invite(
-            self.get_object(), actor=request.user.get_username()
+            organization, actor=request.user.get_username(), **terms.validated_data
         )
-        return Response({"invite_code": organization.invite_code})
+        return Response(InviteAnswerSerializer(organization).data)
 
     @extend_schema(responses=MemberSerializer(many=True))
     @action(detail=True, methods=["get"], serializer_class=MemberSerializer)
