@@ -1,25 +1,23 @@
 """Bases of every app's API that refuse what they do not know, instead of passing it over."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, TypeVar
 
 from django import forms
 from django.db.models import Model, QuerySet
+from django_filters import MultipleChoiceFilter
 from django_filters.rest_framework import DjangoFilterBackend, NumberFilter
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import filters, serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from accounts.models import User
 from accounts.names import NameField, NameSerializerField
+from accounts.numbers import whole
 
 M = TypeVar("M", bound=Model)
-
-PAGE = ("limit", "cursor", "offset")
-"""The query parameters of a list in pages."""
 
 
 def caller(request: Request) -> User:
@@ -57,37 +55,66 @@ class StrictModelSerializer(StrictMixin, serializers.ModelSerializer[M]):
     }
 
 
-class StrictParametersMixin(APIView):
-    """A viewset that names an unknown query parameter: `?dryrun=true` must not submit in earnest.
+class IntegerField(serializers.IntegerField):
+    """A whole number of a body: 50, 50.0 or "50", but not "5_0"."""
 
-    A list takes its filters, pages and an ordering; `query_parameters` says what else an action
-    takes.
-    """
+    def to_internal_value(self, data: Any) -> int:
+        if isinstance(data, str) and whole(data) is None:
+            self.fail("invalid")
+        return super().to_internal_value(data)
 
-    query_parameters: ClassVar[Mapping[str, Sequence[str]]] = {}
-    action: str
 
-    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        super().initial(request, *args, **kwargs)
-        known = sorted({*self.query_parameters.get(self.action, ()), *self._list_parameters()})
-        unknown = sorted(set(request.query_params) - set(known))
-        if unknown:
-            remedy = f"There are: {', '.join(known)}." if known else "This call takes none."
-            detail = f"There is no such query parameter. {remedy}"
-            raise ValidationError(dict.fromkeys(unknown, detail), code="unknown_parameter")
+class _IntegerFormField(forms.IntegerField):
+    def to_python(self, value: Any) -> int | None:
+        number = None if value in self.empty_values else whole(str(value))
+        if number is None and value not in self.empty_values:
+            raise forms.ValidationError(self.error_messages["invalid"], code="invalid")
+        return number
 
-    def _list_parameters(self) -> list[str]:
-        if self.action != "list":
-            return []
-        filterset = getattr(self, "filterset_class", None)
-        return [*PAGE, "ordering", *(filterset.base_filters if filterset else ())]
+
+class _SeveralFormField(forms.Field):
+    """Several values of one parameter, each read by `each`."""
+
+    widget = forms.MultipleHiddenInput
+    each: ClassVar[type[forms.Field]] = forms.CharField
+
+    def clean(self, value: Any) -> list[Any]:
+        each = self.each()
+        return [each.clean(text) for text in value or ()]
+
+
+class _SeveralIntegersFormField(_SeveralFormField):
+    each = _IntegerFormField
 
 
 @extend_schema_field(OpenApiTypes.INT)
 class IntegerFilter(NumberFilter):  # type: ignore[misc]
     """Filters by a whole number, such as an id; 1.5 is an error, not 1."""
 
-    field_class = forms.IntegerField
+    field_class = _IntegerFormField
+
+
+class SeveralFilter(MultipleChoiceFilter):  # type: ignore[misc]
+    """Filters by any of the values that the parameter is given with, each a text."""
+
+    field_class = _SeveralFormField
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"distinct": False, **kwargs})
+        self.null_value = None
+
+
+@extend_schema_field(OpenApiTypes.INT)
+class SeveralIntegersFilter(SeveralFilter):
+    """Filters by any of several whole numbers."""
+
+    field_class = _SeveralIntegersFormField
+
+
+class SeveralChoicesFilter(SeveralFilter):
+    """Filters by any of several values out of a list of choices."""
+
+    field_class = MultipleChoiceFilter.field_class
 
 
 class StrictFilterBackend(DjangoFilterBackend):  # type: ignore[misc]

@@ -1,18 +1,21 @@
 from typing import Any
 
 from drf_spectacular.utils import extend_schema
-from rest_framework.parsers import FormParser, JSONParser, MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import tokens
+from accounts.parameters import StrictParametersMixin
+from accounts.parsing import StrictFormParser, StrictJSONParser, StrictMultiPartParser
 from accounts.serializers import (
     CredentialsSerializer,
     RefreshTokenSerializer,
     TokenPairSerializer,
 )
 from accounts.throttles import LogIn, ScopedThrottle
+
+_FORMATS = (StrictJSONParser, StrictFormParser, StrictMultiPartParser)
 
 
 class PublicView(APIView):
@@ -23,8 +26,8 @@ class PublicView(APIView):
 
 
 @extend_schema(tags=["authentication"])
-class TokenView(PublicView):
-    parser_classes = (JSONParser, FormParser, MultiPartParser)
+class TokenView(StrictParametersMixin, PublicView):
+    parser_classes = _FORMATS
     throttle_classes = (ScopedThrottle,)
     throttle_scope = LogIn.throttle_scope
 
@@ -39,8 +42,8 @@ class TokenView(PublicView):
 
 
 @extend_schema(tags=["authentication"])
-class RefreshView(PublicView):
-    parser_classes = (JSONParser, FormParser, MultiPartParser)
+class RefreshView(StrictParametersMixin, PublicView):
+    parser_classes = _FORMATS
 
     @extend_schema(
         operation_id="refresh_token",
@@ -58,7 +61,7 @@ class RefreshView(PublicView):
 
 
 @extend_schema(tags=["authentication"])
-class RevokeView(APIView):
+class RevokeView(StrictParametersMixin):
     @extend_schema(
         operation_id="revoke_token", request=RefreshTokenSerializer, responses={204: None}
     )

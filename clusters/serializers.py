@@ -5,7 +5,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field, inline_serializer
 from rest_framework import serializers
 
-from accounts.api import StrictModelSerializer
+from accounts.api import IntegerField, StrictModelSerializer
 from clusters.fields import CpuField, RamField
 from clusters.models import DIMENSIONS, Cluster
 from clusters.resources import MAX_GPU, cores
@@ -24,10 +24,10 @@ _AMOUNTS = inline_serializer(
 class ClusterSerializer(StrictModelSerializer[Cluster]):
     """A cluster with what is allocated on it; needs a row of `with_allocated()`."""
 
-    organization = serializers.IntegerField(source="organization_id", required=False)
+    organization = IntegerField(source="organization_id", required=False)
     cpu = CpuField(source="cpu_milli")
     ram_mib = RamField()
-    gpu = serializers.IntegerField(min_value=0, max_value=MAX_GPU, default=0)
+    gpu = IntegerField(min_value=0, max_value=MAX_GPU, default=0)
     allocated = serializers.SerializerMethodField()
     available = serializers.SerializerMethodField()
     lost_contact_at = serializers.DateTimeField(

@@ -1,18 +1,23 @@
 from django_filters import rest_framework as filters
 
-from accounts.api import IntegerFilter
+from accounts.api import (
+    IntegerFilter,
+    SeveralChoicesFilter,
+    SeveralFilter,
+    SeveralIntegersFilter,
+)
 from deployments.models import Deployment, RestartPolicy, Status
 
 
 class DeploymentFilter(filters.FilterSet):  # type: ignore[misc]
-    organization = IntegerFilter(field_name="organization_id")
-    cluster = IntegerFilter(field_name="cluster_id", label="id of the cluster it is on")
-    status = filters.ChoiceFilter(choices=Status.choices)
-    status_code = filters.CharFilter(label="the reason for its status, as programs know it")
-    restart_policy = filters.ChoiceFilter(choices=RestartPolicy.choices)
+    organization = SeveralIntegersFilter(field_name="organization_id")
+    cluster = SeveralIntegersFilter(field_name="cluster_id", label="id of the cluster it is on")
+    status = SeveralChoicesFilter(choices=Status.choices)
+    status_code = SeveralFilter(label="the reason for its status, as programs know it")
+    restart_policy = SeveralChoicesFilter(choices=RestartPolicy.choices)
     priority_min = IntegerFilter(field_name="priority", lookup_expr="gte")
-    created_by = IntegerFilter(field_name="created_by_id", label="id of the user")
-    name = filters.CharFilter(lookup_expr="icontains", label="part of the name")
+    created_by = SeveralIntegersFilter(field_name="created_by_id", label="id of the user")
+    name = SeveralFilter(lookup_expr="icontains", label="part of the name")
 
     class Meta:
         model = Deployment

@@ -5,7 +5,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from accounts.api import StrictModelSerializer, StrictSerializer
+from accounts.api import IntegerField, StrictModelSerializer, StrictSerializer
 from clusters.fields import CpuField, RamField
 from clusters.models import Cluster
 from clusters.resources import MAX_GPU
@@ -128,24 +128,20 @@ class EnvField(serializers.DictField):
 class DeploymentSerializer(StrictModelSerializer[Deployment]):
     """A deployment. In a request, `cluster` is another word for `requested_cluster`."""
 
-    organization = serializers.IntegerField(source="organization_id", required=False)
+    organization = IntegerField(source="organization_id", required=False)
     cpu = CpuField(source="cpu_milli")
     ram_mib = RamField()
-    gpu = serializers.IntegerField(min_value=0, max_value=MAX_GPU, default=0)
-    priority = serializers.IntegerField(min_value=1, max_value=100, default=50)
+    gpu = IntegerField(min_value=0, max_value=MAX_GPU, default=0)
+    priority = IntegerField(min_value=1, max_value=100, default=50)
     command = serializers.ListField(
         child=serializers.CharField(allow_blank=True, max_length=_MAX_TEXT),
         max_length=_MAX_ENTRIES,
         default=list,
     )
     env = EnvField(default=dict)
-    requested_cluster = serializers.IntegerField(
-        source="requested_cluster_id", allow_null=True, required=False
-    )
-    cluster = serializers.IntegerField(source="cluster_id", allow_null=True, required=False)
-    max_runtime_s = serializers.IntegerField(
-        min_value=1, max_value=2**31 - 1, allow_null=True, default=None
-    )
+    requested_cluster = IntegerField(source="requested_cluster_id", allow_null=True, required=False)
+    cluster = IntegerField(source="cluster_id", allow_null=True, required=False)
+    max_runtime_s = IntegerField(min_value=1, max_value=2**31 - 1, allow_null=True, default=None)
     depends_on = WaitsField(source="dependencies", default=())
     on_dependency_failure = serializers.ChoiceField(
         choices=OnDependencyFailure.choices, default=OnDependencyFailure.WAIT
@@ -156,7 +152,7 @@ class DeploymentSerializer(StrictModelSerializer[Deployment]):
         help_text="Whether one that fails by itself is queued again, after 10 seconds at first and"
         " twice as long each time. An eviction or an engine's failure is no failure of its own.",
     )
-    max_restarts = serializers.IntegerField(
+    max_restarts = IntegerField(
         min_value=1,
         max_value=1000,
         default=3,
@@ -212,12 +208,6 @@ class BulkSerializer(StrictSerializer):
     deployments = serializers.ListField(
         child=DeploymentSerializer(), allow_empty=False, max_length=1000
     )
-
-
-class LogQuerySerializer(serializers.Serializer[Any]):
-    tail = serializers.IntegerField(min_value=0, max_value=10**6, default=None)
-    follow = serializers.BooleanField(default=False)
-    run = serializers.IntegerField(min_value=1, default=None)
 
 
 class EventSerializer(serializers.ModelSerializer[Event]):

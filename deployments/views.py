@@ -12,8 +12,9 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.api import PAGE, caller
+from accounts.api import caller
 from accounts.errors import Invalid, NotFound
+from accounts.parameters import PAGE, StrictParametersMixin, flag, whole_number
 from clusters.models import Cluster
 from deployments import bulk, output, services
 from deployments.filters import DeploymentFilter
@@ -23,7 +24,6 @@ from deployments.serializers import (
     BulkSerializer,
     DeploymentSerializer,
     EventSerializer,
-    LogQuerySerializer,
 )
 from deployments.specs import Spec
 from orgs.models import Event, Organization, Role
@@ -51,6 +51,7 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
     ordering_fields: ClassVar = [
         "id", "name", "priority", "status", "created_at", "queued_at", "started_at", "finished_at",
     ]  # fmt: skip
+    bodies: ClassVar = (*StrictParametersMixin.bodies, "bulk")
     query_parameters: ClassVar = {"events": PAGE, "logs": ("tail", "follow", "run")}
     own_errors: ClassVar = {
         "logs": (
@@ -190,12 +191,11 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
     @action(detail=True, methods=["get"], renderer_classes=[JSONRenderer, TextRenderer])
     def logs(self, request: Request, pk: str) -> StreamingHttpResponse:
         """Stream what the container writes; of one that has gone, the last part that was kept."""
-        query = LogQuerySerializer(data=request.query_params)
-        query.is_valid(raise_exception=True)
-        tail, wanted = query.validated_data["tail"], query.validated_data["run"]
-        run = output.run_of(self.get_object(), wanted)
+        tail = whole_number(request, "tail", 0, 10**6)
+        follows = flag(request, "follow")
+        run = output.run_of(self.get_object(), whole_number(request, "run", 1, 10**18 - 1))
         pieces: Iterable[bytes]
-        if query.validated_data["follow"]:
+        if follows:
             is_heard = partial(is_connected, request._request.META)
             pieces = Following(output.follow(run, tail=tail, is_heard=is_heard))
         else:

@@ -3,7 +3,8 @@
 from http import HTTPStatus
 from typing import Any
 
-from django.core.exceptions import RequestDataTooBig
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation, TooManyFieldsSent
 from django.http import Http404, HttpRequest, JsonResponse
 from drf_standardized_errors.handler import ExceptionHandler
 from rest_framework import exceptions
@@ -30,6 +31,9 @@ _STATUS = {
 }
 
 
+_NOT_UNDERSTOOD = "The request cannot be understood: see /docs."
+
+
 class DomainErrorHandler(ExceptionHandler):
     """Answers with the status of the domain error's class, and with nothing leaked."""
 
@@ -53,6 +57,14 @@ class DomainErrorHandler(ExceptionHandler):
             case RequestDataTooBig():
                 error = exceptions.APIException("The body is too large: send less.", "too_large")
                 return _with_status(error, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+            case TooManyFieldsSent():
+                most = settings.DATA_UPLOAD_MAX_NUMBER_FIELDS
+                return exceptions.ParseError(f"Too many fields: send at most {most}.")
+            case SuspiciousOperation():
+                return exceptions.ParseError(_NOT_UNDERSTOOD)
+            case exceptions.UnsupportedMediaType():
+                remedy = "Send JSON, with `Content-Type: application/json`."
+                exc.detail = exceptions.ErrorDetail(f"{exc.detail} {remedy}", exc.default_code)
         known: Exception = super().convert_known_exceptions(exc)
         return known
 
@@ -92,7 +104,7 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> JsonR
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> JsonResponse:
-    return _answer(400, "bad_request", "The request cannot be understood: see /docs.")
+    return _answer(400, "bad_request", _NOT_UNDERSTOOD)
 
 
 def forbidden(request: HttpRequest, exception: Exception | None = None) -> JsonResponse:

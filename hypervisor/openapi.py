@@ -149,7 +149,7 @@ def _response(status: HTTPStatus) -> OpenApiResponse:
 class PasswordFlow(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     """Lets the Authorize button of the page ask `/token` for a token."""
 
-    target_class = "rest_framework_simplejwt.authentication.JWTAuthentication"
+    target_class = "accounts.authentication.BearerAuthentication"
     name = "password"
     priority = 1
 

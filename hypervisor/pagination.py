@@ -17,6 +17,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import remove_query_param, replace_query_param
 
+from accounts.parameters import whole_number
+
 _NOTHING = Q(pk__in=())
 
 
@@ -115,8 +117,8 @@ class KeysetPagination(BasePagination):
         self._url = remove_query_param(request.build_absolute_uri(), "offset")
         order = Order.of(queryset)
         self._salt = f"page of {queryset.model._meta.label} by {','.join(order.names())}"
-        limit = _whole_number(request, "limit", self.default_limit, 1, self.max_limit)
-        offset = _whole_number(request, "offset", 0, 0, 2**31)
+        limit = whole_number(request, "limit", 1, self.max_limit) or self.default_limit
+        offset = whole_number(request, "offset", 0, 2**31) or 0
         cursor = self._cursor(request)
         self.count = queryset.count()
         page, more = _read(queryset, order, cursor, offset, limit)
@@ -221,12 +223,3 @@ def _parameter(name: str, schema: dict[str, Any], description: str) -> dict[str,
         "description": description,
         "schema": schema,
     }
-
-
-def _whole_number(request: Request, name: str, default: int, low: int, high: int) -> int:
-    text = request.query_params.get(name)
-    if text is None:
-        return default
-    if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
-        raise ValidationError({name: f"Give a whole number from {low} to {high}."})
-    return int(text)

@@ -167,10 +167,10 @@ if _values["SECURE_PROXY"]:
 
 # --- REST API -------------------------------------------------------------------------------------
 REST_FRAMEWORK: dict[str, Any] = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework_simplejwt.authentication.JWTAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.authentication.BearerAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["accounts.parsing.StrictJSONParser"],
     "DEFAULT_SCHEMA_CLASS": "hypervisor.openapi.Schema",
     "DEFAULT_PAGINATION_CLASS": "hypervisor.pagination.KeysetPagination",
     "DEFAULT_FILTER_BACKENDS": [
@@ -198,7 +198,8 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "DESCRIPTION": "A preemptive scheduler for teams that share GPU clusters. Get a user at"
     " `/register`, then press Authorize. Errors have one shape, everywhere. Lists come in"
     " pages: follow `next` until it is null, and no row is lost or repeated, whatever is created or"
-    " deleted meanwhile.",
+    " deleted meanwhile. Unknown, repeated and empty parameters are refused, and so are unknown and"
+    " repeated fields.",
     "TAGS": [
         {"name": "authentication", "description": "Who is calling."},
         {"name": "organizations", "description": "Who shares clusters with whom, in which role."},

@@ -8,12 +8,12 @@ from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
-from rest_framework.views import APIView
 
-from accounts.api import PAGE, caller
+from accounts.api import caller
 from accounts.errors import Invalid, NotFound
 from accounts.idempotency import note_needed
 from accounts.models import User
+from accounts.parameters import PAGE, StrictParametersMixin
 from accounts.throttles import ScopedThrottle
 from accounts.views import PublicView
 from orgs import services
@@ -32,7 +32,7 @@ from orgs.viewsets import RepeatableMixin, TenantViewSet
 
 
 @extend_schema(tags=["authentication"])
-class RegisterView(PublicView):
+class RegisterView(StrictParametersMixin, PublicView):
     throttle_classes = (ScopedThrottle,)
     throttle_scope = "register"
     own_errors: ClassVar = {"": (HTTPStatus.FORBIDDEN,)}
@@ -56,7 +56,7 @@ class RegisterView(PublicView):
 
 
 @extend_schema(tags=["authentication"])
-class MeView(APIView):
+class MeView(StrictParametersMixin):
     @extend_schema(operation_id="me", responses=PersonSerializer)
     def get(self, request: Request) -> Response:
         """Say who is calling, and where that person belongs."""
@@ -65,7 +65,7 @@ class MeView(APIView):
 
 
 @extend_schema(tags=["organizations"])
-class JoinView(RepeatableMixin):
+class JoinView(RepeatableMixin, StrictParametersMixin):
     throttle_classes = (ScopedThrottle,)
     throttle_scope = "join"
 
@@ -89,6 +89,7 @@ class OrganizationViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Orga
     serializer_class = OrganizationSerializer
     ordering_fields: ClassVar = ["id", "name", "created_at"]
     query_parameters: ClassVar = {"members": PAGE}
+    bodies: ClassVar = (*StrictParametersMixin.bodies, "member")
     roles: ClassVar = {
         "update": Role.ADMIN,
         "partial_update": Role.ADMIN,
@@ -157,7 +158,7 @@ class OrganizationViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Orga
     @action(
         detail=True,
         methods=["patch"],
-        url_path=r"members/(?P<user_id>\d+)",
+        url_path="members/(?P<user_id>[0-9]{1,18})",
         serializer_class=MemberSerializer,
     )
     def member(self, request: Request, pk: str, user_id: str) -> Response:

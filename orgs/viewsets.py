@@ -8,9 +8,9 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import GenericViewSet
 
-from accounts.api import StrictParametersMixin
 from accounts.idempotency import IdempotentMixin, Needed
 from accounts.models import User
+from accounts.parameters import StrictParametersMixin
 from orgs.models import Role
 from orgs.permissions import require
 from orgs.tenancy import TenantQuerySet
@@ -35,7 +35,7 @@ class TenantViewSet(RepeatableMixin, StrictParametersMixin, GenericViewSet[M]):
 
     roles: ClassVar[Mapping[str, Role]] = {}
     own_roles: ClassVar[Mapping[str, Role]] = {}
-    lookup_value_regex = r"\d+"
+    lookup_value_regex = "[0-9]+"
 
     def get_queryset(self) -> QuerySet[M]:
         queryset = super().get_queryset()

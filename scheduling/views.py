@@ -4,17 +4,15 @@ from typing import ClassVar
 
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.decorators import action
-from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.api import caller
+from accounts.parameters import flag
 from deployments import views
 from deployments.serializers import DeploymentSerializer
 from scheduling.explain import explain, forecast
 from scheduling.serializers import ExplanationSerializer, ForecastSerializer
-
-_FLAGS = {"true": True, "1": True, "false": False, "0": False}
 
 
 @extend_schema(tags=["deployments"])
@@ -34,7 +32,7 @@ class DeploymentViewSet(views.DeploymentViewSet):
     )
     def create(self, request: Request) -> Response:
         """Submit a deployment: it waits in the queue until it is placed."""
-        if not _flag(request, "dry_run"):
+        if not flag(request, "dry_run"):
             return super().create(request)
         organization, spec = self.read_submission(request)
         answer = forecast(created_by=caller(request), organization=organization, spec=spec)
@@ -45,10 +43,3 @@ class DeploymentViewSet(views.DeploymentViewSet):
     def explain(self, request: Request, pk: str) -> Response:
         """Say why the deployment is where it is; of one that waits, for what."""
         return Response(ExplanationSerializer(explain(self.get_object())).data)
-
-
-def _flag(request: Request, name: str) -> bool:
-    text = request.query_params.get(name, "false").lower()
-    if text not in _FLAGS:
-        raise ValidationError({name: "Give true or false."})
-    return _FLAGS[text]

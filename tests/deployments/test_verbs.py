@@ -173,8 +173,13 @@ def test_events_come_in_pages(api: APIClient, bring: Bring) -> None:
     assert [row["kind"] for row in page["results"]] == ["placed"]
 
 
-def test_a_body_is_ignored_by_verbs_that_take_none(api: APIClient, submit: Submit) -> None:
-    assert api.post(path(submit(), "cancel"), {"reason": "no longer needed"}).status_code == 200
+def test_a_body_is_refused_by_verbs_that_take_none(api: APIClient, submit: Submit) -> None:
+    assert api.post(path(submit(), "cancel"), {}).status_code == 200
+    deployment = submit()
+    error = refusal(api.post(path(deployment, "cancel"), {"dry_run": True}), 400)
+    assert "takes no body" in error["detail"]
+    deployment.refresh_from_db()
+    assert deployment.status == Status.PENDING
 
 
 @pytest.mark.parametrize("number", ["0", "99999999", "9" * 40])

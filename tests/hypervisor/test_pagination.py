@@ -168,7 +168,7 @@ def test_an_offset_leads_on_to_pages_that_lose_nothing(api: APIClient, submit: S
     assert seen(api, beyond["previous"], "previous") == rows[3:]
 
 
-@pytest.mark.parametrize("change", ["x", "", "é%00", "x:y:z"])
+@pytest.mark.parametrize("change", ["x", ":", "é%00", "x:y:z"])
 def test_a_cursor_that_was_made_up_is_named(api: APIClient, change: str) -> None:
     error = refusal(api.get(f"/deployments?cursor={change}"), 400)
 

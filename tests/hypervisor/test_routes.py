@@ -48,6 +48,8 @@ def ids(acme: Organization, bob: User, bring: Bring) -> dict[str, int]:
 
 
 def filled_in(path: str, ids: dict[str, int]) -> str:
+    if "{" not in path:
+        return path
     own = ids[path.split("/")[1]]
     return path.replace("{pk}", str(own)).replace("{user_id}", str(ids["user"]))
 

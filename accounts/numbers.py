@@ -1,0 +1,22 @@
+"""Whole numbers in text from outside.
+
+Python's `int` also reads `1_000`, ` 1`, `+1` and the digits of every other script, and raises for
+thousands of digits. None of these is meant as a number.
+"""
+
+import re
+
+_WHOLE = re.compile(r"-?[0-9]{1,18}")
+
+
+def whole(text: str) -> int | None:
+    """Return the whole number that the text is, or None; one of 64 bits at most."""
+    return int(text) if _WHOLE.fullmatch(text) else None
+
+
+def argument(text: str) -> int:
+    """Read a whole number from a command line: the `type` of an option."""
+    number = whole(text)
+    if number is None:
+        raise ValueError(f"{text!r} is not a whole number")
+    return number
