@@ -142,10 +142,14 @@ class Connection(models.Model):
 
 
 class SimulatedContainer(models.Model):
-    """A container of the simulated engine: its memory, as the daemon is a real engine's."""
+    """A container of the simulated engine: its memory, as the daemon is a real engine's.
+
+    One that a release before container uids made has none.
+    """
 
     cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="+")
-    run_id = models.BigIntegerField(unique=True)
+    uid = models.UUIDField(null=True, unique=True, editable=False)
+    run_id = models.BigIntegerField(db_index=True)
     started_at = models.DateTimeField()
     exits_at = models.DateTimeField(null=True, blank=True)
     exit_code = models.IntegerField(default=0)

@@ -46,18 +46,19 @@ def launches(
     wanting: Iterable[Run],
     runs: Sequence[Run],
     seen: Seen,
+    strays: Iterable[Observation] = (),
 ) -> list[Launch]:
     """Return what to launch now of the runs that want to be; `runs` are all unfinished ones.
 
-    - Nothing while a container is there that no run knows: what it takes is not ours to say.
+    - Nothing while one of the `strays` is there, which no run knows: what it takes is not ours to
+      say.
     - Only what fits beside all that may have a container, the stopping ones included.
     - Never beside an older container of the same deployment, wherever that is.
     - With `devices`, only on GPUs that no unfinished run has.
 
     A run whose start was asked for before has its room and its GPUs already.
     """
-    known = {run.pk for run in runs}
-    if any(o.phase is not Phase.EXITED for run_id, o in seen.items() if run_id not in known):
+    if any(stray.phase is not Phase.EXITED for stray in strays):
         return []
     there = [run for run in runs if has_container(run, seen.get(run.pk))]
     room = {n: getattr(cluster, n) - sum(getattr(run, n) for run in there) for n in DIMENSIONS}

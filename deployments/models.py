@@ -1,5 +1,6 @@
 """Demand: deployments, what they wait for, and their attempts to run."""
 
+import uuid
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from django.utils import timezone
 
 from accounts.audit import note_by_a_person, trail
 from accounts.names import NameField
+from clusters.drivers.base import uid_by_run
 from clusters.models import ACTIVE, OCCUPYING, Cluster
 from clusters.resources import ResourceColumns
 from orgs.models import Organization
@@ -273,9 +275,9 @@ class Run(ResourceColumns):
     """One attempt: where, when, and how it ended.
 
     From `placed_at` to `released_at` it counts in the ledger; from `launched_at` to `ended_at` it
-    may have a container, which was first asked to stop at `stop_requested_at`. Its request is the
-    one it was placed with; `devices` are the ids of the GPUs that its container was given, on
-    engines where we choose them.
+    may have a container, the one that is known by `container_uid` and was first asked to stop at
+    `stop_requested_at`. Its request is the one it was placed with; `devices` are the ids of the
+    GPUs that its container was given, on engines where we choose them.
     """
 
     class Outcome(models.TextChoices):
@@ -297,6 +299,7 @@ class Run(ResourceColumns):
     outcome = models.CharField(max_length=10, choices=Outcome.choices, blank=True, default="")
     exit_code = models.IntegerField(null=True, blank=True)
     devices = models.JSONField(default=list, db_default=[], blank=True)
+    container_uid = models.UUIDField(null=True, blank=True, unique=True, editable=False)
     preempted_by = models.ForeignKey(
         Deployment,
         on_delete=models.SET_NULL,
@@ -337,6 +340,17 @@ class Run(ResourceColumns):
 
     def __str__(self) -> str:
         return f"run {self.pk} of deployment {self.deployment_id}"
+
+    @property
+    def container(self) -> uuid.UUID | None:
+        """By which uid its container is known; None while none was ever asked for."""
+        if self.launched_at is None:
+            return None
+        return self.container_uid or uid_by_run(self.pk)
+
+    def uid_to_launch(self) -> uuid.UUID:
+        """Return the uid for its container: the same at every try, and new at the first."""
+        return self.container_uid or self.container or uuid.uuid4()
 
 
 class RunOutput(models.Model):

@@ -25,10 +25,11 @@ def keep(driver: Driver, run: Run) -> None:
     Raises DriverError when the engine does not answer; what it cannot read is lost, and logged.
     """
     limit = settings.LOG_KEEP_KIB * 1024
-    if not limit:
+    uid = run.container
+    if not limit or uid is None:
         return
     try:
-        text, dropped = _last(driver.logs(run.pk, tail=_KEPT_LINES), limit)
+        text, dropped = _last(driver.logs(uid, tail=_KEPT_LINES), limit)
     except DriverError as error:
         if error.cause is Cause.UNREACHABLE:
             raise
@@ -71,10 +72,11 @@ def read(run: Run, *, tail: int | None) -> Iterator[bytes]:
     kept = _kept(run, tail)
     if kept is not None:
         return iter([kept])
-    if run.ended_at is not None or run.cluster is None:
+    uid = run.container
+    if run.ended_at is not None or run.cluster is None or uid is None:
         return iter(())
     try:
-        pieces = driver_for(run.cluster).logs(run.pk, tail=tail)
+        pieces = driver_for(run.cluster).logs(uid, tail=tail)
         # The first piece tells whether the engine answers, while there is still a status to choose.
         first = next(pieces, b"")
     except (DriverError, CannotDecrypt) as error:
@@ -110,14 +112,17 @@ def last_lines(text: bytes, count: int | None) -> bytes:
 
 def _live(run: Run, tail: int | None) -> Iterator[bytes]:
     assert run.cluster is not None  # noqa: S101 of a run that is not over
+    uid = run.container
+    if uid is None:
+        return
     try:
-        yield from driver_for(run.cluster).logs(run.pk, tail=tail, follow=True)
+        yield from driver_for(run.cluster).logs(uid, tail=tail, follow=True)
     except (DriverError, CannotDecrypt) as error:
         yield f"\n[the engine of {run.cluster.name} does not answer: {error}]\n".encode()
 
 
 def _is_over(run: Run) -> bool:
-    run.refresh_from_db(fields=["ended_at", "cluster"])
+    run.refresh_from_db(fields=["ended_at", "cluster", "launched_at", "container_uid"])
     return run.ended_at is not None or run.cluster_id is None
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum, auto
+from uuid import UUID
 
 import structlog
 from django.conf import settings
@@ -99,6 +100,7 @@ class _Pass:
     now: datetime
     runs: list[Run] = field(default_factory=list)
     seen: dict[int, Observation] = field(default_factory=dict)
+    strays: list[Observation] = field(default_factory=list)
     superseded: bool = False
     """Whether others decided on a deployment while the engine was asked: look again at once."""
 
@@ -108,12 +110,11 @@ class _Pass:
         self.runs = list(
             Run.objects.unfinished().filter(cluster=self.cluster).select_related("deployment")
         )
-        self.seen = {o.run_id: o for o in self.driver.observe(self.now)}
+        self.seen, self.strays = orphans.matched(self.driver.observe(self.now), self.runs)
         contact.answered(self.cluster, self.now)
         due = self._due()
-        strays = orphans.among(self.seen, self.runs)
         self._wake_for()
-        orphans.remove(self.cluster, self.driver, strays, self.now)
+        orphans.remove(self.cluster, self.driver, self.strays, self.now)
         self._stop(due[Step.STOP])
         self._end(due[Step.END])
         self._settle(endings.of_exit(run, self.seen[run.pk], self.now) for run in due[Step.FINISH])
@@ -121,7 +122,7 @@ class _Pass:
         self._mark(due)
         cautions.tell(self.cluster, self.runs, self.seen, self.now)
         exits_soon = any(self.seen[r.pk].phase is Phase.EXITED for r in due[Step.MARK_STARTED])
-        again = bool(strays) or exits_soon or self.superseded
+        again = bool(self.strays) or exits_soon or self.superseded
         return again or any(due[step] for step in _LEADS_ON)
 
     def _due(self) -> dict[Step, list[Run]]:
@@ -182,7 +183,7 @@ class _Pass:
             Run.objects.filter(pk__in=new).update(stop_requested_at=self.now)
         for run in runs:
             with at_most_this_one(run.pk):
-                self.driver.stop(run.pk, settings.STOP_GRACE_SECONDS, self.now)
+                self.driver.stop(self.seen[run.pk].uid, settings.STOP_GRACE_SECONDS, self.now)
 
     def _end(self, runs: list[Run]) -> None:
         """Close runs whose containers are gone, and with them what was stopping."""
@@ -191,7 +192,7 @@ class _Pass:
             with at_most_this_one(run.pk):
                 if seen is not None:
                     output.keep(self.driver, run)
-                    self.driver.remove(run.pk)
+                    self.driver.remove(seen.uid)
                 self._close(run, seen)
         for cluster_id in _waiting_elsewhere(self.cluster, runs):
             request_reconcile(cluster_id)
@@ -208,24 +209,26 @@ class _Pass:
     def _launches(self, wanting: list[Run]) -> list[Launch]:
         connection = getattr(self.cluster, "connection", None)
         devices: Sequence[str] = connection.devices if connection else ()
-        return launches(self.cluster, devices, wanting, self.runs, self.seen)
+        return launches(self.cluster, devices, wanting, self.runs, self.seen, self.strays)
 
     def _launch(self, chosen: list[Launch]) -> None:
         for launch in chosen:
             run = launch.run
+            uid = run.uid_to_launch()
             # Noted first: from here on there may be a container, whatever happens to this process.
             noted = Run.objects.current().filter(pk=run.pk)
-            if not noted.update(launched_at=self.now, devices=list(launch.devices)):
+            devices = list(launch.devices)
+            if not noted.update(launched_at=self.now, devices=devices, container_uid=uid):
                 continue
             try:
-                self.driver.start(_spec(launch), self.now)
+                self.driver.start(_spec(launch, uid), self.now)
             except DriverError as error:
                 self._start_failed(run, error)
 
     def _start_failed(self, run: Run, error: DriverError) -> None:
         if error.cause is Cause.UNREACHABLE:
             raise error
-        # The engine said no: there is no container, and none will come.
+        # The engine said no: there is no container, and none will come. The next try has its uid.
         Run.objects.filter(pk=run.pk).update(launched_at=None, devices=[])
         ending = endings.of_refusal(run, error, self.now)
         if ending:
@@ -261,11 +264,11 @@ def _waiting_elsewhere(cluster: Cluster, ended: Iterable[Run]) -> set[int]:
     return {pk for pk in runs.values_list("cluster", flat=True) if pk and pk != cluster.pk}
 
 
-def _spec(launch: Launch) -> ContainerSpec:
+def _spec(launch: Launch, uid: UUID) -> ContainerSpec:
     """Raises DriverError when a secret cannot be read."""
     run = launch.run
     return ContainerSpec(
-        run_id=run.pk,
+        uid=uid,
         image=run.deployment.image,
         command=tuple(run.deployment.command),
         env=_environment(run.deployment),
@@ -273,6 +276,7 @@ def _spec(launch: Launch) -> ContainerSpec:
         ram_mib=run.ram_mib,
         gpu=run.gpu,
         devices=launch.devices,
+        run_id=run.pk,
     )
 
 

@@ -1,14 +1,16 @@
 """What every engine can do for us, in plain values.
 
 Each verb is idempotent and returns soon; reconcile compares `observe` with what should be and
-calls again until they agree. A container is known by the id of its run.
+calls again until they agree. A container is known by its uid, which is drawn at random for each
+launch. Ids of runs come back when a database is restored, and a uid never does.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
+from uuid import UUID
 
 
 class Phase(StrEnum):
@@ -51,15 +53,28 @@ _ENGINES = {
 }  # fmt: skip
 
 
+def uid_by_run(run_id: int) -> UUID:
+    """Return the uid of a container that is known by its run's id alone.
+
+    Releases before container uids made such containers. No random UUID looks like this.
+    """
+    return UUID(int=run_id)
+
+
+def run_by_uid(uid: UUID) -> int | None:
+    """Return the run's id of such a container, None for all others."""
+    return None if uid.version else uid.int
+
+
 @dataclass(frozen=True, slots=True)
 class ContainerSpec:
     """A container to start; cpu in millicores, RAM in MiB, GPU in devices.
 
     `devices` are the ids of the GPUs that are its own, on engines where we choose them: as many
-    as `gpu` says, or none where the engine chooses.
+    as `gpu` says, or none where the engine chooses. `run_id` is only a label, for people.
     """
 
-    run_id: int
+    uid: UUID
     image: str
     command: tuple[str, ...]
     env: Mapping[str, str]
@@ -67,6 +82,7 @@ class ContainerSpec:
     ram_mib: int
     gpu: int
     devices: tuple[str, ...] = ()
+    run_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +91,11 @@ class Observation:
 
     `cause` is set when it could not start, or ended by anything but its own exit; `message` then
     says what to do. `until` is when the engine already knows that it will exit, None when it does
-    not know. `devices` are the ids of the GPUs that it holds.
+    not know. `devices` are the ids of the GPUs that it holds. `name`, `image`, `command` and
+    `run_id` are what the engine says of it, for people.
     """
 
-    run_id: int
+    uid: UUID
     phase: Phase
     exit_code: int | None = None
     cause: Cause | None = None
@@ -87,6 +104,10 @@ class Observation:
     started_at: datetime | None = None
     exited_at: datetime | None = None
     devices: tuple[str, ...] = ()
+    run_id: int = field(default=0, compare=False)
+    name: str = field(default="", compare=False)
+    image: str = field(default="", compare=False)
+    command: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,22 +147,20 @@ class Driver(Protocol):
     def start(self, spec: ContainerSpec, now: datetime) -> None:
         """Start the container unless it is there already."""
 
-    def stop(self, run_id: int, grace_seconds: int, now: datetime) -> None:
+    def stop(self, uid: UUID, grace_seconds: int, now: datetime) -> None:
         """Ask the container to stop and have it killed after the grace; returns before that."""
 
     def observe(self, now: datetime) -> list[Observation]:
         """Return every container of ours on the engine, those of other installations left out."""
 
-    def logs(
-        self, run_id: int, *, tail: int | None = None, follow: bool = False
-    ) -> Iterator[bytes]:
+    def logs(self, uid: UUID, *, tail: int | None = None, follow: bool = False) -> Iterator[bytes]:
         """Yield what the container wrote, in pieces: its last `tail` lines, or all of it.
 
         With `follow` until it ends, and b"" now and then while it is silent, so that the caller
         can see whether anybody still listens. Nothing is yielded when there is no such container.
         """
 
-    def remove(self, run_id: int) -> None:
+    def remove(self, uid: UUID) -> None:
         """Forget an exited container; nothing happens when there is none."""
 
     def watch(self) -> Iterator[None]:

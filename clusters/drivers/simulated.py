@@ -13,11 +13,21 @@ What a deployment's image, command and environment may ask of it:
 import time
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
+from uuid import UUID
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from clusters.drivers.base import Cause, ContainerSpec, DriverError, Observation, Phase, Probe
+from clusters.drivers.base import (
+    Cause,
+    ContainerSpec,
+    DriverError,
+    Observation,
+    Phase,
+    Probe,
+    run_by_uid,
+    uid_by_run,
+)
 from clusters.models import DIMENSIONS, Cluster, SimulatedContainer
 from clusters.resources import describe
 
@@ -60,10 +70,13 @@ class SimulatedDriver:
             )
         self._check_capacity(spec)
         runs_for, exit_code, cause = _ending(spec)
+        if self._of(spec.uid).exists():
+            return
         self._containers.get_or_create(
-            run_id=spec.run_id,
+            uid=spec.uid,
             defaults={
                 "cluster": self._cluster,
+                "run_id": spec.run_id,
                 "started_at": now,
                 "exits_at": None if runs_for is None else now + timedelta(seconds=runs_for),
                 "exit_code": exit_code,
@@ -73,14 +86,14 @@ class SimulatedDriver:
             },
         )
 
-    def stop(self, run_id: int, grace_seconds: int, now: datetime) -> None:
-        container = self._containers.filter(run_id=run_id).first()
+    def stop(self, uid: UUID, grace_seconds: int, now: datetime) -> None:
+        container = self._of(uid).first()
         if container is None:
             return
         killed = container.stop_seconds > grace_seconds
         exits_at = now + timedelta(seconds=min(container.stop_seconds, grace_seconds))
         if container.exits_at is None or container.exits_at > exits_at:
-            self._containers.filter(run_id=run_id).update(
+            self._of(uid).update(
                 exits_at=exits_at,
                 exit_code=_KILLED if killed else _TERMINATED,
                 cause=Cause.KILLED if killed else "",
@@ -89,25 +102,28 @@ class SimulatedDriver:
     def observe(self, now: datetime) -> list[Observation]:
         return [_observation(container, now) for container in self._containers.all()]
 
-    def logs(
-        self, run_id: int, *, tail: int | None = None, follow: bool = False
-    ) -> Iterator[bytes]:
-        container = self._containers.filter(run_id=run_id).first()
+    def logs(self, uid: UUID, *, tail: int | None = None, follow: bool = False) -> Iterator[bytes]:
+        container = self._of(uid).first()
         lines = container.output.encode().splitlines(keepends=True) if container else []
         yield from lines if tail is None else lines[max(0, len(lines) - tail) :]
-        while follow and self._runs(run_id):
+        while follow and self._runs(uid):
             time.sleep(_SILENCE_S)
             yield b""
 
-    def remove(self, run_id: int) -> None:
-        self._containers.filter(run_id=run_id).delete()
+    def remove(self, uid: UUID) -> None:
+        self._of(uid).delete()
 
     def watch(self) -> Iterator[None]:
         return iter(())
 
-    def _runs(self, run_id: int) -> bool:
+    def _of(self, uid: UUID) -> QuerySet[SimulatedContainer]:
+        run_id = run_by_uid(uid)
+        unnamed = Q(uid=None, run_id=run_id) if run_id is not None else Q()
+        return self._containers.filter(Q(uid=uid) | unnamed)
+
+    def _runs(self, uid: UUID) -> bool:
         over = Q(exits_at__lte=timezone.now())
-        return self._containers.filter(run_id=run_id).exclude(over).exists()
+        return self._of(uid).exclude(over).exists()
 
     def _check_capacity(self, spec: ContainerSpec) -> None:
         if any(getattr(spec, name) > getattr(self._cluster, name) for name in DIMENSIONS):
@@ -133,21 +149,27 @@ def _ending(spec: ContainerSpec) -> tuple[int | None, int, Cause | None]:
 def _observation(container: SimulatedContainer, now: datetime) -> Observation:
     if container.exits_at is None or container.exits_at > now:
         return Observation(
-            container.run_id,
+            _uid(container),
             Phase.RUNNING,
             until=container.exits_at,
             started_at=container.started_at,
+            run_id=container.run_id,
         )
     cause = Cause(container.cause) if container.cause else None
     return Observation(
-        container.run_id,
+        _uid(container),
         Phase.EXITED,
         exit_code=container.exit_code,
         cause=cause,
         message=_MESSAGES[cause] if cause else "",
         started_at=container.started_at,
         exited_at=container.exits_at,
+        run_id=container.run_id,
     )
+
+
+def _uid(container: SimulatedContainer) -> UUID:
+    return container.uid or uid_by_run(container.run_id)
 
 
 def _seconds(env: Mapping[str, str], name: str) -> int | None:

@@ -7,6 +7,7 @@ remembers what it was started with. While the engine is down every verb says so.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from clusters.drivers.base import Cause, ContainerSpec, DriverError, Observation, Phase, Probe
 from clusters.models import Connection
@@ -24,10 +25,16 @@ class Container:
     wrote: bytes = b""
     stops: list[int] = field(default_factory=list)
 
+    def change(self, **values: object) -> None:
+        self.seen = replace(self.seen, **values)  # type: ignore[arg-type]
+
+    def exit(self, code: int, cause: Cause | None = None, message: str = "") -> None:
+        self.change(phase=Phase.EXITED, exit_code=code, cause=cause, message=message)
+
 
 class FakeEngine:
     def __init__(self) -> None:
-        self.containers: dict[int, Container] = {}
+        self.by_uid: dict[UUID, Container] = {}
         self.is_down = False
         self.refusal: DriverError | None = None
         self.ignores_stop = False
@@ -42,12 +49,16 @@ class FakeEngine:
         if self.is_down:
             raise DriverError("no route to host", retriable=True, cause=Cause.UNREACHABLE)
 
+    @property
+    def containers(self) -> dict[int, Container]:
+        """The newest container of each run, by the run's id."""
+        return {container.spec.run_id: container for container in self.by_uid.values()}
+
     def change(self, run_id: int, **values: object) -> None:
-        container = self.containers[run_id]
-        container.seen = replace(container.seen, **values)  # type: ignore[arg-type]
+        self.containers[run_id].change(**values)
 
     def exit(self, run_id: int, code: int, cause: Cause | None = None, message: str = "") -> None:
-        self.change(run_id, phase=Phase.EXITED, exit_code=code, cause=cause, message=message)
+        self.containers[run_id].exit(code, cause, message)
 
     @property
     def running(self) -> set[int]:
@@ -74,37 +85,38 @@ class FakeDriver:
             raise self._engine.refusal
         self._engine.starts.append(spec)
         phase = Phase.PREPARING if spec.image == SLOW else Phase.RUNNING
-        seen = Observation(spec.run_id, phase, started_at=now, devices=spec.devices)
-        self._engine.containers.setdefault(spec.run_id, Container(spec, seen))
+        seen = Observation(
+            spec.uid, phase, started_at=now, devices=spec.devices, run_id=spec.run_id,
+            image=spec.image, command=spec.command, name=f"fake-{spec.uid}",
+        )  # fmt: skip
+        self._engine.by_uid.setdefault(spec.uid, Container(spec, seen))
 
-    def stop(self, run_id: int, grace_seconds: int, now: datetime) -> None:
+    def stop(self, uid: UUID, grace_seconds: int, now: datetime) -> None:
         self._engine.interrupt("stop")
         self._engine.call()
-        container = self._engine.containers.get(run_id)
+        container = self._engine.by_uid.get(uid)
         if container is None:
             return
         container.stops.append(grace_seconds)
         if grace_seconds == 0:
-            self._engine.exit(run_id, KILLED)
+            container.exit(KILLED)
         elif not self._engine.ignores_stop:
-            self._engine.exit(run_id, TERMINATED)
+            container.exit(TERMINATED)
         elif container.seen.until is None:
-            self._engine.change(run_id, until=now + timedelta(seconds=grace_seconds))
+            container.change(until=now + timedelta(seconds=grace_seconds))
 
     def observe(self, now: datetime) -> list[Observation]:
         self._engine.interrupt("observe")
         self._engine.call()
-        for run_id, container in self._engine.containers.items():
+        for container in self._engine.by_uid.values():
             until = container.seen.until
             if until and until <= now and container.seen.phase is not Phase.EXITED:
-                self._engine.exit(run_id, KILLED)
-        return [container.seen for container in self._engine.containers.values()]
+                container.exit(KILLED)
+        return [container.seen for container in self._engine.by_uid.values()]
 
-    def logs(
-        self, run_id: int, *, tail: int | None = None, follow: bool = False
-    ) -> Iterator[bytes]:
+    def logs(self, uid: UUID, *, tail: int | None = None, follow: bool = False) -> Iterator[bytes]:
         self._engine.call()
-        container = self._engine.containers.get(run_id)
+        container = self._engine.by_uid.get(uid)
         if container is None:
             return
         lines = container.wrote.splitlines(keepends=True)
@@ -112,10 +124,10 @@ class FakeDriver:
         while follow and container.seen.phase is not Phase.EXITED:
             yield b""
 
-    def remove(self, run_id: int) -> None:
+    def remove(self, uid: UUID) -> None:
         self._engine.interrupt("remove")
         self._engine.call()
-        self._engine.containers.pop(run_id, None)
+        self._engine.by_uid.pop(uid, None)
 
     def watch(self) -> Iterator[None]:
         return iter(())

@@ -86,7 +86,7 @@ def test_a_container_that_vanished_counts_although_the_deployment_is_changed_mea
 ) -> None:
     deployment = place()
     reconcile(foundry.pk)
-    engine.containers.clear()
+    engine.by_uid.clear()
     engine.meanwhile["observe"] = lambda: patch(deployment)
 
     reconcile(foundry.pk)

@@ -1,6 +1,7 @@
 """An engine that does not answer: told, left alone, and given up only when it is sure."""
 
 from datetime import datetime, timedelta
+from uuid import UUID
 
 import pytest
 import time_machine
@@ -183,10 +184,10 @@ def test_an_engine_that_fails_at_one_container_goes_on_with_the_others(
         services.stop(deployment, actor="bob")
     original = FakeDriver.stop
 
-    def stop(driver: FakeDriver, run_id: int, grace_seconds: int, now: datetime) -> None:
-        if run_id == broken.runs.get().pk:
+    def stop(driver: FakeDriver, uid: UUID, grace_seconds: int, now: datetime) -> None:
+        if uid == broken.runs.get().container:
             raise DriverError("its disk is full", retriable=True)
-        original(driver, run_id, grace_seconds, now)
+        original(driver, uid, grace_seconds, now)
 
     monkeypatch.setattr(FakeDriver, "stop", stop)
     reconcile(foundry.pk)
@@ -233,7 +234,7 @@ def test_a_container_that_is_gone_when_contact_comes_back_is_placed_again(
     deployment = place()
     reconcile(foundry.pk)
     lose(engine, foundry)
-    engine.containers.clear()
+    engine.by_uid.clear()
     engine.is_down = False
 
     reconcile(foundry.pk)

@@ -130,7 +130,7 @@ def test_an_earlier_run_is_chosen_by_its_id(
 ) -> None:
     first = run_of(running).pk
     write(engine, running, b"first\n")
-    engine.containers.pop(first)
+    engine.by_uid.clear()
     Run.objects.filter(pk=first).update(released_at=timezone.now(), outcome="requeued")
     Run.objects.filter(pk=first).update(ended_at=timezone.now())
     RunOutput.objects.create(run_id=first, text=b"first\n")

@@ -77,15 +77,19 @@ def until(cluster: Cluster, deployment: Deployment, status: Status) -> Deploymen
 
 def key(cluster: Cluster, run: Run) -> tuple[str, str]:
     uid = Connection.objects.get(cluster=cluster).uid
-    return NAMESPACE, pods.name_of(uid, run.pk)
+    run.refresh_from_db()
+    assert run.container
+    return NAMESPACE, pods.name_of(uid, run.container)
 
 
 def running(cluster: Cluster, deployment: Deployment) -> Run:
     """Have it run, and its program be ready for signals."""
     until(cluster, deployment, Status.RUNNING)
     run = Run.objects.current().get(deployment=deployment)
+    uid = run.container
+    assert uid
     driver = drivers.driver_for(cluster)
-    wait_until(lambda: b"up" in b"".join(driver.logs(run.pk)), "its first word")
+    wait_until(lambda: b"up" in b"".join(driver.logs(uid)), "its first word")
     return run
 
 
@@ -138,7 +142,7 @@ def test_what_cannot_go_well_says_what_to_do(
 def test_a_preemptor_waits_until_its_victims_container_has_ended(
     kube: KubeCluster, east: Cluster, submit: Submit, settings: Settings
 ) -> None:
-    settings.STOP_GRACE_SECONDS = 1
+    settings.STOP_GRACE_SECONDS = 3
     victim = submit(image=IMAGE, command=STUBBORN, cpu_milli=8000, priority=10)
     first = running(east, victim)
     preemptor = submit(image=IMAGE, command=UNTIL_ASKED, cpu_milli=8000, priority=90)
@@ -228,7 +232,7 @@ def test_a_pod_that_was_forced_away_is_replaced(
     wait_until(lambda: _again(east, deployment, run), "it runs again")
 
 
-def test_a_pod_that_no_run_knows_is_removed(
+def test_a_pod_of_a_run_that_has_ended_is_removed(
     kube: KubeCluster, east: Cluster, submit: Submit
 ) -> None:
     deployment = submit(image=IMAGE, command=UNTIL_ASKED)
@@ -236,7 +240,8 @@ def test_a_pod_that_no_run_knows_is_removed(
     services.stop(deployment, actor="bob")
     until(east, deployment, Status.STOPPED)
     uid = Connection.objects.get(cluster=east).uid
-    spec = ContainerSpec(run.pk, IMAGE, ("sleep", "60"), {}, cpu_milli=100, ram_mib=64, gpu=0)
+    assert run.container
+    spec = ContainerSpec(run.container, IMAGE, ("true",), {}, cpu_milli=100, ram_mib=64, gpu=0)
     orphan = pods.manifest(uid, spec, grace_seconds=1)
 
     kube.create_pod(NAMESPACE, orphan)

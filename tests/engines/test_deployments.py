@@ -23,7 +23,7 @@ from docker.models.containers import Container
 from pytest_django import Settings
 
 from clusters import services as cluster_services
-from clusters.drivers.docker.labels import labels, ours
+from clusters.drivers.docker.labels import CONNECTION, RUN, ours
 from clusters.models import Cluster, Connection
 from clusters.services import Capacity
 from deployments import contact, output, services
@@ -102,7 +102,7 @@ class World:
         return self.engine.client.containers.list(all=True, filters=filters)
 
     def container(self, deployment: Deployment) -> Container:
-        filters = ours(self.connection.uid, deployment.runs.latest("pk").pk)
+        filters = ours(self.connection.uid, deployment.runs.latest("pk").container)
         (found,) = self.engine.client.containers.list(all=True, filters=filters)
         return found
 
@@ -287,7 +287,7 @@ def test_a_container_removed_behind_our_back_is_placed_again(world: World) -> No
 def test_a_container_of_ours_that_no_run_knows_is_removed_and_told(world: World) -> None:
     world.engine.client.containers.run(
         IMAGE, list(SLEEPS), detach=True, network_mode="none",
-        labels=labels(world.connection.uid, 4711, ()),
+        labels={CONNECTION: str(world.connection.uid), RUN: "4711"},
     )  # fmt: skip
 
     world.look_until(lambda: not world.containers(), "it is gone")

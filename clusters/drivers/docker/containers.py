@@ -28,8 +28,8 @@ def settings(client: APIClient, spec: ContainerSpec, uid: UUID, network: str) ->
         "image": spec.image,
         "command": list(spec.command) or None,
         "environment": dict(spec.env),
-        "name": name(uid, spec.run_id),
-        "labels": labels(uid, spec.run_id, spec.devices),
+        "name": name(uid, spec),
+        "labels": labels(uid, spec),
         "host_config": client.create_host_config(**_limits(spec), **_fences(network)),
         # The worker's own proxy is none of the container's business.
         "use_config_proxy": False,

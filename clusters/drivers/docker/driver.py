@@ -5,11 +5,12 @@ from contextlib import closing, contextmanager, suppress
 from datetime import datetime, timedelta
 from threading import Lock
 from typing import Any
+from uuid import UUID
 
 from docker import APIClient
 from docker.errors import APIError, ImageNotFound, NotFound
 
-from clusters.drivers.base import Cause, ContainerSpec, DriverError, Observation, Phase, Probe
+from clusters.drivers.base import Cause, ContainerSpec, DriverError, Observation, Probe
 from clusters.drivers.docker import containers, labels, networks, output, probing, reading
 from clusters.drivers.docker.client import connect
 from clusters.drivers.docker.errors import translated
@@ -43,14 +44,14 @@ class DockerDriver:
 
     def start(self, spec: ContainerSpec, now: datetime) -> None:
         with self._engine() as engine:
-            there = self._find(engine, spec.run_id)
+            there = self._find(engine, spec.uid)
             if there and there["State"] != "created":
                 return
             self._start(engine, there["Id"] if there else self._create(engine, spec))
 
-    def stop(self, run_id: int, grace_seconds: int, now: datetime) -> None:
+    def stop(self, uid: UUID, grace_seconds: int, now: datetime) -> None:
         with self._engine() as engine:
-            there = self._find(engine, run_id)
+            there = self._find(engine, uid)
             if there is None or there["State"] in reading.ENDED:
                 return
             wanted = now + timedelta(seconds=grace_seconds)
@@ -62,30 +63,29 @@ class DockerDriver:
                 self._signal(engine, there, config.get("StopSignal") or "SIGTERM")
             if asked is None:
                 # So that whoever comes next does not ask again, and knows when to kill it.
-                engine.rename(there["Id"], labels.name_until(self._uid, run_id, wanted))
+                engine.rename(there["Id"], labels.name_until(there, wanted))
 
     def observe(self, now: datetime) -> list[Observation]:
         with self._engine() as engine:
-            listed = engine.containers(all=True, filters=labels.ours(self._uid))
+            found = engine.containers(all=True, filters=labels.ours(self._uid))
+            listed = [container for container in found if labels.uid_of(container)]
             self._forget_all_but({container["Id"] for container in listed})
             ended = [c for c in listed if c["State"] in reading.ENDED]
             there = [self._observe(engine, c) for c in listed if c not in ended]
             return [o for o in there if o] + self._observe_ended(engine, ended)
 
-    def logs(
-        self, run_id: int, *, tail: int | None = None, follow: bool = False
-    ) -> Iterator[bytes]:
+    def logs(self, uid: UUID, *, tail: int | None = None, follow: bool = False) -> Iterator[bytes]:
         with self._engine() as engine:
-            there = self._find(engine, run_id)
+            there = self._find(engine, uid)
             if there is None or there["State"] == "created":
                 return
         # A client of its own: whoever listens may do so for hours.
         with translated(), closing(self._connect()) as own:
             yield from output.read(own, there["Id"], tail=tail, follow=follow)
 
-    def remove(self, run_id: int) -> None:
+    def remove(self, uid: UUID) -> None:
         with self._engine() as engine:
-            if there := self._find(engine, run_id):
+            if there := self._find(engine, uid):
                 self._remove(engine, there["Id"])
 
     def watch(self) -> Iterator[None]:
@@ -191,9 +191,7 @@ class DockerDriver:
             if not _is(error, _CONFLICT):
                 raise
             # The engine was starting it: it runs by now, and the next look sees that.
-            return Observation(
-                reading.run_id(listed), Phase.PREPARING, devices=reading.devices(listed)
-            )
+            return reading.preparing(listed)
         return None
 
     def _inspect(self, engine: APIClient, container: str) -> Mapping[str, Any] | None:
@@ -203,9 +201,9 @@ class DockerDriver:
             return None
         return found
 
-    def _find(self, engine: APIClient, run_id: int) -> Mapping[str, Any] | None:
-        found = engine.containers(all=True, filters=labels.ours(self._uid, run_id))
-        return found[0] if found else None
+    def _find(self, engine: APIClient, uid: UUID) -> Mapping[str, Any] | None:
+        found = engine.containers(all=True, filters=labels.ours(self._uid, uid))
+        return next((container for container in found if labels.uid_of(container) == uid), None)
 
     # --- The connection ---------------------------------------------------------------------------
 

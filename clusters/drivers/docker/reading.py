@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from clusters.drivers.base import Cause, Observation, Phase
-from clusters.drivers.docker.labels import DEVICES, RUN, deadline_of
+from clusters.drivers.docker.labels import DEVICES, RUN, deadline_of, name_of, uid_of
 from clusters.drivers.docker.times import parse
 from clusters.drivers.docker.witness import Fate, Witness
 
@@ -21,8 +21,21 @@ _NOT_ITS_OWN = {
 }
 
 
-def run_id(listed: Mapping[str, Any]) -> int:
-    return int(listed["Labels"][RUN])
+def preparing(listed: Mapping[str, Any]) -> Observation:
+    return Observation(phase=Phase.PREPARING, devices=devices(listed), **_about(listed))
+
+
+def _about(listed: Mapping[str, Any], inspected: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return by what it is known, by us and by people; the list has its command as one text."""
+    command = inspected["Config"]["Cmd"] or () if inspected else ()
+    run = listed["Labels"].get(RUN, "")
+    return {
+        "uid": uid_of(listed),
+        "run_id": int(run) if run.isdecimal() else 0,
+        "name": name_of(listed),
+        "image": inspected["Config"]["Image"] if inspected else listed["Image"],
+        "command": tuple(command),
+    }
 
 
 def devices(listed: Mapping[str, Any]) -> tuple[str, ...]:
@@ -31,11 +44,11 @@ def devices(listed: Mapping[str, Any]) -> tuple[str, ...]:
 
 def running(listed: Mapping[str, Any], inspected: Mapping[str, Any]) -> Observation:
     return Observation(
-        run_id(listed),
-        Phase.RUNNING,
+        phase=Phase.RUNNING,
         until=deadline_of(listed),
         started_at=parse(inspected["State"]["StartedAt"]),
         devices=devices(listed),
+        **_about(listed, inspected),
     )
 
 
@@ -60,13 +73,13 @@ def exited(
         fate = witness.fate(inspected["Id"], code, ended_at)
         cause, message = _NOT_ITS_OWN.get(fate) or _by_itself(code)
     return Observation(
-        run_id(listed),
-        Phase.EXITED,
+        phase=Phase.EXITED,
         exit_code=code,
         cause=cause,
         message=message,
         started_at=started_at,
         exited_at=ended_at,
+        **_about(listed, inspected),
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
+from uuid import UUID
 
 import structlog
 from django.conf import settings
@@ -61,9 +62,9 @@ class KubernetesDriver:
             if error.reason != "AlreadyExists":
                 raise
 
-    def stop(self, run_id: int, grace_seconds: int, now: datetime) -> None:
+    def stop(self, uid: UUID, grace_seconds: int, now: datetime) -> None:
         # Marked first: who finds it deleted without the mark knows that it was not our doing.
-        pod = self._api.patch_pod(self._name(run_id), pods.mark_stopped())
+        pod = self._api.patch_pod(self._name(uid), pods.mark_stopped())
         if pod is not None:
             # Never 0: Kubernetes would not wait for the node to say that nothing of it runs.
             self._delete(pod, max(grace_seconds, 1))
@@ -82,13 +83,9 @@ class KubernetesDriver:
             for pod, observed in zip(pods_here, seen, strict=True)
         ]
 
-    def logs(
-        self, run_id: int, *, tail: int | None = None, follow: bool = False
-    ) -> Iterator[bytes]:
+    def logs(self, uid: UUID, *, tail: int | None = None, follow: bool = False) -> Iterator[bytes]:
         try:
-            response = self._api.open_log(
-                self._name(run_id), pods.CONTAINER, tail=tail, follow=follow
-            )
+            response = self._api.open_log(self._name(uid), pods.CONTAINER, tail=tail, follow=follow)
         except Refused as error:
             # 404: there is no Pod. 400: its container has not started, so it wrote nothing.
             if error.status in (400, 404):
@@ -96,8 +93,8 @@ class KubernetesDriver:
             raise
         return logs.followed(response) if follow else logs.whole(response)
 
-    def remove(self, run_id: int) -> None:
-        name = self._name(run_id)
+    def remove(self, uid: UUID) -> None:
+        name = self._name(uid)
         pod = self._api.read_pod(name)
         if pod is None or observation(pod, timezone.now()).phase is not Phase.EXITED:
             return
@@ -149,8 +146,8 @@ class KubernetesDriver:
             self._known[uid] = _seen(event["object"])
         return before != self._known.get(uid)
 
-    def _name(self, run_id: int) -> str:
-        return pods.name_of(self._connection.uid, run_id)
+    def _name(self, uid: UUID) -> str:
+        return pods.name_of(self._connection.uid, uid)
 
     def _delete(self, pod: Json, grace_seconds: int) -> None:
         meta = pod["metadata"]

@@ -5,11 +5,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from clusters.drivers.base import ContainerSpec
+from clusters.drivers.base import ContainerSpec, run_by_uid, uid_by_run
 
 CONNECTION = "mlops-hypervisor/connection"
+CONTAINER = "mlops-hypervisor/container"
 RUN = "mlops-hypervisor/run"
-"""Labels: whose Pod it is, and which run's."""
+"""Labels: whose Pod it is, by which uid it is known, and the run that it was made for."""
 
 STOPPED = "mlops-hypervisor/stopped"
 """Annotation: we had it deleted ourselves, so its end is no eviction by Kubernetes."""
@@ -24,19 +25,46 @@ CONTAINER = "main"
 GPU = "nvidia.com/gpu"
 
 
-def name_of(connection: UUID, run_id: int) -> str:
+def name_of(connection: UUID, uid: UUID) -> str:
     """Return the Pod's name: the same at every try, so that a second one is refused as a double."""
-    return f"run-{run_id}-{connection.hex[:8]}"
+    run_id = run_by_uid(uid)
+    return f"run-{uid.hex if run_id is None else run_id}-{connection.hex[:8]}"
+
+
+def uid_of(pod: Mapping[str, Any]) -> UUID | None:
+    """Return by which uid its labels say that the Pod is known, None when they say none."""
+    labels = pod["metadata"].get("labels", {})
+    try:
+        if CONTAINER in labels:
+            return UUID(labels[CONTAINER])
+        return uid_by_run(int(labels.get(RUN, "")))
+    except ValueError:
+        return None
 
 
 def selector(connection: UUID) -> str:
     return f"{CONNECTION}={connection},{RUN}"
 
 
+def about(meta: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return by what a Pod of ours is known, by us and by people."""
+    container: Mapping[str, Any] = next(
+        (c for c in spec.get("containers", ()) if c["name"] == CONTAINER), {}
+    )
+    run = meta["labels"].get(RUN, "")
+    return {
+        "uid": uid_of({"metadata": meta}),
+        "run_id": int(run) if run.isdecimal() else 0,
+        "name": meta.get("name", ""),
+        "image": container.get("image", ""),
+        "command": tuple(word.replace("$$", "$") for word in container.get("args") or ()),
+    }
+
+
 def is_ours(connection: UUID, pod: Mapping[str, Any]) -> bool:
-    """Whether we made it: others may write our labels, but the name of a run's Pod is taken."""
-    run = pod["metadata"].get("labels", {}).get(RUN, "")
-    return bool(run.isdecimal() and pod["metadata"].get("name") == name_of(connection, int(run)))
+    """Whether we made it: others may write our labels, but the name that they imply is taken."""
+    uid = uid_of(pod)
+    return uid is not None and pod["metadata"].get("name") == name_of(connection, uid)
 
 
 def manifest(connection: UUID, spec: ContainerSpec, *, grace_seconds: int) -> dict[str, Any]:
@@ -60,8 +88,12 @@ def manifest(connection: UUID, spec: ContainerSpec, *, grace_seconds: int) -> di
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {
-            "name": name_of(connection, spec.run_id),
-            "labels": {CONNECTION: str(connection), RUN: str(spec.run_id)},
+            "name": name_of(connection, spec.uid),
+            "labels": {
+                CONNECTION: str(connection),
+                CONTAINER: str(spec.uid),
+                RUN: str(spec.run_id),
+            },
             "finalizers": [OBSERVED],
         },
         "spec": {

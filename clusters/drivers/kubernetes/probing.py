@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import TypeVar
+from uuid import UUID
 
 from clusters.drivers.base import ContainerSpec, DriverError, Probe
 from clusters.drivers.kubernetes import capacity, pods
@@ -16,7 +17,9 @@ RIGHTS = (
     ("delete", "pods"), ("get", "pods/log"),
 )  # fmt: skip
 
-_TRIAL = ContainerSpec(run_id=0, image="trial", command=(), env={}, cpu_milli=10, ram_mib=16, gpu=0)
+_TRIAL = ContainerSpec(
+    UUID(int=0), image="trial", command=(), env={}, cpu_milli=10, ram_mib=16, gpu=0
+)
 
 
 def probe(api: Api, connection: Connection) -> Probe:

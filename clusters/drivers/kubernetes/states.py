@@ -181,9 +181,9 @@ class _Reading:
         self, phase: Phase, failure: Failure | None, *, message: str = "", **known: Any
     ) -> Observation:
         return Observation(
-            run_id=int(self.meta["labels"][pods.RUN]),
             phase=phase,
             cause=failure.cause if failure else None,
             message=failure.message if failure else message,
+            **pods.about(self.meta, self.spec),
             **known,
         )

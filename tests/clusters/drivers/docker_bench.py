@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from django.utils import timezone
 
@@ -13,7 +13,7 @@ from clusters.drivers.base import ContainerSpec
 from clusters.drivers.docker import DockerDriver
 from clusters.drivers.docker.labels import labels, ours
 from clusters.models import Connection
-from tests.clusters.drivers.contract import Bench, Program, run_ids
+from tests.clusters.drivers.contract import Bench, Program
 from tests.engines.engine import Engine
 from tests.engines.image import IMAGE
 from tests.engines.registry import Registry
@@ -45,9 +45,9 @@ class DockerBench(Bench):
         )
         self.driver: DockerDriver = DockerDriver(self.connection)
 
-    def spec(self, program: Program, run_id: int, devices: tuple[str, ...] = ()) -> ContainerSpec:
+    def spec(self, program: Program, uid: UUID, devices: tuple[str, ...] = ()) -> ContainerSpec:
         return ContainerSpec(
-            run_id,
+            uid,
             image=self._missing if program is Program.HAS_NO_IMAGE else IMAGE,
             command=_COMMANDS.get(program, ("true",)),
             env={},
@@ -57,10 +57,10 @@ class DockerBench(Bench):
             devices=devices,
         )
 
-    def foreign(self, run_id: int) -> Callable[[], bool]:
+    def foreign(self, uid: UUID) -> Callable[[], bool]:
         container = self.engine.client.containers.run(
             IMAGE, ["sleep", "600"], detach=True, network_mode="none",
-            labels=labels(uuid4(), run_id, ()),
+            labels=labels(uuid4(), self.spec(Program.SLEEPS, uid)),
         )  # fmt: skip
 
         def still_runs() -> bool:
@@ -69,23 +69,23 @@ class DockerBench(Bench):
 
         return still_runs
 
-    def next_run(self) -> int:
-        return next(run_ids)
+    def next_run(self) -> UUID:
+        return uuid4()
 
-    def run(self, script: str) -> int:
-        """Run a shell script that goes on; return its run's id."""
+    def run(self, script: str) -> UUID:
+        """Run a shell script that goes on; return its uid."""
         spec = self.spec(Program.SLEEPS, self.next_run())
         self.driver.start(replace(spec, command=("sh", "-c", script)), self.now())
-        return spec.run_id
+        return spec.uid
 
-    def inspect(self, run_id: int) -> dict[str, Any]:
-        """Return all that the engine knows of a run's container."""
-        filters = ours(self.connection.uid, run_id)
+    def inspect(self, uid: UUID) -> dict[str, Any]:
+        """Return all that the engine knows of a container."""
+        filters = ours(self.connection.uid, uid)
         (container,) = self.engine.client.containers.list(all=True, filters=filters)
         return dict(container.attrs)
 
-    def address(self, run_id: int) -> str:
-        networks = self.inspect(run_id)["NetworkSettings"]["Networks"]
+    def address(self, uid: UUID) -> str:
+        networks = self.inspect(uid)["NetworkSettings"]["Networks"]
         return str(next(iter(networks.values()))["IPAddress"])
 
     def now(self) -> datetime:

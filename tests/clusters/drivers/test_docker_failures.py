@@ -2,21 +2,25 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 import requests
 
-from clusters.drivers.base import Cause, DriverError, Phase
+from clusters.drivers.base import Cause, DriverError, Phase, uid_by_run
 from clusters.drivers.docker import DockerDriver
 from clusters.drivers.docker.client import TIMEOUT_S
 from clusters.drivers.docker.containers import settings
+from clusters.drivers.docker.labels import CONNECTION, DEVICES, RUN
 from clusters.drivers.docker.witness import recorded
 from clusters.models import Connection
 from tests.clusters.drivers.contract import Program
 from tests.clusters.drivers.docker_bench import DockerBench
 from tests.engines.engine import Engine
 from tests.engines.fixtures import NewEngine
+from tests.engines.image import IMAGE
 
 pytestmark = pytest.mark.docker
 
@@ -61,9 +65,9 @@ def test_an_engine_that_hangs_is_unreachable_soon(docker_bench: DockerBench) -> 
 def test_an_engine_that_hangs_while_it_is_read_is_unreachable_too(
     docker_bench: DockerBench,
 ) -> None:
-    run_id = docker_bench.run("yes 0123456789 | head -c 8000000")
-    docker_bench.exited(run_id)
-    pieces = docker_bench.driver.logs(run_id)
+    uid = docker_bench.run("yes 0123456789 | head -c 8000000")
+    docker_bench.exited(uid)
+    pieces = docker_bench.driver.logs(uid)
     assert next(pieces)
     docker_bench.engine.pause()
 
@@ -100,19 +104,19 @@ def test_what_ends_with_its_engine_is_the_engines_failure(
     DOWN[way](docker_bench.engine)
     docker_bench.engine.start()
 
-    endings = [docker_bench.exited(run_id) for run_id in (sleeping, graceful)]
+    endings = [docker_bench.exited(uid) for uid in (sleeping, graceful)]
 
     assert all(ending.cause and ending.cause.is_engines for ending in endings)
 
 
 def test_what_ended_before_its_engine_went_down_ended_by_itself(docker_bench: DockerBench) -> None:
-    run_id = docker_bench.start(Program.FAILS)
-    docker_bench.exited(run_id)
+    uid = docker_bench.start(Program.FAILS)
+    docker_bench.exited(uid)
 
     for _ in range(3):
         docker_bench.start(Program.SUCCEEDS)
 
-    assert docker_bench.exited(run_id).cause is None
+    assert docker_bench.exited(uid).cause is None
 
 
 @pytest.mark.parametrize("way", DOWN)
@@ -139,31 +143,31 @@ def test_with_live_restore_containers_run_on_and_tell_their_own_endings(
 
 
 def test_who_is_stopped_by_somebody_else_did_not_fail(docker_bench: DockerBench) -> None:
-    run_id = docker_bench.start(Program.SLEEPS)
-    docker_bench.engine.client.containers.get(docker_bench.inspect(run_id)["Id"]).stop(timeout=5)
+    uid = docker_bench.start(Program.SLEEPS)
+    docker_bench.engine.client.containers.get(docker_bench.inspect(uid)["Id"]).stop(timeout=5)
 
-    assert docker_bench.exited(run_id).cause is Cause.ENGINE_EVICTED
+    assert docker_bench.exited(uid).cause is Cause.ENGINE_EVICTED
 
 
 def test_a_signal_that_asks_for_no_end_is_not_to_blame_for_it(docker_bench: DockerBench) -> None:
-    run_id = docker_bench.run("trap 'exit 7' HUP; echo ready; while true; do sleep 0.1; done")
-    docker_bench.wait_for(lambda: docker_bench.logs(run_id) == b"ready\n")
-    docker_bench.engine.client.containers.get(docker_bench.inspect(run_id)["Id"]).kill("HUP")
+    uid = docker_bench.run("trap 'exit 7' HUP; echo ready; while true; do sleep 0.1; done")
+    docker_bench.wait_for(lambda: docker_bench.logs(uid) == b"ready\n")
+    docker_bench.engine.client.containers.get(docker_bench.inspect(uid)["Id"]).kill("HUP")
 
-    ending = docker_bench.exited(run_id)
+    ending = docker_bench.exited(uid)
 
     assert (ending.exit_code, ending.cause) == (7, None)
 
 
 def test_a_stop_outlives_the_engine_that_was_asked(new_engine: NewEngine) -> None:
     bench = DockerBench(new_engine(live_restore=True))
-    run_id = bench.start(Program.IS_STUBBORN)
-    bench.stop(run_id, 600)
-    deadline = bench.see(run_id)
+    uid = bench.start(Program.IS_STUBBORN)
+    bench.stop(uid, 600)
+    deadline = bench.see(uid)
     bench.engine.kill()
     bench.engine.start()
 
-    again = bench.see(run_id)
+    again = bench.see(uid)
 
     assert deadline
     assert again
@@ -181,7 +185,7 @@ def test_what_a_worker_left_between_creating_and_starting_is_cleared_and_starts_
     assert docker_bench.engine.client.containers.list(all=True) == []
 
     docker_bench.driver.start(spec, docker_bench.now())
-    assert docker_bench.see(spec.run_id)
+    assert docker_bench.see(spec.uid)
 
 
 def test_a_start_carries_on_where_another_worker_died(docker_bench: DockerBench) -> None:
@@ -191,5 +195,25 @@ def test_a_start_carries_on_where_another_worker_died(docker_bench: DockerBench)
 
     docker_bench.driver.start(spec, docker_bench.now())
 
-    assert docker_bench.inspect(spec.run_id)["Id"] == made["Id"]
-    assert docker_bench.see(spec.run_id)
+    assert docker_bench.inspect(spec.uid)["Id"] == made["Id"]
+    assert docker_bench.see(spec.uid)
+
+
+def test_a_container_from_before_container_uids_is_known_by_its_run(
+    docker_bench: DockerBench,
+) -> None:
+    """And is not taken for the one of a run with the same id that has a uid."""
+    bench = docker_bench
+    bench.engine.client.containers.run(
+        IMAGE, ["sleep", "600"], detach=True, network_mode="none", name="mlops-former-run-7",
+        labels={CONNECTION: str(bench.connection.uid), RUN: "7", DEVICES: ""},
+    )  # fmt: skip
+    again = replace(bench.spec(Program.SLEEPS, uuid4()), run_id=7)
+    bench.driver.start(again, bench.now())
+    former = uid_by_run(7)
+    assert {o.uid for o in bench.driver.observe(bench.now())} == {former, again.uid}
+
+    bench.stopped(former, 0)
+    bench.driver.remove(former)
+
+    assert [o.uid for o in bench.driver.observe(bench.now())] == [again.uid]

@@ -32,8 +32,8 @@ def said(bench: DockerBench, script: str, env: Mapping[str, str] | None = None) 
         bench.spec(Program.SLEEPS, bench.next_run()), command=("sh", "-c", script), env=env or {}
     )
     bench.driver.start(spec, bench.now())
-    bench.exited(spec.run_id)
-    return bench.logs(spec.run_id).decode().strip()
+    bench.exited(spec.uid)
+    return bench.logs(spec.uid).decode().strip()
 
 
 def test_it_is_limited_to_its_request(docker_bench: DockerBench) -> None:
@@ -43,7 +43,7 @@ def test_it_is_limited_to_its_request(docker_bench: DockerBench) -> None:
 
     docker_bench.driver.start(spec, docker_bench.now())
 
-    limits = docker_bench.inspect(spec.run_id)["HostConfig"]
+    limits = docker_bench.inspect(spec.uid)["HostConfig"]
     assert limits["NanoCpus"] == 250 * 10**6
     assert limits["Memory"] == limits["MemorySwap"] == 48 * 2**20
     assert limits["ShmSize"] == 24 * 2**20
@@ -66,9 +66,9 @@ def test_it_has_the_documented_capabilities_and_cannot_get_more(docker_bench: Do
 
 
 def test_it_sees_nothing_of_the_machine(docker_bench: DockerBench) -> None:
-    run_id = docker_bench.start(Program.SLEEPS)
+    uid = docker_bench.start(Program.SLEEPS)
 
-    container = docker_bench.inspect(run_id)
+    container = docker_bench.inspect(uid)
 
     assert container["Mounts"] == []
     host = container["HostConfig"]
@@ -80,9 +80,9 @@ def test_it_sees_nothing_of_the_machine(docker_bench: DockerBench) -> None:
 
 
 def test_what_it_writes_is_bounded(docker_bench: DockerBench) -> None:
-    run_id = docker_bench.start(Program.SLEEPS)
+    uid = docker_bench.start(Program.SLEEPS)
 
-    config = docker_bench.inspect(run_id)["HostConfig"]["LogConfig"]
+    config = docker_bench.inspect(uid)["HostConfig"]["LogConfig"]
 
     assert config == {"Type": "json-file", "Config": {"max-file": "3", "max-size": "10m"}}
 
@@ -90,9 +90,9 @@ def test_what_it_writes_is_bounded(docker_bench: DockerBench) -> None:
 def test_the_gpus_it_was_given_are_the_ones_it_asks_the_engine_for(
     docker_bench: DockerBench,
 ) -> None:
-    run_id = docker_bench.start(Program.SLEEPS, devices=("GPU-5c1", "GPU-a07"))
+    uid = docker_bench.start(Program.SLEEPS, devices=("GPU-5c1", "GPU-a07"))
 
-    container = docker_bench.inspect(run_id)
+    container = docker_bench.inspect(uid)
 
     (request,) = container["HostConfig"]["DeviceRequests"]
     assert request["DeviceIDs"] == ["GPU-5c1", "GPU-a07"]
@@ -146,7 +146,7 @@ def test_a_file_that_cannot_be_executed_is_told(docker_bench: DockerBench) -> No
     )
     docker_bench.driver.start(spec, docker_bench.now())
 
-    ending = docker_bench.exited(spec.run_id)
+    ending = docker_bench.exited(spec.uid)
 
     assert (ending.exit_code, ending.cause) == (126, Cause.COMMAND_NOT_FOUND)
 
@@ -186,10 +186,10 @@ def test_two_engines_do_not_mix(engine: Engine, new_engine: NewEngine) -> None:
     first.driver.start(spec, first.now())
     second.driver.start(spec, second.now())
 
-    first.driver.remove(first.stopped(spec.run_id, 0).run_id)
+    first.driver.remove(first.stopped(spec.uid, 0).uid)
 
     assert first.driver.observe(first.now()) == []
-    assert [o.run_id for o in second.driver.observe(second.now())] == [spec.run_id]
+    assert [o.uid for o in second.driver.observe(second.now())] == [spec.uid]
     assert first.driver.probe().engine_id != second.driver.probe().engine_id
 
 

@@ -50,7 +50,7 @@ def final_refusal(bench: DockerBench, spec: ContainerSpec) -> DriverError:
 def starts(bench: DockerBench, spec: ContainerSpec) -> bool:
     with suppress(DriverError):
         bench.driver.start(spec, bench.now())
-    return bench.see(spec.run_id) is not None
+    return bench.see(spec.uid) is not None
 
 
 def test_an_image_that_is_not_there_is_fetched_and_then_runs(
@@ -62,7 +62,7 @@ def test_an_image_that_is_not_there_is_fetched_and_then_runs(
 
     wait_until(lambda: starts(docker_bench, spec), "it starts")
 
-    assert [o.run_id for o in docker_bench.driver.observe(docker_bench.now())] == [spec.run_id]
+    assert [o.uid for o in docker_bench.driver.observe(docker_bench.now())] == [spec.uid]
 
 
 def test_a_slow_fetch_holds_up_nobody(
@@ -142,7 +142,7 @@ def test_an_image_that_disappears_is_not_asked_for_again_and_again(
     docker_bench: DockerBench, spec: ContainerSpec, registry: Registry, engine: Engine
 ) -> None:
     wait_until(lambda: starts(docker_bench, spec), "it starts")
-    docker_bench.driver.remove(docker_bench.stopped(spec.run_id, 0).run_id)
+    docker_bench.driver.remove(docker_bench.stopped(spec.uid, 0).uid)
     engine.remove_image(registry.image)
     asked = len(registry.asked)
 

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from uuid import UUID
 
 import pytest
 from django.utils import timezone
@@ -31,9 +32,9 @@ class SimulatedBench(Bench):
         self._others = SimulatedDriver(others)
         self._now = timezone.now()
 
-    def spec(self, program: Program, run_id: int, devices: tuple[str, ...] = ()) -> ContainerSpec:
+    def spec(self, program: Program, uid: UUID, devices: tuple[str, ...] = ()) -> ContainerSpec:
         return ContainerSpec(
-            run_id,
+            uid,
             image=_IMAGES.get(program, "any"),
             command=_COMMANDS.get(program, ()),
             env=_ENVS.get(program, {}),
@@ -42,8 +43,8 @@ class SimulatedBench(Bench):
             gpu=0,
         )
 
-    def foreign(self, run_id: int) -> Callable[[], bool]:
-        self._others.start(self.spec(Program.SLEEPS, run_id), self._now)
+    def foreign(self, uid: UUID) -> Callable[[], bool]:
+        self._others.start(self.spec(Program.SLEEPS, uid), self._now)
         return lambda: [o.phase for o in self._others.observe(self._now)] == [Phase.RUNNING]
 
     def now(self) -> datetime:

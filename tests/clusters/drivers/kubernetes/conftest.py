@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 import yaml
@@ -71,7 +72,7 @@ def observed(driver: KubernetesDriver) -> Callable[..., Observation]:
         found: list[Observation] = []
 
         def is_so() -> bool:
-            found[:] = [o for o in driver.observe(timezone.now()) if o.run_id == run_id]
+            found[:] = [o for o in driver.observe(timezone.now()) if o.uid == uid(run_id)]
             return any(
                 all(getattr(seen, name) == fields[name] for name in fields) for seen in found
             )
@@ -82,8 +83,15 @@ def observed(driver: KubernetesDriver) -> Callable[..., Observation]:
     return wait
 
 
+def uid(run_id: int) -> UUID:
+    """Return the uid of the run's container in these tests."""
+    return UUID(int=run_id, version=4)
+
+
 def spec(
     run_id: int, *command: str, env: Mapping[str, str] | None = None, **rest: Any
 ) -> ContainerSpec:
-    made = ContainerSpec(run_id, IMAGE, command, env or {}, cpu_milli=500, ram_mib=256, gpu=0)
+    made = ContainerSpec(
+        uid(run_id), IMAGE, command, env or {}, cpu_milli=500, ram_mib=256, gpu=0, run_id=run_id
+    )
     return replace(made, **rest)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from datetime import datetime
+from uuid import UUID
 
 import pytest
 from django.utils import timezone
@@ -38,9 +39,9 @@ class KubernetesBench(Bench):
         self.connection = connection
         self.driver: KubernetesDriver = KubernetesDriver(connection)
 
-    def spec(self, program: Program, run_id: int, devices: tuple[str, ...] = ()) -> ContainerSpec:
+    def spec(self, program: Program, uid: UUID, devices: tuple[str, ...] = ()) -> ContainerSpec:
         return ContainerSpec(
-            run_id,
+            uid,
             image="missing:1" if program is Program.HAS_NO_IMAGE else IMAGE,
             command=_COMMANDS.get(program, ("true",)),
             env={},
@@ -49,13 +50,13 @@ class KubernetesBench(Bench):
             gpu=0,
         )
 
-    def foreign(self, run_id: int) -> Callable[[], bool]:
+    def foreign(self, uid: UUID) -> Callable[[], bool]:
         theirs = Connection(
             cluster=self.connection.cluster, endpoint=self.kube.url, namespace=NAMESPACE
         )
         theirs.seal_credentials({"token": "a-token"})
-        KubernetesDriver(theirs).start(self.spec(Program.SLEEPS, run_id), self.now())
-        key = NAMESPACE, pods.name_of(theirs.uid, run_id)
+        KubernetesDriver(theirs).start(self.spec(Program.SLEEPS, uid), self.now())
+        key = NAMESPACE, pods.name_of(theirs.uid, uid)
 
         def still_runs() -> bool:
             pod = self.kube.store.get(key)

@@ -14,13 +14,13 @@ import pytest
 from django.conf import settings
 from django.utils import timezone
 
-from clusters.drivers.base import Cause, DriverError, Observation, Phase
+from clusters.drivers.base import Cause, DriverError, Observation, Phase, uid_by_run
 from clusters.drivers.kubernetes import KubernetesDriver, pods
 from clusters.models import Connection
 from hypervisor.settings import BASE_DIR
 from tests.clusters.drivers.kube_api import KubeCluster
 from tests.clusters.drivers.kube_api.status import ApiError
-from tests.clusters.drivers.kubernetes.conftest import IMAGE, NAMESPACE, spec
+from tests.clusters.drivers.kubernetes.conftest import IMAGE, NAMESPACE, spec, uid
 from tests.engines.engine import wait_until
 
 Observed = Callable[..., Observation]
@@ -31,7 +31,7 @@ SAVES_AND_LEAVES = ("sh", "-c", "trap 'exit 0' TERM; echo up; while :; do sleep 
 
 
 def key(connection: Connection, run_id: int) -> tuple[str, str]:
-    return NAMESPACE, pods.name_of(connection.uid, run_id)
+    return NAMESPACE, pods.name_of(connection.uid, uid(run_id))
 
 
 def grace_left(kube: KubeCluster, key: tuple[str, str]) -> object:
@@ -47,7 +47,7 @@ def running(
     """Run a container that ends when it is asked to, with the signal's exit code."""
     driver.start(spec(run_id, *command), timezone.now())
     observed(run_id, phase=Phase.RUNNING)
-    wait_until(lambda: b"".join(driver.logs(run_id)), "its first words", seconds=5)
+    wait_until(lambda: b"".join(driver.logs(uid(run_id))), "its first words", seconds=5)
 
 
 # --- What a container is given --------------------------------------------------------------------
@@ -64,8 +64,8 @@ def test_words_and_environment_arrive_as_they_were_given(
     observed(7, exit_code=0)
     observed(8, exit_code=0)
 
-    assert b"".join(driver.logs(7)).decode() == "".join(f"{given[name]}\n" for name in given)
-    assert b"".join(driver.logs(8)) == b"$(PLAIN) $$(PLAIN)"
+    assert b"".join(driver.logs(uid(7))).decode() == "".join(f"{given[name]}\n" for name in given)
+    assert b"".join(driver.logs(uid(8))) == b"$(PLAIN) $$(PLAIN)"
 
 
 # --- Start ----------------------------------------------------------------------------------------
@@ -208,10 +208,10 @@ def test_a_stop_gives_the_grace_and_keeps_the_ending_until_it_is_removed(
 ) -> None:
     running(driver, observed)
 
-    driver.stop(7, 30, timezone.now())
+    driver.stop(uid(7), 30, timezone.now())
     ending = observed(7, phase=Phase.EXITED)
     kept = kube.store.get(key(connection, 7))
-    driver.remove(7)
+    driver.remove(uid(7))
 
     assert (ending.exit_code, ending.cause) == (143, None)
     assert kept["metadata"]["finalizers"] == [pods.OBSERVED]
@@ -223,7 +223,7 @@ def test_removing_what_runs_does_nothing(
 ) -> None:
     running(driver, observed)
 
-    driver.remove(7)
+    driver.remove(uid(7))
 
     assert observed(7, phase=Phase.RUNNING)
     assert not [r for r in kube.server.requests if r.method == "DELETE"]
@@ -289,7 +289,7 @@ def test_our_own_stop_is_not_noted_as_somebody_elses(
     kube: KubeCluster, driver: KubernetesDriver, connection: Connection, observed: Observed
 ) -> None:
     running(driver, observed, command=STUBBORN)
-    driver.stop(7, 60, timezone.now())
+    driver.stop(uid(7), 60, timezone.now())
 
     assert observed(7).phase is Phase.RUNNING
     annotations = kube.store.get(key(connection, 7))["metadata"]["annotations"]
@@ -333,7 +333,7 @@ def test_a_lost_node_keeps_the_room_until_kubernetes_is_sure(
     meanwhile = observed(7)
     kube.remove(node)
     ending = observed(7, phase=Phase.EXITED)
-    driver.remove(7)
+    driver.remove(uid(7))
 
     assert meanwhile.phase is Phase.RUNNING
     assert ending.cause is Cause.NODE_LOST
@@ -359,9 +359,9 @@ def test_what_waits_for_a_node_can_be_stopped_and_removed(
     waiting = observed(7, phase=Phase.PREPARING, cause=None)
     wait_until(lambda: "Insufficient nvidia.com/gpu" in observed(7).message, "why it waits")
 
-    driver.stop(7, 30, timezone.now())
+    driver.stop(uid(7), 30, timezone.now())
     ending = observed(7, phase=Phase.EXITED)
-    driver.remove(7)
+    driver.remove(uid(7))
 
     assert (waiting.exit_code, ending.exit_code, ending.cause) == (None, None, None)
     assert kube.store.all()[0] == []
@@ -373,7 +373,7 @@ def test_what_cannot_be_pulled_leaves_nothing(
     driver.start(spec(7, "true", image="nobody/nothing:1"), timezone.now())
 
     ending = observed(7, phase=Phase.EXITED)
-    driver.remove(7)
+    driver.remove(uid(7))
 
     assert ending.cause is Cause.IMAGE_NOT_FOUND
     assert kube.store.all()[0] == []
@@ -388,8 +388,8 @@ def test_a_pod_that_somebody_forced_away_is_not_there(
     kube.store.delete(key(connection, 7), 0)
 
     assert driver.observe(timezone.now()) == []
-    driver.stop(7, 30, timezone.now())
-    driver.remove(7)
+    driver.stop(uid(7), 30, timezone.now())
+    driver.remove(uid(7))
 
 
 def test_a_finalizer_of_somebody_else_is_left_in_place(
@@ -400,7 +400,7 @@ def test_a_finalizer_of_somebody_else_is_left_in_place(
     both = [pods.OBSERVED, "example.org/backup"]
     kube.store.update(key(connection, 7), lambda pod: pod["metadata"].update(finalizers=both))
 
-    driver.remove(7)
+    driver.remove(uid(7))
 
     assert kube.store.get(key(connection, 7))["metadata"]["finalizers"] == ["example.org/backup"]
 
@@ -416,11 +416,30 @@ def test_pods_of_others_in_the_namespace_are_neither_seen_nor_touched(
     elsewhere.seal_credentials({"token": "a-token"})
     KubernetesDriver(elsewhere).start(spec(7, *UNTIL_ASKED), timezone.now())
 
-    driver.stop(7, 0, timezone.now())
-    driver.remove(7)
+    driver.stop(uid(7), 0, timezone.now())
+    driver.remove(uid(7))
 
     assert driver.observe(timezone.now()) == []
     assert "deletionTimestamp" not in kube.store.get(key(elsewhere, 7))["metadata"]
+
+
+def test_a_pod_from_before_container_uids_is_known_by_its_run(
+    kube: KubeCluster, driver: KubernetesDriver, connection: Connection
+) -> None:
+    former = pods.manifest(connection.uid, spec(7, *UNTIL_ASKED), grace_seconds=1)
+    former["metadata"]["name"] = f"run-7-{connection.uid.hex[:8]}"
+    del former["metadata"]["labels"][pods.CONTAINER]
+    kube.create_pod(NAMESPACE, former)
+    driver.start(spec(7, *UNTIL_ASKED), timezone.now())
+    assert {o.uid for o in driver.observe(timezone.now())} == {uid(7), uid_by_run(7)}
+
+    def is_removed() -> bool:
+        driver.stop(uid_by_run(7), 1, timezone.now())
+        driver.remove(uid_by_run(7))
+        return uid_by_run(7) not in {o.uid for o in driver.observe(timezone.now())}
+
+    wait_until(is_removed, "it is removed")
+    assert [o.uid for o in driver.observe(timezone.now())] == [uid(7)]
 
 
 def test_a_pod_that_only_carries_our_labels_is_not_ours(
@@ -442,10 +461,10 @@ def test_following_hands_each_word_on_when_it_is_said(
     driver: KubernetesDriver, observed: Observed
 ) -> None:
     running(driver, observed)
-    pieces = driver.logs(7, follow=True)
+    pieces = driver.logs(uid(7), follow=True)
 
     first = next(pieces)
-    driver.stop(7, 30, timezone.now())
+    driver.stop(uid(7), 30, timezone.now())
 
     assert first == b"up\n"
     assert b"".join(pieces) == b""
@@ -455,7 +474,7 @@ def test_what_has_not_started_has_said_nothing(kube: KubeCluster, driver: Kubern
     kube.pulling = True
     driver.start(spec(7, "true"), timezone.now())
 
-    assert list(driver.logs(7)) == list(driver.logs(7, follow=True)) == []
+    assert list(driver.logs(uid(7))) == list(driver.logs(uid(7), follow=True)) == []
 
 
 def test_an_image_that_takes_its_time_prepares(
@@ -495,7 +514,7 @@ def test_neither_tokens_nor_environments_are_logged(
     kube.server.fail_next("GET", "/pods", ApiError(500, "InternalError", "leader changed"))
     with pytest.raises(DriverError):
         driver.observe(timezone.now())
-    driver.remove(7)
+    driver.remove(uid(7))
 
     assert "/api/v1/namespaces" in caplog.text  # something is logged at all
     assert "hunter2" not in caplog.text

@@ -11,7 +11,7 @@ from clusters.drivers.kubernetes import KubernetesDriver, events
 from tests.clusters.drivers.kube_api import Account, KubeCluster, Rule
 from tests.clusters.drivers.kube_api.rbac import Attributes
 from tests.clusters.drivers.kube_api.status import ApiError
-from tests.clusters.drivers.kubernetes.conftest import NAMESPACE, account, manifests, spec
+from tests.clusters.drivers.kubernetes.conftest import NAMESPACE, account, manifests, spec, uid
 from tests.engines.engine import wait_until
 
 NEEDED = [
@@ -35,11 +35,11 @@ def everything(kube: KubeCluster, driver: KubernetesDriver) -> None:
     wait_until(lambda: phase() is Phase.RUNNING, "it runs", seconds=10)
     changes = driver.watch()
     next(changes)
-    list(driver.logs(7))
-    driver.stop(7, 1, timezone.now())
+    list(driver.logs(uid(7)))
+    driver.stop(uid(7), 1, timezone.now())
     next(changes)
     wait_until(lambda: phase() is Phase.EXITED, "it has ended", seconds=10)
-    driver.remove(7)
+    driver.remove(uid(7))
 
 
 def test_the_documented_rights_are_enough(kube: KubeCluster, driver: KubernetesDriver) -> None:

@@ -12,7 +12,7 @@ from clusters.drivers.kubernetes import KubernetesDriver
 from clusters.drivers.kubernetes import driver as module
 from tests.clusters.drivers.kube_api import KubeCluster, Rule
 from tests.clusters.drivers.kube_api.status import ApiError
-from tests.clusters.drivers.kubernetes.conftest import account, manifests, spec
+from tests.clusters.drivers.kubernetes.conftest import account, manifests, spec, uid
 from tests.engines.engine import wait_until
 
 Observed = Callable[..., Observation]
@@ -71,7 +71,7 @@ def test_every_step_of_a_container_is_told(
         observed(7, phase=Phase.EXITED)
         before = listener.told
 
-        driver.remove(7)
+        driver.remove(uid(7))
 
         wait_until(lambda: listener.told == before + 1, "its removal")
 
@@ -128,7 +128,7 @@ def test_what_happened_between_two_watches_is_told_by_the_second(
     observed(7, phase=Phase.EXITED)
     next(driver.watch())
 
-    driver.remove(7)
+    driver.remove(uid(7))
 
     next(driver.watch())
 

@@ -1,0 +1,115 @@
+"""Ids of runs come back when a database is restored; a container's identity does not."""
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from clusters.drivers.base import Cause, DriverError, uid_by_run
+from clusters.models import Cluster
+from deployments.models import Deployment, Run, Status
+from deployments.reconcile import reconcile
+from tests.deployments.conftest import Submit
+from tests.deployments.engine import FakeEngine
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def restored_without(deployment: Deployment) -> None:
+    """Have the database be as in a backup from before the deployment: its ids come back."""
+    run = deployment.runs.get()
+    with connection.cursor() as cursor:
+        cursor.execute("SET session_replication_role = replica")  # no trigger remembers it
+        cursor.execute("DELETE FROM deployments_run WHERE id = %s", [run.pk])
+        cursor.execute("DELETE FROM deployments_deployment WHERE id = %s", [deployment.pk])
+        cursor.execute("SET session_replication_role = DEFAULT")
+        for table, pk in (("deployments_run", run.pk), ("deployments_deployment", deployment.pk)):
+            cursor.execute(f"ALTER SEQUENCE {table}_id_seq RESTART WITH {pk}")
+
+
+def test_a_run_whose_id_comes_back_does_not_adopt_the_container_of_the_former_one(
+    foundry: Cluster, engine: FakeEngine, place: Submit
+) -> None:
+    former = place(command=["former"])
+    reconcile(foundry.pk)
+    run = former.runs.get()
+    restored_without(former)
+
+    again = place(command=["again"])
+    reconcile(foundry.pk)
+
+    new = again.runs.get()
+    assert new.pk == run.pk
+    assert new.container != run.container
+    assert engine.by_uid[new.container].spec.command == ("again",) if new.container else True
+
+
+def test_a_run_that_was_never_launched_owns_no_container(
+    foundry: Cluster, engine: FakeEngine, place: Submit
+) -> None:
+    run = place().runs.get()
+    assert run.container is None
+
+    reconcile(foundry.pk)
+
+    run.refresh_from_db()
+    assert run.container == run.container_uid
+    assert list(engine.by_uid) == [run.container]
+
+
+def test_a_start_that_is_tried_again_is_for_the_same_container(
+    foundry: Cluster, engine: FakeEngine, place: Submit
+) -> None:
+    run = place().runs.get()
+    engine.refusal = DriverError("its disk is full", retriable=True)
+    reconcile(foundry.pk)
+    run.refresh_from_db()
+    first = run.container_uid
+    assert first
+    assert run.container is None
+    engine.refusal = DriverError("no answer", retriable=True, cause=Cause.UNREACHABLE)
+    reconcile(foundry.pk)
+    run.refresh_from_db()
+    assert run.container == first
+
+    engine.refusal = None
+    reconcile(foundry.pk)
+
+    assert [spec.uid for spec in engine.starts] == [first]
+
+
+def test_a_container_from_before_container_uids_stays_its_runs(
+    foundry: Cluster, engine: FakeEngine, place: Submit
+) -> None:
+    deployment = place()
+    reconcile(foundry.pk)
+    run = deployment.runs.get()
+    container = engine.by_uid.pop(run.uid_to_launch())
+    container.change(uid=uid_by_run(run.pk))
+    engine.by_uid[uid_by_run(run.pk)] = container
+    Run.objects.filter(pk=run.pk).update(container_uid=None)
+
+    reconcile(foundry.pk)
+    deployment.refresh_from_db()
+    assert deployment.status == Status.RUNNING
+    engine.exit(run.pk, 0)
+    reconcile(foundry.pk)
+
+    deployment.refresh_from_db()
+    assert deployment.status == Status.COMPLETED
+    assert engine.by_uid == {}
+
+
+def test_a_start_of_the_former_release_is_tried_again_for_the_same_container(
+    foundry: Cluster, engine: FakeEngine, place: Submit
+) -> None:
+    run = place().runs.get()
+    Run.objects.filter(pk=run.pk).update(launched_at=timezone.now())
+
+    reconcile(foundry.pk)
+
+    assert [spec.uid for spec in engine.starts] == [uid_by_run(run.pk)]
+
+
+@pytest.mark.parametrize("run_id", [1, 4711, 2**63 - 1])
+def test_no_random_uid_is_one_that_a_run_stands_for(run_id: int) -> None:
+    assert uid_by_run(run_id).version is None
