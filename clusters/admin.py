@@ -95,8 +95,9 @@ class ClusterAdmin(ServiceAdmin):
             services.update(obj, actor=actor, name=obj.name, capacity=capacity)
         else:
             created = services.create(
-                actor=actor, organization=obj.organization, name=obj.name, capacity=capacity
-            )
+                actor=actor, organization=obj.organization, name=obj.name, capacity=capacity,
+                bounded=False,
+            )  # fmt: skip
             obj.pk = created.pk
 
     def delete_model(self, request: HttpRequest, obj: Cluster) -> None:

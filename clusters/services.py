@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from django.db import IntegrityError, transaction
 
+from accounts import bounds
+from accounts.bounds import Bound
 from accounts.errors import Conflict, Invalid, NotFound
 from clusters.models import DIMENSIONS, OCCUPYING, Cluster, Connection
 from clusters.resources import describe
@@ -34,8 +36,20 @@ class Capacity:
 
 
 @transaction.atomic
-def create(*, actor: str, organization: Organization, name: str, capacity: Capacity) -> Cluster:
-    """Add a cluster. Raises Invalid when the organization has one of that name."""
+def create(
+    *,
+    actor: str,
+    organization: Organization,
+    name: str,
+    capacity: Capacity,
+    bounded: bool = True,
+) -> Cluster:
+    """Add a cluster.
+
+    Raises Invalid when the organization has one of that name, Conflict when it has too many.
+    """
+    if bounded:
+        bounds.check([_bound(organization)])
     with _unique(name):
         cluster = Cluster.objects.create(organization=organization, name=name, **capacity.columns())
     record(cluster, "created", actor, f"Created with {capacity}.")
@@ -113,6 +127,18 @@ def delete(cluster: Cluster, *, actor: str) -> None:
     record(row, "deleted", actor, f"{row.name} deleted.")
     row.delete()
     request_cycle(row.organization_id)
+
+
+def _bound(organization: Organization) -> Bound:
+    return Bound(
+        "MAX_CLUSTERS_PER_ORGANIZATION",
+        organization.pk,
+        organization.clusters.all(),
+        lambda there, bound: (
+            f"Organization {organization.name} has {there} clusters, and at most {bound} are"
+            " possible: delete one, or ask an operator of this service to add one."
+        ),
+    )
 
 
 @transaction.atomic

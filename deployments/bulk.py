@@ -1,5 +1,6 @@
 """Many deployments at once, all of them or none; the statements do not grow with their number."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from accounts.models import User
 from clusters.models import Cluster
 from clusters.wakeups import request_cycle
 from deployments import dependencies
+from deployments.bounds import check_pending
 from deployments.environment import completed
 from deployments.models import Dependency, Deployment, Status
 from deployments.services import new_deployment
@@ -56,7 +58,9 @@ def authorize(user: User, rows: Sequence[Mapping[str, Any]]) -> list[Entry]:
 @transaction.atomic
 def submit(*, created_by: User, entries: Sequence[Entry]) -> list[Deployment]:
     """Queue new deployments. Raises what `services.submit` would, naming the entry at fault."""
-    organizations = sorted({entry.organization.pk for entry in entries})
+    adding = Counter(entry.organization.pk for entry in entries)
+    check_pending(created_by.pk, adding)
+    organizations = sorted(adding)
     clusters: dict[int, list[Cluster]] = {pk: [] for pk in organizations}
     for cluster in Cluster.objects.filter(organization__in=organizations):
         clusters[cluster.organization_id].append(cluster)

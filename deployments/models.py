@@ -196,6 +196,11 @@ class Deployment(ResourceColumns):
                 condition=Q(status="pending"),
                 name="deployment_pending",
             ),
+            models.Index(
+                fields=["created_by"],
+                condition=Q(status="pending"),
+                name="deployment_pending_of_user",
+            ),
         ]
         constraints = [
             models.CheckConstraint(condition=Q(status__in=Status.values), name="status_known"),

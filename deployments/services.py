@@ -16,6 +16,7 @@ from accounts.models import User
 from clusters.models import OCCUPYING
 from clusters.wakeups import request_cycle, request_reconcile
 from deployments import dependencies, lifecycle
+from deployments.bounds import check_pending
 from deployments.environment import completed
 from deployments.lifecycle import Change, Verb, transition
 from deployments.models import ENDED, Deployment, Status
@@ -37,9 +38,11 @@ PREEMPT_BACKOFF_SECONDS = 60
 def submit(*, created_by: User, organization: Organization, spec: Spec) -> Deployment:
     """Queue a new deployment.
 
-    Raises Invalid when no cluster that it may use could ever hold it, or a dependency is wrong.
+    Raises Invalid when no cluster that it may use could ever hold it, or a dependency is wrong,
+    and Conflict when too many are pending.
     """
     check_capacity(organization.pk, spec)
+    check_pending(created_by.pk, {organization.pk: 1})
     spec = replace(spec, env=completed(spec.env, {}))
     deployment = new_deployment(created_by, organization, spec)
     deployment.save(force_insert=True)
@@ -108,11 +111,14 @@ def adjust(
     return update(deployment, actor=actor, spec=spec)
 
 
-def start(deployment: Deployment, *, actor: str) -> Deployment:
-    """Queue an ended deployment again. Raises Conflict when it has not ended.
+@transaction.atomic
+def start(deployment: Deployment, *, actor: str, bounded: bool = True) -> Deployment:
+    """Queue an ended deployment again. Raises Conflict when it has not ended, or too many wait.
 
     One that was cancelled while it was held is still held: starting is no way round that.
     """
+    if bounded and deployment.status in ENDED:
+        check_pending(deployment.created_by_id, {deployment.organization_id: 1})
     waits = "held, waits until it is released" if deployment.held else "waits for the next cycle"
     return _steer(deployment, lifecycle.RESTART, actor, f"Started again: {waits}.")
 

@@ -155,6 +155,10 @@ SIMPLE_JWT = {
 
 REGISTRATION: str = _values["REGISTRATION"]
 REFRESH_TOKEN_GRACE_SECONDS: int = _values["REFRESH_TOKEN_GRACE_SECONDS"]
+MAX_ORGANIZATIONS_PER_USER: int = _values["MAX_ORGANIZATIONS_PER_USER"]
+MAX_CLUSTERS_PER_ORGANIZATION: int = _values["MAX_CLUSTERS_PER_ORGANIZATION"]
+MAX_PENDING_PER_USER: int = _values["MAX_PENDING_PER_USER"]
+MAX_PENDING_PER_ORGANIZATION: int = _values["MAX_PENDING_PER_ORGANIZATION"]
 
 # --- Web security ---------------------------------------------------------------------------------
 CSRF_TRUSTED_ORIGINS: list[str] = _values["CSRF_TRUSTED_ORIGINS"]

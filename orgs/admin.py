@@ -109,7 +109,8 @@ class OrganizationAdmin(ServiceAdmin):
         if change:
             services.rename(obj, actor=request.user.get_username(), name=obj.name)
         else:
-            obj.pk = services.create(owner=form.cleaned_data["owner"], name=obj.name).pk
+            owner = form.cleaned_data["owner"]
+            obj.pk = services.create(owner=owner, name=obj.name, bounded=False).pk
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         """Carry the changed rows of members out one by one, as the services do each."""

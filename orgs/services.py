@@ -12,6 +12,8 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from accounts import bounds
+from accounts.bounds import Bound
 from accounts.errors import Conflict, Forbidden, NotFound
 from accounts.models import User
 from accounts.services import create_user
@@ -56,7 +58,10 @@ def register(*, username: str, email: str, password: str, invite_code: str | Non
 
 
 @transaction.atomic
-def create(*, owner: User, name: str) -> Organization:
+def create(*, owner: User, name: str, bounded: bool = True) -> Organization:
+    """Found an organization. Raises Conflict when the owner has too many."""
+    if bounded:
+        bounds.check([_bound(owner)])
     organization = Organization.objects.create(name=name)
     organization.memberships.create(user=owner, role=Role.OWNER)
     record(organization, "created", owner.username, f"{name} created.")
@@ -203,6 +208,18 @@ def delete(organization: Organization, *, actor: str) -> None:
         )
     row.delete()
     log.info("organization_deleted", organization=organization.pk, name=row.name, actor=actor)
+
+
+def _bound(owner: User) -> Bound:
+    return Bound(
+        "MAX_ORGANIZATIONS_PER_USER",
+        owner.pk,
+        Membership.objects.filter(user=owner, role=Role.OWNER),
+        lambda there, bound: (
+            f"{owner.username} owns {there} organizations, and may found no more than {bound}:"
+            " delete one, or ask an operator of this service to add one."
+        ),
+    )
 
 
 def _steps_down(member: Membership, actor: str, role: Role) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -90,7 +91,7 @@ _ALL = (
     ),
     Action(
         "start", "Start again", "Queue it again; it competes as a new one would.", "queued again",
-        "deployments.start_deployment", services.start,
+        "deployments.start_deployment", partial(services.start, bounded=False),
     ),
     Action(
         "cordon", "Cordon", "Place nothing new on it; what runs there goes on.", "cordoned",
