@@ -11,7 +11,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('clusters', '0008_connection_amounts'),
-        ('deployments', '0009_stop_requested_at'),
+        ('deployments', '0010_container_uid'),
         ('orgs', '0003_invite_terms'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
