@@ -93,6 +93,11 @@ class KubernetesForm(forms.Form):
     token = _secret("Service account's token")
     ca = _secret("Certificate authority", help_text="PEM, of the API server.")
 
+    def clean(self) -> None:
+        super().clean()
+        if not self.cleaned_data.get("kubeconfig") and not self.cleaned_data.get("token"):
+            self.add_error("token", "Give the service account's token, or a kubeconfig.")
+
     def route(self) -> Route:
         data = self.cleaned_data
         return Route(

@@ -4,6 +4,7 @@ A value is a text, or `{"secret": …}`: encrypted wherever it is kept, None whe
 sends back the None that was shown means the secret that is there.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,23 @@ from clusters.secrets import CannotDecrypt, decrypt, encrypt
 
 Env = Mapping[str, str | Mapping[str, str | None]]
 
+_NAME = re.compile(r"(?!\.$|\.\.)[A-Za-z_.-][A-Za-z0-9_.-]*")
+"""Names that every engine accepts. Docker takes nearly all, Kubernetes before 1.32 these only."""
+
+_SHOWN = 60
+
 SECRET = "secret"  # noqa: S105 a key's name
+
+
+def wrong_name(name: str) -> str | None:
+    """Return why it cannot be the name of a variable, None when it can."""
+    if _NAME.fullmatch(name):
+        return None
+    shown = name if len(name) <= _SHOWN else f"{name[:_SHOWN]}…"
+    return (
+        f"{shown!r} cannot be the name of an environment variable: use letters, digits, '_', '-'"
+        " and '.' only, and begin neither with a digit nor with '..'."
+    )
 
 
 def seal(text: str) -> dict[str, str | None]:

@@ -10,7 +10,7 @@ from clusters.fields import CpuField, RamField
 from clusters.models import Cluster
 from clusters.resources import MAX_GPU
 from deployments.dependencies import Wait
-from deployments.environment import SECRET, masked, seal
+from deployments.environment import SECRET, masked, seal, wrong_name
 from deployments.models import Condition, Deployment, OnDependencyFailure, RestartPolicy
 from deployments.specs import Spec
 from orgs.models import Event
@@ -69,9 +69,10 @@ _TEXT = {"type": "string", "maxLength": _MAX_TEXT}
 @extend_schema_field(
     {
         "type": "object",
-        "description": "Names and values of environment variables. A value is a text, or an object"
-        " with `secret`: kept encrypted, handed to the container, and never shown again. Answers"
-        " say `null` in its place; who sends that back keeps the secret that is there.",
+        "description": "Names and values of environment variables. A name has letters, digits, `_`,"
+        " `-` and `.` only, and begins neither with a digit nor with `..`. A value is a text, or an"
+        " object with `secret`: kept encrypted, handed to the container, and never shown again."
+        " Answers say `null` in its place; who sends that back keeps the secret that is there.",
         "additionalProperties": {
             "oneOf": [
                 _TEXT,
@@ -100,7 +101,7 @@ class EnvField(serializers.DictField):
         }
         plain = {name: value for name, value in data.items() if name not in secrets}
         env: dict[str, str] = super().to_internal_value({**plain, **texts})
-        self._check_names([*env, *secrets])
+        self._check_names({*env, *secrets})
         kept = {name: {SECRET: None} for name in secrets if name not in texts}
         return {**env, **kept, **{name: seal(env[name]) for name in texts}}
 
@@ -116,13 +117,11 @@ class EnvField(serializers.DictField):
         if wrong:
             raise serializers.ValidationError(wrong)
 
-    def _check_names(self, names: list[str]) -> None:
-        bad = [name for name in names if not name or "=" in name or not name.isprintable()]
-        if bad or len(set(names)) > _MAX_ENTRIES:
-            raise serializers.ValidationError(
-                f"At most {_MAX_ENTRIES} variables; a name is not empty, is printable and holds"
-                " no '='."
-            )
+    def _check_names(self, names: set[str]) -> None:
+        if len(names) > _MAX_ENTRIES:
+            raise serializers.ValidationError(f"Give at most {_MAX_ENTRIES} variables.")
+        if wrong := next(filter(None, map(wrong_name, sorted(names))), None):
+            raise serializers.ValidationError(wrong)
 
 
 class DeploymentSerializer(StrictModelSerializer[Deployment]):

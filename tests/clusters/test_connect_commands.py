@@ -71,6 +71,15 @@ def test_a_file_that_cannot_be_read_is_told(forge: Cluster, tmp_path: Path) -> N
         run("connect_cluster", "forge", "--docker", "tcp://h:1", f"--tls-ca={tmp_path}/none.pem")
 
 
+@pytest.mark.parametrize("text", ["", " \n"])
+def test_an_empty_file_is_named(forge: Cluster, tmp_path: Path, text: str) -> None:
+    file = tmp_path / "token"
+    file.write_text(text)
+
+    with pytest.raises(CommandError, match=rf"--token: {file} is empty"):
+        run("connect_cluster", "forge", "--kubernetes", "--namespace=x", f"--token={file}")
+
+
 def test_kubernetes_needs_a_namespace(forge: Cluster) -> None:
     with pytest.raises(CommandError, match="--namespace"):
         run("connect_cluster", "forge", "--kubernetes")

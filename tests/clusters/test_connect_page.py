@@ -63,6 +63,18 @@ def test_a_mistake_is_shown_and_the_secrets_are_not(
     assert not Connection.objects.exists()
 
 
+@pytest.mark.parametrize("token", ["", " \n"])
+def test_an_empty_token_is_named_at_its_field(forge: Cluster, console: Client, token: str) -> None:
+    answer = console.post(
+        page(forge),
+        {"step": "look", "engine": "kubernetes", "namespace": "x", "token": token,
+         "endpoint": "https://nowhere.invalid:6443"},
+    )  # fmt: skip
+
+    assert answer.context["form"].errors.keys() == {"token"}
+    assert "Give the service account&#x27;s token, or a kubeconfig" in answer.content.decode()
+
+
 @pytest.mark.docker
 def test_first_look_then_save(forge: Cluster, console: Client, engine: Engine) -> None:
     form = {"step": "look", "engine": "docker", "endpoint": engine.socket, "network": "none",

@@ -158,6 +158,42 @@ def test_a_bad_name_is_refused_for_a_secret_as_well(api: APIClient) -> None:
     assert named(answer) == ["env"]
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["", "1A", "A=B", "A B", " A", "A\n", "\xc4", "A/B", ".", "..", "..A", "A\0", "x" * 99 + "!"],
+    ids=repr,
+)
+def test_a_name_that_not_every_engine_accepts_is_refused_and_named(
+    api: APIClient, name: str
+) -> None:
+    answer = api.post("/deployments", {**BODY, "env": {"GOOD": "1", name: "1"}})
+
+    assert answer.status_code == 400
+    (error,) = answer.data["errors"]
+    assert error["attr"] == "env"
+    assert repr(name)[:40].strip("'") in error["detail"]
+    assert "GOOD" not in error["detail"]
+
+
+@pytest.mark.parametrize("name", ["A", "_", "a.b-c", "-A", ".A", "A..", "HTTP_PROXY2"])
+def test_a_name_that_every_engine_accepts_is_taken(api: APIClient, name: str) -> None:
+    answer = api.post("/deployments", {**BODY, "env": {name: "1"}})
+
+    assert answer.status_code == 201
+    assert answer.data["env"] == {name: "1"}
+
+
+def test_a_name_that_was_accepted_once_is_still_shown_and_kept(
+    api: APIClient, submit: Submit
+) -> None:
+    deployment = submit(env={"A B": "1"})
+    path = f"/deployments/{deployment.pk}"
+
+    assert api.get(path).data["env"] == {"A B": "1"}
+    assert api.patch(path, {"name": "renamed"}).status_code == 200
+    assert api.get(path).data["env"] == {"A B": "1"}
+
+
 def test_a_secret_that_no_key_opens_says_what_to_do(
     foundry: Cluster, engine: FakeEngine, place: Submit, row: Deployment, settings: Settings
 ) -> None:

@@ -22,12 +22,12 @@ from tests.clusters.drivers.kube_api import KubeCluster
 from tests.clusters.drivers.kube_api.status import ApiError
 from tests.clusters.drivers.kubernetes.conftest import IMAGE
 from tests.deployments.conftest import Submit
-from tests.deployments.test_on_kubernetes import STUBBORN, UNTIL_ASKED, east, kube
+from tests.deployments.test_on_kubernetes import STUBBORN, UNTIL_ASKED, counts_back, east, kube
 from tests.engines.engine import wait_until
 
 pytestmark = pytest.mark.django_db
 
-__all__ = ["east", "kube"]
+__all__ = ["counts_back", "east", "kube"]
 
 STEPS = 45
 _SEED = 7

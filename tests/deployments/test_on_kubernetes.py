@@ -33,8 +33,14 @@ STUBBORN = ["sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.02; done"]
 
 
 @pytest.fixture
-def kube() -> Iterator[KubeCluster]:
-    with KubeCluster(Node("node-1"), Node("node-2"), namespaces=(NAMESPACE,)) as made:
+def counts_back() -> bool:
+    return True
+
+
+@pytest.fixture
+def kube(counts_back: bool) -> Iterator[KubeCluster]:
+    nodes = Node("node-1"), Node("node-2")
+    with KubeCluster(*nodes, namespaces=(NAMESPACE,), counts_back=counts_back) as made:
         made.pullable.add(IMAGE)
         made.accounts.append(account())
         yield made
@@ -173,6 +179,29 @@ def test_a_stop_is_honoured_within_its_grace(
 
     step(east)
     assert names(kube) == []
+
+
+@pytest.mark.parametrize("way", ["drain", "preempt", "delete"])
+@pytest.mark.parametrize("counts_back", [True, False])
+def test_an_eviction_that_happened_while_no_worker_ran_is_queued_again(
+    kube: KubeCluster, east: Cluster, submit: Submit, way: str
+) -> None:
+    deployment = submit(image=IMAGE, command=UNTIL_ASKED)
+    run = running(east, deployment)
+    kube.confirms_after_s = 1.1
+    getattr(kube, way)(key(east, run))
+
+    def is_confirmed() -> bool:
+        meta = kube.store.get(key(east, run))["metadata"]
+        return bool(meta.get("deletionGracePeriodSeconds") == 0)
+
+    wait_until(is_confirmed, "its node has confirmed")
+    reconcile(east.pk)
+
+    run.refresh_from_db()
+    deployment.refresh_from_db()
+    assert run.outcome == Run.Outcome.REQUEUED
+    assert (deployment.status, deployment.status_code) == (Status.PENDING, "engine_evicted")
 
 
 @pytest.mark.parametrize("way", ["drain", "preempt", "press", "delete"])

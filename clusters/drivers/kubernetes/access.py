@@ -6,6 +6,7 @@ those are refused: everything that is needed has to be in the text itself.
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -58,7 +59,7 @@ def read(endpoint: str, credentials: Mapping[str, str]) -> Access:
     if not credentials.get("token"):
         raise _refused("give `kubeconfig`, or `token` and `ca`")
     return Access(
-        _server(endpoint), token=credentials["token"], authority=credentials.get("ca", "")
+        _server(endpoint), token=_token(credentials["token"]), authority=credentials.get("ca", "")
     )
 
 
@@ -83,7 +84,7 @@ def _from_kubeconfig(endpoint: str, config: Mapping[str, Any]) -> Access:
         raise _refused(f"the kubeconfig's server is {server}, the connection's is {endpoint}")
     return Access(
         server,
-        token=str(user.get("token", "")),
+        token=_token(str(user.get("token") or "")),
         authority=_decoded(cluster, "certificate-authority-data"),
         certificate=_decoded(user, "client-certificate-data"),
         key=_decoded(user, "client-key-data"),
@@ -112,6 +113,13 @@ def _decoded(section: Mapping[str, Any], name: str) -> str:
         return base64.b64decode(str(section.get(name, "")), validate=True).decode("ascii")
     except (binascii.Error, UnicodeDecodeError):
         raise _refused(f"`{name}` is not a PEM text in base64") from None
+
+
+def _token(text: str) -> str:
+    """Return the token, which is sent in a header."""
+    if text and not re.fullmatch(r"[!-~]+", text):
+        raise _refused("`token` is not a token, which is one word of ASCII characters")
+    return text
 
 
 def _server(address: str) -> str:

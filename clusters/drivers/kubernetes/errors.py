@@ -9,8 +9,15 @@ from clusters.drivers.base import Cause, DriverError
 
 _MISSING_RIGHT = re.compile(r'cannot (?P<verb>\S+) resource "(?P<resource>[^"]+)"')
 _PASSING = re.compile(r"because it is being terminated|error looking up service account")
-_TOO_MUCH = re.compile(r"maximum \S+ usage per (Container|Pod)")
+_BOUND = re.compile(r"(maximum|minimum) \S+ usage per (?:Container|Pod)")
+_ENV_NAME = re.compile(r"env\[\d+\]\.name: ")
 _LONGEST = 500
+
+_REMEDIES = {
+    frozenset({"maximum"}): "request less",
+    frozenset({"minimum"}): "request more",
+    frozenset({"maximum", "minimum"}): "request amounts within its bounds",
+}
 
 
 class Refused(DriverError):
@@ -47,11 +54,17 @@ def _meaning(status: int, said: str, after: str) -> tuple[str, bool, Cause]:
     if status == 409:
         return _engines(f"Changed by somebody else at the same moment: {said}")
     if status in (400, 413, 422):
-        return f"The Pod is not accepted: {said}", False, Cause.INVALID_SPEC
+        return _invalid(said), False, Cause.INVALID_SPEC
     if status == 429:
         wait = f" Asked to wait for {after} seconds." if after else ""
         return _engines(f"The API server has too much to do.{wait}")
     return _engines(f"The API server answered {status}: {said or 'nothing'}")
+
+
+def _invalid(said: str) -> str:
+    if _ENV_NAME.search(said):
+        return f"Kubernetes refuses the name of an environment variable, correct `env`: {said}"
+    return f"The Pod is not accepted: {said}"
 
 
 def _forbidden(said: str) -> tuple[str, bool, Cause]:
@@ -64,9 +77,9 @@ def _forbidden(said: str) -> tuple[str, bool, Cause]:
             True,
             Cause.OVER_CAPACITY,
         )
-    if _TOO_MUCH.search(said):
+    if bounds := set(_BOUND.findall(said)):
         return (
-            f"The namespace bounds what one may have, request less: {said}",
+            f"The namespace bounds what one may have, {_REMEDIES[frozenset(bounds)]}: {said}",
             False,
             Cause.OVER_CAPACITY,
         )

@@ -29,8 +29,8 @@ def probe(api: Api, connection: Connection) -> Probe:
     nodes, quotas = _unless_forbidden(api.nodes), _unless_forbidden(api.quotas)
     claimed = {name: getattr(connection.cluster, name) for name in DIMENSIONS}
     room, warnings = capacity.measure(nodes, quotas, claimed)
-    # Who sees nodes sees the whole cluster; else its namespace is all that there is.
-    whole = nodes and _unless_forbidden(lambda: api.namespace_uid("kube-system"))
+    # Whatever nodes there are, or may be listed: the identity must not change with them.
+    whole = _unless_forbidden(lambda: api.namespace_uid("kube-system"))
     return Probe(
         engine_id=f"kubernetes:{whole or own_uid}",
         version=f"Kubernetes {api.version()}",

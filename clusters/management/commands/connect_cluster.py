@@ -101,6 +101,9 @@ def _text(file: str) -> str:
         text = sys.stdin.read() if file == "-" else Path(file).read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise ArgumentTypeError(f"{file} cannot be read: {error}") from error
+    if not text.strip():
+        name = "standard input" if file == "-" else file
+        raise ArgumentTypeError(f"{name} is empty")
     return text.strip()
 
 

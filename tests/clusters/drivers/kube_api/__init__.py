@@ -4,10 +4,10 @@ A real HTTP server that keeps to what the driver relies on: Status answers with 
 401, 403, 404, 409, 410, 422, 429), RBAC evaluated from Role and ClusterRole manifests, resource
 versions that grow with every real change, consistent and paged lists, watches with label selectors,
 time limits, bookmarks and `410 Gone` after a compaction, strategic merge patches, optimistic
-preconditions, graceful deletion, finalizers, quotas, events, Pod defaults and validation of the
-fields that we set, and logs with `tailLines` and `follow`. Its kubelets run a container's `args` as
-a real process of this machine, limited in memory, with SIGTERM, the grace and SIGKILL, so exit
-codes, outputs and endings are those of the process.
+preconditions, graceful deletion, finalizers, quotas, LimitRanges, events, Pod defaults and
+validation of the fields that we set, and logs with `tailLines` and `follow`. Its kubelets run a
+container's `args` as a real process of this machine, limited in memory, with SIGTERM, the grace and
+SIGKILL, so exit codes, outputs and endings are those of the process.
 
 What it does not do: other kinds than Pods, their events, nodes, namespaces, quotas and the version;
 images (one that is `pullable` is simply there, and its entrypoint is empty); namespaces and

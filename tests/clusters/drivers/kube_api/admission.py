@@ -14,21 +14,25 @@ Json = dict[str, Any]
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _QUALIFIED = re.compile(r"([a-z0-9.-]+/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 _VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?")
-_ENV = re.compile(r"[ -<>-~]+")
+_ENV = re.compile(r"(?!\.$|\.\.)[-._a-zA-Z][-._a-zA-Z0-9]*")
+_RELAXED_ENV = re.compile(r"[ -<>-~]+")
 _EXTENDED = "/"
 
 _TOLERATED_S = 300
 
 
-def admit(pod: Json, namespace: str) -> Json:
-    """Return the Pod with its defaults. Raises ApiError 400 or 422."""
+def admit(pod: Json, namespace: str, *, relaxed_names: bool = False) -> Json:
+    """Return the Pod with its defaults. Raises ApiError 400 or 422.
+
+    `relaxed_names` are how Kubernetes 1.32 and later take names of environment variables.
+    """
     if pod.get("kind") != "Pod" or pod.get("apiVersion") != "v1":
         raise status.bad_request("the object provided is unrecognized (must be of type Pod)")
     if pod["metadata"].setdefault("namespace", namespace) != namespace:
         raise status.bad_request(
             "the namespace of the provided object does not match the namespace sent on the request"
         )
-    _validate(pod)
+    _validate(pod, _RELAXED_ENV if relaxed_names else _ENV)
     spec = pod["spec"]
     spec.setdefault("terminationGracePeriodSeconds", 30)
     spec.setdefault("schedulerName", "default-scheduler")
@@ -46,7 +50,7 @@ def admit(pod: Json, namespace: str) -> Json:
     return pod
 
 
-def _validate(pod: Json) -> None:
+def _validate(pod: Json, env_name: re.Pattern[str]) -> None:
     meta, containers = pod["metadata"], pod["spec"].get("containers") or []
     name = meta.get("name", "")
     if not _NAME.fullmatch(name) or len(name) > 253:
@@ -61,10 +65,10 @@ def _validate(pod: Json) -> None:
     if not containers:
         raise status.invalid(name, "spec.containers", "Required value")
     for number, container in enumerate(containers):
-        _validate_container(name, f"spec.containers[{number}]", container)
+        _validate_container(name, f"spec.containers[{number}]", container, env_name)
 
 
-def _validate_container(name: str, path: str, container: Json) -> None:
+def _validate_container(name: str, path: str, container: Json, env_name: re.Pattern[str]) -> None:
     image = container.get("image", "")
     if not image:
         raise status.invalid(name, f"{path}.image", "Required value")
@@ -72,7 +76,7 @@ def _validate_container(name: str, path: str, container: Json) -> None:
         why = f'Invalid value: "{image}": must not have leading or trailing whitespace'
         raise status.invalid(name, f"{path}.image", why)
     for number, entry in enumerate(container.get("env") or ()):
-        if not _ENV.fullmatch(entry["name"]):
+        if not env_name.fullmatch(entry["name"]):
             why = f'Invalid value: "{entry["name"]}": a valid environment variable name'
             raise status.invalid(name, f"{path}.env[{number}].name", why)
         if not isinstance(entry.get("value", ""), str):
@@ -127,6 +131,26 @@ def requested(pods: Iterable[Json], key: str) -> Decimal:
         ),
         start=Decimal(0),
     )
+
+
+def check_limits(pod: Json, limits: Mapping[str, Mapping[str, str]]) -> None:
+    """Raise ApiError 403 for a container outside of the `min` and `max` of a LimitRange."""
+    whys = []
+    for container in pod["spec"]["containers"]:
+        has = container.get("resources", {}).get("limits", {})
+        for key, least in limits.get("min", {}).items():
+            if _quantity(has.get(key, "0")) < _quantity(least):
+                whys.append(
+                    f"minimum {key} usage per Container is {least}, but request is {has.get(key)}"
+                )
+        for key, most in limits.get("max", {}).items():
+            if _quantity(has.get(key, "0")) > _quantity(most):
+                whys.append(
+                    f"maximum {key} usage per Container is {most}, but limit is {has.get(key)}"
+                )
+    if whys:
+        text = whys[0] if len(whys) == 1 else f"[{', '.join(whys)}]"
+        raise status.forbidden(f'pods "{pod["metadata"]["name"]}" is forbidden: {text}')
 
 
 def check_quota(pod: Json, others: Iterable[Json], hard: Mapping[str, str]) -> None:

@@ -14,6 +14,7 @@ from kubernetes.utils.quantity import parse_quantity
 from tests.clusters.drivers.kube_api import kubelet
 from tests.clusters.drivers.kube_api.admission import (
     admit,
+    check_limits,
     check_quota,
     check_restricted,
     requested,
@@ -79,6 +80,8 @@ class KubeCluster:
         self.namespaces = {name: str(uuid4()) for name in ("kube-system", "default", *namespaces)}
         self.accounts: list[Account] = []
         self.quotas: dict[str, dict[str, str]] = {}
+        self.limits: dict[str, dict[str, dict[str, str]]] = {}
+        self.relaxed_names = False
         self.restricted: set[str] = set()
         self.pullable: set[str] = set()
         self.unpullable: dict[str, str] = {}
@@ -118,9 +121,11 @@ class KubeCluster:
             if namespace in self.restricted:
                 check_restricted(pod)
             others = [p for p in self.store.all()[0] if p["metadata"]["namespace"] == namespace]
+            check_limits(pod, self.limits.get(namespace, {}))
             check_quota(pod, others, self.quotas.get(namespace, {}))
 
-        created = self.store.create(admit(pod, namespace), check, dry=dry)
+        admitted = admit(pod, namespace, relaxed_names=self.relaxed_names)
+        created = self.store.create(admitted, check, dry=dry)
         if dry:
             return created
         key = (namespace, created["metadata"]["name"])

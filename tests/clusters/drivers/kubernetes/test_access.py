@@ -32,6 +32,14 @@ def test_a_token_and_the_authority_are_enough() -> None:
     assert (access.server, access.token, access.authority) == (SERVER, "t", "-----BEGIN")
 
 
+@pytest.mark.parametrize("token", ["one\ntwo", "two words", "t\u00f6ken", "zero\0"])
+def test_a_token_that_is_no_token_is_refused_and_not_quoted(token: str) -> None:
+    for credentials in ({"token": token}, {"kubeconfig": kubeconfig(user={"token": token})}):
+        with pytest.raises(DriverError, match="`token` is not a token") as refused:
+            read(SERVER, credentials)
+        assert token not in str(refused.value)
+
+
 def test_a_kubeconfig_gives_the_current_contexts_server_and_user() -> None:
     encoded = base64.b64encode(b"PEM").decode()
     text = kubeconfig({"certificate-authority-data": encoded}, {"client-key-data": encoded})

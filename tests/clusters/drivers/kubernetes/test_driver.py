@@ -18,9 +18,10 @@ from clusters.drivers.base import Cause, DriverError, Observation, Phase, uid_by
 from clusters.drivers.kubernetes import KubernetesDriver, pods
 from clusters.models import Connection
 from hypervisor.settings import BASE_DIR
-from tests.clusters.drivers.kube_api import KubeCluster
+from tests.clusters.drivers.kube_api import Account, KubeCluster
 from tests.clusters.drivers.kube_api.status import ApiError
 from tests.clusters.drivers.kubernetes.conftest import IMAGE, NAMESPACE, spec, uid
+from tests.clusters.drivers.kubernetes.test_rights import without
 from tests.engines.engine import wait_until
 
 Observed = Callable[..., Observation]
@@ -95,6 +96,55 @@ def test_a_quota_that_is_used_up_may_have_room_later(
         driver.start(spec(8, "true"), timezone.now())
 
     assert (refused.value.cause, refused.value.retriable) == (Cause.OVER_CAPACITY, True)
+
+
+LIMITS = {"min": {"cpu": "250m", "memory": "128Mi"}, "max": {"cpu": "2", "memory": "1Gi"}}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"cpu_milli": 3000}, "request less: .*maximum cpu usage"),
+        ({"cpu_milli": 100}, "request more: .*minimum cpu usage"),
+        ({"cpu_milli": 100, "ram_mib": 64}, "request more: .*minimum memory usage"),
+        ({"cpu_milli": 3000, "ram_mib": 64}, "within its bounds: .*maximum cpu usage"),
+    ],
+)
+def test_both_bounds_of_a_limit_range_are_capacity(
+    kube: KubeCluster, driver: KubernetesDriver, change: dict[str, int], said: str
+) -> None:
+    kube.limits[NAMESPACE] = LIMITS
+
+    with pytest.raises(DriverError, match=said) as refused:
+        driver.start(spec(7, "true", **change), timezone.now())
+    driver.start(spec(8, "true"), timezone.now())
+
+    assert (refused.value.cause, refused.value.retriable) == (Cause.OVER_CAPACITY, False)
+
+
+def test_a_right_that_is_missing_is_no_matter_of_capacity(
+    kube: KubeCluster, driver: KubernetesDriver
+) -> None:
+    granted = kube.accounts[0]
+    rules = without(granted, "create", "pods")
+    kube.accounts[0] = Account(granted.name, granted.token, rules)
+
+    with pytest.raises(DriverError, match="right to `create` `pods`") as refused:
+        driver.start(spec(7, "true"), timezone.now())
+
+    assert (refused.value.cause, refused.value.retriable) == (Cause.ENGINE_FAILED, True)
+
+
+@pytest.mark.parametrize(("name", "relaxed"), [("1A", False), ("A B", False), ("\xc4", True)])
+def test_a_name_that_kubernetes_refuses_for_a_variable_is_to_be_corrected_in_env(
+    kube: KubeCluster, driver: KubernetesDriver, name: str, relaxed: bool
+) -> None:
+    kube.relaxed_names = relaxed
+
+    with pytest.raises(DriverError, match=f"correct `env`: .*{name}") as refused:
+        driver.start(spec(7, "true", env={name: "1"}), timezone.now())
+
+    assert (refused.value.cause, refused.value.retriable) == (Cause.INVALID_SPEC, False)
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ import pytest
 from clusters.drivers.base import DriverError
 from clusters.drivers.kubernetes import KubernetesDriver
 from clusters.models import Connection
-from tests.clusters.drivers.kube_api import KubeCluster, Node
+from tests.clusters.drivers.kube_api import Account, KubeCluster, Node
 from tests.clusters.drivers.kubernetes.conftest import NAMESPACE, account, manifests
+from tests.clusters.drivers.kubernetes.test_rights import without
 
 
 def without_cluster_role(kube: KubeCluster) -> None:
@@ -109,6 +110,27 @@ def test_the_same_cluster_is_known_again_through_another_namespace(
     without_cluster_role(kube)
     kube.accounts[0] = account([d for d in documents if d["kind"] != "ClusterRole"])
     assert KubernetesDriver(connection).probe().engine_id == "kubernetes:another-uid"
+
+
+def test_the_cluster_is_known_again_when_it_lists_no_node(
+    kube: KubeCluster, driver: KubernetesDriver
+) -> None:
+    first = driver.probe().engine_id
+
+    kube.nodes.clear()
+
+    assert driver.probe().engine_id == first
+
+
+def test_the_cluster_is_known_again_without_the_right_to_list_nodes(
+    kube: KubeCluster, driver: KubernetesDriver
+) -> None:
+    first = driver.probe().engine_id
+    granted = kube.accounts[0]
+
+    kube.accounts[0] = Account(granted.name, granted.token, without(granted, "list", "nodes"))
+
+    assert driver.probe().engine_id == first
 
 
 def test_a_namespace_that_does_not_exist_is_told(

@@ -95,6 +95,15 @@ def test_the_manifest_binds_each_role_to_the_account() -> None:
     assert by_kind["ServiceAccount"]["metadata"] == {"name": "hypervisor", "namespace": NAMESPACE}
 
 
+def test_the_manifest_makes_the_namespace_before_anything_in_it() -> None:
+    made = set()
+    for document in manifests():
+        if document["kind"] == "Namespace":
+            made.add(document["metadata"]["name"])
+        elif "namespace" in document["metadata"]:
+            assert document["metadata"]["namespace"] in made
+
+
 @pytest.mark.parametrize("document", manifests(), ids=lambda d: d["kind"])
 def test_the_schema_of_kubernetes_accepts_the_manifest(document: dict[str, Any]) -> None:
     kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="of the extra `lint`")
