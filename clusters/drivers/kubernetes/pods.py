@@ -8,7 +8,7 @@ from uuid import UUID
 from clusters.drivers.base import ContainerSpec, run_by_uid, uid_by_run
 
 CONNECTION = "mlops-hypervisor/connection"
-CONTAINER = "mlops-hypervisor/container"
+UID = "mlops-hypervisor/container"
 RUN = "mlops-hypervisor/run"
 """Labels: whose Pod it is, by which uid it is known, and the run that it was made for."""
 
@@ -35,8 +35,8 @@ def uid_of(pod: Mapping[str, Any]) -> UUID | None:
     """Return by which uid its labels say that the Pod is known, None when they say none."""
     labels = pod["metadata"].get("labels", {})
     try:
-        if CONTAINER in labels:
-            return UUID(labels[CONTAINER])
+        if UID in labels:
+            return UUID(labels[UID])
         return uid_by_run(int(labels.get(RUN, "")))
     except ValueError:
         return None
@@ -91,7 +91,7 @@ def manifest(connection: UUID, spec: ContainerSpec, *, grace_seconds: int) -> di
             "name": name_of(connection, spec.uid),
             "labels": {
                 CONNECTION: str(connection),
-                CONTAINER: str(spec.uid),
+                UID: str(spec.uid),
                 RUN: str(spec.run_id),
             },
             "finalizers": [OBSERVED],

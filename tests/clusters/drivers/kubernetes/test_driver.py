@@ -478,7 +478,7 @@ def test_a_pod_from_before_container_uids_is_known_by_its_run(
 ) -> None:
     former = pods.manifest(connection.uid, spec(7, *UNTIL_ASKED), grace_seconds=1)
     former["metadata"]["name"] = f"run-7-{connection.uid.hex[:8]}"
-    del former["metadata"]["labels"][pods.CONTAINER]
+    del former["metadata"]["labels"][pods.UID]
     kube.create_pod(NAMESPACE, former)
     driver.start(spec(7, *UNTIL_ASKED), timezone.now())
     assert {o.uid for o in driver.observe(timezone.now())} == {uid(7), uid_by_run(7)}

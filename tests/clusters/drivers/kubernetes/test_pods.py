@@ -25,6 +25,14 @@ def test_requests_equal_limits() -> None:
     assert container["resources"] == {"requests": wanted, "limits": wanted}
 
 
+def test_every_mark_of_ours_has_our_prefix() -> None:
+    meta = made(spec(7, "train"))["metadata"]
+    assert isinstance(meta, dict)
+
+    assert len(meta["labels"]) == 3
+    assert all(name.startswith("mlops-hypervisor/") for name in meta["labels"])
+
+
 def test_without_gpus_none_are_mentioned() -> None:
     assert "nvidia.com/gpu" not in repr(made(spec(7, "train")))
 
