@@ -111,7 +111,7 @@ LIMITS = {"min": {"cpu": "250m", "memory": "128Mi"}, "max": {"cpu": "2", "memory
     ],
 )
 def test_both_bounds_of_a_limit_range_are_capacity(
-    kube: KubeCluster, driver: KubernetesDriver, change: dict[str, int], said: str
+    kube: KubeCluster, driver: KubernetesDriver, change: dict[str, Any], said: str
 ) -> None:
     kube.limits[NAMESPACE] = LIMITS
 
