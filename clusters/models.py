@@ -97,6 +97,7 @@ class Connection(models.Model):
     same engine's room is never promised by two clusters. `devices` are the ids of its GPUs where
     we choose among them. Its amounts are what it had when it was asked last (cpu in millicores, RAM
     in MiB). `lost_contact_at` is since when it has not answered, None while it does.
+    `unknown_containers` describe those of this connection that this database has no memory of.
     """
 
     class Network(models.TextChoices):
@@ -121,6 +122,7 @@ class Connection(models.Model):
     probed_at = models.DateTimeField()
     lost_contact_at = models.DateTimeField(null=True, blank=True)
     last_error = models.TextField(blank=True, default="")
+    unknown_containers = models.JSONField(default=list, db_default=[], blank=True, editable=False)
 
     class Meta:
         ordering = ["id"]

@@ -4,6 +4,7 @@ import uuid
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+import pgtrigger
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -271,6 +272,10 @@ class RunQuerySet(models.QuerySet["Run"]):
         """The runs that have, or may have, or are to have, a container."""
         return self.filter(ended_at=None)
 
+    def launched_ever(self) -> "RunQuerySet":
+        """The runs for which a container was ever asked for, even if the engine refused."""
+        return self.exclude(launched_at=None, container_uid=None)
+
     def launched(self) -> "RunQuerySet":
         """The runs that had, or may have had, a container."""
         return self.exclude(launched_at=None)
@@ -318,6 +323,26 @@ class Run(ResourceColumns):
 
     class Meta:
         ordering = ["id"]
+        triggers = [
+            # However a run goes: with its deployment, its organization, by a line of SQL.
+            pgtrigger.Trigger(
+                name="remember_container",
+                when=pgtrigger.After,
+                operation=pgtrigger.Delete,
+                condition=pgtrigger.Condition(
+                    "OLD.cluster_id IS NOT NULL"
+                    " AND (OLD.launched_at IS NOT NULL OR OLD.container_uid IS NOT NULL)"
+                ),
+                func="""
+                    INSERT INTO deployments_abandonedcontainer (uid, cluster_id, run_id, since)
+                    SELECT coalesce(OLD.container_uid, lpad(to_hex(OLD.id), 32, '0')::uuid),
+                           OLD.cluster_id, OLD.id, clock_timestamp()
+                    FROM clusters_cluster WHERE id = OLD.cluster_id
+                    ON CONFLICT DO NOTHING;
+                    RETURN NULL;
+                """,
+            ),
+        ]
         indexes = [
             models.Index(fields=["cluster"], condition=Q(ended_at=None), name="run_unfinished"),
             models.Index(
@@ -356,6 +381,27 @@ class Run(ResourceColumns):
     def uid_to_launch(self) -> uuid.UUID:
         """Return the uid for its container: the same at every try, and new at the first."""
         return self.container_uid or self.container or uuid.uuid4()
+
+
+class AbandonedContainer(models.Model):
+    """A container that may still be on its cluster's engine and belongs to no run any more.
+
+    Its run was deleted, which a trigger notes, or an operator gave it up. It is removed when it is
+    seen, and forgotten once the engine has been seen without it.
+    """
+
+    uid = models.UUIDField(primary_key=True)
+    cluster = models.ForeignKey(
+        Cluster, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+"
+    )
+    run_id = models.BigIntegerField()
+    since = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["since"]
+
+    def __str__(self) -> str:
+        return f"container of run {self.run_id}"
 
 
 class RunOutput(models.Model):

@@ -66,8 +66,10 @@ def _look(cluster_id: int) -> bool:
     try:
         driver = driver_for(cluster)
         for _ in range(_MAX_PASSES):
-            if not _Pass(cluster, driver, timezone.now()).carry_out():
+            this = _Pass(cluster, driver, timezone.now())
+            if not this.carry_out():
                 break
+        orphans.forget(cluster, this.there, this.now)
     except (DriverError, CannotDecrypt) as error:
         contact.failed(cluster, error, timezone.now())
         return False
@@ -100,7 +102,8 @@ class _Pass:
     now: datetime
     runs: list[Run] = field(default_factory=list)
     seen: dict[int, Observation] = field(default_factory=dict)
-    strays: list[Observation] = field(default_factory=list)
+    orphans: list[Observation] = field(default_factory=list)
+    unknown: list[Observation] = field(default_factory=list)
     superseded: bool = False
     """Whether others decided on a deployment while the engine was asked: look again at once."""
 
@@ -110,11 +113,13 @@ class _Pass:
         self.runs = list(
             Run.objects.unfinished().filter(cluster=self.cluster).select_related("deployment")
         )
-        self.seen, self.strays = orphans.matched(self.driver.observe(self.now), self.runs)
+        self.seen, strays = orphans.matched(self.driver.observe(self.now), self.runs)
+        self.orphans, self.unknown = orphans.split(self.cluster, strays)
         contact.answered(self.cluster, self.now)
         due = self._due()
         self._wake_for()
-        orphans.remove(self.cluster, self.driver, self.strays, self.now)
+        orphans.report(self.cluster, self.unknown)
+        orphans.remove(self.cluster, self.driver, self.orphans, self.now)
         self._stop(due[Step.STOP])
         self._end(due[Step.END])
         self._settle(endings.of_exit(run, self.seen[run.pk], self.now) for run in due[Step.FINISH])
@@ -122,8 +127,13 @@ class _Pass:
         self._mark(due)
         cautions.tell(self.cluster, self.runs, self.seen, self.now)
         exits_soon = any(self.seen[r.pk].phase is Phase.EXITED for r in due[Step.MARK_STARTED])
-        again = bool(self.strays) or exits_soon or self.superseded
+        again = bool(self.orphans) or exits_soon or self.superseded
         return again or any(due[step] for step in _LEADS_ON)
+
+    @property
+    def there(self) -> list[UUID]:
+        """The containers that the engine was seen with."""
+        return [o.uid for o in (*self.seen.values(), *self.orphans, *self.unknown)]
 
     def _due(self) -> dict[Step, list[Run]]:
         due: dict[Step, list[Run]] = {step: [] for step in Step}
@@ -209,7 +219,8 @@ class _Pass:
     def _launches(self, wanting: list[Run]) -> list[Launch]:
         connection = getattr(self.cluster, "connection", None)
         devices: Sequence[str] = connection.devices if connection else ()
-        return launches(self.cluster, devices, wanting, self.runs, self.seen, self.strays)
+        strays = [*self.orphans, *self.unknown]
+        return launches(self.cluster, devices, wanting, self.runs, self.seen, strays)
 
     def _launch(self, chosen: list[Launch]) -> None:
         for launch in chosen:

@@ -1,13 +1,17 @@
 """Ids of runs come back when a database is restored; a container's identity does not."""
 
+from datetime import timedelta
+
 import pytest
 from django.db import connection
 from django.utils import timezone
 
 from clusters.drivers.base import Cause, DriverError, uid_by_run
-from clusters.models import Cluster
-from deployments.models import Deployment, Run, Status
+from clusters.models import Cluster, Connection
+from deployments import services
+from deployments.models import AbandonedContainer, Deployment, Run, Status
 from deployments.reconcile import reconcile
+from orgs.models import Event
 from tests.deployments.conftest import Submit
 from tests.deployments.engine import FakeEngine
 
@@ -40,7 +44,102 @@ def test_a_run_whose_id_comes_back_does_not_adopt_the_container_of_the_former_on
     new = again.runs.get()
     assert new.pk == run.pk
     assert new.container != run.container
-    assert engine.by_uid[new.container].spec.command == ("again",) if new.container else True
+    again.refresh_from_db()
+    assert again.status == Status.STARTING
+
+
+def test_a_container_that_the_database_has_no_memory_of_is_left_alone_and_told(
+    foundry: Cluster, engine: FakeEngine, place: Submit
+) -> None:
+    former = place(image="former:1", command=["serve"])
+    reconcile(foundry.pk)
+    (uid,) = engine.by_uid
+    restored_without(former)
+    waiting = place()
+
+    for _ in range(3):
+        reconcile(foundry.pk)
+
+    assert engine.by_uid[uid].stops == []
+    assert list(engine.by_uid) == [uid]
+    waiting.refresh_from_db()
+    assert waiting.status == Status.STARTING
+    event = Event.objects.get(subject="cluster", subject_id=foundry.pk, kind="unknown_container")
+    assert (event.data["container"], event.data["image"]) == (str(uid), "former:1")
+    assert f"manage.py claim_engine {foundry.pk}" in event.reason
+    (described,) = Connection.objects.get(cluster=foundry).unknown_containers
+    assert described["command"] == ["serve"]
+
+
+def test_work_goes_on_when_an_unknown_container_has_gone(
+    foundry: Cluster, engine: FakeEngine, place: Submit
+) -> None:
+    former = place()
+    reconcile(foundry.pk)
+    restored_without(former)
+    waiting = place()
+    reconcile(foundry.pk)
+
+    engine.by_uid.clear()
+    reconcile(foundry.pk)
+
+    waiting.refresh_from_db()
+    assert waiting.status == Status.RUNNING
+    assert Connection.objects.get(cluster=foundry).unknown_containers == []
+
+
+def test_what_runs_goes_on_beside_an_unknown_container(
+    foundry: Cluster, engine: FakeEngine, place: Submit
+) -> None:
+    kept, former = place(), place()
+    reconcile(foundry.pk)
+    restored_without(former)
+    reconcile(foundry.pk)
+
+    services.stop(kept, actor="bob")
+    reconcile(foundry.pk)
+
+    kept.refresh_from_db()
+    assert kept.status == Status.STOPPED
+    assert len(engine.by_uid) == 1
+
+
+@pytest.mark.parametrize("way", ["its deployment", "a line of SQL"])
+def test_a_container_whose_run_was_deleted_is_remembered_and_removed(
+    foundry: Cluster, engine: FakeEngine, place: Submit, way: str
+) -> None:
+    engine.ignores_stop = True
+    evicted = place()
+    reconcile(foundry.pk)
+    if way == "its deployment":
+        services.preempt(evicted, actor="olga")
+        services.delete(Deployment.objects.get(pk=evicted.pk), actor="bob")
+    else:
+        Run.objects.all().delete()
+
+    reconcile(foundry.pk)
+
+    assert engine.by_uid == {}
+    assert not Event.objects.filter(kind="unknown_container").exists()
+
+
+def test_a_deleted_runs_container_is_forgotten_once_the_engine_was_seen_without_it(
+    foundry: Cluster, engine: FakeEngine, place: Submit
+) -> None:
+    place()
+    reconcile(foundry.pk)
+    engine.is_down = True
+    Run.objects.all().delete()
+    AbandonedContainer.objects.update(since=timezone.now() - timedelta(hours=2))
+    reconcile(foundry.pk)
+    assert AbandonedContainer.objects.exists()
+    engine.is_down = False
+
+    reconcile(foundry.pk)
+    reconcile(foundry.pk)
+
+    assert engine.by_uid == {}
+    assert not AbandonedContainer.objects.exists()
 
 
 def test_a_run_that_was_never_launched_owns_no_container(

@@ -284,16 +284,33 @@ def test_a_container_removed_behind_our_back_is_placed_again(world: World) -> No
     assert (row.status, row.status_code, row.restarts) == ("pending", "container_vanished", 0)
 
 
-def test_a_container_of_ours_that_no_run_knows_is_removed_and_told(world: World) -> None:
-    world.engine.client.containers.run(
-        IMAGE, list(SLEEPS), detach=True, network_mode="none",
-        labels={CONNECTION: str(world.connection.uid), RUN: "4711"},
-    )  # fmt: skip
+def test_a_container_whose_run_was_deleted_is_removed_and_told(world: World) -> None:
+    run = world.run().runs.get()
+    Run.objects.filter(pk=run.pk).delete()
+    Deployment.objects.all().delete()
 
     world.look_until(lambda: not world.containers(), "it is gone")
 
     event = Event.objects.get(subject="cluster", kind="orphan_removed")
-    assert event.data["run"] == 4711
+    assert event.data["run"] == run.pk
+
+
+def test_a_container_that_the_database_does_not_know_is_left_alone(world: World) -> None:
+    world.engine.client.containers.run(
+        IMAGE, list(SLEEPS), detach=True, network_mode="none", name="somebodys",
+        labels={CONNECTION: str(world.connection.uid), RUN: "4711"},
+    )  # fmt: skip
+    deployment = world.deploy()
+
+    world.look()
+    world.look()
+
+    (there,) = world.containers()
+    assert (there.name, there.status) == ("somebodys", "running")
+    assert status(deployment) == Status.STARTING
+    (described,) = Connection.objects.get(cluster=world.cluster).unknown_containers
+    assert (described["name"], described["image"]) == ("somebodys", IMAGE)
+    assert described["command"] == list(SLEEPS)
 
 
 @pytest.mark.parametrize("where", ["before", "created", "started"])
