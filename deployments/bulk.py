@@ -8,14 +8,16 @@ from functools import cache
 from typing import Any
 
 from django.db import transaction
+from django.utils import timezone
 
 from accounts.errors import DomainError, Invalid, NotFound
 from accounts.models import User
 from clusters.models import Cluster
 from clusters.wakeups import request_cycle
-from deployments import dependencies
+from deployments import dependencies, waiting
 from deployments.bounds import check_pending
 from deployments.environment import completed
+from deployments.lifecycle import note_reasons
 from deployments.models import Dependency, Deployment, Status
 from deployments.services import new_deployment
 from deployments.specs import Spec, check_fits
@@ -88,6 +90,7 @@ def _store(rows: list[Deployment], entries: Sequence[Entry], created_by: User) -
         for row, entry in zip(rows, entries, strict=True)
         for wait in entry.spec.depends_on
     )
+    reasons = _say_what_they_wait_for(rows)
     record_many(
         [
             Event(
@@ -96,11 +99,21 @@ def _store(rows: list[Deployment], entries: Sequence[Entry], created_by: User) -
                 subject_id=row.pk,
                 kind="submitted",
                 actor=created_by.username,
+                reason=reasons.get(row.pk, ""),
                 status=Status.PENDING,
             )
             for row in rows
         ]
     )
+
+
+def _say_what_they_wait_for(rows: Sequence[Deployment]) -> dict[int, str]:
+    found = waiting.obstacles(rows, timezone.now())
+    note_reasons({pk: (obstacle.code, obstacle.reason) for pk, obstacle in found.items()})
+    for row in rows:
+        if obstacle := found.get(row.pk):
+            row.status_code, row.status_reason = obstacle.code, obstacle.reason
+    return {pk: obstacle.reason for pk, obstacle in found.items()}
 
 
 def _cluster(clusters: Mapping[int, Cluster], row: Mapping[str, Any]) -> Cluster | None:

@@ -1,13 +1,12 @@
 """What a deployment waits for, and the proof that it can come true."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.db import connection
 
 from accounts.errors import Invalid
-from deployments.models import ENDED, Condition, Dependency, Deployment, Status
+from deployments.models import Condition, Dependency, Deployment
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,30 +60,6 @@ def lock_graph(organization_id: int) -> None:
             "SELECT pg_advisory_xact_lock(hashtextextended('deployments.dependencies', %s))",
             [organization_id],
         )
-
-
-def unmet_reasons(deployment: Deployment) -> list[str]:
-    """Return a sentence for each dependency that does not hold yet."""
-    return unmet_reasons_of([deployment.pk]).get(deployment.pk, [])
-
-
-def unmet_reasons_of(deployments: Sequence[int]) -> dict[int, list[str]]:
-    """Return these sentences for many at once, by the deployment's id."""
-    unmet = Dependency.objects.unmet().filter(deployment__in=deployments).select_related("on")
-    reasons: dict[int, list[str]] = defaultdict(list)
-    for dependency in unmet:
-        reasons[dependency.deployment_id].append(_sentence(dependency))
-    return reasons
-
-
-def _sentence(dependency: Dependency) -> str:
-    on, condition = dependency.on, dependency.condition
-    what = f"Waits for deployment {on.pk} ({on.name}) to be {condition}; it is {on.status}"
-    if on.status in ENDED:
-        return f"{what} and will not be by itself: start it again, or change `depends_on`."
-    if on.status == Status.PENDING and on.held:
-        return f"{what} and held: it must be released first."
-    return f"{what}."
 
 
 def _dependents(deployment_id: int) -> set[int]:

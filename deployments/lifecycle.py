@@ -96,7 +96,8 @@ class Change:
     `revision` is the one that the decision was made on, None when it holds for any; `run` likewise
     the id of the run, which must still be the deployment's newest. `preemptor` is the id of the
     deployment that the room goes to; `cluster` the id of the one placed on; `restarts` how often it
-    has been restarted then. `data["code"]` is the reason for programs.
+    has been restarted then. `data["code"]` is the reason for programs; the row gets `status_code`
+    instead if that is given.
     """
 
     deployment: int
@@ -108,6 +109,7 @@ class Change:
     exit_code: int | None = None
     preemptor: int | None = None
     restarts: int | None = None
+    status_code: str | None = None
     data: dict[str, Any] = field(default_factory=dict)
 
 
@@ -194,7 +196,7 @@ def _update_deployments(
         "exit_codes": [change.exit_code for change in changes],
         "preemptors": [change.preemptor for change in changes],
         "restarts": [change.restarts for change in changes],
-        "codes": [change.data.get("code", verb.kind) for change in changes],
+        "codes": [c.status_code or c.data.get("code", verb.kind) for c in changes],
         "sources": list(verb.sources),
         "target": verb.target,
         "now": now,

@@ -5,7 +5,7 @@ username, or `system:…` for the product itself.
 """
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
@@ -15,7 +15,7 @@ from accounts.errors import Conflict, NotFound
 from accounts.models import User
 from clusters.models import OCCUPYING
 from clusters.wakeups import request_cycle, request_reconcile
-from deployments import dependencies, lifecycle
+from deployments import dependencies, lifecycle, waiting
 from deployments.bounds import check_pending
 from deployments.environment import completed
 from deployments.lifecycle import Change, Verb, transition
@@ -46,10 +46,12 @@ def submit(*, created_by: User, organization: Organization, spec: Spec) -> Deplo
     spec = replace(spec, env=completed(spec.env, {}))
     deployment = new_deployment(created_by, organization, spec)
     deployment.save(force_insert=True)
+    reason = ""
     if spec.depends_on:
         dependencies.lock_graph(organization.pk)
         dependencies.replace(deployment, spec.depends_on)
-    record(deployment, "submitted", created_by.username, status=Status.PENDING)
+        reason = _say(deployment, deployment.status_code, deployment.status_reason)
+    record(deployment, "submitted", created_by.username, reason, status=Status.PENDING)
     request_cycle(organization.pk)
     return deployment
 
@@ -59,7 +61,7 @@ def new_deployment(created_by: User, organization: Organization, spec: Spec) -> 
     return Deployment(
         organization=organization,
         created_by=created_by,
-        status_reason="Waits for the next scheduling cycle.",
+        status_reason=waiting.NEXT_CYCLE,
         status_code="submitted",
         **spec.columns(),
     )
@@ -81,9 +83,10 @@ def update(deployment: Deployment, *, actor: str, spec: Spec) -> Deployment:
     check_changeable(deployment, set(changed))
     if set(changed) & _PLACEMENT:
         check_capacity(deployment.organization_id, spec)
+    _save(deployment, plan_depends=bool(set(changed) - _UNPLANNED), **spec.columns())
     if "depends_on" in changed:
         dependencies.replace(deployment, spec.depends_on)
-    _save(deployment, plan_depends=bool(set(changed) - _UNPLANNED), **spec.columns())
+        _say(deployment, "updated", waiting.NEXT_CYCLE)
     record(deployment, "updated", actor, f"Changed {', '.join(sorted(changed))}.", changed)
     request_cycle(deployment.organization_id)
     return deployment
@@ -120,7 +123,10 @@ def start(deployment: Deployment, *, actor: str, bounded: bool = True) -> Deploy
     if bounded and deployment.status in ENDED:
         check_pending(deployment.created_by_id, {deployment.organization_id: 1})
     waits = "held, waits until it is released" if deployment.held else "waits for the next cycle"
-    return _steer(deployment, lifecycle.RESTART, actor, f"Started again: {waits}.")
+    return _steer(
+        deployment, lifecycle.RESTART, actor, f"Started again: {waits}.",
+        code=waiting.HELD if deployment.held else "",
+    )  # fmt: skip
 
 
 def stop(deployment: Deployment, *, actor: str) -> Deployment:
@@ -135,12 +141,10 @@ def cancel(deployment: Deployment, *, actor: str) -> Deployment:
 
 def preempt(deployment: Deployment, *, actor: str) -> Deployment:
     """Evict an active deployment by hand; it competes again after a back-off."""
+    until = timezone.now() + timedelta(seconds=PREEMPT_BACKOFF_SECONDS)
+    reason = f"Preempted by {actor}: ready again at {until:%Y-%m-%d %H:%M:%S} UTC."
     return _steer(
-        deployment,
-        lifecycle.EVICT,
-        actor,
-        f"Preempted by {actor}: ready again in {PREEMPT_BACKOFF_SECONDS} seconds.",
-        backoff=timedelta(seconds=PREEMPT_BACKOFF_SECONDS),
+        deployment, lifecycle.EVICT, actor, reason, code=waiting.BACKOFF, ready_after=until
     )
 
 
@@ -156,9 +160,9 @@ def cancel_hopeless(organization_id: int, *, actor: str) -> int:
     """
     count = 0
     while hopeless := list(Deployment.objects.filter(organization=organization_id).hopeless()):
+        waits = waiting.on_others([d.pk for d in hopeless])
         changes = [
-            Change(d.pk, " ".join(dependencies.unmet_reasons(d)), revision=d.revision)
-            for d in hopeless
+            Change(d.pk, waits[d.pk].reason, revision=d.revision) for d in hopeless if d.pk in waits
         ]
         with transaction.atomic():
             count += len(transition(lifecycle.CANCEL, changes, actor=actor, now=timezone.now()))
@@ -172,7 +176,7 @@ def hold(deployment: Deployment, *, actor: str) -> Deployment:
     _check_pending(deployment, "held")
     if not deployment.held:
         reason = f"Held by {actor}: waits until it is released."
-        _save(deployment, held=True, status_reason=reason, status_code="held")
+        _save(deployment, held=True, status_reason=reason, status_code=waiting.HELD)
         record(deployment, "held", actor, reason)
         request_cycle(deployment.organization_id)
     return deployment
@@ -184,8 +188,8 @@ def release(deployment: Deployment, *, actor: str) -> Deployment:
     deployment = _locked(deployment)
     _check_pending(deployment, "released")
     if deployment.held:
-        reason = "Released: waits for the next cycle."
-        _save(deployment, held=False, status_reason=reason, status_code="released")
+        _save(deployment, held=False)
+        _say(deployment, "released", "Released: waits for the next cycle.")
         record(deployment, "released", actor, f"Released by {actor}.")
         request_cycle(deployment.organization_id)
     return deployment
@@ -232,20 +236,40 @@ def delete(deployment: Deployment, *, actor: str) -> None:
 
 @transaction.atomic
 def _steer(
-    deployment: Deployment, verb: Verb, actor: str, reason: str, backoff: timedelta | None = None
+    deployment: Deployment,
+    verb: Verb,
+    actor: str,
+    reason: str,
+    *,
+    code: str = "",
+    ready_after: datetime | None = None,
 ) -> Deployment:
     """Carry out a verb of the lifecycle for a person, or say why the state forbids it."""
     deployment = _locked(deployment)
     if deployment.status not in verb.sources:
         raise Conflict(_forbidden(deployment, verb))
-    now = timezone.now()
-    change = Change(deployment.pk, reason, ready_after=now + backoff if backoff else None)
-    former = transition(verb, [change], actor=actor, now=now)[deployment.pk]
+    change = Change(deployment.pk, reason, ready_after=ready_after, status_code=code or None)
+    former = transition(verb, [change], actor=actor, now=timezone.now())[deployment.pk]
     if former is not None:
         request_reconcile(former)
     request_cycle(deployment.organization_id)
     deployment.refresh_from_db()
+    if verb.target == Status.PENDING:
+        _say(deployment, deployment.status_code, deployment.status_reason)
     return deployment
+
+
+def _say(deployment: Deployment, code: str, reason: str) -> str:
+    """Have a pending row, which is locked, say what keeps it from competing, or else this.
+
+    Returns what keeps it from competing, "" when nothing does.
+    """
+    found = waiting.obstacle(deployment, timezone.now())
+    deployment.status_code, deployment.status_reason = code, reason
+    if found:
+        deployment.status_code, deployment.status_reason = found.code, found.reason
+    deployment.save(update_fields=["status_code", "status_reason"])
+    return found.reason if found else ""
 
 
 _REMEDIES = {

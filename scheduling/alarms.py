@@ -10,6 +10,7 @@ from django.db.models import Max
 from django.urls import reverse
 
 from clusters.models import Cluster, Connection
+from deployments import waiting
 from deployments.models import Deployment, Run
 from orgs.models import Event
 from scheduling.models import Sample
@@ -21,6 +22,11 @@ _STARTS_LONG = timedelta(minutes=10)
 _STOPS_LONG = timedelta(minutes=10)
 _MANY = 1000
 """Counting ends here: more of something wrong is no other message."""
+
+_NEVER = (
+    waiting.DEPENDENCY_ENDED, "exceeds_capacity", "requested_cluster_gone", "no_cluster",
+)  # fmt: skip
+"""The codes of what starts only after somebody has changed something."""
 
 _FAILING_SHARE, _FAILING_COUNT = 0.5, 5
 
@@ -193,6 +199,15 @@ def _waiting(now: datetime, last: Sample | None) -> Iterator[Alarm]:
             "Longer than SCHEDULER_STARVATION_SECONDS: is there enough room at their priority?",
             reverse("queue"),
             "Queue",
+        )
+    never = Deployment.objects.pending().filter(held=False, status_code__in=_NEVER)
+    if count := never.order_by()[:_MANY].count():
+        yield Alarm(
+            "warning",
+            f"{_many(count, 'deployment', 'deployments')} can never start",
+            "A dependency has ended otherwise, or no cluster could ever hold it. Each says which.",
+            f"{reverse('admin:deployments_deployment_changelist')}?status__exact=pending",
+            "Deployments",
         )
     held = Deployment.objects.pending().filter(held=True, queued_at__lt=now - _HELD_LONG)
     if count := held.order_by()[:_MANY].count():

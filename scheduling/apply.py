@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from clusters.models import ACTIVE
 from clusters.wakeups import request_reconcile
-from deployments import lifecycle
+from deployments import lifecycle, waiting
 from deployments.lifecycle import Change, transition
 from deployments.models import Deployment, Status
 from scheduling.core.plan import Eviction, Move, Placement, Plan
@@ -73,6 +73,7 @@ def _eviction(eviction: Eviction, count: int, now: datetime) -> Change:
         eviction.reason + tail,
         ready_after=until,
         preemptor=eviction.for_,
+        status_code=waiting.BACKOFF if until else None,
         data={
             "code": eviction.code,
             "cluster": eviction.cluster,

@@ -13,9 +13,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from clusters.models import Cluster
-from deployments import services
-from deployments.dependencies import unmet_reasons
-from deployments.endings import BACKOFF
+from deployments import services, waiting
 from deployments.models import Deployment, Status
 from deployments.specs import Spec
 from orgs.models import Event, Organization
@@ -63,16 +61,15 @@ def explain(deployment: Deployment) -> Explanation:
     """Explain the deployment's present state."""
     if deployment.status != Status.PENDING:
         return _from_history(deployment)
-    obstacle = _obstacle(deployment)
+    obstacle = waiting.obstacle(deployment, timezone.now())
     if obstacle:
-        code, sentences = obstacle
         return Explanation(
             deployment=deployment.pk,
             status=deployment.status,
-            code=code,
-            reason=" ".join(sentences),
+            code=obstacle.code,
+            reason=obstacle.reason,
             since=deployment.queued_at,
-            waits_for=sentences,
+            waits_for=list(obstacle.details),
         )
     return _from_plan(deployment)
 
@@ -84,12 +81,11 @@ def forecast(*, created_by: User, organization: Organization, spec: Spec) -> For
     """
     with transaction.atomic():
         deployment = services.submit(created_by=created_by, organization=organization, spec=spec)
-        obstacle = _obstacle(deployment)
+        obstacle = waiting.obstacle(deployment, timezone.now())
         snapshot = load(organization.pk, lock=False).snapshot
         transaction.set_rollback(True)
     if obstacle:
-        code, sentences = obstacle
-        return Forecast("wait", code, " ".join(sentences))
+        return Forecast("wait", obstacle.code, obstacle.reason)
     return _outcome(deployment.pk, snapshot, make_plan(snapshot))
 
 
@@ -121,21 +117,6 @@ def _outcome(deployment_id: int, snapshot: Snapshot, plan: Plan) -> Forecast:
 
 def _without_for(row: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in row.items() if key != "for_"}
-
-
-def _obstacle(deployment: Deployment) -> tuple[str, list[str]] | None:
-    """Return code and sentences of what keeps a pending deployment from competing at all."""
-    if deployment.held:
-        return "held", [deployment.status_reason or "Held: waits until it is released."]
-    waits = unmet_reasons(deployment)
-    if waits:
-        return "dependency", waits
-    if deployment.ready_after and deployment.ready_after > timezone.now():
-        until = f"{deployment.ready_after:%Y-%m-%d %H:%M:%S} UTC"
-        reason = f"Was evicted: competes again at {until}."
-        own = deployment.status_code == BACKOFF
-        return "backoff", [deployment.status_reason if own else reason]
-    return None
 
 
 def _from_plan(deployment: Deployment) -> Explanation:

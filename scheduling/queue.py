@@ -14,7 +14,7 @@ from functools import cached_property
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from clusters.models import OCCUPYING, Cluster
-from deployments.dependencies import unmet_reasons_of
+from deployments import waiting
 from deployments.models import Dependency, Deployment, Status
 from scheduling.core.ordering import queue_order
 from scheduling.core.plan import Hold
@@ -151,9 +151,11 @@ class Queue:
         if group == Group.COMPETING:
             return list(self._competing_entries(self.chosen[first:last]))
         rows = list(self.rows(group)[first:last])
-        waits = unmet_reasons_of([row.pk for row in rows]) if group == Group.DEPENDENCY else {}
+        waits = waiting.on_others([row.pk for row in rows]) if group == Group.DEPENDENCY else {}
         return [
-            Entry(row, _code(row, group), " ".join(waits.get(row.pk, [row.status_reason])))
+            Entry(row, _code(row, group), " ".join(waits[row.pk].details))
+            if row.pk in waits
+            else Entry(row, _code(row, group), row.status_reason)
             for row in rows
         ]
 

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from clusters.models import Cluster
 from clusters.wakeups import RUN_CYCLE, begin
+from deployments import waiting
 from deployments.models import Deployment
 from deployments.services import cancel_hopeless
 from scheduling import pulse
@@ -27,19 +28,25 @@ log = structlog.get_logger(__name__)
 @shared_task(name=RUN_CYCLE)
 def run_requested_cycle(organization_id: int) -> None:
     begin(RUN_CYCLE, organization_id)
-    run_cycle(organization_id, SchedulingCycle.Trigger.CHANGE)
-    cancel_hopeless(organization_id, actor=ACTOR)
+    _run_cycle(organization_id, SchedulingCycle.Trigger.CHANGE)
 
 
 @shared_task(name="scheduling.run_due_cycles")
 def run_due_cycles() -> None:
     """Run a cycle of every organization where one could decide anything."""
+    waiting.refresh(timezone.now(), actor=ACTOR)
     for organization_id in due_organizations():
         try:
-            run_cycle(organization_id, SchedulingCycle.Trigger.INTERVAL)
-            cancel_hopeless(organization_id, actor=ACTOR)
+            _run_cycle(organization_id, SchedulingCycle.Trigger.INTERVAL)
         except DatabaseError:
             log.exception("cycle_failed", organization=organization_id)
+
+
+def _run_cycle(organization_id: int, trigger: SchedulingCycle.Trigger) -> None:
+    """Run a cycle, after what waits for others says for whom, or is cancelled as it asked for."""
+    cancel_hopeless(organization_id, actor=ACTOR)
+    waiting.refresh(timezone.now(), actor=ACTOR, organization=organization_id)
+    run_cycle(organization_id, trigger)
 
 
 @shared_task(name="scheduling.purge_cycles")

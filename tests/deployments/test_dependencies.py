@@ -158,7 +158,7 @@ def test_one_that_cannot_come_true_by_itself_is_explained_with_the_remedy(
 
     data = api.get(f"/deployments/{second.pk}/explain").data
 
-    assert data["code"] == "dependency"
+    assert data["code"] == "dependency_ended"
     assert f"deployment {first.pk} (job) to be completed; it is {status}" in data["reason"]
     assert "start it again, or change `depends_on`" in data["reason"]
 

@@ -14,7 +14,8 @@ from pytest_django import Settings
 from clusters import services as cluster_services
 from clusters.models import Cluster, Connection
 from clusters.wakeups import ENGINES
-from deployments import services
+from deployments import services, waiting
+from deployments.dependencies import Wait
 from deployments.models import Deployment, Run, Status
 from orgs.models import Event, Organization
 from scheduling import pulse, vitals
@@ -238,6 +239,21 @@ def test_who_was_forgotten_on_hold_is_told_quietly(
 
     assert alarm.level == "info"
     assert alarm.link == "/admin/queue/?group=held"
+
+
+def test_what_can_never_start_is_told(
+    alive: None, forge: Cluster, acme: Organization, submit: Submit
+) -> None:
+    cycled(acme)
+    first = submit()
+    services.hold(first, actor="alice")
+    submit(depends_on=(Wait(first.pk),))
+    assert titles() == []
+    services.cancel(Deployment.objects.get(pk=first.pk), actor="bob")
+
+    waiting.refresh(timezone.now(), actor="system:test")
+
+    assert titles() == ["1 deployment can never start"]
 
 
 def test_thrashing_and_failing_are_told(alive: None) -> None:
