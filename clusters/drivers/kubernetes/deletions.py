@@ -11,6 +11,9 @@ from typing import Any
 
 from clusters.drivers.kubernetes import pods
 
+CLOCKS_S = 1
+"""Clocks of nodes and of API servers agree within so long. All their times are whole seconds."""
+
 CONFIRMED_S = 20
 """A node completes the deletion of a Pod so long after the container's end: twice the period in
 which kubelets repeat their reports."""
@@ -41,14 +44,14 @@ def began(pod: Mapping[str, Any]) -> datetime | None:
     When it cannot be decided, it is: to run again what had completed repeats work, to take an
     eviction for completion loses it.
     """
-    disruption = disrupted(pod)
-    if disruption and (since := time(disruption.get("lastTransitionTime"))):
-        return since
-    if noted := time(_annotations(pod).get(pods.DELETION_REQUESTED)):
-        return noted
     asked = _counted_back(pod)
-    if asked is None or _grace(pod):
-        return asked
+    exact = [at for at in (_disrupted_at(pod, asked), _noted(pod)) if at]
+    if not exact and asked and _grace(pod):
+        exact = [asked]
+    if exact:
+        return min(exact) - timedelta(seconds=CLOCKS_S)
+    if asked is None:
+        return None
     own = pod["spec"].get("terminationGracePeriodSeconds") or 0
     return asked - timedelta(seconds=max(own, CONFIRMED_S))
 
@@ -69,6 +72,16 @@ def time(text: object) -> datetime | None:
     except ValueError:
         return None
     return read.replace(tzinfo=UTC) if read and read.tzinfo is None else read
+
+
+def _disrupted_at(pod: Mapping[str, Any], asked: datetime | None) -> datetime | None:
+    """Return when Kubernetes decided to end the Pod, None when it had been deleted before."""
+    since = time((disrupted(pod) or {}).get("lastTransitionTime"))
+    return None if since and asked and asked < since else since
+
+
+def _noted(pod: Mapping[str, Any]) -> datetime | None:
+    return time(_annotations(pod).get(pods.DELETION_REQUESTED))
 
 
 def _counted_back(pod: Mapping[str, Any]) -> datetime | None:

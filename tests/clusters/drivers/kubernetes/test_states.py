@@ -352,7 +352,7 @@ def test_a_confirmed_deletion_ended_what_it_may_have_ended(
 
 @pytest.mark.parametrize(
     ("ended_s", "cause"),
-    [(-41, None), (-40, Cause.ENGINE_EVICTED), (-39, Cause.ENGINE_EVICTED)],
+    [(-42, None), (-41, Cause.ENGINE_EVICTED), (-39, Cause.ENGINE_EVICTED)],
 )
 def test_a_deletion_that_still_has_its_grace_tells_when_it_was_asked_for(
     ended_s: float, cause: Cause | None
@@ -364,7 +364,7 @@ def test_a_deletion_that_still_has_its_grace_tells_when_it_was_asked_for(
 
 @pytest.mark.parametrize(
     ("ended_s", "cause"),
-    [(-101, None), (-100, Cause.ENGINE_EVICTED), (-31, Cause.ENGINE_EVICTED)],
+    [(-102, None), (-101, Cause.ENGINE_EVICTED), (-31, Cause.ENGINE_EVICTED)],
 )
 @pytest.mark.parametrize(
     ("meta", "conditions"),
@@ -385,6 +385,15 @@ def test_a_time_that_was_kept_goes_before_the_deletions_own(
                     conditions=conditions)  # fmt: skip
 
     assert observed.cause is cause
+
+
+@pytest.mark.parametrize("noted", [False, True])
+def test_a_drain_of_what_was_deleted_before_does_not_hide_that(noted: bool) -> None:
+    note = {"annotations": {pods.DELETION_REQUESTED: at(-104)}} if noted else {}
+    observed = seen(terminated(0, at_s=-103), phase="Succeeded", meta=deleted(-102, 0) | note,
+                    conditions=disrupted("EvictionByEvictionAPI", since_s=-100))  # fmt: skip
+
+    assert observed.cause is Cause.ENGINE_EVICTED
 
 
 def test_a_note_that_somebody_garbled_is_not_read() -> None:

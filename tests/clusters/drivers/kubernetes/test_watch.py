@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from clusters.drivers.base import DriverError, Observation, Phase
-from clusters.drivers.kubernetes import KubernetesDriver
+from clusters.drivers.kubernetes import KubernetesDriver, pods
 from clusters.drivers.kubernetes import driver as module
 from tests.clusters.drivers.kube_api import KubeCluster, Rule
 from tests.clusters.drivers.kube_api.status import ApiError
@@ -105,6 +105,26 @@ def test_a_node_that_becomes_not_ready_is_told(
         kube.silence(kube.nodes[0])
 
         wait_until(lambda: listener.told == before + 1, "its node's silence")
+
+
+def test_a_watch_notes_a_deletion_by_others_before_anybody_looks(
+    kube: KubeCluster, driver: KubernetesDriver, observed: Observed
+) -> None:
+    with listening(driver, kube) as listener:
+        driver.start(spec(7, "sh", "-c", "trap '' TERM; while :; do sleep 0.02; done"),
+                     timezone.now())  # fmt: skip
+        observed(7, phase=Phase.RUNNING)
+        wait_until(lambda: listener.told >= 2, "its steps")
+        (pod,), _ = kube.store.all()
+        key = pod["metadata"]["namespace"], pod["metadata"]["name"]
+
+        kube.delete(key)
+
+        def annotations() -> dict[str, str]:
+            found: dict[str, str] = kube.store.get(key)["metadata"].get("annotations", {})
+            return found
+
+        wait_until(lambda: pods.DELETION_REQUESTED in annotations(), "the note")
 
 
 def test_a_version_that_is_too_old_begins_again_with_a_list(
