@@ -6,13 +6,14 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.timesince import timesince
 from unfold.admin import TabularInline
+from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import display
 from unfold.paginator import InfinitePaginator
 
 from accounts.console import HistoryAdmin, ServiceAdmin, ask_first, permitted
 from clusters.resources import describe
 from deployments import services
-from deployments.models import Dependency, Deployment, Run, Status
+from deployments.models import LIVE, Dependency, Deployment, Run, Status
 
 _COLOURS = {
     "pending": "warning",
@@ -63,10 +64,26 @@ class DependencyInline(ReadOnlyInline):
     fields = ["on", "condition"]
 
 
+class DepartedFilter(DropdownFilter):  # type: ignore[misc]
+    title = "submitted by somebody who has left"
+    parameter_name = "departed"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("yes", "Not ended, of somebody who has left")]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[Deployment]
+    ) -> QuerySet[Deployment]:
+        if self.value() != "yes":
+            return queryset
+        left = Deployment.objects.filter(status__in=LIVE).of_departed()
+        return queryset.filter(pk__in=left.values("pk"))
+
+
 @admin.register(Deployment)
 class DeploymentAdmin(ServiceAdmin):
     list_display = ["called", "organization", "state", "priority", "requests", "cluster", "why"]
-    list_filter = ["status", "held", "organization", "cluster", "preemptible"]
+    list_filter = ["status", "held", "organization", "cluster", "preemptible", DepartedFilter]
     list_select_related = ["organization", "cluster"]
     search_fields = ["=id", "name", "image", "created_by__username"]
     ordering = ["-id"]

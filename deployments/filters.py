@@ -6,7 +6,7 @@ from accounts.api import (
     SeveralFilter,
     SeveralIntegersFilter,
 )
-from deployments.models import Deployment, RestartPolicy, Status
+from deployments.models import Deployment, DeploymentQuerySet, RestartPolicy, Status
 
 
 class DeploymentFilter(filters.FilterSet):  # type: ignore[misc]
@@ -17,11 +17,21 @@ class DeploymentFilter(filters.FilterSet):  # type: ignore[misc]
     restart_policy = SeveralChoicesFilter(choices=RestartPolicy.choices)
     priority_min = IntegerFilter(field_name="priority", lookup_expr="gte")
     created_by = SeveralIntegersFilter(field_name="created_by_id", label="id of the user")
+    created_by_departed = filters.ChoiceFilter(
+        choices=[("true", "true"), ("false", "false")],
+        method="by_departure",
+        label="whether the user who submitted it is no member any more",
+    )
     name = SeveralFilter(lookup_expr="icontains", label="part of the name")
 
     class Meta:
         model = Deployment
         fields = [
             "organization", "cluster", "status", "status_code", "restart_policy", "priority_min",
-            "created_by", "name",
+            "created_by", "created_by_departed", "name",
         ]  # fmt: skip
+
+    def by_departure(
+        self, rows: DeploymentQuerySet, _name: str, departed: str
+    ) -> DeploymentQuerySet:
+        return rows.of_departed(departed == "true")

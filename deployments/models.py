@@ -16,7 +16,7 @@ from accounts.names import NameField
 from clusters.drivers.base import uid_by_run
 from clusters.models import ACTIVE, OCCUPYING, Cluster
 from clusters.resources import ResourceColumns
-from orgs.models import Organization
+from orgs.models import Membership, Organization
 from orgs.tenancy import TenantQuerySet
 
 
@@ -32,6 +32,7 @@ class Status(models.TextChoices):
 
 
 ENDED = (Status.COMPLETED, Status.FAILED, Status.STOPPED, Status.CANCELLED)
+LIVE = tuple(status for status in Status if status not in ENDED)
 
 
 class Condition(models.TextChoices):
@@ -63,6 +64,13 @@ SATISFYING = {
 class DeploymentQuerySet(TenantQuerySet["Deployment"]):
     def pending(self) -> "DeploymentQuerySet":
         return self.filter(status=Status.PENDING)
+
+    def of_departed(self, departed: bool = True) -> "DeploymentQuerySet":
+        """Those whose submitter is no member of their organization any more, or the others."""
+        members = Membership.objects.filter(
+            organization=OuterRef("organization"), user=OuterRef("created_by")
+        )
+        return self.filter(~Exists(members) if departed else Exists(members))
 
     def active(self) -> "DeploymentQuerySet":
         """Those whose requests count against their clusters."""

@@ -15,6 +15,7 @@ from deployments.models import Condition, Deployment, OnDependencyFailure, Resta
 from deployments.specs import Spec
 from orgs.models import Event
 
+_MAX_ID = 2**63 - 1
 _MAX_ENTRIES = 100
 _MAX_TEXT = 4096
 
@@ -207,6 +208,15 @@ class BulkSerializer(StrictSerializer):
     deployments = serializers.ListField(
         child=DeploymentSerializer(), allow_empty=False, max_length=1000
     )
+
+
+class HandOverSerializer(StrictSerializer):
+    """From whom to whom, by their ids; the organization only for members of several."""
+
+    organization = IntegerField(required=False, min_value=1, max_value=_MAX_ID, write_only=True)
+    from_user = IntegerField(min_value=1, max_value=_MAX_ID, write_only=True)
+    to_user = IntegerField(min_value=1, max_value=_MAX_ID, write_only=True)
+    handed_over = serializers.IntegerField(read_only=True, help_text="how many deployments")
 
 
 class EventSerializer(serializers.ModelSerializer[Event]):

@@ -16,7 +16,7 @@ from accounts.api import caller
 from accounts.errors import Invalid, NotFound
 from accounts.parameters import PAGE, StrictParametersMixin, flag, whole_number
 from clusters.models import Cluster
-from deployments import bulk, output, services
+from deployments import bulk, handover, output, services
 from deployments.filters import DeploymentFilter
 from deployments.followers import Following, is_connected
 from deployments.models import Deployment
@@ -24,6 +24,7 @@ from deployments.serializers import (
     BulkSerializer,
     DeploymentSerializer,
     EventSerializer,
+    HandOverSerializer,
 )
 from deployments.specs import Spec
 from orgs.models import Event, Organization, Role
@@ -51,7 +52,7 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
     ordering_fields: ClassVar = [
         "id", "name", "priority", "status", "created_at", "queued_at", "started_at", "finished_at",
     ]  # fmt: skip
-    bodies: ClassVar = (*StrictParametersMixin.bodies, "bulk")
+    bodies: ClassVar = (*StrictParametersMixin.bodies, "bulk", "hand_over")
     query_parameters: ClassVar = {"events": PAGE, "logs": ("tail", "follow", "run")}
     own_errors: ClassVar = {
         "logs": (
@@ -104,6 +105,21 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
         created = bulk.submit(created_by=caller(request), entries=entries)
         rows = self.get_queryset().filter(pk__in=[d.pk for d in created]).order_by("pk")
         return Response({"deployments": self.get_serializer(rows, many=True).data}, status=201)
+
+    @extend_schema(request=HandOverSerializer, responses=HandOverSerializer)
+    @action(detail=False, methods=["post"], url_path="hand-over")
+    def hand_over(self, request: Request) -> Response:
+        """Make another member the submitter of what somebody submitted and has not ended.
+
+        It is for admins: of a user who has left, or is about to.
+        """
+        serializer = HandOverSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        given = serializer.validated_data
+        organization = organization_for(request.user, given.pop("organization", None))
+        require(request.user, organization.pk, Role.ADMIN)
+        count = handover.hand_over(organization, actor=request.user.get_username(), **given)
+        return Response({"handed_over": count})
 
     def update(self, request: Request, pk: str, partial: bool = False) -> Response:
         deployment = self.get_object()

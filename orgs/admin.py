@@ -1,7 +1,7 @@
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.widgets import AutocompleteSelect
 from django.contrib.postgres.aggregates import StringAgg
 from django.db.models import Count, OuterRef, QuerySet, Subquery
@@ -19,7 +19,7 @@ from unfold.decorators import display
 
 from accounts.console import HistoryAdmin, ServiceAdmin, TimeFilter
 from accounts.models import User
-from orgs import services
+from orgs import departures, services
 from orgs.models import Event, Membership, Organization, Role
 
 _LINK = '<a class="font-medium underline whitespace-nowrap" href="{}">{}</a>'
@@ -125,9 +125,12 @@ class OrganizationAdmin(ServiceAdmin):
                 user_id=member.user_id, role=Role(member.role),
             )  # fmt: skip
         for member in formset.deleted_objects:
-            services.remove_member(
+            left = services.remove_member(
                 organization, actor=actor, authority=None, user_id=member.user_id
             )
+            if left:
+                text = f"{member.user} left behind {departures.sentence(left)}."
+                self.message_user(request, text, messages.WARNING)
 
     def delete_model(self, request: HttpRequest, obj: Organization) -> None:
         services.delete(obj, actor=request.user.get_username())

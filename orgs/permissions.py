@@ -4,7 +4,7 @@
 |--------------------------------------------------------------------|------------|
 | read the organization, its clusters, deployments and events        | viewer     |
 | create deployments; change, start, stop, cancel, delete their own  | developer  |
-| the same for everybody's; hold and release                         | admin      |
+| the same for everybody's; hold and release; hand over              | admin      |
 | create, change, cordon, drain, delete clusters                     | admin      |
 | see and regenerate the invite code; rename the organization        | admin      |
 | change roles and remove members, below their own role              | admin      |

@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError as PasswordRefused
 from django.utils import timezone
 from rest_framework import serializers
 
-from accounts.api import StrictModelSerializer, StrictSerializer
+from accounts.api import IntegerField, StrictModelSerializer, StrictSerializer
 from accounts.models import User
 from orgs.models import Membership, Organization, Role
 
@@ -70,10 +70,10 @@ class InviteTermsSerializer(StrictSerializer):
     """How long a new invite code works, and for how many people; without bounds if not given."""
 
     expires_at = serializers.DateTimeField(required=False, allow_null=True, default=None)
-    expires_in_s = serializers.IntegerField(
+    expires_in_s = IntegerField(
         required=False, allow_null=True, min_value=1, max_value=10 * 366 * 86400, write_only=True
     )
-    max_uses = serializers.IntegerField(
+    max_uses = IntegerField(
         required=False, allow_null=True, default=None, min_value=1, max_value=1_000_000
     )
 
@@ -135,3 +135,9 @@ class MemberSerializer(StrictModelSerializer[Membership]):
         model = Membership
         fields = ["user", "role", "joined_at"]
         read_only_fields = ["joined_at"]
+
+
+class LeftSerializer(serializers.Serializer[Any]):
+    """What a former member leaves behind, counted by status."""
+
+    left = serializers.DictField(child=serializers.DictField(child=serializers.IntegerField()))

@@ -17,6 +17,7 @@ from accounts.bounds import Bound
 from accounts.errors import Conflict, Forbidden, NotFound
 from accounts.models import User
 from accounts.services import create_user
+from orgs.departures import Left, left_behind, sentence
 from orgs.events import record
 from orgs.models import Membership, Organization, Role, new_invite_code
 from orgs.permissions import role_of
@@ -173,8 +174,8 @@ def change_role(
 @transaction.atomic
 def remove_member(
     organization: Organization, *, actor: str, authority: Person | None, user_id: int
-) -> None:
-    """End a membership; anybody may end their own.
+) -> Left:
+    """End a membership; anybody may end their own. Returns what the member leaves behind.
 
     Raises Forbidden when the member's role is not below the actor's, Conflict for the last owner.
     """
@@ -185,8 +186,12 @@ def remove_member(
         _check_authority(own_role, Role(member.role))
     _check_another_owner(organization, member)
     member.delete()
+    left = left_behind(organization.pk, user_id)
     reason = f"{member.user.username} is no member any more."
-    record(organization, "member_removed", actor, reason, {"user": user_id})
+    if left:
+        reason = f"{reason} Left behind: {sentence(left)}."
+    record(organization, "member_removed", actor, reason, {"user": user_id, "left": left})
+    return left
 
 
 @transaction.atomic

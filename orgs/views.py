@@ -22,6 +22,7 @@ from orgs.serializers import (
     InviteAnswerSerializer,
     InviteSerializer,
     InviteTermsSerializer,
+    LeftSerializer,
     MemberSerializer,
     MembershipSerializer,
     OrganizationSerializer,
@@ -89,7 +90,7 @@ class OrganizationViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Orga
     serializer_class = OrganizationSerializer
     ordering_fields: ClassVar = ["id", "name", "created_at"]
     query_parameters: ClassVar = {"members": PAGE}
-    bodies: ClassVar = (*StrictParametersMixin.bodies, "member")
+    bodies: ClassVar = (*StrictParametersMixin.bodies, "member", "regenerate_invite")
     roles: ClassVar = {
         "update": Role.ADMIN,
         "partial_update": Role.ADMIN,
@@ -173,18 +174,22 @@ class OrganizationViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Orga
         )
         return Response(MemberSerializer(member).data)
 
-    @extend_schema(request=None, responses={204: None})
+    @extend_schema(request=None, responses={200: LeftSerializer, 204: None})
     @member.mapping.delete
     def remove_member(self, request: Request, pk: str, user_id: str) -> Response:
-        """Remove a member; members may remove themselves."""
+        """Remove a member; members may remove themselves.
+
+        If deployments of the member have not ended, the answer counts them. They go on: list them
+        with `created_by_departed=true`, and stop them or hand them over.
+        """
         organization = self.get_object()
-        services.remove_member(
+        left = services.remove_member(
             organization,
             actor=request.user.get_username(),
             authority=caller(request),
             user_id=int(user_id),
         )
-        return Response(status=204)
+        return Response({"left": left}) if left else Response(status=204)
 
     def _given(
         self, request: Request, organization: Organization | None = None, *, partial: bool = False

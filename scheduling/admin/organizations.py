@@ -12,14 +12,13 @@ from django.urls import reverse
 
 from accounts.plots import Bar
 from clusters.models import OCCUPYING, Cluster
-from deployments.models import Deployment, Status
+from deployments.models import LIVE, Deployment, Status
 from orgs.admin import OrganizationAdmin
 from orgs.models import Event, Membership, Organization
 from scheduling.admin.cluster import bars_of
 from scheduling.admin.pages import OperatePage
 from scheduling.models import SchedulingCycle
 
-_LIVE = (Status.PENDING, *OCCUPYING)
 _EVENTS_SHOWN = 15
 _MEMBERS_SHOWN = 100
 _CLUSTERS_SHOWN = 50
@@ -52,6 +51,9 @@ class OrganizationPage(OperatePage):
             counts=_counts(organization),
             supply=[Supply(row, bars_of(row, None)) for row in clusters[:_CLUSTERS_SHOWN]],
             cluster_count=organization.clusters.count(),
+            departed=Deployment.objects.filter(organization=organization, status__in=LIVE)
+            .of_departed()
+            .count(),
             members=sorted(members[:_MEMBERS_SHOWN], key=_by_role),
             member_count=members.count(),
             queue_link=f"{reverse('queue')}?organization={organization.pk}",
@@ -66,7 +68,7 @@ class OrganizationPage(OperatePage):
 
 def _counts(organization: Organization) -> dict[str, int]:
     """Count the deployments that are alive by their status, held ones apart."""
-    rows = Deployment.objects.filter(organization=organization, status__in=_LIVE).order_by()
+    rows = Deployment.objects.filter(organization=organization, status__in=LIVE).order_by()
     counts: Counter[str] = Counter()
     for status, held, count in rows.values_list("status", "held").annotate(Count("pk")):
         counts["held" if held and status == Status.PENDING else str(status)] += count

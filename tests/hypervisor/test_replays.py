@@ -40,7 +40,7 @@ Repeat = Callable[[], Any]
 
 @pytest.fixture
 def repeat(
-    request: Any, alice: User, acme: Organization, bring: Bring, client_for: ClientFor
+    request: Any, alice: User, bob: User, acme: Organization, bring: Bring, client_for: ClientFor
 ) -> Repeat:
     """Carry the request out once, as the owner; return what repeats it."""
     path: str = request.param
@@ -49,6 +49,8 @@ def repeat(
     if path == "/join-organization":
         body = {"invite_code": acme.invite_code}
         Membership.objects.filter(user=alice).delete()
+    if path == "/deployments/hand-over":
+        body = {"from_user": bob.pk, "to_user": alice.pk}
     if "{pk}" in path:
         deployment = bring(NEEDS.get(path, Status.PENDING))
         ids |= {"deployments": deployment.pk, "clusters": acme.clusters.get().pk}

@@ -1,0 +1,210 @@
+"""What people leave behind when they leave an organization."""
+
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from accounts.models import User
+from deployments.models import ENDED, LIVE, Status
+from orgs import services as org_services
+from orgs.models import Event, Membership, Organization, Role
+from scheduling.cycle import run_cycle
+from scheduling.models import SchedulingCycle
+from tests.answers import attrs, ids, refusal
+from tests.conftest import ClientFor
+from tests.deployments.conftest import Bring, MemberAs
+
+pytestmark = pytest.mark.django_db
+
+
+def remove(client_for: ClientFor, actor: User, organization: Organization, user: User) -> Any:
+    return client_for(actor).delete(f"/organizations/{organization.pk}/members/{user.pk}")
+
+
+def hand_over(client_for: ClientFor, actor: User, from_user: User, to_user: User) -> Any:
+    body = {"from_user": from_user.pk, "to_user": to_user.pk}
+    return client_for(actor).post("/deployments/hand-over", body)
+
+
+def test_the_answer_and_the_event_of_a_removal_say_what_is_left(
+    client_for: ClientFor, alice: User, bob: User, acme: Organization, bring: Bring
+) -> None:
+    for status in (Status.PENDING, Status.PENDING, Status.RUNNING, Status.COMPLETED):
+        bring(status)
+
+    answer = remove(client_for, alice, acme, bob)
+
+    left = {"deployments": {"pending": 2, "running": 1}}
+    assert (answer.status_code, answer.json()) == (200, {"left": left})
+    event = Event.objects.get(kind="member_removed")
+    assert event.data == {"user": bob.pk, "left": left}
+    assert "Left behind: 2 pending, 1 running deployments." in event.reason
+
+
+def test_the_removal_of_somebody_who_leaves_nothing_has_no_body(
+    client_for: ClientFor, alice: User, bob: User, acme: Organization, bring: Bring
+) -> None:
+    bring(Status.FAILED)
+    bring(Status.RUNNING, created_by=alice)
+
+    assert remove(client_for, alice, acme, bob).status_code == 204
+
+
+def test_what_people_left_is_listed(
+    client_for: ClientFor, alice: User, bob: User, acme: Organization, bring: Bring
+) -> None:
+    running, pending = bring(Status.RUNNING), bring(Status.PENDING)
+    own = bring(Status.RUNNING, created_by=alice)
+    client = client_for(alice)
+    assert ids(client.get("/deployments?created_by_departed=true")) == []
+    remove(client_for, alice, acme, bob)
+
+    assert ids(client.get("/deployments?created_by_departed=true")) == [pending.pk, running.pk]
+    assert ids(client.get("/deployments?created_by_departed=true&status=running")) == [running.pk]
+    assert ids(client.get("/deployments?created_by_departed=false")) == [own.pk]
+    assert attrs(client.get("/deployments?created_by_departed=yes")) == {"created_by_departed"}
+
+
+def test_membership_elsewhere_does_not_count(
+    client_for: ClientFor, alice: User, bob: User, acme: Organization, bring: Bring
+) -> None:
+    left = bring(Status.RUNNING)
+    org_services.create(owner=bob, name="Initech")
+    remove(client_for, alice, acme, bob)
+
+    found = client_for(alice).get("/deployments?created_by_departed=true")
+
+    assert ids(found) == [left.pk]
+
+
+def test_an_admin_hands_over_what_has_not_ended(
+    client_for: ClientFor, alice: User, bob: User, acme: Organization, bring: Bring,
+    member_as: MemberAs,
+) -> None:  # fmt: skip
+    by_status = {status: bring(status, cpu_milli=100) for status in Status}
+    admin, heir = member_as(Role.ADMIN), member_as(Role.DEVELOPER)
+    remove(client_for, alice, acme, bob)
+
+    answer = hand_over(client_for, admin, bob, heir)
+
+    assert (answer.status_code, answer.json()) == (200, {"handed_over": len(LIVE)})
+    for status, deployment in by_status.items():
+        deployment.refresh_from_db()
+        assert deployment.created_by == (bob if status in ENDED else heir)
+        assert deployment.status == status
+    event = Event.objects.filter(kind="handed_over").first()
+    assert event is not None
+    assert event.actor == admin.username
+    assert event.data == {"created_by": [bob.pk, heir.pk]}
+    assert event.reason == f"Handed over from bob to {heir.username}."
+
+
+def test_the_heir_steers_what_was_handed_over(
+    client_for: ClientFor, alice: User, bob: User, bring: Bring, member_as: MemberAs
+) -> None:
+    deployment, heir = bring(Status.RUNNING), member_as(Role.DEVELOPER)
+    refusal(client_for(heir).post(f"/deployments/{deployment.pk}/stop"), 403)
+    hand_over(client_for, alice, bob, heir)
+
+    assert client_for(heir).post(f"/deployments/{deployment.pk}/stop").status_code == 202
+
+
+@pytest.mark.parametrize("role", [Role.VIEWER, Role.DEVELOPER])
+def test_only_admins_hand_over(
+    client_for: ClientFor, alice: User, bob: User, bring: Bring, member_as: MemberAs, role: Role
+) -> None:
+    deployment = bring(Status.RUNNING)
+
+    refusal(hand_over(client_for, member_as(role), bob, alice), 403)
+
+    deployment.refresh_from_db()
+    assert deployment.created_by == bob
+
+
+def test_the_heir_is_a_developer_of_the_organization(
+    client_for: ClientFor, alice: User, bob: User, charlie: User, bring: Bring, member_as: MemberAs
+) -> None:
+    bring(Status.RUNNING)
+
+    for heir in (charlie, member_as(Role.VIEWER), bob):
+        assert attrs(hand_over(client_for, alice, bob, heir)) == {"to_user"}
+
+
+def test_of_somebody_who_left_nothing_there_is_nothing_to_hand_over(
+    client_for: ClientFor, alice: User, bob: User, charlie: User, bring: Bring
+) -> None:
+    bring(Status.COMPLETED)
+
+    for user in (bob, charlie):
+        assert "no deployments" in refusal(hand_over(client_for, alice, user, alice), 409)["detail"]
+
+
+def test_others_organizations_stay_as_they_are(
+    client_for: ClientFor, alice: User, bob: User, acme: Organization, bring: Bring
+) -> None:
+    bring(Status.RUNNING)
+    initech = org_services.create(owner=bob, name="Initech")
+    Membership.objects.create(organization=initech, user=alice, role=Role.DEVELOPER)
+    body = {"from_user": bob.pk, "to_user": alice.pk}
+    client = client_for(alice)
+
+    assert attrs(client.post("/deployments/hand-over", body)) == {"organization"}
+    refusal(client.post("/deployments/hand-over", body | {"organization": initech.pk}), 403)
+    refusal(client.post("/deployments/hand-over", body | {"organization": 987654321}), 404)
+    there = client.post("/deployments/hand-over", body | {"organization": acme.pk})
+    assert there.json() == {"handed_over": 1}
+
+
+def test_a_hand_over_does_not_disturb_a_cycle_that_decides_meanwhile(
+    client_for: ClientFor, alice: User, bob: User, acme: Organization, bring: Bring
+) -> None:
+    deployment = bring(Status.PENDING)
+    before = deployment.revision
+
+    hand_over(client_for, alice, bob, alice)
+
+    deployment.refresh_from_db()
+    assert deployment.revision == before
+    cycle = run_cycle(acme.pk, SchedulingCycle.Trigger.CHANGE)
+    assert cycle is not None
+    assert cycle.placed == 1
+
+
+def test_the_admin_s_page_of_the_organization_says_what_people_left(
+    console: Client, client_for: ClientFor, alice: User, bob: User, acme: Organization, bring: Bring
+) -> None:
+    deployment = bring(Status.RUNNING)
+    page = reverse("admin:orgs_organization_change", args=[acme.pk])
+    assert "people who have left" not in console.get(page).content.decode()
+    remove(client_for, alice, acme, bob)
+    listed = f"{reverse('admin:deployments_deployment_changelist')}?departed=yes"
+
+    shown = console.get(page).content.decode()
+    rows = console.get(f"{listed}&organization__id__exact={acme.pk}").context["cl"].result_list
+
+    assert "1 deployment of people who have left" in shown
+    assert "departed=yes" in shown
+    assert [row.pk for row in rows] == [deployment.pk]
+
+
+def test_an_operator_who_removes_a_member_reads_what_is_left(
+    console: Client, alice: User, bob: User, acme: Organization, bring: Bring
+) -> None:
+    bring(Status.RUNNING)
+    owner, member = acme.memberships.order_by("pk")
+    form = {
+        "name": "Acme", "memberships-TOTAL_FORMS": 2, "memberships-INITIAL_FORMS": 2,
+        "memberships-0-id": owner.pk, "memberships-0-role": "owner",
+        "memberships-0-organization": acme.pk, "memberships-0-user": alice.pk,
+        "memberships-1-id": member.pk, "memberships-1-role": "developer",
+        "memberships-1-organization": acme.pk, "memberships-1-user": bob.pk,
+        "memberships-1-DELETE": "on",
+    }  # fmt: skip
+
+    page = console.post(
+        reverse("admin:orgs_organization_change", args=[acme.pk]), form, follow=True
+    )
+
+    assert "bob left behind 1 running deployments." in page.content.decode()
