@@ -158,7 +158,8 @@ class _Pass:
         remark("preparing", preparing, statuses=(Status.STARTING,), actor=ACTOR, now=now)
 
     def _preparing(self, run: Run) -> Change:
-        told = self.seen[run.pk].message or f"It is being prepared on {self.cluster.name}."
+        unsaid = f"Its container is being prepared on {self.cluster.name}."
+        told = self.seen[run.pk].message or unsaid
         return Change(run.deployment_id, told, data={"code": "preparing", "run": run.pk})
 
     def _transition(self, verb: Verb, runs: Iterable[Run], reason: str) -> list[int]:

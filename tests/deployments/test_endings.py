@@ -212,7 +212,7 @@ def test_a_preparation_is_told_once_and_not_taken_for_a_fetch(
 
     row = fresh(deployment)
     assert (row.status, row.status_code) == (Status.STARTING, "preparing")
-    assert row.status_reason == "It is being prepared on foundry."
+    assert row.status_reason == "Its container is being prepared on foundry."
     assert (
         Event.objects.filter(
             subject="deployment", subject_id=deployment.pk, kind="preparing"

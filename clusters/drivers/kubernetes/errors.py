@@ -79,7 +79,7 @@ def _forbidden(said: str) -> tuple[str, bool, Cause]:
         )
     if bounds := set(_BOUND.findall(said)):
         return (
-            f"The namespace bounds what one may have, {_REMEDIES[frozenset(bounds)]}: {said}",
+            f"The namespace's LimitRange forbids it, {_REMEDIES[frozenset(bounds)]}: {said}",
             False,
             Cause.OVER_CAPACITY,
         )

@@ -65,9 +65,7 @@ BAD_COMMANDS = {
         " the logs name the program.",
     ),
 }
-DELETED = Failure(
-    Cause.ENGINE_EVICTED, "Its Pod was deleted in Kubernetes by somebody else than us."
-)
+DELETED = Failure(Cause.ENGINE_EVICTED, "Its Pod was deleted in Kubernetes by somebody else.")
 NODE_FORGOT = Failure(
     Cause.NODE_LOST, "Its node lost track of the container, as after a restart of the node."
 )
@@ -90,8 +88,9 @@ def node_lost(said: str) -> Failure:
 def node_silent(node: str) -> Failure:
     return Failure(
         Cause.NODE_LOST,
-        f"Node {node} does not say whether it still runs; it keeps its room until Kubernetes knows."
-        " When the machine is off for good, delete the node in Kubernetes.",
+        f"Node {node} does not report, so it is not known whether the container still runs. It"
+        " keeps what it requested until Kubernetes knows. If the machine is off for good, delete"
+        " the node in Kubernetes.",
     )
 
 
