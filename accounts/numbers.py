@@ -5,6 +5,7 @@ thousands of digits. None of these is meant as a number.
 """
 
 import re
+from argparse import ArgumentTypeError
 
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 
@@ -18,5 +19,5 @@ def argument(text: str) -> int:
     """Read a whole number from a command line: the `type` of an option."""
     number = whole(text)
     if number is None:
-        raise ValueError(f"{text!r} is not a whole number")
+        raise ArgumentTypeError(f"{text!r} is not a whole number.")
     return number

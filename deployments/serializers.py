@@ -11,6 +11,7 @@ from clusters.models import Cluster
 from clusters.resources import MAX_GPU
 from deployments.dependencies import Wait
 from deployments.environment import SECRET, masked, seal, wrong_name
+from deployments.images import check_reference
 from deployments.models import Condition, Deployment, OnDependencyFailure, RestartPolicy
 from deployments.specs import Spec
 from orgs.models import Event
@@ -180,6 +181,21 @@ class DeploymentSerializer(StrictModelSerializer[Deployment]):
             "exit_code", "created_by", "created_at", "queued_at", "ready_after", "started_at",
             "finished_at",
         ]  # fmt: skip
+        extra_kwargs = {
+            "image": {
+                "trim_whitespace": False,
+                "help_text": "A reference: `[registry/]repository[:tag][@digest]`.",
+            }
+        }
+
+    def validate_image(self, image: str) -> str:
+        # What is there already may come back.
+        if self.instance is None or image != self.instance.image:
+            try:
+                check_reference(image)
+            except ValueError as error:
+                raise serializers.ValidationError(str(error)) from error
+        return image
 
     def validate_organization(self, organization_id: int) -> int:
         if self.instance is not None and organization_id != self.instance.organization_id:

@@ -20,7 +20,7 @@ from deployments.bounds import check_pending
 from deployments.environment import completed
 from deployments.lifecycle import Change, Verb, transition
 from deployments.models import ENDED, Deployment, Status
-from deployments.specs import Spec, check_capacity, check_changeable, differences
+from deployments.specs import Spec, check_capacity, check_changeable, check_image, differences
 from orgs.events import record
 from orgs.models import Organization
 
@@ -57,7 +57,8 @@ def submit(*, created_by: User, organization: Organization, spec: Spec) -> Deplo
 
 
 def new_deployment(created_by: User, organization: Organization, spec: Spec) -> Deployment:
-    """Return a row to insert."""
+    """Return a row to insert. Raises Invalid for a malformed image."""
+    check_image(spec.image)
     return Deployment(
         organization=organization,
         created_by=created_by,
@@ -81,6 +82,8 @@ def update(deployment: Deployment, *, actor: str, spec: Spec) -> Deployment:
     if not changed:
         return deployment
     check_changeable(deployment, set(changed))
+    if "image" in changed:
+        check_image(spec.image)
     if set(changed) & _PLACEMENT:
         check_capacity(deployment.organization_id, spec)
     _save(deployment, plan_depends=bool(set(changed) - _UNPLANNED), **spec.columns())

@@ -9,6 +9,7 @@ from clusters.models import DIMENSIONS, Cluster
 from clusters.resources import describe
 from deployments.dependencies import Wait
 from deployments.environment import Env, comparable
+from deployments.images import check_reference
 from deployments.models import (
     ENDED,
     Condition,
@@ -95,6 +96,14 @@ def check_changeable(deployment: Deployment, changed: set[str]) -> None:
             f"Deployment {deployment.pk} is {deployment.status}; {', '.join(frozen)} can change"
             " only while it is pending: stop it and start it again, or submit a new one."
         )
+
+
+def check_image(image: str) -> None:
+    """Raise Invalid for what is no reference to an image."""
+    try:
+        check_reference(image)
+    except ValueError as error:
+        raise Invalid(str(error), attr="image") from error
 
 
 def check_capacity(organization_id: int, spec: Spec) -> None:

@@ -20,6 +20,7 @@ from django.core.management.base import CommandError
 from docker.client import DockerClient
 
 from clusters.drivers.docker.times import parse
+from deployments import images
 from scheduling.bench.client import Client
 from scheduling.bench.service import Service, wait_until
 
@@ -102,7 +103,11 @@ class Bench:
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--docker", metavar="ENDPOINT", help="default: a private engine")
-    parser.add_argument("--image", help="one with sh and sleep; default: the private engine's")
+    parser.add_argument(
+        "--image",
+        type=images.argument,
+        help="one with sh and sleep; default: the private engine's",
+    )
     parser.add_argument("--tries", type=int, default=20, help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     parser.add_argument(

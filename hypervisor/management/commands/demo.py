@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.models import Count
 
 from accounts.errors import DomainError
+from deployments import images
 from deployments.models import ENDED, Deployment, Run, Status
 from hypervisor import workshop
 from hypervisor.demo import TEAMS, found, submit_batch, submit_urgent
@@ -38,7 +39,10 @@ class Command(BaseCommand):
             "--no-docker", action="store_true", help="do not, and do not ask whether to"
         )
         parser.add_argument(
-            "--image", default=workshop.IMAGE, help="of those containers (default: %(default)s)"
+            "--image",
+            type=images.argument,
+            default=workshop.IMAGE,
+            help="of those containers (default: %(default)s)",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

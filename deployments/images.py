@@ -1,0 +1,101 @@
+"""References to images, by the grammar that registries and engines read them by.
+
+`[registry/]repository[:tag][@digest]`, as in the `reference` package of the distribution project.
+"""
+
+import re
+from argparse import ArgumentTypeError
+
+MAX_NAME = 255
+_EXAMPLE = "Give a reference such as registry.example.org/team/train:1."
+
+_ID = re.compile(r"[a-f0-9]{64}")
+_HOST_PART = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
+_REGISTRY = re.compile(
+    rf"(?:{_HOST_PART}(?:\.{_HOST_PART})*|\[[a-fA-F0-9:]+\])(?::(?P<port>[0-9]+))?"
+)
+_PART = re.compile(r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_HEX_DIGITS = {"sha256": 64, "sha384": 96, "sha512": 128}
+
+
+def check_reference(text: str) -> None:
+    """Raise ValueError, with a sentence that says what is wrong and what to do."""
+    if not text or not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError(
+            f"An image's reference has no blanks and only ASCII characters. {_EXAMPLE}"
+        )
+    if _ID.fullmatch(text):
+        raise ValueError("This is the ID of an image. Give its name, with a digest if you like.")
+    tagged, at, digest = text.partition("@")
+    if at:
+        _check_digest(digest)
+    name, colon, tag = tagged.rpartition(":")
+    if not colon or "/" in tag:
+        name = tagged
+    elif not _TAG.fullmatch(tag):
+        raise ValueError(
+            f"The tag {tag!r} is malformed: it has 1 to 128 letters, digits, '_', '.' and '-', and"
+            " does not begin with '.' or '-'."
+        )
+    _check_name(name)
+
+
+def argument(text: str) -> str:
+    """Read a reference from a command line: the `type` of an option."""
+    try:
+        check_reference(text)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from error
+    return text
+
+
+def _check_name(name: str) -> None:
+    first, slash, rest = name.partition("/")
+    has_registry = bool(slash) and (first == "localhost" or any(c in first for c in ".:["))
+    if has_registry:
+        _check_registry(first)
+    for part in (rest if has_registry else name).split("/"):
+        _check_part(part)
+    if len(_in_full(name, has_registry)) > MAX_NAME:
+        raise ValueError(f"The name has more than {MAX_NAME} characters with its registry.")
+
+
+def _in_full(name: str, has_registry: bool) -> str:
+    """Return the name as engines complete it."""
+    if has_registry:
+        return name
+    return f"docker.io/{name}" if "/" in name else f"docker.io/library/{name}"
+
+
+def _check_registry(registry: str) -> None:
+    match = _REGISTRY.fullmatch(registry)
+    port = match and match["port"]
+    if not match or (port and not (len(port) <= 5 and 1 <= int(port) <= 65535)):
+        raise ValueError(
+            f"The registry {registry!r} is malformed: it is a host name or an address, an IPv6"
+            " address in brackets, and perhaps a port from 1 to 65535."
+        )
+
+
+def _check_part(part: str) -> None:
+    if not part:
+        raise ValueError(f"The repository's name is empty, or has an empty part. {_EXAMPLE}")
+    if _PART.fullmatch(part):
+        return
+    if _PART.fullmatch(part.lower()):
+        raise ValueError(f"A repository's name is lower case: write {part.lower()!r}.")
+    raise ValueError(
+        f"The part {part!r} of the repository's name is malformed: it has lower-case letters and"
+        " digits, with single '.', one or two '_', or '-' between them."
+    )
+
+
+def _check_digest(digest: str) -> None:
+    algorithm, _, value = digest.partition(":")
+    digits = _HEX_DIGITS.get(algorithm)
+    if digits is None or not re.fullmatch(rf"[a-f0-9]{{{digits}}}", value):
+        raise ValueError(
+            "The digest is malformed: after '@' comes 'sha256:' and 64 hexadecimal digits in lower"
+            " case, or sha384 and 96, or sha512 and 128."
+        )
