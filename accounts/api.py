@@ -13,6 +13,7 @@ from rest_framework import filters, serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
+from accounts.forms import IntegerFormField
 from accounts.models import User
 from accounts.names import NameField, NameSerializerField
 from accounts.numbers import whole
@@ -64,14 +65,6 @@ class IntegerField(serializers.IntegerField):
         return super().to_internal_value(data)
 
 
-class _IntegerFormField(forms.IntegerField):
-    def to_python(self, value: Any) -> int | None:
-        number = None if value in self.empty_values else whole(str(value))
-        if number is None and value not in self.empty_values:
-            raise forms.ValidationError(self.error_messages["invalid"], code="invalid")
-        return number
-
-
 class _SeveralFormField(forms.Field):
     """Several values of one parameter, each read by `each`."""
 
@@ -84,14 +77,14 @@ class _SeveralFormField(forms.Field):
 
 
 class _SeveralIntegersFormField(_SeveralFormField):
-    each = _IntegerFormField
+    each = IntegerFormField
 
 
 @extend_schema_field(OpenApiTypes.INT)
 class IntegerFilter(NumberFilter):  # type: ignore[misc]
     """Filters by a whole number, such as an id; 1.5 is an error, not 1."""
 
-    field_class = _IntegerFormField
+    field_class = IntegerFormField
 
 
 class SeveralFilter(MultipleChoiceFilter):  # type: ignore[misc]

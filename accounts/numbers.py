@@ -15,9 +15,17 @@ def whole(text: str) -> int | None:
     return int(text) if _WHOLE.fullmatch(text) else None
 
 
-def argument(text: str) -> int:
-    """Read a whole number from a command line: the `type` of an option."""
+def read_whole(text: str) -> int:
+    """Return the whole number that the text is. Raises ValueError with a sentence."""
     number = whole(text)
     if number is None:
-        raise ArgumentTypeError(f"{text!r} is not a whole number.")
+        raise ValueError(f"{text!r} is not a whole number.")
     return number
+
+
+def argument(text: str) -> int:
+    """Read a whole number from a command line: the `type` of an option."""
+    try:
+        return read_whole(text)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from error

@@ -1,24 +1,13 @@
 """Parsers that refuse a body with more than one meaning, or with none."""
 
-import json
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from django.http import HttpRequest, QueryDict
 from rest_framework import parsers
 from rest_framework.exceptions import ParseError, ValidationError
 
-_MAX_DEPTH = 32
-_MAX_DIGITS = 40
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """Stands in a document where something is wrong, until its path is known."""
-
-    why: str
+from accounts.documents import BadDocument, NotJSON, load
 
 
 class StrictJSONParser(parsers.JSONParser):
@@ -32,12 +21,13 @@ class StrictJSONParser(parsers.JSONParser):
     ) -> Any:
         # Unlike `read`, `body` refuses more than DATA_UPLOAD_MAX_MEMORY_SIZE.
         body = stream.body if isinstance(stream, HttpRequest) else stream.read()
-        document = _decoded(body)
-        if _is_deeper(document, _MAX_DEPTH):
-            raise ParseError(f"The JSON is nested more than {_MAX_DEPTH} levels deep.")
-        if problems := dict(_problems(document)):
-            raise ValidationError(problems)
-        return document
+        try:
+            return load(body)
+        except NotJSON as error:
+            raise ParseError(str(error)) from error
+        except BadDocument as error:
+            problems = {path or "non_field_errors": why for path, why in error.problems.items()}
+            raise ValidationError(problems) from error
 
 
 class StrictFormParser(parsers.FormParser):
@@ -64,100 +54,6 @@ class StrictMultiPartParser(parsers.MultiPartParser):
         parts = super().parse(stream, media_type, parser_context)
         _checked_form(parts.data)
         return parts
-
-
-def _decoded(body: bytes) -> Any:
-    try:
-        # RFC 8259 lets a reader pass over a byte order mark.
-        text = body.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ParseError(f"The body is not valid UTF-8 at byte {error.start}.") from error
-    try:
-        return json.loads(
-            text,
-            object_pairs_hook=_object,
-            parse_int=_integer,
-            parse_float=_fraction,
-            parse_constant=_constant,
-        )
-    except RecursionError as error:
-        raise ParseError(f"The JSON is nested more than {_MAX_DEPTH} levels deep.") from error
-    except ValueError as error:
-        raise ParseError(f"The body is not JSON: {error}.") from error
-
-
-def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        found[name] = Refused("This key appears more than once.") if name in found else value
-    return found
-
-
-def _integer(text: str) -> int | Refused:
-    return int(text) if len(text) <= _MAX_DIGITS else _too_long(text)
-
-
-def _fraction(text: str) -> float | Refused:
-    if len(text) > _MAX_DIGITS:
-        return _too_long(text)
-    value = float(text)
-    return value if math.isfinite(value) else Refused("This number is too large.")
-
-
-def _constant(text: str) -> Refused:
-    return Refused(f"JSON has no {text}.")
-
-
-def _too_long(text: str) -> Refused:
-    return Refused(f"This number has {len(text)} digits; at most {_MAX_DIGITS} are allowed.")
-
-
-def _is_deeper(document: Any, depth: int) -> bool:
-    level = [document]
-    for _ in range(depth):
-        level = [inner for value in level for inner in _inner(value) if inner.__class__ in _NESTING]
-        if not level:
-            return False
-    return True
-
-
-_NESTING = (dict, list)
-
-
-def _inner(value: Any) -> Any:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
-
-
-def _problems(document: Any) -> Iterator[tuple[str, str]]:
-    """Yield the path and the fault of whatever cannot be meant."""
-    waiting: list[tuple[tuple[str, ...], Any]] = [((), document)]
-    while waiting:
-        path, value = waiting.pop()
-        if isinstance(value, Refused):
-            yield ".".join(path) or "non_field_errors", value.why
-        elif isinstance(value, str) and not _is_unicode(value):
-            yield ".".join(path) or "non_field_errors", _SURROGATE
-        elif isinstance(value, dict):
-            for name, inner in value.items():
-                if _is_unicode(name):
-                    waiting.append(((*path, name), inner))
-                else:
-                    yield ".".join((*path, _escaped(name))), _SURROGATE
-        elif isinstance(value, list):
-            waiting += [((*path, str(number)), inner) for number, inner in enumerate(value)]
-
-
-_SURROGATE = "Half of a surrogate pair, such as \\ud800, is not a character."
-
-
-def _is_unicode(text: str) -> bool:
-    return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
-
-
-def _escaped(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _checked_form(form: QueryDict) -> QueryDict:

@@ -10,7 +10,10 @@ from clusters.resources import cores, parse_cpu, parse_ram_mib
 
 @extend_schema_field(
     {
-        "oneOf": [{"type": "number", "minimum": 0.001}, {"type": "string", "pattern": r"^\d+m$"}],
+        "oneOf": [
+            {"type": "number", "minimum": 0.001},
+            {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?m?$"},
+        ],
         "description": 'Cores, up to three decimals, or a quantity such as "500m".',
         "example": 0.5,
     }
@@ -27,7 +30,10 @@ class CpuField(serializers.Field[int, Any, Any, Any]):
 
 @extend_schema_field(
     {
-        "oneOf": [{"type": "integer", "minimum": 1}, {"type": "string"}],
+        "oneOf": [
+            {"type": "integer", "minimum": 1},
+            {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?([KMGTP]i|[kMGTP])$"},
+        ],
         "description": 'MiB, or a quantity such as "8Gi".',
         "example": 8192,
     }

@@ -1,7 +1,8 @@
 """The three resources that are requested and offered: columns, limits and quantities."""
 
 import re
-from decimal import ROUND_CEILING, Decimal, InvalidOperation
+from fractions import Fraction
+from math import ceil, isfinite
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -15,7 +16,7 @@ _RAM_UNITS = {
     "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50,
     "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15,
 }  # fmt: skip
-_QUANTITY = re.compile(r"(\d+(?:\.\d+)?)([A-Za-z]*)")
+_QUANTITY = re.compile(r"([0-9]{1,30}(?:\.[0-9]{1,30})?)([A-Za-z]*)")
 
 
 class ResourceColumns(models.Model):
@@ -38,32 +39,35 @@ def parse_cpu(value: object) -> int:
 
     Raises ValueError with a sentence that says what is accepted.
     """
-    text = str(value).strip()
-    milli = text.endswith("m") and isinstance(value, str)
-    amount = _decimal(text[:-1] if milli else text, value)
-    bounds = "CPU is between 0.001 and 10000000 cores."
-    _bounded(amount, 0, MAX_CPU_MILLI, bounds)
-    result = amount if milli else amount * 1000
-    if result != result.to_integral_value():
-        raise ValueError("CPU has at most three decimals: 0.001 core, or 1m, is the smallest unit.")
-    return int(_bounded(result, 1, MAX_CPU_MILLI, bounds))
+    amount, unit = _read(value) or (Fraction(), None)
+    if unit not in ("", "m"):
+        raise ValueError('CPU is a number of cores, such as 0.5, or a quantity, such as "500m".')
+    milli = amount if unit == "m" else amount * 1000
+    if not 0 < milli <= MAX_CPU_MILLI:
+        raise ValueError("CPU is between 0.001 and 10000000 cores.")
+    if milli.denominator != 1:
+        raise ValueError(
+            "CPU has at most three decimals, because 0.001 core, or 1m, is the smallest unit:"
+            " round it."
+        )
+    return int(milli)
 
 
 def parse_ram_mib(value: object) -> int:
-    """Return MiB for an integer of MiB or a Kubernetes quantity (`"8Gi"`, `"500M"`), rounded up.
+    """Return MiB for a number of MiB or a Kubernetes quantity (`"8Gi"`, `"500M"`), rounded up.
 
     Raises ValueError with a sentence that says what is accepted.
     """
-    bounds = "RAM is from 1 MiB to 1048576 TiB."
-    if isinstance(value, int) and not isinstance(value, bool):
-        return int(_bounded(Decimal(value), 1, MAX_RAM_MIB, bounds))
-    match = _QUANTITY.fullmatch(value.strip()) if isinstance(value, str) else None
-    unit = _RAM_UNITS.get(match[2]) if match else None
-    if match is None or unit is None:
+    amount, unit = _read(value) or (Fraction(), None)
+    scale = _MIB if unit == "" and not isinstance(value, str) else _RAM_UNITS.get(unit or "")
+    if scale is None or (unit == "" and amount.denominator != 1):
         raise ValueError('RAM is a whole number of MiB, such as 8192, or a quantity such as "8Gi".')
-    amount = _bounded(Decimal(match[1]), 0, MAX_RAM_MIB * _MIB, bounds)
-    mib = (amount * unit / _MIB).to_integral_value(rounding=ROUND_CEILING)
-    return int(_bounded(mib, 1, MAX_RAM_MIB, bounds))
+    mib = ceil(amount * scale / _MIB)
+    if not 1 <= mib <= MAX_RAM_MIB:
+        raise ValueError("RAM is from 1 MiB to 1048576 TiB.")
+    if (amount * 1000).denominator != 1:
+        raise ValueError("RAM has at most three decimals: round it, or use a smaller unit.")
+    return mib
 
 
 def cores(cpu_milli: int) -> int | float:
@@ -78,20 +82,14 @@ def describe(cpu_milli: int, ram_mib: int, gpu: int) -> str:
     return f"{cores(cpu_milli)} CPU, {ram} RAM, {gpu} GPU"
 
 
-def _decimal(text: str, value: object) -> Decimal:
-    if isinstance(value, int | float | str | Decimal) and not isinstance(value, bool):
-        try:
-            amount = Decimal(text)
-        except InvalidOperation:
-            pass
-        else:
-            if amount.is_finite():
-                return amount
-    raise ValueError('CPU is a number of cores, such as 0.5, or a quantity, such as "500m".')
-
-
-def _bounded(amount: Decimal, low: int, high: int, message: str) -> Decimal:
-    """Return the amount; checked as a Decimal, as `int` of 1e999999999 would fill the memory."""
-    if not low <= amount <= high:
-        raise ValueError(message)
-    return amount
+def _read(value: object) -> tuple[Fraction, str] | None:
+    """Return amount and unit exactly as they are written, None for what is no quantity."""
+    if isinstance(value, str):
+        match = _QUANTITY.fullmatch(value)
+        return (Fraction(match[1]), match[2]) if match else None
+    if isinstance(value, float) and isfinite(value):
+        # The shortest decimal that is this float: 0.1 is a tenth.
+        return Fraction(repr(value)), ""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return Fraction(value), ""
+    return None

@@ -16,6 +16,8 @@ from dotenv import dotenv_values
 from environs import Env, EnvValidationError
 from marshmallow import validate
 
+from accounts.numbers import whole
+
 ROOT = Path(__file__).resolve().parent.parent
 DEVELOPMENT_KEY = "development-only-key-that-production-refuses-to-start-with"
 DEVELOPMENT_CREDENTIALS_KEY = "ZGV2ZWxvcG1lbnQtb25seS1rZXktb2YtMzItYnl0ZXM="
@@ -175,15 +177,25 @@ def _parse(env: Env, setting: Setting) -> Any:
 
 
 def _problems(env: Env) -> list[str]:
+    found = _odd_numbers()
     try:
         env.seal()
     except EnvValidationError as error:
-        by_name = {setting.name: setting for setting in SETTINGS}
-        return [
-            f"{name}: {' '.join(map(str, messages))} {by_name[name].meaning}"
-            for name, messages in cast("Mapping[str, list[str]]", error.error_messages).items()
-        ]
-    return []
+        found |= cast("Mapping[str, list[str]]", error.error_messages)
+    by_name = {setting.name: setting for setting in SETTINGS}
+    return [
+        f"{name}: {' '.join(map(str, messages))} {by_name[name].meaning}"
+        for name, messages in found.items()
+    ]
+
+
+def _odd_numbers() -> dict[str, list[str]]:
+    """Return, by name, what Python would read as a number and people would not: 1_000, or ٣."""
+    return {
+        setting.name: ["Not a valid integer."]
+        for setting in SETTINGS
+        if setting.kind == "int" and whole(os.environ.get(setting.name, "0")) is None
+    }
 
 
 def _refusals(values: Mapping[str, Any]) -> list[str]:

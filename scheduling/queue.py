@@ -13,6 +13,7 @@ from functools import cached_property
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
+from accounts.numbers import whole
 from clusters.models import OCCUPYING, Cluster
 from deployments import waiting
 from deployments.models import Dependency, Deployment, Status
@@ -66,8 +67,7 @@ class Filters:
     def _named(self) -> Q:
         if not self.search:
             return Q()
-        is_id = self.search.isdecimal() and len(self.search) < 19
-        return Q(name__icontains=self.search) | (Q(pk=int(self.search)) if is_id else Q(pk=None))
+        return Q(name__icontains=self.search) | Q(pk=whole(self.search))
 
 
 def _could_run_on(cluster: Cluster) -> Q:

@@ -18,6 +18,7 @@ from uuid import UUID
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
+from accounts.numbers import whole
 from clusters.drivers.base import (
     Cause,
     ContainerSpec,
@@ -174,5 +175,5 @@ def _uid(container: SimulatedContainer) -> UUID:
 
 def _seconds(env: Mapping[str, str], name: str) -> int | None:
     """Return a whole number from the environment, None when it is absent or is none."""
-    text = env.get(name, "")
-    return min(int(text), _LONGEST) if text.isdecimal() else None
+    number = whole(env.get(name, ""))
+    return None if number is None or number < 0 else min(number, _LONGEST)

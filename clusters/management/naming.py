@@ -2,6 +2,7 @@
 
 from django.core.management.base import CommandError
 
+from accounts.numbers import whole
 from clusters.models import Cluster
 
 ACTOR = "system:console"
@@ -11,7 +12,8 @@ ACTOR = "system:console"
 def cluster_named(text: str) -> Cluster:
     """Return the cluster with that id or name. Raises CommandError unless there is exactly one."""
     clusters = Cluster.objects.select_related("organization")
-    found = list(clusters.filter(pk=int(text)) if text.isdecimal() else clusters.filter(name=text))
+    pk = whole(text)
+    found = list(clusters.filter(name=text) if pk is None else clusters.filter(pk=pk))
     if len(found) == 1:
         return found[0]
     if not found:

@@ -13,6 +13,7 @@ from django.urls import reverse
 from unfold.decorators import action
 
 from accounts.console import HistoryAdmin, permitted
+from accounts.numbers import whole
 from orgs.models import Event, Organization
 from scheduling.admin.pages import OperatePage
 from scheduling.admin.replays import KINDS, PolicyForm, names_of, replayed
@@ -232,8 +233,8 @@ class SchedulingCycleAdmin(HistoryAdmin):
     @action(description="Run all due cycles…", url_path="run-all", permissions=["run"])  # type: ignore[untyped-decorator]
     def run_all(self, request: HttpRequest) -> HttpResponse:
         """Say what the cycles that are due would do, or those of one organization; then do it."""
-        asked = request.GET.get("organization", "")
-        chosen = Organization.objects.filter(pk=int(asked)) if asked.isdecimal() else None
+        asked = whole(request.GET.get("organization", ""))
+        chosen = None if asked is None else Organization.objects.filter(pk=asked)
         due = due_organizations() if chosen is None else list(chosen.values_list("pk", flat=True))
         if request.method == "POST":
             self._run(request, due)

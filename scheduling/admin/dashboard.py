@@ -6,6 +6,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 
 from accounts.console import layout
+from accounts.numbers import whole
 from scheduling.dashboard import SPANS, read
 
 _REFRESH_S = 5
@@ -19,8 +20,8 @@ def context(request: HttpRequest, given: dict[str, Any]) -> dict[str, Any]:
     if not request.user.has_perm("scheduling.view_sample"):
         return given | {"layout": layout(request)}
     asked = request.GET.get("span", "")
-    cluster = request.GET.get("cluster", "")
-    board = read(asked if asked in SPANS else "6h", int(cluster) if cluster.isdecimal() else None)
+    cluster = whole(request.GET.get("cluster", ""))
+    board = read(asked if asked in SPANS else "6h", cluster)
     return given | {
         "layout": layout(request), "refresh_s": _REFRESH_S, "board": board, "spans": list(SPANS),
     }  # fmt: skip

@@ -9,6 +9,7 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
 from accounts.errors import DomainError
+from accounts.numbers import whole
 from deployments import output
 from deployments.models import Deployment, Run
 from scheduling.admin.pages import OperatePage
@@ -86,4 +87,4 @@ def _page(deployment: Deployment) -> str:
 
 
 def _number(text: str | None) -> int | None:
-    return int(text) if text and text.isdecimal() and len(text) < 19 else None
+    return whole(text or "")

@@ -9,6 +9,7 @@ from django.core.paginator import Paginator
 from django.http import HttpRequest, QueryDict
 from django.utils import timezone
 
+from accounts.numbers import whole
 from clusters.models import Cluster
 from deployments.models import Run
 from orgs.models import Organization
@@ -124,8 +125,7 @@ def read_filters(query: QueryDict) -> Filters:
 
 
 def _number(query: QueryDict, name: str) -> int | None:
-    text = query.get(name, "")
-    return int(text) if text.isdecimal() and len(text) < 10 else None
+    return whole(query.get(name, ""))
 
 
 def recent_preemptions(filters: Filters) -> list[Run]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from django import forms
 
+from accounts.forms import IntegerFormField
 from deployments.models import Deployment
 from scheduling.core.policy import Backfill, Order
 from scheduling.core.snapshot import Deployment as Planned
@@ -22,18 +23,18 @@ _SHOWN = 200
 class PolicyForm(forms.Form):
     """The thresholds of the planner, as settings that a replay may try."""
 
-    min_run_seconds = forms.IntegerField(
+    min_run_seconds = IntegerFormField(
         label="Shortest run (s)", min_value=0, help_text="Placed for less: not preempted."
     )
-    preemption_budget = forms.IntegerField(
+    preemption_budget = IntegerFormField(
         label="Evictions allowed", min_value=0, help_text="After so many it is spared."
     )
-    budget_override_gap = forms.IntegerField(
+    budget_override_gap = IntegerFormField(
         label="Gap that overrides",
         min_value=0,
         help_text="Higher by so much: preempts.",
     )
-    starvation_seconds = forms.IntegerField(
+    starvation_seconds = IntegerFormField(
         label="Long wait (s)", min_value=0, help_text="Then room is held for it."
     )
     order = forms.ChoiceField(

@@ -13,6 +13,8 @@ from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from accounts.console import AT_ONCE
+from accounts.forms import IntegerFormField
+from accounts.numbers import whole
 from clusters.models import Cluster
 from clusters.resources import cores, parse_cpu, parse_ram_mib
 from clusters.services import Capacity
@@ -27,7 +29,7 @@ _SHOWN = 100
 
 
 class PriorityForm(forms.Form):
-    priority = forms.IntegerField(
+    priority = IntegerFormField(
         label="New priority",
         validators=[MinValueValidator(1), MaxValueValidator(100)],
         widget=forms.NumberInput({"min": 1, "max": 100}),
@@ -55,7 +57,7 @@ class TargetForm(forms.Form):
 class CapacityForm(forms.Form):
     cpu = forms.CharField(label="CPU", help_text="Cores, such as 128 or 0.5.")
     ram = forms.CharField(label="RAM", help_text="A quantity, such as 512Gi.")
-    gpu = forms.IntegerField(label="GPU", min_value=0, help_text="Devices.")
+    gpu = IntegerFormField(label="GPU", min_value=0, help_text="Devices.")
 
     def clean_cpu(self) -> int:
         try:
@@ -207,7 +209,7 @@ class SteerPage(OperatePage):
 def read_ids(request: HttpRequest) -> list[int]:
     """Return the ids of the address: `id` once for each, or `ids` with commas."""
     texts = [*request.GET.getlist("id"), *request.GET.get("ids", "").split(",")]
-    return sorted({int(text) for text in texts if text.isdecimal() and len(text) < 19})
+    return sorted({pk for text in texts if (pk := whole(text)) is not None})
 
 
 def _kept(request: HttpRequest) -> list[tuple[str, str]]:

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from django.db.models import Count, Q
 
+from accounts.numbers import whole
 from deployments.models import Deployment, Run
 from scheduling.histogram import merge, quantile
 from scheduling.models import Sample
@@ -24,7 +25,7 @@ class Level:
 
     @property
     def priority(self) -> int | None:
-        return int(self.name) if self.name.isdecimal() else None
+        return whole(self.name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from random import Random
 
+from accounts.numbers import read_whole
 from scheduling.core.resources import Resources
 
 COLUMNS = ("submit_s", "duration_s", "cpu_milli", "memory_mib", "gpu", "priority", "tenant")
@@ -44,7 +45,7 @@ def read_trace(lines: Iterable[str]) -> list[Job]:
 
 def _job(number: int, row: dict[str, str]) -> Job:
     try:
-        amounts = {name: int(row[name]) for name in COLUMNS if name != "tenant"}
+        amounts = {name: read_whole(row[name]) for name in COLUMNS if name != "tenant"}
     except (TypeError, ValueError) as error:
         raise ValueError(f"line {number + 1}: {error}") from error
     if min(value for name, value in amounts.items() if name != "priority") < 0:

@@ -67,11 +67,14 @@ _REFERENCE = re.compile(
 
 
 def grammatical(text: str) -> bool:
-    """Say what engines make of it: they take `Foo/bar` for a repository, not for a registry."""
+    """Say what engines make of it: `Foo/bar` is a repository, and `a.b_c/d` is on a registry."""
     match = _REFERENCE.fullmatch(text)
     if not match or re.fullmatch("[a-f0-9]{64}", text):
         return False
-    registry, _repository, _tag, digest = match.groups()
+    registry, repository, _tag, digest = match.groups()
+    first, slash, _rest = repository.partition("/")
+    if not registry and slash and "." in first:
+        return False
     if registry and registry != "localhost" and not set(registry) & set(".:["):
         return registry == registry.lower()
     return not digest or bool(re.fullmatch("sha256:[a-f0-9]{64}", digest))
@@ -106,7 +109,7 @@ _references = st.builds(
     lambda registry, parts, tag, digest: "".join(
         [
             f"{registry}/" if registry else "",
-            "/".join(parts),
+            "/".join(parts if registry else [parts[0].replace(".", "-"), *parts[1:]]),
             f":{tag}" if tag else "",
             f"@sha256:{digest}" if digest else "",
         ]

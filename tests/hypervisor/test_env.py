@@ -76,6 +76,10 @@ def test_children_see_what_the_files_give(root: Path) -> None:
     [
         ("PORT", "0"),
         ("PORT", "http"),
+        ("PORT", "8_000"),
+        ("PORT", "+80"),
+        ("STOP_GRACE_SECONDS", "٣"),
+        ("STOP_GRACE_SECONDS", " 3"),
         ("ENVIRONMENT", "staging"),
         ("SCHEDULER_INTERVAL", "often"),
         ("SCHEDULER_ORDER", "lifo"),

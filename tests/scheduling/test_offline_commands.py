@@ -50,8 +50,15 @@ def test_a_plan_can_be_read_from_standard_input(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize(
     ("text", "complaint"),
-    [("{", "Expecting property name"), ('{"now": 1}', "snapshot.clusters: is missing")],
-)
+    [
+        ("{", "Expecting property name"), ('{"now": 1}', "snapshot.clusters: is missing"),
+        ('{"now": 1, "now": 2}', "now: This key appears more than once"),
+        ('{"now": NaN}', "now: JSON has no NaN"), ('{"now": ' + "1" * 5000 + "}", "now: .*digits"),
+        ('{"now": "1"}', "now: expected a whole number"), ("[" * 100_000, "nested"),
+        ('{"now": 1.5}', "now: expected a whole number"), (r'{"\ud800": 1}', "surrogate"),
+    ],
+    ids=lambda text: text[:20],
+)  # fmt: skip
 def test_what_is_no_snapshot_is_refused_in_a_sentence(
     text: str, complaint: str, tmp_path: Path
 ) -> None:

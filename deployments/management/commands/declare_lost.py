@@ -6,6 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from accounts.errors import DomainError
+from accounts.numbers import argument
 from clusters.models import Cluster
 from deployments.contact import declare_lost
 
@@ -19,7 +20,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("cluster", type=int, metavar="CLUSTER", help="its id")
+        parser.add_argument("cluster", type=argument, metavar="CLUSTER", help="its id")
 
     def handle(self, *args: Any, **options: Any) -> None:
         cluster = Cluster.objects.filter(pk=options["cluster"]).first()

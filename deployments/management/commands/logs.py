@@ -6,6 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from accounts.errors import DomainError
+from accounts.numbers import argument
 from deployments import output
 from deployments.models import Deployment
 
@@ -14,10 +15,10 @@ class Command(BaseCommand):
     help = "Print what a deployment's container wrote."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("deployment", type=int, metavar="ID")
-        parser.add_argument("--tail", type=int, metavar="N", help="only the last N lines")
+        parser.add_argument("deployment", type=argument, metavar="ID")
+        parser.add_argument("--tail", type=argument, metavar="N", help="only the last N lines")
         parser.add_argument("--follow", action="store_true", help="go on until the run ends")
-        parser.add_argument("--run", type=int, metavar="RUN", help="an earlier run")
+        parser.add_argument("--run", type=argument, metavar="RUN", help="an earlier run")
 
     def handle(self, *args: Any, **options: Any) -> None:
         deployment = Deployment.objects.filter(pk=options["deployment"]).first()

@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.models import Count
 
 from accounts.errors import DomainError
+from accounts.numbers import argument
 from deployments import images
 from deployments.models import ENDED, Deployment, Run, Status
 from hypervisor import workshop
@@ -26,7 +27,7 @@ class Command(BaseCommand):
     help = "Fill a running service with a believable company, and show a preemption."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--seed", type=int, default=7, help="of the dice (default 7)")
+        parser.add_argument("--seed", type=argument, default=7, help="of the dice (default 7)")
         real = parser.add_mutually_exclusive_group()
         real.add_argument(
             "--docker",

@@ -2,6 +2,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from accounts.numbers import argument
 from clusters.resources import describe
 from deployments.models import Deployment
 from scheduling.explain import explain
@@ -11,7 +12,7 @@ class Command(BaseCommand):
     help = "Say why a deployment is where it is, by the planner's own words."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("deployment", type=int, help="its id")
+        parser.add_argument("deployment", type=argument, help="its id")
 
     def handle(self, *args: Any, **options: Any) -> None:
         deployment = Deployment.objects.filter(pk=options["deployment"]).first()

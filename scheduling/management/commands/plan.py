@@ -5,6 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from accounts.documents import load
 from scheduling.core.planner import make_plan
 from scheduling.core.snapshot import Snapshot
 
@@ -26,5 +27,5 @@ class Command(BaseCommand):
 
 def _read(name: str) -> Snapshot:
     """Raises ValueError, which names the field, for what is no snapshot."""
-    text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
-    return Snapshot.from_json(json.loads(text))
+    text = sys.stdin.read().encode() if name == "-" else Path(name).read_bytes()
+    return Snapshot.from_json(load(text))

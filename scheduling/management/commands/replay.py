@@ -2,6 +2,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from accounts.numbers import argument, whole
 from scheduling.models import SchedulingCycle
 from scheduling.record import replay
 
@@ -10,7 +11,7 @@ class Command(BaseCommand):
     help = "Plan a recorded cycle again: the same plan, or what other settings would have done."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("cycle", type=int, help="its id")
+        parser.add_argument("cycle", type=argument, help="its id")
         parser.add_argument(
             "--set",
             action="append",
@@ -39,4 +40,4 @@ def _setting(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals:
         raise CommandError(f"--set {text}: give KEY=VALUE, such as min_run_seconds=60.")
-    return name, int(value) if value.isdecimal() else value
+    return name, value if (number := whole(value)) is None else number

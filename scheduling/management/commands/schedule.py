@@ -3,6 +3,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from accounts.numbers import argument
 from orgs.models import Organization
 from scheduling.core.plan import Plan
 from scheduling.core.planner import make_plan
@@ -15,7 +16,7 @@ class Command(BaseCommand):
     help = "Run a scheduling cycle now, or print what it would decide."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--organization", type=int, help="its id; without it, all of them")
+        parser.add_argument("--organization", type=argument, help="its id; without it, all of them")
         parser.add_argument("--dry-run", action="store_true", help="print the plan, change nothing")
 
     def handle(self, *args: Any, **options: Any) -> None:

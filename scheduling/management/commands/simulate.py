@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from accounts.numbers import argument, read_whole
 from clusters.resources import parse_cpu, parse_ram_mib
 from scheduling.core.policy import Policy
 from scheduling.core.resources import Resources
@@ -39,7 +40,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--policy", action="append", choices=list(POLICIES), help="default: all of them"
         )
-        parser.add_argument("--jobs", type=int, help="only the first so many of the trace")
+        parser.add_argument("--jobs", type=argument, help="only the first so many of the trace")
         parser.add_argument(
             "--set",
             type=_setting,
@@ -104,7 +105,7 @@ def _capacity(text: str) -> Resources:
         raise ArgumentTypeError(f"{text}: expected the form {_CLUSTER}")
     try:
         return Resources(
-            parse_cpu(parts["cpu"]), parse_ram_mib(parts["ram"]), int(parts.get("gpu", "0"))
+            parse_cpu(parts["cpu"]), parse_ram_mib(parts["ram"]), read_whole(parts.get("gpu", "0"))
         )
     except ValueError as error:
         raise ArgumentTypeError(f"{text}: {error}") from error
@@ -124,7 +125,7 @@ def _settings() -> list[str]:
 def _terms(settings: dict[str, str]) -> Terms:
     """Raises ValueError for a value that its setting does not take."""
     words = {f.name for f in fields(Policy) if f.type is str}
-    values: dict[str, Any] = {k: v if k in words else int(v) for k, v in settings.items()}
+    values: dict[str, Any] = {k: v if k in words else read_whole(v) for k, v in settings.items()}
     of_policy = {f.name for f in fields(Policy)}
     policy = Policy.from_mapping({k: v for k, v in values.items() if k in of_policy})
     return replace(Terms(policy), **{k: v for k, v in values.items() if k not in of_policy})

@@ -18,7 +18,7 @@ def test_a_trace_is_read_in_the_order_of_submission() -> None:
     ("lines", "complaint"),
     [
         (["submit_s,duration_s"], "line 1: the column cpu_milli is missing"),
-        ([HEAD, "1,2,3,4,5,6,a", "1,2,3,many,5,6,a"], "line 3: invalid literal"),
+        ([HEAD, "1,2,3,4,5,6,a", "1,2,3,many,5,6,a"], "line 3: .* is not a whole number"),
         ([HEAD, "1,2,3,4"], "line 2"),
         ([HEAD, "1,2,3,-4,5,6,a"], "line 2: an amount is below zero"),
     ],

@@ -1,0 +1,95 @@
+"""Every place that reads a whole number from outside reads it the same way."""
+
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.test import Client
+
+from accounts.numbers import read_whole, whole
+from clusters.models import Cluster
+from deployments.models import Status
+from scheduling.admin.replays import PolicyForm
+from scheduling.admin.steer import CapacityForm, PriorityForm
+from tests.deployments.conftest import Bring, bring, forge, submit
+
+__all__ = ["bring", "forge", "submit"]
+
+ODD = ["1_0", "٣", "²", "+1", "1.0", "1e0", "0x1", "", "9" * 19, "9" * 5000]
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.mark.parametrize("text", [*ODD, " 1", "1 ", "1\n", "--1"], ids=lambda text: text[:20])
+def test_only_plain_digits_are_a_number(text: str) -> None:
+    assert whole(text) is None
+    with pytest.raises(ValueError, match=r"is not a whole number[.]$"):
+        read_whole(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("0", 0), ("007", 7), ("-5", -5), ("9" * 18, 10**18 - 1)]
+)
+def test_plain_digits_are(text: str, number: int) -> None:
+    assert whole(text) == read_whole(text) == number
+
+
+@pytest.mark.parametrize("text", ODD[:6])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["explain"], ["logs"], ["replay"], ["declare_lost"], ["logs", "1", "--tail"],
+        ["schedule", "--organization"], ["demo", "--seed"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_command_refuses_other_numbers(command: list[str], text: str) -> None:
+    with pytest.raises(CommandError, match="is not a whole number"):
+        call_command(*command, text)
+
+
+@pytest.mark.parametrize("cluster", ["cpu=1_0,ram=1Gi", "cpu=1,ram=٣Gi", "cpu=1,ram=1Gi,gpu=1_0"])
+def test_a_simulation_refuses_other_quantities(cluster: str) -> None:
+    with pytest.raises(CommandError, match=r"CPU is|RAM is|is not a whole number"):
+        call_command("simulate", "trace.csv", "--cluster", cluster)
+
+
+def test_a_cluster_may_have_a_name_that_python_reads_as_a_number(forge: Cluster) -> None:
+    Cluster.objects.filter(pk=forge.pk).update(name="٣")
+
+    with pytest.raises(CommandError, match="Cluster ٣ has no connection"):
+        call_command("disconnect_cluster", "٣")
+
+
+@pytest.mark.parametrize("text", ODD, ids=lambda text: text[:20])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/admin/?cluster={}", "/admin/queue/?cluster={}", "/admin/queue/?priority={}",
+        "/admin/queue/?q={}", "/admin/queue/?organization={}", "/admin/queue/?page={}",
+        "/admin/scheduling/schedulingcycle/run-all/?organization={}",
+        "/admin/deployments/deployment/{pk}/logs/?run={}&tail={}",
+    ],
+)  # fmt: skip
+def test_no_page_fails_for_other_numbers(
+    console: Client, bring: Bring, address: str, text: str
+) -> None:
+    deployment = bring(Status.RUNNING)
+
+    answer = console.get(address.replace("{pk}", str(deployment.pk)).replace("{}", quote(text)))
+
+    assert answer.status_code in (200, 302, 404)
+
+
+@pytest.mark.parametrize("text", [text for text in ODD if text], ids=lambda text: text[:20])
+def test_the_admin_s_forms_refuse_other_numbers(text: str) -> None:
+    def errors(form: Any) -> set[str]:
+        return set(form.errors)
+
+    assert errors(PriorityForm({"priority": text})) == {"priority"}
+    assert "preemption_budget" in errors(PolicyForm({"preemption_budget": text}))
+    amounts = {"cpu": f"{text}x", "ram": f"{text}Gi", "gpu": text}
+    assert errors(CapacityForm(amounts)) >= {"cpu", "gpu"}
+    assert not errors(CapacityForm({"cpu": "0.5", "ram": "1.5Gi", "gpu": "2"}))
+    assert errors(CapacityForm({"cpu": 0.1 + 0.2, "ram": "0.0001Gi", "gpu": "0"})) == {"cpu", "ram"}
