@@ -56,6 +56,17 @@ class Busy(DomainError):
 
 
 class Unavailable(DomainError):
-    """What the answer needs does not answer itself: 503."""
+    """A server that the answer needs is away or busy: 503, again after `retry_after_s` seconds."""
 
     default_code = "unavailable"
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        attr: str | None = None,
+        code: str | None = None,
+        retry_after_s: int = 5,
+    ) -> None:
+        super().__init__(detail, attr=attr, code=code)
+        self.retry_after_s = retry_after_s

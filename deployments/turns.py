@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from django.db import connection
 
-from clusters.wakeups import ask_again, asked_again, begin_again
+from clusters.wakeups import RECONCILE, ask_again, asked_again, begin_again
 
 _MAX_TURNS = 20
 """Then the periodic look goes on, so that one cluster cannot keep a thread for itself."""
@@ -22,15 +22,15 @@ def one_at_a_time(cluster_id: int, look: Callable[[], bool]) -> None:
     for _ in range(_MAX_TURNS):
         with _exclusive(cluster_id) as mine:
             if mine:
-                begin_again(cluster_id)
+                begin_again(RECONCILE, cluster_id)
                 answered = look()
         if mine:
-            if not (answered and asked_again(cluster_id)):
+            if not (answered and asked_again(RECONCILE, cluster_id)):
                 return
         elif noted:
             return
         else:
-            ask_again(cluster_id)
+            ask_again(RECONCILE, cluster_id)
             noted = True
 
 

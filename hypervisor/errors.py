@@ -1,11 +1,16 @@
-"""Turn what services refuse into HTTP answers of one shape."""
+"""Turn what services refuse, and what the database cannot do now, into answers of one shape."""
 
+import sys
 from http import HTTPStatus
 from typing import Any
 
+import structlog
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation, TooManyFieldsSent
-from django.http import Http404, HttpRequest, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.deprecation import MiddlewareMixin
 from drf_standardized_errors.handler import ExceptionHandler
 from rest_framework import exceptions
 from rest_framework.response import Response
@@ -21,12 +26,17 @@ from accounts.errors import (
     Unauthorized,
     Unavailable,
 )
+from accounts.outages import refusal_of
+
+log = structlog.get_logger(__name__)
 
 _STATUS = {
+    Invalid: HTTPStatus.BAD_REQUEST,
     Unauthorized: HTTPStatus.UNAUTHORIZED,
     Forbidden: HTTPStatus.FORBIDDEN,
     NotFound: HTTPStatus.NOT_FOUND,
     Conflict: HTTPStatus.CONFLICT,
+    Busy: HTTPStatus.TOO_MANY_REQUESTS,
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
@@ -36,6 +46,12 @@ _NOT_UNDERSTOOD = "The request cannot be understood: see /docs."
 
 class DomainErrorHandler(ExceptionHandler):
     """Answers with the status of the domain error's class, and with nothing leaked."""
+
+    def run(self) -> Response | None:
+        """Answer; what the database could not do now as what it is, wherever it was raised."""
+        self.exc = _refusal(self.exc) or self.exc
+        response: Response | None = super().run()
+        return response
 
     def convert_known_exceptions(self, exc: Exception) -> Exception:
         match exc:
@@ -86,6 +102,8 @@ class DomainErrorHandler(ExceptionHandler):
         headers: dict[str, Any] = super().get_headers(exc)
         if exc.status_code == HTTPStatus.UNAUTHORIZED:
             headers.setdefault("WWW-Authenticate", 'Bearer realm="api"')
+        if isinstance(self.exc, Unavailable):
+            headers["Retry-After"] = str(self.exc.retry_after_s)
         return headers
 
 
@@ -111,8 +129,47 @@ def forbidden(request: HttpRequest, exception: Exception | None = None) -> JsonR
     return _answer(403, "permission_denied", "This is not allowed.")
 
 
-def server_error(request: HttpRequest) -> JsonResponse:
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Answer what no view and no middleware has caught: a refusal as such, else a failure."""
+    refusal = _refusal(sys.exception())
+    if refusal is not None:
+        return _refused(request, refusal)
     return _answer(500, "error", "The server failed; its log says why.", kind="server_error")
+
+
+class RefusalMiddleware(MiddlewareMixin):
+    """Answers what a page's view raises as the API does: a refusal is no failure."""
+
+    def process_exception(
+        self, request: HttpRequest, exception: Exception
+    ) -> HttpResponseBase | None:
+        refusal = _refusal(exception)
+        return _refused(request, refusal) if refusal is not None else None
+
+
+def _refusal(error: BaseException | None) -> DomainError | None:
+    """Return the refusal that the error is, or stands for; None for a failure."""
+    if isinstance(error, DomainError):
+        return error
+    refusal = refusal_of(error)
+    if refusal is not None:
+        log.warning("database_refused", code=refusal.code, error=str(error))
+    return refusal
+
+
+def _refused(request: HttpRequest, refusal: DomainError) -> HttpResponse:
+    """Return a plain page for the admin, which asks no database, and JSON for everything else."""
+    status = _STATUS[type(refusal)]
+    response: HttpResponse
+    if request.path.startswith(reverse("admin:index")):
+        page = {"title": status.phrase, "detail": refusal.detail}
+        response = HttpResponse(render_to_string("hypervisor/refused.html", page), status=status)
+    else:
+        kind = "server_error" if status >= 500 else "client_error"
+        response = _answer(status, refusal.code, refusal.detail, kind)
+    if isinstance(refusal, Busy | Unavailable):
+        response.headers["Retry-After"] = str(refusal.retry_after_s)
+    return response
 
 
 def _answer(status: int, code: str, detail: str, kind: str = "client_error") -> JsonResponse:

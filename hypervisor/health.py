@@ -1,14 +1,20 @@
 """Whether the process lives, and whether it can serve: for orchestrators and people."""
 
+from contextlib import closing
+
 import structlog
-from django.db import Error, connection
+from django.db import Error, connection, connections, transaction
 from django.db.migrations.executor import MigrationExecutor
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.outages import DISK_FULL, sqlstate_of
 from accounts.views import PublicView
-from clusters.wakeups import broker_answers
+from clusters.wakeups import broker_state
+
+SPILL = "SELECT count(*) FROM generate_series(1, 10000)"
+"""A statement whose intermediate rows do not fit into the least memory for them."""
 
 log = structlog.get_logger(__name__)
 
@@ -23,7 +29,10 @@ class LiveView(PublicView):
 
 @extend_schema(exclude=True)
 class ReadyView(PublicView):
-    """Says what works: 503 without a migrated database; without a broker it is only slower."""
+    """Says what works: 503 without a migrated database that takes writes and new connections.
+
+    Without a broker the service is only slower.
+    """
 
     def get(self, request: Request) -> Response:
         checks = {"database": database(), "broker": broker()}
@@ -34,16 +43,35 @@ class ReadyView(PublicView):
 
 
 def database() -> str:
-    """Return `ok`, `not migrated` or `unreachable`."""
+    """Return `ok`, or what is wrong: `not migrated`, `read-only`, `full` or `unreachable`."""
     try:
         executor = MigrationExecutor(connection)
         pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
-    except Error:
-        log.warning("database_unreachable", exc_info=True)
-        return "unreachable"
+        if _is_read_only():
+            return "read-only"
+        _write()
+        # This thread's own connection may be an old one, while new ones are refused.
+        with closing(connections.create_connection(connection.alias)) as new:
+            new.ensure_connection()
+    except Error as error:
+        log.warning("database_not_ready", exc_info=True)
+        return "full" if sqlstate_of(error) == DISK_FULL else "unreachable"
     return "not migrated" if pending else "ok"
 
 
 def broker() -> str:
-    """Return `ok` or `unreachable`, within a second."""
-    return "ok" if broker_answers() else "unreachable"
+    """Return `ok`, `refuses writes` or `unreachable`, within a second."""
+    return broker_state()
+
+
+def _is_read_only() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW transaction_read_only")
+        return bool(cursor.fetchone()[0] == "on")
+
+
+def _write() -> None:
+    """Have PostgreSQL write a few blocks beside its data, in a temporary file."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL work_mem = '64kB'")
+        cursor.execute(SPILL)

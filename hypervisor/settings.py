@@ -8,7 +8,7 @@ import structlog
 from django.templatetags.static import static
 from django.utils.functional import lazy
 
-from hypervisor import env
+from hypervisor import env, sessions
 
 _values = env.read()
 static_lazy = lazy(static, str)
@@ -75,6 +75,7 @@ MIDDLEWARE = [
     "django_structlog.middlewares.RequestMiddleware",
     "accounts.audit.AuditMiddleware",
     "axes.middleware.AxesMiddleware",
+    "hypervisor.errors.RefusalMiddleware",
 ]
 
 TEMPLATES = [
@@ -99,19 +100,20 @@ STATIC_ROOT = BASE_DIR / "static"
 WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = not PRODUCTION
 
 # --- Database and cache ---------------------------------------------------------------------------
-DATABASES = {
-    "default": dj_database_url.parse(
-        _values["DATABASE_URL"], conn_max_age=600, conn_health_checks=True
-    ),
+_database: dict[str, Any] = {
+    **dj_database_url.parse(_values["DATABASE_URL"], conn_max_age=600, conn_health_checks=True)
 }
+_database["GIVEN_OPTIONS"] = _database.get("OPTIONS", {})
+# A command's limits; the web server and the workers take theirs when they start.
+_database["OPTIONS"] = sessions.options(sessions.COMMAND, _database["GIVEN_OPTIONS"])
+DATABASES = {"default": _database}
 REDIS_URL: str = _values["REDIS_URL"]
 CACHES = {
     "default": {
-        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "BACKEND": "accounts.cache.Cache",
         "LOCATION": REDIS_URL,
         "KEY_PREFIX": "hypervisor",
-        # Whoever asks the cache while it is down must hear so at once.
-        "OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 2},
+        "OPTIONS": {"socket_connect_timeout": 0.5, "socket_timeout": 0.5},
     },
 }
 

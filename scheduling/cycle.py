@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from itertools import pairwise
 from time import perf_counter_ns
 
 import structlog
-from django.db import transaction
 from django.utils import timezone
 
 from clusters.wakeups import request_cycle
@@ -18,6 +18,7 @@ from scheduling.models import SchedulingCycle
 from scheduling.record import pack
 from scheduling.snapshot import Loaded, load
 from scheduling.thrash import set_aside, suspects
+from scheduling.turns import in_turn
 
 _ATTEMPTS = 3
 
@@ -32,7 +33,8 @@ def run_cycle(
 ) -> SchedulingCycle | None:
     """Decide who runs where, and write it down; either all of it happens or nothing.
 
-    1. Lock the organization's clusters: whoever holds them is the only one who consumes room.
+    1. Take the organization's turn, and lock its clusters: whoever holds them is the only one who
+       consumes room.
     2. Read the snapshot.
     3. Plan.
     4. Set aside who thrashes, and plan again; lock what the plan touches; when somebody
@@ -40,30 +42,44 @@ def run_cycle(
     5. Apply, and record the cycle.
     6. After the commit, ask for the containers to follow.
 
-    Returns None when the organization is gone; or when others changed the plan's deployments at
-    every attempt, and another cycle has been asked for.
+    Returns None when the organization is gone; or when another cycle of it is under way, somebody
+    else holds its rows, or others changed the plan's deployments at every attempt. In these three
+    cases another cycle has been asked for.
     """
+    attempt = partial(_attempt, organization_id, trigger, clock)
     for _ in range(_ATTEMPTS):
-        with transaction.atomic(durable=True):
-            started = perf_counter_ns()
-            loaded = load(organization_id, lock=True, clock=clock)
-            if not loaded.snapshot.clusters and not _exists(organization_id):
-                return None
-            loaded_at = perf_counter_ns()
-            plan = make_plan(loaded.snapshot)
-            thrashing = suspects(plan, loaded.now)
-            if thrashing:
-                set_aside(thrashing, loaded.now, actor=ACTOR)
-                loaded = load(organization_id, lock=True, clock=clock)
-                plan = make_plan(loaded.snapshot)
-            planned_at = perf_counter_ns()
-            if holds_still(plan, loaded):
-                apply(plan, loaded)
-                times = (started, loaded_at, planned_at, perf_counter_ns())
-                return _record(organization_id, trigger, loaded, plan, times, len(thrashing))
+        outcome = in_turn(organization_id, attempt)
+        if not isinstance(outcome, Superseded):
+            return outcome
     request_cycle(organization_id)
     log.warning("cycle_superseded", organization=organization_id, attempts=_ATTEMPTS)
     return None
+
+
+class Superseded:
+    """What an attempt comes to when somebody changed what its plan touches."""
+
+
+def _attempt(
+    organization_id: int, trigger: SchedulingCycle.Trigger, clock: Callable[[], datetime]
+) -> SchedulingCycle | Superseded | None:
+    started = perf_counter_ns()
+    loaded = load(organization_id, lock=True, clock=clock)
+    if not loaded.snapshot.clusters and not _exists(organization_id):
+        return None
+    loaded_at = perf_counter_ns()
+    plan = make_plan(loaded.snapshot)
+    thrashing = suspects(plan, loaded.now)
+    if thrashing:
+        set_aside(thrashing, loaded.now, actor=ACTOR)
+        loaded = load(organization_id, lock=True, clock=clock)
+        plan = make_plan(loaded.snapshot)
+    planned_at = perf_counter_ns()
+    if not holds_still(plan, loaded):
+        return Superseded()
+    apply(plan, loaded)
+    times = (started, loaded_at, planned_at, perf_counter_ns())
+    return _record(organization_id, trigger, loaded, plan, times, len(thrashing))
 
 
 def _exists(organization_id: int) -> bool:

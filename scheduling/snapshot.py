@@ -12,6 +12,7 @@ from django.utils import timezone
 from clusters import models as supply
 from deployments import models as demand
 from deployments.contact import is_without_contact
+from orgs.models import Organization
 from scheduling.core.policy import Policy
 from scheduling.core.resources import Resources
 from scheduling.core.snapshot import Cluster, ClusterState, Deployment, Snapshot
@@ -42,9 +43,9 @@ def load(
 ) -> Loaded:
     """Return the organization's clusters and its active and ready deployments.
 
-    With `lock`, the cluster rows are locked until the transaction ends, in the order of their ids:
-    whoever holds them is the only one who consumes room. The clock is read after that, as who
-    waits for a lock decides on what has happened meanwhile.
+    With `lock`, the organization cannot be deleted until the transaction ends, and its cluster rows
+    are locked in the order of their ids: whoever holds them is the only one who consumes room. The
+    clock is read after that, as who waits for a lock decides on what has happened meanwhile.
     """
     return _read([organization_id], lock, clock)[organization_id]
 
@@ -59,6 +60,7 @@ def _read(
 ) -> dict[int, Loaded]:
     clusters = supply.Cluster.objects.filter(organization__in=organization_ids).order_by("pk")
     if lock:
+        Organization.objects.protect(organization_ids)
         clusters = clusters.select_for_update(no_key=True, of=("self",))
     supplies: dict[int, list[Cluster]] = {pk: [] for pk in organization_ids}
     rows_of_clusters = list(clusters.select_related("connection"))

@@ -5,9 +5,10 @@ from datetime import timedelta
 import structlog
 from celery import Task, shared_task
 from django.conf import settings
-from django.db import DatabaseError
+from django.db import DatabaseError, OperationalError
 from django.utils import timezone
 
+from accounts.outages import is_lock_timeout
 from clusters.models import Cluster
 from clusters.wakeups import RUN_CYCLE, begin
 from deployments import waiting
@@ -44,7 +45,12 @@ def run_due_cycles() -> None:
 
 def _run_cycle(organization_id: int, trigger: SchedulingCycle.Trigger) -> None:
     """Run a cycle, after what waits for others says for whom, or is cancelled as it asked for."""
-    cancel_hopeless(organization_id, actor=ACTOR)
+    try:
+        cancel_hopeless(organization_id, actor=ACTOR)
+    except OperationalError as error:
+        if not is_lock_timeout(error):
+            raise
+        log.warning("cancelling_locked_out", organization=organization_id)
     waiting.refresh(timezone.now(), actor=ACTOR, organization=organization_id)
     run_cycle(organization_id, trigger)
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from celery import current_app
 from django.conf import settings
 
-from clusters.wakeups import ENGINES, broker_answers
+from clusters.wakeups import ENGINES, broker_state
 from scheduling import pulse
 from scheduling.models import Sample, SchedulingCycle
 
@@ -29,6 +29,13 @@ class Vital:
         return self.state in ("down", "warning")
 
 
+_BROKER = {
+    "ok": Vital("Broker", "ok", "answers"),
+    "refuses writes": Vital("Broker", "down", "refuses writes: its memory or its disk is full"),
+    "unreachable": Vital("Broker", "down", "does not answer"),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Vitals:
     """`worker` plans; `engines` are the workers that speak to the clusters' engines."""
@@ -48,7 +55,8 @@ class Vitals:
 
 def look(now: datetime, last: Sample | None) -> Vitals:
     beat_seen, workers = pulse.last_seen(now)
-    broker_works = broker_answers()
+    broker = broker_state()
+    broker_works = broker == "ok"
     beat = _beat(now, beat_seen)
     newest = SchedulingCycle.objects.select_related("organization").defer("record")
     planning, engines = (
@@ -59,9 +67,7 @@ def look(now: datetime, last: Sample | None) -> Vitals:
         beat=beat,
         worker=planning,
         engines=engines,
-        broker=Vital("Broker", "ok", "answers")
-        if broker_works
-        else Vital("Broker", "down", "does not answer"),
+        broker=_BROKER[broker],
         database=Vital("Database", "ok", "answers"),
         samples=_samples(now, last),
         last_cycle=newest.order_by("-started_at").first(),

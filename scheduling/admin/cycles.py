@@ -245,7 +245,9 @@ class SchedulingCycleAdmin(HistoryAdmin):
         names = Organization.objects.in_bulk(organizations)
         for organization_id in organizations:
             cycle = run_cycle(organization_id, SchedulingCycle.Trigger.MANUAL)
-            told = f"{cycle.placed} placed, {cycle.evicted} evicted" if cycle else "superseded"
+            told = "busy; a cycle has been asked for"
+            if cycle:
+                told = f"{cycle.placed} placed, {cycle.evicted} evicted"
             self.message_user(request, f"{names[organization_id]}: {told}.")
         if not organizations:
             self.message_user(request, "No organization has anything to place or to drain.")

@@ -36,4 +36,4 @@ def test_the_earlier_of_two_counts() -> None:
     wakeups.request_reconcile(cluster, delay_s=300)
 
     wait_until(lambda: is_asked(cluster), "the earlier one")
-    assert cluster not in wakeups._alarms
+    assert (wakeups.RECONCILE, cluster) not in wakeups._alarms

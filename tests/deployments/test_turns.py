@@ -10,7 +10,7 @@ import pytest
 from django.core.cache import cache
 from django.db import connections
 
-from clusters.wakeups import ask_again
+from clusters.wakeups import RECONCILE, ask_again
 from deployments.turns import one_at_a_time
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -76,7 +76,7 @@ def test_an_engine_that_does_not_answer_is_left_to_the_next_period() -> None:
 
     def silent() -> bool:
         looks.append(1)
-        ask_again(CLUSTER)
+        ask_again(RECONCILE, CLUSTER)
         return False
 
     one_at_a_time(CLUSTER, silent)
@@ -89,7 +89,7 @@ def test_a_cluster_that_changes_all_the_time_does_not_keep_the_thread_for_ever()
 
     def busy() -> bool:
         looks.append(1)
-        ask_again(CLUSTER)
+        ask_again(RECONCILE, CLUSTER)
         return True
 
     one_at_a_time(CLUSTER, busy)

@@ -1,8 +1,12 @@
 """Whatever goes wrong has one shape."""
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
+from django.db import connection, connections
+from django.test import Client
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
@@ -135,3 +139,67 @@ def test_a_failure_of_ours_tells_nothing(
     assert problem(response, 500)["detail"] == "Server Error (500)"
     assert response.json()["type"] == "server_error"
     assert "tomato" not in response.content.decode()
+
+
+@contextmanager
+def failing_with(sqlstate: str, table: str = "orgs_organization") -> Iterator[None]:
+    """Have every insertion into the table fail as PostgreSQL would."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS"
+            f" $$ BEGIN RAISE 'made up' USING ERRCODE = '{sqlstate}'; END $$"
+        )
+        cursor.execute(f"CREATE TRIGGER fails BEFORE INSERT ON {table} EXECUTE FUNCTION fail()")
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP TRIGGER fails ON {table}")
+        cursor.execute("DROP FUNCTION fail()")
+
+
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "k"}])
+def test_a_full_disk_is_unavailable_and_says_when_to_come_again(
+    client: APIClient, headers: dict[str, str]
+) -> None:
+    with failing_with("53100"):
+        response = client.post("/organizations", {"name": "Initech"}, headers=headers)
+
+    assert problem(response, 503)["code"] == "database_full"
+    assert response.headers["Retry-After"] == "30"
+    assert "made up" not in response.content.decode()
+
+
+def test_the_admin_answers_with_a_plain_page(console: Client, charlie: User) -> None:
+    console.raise_request_exception = False
+    with failing_with("53100"):
+        form = {"name": "Initech", "owner": charlie.pk}
+        response = console.post("/admin/orgs/organization/add/", form)
+
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "30")
+    assert response.headers["Content-Type"].startswith("text/html")
+    assert "The disk of the database is full" in response.content.decode()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_what_fails_outside_of_a_view_is_answered_alike(method: str) -> None:
+    """Some middlewares read the session, before there is a view or after it."""
+    browser = Client(raise_request_exception=False)
+    browser.cookies["sessionid"] = "x" * 32
+
+    with closing(connections.create_connection("default")) as holder, holder.cursor() as cursor:
+        cursor.execute("BEGIN; LOCK TABLE django_session")
+        with connection.cursor() as ours:
+            ours.execute("SET lock_timeout = '100ms'")
+        response = getattr(browser, method)("/admin/")
+    connection.close()
+
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "1")
+    assert "<h1>Service Unavailable</h1>" in response.content.decode()
+
+
+def test_a_mistake_in_a_statement_stays_a_failure(client: APIClient) -> None:
+    client.raise_request_exception = False
+    with failing_with("42703"):
+        response = client.post("/organizations", {"name": "Initech"})
+
+    assert problem(response, 500)["detail"] == "Server Error (500)"

@@ -3,6 +3,9 @@ from django.db import OperationalError, connection
 from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries, Settings
+from redis import Redis
+
+from hypervisor import health
 
 
 @pytest.mark.django_db
@@ -58,3 +61,39 @@ def test_with_a_migration_to_come_it_is_not_ready(client: Client) -> None:
 
     assert response.status_code == 503
     assert response.json()["checks"]["database"] == "not migrated"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_read_only_database_is_not_ready(client: Client) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET default_transaction_read_only = on")
+
+    response = client.get("/readyz")
+
+    connection.close()
+    assert (response.status_code, response.json()["checks"]["database"]) == (503, "read-only")
+
+
+@pytest.mark.django_db
+def test_a_full_memory_of_the_broker_leaves_it_degraded(client: Client, settings: Settings) -> None:
+    with Redis.from_url(settings.REDIS_URL) as valkey:
+        valkey.config_set("maxmemory", 1)
+        try:
+            response = client.get("/readyz")
+        finally:
+            valkey.config_set("maxmemory", 0)
+
+    assert response.status_code == 200
+    assert response.json()["checks"]["broker"] == "refuses writes"
+
+
+@pytest.mark.django_db
+def test_the_look_writes_to_the_disk() -> None:
+    """Otherwise a full one would look well."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL work_mem = '64kB'")
+        cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS) {health.SPILL}")
+        plan = "\n".join(row[0] for row in cursor.fetchall())
+
+    assert "temp" in plan
+    assert "written" in plan

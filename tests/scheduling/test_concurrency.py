@@ -185,17 +185,17 @@ def test_two_cycles_at_once_place_each_deployment_once(
         submit()
 
     with ThreadPoolExecutor(4) as pool:
-        cycles = list(pool.map(lambda _: _own_cycle(acme), range(4)))
+        placed = list(pool.map(lambda _: _own_cycle(acme), range(4)))
 
-    assert sum(cycles) == 8
+    assert sum(placed) == 8
     assert Run.objects.count() == 8
 
 
 def _own_cycle(organization: Organization) -> int:
+    """Run a cycle; return how many it placed, none where another one was under way."""
     try:
         cycle = run_cycle(organization.pk, CHANGE)
-        assert cycle is not None
-        return cycle.placed
+        return cycle.placed if cycle else 0
     finally:
         connection.close()
 

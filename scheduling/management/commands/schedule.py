@@ -38,7 +38,10 @@ class Command(BaseCommand):
     def _run(self, organization: Organization) -> None:
         cycle = run_cycle(organization.pk, SchedulingCycle.Trigger.MANUAL)
         if cycle is None:
-            raise CommandError("Deployments kept changing meanwhile; a cycle has been asked for.")
+            raise CommandError(
+                "Another cycle is under way, or its clusters or deployments are being changed: a"
+                " further cycle has been asked for."
+            )
         self.stdout.write(
             f"{cycle.ready} ready: {cycle.placed} placed, {cycle.left_pending} left pending,"
             f" {cycle.evicted} evicted, {cycle.moved} moved"

@@ -1,0 +1,105 @@
+"""Which errors of a real PostgreSQL mean "later", which mean "meanwhile", and which are ours."""
+
+from contextlib import closing
+
+import pytest
+from django.db import Error, InterfaceError, connection, connections, transaction
+
+from accounts.errors import Conflict, DomainError, NotFound, Unavailable
+from accounts.outages import is_lock_timeout, refusal_of
+from clusters.models import Cluster
+from orgs.models import Organization
+
+pytestmark = pytest.mark.django_db
+
+
+def error_of(sql: str) -> Error:
+    """Return what Django raises for the statement."""
+    with (
+        pytest.raises((Error, InterfaceError)) as raised,
+        transaction.atomic(),
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(sql)
+    return raised.value
+
+
+def raised(sqlstate: str) -> Error:
+    return error_of(f"DO $$ BEGIN RAISE 'made up' USING ERRCODE = '{sqlstate}'; END $$")
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "code"),
+    [
+        ("55P03", "locked"),
+        ("40P01", "locked"),
+        ("40001", "locked"),
+        ("57014", "database_slow"),
+        ("25006", "database_read_only"),
+        ("53100", "database_full"),
+        ("53300", "database_full"),
+        ("53200", "database_unavailable"),
+        ("57P01", "database_unavailable"),
+        ("57P03", "database_unavailable"),
+        ("58030", "database_unavailable"),
+        ("08006", "database_unavailable"),
+        ("25P03", "database_unavailable"),
+    ],
+)
+def test_what_will_pass_is_unavailable(sqlstate: str, code: str) -> None:
+    refusal = refusal_of(raised(sqlstate))
+
+    assert isinstance(refusal, Unavailable)
+    assert (refusal.code, refusal.retry_after_s > 0) == (code, True)
+
+
+@pytest.mark.parametrize(
+    "sqlstate", ["42P01", "42601", "23505", "23514", "22012", "XX000", "42501"]
+)
+def test_a_mistake_of_ours_stays_a_failure(sqlstate: str) -> None:
+    assert refusal_of(raised(sqlstate)) is None
+
+
+def test_a_reference_to_what_went_meanwhile_is_a_conflict() -> None:
+    assert isinstance(refusal_of(raised("23503")), Conflict)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_connection_and_a_closed_one_are_unavailable() -> None:
+    with closing(connections.create_connection("default")) as nowhere:
+        nowhere.settings_dict = {**nowhere.settings_dict, "PORT": 1}
+        with pytest.raises(Error) as refused:
+            nowhere.ensure_connection()
+    with closing(connections.create_connection("default")) as lost:
+        with lost.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            pid = cursor.fetchone()[0]
+        with connection.cursor() as killer:
+            killer.execute("SELECT pg_terminate_backend(%s)", [pid])
+        with pytest.raises((Error, InterfaceError)) as ended, lost.cursor() as cursor:
+            cursor.execute("SELECT 1")
+
+    for error in (refused.value, ended.value):
+        refusal = refusal_of(error)
+        assert refusal is not None
+        assert refusal.code == "database_unavailable"
+
+
+def test_a_row_that_went_is_not_found_but_a_relation_that_never_was_is_a_failure() -> None:
+    with pytest.raises(Organization.DoesNotExist) as gone:
+        Organization.objects.get(pk=0)
+
+    assert isinstance(refusal_of(gone.value), NotFound)
+    with pytest.raises(AttributeError) as never:
+        Cluster(pk=0).connection  # noqa: B018
+    assert refusal_of(never.value) is None
+
+
+@pytest.mark.parametrize("error", [None, ValueError("x"), DomainError("x")])
+def test_nothing_else_is_translated(error: Exception | None) -> None:
+    assert refusal_of(error) is None
+
+
+def test_a_lock_timeout_is_told_from_other_errors() -> None:
+    assert is_lock_timeout(raised("55P03"))
+    assert not is_lock_timeout(raised("57014"))

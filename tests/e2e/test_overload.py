@@ -1,0 +1,262 @@
+"""What is locked, hung or away costs those alone that need it: the rest is answered in time."""
+
+import json
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from typing import Any
+
+import psycopg
+import pytest
+from dotenv import dotenv_values
+from redis import Redis
+
+from scheduling.bench.client import PASSWORD
+from scheduling.bench.service import Service, wait_until
+from tests.e2e.service import User
+
+_CALLS = 18
+"""More than the web server has threads."""
+
+_BOUND_S = 10
+"""Two turns of callers who wait for a lock, on a machine that is busy otherwise."""
+
+
+@pytest.fixture(scope="module")
+def ann(service: Service) -> Iterator[User]:
+    with User.newcomer(service.url, "ann", patience_s=30) as client:
+        client.post("/organizations", name="Acme")
+        yield client
+
+
+@pytest.fixture(scope="module")
+def ben(service: Service) -> Iterator[User]:
+    with User.newcomer(service.url, "ben", patience_s=30) as client:
+        client.post("/organizations", name="Globex")
+        client.post("/clusters", name="hall", cpu=64, ram_mib="64Gi", gpu=0)
+        yield client
+
+
+@pytest.fixture(scope="module")
+def cluster(ann: User) -> int:
+    return int(ann.post("/clusters", name="forge", cpu=64, ram_mib="64Gi", gpu=0)["id"])
+
+
+def database(service: Service) -> "psycopg.Connection[Any]":
+    url = dotenv_values(service.home / "env")["DATABASE_URL"]
+    return psycopg.connect(str(url), autocommit=True)
+
+
+@contextmanager
+def locked(service: Service, cluster: int) -> Iterator[None]:
+    with database(service) as holder, holder.transaction():
+        holder.execute("SELECT FROM clusters_cluster WHERE id = %s FOR NO KEY UPDATE", [cluster])
+        yield
+
+
+@contextmanager
+def parameter(service: Service, name: str, value: str) -> Iterator[None]:
+    """Change a parameter of the server for all sessions but those that set it themselves."""
+    with database(service) as operator:
+        try:
+            operator.execute(f"ALTER SYSTEM SET {name} = {value}")
+            operator.execute("SELECT pg_reload_conf()")
+            yield
+        finally:
+            operator.execute("SET default_transaction_read_only = off")
+            operator.execute(f"ALTER SYSTEM RESET {name}")
+            operator.execute("SELECT pg_reload_conf()")
+
+
+@contextmanager
+def away(service: Service, name: str) -> Iterator[None]:
+    """Stop a server of the service, and keep the supervisor from starting it again meanwhile."""
+    service.up.send_signal(signal.SIGSTOP)
+    try:
+        service.processes()[name].kill()
+        yield
+    finally:
+        service.up.send_signal(signal.SIGCONT)
+
+
+@contextmanager
+def hung(service: Service, name: str) -> Iterator[None]:
+    process = service.processes()[name]
+    process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGCONT)
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+    text: str
+
+
+def ask(
+    service: Service, path: str, method: str = "GET", *, token: str = "", body: Any = None
+) -> Answer:
+    """Make one call on a connection of its own, and take the answer as it is."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    headers["Content-Type"] = "application/json"
+    connection = HTTPConnection("127.0.0.1", service.port, timeout=60)
+    try:
+        connection.request(method, path, json.dumps(body) if body else None, headers)
+        answer = connection.getresponse()
+        return Answer(answer.status, dict(answer.getheaders()), answer.read().decode())
+    finally:
+        connection.close()
+
+
+def token_of(service: Service, username: str) -> str:
+    body = {"username": username, "password": PASSWORD}
+    return str(json.loads(ask(service, "/token", "POST", body=body).text)["access_token"])
+
+
+def checks(ready: Answer) -> dict[str, str]:
+    return dict(json.loads(ready.text)["checks"])
+
+
+def assert_unavailable(answer: Answer, code: str) -> None:
+    assert (answer.status, json.loads(answer.text)["errors"][0]["code"]) == (503, code)
+    assert int(answer.headers["Retry-After"]) > 0
+
+
+def waiting_for_locks(service: Service) -> int:
+    with database(service) as watcher:
+        row = watcher.execute("SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted")
+        return int(row.fetchone()[0])  # type: ignore[index]
+
+
+def seconds(call: Any, *arguments: Any, **named: Any) -> float:
+    began = time.monotonic()
+    call(*arguments, **named)
+    return time.monotonic() - began
+
+
+def test_a_locked_cluster_keeps_no_other_organization_waiting(
+    service: Service, ann: User, ben: User, cluster: int
+) -> None:
+    with locked(service, cluster):
+        waiting = [ann.deploy(f"waits-{n}") for n in range(3)]
+        others = [ben.deploy(f"goes-on-{n}") for n in range(20)]
+        for deployment in others:
+            ben.wait_for(deployment, "running")
+        assert {ann.status(deployment) for deployment in waiting} == {"pending"}
+
+    for deployment in waiting:
+        ann.wait_for(deployment, "running")
+
+
+def test_callers_who_wait_for_a_lock_are_told_to_come_again_and_nobody_else_waits_for_them(
+    service: Service, ann: User, ben: User, cluster: int
+) -> None:
+    token = token_of(service, "ann")
+
+    def rename(number: int) -> Answer:
+        body = {"name": f"forge-{number}"}
+        return ask(service, f"/clusters/{cluster}", "PATCH", token=token, body=body)
+
+    with ThreadPoolExecutor(_CALLS) as pool, locked(service, cluster):
+        futures = [pool.submit(rename, number) for number in range(_CALLS)]
+        wait_until(lambda: waiting_for_locks(service) > 4, "they wait")
+        worst = max(seconds(ask, service, "/healthz") for _ in range(5))
+        other = seconds(ben.get, "/me")
+        answers = [future.result(60) for future in futures]
+
+    assert {answer.status for answer in answers} == {503}
+    assert all('"locked"' in answer.text for answer in answers)
+    assert {answer.headers["Retry-After"] for answer in answers} == {"1"}
+    assert (worst < _BOUND_S, other < _BOUND_S) == (True, True)
+
+
+def test_a_hung_broker_costs_a_submission_nothing(service: Service, ben: User) -> None:
+    ben.deploy("before")
+    with hung(service, "valkey"):
+        took = sorted(seconds(ben.deploy, f"hung-{n}") for n in range(10))
+        log_ins = sorted(seconds(ben.log_in, "ben") for _ in range(5))
+        ready = ask(service, "/readyz")
+
+    # No submission waits for the broker. One log-in in five seconds does, for its rate limit.
+    assert took[len(took) // 2] < 1
+    assert log_ins[2] < 2
+    assert (ready.status, checks(ready)["broker"]) == (200, "unreachable")
+
+
+def test_a_broker_that_refuses_writes_is_told_of_and_submissions_are_accepted(
+    service: Service, ben: User
+) -> None:
+    url = dotenv_values(service.home / "env")["REDIS_URL"]
+    with Redis.from_url(str(url)) as valkey:
+        valkey.config_set("maxmemory", 1)
+        try:
+            ben.deploy("accepted")
+            ben.log_in("ben")
+            ready = ask(service, "/readyz")
+        finally:
+            valkey.config_set("maxmemory", 0)
+
+    assert (ready.status, checks(ready)["broker"]) == (200, "refuses writes")
+
+
+def test_a_read_only_database_refuses_what_writes_and_answers_what_reads(
+    service: Service, ben: User
+) -> None:
+    token = token_of(service, "ben")
+    with parameter(service, "default_transaction_read_only", "on"):
+        wait_until(lambda: checks(ask(service, "/readyz"))["database"] == "read-only", "it is so")
+        ready = ask(service, "/readyz")
+        read = ask(service, "/deployments", token=token)
+        refused = ask(service, "/organizations", "POST", token=token, body={"name": "Late"})
+        page = ask(service, "/admin/login/?next=/admin/")
+
+    assert (ready.status, read.status, page.status) == (503, 200, 200)
+    assert_unavailable(refused, "database_read_only")
+
+
+def test_a_database_without_free_connections_is_unavailable(service: Service, ben: User) -> None:
+    token = token_of(service, "ben")
+    taken: list[psycopg.Connection[Any]] = []
+    try:
+        with suppress(psycopg.OperationalError):
+            while True:
+                taken.append(database(service))
+        ready = ask(service, "/readyz")
+        answers = [ask(service, "/me", token=token) for _ in range(30)]
+    finally:
+        for connection in taken:
+            connection.close()
+
+    assert (ready.status, checks(ready)["database"]) == (503, "unreachable")
+    assert {answer.status for answer in answers} <= {200, 503}
+    wait_until(lambda: ask(service, "/readyz").status == 200, "it is ready again")
+
+
+def test_a_database_that_is_away_is_unavailable_and_no_failure(service: Service, ben: User) -> None:
+    token = token_of(service, "ben")
+    with away(service, "postgres"):
+        ready = ask(service, "/readyz")
+        answers = [
+            ask(service, "/deployments", token=token),
+            ask(service, "/clusters", "POST", token=token, body={"name": "x"}),
+            ask(service, "/token", "POST", body={"username": "ben", "password": PASSWORD}),
+        ]
+        page = ask(service, "/admin/login/?next=/admin/")
+        dashboard = ask(service, "/admin/")
+        alive = ask(service, "/healthz")
+
+    for answer in answers:
+        assert_unavailable(answer, "database_unavailable")
+    assert (ready.status, alive.status) == (503, 200)
+    for shown in (page, dashboard):
+        assert shown.status in (200, 302, 503)
+        assert "Traceback" not in shown.text
+    wait_until(lambda: ask(service, "/readyz").status == 200, "it is ready again")
+    ben.wait_for(ben.deploy("afterwards"), "running")

@@ -1,0 +1,81 @@
+"""Every process has its limits in PostgreSQL, and an operator's own go before them."""
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+from django.db import connections
+
+from hypervisor import sessions
+from hypervisor.celery import app
+from hypervisor.sessions import COMMAND, WEB, WORKER, Limits
+
+pytestmark = pytest.mark.django_db
+
+LIMITS = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
+
+
+@pytest.fixture(autouse=True)
+def command_again() -> Iterator[None]:
+    yield
+    sessions.use(COMMAND)
+
+
+def shown(*names: str) -> list[str]:
+    """Return parameters of a new session of this process."""
+    with closing(connections.create_connection("default")) as new, new.cursor() as cursor:
+        values = []
+        for name in names:
+            cursor.execute(f"SHOW {name}")
+            values.append(str(cursor.fetchone()[0]))
+        return values
+
+
+def test_a_command_may_take_long_but_not_wait_for_a_lock_for_ever() -> None:
+    assert shown(*LIMITS) == ["10s", "0", "10min"]
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"), [(WEB, ["3s", "30s", "1min"]), (WORKER, ["3s", "5min", "2min"])]
+)
+def test_other_processes_take_theirs(limits: Limits, expected: list[str]) -> None:
+    sessions.use(limits)
+
+    assert shown(*LIMITS) == expected
+
+
+def test_the_web_server_takes_its_own_when_it_loads_the_application() -> None:
+    import hypervisor.wsgi
+
+    assert hypervisor.wsgi.application
+    assert shown("lock_timeout", "statement_timeout") == ["3s", "30s"]
+
+
+def test_a_worker_takes_its_own_before_it_forks() -> None:
+    from celery.signals import celeryd_init
+
+    celeryd_init.send(sender="worker@here", instance=None, conf=app.conf, options={})
+
+    assert shown("statement_timeout") == ["5min"]
+
+
+def test_a_machine_that_vanishes_is_noticed_by_both_sides() -> None:
+    sessions.use(WORKER)
+
+    assert shown("tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count") == [
+        "10", "5", "3",
+    ]  # fmt: skip
+    with closing(connections.create_connection("default")) as new:
+        new.ensure_connection()
+        parameters = new.connection.info.get_parameters()
+    assert (parameters["keepalives_idle"], parameters["tcp_user_timeout"]) == ("10", "20000")
+
+
+def test_an_operators_options_win() -> None:
+    given = {"options": "-c statement_timeout=2min", "connect_timeout": 9, "sslmode": "prefer"}
+
+    chosen = sessions.options(WEB, given)
+
+    assert chosen["options"].endswith("-c statement_timeout=2min")
+    assert "-c lock_timeout=3s" in chosen["options"]
+    assert (chosen["connect_timeout"], chosen["sslmode"]) == (9, "prefer")
