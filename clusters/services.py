@@ -14,6 +14,7 @@ from clusters.resources import describe
 from clusters.wakeups import request_cycle
 from orgs.events import record
 from orgs.models import Organization
+from orgs.services import protect_organizations
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ def create(
     """
     if bounded:
         bounds.check([_bound(organization)])
+    protect_organizations([organization.pk])
     with _unique(name):
         cluster = Cluster.objects.create(organization=organization, name=name, **capacity.columns())
     record(cluster, "created", actor, f"Created with {capacity}.")
@@ -125,6 +127,8 @@ def delete(cluster: Cluster, *, actor: str) -> None:
             " its cluster, first."
         )
     record(row, "deleted", actor, f"{row.name} deleted.")
+    # Those that have ended forget it; a deletion would take their rows in any order.
+    list(row.requested_by.select_for_update(no_key=True, of=("self",)).order_by("pk").values("pk"))
     row.delete()
     request_cycle(row.organization_id)
 

@@ -1,5 +1,6 @@
 from typing import Any, ClassVar, cast
 
+from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
 from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
@@ -84,5 +85,5 @@ class ClusterViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Cluster])
         return self._answer(verb(self.get_object(), actor=request.user.get_username()))
 
     def _answer(self, cluster: Cluster, status: int = 200) -> Response:
-        row = Cluster.objects.with_allocated().get(pk=cluster.pk)
+        row = get_object_or_404(Cluster.objects.with_allocated(), pk=cluster.pk)
         return Response(self.get_serializer(row).data, status=status)

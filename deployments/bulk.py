@@ -24,6 +24,7 @@ from deployments.specs import Spec, check_fits
 from orgs.events import record_many
 from orgs.models import Event, Organization, Role
 from orgs.permissions import organization_for, require
+from orgs.services import protect_organizations
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,8 @@ def submit(*, created_by: User, entries: Sequence[Entry]) -> list[Deployment]:
     adding = Counter(entry.organization.pk for entry in entries)
     check_pending(created_by.pk, adding)
     organizations = sorted(adding)
+    protect_organizations(organizations)
+    _protect_clusters(entries)
     clusters: dict[int, list[Cluster]] = {pk: [] for pk in organizations}
     for cluster in Cluster.objects.filter(organization__in=organizations):
         clusters[cluster.organization_id].append(cluster)
@@ -81,6 +84,16 @@ def submit(*, created_by: User, entries: Sequence[Entry]) -> list[Deployment]:
     for pk in organizations:
         request_cycle(pk)
     return rows
+
+
+def _protect_clusters(entries: Sequence[Entry]) -> None:
+    """Keep the clusters that are asked for. Raises NotFound when one does not exist any more."""
+    named = [entry.spec.requested_cluster for entry in entries]
+    there = Cluster.objects.protect({cluster.pk for cluster in named if cluster})
+    for number, cluster in enumerate(named):
+        with _at(number):
+            if cluster and cluster.pk not in there:
+                raise NotFound(f"Cluster {cluster.pk} does not exist.", attr="requested_cluster")
 
 
 def _store(rows: list[Deployment], entries: Sequence[Entry], created_by: User) -> None:

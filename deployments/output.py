@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import structlog
 from django.conf import settings
+from django.db import transaction
 
 from accounts.errors import Conflict, NotFound, Unavailable
 from clusters.drivers import driver_for
@@ -35,7 +36,11 @@ def keep(driver: Driver, run: Run) -> None:
             raise
         log.warning("output_lost", run=run.pk, error=str(error))
         return
-    RunOutput.objects.update_or_create(run=run, defaults={"text": text, "dropped": dropped})
+    with transaction.atomic():
+        rows = Run.objects.select_for_update(no_key=True, of=("self",)).filter(pk=run.pk)
+        if rows.values("pk").first():  # its deployment may have been deleted meanwhile
+            values = {"text": text, "dropped": dropped}
+            RunOutput.objects.update_or_create(run=run, defaults=values)
 
 
 def purge(now: datetime) -> int:

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from accounts.errors import Conflict, NotFound
 from accounts.models import User
-from clusters.models import OCCUPYING
+from clusters.models import OCCUPYING, Cluster
 from clusters.wakeups import request_cycle, request_reconcile
 from deployments import dependencies, lifecycle, waiting
 from deployments.bounds import check_pending
@@ -23,6 +23,7 @@ from deployments.models import ENDED, Deployment, Status
 from deployments.specs import Spec, check_capacity, check_changeable, check_image, differences
 from orgs.events import record
 from orgs.models import Organization
+from orgs.services import protect_organizations
 
 _PLACEMENT = {"cpu_milli", "ram_mib", "gpu", "requested_cluster"}
 """The fields that say where a deployment fits."""
@@ -41,6 +42,8 @@ def submit(*, created_by: User, organization: Organization, spec: Spec) -> Deplo
     Raises Invalid when no cluster that it may use could ever hold it, or a dependency is wrong,
     and Conflict when too many are pending.
     """
+    protect_organizations([organization.pk])
+    _protect_cluster(spec)
     check_capacity(organization.pk, spec)
     check_pending(created_by.pk, {organization.pk: 1})
     spec = replace(spec, env=completed(spec.env, {}))
@@ -74,8 +77,10 @@ def update(deployment: Deployment, *, actor: str, spec: Spec) -> Deployment:
 
     Raises Conflict when what differs may not change in the present status.
     """
+    protect_organizations([deployment.organization_id])
     if spec.depends_on:
         dependencies.lock_graph(deployment.organization_id)
+    _protect_cluster(spec)
     deployment = _locked(deployment)
     spec = replace(spec, env=completed(spec.env, deployment.env))
     changed = differences(Spec.of(deployment), spec)
@@ -105,6 +110,7 @@ def adjust(
     preemptible: bool | None = None,
 ) -> Deployment:
     """Change what an operator may at any time. Raises Conflict when the deployment has ended."""
+    protect_organizations([deployment.organization_id])
     deployment = _locked(deployment)
     spec = Spec.of(deployment)
     spec = replace(spec, priority=priority or spec.priority, name=name or spec.name)
@@ -214,6 +220,7 @@ def checkpoint(deployment: Deployment, *, actor: str) -> None:
 @transaction.atomic
 def delete(deployment: Deployment, *, actor: str) -> None:
     """Remove a deployment that has no container. Raises Conflict while it has, or is waited for."""
+    protect_organizations([deployment.organization_id])
     # Otherwise somebody could begin to wait for it after we looked.
     dependencies.lock_graph(deployment.organization_id)
     deployment = _locked(deployment)
@@ -229,6 +236,8 @@ def delete(deployment: Deployment, *, actor: str) -> None:
             " its `depends_on`, first."
         )
     deployment.dependents.all().delete()
+    # Otherwise the output of one that ends now could be kept after we looked.
+    list(deployment.runs.select_for_update(of=("self",)).order_by("pk").values("pk"))
     for cluster_id in deployment.runs.unfinished().values_list("cluster", flat=True):
         if cluster_id:
             request_reconcile(cluster_id)
@@ -298,6 +307,13 @@ def _check_pending(deployment: Deployment, participle: str) -> None:
             f"Deployment {deployment.pk} is {deployment.status}; only a pending one can be"
             f" {participle}."
         )
+
+
+def _protect_cluster(spec: Spec) -> None:
+    """Keep the cluster that is asked for. Raises NotFound when it does not exist any more."""
+    cluster = spec.requested_cluster
+    if cluster and not Cluster.objects.protect([cluster.pk]):
+        raise NotFound(f"Cluster {cluster.pk} does not exist.", attr="requested_cluster")
 
 
 def _locked(deployment: Deployment) -> Deployment:

@@ -5,6 +5,7 @@ from typing import Any, ClassVar, cast
 
 from django.db.models import QuerySet
 from django.http import StreamingHttpResponse
+from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.decorators import action
 from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
@@ -246,5 +247,5 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
         return self._answer(deployment, status)
 
     def _answer(self, deployment: Deployment, status: int = 200) -> Response:
-        row: Any = self.get_queryset().get(pk=deployment.pk)
+        row: Any = get_object_or_404(self.get_queryset(), pk=deployment.pk)
         return Response(self.get_serializer(row).data, status=status)

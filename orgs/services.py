@@ -5,6 +5,7 @@ operator of the platform (None), who stands above all of them. The member's role
 organization's lock: who has just been demoted finishes no change.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 
 import structlog
@@ -200,11 +201,14 @@ def delete(organization: Organization, *, actor: str) -> None:
 
     Raises Conflict while something runs.
     """
-    # Not `no_key`: a deployment that is submitted at this moment has to wait.
+    # Not `no_key`: what is added to the organization at this moment has to wait.
     rows = Organization.objects.select_for_update(of=("self",))
     row = rows.filter(pk=organization.pk).first()
     if row is None:
         raise NotFound(f"Organization {organization.pk} does not exist.")
+    # All that goes with it, in the one order of locks; a deletion takes rows in any order.
+    for children in (row.clusters, row.deployments):
+        list(children.select_for_update(of=("self",)).order_by("pk").values_list("pk"))
     count = row.deployments.filter(status__in=_ACTIVE).count()
     if count:
         raise Conflict(
@@ -225,6 +229,16 @@ def _bound(owner: User) -> Bound:
             " delete one, or ask an operator of this service to add one."
         ),
     )
+
+
+def protect_organizations(ids: Iterable[int]) -> None:
+    """Keep these from being deleted until the caller's transaction ends; taken before other locks.
+
+    Raises NotFound when one does not exist any more.
+    """
+    wanted = set(ids)
+    if gone := wanted - Organization.objects.protect(wanted):
+        raise NotFound(f"Organization {min(gone)} does not exist.", attr="organization")
 
 
 def _steps_down(member: Membership, actor: str, role: Role) -> bool:

@@ -2,6 +2,7 @@ from http import HTTPStatus
 from typing import Any, ClassVar
 
 from django.db.models import QuerySet
+from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
 from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
@@ -202,5 +203,5 @@ class OrganizationViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Orga
         return given
 
     def _answer(self, organization: Organization, status: int = 200) -> Response:
-        row = self.get_queryset().get(pk=organization.pk)
+        row = get_object_or_404(self.get_queryset(), pk=organization.pk)
         return Response(self.get_serializer(row).data, status=status)
