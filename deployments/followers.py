@@ -1,10 +1,7 @@
-"""Who follows a log keeps a thread of the web server: only so many may, and only while there."""
+"""Who follows a log keeps a thread of the web server: only so many may at once."""
 
-import select
-import socket
 from collections.abc import Generator, Iterator
 from threading import Lock
-from typing import Any
 
 from django.conf import settings
 
@@ -45,19 +42,3 @@ class Following:
             _followers.discard(self)
         if isinstance(self._pieces, Generator):
             self._pieces.close()
-
-
-def is_connected(environ: dict[str, Any]) -> bool:
-    """Whether the caller is still there, as far as the web server lets us see.
-
-    Gunicorn hands out the socket. A caller of one request has nothing more to say, so what can be
-    read there is its hanging up.
-    """
-    connection: socket.socket | None = environ.get("gunicorn.socket")
-    if connection is None:
-        return True
-    try:
-        readable, _, _ = select.select([connection], [], [], 0)
-        return not readable or bool(connection.recv(1, socket.MSG_PEEK))
-    except (OSError, ValueError):
-        return False

@@ -1,7 +1,7 @@
 """What containers write: from the engine while it is there, afterwards from what was kept of it."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
 import structlog
@@ -92,19 +92,20 @@ def read(run: Run, *, tail: int | None) -> Iterator[bytes]:
     return _chain(first, pieces) if first else iter([_kept(run, tail) or b""])
 
 
-def follow(run: Run, *, tail: int | None, is_heard: Callable[[], bool]) -> Iterator[bytes]:
-    """Yield what the run writes until it ends, or until nobody hears it any more."""
-    while is_heard():
+def follow(run: Run, *, tail: int | None) -> Iterator[bytes]:
+    """Yield what the run writes until it ends.
+
+    An empty piece now and then gives the reader, where it has left, the occasion to close this.
+    """
+    while True:
         pieces = read(run, tail=tail) if _is_over(run) else _live(run, tail)
         wrote = False
         for piece in pieces:
-            if piece:
-                wrote = True
-                yield piece
-            elif not is_heard():
-                return
+            wrote = wrote or bool(piece)
+            yield piece
         if wrote or _is_over(run):
             return
+        yield b""
         time.sleep(_POLL_SECONDS)  # until there is a container
 
 

@@ -1,5 +1,4 @@
 from collections.abc import Callable, Iterable
-from functools import partial
 from http import HTTPStatus
 from typing import Any, ClassVar, cast
 
@@ -19,7 +18,7 @@ from accounts.parameters import PAGE, StrictParametersMixin, flag, whole_number
 from clusters.models import Cluster
 from deployments import bulk, handover, output, services
 from deployments.filters import DeploymentFilter
-from deployments.followers import Following, is_connected
+from deployments.followers import Following
 from deployments.models import Deployment
 from deployments.serializers import (
     BulkSerializer,
@@ -213,8 +212,7 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
         run = output.run_of(self.get_object(), whole_number(request, "run", 1, 10**18 - 1))
         pieces: Iterable[bytes]
         if follows:
-            is_heard = partial(is_connected, request._request.META)
-            pieces = Following(output.follow(run, tail=tail, is_heard=is_heard))
+            pieces = Following(output.follow(run, tail=tail))
         else:
             pieces = output.read(run, tail=tail)
         return StreamingHttpResponse(

@@ -132,7 +132,7 @@ SETTINGS = (
             "How much of the end of a container's output is kept when it has gone.", 0, 16384),
     Setting("LOG_KEEP_DAYS", "int", 14, "How long that is kept.", 1, 3650),
     Setting("LOG_FOLLOWERS", "int", 4,
-            "How many logs may be followed at once in each web process; fewer than its threads.",
+            "How many logs may be followed at once in each web process.",
             1, 1000),
 )  # fmt: skip
 

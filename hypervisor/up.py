@@ -19,8 +19,7 @@ from hypervisor.process import Service, StartError
 from hypervisor.supervisor import Stopped, Supervisor, stop_on_signals
 
 ADMIN = "admin"
-_WEB_WORKERS = 2
-_WEB_THREADS = 8
+_WEB_PROCESSES = 2
 _CELERY_PROCESSES = 2
 _ENGINE_THREADS = 16
 
@@ -147,12 +146,11 @@ def _web(home: Home, listener: socket.socket, lock: int) -> Service:
     return Service(
         name="web",
         command=[
-            sys.executable, "-m", "gunicorn", "hypervisor.wsgi", "--chdir", str(ROOT),
-            "--bind", f"fd://{listener.fileno()}", "--preload", "--worker-class", "gthread",
-            "--workers", str(_WEB_WORKERS), "--threads", str(_WEB_THREADS),
-            "--graceful-timeout", "8", "--no-control-socket", "--log-level", "warning",
+            sys.executable, "-m", "hypervisor.web", "--fd", str(listener.fileno()),
+            "--processes", str(_WEB_PROCESSES),
         ],
         log=home.logs / "web.log",
+        environment={"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
         is_ready=lambda: _answers_http(url),
         descriptors=(listener.fileno(), lock),
     )  # fmt: skip

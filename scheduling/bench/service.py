@@ -18,7 +18,7 @@ SETTLE_WITHIN_S = 60.0
 _MARKS = {
     "bin/postgres": "postgres",
     "valkey-server": "valkey",
-    "gunicorn": "web",
+    "hypervisor.web": "web",
     "--queues engines": "engines",
     " worker": "worker",
     " beat": "beat",

@@ -1,6 +1,5 @@
 """GET /deployments/{id}/logs: from the engine, and from what was kept."""
 
-import socket
 from collections.abc import Iterator
 from datetime import timedelta
 from io import StringIO
@@ -17,7 +16,7 @@ from accounts.errors import Busy
 from accounts.models import User
 from clusters.models import Cluster
 from deployments import output
-from deployments.followers import Following, is_connected
+from deployments.followers import Following
 from deployments.models import Deployment, Run, RunOutput
 from deployments.reconcile import reconcile
 from tests.answers import refusal
@@ -191,31 +190,19 @@ def test_whoever_asks_for_text_gets_text_and_errors_in_the_one_shape(
 
 def test_following_ends_with_the_run(engine: FakeEngine, running: Deployment) -> None:
     write(engine, running, b"one\n")
-    heard: list[bool] = []
+    pieces = output.follow(run_of(running), tail=None)
+    assert next(pieces) == b"one\n"
+    assert next(pieces) == b""
 
-    def is_heard() -> bool:
-        heard.append(True)
-        if len(heard) == 3:
-            engine.exit(run_of(running).pk, 0)
-        return True
+    engine.exit(run_of(running).pk, 0)
 
-    pieces = output.follow(run_of(running), tail=None, is_heard=is_heard)
-
-    assert list(pieces) == [b"one\n"]
-
-
-def test_following_ends_when_nobody_hears_it(engine: FakeEngine, running: Deployment) -> None:
-    answers = iter([True, True, False])
-
-    pieces = output.follow(run_of(running), tail=None, is_heard=lambda: next(answers))
-
-    assert list(pieces) == []
+    assert b"".join(pieces) == b""
 
 
 def test_following_tells_when_the_engine_goes_away(engine: FakeEngine, running: Deployment) -> None:
     engine.is_down = True
 
-    (piece,) = output.follow(run_of(running), tail=None, is_heard=lambda: True)
+    (piece,) = output.follow(run_of(running), tail=None)
 
     assert b"the engine of foundry does not answer" in piece
 
@@ -261,16 +248,6 @@ def test_closing_a_stream_closes_what_it_reads() -> None:
     stream.close()
 
     assert closed == [True]
-
-
-def test_a_caller_that_hangs_up_is_seen() -> None:
-    ours, theirs = socket.socketpair()
-    assert is_connected({"gunicorn.socket": ours})
-    assert is_connected({})
-    theirs.close()
-    assert not is_connected({"gunicorn.socket": ours})
-    ours.close()
-    assert not is_connected({"gunicorn.socket": ours})
 
 
 def test_the_command_prints_them(engine: FakeEngine, running: Deployment) -> None:

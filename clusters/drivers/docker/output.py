@@ -9,7 +9,7 @@ from docker.types.daemon import CancellableStream
 
 from clusters.drivers.docker.client import TIMEOUT_S
 
-SILENCE_S = 5.0
+SILENCE_S = 1.0
 """After so long without output a follower gets an empty piece."""
 
 _PIECES = 64

@@ -10,7 +10,7 @@ import urllib3
 
 from clusters.drivers.kubernetes.transport import unreachable
 
-SILENCE_S = 5.0
+SILENCE_S = 1.0
 """A caller who follows gets b"" after so long without output, to see whether it is still heard."""
 
 _PIECE = 1 << 16

@@ -28,7 +28,7 @@ class Command(BaseCommand):
             run = output.run_of(deployment, options["run"])
             tail = options["tail"]
             if options["follow"]:
-                pieces = output.follow(run, tail=tail, is_heard=lambda: True)
+                pieces = output.follow(run, tail=tail)
             else:
                 pieces = output.read(run, tail=tail)
         except DomainError as error:

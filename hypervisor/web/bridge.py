@@ -1,0 +1,240 @@
+"""Leads from the event loop to Django's WSGI application, which runs in a few threads, and back."""
+
+import asyncio
+import io
+import json
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from typing import IO, Any
+from urllib.parse import unquote_to_bytes, urlsplit
+
+from django.core.exceptions import RequestDataTooBig
+from django.db import connections
+
+from hypervisor.web.connections import BODY_S
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[dict[str, Any], Any], Any]
+"""A WSGI application; Django's answer is more than an iterable of bytes."""
+
+_TIMEOUT = {
+    "type": "client_error",
+    "errors": [{
+        "code": "timeout",
+        "detail": f"The body was not complete within {BODY_S:.0f} seconds: send it faster.",
+        "attr": None,
+    }],
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`pieces` is whole, or else a stream that still has to be read, and closed."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    pieces: Iterable[bytes]
+    is_stream: bool
+
+
+class Bridge:
+    """An ASGI application. At most `threads` requests and `streams` streams run at once."""
+
+    def __init__(
+        self, application: Application, *, threads: int, streams: int, body_limit: int
+    ) -> None:
+        self._application = application
+        self._body_limit = body_limit
+        self._workers = ThreadPoolExecutor(threads, "web")
+        self._streams = ThreadPoolExecutor(streams, "stream")
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        try:
+            async with asyncio.timeout(BODY_S):
+                body = await self._body(scope, receive)
+        except TimeoutError:
+            await _send_timeout(send)
+            return
+        if body is None:
+            return
+        has_left = threading.Event()
+        listener = asyncio.create_task(_notice(receive, has_left))
+        try:
+            await self._answer(_environ(scope, body), send, has_left)
+        finally:
+            has_left.set()
+            listener.cancel()
+
+    async def _answer(self, environ: dict[str, Any], send: Send, has_left: threading.Event) -> None:
+        loop = asyncio.get_running_loop()
+        answer = await loop.run_in_executor(
+            self._workers, _run, self._application, environ, has_left
+        )
+        if answer is None:
+            return
+        await send(
+            {"type": "http.response.start", "status": answer.status, "headers": answer.headers}
+        )
+        if not answer.is_stream:
+            await send({"type": "http.response.body", "body": b"".join(answer.pieces)})
+            return
+
+        def forward(piece: bytes) -> None:
+            message = {"type": "http.response.body", "body": piece, "more_body": True}
+            asyncio.run_coroutine_threadsafe(_awaited(send(message)), loop).result()
+
+        await loop.run_in_executor(self._streams, _pump, answer.pieces, forward, has_left)
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _body(self, scope: Message, receive: Receive) -> "bytes | _TooLarge | None":
+        """Return the body, whether its length was announced or it came in chunks.
+
+        None when the caller has left.
+        """
+        if int(dict(scope["headers"]).get(b"content-length", 0)) > self._body_limit:
+            return _TooLarge()
+        body = bytearray()
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return None
+            body += message["body"]
+            if len(body) > self._body_limit:
+                return _TooLarge()
+            if not message["more_body"]:
+                return bytes(body)
+
+
+class _TooLarge(io.RawIOBase):
+    """Stands for a body beyond the limit: the application refuses it when it reads it."""
+
+    def read(self, size: int = -1) -> bytes:
+        raise RequestDataTooBig("The body is beyond the limit.")
+
+
+async def _notice(receive: Receive, has_left: threading.Event) -> None:
+    """Set the event when the caller hangs up; pass over what is left of a refused body."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    has_left.set()
+
+
+def _run(
+    application: Application, environ: dict[str, Any], has_left: threading.Event
+) -> Answer | None:
+    """Run the application, in a worker's thread, unless the caller left while it was waited for."""
+    if has_left.is_set():
+        return None
+    started: list[tuple[int, list[tuple[bytes, bytes]]]] = []
+
+    def start_response(status: str, headers: list[tuple[str, str]], _: Any = None) -> None:
+        encoded = [(k.lower().encode("latin1"), v.encode("latin1")) for k, v in headers]
+        started.append((int(status[:3]), encoded))
+
+    response = application(environ, start_response)
+    status, headers = started[0]
+    is_stream = getattr(response, "streaming", False) and b"content-length" not in dict(headers)
+    if is_stream:
+        return Answer(status, headers, response, is_stream=True)
+    try:
+        return Answer(status, headers, list(response), is_stream=False)
+    finally:
+        _close(response)
+
+
+def _pump(
+    pieces: Iterable[bytes], forward: Callable[[bytes], None], has_left: threading.Event
+) -> None:
+    """Hand on a stream, in a thread of its own; an empty piece only asks whether to go on."""
+    try:
+        for piece in _without_database(pieces):
+            if has_left.is_set():
+                return
+            if piece:
+                forward(piece)
+    finally:
+        _close(pieces)
+        connections.close_all()
+
+
+def _without_database(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Hold no connection to the database while the next piece is waited for."""
+    for piece in pieces:
+        connections.close_all()
+        yield piece
+
+
+def _close(response: Iterable[bytes]) -> None:
+    if close := getattr(response, "close", None):
+        close()
+
+
+async def _awaited(sending: Awaitable[None]) -> None:
+    await sending
+
+
+async def _send_timeout(send: Send) -> None:
+    body = json.dumps(_TIMEOUT).encode()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"connection", b"close"),
+    ]
+    await send({"type": "http.response.start", "status": 408, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _environ(scope: Message, body: bytes | _TooLarge) -> dict[str, Any]:
+    """Return the request as WSGI wants it."""
+    host, port = scope["server"] or ("localhost", 80)
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": scope["method"],
+        "SCRIPT_NAME": "",
+        "PATH_INFO": _path(scope["raw_path"]),
+        "QUERY_STRING": scope["query_string"].decode("latin1"),
+        "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
+        "SERVER_NAME": host,
+        "SERVER_PORT": str(port),
+        "REMOTE_ADDR": scope["client"][0] if scope["client"] else "",
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope["scheme"],
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+        "wsgi.file_wrapper": _whole_file,
+    }
+    for name, value in _headers(scope["headers"]):
+        environ[name] = f"{environ[name]},{value}" if name in environ else value
+    if isinstance(body, _TooLarge):
+        environ.update({"wsgi.input": body, "CONTENT_LENGTH": str(sys.maxsize)})
+    else:
+        environ.update({"wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))})
+    return environ
+
+
+def _whole_file(file: IO[bytes], _block_size: int) -> Iterator[bytes]:
+    with closing(file):
+        yield file.read()
+
+
+def _headers(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[str, str]]:
+    for raw_name, value in headers:
+        name = raw_name.decode("latin1").upper()
+        if "_" in name or name == "TRANSFER-ENCODING":
+            continue  # X_FORWARDED_PROTO would pass for X-Forwarded-Proto
+        key = name.replace("-", "_")
+        is_plain = key in ("CONTENT_TYPE", "CONTENT_LENGTH")
+        yield key if is_plain else f"HTTP_{key}", value.decode("latin1")
+
+
+def _path(raw: bytes) -> str:
+    """Return a request's path; a proxy's form of it names the host as well."""
+    path = raw if raw.startswith(b"/") else urlsplit(raw).path or b"/"
+    return unquote_to_bytes(path).decode("latin1")

@@ -1,0 +1,218 @@
+"""What one caller may take in time, and all of them in number and memory."""
+
+import asyncio
+import resource
+from collections import Counter
+from collections.abc import Iterable
+from enum import Enum
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import h11
+import structlog
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
+
+HEADERS_S = 10.0
+"""A request's headers must be complete within this time of its first byte, or of the connection."""
+
+BODY_S = 30.0
+"""The body must be complete within this time of the headers."""
+
+IDLE_S = 15
+"""How long a connection is kept open between two requests."""
+
+READER_S, READER_BYTES = 20.0, 64 * 1024
+"""A caller must take so much of its answer, or all of it, in each such period."""
+
+HEADER_BYTES = 32 * 1024
+CONNECTIONS = 1000
+"""Open connections of one process. When one more comes, another that waits for its caller goes."""
+
+HELD_BYTES = 256 * 1024 * 1024
+"""Of unfinished bodies and answers that wait for their readers; the largest goes first."""
+
+SWEEP_S = 1.0
+
+_RESERVED_FILES = 200
+_BUSY = (
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n"
+    b"Connection: close\r\n\r\n"
+)
+
+log = structlog.get_logger(__name__)
+
+
+class Phase(Enum):
+    """Whom a connection waits for: its caller, in all phases but the last."""
+
+    HEADERS = "headers"
+    BODY = "body"
+    READER = "reader"
+    APPLICATION = "application"
+
+
+class Connection(H11Protocol):
+    """An HTTP connection that knows what it waits for, and since when."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self.since = self.loop.time()
+        self.received = 0
+        self.wire = _Wire(transport)
+        self.pace = (self.since, 0)
+        super().connection_made(self.wire)  # type: ignore[arg-type]
+        Guard.of(self.server_state).admit(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self.timeout_keep_alive_task is not None:  # the first byte after an idle time
+            self.since = self.loop.time()
+        self.received += len(data)
+        super().data_received(data)
+
+    def handle_events(self) -> None:
+        cycle = self.cycle
+        super().handle_events()
+        if self.cycle is not cycle:
+            self.since, self.received = self.loop.time(), len(self.cycle.body)
+
+    def on_response_complete(self) -> None:
+        self.since = self.loop.time()
+        super().on_response_complete()
+
+    def shutdown(self) -> None:
+        """Let a request that the application works on end; drop what waits for its caller."""
+        streams = self.cycle is not None and self.cycle.response_started
+        if self.phase is Phase.BODY or (streams and not self.cycle.response_complete):
+            self.transport.abort()
+        else:
+            super().shutdown()
+
+    @property
+    def phase(self) -> Phase:
+        if self.wire.get_write_buffer_size():
+            return Phase.READER
+        if self.conn.their_state is h11.SEND_BODY:
+            return Phase.BODY
+        if self.cycle is None or self.cycle.response_complete:
+            return Phase.HEADERS
+        return Phase.APPLICATION
+
+    @property
+    def held(self) -> int:
+        """Bytes of memory that wait for the caller."""
+        body = self.received if self.conn.their_state is h11.SEND_BODY else 0
+        return int(self.wire.get_write_buffer_size()) + body
+
+    def is_overdue(self, now: float) -> bool:
+        match self.phase:
+            case Phase.HEADERS:
+                return self.timeout_keep_alive_task is None and now - self.since > HEADERS_S
+            case Phase.BODY:
+                # The bridge answers at the limit; this is for what is sent after the answer.
+                return now - self.since > BODY_S + 5
+            case Phase.READER:
+                return self._reads_too_slowly(now)
+            case _:
+                self.pace = (now, self.wire.taken)
+                return False
+
+    def _reads_too_slowly(self, now: float) -> bool:
+        since, taken = self.pace
+        if self.wire.taken - taken >= READER_BYTES or self.wire.was_empty:
+            self.pace = (now, self.wire.taken)
+            self.wire.was_empty = False
+            return False
+        return now - since > READER_S
+
+
+class _Wire:
+    """A transport that counts what the caller has taken."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._written = 0
+        self.was_empty = True
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        self.was_empty = self.was_empty or not self._transport.get_write_buffer_size()
+        self._written += len(data)
+        self._transport.write(data)
+
+    @property
+    def taken(self) -> int:
+        return self._written - self._transport.get_write_buffer_size()
+
+
+class Guard:
+    """Looks after all connections of a process, once a second and whenever one more comes."""
+
+    _all: "WeakKeyDictionary[ServerState, Guard]" = WeakKeyDictionary()
+
+    def __init__(self, state: ServerState) -> None:
+        self._connections: set[Any] = state.connections
+        self._files = _open_files() - _RESERVED_FILES
+        self._sweep()
+
+    @classmethod
+    def of(cls, state: ServerState) -> "Guard":
+        if state not in cls._all:
+            cls._all[state] = cls(state)
+        return cls._all[state]
+
+    def admit(self, newcomer: Connection) -> None:
+        """Make room for one more; refuse it when all others are being worked on."""
+        if len(self._connections) <= min(CONNECTIONS, self._files):
+            return
+        waiting = [
+            c for c in self._connections if c is not newcomer and c.phase is not Phase.APPLICATION
+        ]
+        if waiting:
+            _drop(_least_missed(waiting), "too_many_connections")
+        else:
+            newcomer.transport.write(_BUSY)
+            newcomer.transport.close()
+
+    def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for connection in [c for c in self._connections if c.is_overdue(now)]:
+            _drop(connection, "too_slow")
+        self._free_memory()
+        loop.call_later(SWEEP_S, self._sweep)
+
+    def _free_memory(self) -> None:
+        holding = sorted(self._connections, key=lambda c: c.held)
+        total = sum(c.held for c in holding)
+        while total > HELD_BYTES:
+            largest = holding.pop()
+            total -= largest.held
+            _drop(largest, "too_much_memory")
+
+
+def _least_missed(waiting: Iterable[Connection]) -> Connection:
+    """Return the one that has waited longest, of the address that has most connections."""
+    waiting = list(waiting)
+    count = Counter(_address(c) for c in waiting)
+    return min(waiting, key=lambda c: (-count[_address(c)], c.since))
+
+
+def _address(connection: Connection) -> str:
+    return connection.client[0] if connection.client else ""
+
+
+def _drop(connection: Connection, reason: str) -> None:
+    log.info("connection_dropped", reason=reason, phase=connection.phase.value,
+             address=_address(connection))  # fmt: skip
+    connection.connections.discard(connection)
+    connection.transport.abort()
+
+
+def _open_files() -> int:
+    """Allow as many open files as the system does; return how many that are."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = CONNECTIONS + _RESERVED_FILES if hard == resource.RLIM_INFINITY else hard
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return wanted
