@@ -1,6 +1,7 @@
 """Limits on what can be guessed or flooded."""
 
 import math
+import random
 from collections.abc import Callable
 from functools import wraps
 
@@ -8,7 +9,7 @@ import structlog
 from django.http import HttpRequest, HttpResponse
 from redis import RedisError
 from rest_framework.request import Request
-from rest_framework.throttling import ScopedRateThrottle
+from rest_framework.throttling import ScopedRateThrottle, SimpleRateThrottle
 from rest_framework.views import APIView
 
 from accounts.lockout import wait_page
@@ -16,7 +17,38 @@ from accounts.lockout import wait_page
 log = structlog.get_logger(__name__)
 
 
-class ScopedThrottle(ScopedRateThrottle):
+class _Slots(SimpleRateThrottle):
+    """Allows `num_requests` within `duration` seconds: each takes a slot that is free again after.
+
+    The cache gives a slot to one caller only. A list of times that is read and written back, as in
+    the base class, counts callers who come at once as one.
+    """
+
+    num_requests: int | None
+    duration: int | None
+
+    def allow_request(self, request: Request, view: APIView) -> bool:
+        self.key = self.get_cache_key(request, view)
+        if self.rate is None or self.key is None:
+            return True
+        slots = [f"{self.key}:{number}" for number in range(self.num_requests or 0)]
+        if self._take(random.choice(slots)):  # noqa: S311 not a secret
+            return True
+        self.taken: dict[str, float] = self.cache.get_many(slots)
+        free = [slot for slot in slots if slot not in self.taken]
+        random.shuffle(free)
+        return any(self._take(slot) for slot in free)
+
+    def wait(self) -> float:
+        """Return for how many seconds all slots are taken from now on."""
+        oldest = min(self.taken.values(), default=self.timer())
+        return max(1.0, oldest + (self.duration or 0) - self.timer())
+
+    def _take(self, slot: str) -> bool:
+        return bool(self.cache.add(slot, self.timer(), self.duration))
+
+
+class ScopedThrottle(ScopedRateThrottle, _Slots):
     """Counts in the cache by user, or by address; while the cache is away it lets calls through.
 
     A service that nobody can log in to would be worse than one that counts nothing for a while.
@@ -44,7 +76,7 @@ def limit_log_ins(view: Callable[..., HttpResponse]) -> Callable[..., HttpRespon
         throttle = ScopedThrottle()
         if request.method == "POST" and not throttle.allow_request(Request(request), LogIn()):
             detail = "Too many log-ins from this address: try again later."
-            return wait_page(request, detail, math.ceil(throttle.wait() or 1))
+            return wait_page(request, detail, math.ceil(throttle.wait()))
         return view(request)
 
     return limited

@@ -28,7 +28,9 @@ from accounts.models import TokenFamily, User
 log = structlog.get_logger(__name__)
 
 _FAMILY_CLAIM = "family"
-_BAD_REFRESH_TOKEN = "The refresh token is bad, expired or spent: log in again at /token."  # noqa: S105
+_BAD_REFRESH_TOKEN = (  # noqa: S105
+    "The refresh token is bad, expired or spent, or its log-in has ended: log in again at /token."
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,21 @@
 """Who guesses too much, or calls too often, has to wait."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
 import time_machine
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.utils import timezone
 from pytest_django import Settings
+from rest_framework.request import Request
 from rest_framework.test import APIClient
 
+from accounts import throttles
 from accounts.models import User
+from accounts.throttles import ScopedThrottle
 from tests.accounts.conftest import LogIn
 from tests.conftest import ClientFor
 from tests.factories import PASSWORD
@@ -154,3 +159,18 @@ def test_the_admin_s_log_in_page_is_shown_without_limit(rates: Rates) -> None:
     pages = [Client(REMOTE_ADDR="192.0.2.10").get("/admin/login/") for _ in range(3)]
 
     assert [page.status_code for page in pages] == [200] * 3
+
+
+def test_who_comes_at_once_is_counted_one_by_one(rates: Rates, db: None) -> None:
+    rates["token"] = "5/min"
+    start = threading.Barrier(16)
+    request = Request(RequestFactory(REMOTE_ADDR="192.0.2.11").post("/token"))
+
+    def ask() -> bool:
+        start.wait()
+        return ScopedThrottle().allow_request(request, throttles.LogIn())
+
+    with ThreadPoolExecutor(16) as pool:
+        allowed = [future.result() for future in [pool.submit(ask) for _ in range(16)]]
+
+    assert sum(allowed) == 5
