@@ -28,7 +28,7 @@ from accounts.models import TokenFamily, User
 log = structlog.get_logger(__name__)
 
 _FAMILY_CLAIM = "family"
-_BAD_REFRESH_TOKEN = (  # noqa: S105
+_BAD_REFRESH = (
     "The refresh token is bad, expired or spent, or its log-in has ended: log in again at /token."
 )
 
@@ -57,11 +57,11 @@ def refresh(refresh_token: str) -> TokenPair:
     try:
         token = RefreshToken(refresh_token)  # type: ignore[arg-type]
     except TokenError as error:
-        raise Unauthorized(_BAD_REFRESH_TOKEN) from error
+        raise Unauthorized(_BAD_REFRESH) from error
     # Raised outside: that the family has ended must be committed.
     pair = _exchange(token, timezone.now())
     if pair is None:
-        raise Unauthorized(_BAD_REFRESH_TOKEN)
+        raise Unauthorized(_BAD_REFRESH)
     return pair
 
 
