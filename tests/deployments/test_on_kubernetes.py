@@ -226,6 +226,29 @@ def test_an_eviction_by_kubernetes_costs_no_try_even_when_it_ended_well(
     assert len(names(kube)) == 1
 
 
+def test_a_node_that_becomes_not_ready_is_told_on_its_deployment_at_once(
+    kube: KubeCluster, east: Cluster, submit: Submit
+) -> None:
+    deployment = submit(image=IMAGE, command=UNTIL_ASKED)
+    run = running(east, deployment)
+    node = next(n for n in kube.nodes if n.name == kube_node(kube, run, east))
+
+    kube.silence(node)
+    step(east)
+    deployment.refresh_from_db()
+    meanwhile = deployment.status, deployment.status_code
+    node.answers = True
+
+    def is_told() -> bool:
+        step(east)
+        deployment.refresh_from_db()
+        return deployment.status_code == "running"
+
+    wait_until(is_told, "that its node is back")
+    assert meanwhile == (Status.RUNNING, "node_lost")
+    assert deployment.status_reason == "Runs on east."
+
+
 def test_a_lost_node_holds_its_deployment_until_it_is_sure_then_it_is_queued_again(
     kube: KubeCluster, east: Cluster, submit: Submit
 ) -> None:

@@ -88,9 +88,8 @@ def node_lost(said: str) -> Failure:
 def node_silent(node: str) -> Failure:
     return Failure(
         Cause.NODE_LOST,
-        f"Node {node} does not report, so it is not known whether the container still runs. It"
-        " keeps what it requested until Kubernetes knows. If the machine is off for good, delete"
-        " the node in Kubernetes.",
+        f"Node {node} does not say whether the container still runs, which keeps what it requested"
+        " until Kubernetes knows. If the machine is off for good, delete the node in Kubernetes.",
     )
 
 
