@@ -13,7 +13,7 @@ import structlog
 from django.conf import settings
 from django.db import transaction
 from django.db.models import F
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Least
 from django.utils import timezone
 
 from accounts.errors import Conflict, NotFound
@@ -43,7 +43,9 @@ def failed(cluster: Cluster, error: Exception, now: datetime) -> None:
     log.warning("engine_silent", cluster=cluster.pk, error=str(error))
     rows = Connection.objects.filter(cluster=cluster)
     rows.update(
-        lost_contact_at=Coalesce(F("lost_contact_at"), now), last_error=str(error)[:_MAX_ERROR]
+        # PostgreSQL's LEAST passes over NULL. A time ahead was written by a clock that was wrong.
+        lost_contact_at=Least(F("lost_contact_at"), now),
+        last_error=str(error)[:_MAX_ERROR],
     )
     since = rows.values_list("lost_contact_at", flat=True).first()
     if since is None or not is_lost(since, now):

@@ -13,6 +13,7 @@ from clusters.models import Cluster, Connection
 from deployments import waiting
 from deployments.models import Deployment, Run
 from orgs.models import Event
+from scheduling import clocks, pulse
 from scheduling.models import Sample
 from scheduling.vitals import Vitals, cycles_are_late_after
 
@@ -55,6 +56,7 @@ def alarms(now: datetime, vitals: Vitals, last: Sample | None, hour: Hour) -> li
     """Return what is wrong, the worst first."""
     found = [
         *_parts(vitals),
+        *_clocks(now),
         *_engines(),
         *_cycles(now),
         *_order(last),
@@ -81,6 +83,27 @@ def _parts(vitals: Vitals) -> Iterator[Alarm]:
             level = "critical" if vital.state == "down" else "warning"
             title = f"{vital.name}: {vital.note}"
             yield Alarm(level, title, consequence[vital.name], tasks, "Periodic tasks")
+
+
+def _clocks(now: datetime) -> Iterator[Alarm]:
+    """Name the processes whose clocks are not as the database's; this one is asked right now."""
+    ahead = clocks.read().ahead
+    wrong = pulse.wrong_clocks(now - ahead)
+    if abs(ahead) > clocks.TOLERATED:
+        wrong["this web server"] = ahead.total_seconds()
+    if wrong:
+        worst = sorted(wrong.items(), key=lambda item: -abs(item[1]))[:5]
+        said = ", ".join(f"{name} {_off(seconds)}" for name, seconds in worst)
+        yield Alarm(
+            "critical",
+            "Clocks disagree",
+            f"Of the database's clock: {said}. Back-offs, lost contact and run times are wrong"
+            " until these clocks are right: set them by NTP.",
+        )
+
+
+def _off(seconds: float) -> str:
+    return f"is {abs(seconds):.0f} s {'ahead' if seconds > 0 else 'behind'}"
 
 
 def _engines() -> Iterator[Alarm]:

@@ -13,7 +13,7 @@ from scheduling.snapshot import Loaded
 ACTOR = "system:scheduler"
 
 _FIRST_BACKOFF_SECONDS = 60
-_LONGEST_BACKOFF_SECONDS = 3600
+LONGEST_BACKOFF = timedelta(hours=1)
 
 
 def holds_still(plan: Plan, loaded: Loaded) -> bool:
@@ -61,7 +61,7 @@ def backoff(evictions: int) -> timedelta | None:
     if evictions < 2:
         return None
     doubled = _FIRST_BACKOFF_SECONDS * 2 ** min(evictions - 2, 16)
-    return timedelta(seconds=min(doubled, _LONGEST_BACKOFF_SECONDS))
+    return min(timedelta(seconds=doubled), LONGEST_BACKOFF)
 
 
 def _eviction(eviction: Eviction, count: int, now: datetime) -> Change:

@@ -161,10 +161,14 @@ class Day(Counts):
 
 
 class Pulse(models.Model):
-    """When a process of the product was last seen at work: `beat`, or a worker by its name."""
+    """When a process of the product was last seen at work: `beat`, or a worker by its name.
+
+    By the database's clock; `ahead_s` is how far its own was ahead of that then.
+    """
 
     name = models.CharField(max_length=200, unique=True)
     time = models.DateTimeField()
+    ahead_s = models.FloatField(default=0, db_default=0)
 
     class Meta:
         ordering = ["name"]

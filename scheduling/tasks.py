@@ -1,11 +1,13 @@
 """Celery's way in; the work is in `cycle`."""
 
 from datetime import timedelta
+from typing import Any
 
 import structlog
 from celery import Task, shared_task
+from celery.signals import task_revoked
 from django.conf import settings
-from django.db import DatabaseError, OperationalError
+from django.db import DatabaseError, OperationalError, connection
 from django.utils import timezone
 
 from accounts.outages import is_lock_timeout
@@ -14,7 +16,7 @@ from clusters.wakeups import RUN_CYCLE, begin
 from deployments import waiting
 from deployments.models import Deployment
 from deployments.services import cancel_hopeless
-from scheduling import pulse
+from scheduling import clocks, pulse
 from scheduling.apply import ACTOR
 from scheduling.cycle import run_cycle
 from scheduling.days import roll_up
@@ -35,6 +37,7 @@ def run_requested_cycle(organization_id: int) -> None:
 @shared_task(name="scheduling.run_due_cycles")
 def run_due_cycles() -> None:
     """Run a cycle of every organization where one could decide anything."""
+    clocks.cut(actor=ACTOR)
     waiting.refresh(timezone.now(), actor=ACTOR)
     for organization_id in due_organizations():
         try:
@@ -82,6 +85,22 @@ def purge_samples() -> None:
 def note_pulse(task: "Task[[str], None]", queue: str = pulse.PLANNING) -> None:
     """Note that this worker does what beat asks for."""
     pulse.note_worker(queue, str(task.request.hostname or "unnamed"))
+
+
+@task_revoked.connect
+def note_discarding(*, request: Any, expired: bool, **_: Any) -> None:
+    """Note the clock of a worker that throws a message away as expired.
+
+    One whose clock is ahead may throw away even those that ask for its pulse.
+    """
+    if not expired:
+        return
+    try:
+        pulse.note_worker(pulse.DISCARDING, str(request.hostname or "unnamed"))
+    except DatabaseError:
+        log.warning("pulse_not_noted", exc_info=True)
+    finally:
+        connection.close()
 
 
 def due_organizations() -> list[int]:

@@ -7,7 +7,7 @@ from celery import current_app
 from django.conf import settings
 
 from clusters.wakeups import ENGINES, broker_state
-from scheduling import pulse
+from scheduling import clocks, pulse
 from scheduling.models import Sample, SchedulingCycle
 
 _LATE = timedelta(seconds=6 * pulse.EVERY_S)
@@ -54,13 +54,15 @@ class Vitals:
 
 
 def look(now: datetime, last: Sample | None) -> Vitals:
-    beat_seen, workers = pulse.last_seen(now)
+    """Look at a moment of this process's clock; what the database's clock noted is seen by that."""
+    seen_at = now - clocks.read().ahead
+    beat_seen, workers = pulse.last_seen(seen_at)
     broker = broker_state()
     broker_works = broker == "ok"
-    beat = _beat(now, beat_seen)
+    beat = _beat(seen_at, beat_seen)
     newest = SchedulingCycle.objects.select_related("organization").defer("record")
     planning, engines = (
-        _worker(name, now, workers.get(queue, {}), beat, broker_works=broker_works)
+        _worker(name, seen_at, workers.get(queue, {}), beat, broker_works=broker_works)
         for name, queue in (("Worker", pulse.PLANNING), ("Engine worker", ENGINES))
     )
     return Vitals(

@@ -1,0 +1,108 @@
+"""Clocks that disagree: a process's own is measured against the database's, which counts.
+
+A time that was written by a wrong clock can lie ahead, where it would keep something waiting until
+that time has come. `cut` brings such times back.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from time import monotonic
+
+import structlog
+from django.db import connection, models, transaction
+from django.db.models import F, Q
+from django.db.models.functions import Least
+from django.utils import timezone
+
+from clusters.models import Connection
+from deployments.lifecycle import Change, remark
+from deployments.models import ENDED, Deployment, Run, Status
+from scheduling.apply import LONGEST_BACKOFF
+from scheduling.models import Pulse
+from scheduling.thrash import SET_ASIDE
+
+TOLERATED = timedelta(seconds=2)
+"""Clocks that differ by more get an alarm."""
+
+_MARGIN = timedelta(minutes=1)
+"""A time that lies further ahead than it can is cut; so near ones come by themselves."""
+
+CUT = "back_off_cut"
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The database's time, and how far this process's clock is ahead of it, or behind if negative.
+
+    No further than is certain, as the answer takes its time.
+    """
+
+    database: datetime
+    ahead: timedelta
+
+
+def read() -> Reading:
+    began = monotonic()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        database: datetime = cursor.fetchone()[0]
+    took = timedelta(seconds=monotonic() - began)
+    earliest, latest = database, database + took
+    now = timezone.now()
+    ahead = max(now - latest, timedelta(0)) + min(now - earliest, timedelta(0))
+    return Reading(database, ahead)
+
+
+def cut(*, actor: str) -> int:
+    """Bring times back that lie further ahead than is possible; return how many rows had one.
+
+    Nothing is cut by a process whose own clock is wrong, as it could not tell which times are.
+    """
+    reading = read()
+    if abs(reading.ahead) > TOLERATED:
+        log.warning("clock_is_wrong", ahead_s=reading.ahead.total_seconds())
+        return 0
+    now = reading.database
+    found = _cut_backoffs(now, actor) + sum(rows for rows in _cut_past_times(now))
+    if found:
+        log.warning("times_cut", rows=found)
+    return found
+
+
+def _cut_backoffs(now: datetime, actor: str) -> int:
+    """Let those compete whose back-off is longer than the longest; an event for each."""
+    late = Q(ready_after__gt=now + LONGEST_BACKOFF + _MARGIN)
+    late |= Q(set_aside_until__gt=now + SET_ASIDE + _MARGIN)
+    with transaction.atomic():
+        rows = Deployment.objects.pending().filter(late).order_by("pk")
+        found = list(rows.select_for_update(no_key=True, of=("self",), skip_locked=True))
+        reason = "Its back-off ended later than any can, as a clock was wrong: it competes again."
+        changes = [Change(row.pk, reason, data={"code": CUT}) for row in found]
+        Deployment.objects.filter(pk__in=[row.pk for row in found]).update(
+            ready_after=Least(F("ready_after"), now),
+            set_aside_until=Least(F("set_aside_until"), now),
+            revision=F("revision") + 1,
+        )
+        remark(CUT, changes, statuses=(Status.PENDING,), actor=actor, now=now)
+    return len(found)
+
+
+def _cut_past_times(now: datetime) -> Iterator[int]:
+    """Set times of the past that lie ahead to now."""
+    unfinished = Run.objects.unfinished()
+    live = Deployment.objects.exclude(status__in=ENDED)
+    yield _cut(unfinished, now, "placed_at", "launched_at", "started_at", "released_at",
+               "stop_requested_at")  # fmt: skip
+    yield _cut(live, now, "queued_at", "placed_at", "started_at", "checkpoint_at")
+    yield _cut(Connection.objects.all(), now, "lost_contact_at")
+    yield _cut(Pulse.objects.all(), now, "time")
+
+
+def _cut(rows: models.QuerySet[models.Model], now: datetime, *names: str) -> int:
+    ahead = Q()
+    for name in names:
+        ahead |= Q(**{f"{name}__gt": now + _MARGIN})
+    return rows.filter(ahead).update(**{name: Least(F(name), now) for name in names})

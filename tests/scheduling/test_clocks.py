@@ -1,0 +1,175 @@
+"""Clocks that are wrong, or were: nothing waits for a time that cannot be right."""
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from time import monotonic, sleep
+
+import pytest
+import time_machine
+from celery.contrib.testing.worker import start_worker
+from django.db import connection
+from django.utils import timezone
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
+
+from clusters.models import Cluster
+from deployments import services
+from deployments.models import Deployment, Status
+from hypervisor.celery import app
+from orgs.models import Event, Organization
+from scheduling import clocks, pulse, vitals
+from scheduling.alarms import Alarm, Hour, alarms
+from scheduling.beat import NotingScheduler
+from scheduling.models import Pulse
+from scheduling.tasks import run_due_cycles
+from tests.deployments.conftest import Bring
+
+pytestmark = pytest.mark.django_db
+DAY = timedelta(days=1)
+
+
+def wait_until(holds: Callable[[], bool], work: Callable[[], object] = lambda: None) -> None:
+    deadline = monotonic() + 20
+    while not holds():
+        assert monotonic() < deadline, "waited in vain"
+        work()
+        sleep(0.05)
+
+
+@pytest.fixture
+def job(transactional_db: None) -> Iterator[PeriodicTask]:
+    """A job of every second, to a queue where no worker takes it."""
+    PeriodicTask.objects.all().delete()
+    second, _ = IntervalSchedule.objects.get_or_create(every=1, period=IntervalSchedule.SECONDS)
+    yield PeriodicTask.objects.create(
+        name="each second", task="scheduling.note_pulse", interval=second, queue="nobody"
+    )
+    with app.connection_for_write() as broker:
+        broker.SimpleQueue("nobody").clear()
+
+
+def runs(job: PeriodicTask) -> int:
+    return int(PeriodicTask.objects.get(pk=job.pk).total_run_count)
+
+
+def beat() -> NotingScheduler:
+    scheduler = NotingScheduler(app=app, lazy=True)
+    scheduler.sync_every_tasks = 1
+    return scheduler
+
+
+def test_beat_goes_on_after_a_restart_although_a_job_ran_last_in_the_future(
+    job: PeriodicTask,
+) -> None:
+    PeriodicTask.objects.update(last_run_at=timezone.now() + DAY)
+    scheduler = beat()
+
+    wait_until(lambda: runs(job) >= 2, scheduler.tick)
+
+    job.refresh_from_db()
+    assert job.last_run_at <= timezone.now()
+
+
+def test_beat_goes_on_when_its_clock_is_set_back_while_it_runs(job: PeriodicTask) -> None:
+    scheduler = beat()
+    with time_machine.travel(timezone.now() + DAY, tick=True):
+        wait_until(lambda: runs(job) >= 1, scheduler.tick)
+        assert PeriodicTask.objects.get(pk=job.pk).last_run_at > timezone.now() - timedelta(hours=1)
+    before = runs(job)
+
+    wait_until(lambda: runs(job) >= before + 2, scheduler.tick)
+
+
+def test_beat_leaves_times_alone_that_are_right(job: PeriodicTask) -> None:
+    long_ago = timezone.now() - timedelta(milliseconds=200)
+    PeriodicTask.objects.update(last_run_at=long_ago)
+
+    beat().tick()
+
+    job.refresh_from_db()
+    assert job.last_run_at == long_ago
+
+
+@pytest.mark.parametrize("field", ["ready_after", "set_aside_until"])
+def test_a_back_off_that_ends_too_late_to_be_true_ends_now(
+    acme: Organization, forge: Cluster, bring: Bring, field: str
+) -> None:
+    deployment = bring(Status.RUNNING)
+    services.preempt(deployment, actor="olga")
+    Deployment.objects.update(**{field: timezone.now() + DAY})
+
+    run_due_cycles()
+
+    deployment.refresh_from_db()
+    until = getattr(deployment, field)
+    assert until is None or until <= timezone.now()
+    told = Event.objects.get(subject_id=deployment.pk, kind="back_off_cut")
+    assert "a clock was wrong" in told.reason
+    if field == "ready_after":
+        assert deployment.status == Status.STARTING
+
+
+def test_a_back_off_that_may_be_true_stays(forge: Cluster, bring: Bring) -> None:
+    deployment = bring(Status.RUNNING)
+    services.preempt(deployment, actor="olga")
+    until = timezone.now() + timedelta(hours=1)
+    Deployment.objects.update(ready_after=until, set_aside_until=until)
+
+    assert clocks.cut(actor="system:test") == 0
+
+    deployment.refresh_from_db()
+    assert (deployment.ready_after, deployment.set_aside_until) == (until, until)
+
+
+def test_a_process_whose_own_clock_is_wrong_cuts_nothing(forge: Cluster, bring: Bring) -> None:
+    deployment = bring(Status.RUNNING)
+    services.preempt(deployment, actor="olga")
+    until = timezone.now() + DAY
+    Deployment.objects.update(ready_after=until)
+
+    with time_machine.travel(timezone.now() - DAY):
+        assert clocks.cut(actor="system:test") == 0
+
+    deployment.refresh_from_db()
+    assert deployment.ready_after == until
+
+
+def told() -> list[Alarm]:
+    now = timezone.now()
+    found = alarms(now, vitals.look(now, None), None, Hour(thrashed=0, failed=0, ended=0))
+    return [alarm for alarm in found if alarm.title == "Clocks disagree"]
+
+
+def test_a_worker_is_seen_by_the_databases_clock_and_its_own_is_told(db: None) -> None:
+    pulse.note_worker(pulse.PLANNING, "celery@here")
+    assert told() == []
+    with time_machine.travel(timezone.now() + timedelta(seconds=95)):
+        pulse.note_worker(pulse.PLANNING, "celery@ahead")
+    with time_machine.travel(timezone.now() - timedelta(seconds=40)):
+        pulse.note_worker(pulse.PLANNING, "celery@behind")
+
+    (alarm,) = told()
+
+    assert alarm.level == "critical"
+    assert "celery@ahead is 95 s ahead, celery@behind is 40 s behind" in alarm.detail
+    _beat, workers = pulse.last_seen(timezone.now())
+    seen = workers[pulse.PLANNING].values()
+    assert max(seen) - min(seen) < timedelta(seconds=20)
+
+
+def test_a_web_server_whose_clock_is_wrong_says_so_and_blames_no_worker(db: None) -> None:
+    pulse.note_worker(pulse.PLANNING, "celery@here")
+    with time_machine.travel(timezone.now() + timedelta(hours=2)):
+        (alarm,) = told()
+        worker = vitals.look(timezone.now(), None).worker
+
+    assert "this web server is 7200 s ahead" in alarm.detail
+    assert worker.state == "ok"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_that_throws_messages_away_notes_its_clock() -> None:
+    """A real worker gets a message that has expired by its clock."""
+    with start_worker(app, perform_ping_check=False, queues=["discarding"], pool="solo"):
+        app.send_task("scheduling.note_pulse", queue="discarding", expires=0.000001)
+        wait_until(lambda: Pulse.objects.filter(name__startswith=pulse.DISCARDING).exists())
+    connection.close()
