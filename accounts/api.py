@@ -111,10 +111,10 @@ class SeveralChoicesFilter(SeveralFilter):
 
 
 class StrictFilterBackend(DjangoFilterBackend):  # type: ignore[misc]
-    """Filters lists, and only lists, by the view's filter set."""
+    """Filters by the view's filter set, where the view's action takes filters."""
 
     def filter_queryset(self, request: Request, queryset: QuerySet[M], view: Any) -> QuerySet[M]:
-        if view.action != "list":
+        if view.action not in view.filtered:
             return queryset
         filtered: QuerySet[M] = super().filter_queryset(request, queryset, view)
         return filtered

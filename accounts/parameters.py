@@ -38,10 +38,12 @@ def whole_number(request: Request, name: str, low: int, high: int) -> int | None
 class StrictParametersMixin(APIView):
     """A view that names what it does not know: `?dryrun=true` must not submit in earnest.
 
-    A list takes its filters, pages and an ordering; `query_parameters` says what else an action
-    takes. Only the actions of `bodies` take a body. The action of a plain view is its method.
+    A list takes its filters, pages and an ordering, and the actions of `filtered` take the filters
+    too; `query_parameters` says what else an action takes. Only the actions of `bodies` take a
+    body. The action of a plain view is its method.
     """
 
+    filtered: ClassVar[Sequence[str]] = ("list",)
     query_parameters: ClassVar[Mapping[str, Sequence[str]]] = {}
     bodies: ClassVar[Sequence[str]] = ("create", "update", "partial_update", "post")
 
@@ -55,9 +57,9 @@ class StrictParametersMixin(APIView):
             )
 
     def _check_parameters(self, request: Request, action: str) -> None:
-        filters = self._filters() if action == "list" else {}
-        lists = (*PAGE, "ordering", *filters) if action == "list" else ()
-        known = sorted({*self.query_parameters.get(action, ()), *lists})
+        filters = self._filters() if action in self.filtered else {}
+        lists = (*PAGE, "ordering") if action == "list" else ()
+        known = sorted({*self.query_parameters.get(action, ()), *lists, *filters})
         several = {name for name, item in filters.items() if isinstance(item, MultipleChoiceFilter)}
         errors = {
             name: problem

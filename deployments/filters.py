@@ -1,3 +1,4 @@
+from django.db.models import Q
 from django_filters import rest_framework as filters
 
 from accounts.api import (
@@ -6,17 +7,24 @@ from accounts.api import (
     SeveralFilter,
     SeveralIntegersFilter,
 )
+from accounts.numbers import whole
 from deployments.models import Deployment, DeploymentQuerySet, RestartPolicy, Status
 
 
 class DeploymentFilter(filters.FilterSet):  # type: ignore[misc]
     organization = SeveralIntegersFilter(field_name="organization_id")
     cluster = SeveralIntegersFilter(field_name="cluster_id", label="id of the cluster it is on")
+    requested_cluster = SeveralIntegersFilter(field_name="requested_cluster_id")
     status = SeveralChoicesFilter(choices=Status.choices)
     status_code = SeveralFilter(label="the reason for its status, as programs know it")
     restart_policy = SeveralChoicesFilter(choices=RestartPolicy.choices)
     priority_min = IntegerFilter(field_name="priority", lookup_expr="gte")
-    created_by = SeveralIntegersFilter(field_name="created_by_id", label="id of the user")
+    priority_max = IntegerFilter(field_name="priority", lookup_expr="lte")
+    created_by = SeveralFilter(
+        field_name="created_by__username",
+        method="by_people",
+        label="`me`, or the id or the name of a user",
+    )
     created_by_departed = filters.ChoiceFilter(
         choices=[("true", "true"), ("false", "false")],
         method="by_departure",
@@ -27,9 +35,20 @@ class DeploymentFilter(filters.FilterSet):  # type: ignore[misc]
     class Meta:
         model = Deployment
         fields = [
-            "organization", "cluster", "status", "status_code", "restart_policy", "priority_min",
-            "created_by", "created_by_departed", "name",
+            "organization", "cluster", "requested_cluster", "status", "status_code",
+            "restart_policy", "priority_min", "priority_max", "created_by", "created_by_departed",
+            "name",
         ]  # fmt: skip
+
+    def by_people(
+        self, rows: DeploymentQuerySet, _name: str, people: list[str]
+    ) -> DeploymentQuerySet:
+        """Keep what any of them submitted; digits are an id, even if somebody is named so."""
+        ids = [pk for text in people if (pk := whole(text)) is not None]
+        names = [text for text in people if whole(text) is None and text != "me"]
+        if "me" in people:
+            ids.append(self.request.user.pk)
+        return rows.filter(Q(created_by__in=ids) | Q(created_by__username__in=names))
 
     def by_departure(
         self, rows: DeploymentQuerySet, _name: str, departed: str

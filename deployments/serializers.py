@@ -235,6 +235,24 @@ class HandOverSerializer(StrictSerializer):
     handed_over = serializers.IntegerField(read_only=True, help_text="how many deployments")
 
 
+class SkippedSerializer(serializers.Serializer[Any]):
+    deployment = serializers.IntegerField()
+    code = serializers.CharField(
+        help_text="Its status, or `permission_denied`, or `changed` for one that changed meanwhile."
+    )
+    reason = serializers.CharField()
+
+
+class SelectionSerializer(serializers.Serializer[Any]):
+    """What became of the deployments that a filter selects and that had not ended."""
+
+    dry_run = serializers.BooleanField(help_text="Whether nothing was changed.")
+    deployments = serializers.ListField(
+        child=serializers.IntegerField(), help_text="The ids of those changed, or that would be."
+    )
+    skipped = SkippedSerializer(many=True)
+
+
 class EventSerializer(serializers.ModelSerializer[Event]):
     class Meta:
         model = Event

@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any, ClassVar, cast
 
@@ -16,15 +17,17 @@ from accounts.api import caller
 from accounts.errors import Invalid, NotFound
 from accounts.parameters import PAGE, StrictParametersMixin, flag, whole_number
 from clusters.models import Cluster
-from deployments import bulk, handover, output, services
+from deployments import bulk, handover, output, selection, services
 from deployments.filters import DeploymentFilter
 from deployments.followers import Following
 from deployments.models import Deployment
+from deployments.selection import Outcome
 from deployments.serializers import (
     BulkSerializer,
     DeploymentSerializer,
     EventSerializer,
     HandOverSerializer,
+    SelectionSerializer,
 )
 from deployments.specs import Spec
 from orgs.models import Event, Organization, Role
@@ -32,6 +35,12 @@ from orgs.permissions import organization_for, require
 from orgs.viewsets import TenantViewSet
 
 _STEERING = ("update", "partial_update", "destroy", "start", "stop", "cancel", "checkpoint")
+
+
+_SELECTION = [
+    OpenApiParameter("dry_run", bool, description="Change nothing: say which ones it would be."),
+    OpenApiParameter("all", bool, description="Without any filter: everything that is visible."),
+]
 
 
 class TextRenderer(JSONRenderer):
@@ -53,7 +62,12 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
         "id", "name", "priority", "status", "created_at", "queued_at", "started_at", "finished_at",
     ]  # fmt: skip
     bodies: ClassVar = (*StrictParametersMixin.bodies, "bulk", "hand_over")
-    query_parameters: ClassVar = {"events": PAGE, "logs": ("tail", "follow", "run")}
+    filtered: ClassVar = ("list", "cancel_many", "stop_many")
+    query_parameters: ClassVar = {
+        "events": PAGE,
+        "logs": ("tail", "follow", "run"),
+        **dict.fromkeys(("cancel_many", "stop_many"), ("dry_run", "all")),
+    }
     own_errors: ClassVar = {
         "logs": (
             HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE,
@@ -120,6 +134,26 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
         require(request.user, organization.pk, Role.ADMIN)
         count = handover.hand_over(organization, actor=request.user.get_username(), **given)
         return Response({"handed_over": count})
+
+    @extend_schema(request=None, parameters=_SELECTION, responses=SelectionSerializer)
+    @action(detail=False, methods=["post"], url_path="cancel")
+    def cancel_many(self, request: Request) -> Response:
+        """Take all pending deployments that the filters select out of the queue.
+
+        The filters are those of the list. Those that are starting, running or stopping, and those
+        that the caller may not cancel, are skipped; those that have ended are left out. At most
+        10,000 at a time, all in one transaction. A repeated call finds nothing left to do.
+        """
+        return self._steer_many(selection.cancel, request)
+
+    @extend_schema(request=None, parameters=_SELECTION, responses=SelectionSerializer)
+    @action(detail=False, methods=["post"], url_path="stop")
+    def stop_many(self, request: Request) -> Response:
+        """Stop all starting and running deployments that the filters select.
+
+        Pending ones are skipped: cancel those. Otherwise it is as for `POST /deployments/cancel`.
+        """
+        return self._steer_many(selection.stop, request)
 
     def update(self, request: Request, pk: str, partial: bool = False) -> Response:
         deployment = self.get_object()
@@ -243,6 +277,20 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
     ) -> Response:
         deployment = verb(self.get_object(), actor=request.user.get_username())
         return self._answer(deployment, status)
+
+    def _steer_many(self, verb: Callable[..., Outcome], request: Request) -> Response:
+        given = set(request.query_params) & set(self.filterset_class.base_filters)
+        if bool(given) == flag(request, "all"):
+            raise Invalid(
+                "Give either filters, such as `name` or `created_by`, or `all=true` for everything"
+                " in your organizations.",
+                attr="all",
+                code="invalid" if given else "required",
+            )
+        dry_run = flag(request, "dry_run")
+        rows = self.filter_queryset(self.get_queryset())
+        outcome = verb(rows, user=caller(request), dry_run=dry_run)
+        return Response(SelectionSerializer({"dry_run": dry_run, **asdict(outcome)}).data)
 
     def _answer(self, deployment: Deployment, status: int = 200) -> Response:
         row: Any = get_object_or_404(self.get_queryset(), pk=deployment.pk)

@@ -10,6 +10,7 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
 from rest_framework import serializers
 
+from accounts.api import StrictFilterBackend
 from accounts.idempotency import HEADER, IdempotentMixin
 from orgs.viewsets import TenantViewSet
 
@@ -106,7 +107,10 @@ class Schema(AutoSchema):
     def get_filter_backends(self) -> list[Any]:
         """Filters are for lists of what the view is about, not for the lists inside of it."""
         action = getattr(self.view, "action", "")
-        return super().get_filter_backends() if action == "list" else []
+        if action == "list":
+            return super().get_filter_backends()
+        filtered = action in getattr(self.view, "filtered", ())
+        return [StrictFilterBackend] if filtered else []
 
     def _get_response_bodies(
         self, direction: Literal["request", "response"] = "response"

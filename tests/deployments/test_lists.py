@@ -40,6 +40,10 @@ def three(bring: Bring, alice: User, forge: Cluster) -> list[Deployment]:
         ("?name=TRAIN", [1, 0]),
         ("?cluster={forge}", [1]),
         ("?created_by={alice}", [1]),
+        ("?created_by=me", [1]),
+        ("?created_by=bob", [2, 0]),
+        ("?status=running&status=failed", [2, 1]),
+        ("?priority_max=50", [1, 0]),
         ("?organization={acme}", [2, 1, 0]),
         ("?organization=0", []),
         ("?name=train&priority_min=11", [1]),
@@ -62,7 +66,7 @@ def test_a_list_is_filtered_ordered_and_cut(
 @pytest.mark.parametrize(
     ("query", "attr"),
     [
-        ("status=asleep", "status"), ("cluster=forge", "cluster"), ("created_by=bob", "created_by"),
+        ("status=asleep", "status"), ("cluster=forge", "cluster"),
         ("priority_min=high", "priority_min"), ("limit=0", "limit"), ("limit=501", "limit"),
         ("offset=x", "offset"), ("ordering=env", "ordering"), ("state=pending", "state"),
         ("organization=NaN", "organization"), ("priority_min=1.5", "priority_min"),

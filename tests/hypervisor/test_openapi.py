@@ -103,3 +103,22 @@ def test_the_page_loads_nothing_from_elsewhere_and_runs_nothing_inside_it(client
 def test_every_answer_says_what_a_browser_may_load(client: Client, path: str, policy: str) -> None:
     assert client.get(path).headers["Content-Security-Policy"] == policy
     assert "unsafe" not in csp.STRICT
+
+
+def test_a_list_shows_its_pages_and_what_takes_its_filters_shows_them(document: Any) -> None:
+    def parameters(path: str, method: str) -> set[str]:
+        return {each["name"] for each in document["paths"][path][method]["parameters"]}
+
+    pages = {"limit", "cursor", "offset"}
+    filters = parameters("/deployments", "get") - pages - {"ordering"}
+
+    assert pages | {"ordering"} < parameters("/deployments", "get")
+    assert pages < parameters("/organizations/{id}/members", "get")
+    for path in ("/deployments/cancel", "/deployments/stop"):
+        assert parameters(path, "post") == {*filters, "dry_run", "all", "Idempotency-Key"}
+        assert "requestBody" not in document["paths"][path]["post"]
+    (status,) = (
+        each for each in document["paths"]["/deployments"]["get"]["parameters"]
+        if each["name"] == "status"
+    )  # fmt: skip
+    assert (status["schema"]["type"], status["explode"]) == ("array", True)

@@ -1,0 +1,114 @@
+"""Cancel or stop at once what a filter selects, as far as the caller may and the states allow."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from django.db import transaction
+from django.utils import timezone
+
+from accounts.errors import Invalid
+from accounts.idempotency import note_needed
+from accounts.models import User
+from clusters.wakeups import request_cycle, request_reconcile
+from deployments import lifecycle
+from deployments.lifecycle import Change, Verb, transition
+from deployments.models import ENDED, DeploymentQuerySet, Status
+from orgs.models import Membership, Role
+
+MAX_SELECTED = 10_000
+"""One call locks no more rows; a narrower filter, or another call, does the rest."""
+
+_REMEDIES = {
+    Status.PENDING: "cancel it instead",
+    Status.STARTING: "stop it instead",
+    Status.RUNNING: "stop it instead",
+    Status.STOPPING: "it ends by itself",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """One that the filter selects and the verb is not for; `code` is for programs."""
+
+    deployment: int
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The ids of those that were changed, or would be, and the others that have not ended."""
+
+    deployments: list[int]
+    skipped: list[Skipped]
+
+
+class _Selected(NamedTuple):
+    pk: int
+    status: str
+    revision: int
+    organization: int
+    created_by: int | None
+
+
+def cancel(rows: DeploymentQuerySet, *, user: User, dry_run: bool) -> Outcome:
+    """Take the pending ones out of the queue."""
+    return _steer(rows, lifecycle.CANCEL, user, f"Cancelled by {user.username}.", dry_run)
+
+
+def stop(rows: DeploymentQuerySet, *, user: User, dry_run: bool) -> Outcome:
+    """Stop those that are starting or running."""
+    return _steer(rows, lifecycle.STOP, user, f"Stopped by {user.username}.", dry_run)
+
+
+@transaction.atomic
+def _steer(rows: DeploymentQuerySet, verb: Verb, user: User, reason: str, dry_run: bool) -> Outcome:
+    selected = _selected(rows)
+    skipped = list(_skipped(selected, verb, user))
+    passed = {each.deployment for each in skipped}
+    chosen = [each for each in selected if each.pk not in passed]
+    if dry_run:
+        return Outcome([each.pk for each in chosen], skipped)
+    changes = [Change(each.pk, reason, revision=each.revision) for each in chosen]
+    changed = transition(verb, changes, actor=user.username, now=timezone.now())
+    for organization in {each.organization for each in chosen if each.pk in changed}:
+        request_cycle(organization)
+    for cluster in {former for former in changed.values() if former is not None}:
+        request_reconcile(cluster)
+    skipped += [
+        Skipped(each.pk, "changed", "It has changed meanwhile: look again, and repeat the call.")
+        for each in chosen
+        if each.pk not in changed
+    ]
+    return Outcome(sorted(changed), sorted(skipped, key=lambda each: each.deployment))
+
+
+def _selected(rows: DeploymentQuerySet) -> list[_Selected]:
+    """Return those that have not ended. Raises Invalid when there are too many."""
+    columns = ("pk", "status", "revision", "organization_id", "created_by_id")
+    live = rows.exclude(status__in=ENDED).order_by("pk").values_list(*columns)
+    found = [_Selected(*row) for row in live[: MAX_SELECTED + 1]]
+    if len(found) > MAX_SELECTED:
+        raise Invalid(
+            f"The filter selects more than {MAX_SELECTED} deployments that have not ended: narrow"
+            " it, for example by `name` or `created_by`.",
+            code="too_many",
+        )
+    return found
+
+
+def _skipped(selected: Iterable[_Selected], verb: Verb, user: User) -> Iterator[Skipped]:
+    memberships = Membership.objects.filter(user=user).values_list("organization", "role")
+    roles = {organization: Role(role) for organization, role in memberships}
+    for each in selected:
+        least = Role.DEVELOPER if each.created_by == user.pk else Role.ADMIN
+        role = roles.get(each.organization, Role.VIEWER)
+        if role.rank < least.rank:
+            reason = f"This needs the role {least} or higher; yours is {role}."
+            yield Skipped(each.pk, "permission_denied", reason)
+        elif each.status not in verb.sources:
+            reason = f"It is {each.status}: {_REMEDIES[Status(each.status)]}."
+            yield Skipped(each.pk, each.status, reason)
+        else:
+            note_needed(each.organization, least)

@@ -1,0 +1,272 @@
+"""POST /deployments/cancel and /stop: many at once, selected by the filters of the list."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from time import monotonic, sleep
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+from rest_framework.test import APIClient
+
+from accounts.models import User
+from clusters.models import Cluster
+from deployments import selection, services
+from deployments.models import ENDED, Deployment, Run, Status
+from orgs.models import Event, Membership, Organization, Role
+from tests.answers import ids, refusal
+from tests.conftest import ClientFor
+from tests.deployments.conftest import Bring, MemberAs, Submit
+from tests.turns import somebody_waits_for_a_lock
+
+CANCEL, STOP = "/deployments/cancel", "/deployments/stop"
+
+
+@pytest.fixture
+def api(alice: User, forge: Cluster, client_for: ClientFor) -> APIClient:
+    return client_for(alice)
+
+
+def outcome(answer: Any) -> tuple[list[int], dict[int, str]]:
+    """Return the ids that were changed, and the codes of those that were not."""
+    assert answer.status_code == 200, answer.data
+    body = answer.json()
+    assert set(body) == {"dry_run", "deployments", "skipped"}
+    return body["deployments"], {row["deployment"]: row["code"] for row in body["skipped"]}
+
+
+def statuses(*deployments: Deployment) -> list[str]:
+    return [Deployment.objects.get(pk=each.pk).status for each in deployments]
+
+
+def test_the_filter_says_which_ones_are_cancelled(api: APIClient, submit: Submit) -> None:
+    sweep = [submit(name=f"sweep-{n}", priority=n) for n in (10, 20, 30)]
+    other = submit(name="serve")
+
+    changed, skipped = outcome(api.post(f"{CANCEL}?name=sweep&priority_max=20"))
+
+    assert (changed, skipped) == ([sweep[0].pk, sweep[1].pk], {})
+    assert statuses(*sweep, other) == ["cancelled", "cancelled", "pending", "pending"]
+    sweep[0].refresh_from_db()
+    assert (sweep[0].status_reason, sweep[0].status_code) == ("Cancelled by alice.", "cancelled")
+    events = Event.objects.filter(subject=Event.Subject.DEPLOYMENT, subject_id=sweep[0].pk)
+    assert list(events.values_list("kind", "actor")) == [
+        ("submitted", "bob"),
+        ("cancelled", "alice"),
+    ]
+
+
+def test_every_filter_selects_what_the_list_shows(
+    api: APIClient, submit: Submit, forge: Cluster, acme: Organization, alice: User, bob: User
+) -> None:
+    submit(name="a", requested_cluster=forge, priority=10)
+    submit(name="b", created_by=alice)
+    submit(name="a", created_by=alice, restart_policy="on-failure")
+    for query in (
+        "name=a", "name=a&name=b", f"requested_cluster={forge.pk}", "created_by=me",
+        "created_by=bob", f"created_by={bob.pk}", "created_by=bob&created_by=me",
+        "created_by=nobody", "priority_min=50", "priority_max=49", "restart_policy=on-failure",
+        f"organization={acme.pk}", "status=pending", "status=pending&status=running",
+        "status=running", f"cluster={forge.pk}", "status_code=submitted",
+        "created_by_departed=false", "created_by_departed=true",
+    ):  # fmt: skip
+        shown = ids(api.get(f"/deployments?ordering=id&{query}"))
+        changed, skipped = outcome(api.post(f"{CANCEL}?dry_run=true&{query}"))
+        assert (changed, skipped) == (shown, {}), query
+    assert not Deployment.objects.exclude(status=Status.PENDING).exists()
+
+
+def test_me_is_the_caller_even_if_somebody_is_named_so(
+    api: APIClient, submit: Submit, acme: Organization, alice: User
+) -> None:
+    me = User.objects.create(username="me")
+    digits = User.objects.create(username=str(alice.pk))
+    for user in (me, digits):
+        Membership.objects.create(organization=acme, user=user)
+        submit(created_by=user)
+    mine = submit(created_by=alice)
+
+    assert ids(api.get("/deployments?created_by=me")) == [mine.pk]
+    assert ids(api.get(f"/deployments?created_by={alice.pk}")) == [mine.pk]
+
+
+@pytest.mark.parametrize(
+    ("path", "fit", "met"),
+    [
+        (CANCEL, {Status.PENDING}, "cancelled"),
+        (STOP, {Status.STARTING, Status.RUNNING}, "stopping"),
+    ],
+)
+def test_each_verb_takes_its_own_statuses_and_says_why_it_skips_the_others(
+    api: APIClient, bring: Bring, path: str, fit: set[Status], met: str
+) -> None:
+    made = {status: bring(status, cpu_milli=10, ram_mib=1) for status in Status}
+
+    first = api.post(f"{path}?all=true")
+    changed, skipped = outcome(first)
+
+    assert changed == sorted(made[status].pk for status in fit)
+    assert skipped == {made[status].pk: status for status in Status if status not in {*fit, *ENDED}}
+    assert all(row["reason"].startswith("It is ") for row in first.json()["skipped"])
+    assert statuses(*(made[status] for status in fit)) == [met] * len(fit)
+    assert statuses(*(made[status] for status in ENDED)) == list(ENDED)
+    released = Run.objects.filter(deployment__in=changed, released_at=None)
+    assert not released.exists()
+
+
+def test_a_repeated_call_finds_nothing_left(api: APIClient, submit: Submit) -> None:
+    deployment = submit()
+
+    assert outcome(api.post(f"{CANCEL}?all=true")) == ([deployment.pk], {})
+    assert outcome(api.post(f"{CANCEL}?all=true")) == ([], {})
+    assert Event.objects.filter(kind="cancelled").count() == 1
+
+
+def test_a_dry_run_shows_exactly_what_then_happens_and_changes_nothing(
+    api: APIClient, bring: Bring
+) -> None:
+    made = [bring(status, cpu_milli=10, ram_mib=1) for status in Status]
+    before = statuses(*made)
+
+    tried = api.post(f"{CANCEL}?all=true&dry_run=true").json()
+    assert statuses(*made) == before
+    done = api.post(f"{CANCEL}?all=true").json()
+
+    assert tried.pop("dry_run") is True
+    assert done.pop("dry_run") is False
+    assert tried == done
+    assert tried["deployments"]
+
+
+@pytest.mark.parametrize("path", [CANCEL, STOP])
+@pytest.mark.parametrize(
+    ("query", "attr"),
+    [
+        ("", "all"), ("?all=false", "all"), ("?dry_run=true", "all"), ("?all=true&name=x", "all"),
+        ("?all=yes", "all"), ("?name=", "name"), ("?status=", "status"), ("?nmae=x", "nmae"),
+        ("?status=asleep", "status"), ("?all=true&all=true", "all"), ("?limit=5", "limit"),
+        ("?name=x&dry_run=true&dry_run=false", "dry_run"), ("?created_by=", "created_by"),
+        ("?ordering=id&name=job", "ordering"), ("?cluster=1_0", "cluster"),
+    ],
+)  # fmt: skip
+def test_without_a_clear_filter_nothing_happens(
+    api: APIClient, bring: Bring, path: str, query: str, attr: str
+) -> None:
+    made = [bring(Status.PENDING), bring(Status.RUNNING)]
+
+    assert refusal(api.post(f"{path}{query}"), 400)["attr"] == attr
+    assert statuses(*made) == ["pending", "running"]
+
+
+def test_a_filter_in_the_body_is_refused(api: APIClient, submit: Submit) -> None:
+    deployment = submit()
+
+    assert "no body" in refusal(api.post(f"{CANCEL}?all=true", {"name": "x"}), 400)["detail"]
+    assert statuses(deployment) == ["pending"]
+
+
+def test_rights_are_those_of_a_single_cancel(
+    submit: Submit, member_as: MemberAs, client_for: ClientFor, alice: User, bob: User,
+    forge: Cluster,
+) -> None:  # fmt: skip
+    of_bob, of_alice = submit(created_by=bob), submit(created_by=alice)
+    viewer = member_as(Role.VIEWER)
+    of_viewer = submit(created_by=viewer)
+
+    denied = "permission_denied"
+    assert outcome(client_for(viewer).post(f"{CANCEL}?all=true")) == (
+        [], {of_bob.pk: denied, of_alice.pk: denied, of_viewer.pk: denied},
+    )  # fmt: skip
+    assert outcome(client_for(bob).post(f"{CANCEL}?all=true")) == (
+        [of_bob.pk], {of_alice.pk: denied, of_viewer.pk: denied},
+    )  # fmt: skip
+    assert outcome(client_for(member_as(Role.ADMIN)).post(f"{CANCEL}?all=true")) == (
+        [of_alice.pk, of_viewer.pk], {},
+    )  # fmt: skip
+
+
+def test_a_stranger_s_deployments_are_out_of_reach(
+    api: APIClient, client_for: ClientFor, charlie: User, submit: Submit, globex: Organization
+) -> None:
+    deployment = submit()
+
+    stranger = client_for(charlie)
+    assert outcome(stranger.post(f"{CANCEL}?all=true")) == ([], {})
+    assert outcome(stranger.post(f"{CANCEL}?organization={deployment.organization_id}")) == ([], {})
+    assert statuses(deployment) == ["pending"]
+
+
+def test_too_many_at_once_are_refused_as_a_whole(
+    api: APIClient, submit: Submit, bring: Bring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selection, "MAX_SELECTED", 2)
+    made = [submit() for _ in range(3)]
+    bring(Status.FAILED)
+
+    error = refusal(api.post(f"{CANCEL}?all=true"), 400)
+    assert error["code"] == "too_many"
+    assert "narrow" in error["detail"]
+    assert statuses(*made) == ["pending"] * 3
+
+    services.cancel(made[0], actor="bob")
+    assert outcome(api.post(f"{CANCEL}?all=true"))[0] == [made[1].pk, made[2].pk]
+
+
+def test_the_statements_do_not_grow_with_the_number(api: APIClient, submit: Submit) -> None:
+    counts = []
+    for more in (1, 29):
+        for _ in range(more):
+            submit()
+        with CaptureQueriesContext(connection) as queries:
+            assert len(outcome(api.post(f"{CANCEL}?name=job"))[0]) == more
+        counts.append(len(queries))
+
+    assert counts[0] == counts[1]
+
+
+def test_the_same_key_gets_the_same_answer_and_cancels_nothing_more(
+    api: APIClient, submit: Submit
+) -> None:
+    first, headers = submit(), {"Idempotency-Key": "sweep"}
+
+    once = api.post(f"{CANCEL}?name=job", headers=headers)
+    later = submit()
+    again = api.post(f"{CANCEL}?name=job", headers=headers)
+
+    assert once.json() == again.json()
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert statuses(first, later) == ["cancelled", "pending"]
+
+
+def waiting_for_a_lock(call: Callable[[], Any], meanwhile: Callable[[], object]) -> Any:
+    """Make the call while this thread holds a change uncommitted; return its answer."""
+
+    def in_thread() -> Any:
+        try:
+            return call()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            meanwhile()
+            future = pool.submit(in_thread)
+            deadline = monotonic() + 10
+            while not somebody_waits_for_a_lock():
+                assert monotonic() < deadline, "the call does not wait for the lock"
+                sleep(0.01)
+        return future.result(timeout=10)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_changes_meanwhile_is_left_alone_and_named(api: APIClient, submit: Submit) -> None:
+    changed, untouched = submit(), submit()
+
+    def raise_priority() -> None:
+        services.adjust(changed, actor="olga", priority=99)
+
+    answer = waiting_for_a_lock(lambda: api.post(f"{CANCEL}?priority_max=50"), raise_priority)
+
+    assert outcome(answer) == ([untouched.pk], {changed.pk: "changed"})
+    assert statuses(changed, untouched) == ["pending", "cancelled"]
