@@ -30,8 +30,10 @@ PAUSE_S = 60
 AT_ONCE = 10
 """Of so many Pods events are asked for in one look: each is a call."""
 
-_CHANGING = re.compile(r"\b[0-9a-f]{12,}\b")
-"""Ids that are new at each of a node's tries, and would make each one news."""
+_ID = re.compile(r"\b[0-9a-f]{12,}\b")
+_NUMBER = re.compile(r"\d+")
+_COMBINED = "(combined from similar events): "
+"""What differs at each of a node's tries (ids, ports, times), and would make each one news."""
 
 log = structlog.get_logger(__name__)
 
@@ -68,7 +70,10 @@ class PodEvents:
             log.info("events_not_read", why=error)
             self._paused_until = now + timedelta(seconds=PAUSE_S)
         else:
-            self._known[uid] = (now, said(events))
+            before = self._known.get(uid, (now, ""))[1]
+            latest = said(events)
+            is_news = _NUMBER.sub("", latest) != _NUMBER.sub("", before)
+            self._known[uid] = (now, latest if is_news else before)
 
 
 def said(events: list[dict[str, Any]]) -> str:
@@ -78,7 +83,7 @@ def said(events: list[dict[str, Any]]) -> str:
     if reason == "Pulling":
         return failures.fetching(message)
     if latest.get("type") == "Warning" and reason != "FailedScheduling":
-        return failures.held_up(reason, _CHANGING.sub("…", message))
+        return failures.held_up(reason, _ID.sub("…", message.removeprefix(_COMBINED)))
     return ""
 
 

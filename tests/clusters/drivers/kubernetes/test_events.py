@@ -72,6 +72,23 @@ def test_a_sandbox_that_cannot_be_made_is_told_in_the_events_words(
     wait_until(lambda: seen().phase is Phase.RUNNING, "it runs", seconds=10)
 
 
+def test_numbers_that_differ_at_each_try_are_no_news(
+    kube: KubeCluster, driver: KubernetesDriver, seen: Seen
+) -> None:
+    kube.no_sandbox = "read tcp 10.0.0.1:40001->10.0.0.2:443: i/o timeout"
+    driver.start(spec(7, "sleep", "60"), timezone.now())
+    wait_until(lambda: ":40001" in seen().message, "what it waits for", seconds=10)
+    first = seen()
+
+    kube.no_sandbox = kube.no_sandbox.replace(":40001", ":40002")
+    wait_until(lambda: ":40002" in str(kube.events.select(NAMESPACE, "")), "another try")
+    again = seen()
+    kube.no_sandbox = "no such network"
+
+    assert again == first
+    wait_until(lambda: "no such network" in seen().message, "what is new", seconds=10)
+
+
 def test_without_the_right_nothing_is_said_and_seldom_asked(
     kube: KubeCluster, driver: KubernetesDriver, seen: Seen
 ) -> None:
