@@ -134,7 +134,8 @@ def _run(
     started: list[tuple[int, list[tuple[bytes, bytes]]]] = []
 
     def start_response(status: str, headers: list[tuple[str, str]], _: Any = None) -> None:
-        encoded = [(k.lower().encode("latin1"), v.encode("latin1")) for k, v in headers]
+        # Django begins a cookie's value with a blank, which the server refuses.
+        encoded = [(k.lower().encode("latin1"), v.strip().encode("latin1")) for k, v in headers]
         started.append((int(status[:3]), encoded))
 
     response = application(environ, start_response)
