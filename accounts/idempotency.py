@@ -166,7 +166,7 @@ def _replay(view: IdempotentMixin, kept: IdempotencyKey, fingerprint: str) -> Re
             attr=HEADER,
             code="idempotency_key_reused",
         )
-    if not kept.needed:
+    if kept.needed is None:
         raise Conflict(
             "This request was carried out already, and its answer was not kept: read the result"
             " with a GET.",

@@ -73,7 +73,7 @@ class IdempotencyKey(models.Model):
     `fingerprint` is a digest of method, path, query and body. `status` is null, and `body` empty,
     only inside the transaction that works on the answer. `body` is JSON as text, so that the answer
     comes back letter by letter. `needed` holds pairs of an organization's id and a role: a replay
-    is for a caller who has them still.
+    is for a caller who has them still. It is null for what a former release kept.
     """
 
     user = models.ForeignKey(

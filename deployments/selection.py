@@ -102,6 +102,7 @@ def _skipped(selected: Iterable[_Selected], verb: Verb, user: User) -> Iterator[
     memberships = Membership.objects.filter(user=user).values_list("organization", "role")
     roles = {organization: Role(role) for organization, role in memberships}
     for each in selected:
+        note_needed(each.organization, Role.VIEWER)
         least = Role.DEVELOPER if each.created_by == user.pk else Role.ADMIN
         role = roles.get(each.organization, Role.VIEWER)
         if role.rank < least.rank:

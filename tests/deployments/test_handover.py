@@ -208,3 +208,16 @@ def test_an_operator_who_removes_a_member_reads_what_is_left(
     )
 
     assert "bob left behind 1 running deployments." in page.content.decode()
+
+
+def test_an_admin_stops_what_people_left(
+    client_for: ClientFor, alice: User, bob: User, acme: Organization, bring: Bring
+) -> None:
+    left, own = bring(Status.RUNNING), bring(Status.RUNNING, created_by=alice)
+    remove(client_for, alice, acme, bob)
+
+    answer = client_for(alice).post("/deployments/stop?created_by_departed=true")
+
+    assert answer.json()["deployments"] == [left.pk]
+    own.refresh_from_db()
+    assert own.status == Status.RUNNING

@@ -34,6 +34,8 @@ BODIES: dict[str, Any] = {
 NEEDS = {"/deployments/{pk}/start": Status.STOPPED, "/deployments/{pk}/stop": Status.RUNNING,
          "/deployments/{pk}/checkpoint": Status.RUNNING}  # fmt: skip
 """The status that a verb asks for, if it is not pending."""
+SELECTING = ("/deployments/cancel", "/deployments/stop")
+"""Those that act on what a filter selects."""
 
 Repeat = Callable[[], Any]
 
@@ -56,7 +58,9 @@ def repeat(
         ids |= {"deployments": deployment.pk, "clusters": acme.clusters.get().pk}
     elif path.startswith("/deployments"):
         bring(Status.RUNNING)
-    address = path.replace("{pk}", str(ids.get(path.split("/")[1])))
+        bring(Status.PENDING)
+    query = f"?organization={acme.pk}" if path in SELECTING else ""
+    address = path.replace("{pk}", str(ids.get(path.split("/")[1]))) + query
 
     def post() -> Any:
         return client_for(alice).post(address, body, headers={"Idempotency-Key": "k"})
@@ -126,6 +130,31 @@ def test_no_invite_code_is_kept_with_an_answer(founded: APIClient, acme: Organiz
     kept = " ".join(IdempotencyKey.objects.values_list("body", flat=True))
     assert len(codes) == 2
     assert not [code for code in codes if code in kept]
+
+
+@pytest.mark.parametrize("path", SELECTING)
+def test_a_replay_shows_what_was_skipped_to_a_member_only(
+    acme: Organization, alice: User, bring: Bring, client_for: ClientFor, path: str
+) -> None:
+    bring(Status.STOPPING)
+    address, key = f"{path}?organization={acme.pk}", {"Idempotency-Key": "k"}
+    first = client_for(alice).post(address, headers=key)
+    assert len(first.json()["skipped"]) == 1
+    Membership.objects.filter(user=alice).delete()
+
+    refusal(client_for(alice).post(address, headers=key), 404)
+
+
+@pytest.mark.parametrize("path", SELECTING)
+def test_an_answer_that_shows_nothing_of_anybody_s_is_replayed(
+    acme: Organization, alice: User, client_for: ClientFor, path: str
+) -> None:
+    address, key = f"{path}?organization={acme.pk}", {"Idempotency-Key": "k"}
+
+    answers = [client_for(alice).post(address, headers=key) for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert answers[1].content == answers[0].content
 
 
 def test_an_answer_of_the_former_release_is_not_replayed(founded: APIClient) -> None:
