@@ -1,6 +1,6 @@
 """Deleting while something is put there: one of them wins, and the other one is told so."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Barrier
@@ -41,13 +41,17 @@ def job(name: str, organization: int, cluster: int | None = None, **more: Any) -
     return {"name": name, "image": "x:1", "cpu": 1, "ram_mib": 64, **where, **more}
 
 
-def at_once(user: User, *calls: Call) -> list[tuple[int, str]]:
-    """Make all calls at the same moment, each in a thread of its own; return their answers."""
-    ready = Barrier(len(calls))
+def at_once(user: User, *calls: Call, others: Mapping[User, Call] = {}) -> list[tuple[int, str]]:
+    """Make all calls at the same moment, each in a thread of its own; return their answers.
 
-    def make(call: Call) -> tuple[int, str]:
+    `others` are calls of other people.
+    """
+    made = [*((user, call) for call in calls), *others.items()]
+    ready = Barrier(len(made))
+
+    def make(person: User, call: Call) -> tuple[int, str]:
         client = APIClient(raise_request_exception=False)
-        client.force_authenticate(user)
+        client.force_authenticate(person)
         try:
             connection.ensure_connection()
             ready.wait(_PATIENCE_S)
@@ -56,8 +60,8 @@ def at_once(user: User, *calls: Call) -> list[tuple[int, str]]:
         finally:
             connections.close_all()
 
-    with ThreadPoolExecutor(len(calls)) as pool:
-        return list(pool.map(make, calls))
+    with ThreadPoolExecutor(len(made)) as pool:
+        return list(pool.map(make, *zip(*made, strict=True)))
 
 
 @contextmanager
@@ -156,3 +160,28 @@ def test_an_organization_is_deleted_while_things_are_added_to_it(alice: User) ->
             )
             assert_settled([answer for answer in answers if not is_wrong_by_now(answer)])
             Organization.objects.filter(pk=org.pk).delete()
+
+
+def test_an_organization_is_deleted_while_people_come_and_go(
+    alice: User, bob: User, charlie: User, olga: User
+) -> None:
+    with no_deadlock():
+        for number in range(ROUNDS):
+            org = Organization.objects.create(name=f"Org {number}")
+            Membership.objects.create(organization=org, user=alice, role=Role.OWNER)
+            Membership.objects.create(organization=org, user=bob, role=Role.ADMIN)
+            answers = at_once(
+                alice,
+                delete(f"/organizations/{org.pk}"),
+                patch(f"/organizations/{org.pk}/members/{bob.pk}", role="viewer"),
+                post(f"/organizations/{org.pk}/regenerate-invite"),
+                patch(f"/organizations/{org.pk}", name="Another name"),
+                others={
+                    bob: delete(f"/organizations/{org.pk}/members/{bob.pk}"),
+                    charlie: post("/join-organization", {"invite_code": org.invite_code}),
+                    olga: post("/join-organization", {"invite_code": org.invite_code}),
+                },
+            )
+            assert_settled(answers)
+            assert answers[0][0] == 204
+            assert not Membership.objects.filter(organization=org.pk).exists()
