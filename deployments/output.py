@@ -12,10 +12,21 @@ from accounts.errors import Conflict, NotFound, Unavailable
 from clusters.drivers import driver_for
 from clusters.drivers.base import Cause, Driver, DriverError
 from clusters.secrets import CannotDecrypt
-from deployments.models import Deployment, Run, RunOutput
+from deployments.models import ENDED, Deployment, Run, RunOutput, RunQuerySet, Status
 
+DEFAULT_TAIL = 1000
+"""How many lines are returned unless the caller asks for others."""
+
+READ_BYTES = 8 * 1024 * 1024
+"""The most that is returned at once, of the end; following returns all."""
+
+_TO_COME = (Status.PENDING, Status.STARTING)
 _KEPT_LINES = 10_000
-_POLL_SECONDS = 1.0
+_POLL_S = 1.0
+_ENDING_S, _ENDING_POLL_S = 5.0, 0.2
+"""How long an engine may refuse to return the output of a container that is being removed."""
+
+_CUT = b"[earlier output is left out: all of it comes with `follow`]\n"
 
 log = structlog.get_logger(__name__)
 
@@ -54,13 +65,9 @@ def run_of(deployment: Deployment, run_id: int | None = None) -> Run:
 
     Raises NotFound for a run that is not the deployment's, Conflict when it has had none.
     """
-    runs = deployment.runs.select_related("cluster", "deployment")
     if run_id is not None:
-        named = runs.filter(pk=run_id).first()
-        if named is None:
-            raise NotFound(f"Deployment {deployment.pk} has no run {run_id}.", attr="run")
-        return named
-    last = runs.launched().order_by("-pk").first()
+        return _named(deployment, run_id)
+    last = _runs(deployment).launched().order_by("-pk").first()
     if last is None:
         raise Conflict(
             f"Deployment {deployment.pk} is {deployment.status} and has not been started yet: it"
@@ -69,44 +76,44 @@ def run_of(deployment: Deployment, run_id: int | None = None) -> Run:
     return last
 
 
-def read(run: Run, *, tail: int | None) -> Iterator[bytes]:
-    """Return what the run has written until now, its last `tail` lines or all that there is.
+def read(run: Run, *, tail: int | None) -> bytes:
+    """Return what the run has written until now: its last `tail` lines, READ_BYTES at most.
 
     Raises Unavailable when the engine does not answer.
     """
-    kept = _kept(run, tail)
-    if kept is not None:
-        return iter([kept])
-    uid = run.container
-    if run.ended_at is not None or run.cluster is None or uid is None:
-        return iter(())
-    try:
-        pieces = driver_for(run.cluster).logs(uid, tail=tail)
-        # The first piece tells whether the engine answers, while there is still a status to choose.
-        first = next(pieces, b"")
-    except (DriverError, CannotDecrypt) as error:
-        raise Unavailable(
-            f"The engine of cluster {run.cluster.name} does not answer: try again later."
-        ) from error
-    # It may have ended and gone while we asked.
-    return _chain(first, pieces) if first else iter([_kept(run, tail) or b""])
-
-
-def follow(run: Run, *, tail: int | None) -> Iterator[bytes]:
-    """Yield what the run writes until it ends.
-
-    An empty piece now and then gives the reader, where it has left, the occasion to close this.
-    """
+    deadline = time.monotonic() + _ENDING_S
     while True:
-        pieces = read(run, tail=tail) if _is_over(run) else _live(run, tail)
-        wrote = False
-        for piece in pieces:
-            wrote = wrote or bool(piece)
-            yield piece
-        if wrote or _is_over(run):
-            return
-        yield b""
-        time.sleep(_POLL_SECONDS)  # until there is a container
+        kept = _kept(run, tail)
+        if kept is not None:
+            return kept
+        if _is_over(run) or run.container is None:
+            return b""
+        try:
+            # Nothing, when the container has gone since: then it has been kept.
+            return _from_engine(run, tail) or _kept(run, tail) or b""
+        except (DriverError, CannotDecrypt) as error:
+            # A container that is being removed has no output any more, but has been kept.
+            kept = _kept(run, tail)
+            if kept is None and (_is_silent(error) or time.monotonic() > deadline):
+                raise Unavailable(
+                    f"The engine of cluster {run.cluster} does not answer: try again later."
+                ) from error
+        time.sleep(_ENDING_POLL_S)
+
+
+def follow(deployment: Deployment, *, tail: int | None, run_id: int | None) -> Iterator[bytes]:
+    """Return what the deployment's run writes until it ends, as it comes.
+
+    Of a deployment that waits or starts, the next run is meant, and awaited. An empty piece now and
+    then gives the reader, where it has left, the occasion to close this.
+
+    Raises NotFound and Conflict as `run_of` does.
+    """
+    if run_id is not None:
+        return _followed(_named(deployment, run_id), tail)
+    if deployment.status in _TO_COME:
+        return _awaited(deployment, tail)
+    return _followed(run_of(deployment), tail)
 
 
 def last_lines(text: bytes, count: int | None) -> bytes:
@@ -116,20 +123,71 @@ def last_lines(text: bytes, count: int | None) -> bytes:
     return b"".join(text.splitlines(keepends=True)[-count:]) if count else b""
 
 
+def _awaited(deployment: Deployment, tail: int | None) -> Iterator[bytes]:
+    """Follow the next run that has a container, if there will be one."""
+    released = deployment.runs.filter(released_at__isnull=False)
+    to_come = _runs(deployment).filter(pk__gt=max(released.values_list("pk", flat=True), default=0))
+    while (run := to_come.launched().order_by("pk").first()) is None:
+        deployment.refresh_from_db(fields=["status"])
+        if deployment.status in ENDED:
+            yield f"[{deployment.name} is {deployment.status}: it was not started.]\n".encode()
+            return
+        yield b""
+        time.sleep(_POLL_S)
+    yield from _followed(run, tail)
+
+
+def _followed(run: Run, tail: int | None) -> Iterator[bytes]:
+    wrote, deadline = False, None
+    while not wrote and not _is_over(run):
+        try:
+            for piece in _live(run, tail):
+                wrote = wrote or bool(piece)
+                yield piece
+        except (DriverError, CannotDecrypt) as error:
+            deadline = deadline or time.monotonic() + _ENDING_S
+            if _is_silent(error) or wrote or time.monotonic() > deadline:
+                if not _is_over(run):
+                    yield f"\n[the engine of {run.cluster} does not answer: {error}]\n".encode()
+                return
+        if not wrote:
+            yield b""
+            time.sleep(_POLL_S)  # until there is a container, or what it wrote has been kept
+    if not wrote:
+        yield read(run, tail=tail)
+
+
 def _live(run: Run, tail: int | None) -> Iterator[bytes]:
-    assert run.cluster is not None  # noqa: S101 of a run that is not over
-    uid = run.container
-    if uid is None:
-        return
-    try:
-        yield from driver_for(run.cluster).logs(uid, tail=tail, follow=True)
-    except (DriverError, CannotDecrypt) as error:
-        yield f"\n[the engine of {run.cluster.name} does not answer: {error}]\n".encode()
+    if run.cluster is None or run.container is None:
+        return iter(())
+    return driver_for(run.cluster).logs(run.container, tail=tail, follow=True)
+
+
+def _from_engine(run: Run, tail: int | None) -> bytes:
+    assert run.cluster is not None and run.container is not None  # noqa: S101, PT018
+    text, is_cut = _last(driver_for(run.cluster).logs(run.container, tail=tail), READ_BYTES)
+    return _CUT + text if is_cut else text
+
+
+def _is_silent(error: DriverError | CannotDecrypt) -> bool:
+    """Whether the engine cannot be asked at all; otherwise it refused for this container."""
+    return isinstance(error, CannotDecrypt) or error.cause is Cause.UNREACHABLE
+
+
+def _runs(deployment: Deployment) -> RunQuerySet:
+    return deployment.runs.select_related("cluster", "deployment")
+
+
+def _named(deployment: Deployment, run_id: int) -> Run:
+    named = _runs(deployment).filter(pk=run_id).first()
+    if named is None:
+        raise NotFound(f"Deployment {deployment.pk} has no run {run_id}.", attr="run")
+    return named
 
 
 def _is_over(run: Run) -> bool:
     run.refresh_from_db(fields=["ended_at", "cluster", "launched_at", "container_uid"])
-    return run.ended_at is not None or run.cluster_id is None
+    return run.ended_at is not None or run.cluster is None
 
 
 def _kept(run: Run, tail: int | None) -> bytes | None:
@@ -153,8 +211,3 @@ def _last(pieces: Iterable[bytes], limit: int) -> tuple[bytes, bool]:
         cut = kept.find(b"\n") + 1
         del kept[:cut]
     return bytes(kept), dropped
-
-
-def _chain(first: bytes, rest: Iterable[bytes]) -> Iterator[bytes]:
-    yield first
-    yield from rest

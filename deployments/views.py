@@ -1,13 +1,15 @@
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any, ClassVar, cast
 
 from django.db.models import QuerySet
-from django.http import StreamingHttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.decorators import action
+from rest_framework.exceptions import ValidationError
 from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
@@ -228,9 +230,18 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
 
     @extend_schema(
         parameters=[
-            OpenApiParameter("tail", int, description="Only so many of the last lines."),
             OpenApiParameter(
-                "follow", bool, description="Go on until the run ends; a few callers at a time."
+                "tail",
+                str,
+                pattern="^(all|[0-9]+)$",
+                default=str(output.DEFAULT_TAIL),
+                description="How many of the last lines, or `all`: 8 MiB without `follow`.",
+            ),
+            OpenApiParameter(
+                "follow",
+                bool,
+                description="Go on until the run ends; wait for the next one of a deployment that"
+                " waits or starts. A few callers at a time.",
             ),
             OpenApiParameter(
                 "run", int, description="An earlier run; the events name them. Default: the last."
@@ -239,22 +250,23 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
         responses={(200, "text/plain"): str},
     )
     @action(detail=True, methods=["get"], renderer_classes=[JSONRenderer, TextRenderer])
-    def logs(self, request: Request, pk: str) -> StreamingHttpResponse:
+    def logs(self, request: Request, pk: str) -> HttpResponseBase:
         """Stream what the container writes; of one that has gone, the last part that was kept."""
-        tail = whole_number(request, "tail", 0, 10**6)
-        follows = flag(request, "follow")
-        run = output.run_of(self.get_object(), whole_number(request, "run", 1, 10**18 - 1))
-        pieces: Iterable[bytes]
-        if follows:
-            pieces = Following(output.follow(run, tail=tail))
-        else:
-            pieces = output.read(run, tail=tail)
-        return StreamingHttpResponse(
-            pieces,
-            content_type="text/plain; charset=utf-8",
-            # A proxy that waits for more would hold the lines back.
-            headers={"X-Accel-Buffering": "no", "Cache-Control": "no-store"},
+        tail, follows = _tail(request), flag(request, "follow")
+        run_id = whole_number(request, "run", 1, 10**18 - 1)
+        deployment = self.get_object()
+        text = "text/plain; charset=utf-8"
+        # A proxy that waits for more would hold the lines back.
+        headers = {"X-Accel-Buffering": "no", "Cache-Control": "no-store"}
+        if not follows:
+            whole = output.read(output.run_of(deployment, run_id), tail=tail)
+            return HttpResponse(whole, content_type=text, headers=headers)
+        pieces = Following(
+            output.follow(deployment, tail=tail, run_id=run_id),
+            user=caller(request).pk,
+            organization=deployment.organization_id,
         )
+        return StreamingHttpResponse(pieces, content_type=text, headers=headers)
 
     def _events(self, deployment: Deployment) -> QuerySet[Event]:
         return Event.objects.filter(
@@ -295,3 +307,15 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
     def _answer(self, deployment: Deployment, status: int = 200) -> Response:
         row: Any = get_object_or_404(self.get_queryset(), pk=deployment.pk)
         return Response(self.get_serializer(row).data, status=status)
+
+
+def _tail(request: Request) -> int | None:
+    """Return how many lines the caller asks for, None for all."""
+    if request.query_params.get("tail") == "all":
+        return None
+    try:
+        tail = whole_number(request, "tail", 0, 10**6)
+    except ValidationError:
+        detail = "Give a whole number from 0 to 1000000, or `all`."
+        raise ValidationError({"tail": detail}) from None
+    return output.DEFAULT_TAIL if tail is None else tail

@@ -131,8 +131,9 @@ SETTINGS = (
     Setting("LOG_KEEP_KIB", "int", 64,
             "How much of the end of a container's output is kept when it has gone.", 0, 16384),
     Setting("LOG_KEEP_DAYS", "int", 14, "How long that is kept.", 1, 3650),
-    Setting("LOG_FOLLOWERS", "int", 4,
-            "How many logs may be followed at once in each web process.",
+    Setting("LOG_FOLLOWERS", "int", 16,
+            "How many logs may be followed at once in each web process: a quarter of them by one"
+            " user, half by one organization.",
             1, 1000),
 )  # fmt: skip
 

@@ -73,8 +73,7 @@ def submit(cluster: Cluster, image: str) -> Iterator[Deployment]:
 
 
 def logs(deployment: Deployment) -> str:
-    pieces = output.read(output.run_of(deployment), tail=None)
-    return b"".join(pieces).decode(errors="replace")
+    return output.read(output.run_of(deployment), tail=None).decode(errors="replace")
 
 
 def _submit(

@@ -42,6 +42,10 @@ class Answer:
     pieces: Iterable[bytes]
     is_stream: bool
 
+    @property
+    def start(self) -> Message:
+        return {"type": "http.response.start", "status": self.status, "headers": self.headers}
+
 
 class Bridge:
     """An ASGI application. At most `threads` requests and `streams` streams run at once."""
@@ -78,18 +82,15 @@ class Bridge:
         )
         if answer is None:
             return
-        await send(
-            {"type": "http.response.start", "status": answer.status, "headers": answer.headers}
-        )
         if not answer.is_stream:
+            await send(answer.start)
             await send({"type": "http.response.body", "body": b"".join(answer.pieces)})
             return
 
-        def forward(piece: bytes) -> None:
-            message = {"type": "http.response.body", "body": piece, "more_body": True}
+        def forward(message: Message) -> None:
             asyncio.run_coroutine_threadsafe(_awaited(send(message)), loop).result()
 
-        await loop.run_in_executor(self._streams, _pump, answer.pieces, forward, has_left)
+        await loop.run_in_executor(self._streams, _pump, answer, forward, has_left)
         await send({"type": "http.response.body", "body": b""})
 
     async def _body(self, scope: Message, receive: Receive) -> "bytes | _TooLarge | None":
@@ -149,18 +150,17 @@ def _run(
         _close(response)
 
 
-def _pump(
-    pieces: Iterable[bytes], forward: Callable[[bytes], None], has_left: threading.Event
-) -> None:
+def _pump(answer: Answer, forward: Callable[[Message], None], has_left: threading.Event) -> None:
     """Hand on a stream, in a thread of its own; an empty piece only asks whether to go on."""
     try:
-        for piece in _without_database(pieces):
+        forward(answer.start)
+        for piece in _without_database(answer.pieces):
             if has_left.is_set():
                 return
             if piece:
-                forward(piece)
+                forward({"type": "http.response.body", "body": piece, "more_body": True})
     finally:
-        _close(pieces)
+        _close(answer.pieces)
         connections.close_all()
 
 

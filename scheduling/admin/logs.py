@@ -1,7 +1,6 @@
 """What a deployment's container writes, as it writes it."""
 
 import re
-from collections.abc import Iterable
 from typing import Any
 
 from django.http import HttpRequest
@@ -62,9 +61,9 @@ class LogsPage(OperatePage):
         return asked if asked in TAILS else TAILS[0]
 
 
-def as_text(pieces: Iterable[bytes]) -> str:
+def as_text(raw: bytes) -> str:
     """Return the last part of what was written, without what only a terminal understands."""
-    raw = b"".join(pieces)[-_SHOWN_BYTES:]
+    raw = raw[-_SHOWN_BYTES:]
     text = _ESCAPES.sub("", raw.decode(errors="replace")).replace("\r\n", "\n")
     return _CONTROLS.sub("", text.replace("\r", "\n"))
 

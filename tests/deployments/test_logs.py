@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import timedelta
 from io import StringIO
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,8 +15,9 @@ from rest_framework.test import APIClient
 
 from accounts.errors import Busy
 from accounts.models import User
+from clusters.drivers.base import Cause, DriverError
 from clusters.models import Cluster
-from deployments import output
+from deployments import output, services
 from deployments.followers import Following
 from deployments.models import Deployment, Run, RunOutput
 from deployments.reconcile import reconcile
@@ -25,6 +27,11 @@ from tests.deployments.conftest import Submit
 from tests.deployments.engine import FakeEngine
 
 pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output, "_POLL_S", 0.01)
 
 
 @pytest.fixture
@@ -57,7 +64,7 @@ def logs(api: APIClient, deployment: Deployment, **query: Any) -> bytes:
     answer: Any = api.get(f"/deployments/{deployment.pk}/logs", query)
     assert answer.status_code == 200, answer.data
     assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
-    return b"".join(answer.streaming_content)
+    return b"".join(answer.streaming_content) if answer.streaming else bytes(answer.content)
 
 
 def test_what_a_container_wrote_comes_from_the_engine(
@@ -149,6 +156,54 @@ def test_one_that_never_started_says_so(api: APIClient, foundry: Cluster, submit
     assert "has not been started yet" in error["detail"]
 
 
+def test_the_last_thousand_lines_are_given_unless_all_are_asked_for(
+    api: APIClient, engine: FakeEngine, running: Deployment
+) -> None:
+    write(engine, running, b"".join(b"%d\n" % n for n in range(1500)))
+
+    assert logs(api, running).splitlines()[0] == b"500"
+    assert logs(api, running, tail="all").splitlines()[0] == b"0"
+    assert logs(api, running, tail="all", run=run_of(running).pk).splitlines()[0] == b"0"
+
+
+def test_one_answer_has_a_bound_and_says_what_is_left_out(
+    api: APIClient, engine: FakeEngine, running: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(output, "READ_BYTES", 100)
+    write(engine, running, b"".join(b"line %d\n" % n for n in range(100)))
+
+    first, *_, last = logs(api, running).splitlines()
+
+    assert first == b"[earlier output is left out: all of it comes with `follow`]"
+    assert last == b"line 99"
+
+
+def test_what_was_kept_is_found_although_the_container_goes_meanwhile(
+    api: APIClient, engine: FakeEngine, running: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(engine, running, b"last words\n")
+
+    def refuse(*_: object, **__: object) -> Iterator[bytes]:
+        end(engine, running)
+        raise DriverError("It is being removed.", retriable=True, cause=Cause.ENGINE_FAILED)
+
+    monkeypatch.setattr(output, "driver_for", lambda _: SimpleNamespace(logs=refuse))
+
+    assert logs(api, running) == b"last words\n"
+
+
+def test_a_refusal_that_lasts_is_told_with_a_503(
+    api: APIClient, running: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> Iterator[bytes]:
+        raise DriverError("It is being removed.", retriable=True, cause=Cause.ENGINE_FAILED)
+
+    monkeypatch.setattr(output, "driver_for", lambda _: SimpleNamespace(logs=refuse))
+    monkeypatch.setattr(output, "_ENDING_S", 0.3)
+
+    assert api.get(f"/deployments/{running.pk}/logs").status_code == 503
+
+
 def test_an_engine_that_does_not_answer_is_told_with_a_503(
     api: APIClient, engine: FakeEngine, running: Deployment
 ) -> None:
@@ -190,7 +245,7 @@ def test_whoever_asks_for_text_gets_text_and_errors_in_the_one_shape(
 
 def test_following_ends_with_the_run(engine: FakeEngine, running: Deployment) -> None:
     write(engine, running, b"one\n")
-    pieces = output.follow(run_of(running), tail=None)
+    pieces = output.follow(running, tail=None, run_id=None)
     assert next(pieces) == b"one\n"
     assert next(pieces) == b""
 
@@ -199,32 +254,114 @@ def test_following_ends_with_the_run(engine: FakeEngine, running: Deployment) ->
     assert b"".join(pieces) == b""
 
 
+def test_following_begins_before_there_is_a_container(
+    engine: FakeEngine, foundry: Cluster, submit: Submit, place: Submit
+) -> None:
+    deployment = submit()
+    pieces = output.follow(deployment, tail=None, run_id=None)
+    assert next(pieces) == b""
+    place(deployment=deployment)
+    assert next(pieces) == b""
+    reconcile(foundry.pk)
+    deployment.refresh_from_db()
+    write(engine, deployment, b"one\n")
+
+    assert next(piece for piece in pieces if piece) == b"one\n"
+
+    end(engine, deployment)
+    assert b"".join(pieces) == b""
+
+
+def test_following_one_that_waits_again_means_its_next_run(
+    engine: FakeEngine, running: Deployment, place: Submit, foundry: Cluster
+) -> None:
+    Run.objects.update(released_at=timezone.now(), outcome="requeued")
+    Run.objects.update(ended_at=timezone.now())
+    engine.containers.clear()
+    Deployment.objects.update(status="pending", cluster=None)
+    running.refresh_from_db()
+    pieces = output.follow(running, tail=None, run_id=None)
+    assert next(pieces) == b""
+    place(deployment=running)
+    reconcile(foundry.pk)
+    write(engine, running, b"second\n")
+
+    assert next(piece for piece in pieces if piece) == b"second\n"
+
+
+def test_following_one_that_is_never_started_ends_and_says_so(
+    foundry: Cluster, submit: Submit
+) -> None:
+    deployment = submit()
+    pieces = output.follow(deployment, tail=None, run_id=None)
+    assert next(pieces) == b""
+
+    services.cancel(deployment, actor="alice")
+
+    assert next(pieces).endswith(b"is cancelled: it was not started.]\n")
+    assert list(pieces) == []
+
+
+def test_following_one_that_ended_without_a_start_is_a_conflict(
+    api: APIClient, foundry: Cluster, submit: Submit
+) -> None:
+    deployment = submit()
+    services.cancel(deployment, actor="alice")
+
+    refusal(api.get(f"/deployments/{deployment.pk}/logs?follow=true"), 409)
+
+
 def test_following_tells_when_the_engine_goes_away(engine: FakeEngine, running: Deployment) -> None:
     engine.is_down = True
 
-    (piece,) = output.follow(run_of(running), tail=None)
+    (piece,) = output.follow(running, tail=None, run_id=None)
 
     assert b"the engine of foundry does not answer" in piece
 
 
-def test_only_so_many_may_follow_and_a_place_is_given_back(settings: Settings) -> None:
-    settings.LOG_FOLLOWERS = 2
-    first, second = Following(iter(())), Following(iter(()))
+def following(user: int = 1, organization: int = 1) -> Following:
+    return Following(iter(()), user=user, organization=organization)
 
-    with pytest.raises(Busy, match="2 logs are being followed"):
-        Following(iter(()))
-    first.close()
-    first.close()
-    third = Following(iter(()))
-    second.close()
-    third.close()
+
+@pytest.mark.parametrize(
+    ("places", "others", "said"),
+    [
+        (2, [(2, 2), (3, 3)], "All 2 places to follow a log are taken"),
+        (8, [(1, 2), (1, 3)], "You follow 2 logs already"),
+        (8, [(2, 1), (3, 1), (4, 1), (5, 1)], "Your organization follows 4 logs already"),
+    ],
+)
+def test_only_so_many_may_follow_and_a_place_is_given_back(
+    settings: Settings, places: int, others: list[tuple[int, int]], said: str
+) -> None:
+    settings.LOG_FOLLOWERS = places
+    taken = [following(user, organization) for user, organization in others]
+
+    with pytest.raises(Busy, match=said):
+        following()
+    taken[0].close()
+    taken[0].close()
+    following().close()
+    for place in taken:
+        place.close()
+
+
+def test_one_user_and_one_organization_leave_places_to_others(settings: Settings) -> None:
+    settings.LOG_FOLLOWERS = 8
+    greedy = [following(user=user, organization=1) for user in range(4)]
+    with pytest.raises(Busy):
+        following(user=4, organization=1)
+
+    following(user=100, organization=2).close()
+    for place in greedy:
+        place.close()
 
 
 def test_a_follower_too_many_is_told_when_to_come_back(
     api: APIClient, running: Deployment, settings: Settings
 ) -> None:
     settings.LOG_FOLLOWERS = 1
-    other = Following(iter(()))
+    other = following()
 
     answer: Any = api.get(f"/deployments/{running.pk}/logs?follow=true")
     other.close()
@@ -243,7 +380,7 @@ def test_closing_a_stream_closes_what_it_reads() -> None:
         finally:
             closed.append(True)
 
-    stream = Following(pieces())
+    stream = Following(pieces(), user=1, organization=1)
     assert next(stream) == b"one"
     stream.close()
 

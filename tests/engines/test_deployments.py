@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -141,7 +142,7 @@ def kinds(cluster: Cluster) -> list[str]:
 
 
 def logs(deployment: Deployment) -> bytes:
-    return b"".join(output.read(output.run_of(deployment), tail=None))
+    return output.read(output.run_of(deployment), tail=None)
 
 
 # --- The life of a container ----------------------------------------------------------------------
@@ -156,6 +157,29 @@ def test_it_runs_speaks_and_is_remembered_when_it_has_gone(world: World) -> None
     assert (deployment.status, deployment.exit_code) == (Status.COMPLETED, 0)
     assert deployment.started_at is not None
     assert sorted(logs(deployment).splitlines()) == [b"done", b"hello s3cret"]
+
+
+def test_its_output_can_be_read_at_every_moment_around_its_end(world: World) -> None:
+    for _ in range(5):
+        deployment = world.run("sh", "-c", "echo word; sleep 1")
+        wait_until(lambda: logs(deployment) == b"word\n", "it has spoken")  # noqa: B023
+        over = threading.Event()
+        with ThreadPoolExecutor(2) as pool:
+            readers = [pool.submit(_read_until, over, deployment) for _ in range(2)]
+            world.ends(deployment)
+            over.set()
+
+        assert {text for reader in readers for text in reader.result()} == {b"word\n"}
+
+
+def _read_until(over: threading.Event, deployment: Deployment) -> list[bytes]:
+    texts = []
+    try:
+        while not over.is_set():
+            texts.append(logs(deployment))
+        return [*texts, logs(deployment)]
+    finally:
+        connections.close_all()
 
 
 @pytest.mark.parametrize(

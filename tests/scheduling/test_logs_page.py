@@ -76,6 +76,6 @@ def test_what_there_is_not_is_said(
 
 
 def test_a_terminals_own_signs_are_left_out() -> None:
-    raw = [b"\x1b[31mred\x1b[0m\r\n50%\r", b"100%\x07 caf\xc3\xa9 \xff\n"]
+    raw = b"\x1b[31mred\x1b[0m\r\n50%\r100%\x07 caf\xc3\xa9 \xff\n"
 
     assert as_text(raw) == "red\n50%\n100% café \ufffd\n"

@@ -1,6 +1,7 @@
 """`manage.py logs ID`: what a deployment's container wrote."""
 
 from argparse import ArgumentParser
+from collections.abc import Iterable
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -25,12 +26,12 @@ class Command(BaseCommand):
         if deployment is None:
             raise CommandError(f"There is no deployment {options['deployment']}.")
         try:
-            run = output.run_of(deployment, options["run"])
-            tail = options["tail"]
+            tail, run_id = options["tail"], options["run"]
+            pieces: Iterable[bytes]
             if options["follow"]:
-                pieces = output.follow(run, tail=tail)
+                pieces = output.follow(deployment, tail=tail, run_id=run_id)
             else:
-                pieces = output.read(run, tail=tail)
+                pieces = [output.read(output.run_of(deployment, run_id), tail=tail)]
         except DomainError as error:
             raise CommandError(error.detail) from error
         for piece in pieces:
