@@ -29,25 +29,28 @@ class Bound:
     adding: int = 1
 
 
-def check(bounds: Sequence[Bound]) -> None:
+def check(bounds: Sequence[Bound], *, lock: bool = True) -> None:
     """Raise Conflict when adding would go beyond one of the bounds.
 
-    Until the transaction ends nobody else adds to what they count.
+    With the lock, nobody else adds to what they count until the transaction ends.
     """
     bounds = [bound for bound in bounds if _limit(bound)]
-    if not bounds:
-        return
+    if lock and bounds:
+        _lock(bounds)
+    for bound in bounds:
+        limit, there = _limit(bound), bound.rows.order_by().count()
+        if there + bound.adding > limit:
+            detail = bound.refusal(f"{there:,}", f"{limit:,} ({bound.setting})")
+            raise Conflict(detail, code="limit_reached")
+
+
+def _lock(bounds: Sequence[Bound]) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT pg_advisory_xact_lock(hashtextextended(setting, owner))"
             " FROM unnest(%s::text[], %s::bigint[]) AS bound(setting, owner)",
             [[bound.setting for bound in bounds], [bound.owner for bound in bounds]],
         )
-    for bound in bounds:
-        limit, there = _limit(bound), bound.rows.order_by().count()
-        if there + bound.adding > limit:
-            detail = bound.refusal(f"{there:,}", f"{limit:,} ({bound.setting})")
-            raise Conflict(detail, code="limit_reached")
 
 
 def _limit(bound: Bound) -> int:

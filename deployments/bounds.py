@@ -8,7 +8,7 @@ from accounts.bounds import Bound
 from deployments.models import Deployment
 
 
-def check_pending(user_id: int | None, adding: Mapping[int, int]) -> None:
+def check_bounds(user_id: int | None, adding: Mapping[int, int], *, lock: bool = True) -> None:
     """Raise Conflict when so many more, by organization, would be too many."""
     of_user = Bound(
         "MAX_PENDING_PER_USER",
@@ -27,7 +27,7 @@ def check_pending(user_id: int | None, adding: Mapping[int, int]) -> None:
         )
         for organization_id, count in sorted(adding.items())
     ]
-    bounds.check([of_user, *of_organizations] if user_id else of_organizations)
+    bounds.check([of_user, *of_organizations] if user_id else of_organizations, lock=lock)
 
 
 def _refusal(whose: str, there: str, bound: str) -> str:

@@ -15,7 +15,7 @@ from accounts.models import User
 from clusters.models import Cluster
 from clusters.wakeups import request_cycle
 from deployments import dependencies, waiting
-from deployments.bounds import check_pending
+from deployments.bounds import check_bounds
 from deployments.environment import completed
 from deployments.lifecycle import note_reasons
 from deployments.models import Dependency, Deployment, Status
@@ -62,7 +62,7 @@ def authorize(user: User, rows: Sequence[Mapping[str, Any]]) -> list[Entry]:
 def submit(*, created_by: User, entries: Sequence[Entry]) -> list[Deployment]:
     """Queue new deployments. Raises what `services.submit` would, naming the entry at fault."""
     adding = Counter(entry.organization.pk for entry in entries)
-    check_pending(created_by.pk, adding)
+    check_bounds(created_by.pk, adding)
     organizations = sorted(adding)
     protect_organizations(organizations)
     _protect_clusters(entries)

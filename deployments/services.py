@@ -16,7 +16,7 @@ from accounts.models import User
 from clusters.models import OCCUPYING, Cluster
 from clusters.wakeups import request_cycle, request_reconcile
 from deployments import dependencies, lifecycle, waiting
-from deployments.bounds import check_pending
+from deployments.bounds import check_bounds
 from deployments.environment import completed
 from deployments.lifecycle import Change, Verb, transition
 from deployments.models import ENDED, Deployment, Status
@@ -36,16 +36,19 @@ PREEMPT_BACKOFF_SECONDS = 60
 
 
 @transaction.atomic
-def submit(*, created_by: User, organization: Organization, spec: Spec) -> Deployment:
+def submit(
+    *, created_by: User, organization: Organization, spec: Spec, bounded: bool = True
+) -> Deployment:
     """Queue a new deployment.
 
     Raises Invalid when no cluster that it may use could ever hold it, or a dependency is wrong,
     and Conflict when too many are pending.
     """
+    if bounded:
+        check_bounds(created_by.pk, {organization.pk: 1})
     protect_organizations([organization.pk])
     _protect_cluster(spec)
     check_capacity(organization.pk, spec)
-    check_pending(created_by.pk, {organization.pk: 1})
     spec = replace(spec, env=completed(spec.env, {}))
     deployment = new_deployment(created_by, organization, spec)
     deployment.save(force_insert=True)
@@ -130,7 +133,7 @@ def start(deployment: Deployment, *, actor: str, bounded: bool = True) -> Deploy
     One that was cancelled while it was held is still held: starting is no way round that.
     """
     if bounded and deployment.status in ENDED:
-        check_pending(deployment.created_by_id, {deployment.organization_id: 1})
+        check_bounds(deployment.created_by_id, {deployment.organization_id: 1})
     waits = "held, waits until it is released" if deployment.held else "waits for the next cycle"
     return _steer(
         deployment, lifecycle.RESTART, actor, f"Started again: {waits}.",

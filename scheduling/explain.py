@@ -14,6 +14,7 @@ from django.utils import timezone
 from accounts.models import User
 from clusters.models import Cluster
 from deployments import services, waiting
+from deployments.bounds import check_bounds
 from deployments.models import Deployment, Status
 from deployments.specs import Spec
 from orgs.models import Event, Organization
@@ -79,8 +80,12 @@ def forecast(*, created_by: User, organization: Organization, spec: Spec) -> For
 
     Raises what the submission would raise.
     """
+    # Without the lock, which would have others wait while the snapshot is read.
+    check_bounds(created_by.pk, {organization.pk: 1}, lock=False)
     with transaction.atomic():
-        deployment = services.submit(created_by=created_by, organization=organization, spec=spec)
+        deployment = services.submit(
+            created_by=created_by, organization=organization, spec=spec, bounded=False
+        )
         obstacle = waiting.obstacle(deployment, timezone.now())
         snapshot = load(organization.pk, lock=False).snapshot
         transaction.set_rollback(True)

@@ -133,6 +133,21 @@ def test_a_bulk_is_counted_without_a_query_for_each(
     assert counts[0] == counts[1]
 
 
+def test_a_dry_run_is_refused_as_well_and_has_nobody_wait(
+    bob: User, forge: Cluster, client_for: ClientFor, settings: Settings
+) -> None:
+    settings.MAX_PENDING_PER_USER = 1
+    client = client_for(bob)
+    with CaptureQueriesContext(connection) as queries:
+        assert client.post("/deployments?dry_run=true", JOB).status_code == 200
+    client.post("/deployments", JOB)
+
+    refused = client.post("/deployments?dry_run=true", JOB)
+
+    assert_refused(refused, "MAX_PENDING_PER_USER")
+    assert not [query for query in queries if "advisory" in query["sql"]]
+
+
 def test_a_restart_counts_for_its_submitter(
     bob: User, alice: User, bring: Bring, client_for: ClientFor, settings: Settings
 ) -> None:
