@@ -2,12 +2,20 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
+_SURROGATE = "Half of a surrogate pair, such as \\ud800, is not a character."
+_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
+
+_NESTING = (dict, list)
 _MAX_DEPTH = 32
 _MAX_DIGITS = 40
+_MAX_PROBLEMS = 20
 _TOO_DEEP = f"The JSON is nested more than {_MAX_DEPTH} levels deep."
 
 
@@ -36,98 +44,116 @@ def load(body: bytes) -> Any:
 
     Raises NotJSON or BadDocument.
     """
-    document = _decoded(body)
-    if _is_deeper(document, _MAX_DEPTH):
-        raise NotJSON(_TOO_DEEP)
-    if problems := dict(_problems(document)):
-        raise BadDocument(problems)
-    return document
-
-
-def _decoded(body: bytes) -> Any:
     try:
         # RFC 8259 lets a reader pass over a byte order mark.
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise NotJSON(f"The body is not valid UTF-8 at byte {error.start}.") from error
-    try:
-        return json.loads(
-            text,
-            object_pairs_hook=_object,
-            parse_int=_integer,
-            parse_float=_fraction,
-            parse_constant=_constant,
+    reader = _Reader()
+    document = reader.read(text)
+    if _is_deeper(document, _MAX_DEPTH):
+        raise NotJSON(_TOO_DEEP)
+    # Every request comes by here: a document in order is not searched for paths.
+    is_suspect = reader.has_refused or _SURROGATE_ESCAPE.search(text)
+    if is_suspect and (problems := dict(islice(_problems(document), _MAX_PROBLEMS))):
+        raise BadDocument(problems)
+    return document
+
+
+class _Reader:
+    """Reads one text; notes whether something in it is refused."""
+
+    def __init__(self) -> None:
+        self.has_refused = False
+
+    def read(self, text: str) -> Any:
+        try:
+            return json.loads(
+                text,
+                object_pairs_hook=self._object,
+                parse_int=self._integer,
+                parse_float=self._fraction,
+                parse_constant=self._constant,
+            )
+        except RecursionError as error:
+            raise NotJSON(_TOO_DEEP) from error
+        except ValueError as error:
+            raise NotJSON(f"The body is not JSON: {error}.") from error
+
+    def _object(self, pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            for name, count in Counter(name for name, _ in pairs).items():
+                if count > 1:
+                    found[name] = self._refuse("This key appears more than once.")
+        return found
+
+    def _integer(self, text: str) -> int | Refused:
+        return int(text) if len(text) <= _MAX_DIGITS else self._too_long(text)
+
+    def _fraction(self, text: str) -> float | Refused:
+        if len(text) > _MAX_DIGITS:
+            return self._too_long(text)
+        value = float(text)
+        return value if math.isfinite(value) else self._refuse("This number is too large.")
+
+    def _constant(self, text: str) -> Refused:
+        return self._refuse(f"JSON has no {text}.")
+
+    def _too_long(self, text: str) -> Refused:
+        return self._refuse(
+            f"This number has {len(text)} digits; at most {_MAX_DIGITS} are allowed."
         )
-    except RecursionError as error:
-        raise NotJSON(_TOO_DEEP) from error
-    except ValueError as error:
-        raise NotJSON(f"The body is not JSON: {error}.") from error
 
-
-def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        found[name] = Refused("This key appears more than once.") if name in found else value
-    return found
-
-
-def _integer(text: str) -> int | Refused:
-    return int(text) if len(text) <= _MAX_DIGITS else _too_long(text)
-
-
-def _fraction(text: str) -> float | Refused:
-    if len(text) > _MAX_DIGITS:
-        return _too_long(text)
-    value = float(text)
-    return value if math.isfinite(value) else Refused("This number is too large.")
-
-
-def _constant(text: str) -> Refused:
-    return Refused(f"JSON has no {text}.")
-
-
-def _too_long(text: str) -> Refused:
-    return Refused(f"This number has {len(text)} digits; at most {_MAX_DIGITS} are allowed.")
+    def _refuse(self, why: str) -> Refused:
+        self.has_refused = True
+        return Refused(why)
 
 
 def _is_deeper(document: Any, depth: int) -> bool:
-    level = [document]
+    level = [document] if document.__class__ in _NESTING else []
     for _ in range(depth):
-        level = [inner for value in level for inner in _inner(value) if inner.__class__ in _NESTING]
+        level = [
+            inner
+            for value in level
+            for inner in (value.values() if value.__class__ is dict else value)
+            if inner.__class__ in _NESTING and inner
+        ]
         if not level:
             return False
     return True
 
 
-_NESTING = (dict, list)
-
-
-def _inner(value: Any) -> Any:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
-
-
 def _problems(document: Any) -> Iterator[tuple[str, str]]:
     """Yield the path and the fault of whatever cannot be meant."""
-    waiting: list[tuple[tuple[str, ...], Any]] = [((), document)]
+    waiting: list[tuple[_Path, Any]] = [(None, [document])]
     while waiting:
-        path, value = waiting.pop()
-        if isinstance(value, Refused):
-            yield ".".join(path), value.why
-        elif isinstance(value, str) and not _is_unicode(value):
-            yield ".".join(path), _SURROGATE
-        elif isinstance(value, dict):
-            for name, inner in value.items():
-                if _is_unicode(name):
-                    waiting.append(((*path, name), inner))
-                else:
-                    yield ".".join((*path, _escaped(name))), _SURROGATE
-        elif isinstance(value, list):
-            waiting += [((*path, str(number)), inner) for number, inner in enumerate(value)]
+        path, container = waiting.pop()
+        is_list = container.__class__ is list
+        steps: Iterable[tuple[Any, Any]] = enumerate(container) if is_list else container.items()
+        for name, value in steps:
+            kind = value.__class__
+            if not is_list and not _is_unicode(name):
+                yield _dotted((path, _escaped(name))), _SURROGATE
+            elif kind is str:
+                if not _is_unicode(value):
+                    yield _dotted((path, name)), _SURROGATE
+            elif kind is Refused:
+                yield _dotted((path, name)), value.why
+            elif value and kind in _NESTING:
+                waiting.append(((path, name), value))
 
 
-_SURROGATE = "Half of a surrogate pair, such as \\ud800, is not a character."
+_Path = tuple[Any, str | int] | None
+"""The last step, after those before it; the first one leads to the document."""
+
+
+def _dotted(path: _Path) -> str:
+    steps: list[str] = []
+    while path:
+        path, step = path
+        steps.append(str(step))
+    return ".".join(steps[-2::-1])
 
 
 def _is_unicode(text: str) -> bool:

@@ -1,8 +1,10 @@
 """Parsers that refuse a body with more than one meaning, or with none."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
+from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, QueryDict
 from rest_framework import parsers
 from rest_framework.exceptions import ParseError, ValidationError
@@ -21,6 +23,8 @@ class StrictJSONParser(parsers.JSONParser):
     ) -> Any:
         # Unlike `read`, `body` refuses more than DATA_UPLOAD_MAX_MEMORY_SIZE.
         body = stream.body if isinstance(stream, HttpRequest) else stream.read()
+        if len(body) > getattr((parser_context or {}).get("view"), "max_body", math.inf):
+            raise RequestDataTooBig
         try:
             return load(body)
         except NotJSON as error:

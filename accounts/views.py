@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, ClassVar
 
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
@@ -20,6 +20,9 @@ _FORMATS = (StrictJSONParser, StrictFormParser, StrictMultiPartParser)
 
 class PublicView(APIView):
     """A view for those who have no token yet; whatever `Authorization` says is not looked at."""
+
+    max_body: ClassVar = 256 * 1024
+    """The most bytes of JSON that a caller without a token may send."""
 
     authentication_classes = ()
     permission_classes = ()

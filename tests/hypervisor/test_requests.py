@@ -137,6 +137,18 @@ def test_a_json_body_has_a_largest_size_with_and_without_a_key(
     assert post(api, with_field("name", f'"{"x" * 1000}"')).status_code == 413
 
 
+@pytest.mark.parametrize("path", ["/token", "/token/refresh", "/register"])
+def test_before_a_log_in_a_body_is_short(path: str) -> None:
+    assert post(APIClient(), f'{{"username": "{"x" * 2**18}"}}', path).status_code == 413
+
+
+def test_a_body_of_thousands_of_faults_names_the_first_of_them(api: APIClient) -> None:
+    answer = post(api, "[" + ",".join(['{"a": 1, "a": 2}'] * 5000) + "]")
+
+    assert answer.status_code == 400
+    assert len(answer.json()["errors"]) == 20
+
+
 @pytest.mark.parametrize("kind", ["", "text/plain", FORM, "json", "application/vnd.api+json"])
 def test_another_content_type_is_refused_with_the_remedy(api: APIClient, kind: str) -> None:
     answer = post(api, json.dumps(JOB), kind=kind)
