@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field
+from uuid import uuid4
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
@@ -35,6 +36,13 @@ class Route:
     network: str = Connection.Network.ISOLATED
     devices: tuple[str, ...] = ()
     credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+_SET = (
+    "uid", "endpoint", "namespace", "network", "devices", "credentials", "engine_id", "version",
+    *DIMENSIONS, "probed_at",
+)  # fmt: skip
+"""What an operator sets; the rest is the worker's, which may be at work at this moment."""
 
 
 def probe(cluster: Cluster, route: Route) -> Probe:
@@ -68,6 +76,8 @@ def connect(cluster: Cluster, *, actor: str, route: Route) -> Connection:
         connection = _of(row) or Connection(cluster=row)
         if connection.engine_id != found.engine_id:
             _check_idle(row)
+            # Whose the former engine is, and what may be left there, is not this one's business.
+            connection.uid = uuid4()
         _set(connection, route)
         connection.engine_id = found.engine_id
         connection.version = found.version
@@ -75,7 +85,7 @@ def connect(cluster: Cluster, *, actor: str, route: Route) -> Connection:
         for name in DIMENSIONS:
             setattr(connection, name, getattr(found, name))
         connection.probed_at = timezone.now()
-        connection.save()
+        connection.save(update_fields=_SET if connection.pk else None)
         row.driver = route.driver
         row.save(update_fields=["driver"])
         has = describe(found.cpu_milli, found.ram_mib, found.gpu)

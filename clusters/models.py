@@ -98,6 +98,8 @@ class Connection(models.Model):
     we choose among them. Its amounts are what it had when it was asked last (cpu in millicores, RAM
     in MiB). `lost_contact_at` is since when it has not answered, None while it does.
     `unknown_containers` describe those of this connection that this database has no memory of.
+    `marker` is how the engine knows whose it is, and `next_marker` the one that may be there
+    already (see `ownership`); `unclaimed` says that it was found to be another copy's.
     """
 
     class Network(models.TextChoices):
@@ -123,6 +125,13 @@ class Connection(models.Model):
     lost_contact_at = models.DateTimeField(null=True, blank=True)
     last_error = models.TextField(blank=True, default="")
     unknown_containers = models.JSONField(default=list, db_default=[], blank=True, editable=False)
+    marker = models.UUIDField(null=True, editable=False)
+    next_marker = models.UUIDField(null=True, editable=False)
+    marked_at = models.DateTimeField(null=True, editable=False)
+    marker_database = models.CharField(
+        max_length=50, blank=True, default="", db_default="", editable=False
+    )
+    unclaimed = models.BooleanField(default=False, db_default=False, editable=False)
 
     class Meta:
         ordering = ["id"]
@@ -133,6 +142,11 @@ class Connection(models.Model):
 
     def __str__(self) -> str:
         return f"connection of {self.cluster}"
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether nothing may start there, as this database does not know what runs there."""
+        return self.unclaimed or any(c["runs"] for c in self.unknown_containers)
 
     def open_credentials(self) -> dict[str, str]:
         """Return the credentials in clear: for a driver, for nobody else. Raises CannotDecrypt."""

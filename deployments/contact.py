@@ -19,6 +19,7 @@ from django.utils import timezone
 from accounts.errors import Conflict, NotFound
 from clusters.drivers.base import Cause, DriverError
 from clusters.models import Cluster, Connection
+from clusters.ownership import NotOurs
 from clusters.wakeups import request_cycle, request_reconcile
 from deployments import closing, lifecycle
 from deployments.closing import Remark
@@ -30,6 +31,7 @@ from orgs.models import Event
 ACTOR = "system:runtime"
 
 LOST = "lost_contact"
+FOREIGN = "engine_unclaimed"
 REGAINED = "contact_regained"
 DECLARED = "declared_lost"
 
@@ -47,13 +49,16 @@ def failed(cluster: Cluster, error: Exception, now: datetime) -> None:
         lost_contact_at=Least(F("lost_contact_at"), now),
         last_error=str(error)[:_MAX_ERROR],
     )
+    foreign = isinstance(error, NotOurs)
+    if foreign:
+        rows.update(unclaimed=True)
     since = rows.values_list("lost_contact_at", flat=True).first()
-    if since is None or not is_lost(since, now):
+    if since is None or not (foreign or is_lost(since, now)):
         return
-    _tell(cluster, since, str(error), now)
-    _requeue_unlaunched(cluster, now)
+    _tell(cluster, since, error, now)
+    requeue_unlaunched(cluster, f"No contact with {cluster.name}", now)
     limit = settings.LOST_CONTACT_REQUEUE_SECONDS
-    if limit and now - since >= timedelta(seconds=limit):
+    if limit and not foreign and now - since >= timedelta(seconds=limit):
         _give_up(cluster, f"has not answered for {limit} seconds", ACTOR, now)
 
 
@@ -64,14 +69,16 @@ def answered(cluster: Cluster, now: datetime) -> None:
     if connection is None or since is None:
         return
     connection.lost_contact_at = None
-    Connection.objects.filter(cluster=cluster).update(lost_contact_at=None, last_error="")
+    connection.unclaimed = False
+    rows = Connection.objects.filter(cluster=cluster)
+    rows.update(lost_contact_at=None, last_error="", unclaimed=False)
     # What it was asked before it fell silent it may do only now.
     unsure = Run.objects.unfinished().launched().filter(cluster=cluster, started_at=None)
     unsure.update(launched_at=now)
-    if not _was_told(cluster, since):
+    if not _was_told(cluster, since, LOST, FOREIGN):
         return
     seconds = int((now - since).total_seconds())
-    record(cluster, REGAINED, ACTOR, f"Its engine answers again, after {seconds} seconds.")
+    record(cluster, REGAINED, ACTOR, f"Its engine is in use again, after {seconds} seconds.")
     _remark(REGAINED, cluster, Status.RUNNING, "running", f"Runs on {cluster.name}.", now)
     _remark(REGAINED, cluster, Status.STARTING, "placed", f"Starts on {cluster.name}.", now)
     request_cycle(cluster.organization_id)
@@ -92,10 +99,12 @@ def at_most_this_one(run_id: int) -> Iterator[None]:
 
 
 def is_without_contact(cluster: Cluster, now: datetime) -> bool:
-    """Whether the cluster takes nothing new, as its engine has been silent for too long."""
-    connection = getattr(cluster, "connection", None)
-    since = connection.lost_contact_at if connection else None
-    return since is not None and is_lost(since, now)
+    """Whether the cluster takes nothing new: its engine is silent for too long, or is not ours."""
+    connection: Connection | None = getattr(cluster, "connection", None)
+    if connection is None:
+        return False
+    since = connection.lost_contact_at
+    return connection.is_blocked or (since is not None and is_lost(since, now))
 
 
 def is_lost(since: datetime, now: datetime) -> bool:
@@ -144,30 +153,39 @@ def _give_up(cluster: Cluster, why: str, actor: str, now: datetime) -> None:
     request_cycle(cluster.organization_id)
 
 
-def _tell(cluster: Cluster, since: datetime, error: str, now: datetime) -> None:
-    if not _was_told(cluster, since):
-        reason = f"Its engine has not answered since {since:%Y-%m-%d %H:%M:%S} UTC: {error}"
-        record(cluster, LOST, ACTOR, reason, {"since": since.isoformat()})
+def _tell(cluster: Cluster, since: datetime, error: Exception, now: datetime) -> None:
+    foreign = isinstance(error, NotOurs)
+    time = f"{since:%Y-%m-%d %H:%M:%S} UTC"
+    if foreign:
+        kind, reason = FOREIGN, f"Nothing is done on its engine since {time}: {error}"
+        sentence = (
+            f"The engine of {cluster.name} has to be claimed by an operator first: it may still run"
+            " there, so it keeps its room."
+        )
+    else:
+        kind, reason = LOST, f"Its engine has not answered since {time}: {error}"
+        sentence = (
+            f"No contact with {cluster.name} since {time}: it may still run there, so it keeps its"
+            " room. An operator can declare the cluster lost."
+        )
+    if not _was_told(cluster, since, kind):
+        record(cluster, kind, ACTOR, reason, {"since": since.isoformat()})
         request_cycle(cluster.organization_id)
-    sentence = (
-        f"No contact with {cluster.name} since {since:%Y-%m-%d %H:%M:%S} UTC: it may still run"
-        " there, so it keeps its room. An operator can declare the cluster lost."
-    )
     _remark(LOST, cluster, Status.RUNNING, LOST, sentence, now)
     _remark(LOST, cluster, Status.STARTING, LOST, sentence, now)
 
 
-def _was_told(cluster: Cluster, since: datetime) -> bool:
+def _was_told(cluster: Cluster, since: datetime, *kinds: str) -> bool:
     told = Event.objects.filter(
-        subject=Event.Subject.CLUSTER, subject_id=cluster.pk, kind=LOST, time__gte=since
+        subject=Event.Subject.CLUSTER, subject_id=cluster.pk, kind__in=kinds, time__gte=since
     )
     return told.exists()
 
 
-def _requeue_unlaunched(cluster: Cluster, now: datetime) -> None:
+def requeue_unlaunched(cluster: Cluster, why: str, now: datetime) -> None:
     """Place elsewhere what was placed here and never started: it cannot run twice."""
     runs = Run.objects.current().filter(cluster=cluster, launched_at=None)
-    reason = f"No contact with {cluster.name}, where it had not been started: placed again."
+    reason = f"{why}, where it had not been started: placed again."
     changes = _changes(runs, reason, LOST)
     if transition(lifecycle.REQUEUE, changes, actor=ACTOR, now=now):
         request_cycle(cluster.organization_id)

@@ -13,11 +13,12 @@ from uuid import UUID
 
 import structlog
 from django.db.models import Q
+from django.utils import timezone
 
 from clusters.drivers.base import Driver, Observation, Phase, run_by_uid
 from clusters.models import Cluster, Connection
 from clusters.wakeups import request_cycle
-from deployments.contact import ACTOR, at_most_this_one
+from deployments.contact import ACTOR, at_most_this_one, requeue_unlaunched
 from deployments.models import AbandonedContainer, Run
 from orgs.events import record
 from orgs.models import Event
@@ -74,6 +75,8 @@ def report(cluster: Cluster, unknown: Sequence[Observation]) -> None:
         connection.unknown_containers = described
         connection.save(update_fields=["unknown_containers"])
         request_cycle(cluster.organization_id)
+    if any(o.phase is not Phase.EXITED for o in unknown):
+        requeue_unlaunched(cluster, f"Unknown containers are on {cluster.name}", timezone.now())
 
 
 def forget(cluster: Cluster, seen: Iterable[UUID], now: datetime) -> None:
@@ -82,13 +85,12 @@ def forget(cluster: Cluster, seen: Iterable[UUID], now: datetime) -> None:
     rows.exclude(uid__in=list(seen)).delete()
 
 
-def sentence(cluster: Cluster, count: int) -> str:
+def remedy(cluster: Cluster) -> str:
     """Return what unknown containers mean and what helps."""
-    containers = "1 container is" if count == 1 else f"{count} containers are"
     return (
-        f"{containers} on {cluster.name} that this database does not know: it was restored or"
-        " copied, or another copy of this installation uses the engine. Nothing starts there until"
-        f" they are gone: `manage.py claim_engine {cluster.pk}` shows and removes them."
+        "This database has no memory of it: it was restored or copied, or another copy of this"
+        " installation uses the engine. Nothing starts there meanwhile: `manage.py claim_engine"
+        f" {cluster.pk}` shows what is there and removes it."
     )
 
 
@@ -145,7 +147,7 @@ def _tell_of_unknown(cluster: Cluster, unknown: Sequence[Observation]) -> None:
             cluster,
             UNKNOWN,
             ACTOR,
-            f"Container {about}: {sentence(cluster, len(unknown))}",
+            f"Unknown container {about}. {remedy(cluster)}",
             facts | {"container": facts["uid"]},
         )
 

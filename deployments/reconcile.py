@@ -13,8 +13,10 @@ from uuid import UUID
 import structlog
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
+from clusters import ownership
 from clusters.drivers import driver_for
 from clusters.drivers.base import Cause, ContainerSpec, Driver, DriverError, Observation, Phase
 from clusters.models import Cluster
@@ -58,6 +60,13 @@ def reconcile(cluster_id: int) -> None:
     one_at_a_time(cluster_id, lambda: _look(cluster_id))
 
 
+def clusters_to_look_at() -> Iterable[int]:
+    """Return the clusters with a real engine, and those that have, or should have, a container."""
+    busy = Run.objects.unfinished().filter(cluster=OuterRef("pk"))
+    real = Cluster.objects.exclude(connection=None)
+    return real.union(Cluster.objects.filter(Exists(busy))).values_list("pk", flat=True)
+
+
 def _look(cluster_id: int) -> bool:
     """Say whether the engine answered."""
     cluster = Cluster.objects.select_related("connection").filter(pk=cluster_id).first()
@@ -65,6 +74,7 @@ def _look(cluster_id: int) -> bool:
         return True
     try:
         driver = driver_for(cluster)
+        ownership.check(cluster, driver, timezone.now())
         for _ in range(_MAX_PASSES):
             this = _Pass(cluster, driver, timezone.now())
             if not this.carry_out():

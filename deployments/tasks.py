@@ -1,16 +1,13 @@
 """Celery's way in; the work is in `reconcile`."""
 
 from celery import shared_task
-from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
-from clusters.models import Cluster
 from clusters.wakeups import RECONCILE, begin, request_reconcile
 from clusters.watching import keep_watch
 from deployments import closing, output
 from deployments.contact import ACTOR
-from deployments.models import Run
-from deployments.reconcile import reconcile
+from deployments.reconcile import clusters_to_look_at, reconcile
 
 
 @shared_task(name=RECONCILE)
@@ -27,9 +24,7 @@ def reconcile_all() -> None:
     Before that, end what no look at an engine would ever end.
     """
     closing.heal(timezone.now(), actor=ACTOR)
-    busy = Run.objects.unfinished().filter(cluster=OuterRef("pk"))
-    real = Cluster.objects.exclude(connection=None)
-    for cluster_id in real.union(Cluster.objects.filter(Exists(busy))).values_list("pk", flat=True):
+    for cluster_id in clusters_to_look_at():
         request_reconcile(cluster_id)
 
 

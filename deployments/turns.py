@@ -1,14 +1,18 @@
 """One process at a time speaks to a cluster's engine, and nobody waits for it to finish."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from django.db import connection
 
+from accounts.errors import Conflict
 from clusters.wakeups import RECONCILE, ask_again, asked_again, begin_again
 
 _MAX_TURNS = 20
 """Then the periodic look goes on, so that one cluster cannot keep a thread for itself."""
+
+_PATIENCE_S, _POLL_S = 60, 0.1
 
 
 def one_at_a_time(cluster_id: int, look: Callable[[], bool]) -> None:
@@ -32,6 +36,23 @@ def one_at_a_time(cluster_id: int, look: Callable[[], bool]) -> None:
         else:
             ask_again(RECONCILE, cluster_id)
             noted = True
+
+
+@contextmanager
+def alone(cluster_id: int) -> Iterator[None]:
+    """Speak to a cluster's engine alone until the end of this block, for an operator who waits.
+
+    Raises Conflict when the worker has not finished its look within a minute.
+    """
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        with _exclusive(cluster_id) as mine:
+            if mine:
+                yield
+                return
+        if time.monotonic() > deadline:
+            raise Conflict("A worker is still looking at this engine: try again.")
+        time.sleep(_POLL_S)
 
 
 @contextmanager

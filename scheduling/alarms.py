@@ -10,7 +10,7 @@ from django.db.models import Max
 from django.urls import reverse
 
 from clusters.models import Cluster, Connection
-from deployments import waiting
+from deployments import orphans, waiting
 from deployments.models import Deployment, Run
 from orgs.models import Event
 from scheduling import clocks, pulse
@@ -58,6 +58,7 @@ def alarms(now: datetime, vitals: Vitals, last: Sample | None, hour: Hour) -> li
         *_parts(vitals),
         *_clocks(now),
         *_engines(),
+        *_unknown_containers(),
         *_cycles(now),
         *_order(last),
         *_clusters(now),
@@ -109,10 +110,24 @@ def _off(seconds: float) -> str:
 def _engines() -> Iterator[Alarm]:
     lost = Connection.objects.filter(lost_contact_at__isnull=False).select_related("cluster")
     for row in lost.order_by("lost_contact_at")[:20]:
+        what = "is not this installation's" if row.unclaimed else "does not answer"
         yield Alarm(
             "critical",
-            f"The engine of {row.cluster} does not answer",
+            f"The engine of {row.cluster} {what}",
             f"Since {row.lost_contact_at:%Y-%m-%d %H:%M} UTC. {row.last_error}".strip(),
+            reverse("cluster", args=[row.cluster_id]),
+            "Cluster",
+        )
+
+
+def _unknown_containers() -> Iterator[Alarm]:
+    rows = Connection.objects.exclude(unknown_containers=[]).select_related("cluster")
+    for row in rows.order_by("pk")[:20]:
+        count = len(row.unknown_containers)
+        yield Alarm(
+            "critical",
+            f"{_many(count, 'unknown container is', 'unknown containers are')} on {row.cluster}",
+            orphans.remedy(row.cluster),
             reverse("cluster", args=[row.cluster_id]),
             "Cluster",
         )

@@ -5,7 +5,7 @@ calls again until they agree. A container is known by its uid, which is drawn at
 launch. Ids of runs come back when a database is restored, and a uid never does.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -162,6 +162,15 @@ class Driver(Protocol):
 
     def remove(self, uid: UUID) -> None:
         """Forget an exited container; nothing happens when there is none."""
+
+    def markers(self) -> frozenset[UUID] | None:
+        """Return the connection's markers on the engine; None where it cannot keep any.
+
+        There is one, or none on a new engine, or two while one takes the other's place.
+        """
+
+    def mark(self, marker: UUID, *, instead_of: Collection[UUID]) -> None:
+        """Put a marker on the engine, and then take those away that it replaces."""
 
     def watch(self) -> Iterator[None]:
         """Yield whenever a container of ours may have changed; end when the engine hangs up.

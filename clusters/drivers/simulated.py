@@ -11,7 +11,7 @@ What a deployment's image, command and environment may ask of it:
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -113,6 +113,12 @@ class SimulatedDriver:
 
     def remove(self, uid: UUID) -> None:
         self._of(uid).delete()
+
+    def markers(self) -> None:
+        """None: the engine is in the database, so that it is copied and restored with it."""
+
+    def mark(self, marker: UUID, *, instead_of: Collection[UUID]) -> None:
+        """Nothing keeps it."""
 
     def watch(self) -> Iterator[None]:
         return iter(())

@@ -186,13 +186,13 @@ class Shortage(Mapping[str, Any]):
 _CLOSED = {
     "cluster_cordoned": "cordoned",
     "cluster_draining": "draining",
-    "cluster_lost": "without contact",
+    "cluster_lost": "without contact or unclaimed",
 }
 
 _STATES = {
     ClusterState.CORDONED: "the cluster is cordoned",
     ClusterState.DRAINING: "the cluster is draining",
-    ClusterState.LOST: "there is no contact with the cluster",
+    ClusterState.LOST: "there is no contact with the cluster, or its engine is unclaimed",
 }
 
 

@@ -4,7 +4,7 @@ A container of it starts at once unless its image is slow, runs until it is told
 remembers what it was started with. While the engine is down every verb says so.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -35,6 +35,7 @@ class Container:
 class FakeEngine:
     def __init__(self) -> None:
         self.by_uid: dict[UUID, Container] = {}
+        self.markers: set[UUID] | None = set()
         self.is_down = False
         self.refusal: DriverError | None = None
         self.ignores_stop = False
@@ -128,6 +129,20 @@ class FakeDriver:
         self._engine.interrupt("remove")
         self._engine.call()
         self._engine.by_uid.pop(uid, None)
+
+    def markers(self) -> frozenset[UUID] | None:
+        self._engine.call()
+        return None if self._engine.markers is None else frozenset(self._engine.markers)
+
+    def mark(self, marker: UUID, *, instead_of: Collection[UUID]) -> None:
+        for step in ("put", "replace"):
+            self._engine.call()
+            self._engine.interrupt(step)
+            if self._engine.markers is not None and step == "put":
+                self._engine.markers.add(marker)
+            elif self._engine.markers is not None:
+                self._engine.markers -= set(instead_of)
+        self._engine.interrupt("marked")
 
     def watch(self) -> Iterator[None]:
         return iter(())

@@ -133,7 +133,10 @@ def test_what_runs_there_keeps_its_room_and_nothing_new_comes(
 
     assert fresh(running).cluster == foundry
     assert fresh(waiting).status == Status.PENDING
-    assert "what could hold it is without contact: foundry" in fresh(waiting).status_reason
+    assert (
+        "what could hold it is without contact or unclaimed: foundry"
+        in fresh(waiting).status_reason
+    )
 
 
 def test_explain_says_that_there_is_no_contact(
@@ -146,7 +149,9 @@ def test_explain_says_that_there_is_no_contact(
     told = client_for(bob).get(f"/deployments/{waiting.pk}/explain").data
 
     assert told["code"] == "cluster_lost"
-    assert told["clusters"][0]["why"] == "foundry: there is no contact with the cluster."
+    assert told["clusters"][0]["why"] == (
+        "foundry: there is no contact with the cluster, or its engine is unclaimed."
+    )
 
 
 def test_what_was_never_started_there_is_placed_elsewhere_at_once(

@@ -45,7 +45,7 @@ def test_a_run_whose_id_comes_back_does_not_adopt_the_container_of_the_former_on
     assert new.pk == run.pk
     assert new.container != run.container
     again.refresh_from_db()
-    assert again.status == Status.STARTING
+    assert again.status == Status.PENDING
 
 
 def test_a_container_that_the_database_has_no_memory_of_is_left_alone_and_told(
@@ -63,7 +63,8 @@ def test_a_container_that_the_database_has_no_memory_of_is_left_alone_and_told(
     assert engine.by_uid[uid].stops == []
     assert list(engine.by_uid) == [uid]
     waiting.refresh_from_db()
-    assert waiting.status == Status.STARTING
+    assert waiting.status == Status.PENDING
+    assert "Unknown containers are on foundry" in waiting.status_reason
     event = Event.objects.get(subject="cluster", subject_id=foundry.pk, kind="unknown_container")
     assert (event.data["container"], event.data["image"]) == (str(uid), "former:1")
     assert f"manage.py claim_engine {foundry.pk}" in event.reason
@@ -81,6 +82,8 @@ def test_work_goes_on_when_an_unknown_container_has_gone(
     reconcile(foundry.pk)
 
     engine.by_uid.clear()
+    reconcile(foundry.pk)
+    place(deployment=waiting)
     reconcile(foundry.pk)
 
     waiting.refresh_from_db()

@@ -128,12 +128,14 @@ class Engine:
             return False
 
     def clear(self) -> None:
-        """Remove every container, and start it again when it is down."""
+        """Remove every container and volume, and start it again when it is down."""
         if not self.is_alive:
             self.start()
         for container in self.client.containers.list(all=True):
             container.remove(force=True, v=True)
         self.client.networks.prune()
+        for volume in self.client.volumes.list():
+            volume.remove()
 
     def remove_image(self, name: str) -> None:
         with suppress(ImageNotFound):

@@ -331,7 +331,7 @@ def test_a_container_that_the_database_does_not_know_is_left_alone(world: World)
 
     (there,) = world.containers()
     assert (there.name, there.status) == ("somebodys", "running")
-    assert status(deployment) == Status.STARTING
+    assert status(deployment) == Status.PENDING
     (described,) = Connection.objects.get(cluster=world.cluster).unknown_containers
     assert (described["name"], described["image"]) == ("somebodys", IMAGE)
     assert described["command"] == list(SLEEPS)

@@ -126,6 +126,22 @@ def test_an_engine_that_does_not_answer_is_told_with_its_error(alive: None, forg
     assert alarm.link == f"/admin/cluster/{forge.pk}/"
 
 
+def test_an_engine_of_another_copy_and_unknown_containers_are_told_with_the_remedy(
+    alive: None, forge: Cluster
+) -> None:
+    Connection.objects.create(
+        cluster=forge, endpoint="tcp://shared", engine_id="shared", probed_at=timezone.now(),
+        lost_contact_at=ago(minutes=1), last_error="Restored.", unclaimed=True,
+        unknown_containers=[{"uid": "1", "name": "a", "runs": True}],
+    )  # fmt: skip
+
+    engine, containers = told()
+
+    assert engine.title == "The engine of forge is not this installation's"
+    assert containers.title == "1 unknown container is on forge"
+    assert f"`manage.py claim_engine {forge.pk}`" in containers.detail
+
+
 @pytest.mark.parametrize("cycle_at", [None, timedelta(hours=1)])
 def test_missing_cycles_are_told_of_who_waits_for_them(
     alive: None, submit: Submit, forge: Cluster, cycle_at: timedelta | None

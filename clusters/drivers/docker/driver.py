@@ -1,6 +1,6 @@
 """The verbs, each a few calls to the engine."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime, timedelta
 from threading import Lock
@@ -11,7 +11,7 @@ from docker import APIClient
 from docker.errors import APIError, ImageNotFound, NotFound
 
 from clusters.drivers.base import Cause, ContainerSpec, DriverError, Observation, Probe
-from clusters.drivers.docker import containers, labels, networks, output, probing, reading
+from clusters.drivers.docker import containers, labels, markers, networks, output, probing, reading
 from clusters.drivers.docker.client import connect
 from clusters.drivers.docker.errors import translated
 from clusters.drivers.docker.pulls import Pulls
@@ -87,6 +87,16 @@ class DockerDriver:
         with self._engine() as engine:
             if there := self._find(engine, uid):
                 self._remove(engine, there["Id"])
+
+    def markers(self) -> frozenset[UUID]:
+        with self._engine() as engine:
+            return markers.present(engine, self._uid)
+
+    def mark(self, marker: UUID, *, instead_of: Collection[UUID]) -> None:
+        with self._engine() as engine:
+            markers.put(engine, self._uid, marker)
+            for former in instead_of:
+                markers.remove(engine, self._uid, former)
 
     def watch(self) -> Iterator[None]:
         filters = labels.ours(self._uid) | {

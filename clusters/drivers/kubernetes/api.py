@@ -101,6 +101,22 @@ class Api:
             if error.status not in (404, 409):
                 raise
 
+    def read_config_map(self, name: str) -> Json | None:
+        """Return the ConfigMap, None when there is none."""
+        return _if_there(
+            lambda: self._core.read_namespaced_config_map(name, self._namespace, **_raw())
+        )
+
+    def write_config_map(self, manifest: Json) -> None:
+        """Create it, or replace the version that the manifest names."""
+        meta = manifest["metadata"]
+        if "resourceVersion" in meta:
+            _json(self._core.replace_namespaced_config_map(
+                meta["name"], self._namespace, manifest, **_raw()
+            ))  # fmt: skip
+        else:
+            _json(self._core.create_namespaced_config_map(self._namespace, manifest, **_raw()))
+
     def open_log(self, name: str, container: str, *, tail: int | None, follow: bool) -> Any:
         """Return the open answer; the caller reads and closes it."""
         limit = {} if tail is None else {"tail_lines": tail}

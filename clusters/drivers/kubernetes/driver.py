@@ -1,6 +1,6 @@
 """The driver of clusters that are Kubernetes."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
@@ -11,7 +11,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from clusters.drivers.base import Cause, ContainerSpec, DriverError, Observation, Phase, Probe
-from clusters.drivers.kubernetes import access, deletions, logs, pods, probing, states
+from clusters.drivers.kubernetes import access, deletions, logs, markers, pods, probing, states
 from clusters.drivers.kubernetes.api import Api, Json
 from clusters.drivers.kubernetes.errors import Refused
 from clusters.drivers.kubernetes.events import PodEvents
@@ -102,6 +102,12 @@ class KubernetesDriver:
         # Without a grace: nothing of it runs, and a Pod that failed before it had a container
         # would wait for its node.
         self._delete(pod, grace_seconds=0)
+
+    def markers(self) -> frozenset[UUID] | None:
+        return markers.present(self._api, self._connection.uid)
+
+    def mark(self, marker: UUID, *, instead_of: Collection[UUID]) -> None:
+        markers.put(self._api, self._connection.uid, marker, instead_of)
 
     def watch(self) -> Iterator[None]:
         # What was known when the last watch ended is kept, so that only real changes are told.

@@ -5,7 +5,7 @@ from typing import TypeVar
 from uuid import UUID
 
 from clusters.drivers.base import ContainerSpec, DriverError, Probe
-from clusters.drivers.kubernetes import capacity, pods
+from clusters.drivers.kubernetes import capacity, markers, pods
 from clusters.drivers.kubernetes.api import Api
 from clusters.drivers.kubernetes.errors import Refused, lacks
 from clusters.models import DIMENSIONS, Connection
@@ -37,7 +37,7 @@ def probe(api: Api, connection: Connection) -> Probe:
         cpu_milli=room["cpu_milli"],
         ram_mib=room["ram_mib"],
         gpu=room["gpu"],
-        warnings=(*warnings, *_objections(api, connection)),
+        warnings=(*warnings, *_objections(api, connection), *_without_markers(api)),
     )
 
 
@@ -45,6 +45,17 @@ def _check_rights(api: Api) -> None:
     missing = [f"`{verb}` `{what}`" for verb, what in RIGHTS if not api.may(verb, what)]
     if missing:
         raise DriverError(lacks(", ".join(missing)), retriable=True)
+
+
+def _without_markers(api: Api) -> list[str]:
+    missing = [f"`{verb}` `{what}`" for verb, what in markers.RIGHTS if not api.may(verb, what)]
+    if not missing:
+        return []
+    warning = (
+        f"The service account lacks the right to {', '.join(missing)}: without it a copy of this"
+        " installation, or one that was restored, may not notice that the Pods are another's."
+    )
+    return [warning]
 
 
 def _objections(api: Api, connection: Connection) -> list[str]:

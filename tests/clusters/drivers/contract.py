@@ -389,6 +389,21 @@ class MemoryContract:
         assert "`ram_mib`" in ending.message
 
 
+class MarkerContract:
+    """Engines that others may use, and that outlive our database."""
+
+    def test_a_marker_takes_the_place_of_another(self, bench: Bench) -> None:
+        first, second = uuid4(), uuid4()
+        assert bench.driver.markers() == frozenset()
+
+        for _ in range(2):
+            bench.driver.mark(first, instead_of=[])
+            assert bench.driver.markers() == frozenset([first])
+        bench.driver.mark(second, instead_of=[first])
+
+        assert bench.driver.markers() == frozenset([second])
+
+
 class WatchContract:
     """Engines that tell of changes."""
 

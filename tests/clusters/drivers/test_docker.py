@@ -6,6 +6,7 @@ from tests.clusters.drivers.contract import (
     Bench,
     DeviceContract,
     DriverContract,
+    MarkerContract,
     MemoryContract,
     WatchContract,
 )
@@ -14,7 +15,7 @@ from tests.clusters.drivers.docker_bench import DockerBench
 pytestmark = pytest.mark.docker
 
 
-class TestDocker(DriverContract, DeviceContract, MemoryContract, WatchContract):
+class TestDocker(DriverContract, DeviceContract, MarkerContract, MemoryContract, WatchContract):
     @pytest.fixture
     def bench(self, docker_bench: DockerBench) -> Bench:
         return docker_bench

@@ -19,6 +19,7 @@ from tests.clusters.drivers.kube_api.admission import (
     check_restricted,
     requested,
 )
+from tests.clusters.drivers.kube_api.config_maps import ConfigMaps
 from tests.clusters.drivers.kube_api.events import EventLog
 from tests.clusters.drivers.kube_api.http import Server
 from tests.clusters.drivers.kube_api.kubelet import PodLife
@@ -88,6 +89,7 @@ class KubeCluster:
         self.pulling = False
         self.no_sandbox = ""
         self.events = EventLog()
+        self.config_maps = ConfigMaps()
         self.confirms_after_s = 0.0
         self.store = Store(counts_back)
         self.lives: dict[Key, PodLife] = {}

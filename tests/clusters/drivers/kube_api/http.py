@@ -22,11 +22,11 @@ Stream = Iterator[bytes]
 
 _PATH = re.compile(
     r"/api/v1(/namespaces/(?P<namespace>[^/]+))?"
-    r"/(?P<resource>pods|nodes|resourcequotas|events|namespaces)(/(?P<name>[^/]+)(/(?P<sub>log))?)?"
+    r"/(?P<resource>pods|nodes|resourcequotas|events|configmaps|namespaces)(/(?P<name>[^/]+)(/(?P<sub>log))?)?"
 )
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 _EVERYBODYS = {"version", "selfsubjectaccessreviews"}
-_VERBS = {"POST": "create", "PATCH": "patch", "DELETE": "delete"}
+_VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(201 if request.method == "POST" else 200, answer)
         return self._stream(answer)
 
-    do_GET = do_POST = do_PATCH = do_DELETE = _handle  # noqa: N815 the base class's names
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _handle  # noqa: N815 the base class's names
 
     def _request(self, body: Json) -> Request:
         parts = urlsplit(self.path)

@@ -54,7 +54,16 @@ class Routes:
         if a.resource == "events":
             selector = request.query.get("fieldSelector", "")
             return _list("EventList", self.cluster.events.select(str(a.namespace), selector), 1)
+        if a.resource == "configmaps":
+            return self._config_map(request)
         return self._pods(request)
+
+    def _config_map(self, request: Request) -> Json:
+        a, maps = request.attributes, self.cluster.config_maps
+        key = (str(a.namespace), str(a.name))
+        if a.verb == "create":
+            return maps.create(key[0], request.body)
+        return maps.replace(key, request.body) if a.verb == "update" else maps.get(key)
 
     def _review(self, review: Json) -> Json:
         """Say whether the asker would be allowed something."""

@@ -14,6 +14,7 @@ from clusters.models import Connection
 from tests.clusters.drivers.contract import (
     Bench,
     DriverContract,
+    MarkerContract,
     MemoryContract,
     Program,
     WatchContract,
@@ -73,7 +74,7 @@ class KubernetesBench(Bench):
         time.sleep(0.02)
 
 
-class TestKubernetes(DriverContract, MemoryContract, WatchContract):
+class TestKubernetes(DriverContract, MarkerContract, MemoryContract, WatchContract):
     @pytest.fixture
     def bench(self, kube: KubeCluster, connection: Connection) -> Bench:
         # As a team's namespace has it; without one, what no node can hold waits ten minutes.

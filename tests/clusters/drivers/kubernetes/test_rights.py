@@ -40,6 +40,8 @@ def everything(kube: KubeCluster, driver: KubernetesDriver) -> None:
     next(changes)
     wait_until(lambda: phase() is Phase.EXITED, "it has ended", seconds=10)
     driver.remove(uid(7))
+    driver.mark(uid(1), instead_of=[])
+    driver.mark(uid(2), instead_of=[uid(1)])
 
 
 def test_the_documented_rights_are_enough(kube: KubeCluster, driver: KubernetesDriver) -> None:
@@ -57,6 +59,19 @@ def test_without_any_one_of_them_the_missing_right_is_named(
 
     with pytest.raises(DriverError, match=f"right to `{verb}` `{resource}`"):
         everything(kube, driver)
+
+
+@pytest.mark.parametrize("verb", ["get", "create", "update"])
+def test_without_a_right_to_its_marker_it_works_and_the_probe_warns(
+    kube: KubeCluster, driver: KubernetesDriver, verb: str
+) -> None:
+    granted = kube.accounts[0]
+    kube.accounts[0] = Account(granted.name, granted.token, without(granted, verb, "configmaps"))
+
+    everything(kube, driver)
+
+    assert any(f"`{verb}` `configmaps`" in warning for warning in driver.probe().warnings)
+    assert driver.markers() == {"get": None, "create": frozenset(), "update": {uid(1)}}[verb]
 
 
 def test_every_right_is_used(kube: KubeCluster, driver: KubernetesDriver) -> None:

@@ -1,0 +1,63 @@
+"""Whose the engine is: a marker is the content of one ConfigMap of the connection."""
+
+from collections.abc import Collection
+from contextlib import suppress
+from typing import Any
+from uuid import UUID
+
+from clusters.drivers.base import DriverError
+from clusters.drivers.kubernetes.api import Api
+from clusters.drivers.kubernetes.errors import Refused
+from clusters.drivers.kubernetes.pods import CONNECTION
+
+RIGHTS = (("get", "configmaps"), ("create", "configmaps"), ("update", "configmaps"))
+
+_KEY = "marker"
+_FORBIDDEN = 403
+
+
+def present(api: Api, connection: UUID) -> frozenset[UUID] | None:
+    """Return the connection's marker, none, or None without the right to know."""
+    try:
+        found = api.read_config_map(_name(connection))
+    except Refused as error:
+        if error.status == _FORBIDDEN:
+            return None
+        raise
+    return frozenset(filter(None, [_marker(found)]))
+
+
+def put(api: Api, connection: UUID, marker: UUID, instead_of: Collection[UUID]) -> None:
+    """Replace a marker that is one of those. Raises DriverError when there is another."""
+    try:
+        _put(api, connection, marker, instead_of)
+    except Refused as error:
+        # An optional right, and the probe warns of it.
+        if error.status != _FORBIDDEN:
+            raise
+
+
+def _put(api: Api, connection: UUID, marker: UUID, instead_of: Collection[UUID]) -> None:
+    found = api.read_config_map(_name(connection))
+    there = _marker(found)
+    if there == marker:
+        return
+    if there and there not in instead_of:
+        raise DriverError("The engine was claimed by another at this moment.", retriable=True)
+    meta: dict[str, Any] = {"name": _name(connection), "labels": {CONNECTION: str(connection)}}
+    if found:
+        # So that nobody else replaces it between our reading and our writing.
+        meta["resourceVersion"] = found["metadata"]["resourceVersion"]
+    api.write_config_map(
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {_KEY: str(marker)}}
+    )
+
+
+def _marker(found: dict[str, Any] | None) -> UUID | None:
+    with suppress(ValueError):
+        return UUID((found or {}).get("data", {}).get(_KEY, ""))
+    return None
+
+
+def _name(connection: UUID) -> str:
+    return f"mlops-hypervisor-{connection.hex[:12]}"

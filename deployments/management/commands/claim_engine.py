@@ -1,0 +1,86 @@
+"""`manage.py claim_engine CLUSTER`: an operator's word that the engine is this installation's."""
+
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from accounts.errors import DomainError
+from clusters.drivers.base import Observation, Phase
+from clusters.management.naming import ACTOR, cluster_named
+from clusters.models import Cluster
+from deployments import claims
+from deployments.claims import Inventory
+from deployments.models import Run
+
+
+class Command(BaseCommand):
+    help = (
+        "Show what a cluster's engine has, make the engine this installation's after a restore, and"
+        " remove the containers that this database does not know. Another copy of this installation"
+        " that uses the engine finds itself without it."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("cluster", help="its id, or its name if there is one of that name")
+        parser.add_argument("--yes", action="store_true", help="do not ask")
+        parser.add_argument(
+            "--keep-unknown",
+            action="store_true",
+            help="leave unknown containers there: nothing starts until they are gone",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        cluster = cluster_named(options["cluster"])
+        try:
+            found = claims.inventory(cluster)
+            self._show(cluster, found, keeps=options["keep_unknown"])
+            if not options["yes"]:
+                _confirm()
+            doomed = [] if options["keep_unknown"] else [o.uid for o in found.unknown]
+            left = claims.claim(cluster, actor=ACTOR, remove=doomed)
+        except DomainError as error:
+            raise CommandError(error.detail) from error
+        self.stdout.write(f"The engine of {cluster.name} ({cluster.pk}) is this installation's.")
+        if left:
+            self.stdout.write(f"{len(left)} containers still end: the worker removes them.")
+        if options["keep_unknown"] and found.unknown:
+            self.stdout.write(
+                self.style.WARNING(
+                    f"{len(found.unknown)} unknown containers are left: nothing starts on"
+                    f" {cluster.name} until they are gone."
+                )
+            )
+
+    def _show(self, cluster: Cluster, found: Inventory, *, keeps: bool) -> None:
+        why = found.objection or "The engine is this installation's already."
+        self.stdout.write(f"{cluster.name} ({cluster.pk}): {why}")
+        self._list("of deployments that go on", (_known(*pair) for pair in found.known))
+        self._list("of runs that have ended: to be removed", map(_about, found.orphans))
+        fate = "to be left" if keeps else "to be removed"
+        self._list(f"unknown to this database: {fate}", map(_about, found.unknown))
+
+    def _list(self, what: str, lines: Iterable[str]) -> None:
+        listed = list(lines)
+        self.stdout.write(f"Containers {what}: {len(listed)}")
+        for line in listed:
+            self.stdout.write(f"  {line}")
+
+
+def _known(run: Run, seen: Observation) -> str:
+    return f"{_about(seen)}, deployment {run.deployment_id} ({run.deployment.name})"
+
+
+def _about(seen: Observation) -> str:
+    state = "ended" if seen.phase is Phase.EXITED else "runs"
+    command = " ".join(seen.command)
+    what = f"{seen.image} {command}".strip() or "image unknown"
+    return f"{seen.name or seen.uid}: {what}, {state}"
+
+
+def _confirm() -> None:
+    if not sys.stdin.isatty():
+        raise CommandError("Nothing has changed: --yes is needed.")
+    if input("Claim the engine and do so? [y/N] ").strip().lower() not in ("y", "yes"):
+        raise CommandError("Nothing has changed.")
