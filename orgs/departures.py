@@ -23,8 +23,8 @@ def left_behind(organization_id: int, user_id: int) -> Left:
 
 
 def sentence(left: Left) -> str:
-    """Return the counts in words: `2 pending, 1 running deployments`."""
-    return "; ".join(
-        f"{', '.join(f'{number} {status}' for status, number in numbers.items())} {name}"
+    """Return the counts in words: `deployments (2 pending, 1 running)`."""
+    return ", ".join(
+        f"{name} ({', '.join(f'{number} {status}' for status, number in numbers.items())})"
         for name, numbers in left.items()
     )

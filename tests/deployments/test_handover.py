@@ -40,7 +40,7 @@ def test_the_answer_and_the_event_of_a_removal_say_what_is_left(
     assert (answer.status_code, answer.json()) == (200, {"left": left})
     event = Event.objects.get(kind="member_removed")
     assert event.data == {"user": bob.pk, "left": left}
-    assert "Left behind: 2 pending, 1 running deployments." in event.reason
+    assert "Left behind: deployments (2 pending, 1 running)." in event.reason
 
 
 def test_the_removal_of_somebody_who_leaves_nothing_has_no_body(
@@ -207,7 +207,7 @@ def test_an_operator_who_removes_a_member_reads_what_is_left(
         reverse("admin:orgs_organization_change", args=[acme.pk]), form, follow=True
     )
 
-    assert "bob left behind 1 running deployments." in page.content.decode()
+    assert "bob left behind deployments (1 running)." in page.content.decode()
 
 
 def test_an_admin_stops_what_people_left(
