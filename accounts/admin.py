@@ -75,7 +75,7 @@ class UserAdmin(BaseUserAdmin, ServiceAdmin):  # type: ignore[misc, type-arg]
 
 @admin.register(TokenFamily)
 class TokenFamilyAdmin(HistoryAdmin):
-    """Who is logged in to the API; an access token that was issued already lives out its time."""
+    """The log-ins to the API. An access token that was issued already is good until it expires."""
 
     list_display = ["user", "logged_in_at", "issued_at", "expires_at"]
     list_filter = ["logged_in_at", "expires_at"]

@@ -1,7 +1,7 @@
 """Tokens: a log-in begins a family of refresh tokens, of which the last issued is good.
 
-Each refresh token is spent by its use. A spent one that comes again is in two hands, and nobody can
-say which of them is its owner's: the whole family ends. See docs/decisions.
+Each refresh token is spent by its use. If a spent one is presented again, two parties hold it, so
+the whole family ends. See docs/decisions/0011.
 """
 
 from collections.abc import Iterable

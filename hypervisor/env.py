@@ -82,8 +82,8 @@ SETTINGS = (
             "How long after its use a refresh token still gets the same successor, for clients that"
             " lost the answer; 0: presented again, it ends the log-in at once.", 0, 60),
     Setting("REGISTRATION", "str", "open",
-            "Who may register: `open` (everybody), `invite` (with an organization's invite code) or"
-            " `closed` (nobody; operators add users).", choices=("open", "invite", "closed")),
+            "Registration is `open` to everybody, takes an organization's code (`invite`), or is"
+            " `closed`: operators add users.", choices=("open", "invite", "closed")),
     Setting("RATE_LIMIT_REGISTER", "str", "30/min", "Registrations from one address.",
             form=_RATE),
     Setting("RATE_LIMIT_TOKEN", "str", "60/min",
