@@ -7,8 +7,7 @@ from django import forms
 from django.db.models import Model, QuerySet
 from django_filters import MultipleChoiceFilter
 from django_filters.rest_framework import DjangoFilterBackend, NumberFilter
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema_field
+from drf_spectacular.drainage import set_override
 from rest_framework import filters, serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
@@ -80,8 +79,15 @@ class _SeveralIntegersFormField(_SeveralFormField):
     each = IntegerFormField
 
 
-@extend_schema_field(OpenApiTypes.INT)
-class IntegerFilter(NumberFilter):  # type: ignore[misc]
+class _IntegerSchemaMixin:
+    """Documents a filter as a whole number, with its label."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        set_override(self, "field", {"type": "integer", "description": kwargs.get("label", "")})
+
+
+class IntegerFilter(_IntegerSchemaMixin, NumberFilter):  # type: ignore[misc]
     """Filters by a whole number, such as an id; 1.5 is an error, not 1."""
 
     field_class = IntegerFormField
@@ -97,8 +103,7 @@ class SeveralFilter(MultipleChoiceFilter):  # type: ignore[misc]
         self.null_value = None
 
 
-@extend_schema_field(OpenApiTypes.INT)
-class SeveralIntegersFilter(SeveralFilter):
+class SeveralIntegersFilter(_IntegerSchemaMixin, SeveralFilter):
     """Filters by any of several whole numbers."""
 
     field_class = _SeveralIntegersFormField

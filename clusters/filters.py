@@ -5,7 +5,7 @@ from clusters.models import Cluster
 
 
 class ClusterFilter(filters.FilterSet):  # type: ignore[misc]
-    organization = SeveralIntegersFilter(field_name="organization_id")
+    organization = SeveralIntegersFilter(field_name="organization_id", label="id")
     state = SeveralChoicesFilter(choices=Cluster.State.choices)
     name = SeveralFilter(lookup_expr="icontains", label="part of the name")
 

@@ -12,14 +12,20 @@ from deployments.models import Deployment, DeploymentQuerySet, RestartPolicy, St
 
 
 class DeploymentFilter(filters.FilterSet):  # type: ignore[misc]
-    organization = SeveralIntegersFilter(field_name="organization_id")
+    organization = SeveralIntegersFilter(field_name="organization_id", label="id")
     cluster = SeveralIntegersFilter(field_name="cluster_id", label="id of the cluster it is on")
-    requested_cluster = SeveralIntegersFilter(field_name="requested_cluster_id")
+    requested_cluster = SeveralIntegersFilter(
+        field_name="requested_cluster_id", label="id of the cluster that it must run on"
+    )
     status = SeveralChoicesFilter(choices=Status.choices)
     status_code = SeveralFilter(label="the reason for its status, as programs know it")
     restart_policy = SeveralChoicesFilter(choices=RestartPolicy.choices)
-    priority_min = IntegerFilter(field_name="priority", lookup_expr="gte")
-    priority_max = IntegerFilter(field_name="priority", lookup_expr="lte")
+    priority_min = IntegerFilter(
+        field_name="priority", lookup_expr="gte", label="the lowest priority"
+    )
+    priority_max = IntegerFilter(
+        field_name="priority", lookup_expr="lte", label="the highest priority"
+    )
     created_by = SeveralFilter(
         field_name="created_by__username",
         method="by_people",

@@ -71,7 +71,10 @@ class DomainErrorHandler(ExceptionHandler):
             case Http404():
                 return exceptions.NotFound("It does not exist, or not in an organization of yours.")
             case RequestDataTooBig():
-                error = exceptions.APIException("The body is too large: send less.", "too_large")
+                most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+                most = min(getattr(self.context["view"], "max_body", most), most)
+                why = f"The body is too large: send at most {most} bytes at a time."
+                error = exceptions.APIException(why, "too_large")
                 return _with_status(error, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
             case TooManyFieldsSent():
                 most = settings.DATA_UPLOAD_MAX_NUMBER_FIELDS

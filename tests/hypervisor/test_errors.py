@@ -122,7 +122,9 @@ def test_a_body_that_is_too_large_is_refused(client: APIClient, settings: Settin
 
     response = client.post("/organizations", {"name": "x" * 200}, headers={"Idempotency-Key": "k"})
 
-    assert problem(response, 413)["code"] == "too_large"
+    error = problem(response, 413)
+    assert error["code"] == "too_large"
+    assert "at most 100 bytes" in error["detail"]
 
 
 def test_a_failure_of_ours_tells_nothing(

@@ -122,3 +122,5 @@ def test_a_list_shows_its_pages_and_what_takes_its_filters_shows_them(document: 
         if each["name"] == "status"
     )  # fmt: skip
     assert (status["schema"]["type"], status["explode"]) == ("array", True)
+    for each in document["paths"]["/deployments"]["get"]["parameters"]:
+        assert each.get("description"), each["name"]
