@@ -65,13 +65,13 @@ def submit(*, created_by: User, entries: Sequence[Entry]) -> list[Deployment]:
     check_bounds(created_by.pk, adding)
     organizations = sorted(adding)
     protect_organizations(organizations)
+    if any(entry.spec.depends_on for entry in entries):
+        for pk in organizations:
+            dependencies.lock_graph(pk)
     _protect_clusters(entries)
     clusters: dict[int, list[Cluster]] = {pk: [] for pk in organizations}
     for cluster in Cluster.objects.filter(organization__in=organizations):
         clusters[cluster.organization_id].append(cluster)
-    if any(entry.spec.depends_on for entry in entries):
-        for pk in organizations:
-            dependencies.lock_graph(pk)
     known = _organizations_of({w.deployment for e in entries for w in e.spec.depends_on})
     rows = []
     for number, entry in enumerate(entries):

@@ -47,6 +47,8 @@ def submit(
     if bounded:
         check_bounds(created_by.pk, {organization.pk: 1})
     protect_organizations([organization.pk])
+    if spec.depends_on:
+        dependencies.lock_graph(organization.pk)
     _protect_cluster(spec)
     check_capacity(organization.pk, spec)
     spec = replace(spec, env=completed(spec.env, {}))
@@ -54,7 +56,6 @@ def submit(
     deployment.save(force_insert=True)
     reason = ""
     if spec.depends_on:
-        dependencies.lock_graph(organization.pk)
         dependencies.replace(deployment, spec.depends_on)
         reason = _say(deployment, deployment.status_code, deployment.status_reason)
     record(deployment, "submitted", created_by.username, reason, status=Status.PENDING)

@@ -18,6 +18,7 @@ from accounts.errors import DomainError
 from clusters.models import Cluster
 from deployments.dependencies import lock_graph
 from deployments.models import Dependency, Deployment, OnDependencyFailure, Status
+from orgs.models import Organization
 from scheduling.core.difference import Consequence, consequences
 from scheduling.core.plan import Plan
 from scheduling.core.planner import make_plan
@@ -100,9 +101,10 @@ def _try(change: Change, clock: Callable[[], datetime]) -> Forecast:
     """Make the change in the caller's transaction, and plan as the next cycle would."""
     subjects = change.action.model._default_manager.in_bulk(change.subjects)
     organizations = sorted({row.organization_id for row in subjects.values()})
-    before = [load(pk, lock=True, clock=clock) for pk in organizations]
+    Organization.objects.protect(organizations)
     for pk in organizations:
         lock_graph(pk)
+    before = [load(pk, lock=True, clock=clock) for pk in organizations]
     plans = [_next_plan(loaded) for loaded in before]
     refusals = dict(_attempts(change, subjects))
     rows: list[Consequence] = []
