@@ -17,6 +17,9 @@ from django.db import connections
 
 from hypervisor.web.connections import BODY_S
 
+LIVENESS = "/healthz"
+"""The path that has a thread of its own: it needs no database."""
+
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -48,7 +51,10 @@ class Answer:
 
 
 class Bridge:
-    """An ASGI application. At most `threads` requests and `streams` streams run at once."""
+    """An ASGI application. At most `threads` requests and `streams` streams run at once.
+
+    The question whether the process lives has a thread of its own.
+    """
 
     def __init__(
         self, application: Application, *, threads: int, streams: int, body_limit: int
@@ -57,6 +63,7 @@ class Bridge:
         self._body_limit = body_limit
         self._workers = ThreadPoolExecutor(threads, "web")
         self._streams = ThreadPoolExecutor(streams, "stream")
+        self._liveness = ThreadPoolExecutor(1, "liveness")
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         try:
@@ -77,9 +84,9 @@ class Bridge:
 
     async def _answer(self, environ: dict[str, Any], send: Send, has_left: threading.Event) -> None:
         loop = asyncio.get_running_loop()
-        answer = await loop.run_in_executor(
-            self._workers, _run, self._application, environ, has_left
-        )
+        # A process whose threads all wait for a lock lives, and says so.
+        pool = self._liveness if environ["PATH_INFO"] == LIVENESS else self._workers
+        answer = await loop.run_in_executor(pool, _run, self._application, environ, has_left)
         if answer is None:
             return
         if not answer.is_stream:

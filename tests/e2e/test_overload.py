@@ -188,7 +188,8 @@ def test_callers_who_wait_for_a_lock_are_told_to_come_again_and_nobody_else_wait
     assert {answer.status for answer in answers} == {503}
     assert all('"locked"' in answer.text for answer in answers)
     assert {answer.headers["retry-after"] for answer in answers} == {"1"}
-    assert (worst < _BOUND_S, other < _BOUND_S) == (True, True)
+    assert worst < 2
+    assert other < _BOUND_S
 
 
 def test_a_hung_broker_costs_a_submission_nothing(service: Service, ben: User) -> None:
