@@ -105,15 +105,18 @@ def _exchange(token: RefreshToken, now: datetime) -> TokenPair | None:
     token_id = token[api_settings.JTI_CLAIM]
     if token_id == family.token_id:
         return _rotate(user, family, now)
-    if token_id == family.spent_id and now - family.issued_at < _grace():
+    if token_id == family.spent_id and _is_retry(family, now):
         return _pair(user, family)
     log.warning("refresh_token_reused", user=user.username, logged_in_at=family.logged_in_at)
     family.delete()
     return None
 
 
-def _grace() -> timedelta:
-    return timedelta(seconds=settings.REFRESH_TOKEN_GRACE_SECONDS)
+def _is_retry(family: TokenFamily, now: datetime) -> bool:
+    """Return whether the spent token may come once more, for a client that lost the answer."""
+    grace = timedelta(seconds=settings.REFRESH_TOKEN_GRACE_SECONDS)
+    # `now` is before `issued_at` for a caller who waited for the lock meanwhile.
+    return bool(grace) and now - family.issued_at < grace
 
 
 def _begin(user: User, now: datetime) -> TokenPair:

@@ -149,6 +149,15 @@ def test_a_spent_refresh_token_that_comes_again_ends_the_log_in(dora: User, log_
     assert [e["user"] for e in logs if e["event"] == "refresh_token_reused"] == ["dora"]
 
 
+def test_a_caller_who_waited_for_the_first_is_no_exception(dora: User, log_in: LogIn) -> None:
+    spent = log_in().json()["refresh_token"]
+    before = timezone.now()
+    refresh(spent)
+
+    with time_machine.travel(before, tick=False):
+        refusal(refresh(spent), 401)
+
+
 def test_another_log_in_of_the_same_person_goes_on(dora: User, log_in: LogIn) -> None:
     stolen, other = (log_in().json()["refresh_token"] for _ in range(2))
     refresh(stolen)
