@@ -5,7 +5,7 @@ from typing import Any
 
 from django.contrib.auth.models import Group, Permission
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 
 from accounts.errors import Invalid
 from accounts.models import User
@@ -24,14 +24,28 @@ def add_user(user: User) -> User:
         User.username_validator(user.username)
     except ValidationError as error:
         raise Invalid(error.messages[0], attr="username") from error
+    taken = Invalid(
+        "Somebody has that username already: choose another.", attr="username", code="unique"
+    )
     try:
         with transaction.atomic():
+            # An INSERT that fails would leave its text, with the password's hash, in a log.
+            _lock_name(user.username)
+            if User.objects.filter(username__iexact=user.username).exists():
+                raise taken
             user.save(force_insert=True)
     except IntegrityError as error:
-        raise Invalid(
-            "Somebody has that username already: choose another.", attr="username", code="unique"
-        ) from error
+        raise taken from error
     return user
+
+
+def _lock_name(username: str) -> None:
+    """Have whoever else registers this name wait until this transaction ends."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended('accounts.username:' || lower(%s), 0))",
+            [username],
+        )
 
 
 @transaction.atomic

@@ -19,6 +19,9 @@ import redis
 from hypervisor.process import Service
 
 _NOBODY = 65534
+_DISCREET = ("log_min_error_statement=panic", "log_error_verbosity=terse")
+"""Of a failing statement neither its text nor its row is logged: they hold password hashes."""
+
 _DISPOSABLE = ("fsync=off", "full_page_writes=off", "synchronous_commit=off")
 
 
@@ -32,7 +35,7 @@ def postgres(
     """
     url = f"postgres://hypervisor:{password}@127.0.0.1:{port}/postgres"
     options = [
-        "listen_addresses=127.0.0.1", f"port={port}", "unix_socket_directories=",
+        "listen_addresses=127.0.0.1", f"port={port}", "unix_socket_directories=", *_DISCREET,
         *(() if durable else _DISPOSABLE),
     ]  # fmt: skip
     settings = [argument for option in options for argument in ("-c", option)]

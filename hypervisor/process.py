@@ -11,7 +11,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+LOG_BYTES = 10 * 1024 * 1024
+LOGS_KEPT = 5
+"""A process' log is at most so large, beside so many older ones."""
+
 _PR_SET_PDEATHSIG = 1
+_LOG_FILE = Path(__file__).with_name("log_file.py")
+_DRAIN_S = 5.0
 _libc = ctypes.CDLL(None)
 
 
@@ -42,17 +48,22 @@ class Process:
         self.service = service
         self.started = time.monotonic()
         service.before_start()
-        with service.log.open("ab") as log:
+        service.log.touch()
+        self._output, writer = os.pipe()
+        try:
+            self._log = self._write_log()
             self._popen = subprocess.Popen(
                 service.command,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
+                stdout=writer,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **service.environment},
                 pass_fds=service.descriptors,
                 process_group=0,
                 preexec_fn=_signal_when_parent_dies(service.stop_signal),
             )
+        finally:
+            os.close(writer)
 
     @property
     def pid(self) -> int:
@@ -65,12 +76,18 @@ class Process:
             return None
         return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
 
+    def attend_log(self) -> None:
+        """See to it that somebody writes the log: a full pipe would block the process."""
+        if self._log.poll() is not None and self.exit_status() is None:
+            self._log = self._write_log()
+
     def wait_until_ready(self) -> None:
         """Return when it is ready. Raises StartError when it dies first or takes too long."""
         deadline = self.started + self.service.ready_within_s
         while not self.service.is_ready():
             ended = self.exit_status()
             if ended or time.monotonic() > deadline:
+                self.kill()
                 problem = ended or f"was not ready within {self.service.ready_within_s:.0f} s"
                 raise StartError(f"{self.service.name} {problem}.\n{self._last_lines()}")
             time.sleep(0.05)  # nothing tells us when another program is ready
@@ -88,6 +105,22 @@ class Process:
         with suppress(ProcessLookupError, PermissionError):  # macOS: EPERM for a zombie's group
             os.killpg(self.pid, signal.SIGKILL)
         self._popen.wait()
+        try:
+            self._log.wait(_DRAIN_S)
+        except subprocess.TimeoutExpired:  # something of it has left the group and lives
+            self._log.kill()
+            self._log.wait()
+        if self._output >= 0:
+            os.close(self._output)
+            self._output = -1
+
+    def _write_log(self) -> "subprocess.Popen[bytes]":
+        """Start what writes the log; it outlives us until the last line has been written."""
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", str(_LOG_FILE), str(self.service.log),
+             str(LOG_BYTES), str(LOGS_KEPT)],
+            stdin=self._output, pass_fds=self.service.descriptors, process_group=0,
+        )  # fmt: skip
 
     def _last_lines(self, count: int = 12) -> str:
         lines = self.service.log.read_text(errors="replace").splitlines()[-count:]

@@ -60,6 +60,7 @@ class Supervisor:
 
     def _attend(self, slot: _Slot, now: float) -> None:
         service = slot.process.service
+        slot.process.attend_log()
         if slot.due is None and (ended := slot.process.exit_status()):
             slot.process.kill()
             if now - slot.process.started > _STABLE_AFTER_S:

@@ -1,9 +1,14 @@
 # ruff: noqa: RUF001 names that look alike are the subject
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 
 import pytest
+from django.db import IntegrityError, connection
 from rest_framework.test import APIClient
 
+from accounts import services
+from accounts.errors import Invalid
 from accounts.models import User
 from orgs.models import Event, Membership, Organization, Role
 from tests.answers import attrs, refusal
@@ -130,3 +135,33 @@ def test_nobody_registers_as_more_than_a_user(field: str) -> None:
 
     assert (error["attr"], error["code"]) == (field, "unknown_field")
     assert not User.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_who_register_a_name_at_once_make_no_statement_fail() -> None:
+    failed: list[Exception] = []
+    barrier = Barrier(4)
+
+    def note(execute: Any, *arguments: Any) -> Any:
+        try:
+            return execute(*arguments)
+        except IntegrityError as error:
+            failed.append(error)
+            raise
+
+    def register() -> bool:
+        try:
+            with connection.execute_wrapper(note):
+                barrier.wait(10)
+                services.create_user(username="dora", email="", password="correct horse battery")
+        except Invalid:
+            return False
+        finally:
+            connection.close()
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        results = [pool.submit(register) for _ in range(4)]
+
+    assert sorted(result.result() for result in results) == [False, False, False, True]
+    assert failed == []

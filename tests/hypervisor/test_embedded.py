@@ -68,6 +68,34 @@ def test_postgres_knows_letters_of_every_language(start: Start) -> None:
         assert connection.execute("SELECT lower('ÅSA')").fetchone() == ("åsa",)
 
 
+@pytest.mark.parametrize(
+    "failing",
+    [
+        "INSERT INTO person VALUES ('ada', 'hash-of-ada')",
+        "INSERT INTO person VALUES (NULL, 'hash-of-ada')",
+        "UPDATE person SET age = -1",
+    ],
+)
+def test_postgres_logs_that_a_statement_failed_but_not_its_values(
+    start: Start, tmp_path: Path, failing: str
+) -> None:
+    process, url = start("postgres")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            "CREATE TABLE person"
+            " (name text PRIMARY KEY, password text, age int DEFAULT 1 CHECK (age > 0))"
+        )
+        connection.execute("INSERT INTO person VALUES ('ada', 'hash-of-ada')")
+        with pytest.raises(psycopg.errors.IntegrityError):
+            connection.execute(failing)
+    process.stop()
+
+    log = (tmp_path / "postgres.log").read_text()
+
+    assert "violates" in log
+    assert "hash-of-ada" not in log
+
+
 def test_postgres_keeps_everything_through_a_stop(start: Start) -> None:
     first, url = start("postgres")
     remember(url, 1)

@@ -1,0 +1,50 @@
+"""Writes what it reads to a log file, and begins another one when that is full.
+
+One runs beside each process of `manage.py up`, at the other end of a pipe, and ends when nobody can
+write to it any more: a process that is killed, even the supervisor, loses no line. It imports
+nothing but the standard library's smallest modules.
+"""
+
+import os
+import sys
+from contextlib import suppress
+
+_READ = 64 * 1024
+
+
+def main(path: str, limit: int, kept: int) -> None:
+    """Copy standard input to `path` of at most about `limit` bytes, beside `kept` older ones."""
+    while data := os.read(0, _READ):
+        # A full disk costs lines, but must not block the process that writes them.
+        with suppress(OSError):
+            size = os.stat(path).st_size if os.path.exists(path) else 0
+            cut = _cut(data, size, limit)
+            if cut:
+                _append(path, data[:cut])
+                _shift(path, kept)
+            _append(path, data[cut:])
+
+
+def _cut(data: bytes, size: int, limit: int) -> int:
+    """Return how much of the data still goes into a file that is full with it; 0: it is not."""
+    if size + len(data) < limit:
+        return 0
+    line_end = data.rfind(b"\n") + 1
+    return line_end or (len(data) if size > 2 * limit else 0)
+
+
+def _append(path: str, data: bytes) -> None:
+    with open(path, "ab") as file:
+        file.write(data)
+
+
+def _shift(path: str, kept: int) -> None:
+    """Rename the file to `.1`, the one that was `.1` to `.2`, and so on; the last one goes."""
+    names = [path, *(f"{path}.{number}" for number in range(1, kept + 1))]
+    for older, newer in zip(reversed(names), reversed(names[:-1]), strict=False):
+        with suppress(FileNotFoundError):
+            os.replace(newer, older)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
