@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from django.db import connection
+from django.utils import timezone
 
 CHECKS = {
     "oversubscribed cluster": """
@@ -58,6 +59,34 @@ CHECKS = {
         ) e ON true
         WHERE d.status IS DISTINCT FROM e.status
     """,
+    "held deployment that is not pending": """
+        SELECT format('deployment %s is %s and held', d.id, d.status)
+        FROM deployments_deployment d
+        WHERE d.held AND d.status IN ('starting', 'running', 'stopping')
+    """,
+    "times that contradict each other": """
+        SELECT format('run %s of deployment %s: placed %s, launched %s, started %s, released %s,'
+                      ' ended %s', r.id, r.deployment_id, r.placed_at, r.launched_at, r.started_at,
+                      r.released_at, r.ended_at)
+        FROM deployments_run r
+        WHERE least(r.launched_at, r.started_at, r.released_at, r.ended_at)
+                < r.placed_at - interval '1 minute'
+           OR r.ended_at < r.released_at - interval '1 minute'
+    """,
+    "time that lies ahead": """
+        SELECT format('run %s of deployment %s, unfinished: placed %s, launched %s, started %s,'
+                      ' released %s', r.id, r.deployment_id, r.placed_at, r.launched_at,
+                      r.started_at, r.released_at)
+        FROM deployments_run r
+        WHERE r.ended_at IS NULL AND greatest(r.placed_at, r.launched_at, r.started_at,
+            r.released_at) > {now} + interval '2 minutes'
+        UNION ALL
+        SELECT format('deployment %s, pending: ready after %s, set aside until %s', d.id,
+                      d.ready_after, d.set_aside_until)
+        FROM deployments_deployment d
+        WHERE d.status = 'pending'
+          AND greatest(d.ready_after, d.set_aside_until) > {now} + interval '62 minutes'
+    """,
     "deployment on a cluster of another organization": """
         SELECT format('deployment %s on cluster %s', d.id, c.id)
         FROM deployments_deployment d
@@ -87,7 +116,12 @@ def violations() -> Iterator[str]:
 
     One statement, so that all checks see the same moment whatever else is going on.
     """
-    checks = (f"SELECT '{name}', m FROM ({sql}) AS t(m)" for name, sql in CHECKS.items())  # noqa: S608
+    # The later of the database's time and ours: what lies ahead of both is wrong.
+    now = f"greatest(now(), timestamptz '{timezone.now().isoformat()}')"
+    checks = (
+        f"SELECT '{name}', m FROM ({sql.replace('{now}', now)}) AS t(m)"  # noqa: S608
+        for name, sql in CHECKS.items()
+    )
     with connection.cursor() as cursor:
         cursor.execute(" UNION ALL ".join(checks))
         yield from (f"{name}: {message}" for name, message in cursor.fetchall())

@@ -16,8 +16,13 @@ from tests.deployments.conftest import Bring, Submit
 
 pytestmark = pytest.mark.django_db
 
-NOW = datetime(2030, 1, 1, tzinfo=UTC)
+NOW = datetime.now(UTC)
 ACTIVE = (Status.STARTING, Status.RUNNING)
+
+
+@pytest.fixture(autouse=True)
+def begin_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{__name__}.NOW", datetime.now(UTC))
 
 
 def carry_out(verb: Verb, deployment: Deployment, cluster: Cluster, **fields: Any) -> bool:

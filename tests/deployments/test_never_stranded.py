@@ -161,7 +161,7 @@ STEPS = st.lists(
 def undone() -> Iterator[None]:
     """Take back what happened in the database; a cycle inside may still say that it commits."""
     block = transaction.atomic()
-    block._from_testcase = True
+    block._from_testcase = True  # type: ignore[attr-defined]
     with block:
         yield
         transaction.set_rollback(True)
@@ -181,7 +181,7 @@ def test_nothing_is_stranded(
     bob: User,
     foundry: Cluster,
     forge: Cluster,
-    steps: list[tuple[str, int, str | None]],
+    steps: list[Step],
 ) -> None:
     start = timezone.now()
     with time_machine.travel(start, tick=False) as clock, undone():

@@ -288,3 +288,28 @@ def test_forecasting_and_confirming_while_everything_else_goes_on_stays_consiste
 
     assert made[True] > 0
     assert not list(violations())
+
+
+def test_changes_while_containers_stop_strand_nothing(
+    acme: Organization, forge: Cluster, submit: Submit
+) -> None:
+    stopped = [submit(cpu_milli=500, ram_mib=64) for _ in range(12)]
+    run_cycle(acme.pk, CHANGE)
+    reconcile(forge.pk)
+    dice = random.Random(1)
+
+    def change_one() -> None:
+        row = Deployment.objects.get(pk=dice.choice(stopped).pk)
+        with suppress(DomainError):
+            services.adjust(
+                row, actor="bob", priority=dice.randint(1, 100), name=f"j{dice.random()}"
+            )
+
+    with background(change_one, change_one, lambda: reconcile(forge.pk)):
+        for deployment in stopped:
+            services.stop(deployment, actor="bob")
+
+    reconcile(forge.pk)
+    rows = Deployment.objects.filter(pk__in=[deployment.pk for deployment in stopped])
+    assert {row.status for row in rows} == {Status.STOPPED}
+    assert list(violations()) == []

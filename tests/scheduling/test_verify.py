@@ -1,10 +1,12 @@
 """`verify` is silent on a healthy database, and names each thing that is wrong."""
 
+from datetime import timedelta
 from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.utils import timezone
 
 from clusters.models import Cluster
 from deployments import lifecycle
@@ -180,6 +182,59 @@ def test_a_run_whose_container_nobody_would_end_is_found(bring: Bring) -> None:
 
     assert check == "container that nobody would end"
     assert f"of deployment {deployment.pk}" in message
+
+
+def test_one_that_is_stopping_without_an_unfinished_run_is_found(bring: Bring) -> None:
+    deployment = bring(Status.STOPPING)
+    deployment.runs.update(ended_at=timezone.now())
+
+    check, message = found()
+
+    assert check == "stopping deployment whose run has ended"
+    assert f"deployment {deployment.pk}" in message
+
+
+def test_one_that_is_stopping_without_any_run_is_found(bring: Bring) -> None:
+    bring(Status.STOPPING).runs.all().delete()
+
+    assert found()[0] == "stopping deployment whose run has ended"
+
+
+def test_one_that_runs_although_it_is_held_is_found(bring: Bring) -> None:
+    bring(Status.RUNNING)
+    Deployment.objects.update(held=True)
+
+    assert found()[0] == "held deployment that is not pending"
+
+
+@pytest.mark.parametrize("field", ["launched_at", "started_at", "released_at", "ended_at"])
+def test_a_run_whose_times_contradict_each_other_is_found(bring: Bring, field: str) -> None:
+    run = bring(Status.STOPPED).runs.get()
+    times = {"released_at": run.placed_at, "ended_at": run.placed_at}
+    wrong = run.placed_at - timedelta(minutes=2)
+    Run.objects.update(**times | {field: wrong})
+
+    assert found()[0] == "times that contradict each other"
+
+
+@pytest.mark.parametrize("field", ["placed_at", "launched_at", "started_at"])
+def test_a_run_that_has_times_of_the_future_is_found(bring: Bring, field: str) -> None:
+    bring(Status.RUNNING)
+    later = timezone.now() + timedelta(minutes=5)
+    Run.objects.update(**{"launched_at": later, "started_at": later, field: later})
+
+    assert found()[0] == "time that lies ahead"
+
+
+@pytest.mark.parametrize("field", ["ready_after", "set_aside_until"])
+def test_a_back_off_that_cannot_be_is_found(bring: Bring, field: str) -> None:
+    bring(Status.PENDING)
+    Deployment.objects.update(**{field: timezone.now() + timedelta(minutes=61)})
+    assert list(violations()) == []
+
+    Deployment.objects.update(**{field: timezone.now() + timedelta(hours=2)})
+
+    assert found()[0] == "time that lies ahead"
 
 
 def test_a_gpu_that_two_runs_have_is_found(bring: Bring, forge: Cluster) -> None:
