@@ -17,7 +17,10 @@ from deployments.models import ENDED, DeploymentQuerySet, Status
 from orgs.models import Membership, Role
 
 MAX_SELECTED = 10_000
-"""One call locks no more rows; a narrower filter, or another call, does the rest."""
+"""A filter may select no more that have not ended."""
+
+MAX_CHANGED = 1_000
+"""One transaction changes no more: each change is noted in the audit trail, row by row."""
 
 _REMEDIES = {
     Status.PENDING: "cancel it instead",
@@ -38,10 +41,14 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The ids of those that were changed, or would be, and the others that have not ended."""
+    """The ids of those that were changed, or would be, and the others that have not ended.
+
+    `remaining` counts those that the limit left for another call.
+    """
 
     deployments: list[int]
     skipped: list[Skipped]
+    remaining: int = 0
 
 
 class _Selected(NamedTuple):
@@ -52,36 +59,64 @@ class _Selected(NamedTuple):
     created_by: int | None
 
 
-def cancel(rows: DeploymentQuerySet, *, user: User, dry_run: bool) -> Outcome:
-    """Take the pending ones out of the queue."""
-    return _steer(rows, lifecycle.CANCEL, user, f"Cancelled by {user.username}.", dry_run)
+def cancel(rows: DeploymentQuerySet, *, user: User, limit: int | None, dry_run: bool) -> Outcome:
+    """Take the pending ones out of the queue, the first so many by id if there is a limit."""
+    reason = f"Cancelled by {user.username}."
+    return _steer(rows, lifecycle.CANCEL, user, reason, limit, dry_run)
 
 
-def stop(rows: DeploymentQuerySet, *, user: User, dry_run: bool) -> Outcome:
-    """Stop those that are starting or running."""
-    return _steer(rows, lifecycle.STOP, user, f"Stopped by {user.username}.", dry_run)
+def stop(rows: DeploymentQuerySet, *, user: User, limit: int | None, dry_run: bool) -> Outcome:
+    """Stop those that are starting or running, the first so many by id if there is a limit."""
+    return _steer(rows, lifecycle.STOP, user, f"Stopped by {user.username}.", limit, dry_run)
 
 
 @transaction.atomic
-def _steer(rows: DeploymentQuerySet, verb: Verb, user: User, reason: str, dry_run: bool) -> Outcome:
+def _steer(
+    rows: DeploymentQuerySet,
+    verb: Verb,
+    user: User,
+    reason: str,
+    limit: int | None,
+    dry_run: bool,
+) -> Outcome:
     selected = _selected(rows)
     skipped = list(_skipped(selected, verb, user))
     passed = {each.deployment for each in skipped}
-    chosen = [each for each in selected if each.pk not in passed]
+    fitting = [each for each in selected if each.pk not in passed]
+    chosen = fitting[:limit]
+    _check_number(len(chosen))
+    remaining = len(fitting) - len(chosen)
     if dry_run:
-        return Outcome([each.pk for each in chosen], skipped)
-    changes = [Change(each.pk, reason, revision=each.revision) for each in chosen]
-    changed = transition(verb, changes, actor=user.username, now=timezone.now())
-    for organization in {each.organization for each in chosen if each.pk in changed}:
-        request_cycle(organization)
-    for cluster in {former for former in changed.values() if former is not None}:
-        request_reconcile(cluster)
+        return Outcome([each.pk for each in chosen], skipped, remaining)
+    changed = _change(chosen, verb, user, reason)
     skipped += [
         Skipped(each.pk, "changed", "It has changed meanwhile: look again, and repeat the call.")
         for each in chosen
         if each.pk not in changed
     ]
-    return Outcome(sorted(changed), sorted(skipped, key=lambda each: each.deployment))
+    return Outcome(sorted(changed), sorted(skipped, key=lambda each: each.deployment), remaining)
+
+
+def _change(chosen: list[_Selected], verb: Verb, user: User, reason: str) -> set[int]:
+    """Change those that are still as they were selected; return their ids."""
+    changes = [Change(each.pk, reason, revision=each.revision) for each in chosen]
+    formers = transition(verb, changes, actor=user.username, now=timezone.now())
+    for organization in {each.organization for each in chosen if each.pk in formers}:
+        request_cycle(organization)
+    for cluster in {former for former in formers.values() if former is not None}:
+        request_reconcile(cluster)
+    return set(formers)
+
+
+def _check_number(count: int) -> None:
+    if count > MAX_CHANGED:
+        raise Invalid(
+            f"This would change {count} deployments, and one call changes at most {MAX_CHANGED}:"
+            f" narrow the filter, or give limit={MAX_CHANGED} and repeat the call until"
+            " `remaining` is 0.",
+            attr="limit",
+            code="too_many",
+        )
 
 
 def _selected(rows: DeploymentQuerySet) -> list[_Selected]:

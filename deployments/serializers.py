@@ -251,6 +251,9 @@ class SelectionSerializer(serializers.Serializer[Any]):
         child=serializers.IntegerField(), help_text="The ids of those changed, or that would be."
     )
     skipped = SkippedSerializer(many=True)
+    remaining = serializers.IntegerField(
+        help_text="How many more the `limit` has left for another call."
+    )
 
 
 class EventSerializer(serializers.ModelSerializer[Event]):

@@ -41,6 +41,7 @@ _STEERING = ("update", "partial_update", "destroy", "start", "stop", "cancel", "
 
 _SELECTION = [
     OpenApiParameter("dry_run", bool, description="Change nothing: say which ones it would be."),
+    OpenApiParameter("limit", int, description="Take at most so many of them, the first by id."),
     OpenApiParameter("all", bool, description="Without any filter: everything that is visible."),
 ]
 
@@ -68,7 +69,7 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
     query_parameters: ClassVar = {
         "events": PAGE,
         "logs": ("tail", "follow", "run"),
-        **dict.fromkeys(("cancel_many", "stop_many"), ("dry_run", "all")),
+        **dict.fromkeys(("cancel_many", "stop_many"), ("dry_run", "all", "limit")),
     }
     own_errors: ClassVar = {
         "logs": (
@@ -143,8 +144,9 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
         """Take all pending deployments that the filters select out of the queue.
 
         The filters are those of the list. Those that are starting, running or stopping, and those
-        that the caller may not cancel, are skipped; those that have ended are left out. At most
-        10,000 at a time, all in one transaction. A repeated call finds nothing left to do.
+        that the caller may not cancel, are skipped; those that have ended are left out. One call
+        changes at most 1,000, in one transaction; with `limit` it takes the first so many by id
+        and says how many remain. A repeated call finds nothing left to do.
         """
         return self._steer_many(selection.cancel, request)
 
@@ -301,7 +303,8 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
             )
         dry_run = flag(request, "dry_run")
         rows = self.filter_queryset(self.get_queryset())
-        outcome = verb(rows, user=caller(request), dry_run=dry_run)
+        limit = whole_number(request, "limit", 1, selection.MAX_CHANGED)
+        outcome = verb(rows, user=caller(request), limit=limit, dry_run=dry_run)
         return Response(SelectionSerializer({"dry_run": dry_run, **asdict(outcome)}).data)
 
     def _answer(self, deployment: Deployment, status: int = 200) -> Response:

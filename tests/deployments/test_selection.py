@@ -32,7 +32,7 @@ def outcome(answer: Any) -> tuple[list[int], dict[int, str]]:
     """Return the ids that were changed, and the codes of those that were not."""
     assert answer.status_code == 200, answer.data
     body = answer.json()
-    assert set(body) == {"dry_run", "deployments", "skipped"}
+    assert set(body) == {"dry_run", "deployments", "skipped", "remaining"}
     return body["deployments"], {row["deployment"]: row["code"] for row in body["skipped"]}
 
 
@@ -145,7 +145,9 @@ def test_a_dry_run_shows_exactly_what_then_happens_and_changes_nothing(
     [
         ("", "all"), ("?all=false", "all"), ("?dry_run=true", "all"), ("?all=true&name=x", "all"),
         ("?all=yes", "all"), ("?name=", "name"), ("?status=", "status"), ("?nmae=x", "nmae"),
-        ("?status=asleep", "status"), ("?all=true&all=true", "all"), ("?limit=5", "limit"),
+        ("?status=asleep", "status"), ("?all=true&all=true", "all"), ("?limit=5", "all"),
+        ("?all=true&limit=0", "limit"),
+        ("?all=true&limit=1001", "limit"), ("?all=true&limit=1_0", "limit"),
         ("?name=x&dry_run=true&dry_run=false", "dry_run"), ("?created_by=", "created_by"),
         ("?ordering=id&name=job", "ordering"), ("?cluster=1_0", "cluster"),
     ],
@@ -211,6 +213,32 @@ def test_too_many_at_once_are_refused_as_a_whole(
 
     services.cancel(made[0], actor="bob")
     assert outcome(api.post(f"{CANCEL}?all=true"))[0] == [made[1].pk, made[2].pk]
+
+
+def test_more_than_one_call_changes_are_taken_by_turns(
+    api: APIClient, submit: Submit, bring: Bring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selection, "MAX_CHANGED", 2)
+    running = bring(Status.RUNNING)
+    made = [submit() for _ in range(5)]
+
+    for query in ("?all=true", "?all=true&dry_run=true", "?name=job"):
+        error = refusal(api.post(f"{CANCEL}{query}"), 400)
+        assert (error["attr"], error["code"]) == ("limit", "too_many")
+        assert "limit=2" in error["detail"]
+    assert statuses(*made) == ["pending"] * 5
+
+    tried = api.post(f"{CANCEL}?all=true&limit=2&dry_run=true").json()
+    remaining, cancelled = 1, []
+    while remaining:
+        answer = api.post(f"{CANCEL}?all=true&limit=2")
+        changed, skipped = outcome(answer)
+        assert skipped == {running.pk: "running"}
+        cancelled += changed
+        remaining = answer.json()["remaining"]
+    assert tried["deployments"] == cancelled[:2]
+    assert tried["remaining"] == 3
+    assert cancelled == [each.pk for each in made]
 
 
 def test_the_statements_do_not_grow_with_the_number(api: APIClient, submit: Submit) -> None:

@@ -115,7 +115,9 @@ def test_a_list_shows_its_pages_and_what_takes_its_filters_shows_them(document: 
     assert pages | {"ordering"} < parameters("/deployments", "get")
     assert pages < parameters("/organizations/{id}/members", "get")
     for path in ("/deployments/cancel", "/deployments/stop"):
-        assert parameters(path, "post") == {*filters, "dry_run", "all", "Idempotency-Key"}
+        assert parameters(path, "post") == {
+            *filters, "dry_run", "all", "limit", "Idempotency-Key",
+        }  # fmt: skip
         assert "requestBody" not in document["paths"][path]["post"]
     (status,) = (
         each for each in document["paths"]["/deployments"]["get"]["parameters"]
