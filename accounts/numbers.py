@@ -29,3 +29,11 @@ def argument(text: str) -> int:
         return read_whole(text)
     except ValueError as error:
         raise ArgumentTypeError(str(error)) from error
+
+
+def count(text: str) -> int:
+    """Read how many are meant from a command line: the `type` of an option."""
+    number = argument(text)
+    if number < 0:
+        raise ArgumentTypeError(f"{text!r} is less than 0.")
+    return number

@@ -49,6 +49,15 @@ def test_a_command_refuses_other_numbers(command: list[str], text: str) -> None:
         call_command(*command, text)
 
 
+@pytest.mark.parametrize(
+    "command",
+    [["logs", "1", "--tail=-1"], ["simulate", "t.csv", "--cluster", "cpu=1,ram=1Gi", "--jobs=-1"]],
+)
+def test_a_command_refuses_a_negative_count(command: list[str]) -> None:
+    with pytest.raises(CommandError, match="is less than 0"):
+        call_command(*command)
+
+
 @pytest.mark.parametrize("cluster", ["cpu=1_0,ram=1Gi", "cpu=1,ram=٣Gi", "cpu=1,ram=1Gi,gpu=1_0"])
 def test_a_simulation_refuses_other_quantities(cluster: str) -> None:
     with pytest.raises(CommandError, match=r"CPU is|RAM is|is not a whole number"):

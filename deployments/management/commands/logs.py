@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from accounts.errors import DomainError
-from accounts.numbers import argument
+from accounts.numbers import argument, count
 from deployments import output
 from deployments.models import Deployment
 
@@ -17,7 +17,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("deployment", type=argument, metavar="ID")
-        parser.add_argument("--tail", type=argument, metavar="N", help="only the last N lines")
+        parser.add_argument("--tail", type=count, metavar="N", help="only the last N lines")
         parser.add_argument("--follow", action="store_true", help="go on until the run ends")
         parser.add_argument("--run", type=argument, metavar="RUN", help="an earlier run")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from accounts.numbers import argument, read_whole
+from accounts.numbers import count, read_whole
 from clusters.resources import parse_cpu, parse_ram_mib
 from scheduling.core.policy import Policy
 from scheduling.core.resources import Resources
@@ -40,7 +40,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--policy", action="append", choices=list(POLICIES), help="default: all of them"
         )
-        parser.add_argument("--jobs", type=argument, help="only the first so many of the trace")
+        parser.add_argument("--jobs", type=count, help="only the first so many of the trace")
         parser.add_argument(
             "--set",
             type=_setting,
