@@ -70,7 +70,7 @@ def _of(found: Inventory) -> Iterator[tuple[str, str]]:
     for stray in found.orphans:
         yield "container of a run that has ended", _about(stray)
     for run, container in found.known:
-        if container.image and not _fits(run, container):
+        if run.released_at is None and container.image and not _fits(run, container):
             yield "container that runs something else", f"run {run.pk} has {_about(container)}"
 
 

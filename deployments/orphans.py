@@ -85,6 +85,11 @@ def forget(cluster: Cluster, seen: Iterable[UUID], now: datetime) -> None:
     rows.exclude(uid__in=list(seen)).delete()
 
 
+def forget_deleted_clusters() -> None:
+    """Forget what no look can ever find."""
+    AbandonedContainer.objects.exclude(cluster__in=Cluster.objects.all()).delete()
+
+
 def remedy(cluster: Cluster) -> str:
     """Return what unknown containers mean and what helps."""
     return (

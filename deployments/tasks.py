@@ -5,7 +5,7 @@ from django.utils import timezone
 
 from clusters.wakeups import RECONCILE, begin, request_reconcile
 from clusters.watching import keep_watch
-from deployments import closing, output
+from deployments import closing, orphans, output
 from deployments.contact import ACTOR
 from deployments.reconcile import clusters_to_look_at, reconcile
 
@@ -31,3 +31,4 @@ def reconcile_all() -> None:
 @shared_task(name="deployments.purge_outputs")
 def purge_outputs() -> None:
     output.purge(timezone.now())
+    orphans.forget_deleted_clusters()

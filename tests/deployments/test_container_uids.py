@@ -1,6 +1,7 @@
 """Ids of runs come back when a database is restored; a container's identity does not."""
 
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from django.db import connection
@@ -11,6 +12,7 @@ from clusters.models import Cluster, Connection
 from deployments import services
 from deployments.models import AbandonedContainer, Deployment, Run, Status
 from deployments.reconcile import reconcile
+from deployments.tasks import purge_outputs
 from orgs.models import Event
 from tests.deployments.conftest import Submit
 from tests.deployments.engine import FakeEngine
@@ -215,3 +217,15 @@ def test_a_start_of_the_former_release_is_tried_again_for_the_same_container(
 @pytest.mark.parametrize("run_id", [1, 4711, 2**63 - 1])
 def test_no_random_uid_is_one_that_a_run_stands_for(run_id: int) -> None:
     assert uid_by_run(run_id).version is None
+
+
+def test_the_containers_of_a_deleted_cluster_are_forgotten(
+    foundry: Cluster, forge: Cluster
+) -> None:
+    for cluster in (foundry, forge):
+        AbandonedContainer.objects.create(uid=uuid4(), cluster=cluster, run_id=1)
+    forge.delete()
+
+    purge_outputs()
+
+    assert [row.cluster_id for row in AbandonedContainer.objects.all()] == [foundry.pk]

@@ -9,10 +9,12 @@ from uuid import uuid4
 import pytest
 import time_machine
 from django.core.management import CommandError, call_command
+from django.db.models.signals import pre_save
 from django.utils import timezone
 from pytest_django import Settings
 
-from clusters import ownership
+from clusters import connections, ownership
+from clusters.connections import Route
 from clusters.models import Cluster, Connection
 from deployments import claims, contact, services
 from deployments.models import Deployment, Run, Status
@@ -398,3 +400,45 @@ def test_verify_says_which_engine_it_could_not_ask(
 
     assert f"Engine not compared: cluster {foundry.pk} (foundry): no route to host" in said
     assert "not compared: 1" in said
+
+
+# --- Connecting it anew ---------------------------------------------------------------------------
+
+
+def connect(cluster: Cluster) -> Connection:
+    route = Route(driver=Cluster.Driver.DOCKER, endpoint="fake://foundry")
+    return connections.connect(cluster, actor="olga", route=route)
+
+
+def test_connecting_the_same_engine_anew_does_not_undo_a_renewal_of_that_moment(
+    foundry: Cluster, engine: FakeEngine
+) -> None:
+    reconcile(foundry.pk)
+    renewed = uuid4()
+
+    def renew(**_: object) -> None:
+        Connection.objects.update(marker=renewed)
+
+    pre_save.connect(renew, sender=Connection)
+    try:
+        connect(foundry)
+    finally:
+        pre_save.disconnect(renew, sender=Connection)
+
+    assert Connection.objects.get().marker == renewed
+
+
+def test_a_cluster_that_comes_back_to_an_engine_is_not_taken_for_a_copy(
+    foundry: Cluster, engine: FakeEngine, place: Submit
+) -> None:
+    reconcile(foundry.pk)
+    former = Connection.objects.get()
+    Connection.objects.update(engine_id="another")
+
+    connect(foundry)
+
+    assert Connection.objects.get().uid != former.uid
+    engine.markers = set()  # a driver shows those of its connection alone
+    deployment = place()
+    reconcile(foundry.pk)
+    assert fresh(deployment).status == Status.RUNNING
