@@ -9,8 +9,9 @@ from django.shortcuts import get_object_or_404
 from django.utils import timezone
 
 from accounts.plots import Bar
-from clusters.models import DIMENSIONS, Cluster
+from clusters.models import DIMENSIONS, Cluster, Connection
 from clusters.resources import cores
+from deployments import orphans
 from deployments.contact import is_without_contact
 from deployments.models import Deployment
 from scheduling.admin.pages import OperatePage
@@ -43,6 +44,7 @@ class Silence:
     since: datetime
     error: str
     lost: bool
+    unclaimed: bool
 
 
 class ClusterPage(OperatePage):
@@ -67,6 +69,8 @@ class ClusterPage(OperatePage):
             cluster=cluster,
             bars=list(bars_of(cluster, reserved)),
             silence=silence,
+            unknown=_unknown(cluster),
+            remedy=orphans.remedy(cluster),
             drain=drain_of(cluster),
             reserved=reserved,
             waiting=_waiting(filters, now),
@@ -89,7 +93,14 @@ def _silence(cluster: Cluster, now: datetime) -> Silence | None:
     if connection is None or connection.lost_contact_at is None:
         return None
     lost = is_without_contact(cluster, now)
-    return Silence(connection.lost_contact_at, connection.last_error, lost)
+    return Silence(
+        connection.lost_contact_at, connection.last_error, lost, connection.unclaimed
+    )  # fmt: skip
+
+
+def _unknown(cluster: Cluster) -> list[dict[str, Any]]:
+    connection: Connection | None = getattr(cluster, "connection", None)
+    return connection.unknown_containers if connection else []
 
 
 def _steps(request: HttpRequest, cluster: Cluster, silence: Silence | None) -> list[Action]:

@@ -159,3 +159,23 @@ def test_what_is_queued_again_from_a_lost_cluster_is_forecast(
 
     (told,) = answer.context["forecast"].consequences
     assert (told.deployment, told.kind, told.code) == (row.pk, "waits", "cluster_lost")
+
+
+def test_an_engine_of_another_copy_and_what_is_unknown_there_are_shown_with_the_remedy(
+    console: Client, forge: Cluster
+) -> None:
+    now = timezone.now()
+    Connection.objects.create(
+        cluster=forge, endpoint="tcp://shared", engine_id="shared", probed_at=now,
+        lost_contact_at=now, last_error="This database was restored.", unclaimed=True,
+        unknown_containers=[{
+            "uid": "1", "name": "mlops-x", "image": "later:1", "command": ["serve"], "runs": True,
+        }],
+    )  # fmt: skip
+
+    shown = page(console, forge)
+
+    assert "Its engine is not this installation" in shown
+    assert "This database was restored." in shown
+    assert "mlops-x: later:1 serve, runs" in shown
+    assert f"claim_engine {forge.pk}" in shown
