@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -19,6 +20,7 @@ from hypervisor.process import Process, Service
 COUNT = "import os\nfor n in range({n}): os.write(1, b'line %d\\n' % n)\nos.kill(os.getpid(), 9)"
 SUPERVISE = """
 import sys, time
+from itertools import pairwise
 from pathlib import Path
 from hypervisor.process import Process, Service
 code = '''
@@ -122,8 +124,11 @@ def test_a_log_is_written_on_when_its_writer_is_killed(
 
     wait_until(lambda: len(logs(tmp_path)[0]) > size + 100)
     one.kill()
-    lines = logs(tmp_path)[0].splitlines()
-    assert lines == [b"line %d" % n for n in range(len(lines))]
+    # All but what the killed one had read and not yet written.
+    numbers = [int(line.split()[1]) for line in logs(tmp_path)[0].splitlines()]
+    gaps = [n for n, after in pairwise(numbers) if after != n + 1]
+    assert numbers == sorted(numbers)
+    assert len(gaps) <= 1
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG")
