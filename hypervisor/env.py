@@ -61,12 +61,16 @@ SETTINGS = (
     Setting("CREDENTIALS_KEYS", "list", "",
             "Keys that encrypt engines' credentials and secret values of `env`, separated by"
             " commas: the first encrypts, all decrypt."),
+    Setting("SECRETS_NEEDED", "str", "all",
+            "What a process cannot start without in production: `all` of these two, `credentials`"
+            " (CREDENTIALS_KEYS alone: the engines' worker), or `none` (the other workers).",
+            choices=("all", "credentials", "none")),
     Setting("DATABASE_URL", "str", None, "PostgreSQL, `postgres://user:password@host:port/name`."),
     Setting("REDIS_URL", "str", None, "Broker and cache, `redis://:password@host:port/0`."),
     Setting("HYPERVISOR_HOME", "str", ".hypervisor",
             "Folder of `manage.py up`: its servers' data and logs."),
-    Setting("HOST", "str", "127.0.0.1", "Address that `manage.py up` serves on."),
-    Setting("PORT", "int", 8000, "Port that `manage.py up` serves on.", 1, 65535),
+    Setting("HOST", "str", "127.0.0.1", "Address that `manage.py up` and compose serve on."),
+    Setting("PORT", "int", 8000, "Port that `manage.py up` and compose serve on.", 1, 65535),
     Setting("ALLOWED_HOSTS", "list", "localhost,127.0.0.1,[::1]",
             "Host names that are answered, separated by commas."),
     Setting("CSRF_TRUSTED_ORIGINS", "list", "",
@@ -212,12 +216,15 @@ def _refusals(values: Mapping[str, Any]) -> list[str]:
         problems.append(
             "DEBUG: must be off in production. Unset it, or set ENVIRONMENT=development."
         )
-    if values["SECRET_KEY"] == DEVELOPMENT_KEY or len(values["SECRET_KEY"]) < 32:
+    needed = values["SECRETS_NEEDED"]
+    key = values["SECRET_KEY"]
+    if (key or needed == "all") and (key == DEVELOPMENT_KEY or len(key) < 32):
         problems.append(
             "SECRET_KEY: production needs one of its own with 32 characters or more. Make one with:"
             " python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"
         )
-    if not set(values["CREDENTIALS_KEYS"]) - {DEVELOPMENT_CREDENTIALS_KEY}:
+    keys = values["CREDENTIALS_KEYS"]
+    if (keys or needed != "none") and not set(keys) - {DEVELOPMENT_CREDENTIALS_KEY}:
         problems.append(
             f"CREDENTIALS_KEYS: production needs one of its own. Make it with:"
             f" {_MAKE_CREDENTIALS_KEY}"

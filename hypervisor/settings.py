@@ -1,6 +1,7 @@
 """Django's settings, all of them; what may differ between installations comes from `env`."""
 
 from datetime import timedelta
+from secrets import token_urlsafe
 from typing import Any
 
 import dj_database_url
@@ -17,8 +18,13 @@ static_lazy = lazy(static, str)
 BASE_DIR = env.ROOT
 PRODUCTION: bool = _values["ENVIRONMENT"] == "production"
 DEBUG: bool = _values["DEBUG"]
-SECRET_KEY: str = _values["SECRET_KEY"] or env.DEVELOPMENT_KEY
-CREDENTIALS_KEYS: list[str] = _values["CREDENTIALS_KEYS"] or [env.DEVELOPMENT_CREDENTIALS_KEY]
+# In production, one that was not given its key signs nothing that counts, and encrypts nothing.
+SECRET_KEY: str = _values["SECRET_KEY"] or (
+    token_urlsafe(48) if PRODUCTION else env.DEVELOPMENT_KEY
+)
+CREDENTIALS_KEYS: list[str] = _values["CREDENTIALS_KEYS"] or (
+    [] if PRODUCTION else [env.DEVELOPMENT_CREDENTIALS_KEY]
+)
 ALLOWED_HOSTS: list[str] = _values["ALLOWED_HOSTS"]
 ROOT_URLCONF = "hypervisor.urls"
 WSGI_APPLICATION = "hypervisor.wsgi.application"

@@ -147,3 +147,28 @@ def test_production_starts_with_a_key_of_its_own(
     monkeypatch.setenv("CREDENTIALS_KEYS", "k" * 43 + "=")
 
     assert env.read()["SECRET_KEY"] == "k" * 50
+
+
+@pytest.mark.parametrize(
+    ("needed", "starts_without"),
+    [
+        ("none", {"SECRET_KEY", "CREDENTIALS_KEYS"}),
+        ("credentials", {"SECRET_KEY"}),
+        ("all", set()),
+    ],
+)
+def test_a_process_demands_the_secrets_that_it_needs(
+    root: Path, monkeypatch: pytest.MonkeyPatch, needed: str, starts_without: set[str]
+) -> None:
+    keys = {"SECRET_KEY": "k" * 50, "CREDENTIALS_KEYS": "k" * 43 + "="}
+    monkeypatch.setenv("ENVIRONMENT", "production")
+    monkeypatch.setenv("SECRETS_NEEDED", needed)
+    for missing in keys:
+        for name, key in keys.items():
+            monkeypatch.setenv(name, "" if name == missing else key)
+
+        if missing in starts_without:
+            assert not env.read()[missing]
+        else:
+            with pytest.raises(ImproperlyConfigured, match=f"{missing}: "):
+                env.read()

@@ -1,0 +1,68 @@
+"""What docker-compose.yml gives its containers, and what it withholds."""
+
+from typing import Any
+
+import pytest
+import yaml
+
+from hypervisor.bootstrap import ROOT
+from hypervisor.env import SETTINGS
+
+APPLICATION = ("migrate", "web", "worker", "engines", "beat")
+OF_UP_OR_OURS = {"DEBUG", "HYPERVISOR_HOME", "HOST", "PORT"}
+SECRETS = {"SECRET_KEY", "CREDENTIALS_KEYS", "SECRETS_NEEDED"}
+
+
+def services() -> dict[str, Any]:
+    return dict(yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"])
+
+
+@pytest.mark.parametrize("name", ["postgres", "redis", *APPLICATION])
+def test_a_container_can_do_and_use_no_more_than_it_must(name: str) -> None:
+    service = services()[name]
+
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["mem_limit"]
+    assert service["pids_limit"]
+    assert bool(service.get("cap_add")) == (name == "postgres")
+
+
+@pytest.mark.parametrize("name", APPLICATION)
+def test_every_setting_of_the_table_reaches_the_application(name: str) -> None:
+    environment = services()[name]["environment"]
+
+    assert {s.name for s in SETTINGS} - OF_UP_OR_OURS - SECRETS <= set(environment)
+    assert "env_file" not in services()[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "secrets"),
+    [
+        ("web", {"SECRET_KEY", "CREDENTIALS_KEYS"}),
+        ("engines", {"CREDENTIALS_KEYS"}),
+        *((name, set()) for name in ("worker", "beat", "migrate")),
+    ],
+)
+def test_a_service_gets_the_secrets_that_it_needs(name: str, secrets: set[str]) -> None:
+    environment = services()[name]["environment"]
+
+    assert set(environment) & {"SECRET_KEY", "CREDENTIALS_KEYS"} == secrets
+    needed = {2: "all", 1: "credentials", 0: "none"}[len(secrets)]
+    assert environment.get("SECRETS_NEEDED", "all") == needed
+
+
+def test_nothing_is_published_but_the_web_server_and_that_on_this_machine_alone() -> None:
+    published = {
+        name: service["ports"] for name, service in services().items() if "ports" in service
+    }
+
+    assert published == {"web": ["${HOST:-127.0.0.1}:${PORT:-8000}:8000"]}
+
+
+def test_postgres_logs_no_values_of_failing_statements() -> None:
+    command = " ".join(services()["postgres"]["command"])
+
+    assert "log_min_error_statement=panic" in command
+    assert "log_error_verbosity=terse" in command
