@@ -156,8 +156,7 @@ def _sentences(on: _Unmet) -> tuple[str, str]:
     """Return a sentence that changes only when somebody has to act, and one with the status."""
     what = f"Waits for deployment {on.pk} ({on.name}) to be {on.condition}"
     if on.status in ENDED:
-        remedy = "start it again, or change `depends_on`"
-        said = f"{what}; it is {on.status} and will not be by itself: {remedy}."
+        said = f"{what}; it is {on.status}: start it again, or change `depends_on`."
     elif on.status == Status.PENDING and on.held:
         said = f"{what}; it is {on.status} and held: it must be released first."
     elif _is_in_vain(on):

@@ -4,6 +4,7 @@ The logic of each case is tested on a fake in tests/deployments; here it is that
 behaves as the fake does.
 """
 
+import itertools
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -23,6 +25,7 @@ from django.utils import timezone
 from docker.models.containers import Container
 from pytest_django import Settings
 
+from accounts.errors import Conflict
 from clusters import services as cluster_services
 from clusters.drivers.docker.labels import CONNECTION, RUN, ours
 from clusters.models import Cluster, Connection
@@ -199,6 +202,49 @@ def test_each_failure_has_a_code_and_a_remedy(
 
     assert (deployment.status, deployment.status_code) == (Status.FAILED, code)
     assert says in deployment.status_reason
+
+
+def test_one_that_is_changed_while_its_container_stops_ends(world: World) -> None:
+    deployment = world.run()
+    services.stop(deployment, actor="bob")
+
+    def look_until_gone() -> None:
+        try:
+            world.look_until(lambda: not world.containers(), "its container is gone")
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as pool:
+        looks = pool.submit(look_until_gone)
+        for priority in itertools.cycle(range(1, 101)):
+            if looks.done():
+                break
+            with suppress(Conflict):  # it has ended
+                services.adjust(fresh(deployment), actor="bob", priority=priority)
+        looks.result()
+
+    assert status(deployment) == Status.STOPPED
+
+
+def test_an_outside_kill_is_not_taken_for_the_end_of_a_grace(world: World) -> None:
+    deployment = world.run(restart_policy="on-failure")
+
+    world.container(deployment).kill()
+
+    world.look_until(lambda: not world.containers(), "its container is gone")
+    assert deployment.runs.get().exit_code == 137
+    assert not Event.objects.filter(subject_id=deployment.pk, kind="killed").exists()
+
+
+def test_a_process_that_is_killed_for_memory_is_mentioned_when_the_rest_completes(
+    world: World,
+) -> None:
+    command = ("sh", "-c", "tail /dev/zero; exit 0")
+
+    row = world.ends(world.deploy(*command, ram_mib=16))
+
+    assert (row.status, row.exit_code) == (Status.COMPLETED, 0)
+    assert "One of its processes was killed because its 16 MiB were used up" in row.status_reason
 
 
 def test_a_failure_is_restarted_when_its_time_has_come(world: World) -> None:

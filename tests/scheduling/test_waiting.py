@@ -138,7 +138,7 @@ def test_the_row_follows_what_becomes_of_its_dependency(
     assert_says_the_truth(deployment, "dependency", "held: it must be released first")
     services.cancel(fresh(first), actor="bob")
     look()
-    assert_says_the_truth(deployment, "dependency_ended", "it is cancelled and will not be")
+    assert_says_the_truth(deployment, "dependency_ended", "it is cancelled: start it again")
     services.start(fresh(first), actor="bob")
     services.release(fresh(first), actor="alice")
     look()
