@@ -76,7 +76,7 @@ def _of(cluster: Cluster) -> Connection | None:
 
 
 def _objection(connection: Connection, markers: Markers) -> str:
-    if connection.marker_database and connection.marker_database != _this_database():
+    if connection.marker_database and _this_database() not in ("", connection.marker_database):
         return "This database is a copy: it was on another server when it last used the engine."
     known = {connection.marker, connection.next_marker}
     if any(marker not in known for marker in markers or ()):
@@ -99,11 +99,14 @@ def _renew(
     connection: Connection, driver: Driver, former: Markers, marker: UUID, now: datetime
 ) -> None:
     rows = Connection.objects.filter(pk=connection.pk)
-    if connection.next_marker != marker:
-        rows.update(next_marker=marker)
+    # Each write says what it follows, so that a worker which was frozen meanwhile changes nothing.
+    if not rows.filter(next_marker=connection.next_marker).update(next_marker=marker):
+        return
     if former is not None:
         driver.mark(marker, instead_of=former - {marker})
-    rows.update(marker=marker, next_marker=None, marked_at=now, marker_database=_this_database())
+    rows.filter(next_marker=marker).update(
+        marker=marker, next_marker=None, marked_at=now, marker_database=_this_database()
+    )
     log.debug("engine_marked", cluster=connection.cluster_id)
 
 

@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 import time_machine
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.db.models.signals import pre_save
 from django.utils import timezone
 from pytest_django import Settings
@@ -209,6 +210,50 @@ def test_the_marker_is_renewed_when_a_worker_starts_and_once_a_minute(
     first, second, third = seen[0], seen[2], seen[4]
     assert seen == [first, first, second, second, third]
     assert len({first, second, third}) == 3
+
+
+def test_a_worker_that_was_frozen_and_lost_its_turn_does_not_undo_what_others_did(
+    foundry: Cluster, engine: FakeEngine, place: Submit
+) -> None:
+    reconcile(foundry.pk)
+    restart()
+    others = uuid4()
+
+    def renew() -> None:
+        engine.markers = {others}
+        Connection.objects.update(marker=others, next_marker=None)
+
+    engine.meanwhile["marked"] = renew
+    reconcile(foundry.pk)
+
+    assert Connection.objects.get().marker == others
+    deployment = place()
+    reconcile(foundry.pk)
+    assert fresh(deployment).status == Status.RUNNING
+
+
+def test_without_the_right_to_know_the_database_server_it_is_not_taken_for_a_copy(
+    foundry: Cluster, engine: FakeEngine, place: Submit
+) -> None:
+    reconcile(foundry.pk)
+    assert Connection.objects.get().marker_database
+    deployment = place()
+    restart()
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE ROLE plain")
+        cursor.execute("GRANT pg_read_all_data, pg_write_all_data TO plain")
+        cursor.execute("GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO plain")
+        cursor.execute("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC")
+        cursor.execute("SET ROLE plain")
+        try:
+            reconcile(foundry.pk)
+        finally:
+            cursor.execute("RESET ROLE")
+            cursor.execute("GRANT EXECUTE ON FUNCTION pg_control_system() TO PUBLIC")
+            cursor.execute("DROP OWNED BY plain")
+            cursor.execute("DROP ROLE plain")
+
+    assert fresh(deployment).status == Status.RUNNING
 
 
 def test_a_second_worker_of_the_same_installation_works_as_well(
