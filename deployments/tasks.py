@@ -21,11 +21,11 @@ def reconcile_cluster(cluster_id: int) -> None:
 def reconcile_all() -> None:
     """Look at every real engine, and at every cluster that has, or should have, a container.
 
-    Before that, end what no look at an engine would ever end.
+    Then end what no look at an engine would ever end.
     """
-    closing.heal(timezone.now(), actor=ACTOR)
     for cluster_id in clusters_to_look_at():
         request_reconcile(cluster_id)
+    closing.heal(timezone.now(), actor=ACTOR)
 
 
 @shared_task(name="deployments.purge_outputs")

@@ -37,8 +37,11 @@ def run_requested_cycle(organization_id: int) -> None:
 @shared_task(name="scheduling.run_due_cycles")
 def run_due_cycles() -> None:
     """Run a cycle of every organization where one could decide anything."""
-    clocks.cut(actor=ACTOR)
-    waiting.refresh(timezone.now(), actor=ACTOR)
+    try:
+        clocks.cut(actor=ACTOR)
+        waiting.refresh(timezone.now(), actor=ACTOR)
+    except DatabaseError:
+        log.exception("repair_failed")
     for organization_id in due_organizations():
         try:
             _run_cycle(organization_id, SchedulingCycle.Trigger.INTERVAL)

@@ -1,11 +1,13 @@
 """The row of a pending deployment says what `explain` says, whatever it waits for."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 import time_machine
+from django.db import connection, transaction
 from django.utils import timezone
 
 from accounts.models import User
@@ -323,3 +325,29 @@ def test_refreshing_again_changes_nothing(
     run_requested_cycle(acme.pk)
 
     assert kinds(deployment) == before
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_row_that_somebody_holds_is_passed_over_and_keeps_no_cycle_waiting(
+    acme: Organization, forge: Cluster, submit: Submit
+) -> None:
+    first = submit()
+    deployment = submit(depends_on=(Wait(first.pk),))
+    other = submit()
+    services.cancel(first, actor="bob")
+
+    def cycle() -> None:
+        try:
+            run_due_cycles()
+        finally:
+            connection.close()
+
+    with transaction.atomic():
+        Deployment.objects.select_for_update(no_key=True).get(pk=deployment.pk)
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(cycle).result(timeout=20)
+
+    assert fresh(other).status == Status.STARTING
+    assert fresh(deployment).status_code == "dependency"
+    run_due_cycles()
+    assert_says_the_truth(deployment, "dependency_ended")
