@@ -85,7 +85,7 @@ def _give_up(cluster: Cluster, driver: Driver, uids: Collection[UUID], actor: st
         [AbandonedContainer(uid=o.uid, cluster=cluster, run_id=o.run_id) for o in there],
         ignore_conflicts=True,
     )
-    reason = f"Its engine was claimed; {len(there)} unknown containers are removed."
+    reason = f"Its engine was claimed. Unknown containers that are removed: {len(there)}."
     record(cluster, CLAIMED, actor, reason, {"removed": [str(o.uid) for o in there]})
 
 

@@ -18,6 +18,7 @@ from deployments.reconcile import clusters_to_look_at
 from deployments.turns import alone
 
 _POLL_S = 1.0
+_REMEDY = "`manage.py claim_engine` shows what is there and makes it this installation's."
 
 
 @dataclass(slots=True)
@@ -64,7 +65,7 @@ def _differences(cluster: Cluster) -> list[str]:
 
 def _of(found: Inventory) -> Iterator[tuple[str, str]]:
     if found.objection:
-        yield "engine that is not this installation's", found.objection
+        yield "engine that is not this installation's", f"{found.objection} {_REMEDY}"
     for stray in found.unknown:
         yield "container that this database does not know", _about(stray)
     for stray in found.orphans:

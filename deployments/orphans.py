@@ -129,7 +129,9 @@ def _tell_of_removal(cluster: Cluster, orphan: Observation) -> None:
     # The run of that id may be another one, where the database was restored.
     runs = Run.objects.filter(pk=orphan.run_id).filter(Q(container_uid=uid) | Q(container_uid=None))
     deployment = runs.values_list("deployment", flat=True).first()
-    whose = f"deployment {deployment}" if deployment else "a deployment that has been deleted"
+    whose = (
+        f"deployment {deployment}" if deployment else "a deployment that the database does not have"
+    )
     record(
         cluster,
         REMOVED,
