@@ -71,11 +71,7 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
         "logs": ("tail", "follow", "run"),
         **dict.fromkeys(("cancel_many", "stop_many"), ("dry_run", "all", "limit")),
     }
-    own_errors: ClassVar = {
-        "logs": (
-            HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE,
-        )
-    }  # fmt: skip
+    own_errors: ClassVar = {"logs": (HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS)}
     own_roles: ClassVar = dict.fromkeys(_STEERING, Role.DEVELOPER)
     roles: ClassVar = dict.fromkeys((*_STEERING, "hold", "release"), Role.ADMIN)
 

@@ -55,8 +55,8 @@ ERRORS: dict[HTTPStatus, tuple[str, str, str, str | None]] = {
         "Request was throttled. Expected available in 42 seconds.", None,
     ),
     HTTPStatus.SERVICE_UNAVAILABLE: (
-        "What the answer needs does not answer itself.", "unavailable",
-        "The engine of cluster forge does not answer: try again later.", None,
+        "The database or an engine is away or busy: `Retry-After` says for how long.", "locked",
+        "Another change, or a scheduling cycle, holds what this call needs. Repeat the call.", None,
     ),
 }  # fmt: skip
 """Of each status of an error: when it comes, and an example's code, detail and attr."""
@@ -131,6 +131,7 @@ class Schema(AutoSchema):
             HTTPStatus.NOT_FOUND: "{" in self.path or (tenant and writes) or "join" in self.path,
             HTTPStatus.CONFLICT: writes and self.view.permission_classes,
             HTTPStatus.TOO_MANY_REQUESTS: self.view.throttle_classes,
+            HTTPStatus.SERVICE_UNAVAILABLE: True,
         }
         possible |= dict.fromkeys(self._own_errors(), True)
         return [status for status, applies in possible.items() if applies]
