@@ -24,3 +24,11 @@ def test_every_document_that_is_linked_exists() -> None:
     links = re.findall(r"\]\(([^):]+)\)", README)
 
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_each_decision_has_a_number_of_its_own_which_its_title_repeats() -> None:
+    pages = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+
+    assert [int(page.name[:4]) for page in pages] == list(range(1, len(pages) + 1))
+    for page in pages:
+        assert page.read_text().startswith(f"# {int(page.name[:4])}. ")

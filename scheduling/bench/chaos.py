@@ -176,7 +176,7 @@ def _overfull(running: list[dict[str, Any]]) -> list[str]:
 
 def live(client: Client) -> list[dict[str, Any]]:
     """Return what has not ended."""
-    return [row for status in _LIVE for row in client.list(f"/deployments?status={status}")]
+    return client.list("/deployments?" + "&".join(f"status={status}" for status in _LIVE))
 
 
 def _competing(bench: Bench) -> list[dict[str, Any]]:

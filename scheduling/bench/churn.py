@@ -107,7 +107,7 @@ def _call(
 ) -> None:
     """Call a verb on one that it may fit; what its status forbids is refused, and counted."""
     if verb in ("start", "delete"):
-        rows = client.list("/deployments?status=stopped") or rows
+        rows = client.list("/deployments?status=stopped&status=completed&status=failed") or rows
     row = choose.choice(_favoured(verb, rows) or rows)
     path = f"/deployments/{row['id']}"
     ledger.calls[verb] += 1
