@@ -244,5 +244,12 @@ def _headers(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[str, str]
 
 def _path(raw: bytes) -> str:
     """Return a request's path; a proxy's form of it names the host as well."""
-    path = raw if raw.startswith(b"/") else urlsplit(raw).path or b"/"
+    path = raw if raw.startswith(b"/") else _without_host(raw)
     return unquote_to_bytes(path).decode("latin1")
+
+
+def _without_host(raw: bytes) -> bytes:
+    try:
+        return urlsplit(raw).path or b"/"
+    except ValueError:  # its host is none, such as "["
+        return raw

@@ -45,8 +45,9 @@ class Web:
         self.streams: list[Stream] = []
         self.may_go_on = threading.Event()
         self.began = threading.Event()
+        self.bridge = Bridge(self.application, threads=1, streams=2, body_limit=BODY_LIMIT)
         config = uvicorn.Config(
-            Bridge(self.application, threads=1, streams=2, body_limit=BODY_LIMIT),
+            self.bridge,
             http=Connection, ws="none", lifespan="off", log_config=None, port=0,
             h11_max_incomplete_event_size=connections.HEADER_BYTES, timeout_graceful_shutdown=5,
         )  # fmt: skip
@@ -191,6 +192,37 @@ def test_headers_beyond_the_limit_are_refused(web: Web) -> None:
         assert everything(connection).startswith(b"HTTP/1.1 400 ")
 
 
+@pytest.mark.parametrize("after", [b"", b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"])
+def test_a_body_with_two_lengths_is_refused_with_all_that_follows(web: Web, after: bytes) -> None:
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with closing(web.connect()) as connection:
+        connection.sendall(head + b"0\r\n\r\n" + after)
+
+        answers = everything(connection)
+
+    assert answers.startswith(b"HTTP/1.1 400 ")
+    assert answers.count(b"HTTP/1.1 ") == 1
+
+
+def test_a_bad_chunk_after_the_answer_ends_the_connection_quietly(
+    web: Web, caplog: pytest.LogCaptureFixture
+) -> None:
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with closing(web.connect()) as connection:
+        connection.sendall(head + b"7d0\r\n" + b"x" * 2000 + b"\r\n")
+        assert connection.recv(12) == b"HTTP/1.1 413"
+        connection.sendall(b"no chunk\r\n")
+
+        everything(connection)
+
+    assert "Fatal error" not in caplog.text
+
+
+@pytest.mark.parametrize("target", ["http://[/", "http://[zz]/", "*", "http://x"])
+def test_an_odd_target_is_a_path_like_any_other(web: Web, target: str) -> None:
+    assert web.ask(f"GET {target} HTTP/1.1")[0] == 200
+
+
 # --- Time -----------------------------------------------------------------------------------------
 
 
@@ -313,6 +345,32 @@ def test_a_request_of_a_caller_who_left_before_a_thread_was_free_is_not_made(web
         assert busy.recv(10) == b"HTTP/1.1 2"
     assert web.ask("GET / HTTP/1.1")[0] == 200
     assert not web.streams
+
+
+def test_a_body_of_many_small_chunks_is_refused_before_it_costs_much(
+    web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web.bridge, "_body_limit", LARGE)
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with closing(web.connect()) as connection:
+        connection.sendall(head + b"1\r\nx\r\n" * (connections.SMALL_CHUNKS + 1))
+
+        assert everything(connection).startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("size", [1, connections.CHUNK_BYTES])
+def test_a_body_of_few_small_or_of_many_larger_chunks_is_read(
+    web: Web, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(web.bridge, "_body_limit", LARGE)
+    number = connections.SMALL_CHUNKS * (1 if size == 1 else 3)
+    chunks = f"{size:x}\r\n{'x' * size}\r\n".encode() * number
+
+    status, (_, body) = web.ask(
+        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked", chunks + b"0\r\n\r\n"
+    )
+
+    assert (status, len(body)) == (200, size * number)
 
 
 def test_slow_callers_take_no_thread(web: Web) -> None:
