@@ -1,11 +1,15 @@
-"""The README's tables say what the code says."""
+"""The README's tables say what the code says, and the documents' links lead somewhere."""
 
 import re
+from pathlib import Path
+
+import pytest
 
 from hypervisor import env
 from hypervisor.bootstrap import ROOT
 
 README = (ROOT / "README.md").read_text()
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 
 def row(setting: env.Setting) -> str:
@@ -20,10 +24,23 @@ def test_the_settings_table_lists_exactly_the_settings() -> None:
     assert rows == [row(setting) for setting in env.SETTINGS]
 
 
-def test_every_document_that_is_linked_exists() -> None:
-    links = re.findall(r"\]\(([^):]+)\)", README)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_page_and_section_that_is_linked_exists(page: Path) -> None:
+    links = re.findall(r"\]\(([^):]+)\)", page.read_text())
 
-    assert [link for link in links if not (ROOT / link).exists()] == []
+    assert [link for link in links if not exists(page, link)] == []
+
+
+def exists(page: Path, link: str) -> bool:
+    path, _, section = link.partition("#")
+    target = page.parent / path if path else page
+    return target.exists() and (not section or section in sections(target.read_text()))
+
+
+def sections(text: str) -> list[str]:
+    """Return the anchors of the headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", text, re.M)
+    return [re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings]
 
 
 def test_each_decision_has_a_number_of_its_own_which_its_title_repeats() -> None:

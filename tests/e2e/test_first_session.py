@@ -1,4 +1,4 @@
-"""What the README promises to somebody who has just started the service."""
+"""What the README and the user's guide promise to somebody who has just started the service."""
 
 import json
 import re
@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -102,3 +103,25 @@ def test_the_readmes_session_can_be_pasted(service: Service) -> None:
     assert status == "pending"
     assert len(json.loads(events)["results"]) >= 3
     assert "GPU" in json.loads(explanation)["reason"]
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
+def test_the_guides_session_can_be_pasted_and_prints_what_it_shows(
+    service: Service, tmp_path: Path
+) -> None:
+    guide = (ROOT / "docs" / "guide.md").read_text().replace("http://localhost:8000", service.url)
+    blocks = re.findall(r"^```sh\n(.*?)^```\n(?:\n```text\n(.*?)^```)?", guide, re.M | re.S)
+    end_of_block = "-- the next block --\n"
+    session = "".join(f"{commands}printf '%s' '{end_of_block}'\n" for commands, _ in blocks)
+
+    done = subprocess.run(
+        ["sh", "-eu"],
+        input=session, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+
+    printed = done.stdout.split(end_of_block)
+    for (commands, shown), output in zip(blocks, printed, strict=False):
+        pattern = re.escape(shown).replace("…", ".*")
+        assert re.fullmatch(pattern, output), f"{commands}prints\n{output}\n{done.stderr}"
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -42,11 +42,11 @@ def test_one_that_was_evicted_three_times_is_spared_up_to_59() -> None:
 
 
 def test_small_ones_pass_a_large_one_until_it_has_waited_too_long() -> None:
-    running = cluster(1, 8), *(active(number, 50, 1) for number in range(1, 8))
+    running = [active(number, 50, 1) for number in range(1, 8)]
     small, low = ready(9, 50, 1), ready(10, 40, 1)
 
-    assert placed(plan(*running, ready(8, 50, 8), small)) == {9: 1}
-    late = plan(*running, ready(8, 50, 8, waited=TOO_LONG), small, low)
+    assert placed(plan(cluster(1, 8), *running, ready(8, 50, 8), small)) == {9: 1}
+    late = plan(cluster(1, 8), *running, ready(8, 50, 8, waited=TOO_LONG), small, low)
     assert held(late) == {8: "reserved", 9: "held_for_reservation"}
     assert placed(late) == {10: 1}
     assert evicted(plan(cluster(1, 8), ready(8, 50, 8, waited=TOO_LONG), active(10, 40, 1))) == {
