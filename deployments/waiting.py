@@ -4,7 +4,7 @@ Its row says so from the submission on. `refresh` keeps the rows right when depe
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -22,8 +22,6 @@ BACKOFF = "backoff"
 NEXT_CYCLE = "Waits for the next scheduling cycle."
 
 _ON_OTHERS = (DEPENDENCY, DEPENDENCY_ENDED)
-_ROUNDS = 20
-"""How far a change spreads along a chain of dependencies at once; the next refresh goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +54,34 @@ def obstacle(deployment: Deployment, now: datetime) -> Obstacle | None:
 
 def obstacles(deployments: Sequence[Deployment], now: datetime) -> dict[int, Obstacle]:
     """Return these for many pending deployments at once, by id."""
-    waits = on_others([deployment.pk for deployment in deployments])
+    return _obstacles(deployments, on_others([row.pk for row in deployments]), now)
+
+
+def on_others(deployments: Sequence[int]) -> dict[int, Obstacle]:
+    """Return for which dependencies these deployments wait, by id; none for those that do not."""
+    return {pk: _dependency(found) for pk, found in _unmet(deployments).items()}
+
+
+def refresh(now: datetime, *, actor: str, organization: int | None = None) -> list[int]:
+    """Make pending rows say what they wait for; an event for each that said something else.
+
+    A lost request for a cycle costs time only: the periodic job refreshes all organizations.
+    """
+    rows = list(_concerned(organization))
+    unmet = _followed(_unmet([row.pk for row in rows]))
+    found = _obstacles(rows, {pk: _dependency(those) for pk, those in unmet.items()}, now)
+    waits = {r.pk: found[r.pk] for r in rows if r.pk in found and _differs(r, found[r.pk])}
+    changed = remark(
+        "waits",
+        [Change(pk, o.reason, data={"code": o.code}) for pk, o in waits.items()],
+        statuses=(Status.PENDING,), actor=actor, now=now,
+    )  # fmt: skip
+    return changed + _tell_met([row.pk for row in rows if row.pk not in found], actor, now)
+
+
+def _obstacles(
+    deployments: Sequence[Deployment], waits: Mapping[int, Obstacle], now: datetime
+) -> dict[int, Obstacle]:
     found = {}
     for deployment in deployments:
         if deployment.held:
@@ -68,37 +93,36 @@ def obstacles(deployments: Sequence[Deployment], now: datetime) -> dict[int, Obs
     return found
 
 
-def on_others(deployments: Sequence[int]) -> dict[int, Obstacle]:
-    """Return for which dependencies these deployments wait, by id; none for those that do not."""
+def _unmet(deployments: Sequence[int]) -> dict[int, list[_Unmet]]:
     rows = Dependency.objects.unmet().filter(deployment__in=deployments)
     unmet: dict[int, list[_Unmet]] = defaultdict(list)
     for values in rows.values_list(
         "deployment", "condition", "on", "on__name", "on__status", "on__status_code", "on__held"
     ):
         unmet[values[0]].append(_Unmet(*values[1:]))
-    return {pk: _dependency(found) for pk, found in unmet.items()}
+    return unmet
 
 
-def refresh(now: datetime, *, actor: str, organization: int | None = None) -> list[int]:
-    """Make pending rows say what they wait for; an event for each that said something else.
+def _followed(unmet: Mapping[int, list[_Unmet]]) -> dict[int, list[_Unmet]]:
+    """Return these with the codes that follow for the deployments that are waited for.
 
-    A lost request for a cycle costs time only: the periodic job refreshes all organizations.
+    Their rows may say something older, and a chain may be long.
     """
-    changed: list[int] = []
-    for _ in range(_ROUNDS):
-        rows = list(_concerned(organization))
-        found = obstacles(rows, now)
-        waits = {r.pk: found[r.pk] for r in rows if r.pk in found and _differs(r, found[r.pk])}
-        met = [r.pk for r in rows if r.pk not in found]
-        told = remark(
-            "waits",
-            [Change(pk, o.reason, data={"code": o.code}) for pk, o in waits.items()],
-            statuses=(Status.PENDING,), actor=actor, now=now,
-        )  # fmt: skip
-        changed += told + _tell_met(met, actor, now)
-        if not told:
-            break
-    return changed
+    dependents: dict[int, list[int]] = defaultdict(list)
+    for pk, found in unmet.items():
+        for on in found:
+            dependents[on.pk].append(pk)
+    in_vain = {pk for pk, found in unmet.items() if any(on.status in ENDED for on in found)}
+    reached = list(in_vain)
+    while reached:
+        further = set(dependents[reached.pop()]) - in_vain
+        in_vain |= further
+        reached += further
+    codes = {True: DEPENDENCY_ENDED, False: DEPENDENCY}
+    return {
+        pk: [on._replace(code=codes[on.pk in in_vain]) for on in found]
+        for pk, found in unmet.items()
+    }
 
 
 def _tell_met(deployments: Sequence[int], actor: str, now: datetime) -> list[int]:

@@ -165,11 +165,12 @@ def test_the_end_of_a_dependency_is_an_event_of_what_waited_for_it(
     assert kinds(deployment) == ["submitted", "dependency_met", "placed"]
 
 
+@pytest.mark.parametrize("length", [2, 50])
 def test_what_waits_for_one_that_waits_in_vain_waits_in_vain(
-    acme: Organization, forge: Cluster, submit: Submit
+    acme: Organization, forge: Cluster, submit: Submit, length: int
 ) -> None:
     chain = [submit()]
-    for _ in range(4):
+    for _ in range(length):
         chain.append(submit(depends_on=(Wait(chain[-1].pk),)))
 
     services.cancel(chain[0], actor="bob")
