@@ -17,9 +17,17 @@ def normalized(name: str) -> str:
     return unicodedata.normalize("NFKC", name).strip()
 
 
+_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+"""Fillers and joiners that count as printable letters or signs, and are drawn as nothing."""
+
+
+def _is_visible(character: str) -> bool:
+    return character.isprintable() and character not in _BLANK
+
+
 def check_visible(name: str) -> None:
     """Raise ValidationError for a name with characters that nobody sees."""
-    if not name.isprintable():
+    if not all(map(_is_visible, name)):
         raise ValidationError(
             "Only visible characters and plain spaces are possible here: remove control and"
             " zero-width characters.",
@@ -72,7 +80,7 @@ class VisibleLengthValidator(MinimumLengthValidator):
     """Asks for a minimum length, in which blanks and invisible characters do not count."""
 
     def validate(self, password: str, user: Any = None) -> None:
-        visible = "".join(c for c in password if c.isprintable() and not c.isspace())
+        visible = "".join(c for c in password if _is_visible(c) and not c.isspace())
         super().validate(visible, user)
 
     def get_error_message(self) -> str:

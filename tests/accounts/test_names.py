@@ -23,6 +23,7 @@ from tests.factories import PASSWORD, UserFactory
 pytestmark = pytest.mark.django_db
 
 INVISIBLE = ["Ini\u200btech", "Ini\u202etech", "Ini\x07tech", "Ini\u00adtech", "Ini\u2028tech"]
+INVISIBLE += ["\u3164", "Ini\u2800tech", "Ini\u034ftech"]
 
 
 @pytest.mark.parametrize("name", ["dora", "Dora", "DORA", " dora ", "ｄｏｒａ"])

@@ -114,6 +114,8 @@ def test_a_username_that_could_be_mistaken_is_refused(name: str) -> None:
         " " * 20,
         "\t\n \u00a0\u3000" * 4,
         "\u200b" * 20,
+        "\u2800" * 20,
+        "\u3164" * 20,
         "x        y",
     ],
 )
