@@ -56,8 +56,8 @@ class RefreshView(StrictParametersMixin, PublicView):
     def post(self, request: Request) -> Response:
         """Exchange a refresh token, which is spent by it, for a new pair.
 
-        A spent token that is presented again ends the log-in: all tokens that came of it are
-        refused.
+        If a spent token is presented again, the log-in ends: none of its refresh tokens is accepted
+        any more. Access tokens that were issued already are good until they expire.
         """
         given = _validated(RefreshTokenSerializer(data=request.data))
         return _tokens(tokens.refresh(given["refresh_token"]))
