@@ -138,3 +138,16 @@ class StrictOrderingFilter(filters.OrderingFilter):
                 {"ordering": f"Cannot order by {unknown[0]}. Possible: {', '.join(known)}."}
             )
         return [*fields, "id"]
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        names = ", ".join(view.ordering_fields)
+        return [
+            {
+                "name": self.ordering_param,
+                "in": "query",
+                "required": False,
+                "description": "Fields to sort by, separated by commas, each with a `-` before it"
+                f" for descending order. Possible: {names}.",
+                "schema": {"type": "string"},
+            }
+        ]

@@ -29,7 +29,7 @@ from accounts.models import IdempotencyKey, User
 
 HEADER = "Idempotency-Key"
 LIFETIME = timedelta(hours=24)
-_MAX_LENGTH = 255
+MAX_LENGTH = 255
 
 Handler = Callable[..., Response]
 
@@ -76,8 +76,8 @@ def purge(now: datetime) -> int:
 
 
 def _checked(key: str) -> str:
-    if not 1 <= len(key) <= _MAX_LENGTH or "\0" in key:
-        raise Invalid(f"Give a key of 1 to {_MAX_LENGTH} characters.", attr=HEADER)
+    if not 1 <= len(key) <= MAX_LENGTH or "\0" in key:
+        raise Invalid(f"Give a key of 1 to {MAX_LENGTH} characters.", attr=HEADER)
     return key
 
 

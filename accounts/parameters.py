@@ -49,6 +49,8 @@ class StrictParametersMixin(APIView):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
+        if not hasattr(self, str(request.method).lower()):
+            return  # Answered with 405, whatever comes with it.
         action = getattr(self, "action", str(request.method).lower())
         self._check_parameters(request, action)
         if action and action not in self.bodies and request.data:

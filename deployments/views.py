@@ -41,7 +41,11 @@ _STEERING = ("update", "partial_update", "destroy", "start", "stop", "cancel", "
 
 _SELECTION = [
     OpenApiParameter("dry_run", bool, description="Change nothing: say which ones it would be."),
-    OpenApiParameter("limit", int, description="Take at most so many of them, the first by id."),
+    OpenApiParameter(
+        "limit",
+        {"type": "integer", "minimum": 1, "maximum": selection.MAX_CHANGED},
+        description="Take at most so many of them, the first by id.",
+    ),
     OpenApiParameter("all", bool, description="Without any filter: everything that is visible."),
 ]
 
@@ -242,7 +246,9 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
                 " waits or starts. A few callers at a time.",
             ),
             OpenApiParameter(
-                "run", int, description="An earlier run; the events name them. Default: the last."
+                "run",
+                {"type": "integer", "minimum": 1},
+                description="An earlier run; the events name them. Default: the last.",
             ),
         ],
         responses={(200, "text/plain"): str},

@@ -11,7 +11,7 @@ from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiRespo
 from rest_framework import serializers
 
 from accounts.api import StrictFilterBackend
-from accounts.idempotency import HEADER, IdempotentMixin
+from accounts.idempotency import HEADER, MAX_LENGTH, IdempotentMixin
 from orgs.viewsets import TenantViewSet
 
 
@@ -63,7 +63,7 @@ ERRORS: dict[HTTPStatus, tuple[str, str, str, str | None]] = {
 
 _IDEMPOTENCY_KEY = OpenApiParameter(
     HEADER,
-    str,
+    {"type": "string", "minLength": 1, "maxLength": MAX_LENGTH},
     OpenApiParameter.HEADER,
     description="Up to 255 characters. Within 24 hours the same request with the same key gets the"
     " first answer and does nothing again, as long as the caller still has the role that it needs;"
@@ -89,6 +89,12 @@ class Schema(AutoSchema):
     def get_override_parameters(self) -> list[Any]:
         repeatable = self.method == "POST" and isinstance(self.view, IdempotentMixin)
         return [_IDEMPOTENCY_KEY] if repeatable else []
+
+    def _get_parameters(self) -> list[dict[str, Any]]:
+        parameters: list[dict[str, Any]] = super()._get_parameters()
+        for parameter in parameters:
+            _refuse_empty(parameter["schema"])
+        return parameters
 
     def get_operation_id(self) -> str:
         """Name a call after the view's method: `deployments_hold`, without a `_create`."""
@@ -140,6 +146,13 @@ class Schema(AutoSchema):
         """Return those that the view says of one of its actions."""
         own: Mapping[str, Sequence[HTTPStatus]] = getattr(self.view, "own_errors", {})
         return own.get(getattr(self.view, "action", ""), ())
+
+
+def _refuse_empty(schema: dict[str, Any]) -> None:
+    """Say that a parameter which is given has a value."""
+    value = schema.get("items", schema)
+    if value.get("type") == "string" and "enum" not in value:
+        value.setdefault("minLength", 1)
 
 
 def _response(status: HTTPStatus) -> OpenApiResponse:

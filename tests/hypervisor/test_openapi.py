@@ -126,3 +126,21 @@ def test_a_list_shows_its_pages_and_what_takes_its_filters_shows_them(document: 
     assert (status["schema"]["type"], status["explode"]) == ("array", True)
     for each in document["paths"]["/deployments"]["get"]["parameters"]:
         assert each.get("description"), each["name"]
+
+
+def test_a_parameter_without_a_value_is_outside_of_the_schema(document: Any) -> None:
+    for _method, path, call in calls(document):
+        for parameter in call.get("parameters", []):
+            value = parameter["schema"].get("items", parameter["schema"])
+            if value["type"] == "string" and "enum" not in value:
+                assert value["minLength"] == 1, (path, parameter["name"])
+
+
+def test_an_ordering_names_its_fields(document: Any) -> None:
+    (ordering,) = (
+        each
+        for each in document["paths"]["/clusters"]["get"]["parameters"]
+        if each["name"] == "ordering"
+    )
+
+    assert "id, name, state, created_at" in ordering["description"]

@@ -221,6 +221,23 @@ def test_a_body_where_none_is_taken_is_not_passed_over(
     assert Deployment.objects.get().status == Status.RUNNING
 
 
+@pytest.mark.parametrize("body", ["", "{}"])
+@pytest.mark.parametrize("verb", ["cancel", "stop", "hold", "release", "start", "checkpoint"])
+def test_an_empty_object_is_as_good_as_no_body(
+    api: APIClient, ids: dict[str, int], verb: str, body: str
+) -> None:
+    answer = api.generic("POST", filled_in(f"/deployments/{{pk}}/{verb}", ids), body, JSON)
+
+    assert answer.status_code in (200, 202, 204, 409)
+
+
+@pytest.mark.parametrize("path", ["/token", "/register", "/deployments", "/join-organization"])
+def test_a_method_that_is_not_there_is_405_whatever_comes_with_it(
+    api: APIClient, path: str
+) -> None:
+    assert api.generic("TRACE", f"{path}?dry_run=true", '{"a": 1}', JSON).status_code == 405
+
+
 @pytest.mark.parametrize(
     ("query", "attr"),
     [
