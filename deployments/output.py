@@ -11,7 +11,9 @@ from django.db import transaction
 from accounts.errors import Conflict, NotFound, Unavailable
 from clusters.drivers import driver_for
 from clusters.drivers.base import Cause, Driver, DriverError
+from clusters.models import Connection
 from clusters.secrets import CannotDecrypt
+from deployments import readers
 from deployments.models import ENDED, Deployment, Run, RunOutput, RunQuerySet, Status
 
 DEFAULT_TAIL = 1000
@@ -79,7 +81,7 @@ def run_of(deployment: Deployment, run_id: int | None = None) -> Run:
 def read(run: Run, *, tail: int | None) -> bytes:
     """Return what the run has written until now: its last `tail` lines, READ_BYTES at most.
 
-    Raises Unavailable when the engine does not answer.
+    Raises Unavailable when the engine does not answer, Busy when too many wait for engines.
     """
     deadline = time.monotonic() + _ENDING_S
     while True:
@@ -165,7 +167,11 @@ def _live(run: Run, tail: int | None) -> Iterator[bytes]:
 
 def _from_engine(run: Run, tail: int | None) -> bytes:
     assert run.cluster is not None and run.container is not None  # noqa: S101, PT018
-    text, is_cut = _last(driver_for(run.cluster).logs(run.container, tail=tail), READ_BYTES)
+    connections = Connection.objects.filter(cluster=run.cluster)
+    if connections.filter(lost_contact_at__isnull=False).exists():
+        raise DriverError("It has lost contact.", retriable=True, cause=Cause.UNREACHABLE)
+    with readers.place(run.cluster.organization_id):
+        text, is_cut = _last(driver_for(run.cluster).logs(run.container, tail=tail), READ_BYTES)
     return _CUT + text if is_cut else text
 
 

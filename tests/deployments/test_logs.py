@@ -1,6 +1,8 @@
 """GET /deployments/{id}/logs: from the engine, and from what was kept."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import timedelta
 from io import StringIO
 from types import SimpleNamespace
@@ -16,8 +18,8 @@ from rest_framework.test import APIClient
 from accounts.errors import Busy
 from accounts.models import User
 from clusters.drivers.base import Cause, DriverError
-from clusters.models import Cluster
-from deployments import output, services
+from clusters.models import Cluster, Connection
+from deployments import output, readers, services
 from deployments.followers import Following
 from deployments.models import Deployment, Run, RunOutput
 from deployments.reconcile import reconcile
@@ -214,6 +216,63 @@ def test_an_engine_that_does_not_answer_is_told_with_a_503(
     assert answer.status_code == 503
     assert answer.data["errors"][0]["code"] == "unavailable"
     assert "foundry" in answer.data["errors"][0]["detail"]
+
+
+def test_an_engine_that_has_lost_contact_is_not_waited_for(
+    api: APIClient, running: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Connection.objects.update(lost_contact_at=timezone.now())
+    asked: list[object] = []
+    monkeypatch.setattr(output, "driver_for", asked.append)
+
+    answer = api.get(f"/deployments/{running.pk}/logs")
+
+    assert (answer.status_code, asked) == (503, [])
+    assert "foundry" in answer.data["errors"][0]["detail"]
+
+
+def test_a_log_too_many_of_an_engine_that_hangs_is_told_to_come_back(
+    api: APIClient, running: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readers, "PATIENCE_S", 0.01)
+    with ExitStack() as hung:
+        for _ in range(readers.ORGANIZATIONS_SHARE):
+            hung.enter_context(readers.place(running.organization_id))
+
+        answer: Any = api.get(f"/deployments/{running.pk}/logs")
+
+        assert (answer.status_code, answer.headers["Retry-After"]) == (429, "2")
+        with readers.place(running.organization_id + 1):
+            pass
+    assert logs(api, running) == b""
+
+
+def test_all_organizations_together_leave_threads_to_other_requests(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(readers, "PATIENCE_S", 0.01)
+    with ExitStack() as hung:
+        for number in range(readers.PLACES):
+            hung.enter_context(readers.place(number))
+        with pytest.raises(Busy), readers.place(99):
+            pass
+    with readers.place(99):
+        pass
+
+
+def test_a_log_waits_a_moment_for_its_place() -> None:
+    with ThreadPoolExecutor() as pool, ExitStack() as others:
+        for _ in range(readers.ORGANIZATIONS_SHARE):
+            others.enter_context(readers.place(1))
+
+        def read() -> None:
+            with readers.place(1):
+                pass
+
+        waiting = pool.submit(read)
+        others.close()
+
+        waiting.result(10)
 
 
 @pytest.mark.parametrize(
