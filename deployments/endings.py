@@ -63,7 +63,7 @@ def of_exit(run: Run, seen: Observation, now: datetime) -> Ending:
     if seen.exit_code == 0:
         reason = " ".join(filter(None, ("Exited with code 0.", seen.message)))
         return _ending(lifecycle.COMPLETE, run, reason, "completed", exit_code=0)
-    return _failed(run, _sentence(run, seen), seen.cause, seen.exit_code, seen.exited_at or now)
+    return _failed(run, _sentence(run, seen), seen.cause, seen.exit_code, _ended_at(run, seen, now))
 
 
 def of_refusal(run: Run, error: DriverError, now: datetime) -> Ending | None:
@@ -110,6 +110,12 @@ def of_grace(run: Run, seen: Observation, now: datetime) -> Remark | None:
         return None
     sentence = f"It did not end when asked to: killed after its grace of {grace} s."
     return Remark("killed_after_grace", sentence)
+
+
+def _ended_at(run: Run, seen: Observation, now: datetime) -> datetime:
+    """Return when it ended; now, if the time that the engine names is not within the run."""
+    at = seen.exited_at
+    return at if at and run.placed_at <= at <= now else now
 
 
 def _failed(

@@ -47,6 +47,8 @@ class NotingScheduler(DatabaseScheduler):  # type: ignore[misc]
         for row in ahead:
             row.last_run_at = now
         PeriodicTask.objects.filter(last_run_at__gt=limit).update(last_run_at=now)
+        # A job that never ran counts from when its row was written.
+        PeriodicTask.objects.filter(date_changed__gt=limit).update(date_changed=now)
         PeriodicTasks.objects.filter(last_update__gt=limit).update(last_update=now)
         # All that it keeps in memory has been reckoned with the clock as it was.
         self._initial_read, self._heap = True, None

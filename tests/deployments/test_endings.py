@@ -92,6 +92,23 @@ def test_what_the_engine_did_is_no_failure_of_the_deployment(
     assert row.status_reason == "The node went away: it waits to be placed again."
 
 
+@pytest.mark.parametrize(
+    "ahead", [timedelta(hours=1), timedelta(hours=-1)], ids=["ahead", "behind"]
+)
+def test_a_restart_waits_its_time_though_the_engines_clock_is_wrong(
+    foundry: Cluster, engine: FakeEngine, place: Submit, ahead: timedelta
+) -> None:
+    deployment = place(restart_policy=RestartPolicy.ON_FAILURE, max_restarts=1)
+    reconcile(foundry.pk)
+    now = timezone.now()
+    engine.containers[run_of(deployment)].change(exited_at=now + ahead)
+
+    with time_machine.travel(now, tick=False):
+        row = fail(engine, deployment)
+
+    assert row.ready_after == now + endings.FIRST_DELAY
+
+
 def test_an_engine_that_fails_again_and_again_is_given_time(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:

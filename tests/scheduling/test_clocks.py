@@ -1,25 +1,29 @@
 """Clocks that are wrong, or were: nothing waits for a time that cannot be right."""
 
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from time import monotonic, sleep
 
 import pytest
 import time_machine
 from celery.contrib.testing.worker import start_worker
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
+from structlog.testing import capture_logs
 
 from clusters.models import Cluster
-from deployments import services
-from deployments.models import Deployment, Status
+from deployments import closing, services
+from deployments.models import Deployment, Run, Status
 from hypervisor.celery import app
 from orgs.models import Event, Organization
-from scheduling import clocks, pulse, vitals
+from scheduling import clocks, pulse, verify, vitals
 from scheduling.alarms import Alarm, Hour, alarms
 from scheduling.beat import NotingScheduler
 from scheduling.models import Pulse
+from scheduling.sampling import take_sample
 from scheduling.tasks import run_due_cycles
 from tests.deployments.conftest import Bring
 
@@ -45,6 +49,28 @@ def job(transactional_db: None) -> Iterator[PeriodicTask]:
     )
     with app.connection_for_write() as broker:
         broker.SimpleQueue("nobody").clear()
+
+
+@contextmanager
+def locked(deployment: Deployment) -> Iterator[None]:
+    """Have another connection hold the row's lock."""
+    is_held, may_go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with transaction.atomic():
+            Deployment.objects.select_for_update(no_key=True).get(pk=deployment.pk)
+            is_held.set()
+            may_go.wait(20)
+        connection.close()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert is_held.wait(20)
+    try:
+        yield
+    finally:
+        may_go.set()
+        holder.join(20)
 
 
 def runs(job: PeriodicTask) -> int:
@@ -79,6 +105,19 @@ def test_beat_goes_on_when_its_clock_is_set_back_while_it_runs(job: PeriodicTask
     wait_until(lambda: runs(job) >= before + 2, scheduler.tick)
 
 
+def test_beat_takes_a_job_that_never_ran_for_no_later_than_now(job: PeriodicTask) -> None:
+    PeriodicTask.objects.update(last_run_at=None, date_changed=timezone.now() + DAY)
+    scheduler = beat()
+
+    wait_until(lambda: runs(job) >= 1, scheduler.tick)
+
+    with capture_logs() as logs:
+        scheduler.tick()
+    assert logs == []
+    job.refresh_from_db()
+    assert job.date_changed <= timezone.now()
+
+
 def test_beat_leaves_times_alone_that_are_right(job: PeriodicTask) -> None:
     long_ago = timezone.now() - timedelta(milliseconds=200)
     PeriodicTask.objects.update(last_run_at=long_ago)
@@ -106,6 +145,81 @@ def test_a_back_off_that_ends_too_late_to_be_true_ends_now(
     assert "a clock was wrong" in told.reason
     if field == "ready_after":
         assert deployment.status == Status.STARTING
+
+
+HOUR = timedelta(hours=1)
+
+
+def test_a_back_off_that_a_clock_wrote_that_was_an_hour_ahead_ends_now(
+    forge: Cluster, bring: Bring
+) -> None:
+    """It is no longer than the longest, but began with the end of a run that lies ahead."""
+    deployment = bring(Status.RUNNING)
+    with time_machine.travel(timezone.now() + HOUR):
+        services.preempt(deployment, actor="olga")
+
+    run_due_cycles()
+
+    deployment.refresh_from_db()
+    assert deployment.status == Status.STARTING
+    assert not Run.objects.filter(released_at__gt=timezone.now()).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_run_shows_that_a_back_off_is_wrong_until_that_is_cut(
+    forge: Cluster, bring: Bring
+) -> None:
+    deployment = bring(Status.RUNNING)
+    with time_machine.travel(timezone.now() + HOUR):
+        services.preempt(deployment, actor="olga")
+    with locked(deployment):
+        clocks.cut(actor="system:test")
+
+    clocks.cut(actor="system:test")
+
+    deployment.refresh_from_db()
+    assert deployment.ready_after is not None
+    assert deployment.ready_after <= timezone.now()
+
+
+def test_what_has_not_happened_yet_stays_so(forge: Cluster, bring: Bring) -> None:
+    with time_machine.travel(timezone.now() + DAY):
+        starting, running = bring(Status.STARTING), bring(Status.RUNNING)
+
+    assert clocks.cut(actor="system:test") > 0
+
+    for deployment in (starting, running):
+        deployment.refresh_from_db()
+        run = deployment.runs.get()
+        assert run.placed_at <= timezone.now()
+        assert (run.launched_at, run.released_at, run.ended_at) == (None, None, None)
+        assert (deployment.checkpoint_at, deployment.ready_after) == (None, None)
+    assert starting.started_at is None
+    assert starting.runs.get().started_at is None
+    assert running.started_at is not None
+    assert running.started_at <= timezone.now()
+
+
+def test_verify_finds_nothing_in_runs_that_a_wrong_clock_began(
+    forge: Cluster, bring: Bring
+) -> None:
+    with time_machine.travel(timezone.now() + HOUR):
+        deployment = bring(Status.RUNNING)
+    services.stop(deployment, actor="alice")
+    closing.close([deployment.runs.get().pk], actor="system:test", now=timezone.now() + HOUR)
+    assert list(verify.violations()) != []
+
+    clocks.cut(actor="system:test")
+
+    assert list(verify.violations()) == []
+
+
+def test_figures_of_minutes_to_come_are_removed(forge: Cluster) -> None:
+    take_sample(timezone.now() + HOUR)
+
+    clocks.cut(actor="system:test")
+
+    assert take_sample(timezone.now() + timedelta(minutes=2)) is not None
 
 
 def test_a_back_off_that_may_be_true_stays(forge: Cluster, bring: Bring) -> None:
