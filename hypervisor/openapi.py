@@ -93,6 +93,8 @@ class Schema(AutoSchema):
     def _get_parameters(self) -> list[dict[str, Any]]:
         parameters: list[dict[str, Any]] = super()._get_parameters()
         for parameter in parameters:
+            if parameter["in"] == "path":
+                parameter["schema"] = {"type": "integer", "minimum": 0}
             _refuse_empty(parameter["schema"])
         return parameters
 
@@ -162,6 +164,18 @@ def _response(status: HTTPStatus) -> OpenApiResponse:
     body = {"type": kind, "errors": [{"code": code, "detail": detail, "attr": attr}]}
     example = OpenApiExample(status.phrase, body, status_codes=[str(int(status))])
     return OpenApiResponse(ErrorSerializer, description=when, examples=[example])
+
+
+def without_defaults_in_patches(result: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """Take the defaults out of the bodies of PATCH: a field that is left out stays as it is.
+
+    A generated client sends the defaults that it finds, which would reset these fields.
+    """
+    for name, component in result["components"]["schemas"].items():
+        if name.startswith("Patched"):
+            for field in component["properties"].values():
+                field.pop("default", None)
+    return result
 
 
 class PasswordFlow(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]

@@ -144,3 +144,26 @@ def test_an_ordering_names_its_fields(document: Any) -> None:
     )
 
     assert "id, name, state, created_at" in ordering["description"]
+
+
+def test_a_generated_client_has_one_way_to_send_a_body_and_numbers_as_ids(document: Any) -> None:
+    for _method, path, call in calls(document):
+        for parameter in call.get("parameters", []):
+            if parameter["in"] == "path":
+                assert parameter["schema"]["type"] == "integer", path
+        if "requestBody" in call:
+            assert list(call["requestBody"]["content"]) == ["application/json"], path
+
+
+def test_a_patch_has_no_defaults_that_a_client_would_send(document: Any) -> None:
+    patches = [
+        call["requestBody"]["content"]["application/json"]["schema"]["$ref"].rsplit("/")[-1]
+        for method, _path, call in calls(document)
+        if method == "patch"
+    ]
+    schemas = document["components"]["schemas"]
+
+    assert len(patches) == 4
+    for name in patches:
+        assert not [f for f in schemas[name]["properties"].values() if "default" in f], name
+    assert schemas["DeploymentRequest"]["properties"]["priority"]["default"] == 50
