@@ -26,14 +26,8 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[dict[str, Any], Any], Any]
 """A WSGI application; Django's answer is more than an iterable of bytes."""
 
-_TIMEOUT = {
-    "type": "client_error",
-    "errors": [{
-        "code": "timeout",
-        "detail": f"The body was not complete within {BODY_S:.0f} seconds: send it faster.",
-        "attr": None,
-    }],
-}  # fmt: skip
+BODIES_BYTES = 128 * 1024 * 1024
+"""Of complete bodies of requests that wait for a thread, or are worked on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +55,7 @@ class Bridge:
     ) -> None:
         self._application = application
         self._body_limit = body_limit
+        self._bodies = 0
         self._workers = ThreadPoolExecutor(threads, "web")
         self._streams = ThreadPoolExecutor(streams, "stream")
         self._liveness = ThreadPoolExecutor(1, "liveness")
@@ -70,15 +65,21 @@ class Bridge:
             async with asyncio.timeout(BODY_S):
                 body = await self._body(scope, receive)
         except TimeoutError:
-            await _send_timeout(send)
+            await _refuse(send, *_TIMEOUT)
             return
         if body is None:
             return
+        size = 0 if isinstance(body, _TooLarge) else len(body)
+        if size and self._bodies + size > BODIES_BYTES:
+            await _refuse(send, *_BUSY)
+            return
+        self._bodies += size
         has_left = threading.Event()
         listener = asyncio.create_task(_notice(receive, has_left))
         try:
             await self._answer(_environ(scope, body), send, has_left)
         finally:
+            self._bodies -= size
             has_left.set()
             listener.cancel()
 
@@ -187,14 +188,27 @@ async def _awaited(sending: Awaitable[None]) -> None:
     await sending
 
 
-async def _send_timeout(send: Send) -> None:
-    body = json.dumps(_TIMEOUT).encode()
+_TIMEOUT = (
+    408,
+    "timeout",
+    f"The body was not complete within {BODY_S:.0f} seconds: send it faster.",
+)
+_BUSY = (503, "busy", "Too many large requests wait already. Repeat the call.")
+
+
+async def _refuse(send: Send, status: int, code: str, detail: str) -> None:
+    """Answer without the application, in the API's shape, and hang up."""
+    kind = "server_error" if status >= 500 else "client_error"
+    errors = [{"code": code, "detail": detail, "attr": None}]
+    body = json.dumps({"type": kind, "errors": errors}).encode()
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
         (b"connection", b"close"),
     ]
-    await send({"type": "http.response.start", "status": 408, "headers": headers})
+    if status == 503:
+        headers.append((b"retry-after", b"2"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 

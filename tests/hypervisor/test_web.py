@@ -331,6 +331,22 @@ def test_the_largest_body_goes_when_memory_is_short(
         assert small.recv(10) == b"HTTP/1.1 2"
 
 
+def test_a_body_too_many_is_told_to_come_back(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bridge, "BODIES_BYTES", 900)
+    head = "POST {} HTTP/1.1\r\nContent-Length: 500"
+    busy = f"{head.format('/wait')}\r\nHost: x\r\n\r\n".encode() + b"x" * 500
+    with closing(web.connect()) as connection:
+        connection.sendall(busy)
+        assert web.began.wait(10)
+
+        status, refusal = web.ask(head.format("/"), b"x" * 500)
+        web.may_go_on.set()
+
+        assert (status, refusal["errors"][0]["code"]) == (503, "busy")
+        assert connection.recv(10) == b"HTTP/1.1 2"
+    assert web.ask(head.format("/"), b"x" * 500)[0] == 200
+
+
 def test_a_request_of_a_caller_who_left_before_a_thread_was_free_is_not_made(web: Web) -> None:
     with closing(web.connect()) as busy, closing(web.connect()) as impatient:
         busy.sendall(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
