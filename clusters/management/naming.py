@@ -1,8 +1,6 @@
-"""How commands name clusters."""
+"""How commands name clusters, and whom the history names for what they do."""
 
-from django.core.management.base import CommandError
-
-from accounts.numbers import whole
+from accounts.commands import named
 from clusters.models import Cluster
 
 ACTOR = "system:console"
@@ -10,13 +8,6 @@ ACTOR = "system:console"
 
 
 def cluster_named(text: str) -> Cluster:
-    """Return the cluster with that id or name. Raises CommandError unless there is exactly one."""
-    clusters = Cluster.objects.select_related("organization")
-    pk = whole(text)
-    found = list(clusters.filter(name=text) if pk is None else clusters.filter(pk=pk))
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        raise CommandError(f"There is no cluster {text}.")
-    choices = ", ".join(f"{cluster.pk} ({cluster.organization})" for cluster in found)
-    raise CommandError(f"{len(found)} clusters are named {text}. Give the id: {choices}.")
+    """Return the cluster with that id or name. Raises CommandError unless there is one."""
+    clusters = Cluster.objects.select_related("organization").order_by("pk")
+    return named(clusters, text, lambda cluster: f"{cluster.organization}, {cluster.state}")

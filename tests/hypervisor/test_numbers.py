@@ -39,8 +39,7 @@ def test_plain_digits_are(text: str, number: int) -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        ["explain"], ["logs"], ["replay"], ["declare_lost"], ["logs", "1", "--tail"],
-        ["schedule", "--organization"], ["demo", "--seed"],
+        ["replay"], ["logs", "1", "--tail"], ["demo", "--seed"],
     ],
     ids=" ".join,
 )  # fmt: skip

@@ -1,10 +1,12 @@
 """`manage.py schedule` and `manage.py explain`."""
 
+import json
 from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
 
+from accounts.models import User
 from clusters.models import Cluster
 from clusters.resources import describe
 from deployments import services
@@ -12,6 +14,7 @@ from deployments.models import Deployment, Status
 from deployments.specs import Spec
 from orgs.models import Organization
 from scheduling.models import SchedulingCycle
+from tests.conftest import ClientFor
 from tests.deployments.conftest import Bring, Submit
 
 pytestmark = pytest.mark.django_db
@@ -54,13 +57,17 @@ def test_schedule_takes_one_organization(
     assert [cycle.organization for cycle in SchedulingCycle.objects.all()] == [acme]
 
 
+def test_an_organization_may_be_given_by_its_name(acme: Organization, forge: Cluster) -> None:
+    assert "Acme" in told("schedule", "--organization", "Acme")
+
+
 @pytest.mark.parametrize("more", [[], ["--dry-run"]])
 def test_schedule_refuses_an_organization_that_does_not_exist(more: list[str]) -> None:
     with pytest.raises(CommandError, match="There is no organization 999999"):
         told("schedule", "--organization", 999999, *more)
 
 
-def test_a_dry_run_prints_the_plan_as_a_table_and_changes_nothing(
+def test_a_dry_run_prints_the_plan_in_sentences_and_changes_nothing(
     acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
     victim = submit(cpu_milli=8000, priority=10)
@@ -68,18 +75,103 @@ def test_a_dry_run_prints_the_plan_as_a_table_and_changes_nothing(
     preemptor, waiting = submit(cpu_milli=8000, priority=90), submit(priority=5)
     revisions = list(Deployment.objects.values_list("pk", "revision"))
 
-    lines = told("schedule", "--dry-run").splitlines()
+    output = told("schedule", "--dry-run")
 
-    assert lines[0] == f"Acme ({acme.pk})"
-    assert lines[1].split() == ["decision", "deployment", "cluster", "for", "reason"]
-    decisions = {tuple(line.split()[:4]) for line in lines[2:]}
-    assert decisions == {
-        ("evict", str(victim.pk), str(forge.pk), str(preemptor.pk)),
-        ("place", str(preemptor.pk), str(forge.pk), "-"),
-        ("hold", str(waiting.pk), "-", "-"),
-    }
+    assert (
+        f"Acme ({acme.pk}): 1 would start, 1 would be evicted, 0 would move, 1 would wait."
+        in output
+    )
+    on, forced = f"forge ({forge.pk})", f"job ({preemptor.pk})"
+    assert f"evict   job ({victim.pk}), priority 10, from {on}, for {forced}\n" in output
+    assert f"start   {forced}, priority 90, on {on}\n" in output
+    assert f"wait    job ({waiting.pk}), priority 5\n" in output
     assert list(Deployment.objects.values_list("pk", "revision")) == revisions
     assert SchedulingCycle.objects.count() == 1
+
+
+def test_a_dry_run_of_many_counts_those_that_it_does_not_list(
+    acme: Organization, forge: Cluster, submit: Submit
+) -> None:
+    submit(cpu_milli=8000, priority=90)
+    told("schedule")
+    for _ in range(30):
+        submit()
+
+    output = told("schedule", "--dry-run")
+
+    assert output.count("  wait  ") == 10
+    assert "and 20 more wait: 20 no_room" in output
+
+
+def test_a_dry_run_says_the_same_to_programs(
+    acme: Organization, forge: Cluster, submit: Submit
+) -> None:
+    victim = submit(cpu_milli=8000, priority=10)
+    told("schedule")
+    preemptor, waiting = submit(cpu_milli=8000, priority=90), submit(priority=5)
+
+    (plan,) = json.loads(told("schedule", "--dry-run", "--json"))
+
+    assert (plan["organization"], plan["name"]) == (acme.pk, "Acme")
+    assert [(e["deployment"], e["for"]) for e in plan["evictions"]] == [(victim.pk, preemptor.pk)]
+    assert [p["deployment"] for p in plan["placements"]] == [preemptor.pk]
+    assert [(h["deployment"], h["code"]) for h in plan["holds"]] == [(waiting.pk, "no_room")]
+    assert plan["clusters"] == {str(forge.pk): "forge"}
+    assert set(plan["deployments"]) == {str(d.pk) for d in (victim, preemptor, waiting)}
+
+
+def test_a_cycle_s_counts_are_told_to_programs(
+    acme: Organization, forge: Cluster, submit: Submit
+) -> None:
+    submit()
+
+    (row,) = json.loads(told("schedule", "--json"))
+
+    cycle = SchedulingCycle.objects.get()
+    assert row == {
+        "organization": acme.pk, "name": "Acme", "cycle": cycle.pk, "ready": 1, "placed": 1,
+        "left_pending": 0, "evicted": 0, "moved": 0,
+    }  # fmt: skip
+
+
+def test_explain_says_to_programs_what_the_api_says(
+    client_for: ClientFor, alice: User, forge: Cluster, submit: Submit
+) -> None:
+    submit(cpu_milli=8000, priority=90)
+    told("schedule")
+    waiting = submit(name="training")
+
+    said = json.loads(told("explain", "training", "--json"))
+
+    assert said == client_for(alice).get(f"/deployments/{waiting.pk}/explain").json()
+
+
+def test_a_name_that_several_have_lists_them(forge: Cluster, submit: Submit) -> None:
+    first, second = submit(name="training"), submit(name="training")
+
+    with pytest.raises(CommandError, match=r"(?s)2 deployments are named training.*id:") as refused:
+        told("explain", "training")
+
+    for deployment in (first, second):
+        assert f"{deployment.pk}  training (Acme, pending)" in str(refused.value)
+
+
+def test_a_name_of_digits_is_found_when_no_id_is_meant(forge: Cluster, submit: Submit) -> None:
+    deployment = submit(name="987654321")
+
+    assert f"deployment {deployment.pk})" in told("explain", "987654321")
+
+
+def test_an_unknown_name_lists_those_that_resemble_it(forge: Cluster, submit: Submit) -> None:
+    submit(name="other")
+    close = submit(name="training-2")
+
+    with pytest.raises(CommandError) as refused:
+        told("explain", "training")
+
+    assert str(refused.value) == (
+        f"There is no deployment training. There are:\n  {close.pk}  training-2 (Acme, pending)"
+    )
 
 
 def test_explain_tells_what_a_pending_one_waits_for(

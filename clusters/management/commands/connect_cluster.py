@@ -3,8 +3,9 @@ from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from accounts import commands
 from accounts.errors import DomainError
 from clusters import connections
 from clusters.connections import Route
@@ -14,11 +15,11 @@ from clusters.models import Cluster, Connection
 from clusters.resources import describe
 
 
-class Command(BaseCommand):
+class Command(commands.Command):
     help = "Connect a cluster to the engine that runs its containers."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("cluster", help="its id, or its name if there is one of that name")
+        parser.add_argument("cluster", metavar="CLUSTER", help="its name or its id")
         parser.add_argument("--yes", action="store_true", help="connect in spite of warnings")
         engines = parser.add_mutually_exclusive_group(required=True)
         engines.add_argument(

@@ -1,17 +1,18 @@
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from accounts import commands
 from accounts.errors import DomainError
 from clusters import connections
 from clusters.management.naming import ACTOR, cluster_named
 
 
-class Command(BaseCommand):
+class Command(commands.Command):
     help = "Disconnect an empty cluster from its engine, and cordon it."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("cluster", help="its id, or its name if there is one of that name")
+        parser.add_argument("cluster", metavar="CLUSTER", help="its name or its id")
         parser.add_argument(
             "--engine-is-gone",
             action="store_true",

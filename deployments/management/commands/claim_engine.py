@@ -4,8 +4,9 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from accounts import commands
 from accounts.errors import DomainError
 from clusters.drivers.base import Observation, Phase
 from clusters.management.naming import ACTOR, cluster_named
@@ -15,7 +16,7 @@ from deployments.claims import Inventory
 from deployments.models import Run
 
 
-class Command(BaseCommand):
+class Command(commands.Command):
     help = (
         "Show what a cluster's engine has, make the engine this installation's after a restore, and"
         " remove the containers that this database does not know. Another copy of this installation"
@@ -23,8 +24,12 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("cluster", help="its id, or its name if there is one of that name")
-        parser.add_argument("--yes", action="store_true", help="do not ask")
+        parser.add_argument("cluster", metavar="CLUSTER", help="its name or its id")
+        ask = parser.add_mutually_exclusive_group()
+        ask.add_argument("--yes", action="store_true", help="do not ask")
+        ask.add_argument(
+            "--json", action="store_true", help="print what the engine has as JSON, change nothing"
+        )
         parser.add_argument(
             "--keep-unknown",
             action="store_true",
@@ -35,6 +40,9 @@ class Command(BaseCommand):
         cluster = cluster_named(options["cluster"])
         try:
             found = claims.inventory(cluster)
+            if options["json"]:
+                self.write_json(_document(cluster, found))
+                return
             self._show(cluster, found, keeps=options["keep_unknown"])
             if not options["yes"]:
                 _confirm()
@@ -66,6 +74,28 @@ class Command(BaseCommand):
         self.stdout.write(f"Containers {what}: {len(listed)}")
         for line in listed:
             self.stdout.write(f"  {line}")
+
+
+def _document(cluster: Cluster, found: Inventory) -> dict[str, Any]:
+    known = [_container(o) | {"run": r.pk, "deployment": r.deployment_id} for r, o in found.known]
+    return {
+        "cluster": cluster.pk,
+        "claimed": not found.objection,
+        "objection": found.objection,
+        "known": known,
+        "ended": [_container(seen) for seen in found.orphans],
+        "unknown": [_container(seen) for seen in found.unknown],
+    }
+
+
+def _container(seen: Observation) -> dict[str, Any]:
+    return {
+        "uid": str(seen.uid),
+        "name": seen.name,
+        "image": seen.image,
+        "command": list(seen.command),
+        "phase": seen.phase,
+    }
 
 
 def _known(run: Run, seen: Observation) -> str:

@@ -1,31 +1,28 @@
 """`manage.py declare_lost CLUSTER`: an operator's word that its containers are gone."""
 
-from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError, CommandParser
 
+from accounts import commands
 from accounts.errors import DomainError
-from accounts.numbers import argument
-from clusters.models import Cluster
+from clusters.management.naming import cluster_named
 from deployments.contact import declare_lost
 
 ACTOR = "system:operator"
 
 
-class Command(BaseCommand):
+class Command(commands.Command):
     help = (
         "Queue again what is on a cluster whose engine does not answer. Only when its containers"
         " are gone for certain: they could run twice otherwise."
     )
 
-    def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("cluster", type=argument, metavar="CLUSTER", help="its id")
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("cluster", metavar="CLUSTER", help="its name or its id")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        cluster = Cluster.objects.filter(pk=options["cluster"]).first()
-        if cluster is None:
-            raise CommandError(f"There is no cluster {options['cluster']}.")
+        cluster = cluster_named(options["cluster"])
         try:
             declare_lost(cluster, actor=ACTOR)
         except DomainError as error:

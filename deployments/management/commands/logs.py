@@ -1,30 +1,28 @@
 """`manage.py logs ID`: what a deployment's container wrote."""
 
-from argparse import ArgumentParser
 from collections.abc import Iterable
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError, CommandParser
 
+from accounts import commands
 from accounts.errors import DomainError
 from accounts.numbers import argument, count
 from deployments import output
-from deployments.models import Deployment
+from deployments.management.naming import deployment_named
 
 
-class Command(BaseCommand):
+class Command(commands.Command):
     help = "Print what a deployment's container wrote."
 
-    def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("deployment", type=argument, metavar="ID")
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("deployment", metavar="DEPLOYMENT", help="its name or its id")
         parser.add_argument("--tail", type=count, metavar="N", help="only the last N lines")
         parser.add_argument("--follow", action="store_true", help="go on until the run ends")
         parser.add_argument("--run", type=argument, metavar="RUN", help="an earlier run")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        deployment = Deployment.objects.filter(pk=options["deployment"]).first()
-        if deployment is None:
-            raise CommandError(f"There is no deployment {options['deployment']}.")
+        deployment = deployment_named(options["deployment"])
         try:
             tail, run_id = options["tail"], options["run"]
             pieces: Iterable[bytes]

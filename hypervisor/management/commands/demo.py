@@ -6,9 +6,10 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db.models import Count
 
+from accounts import commands
 from accounts.errors import DomainError
 from accounts.numbers import argument
 from deployments import images
@@ -23,7 +24,7 @@ _FETCH_SECONDS = 180
 _POLL_SECONDS = 0.2
 
 
-class Command(BaseCommand):
+class Command(commands.Command):
     help = "Fill a running service with a believable company, and show a preemption."
 
     def add_arguments(self, parser: CommandParser) -> None:

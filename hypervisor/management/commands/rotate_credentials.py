@@ -1,14 +1,15 @@
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import transaction
 
+from accounts import commands
 from clusters.connections import rotate_credentials
 from clusters.secrets import CannotDecrypt
 from deployments.rotation import rotate_secrets
 
 
-class Command(BaseCommand):
+class Command(commands.Command):
     help = "Encrypt all secrets with the first of CREDENTIALS_KEYS, so that the others can go."
 
     def handle(self, *args: Any, **options: Any) -> None:

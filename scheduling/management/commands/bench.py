@@ -4,7 +4,9 @@ from argparse import ArgumentParser
 from importlib import import_module
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
+
+from accounts import commands
 
 BENCHES = {
     "dashboard": "the operators' first page, with a million deployments, on a service of its own",
@@ -21,7 +23,7 @@ BENCHES = {
 """Each is a module of scheduling.bench with `add_arguments(parser)` and `command(options, out)`."""
 
 
-class Command(BaseCommand):
+class Command(commands.Command):
     help = "Measure the service and the planner."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

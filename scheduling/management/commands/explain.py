@@ -1,24 +1,31 @@
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandParser
 
-from accounts.numbers import argument
+from accounts import commands
 from clusters.resources import describe
+from deployments.management.naming import deployment_named
 from deployments.models import Deployment
-from scheduling.explain import explain
+from scheduling.explain import Explanation, explain
+from scheduling.serializers import ExplanationSerializer
 
 
-class Command(BaseCommand):
+class Command(commands.Command):
     help = "Say why a deployment is where it is, by the planner's own words."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("deployment", type=argument, help="its id")
+        parser.add_argument("deployment", metavar="DEPLOYMENT", help="its name or its id")
+        commands.add_json(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        deployment = Deployment.objects.filter(pk=options["deployment"]).first()
-        if deployment is None:
-            raise CommandError(f"There is no deployment {options['deployment']}.")
+        deployment = deployment_named(options["deployment"])
         explanation = explain(deployment)
+        if options["json"]:
+            self.write_json(ExplanationSerializer(explanation).data)
+        else:
+            self._tell(deployment, explanation)
+
+    def _tell(self, deployment: Deployment, explanation: Explanation) -> None:
         request = describe(deployment.cpu_milli, deployment.ram_mib, deployment.gpu)
         self.stdout.write(f"{deployment}: {request}, priority {deployment.priority}")
         self.stdout.write(f"{explanation.status} since {explanation.since:%Y-%m-%d %H:%M:%S} UTC")

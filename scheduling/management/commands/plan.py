@@ -3,14 +3,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from accounts import commands
 from accounts.documents import load
 from scheduling.core.planner import make_plan
 from scheduling.core.snapshot import Snapshot
 
 
-class Command(BaseCommand):
+class Command(commands.Command):
     help = "Read a snapshot as JSON and print the plan; touches no database."
     requires_system_checks = []
 

@@ -1,13 +1,15 @@
+from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from accounts import commands
 from accounts.numbers import argument, whole
 from scheduling.models import SchedulingCycle
-from scheduling.record import replay
+from scheduling.record import Difference, replay
 
 
-class Command(BaseCommand):
+class Command(commands.Command):
     help = "Plan a recorded cycle again: the same plan, or what other settings would have done."
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -19,6 +21,7 @@ class Command(BaseCommand):
             metavar="KEY=VALUE",
             help="another setting",
         )
+        commands.add_json(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         cycle = SchedulingCycle.objects.filter(pk=options["cycle"]).first()
@@ -29,10 +32,22 @@ class Command(BaseCommand):
             differences = replay(bytes(cycle.record), settings)
         except ValueError as error:
             raise CommandError(str(error)) from error
-        for difference in differences:
-            self.stdout.write(str(difference))
+        if options["json"]:
+            self.write_json(
+                {
+                    "cycle": cycle.pk,
+                    "settings": settings,
+                    "differences": [asdict(difference) for difference in differences],
+                }
+            )
+        else:
+            self._tell(differences)
         if differences and not settings:
             raise CommandError("The plan is not the one that was carried out.")
+
+    def _tell(self, differences: list[Difference]) -> None:
+        for difference in differences:
+            self.stdout.write(str(difference))
         self.stdout.write(f"{len(differences)} differences." if differences else "The same plan.")
 
 

@@ -1,67 +1,61 @@
-from collections.abc import Iterator
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
-from accounts.numbers import argument
+from accounts import commands
+from orgs.management.naming import organization_named
 from orgs.models import Organization
-from scheduling.core.plan import Plan
 from scheduling.core.planner import make_plan
 from scheduling.cycle import run_cycle
+from scheduling.management import plan_text
 from scheduling.models import SchedulingCycle
 from scheduling.snapshot import load
 
+_COUNTS = ("ready", "placed", "left_pending", "evicted", "moved")
 
-class Command(BaseCommand):
+
+class Command(commands.Command):
     help = "Run a scheduling cycle now, or print what it would decide."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--organization", type=argument, help="its id; without it, all of them")
-        parser.add_argument("--dry-run", action="store_true", help="print the plan, change nothing")
+        parser.add_argument("--organization", help="its name or its id; without it, all of them")
+        parser.add_argument("--dry-run", action="store_true", help="show the plan, change nothing")
+        commands.add_json(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        for organization in self._organizations(options["organization"]):
-            self.stdout.write(f"{organization.name} ({organization.pk})")
+        documents = []
+        for organization in _organizations(options["organization"]):
+            row = {"organization": organization.pk, "name": organization.name}
             if options["dry_run"]:
-                self._print(organization)
+                document, text = self._plan(organization)
             else:
-                self._run(organization)
+                document, text = self._run(organization)
+            documents.append(row | document)
+            if not options["json"]:
+                self.stdout.write(f"{organization.name} ({organization.pk}): {text}")
+        if options["json"]:
+            self.write_json(documents)
 
-    def _organizations(self, wanted: int | None) -> list[Organization]:
-        organizations = Organization.objects.order_by("pk")
-        if wanted is not None:
-            organizations = organizations.filter(pk=wanted)
-            if not organizations.exists():
-                raise CommandError(f"There is no organization {wanted}.")
-        return list(organizations)
-
-    def _run(self, organization: Organization) -> None:
+    def _run(self, organization: Organization) -> tuple[dict[str, Any], str]:
         cycle = run_cycle(organization.pk, SchedulingCycle.Trigger.MANUAL)
         if cycle is None:
             raise CommandError(
                 "Another cycle is under way, or its clusters or deployments are being changed: a"
                 " further cycle has been asked for."
             )
-        self.stdout.write(
+        counts = {name: getattr(cycle, name) for name in _COUNTS}
+        return {"cycle": cycle.pk} | counts, (
             f"{cycle.ready} ready: {cycle.placed} placed, {cycle.left_pending} left pending,"
             f" {cycle.evicted} evicted, {cycle.moved} moved"
         )
 
-    def _print(self, organization: Organization) -> None:
-        plan = make_plan(load(organization.pk, lock=False).snapshot)
-        rows = [("decision", "deployment", "cluster", "for", "reason"), *_rows(plan)]
-        widths = [max(len(row[column]) for row in rows) for column in range(4)]
-        for row in rows:
-            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=False))
-            self.stdout.write("  ".join((*cells, row[4])))
+    def _plan(self, organization: Organization) -> tuple[dict[str, Any], str]:
+        loaded = load(organization.pk, lock=False)
+        plan = make_plan(loaded.snapshot)
+        return plan_text.document(plan), plan_text.text(loaded.snapshot, plan)
 
 
-def _rows(plan: Plan) -> Iterator[tuple[str, str, str, str, str]]:
-    for e in plan.evictions:
-        yield "evict", str(e.deployment), str(e.cluster), str(e.for_ or "-"), e.reason
-    for m in plan.moves:
-        yield "move", str(m.deployment), f"{m.source} → {m.target}", str(m.for_ or "-"), m.reason
-    for p in plan.placements:
-        yield "place", str(p.deployment), str(p.cluster), "-", p.reason
-    for h in plan.holds:
-        yield "hold", str(h.deployment), "-", "-", h.reason
+def _organizations(wanted: str | None) -> list[Organization]:
+    if wanted is not None:
+        return [organization_named(wanted)]
+    return list(Organization.objects.order_by("pk"))

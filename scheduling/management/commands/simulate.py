@@ -5,8 +5,9 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from accounts import commands
 from accounts.numbers import count, read_whole
 from clusters.resources import parse_cpu, parse_ram_mib
 from scheduling.core.policy import Policy
@@ -23,7 +24,7 @@ _CLUSTER = "cpu=64,ram=512Gi,gpu=8"
 _BAR = 40
 
 
-class Command(BaseCommand):
+class Command(commands.Command):
     help = "Replay a workload in simulated time under several policies; touches no database."
     requires_system_checks = []
 

@@ -1,0 +1,12 @@
+"""How commands name deployments."""
+
+from accounts.commands import named
+from deployments.models import Deployment
+
+
+def deployment_named(text: str) -> Deployment:
+    """Return the deployment with that id or name. Raises CommandError unless there is one."""
+    deployments = Deployment.objects.select_related("organization").order_by("-pk")
+    return named(
+        deployments, text, lambda deployment: f"{deployment.organization}, {deployment.status}"
+    )
