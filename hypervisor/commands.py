@@ -3,9 +3,11 @@
 import os
 import sys
 
+import django
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management import execute_from_command_line
+from django.core.management import execute_from_command_line, get_commands
 
+from hypervisor import overview
 from hypervisor.home import Home, given
 
 _NOWHERE = {
@@ -15,11 +17,15 @@ _NOWHERE = {
 }
 """Settings for commands that need no service, such as `check` and `plan`, where there is none."""
 
+_LOGS = {"LOG_LEVEL": "WARNING", "LOG_FORMAT": "console"}
+"""Settings of commands, whose output a person reads: their log says only what is wrong."""
+
 
 def run(argv: list[str]) -> None:
     """Run a Django command on the service that this checkout's `up` runs, or on the given one."""
     home = Home.current()
     elsewhere = bool(given("DATABASE_URL"))  # asked now: reading the settings fills the environment
+    os.environ.update({k: v for k, v in _LOGS.items() if not given(k)})
     if not elsewhere and not home.env.exists():
         os.environ.update({k: v for k, v in _NOWHERE.items() if not given(k)})
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hypervisor.settings")
@@ -31,12 +37,27 @@ def run(argv: list[str]) -> None:
         sys.exit(f"error: {error}")
     from django.db import OperationalError
 
+    from accounts.outages import sqlstate_of
+
     try:
-        execute_from_command_line(argv)
+        if argv[1:] == ["help", "--all"]:
+            _list_all()
+        else:
+            execute_from_command_line(argv)
     except OperationalError as error:
-        if elsewhere or home.is_running():
+        if sqlstate_of(error):
             raise
+        why = str(error).splitlines()[0]
+        if elsewhere or home.is_running():
+            sys.exit(
+                f"error: The database does not answer. DATABASE_URL says where it is.\n({why})"
+            )
         sys.exit(
             f"error: No service is running on {home.path}. Start it in another terminal:"
-            f" python3 manage.py up\n({str(error).splitlines()[0]})"
+            f" python3 manage.py up\n({why})"
         )
+
+
+def _list_all() -> None:
+    django.setup()
+    print(f"{overview.overview()}\n\n{overview.djangos(get_commands())}")  # noqa: T201 an answer

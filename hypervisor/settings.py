@@ -1,5 +1,6 @@
 """Django's settings, all of them; what may differ between installations comes from `env`."""
 
+import sys
 from datetime import timedelta
 from secrets import token_urlsafe
 from typing import Any
@@ -9,7 +10,7 @@ import structlog
 from django.templatetags.static import static
 from django.utils.functional import lazy
 
-from hypervisor import env, sessions
+from hypervisor import env, sessions, version
 
 _values = env.read()
 static_lazy = lazy(static, str)
@@ -205,8 +206,8 @@ DRF_STANDARDIZED_ERRORS: dict[str, Any] = {
     "ENABLE_IN_DEBUG_FOR_UNHANDLED_EXCEPTIONS": True,
 }
 SPECTACULAR_SETTINGS: dict[str, Any] = {
-    "TITLE": "MLOps Hypervisor",
-    "VERSION": "0.1.0",
+    "TITLE": version.NAME,
+    "VERSION": version.VERSION,
     "DESCRIPTION": "A preemptive scheduler for teams that share GPU clusters. Get a user at"
     " `/register`, then press Authorize. Errors have one shape, everywhere. Lists come in"
     " pages: follow `next` until it is null, and no row is lost or repeated, whatever is created or"
@@ -312,7 +313,7 @@ _shared_processors: list[Any] = [
 _renderer: Any = (
     structlog.processors.JSONRenderer()
     if _values["LOG_FORMAT"] == "json"
-    else structlog.dev.ConsoleRenderer()
+    else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
 )
 # Checked by RequestIdMiddleware before.
 DJANGO_STRUCTLOG_TRUST_UPSTREAM_REQUEST_ID = True

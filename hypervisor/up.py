@@ -1,6 +1,5 @@
 """`manage.py up`: the whole service on one machine, from PostgreSQL to beat."""
 
-import argparse
 import os
 import secrets
 import socket
@@ -24,13 +23,8 @@ _CELERY_PROCESSES = 2
 _ENGINE_THREADS = 16
 
 
-def main(arguments: list[str]) -> int:
+def main() -> int:
     """Run the service until a signal; return the exit status."""
-    argparse.ArgumentParser(
-        prog="manage.py up",
-        description="Start PostgreSQL, Valkey, the web server, the workers and beat.",
-        epilog="Settings come from the environment or .env: see README.md.",
-    ).parse_args(arguments)
     supervisor = Supervisor(_tell)
     try:
         with stop_on_signals():

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hypervisor import env
+from hypervisor import env, overview
 from hypervisor.bootstrap import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -22,6 +22,14 @@ def test_the_settings_table_lists_exactly_the_settings() -> None:
     rows = [line for line in section.splitlines() if line.startswith("| `")]
 
     assert rows == [row(setting) for setting in env.SETTINGS]
+
+
+def test_the_commands_table_lists_the_commands_in_the_order_of_the_help() -> None:
+    section = README.split("## Commands")[1].split("\n## ")[0]
+    rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    names = [name for cell in rows[1:] for name in re.findall(r"`([a-z_]+)", cell)]
+
+    assert names == [entry.name for group in overview.GROUPS.values() for entry in group]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

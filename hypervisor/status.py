@@ -1,0 +1,86 @@
+"""Whether the service works, how full it is and what waits: the answer of `manage.py status`."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import Count
+from django.utils import timezone
+
+from clusters.models import Cluster, Connection
+from deployments.models import Deployment
+from scheduling import vitals
+from scheduling.alarms import Alarm, Hour, alarms
+from scheduling.dashboard import queue, room
+from scheduling.dashboard.room import ClusterNow
+from scheduling.models import Sample
+from scheduling.vitals import Vital
+
+_LONGEST = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """How many clusters' engines answered last, did not, or are simulated."""
+
+    in_contact: int
+    lost: int
+    simulated: int
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The pending ones: by the code of why, as they were last told; and the oldest ready ones."""
+
+    total: int
+    codes: dict[str, int]
+    longest: list[Deployment]
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    now: datetime
+    parts: tuple[Vital, ...]
+    engines: Engines
+    alarms: list[Alarm]
+    clusters: list[ClusterNow]
+    waiting: Waiting
+
+    @property
+    def is_healthy(self) -> bool:
+        """Return whether nothing is such that somebody has to act now."""
+        return not any(alarm.level == "critical" for alarm in self.alarms)
+
+
+def read() -> Status:
+    """Look at the service now. Raises django.db.Error where the database does not answer."""
+    now = timezone.now()
+    last = Sample.objects.order_by("-time").first()
+    hour = queue.last_hour(now)
+    seen = vitals.look(now, last)
+    clusters = room.clusters({})
+    return Status(
+        now=now,
+        parts=seen.all,
+        engines=_engines(),
+        alarms=alarms(now, seen, last, Hour(hour.thrashed, hour.failed, hour.ended)),
+        clusters=sorted(clusters, key=lambda c: (not c.lost, -c.fullness, c.name, c.id)),
+        waiting=_waiting(now),
+    )
+
+
+def _engines() -> Engines:
+    connections = Connection.objects.count()
+    lost = Connection.objects.filter(lost_contact_at__isnull=False).count()
+    simulated = Cluster.objects.filter(connection=None).count()
+    return Engines(connections - lost, lost, simulated)
+
+
+def _waiting(now: datetime) -> Waiting:
+    counted = Deployment.objects.pending().order_by().values("status_code")
+    codes = dict(counted.annotate(many=Count("pk")).values_list("status_code", "many"))
+    longest = Deployment.objects.ready(now).select_related("organization")
+    return Waiting(
+        sum(codes.values()),
+        dict(sorted(codes.items(), key=lambda item: (-item[1], item[0]))),
+        list(longest.order_by("queued_at", "pk")[:_LONGEST]),
+    )

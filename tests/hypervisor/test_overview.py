@@ -1,0 +1,120 @@
+"""`manage.py` speaks of its commands before anything is installed or started."""
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from django.core.management import get_commands, load_command_class
+
+from accounts.commands import Command
+from hypervisor import overview
+from hypervisor.bootstrap import ROOT
+
+OF_PEOPLE = ("accounts", "orgs", "clusters", "deployments", "scheduling", "hypervisor")
+
+
+def bare(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run it with the standard library alone, in a home where nothing has ever run."""
+    return subprocess.run(
+        [sys.executable, "-S", "-E", "manage.py", *arguments],
+        cwd=ROOT, env={"PATH": "", "COLUMNS": "80"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def managed(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"HYPERVISOR_HOME": str(home), "DATABASE_URL": "", "REDIS_URL": ""}
+    return subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def listed(text: str) -> list[str]:
+    return re.findall(r"^  ([a-z_]+)\b", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("arguments", [[], ["help"], ["--help"], ["-h"]], ids=" ".join)
+def test_the_products_own_commands_are_shown_by_group_and_with_a_line_each(
+    arguments: list[str],
+) -> None:
+    done = bare(*arguments)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {"up", "status", "demo", "test"} <= set(listed(done.stdout))
+    assert set(listed(done.stdout)) == overview.NAMES
+    assert [group for group in overview.GROUPS if f"\n{group}\n" not in done.stdout] == []
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_no_command_of_the_product_is_left_out() -> None:
+    own = {name for name, app in get_commands().items() if app in OF_PEOPLE}
+
+    assert own <= overview.NAMES
+    assert overview.NAMES - {"up", "test"} <= set(get_commands())
+
+
+@pytest.mark.parametrize("name", sorted(n for n, a in get_commands().items() if a in OF_PEOPLE))
+def test_a_commands_help_shows_its_own_options_only(name: str) -> None:
+    command = load_command_class(get_commands()[name], name)
+
+    assert isinstance(command, Command)
+    said = command.create_parser("manage.py", name).format_help()
+    assert "--pythonpath" not in said
+    assert str(command.help).split()[0] in said
+
+
+def test_django_s_own_are_behind_all(tmp_path: Path) -> None:
+    done = managed(tmp_path, "help", "--all")
+
+    assert done.returncode == 0, done.stderr
+    own, _, djangos = done.stdout.partition("Django and its packages")
+    assert set(listed(own)) == overview.NAMES
+    words = set(re.findall(r"\w+", djangos))
+    assert {"makemigrations", "shell"} <= words
+    assert not {"explain", "up", "migrate"} & words
+
+
+@pytest.mark.parametrize("arguments", [["help", "{}"], ["{}", "--help"], ["{}", "-h"]])
+@pytest.mark.parametrize(
+    ("command", "says"), [("up", "Ctrl-C"), ("test", ".venv/bin/pytest --help")]
+)
+def test_the_help_of_up_and_test_installs_and_starts_nothing(
+    command: str, says: str, arguments: list[str]
+) -> None:
+    done = bare(*(word.format(command) for word in arguments))
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"usage: manage.py {command}" in done.stdout
+    assert says in done.stdout
+
+
+def test_an_argument_that_up_does_not_take_is_refused_before_anything_is_installed() -> None:
+    done = bare("up", "--port", "8001")
+
+    assert done.returncode == 2
+    assert "unrecognized arguments: --port 8001" in done.stderr
+
+
+def test_the_help_of_the_others_needs_no_service(tmp_path: Path) -> None:
+    done = managed(tmp_path, "help", "explain")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "usage: manage.py explain [-h] [--json]" in done.stdout
+
+
+@pytest.mark.parametrize("word", ["--version", "version"])
+def test_the_version_is_the_products(word: str) -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        version = tomllib.load(file)["project"]["version"]
+
+    done = bare(word)
+
+    assert (done.returncode, done.stdout) == (0, f"MLOps Hypervisor {version}\n")
+
+
+def test_the_image_holds_the_file_that_has_the_version() -> None:
+    assert "!pyproject.toml" in (ROOT / ".dockerignore").read_text().splitlines()

@@ -1,0 +1,175 @@
+"""`manage.py status`: what works, how full it is, what waits."""
+
+import json
+import os
+import subprocess
+import sys
+from datetime import timedelta
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.utils import timezone
+
+from clusters.models import Cluster, Connection
+from clusters.wakeups import ENGINES
+from deployments.models import Deployment, Status
+from hypervisor.bootstrap import ROOT
+from hypervisor.version import VERSION
+from orgs.models import Organization
+from scheduling import pulse
+from scheduling.cycle import run_cycle
+from scheduling.models import SchedulingCycle
+from tests.deployments.conftest import Bring, Submit
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def all_at_work() -> None:
+    """Beat and both kinds of workers were seen a moment ago."""
+    pulse.note(pulse.BEAT)
+    pulse.note_worker(pulse.PLANNING, "celery@here")
+    pulse.note_worker(ENGINES, "engines@here")
+
+
+def asked(*arguments: str) -> tuple[int, str]:
+    """Return the exit code and what it printed."""
+    out = StringIO()
+    code = 0
+    try:
+        call_command("status", *arguments, stdout=out)
+    except SystemExit as end:
+        code = int(end.code or 0)
+    return code, out.getvalue()
+
+
+def document() -> Any:
+    return json.loads(asked("--json")[1])
+
+
+@pytest.fixture
+def busy(acme: Organization, forge: Cluster, submit: Submit) -> list[Deployment]:
+    """One that has its cluster to itself, and three that wait: one of them on hold."""
+    rows = [submit(name="big", cpu_milli=8000, gpu=2, priority=90)]
+    rows += [submit(name=f"waits-{number}") for number in range(3)]
+    Deployment.objects.filter(pk=rows[1].pk).update(held=True, status_code="held")
+    run_cycle(acme.pk, SchedulingCycle.Trigger.CHANGE)
+    return rows
+
+
+def test_a_service_at_work_is_healthy(all_at_work: None) -> None:
+    code, said = asked()
+
+    assert code == 0
+    assert said.splitlines()[0].startswith(f"MLOps Hypervisor {VERSION}, ")
+    assert ": healthy" in said.splitlines()[0]
+    assert "beat ok, worker ok, engine worker ok, broker ok, database ok" in said
+    assert "There is no cluster yet." in said
+    assert "Nothing waits." in said
+
+
+def test_without_beat_and_workers_it_fails_and_names_them() -> None:
+    code, said = asked()
+
+    assert code == 1
+    assert "3 critical" in said
+    for part in ("Beat", "Worker", "Engine worker"):
+        assert f"  CRITICAL  {part}: " in said
+
+
+def test_it_says_how_full_each_cluster_is_and_what_waits_for_what(
+    all_at_work: None, busy: list[Deployment]
+) -> None:
+    code, said = asked()
+
+    assert code == 0
+    (row,) = [line.split() for line in said.splitlines() if "forge" in line and "2/2" in line]
+    assert row == ["forge", "(Acme)", "active", "0", "+1", "2/2", "8/8", "1/16"]
+    assert "Waiting: 3 (2 no_room, 1 held)" in said
+    assert f"  waits-1 ({busy[2].pk}) of Acme, priority 50, for " in said
+    assert "waits-0" not in said
+
+
+def test_it_says_the_same_to_programs(all_at_work: None, busy: list[Deployment]) -> None:
+    found = document()
+
+    assert (found["healthy"], found["version"], found["alarms"]) == (True, VERSION, found["alarms"])
+    assert {part["name"]: part["state"] for part in found["parts"]} == {
+        "Beat": "ok", "Worker": "ok", "Engine worker": "ok", "Broker": "ok", "Database": "ok",
+        "Samples": "warning",
+    }  # fmt: skip
+    assert found["engines"] == {"in_contact": 0, "lost": 0, "simulated": 1}
+    (cluster,) = found["clusters"]
+    assert cluster["allocated"] == {"cpu_milli": 8000, "ram_mib": 1024, "gpu": 2}
+    assert cluster["capacity"] == {"cpu_milli": 8000, "ram_mib": 16384, "gpu": 2}
+    assert (found["waiting"]["total"], found["waiting"]["codes"]) == (3, {"no_room": 2, "held": 1})
+    assert [row["id"] for row in found["waiting"]["longest"]] == [busy[2].pk, busy[3].pk]
+
+
+def test_an_engine_without_contact_is_wrong(all_at_work: None, forge: Cluster) -> None:
+    Connection.objects.create(
+        cluster=forge, endpoint="tcp://nowhere:1", engine_id="nowhere", probed_at=timezone.now(),
+        lost_contact_at=timezone.now() - timedelta(minutes=5), last_error="no route",
+    )  # fmt: skip
+
+    code, said = asked()
+
+    assert code == 1
+    assert "engines: 0 in contact, 1 lost, 0 simulated" in said
+    assert "The engine of forge does not answer" in said
+    assert "no contact" in said
+
+
+def test_a_warning_alone_does_not_fail(all_at_work: None, bring: Bring) -> None:
+    Deployment.objects.filter(pk=bring(Status.PENDING).pk).update(status_code="exceeds_capacity")
+
+    code, said = asked()
+
+    assert code == 0
+    assert "healthy, 2 to look at" in said
+    assert "  WARNING   1 deployment can never start" in said
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 40)])
+def test_it_fits_on_a_screen_however_much_there_is(
+    acme: Organization, forge: Cluster, submit: Submit, monkeypatch: pytest.MonkeyPatch,
+    width: int, height: int,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("LINES", str(height))
+    for number in range(60):
+        Cluster.objects.create(organization=acme, name=f"rack-{number}", cpu_milli=1, ram_mib=1)
+    for number in range(12):
+        pk = submit(name="n" * 60).pk
+        Deployment.objects.filter(pk=pk).update(status_code=f"code_{number}")
+        Deployment.objects.filter(pk=pk).update(status_reason="why " * 60)
+
+    lines = asked()[1].splitlines()
+
+    assert len(lines) <= height
+    assert max(map(len, lines)) <= width
+    assert any("more clusters" in line for line in lines)
+
+
+def test_without_a_service_it_says_how_to_start_it(tmp_path: Path) -> None:
+    environment = os.environ | {
+        "HYPERVISOR_HOME": str(tmp_path), "DATABASE_URL": "", "REDIS_URL": "",
+    }  # fmt: skip
+
+    def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "manage.py", "status", *arguments],
+            cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    plain, machine = run(), run("--json")
+
+    assert (plain.returncode, machine.returncode) == (1, 1)
+    assert "No service is running" in plain.stderr
+    assert "python3 manage.py up" in plain.stderr
+    answer = json.loads(machine.stdout)
+    assert answer["healthy"] is False
+    assert answer["parts"][0]["name"] == "Database"
