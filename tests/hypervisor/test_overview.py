@@ -118,3 +118,19 @@ def test_the_version_is_the_products(word: str) -> None:
 
 def test_the_image_holds_the_file_that_has_the_version() -> None:
     assert "!pyproject.toml" in (ROOT / ".dockerignore").read_text().splitlines()
+
+
+@pytest.mark.parametrize(("level", "seen"), [("", {"late"}), ("INFO", {"late", "cycle"})])
+def test_the_log_of_a_command_is_plain_text_beside_its_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, level: str, seen: set[str]
+) -> None:
+    monkeypatch.setenv("LOG_LEVEL", level)
+    monkeypatch.setenv("LOG_FORMAT", "")
+    code = "import structlog as s; l = s.get_logger('x'); l.info('cycle'); l.warning('late')"
+
+    done = managed(tmp_path, "shell", "--no-imports", "-c", code)
+
+    assert (done.returncode, done.stdout) == (0, "")
+    lines = done.stderr.splitlines()
+    assert {word for word in ("late", "cycle") if word in done.stderr} == seen
+    assert not [line for line in lines if line.startswith("{") or "\x1b" in line]

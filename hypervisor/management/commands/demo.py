@@ -1,5 +1,4 @@
 import random
-import secrets
 import sys
 import time
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from accounts.errors import DomainError
 from accounts.numbers import argument
 from deployments import images
 from deployments.models import ENDED, Deployment, Run, Status
-from hypervisor import workshop
+from hypervisor import demo_data, workshop
 from hypervisor.demo import TEAMS, found, submit_batch, submit_urgent
 from orgs.models import Organization
 from scheduling.models import SchedulingCycle
@@ -46,20 +45,60 @@ class Command(commands.Command):
             default=workshop.IMAGE,
             help="of those containers (default: %(default)s)",
         )
+        again = parser.add_mutually_exclusive_group()
+        again.add_argument(
+            "--reset",
+            action="store_true",
+            help="first remove the demo's organizations with all that is in them, and its people",
+        )
+        again.add_argument(
+            "--password", action="store_true", help="only show again how its people log in"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        names = [team.name for team in TEAMS]
-        people = [name for team in TEAMS for name in team.people]
-        if Organization.objects.filter(
-            name__in=names, memberships__user__username__in=people
-        ).exists():
-            raise CommandError(f"The demo company is here already: {', '.join(names)}.")
+        if options["password"]:
+            self._show_password()
+            return
+        if options["reset"]:
+            self._reset()
+        elif demo_data.organizations():
+            raise CommandError(
+                "The demo company is here already. `demo --password` shows how to log in,"
+                " `demo --reset` removes it and fills it anew."
+            )
+        self._fill(options)
+
+    def _show_password(self) -> None:
+        people = demo_data.people()
+        if not people:
+            raise CommandError("The demo company is not here. `demo` fills it.")
+        if demo_data.set_password(people):
+            self.stdout.write("It was another one: it has been set again.")
+        self._tell_password([user.username for user in people])
+
+    def _tell_password(self, people: list[str]) -> None:
+        self.stdout.write(
+            f"Log in at /token as {', '.join(people)}; the password is {demo_data.password()}"
+        )
+
+    def _reset(self) -> None:
+        try:
+            self._wait_for(demo_data.stop_all, why="Its deployments do not stop: see its log.")
+            demo_data.remove()
+        except DomainError as error:
+            raise CommandError(error.detail) from error
+        self.stdout.write("Removed what the demo had made.")
+
+    def _fill(self, options: dict[str, Any]) -> None:
         engine = self._engine(options)
         dice = random.Random(options["seed"])  # noqa: S311 a demo needs no secrets from it
-        password = secrets.token_urlsafe(9)
-        organizations = [found(team, password) for team in TEAMS]
-        self.stdout.write(f"Three organizations: {', '.join(names)}.")
-        self.stdout.write(f"Log in at /token as {', '.join(people)}; the password is {password}")
+        password = demo_data.password()
+        try:
+            organizations = [found(team, password) for team in TEAMS]
+        except DomainError as error:
+            raise CommandError(error.detail) from error
+        self.stdout.write(f"Three organizations: {', '.join(team.name for team in TEAMS)}.")
+        self._tell_password([name for team in TEAMS for name in team.people])
         self._submit_all(submit_batch, organizations, dice, "batch")
         urgent = self._submit_all(submit_urgent, organizations, dice, "urgent")
         self._report(organizations, urgent)
@@ -131,12 +170,15 @@ class Command(commands.Command):
         return submitted
 
     def _wait_for(
-        self, condition: Callable[[], bool], patience_s: float = _PATIENCE_SECONDS
+        self,
+        condition: Callable[[], bool],
+        patience_s: float = _PATIENCE_SECONDS,
+        why: str = "Nothing schedules them: does the worker run? See its log.",
     ) -> None:
         deadline = time.monotonic() + patience_s
         while not condition():
             if time.monotonic() > deadline:
-                raise CommandError("Nothing schedules them: does the worker run? See its log.")
+                raise CommandError(why)
             time.sleep(_POLL_SECONDS)
 
     def _report(self, organizations: list[Organization], urgent: list[Deployment]) -> None:
