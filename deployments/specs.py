@@ -90,7 +90,8 @@ def check_changeable(deployment: Deployment, changed: set[str]) -> None:
             f"Deployment {deployment.pk} has ended ({deployment.status}) and cannot change: start"
             " it again, or submit a new one."
         )
-    frozen = sorted(changed - _CHANGEABLE_ALWAYS)
+    # Callers know the column `cpu_milli` as `cpu`.
+    frozen = sorted(name.removesuffix("_milli") for name in changed - _CHANGEABLE_ALWAYS)
     if frozen and deployment.status != Status.PENDING:
         raise Conflict(
             f"Deployment {deployment.pk} is {deployment.status}; {', '.join(frozen)} can change"

@@ -65,7 +65,7 @@ class SimulatedDriver:
     def start(self, spec: ContainerSpec, now: datetime) -> None:
         if spec.image == MISSING_IMAGE:
             raise DriverError(
-                f"Image {spec.image} cannot be pulled: correct `image`, then start it again.",
+                f"Image {spec.image} cannot be pulled: correct `image` and submit it again.",
                 retriable=False,
                 cause=Cause.IMAGE_NOT_FOUND,
             )

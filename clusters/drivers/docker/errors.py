@@ -118,7 +118,7 @@ def pull_failed(image: str, said: str, status: int | None = None) -> DriverError
         )
     if status == requests.codes.not_found or any(word in text for word in _NONE_SUCH):
         return DriverError(
-            f"Image {image} does not exist: correct `image`, then start it again. ({said})",
+            f"Image {image} does not exist: correct `image` and submit it again. ({said})",
             retriable=False,
             cause=Cause.IMAGE_NOT_FOUND,
         )
