@@ -1,13 +1,16 @@
 """A cycle waits neither for another one of its organization nor, for long, for a locked row."""
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from io import StringIO
 from threading import Event
 from time import monotonic
 
 import pytest
 from django.core.cache import cache
+from django.core.management import CommandError, call_command
 from django.db import connection, connections
 
 from accounts.models import User
@@ -102,6 +105,20 @@ def test_a_locked_organization_or_deployment_ends_it_as_well(
             assert monotonic() - began < _BOUND_S
 
     assert run_cycle(acme.pk, CHANGE)
+
+
+def test_the_command_goes_on_with_the_other_organizations(
+    acme: Organization, forge: Cluster, submit: Submit, other: Deployment
+) -> None:
+    submit()
+    out = StringIO()
+
+    with held("clusters_cluster", forge.pk), pytest.raises(CommandError, match="No cycle of Acme:"):
+        call_command("schedule", "--json", stdout=out)
+
+    locked, free = json.loads(out.getvalue())
+    assert locked == {"organization": acme.pk, "name": "Acme", "cycle": None}
+    assert (free["name"], free["placed"]) == ("Globex", 1)
 
 
 def test_a_locked_cluster_delays_no_other_organization(

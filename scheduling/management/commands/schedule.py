@@ -11,6 +11,10 @@ from scheduling.management import plan_text
 from scheduling.models import SchedulingCycle
 from scheduling.snapshot import load
 
+_BUSY = (
+    "another cycle is under way, or its clusters or deployments are being changed. A further cycle"
+    " has been asked for."
+)
 _COUNTS = ("ready", "placed", "left_pending", "evicted", "moved")
 
 
@@ -23,9 +27,9 @@ class Command(commands.Command):
         commands.add_json(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        documents = []
+        documents: list[dict[str, Any]] = []
         for organization in _organizations(options["organization"]):
-            row = {"organization": organization.pk, "name": organization.name}
+            row: dict[str, Any] = {"organization": organization.pk, "name": organization.name}
             if options["dry_run"]:
                 document, text = self._plan(organization)
             else:
@@ -35,14 +39,13 @@ class Command(commands.Command):
                 self.stdout.write(f"{organization.name} ({organization.pk}): {text}")
         if options["json"]:
             self.write_json(documents)
+        if busy := [row["name"] for row in documents if row.get("cycle", 0) is None]:
+            raise CommandError(f"No cycle of {', '.join(busy)}: {_BUSY}")
 
     def _run(self, organization: Organization) -> tuple[dict[str, Any], str]:
         cycle = run_cycle(organization.pk, SchedulingCycle.Trigger.MANUAL)
         if cycle is None:
-            raise CommandError(
-                "Another cycle is under way, or its clusters or deployments are being changed: a"
-                " further cycle has been asked for."
-            )
+            return {"cycle": None}, _BUSY
         counts = {name: getattr(cycle, name) for name in _COUNTS}
         return {"cycle": cycle.pk} | counts, (
             f"{cycle.ready} ready: {cycle.placed} placed, {cycle.left_pending} left pending,"
