@@ -34,7 +34,8 @@ def note_worker(queue: str, hostname: str, now: datetime | None = None) -> None:
 
 def wrong_clocks(now: datetime) -> dict[str, float]:
     """Return by how many seconds the clocks of processes of the last hour are wrong, by name."""
-    rows = Pulse.objects.filter(time__gt=now - timedelta(hours=1)).order_by("name")
+    # The latest note of a worker counts: one that is ahead may only note what it throws away.
+    rows = Pulse.objects.filter(time__gt=now - timedelta(hours=1)).order_by("time")
     found = {name.partition(" ")[2] or name: s for name, s in rows.values_list("name", "ahead_s")}
     limit = clocks.TOLERATED.total_seconds()
     return {name: ahead_s for name, ahead_s in found.items() if abs(ahead_s) > limit}

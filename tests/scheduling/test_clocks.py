@@ -270,6 +270,19 @@ def test_a_worker_is_seen_by_the_databases_clock_and_its_own_is_told(db: None) -
     assert max(seen) - min(seen) < timedelta(seconds=20)
 
 
+def test_a_worker_that_only_throws_messages_away_is_told_by_its_latest_note(db: None) -> None:
+    pulse.note_worker(pulse.PLANNING, "celery@here")
+    with time_machine.travel(timezone.now() + HOUR):
+        pulse.note_worker(pulse.DISCARDING, "celery@here")
+
+    (alarm,) = told()
+
+    assert "celery@here is 3600 s ahead" in alarm.detail
+
+    pulse.note_worker(pulse.PLANNING, "celery@here")
+    assert told() == []
+
+
 def test_a_web_server_whose_clock_is_wrong_says_so_and_blames_no_worker(db: None) -> None:
     pulse.note_worker(pulse.PLANNING, "celery@here")
     with time_machine.travel(timezone.now() + timedelta(hours=2)):
