@@ -1,11 +1,12 @@
 """What the product's own commands have in common: their options, JSON, and how rows are named."""
 
 import json
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser, SystemCheckError
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import Model, QuerySet
 
@@ -24,6 +25,20 @@ class Command(BaseCommand):
         "--version", "--verbosity", "--settings", "--pythonpath", "--traceback", "--no-color",
         "--force-color",
     }  # fmt: skip
+
+    _called_from_command_line: bool  # of Django's, which its stubs leave out
+
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        try:
+            return super().execute(*args, **options)
+        except SystemCheckError:
+            raise
+        except CommandError as error:
+            if not self._called_from_command_line or options["traceback"]:
+                raise
+            # Django would begin with the name of the class.
+            self.stderr.write(f"error: {error}")
+            sys.exit(error.returncode)
 
     def get_version(self) -> str:
         product = settings.SPECTACULAR_SETTINGS

@@ -62,7 +62,9 @@ def read() -> Status:
         now=now,
         parts=seen.all,
         engines=_engines(),
-        alarms=alarms(now, seen, last, Hour(hour.thrashed, hour.failed, hour.ended)),
+        alarms=alarms(
+            now, seen, last, Hour(hour.thrashed, hour.failed, hour.ended), here="this machine"
+        ),
         clusters=sorted(clusters, key=lambda c: (not c.lost, -c.fullness, c.name, c.id)),
         waiting=_waiting(now),
     )

@@ -52,11 +52,13 @@ class Hour:
     ended: int
 
 
-def alarms(now: datetime, vitals: Vitals, last: Sample | None, hour: Hour) -> list[Alarm]:
-    """Return what is wrong, the worst first."""
+def alarms(
+    now: datetime, vitals: Vitals, last: Sample | None, hour: Hour, here: str = "this web server"
+) -> list[Alarm]:
+    """Return what is wrong, the worst first. `here` names the process that asks."""
     found = [
         *_parts(vitals),
-        *_clocks(now),
+        *_clocks(now, here),
         *_engines(),
         *_unknown_containers(),
         *_cycles(now),
@@ -86,12 +88,12 @@ def _parts(vitals: Vitals) -> Iterator[Alarm]:
             yield Alarm(level, title, consequence[vital.name], tasks, "Periodic tasks")
 
 
-def _clocks(now: datetime) -> Iterator[Alarm]:
+def _clocks(now: datetime, here: str) -> Iterator[Alarm]:
     """Name the processes whose clocks are not as the database's; this one is asked right now."""
     ahead = clocks.read().ahead
     wrong = pulse.wrong_clocks(now - ahead)
     if abs(ahead) > clocks.TOLERATED:
-        wrong["this web server"] = ahead.total_seconds()
+        wrong[here] = ahead.total_seconds()
     if wrong:
         worst = sorted(wrong.items(), key=lambda item: -abs(item[1]))[:5]
         said = ", ".join(f"{name} {_off(seconds)}" for name, seconds in worst)

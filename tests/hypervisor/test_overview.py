@@ -134,3 +134,11 @@ def test_the_log_of_a_command_is_plain_text_beside_its_output(
     lines = done.stderr.splitlines()
     assert {word for word in ("late", "cycle") if word in done.stderr} == seen
     assert not [line for line in lines if line.startswith("{") or "\x1b" in line]
+
+
+def test_a_refusal_is_a_sentence_after_the_word_error(tmp_path: Path) -> None:
+    done = managed(tmp_path, "plan", "nowhere.json")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: nowhere.json: ")
+    assert len(done.stderr.splitlines()) == 1
