@@ -3,8 +3,8 @@
 import asyncio
 import resource
 from collections import Counter
-from collections.abc import Iterable
 from enum import Enum
+from heapq import nsmallest
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -213,7 +213,9 @@ class Guard:
             c for c in self._connections if c is not newcomer and c.phase is not Phase.APPLICATION
         ]
         if waiting:
-            _drop(_least_missed(waiting), "too_many_connections")
+            # Several at once: to choose costs milliseconds, which a flood would take each time.
+            for connection in _least_missed(waiting, max(1, CONNECTIONS // 50)):
+                _drop(connection, "too_many_connections")
         else:
             newcomer.transport.write(_BUSY)
             newcomer.transport.close()
@@ -235,11 +237,10 @@ class Guard:
             _drop(largest, "too_much_memory")
 
 
-def _least_missed(waiting: Iterable[Connection]) -> Connection:
-    """Return the one that has waited longest, of the address that has most connections."""
-    waiting = list(waiting)
+def _least_missed(waiting: list[Connection], number: int) -> list[Connection]:
+    """Return those that have waited longest, of the address that has most connections."""
     count = Counter(_address(c) for c in waiting)
-    return min(waiting, key=lambda c: (-count[_address(c)], c.since))
+    return nsmallest(number, waiting, key=lambda c: (-count[_address(c)], c.since))
 
 
 def _address(connection: Connection) -> str:

@@ -303,6 +303,19 @@ def test_when_all_connections_are_taken_the_one_that_waited_longest_goes(
         connection.close()
 
 
+def test_room_is_made_for_several_so_that_a_flood_costs_little(
+    web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "CONNECTIONS", 100)
+    opened = [web.connect() for _ in range(101)]
+
+    wait_until(lambda: len(web._server.server_state.connections) == 99)
+
+    assert everything(opened[0]) == everything(opened[1]) == b""
+    for connection in opened:
+        connection.close()
+
+
 def test_a_new_connection_is_refused_when_all_others_are_worked_on(
     web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
