@@ -64,6 +64,14 @@ CHECKS = {
         FROM deployments_deployment d
         WHERE d.held AND d.status IN ('starting', 'running', 'stopping')
     """,
+    "running deployment that never started": """
+        SELECT format('deployment %s runs since %s, its run %s since %s', d.id,
+                      coalesce(d.started_at::text, 'never'), r.id,
+                      coalesce(r.started_at::text, 'never'))
+        FROM deployments_deployment d
+        JOIN deployments_run r ON r.deployment_id = d.id AND r.released_at IS NULL
+        WHERE d.status = 'running' AND (d.started_at IS NULL OR r.started_at IS NULL)
+    """,
     "times that contradict each other": """
         SELECT format('run %s of deployment %s: placed %s, launched %s, started %s, released %s,'
                       ' ended %s', r.id, r.deployment_id, r.placed_at, r.launched_at, r.started_at,

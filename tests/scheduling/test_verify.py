@@ -207,6 +207,16 @@ def test_one_that_runs_although_it_is_held_is_found(bring: Bring) -> None:
     assert found()[0] == "held deployment that is not pending"
 
 
+@pytest.mark.parametrize("model", [Deployment, Run])
+def test_a_running_deployment_that_never_started_is_found(
+    bring: Bring, model: type[Deployment] | type[Run]
+) -> None:
+    bring(Status.RUNNING)
+    model._default_manager.update(started_at=None)
+
+    assert found()[0] == "running deployment that never started"
+
+
 @pytest.mark.parametrize("field", ["launched_at", "started_at", "released_at", "ended_at"])
 def test_a_run_whose_times_contradict_each_other_is_found(bring: Bring, field: str) -> None:
     run = bring(Status.STOPPED).runs.get()
