@@ -1,13 +1,18 @@
 """Write a plan down: a constant number of statements, each row checked again on the way."""
 
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from django.db.models import F
 
 from clusters.models import ACTIVE
 from clusters.wakeups import request_reconcile
 from deployments import lifecycle, waiting
 from deployments.lifecycle import Change, transition
 from deployments.models import Deployment, Status
-from scheduling.core.plan import Eviction, Move, Placement, Plan
+from orgs.events import record_many
+from orgs.models import Event
+from scheduling.core.plan import Eviction, Move, Placement, Plan, Suspension
 from scheduling.snapshot import Loaded
 
 ACTOR = "system:scheduler"
@@ -20,7 +25,7 @@ def holds_still(plan: Plan, loaded: Loaded) -> bool:
     """Lock the rows that the plan touches; say whether each is still as the snapshot saw it."""
     clusters = {d.id: d.cluster for d in loaded.snapshot.deployments}
     priorities = {d.id: d.priority for d in loaded.snapshot.deployments}
-    touched = {p.deployment for p in plan.placements}
+    touched = {p.deployment for p in plan.placements} | {s.deployment for s in plan.suspensions}
     drained = {e.deployment for e in plan.evictions if e.for_ is None}
     drained |= {m.deployment for m in plan.moves if m.for_ is None}
     leaving = {e.deployment for e in plan.evictions} | {m.deployment for m in plan.moves}
@@ -47,6 +52,7 @@ def apply(plan: Plan, loaded: Loaded) -> None:
     drained = [e for e in plan.evictions if e.for_ is None]
     evictions = {d.id: d.preemptions for d in loaded.snapshot.deployments}
     evicted = [_eviction(e, evictions[e.deployment] + 1, now) for e in served]
+    _suspend(plan.suspensions, now)
     transition(lifecycle.EVICT, evicted, actor=ACTOR, now=now)
     transition(lifecycle.REQUEUE, [_requeue(e) for e in drained], actor=ACTOR, now=now)
     transition(lifecycle.MOVE, [_move(m) for m in plan.moves], actor=ACTOR, now=now)
@@ -62,6 +68,33 @@ def backoff(evictions: int) -> timedelta | None:
         return None
     doubled = _FIRST_BACKOFF_SECONDS * 2 ** min(evictions - 2, 16)
     return min(timedelta(seconds=doubled), LONGEST_BACKOFF)
+
+
+def _suspend(suspensions: Sequence[Suspension], now: datetime) -> None:
+    """Write until when nobody is preempted for these pending deployments, with an event for each.
+
+    Those of one plan end at one time.
+    """
+    if not suspensions:
+        return
+    reasons = {s.deployment: s.reason for s in suspensions}
+    rows = Deployment.objects.filter(pk__in=reasons, status=Status.PENDING)
+    until = datetime.fromtimestamp(suspensions[0].until, UTC)
+    rows.update(set_aside_until=until, revision=F("revision") + 1)
+    record_many(
+        [
+            Event(
+                organization_id=organization,
+                subject=Event.Subject.DEPLOYMENT,
+                subject_id=pk,
+                time=now,
+                kind="thrash",
+                actor=ACTOR,
+                reason=reasons[pk],
+            )
+            for pk, organization in rows.order_by("pk").values_list("pk", "organization")
+        ]
+    )
 
 
 def _eviction(eviction: Eviction, count: int, now: datetime) -> Change:

@@ -19,8 +19,8 @@ from clusters.models import Connection
 from deployments.lifecycle import Change, remark
 from deployments.models import ENDED, Deployment, Run, Status
 from scheduling.apply import LONGEST_BACKOFF
+from scheduling.core import suspension
 from scheduling.models import ClusterSample, Pulse, Sample, SchedulingCycle
-from scheduling.thrash import SET_ASIDE
 
 TOLERATED = timedelta(seconds=2)
 """Clocks that differ by more get an alarm."""
@@ -79,7 +79,7 @@ def _cut_backoffs(now: datetime, actor: str) -> int:
     """
     ends_ahead = Run.objects.filter(deployment=OuterRef("pk"), released_at__gt=now + _MARGIN)
     late = Q(ready_after__gt=now + LONGEST_BACKOFF + _MARGIN)
-    late |= Q(set_aside_until__gt=now + SET_ASIDE + _MARGIN)
+    late |= Q(set_aside_until__gt=now + suspension.DURATION + _MARGIN)
     late |= Q(Exists(ends_ahead), ready_after__gt=now)
     with transaction.atomic():
         rows = Deployment.objects.pending().filter(late).order_by("pk")

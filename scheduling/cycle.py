@@ -11,13 +11,12 @@ from django.utils import timezone
 
 from clusters.wakeups import request_cycle
 from orgs.models import Organization
-from scheduling.apply import ACTOR, apply, holds_still
+from scheduling.apply import apply, holds_still
 from scheduling.core.plan import Plan
 from scheduling.core.planner import make_plan
 from scheduling.models import SchedulingCycle
 from scheduling.record import pack
 from scheduling.snapshot import Loaded, load
-from scheduling.thrash import set_aside, suspects
 from scheduling.turns import in_turn
 
 _ATTEMPTS = 3
@@ -37,8 +36,7 @@ def run_cycle(
        consumes room.
     2. Read the snapshot.
     3. Plan.
-    4. Set aside who thrashes, and plan again; lock what the plan touches; when somebody
-       changed it meanwhile, begin again.
+    4. Lock what the plan touches; when somebody changed it meanwhile, begin again.
     5. Apply, and record the cycle.
     6. After the commit, ask for the containers to follow.
 
@@ -69,17 +67,12 @@ def _attempt(
         return None
     loaded_at = perf_counter_ns()
     plan = make_plan(loaded.snapshot)
-    thrashing = suspects(plan, loaded.now)
-    if thrashing:
-        set_aside(thrashing, loaded.now, actor=ACTOR)
-        loaded = load(organization_id, lock=True, clock=clock)
-        plan = make_plan(loaded.snapshot)
     planned_at = perf_counter_ns()
     if not holds_still(plan, loaded):
         return Superseded()
     apply(plan, loaded)
     times = (started, loaded_at, planned_at, perf_counter_ns())
-    return _record(organization_id, trigger, loaded, plan, times, len(thrashing))
+    return _record(organization_id, trigger, loaded, plan, times)
 
 
 def _exists(organization_id: int) -> bool:
@@ -92,7 +85,6 @@ def _record(
     loaded: Loaded,
     plan: Plan,
     times: tuple[int, int, int, int],
-    set_aside: int,
 ) -> SchedulingCycle:
     phases = [(after - before) // 1000 for before, after in pairwise(times)]
     cycle = SchedulingCycle.objects.create(
@@ -107,7 +99,7 @@ def _record(
         evicted=len(plan.evictions),
         moved=len(plan.moves),
         left_pending=len(plan.holds),
-        set_aside=set_aside,
+        set_aside=len(plan.suspensions),
         record=None if plan.changes_nothing else pack(loaded.snapshot, plan),
     )
     log.info(

@@ -7,7 +7,7 @@ before and after it. So it cannot disagree with the services, nor with the next 
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
@@ -20,11 +20,9 @@ from deployments.dependencies import lock_graph
 from deployments.models import Dependency, Deployment, OnDependencyFailure, Status
 from orgs.models import Organization
 from scheduling.core.difference import Consequence, consequences
-from scheduling.core.plan import Plan
 from scheduling.core.planner import make_plan
-from scheduling.snapshot import Loaded, load
+from scheduling.snapshot import load
 from scheduling.steering import Change
-from scheduling.thrash import SET_ASIDE, suspects
 
 _ENDING = ("cancel", "stop")
 """The actions after which what waits for the subjects waits in vain."""
@@ -105,30 +103,18 @@ def _try(change: Change, clock: Callable[[], datetime]) -> Forecast:
     for pk in organizations:
         lock_graph(pk)
     before = [load(pk, lock=True, clock=clock) for pk in organizations]
-    plans = [_next_plan(loaded) for loaded in before]
+    plans = [make_plan(loaded.snapshot) for loaded in before]
     refusals = dict(_attempts(change, subjects))
     rows: list[Consequence] = []
     for pk, earlier, plan in zip(organizations, before, plans, strict=True):
         later = load(pk, lock=False, clock=partial(_at, earlier.now))
-        rows += consequences(earlier.snapshot, plan, later.snapshot, _next_plan(later))
+        rows += consequences(earlier.snapshot, plan, later.snapshot, make_plan(later.snapshot))
     anyway = sum(len(p.placements) + len(p.evictions) + len(p.moves) for p in plans)
     return _told(change, _touched(change, subjects, refusals), tuple(rows), anyway)
 
 
 def _at(moment: datetime) -> datetime:
     return moment
-
-
-def _next_plan(loaded: Loaded) -> Plan:
-    """Return the plan of the next cycle, which sets those aside that thrash."""
-    plan = make_plan(loaded.snapshot)
-    thrashing = suspects(plan, loaded.now)
-    if not thrashing:
-        return plan
-    until = loaded.snapshot.now + int(SET_ASIDE.total_seconds())
-    rows = loaded.snapshot.deployments
-    ranked = tuple(replace(d, set_aside_until=until) if d.id in thrashing else d for d in rows)
-    return make_plan(replace(loaded.snapshot, deployments=ranked))
 
 
 def _attempts(

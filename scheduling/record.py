@@ -16,10 +16,11 @@ Decisions = dict[str, str]
 """What becomes of each deployment, by its id, in words."""
 
 STAYS = "stays"
+_SUSPENDED = ", preemption suspended"
 
 _GRAMMAR = re.compile(
     r"(?P<kind>\w+)(?: \((?P<code>\w+)\))?(?: from (?P<source>\d+))?(?: (?:on|to) (?P<target>\d+))?"
-    r"(?: for (?P<for_>\d+|None))?"
+    r"(?: for (?P<for_>\d+|None))?(?P<suspended>, preemption suspended)?"
 )
 
 
@@ -28,6 +29,7 @@ class Decision:
     """What a cycle did with a deployment: `placed`, `evicted`, `moved`, `waits` or `stays`.
 
     `source` and `target` are clusters, `for_` is who took its room, `code` says why it waits.
+    `suspended`: from this cycle on nobody is preempted for it for a while.
     """
 
     deployment: int
@@ -36,6 +38,7 @@ class Decision:
     target: int | None = None
     for_: int | None = None
     code: str = ""
+    suspended: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +89,19 @@ def read(deployment: int, words: str) -> Decision:
         name: int(text) if (text := parts[name]) and text != "None" else None
         for name in ("source", "target", "for_")
     }
-    return Decision(deployment, parts["kind"], code=parts["code"] or "", **ids)
+    code, suspended = parts["code"] or "", bool(parts["suspended"])
+    return Decision(deployment, parts["kind"], code=code, suspended=suspended, **ids)
 
 
 def decisions(plan: Plan) -> Decisions:
     """Return what the plan does with each deployment that it does anything with."""
+    words = _decisions(plan)
+    for suspension in plan.suspensions:
+        words[str(suspension.deployment)] += _SUSPENDED
+    return words
+
+
+def _decisions(plan: Plan) -> Decisions:
     return {
         **{str(h.deployment): f"waits ({h.code})" for h in plan.holds},
         **{str(p.deployment): f"placed on {p.cluster}" for p in plan.placements},

@@ -1,6 +1,7 @@
 """Read what the planner decides on: a constant number of queries, whatever the size."""
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,8 +26,23 @@ _COLUMNS = (
 
 _CLUSTER = _COLUMNS.index("cluster")
 _ORGANIZATION = _COLUMNS.index("organization")
-_NONE = (0, None)  # evictions, and when the last one was
-Evictions = dict[int, tuple[int, datetime]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """Who lost a place within the budget's window.
+
+    `evictions` holds how often each did, and when last. `victims` holds, by preemptor, who left for
+    it and when last; `in_vain` the preemptors that ended without ever having started.
+    """
+
+    evictions: Mapping[int, tuple[int, datetime]]
+    victims: Mapping[int, list[tuple[datetime, int]]]
+    in_vain: Collection[int]
+
+    def victims_since(self, preemptor: int, queued_at: datetime) -> tuple[int, ...]:
+        left = self.victims.get(preemptor)
+        return tuple([pk for at, pk in sorted(left) if at >= queued_at]) if left else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,22 +90,22 @@ def _read(
     for columns in deployments.active_or_ready(now).values_list(*_COLUMNS):
         if columns[_CLUSTER] in unplaced_or_known:
             demands[columns[_ORGANIZATION]].append(columns)
-    evictions = _recent_evictions(organization_ids, now)
-    return {pk: _loaded(now, supplies[pk], demands[pk], evictions) for pk in organization_ids}
+    past = _past(organization_ids, now)
+    return {pk: _loaded(now, supplies[pk], demands[pk], past) for pk in organization_ids}
 
 
 def _loaded(
     now: datetime,
     clusters: list[Cluster],
     rows: list[tuple[Any, ...]],
-    evictions: Evictions,
+    past: _Past,
 ) -> Loaded:
     return Loaded(
         snapshot=Snapshot(
             now=_seconds(now),
             policy=current_policy(),
             clusters=tuple(clusters),
-            deployments=tuple(_deployment(row, *evictions.get(row[0], _NONE)) for row in rows),
+            deployments=tuple(_deployment(row, past) for row in rows),
         ),
         now=now,
         revisions={row[0]: row[1] for row in rows},
@@ -116,12 +132,13 @@ def _cluster(row: supply.Cluster, now: datetime) -> Cluster:
     )
 
 
-def _deployment(row: tuple[Any, ...], evictions: int, evicted_at: datetime | None) -> Deployment:
+def _deployment(row: tuple[Any, ...], past: _Past) -> Deployment:
     (
         pk, _revision, priority, cpu_milli, ram_mib, gpu, queued_at, requested_cluster, cluster,
         placed_at, max_runtime_s, preemptible, checkpoint_at, ready_after, set_aside_until,
         _organization,
     ) = row  # fmt: skip
+    evictions, evicted_at = past.evictions.get(pk, (0, None))
     return Deployment(
         id=pk,
         priority=priority,
@@ -136,6 +153,8 @@ def _deployment(row: tuple[Any, ...], evictions: int, evicted_at: datetime | Non
         checkpoint_at=_seconds(checkpoint_at) if checkpoint_at else None,
         ready_since=_ready_since(queued_at, ready_after, evicted_at) if cluster is None else None,
         set_aside_until=_seconds(set_aside_until) if set_aside_until else None,
+        past_victims=past.victims_since(pk, queued_at) if cluster is None else (),
+        preempted_in_vain=cluster is None and pk in past.in_vain,
     )
 
 
@@ -147,17 +166,33 @@ def _ready_since(
     return None if since == queued_at else _seconds(since)
 
 
-def _recent_evictions(organization_ids: Sequence[int], now: datetime) -> Evictions:
-    """Return how often each lost its place within the budget's window, and when last, by id."""
+def _past(organization_ids: Sequence[int], now: datetime) -> _Past:
     since = now - timedelta(seconds=settings.SCHEDULER_BUDGET_WINDOW_SECONDS)
-    lost = Q(outcome=demand.Run.Outcome.EVICTED) | Q(
-        outcome=demand.Run.Outcome.MOVED, preempted_by__isnull=False
-    )
+    outcome = demand.Run.Outcome
+    lost = Q(outcome=outcome.EVICTED) | Q(outcome=outcome.MOVED, preempted_by__isnull=False)
     runs = demand.Run.objects.filter(
         lost, released_at__gt=since, deployment__organization__in=organization_ids
     )
-    rows = runs.order_by().values_list("deployment").annotate(Count("pk"), Max("released_at"))
-    return {deployment: (number, last) for deployment, number, last in rows}
+    pairs = runs.order_by().values_list("deployment", "preempted_by")
+    evictions: dict[int, tuple[int, datetime]] = {}
+    victims: dict[int, list[tuple[datetime, int]]] = defaultdict(list)
+    for deployment, preemptor, number, last in pairs.annotate(Count("pk"), Max("released_at")):
+        known, latest = evictions.get(deployment, (0, last))
+        evictions[deployment] = (known + number, max(latest, last))
+        if preemptor is not None:
+            victims[preemptor].append((last, deployment))
+    return _Past(evictions, victims, _never_started(victims, since))
+
+
+def _never_started(preemptors: Collection[int], since: datetime) -> set[int]:
+    """Return those of the preemptors that had a run, placed after `since`, that never started."""
+    if not preemptors:
+        return set()
+    ended = (demand.Run.Outcome.FAILED, demand.Run.Outcome.STOPPED)
+    runs = demand.Run.objects.filter(
+        deployment__in=preemptors, started_at=None, outcome__in=ended, placed_at__gt=since
+    )
+    return set(runs.values_list("deployment", flat=True))
 
 
 def _seconds(time: datetime) -> int:

@@ -194,7 +194,11 @@ def _told(cycle: SchedulingCycle, decisions: Sequence[Decision]) -> dict[int, Ev
 
 def _worded(plan: Plan) -> dict[Decision, str]:
     """Return the planner's sentence for each that waits."""
-    return {Decision(h.deployment, "waits", code=h.code): h.reason for h in plan.holds}
+    suspended = {s.deployment for s in plan.suspensions}
+    return {
+        Decision(h.deployment, "waits", code=h.code, suspended=h.deployment in suspended): h.reason
+        for h in plan.holds
+    }
 
 
 @admin.register(SchedulingCycle)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from scheduling.core.plan import Eviction, Hold, Move, Placement, Plan
 from scheduling.core.resources import NOTHING, Resources
 from scheduling.core.snapshot import Cluster, ClusterState, Deployment, Snapshot
+from scheduling.core.suspension import suspended
 
 
 @dataclass
@@ -23,6 +24,7 @@ class Result:
     after: dict[int, int] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.snapshot = suspended(self.snapshot, self.plan.suspensions)
         self.clusters = {c.id: c for c in self.snapshot.clusters}
         self.deployments = {d.id: d for d in self.snapshot.ranked().deployments}
         self.after = {d.id: d.cluster for d in self.snapshot.deployments if d.cluster is not None}

@@ -59,6 +59,19 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True)
+class Suspension:
+    """Nobody is preempted for a ready deployment until a time; the plan itself heeds that already.
+
+    `until` is in seconds, as in the snapshot.
+    """
+
+    deployment: int
+    until: int
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Each part is sorted by the deployment's id."""
 
@@ -66,10 +79,11 @@ class Plan:
     evictions: tuple[Eviction, ...] = field(default=())
     moves: tuple[Move, ...] = field(default=())
     holds: tuple[Hold, ...] = field(default=())
+    suspensions: tuple[Suspension, ...] = field(default=())
 
     @property
     def changes_nothing(self) -> bool:
-        return not (self.placements or self.evictions or self.moves)
+        return not (self.placements or self.evictions or self.moves or self.suspensions)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -77,6 +91,7 @@ class Plan:
             "evictions": [_renamed(row, for_="for") for row in self.evictions],
             "moves": [_renamed(row, source="from", target="to", for_="for") for row in self.moves],
             "holds": [_hold(row) for row in self.holds],
+            "suspensions": [asdict(row) for row in self.suspensions],
         }
 
 

@@ -1,9 +1,12 @@
 """Decide who runs where."""
 
+from dataclasses import replace
+
 from scheduling.core.plan import Plan
 from scheduling.core.problem import prepare
 from scheduling.core.search import best_outcome
 from scheduling.core.snapshot import Snapshot
+from scheduling.core.suspension import suspended, suspensions
 from scheduling.core.wording import Writer
 
 
@@ -14,6 +17,16 @@ def make_plan(snapshot: Snapshot) -> Plan:
     2. Try a bounded number of ways to place everything anew on paper, level by level.
     3. Keep the one with the most active deployments from the highest level down, then least harm.
     4. Write down how it differs from the present, with the reasons.
+    5. If it preempts for deployments for which that led to nothing before, suspend that, and plan
+       once more without.
     """
+    plan = _plan(snapshot)
+    found = suspensions(snapshot, plan)
+    if not found:
+        return plan
+    return replace(_plan(suspended(snapshot, found)), suspensions=found)
+
+
+def _plan(snapshot: Snapshot) -> Plan:
     problem = prepare(snapshot.ranked())
     return Writer(problem, best_outcome(problem)).plan()

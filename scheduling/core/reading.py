@@ -27,6 +27,15 @@ class Fields:
             return None
         return self.integer(name)
 
+    def integers(self, name: str) -> list[int]:
+        """Return a list of ids, which may be left out."""
+        value = self._left.pop(name, [])
+        if not isinstance(value, list | tuple):
+            raise self._wrong(name, "expected a list")
+        if any(isinstance(one, bool) or not isinstance(one, int) or one < 0 for one in value):
+            raise self._wrong(name, "expected whole numbers of at least 0")
+        return list(value)
+
     def flag(self, name: str, default: bool) -> bool:
         value = self._left.pop(name, default)
         if not isinstance(value, bool):

@@ -42,7 +42,9 @@ class Deployment:
     leaves as it is; `ready_since` is when it last became ready, if that was later. `preemptions`
     counts its evictions within the budget's window, `checkpoint_at` is when it last saved its
     progress in this run. Until `set_aside_until` a ready one takes only what all others leave, and
-    preempts nobody.
+    preempts nobody. `past_victims` left for it since it was queued, the earliest first;
+    `preempted_in_vain`: others left for it, and it ended without ever having started; both within
+    the budget's window.
     """
 
     id: int
@@ -58,6 +60,8 @@ class Deployment:
     checkpoint_at: int | None = None
     ready_since: int | None = None
     set_aside_until: int | None = None
+    past_victims: tuple[int, ...] = ()
+    preempted_in_vain: bool = False
 
     @property
     def waits_since(self) -> int:
@@ -146,6 +150,8 @@ def _deployment(row: Fields) -> Deployment:
         checkpoint_at=row.optional("checkpoint_at"),
         ready_since=row.optional("ready_since"),
         set_aside_until=row.optional("set_aside_until"),
+        past_victims=tuple(row.integers("past_victims")),
+        preempted_in_vain=row.flag("preempted_in_vain", False),
     )
     row.finish()
     return deployment

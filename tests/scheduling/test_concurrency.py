@@ -174,6 +174,37 @@ def test_what_is_cancelled_while_the_plan_is_made_is_neither_placed_nor_served(
     assert len(snapshots) == 2
 
 
+def test_preemption_is_not_suspended_for_one_that_is_cancelled_while_the_plan_is_made(
+    acme: Organization, forge: Cluster, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit(cpu_milli=8000, priority=10)
+    run_cycle(acme.pk, CHANGE)
+    preemptor = submit(cpu_milli=8000, priority=50)
+    run_cycle(acme.pk, CHANGE)
+    services.requeue(preemptor, actor="olga")
+    services.hold(preemptor, actor="olga")
+    run_cycle(acme.pk, CHANGE)
+    services.release(preemptor, actor="olga")
+    plans: list[Plan] = []
+
+    def plan_while_somebody_cancels(snapshot: Snapshot) -> Plan:
+        plans.append(make_plan(snapshot))
+        if len(plans) == 1:
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(in_thread(lambda: _cancel(preemptor))).result()
+        return plans[-1]
+
+    monkeypatch.setattr(cycle_module, "make_plan", plan_while_somebody_cancels)
+
+    record = run_cycle(acme.pk, CHANGE)
+
+    preemptor.refresh_from_db()
+    assert record is not None
+    assert [len(plan.suspensions) for plan in plans] == [1, 0]
+    assert (record.set_aside, preemptor.set_aside_until) == (0, None)
+    assert preemptor.status == Status.CANCELLED
+
+
 def _cancel(deployment: Deployment) -> None:
     services.cancel(deployment, actor="bob")
 

@@ -33,7 +33,7 @@ def test_a_plan_is_printed_in_the_documented_format(tmp_path: Path) -> None:
     file = tmp_path / "snapshot.json"
     file.write_text(json.dumps(SNAPSHOT))
     plan = json.loads(run("plan", str(file)))
-    assert set(plan) == {"placements", "evictions", "moves", "holds"}
+    assert set(plan) == {"placements", "evictions", "moves", "holds", "suspensions"}
     assert [set(row) for row in plan["placements"]] == [{"deployment", "cluster", "code", "reason"}]
     eviction = plan["evictions"][0]
     assert (eviction["deployment"], eviction["cluster"], eviction["for"]) == (3, 1, 7)

@@ -5,6 +5,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from clusters.models import Cluster
+from deployments import services
 from deployments.models import Status
 from orgs.models import Organization
 from scheduling.core.plan import Eviction, Hold, Move, Placement, Plan
@@ -72,6 +73,58 @@ def test_a_plan_that_is_not_the_one_carried_out_is_an_error(preempting: Scheduli
 
     with pytest.raises(CommandError, match="not the one"):
         call_command("replay", preempting.pk)
+
+
+@pytest.fixture
+def suspending(acme: Organization, forge: Cluster, submit: Submit) -> SchedulingCycle:
+    """A cycle that suspended preemption for a deployment instead of preempting for it again."""
+    submit(cpu_milli=8000, priority=10)
+    run_cycle(acme.pk, SchedulingCycle.Trigger.CHANGE)
+    preemptor = submit(cpu_milli=8000, priority=50)
+    run_cycle(acme.pk, SchedulingCycle.Trigger.CHANGE)
+    services.requeue(preemptor, actor="olga")
+    services.hold(preemptor, actor="olga")
+    run_cycle(acme.pk, SchedulingCycle.Trigger.CHANGE)
+    services.release(preemptor, actor="olga")
+    cycle = run_cycle(acme.pk, SchedulingCycle.Trigger.CHANGE)
+    assert cycle is not None
+    assert cycle.set_aside == 1
+    return cycle
+
+
+def test_a_replay_suspends_preemption_as_the_cycle_did(
+    suspending: SchedulingCycle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    snapshot, words = unpack(bytes(suspending.record or b""))
+
+    call_command("replay", suspending.pk)
+
+    assert capsys.readouterr().out == "The same plan.\n"
+    (preemptor,) = (d for d in snapshot.deployments if d.past_victims)
+    assert read(preemptor.id, words[str(preemptor.id)]) == Decision(
+        preemptor.id, "waits", code="thrash", suspended=True
+    )
+
+
+def test_a_record_of_a_release_that_kept_no_past_gives_the_same_plan(
+    suspending: SchedulingCycle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Such a record has the end of the suspension in the snapshot itself."""
+    document = json.loads(zlib.decompress(bytes(suspending.record or b"")))
+    for row in document["snapshot"]["deployments"]:
+        row["set_aside_until"] = document["snapshot"]["now"] + 3600 if row["past_victims"] else None
+        del row["past_victims"], row["preempted_in_vain"]
+    document["decisions"] = {
+        pk: words.removesuffix(", preemption suspended")
+        for pk, words in document["decisions"].items()
+    }
+    former = zlib.compress(json.dumps(document).encode())
+    SchedulingCycle.objects.filter(pk=suspending.pk).update(record=former)
+
+    call_command("replay", suspending.pk)
+
+    assert capsys.readouterr().out == "The same plan.\n"
+    assert unpack(former)[0].deployments[1].set_aside_until is not None
 
 
 def _tampered(cycle: SchedulingCycle) -> bytes:

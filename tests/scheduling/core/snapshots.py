@@ -69,6 +69,8 @@ def deployments(draw: st.DrawFn, clusters: int, levels: int) -> Deployment:
         preemptions=draw(st.integers(0, 3)),
         ready_since=None if active else draw(st.sampled_from([None, None, NOW - 10, NOW - 1000])),
         set_aside_until=draw(st.sampled_from([None, None, None, NOW, NOW + 100])),
+        past_victims=tuple(draw(st.sampled_from([[], [], [1], [3, 2], [4, 5, 6]]))),
+        preempted_in_vain=draw(st.sampled_from([False, False, False, True])),
     )
 
 

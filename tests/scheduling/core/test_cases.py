@@ -310,6 +310,28 @@ def test_one_whose_time_aside_is_over_competes_as_ever() -> None:
     assert evicted(made) == {1: 2}
 
 
+def test_preemption_is_suspended_for_one_whose_victim_would_leave_a_second_time() -> None:
+    rows = cluster(1, 2), active(1, 1, 2), ready(2, 9, 2, past_victims=(5, 1))
+    made = plan(*rows, ready(3, 5, 1))
+    assert [(s.deployment, s.until, s.code) for s in made.suspensions] == [
+        (2, NOW + 3_600, "thrash")
+    ]
+    assert "deployment 1 would leave for it a second time" in made.suspensions[0].reason
+    assert (evicted(made), placed(made), held(made)) == ({1: 3}, {3: 1}, {2: "thrash"})
+
+
+def test_preemption_is_suspended_for_one_that_preempted_and_never_started() -> None:
+    made = plan(cluster(1, 2), active(1, 1, 2), ready(2, 9, 2, preempted_in_vain=True))
+    assert (evicted(made), held(made)) == ({}, {2: "thrash"})
+    assert "it never started" in made.suspensions[0].reason
+
+
+def test_one_with_a_past_may_take_what_is_free_or_another_victim() -> None:
+    assert placed(plan(cluster(1, 2), ready(2, 9, 2, preempted_in_vain=True))) == {2: 1}
+    made = plan(cluster(1, 2), active(1, 1, 2), ready(2, 9, 2, past_victims=(5,)))
+    assert (evicted(made), made.suspensions) == ({1: 2}, ())
+
+
 # -- 12 explained --
 
 

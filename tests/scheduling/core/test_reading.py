@@ -53,6 +53,22 @@ def test_an_unknown_state_of_a_cluster_is_refused() -> None:
         Snapshot.from_json(rows)
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "complaint"),
+    [
+        ("past_victims", 3, "expected a list"),
+        ("past_victims", [1, "2"], "expected whole numbers of at least 0"),
+        ("past_victims", [True], "expected whole numbers of at least 0"),
+        ("preempted_in_vain", "no", "expected true or false"),
+    ],
+)
+def test_a_past_at_fault_is_refused(field: str, value: object, complaint: str) -> None:
+    rows = document()
+    rows["deployments"][0][field] = value
+    with pytest.raises(ValueError, match=rf"^deployments\[0\].{field}: {complaint}$"):
+        Snapshot.from_json(rows)
+
+
 def test_an_id_that_occurs_twice_is_refused() -> None:
     rows = document()
     rows["deployments"] *= 2
