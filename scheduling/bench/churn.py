@@ -6,6 +6,7 @@ everything must come to rest: no deployment between two states, no run without i
 container, and every deployment that was accepted is there exactly once.
 """
 
+import itertools
 import os
 import signal
 import threading
@@ -16,6 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from http import HTTPStatus
+from http.client import HTTPException
 from random import Random
 from typing import Any
 
@@ -51,6 +54,7 @@ class _Ledger:
     deleted: set[int] = field(default_factory=set)
     calls: Counter[str] = field(default_factory=Counter)
     refused: Counter[int] = field(default_factory=Counter)
+    unanswered: int = 0
 
 
 def run(
@@ -89,17 +93,26 @@ def run(
 def _act(bench: Bench, number: int, choose: Random, ledger: _Ledger, rest: threading.Event) -> None:
     """Be one person until it is time to rest: keep enough alive, and call verbs at random."""
     with bench.client.sibling() as client:
-        count = 0
-        while not rest.is_set():
-            rows = live(client)
-            if len(rows) < _WANTED_LIVE:
-                count += 1
-                spec = _spec(f"churn-{number}-{count}", bench.image, choose)
-                created = client.post("/deployments", **spec)
-                ledger.accepted.add(created["id"])
-            else:
-                _call(client, choose.choice(_VERBS), rows, choose, ledger)
-            rest.wait(choose.uniform(0, 0.3))
+        for count in itertools.count(1):
+            if rest.wait(choose.uniform(0, 0.3)):
+                return
+            try:
+                _do_something(client, f"churn-{number}-{count}", bench.image, choose, ledger)
+            except (HTTPException, OSError):  # what it was asked has happened once or not at all
+                ledger.unanswered += 1
+            except ApiError as error:
+                if error.status != HTTPStatus.SERVICE_UNAVAILABLE:
+                    raise
+                ledger.unanswered += 1
+
+
+def _do_something(client: Client, name: str, image: str, choose: Random, ledger: _Ledger) -> None:
+    rows = live(client)
+    if len(rows) < _WANTED_LIVE:
+        created = client.post("/deployments", **_spec(name, image, choose))
+        ledger.accepted.add(created["id"])
+    else:
+        _call(client, choose.choice(_VERBS), rows, choose, ledger)
 
 
 def _call(
@@ -122,16 +135,16 @@ def _call(
             case "max_runtime_s":
                 client.patch(path, max_runtime_s=choose.choice((None, 1, 5)))
             case "delete":
+                ledger.deleted.add(row["id"])  # first, because the answer may be lost
                 client.delete(path)
-                ledger.deleted.add(row["id"])
             case _:
                 client.post(f"{path}/{verb}")
     except ApiError as error:
         if error.status >= 500:
             raise
         ledger.refused[error.status] += 1
-        if verb == "delete" and error.status == 404:  # a repeat of one whose answer was lost
-            ledger.deleted.add(row["id"])
+        if verb == "delete" and error.status != 404:
+            ledger.deleted.discard(row["id"])
 
 
 def _favoured(verb: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -259,7 +272,8 @@ def _summary(
         f"{minutes:g} minutes: {len(ledger.accepted)} accepted, {len(ledger.deleted)} deleted,"
         f" {dict(Counter(row['status'] for row in rows))},"
         f" {sum(row['preemptions'] for row in rows)} preemptions\n"
-        f"calls: {dict(ledger.calls)}; refused: {dict(ledger.refused)}\n"
+        f"calls: {dict(ledger.calls)}; refused: {dict(ledger.refused)};"
+        f" unanswered: {ledger.unanswered}\n"
         f"killed with -9: {dict(report.killed)}; frozen: {dict(frozen)}\n"
         f"{len(report.seen)} containers seen in {report.looks} looks, at most {report.most} at once"
     )
