@@ -1,20 +1,34 @@
 """Celery's way in; the work is in `reconcile`."""
 
+import structlog
 from celery import shared_task
+from django.db import OperationalError
 from django.utils import timezone
 
+from accounts.outages import is_lock_timeout
 from clusters.wakeups import RECONCILE, begin, request_reconcile
 from clusters.watching import keep_watch
 from deployments import closing, orphans, output
 from deployments.contact import ACTOR
 from deployments.reconcile import clusters_to_look_at, reconcile
 
+_AGAIN_AFTER_S = 1.0
+"""How long after a look that met a locked row the engine is looked at again."""
+
+log = structlog.get_logger(__name__)
+
 
 @shared_task(name=RECONCILE)
 def reconcile_cluster(cluster_id: int) -> None:
     begin(RECONCILE, cluster_id)
     keep_watch(cluster_id)
-    reconcile(cluster_id)
+    try:
+        reconcile(cluster_id)
+    except OperationalError as error:
+        if not is_lock_timeout(error):
+            raise
+        request_reconcile(cluster_id, delay_s=_AGAIN_AFTER_S)
+        log.warning("reconcile_locked_out", cluster=cluster_id)
 
 
 @shared_task(name="deployments.reconcile_all")
@@ -25,7 +39,12 @@ def reconcile_all() -> None:
     """
     for cluster_id in clusters_to_look_at():
         request_reconcile(cluster_id)
-    closing.heal(timezone.now(), actor=ACTOR)
+    try:
+        closing.heal(timezone.now(), actor=ACTOR)
+    except OperationalError as error:
+        if not is_lock_timeout(error):
+            raise
+        log.warning("healing_locked_out")  # the next period tries again
 
 
 @shared_task(name="deployments.purge_outputs")

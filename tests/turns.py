@@ -1,12 +1,27 @@
-"""Two transactions in two threads, the second begun before the first has committed."""
+"""Transactions that meet: one that holds a row, and two of which the second comes too early."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from time import monotonic, sleep
 
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
 
 from accounts.errors import DomainError
+
+
+@contextmanager
+def held(table: str, pk: int, strength: str = "NO KEY UPDATE") -> Iterator[None]:
+    """Hold a row's lock in a session of its own, as an operator's psql would."""
+    holder = connections.create_connection("default")
+    try:
+        with holder.cursor() as cursor:
+            cursor.execute("BEGIN")
+            cursor.execute(f"SELECT FROM {table} WHERE id = %s FOR {strength}", [pk])
+            assert cursor.rowcount == 1
+        yield
+    finally:
+        holder.close()
 
 
 def somebody_waits_for_a_lock() -> bool:

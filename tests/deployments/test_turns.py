@@ -1,6 +1,6 @@
 """One process at a time speaks to an engine; who comes meanwhile neither waits nor is forgotten."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from threading import Event
@@ -8,10 +8,16 @@ from typing import Any
 
 import pytest
 from django.core.cache import cache
-from django.db import connections
+from django.db import connection, connections
 
-from clusters.wakeups import RECONCILE, ask_again
+from clusters.models import Cluster
+from clusters.wakeups import RECONCILE, ask_again, flush
+from deployments.models import Deployment, Status
+from deployments.tasks import reconcile_all, reconcile_cluster
 from deployments.turns import one_at_a_time
+from tests.deployments.conftest import Submit
+from tests.engines.engine import wait_until
+from tests.turns import held
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -125,3 +131,52 @@ def test_a_failure_gives_the_engine_back() -> None:
         in_thread(pool, partial(noted, looks, 1))()
 
     assert looks == [1]
+
+
+@pytest.fixture
+def impatient() -> Iterator[None]:
+    with connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = '100ms'")
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute("RESET lock_timeout")
+
+
+def test_a_look_that_meets_a_locked_row_ends_and_another_one_is_asked_for(
+    foundry: Cluster, place: Submit, impatient: None
+) -> None:
+    deployment = place()
+    reconcile_cluster(foundry.pk)  # launched, and seen to run by the next look
+    Deployment.objects.filter(pk=deployment.pk).update(status=Status.STARTING, started_at=None)
+    deployment.runs.update(started_at=None)
+    flush()
+    cache.clear()
+
+    with held("deployments_deployment", deployment.pk):
+        reconcile_cluster(foundry.pk)
+
+    def is_asked_for() -> bool:
+        flush()
+        return cache.get(f"wakeup:{RECONCILE}:{foundry.pk}") is not None
+
+    wait_until(is_asked_for, "another look is asked for")
+    reconcile_cluster(foundry.pk)
+    deployment.refresh_from_db()
+    assert deployment.status == Status.RUNNING
+
+
+def test_healing_that_meets_a_locked_row_is_left_to_the_next_period(
+    foundry: Cluster, place: Submit, impatient: None
+) -> None:
+    deployment = place()
+    Deployment.objects.filter(pk=deployment.pk).update(status=Status.STOPPING)
+    deployment.runs.update(
+        released_at=deployment.placed_at, ended_at=deployment.placed_at, outcome="stopped"
+    )
+
+    with held("deployments_deployment", deployment.pk):
+        reconcile_all()
+    reconcile_all()
+
+    deployment.refresh_from_db()
+    assert deployment.status == Status.STOPPED

@@ -1,9 +1,7 @@
 """A cycle waits neither for another one of its organization nor, for long, for a locked row."""
 
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from io import StringIO
 from threading import Event
 from time import monotonic
@@ -31,6 +29,7 @@ from scheduling.models import SchedulingCycle
 from scheduling.tasks import run_due_cycles, run_requested_cycle
 from tests.deployments.conftest import Submit
 from tests.engines.engine import wait_until
+from tests.turns import held
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -54,20 +53,6 @@ def other(charlie: User) -> Deployment:
     )
     spec = Spec(name="other", image="busybox", cpu_milli=1000, ram_mib=1024)
     return services.submit(created_by=charlie, organization=globex, spec=spec)
-
-
-@contextmanager
-def held(table: str, pk: int, strength: str = "NO KEY UPDATE") -> Iterator[None]:
-    """Hold a row's lock in a session of its own, as an operator's psql would."""
-    holder = connections.create_connection("default")
-    try:
-        with holder.cursor() as cursor:
-            cursor.execute("BEGIN")
-            cursor.execute(f"SELECT FROM {table} WHERE id = %s FOR {strength}", [pk])
-            assert cursor.rowcount == 1
-        yield
-    finally:
-        holder.close()
 
 
 def is_asked_for(organization: Organization) -> bool:
