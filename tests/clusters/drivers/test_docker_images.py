@@ -86,7 +86,8 @@ def test_an_image_is_fetched_once_for_all_workers(
     other_worker = DockerDriver(docker_bench.connection)
 
     refusal(docker_bench.driver, docker_bench, spec)
-    wait_until(lambda: any("manifests" in path for path in registry.asked), "the fetch has begun")
+    # By then it has asked for the manifest, by its tag and by its digest.
+    wait_until(lambda: any("blobs" in path for path in registry.asked), "the layers are fetched")
     asked = [path for path in registry.asked if "manifests" in path]
     for _ in range(3):
         assert refusal(other_worker, docker_bench, spec).cause is Cause.FETCHING_IMAGE
