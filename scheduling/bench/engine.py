@@ -155,9 +155,11 @@ def command(options: Mapping[str, Any], out: Callable[[str], object]) -> None:
 def _service() -> Iterator[Service]:
     with TemporaryDirectory(prefix="hypervisor-bench-") as folder:
         # Who was evicted twice is spared: the third time would be followed by minutes of back-off.
+        # A long run would outlive its token.
         service = Service(
-            Path(folder) / "home", STOP_GRACE_SECONDS=str(GRACE_S), SCHEDULER_PREEMPTION_BUDGET="2"
-        )
+            Path(folder) / "home", STOP_GRACE_SECONDS=str(GRACE_S), SCHEDULER_PREEMPTION_BUDGET="2",
+            ACCESS_TOKEN_EXPIRE_MINUTES="1440",  # noqa: S106 no password
+        )  # fmt: skip
         service.start()
         try:
             yield service
