@@ -26,7 +26,7 @@ from scheduling.bench.service import wait_until
 
 _SETTLE_S = 900
 _LIVE = ("pending", "starting", "running", "stopping")
-NAME = "BENCH_NAME"
+_NAME = "BENCH_NAME"
 _VICTIMS = ("engines", "engines", "engine", "engine", "worker", "beat", "valkey", "web")
 
 
@@ -79,15 +79,23 @@ def _spec(number: int, image: str, choose: Random) -> dict[str, Any]:
     seconds = choose.choice((0.2, 0.5, 1, 3, 8))
     heeds = choose.choice((":", ":", ":", "trap '' TERM"))
     code = choose.choice((0, 0, 0, 0, 3))
+    script = f"{heeds}; sleep {seconds}; exit {code}"
+    return submission(f"chaos-{number}", image, script, 40, choose)
+
+
+def submission(
+    name: str, image: str, script: str, highest_priority: int, choose: Random
+) -> dict[str, Any]:
+    """Return the fields of a deployment of random size and priority; containers show its name."""
     return {
-        "name": f"chaos-{number}",
+        "name": name,
         "image": image,
-        "command": ["sh", "-c", f"{heeds}; sleep {seconds}; exit {code}"],
-        "env": {NAME: f"chaos-{number}"},
+        "command": ["sh", "-c", script],
+        "env": {_NAME: name},
         "cpu": choose.choice((0.1, 0.2, 0.5, 1)),
         "ram_mib": choose.choice((64, 128, 512, 1024)),
         "gpu": choose.choice((0, 0, 0, 1, 2)),
-        "priority": choose.randint(1, 40),
+        "priority": choose.randint(1, highest_priority),
         "restart_policy": choose.choice(("never", "on-failure")),
         "max_restarts": 1,
     }
@@ -164,7 +172,7 @@ def _overfull(running: list[dict[str, Any]]) -> list[str]:
         value
         for container in running
         for value in container["Config"]["Env"]
-        if value.startswith(f"{NAME}=")
+        if value.startswith(f"{_NAME}=")
     )
     problems = [f"{n} containers of {owner} at once" for owner, n in owners.items() if n > 1]
     problems += [f"GPU {device} is with {n}" for device, n in devices.items() if n > 1]

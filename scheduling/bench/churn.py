@@ -27,7 +27,7 @@ from django.core.management.base import CommandError
 from docker.errors import DockerException
 from requests import RequestException
 
-from scheduling.bench.chaos import NAME, Report, inspect, is_back, live, watch
+from scheduling.bench.chaos import Report, inspect, is_back, live, submission, watch
 from scheduling.bench.client import ApiError, Client
 from scheduling.bench.engine import Bench
 from scheduling.bench.service import wait_until
@@ -160,22 +160,8 @@ def _spec(name: str, image: str, choose: Random) -> dict[str, Any]:
     heeds = choose.choice(
         (":", "trap '' TERM", "trap 'exit 0' TERM", "trap 'sleep 1; exit 3' TERM")
     )
-    return {
-        "name": name,
-        "image": image,
-        "command": [
-            "sh",
-            "-c",
-            f"{heeds}; sleep {seconds} & wait; exit {choose.choice((0, 0, 3))}",
-        ],
-        "env": {NAME: name},
-        "cpu": choose.choice((0.1, 0.2, 0.5, 1)),
-        "ram_mib": choose.choice((64, 128, 512, 1024)),
-        "gpu": choose.choice((0, 0, 0, 1, 2)),
-        "priority": choose.randint(1, 100),
-        "restart_policy": choose.choice(("never", "on-failure")),
-        "max_restarts": 1,
-    }
+    script = f"{heeds}; sleep {seconds} & wait; exit {choose.choice((0, 0, 3))}"
+    return submission(name, image, script, 100, choose)
 
 
 def _meddle(bench: Bench, choose: Random, ledger: _Ledger, rest: threading.Event) -> None:
