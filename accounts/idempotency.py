@@ -57,7 +57,7 @@ class IdempotentMixin(APIView):
             vars(self)["post"] = partial(_once, self, handler, _checked(key), request.user)
 
     def check_needed(self, user: User, needed: Iterable[Needed]) -> None:
-        """Raise what the user is refused with who has one of these roles no more."""
+        """Raise the refusal for a user who no longer has one of these roles."""
         raise NotImplementedError(f"{self}: say how the caller's present roles are checked.")
 
     def to_keep(self, data: Any) -> Any:

@@ -95,7 +95,7 @@ def _exchange(token: RefreshToken, now: datetime) -> TokenPair | None:
     if user is None or token.get(api_settings.REVOKE_TOKEN_CLAIM) != _mark(user):
         return None
     if _FAMILY_CLAIM not in token:
-        # Of the former release. Of two who come with it at once, one gets the row.
+        # A token of the former release. If two requests present it at once, one gets the row.
         _row, first = cast("tuple[object, bool]", token.blacklist())
         return _begin(user, now) if first else None
     families = TokenFamily.objects.select_for_update(no_key=True)

@@ -12,7 +12,7 @@ from typing import Any
 from clusters.drivers.kubernetes import pods
 
 CLOCKS_S = 1
-"""Clocks of nodes and of API servers agree within so long. All their times are whole seconds."""
+"""How far the clocks of a node and an API server may differ; their times are whole seconds."""
 
 CONFIRMED_S = 20
 """A node completes the deletion of a Pod so long after the container's end: twice the period in

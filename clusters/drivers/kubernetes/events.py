@@ -22,7 +22,7 @@ FIRST_S = 2
 """For so long after it got its node nothing is asked: most containers have started by then."""
 
 AGAIN_S = 10
-"""A Pod's events are asked for anew after so long."""
+"""How long a Pod's events are remembered before the driver lists them again."""
 
 PAUSE_S = 60
 """So long nothing is asked after a refusal, such as that of the missing right."""

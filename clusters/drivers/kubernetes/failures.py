@@ -94,7 +94,7 @@ def node_silent(node: str) -> Failure:
 
 
 def fetching(said: str) -> str:
-    """Return how it is told that the image comes; `said` is the node's own sentence."""
+    """Return the sentence for an image that is being fetched; `said` is the node's message."""
     image = _IMAGE.search(said)
     return f"Image {image[1]} is being fetched." if image else "Its image is being fetched."
 

@@ -47,7 +47,7 @@ def selector(connection: UUID) -> str:
 
 
 def about(meta: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Return by what a Pod of ours is known, by us and by people."""
+    """Return what identifies a Pod: its uid, and for people its run, name, image and command."""
     container: Mapping[str, Any] = next(
         (c for c in spec.get("containers", ()) if c["name"] == CONTAINER), {}
     )
