@@ -15,9 +15,10 @@ from typing import Any
 import django
 import pytest
 
-from hypervisor import embedded, env
-from hypervisor.home import free_port
-from hypervisor.process import Process, Service
+from hypervisor import env
+from hypervisor.standalone import servers
+from hypervisor.standalone.home import free_port
+from hypervisor.standalone.process import Process, Service
 from tests.engines.engine import missing
 
 _FOLDER = tempfile.TemporaryDirectory(prefix="hypervisor-tests-")
@@ -41,7 +42,7 @@ def _settings() -> dict[str, str]:
 
 def _embed(name: str) -> str:
     folder = Path(_FOLDER.name)
-    make = {"postgres": embedded.postgres, "valkey": embedded.valkey}[name]
+    make = {"postgres": servers.postgres, "valkey": servers.valkey}[name]
     service, url = make(
         folder / name, free_port(), secrets.token_urlsafe(), folder / f"{name}.log", durable=False
     )

@@ -11,7 +11,8 @@ from typing import NoReturn
 if sys.version_info < (3, 11):  # noqa: UP036 saying so is what it is for
     sys.exit("error: Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ".")
 
-from hypervisor import bootstrap, overview, version
+from hypervisor import version
+from hypervisor.standalone import bootstrap, overview
 
 _OWN_HELP = {"up": overview.up_parser, "test": overview.test_parser}
 """The commands that are not Django's, each with what parses or explains its arguments."""
@@ -26,7 +27,7 @@ def main() -> None:
     if command == "test":
         _test(arguments)
     bootstrap.ensure("production")
-    from hypervisor import commands
+    from hypervisor.standalone import commands
 
     commands.run(sys.argv)
 
@@ -49,7 +50,7 @@ def _tells_of_itself(command: str, arguments: list[str]) -> bool:
 def _up(arguments: list[str]) -> NoReturn:
     overview.up_parser().parse_args(arguments)
     bootstrap.ensure("up")
-    from hypervisor import up
+    from hypervisor.standalone import up
 
     sys.exit(up.main())
 

@@ -24,8 +24,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.errors import Conflict, Invalid
 from accounts.models import IdempotencyKey, User
+from hypervisor.base.errors import Conflict, Invalid
 
 HEADER = "Idempotency-Key"
 LIFETIME = timedelta(hours=24)

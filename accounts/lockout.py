@@ -13,7 +13,7 @@ from django.shortcuts import render
 from django.utils import timezone
 from rest_framework.throttling import BaseThrottle
 
-from accounts.names import normalized
+from hypervisor.base.names import normalized
 
 DETAIL = "Too many wrong passwords for this user from this address: try again later."
 

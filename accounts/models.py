@@ -10,8 +10,8 @@ from django.contrib.auth.validators import ASCIIUsernameValidator
 from django.db import models
 from django.db.models.functions import Lower
 
-from accounts.audit import trail
-from accounts.names import UserManager
+from accounts.audit.triggers import trail
+from hypervisor.base.names import UserManager
 
 
 class User(AbstractUser):

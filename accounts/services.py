@@ -7,8 +7,8 @@ from django.contrib.auth.models import Group, Permission
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, transaction
 
-from accounts.errors import Invalid
 from accounts.models import User
+from hypervisor.base.errors import Invalid
 
 
 def create_user(*, username: str, email: str, password: str) -> User:

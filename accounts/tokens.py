@@ -22,8 +22,8 @@ from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.tokens import RefreshToken
 from rest_framework_simplejwt.utils import get_md5_hash_password
 
-from accounts.errors import Unauthorized
 from accounts.models import TokenFamily, User
+from hypervisor.base.errors import Unauthorized
 
 log = structlog.get_logger(__name__)
 

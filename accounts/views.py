@@ -6,14 +6,14 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import tokens
-from accounts.parameters import StrictParametersMixin
-from accounts.parsing import StrictFormParser, StrictJSONParser, StrictMultiPartParser
 from accounts.serializers import (
     CredentialsSerializer,
     RefreshTokenSerializer,
     TokenPairSerializer,
 )
 from accounts.throttles import LogIn, ScopedThrottle
+from hypervisor.rest.parameters import StrictParametersMixin
+from hypervisor.rest.parsing import StrictFormParser, StrictJSONParser, StrictMultiPartParser
 
 _FORMATS = (StrictJSONParser, StrictFormParser, StrictMultiPartParser)
 

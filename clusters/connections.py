@@ -13,13 +13,13 @@ from uuid import uuid4
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from accounts.errors import Conflict, Invalid, NotFound
 from clusters.drivers import driver_of
 from clusters.drivers.base import DriverError, Probe
 from clusters.models import DIMENSIONS, Cluster, Connection
 from clusters.resources import cores, describe
 from clusters.secrets import rotate
 from clusters.wakeups import request_cycle, request_reconcile
+from hypervisor.base.errors import Conflict, Invalid, NotFound
 from orgs.events import record
 
 

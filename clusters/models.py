@@ -9,10 +9,10 @@ from django.db import models
 from django.db.models import Q, Sum
 from django.db.models.functions import Coalesce
 
-from accounts.audit import trail
-from accounts.names import NameField
+from accounts.audit.triggers import trail
 from clusters.resources import ResourceColumns
 from clusters.secrets import decrypt, encrypt
+from hypervisor.base.names import NameField
 from orgs.models import Organization
 from orgs.tenancy import TenantQuerySet
 

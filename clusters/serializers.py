@@ -5,11 +5,11 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field, inline_serializer
 from rest_framework import serializers
 
-from accounts.api import IntegerField, StrictModelSerializer
 from clusters.fields import CpuField, RamField
 from clusters.models import DIMENSIONS, Cluster
 from clusters.resources import MAX_GPU, cores
 from clusters.services import Capacity
+from hypervisor.rest.strict import IntegerField, StrictModelSerializer
 
 _AMOUNTS = inline_serializer(
     "Amounts",

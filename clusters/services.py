@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from django.db import IntegrityError, transaction
 
-from accounts import bounds
-from accounts.bounds import Bound
-from accounts.errors import Conflict, Invalid, NotFound
 from clusters.models import DIMENSIONS, OCCUPYING, Cluster, Connection
 from clusters.resources import describe
 from clusters.wakeups import request_cycle
+from hypervisor.base import bounds
+from hypervisor.base.bounds import Bound
+from hypervisor.base.errors import Conflict, Invalid, NotFound
 from orgs.events import record
 from orgs.models import Organization
 from orgs.services import protect_organizations

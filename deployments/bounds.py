@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from functools import partial
 
-from accounts import bounds
-from accounts.bounds import Bound
 from deployments.models import Deployment
+from hypervisor.base import bounds
+from hypervisor.base.bounds import Bound
 
 
 def check_bounds(user_id: int | None, adding: Mapping[int, int], *, lock: bool = True) -> None:

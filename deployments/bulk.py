@@ -10,7 +10,6 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from accounts.errors import DomainError, Invalid, NotFound
 from accounts.models import User
 from clusters.models import Cluster
 from clusters.wakeups import request_cycle
@@ -21,6 +20,7 @@ from deployments.lifecycle import note_reasons
 from deployments.models import Dependency, Deployment, Status
 from deployments.services import new_deployment
 from deployments.specs import Spec, check_fits
+from hypervisor.base.errors import DomainError, Invalid, NotFound
 from orgs.events import record_many
 from orgs.models import Event, Organization, Role
 from orgs.permissions import organization_for, require

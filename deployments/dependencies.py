@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from django.db import connection
 
-from accounts.errors import Invalid
 from deployments.models import Condition, Dependency, Deployment
+from hypervisor.base.errors import Invalid
 
 
 @dataclass(frozen=True, slots=True)

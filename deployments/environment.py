@@ -8,8 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from accounts.errors import Invalid
 from clusters.secrets import CannotDecrypt, decrypt, encrypt
+from hypervisor.base.errors import Invalid
 
 Env = Mapping[str, str | Mapping[str, str | None]]
 

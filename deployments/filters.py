@@ -1,14 +1,14 @@
 from django.db.models import Q
 from django_filters import rest_framework as filters
 
-from accounts.api import (
+from deployments.models import Deployment, DeploymentQuerySet, RestartPolicy, Status
+from hypervisor.base.numbers import whole
+from hypervisor.rest.strict import (
     IntegerFilter,
     SeveralChoicesFilter,
     SeveralFilter,
     SeveralIntegersFilter,
 )
-from accounts.numbers import whole
-from deployments.models import Deployment, DeploymentQuerySet, RestartPolicy, Status
 
 
 class DeploymentFilter(filters.FilterSet):  # type: ignore[misc]

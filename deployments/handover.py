@@ -3,9 +3,9 @@
 from django.db import transaction
 from django.db.models import Count
 
-from accounts.errors import Conflict, Invalid
 from accounts.models import User
 from deployments.models import LIVE, Deployment
+from hypervisor.base.errors import Conflict, Invalid
 from orgs.events import record_many
 from orgs.models import Event, Membership, Organization, Role
 

@@ -11,11 +11,11 @@ from django.db import models
 from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 
-from accounts.audit import note_by_a_person, trail
-from accounts.names import NameField
+from accounts.audit.triggers import note_by_a_person, trail
 from clusters.drivers.base import uid_by_run
 from clusters.models import ACTIVE, OCCUPYING, Cluster
 from clusters.resources import ResourceColumns
+from hypervisor.base.names import NameField
 from orgs.models import Membership, Organization
 from orgs.tenancy import TenantQuerySet
 

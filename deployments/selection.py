@@ -7,13 +7,13 @@ from typing import NamedTuple
 from django.db import transaction
 from django.utils import timezone
 
-from accounts.errors import Invalid
 from accounts.idempotency import note_needed
 from accounts.models import User
 from clusters.wakeups import request_cycle, request_reconcile
 from deployments import lifecycle
 from deployments.lifecycle import Change, Verb, transition
 from deployments.models import ENDED, DeploymentQuerySet, Status
+from hypervisor.base.errors import Invalid
 from orgs.models import Membership, Role
 
 MAX_SELECTED = 10_000

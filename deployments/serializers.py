@@ -5,7 +5,6 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from accounts.api import IntegerField, StrictModelSerializer, StrictSerializer
 from clusters.fields import CpuField, RamField
 from clusters.models import Cluster
 from clusters.resources import MAX_GPU
@@ -14,6 +13,7 @@ from deployments.environment import SECRET, masked, seal, wrong_name
 from deployments.images import check_reference
 from deployments.models import Condition, Deployment, OnDependencyFailure, RestartPolicy
 from deployments.specs import Spec
+from hypervisor.rest.strict import IntegerField, StrictModelSerializer, StrictSerializer
 from orgs.models import Event
 
 _MAX_ID = 2**63 - 1

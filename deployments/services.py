@@ -11,7 +11,6 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from accounts.errors import Conflict, NotFound
 from accounts.models import User
 from clusters.models import OCCUPYING, Cluster
 from clusters.wakeups import request_cycle, request_reconcile
@@ -21,6 +20,7 @@ from deployments.environment import completed
 from deployments.lifecycle import Change, Verb, transition
 from deployments.models import ENDED, Deployment, Status
 from deployments.specs import Spec, check_capacity, check_changeable, check_image, differences
+from hypervisor.base.errors import Conflict, NotFound
 from orgs.events import record
 from orgs.models import Organization
 from orgs.services import protect_organizations

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from accounts.errors import Conflict, Invalid
 from clusters.models import DIMENSIONS, Cluster
 from clusters.resources import describe
 from deployments.dependencies import Wait
@@ -18,6 +17,7 @@ from deployments.models import (
     RestartPolicy,
     Status,
 )
+from hypervisor.base.errors import Conflict, Invalid
 
 _CHANGEABLE_ALWAYS = {"name", "priority", "restart_policy", "max_restarts"}
 

@@ -5,12 +5,13 @@ from celery import shared_task
 from django.db import OperationalError
 from django.utils import timezone
 
-from accounts.outages import is_lock_timeout
 from clusters.wakeups import RECONCILE, begin, request_reconcile
 from clusters.watching import keep_watch
-from deployments import closing, orphans, output
-from deployments.contact import ACTOR
-from deployments.reconcile import clusters_to_look_at, reconcile
+from deployments.logs import store
+from deployments.runtime import closing, orphans
+from deployments.runtime.lost_contact import ACTOR
+from deployments.runtime.reconcile import clusters_to_look_at, reconcile
+from hypervisor.base.outages import is_lock_timeout
 
 _AGAIN_AFTER_S = 1.0
 """How long after a look that met a locked row the engine is looked at again."""
@@ -49,5 +50,5 @@ def reconcile_all() -> None:
 
 @shared_task(name="deployments.purge_outputs")
 def purge_outputs() -> None:
-    output.purge(timezone.now())
+    store.purge(timezone.now())
     orphans.forget_deleted_clusters()

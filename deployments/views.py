@@ -15,13 +15,11 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.api import caller
-from accounts.errors import Invalid, NotFound
-from accounts.parameters import PAGE, StrictParametersMixin, flag, whole_number
 from clusters.models import Cluster
-from deployments import bulk, handover, output, selection, services
+from deployments import bulk, handover, selection, services
 from deployments.filters import DeploymentFilter
-from deployments.followers import Following
+from deployments.logs import store
+from deployments.logs.follow_limit import Following
 from deployments.models import Deployment
 from deployments.selection import Outcome
 from deployments.serializers import (
@@ -32,6 +30,9 @@ from deployments.serializers import (
     SelectionSerializer,
 )
 from deployments.specs import Spec
+from hypervisor.base.errors import Invalid, NotFound
+from hypervisor.rest.parameters import PAGE, StrictParametersMixin, flag, whole_number
+from hypervisor.rest.strict import caller
 from orgs.models import Event, Organization, Role
 from orgs.permissions import organization_for, require
 from orgs.viewsets import TenantViewSet
@@ -236,7 +237,7 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
                 "tail",
                 str,
                 pattern="^(all|[0-9]+)$",
-                default=str(output.DEFAULT_TAIL),
+                default=str(store.DEFAULT_TAIL),
                 description="How many of the last lines, or `all`: 8 MiB without `follow`.",
             ),
             OpenApiParameter(
@@ -263,10 +264,10 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
         # A proxy that waits for more would hold the lines back.
         headers = {"X-Accel-Buffering": "no", "Cache-Control": "no-store"}
         if not follows:
-            whole = output.read(output.run_of(deployment, run_id), tail=tail)
+            whole = store.read(store.run_of(deployment, run_id), tail=tail)
             return HttpResponse(whole, content_type=text, headers=headers)
         pieces = Following(
-            output.follow(deployment, tail=tail, run_id=run_id),
+            store.follow(deployment, tail=tail, run_id=run_id),
             user=caller(request).pk,
             organization=deployment.organization_id,
         )
@@ -323,4 +324,4 @@ def _tail(request: Request) -> int | None:
     except ValidationError:
         detail = "Give a whole number from 0 to 1000000, or `all`."
         raise ValidationError({"tail": detail}) from None
-    return output.DEFAULT_TAIL if tail is None else tail
+    return store.DEFAULT_TAIL if tail is None else tail

@@ -16,7 +16,7 @@ class HypervisorConfig(AppConfig):
     verbose_name = "Hypervisor"
 
     def ready(self) -> None:
-        from hypervisor.roles import install
+        from hypervisor.console.groups import install
 
         with_tables = [app for app in apps.get_app_configs() if app.models_module]
         # After the last app that has tables: by then every permission is there.

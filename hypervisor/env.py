@@ -16,7 +16,7 @@ from dotenv import dotenv_values
 from environs import Env, EnvValidationError
 from marshmallow import validate
 
-from accounts.numbers import whole
+from hypervisor.base.numbers import whole
 
 ROOT = Path(__file__).resolve().parent.parent
 DEVELOPMENT_KEY = "development-only-key-that-production-refuses-to-start-with"

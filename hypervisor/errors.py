@@ -16,7 +16,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework_simplejwt.exceptions import AuthenticationFailed as TokenRefused
 
-from accounts.errors import (
+from hypervisor.base.errors import (
     Busy,
     Conflict,
     DomainError,
@@ -26,7 +26,7 @@ from accounts.errors import (
     Unauthorized,
     Unavailable,
 )
-from accounts.outages import refusal_of
+from hypervisor.base.outages import refusal_of
 
 log = structlog.get_logger(__name__)
 

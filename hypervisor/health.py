@@ -9,9 +9,9 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.outages import DISK_FULL, sqlstate_of
 from accounts.views import PublicView
 from clusters.wakeups import broker_state
+from hypervisor.base.outages import DISK_FULL, sqlstate_of
 
 SPILL = "SELECT count(*) FROM generate_series(1, 10000)"
 """A statement whose intermediate rows do not fit into the least memory for them."""

@@ -10,8 +10,8 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
 from rest_framework import serializers
 
-from accounts.api import StrictFilterBackend
 from accounts.idempotency import HEADER, MAX_LENGTH, IdempotentMixin
+from hypervisor.rest.strict import StrictFilterBackend
 from orgs.viewsets import TenantViewSet
 
 

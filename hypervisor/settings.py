@@ -80,7 +80,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_structlog.middlewares.RequestMiddleware",
-    "accounts.audit.AuditMiddleware",
+    "accounts.audit.triggers.AuditMiddleware",
     "axes.middleware.AxesMiddleware",
     "hypervisor.errors.RefusalMiddleware",
 ]
@@ -117,7 +117,7 @@ DATABASES = {"default": _database}
 REDIS_URL: str = _values["REDIS_URL"]
 CACHES = {
     "default": {
-        "BACKEND": "accounts.cache.Cache",
+        "BACKEND": "hypervisor.base.cache.Cache",
         "LOCATION": REDIS_URL,
         "KEY_PREFIX": "hypervisor",
         "OPTIONS": {"socket_connect_timeout": 0.5, "socket_timeout": 0.5},
@@ -133,7 +133,7 @@ AUTHENTICATION_BACKENDS = [
     "django.contrib.auth.backends.ModelBackend",
 ]
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": "accounts.names.VisibleLengthValidator"},
+    {"NAME": "hypervisor.base.names.VisibleLengthValidator"},
     *(
         {"NAME": f"django.contrib.auth.password_validation.{name}"}
         for name in (
@@ -183,12 +183,12 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.authentication.BearerAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["accounts.parsing.StrictJSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["hypervisor.rest.parsing.StrictJSONParser"],
     "DEFAULT_SCHEMA_CLASS": "hypervisor.openapi.Schema",
-    "DEFAULT_PAGINATION_CLASS": "hypervisor.pagination.KeysetPagination",
+    "DEFAULT_PAGINATION_CLASS": "hypervisor.rest.pagination.KeysetPagination",
     "DEFAULT_FILTER_BACKENDS": [
-        "accounts.api.StrictFilterBackend",
-        "accounts.api.StrictOrderingFilter",
+        "hypervisor.rest.strict.StrictFilterBackend",
+        "hypervisor.rest.strict.StrictOrderingFilter",
     ],
     "EXCEPTION_HANDLER": "drf_standardized_errors.handler.exception_handler",
     "URL_FORMAT_OVERRIDE": None,
@@ -240,8 +240,8 @@ UNFOLD: dict[str, Any] = {
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": _icon}],
     "STYLES": [static_lazy("console/console.css")],
     "SCRIPTS": [static_lazy("console/console.js")],
-    "DASHBOARD_CALLBACK": "scheduling.admin.dashboard.context",
-    "SIDEBAR": {"show_search": True, "navigation": "hypervisor.navigation.sidebar"},
+    "DASHBOARD_CALLBACK": "hypervisor.console.pages.dashboard.context",
+    "SIDEBAR": {"show_search": True, "navigation": "hypervisor.console.navigation.sidebar"},
     "COLORS": {
         "primary": {
             "50": "oklch(96.9% .016 293.756)",
@@ -276,7 +276,7 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ROUTES = {"deployments.reconcile": {"queue": "engines"}}
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-CELERY_BEAT_SCHEDULER = "scheduling.beat:NotingScheduler"
+CELERY_BEAT_SCHEDULER = "scheduling.monitoring.beat_scheduler:NotingScheduler"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 5
 CELERY_TIMEZONE = "UTC"
 DJANGO_CELERY_BEAT_TZ_AWARE = True

@@ -8,12 +8,12 @@ from django.utils import timezone
 
 from clusters.models import Cluster, Connection
 from deployments.models import Deployment
-from scheduling import vitals
-from scheduling.alarms import Alarm, Hour, alarms
-from scheduling.dashboard import queue, room
-from scheduling.dashboard.room import ClusterNow
+from hypervisor.console.dashboard import capacity, queue
+from hypervisor.console.dashboard.capacity import ClusterNow
 from scheduling.models import Sample
-from scheduling.vitals import Vital
+from scheduling.monitoring import health
+from scheduling.monitoring.alerts import Alarm, Hour, alarms
+from scheduling.monitoring.health import Vital
 
 _LONGEST = 3
 
@@ -56,8 +56,8 @@ def read() -> Status:
     now = timezone.now()
     last = Sample.objects.order_by("-time").first()
     hour = queue.last_hour(now)
-    seen = vitals.look(now, last)
-    clusters = room.clusters({})
+    seen = health.look(now, last)
+    clusters = capacity.clusters({})
     return Status(
         now=now,
         parts=seen.all,

@@ -5,14 +5,14 @@ from dataclasses import asdict
 from textwrap import shorten
 from typing import Any
 
-from accounts.plots import Bar
-from accounts.templatetags.console import duration
 from clusters.models import DIMENSIONS
 from deployments.models import Deployment
+from hypervisor.console.charts import Bar
+from hypervisor.console.dashboard.capacity import UNITS, ClusterNow
+from hypervisor.console.templatetags.console import duration
 from hypervisor.status import Status, Waiting
 from hypervisor.version import NAME, VERSION
-from scheduling.alarms import Alarm
-from scheduling.dashboard.room import UNITS, ClusterNow
+from scheduling.monitoring.alerts import Alarm
 
 _ALARMS = 5
 _CODES = 5

@@ -18,7 +18,7 @@ urlpatterns = [
     path("favicon.ico", RedirectView.as_view(url=static("hypervisor/icon.svg"))),
     path("", include("hypervisor.api")),
     path("admin/login/", limit_log_ins(admin.site.login)),
-    path("admin/", include("scheduling.admin.urls")),
+    path("admin/", include("hypervisor.console.urls")),
     path("admin/", admin.site.urls),
     path("docs", docs.DocsView.as_view(), name="docs"),
     path("openapi.json", docs.SchemaView.as_view(), name="openapi"),

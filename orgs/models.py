@@ -10,8 +10,8 @@ from django.db.models import Count, OuterRef, Subquery
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from accounts.audit import trail
-from accounts.names import NameField
+from accounts.audit.triggers import trail
+from hypervisor.base.names import NameField
 from orgs.tenancy import Person, TenantQuerySet, id_of
 
 

@@ -11,8 +11,8 @@
 | delete the organization; make another member owner                 | owner      |
 """
 
-from accounts.errors import Forbidden, Invalid, NotFound
 from accounts.idempotency import note_needed
+from hypervisor.base.errors import Forbidden, Invalid, NotFound
 from orgs.models import Membership, Organization, Role
 from orgs.tenancy import Person, id_of
 

@@ -8,8 +8,8 @@ from django.core.exceptions import ValidationError as PasswordRefused
 from django.utils import timezone
 from rest_framework import serializers
 
-from accounts.api import IntegerField, StrictModelSerializer, StrictSerializer
 from accounts.models import User
+from hypervisor.rest.strict import IntegerField, StrictModelSerializer, StrictSerializer
 from orgs.models import Membership, Organization, Role
 
 

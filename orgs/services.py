@@ -13,11 +13,11 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from accounts import bounds
-from accounts.bounds import Bound
-from accounts.errors import Conflict, Forbidden, NotFound
 from accounts.models import User
 from accounts.services import create_user
+from hypervisor.base import bounds
+from hypervisor.base.bounds import Bound
+from hypervisor.base.errors import Conflict, Forbidden, NotFound
 from orgs.departures import Left, left_behind, sentence
 from orgs.events import record
 from orgs.models import Membership, Organization, Role, new_invite_code

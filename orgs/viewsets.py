@@ -10,7 +10,7 @@ from rest_framework.viewsets import GenericViewSet
 
 from accounts.idempotency import IdempotentMixin, Needed
 from accounts.models import User
-from accounts.parameters import StrictParametersMixin
+from hypervisor.rest.parameters import StrictParametersMixin
 from orgs.models import Role
 from orgs.permissions import require
 from orgs.tenancy import TenantQuerySet

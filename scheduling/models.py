@@ -6,7 +6,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
 
-from accounts.audit import trail
+from accounts.audit.triggers import trail
 from clusters.models import Cluster
 from orgs.models import Organization
 
@@ -14,7 +14,7 @@ from orgs.models import Organization
 class SchedulingCycle(models.Model):
     """One cycle of one organization; durations in microseconds.
 
-    `record` is what it saw and decided, as `scheduling.record` packs it, when it decided anything.
+    `record` is what it saw and decided, as `scheduling.cycle.recording` packs it, when it decided anything.
     """
 
     class Trigger(models.TextChoices):

@@ -8,7 +8,7 @@ from django.conf import settings
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from clusters.wakeups import ENGINES
-from scheduling.pulse import EVERY_S
+from scheduling.monitoring.heartbeats import EVERY_S
 
 
 @dataclass(frozen=True, slots=True)

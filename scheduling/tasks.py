@@ -10,18 +10,18 @@ from django.conf import settings
 from django.db import DatabaseError, OperationalError, connection
 from django.utils import timezone
 
-from accounts.outages import is_lock_timeout
 from clusters.models import Cluster
 from clusters.wakeups import RUN_CYCLE, begin
 from deployments import waiting
 from deployments.models import Deployment
 from deployments.services import cancel_hopeless
-from scheduling import clocks, pulse
-from scheduling.apply import ACTOR
-from scheduling.cycle import run_cycle
-from scheduling.days import roll_up
+from hypervisor.base.outages import is_lock_timeout
+from scheduling.cycle.apply import ACTOR
+from scheduling.cycle.run import run_cycle
 from scheduling.models import ClusterSample, Sample, SchedulingCycle
-from scheduling.sampling import take_sample
+from scheduling.monitoring import clocks, heartbeats
+from scheduling.monitoring.days import roll_up
+from scheduling.monitoring.minutes import take_sample
 
 _ROLL_UP_MINUTES = 5
 
@@ -81,13 +81,13 @@ def purge_samples() -> None:
     limit = now - timedelta(days=settings.SAMPLE_HISTORY_DAYS)
     for model in (ClusterSample, Sample):
         model.objects.filter(time__lt=limit).delete()
-    pulse.forget_before(now - timedelta(days=1))
+    heartbeats.forget_before(now - timedelta(days=1))
 
 
 @shared_task(bind=True, name="scheduling.note_pulse")
-def note_pulse(task: "Task[[str], None]", queue: str = pulse.PLANNING) -> None:
+def note_pulse(task: "Task[[str], None]", queue: str = heartbeats.PLANNING) -> None:
     """Note that this worker does what beat asks for."""
-    pulse.note_worker(queue, str(task.request.hostname or "unnamed"))
+    heartbeats.note_worker(queue, str(task.request.hostname or "unnamed"))
 
 
 @task_revoked.connect
@@ -99,7 +99,7 @@ def note_discarding(*, request: Any, expired: bool, **_: Any) -> None:
     if not expired:
         return
     try:
-        pulse.note_worker(pulse.DISCARDING, str(request.hostname or "unnamed"))
+        heartbeats.note_worker(heartbeats.DISCARDING, str(request.hostname or "unnamed"))
     except DatabaseError:
         log.warning("pulse_not_noted", exc_info=True)
     finally:

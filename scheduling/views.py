@@ -7,11 +7,11 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.api import caller
-from accounts.parameters import flag
 from deployments import views
 from deployments.serializers import DeploymentSerializer
-from scheduling.explain import explain, forecast
+from hypervisor.rest.parameters import flag
+from hypervisor.rest.strict import caller
+from scheduling.insight.explain import explain, forecast
 from scheduling.serializers import ExplanationSerializer, ForecastSerializer
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from hypervisor import env, overview
-from hypervisor.bootstrap import ROOT
+from hypervisor import env
+from hypervisor.standalone import overview
+from hypervisor.standalone.bootstrap import ROOT
 
 README = (ROOT / "README.md").read_text()
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])

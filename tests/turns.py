@@ -7,7 +7,7 @@ from time import monotonic, sleep
 
 from django.db import connection, connections, transaction
 
-from accounts.errors import DomainError
+from hypervisor.base.errors import DomainError
 
 
 @contextmanager

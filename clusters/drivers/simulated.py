@@ -18,7 +18,6 @@ from uuid import UUID
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from accounts.numbers import whole
 from clusters.drivers.base import (
     Cause,
     ContainerSpec,
@@ -31,6 +30,7 @@ from clusters.drivers.base import (
 )
 from clusters.models import DIMENSIONS, Cluster, SimulatedContainer
 from clusters.resources import describe
+from hypervisor.base.numbers import whole
 
 MISSING_IMAGE = "simulated/missing"
 MISSING_COMMAND = "simulated-missing"

@@ -1,7 +1,7 @@
 """How commands name clusters, and whom the history names for what they do."""
 
-from accounts.commands import named
 from clusters.models import Cluster
+from hypervisor.base.commands import named
 
 ACTOR = "system:console"
 """Whoever may run commands on the service's machine."""

@@ -1,7 +1,7 @@
 """How commands name deployments."""
 
-from accounts.commands import named
 from deployments.models import Deployment
+from hypervisor.base.commands import named
 
 
 def deployment_named(text: str) -> Deployment:

@@ -1,6 +1,6 @@
 """How commands name organizations."""
 
-from accounts.commands import named
+from hypervisor.base.commands import named
 from orgs.models import Organization
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from clusters.models import Cluster
 from deployments.models import Deployment
-from scheduling.core.ordering import queue_order
-from scheduling.core.plan import Plan
-from scheduling.core.snapshot import Snapshot
+from scheduling.planner.plan import Plan
+from scheduling.planner.search.ordering import queue_order
+from scheduling.planner.snapshot import Snapshot
 
 _WAITING = 10
 """How many of those that wait are listed; the rest is counted."""

@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
-from scheduling.core.plan import Plan
-from scheduling.core.policy import Policy
-from scheduling.core.resources import NOTHING, Resources
-from scheduling.core.snapshot import Cluster, Deployment, Snapshot
+from scheduling.planner.plan import Plan
+from scheduling.planner.policy import Policy
+from scheduling.planner.resources import NOTHING, Resources
+from scheduling.planner.snapshot import Cluster, Deployment, Snapshot
 from scheduling.simulation.trace import Job
 
 Decide = Callable[[Snapshot], Plan]

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
-from scheduling.core.resources import DIMENSIONS
+from scheduling.planner.resources import DIMENSIONS
 from scheduling.simulation.engine import Replay
 from scheduling.simulation.metrics import LevelSummary, Summary
 from scheduling.simulation.plots import Line, Spread, lines, spreads

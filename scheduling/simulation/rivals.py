@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from scheduling.core.plan import Eviction, Placement, Plan
-from scheduling.core.planner import make_plan
-from scheduling.core.problem import Shares
-from scheduling.core.resources import Resources
-from scheduling.core.snapshot import ClusterState, Deployment, Snapshot
+from scheduling.planner.pipeline import make_plan
+from scheduling.planner.plan import Eviction, Placement, Plan
+from scheduling.planner.resources import Resources
+from scheduling.planner.search.problem import Shares
+from scheduling.planner.snapshot import ClusterState, Deployment, Snapshot
 
 Policy = Callable[[Snapshot], Plan]
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from random import Random
 
-from accounts.numbers import read_whole
-from scheduling.core.resources import Resources
+from hypervisor.base.numbers import read_whole
+from scheduling.planner.resources import Resources
 
 COLUMNS = ("submit_s", "duration_s", "cpu_milli", "memory_mib", "gpu", "priority", "tenant")
 _SHAPES = (

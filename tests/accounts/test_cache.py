@@ -10,18 +10,18 @@ import pytest
 from django.core.cache.backends.base import BaseCache
 from redis import RedisError
 
-from accounts import cache as module
-from accounts.cache import Cache
-from hypervisor import embedded
-from hypervisor.home import free_port
-from hypervisor.process import Process
+from hypervisor.base import cache as module
+from hypervisor.base.cache import Cache
+from hypervisor.standalone import servers
+from hypervisor.standalone.home import free_port
+from hypervisor.standalone.process import Process
 from tests.engines.engine import wait_until
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[tuple[Process, str]]:
     """A Valkey of the test's own, and its URL."""
-    service, url = embedded.valkey(
+    service, url = servers.valkey(
         tmp_path / "valkey", free_port(), "secret", tmp_path / "valkey.log", durable=False
     )
     process = Process(service)

@@ -6,9 +6,9 @@ import pytest
 from django.template import Context, Template
 from django.test import Client, RequestFactory
 
-from accounts.console import layout
-from accounts.plots import Bar, Plot, Series
-from accounts.templatetags.console import ago, duration, number, percent
+from hypervisor.console.bases import layout
+from hypervisor.console.charts import Bar, Plot, Series
+from hypervisor.console.templatetags.console import ago, duration, number, percent
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

@@ -12,8 +12,8 @@ from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from accounts import services
-from accounts.errors import Invalid
 from accounts.models import User
+from hypervisor.base.errors import Invalid
 from orgs.models import Organization
 from tests.accounts.conftest import LogIn
 from tests.answers import attrs

@@ -5,9 +5,9 @@ from contextlib import closing
 import pytest
 from django.db import Error, InterfaceError, connection, connections, transaction
 
-from accounts.errors import Conflict, DomainError, NotFound, Unavailable
-from accounts.outages import is_lock_timeout, refusal_of
 from clusters.models import Cluster
+from hypervisor.base.errors import Conflict, DomainError, NotFound, Unavailable
+from hypervisor.base.outages import is_lock_timeout, refusal_of
 from orgs.models import Organization
 
 pytestmark = pytest.mark.django_db

@@ -8,8 +8,8 @@ from django.db import IntegrityError, connection
 from rest_framework.test import APIClient
 
 from accounts import services
-from accounts.errors import Invalid
 from accounts.models import User
+from hypervisor.base.errors import Invalid
 from orgs.models import Event, Membership, Organization, Role
 from tests.answers import attrs, refusal
 from tests.factories import PASSWORD

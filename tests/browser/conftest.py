@@ -20,7 +20,7 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
-from scheduling.bench.service import Service
+from benchmarks.service import Service
 from tests.e2e.service import User
 
 OLGA = ("olga", "seven ships, two harbours")

@@ -10,8 +10,8 @@ from typing import Literal
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from scheduling.bench.client import ApiError
-from scheduling.bench.service import Service, wait_until
+from benchmarks.client import ApiError
+from benchmarks.service import Service, wait_until
 from tests.browser.conftest import Screenshot
 from tests.e2e.service import User
 

@@ -6,7 +6,7 @@ from itertools import count
 import pytest
 from playwright.sync_api import Page, expect
 
-from scheduling.bench.service import Service
+from benchmarks.service import Service
 from tests.browser.conftest import Screenshot
 from tests.e2e.service import User
 

@@ -8,7 +8,6 @@ from cryptography.fernet import Fernet
 from django.utils import timezone
 from pytest_django import Settings
 
-from accounts.errors import Conflict, Invalid
 from clusters import connections
 from clusters import services as cluster_services
 from clusters.connections import Route
@@ -18,6 +17,7 @@ from clusters.models import Cluster, Connection
 from clusters.secrets import encrypt
 from clusters.services import Capacity
 from deployments.models import Status
+from hypervisor.base.errors import Conflict, Invalid
 from orgs.models import Event
 from tests.deployments.conftest import Bring
 from tests.engines.certificates import Authority

@@ -5,7 +5,7 @@ import pytest
 from clusters.drivers.base import Cause
 from clusters.models import Cluster
 from deployments.models import Deployment, Run, Status
-from deployments.reconcile import reconcile
+from deployments.runtime.reconcile import reconcile
 from orgs.models import Event
 from tests.deployments.conftest import Submit
 from tests.deployments.engine import FakeEngine

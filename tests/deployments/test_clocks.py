@@ -9,9 +9,9 @@ from django.utils import timezone
 from clusters.models import Cluster, Connection
 from deployments import services
 from deployments.models import Deployment, Run, Status
-from deployments.reconcile import reconcile
-from scheduling import clocks, pulse
+from deployments.runtime.reconcile import reconcile
 from scheduling.models import Pulse
+from scheduling.monitoring import clocks, heartbeats
 from tests.deployments.conftest import Submit
 from tests.deployments.engine import FakeEngine
 
@@ -57,7 +57,7 @@ def test_times_of_the_past_that_lie_ahead_are_cut(
         place()
         reconcile(foundry.pk)
         services.stop(Deployment.objects.get(), actor="bob")
-    pulse.note("engines here", timezone.now() + DAY)
+    heartbeats.note("engines here", timezone.now() + DAY)
 
     assert clocks.cut(actor="system:test") == 4
     assert clocks.cut(actor="system:test") == 0

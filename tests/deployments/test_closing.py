@@ -9,13 +9,13 @@ from django.utils import timezone
 from clusters.drivers.base import Cause
 from clusters.models import Cluster
 from deployments import lifecycle, services
-from deployments.contact import declare_lost
 from deployments.lifecycle import Change, transition
 from deployments.models import Deployment, RestartPolicy, Run, Status
-from deployments.reconcile import reconcile
+from deployments.runtime.lost_contact import declare_lost
+from deployments.runtime.reconcile import reconcile
 from deployments.tasks import reconcile_all
 from orgs.models import Event
-from scheduling.verify import violations
+from scheduling.insight.verify import violations
 from tests.deployments.conftest import Submit
 from tests.deployments.engine import FakeEngine
 from tests.deployments.test_endings import at

@@ -9,18 +9,19 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 from pytest_django import Settings
 
-from accounts.errors import Conflict
 from accounts.models import User
 from clusters.drivers.base import DriverError
 from clusters.models import Cluster, Connection
 from clusters.secrets import CannotDecrypt
-from deployments import contact, moves, services
+from deployments import moves, services
 from deployments.models import Deployment, Run, Status
-from deployments.reconcile import reconcile
+from deployments.runtime import lost_contact
+from deployments.runtime.reconcile import reconcile
+from hypervisor.base.errors import Conflict
 from orgs.models import Event, Organization
-from scheduling.cycle import run_cycle
+from scheduling.cycle.run import run_cycle
+from scheduling.insight.verify import violations
 from scheduling.models import SchedulingCycle
-from scheduling.verify import violations
 from tests.conftest import ClientFor
 from tests.deployments.conftest import Submit
 from tests.deployments.engine import FakeDriver, FakeEngine
@@ -256,7 +257,7 @@ def test_an_operator_declares_it_lost_and_what_was_there_runs_elsewhere(
     lose(engine, foundry)
     services.stop(stopping, actor="bob")
 
-    contact.declare_lost(foundry, actor="olga")
+    lost_contact.declare_lost(foundry, actor="olga")
     run_cycle(acme.pk, SchedulingCycle.Trigger.CHANGE)
     reconcile(forge.pk)
 
@@ -275,7 +276,7 @@ def test_what_is_still_there_when_a_lost_engine_answers_goes_before_anything_sta
     reconcile(foundry.pk)
     (old_run,) = engine.running
     lose(engine, foundry)
-    contact.declare_lost(foundry, actor="olga")
+    lost_contact.declare_lost(foundry, actor="olga")
     engine.is_down = False
     together = []
     original = engine.call
@@ -300,7 +301,7 @@ def test_a_cluster_that_answers_cannot_be_declared_lost(foundry: Cluster, place:
     place()
 
     with pytest.raises(Conflict, match="drain it instead"):
-        contact.declare_lost(foundry, actor="olga")
+        lost_contact.declare_lost(foundry, actor="olga")
 
 
 def test_by_itself_nothing_is_given_up(foundry: Cluster, engine: FakeEngine, place: Submit) -> None:

@@ -11,7 +11,7 @@ from clusters.drivers.base import Cause, DriverError, uid_by_run
 from clusters.models import Cluster, Connection
 from deployments import services
 from deployments.models import AbandonedContainer, Deployment, Run, Status
-from deployments.reconcile import reconcile
+from deployments.runtime.reconcile import reconcile
 from deployments.tasks import purge_outputs
 from orgs.models import Event
 from tests.deployments.conftest import Submit

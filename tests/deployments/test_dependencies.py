@@ -12,7 +12,7 @@ from deployments import services
 from deployments.dependencies import Wait
 from deployments.models import Condition, Dependency, Deployment, Status
 from orgs.models import Organization
-from scheduling.cycle import run_cycle
+from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle
 from scheduling.tasks import run_due_cycles, run_requested_cycle
 from tests.answers import refusal

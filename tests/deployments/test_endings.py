@@ -8,9 +8,10 @@ from django.utils import timezone
 
 from clusters.drivers.base import Cause, DriverError
 from clusters.models import Cluster
-from deployments import endings, services
+from deployments import services
 from deployments.models import Deployment, RestartPolicy, Run, Status
-from deployments.reconcile import reconcile
+from deployments.runtime import outcomes
+from deployments.runtime.reconcile import reconcile
 from orgs.models import Event
 from tests.deployments.conftest import Submit
 from tests.deployments.engine import SLOW, FakeEngine
@@ -106,7 +107,7 @@ def test_a_restart_waits_its_time_though_the_engines_clock_is_wrong(
     with time_machine.travel(now, tick=False):
         row = fail(engine, deployment)
 
-    assert row.ready_after == now + endings.FIRST_DELAY
+    assert row.ready_after == now + outcomes.FIRST_DELAY
 
 
 def test_an_engine_that_fails_again_and_again_is_given_time(
@@ -217,7 +218,7 @@ def test_a_person_who_starts_it_again_begins_a_new_row(
 
 @pytest.mark.parametrize(("restart", "seconds"), [(1, 10), (2, 20), (5, 160), (6, 300), (999, 300)])
 def test_the_wait_doubles_up_to_five_minutes(restart: int, seconds: int) -> None:
-    assert endings.delay(restart) == timedelta(seconds=seconds)
+    assert outcomes.delay(restart) == timedelta(seconds=seconds)
 
 
 def test_a_preparation_is_told_once_and_not_taken_for_a_fetch(

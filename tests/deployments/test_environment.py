@@ -11,9 +11,9 @@ from rest_framework.test import APIClient
 from accounts.models import AuditEntry, IdempotencyKey, User
 from clusters.models import Cluster
 from deployments.models import Deployment, Run
-from deployments.reconcile import reconcile
+from deployments.runtime.reconcile import reconcile
 from orgs.models import Event
-from scheduling.cycle import run_cycle
+from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle
 from tests.conftest import ClientFor
 from tests.deployments.conftest import Submit

@@ -10,7 +10,7 @@ from clusters.drivers.base import Phase
 from clusters.models import Cluster
 from deployments import services
 from deployments.models import Deployment, Run, Status
-from deployments.reconcile import reconcile
+from deployments.runtime.reconcile import reconcile
 from orgs.models import Event
 from tests.deployments.conftest import Submit
 from tests.deployments.engine import SLOW, FakeEngine

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from accounts.errors import Conflict, Invalid
 from clusters.models import Cluster
 from deployments import services
 from deployments.dependencies import Wait
 from deployments.models import Dependency, Deployment
 from deployments.specs import Spec
+from hypervisor.base.errors import Conflict, Invalid
 from tests.deployments.conftest import Submit
 from tests.turns import second_comes_while_first_is_at_work
 

@@ -10,7 +10,7 @@ from accounts.models import User
 from deployments.models import ENDED, LIVE, Status
 from orgs import services as org_services
 from orgs.models import Event, Membership, Organization, Role
-from scheduling.cycle import run_cycle
+from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle
 from tests.answers import attrs, ids, refusal
 from tests.conftest import ClientFor

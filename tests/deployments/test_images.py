@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
-from accounts.errors import Invalid
 from accounts.models import User
 from clusters.models import Cluster
 from deployments.images import check_reference
 from deployments.models import Deployment
+from hypervisor.base.errors import Invalid
 from tests.answers import refusal
 from tests.conftest import ClientFor
 from tests.deployments.conftest import Submit

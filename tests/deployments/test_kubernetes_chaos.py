@@ -14,10 +14,10 @@ from clusters.drivers.kubernetes import pods
 from clusters.models import Cluster
 from deployments import services
 from deployments.models import Deployment, Run, Status
-from deployments.reconcile import reconcile
-from scheduling.cycle import run_cycle
+from deployments.runtime.reconcile import reconcile
+from scheduling.cycle.run import run_cycle
+from scheduling.insight.verify import violations
 from scheduling.models import SchedulingCycle
-from scheduling.verify import violations
 from tests.clusters.drivers.kube_api import KubeCluster
 from tests.clusters.drivers.kube_api.status import ApiError
 from tests.clusters.drivers.kubernetes.conftest import IMAGE

@@ -11,7 +11,7 @@ from deployments import lifecycle
 from deployments.lifecycle import VERBS, Change, Verb, transition
 from deployments.models import ENDED, Dependency, Deployment, Run, Status
 from orgs.models import Event
-from scheduling.verify import violations
+from scheduling.insight.verify import violations
 from tests.deployments.conftest import Bring, Submit
 
 pytestmark = pytest.mark.django_db

@@ -15,14 +15,15 @@ from django.utils import timezone
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
-from accounts.errors import Busy
 from accounts.models import User
 from clusters.drivers.base import Cause, DriverError
 from clusters.models import Cluster, Connection
-from deployments import output, readers, services
-from deployments.followers import Following
+from deployments import services
+from deployments.logs import readers, store
+from deployments.logs.follow_limit import Following
 from deployments.models import Deployment, Run, RunOutput
-from deployments.reconcile import reconcile
+from deployments.runtime.reconcile import reconcile
+from hypervisor.base.errors import Busy
 from tests.answers import refusal
 from tests.conftest import ClientFor
 from tests.deployments.conftest import Submit
@@ -33,7 +34,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(output, "_POLL_S", 0.01)
+    monkeypatch.setattr(store, "_POLL_S", 0.01)
 
 
 @pytest.fixture
@@ -128,9 +129,9 @@ def test_what_was_kept_is_forgotten_in_time(
     end(engine, running)
 
     with time_machine.travel(timezone.now() + timedelta(days=13)):
-        assert output.purge(timezone.now()) == 0
+        assert store.purge(timezone.now()) == 0
     with time_machine.travel(timezone.now() + timedelta(days=15)):
-        assert output.purge(timezone.now()) == 1
+        assert store.purge(timezone.now()) == 1
 
 
 def test_an_earlier_run_is_chosen_by_its_id(
@@ -171,7 +172,7 @@ def test_the_last_thousand_lines_are_given_unless_all_are_asked_for(
 def test_one_answer_has_a_bound_and_says_what_is_left_out(
     api: APIClient, engine: FakeEngine, running: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(output, "READ_BYTES", 100)
+    monkeypatch.setattr(store, "READ_BYTES", 100)
     write(engine, running, b"".join(b"line %d\n" % n for n in range(100)))
 
     first, *_, last = logs(api, running).splitlines()
@@ -189,7 +190,7 @@ def test_what_was_kept_is_found_although_the_container_goes_meanwhile(
         end(engine, running)
         raise DriverError("It is being removed.", retriable=True, cause=Cause.ENGINE_FAILED)
 
-    monkeypatch.setattr(output, "driver_for", lambda _: SimpleNamespace(logs=refuse))
+    monkeypatch.setattr(store, "driver_for", lambda _: SimpleNamespace(logs=refuse))
 
     assert logs(api, running) == b"last words\n"
 
@@ -200,8 +201,8 @@ def test_a_refusal_that_lasts_is_told_with_a_503(
     def refuse(*_: object, **__: object) -> Iterator[bytes]:
         raise DriverError("It is being removed.", retriable=True, cause=Cause.ENGINE_FAILED)
 
-    monkeypatch.setattr(output, "driver_for", lambda _: SimpleNamespace(logs=refuse))
-    monkeypatch.setattr(output, "_ENDING_S", 0.3)
+    monkeypatch.setattr(store, "driver_for", lambda _: SimpleNamespace(logs=refuse))
+    monkeypatch.setattr(store, "_ENDING_S", 0.3)
 
     assert api.get(f"/deployments/{running.pk}/logs").status_code == 503
 
@@ -223,7 +224,7 @@ def test_an_engine_that_has_lost_contact_is_not_waited_for(
 ) -> None:
     Connection.objects.update(lost_contact_at=timezone.now())
     asked: list[object] = []
-    monkeypatch.setattr(output, "driver_for", asked.append)
+    monkeypatch.setattr(store, "driver_for", asked.append)
 
     answer = api.get(f"/deployments/{running.pk}/logs")
 
@@ -304,7 +305,7 @@ def test_whoever_asks_for_text_gets_text_and_errors_in_the_one_shape(
 
 def test_following_ends_with_the_run(engine: FakeEngine, running: Deployment) -> None:
     write(engine, running, b"one\n")
-    pieces = output.follow(running, tail=None, run_id=None)
+    pieces = store.follow(running, tail=None, run_id=None)
     assert next(pieces) == b"one\n"
     assert next(pieces) == b""
 
@@ -317,7 +318,7 @@ def test_following_begins_before_there_is_a_container(
     engine: FakeEngine, foundry: Cluster, submit: Submit, place: Submit
 ) -> None:
     deployment = submit()
-    pieces = output.follow(deployment, tail=None, run_id=None)
+    pieces = store.follow(deployment, tail=None, run_id=None)
     assert next(pieces) == b""
     place(deployment=deployment)
     assert next(pieces) == b""
@@ -339,7 +340,7 @@ def test_following_one_that_waits_again_means_its_next_run(
     engine.containers.clear()
     Deployment.objects.update(status="pending", cluster=None)
     running.refresh_from_db()
-    pieces = output.follow(running, tail=None, run_id=None)
+    pieces = store.follow(running, tail=None, run_id=None)
     assert next(pieces) == b""
     place(deployment=running)
     reconcile(foundry.pk)
@@ -352,7 +353,7 @@ def test_following_one_that_is_never_started_ends_and_says_so(
     foundry: Cluster, submit: Submit
 ) -> None:
     deployment = submit()
-    pieces = output.follow(deployment, tail=None, run_id=None)
+    pieces = store.follow(deployment, tail=None, run_id=None)
     assert next(pieces) == b""
 
     services.cancel(deployment, actor="alice")
@@ -373,7 +374,7 @@ def test_following_one_that_ended_without_a_start_is_a_conflict(
 def test_following_tells_when_the_engine_goes_away(engine: FakeEngine, running: Deployment) -> None:
     engine.is_down = True
 
-    (piece,) = output.follow(running, tail=None, run_id=None)
+    (piece,) = store.follow(running, tail=None, run_id=None)
 
     assert b"the engine of foundry does not answer" in piece
 

@@ -2,17 +2,17 @@
 
 import pytest
 
-from accounts.errors import Conflict, Invalid, NotFound
 from clusters import services as cluster_services
 from clusters.models import Cluster
 from clusters.services import Capacity
 from deployments import services
 from deployments.models import Deployment, Run, Status
 from deployments.moves import move
+from hypervisor.base.errors import Conflict, Invalid, NotFound
 from orgs.models import Event, Organization
-from scheduling.cycle import run_cycle
+from scheduling.cycle.run import run_cycle
+from scheduling.insight.verify import violations
 from scheduling.models import SchedulingCycle
-from scheduling.verify import violations
 from tests.deployments.conftest import Bring, Submit
 
 pytestmark = pytest.mark.django_db

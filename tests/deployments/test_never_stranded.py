@@ -14,21 +14,22 @@ from django.utils import timezone
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from accounts.errors import DomainError
 from accounts.models import User
 from clusters import drivers
 from clusters import services as cluster_services
 from clusters.drivers.base import Cause, Phase
 from clusters.models import Cluster
-from deployments import contact, moves, services
+from deployments import moves, services
 from deployments.dependencies import Wait
 from deployments.models import Condition, Deployment, RestartPolicy, Run, Status
-from deployments.reconcile import reconcile
+from deployments.runtime import lost_contact
+from deployments.runtime.reconcile import reconcile
 from deployments.specs import Spec
+from hypervisor.base.errors import DomainError
 from orgs.models import Organization
-from scheduling.explain import explain
+from scheduling.insight.explain import explain
+from scheduling.insight.verify import violations
 from scheduling.tasks import run_requested_cycle
-from scheduling.verify import violations
 from tests.deployments.engine import ENGINES, FakeEngine
 
 pytestmark = pytest.mark.django_db
@@ -103,7 +104,7 @@ class World:
             "answers": lambda: setattr(self.engine, "is_down", False),
             "ignores stops": lambda: setattr(self.engine, "ignores_stop", True),
             "heeds stops": lambda: setattr(self.engine, "ignores_stop", False),
-            "is given up": lambda: contact.declare_lost(self.foundry, actor="olga"),
+            "is given up": lambda: lost_contact.declare_lost(self.foundry, actor="olga"),
             "drain": lambda: cluster_services.drain(self.foundry, actor="olga"),
             "uncordon": lambda: cluster_services.uncordon(self.foundry, actor="olga"),
             "cycle": lambda: run_requested_cycle(self.acme.pk),

@@ -16,11 +16,11 @@ from clusters.models import Cluster, Connection
 from clusters.services import Capacity
 from deployments import services
 from deployments.models import Deployment, Run, Status
-from deployments.reconcile import reconcile
+from deployments.runtime.reconcile import reconcile
 from orgs.models import Organization
-from scheduling.cycle import run_cycle
+from scheduling.cycle.run import run_cycle
+from scheduling.insight.verify import violations
 from scheduling.models import SchedulingCycle
-from scheduling.verify import violations
 from tests.clusters.drivers.kube_api import KubeCluster, Node
 from tests.clusters.drivers.kubernetes.conftest import IMAGE, NAMESPACE, account
 from tests.deployments.conftest import Submit

@@ -17,9 +17,10 @@ from pytest_django import Settings
 from clusters import connections, ownership
 from clusters.connections import Route
 from clusters.models import Cluster, Connection
-from deployments import claims, contact, services
+from deployments import services
 from deployments.models import Deployment, Run, Status
-from deployments.reconcile import reconcile
+from deployments.runtime import claims, lost_contact
+from deployments.runtime.reconcile import reconcile
 from orgs.models import Event
 from tests.deployments.conftest import Submit
 from tests.deployments.engine import FakeEngine
@@ -92,7 +93,10 @@ def test_a_restored_database_touches_nothing_on_the_engine(
     assert fresh(kept).status == Status.STOPPING
     assert fresh(waiting).status == Status.PENDING
     assert kinds(foundry) == ["engine_unclaimed"]
-    assert f"manage.py claim_engine {foundry.pk}" in Event.objects.get(kind=contact.FOREIGN).reason
+    assert (
+        f"manage.py claim_engine {foundry.pk}"
+        in Event.objects.get(kind=lost_contact.FOREIGN).reason
+    )
 
 
 def test_a_copy_on_another_database_server_is_noticed_even_before_the_next_renewal(

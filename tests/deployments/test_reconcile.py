@@ -8,7 +8,7 @@ from clusters.models import Cluster, SimulatedContainer
 from deployments import lifecycle, services
 from deployments.lifecycle import Change, transition
 from deployments.models import Deployment, Run, Status
-from deployments.reconcile import reconcile
+from deployments.runtime.reconcile import reconcile
 from tests.deployments.conftest import Submit
 
 pytestmark = pytest.mark.django_db

@@ -13,8 +13,8 @@ from django.db import connection, connections
 from clusters.models import Cluster
 from clusters.wakeups import RECONCILE, ask_again, flush
 from deployments.models import Deployment, Status
+from deployments.runtime.lock import one_at_a_time
 from deployments.tasks import reconcile_all, reconcile_cluster
-from deployments.turns import one_at_a_time
 from tests.deployments.conftest import Submit
 from tests.engines.engine import wait_until
 from tests.turns import held

@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from scheduling.bench.service import Service
+from benchmarks.service import Service
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ from typing import Any
 
 import psutil
 
-from scheduling.bench.client import Client
-from scheduling.bench.service import wait_until
+from benchmarks.client import Client
+from benchmarks.service import wait_until
 
 
 class User(Client):

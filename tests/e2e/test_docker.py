@@ -5,8 +5,8 @@ import subprocess
 
 import pytest
 
-from hypervisor.bootstrap import ROOT
-from scheduling.bench.service import Service
+from benchmarks.service import Service
+from hypervisor.standalone.bootstrap import ROOT
 from tests.engines.fixtures import NewEngine
 from tests.engines.image import IMAGE
 

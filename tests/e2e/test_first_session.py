@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from hypervisor.bootstrap import ROOT
-from scheduling.bench.service import Service
+from benchmarks.service import Service
+from hypervisor.standalone.bootstrap import ROOT
 from tests.e2e.service import User
 
 GPU_CLUSTER = {"name": "rack-1", "cpu": 8, "ram_mib": "32Gi", "gpu": 1}

@@ -18,8 +18,8 @@ import pytest
 from dotenv import dotenv_values
 from redis import Redis
 
-from scheduling.bench.client import PASSWORD
-from scheduling.bench.service import Service, wait_until
+from benchmarks.client import PASSWORD
+from benchmarks.service import Service, wait_until
 from tests.e2e.service import User
 
 _CALLS = 18

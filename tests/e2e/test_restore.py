@@ -11,11 +11,11 @@ from typing import Self
 import pytest
 from dotenv import dotenv_values
 
-from hypervisor import embedded
-from hypervisor.bootstrap import ROOT
-from hypervisor.home import free_port
-from hypervisor.process import Process
-from scheduling.bench.service import Service, wait_until
+from benchmarks.service import Service, wait_until
+from hypervisor.standalone import servers
+from hypervisor.standalone.bootstrap import ROOT
+from hypervisor.standalone.home import free_port
+from hypervisor.standalone.process import Process
 from tests.e2e.service import User
 from tests.engines.engine import Engine
 from tests.engines.fixtures import NewEngine
@@ -38,7 +38,7 @@ def running(service: Service) -> Iterator[Service]:
 @contextmanager
 def postgres(folder: Path) -> Iterator[str]:
     """A database server apart from the service; yields its URL."""
-    made, url = embedded.postgres(
+    made, url = servers.postgres(
         folder / "postgres", free_port(), "a-password", folder / "postgres.log", durable=False
     )
     process = Process(made)
@@ -50,7 +50,7 @@ def postgres(folder: Path) -> Iterator[str]:
 
 
 def postgres_tool(name: str, *arguments: str) -> None:
-    subprocess.run([str(embedded._postgres_bin() / name), *arguments], check=True)
+    subprocess.run([str(servers._postgres_bin() / name), *arguments], check=True)
 
 
 class Company:

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
-from scheduling.bench.service import Service
+from benchmarks.service import Service
 from tests.e2e.service import User
 
 CALLERS = 500

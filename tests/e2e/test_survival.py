@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hypervisor.bootstrap import ROOT
-from scheduling.bench.service import Service, wait_until
+from benchmarks.service import Service, wait_until
+from hypervisor.standalone.bootstrap import ROOT
 from tests.e2e.service import User, alive
 
 

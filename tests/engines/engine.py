@@ -22,8 +22,8 @@ import requests
 from docker.client import DockerClient
 from docker.errors import DockerException, ImageNotFound
 
-from hypervisor.home import free_port
-from hypervisor.process import Process, Service
+from hypervisor.standalone.home import free_port
+from hypervisor.standalone.process import Process, Service
 from tests.engines import image
 from tests.engines.certificates import Authority
 

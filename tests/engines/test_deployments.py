@@ -25,20 +25,22 @@ from django.utils import timezone
 from docker.models.containers import Container
 from pytest_django import Settings
 
-from accounts.errors import Conflict
 from clusters import services as cluster_services
 from clusters.drivers.docker.labels import CONNECTION, RUN, ours
 from clusters.models import Cluster, Connection
 from clusters.services import Capacity
-from deployments import contact, output, services
+from deployments import services
 from deployments.environment import seal
+from deployments.logs import store
 from deployments.models import Deployment, Run, Status
-from deployments.reconcile import reconcile
-from hypervisor.bootstrap import ROOT
+from deployments.runtime import lost_contact
+from deployments.runtime.reconcile import reconcile
+from hypervisor.base.errors import Conflict
+from hypervisor.standalone.bootstrap import ROOT
 from orgs.models import Event, Organization
-from scheduling.cycle import run_cycle
+from scheduling.cycle.run import run_cycle
+from scheduling.insight.verify import violations
 from scheduling.models import SchedulingCycle
-from scheduling.verify import violations
 from tests.deployments.conftest import Submit, forge, submit
 from tests.engines.engine import Engine, wait_until
 from tests.engines.fixtures import NewEngine
@@ -145,7 +147,7 @@ def kinds(cluster: Cluster) -> list[str]:
 
 
 def logs(deployment: Deployment) -> bytes:
-    return output.read(output.run_of(deployment), tail=None)
+    return store.read(store.run_of(deployment), tail=None)
 
 
 # --- The life of a container ----------------------------------------------------------------------
@@ -445,7 +447,7 @@ def test_a_lost_cluster_is_given_up_and_cleared_before_it_is_used_again(
     world.lose_contact()
 
     cluster_services.uncordon(forge, actor="olga")
-    contact.declare_lost(world.cluster, actor="olga")
+    lost_contact.declare_lost(world.cluster, actor="olga")
     world.plan()
     reconcile(forge.pk)
     assert (status(deployment), fresh(deployment).cluster) == (Status.RUNNING, forge)

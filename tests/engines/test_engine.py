@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hypervisor.bootstrap import ROOT
+from hypervisor.standalone.bootstrap import ROOT
 from tests.engines.engine import Engine, wait_until
 from tests.engines.fixtures import NewEngine
 from tests.engines.image import IMAGE

@@ -13,7 +13,7 @@ from clusters.models import Cluster, Connection
 from deployments import lifecycle, services
 from deployments.lifecycle import Change, transition
 from deployments.models import Deployment, Status
-from deployments.reconcile import reconcile
+from deployments.runtime.reconcile import reconcile
 from orgs.models import Organization
 from tests.deployments.conftest import Submit, submit
 from tests.engines.engine import Engine, wait_until

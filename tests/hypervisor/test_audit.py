@@ -18,7 +18,7 @@ from clusters.services import Capacity
 from deployments import services
 from deployments.models import Deployment, Status
 from orgs.models import Organization
-from scheduling.cycle import run_cycle
+from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle
 from tests.conftest import ClientFor
 from tests.deployments.conftest import Bring, Submit

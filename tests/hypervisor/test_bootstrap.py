@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hypervisor import bootstrap
+from hypervisor.standalone import bootstrap
 
 
 def make_wheel(folder: Path, name: str, version: str) -> str:
@@ -52,7 +52,7 @@ def ask(checkout: Path, code: str) -> str:
 
 
 def test_it_needs_nothing_but_the_standard_library() -> None:
-    code = f"import sys; sys.path.insert(0, {str(bootstrap.ROOT)!r}); import hypervisor.bootstrap"
+    code = f"import sys; sys.path.insert(0, {str(bootstrap.ROOT)!r}); import hypervisor.standalone.bootstrap"
     subprocess.run([sys.executable, "-S", "-E", "-c", code], check=True)
 
 

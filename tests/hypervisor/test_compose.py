@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import yaml
 
-from hypervisor.bootstrap import ROOT
 from hypervisor.env import SETTINGS
+from hypervisor.standalone.bootstrap import ROOT
 
 APPLICATION = ("migrate", "web", "worker", "engines", "beat")
 OF_UP_OR_OURS = {"DEBUG", "HYPERVISOR_HOME", "HOST", "PORT"}

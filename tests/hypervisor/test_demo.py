@@ -7,16 +7,16 @@ import pytest
 from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
-from accounts.errors import DomainError
 from accounts.models import User
 from clusters.models import Cluster
 from deployments.models import Deployment
-from deployments.reconcile import reconcile
-from hypervisor import demo_data
-from hypervisor.demo import TEAMS, found, submit_batch
+from deployments.runtime.reconcile import reconcile
+from hypervisor.base.errors import DomainError
+from hypervisor.demo import removal
+from hypervisor.demo.company import TEAMS, found, submit_batch
 from orgs import services as org_services
 from orgs.models import Organization
-from scheduling.cycle import run_cycle
+from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle
 
 pytestmark = pytest.mark.django_db
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def company() -> list[Organization]:
     """What the demo makes first, with a part of its work placed."""
-    organizations = [found(team, demo_data.password()) for team in TEAMS]
+    organizations = [found(team, removal.password()) for team in TEAMS]
     dice = random.Random(7)
     for team, organization in zip(TEAMS, organizations, strict=True):
         submit_batch(team, organization, dice)
@@ -44,9 +44,9 @@ def test_the_password_is_shown_again(company: list[Organization]) -> None:
 
     assert said == (
         "Log in at /token as amara, jonas, wei, priya, tomas, ngozi, lena, omar; the password is"
-        f" {demo_data.password()}\n"
+        f" {removal.password()}\n"
     )
-    assert User.objects.get(username="amara").check_password(demo_data.password())
+    assert User.objects.get(username="amara").check_password(removal.password())
 
 
 def test_a_password_that_was_changed_is_set_again(company: list[Organization]) -> None:
@@ -57,14 +57,14 @@ def test_a_password_that_was_changed_is_set_again(company: list[Organization]) -
     assert "has been set again" in told("--password")
 
     user.refresh_from_db()
-    assert user.check_password(demo_data.password())
+    assert user.check_password(removal.password())
 
 
 def test_the_password_depends_on_the_installation(settings: Settings) -> None:
-    here = demo_data.password()
+    here = removal.password()
     settings.SECRET_KEY = "another installation's, of thirty-two characters"
 
-    assert demo_data.password() != here
+    assert removal.password() != here
 
 
 def test_without_a_demo_there_is_no_password_to_show() -> None:
@@ -80,12 +80,12 @@ def test_a_second_demo_names_the_remedies(company: list[Organization]) -> None:
 def test_all_that_it_made_is_removed_and_nothing_else(
     company: list[Organization], acme: Organization
 ) -> None:
-    assert not demo_data.stop_all()
+    assert not removal.stop_all()
     for cluster in Cluster.objects.all():
         reconcile(cluster.pk)
-    assert demo_data.stop_all()
+    assert removal.stop_all()
 
-    demo_data.remove()
+    removal.remove()
 
     assert list(Organization.objects.all()) == [acme]
     assert set(User.objects.values_list("username", flat=True)) == {"alice", "bob"}
@@ -93,10 +93,10 @@ def test_all_that_it_made_is_removed_and_nothing_else(
 
 
 def test_while_something_still_stops_nothing_is_removed(company: list[Organization]) -> None:
-    demo_data.stop_all()
+    removal.stop_all()
 
     with pytest.raises(DomainError, match="active deployments"):
-        demo_data.remove()
+        removal.remove()
 
     assert Organization.objects.count() == len(TEAMS)
     assert User.objects.filter(username="amara").exists()
@@ -106,7 +106,7 @@ def test_an_organization_of_the_same_name_that_others_own_stays(acme: Organizati
     acme.name = "Perception"
     acme.save()
 
-    demo_data.remove()
+    removal.remove()
 
     assert Organization.objects.get() == acme
 
@@ -118,6 +118,6 @@ def test_one_who_is_a_member_elsewhere_is_in_the_way(
     org_services.join(User.objects.get(username="wei"), invite_code=acme.invite_code)
 
     with pytest.raises(DomainError, match="wei is a member of Acme"):
-        demo_data.remove()
+        removal.remove()
 
     assert Organization.objects.count() == len(TEAMS) + 1

@@ -7,9 +7,9 @@ import psycopg
 import pytest
 import redis
 
-from hypervisor import embedded
-from hypervisor.home import free_port
-from hypervisor.process import Process
+from hypervisor.standalone import servers
+from hypervisor.standalone.home import free_port
+from hypervisor.standalone.process import Process
 
 Start = Callable[..., tuple[Process, str]]
 
@@ -20,7 +20,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     processes = []
 
     def run(name: str, password: str = secrets.token_urlsafe()) -> tuple[Process, str]:
-        make = {"postgres": embedded.postgres, "valkey": embedded.valkey}[name]
+        make = {"postgres": servers.postgres, "valkey": servers.valkey}[name]
         service, url = make(tmp_path / name, free_port(), password, tmp_path / f"{name}.log")
         process = Process(service)
         processes.append(process)
@@ -152,7 +152,7 @@ def test_root_without_user_namespaces_runs_postgres_as_nobody(
     remember(url, 1)
     first.stop()
     tmp_path.chmod(0o700)
-    monkeypatch.setattr(embedded, "_can_unshare", lambda folder: False)
+    monkeypatch.setattr(servers, "_can_unshare", lambda folder: False)
 
     second, url = start("postgres")
 

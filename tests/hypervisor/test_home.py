@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from hypervisor.bootstrap import ROOT
-from hypervisor.home import Home, HomeInUseError, free_port
+from hypervisor.standalone.bootstrap import ROOT
+from hypervisor.standalone.home import Home, HomeInUseError, free_port
 
 TAKE_AND_WAIT = """
 import subprocess, sys, time
 from pathlib import Path
-from hypervisor.home import Home
+from hypervisor.standalone.home import Home
 lock = Home(Path(sys.argv[1])).lock()
 child = subprocess.Popen(["sleep", sys.argv[2]], pass_fds=[lock], stdout=subprocess.DEVNULL)
 print(child.pid, flush=True)
@@ -118,7 +118,7 @@ def test_what_a_killed_supervisor_has_left_is_killed_when_it_does_not_end(
     occupy: Callable[[float], subprocess.Popen[str]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("hypervisor.home.PATIENCE_S", 0.2)
+    monkeypatch.setattr("hypervisor.standalone.home.PATIENCE_S", 0.2)
     first = occupy(60)
     first.send_signal(signal.SIGKILL)
     first.wait()

@@ -12,17 +12,17 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hypervisor import process
-from hypervisor.bootstrap import ROOT
-from hypervisor.log_file import main
-from hypervisor.process import Process, Service
+from hypervisor.standalone import process
+from hypervisor.standalone.bootstrap import ROOT
+from hypervisor.standalone.log_file import main
+from hypervisor.standalone.process import Process, Service
 
 COUNT = "import os\nfor n in range({n}): os.write(1, b'line %d\\n' % n)\nos.kill(os.getpid(), 9)"
 SUPERVISE = """
 import sys, time
 from itertools import pairwise
 from pathlib import Path
-from hypervisor.process import Process, Service
+from hypervisor.standalone.process import Process, Service
 code = '''
 import os, signal
 signal.signal(signal.SIGTERM, lambda *_: (os.write(1, b"last words\\\\n"), os._exit(0)))

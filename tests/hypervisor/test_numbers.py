@@ -7,11 +7,11 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client
 
-from accounts.numbers import read_whole, whole
 from clusters.models import Cluster
 from deployments.models import Status
-from scheduling.admin.replays import PolicyForm
-from scheduling.admin.steer import CapacityForm, PriorityForm
+from hypervisor.base.numbers import read_whole, whole
+from hypervisor.console.pages.preview import CapacityForm, PriorityForm
+from hypervisor.console.pages.replays import PolicyForm
 from tests.deployments.conftest import Bring, bring, forge, submit
 
 __all__ = ["bring", "forge", "submit"]

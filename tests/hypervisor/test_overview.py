@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from django.core.management import get_commands, load_command_class
 
-from accounts.commands import Command
-from hypervisor import overview
-from hypervisor.bootstrap import ROOT
+from hypervisor.base.commands import Command
+from hypervisor.standalone import overview
+from hypervisor.standalone.bootstrap import ROOT
 
 OF_PEOPLE = ("accounts", "orgs", "clusters", "deployments", "scheduling", "hypervisor")
 

@@ -8,7 +8,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from hypervisor.bootstrap import LOCKS, ROOT
+from hypervisor.standalone.bootstrap import LOCKS, ROOT
 
 EXTRAS = {
     "production": ["engines"],

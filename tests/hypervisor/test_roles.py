@@ -14,12 +14,12 @@ from django_celery_beat.models import PeriodicTask
 from accounts.models import User
 from clusters.models import Cluster
 from deployments.models import Deployment, Status
-from hypervisor import roles
+from hypervisor.console import groups
+from hypervisor.console.urls import urlpatterns as own_urls
 from orgs.models import Event, Organization
-from scheduling.admin.urls import urlpatterns as own_urls
-from scheduling.cycle import run_cycle
+from scheduling.cycle.run import run_cycle
+from scheduling.insight.operator_actions import ACTIONS, Action
 from scheduling.models import SchedulingCycle
-from scheduling.steering import ACTIONS, Action
 from tests.deployments.conftest import Bring
 from tests.factories import PASSWORD
 
@@ -76,7 +76,7 @@ def actions_for(client: Client, model: type[Model]) -> set[str]:
 def test_viewers_see_every_page_and_others_none(
     browser: Browser, rows: None, model: type[Model]
 ) -> None:
-    viewer, operator, nobody = (browser(name) for name in (roles.VIEWERS, roles.OPERATORS, ""))
+    viewer, operator, nobody = (browser(name) for name in (groups.VIEWERS, groups.OPERATORS, ""))
 
     for address in addresses(model):
         assert Client().get(address).status_code == 302
@@ -89,9 +89,9 @@ def test_viewers_see_every_page_and_others_none(
 def test_operators_have_the_actions_and_viewers_none(
     browser: Browser, console: Client, model: type[Model]
 ) -> None:
-    theirs = actions_for(browser(roles.OPERATORS), model)
+    theirs = actions_for(browser(groups.OPERATORS), model)
 
-    assert actions_for(browser(roles.VIEWERS), model) == set()
+    assert actions_for(browser(groups.VIEWERS), model) == set()
     kept = {action for label, action in FOR_SUPERUSERS if label == model._meta.label}
     assert theirs == actions_for(console, model) - kept
 
@@ -100,7 +100,7 @@ def test_operators_have_the_actions_and_viewers_none(
 def test_what_a_viewer_presses_does_nothing(
     browser: Browser, console: Client, rows: None, model: type[Model]
 ) -> None:
-    viewer = browser(roles.VIEWERS)
+    viewer = browser(groups.VIEWERS)
     before = everything()
     listed, *pages = addresses(model)
     chosen = [row.pk for row in model._default_manager.all()]
@@ -139,7 +139,7 @@ def test_an_action_asks_for_its_permission_before_it_is_even_forecast(
 def test_an_operator_changes_members_and_not_those_who_work_here(
     browser: Browser, alice: User, olga: User
 ) -> None:
-    operator = browser(roles.OPERATORS)
+    operator = browser(groups.OPERATORS)
 
     for person, status in ((alice, 302), (olga, 403)):
         page = reverse("admin:accounts_user_change", args=[person.pk])
@@ -153,7 +153,7 @@ def test_an_operator_gives_nobody_rights(browser: Browser, alice: User) -> None:
     page = reverse("admin:accounts_user_change", args=[alice.pk])
     rights = {"is_staff": "on", "is_superuser": "on", "groups": [1], "user_permissions": [1]}
 
-    browser(roles.OPERATORS).post(page, {"is_active": "on", "email": "new@example.org", **rights})
+    browser(groups.OPERATORS).post(page, {"is_active": "on", "email": "new@example.org", **rights})
 
     alice.refresh_from_db()
     assert alice.email == "new@example.org"
@@ -164,15 +164,15 @@ def test_an_operator_gives_nobody_rights(browser: Browser, alice: User) -> None:
 def test_viewers_do_not_see_invite_codes(browser: Browser, acme: Organization) -> None:
     address = f"{reverse('admin:orgs_organization_change', args=[acme.pk])}?edit"
 
-    assert acme.invite_code not in browser(roles.VIEWERS).get(address).content.decode()
-    assert acme.invite_code in browser(roles.OPERATORS).get(address).content.decode()
+    assert acme.invite_code not in browser(groups.VIEWERS).get(address).content.decode()
+    assert acme.invite_code in browser(groups.OPERATORS).get(address).content.decode()
 
 
 def test_the_groups_are_set_right_at_every_migrate(db: None) -> None:
-    viewers = Group.objects.get(name=roles.VIEWERS)
+    viewers = Group.objects.get(name=groups.VIEWERS)
     viewers.permissions.set(Permission.objects.filter(codename="delete_cluster"))
 
-    roles.install()
+    groups.install()
 
     assert {p.codename.split("_")[0] for p in viewers.permissions.all()} == {"view"}
 
@@ -210,7 +210,7 @@ def own_pages(**arguments: object) -> dict[str, str]:
 def test_pages_of_no_table_show_viewers_everything_and_let_them_do_nothing(
     browser: Browser, rows: None, forge: Cluster
 ) -> None:
-    viewer, operator, nobody = (browser(name) for name in (roles.VIEWERS, roles.OPERATORS, ""))
+    viewer, operator, nobody = (browser(name) for name in (groups.VIEWERS, groups.OPERATORS, ""))
     deployment = Deployment.objects.filter(status=Status.RUNNING)[0].pk
     before = everything()
 

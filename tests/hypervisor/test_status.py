@@ -16,12 +16,12 @@ from django.utils import timezone
 from clusters.models import Cluster, Connection
 from clusters.wakeups import ENGINES
 from deployments.models import Deployment, Status
-from hypervisor.bootstrap import ROOT
+from hypervisor.standalone.bootstrap import ROOT
 from hypervisor.version import VERSION
 from orgs.models import Organization
-from scheduling import pulse
-from scheduling.cycle import run_cycle
+from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle
+from scheduling.monitoring import heartbeats
 from tests.deployments.conftest import Bring, Submit
 
 pytestmark = pytest.mark.django_db
@@ -30,9 +30,9 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def all_at_work() -> None:
     """Beat and both kinds of workers were seen a moment ago."""
-    pulse.note(pulse.BEAT)
-    pulse.note_worker(pulse.PLANNING, "celery@here")
-    pulse.note_worker(ENGINES, "engines@here")
+    heartbeats.note(heartbeats.BEAT)
+    heartbeats.note_worker(heartbeats.PLANNING, "celery@here")
+    heartbeats.note_worker(ENGINES, "engines@here")
 
 
 def asked(*arguments: str) -> tuple[int, str]:

@@ -10,9 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hypervisor.bootstrap import ROOT
-from hypervisor.process import Process, Service, StartError
-from hypervisor.supervisor import Stopped, Supervisor, stop_on_signals
+from hypervisor.standalone.bootstrap import ROOT
+from hypervisor.standalone.process import Process, Service, StartError
+from hypervisor.standalone.supervisor import Stopped, Supervisor, stop_on_signals
 
 WITH_A_CHILD = "import subprocess, time; subprocess.Popen(['sleep', '60']); time.sleep(60)"
 DEAF = """
@@ -24,7 +24,7 @@ time.sleep(60)
 SUPERVISE = """
 import sys, time
 from pathlib import Path
-from hypervisor.process import Process, Service
+from hypervisor.standalone.process import Process, Service
 print(Process(Service("a", ["sleep", "60"], Path(sys.argv[1]), lambda: True)).pid, flush=True)
 time.sleep(60)
 """

@@ -11,10 +11,10 @@ from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
-from accounts.console import HistoryAdmin, ServiceAdmin
 from accounts.models import User
 from clusters.models import Cluster
 from deployments.models import Deployment, Status
+from hypervisor.console.bases import HistoryAdmin, ServiceAdmin
 from orgs.models import Organization
 from tests.deployments.conftest import Bring
 from tests.factories import PASSWORD

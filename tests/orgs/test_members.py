@@ -4,8 +4,8 @@ from collections.abc import Callable
 import pytest
 from django.db import connection
 
-from accounts.errors import Conflict, DomainError, Forbidden
 from accounts.models import User
+from hypervisor.base.errors import Conflict, DomainError, Forbidden
 from orgs import services
 from orgs.models import Event, Membership, Organization, Role
 from tests.conftest import ClientFor

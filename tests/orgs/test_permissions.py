@@ -3,8 +3,8 @@
 import pytest
 from django.contrib.auth.models import AnonymousUser
 
-from accounts.errors import Forbidden, Invalid, NotFound
 from accounts.models import User
+from hypervisor.base.errors import Forbidden, Invalid, NotFound
 from orgs.models import Membership, Organization, Role
 from orgs.permissions import organization_for, require, role_of
 from tests.factories import MembershipFactory

@@ -19,7 +19,7 @@ from deployments.dependencies import Wait
 from deployments.lifecycle import Change, transition
 from deployments.models import Dependency, Deployment, Run, Status
 from orgs.models import Event, Organization
-from scheduling.cycle import run_cycle
+from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle
 from tests.deployments.conftest import Bring, Submit
 

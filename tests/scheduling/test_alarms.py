@@ -18,10 +18,10 @@ from deployments import services, waiting
 from deployments.dependencies import Wait
 from deployments.models import Deployment, Run, Status
 from orgs.models import Event, Organization
-from scheduling import pulse, vitals
-from scheduling.alarms import Alarm, Hour, alarms
 from scheduling.models import Pulse, Sample, SchedulingCycle
-from scheduling.sampling import take_sample
+from scheduling.monitoring import health, heartbeats
+from scheduling.monitoring.alerts import Alarm, Hour, alarms
+from scheduling.monitoring.minutes import take_sample
 from tests.deployments.conftest import Bring, Submit
 
 CALM = Hour(thrashed=0, failed=0, ended=0)
@@ -29,16 +29,16 @@ CALM = Hour(thrashed=0, failed=0, ended=0)
 
 @pytest.fixture
 def alive(db: None) -> None:
-    pulse.note(pulse.BEAT)
-    pulse.note_worker(pulse.PLANNING, "celery@here")
-    pulse.note_worker(ENGINES, "engines@here")
+    heartbeats.note(heartbeats.BEAT)
+    heartbeats.note_worker(heartbeats.PLANNING, "celery@here")
+    heartbeats.note_worker(ENGINES, "engines@here")
 
 
 def told(hour: Hour = CALM, later: timedelta = timedelta(0)) -> list[Alarm]:
     now = timezone.now() + later
     take_sample(now)
     last = Sample.objects.order_by("-time").first()
-    return alarms(now, vitals.look(now, last), last, hour)
+    return alarms(now, health.look(now, last), last, hour)
 
 
 def titles(hour: Hour = CALM) -> list[str]:
@@ -69,8 +69,8 @@ def last_seen(name: str, **span: float) -> None:
 @pytest.mark.parametrize(
     ("name", "title"),
     [
-        (pulse.BEAT, "Beat: last seen"),
-        (pulse.PLANNING, "Worker: last seen"),
+        (heartbeats.BEAT, "Beat: last seen"),
+        (heartbeats.PLANNING, "Worker: last seen"),
         (ENGINES, "Engine worker: last seen"),
     ],
 )
@@ -85,7 +85,7 @@ def test_each_process_that_dies_is_told_alone(alive: None, name: str, title: str
 
 def test_without_a_broker_nobody_blames_the_workers(alive: None, settings: Settings) -> None:
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
-    last_seen(pulse.PLANNING, minutes=2)
+    last_seen(heartbeats.PLANNING, minutes=2)
     last_seen(ENGINES, minutes=2)
 
     (alarm,) = told()
@@ -98,7 +98,7 @@ def test_a_service_that_never_ran_says_so(db: None) -> None:
 
 
 def test_one_of_several_workers_is_enough(alive: None) -> None:
-    pulse.note_worker(ENGINES, "engines@gone", timezone.now() - timedelta(minutes=5))
+    heartbeats.note_worker(ENGINES, "engines@gone", timezone.now() - timedelta(minutes=5))
 
     assert titles() == []
 
@@ -108,7 +108,7 @@ def test_old_samples_are_told(alive: None, forge: Cluster) -> None:
     take_sample(now - timedelta(minutes=9))
     last = Sample.objects.order_by("-time").first()
 
-    (alarm,) = alarms(now, vitals.look(now, last), last, CALM)
+    (alarm,) = alarms(now, health.look(now, last), last, CALM)
 
     assert alarm.title.startswith("Samples: the last is of")
 
@@ -281,7 +281,7 @@ def test_thrashing_and_failing_are_told(alive: None) -> None:
 def test_the_worst_comes_first(alive: None, submit: Submit, forge: Cluster) -> None:
     services.hold(submit(), actor="alice")
     Deployment.objects.update(queued_at=ago(days=2))
-    Pulse.objects.filter(name=pulse.BEAT).update(time=ago(minutes=2))
+    Pulse.objects.filter(name=heartbeats.BEAT).update(time=ago(minutes=2))
 
     assert [alarm.level for alarm in told(Hour(1, 0, 0))] == ["critical", "warning", "info"]
 

@@ -15,15 +15,17 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask
 from structlog.testing import capture_logs
 
 from clusters.models import Cluster
-from deployments import closing, services
+from deployments import services
 from deployments.models import Deployment, Run, Status
+from deployments.runtime import closing
 from hypervisor.celery import app
 from orgs.models import Event, Organization
-from scheduling import clocks, pulse, verify, vitals
-from scheduling.alarms import Alarm, Hour, alarms
-from scheduling.beat import NotingScheduler
+from scheduling.insight import verify
 from scheduling.models import Pulse
-from scheduling.sampling import take_sample
+from scheduling.monitoring import clocks, health, heartbeats
+from scheduling.monitoring.alerts import Alarm, Hour, alarms
+from scheduling.monitoring.beat_scheduler import NotingScheduler
+from scheduling.monitoring.minutes import take_sample
 from scheduling.tasks import run_due_cycles
 from tests.deployments.conftest import Bring
 
@@ -249,45 +251,45 @@ def test_a_process_whose_own_clock_is_wrong_cuts_nothing(forge: Cluster, bring: 
 
 def told() -> list[Alarm]:
     now = timezone.now()
-    found = alarms(now, vitals.look(now, None), None, Hour(thrashed=0, failed=0, ended=0))
+    found = alarms(now, health.look(now, None), None, Hour(thrashed=0, failed=0, ended=0))
     return [alarm for alarm in found if alarm.title == "Clocks disagree"]
 
 
 def test_a_worker_is_seen_by_the_databases_clock_and_its_own_is_told(db: None) -> None:
-    pulse.note_worker(pulse.PLANNING, "celery@here")
+    heartbeats.note_worker(heartbeats.PLANNING, "celery@here")
     assert told() == []
     with time_machine.travel(timezone.now() + timedelta(seconds=95)):
-        pulse.note_worker(pulse.PLANNING, "celery@ahead")
+        heartbeats.note_worker(heartbeats.PLANNING, "celery@ahead")
     with time_machine.travel(timezone.now() - timedelta(seconds=40)):
-        pulse.note_worker(pulse.PLANNING, "celery@behind")
+        heartbeats.note_worker(heartbeats.PLANNING, "celery@behind")
 
     (alarm,) = told()
 
     assert alarm.level == "critical"
     assert "celery@ahead is 95 s ahead, celery@behind is 40 s behind" in alarm.detail
-    _beat, workers = pulse.last_seen(timezone.now())
-    seen = workers[pulse.PLANNING].values()
+    _beat, workers = heartbeats.last_seen(timezone.now())
+    seen = workers[heartbeats.PLANNING].values()
     assert max(seen) - min(seen) < timedelta(seconds=20)
 
 
 def test_a_worker_that_only_throws_messages_away_is_told_by_its_latest_note(db: None) -> None:
-    pulse.note_worker(pulse.PLANNING, "celery@here")
+    heartbeats.note_worker(heartbeats.PLANNING, "celery@here")
     with time_machine.travel(timezone.now() + HOUR):
-        pulse.note_worker(pulse.DISCARDING, "celery@here")
+        heartbeats.note_worker(heartbeats.DISCARDING, "celery@here")
 
     (alarm,) = told()
 
     assert "celery@here is 3600 s ahead" in alarm.detail
 
-    pulse.note_worker(pulse.PLANNING, "celery@here")
+    heartbeats.note_worker(heartbeats.PLANNING, "celery@here")
     assert told() == []
 
 
 def test_a_web_server_whose_clock_is_wrong_says_so_and_blames_no_worker(db: None) -> None:
-    pulse.note_worker(pulse.PLANNING, "celery@here")
+    heartbeats.note_worker(heartbeats.PLANNING, "celery@here")
     with time_machine.travel(timezone.now() + timedelta(hours=2)):
         (alarm,) = told()
-        worker = vitals.look(timezone.now(), None).worker
+        worker = health.look(timezone.now(), None).worker
 
     assert "this web server is 7200 s ahead" in alarm.detail
     assert worker.state == "ok"
@@ -298,5 +300,5 @@ def test_a_worker_that_throws_messages_away_notes_its_clock() -> None:
     """A real worker gets a message that has expired by its clock."""
     with start_worker(app, perform_ping_check=False, queues=["discarding"], pool="solo"):
         app.send_task("scheduling.note_pulse", queue="discarding", expires=0.000001)
-        wait_until(lambda: Pulse.objects.filter(name__startswith=pulse.DISCARDING).exists())
+        wait_until(lambda: Pulse.objects.filter(name__startswith=heartbeats.DISCARDING).exists())
     connection.close()

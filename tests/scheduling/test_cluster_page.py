@@ -10,9 +10,9 @@ from django.utils import timezone
 from clusters import services as cluster_services
 from clusters.models import Cluster, Connection
 from deployments.models import Deployment, Run, Status
-from deployments.reconcile import reconcile
+from deployments.runtime.reconcile import reconcile
 from orgs.models import Organization
-from scheduling.cycle import run_cycle
+from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle
 from tests.deployments.conftest import Bring, Submit
 

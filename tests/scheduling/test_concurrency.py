@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from accounts.errors import DomainError
 from accounts.models import User
 from clusters import services as cluster_services
 from clusters.models import DIMENSIONS, Cluster
@@ -20,18 +19,19 @@ from deployments import services
 from deployments.dependencies import Wait
 from deployments.models import Deployment, Run, Status
 from deployments.moves import move
-from deployments.reconcile import reconcile
+from deployments.runtime.reconcile import reconcile
 from deployments.specs import Spec
+from hypervisor.base.errors import DomainError
 from orgs.models import Organization
-from scheduling import cycle as cycle_module
-from scheduling.core.plan import Plan
-from scheduling.core.planner import make_plan
-from scheduling.core.snapshot import Snapshot
-from scheduling.cycle import run_cycle
-from scheduling.forecast import carry_out, forecast
+from scheduling.cycle import run as cycle_module
+from scheduling.cycle.run import run_cycle
+from scheduling.insight.operator_actions import ACTIONS, Change, Needs
+from scheduling.insight.preview import carry_out, forecast
+from scheduling.insight.verify import violations
 from scheduling.models import SchedulingCycle
-from scheduling.steering import ACTIONS, Change, Needs
-from scheduling.verify import violations
+from scheduling.planner.pipeline import make_plan
+from scheduling.planner.plan import Plan
+from scheduling.planner.snapshot import Snapshot
 from tests.deployments.conftest import Submit
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -13,14 +13,14 @@ from clusters.models import Cluster
 from clusters.services import Capacity
 from deployments import services
 from deployments.models import Deployment, Run, Status
-from deployments.reconcile import reconcile
+from deployments.runtime.reconcile import reconcile
 from deployments.specs import Spec
 from orgs.models import Event, Organization
-from scheduling.cycle import run_cycle
+from scheduling.cycle.run import run_cycle
+from scheduling.cycle.snapshot import load
+from scheduling.insight.verify import violations
 from scheduling.models import SchedulingCycle
-from scheduling.snapshot import load
 from scheduling.tasks import run_due_cycles
-from scheduling.verify import violations
 from tests.deployments.conftest import Submit
 
 pytestmark = pytest.mark.django_db

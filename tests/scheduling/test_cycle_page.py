@@ -15,15 +15,15 @@ from clusters.models import Cluster
 from clusters.services import Capacity
 from deployments.models import Deployment
 from orgs.models import Organization
-from scheduling.core.planner import make_plan
-from scheduling.core.policy import Policy
-from scheduling.core.resources import Resources
-from scheduling.core.snapshot import Cluster as Supply
-from scheduling.core.snapshot import Deployment as Demand
-from scheduling.core.snapshot import Snapshot
-from scheduling.cycle import run_cycle
+from scheduling.cycle.recording import pack, unpack
+from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle
-from scheduling.record import pack, unpack
+from scheduling.planner.pipeline import make_plan
+from scheduling.planner.policy import Policy
+from scheduling.planner.resources import Resources
+from scheduling.planner.snapshot import Cluster as Supply
+from scheduling.planner.snapshot import Deployment as Demand
+from scheduling.planner.snapshot import Snapshot
 from tests.deployments.conftest import Submit
 
 

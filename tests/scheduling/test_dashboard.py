@@ -15,11 +15,11 @@ from clusters.services import Capacity
 from deployments import lifecycle, services
 from deployments.lifecycle import Change, transition
 from deployments.models import Deployment, Run, Status
+from hypervisor.console.dashboard import read
 from orgs.models import Organization
-from scheduling.dashboard import read
-from scheduling.days import roll_up
 from scheduling.models import Sample
-from scheduling.sampling import take_sample
+from scheduling.monitoring.days import roll_up
+from scheduling.monitoring.minutes import take_sample
 from tests.deployments.conftest import Bring, Submit
 
 

@@ -7,8 +7,8 @@ import pytest
 from clusters.models import Cluster
 from deployments.models import Deployment, Run, Status
 from orgs.models import Event
-from scheduling.days import roll_up
 from scheduling.models import Day, Sample
+from scheduling.monitoring.days import roll_up
 from tests.deployments.conftest import Bring
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

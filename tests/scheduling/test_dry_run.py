@@ -16,8 +16,8 @@ from deployments.dependencies import Wait
 from deployments.models import Dependency, Deployment, Run
 from deployments.specs import Spec
 from orgs.models import Event, Organization
-from scheduling.cycle import run_cycle
-from scheduling.explain import forecast
+from scheduling.cycle.run import run_cycle
+from scheduling.insight.explain import forecast
 from scheduling.models import SchedulingCycle
 from tests.answers import refusal
 from tests.conftest import ClientFor

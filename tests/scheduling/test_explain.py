@@ -14,7 +14,7 @@ from deployments import services
 from deployments.dependencies import Wait
 from deployments.models import Deployment, Status
 from orgs.models import Event, Organization
-from scheduling.cycle import run_cycle
+from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle
 from tests.conftest import ClientFor
 from tests.deployments.conftest import Bring, Submit

@@ -21,16 +21,16 @@ from deployments.dependencies import Wait
 from deployments.models import Deployment, OnDependencyFailure, Run, Status
 from deployments.specs import Spec
 from orgs.models import Event, Organization
-from scheduling import forecast as forecast_module
-from scheduling.core.difference import Kind
-from scheduling.core.plan import Plan
-from scheduling.core.planner import make_plan
-from scheduling.core.snapshot import Snapshot
-from scheduling.cycle import run_cycle
-from scheduling.forecast import Forecast, carry_out, forecast
+from scheduling.cycle.run import run_cycle
+from scheduling.insight import preview as forecast_module
+from scheduling.insight.operator_actions import ACTIONS, Change
+from scheduling.insight.preview import Forecast, carry_out, forecast
+from scheduling.insight.verify import violations
 from scheduling.models import SchedulingCycle
-from scheduling.steering import ACTIONS, Change
-from scheduling.verify import violations
+from scheduling.planner.compare import Kind
+from scheduling.planner.pipeline import make_plan
+from scheduling.planner.plan import Plan
+from scheduling.planner.snapshot import Snapshot
 from tests.deployments.conftest import Bring, Submit
 
 pytestmark = pytest.mark.django_db

@@ -1,6 +1,6 @@
 import pytest
 
-from scheduling.histogram import histogram, merge, quantile
+from scheduling.monitoring.histogram import histogram, merge, quantile
 
 
 @pytest.mark.parametrize("seconds", [0.4, 1, 7, 59, 3600, 86400])

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 from clusters.models import Cluster
 from deployments.models import Deployment, Run
+from hypervisor.console.data.deployment_timeline import RUNS_SHOWN, Lane, draw
 from orgs.models import Event
-from scheduling.life import RUNS_SHOWN, Lane, draw
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NORTH, SOUTH = Cluster(pk=1, name="north"), Cluster(pk=2, name="south")

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from clusters.models import Cluster, SimulatedContainer
 from deployments.models import Deployment, Run, RunOutput, Status
-from scheduling.admin.logs import as_text
+from hypervisor.console.pages.logs import as_text
 from tests.deployments.conftest import Bring, Submit
 
 

@@ -12,20 +12,20 @@ import time_machine
 from django.core.management import call_command
 from django.utils import timezone
 
-from accounts.errors import DomainError
 from accounts.models import User
 from clusters import services as cluster_services
 from clusters.models import ACTIVE
 from clusters.services import Capacity
 from deployments import services
 from deployments.models import ENDED, Deployment, Run, Status
-from deployments.reconcile import reconcile
+from deployments.runtime.reconcile import reconcile
 from deployments.specs import Spec
+from hypervisor.base.errors import DomainError
 from orgs.models import Organization
-from scheduling.cycle import run_cycle
-from scheduling.explain import explain
+from scheduling.cycle.run import run_cycle
+from scheduling.insight.explain import explain
+from scheduling.insight.queue import Filters, Group, Queue
 from scheduling.models import SchedulingCycle
-from scheduling.queue import Filters, Group, Queue
 from tests.factories import MembershipFactory, OrganizationFactory
 
 pytestmark = pytest.mark.django_db

@@ -14,7 +14,7 @@ from clusters.models import Cluster
 from deployments import services
 from deployments.models import Status
 from orgs.models import Membership, Organization
-from scheduling.cycle import run_cycle
+from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle
 from tests.deployments.conftest import Bring, Submit
 

@@ -10,11 +10,11 @@ from django_celery_beat.models import PeriodicTask
 
 from clusters.wakeups import ENGINES
 from hypervisor.celery import app
-from scheduling import pulse
-from scheduling.beat import NotingScheduler
 from scheduling.models import ClusterSample, Day, Pulse, Sample
+from scheduling.monitoring import heartbeats
+from scheduling.monitoring.beat_scheduler import NotingScheduler
+from scheduling.monitoring.minutes import take_sample
 from scheduling.periodic import install
-from scheduling.sampling import take_sample
 from scheduling.tasks import note_pulse, purge_samples, sample
 
 pytestmark = pytest.mark.django_db
@@ -22,18 +22,18 @@ pytestmark = pytest.mark.django_db
 
 def test_each_process_has_one_note_that_is_renewed() -> None:
     now = timezone.now()
-    pulse.note_worker("engines", "a@here", now - timedelta(minutes=1))
-    pulse.note_worker("engines", "a@here", now)
-    pulse.note_worker("engines", "b@here", now)
+    heartbeats.note_worker("engines", "a@here", now - timedelta(minutes=1))
+    heartbeats.note_worker("engines", "a@here", now)
+    heartbeats.note_worker("engines", "b@here", now)
 
-    assert pulse.last_seen(now) == (None, {"engines": {"a@here": now, "b@here": now}})
+    assert heartbeats.last_seen(now) == (None, {"engines": {"a@here": now, "b@here": now}})
 
 
 def test_a_worker_that_was_not_seen_for_an_hour_is_forgotten() -> None:
     now = timezone.now()
-    pulse.note_worker("engines", "a@gone", now - timedelta(minutes=61))
+    heartbeats.note_worker("engines", "a@gone", now - timedelta(minutes=61))
 
-    assert pulse.last_seen(now) == (None, {})
+    assert heartbeats.last_seen(now) == (None, {})
 
 
 @pytest.mark.django_db(transaction=True)  # beat commits, and opens connections anew
@@ -42,7 +42,7 @@ def test_beat_notes_itself_at_each_look_at_the_schedule() -> None:
 
     scheduler.tick()
 
-    beat, _workers = pulse.last_seen(timezone.now())
+    beat, _workers = heartbeats.last_seen(timezone.now())
     assert beat is not None
 
 
@@ -50,7 +50,7 @@ def test_a_worker_notes_itself_when_asked_by_the_name_of_its_queue() -> None:
     note_pulse.apply(args=("engines",))
     note_pulse.apply()
 
-    _beat, workers = pulse.last_seen(timezone.now())
+    _beat, workers = heartbeats.last_seen(timezone.now())
     assert sorted(workers) == ["engines", "planning"]
 
 
@@ -82,7 +82,7 @@ def test_old_samples_and_notes_are_purged_and_days_stay() -> None:
         date=now.date() - timedelta(days=99), minutes=1, submitted=0, ran=0, inverted=0,
         overlooked=0, packed=0, packable=0, work=0, lost=0,
     )  # fmt: skip
-    pulse.note("celery@gone", now - timedelta(days=2))
+    heartbeats.note("celery@gone", now - timedelta(days=2))
 
     purge_samples()
 

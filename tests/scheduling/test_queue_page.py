@@ -19,9 +19,9 @@ from deployments.dependencies import Wait
 from deployments.models import Deployment, Status
 from deployments.specs import Spec
 from orgs.models import Organization
-from scheduling.cycle import run_cycle
+from scheduling.cycle.run import run_cycle
+from scheduling.insight.queue import Entry, Filters, Group, Queue
 from scheduling.models import SchedulingCycle
-from scheduling.queue import Entry, Filters, Group, Queue
 from tests.deployments.conftest import Bring, Submit
 
 pytestmark = pytest.mark.django_db

@@ -8,10 +8,10 @@ from clusters.models import Cluster
 from deployments import services
 from deployments.models import Status
 from orgs.models import Organization
-from scheduling.core.plan import Eviction, Hold, Move, Placement, Plan
-from scheduling.cycle import run_cycle
+from scheduling.cycle.recording import STAYS, Decision, decisions, read, unpack
+from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle
-from scheduling.record import STAYS, Decision, decisions, read, unpack
+from scheduling.planner.plan import Eviction, Hold, Move, Placement, Plan
 from tests.deployments.conftest import Submit
 
 pytestmark = pytest.mark.django_db

@@ -15,9 +15,9 @@ from deployments.dependencies import Wait
 from deployments.lifecycle import Change, transition
 from deployments.models import Deployment, Run, Status
 from orgs.models import Organization
-from scheduling.histogram import quantile
 from scheduling.models import ClusterSample, Sample, SchedulingCycle
-from scheduling.sampling import MINUTE, take_sample
+from scheduling.monitoring.histogram import quantile
+from scheduling.monitoring.minutes import MINUTE, take_sample
 from tests.deployments.conftest import Bring, Submit
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -20,12 +20,12 @@ from deployments import services
 from deployments.models import Deployment, Status
 from deployments.specs import Spec
 from orgs.models import Organization
-from scheduling import cycle as cycle_module
-from scheduling.core.plan import Plan
-from scheduling.core.planner import make_plan
-from scheduling.core.snapshot import Snapshot
-from scheduling.cycle import run_cycle
+from scheduling.cycle import run as cycle_module
+from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle
+from scheduling.planner.pipeline import make_plan
+from scheduling.planner.plan import Plan
+from scheduling.planner.snapshot import Snapshot
 from scheduling.tasks import run_due_cycles, run_requested_cycle
 from tests.deployments.conftest import Submit
 from tests.engines.engine import wait_until

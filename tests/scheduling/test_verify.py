@@ -14,9 +14,9 @@ from deployments.dependencies import Wait
 from deployments.lifecycle import Change, transition
 from deployments.models import Deployment, Run, Status
 from orgs.models import Event, Organization
-from scheduling.cycle import run_cycle
+from scheduling.cycle.run import run_cycle
+from scheduling.insight.verify import CHECKS, violations
 from scheduling.models import SchedulingCycle
-from scheduling.verify import CHECKS, violations
 from tests.deployments.conftest import Bring, Submit
 
 pytestmark = pytest.mark.django_db

@@ -17,10 +17,10 @@ from clusters.services import Capacity
 from deployments import bulk, services
 from deployments.dependencies import Wait
 from deployments.models import Condition, Deployment, OnDependencyFailure, RestartPolicy, Status
-from deployments.reconcile import reconcile
+from deployments.runtime.reconcile import reconcile
 from deployments.specs import Spec
 from orgs.models import Event, Organization
-from scheduling.explain import explain
+from scheduling.insight.explain import explain
 from scheduling.tasks import run_due_cycles, run_requested_cycle
 from tests.conftest import ClientFor
 from tests.deployments.conftest import Bring, Submit

@@ -5,14 +5,14 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from accounts import commands
-from accounts.errors import DomainError
 from clusters import connections
 from clusters.connections import Route
 from clusters.drivers.base import Probe
 from clusters.management.naming import ACTOR, cluster_named
 from clusters.models import Cluster, Connection
 from clusters.resources import describe
+from hypervisor.base import commands
+from hypervisor.base.errors import DomainError
 
 
 class Command(commands.Command):

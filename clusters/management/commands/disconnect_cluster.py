@@ -2,10 +2,10 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from accounts import commands
-from accounts.errors import DomainError
 from clusters import connections
 from clusters.management.naming import ACTOR, cluster_named
+from hypervisor.base import commands
+from hypervisor.base.errors import DomainError
 
 
 class Command(commands.Command):

@@ -6,14 +6,14 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from accounts import commands
-from accounts.errors import DomainError
 from clusters.drivers.base import Observation, Phase
 from clusters.management.naming import ACTOR, cluster_named
 from clusters.models import Cluster
-from deployments import claims
-from deployments.claims import Inventory
 from deployments.models import Run
+from deployments.runtime import claims
+from deployments.runtime.claims import Inventory
+from hypervisor.base import commands
+from hypervisor.base.errors import DomainError
 
 
 class Command(commands.Command):

@@ -4,10 +4,10 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from accounts import commands
-from accounts.errors import DomainError
 from clusters.management.naming import cluster_named
-from deployments.contact import declare_lost
+from deployments.runtime.lost_contact import declare_lost
+from hypervisor.base import commands
+from hypervisor.base.errors import DomainError
 
 ACTOR = "system:operator"
 

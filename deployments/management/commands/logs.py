@@ -5,11 +5,11 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from accounts import commands
-from accounts.errors import DomainError
-from accounts.numbers import argument, count
-from deployments import output
+from deployments.logs import store
 from deployments.management.naming import deployment_named
+from hypervisor.base import commands
+from hypervisor.base.errors import DomainError
+from hypervisor.base.numbers import argument, count
 
 
 class Command(commands.Command):
@@ -27,9 +27,9 @@ class Command(commands.Command):
             tail, run_id = options["tail"], options["run"]
             pieces: Iterable[bytes]
             if options["follow"]:
-                pieces = output.follow(deployment, tail=tail, run_id=run_id)
+                pieces = store.follow(deployment, tail=tail, run_id=run_id)
             else:
-                pieces = [output.read(output.run_of(deployment, run_id), tail=tail)]
+                pieces = [store.read(store.run_of(deployment, run_id), tail=tail)]
         except DomainError as error:
             raise CommandError(error.detail) from error
         for piece in pieces:

@@ -8,13 +8,13 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from django.db.models import Count
 
-from accounts import commands
-from accounts.errors import DomainError
-from accounts.numbers import argument
 from deployments import images
 from deployments.models import ENDED, Deployment, Run, Status
-from hypervisor import demo_data, workshop
-from hypervisor.demo import TEAMS, found, submit_batch, submit_urgent
+from hypervisor.base import commands
+from hypervisor.base.errors import DomainError
+from hypervisor.base.numbers import argument
+from hypervisor.demo import removal, workshop
+from hypervisor.demo.company import TEAMS, found, submit_batch, submit_urgent
 from orgs.models import Organization
 from scheduling.models import SchedulingCycle
 
@@ -61,7 +61,7 @@ class Command(commands.Command):
             return
         if options["reset"]:
             self._reset()
-        elif demo_data.organizations():
+        elif removal.organizations():
             raise CommandError(
                 "The demo company is here already. `demo --password` shows how to log in,"
                 " `demo --reset` removes it and fills it anew."
@@ -69,22 +69,22 @@ class Command(commands.Command):
         self._fill(options)
 
     def _show_password(self) -> None:
-        people = demo_data.people()
+        people = removal.people()
         if not people:
             raise CommandError("The demo company is not here. `demo` fills it.")
-        if demo_data.set_password(people):
+        if removal.set_password(people):
             self.stdout.write("It was another one: it has been set again.")
         self._tell_password([user.username for user in people])
 
     def _tell_password(self, people: list[str]) -> None:
         self.stdout.write(
-            f"Log in at /token as {', '.join(people)}; the password is {demo_data.password()}"
+            f"Log in at /token as {', '.join(people)}; the password is {removal.password()}"
         )
 
     def _reset(self) -> None:
         try:
-            self._wait_for(demo_data.stop_all, why="Its deployments do not stop: see its log.")
-            demo_data.remove()
+            self._wait_for(removal.stop_all, why="Its deployments do not stop: see its log.")
+            removal.remove()
         except DomainError as error:
             raise CommandError(error.detail) from error
         self.stdout.write("Removed what the demo had made.")
@@ -92,7 +92,7 @@ class Command(commands.Command):
     def _fill(self, options: dict[str, Any]) -> None:
         engine = self._engine(options)
         dice = random.Random(options["seed"])  # noqa: S311 a demo needs no secrets from it
-        password = demo_data.password()
+        password = removal.password()
         try:
             organizations = [found(team, password) for team in TEAMS]
         except DomainError as error:

@@ -3,10 +3,10 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.db import transaction
 
-from accounts import commands
 from clusters.connections import rotate_credentials
 from clusters.secrets import CannotDecrypt
 from deployments.rotation import rotate_secrets
+from hypervisor.base import commands
 
 
 class Command(commands.Command):

@@ -5,8 +5,8 @@ from typing import Any
 from django.core.management.base import CommandParser
 from django.db import OperationalError
 
-from accounts import commands
 from hypervisor import status, status_text
+from hypervisor.base import commands
 
 
 class Command(commands.Command):

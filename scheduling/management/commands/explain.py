@@ -2,11 +2,11 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from accounts import commands
 from clusters.resources import describe
 from deployments.management.naming import deployment_named
 from deployments.models import Deployment
-from scheduling.explain import Explanation, explain
+from hypervisor.base import commands
+from scheduling.insight.explain import Explanation, explain
 from scheduling.serializers import ExplanationSerializer
 
 

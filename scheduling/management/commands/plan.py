@@ -5,10 +5,10 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from accounts import commands
-from accounts.documents import load
-from scheduling.core.planner import make_plan
-from scheduling.core.snapshot import Snapshot
+from hypervisor.base import commands
+from hypervisor.rest.documents import load
+from scheduling.planner.pipeline import make_plan
+from scheduling.planner.snapshot import Snapshot
 
 
 class Command(commands.Command):

@@ -3,10 +3,10 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from accounts import commands
-from accounts.numbers import argument, whole
+from hypervisor.base import commands
+from hypervisor.base.numbers import argument, whole
+from scheduling.cycle.recording import Difference, replay
 from scheduling.models import SchedulingCycle
-from scheduling.record import Difference, replay
 
 
 class Command(commands.Command):

@@ -2,14 +2,14 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from accounts import commands
+from hypervisor.base import commands
 from orgs.management.naming import organization_named
 from orgs.models import Organization
-from scheduling.core.planner import make_plan
-from scheduling.cycle import run_cycle
+from scheduling.cycle.run import run_cycle
+from scheduling.cycle.snapshot import load
 from scheduling.management import plan_text
 from scheduling.models import SchedulingCycle
-from scheduling.snapshot import load
+from scheduling.planner.pipeline import make_plan
 
 _BUSY = (
     "another cycle is under way, or its clusters or deployments are being changed. A further cycle"

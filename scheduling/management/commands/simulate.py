@@ -7,12 +7,12 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from accounts import commands
-from accounts.numbers import count, read_whole
 from clusters.resources import parse_cpu, parse_ram_mib
-from scheduling.core.policy import Policy
-from scheduling.core.resources import Resources
-from scheduling.core.snapshot import Cluster
+from hypervisor.base import commands
+from hypervisor.base.numbers import count, read_whole
+from scheduling.planner.policy import Policy
+from scheduling.planner.resources import Resources
+from scheduling.planner.snapshot import Cluster
 from scheduling.simulation.engine import Replay, Terms, replay
 from scheduling.simulation.metrics import summarize
 from scheduling.simulation.report import page

@@ -2,9 +2,9 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from accounts import commands
-from deployments.comparison import Comparison, compare_engines
-from scheduling.verify import CHECKS, violations
+from deployments.runtime.comparison import Comparison, compare_engines
+from hypervisor.base import commands
+from scheduling.insight.verify import CHECKS, violations
 
 
 class Command(commands.Command):

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from django.core.management import call_command
 
-from scheduling.bench.cases import synthetic
-from scheduling.bench.planners import PLANNERS
-from scheduling.bench.quality import sample, summarize
-from scheduling.bench.references import Optimum, digest
-from scheduling.core.policy import Policy
-from scheduling.core.resources import Resources
-from scheduling.core.snapshot import Cluster, Deployment, Snapshot
+from benchmarks.cases import synthetic
+from benchmarks.planners import PLANNERS
+from benchmarks.quality import sample, summarize
+from benchmarks.references import Optimum, digest
+from scheduling.planner.policy import Policy
+from scheduling.planner.resources import Resources
+from scheduling.planner.snapshot import Cluster, Deployment, Snapshot
 
 ONE_GPU = Resources(1_000, 1_024, 1)
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
-from scheduling.bench.workload import at_load, two_clusters, workload
-from scheduling.core.resources import Resources
+from benchmarks.workload import at_load, two_clusters, workload
+from scheduling.planner.resources import Resources
 from scheduling.simulation.trace import Job
 
 OPTIONS: dict[str, Any] = {

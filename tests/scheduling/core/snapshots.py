@@ -4,9 +4,9 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from scheduling.core.policy import Policy
-from scheduling.core.resources import NOTHING, Resources
-from scheduling.core.snapshot import Cluster, ClusterState, Deployment, Snapshot
+from scheduling.planner.policy import Policy
+from scheduling.planner.resources import NOTHING, Resources
+from scheduling.planner.snapshot import Cluster, ClusterState, Deployment, Snapshot
 
 NOW = 100_000
 

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from scheduling.core.plan import Plan
-from scheduling.core.planner import make_plan
-from scheduling.core.policy import Policy
-from scheduling.core.resources import Resources
-from scheduling.core.snapshot import Cluster, ClusterState, Deployment, Snapshot
+from scheduling.planner.pipeline import make_plan
+from scheduling.planner.plan import Plan
+from scheduling.planner.policy import Policy
+from scheduling.planner.resources import Resources
+from scheduling.planner.snapshot import Cluster, ClusterState, Deployment, Snapshot
 
 NOW = 1_000_000
 

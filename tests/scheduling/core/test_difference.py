@@ -5,12 +5,12 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scheduling.bench.rules import Result
-from scheduling.core.difference import Consequence, Kind, consequences
-from scheduling.core.planner import make_plan
-from scheduling.core.policy import Policy
-from scheduling.core.resources import Resources
-from scheduling.core.snapshot import Cluster, ClusterState, Deployment, Snapshot
+from benchmarks.rules import Result
+from scheduling.planner.compare import Consequence, Kind, consequences
+from scheduling.planner.pipeline import make_plan
+from scheduling.planner.policy import Policy
+from scheduling.planner.resources import Resources
+from scheduling.planner.snapshot import Cluster, ClusterState, Deployment, Snapshot
 from tests.scheduling.core.snapshots import NOW, snapshots
 
 EAST, WEST = 1, 2

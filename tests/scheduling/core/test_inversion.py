@@ -4,12 +4,12 @@ from dataclasses import replace
 
 from hypothesis import given, settings
 
-from scheduling.bench.rules import Result
-from scheduling.core.inversion import Inversion, Packing, inversions, packing
-from scheduling.core.planner import make_plan
-from scheduling.core.policy import Policy
-from scheduling.core.resources import Resources
-from scheduling.core.snapshot import Cluster, ClusterState, Deployment, Snapshot
+from benchmarks.rules import Result
+from scheduling.planner.fairness import Inversion, Packing, inversions, packing
+from scheduling.planner.pipeline import make_plan
+from scheduling.planner.policy import Policy
+from scheduling.planner.resources import Resources
+from scheduling.planner.snapshot import Cluster, ClusterState, Deployment, Snapshot
 from tests.scheduling.core.snapshots import snapshots
 
 NOW = 1_000_000

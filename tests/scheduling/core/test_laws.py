@@ -6,9 +6,9 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scheduling.bench.rules import Result, violations
-from scheduling.core.planner import make_plan
-from scheduling.core.snapshot import Snapshot
+from benchmarks.rules import Result, violations
+from scheduling.planner.pipeline import make_plan
+from scheduling.planner.snapshot import Snapshot
 from tests.scheduling.core.snapshots import snapshots
 
 bounded = settings(max_examples=300, deadline=None, derandomize=True, database=None)

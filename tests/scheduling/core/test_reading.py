@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from scheduling.core.planner import make_plan
-from scheduling.core.snapshot import Snapshot
+from scheduling.planner.pipeline import make_plan
+from scheduling.planner.snapshot import Snapshot
 
 
 def document(**changes: Any) -> dict[str, Any]:

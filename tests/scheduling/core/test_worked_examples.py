@@ -1,6 +1,6 @@
 """The worked examples of docs/scheduling.md."""
 
-from scheduling.core.snapshot import ClusterState
+from scheduling.planner.snapshot import ClusterState
 from tests.scheduling.core.test_cases import (
     NOW,
     active,

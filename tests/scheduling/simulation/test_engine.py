@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from scheduling.core.planner import make_plan
-from scheduling.core.policy import Policy
-from scheduling.core.resources import Resources
-from scheduling.core.snapshot import Cluster
+from scheduling.planner.pipeline import make_plan
+from scheduling.planner.policy import Policy
+from scheduling.planner.resources import Resources
+from scheduling.planner.snapshot import Cluster
 from scheduling.simulation.engine import Decide, Life, Replay, Terms, replay
 from scheduling.simulation.metrics import summarize
 from scheduling.simulation.rivals import POLICIES

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from scheduling.core.policy import Policy
-from scheduling.core.resources import Resources
-from scheduling.core.snapshot import Cluster, ClusterState, Deployment, Snapshot
+from scheduling.planner.policy import Policy
+from scheduling.planner.resources import Resources
+from scheduling.planner.snapshot import Cluster, ClusterState, Deployment, Snapshot
 from scheduling.simulation.rivals import (
     Policy as Decide,
 )

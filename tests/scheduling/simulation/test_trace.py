@@ -1,6 +1,6 @@
 import pytest
 
-from scheduling.core.resources import Resources
+from scheduling.planner.resources import Resources
 from scheduling.simulation.trace import Job, generate, read_trace
 
 HEAD = "submit_s,duration_s,cpu_milli,memory_mib,gpu,priority,tenant"

@@ -1,0 +1,202 @@
+"""Containers that start, stop and preempt each other at random while what runs them is killed.
+
+Again and again the engine itself is asked what runs there. At no moment may that be more than the
+cluster has, one GPU be with two, or one deployment have two containers.
+"""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from random import Random
+from typing import Any
+
+import psutil
+from django.core.management.base import CommandError
+from docker.errors import DockerException
+from requests import RequestException
+
+from benchmarks.client import ApiError, Client
+from benchmarks.engine import CAPACITY, DEVICES, Bench
+from benchmarks.service import wait_until
+
+_SETTLE_S = 900
+_LIVE = ("pending", "starting", "running", "stopping")
+_NAME = "BENCH_NAME"
+_VICTIMS = ("engines", "engines", "engine", "engine", "worker", "beat", "valkey", "web")
+
+
+@dataclass(slots=True)
+class Report:
+    looks: int = 0
+    most: int = 0
+    seen: set[str] = field(default_factory=set)
+    killed: Counter[str] = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)
+
+
+def run(
+    bench: Bench, engine: Any, count: int, choose: Random, out: Callable[[str], object]
+) -> None:
+    """Raises CommandError when something did not hold."""
+    report, over, began = Report(), threading.Event(), time.monotonic()
+    _submit(bench, count, choose)
+    with ThreadPoolExecutor() as background:
+        watching = background.submit(watch, bench, over, report)
+        steering = background.submit(_steer, bench, count, Random(1), over)  # noqa: S311
+        try:
+            # Here, as an engine ends with the thread that started it.
+            _kill(bench, engine, count, choose, report)
+            steering.result()
+            wait_until(lambda: not _competing(bench), "every deployment has ended", _SETTLE_S)
+        finally:
+            over.set()
+            watching.result()
+    inspect(bench, report)
+    statuses = Counter(d["status"] for d in bench.client.list("/deployments"))
+    preemptions = sum(d["preemptions"] for d in bench.client.list("/deployments"))
+    out(
+        f"{count} deployments in {time.monotonic() - began:.0f} s: {dict(statuses)},"
+        f" {preemptions} preemptions, {len(report.seen)} containers seen, at most {report.most} at"
+        f" once\nkilled with -9: {dict(report.killed)}\n{report.looks} looks at the engine"
+    )
+    for problem in report.problems[:20]:
+        out(f"PROBLEM {problem}")
+    if report.problems:
+        raise CommandError(f"{len(report.problems)} things did not hold.")
+
+
+def _submit(bench: Bench, count: int, choose: Random) -> None:
+    rows = [_spec(number, bench.image, choose) for number in range(count)]
+    bench.client.post("/deployments/bulk", deployments=rows)
+
+
+def _spec(number: int, image: str, choose: Random) -> dict[str, Any]:
+    seconds = choose.choice((0.2, 0.5, 1, 3, 8))
+    heeds = choose.choice((":", ":", ":", "trap '' TERM"))
+    code = choose.choice((0, 0, 0, 0, 3))
+    script = f"{heeds}; sleep {seconds}; exit {code}"
+    return submission(f"chaos-{number}", image, script, 40, choose)
+
+
+def submission(
+    name: str, image: str, script: str, highest_priority: int, choose: Random
+) -> dict[str, Any]:
+    """Return the fields of a deployment of random size and priority; containers show its name."""
+    return {
+        "name": name,
+        "image": image,
+        "command": ["sh", "-c", script],
+        "env": {_NAME: name},
+        "cpu": choose.choice((0.1, 0.2, 0.5, 1)),
+        "ram_mib": choose.choice((64, 128, 512, 1024)),
+        "gpu": choose.choice((0, 0, 0, 1, 2)),
+        "priority": choose.randint(1, highest_priority),
+        "restart_policy": choose.choice(("never", "on-failure")),
+        "max_restarts": 1,
+    }
+
+
+def _steer(bench: Bench, count: int, choose: Random, over: threading.Event) -> None:
+    """Stop a quarter of them as they run, and raise as many that wait, so that they preempt."""
+    with bench.client.sibling() as client:
+        for _ in range(count // 4):
+            over.wait(choose.uniform(0.5, 1.5))
+            for status in ("running", "pending"):
+                rows = client.list(f"/deployments?status={status}")
+                if not rows:
+                    continue
+                path = f"/deployments/{choose.choice(rows)['id']}"
+                with suppress(ApiError):  # it has ended meanwhile
+                    if status == "running":
+                        client.post(f"{path}/stop")
+                    else:
+                        client.patch(path, priority=50)
+
+
+def _kill(bench: Bench, engine: Any, count: int, choose: Random, report: Report) -> None:
+    """Kill one after the other, each when the former is back, until three quarters have ended."""
+    while len(_competing(bench)) > count // 4:
+        time.sleep(choose.uniform(1, 4))
+        victim = choose.choice(_VICTIMS)
+        if victim == "engine":
+            engine.kill()
+            time.sleep(choose.uniform(0, 3))
+            engine.start()
+        else:
+            killed = bench.service.kill(victim)
+            wait_until(partial(is_back, bench, victim, killed), f"{victim} is back")
+        report.killed[victim] += 1
+
+
+def is_back(bench: Bench, name: str, former: psutil.Process) -> bool:
+    process = bench.service.processes().get(name)
+    return process is not None and process.pid != former.pid
+
+
+def watch(bench: Bench, over: threading.Event, report: Report) -> None:
+    known: dict[str, dict[str, Any]] = {}
+    while not over.is_set():
+        try:
+            listed = bench.engine.api.containers(filters={"label": "mlops-hypervisor.run"})
+            for row in listed:
+                if row["Id"] not in known:
+                    known[row["Id"]] = bench.engine.api.inspect_container(row["Id"])
+        except (DockerException, RequestException):
+            over.wait(0.2)  # it has been killed
+            continue
+        running = [known[row["Id"]] for row in listed]
+        report.looks += 1
+        report.most = max(report.most, len(running))
+        report.seen |= {row["Id"] for row in listed}
+        report.problems += _overfull(running)
+        over.wait(0.02)
+
+
+def _overfull(running: list[dict[str, Any]]) -> list[str]:
+    """Return what is promised twice among the containers that run at one moment."""
+    hosts = [container["HostConfig"] for container in running]
+    cpu = sum(host["NanoCpus"] for host in hosts) / 10**9
+    ram = sum(host["Memory"] for host in hosts) / 2**20
+    devices = Counter(
+        device
+        for host in hosts
+        for request in host["DeviceRequests"] or ()
+        for device in request["DeviceIDs"]
+    )
+    owners = Counter(
+        value
+        for container in running
+        for value in container["Config"]["Env"]
+        if value.startswith(f"{_NAME}=")
+    )
+    problems = [f"{n} containers of {owner} at once" for owner, n in owners.items() if n > 1]
+    problems += [f"GPU {device} is with {n}" for device, n in devices.items() if n > 1]
+    problems += [f"unknown GPU {device}" for device in devices if device not in DEVICES]
+    if cpu > CAPACITY["cpu"] or ram > CAPACITY["ram_mib"]:
+        problems.append(f"{cpu:g} CPU and {ram:g} MiB in use of {CAPACITY}")
+    return problems
+
+
+def live(client: Client) -> list[dict[str, Any]]:
+    """Return what has not ended."""
+    return client.list("/deployments?" + "&".join(f"status={status}" for status in _LIVE))
+
+
+def _competing(bench: Bench) -> list[dict[str, Any]]:
+    """Return what has not ended, but for what the scheduler has set aside for an hour."""
+    return [row for row in live(bench.client) if row["status_code"] != "thrash"]
+
+
+def inspect(bench: Bench, report: Report) -> None:
+    for row in bench.client.list("/deployments?status=pending"):
+        bench.client.post(f"/deployments/{row['id']}/cancel")
+    with suppress(TimeoutError, RequestException):
+        wait_until(lambda: not bench.containers(), "no container is left", 60)
+    report.problems += [f"{c.name} is left on the engine" for c in bench.containers()]
+    status, said = bench.service.run("verify")
+    report.problems += [f"verify: {said}"] if status else []

@@ -1,0 +1,221 @@
+"""How long a real Docker Engine's containers take to start and to make way; chaos and churn on one.
+
+Latencies are read where they happen: the placement's event, and the engine's own time of the start.
+Without `--docker`, on a private engine of its own (Debian's docker.io, as root).
+"""
+
+import random
+import secrets
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import docker
+from django.core.management.base import CommandError
+from docker.client import DockerClient
+
+from benchmarks.client import Client
+from benchmarks.service import Service, wait_until
+from clusters.drivers.docker.times import parse
+from deployments import images
+
+GRACE_S = 2
+CAPACITY = {"cpu": 2, "ram_mib": 4096, "gpu": 4}
+"""No more than a small machine has: an engine refuses containers that are larger than itself."""
+
+DEVICES = tuple(f"bench-gpu-{n}" for n in range(CAPACITY["gpu"]))
+_LABEL = "mlops-hypervisor.run"
+_STUBBORN = ["sh", "-c", "trap '' TERM; echo ready; exec sleep 600"]
+
+
+class Bench:
+    """A service of our own with one cluster on the engine."""
+
+    def __init__(self, service: Service, socket: str, image: str) -> None:
+        self.service, self.socket, self.image = service, socket, image
+        self.engine: DockerClient = docker.DockerClient(socket, timeout=30)
+        self.client = Client.newcomer(service.url, f"bench-{secrets.token_hex(4)}", patience_s=60)
+        self.client.post("/organizations", name="Bench engine")
+        self.cluster = self.client.post("/clusters", name="engine", **CAPACITY)["id"]
+        self._connect()
+
+    def deploy(self, command: list[str], **fields: Any) -> int:
+        whole = {"name": "probe", "image": self.image, "cpu": 2, "ram_mib": 64, "gpu": 1}
+        return int(self.client.post("/deployments", command=command, **(whole | fields))["id"])
+
+    def wait_for(self, deployment: int, *statuses: str) -> None:
+        path = f"/deployments/{deployment}"
+
+        def there() -> bool:
+            row = self.client.get(path)
+            if row["status"] == "failed" and "failed" not in statuses:
+                raise CommandError(f"{path} failed: {row['status_reason']}")
+            return row["status"] in statuses
+
+        wait_until(there, f"{path} is {' or '.join(statuses)}")
+
+    def event(self, deployment: int, kind: str) -> datetime:
+        """Return when the last event of the kind happened."""
+        events = self.client.list(f"/deployments/{deployment}/events")
+        return max(datetime.fromisoformat(e["time"]) for e in events if e["kind"] == kind)
+
+    def started_at(self) -> datetime:
+        """Return when the only container that runs was started, by the engine's clock."""
+        (container,) = self.engine.containers.list(filters={"label": _LABEL})
+        started = parse(container.attrs["State"]["StartedAt"])
+        assert started is not None  # noqa: S101 of one that runs
+        return started
+
+    def says_ready(self, deployment: int) -> None:
+        path = f"/deployments/{deployment}/logs"
+        wait_until(lambda: b"ready" in self.client.text(path), f"{path} says that it is ready")
+
+    def clear(self) -> None:
+        """End everything, the waiting first so that nothing takes the room."""
+        for status, verb in (("pending", "cancel"), ("starting", "stop"), ("running", "stop")):
+            for deployment in self.client.list(f"/deployments?status={status}"):
+                self.client.post(f"/deployments/{deployment['id']}/{verb}")
+        live = ("pending", "starting", "running", "stopping")
+        wait_until(
+            lambda: not any(self.client.list(f"/deployments?status={s}") for s in live),
+            "the bench's deployments have ended",
+        )
+        wait_until(lambda: not self.containers(), "their containers are gone")
+
+    def containers(self) -> list[Any]:
+        found: list[Any] = self.engine.containers.list(all=True, filters={"label": _LABEL})
+        return found
+
+    def _connect(self) -> None:
+        gpus = [word for device in DEVICES for word in ("--gpu-device", device)]
+        status, said = self.service.run(
+            "connect_cluster", str(self.cluster), "--docker", self.socket, "--network", "none",
+            "--yes", *gpus,
+        )  # fmt: skip
+        if status:
+            raise CommandError(said)
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--docker", metavar="ENDPOINT", help="default: a private engine")
+    parser.add_argument(
+        "--image",
+        type=images.argument,
+        help="one with sh and sleep; default: the private engine's",
+    )
+    parser.add_argument("--tries", type=int, default=20, help="default: %(default)s")
+    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    parser.add_argument(
+        "--chaos",
+        type=int,
+        metavar="N",
+        help="run N containers instead, with the workers and the private engine killed meanwhile",
+    )
+    parser.add_argument(
+        "--churn",
+        type=float,
+        metavar="MINUTES",
+        help="call every verb at random instead, with processes killed and frozen meanwhile",
+    )
+
+
+def command(options: Mapping[str, Any], out: Callable[[str], object]) -> None:
+    """Raises CommandError when something did not hold."""
+    if options["docker"]:
+        if options["chaos"] or options["churn"] or not options["image"]:
+            raise CommandError(
+                "--docker needs --image; --chaos and --churn need an engine that may be killed."
+            )
+        with _service() as service:
+            _latencies(Bench(service, options["docker"], options["image"]), options["tries"], out)
+        return
+    with _private_engine() as engine, _service() as service:
+        from tests.engines.image import IMAGE
+
+        bench = Bench(service, engine.socket, options["image"] or IMAGE)
+        choose = random.Random(options["seed"])  # noqa: S311 repeatable, not secret
+        if options["chaos"]:
+            from benchmarks import chaos
+
+            chaos.run(bench, engine, options["chaos"], choose, out)
+        elif options["churn"]:
+            from benchmarks import churn
+
+            churn.run(bench, engine, options["churn"], choose, out)
+        else:
+            _latencies(bench, options["tries"], out)
+
+
+@contextmanager
+def _service() -> Iterator[Service]:
+    with TemporaryDirectory(prefix="hypervisor-bench-") as folder:
+        # Who was evicted twice is spared: the third time would be followed by minutes of back-off.
+        # A long run would outlive its token.
+        service = Service(
+            Path(folder) / "home", STOP_GRACE_SECONDS=str(GRACE_S), SCHEDULER_PREEMPTION_BUDGET="2",
+            ACCESS_TOKEN_EXPIRE_MINUTES="1440",  # noqa: S106 no password
+        )  # fmt: skip
+        service.start()
+        try:
+            yield service
+        finally:
+            service.stop()
+
+
+@contextmanager
+def _private_engine() -> Iterator[Any]:
+    """Start the engine that the tests use: it leaves nothing behind, and may be killed."""
+    from tests.engines.engine import Engine, missing
+
+    if why := missing():
+        raise CommandError(f"{why}. Or name one: --docker unix:///var/run/docker.sock --image …")
+    engine = Engine()
+    try:
+        engine.start()
+        yield engine
+    finally:
+        engine.close()
+
+
+def _latencies(bench: Bench, tries: int, out: Callable[[str], object]) -> None:
+    starts, told, makes_way = [], [], []
+    for _ in range(tries):
+        deployment = bench.deploy(["sleep", "600"])
+        bench.wait_for(deployment, "running")
+        placed = bench.event(deployment, "placed")
+        starts.append(_ms(placed, bench.started_at()))
+        told.append(_ms(placed, bench.event(deployment, "running")))
+        bench.clear()
+    for _ in range(tries):
+        makes_way.append(_preemption(bench))
+        bench.clear()
+    out(_row("placed → container running", starts))
+    out(_row("placed → told as running", told))
+    out(_row(f"POST → preemptor's container running, less the grace of {GRACE_S} s", makes_way))
+
+
+def _preemption(bench: Bench) -> float:
+    """Return the milliseconds; the victim does not heed the stop, so all of its grace passes."""
+    victim = bench.deploy(_STUBBORN, priority=10)
+    bench.wait_for(victim, "running")
+    bench.says_ready(victim)
+    began = datetime.now().astimezone()
+    preemptor = bench.deploy(["sleep", "600"], priority=90)
+    bench.wait_for(preemptor, "running")
+    return _ms(began, bench.started_at()) - 1000 * GRACE_S
+
+
+def _ms(began: datetime, ended: datetime) -> float:
+    return 1000 * (ended - began).total_seconds()
+
+
+def _row(name: str, samples: list[float]) -> str:
+    return (
+        f"{name}: median {median(samples):.0f} ms, best {min(samples):.0f}, worst"
+        f" {max(samples):.0f} ({len(samples)} tries)"
+    )

@@ -1,0 +1,247 @@
+"""Many clients at once on three clusters, watched all the while, and in the end inspected.
+
+With chaos, processes of a service of our own are killed meanwhile.
+"""
+
+import random
+import secrets
+import threading
+import time
+from argparse import ArgumentParser
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import CommandError
+
+from benchmarks.client import Client
+from benchmarks.service import Service, running_service, wait_until
+from scheduling.insight.verify import violations
+
+_DIMENSIONS = ("cpu", "ram_mib", "gpu")
+_CAPACITIES = (
+    {"cpu": 64, "ram_mib": 262144, "gpu": 8},
+    {"cpu": 32, "ram_mib": 131072, "gpu": 4},
+    {"cpu": 128, "ram_mib": 65536, "gpu": 0},
+)
+_VICTIMS = ("web", "worker", "engines", "beat", "valkey")
+_PATIENCE_S = 60.0
+
+
+@dataclass(slots=True)
+class Report:
+    """What was seen; `problems` is empty when everything held."""
+
+    accepted: int = 0
+    seconds: float = 0
+    settled_after_s: float = 0
+    looks: int = 0
+    killed: list[str] = field(default_factory=list)
+    statuses: dict[str, int] = field(default_factory=dict)
+    preemptions: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        statuses = ", ".join(f"{count} {status}" for status, count in sorted(self.statuses.items()))
+        rate = self.accepted / self.seconds
+        settled = f"settled {self.settled_after_s:.1f} s later"
+        lines = [
+            f"{self.accepted} accepted in {self.seconds:.1f} s ({rate:.0f} a second)",
+            f"{settled}: {statuses}; {self.preemptions} preemptions",
+            f"{self.looks} looks at the clusters meanwhile",
+        ]
+        if self.killed:
+            lines.append(f"killed with -9: {', '.join(self.killed)}")
+        return "\n".join([*lines, *(f"PROBLEM {problem}" for problem in self.problems)])
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--url", default=running_service(), help="default: %(default)s")
+    parser.add_argument("--clients", type=int, default=10, help="default: %(default)s")
+    parser.add_argument("--deployments", type=int, default=500, help="default: %(default)s")
+    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    parser.add_argument(
+        "--chaos",
+        action="store_true",
+        help="start a service of its own and kill its processes with -9 meanwhile",
+    )
+
+
+def command(options: Mapping[str, Any], out: Callable[[str], object]) -> None:
+    """Raises CommandError when something did not hold."""
+    sizes = {name: options[name] for name in ("clients", "deployments", "seed")}
+    if options["chaos"]:
+        with TemporaryDirectory(prefix="hypervisor-bench-") as folder:
+            service = Service(Path(folder) / "home")
+            service.start()
+            try:
+                report = run(service.url, **sizes, chaos=service)
+                status, said = service.run("verify")
+            finally:
+                service.stop()
+        report.problems += [f"verify: {said}"] if status else []
+    else:
+        report = run(options["url"], **sizes)
+        report.problems += [f"verify: {problem}" for problem in violations()]
+    out(str(report))
+    if report.problems:
+        raise CommandError(f"{len(report.problems)} things did not hold.")
+
+
+def run(
+    url: str, *, clients: int, deployments: int, seed: int, chaos: Service | None = None
+) -> Report:
+    """Submit, watch, wait until it has settled, and inspect."""
+    report = Report()
+    with Client.newcomer(url, f"bench-{secrets.token_hex(4)}", _PATIENCE_S) as client:
+        organization = client.post("/organizations", name="Bench load")["id"]
+        for n, capacity in enumerate(_CAPACITIES):
+            client.post("/clusters", organization=organization, name=f"cluster-{n}", **capacity)
+        _submit_and_watch(client, clients, _specs(deployments, seed), report, chaos)
+        _inspect(client, deployments, report)
+    return report
+
+
+def _submit_and_watch(
+    client: Client,
+    clients: int,
+    specs: list[dict[str, Any]],
+    report: Report,
+    chaos: Service | None,
+) -> None:
+    over = threading.Event()
+    with ThreadPoolExecutor() as background:
+        watching = background.submit(_watch, client.sibling(), over, report)
+        killing = background.submit(_kill, chaos, over, report) if chaos else None
+        try:
+            _submit_all(client, clients, specs, report)
+            _settle(client, report)
+        finally:
+            over.set()
+            watching.result()
+            if killing:
+                killing.result()
+
+
+def _specs(count: int, seed: int) -> list[dict[str, Any]]:
+    choose = random.Random(seed)  # noqa: S311 repeatable, not secret
+    return [
+        {
+            "name": f"load-{number}",
+            "image": "bench/none:1",
+            "cpu": choose.randint(1, 16),
+            "ram_mib": 1024 * choose.randint(1, 32),
+            "gpu": choose.choice((0, 0, 0, 1, 1, 2)),
+            "priority": choose.randint(1, 100),
+        }
+        for number in range(count)
+    ]
+
+
+def _submit_all(client: Client, clients: int, specs: list[dict[str, Any]], report: Report) -> None:
+    def submit(share: list[dict[str, Any]]) -> int:
+        with client.sibling() as own:
+            return len([own.post("/deployments", **spec) for spec in share])
+
+    began = time.monotonic()
+    with ThreadPoolExecutor(clients) as pool:
+        report.accepted = sum(pool.map(submit, [specs[n::clients] for n in range(clients)]))
+    report.seconds = time.monotonic() - began
+
+
+def _watch(client: Client, over: threading.Event, report: Report) -> None:
+    """Look at the clusters again and again; note every time that one is oversubscribed."""
+    with client as watcher:
+        while not over.is_set():
+            for cluster in watcher.list("/clusters"):
+                report.problems += [
+                    f"{cluster['name']} had {cluster['allocated'][name]} {name} allocated"
+                    f" of {cluster[name]}"
+                    for name in _DIMENSIONS
+                    if cluster["allocated"][name] > cluster[name]
+                ]
+            report.looks += 1
+
+
+def _kill(service: Service, over: threading.Event, report: Report) -> None:
+    """Kill one process after the other, each when the one before has come back."""
+    for name in _VICTIMS:
+        if over.wait(0.5):
+            return
+        killed = service.kill(name)
+        report.killed.append(name)
+        wait_until(_is_back(service, name, killed.pid), f"{name} is back")
+
+
+def _is_back(service: Service, name: str, former: int) -> Callable[[], bool]:
+    def check() -> bool:
+        process = service.processes().get(name)
+        return process is not None and process.pid != former
+
+    return check
+
+
+def _settle(client: Client, report: Report) -> None:
+    """Return when nothing starts or stops, and nobody waits whom the rules let run."""
+    began = time.monotonic()
+    try:
+        wait_until(lambda: not _unsettled(client), "every deployment is where it belongs", 120)
+    except TimeoutError:
+        report.problems += _unsettled(client)[:10]
+    report.settled_after_s = time.monotonic() - began
+
+
+def _unsettled(client: Client) -> list[str]:
+    deployments = client.list("/deployments")
+    moving = [
+        f"{d['name']} is still {d['status']}"
+        for d in deployments
+        if d["status"] in ("starting", "stopping")
+    ]
+    if moving:
+        return moving
+    running = [d for d in deployments if d["status"] == "running"]
+    clusters = client.list("/clusters")
+    return [
+        f"{waiting['name']} (priority {waiting['priority']}) waits, but would fit on"
+        f" {cluster['name']} beside what it may not preempt"
+        for waiting in deployments
+        if waiting["status"] == "pending"
+        for cluster in clusters
+        if _would_fit(waiting, cluster, running) and not _rests(client, waiting)
+    ]
+
+
+def _would_fit(
+    waiting: dict[str, Any], cluster: dict[str, Any], running: list[dict[str, Any]]
+) -> bool:
+    """Whether it fits beside what it may not preempt: if it waits all the same, that is wrong."""
+    stays = [d for d in running if d["cluster"] == cluster["id"] and not _may_preempt(waiting, d)]
+    return all(waiting[name] + sum(d[name] for d in stays) <= cluster[name] for name in _DIMENSIONS)
+
+
+def _may_preempt(waiting: dict[str, Any], other: dict[str, Any]) -> bool:
+    gap = waiting["priority"] - other["priority"]
+    spared = other["preemptions"] >= settings.SCHEDULER_PREEMPTION_BUDGET
+    return gap > 0 and (not spared or gap >= settings.SCHEDULER_BUDGET_OVERRIDE_GAP)
+
+
+def _rests(client: Client, waiting: dict[str, Any]) -> bool:
+    """Whether it sits out a back-off after repeated evictions."""
+    return bool(client.get(f"/deployments/{waiting['id']}/explain")["code"] == "backoff")
+
+
+def _inspect(client: Client, expected: int, report: Report) -> None:
+    deployments = client.list("/deployments")
+    for deployment in deployments:
+        status = deployment["status"]
+        report.statuses[status] = report.statuses.get(status, 0) + 1
+        report.preemptions += deployment["preemptions"]
+    if not report.accepted == len(deployments) == expected:
+        report.problems.append(
+            f"{expected} were submitted, {report.accepted} accepted, and {len(deployments)} exist"
+        )

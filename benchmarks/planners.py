@@ -1,0 +1,63 @@
+"""The planners that the quality bench compares, from the plainest to ours."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from scheduling.planner.pipeline import make_plan
+from scheduling.planner.plan import Plan
+from scheduling.planner.reasons.write_plan import Writer
+from scheduling.planner.search.levels import descend
+from scheduling.planner.search.ordering import Orders, measures
+from scheduling.planner.search.problem import Problem, prepare
+from scheduling.planner.search.search import score
+from scheduling.planner.search.state import Guide, Outcome, State
+from scheduling.planner.snapshot import Snapshot
+from scheduling.simulation.rivals import kube_preemption, naive_preemption, strict_priority
+
+Planner = Callable[[Snapshot], Plan]
+
+
+def oldest_first(snapshot: Snapshot) -> Plan:
+    """Place all anew, level by level: those running first, then the oldest."""
+    problem = prepare(snapshot)
+    rows = problem.deployments
+    return _best(
+        problem,
+        [
+            tuple(
+                sorted(level.ready + level.drained, key=lambda d: (rows[d].queued_at, d))
+                for level in problem.levels
+            )
+        ],
+    )
+
+
+def smallest_first(snapshot: Snapshot) -> Plan:
+    """Place all anew, level by level: those running first, then the smallest share."""
+    problem = prepare(snapshot)
+    return _best(problem, [measures(problem)[0].orders])
+
+
+def best_of_seven(snapshot: Snapshot) -> Plan:
+    """Place all anew by each of seven measures of size, and take the best."""
+    problem = prepare(snapshot)
+    return _best(problem, [measure.orders for measure in measures(problem)[:7]])
+
+
+def _best(problem: Problem, tries: Iterable[Orders]) -> Plan:
+    outcomes = []
+    for orders in tries:
+        state = State.of(problem)
+        descend(state, Guide(orders))
+        outcomes.append(Outcome.of(state))
+    return Writer(problem, min(outcomes, key=score)).plan()
+
+
+PLANNERS: Mapping[str, Planner] = {
+    "strict priority, no preemption": strict_priority,
+    "naive preemption": naive_preemption,
+    "kube-style: remove lower, fit, put back": kube_preemption,
+    "re-place everything, oldest first": oldest_first,
+    "the same, smallest first": smallest_first,
+    "the best of seven such plans": best_of_seven,
+    "ours": make_plan,
+}

@@ -1,0 +1,118 @@
+"""The exact optimum of a snapshot, by constraint programming; slow, for measuring only.
+
+Lexicographic: as many as possible of the highest level, then of the next, and so on, then the
+fewest that leave their cluster. Rules 1 to 3 hold. Equal deployments are counted, not named.
+Needs `ortools`, a development dependency.
+"""
+
+from collections import Counter
+
+from ortools.sat.python import cp_model
+
+from benchmarks.references import Optimum
+from scheduling.planner.resources import DIMENSIONS, Resources
+from scheduling.planner.snapshot import ClusterState, Deployment, Snapshot
+
+Kind = tuple[int, Resources, int | None, int | None]
+
+
+def optimum(
+    snapshot: Snapshot, work: float, *, hint: dict[int, int | None] | None = None
+) -> Optimum:
+    """Solve within `work` a level, in the solver's own seconds, which are the same on any machine
+    and about as long as real ones; all active ones are taken to be evictable.
+
+    `hint` says on which cluster each deployment is in a known good plan. Raises TimeoutError when
+    not even a first plan was found.
+    """
+    model = _Model(snapshot, hint or {})
+    counts = {}
+    proven = True
+    for priority in model.priorities:
+        counts[priority], exact = model.maximize(model.running[priority], work)
+        model.add(model.running[priority] >= counts[priority])
+        proven &= exact
+    kept, exact = model.maximize(model.stay, work)
+    active = sum(d.cluster is not None for d in snapshot.deployments)
+    return Optimum(counts, active - kept, proven and exact)
+
+
+class _Model:
+    def __init__(self, snapshot: Snapshot, hint: dict[int, int | None]) -> None:
+        self._cp = cp_model.CpModel()
+        self._clusters = {c.id: c for c in snapshot.clusters}
+        self._kinds = Counter(_kind(d) for d in snapshot.deployments)
+        self._hint = Counter((_kind(d), hint.get(d.id)) for d in snapshot.deployments)
+        self._on = {kind: self._places(kind) for kind in self._kinds}
+        self.priorities = sorted({kind[0] for kind in self._kinds}, reverse=True)
+        self.running = {
+            p: sum(v for k, on in self._on.items() if k[0] == p for v in on.values())
+            for p in self.priorities
+        }
+        self.stay = sum(on[k[3]] for k, on in self._on.items() if k[3] is not None)
+        self._fit()
+        for kind in self._kinds:
+            if kind[3] is not None:
+                self._leave_only_when_needed(kind)
+
+    def add(self, constraint: cp_model.BoundedLinearExpression | bool) -> None:
+        self._cp.add(constraint)
+
+    def maximize(self, expression: cp_model.LinearExprT, work: float) -> tuple[int, bool]:
+        """Return the largest value found, and whether it is the largest possible."""
+        self._cp.maximize(expression)
+        solver = cp_model.CpSolver()
+        solver.parameters.max_deterministic_time = work
+        solver.parameters.num_workers = 1
+        status = solver.solve(self._cp)
+        if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+            raise TimeoutError("the reference found no plan in time")
+        self._cp.clear_hints()
+        for on in self._on.values():
+            for variable in on.values():
+                self._cp.add_hint(variable, solver.value(variable))
+        return int(solver.value(expression)), status == cp_model.OPTIMAL
+
+    def _places(self, kind: Kind) -> dict[int, cp_model.IntVar]:
+        """Return for each cluster the number of this kind that is there after the plan."""
+        _, request, pinned, home = kind
+        places = {}
+        for c in self._clusters.values():
+            eligible = c.state == ClusterState.ACTIVE and pinned in (None, c.id)
+            if c.id == home or (eligible and request.fits_in(c.capacity)):
+                places[c.id] = self._cp.new_int_var(0, self._kinds[kind], "")
+                self._cp.add_hint(places[c.id], self._hint[kind, c.id])
+        self._cp.add(sum(places.values()) <= self._kinds[kind])
+        return places
+
+    def _fit(self) -> None:
+        for c in self._clusters.values():
+            for dimension in DIMENSIONS:
+                used = sum(
+                    getattr(k[1], dimension) * on[c.id] for k, on in self._on.items() if c.id in on
+                )
+                self._cp.add(used <= getattr(c.capacity, dimension))
+
+    def _leave_only_when_needed(self, kind: Kind) -> None:
+        """One more of the kind would not fit beside those above and those who stay."""
+        priority, request, _, home = kind
+        assert home is not None  # noqa: S101 - the caller's condition
+        beside = [
+            (k[1], on[home])
+            for k, on in self._on.items()
+            if home in on and (k[0] > priority or (k[0] == priority and k[3] == home))
+        ]
+        lacking = []
+        for dimension in DIMENSIONS:
+            lacks = self._cp.new_bool_var("")
+            used = sum(getattr(r, dimension) * n for r, n in beside)
+            capacity = getattr(self._clusters[home].capacity, dimension)
+            self._cp.add(used + getattr(request, dimension) > capacity).only_enforce_if(lacks)
+            lacking.append(lacks)
+        all_stay = self._cp.new_bool_var("")
+        self._cp.add(self._on[kind][home] == self._kinds[kind]).only_enforce_if(all_stay)
+        self._cp.add_bool_or([*lacking, all_stay])
+
+
+def _kind(d: Deployment) -> Kind:
+    return d.priority, d.request, d.requested_cluster, d.cluster

@@ -1,0 +1,78 @@
+"""The exact optima of snapshots, kept in a file, as they take minutes to find and never change."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from scheduling.planner.pipeline import make_plan
+from scheduling.planner.snapshot import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Optimum:
+    """Active ones by priority, those that leave their cluster, and whether all is proven."""
+
+    counts: dict[int, int]
+    evictions: int
+    proven: bool
+
+
+class References:
+    """One JSON line for each snapshot, found again by a digest of its content.
+
+    `work` bounds the solver at each level, in its own deterministic seconds. Without a path nothing
+    is kept. A run that was interrupted goes on where it stopped.
+    """
+
+    def __init__(self, path: Path | None, work: float) -> None:
+        self._path = path
+        self._work = work
+        self._known: dict[str, Mapping[str, Any] | None] = {}
+        if path and path.exists():
+            for line in path.read_text(encoding="utf-8").splitlines():
+                row = json.loads(line)
+                self._known[row["snapshot"]] = row["best"]
+
+    def of(self, snapshot: Snapshot) -> Optimum | None:
+        """Return the optimum, or the best that was found; None when that was nothing at all."""
+        key = digest(snapshot)
+        if key not in self._known:
+            self._known[key] = self._solve(snapshot)
+            if self._path:
+                row = {"snapshot": key, "work": self._work, "best": self._known[key]}
+                with self._path.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(row) + "\n")
+        best = self._known[key]
+        if best is None:
+            return None
+        counts = {int(priority): count for priority, count in best["counts"].items()}
+        return Optimum(counts, best["evictions"], best["proven"])
+
+    def _solve(self, snapshot: Snapshot) -> Mapping[str, Any] | None:
+        from benchmarks.reference import optimum  # needs a development dependency
+
+        plan = make_plan(snapshot)
+        hint = {d.id: d.cluster for d in snapshot.deployments}
+        hint |= {row.deployment: None for row in plan.evictions}
+        hint |= {row.deployment: row.target for row in plan.moves}
+        hint |= {row.deployment: row.cluster for row in plan.placements}
+        try:
+            best = optimum(snapshot, self._work, hint=hint)
+        except TimeoutError:
+            return None
+        return {"counts": best.counts, "evictions": best.evictions, "proven": best.proven}
+
+
+def digest(snapshot: Snapshot) -> str:
+    """Return what tells snapshots apart; a field that is not set does not count."""
+    document = snapshot.to_json()
+    rows = [
+        {name: value for name, value in row.items() if value is not None}
+        for row in document["deployments"]
+    ]
+    return sha256(
+        json.dumps({**document, "deployments": rows}, sort_keys=True).encode()
+    ).hexdigest()

@@ -1,0 +1,133 @@
+"""Whom one preemptor displaces on one full cluster, beside an exhaustive search for least harm."""
+
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain, combinations
+from random import Random
+from typing import Any
+
+from benchmarks.rules import total
+from scheduling.planner.pipeline import make_plan
+from scheduling.planner.policy import Policy
+from scheduling.planner.resources import Resources
+from scheduling.planner.snapshot import Cluster, Deployment, Snapshot
+
+NOW = 1_000_000
+
+
+@dataclass
+class Tally:
+    """Sums over all cases in which the preemptor needs a victim and gets its place."""
+
+    cases: int = 0
+    needless: int = 0
+    same: int = 0
+    victims: int = 0
+    best_victims: int = 0
+    lost: int = 0
+    best_lost: int = 0
+    claimed: int = 0
+    wrongly_claimed: int = 0
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--cases", type=int, default=3000)
+    parser.add_argument("--seed", type=int, default=1)
+
+
+def command(options: Mapping[str, Any], out: Callable[[str], object]) -> None:
+    tally = measure(options["cases"], options["seed"])
+    out(f"cases with victims       {tally.cases}")
+    out(f"sets with a needless one {tally.needless}")
+    out(f"same harm as the best    {100 * tally.same / tally.cases:.2f}%")
+    out(f"victims                  {tally.victims / tally.best_victims:.4f} times the best")
+    out(f"work lost                {tally.lost / tally.best_lost:.4f} times the best")
+    out(f"claimed to be minimal    {tally.claimed}, wrongly {tally.wrongly_claimed}")
+
+
+def measure(cases: int, seed: int) -> Tally:
+    random = Random(seed)  # noqa: S311 - repeatable on purpose
+    tally = Tally()
+    for _ in range(cases):
+        _add(tally, full_cluster(random))
+    return tally
+
+
+def full_cluster(random: Random) -> Snapshot:
+    """Return one cluster with up to ten active deployments of three levels, and a preemptor."""
+    capacity = Resources(random.randint(8, 40), random.randint(8, 40), random.randint(0, 8))
+    left, rows = capacity, []
+    for number in range(1, random.randint(3, 10) + 1):
+        request = Resources(
+            random.randint(1, 10), random.randint(1, 10), random.choice([0, 0, 1, 1, 2])
+        )
+        if request.fits_in(left):
+            left -= request
+            started = NOW - random.randint(0, 10_000)
+            priority = random.randint(1, 3)
+            rows.append(Deployment(number, priority, request, 0, cluster=1, started_at=started))
+    request = Resources(
+        random.randint(1, capacity.cpu_milli),
+        random.randint(1, capacity.ram_mib),
+        random.randint(0, capacity.gpu),
+    )
+    rows.append(Deployment(100, random.randint(2, 4), request, NOW))
+    return Snapshot(NOW, Policy(starvation_seconds=10**9), (Cluster(1, capacity),), tuple(rows))
+
+
+def harm(snapshot: Snapshot, victims: tuple[Deployment, ...]) -> tuple[int, int, int]:
+    """Return the harm in the order of rule 8: highest priority, number, work lost."""
+    capacity = snapshot.clusters[0].capacity
+    weights = (
+        capacity.ram_mib * max(capacity.gpu, 1),
+        capacity.cpu_milli * max(capacity.gpu, 1),
+        capacity.cpu_milli * capacity.ram_mib,
+    )
+    lost = 0
+    for v in victims:
+        share = max(
+            v.request.cpu_milli * weights[0],
+            v.request.ram_mib * weights[1],
+            v.request.gpu * weights[2],
+        )
+        lost += share * (NOW - (v.started_at or NOW))
+    return max((v.priority for v in victims), default=0), len(victims), lost
+
+
+def allowed_sets(snapshot: Snapshot) -> Iterator[tuple[Deployment, ...]]:
+    """Yield every set of victims that makes room for the preemptor and keeps to rule 3."""
+    *active, preemptor = snapshot.deployments
+    lower = [d for d in active if d.priority < preemptor.priority]
+    capacity = snapshot.clusters[0].capacity
+    for victims in chain.from_iterable(combinations(lower, n) for n in range(len(lower) + 1)):
+        stay = [d for d in active if d not in victims]
+        if total([preemptor, *stay]).fits_in(capacity) and all(
+            not total([preemptor, v, *(d for d in stay if d.priority >= v.priority)]).fits_in(
+                capacity
+            )
+            for v in victims
+        ):
+            yield victims
+
+
+def _add(tally: Tally, snapshot: Snapshot) -> None:
+    best = min((harm(snapshot, victims) for victims in allowed_sets(snapshot)), default=None)
+    plan = make_plan(snapshot)
+    if best is None or not plan.evictions:
+        return
+    gone = {eviction.deployment for eviction in plan.evictions}
+    victims = tuple(d for d in snapshot.deployments if d.id in gone)
+    ours = harm(snapshot, victims)
+    tally.cases += 1
+    tally.same += ours == best
+    tally.victims += ours[1]
+    tally.best_victims += best[1]
+    tally.lost += ours[2]
+    tally.best_lost += best[2]
+    capacity = snapshot.clusters[0].capacity
+    there = total(d for d in snapshot.deployments if d not in victims)
+    tally.needless += any((there + v.request).fits_in(capacity) for v in victims)
+    claimed = all(eviction.proved_minimal for eviction in plan.evictions)
+    tally.claimed += claimed
+    tally.wrongly_claimed += claimed and ours != best

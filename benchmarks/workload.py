@@ -1,0 +1,85 @@
+"""Workloads to replay at a chosen load, for the benches in simulated time."""
+
+from argparse import ArgumentParser
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from scheduling.planner.resources import DIMENSIONS, Resources
+from scheduling.planner.snapshot import Cluster
+from scheduling.simulation.trace import Job, generate, read_trace
+
+LEVELS = (3, 2, 1, 0)
+STEP = 30
+"""The levels are priorities 90, 60, 30 and 0: spread as people use the scale from 0 to 100, which
+is what thresholds in steps of priority are made for.
+"""
+DAY = 86_400
+
+
+def add_arguments(parser: ArgumentParser, *, jobs: int, levels: str) -> None:
+    parser.add_argument("--trace", type=Path, help="CSV as for `simulate`; default: generated")
+    parser.add_argument("--jobs", type=int, default=jobs, help=f"how many of it ({jobs})")
+    parser.add_argument("--seed", type=int, default=1, help="of what is drawn (1)")
+    parser.add_argument("--gpus", type=int, default=24, help="of each of two clusters (24)")
+    parser.add_argument(
+        "--longest", type=int, default=DAY, help="no job takes longer, in seconds (a day)"
+    )
+    parser.add_argument(
+        "--levels",
+        choices=("trace", "even", "one"),
+        default=levels,
+        help=f"as in the trace, four dealt out evenly by the seed, or one for all ({levels})",
+    )
+
+
+def workload(options: Mapping[str, Any]) -> list[Job]:
+    """Return the jobs that the options ask for, with their levels and longest duration."""
+    if options["trace"] is None:
+        jobs = list(generate(options["jobs"], seed=options["seed"], every_s=60.0))
+    else:
+        with options["trace"].open(encoding="utf-8", newline="") as lines:
+            jobs = read_trace(lines)[: options["jobs"]]
+    longest = options["longest"]
+    random = Random(options["seed"])  # noqa: S311 - repeatable on purpose
+    return [
+        replace(
+            job,
+            duration=min(job.duration, longest),
+            priority=_priority(job, options["levels"], random),
+        )
+        for job in jobs
+    ]
+
+
+def _priority(job: Job, levels: str, random: Random) -> int:
+    if levels == "trace":
+        return job.priority * STEP
+    return random.choice(LEVELS) * STEP if levels == "even" else 0
+
+
+def two_clusters(gpus: int) -> tuple[Cluster, Cluster]:
+    """Return two clusters with CPU and RAM to go with their GPU, as the trace's nodes have them."""
+    capacity = Resources(gpus * 13_000, gpus * 34 * 1024, gpus)
+    return Cluster(1, capacity), Cluster(2, capacity)
+
+
+def at_load(jobs: Sequence[Job], clusters: Sequence[Cluster], load: float) -> list[Job]:
+    """Return the jobs with their submissions closer together or further apart.
+
+    The load is the work of all jobs over the supply during the time of submission, in the scarcest
+    resource. Jobs that no cluster can hold do not count.
+    """
+    span = max(job.submit for job in jobs) - jobs[0].submit
+    possible = [job for job in jobs if any(job.request.fits_in(c.capacity) for c in clusters)]
+    offered = max(_offered(possible, clusters, name, span) for name in DIMENSIONS)
+    stretch = offered / load
+    return [replace(job, submit=int(job.submit * stretch)) for job in jobs]
+
+
+def _offered(jobs: Sequence[Job], clusters: Sequence[Cluster], name: str, span: int) -> float:
+    supply = sum(getattr(cluster.capacity, name) for cluster in clusters) * span
+    work = sum(job.duration * getattr(job.request, name) for job in jobs)
+    return work / supply if supply else 0.0

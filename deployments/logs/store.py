@@ -1,0 +1,219 @@
+"""What containers write: from the engine while it is there, afterwards from what was kept of it."""
+
+import time
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+
+from clusters.drivers import driver_for
+from clusters.drivers.base import Cause, Driver, DriverError
+from clusters.models import Connection
+from clusters.secrets import CannotDecrypt
+from deployments.logs import readers
+from deployments.models import ENDED, Deployment, Run, RunOutput, RunQuerySet, Status
+from hypervisor.base.errors import Conflict, NotFound, Unavailable
+
+DEFAULT_TAIL = 1000
+"""How many lines are returned unless the caller asks for others."""
+
+READ_BYTES = 8 * 1024 * 1024
+"""The most that is returned at once, of the end; following returns all."""
+
+_TO_COME = (Status.PENDING, Status.STARTING)
+_KEPT_LINES = 10_000
+_POLL_S = 1.0
+_ENDING_S, _ENDING_POLL_S = 5.0, 0.2
+"""How long an engine may refuse to return the output of a container that is being removed."""
+
+_CUT = b"[earlier output is left out: all of it comes with `follow`]\n"
+
+log = structlog.get_logger(__name__)
+
+
+def keep(driver: Driver, run: Run) -> None:
+    """Store the last part of what an ended container wrote, before it goes.
+
+    Raises DriverError when the engine does not answer; what it cannot read is lost, and logged.
+    """
+    limit = settings.LOG_KEEP_KIB * 1024
+    uid = run.container
+    if not limit or uid is None:
+        return
+    try:
+        text, dropped = _last(driver.logs(uid, tail=_KEPT_LINES), limit)
+    except DriverError as error:
+        if error.cause is Cause.UNREACHABLE:
+            raise
+        log.warning("output_lost", run=run.pk, error=str(error))
+        return
+    with transaction.atomic():
+        rows = Run.objects.select_for_update(no_key=True, of=("self",)).filter(pk=run.pk)
+        if rows.values("pk").first():  # its deployment may have been deleted meanwhile
+            values = {"text": text, "dropped": dropped}
+            RunOutput.objects.update_or_create(run=run, defaults=values)
+
+
+def purge(now: datetime) -> int:
+    """Forget what has been kept for longer than LOG_KEEP_DAYS. Returns how many rows went."""
+    old = RunOutput.objects.filter(kept_at__lt=now - timedelta(days=settings.LOG_KEEP_DAYS))
+    return old.delete()[0]
+
+
+def run_of(deployment: Deployment, run_id: int | None = None) -> Run:
+    """Return the run whose output is meant: the one named, or the last that had a container.
+
+    Raises NotFound for a run that is not the deployment's, Conflict when it has had none.
+    """
+    if run_id is not None:
+        return _named(deployment, run_id)
+    last = _runs(deployment).launched().order_by("-pk").first()
+    if last is None:
+        raise Conflict(
+            f"Deployment {deployment.pk} is {deployment.status} and has not been started yet: it"
+            " has written nothing."
+        )
+    return last
+
+
+def read(run: Run, *, tail: int | None) -> bytes:
+    """Return what the run has written until now: its last `tail` lines, READ_BYTES at most.
+
+    Raises Unavailable when the engine does not answer, Busy when too many wait for engines.
+    """
+    deadline = time.monotonic() + _ENDING_S
+    while True:
+        kept = _kept(run, tail)
+        if kept is not None:
+            return kept
+        if _is_over(run) or run.container is None:
+            return b""
+        try:
+            # Nothing, when the container has gone since: then it has been kept.
+            return _from_engine(run, tail) or _kept(run, tail) or b""
+        except (DriverError, CannotDecrypt) as error:
+            # A container that is being removed has no output any more, but has been kept.
+            kept = _kept(run, tail)
+            if kept is None and (_is_silent(error) or time.monotonic() > deadline):
+                raise Unavailable(
+                    f"The engine of cluster {run.cluster} does not answer: try again later."
+                ) from error
+        time.sleep(_ENDING_POLL_S)
+
+
+def follow(deployment: Deployment, *, tail: int | None, run_id: int | None) -> Iterator[bytes]:
+    """Return what the deployment's run writes until it ends, as it comes.
+
+    Of a deployment that waits or starts, the next run is meant, and awaited. An empty piece now and
+    then gives the reader, where it has left, the occasion to close this.
+
+    Raises NotFound and Conflict as `run_of` does.
+    """
+    if run_id is not None:
+        return _followed(_named(deployment, run_id), tail)
+    if deployment.status in _TO_COME:
+        return _awaited(deployment, tail)
+    return _followed(run_of(deployment), tail)
+
+
+def last_lines(text: bytes, count: int | None) -> bytes:
+    """Return the last lines of the text, all of it for None."""
+    if count is None:
+        return text
+    return b"".join(text.splitlines(keepends=True)[-count:]) if count else b""
+
+
+def _awaited(deployment: Deployment, tail: int | None) -> Iterator[bytes]:
+    """Follow the next run that has a container, if there will be one."""
+    released = deployment.runs.filter(released_at__isnull=False)
+    to_come = _runs(deployment).filter(pk__gt=max(released.values_list("pk", flat=True), default=0))
+    while (run := to_come.launched().order_by("pk").first()) is None:
+        deployment.refresh_from_db(fields=["status"])
+        if deployment.status in ENDED:
+            yield f"[{deployment.name} is {deployment.status}: it was not started.]\n".encode()
+            return
+        yield b""
+        time.sleep(_POLL_S)
+    yield from _followed(run, tail)
+
+
+def _followed(run: Run, tail: int | None) -> Iterator[bytes]:
+    wrote, deadline = False, None
+    while not wrote and not _is_over(run):
+        try:
+            for piece in _live(run, tail):
+                wrote = wrote or bool(piece)
+                yield piece
+        except (DriverError, CannotDecrypt) as error:
+            deadline = deadline or time.monotonic() + _ENDING_S
+            if _is_silent(error) or wrote or time.monotonic() > deadline:
+                if not _is_over(run):
+                    yield f"\n[the engine of {run.cluster} does not answer: {error}]\n".encode()
+                return
+        if not wrote:
+            yield b""
+            time.sleep(_POLL_S)  # until there is a container, or what it wrote has been kept
+    if not wrote:
+        yield read(run, tail=tail)
+
+
+def _live(run: Run, tail: int | None) -> Iterator[bytes]:
+    if run.cluster is None or run.container is None:
+        return iter(())
+    return driver_for(run.cluster).logs(run.container, tail=tail, follow=True)
+
+
+def _from_engine(run: Run, tail: int | None) -> bytes:
+    assert run.cluster is not None and run.container is not None  # noqa: S101, PT018
+    connections = Connection.objects.filter(cluster=run.cluster)
+    if connections.filter(lost_contact_at__isnull=False).exists():
+        raise DriverError("It has lost contact.", retriable=True, cause=Cause.UNREACHABLE)
+    with readers.place(run.cluster.organization_id):
+        text, is_cut = _last(driver_for(run.cluster).logs(run.container, tail=tail), READ_BYTES)
+    return _CUT + text if is_cut else text
+
+
+def _is_silent(error: DriverError | CannotDecrypt) -> bool:
+    """Whether the engine cannot be asked at all; otherwise it refused for this container."""
+    return isinstance(error, CannotDecrypt) or error.cause is Cause.UNREACHABLE
+
+
+def _runs(deployment: Deployment) -> RunQuerySet:
+    return deployment.runs.select_related("cluster", "deployment")
+
+
+def _named(deployment: Deployment, run_id: int) -> Run:
+    named = _runs(deployment).filter(pk=run_id).first()
+    if named is None:
+        raise NotFound(f"Deployment {deployment.pk} has no run {run_id}.", attr="run")
+    return named
+
+
+def _is_over(run: Run) -> bool:
+    run.refresh_from_db(fields=["ended_at", "cluster", "launched_at", "container_uid"])
+    return run.ended_at is not None or run.cluster is None
+
+
+def _kept(run: Run, tail: int | None) -> bytes | None:
+    row = RunOutput.objects.filter(run=run).first()
+    if row is None:
+        return None
+    text = last_lines(bytes(row.text), tail)
+    whole = len(text) == len(row.text)
+    return b"[earlier output was not kept]\n" + text if row.dropped and whole else text
+
+
+def _last(pieces: Iterable[bytes], limit: int) -> tuple[bytes, bool]:
+    """Return the last bytes, whole lines where there are any, and whether more came before."""
+    kept, dropped = bytearray(), False
+    for piece in pieces:
+        kept += piece
+        if len(kept) > limit:
+            del kept[:-limit]
+            dropped = True
+    if dropped:
+        cut = kept.find(b"\n") + 1
+        del kept[:cut]
+    return bytes(kept), dropped

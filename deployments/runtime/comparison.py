@@ -1,0 +1,95 @@
+"""Whether the engines have what the ledger says, for an operator who wants proof."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from django.conf import settings
+from django.utils import timezone
+
+from clusters.drivers.base import Observation, Phase
+from clusters.models import Cluster
+from deployments.models import Run
+from deployments.runtime import claims
+from deployments.runtime.claims import Inventory
+from deployments.runtime.launching import SETTLE
+from deployments.runtime.lock import alone
+from deployments.runtime.reconcile import clusters_to_look_at
+from hypervisor.base.errors import DomainError
+
+_POLL_S = 1.0
+_REMEDY = "`manage.py claim_engine` shows what is there and makes it this installation's."
+
+
+@dataclass(slots=True)
+class Comparison:
+    """`differences` and `silent` are sentences: what is wrong, and which engines were not asked."""
+
+    compared: int = 0
+    differences: list[str] = field(default_factory=list)
+    silent: list[str] = field(default_factory=list)
+
+
+def compare_engines() -> Comparison:
+    """Compare each engine with the ledger; what the next look puts right is no difference."""
+    result = Comparison()
+    for cluster in Cluster.objects.filter(pk__in=list(clusters_to_look_at())).order_by("pk"):
+        try:
+            result.differences += _lasting(cluster)
+            result.compared += 1
+        except DomainError as error:
+            result.silent.append(f"cluster {cluster.pk} ({cluster}): {error.detail}")
+    return result
+
+
+def _lasting(cluster: Cluster) -> list[str]:
+    """Return the differences that a worker, if there is one, has not ended within two looks."""
+    deadline = time.monotonic() + 2 * settings.RECONCILE_INTERVAL + _POLL_S
+    found = _differences(cluster)
+    while found and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
+        still = set(_differences(cluster))
+        found = [sentence for sentence in found if sentence in still]
+    return found
+
+
+def _differences(cluster: Cluster) -> list[str]:
+    # With the worker kept away, so that nothing is launched or removed between the two readings.
+    with alone(cluster.pk):
+        found = claims.inventory(cluster)
+        seen = {run.pk for run, _ in found.known}
+        missing = list(_missing(cluster, seen))
+    where = f"cluster {cluster.pk} ({cluster})"
+    return [f"{what} on {where}: {detail}" for what, detail in [*_of(found), *missing]]
+
+
+def _of(found: Inventory) -> Iterator[tuple[str, str]]:
+    if found.objection:
+        yield "engine that is not this installation's", f"{found.objection} {_REMEDY}"
+    for stray in found.unknown:
+        yield "container that this database does not know", _about(stray)
+    for stray in found.orphans:
+        yield "container of a run that has ended", _about(stray)
+    for run, container in found.known:
+        if run.released_at is None and container.image and not _fits(run, container):
+            yield "container that runs something else", f"run {run.pk} has {_about(container)}"
+
+
+def _missing(cluster: Cluster, seen: set[int]) -> Iterator[tuple[str, str]]:
+    runs = Run.objects.current().launched().filter(cluster=cluster).exclude(pk__in=seen)
+    for run in runs:
+        settled = run.launched_at and timezone.now() - run.launched_at > SETTLE
+        if run.started_at or settled:
+            yield "run without its container", f"run {run.pk} of deployment {run.deployment_id}"
+
+
+def _fits(run: Run, container: Observation) -> bool:
+    deployment = run.deployment
+    command = tuple(deployment.command)
+    return container.image == deployment.image and (not command or container.command == command)
+
+
+def _about(container: Observation) -> str:
+    state = "ended" if container.phase is Phase.EXITED else "runs"
+    what = " ".join((container.image, *container.command)).strip()
+    return f"{container.name or container.uid} ({what or 'image unknown'}), which {state}"

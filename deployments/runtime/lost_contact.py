@@ -1,0 +1,215 @@
+"""An engine that does not answer: what is told, what waits, and how an operator gives it up.
+
+What runs there may go on running, so it keeps its room, and nobody starts it a second time. Only
+three things make it sure: no container was ever asked for, the engine answers again, or somebody
+who knows says so.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F
+from django.db.models.functions import Least
+from django.utils import timezone
+
+from clusters.drivers.base import Cause, DriverError
+from clusters.models import Cluster, Connection
+from clusters.ownership import NotOurs
+from clusters.wakeups import request_cycle, request_reconcile
+from deployments import lifecycle
+from deployments.lifecycle import Change, remark, transition
+from deployments.models import Deployment, Run, RunQuerySet, Status
+from deployments.runtime import closing
+from deployments.runtime.closing import Remark
+from hypervisor.base.errors import Conflict, NotFound
+from orgs.events import record
+from orgs.models import Event
+
+ACTOR = "system:runtime"
+
+LOST = "lost_contact"
+FOREIGN = "engine_unclaimed"
+REGAINED = "contact_regained"
+DECLARED = "declared_lost"
+
+_MAX_ERROR = 1000
+
+log = structlog.get_logger(__name__)
+
+
+def failed(cluster: Cluster, error: Exception, now: datetime) -> None:
+    """Note that the cluster's engine did not answer; tell once it has been silent for long."""
+    log.warning("engine_silent", cluster=cluster.pk, error=str(error))
+    rows = Connection.objects.filter(cluster=cluster)
+    rows.update(
+        # PostgreSQL's LEAST passes over NULL. A time ahead was written by a clock that was wrong.
+        lost_contact_at=Least(F("lost_contact_at"), now),
+        last_error=str(error)[:_MAX_ERROR],
+    )
+    foreign = isinstance(error, NotOurs)
+    if foreign:
+        rows.update(unclaimed=True)
+    since = rows.values_list("lost_contact_at", flat=True).first()
+    if since is None or not (foreign or is_lost(since, now)):
+        return
+    _tell(cluster, since, error, now)
+    requeue_unlaunched(cluster, f"No contact with {cluster.name}", now)
+    limit = settings.LOST_CONTACT_REQUEUE_SECONDS
+    if limit and not foreign and now - since >= timedelta(seconds=limit):
+        _give_up(cluster, f"has not answered for {limit} seconds", ACTOR, now)
+
+
+def answered(cluster: Cluster, now: datetime) -> None:
+    """Note that the cluster's engine answers, if it did not before."""
+    connection = getattr(cluster, "connection", None)
+    since = connection.lost_contact_at if connection else None
+    if connection is None or since is None:
+        return
+    connection.lost_contact_at = None
+    connection.unclaimed = False
+    rows = Connection.objects.filter(cluster=cluster)
+    rows.update(lost_contact_at=None, last_error="", unclaimed=False)
+    # What it was asked before it fell silent it may do only now.
+    unsure = Run.objects.unfinished().launched().filter(cluster=cluster, started_at=None)
+    unsure.update(launched_at=now)
+    if not _was_told(cluster, since, LOST, FOREIGN):
+        return
+    seconds = int((now - since).total_seconds())
+    record(cluster, REGAINED, ACTOR, f"Its engine is in use again, after {seconds} seconds.")
+    _remark(REGAINED, cluster, Status.RUNNING, "running", f"Runs on {cluster.name}.", now)
+    _remark(REGAINED, cluster, Status.STARTING, "placed", f"Starts on {cluster.name}.", now)
+    request_cycle(cluster.organization_id)
+
+
+@contextmanager
+def at_most_this_one(run_id: int) -> Iterator[None]:
+    """Let an engine that fails at one container go on with the others; the next look tries again.
+
+    Raises DriverError when it does not answer at all.
+    """
+    try:
+        yield
+    except DriverError as error:
+        if error.cause is Cause.UNREACHABLE:
+            raise
+        log.warning("engine_failed", run=run_id, error=str(error))
+
+
+def is_without_contact(cluster: Cluster, now: datetime) -> bool:
+    """Whether the cluster takes nothing new: its engine is silent for too long, or is not ours."""
+    connection: Connection | None = getattr(cluster, "connection", None)
+    if connection is None:
+        return False
+    since = connection.lost_contact_at
+    return connection.is_blocked or (since is not None and is_lost(since, now))
+
+
+def is_lost(since: datetime, now: datetime) -> bool:
+    """Whether silence since then is more than a hiccup."""
+    return now - since >= timedelta(seconds=settings.LOST_CONTACT_SECONDS)
+
+
+@transaction.atomic
+def declare_lost(cluster: Cluster, *, actor: str) -> Cluster:
+    """Queue again what is on a cluster whose engine does not answer.
+
+    For whoever knows that its containers are gone: the machine is off, or cut from everything that
+    they could harm. Should the engine ever answer, what is left of them is removed before anything
+    starts there. Raises Conflict while the engine answers.
+    """
+    row = Cluster.objects.select_for_update(no_key=True, of=("self",)).filter(pk=cluster.pk).first()
+    if row is None:
+        raise NotFound(f"Cluster {cluster.pk} has been deleted meanwhile.")
+    if not Connection.objects.filter(cluster=row).exclude(lost_contact_at=None).exists():
+        raise Conflict(f"The engine of cluster {row.name} answers: drain it instead.")
+    _give_up(row, f"was declared lost by {actor}", actor, timezone.now())
+    return row
+
+
+@transaction.atomic
+def _give_up(cluster: Cluster, why: str, actor: str, now: datetime) -> None:
+    """Release and end every run on the cluster; its containers are orphans from now on."""
+    reason = f"Cluster {cluster.name} {why}: placed again elsewhere."
+    active = _changes(Run.objects.current().filter(cluster=cluster), reason, DECLARED)
+    requeued = transition(lifecycle.REQUEUE, active, actor=actor, now=now)
+    left = Run.objects.unfinished().filter(cluster=cluster, released_at__isnull=False)
+    ended = dict(left.values_list("pk", "deployment"))
+    remark = Remark(DECLARED, f"Cluster {cluster.name} {why}.")
+    stopped = closing.close(list(ended), actor=actor, now=now, remark=remark)
+    if not (requeued or ended):
+        return
+    reason = (
+        f"{cluster.name} {why}: {len(requeued)} deployments are queued again, {len(stopped)} have"
+        " stopped. Containers that are still there are removed when its engine answers."
+    )
+    data = {"requeued": sorted(requeued), "stopped": sorted(stopped)}
+    record(cluster, DECLARED, actor, reason, data)
+    elsewhere = Run.objects.current().filter(deployment__in=ended.values()).exclude(cluster=None)
+    for cluster_id in set(elsewhere.values_list("cluster", flat=True)):
+        request_reconcile(cluster_id)
+    request_cycle(cluster.organization_id)
+
+
+def _tell(cluster: Cluster, since: datetime, error: Exception, now: datetime) -> None:
+    foreign = isinstance(error, NotOurs)
+    time = f"{since:%Y-%m-%d %H:%M:%S} UTC"
+    if foreign:
+        kind, reason = FOREIGN, f"Nothing is done on its engine since {time}: {error}"
+        sentence = (
+            f"The engine of {cluster.name} has to be claimed by an operator first: it may still run"
+            " there, so it keeps its room."
+        )
+    else:
+        kind, reason = LOST, f"Its engine has not answered since {time}: {error}"
+        sentence = (
+            f"No contact with {cluster.name} since {time}: it may still run there, so it keeps its"
+            " room. An operator can declare the cluster lost."
+        )
+    if not _was_told(cluster, since, kind):
+        record(cluster, kind, ACTOR, reason, {"since": since.isoformat()})
+        request_cycle(cluster.organization_id)
+    _remark(LOST, cluster, Status.RUNNING, LOST, sentence, now)
+    _remark(LOST, cluster, Status.STARTING, LOST, sentence, now)
+
+
+def _was_told(cluster: Cluster, since: datetime, *kinds: str) -> bool:
+    told = Event.objects.filter(
+        subject=Event.Subject.CLUSTER, subject_id=cluster.pk, kind__in=kinds, time__gte=since
+    )
+    return told.exists()
+
+
+def requeue_unlaunched(cluster: Cluster, why: str, now: datetime) -> None:
+    """Place elsewhere what was placed here and never started: it cannot run twice."""
+    runs = Run.objects.current().filter(cluster=cluster, launched_at=None)
+    reason = f"{why}, where it had not been started: placed again."
+    changes = _changes(runs, reason, LOST)
+    if transition(lifecycle.REQUEUE, changes, actor=ACTOR, now=now):
+        request_cycle(cluster.organization_id)
+    never = Run.objects.unfinished().filter(cluster=cluster, launched_at=None)
+    closing.close(list(never.values_list("pk", flat=True)), actor=ACTOR, now=now)
+
+
+def _remark(
+    kind: str, cluster: Cluster, status: Status, code: str, sentence: str, now: datetime
+) -> None:
+    rows = Deployment.objects.filter(cluster=cluster, status=status)
+    if kind == REGAINED:
+        rows = rows.filter(status_code=LOST)
+    changes = [
+        Change(pk, sentence, data={"code": code, "cluster": cluster.pk})
+        for pk in rows.values_list("pk", flat=True)
+    ]
+    remark(kind, changes, statuses=(status,), actor=ACTOR, now=now)
+
+
+def _changes(runs: RunQuerySet, reason: str, code: str) -> list[Change]:
+    rows = runs.values_list("deployment", "pk", "cluster")
+    return [
+        Change(deployment, reason, run=run, data={"code": code, "cluster": cluster, "run": run})
+        for deployment, run, cluster in rows
+    ]

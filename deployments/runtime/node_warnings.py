@@ -1,0 +1,33 @@
+"""What an engine says of containers that run: that their node has fallen silent."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from clusters.drivers.base import Cause, Observation, Phase
+from clusters.models import Cluster
+from deployments import lifecycle
+from deployments.lifecycle import Change, remark
+from deployments.models import Run, Status
+from deployments.runtime.lost_contact import ACTOR
+
+KIND = "caution"
+
+
+def tell(
+    cluster: Cluster, runs: Iterable[Run], seen: Mapping[int, Observation], now: datetime
+) -> None:
+    """Show it as the deployment's reason for as long as it is so; nothing else changes."""
+    changes = []
+    for run in runs:
+        observed = seen.get(run.pk)
+        if observed is None or observed.phase is not Phase.RUNNING or run.released_at is not None:
+            continue
+        if observed.cause:
+            reason, code = observed.message, str(observed.cause)
+        elif run.deployment.status_code == Cause.NODE_LOST:
+            reason, code = f"Runs on {cluster.name}.", lifecycle.START.kind
+        else:
+            continue
+        data = {"code": code, "cluster": cluster.pk, "run": run.pk}
+        changes.append(Change(run.deployment_id, reason, data=data))
+    remark(KIND, changes, statuses=(Status.RUNNING,), actor=ACTOR, now=now)

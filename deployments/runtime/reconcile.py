@@ -1,0 +1,315 @@
+"""Make the engines run what the ledger says, and the ledger know what the engines run.
+
+Level-triggered: each pass compares a cluster's unfinished runs with its containers and takes, for
+each, the one step that brings them closer. Nothing here needs to have been told what changed.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import Enum, auto
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Exists, OuterRef
+from django.utils import timezone
+
+from clusters import ownership
+from clusters.drivers import driver_for
+from clusters.drivers.base import Cause, ContainerSpec, Driver, DriverError, Observation, Phase
+from clusters.models import Cluster
+from clusters.secrets import CannotDecrypt
+from clusters.wakeups import request_cycle, request_reconcile
+from deployments import lifecycle
+from deployments.environment import opened
+from deployments.lifecycle import Change, Verb, remark, transition
+from deployments.logs import store
+from deployments.models import Dependency, Deployment, Run, Status
+from deployments.runtime import closing, lost_contact, node_warnings, orphans, outcomes
+from deployments.runtime.launching import Launch, launches, may_appear
+from deployments.runtime.lock import one_at_a_time
+from deployments.runtime.lost_contact import ACTOR, at_most_this_one
+from deployments.runtime.outcomes import Ending
+from orgs.events import record
+
+_MAX_PASSES = 8
+"""Start seen, ended, closed, launched, seen: what one wake-up can do without waiting."""
+
+log = structlog.get_logger(__name__)
+
+
+class Step(Enum):
+    """What a run needs next."""
+
+    LAUNCH = auto()
+    MARK_PREPARING = auto()
+    MARK_STARTED = auto()
+    FINISH = auto()
+    EXPIRE = auto()
+    REQUEUE = auto()
+    STOP = auto()
+    END = auto()
+
+
+_LEADS_ON = set(Step) - {Step.MARK_PREPARING, Step.MARK_STARTED, Step.REQUEUE}
+"""The steps after which another look at the engine may find more to do."""
+
+
+def reconcile(cluster_id: int) -> None:
+    """Bring one cluster's containers and runs together, as far as that needs no waiting."""
+    one_at_a_time(cluster_id, lambda: _look(cluster_id))
+
+
+def clusters_to_look_at() -> Iterable[int]:
+    """Return the clusters with a real engine, and those that have, or should have, a container."""
+    busy = Run.objects.unfinished().filter(cluster=OuterRef("pk"))
+    real = Cluster.objects.exclude(connection=None)
+    return real.union(Cluster.objects.filter(Exists(busy))).values_list("pk", flat=True)
+
+
+def _look(cluster_id: int) -> bool:
+    """Say whether the engine answered."""
+    cluster = Cluster.objects.select_related("connection").filter(pk=cluster_id).first()
+    if cluster is None:
+        return True
+    try:
+        driver = driver_for(cluster)
+        ownership.check(cluster, driver, timezone.now())
+        for _ in range(_MAX_PASSES):
+            this = _Pass(cluster, driver, timezone.now())
+            if not this.carry_out():
+                break
+        orphans.forget(cluster, this.there, this.now)
+    except (DriverError, CannotDecrypt) as error:
+        lost_contact.failed(cluster, error, timezone.now())
+        return False
+    return True
+
+
+def next_step(run: Run, seen: Observation | None, now: datetime) -> Step | None:
+    """Return what the run needs, given its container as the engine sees it (None: none there)."""
+    current = run.released_at is None
+    if seen is None:
+        if not current:
+            return None if may_appear(run, now) else Step.END
+        return Step.REQUEUE if run.started_at else Step.LAUNCH
+    if not current:
+        return Step.END if seen.phase is Phase.EXITED else Step.STOP
+    if seen.phase is Phase.PREPARING:
+        return Step.MARK_PREPARING
+    if run.started_at is None and (seen.phase is Phase.RUNNING or seen.started_at):
+        return Step.MARK_STARTED
+    if seen.phase is Phase.EXITED:
+        return Step.FINISH
+    expires_at = _expires_at(run)
+    return Step.EXPIRE if expires_at and expires_at <= now else None
+
+
+@dataclass(slots=True)
+class _Pass:
+    cluster: Cluster
+    driver: Driver
+    now: datetime
+    runs: list[Run] = field(default_factory=list)
+    seen: dict[int, Observation] = field(default_factory=dict)
+    orphans: list[Observation] = field(default_factory=list)
+    unknown: list[Observation] = field(default_factory=list)
+    superseded: bool = False
+    """Whether others decided on a deployment while the engine was asked: look again at once."""
+
+    def carry_out(self) -> bool:
+        """Take every step that is due; say whether another pass may find more."""
+        # The engine is asked after the ledger: who was launched in between would look vanished.
+        self.runs = list(
+            Run.objects.unfinished().filter(cluster=self.cluster).select_related("deployment")
+        )
+        self.seen, strays = orphans.matched(self.driver.observe(self.now), self.runs)
+        self.orphans, self.unknown = orphans.split(self.cluster, strays)
+        lost_contact.answered(self.cluster, self.now)
+        due = self._due()
+        self._wake_for()
+        orphans.report(self.cluster, self.unknown)
+        orphans.remove(self.cluster, self.driver, self.orphans, self.now)
+        self._stop(due[Step.STOP])
+        self._end(due[Step.END])
+        self._settle(outcomes.of_exit(run, self.seen[run.pk], self.now) for run in due[Step.FINISH])
+        self._launch(self._launches(due[Step.LAUNCH]))
+        self._mark(due)
+        node_warnings.tell(self.cluster, self.runs, self.seen, self.now)
+        exits_soon = any(self.seen[r.pk].phase is Phase.EXITED for r in due[Step.MARK_STARTED])
+        again = bool(self.orphans) or exits_soon or self.superseded
+        return again or any(due[step] for step in _LEADS_ON)
+
+    @property
+    def there(self) -> list[UUID]:
+        """The containers that the engine was seen with."""
+        return [o.uid for o in (*self.seen.values(), *self.orphans, *self.unknown)]
+
+    def _due(self) -> dict[Step, list[Run]]:
+        due: dict[Step, list[Run]] = {step: [] for step in Step}
+        for run in self.runs:
+            step = next_step(run, self.seen.get(run.pk), self.now)
+            if step:
+                due[step].append(run)
+        return due
+
+    def _mark(self, due: Mapping[Step, list[Run]]) -> None:
+        where, now = self.cluster.name, self.now
+        started = self._transition(lifecycle.START, due[Step.MARK_STARTED], f"Runs on {where}.")
+        if Dependency.objects.filter(on__in=started).exists():
+            request_cycle(self.cluster.organization_id)
+        for run in due[Step.EXPIRE]:
+            limit = run.deployment.max_runtime_s
+            self._transition(
+                lifecycle.EXPIRE, [run], f"Reached its max_runtime_s of {limit} seconds."
+            )
+        self._settle(outcomes.of_vanished(run, where, now) for run in due[Step.REQUEUE])
+        preparing = [self._preparing(run) for run in due[Step.MARK_PREPARING]]
+        remark("preparing", preparing, statuses=(Status.STARTING,), actor=ACTOR, now=now)
+
+    def _preparing(self, run: Run) -> Change:
+        unsaid = f"Its container is being prepared on {self.cluster.name}."
+        told = self.seen[run.pk].message or unsaid
+        return Change(run.deployment_id, told, data={"code": "preparing", "run": run.pk})
+
+    def _transition(self, verb: Verb, runs: Iterable[Run], reason: str) -> list[int]:
+        changes = [
+            Change(
+                run.deployment_id,
+                reason,
+                run=run.pk,
+                data={"code": verb.kind, "cluster": self.cluster.pk, "run": run.pk},
+            )
+            for run in runs
+        ]
+        return self._apply(verb, changes)
+
+    def _settle(self, found: Iterable[Ending]) -> None:
+        by_verb: dict[Verb, list[Change]] = {}
+        for ending in found:
+            by_verb.setdefault(ending.verb, []).append(ending.change)
+        for verb, changes in by_verb.items():
+            self._apply(verb, changes)
+
+    def _apply(self, verb: Verb, changes: list[Change]) -> list[int]:
+        changed = list(transition(verb, changes, actor=ACTOR, now=self.now))
+        self.superseded |= len(changed) < len(changes)
+        if changed and verb.releases:
+            request_cycle(self.cluster.organization_id)
+        return changed
+
+    def _stop(self, runs: list[Run]) -> None:
+        new = [run.pk for run in runs if run.stop_requested_at is None]
+        if new:
+            Run.objects.filter(pk__in=new).update(stop_requested_at=self.now)
+        for run in runs:
+            with at_most_this_one(run.pk):
+                self.driver.stop(self.seen[run.pk].uid, settings.STOP_GRACE_SECONDS, self.now)
+
+    def _end(self, runs: list[Run]) -> None:
+        """Close runs whose containers are gone, and with them what was stopping."""
+        for run in runs:
+            seen = self.seen.get(run.pk)
+            with at_most_this_one(run.pk):
+                if seen is not None:
+                    store.keep(self.driver, run)
+                    self.driver.remove(seen.uid)
+                self._close(run, seen)
+        for cluster_id in _waiting_elsewhere(self.cluster, runs):
+            request_reconcile(cluster_id)
+
+    @transaction.atomic
+    def _close(self, run: Run, seen: Observation | None) -> None:
+        remark = outcomes.of_grace(run, seen, self.now) if seen else None
+        code = seen.exit_code if seen else None
+        ended = closing.close([run.pk], actor=ACTOR, now=self.now, exit_code=code, remark=remark)
+        if remark and not ended:
+            data = {"code": remark.code, "cluster": self.cluster.pk, "run": run.pk}
+            record(run.deployment, "killed", ACTOR, remark.sentence, data)
+
+    def _launches(self, wanting: list[Run]) -> list[Launch]:
+        connection = getattr(self.cluster, "connection", None)
+        devices: Sequence[str] = connection.devices if connection else ()
+        strays = [*self.orphans, *self.unknown]
+        return launches(self.cluster, devices, wanting, self.runs, self.seen, strays)
+
+    def _launch(self, chosen: list[Launch]) -> None:
+        for launch in chosen:
+            run = launch.run
+            uid = run.uid_to_launch()
+            # Noted first: from here on there may be a container, whatever happens to this process.
+            noted = Run.objects.current().filter(pk=run.pk)
+            devices = list(launch.devices)
+            if not noted.update(launched_at=self.now, devices=devices, container_uid=uid):
+                continue
+            try:
+                self.driver.start(_spec(launch, uid), self.now)
+            except DriverError as error:
+                self._start_failed(run, error)
+
+    def _start_failed(self, run: Run, error: DriverError) -> None:
+        if error.cause is Cause.UNREACHABLE:
+            raise error
+        # The engine said no: there is no container, and none will come. The next try has its uid.
+        Run.objects.filter(pk=run.pk).update(launched_at=None, devices=[])
+        ending = outcomes.of_refusal(run, error, self.now)
+        if ending:
+            self._settle([ending])
+            return
+        fetching = error.cause is Cause.FETCHING_IMAGE
+        why = str(error) if fetching else f"Could not start yet: {error}"
+        told = Change(run.deployment_id, why, data={"code": error.cause, "run": run.pk})
+        kind = "preparing" if fetching else "start_failed"
+        remark(kind, [told], statuses=(Status.STARTING,), actor=ACTOR, now=self.now)
+
+    def _wake_for(self) -> None:
+        """Ask to be called at the next known ending, when it comes before the periodic look."""
+        horizon = self.now + timedelta(seconds=settings.RECONCILE_INTERVAL)
+        known = [o.until for o in self.seen.values()] + [_expires_at(run) for run in self.runs]
+        times = [time for time in known if time and self.now < time < horizon]
+        if times:
+            delay = (min(times) - self.now).total_seconds()
+            request_reconcile(self.cluster.pk, delay_s=delay)
+
+
+def _expires_at(run: Run) -> datetime | None:
+    limit = run.deployment.max_runtime_s
+    if limit is None or run.started_at is None or run.released_at is not None:
+        return None
+    return run.started_at + timedelta(seconds=limit)
+
+
+def _waiting_elsewhere(cluster: Cluster, ended: Iterable[Run]) -> set[int]:
+    """Return the other clusters where the same deployments may start now that these have ended."""
+    moved = {run.deployment_id for run in ended if run.outcome != Run.Outcome.STOPPED}
+    runs = Run.objects.current().filter(deployment__in=moved, launched_at=None)
+    return {pk for pk in runs.values_list("cluster", flat=True) if pk and pk != cluster.pk}
+
+
+def _spec(launch: Launch, uid: UUID) -> ContainerSpec:
+    """Raises DriverError when a secret cannot be read."""
+    run = launch.run
+    return ContainerSpec(
+        uid=uid,
+        image=run.deployment.image,
+        command=tuple(run.deployment.command),
+        env=_environment(run.deployment),
+        cpu_milli=run.cpu_milli,
+        ram_mib=run.ram_mib,
+        gpu=run.gpu,
+        devices=launch.devices,
+        run_id=run.pk,
+    )
+
+
+def _environment(deployment: Deployment) -> dict[str, str]:
+    try:
+        return opened(deployment.env)
+    except CannotDecrypt as error:
+        raise DriverError(
+            f"A secret of its `env` cannot be read: set it again. {error}",
+            retriable=False,
+            cause=Cause.INVALID_SPEC,
+        ) from error

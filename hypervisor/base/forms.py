@@ -1,0 +1,19 @@
+"""Fields of forms that read text from outside one strict way."""
+
+from typing import Any
+
+from django import forms
+
+from hypervisor.base.numbers import whole
+
+
+class IntegerFormField(forms.IntegerField):
+    """A form's field for a whole number."""
+
+    def to_python(self, value: Any) -> int | None:
+        if value in self.empty_values:
+            return None
+        number = whole(str(value))
+        if number is None:
+            raise forms.ValidationError(self.error_messages["invalid"], code="invalid")
+        return number

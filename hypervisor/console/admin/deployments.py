@@ -1,0 +1,240 @@
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html
+from django.utils.timesince import timesince
+from unfold.admin import TabularInline
+from unfold.contrib.filters.admin import DropdownFilter
+from unfold.decorators import display
+from unfold.paginator import InfinitePaginator
+
+from clusters.resources import describe
+from deployments import services
+from deployments.models import LIVE, Dependency, Deployment, Run, Status
+from hypervisor.console.bases import HistoryAdmin, ServiceAdmin, ask_first, permitted
+
+_COLOURS = {
+    "pending": "warning",
+    "held": "warning",
+    "starting": "info",
+    "running": "success",
+    "stopping": "info",
+    "failed": "danger",
+}
+
+
+class ReadOnlyInline(TabularInline):  # type: ignore[misc]
+    extra = 0
+    can_delete = False
+    related: tuple[str, ...] = ()
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows: QuerySet[Any] = super().get_queryset(request)
+        return rows.select_related(*self.related)
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class RunInline(ReadOnlyInline):
+    model = Run
+    fk_name = "deployment"
+    related = ("cluster",)
+    fields = [
+        "cluster",
+        "placed_at",
+        "started_at",
+        "released_at",
+        "ended_at",
+        "outcome",
+        "exit_code",
+        "devices",
+    ]
+
+
+class DependencyInline(ReadOnlyInline):
+    model = Dependency
+    fk_name = "deployment"
+    related = ("on",)
+    fields = ["on", "condition"]
+
+
+class DepartedFilter(DropdownFilter):  # type: ignore[misc]
+    title = "submitted by somebody who has left"
+    parameter_name = "departed"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("yes", "Not ended, of somebody who has left")]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[Deployment]
+    ) -> QuerySet[Deployment]:
+        if self.value() != "yes":
+            return queryset
+        left = Deployment.objects.filter(status__in=LIVE).of_departed()
+        return queryset.filter(pk__in=left.values("pk"))
+
+
+@admin.register(Deployment)
+class DeploymentAdmin(ServiceAdmin):
+    list_display = ["called", "organization", "state", "priority", "requests", "cluster", "why"]
+    list_filter = ["status", "held", "organization", "cluster", "preemptible", DepartedFilter]
+    list_select_related = ["organization", "cluster"]
+    search_fields = ["=id", "name", "image", "created_by__username"]
+    ordering = ["-id"]
+    paginator = InfinitePaginator
+    inlines = [RunInline, DependencyInline]
+    actions = [
+        "hold",
+        "release",
+        "reprioritize",
+        "preempt",
+        "requeue",
+        "move",
+        "cancel",
+        "stop",
+        "start",
+    ]
+    # Without `env`: what it holds may be secret.
+    fieldsets = [
+        (
+            "State",
+            {
+                "fields": [
+                    "status", "status_reason", "status_code", "held", "cluster", "exit_code",
+                    "restarts",
+                ]
+            },
+        ),
+        ("Importance", {"fields": ["priority", "preemptible", "preemptions"]}),
+        (
+            "What it is",
+            {
+                "fields": [
+                    "name", "organization", "created_by", "image", "command", "requests",
+                    "requested_cluster", "max_runtime_s", "on_dependency_failure",
+                    "restart_policy", "max_restarts",
+                ]
+            },
+        ),
+        (
+            "Times",
+            {
+                "fields": [
+                    "created_at", "queued_at", "ready_after", "placed_at", "started_at",
+                    "checkpoint_at", "finished_at",
+                ]
+            },
+        ),
+    ]  # fmt: skip
+    # A priority changes by an action, which shows first whom that evicts.
+    _changeable = ("name", "preemptible")
+    has_hold_permission = permitted("hold")
+    has_preempt_permission = permitted("preempt")
+    has_reprioritize_permission = permitted("reprioritize")
+    has_stop_permission = permitted("stop")
+    has_start_permission = permitted("start")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Deployment]:
+        return super().get_queryset(request).defer("env")  # type: ignore[no-any-return]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Deployment | None = None) -> list[str]:
+        shown = [name for _, options in self.fieldsets for name in options["fields"]]
+        return [name for name in shown if name not in self._changeable]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    @display(description="Status", ordering="status", label=_COLOURS)  # type: ignore[untyped-decorator]
+    def state(self, deployment: Deployment) -> str:
+        held = deployment.held and deployment.status == Status.PENDING
+        return "held" if held else deployment.status
+
+    @admin.display(description="Deployment", ordering="pk")
+    def called(self, deployment: Deployment) -> str:
+        return format_html(
+            '<span class="whitespace-nowrap">{}</span><br><span class="opacity-60">{}</span>',
+            deployment.name,
+            deployment.pk,
+        )
+
+    @admin.display(description="Requests")
+    def requests(self, deployment: Deployment) -> str:
+        return describe(deployment.cpu_milli, deployment.ram_mib, deployment.gpu)
+
+    @admin.display(description="Why", ordering="queued_at")
+    def why(self, deployment: Deployment) -> str:
+        if deployment.status != Status.PENDING:
+            return deployment.status_reason
+        return f"Waits for {timesince(deployment.queued_at)}. {deployment.status_reason}"
+
+    def save_model(
+        self,
+        request: HttpRequest,
+        obj: Deployment,
+        form: Any,
+        change: bool,
+    ) -> None:
+        services.adjust(
+            obj,
+            actor=request.user.get_username(),
+            **{name: form.cleaned_data[name] for name in self._changeable},
+        )
+
+    def delete_model(self, request: HttpRequest, obj: Deployment) -> None:
+        services.delete(obj, actor=request.user.get_username())
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> None:
+        self.carry_out(request, queryset, services.delete, "deleted")
+
+    @admin.action(description="Hold: pass over…", permissions=["hold"])
+    def hold(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> HttpResponse:
+        return ask_first(request, "hold", queryset)
+
+    @admin.action(description="Release: let compete again…", permissions=["hold"])
+    def release(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> HttpResponse:
+        return ask_first(request, "release", queryset)
+
+    @admin.action(description="Change priority…", permissions=["reprioritize"])
+    def reprioritize(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> HttpResponse:
+        return ask_first(request, "reprioritize", queryset)
+
+    @admin.action(description="Preempt: evict, and let others go first…", permissions=["preempt"])
+    def preempt(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> HttpResponse:
+        return ask_first(request, "preempt", queryset)
+
+    @admin.action(description="Requeue: evict, and place again…", permissions=["preempt"])
+    def requeue(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> HttpResponse:
+        return ask_first(request, "requeue", queryset)
+
+    @admin.action(description="Move to another cluster…", permissions=["preempt"])
+    def move(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> HttpResponse:
+        return ask_first(request, "move", queryset)
+
+    @admin.action(description="Cancel…", permissions=["stop"])
+    def cancel(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> HttpResponse:
+        return ask_first(request, "cancel", queryset)
+
+    @admin.action(description="Stop…", permissions=["stop"])
+    def stop(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> HttpResponse:
+        return ask_first(request, "stop", queryset)
+
+    @admin.action(description="Start again…", permissions=["start"])
+    def start(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> HttpResponse:
+        return ask_first(request, "start", queryset)
+
+
+@admin.register(Run)
+class RunAdmin(HistoryAdmin):
+    list_display = [
+        "id", "deployment", "cluster", "outcome", "exit_code", "placed_at", "started_at",
+        "released_at", "ended_at", "preempted_by",
+    ]  # fmt: skip
+    list_filter = ["outcome", "cluster"]
+    list_select_related = ["deployment", "cluster", "preempted_by"]
+    search_fields = ["=id", "=deployment__id", "deployment__name"]

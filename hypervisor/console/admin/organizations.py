@@ -1,0 +1,213 @@
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.widgets import AutocompleteSelect
+from django.contrib.postgres.aggregates import StringAgg
+from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from unfold.admin import TabularInline
+from unfold.contrib.filters.admin import (
+    AutocompleteSelectFilter,
+    ChoicesDropdownFilter,
+    DropdownFilter,
+    TextFilter,
+)
+from unfold.decorators import display
+
+from accounts.models import User
+from hypervisor.console.bases import HistoryAdmin, ServiceAdmin, TimeFilter
+from orgs import departures, services
+from orgs.models import Event, Membership, Organization, Role
+
+_LINK = '<a class="font-medium underline whitespace-nowrap" href="{}">{}</a>'
+_NEWEST = 5000
+# Found by name, as most belong to apps further to the right.
+_PAGES = {
+    "organization": "admin:orgs_organization_change",
+    "cluster": "cluster",
+    "deployment": "admin:deployments_deployment_change",
+}
+_INVITE = ["invite_code", "invite_expires_at", "invite_max_uses", "invite_uses"]
+_TONES = {
+    "submitted": "info", "placed": "info", "running": "success", "completed": "success",
+    "moved": "warning", "evicted": "warning", "requeued": "warning", "held": "warning",
+    "draining": "warning", "cordoned": "warning", "failed": "danger", "deleted": "danger",
+    "restart scheduled": "warning", "stop requested": "warning",
+}  # fmt: skip
+
+
+class FoundingForm(forms.ModelForm):  # type: ignore[type-arg]
+    """An organization has an owner from the start."""
+
+    owner = forms.ModelChoiceField(
+        User.objects.filter(is_active=True),
+        # Searched as one types: a list of everybody would be long.
+        widget=AutocompleteSelect(Membership._meta.get_field("user"), admin.site),
+    )
+
+    class Meta:
+        model = Organization
+        fields = ["name"]
+
+
+class MembershipInline(TabularInline):  # type: ignore[misc]
+    model = Membership
+    fields = ["user", "role", "joined_at"]
+    readonly_fields = ["joined_at"]
+    autocomplete_fields = ["user"]
+    extra = 0
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Membership]:
+        return Membership.objects.select_related("user", "organization")
+
+
+@admin.register(Organization)
+class OrganizationAdmin(ServiceAdmin):
+    list_display = ["name", "owners", "members", "created_at"]
+    list_filter = ["created_at"]
+    search_fields = ["name", "memberships__user__username"]
+    readonly_fields = [*_INVITE, "created_at"]
+    inlines = [MembershipInline]
+    actions = ["regenerate_invite"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Organization]:
+        members = Membership.objects.filter(organization=OuterRef("pk")).order_by()
+        grouped = members.values("organization")
+        names = StringAgg("user__username", ", ", order_by="user__username")
+        return Organization.objects.annotate(
+            members=Subquery(grouped.annotate(count=Count("pk")).values("count")),
+            owners=Subquery(grouped.filter(role=Role.OWNER).annotate(n=names).values("n")),
+        )
+
+    def get_form(
+        self, request: HttpRequest, obj: Organization | None = None, change: bool = False, **kw: Any
+    ) -> Any:
+        return super().get_form(request, obj, change, **kw if obj else {**kw, "form": FoundingForm})
+
+    def get_fields(self, request: HttpRequest, obj: Organization | None = None) -> list[str]:
+        if obj is None:
+            return ["name", "owner"]
+        # Whoever sees the code can join with it.
+        code = _INVITE if self.has_change_permission(request) else []
+        return ["name", *code, "created_at"]
+
+    def get_inlines(self, request: HttpRequest, obj: Organization | None) -> list[Any]:
+        return self.inlines if obj else []
+
+    @admin.display(description="Owners", ordering="owners")
+    def owners(self, organization: Any) -> str:
+        return organization.owners or ""
+
+    @admin.display(description="Members", ordering="members")
+    def members(self, organization: Any) -> int:
+        return organization.members or 0
+
+    def save_model(self, request: HttpRequest, obj: Organization, form: Any, change: bool) -> None:
+        if change:
+            services.rename(obj, actor=request.user.get_username(), name=obj.name)
+        else:
+            owner = form.cleaned_data["owner"]
+            obj.pk = services.create(owner=owner, name=obj.name, bounded=False).pk
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        """Carry the changed rows of members out one by one, as the services do each."""
+        actor = request.user.get_username()
+        organization: Organization = form.instance
+        formset.save(commit=False)
+        for member in formset.new_objects:
+            services.add_member(organization, actor=actor, user=member.user, role=Role(member.role))
+        for member, _fields in formset.changed_objects:
+            services.change_role(
+                organization, actor=actor, authority=None,
+                user_id=member.user_id, role=Role(member.role),
+            )  # fmt: skip
+        for member in formset.deleted_objects:
+            left = services.remove_member(
+                organization, actor=actor, authority=None, user_id=member.user_id
+            )
+            if left:
+                text = f"{member.user} left behind {departures.sentence(left)}."
+                self.message_user(request, text, messages.WARNING)
+
+    def delete_model(self, request: HttpRequest, obj: Organization) -> None:
+        services.delete(obj, actor=request.user.get_username())
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Organization]) -> None:
+        self.carry_out(request, queryset, services.delete, "deleted")
+
+    @admin.action(description="Regenerate the invite code", permissions=["change"])
+    def regenerate_invite(self, request: HttpRequest, queryset: QuerySet[Organization]) -> None:
+        self.carry_out(request, queryset, services.regenerate_invite, "got a new invite code")
+
+
+class KindFilter(DropdownFilter):  # type: ignore[misc]
+    title = "kind"
+    parameter_name = "kind"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Offer the kinds among the newest events: to look through all of them takes too long."""
+        newest = Event.objects.order_by("-pk").values_list("kind", flat=True)[:_NEWEST]
+        kinds = {*newest, self.value()} - {None, ""}
+        return [(kind, kind.replace("_", " ")) for kind in sorted(kinds)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Event]) -> QuerySet[Event]:
+        return queryset.filter(kind=self.value()) if self.value() else queryset
+
+
+class ActorFilter(TextFilter):  # type: ignore[misc]
+    title = "who did it"
+    parameter_name = "actor"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Event]) -> QuerySet[Event]:
+        return queryset.filter(actor=self.value()) if self.value() else queryset
+
+
+@admin.register(Event)
+class EventAdmin(HistoryAdmin):
+    list_display = ["time", "organization_link", "about", "happened", "actor", "why"]
+    list_display_links = ["time"]
+    list_filter = [
+        ("subject", ChoicesDropdownFilter),
+        KindFilter,
+        ActorFilter,
+        ("organization", AutocompleteSelectFilter),
+        ("time", TimeFilter),
+    ]
+    list_filter_submit = True
+    list_per_page = 50
+    list_select_related = ["organization"]
+    search_fields = ["=subject_id", "=actor", "=kind"]
+    search_help_text = "An id, a username or a kind of event."
+    ordering = ["-id"]
+    fields = ["time", "organization_link", "about", "kind", "status", "actor", "why", "data"]
+    readonly_fields = fields
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        return lookup == "subject_id" or super().lookup_allowed(lookup, value, request)
+
+    @admin.display(description="Organization", ordering="organization")
+    def organization_link(self, event: Event) -> str:
+        page = reverse("admin:orgs_organization_change", args=[event.organization_id])
+        return format_html(_LINK, page, event.organization)
+
+    @admin.display(description="About")
+    def about(self, event: Event) -> str:
+        """Name the subject, which may be gone: its page says so."""
+        page = reverse(_PAGES[event.subject], args=[event.subject_id])
+        return format_html(_LINK, page, f"{event.subject} {event.subject_id}")
+
+    @display(description="What", ordering="kind", label=_TONES)  # type: ignore[untyped-decorator]
+    def happened(self, event: Event) -> str:
+        return event.kind.replace("_", " ")
+
+    @admin.display(description="Why")
+    def why(self, event: Event) -> str:
+        """Say why, with the way to who took the room where somebody did."""
+        preemptor = event.data.get("for")
+        if not preemptor:
+            return event.reason
+        page = reverse("admin:deployments_deployment_change", args=[preemptor])
+        return format_html("{} {}", event.reason, format_html(_LINK, page, f"To {preemptor}."))

@@ -1,0 +1,198 @@
+from collections.abc import Iterator
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth.admin import UserAdmin as BaseUserAdmin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+from django.utils.html import format_html, format_html_join
+from unfold.contrib.filters.admin import (
+    AutocompleteSelectFilter,
+    ChoicesDropdownFilter,
+    DropdownFilter,
+)
+from unfold.decorators import display
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+
+from accounts import services, tokens
+from accounts.audit import entries as trail
+from accounts.models import AuditEntry, IdempotencyKey, TokenFamily, User
+from hypervisor.console.bases import HistoryAdmin, ServiceAdmin, TimeFilter, permitted
+
+_RIGHTS = ["is_staff", "is_superuser", "groups", "user_permissions"]
+
+
+class PasswordForm(AdminPasswordChangeForm):  # type: ignore[misc]
+    def save(self, commit: bool = True) -> User:
+        return services.replace_password(super().save(commit=False))
+
+
+@admin.register(User)
+class UserAdmin(BaseUserAdmin, ServiceAdmin):  # type: ignore[misc, type-arg]
+    """People are deactivated, never deleted or renamed: the history names them.
+
+    Only superusers say who may do what, and change those who work here: otherwise whoever may
+    change people could make themselves anything.
+    """
+
+    form = UserChangeForm
+    add_form = UserCreationForm
+    change_password_form = PasswordForm
+    list_display = ["username", "email", "is_active", "is_staff", "last_login", "date_joined"]
+    list_filter = ["is_active", "is_staff", "is_superuser", "last_login", "date_joined"]
+    search_fields = ["username", "email", "first_name", "last_name"]
+    readonly_fields = ["last_login", "date_joined"]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> list[str]:
+        rights = [] if request.user.is_superuser else _RIGHTS
+        return [*self.readonly_fields, *(["username", *rights] if obj else [])]
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        if obj is not None and obj.is_staff and not request.user.is_superuser:
+            return False
+        return super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        if not change:
+            services.add_user(obj)
+            return
+        rights = {"groups", "user_permissions"}
+        changed = [name for name in form.changed_data if name not in rights]
+        services.update_user(obj, {name: form.cleaned_data[name] for name in changed})
+        if rights & set(form.changed_data):
+            services.set_rights(
+                obj,
+                groups=form.cleaned_data["groups"],
+                permissions=form.cleaned_data["user_permissions"],
+            )
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        """Nothing is left: rights are set with the person."""
+
+
+@admin.register(TokenFamily)
+class TokenFamilyAdmin(HistoryAdmin):
+    """The log-ins to the API. An access token that was issued already is good until it expires."""
+
+    list_display = ["user", "logged_in_at", "issued_at", "expires_at"]
+    list_filter = ["logged_in_at", "expires_at"]
+    list_select_related = ["user"]
+    search_fields = ["user__username"]
+    ordering = ["-logged_in_at", "-id"]
+    fields = ["user", "logged_in_at", "issued_at", "expires_at"]
+    actions = ["end"]
+    has_end_permission = permitted("end")
+
+    @admin.action(description="End these log-ins", permissions=["end"])
+    def end(self, request: HttpRequest, queryset: QuerySet[TokenFamily]) -> None:
+        families = list(queryset)
+        tokens.end(families)
+        self.message_user(request, f"{len(families)} ended.")
+
+
+@admin.register(IdempotencyKey)
+class IdempotencyKeyAdmin(HistoryAdmin):
+    """Which repeated requests were answered from memory; the answers themselves stay private."""
+
+    list_display = ["user", "key", "status", "created_at"]
+    list_filter = ["status"]
+    list_select_related = ["user"]
+    search_fields = ["=key", "user__username"]
+    fields = ["user", "key", "status", "created_at"]
+
+
+class WatchedFilter(DropdownFilter):  # type: ignore[misc]
+    title = "what"
+    parameter_name = "model"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return list(trail.watched().items())
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        return queryset.filter(model=self.value()) if self.value() else queryset
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(HistoryAdmin):
+    """Who changed what, from what to what, and when."""
+
+    list_display = ["time", "who", "what", "done", "changes"]
+    list_display_links = ["time"]
+    list_filter = [
+        WatchedFilter,
+        ("actor", AutocompleteSelectFilter),
+        ("operation", ChoicesDropdownFilter),
+        ("time", TimeFilter),
+    ]
+    list_filter_submit = True
+    list_select_related = ["actor"]
+    list_per_page = 50
+    search_fields = ["=object_id", "name", "=request_id"]
+    search_help_text = "An id, a name, or a request's id as the logs give it."
+    fields = ["time", "who", "what", "done", "changes", "via", "request_id"]
+    readonly_fields = fields
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        return lookup == "object_id" or super().lookup_allowed(lookup, value, request)
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[Any]:
+        class Page(super().get_changelist(request, **kwargs)):  # type: ignore[misc]
+            def get_results(self, request: HttpRequest) -> None:
+                super().get_results(request)
+                entries: list[Any] = list(self.result_list)  # type: ignore[has-type]
+                known = trail.names(entries)
+                for entry in entries:
+                    entry.known = known
+                self.result_list = entries
+
+        return Page
+
+    def get_object(self, *args: Any, **kwargs: Any) -> Any:
+        entry = super().get_object(*args, **kwargs)
+        if entry is not None:
+            entry.known = trail.names([entry])
+        return entry
+
+    @admin.display(description="Who", ordering="actor")
+    def who(self, entry: AuditEntry) -> str:
+        if entry.actor is None:
+            return entry.via if entry.request_id else "the service or SQL"
+        url = reverse("admin:accounts_user_change", args=[entry.actor_id])
+        return format_html('<a class="font-medium underline" href="{}">{}</a>', url, entry.actor)
+
+    @admin.display(description="What")
+    def what(self, entry: AuditEntry) -> str:
+        kind = trail.watched().get(entry.model, entry.model)
+        name = f"{kind} {entry.name or entry.object_id}"
+        try:
+            page = reverse(f"admin:{entry.model.replace('.', '_')}_change", args=[entry.object_id])
+        except NoReverseMatch:
+            return name
+        return format_html('<a class="font-medium underline" href="{}">{}</a>', page, name)
+
+    @display(  # type: ignore[untyped-decorator]
+        description="Done",
+        ordering="operation",
+        label={"INSERT": "success", "UPDATE": "info", "DELETE": "danger"},
+    )
+    def done(self, entry: AuditEntry) -> tuple[str, str]:
+        return entry.operation, entry.get_operation_display()
+
+    @admin.display(description="Before → after")
+    def changes(self, entry: Any) -> str:
+        return format_html_join("", '<span class="a-change">{} <b>{}</b></span>', _said(entry))
+
+
+def _said(entry: Any) -> Iterator[tuple[str, str]]:
+    """Yield each column and what became of it; of a new or deleted row what it is not without."""
+    for change in trail.differences(entry, entry.known):
+        if change.secret:
+            yield change.column, "is another now; the value is not kept"
+        elif entry.operation == AuditEntry.Operation.UPDATE:
+            yield change.column, f"{change.before} → {change.after}"
+        elif (only := change.after or change.before or "") not in ("empty", "none", "no"):
+            yield change.column, only

@@ -1,0 +1,186 @@
+"""Bases of every app's pages in the operators' admin: nothing there writes past the services."""
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, time
+from typing import Any, TypeVar
+from urllib.parse import urlencode
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.dateparse import parse_date, parse_time
+from django.views.generic import TemplateView
+from unfold.admin import ModelAdmin
+from unfold.contrib.filters.admin import RangeDateTimeFilter
+from unfold.paginator import InfinitePaginator
+from unfold.views import UnfoldModelAdminViewMixin
+
+from hypervisor.base.errors import DomainError
+
+M = TypeVar("M", bound=Model)
+P = TypeVar("P")
+
+
+def permitted(verb: str) -> Callable[..., bool]:
+    """Return a page's check of a permission of its model: `hold` asks for `hold_deployment`.
+
+    As `has_hold_permission` of the page it is what `permissions=["hold"]` of an action asks.
+    """
+
+    def check(page: ModelAdmin, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm(f"{page.opts.app_label}.{verb}_{page.opts.model_name}")
+
+    return check
+
+
+AT_ONCE = 300
+"""What is done to so many at most in one step: their ids have to fit into an address."""
+
+
+def ask_first(request: HttpRequest, action: str, queryset: QuerySet[Any]) -> HttpResponseRedirect:
+    """Lead to the page that shows what the action would bring about, and asks for a confirmation.
+
+    It is found by its address' name, as it belongs to an app further to the right.
+    """
+    ids = queryset.order_by("pk").values_list("pk", flat=True)[: AT_ONCE + 1]
+    query = urlencode({"ids": ",".join(map(str, ids)), "next": request.get_full_path()}, safe=",")
+    return HttpResponseRedirect(f"{reverse('steer', args=[action])}?{query}")
+
+
+def layout(request: HttpRequest) -> str:
+    """Return what a page's template extends: the whole layout, or its live part alone."""
+    live = request.headers.get("X-Fragment") == "live"
+    return "console/fragment.html" if live else "console/page.html"
+
+
+class ConsolePage(UnfoldModelAdminViewMixin, TemplateView):  # type: ignore[misc]
+    """A page of our own in the admin, reached through a model's `get_custom_urls`.
+
+    Its template extends `layout`. What it puts into the block `live` is fetched again every
+    `refresh_s` seconds, unless that is None. `breadcrumbs` are names with links, the last without.
+    """
+
+    title: str
+    refresh_s: int | None = 5
+    breadcrumbs: Sequence[tuple[str, str | None]] = ()
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return super().get_context_data(
+            layout=layout(self.request),
+            refresh_s=self.refresh_s,
+            breadcrumbs=self.breadcrumbs,
+            **kwargs,
+        )
+
+
+class Audited:
+    """Pages whose History is what the audit trail says of the object."""
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: Any = None
+    ) -> HttpResponse:
+        page: Any = self
+        if not page.has_view_or_change_permission(request):
+            raise PermissionDenied
+        query = {"model": page.opts.label_lower, "object_id": object_id}
+        trail = reverse("admin:accounts_auditentry_changelist")
+        return HttpResponseRedirect(f"{trail}?{urlencode(query)}")
+
+
+class ServiceAdmin(Audited, ModelAdmin):  # type: ignore[misc]
+    """Pages whose writes are services: what one refuses is shown as a message."""
+
+    show_full_result_count = False
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        raise NotImplementedError(f"{self}: say which services add and change a row.")
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        if formset.has_changed():
+            raise NotImplementedError(f"{self}: say which services change the rows of {formset}.")
+        formset.save(commit=False)
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        raise NotImplementedError(f"{self}: say which service deletes a row.")
+
+    def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
+        raise NotImplementedError(f"{self}: say which service deletes a row.")
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return self._with_messages(super().changeform_view, request, *args, **kwargs)
+
+    def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return self._with_messages(super().delete_view, request, *args, **kwargs)
+
+    def get_deleted_objects(
+        self, objs: Iterable[Model], request: HttpRequest
+    ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
+        """Confirm what is named alone: what hangs on it goes with it, if the service lets it."""
+        names = [str(obj) for obj in objs]
+        return names, {str(self.opts.verbose_name_plural): len(names)}, set(), []
+
+    def carry_out(
+        self, request: HttpRequest, objects: Iterable[M], verb: Callable[..., Any], done: str
+    ) -> None:
+        """Call the service for each object, and say what became of it."""
+        count = 0
+        for obj in objects:
+            try:
+                verb(obj, actor=request.user.get_username())
+                count += 1
+            except DomainError as error:
+                self.message_user(request, error.detail, messages.WARNING)
+        if count:
+            self.message_user(request, f"{count} {done}.", messages.SUCCESS)
+
+    def _with_messages(
+        self, view: Callable[..., HttpResponse], request: HttpRequest, *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        # The view's own transaction is over, and rolled back, when the error gets here.
+        try:
+            return view(request, *args, **kwargs)
+        except DomainError as error:
+            self.message_user(request, error.detail, messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
+
+
+class HistoryAdmin(ModelAdmin):  # type: ignore[misc]
+    """Pages of what is written by the product alone: to be read, never changed.
+
+    Such tables grow without end: nobody waits for them to be counted.
+    """
+
+    show_full_result_count = False
+    paginator = InfinitePaginator
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class TimeFilter(RangeDateTimeFilter):  # type: ignore[misc]
+    """Between two times in UTC; a date alone means from its start, or to its end."""
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[M]) -> QuerySet[M]:
+        for bound, lookup, default in (("from", "gte", time.min), ("to", "lte", time.max)):
+            name = f"{self.parameter_name}_{bound}"
+            date = _parsed(parse_date, self.used_parameters.get(f"{name}_0"))
+            clock = _parsed(parse_time, self.used_parameters.get(f"{name}_1")) or default
+            if date:
+                moment = datetime.combine(date, clock, UTC)
+                queryset = queryset.filter(**{f"{self.parameter_name}__{lookup}": moment})
+        return queryset
+
+
+def _parsed(parse: Callable[[str], P | None], text: str | None) -> P | None:
+    try:
+        return parse(text or "")
+    except ValueError:
+        return None

@@ -1,0 +1,136 @@
+"""All of the page in one object."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.utils import timezone
+
+from deployments.models import Run
+from hypervisor.console.charts import Plot
+from hypervisor.console.dashboard import capacity, over_time, queue
+from hypervisor.console.dashboard.capacity import ClusterNow
+from hypervisor.console.dashboard.queue import LastHour, Level
+from hypervisor.console.templatetags.console import duration
+from scheduling.models import Day, Sample
+from scheduling.monitoring import health
+from scheduling.monitoring.alerts import Alarm, Hour, alarms
+from scheduling.monitoring.health import Vitals
+from scheduling.monitoring.histogram import quantile
+
+_CLUSTERS = 40
+_DAYS = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One day against the three aims, and what it was worth."""
+
+    day: Day
+    packed: float | None
+    ran: float | None
+    goodput: float | None
+    median_wait_s: float | None
+    p95_wait_s: float | None
+
+    @property
+    def inversions(self) -> str:
+        """Return what went wrong, in deployments times minutes."""
+        parts = {"over lower ones": self.day.inverted, "beside free room": self.day.overlooked}
+        return ", ".join(f"{count} min {what}" for what, count in parts.items() if count)
+
+
+@dataclass(frozen=True, slots=True)
+class Dashboard:
+    now: datetime
+    span: str
+    health: Vitals
+    alarms: list[Alarm]
+    total: ClusterNow
+    clusters: list[ClusterNow]
+    more_clusters: int
+    chosen: ClusterNow | None
+    levels: list[Level]
+    last: Sample | None
+    hour: LastHour
+    plots: tuple[list[Plot], list[Plot]]
+    scores: list[Score]
+    recent: list[Run]
+
+    @property
+    def ready(self) -> int:
+        return sum(level.ready for level in self.levels)
+
+    @property
+    def held(self) -> int:
+        return sum(level.held for level in self.levels)
+
+    @property
+    def delayed(self) -> int:
+        return sum(level.delayed for level in self.levels)
+
+    @property
+    def starting_note(self) -> str:
+        return f"and {self.total.starting} starting" if self.total.starting else "none is starting"
+
+    @property
+    def waiting_note(self) -> str:
+        return f"{self.held} held, {self.delayed} in back-off"
+
+    @property
+    def moved_note(self) -> str:
+        return f"and {self.hour.moved} moved, in the last hour"
+
+    @property
+    def cycle_note(self) -> str:
+        if not self.hour.cycles:
+            return "in the last hour"
+        return (
+            f"in the last hour: {self.hour.placed} placed, {duration(self.hour.mean_cycle_s)} each,"
+            f" {duration(self.hour.slowest_cycle_s)} at most"
+        )
+
+    @property
+    def summary(self) -> str:
+        """Return what is read aloud when it changes."""
+        urgent = sum(alarm.level != "info" for alarm in self.alarms)
+        wrong = f"{urgent} {'alarm' if urgent == 1 else 'alarms'}. " if urgent else "No alarm. "
+        latest = self.recent[0] if self.recent else None
+        return wrong + (f"Latest preemption: {latest.deployment.name}." if latest else "")
+
+
+def read(span: str, cluster_id: int | None, now: datetime | None = None) -> Dashboard:
+    """Return the page; the plots are of one cluster, or of all together."""
+    now = now or timezone.now()
+    last = Sample.objects.order_by("-time").first()
+    hour = queue.last_hour(now)
+    seen = health.look(now, last)
+    clusters = capacity.clusters(last.reserved if last else {})
+    chosen = next((cluster for cluster in clusters if cluster.id == cluster_id), None)
+    total = capacity.total(clusters)
+    return Dashboard(
+        now=now,
+        span=span,
+        vitals=seen,
+        alarms=alarms(now, seen, last, Hour(hour.thrashed, hour.failed, hour.ended)),
+        total=total,
+        clusters=sorted(clusters, key=lambda c: (not c.lost, -c.fullness, c.name))[:_CLUSTERS],
+        more_clusters=max(len(clusters) - _CLUSTERS, 0),
+        chosen=chosen,
+        levels=queue.levels(now),
+        last=last,
+        hour=hour,
+        plots=over_time.plots(span, chosen, chosen or total, last.time if last else now),
+        scores=[_score(day) for day in Day.objects.order_by("-date")[:_DAYS]],
+        recent=queue.recent(),
+    )
+
+
+def _score(day: Day) -> Score:
+    return Score(
+        day=day,
+        packed=day.packed / day.packable if day.packable else None,
+        ran=day.ran / day.submitted if day.submitted else None,
+        goodput=1 - day.lost / day.work if day.work else None,
+        median_wait_s=quantile(day.waits, 0.5),
+        p95_wait_s=quantile(day.waits, 0.95),
+    )

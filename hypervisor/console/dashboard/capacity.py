@@ -1,0 +1,107 @@
+"""The clusters at this moment: what is used, held and free."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import connection
+
+from clusters.models import DIMENSIONS
+from hypervisor.console.charts import Bar
+
+UNITS = {
+    "gpu": ("GPU", 1, ""),
+    "cpu_milli": ("CPU", 1000, "cores"),
+    "ram_mib": ("RAM", 1024, "GiB"),
+}
+"""Name, divisor and unit of each dimension as a person reads it, the dearest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterNow:
+    """One cluster, or all together, with what is used, held and free at this moment."""
+
+    id: int
+    name: str
+    organization: str
+    state: str
+    lost: bool
+    running: int
+    starting: int
+    bars: tuple[Bar, ...]
+
+    @property
+    def dearest_first(self) -> list[Bar]:
+        return [self.bars[DIMENSIONS.index(name)] for name in UNITS]
+
+    @property
+    def fullness(self) -> float:
+        return max((bar.used_percent + bar.held_percent for bar in self.bars), default=0)
+
+
+def clusters(reserved: Mapping[str, Mapping[str, int]]) -> list[ClusterNow]:
+    """Return every cluster; `reserved` says by id what is held for one that waits long."""
+    sums = ", ".join(
+        f"coalesce(sum(r.{name}) FILTER (WHERE r.launched_at IS {launched} NULL), 0)"
+        for launched in ("NOT", "")
+        for name in DIMENSIONS
+    )
+    sql = f"""
+        SELECT c.id, c.name, o.name, c.state, n.lost_contact_at IS NOT NULL,
+               count(r.started_at), count(r.id) - count(r.started_at),
+               c.cpu_milli, c.ram_mib, c.gpu, {sums}
+        FROM clusters_cluster c
+        JOIN orgs_organization o ON o.id = c.organization_id
+        LEFT JOIN clusters_connection n ON n.cluster_id = c.id
+        LEFT JOIN deployments_run r ON r.cluster_id = c.id AND r.released_at IS NULL
+        GROUP BY c.id, o.id, n.id ORDER BY c.id
+    """  # noqa: S608
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        return [_cluster(reserved.get(str(row[0]), {}), *row) for row in cursor.fetchall()]
+
+
+def _cluster(reserved: Mapping[str, int], *row: Any) -> ClusterNow:
+    id_, name, organization, state, lost, running, starting, *amounts = row
+    capacity, used, waited_for = amounts[0:3], amounts[3:6], amounts[6:9]
+    free = [max(c - u - w, 0) for c, u, w in zip(capacity, used, waited_for, strict=True)]
+    held = [
+        w + min(reserved.get(dimension, 0), f)
+        for dimension, w, f in zip(DIMENSIONS, waited_for, free, strict=True)
+    ]
+    bars = _bars(capacity, used, held)
+    return ClusterNow(id_, name, organization, state, lost, running, starting, bars)
+
+
+def total(clusters: Sequence[ClusterNow]) -> ClusterNow:
+    capacity, used, held = (
+        [int(sum(getattr(c.bars[i], part) for c in clusters)) for i in range(len(DIMENSIONS))]
+        for part in ("capacity", "used", "held")
+    )
+    return ClusterNow(
+        id=0,
+        name="All clusters",
+        organization="",
+        state="",
+        lost=False,
+        running=sum(c.running for c in clusters),
+        starting=sum(c.starting for c in clusters),
+        bars=_bars(capacity, used, held),
+    )
+
+
+def _bars(capacity: Sequence[int], used: Sequence[int], held: Sequence[int]) -> tuple[Bar, ...]:
+    """Return a bar for each dimension; the sums are Decimals, as PostgreSQL counts them."""
+    amounts = zip(DIMENSIONS, capacity, used, held, strict=True)
+    return tuple(_bar(name, int(c), int(u), int(h)) for name, c, u, h in amounts)
+
+
+def _bar(name: str, capacity: int, used: int, held: int) -> Bar:
+    label, divisor, unit = UNITS[name]
+    free = max(capacity - used - held, 0)
+    texts = [_amount(value / divisor) for value in (used, held, free, capacity)]
+    return Bar(label, used, held, capacity, (texts[0], texts[1], texts[2], texts[3]), unit)
+
+
+def _amount(value: float) -> str:
+    return f"{value:,.0f}".replace(",", "\u202f") if value >= 100 else f"{value:.3g}"

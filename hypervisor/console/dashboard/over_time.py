@@ -1,0 +1,134 @@
+"""The plots: room, queue, waits, preemptions and cycles over the last hours, from samples."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connection
+
+from clusters.models import DIMENSIONS
+from hypervisor.console.charts import Plot, Series
+from hypervisor.console.dashboard.capacity import UNITS, ClusterNow
+from scheduling.models import ClusterSample, Sample
+from scheduling.monitoring.histogram import added_up, quantile, without_idle_end
+
+SPANS = {
+    "1h": (timedelta(hours=1), timedelta(minutes=1)),
+    "6h": (timedelta(hours=6), timedelta(minutes=5)),
+    "24h": (timedelta(hours=24), timedelta(minutes=15)),
+    "7d": (timedelta(days=7), timedelta(hours=2)),
+}
+"""How far back the plots go, and the step between two of their values."""
+
+_BANDS = ((76, 100, "first"), (51, 75, "second"), (26, 50, "third"), (1, 25, "fourth"))
+
+
+def plots(
+    span: str, chosen: ClusterNow | None, shown: ClusterNow, end: datetime
+) -> tuple[list[Plot], list[Plot]]:
+    """Return the plots of room, of one cluster or of all together; and those of the queue."""
+    length, step = SPANS[span]
+    times = [end - n * step for n in range(int(length / step), -1, -1)]
+    return _room(times, chosen, shown), _flow(times, step)
+
+
+def _room(times: Sequence[datetime], chosen: ClusterNow | None, shown: ClusterNow) -> list[Plot]:
+    rows: Any = Sample.objects.filter(time__in=times)
+    if chosen:
+        rows = ClusterSample.objects.filter(time__in=times, cluster=chosen.id)
+    columns = [f"{kind}_{name}" for name in DIMENSIONS for kind in ("used", "held")]
+    # Before there was any room, there was nothing to use.
+    rows = rows.filter(cpu_milli__gt=0)
+    found = {time: values for time, *values in rows.values_list("time", *columns)}
+    drawn = []
+    for index, (name, bar) in enumerate(zip(DIMENSIONS, shown.bars, strict=True)):
+        label, divisor, unit = UNITS[name]
+        used, held = (
+            [found[t][2 * index + n] / divisor if t in found else None for t in times]
+            for n in (0, 1)
+        )
+        drawn.append(
+            Plot(
+                f"{label}: {bar.texts[2]} of {bar.texts[3]}{f' {unit}' if unit else ''} free",
+                times, [Series("used", "used", used), Series("held", "held", held)],
+                stacked=True, limit=bar.capacity / divisor,
+            )
+        )  # fmt: skip
+    return [drawn[DIMENSIONS.index(name)] for name in UNITS]
+
+
+def _flow(times: Sequence[datetime], step: timedelta) -> list[Plot]:
+    ready: dict[datetime, Any] = dict(
+        Sample.objects.filter(time__in=times).values_list("time", "ready")
+    )
+    bands = [
+        Series(f"{low} to {high}", tone, [_band(ready.get(t), low, high) for t in times])
+        for low, high, tone in _BANDS
+    ]
+    sums = _sums(times, step)
+    waits = [sums[t]["waits"] if t in sums else [] for t in times]
+    median, p95 = ([quantile(counts, part) for counts in waits] for part in (0.5, 0.95))
+    every = f"per {int(step.total_seconds() // 60)} min" if step < timedelta(hours=1) else "per 2 h"
+
+    def series(name: str, tone: str, column: str, scale: float = 1) -> Series:
+        return Series(name, tone, [sums[t][column] * scale if t in sums else None for t in times])
+
+    return [
+        Plot("Ready and waiting, by priority", times, bands, stacked=True),
+        Plot(
+            "Wait until placed", times,
+            [
+                Series("median", "first", median), Series("95th percentile", "second", p95),
+            ],
+            unit="seconds",
+        ),
+        Plot(
+            "Preempted", times,
+            [series("evicted", "second", "evicted"), series("moved", "first", "moved")],
+            unit=every,
+        ),
+        Plot(
+            "Scheduling cycles", times,
+            [
+                Series("mean", "first", [_mean(sums.get(t)) for t in times]),
+                series("slowest", "second", "slowest_us", 1e-3),
+            ],
+            unit="milliseconds",
+        ),
+    ]  # fmt: skip
+
+
+def _band(ready: dict[str, int] | None, low: int, high: int) -> float | None:
+    if ready is None:
+        return None
+    return sum(count for priority, count in ready.items() if low <= int(priority) <= high)
+
+
+def _mean(sums: dict[str, Any] | None) -> float | None:
+    return sums["cycle_us"] / sums["cycles"] / 1e3 if sums and sums["cycles"] else None
+
+
+def _sums(times: Sequence[datetime], step: timedelta) -> dict[datetime, dict[str, Any]]:
+    """Return what happened in the step that ends at each of these times."""
+    sql = f"""
+        SELECT extract(epoch FROM %(end)s - time)::int / %(seconds)s AS steps_ago,
+               sum(evicted), sum(moved), sum(cycles), sum(cycle_us), max(slowest_cycle_us),
+               {added_up("waits")}
+        FROM scheduling_sample WHERE time > %(start)s AND time <= %(end)s GROUP BY steps_ago
+    """  # noqa: S608
+    span: dict[str, Any] = {
+        "start": times[0] - step,
+        "end": times[-1],
+        "seconds": int(step.total_seconds()),
+    }
+    names = ("evicted", "moved", "cycles", "cycle_us", "slowest_us")
+    sums: dict[datetime, dict[str, Any]] = {}
+    with connection.cursor() as cursor:
+        cursor.execute(sql, span)
+        for steps_ago, *row in cursor.fetchall():
+            counts, waits = row[: len(names)], row[len(names) :]
+            sums[times[-1] - steps_ago * step] = {
+                **dict(zip(names, map(int, counts), strict=True)),
+                "waits": without_idle_end(waits),
+            }
+    return sums

@@ -1,0 +1,99 @@
+"""Who waits, how the last hour went, and who was preempted last."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db.models import Count, Q
+
+from deployments.models import Deployment, Run
+from hypervisor.base.numbers import whole
+from scheduling.models import Sample
+from scheduling.monitoring.histogram import merge, quantile
+
+_RECENT = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """How many of one priority, or of a few, compete, are held, or wait for a time."""
+
+    name: str
+    ready: int
+    held: int
+    delayed: int
+    percent: float
+
+    @property
+    def priority(self) -> int | None:
+        return whole(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class LastHour:
+    placed: int
+    evicted: int
+    moved: int
+    thrashed: int
+    failed: int
+    ended: int
+    cycles: int
+    mean_cycle_s: float | None
+    slowest_cycle_s: float | None
+    median_wait_s: float | None
+    p95_wait_s: float | None
+
+
+def levels(now: datetime) -> list[Level]:
+    """Count who waits, by priority; by tens where there are many priorities."""
+    rows = (
+        Deployment.objects.pending()
+        .order_by()
+        .values("priority")
+        .annotate(
+            total=Count("pk"),
+            held_back=Count("pk", filter=Q(held=True)),
+            later=Count("pk", filter=Q(held=False, ready_after__gt=now)),
+        )
+    )
+    by_priority = {
+        row["priority"]: (
+            row["total"] - row["held_back"] - row["later"],
+            row["held_back"],
+            row["later"],
+        )
+        for row in rows
+    }
+    groups: dict[str, list[tuple[int, int, int]]] = {}
+    for priority in sorted(by_priority, reverse=True):
+        low = (priority - 1) // 10 * 10 + 1
+        name = str(priority) if len(by_priority) <= 10 else f"{low} to {low + 9}"
+        groups.setdefault(name, []).append(by_priority[priority])
+    sums = {name: [sum(part) for part in zip(*rows, strict=True)] for name, rows in groups.items()}
+    most = max((ready for ready, _, _ in sums.values()), default=0)
+    return [
+        Level(name, ready, held, later, 100 * ready / most if most else 0)
+        for name, (ready, held, later) in sums.items()
+    ]
+
+
+def last_hour(now: datetime) -> LastHour:
+    rows = Sample.objects.filter(time__gt=now - timedelta(hours=1), time__lte=now).order_by()
+    names = ("placed", "evicted", "moved", "thrashed", "failed", "ended", "cycles", "cycle_us")
+    columns = list(rows.values_list(*names, "slowest_cycle_us", "waits"))
+    sums = {name: sum(row[i] for row in columns) for i, name in enumerate(names)}
+    cycle_us = sums.pop("cycle_us")
+    waits = merge(row[-1] for row in columns)
+    return LastHour(
+        **sums,
+        mean_cycle_s=cycle_us / sums["cycles"] / 1e6 if sums["cycles"] else None,
+        slowest_cycle_s=max((row[-2] for row in columns), default=0) / 1e6 or None,
+        median_wait_s=quantile(waits, 0.5),
+        p95_wait_s=quantile(waits, 0.95),
+    )
+
+
+def recent() -> list[Run]:
+    """Return the runs that lost their place last."""
+    lost = Run.objects.filter(outcome__in=[Run.Outcome.EVICTED, Run.Outcome.MOVED])
+    newest = lost.filter(released_at__isnull=False).order_by("-released_at")[:_RECENT]
+    return list(newest.select_related("deployment", "cluster", "preempted_by"))

@@ -1,0 +1,145 @@
+"""The page of one cluster: what runs there, what ran there, what is held there, and its drain."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.http import HttpRequest
+from django.shortcuts import get_object_or_404
+from django.utils import timezone
+
+from clusters.models import DIMENSIONS, Cluster, Connection
+from clusters.resources import cores
+from deployments.models import Deployment
+from deployments.runtime import orphans
+from deployments.runtime.lost_contact import is_without_contact
+from hypervisor.console.charts import Bar
+from hypervisor.console.data.cluster_data import (
+    Reservation,
+    drain_of,
+    reservation_on,
+    share_of,
+    timeline_of,
+)
+from hypervisor.console.pages.base import OperatePage
+from hypervisor.console.pages.queue import offered
+from scheduling.insight.operator_actions import ACTIONS, Action
+from scheduling.insight.queue import Filters, Group, Queue
+
+SPANS = {
+    "15m": timedelta(minutes=15),
+    "1h": timedelta(hours=1),
+    "6h": timedelta(hours=6),
+    "24h": timedelta(hours=24),
+    "7d": timedelta(days=7),
+}
+"""The windows of the timeline."""
+
+_OFFERED = {
+    Cluster.State.ACTIVE: ("cordon", "drain", "resize"),
+    Cluster.State.CORDONED: ("uncordon", "drain", "resize"),
+    Cluster.State.DRAINING: ("uncordon", "cordon", "resize"),
+}
+_SHOWN = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """The engine does not answer: since when, what it said last, whether it counts as lost."""
+
+    since: datetime
+    error: str
+    lost: bool
+    unclaimed: bool
+
+
+class ClusterPage(OperatePage):
+    permission_required = "clusters.view_cluster"
+    template_name = "console/cluster.html"
+    cluster: Cluster
+
+    def setup(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
+        super().setup(request, *args, **kwargs)
+        clusters = Cluster.objects.with_allocated().select_related("organization", "connection")
+        self.cluster = get_object_or_404(clusters, pk=kwargs["pk"])
+        self.title = f"Cluster {self.cluster.name}"
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        cluster, now = self.cluster, timezone.now()
+        filters, silence = Filters(cluster=cluster), _silence(cluster, now)
+        entries = Queue(filters, now).entries(Group.PLACED, 0, _SHOWN)
+        asked = self.request.GET.get("span", "")
+        span = asked if asked in SPANS else "1h"
+        reserved = reservation_on(cluster, now)
+        return super().get_context_data(
+            cluster=cluster,
+            bars=list(bars_of(cluster, reserved)),
+            silence=silence,
+            unknown=_unknown(cluster),
+            remedy=orphans.remedy(cluster),
+            drain=drain_of(cluster),
+            reserved=reserved,
+            waiting=_waiting(filters, now),
+            timeline=timeline_of(cluster, now, SPANS[span]),
+            span=span,
+            spans=SPANS,
+            group=Group.PLACED,
+            entries=entries,
+            shares={entry.deployment.pk: share_of(entry.deployment, cluster) for entry in entries},
+            actions=offered(self.request, Group.PLACED),
+            steps=_steps(self.request, cluster, silence),
+            caption=f"What is on {cluster.name}",
+            here=self.request.get_full_path(),
+            **kwargs,
+        )
+
+
+def _silence(cluster: Cluster, now: datetime) -> Silence | None:
+    connection = getattr(cluster, "connection", None)
+    if connection is None or connection.lost_contact_at is None:
+        return None
+    lost = is_without_contact(cluster, now)
+    return Silence(
+        connection.lost_contact_at, connection.last_error, lost, connection.unclaimed
+    )  # fmt: skip
+
+
+def _unknown(cluster: Cluster) -> list[dict[str, Any]]:
+    connection: Connection | None = getattr(cluster, "connection", None)
+    return connection.unknown_containers if connection else []
+
+
+def _steps(request: HttpRequest, cluster: Cluster, silence: Silence | None) -> list[Action]:
+    """Return what the person may do to the cluster in its present state."""
+    names = _OFFERED[Cluster.State(cluster.state)]
+    actions = [ACTIONS[name] for name in (*names, *(("declare_lost",) if silence else ()))]
+    return [action for action in actions if request.user.has_perm(action.permission)]
+
+
+def _waiting(filters: Filters, now: datetime) -> int:
+    """Count those that compete and could run on the cluster if it were empty."""
+    ready = Deployment.objects.ready(now)
+    return ready.filter(filters.condition(Group.COMPETING)).count()
+
+
+def bars_of(cluster: Cluster, reserved: Reservation | None) -> list[Bar]:
+    held = reserved.amounts if reserved else (0, 0, 0)
+    return [
+        _bar(label, unit, getattr(cluster, f"allocated_{name}"), getattr(cluster, name), amount)
+        for name, label, unit, amount in zip(
+            DIMENSIONS, ("CPU", "RAM", "GPU"), ("cores", "GiB", ""), held, strict=True
+        )
+    ]
+
+
+def _bar(label: str, unit: str, used: int, capacity: int, wanted: int) -> Bar:
+    free = max(capacity - used, 0)
+    held = min(wanted, free)
+    texts = [_text(label, amount) for amount in (used, held, free - held, capacity)]
+    return Bar(label, used, held, capacity, (texts[0], texts[1], texts[2], texts[3]), unit)
+
+
+def _text(label: str, amount: int) -> str:
+    if label == "CPU":
+        return str(cores(amount))
+    return f"{amount / 1024:,.0f}" if label == "RAM" else str(amount)

@@ -1,0 +1,257 @@
+"""The pages of the cycles: what each saw and decided, and what it would do with other settings."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from django.contrib import admin
+from django.core.paginator import Page, Paginator
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from unfold.decorators import action
+
+from hypervisor.base.numbers import whole
+from hypervisor.console.bases import HistoryAdmin, permitted
+from hypervisor.console.data.occupancy import occupancy
+from hypervisor.console.pages.base import OperatePage
+from hypervisor.console.pages.replays import KINDS, PolicyForm, names_of, replayed
+from orgs.models import Event, Organization
+from scheduling.cycle.recording import Decision, read, unpack
+from scheduling.cycle.run import run_cycle
+from scheduling.cycle.snapshot import load
+from scheduling.models import SchedulingCycle
+from scheduling.planner.pipeline import make_plan
+from scheduling.planner.plan import Plan
+from scheduling.planner.snapshot import Deployment as Planned
+from scheduling.planner.snapshot import Snapshot
+from scheduling.tasks import due_organizations
+
+_PER_PAGE = 100
+_PLANNED_AHEAD = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    name: str
+    milliseconds: float
+    x: float
+    width: float
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A decision with what there is to say about it."""
+
+    decision: Decision
+    name: str
+    planned: Planned | None
+    reason: str
+    proved_minimal: bool
+    for_name: str
+
+
+class CyclePage(OperatePage):
+    template_name = "console/cycle.html"
+    refresh_s = None
+    cycle: Any = None
+
+    def has_permission(self) -> bool:
+        return bool(self.model_admin.has_view_permission(self.request, self.cycle))
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        cycle = self.cycle
+        self.title = f"Cycle {cycle.pk} of {cycle.organization}"
+        self.breadcrumbs = [
+            ("Cycles", reverse("admin:scheduling_schedulingcycle_changelist")),
+            (str(cycle.pk), None),
+        ]
+        recorded = self._recorded(bytes(cycle.record)) if cycle.record else {}
+        return super().get_context_data(
+            cycle=cycle,
+            phases=_phases(cycle),
+            milliseconds=(cycle.snapshot_us + cycle.plan_us + cycle.apply_us) / 1000,
+            neighbours=_neighbours(cycle),
+            **recorded,
+            **kwargs,
+        )
+
+    def _recorded(self, record: bytes) -> dict[str, Any]:
+        """Return what only a cycle that decided anything has kept."""
+        snapshot, words = unpack(record)
+        decided = [read(int(pk), text) for pk, text in words.items()]
+        kind, code = self._chosen(decided)
+        chosen = [d for d in decided if d.kind == kind and code in ("", d.code)]
+        page = Paginator(sorted(chosen, key=lambda d: d.deployment), _PER_PAGE).get_page(
+            self.request.GET.get("page")
+        )
+        asked = "replay" in self.request.GET
+        form = PolicyForm(self.request.GET if asked else None, initial=asdict(snapshot.policy))
+        return {
+            "snapshot": snapshot,
+            "active": sum(d.cluster is not None for d in snapshot.deployments),
+            "kind": kind,
+            "code": code,
+            "kinds": [(each, sum(d.kind == each for d in decided)) for each in KINDS],
+            "codes": sorted(Counter(d.code for d in decided if d.kind == "waits").items()),
+            "page": page,
+            "rows": _rows(self.cycle, snapshot, page),
+            "clusters": occupancy(snapshot, decided),
+            "names": {cluster.id: cluster.label for cluster in snapshot.clusters},
+            "form": form,
+            "replay": replayed(record, snapshot, decided, form) if asked else None,
+        }
+
+    def _chosen(self, decided: Sequence[Decision]) -> tuple[str, str]:
+        """Return the kind that is looked at, and of those that wait the reason's code, if any."""
+        kind = self.request.GET.get("kind", "")
+        if kind not in KINDS:
+            present = {d.kind for d in decided}
+            kind = next((each for each in KINDS if each in present), KINDS[-1])
+        return kind, self.request.GET.get("code", "") if kind == "waits" else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """An organization with what a cycle would do there now."""
+
+    organization: Organization
+    plan: Plan
+
+
+class RunPage(OperatePage):
+    """The step before cycles are run by hand."""
+
+    title = "Run scheduling cycles"
+    template_name = "console/run.html"
+    refresh_s = None
+    permission_required = "scheduling.run_schedulingcycle"
+    organizations: Sequence[int] = ()
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        rows = Organization.objects.in_bulk(self.organizations)
+        planned = self.organizations[:_PLANNED_AHEAD]
+        return super().get_context_data(
+            due=[Due(rows[pk], make_plan(load(pk, lock=False).snapshot)) for pk in planned],
+            more=len(self.organizations) - len(planned),
+            back=reverse("admin:scheduling_schedulingcycle_changelist"),
+            **kwargs,
+        )
+
+
+def _phases(cycle: SchedulingCycle) -> list[Phase]:
+    parts = (("snapshot", cycle.snapshot_us), ("plan", cycle.plan_us), ("apply", cycle.apply_us))
+    whole = max(sum(part for _, part in parts), 1)
+    phases, x = [], 0.0
+    for name, part in parts:
+        width = round(100 * part / whole, 2)
+        phases.append(Phase(name, part / 1000, round(x, 2), width))
+        x += width
+    return phases
+
+
+def _neighbours(cycle: SchedulingCycle) -> dict[str, int | None]:
+    """Return the organization's cycles before and after this one."""
+    cycles = SchedulingCycle.objects.filter(organization=cycle.organization_id)
+    rows = cycles.values_list("pk", flat=True)
+    return {
+        "before": rows.filter(pk__lt=cycle.pk).order_by("-pk").first(),
+        "after": rows.filter(pk__gt=cycle.pk).order_by("pk").first(),
+    }
+
+
+def _rows(cycle: SchedulingCycle, snapshot: Snapshot, page: Page[Decision]) -> list[Row]:
+    decisions = list(page)
+    planned = {row.id: row for row in snapshot.deployments}
+    names = names_of(d for d in decisions)
+    told = {} if any(d.kind == "waits" for d in decisions) else _told(cycle, decisions)
+    waits = {} if told or not decisions else _worded(make_plan(snapshot))
+    return [
+        Row(
+            decision=d,
+            name=names.get(d.deployment, f"deployment {d.deployment}"),
+            planned=planned.get(d.deployment),
+            reason=told[d.deployment].reason if d.deployment in told else waits.get(d, ""),
+            proved_minimal=d.deployment in told
+            and bool(told[d.deployment].data.get("proved_minimal")),
+            for_name=names.get(d.for_ or 0, f"deployment {d.for_}"),
+        )
+        for d in decisions
+    ]
+
+
+def _told(cycle: SchedulingCycle, decisions: Sequence[Decision]) -> dict[int, Event]:
+    """Return the events that the cycle wrote of these deployments; all bear its time."""
+    events = Event.objects.filter(
+        subject=Event.Subject.DEPLOYMENT,
+        subject_id__in=[d.deployment for d in decisions],
+        time=cycle.started_at,
+        kind__in=("placed", "moved", "evicted", "requeued"),
+    )
+    return {event.subject_id: event for event in events}
+
+
+def _worded(plan: Plan) -> dict[Decision, str]:
+    """Return the planner's sentence for each that waits."""
+    suspended = {s.deployment for s in plan.suspensions}
+    return {
+        Decision(h.deployment, "waits", code=h.code, suspended=h.deployment in suspended): h.reason
+        for h in plan.holds
+    }
+
+
+@admin.register(SchedulingCycle)
+class SchedulingCycleAdmin(HistoryAdmin):
+    list_display = [
+        "id", "organization", "trigger", "started_at", "ready", "placed", "evicted", "moved",
+        "left_pending", "set_aside", "milliseconds",
+    ]  # fmt: skip
+    list_filter = ["trigger", "organization"]
+    list_select_related = ["organization"]
+    exclude = ["record"]
+    actions = ["run_for_these"]
+    actions_list = ["run_all"]
+    has_run_permission = permitted("run")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[SchedulingCycle]:
+        rows = super().get_queryset(request)
+        return rows.select_related("organization").defer("record")  # type: ignore[no-any-return]
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        cycle = self.get_object(request, object_id) if request.method == "GET" else None
+        if cycle is None:
+            return super().change_view(request, object_id, form_url, extra_context)  # type: ignore[no-any-return]
+        return CyclePage.as_view(model_admin=self, cycle=cycle)(request)
+
+    @admin.display(description="Took (ms)")
+    def milliseconds(self, cycle: SchedulingCycle) -> str:
+        return f"{(cycle.snapshot_us + cycle.plan_us + cycle.apply_us) / 1000:.1f}"
+
+    @admin.action(description="Run a cycle of these organizations now", permissions=["run"])
+    def run_for_these(self, request: HttpRequest, queryset: QuerySet[SchedulingCycle]) -> None:
+        self._run(request, sorted(set(queryset.order_by().values_list("organization", flat=True))))
+
+    @action(description="Run all due cycles…", url_path="run-all", permissions=["run"])  # type: ignore[untyped-decorator]
+    def run_all(self, request: HttpRequest) -> HttpResponse:
+        """Say what the cycles that are due would do, or those of one organization; then do it."""
+        asked = whole(request.GET.get("organization", ""))
+        chosen = None if asked is None else Organization.objects.filter(pk=asked)
+        due = due_organizations() if chosen is None else list(chosen.values_list("pk", flat=True))
+        if request.method == "POST":
+            self._run(request, due)
+            return HttpResponseRedirect(reverse("admin:scheduling_schedulingcycle_changelist"))
+        return RunPage.as_view(model_admin=self, organizations=due)(request)
+
+    def _run(self, request: HttpRequest, organizations: list[int]) -> None:
+        names = Organization.objects.in_bulk(organizations)
+        for organization_id in organizations:
+            cycle = run_cycle(organization_id, SchedulingCycle.Trigger.MANUAL)
+            told = "busy; a cycle has been asked for"
+            if cycle:
+                told = f"{cycle.placed} placed, {cycle.evicted} evicted"
+            self.message_user(request, f"{names[organization_id]}: {told}.")
+        if not organizations:
+            self.message_user(request, "No organization has anything to place or to drain.")

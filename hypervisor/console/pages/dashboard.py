@@ -1,0 +1,27 @@
+"""The first page of the admin."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from hypervisor.base.numbers import whole
+from hypervisor.console.bases import layout
+from hypervisor.console.dashboard import SPANS, read
+
+_REFRESH_S = 5
+
+admin.site.index_title = "Dashboard"
+admin.site.index_template = "console/dashboard.html"
+
+
+def context(request: HttpRequest, given: dict[str, Any]) -> dict[str, Any]:
+    """Add what the page shows; who may not see it finds the list of their pages."""
+    if not request.user.has_perm("scheduling.view_sample"):
+        return given | {"layout": layout(request)}
+    asked = request.GET.get("span", "")
+    cluster = whole(request.GET.get("cluster", ""))
+    board = read(asked if asked in SPANS else "6h", cluster)
+    return given | {
+        "layout": layout(request), "refresh_s": _REFRESH_S, "board": board, "spans": list(SPANS),
+    }  # fmt: skip

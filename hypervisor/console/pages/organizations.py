@@ -1,0 +1,139 @@
+"""The page of one organization: what it has, what it wants, who belongs to it, what happened."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+
+from clusters.models import OCCUPYING, Cluster
+from deployments.models import LIVE, Deployment, Status
+from hypervisor.console.admin.organizations import OrganizationAdmin
+from hypervisor.console.charts import Bar
+from hypervisor.console.pages.base import OperatePage
+from hypervisor.console.pages.cluster import bars_of
+from orgs.models import Event, Membership, Organization
+from scheduling.models import SchedulingCycle
+
+_EVENTS_SHOWN = 15
+_MEMBERS_SHOWN = 100
+_CLUSTERS_SHOWN = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Supply:
+    cluster: Cluster
+    bars: Sequence[Bar]
+
+
+class OrganizationPage(OperatePage):
+    template_name = "console/organization.html"
+    organization: Any = None
+
+    def has_permission(self) -> bool:
+        return bool(self.model_admin.has_view_permission(self.request, self.organization))
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        organization: Organization = self.organization
+        self.title = f"Organization {organization.name}"
+        self.breadcrumbs = [
+            ("Organizations", reverse("admin:orgs_organization_changelist")),
+            (organization.name, None),
+        ]
+        clusters = Cluster.objects.with_allocated().filter(organization=organization)
+        members = organization.memberships.select_related("user")
+        return super().get_context_data(
+            organization=organization,
+            counts=_counts(organization),
+            supply=[Supply(row, bars_of(row, None)) for row in clusters[:_CLUSTERS_SHOWN]],
+            cluster_count=organization.clusters.count(),
+            departed=Deployment.objects.filter(organization=organization, status__in=LIVE)
+            .of_departed()
+            .count(),
+            members=sorted(members[:_MEMBERS_SHOWN], key=_by_role),
+            member_count=members.count(),
+            queue_link=f"{reverse('queue')}?organization={organization.pk}",
+            **_last_cycle(organization),
+            events=Event.objects.filter(organization=organization).order_by("-pk")[:_EVENTS_SHOWN],
+            may_edit=self.model_admin.has_change_permission(self.request, organization),
+            may_delete=self.model_admin.has_delete_permission(self.request, organization),
+            may_run=self.request.user.has_perm("scheduling.run_schedulingcycle"),
+            **kwargs,
+        )
+
+
+def _counts(organization: Organization) -> dict[str, int]:
+    """Count the deployments that are alive by their status, held ones apart."""
+    rows = Deployment.objects.filter(organization=organization, status__in=LIVE).order_by()
+    counts: Counter[str] = Counter()
+    for status, held, count in rows.values_list("status", "held").annotate(Count("pk")):
+        counts["held" if held and status == Status.PENDING else str(status)] += count
+    return {name: counts[name] for name in ("running", "starting", "pending", "held", "stopping")}
+
+
+def _last_cycle(organization: Organization) -> dict[str, Any]:
+    cycles = SchedulingCycle.objects.filter(organization=organization).defer("record")
+    cycle = cycles.order_by("-pk").first()
+    if cycle is None:
+        return {"cycle": None}
+    return {
+        "cycle": cycle,
+        "cycle_did": f"{cycle.placed} placed, {cycle.evicted} evicted, {cycle.moved} moved",
+        "cycle_link": reverse("admin:scheduling_schedulingcycle_change", args=[cycle.pk]),
+    }
+
+
+def _by_role(member: Membership) -> tuple[int, str]:
+    roles = ("owner", "admin", "developer", "viewer")
+    return roles.index(member.role), member.user.username
+
+
+admin.site.unregister(Organization)
+
+
+@admin.register(Organization)
+class SchedulingOrganizationAdmin(OrganizationAdmin):
+    """The organizations' own page, with what runs and waits there; `?edit` is the form."""
+
+    list_display = ["name", "owners", "members", "clusters", "running", "waiting", "created_at"]
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        organization = self.get_object(request, object_id) if request.method == "GET" else None
+        if organization is None or "edit" in request.GET:
+            return super().change_view(request, object_id, form_url, extra_context)  # type: ignore[no-any-return]
+        return OrganizationPage.as_view(model_admin=self, organization=organization)(request)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Organization]:
+        return (
+            super()
+            .get_queryset(request)
+            .annotate(
+                cluster_count=_count(Cluster.objects.all()),
+                running_count=_count(Deployment.objects.filter(status__in=OCCUPYING)),
+                waiting_count=_count(Deployment.objects.filter(status=Status.PENDING)),
+            )
+        )
+
+    @admin.display(description="Clusters", ordering="cluster_count")
+    def clusters(self, organization: Any) -> int:
+        return organization.cluster_count or 0
+
+    @admin.display(description="On clusters", ordering="running_count")
+    def running(self, organization: Any) -> int:
+        return organization.running_count or 0
+
+    @admin.display(description="Waiting", ordering="waiting_count")
+    def waiting(self, organization: Any) -> int:
+        return organization.waiting_count or 0
+
+
+def _count(rows: QuerySet[Any]) -> Subquery:
+    """Count an organization's rows within the statement that lists the organizations."""
+    grouped = rows.filter(organization=OuterRef("pk")).order_by().values("organization")
+    return Subquery(grouped.annotate(count=Count("pk")).values("count"))

@@ -1,0 +1,287 @@
+"""The page between an action and its confirmation: what would happen, as the planner sees it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
+
+from clusters.models import Cluster
+from clusters.resources import cores, parse_cpu, parse_ram_mib
+from clusters.services import Capacity
+from deployments.models import Deployment
+from hypervisor.base.forms import IntegerFormField
+from hypervisor.base.numbers import whole
+from hypervisor.console.bases import AT_ONCE
+from hypervisor.console.pages.base import OperatePage
+from scheduling.insight.operator_actions import ACTIONS, Action, Change, Needs
+from scheduling.insight.preview import Forecast, Touched, carry_out, forecast
+from scheduling.planner.compare import Consequence, Kind
+
+_SHOWN = 100
+"""So many lines of one kind are shown; the rest is counted."""
+
+
+class PriorityForm(forms.Form):
+    priority = IntegerFormField(
+        label="New priority",
+        validators=[MinValueValidator(1), MaxValueValidator(100)],
+        widget=forms.NumberInput({"min": 1, "max": 100}),
+        help_text="From 1 to 100; higher goes first.",
+    )
+
+    def options(self) -> dict[str, Any]:
+        return {"priority": self.cleaned_data["priority"]}
+
+
+class TargetForm(forms.Form):
+    target = forms.ModelChoiceField(
+        Cluster.objects.none(),
+        label="To cluster",
+        required=False,
+        empty_label="Any other cluster with room",
+        help_text="To a named cluster: it is bound to that one from now on, and takes the room of"
+        " lower ones there if it has to.",
+    )
+
+    def options(self) -> dict[str, Any]:
+        return {"target": self.cleaned_data["target"]}
+
+
+class CapacityForm(forms.Form):
+    cpu = forms.CharField(label="CPU", help_text="Cores, such as 128 or 0.5.")
+    ram = forms.CharField(label="RAM", help_text="A quantity, such as 512Gi.")
+    gpu = IntegerFormField(label="GPU", min_value=0, help_text="Devices.")
+
+    def clean_cpu(self) -> int:
+        try:
+            return parse_cpu(self.cleaned_data["cpu"])
+        except ValueError as error:
+            raise ValidationError(str(error)) from error
+
+    def clean_ram(self) -> int:
+        try:
+            return parse_ram_mib(self.cleaned_data["ram"])
+        except ValueError as error:
+            raise ValidationError(str(error)) from error
+
+    def options(self) -> dict[str, Any]:
+        names = ("cpu", "ram", "gpu")
+        return {"capacity": Capacity(*(self.cleaned_data[name] for name in names))}
+
+
+OptionForm = PriorityForm | TargetForm | CapacityForm
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One consequence, with the names that people know."""
+
+    row: Consequence
+    name: str
+    source: str
+    target: str
+    for_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The consequences of one kind for others than the subjects: the first, and how many."""
+
+    kind: Kind
+    title: str
+    lines: list[Line]
+    count: int
+
+    @property
+    def unseen(self) -> int:
+        return self.count - len(self.lines)
+
+
+_TITLES = {
+    Kind.EVICTED: "Would be evicted",
+    Kind.MOVES: "Would move",
+    Kind.RESTARTS: "Would restart where they are",
+    Kind.WAITS: "Would wait",
+    Kind.STAYS: "Would keep their place",
+    Kind.STARTS: "Would start",
+}
+
+
+class SteerPage(OperatePage):
+    template_name = "console/steer.html"
+    refresh_s = None
+
+    def setup(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
+        super().setup(request, *args, **kwargs)
+        action = ACTIONS.get(kwargs["action"])
+        if action is None:
+            raise Http404(f"No such action: {kwargs['action']}")
+        self.action: Action = action
+        self.subjects = read_ids(request)
+        self.rows: list[Any] = list(action.model._default_manager.filter(pk__in=self.subjects))
+        self.title = _title(action, self.rows)
+
+    def has_permission(self) -> bool:
+        return self.request.user.has_perm(self.action.permission)
+
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if not self.rows:
+            messages.warning(request, f"Choose the {self.action.subject}s first.")
+            return HttpResponseRedirect(self._back())
+        if len(self.subjects) > AT_ONCE:
+            messages.error(request, f"Choose at most {AT_ONCE} at once: there are more.")
+            return HttpResponseRedirect(self._back())
+        form = self._form()
+        told = forecast(self._change(form)) if form is None or form.is_valid() else None
+        return self._page(form, told)
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Do what was shown, or show what has become of it."""
+        form = self._form()
+        if not self.rows or (form is not None and not form.is_valid()):
+            return self.get(request, *args, **kwargs)
+        done, told = carry_out(self._change(form), shown=request.POST.get("shown", ""))
+        if not done:
+            messages.warning(
+                request,
+                "Nothing was done: the situation has changed. This is what would happen now.",
+            )
+            return self._page(form, told)
+        for level, text in _outcome(self.action, told.touched):
+            messages.add_message(request, level, text)
+        return HttpResponseRedirect(self._back())
+
+    def _change(self, form: OptionForm | None) -> Change:
+        options = form.options() if form else {}
+        actor = self.request.user.get_username()
+        return Change(self.action, tuple(sorted(self.subjects)), actor, options)
+
+    def _form(self) -> OptionForm | None:
+        """Return what the action has to be told; not bound as long as nothing was said."""
+        needs, query = self.action.needs, self.request.GET
+        if needs == Needs.PRIORITY:
+            return PriorityForm(query if "priority" in query else None)
+        if needs == Needs.CAPACITY:
+            bound = query if {"cpu", "ram", "gpu"} & set(query) else None
+            return CapacityForm(bound, initial=_present_capacity(self.rows))
+        if needs == Needs.TARGET:
+            form = TargetForm(query if "target" in query else None)
+            organizations = {row.organization_id for row in self.rows}
+            form.fields["target"].queryset = (  # type: ignore[attr-defined]
+                Cluster.objects.filter(organization__in=organizations).order_by("name")
+            )
+            return form
+        return None
+
+    def _page(self, form: OptionForm | None, told: Forecast | None) -> HttpResponse:
+        return self.render_to_response(
+            self.get_context_data(
+                action=self.action,
+                form=form,
+                rows=self.rows,
+                kept=_kept(self.request),
+                forecast=told,
+                lines=dict(_own_lines(told)) if told else {},
+                sections=list(_sections(told)) if told else [],
+                figures=_figures(told) if told else {},
+                reasons=told is not None and any(row.reason for row in told.touched),
+                back=self._back(),
+            )
+        )
+
+    def _back(self) -> str:
+        asked = self.request.GET.get("next", "")
+        secure = self.request.is_secure()
+        if url_has_allowed_host_and_scheme(asked, {self.request.get_host()}, secure):
+            return asked
+        if self.action.subject == "cluster":
+            return reverse("admin:clusters_cluster_changelist")
+        return reverse("queue")
+
+
+def read_ids(request: HttpRequest) -> list[int]:
+    """Return the ids of the address: `id` once for each, or `ids` with commas."""
+    texts = [*request.GET.getlist("id"), *request.GET.get("ids", "").split(",")]
+    return sorted({pk for text in texts if (pk := whole(text)) is not None})
+
+
+def _kept(request: HttpRequest) -> list[tuple[str, str]]:
+    """Return what a form of the page has to hand on: whom it is for, and the way back."""
+    return [
+        (name, value)
+        for name in ("id", "ids", "next")
+        for value in request.GET.getlist(name)
+        if value
+    ]
+
+
+def _title(action: Action, rows: list[Any]) -> str:
+    if len(rows) == 1:
+        return f"{action.label}: {rows[0].name}"
+    return f"{action.label}: {len(rows)} {action.subject}s"
+
+
+def _present_capacity(rows: list[Cluster]) -> dict[str, object]:
+    if not rows:
+        return {}
+    gib, rest = divmod(rows[0].ram_mib, 1024)
+    ram = f"{rows[0].ram_mib}Mi" if rest else f"{gib}Gi"
+    return {"cpu": cores(rows[0].cpu_milli), "ram": ram, "gpu": rows[0].gpu}
+
+
+def _outcome(action: Action, touched: tuple[Touched, ...]) -> Iterator[tuple[int, str]]:
+    done = [row.name for row in touched if not row.refused]
+    if len(done) == 1:
+        yield messages.SUCCESS, f"{done[0]}: {action.done}."
+    elif done:
+        yield messages.SUCCESS, f"{len(done)} {action.subject}s: {action.done}."
+    for row in touched:
+        if row.refused:
+            yield messages.WARNING, row.reason
+
+
+def _line(told: Forecast, row: Consequence) -> Line:
+    return Line(
+        row,
+        told.names.get(row.deployment, f"deployment {row.deployment}"),
+        told.clusters.get(row.source or 0, ""),
+        told.clusters.get(row.target or 0, ""),
+        told.names.get(row.for_ or 0, ""),
+    )
+
+
+def _own_lines(told: Forecast) -> Iterator[tuple[int, Line]]:
+    """Yield what comes of the subjects themselves, by id."""
+    if told.change.action.model is Deployment:
+        for row in told.consequences:
+            if row.deployment in told.change.subjects:
+                yield row.deployment, _line(told, row)
+
+
+def _sections(told: Forecast) -> Iterator[Section]:
+    own = dict(_own_lines(told))
+    for kind, title in _TITLES.items():
+        rows = [r for r in told.consequences if r.kind == kind and r.deployment not in own]
+        if rows:
+            rows.sort(key=lambda r: (-r.priority, r.deployment))
+            lines = [_line(told, row) for row in rows[:_SHOWN]]
+            yield Section(kind, title, lines, len(rows))
+
+
+def _figures(told: Forecast) -> dict[str, int]:
+    """Count what matters at a look: who loses its place, who changes it, who gets one."""
+    rows = told.consequences
+    lose = (Kind.EVICTED, Kind.LEAVES, Kind.WAITS)
+    return {
+        "lose": sum(r.kind in lose and r.source is not None for r in rows),
+        "move": sum(r.kind in (Kind.MOVES, Kind.RESTARTS) for r in rows),
+        "start": sum(r.kind == Kind.STARTS for r in rows),
+        "wait": sum(r.kind == Kind.WAITS and r.source is None for r in rows),
+    }

@@ -1,0 +1,170 @@
+"""The queue page: who is next, who waits for what, who is in the way, and what to do about it."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from django.core.paginator import Paginator
+from django.http import HttpRequest, QueryDict
+from django.utils import timezone
+
+from clusters.models import Cluster
+from deployments.models import Run
+from hypervisor.base.numbers import whole
+from hypervisor.console.pages.base import OperatePage
+from orgs.models import Organization
+from scheduling.insight.operator_actions import ACTIONS, Action
+from scheduling.insight.queue import NEXT, Filters, Group, Queue
+from scheduling.models import SchedulingCycle
+from scheduling.monitoring.health import cycle_is_late
+
+_FILTERS = ("organization", "cluster", "priority", "code", "q")
+_SIZES = ("50", "200")
+"""Lines of a page; the ids of all of them fit into the address of a forecast."""
+_RECENT = timedelta(hours=1)
+_RECENT_SHOWN = 5
+_LONG, _REFRESH_LONG_S = 2000, 15
+"""A queue of so many is planned anew less often than a short one."""
+
+_TITLES = {
+    Group.COMPETING: "Competing",
+    Group.HELD: "Held",
+    Group.BACKOFF: "In back-off",
+    Group.DEPENDENCY: "Waiting for others",
+    Group.PLACED: "On a cluster",
+}
+
+_EMPTY = {
+    Group.COMPETING: "Nobody waits for room.",
+    Group.HELD: "Nobody is held.",
+    Group.BACKOFF: "Nobody waits after an eviction.",
+    Group.DEPENDENCY: "Nobody waits for another deployment.",
+    Group.PLACED: "Nothing runs.",
+}
+
+_OFFERED = {
+    Group.COMPETING: ("hold", "reprioritize", "move", "cancel"),
+    Group.HELD: ("release", "reprioritize", "move", "cancel"),
+    Group.BACKOFF: ("hold", "reprioritize", "move", "cancel"),
+    Group.DEPENDENCY: ("hold", "reprioritize", "move", "cancel"),
+    Group.PLACED: ("preempt", "requeue", "move", "reprioritize", "stop"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Tab:
+    group: Group
+    title: str
+    count: int
+    href: str
+    current: bool
+
+
+class QueuePage(OperatePage):
+    title = "Queue"
+    permission_required = "deployments.view_deployment"
+    template_name = "console/queue.html"
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        query = self.request.GET
+        group = next((g for g in Group if g == query.get("group")), Group.COMPETING)
+        filters = read_filters(query)
+        queue = Queue(filters, timezone.now())
+        counts = {each: queue.count(each) for each in Group}
+        if len(queue.competing) > _LONG:
+            self.refresh_s = _REFRESH_LONG_S
+        size = query["size"] if query.get("size") in _SIZES else _SIZES[0]
+        page = Paginator(range(counts[group]), int(size)).get_page(query.get("page"))
+        return super().get_context_data(
+            group=group,
+            filters=filters,
+            filtered=any(query.get(name) for name in _FILTERS),
+            narrowed=any(query.get(name) for name in _FILTERS[1:]),
+            tabs=[_tab(each, counts[each], query, group) for each in Group],
+            page=page,
+            entries=queue.entries(group, page.start_index() - 1, page.end_index()) if page else [],
+            page_link=_link(query, page=None),
+            sizes=[(each, _link(query, page=None, size=each), each == size) for each in _SIZES],
+            codes=sorted(queue.codes.items()),
+            starting=queue.codes[NEXT],
+            actions=offered(self.request, group),
+            **_last_cycle(filters, queue),
+            caption=_TITLES[group],
+            empty=_EMPTY[group],
+            longest=self._longest(queue),
+            preemptions=recent_preemptions(filters),
+            organizations=Organization.objects.order_by("name"),
+            clusters=_clusters(filters),
+            here=self.request.get_full_path(),
+            **kwargs,
+        )
+
+    def _longest(self, queue: Queue) -> float | None:
+        """Return for how many seconds the one that waits longest has been queued."""
+        now = timezone.now().timestamp()
+        return max((now - c.row.queued_at for c in queue.competing), default=None)
+
+
+def offered(request: HttpRequest, group: Group) -> list[Action]:
+    """Return the actions that make sense for the group and that the person may take."""
+    actions = [ACTIONS[name] for name in _OFFERED[group]]
+    return [action for action in actions if request.user.has_perm(action.permission)]
+
+
+def read_filters(query: QueryDict) -> Filters:
+    """Return the filters of a query string; what makes no sense is left open."""
+    cluster = _number(query, "cluster")
+    return Filters(
+        organization=_number(query, "organization"),
+        cluster=Cluster.objects.filter(pk=cluster).first() if cluster else None,
+        priority=_number(query, "priority"),
+        code=query.get("code", ""),
+        search=query.get("q", "").strip(),
+    )
+
+
+def _number(query: QueryDict, name: str) -> int | None:
+    return whole(query.get(name, ""))
+
+
+def recent_preemptions(filters: Filters) -> list[Run]:
+    """Return the latest runs that made room for another deployment, the newest first."""
+    since = timezone.now() - _RECENT
+    runs = Run.objects.filter(released_at__gt=since, outcome__in=("evicted", "moved"))
+    runs = runs.filter(preempted_by__isnull=False)
+    if filters.organization is not None:
+        runs = runs.filter(deployment__organization=filters.organization)
+    related = runs.select_related("deployment", "cluster", "preempted_by")
+    return list(related.order_by("-released_at", "-pk")[:_RECENT_SHOWN])
+
+
+def _last_cycle(filters: Filters, queue: Queue) -> dict[str, Any]:
+    """Return the newest cycle, what it did, and whether one is overdue: only when anybody waits."""
+    cycles = SchedulingCycle.objects.defer("record").order_by("-pk")
+    if filters.organization is not None:
+        cycles = cycles.filter(organization=filters.organization)
+    cycle = cycles.first()
+    if cycle is None:
+        return {"cycle": None}
+    late = bool(queue.competing) and cycle_is_late(timezone.now(), cycle)
+    did = f"{cycle.placed} placed, {cycle.evicted} evicted, {cycle.moved} moved"
+    return {"cycle": cycle, "cycle_did": did, "cycle_late": late}
+
+
+def _clusters(filters: Filters) -> list[Cluster]:
+    rows = Cluster.objects.select_related("organization").order_by("organization__name", "name")
+    if filters.organization is not None:
+        rows = rows.filter(organization=filters.organization)
+    return list(rows[:500])
+
+
+def _tab(group: Group, count: int, query: QueryDict, current: Group) -> Tab:
+    link = _link(query, group=group.value, page=None, code=None)
+    return Tab(group, _TITLES[group], count, link, group == current)
+
+
+def _link(query: QueryDict, **changed: str | None) -> str:
+    """Return the page's address with some of its query changed, None removed."""
+    merged = {**query.dict(), **changed}
+    return "?" + urlencode({name: value for name, value in merged.items() if value is not None})

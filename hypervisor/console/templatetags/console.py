@@ -1,0 +1,113 @@
+"""The building blocks of the operators' pages: badge, figure, resource bar, plot."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django import template
+from django.utils import timezone
+
+from hypervisor.console.charts import Bar, Plot
+
+register = template.Library()
+
+_NOTHING = "\u2013"
+
+# The tone, and the symbol that says the same without colour.
+_LOOKS = {
+    "ok": ("good", "check_circle"),
+    "running": ("good", "play_circle"),
+    "active": ("good", "check_circle"),
+    "completed": ("good", "task_alt"),
+    "placed": ("good", "arrow_circle_right"),
+    "starting": ("info", "pending"),
+    "stopping": ("info", "stop_circle"),
+    "moved": ("info", "move_down"),
+    "info": ("info", "info"),
+    "pending": ("waits", "schedule"),
+    "requeued": ("waits", "undo"),
+    "held": ("warn", "pause_circle"),
+    "cordoned": ("warn", "block"),
+    "draining": ("warn", "logout"),
+    "evicted": ("warn", "eject"),
+    "warning": ("warn", "warning"),
+    "degraded": ("warn", "warning"),
+    "failed": ("bad", "error"),
+    "critical": ("bad", "error"),
+    "unreachable": ("bad", "cloud_off"),
+    "down": ("bad", "cancel"),
+}
+
+
+@register.inclusion_tag("console/badge.html")
+def badge(state: str, text: str = "") -> dict[str, str]:
+    """A state in its colour, with its symbol and its name."""
+    tone, symbol = _LOOKS.get(state, ("plain", "circle"))
+    return {"tone": tone, "symbol": symbol, "text": text or state.replace("_", " ")}
+
+
+@register.inclusion_tag("console/figure.html")
+def figure(
+    label: str, value: Any, note: str = "", tone: str = "plain", href: str = ""
+) -> dict[str, Any]:
+    """A card with one number; with `href`, the way to what it counts."""
+    return {"label": label, "value": value, "note": note, "tone": tone, "href": href}
+
+
+@register.inclusion_tag("console/bar.html")
+def resource_bar(bar: Bar) -> dict[str, Any]:
+    """Used, held and free of one resource, drawn and in words."""
+    return {"bar": bar}
+
+
+@register.inclusion_tag("console/plot.html")
+def plot(plot: Plot, key: str) -> dict[str, Any]:
+    """Values over time, with a table behind it; `key` is unique on the page."""
+    return {"plot": plot, "key": key}
+
+
+@register.filter
+def duration(seconds: float | timedelta | None) -> str:
+    """Return `3 d 4 h`, `2 h 5 min`, `7 min`, `12 s` or `40 ms`: two units at most."""
+    if seconds is None:
+        return _NOTHING
+    if isinstance(seconds, timedelta):
+        seconds = seconds.total_seconds()
+    if 0 < seconds < 1:
+        return f"{1000 * seconds:.0f} ms"
+    whole = int(seconds)
+    days, hours, minutes = whole // 86400, whole // 3600 % 24, whole // 60 % 60
+    if days:
+        return f"{days} d {hours} h" if hours else f"{days} d"
+    if hours:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    if minutes >= 10 or (minutes and not whole % 60):
+        return f"{minutes} min"
+    return f"{minutes} min {whole % 60} s" if minutes else f"{whole} s"
+
+
+@register.filter
+def ago(time: datetime | None) -> str:
+    """Return how long ago it was, `never` for None."""
+    if time is None:
+        return "never"
+    return f"{duration(max((timezone.now() - time).total_seconds(), 0))} ago"
+
+
+@register.filter
+def number(value: float | None) -> str:
+    """Return a number as a person reads it: thousands apart, no idle decimals."""
+    if value is None:
+        return _NOTHING
+    if abs(value) >= 100 or float(value).is_integer():
+        return f"{value:,.0f}".replace(",", "\u202f")
+    return f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+@register.filter
+def percent(part: float | None) -> str:
+    """Return a share between 0 and 1 as `87%`; below one and above 99 with a decimal."""
+    if part is None:
+        return _NOTHING
+    value = 100 * part
+    edge = 0 < value < 1 or 99 < value < 100
+    return f"{value:.1f}%" if edge else f"{value:.0f}%"

@@ -1,0 +1,225 @@
+"""Lists in pages that rows may enter and leave without hiding others.
+
+A page starts after, or ends before, a position in the list's order, and not after a number of rows.
+The position is in the cursor of the links `next` and `previous`.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.core import signing
+from django.db.models import Field, Model, Q, QuerySet
+from rest_framework.exceptions import ValidationError
+from rest_framework.pagination import BasePagination
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.utils.urls import remove_query_param, replace_query_param
+
+from hypervisor.rest.parameters import whole_number
+
+_NOTHING = Q(pk__in=())
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One column of an order."""
+
+    column: "Field[Any, Any]"
+    descending: bool
+
+    @property
+    def name(self) -> str:
+        return ("-" if self.descending else "") + self.column.name
+
+    def beyond(self, value: Any) -> Q:
+        """Keep the rows that follow the value. NULL is greater than all else, as in PostgreSQL."""
+        name = self.column.name
+        if value is None:
+            return Q(**{f"{name}__isnull": False}) if self.descending else _NOTHING
+        if self.descending:
+            return Q(**{f"{name}__lt": value})
+        null = Q(**{f"{name}__isnull": True}) if self.column.null else _NOTHING
+        return Q(**{f"{name}__gt": value}) | null
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """The total order of a list: its last column is the primary key."""
+
+    keys: tuple[Key, ...]
+
+    @classmethod
+    def of(cls, queryset: QuerySet[Any]) -> "Order":
+        return cls(tuple(_keys(queryset)))
+
+    def reversed(self) -> "Order":
+        return Order(tuple(Key(key.column, not key.descending) for key in self.keys))
+
+    def names(self) -> list[str]:
+        return [key.name for key in self.keys]
+
+    def position(self, row: Model) -> list[Any]:
+        """Return where the row is, as JSON can hold it."""
+        values = (key.column.value_from_object(row) for key in self.keys)
+        return [value.isoformat() if isinstance(value, datetime) else value for value in values]
+
+    def beyond(self, position: Sequence[Any]) -> Q:
+        """Keep the rows that follow the position."""
+        condition = _NOTHING
+        for key, raw in reversed(list(zip(self.keys, position, strict=True))):
+            value = key.column.to_python(raw)
+            condition = key.beyond(value) | (Q(**{key.column.name: value}) & condition)
+        return condition
+
+
+def _keys(queryset: QuerySet[Any]) -> Iterator[Key]:
+    """Yield each column once, up to the primary key: what comes after that orders nothing."""
+    options = queryset.model._meta
+    seen = set()
+    for name in (*(queryset.query.order_by or options.ordering or ()), "pk"):
+        plain = str(name).removeprefix("-")
+        column = options.pk if plain == "pk" else options.get_field(plain)
+        if column not in seen:
+            seen.add(column)
+            yield Key(column, str(name).startswith("-"))
+        if column.primary_key:
+            return
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """Where a page is: after the position, or before it. Without one, at that end of the list."""
+
+    backwards: bool = False
+    position: list[Any] | None = None
+
+    def encoded(self, salt: str) -> str:
+        return signing.dumps([self.backwards, self.position], salt=salt)
+
+    @classmethod
+    def decoded(cls, text: str, salt: str) -> "Cursor":
+        """Raises BadSignature for one that was not made here for the same list in the same order"""
+        return cls(*signing.loads(text, salt=salt))
+
+
+class KeysetPagination(BasePagination):
+    """Pages with `count`, `next`, `previous` and `results`."""
+
+    default_limit = 50
+    max_limit = 500
+
+    def paginate_queryset(
+        self, queryset: QuerySet[Any] | Sequence[Any], request: Request, view: Any = None
+    ) -> list[Any]:
+        assert isinstance(queryset, QuerySet)  # noqa: S101 a view's mistake, not a caller's
+        self._url = remove_query_param(request.build_absolute_uri(), "offset")
+        order = Order.of(queryset)
+        self._salt = f"page of {queryset.model._meta.label} by {','.join(order.names())}"
+        limit = whole_number(request, "limit", 1, self.max_limit) or self.default_limit
+        offset = whole_number(request, "offset", 0, 2**31) or 0
+        cursor = self._cursor(request)
+        self.count = queryset.count()
+        page, more = _read(queryset, order, cursor, offset, limit)
+        further = offset > 0 or cursor.position is not None
+        has_next, has_previous = (further, more) if cursor.backwards else (more, further)
+        self.next = self._link(order, page[-1:], backwards=False) if has_next else None
+        self.previous = self._link(order, page[:1], backwards=True) if has_previous else None
+        return page
+
+    def get_paginated_response(self, data: Any) -> Response:
+        links = {"next": self.next, "previous": self.previous}
+        return Response({"count": self.count, **links, "results": data})
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        link = {"type": "string", "nullable": True, "format": "uri"}
+        count = {
+            "type": "integer",
+            "example": 123,
+            "description": "How many there are on all pages, at the time of this answer.",
+        }
+        return {
+            "type": "object",
+            "required": ["count", "next", "previous", "results"],
+            "properties": {
+                "count": count,
+                "next": {**link, "description": "The page after this one; null on the last page."},
+                "previous": {**link, "description": "The page before; null on the first page."},
+                "results": schema,
+            },
+        }
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        number = {"type": "integer", "minimum": 0}
+        limit = number | {
+            "minimum": 1, "maximum": self.max_limit, "default": self.default_limit,
+        }  # fmt: skip
+        return [
+            _parameter("limit", limit, "How many to return on a page."),
+            _parameter(
+                "cursor", {"type": "string"},
+                "Where the page starts or ends. Follow `next` and `previous`, which contain it"
+                " together with all other parameters.",
+            ),
+            {
+                **_parameter(
+                    "offset", number,
+                    "How many to skip; not with `cursor`. Rows that come or go between two requests"
+                    " shift all that follow: follow `next` instead.",
+                ),
+                "deprecated": True,
+            },
+        ]  # fmt: skip
+
+    def _cursor(self, request: Request) -> Cursor:
+        text = request.query_params.get("cursor")
+        if text is None:
+            return Cursor()
+        if "offset" in request.query_params:
+            raise ValidationError({"offset": "Give `cursor` or `offset`, not both."})
+        try:
+            return Cursor.decoded(text, self._salt)
+        except signing.BadSignature as error:
+            raise ValidationError(
+                {
+                    "cursor": "This is not a cursor of this list in this order. Follow `next` and"
+                    " `previous` as they are, or start again without `cursor`."
+                }
+            ) from error
+
+    def _link(self, order: Order, edge: Sequence[Model], *, backwards: bool) -> str:
+        """Return the address of the page beyond the edge.
+
+        A page is empty when the rows beyond its position have gone: the page beside it is then at
+        the end of the list.
+        """
+        if not edge and not backwards:
+            return remove_query_param(self._url, "cursor")
+        cursor = Cursor(backwards, order.position(edge[0]) if edge else None)
+        return replace_query_param(self._url, "cursor", cursor.encoded(self._salt))
+
+
+def _read(
+    queryset: QuerySet[Any], order: Order, cursor: Cursor, offset: int, limit: int
+) -> tuple[list[Any], bool]:
+    """Return the page in the list's order, and whether there is more in the cursor's direction."""
+    direction = order.reversed() if cursor.backwards else order
+    rows = queryset.order_by(*direction.names())
+    if cursor.position is not None:
+        rows = rows.filter(direction.beyond(cursor.position))
+    found = list(rows[offset : offset + limit + 1])
+    page = found[:limit]
+    if cursor.backwards:
+        page.reverse()
+    return page, len(found) > limit
+
+
+def _parameter(name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": "query",
+        "required": False,
+        "description": description,
+        "schema": schema,
+    }

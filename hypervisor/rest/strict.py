@@ -1,0 +1,153 @@
+"""Bases of every app's API that refuse what they do not know, instead of passing it over."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, TypeVar
+
+from django import forms
+from django.db.models import Model, QuerySet
+from django_filters import MultipleChoiceFilter
+from django_filters.rest_framework import DjangoFilterBackend, NumberFilter
+from drf_spectacular.drainage import set_override
+from rest_framework import filters, serializers
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+
+from accounts.models import User
+from hypervisor.base.forms import IntegerFormField
+from hypervisor.base.names import NameField, NameSerializerField
+from hypervisor.base.numbers import whole
+
+M = TypeVar("M", bound=Model)
+
+
+def caller(request: Request) -> User:
+    """Return who is calling a view that takes nobody without a token."""
+    assert isinstance(request.user, User)  # noqa: S101
+    return request.user
+
+
+class StrictMixin:
+    """A serializer that names an unknown field; what is read-only may come back and is ignored."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            known = self.fields  # type: ignore[attr-defined]
+            errors = {
+                name: [f"There is no such field. There are: {', '.join(known)}."]
+                for name in data
+                if name not in known
+            }
+            if errors:
+                raise serializers.ValidationError(errors, code="unknown_field")
+        return super().to_internal_value(data)  # type: ignore[misc]
+
+
+class StrictSerializer(StrictMixin, serializers.Serializer[Any]):
+    """A plain serializer that refuses unknown fields."""
+
+
+class StrictModelSerializer(StrictMixin, serializers.ModelSerializer[M]):
+    """A model's serializer that refuses unknown fields."""
+
+    serializer_field_mapping = {
+        **serializers.ModelSerializer.serializer_field_mapping,
+        NameField: NameSerializerField,
+    }
+
+
+class IntegerField(serializers.IntegerField):
+    """A whole number of a body: 50, 50.0 or "50", but not "5_0"."""
+
+    def to_internal_value(self, data: Any) -> int:
+        if isinstance(data, str) and whole(data) is None:
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class _SeveralFormField(forms.Field):
+    """Several values of one parameter, each read by `each`."""
+
+    widget = forms.MultipleHiddenInput
+    each: ClassVar[type[forms.Field]] = forms.CharField
+
+    def clean(self, value: Any) -> list[Any]:
+        each = self.each()
+        return [each.clean(text) for text in value or ()]
+
+
+class _SeveralIntegersFormField(_SeveralFormField):
+    each = IntegerFormField
+
+
+class _IntegerSchemaMixin:
+    """Documents a filter as a whole number, with its label."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        set_override(self, "field", {"type": "integer", "description": kwargs.get("label", "")})
+
+
+class IntegerFilter(_IntegerSchemaMixin, NumberFilter):  # type: ignore[misc]
+    """Filters by a whole number, such as an id; 1.5 is an error, not 1."""
+
+    field_class = IntegerFormField
+
+
+class SeveralFilter(MultipleChoiceFilter):  # type: ignore[misc]
+    """Filters by any of the values that the parameter is given with, each a text."""
+
+    field_class = _SeveralFormField
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"distinct": False, **kwargs})
+        self.null_value = None
+
+
+class SeveralIntegersFilter(_IntegerSchemaMixin, SeveralFilter):
+    """Filters by any of several whole numbers."""
+
+    field_class = _SeveralIntegersFormField
+
+
+class SeveralChoicesFilter(SeveralFilter):
+    """Filters by any of several values out of a list of choices."""
+
+    field_class = MultipleChoiceFilter.field_class
+
+
+class StrictFilterBackend(DjangoFilterBackend):  # type: ignore[misc]
+    """Filters by the view's filter set, where the view's action takes filters."""
+
+    def filter_queryset(self, request: Request, queryset: QuerySet[M], view: Any) -> QuerySet[M]:
+        if view.action not in view.filtered:
+            return queryset
+        filtered: QuerySet[M] = super().filter_queryset(request, queryset, view)
+        return filtered
+
+
+class StrictOrderingFilter(filters.OrderingFilter):
+    """Orders by `?ordering=`, always ending in the id; an unknown field is an error."""
+
+    def remove_invalid_fields(
+        self, queryset: QuerySet[M], fields: Iterable[str], view: Any, request: Request
+    ) -> list[str]:
+        known = [name for name, _label in self.get_valid_fields(queryset, view)]
+        unknown = [field for field in fields if field.removeprefix("-") not in known]
+        if unknown:
+            raise ValidationError(
+                {"ordering": f"Cannot order by {unknown[0]}. Possible: {', '.join(known)}."}
+            )
+        return [*fields, "id"]
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        names = ", ".join(view.ordering_fields)
+        return [
+            {
+                "name": self.ordering_param,
+                "in": "query",
+                "required": False,
+                "description": "Fields to sort by, separated by commas, each with a `-` before it"
+                f" for descending order. Possible: {names}.",
+                "schema": {"type": "string"},
+            }
+        ]

@@ -1,0 +1,241 @@
+"""`manage.py up`: the whole service on one machine, from PostgreSQL to beat."""
+
+import os
+import secrets
+import socket
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
+from hypervisor import env
+from hypervisor.standalone import servers as embedded
+from hypervisor.standalone.bootstrap import ROOT
+from hypervisor.standalone.home import Home, HomeInUseError, given, write_private
+from hypervisor.standalone.process import Service, StartError
+from hypervisor.standalone.supervisor import Stopped, Supervisor, stop_on_signals
+
+ADMIN = "admin"
+_WEB_PROCESSES = 2
+_CELERY_PROCESSES = 2
+_ENGINE_THREADS = 16
+
+
+def main() -> int:
+    """Run the service until a signal; return the exit status."""
+    supervisor = Supervisor(_tell)
+    try:
+        with stop_on_signals():
+            _run(supervisor, Home.current())
+    except Stopped:
+        _tell("Stopping ...")
+        supervisor.stop()
+        _tell("Stopped. Nothing is lost: `python3 manage.py up` continues.")
+        return 0
+    except (HomeInUseError, ImproperlyConfigured, OSError, StartError) as error:
+        supervisor.stop()
+        _tell(f"error: {error}")
+        return 1
+    except BaseException:
+        supervisor.stop()
+        raise
+    return 0
+
+
+def _run(supervisor: Supervisor, home: Home) -> None:
+    began = time.monotonic()
+    home.create()
+    lock = home.lock()
+    servers = _settle(home, lock)
+    listener = _listen(given("HOST") or "127.0.0.1", int(given("PORT") or 8000))
+    if servers:
+        _tell(f"Starting {' and '.join(server.name for server in servers)} in {home.path} ...")
+    supervisor.start(*servers)
+    _migrate()
+    password = _create_admin(home)
+    _tell("Starting the web server, the workers and beat ...")
+    supervisor.start(_web(home, listener, lock), _worker(home, lock), _engines(home, lock))
+    supervisor.start(_beat(home, lock))
+    _tell(_welcome(home, listener, password, time.monotonic() - began))
+    supervisor.watch()
+
+
+def _settle(home: Home, lock: int) -> list[Service]:
+    """Decide every setting, for us, our children and other terminals; return the servers to run.
+
+    Raises ImproperlyConfigured before anything has been started.
+    """
+    home.env.unlink(missing_ok=True)
+    servers = []
+    values = {name: given(name) for name in ("DATABASE_URL", "REDIS_URL")}
+    if not values["DATABASE_URL"]:
+        service, values["DATABASE_URL"] = embedded.postgres(
+            home.path / "postgres", home.port("postgres"), home.secret("postgres"),
+            home.logs / "postgres.log", descriptors=(lock,),
+        )  # fmt: skip
+        servers.append(service)
+    if not values["REDIS_URL"]:
+        service, values["REDIS_URL"] = embedded.valkey(
+            home.path / "valkey", home.port("valkey"), home.secret("valkey"),
+            home.logs / "valkey.log", descriptors=(lock,),
+        )  # fmt: skip
+        servers.append(service)
+    values["SECRET_KEY"] = given("SECRET_KEY") or home.secret("django")
+    values["CREDENTIALS_KEYS"] = given("CREDENTIALS_KEYS") or f"{home.secret('credentials')}="
+    values["ENVIRONMENT"] = given("ENVIRONMENT") or "development"
+    values["HYPERVISOR_HOME"] = str(home.path)
+    os.environ.update(values)
+    checked = env.read()
+    home.write_env({**values, "HOST": checked["HOST"], "PORT": str(checked["PORT"])})
+    return servers
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Take the port now; the web server inherits it, so it stays ours while that restarts."""
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=1024)
+    except OSError as error:
+        raise OSError(
+            f"Port {port} of {host} cannot be used ({error.strerror})."
+            f" Choose another one: PORT={port + 1} python3 manage.py up"
+        ) from error
+
+
+def _migrate() -> None:
+    import django
+    from django.core.management import call_command
+    from django.db import connections
+
+    os.environ["DJANGO_SETTINGS_MODULE"] = "hypervisor.settings"
+    django.setup()
+    call_command("migrate", verbosity=0, interactive=False)
+    connections.close_all()
+
+
+def _create_admin(home: Home) -> str | None:
+    """Make the first superuser; return its password, None when there is one already."""
+    from django.contrib.auth import get_user_model
+    from django.db import connections
+
+    users = get_user_model()._default_manager
+    try:
+        if users.filter(is_superuser=True).exists():
+            return None
+        password = secrets.token_urlsafe(12)
+        write_private(home.admin_password, f"{password}\n")
+        users.create_superuser(username=ADMIN, email="", password=password)
+    finally:
+        connections.close_all()
+    return password
+
+
+# --- The three processes of the application -------------------------------------------------------
+
+
+def _web(home: Home, listener: socket.socket, lock: int) -> Service:
+    url = f"{_url(listener)}/readyz"
+    return Service(
+        name="web",
+        command=[
+            sys.executable, "-m", "hypervisor.web", "--fd", str(listener.fileno()),
+            "--processes", str(_WEB_PROCESSES),
+        ],
+        log=home.logs / "web.log",
+        environment={"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
+        is_ready=lambda: _answers_http(url),
+        descriptors=(listener.fileno(), lock),
+    )  # fmt: skip
+
+
+def _worker(home: Home, lock: int) -> Service:
+    return Service(
+        name="worker",
+        command=_celery(
+            "worker", "-Ofair", "--concurrency", str(_CELERY_PROCESSES),
+            "--without-gossip", "--without-mingle",
+        ),
+        log=home.logs / "worker.log",
+        is_ready=lambda: _worker_answers("celery"),
+        descriptors=(lock,),
+    )  # fmt: skip
+
+
+def _engines(home: Home, lock: int) -> Service:
+    return Service(
+        name="engines",
+        command=_celery(
+            "worker", "--queues", "engines", "--hostname", "engines@%h",
+            "--pool", "threads", "--concurrency", str(_ENGINE_THREADS),
+            "--without-gossip", "--without-mingle",
+        ),
+        log=home.logs / "engines.log",
+        is_ready=lambda: _worker_answers("engines"),
+        descriptors=(lock,),
+    )  # fmt: skip
+
+
+def _beat(home: Home, lock: int) -> Service:
+    return Service(
+        name="beat",
+        command=_celery("beat"),
+        log=home.logs / "beat.log",
+        is_ready=lambda: True,  # nobody waits for it: it only repeats what changes ask for
+        descriptors=(lock,),
+    )
+
+
+def _celery(*arguments: str) -> list[str]:
+    celery = [sys.executable, "-m", "celery", "--app", "hypervisor", "--workdir", str(ROOT)]
+    return [*celery, "--quiet", *arguments]
+
+
+def _answers_http(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 our own address
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def _worker_answers(name: str) -> bool:
+    from hypervisor.celery import app
+
+    node = f"{name}@{socket.gethostname()}"
+    return bool(app.control.ping(destination=[node], timeout=0.5))
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    if host in ("0.0.0.0", "127.0.0.1", "::", "::1"):  # noqa: S104 compared, not bound
+        host = "localhost"
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _welcome(home: Home, listener: socket.socket, password: str | None, seconds: float) -> str:
+    url = _url(listener)
+    log_in = f"as {ADMIN}; the password is in {_short(home.admin_password)}"
+    if password:
+        log_in = f"as {ADMIN} with the password {password} (kept in {_short(home.admin_password)})"
+    elif not home.admin_password.exists():
+        log_in = "as one of your superusers"
+    return (
+        f"\nMLOps Hypervisor is ready after {seconds:.1f} s.\n\n"
+        f"    API      {url}\n"
+        f"    Docs     {url}/docs\n"
+        f"    Admin    {url}/admin  {log_in}\n"
+        f"    Logs     {_short(home.logs)}\n\n"
+        "Next, in another terminal: python3 manage.py demo\n"
+        "Ctrl-C stops everything and loses nothing.\n"
+    )
+
+
+def _short(path: Path) -> str:
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
+
+
+def _tell(line: str) -> None:
+    print(line, flush=True)

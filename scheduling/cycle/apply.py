@@ -1,0 +1,148 @@
+"""Write a plan down: a constant number of statements, each row checked again on the way."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from django.db.models import F
+
+from clusters.models import ACTIVE
+from clusters.wakeups import request_reconcile
+from deployments import lifecycle, waiting
+from deployments.lifecycle import Change, transition
+from deployments.models import Deployment, Status
+from orgs.events import record_many
+from orgs.models import Event
+from scheduling.cycle.snapshot import Loaded
+from scheduling.planner.plan import Eviction, Move, Placement, Plan, Suspension
+
+ACTOR = "system:scheduler"
+
+_FIRST_BACKOFF_SECONDS = 60
+LONGEST_BACKOFF = timedelta(hours=1)
+
+
+def holds_still(plan: Plan, loaded: Loaded) -> bool:
+    """Lock the rows that the plan touches; say whether each is still as the snapshot saw it."""
+    clusters = {d.id: d.cluster for d in loaded.snapshot.deployments}
+    priorities = {d.id: d.priority for d in loaded.snapshot.deployments}
+    touched = {p.deployment for p in plan.placements} | {s.deployment for s in plan.suspensions}
+    drained = {e.deployment for e in plan.evictions if e.for_ is None}
+    drained |= {m.deployment for m in plan.moves if m.for_ is None}
+    leaving = {e.deployment for e in plan.evictions} | {m.deployment for m in plan.moves}
+    rows = (
+        Deployment.objects.filter(pk__in=touched | leaving)
+        .order_by("pk")
+        .select_for_update(no_key=True, of=("self",))
+        .values_list("pk", "status", "revision", "cluster", "priority", "preemptible")
+    )
+    found = 0
+    for pk, status, revision, cluster, priority, preemptible in rows:
+        if pk in touched:
+            found += status == Status.PENDING and revision == loaded.revisions[pk]
+        else:
+            same = cluster == clusters[pk] and priority == priorities[pk]
+            found += status in ACTIVE and same and (preemptible or pk in drained)
+    return found == len(touched | leaving)
+
+
+def apply(plan: Plan, loaded: Loaded) -> None:
+    """Carry the plan out in the caller's transaction, which holds the rows' locks."""
+    now = loaded.now
+    served = [e for e in plan.evictions if e.for_ is not None]
+    drained = [e for e in plan.evictions if e.for_ is None]
+    evictions = {d.id: d.preemptions for d in loaded.snapshot.deployments}
+    evicted = [_eviction(e, evictions[e.deployment] + 1, now) for e in served]
+    _suspend(plan.suspensions, now)
+    transition(lifecycle.EVICT, evicted, actor=ACTOR, now=now)
+    transition(lifecycle.REQUEUE, [_requeue(e) for e in drained], actor=ACTOR, now=now)
+    transition(lifecycle.MOVE, [_move(m) for m in plan.moves], actor=ACTOR, now=now)
+    transition(lifecycle.PLACE, [_placement(p) for p in plan.placements], actor=ACTOR, now=now)
+    lifecycle.note_reasons({hold.deployment: (hold.code, hold.reason) for hold in plan.holds})
+    for cluster_id in sorted(_touched_clusters(plan)):
+        request_reconcile(cluster_id)
+
+
+def backoff(evictions: int) -> timedelta | None:
+    """Return how long a deployment waits after its n-th recent eviction, None for the first."""
+    if evictions < 2:
+        return None
+    doubled = _FIRST_BACKOFF_SECONDS * 2 ** min(evictions - 2, 16)
+    return min(timedelta(seconds=doubled), LONGEST_BACKOFF)
+
+
+def _suspend(suspensions: Sequence[Suspension], now: datetime) -> None:
+    """Write until when nobody is preempted for these pending deployments, with an event for each.
+
+    Those of one plan end at one time.
+    """
+    if not suspensions:
+        return
+    reasons = {s.deployment: s.reason for s in suspensions}
+    rows = Deployment.objects.filter(pk__in=reasons, status=Status.PENDING)
+    until = datetime.fromtimestamp(suspensions[0].until, UTC)
+    rows.update(set_aside_until=until, revision=F("revision") + 1)
+    record_many(
+        [
+            Event(
+                organization_id=organization,
+                subject=Event.Subject.DEPLOYMENT,
+                subject_id=pk,
+                time=now,
+                kind="thrash",
+                actor=ACTOR,
+                reason=reasons[pk],
+            )
+            for pk, organization in rows.order_by("pk").values_list("pk", "organization")
+        ]
+    )
+
+
+def _eviction(eviction: Eviction, count: int, now: datetime) -> Change:
+    wait = backoff(count)
+    until = now + wait if wait else None
+    tail = f" Ready again at {until:%Y-%m-%d %H:%M:%S} UTC: eviction {count}." if until else ""
+    return Change(
+        eviction.deployment,
+        eviction.reason + tail,
+        ready_after=until,
+        preemptor=eviction.for_,
+        status_code=waiting.BACKOFF if until else None,
+        data={
+            "code": eviction.code,
+            "cluster": eviction.cluster,
+            "for": eviction.for_,
+            "proved_minimal": eviction.proved_minimal,
+        },
+    )
+
+
+def _requeue(eviction: Eviction) -> Change:
+    data = {"code": eviction.code, "cluster": eviction.cluster}
+    return Change(eviction.deployment, eviction.reason, data=data)
+
+
+def _move(move: Move) -> Change:
+    return Change(
+        move.deployment,
+        move.reason,
+        cluster=move.target,
+        preemptor=move.for_,
+        data={"code": move.code, "from": move.source, "cluster": move.target, "for": move.for_},
+    )
+
+
+def _placement(placement: Placement) -> Change:
+    return Change(
+        placement.deployment,
+        placement.reason,
+        cluster=placement.cluster,
+        data={"code": placement.code, "cluster": placement.cluster},
+    )
+
+
+def _touched_clusters(plan: Plan) -> set[int]:
+    return (
+        {p.cluster for p in plan.placements}
+        | {e.cluster for e in plan.evictions}
+        | {cluster for m in plan.moves for cluster in (m.source, m.target)}
+    )

@@ -1,0 +1,116 @@
+"""One scheduling cycle of one organization: snapshot, plan, apply, in one transaction."""
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from itertools import pairwise
+from time import perf_counter_ns
+
+import structlog
+from django.utils import timezone
+
+from clusters.wakeups import request_cycle
+from orgs.models import Organization
+from scheduling.cycle.apply import apply, holds_still
+from scheduling.cycle.lock import in_turn
+from scheduling.cycle.recording import pack
+from scheduling.cycle.snapshot import Loaded, load
+from scheduling.models import SchedulingCycle
+from scheduling.planner.pipeline import make_plan
+from scheduling.planner.plan import Plan
+
+_ATTEMPTS = 3
+
+log = structlog.get_logger(__name__)
+
+
+def run_cycle(
+    organization_id: int,
+    trigger: SchedulingCycle.Trigger,
+    *,
+    clock: Callable[[], datetime] = timezone.now,
+) -> SchedulingCycle | None:
+    """Decide who runs where, and write it down; either all of it happens or nothing.
+
+    1. Take the organization's turn, and lock its clusters: whoever holds them is the only one who
+       consumes room.
+    2. Read the snapshot.
+    3. Plan.
+    4. Lock what the plan touches; when somebody changed it meanwhile, begin again.
+    5. Apply, and record the cycle.
+    6. After the commit, ask for the containers to follow.
+
+    Returns None when the organization is gone; or when another cycle of it is under way, somebody
+    else holds its rows, or others changed the plan's deployments at every attempt. In these three
+    cases another cycle has been asked for.
+    """
+    attempt = partial(_attempt, organization_id, trigger, clock)
+    for _ in range(_ATTEMPTS):
+        outcome = in_turn(organization_id, attempt)
+        if not isinstance(outcome, Superseded):
+            return outcome
+    request_cycle(organization_id)
+    log.warning("cycle_superseded", organization=organization_id, attempts=_ATTEMPTS)
+    return None
+
+
+class Superseded:
+    """What an attempt comes to when somebody changed what its plan touches."""
+
+
+def _attempt(
+    organization_id: int, trigger: SchedulingCycle.Trigger, clock: Callable[[], datetime]
+) -> SchedulingCycle | Superseded | None:
+    started = perf_counter_ns()
+    loaded = load(organization_id, lock=True, clock=clock)
+    if not loaded.snapshot.clusters and not _exists(organization_id):
+        return None
+    loaded_at = perf_counter_ns()
+    plan = make_plan(loaded.snapshot)
+    planned_at = perf_counter_ns()
+    if not holds_still(plan, loaded):
+        return Superseded()
+    apply(plan, loaded)
+    times = (started, loaded_at, planned_at, perf_counter_ns())
+    return _record(organization_id, trigger, loaded, plan, times)
+
+
+def _exists(organization_id: int) -> bool:
+    return Organization.objects.filter(pk=organization_id).exists()
+
+
+def _record(
+    organization_id: int,
+    trigger: SchedulingCycle.Trigger,
+    loaded: Loaded,
+    plan: Plan,
+    times: tuple[int, int, int, int],
+) -> SchedulingCycle:
+    phases = [(after - before) // 1000 for before, after in pairwise(times)]
+    cycle = SchedulingCycle.objects.create(
+        organization_id=organization_id,
+        trigger=trigger,
+        started_at=loaded.now,
+        snapshot_us=phases[0],
+        plan_us=phases[1],
+        apply_us=phases[2],
+        ready=sum(d.cluster is None for d in loaded.snapshot.deployments),
+        placed=len(plan.placements),
+        evicted=len(plan.evictions),
+        moved=len(plan.moves),
+        left_pending=len(plan.holds),
+        set_aside=len(plan.suspensions),
+        record=None if plan.changes_nothing else pack(loaded.snapshot, plan),
+    )
+    log.info(
+        "cycle",
+        organization=organization_id,
+        trigger=trigger,
+        ready=cycle.ready,
+        placed=cycle.placed,
+        evicted=cycle.evicted,
+        moved=cycle.moved,
+        left_pending=cycle.left_pending,
+        microseconds=sum(phases),
+    )
+    return cycle

@@ -1,0 +1,188 @@
+"""Why a deployment is where it is, and what would happen to one that does not exist yet.
+
+Both ask the planner itself, on a snapshot of this moment, so they cannot disagree with it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from accounts.models import User
+from clusters.models import Cluster
+from deployments import services, waiting
+from deployments.bounds import check_bounds
+from deployments.models import Deployment, Status
+from deployments.specs import Spec
+from orgs.models import Event, Organization
+from scheduling.cycle.snapshot import load
+from scheduling.planner.pipeline import make_plan
+from scheduling.planner.plan import Hold, Plan
+from scheduling.planner.search.ordering import queue_order
+from scheduling.planner.snapshot import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a deployment is in its state.
+
+    `code` is for programs and `reason` for people. Of a pending one that competes, `position` is
+    its place in the queue of `queue_length`, counted from 1, and `clusters` says for each cluster
+    what is missing there (cpu in millicores, RAM in MiB, GPU in devices).
+    """
+
+    deployment: int
+    status: str
+    code: str
+    reason: str
+    since: datetime
+    position: int | None = None
+    queue_length: int | None = None
+    waits_for: list[str] = field(default_factory=list)
+    clusters: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What the next cycle would do with a deployment: `run`, `preempt` (and run) or `wait`."""
+
+    outcome: str
+    code: str
+    reason: str
+    cluster: int | None = None
+    evictions: list[dict[str, Any]] = field(default_factory=list)
+    moves: list[dict[str, Any]] = field(default_factory=list)
+    clusters: list[dict[str, Any]] = field(default_factory=list)
+
+
+def explain(deployment: Deployment) -> Explanation:
+    """Explain the deployment's present state."""
+    if deployment.status != Status.PENDING:
+        return _from_history(deployment)
+    obstacle = waiting.obstacle(deployment, timezone.now())
+    if obstacle:
+        return Explanation(
+            deployment=deployment.pk,
+            status=deployment.status,
+            code=obstacle.code,
+            reason=obstacle.reason,
+            since=deployment.queued_at,
+            waits_for=list(obstacle.details),
+        )
+    return _from_plan(deployment)
+
+
+def forecast(*, created_by: User, organization: Organization, spec: Spec) -> Forecast:
+    """Say what would become of a submission, and store nothing.
+
+    Raises what the submission would raise.
+    """
+    # Without the lock, which would have others wait while the snapshot is read.
+    check_bounds(created_by.pk, {organization.pk: 1}, lock=False)
+    with transaction.atomic():
+        deployment = services.submit(
+            created_by=created_by, organization=organization, spec=spec, bounded=False
+        )
+        obstacle = waiting.obstacle(deployment, timezone.now())
+        snapshot = load(organization.pk, lock=False).snapshot
+        transaction.set_rollback(True)
+    if obstacle:
+        return Forecast("wait", obstacle.code, obstacle.reason)
+    return _outcome(deployment.pk, snapshot, make_plan(snapshot))
+
+
+def _outcome(deployment_id: int, snapshot: Snapshot, plan: Plan) -> Forecast:
+    placement = next((p for p in plan.placements if p.deployment == deployment_id), None)
+    if placement is None:
+        hold = _hold(plan, deployment_id)
+        return Forecast("wait", hold.code, hold.reason, clusters=hold.detail.get("clusters", []))
+    priorities = {d.id: d.priority for d in snapshot.deployments}
+    evictions = [
+        asdict(e) | {"priority": priorities[e.deployment]}
+        for e in plan.evictions
+        if e.for_ == deployment_id
+    ]
+    moves = [
+        asdict(m) | {"priority": priorities[m.deployment]}
+        for m in plan.moves
+        if m.for_ == deployment_id
+    ]
+    return Forecast(
+        outcome="preempt" if evictions or moves else "run",
+        code=placement.code,
+        reason=placement.reason,
+        cluster=placement.cluster,
+        evictions=[_without_for(row) for row in evictions],
+        moves=[_without_for(row) for row in moves],
+    )
+
+
+def _without_for(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key != "for_"}
+
+
+def _from_plan(deployment: Deployment) -> Explanation:
+    snapshot = load(deployment.organization_id, lock=False).snapshot
+    order = queue_order(snapshot)
+    plan = make_plan(snapshot)
+    position = order.index(deployment.pk) + 1 if deployment.pk in order else None
+    placement = next((p for p in plan.placements if p.deployment == deployment.pk), None)
+    detail: Mapping[str, Any] = {}
+    if placement:
+        name = Cluster.objects.values_list("name", flat=True).get(pk=placement.cluster)
+        code, reason = "next_cycle", f"The next cycle places it on {name}."
+    else:
+        hold = _hold(plan, deployment.pk)
+        code, reason, detail = hold.code, hold.reason, hold.detail
+    return Explanation(
+        deployment=deployment.pk,
+        status=deployment.status,
+        code=code,
+        reason=reason,
+        since=deployment.queued_at,
+        position=position,
+        queue_length=len(order),
+        waits_for=[] if placement else [reason],
+        clusters=detail.get("clusters", []),
+    )
+
+
+def _hold(plan: Plan, deployment_id: int) -> Hold:
+    """Return why the plan leaves it pending; it changed state while we looked if there is none."""
+    for hold in plan.holds:
+        if hold.deployment == deployment_id:
+            return hold
+    return Hold(deployment_id, "changing", {}, "Its state is changing at this moment: ask again.")
+
+
+def _from_history(deployment: Deployment) -> Explanation:
+    """Explain by the event that led into the present status."""
+    event = (
+        Event.objects.filter(
+            subject=Event.Subject.DEPLOYMENT, subject_id=deployment.pk, status=deployment.status
+        )
+        .order_by("-pk")
+        .first()
+    )
+    placed = (
+        Event.objects.filter(
+            subject=Event.Subject.DEPLOYMENT,
+            subject_id=deployment.pk,
+            kind__in=("placed", "moved"),
+        )
+        .order_by("-pk")
+        .first()
+    )
+    why = [deployment.status_reason]
+    if deployment.cluster_id and placed and placed.reason not in why:
+        why.append(placed.reason)
+    return Explanation(
+        deployment=deployment.pk,
+        status=deployment.status,
+        code=event.kind if event else deployment.status,
+        reason=" ".join(filter(None, why)),
+        since=event.time if event else deployment.created_at,
+    )

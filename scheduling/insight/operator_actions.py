@@ -1,0 +1,121 @@
+"""What operators can do to deployments and clusters: one table for pages, forecasts and rights."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+from clusters import services as cluster_services
+from clusters.models import Cluster
+from deployments import moves, services
+from deployments.models import Deployment
+from deployments.runtime import lost_contact
+
+
+class Needs(StrEnum):
+    """What an action has to be told besides whom it is for."""
+
+    NOTHING = ""
+    PRIORITY = "priority"
+    TARGET = "target"
+    CAPACITY = "capacity"
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One verb. `hint` says what it means; `done` what is told of those it was done to."""
+
+    name: str
+    label: str
+    hint: str
+    done: str
+    permission: str
+    verb: Callable[..., Any]
+    model: type[Deployment] | type[Cluster] = Deployment
+    needs: Needs = Needs.NOTHING
+    stops_work: bool = False
+
+    @property
+    def subject(self) -> str:
+        return "cluster" if self.model is Cluster else "deployment"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An action that somebody means to take; `options` are the verb's further arguments."""
+
+    action: Action
+    subjects: tuple[int, ...]
+    actor: str
+    options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+
+def _resize(cluster: Cluster, *, actor: str, capacity: cluster_services.Capacity) -> Cluster:
+    return cluster_services.update(cluster, actor=actor, name=cluster.name, capacity=capacity)
+
+
+_ALL = (
+    Action(
+        "hold", "Hold", "Pass it over until it is released.", "held",
+        "deployments.hold_deployment", services.hold,
+    ),
+    Action(
+        "release", "Release", "Let it compete again.", "released",
+        "deployments.hold_deployment", services.release,
+    ),
+    Action(
+        "reprioritize", "Change priority", "Give it another priority, from 1 to 100.",
+        "given another priority",
+        "deployments.reprioritize_deployment", services.adjust, needs=Needs.PRIORITY,
+    ),
+    Action(
+        "preempt", "Preempt", "Evict it; it competes again after a minute.", "preempted",
+        "deployments.preempt_deployment", services.preempt, stops_work=True,
+    ),
+    Action(
+        "requeue", "Requeue", "Evict it; it competes again at once.", "requeued",
+        "deployments.preempt_deployment", services.requeue, stops_work=True,
+    ),
+    Action(
+        "move", "Move", "Have it run on another cluster.", "moved",
+        "deployments.preempt_deployment", moves.move, needs=Needs.TARGET, stops_work=True,
+    ),
+    Action(
+        "cancel", "Cancel", "Take it out of the queue.", "cancelled",
+        "deployments.stop_deployment", services.cancel, stops_work=True,
+    ),
+    Action(
+        "stop", "Stop", "End it for good; its container is asked to stop.", "stopped",
+        "deployments.stop_deployment", services.stop, stops_work=True,
+    ),
+    Action(
+        "start", "Start again", "Queue it again; it competes as a new one would.", "queued again",
+        "deployments.start_deployment", partial(services.start, bounded=False),
+    ),
+    Action(
+        "cordon", "Cordon", "Place nothing new on it; what runs there goes on.", "cordoned",
+        "clusters.steer_cluster", cluster_services.cordon, Cluster,
+    ),
+    Action(
+        "uncordon", "Uncordon", "Place deployments on it again.", "in use again",
+        "clusters.steer_cluster", cluster_services.uncordon, Cluster,
+    ),
+    Action(
+        "drain", "Drain", "Place nothing new on it; what runs there is moved or requeued.",
+        "draining", "clusters.steer_cluster", cluster_services.drain, Cluster, stops_work=True,
+    ),
+    Action(
+        "declare_lost", "Declare lost",
+        "Its engine does not answer and its containers are gone for certain: queue again what was"
+        " there.",
+        "declared lost", "clusters.steer_cluster", lost_contact.declare_lost, Cluster, stops_work=True,
+    ),
+    Action(
+        "resize", "Resize", "Give it another capacity.", "resized",
+        "clusters.resize_cluster", _resize, Cluster, needs=Needs.CAPACITY,
+    ),
+)  # fmt: skip
+
+ACTIONS: Mapping[str, Action] = MappingProxyType({action.name: action for action in _ALL})

@@ -1,0 +1,246 @@
+"""Who waits, in the scheduler's own order, for what; and who is in the way.
+
+The planner is asked on a snapshot of this moment, once an organization: what a page shows is what
+the next cycle would say.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from functools import cached_property
+
+from django.db.models import Exists, OuterRef, Q, QuerySet
+
+from clusters.models import OCCUPYING, Cluster
+from deployments import waiting
+from deployments.models import Dependency, Deployment, Status
+from hypervisor.base.numbers import whole
+from scheduling.cycle.snapshot import Loaded, load_many
+from scheduling.planner.pipeline import make_plan
+from scheduling.planner.plan import Hold
+from scheduling.planner.resources import in_words
+from scheduling.planner.search.ordering import queue_order
+from scheduling.planner.snapshot import Deployment as Row
+
+NEXT = "next_cycle"
+"""The code of one that the next cycle places."""
+
+
+class Group(StrEnum):
+    """Where one that is not over is: in the queue, out of it for a while, or on a cluster."""
+
+    COMPETING = "competing"
+    HELD = "held"
+    BACKOFF = "backoff"
+    DEPENDENCY = "dependency"
+    PLACED = "placed"
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What somebody wants to see; None and "" leave it open.
+
+    `cluster`: of those that wait, who could run there when it is empty; of the placed, who does.
+    """
+
+    organization: int | None = None
+    cluster: Cluster | None = None
+    priority: int | None = None
+    code: str = ""
+    search: str = ""
+
+    def condition(self, group: Group) -> Q:
+        """Return what rows of the group have to be, but for `code`."""
+        wanted = self._named()
+        if self.organization is not None:
+            wanted &= Q(organization=self.organization)
+        if self.priority is not None:
+            wanted &= Q(priority=self.priority)
+        if self.cluster and group == Group.PLACED:
+            wanted &= Q(cluster=self.cluster)
+        elif self.cluster:
+            wanted &= _could_run_on(self.cluster)
+        return wanted
+
+    def _named(self) -> Q:
+        if not self.search:
+            return Q()
+        return Q(name__icontains=self.search) | Q(pk=whole(self.search))
+
+
+def _could_run_on(cluster: Cluster) -> Q:
+    fits = Q(
+        organization=cluster.organization_id,
+        requested_cluster=None,
+        cpu_milli__lte=cluster.cpu_milli,
+        ram_mib__lte=cluster.ram_mib,
+        gpu__lte=cluster.gpu,
+    )
+    return Q(requested_cluster=cluster) | fits
+
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """Why one cluster is no option, in a few words."""
+
+    cluster: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line of the queue. `position` counts from 1 within the organization."""
+
+    deployment: Deployment
+    code: str
+    reason: str
+    position: int | None = None
+    lacks: Sequence[Lack] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Competitor:
+    """One that is ready, in the order of its organization; `hold` is None when it starts next."""
+
+    position: int
+    row: Row
+    hold: Hold | None
+    reason: str
+
+    @property
+    def code(self) -> str:
+        return self.hold.code if self.hold else NEXT
+
+
+class Queue:
+    """The queue as it is now, through the filters; the planner is asked once an organization."""
+
+    def __init__(self, filters: Filters, now: datetime) -> None:
+        self._filters = filters
+        self._now = now
+
+    @cached_property
+    def competing(self) -> list[Competitor]:
+        """Return who competes and passes the filters, the heads of all queues first."""
+        wanted = self._wanted_ids()
+        found = [
+            competitor
+            for loaded in load_many(self._organizations(), now=self._now).values()
+            for competitor in competitors(loaded)
+            if wanted is None or competitor.row.id in wanted
+        ]
+        return sorted(found, key=lambda c: (c.position, -c.row.priority, c.row.id))
+
+    @cached_property
+    def codes(self) -> Counter[str]:
+        """Count the reasons of those that compete, whatever reason the filters ask for."""
+        return Counter(competitor.code for competitor in self.competing)
+
+    @cached_property
+    def chosen(self) -> list[Competitor]:
+        code = self._filters.code
+        return [c for c in self.competing if not code or c.code == code]
+
+    def count(self, group: Group) -> int:
+        return len(self.chosen) if group == Group.COMPETING else self.rows(group).count()
+
+    def entries(self, group: Group, first: int, last: int) -> list[Entry]:
+        """Return the lines of the group from `first` up to and without `last`."""
+        if group == Group.COMPETING:
+            return list(self._competing_entries(self.chosen[first:last]))
+        rows = list(self.rows(group)[first:last])
+        waits = waiting.on_others([row.pk for row in rows]) if group == Group.DEPENDENCY else {}
+        return [
+            Entry(row, _code(row, group), " ".join(waits[row.pk].details))
+            if row.pk in waits
+            else Entry(row, _code(row, group), row.status_reason)
+            for row in rows
+        ]
+
+    def rows(self, group: Group) -> QuerySet[Deployment]:
+        """Return those of a group other than the competing ones, as the database has them."""
+        rows = _with_names().filter(self._filters.condition(group))
+        if group == Group.PLACED:
+            rows = rows.filter(status__in=OCCUPYING)
+            return rows.order_by("priority", "-placed_at", "pk")
+        unmet = Exists(Dependency.objects.unmet().filter(deployment=OuterRef("pk")))
+        waits = {
+            Group.HELD: Q(held=True),
+            Group.DEPENDENCY: Q(unmet, held=False),
+            Group.BACKOFF: Q(~unmet, held=False, ready_after__gt=self._now),
+        }
+        rows = rows.filter(waits[group], status=Status.PENDING)
+        return rows.order_by("ready_after", "-priority", "queued_at", "pk")
+
+    def _organizations(self) -> list[int]:
+        if self._filters.organization is not None:
+            return [self._filters.organization]
+        ready = Deployment.objects.ready(self._now).order_by()
+        return sorted(ready.values_list("organization", flat=True).distinct())
+
+    def _wanted_ids(self) -> set[int] | None:
+        """Return who passes the filters, None when they let everybody through."""
+        condition = self._filters.condition(Group.COMPETING)
+        if not condition:
+            return None
+        return set(Deployment.objects.pending().filter(condition).values_list("pk", flat=True))
+
+    def _competing_entries(self, competitors: Sequence[Competitor]) -> Iterator[Entry]:
+        rows = _with_names().in_bulk([competitor.row.id for competitor in competitors])
+        organizations = {row.organization_id for row in rows.values()}
+        clusters = Cluster.objects.filter(organization__in=organizations)
+        names = dict(clusters.values_list("pk", "name"))
+        for c in competitors:
+            if c.row.id in rows:
+                lacks = list(_lacks(c.hold, names))
+                yield Entry(rows[c.row.id], c.code, c.reason, c.position, lacks)
+
+
+def competitors(loaded: Loaded) -> list[Competitor]:
+    """Return who is ready in an organization, in the scheduler's order, and why each waits."""
+    plan = make_plan(loaded.snapshot)
+    rows = {d.id: d for d in loaded.snapshot.deployments}
+    holds = {hold.deployment: hold for hold in plan.holds}
+    starts = {placement.deployment: placement.reason for placement in plan.placements}
+    return [
+        Competitor(
+            position,
+            rows[id_],
+            holds.get(id_),
+            holds[id_].reason if id_ in holds else f"The next cycle starts it. {starts[id_]}",
+        )
+        for position, id_ in enumerate(queue_order(loaded.snapshot), start=1)
+    ]
+
+
+def _with_names() -> QuerySet[Deployment]:
+    rows = Deployment.objects.select_related("organization", "cluster", "requested_cluster")
+    return rows.defer("env", "command")
+
+
+def _code(row: Deployment, group: Group) -> str:
+    return row.status if group == Group.PLACED else group.value
+
+
+_SHORT = {
+    "exceeds_capacity": "too small",
+    "cluster_cordoned": "cordoned",
+    "cluster_draining": "draining",
+    "cluster_lost": "no contact",
+    "overcommitted": "overcommitted",
+}
+
+
+def _lacks(hold: Hold | None, names: Mapping[int, str]) -> Iterator[Lack]:
+    """Yield what is missing where, the clusters that could hold it first."""
+    rows = hold.detail["clusters"] if hold else []
+    for row in sorted(rows, key=lambda row: (row["code"] in _SHORT, row["cluster"])):
+        if row["code"] != "other_cluster":
+            text = _SHORT.get(row["code"]) or f"lacks {_in_words(row['missing'])}"
+            yield Lack(names.get(row["cluster"], f"cluster {row['cluster']}"), text)
+
+
+def _in_words(missing: dict[str, int]) -> str:
+    return ", ".join(in_words(name, amount) for name, amount in missing.items()) or "nothing"

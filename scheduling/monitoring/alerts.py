@@ -1,0 +1,286 @@
+"""What an operator should know first: what is wrong, and where to act."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from urllib.parse import urlencode
+
+from django.db import connection
+from django.db.models import Max
+from django.urls import reverse
+
+from clusters.models import Cluster, Connection
+from deployments import waiting
+from deployments.models import Deployment, Run
+from deployments.runtime import orphans
+from orgs.models import Event
+from scheduling.models import Sample
+from scheduling.monitoring import clocks, heartbeats
+from scheduling.monitoring.health import Vitals, cycles_are_late_after
+
+_DRAINS_LONG = timedelta(minutes=30)
+_HELD_LONG = timedelta(days=1)
+_STARTS_LONG = timedelta(minutes=10)
+_STOPS_LONG = timedelta(minutes=10)
+_MANY = 1000
+"""Counting ends here: more of something wrong is no other message."""
+
+_NEVER = (
+    waiting.DEPENDENCY_ENDED, "exceeds_capacity", "requested_cluster_gone", "no_cluster",
+)  # fmt: skip
+"""The codes of what starts only after somebody has changed something."""
+
+_FAILING_SHARE, _FAILING_COUNT = 0.5, 5
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """`level` is `critical`: act now; `warning`: look at it today; or `info`."""
+
+    level: str
+    title: str
+    detail: str
+    link: str = ""
+    act: str = "Show"
+
+
+@dataclass(frozen=True, slots=True)
+class Hour:
+    """What the samples of the last hour add up to."""
+
+    thrashed: int
+    failed: int
+    ended: int
+
+
+def alarms(
+    now: datetime, vitals: Vitals, last: Sample | None, hour: Hour, here: str = "this web server"
+) -> list[Alarm]:
+    """Return what is wrong, the worst first. `here` names the process that asks."""
+    found = [
+        *_parts(vitals),
+        *_clocks(now, here),
+        *_engines(),
+        *_unknown_containers(),
+        *_cycles(now),
+        *_order(last),
+        *_clusters(now),
+        *_stuck(now),
+        *_waiting(now, last),
+        *_restless(hour),
+    ]
+    levels = ("critical", "warning", "info")
+    return sorted(found, key=lambda alarm: levels.index(alarm.level))
+
+
+def _parts(vitals: Vitals) -> Iterator[Alarm]:
+    consequence = {
+        "Beat": "Nothing periodic happens: lost messages and ended back-offs wait. Start beat.",
+        "Worker": "Nothing is placed. Start a worker.",
+        "Engine worker": "Containers neither start nor stop. Start a worker of the queue engines.",
+        "Broker": "Submissions are accepted and wait. Start the broker (Valkey or Redis).",
+        "Samples": "The figures below are old. Beat and a worker take one every minute.",
+    }
+    tasks = reverse("admin:django_celery_beat_periodictask_changelist")
+    for vital in vitals.all:
+        if vital.is_bad:
+            level = "critical" if vital.state == "down" else "warning"
+            title = f"{vital.name}: {vital.note}"
+            yield Alarm(level, title, consequence[vital.name], tasks, "Periodic tasks")
+
+
+def _clocks(now: datetime, here: str) -> Iterator[Alarm]:
+    """Name the processes whose clocks are not as the database's; this one is asked right now."""
+    ahead = clocks.read().ahead
+    wrong = heartbeats.wrong_clocks(now - ahead)
+    if abs(ahead) > clocks.TOLERATED:
+        wrong[here] = ahead.total_seconds()
+    if wrong:
+        worst = sorted(wrong.items(), key=lambda item: -abs(item[1]))[:5]
+        said = ", ".join(f"{name} {_off(seconds)}" for name, seconds in worst)
+        yield Alarm(
+            "critical",
+            "Clocks disagree",
+            f"Of the database's clock: {said}. Back-offs, lost contact and run times are wrong"
+            " until these clocks are right: set them by NTP.",
+        )
+
+
+def _off(seconds: float) -> str:
+    return f"is {abs(seconds):.0f} s {'ahead' if seconds > 0 else 'behind'}"
+
+
+def _engines() -> Iterator[Alarm]:
+    lost = Connection.objects.filter(lost_contact_at__isnull=False).select_related("cluster")
+    for row in lost.order_by("lost_contact_at")[:20]:
+        what = "is not this installation's" if row.unclaimed else "does not answer"
+        yield Alarm(
+            "critical",
+            f"The engine of {row.cluster} {what}",
+            f"Since {row.lost_contact_at:%Y-%m-%d %H:%M} UTC. {row.last_error}".strip(),
+            reverse("cluster", args=[row.cluster_id]),
+            "Cluster",
+        )
+
+
+def _unknown_containers() -> Iterator[Alarm]:
+    rows = Connection.objects.exclude(unknown_containers=[]).select_related("cluster")
+    for row in rows.order_by("pk")[:20]:
+        count = len(row.unknown_containers)
+        yield Alarm(
+            "critical",
+            f"{_many(count, 'unknown container is', 'unknown containers are')} on {row.cluster}",
+            orphans.remedy(row.cluster),
+            reverse("cluster", args=[row.cluster_id]),
+            "Cluster",
+        )
+
+
+def _cycles(now: datetime) -> Iterator[Alarm]:
+    """Tell of organizations where one has been ready for long and no cycle ran meanwhile."""
+    sql = """
+        SELECT o.name FROM orgs_organization o
+        WHERE coalesce((
+            SELECT c.started_at FROM scheduling_schedulingcycle c
+            WHERE c.organization_id = o.id ORDER BY c.id DESC LIMIT 1
+        ), '-infinity') < %(limit)s AND EXISTS (
+            SELECT FROM deployments_deployment d
+            WHERE d.organization_id = o.id AND d.status = 'pending' AND NOT d.held
+              AND d.queued_at < %(limit)s AND coalesce(d.ready_after < %(limit)s, true)
+              AND NOT EXISTS (
+                SELECT FROM deployments_dependency x WHERE x.deployment_id = d.id))
+        ORDER BY o.id LIMIT 4
+    """
+    late = cycles_are_late_after()
+    with connection.cursor() as cursor:
+        cursor.execute(sql, {"limit": now - late})
+        names = [row[0] for row in cursor.fetchall()]
+    if names:
+        yield Alarm(
+            "critical",
+            "No scheduling cycle although deployments are ready",
+            f"Of {', '.join(names[:3])}{' and others' if names[3:] else ''}, for over"
+            f" {late.total_seconds():.0f} seconds. The worker's log says what failed.",
+            reverse("admin:scheduling_schedulingcycle_changelist"),
+            "Run them now",
+        )
+
+
+def _order(last: Sample | None) -> Iterator[Alarm]:
+    if not last:
+        return
+    link = reverse("queue")
+    if len(last.suspects) == 1:
+        link = reverse("admin:deployments_deployment_change", args=list(last.suspects))
+    if last.inverted:
+        yield Alarm(
+            "critical",
+            f"{_many(last.inverted, 'deployment waits', 'deployments wait')} for lower priorities",
+            "Lower ones that may be evicted hold the room. A cycle should have given it to them.",
+            link,
+        )
+    if last.overlooked:
+        yield Alarm(
+            "critical",
+            f"{_many(last.overlooked, 'deployment waits', 'deployments wait')} beside free room",
+            "A cycle should have placed them.",
+            link,
+        )
+
+
+def _clusters(now: datetime) -> Iterator[Alarm]:
+    draining = {row.pk: row for row in Cluster.objects.filter(state=Cluster.State.DRAINING)}
+    if not draining:
+        return
+    since = Event.objects.filter(
+        subject=Event.Subject.CLUSTER, subject_id__in=draining, kind=Cluster.State.DRAINING
+    )
+    begun = dict(since.order_by().values_list("subject_id").annotate(Max("time")))
+    left = Run.objects.current().filter(cluster__in=draining).order_by()
+    busy = set(left.values_list("cluster", flat=True).distinct())
+    for pk, cluster in draining.items():
+        time = begun.get(pk)
+        if pk in busy and time and now - time > _DRAINS_LONG:
+            yield Alarm(
+                "warning",
+                f"{cluster} has been draining since {time:%Y-%m-%d %H:%M} UTC",
+                "Something still runs there.",
+                reverse("cluster", args=[pk]),
+                "Cluster",
+            )
+
+
+def _stuck(now: datetime) -> Iterator[Alarm]:
+    runs = reverse("admin:deployments_run_changelist")
+    starting = Run.objects.current().filter(started_at=None, placed_at__lt=now - _STARTS_LONG)
+    if count := starting[:_MANY].count():
+        yield Alarm(
+            "warning",
+            f"{_many(count, 'container has', 'containers have')} not started in time",
+            "Placed over ten minutes ago: does their engine work, do others stop for them?",
+            f"{reverse('queue')}?group=placed",
+            "Queue",
+        )
+    stopping = Run.objects.unfinished().filter(released_at__lt=now - _STOPS_LONG)
+    if count := stopping[:_MANY].count():
+        yield Alarm(
+            "warning",
+            f"{_many(count, 'container does', 'containers do')} not stop",
+            "Their room was given up over ten minutes ago, and others wait for it.",
+            f"{runs}?{urlencode({'outcome__exact': 'evicted'})}",
+            "Runs",
+        )
+
+
+def _waiting(now: datetime, last: Sample | None) -> Iterator[Alarm]:
+    if last and last.starving:
+        yield Alarm(
+            "warning",
+            f"{_many(last.starving, 'deployment has', 'deployments have')} waited too long",
+            "Longer than SCHEDULER_STARVATION_SECONDS: is there enough room at their priority?",
+            reverse("queue"),
+            "Queue",
+        )
+    never = Deployment.objects.pending().filter(held=False, status_code__in=_NEVER)
+    if count := never.order_by()[:_MANY].count():
+        yield Alarm(
+            "warning",
+            f"{_many(count, 'deployment', 'deployments')} can never start",
+            "A dependency has ended otherwise, or no cluster could ever hold it. Each says which.",
+            f"{reverse('admin:deployments_deployment_changelist')}?status__exact=pending",
+            "Deployments",
+        )
+    held = Deployment.objects.pending().filter(held=True, queued_at__lt=now - _HELD_LONG)
+    if count := held.order_by()[:_MANY].count():
+        yield Alarm(
+            "info",
+            f"{_many(count, 'deployment is', 'deployments are')} held and over a day old",
+            "Somebody held them, and nobody has released them.",
+            f"{reverse('queue')}?group=held",
+            "Queue",
+        )
+
+
+def _restless(hour: Hour) -> Iterator[Alarm]:
+    if hour.thrashed:
+        yield Alarm(
+            "warning",
+            f"{_many(hour.thrashed, 'deployment was', 'deployments were')} set aside for thrashing",
+            "In the last hour: they took room again and again and got nothing done.",
+            f"{reverse('admin:orgs_event_changelist')}?{urlencode({'q': 'thrash'})}",
+            "Events",
+        )
+    if hour.failed >= _FAILING_COUNT and hour.failed > _FAILING_SHARE * hour.ended:
+        yield Alarm(
+            "warning",
+            f"{hour.failed} of the {hour.ended} runs that ended in the last hour failed",
+            "One bad image or one bad cluster?",
+            f"{reverse('admin:deployments_run_changelist')}?outcome__exact=failed",
+            "Runs",
+        )
+
+
+def _many(count: int, one: str, more: str) -> str:
+    if count >= _MANY:
+        return f"{_MANY} or more {more}"
+    return f"1 {one}" if count == 1 else f"{count} {more}"

@@ -1,0 +1,142 @@
+"""Clocks that disagree: a process's own is measured against the database's, which counts.
+
+A time that was written by a wrong clock can lie ahead, where it would keep something waiting until
+that time has come. `cut` brings such times back.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from time import monotonic
+
+import structlog
+from django.db import connection, models, transaction
+from django.db.models import Case, Exists, F, OuterRef, Q, When
+from django.db.models.functions import Least
+from django.utils import timezone
+
+from clusters.models import Connection
+from deployments.lifecycle import Change, remark
+from deployments.models import ENDED, Deployment, Run, Status
+from scheduling.cycle.apply import LONGEST_BACKOFF
+from scheduling.models import ClusterSample, Pulse, Sample, SchedulingCycle
+from scheduling.planner import suspension
+
+TOLERATED = timedelta(seconds=2)
+"""Clocks that differ by more get an alarm."""
+
+_MARGIN = timedelta(minutes=1)
+"""A time that lies further ahead than it can is cut; so near ones come by themselves."""
+
+CUT = "back_off_cut"
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The database's time, and how far this process's clock is ahead of it, or behind if negative.
+
+    No further than is certain, as the answer takes its time.
+    """
+
+    database: datetime
+    ahead: timedelta
+
+
+def read() -> Reading:
+    began = monotonic()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        database: datetime = cursor.fetchone()[0]
+    took = timedelta(seconds=monotonic() - began)
+    earliest, latest = database, database + took
+    now = timezone.now()
+    ahead = max(now - latest, timedelta(0)) + min(now - earliest, timedelta(0))
+    return Reading(database, ahead)
+
+
+def cut(*, actor: str) -> int:
+    """Bring times back that lie further ahead than is possible; return how many rows had one.
+
+    Nothing is cut by a process whose own clock is wrong, as it could not tell which times are.
+    """
+    reading = read()
+    if abs(reading.ahead) > TOLERATED:
+        log.warning("clock_is_wrong", ahead_s=reading.ahead.total_seconds())
+        return 0
+    now = reading.database
+    found = _cut_backoffs(now, actor) + sum(rows for rows in _cut_past_times(now))
+    if found:
+        log.warning("times_cut", rows=found)
+    return found
+
+
+def _cut_backoffs(now: datetime, actor: str) -> int:
+    """Let those compete whose back-off cannot be right; an event for each.
+
+    It is longer than the longest, or began with the end of a run that lies ahead.
+    """
+    ends_ahead = Run.objects.filter(deployment=OuterRef("pk"), released_at__gt=now + _MARGIN)
+    late = Q(ready_after__gt=now + LONGEST_BACKOFF + _MARGIN)
+    late |= Q(set_aside_until__gt=now + suspension.DURATION + _MARGIN)
+    late |= Q(Exists(ends_ahead), ready_after__gt=now)
+    with transaction.atomic():
+        rows = Deployment.objects.pending().filter(late).order_by("pk")
+        found = list(rows.select_for_update(no_key=True, of=("self",), skip_locked=True))
+        reason = "Its back-off ended later than any can, as a clock was wrong: it competes again."
+        changes = [Change(row.pk, reason, data={"code": CUT}) for row in found]
+        Deployment.objects.filter(pk__in=[row.pk for row in found]).update(
+            ready_after=_at_most("ready_after", now),
+            set_aside_until=_at_most("set_aside_until", now),
+            revision=F("revision") + 1,
+        )
+        remark(CUT, changes, statuses=(Status.PENDING,), actor=actor, now=now)
+    return len(found)
+
+
+def _cut_past_times(now: datetime) -> Iterator[int]:
+    """Set times of the past that lie ahead to now, and remove figures of minutes to come."""
+    yield _cut_runs(now)
+    live = Deployment.objects.exclude(status__in=ENDED)
+    yield _cut(live, now, "queued_at", "placed_at", "started_at", "checkpoint_at")
+    yield _cut(Connection.objects.all(), now, "lost_contact_at", "marked_at")
+    yield _cut(Pulse.objects.all(), now, "time")
+    yield _cut(SchedulingCycle.objects.all(), now, "started_at")
+    for samples in (ClusterSample, Sample):
+        yield samples.objects.filter(time__gt=now + _MARGIN).delete()[0]
+
+
+def _cut_runs(now: datetime) -> int:
+    """Cut the times of runs, and have none lie after what follows it."""
+    limit = now + _MARGIN
+    ahead = Q(launched_at__gt=limit) | Q(started_at__gt=limit) | Q(stop_requested_at__gt=limit)
+    ahead = Q(placed_at__gt=limit) | Q(released_at__gt=limit) | (Q(ended_at=None) & ahead)
+    # It shows that a back-off is wrong, which may be locked just now.
+    needed = Q(released_at__gt=limit, deployment__ready_after__gt=now)
+    rows = Run.objects.filter(ahead).exclude(needed & Q(deployment__status=Status.PENDING))
+    return rows.update(
+        placed_at=_at_most(
+            "placed_at", now, "launched_at", "started_at", "released_at", "ended_at"
+        ),
+        launched_at=_at_most("launched_at", now, "started_at", "released_at", "ended_at"),
+        started_at=_at_most("started_at", now, "released_at", "ended_at"),
+        released_at=_at_most("released_at", now, "ended_at"),
+        stop_requested_at=_at_most("stop_requested_at", now),
+        ended_at=_at_most("ended_at", now),
+    )
+
+
+def _cut(rows: models.QuerySet[models.Model], now: datetime, *names: str) -> int:
+    ahead = Q()
+    for name in names:
+        ahead |= Q(**{f"{name}__gt": now + _MARGIN})
+    return rows.filter(ahead).update(**{name: _at_most(name, now) for name in names})
+
+
+def _at_most(name: str, now: datetime, *others: str) -> Case:
+    """Return the time, but none that is later than now and the others; one that is not set stays.
+
+    LEAST alone would set it, because PostgreSQL passes over NULL.
+    """
+    return Case(When(**{f"{name}__isnull": False}, then=Least(F(name), now, *map(F, others))))

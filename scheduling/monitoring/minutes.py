@@ -1,0 +1,162 @@
+"""Note how the platform is, each minute, so that pages read a few rows instead of all.
+
+Room and counts of minutes that nobody noted are filled in afterwards, from the runs; how the queue
+was then stays unknown.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connection, transaction
+from django.db.models import Count, F, Max, Q, Sum
+from django.db.models.functions import TruncMinute
+from django.utils import timezone
+
+from clusters.models import DIMENSIONS
+from deployments.models import Run
+from scheduling.models import ClusterSample, Sample, SchedulingCycle
+from scheduling.monitoring.histogram import histogram
+from scheduling.monitoring.queue_metrics import Backlog
+
+MINUTE = timedelta(minutes=1)
+USAGE = tuple(f"{kind}{name}" for kind in ("", "used_", "held_") for name in DIMENSIONS)
+"""The columns of capacity, used and held room."""
+
+_FILL_IN = timedelta(hours=24)
+
+
+@transaction.atomic
+def take_sample(now: datetime | None = None) -> Sample | None:
+    """Note this minute, and those since the last one noted; None when it has been noted already."""
+    now = now or timezone.now()
+    minute = now.replace(second=0, microsecond=0)
+    last = Sample.objects.order_by("-time").first()
+    if last and last.time >= minute:
+        return None
+    since = max(last.time, minute - _FILL_IN) if last else minute - _FILL_IN
+    _note_clusters(since + MINUTE, minute)
+    backlog = Backlog(now, last)
+    _hold(minute, backlog.reserved)
+    samples = list(_samples(since, minute))
+    for name, value in backlog.columns().items():
+        setattr(samples[-1], name, value)
+    Sample.objects.bulk_create(samples, ignore_conflicts=True)
+    return samples[-1]
+
+
+def _note_clusters(first: datetime, last: datetime) -> None:
+    """Note, for each cluster and minute, the room that its runs had then."""
+    kinds = {"used": "r.launched_at <= m", "held": "r.launched_at IS NULL OR r.launched_at > m"}
+    sums = ", ".join(
+        f"sum(r.{name}) FILTER (WHERE {condition}) AS {kind}_{name}"
+        for kind, condition in kinds.items()
+        for name in DIMENSIONS
+    )
+    taken = ", ".join(f"coalesce(taken.{kind}_{name}, 0)" for kind in kinds for name in DIMENSIONS)
+    sql = f"""
+        WITH taken AS (
+            SELECT r.cluster_id, m, {sums}
+            FROM deployments_run r CROSS JOIN LATERAL generate_series(
+                greatest(date_trunc('minute', r.placed_at - interval '1 microsecond')
+                         + interval '1 minute', %(first)s),
+                least(r.released_at - interval '1 microsecond', %(last)s),
+                interval '1 minute') m
+            WHERE r.cluster_id IS NOT NULL AND r.placed_at <= %(last)s
+              AND (r.released_at IS NULL OR r.released_at > %(first)s)
+            GROUP BY r.cluster_id, m
+        )
+        INSERT INTO scheduling_clustersample (cluster_id, time, {", ".join(USAGE)})
+        SELECT c.id, minute, c.cpu_milli, c.ram_mib, c.gpu, {taken}
+        FROM clusters_cluster c
+        CROSS JOIN generate_series(%(first)s, %(last)s, interval '1 minute') minute
+        LEFT JOIN taken ON taken.cluster_id = c.id AND taken.m = minute
+        WHERE c.created_at <= minute + interval '1 minute'
+        ON CONFLICT DO NOTHING
+    """  # noqa: S608
+    with connection.cursor() as cursor:
+        cursor.execute(sql, {"first": first, "last": last})
+
+
+def _hold(minute: datetime, reserved: Mapping[int, Mapping[str, int]]) -> None:
+    """Add what is held for those that wait long, as far as it is free."""
+    rows = list(ClusterSample.objects.filter(cluster__in=reserved, time=minute))
+    for row in rows:
+        for name, amount in reserved[row.cluster_id].items():
+            used, held = getattr(row, f"used_{name}"), getattr(row, f"held_{name}")
+            free = max(getattr(row, name) - used - held, 0)
+            setattr(row, f"held_{name}", held + min(amount, free))
+    ClusterSample.objects.bulk_update(rows, [f"held_{name}" for name in DIMENSIONS])
+
+
+def _samples(since: datetime, last: datetime) -> Iterator[Sample]:
+    """Yield a sample for each minute after `since`, with its room and its counts."""
+    sums = {f"sum_{name}": Sum(name) for name in USAGE}
+    rows = ClusterSample.objects.filter(time__gt=since, time__lte=last).order_by().values("time")
+    room: dict[datetime, Any] = {row["time"]: row for row in rows.annotate(**sums)}
+    counts = _counts(since, last)
+    time = since
+    while (time := time + MINUTE) <= last:
+        usage = {name: room.get(time, {}).get(f"sum_{name}", 0) for name in USAGE}
+        yield Sample(time=time, **usage, **counts[time])
+
+
+def _counts(since: datetime, last: datetime) -> dict[datetime, dict[str, Any]]:
+    """Return the counts of each minute that ends after `since`."""
+    counts: dict[datetime, dict[str, Any]] = defaultdict(dict)
+    outcome = Run.Outcome
+    kinds = {
+        "evicted": Q(outcome=outcome.EVICTED),
+        "moved": Q(outcome=outcome.MOVED),
+        "failed": Q(outcome=outcome.FAILED),
+        "ended": Q(outcome__in=[outcome.COMPLETED, outcome.FAILED, outcome.STOPPED]),
+    }
+    released = Run.objects.filter(released_at__gte=since, released_at__lt=last)
+    cycles = SchedulingCycle.objects.filter(started_at__gte=since, started_at__lt=last)
+    took = F("snapshot_us") + F("plan_us") + F("apply_us")
+    rows = [
+        *_by_minute(
+            released, "released_at", **{k: Count("pk", filter=q) for k, q in kinds.items()}
+        ),
+        *_by_minute(
+            cycles, "started_at", number=Count("pk"), cycle_us=Sum(took),
+            slowest_cycle_us=Max(took), thrashed=Sum("set_aside"),
+        ),
+    ]  # fmt: skip
+    for row in rows:
+        if "number" in row:
+            row["cycles"] = row.pop("number")
+        counts[row.pop("minute") + MINUTE].update(row)
+    for minute, waits in _waits(since, last).items():
+        counts[minute + MINUTE].update(placed=len(waits), waits=histogram(waits))
+    return counts
+
+
+def _by_minute(rows: Any, time: str, **figures: Any) -> list[dict[str, Any]]:
+    minutes = rows.order_by().annotate(minute=TruncMinute(time)).values("minute")
+    return list(minutes.annotate(**figures))
+
+
+def _waits(since: datetime, last: datetime) -> dict[datetime, list[float]]:
+    """Return, by minute, how long each that was placed had waited since it was queued or evicted.
+
+    Who moves has not waited, and is not placed from the queue.
+    """
+    sql = """
+        SELECT date_trunc('minute', r.placed_at),
+               extract(epoch FROM r.placed_at - greatest(d.queued_at, former.released_at))
+        FROM deployments_run r JOIN deployments_deployment d ON d.id = r.deployment_id
+        LEFT JOIN LATERAL (
+            SELECT p.released_at, p.outcome FROM deployments_run p
+            WHERE p.deployment_id = r.deployment_id AND p.id < r.id ORDER BY p.id DESC LIMIT 1
+        ) former ON true
+        WHERE r.placed_at >= %s AND r.placed_at < %s AND d.queued_at <= r.placed_at
+          AND former.outcome IS DISTINCT FROM 'moved'
+    """
+    waits: dict[datetime, list[float]] = defaultdict(list)
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [since, last])
+        for minute, wait in cursor.fetchall():
+            waits[minute].append(float(wait))
+    return waits

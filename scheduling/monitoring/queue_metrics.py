@@ -1,0 +1,93 @@
+"""Look at the queue: who waits, for how long, and whether rightly so."""
+
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Count, Min, Q
+
+from deployments.models import Deployment
+from scheduling.cycle.snapshot import Loaded, load_many
+from scheduling.models import Sample
+from scheduling.planner.fairness import Inversion, Packing, inversions, packing
+from scheduling.planner.pipeline import make_plan
+from scheduling.planner.search.problem import is_starved
+from scheduling.planner.snapshot import Snapshot
+
+_GRACE_S = 20
+"""So long a periodic cycle may take from when it is due until its plan is written."""
+
+
+class Backlog:
+    """Who waits at this moment, and whether rightly so."""
+
+    def __init__(self, now: datetime, last: Sample | None) -> None:
+        self.reserved: dict[int, dict[str, int]] = {}
+        """By cluster, the amounts that are held there for one that waits long."""
+        self._now = now
+        self._before = last.suspects if last else {}
+        self._suspects: dict[str, list[float]] = {}
+        self._confirmed: list[Inversion] = []
+        self._shares: list[Packing] = []
+        self._starving = 0
+        ready = Deployment.objects.ready(now).order_by()
+        self._by_priority = list(
+            ready.values("priority").annotate(count=Count("pk"), oldest=Min("queued_at"))
+        )
+        organizations = sorted(ready.values_list("organization", flat=True).distinct())
+        for loaded in load_many(organizations, now=now).values():
+            self._look_at(loaded)
+
+    def columns(self) -> dict[str, Any]:
+        ready = {str(row["priority"]): row["count"] for row in self._by_priority}
+        pending = Deployment.objects.pending().aggregate(
+            total=Count("pk"),
+            held_back=Count("pk", filter=Q(held=True)),
+            later=Count("pk", filter=Q(held=False, ready_after__gt=self._now)),
+        )
+        shown = sum(ready.values()) + pending["held_back"] + pending["later"]
+        oldest = min((row["oldest"] for row in self._by_priority), default=self._now)
+        return {
+            "ready": ready,
+            "held_back": pending["held_back"],
+            "delayed": pending["later"],
+            "dependent": max(pending["total"] - shown, 0),
+            "starving": self._starving,
+            "longest_wait_s": max(int((self._now - oldest).total_seconds()), 0),
+            "inverted": sum(not i.overlooked for i in self._confirmed),
+            "overlooked": sum(i.overlooked for i in self._confirmed),
+            "packed": sum(s.packed for s in self._shares) if self._shares else None,
+            "packable": sum(s.packable for s in self._shares) if self._shares else None,
+            "suspects": self._suspects,
+            "reserved": {str(cluster): amounts for cluster, amounts in self.reserved.items()},
+        }
+
+    def _look_at(self, loaded: Loaded) -> None:
+        snapshot = loaded.snapshot
+        starving = sum(d.cluster is None and is_starved(d, snapshot) for d in snapshot.deployments)
+        self._starving += starving
+        holders = self._holders(snapshot) if starving else {}
+        share = packing(snapshot)
+        if share:
+            self._shares.append(share)
+        for found in inversions(snapshot, holders):
+            self._suspect(found, loaded.revisions[found.deployment])
+
+    def _holders(self, snapshot: Snapshot) -> dict[int, int]:
+        """Return for whom which cluster's room is held; only the planner knows."""
+        requests = {d.id: d.request for d in snapshot.deployments}
+        holders = {}
+        for hold in make_plan(snapshot).holds:
+            if reservation := hold.detail.get("reservation"):
+                holders[reservation["cluster"]] = hold.deployment
+                self.reserved[reservation["cluster"]] = requests[hold.deployment].to_json()
+        return holders
+
+    def _suspect(self, found: Inversion, revision: int) -> None:
+        """Remember it; once every cycle that was due has had its chance, it counts."""
+        now = self._now.timestamp()
+        known = self._before.get(str(found.deployment))
+        since = known[1] if known and known[0] == revision else now
+        self._suspects[str(found.deployment)] = [revision, since]
+        if now - since >= settings.SCHEDULER_INTERVAL + _GRACE_S:
+            self._confirmed.append(found)

@@ -1,0 +1,68 @@
+"""The total orders in which deployments are served; each ends in the id."""
+
+from dataclasses import dataclass
+
+from scheduling.planner.policy import Order
+from scheduling.planner.search.problem import Problem, Shares, is_starved
+from scheduling.planner.snapshot import Snapshot
+
+_WEIGHTS = ((1, 1, 1), (0, 0, 1), (1, 0, 0), (0, 1, 0), (1, 0, 1), (0, 1, 1), (1, 1, 0))
+Orders = tuple[list[int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A measure of size, by deployment, and who may start on each level in an order that goes
+    with it.
+    """
+
+    orders: Orders
+    sizes: list[int]
+
+
+def queue_order(snapshot: Snapshot) -> list[int]:
+    """Return the ids of the ready deployments, the one that is served first at the head.
+
+    By level from the highest; within it those that starve, the longest waiting first; then by
+    dominant share and waiting time, or by waiting time alone, as the policy says. Those that are
+    set aside come last.
+    """
+    snapshot = snapshot.ranked()
+    shares = Shares(list(snapshot.clusters))
+    smallest_first = snapshot.policy.order == Order.MOST
+    keys = []
+    for d in snapshot.deployments:
+        if d.cluster is None:
+            starved = is_starved(d, snapshot)
+            share = shares.of(d.request) if smallest_first and not starved else 0
+            since = d.waits_since if starved else d.queued_at
+            keys.append((-d.priority, not starved, share, since, d.id))
+    return [key[-1] for key in sorted(keys)]
+
+
+def base_order(problem: Problem, members: list[int]) -> list[int]:
+    """Return members of one level, none starved, in the order of the queue."""
+    deployments, shares = problem.deployments, problem.shares
+    if problem.snapshot.policy.order == Order.FIFO:
+        return sorted(members, key=lambda d: (deployments[d].queued_at, d))
+    return sorted(members, key=lambda d: (shares[d], deployments[d].queued_at, d))
+
+
+def base_orders(problem: Problem) -> Orders:
+    """Return for each level its ready and drained ones in the order of the queue."""
+    return tuple(base_order(problem, level.ready + level.drained) for level in problem.levels)
+
+
+def measures(problem: Problem) -> list[Measure]:
+    """Return the order of the queue with the dominant share, then sums of shares by which the
+    smallest come first.
+    """
+    plain = base_orders(problem)
+    requests = [d.request for d in problem.deployments]
+    cpu, ram, gpu = problem.weights
+    found = [Measure(plain, problem.shares)]
+    for a, b, g in _WEIGHTS:
+        sizes = [r.cpu_milli * cpu * a + r.ram_mib * ram * b + r.gpu * gpu * g for r in requests]
+        orders = tuple(sorted(order, key=sizes.__getitem__) for order in plain)
+        found.append(Measure(orders, sizes))
+    return found

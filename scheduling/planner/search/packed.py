@@ -1,0 +1,39 @@
+"""A vector of resources in one integer, so that one subtraction tests all dimensions.
+
+Each dimension has a field of 48 bits whose top bit no amount reaches. Packing is linear, so packed
+vectors add and subtract like vectors. A dimension below zero borrows from its own top bit:
+`(room - request) & OVERDRAWN` is zero exactly when the request fits.
+"""
+
+from scheduling.planner.resources import Resources
+
+_BITS = 48
+_MASK = (1 << _BITS) - 1
+_TOP = 1 << (_BITS - 1)
+OVERDRAWN = _TOP | _TOP << _BITS | _TOP << 2 * _BITS
+_AMOUNT_BITS = 44  # of one amount; sums of eight of them still leave the top bit alone
+
+
+def pack(vector: Resources) -> int:
+    cpu, ram, gpu = vector.cpu_milli, vector.ram_mib, vector.gpu
+    if (cpu | ram | gpu) >> _AMOUNT_BITS:
+        raise ValueError(f"{vector}: an amount is negative or too large to plan with")
+    return cpu | ram << _BITS | gpu << 2 * _BITS
+
+
+def unpack(packed: int) -> Resources:
+    """Return the vector; dimensions below zero come back as such."""
+    cpu = _signed(packed & _MASK)
+    packed = (packed - cpu) >> _BITS
+    ram = _signed(packed & _MASK)
+    return Resources(cpu, ram, (packed - ram) >> _BITS)
+
+
+def beyond(room: int, held: int) -> int:
+    """Return what is left of the room in each dimension when `held` is set aside, at least 0."""
+    left = unpack(room - held)
+    return pack(Resources(max(left.cpu_milli, 0), max(left.ram_mib, 0), max(left.gpu, 0)))
+
+
+def _signed(field: int) -> int:
+    return field - (1 << _BITS) if field & _TOP else field

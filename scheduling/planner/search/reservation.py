@@ -1,0 +1,99 @@
+"""Hold one cluster's room for one that has waited too long."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from scheduling.planner.policy import Backfill
+from scheduling.planner.search.packed import OVERDRAWN, unpack
+from scheduling.planner.search.problem import Problem
+from scheduling.planner.snapshot import Deployment
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """Room of `amount`, packed, on a cluster is held for a deployment; both by index.
+
+    `until` is when it will be there at the latest, None when the ends of those in the way are not
+    known. Who is done by then may use the room meanwhile.
+    """
+
+    deployment: int
+    cluster: int
+    until: int | None
+    amount: int
+
+    def ends_before(self, deployment: Deployment, now: int) -> bool:
+        """Say whether the deployment, started now, is known to be done in time."""
+        if self.until is None or deployment.max_runtime_s is None:
+            return False
+        return now + deployment.max_runtime_s <= self.until
+
+
+def may_use(problem: Problem, held: Reservation, d: int) -> bool:
+    """Say whether the held room is open to d, which is of the holder's priority or lower."""
+    if held.ends_before(problem.deployments[d], problem.snapshot.now):
+        return True
+    if problem.snapshot.policy.backfill != Backfill.EVICTABLE:
+        return False
+    return problem.threshold_once_started(d) <= problem.deployments[held.deployment].priority
+
+
+def reserve(
+    problem: Problem,
+    room: list[int],
+    where: Mapping[int, int],
+    d: int,
+    reserved: Mapping[int, Reservation],
+) -> Reservation | None:
+    """Return the reservation where the room will be there first; None when all have one already.
+
+    Known ends come first; where the ends of those in the way are not known, the cluster that lacks
+    least. Ties end in the cluster's id.
+    """
+    clusters = [c for c in problem.eligible[d] if c not in reserved]
+    if not clusters:
+        return None
+    ends = _ends(problem, where)
+    options = []
+    for c in clusters:
+        until = _ready_at(room[c] - problem.requests[d], ends[c])
+        lack = _lack(problem, room[c], d, c) if until is None else 0
+        options.append((until is None, until or 0, lack, c))
+    unknown, until, _, c = min(options)
+    return Reservation(d, c, None if unknown else until, problem.requests[d])
+
+
+def _ready_at(left: int, ends: list[tuple[int, int]]) -> int | None:
+    """Return when nothing lacks any more at the latest, None when that is not known."""
+    for end, request in sorted(ends):
+        left += request
+        if not left & OVERDRAWN:
+            return end
+    return None
+
+
+def _ends(problem: Problem, where: Mapping[int, int]) -> Mapping[int, list[tuple[int, int]]]:
+    """Return by cluster end and request of those placed there whose end is known."""
+    now = problem.snapshot.now
+    ends: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for d, c in where.items():
+        deployment = problem.deployments[d]
+        if deployment.max_runtime_s is not None:
+            started = deployment.started_at if problem.home[d] == c else now
+            since = now if started is None else started
+            end = max(since + deployment.max_runtime_s, now)
+            ends[c].append((end, problem.requests[d]))
+    return ends
+
+
+def _lack(problem: Problem, room: int, d: int, c: int) -> int:
+    """Return the largest share of the cluster that is missing, in parts per million."""
+    lack = unpack(room - problem.requests[d])
+    capacity = problem.clusters[c].capacity
+    pairs = (
+        (lack.cpu_milli, capacity.cpu_milli),
+        (lack.ram_mib, capacity.ram_mib),
+        (lack.gpu, capacity.gpu),
+    )
+    return max(-left * 1_000_000 // whole for left, whole in pairs if left < 0)

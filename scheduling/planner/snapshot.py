@@ -1,0 +1,166 @@
+"""What the planner decides on: one domain at one moment."""
+
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from scheduling.planner.parsing import Fields
+from scheduling.planner.policy import Policy
+from scheduling.planner.resources import Resources
+
+
+class ClusterState(StrEnum):
+    """Active takes new deployments; cordoned none; draining gives up those it has as well.
+
+    One that is lost does not answer: it takes none, and what it has stays, as nobody can stop it.
+    """
+
+    ACTIVE = "active"
+    CORDONED = "cordoned"
+    DRAINING = "draining"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    id: int
+    capacity: Resources
+    state: ClusterState = ClusterState.ACTIVE
+    name: str = ""
+
+    @property
+    def label(self) -> str:
+        """Return what a person calls it."""
+        return self.name or f"cluster {self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One that is active, on `cluster` since `started_at`, or ready, with `cluster` None.
+
+    Times are seconds since the epoch. `queued_at` is its place in the queue, which an eviction
+    leaves as it is; `ready_since` is when it last became ready, if that was later. `preemptions`
+    counts its evictions within the budget's window, `checkpoint_at` is when it last saved its
+    progress in this run. Until `set_aside_until` a ready one takes only what all others leave, and
+    preempts nobody. `past_victims` left for it since it was queued, the earliest first;
+    `preempted_in_vain`: others left for it, and it ended without ever having started; both within
+    the budget's window.
+    """
+
+    id: int
+    priority: int
+    request: Resources
+    queued_at: int
+    requested_cluster: int | None = None
+    cluster: int | None = None
+    started_at: int | None = None
+    max_runtime_s: int | None = None
+    preemptible: bool = True
+    preemptions: int = 0
+    checkpoint_at: int | None = None
+    ready_since: int | None = None
+    set_aside_until: int | None = None
+    past_victims: tuple[int, ...] = ()
+    preempted_in_vain: bool = False
+
+    @property
+    def waits_since(self) -> int:
+        """Return since when it has been waiting without a break."""
+        return self.queued_at if self.ready_since is None else self.ready_since
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    now: int
+    policy: Policy
+    clusters: tuple[Cluster, ...]
+    deployments: tuple[Deployment, ...]
+
+    def __post_init__(self) -> None:
+        for name, rows in (("clusters", self.clusters), ("deployments", self.deployments)):
+            ids = [row.id for row in rows]
+            if len(set(ids)) != len(ids):
+                twice = next(i for n, i in enumerate(ids) if i in ids[:n])
+                raise ValueError(f"{name}: the id {twice} occurs twice")
+        known = {cluster.id for cluster in self.clusters}
+        for deployment in self.deployments:
+            if deployment.cluster is not None and deployment.cluster not in known:
+                raise ValueError(
+                    f"deployment {deployment.id}: its cluster {deployment.cluster} is unknown"
+                )
+
+    def ranked(self) -> "Snapshot":
+        """Return the snapshot with those that are set aside on a level of their own, the lowest."""
+        if not any(self.is_set_aside(d) for d in self.deployments):
+            return self
+        last = min(d.priority for d in self.deployments) - 1
+        rows = (replace(d, priority=last) if self.is_set_aside(d) else d for d in self.deployments)
+        return replace(self, deployments=tuple(rows))
+
+    def is_set_aside(self, d: Deployment) -> bool:
+        """Say whether it is ready, but competes for nothing that another one can use."""
+        until = d.set_aside_until
+        return until is not None and until > self.now and d.cluster is None
+
+    @classmethod
+    def from_json(cls, document: Any) -> "Snapshot":
+        """Build from parsed JSON; raises ValueError that names the field at fault."""
+        root = Fields(document, "snapshot")
+        snapshot = cls(
+            now=root.integer("now", at_least=None),
+            policy=Policy.from_mapping(root.mapping("policy")),
+            clusters=tuple(_cluster(row) for row in root.rows("clusters")),
+            deployments=tuple(_deployment(row) for row in root.rows("deployments")),
+        )
+        root.finish()
+        return snapshot
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "now": self.now,
+            "policy": asdict(self.policy),
+            "clusters": [_flat(asdict(cluster), "capacity") for cluster in self.clusters],
+            "deployments": [_flat(asdict(row), "request") for row in self.deployments],
+        }
+
+
+def _cluster(row: Fields) -> Cluster:
+    cluster = Cluster(
+        id=row.integer("id"),
+        capacity=_resources(row),
+        state=ClusterState(row.choice("state", tuple(ClusterState), ClusterState.ACTIVE)),
+        name=row.text("name", ""),
+    )
+    row.finish()
+    return cluster
+
+
+def _deployment(row: Fields) -> Deployment:
+    deployment = Deployment(
+        id=row.integer("id"),
+        priority=row.integer("priority", at_least=None),
+        request=_resources(row),
+        queued_at=row.integer("queued_at", at_least=None),
+        requested_cluster=row.optional("requested_cluster"),
+        cluster=row.optional("cluster"),
+        started_at=row.optional("started_at"),
+        max_runtime_s=row.optional("max_runtime_s"),
+        preemptible=row.flag("preemptible", True),
+        preemptions=row.optional("preemptions") or 0,
+        checkpoint_at=row.optional("checkpoint_at"),
+        ready_since=row.optional("ready_since"),
+        set_aside_until=row.optional("set_aside_until"),
+        past_victims=tuple(row.integers("past_victims")),
+        preempted_in_vain=row.flag("preempted_in_vain", False),
+    )
+    row.finish()
+    return deployment
+
+
+def _resources(row: Fields) -> Resources:
+    return Resources(row.integer("cpu_milli"), row.integer("ram_mib"), row.integer("gpu"))
+
+
+def _flat(row: dict[str, Any], vector: str) -> dict[str, Any]:
+    """Return the row with its vector's dimensions beside the other fields."""
+    return {**row.pop(vector), **row}

@@ -1,0 +1,68 @@
+"""Suspend preemption for a deployment that preempts again and again without getting started."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from scheduling.planner.plan import Plan, Suspension
+from scheduling.planner.snapshot import Deployment, Snapshot
+
+DURATION = timedelta(hours=1)
+"""How long preemption is suspended: for so long it takes only what all others leave."""
+
+
+def suspensions(snapshot: Snapshot, plan: Plan) -> tuple[Suspension, ...]:
+    """Return the ready deployments for which the plan should not preempt, by id.
+
+    Preemption is suspended for one whose victim has left for it before, since it was queued; and
+    for one that preempted within the budget's window and then ended without ever having started.
+    """
+    preemptors = {d.id: d for d in snapshot.deployments if d.cluster is None and _has_past(d)}
+    if not preemptors:
+        return ()
+    victims: dict[int, set[int]] = defaultdict(set)
+    leavers = [(e.for_, e.deployment) for e in plan.evictions]
+    leavers += [(m.for_, m.deployment) for m in plan.moves]
+    for preemptor, victim in leavers:
+        if preemptor in preemptors:
+            victims[preemptor].add(victim)
+    until = snapshot.now + int(DURATION.total_seconds())
+    reasons = {id_: _reason(preemptors[id_], leaving) for id_, leaving in victims.items()}
+    return tuple(
+        Suspension(id_, until, "thrash", _sentence(reason, until))
+        for id_, reason in sorted(reasons.items())
+        if reason
+    )
+
+
+def suspended(snapshot: Snapshot, suspensions: Sequence[Suspension]) -> Snapshot:
+    """Return the snapshot as it is once the suspensions are written."""
+    until = {s.deployment: s.until for s in suspensions}
+    if not until:
+        return snapshot
+    rows = (
+        replace(d, set_aside_until=until[d.id]) if d.id in until else d
+        for d in snapshot.deployments
+    )
+    return replace(snapshot, deployments=tuple(rows))
+
+
+def _has_past(deployment: Deployment) -> bool:
+    return bool(deployment.past_victims or deployment.preempted_in_vain)
+
+
+def _reason(preemptor: Deployment, leaving: set[int]) -> str:
+    again = next((victim for victim in preemptor.past_victims if victim in leaving), None)
+    if again is not None:
+        return f"deployment {again} would leave for it a second time"
+    if preemptor.preempted_in_vain:
+        return "others left for it before, and it never started"
+    return ""
+
+
+def _sentence(reason: str, until: int) -> str:
+    return (
+        f"Thrashes: {reason}. Nobody is preempted for it until"
+        f" {datetime.fromtimestamp(until, UTC):%Y-%m-%d %H:%M:%S} UTC."
+    )
