@@ -65,6 +65,8 @@ INSTALLED_APPS = [
     "deployments",
     "scheduling",
     "hypervisor",
+    "hypervisor.console",
+    *(["benchmarks"] if (BASE_DIR / "benchmarks").is_dir() else []),
 ]
 
 MIDDLEWARE = [
@@ -89,7 +91,7 @@ TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
         # Ours come before those of the same name in packages, and extend them.
-        "DIRS": [BASE_DIR / "hypervisor" / "templates"],
+        "DIRS": [BASE_DIR / "hypervisor" / "console" / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [

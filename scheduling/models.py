@@ -14,7 +14,8 @@ from orgs.models import Organization
 class SchedulingCycle(models.Model):
     """One cycle of one organization; durations in microseconds.
 
-    `record` is what it saw and decided, as `scheduling.cycle.recording` packs it, when it decided anything.
+    `record` is what it saw and decided, when it decided anything, as `scheduling.cycle.recording`
+    packs it.
     """
 
     class Trigger(models.TextChoices):

@@ -12,7 +12,7 @@ from pathlib import Path
 from django.core.exceptions import ImproperlyConfigured
 
 from hypervisor import env
-from hypervisor.standalone import servers as embedded
+from hypervisor.standalone import servers
 from hypervisor.standalone.bootstrap import ROOT
 from hypervisor.standalone.home import Home, HomeInUseError, given, write_private
 from hypervisor.standalone.process import Service, StartError
@@ -49,11 +49,11 @@ def _run(supervisor: Supervisor, home: Home) -> None:
     began = time.monotonic()
     home.create()
     lock = home.lock()
-    servers = _settle(home, lock)
+    own = _settle(home, lock)
     listener = _listen(given("HOST") or "127.0.0.1", int(given("PORT") or 8000))
-    if servers:
-        _tell(f"Starting {' and '.join(server.name for server in servers)} in {home.path} ...")
-    supervisor.start(*servers)
+    if own:
+        _tell(f"Starting {' and '.join(server.name for server in own)} in {home.path} ...")
+    supervisor.start(*own)
     _migrate()
     password = _create_admin(home)
     _tell("Starting the web server, the workers and beat ...")
@@ -69,20 +69,20 @@ def _settle(home: Home, lock: int) -> list[Service]:
     Raises ImproperlyConfigured before anything has been started.
     """
     home.env.unlink(missing_ok=True)
-    servers = []
+    own = []
     values = {name: given(name) for name in ("DATABASE_URL", "REDIS_URL")}
     if not values["DATABASE_URL"]:
-        service, values["DATABASE_URL"] = embedded.postgres(
+        service, values["DATABASE_URL"] = servers.postgres(
             home.path / "postgres", home.port("postgres"), home.secret("postgres"),
             home.logs / "postgres.log", descriptors=(lock,),
         )  # fmt: skip
-        servers.append(service)
+        own.append(service)
     if not values["REDIS_URL"]:
-        service, values["REDIS_URL"] = embedded.valkey(
+        service, values["REDIS_URL"] = servers.valkey(
             home.path / "valkey", home.port("valkey"), home.secret("valkey"),
             home.logs / "valkey.log", descriptors=(lock,),
         )  # fmt: skip
-        servers.append(service)
+        own.append(service)
     values["SECRET_KEY"] = given("SECRET_KEY") or home.secret("django")
     values["CREDENTIALS_KEYS"] = given("CREDENTIALS_KEYS") or f"{home.secret('credentials')}="
     values["ENVIRONMENT"] = given("ENVIRONMENT") or "development"
@@ -90,7 +90,7 @@ def _settle(home: Home, lock: int) -> list[Service]:
     os.environ.update(values)
     checked = env.read()
     home.write_env({**values, "HOST": checked["HOST"], "PORT": str(checked["PORT"])})
-    return servers
+    return own
 
 
 def _listen(host: str, port: int) -> socket.socket:

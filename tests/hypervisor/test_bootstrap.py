@@ -52,7 +52,8 @@ def ask(checkout: Path, code: str) -> str:
 
 
 def test_it_needs_nothing_but_the_standard_library() -> None:
-    code = f"import sys; sys.path.insert(0, {str(bootstrap.ROOT)!r}); import hypervisor.standalone.bootstrap"
+    code = f"import sys; sys.path.insert(0, {str(bootstrap.ROOT)!r});"
+    code += " import hypervisor.standalone.bootstrap"
     subprocess.run([sys.executable, "-S", "-E", "-c", code], check=True)
 
 

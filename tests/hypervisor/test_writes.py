@@ -29,7 +29,7 @@ TABLES = {
 }
 SERVICES = {
     *(f"{app}.services" for app in OURS), "accounts.tokens", "deployments.lifecycle",
-    "deployments.moves", "scheduling.cycle",
+    "deployments.moves", "scheduling.cycle.run",
 }  # fmt: skip
 """The modules by which anything is written."""
 

@@ -16,7 +16,7 @@ from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from accounts import services, tokens
-from accounts.audit import entries as trail
+from accounts.audit.entries import differences, names, watched
 from accounts.models import AuditEntry, IdempotencyKey, TokenFamily, User
 from hypervisor.console.bases import HistoryAdmin, ServiceAdmin, TimeFilter, permitted
 
@@ -110,7 +110,7 @@ class WatchedFilter(DropdownFilter):  # type: ignore[misc]
     parameter_name = "model"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return list(trail.watched().items())
+        return list(watched().items())
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         return queryset.filter(model=self.value()) if self.value() else queryset
@@ -144,7 +144,7 @@ class AuditEntryAdmin(HistoryAdmin):
             def get_results(self, request: HttpRequest) -> None:
                 super().get_results(request)
                 entries: list[Any] = list(self.result_list)  # type: ignore[has-type]
-                known = trail.names(entries)
+                known = names(entries)
                 for entry in entries:
                     entry.known = known
                 self.result_list = entries
@@ -154,7 +154,7 @@ class AuditEntryAdmin(HistoryAdmin):
     def get_object(self, *args: Any, **kwargs: Any) -> Any:
         entry = super().get_object(*args, **kwargs)
         if entry is not None:
-            entry.known = trail.names([entry])
+            entry.known = names([entry])
         return entry
 
     @admin.display(description="Who", ordering="actor")
@@ -166,7 +166,7 @@ class AuditEntryAdmin(HistoryAdmin):
 
     @admin.display(description="What")
     def what(self, entry: AuditEntry) -> str:
-        kind = trail.watched().get(entry.model, entry.model)
+        kind = watched().get(entry.model, entry.model)
         name = f"{kind} {entry.name or entry.object_id}"
         try:
             page = reverse(f"admin:{entry.model.replace('.', '_')}_change", args=[entry.object_id])
@@ -189,7 +189,7 @@ class AuditEntryAdmin(HistoryAdmin):
 
 def _said(entry: Any) -> Iterator[tuple[str, str]]:
     """Yield each column and what became of it; of a new or deleted row what it is not without."""
-    for change in trail.differences(entry, entry.known):
+    for change in differences(entry, entry.known):
         if change.secret:
             yield change.column, "is another now; the value is not kept"
         elif entry.operation == AuditEntry.Operation.UPDATE:

@@ -110,7 +110,7 @@ def read(span: str, cluster_id: int | None, now: datetime | None = None) -> Dash
     return Dashboard(
         now=now,
         span=span,
-        vitals=seen,
+        health=seen,
         alarms=alarms(now, seen, last, Hour(hour.thrashed, hour.failed, hour.ended)),
         total=total,
         clusters=sorted(clusters, key=lambda c: (not c.lost, -c.fullness, c.name))[:_CLUSTERS],

@@ -1,5 +1,1 @@
-"""The operators' pages of what is scheduled, and of how; one module a page."""
-
-from hypervisor.console.pages import cycles, dashboard, deployments, organizations
-
-__all__ = ["cycles", "dashboard", "deployments", "organizations"]
+"""The operators' pages about what is scheduled and how it was decided; one module a page."""

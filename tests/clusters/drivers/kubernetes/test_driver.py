@@ -573,7 +573,8 @@ def test_neither_tokens_nor_environments_are_logged(
 
 def test_the_client_is_imported_only_when_it_is_used() -> None:
     program = (
-        "import django, sys; django.setup(); import deployments.reconcile, hypervisor.console.admin.clusters;"
+        "import django, sys; django.setup();"
+        " import deployments.runtime.reconcile, hypervisor.console.admin.clusters;"
         " sys.exit('kubernetes' in sys.modules)"
     )
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "hypervisor.settings"}
