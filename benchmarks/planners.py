@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterable, Mapping
 
 from scheduling.planner.pipeline import make_plan
 from scheduling.planner.plan import Plan
+from scheduling.planner.problem import Problem, prepare
 from scheduling.planner.reasons.write_plan import Writer
 from scheduling.planner.search.levels import descend
 from scheduling.planner.search.ordering import Orders, measures
-from scheduling.planner.search.problem import Problem, prepare
 from scheduling.planner.search.search import score
-from scheduling.planner.search.state import Guide, Outcome, State
+from scheduling.planner.search.state import Guide, State
 from scheduling.planner.snapshot import Snapshot
 from scheduling.simulation.rivals import kube_preemption, naive_preemption, strict_priority
 
@@ -48,7 +48,7 @@ def _best(problem: Problem, tries: Iterable[Orders]) -> Plan:
     for orders in tries:
         state = State.of(problem)
         descend(state, Guide(orders))
-        outcomes.append(Outcome.of(state))
+        outcomes.append(state.outcome())
     return Writer(problem, min(outcomes, key=score)).plan()
 
 

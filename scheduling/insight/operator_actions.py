@@ -110,7 +110,8 @@ _ALL = (
         "declare_lost", "Declare lost",
         "Its engine does not answer and its containers are gone for certain: queue again what was"
         " there.",
-        "declared lost", "clusters.steer_cluster", lost_contact.declare_lost, Cluster, stops_work=True,
+        "declared lost", "clusters.steer_cluster", lost_contact.declare_lost, Cluster,
+        stops_work=True,
     ),
     Action(
         "resize", "Resize", "Give it another capacity.", "resized",

@@ -11,7 +11,7 @@ from scheduling.cycle.snapshot import Loaded, load_many
 from scheduling.models import Sample
 from scheduling.planner.fairness import Inversion, Packing, inversions, packing
 from scheduling.planner.pipeline import make_plan
-from scheduling.planner.search.problem import is_starved
+from scheduling.planner.problem import is_starved
 from scheduling.planner.snapshot import Snapshot
 
 _GRACE_S = 20

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from scheduling.planner.plan import Plan
+from scheduling.planner.problem import prepare
 from scheduling.planner.reasons.write_plan import Writer
-from scheduling.planner.search.problem import prepare
 from scheduling.planner.search.search import best_outcome
 from scheduling.planner.snapshot import Snapshot
 from scheduling.planner.suspension import suspended, suspensions

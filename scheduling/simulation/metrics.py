@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from scheduling.planner.problem import Shares
 from scheduling.planner.resources import DIMENSIONS, NOTHING
-from scheduling.planner.search.problem import Shares
 from scheduling.simulation.engine import Life, Replay
 
 _SHORTEST_S = 10  # bounded slowdown does not blow up the waits of tiny jobs

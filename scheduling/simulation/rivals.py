@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from scheduling.planner.pipeline import make_plan
 from scheduling.planner.plan import Eviction, Placement, Plan
+from scheduling.planner.problem import Shares
 from scheduling.planner.resources import Resources
-from scheduling.planner.search.problem import Shares
 from scheduling.planner.snapshot import ClusterState, Deployment, Snapshot
 
 Policy = Callable[[Snapshot], Plan]

@@ -1,7 +1,7 @@
 """Prove that no smaller harm on a cluster makes room for the same preemptors."""
 
-from scheduling.planner.search.packed import OVERDRAWN
-from scheduling.planner.search.problem import Problem
+from scheduling.planner.packed import OVERDRAWN
+from scheduling.planner.problem import Problem
 
 _SETS = 1 << 16
 _MOST = 13  # candidates on one cluster

@@ -6,11 +6,10 @@ from functools import cached_property
 from heapq import nsmallest
 from typing import Any
 
+from scheduling.planner.outcome import Outcome, Reservation, may_use
+from scheduling.planner.packed import beyond, unpack
+from scheduling.planner.problem import Problem
 from scheduling.planner.resources import Resources, in_words
-from scheduling.planner.search.packed import beyond, unpack
-from scheduling.planner.search.problem import Problem
-from scheduling.planner.search.reservation import Reservation, may_use
-from scheduling.planner.search.state import Outcome
 from scheduling.planner.snapshot import Cluster, ClusterState
 
 _COMPARED = 4

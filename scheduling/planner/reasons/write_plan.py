@@ -4,12 +4,12 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
+from scheduling.planner.outcome import Outcome
+from scheduling.planner.packed import OVERDRAWN
 from scheduling.planner.plan import Eviction, Hold, Move, Placement, Plan
+from scheduling.planner.problem import NOWHERE, Problem
 from scheduling.planner.reasons.minimality import Prover
 from scheduling.planner.reasons.wait_reason import Shortage, amount
-from scheduling.planner.search.packed import OVERDRAWN
-from scheduling.planner.search.problem import NOWHERE, Problem
-from scheduling.planner.search.state import Outcome
 
 
 class Writer:

@@ -7,8 +7,8 @@ is touched.
 
 from collections.abc import Sequence
 
-from scheduling.planner.search.packed import OVERDRAWN
-from scheduling.planner.search.problem import Problem
+from scheduling.planner.packed import OVERDRAWN
+from scheduling.planner.problem import Problem
 
 _EFFORT = 4_000  # pairs looked at
 _REPACKED = 3  # kinds that were left out for each of which everything is packed anew

@@ -10,9 +10,9 @@ waits for a lower one, and nobody leaves who would fit beside those above and be
 the rules hold whatever order and cluster a `Guide` prefers.
 """
 
+from scheduling.planner.problem import Level
 from scheduling.planner.search.exchange import Exchange
 from scheduling.planner.search.placement import start
-from scheduling.planner.search.problem import Level
 from scheduling.planner.search.retention import settle
 from scheduling.planner.search.state import Guide, State
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from scheduling.planner.policy import Order
-from scheduling.planner.search.problem import Problem, Shares, is_starved
+from scheduling.planner.problem import Problem, Shares, is_starved
 from scheduling.planner.snapshot import Snapshot
 
 _WEIGHTS = ((1, 1, 1), (0, 0, 1), (1, 0, 0), (0, 1, 0), (1, 0, 1), (0, 1, 1), (1, 1, 0))

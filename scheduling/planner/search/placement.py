@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from scheduling.planner.search.packed import OVERDRAWN
-from scheduling.planner.search.problem import NEVER, Level
+from scheduling.planner.packed import OVERDRAWN
+from scheduling.planner.problem import NEVER, Level
 from scheduling.planner.search.reservation import reserve
 from scheduling.planner.search.state import Guide, State
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable
 from itertools import combinations
 from math import comb
 
-from scheduling.planner.search.packed import OVERDRAWN
-from scheduling.planner.search.problem import Problem
+from scheduling.planner.packed import OVERDRAWN
+from scheduling.planner.problem import Problem
 
 _TRIALS = 600
 

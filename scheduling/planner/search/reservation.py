@@ -2,41 +2,10 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-from scheduling.planner.policy import Backfill
-from scheduling.planner.search.packed import OVERDRAWN, unpack
-from scheduling.planner.search.problem import Problem
-from scheduling.planner.snapshot import Deployment
-
-
-@dataclass(frozen=True, slots=True)
-class Reservation:
-    """Room of `amount`, packed, on a cluster is held for a deployment; both by index.
-
-    `until` is when it will be there at the latest, None when the ends of those in the way are not
-    known. Who is done by then may use the room meanwhile.
-    """
-
-    deployment: int
-    cluster: int
-    until: int | None
-    amount: int
-
-    def ends_before(self, deployment: Deployment, now: int) -> bool:
-        """Say whether the deployment, started now, is known to be done in time."""
-        if self.until is None or deployment.max_runtime_s is None:
-            return False
-        return now + deployment.max_runtime_s <= self.until
-
-
-def may_use(problem: Problem, held: Reservation, d: int) -> bool:
-    """Say whether the held room is open to d, which is of the holder's priority or lower."""
-    if held.ends_before(problem.deployments[d], problem.snapshot.now):
-        return True
-    if problem.snapshot.policy.backfill != Backfill.EVICTABLE:
-        return False
-    return problem.threshold_once_started(d) <= problem.deployments[held.deployment].priority
+from scheduling.planner.outcome import Reservation
+from scheduling.planner.packed import OVERDRAWN, unpack
+from scheduling.planner.problem import Problem
 
 
 def reserve(

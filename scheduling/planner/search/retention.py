@@ -2,9 +2,9 @@
 
 from collections.abc import Collection
 
-from scheduling.planner.search.packed import OVERDRAWN
+from scheduling.planner.packed import OVERDRAWN
+from scheduling.planner.problem import Due, Level
 from scheduling.planner.search.preemption import largest, leavers
-from scheduling.planner.search.problem import Due, Level
 from scheduling.planner.search.state import State
 
 

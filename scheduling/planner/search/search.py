@@ -7,13 +7,14 @@ gives the same plan on any machine.
 from collections.abc import Iterator
 from dataclasses import replace
 
+from scheduling.planner.outcome import Outcome
+from scheduling.planner.packed import OVERDRAWN, unpack
 from scheduling.planner.policy import Order
+from scheduling.planner.problem import Problem
 from scheduling.planner.resources import Resources
 from scheduling.planner.search.levels import descend, step
 from scheduling.planner.search.ordering import Measure, base_orders, measures
-from scheduling.planner.search.packed import OVERDRAWN, unpack
-from scheduling.planner.search.problem import Problem
-from scheduling.planner.search.state import Guide, Outcome, State
+from scheduling.planner.search.state import Guide, State
 
 _WORK = 300_000  # pairs of a deployment and a cluster looked at, over all tries
 _LARGE = 4_000  # deployments, beyond which one try has to do
@@ -69,7 +70,7 @@ class Search:
         self._seen: set[object] = set()
         descend(first, self._guide)
         self._where = first.where
-        self._best = Outcome.of(first)
+        self._best = first.outcome()
 
     def run(self) -> Outcome:
         if self._searches and not self._is_optimal():
@@ -115,7 +116,7 @@ class Search:
         self._work -= state.effort + len(state.where)
         if not finished:
             return False
-        outcome = Outcome.of(state)
+        outcome = state.outcome()
         better = score(outcome) < score(self._best)
         promise = self._promise(outcome)
         if better:

@@ -3,9 +3,9 @@
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from scheduling.planner.search.packed import OVERDRAWN, beyond
-from scheduling.planner.search.problem import NEVER, Problem
-from scheduling.planner.search.reservation import Reservation, may_use
+from scheduling.planner.outcome import Outcome, Reservation, may_use
+from scheduling.planner.packed import OVERDRAWN, beyond
+from scheduling.planner.problem import NEVER, Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,27 +126,10 @@ class State:
         """Take back a placement; who was displaced for it stays so."""
         self.room[self.where.pop(d)] += self.problem.requests[d]
 
-
-@dataclass(slots=True)
-class Outcome:
-    """Who is where after a try.
-
-    `counts` are the active ones by level, `rooms_at` the rooms by priority as that level left them.
-    `lost` are those that find no place any more, `evicted` those and the moved, `loss` their work.
-    """
-
-    where: dict[int, int]
-    counts: list[int]
-    reservations: dict[int, Reservation]
-    rooms_at: dict[int, list[int]]
-    evicted: int = 0
-    lost: int = 0
-    loss: int = 0
-
-    @classmethod
-    def of(cls, state: State) -> "Outcome":
-        problem, where = state.problem, state.where
-        outcome = cls(where, state.counts, state.reserved, state.rooms_at)
+    def outcome(self) -> Outcome:
+        """Return what the try comes to."""
+        problem, where = self.problem, self.where
+        outcome = Outcome(where, self.counts, self.reserved, self.rooms_at)
         for level in problem.levels:
             for due in level.due:
                 for d in due.members:

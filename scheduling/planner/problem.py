@@ -7,8 +7,8 @@ the order of a snapshot's rows cannot matter.
 from collections import defaultdict
 from dataclasses import dataclass, field
 
+from scheduling.planner.packed import OVERDRAWN, pack
 from scheduling.planner.resources import NOTHING, Resources
-from scheduling.planner.search.packed import OVERDRAWN, pack
 from scheduling.planner.snapshot import Cluster, ClusterState, Deployment, Snapshot
 
 NEVER = 1 << 62
