@@ -57,6 +57,6 @@ def wait_page(request: HttpRequest, detail: str, seconds: int) -> HttpResponse:
     minutes = math.ceil(seconds / 60)
     wait = f"{seconds} seconds" if seconds < 100 else f"{minutes} minutes"
     context = {**admin.site.each_context(request), "detail": detail, "wait": wait, "title": "Wait"}
-    page = render(request, "console/wait.html", context, status=429)
+    page = render(request, "accounts/locked_out.html", context, status=429)
     page.headers["Retry-After"] = str(seconds)
     return page

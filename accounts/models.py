@@ -11,7 +11,7 @@ from django.db import models
 from django.db.models.functions import Lower
 
 from accounts.audit.triggers import trail
-from hypervisor.base.names import UserManager
+from accounts.usernames import UserManager
 
 
 class User(AbstractUser):

@@ -3,7 +3,7 @@ from typing import Any
 from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
 from rest_framework import serializers
 
-from hypervisor.rest.strict import StrictSerializer
+from hypervisor.rest.serializers import StrictSerializer
 
 
 @extend_schema_serializer(

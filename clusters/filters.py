@@ -1,7 +1,7 @@
 from django_filters import rest_framework as filters
 
 from clusters.models import Cluster
-from hypervisor.rest.strict import SeveralChoicesFilter, SeveralFilter, SeveralIntegersFilter
+from hypervisor.rest.filters import SeveralChoicesFilter, SeveralFilter, SeveralIntegersFilter
 
 
 class ClusterFilter(filters.FilterSet):  # type: ignore[misc]

@@ -9,7 +9,7 @@ from clusters.fields import CpuField, RamField
 from clusters.models import DIMENSIONS, Cluster
 from clusters.resources import MAX_GPU, cores
 from clusters.services import Capacity
-from hypervisor.rest.strict import IntegerField, StrictModelSerializer
+from hypervisor.rest.serializers import IntegerField, StrictModelSerializer
 
 _AMOUNTS = inline_serializer(
     "Amounts",

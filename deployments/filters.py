@@ -3,7 +3,7 @@ from django_filters import rest_framework as filters
 
 from deployments.models import Deployment, DeploymentQuerySet, RestartPolicy, Status
 from hypervisor.base.numbers import whole
-from hypervisor.rest.strict import (
+from hypervisor.rest.filters import (
     IntegerFilter,
     SeveralChoicesFilter,
     SeveralFilter,

@@ -13,7 +13,7 @@ from deployments.environment import SECRET, masked, seal, wrong_name
 from deployments.images import check_reference
 from deployments.models import Condition, Deployment, OnDependencyFailure, RestartPolicy
 from deployments.specs import Spec
-from hypervisor.rest.strict import IntegerField, StrictModelSerializer, StrictSerializer
+from hypervisor.rest.serializers import IntegerField, StrictModelSerializer, StrictSerializer
 from orgs.models import Event
 
 _MAX_ID = 2**63 - 1

@@ -15,6 +15,7 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.authentication import caller
 from clusters.models import Cluster
 from deployments import bulk, handover, selection, services
 from deployments.filters import DeploymentFilter
@@ -32,7 +33,6 @@ from deployments.serializers import (
 from deployments.specs import Spec
 from hypervisor.base.errors import Invalid, NotFound
 from hypervisor.rest.parameters import PAGE, StrictParametersMixin, flag, whole_number
-from hypervisor.rest.strict import caller
 from orgs.models import Event, Organization, Role
 from orgs.permissions import organization_for, require
 from orgs.viewsets import TenantViewSet

@@ -11,7 +11,7 @@ from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiRespo
 from rest_framework import serializers
 
 from accounts.idempotency import HEADER, MAX_LENGTH, IdempotentMixin
-from hypervisor.rest.strict import StrictFilterBackend
+from hypervisor.rest.filters import StrictFilterBackend
 from orgs.viewsets import TenantViewSet
 
 

@@ -135,7 +135,7 @@ AUTHENTICATION_BACKENDS = [
     "django.contrib.auth.backends.ModelBackend",
 ]
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": "hypervisor.base.names.VisibleLengthValidator"},
+    {"NAME": "accounts.passwords.VisibleLengthValidator"},
     *(
         {"NAME": f"django.contrib.auth.password_validation.{name}"}
         for name in (
@@ -189,8 +189,8 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_SCHEMA_CLASS": "hypervisor.openapi.Schema",
     "DEFAULT_PAGINATION_CLASS": "hypervisor.rest.pagination.KeysetPagination",
     "DEFAULT_FILTER_BACKENDS": [
-        "hypervisor.rest.strict.StrictFilterBackend",
-        "hypervisor.rest.strict.StrictOrderingFilter",
+        "hypervisor.rest.filters.StrictFilterBackend",
+        "hypervisor.rest.filters.StrictOrderingFilter",
     ],
     "EXCEPTION_HANDLER": "drf_standardized_errors.handler.exception_handler",
     "URL_FORMAT_OVERRIDE": None,

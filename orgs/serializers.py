@@ -9,7 +9,7 @@ from django.utils import timezone
 from rest_framework import serializers
 
 from accounts.models import User
-from hypervisor.rest.strict import IntegerField, StrictModelSerializer, StrictSerializer
+from hypervisor.rest.serializers import IntegerField, StrictModelSerializer, StrictSerializer
 from orgs.models import Membership, Organization, Role
 
 

@@ -10,13 +10,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
+from accounts.authentication import caller
 from accounts.idempotency import note_needed
 from accounts.models import User
 from accounts.throttles import ScopedThrottle
 from accounts.views import PublicView
 from hypervisor.base.errors import Invalid, NotFound
 from hypervisor.rest.parameters import PAGE, StrictParametersMixin
-from hypervisor.rest.strict import caller
 from orgs import services
 from orgs.models import Organization, Role
 from orgs.serializers import (

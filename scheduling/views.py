@@ -7,10 +7,10 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.authentication import caller
 from deployments import views
 from deployments.serializers import DeploymentSerializer
 from hypervisor.rest.parameters import flag
-from hypervisor.rest.strict import caller
 from scheduling.insight.explain import explain, forecast
 from scheduling.serializers import ExplanationSerializer, ForecastSerializer
 

@@ -3,12 +3,8 @@
 import unicodedata
 from typing import TYPE_CHECKING, Any
 
-from django.contrib.auth.models import UserManager as BaseUserManager
-from django.contrib.auth.password_validation import MinimumLengthValidator
 from django.core.exceptions import ValidationError
 from django.db import models
-from django.db.models import Value
-from django.db.models.functions import Lower
 from rest_framework import serializers
 
 
@@ -21,13 +17,14 @@ _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 """Fillers and joiners that count as printable letters or signs, and are drawn as nothing."""
 
 
-def _is_visible(character: str) -> bool:
+def is_visible(character: str) -> bool:
+    """Say whether the character leaves a mark, or a blank, when it is drawn."""
     return character.isprintable() and character not in _BLANK
 
 
 def check_visible(name: str) -> None:
     """Raise ValidationError for a name with characters that nobody sees."""
-    if not all(map(_is_visible, name)):
+    if not all(map(is_visible, name)):
         raise ValidationError(
             "Only visible characters and plain spaces are possible here: remove control and"
             " zero-width characters.",
@@ -36,8 +33,6 @@ def check_visible(name: str) -> None:
 
 
 if TYPE_CHECKING:
-    from accounts.models import User
-
     TextField = models.CharField[str, str]
 else:
     TextField = models.CharField
@@ -63,31 +58,3 @@ class NameSerializerField(serializers.CharField):
 
     def run_validation(self, data: Any = serializers.empty) -> Any:
         return super().run_validation(normalized(data) if isinstance(data, str) else data)
-
-
-class UserManager(BaseUserManager["User"]):
-    """Finds people as they log in: by the name as it is written, or else whatever its case."""
-
-    use_in_migrations = False
-
-    def get_by_natural_key(self, username: str | None) -> "User":
-        if username is None or self.filter(username=username).exists():
-            return self.get(username=username)
-        return self.alias(key=Lower("username")).get(key=Lower(Value(normalized(username))))
-
-
-class VisibleLengthValidator(MinimumLengthValidator):
-    """Asks for a minimum length, in which blanks and invisible characters do not count."""
-
-    def validate(self, password: str, user: Any = None) -> None:
-        visible = "".join(c for c in password if _is_visible(c) and not c.isspace())
-        super().validate(visible, user)
-
-    def get_error_message(self) -> str:
-        return (
-            f"This password is too short: it needs at least {self.min_length} characters that are"
-            " not blank."
-        )
-
-    def get_help_text(self) -> str:
-        return f"Your password needs at least {self.min_length} characters that are not blank."

@@ -1,6 +1,6 @@
-"""Bases of every app's API that refuse what they do not know, instead of passing it over."""
+"""Filters and orderings of lists that refuse what they do not know, instead of passing it over."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, ClassVar, TypeVar
 
 from django import forms
@@ -8,60 +8,13 @@ from django.db.models import Model, QuerySet
 from django_filters import MultipleChoiceFilter
 from django_filters.rest_framework import DjangoFilterBackend, NumberFilter
 from drf_spectacular.drainage import set_override
-from rest_framework import filters, serializers
+from rest_framework import filters
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
-from accounts.models import User
 from hypervisor.base.forms import IntegerFormField
-from hypervisor.base.names import NameField, NameSerializerField
-from hypervisor.base.numbers import whole
 
 M = TypeVar("M", bound=Model)
-
-
-def caller(request: Request) -> User:
-    """Return who is calling a view that takes nobody without a token."""
-    assert isinstance(request.user, User)  # noqa: S101
-    return request.user
-
-
-class StrictMixin:
-    """A serializer that names an unknown field; what is read-only may come back and is ignored."""
-
-    def to_internal_value(self, data: Any) -> Any:
-        if isinstance(data, Mapping):
-            known = self.fields  # type: ignore[attr-defined]
-            errors = {
-                name: [f"There is no such field. There are: {', '.join(known)}."]
-                for name in data
-                if name not in known
-            }
-            if errors:
-                raise serializers.ValidationError(errors, code="unknown_field")
-        return super().to_internal_value(data)  # type: ignore[misc]
-
-
-class StrictSerializer(StrictMixin, serializers.Serializer[Any]):
-    """A plain serializer that refuses unknown fields."""
-
-
-class StrictModelSerializer(StrictMixin, serializers.ModelSerializer[M]):
-    """A model's serializer that refuses unknown fields."""
-
-    serializer_field_mapping = {
-        **serializers.ModelSerializer.serializer_field_mapping,
-        NameField: NameSerializerField,
-    }
-
-
-class IntegerField(serializers.IntegerField):
-    """A whole number of a body: 50, 50.0 or "50", but not "5_0"."""
-
-    def to_internal_value(self, data: Any) -> int:
-        if isinstance(data, str) and whole(data) is None:
-            self.fail("invalid")
-        return super().to_internal_value(data)
 
 
 class _SeveralFormField(forms.Field):

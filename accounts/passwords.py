@@ -1,0 +1,24 @@
+"""Rules for passwords beyond Django's own."""
+
+from typing import Any
+
+from django.contrib.auth.password_validation import MinimumLengthValidator
+
+from hypervisor.base.names import is_visible
+
+
+class VisibleLengthValidator(MinimumLengthValidator):
+    """Asks for a minimum length, in which blanks and invisible characters do not count."""
+
+    def validate(self, password: str, user: Any = None) -> None:
+        visible = "".join(c for c in password if is_visible(c) and not c.isspace())
+        super().validate(visible, user)
+
+    def get_error_message(self) -> str:
+        return (
+            f"This password is too short: it needs at least {self.min_length} characters that are"
+            " not blank."
+        )
+
+    def get_help_text(self) -> str:
+        return f"Your password needs at least {self.min_length} characters that are not blank."
