@@ -19,7 +19,7 @@ from hypervisor import env
 from hypervisor.standalone import servers
 from hypervisor.standalone.home import free_port
 from hypervisor.standalone.process import Process, Service
-from tests.engines.engine import missing
+from tests.support.docker_engine import missing
 
 _FOLDER = tempfile.TemporaryDirectory(prefix="hypervisor-tests-")
 _EMBEDDED: list[Service] = []

@@ -135,7 +135,7 @@ def command(options: Mapping[str, Any], out: Callable[[str], object]) -> None:
             _latencies(Bench(service, options["docker"], options["image"]), options["tries"], out)
         return
     with _private_engine() as engine, _service() as service:
-        from tests.engines.image import IMAGE
+        from tests.support.docker_image import IMAGE
 
         bench = Bench(service, engine.socket, options["image"] or IMAGE)
         choose = random.Random(options["seed"])  # noqa: S311 repeatable, not secret
@@ -170,7 +170,7 @@ def _service() -> Iterator[Service]:
 @contextmanager
 def _private_engine() -> Iterator[Any]:
     """Start the engine that the tests use: it leaves nothing behind, and may be killed."""
-    from tests.engines.engine import Engine, missing
+    from tests.support.docker_engine import Engine, missing
 
     if why := missing():
         raise CommandError(f"{why}. Or name one: --docker unix:///var/run/docker.sock --image …")

@@ -10,8 +10,8 @@ from django.utils import timezone
 from accounts.models import IdempotencyKey, User
 from accounts.tasks import purge_idempotency_keys
 from orgs.models import Organization
-from tests.answers import refusal
-from tests.conftest import ClientFor
+from tests.fixtures.people import ClientFor
+from tests.support.answers import refusal
 
 pytestmark = pytest.mark.django_db
 

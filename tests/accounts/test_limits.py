@@ -17,8 +17,8 @@ from accounts import throttles
 from accounts.models import User
 from accounts.throttles import ScopedThrottle
 from tests.accounts.conftest import LogIn
-from tests.conftest import ClientFor
-from tests.factories import PASSWORD
+from tests.fixtures.people import ClientFor
+from tests.support.factories import PASSWORD
 
 pytestmark = pytest.mark.django_db
 

@@ -11,8 +11,8 @@ from accounts import services
 from accounts.models import User
 from hypervisor.base.errors import Invalid
 from orgs.models import Event, Membership, Organization, Role
-from tests.answers import attrs, refusal
-from tests.factories import PASSWORD
+from tests.support.answers import attrs, refusal
+from tests.support.factories import PASSWORD
 
 pytestmark = pytest.mark.django_db
 

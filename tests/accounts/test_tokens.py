@@ -15,8 +15,8 @@ from structlog.testing import capture_logs
 from accounts.models import TokenFamily, User
 from accounts.tasks import purge_expired_tokens
 from tests.accounts.conftest import LogIn
-from tests.answers import attrs, refusal
-from tests.factories import PASSWORD
+from tests.support.answers import attrs, refusal
+from tests.support.factories import PASSWORD
 
 pytestmark = pytest.mark.django_db
 

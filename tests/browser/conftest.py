@@ -21,7 +21,7 @@ from playwright.sync_api import (
 )
 
 from benchmarks.service import Service
-from tests.e2e.service import User
+from tests.support.service import User
 
 OLGA = ("olga", "seven ships, two harbours")
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"

@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Screenshot
-from tests.e2e.service import User
+from tests.support.service import User
 
 LISTS = (
     "clusters/cluster", "deployments/deployment", "deployments/run", "orgs/event",

@@ -8,7 +8,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from benchmarks.service import Service
 from tests.browser.conftest import Screenshot
-from tests.e2e.service import User
+from tests.support.service import User
 
 SOON_MS = 30_000
 """A cycle and a refresh of the page are well within this."""

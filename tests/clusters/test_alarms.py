@@ -7,7 +7,7 @@ import pytest
 from django.core.cache import cache
 
 from clusters import wakeups
-from tests.engines.engine import wait_until
+from tests.support.docker_engine import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -15,9 +15,9 @@ from clusters.services import Capacity
 from deployments import services as deployment_services
 from deployments.models import Status
 from orgs.models import Event, Membership, Organization, Role
-from tests.answers import attrs, ids, refusal
-from tests.conftest import ClientFor
 from tests.deployments.conftest import Bring, Submit
+from tests.fixtures.people import ClientFor
+from tests.support.answers import attrs, ids, refusal
 
 KEYS = {
     "id", "organization", "name", "cpu", "ram_mib", "gpu", "allocated", "available", "state",

@@ -6,7 +6,7 @@ from django.core.management import CommandError, call_command
 
 from clusters.models import Cluster, Connection
 from orgs.models import Organization
-from tests.engines.engine import Engine
+from tests.support.docker_engine import Engine
 
 pytestmark = pytest.mark.django_db
 

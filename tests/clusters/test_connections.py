@@ -20,9 +20,9 @@ from deployments.models import Status
 from hypervisor.base.errors import Conflict, Invalid
 from orgs.models import Event
 from tests.deployments.conftest import Bring
-from tests.engines.certificates import Authority
-from tests.engines.engine import Engine
-from tests.engines.fixtures import NewEngine
+from tests.fixtures.docker import NewEngine
+from tests.support.certificates import Authority
+from tests.support.docker_engine import Engine
 
 pytestmark = pytest.mark.django_db
 

@@ -8,9 +8,9 @@ from rest_framework.test import APIClient
 from accounts.models import User
 from clusters.models import Cluster
 from orgs.models import Role
-from tests.answers import ids, refusal
-from tests.conftest import ClientFor
 from tests.deployments.conftest import MemberAs
+from tests.fixtures.people import ClientFor
+from tests.support.answers import ids, refusal
 
 WRITES = [
     ("post", "", {"name": "new", "cpu": 1, "ram_mib": 1}, 201),

@@ -8,9 +8,9 @@ from clusters.connections import Route
 from clusters.models import Cluster, Connection
 from clusters.wakeups import RECONCILE, begin
 from clusters.watching import keep_watch
-from tests.clusters.drivers.contract import Program
-from tests.clusters.drivers.docker_bench import DockerBench
-from tests.engines.engine import Engine, wait_until
+from tests.support.docker_bench import DockerBench
+from tests.support.docker_engine import Engine, wait_until
+from tests.support.driver_contract import Program
 
 pytestmark = [pytest.mark.django_db, pytest.mark.docker]
 

@@ -14,7 +14,7 @@ from deployments.lifecycle import Change, Verb, transition
 from deployments.models import Deployment, Status
 from deployments.specs import Spec
 from orgs.models import Membership, Organization, Role
-from tests.deployments.engine import ENGINES, PATH, FakeEngine
+from tests.support.fake_engine import ENGINES, PATH, FakeEngine
 
 Submit = Callable[..., Deployment]
 Bring = Callable[..., Deployment]

@@ -10,8 +10,8 @@ from accounts.models import User
 from clusters.models import Cluster
 from deployments.models import Deployment
 from orgs.models import Event, Organization, Role
-from tests.conftest import ClientFor
 from tests.deployments.conftest import MemberAs, Submit
+from tests.fixtures.people import ClientFor
 
 pytestmark = pytest.mark.django_db
 

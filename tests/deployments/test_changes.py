@@ -10,9 +10,9 @@ from clusters.models import Cluster
 from deployments.dependencies import Wait
 from deployments.models import ENDED, Deployment, Status
 from orgs.models import Event, Membership, Organization, Role
-from tests.answers import attrs, refusal
-from tests.conftest import ClientFor
 from tests.deployments.conftest import Bring, Submit
+from tests.fixtures.people import ClientFor
+from tests.support.answers import attrs, refusal
 
 PLACED = (Status.STARTING, Status.RUNNING, Status.STOPPING)
 LIVE = (Status.PENDING, *PLACED)

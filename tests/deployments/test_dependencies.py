@@ -15,9 +15,9 @@ from orgs.models import Organization
 from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle
 from scheduling.tasks import run_due_cycles, run_requested_cycle
-from tests.answers import refusal
-from tests.conftest import ClientFor
 from tests.deployments.conftest import Bring, Submit
+from tests.fixtures.people import ClientFor
+from tests.support.answers import refusal
 
 BODY = {"name": "second", "image": "busybox", "cpu": 1, "ram_mib": 1024}
 HOLDS = {

@@ -15,9 +15,9 @@ from deployments.runtime.reconcile import reconcile
 from orgs.models import Event
 from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle
-from tests.conftest import ClientFor
 from tests.deployments.conftest import Submit
-from tests.deployments.engine import FakeEngine
+from tests.fixtures.people import ClientFor
+from tests.support.fake_engine import FakeEngine
 
 pytestmark = pytest.mark.django_db
 

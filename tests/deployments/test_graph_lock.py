@@ -12,7 +12,7 @@ from deployments.models import Dependency, Deployment
 from deployments.specs import Spec
 from hypervisor.base.errors import Conflict, Invalid
 from tests.deployments.conftest import Submit
-from tests.turns import second_comes_while_first_is_at_work
+from tests.support.locks import second_comes_while_first_is_at_work
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

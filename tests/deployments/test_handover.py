@@ -12,9 +12,9 @@ from orgs import services as org_services
 from orgs.models import Event, Membership, Organization, Role
 from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle
-from tests.answers import attrs, ids, refusal
-from tests.conftest import ClientFor
 from tests.deployments.conftest import Bring, MemberAs
+from tests.fixtures.people import ClientFor
+from tests.support.answers import attrs, ids, refusal
 
 pytestmark = pytest.mark.django_db
 

@@ -15,9 +15,9 @@ from accounts.models import User
 from clusters.models import Cluster
 from deployments.models import Deployment, Status
 from orgs.models import Event
-from tests.answers import refusal
-from tests.conftest import ClientFor
 from tests.deployments.conftest import Bring
+from tests.fixtures.people import ClientFor
+from tests.support.answers import refusal
 
 BODY = {"name": "job", "image": "busybox", "cpu": 1, "ram_mib": 1024}
 

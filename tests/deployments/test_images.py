@@ -14,9 +14,9 @@ from clusters.models import Cluster
 from deployments.images import check_reference
 from deployments.models import Deployment
 from hypervisor.base.errors import Invalid
-from tests.answers import refusal
-from tests.conftest import ClientFor
 from tests.deployments.conftest import Submit
+from tests.fixtures.people import ClientFor
+from tests.support.answers import refusal
 
 SHA = "0123456789abcdef" * 4
 

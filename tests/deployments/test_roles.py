@@ -9,9 +9,9 @@ from accounts.models import User
 from clusters.models import Cluster
 from deployments.models import Deployment, Status
 from orgs.models import Role
-from tests.answers import ids, refusal
-from tests.conftest import ClientFor
 from tests.deployments.conftest import Bring, MemberAs
+from tests.fixtures.people import ClientFor
+from tests.support.answers import ids, refusal
 
 BODY = {"name": "job", "image": "busybox", "cpu": 1, "ram_mib": 1024}
 

@@ -15,10 +15,10 @@ from clusters.models import Cluster
 from deployments import selection, services
 from deployments.models import ENDED, Deployment, Run, Status
 from orgs.models import Event, Membership, Organization, Role
-from tests.answers import ids, refusal
-from tests.conftest import ClientFor
 from tests.deployments.conftest import Bring, MemberAs, Submit
-from tests.turns import somebody_waits_for_a_lock
+from tests.fixtures.people import ClientFor
+from tests.support.answers import ids, refusal
+from tests.support.locks import somebody_waits_for_a_lock
 
 CANCEL, STOP = "/deployments/cancel", "/deployments/stop"
 

@@ -10,9 +10,9 @@ from clusters.models import Cluster
 from clusters.resources import describe
 from deployments.models import Deployment, Status
 from orgs.models import Event, Membership, Organization, Role
-from tests.answers import attrs, refusal
-from tests.conftest import ClientFor
 from tests.deployments.conftest import Submit
+from tests.fixtures.people import ClientFor
+from tests.support.answers import attrs, refusal
 
 KEYS = {
     "id", "organization", "name", "image", "command", "env", "cpu", "ram_mib", "gpu", "priority",

@@ -8,9 +8,9 @@ from clusters.models import Cluster
 from deployments import services
 from deployments.models import Deployment, Status
 from orgs.models import Event
-from tests.answers import ids, refusal
-from tests.conftest import ClientFor
 from tests.deployments.conftest import Bring, Submit
+from tests.fixtures.people import ClientFor
+from tests.support.answers import ids, refusal
 
 LEGAL = {
     "start": (202, Status.PENDING, ("stopped", "failed", "completed", "cancelled")),

@@ -7,8 +7,8 @@ import pytest
 
 from benchmarks.service import Service
 from hypervisor.standalone.bootstrap import ROOT
-from tests.engines.fixtures import NewEngine
-from tests.engines.image import IMAGE
+from tests.fixtures.docker import NewEngine
+from tests.support.docker_image import IMAGE
 
 pytestmark = pytest.mark.docker
 

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.service import Service
 from hypervisor.standalone.bootstrap import ROOT
-from tests.e2e.service import User
+from tests.support.service import User
 
 GPU_CLUSTER = {"name": "rack-1", "cpu": 8, "ram_mib": "32Gi", "gpu": 1}
 

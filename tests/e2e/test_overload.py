@@ -20,7 +20,7 @@ from redis import Redis
 
 from benchmarks.client import PASSWORD
 from benchmarks.service import Service, wait_until
-from tests.e2e.service import User
+from tests.support.service import User
 
 _CALLS = 18
 """More than the web server has threads."""

@@ -16,10 +16,10 @@ from hypervisor.standalone import servers
 from hypervisor.standalone.bootstrap import ROOT
 from hypervisor.standalone.home import free_port
 from hypervisor.standalone.process import Process
-from tests.e2e.service import User
-from tests.engines.engine import Engine
-from tests.engines.fixtures import NewEngine
-from tests.engines.image import IMAGE
+from tests.fixtures.docker import NewEngine
+from tests.support.docker_engine import Engine
+from tests.support.docker_image import IMAGE
+from tests.support.service import User
 
 pytestmark = pytest.mark.docker
 

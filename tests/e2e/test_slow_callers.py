@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 import pytest
 
 from benchmarks.service import Service
-from tests.e2e.service import User
+from tests.support.service import User
 
 CALLERS = 500
 ANSWER_WITHIN_S = 5.0

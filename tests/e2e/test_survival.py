@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.service import Service, wait_until
 from hypervisor.standalone.bootstrap import ROOT
-from tests.e2e.service import User, alive
+from tests.support.service import User, alive
 
 
 @pytest.fixture(scope="module")

@@ -42,9 +42,9 @@ from scheduling.cycle.run import run_cycle
 from scheduling.insight.verify import violations
 from scheduling.models import SchedulingCycle
 from tests.deployments.conftest import Submit, forge, submit
-from tests.engines.engine import Engine, wait_until
-from tests.engines.fixtures import NewEngine
-from tests.engines.image import IMAGE
+from tests.fixtures.docker import NewEngine
+from tests.support.docker_engine import Engine, wait_until
+from tests.support.docker_image import IMAGE
 
 __all__ = ["forge", "submit"]
 
@@ -475,7 +475,7 @@ def _worker_that_dies(cluster: Cluster, where: str) -> "subprocess.CompletedProc
         f"/{values['NAME']}"
     )
     return subprocess.run(
-        [sys.executable, "-m", "tests.engines.dying", str(cluster.pk), where],
+        [sys.executable, "-m", "tests.support.dying", str(cluster.pk), where],
         cwd=ROOT, env={**os.environ, "DATABASE_URL": url}, capture_output=True, text=True,
         timeout=60, check=False,
     )  # fmt: skip

@@ -9,15 +9,15 @@ import psutil
 import pytest
 
 from hypervisor.standalone.bootstrap import ROOT
-from tests.engines.engine import Engine, wait_until
-from tests.engines.fixtures import NewEngine
-from tests.engines.image import IMAGE
+from tests.fixtures.docker import NewEngine
+from tests.support.docker_engine import Engine, wait_until
+from tests.support.docker_image import IMAGE
 
 pytestmark = pytest.mark.docker
 
 LEAVE_BEHIND = """
 import os, sys
-from tests.engines.engine import Engine
+from tests.support.docker_engine import Engine
 engine = Engine()
 engine.start()
 engine.client.containers.run(sys.argv[1], ["sleep", "600"], detach=True, network_mode="none")
@@ -77,7 +77,7 @@ def test_a_test_run_that_is_asked_to_stop_takes_its_engine_down(tmp_path: Path) 
     (tmp_path / "test_wait.py").write_text(WAIT)
     run = subprocess.Popen(
         [sys.executable, "-m", "pytest", "--capture=no", "-p", "no:cacheprovider",
-         "-p", "conftest", "-p", "tests.engines.fixtures", f"--rootdir={tmp_path}", str(tmp_path)],
+         "-p", "conftest", "-p", "tests.fixtures.docker", f"--rootdir={tmp_path}", str(tmp_path)],
         cwd=ROOT, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert run.stdout is not None

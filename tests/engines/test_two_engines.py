@@ -16,9 +16,9 @@ from deployments.models import Deployment, Status
 from deployments.runtime.reconcile import reconcile
 from orgs.models import Organization
 from tests.deployments.conftest import Submit, submit
-from tests.engines.engine import Engine, wait_until
-from tests.engines.fixtures import NewEngine
-from tests.engines.image import IMAGE
+from tests.fixtures.docker import NewEngine
+from tests.support.docker_engine import Engine, wait_until
+from tests.support.docker_image import IMAGE
 
 __all__ = ["submit"]
 

@@ -12,8 +12,8 @@ from rest_framework.test import APIClient
 
 from accounts.models import User
 from orgs import services
-from tests.answers import attrs, refusal
-from tests.conftest import ClientFor
+from tests.fixtures.people import ClientFor
+from tests.support.answers import attrs, refusal
 
 pytestmark = pytest.mark.django_db
 

@@ -6,7 +6,7 @@ from django.urls import reverse
 
 from accounts.models import AuditEntry, User
 from orgs.models import Organization
-from tests.conftest import ClientFor
+from tests.fixtures.people import ClientFor
 
 pytestmark = pytest.mark.django_db
 

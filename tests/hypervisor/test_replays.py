@@ -10,10 +10,10 @@ from accounts.idempotency import IdempotentMixin
 from accounts.models import IdempotencyKey, User
 from deployments.models import Status
 from orgs.models import Membership, Organization, Role
-from tests.answers import refusal
-from tests.conftest import ClientFor
 from tests.deployments.conftest import Bring, bring, forge, submit
+from tests.fixtures.people import ClientFor
 from tests.hypervisor.test_routes import _enumerator
+from tests.support.answers import refusal
 
 __all__ = ["bring", "forge", "submit"]
 

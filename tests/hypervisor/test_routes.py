@@ -10,9 +10,9 @@ from rest_framework.test import APIClient
 from accounts.models import User
 from deployments.models import Status
 from orgs.models import Organization
-from tests.answers import refusal
-from tests.conftest import ClientFor
 from tests.deployments.conftest import Bring, bring, forge, submit
+from tests.fixtures.people import ClientFor
+from tests.support.answers import refusal
 
 __all__ = ["bring", "forge", "submit"]
 

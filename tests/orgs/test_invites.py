@@ -16,9 +16,9 @@ from rest_framework.test import APIClient
 from accounts.models import User
 from orgs import services
 from orgs.models import Event, Membership, Organization
-from tests.answers import attrs, refusal
-from tests.conftest import ClientFor
-from tests.factories import PASSWORD, UserFactory
+from tests.fixtures.people import ClientFor
+from tests.support.answers import attrs, refusal
+from tests.support.factories import PASSWORD, UserFactory
 
 pytestmark = pytest.mark.django_db
 

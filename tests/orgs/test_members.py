@@ -8,9 +8,9 @@ from accounts.models import User
 from hypervisor.base.errors import Conflict, DomainError, Forbidden
 from orgs import services
 from orgs.models import Event, Membership, Organization, Role
-from tests.conftest import ClientFor
-from tests.factories import UserFactory
-from tests.turns import second_comes_while_first_is_at_work
+from tests.fixtures.people import ClientFor
+from tests.support.factories import UserFactory
+from tests.support.locks import second_comes_while_first_is_at_work
 
 pytestmark = pytest.mark.django_db
 

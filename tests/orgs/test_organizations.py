@@ -5,9 +5,9 @@ from accounts.models import User
 from clusters.models import Cluster
 from deployments.models import Deployment, Status
 from orgs.models import Event, Membership, Organization, Role
-from tests.conftest import ClientFor
 from tests.deployments.conftest import Submit
-from tests.factories import MembershipFactory
+from tests.fixtures.people import ClientFor
+from tests.support.factories import MembershipFactory
 
 pytestmark = pytest.mark.django_db
 

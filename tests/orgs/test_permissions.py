@@ -7,7 +7,7 @@ from accounts.models import User
 from hypervisor.base.errors import Forbidden, Invalid, NotFound
 from orgs.models import Membership, Organization, Role
 from orgs.permissions import organization_for, require, role_of
-from tests.factories import MembershipFactory
+from tests.support.factories import MembershipFactory
 
 pytestmark = pytest.mark.django_db
 

@@ -1,3 +1,3 @@
 import pytest
 
-pytest.register_assert_rewrite("tests.clusters.drivers.contract")
+pytest.register_assert_rewrite("tests.support.driver_contract")

@@ -2,9 +2,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.clusters.drivers.docker_bench import DockerBench
-from tests.engines.engine import Engine
-from tests.engines.registry import Registry
+from tests.support.docker_bench import DockerBench
+from tests.support.docker_engine import Engine
+from tests.support.registry import Registry
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from clusters.drivers.simulated import MISSING_COMMAND, MISSING_IMAGE, Simulated
 from clusters.models import Cluster
 from clusters.services import Capacity, create
 from orgs.models import Organization
-from tests.clusters.drivers.contract import Bench, DriverContract, MemoryContract, Program
+from tests.support.driver_contract import Bench, DriverContract, MemoryContract, Program
 
 pytestmark = pytest.mark.django_db
 

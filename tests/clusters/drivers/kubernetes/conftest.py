@@ -15,8 +15,8 @@ from django.utils import timezone
 from clusters.drivers.base import ContainerSpec, Observation
 from clusters.drivers.kubernetes import KubernetesDriver
 from clusters.models import Cluster, Connection
-from tests.clusters.drivers.kube_api import Account, KubeCluster, Node
-from tests.engines.engine import wait_until
+from tests.support.docker_engine import wait_until
+from tests.support.kube_api import Account, KubeCluster, Node
 
 NAMESPACE = "mlops"
 IMAGE = "tools:1"

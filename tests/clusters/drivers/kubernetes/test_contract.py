@@ -11,7 +11,8 @@ from django.utils import timezone
 from clusters.drivers.base import ContainerSpec
 from clusters.drivers.kubernetes import KubernetesDriver, pods
 from clusters.models import Connection
-from tests.clusters.drivers.contract import (
+from tests.clusters.drivers.kubernetes.conftest import IMAGE, NAMESPACE
+from tests.support.driver_contract import (
     Bench,
     DriverContract,
     MarkerContract,
@@ -19,8 +20,7 @@ from tests.clusters.drivers.contract import (
     Program,
     WatchContract,
 )
-from tests.clusters.drivers.kube_api import KubeCluster
-from tests.clusters.drivers.kubernetes.conftest import IMAGE, NAMESPACE
+from tests.support.kube_api import KubeCluster
 
 _COMMANDS = {
     Program.SLEEPS: ("sleep", "600"),

@@ -8,11 +8,11 @@ from django.utils import timezone
 
 from clusters.drivers.base import DriverError, Phase
 from clusters.drivers.kubernetes import KubernetesDriver, events
-from tests.clusters.drivers.kube_api import Account, KubeCluster, Rule
-from tests.clusters.drivers.kube_api.rbac import Attributes
-from tests.clusters.drivers.kube_api.status import ApiError
 from tests.clusters.drivers.kubernetes.conftest import NAMESPACE, account, manifests, spec, uid
-from tests.engines.engine import wait_until
+from tests.support.docker_engine import wait_until
+from tests.support.kube_api import Account, KubeCluster, Rule
+from tests.support.kube_api.rbac import Attributes
+from tests.support.kube_api.status import ApiError
 
 NEEDED = [
     ("get", "namespaces"), ("create", "pods"), ("list", "pods"), ("watch", "pods"),

@@ -1,0 +1,219 @@
+"""An engine that stops, dies or hangs, and a worker that dies between two calls to it."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import requests
+
+from clusters.drivers.base import Cause, DriverError, Phase, uid_by_run
+from clusters.drivers.docker import DockerDriver
+from clusters.drivers.docker.client import TIMEOUT_S
+from clusters.drivers.docker.containers import settings
+from clusters.drivers.docker.labels import CONNECTION, DEVICES, RUN
+from clusters.drivers.docker.witness import recorded
+from clusters.models import Connection
+from tests.fixtures.docker import NewEngine
+from tests.support.docker_bench import DockerBench
+from tests.support.docker_engine import Engine
+from tests.support.docker_image import IMAGE
+from tests.support.driver_contract import Program
+
+pytestmark = pytest.mark.docker
+
+DOWN: dict[str, Callable[[Engine], None]] = {"stopped": Engine.stop, "killed": Engine.kill}
+
+
+def unreachable(bench: DockerBench) -> DriverError:
+    with pytest.raises(DriverError) as failed:
+        bench.driver.observe(bench.now())
+    return failed.value
+
+
+@pytest.mark.parametrize("way", DOWN)
+def test_an_engine_that_is_down_is_unreachable_until_it_is_back(
+    docker_bench: DockerBench, way: str
+) -> None:
+    docker_bench.start(Program.SUCCEEDS)
+    DOWN[way](docker_bench.engine)
+
+    error = unreachable(docker_bench)
+
+    assert (error.cause, error.retriable) == (Cause.UNREACHABLE, True)
+    assert "cannot be reached" in str(error)
+    docker_bench.engine.start()
+    assert len(docker_bench.driver.observe(docker_bench.now())) == 1
+
+
+def test_an_engine_that_hangs_is_unreachable_soon(docker_bench: DockerBench) -> None:
+    docker_bench.driver.observe(docker_bench.now())
+    docker_bench.engine.pause()
+    began = time.monotonic()
+
+    error = unreachable(docker_bench)
+
+    assert (error.cause, error.retriable) == (Cause.UNREACHABLE, True)
+    assert "does not answer" in str(error)
+    assert time.monotonic() - began < TIMEOUT_S + 2
+    docker_bench.engine.resume()
+    assert docker_bench.driver.observe(docker_bench.now()) == []
+
+
+def test_an_engine_that_hangs_while_it_is_read_is_unreachable_too(
+    docker_bench: DockerBench,
+) -> None:
+    uid = docker_bench.run("yes 0123456789 | head -c 8000000")
+    docker_bench.exited(uid)
+    pieces = docker_bench.driver.logs(uid)
+    assert next(pieces)
+    docker_bench.engine.pause()
+
+    with pytest.raises(DriverError, match="does not answer") as failed:
+        list(pieces)
+
+    assert failed.value.cause is Cause.UNREACHABLE
+
+
+def test_an_engine_that_hangs_does_not_keep_its_events_for_ever(docker_bench: DockerBench) -> None:
+    api = docker_bench.engine.client.api
+    docker_bench.engine.pause()
+
+    with pytest.raises(requests.Timeout):
+        recorded(api, until=time.time())
+
+
+def test_a_socket_that_is_not_there_is_told(tmp_path: Path) -> None:
+    driver = DockerDriver(Connection(cluster_id=1, endpoint=f"unix://{tmp_path}/docker.sock"))
+
+    with pytest.raises(DriverError, match="No such file or directory") as failed:
+        driver.probe()
+
+    assert failed.value.cause is Cause.UNREACHABLE
+
+
+@pytest.mark.parametrize("way", DOWN)
+def test_what_ends_with_its_engine_is_the_engines_failure(
+    docker_bench: DockerBench, way: str
+) -> None:
+    """Whatever its exit code says: the engine asked it to end."""
+    sleeping = docker_bench.start(Program.SLEEPS)
+    graceful = docker_bench.run("trap 'exit 0' TERM; while true; do sleep 0.1; done")
+    DOWN[way](docker_bench.engine)
+    docker_bench.engine.start()
+
+    endings = [docker_bench.exited(uid) for uid in (sleeping, graceful)]
+
+    assert all(ending.cause and ending.cause.is_engines for ending in endings)
+
+
+def test_what_ended_before_its_engine_went_down_ended_by_itself(docker_bench: DockerBench) -> None:
+    uid = docker_bench.start(Program.FAILS)
+    docker_bench.exited(uid)
+
+    for _ in range(3):
+        docker_bench.start(Program.SUCCEEDS)
+
+    assert docker_bench.exited(uid).cause is None
+
+
+@pytest.mark.parametrize("way", DOWN)
+def test_with_live_restore_containers_run_on_and_tell_their_own_endings(
+    new_engine: NewEngine, way: str
+) -> None:
+    bench = DockerBench(new_engine(live_restore=True))
+    sleeping = bench.start(Program.SLEEPS)
+    failing = bench.run("until [ -e /tmp/go ]; do sleep 0.05; done; exit 3")
+    bench.engine.client.api.exec_start(
+        bench.engine.client.api.exec_create(
+            bench.inspect(failing)["Id"], ["sh", "-c", "(sleep 1; touch /tmp/go) &"]
+        )["Id"]
+    )
+    DOWN[way](bench.engine)
+    bench.engine.start()
+
+    seen = bench.see(sleeping)
+    ending = bench.exited(failing)
+
+    assert seen
+    assert seen.phase is Phase.RUNNING
+    assert (ending.exit_code, ending.cause) == (3, None)
+
+
+def test_who_is_stopped_by_somebody_else_did_not_fail(docker_bench: DockerBench) -> None:
+    uid = docker_bench.start(Program.SLEEPS)
+    docker_bench.engine.client.containers.get(docker_bench.inspect(uid)["Id"]).stop(timeout=5)
+
+    assert docker_bench.exited(uid).cause is Cause.ENGINE_EVICTED
+
+
+def test_a_signal_that_asks_for_no_end_is_not_to_blame_for_it(docker_bench: DockerBench) -> None:
+    uid = docker_bench.run("trap 'exit 7' HUP; echo ready; while true; do sleep 0.1; done")
+    docker_bench.wait_for(lambda: docker_bench.logs(uid) == b"ready\n")
+    docker_bench.engine.client.containers.get(docker_bench.inspect(uid)["Id"]).kill("HUP")
+
+    ending = docker_bench.exited(uid)
+
+    assert (ending.exit_code, ending.cause) == (7, None)
+
+
+def test_a_stop_outlives_the_engine_that_was_asked(new_engine: NewEngine) -> None:
+    bench = DockerBench(new_engine(live_restore=True))
+    uid = bench.start(Program.IS_STUBBORN)
+    bench.stop(uid, 600)
+    deadline = bench.see(uid)
+    bench.engine.kill()
+    bench.engine.start()
+
+    again = bench.see(uid)
+
+    assert deadline
+    assert again
+    assert again.until == deadline.until
+
+
+def test_what_a_worker_left_between_creating_and_starting_is_cleared_and_starts_anew(
+    docker_bench: DockerBench,
+) -> None:
+    spec = docker_bench.spec(Program.SLEEPS, docker_bench.next_run())
+    api = docker_bench.engine.client.api
+    api.create_container(**settings(api, spec, docker_bench.connection.uid, "none"))
+
+    assert docker_bench.driver.observe(docker_bench.now()) == []
+    assert docker_bench.engine.client.containers.list(all=True) == []
+
+    docker_bench.driver.start(spec, docker_bench.now())
+    assert docker_bench.see(spec.uid)
+
+
+def test_a_start_carries_on_where_another_worker_died(docker_bench: DockerBench) -> None:
+    spec = docker_bench.spec(Program.SLEEPS, docker_bench.next_run())
+    api = docker_bench.engine.client.api
+    made = api.create_container(**settings(api, spec, docker_bench.connection.uid, "none"))
+
+    docker_bench.driver.start(spec, docker_bench.now())
+
+    assert docker_bench.inspect(spec.uid)["Id"] == made["Id"]
+    assert docker_bench.see(spec.uid)
+
+
+def test_a_container_from_before_container_uids_is_known_by_its_run(
+    docker_bench: DockerBench,
+) -> None:
+    """And is not taken for the one of a run with the same id that has a uid."""
+    bench = docker_bench
+    bench.engine.client.containers.run(
+        IMAGE, ["sleep", "600"], detach=True, network_mode="none", name="mlops-former-run-7",
+        labels={CONNECTION: str(bench.connection.uid), RUN: "7", DEVICES: ""},
+    )  # fmt: skip
+    again = replace(bench.spec(Program.SLEEPS, uuid4()), run_id=7)
+    bench.driver.start(again, bench.now())
+    former = uid_by_run(7)
+    assert {o.uid for o in bench.driver.observe(bench.now())} == {former, again.uid}
+
+    bench.stopped(former, 0)
+    bench.driver.remove(former)
+
+    assert [o.uid for o in bench.driver.observe(bench.now())] == [again.uid]

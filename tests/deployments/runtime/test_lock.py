@@ -1,0 +1,182 @@
+"""One process at a time speaks to an engine; who comes meanwhile neither waits nor is forgotten."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from threading import Event
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+from django.db import connection, connections
+
+from clusters.models import Cluster
+from clusters.wakeups import RECONCILE, ask_again, flush
+from deployments.models import Deployment, Status
+from deployments.runtime.lock import one_at_a_time
+from deployments.tasks import reconcile_all, reconcile_cluster
+from tests.deployments.conftest import Submit
+from tests.support.docker_engine import wait_until
+from tests.support.locks import held
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+CLUSTER = 4711
+_PATIENCE_S = 10
+
+
+@pytest.fixture(autouse=True)
+def no_notes() -> None:
+    cache.clear()
+
+
+def noted(looks: list[Any], what: Any) -> bool:
+    """Look, and have an answer."""
+    looks.append(what)
+    return True
+
+
+def in_thread(pool: ThreadPoolExecutor, look: Callable[[], bool]) -> Callable[[], None]:
+    """Take a turn in another thread, with a connection of its own; return how to wait for it."""
+
+    def take() -> None:
+        try:
+            one_at_a_time(CLUSTER, look)
+        finally:
+            connections.close_all()
+
+    future = pool.submit(take)
+    return lambda: future.result(_PATIENCE_S)
+
+
+def test_who_comes_while_another_looks_leaves_at_once_and_is_looked_for_again() -> None:
+    looking, go_on = Event(), Event()
+    looks: list[Any] = []
+
+    def slow() -> bool:
+        looks.append("first")
+        looking.set()
+        return go_on.wait(_PATIENCE_S)
+
+    with ThreadPoolExecutor() as pool:
+        wait_for_first = in_thread(pool, slow)
+        assert looking.wait(_PATIENCE_S)
+        in_thread(pool, partial(noted, looks, "second"))()
+        assert looks == ["first"]
+        go_on.set()
+        wait_for_first()
+
+    assert looks == ["first", "first"]
+
+
+def test_nobody_asked_again_so_it_looks_once() -> None:
+    looks: list[Any] = []
+
+    one_at_a_time(CLUSTER, partial(noted, looks, 1))
+
+    assert len(looks) == 1
+
+
+def test_an_engine_that_does_not_answer_is_left_to_the_next_period() -> None:
+    looks: list[Any] = []
+
+    def silent() -> bool:
+        looks.append(1)
+        ask_again(RECONCILE, CLUSTER)
+        return False
+
+    one_at_a_time(CLUSTER, silent)
+
+    assert len(looks) == 1
+
+
+def test_a_cluster_that_changes_all_the_time_does_not_keep_the_thread_for_ever() -> None:
+    looks: list[Any] = []
+
+    def busy() -> bool:
+        looks.append(1)
+        ask_again(RECONCILE, CLUSTER)
+        return True
+
+    one_at_a_time(CLUSTER, busy)
+
+    assert len(looks) == 20
+
+
+def test_one_engine_does_not_stand_in_the_way_of_another() -> None:
+    looking, go_on = Event(), Event()
+    others: list[Any] = []
+
+    def hung() -> bool:
+        looking.set()
+        return go_on.wait(_PATIENCE_S)
+
+    with ThreadPoolExecutor() as pool:
+        wait_for_first = in_thread(pool, hung)
+        assert looking.wait(_PATIENCE_S)
+        one_at_a_time(CLUSTER + 1, partial(noted, others, 1))
+        assert others == [1]
+        go_on.set()
+        wait_for_first()
+
+
+def test_a_failure_gives_the_engine_back() -> None:
+    def fails() -> bool:
+        raise RuntimeError("on purpose")
+
+    with pytest.raises(RuntimeError):
+        one_at_a_time(CLUSTER, fails)
+    looks: list[Any] = []
+    with ThreadPoolExecutor() as pool:
+        in_thread(pool, partial(noted, looks, 1))()
+
+    assert looks == [1]
+
+
+@pytest.fixture
+def impatient() -> Iterator[None]:
+    with connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = '100ms'")
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute("RESET lock_timeout")
+
+
+def test_a_look_that_meets_a_locked_row_ends_and_another_one_is_asked_for(
+    foundry: Cluster, place: Submit, impatient: None
+) -> None:
+    deployment = place()
+    reconcile_cluster(foundry.pk)  # launched, and seen to run by the next look
+    Deployment.objects.filter(pk=deployment.pk).update(status=Status.STARTING, started_at=None)
+    deployment.runs.update(started_at=None)
+    flush()
+    cache.clear()
+
+    with held("deployments_deployment", deployment.pk):
+        reconcile_cluster(foundry.pk)
+
+    def is_asked_for() -> bool:
+        flush()
+        return cache.get(f"wakeup:{RECONCILE}:{foundry.pk}") is not None
+
+    wait_until(is_asked_for, "another look is asked for")
+    reconcile_cluster(foundry.pk)
+    deployment.refresh_from_db()
+    assert deployment.status == Status.RUNNING
+
+
+def test_healing_that_meets_a_locked_row_is_left_to_the_next_period(
+    foundry: Cluster, place: Submit, impatient: None
+) -> None:
+    deployment = place()
+    Deployment.objects.filter(pk=deployment.pk).update(status=Status.STOPPING)
+    deployment.runs.update(
+        released_at=deployment.placed_at, ended_at=deployment.placed_at, outcome="stopped"
+    )
+
+    with held("deployments_deployment", deployment.pk):
+        reconcile_all()
+    reconcile_all()
+
+    deployment.refresh_from_db()
+    assert deployment.status == Status.STOPPED

@@ -1,0 +1,39 @@
+"""What an engine says of containers that run on is shown, and taken back."""
+
+import pytest
+
+from clusters.drivers.base import Cause
+from clusters.models import Cluster
+from deployments.models import Deployment, Run, Status
+from deployments.runtime.reconcile import reconcile
+from orgs.models import Event
+from tests.deployments.conftest import Submit
+from tests.support.fake_engine import FakeEngine
+
+pytestmark = pytest.mark.django_db
+
+
+def told(deployment: Deployment) -> list[str]:
+    events = Event.objects.filter(subject="deployment", subject_id=deployment.pk).order_by("pk")
+    return [event.reason for event in events if event.kind == "caution"]
+
+
+def test_a_silent_node_is_shown_once_and_taken_back_when_it_speaks(
+    foundry: Cluster, engine: FakeEngine, place: Submit
+) -> None:
+    deployment = place()
+    reconcile(foundry.pk)
+    run = Run.objects.current().get(deployment=deployment)
+
+    engine.change(run.pk, cause=Cause.NODE_LOST, message="Node n does not answer.")
+    reconcile(foundry.pk)
+    reconcile(foundry.pk)
+    deployment.refresh_from_db()
+    meanwhile = deployment.status, deployment.status_code
+    engine.change(run.pk, cause=None, message="")
+    reconcile(foundry.pk)
+
+    deployment.refresh_from_db()
+    assert meanwhile == (Status.RUNNING, "node_lost")
+    assert (deployment.status, deployment.status_code) == (Status.RUNNING, "running")
+    assert told(deployment) == ["Node n does not answer.", "Runs on foundry."]

@@ -1,0 +1,493 @@
+"""An installation that was restored or copied does nothing on an engine until it is claimed."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from io import StringIO
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import time_machine
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.db.models.signals import pre_save
+from django.utils import timezone
+from pytest_django import Settings
+
+from clusters import connections, ownership
+from clusters.connections import Route
+from clusters.models import Cluster, Connection
+from deployments import services
+from deployments.models import Deployment, Run, Status
+from deployments.runtime import claims, lost_contact
+from deployments.runtime.reconcile import reconcile
+from orgs.models import Event
+from tests.deployments.conftest import Submit
+from tests.deployments.runtime.test_container_uids import restored_without
+from tests.support.fake_engine import FakeEngine
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+MEMORY = ("marker", "next_marker", "marked_at", "marker_database", "unclaimed")
+
+
+class Killed(BaseException):
+    """The process dies."""
+
+
+def die() -> None:
+    raise Killed
+
+
+@pytest.fixture(autouse=True)
+def _new_process() -> None:
+    restart()
+
+
+def restart() -> None:
+    """Forget what a process forgets that is started again."""
+    ownership._seen_by_this_process.clear()
+
+
+def remembered() -> dict[str, Any]:
+    """Return what the database knows of the marker, as a backup has it."""
+    return dict(Connection.objects.values(*MEMORY).get())
+
+
+def restore(memory: dict[str, Any]) -> None:
+    Connection.objects.update(**memory, lost_contact_at=None)
+    restart()
+
+
+def fresh(deployment: Deployment) -> Deployment:
+    return Deployment.objects.get(pk=deployment.pk)
+
+
+def kinds(cluster: Cluster) -> list[str]:
+    events = Event.objects.filter(subject="cluster", subject_id=cluster.pk).order_by("pk")
+    return [kind for kind in events.values_list("kind", flat=True) if kind != "created"]
+
+
+# --- Noticing it ----------------------------------------------------------------------------------
+
+
+def test_a_restored_database_touches_nothing_on_the_engine(
+    foundry: Cluster, engine: FakeEngine, place: Submit
+) -> None:
+    kept = place()
+    reconcile(foundry.pk)
+    backup = remembered()
+    restart()
+    later = place()
+    reconcile(foundry.pk)
+    there = dict(engine.by_uid)
+    restored_without(later)
+    restore(backup)
+    waiting = place()
+    services.stop(fresh(kept), actor="bob")
+
+    reconcile(foundry.pk)
+
+    assert engine.by_uid == there
+    assert all(container.stops == [] for container in there.values())
+    assert fresh(kept).status == Status.STOPPING
+    assert fresh(waiting).status == Status.PENDING
+    assert kinds(foundry) == ["engine_unclaimed"]
+    assert (
+        f"manage.py claim_engine {foundry.pk}"
+        in Event.objects.get(kind=lost_contact.FOREIGN).reason
+    )
+
+
+def test_a_copy_on_another_database_server_is_noticed_even_before_the_next_renewal(
+    foundry: Cluster, engine: FakeEngine, place: Submit
+) -> None:
+    running = place()
+    reconcile(foundry.pk)
+    marker = set(engine.markers or ())
+    Connection.objects.update(marker_database="another server")
+    services.stop(running, actor="bob")
+
+    restart()
+    reconcile(foundry.pk)
+
+    assert engine.markers == marker
+    assert [container.stops for container in engine.by_uid.values()] == [[]]
+    assert Connection.objects.get().unclaimed
+    assert "was on another server" in Connection.objects.get().last_error
+
+
+def test_a_copy_that_cannot_read_a_marker_is_still_known_by_its_server(
+    foundry: Cluster, engine: FakeEngine, place: Submit
+) -> None:
+    engine.markers = None
+    running = place()
+    reconcile(foundry.pk)
+    assert fresh(running).status == Status.RUNNING
+    Connection.objects.update(marker_database="another server")
+
+    reconcile(foundry.pk)
+
+    assert Connection.objects.get().unclaimed
+
+
+def test_the_live_service_notices_that_a_copy_claimed_its_engine(
+    foundry: Cluster, engine: FakeEngine, place: Submit, settings: Settings
+) -> None:
+    settings.LOST_CONTACT_REQUEUE_SECONDS = 1
+    running = place()
+    reconcile(foundry.pk)
+    engine.markers = {uuid4()}
+
+    reconcile(foundry.pk)
+    with time_machine.travel(timezone.now() + timedelta(hours=1)):
+        reconcile(foundry.pk)
+
+    row = fresh(running)
+    assert (row.status, row.status_code, row.restarts) == (Status.RUNNING, "lost_contact", 0)
+    assert "has to be claimed" in row.status_reason
+    assert len(engine.by_uid) == 1
+
+
+def test_an_upgraded_copy_of_a_service_that_is_marked_already_is_noticed(
+    foundry: Cluster, engine: FakeEngine, place: Submit
+) -> None:
+    engine.markers = {uuid4()}
+    waiting = place()
+
+    reconcile(foundry.pk)
+
+    assert engine.starts == []
+    assert fresh(waiting).status == Status.PENDING
+
+
+def test_a_copy_does_not_take_an_engine_whose_marker_went(
+    foundry: Cluster, engine: FakeEngine, place: Submit
+) -> None:
+    reconcile(foundry.pk)
+    engine.markers = {uuid4()}
+    reconcile(foundry.pk)
+    engine.markers = set()
+
+    reconcile(foundry.pk)
+
+    assert engine.markers == set()
+    assert Connection.objects.get().unclaimed
+
+
+# --- Not locking the live one out -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("moment", ["put", "replace", "marked"])
+def test_a_worker_killed_at_any_moment_of_a_renewal_goes_on_after_its_restart(
+    foundry: Cluster, engine: FakeEngine, place: Submit, moment: str
+) -> None:
+    place()
+    reconcile(foundry.pk)
+    for _ in range(2):
+        restart()
+        engine.meanwhile[moment] = die
+        with pytest.raises(Killed):
+            reconcile(foundry.pk)
+    deployment = place()
+
+    restart()
+    reconcile(foundry.pk)
+
+    assert fresh(deployment).status == Status.RUNNING
+    assert engine.markers == {Connection.objects.get().marker}
+
+
+def test_the_marker_is_renewed_when_a_worker_starts_and_once_a_minute(
+    foundry: Cluster, engine: FakeEngine
+) -> None:
+    seen = []
+    steps: list[Callable[[], object]] = [lambda: None, lambda: None, restart, lambda: None]
+    for step in steps:
+        step()
+        reconcile(foundry.pk)
+        seen.append(Connection.objects.get().marker)
+    with time_machine.travel(timezone.now() + ownership.RENEW_AFTER):
+        reconcile(foundry.pk)
+        seen.append(Connection.objects.get().marker)
+
+    first, second, third = seen[0], seen[2], seen[4]
+    assert seen == [first, first, second, second, third]
+    assert len({first, second, third}) == 3
+
+
+def test_a_worker_that_was_frozen_and_lost_its_turn_does_not_undo_what_others_did(
+    foundry: Cluster, engine: FakeEngine, place: Submit
+) -> None:
+    reconcile(foundry.pk)
+    restart()
+    others = uuid4()
+
+    def renew() -> None:
+        engine.markers = {others}
+        Connection.objects.update(marker=others, next_marker=None)
+
+    engine.meanwhile["marked"] = renew
+    reconcile(foundry.pk)
+
+    assert Connection.objects.get().marker == others
+    deployment = place()
+    reconcile(foundry.pk)
+    assert fresh(deployment).status == Status.RUNNING
+
+
+def test_without_the_right_to_know_the_database_server_it_is_not_taken_for_a_copy(
+    foundry: Cluster, engine: FakeEngine, place: Submit
+) -> None:
+    reconcile(foundry.pk)
+    assert Connection.objects.get().marker_database
+    deployment = place()
+    restart()
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE ROLE plain")
+        cursor.execute("GRANT pg_read_all_data, pg_write_all_data TO plain")
+        cursor.execute("GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO plain")
+        cursor.execute("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC")
+        cursor.execute("SET ROLE plain")
+        try:
+            reconcile(foundry.pk)
+        finally:
+            cursor.execute("RESET ROLE")
+            cursor.execute("GRANT EXECUTE ON FUNCTION pg_control_system() TO PUBLIC")
+            cursor.execute("DROP OWNED BY plain")
+            cursor.execute("DROP ROLE plain")
+
+    assert fresh(deployment).status == Status.RUNNING
+
+
+def test_a_second_worker_of_the_same_installation_works_as_well(
+    foundry: Cluster, engine: FakeEngine, place: Submit
+) -> None:
+    for _ in range(3):
+        restart()
+        deployment = place()
+        reconcile(foundry.pk)
+        assert fresh(deployment).status == Status.RUNNING
+
+
+def test_an_engine_whose_data_was_wiped_is_marked_anew(
+    foundry: Cluster, engine: FakeEngine, place: Submit
+) -> None:
+    running = place()
+    reconcile(foundry.pk)
+    engine.by_uid.clear()
+    engine.markers = set()
+
+    reconcile(foundry.pk)
+
+    assert fresh(running).status_code == "container_vanished"
+    assert engine.markers == {Connection.objects.get().marker}
+
+
+def test_an_upgrade_marks_the_engine_and_goes_on(
+    foundry: Cluster, engine: FakeEngine, place: Submit
+) -> None:
+    running = place()
+    reconcile(foundry.pk)
+    engine.markers = set()
+    restore(dict.fromkeys(MEMORY[:3]) | {"marker_database": "", "unclaimed": False})
+
+    reconcile(foundry.pk)
+
+    assert fresh(running).status == Status.RUNNING
+    assert len(engine.markers) == 1
+
+
+# --- Claiming it ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def restored(foundry: Cluster, engine: FakeEngine, place: Submit) -> tuple[Deployment, Run]:
+    """A deployment that runs since before the backup, and a run from after it."""
+    kept = place(name="kept", image="kept:1")
+    reconcile(foundry.pk)
+    backup = remembered()
+    restart()
+    later = place(name="later", image="later:1", command=["serve", "--all"])
+    reconcile(foundry.pk)
+    run = later.runs.get()
+    restored_without(later)
+    restore(backup)
+    reconcile(foundry.pk)
+    return kept, run
+
+
+def test_a_claim_removes_what_is_unknown_and_lets_the_rest_go_on(
+    foundry: Cluster, engine: FakeEngine, place: Submit, restored: tuple[Deployment, Run]
+) -> None:
+    kept, later = restored
+    said = StringIO()
+
+    call_command("claim_engine", foundry.name, yes=True, stdout=said)
+    waiting = place()
+    reconcile(foundry.pk)
+
+    assert "restored or copied" in said.getvalue()
+    assert "later:1 serve --all, runs" in said.getvalue()
+    assert f"kept:1, runs, deployment {kept.pk} (kept)" in said.getvalue()
+    assert later.container not in engine.by_uid
+    assert (fresh(kept).status, fresh(waiting).status) == (Status.RUNNING, Status.RUNNING)
+    assert kinds(foundry) == [
+        "engine_unclaimed", "engine_claimed", "orphan_removed", "contact_regained",
+    ]  # fmt: skip
+    connection = Connection.objects.get()
+    assert engine.markers == {connection.marker}
+    assert (connection.unclaimed, connection.unknown_containers) == (False, [])
+
+
+def test_a_claim_may_leave_the_unknown_ones_which_then_block(
+    foundry: Cluster, engine: FakeEngine, place: Submit, restored: tuple[Deployment, Run]
+) -> None:
+    kept, later = restored
+    said = StringIO()
+
+    call_command("claim_engine", str(foundry.pk), yes=True, keep_unknown=True, stdout=said)
+    waiting = place()
+    reconcile(foundry.pk)
+
+    assert "nothing starts on foundry" in said.getvalue()
+    assert later.container in engine.by_uid
+    assert (fresh(kept).status, fresh(waiting).status) == (Status.RUNNING, Status.PENDING)
+    assert len(Connection.objects.get().unknown_containers) == 1
+
+
+def test_a_claim_that_died_half_way_is_made_again(
+    foundry: Cluster, engine: FakeEngine, restored: tuple[Deployment, Run]
+) -> None:
+    for moment in ("put", "replace", "marked"):
+        engine.meanwhile[moment] = die
+        with pytest.raises(Killed):
+            claims.claim(foundry, actor="olga", remove=[])
+
+    claims.claim(foundry, actor="olga", remove=[])
+    restart()
+    reconcile(foundry.pk)
+
+    assert engine.markers == {Connection.objects.get().marker}
+    assert not Connection.objects.get().unclaimed
+
+
+def test_without_a_yes_nothing_changes(
+    foundry: Cluster, engine: FakeEngine, restored: tuple[Deployment, Run]
+) -> None:
+    markers = set(engine.markers or ())
+
+    with pytest.raises(CommandError, match="Nothing has changed"):
+        call_command("claim_engine", str(foundry.pk), stdout=StringIO())
+
+    assert engine.markers == markers
+    assert len(engine.by_uid) == 2
+
+
+def test_an_engine_that_does_not_answer_cannot_be_claimed(
+    foundry: Cluster, engine: FakeEngine
+) -> None:
+    engine.is_down = True
+
+    with pytest.raises(CommandError, match="no route to host"):
+        call_command("claim_engine", str(foundry.pk), yes=True, stdout=StringIO())
+
+
+# --- What verify says -----------------------------------------------------------------------------
+
+
+def verify() -> str:
+    """Return what it says, of the errors as well."""
+    said = StringIO()
+    try:
+        call_command("verify", stdout=said, stderr=said)
+    except CommandError as error:
+        said.write(str(error))
+    return said.getvalue()
+
+
+@pytest.fixture
+def hasty(settings: Settings) -> None:
+    settings.RECONCILE_INTERVAL = 0
+
+
+def test_verify_sees_the_trouble_before_the_claim_and_none_after(
+    hasty: None, foundry: Cluster, engine: FakeEngine, restored: tuple[Deployment, Run]
+) -> None:
+    before = verify()
+    call_command("claim_engine", str(foundry.pk), yes=True, stdout=StringIO())
+    reconcile(foundry.pk)
+
+    assert "engine that is not this installation's on cluster" in before
+    assert "container that this database does not know on cluster" in before
+    assert "All is well" in verify()
+
+
+def test_verify_sees_containers_that_are_missing_or_run_something_else(
+    hasty: None, foundry: Cluster, engine: FakeEngine, place: Submit
+) -> None:
+    missing, adopted, ended = place(), place(image="own:1", command=["own"]), place()
+    reconcile(foundry.pk)
+    engine.by_uid.pop(missing.runs.get().uid_to_launch())
+    engine.change(adopted.runs.get().pk, image="other:1", command=("other",))
+    Run.objects.filter(deployment=ended).delete()
+
+    said = verify()
+
+    assert f"run without its container on cluster {foundry.pk} (foundry): run" in said
+    assert "container that runs something else on cluster" in said
+    assert "(other:1 other), which runs" in said
+    assert "container of a run that has ended on cluster" in said
+
+
+def test_verify_says_which_engine_it_could_not_ask(
+    foundry: Cluster, engine: FakeEngine, place: Submit
+) -> None:
+    engine.is_down = True
+
+    said = verify()
+
+    assert f"Engine not compared: cluster {foundry.pk} (foundry): no route to host" in said
+    assert "not compared: 1" in said
+
+
+# --- Connecting it anew ---------------------------------------------------------------------------
+
+
+def connect(cluster: Cluster) -> Connection:
+    route = Route(driver=Cluster.Driver.DOCKER, endpoint="fake://foundry")
+    return connections.connect(cluster, actor="olga", route=route)
+
+
+def test_connecting_the_same_engine_anew_does_not_undo_a_renewal_of_that_moment(
+    foundry: Cluster, engine: FakeEngine
+) -> None:
+    reconcile(foundry.pk)
+    renewed = uuid4()
+
+    def renew(**_: object) -> None:
+        Connection.objects.update(marker=renewed)
+
+    pre_save.connect(renew, sender=Connection)
+    try:
+        connect(foundry)
+    finally:
+        pre_save.disconnect(renew, sender=Connection)
+
+    assert Connection.objects.get().marker == renewed
+
+
+def test_a_cluster_that_comes_back_to_an_engine_is_not_taken_for_a_copy(
+    foundry: Cluster, engine: FakeEngine, place: Submit
+) -> None:
+    reconcile(foundry.pk)
+    former = Connection.objects.get()
+    Connection.objects.update(engine_id="another")
+
+    connect(foundry)
+
+    assert Connection.objects.get().uid != former.uid
+    engine.markers = set()  # a driver shows those of its connection alone
+    deployment = place()
+    reconcile(foundry.pk)
+    assert fresh(deployment).status == Status.RUNNING

@@ -1,0 +1,140 @@
+"""The operators' page of a cluster's engine."""
+
+import re
+from datetime import timedelta
+
+import pytest
+import time_machine
+from django.contrib.auth.models import Permission
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts.models import User
+from clusters.models import Cluster, Connection
+from tests.support.docker_engine import Engine
+
+pytestmark = pytest.mark.django_db
+
+SECRET = "-----BEGIN PRIVATE KEY-----"
+
+
+def page(cluster: Cluster) -> str:
+    return reverse("admin:clusters_cluster_connect", args=[cluster.pk])
+
+
+def sealed(html: str) -> str:
+    found = re.search(r'name="sealed" value="([^"]+)"', html)
+    assert found
+    return found[1]
+
+
+def staff(name: str, *permissions: str) -> Client:
+    user = User.objects.create(username=name, is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    browser = Client()
+    browser.force_login(user, "django.contrib.auth.backends.ModelBackend")
+    return browser
+
+
+def test_only_who_may_connect_clusters_gets_there(forge: Cluster) -> None:
+    everything_else = ("view_cluster", "change_cluster", "steer_cluster", "resize_cluster")
+
+    assert staff("ophelia", "connect_cluster").get(page(forge)).status_code == 200
+    assert staff("otto", *everything_else).get(page(forge)).status_code == 403
+    assert staff("oscar", *everything_else).post(page(forge)).status_code == 403
+
+
+@pytest.mark.parametrize("engine", ["docker", "kubernetes"])
+def test_a_mistake_is_shown_and_the_secrets_are_not(
+    forge: Cluster, console: Client, engine: str
+) -> None:
+    answer = console.post(
+        page(forge),
+        {"step": "look", "engine": engine, "endpoint": "tcp://nowhere.invalid:2376",
+         "network": "isolated", "key": SECRET, "cert": SECRET, "token": SECRET,
+         "kubeconfig": SECRET},
+    )  # fmt: skip
+
+    html = answer.content.decode()
+    assert answer.status_code == 200
+    assert 'role="alert"' in html
+    assert SECRET not in html
+    assert not Connection.objects.exists()
+
+
+@pytest.mark.parametrize("token", ["", " \n"])
+def test_an_empty_token_is_named_at_its_field(forge: Cluster, console: Client, token: str) -> None:
+    answer = console.post(
+        page(forge),
+        {"step": "look", "engine": "kubernetes", "namespace": "x", "token": token,
+         "endpoint": "https://nowhere.invalid:6443"},
+    )  # fmt: skip
+
+    assert answer.context["form"].errors.keys() == {"token"}
+    assert "Give the service account&#x27;s token, or a kubeconfig" in answer.content.decode()
+
+
+@pytest.mark.docker
+def test_first_look_then_save(forge: Cluster, console: Client, engine: Engine) -> None:
+    form = {"step": "look", "engine": "docker", "endpoint": engine.socket, "network": "none",
+            "devices": "GPU-1\nGPU-2\n"}  # fmt: skip
+    looked = console.post(page(forge), form).content.decode()
+
+    assert "The cluster claims 8 cores" in looked
+    assert "Disconnect" not in looked
+    assert not Connection.objects.exists()
+
+    saved = console.post(
+        page(forge), {"step": "connect", "sealed": sealed(looked)}, follow=True
+    ).content.decode()
+
+    assert "Cluster forge is connected" in saved
+    assert Connection.objects.get().devices == ["GPU-1", "GPU-2"]
+    assert f'value="{engine.socket}"' in saved
+    assert "GPU-1\nGPU-2</textarea>" in saved
+
+    gone = console.post(page(forge), {"step": "disconnect"}, follow=True).content.decode()
+
+    assert "disconnected, and cordoned" in gone
+    assert not Connection.objects.exists()
+
+
+@pytest.mark.docker
+def test_what_was_looked_at_is_saved_by_the_same_person_and_soon(
+    forge: Cluster, globex_cluster: Cluster, console: Client, engine: Engine
+) -> None:
+    form = {"step": "look", "engine": "docker", "endpoint": engine.socket, "network": "none"}
+    answer = {"step": "connect", "sealed": sealed(console.post(page(forge), form).content.decode())}
+
+    staff("ophelia", "connect_cluster").post(page(forge), answer)
+    console.post(page(globex_cluster), answer)
+    console.post(page(forge), answer | {"sealed": answer["sealed"][:-2]})
+    with time_machine.travel(timezone.now() + timedelta(minutes=16)):
+        console.post(page(forge), answer)
+
+    assert not Connection.objects.exists()
+    console.post(page(forge), answer)
+    assert Connection.objects.get().cluster == forge
+
+
+@pytest.mark.docker
+def test_the_list_of_connections_shows_no_credentials(
+    forge: Cluster, console: Client, engine: Engine
+) -> None:
+    console.post(
+        page(forge),
+        {"step": "connect", "sealed": sealed(console.post(page(forge), {
+            "step": "look", "engine": "docker", "endpoint": engine.socket, "network": "none",
+        }).content.decode())},
+    )  # fmt: skip
+    connection = Connection.objects.get()
+    connection.seal_credentials({"token": SECRET})
+    connection.save()
+
+    one = reverse("admin:clusters_connection_change", args=[connection.pk])
+    for path in (reverse("admin:clusters_connection_changelist"), one, page(forge)):
+        html = console.get(path).content.decode()
+        assert engine.socket in html
+        assert SECRET not in html
+        assert bytes(connection.credentials).decode() not in html

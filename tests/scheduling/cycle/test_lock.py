@@ -1,0 +1,177 @@
+"""A cycle waits neither for another one of its organization nor, for long, for a locked row."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from io import StringIO
+from threading import Event
+from time import monotonic
+
+import pytest
+from django.core.cache import cache
+from django.core.management import CommandError, call_command
+from django.db import connection, connections
+
+from accounts.models import User
+from clusters import services as cluster_services
+from clusters.models import Cluster
+from clusters.services import Capacity
+from clusters.wakeups import RUN_CYCLE, flush
+from deployments import services
+from deployments.models import Deployment, Status
+from deployments.specs import Spec
+from orgs.models import Organization
+from scheduling.cycle import run as cycle_module
+from scheduling.cycle.run import run_cycle
+from scheduling.models import SchedulingCycle
+from scheduling.planner.pipeline import make_plan
+from scheduling.planner.plan import Plan
+from scheduling.planner.snapshot import Snapshot
+from scheduling.tasks import run_due_cycles, run_requested_cycle
+from tests.deployments.conftest import Submit
+from tests.support.docker_engine import wait_until
+from tests.support.locks import held
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+CHANGE = SchedulingCycle.Trigger.CHANGE
+_PATIENCE_S = 10
+_BOUND_S = 1.5
+"""Far above what a cycle waits for a row, far below how long the row is held here."""
+
+
+@pytest.fixture(autouse=True)
+def no_notes() -> None:
+    cache.clear()
+
+
+@pytest.fixture
+def other(charlie: User) -> Deployment:
+    """A deployment that is ready in another organization, which has a cluster of its own."""
+    globex = Organization.objects.create(name="Globex")
+    cluster_services.create(
+        actor="charlie", organization=globex, name="hall", capacity=Capacity(8000, 16384, 2)
+    )
+    spec = Spec(name="other", image="busybox", cpu_milli=1000, ram_mib=1024)
+    return services.submit(created_by=charlie, organization=globex, spec=spec)
+
+
+def is_asked_for(organization: Organization) -> bool:
+    flush()
+    return cache.get(f"wakeup:{RUN_CYCLE}:{organization.pk}") is not None
+
+
+@pytest.mark.parametrize("strength", ["NO KEY UPDATE", "UPDATE"])
+def test_a_locked_cluster_ends_the_cycle_soon_and_it_is_asked_for_again(
+    acme: Organization, forge: Cluster, submit: Submit, strength: str
+) -> None:
+    submit()
+    flush()
+    cache.clear()
+
+    with held("clusters_cluster", forge.pk, strength):
+        began = monotonic()
+        run_requested_cycle(acme.pk)
+        took = monotonic() - began
+
+    assert took < _BOUND_S
+    assert not SchedulingCycle.objects.exists()
+    wait_until(lambda: is_asked_for(acme), "it is asked for again")
+
+
+def test_a_locked_organization_or_deployment_ends_it_as_well(
+    acme: Organization, forge: Cluster, submit: Submit
+) -> None:
+    deployment = submit()
+
+    for table, pk in (("orgs_organization", acme.pk), ("deployments_deployment", deployment.pk)):
+        with held(table, pk, "UPDATE"):
+            began = monotonic()
+            assert run_cycle(acme.pk, CHANGE) is None
+            assert monotonic() - began < _BOUND_S
+
+    assert run_cycle(acme.pk, CHANGE)
+
+
+def test_the_command_goes_on_with_the_other_organizations(
+    acme: Organization, forge: Cluster, submit: Submit, other: Deployment
+) -> None:
+    submit()
+    out = StringIO()
+
+    with held("clusters_cluster", forge.pk), pytest.raises(CommandError, match="No cycle of Acme:"):
+        call_command("schedule", "--json", stdout=out)
+
+    locked, free = json.loads(out.getvalue())
+    assert locked == {"organization": acme.pk, "name": "Acme", "cycle": None}
+    assert (free["name"], free["placed"]) == ("Globex", 1)
+
+
+def test_a_locked_cluster_delays_no_other_organization(
+    acme: Organization, forge: Cluster, submit: Submit, other: Deployment
+) -> None:
+    submit()
+
+    with held("clusters_cluster", forge.pk):
+        began = monotonic()
+        run_due_cycles()
+        took = monotonic() - began
+
+    other.refresh_from_db()
+    assert (other.status, took < _BOUND_S) == (Status.STARTING, True)
+
+
+def test_the_short_patience_ends_with_the_cycle(acme: Organization, forge: Cluster) -> None:
+    def patience() -> str:
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW lock_timeout")
+            return str(cursor.fetchone()[0])
+
+    before = patience()
+    run_cycle(acme.pk, CHANGE)
+
+    assert patience() == before
+
+
+def test_a_second_cycle_of_the_organization_leaves_at_once_and_another_one_follows(
+    acme: Organization, forge: Cluster, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit()
+    flush()
+    cache.clear()
+    planning, go_on = Event(), Event()
+
+    def slow(snapshot: Snapshot) -> Plan:
+        planning.set()
+        assert go_on.wait(_PATIENCE_S)
+        return make_plan(snapshot)
+
+    def first() -> SchedulingCycle | None:
+        try:
+            return run_cycle(acme.pk, CHANGE)
+        finally:
+            connections.close_all()
+
+    monkeypatch.setattr(cycle_module, "make_plan", slow)
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(first)
+        assert planning.wait(_PATIENCE_S)
+        began = monotonic()
+        second = run_cycle(acme.pk, CHANGE)
+        took = monotonic() - began
+        asked_before = is_asked_for(acme)
+        go_on.set()
+        done = future.result(_PATIENCE_S)
+
+    assert (second, took < _BOUND_S, asked_before) == (None, True, False)
+    assert done is not None
+    assert done.placed == 1
+    assert is_asked_for(acme)
+
+
+def test_nobody_came_meanwhile_so_no_other_one_follows(acme: Organization, forge: Cluster) -> None:
+    flush()
+    cache.clear()
+
+    assert run_cycle(acme.pk, CHANGE)
+
+    assert not is_asked_for(acme)

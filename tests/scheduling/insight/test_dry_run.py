@@ -1,0 +1,208 @@
+"""POST /deployments?dry_run=true: what would happen, and nothing that does."""
+
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from rest_framework.test import APIClient
+
+from accounts.models import User
+from clusters import services as cluster_services
+from clusters.models import Cluster
+from clusters.services import Capacity
+from deployments import services
+from deployments.dependencies import Wait
+from deployments.models import Dependency, Deployment, Run
+from deployments.specs import Spec
+from orgs.models import Event, Organization
+from scheduling.cycle.run import run_cycle
+from scheduling.insight.explain import forecast
+from scheduling.models import SchedulingCycle
+from tests.deployments.conftest import Submit
+from tests.fixtures.people import ClientFor
+from tests.support.answers import refusal
+
+KEYS = {"outcome", "code", "reason", "cluster", "evictions", "moves", "clusters"}
+BODY = {"name": "job", "image": "busybox", "cpu": 2, "ram_mib": 1024}
+DRY = "/deployments?dry_run=true"
+
+
+@pytest.fixture
+def api(bob: User, forge: Cluster, client_for: ClientFor) -> APIClient:
+    return client_for(bob)
+
+
+def rows() -> list[int]:
+    models = (Deployment, Dependency, Run, Event, SchedulingCycle)
+    return [model.objects.count() for model in models]
+
+
+def asked(api: APIClient, **more: Any) -> dict[str, Any]:
+    before = rows()
+    response = api.post(DRY, BODY | more)
+    assert response.status_code == 200, response.data
+    assert set(response.data) == KEYS
+    assert rows() == before
+    return dict(response.json())
+
+
+def cycle(organization: Organization) -> None:
+    run_cycle(organization.pk, SchedulingCycle.Trigger.CHANGE)
+
+
+def test_what_fits_would_run_and_where(api: APIClient, forge: Cluster) -> None:
+    told = asked(api)
+
+    assert (told["outcome"], told["code"], told["cluster"]) == ("run", "placed", forge.pk)
+    assert "there is room" in told["reason"]
+    assert (told["evictions"], told["moves"], told["clusters"]) == ([], [], [])
+
+
+def test_what_matters_more_would_preempt_and_whom(
+    api: APIClient, acme: Organization, forge: Cluster, submit: Submit
+) -> None:
+    victim = submit(cpu_milli=8000, priority=10)
+    cycle(acme)
+
+    told = asked(api, priority=90)
+
+    assert (told["outcome"], told["code"], told["cluster"]) == ("preempt", "preempting", forge.pk)
+    (eviction,) = told["evictions"]
+    assert set(eviction) == {"deployment", "priority", "cluster", "reason"}
+    assert (eviction["deployment"], eviction["priority"]) == (victim.pk, 10)
+    victim.refresh_from_db()
+    assert victim.status == "starting"
+
+
+def test_a_victim_that_would_only_move_is_told_as_a_move(
+    api: APIClient, acme: Organization, forge: Cluster, submit: Submit
+) -> None:
+    mover = submit(cpu_milli=1000, priority=10)
+    cycle(acme)
+    anvil = cluster_services.create(
+        actor="alice", organization=acme, name="anvil", capacity=Capacity(2000, 4096, 0)
+    )
+
+    told = asked(api, priority=90, cpu=8)
+
+    assert (told["outcome"], told["evictions"]) == ("preempt", [])
+    (move,) = told["moves"]
+    assert set(move) == {"deployment", "priority", "source", "target", "reason"}
+    assert (move["deployment"], move["source"], move["target"]) == (mover.pk, forge.pk, anvil.pk)
+
+
+def test_what_finds_no_room_would_wait_and_why(
+    api: APIClient, acme: Organization, forge: Cluster, submit: Submit
+) -> None:
+    submit(cpu_milli=7000, priority=90)
+    cycle(acme)
+
+    told = asked(api, priority=80)
+
+    assert (told["outcome"], told["code"], told["cluster"]) == ("wait", "no_room", None)
+    (row,) = told["clusters"]
+    assert (row["cluster"], row["missing"]) == (forge.pk, {"cpu": 1, "ram_mib": 0, "gpu": 0})
+
+
+def test_what_depends_on_others_would_wait_for_them(api: APIClient, submit: Submit) -> None:
+    first = submit()
+
+    told = asked(api, depends_on=[first.pk])
+
+    assert (told["outcome"], told["code"]) == ("wait", "dependency")
+    assert f"deployment {first.pk}" in told["reason"]
+
+
+def test_what_a_cordoned_cluster_alone_could_hold_would_wait(
+    api: APIClient, forge: Cluster
+) -> None:
+    cluster_services.cordon(forge, actor="alice")
+
+    told = asked(api)
+
+    assert (told["outcome"], told["code"]) == ("wait", "cluster_cordoned")
+
+
+def test_the_forecast_comes_true(api: APIClient, acme: Organization, submit: Submit) -> None:
+    for priority in (10, 20, 30, 40):
+        submit(cpu_milli=2000, priority=priority)
+    cycle(acme)
+    told = asked(api, priority=90, cpu=5)
+    created = api.post("/deployments", BODY | {"priority": 90, "cpu": 5}).data
+
+    cycle(acme)
+
+    evicted = Run.objects.filter(preempted_by=created["id"]).values_list("deployment", flat=True)
+    assert sorted(evicted) == [row["deployment"] for row in told["evictions"]]
+    assert len(evicted) == 3
+
+
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [({"cpu": 9}, "exceeds_capacity"), ({"depends_on": [999999]}, "invalid"), ({"cpu": 0}, None)],
+)
+def test_what_the_submission_would_be_refused_for_is_refused(
+    api: APIClient, more: dict[str, Any], code: str | None
+) -> None:
+    before = rows()
+
+    error = refusal(api.post(DRY, BODY | more), 400)
+
+    assert code in (None, error["code"])
+    assert rows() == before
+
+
+@pytest.mark.parametrize("text", ["true", "True", "1"])
+def test_truth_may_be_spelt_in_several_ways(api: APIClient, text: str) -> None:
+    assert api.post(f"/deployments?dry_run={text}", BODY).status_code == 200
+    assert not Deployment.objects.exists()
+
+
+@pytest.mark.parametrize("text", ["false", "0"])
+def test_a_dry_run_that_is_none_submits(api: APIClient, text: str) -> None:
+    assert api.post(f"/deployments?dry_run={text}", BODY).status_code == 201
+
+
+def test_a_forecast_names_no_victim_of_another_organization(
+    api: APIClient, acme: Organization, globex: Organization, globex_cluster: Cluster,
+    charlie: User, submit: Submit,
+) -> None:  # fmt: skip
+    theirs = services.submit(
+        created_by=charlie, organization=globex,
+        spec=Spec(name="theirs", image="x", cpu_milli=8000, ram_mib=1024, priority=1),
+    )  # fmt: skip
+    cycle(globex)
+    ours = submit(cpu_milli=8000, priority=10)
+    cycle(acme)
+
+    told = asked(api, priority=90)
+
+    assert [row["deployment"] for row in told["evictions"]] == [ours.pk]
+    theirs.refresh_from_db()
+    assert theirs.status == "starting"
+
+
+def test_a_forecast_costs_the_same_however_many_are_active(
+    acme: Organization, forge: Cluster, bob: User, submit: Submit
+) -> None:
+    spec = Spec(name="job", image="x", cpu_milli=1, ram_mib=1, depends_on=(Wait(submit().pk),))
+    counts = []
+    for more in (1, 20):
+        for _ in range(more):
+            submit(cpu_milli=10, ram_mib=1)
+        cycle(acme)
+        with CaptureQueriesContext(connection) as queries:
+            forecast(created_by=bob, organization=acme, spec=spec)
+        counts.append(len(queries))
+
+    assert counts[0] == counts[1]
+
+
+def test_nobody_is_woken_for_a_forecast(
+    api: APIClient, django_capture_on_commit_callbacks: Any
+) -> None:
+    with django_capture_on_commit_callbacks() as callbacks:
+        asked(api)
+
+    assert callbacks == []

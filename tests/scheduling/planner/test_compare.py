@@ -1,0 +1,155 @@
+"""What a change brings about, as named cases and as a law."""
+
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.rules import Result
+from scheduling.planner.compare import Consequence, Kind, consequences
+from scheduling.planner.pipeline import make_plan
+from scheduling.planner.policy import Policy
+from scheduling.planner.resources import Resources
+from scheduling.planner.snapshot import Cluster, ClusterState, Deployment, Snapshot
+from tests.support.snapshots import NOW, snapshots
+
+EAST, WEST = 1, 2
+
+
+def one(id_: int, priority: int = 50, **fields: object) -> Deployment:
+    """A deployment that fills a cluster."""
+    started = NOW - 100 if fields.get("cluster") else None
+    row = Deployment(id_, priority, Resources(4, 4, 0), NOW - 200, started_at=started)
+    return replace(row, **fields)  # type: ignore[arg-type]
+
+
+def world(*deployments: Deployment, west: ClusterState = ClusterState.CORDONED) -> Snapshot:
+    """Two clusters, each of which holds one deployment; the second is closed unless said."""
+    clusters = (
+        Cluster(EAST, Resources(4, 4, 0), name="east"),
+        Cluster(WEST, Resources(4, 4, 0), west, name="west"),
+    )
+    return Snapshot(NOW, Policy(), clusters, deployments)
+
+
+def difference(before: Snapshot, after: Snapshot) -> dict[int, Consequence]:
+    rows = consequences(before, make_plan(before), after, make_plan(after))
+    return {row.deployment: row for row in rows}
+
+
+def kinds(before: Snapshot, after: Snapshot) -> dict[int, Kind]:
+    return {id_: row.kind for id_, row in difference(before, after).items()}
+
+
+def test_no_change_has_no_consequences() -> None:
+    now = world(one(1, cluster=EAST), one(2), one(3, 90))
+
+    assert difference(now, now) == {}
+
+
+def test_who_starts_in_the_room_of_one_that_leaves() -> None:
+    before = world(one(1, cluster=EAST), one(2), one(3, 40))
+
+    assert kinds(before, world(one(2), one(3, 40))) == {1: Kind.LEAVES, 2: Kind.STARTS}
+
+
+def test_one_that_is_requeued_and_placed_where_it_was_only_restarts() -> None:
+    before = world(one(1, cluster=EAST))
+
+    assert kinds(before, world(one(1))) == {1: Kind.RESTARTS}
+
+
+def test_one_that_is_requeued_makes_way_for_a_higher_one() -> None:
+    before = world(one(1, cluster=EAST, preemptible=False), one(2, 90))
+
+    after = difference(before, world(one(1), one(2, 90)))
+
+    assert {id_: row.kind for id_, row in after.items()} == {1: Kind.WAITS, 2: Kind.STARTS}
+    assert after[1].source == EAST
+    assert "lacks" in after[1].reason
+
+
+def test_a_raised_one_evicts_a_lower_one_and_says_for_whom() -> None:
+    before = world(one(1, cluster=EAST), one(2, 40))
+
+    after = difference(before, world(one(1, cluster=EAST), one(2, 90)))
+
+    assert {id_: row.kind for id_, row in after.items()} == {1: Kind.EVICTED, 2: Kind.STARTS}
+    assert (after[1].for_, after[1].source, after[1].target) == (2, EAST, None)
+
+
+def test_what_is_changed_is_told_even_when_nothing_comes_of_it() -> None:
+    before = world(one(1, cluster=EAST), one(2, 40))
+
+    after = world(one(1, cluster=EAST), one(2, 41))
+
+    assert kinds(before, after) == {2: Kind.WAITS}
+
+
+def test_what_the_next_cycle_does_anyway_is_no_consequence() -> None:
+    before = world(one(1, 90), one(2, cluster=EAST), one(3, 10))
+
+    assert kinds(before, world(one(1, 90), one(2, cluster=EAST))) == {3: Kind.LEAVES}
+
+
+def test_one_that_would_have_been_evicted_stays() -> None:
+    before = world(one(1, 90), one(2, cluster=EAST))
+
+    after = world(one(2, cluster=EAST))
+
+    assert kinds(before, after) == {1: Kind.LEAVES, 2: Kind.STAYS}
+
+
+def test_a_drain_moves_and_evicts_and_is_for_nobody() -> None:
+    draining = (Cluster(EAST, Resources(4, 4, 0), ClusterState.DRAINING, "east"),)
+    rows = (one(1, 60, cluster=EAST), one(2, 40, cluster=WEST))
+    before = world(*rows, west=ClusterState.ACTIVE)
+
+    after = difference(before, replace(before, clusters=(*draining, before.clusters[1])))
+
+    assert (after[1].kind, after[1].target, after[1].for_) == (Kind.MOVES, WEST, None)
+    assert (after[2].kind, after[2].for_) == (Kind.EVICTED, 1)
+
+
+def test_a_drain_of_the_only_cluster_evicts_for_nobody() -> None:
+    before = world(one(1, cluster=EAST))
+    clusters = (replace(before.clusters[0], state=ClusterState.DRAINING), before.clusters[1])
+
+    after = difference(before, replace(before, clusters=clusters))
+
+    assert (after[1].kind, after[1].for_, after[1].code) == (Kind.EVICTED, None, "drained")
+
+
+@st.composite
+def changes(draw: st.DrawFn) -> tuple[Snapshot, Snapshot]:
+    """A snapshot, and the same after somebody changed some deployments and one cluster."""
+    before = draw(snapshots())
+    rows = []
+    for row in before.deployments:
+        what = draw(st.sampled_from(["keep"] * 4 + ["remove", "requeue", "raise"]))
+        if what == "requeue":
+            row = replace(row, cluster=None, started_at=None)
+        elif what == "raise":
+            row = replace(row, priority=draw(st.integers(1, 5)))
+        if what != "remove":
+            rows.append(row)
+    first, *rest = before.clusters
+    first = replace(first, state=draw(st.sampled_from(ClusterState)))
+    return before, replace(before, clusters=(first, *rest), deployments=tuple(rows))
+
+
+@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@given(changes())
+def test_the_consequences_say_where_everybody_is_after_the_next_cycle(
+    change: tuple[Snapshot, Snapshot],
+) -> None:
+    before, after = change
+    anyway = {d.id: d.cluster for d in Result(before, make_plan(before)).carried_out().deployments}
+
+    told = difference(before, after)
+
+    places = {d.id: d.cluster for d in Result(after, make_plan(after)).carried_out().deployments}
+    for id_, place in places.items():
+        assert place == (told[id_].target if id_ in told else anyway[id_])
+    for id_ in anyway.keys() - places.keys():
+        assert told[id_].kind == Kind.LEAVES

@@ -1,0 +1,49 @@
+"""The rules as laws over random snapshots."""
+
+from dataclasses import replace
+from random import Random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.rules import Result, violations
+from scheduling.planner.pipeline import make_plan
+from scheduling.planner.snapshot import Snapshot
+from tests.support.snapshots import snapshots
+
+bounded = settings(max_examples=300, deadline=None, derandomize=True, database=None)
+
+
+@bounded
+@given(snapshots())
+def test_no_plan_breaks_a_rule(snapshot: Snapshot) -> None:
+    assert violations(snapshot, make_plan(snapshot)) == []
+
+
+@bounded
+@given(snapshots(levels=300))
+def test_no_plan_over_hundreds_of_levels_breaks_a_rule(snapshot: Snapshot) -> None:
+    assert violations(snapshot, make_plan(snapshot)) == []
+
+
+@bounded
+@given(snapshots())
+def test_planning_on_the_result_changes_nothing(snapshot: Snapshot) -> None:
+    result = Result(snapshot, make_plan(snapshot)).carried_out()
+    assert make_plan(result).changes_nothing
+
+
+@bounded
+@given(snapshots(), st.randoms(use_true_random=False))
+def test_the_order_of_rows_does_not_matter(snapshot: Snapshot, random: Random) -> None:
+    clusters, deployments = list(snapshot.clusters), list(snapshot.deployments)
+    random.shuffle(clusters)
+    random.shuffle(deployments)
+    shuffled = replace(snapshot, clusters=tuple(clusters), deployments=tuple(deployments))
+    assert make_plan(shuffled).to_json() == make_plan(snapshot).to_json()
+
+
+@bounded
+@given(snapshots())
+def test_a_snapshot_survives_its_json(snapshot: Snapshot) -> None:
+    assert Snapshot.from_json(snapshot.to_json()) == snapshot

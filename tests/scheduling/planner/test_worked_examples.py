@@ -1,0 +1,63 @@
+"""The worked examples of docs/scheduling.md."""
+
+from scheduling.planner.snapshot import ClusterState
+from tests.scheduling.planner.test_cases import (
+    NOW,
+    active,
+    cluster,
+    evicted,
+    held,
+    moved,
+    placed,
+    plan,
+    ready,
+)
+
+TEN_MINUTES, SIX_HOURS = 600, 6 * 3600
+TOO_LONG = 901
+
+
+def test_an_urgent_deployment_evicts_the_one_that_loses_least() -> None:
+    b = active(2, 20, 4, ran=TEN_MINUTES)
+    c = ready(3, 90, 4)
+
+    assert evicted(plan(cluster(1, 8), active(1, 20, 4, ran=SIX_HOURS), b, c)) == {2: 3}
+    saved = active(1, 20, 4, ran=SIX_HOURS, checkpoint_at=NOW - 60)
+    assert evicted(plan(cluster(1, 8), saved, b, c)) == {1: 3}
+
+
+def test_an_equal_one_waits_and_gets_a_reservation_later() -> None:
+    running = cluster(1, 8), active(1, 20, 4), active(2, 20, 2)
+
+    assert held(plan(*running, active(4, 20, 2), ready(3, 20, 4))) == {3: "no_room"}
+    late = plan(*running, ready(3, 20, 4, waited=TOO_LONG), ready(5, 20, 1))
+    assert held(late) == {3: "reserved", 5: "held_for_reservation"}
+
+
+def test_one_that_was_evicted_three_times_is_spared_up_to_59() -> None:
+    d = active(1, 10, 1, preemptions=3)
+
+    assert held(plan(cluster(1, 1), d, ready(2, 59, 1))) == {2: "no_room"}
+    assert evicted(plan(cluster(1, 1), d, ready(2, 60, 1))) == {1: 2}
+
+
+def test_small_ones_pass_a_large_one_until_it_has_waited_too_long() -> None:
+    running = [active(number, 50, 1) for number in range(1, 8)]
+    small, low = ready(9, 50, 1), ready(10, 40, 1)
+
+    assert placed(plan(cluster(1, 8), *running, ready(8, 50, 8), small)) == {9: 1}
+    late = plan(cluster(1, 8), *running, ready(8, 50, 8, waited=TOO_LONG), small, low)
+    assert held(late) == {8: "reserved", 9: "held_for_reservation"}
+    assert placed(late) == {10: 1}
+    assert evicted(plan(cluster(1, 8), ready(8, 50, 8, waited=TOO_LONG), active(10, 40, 1))) == {
+        10: 8
+    }
+
+
+def test_a_drain_moves_what_fits_elsewhere_and_queues_the_rest_again() -> None:
+    made = plan(
+        cluster(1, 4, ClusterState.DRAINING), cluster(2, 2), active(1, 99, 2), active(2, 50, 2)
+    )
+
+    assert moved(made) == {1: (1, 2)}
+    assert evicted(made) == {2: None}

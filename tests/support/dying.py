@@ -1,0 +1,36 @@
+"""A worker that dies by SIGKILL while it starts a container: `python -m tests.support.dying …`.
+
+Arguments: the cluster's id, and where it dies: before the engine is called, when the container has
+been created, or when it has been started and nobody has heard of it.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import django
+
+
+def main(cluster_id: int, where: str) -> None:
+    django.setup()
+    from clusters.drivers.docker.driver import DockerDriver
+    from deployments.runtime.reconcile import reconcile
+
+    original = getattr(DockerDriver, _VERBS[where])
+
+    def die(*arguments: Any) -> None:
+        if where != "before":
+            original(*arguments)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    setattr(DockerDriver, _VERBS[where], die)
+    reconcile(cluster_id)
+
+
+_VERBS = {"before": "start", "created": "_create", "started": "_start"}
+
+if __name__ == "__main__":
+    run: Callable[[int, str], None] = main
+    run(int(sys.argv[1]), sys.argv[2])

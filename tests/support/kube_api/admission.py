@@ -1,0 +1,167 @@
+"""What the API server does to a Pod before it is stored: defaults, validation, quota."""
+
+import re
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+
+from kubernetes.utils.quantity import parse_quantity
+
+from tests.support.kube_api import status
+
+Json = dict[str, Any]
+
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_QUALIFIED = re.compile(r"([a-z0-9.-]+/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
+_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?")
+_ENV = re.compile(r"(?!\.$|\.\.)[-._a-zA-Z][-._a-zA-Z0-9]*")
+_RELAXED_ENV = re.compile(r"[ -<>-~]+")
+_EXTENDED = "/"
+
+_TOLERATED_S = 300
+
+
+def admit(pod: Json, namespace: str, *, relaxed_names: bool = False) -> Json:
+    """Return the Pod with its defaults. Raises ApiError 400 or 422.
+
+    `relaxed_names` are how Kubernetes 1.32 and later take names of environment variables.
+    """
+    if pod.get("kind") != "Pod" or pod.get("apiVersion") != "v1":
+        raise status.bad_request("the object provided is unrecognized (must be of type Pod)")
+    if pod["metadata"].setdefault("namespace", namespace) != namespace:
+        raise status.bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
+    _validate(pod, _RELAXED_ENV if relaxed_names else _ENV)
+    spec = pod["spec"]
+    spec.setdefault("terminationGracePeriodSeconds", 30)
+    spec.setdefault("schedulerName", "default-scheduler")
+    spec.setdefault("serviceAccountName", "default")
+    spec.setdefault("tolerations", [])
+    spec["tolerations"] = spec["tolerations"] + [
+        {"key": f"node.kubernetes.io/{key}", "operator": "Exists", "effect": "NoExecute",
+         "tolerationSeconds": _TOLERATED_S}
+        for key in ("not-ready", "unreachable")
+    ]  # fmt: skip
+    for container in spec["containers"]:
+        container.setdefault("terminationMessagePath", "/dev/termination-log")
+        container.setdefault("imagePullPolicy", "IfNotPresent")
+    pod["status"] = {"phase": "Pending", "qosClass": "Guaranteed"}
+    return pod
+
+
+def _validate(pod: Json, env_name: re.Pattern[str]) -> None:
+    meta, containers = pod["metadata"], pod["spec"].get("containers") or []
+    name = meta.get("name", "")
+    if not _NAME.fullmatch(name) or len(name) > 253:
+        why = f'Invalid value: "{name}": a lowercase RFC 1123 subdomain must consist of lower case'
+        raise status.invalid(name, "metadata.name", why)
+    for key, value in (meta.get("labels") or {}).items():
+        if not _QUALIFIED.fullmatch(key) or not _VALUE.fullmatch(value):
+            raise status.invalid(name, "metadata.labels", f'Invalid value: "{key}={value}"')
+    for finalizer in meta.get("finalizers") or ():
+        if "/" not in finalizer or not _QUALIFIED.fullmatch(finalizer):
+            raise status.invalid(name, "metadata.finalizers", f'Invalid value: "{finalizer}"')
+    if not containers:
+        raise status.invalid(name, "spec.containers", "Required value")
+    for number, container in enumerate(containers):
+        _validate_container(name, f"spec.containers[{number}]", container, env_name)
+
+
+def _validate_container(name: str, path: str, container: Json, env_name: re.Pattern[str]) -> None:
+    image = container.get("image", "")
+    if not image:
+        raise status.invalid(name, f"{path}.image", "Required value")
+    if image != image.strip():
+        why = f'Invalid value: "{image}": must not have leading or trailing whitespace'
+        raise status.invalid(name, f"{path}.image", why)
+    for number, entry in enumerate(container.get("env") or ()):
+        if not env_name.fullmatch(entry["name"]):
+            why = f'Invalid value: "{entry["name"]}": a valid environment variable name'
+            raise status.invalid(name, f"{path}.env[{number}].name", why)
+        if not isinstance(entry.get("value", ""), str):
+            raise status.bad_request("cannot unmarshal number into Go struct field EnvVar.value")
+    _validate_resources(name, f"{path}.resources", container.get("resources", {}))
+
+
+def _validate_resources(name: str, path: str, resources: Json) -> None:
+    limits, requests = resources.get("limits", {}), resources.get("requests", {})
+    for key, quantity in requests.items():
+        if _quantity(quantity) < 0:
+            why = f'Invalid value: "{quantity}": must be greater than or equal to 0'
+            raise status.invalid(name, f"{path}.requests[{key}]", why)
+        if key in limits and _quantity(quantity) > _quantity(limits[key]):
+            why = f'Invalid value: "{quantity}": must be less than or equal to {key} limit'
+            raise status.invalid(name, f"{path}.requests", why)
+    for key in limits | requests:
+        if _EXTENDED in key and limits.get(key) != requests.get(key):
+            raise status.invalid(name, f"{path}.limits[{key}]", "must be equal to its request")
+
+
+def _quantity(text: str) -> Decimal:
+    try:
+        return Decimal(parse_quantity(text))
+    except ValueError:
+        raise status.bad_request(
+            "quantities must match the regular expression"
+            " '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+        ) from None
+
+
+def check_restricted(pod: Json) -> None:
+    """Raise ApiError 403 for what the Pod security level `restricted` forbids to a Pod of ours."""
+    for container in pod["spec"]["containers"]:
+        contexts = pod["spec"].get("securityContext", {}), container.get("securityContext", {})
+        if not any(context.get("runAsNonRoot") for context in contexts):
+            raise status.forbidden(
+                f'pods "{pod["metadata"]["name"]}" is forbidden: violates PodSecurity'
+                ' "restricted:latest": runAsNonRoot != true (pod or container'
+                f' "{container["name"]}" must set securityContext.runAsNonRoot=true)'
+            )
+
+
+def requested(pods: Iterable[Json], key: str) -> Decimal:
+    """Return the sum of the requests of the Pods that have not ended."""
+    return sum(
+        (
+            _quantity(container.get("resources", {}).get("requests", {}).get(key, "0"))
+            for pod in pods
+            if pod["status"].get("phase") not in ("Succeeded", "Failed")
+            for container in pod["spec"]["containers"]
+        ),
+        start=Decimal(0),
+    )
+
+
+def check_limits(pod: Json, limits: Mapping[str, Mapping[str, str]]) -> None:
+    """Raise ApiError 403 for a container outside of the `min` and `max` of a LimitRange."""
+    whys = []
+    for container in pod["spec"]["containers"]:
+        has = container.get("resources", {}).get("limits", {})
+        for key, least in limits.get("min", {}).items():
+            if _quantity(has.get(key, "0")) < _quantity(least):
+                whys.append(
+                    f"minimum {key} usage per Container is {least}, but request is {has.get(key)}"
+                )
+        for key, most in limits.get("max", {}).items():
+            if _quantity(has.get(key, "0")) > _quantity(most):
+                whys.append(
+                    f"maximum {key} usage per Container is {most}, but limit is {has.get(key)}"
+                )
+    if whys:
+        text = whys[0] if len(whys) == 1 else f"[{', '.join(whys)}]"
+        raise status.forbidden(f'pods "{pod["metadata"]["name"]}" is forbidden: {text}')
+
+
+def check_quota(pod: Json, others: Iterable[Json], hard: Mapping[str, str]) -> None:
+    """Raise ApiError 403 when the Pod would exceed what the namespace may ask for."""
+    others = list(others)
+    name = pod["metadata"]["name"]
+    for key, limit in hard.items():
+        resource = key.removeprefix("requests.").removeprefix("limits.")
+        used, wanted = requested(others, resource), requested([pod], resource)
+        if used + wanted > _quantity(limit):
+            raise status.forbidden(
+                f'pods "{name}" is forbidden: exceeded quota: team, requested: {key}={wanted},'
+                f" used: {key}={used}, limited: {key}={limit}"
+            )

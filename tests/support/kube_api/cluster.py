@@ -1,0 +1,226 @@
+"""The cluster behind the API: its nodes, its accounts, and what goes wrong with them."""
+
+import itertools
+import ssl
+import tempfile
+import threading
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+from kubernetes.utils.quantity import parse_quantity
+
+from tests.support.kube_api import kubelet
+from tests.support.kube_api.admission import (
+    admit,
+    check_limits,
+    check_quota,
+    check_restricted,
+    requested,
+)
+from tests.support.kube_api.config_maps import ConfigMaps
+from tests.support.kube_api.events import EventLog
+from tests.support.kube_api.http import Server
+from tests.support.kube_api.kubelet import PodLife
+from tests.support.kube_api.rbac import Account
+from tests.support.kube_api.store import Key, Store
+
+Json = dict[str, Any]
+
+GPU = "nvidia.com/gpu"
+
+
+@dataclass(slots=True)
+class Node:
+    """A machine; `answers` is whether its kubelet reaches the API, `removed` whether it is gone."""
+
+    name: str
+    cpu: str = "8"
+    memory: str = "16Gi"
+    gpu: int = 0
+    unschedulable: bool = False
+    taints: list[Json] = field(default_factory=list)
+    answers: bool = True
+    removed: bool = False
+
+    def manifest(self) -> Json:
+        ready = {"type": "Ready", "status": "True" if self.answers else "Unknown"}
+        allocatable = {"cpu": self.cpu, "memory": self.memory, "pods": "110"}
+        if self.gpu:
+            allocatable[GPU] = str(self.gpu)
+        spec: Json = {"unschedulable": True} if self.unschedulable else {}
+        taints = list(self.taints)
+        if not self.answers:
+            taints.append({"key": "node.kubernetes.io/unreachable", "effect": "NoExecute"})
+        if taints:
+            spec["taints"] = taints
+        return {
+            "metadata": {"name": self.name},
+            "spec": spec,
+            "status": {"allocatable": allocatable, "conditions": [ready]},
+        }
+
+
+class KubeCluster:
+    """Start it with `with`; `url` is the API server's address.
+
+    `confirms_after_s` is how long a kubelet takes from the end of a Pod that is being deleted until
+    it completes the deletion; `no_sandbox` says why none can make a sandbox; `counts_back` is how
+    the server dates a deletion (see `Store`).
+    """
+
+    def __init__(
+        self,
+        *nodes: Node,
+        namespaces: tuple[str, ...] = ("team",),
+        tls: ssl.SSLContext | None = None,
+        counts_back: bool = True,
+    ) -> None:
+        self.nodes = list(nodes or (Node("node-1"),))
+        self.namespaces = {name: str(uuid4()) for name in ("kube-system", "default", *namespaces)}
+        self.accounts: list[Account] = []
+        self.quotas: dict[str, dict[str, str]] = {}
+        self.limits: dict[str, dict[str, dict[str, str]]] = {}
+        self.relaxed_names = False
+        self.restricted: set[str] = set()
+        self.pullable: set[str] = set()
+        self.unpullable: dict[str, str] = {}
+        self.pulling = False
+        self.no_sandbox = ""
+        self.events = EventLog()
+        self.config_maps = ConfigMaps()
+        self.confirms_after_s = 0.0
+        self.store = Store(counts_back)
+        self.lives: dict[Key, PodLife] = {}
+        self._numbers = itertools.count(1)
+        self._threads: list[threading.Thread] = []
+        self._binding = threading.Lock()
+        self._home = tempfile.TemporaryDirectory()
+        self.folder = self._home.name
+        self.server = Server(self, tls)
+
+    def __enter__(self) -> "KubeCluster":
+        self.server.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.store.close()
+        self.server.stop()
+        for thread in self._threads:
+            thread.join()
+        self._home.cleanup()
+
+    @property
+    def url(self) -> str:
+        return self.server.url
+
+    def next_number(self) -> int:
+        return next(self._numbers)
+
+    def create_pod(self, namespace: str, pod: Json, *, dry: bool = False) -> Json:
+        def check(pod: Json) -> None:
+            if namespace in self.restricted:
+                check_restricted(pod)
+            others = [p for p in self.store.all()[0] if p["metadata"]["namespace"] == namespace]
+            check_limits(pod, self.limits.get(namespace, {}))
+            check_quota(pod, others, self.quotas.get(namespace, {}))
+
+        admitted = admit(pod, namespace, relaxed_names=self.relaxed_names)
+        created = self.store.create(admitted, check, dry=dry)
+        if dry:
+            return created
+        key = (namespace, created["metadata"]["name"])
+        life = self.lives[key] = PodLife(self, key)
+        thread = threading.Thread(target=life.run, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+        return created
+
+    def bind(self, key: Key) -> tuple[Node | None, str]:
+        """Place the Pod on the first node that has room; else say why none has."""
+        with self._binding:
+            pods, _ = self.store.all()
+            pod = self.store.get(key)
+            reasons = []
+            for node in self.nodes:
+                why = _misfit(node, pod, pods)
+                if why is None:
+                    self.store.update(key, lambda pod, name=node.name: kubelet.scheduled(pod, name))  # type: ignore[misc]
+                    return node, ""
+                reasons.append(f"1 {why}")
+        return None, f"0/{len(self.nodes)} nodes are available: {', '.join(reasons)}."
+
+    # What others do to Pods and nodes.
+
+    def drain(self, key: Key) -> None:
+        """Evict the Pod through the API, as `kubectl drain` does."""
+        self._disrupt(key, "EvictionByEvictionAPI", "Eviction API: evicting")
+        self.store.delete(key, None)
+
+    def preempt(self, key: Key) -> None:
+        """Have the scheduler preempt the Pod for a more important one."""
+        self._disrupt(key, "PreemptionByScheduler", "default-scheduler: preempting to accommodate")
+        self.store.delete(key, None)
+
+    def press(self, key: Key, message: str = "The node was low on resource: memory.") -> None:
+        """Have its kubelet evict the Pod: it stays, failed."""
+        self.lives[key].evicted = message
+
+    def delete(self, key: Key) -> None:
+        """Delete the Pod as a person does with `kubectl delete pod`."""
+        self.store.delete(key, None)
+
+    def silence(self, node: Node) -> None:
+        """Cut the node off: its processes go on, it becomes NotReady, and so do its Pods."""
+        node.answers = False
+        for key in self._on(node):
+            pod = self.store.update(key, kubelet.mark_not_ready)
+            self.events.record(pod, "Warning", "NodeNotReady", "Node is not ready")
+
+    def lose(self, node: Node) -> None:
+        """Cut the node off for so long that its Pods are deleted, which nobody confirms."""
+        self.silence(node)
+        for key in self._on(node):
+            self._disrupt(
+                key, "DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint"
+            )
+            self.store.delete(key, None)
+
+    def remove(self, node: Node) -> None:
+        """Delete a node whose machine is off; the collector then fails and deletes its Pods."""
+        keys = self._on(node)
+        node.removed = True
+        self.nodes.remove(node)
+        for key in keys:
+            self._disrupt(key, "DeletionByPodGC", "PodGC: node no longer exists")
+            self.store.update(key, lambda pod: pod["status"].update(phase="Failed"))
+            self.store.delete(key, 0)
+
+    def _disrupt(self, key: Key, reason: str, message: str) -> None:
+        self.store.update(key, lambda pod: kubelet.disrupt(pod, reason, message))
+
+    def _on(self, node: Node) -> list[Key]:
+        return [
+            (pod["metadata"]["namespace"], pod["metadata"]["name"])
+            for pod in self.store.all()[0]
+            if pod["spec"].get("nodeName") == node.name
+        ]
+
+
+def _misfit(node: Node, pod: Json, pods: list[Json]) -> str | None:
+    tolerated = {t.get("key") for t in pod["spec"]["tolerations"]}
+    manifest = node.manifest()
+    if node.unschedulable:
+        return "node(s) were unschedulable"
+    for taint in manifest["spec"].get("taints", ()):
+        if taint["effect"] != "PreferNoSchedule" and (
+            taint["key"] not in tolerated or "unreachable" in taint["key"]
+        ):
+            return f"node(s) had untolerated taint {{{taint['key']}: }}"
+    there = [p for p in pods if p["spec"].get("nodeName") == node.name]
+    for key in ("cpu", "memory", GPU):
+        has = Decimal(parse_quantity(manifest["status"]["allocatable"].get(key, "0")))
+        if requested(there, key) + requested([pod], key) > has:
+            return f"Insufficient {key}"
+    return None
