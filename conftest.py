@@ -21,6 +21,13 @@ from hypervisor.standalone.home import free_port
 from hypervisor.standalone.process import Process, Service
 from tests.support.docker_engine import missing
 
+pytest_plugins = [
+    "tests.fixtures.deployments",
+    "tests.fixtures.docker",
+    "tests.fixtures.log_in",
+    "tests.fixtures.people",
+]
+
 _FOLDER = tempfile.TemporaryDirectory(prefix="hypervisor-tests-")
 _EMBEDDED: list[Service] = []
 

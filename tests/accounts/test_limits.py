@@ -16,7 +16,7 @@ from rest_framework.test import APIClient
 from accounts import throttles
 from accounts.models import User
 from accounts.throttles import ScopedThrottle
-from tests.accounts.conftest import LogIn
+from tests.fixtures.log_in import LogIn
 from tests.fixtures.people import ClientFor
 from tests.support.factories import PASSWORD
 

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from accounts.models import TokenFamily, User
 from accounts.tasks import purge_expired_tokens
-from tests.accounts.conftest import LogIn
+from tests.fixtures.log_in import LogIn
 from tests.support.answers import attrs, refusal
 from tests.support.factories import PASSWORD
 

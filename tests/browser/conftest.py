@@ -6,7 +6,7 @@ refuse the database. The fixtures end with this package, and the loop with them.
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,7 @@ from playwright.sync_api import (
 )
 
 from benchmarks.service import Service
+from tests.support.browser import Screenshot
 from tests.support.service import User
 
 OLGA = ("olga", "seven ships, two harbours")
@@ -34,8 +35,6 @@ _VIEWS = {
     "dark": ("dark", 1280),
     "narrow": ("light", 390),
 }
-
-Screenshot = Callable[[Page, str], None]
 
 
 @pytest.fixture(scope="package")

@@ -12,7 +12,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from benchmarks.client import ApiError
 from benchmarks.service import Service, wait_until
-from tests.browser.conftest import Screenshot
+from tests.support.browser import Screenshot
 from tests.support.service import User
 
 SOON_MS = 20_000

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from benchmarks.service import Service
-from tests.browser.conftest import Screenshot
+from tests.support.browser import Screenshot
 from tests.support.service import User
 
 SOON_MS = 30_000

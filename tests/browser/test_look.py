@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Screenshot
+from tests.support.browser import Screenshot
 from tests.support.service import User
 
 LISTS = (

@@ -15,7 +15,7 @@ from clusters.services import Capacity
 from deployments import services as deployment_services
 from deployments.models import Status
 from orgs.models import Event, Membership, Organization, Role
-from tests.deployments.conftest import Bring, Submit
+from tests.fixtures.deployments import Bring, Submit
 from tests.fixtures.people import ClientFor
 from tests.support.answers import attrs, ids, refusal
 

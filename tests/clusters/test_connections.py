@@ -19,7 +19,7 @@ from clusters.services import Capacity
 from deployments.models import Status
 from hypervisor.base.errors import Conflict, Invalid
 from orgs.models import Event
-from tests.deployments.conftest import Bring
+from tests.fixtures.deployments import Bring
 from tests.fixtures.docker import NewEngine
 from tests.support.certificates import Authority
 from tests.support.docker_engine import Engine

@@ -8,7 +8,7 @@ from rest_framework.test import APIClient
 from accounts.models import User
 from clusters.models import Cluster
 from orgs.models import Role
-from tests.deployments.conftest import MemberAs
+from tests.fixtures.deployments import MemberAs
 from tests.fixtures.people import ClientFor
 from tests.support.answers import ids, refusal
 

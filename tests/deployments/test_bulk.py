@@ -10,7 +10,7 @@ from accounts.models import User
 from clusters.models import Cluster
 from deployments.models import Deployment
 from orgs.models import Event, Organization, Role
-from tests.deployments.conftest import MemberAs, Submit
+from tests.fixtures.deployments import MemberAs, Submit
 from tests.fixtures.people import ClientFor
 
 pytestmark = pytest.mark.django_db

@@ -10,7 +10,7 @@ from clusters.models import Cluster
 from deployments.dependencies import Wait
 from deployments.models import ENDED, Deployment, Status
 from orgs.models import Event, Membership, Organization, Role
-from tests.deployments.conftest import Bring, Submit
+from tests.fixtures.deployments import Bring, Submit
 from tests.fixtures.people import ClientFor
 from tests.support.answers import attrs, refusal
 

@@ -15,7 +15,7 @@ from orgs.models import Organization
 from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle
 from scheduling.tasks import run_due_cycles, run_requested_cycle
-from tests.deployments.conftest import Bring, Submit
+from tests.fixtures.deployments import Bring, Submit
 from tests.fixtures.people import ClientFor
 from tests.support.answers import refusal
 

@@ -15,7 +15,7 @@ from deployments.runtime.reconcile import reconcile
 from orgs.models import Event
 from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle
-from tests.deployments.conftest import Submit
+from tests.fixtures.deployments import Submit
 from tests.fixtures.people import ClientFor
 from tests.support.fake_engine import FakeEngine
 

@@ -11,7 +11,7 @@ from deployments.dependencies import Wait
 from deployments.models import Dependency, Deployment
 from deployments.specs import Spec
 from hypervisor.base.errors import Conflict, Invalid
-from tests.deployments.conftest import Submit
+from tests.fixtures.deployments import Submit
 from tests.support.locks import second_comes_while_first_is_at_work
 
 pytestmark = pytest.mark.django_db(transaction=True)

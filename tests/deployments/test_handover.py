@@ -12,7 +12,7 @@ from orgs import services as org_services
 from orgs.models import Event, Membership, Organization, Role
 from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle
-from tests.deployments.conftest import Bring, MemberAs
+from tests.fixtures.deployments import Bring, MemberAs
 from tests.fixtures.people import ClientFor
 from tests.support.answers import attrs, ids, refusal
 

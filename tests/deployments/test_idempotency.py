@@ -15,7 +15,7 @@ from accounts.models import User
 from clusters.models import Cluster
 from deployments.models import Deployment, Status
 from orgs.models import Event
-from tests.deployments.conftest import Bring
+from tests.fixtures.deployments import Bring
 from tests.fixtures.people import ClientFor
 from tests.support.answers import refusal
 

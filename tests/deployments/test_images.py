@@ -14,7 +14,7 @@ from clusters.models import Cluster
 from deployments.images import check_reference
 from deployments.models import Deployment
 from hypervisor.base.errors import Invalid
-from tests.deployments.conftest import Submit
+from tests.fixtures.deployments import Submit
 from tests.fixtures.people import ClientFor
 from tests.support.answers import refusal
 

@@ -12,7 +12,7 @@ from deployments.lifecycle import VERBS, Change, Verb, transition
 from deployments.models import ENDED, Dependency, Deployment, Run, Status
 from orgs.models import Event
 from scheduling.insight.verify import violations
-from tests.deployments.conftest import Bring, Submit
+from tests.fixtures.deployments import Bring, Submit
 
 pytestmark = pytest.mark.django_db
 

@@ -9,7 +9,7 @@ from accounts.models import User
 from clusters.models import Cluster
 from deployments.models import Deployment, Status
 from orgs.models import Role
-from tests.deployments.conftest import Bring, MemberAs
+from tests.fixtures.deployments import Bring, MemberAs
 from tests.fixtures.people import ClientFor
 from tests.support.answers import ids, refusal
 

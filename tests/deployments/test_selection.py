@@ -15,7 +15,7 @@ from clusters.models import Cluster
 from deployments import selection, services
 from deployments.models import ENDED, Deployment, Run, Status
 from orgs.models import Event, Membership, Organization, Role
-from tests.deployments.conftest import Bring, MemberAs, Submit
+from tests.fixtures.deployments import Bring, MemberAs, Submit
 from tests.fixtures.people import ClientFor
 from tests.support.answers import ids, refusal
 from tests.support.locks import somebody_waits_for_a_lock

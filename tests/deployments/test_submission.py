@@ -10,7 +10,7 @@ from clusters.models import Cluster
 from clusters.resources import describe
 from deployments.models import Deployment, Status
 from orgs.models import Event, Membership, Organization, Role
-from tests.deployments.conftest import Submit
+from tests.fixtures.deployments import Submit
 from tests.fixtures.people import ClientFor
 from tests.support.answers import attrs, refusal
 

@@ -8,7 +8,7 @@ from clusters.models import Cluster
 from deployments import services
 from deployments.models import Deployment, Status
 from orgs.models import Event
-from tests.deployments.conftest import Bring, Submit
+from tests.fixtures.deployments import Bring, Submit
 from tests.fixtures.people import ClientFor
 from tests.support.answers import ids, refusal
 

@@ -41,12 +41,10 @@ from orgs.models import Event, Organization
 from scheduling.cycle.run import run_cycle
 from scheduling.insight.verify import violations
 from scheduling.models import SchedulingCycle
-from tests.deployments.conftest import Submit, forge, submit
+from tests.fixtures.deployments import Submit
 from tests.fixtures.docker import NewEngine
 from tests.support.docker_engine import Engine, wait_until
 from tests.support.docker_image import IMAGE
-
-__all__ = ["forge", "submit"]
 
 pytestmark = [pytest.mark.docker, pytest.mark.django_db(transaction=True)]
 

@@ -15,12 +15,10 @@ from deployments.lifecycle import Change, transition
 from deployments.models import Deployment, Status
 from deployments.runtime.reconcile import reconcile
 from orgs.models import Organization
-from tests.deployments.conftest import Submit, submit
+from tests.fixtures.deployments import Submit
 from tests.fixtures.docker import NewEngine
 from tests.support.docker_engine import Engine, wait_until
 from tests.support.docker_image import IMAGE
-
-__all__ = ["submit"]
 
 pytestmark = [pytest.mark.django_db, pytest.mark.docker]
 

@@ -1,3 +1,21 @@
-from tests.deployments.conftest import bring, forge, submit
+"""Things of Acme's, for tests over all routes."""
 
-__all__ = ["bring", "forge", "submit"]
+import pytest
+
+from accounts.models import User
+from deployments.models import Status
+from orgs.models import Organization
+from tests.fixtures.deployments import Bring
+
+
+@pytest.fixture
+def ids(acme: Organization, bob: User, bring: Bring) -> dict[str, int]:
+    """The ids of things of Acme's, by the first part of their paths."""
+    deployment = bring(Status.RUNNING)
+    assert deployment.cluster_id is not None
+    return {
+        "organizations": acme.pk,
+        "clusters": deployment.cluster_id,
+        "deployments": deployment.pk,
+        "user": bob.pk,
+    }

@@ -16,12 +16,10 @@ from accounts.models import User
 from clusters.models import Cluster
 from deployments.models import Deployment, Status
 from orgs.models import Membership, Organization, Role
-from tests.deployments.conftest import Bring, bring, forge, submit
+from tests.fixtures.deployments import Bring
 from tests.fixtures.people import ClientFor
-from tests.hypervisor.console.test_preview_page import confirm
 from tests.support.answers import refusal
-
-__all__ = ["bring", "forge", "submit"]
+from tests.support.console import confirm
 
 pytestmark = pytest.mark.django_db
 

@@ -10,18 +10,16 @@ from accounts.idempotency import IdempotentMixin
 from accounts.models import IdempotencyKey, User
 from deployments.models import Status
 from orgs.models import Membership, Organization, Role
-from tests.deployments.conftest import Bring, bring, forge, submit
+from tests.fixtures.deployments import Bring
 from tests.fixtures.people import ClientFor
-from tests.hypervisor.test_routes import _enumerator
 from tests.support.answers import refusal
-
-__all__ = ["bring", "forge", "submit"]
+from tests.support.routes import ENUMERATOR
 
 pytestmark = pytest.mark.django_db
 
 REPEATABLE = sorted(
     path
-    for path, _, method, view in _enumerator.get_api_endpoints()
+    for path, _, method, view in ENUMERATOR.get_api_endpoints()
     if method == "POST" and issubclass(view.cls, IdempotentMixin)
 )
 JOB = {"name": "job", "image": "busybox", "cpu": 1, "ram_mib": 1024}

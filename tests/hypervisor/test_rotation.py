@@ -11,7 +11,7 @@ from clusters.models import Cluster, Connection
 from clusters.secrets import encrypt
 from deployments.environment import opened, seal
 from deployments.models import Deployment
-from tests.deployments.conftest import Submit
+from tests.fixtures.deployments import Submit
 
 pytestmark = pytest.mark.django_db
 

@@ -1,25 +1,16 @@
 """Every route there is, found by itself: who may not see what is behind it, sees nothing."""
 
-from typing import Any
-
 import pytest
 from django.test import Client
-from drf_spectacular.generators import EndpointEnumerator
 from rest_framework.test import APIClient
 
 from accounts.models import User
-from deployments.models import Status
-from orgs.models import Organization
-from tests.deployments.conftest import Bring, bring, forge, submit
 from tests.fixtures.people import ClientFor
 from tests.support.answers import refusal
-
-__all__ = ["bring", "forge", "submit"]
+from tests.support.routes import ROUTES, filled_in
 
 pytestmark = pytest.mark.django_db
 
-_enumerator: Any = EndpointEnumerator()
-ROUTES = sorted((method, path) for path, _, method, _ in _enumerator.get_api_endpoints())
 PUBLIC = {
     ("POST", "/register"),
     ("POST", "/token"),
@@ -32,26 +23,6 @@ PUBLIC = {
 PRIVATE = [route for route in ROUTES if route not in PUBLIC]
 OF_ONE = [route for route in PRIVATE if "{" in route[1]]
 LISTS = [path for method, path in PRIVATE if method == "GET" and "{" not in path and path != "/me"]
-
-
-@pytest.fixture
-def ids(acme: Organization, bob: User, bring: Bring) -> dict[str, int]:
-    """The ids of things of Acme's, by the first part of their paths."""
-    deployment = bring(Status.RUNNING)
-    assert deployment.cluster_id is not None
-    return {
-        "organizations": acme.pk,
-        "clusters": deployment.cluster_id,
-        "deployments": deployment.pk,
-        "user": bob.pk,
-    }
-
-
-def filled_in(path: str, ids: dict[str, int]) -> str:
-    if "{" not in path:
-        return path
-    own = ids[path.split("/")[1]]
-    return path.replace("{pk}", str(own)).replace("{user_id}", str(ids["user"]))
 
 
 def any_of(path: str) -> str:

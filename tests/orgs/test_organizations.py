@@ -5,7 +5,7 @@ from accounts.models import User
 from clusters.models import Cluster
 from deployments.models import Deployment, Status
 from orgs.models import Event, Membership, Organization, Role
-from tests.deployments.conftest import Submit
+from tests.fixtures.deployments import Submit
 from tests.fixtures.people import ClientFor
 from tests.support.factories import MembershipFactory
 

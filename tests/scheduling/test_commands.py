@@ -14,7 +14,7 @@ from deployments.models import Deployment, Status
 from deployments.specs import Spec
 from orgs.models import Organization
 from scheduling.models import SchedulingCycle
-from tests.deployments.conftest import Bring, Submit
+from tests.fixtures.deployments import Bring, Submit
 from tests.fixtures.people import ClientFor
 
 pytestmark = pytest.mark.django_db

@@ -20,9 +20,9 @@ from deployments.models import Deployment, Status
 from orgs.models import Organization
 from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle
-from tests.deployments.conftest import Bring, Submit
+from tests.fixtures.deployments import Bring, Submit
 from tests.fixtures.people import ClientFor
-from tests.hypervisor.console.test_preview_page import confirm
+from tests.support.console import confirm
 
 
 def trail(model: str, **more: object) -> list[AuditEntry]:

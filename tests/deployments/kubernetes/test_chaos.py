@@ -18,22 +18,13 @@ from deployments.runtime.reconcile import reconcile
 from scheduling.cycle.run import run_cycle
 from scheduling.insight.verify import violations
 from scheduling.models import SchedulingCycle
-from tests.clusters.drivers.kubernetes.conftest import IMAGE
-from tests.deployments.conftest import Submit
-from tests.deployments.kubernetes.test_lifecycle import (
-    STUBBORN,
-    UNTIL_ASKED,
-    counts_back,
-    east,
-    kube,
-)
+from tests.fixtures.deployments import Submit
 from tests.support.docker_engine import wait_until
 from tests.support.kube_api import KubeCluster
 from tests.support.kube_api.status import ApiError
+from tests.support.kubernetes import IMAGE, STUBBORN, UNTIL_ASKED
 
 pytestmark = pytest.mark.django_db
-
-__all__ = ["counts_back", "east", "kube"]
 
 STEPS = 45
 _SEED = 7

@@ -1,6 +1,5 @@
 """Deployments on a Kubernetes cluster, from the cycle that places them to their last container."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -9,59 +8,21 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from clusters import drivers
-from clusters import services as cluster_services
 from clusters.drivers.base import ContainerSpec
 from clusters.drivers.kubernetes import pods
 from clusters.models import Cluster, Connection
-from clusters.services import Capacity
 from deployments import services
 from deployments.models import Deployment, Run, Status
 from deployments.runtime.reconcile import reconcile
-from orgs.models import Organization
 from scheduling.cycle.run import run_cycle
 from scheduling.insight.verify import violations
 from scheduling.models import SchedulingCycle
-from tests.clusters.drivers.kubernetes.conftest import IMAGE, NAMESPACE, account
-from tests.deployments.conftest import Submit
+from tests.fixtures.deployments import Submit
 from tests.support.docker_engine import wait_until
-from tests.support.kube_api import KubeCluster, Node
+from tests.support.kube_api import KubeCluster
+from tests.support.kubernetes import IMAGE, NAMESPACE, STUBBORN, UNTIL_ASKED
 
 pytestmark = pytest.mark.django_db
-
-UNTIL_ASKED = ["sh", "-c", "trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.02; done"]
-STUBBORN = ["sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.02; done"]
-
-
-@pytest.fixture
-def counts_back() -> bool:
-    return True
-
-
-@pytest.fixture
-def kube(counts_back: bool) -> Iterator[KubeCluster]:
-    nodes = Node("node-1"), Node("node-2")
-    with KubeCluster(*nodes, namespaces=(NAMESPACE,), counts_back=counts_back) as made:
-        made.pullable.add(IMAGE)
-        made.accounts.append(account())
-        yield made
-
-
-@pytest.fixture
-def east(acme: Organization, kube: KubeCluster, monkeypatch: pytest.MonkeyPatch) -> Cluster:
-    """A cluster of 8 cores and 16 GiB whose engine is the Kubernetes double."""
-    monkeypatch.setattr(drivers, "_drivers", {})
-    cluster = cluster_services.create(
-        actor="alice", organization=acme, name="east", capacity=Capacity(8000, 16384, 0)
-    )
-    Cluster.objects.filter(pk=cluster.pk).update(driver=Cluster.Driver.KUBERNETES)
-    connection = Connection(
-        cluster=cluster, endpoint=kube.url, namespace=NAMESPACE, engine_id="kubernetes:double",
-        probed_at=timezone.now(),
-    )  # fmt: skip
-    connection.seal_credentials({"token": "a-token"})
-    connection.save()
-    cluster.refresh_from_db()
-    return cluster
 
 
 def step(cluster: Cluster) -> None:

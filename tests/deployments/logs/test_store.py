@@ -24,7 +24,7 @@ from deployments.logs.follow_limit import Following
 from deployments.models import Deployment, Run, RunOutput
 from deployments.runtime.reconcile import reconcile
 from hypervisor.base.errors import Busy
-from tests.deployments.conftest import Submit
+from tests.fixtures.deployments import Submit
 from tests.fixtures.people import ClientFor
 from tests.support.answers import refusal
 from tests.support.fake_engine import FakeEngine

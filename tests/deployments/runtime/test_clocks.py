@@ -12,7 +12,7 @@ from deployments.models import Deployment, Run, Status
 from deployments.runtime.reconcile import reconcile
 from scheduling.models import Pulse
 from scheduling.monitoring import clocks, heartbeats
-from tests.deployments.conftest import Submit
+from tests.fixtures.deployments import Submit
 from tests.support.fake_engine import FakeEngine
 
 pytestmark = pytest.mark.django_db

@@ -16,8 +16,8 @@ from deployments.runtime.reconcile import reconcile
 from deployments.tasks import reconcile_all
 from orgs.models import Event
 from scheduling.insight.verify import violations
-from tests.deployments.conftest import Submit
-from tests.deployments.runtime.test_outcomes import at
+from tests.fixtures.deployments import Submit
+from tests.support.clock import at
 from tests.support.fake_engine import FakeEngine
 
 pytestmark = pytest.mark.django_db

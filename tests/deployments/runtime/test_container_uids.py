@@ -4,7 +4,6 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
-from django.db import connection
 from django.utils import timezone
 
 from clusters.drivers.base import Cause, DriverError, uid_by_run
@@ -14,22 +13,11 @@ from deployments.models import AbandonedContainer, Deployment, Run, Status
 from deployments.runtime.reconcile import reconcile
 from deployments.tasks import purge_outputs
 from orgs.models import Event
-from tests.deployments.conftest import Submit
+from tests.fixtures.deployments import Submit
 from tests.support.fake_engine import FakeEngine
+from tests.support.restore import restored_without
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def restored_without(deployment: Deployment) -> None:
-    """Have the database be as in a backup from before the deployment: its ids come back."""
-    run = deployment.runs.get()
-    with connection.cursor() as cursor:
-        cursor.execute("SET session_replication_role = replica")  # no trigger remembers it
-        cursor.execute("DELETE FROM deployments_run WHERE id = %s", [run.pk])
-        cursor.execute("DELETE FROM deployments_deployment WHERE id = %s", [deployment.pk])
-        cursor.execute("SET session_replication_role = DEFAULT")
-        for table, pk in (("deployments_run", run.pk), ("deployments_deployment", deployment.pk)):
-            cursor.execute(f"ALTER SEQUENCE {table}_id_seq RESTART WITH {pk}")
 
 
 def test_a_run_whose_id_comes_back_does_not_adopt_the_container_of_the_former_one(

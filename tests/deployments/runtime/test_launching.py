@@ -12,7 +12,7 @@ from deployments import services
 from deployments.models import Deployment, Run, Status
 from deployments.runtime.reconcile import reconcile
 from orgs.models import Event
-from tests.deployments.conftest import Submit
+from tests.fixtures.deployments import Submit
 from tests.support.fake_engine import SLOW, FakeEngine
 
 pytestmark = pytest.mark.django_db

@@ -15,7 +15,7 @@ from clusters.wakeups import RECONCILE, ask_again, flush
 from deployments.models import Deployment, Status
 from deployments.runtime.lock import one_at_a_time
 from deployments.tasks import reconcile_all, reconcile_cluster
-from tests.deployments.conftest import Submit
+from tests.fixtures.deployments import Submit
 from tests.support.docker_engine import wait_until
 from tests.support.locks import held
 

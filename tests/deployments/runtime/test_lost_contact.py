@@ -22,7 +22,7 @@ from orgs.models import Event, Organization
 from scheduling.cycle.run import run_cycle
 from scheduling.insight.verify import violations
 from scheduling.models import SchedulingCycle
-from tests.deployments.conftest import Submit
+from tests.fixtures.deployments import Submit
 from tests.fixtures.people import ClientFor
 from tests.support.fake_engine import FakeDriver, FakeEngine
 

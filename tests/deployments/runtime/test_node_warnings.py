@@ -7,7 +7,7 @@ from clusters.models import Cluster
 from deployments.models import Deployment, Run, Status
 from deployments.runtime.reconcile import reconcile
 from orgs.models import Event
-from tests.deployments.conftest import Submit
+from tests.fixtures.deployments import Submit
 from tests.support.fake_engine import FakeEngine
 
 pytestmark = pytest.mark.django_db

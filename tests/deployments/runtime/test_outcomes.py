@@ -13,7 +13,8 @@ from deployments.models import Deployment, RestartPolicy, Run, Status
 from deployments.runtime import outcomes
 from deployments.runtime.reconcile import reconcile
 from orgs.models import Event
-from tests.deployments.conftest import Submit
+from tests.fixtures.deployments import Submit
+from tests.support.clock import at
 from tests.support.fake_engine import SLOW, FakeEngine
 
 pytestmark = pytest.mark.django_db
@@ -21,10 +22,6 @@ pytestmark = pytest.mark.django_db
 
 def run_of(deployment: Deployment) -> int:
     return deployment.runs.order_by("-pk")[0].pk
-
-
-def at(seconds: float) -> time_machine.travel:
-    return time_machine.travel(timezone.now() + timedelta(seconds=seconds), tick=False)
 
 
 def fresh(deployment: Deployment) -> Deployment:

@@ -22,9 +22,9 @@ from deployments.models import Deployment, Run, Status
 from deployments.runtime import claims, lost_contact
 from deployments.runtime.reconcile import reconcile
 from orgs.models import Event
-from tests.deployments.conftest import Submit
-from tests.deployments.runtime.test_container_uids import restored_without
+from tests.fixtures.deployments import Submit
 from tests.support.fake_engine import FakeEngine
+from tests.support.restore import restored_without
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

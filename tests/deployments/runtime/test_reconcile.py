@@ -9,7 +9,7 @@ from deployments import lifecycle, services
 from deployments.lifecycle import Change, transition
 from deployments.models import Deployment, Run, Status
 from deployments.runtime.reconcile import reconcile
-from tests.deployments.conftest import Submit
+from tests.fixtures.deployments import Submit
 
 pytestmark = pytest.mark.django_db
 

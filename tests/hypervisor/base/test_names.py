@@ -15,7 +15,7 @@ from accounts import services
 from accounts.models import User
 from hypervisor.base.errors import Invalid
 from orgs.models import Organization
-from tests.accounts.conftest import LogIn
+from tests.fixtures.log_in import LogIn
 from tests.fixtures.people import ClientFor
 from tests.support.answers import attrs
 from tests.support.factories import PASSWORD, UserFactory

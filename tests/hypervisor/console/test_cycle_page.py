@@ -24,7 +24,7 @@ from scheduling.planner.resources import Resources
 from scheduling.planner.snapshot import Cluster as Supply
 from scheduling.planner.snapshot import Deployment as Demand
 from scheduling.planner.snapshot import Snapshot
-from tests.deployments.conftest import Submit
+from tests.fixtures.deployments import Submit
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from orgs.models import Organization
 from scheduling.models import Sample
 from scheduling.monitoring.days import roll_up
 from scheduling.monitoring.minutes import take_sample
-from tests.deployments.conftest import Bring, Submit
+from tests.fixtures.deployments import Bring, Submit
 
 
 def launched() -> None:

@@ -21,7 +21,7 @@ from deployments.models import Deployment, Status
 from orgs.models import Organization
 from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle
-from tests.deployments.conftest import Bring, Submit
+from tests.fixtures.deployments import Bring, Submit
 
 
 def address(deployment: Deployment) -> str:

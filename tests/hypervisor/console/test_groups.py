@@ -20,7 +20,7 @@ from orgs.models import Event, Organization
 from scheduling.cycle.run import run_cycle
 from scheduling.insight.operator_actions import ACTIONS, Action
 from scheduling.models import SchedulingCycle
-from tests.deployments.conftest import Bring
+from tests.fixtures.deployments import Bring
 from tests.support.factories import PASSWORD
 
 PAGES = sorted(admin.site._registry.items(), key=lambda item: item[0]._meta.label)

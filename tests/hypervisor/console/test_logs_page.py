@@ -10,7 +10,7 @@ from django.utils import timezone
 from clusters.models import Cluster, SimulatedContainer
 from deployments.models import Deployment, Run, RunOutput, Status
 from hypervisor.console.pages.logs import as_text
-from tests.deployments.conftest import Bring, Submit
+from tests.fixtures.deployments import Bring, Submit
 
 
 def look(console: Client, deployment: Deployment, **query: Any) -> tuple[str, Any]:

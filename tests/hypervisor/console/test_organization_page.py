@@ -16,7 +16,7 @@ from deployments.models import Status
 from orgs.models import Membership, Organization
 from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle
-from tests.deployments.conftest import Bring, Submit
+from tests.fixtures.deployments import Bring, Submit
 
 
 def look(console: Client, organization: Organization) -> tuple[str, Any]:

@@ -4,7 +4,7 @@ from django.urls import reverse
 from rest_framework.test import APIClient
 
 from accounts.models import User
-from tests.accounts.conftest import LogIn
+from tests.fixtures.log_in import LogIn
 from tests.support.factories import PASSWORD, UserFactory
 
 pytestmark = pytest.mark.django_db

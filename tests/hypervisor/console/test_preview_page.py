@@ -2,7 +2,6 @@
 
 import pytest
 from django.contrib.messages import get_messages
-from django.db.models import Model
 from django.test import Client
 from django.urls import reverse
 
@@ -12,28 +11,13 @@ from clusters.services import Capacity
 from deployments import services
 from deployments.models import Deployment, Status
 from orgs.models import Event, Organization
-from tests.deployments.conftest import Bring, Submit
+from tests.fixtures.deployments import Bring, Submit
+from tests.support.console import address, confirm
 
 pytestmark = pytest.mark.django_db
 
 ANSWER = {"priority": 77, "target": "", "cpu": "16", "ram": "32Gi", "gpu": 4}
 """What the pages ask, all at once."""
-
-
-def address(action: str, *subjects: Model, **options: object) -> str:
-    query = "&".join(
-        [*(f"id={row.pk}" for row in subjects), *(f"{k}={v}" for k, v in options.items())]
-    )
-    return f"{reverse('steer', args=[action])}?{query}"
-
-
-def confirm(console: Client, action: str, *subjects: Model, **options: object) -> list[str]:
-    """Look at what would happen, confirm it; return the messages."""
-    page = address(action, *subjects, **options)
-    shown = console.get(page).context["forecast"].fingerprint
-    answer = console.post(page, {"shown": shown})
-    assert answer.status_code == 302
-    return [str(message) for message in get_messages(answer.wsgi_request)]
 
 
 @pytest.mark.parametrize(

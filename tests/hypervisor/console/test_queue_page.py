@@ -22,7 +22,7 @@ from orgs.models import Organization
 from scheduling.cycle.run import run_cycle
 from scheduling.insight.queue import Entry, Filters, Group, Queue
 from scheduling.models import SchedulingCycle
-from tests.deployments.conftest import Bring, Submit
+from tests.fixtures.deployments import Bring, Submit
 
 pytestmark = pytest.mark.django_db
 

@@ -21,7 +21,7 @@ from deployments.models import Dependency, Deployment, Run, Status
 from orgs.models import Event, Organization
 from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle
-from tests.deployments.conftest import Bring, Submit
+from tests.fixtures.deployments import Bring, Submit
 
 HISTORY: list[type[Model]] = [Run, SchedulingCycle, SimulatedContainer]
 PAGES: list[type[Model]] = [Cluster, Deployment, *HISTORY]

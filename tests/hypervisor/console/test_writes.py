@@ -16,8 +16,8 @@ from clusters.models import Cluster
 from deployments.models import Deployment, Status
 from hypervisor.console.bases import HistoryAdmin, ServiceAdmin
 from orgs.models import Organization
-from tests.deployments.conftest import Bring
-from tests.hypervisor.console.test_preview_page import confirm
+from tests.fixtures.deployments import Bring
+from tests.support.console import confirm
 from tests.support.factories import PASSWORD
 
 OURS = ("accounts", "orgs", "clusters", "deployments", "scheduling")

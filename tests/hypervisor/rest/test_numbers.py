@@ -12,9 +12,7 @@ from deployments.models import Status
 from hypervisor.base.numbers import read_whole, whole
 from hypervisor.console.pages.preview import CapacityForm, PriorityForm
 from hypervisor.console.pages.replays import PolicyForm
-from tests.deployments.conftest import Bring, bring, forge, submit
-
-__all__ = ["bring", "forge", "submit"]
+from tests.fixtures.deployments import Bring
 
 ODD = ["1_0", "٣", "²", "+1", "1.0", "1e0", "0x1", "", "9" * 19, "9" * 5000]
 

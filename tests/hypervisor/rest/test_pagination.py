@@ -14,12 +14,10 @@ from deployments import services
 from deployments.models import Deployment, Status
 from deployments.views import DeploymentViewSet
 from orgs.models import Organization
-from tests.deployments.conftest import Bring, Submit, bring, forge, submit
+from tests.fixtures.deployments import Bring, Submit
 from tests.fixtures.people import ClientFor
 from tests.support.answers import ids, refusal
 from tests.support.factories import MembershipFactory
-
-__all__ = ["bring", "forge", "submit"]
 
 ORDERINGS = [
     *DeploymentViewSet.ordering_fields,

@@ -11,14 +11,12 @@ from accounts.models import User
 from clusters.models import Cluster
 from deployments.models import Deployment, Status
 from orgs.models import Organization
-from tests.deployments.conftest import Bring, bring, forge, submit
+from tests.fixtures.deployments import Bring
 from tests.fixtures.people import ClientFor
-from tests.hypervisor.test_routes import ROUTES, filled_in, ids
 from tests.support.answers import ids as ids_of
 from tests.support.answers import refusal
 from tests.support.factories import PASSWORD, UserFactory
-
-__all__ = ["bring", "forge", "ids", "submit"]
+from tests.support.routes import ROUTES, filled_in
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"

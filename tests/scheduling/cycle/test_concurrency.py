@@ -32,7 +32,7 @@ from scheduling.models import SchedulingCycle
 from scheduling.planner.pipeline import make_plan
 from scheduling.planner.plan import Plan
 from scheduling.planner.snapshot import Snapshot
-from tests.deployments.conftest import Submit
+from tests.fixtures.deployments import Submit
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -27,7 +27,7 @@ from scheduling.planner.pipeline import make_plan
 from scheduling.planner.plan import Plan
 from scheduling.planner.snapshot import Snapshot
 from scheduling.tasks import run_due_cycles, run_requested_cycle
-from tests.deployments.conftest import Submit
+from tests.fixtures.deployments import Submit
 from tests.support.docker_engine import wait_until
 from tests.support.locks import held
 

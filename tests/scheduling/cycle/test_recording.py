@@ -12,7 +12,7 @@ from scheduling.cycle.recording import STAYS, Decision, decisions, read, unpack
 from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle
 from scheduling.planner.plan import Eviction, Hold, Move, Placement, Plan
-from tests.deployments.conftest import Submit
+from tests.fixtures.deployments import Submit
 
 pytestmark = pytest.mark.django_db
 

@@ -21,7 +21,7 @@ from scheduling.cycle.snapshot import load
 from scheduling.insight.verify import violations
 from scheduling.models import SchedulingCycle
 from scheduling.tasks import run_due_cycles
-from tests.deployments.conftest import Submit
+from tests.fixtures.deployments import Submit
 
 pytestmark = pytest.mark.django_db
 

@@ -19,7 +19,7 @@ from orgs.models import Event, Organization
 from scheduling.cycle.run import run_cycle
 from scheduling.insight.explain import forecast
 from scheduling.models import SchedulingCycle
-from tests.deployments.conftest import Submit
+from tests.fixtures.deployments import Submit
 from tests.fixtures.people import ClientFor
 from tests.support.answers import refusal
 

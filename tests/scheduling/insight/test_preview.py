@@ -31,7 +31,7 @@ from scheduling.planner.compare import Kind
 from scheduling.planner.pipeline import make_plan
 from scheduling.planner.plan import Plan
 from scheduling.planner.snapshot import Snapshot
-from tests.deployments.conftest import Bring, Submit
+from tests.fixtures.deployments import Bring, Submit
 
 pytestmark = pytest.mark.django_db
 

@@ -17,7 +17,7 @@ from orgs.models import Event, Organization
 from scheduling.cycle.run import run_cycle
 from scheduling.insight.verify import CHECKS, violations
 from scheduling.models import SchedulingCycle
-from tests.deployments.conftest import Bring, Submit
+from tests.fixtures.deployments import Bring, Submit
 
 pytestmark = pytest.mark.django_db
 

@@ -22,7 +22,7 @@ from deployments.specs import Spec
 from orgs.models import Event, Organization
 from scheduling.insight.explain import explain
 from scheduling.tasks import run_due_cycles, run_requested_cycle
-from tests.deployments.conftest import Bring, Submit
+from tests.fixtures.deployments import Bring, Submit
 from tests.fixtures.people import ClientFor
 
 pytestmark = pytest.mark.django_db

@@ -22,7 +22,7 @@ from scheduling.models import Pulse, Sample, SchedulingCycle
 from scheduling.monitoring import health, heartbeats
 from scheduling.monitoring.alerts import Alarm, Hour, alarms
 from scheduling.monitoring.minutes import take_sample
-from tests.deployments.conftest import Bring, Submit
+from tests.fixtures.deployments import Bring, Submit
 
 CALM = Hour(thrashed=0, failed=0, ended=0)
 

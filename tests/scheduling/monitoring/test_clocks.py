@@ -27,7 +27,7 @@ from scheduling.monitoring.alerts import Alarm, Hour, alarms
 from scheduling.monitoring.beat_scheduler import NotingScheduler
 from scheduling.monitoring.minutes import take_sample
 from scheduling.tasks import run_due_cycles
-from tests.deployments.conftest import Bring
+from tests.fixtures.deployments import Bring
 
 pytestmark = pytest.mark.django_db
 DAY = timedelta(days=1)

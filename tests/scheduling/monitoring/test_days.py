@@ -9,7 +9,7 @@ from deployments.models import Deployment, Run, Status
 from orgs.models import Event
 from scheduling.models import Day, Sample
 from scheduling.monitoring.days import roll_up
-from tests.deployments.conftest import Bring
+from tests.fixtures.deployments import Bring
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 _USAGE = ("", "used_", "held_")

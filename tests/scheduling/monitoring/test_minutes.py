@@ -18,7 +18,7 @@ from orgs.models import Organization
 from scheduling.models import ClusterSample, Sample, SchedulingCycle
 from scheduling.monitoring.histogram import quantile
 from scheduling.monitoring.minutes import MINUTE, take_sample
-from tests.deployments.conftest import Bring, Submit
+from tests.fixtures.deployments import Bring, Submit
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LATER = NOON + timedelta(minutes=5)

@@ -1,7 +1,7 @@
 """The worked examples of docs/scheduling.md."""
 
 from scheduling.planner.snapshot import ClusterState
-from tests.scheduling.planner.test_cases import (
+from tests.support.planner_cases import (
     NOW,
     active,
     cluster,

@@ -1,39 +1,16 @@
 """A Kubernetes double, and a driver that has just the rights which the documentation grants."""
 
-import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
-from uuid import UUID
+from collections.abc import Callable, Iterator
 
 import pytest
-import yaml
-from django.conf import settings
 from django.utils import timezone
 
-from clusters.drivers.base import ContainerSpec, Observation
+from clusters.drivers.base import Observation
 from clusters.drivers.kubernetes import KubernetesDriver
 from clusters.models import Cluster, Connection
 from tests.support.docker_engine import wait_until
-from tests.support.kube_api import Account, KubeCluster, Node
-
-NAMESPACE = "mlops"
-IMAGE = "tools:1"
-
-Documents = list[dict[str, Any]]
-
-
-def manifests() -> Documents:
-    """Return what the operators' page has them apply."""
-    page = (Path(settings.BASE_DIR) / "docs" / "operating.md").read_text()
-    blocks = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
-    return [d for block in blocks for d in yaml.safe_load_all(block) if "apiVersion" in d]
-
-
-def account(documents: Documents | None = None) -> Account:
-    name = f"system:serviceaccount:{NAMESPACE}:hypervisor"
-    return Account.of(name, "a-token", manifests() if documents is None else documents)
+from tests.support.kube_api import KubeCluster, Node
+from tests.support.kubernetes import IMAGE, NAMESPACE, account, uid
 
 
 @pytest.fixture
@@ -81,17 +58,3 @@ def observed(driver: KubernetesDriver) -> Callable[..., Observation]:
         return found[0]
 
     return wait
-
-
-def uid(run_id: int) -> UUID:
-    """Return the uid of the run's container in these tests."""
-    return UUID(int=run_id, version=4)
-
-
-def spec(
-    run_id: int, *command: str, env: Mapping[str, str] | None = None, **rest: Any
-) -> ContainerSpec:
-    made = ContainerSpec(
-        uid(run_id), IMAGE, command, env or {}, cpu_milli=500, ram_mib=256, gpu=0, run_id=run_id
-    )
-    return replace(made, **rest)

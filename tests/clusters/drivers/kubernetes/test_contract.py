@@ -11,7 +11,6 @@ from django.utils import timezone
 from clusters.drivers.base import ContainerSpec
 from clusters.drivers.kubernetes import KubernetesDriver, pods
 from clusters.models import Connection
-from tests.clusters.drivers.kubernetes.conftest import IMAGE, NAMESPACE
 from tests.support.driver_contract import (
     Bench,
     DriverContract,
@@ -21,6 +20,7 @@ from tests.support.driver_contract import (
     WatchContract,
 )
 from tests.support.kube_api import KubeCluster
+from tests.support.kubernetes import IMAGE, NAMESPACE
 
 _COMMANDS = {
     Program.SLEEPS: ("sleep", "600"),

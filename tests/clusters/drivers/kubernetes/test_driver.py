@@ -18,11 +18,10 @@ from clusters.drivers.base import Cause, DriverError, Observation, Phase, uid_by
 from clusters.drivers.kubernetes import KubernetesDriver, pods
 from clusters.models import Connection
 from hypervisor.settings import BASE_DIR
-from tests.clusters.drivers.kubernetes.conftest import IMAGE, NAMESPACE, spec, uid
-from tests.clusters.drivers.kubernetes.test_rights import without
 from tests.support.docker_engine import wait_until
 from tests.support.kube_api import Account, KubeCluster
 from tests.support.kube_api.status import ApiError
+from tests.support.kubernetes import IMAGE, NAMESPACE, spec, uid, without
 
 Observed = Callable[..., Observation]
 

@@ -9,11 +9,10 @@ from django.utils import timezone
 
 from clusters.drivers.base import Observation, Phase
 from clusters.drivers.kubernetes import KubernetesDriver, events
-from tests.clusters.drivers.kubernetes.conftest import IMAGE, NAMESPACE, account, spec
-from tests.clusters.drivers.kubernetes.test_rights import without
 from tests.support.docker_engine import wait_until
 from tests.support.kube_api import Account, KubeCluster
 from tests.support.kube_api.status import ApiError
+from tests.support.kubernetes import IMAGE, NAMESPACE, account, spec, without
 
 NO_ADDRESS = 'plugin type="calico" failed (add): no IP addresses available'
 

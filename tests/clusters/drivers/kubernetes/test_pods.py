@@ -9,7 +9,7 @@ from kubernetes.client import ApiClient
 
 from clusters.drivers.base import ContainerSpec
 from clusters.drivers.kubernetes import pods
-from tests.clusters.drivers.kubernetes.conftest import spec
+from tests.support.kubernetes import spec
 
 UID = UUID("0b9bd1f7-3f0b-4b51-8d1f-8b1a4a4f2f10")
 

@@ -7,9 +7,8 @@ import pytest
 from clusters.drivers.base import DriverError
 from clusters.drivers.kubernetes import KubernetesDriver
 from clusters.models import Connection
-from tests.clusters.drivers.kubernetes.conftest import NAMESPACE, account, manifests
-from tests.clusters.drivers.kubernetes.test_rights import without
 from tests.support.kube_api import Account, KubeCluster, Node
+from tests.support.kubernetes import NAMESPACE, account, manifests, without
 
 
 def without_cluster_role(kube: KubeCluster) -> None:

@@ -8,11 +8,11 @@ from django.utils import timezone
 
 from clusters.drivers.base import DriverError, Phase
 from clusters.drivers.kubernetes import KubernetesDriver, events
-from tests.clusters.drivers.kubernetes.conftest import NAMESPACE, account, manifests, spec, uid
 from tests.support.docker_engine import wait_until
-from tests.support.kube_api import Account, KubeCluster, Rule
+from tests.support.kube_api import Account, KubeCluster
 from tests.support.kube_api.rbac import Attributes
 from tests.support.kube_api.status import ApiError
+from tests.support.kubernetes import NAMESPACE, account, manifests, spec, uid, without
 
 NEEDED = [
     ("get", "namespaces"), ("create", "pods"), ("list", "pods"), ("watch", "pods"),
@@ -124,13 +124,3 @@ def test_the_schema_of_kubernetes_accepts_the_manifest(document: dict[str, Any])
     kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="of the extra `lint`")
 
     kubernetes_validate.validate(document, "1.33", strict=True)
-
-
-def without(granted: Account, verb: str, resource: str) -> tuple[Rule, ...]:
-    """Return the rules with one verb on one resource taken out."""
-    rules = []
-    for rule in granted.rules:
-        for res in rule.resources:
-            verbs = rule.verbs - {verb} if res == resource else rule.verbs
-            rules.append(Rule(frozenset(verbs), frozenset([res]), rule.names, rule.namespace))
-    return tuple(rules)

@@ -19,9 +19,9 @@ from clusters.drivers.kubernetes import KubernetesDriver
 from clusters.drivers.kubernetes.access import Access
 from clusters.drivers.kubernetes.transport import Transport
 from clusters.models import Connection
-from tests.clusters.drivers.kubernetes.conftest import NAMESPACE, account
 from tests.support.kube_api import KubeCluster
 from tests.support.kube_api.status import ApiError
+from tests.support.kubernetes import NAMESPACE, account
 
 
 class Authority:

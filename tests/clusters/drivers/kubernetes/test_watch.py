@@ -10,10 +10,10 @@ from django.utils import timezone
 from clusters.drivers.base import DriverError, Observation, Phase
 from clusters.drivers.kubernetes import KubernetesDriver, pods
 from clusters.drivers.kubernetes import driver as module
-from tests.clusters.drivers.kubernetes.conftest import account, manifests, spec, uid
 from tests.support.docker_engine import wait_until
 from tests.support.kube_api import KubeCluster, Rule
 from tests.support.kube_api.status import ApiError
+from tests.support.kubernetes import account, manifests, spec, uid
 
 Observed = Callable[..., Observation]
 

@@ -1,3 +1,0 @@
-from tests.deployments.conftest import forge, submit
-
-__all__ = ["forge", "submit"]

@@ -1,0 +1,17 @@
+"""Every route of the API, found by itself."""
+
+from typing import Any
+
+from drf_spectacular.generators import EndpointEnumerator
+
+ENUMERATOR: Any = EndpointEnumerator()
+
+
+ROUTES = sorted((method, path) for path, _, method, _ in ENUMERATOR.get_api_endpoints())
+
+
+def filled_in(path: str, ids: dict[str, int]) -> str:
+    if "{" not in path:
+        return path
+    own = ids[path.split("/")[1]]
+    return path.replace("{pk}", str(own)).replace("{user_id}", str(ids["user"]))
