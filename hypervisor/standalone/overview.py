@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from textwrap import fill
 
+from hypervisor.standalone.bootstrap import ROOT
 from hypervisor.version import NAME, VERSION
 
 
@@ -19,6 +20,9 @@ class Entry:
     def name(self) -> str:
         return self.usage.partition(" ")[0]
 
+
+_HAS_BENCHMARKS = (ROOT / "benchmarks").is_dir()
+"""The image leaves them out."""
 
 GROUPS: dict[str, tuple[Entry, ...]] = {
     "Run the service": (
@@ -48,7 +52,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
         Entry("replay CYCLE", "plans a recorded cycle again"),
         Entry("plan FILE", "prints the plan of a snapshot; needs no service"),
         Entry("simulate TRACE", "plays a trace of deployments through the planner"),
-        Entry("bench NAME", "measures the service or the planner"),
+        *([Entry("bench NAME", "measures the service or the planner")] if _HAS_BENCHMARKS else []),
     ),
 }
 

@@ -14,7 +14,15 @@ from hypervisor.base.commands import Command
 from hypervisor.standalone import overview
 from hypervisor.standalone.bootstrap import ROOT
 
-OF_PEOPLE = ("accounts", "orgs", "clusters", "deployments", "scheduling", "hypervisor")
+OF_PEOPLE = (
+    "accounts",
+    "orgs",
+    "clusters",
+    "deployments",
+    "scheduling",
+    "hypervisor",
+    "benchmarks",
+)
 
 
 def bare(*arguments: str) -> subprocess.CompletedProcess[str]:
