@@ -12,7 +12,7 @@ from hypervisor.console.dashboard import capacity, queue
 from hypervisor.console.dashboard.capacity import ClusterNow
 from scheduling.models import Sample
 from scheduling.monitoring import health
-from scheduling.monitoring.alerts import Alarm, Hour, alarms
+from scheduling.monitoring.alarms import Alarm, Hour, alarms
 from scheduling.monitoring.health import Vital
 
 _LONGEST = 3

@@ -40,10 +40,7 @@ AT_ONCE = 300
 
 
 def ask_first(request: HttpRequest, action: str, queryset: QuerySet[Any]) -> HttpResponseRedirect:
-    """Lead to the page that shows what the action would bring about, and asks for a confirmation.
-
-    It is found by its address' name, as it belongs to an app further to the right.
-    """
+    """Lead to the page that previews the action and asks for a confirmation."""
     ids = queryset.order_by("pk").values_list("pk", flat=True)[: AT_ONCE + 1]
     query = urlencode({"ids": ",".join(map(str, ids)), "next": request.get_full_path()}, safe=",")
     return HttpResponseRedirect(f"{reverse('steer', args=[action])}?{query}")

@@ -7,5 +7,5 @@ clocks          clocks that disagree with the database's
 queue_metrics   who waits, for how long, and whether rightly so
 histogram       waits in steps, from which quantiles are read
 minutes, days   samples of each minute, rolled up into days
-alerts          what an operator should look at first
+alarms          what an operator should look at first
 """

@@ -10,10 +10,11 @@ from hypervisor.console.charts import Plot
 from hypervisor.console.dashboard import capacity, over_time, queue
 from hypervisor.console.dashboard.capacity import ClusterNow
 from hypervisor.console.dashboard.queue import LastHour, Level
+from hypervisor.console.links import link_of
 from hypervisor.console.templatetags.console import duration
 from scheduling.models import Day, Sample
 from scheduling.monitoring import health
-from scheduling.monitoring.alerts import Alarm, Hour, alarms
+from scheduling.monitoring.alarms import Alarm, Hour, alarms
 from scheduling.monitoring.health import Vitals
 from scheduling.monitoring.histogram import quantile
 
@@ -55,6 +56,10 @@ class Dashboard:
     plots: tuple[list[Plot], list[Plot]]
     scores: list[Score]
     recent: list[Run]
+
+    @property
+    def alarms_with_links(self) -> list[tuple[Alarm, tuple[str, str] | None]]:
+        return [(alarm, link_of(alarm)) for alarm in self.alarms]
 
     @property
     def ready(self) -> int:

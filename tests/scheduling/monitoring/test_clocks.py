@@ -23,7 +23,7 @@ from orgs.models import Event, Organization
 from scheduling.insight import verify
 from scheduling.models import Pulse
 from scheduling.monitoring import clocks, health, heartbeats
-from scheduling.monitoring.alerts import Alarm, Hour, alarms
+from scheduling.monitoring.alarms import Alarm, Hour, alarms
 from scheduling.monitoring.beat_scheduler import NotingScheduler
 from scheduling.monitoring.minutes import take_sample
 from scheduling.tasks import run_due_cycles

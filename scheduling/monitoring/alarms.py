@@ -1,13 +1,12 @@
 """What an operator should know first: what is wrong, and where to act."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from urllib.parse import urlencode
+from enum import StrEnum
 
 from django.db import connection
 from django.db.models import Max
-from django.urls import reverse
 
 from clusters.models import Cluster, Connection
 from deployments import waiting
@@ -33,15 +32,32 @@ _NEVER = (
 _FAILING_SHARE, _FAILING_COUNT = 0.5, 5
 
 
+class Subject(StrEnum):
+    """What an alarm is about; a user interface knows where it shows each."""
+
+    CLUSTER = "cluster"
+    CYCLES = "cycles"
+    DEPLOYMENT = "deployment"
+    DEPLOYMENTS = "deployments"
+    EVENTS = "events"
+    PERIODIC_TASKS = "periodic_tasks"
+    QUEUE = "queue"
+    RUNS = "runs"
+
+
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """`level` is `critical`: act now; `warning`: look at it today; or `info`."""
+    """`level` is `critical`: act now; `warning`: look at it today; or `info`.
+
+    The subject is one row with the id `pk`, or all rows that match `where` by field.
+    """
 
     level: str
     title: str
     detail: str
-    link: str = ""
-    act: str = "Show"
+    subject: Subject | None = None
+    pk: int | None = None
+    where: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +97,11 @@ def _parts(vitals: Vitals) -> Iterator[Alarm]:
         "Broker": "Submissions are accepted and wait. Start the broker (Valkey or Redis).",
         "Samples": "The figures below are old. Beat and a worker take one every minute.",
     }
-    tasks = reverse("admin:django_celery_beat_periodictask_changelist")
     for vital in vitals.all:
         if vital.is_bad:
             level = "critical" if vital.state == "down" else "warning"
             title = f"{vital.name}: {vital.note}"
-            yield Alarm(level, title, consequence[vital.name], tasks, "Periodic tasks")
+            yield Alarm(level, title, consequence[vital.name], Subject.PERIODIC_TASKS)
 
 
 def _clocks(now: datetime, here: str) -> Iterator[Alarm]:
@@ -118,8 +133,8 @@ def _engines() -> Iterator[Alarm]:
             "critical",
             f"The engine of {row.cluster} {what}",
             f"Since {row.lost_contact_at:%Y-%m-%d %H:%M} UTC. {row.last_error}".strip(),
-            reverse("cluster", args=[row.cluster_id]),
-            "Cluster",
+            Subject.CLUSTER,
+            row.cluster_id,
         )
 
 
@@ -131,8 +146,8 @@ def _unknown_containers() -> Iterator[Alarm]:
             "critical",
             f"{_many(count, 'unknown container is', 'unknown containers are')} on {row.cluster}",
             orphans.remedy(row.cluster),
-            reverse("cluster", args=[row.cluster_id]),
-            "Cluster",
+            Subject.CLUSTER,
+            row.cluster_id,
         )
 
 
@@ -161,30 +176,30 @@ def _cycles(now: datetime) -> Iterator[Alarm]:
             "No scheduling cycle although deployments are ready",
             f"Of {', '.join(names[:3])}{' and others' if names[3:] else ''}, for over"
             f" {late.total_seconds():.0f} seconds. The worker's log says what failed.",
-            reverse("admin:scheduling_schedulingcycle_changelist"),
-            "Run them now",
+            Subject.CYCLES,
         )
 
 
 def _order(last: Sample | None) -> Iterator[Alarm]:
     if not last:
         return
-    link = reverse("queue")
-    if len(last.suspects) == 1:
-        link = reverse("admin:deployments_deployment_change", args=list(last.suspects))
+    one = last.suspects[0] if len(last.suspects) == 1 else None
+    subject = Subject.QUEUE if one is None else Subject.DEPLOYMENT
     if last.inverted:
         yield Alarm(
             "critical",
             f"{_many(last.inverted, 'deployment waits', 'deployments wait')} for lower priorities",
             "Lower ones that may be evicted hold the room. A cycle should have given it to them.",
-            link,
+            subject,
+            one,
         )
     if last.overlooked:
         yield Alarm(
             "critical",
             f"{_many(last.overlooked, 'deployment waits', 'deployments wait')} beside free room",
             "A cycle should have placed them.",
-            link,
+            subject,
+            one,
         )
 
 
@@ -205,21 +220,20 @@ def _clusters(now: datetime) -> Iterator[Alarm]:
                 "warning",
                 f"{cluster} has been draining since {time:%Y-%m-%d %H:%M} UTC",
                 "Something still runs there.",
-                reverse("cluster", args=[pk]),
-                "Cluster",
+                Subject.CLUSTER,
+                pk,
             )
 
 
 def _stuck(now: datetime) -> Iterator[Alarm]:
-    runs = reverse("admin:deployments_run_changelist")
     starting = Run.objects.current().filter(started_at=None, placed_at__lt=now - _STARTS_LONG)
     if count := starting[:_MANY].count():
         yield Alarm(
             "warning",
             f"{_many(count, 'container has', 'containers have')} not started in time",
             "Placed over ten minutes ago: does their engine work, do others stop for them?",
-            f"{reverse('queue')}?group=placed",
-            "Queue",
+            Subject.QUEUE,
+            where={"group": "placed"},
         )
     stopping = Run.objects.unfinished().filter(released_at__lt=now - _STOPS_LONG)
     if count := stopping[:_MANY].count():
@@ -227,8 +241,8 @@ def _stuck(now: datetime) -> Iterator[Alarm]:
             "warning",
             f"{_many(count, 'container does', 'containers do')} not stop",
             "Their room was given up over ten minutes ago, and others wait for it.",
-            f"{runs}?{urlencode({'outcome__exact': 'evicted'})}",
-            "Runs",
+            Subject.RUNS,
+            where={"outcome": "evicted"},
         )
 
 
@@ -238,8 +252,7 @@ def _waiting(now: datetime, last: Sample | None) -> Iterator[Alarm]:
             "warning",
             f"{_many(last.starving, 'deployment has', 'deployments have')} waited too long",
             "Longer than SCHEDULER_STARVATION_SECONDS: is there enough room at their priority?",
-            reverse("queue"),
-            "Queue",
+            Subject.QUEUE,
         )
     never = Deployment.objects.pending().filter(held=False, status_code__in=_NEVER)
     if count := never.order_by()[:_MANY].count():
@@ -247,8 +260,8 @@ def _waiting(now: datetime, last: Sample | None) -> Iterator[Alarm]:
             "warning",
             f"{_many(count, 'deployment', 'deployments')} can never start",
             "A dependency has ended otherwise, or no cluster could ever hold it. Each says which.",
-            f"{reverse('admin:deployments_deployment_changelist')}?status__exact=pending",
-            "Deployments",
+            Subject.DEPLOYMENTS,
+            where={"status": "pending"},
         )
     held = Deployment.objects.pending().filter(held=True, queued_at__lt=now - _HELD_LONG)
     if count := held.order_by()[:_MANY].count():
@@ -256,8 +269,8 @@ def _waiting(now: datetime, last: Sample | None) -> Iterator[Alarm]:
             "info",
             f"{_many(count, 'deployment is', 'deployments are')} held and over a day old",
             "Somebody held them, and nobody has released them.",
-            f"{reverse('queue')}?group=held",
-            "Queue",
+            Subject.QUEUE,
+            where={"group": "held"},
         )
 
 
@@ -267,16 +280,16 @@ def _restless(hour: Hour) -> Iterator[Alarm]:
             "warning",
             f"{_many(hour.thrashed, 'deployment was', 'deployments were')} set aside for thrashing",
             "In the last hour: they took room again and again and got nothing done.",
-            f"{reverse('admin:orgs_event_changelist')}?{urlencode({'q': 'thrash'})}",
-            "Events",
+            Subject.EVENTS,
+            where={"kind": "thrash"},
         )
     if hour.failed >= _FAILING_COUNT and hour.failed > _FAILING_SHARE * hour.ended:
         yield Alarm(
             "warning",
             f"{hour.failed} of the {hour.ended} runs that ended in the last hour failed",
             "One bad image or one bad cluster?",
-            f"{reverse('admin:deployments_run_changelist')}?outcome__exact=failed",
-            "Runs",
+            Subject.RUNS,
+            where={"outcome": "failed"},
         )
 
 
