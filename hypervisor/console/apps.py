@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.contrib import admin
 
 
 class ConsoleConfig(AppConfig):
@@ -6,3 +7,7 @@ class ConsoleConfig(AppConfig):
 
     name = "hypervisor.console"
     label = "console"
+
+    def ready(self) -> None:
+        admin.site.index_title = "Dashboard"
+        admin.site.index_template = "console/dashboard.html"

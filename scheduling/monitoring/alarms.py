@@ -183,7 +183,7 @@ def _cycles(now: datetime) -> Iterator[Alarm]:
 def _order(last: Sample | None) -> Iterator[Alarm]:
     if not last:
         return
-    one = last.suspects[0] if len(last.suspects) == 1 else None
+    one = int(*last.suspects) if len(last.suspects) == 1 else None
     subject = Subject.QUEUE if one is None else Subject.DEPLOYMENT
     if last.inverted:
         yield Alarm(

@@ -1,6 +1,12 @@
-"""The operators' admin, one module a domain; importing this package registers every page."""
+"""The operators' admin, one module a domain; importing this package registers every table."""
 
-from hypervisor.console.admin import clusters, deployments, organizations, people, platform
-from hypervisor.console.pages import cycles, dashboard
+from hypervisor.console.admin import (
+    clusters,
+    cycles,
+    deployments,
+    organizations,
+    people,
+    platform,
+)
 
-__all__ = ["clusters", "cycles", "dashboard", "deployments", "organizations", "people", "platform"]
+__all__ = ["clusters", "cycles", "deployments", "organizations", "people", "platform"]

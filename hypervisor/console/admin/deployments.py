@@ -14,6 +14,7 @@ from clusters.resources import describe
 from deployments import services
 from deployments.models import LIVE, Dependency, Deployment, Run, Status
 from hypervisor.console.bases import HistoryAdmin, ServiceAdmin, ask_first, permitted
+from hypervisor.console.pages.deployments import DeploymentPage
 
 _COLOURS = {
     "pending": "warning",
@@ -82,6 +83,8 @@ class DepartedFilter(DropdownFilter):  # type: ignore[misc]
 
 @admin.register(Deployment)
 class DeploymentAdmin(ServiceAdmin):
+    """A deployment has a page of its own; `?edit` is the form."""
+
     list_display = ["called", "organization", "state", "priority", "requests", "cluster", "why"]
     list_filter = ["status", "held", "organization", "cluster", "preemptible", DepartedFilter]
     list_select_related = ["organization", "cluster"]
@@ -140,8 +143,20 @@ class DeploymentAdmin(ServiceAdmin):
     has_stop_permission = permitted("stop")
     has_start_permission = permitted("start")
 
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        deployment = self.get_object(request, object_id) if request.method == "GET" else None
+        if deployment is None or "edit" in request.GET:
+            return super().change_view(request, object_id, form_url, extra_context)  # type: ignore[no-any-return]
+        page = DeploymentPage.as_view(model_admin=self, deployment=deployment)
+        answer: HttpResponse = page(request)
+        return answer
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Deployment]:
-        return super().get_queryset(request).defer("env")  # type: ignore[no-any-return]
+        related = ("organization", "cluster", "requested_cluster", "created_by")
+        rows: QuerySet[Deployment] = super().get_queryset(request)
+        return rows.defer("env").select_related(*related)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Deployment | None = None) -> list[str]:
         shown = [name for _, options in self.fieldsets for name in options["fields"]]

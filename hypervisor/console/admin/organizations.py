@@ -5,7 +5,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.widgets import AutocompleteSelect
 from django.contrib.postgres.aggregates import StringAgg
 from django.db.models import Count, OuterRef, QuerySet, Subquery
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from unfold.admin import TabularInline
@@ -18,7 +18,10 @@ from unfold.contrib.filters.admin import (
 from unfold.decorators import display
 
 from accounts.models import User
+from clusters.models import OCCUPYING, Cluster
+from deployments.models import Deployment, Status
 from hypervisor.console.bases import HistoryAdmin, ServiceAdmin, TimeFilter
+from hypervisor.console.pages.organizations import OrganizationPage
 from orgs import departures, services
 from orgs.models import Event, Membership, Organization, Role
 
@@ -66,7 +69,9 @@ class MembershipInline(TabularInline):  # type: ignore[misc]
 
 @admin.register(Organization)
 class OrganizationAdmin(ServiceAdmin):
-    list_display = ["name", "owners", "members", "created_at"]
+    """An organization has a page of its own; `?edit` is the form."""
+
+    list_display = ["name", "owners", "members", "clusters", "running", "waiting", "created_at"]
     list_filter = ["created_at"]
     search_fields = ["name", "memberships__user__username"]
     readonly_fields = [*_INVITE, "created_at"]
@@ -80,7 +85,18 @@ class OrganizationAdmin(ServiceAdmin):
         return Organization.objects.annotate(
             members=Subquery(grouped.annotate(count=Count("pk")).values("count")),
             owners=Subquery(grouped.filter(role=Role.OWNER).annotate(n=names).values("n")),
+            cluster_count=_count(Cluster.objects.all()),
+            running_count=_count(Deployment.objects.filter(status__in=OCCUPYING)),
+            waiting_count=_count(Deployment.objects.filter(status=Status.PENDING)),
         )
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        organization = self.get_object(request, object_id) if request.method == "GET" else None
+        if organization is None or "edit" in request.GET:
+            return super().change_view(request, object_id, form_url, extra_context)  # type: ignore[no-any-return]
+        return OrganizationPage.as_view(model_admin=self, organization=organization)(request)
 
     def get_form(
         self, request: HttpRequest, obj: Organization | None = None, change: bool = False, **kw: Any
@@ -104,6 +120,18 @@ class OrganizationAdmin(ServiceAdmin):
     @admin.display(description="Members", ordering="members")
     def members(self, organization: Any) -> int:
         return organization.members or 0
+
+    @admin.display(description="Clusters", ordering="cluster_count")
+    def clusters(self, organization: Any) -> int:
+        return organization.cluster_count or 0
+
+    @admin.display(description="On clusters", ordering="running_count")
+    def running(self, organization: Any) -> int:
+        return organization.running_count or 0
+
+    @admin.display(description="Waiting", ordering="waiting_count")
+    def waiting(self, organization: Any) -> int:
+        return organization.waiting_count or 0
 
     def save_model(self, request: HttpRequest, obj: Organization, form: Any, change: bool) -> None:
         if change:
@@ -141,6 +169,12 @@ class OrganizationAdmin(ServiceAdmin):
     @admin.action(description="Regenerate the invite code", permissions=["change"])
     def regenerate_invite(self, request: HttpRequest, queryset: QuerySet[Organization]) -> None:
         self.carry_out(request, queryset, services.regenerate_invite, "got a new invite code")
+
+
+def _count(rows: QuerySet[Any]) -> Subquery:
+    """Count an organization's rows within the statement that lists the organizations."""
+    grouped = rows.filter(organization=OuterRef("pk")).order_by().values("organization")
+    return Subquery(grouped.annotate(count=Count("pk")).values("count"))
 
 
 class KindFilter(DropdownFilter):  # type: ignore[misc]

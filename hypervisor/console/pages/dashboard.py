@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from django.contrib import admin
 from django.http import HttpRequest
 
 from hypervisor.base.numbers import whole
@@ -10,9 +9,6 @@ from hypervisor.console.bases import layout
 from hypervisor.console.dashboard import SPANS, read
 
 _REFRESH_S = 5
-
-admin.site.index_title = "Dashboard"
-admin.site.index_template = "console/dashboard.html"
 
 
 def context(request: HttpRequest, given: dict[str, Any]) -> dict[str, Any]:

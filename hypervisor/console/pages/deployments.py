@@ -6,16 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.contrib import admin
 from django.core.paginator import Page, Paginator
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
 
 from clusters.models import OCCUPYING
 from deployments.models import ENDED, Deployment, Run, Status
-from hypervisor.console.admin.deployments import DeploymentAdmin
 from hypervisor.console.data.deployment_timeline import RUNS_SHOWN, draw
 from hypervisor.console.pages.base import OperatePage
 from hypervisor.console.pages.logs import last_words
@@ -161,26 +158,3 @@ def _shortages(why: Explanation) -> list[Shortage]:
         )
         for row in why.clusters
     ]
-
-
-admin.site.unregister(Deployment)
-
-
-@admin.register(Deployment)
-class SchedulingDeploymentAdmin(DeploymentAdmin):
-    """The deployments' own page, with what only the scheduler can tell; `?edit` is the form."""
-
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
-    ) -> HttpResponse:
-        deployment = self.get_object(request, object_id) if request.method == "GET" else None
-        if deployment is None or "edit" in request.GET:
-            return super().change_view(request, object_id, form_url, extra_context)  # type: ignore[no-any-return]
-        page = DeploymentPage.as_view(model_admin=self, deployment=deployment)
-        answer: HttpResponse = page(request)
-        return answer
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Deployment]:
-        related = ("organization", "cluster", "requested_cluster", "created_by")
-        rows: QuerySet[Deployment] = super().get_queryset(request)
-        return rows.select_related(*related)

@@ -5,14 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.contrib import admin
-from django.db.models import Count, OuterRef, QuerySet, Subquery
-from django.http import HttpRequest, HttpResponse
+from django.db.models import Count
 from django.urls import reverse
 
-from clusters.models import OCCUPYING, Cluster
+from clusters.models import Cluster
 from deployments.models import LIVE, Deployment, Status
-from hypervisor.console.admin.organizations import OrganizationAdmin
 from hypervisor.console.charts import Bar
 from hypervisor.console.pages.base import OperatePage
 from hypervisor.console.pages.cluster import bars_of
@@ -90,50 +87,3 @@ def _last_cycle(organization: Organization) -> dict[str, Any]:
 def _by_role(member: Membership) -> tuple[int, str]:
     roles = ("owner", "admin", "developer", "viewer")
     return roles.index(member.role), member.user.username
-
-
-admin.site.unregister(Organization)
-
-
-@admin.register(Organization)
-class SchedulingOrganizationAdmin(OrganizationAdmin):
-    """The organizations' own page, with what runs and waits there; `?edit` is the form."""
-
-    list_display = ["name", "owners", "members", "clusters", "running", "waiting", "created_at"]
-
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
-    ) -> HttpResponse:
-        organization = self.get_object(request, object_id) if request.method == "GET" else None
-        if organization is None or "edit" in request.GET:
-            return super().change_view(request, object_id, form_url, extra_context)  # type: ignore[no-any-return]
-        return OrganizationPage.as_view(model_admin=self, organization=organization)(request)
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Organization]:
-        return (
-            super()
-            .get_queryset(request)
-            .annotate(
-                cluster_count=_count(Cluster.objects.all()),
-                running_count=_count(Deployment.objects.filter(status__in=OCCUPYING)),
-                waiting_count=_count(Deployment.objects.filter(status=Status.PENDING)),
-            )
-        )
-
-    @admin.display(description="Clusters", ordering="cluster_count")
-    def clusters(self, organization: Any) -> int:
-        return organization.cluster_count or 0
-
-    @admin.display(description="On clusters", ordering="running_count")
-    def running(self, organization: Any) -> int:
-        return organization.running_count or 0
-
-    @admin.display(description="Waiting", ordering="waiting_count")
-    def waiting(self, organization: Any) -> int:
-        return organization.waiting_count or 0
-
-
-def _count(rows: QuerySet[Any]) -> Subquery:
-    """Count an organization's rows within the statement that lists the organizations."""
-    grouped = rows.filter(organization=OuterRef("pk")).order_by().values("organization")
-    return Subquery(grouped.annotate(count=Count("pk")).values("count"))
