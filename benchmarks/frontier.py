@@ -71,13 +71,13 @@ def settings() -> Iterator[Setting]:
     yield Setting("no gap", make_plan, _with(base, budget_override_gap=100))
     for seconds in (300, 1800):
         yield Setting(f"min run {seconds}", make_plan, _with(base, min_run_seconds=seconds))
-    yield Setting("no back-off", make_plan, replace(base, backoff=0))
-    yield Setting("back-off 600", make_plan, replace(base, backoff=600))
+    yield Setting("no back-off", make_plan, _with(base, backoff_seconds=0))
+    yield Setting("back-off 600", make_plan, _with(base, backoff_seconds=600))
     yield Setting("checkpoints", make_plan, replace(base, checkpoint_every=600))
     yield Setting("run times known", make_plan, replace(base, runtimes_known=True))
     yield Setting("backfill ending", make_plan, _with(base, backfill=Backfill.ENDING.value))
     yield Setting("no reservations", make_plan, _with(base, starvation_seconds=10**9))
-    yield Setting("kube", POLICIES["kube"], replace(base, backoff=0))
+    yield Setting("kube", POLICIES["kube"], _with(base, backoff_seconds=0))
     yield Setting("strict", POLICIES["strict"], base)
 
 

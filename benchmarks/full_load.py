@@ -9,6 +9,7 @@ from benchmarks.frontier import Setting, heading, row
 from benchmarks.workload import DAY, at_load, two_clusters, workload
 from benchmarks.workload import add_arguments as of_workload
 from scheduling.planner.pipeline import make_plan
+from scheduling.planner.policy import Policy
 from scheduling.simulation.engine import Terms, replay
 from scheduling.simulation.metrics import summarize
 from scheduling.simulation.rivals import kube_preemption, kube_within_budget, strict_priority
@@ -40,12 +41,13 @@ def command(options: dict[str, Any], out: Callable[[str], Any]) -> None:
 
 
 def settings() -> Iterator[Setting]:
-    bare = Terms(backoff=0)
+    bare = Terms(Policy(backoff_seconds=0))
     yield Setting("strict priority, no preemption", strict_priority, bare)
     yield Setting("kube-style preemption", kube_preemption, bare)
-    doubling = replace(bare, backoff=60, longest_backoff=DAY, window=_EVER)
+    doubling = Terms(Policy(longest_backoff_seconds=DAY, budget_window_seconds=_EVER))
+    budget = Terms(Policy(backoff_seconds=0, budget_window_seconds=_EVER))
     yield Setting("with a back-off that doubles", kube_preemption, doubling)
-    yield Setting("with at most 3 evictions each", kube_within_budget, replace(bare, window=_EVER))
+    yield Setting("with at most 3 evictions each", kube_within_budget, budget)
     yield Setting("with checkpoints", kube_preemption, replace(bare, checkpoint_every=_CHECKPOINT))
     yield Setting("ours", make_plan, Terms())
     yield Setting("ours with checkpoints", make_plan, Terms(checkpoint_every=_CHECKPOINT))

@@ -225,9 +225,10 @@ def _would_fit(
 
 
 def _may_preempt(waiting: dict[str, Any], other: dict[str, Any]) -> bool:
+    policy = settings.SCHEDULER_POLICY
     gap = waiting["priority"] - other["priority"]
-    spared = other["preemptions"] >= settings.SCHEDULER_PREEMPTION_BUDGET
-    return gap > 0 and (not spared or gap >= settings.SCHEDULER_BUDGET_OVERRIDE_GAP)
+    spared = other["preemptions"] >= policy.preemption_budget
+    return gap > 0 and (not spared or gap >= policy.budget_override_gap)
 
 
 def _rests(client: Client, waiting: dict[str, Any]) -> bool:

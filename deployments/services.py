@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
@@ -30,9 +31,6 @@ _PLACEMENT = {"cpu_milli", "ram_mib", "gpu", "requested_cluster"}
 
 _UNPLANNED = {"name", "image", "command", "env", "restart_policy", "max_restarts"}
 """The fields that no plan depends on: a change of them alone leaves the revision as it is."""
-
-PREEMPT_BACKOFF_SECONDS = 60
-"""After an operator's preemption others may take the room for so long."""
 
 
 @transaction.atomic
@@ -153,8 +151,9 @@ def cancel(deployment: Deployment, *, actor: str) -> Deployment:
 
 
 def preempt(deployment: Deployment, *, actor: str) -> Deployment:
-    """Evict an active deployment by hand; it competes again after a back-off."""
-    until = timezone.now() + timedelta(seconds=PREEMPT_BACKOFF_SECONDS)
+    """Evict an active deployment by hand; until its back-off ends, others may take its place."""
+    wait = settings.SCHEDULER_POLICY.operator_backoff_seconds
+    until = timezone.now() + timedelta(seconds=wait)
     reason = f"Preempted by {actor}: ready again at {until:%Y-%m-%d %H:%M:%S} UTC."
     return _steer(
         deployment, lifecycle.EVICT, actor, reason, code=waiting.BACKOFF, ready_after=until

@@ -17,6 +17,7 @@ from environs import Env, EnvValidationError
 from marshmallow import validate
 
 from hypervisor.base.numbers import whole
+from scheduling.planner.policy import Policy
 
 ROOT = Path(__file__).resolve().parent.parent
 DEVELOPMENT_KEY = "development-only-key-that-production-refuses-to-start-with"
@@ -43,6 +44,16 @@ class Setting:
             *([validate.OneOf(self.choices)] if self.choices else []),
             *([self.form] if self.form else []),
         ]
+
+
+def of_thresholds(policy: type[Policy]) -> list[Setting]:
+    """Return a row for each threshold of the scheduler."""
+    return [
+        Setting(each.setting, "str", each.default, each.meaning, choices=each.choices)
+        if each.choices
+        else Setting(each.setting, "int", each.default, each.meaning, each.at_least, each.at_most)
+        for each in policy.thresholds()
+    ]
 
 
 _RATE = validate.Regexp(
@@ -109,20 +120,7 @@ SETTINGS = (
             "Seconds between periodic cycles; the admin may change it afterwards.", 1, 3600),
     Setting("RECONCILE_INTERVAL", "int", 5,
             "Seconds between periodic looks at what the engines really run.", 1, 3600),
-    Setting("SCHEDULER_ORDER", "str", "most", "Order within a level: `most` or `fifo`.",
-            choices=("most", "fifo")),
-    Setting("SCHEDULER_MIN_RUN_SECONDS", "int", 0,
-            "A deployment placed for less is not preempted.", 0),
-    Setting("SCHEDULER_PREEMPTION_BUDGET", "int", 3,
-            "Evictions within the window after which a deployment is spared.", 0),
-    Setting("SCHEDULER_BUDGET_WINDOW_SECONDS", "int", 86400, "The window of that budget.", 1),
-    Setting("SCHEDULER_BUDGET_OVERRIDE_GAP", "int", 50,
-            "A priority higher by this much preempts a spared one all the same.", 1, 100),
-    Setting("SCHEDULER_STARVATION_SECONDS", "int", 900,
-            "After this wait a deployment goes before the younger ones of its level.", 1),
-    Setting("SCHEDULER_BACKFILL", "str", "evictable",
-            "Who may use room held for one that waits long: `ending` (who ends in time) or also"
-            " `evictable` lower ones.", choices=("ending", "evictable")),
+    *of_thresholds(Policy),
     Setting("CYCLE_HISTORY_DAYS", "int", 14, "How long scheduling cycles are kept.", 1, 3650),
     Setting("SAMPLE_HISTORY_DAYS", "int", 7,
             "How long the minutes behind the dashboard are kept; its days stay.", 1, 3650),

@@ -11,6 +11,7 @@ from django.templatetags.static import static
 from django.utils.functional import lazy
 
 from hypervisor import env, sessions, version
+from scheduling.planner.policy import Policy
 
 _values = env.read()
 static_lazy = lazy(static, str)
@@ -286,13 +287,7 @@ DJANGO_CELERY_BEAT_TZ_AWARE = True
 # --- Scheduler ------------------------------------------------------------------------------------
 SCHEDULER_INTERVAL: int = _values["SCHEDULER_INTERVAL"]
 RECONCILE_INTERVAL: int = _values["RECONCILE_INTERVAL"]
-SCHEDULER_ORDER: str = _values["SCHEDULER_ORDER"]
-SCHEDULER_MIN_RUN_SECONDS: int = _values["SCHEDULER_MIN_RUN_SECONDS"]
-SCHEDULER_PREEMPTION_BUDGET: int = _values["SCHEDULER_PREEMPTION_BUDGET"]
-SCHEDULER_BUDGET_WINDOW_SECONDS: int = _values["SCHEDULER_BUDGET_WINDOW_SECONDS"]
-SCHEDULER_BUDGET_OVERRIDE_GAP: int = _values["SCHEDULER_BUDGET_OVERRIDE_GAP"]
-SCHEDULER_STARVATION_SECONDS: int = _values["SCHEDULER_STARVATION_SECONDS"]
-SCHEDULER_BACKFILL: str = _values["SCHEDULER_BACKFILL"]
+SCHEDULER_POLICY = Policy.from_settings(_values)
 CYCLE_HISTORY_DAYS: int = _values["CYCLE_HISTORY_DAYS"]
 SAMPLE_HISTORY_DAYS: int = _values["SAMPLE_HISTORY_DAYS"]
 

@@ -8,6 +8,7 @@ import pytest
 from hypervisor import env
 from hypervisor.standalone import overview
 from hypervisor.standalone.bootstrap import ROOT
+from scheduling.planner.policy import Policy
 
 README = (ROOT / "README.md").read_text()
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -23,6 +24,14 @@ def test_the_settings_table_lists_exactly_the_settings() -> None:
     rows = [line for line in section.splitlines() if line.startswith("| `")]
 
     assert rows == [row(setting) for setting in env.SETTINGS]
+
+
+def test_the_policy_s_page_lists_each_threshold_with_its_default() -> None:
+    page = (ROOT / "docs" / "scheduling.md").read_text()
+    rows = re.findall(r"^\| `(SCHEDULER_\w+)` \| `?(\w+)`? \| [0-9, ]+ \|", page, re.M)
+
+    expected = {(each.setting, str(each.default)) for each in Policy.thresholds()}
+    assert set(rows) == expected
 
 
 def test_the_commands_table_lists_the_commands_in_the_order_of_the_help() -> None:

@@ -14,11 +14,9 @@ from orgs.events import record_many
 from orgs.models import Event
 from scheduling.cycle.snapshot import Loaded
 from scheduling.planner.plan import Eviction, Move, Placement, Plan, Suspension
+from scheduling.planner.policy import Policy
 
 ACTOR = "system:scheduler"
-
-_FIRST_BACKOFF_SECONDS = 60
-LONGEST_BACKOFF = timedelta(hours=1)
 
 
 def holds_still(plan: Plan, loaded: Loaded) -> bool:
@@ -47,11 +45,11 @@ def holds_still(plan: Plan, loaded: Loaded) -> bool:
 
 def apply(plan: Plan, loaded: Loaded) -> None:
     """Carry the plan out in the caller's transaction, which holds the rows' locks."""
-    now = loaded.now
+    now, policy = loaded.now, loaded.snapshot.policy
     served = [e for e in plan.evictions if e.for_ is not None]
     drained = [e for e in plan.evictions if e.for_ is None]
     evictions = {d.id: d.preemptions for d in loaded.snapshot.deployments}
-    evicted = [_eviction(e, evictions[e.deployment] + 1, now) for e in served]
+    evicted = [_eviction(e, evictions[e.deployment] + 1, policy, now) for e in served]
     _suspend(plan.suspensions, now)
     transition(lifecycle.EVICT, evicted, actor=ACTOR, now=now)
     transition(lifecycle.REQUEUE, [_requeue(e) for e in drained], actor=ACTOR, now=now)
@@ -60,14 +58,6 @@ def apply(plan: Plan, loaded: Loaded) -> None:
     lifecycle.note_reasons({hold.deployment: (hold.code, hold.reason) for hold in plan.holds})
     for cluster_id in sorted(_touched_clusters(plan)):
         request_reconcile(cluster_id)
-
-
-def backoff(evictions: int) -> timedelta | None:
-    """Return how long a deployment waits after its n-th recent eviction, None for the first."""
-    if evictions < 2:
-        return None
-    doubled = _FIRST_BACKOFF_SECONDS * 2 ** min(evictions - 2, 16)
-    return min(timedelta(seconds=doubled), LONGEST_BACKOFF)
 
 
 def _suspend(suspensions: Sequence[Suspension], now: datetime) -> None:
@@ -97,9 +87,9 @@ def _suspend(suspensions: Sequence[Suspension], now: datetime) -> None:
     )
 
 
-def _eviction(eviction: Eviction, count: int, now: datetime) -> Change:
-    wait = backoff(count)
-    until = now + wait if wait else None
+def _eviction(eviction: Eviction, count: int, policy: Policy, now: datetime) -> Change:
+    wait = policy.backoff(count)
+    until = now + timedelta(seconds=wait) if wait else None
     tail = f" Ready again at {until:%Y-%m-%d %H:%M:%S} UTC: eviction {count}." if until else ""
     return Change(
         eviction.deployment,

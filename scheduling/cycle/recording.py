@@ -4,7 +4,7 @@ import json
 import re
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from scheduling.planner.pipeline import make_plan
@@ -60,9 +60,16 @@ def pack(snapshot: Snapshot, plan: Plan) -> bytes:
 
 
 def unpack(record: bytes) -> tuple[Snapshot, Decisions]:
-    """Return what `pack` packed. Raises ValueError when it is none of it."""
+    """Return what `pack` packed, in this release or an earlier one.
+
+    A threshold that the record lacks has its default; one that no longer exists is left out.
+    Raises ValueError when it is none of it.
+    """
     document = json.loads(zlib.decompress(record))
-    return Snapshot.from_json(document["snapshot"]), document["decisions"]
+    stored = document["snapshot"]
+    known = {each.name for each in Policy.thresholds()}
+    policy = {name: value for name, value in stored["policy"].items() if name in known}
+    return Snapshot.from_json(stored | {"policy": policy}), document["decisions"]
 
 
 def replay(record: bytes, settings: Mapping[str, Any]) -> list[Difference]:
@@ -71,7 +78,7 @@ def replay(record: bytes, settings: Mapping[str, Any]) -> list[Difference]:
     Raises ValueError that names a setting that does not exist or cannot have that value.
     """
     snapshot, before = unpack(record)
-    policy = Policy.from_mapping(asdict(snapshot.policy) | dict(settings))
+    policy = snapshot.policy.with_values(settings)
     after = decisions(make_plan(replace(snapshot, policy=policy)))
     return [
         Difference(int(deployment), before.get(deployment, STAYS), after.get(deployment, STAYS))

@@ -14,7 +14,6 @@ from clusters import models as supply
 from deployments import models as demand
 from deployments.runtime.lost_contact import is_without_contact
 from orgs.models import Organization
-from scheduling.planner.policy import Policy
 from scheduling.planner.resources import Resources
 from scheduling.planner.snapshot import Cluster, ClusterState, Deployment, Snapshot
 
@@ -103,23 +102,12 @@ def _loaded(
     return Loaded(
         snapshot=Snapshot(
             now=_seconds(now),
-            policy=current_policy(),
+            policy=settings.SCHEDULER_POLICY,
             clusters=tuple(clusters),
             deployments=tuple(_deployment(row, past) for row in rows),
         ),
         now=now,
         revisions={row[0]: row[1] for row in rows},
-    )
-
-
-def current_policy() -> Policy:
-    return Policy(
-        order=settings.SCHEDULER_ORDER,
-        min_run_seconds=settings.SCHEDULER_MIN_RUN_SECONDS,
-        preemption_budget=settings.SCHEDULER_PREEMPTION_BUDGET,
-        budget_override_gap=settings.SCHEDULER_BUDGET_OVERRIDE_GAP,
-        starvation_seconds=settings.SCHEDULER_STARVATION_SECONDS,
-        backfill=settings.SCHEDULER_BACKFILL,
     )
 
 
@@ -167,7 +155,7 @@ def _ready_since(
 
 
 def _past(organization_ids: Sequence[int], now: datetime) -> _Past:
-    since = now - timedelta(seconds=settings.SCHEDULER_BUDGET_WINDOW_SECONDS)
+    since = now - timedelta(seconds=settings.SCHEDULER_POLICY.budget_window_seconds)
     outcome = demand.Run.Outcome
     lost = Q(outcome=outcome.EVICTED) | Q(outcome=outcome.MOVED, preempted_by__isnull=False)
     runs = demand.Run.objects.filter(

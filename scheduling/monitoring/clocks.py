@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from time import monotonic
 
 import structlog
+from django.conf import settings
 from django.db import connection, models, transaction
 from django.db.models import Case, Exists, F, OuterRef, Q, When
 from django.db.models.functions import Least
@@ -18,9 +19,8 @@ from django.utils import timezone
 from clusters.models import Connection
 from deployments.lifecycle import Change, remark
 from deployments.models import ENDED, Deployment, Run, Status
-from scheduling.cycle.apply import LONGEST_BACKOFF
+from deployments.runtime.outcomes import LONGEST_DELAY
 from scheduling.models import ClusterSample, Pulse, Sample, SchedulingCycle
-from scheduling.planner import suspension
 
 TOLERATED = timedelta(seconds=2)
 """Clocks that differ by more get an alarm."""
@@ -78,13 +78,17 @@ def _cut_backoffs(now: datetime, actor: str) -> int:
     It is longer than the longest, or began with the end of a run that lies ahead.
     """
     ends_ahead = Run.objects.filter(deployment=OuterRef("pk"), released_at__gt=now + _MARGIN)
-    late = Q(ready_after__gt=now + LONGEST_BACKOFF + _MARGIN)
-    late |= Q(set_aside_until__gt=now + suspension.DURATION + _MARGIN)
+    suspension = timedelta(seconds=settings.SCHEDULER_POLICY.suspension_seconds)
+    late = Q(ready_after__gt=now + _longest_backoff() + _MARGIN)
+    late |= Q(set_aside_until__gt=now + suspension + _MARGIN)
     late |= Q(Exists(ends_ahead), ready_after__gt=now)
     with transaction.atomic():
         rows = Deployment.objects.pending().filter(late).order_by("pk")
         found = list(rows.select_for_update(no_key=True, of=("self",), skip_locked=True))
-        reason = "Its back-off ended later than any can, as a clock was wrong: it competes again."
+        reason = (
+            "Its back-off ended later than any can: a clock was wrong, or a threshold was lowered."
+            " It competes again."
+        )
         changes = [Change(row.pk, reason, data={"code": CUT}) for row in found]
         Deployment.objects.filter(pk__in=[row.pk for row in found]).update(
             ready_after=_at_most("ready_after", now),
@@ -93,6 +97,13 @@ def _cut_backoffs(now: datetime, actor: str) -> int:
         )
         remark(CUT, changes, statuses=(Status.PENDING,), actor=actor, now=now)
     return len(found)
+
+
+def _longest_backoff() -> timedelta:
+    """Return the longest back-off after an eviction, an operator's preemption or a failure."""
+    policy = settings.SCHEDULER_POLICY
+    evicted = max(policy.longest_backoff_seconds, policy.operator_backoff_seconds)
+    return max(timedelta(seconds=evicted), LONGEST_DELAY)
 
 
 def _cut_past_times(now: datetime) -> Iterator[int]:

@@ -1,62 +1,215 @@
-"""The thresholds that the rules of a plan refer to; no behaviour."""
+"""The thresholds of the rules: each is one field of `Policy`.
+
+The table of settings, the replay form, `--set NAME=VALUE` and a snapshot's JSON form are made from
+these fields, so that a new threshold needs no other declaration.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self, TypeVar
+
+_V = TypeVar("_V", int, str)
+
+_WEEK = 7 * 24 * 3600
+
+
+class Unit(StrEnum):
+    """What the number of a threshold counts."""
+
+    SECONDS = "seconds"
+    EVICTIONS = "evictions"
+    STEPS = "steps of priority"
 
 
 class Order(StrEnum):
-    """How those of one level queue: the smallest first, or the longest waiting first."""
+    """Which deployment of a level goes first: the smallest, or the one that has waited longest."""
 
     MOST = "most"
     FIFO = "fifo"
 
 
 class Backfill(StrEnum):
-    """Who of the same or lower priority may use held room: who is known to end in time, or also
-    who is lower and can be evicted when the room is ready.
+    """Which deployments of the same or a lower priority may use reserved capacity: those that end
+    in time, or also lower ones that can be evicted when the holder starts.
     """
 
     ENDING = "ending"
     EVICTABLE = "evictable"
 
 
-_CHOICES: dict[str, type[StrEnum]] = {"order": Order, "backfill": Backfill}
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """How a field of a policy is named, explained and checked.
+
+    `setting` is its name in the environment, `meaning` a sentence in Markdown. `unit` is what its
+    number counts, or the choices that it has; the bounds, inclusive, are those of a number.
+    `replayable`: whether the plan of a recorded snapshot depends on it; otherwise it counts before
+    the snapshot is read or after the plan is made.
+    """
+
+    name: str
+    setting: str
+    default: int | str
+    meaning: str
+    unit: Unit | type[StrEnum]
+    at_least: int
+    at_most: int | None
+    replayable: bool
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """Return the values that it may have, none if it is a number."""
+        return () if isinstance(self.unit, Unit) else tuple(each.value for each in self.unit)
+
+    @property
+    def label(self) -> str:
+        words = self.name.removesuffix("_seconds").replace("_", " ").capitalize()
+        return f"{words} ({self.unit})" if isinstance(self.unit, Unit) else words
+
+    @property
+    def allowed(self) -> str:
+        """Return which values are allowed, such as "a whole number of seconds, at least 0"."""
+        if self.choices:
+            return f"one of {', '.join(self.choices)}"
+        bounds = f"at least {self.at_least}"
+        if self.at_most is not None:
+            bounds = f"from {self.at_least} to {self.at_most}"
+        return f"a whole number of {self.unit}, {bounds}"
+
+    def check(self, value: object) -> None:
+        """Raise ValueError, which names the field and what is allowed, unless the value is."""
+        if not self._allows(value):
+            raise ValueError(f"policy.{self.name}: {value!r} is not {self.allowed}")
+
+    def _allows(self, value: object) -> bool:
+        if self.choices:
+            return value in self.choices
+        if isinstance(value, bool) or not isinstance(value, int):
+            return False
+        return self.at_least <= value and (self.at_most is None or value <= self.at_most)
+
+
+def threshold(
+    default: _V,
+    unit: Unit | type[StrEnum],
+    meaning: str,
+    *,
+    at_least: int = 0,
+    at_most: int | None = None,
+    setting: str = "",
+    replayable: bool = True,
+) -> _V:
+    """Declare a field of a policy: see `Threshold`. Its setting is SCHEDULER_ and its name."""
+    about = {
+        "setting": setting, "meaning": meaning, "unit": unit, "at_least": at_least,
+        "at_most": at_most, "replayable": replayable,
+    }  # fmt: skip
+    return field(default=default, metadata=about)
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Times in seconds, the gap in steps of priority.
+    """The value of every threshold. Raises ValueError that names a field and what it allows."""
 
-    `min_run_seconds`: one placed for less is not evicted. `preemption_budget`: nor is one that was
-    evicted so many times already, except for a priority higher by `budget_override_gap` or more.
-    `starvation_seconds`: one that waited longer goes before its level and has room held for it,
-    which others may use as `backfill` says.
-    """
-
-    min_run_seconds: int = 0
-    preemption_budget: int = 3
-    budget_override_gap: int = 50
-    starvation_seconds: int = 900
-    order: str = Order.MOST.value
-    backfill: str = Backfill.EVICTABLE.value
+    order: str = threshold(
+        Order.MOST.value,
+        Order,
+        "Order within a level: the smallest share first (`most`), or the longest wait first"
+        " (`fifo`).",
+    )
+    min_run_seconds: int = threshold(
+        0, Unit.SECONDS, "A deployment is not evicted until it has been placed for this long."
+    )
+    preemption_budget: int = threshold(
+        3, Unit.EVICTIONS, "A deployment that was evicted this often within the window is spared."
+    )
+    budget_window_seconds: int = threshold(
+        86_400,
+        Unit.SECONDS,
+        "The window: how long an eviction counts for the budget and the back-off.",
+        at_least=1,
+        replayable=False,
+    )
+    budget_override_gap: int = threshold(
+        50,
+        Unit.STEPS,
+        "A deployment whose priority is higher by at least this much may evict a spared one.",
+        at_least=1,
+        at_most=100,
+    )
+    starvation_seconds: int = threshold(
+        900,
+        Unit.SECONDS,
+        "After this wait a deployment goes first in its level, and capacity is reserved for it.",
+    )
+    backfill: str = threshold(
+        Backfill.EVICTABLE.value,
+        Backfill,
+        "Which deployments may use reserved capacity: those that end in time (`ending`), or also"
+        " lower ones that can be evicted (`evictable`).",
+    )
+    suspension_seconds: int = threshold(
+        3600,
+        Unit.SECONDS,
+        "How long preemption is suspended for a deployment whose preemptions led to nothing.",
+        at_least=1,
+        at_most=_WEEK,
+        replayable=False,
+    )
+    backoff_seconds: int = threshold(
+        60,
+        Unit.SECONDS,
+        "How long a deployment waits after its second eviction within the window; each further"
+        " eviction doubles the wait.",
+        at_most=_WEEK,
+        replayable=False,
+    )
+    longest_backoff_seconds: int = threshold(
+        3600,
+        Unit.SECONDS,
+        "The longest wait that an eviction leads to.",
+        at_most=_WEEK,
+        replayable=False,
+    )
+    operator_backoff_seconds: int = threshold(
+        60, Unit.SECONDS, "How long a deployment waits after an operator has preempted it.",
+        at_least=1, at_most=_WEEK, replayable=False,
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            choices = _CHOICES.get(field.name)
-            if choices:
-                if value not in tuple(choices):
-                    known = ", ".join(choices)
-                    raise ValueError(f"policy.{field.name}: {value!r} is not one of {known}")
-            elif isinstance(value, bool) or not isinstance(value, int) or value < 0:
-                raise ValueError(f"policy.{field.name}: {value!r} is not a whole number >= 0")
+        for each in self.thresholds():
+            each.check(getattr(self, each.name))
 
     @classmethod
-    def from_mapping(cls, settings: Mapping[str, Any]) -> "Policy":
-        """Build from names and values; raises ValueError that names what it does not know."""
-        unknown = sorted(set(settings) - {field.name for field in fields(cls)})
+    def thresholds(cls) -> tuple[Threshold, ...]:
+        """Return what each field means, in the order of the fields."""
+        return tuple(_threshold(each.name, each.default, each.metadata) for each in fields(cls))
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> Self:
+        """Build from values by field; raises ValueError that names the field at fault."""
+        unknown = sorted(set(values) - {each.name for each in fields(cls)})
         if unknown:
             raise ValueError(f"policy.{unknown[0]}: no such setting")
-        return cls(**settings)
+        return cls(**values)
+
+    @classmethod
+    def from_settings(cls, values: Mapping[str, Any]) -> Self:
+        """Build from the values of settings, by the settings' names."""
+        return cls(**{each.name: values[each.setting] for each in cls.thresholds()})
+
+    def with_values(self, values: Mapping[str, Any]) -> Self:
+        """Return the policy with these fields changed; raises ValueError as `from_mapping` does."""
+        return self.from_mapping(asdict(self) | dict(values))
+
+    def backoff(self, evictions: int) -> int:
+        """Return for how many seconds a deployment waits after its n-th eviction in the window."""
+        if evictions < 2:
+            return 0
+        return min(self.backoff_seconds << min(evictions - 2, 20), self.longest_backoff_seconds)
+
+
+def _threshold(name: str, default: Any, about: Mapping[str, Any]) -> Threshold:
+    setting = about["setting"] or f"SCHEDULER_{name.upper()}"
+    return Threshold(name=name, default=default, **{**about, "setting": setting})

@@ -3,13 +3,10 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from scheduling.planner.plan import Plan, Suspension
 from scheduling.planner.snapshot import Deployment, Snapshot
-
-DURATION = timedelta(hours=1)
-"""How long preemption is suspended: for so long it takes only what all others leave."""
 
 
 def suspensions(snapshot: Snapshot, plan: Plan) -> tuple[Suspension, ...]:
@@ -27,7 +24,7 @@ def suspensions(snapshot: Snapshot, plan: Plan) -> tuple[Suspension, ...]:
     for preemptor, victim in leavers:
         if preemptor in preemptors:
             victims[preemptor].add(victim)
-    until = snapshot.now + int(DURATION.total_seconds())
+    until = snapshot.now + snapshot.policy.suspension_seconds
     reasons = {id_: _reason(preemptors[id_], leaving) for id_, leaving in victims.items()}
     return tuple(
         Suspension(id_, until, "thrash", _sentence(reason, until))

@@ -26,16 +26,12 @@ class Kind(IntEnum):
 class Terms:
     """What a replay assumes beside the policy's thresholds. Times in seconds.
 
-    `checkpoint_every`: jobs save their progress so often, 0 for never. `backoff`: the wait after
-    the second eviction within `window`, doubled by each further one up to `longest_backoff`.
-    `runtimes_known`: each job states its duration as its longest run time.
+    `checkpoint_every`: jobs save their progress so often, 0 for never. `runtimes_known`: each job
+    states its duration as its longest run time.
     """
 
     policy: Policy = field(default_factory=Policy)
     checkpoint_every: int = 0
-    backoff: int = 60
-    longest_backoff: int = 3600
-    window: int = 86_400
     runtimes_known: bool = False
 
 
@@ -136,7 +132,8 @@ class _World:
         )
 
     def _recent_evictions(self, life: Life, now: int) -> int:
-        return sum(time > now - self._terms.window for time in life.evictions)
+        window = self._terms.policy.budget_window_seconds
+        return sum(time > now - window for time in life.evictions)
 
     def _finish(self, number: int, now: int) -> None:
         life = self._lives[number]
@@ -180,9 +177,8 @@ class _World:
         life.lost += ran - kept
         life.evictions.append(now)
         recent = self._recent_evictions(life, now)
-        wait = self._terms.backoff * 2 ** min(recent - 2, 20) if recent > 1 and waits else 0
+        wait = self._terms.policy.backoff(recent) if waits else 0
         if wait:
-            wait = min(wait, self._terms.longest_backoff)
             life.waited += wait
             heapq.heappush(self._events, (now + wait, Kind.READY, number))
         else:

@@ -117,7 +117,7 @@ def test_a_cycle_is_planned_again_and_with_other_settings(
     page.get_by_role("button", name="Plan again").click()
     expect(page.get_by_text("it decides the same of all")).to_be_visible()
 
-    page.get_by_label("Shortest run (s)").fill("3600")
+    page.get_by_label("Min run (seconds)").fill("3600")
     page.get_by_role("button", name="Plan again").click()
 
     expect(page.get_by_text("2 deployments would have fared otherwise.")).to_be_visible()

@@ -73,7 +73,8 @@ def test_a_simulation_compares_policies_and_writes_a_page(tmp_path: Path) -> Non
     trace.write_text(TRACE)
     out = run(
         "simulate", str(trace), "--cluster", "cpu=4,ram=8Gi,gpu=2", "--policy", "ours",
-        "--policy", "fcfs", "--set", "min_run_seconds=30", "--html", str(page),
+        "--policy", "fcfs", "--set", "min_run_seconds=30", "--checkpoint-every", "10",
+        "--runtimes-known", "--html", str(page),
     )  # fmt: skip
     rows = [line.split() for line in out.splitlines()]
     assert [row[:3] for row in rows if "6/6" in row] == [
@@ -91,6 +92,7 @@ def test_a_simulation_compares_policies_and_writes_a_page(tmp_path: Path) -> Non
         (["--cluster", "cpu=4,ram=lots"], "lots"),
         (["--cluster", "cpu=4,ram=8Gi", "--set", "colour=red"], "expected NAME=VALUE"),
         (["--cluster", "cpu=4,ram=8Gi", "--set", "backfill=all"], "policy.backfill"),
+        (["--cluster", "cpu=4,ram=8Gi", "--set", "suspension_seconds=5"], "expected NAME=VALUE"),
     ],
 )
 def test_a_simulation_refuses_what_it_cannot_read(

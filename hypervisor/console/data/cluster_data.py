@@ -72,7 +72,7 @@ def reservation_on(cluster: Cluster, now: datetime) -> Reservation | None:
 
     The planner is asked only when somebody has waited long enough to have room held.
     """
-    long_ago = now - timedelta(seconds=settings.SCHEDULER_STARVATION_SECONDS)
+    long_ago = now - timedelta(seconds=settings.SCHEDULER_POLICY.starvation_seconds)
     ready = Deployment.objects.filter(organization=cluster.organization_id).ready(now)
     if not ready.filter(queued_at__lte=long_ago).exists():
         return None

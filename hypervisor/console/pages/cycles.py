@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from django.core.paginator import Page, Paginator
@@ -79,7 +79,7 @@ class CyclePage(OperatePage):
             self.request.GET.get("page")
         )
         asked = "replay" in self.request.GET
-        form = PolicyForm(self.request.GET if asked else None, initial=asdict(snapshot.policy))
+        form = PolicyForm(snapshot.policy, self.request.GET if asked else None)
         return {
             "snapshot": snapshot,
             "active": sum(d.cluster is not None for d in snapshot.deployments),

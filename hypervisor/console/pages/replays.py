@@ -10,7 +10,7 @@ from django import forms
 from deployments.models import Deployment
 from hypervisor.base.forms import IntegerFormField
 from scheduling.cycle.recording import Decision, Difference, read, replay
-from scheduling.planner.policy import Backfill, Order
+from scheduling.planner.policy import Policy, Threshold
 from scheduling.planner.snapshot import Deployment as Planned
 from scheduling.planner.snapshot import Snapshot
 
@@ -21,27 +21,25 @@ _SHOWN = 200
 
 
 class PolicyForm(forms.Form):
-    """The thresholds of the planner, as settings that a replay may try."""
+    """The thresholds that a replay may try, with the values of the recorded policy at first."""
 
-    min_run_seconds = IntegerFormField(
-        label="Shortest run (s)", min_value=0, help_text="Placed for less: not preempted."
-    )
-    preemption_budget = IntegerFormField(
-        label="Evictions allowed", min_value=0, help_text="After so many it is spared."
-    )
-    budget_override_gap = IntegerFormField(
-        label="Gap that overrides",
-        min_value=0,
-        help_text="Higher by so much: preempts.",
-    )
-    starvation_seconds = IntegerFormField(
-        label="Long wait (s)", min_value=0, help_text="Then room is held for it."
-    )
-    order = forms.ChoiceField(
-        choices=[(each.value, each.value) for each in Order], help_text="Within a level."
-    )
-    backfill = forms.ChoiceField(
-        choices=[(each.value, each.value) for each in Backfill], help_text="Who may use held room."
+    def __init__(self, policy: Policy, data: Mapping[str, Any] | None = None) -> None:
+        super().__init__(data, initial=asdict(policy))
+        for each in policy.thresholds():
+            if each.replayable:
+                self.fields[each.name] = _field(each)
+
+
+def _field(threshold: Threshold) -> forms.Field:
+    label, meaning = threshold.label, threshold.meaning.replace("`", "")
+    if threshold.choices:
+        choices = [(each, each) for each in threshold.choices]
+        return forms.ChoiceField(choices=choices, label=label, help_text=meaning)
+    return IntegerFormField(
+        min_value=threshold.at_least,
+        max_value=threshold.at_most,
+        label=label,
+        help_text=meaning,
     )
 
 

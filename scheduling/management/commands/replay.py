@@ -4,9 +4,11 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from hypervisor.base import commands
-from hypervisor.base.numbers import argument, whole
+from hypervisor.base.numbers import argument
 from scheduling.cycle.recording import Difference, replay
+from scheduling.management.set_option import add_set
 from scheduling.models import SchedulingCycle
+from scheduling.planner.policy import Policy
 
 
 class Command(commands.Command):
@@ -14,20 +16,14 @@ class Command(commands.Command):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("cycle", type=argument, help="its id")
-        parser.add_argument(
-            "--set",
-            action="append",
-            default=[],
-            metavar="KEY=VALUE",
-            help="another setting",
-        )
+        add_set(parser, [each for each in Policy.thresholds() if each.replayable])
         commands.add_json(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         cycle = SchedulingCycle.objects.filter(pk=options["cycle"]).first()
         if cycle is None or cycle.record is None:
             raise CommandError(f"No cycle {options['cycle']} that decided anything is on record.")
-        settings = dict(_setting(text) for text in options["set"])
+        settings = dict(options["set"])
         try:
             differences = replay(bytes(cycle.record), settings)
         except ValueError as error:
@@ -49,10 +45,3 @@ class Command(commands.Command):
         for difference in differences:
             self.stdout.write(str(difference))
         self.stdout.write(f"{len(differences)} differences." if differences else "The same plan.")
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise CommandError(f"--set {text}: give KEY=VALUE, such as min_run_seconds=60.")
-    return name, value if (number := whole(value)) is None else number

@@ -1,7 +1,6 @@
 import sys
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from django.core.management.base import CommandError, CommandParser
 from clusters.resources import parse_cpu, parse_ram_mib
 from hypervisor.base import commands
 from hypervisor.base.numbers import count, read_whole
+from scheduling.management.set_option import add_set
 from scheduling.planner.policy import Policy
 from scheduling.planner.resources import Resources
 from scheduling.planner.snapshot import Cluster
@@ -22,6 +22,8 @@ from scheduling.simulation.trace import Job, read_trace
 
 _CLUSTER = "cpu=64,ram=512Gi,gpu=8"
 _BAR = 40
+_UNUSED = {"suspension_seconds", "operator_backoff_seconds"}
+"""No job of a simulation ends without having started, and no operator preempts it."""
 
 
 class Command(commands.Command):
@@ -43,22 +45,31 @@ class Command(commands.Command):
         )
         parser.add_argument("--jobs", type=count, help="only the first so many of the trace")
         parser.add_argument(
-            "--set",
-            type=_setting,
-            action="append",
-            default=[],
-            metavar="NAME=VALUE",
-            help=f"a threshold or term: {', '.join(_settings())}",
+            "--checkpoint-every",
+            type=count,
+            default=0,
+            metavar="SECONDS",
+            help="how often jobs save their progress; 0, the default: never",
         )
+        parser.add_argument(
+            "--runtimes-known",
+            action="store_true",
+            help="each job states its duration as its longest run time",
+        )
+        add_set(parser, [each for each in Policy.thresholds() if each.name not in _UNUSED])
         parser.add_argument("--html", type=Path, help="also write a page with plots to this file")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             with Path(options["trace"]).open(encoding="utf-8", newline="") as lines:
                 jobs = read_trace(lines)[: options["jobs"]]
-            terms = _terms(dict(options["set"]))
         except (OSError, ValueError) as error:
             raise CommandError(str(error)) from error
+        terms = Terms(
+            Policy.from_mapping(dict(options["set"])),
+            checkpoint_every=options["checkpoint_every"],
+            runtimes_known=options["runtimes_known"],
+        )
         clusters = tuple(
             Cluster(number, capacity) for number, capacity in enumerate(options["cluster"], start=1)
         )
@@ -110,23 +121,3 @@ def _capacity(text: str) -> Resources:
         )
     except ValueError as error:
         raise ArgumentTypeError(f"{text}: {error}") from error
-
-
-def _setting(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or name not in _settings():
-        raise ArgumentTypeError(f"{text}: expected NAME=VALUE with one of {', '.join(_settings())}")
-    return name, value
-
-
-def _settings() -> list[str]:
-    return [f.name for f in (*fields(Policy), *fields(Terms)) if f.name != "policy"]
-
-
-def _terms(settings: dict[str, str]) -> Terms:
-    """Raises ValueError for a value that its setting does not take."""
-    words = {f.name for f in fields(Policy) if f.type is str}
-    values: dict[str, Any] = {k: v if k in words else read_whole(v) for k, v in settings.items()}
-    of_policy = {f.name for f in fields(Policy)}
-    policy = Policy.from_mapping({k: v for k, v in values.items() if k in of_policy})
-    return replace(Terms(policy), **{k: v for k, v in values.items() if k not in of_policy})

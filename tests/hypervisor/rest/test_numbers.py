@@ -12,6 +12,7 @@ from deployments.models import Status
 from hypervisor.base.numbers import read_whole, whole
 from hypervisor.console.pages.preview import CapacityForm, PriorityForm
 from hypervisor.console.pages.replays import PolicyForm
+from scheduling.planner.policy import Policy
 from tests.fixtures.deployments import Bring
 
 ODD = ["1_0", "٣", "²", "+1", "1.0", "1e0", "0x1", "", "9" * 19, "9" * 5000]
@@ -94,7 +95,7 @@ def test_the_admin_s_forms_refuse_other_numbers(text: str) -> None:
         return set(form.errors)
 
     assert errors(PriorityForm({"priority": text})) == {"priority"}
-    assert "preemption_budget" in errors(PolicyForm({"preemption_budget": text}))
+    assert "preemption_budget" in errors(PolicyForm(Policy(), {"preemption_budget": text}))
     amounts = {"cpu": f"{text}x", "ram": f"{text}Gi", "gpu": text}
     assert errors(CapacityForm(amounts)) >= {"cpu", "gpu"}
     assert not errors(CapacityForm({"cpu": "0.5", "ram": "1.5Gi", "gpu": "2"}))

@@ -62,7 +62,9 @@ def test_a_replay_with_other_settings_says_what_they_would_have_done(
     assert preempting.organization.deployments.filter(status=Status.PENDING).count() == 1
 
 
-@pytest.mark.parametrize("setting", ["no_such=1", "order=backwards", "min_run_seconds"])
+@pytest.mark.parametrize(
+    "setting", ["no_such=1", "order=backwards", "min_run_seconds", "backoff_seconds=5"]
+)
 def test_a_wrong_setting_is_named(preempting: SchedulingCycle, setting: str) -> None:
     with pytest.raises(CommandError, match=setting.split("=", maxsplit=1)[0]):
         call_command("replay", preempting.pk, "--set", setting)

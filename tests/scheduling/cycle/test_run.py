@@ -6,6 +6,7 @@ from django.core.cache import cache
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from pytest_django import Settings
 
 from accounts.models import User
 from clusters import services as cluster_services
@@ -20,6 +21,7 @@ from scheduling.cycle.run import run_cycle
 from scheduling.cycle.snapshot import load
 from scheduling.insight.verify import violations
 from scheduling.models import SchedulingCycle
+from scheduling.planner.policy import Policy
 from scheduling.tasks import run_due_cycles
 from tests.fixtures.deployments import Submit
 
@@ -138,6 +140,22 @@ def test_an_eviction_ends_what_a_victim_had_waited_before(
     assert released_at is not None
     assert row.ready_since == int(released_at.timestamp())
     assert row.preemptions == 1
+
+
+def test_an_eviction_counts_for_as_long_as_the_policy_says(
+    acme: Organization, forge: Cluster, submit: Submit, settings: Settings
+) -> None:
+    with time_machine.travel(timezone.now() - timedelta(hours=5), tick=False):
+        submit(cpu_milli=8000, priority=10)
+        cycle(acme)
+        submit(cpu_milli=8000, priority=90)
+        cycle(acme)
+
+    def evictions(hours: int) -> int:
+        settings.SCHEDULER_POLICY = Policy(budget_window_seconds=hours * 3600)
+        return sum(d.preemptions for d in load(acme.pk, lock=False).snapshot.deployments)
+
+    assert (evictions(6), evictions(4)) == (1, 0)
 
 
 def test_several_victims_leave_when_one_is_not_enough(

@@ -9,6 +9,7 @@ import pytest
 import time_machine
 from django.db import connection, transaction
 from django.utils import timezone
+from pytest_django import Settings
 
 from accounts.models import User
 from clusters import services as cluster_services
@@ -21,6 +22,7 @@ from deployments.runtime.reconcile import reconcile
 from deployments.specs import Spec
 from orgs.models import Event, Organization
 from scheduling.insight.explain import explain
+from scheduling.planner.policy import Policy
 from scheduling.tasks import run_due_cycles, run_requested_cycle
 from tests.fixtures.deployments import Bring, Submit
 from tests.fixtures.people import ClientFor
@@ -244,6 +246,25 @@ def test_one_that_is_preempted_a_second_time_says_until_when(
         services.stop(fresh(preemptor), actor="bob")
 
     assert_says_the_truth(victim, "backoff", "Ready again at", "eviction 2")
+
+
+def test_the_back_offs_are_those_of_the_policy(
+    acme: Organization, bring: Bring, submit: Submit, forge: Cluster, settings: Settings
+) -> None:
+    settings.SCHEDULER_POLICY = Policy(backoff_seconds=7, operator_backoff_seconds=9)
+    victim = submit(cpu_milli=8000, priority=10)
+    with time_machine.travel(timezone.now(), tick=False):
+        now = timezone.now()
+        for _ in range(2):
+            run_requested_cycle(acme.pk)
+            preemptor = submit(cpu_milli=8000, priority=90)
+            run_requested_cycle(acme.pk)
+            services.stop(fresh(preemptor), actor="bob")
+        by_hand = bring(Status.RUNNING)
+        services.preempt(by_hand, actor="olga")
+
+    assert fresh(victim).ready_after == now + timedelta(seconds=7)
+    assert fresh(by_hand).ready_after == now + timedelta(seconds=9)
 
 
 def test_a_restart_says_until_when(forge: Cluster, acme: Organization, submit: Submit) -> None:

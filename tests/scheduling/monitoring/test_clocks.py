@@ -12,12 +12,13 @@ from celery.contrib.testing.worker import start_worker
 from django.db import connection, transaction
 from django.utils import timezone
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
+from pytest_django import Settings
 from structlog.testing import capture_logs
 
 from clusters.models import Cluster
 from deployments import services
 from deployments.models import Deployment, Run, Status
-from deployments.runtime import closing
+from deployments.runtime import closing, outcomes
 from hypervisor.celery import app
 from orgs.models import Event, Organization
 from scheduling.insight import verify
@@ -26,6 +27,7 @@ from scheduling.monitoring import clocks, health, heartbeats
 from scheduling.monitoring.alarms import Alarm, Hour, alarms
 from scheduling.monitoring.beat_scheduler import NotingScheduler
 from scheduling.monitoring.minutes import take_sample
+from scheduling.planner.policy import Policy
 from scheduling.tasks import run_due_cycles
 from tests.fixtures.deployments import Bring
 
@@ -234,6 +236,29 @@ def test_a_back_off_that_may_be_true_stays(forge: Cluster, bring: Bring) -> None
 
     deployment.refresh_from_db()
     assert (deployment.ready_after, deployment.set_aside_until) == (until, until)
+
+
+@pytest.mark.parametrize("field", ["longest_backoff_seconds", "operator_backoff_seconds"])
+def test_a_back_off_as_long_as_the_policy_allows_stays(
+    forge: Cluster, bring: Bring, settings: Settings, field: str
+) -> None:
+    settings.SCHEDULER_POLICY = Policy().with_values({field: 24 * 3600})
+    deployment = bring(Status.RUNNING)
+    services.preempt(deployment, actor="olga")
+    Deployment.objects.update(ready_after=timezone.now() + DAY)
+
+    assert clocks.cut(actor="system:test") == 0
+
+
+def test_a_restart_s_back_off_stays_even_if_those_after_an_eviction_are_shorter(
+    forge: Cluster, bring: Bring, settings: Settings
+) -> None:
+    settings.SCHEDULER_POLICY = Policy(longest_backoff_seconds=0, operator_backoff_seconds=1)
+    deployment = bring(Status.RUNNING)
+    services.preempt(deployment, actor="olga")
+    Deployment.objects.update(ready_after=timezone.now() + outcomes.LONGEST_DELAY)
+
+    assert clocks.cut(actor="system:test") == 0
 
 
 def test_a_process_whose_own_clock_is_wrong_cuts_nothing(forge: Cluster, bring: Bring) -> None:

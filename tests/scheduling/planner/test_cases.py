@@ -274,6 +274,7 @@ def test_preemption_is_suspended_for_one_whose_victim_would_leave_a_second_time(
     ]
     assert "deployment 1 would leave for it a second time" in made.suspensions[0].reason
     assert (evicted(made), placed(made), held(made)) == ({1: 3}, {3: 1}, {2: "thrash"})
+    assert plan(*rows, suspension_seconds=60).suspensions[0].until == NOW + 60
 
 
 def test_preemption_is_suspended_for_one_that_preempted_and_never_started() -> None:

@@ -49,7 +49,7 @@ def test_a_checkpoint_keeps_the_work_done_before_it() -> None:
 def test_after_a_second_eviction_a_job_waits_before_it_competes() -> None:
     jobs = job(1, 0, 100), job(2, 10, 10, priority=2), job(3, 30, 10, priority=2)
     assert lives(*jobs)[1].finished == 190  # evicted at 30, ready again at 90
-    assert lives(*jobs, terms=Terms(backoff=0))[1].finished == 140
+    assert lives(*jobs, terms=Terms(Policy(backoff_seconds=0)))[1].finished == 140
 
 
 def test_a_job_that_has_just_started_is_left_alone_until_its_minimum_run_time() -> None:
