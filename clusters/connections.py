@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from clusters.drivers import driver_of
 from clusters.drivers.base import DriverError, Probe
+from clusters.drivers.kinds import UNCONNECTED
 from clusters.models import DIMENSIONS, Cluster, Connection
 from clusters.resources import cores, describe
 from clusters.secrets import rotate
@@ -110,7 +111,7 @@ def disconnect(cluster: Cluster, *, actor: str, engine_is_gone: bool = False) ->
         row = _locked(cluster)
         _check_idle(row)
         Connection.objects.filter(cluster=row).delete()
-        row.driver, row.state = Cluster.Driver.SIMULATED, Cluster.State.CORDONED
+        row.driver, row.state = UNCONNECTED, Cluster.State.CORDONED
         row.save(update_fields=["driver", "state"])
         record(row, "disconnected", actor, "Disconnected from its engine, and cordoned.")
         request_cycle(row.organization_id)

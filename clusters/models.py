@@ -10,6 +10,7 @@ from django.db.models import Q, Sum
 from django.db.models.functions import Coalesce
 
 from accounts.audit.triggers import trail
+from clusters.drivers.kinds import UNCONNECTED, Kind, choices, kind_of
 from clusters.resources import ResourceColumns
 from clusters.secrets import decrypt, encrypt
 from hypervisor.base.names import NameField
@@ -46,17 +47,12 @@ class Cluster(ResourceColumns):
         CORDONED = "cordoned"
         DRAINING = "draining"
 
-    class Driver(models.TextChoices):
-        SIMULATED = "simulated"
-        DOCKER = "docker"
-        KUBERNETES = "kubernetes"
-
     organization = models.ForeignKey(
         Organization, on_delete=models.CASCADE, related_name="clusters"
     )
     name = NameField(max_length=100)
     state = models.CharField(max_length=10, choices=State.choices, default=State.ACTIVE)
-    driver = models.CharField(max_length=20, choices=Driver.choices, default=Driver.SIMULATED)
+    driver = models.CharField(max_length=20, choices=choices, default=UNCONNECTED)
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = ClusterQuerySet.as_manager()
@@ -88,6 +84,11 @@ class Cluster(ResourceColumns):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def kind(self) -> Kind:
+        """What its kind of engine can do."""
+        return kind_of(self.driver)
+
 
 class Connection(models.Model):
     """How a cluster's engine is reached; made by the platform's operators alone.
@@ -111,7 +112,10 @@ class Connection(models.Model):
     endpoint = models.CharField(max_length=500)
     namespace = models.CharField(max_length=63, blank=True, default="")
     network = models.CharField(
-        max_length=10, choices=Network.choices, default=Network.ISOLATED, help_text="Docker only."
+        max_length=10,
+        choices=Network.choices,
+        default=Network.ISOLATED,
+        help_text="Where it can be chosen.",
     )
     credentials = models.BinaryField(default=bytes, blank=True, editable=False)
     engine_id = models.CharField(max_length=200, unique=True)

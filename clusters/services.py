@@ -176,8 +176,8 @@ def _check_allocated(cluster: Cluster, capacity: Capacity) -> None:
 
 
 def _check_engine(cluster: Cluster, before: Capacity, capacity: Capacity) -> None:
-    """Let nobody promise more of a machine than it has; Kubernetes sees to that itself."""
-    if cluster.driver != Cluster.Driver.DOCKER:
+    """Refuse to promise more than an engine of fixed capacity has."""
+    if not cluster.kind.has_fixed_capacity:
         return
     has = Connection.objects.filter(cluster=cluster).first()
     for name in DIMENSIONS if has else ():

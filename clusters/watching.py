@@ -27,7 +27,7 @@ def keep_watch(cluster_id: int) -> None:
         if thread and thread.is_alive():
             return
         cluster = Cluster.objects.filter(pk=cluster_id).first()
-        if cluster is None or cluster.driver == Cluster.Driver.SIMULATED:
+        if cluster is None or not cluster.kind.can_watch:
             return
         try:
             driver = driver_for(cluster)

@@ -1,19 +1,15 @@
-"""The engines that run containers, behind one interface; each is imported when first used."""
+"""The engines that run containers, behind one interface.
+
+`base` is that interface, `kinds` lists the kinds of engine, each in a folder of its own.
+"""
 
 import os
 from threading import Lock
 
-from django.utils.module_loading import import_string
-
+# Not its classes: `clusters.models` imports `kinds`, and may be only half there at this moment.
+from clusters import models
 from clusters.drivers.base import Cause, Driver, DriverError
-from clusters.models import Cluster, Connection
-
-_PATHS = {
-    Cluster.Driver.SIMULATED: "clusters.drivers.simulated.SimulatedDriver",
-    Cluster.Driver.DOCKER: "clusters.drivers.docker.DockerDriver",
-    Cluster.Driver.KUBERNETES: "clusters.drivers.kubernetes.KubernetesDriver",
-}
-"""Simulated is made from its cluster, the others from their connection."""
+from clusters.drivers.kinds import kind_of
 
 _Key = tuple[object, ...]
 _drivers: dict[int, tuple[_Key, Driver]] = {}
@@ -22,14 +18,14 @@ _lock = Lock()
 os.register_at_fork(after_in_child=_drivers.clear)
 
 
-def driver_for(cluster: Cluster) -> Driver:
+def driver_for(cluster: "models.Cluster") -> Driver:
     """Return the driver that speaks to the cluster's engine: one a process and connection.
 
-    Raises DriverError when the cluster has no connection.
+    Raises DriverError when the cluster needs a connection and has none.
     """
-    if cluster.driver == Cluster.Driver.SIMULATED:
-        return _make(cluster.driver, cluster)
-    connection = Connection.objects.filter(cluster=cluster).first()
+    if not cluster.kind.needs_connection:
+        return cluster.kind.make_driver(models.Connection(cluster=cluster))
+    connection = models.Connection.objects.filter(cluster=cluster).first()
     if connection is None:
         raise DriverError(
             f"Cluster {cluster.name} has no connection: an operator has to connect it.",
@@ -40,12 +36,12 @@ def driver_for(cluster: Cluster) -> Driver:
     return _kept(connection)
 
 
-def driver_of(connection: Connection, driver: str) -> Driver:
+def driver_of(connection: "models.Connection", driver: str) -> Driver:
     """Return a driver for a connection, which need not be saved, to probe it."""
-    return _make(driver, connection)
+    return kind_of(driver).make_driver(connection)
 
 
-def _kept(connection: Connection) -> Driver:
+def _kept(connection: "models.Connection") -> Driver:
     """Return the same driver, with its open sockets, as long as the connection is the same."""
     key = (
         connection.cluster.driver,
@@ -58,11 +54,6 @@ def _kept(connection: Connection) -> Driver:
     with _lock:
         known = _drivers.get(connection.pk)
         if known is None or known[0] != key:
-            known = (key, _make(connection.cluster.driver, connection))
+            known = (key, driver_of(connection, connection.cluster.driver))
             _drivers[connection.pk] = known
         return known[1]
-
-
-def _make(driver: str, of: Cluster | Connection) -> Driver:
-    made: Driver = import_string(_PATHS[Cluster.Driver(driver)])(of)
-    return made

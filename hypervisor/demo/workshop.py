@@ -1,12 +1,12 @@
 """The part of the demo that is real: containers on this machine's Docker Engine."""
 
-import os
 from collections.abc import Iterator
 
 from clusters import connections
 from clusters import services as cluster_services
 from clusters.connections import Route
 from clusters.drivers.base import Probe
+from clusters.drivers.kinds import kind_of
 from clusters.models import Cluster
 from clusters.services import Capacity
 from deployments import services as deployment_services
@@ -16,6 +16,9 @@ from deployments.specs import Spec
 from hypervisor.base.errors import DomainError
 from orgs import services as org_services
 from orgs.models import Organization
+
+DRIVER = "docker"
+"""The kind of engine that the demo uses."""
 
 NAME = "Workshop"
 OWNER = "mira"
@@ -28,10 +31,9 @@ _MOST = Capacity(2000, 2048, 0)
 _MIB = 128
 
 
-def usual_socket() -> str:
-    """Return where Docker's own tools look for this machine's engine."""
-    given = os.environ.get("DOCKER_HOST", "")
-    return given if given.startswith("unix://") else "unix:///var/run/docker.sock"
+def usual_endpoint() -> str:
+    """Return where this machine's engine usually listens."""
+    return kind_of(DRIVER).local_endpoint()
 
 
 def answers(endpoint: str) -> Probe | None:
@@ -95,4 +97,4 @@ def _submit(
 
 
 def _route(endpoint: str) -> Route:
-    return Route(driver=Cluster.Driver.DOCKER, endpoint=endpoint)
+    return Route(driver=DRIVER, endpoint=endpoint)

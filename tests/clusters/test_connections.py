@@ -40,7 +40,7 @@ def anvil(forge: Cluster) -> Cluster:
 @pytest.fixture
 def route(engine: Engine) -> Route:
     return Route(
-        driver=Cluster.Driver.DOCKER,
+        driver="docker",
         endpoint=engine.socket,
         network=Connection.Network.NONE,
         devices=("0", "1"),
@@ -48,7 +48,7 @@ def route(engine: Engine) -> Route:
 
 
 def here(path: Path | str) -> Route:
-    return Route(driver=Cluster.Driver.DOCKER, endpoint=f"unix://{path}")
+    return Route(driver="docker", endpoint=f"unix://{path}")
 
 
 # --- Without an engine ----------------------------------------------------------------------------
@@ -60,7 +60,7 @@ def test_what_does_not_answer_is_not_connected(forge: Cluster, tmp_path: Path) -
 
     assert refused.value.attr == "endpoint"
     forge.refresh_from_db()
-    assert forge.driver == Cluster.Driver.SIMULATED
+    assert forge.driver == "simulated"
     assert not Connection.objects.exists()
 
 
@@ -71,16 +71,16 @@ def test_what_does_not_answer_is_not_connected(forge: Cluster, tmp_path: Path) -
 )  # fmt: skip
 def test_an_endpoint_is_a_socket_or_an_address(forge: Cluster, endpoint: str) -> None:
     with pytest.raises(Invalid, match=r"unix:///path/of\.sock or tcp://host:port"):
-        connections.probe(forge, Route(driver=Cluster.Driver.DOCKER, endpoint=endpoint))
+        connections.probe(forge, Route(driver="docker", endpoint=endpoint))
 
 
 def test_nobody_speaks_over_the_network_without_tls(forge: Cluster) -> None:
     with pytest.raises(Invalid, match="needs TLS"):
-        connections.probe(forge, Route(Cluster.Driver.DOCKER, "tcp://engine.example.org:2375"))
+        connections.probe(forge, Route("docker", "tcp://engine.example.org:2375"))
 
 
 def test_credentials_show_up_nowhere() -> None:
-    route = Route(Cluster.Driver.DOCKER, "tcp://h:1", credentials={"key": "PRIVATE"})
+    route = Route("docker", "tcp://h:1", credentials={"key": "PRIVATE"})
     connection = Connection(cluster=Cluster(name="forge"), endpoint="tcp://h:1")
     connection.seal_credentials(route.credentials)
 
@@ -88,7 +88,7 @@ def test_credentials_show_up_nowhere() -> None:
 
 
 def test_a_cluster_that_lost_its_connection_is_unreachable(forge: Cluster) -> None:
-    forge.driver = Cluster.Driver.DOCKER
+    forge.driver = "docker"
 
     with pytest.raises(DriverError, match="has to connect it") as failed:
         driver_for(forge)
@@ -99,7 +99,7 @@ def test_a_cluster_that_lost_its_connection_is_unreachable(forge: Cluster) -> No
 def test_credentials_whose_key_is_lost_make_the_engine_unreachable(
     forge: Cluster, settings: Settings
 ) -> None:
-    forge.driver = Cluster.Driver.DOCKER
+    forge.driver = "docker"
     forge.save()
     connection = Connection(cluster=forge, endpoint="tcp://127.0.0.1:1", probed_at=timezone.now())
     connection.seal_credentials({"ca": "x"})
@@ -162,7 +162,7 @@ def test_a_connected_cluster_has_its_driver_and_an_event(forge: Cluster, route: 
     connections.connect(forge, actor="olga", route=route)
 
     forge.refresh_from_db()
-    assert forge.driver == Cluster.Driver.DOCKER
+    assert forge.driver == "docker"
     assert forge.connection.devices == ["0", "1"]
     assert driver_for(forge).observe(timezone.now()) == []
     event = Event.objects.filter(subject="cluster", kind="connected").get()
@@ -224,7 +224,7 @@ def test_a_cluster_changes_its_engine_only_when_empty(
         connections.connect(forge, actor="olga", route=route)
 
     forge.refresh_from_db()
-    assert forge.driver == Cluster.Driver.SIMULATED
+    assert forge.driver == "simulated"
 
 
 @docker
@@ -246,7 +246,7 @@ def test_an_empty_cluster_can_be_disconnected_and_is_cordoned(forge: Cluster, ro
     connections.disconnect(forge, actor="olga")
 
     forge.refresh_from_db()
-    assert (forge.driver, forge.state) == (Cluster.Driver.SIMULATED, Cluster.State.CORDONED)
+    assert (forge.driver, forge.state) == ("simulated", Cluster.State.CORDONED)
     assert not Connection.objects.exists()
 
 
@@ -285,7 +285,7 @@ def test_an_engine_over_the_network_needs_a_certificate_of_its_authority(
 
     def route(cert: str, key: str, ca: str = authority.certificate) -> Route:
         credentials = {"ca": ca, "cert": cert, "key": key}
-        return Route(Cluster.Driver.DOCKER, engine.address, credentials=credentials)
+        return Route("docker", engine.address, credentials=credentials)
 
     connections.connect(forge, actor="olga", route=route(ours.certificate, ours.key))
 

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.docker]
 @pytest.fixture
 def bench(forge: Cluster, engine: Engine) -> DockerBench:
     """The engine of forge, and a driver for it."""
-    route = Route(Cluster.Driver.DOCKER, engine.socket, network=Connection.Network.NONE)
+    route = Route("docker", engine.socket, network=Connection.Network.NONE)
     return DockerBench(engine, connection=connections.connect(forge, actor="olga", route=route))
 
 

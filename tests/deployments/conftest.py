@@ -5,6 +5,7 @@ from django.utils import timezone
 
 from clusters import drivers
 from clusters import services as cluster_services
+from clusters.drivers.kinds import KINDS
 from clusters.models import Cluster, Connection
 from clusters.services import Capacity
 from deployments import lifecycle
@@ -12,13 +13,13 @@ from deployments.lifecycle import Change, transition
 from deployments.models import Deployment
 from orgs.models import Organization
 from tests.fixtures.deployments import Submit
-from tests.support.fake_engine import ENGINES, PATH, FakeEngine
+from tests.support.fake_engine import ENGINES, FakeEngine
 
 
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     """The engine behind foundry."""
-    monkeypatch.setitem(drivers._PATHS, Cluster.Driver.DOCKER, PATH)
+    monkeypatch.setitem(KINDS, "docker", "tests.support.fake_engine.KIND")
     monkeypatch.setattr(drivers, "_drivers", {})
     made = FakeEngine()
     monkeypatch.setitem(ENGINES, "fake://foundry", made)
@@ -31,7 +32,7 @@ def foundry(acme: Organization, engine: FakeEngine) -> Cluster:
     cluster = cluster_services.create(
         actor="alice", organization=acme, name="foundry", capacity=Capacity(8000, 16384, 2)
     )
-    Cluster.objects.filter(pk=cluster.pk).update(driver=Cluster.Driver.DOCKER)
+    Cluster.objects.filter(pk=cluster.pk).update(driver="docker")
     Connection.objects.create(
         cluster=cluster,
         endpoint="fake://foundry",

@@ -60,7 +60,7 @@ class World:
         self.cluster = cluster_services.create(
             actor="alice", organization=acme, name=name, capacity=Capacity(8000, 16384, 2)
         )
-        Cluster.objects.filter(pk=self.cluster.pk).update(driver=Cluster.Driver.DOCKER)
+        Cluster.objects.filter(pk=self.cluster.pk).update(driver="docker")
         self.cluster.refresh_from_db()
         self.connection = Connection.objects.create(
             cluster=self.cluster,

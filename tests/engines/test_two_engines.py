@@ -33,9 +33,7 @@ def clusters(acme: Organization, engine: Engine, new_engine: NewEngine) -> list[
         cluster = Cluster.objects.create(
             organization=acme, name=name, cpu_milli=2000, ram_mib=2048, gpu=len(GPUS)
         )
-        route = Route(
-            Cluster.Driver.DOCKER, one.socket, network=Connection.Network.NONE, devices=GPUS
-        )
+        route = Route("docker", one.socket, network=Connection.Network.NONE, devices=GPUS)
         connections.connect(cluster, actor="olga", route=route)
         made.append(Cluster.objects.get(pk=cluster.pk))
     return made

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 from django.utils import timezone
 
 from clusters.drivers.base import ContainerSpec
-from clusters.drivers.docker import DockerDriver
+from clusters.drivers.docker.driver import DockerDriver
 from clusters.drivers.docker.labels import labels, ours
 from clusters.models import Connection
 from tests.support.docker_engine import Engine

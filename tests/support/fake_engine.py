@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from clusters.drivers import docker
 from clusters.drivers.base import Cause, ContainerSpec, DriverError, Observation, Phase, Probe
 from clusters.models import Connection
 
-PATH = "tests.support.fake_engine.FakeDriver"
+KIND = replace(docker.KIND, driver="tests.support.fake_engine.FakeDriver")
 SLOW = "slow/image"
 KILLED = 137
 TERMINATED = 143

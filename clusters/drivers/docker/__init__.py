@@ -1,5 +1,23 @@
 """Deployments as containers of a Docker Engine, API 1.41 (Docker 20.10) or newer."""
 
-from clusters.drivers.docker.driver import DockerDriver
+import os
 
-__all__ = ["DockerDriver"]
+from clusters.drivers.kinds import Kind
+
+
+def _local_endpoint() -> str:
+    """Return where Docker's own tools look for this machine's engine."""
+    given = os.environ.get("DOCKER_HOST", "")
+    return given if given.startswith("unix://") else "unix:///var/run/docker.sock"
+
+
+KIND = Kind(
+    title="Docker",
+    driver="clusters.drivers.docker.driver.DockerDriver",
+    form="clusters.drivers.docker.form.DockerForm",
+    options="clusters.drivers.docker.options.DockerOptions",
+    chooses_devices=False,
+    has_fixed_capacity=True,
+    can_watch=True,
+    local_endpoint=_local_endpoint,
+)

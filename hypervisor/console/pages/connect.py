@@ -5,125 +5,25 @@ shown again, and nobody else can send it.
 """
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any, ClassVar
+from typing import Any
 
-from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils import timezone
-from unfold.widgets import (
-    UnfoldAdminRadioSelectWidget,
-    UnfoldAdminTextareaWidget,
-    UnfoldAdminTextInputWidget,
-)
 
 from clusters import connections
 from clusters.connections import Route
+from clusters.drivers.forms import ConnectForm
+from clusters.drivers.kinds import connectable
 from clusters.models import Cluster, Connection
 from clusters.secrets import CannotDecrypt, decrypt, encrypt
 from hypervisor.base.errors import DomainError
 from hypervisor.console.bases import ConsolePage
 
 _VALID_S = 15 * 60
-
-
-class SecretWidget(UnfoldAdminTextareaWidget):  # type: ignore[misc]
-    """A text that goes in and does not come out again, not even beside an error."""
-
-    def __init__(self) -> None:
-        super().__init__({"rows": 3, "autocomplete": "off", "spellcheck": "false"})
-
-    def format_value(self, value: Any) -> None:
-        return None
-
-
-def _secret(label: str, *, required: bool = False, help_text: str = "") -> forms.CharField:
-    return forms.CharField(label=label, required=required, widget=SecretWidget, help_text=help_text)
-
-
-class DockerForm(forms.Form):
-    title: ClassVar = "Docker Engine"
-    endpoint = forms.CharField(
-        widget=UnfoldAdminTextInputWidget,
-        help_text="unix:///var/run/docker.sock where the worker runs, or tcp://host:2376.",
-    )
-    network = forms.ChoiceField(
-        label="Network of each container",
-        choices=Connection.Network.choices,
-        initial=Connection.Network.ISOLATED,
-        widget=UnfoldAdminRadioSelectWidget,
-    )
-    devices = forms.CharField(
-        label="GPUs",
-        required=False,
-        widget=UnfoldAdminTextareaWidget({"rows": 3}),
-        help_text="The ids or UUIDs, as `nvidia-smi -L` says, one a line.",
-    )
-    ca = _secret("Certificate authority", help_text="PEM; needed for tcp, as are the next two.")
-    cert = _secret("Client's certificate")
-    key = _secret("Client's key")
-
-    def route(self) -> Route:
-        data = self.cleaned_data
-        return Route(
-            driver=Cluster.Driver.DOCKER,
-            endpoint=data["endpoint"],
-            network=data["network"],
-            devices=tuple(data["devices"].split()),
-            credentials={name: data[name] for name in ("ca", "cert", "key") if data[name]},
-        )
-
-
-class KubernetesForm(forms.Form):
-    title: ClassVar = "Kubernetes"
-    namespace = forms.CharField(max_length=63, widget=UnfoldAdminTextInputWidget)
-    kubeconfig = _secret(
-        "Kubeconfig", help_text="Its current context counts. Or leave it empty, and give the next."
-    )
-    endpoint = forms.CharField(
-        label="API server",
-        required=False,
-        widget=UnfoldAdminTextInputWidget,
-        help_text="https://host:6443",
-    )
-    token = _secret("Service account's token")
-    ca = _secret("Certificate authority", help_text="PEM, of the API server.")
-
-    def clean(self) -> None:
-        super().clean()
-        if not self.cleaned_data.get("kubeconfig") and not self.cleaned_data.get("token"):
-            self.add_error("token", "Give the service account's token, or a kubeconfig.")
-
-    def route(self) -> Route:
-        data = self.cleaned_data
-        return Route(
-            driver=Cluster.Driver.KUBERNETES,
-            endpoint=data["endpoint"],
-            namespace=data["namespace"],
-            credentials={name: data[name] for name in ("kubeconfig", "token", "ca") if data[name]},
-        )
-
-
-FORMS: Mapping[str, type[DockerForm] | type[KubernetesForm]] = {
-    Cluster.Driver.DOCKER: DockerForm,
-    Cluster.Driver.KUBERNETES: KubernetesForm,
-}
-
-
-def _known(connection: Connection | None) -> dict[str, str] | None:
-    """Return what the form begins with: all that is known, but for the credentials."""
-    if connection is None:
-        return None
-    return {
-        "endpoint": connection.endpoint,
-        "namespace": connection.namespace,
-        "network": connection.network,
-        "devices": "\n".join(connection.devices),
-    }
 
 
 class ConnectPage(ConsolePage):
@@ -151,8 +51,8 @@ class ConnectPage(ConsolePage):
                 "cluster": self.cluster,
                 "connection": connection,
                 "engine": engine,
-                "engines": {name: form.title for name, form in FORMS.items()},
-                "form": FORMS[engine](initial=_known(connection)),
+                "engines": {name: kind.title for name, kind in connectable().items()},
+                "form": self._form_class()(initial=self._known(connection)),
                 **kwargs,
             }
         )
@@ -167,10 +67,10 @@ class ConnectPage(ConsolePage):
             return HttpResponseRedirect(f"{request.path}?engine={self._engine()}")
 
     def _look(self, request: HttpRequest) -> HttpResponse:
-        form = FORMS[self._engine()](request.POST)
+        form = self._form_class()(request.POST)
         if not form.is_valid():
             return self.render_to_response(self.get_context_data(form=form))
-        route = form.route()
+        route = form.route(self._engine())
         try:
             found = connections.probe(self.cluster, route)
         except DomainError as error:
@@ -199,8 +99,19 @@ class ConnectPage(ConsolePage):
         return HttpResponseRedirect(request.path)
 
     def _engine(self) -> str:
+        """Return the kind that was asked for, or else the cluster's own, or else the first."""
         asked = self.request.POST.get("engine") or self.request.GET.get("engine")
-        return str(asked if asked in FORMS else Cluster.Driver.DOCKER)
+        kinds = connectable()
+        return next(name for name in (asked, self.cluster.driver, *kinds) if name in kinds)
+
+    def _form_class(self) -> type[ConnectForm]:
+        return connectable()[self._engine()].form_class()
+
+    def _known(self, connection: Connection | None) -> dict[str, str] | None:
+        """Return what the form begins with: nothing, where the engine is of another kind."""
+        if connection is None or self.cluster.driver != self._engine():
+            return None
+        return self._form_class().known(connection)
 
     def _seal(self, route: Route) -> str:
         """Return the route for this cluster, this person and this quarter of an hour."""

@@ -32,7 +32,7 @@ class Command(commands.Command):
         real.add_argument(
             "--docker",
             nargs="?",
-            const=workshop.usual_socket(),
+            const=workshop.usual_endpoint(),
             metavar="SOCKET",
             help="run containers on this machine's Docker Engine as well, without asking",
         )
@@ -109,7 +109,7 @@ class Command(commands.Command):
         """Return the engine that real containers may run on, None for none: nothing is silent."""
         if options["no_docker"]:
             return None
-        endpoint = options["docker"] or workshop.usual_socket()
+        endpoint = options["docker"] or workshop.usual_endpoint()
         found = workshop.answers(endpoint)
         if options["docker"]:
             if found is None:

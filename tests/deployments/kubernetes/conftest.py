@@ -35,7 +35,7 @@ def east(acme: Organization, kube: KubeCluster, monkeypatch: pytest.MonkeyPatch)
     cluster = cluster_services.create(
         actor="alice", organization=acme, name="east", capacity=Capacity(8000, 16384, 0)
     )
-    Cluster.objects.filter(pk=cluster.pk).update(driver=Cluster.Driver.KUBERNETES)
+    Cluster.objects.filter(pk=cluster.pk).update(driver="kubernetes")
     connection = Connection(
         cluster=cluster, endpoint=kube.url, namespace=NAMESPACE, engine_id="kubernetes:double",
         probed_at=timezone.now(),

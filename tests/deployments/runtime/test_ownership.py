@@ -455,7 +455,7 @@ def test_verify_says_which_engine_it_could_not_ask(
 
 
 def connect(cluster: Cluster) -> Connection:
-    route = Route(driver=Cluster.Driver.DOCKER, endpoint="fake://foundry")
+    route = Route(driver="docker", endpoint="fake://foundry")
     return connections.connect(cluster, actor="olga", route=route)
 
 

@@ -10,9 +10,9 @@ import pytest
 import requests
 
 from clusters.drivers.base import Cause, DriverError, Phase, uid_by_run
-from clusters.drivers.docker import DockerDriver
 from clusters.drivers.docker.client import TIMEOUT_S
 from clusters.drivers.docker.containers import settings
+from clusters.drivers.docker.driver import DockerDriver
 from clusters.drivers.docker.labels import CONNECTION, DEVICES, RUN
 from clusters.drivers.docker.witness import recorded
 from clusters.models import Connection

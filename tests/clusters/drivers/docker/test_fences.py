@@ -7,8 +7,8 @@ from uuid import uuid4
 import pytest
 
 from clusters.drivers.base import Cause, ContainerSpec, DriverError
-from clusters.drivers.docker import DockerDriver
 from clusters.drivers.docker.containers import CAPABILITIES, MAX_PROCESSES
+from clusters.drivers.docker.driver import DockerDriver
 from clusters.drivers.docker.labels import ours
 from clusters.models import Connection
 from tests.fixtures.docker import NewEngine

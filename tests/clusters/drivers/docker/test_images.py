@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from clusters.drivers.base import Cause, ContainerSpec, DriverError
-from clusters.drivers.docker import DockerDriver
+from clusters.drivers.docker.driver import DockerDriver
 from tests.support.docker_bench import DockerBench
 from tests.support.docker_engine import Engine, wait_until
 from tests.support.driver_contract import Program

@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from clusters.drivers.base import Observation
-from clusters.drivers.kubernetes import KubernetesDriver
+from clusters.drivers.kubernetes.driver import KubernetesDriver
 from clusters.models import Cluster, Connection
 from tests.support.docker_engine import wait_until
 from tests.support.kube_api import KubeCluster, Node

@@ -9,7 +9,8 @@ import pytest
 from django.utils import timezone
 
 from clusters.drivers.base import ContainerSpec
-from clusters.drivers.kubernetes import KubernetesDriver, pods
+from clusters.drivers.kubernetes import pods
+from clusters.drivers.kubernetes.driver import KubernetesDriver
 from clusters.models import Connection
 from tests.support.driver_contract import (
     Bench,

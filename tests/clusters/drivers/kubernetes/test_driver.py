@@ -1,10 +1,7 @@
 """The verbs against the double: what is asked of it, and what comes back when it refuses."""
 
 import logging
-import os
 import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,9 +12,9 @@ from django.conf import settings
 from django.utils import timezone
 
 from clusters.drivers.base import Cause, DriverError, Observation, Phase, uid_by_run
-from clusters.drivers.kubernetes import KubernetesDriver, pods
+from clusters.drivers.kubernetes import pods
+from clusters.drivers.kubernetes.driver import KubernetesDriver
 from clusters.models import Connection
-from hypervisor.settings import BASE_DIR
 from tests.support.docker_engine import wait_until
 from tests.support.kube_api import Account, KubeCluster
 from tests.support.kube_api.status import ApiError
@@ -568,14 +565,3 @@ def test_neither_tokens_nor_environments_are_logged(
     assert "/api/v1/namespaces" in caplog.text  # something is logged at all
     assert "hunter2" not in caplog.text
     assert "a-token" not in caplog.text
-
-
-def test_the_client_is_imported_only_when_it_is_used() -> None:
-    program = (
-        "import django, sys; django.setup();"
-        " import deployments.runtime.reconcile, hypervisor.console.admin.clusters;"
-        " sys.exit('kubernetes' in sys.modules)"
-    )
-    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "hypervisor.settings"}
-
-    subprocess.run([sys.executable, "-c", program], check=True, cwd=BASE_DIR, env=environment)

@@ -8,7 +8,8 @@ import pytest
 from django.utils import timezone
 
 from clusters.drivers.base import Observation, Phase
-from clusters.drivers.kubernetes import KubernetesDriver, events
+from clusters.drivers.kubernetes import events
+from clusters.drivers.kubernetes.driver import KubernetesDriver
 from tests.support.docker_engine import wait_until
 from tests.support.kube_api import Account, KubeCluster
 from tests.support.kube_api.status import ApiError

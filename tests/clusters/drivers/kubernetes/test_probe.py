@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from clusters.drivers.base import DriverError
-from clusters.drivers.kubernetes import KubernetesDriver
+from clusters.drivers.kubernetes.driver import KubernetesDriver
 from clusters.models import Connection
 from tests.support.kube_api import Account, KubeCluster, Node
 from tests.support.kubernetes import NAMESPACE, account, manifests, without

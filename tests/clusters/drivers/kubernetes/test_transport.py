@@ -15,8 +15,8 @@ from cryptography.x509.oid import NameOID
 from django.utils import timezone
 
 from clusters.drivers.base import Cause, DriverError
-from clusters.drivers.kubernetes import KubernetesDriver
 from clusters.drivers.kubernetes.access import Access
+from clusters.drivers.kubernetes.driver import KubernetesDriver
 from clusters.drivers.kubernetes.transport import Transport
 from clusters.models import Connection
 from tests.support.kube_api import KubeCluster

@@ -8,8 +8,9 @@ import pytest
 from django.utils import timezone
 
 from clusters.drivers.base import DriverError, Observation, Phase
-from clusters.drivers.kubernetes import KubernetesDriver, pods
 from clusters.drivers.kubernetes import driver as module
+from clusters.drivers.kubernetes import pods
+from clusters.drivers.kubernetes.driver import KubernetesDriver
 from tests.support.docker_engine import wait_until
 from tests.support.kube_api import KubeCluster, Rule
 from tests.support.kube_api.status import ApiError

@@ -28,7 +28,7 @@ from clusters.drivers.base import (
     run_by_uid,
     uid_by_run,
 )
-from clusters.models import DIMENSIONS, Cluster, SimulatedContainer
+from clusters.models import DIMENSIONS, Connection, SimulatedContainer
 from clusters.resources import describe
 from hypervisor.base.numbers import whole
 
@@ -49,9 +49,9 @@ _MESSAGES = {
 
 
 class SimulatedDriver:
-    def __init__(self, cluster: Cluster) -> None:
-        self._containers = SimulatedContainer.objects.filter(cluster=cluster)
-        self._cluster = cluster
+    def __init__(self, connection: Connection) -> None:
+        self._cluster = connection.cluster
+        self._containers = SimulatedContainer.objects.filter(cluster=self._cluster)
 
     def probe(self) -> Probe:
         return Probe(

@@ -1,0 +1,45 @@
+"""What the kinds' forms on the operators' page have in common."""
+
+from typing import Any
+
+from django import forms
+from unfold.widgets import UnfoldAdminTextareaWidget
+
+from clusters.connections import Route
+from clusters.models import Connection
+
+
+class ConnectForm(forms.Form):
+    """A kind's questions about how its engine is reached."""
+
+    @classmethod
+    def known(cls, connection: Connection) -> dict[str, str]:
+        """Return what the form begins with: the connection of this kind, but no credentials."""
+        return {
+            "endpoint": connection.endpoint,
+            "namespace": connection.namespace,
+            "network": connection.network,
+            "devices": "\n".join(connection.devices),
+        }
+
+    def route(self, driver: str) -> Route:
+        """Return the route that the valid form describes, to an engine of the kind `driver`."""
+        raise NotImplementedError
+
+    def credentials(self, *names: str) -> dict[str, str]:
+        """Return the fields of these names that are not empty."""
+        return {name: self.cleaned_data[name] for name in names if self.cleaned_data[name]}
+
+
+class SecretWidget(UnfoldAdminTextareaWidget):  # type: ignore[misc]
+    """A text that goes in and does not come out again, not even beside an error."""
+
+    def __init__(self) -> None:
+        super().__init__({"rows": 3, "autocomplete": "off", "spellcheck": "false"})
+
+    def format_value(self, value: Any) -> None:
+        return None
+
+
+def secret(label: str, *, help_text: str = "") -> forms.CharField:
+    return forms.CharField(label=label, required=False, widget=SecretWidget, help_text=help_text)

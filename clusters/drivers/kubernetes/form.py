@@ -1,0 +1,34 @@
+from django import forms
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+from clusters.connections import Route
+from clusters.drivers.forms import ConnectForm, secret
+
+
+class KubernetesForm(ConnectForm):
+    namespace = forms.CharField(max_length=63, widget=UnfoldAdminTextInputWidget)
+    kubeconfig = secret(
+        "Kubeconfig", help_text="Its current context counts. Or leave it empty, and give the next."
+    )
+    endpoint = forms.CharField(
+        label="API server",
+        required=False,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="https://host:6443",
+    )
+    token = secret("Service account's token")
+    ca = secret("Certificate authority", help_text="PEM, of the API server.")
+
+    def clean(self) -> None:
+        super().clean()
+        if not self.cleaned_data.get("kubeconfig") and not self.cleaned_data.get("token"):
+            self.add_error("token", "Give the service account's token, or a kubeconfig.")
+
+    def route(self, driver: str) -> Route:
+        data = self.cleaned_data
+        return Route(
+            driver=driver,
+            endpoint=data["endpoint"],
+            namespace=data["namespace"],
+            credentials=self.credentials("kubeconfig", "token", "ca"),
+        )

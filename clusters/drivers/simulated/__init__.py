@@ -1,0 +1,11 @@
+"""An engine that runs nothing, and needs nothing: its containers are rows of our database."""
+
+from clusters.drivers.kinds import Kind
+
+KIND = Kind(
+    title="Simulated",
+    driver="clusters.drivers.simulated.driver.SimulatedDriver",
+    chooses_devices=True,
+    has_fixed_capacity=False,
+    can_watch=False,
+)

@@ -1,0 +1,72 @@
+"""What holds for every registered kind of engine."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from django.core.management import load_command_class
+from django.utils.module_loading import import_string
+
+from clusters.drivers.forms import ConnectForm
+from clusters.drivers.kinds import KINDS, UNCONNECTED, choices, connectable, kind_of
+from clusters.drivers.options import ConnectOptions
+from clusters.models import Cluster
+from hypervisor.settings import BASE_DIR
+
+each_kind = pytest.mark.parametrize("name", KINDS)
+
+
+@each_kind
+def test_its_parts_are_where_its_description_says(name: str) -> None:
+    kind = kind_of(name)
+
+    assert import_string(kind.driver).__module__.startswith(KINDS[name].removesuffix("KIND"))
+    assert bool(kind.form) == bool(kind.options)
+    if kind.needs_connection:
+        assert issubclass(kind.form_class(), ConnectForm)
+        assert isinstance(kind.make_options(), ConnectOptions)
+
+
+@each_kind
+def test_its_name_fits_into_the_column(name: str) -> None:
+    assert len(name) <= (Cluster._meta.get_field("driver").max_length or 0)
+
+
+def test_a_cluster_that_nobody_connected_needs_no_connection() -> None:
+    assert not Cluster().kind.needs_connection
+    assert UNCONNECTED not in connectable()
+
+
+def test_the_kinds_are_offered_in_the_order_of_the_registry() -> None:
+    assert choices() == [
+        ("simulated", "Simulated"),
+        ("docker", "Docker"),
+        ("kubernetes", "Kubernetes"),
+    ]
+
+
+def test_their_options_do_not_collide() -> None:
+    parser = load_command_class("clusters", "connect_cluster").create_parser("manage.py", "x")
+
+    assert all(f"--{name}" in parser.format_help() for name in connectable())
+
+
+def test_a_process_imports_neither_clients_nor_forms_to_list_the_kinds() -> None:
+    program = (
+        "import django, sys; django.setup();"
+        " import deployments.runtime.reconcile, hypervisor.console.admin.clusters;"
+        " from clusters.drivers import kinds;"
+        " kinds.choices(), kinds.connectable();"
+        " own = [f'clusters.drivers.{name}.{part}' for name in kinds.KINDS"
+        " for part in ('driver', 'form', 'options')];"
+        " sys.exit(str([name for name in ('docker', 'kubernetes', *own) if name in sys.modules]"
+        " or ''))"
+    )
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "hypervisor.settings"}
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=BASE_DIR, env=environment, capture_output=True
+    )
+
+    assert done.stderr.decode().strip() == ""
