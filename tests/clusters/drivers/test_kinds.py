@@ -38,8 +38,8 @@ def test_a_cluster_that_nobody_connected_needs_no_connection() -> None:
     assert UNCONNECTED not in connectable()
 
 
-def test_the_kinds_are_offered_in_the_order_of_the_registry() -> None:
-    assert choices() == [
+def test_released_kinds_keep_their_names_and_their_order() -> None:
+    assert choices()[:3] == [
         ("simulated", "Simulated"),
         ("docker", "Docker"),
         ("kubernetes", "Kubernetes"),

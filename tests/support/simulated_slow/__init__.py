@@ -1,0 +1,18 @@
+"""The simulated engine, but with images that take a while to fetch: an example of a whole driver.
+
+Tests register it with one line, as a driver of the product is. See CONTRIBUTING.md.
+"""
+
+from clusters.drivers.kinds import Kind
+
+_HERE = "tests.support.simulated_slow"
+
+KIND = Kind(
+    title="Simulated, slow",
+    driver=f"{_HERE}.driver.SlowDriver",
+    form=f"{_HERE}.form.SlowForm",
+    options=f"{_HERE}.options.SlowOptions",
+    chooses_devices=True,
+    has_fixed_capacity=False,
+    can_watch=False,
+)
