@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from scheduling.planner.packed import OVERDRAWN
-from scheduling.planner.problem import Due, Level
+from scheduling.planner.problem import Due, Level, Problem
 from scheduling.planner.search.preemption import largest, leavers
 from scheduling.planner.search.state import State
 
@@ -30,16 +30,16 @@ def settle(state: State, level: Level, sizes: list[int] | None) -> None:
 
 
 def _choose(state: State, due: Due, level: int, sizes: list[int] | None) -> None:
-    """Keep as many as fit, the highest first; the others lose their place."""
+    """Keep as many as fit, the highest first; the others lose their place.
+
+    Of one priority the released come first: a higher level may already wait because of them, and
+    it would wait for nothing if they left in favour of one that this level could have evicted.
+    """
     problem, c = state.problem, due.cluster
-    requests, deployments = problem.requests, problem.deployments
-    groups = due.groups
-    released = _released(state, c)
-    if released:
-        everybody = sorted([*due.members, *released])
-        priorities = sorted({deployments[d].priority for d in everybody}, reverse=True)
-        groups = {p: [d for d in everybody if deployments[d].priority == p] for p in priorities}
-    for priority, group in groups.items():
+    requests = problem.requests
+    released = _by_priority(problem, _released(state, c))
+    groups = [*released.items(), *due.groups.items()]
+    for priority, group in sorted(groups, key=lambda item: -item[0]):
         leave: Collection[int]
         if sizes is None:
             leave = leavers(problem, group, state.room[c], lambda d: _cost(state, d, c))
@@ -53,6 +53,13 @@ def _choose(state: State, due: Due, level: int, sizes: list[int] | None) -> None
                 state.where[d] = c
                 if priority < level:
                     state.guarded[c] = (*state.guarded.get(c, ()), d)
+
+
+def _by_priority(problem: Problem, members: list[int]) -> dict[int, list[int]]:
+    groups: dict[int, list[int]] = {}
+    for d in sorted(members):
+        groups.setdefault(problem.deployments[d].priority, []).append(d)
+    return groups
 
 
 def _released(state: State, c: int) -> list[int]:

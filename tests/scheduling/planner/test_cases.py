@@ -253,6 +253,16 @@ def test_a_protected_lower_one_does_not_protect_another() -> None:
     assert evicted(made) == {2: 3}
 
 
+def test_none_waits_for_a_protected_one_that_leaves_in_favour_of_an_equal() -> None:
+    """Priority 9 needs the place of 1 or 2. If 1 left, then 4 could evict 2, and waited for 1."""
+    made = plan(
+        cluster(1, 4), active(1, 2, 1, ran=10, preemptions=3), active(2, 2, 2, ran=1_000),
+        ready(3, 9, 2), ready(4, 3, 2),
+        budget_override_gap=5,
+    )  # fmt: skip
+    assert (evicted(made), placed(made)) == ({2: 3}, {3: 1})
+
+
 def test_one_that_is_set_aside_takes_what_all_others_leave_and_evicts_nobody() -> None:
     rows = cluster(1, 2), active(1, 1, 1), ready(2, 1, 1), ready(3, 9, 1, set_aside_until=NOW + 1)
     made = plan(*rows)
