@@ -1,6 +1,7 @@
 """Random snapshots that reach the corners: exact fits, equal requests, full and closed clusters."""
 
 from dataclasses import replace
+from random import Random
 
 from hypothesis import strategies as st
 
@@ -74,4 +75,78 @@ def deployments(draw: st.DrawFn, clusters: int, levels: int) -> Deployment:
     )
 
 
-__all__ = ["NOTHING", "NOW", "deployments", "policies", "snapshots"]
+def large(deployments: int, clusters: int, policy: Policy, seed: int) -> Snapshot:
+    """A domain of that size, on clusters that hold a part of what is requested.
+
+    It is drawn from a seed because hypothesis bounds how much one example may draw.
+    """
+    random = Random(seed)
+    shapes = _shapes(random)
+    requests = [random.choice(shapes) for _ in range(deployments)]
+    domain = tuple(
+        _cluster(random, number, requests, clusters) for number in range(1, clusters + 1)
+    )
+    left = {cluster.id: cluster.capacity for cluster in domain}
+    rows = []
+    for number, request in enumerate(requests, start=1):
+        home = random.choice([None, *left])
+        if home is not None and request.fits_in(left[home]):
+            left[home] -= request
+        else:
+            home = None
+        rows.append(_row(random, number, request, home, clusters))
+    if random.random() < 0.5:
+        domain = tuple(replace(c, capacity=c.capacity - left[c.id]) for c in domain)
+    random.shuffle(rows)
+    return Snapshot(NOW, policy, domain, tuple(rows))
+
+
+def _shapes(random: Random) -> list[Resources]:
+    """A few requests: of small numbers, so that they fit exactly, or as people submit them."""
+    if random.random() < 0.5:
+        return [
+            Resources(random.randint(0, 4), random.randint(0, 4), random.randint(0, 2))
+            for _ in range(5)
+        ]
+    return [
+        Resources(
+            random.randint(500, 16_000), random.randint(512, 65_536), random.choice([0, 1, 2])
+        )
+        for _ in range(8)
+    ]
+
+
+def _cluster(random: Random, number: int, requests: list[Resources], clusters: int) -> Cluster:
+    share = random.uniform(0.2, 1.6) / clusters
+    capacity = Resources(
+        int(share * sum(r.cpu_milli for r in requests)),
+        int(share * sum(r.ram_mib for r in requests)),
+        int(share * sum(r.gpu for r in requests)),
+    )
+    closed = [ClusterState.CORDONED, ClusterState.DRAINING, ClusterState.LOST]
+    return Cluster(number, capacity, random.choice([ClusterState.ACTIVE] * 9 + closed))
+
+
+def _row(
+    random: Random, number: int, request: Resources, home: int | None, clusters: int
+) -> Deployment:
+    ready = home is None
+    return Deployment(
+        id=number,
+        priority=random.randint(1, 5),
+        request=request,
+        queued_at=NOW - random.choice([0, 100, 101, 5000, 20_000]),
+        requested_cluster=random.randint(1, clusters) if random.random() < 0.1 else None,
+        cluster=home,
+        started_at=None if ready else NOW - random.choice([0, 49, 50, 1000]),
+        max_runtime_s=random.choice([None, 60, 1100]),
+        preemptible=random.random() < 0.85,
+        preemptions=random.randint(0, 3),
+        ready_since=random.choice([None, NOW - 10, NOW - 1000]) if ready else None,
+        set_aside_until=random.choice([None] * 9 + [NOW + 100]),
+        past_victims=tuple(random.sample(range(1, 50), random.choice([0, 0, 1, 3]))),
+        preempted_in_vain=random.random() < 0.1,
+    )
+
+
+__all__ = ["NOTHING", "NOW", "deployments", "large", "policies", "snapshots"]

@@ -1,0 +1,105 @@
+"""The rules as laws over large worlds, and over one that is too large to search."""
+
+from dataclasses import replace
+from random import Random
+from typing import NamedTuple
+
+import pytest
+from hypothesis import Phase, example, given, settings
+from hypothesis import strategies as st
+
+from benchmarks.rules import Result, violations
+from scheduling.planner.pipeline import make_plan
+from scheduling.planner.policy import Backfill, Order, Policy
+from scheduling.planner.search import levels, search
+from scheduling.planner.snapshot import Snapshot
+from tests.support.snapshots import large, policies
+
+bounded = settings(
+    max_examples=25, deadline=None, derandomize=True, database=None,
+    phases=(Phase.explicit, Phase.generate, Phase.shrink),
+)  # fmt: skip
+seeds = st.integers(0, 2**32 - 1)
+
+
+class World(NamedTuple):
+    """What a snapshot is drawn from: a failure shows this, not hundreds of rows."""
+
+    deployments: int
+    clusters: int
+    policy: Policy
+    seed: int
+
+    def snapshot(self) -> Snapshot:
+        return large(self.deployments, self.clusters, self.policy, self.seed)
+
+
+worlds = st.builds(World, st.integers(60, 200), st.integers(4, 20), policies, seeds)
+once_broken = Policy(
+    preemption_budget=1, budget_override_gap=2, starvation_seconds=0, backfill=Backfill.ENDING
+)
+
+
+@settings(bounded, max_examples=75)
+@given(worlds)
+@example(World(60, 8, once_broken, seed=0))
+def test_no_plan_of_a_large_world_breaks_a_rule(world: World) -> None:
+    snapshot = world.snapshot()
+    assert violations(snapshot, make_plan(snapshot)) == []
+
+
+@bounded
+@given(worlds)
+def test_planning_on_the_result_of_a_large_world_changes_nothing(world: World) -> None:
+    snapshot = world.snapshot()
+    result = Result(snapshot, make_plan(snapshot)).carried_out()
+    assert make_plan(result).changes_nothing
+
+
+@bounded
+@given(worlds, seeds)
+def test_the_order_of_rows_does_not_matter_in_a_large_world(world: World, seed: int) -> None:
+    snapshot, random = world.snapshot(), Random(seed)
+    clusters = tuple(random.sample(snapshot.clusters, len(snapshot.clusters)))
+    deployments = tuple(random.sample(snapshot.deployments, len(snapshot.deployments)))
+    shuffled = replace(snapshot, clusters=clusters, deployments=deployments)
+    assert make_plan(shuffled).to_json() == make_plan(snapshot).to_json()
+
+
+def without_a_past(snapshot: Snapshot) -> Snapshot:
+    """Return the snapshot with nothing to suspend preemption for, which has it planned twice."""
+    rows = [replace(d, past_victims=(), preempted_in_vain=False) for d in snapshot.deployments]
+    return replace(snapshot, deployments=tuple(rows))
+
+
+class Descents:
+    """How many ways down the search has tried."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        self._descend = levels.descend
+        monkeypatch.setattr(search, "descend", self._counted)
+
+    def _counted(self, *arguments: object) -> bool:
+        self.count += 1
+        return self._descend(*arguments)  # type: ignore[arg-type]
+
+
+def test_a_plan_of_thousands_is_made_in_one_try_and_breaks_no_rule(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """From 4,000 deployments on the planner tries once; a higher limit has it search this world."""
+    snapshot = without_a_past(large(4_100, 4, Policy(order=Order.MOST), seed=1))
+    tries = Descents(monkeypatch)
+    plan = make_plan(snapshot)
+    assert tries.count == 1
+    assert plan.evictions
+    assert plan.placements
+    assert plan.holds
+    assert violations(snapshot, plan) == []
+    assert make_plan(Result(snapshot, plan).carried_out()).changes_nothing
+
+    monkeypatch.setattr(search, "_LARGE", len(snapshot.deployments) + 1)
+    tries.count = 0
+    make_plan(snapshot)
+    assert tries.count > 1
