@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -12,11 +11,9 @@ import pytest
 from dotenv import dotenv_values
 
 from benchmarks.service import Service, wait_until
-from hypervisor.standalone import servers
 from hypervisor.standalone.bootstrap import ROOT
-from hypervisor.standalone.home import free_port
-from hypervisor.standalone.process import Process
 from tests.fixtures.docker import NewEngine
+from tests.support.databases import postgres, postgres_tool
 from tests.support.docker_engine import Engine
 from tests.support.docker_image import IMAGE
 from tests.support.service import User
@@ -33,24 +30,6 @@ def running(service: Service) -> Iterator[Service]:
         yield service
     finally:
         service.stop()
-
-
-@contextmanager
-def postgres(folder: Path) -> Iterator[str]:
-    """A database server apart from the service; yields its URL."""
-    made, url = servers.postgres(
-        folder / "postgres", free_port(), "a-password", folder / "postgres.log", durable=False
-    )
-    process = Process(made)
-    try:
-        process.wait_until_ready()
-        yield url
-    finally:
-        process.stop()
-
-
-def postgres_tool(name: str, *arguments: str) -> None:
-    subprocess.run([str(servers._postgres_bin() / name), *arguments], check=True)
 
 
 class Company:
