@@ -1,7 +1,10 @@
-"""Many deployments at once, all of them or none; the statements do not grow with their number."""
+"""Submit deployments: one or many, all of them or none.
+
+The number of statements does not grow with the number of deployments.
+"""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
@@ -15,33 +18,41 @@ from clusters.models import Cluster
 from clusters.wakeups import request_cycle
 from deployments import dependencies, waiting
 from deployments.bounds import check_bounds
+from deployments.dependencies import Wait
 from deployments.environment import completed
 from deployments.lifecycle import note_reasons
 from deployments.models import Dependency, Deployment, Status
-from deployments.services import new_deployment
-from deployments.specs import Spec, check_fits
+from deployments.specs import Spec, check_fits, check_image
 from hypervisor.base.errors import DomainError, Invalid, NotFound
 from orgs.events import record_many
 from orgs.models import Event, Organization, Role
 from orgs.permissions import organization_for, require
 from orgs.services import protect_organizations
 
+Fields = Mapping[str, Any]
+"""The validated fields of one deployment."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One of the deployments asked for, and the organization that it is for."""
+    """A deployment to submit, and the organization that it is for.
+
+    `path` is where the request describes it: "deployments.3" in a bulk, "" if it is the request.
+    The name of the field in an error begins with it.
+    """
 
     organization: Organization
     spec: Spec
+    path: str = ""
 
 
-def authorize(user: User, rows: Sequence[Mapping[str, Any]]) -> list[Entry]:
-    """Return what the validated rows ask for, of somebody who may ask for it.
+def authorize(user: User, rows: Mapping[str, Fields]) -> list[Entry]:
+    """Return the entries that the validated fields, by their path in the request, ask for.
 
-    Raises what a single submission would, naming the row at fault.
+    Raises NotFound for an organization or a cluster that the user cannot see, Forbidden when the
+    user may not submit there, and Invalid when cluster and organization contradict each other.
     """
-    named = {row["requested_cluster_id"] for row in rows} - {None}
-    clusters = {c.pk: c for c in Cluster.objects.visible_to(user).filter(pk__in=named)}
+    clusters = _visible_clusters(user, rows.values())
 
     @cache
     def allowed(organization_id: int | None) -> Organization:
@@ -50,60 +61,87 @@ def authorize(user: User, rows: Sequence[Mapping[str, Any]]) -> list[Entry]:
         return organization
 
     entries = []
-    for number, row in enumerate(rows):
-        with _at(number):
-            cluster = _cluster(clusters, row)
-            wanted = cluster.organization_id if cluster else row.get("organization_id")
-            entries.append(Entry(allowed(wanted), Spec.from_fields(row, cluster)))
+    for path, row in rows.items():
+        with _at(path):
+            cluster = _cluster_of(row, clusters)
+            organization = allowed(_organization_id_of(row, cluster))
+            entries.append(Entry(organization, Spec.from_fields(row, cluster), path))
     return entries
 
 
+def requested_cluster(user: User, row: Fields) -> Cluster | None:
+    """Return the cluster that the fields ask for. Raises NotFound if the user cannot see it."""
+    return _cluster_of(row, _visible_clusters(user, [row]))
+
+
 @transaction.atomic
-def submit(*, created_by: User, entries: Sequence[Entry]) -> list[Deployment]:
-    """Queue new deployments. Raises what `services.submit` would, naming the entry at fault."""
+def submit_many(
+    *, created_by: User, entries: Sequence[Entry], bounded: bool = True
+) -> list[Deployment]:
+    """Queue new deployments, and return them in the order of the entries.
+
+    Raises Invalid when no cluster that one may use could ever hold it, or a dependency is wrong,
+    and Conflict when too many are pending.
+    """
     adding = Counter(entry.organization.pk for entry in entries)
-    check_bounds(created_by.pk, adding)
-    organizations = sorted(adding)
-    protect_organizations(organizations)
-    if any(entry.spec.depends_on for entry in entries):
-        for pk in organizations:
-            dependencies.lock_graph(pk)
+    if bounded:
+        check_bounds(created_by.pk, adding)
+    protect_organizations(adding)
+    for pk in sorted({entry.organization.pk for entry in entries if entry.spec.depends_on}):
+        dependencies.lock_graph(pk)
     _protect_clusters(entries)
-    clusters: dict[int, list[Cluster]] = {pk: [] for pk in organizations}
-    for cluster in Cluster.objects.filter(organization__in=organizations):
-        clusters[cluster.organization_id].append(cluster)
-    known = _organizations_of({w.deployment for e in entries for w in e.spec.depends_on})
-    rows = []
-    for number, entry in enumerate(entries):
-        with _at(number):
-            spec = replace(entry.spec, env=completed(entry.spec.env, {}))
-            check_fits(clusters[entry.organization.pk], spec)
-            _check_waits(entry, known)
-            rows.append(new_deployment(created_by, entry.organization, spec))
+    rows = _rows(created_by, entries)
     _store(rows, entries, created_by)
-    for pk in organizations:
+    for pk in sorted(adding):
         request_cycle(pk)
     return rows
 
 
+def _rows(created_by: User, entries: Sequence[Entry]) -> list[Deployment]:
+    """Return the rows to insert. No circle is possible: nothing waits for a new deployment."""
+    clusters: dict[int, list[Cluster]] = {entry.organization.pk: [] for entry in entries}
+    for cluster in Cluster.objects.filter(organization__in=clusters):
+        clusters[cluster.organization_id].append(cluster)
+    known = _organizations_of({w.deployment for e in entries for w in e.spec.depends_on})
+    rows = []
+    for entry in entries:
+        with _at(entry.path):
+            check_fits(clusters[entry.organization.pk], entry.spec)
+            rows.append(_row(created_by, entry))
+            _check_waits(entry, known)
+    return rows
+
+
+def _row(created_by: User, entry: Entry) -> Deployment:
+    """Return the row to insert.
+
+    Raises Invalid for a secret without a value and for a malformed image.
+    """
+    spec = replace(entry.spec, env=completed(entry.spec.env, {}))
+    check_image(spec.image)
+    return Deployment(
+        organization=entry.organization,
+        created_by=created_by,
+        status_reason=waiting.NEXT_CYCLE,
+        status_code="submitted",
+        **spec.columns(),
+    )
+
+
 def _protect_clusters(entries: Sequence[Entry]) -> None:
     """Keep the clusters that are asked for. Raises NotFound when one does not exist any more."""
-    named = [entry.spec.requested_cluster for entry in entries]
-    there = Cluster.objects.protect({cluster.pk for cluster in named if cluster})
-    for number, cluster in enumerate(named):
-        with _at(number):
-            if cluster and cluster.pk not in there:
+    named = [(e.path, e.spec.requested_cluster) for e in entries if e.spec.requested_cluster]
+    there = Cluster.objects.protect({cluster.pk for _, cluster in named}) if named else set()
+    for path, cluster in named:
+        with _at(path):
+            if cluster.pk not in there:
                 raise NotFound(f"Cluster {cluster.pk} does not exist.", attr="requested_cluster")
 
 
 def _store(rows: list[Deployment], entries: Sequence[Entry], created_by: User) -> None:
     Deployment.objects.bulk_create(rows)
-    Dependency.objects.bulk_create(
-        Dependency(deployment=row, on_id=wait.deployment, condition=wait.condition)
-        for row, entry in zip(rows, entries, strict=True)
-        for wait in entry.spec.depends_on
-    )
-    reasons = _say_what_they_wait_for(rows)
+    waits = {row: e.spec.depends_on for row, e in zip(rows, entries, strict=True)}
+    reasons = _store_dependencies(waits) if any(waits.values()) else {}
     record_many(
         [
             Event(
@@ -120,46 +158,68 @@ def _store(rows: list[Deployment], entries: Sequence[Entry], created_by: User) -
     )
 
 
-def _say_what_they_wait_for(rows: Sequence[Deployment]) -> dict[int, str]:
-    found = waiting.obstacles(rows, timezone.now())
+def _store_dependencies(waits: Mapping[Deployment, Sequence[Wait]]) -> dict[int, str]:
+    """Store dependencies; return the wait reasons of the deployments that do not compete yet."""
+    Dependency.objects.bulk_create(
+        Dependency(deployment=row, on_id=wait.deployment, condition=wait.condition)
+        for row, depends_on in waits.items()
+        for wait in depends_on
+    )
+    found = waiting.obstacles(list(waits), timezone.now())
     note_reasons({pk: (obstacle.code, obstacle.reason) for pk, obstacle in found.items()})
-    for row in rows:
+    for row in waits:
         if obstacle := found.get(row.pk):
             row.status_code, row.status_reason = obstacle.code, obstacle.reason
     return {pk: obstacle.reason for pk, obstacle in found.items()}
 
 
-def _cluster(clusters: Mapping[int, Cluster], row: Mapping[str, Any]) -> Cluster | None:
+def _visible_clusters(user: User, rows: Collection[Fields]) -> dict[int, Cluster]:
+    """Return the clusters that the rows name and the user can see, by id."""
+    named = {row["requested_cluster_id"] for row in rows} - {None}
+    return Cluster.objects.visible_to(user).in_bulk(named) if named else {}
+
+
+def _cluster_of(row: Fields, visible: Mapping[int, Cluster]) -> Cluster | None:
     wanted = row["requested_cluster_id"]
     if wanted is None:
         return None
-    if wanted not in clusters:
-        raise NotFound(f"Cluster {wanted} does not exist.", attr="requested_cluster")
-    if row.get("organization_id") not in (None, clusters[wanted].organization_id):
+    if wanted not in visible:
+        raise NotFound(f"Cluster {wanted} does not exist.", attr=row["cluster_field"])
+    return visible[wanted]
+
+
+def _organization_id_of(row: Fields, cluster: Cluster | None) -> int | None:
+    """Return the organization that the row names, directly or by its cluster."""
+    named: int | None = row.get("organization_id")
+    if cluster is None:
+        return named
+    if named not in (None, cluster.organization_id):
         raise Invalid(
-            f"Cluster {wanted} belongs to another organization: leave `organization` out.",
+            f"Cluster {cluster.pk} belongs to another organization: leave `organization` out.",
             attr="organization",
         )
-    return clusters[wanted]
+    return cluster.organization_id
 
 
 def _organizations_of(deployments: set[int]) -> dict[int, int]:
     """Return the organization of each of the deployments that exist, by id."""
+    if not deployments:
+        return {}
     rows = Deployment.objects.filter(pk__in=deployments)
     return dict(rows.values_list("pk", "organization"))
 
 
 def _check_waits(entry: Entry, known: Mapping[int, int]) -> None:
-    """Raise Invalid for a wrong dependency; a circle cannot be, as nothing waits for new ones."""
+    """Raise Invalid for a dependency that is unknown in the organization or is named twice."""
     ids = [wait.deployment for wait in entry.spec.depends_on]
     dependencies.check_known(ids, {pk for pk in ids if known.get(pk) == entry.organization.pk})
 
 
 @contextmanager
-def _at(number: int) -> Iterator[None]:
-    """Say of which entry an error tells."""
+def _at(path: str) -> Iterator[None]:
+    """Begin the field that an error names with the entry's path."""
     try:
         yield
     except DomainError as error:
-        error.attr = ".".join(filter(None, ("deployments", str(number), error.attr)))
+        error.attr = ".".join(filter(None, (path, error.attr))) or None
         raise

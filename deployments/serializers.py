@@ -208,8 +208,10 @@ class DeploymentSerializer(StrictModelSerializer[Deployment]):
         # `requested_cluster` wins: who sends back what was read means nothing by `cluster`.
         named = "cluster_id" in attrs
         placed = attrs.pop("cluster_id", None)
-        if "requested_cluster_id" not in attrs and (named or not self.partial):
-            attrs["requested_cluster_id"] = placed
+        if "requested_cluster_id" in attrs:
+            attrs["cluster_field"] = "requested_cluster"
+        elif named or not self.partial:
+            attrs |= {"requested_cluster_id": placed, "cluster_field": "cluster"}
         return attrs
 
     def spec(self, requested_cluster: Cluster | None) -> Spec:

@@ -17,6 +17,7 @@ from clusters.models import OCCUPYING, Cluster
 from clusters.wakeups import request_cycle, request_reconcile
 from deployments import dependencies, lifecycle, waiting
 from deployments.bounds import check_bounds
+from deployments.bulk import Entry, submit_many
 from deployments.environment import completed
 from deployments.lifecycle import Change, Verb, transition
 from deployments.models import ENDED, Deployment, Status
@@ -33,44 +34,13 @@ _UNPLANNED = {"name", "image", "command", "env", "restart_policy", "max_restarts
 """The fields that no plan depends on: a change of them alone leaves the revision as it is."""
 
 
-@transaction.atomic
 def submit(
     *, created_by: User, organization: Organization, spec: Spec, bounded: bool = True
 ) -> Deployment:
-    """Queue a new deployment.
-
-    Raises Invalid when no cluster that it may use could ever hold it, or a dependency is wrong,
-    and Conflict when too many are pending.
-    """
-    if bounded:
-        check_bounds(created_by.pk, {organization.pk: 1})
-    protect_organizations([organization.pk])
-    if spec.depends_on:
-        dependencies.lock_graph(organization.pk)
-    _protect_cluster(spec)
-    check_capacity(organization.pk, spec)
-    spec = replace(spec, env=completed(spec.env, {}))
-    deployment = new_deployment(created_by, organization, spec)
-    deployment.save(force_insert=True)
-    reason = ""
-    if spec.depends_on:
-        dependencies.replace(deployment, spec.depends_on)
-        reason = _say(deployment, deployment.status_code, deployment.status_reason)
-    record(deployment, "submitted", created_by.username, reason, status=Status.PENDING)
-    request_cycle(organization.pk)
+    """Queue a new deployment: a bulk of one. Raises the errors of `submit_many`."""
+    entries = [Entry(organization, spec)]
+    (deployment,) = submit_many(created_by=created_by, entries=entries, bounded=bounded)
     return deployment
-
-
-def new_deployment(created_by: User, organization: Organization, spec: Spec) -> Deployment:
-    """Return a row to insert. Raises Invalid for a malformed image."""
-    check_image(spec.image)
-    return Deployment(
-        organization=organization,
-        created_by=created_by,
-        status_reason=waiting.NEXT_CYCLE,
-        status_code="submitted",
-        **spec.columns(),
-    )
 
 
 @transaction.atomic

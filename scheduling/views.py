@@ -1,23 +1,94 @@
-"""What only the scheduler can tell about deployments, on top of their own API."""
+"""The whole of /deployments.
 
-from typing import ClassVar
+It is here rather than in `deployments`, because the dry run and `explain` need the planner.
+"""
 
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from http import HTTPStatus
+from typing import Any, ClassVar, cast
+
+from django.db.models import prefetch_related_objects
+from django.http import HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.decorators import action
+from rest_framework.exceptions import ValidationError
+from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.authentication import caller
-from deployments import views
-from deployments.serializers import DeploymentSerializer
-from hypervisor.rest.parameters import flag
+from deployments import bulk, handover, selection, services
+from deployments.bulk import Entry
+from deployments.filters import DeploymentFilter
+from deployments.logs import store
+from deployments.logs.follow_limit import Following
+from deployments.models import Deployment
+from deployments.selection import Outcome
+from deployments.serializers import (
+    BulkSerializer,
+    DeploymentSerializer,
+    EventSerializer,
+    HandOverSerializer,
+    SelectionSerializer,
+)
+from hypervisor.base.errors import Invalid
+from hypervisor.rest.parameters import PAGE, StrictParametersMixin, flag, whole_number
+from orgs.models import Event, Role
+from orgs.permissions import organization_for, require
+from orgs.viewsets import TenantViewSet
 from scheduling.insight.explain import explain, forecast
 from scheduling.serializers import ExplanationSerializer, ForecastSerializer
 
+_STEERING = ("update", "partial_update", "destroy", "start", "stop", "cancel", "checkpoint")
+
+_SELECTION = [
+    OpenApiParameter("dry_run", bool, description="Change nothing: say which ones it would be."),
+    OpenApiParameter(
+        "limit",
+        {"type": "integer", "minimum": 1, "maximum": selection.MAX_CHANGED},
+        description="Take at most so many of them, the first by id.",
+    ),
+    OpenApiParameter("all", bool, description="Without any filter: everything that is visible."),
+]
+
+
+class TextRenderer(JSONRenderer):
+    """Lets a caller ask for text; an error is JSON all the same."""
+
+    media_type = "text/plain"
+    format = "text"
+
 
 @extend_schema(tags=["deployments"])
-class DeploymentViewSet(views.DeploymentViewSet):
-    query_parameters: ClassVar = views.DeploymentViewSet.query_parameters | {"create": ("dry_run",)}
+class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deployment]):
+    """What runs, waits to run, or has run."""
+
+    queryset = Deployment.objects.select_related("cluster__connection").prefetch_related(
+        "dependencies"
+    )
+    serializer_class = DeploymentSerializer
+    filterset_class = DeploymentFilter
+    ordering_fields: ClassVar = [
+        "id", "name", "priority", "status", "created_at", "queued_at", "started_at", "finished_at",
+    ]  # fmt: skip
+    bodies: ClassVar = (*StrictParametersMixin.bodies, "bulk", "hand_over")
+    filtered: ClassVar = ("list", "cancel_many", "stop_many")
+    query_parameters: ClassVar = {
+        "create": ("dry_run",),
+        "events": PAGE,
+        "logs": ("tail", "follow", "run"),
+        **dict.fromkeys(("cancel_many", "stop_many"), ("dry_run", "all", "limit")),
+    }
+    own_errors: ClassVar = {"logs": (HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS)}
+    own_roles: ClassVar = dict.fromkeys(_STEERING, Role.DEVELOPER)
+    roles: ClassVar = dict.fromkeys((*_STEERING, "hold", "release"), Role.ADMIN)
+
+    def owner_id_of(self, obj: Deployment) -> int | None:
+        return obj.created_by_id
 
     @extend_schema(
         parameters=[
@@ -32,14 +103,226 @@ class DeploymentViewSet(views.DeploymentViewSet):
     )
     def create(self, request: Request) -> Response:
         """Submit a deployment: it waits in the queue until it is placed."""
-        if not flag(request, "dry_run"):
-            return super().create(request)
-        organization, spec = self.read_submission(request)
-        answer = forecast(created_by=caller(request), organization=organization, spec=spec)
-        return Response(ForecastSerializer(answer).data)
+        dry_run = flag(request, "dry_run")
+        serializer = self.get_serializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        (entry,) = bulk.authorize(caller(request), {"": serializer.validated_data})
+        if dry_run:
+            answer = forecast(
+                created_by=caller(request), organization=entry.organization, spec=entry.spec
+            )
+            return Response(ForecastSerializer(answer).data)
+        (created,) = self._submit(request, [entry])
+        return Response(created, status=201)
+
+    @extend_schema(request=BulkSerializer, responses={201: BulkSerializer})
+    @action(detail=False, methods=["post"])
+    def bulk(self, request: Request) -> Response:
+        """Submit up to 1,000 deployments, all or none.
+
+        An error names the place of the entry that it is about, as in `deployments.3.cpu`.
+        """
+        serializer = BulkSerializer(data=request.data, context=self.get_serializer_context())
+        serializer.is_valid(raise_exception=True)
+        rows = enumerate(serializer.validated_data["deployments"])
+        entries = bulk.authorize(caller(request), {f"deployments.{n}": row for n, row in rows})
+        return Response({"deployments": self._submit(request, entries)}, status=201)
+
+    @extend_schema(request=HandOverSerializer, responses=HandOverSerializer)
+    @action(detail=False, methods=["post"], url_path="hand-over")
+    def hand_over(self, request: Request) -> Response:
+        """Make another member the submitter of what somebody submitted and has not ended.
+
+        It is for admins: of a user who has left, or is about to.
+        """
+        serializer = HandOverSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        given = serializer.validated_data
+        organization = organization_for(request.user, given.pop("organization", None))
+        require(request.user, organization.pk, Role.ADMIN)
+        count = handover.hand_over(organization, actor=request.user.get_username(), **given)
+        return Response({"handed_over": count})
+
+    @extend_schema(request=None, parameters=_SELECTION, responses=SelectionSerializer)
+    @action(detail=False, methods=["post"], url_path="cancel")
+    def cancel_many(self, request: Request) -> Response:
+        """Take all pending deployments that the filters select out of the queue.
+
+        The filters are those of the list. Those that are starting, running or stopping, and those
+        that the caller may not cancel, are skipped; those that have ended are left out. One call
+        changes at most 1,000, in one transaction; with `limit` it takes the first so many by id
+        and says how many remain. A repeated call finds nothing left to do.
+        """
+        return self._steer_many(selection.cancel, request)
+
+    @extend_schema(request=None, parameters=_SELECTION, responses=SelectionSerializer)
+    @action(detail=False, methods=["post"], url_path="stop")
+    def stop_many(self, request: Request) -> Response:
+        """Stop all starting and running deployments that the filters select.
+
+        Pending ones are skipped: cancel those. Otherwise it is as for `POST /deployments/cancel`.
+        """
+        return self._steer_many(selection.stop, request)
+
+    def update(self, request: Request, pk: str, partial: bool = False) -> Response:
+        deployment = self.get_object()
+        serializer = cast(
+            "DeploymentSerializer",
+            self.get_serializer(deployment, data=request.data, partial=partial),
+        )
+        serializer.is_valid(raise_exception=True)
+        cluster = deployment.requested_cluster
+        if "requested_cluster_id" in serializer.validated_data:
+            cluster = bulk.requested_cluster(caller(request), serializer.validated_data)
+        if cluster and cluster.organization_id != deployment.organization_id:
+            raise Invalid(
+                f"Cluster {cluster.pk} belongs to another organization.", attr="requested_cluster"
+            )
+        services.update(
+            deployment, actor=request.user.get_username(), spec=serializer.spec(cluster)
+        )
+        return self._answer(deployment)
+
+    def partial_update(self, request: Request, pk: str) -> Response:
+        return self.update(request, pk, partial=True)
+
+    def destroy(self, request: Request, pk: str) -> Response:
+        services.delete(self.get_object(), actor=request.user.get_username())
+        return Response(status=204)
+
+    @extend_schema(request=None, responses={202: DeploymentSerializer})
+    @action(detail=True, methods=["post"])
+    def start(self, request: Request, pk: str) -> Response:
+        """Queue a deployment again that has ended."""
+        return self._steer(services.start, request, status=202)
+
+    @extend_schema(request=None, responses={202: DeploymentSerializer})
+    @action(detail=True, methods=["post"])
+    def stop(self, request: Request, pk: str) -> Response:
+        """Stop a deployment that is starting or running."""
+        return self._steer(services.stop, request, status=202)
+
+    @extend_schema(request=None, responses=DeploymentSerializer)
+    @action(detail=True, methods=["post"])
+    def cancel(self, request: Request, pk: str) -> Response:
+        """Take a pending deployment out of the queue."""
+        return self._steer(services.cancel, request)
+
+    @extend_schema(request=None, responses=DeploymentSerializer)
+    @action(detail=True, methods=["post"])
+    def hold(self, request: Request, pk: str) -> Response:
+        """Have a pending deployment passed over until it is released."""
+        return self._steer(services.hold, request)
+
+    @extend_schema(request=None, responses=DeploymentSerializer)
+    @action(detail=True, methods=["post"])
+    def release(self, request: Request, pk: str) -> Response:
+        """Let a held deployment compete again."""
+        return self._steer(services.release, request)
+
+    @extend_schema(request=None, responses={204: None})
+    @action(detail=True, methods=["post"])
+    def checkpoint(self, request: Request, pk: str) -> Response:
+        """Say that the progress so far is saved: an eviction loses only what comes after."""
+        services.checkpoint(self.get_object(), actor=request.user.get_username())
+        return Response(status=204)
+
+    @extend_schema(responses=EventSerializer(many=True))
+    @action(detail=True, methods=["get"])
+    def events(self, request: Request, pk: str) -> Response:
+        """List what happened to the deployment, oldest first."""
+        deployment = self.get_object()
+        events = Event.objects.filter(
+            subject=Event.Subject.DEPLOYMENT, subject_id=deployment.pk
+        ).order_by("pk")
+        return self.paginated(events, EventSerializer)
 
     @extend_schema(responses=ExplanationSerializer)
     @action(detail=True, methods=["get"])
     def explain(self, request: Request, pk: str) -> Response:
         """Say why the deployment is where it is; of one that waits, for what."""
         return Response(ExplanationSerializer(explain(self.get_object())).data)
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter(
+                "tail",
+                str,
+                pattern="^(all|[0-9]+)$",
+                default=str(store.DEFAULT_TAIL),
+                description="How many of the last lines, or `all`: 8 MiB without `follow`.",
+            ),
+            OpenApiParameter(
+                "follow",
+                bool,
+                description="Go on until the run ends; wait for the next one of a deployment that"
+                " waits or starts. A few callers at a time.",
+            ),
+            OpenApiParameter(
+                "run",
+                {"type": "integer", "minimum": 1},
+                description="An earlier run; the events name them. Default: the last.",
+            ),
+        ],
+        responses={(200, "text/plain"): str},
+    )
+    @action(detail=True, methods=["get"], renderer_classes=[JSONRenderer, TextRenderer])
+    def logs(self, request: Request, pk: str) -> HttpResponseBase:
+        """Stream what the container writes; of one that has gone, the last part that was kept."""
+        tail, follows = _tail(request), flag(request, "follow")
+        run_id = whole_number(request, "run", 1, 10**18 - 1)
+        deployment = self.get_object()
+        text = "text/plain; charset=utf-8"
+        # A proxy that waits for more would hold the lines back.
+        headers = {"X-Accel-Buffering": "no", "Cache-Control": "no-store"}
+        if not follows:
+            whole = store.read(store.run_of(deployment, run_id), tail=tail)
+            return HttpResponse(whole, content_type=text, headers=headers)
+        pieces = Following(
+            store.follow(deployment, tail=tail, run_id=run_id),
+            user=caller(request).pk,
+            organization=deployment.organization_id,
+        )
+        return StreamingHttpResponse(pieces, content_type=text, headers=headers)
+
+    def _submit(self, request: Request, entries: Sequence[Entry]) -> Any:
+        created = bulk.submit_many(created_by=caller(request), entries=entries)
+        prefetch_related_objects(created, "dependencies")
+        return self.get_serializer(created, many=True).data
+
+    def _steer(
+        self, verb: Callable[..., Deployment], request: Request, status: int = 200
+    ) -> Response:
+        deployment = verb(self.get_object(), actor=request.user.get_username())
+        return self._answer(deployment, status)
+
+    def _steer_many(self, verb: Callable[..., Outcome], request: Request) -> Response:
+        given = set(request.query_params) & set(self.filterset_class.base_filters)
+        if bool(given) == flag(request, "all"):
+            raise Invalid(
+                "Give either filters, such as `name` or `created_by`, or `all=true` for everything"
+                " in your organizations.",
+                attr="all",
+                code="invalid" if given else "required",
+            )
+        dry_run = flag(request, "dry_run")
+        rows = self.filter_queryset(self.get_queryset())
+        limit = whole_number(request, "limit", 1, selection.MAX_CHANGED)
+        outcome = verb(rows, user=caller(request), limit=limit, dry_run=dry_run)
+        return Response(SelectionSerializer({"dry_run": dry_run, **asdict(outcome)}).data)
+
+    def _answer(self, deployment: Deployment, status: int = 200) -> Response:
+        row: Any = get_object_or_404(self.get_queryset(), pk=deployment.pk)
+        return Response(self.get_serializer(row).data, status=status)
+
+
+def _tail(request: Request) -> int | None:
+    """Return how many lines the caller asks for, None for all."""
+    if request.query_params.get("tail") == "all":
+        return None
+    try:
+        tail = whole_number(request, "tail", 0, 10**6)
+    except ValidationError:
+        detail = "Give a whole number from 0 to 1000000, or `all`."
+        raise ValidationError({"tail": detail}) from None
+    return store.DEFAULT_TAIL if tail is None else tail

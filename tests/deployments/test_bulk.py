@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from pytest_django import DjangoAssertNumQueries
+from pytest_django import DjangoAssertNumQueries, Settings
 from rest_framework.test import APIClient
 
 from accounts.models import User
@@ -58,18 +58,62 @@ def test_an_answer_is_what_a_single_submission_answers(api: APIClient) -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("wrong", "attr"),
-    [
-        ({"cpu": 0}, "cpu"),
-        ({"cpus": 1}, "cpus"),
-        ({"gpu": 99}, "gpu"),
-        ({"depends_on": [4711]}, "depends_on"),
-        ({"requested_cluster": 4711}, "requested_cluster"),
-        ({"organization": 4711}, "organization"),
-        ({"env": {"A": {"secret": None}}}, "env"),
-    ],
-)
+WRONG = [
+    ({"cpu": 0}, "cpu"),
+    ({"cpus": 1}, "cpus"),
+    ({"gpu": 99}, "gpu"),
+    ({"depends_on": [4711]}, "depends_on"),
+    ({"cluster": 4711}, "cluster"),
+    ({"requested_cluster": 4711}, "requested_cluster"),
+    ({"organization": 4711}, "organization"),
+    ({"image": "Not/An:Image"}, "image"),
+    ({"env": {"A": {"secret": None}}}, "env"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "attr"), WRONG)
+def test_a_single_submission_is_refused_as_a_bulk_of_one_is(
+    api: APIClient, wrong: dict[str, Any], attr: str
+) -> None:
+    one = api.post("/deployments", row(**wrong))
+    bulk = api.post("/deployments/bulk", {"deployments": [row(**wrong)]})
+
+    assert named(one) == [attr]
+    assert one.status_code == bulk.status_code
+    for error in bulk.data["errors"]:
+        error["attr"] = error["attr"].removeprefix("deployments.0.")
+    assert one.data == bulk.data
+
+
+def test_a_refusal_of_the_whole_names_no_entry(api: APIClient, settings: Settings) -> None:
+    settings.MAX_PENDING_PER_USER = 1
+    rows = [row(), row()]
+    bulk = api.post("/deployments/bulk", {"deployments": rows})
+    assert api.post("/deployments", row()).status_code == 201
+    one = api.post("/deployments", row())
+
+    assert (bulk.status_code, one.status_code) == (409, 409)
+    assert (named(bulk), named(one)) == ([None], [None])
+
+
+def test_a_single_submission_leaves_the_traces_of_a_bulk_of_one(
+    api: APIClient, submit: Submit
+) -> None:
+    wanted = row(depends_on=[submit().pk])
+    one = api.post("/deployments", wanted).data
+    (other,) = api.post("/deployments/bulk", {"deployments": [wanted]}).data["deployments"]
+
+    assert one["status_code"] == "dependency"
+    assert traces(one["id"]) == traces(other["id"])
+
+
+def traces(deployment: int) -> list[dict[str, Any]]:
+    """Return the events of a deployment without what differs by nature."""
+    rows = Event.objects.filter(subject=Event.Subject.DEPLOYMENT, subject_id=deployment).values()
+    return [{k: v for k, v in row.items() if k not in ("id", "subject_id", "time")} for row in rows]
+
+
+@pytest.mark.parametrize(("wrong", "attr"), WRONG)
 def test_one_that_is_wrong_is_named_and_nothing_is_stored(
     api: APIClient, wrong: dict[str, Any], attr: str
 ) -> None:
@@ -112,7 +156,7 @@ def test_a_strangers_cluster_does_not_exist(
     answer = api.post("/deployments/bulk", {"deployments": rows})
 
     assert answer.status_code == 404
-    assert named(answer) == ["deployments.1.requested_cluster"]
+    assert named(answer) == ["deployments.1.cluster"]
 
 
 def test_the_same_key_submits_once(api: APIClient) -> None:

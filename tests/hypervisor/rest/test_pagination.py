@@ -12,8 +12,8 @@ from accounts.models import User
 from clusters.models import Cluster
 from deployments import services
 from deployments.models import Deployment, Status
-from deployments.views import DeploymentViewSet
 from orgs.models import Organization
+from scheduling.views import DeploymentViewSet
 from tests.fixtures.deployments import Bring, Submit
 from tests.fixtures.people import ClientFor
 from tests.support.answers import ids, refusal

@@ -83,7 +83,7 @@ def test_many_submissions_say_so_at_once(
         for depends_on in waits
     ]
 
-    rows = bulk.submit(created_by=bob, entries=entries)
+    rows = bulk.submit_many(created_by=bob, entries=entries)
 
     assert [row.status_code for row in rows] == ["submitted", "dependency", "dependency_ended"]
     assert_says_the_truth(rows[1], "dependency", f"deployment {first.pk}")
