@@ -10,6 +10,7 @@ from clusters.models import DIMENSIONS, Cluster
 from clusters.resources import MAX_GPU, cores
 from clusters.services import Capacity
 from hypervisor.rest.serializers import IntegerField, StrictModelSerializer
+from orgs.serializers import OrganizationField
 
 _AMOUNTS = inline_serializer(
     "Amounts",
@@ -24,7 +25,7 @@ _AMOUNTS = inline_serializer(
 class ClusterSerializer(StrictModelSerializer[Cluster]):
     """A cluster with what is allocated on it; needs a row of `with_allocated()`."""
 
-    organization = IntegerField(source="organization_id", required=False)
+    organization = OrganizationField()
     cpu = CpuField(source="cpu_milli")
     ram_mib = RamField()
     gpu = IntegerField(min_value=0, max_value=MAX_GPU, default=0)

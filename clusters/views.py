@@ -12,7 +12,7 @@ from clusters.filters import ClusterFilter
 from clusters.models import Cluster
 from clusters.serializers import ClusterSerializer
 from orgs.models import Role
-from orgs.permissions import organization_for, require
+from orgs.permissions import organization_for
 from orgs.viewsets import TenantViewSet
 
 
@@ -32,8 +32,7 @@ class ClusterViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Cluster])
         serializer = cast("ClusterSerializer", self.get_serializer(data=request.data))
         serializer.is_valid(raise_exception=True)
         given = serializer.validated_data
-        organization = organization_for(request.user, given.get("organization_id"))
-        require(request.user, organization.pk, Role.ADMIN)
+        organization = organization_for(request.user, given.get("organization_id"), Role.ADMIN)
         cluster = services.create(
             actor=request.user.get_username(),
             organization=organization,

@@ -26,7 +26,7 @@ from deployments.specs import Spec, check_fits, check_image
 from hypervisor.base.errors import DomainError, Invalid, NotFound
 from orgs.events import record_many
 from orgs.models import Event, Organization, Role
-from orgs.permissions import organization_for, require
+from orgs.permissions import organization_for
 from orgs.services import protect_organizations
 
 Fields = Mapping[str, Any]
@@ -56,9 +56,7 @@ def authorize(user: User, rows: Mapping[str, Fields]) -> list[Entry]:
 
     @cache
     def allowed(organization_id: int | None) -> Organization:
-        organization = organization_for(user, organization_id)
-        require(user, organization.pk, Role.DEVELOPER)
-        return organization
+        return organization_for(user, organization_id, Role.DEVELOPER)
 
     entries = []
     for path, row in rows.items():

@@ -15,6 +15,7 @@ from deployments.models import Condition, Deployment, OnDependencyFailure, Resta
 from deployments.specs import Spec
 from hypervisor.rest.serializers import IntegerField, StrictModelSerializer, StrictSerializer
 from orgs.models import Event
+from orgs.serializers import OrganizationField
 
 _MAX_ID = 2**63 - 1
 _MAX_ENTRIES = 100
@@ -129,7 +130,7 @@ class EnvField(serializers.DictField):
 class DeploymentSerializer(StrictModelSerializer[Deployment]):
     """A deployment. In a request, `cluster` is another word for `requested_cluster`."""
 
-    organization = IntegerField(source="organization_id", required=False)
+    organization = OrganizationField()
     cpu = CpuField(source="cpu_milli")
     ram_mib = RamField()
     gpu = IntegerField(min_value=0, max_value=MAX_GPU, default=0)
@@ -231,7 +232,7 @@ class BulkSerializer(StrictSerializer):
 class HandOverSerializer(StrictSerializer):
     """From whom to whom, by their ids; the organization only for members of several."""
 
-    organization = IntegerField(required=False, min_value=1, max_value=_MAX_ID, write_only=True)
+    organization = OrganizationField(write_only=True)
     from_user = IntegerField(min_value=1, max_value=_MAX_ID, write_only=True)
     to_user = IntegerField(min_value=1, max_value=_MAX_ID, write_only=True)
     handed_over = serializers.IntegerField(read_only=True, help_text="how many deployments")

@@ -11,10 +11,15 @@
 | delete the organization; make another member owner                 | owner      |
 """
 
+from collections.abc import Sequence
+
 from accounts.idempotency import note_needed
 from hypervisor.base.errors import Forbidden, Invalid, NotFound
 from orgs.models import Membership, Organization, Role
 from orgs.tenancy import Person, id_of
+
+_CHOICES = 10
+"""An error lists so many organizations at most."""
 
 
 def role_of(user: Person, organization_id: int) -> Role:
@@ -32,34 +37,47 @@ def role_of(user: Person, organization_id: int) -> Role:
 def require(user: Person, organization_id: int, least: Role) -> Role:
     """Return the person's role. Raises Forbidden when it is lower than the least that may."""
     role = role_of(user, organization_id)
+    _check(role, organization_id, least)
+    return role
+
+
+def organization_for(user: Person, organization_id: int | None, least: Role) -> Organization:
+    """Return the organization that a POST means: the one it names, or the caller's only one.
+
+    Raises NotFound for one that the caller is no member of, Forbidden when the caller's role there
+    is lower than the least that may, and Invalid when none is named and the caller is a member of
+    none or of several.
+    """
+    memberships = Membership.objects.filter(user_id=id_of(user)).select_related("organization")
+    if organization_id is not None:
+        memberships = memberships.filter(organization=organization_id)
+    found = list(memberships.order_by("organization")[: _CHOICES + 1])
+    if len(found) == 1:
+        _check(Role(found[0].role), found[0].organization_id, least)
+        return found[0].organization
+    if organization_id is not None:
+        raise NotFound(f"Organization {organization_id} does not exist.", attr="organization")
+    raise Invalid(
+        _choose([membership.organization for membership in found])
+        if found
+        else "You are a member of no organization: create one, or join one with an invite code.",
+        attr="organization",
+        code="required",
+    )
+
+
+def _check(role: Role, organization_id: int, least: Role) -> None:
     if role.rank < least.rank:
         raise Forbidden(
             f"This needs the role {least} or higher; yours is {role}. Ask an admin of the"
             " organization."
         )
     note_needed(organization_id, least)
-    return role
 
 
-def organization_for(user: Person, organization_id: int | None) -> Organization:
-    """Return the organization that a request means: the one it names, or the caller's only one.
-
-    Raises NotFound for one that the caller is no member of, Invalid when none is named and the
-    caller is a member of none or of several.
-    """
-    mine = Organization.objects.visible_to(user)
-    if organization_id is not None:
-        named = mine.filter(pk=organization_id).first()
-        if named is None:
-            raise NotFound(f"Organization {organization_id} does not exist.", attr="organization")
-        return named
-    organizations = list(mine[:2])
-    if len(organizations) == 1:
-        return organizations[0]
-    raise Invalid(
-        "You are a member of several organizations: name the one that is meant."
-        if organizations
-        else "You are a member of no organization: create one, or join one with an invite code.",
-        attr="organization",
-        code="required",
+def _choose(organizations: Sequence[Organization]) -> str:
+    choices = ", ".join(f"{row.pk} ({row.name})" for row in organizations[:_CHOICES])
+    more = " and others" if len(organizations) > _CHOICES else ""
+    return (
+        f"You are a member of several organizations: give the id of one of them, {choices}{more}."
     )

@@ -13,6 +13,21 @@ from hypervisor.rest.serializers import IntegerField, StrictModelSerializer, Str
 from orgs.models import Membership, Organization, Role
 
 
+class OrganizationField(IntegerField):
+    """The organization that a row belongs to, by its id, as `organization_id`.
+
+    `permissions.organization_for` says which one a POST without it means.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(
+            source="organization_id",
+            required=False,
+            help_text="An id. A POST needs it only if the caller is a member of several.",
+            **kwargs,
+        )
+
+
 class OrganizationReferenceSerializer(serializers.ModelSerializer[Organization]):
     class Meta:
         model = Organization

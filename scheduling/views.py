@@ -38,7 +38,7 @@ from deployments.serializers import (
 from hypervisor.base.errors import Invalid
 from hypervisor.rest.parameters import PAGE, StrictParametersMixin, flag, whole_number
 from orgs.models import Event, Role
-from orgs.permissions import organization_for, require
+from orgs.permissions import organization_for
 from orgs.viewsets import TenantViewSet
 from scheduling.insight.explain import explain, forecast
 from scheduling.serializers import ExplanationSerializer, ForecastSerializer
@@ -138,8 +138,9 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
         serializer = HandOverSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         given = serializer.validated_data
-        organization = organization_for(request.user, given.pop("organization", None))
-        require(request.user, organization.pk, Role.ADMIN)
+        organization = organization_for(
+            request.user, given.pop("organization_id", None), Role.ADMIN
+        )
         count = handover.hand_over(organization, actor=request.user.get_username(), **given)
         return Response({"handed_over": count})
 

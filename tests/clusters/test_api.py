@@ -127,7 +127,7 @@ def test_a_member_of_several_organizations_names_the_one_that_is_meant(
     named = api.post("/clusters", BODY | {"organization": globex.pk})
 
     assert error["attr"] == "organization"
-    assert "name the one that is meant" in error["detail"]
+    assert "give the id of one of them" in error["detail"]
     assert (named.status_code, named.data["organization"]) == (201, globex.pk)
 
 

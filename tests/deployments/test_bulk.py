@@ -16,7 +16,7 @@ from tests.fixtures.people import ClientFor
 pytestmark = pytest.mark.django_db
 
 
-def named(answer: Any) -> list[str]:
+def named(answer: Any) -> list[str | None]:
     """Return the fields that an error names, whatever its status."""
     return [error["attr"] for error in answer.data["errors"]]
 

@@ -1,5 +1,7 @@
 """Who belongs where, and which organization a request means."""
 
+import re
+
 import pytest
 from django.contrib.auth.models import AnonymousUser
 
@@ -49,26 +51,45 @@ def test_an_operator_of_the_platform_is_no_member(acme: Organization, olga: User
 
 
 def test_a_member_of_one_need_not_name_it(acme: Organization, bob: User) -> None:
-    assert organization_for(bob, None) == acme
+    assert organization_for(bob, None, Role.VIEWER) == acme
 
 
 def test_a_member_of_several_names_the_one_that_is_meant(acme: Organization, bob: User) -> None:
     other: Membership = MembershipFactory(user=bob)
 
-    assert organization_for(bob, other.organization_id) == other.organization
+    assert organization_for(bob, other.organization_id, Role.VIEWER) == other.organization
     with pytest.raises(Invalid, match="several") as refused:
-        organization_for(bob, None)
+        organization_for(bob, None, Role.VIEWER)
     assert refused.value.attr == "organization"
+    assert f"{acme.pk} (Acme), {other.organization_id} ({other.organization.name})." in str(
+        refused.value
+    )
+
+
+def test_of_many_organizations_an_error_lists_the_first_ten(bob: User) -> None:
+    mine = sorted(m.organization_id for m in MembershipFactory.create_batch(11, user=bob))
+
+    with pytest.raises(Invalid) as refused:
+        organization_for(bob, None, Role.VIEWER)
+
+    listed = [int(number) for number in re.findall(r"(\d+) \(", refused.value.detail)]
+    assert listed == mine[:10]
+    assert refused.value.detail.endswith(" and others.")
+
+
+def test_an_organization_is_meant_only_by_a_role_that_may(acme: Organization, bob: User) -> None:
+    with pytest.raises(Forbidden, match="admin or higher; yours is developer"):
+        organization_for(bob, None, Role.ADMIN)
 
 
 def test_a_member_of_none_hears_how_to_get_into_one(charlie: User) -> None:
     with pytest.raises(Invalid, match="invite code"):
-        organization_for(charlie, None)
+        organization_for(charlie, None, Role.VIEWER)
 
 
 def test_one_cannot_mean_an_organization_of_others(acme: Organization, charlie: User) -> None:
     with pytest.raises(NotFound):
-        organization_for(charlie, acme.pk)
+        organization_for(charlie, acme.pk, Role.VIEWER)
 
 
 def test_an_organization_with_many_members_is_listed_once(acme: Organization, alice: User) -> None:
