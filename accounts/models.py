@@ -12,6 +12,7 @@ from django.db.models.functions import Lower
 
 from accounts.audit.triggers import trail
 from accounts.usernames import UserManager
+from hypervisor.base.locks import LockingQuerySet
 
 
 class User(AbstractUser):
@@ -42,6 +43,10 @@ class User(AbstractUser):
         ]
 
 
+class TokenFamilyQuerySet(LockingQuerySet["TokenFamily"]):
+    pass
+
+
 class TokenFamily(models.Model):
     """A log-in to the API, and the refresh tokens that came of it; see `tokens`.
 
@@ -58,6 +63,8 @@ class TokenFamily(models.Model):
     logged_in_at = models.DateTimeField()
     issued_at = models.DateTimeField()
     expires_at = models.DateTimeField(db_index=True)
+
+    objects = TokenFamilyQuerySet.as_manager()
 
     class Meta:
         verbose_name = "API log-in"

@@ -98,8 +98,7 @@ def _exchange(token: RefreshToken, now: datetime) -> TokenPair | None:
         # A token of the former release. If two requests present it at once, one gets the row.
         _row, first = cast("tuple[object, bool]", token.blacklist())
         return _begin(user, now) if first else None
-    families = TokenFamily.objects.select_for_update(no_key=True)
-    family = families.filter(pk=token[_FAMILY_CLAIM]).first()
+    family = TokenFamily.objects.locked().filter(pk=token[_FAMILY_CLAIM]).first()
     if family is None:
         return None
     token_id = token[api_settings.JTI_CLAIM]

@@ -20,7 +20,7 @@ from clusters.models import DIMENSIONS, Cluster, Connection
 from clusters.resources import cores, describe
 from clusters.secrets import rotate
 from clusters.wakeups import request_cycle, request_reconcile
-from hypervisor.base.errors import Conflict, Invalid, NotFound
+from hypervisor.base.errors import Conflict, Invalid
 from orgs.events import record
 
 
@@ -73,7 +73,7 @@ def connect(cluster: Cluster, *, actor: str, route: Route) -> Connection:
     """
     found = probe(cluster, route)
     with transaction.atomic(), _one_cluster_per_engine():
-        row = _locked(cluster)
+        row = Cluster.objects.get_locked(cluster.pk)
         connection = _of(row) or Connection(cluster=row)
         if connection.engine_id != found.engine_id:
             _check_idle(row)
@@ -108,7 +108,7 @@ def disconnect(cluster: Cluster, *, actor: str, engine_is_gone: bool = False) ->
     if not engine_is_gone:
         _check_empty(connection)
     with transaction.atomic():
-        row = _locked(cluster)
+        row = Cluster.objects.get_locked(cluster.pk)
         _check_idle(row)
         Connection.objects.filter(cluster=row).delete()
         row.driver, row.state = UNCONNECTED, Cluster.State.CORDONED
@@ -123,7 +123,7 @@ def rotate_credentials() -> int:
 
     Raises CannotDecrypt when the key of one is missing; then none has changed.
     """
-    rows = Connection.objects.select_for_update(no_key=True).exclude(credentials=b"")
+    rows = Connection.objects.locked().exclude(credentials=b"")
     for connection in rows:
         connection.credentials = rotate(connection.credentials)
         connection.save(update_fields=["credentials"])
@@ -140,14 +140,6 @@ def _set(connection: Connection, route: Route) -> None:
     connection.network = route.network
     connection.devices = list(route.devices)
     connection.seal_credentials(route.credentials)
-
-
-def _locked(cluster: Cluster) -> Cluster:
-    rows = Cluster.objects.select_for_update(no_key=True, of=("self",))
-    row = rows.filter(pk=cluster.pk).first()
-    if row is None:
-        raise NotFound(f"Cluster {cluster.pk} has been deleted meanwhile.")
-    return row
 
 
 def _check_engine(cluster: Cluster, found: Probe) -> None:

@@ -13,6 +13,7 @@ from accounts.audit.triggers import trail
 from clusters.drivers.kinds import UNCONNECTED, Kind, choices, kind_of
 from clusters.resources import ResourceColumns
 from clusters.secrets import decrypt, encrypt
+from hypervisor.base.locks import LockingQuerySet
 from hypervisor.base.names import NameField
 from orgs.models import Organization
 from orgs.tenancy import TenantQuerySet
@@ -90,6 +91,10 @@ class Cluster(ResourceColumns):
         return kind_of(self.driver)
 
 
+class ConnectionQuerySet(LockingQuerySet["Connection"]):
+    pass
+
+
 class Connection(models.Model):
     """How a cluster's engine is reached; made by the platform's operators alone.
 
@@ -136,6 +141,8 @@ class Connection(models.Model):
         max_length=50, blank=True, default="", db_default="", editable=False
     )
     unclaimed = models.BooleanField(default=False, db_default=False, editable=False)
+
+    objects = ConnectionQuerySet.as_manager()
 
     class Meta:
         ordering = ["id"]

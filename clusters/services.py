@@ -11,7 +11,7 @@ from clusters.resources import describe
 from clusters.wakeups import request_cycle
 from hypervisor.base import bounds
 from hypervisor.base.bounds import Bound
-from hypervisor.base.errors import Conflict, Invalid, NotFound
+from hypervisor.base.errors import Conflict, Invalid
 from orgs.events import record
 from orgs.models import Organization
 from orgs.services import protect_organizations
@@ -65,7 +65,7 @@ def update(cluster: Cluster, *, actor: str, name: str, capacity: Capacity) -> Cl
 
     Raises Conflict when it would shrink below what is allocated, or grow beyond its engine.
     """
-    cluster = _locked(cluster)
+    cluster = Cluster.objects.get_locked(cluster.pk)
     before = Capacity.of(cluster)
     if (name, capacity) == (cluster.name, before):
         return cluster
@@ -105,10 +105,8 @@ def delete(cluster: Cluster, *, actor: str) -> None:
 
     Raises Conflict while deployments or containers are on it, or deployments wait for it alone.
     """
-    # Not `no_key`: a deployment that asks for this cluster at this moment has to wait.
-    row = Cluster.objects.select_for_update(of=("self",)).filter(pk=cluster.pk).first()
-    if row is None:
-        raise NotFound(f"Cluster {cluster.pk} has been deleted meanwhile.")
+    # For deletion: a deployment that asks for this cluster at this moment has to wait.
+    row = Cluster.objects.get_locked(cluster.pk, for_deletion=True)
     count = row.deployments.filter(status__in=OCCUPYING).count()
     if count:
         raise Conflict(
@@ -128,7 +126,7 @@ def delete(cluster: Cluster, *, actor: str) -> None:
         )
     record(row, "deleted", actor, f"{row.name} deleted.")
     # Those that have ended forget it; a deletion would take their rows in any order.
-    list(row.requested_by.select_for_update(no_key=True, of=("self",)).order_by("pk").values("pk"))
+    list(row.requested_by.locked().values("pk"))
     row.delete()
     request_cycle(row.organization_id)
 
@@ -147,7 +145,7 @@ def _bound(organization: Organization) -> Bound:
 
 @transaction.atomic
 def _set_state(cluster: Cluster, state: Cluster.State, actor: str, reason: str) -> Cluster:
-    cluster = _locked(cluster)
+    cluster = Cluster.objects.get_locked(cluster.pk)
     if cluster.state != state:
         data = {"state": [cluster.state, state]}
         cluster.state = state
@@ -155,14 +153,6 @@ def _set_state(cluster: Cluster, state: Cluster.State, actor: str, reason: str) 
         record(cluster, state, actor, reason, data)
         request_cycle(cluster.organization_id)
     return cluster
-
-
-def _locked(cluster: Cluster) -> Cluster:
-    rows = Cluster.objects.select_for_update(no_key=True, of=("self",))
-    row = rows.filter(pk=cluster.pk).first()
-    if row is None:
-        raise NotFound(f"Cluster {cluster.pk} has been deleted meanwhile.")
-    return row
 
 
 def _check_allocated(cluster: Cluster, capacity: Capacity) -> None:

@@ -34,10 +34,10 @@ def hand_over(organization: Organization, *, actor: str, from_user: int, to_user
         )
     if from_user == to_user:
         raise Invalid("Name another user than `from_user`.", attr="to_user")
-    rows = Deployment.objects.select_for_update(no_key=True, of=("self",)).filter(
+    rows = Deployment.objects.locked().filter(
         organization=organization, created_by=from_user, status__in=LIVE
     )
-    ids = list(rows.order_by("pk").values_list("pk", flat=True))
+    ids = list(rows.values_list("pk", flat=True))
     if not ids:
         raise Conflict(f"User {from_user} has no deployments here that have not ended.")
     Deployment.objects.filter(pk__in=ids).update(created_by=to_user)

@@ -155,8 +155,7 @@ def _of_newest_runs(changes: list[Change]) -> list[Change]:
         return changes
     ids = [change.deployment for change in guarded]
     # A statement of its own: one that waits for a row's lock sees other tables as they were before.
-    rows = Deployment.objects.filter(pk__in=ids).order_by("pk")
-    list(rows.select_for_update(no_key=True, of=("self",)).values_list("pk"))
+    list(Deployment.objects.filter(pk__in=ids).locked().values_list("pk"))
     runs = Run.objects.filter(deployment__in=ids).order_by("deployment_id", "-pk")
     newest = set(runs.distinct("deployment_id").values_list("pk", flat=True))
     return [change for change in changes if change.run is None or change.run in newest]

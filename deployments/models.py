@@ -15,6 +15,7 @@ from accounts.audit.triggers import note_by_a_person, trail
 from clusters.drivers.base import uid_by_run
 from clusters.models import ACTIVE, OCCUPYING, Cluster
 from clusters.resources import ResourceColumns
+from hypervisor.base.locks import LockingQuerySet
 from hypervisor.base.names import NameField
 from orgs.models import Membership, Organization
 from orgs.tenancy import TenantQuerySet
@@ -271,7 +272,7 @@ class Dependency(models.Model):
         return f"deployment {self.deployment_id} waits for {self.on_id} ({self.condition})"
 
 
-class RunQuerySet(models.QuerySet["Run"]):
+class RunQuerySet(LockingQuerySet["Run"]):
     def current(self) -> "RunQuerySet":
         """The runs whose room is taken: one for each active deployment."""
         return self.filter(released_at=None)

@@ -30,7 +30,7 @@ def move(deployment: Deployment, *, actor: str, target: Cluster | None = None) -
     if _status(deployment) == Status.PENDING:
         return _rebind(deployment, actor, target)
     clusters = _locked_clusters(deployment.organization_id)
-    row = _locked(deployment)
+    row = Deployment.objects.get_locked(deployment.pk)
     if row.status not in ACTIVE:
         raise Conflict(
             f"Deployment {row.pk} is {row.status}; only one that is pending, starting or running"
@@ -51,16 +51,8 @@ def _locked_clusters(organization_id: int) -> dict[int, Cluster]:
     """Lock the organization's clusters in the order of their ids; return them with allocations."""
     clusters = Cluster.objects.filter(organization_id=organization_id).order_by("pk")
     clusters = clusters.select_related("connection")
-    list(clusters.select_for_update(no_key=True, of=("self",)))
+    list(clusters.locked())
     return {row.pk: row for row in clusters.with_allocated()}
-
-
-def _locked(deployment: Deployment) -> Deployment:
-    rows = Deployment.objects.select_for_update(no_key=True, of=("self",))
-    row = rows.filter(pk=deployment.pk).first()
-    if row is None:
-        raise NotFound(f"Deployment {deployment.pk} has been deleted meanwhile.")
-    return row
 
 
 def _rebind(deployment: Deployment, actor: str, target: Cluster | None) -> Deployment:

@@ -21,7 +21,7 @@ def rotate_secrets() -> int:
     has_secrets: Any = RawSQL(
         "jsonb_path_exists(deployments_deployment.env, '$.*.secret')", [], BooleanField()
     )
-    rows = Deployment.objects.select_for_update(no_key=True, of=("self",)).order_by("pk")
+    rows = Deployment.objects.locked()
     count = 0
     for pk, env in rows.filter(has_secrets).values_list("pk", "env").iterator():
         Deployment.objects.filter(pk=pk).update(env=_rotated(env))

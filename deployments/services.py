@@ -53,7 +53,7 @@ def update(deployment: Deployment, *, actor: str, spec: Spec) -> Deployment:
     if spec.depends_on:
         dependencies.lock_graph(deployment.organization_id)
     _protect_cluster(spec)
-    deployment = _locked(deployment)
+    deployment = Deployment.objects.get_locked(deployment.pk)
     spec = replace(spec, env=completed(spec.env, deployment.env))
     changed = differences(Spec.of(deployment), spec)
     if not changed:
@@ -83,7 +83,7 @@ def adjust(
 ) -> Deployment:
     """Change what an operator may at any time. Raises Conflict when the deployment has ended."""
     protect_organizations([deployment.organization_id])
-    deployment = _locked(deployment)
+    deployment = Deployment.objects.get_locked(deployment.pk)
     spec = Spec.of(deployment)
     spec = replace(spec, priority=priority or spec.priority, name=name or spec.name)
     if preemptible is not None and preemptible != deployment.preemptible:
@@ -154,7 +154,7 @@ def cancel_hopeless(organization_id: int, *, actor: str) -> int:
 @transaction.atomic
 def hold(deployment: Deployment, *, actor: str) -> Deployment:
     """Have a pending deployment passed over. Raises Conflict in any other status."""
-    deployment = _locked(deployment)
+    deployment = Deployment.objects.get_locked(deployment.pk)
     _check_pending(deployment, "held")
     if not deployment.held:
         reason = f"Held by {actor}: waits until it is released."
@@ -167,7 +167,7 @@ def hold(deployment: Deployment, *, actor: str) -> Deployment:
 @transaction.atomic
 def release(deployment: Deployment, *, actor: str) -> Deployment:
     """Let a held deployment compete again. Raises Conflict when it is not pending."""
-    deployment = _locked(deployment)
+    deployment = Deployment.objects.get_locked(deployment.pk)
     _check_pending(deployment, "released")
     if deployment.held:
         _save(deployment, held=False)
@@ -180,7 +180,7 @@ def release(deployment: Deployment, *, actor: str) -> Deployment:
 @transaction.atomic
 def checkpoint(deployment: Deployment, *, actor: str) -> None:
     """Note that progress is saved: an eviction loses only what comes after."""
-    deployment = _locked(deployment)
+    deployment = Deployment.objects.get_locked(deployment.pk)
     if deployment.status != Status.RUNNING:
         raise Conflict(
             f"Deployment {deployment.pk} is {deployment.status}; only a running one has progress"
@@ -196,7 +196,7 @@ def delete(deployment: Deployment, *, actor: str) -> None:
     protect_organizations([deployment.organization_id])
     # Otherwise somebody could begin to wait for it after we looked.
     dependencies.lock_graph(deployment.organization_id)
-    deployment = _locked(deployment)
+    deployment = Deployment.objects.get_locked(deployment.pk)
     if deployment.status in OCCUPYING:
         raise Conflict(
             f"Deployment {deployment.pk} is {deployment.status}: stop it and wait until it has"
@@ -210,7 +210,7 @@ def delete(deployment: Deployment, *, actor: str) -> None:
         )
     deployment.dependents.all().delete()
     # Otherwise the output of one that ends now could be kept after we looked.
-    list(deployment.runs.select_for_update(of=("self",)).order_by("pk").values("pk"))
+    list(deployment.runs.locked(for_deletion=True).values("pk"))
     for cluster_id in deployment.runs.unfinished().values_list("cluster", flat=True):
         if cluster_id:
             request_reconcile(cluster_id)
@@ -230,7 +230,7 @@ def _steer(
     ready_after: datetime | None = None,
 ) -> Deployment:
     """Carry out a verb of the lifecycle for a person, or say why the state forbids it."""
-    deployment = _locked(deployment)
+    deployment = Deployment.objects.get_locked(deployment.pk)
     if deployment.status not in verb.sources:
         raise Conflict(_forbidden(deployment, verb))
     change = Change(deployment.pk, reason, ready_after=ready_after, status_code=code or None)
@@ -287,14 +287,6 @@ def _protect_cluster(spec: Spec) -> None:
     cluster = spec.requested_cluster
     if cluster and not Cluster.objects.protect([cluster.pk]):
         raise NotFound(f"Cluster {cluster.pk} does not exist.", attr="requested_cluster")
-
-
-def _locked(deployment: Deployment) -> Deployment:
-    rows = Deployment.objects.select_for_update(no_key=True, of=("self",))
-    row = rows.filter(pk=deployment.pk).first()
-    if row is None:
-        raise NotFound(f"Deployment {deployment.pk} has been deleted meanwhile.")
-    return row
 
 
 def _save(deployment: Deployment, *, plan_depends: bool = True, **values: Any) -> None:

@@ -72,7 +72,7 @@ def create(*, owner: User, name: str, bounded: bool = True) -> Organization:
 
 @transaction.atomic
 def rename(organization: Organization, *, actor: str, name: str) -> Organization:
-    organization = _locked(organization.pk)
+    organization = Organization.objects.get_locked(organization.pk)
     if organization.name != name:
         data = {"name": [organization.name, name]}
         organization.name = name
@@ -93,7 +93,7 @@ def regenerate_invite(
 
     The new one works until then and for so many people, where that is said.
     """
-    organization = _locked(organization.pk)
+    organization = Organization.objects.get_locked(organization.pk)
     organization.invite_code = new_invite_code()
     organization.invite_expires_at = expires_at
     organization.invite_max_uses = max_uses
@@ -111,8 +111,7 @@ def join(user: User, *, invite_code: str) -> Membership:
     A code that is expired or used up is refused like an unknown one: a guess learns nothing.
     """
     # Under the lock, so that no code lets in anybody after it was replaced, or one too many.
-    organizations = Organization.objects.select_for_update(no_key=True, of=("self",))
-    organization = organizations.filter(invite_code=invite_code).first()
+    organization = Organization.objects.locked().filter(invite_code=invite_code).first()
     if organization is None or not organization.admits(timezone.now()):
         raise NotFound(
             "No organization can be joined with this invite code: ask its admin for the present"
@@ -133,7 +132,7 @@ def join(user: User, *, invite_code: str) -> Membership:
 @transaction.atomic
 def add_member(organization: Organization, *, actor: str, user: User, role: Role) -> Membership:
     """Make somebody a member, as operators do. Raises Conflict for one who is a member already."""
-    organization = _locked(organization.pk)
+    organization = Organization.objects.get_locked(organization.pk)
     try:
         with transaction.atomic():
             membership = organization.memberships.create(user=user, role=role)
@@ -153,7 +152,7 @@ def change_role(
     Raises Forbidden when the member's role, or the new one, is not below the actor's, and Conflict
     when the last owner would be none. Owners make owners; anybody may step down.
     """
-    organization = _locked(organization.pk)
+    organization = Organization.objects.get_locked(organization.pk)
     own_role = role_of(authority, organization.pk) if authority else None
     member = _member(organization, user_id)
     before = Role(member.role)
@@ -180,7 +179,7 @@ def remove_member(
 
     Raises Forbidden when the member's role is not below the actor's, Conflict for the last owner.
     """
-    organization = _locked(organization.pk)
+    organization = Organization.objects.get_locked(organization.pk)
     own_role = role_of(authority, organization.pk) if authority else None
     member = _member(organization, user_id)
     if member.user.username != actor:
@@ -201,14 +200,11 @@ def delete(organization: Organization, *, actor: str) -> None:
 
     Raises Conflict while something runs.
     """
-    # Not `no_key`: what is added to the organization at this moment has to wait.
-    rows = Organization.objects.select_for_update(of=("self",))
-    row = rows.filter(pk=organization.pk).first()
-    if row is None:
-        raise NotFound(f"Organization {organization.pk} does not exist.")
+    # For deletion: a row that is added to the organization at this moment has to wait.
+    row = Organization.objects.get_locked(organization.pk, for_deletion=True)
     # All that goes with it, in the one order of locks; a deletion takes rows in any order.
     for children in (row.clusters, row.deployments):
-        list(children.select_for_update(of=("self",)).order_by("pk").values_list("pk"))
+        list(children.locked(for_deletion=True).values_list("pk"))
     count = row.deployments.filter(status__in=_ACTIVE).count()
     if count:
         raise Conflict(
@@ -262,15 +258,6 @@ def _check_another_owner(organization: Organization, member: Membership) -> None
             f"{member.user.username} is the last owner of {organization.name}: make another member"
             " owner first, or delete the organization."
         )
-
-
-def _locked(organization_id: int) -> Organization:
-    """Return the row, locked: whoever changes members or the invite code does so one by one."""
-    rows = Organization.objects.select_for_update(no_key=True, of=("self",))
-    row = rows.filter(pk=organization_id).first()
-    if row is None:
-        raise NotFound(f"Organization {organization_id} does not exist.")
-    return row
 
 
 def _member(organization: Organization, user_id: int) -> Membership:

@@ -7,6 +7,8 @@ from django.apps import apps
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db import connection, models
 
+from hypervisor.base.locks import LockingQuerySet
+
 M = TypeVar("M", bound=models.Model)
 
 Person = AbstractBaseUser | AnonymousUser
@@ -17,7 +19,7 @@ def id_of(user: Person) -> int:
     return user.pk or 0
 
 
-class TenantQuerySet(models.QuerySet[M]):
+class TenantQuerySet(LockingQuerySet[M]):
     """Rows that belong to organizations, `organization_path` away."""
 
     organization_path: ClassVar[str] = "organization_id"

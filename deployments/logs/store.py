@@ -50,7 +50,7 @@ def keep(driver: Driver, run: Run) -> None:
         log.warning("output_lost", run=run.pk, error=str(error))
         return
     with transaction.atomic():
-        rows = Run.objects.select_for_update(no_key=True, of=("self",)).filter(pk=run.pk)
+        rows = Run.objects.locked().filter(pk=run.pk)
         if rows.values("pk").first():  # its deployment may have been deleted meanwhile
             values = {"text": text, "dropped": dropped}
             RunOutput.objects.update_or_create(run=run, defaults=values)

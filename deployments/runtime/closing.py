@@ -69,8 +69,8 @@ def heal(now: datetime, *, actor: str) -> list[int]:
 
 def _locked(deployments: DeploymentQuerySet) -> list[int]:
     """Lock these deployments in the order of their ids; return the ids."""
-    rows = Deployment.objects.filter(pk__in=deployments.values("pk")).order_by("pk")
-    return list(rows.select_for_update(no_key=True, of=("self",)).values_list("pk", flat=True))
+    rows = Deployment.objects.filter(pk__in=deployments.values("pk"))
+    return list(rows.locked().values_list("pk", flat=True))
 
 
 def _end_stopping(

@@ -25,7 +25,7 @@ from deployments.lifecycle import Change, remark, transition
 from deployments.models import Deployment, Run, RunQuerySet, Status
 from deployments.runtime import closing
 from deployments.runtime.closing import Remark
-from hypervisor.base.errors import Conflict, NotFound
+from hypervisor.base.errors import Conflict
 from orgs.events import record
 from orgs.models import Event
 
@@ -121,9 +121,7 @@ def declare_lost(cluster: Cluster, *, actor: str) -> Cluster:
     they could harm. Should the engine ever answer, what is left of them is removed before anything
     starts there. Raises Conflict while the engine answers.
     """
-    row = Cluster.objects.select_for_update(no_key=True, of=("self",)).filter(pk=cluster.pk).first()
-    if row is None:
-        raise NotFound(f"Cluster {cluster.pk} has been deleted meanwhile.")
+    row = Cluster.objects.get_locked(cluster.pk)
     if not Connection.objects.filter(cluster=row).exclude(lost_contact_at=None).exists():
         raise Conflict(f"The engine of cluster {row.name} answers: drain it instead.")
     _give_up(row, f"was declared lost by {actor}", actor, timezone.now())

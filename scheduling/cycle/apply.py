@@ -29,8 +29,7 @@ def holds_still(plan: Plan, loaded: Loaded) -> bool:
     leaving = {e.deployment for e in plan.evictions} | {m.deployment for m in plan.moves}
     rows = (
         Deployment.objects.filter(pk__in=touched | leaving)
-        .order_by("pk")
-        .select_for_update(no_key=True, of=("self",))
+        .locked()
         .values_list("pk", "status", "revision", "cluster", "priority", "preemptible")
     )
     found = 0

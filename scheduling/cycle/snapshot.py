@@ -76,7 +76,7 @@ def _read(
     clusters = supply.Cluster.objects.filter(organization__in=organization_ids).order_by("pk")
     if lock:
         Organization.objects.protect(organization_ids)
-        clusters = clusters.select_for_update(no_key=True, of=("self",))
+        clusters = clusters.locked()
     supplies: dict[int, list[Cluster]] = {pk: [] for pk in organization_ids}
     rows_of_clusters = list(clusters.select_related("connection"))
     now = clock()

@@ -83,8 +83,7 @@ def _cut_backoffs(now: datetime, actor: str) -> int:
     late |= Q(set_aside_until__gt=now + suspension + _MARGIN)
     late |= Q(Exists(ends_ahead), ready_after__gt=now)
     with transaction.atomic():
-        rows = Deployment.objects.pending().filter(late).order_by("pk")
-        found = list(rows.select_for_update(no_key=True, of=("self",), skip_locked=True))
+        found = list(Deployment.objects.pending().filter(late).locked(skip_locked=True))
         reason = (
             "Its back-off ended later than any can: a clock was wrong, or a threshold was lowered."
             " It competes again."

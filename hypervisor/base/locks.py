@@ -1,0 +1,36 @@
+"""Rows locked in one way, until the transaction ends."""
+
+from typing import Any, Self, TypeVar
+
+from django.db import models
+
+from hypervisor.base.errors import NotFound
+
+M = TypeVar("M", bound=models.Model)
+
+
+class LockingQuerySet(models.QuerySet[M]):
+    """Rows that can be locked.
+
+    They are locked in the order of their ids: two transactions that take them in different orders
+    would wait for each other. Rows that `select_related` joins are not locked.
+    """
+
+    def locked(self, *, for_deletion: bool = False, skip_locked: bool = False) -> Self:
+        """Lock the rows when they are read: FOR NO KEY UPDATE, or FOR UPDATE before a deletion.
+
+        Others may insert rows that refer to one of these, unless it is locked for deletion.
+        `skip_locked` leaves out the rows that another transaction has locked.
+        """
+        ordered = self.order_by("pk")
+        return ordered.select_for_update(
+            no_key=not for_deletion, of=("self",), skip_locked=skip_locked
+        )
+
+    def get_locked(self, pk: Any, *, for_deletion: bool = False) -> M:
+        """Return one row as it is now, locked. Raises NotFound when it does not exist any more."""
+        row = self.locked(for_deletion=for_deletion).filter(pk=pk).first()
+        if row is None:
+            name = str(self.model._meta.verbose_name).capitalize()
+            raise NotFound(f"{name} {pk} has been deleted meanwhile.")
+        return row

@@ -1,0 +1,85 @@
+"""Rows are locked in one way, which keeps their order and the kind of lock."""
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.db import transaction
+from django.db.models import Model
+
+from hypervisor.base import locks
+from hypervisor.base.errors import NotFound
+from hypervisor.base.locks import LockingQuerySet
+from orgs.models import Organization
+
+pytestmark = pytest.mark.django_db
+
+APPS = ("accounts", "orgs", "clusters", "deployments", "scheduling", "hypervisor", "benchmarks")
+ROOT = Path(__file__).parents[3]
+LOCKING: list[type[Model]] = [
+    model
+    for model in apps.get_models()
+    if issubclass(model._default_manager.get_queryset().__class__, LockingQuerySet)
+]
+
+each_model = pytest.mark.parametrize("model", LOCKING, ids=lambda model: model.__name__)
+
+
+def test_nothing_else_locks_rows() -> None:
+    own = Path(locks.__file__)
+    sources = [path for app in APPS for path in (ROOT / app).rglob("*.py") if path != own]
+    assert len(sources) > 200
+
+    assert [str(path.relative_to(ROOT)) for path in sources if locks_rows(path)] == []
+    assert locks_rows(own)
+
+
+def locks_rows(source: Path) -> bool:
+    """Return whether the module calls `select_for_update`."""
+    return any(
+        isinstance(node, ast.Attribute) and node.attr == "select_for_update"
+        for node in ast.walk(ast.parse(source.read_text()))
+    )
+
+
+def test_the_rows_that_are_locked_anywhere_can_be_locked() -> None:
+    assert {model.__name__ for model in LOCKING} >= {
+        "Cluster", "Connection", "Deployment", "Organization", "Run", "TokenFamily",
+    }  # fmt: skip
+
+
+@each_model
+@pytest.mark.parametrize(
+    ("how", "lock"),
+    [
+        ({}, 'FOR NO KEY UPDATE OF "{}"'),
+        ({"for_deletion": True}, 'FOR UPDATE OF "{}"'),
+        ({"skip_locked": True}, 'FOR NO KEY UPDATE OF "{}" SKIP LOCKED'),
+    ],
+)
+def test_the_rows_alone_are_locked_in_the_order_of_their_ids(
+    model: type[Model], how: dict[str, Any], lock: str
+) -> None:
+    rows: Any = model._default_manager.order_by("-pk")
+    with transaction.atomic():
+        sql = str(rows.locked(**how).query)
+
+    table = model._meta.db_table
+    assert sql.endswith(f'ORDER BY "{table}"."id" ASC {lock.format(table)}')
+
+
+@each_model
+def test_a_row_that_has_gone_is_not_found(model: type[Model]) -> None:
+    rows: Any = model._default_manager
+    gone = model._meta.pk.to_python("7" * 32) if model.__name__ == "TokenFamily" else 7
+
+    with pytest.raises(NotFound, match="has been deleted meanwhile"):
+        rows.get_locked(gone)
+
+
+def test_one_row_is_read_anew(acme: Organization) -> None:
+    Organization.objects.update(name="Acme 2")
+
+    assert Organization.objects.get_locked(acme.pk).name == "Acme 2"
