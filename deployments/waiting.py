@@ -153,12 +153,11 @@ def _held(deployment: Deployment) -> Obstacle:
 
 
 def _backoff(deployment: Deployment, until: datetime) -> Obstacle:
-    """Return what began the back-off, if the row still says so, and when that ends."""
-    time = f"{until:%Y-%m-%d %H:%M:%S} UTC"
-    if time in deployment.status_reason:
-        code, reason = deployment.status_code, deployment.status_reason
-    else:
-        code, reason = BACKOFF, f"Is in back-off: competes again at {time}."
+    """Return what began the back-off, if the row still says so, and otherwise when it ends."""
+    code, reason = deployment.status_code, deployment.status_reason
+    if code in (HELD, *_ON_OTHERS):
+        code = BACKOFF
+        reason = f"Is in back-off: competes again at {until:%Y-%m-%d %H:%M:%S} UTC."
     return Obstacle(code, reason, (reason,))
 
 

@@ -18,7 +18,10 @@ class MissingSerializer(serializers.Serializer[Any]):
 class ClusterObstacleSerializer(serializers.Serializer[Any]):
     cluster = serializers.IntegerField()
     missing = MissingSerializer()
-    why = serializers.CharField()
+    why = serializers.SerializerMethodField()
+
+    def get_why(self, row: dict[str, Any]) -> str:
+        return f"{row['name']}: {row['why']}."
 
 
 class ExplanationSerializer(serializers.Serializer[Any]):

@@ -31,7 +31,7 @@ class Explanation:
 
     `code` is for programs and `reason` for people. Of a pending one that competes, `position` is
     its place in the queue of `queue_length`, counted from 1, and `clusters` says for each cluster
-    what is missing there (cpu in millicores, RAM in MiB, GPU in devices).
+    what is missing there, as `Hold.detail` does.
     """
 
     deployment: int

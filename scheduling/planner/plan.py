@@ -48,8 +48,8 @@ class Hold:
     """A ready deployment stays pending.
 
     `detail["clusters"]` says for each cluster why it is no option and what is missing there:
-    `{"cluster": 1, "code": "no_room", "why": "…", "missing": {"gpu": 2}}`, cpu in millicores, RAM
-    in MiB.
+    `{"cluster": 1, "name": "forge", "code": "no_room", "why": "it lacks 2 GPU", "missing":
+    {"gpu": 2}}`, cpu in millicores, RAM in MiB.
     """
 
     deployment: int

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from scheduling.cycle.recording import Decision
+from scheduling.cycle.recording import Decision, Kind
 from scheduling.planner.resources import DIMENSIONS, Resources, in_words
 from scheduling.planner.snapshot import Cluster, Snapshot
 
@@ -40,7 +40,7 @@ class Occupancy:
 
 def occupancy(snapshot: Snapshot, decisions: Iterable[Decision]) -> list[Occupancy]:
     """Return for each cluster how many deployments it had and has, and what they take."""
-    target = {d.deployment: d.target for d in decisions if d.kind != "waits"}
+    target = {d.deployment: d.target for d in decisions if d.kind is not Kind.WAITS}
     before: dict[int, list[Resources]] = defaultdict(list)
     after: dict[int, list[Resources]] = defaultdict(list)
     for row in snapshot.deployments:

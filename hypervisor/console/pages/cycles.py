@@ -12,7 +12,8 @@ from hypervisor.console.data.occupancy import occupancy
 from hypervisor.console.pages.base import OperatePage
 from hypervisor.console.pages.replays import KINDS, PolicyForm, names_of, replayed
 from orgs.models import Event, Organization
-from scheduling.cycle.recording import Decision, read, unpack
+from scheduling.cycle.recording import Decision, Kind, unpack
+from scheduling.cycle.recording import decisions as decisions_of
 from scheduling.cycle.snapshot import load
 from scheduling.models import SchedulingCycle
 from scheduling.planner.pipeline import make_plan
@@ -71,8 +72,8 @@ class CyclePage(OperatePage):
 
     def _recorded(self, record: bytes) -> dict[str, Any]:
         """Return what only a cycle that decided anything has kept."""
-        snapshot, words = unpack(record)
-        decided = [read(int(pk), text) for pk, text in words.items()]
+        snapshot, by_id = unpack(record)
+        decided = list(by_id.values())
         kind, code = self._chosen(decided)
         chosen = [d for d in decided if d.kind == kind and code in ("", d.code)]
         page = Paginator(sorted(chosen, key=lambda d: d.deployment), _PER_PAGE).get_page(
@@ -86,7 +87,7 @@ class CyclePage(OperatePage):
             "kind": kind,
             "code": code,
             "kinds": [(each, sum(d.kind == each for d in decided)) for each in KINDS],
-            "codes": sorted(Counter(d.code for d in decided if d.kind == "waits").items()),
+            "codes": sorted(Counter(d.code for d in decided if d.kind is Kind.WAITS).items()),
             "page": page,
             "rows": _rows(self.cycle, snapshot, page),
             "clusters": occupancy(snapshot, decided),
@@ -101,7 +102,7 @@ class CyclePage(OperatePage):
         if kind not in KINDS:
             present = {d.kind for d in decided}
             kind = next((each for each in KINDS if each in present), KINDS[-1])
-        return kind, self.request.GET.get("code", "") if kind == "waits" else ""
+        return kind, self.request.GET.get("code", "") if kind == Kind.WAITS else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +158,7 @@ def _rows(cycle: SchedulingCycle, snapshot: Snapshot, page: Page[Decision]) -> l
     decisions = list(page)
     planned = {row.id: row for row in snapshot.deployments}
     names = names_of(d for d in decisions)
-    told = {} if any(d.kind == "waits" for d in decisions) else _told(cycle, decisions)
+    told = {} if any(d.kind is Kind.WAITS for d in decisions) else _told(cycle, decisions)
     waits = {} if told or not decisions else _worded(make_plan(snapshot))
     return [
         Row(
@@ -186,8 +187,5 @@ def _told(cycle: SchedulingCycle, decisions: Sequence[Decision]) -> dict[int, Ev
 
 def _worded(plan: Plan) -> dict[Decision, str]:
     """Return the planner's sentence for each that waits."""
-    suspended = {s.deployment for s in plan.suspensions}
-    return {
-        Decision(h.deployment, "waits", code=h.code, suspended=h.deployment in suspended): h.reason
-        for h in plan.holds
-    }
+    decided = decisions_of(plan)
+    return {decided[hold.deployment]: hold.reason for hold in plan.holds}

@@ -152,8 +152,8 @@ def _shortages(why: Explanation) -> list[Shortage]:
     return [
         Shortage(
             cluster=row["cluster"],
-            name=row["why"].partition(": ")[0],
-            why=row["why"].partition(": ")[2],
+            name=row["name"],
+            why=f"{row['why']}.",
             missing=", ".join(in_words(*amount) for amount in row["missing"].items()),
         )
         for row in why.clusters

@@ -9,12 +9,12 @@ from django import forms
 
 from deployments.models import Deployment
 from hypervisor.base.forms import IntegerFormField
-from scheduling.cycle.recording import Decision, Difference, read, replay
+from scheduling.cycle.recording import Decision, Difference, Kind, replay
 from scheduling.planner.policy import Policy, Threshold
 from scheduling.planner.snapshot import Deployment as Planned
 from scheduling.planner.snapshot import Snapshot
 
-KINDS = ("evicted", "moved", "placed", "waits")
+KINDS = (Kind.EVICTED, Kind.MOVED, Kind.PLACED, Kind.WAITS)
 """What a cycle does with a deployment, in the order in which one wants to know."""
 
 _SHOWN = 200
@@ -72,26 +72,25 @@ def replayed(
     present = asdict(snapshot.policy)
     settings = {n: v for n, v in form.cleaned_data.items() if v != present[n]}
     differences = replay(record, settings)
-    pairs = [(read(d.deployment, d.was), read(d.deployment, d.now)) for d in differences]
     before = Counter(d.kind for d in decided)
     after = Counter(before)
-    for was, now in pairs:
-        after[was.kind] -= 1
-        after[now.kind] += 1
-    shown = pairs[:_SHOWN]
-    names = names_of(d for pair in shown for d in pair)
+    for difference in differences:
+        after[difference.was.kind] -= 1
+        after[difference.now.kind] += 1
+    shown = differences[:_SHOWN]
+    names = names_of(decision for d in shown for decision in (d.was, d.now))
     planned = {row.id: row for row in snapshot.deployments}
     return Replay(
         settings=settings,
         differences=differences,
         shown=[
             Changed(
-                names.get(was.deployment, f"deployment {was.deployment}"),
-                was,
-                now,
-                planned.get(was.deployment),
+                names.get(each.deployment, f"deployment {each.deployment}"),
+                each.was,
+                each.now,
+                planned.get(each.deployment),
             )
-            for was, now in shown
+            for each in shown
         ],
         counts=[(kind, before[kind], after[kind]) for kind in KINDS],
     )

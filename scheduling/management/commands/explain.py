@@ -33,4 +33,4 @@ class Command(commands.Command):
             self.stdout.write(f"{explanation.position} of {explanation.queue_length} in the queue")
         self.stdout.write(f"{explanation.code}: {explanation.reason}")
         for row in explanation.clusters:
-            self.stdout.write(f"  cluster {row['cluster']}: {row['why']}")
+            self.stdout.write(f"  cluster {row['cluster']}: {row['name']}: {row['why']}.")

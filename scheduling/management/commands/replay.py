@@ -1,4 +1,3 @@
-from dataclasses import asdict
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
@@ -33,7 +32,7 @@ class Command(commands.Command):
                 {
                     "cycle": cycle.pk,
                     "settings": settings,
-                    "differences": [asdict(difference) for difference in differences],
+                    "differences": [difference.to_json() for difference in differences],
                 }
             )
         else:

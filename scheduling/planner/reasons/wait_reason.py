@@ -18,8 +18,8 @@ _COMPARED = 4
 class Shortage(Mapping[str, Any]):
     """The detail of a hold. The row of each cluster is worked out only when somebody looks.
 
-    Keys: `clusters`, rows of `cluster`, `code`, `why` and `missing`; for one that room is held for
-    also `reservation`, of `cluster` and `until` (seconds, or None when nobody can tell).
+    Keys: `clusters`, rows of `cluster`, `name`, `code`, `why` and `missing`; for one that room is
+    held for also `reservation`, of `cluster` and `until` (seconds, or None when nobody can tell).
     """
 
     def __init__(self, problem: Problem, outcome: Outcome, d: int, own: Reservation | None) -> None:
@@ -66,8 +66,9 @@ class Shortage(Mapping[str, Any]):
             why = self._lacks(c, missing)
         return {
             "cluster": cluster.id,
+            "name": cluster.label,
             "code": code,
-            "why": f"{cluster.label}: {why}.",
+            "why": why,
             "missing": missing,
         }
 

@@ -53,6 +53,7 @@ def test_one_that_waits_says_why_and_what_is_missing_where(
     assert "Needs 3 CPU, 1 GiB RAM at priority 20" in page
     (row,) = context["shortages"]
     assert (row.name, row.missing) == ("forge", "2 CPU")
+    assert row.why.startswith("of what it may use")
     assert f'href="{reverse("cluster", args=[forge.pk])}">forge</a>' in page
 
 

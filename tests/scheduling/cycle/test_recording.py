@@ -1,5 +1,6 @@
 import json
 import zlib
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -8,10 +9,12 @@ from clusters.models import Cluster
 from deployments import services
 from deployments.models import Status
 from orgs.models import Organization
-from scheduling.cycle.recording import STAYS, Decision, decisions, read, unpack
+from scheduling.cycle.recording import Decision, Kind, decisions, pack, unpack
 from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle
-from scheduling.planner.plan import Eviction, Hold, Move, Placement, Plan
+from scheduling.planner.plan import Eviction, Hold, Move, Placement, Plan, Suspension
+from scheduling.planner.policy import Policy
+from scheduling.planner.snapshot import Snapshot
 from tests.fixtures.deployments import Submit
 
 pytestmark = pytest.mark.django_db
@@ -37,10 +40,15 @@ def test_a_cycle_that_decided_nothing_keeps_no_record(acme: Organization, forge:
 
 
 def test_a_record_holds_what_the_cycle_saw(preempting: SchedulingCycle) -> None:
-    snapshot, words = unpack(bytes(preempting.record or b""))
+    snapshot, decided = unpack(bytes(preempting.record or b""))
 
-    assert [d.priority for d in snapshot.deployments] == [10, 20]
-    assert sorted(text.split()[0] for text in words.values()) == ["evicted", "placed"]
+    victim, preemptor = snapshot.deployments
+    (cluster,) = snapshot.clusters
+    assert (victim.priority, preemptor.priority) == (10, 20)
+    assert decided == {
+        victim.id: Decision(victim.id, Kind.EVICTED, source=cluster.id, for_=preemptor.id),
+        preemptor.id: Decision(preemptor.id, Kind.PLACED, target=cluster.id),
+    }
 
 
 def test_a_replay_gives_the_same_plan(
@@ -97,14 +105,14 @@ def suspending(acme: Organization, forge: Cluster, submit: Submit) -> Scheduling
 def test_a_replay_suspends_preemption_as_the_cycle_did(
     suspending: SchedulingCycle, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    snapshot, words = unpack(bytes(suspending.record or b""))
+    snapshot, decided = unpack(bytes(suspending.record or b""))
 
     call_command("replay", suspending.pk)
 
     assert capsys.readouterr().out == "The same plan.\n"
     (preemptor,) = (d for d in snapshot.deployments if d.past_victims)
-    assert read(preemptor.id, words[str(preemptor.id)]) == Decision(
-        preemptor.id, "waits", code="thrash", suspended=True
+    assert decided[preemptor.id] == Decision(
+        preemptor.id, Kind.WAITS, code="thrash", suspended=True
     )
 
 
@@ -112,7 +120,7 @@ def test_a_record_of_a_release_that_kept_no_past_gives_the_same_plan(
     suspending: SchedulingCycle, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Such a record has the end of the suspension in the snapshot itself."""
-    document = json.loads(zlib.decompress(bytes(suspending.record or b"")))
+    document = _of_the_former_release(suspending)
     for row in document["snapshot"]["deployments"]:
         row["set_aside_until"] = document["snapshot"]["now"] + 3600 if row["past_victims"] else None
         del row["past_victims"], row["preempted_in_vain"]
@@ -129,30 +137,99 @@ def test_a_record_of_a_release_that_kept_no_past_gives_the_same_plan(
     assert unpack(former)[0].deployments[1].set_aside_until is not None
 
 
+def test_a_record_of_the_release_that_kept_words_gives_the_same_plan(
+    suspending: SchedulingCycle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    former = zlib.compress(json.dumps(_of_the_former_release(suspending)).encode())
+    decided = unpack(bytes(suspending.record or b""))[1]
+    SchedulingCycle.objects.filter(pk=suspending.pk).update(record=former)
+
+    call_command("replay", suspending.pk)
+
+    assert capsys.readouterr().out == "The same plan.\n"
+    assert unpack(former)[1] == decided
+
+
+def test_the_former_release_reads_no_decisions_in_a_record(preempting: SchedulingCycle) -> None:
+    document = json.loads(zlib.decompress(bytes(preempting.record or b"")))
+
+    assert document["decisions"] == {}
+
+
 def _tampered(cycle: SchedulingCycle) -> bytes:
     document = json.loads(zlib.decompress(bytes(cycle.record or b"")))
-    document["decisions"] = {}
+    document["decided"] = []
     return zlib.compress(json.dumps(document).encode())
 
 
-def test_every_kind_of_decision_is_read_back() -> None:
-    plan = Plan(
-        placements=(Placement(1, 7, "placed", ""),),
-        evictions=(Eviction(2, 7, 1, True, "preempted", ""), Eviction(3, 8, None, False, "", "")),
-        moves=(Move(4, 7, 8, 1, "preempted", ""), Move(5, 7, 8, None, "drained", "")),
-        holds=(Hold(6, "no_room", {}, ""),),
-    )
-
-    read_back = [read(int(pk), words) for pk, words in sorted(decisions(plan).items())]
-
-    assert read_back == [
-        Decision(1, "placed", target=7), Decision(2, "evicted", source=7, for_=1),
-        Decision(3, "evicted", source=8), Decision(4, "moved", source=7, target=8, for_=1),
-        Decision(5, "moved", source=7, target=8), Decision(6, "waits", code="no_room"),
-    ]  # fmt: skip
-    assert read(9, STAYS) == Decision(9, "stays")
+def _of_the_former_release(cycle: SchedulingCycle) -> dict[str, Any]:
+    """Return a record's document as the former release wrote it."""
+    snapshot, decided = unpack(bytes(cycle.record or b""))
+    words = {str(pk): str(decision) for pk, decision in decided.items()}
+    return {"snapshot": snapshot.to_json(), "decisions": words}
 
 
-def test_what_is_no_decision_is_refused() -> None:
+PLAN = Plan(
+    placements=(Placement(1, 7, "placed", ""),),
+    evictions=(Eviction(2, 7, 1, True, "preempted", ""), Eviction(3, 8, None, False, "", "")),
+    moves=(Move(4, 7, 8, 1, "preempted", ""), Move(5, 7, 8, None, "drained", "")),
+    holds=(Hold(6, "no_room", {}, ""), Hold(7, "thrash", {}, "")),
+    suspensions=(Suspension(7, 1_003_600, "thrash", ""),),
+)
+DECIDED = [
+    Decision(1, Kind.PLACED, target=7), Decision(2, Kind.EVICTED, source=7, for_=1),
+    Decision(3, Kind.EVICTED, source=8), Decision(4, Kind.MOVED, source=7, target=8, for_=1),
+    Decision(5, Kind.MOVED, source=7, target=8), Decision(6, Kind.WAITS, code="no_room"),
+    Decision(7, Kind.WAITS, code="thrash", suspended=True),
+]  # fmt: skip
+SNAPSHOT = Snapshot(now=1_000_000, policy=Policy(), clusters=(), deployments=())
+WORDS = {
+    "1": "placed on 7",
+    "2": "evicted from 7 for 1",
+    "3": "evicted from 8 for None",
+    "4": "moved from 7 to 8 for 1",
+    "5": "moved from 7 to 8 for None",
+    "6": "waits (no_room)",
+    "7": "waits (thrash), preemption suspended",
+}
+"""The same decisions as the former release kept them."""
+
+
+def test_every_kind_of_decision_is_kept_and_read_back() -> None:
+    snapshot, decided = unpack(pack(SNAPSHOT, PLAN))
+
+    assert snapshot == SNAPSHOT
+    assert decided == decisions(PLAN) == {each.deployment: each for each in DECIDED}
+
+
+def test_the_words_of_the_former_release_are_read() -> None:
+    document = {"snapshot": SNAPSHOT.to_json(), "decisions": WORDS}
+
+    _, decided = unpack(zlib.compress(json.dumps(document).encode()))
+
+    assert decided == decisions(PLAN)
+
+
+def test_a_decision_is_put_into_words_when_it_is_shown() -> None:
+    assert [str(each) for each in DECIDED] == [
+        words.removesuffix(" for None") for words in WORDS.values()
+    ]
+    assert str(Decision(9, Kind.STAYS)) == "stays"
+
+
+@pytest.mark.parametrize("words", ["sings, out of tune", "sings on 3"])
+def test_what_is_no_decision_is_refused(words: str) -> None:
+    document = {"snapshot": SNAPSHOT.to_json(), "decisions": {"3": words}}
+
     with pytest.raises(ValueError, match="deployment 3"):
-        read(3, "sings, out of tune")
+        unpack(zlib.compress(json.dumps(document).encode()))
+
+
+def test_a_replay_as_json_has_the_decisions_as_data(
+    preempting: SchedulingCycle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call_command("replay", preempting.pk, "--set", "min_run_seconds=3600", "--json")
+
+    first = json.loads(capsys.readouterr().out)["differences"][0]
+    assert (first["was"]["kind"], first["now"]["kind"]) == ("evicted", "stays")
+    assert {first[key]["deployment"] for key in ("was", "now")} == {first["deployment"]}

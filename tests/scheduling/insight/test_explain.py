@@ -168,7 +168,7 @@ def test_one_with_dependencies_is_told_each_that_does_not_hold(
 def test_one_in_back_off_is_told_when_it_competes_again(api: APIClient, submit: Submit) -> None:
     deployment = submit()
     until = timezone.now() + timedelta(seconds=90)
-    Deployment.objects.update(ready_after=until)
+    Deployment.objects.update(ready_after=until, status_code="dependency")
 
     told = explained(api, deployment)
 

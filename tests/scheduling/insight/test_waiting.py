@@ -15,7 +15,7 @@ from accounts.models import User
 from clusters import services as cluster_services
 from clusters.models import Cluster
 from clusters.services import Capacity
-from deployments import bulk, services
+from deployments import bulk, services, waiting
 from deployments.dependencies import Wait
 from deployments.models import Condition, Deployment, OnDependencyFailure, RestartPolicy, Status
 from deployments.runtime.reconcile import reconcile
@@ -285,6 +285,33 @@ def test_a_back_off_under_a_hold_is_told_when_that_ends(bring: Bring) -> None:
     services.release(fresh(deployment), actor="alice")
 
     assert_says_the_truth(deployment, "backoff", "competes again at")
+
+
+@pytest.mark.parametrize("code", ["backoff", "restart_backoff", "vanished"])
+def test_a_back_off_is_told_as_it_began(forge: Cluster, submit: Submit, code: str) -> None:
+    until = timezone.now() + timedelta(seconds=90)
+    Deployment.objects.filter(pk=submit().pk).update(
+        ready_after=until, status_code=code, status_reason="Its container vanished."
+    )
+
+    obstacle = waiting.obstacle(Deployment.objects.get(), timezone.now())
+
+    assert obstacle is not None
+    assert (obstacle.code, obstacle.reason) == (code, "Its container vanished.")
+
+
+@pytest.mark.parametrize("code", ["held", "dependency", "dependency_ended"])
+def test_a_back_off_is_told_when_the_row_still_says_what_no_longer_holds(
+    forge: Cluster, submit: Submit, code: str
+) -> None:
+    until = timezone.now() + timedelta(seconds=90)
+    Deployment.objects.filter(pk=submit().pk).update(ready_after=until, status_code=code)
+
+    obstacle = waiting.obstacle(Deployment.objects.get(), timezone.now())
+
+    assert obstacle is not None
+    assert obstacle.code == "backoff"
+    assert f"competes again at {until:%Y-%m-%d %H:%M:%S} UTC" in obstacle.reason
 
 
 def test_one_that_was_cancelled_while_held_is_held_when_it_is_started_again(
