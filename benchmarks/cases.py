@@ -61,7 +61,7 @@ def _cut(random: Random, rows: list[tuple[int, Resources]], running: int) -> Sna
     for number, (submitted, request) in enumerate(rows, start=1):
         home = None
         if number <= running:
-            fitting = [c for c, room in left.items() if request.fits_in(room)]
+            fitting = [c for c, free in left.items() if request.fits_in(free)]
             home = random.choice(fitting) if fitting else None
         if home is not None:
             left[home] -= request
@@ -74,7 +74,7 @@ def _cut(random: Random, rows: list[tuple[int, Resources]], running: int) -> Sna
                 queued_at=submitted,
                 requested_cluster=(home or random.choice(clusters).id) if pinned else None,
                 cluster=home,
-                started_at=None if home is None else submitted,
+                placed_at=None if home is None else submitted,
             )
         )
     return Snapshot(now, POLICY, clusters, tuple(deployments))

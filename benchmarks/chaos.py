@@ -189,7 +189,7 @@ def live(client: Client) -> list[dict[str, Any]]:
 
 def _competing(bench: Bench) -> list[dict[str, Any]]:
     """Return what has not ended, but for what the scheduler has set aside for an hour."""
-    return [row for row in live(bench.client) if row["status_code"] != "thrash"]
+    return [row for row in live(bench.client) if row["status_code"] != "preemption_suspended"]
 
 
 def inspect(bench: Bench, report: Report) -> None:

@@ -45,9 +45,7 @@ def crowd(pending: int, shapes: int, seed: int) -> Snapshot:
 def _active() -> Iterator[Deployment]:
     for c in range(1, _CLUSTERS + 1):
         for n in (0, 1):
-            yield Deployment(
-                2 * c + n, 5 if n else 0, _FILLER, 0, cluster=c, started_at=900_000 + c
-            )
+            yield Deployment(2 * c + n, 5 if n else 0, _FILLER, 0, cluster=c, placed_at=900_000 + c)
 
 
 def _pending(random: Random, number: int, kinds: list[Resources]) -> Iterator[Deployment]:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from scheduling.planner.plan import Eviction, Hold, Move, Placement, Plan
+from scheduling.planner.plan import Eviction, Move, Placement, Plan, WaitReason
 from scheduling.planner.resources import NOTHING, Resources
 from scheduling.planner.snapshot import Cluster, ClusterState, Deployment, Snapshot
 from scheduling.planner.suspension import suspended
@@ -46,14 +46,14 @@ class Result:
 
     def evictable(self, victim: Deployment, priority: int) -> bool:
         policy = self.snapshot.policy
-        since = self.snapshot.now if victim.started_at is None else victim.started_at
+        since = self.snapshot.now if victim.placed_at is None else victim.placed_at
         ran = self.snapshot.now - since
-        within = victim.preemptions < policy.preemption_budget
+        within = victim.recent_preemptions < policy.preemption_budget
         gap = priority - victim.priority
         return (
             gap > 0
             and victim.preemptible
-            and (policy.min_run_seconds <= ran or victim.started_at is None)
+            and (policy.min_run_seconds <= ran or victim.placed_at is None)
             and (within or gap >= policy.budget_override_gap)
         )
 
@@ -69,10 +69,10 @@ class Result:
 
     def held(self, cluster: int, deployment: Deployment) -> bool:
         """Say whether the plan holds room on the cluster that this deployment must respect."""
-        for hold in self.plan.holds:
-            reservation = hold.detail.get("reservation")
+        for wait in self.plan.wait_reasons:
+            reservation = wait.detail.get("reservation")
             if reservation and reservation["cluster"] == cluster:
-                holder = self.deployments[hold.deployment]
+                holder = self.deployments[wait.deployment]
                 ends = deployment.max_runtime_s
                 until = reservation["until"]
                 known = ends is not None and until is not None
@@ -87,8 +87,8 @@ class Result:
         moved = deployment.cluster is not None
         started = replace(
             deployment,
-            started_at=self.snapshot.now,
-            preemptions=deployment.preemptions + moved,
+            placed_at=self.snapshot.now,
+            recent_preemptions=deployment.recent_preemptions + moved,
         )
         return policy.backfill == "evictable" and self.evictable(started, priority)
 
@@ -105,16 +105,16 @@ class Result:
             if now == d.cluster:
                 rows.append(d)
             elif now is None:
-                evictions = d.preemptions + 1
+                evictions = d.recent_preemptions + 1
                 rows.append(
-                    replace(d, cluster=None, started_at=None, checkpoint_at=None,
-                            preemptions=evictions, ready_since=self.snapshot.now)
+                    replace(d, cluster=None, placed_at=None, checkpoint_at=None,
+                            recent_preemptions=evictions, ready_since=self.snapshot.now)
                 )  # fmt: skip
             else:
                 moved = d.cluster is not None
                 rows.append(
-                    replace(d, cluster=now, started_at=self.snapshot.now, checkpoint_at=None,
-                            preemptions=d.preemptions + moved)
+                    replace(d, cluster=now, placed_at=self.snapshot.now, checkpoint_at=None,
+                            recent_preemptions=d.recent_preemptions + moved)
                 )  # fmt: skip
         return replace(self.snapshot, deployments=tuple(rows))
 
@@ -199,12 +199,12 @@ def _blocking(result: Result, d: Deployment, cluster: Cluster) -> list[Deploymen
 
 def explained(result: Result) -> Iterator[str]:
     plan = result.plan
-    rows: list[Placement | Eviction | Move | Hold] = [*plan.placements, *plan.holds]
+    rows: list[Placement | Eviction | Move | WaitReason] = [*plan.placements, *plan.wait_reasons]
     rows += [*plan.evictions, *plan.moves]
     for row in rows:
         if not row.code or not row.reason.endswith("."):
             yield f"rule 12: {row.deployment} has no reason"
-    decided = {p.deployment for p in plan.placements} | {h.deployment for h in plan.holds}
+    decided = {p.deployment for p in plan.placements} | {h.deployment for h in plan.wait_reasons}
     ready = {d.id for d in result.deployments.values() if d.cluster is None}
     if decided != ready:
         yield f"rule 12: no decision about {sorted(decided ^ ready)}"

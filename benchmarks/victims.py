@@ -66,7 +66,7 @@ def full_cluster(random: Random) -> Snapshot:
             left -= request
             started = NOW - random.randint(0, 10_000)
             priority = random.randint(1, 3)
-            rows.append(Deployment(number, priority, request, 0, cluster=1, started_at=started))
+            rows.append(Deployment(number, priority, request, 0, cluster=1, placed_at=started))
     request = Resources(
         random.randint(1, capacity.cpu_milli),
         random.randint(1, capacity.ram_mib),
@@ -91,7 +91,7 @@ def harm(snapshot: Snapshot, victims: tuple[Deployment, ...]) -> tuple[int, int,
             v.request.ram_mib * weights[1],
             v.request.gpu * weights[2],
         )
-        lost += share * (NOW - (v.started_at or NOW))
+        lost += share * (NOW - (v.placed_at or NOW))
     return max((v.priority for v in victims), default=0), len(victims), lost
 
 

@@ -107,7 +107,8 @@ class Deployment(ResourceColumns):
     `status_code` is `status_reason` for programs. `ready_after` is when the back-off after an
     eviction or a failure ends; `restarts` counts the failures of its own that it was queued again
     after, since it last ran well for long. `placed_at` and `checkpoint_at` belong to the present
-    placement. Until `set_aside_until` nobody is preempted for it, as that led to nothing before.
+    placement. Until `suspended_until`
+    preemption is suspended for it, because earlier preemptions led to nothing.
     `env` holds plain texts, and `{"secret": encrypted}` for what nobody is to read.
     """
 
@@ -157,7 +158,7 @@ class Deployment(ResourceColumns):
     exit_code = models.IntegerField(null=True, blank=True)
     queued_at = models.DateTimeField(default=timezone.now)
     ready_after = models.DateTimeField(null=True, blank=True)
-    set_aside_until = models.DateTimeField(null=True, blank=True)
+    suspended_until = models.DateTimeField(null=True, blank=True, db_column="set_aside_until")
     placed_at = models.DateTimeField(null=True, blank=True)
     started_at = models.DateTimeField(null=True, blank=True)
     checkpoint_at = models.DateTimeField(null=True, blank=True)

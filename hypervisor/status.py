@@ -63,7 +63,7 @@ def read() -> Status:
         parts=seen.all,
         engines=_engines(),
         alarms=alarms(
-            now, seen, last, Hour(hour.thrashed, hour.failed, hour.ended), here="this machine"
+            now, seen, last, Hour(hour.suspended, hour.failed, hour.ended), here="this machine"
         ),
         clusters=sorted(clusters, key=lambda c: (not c.lost, -c.fullness, c.name, c.id)),
         waiting=_waiting(now),

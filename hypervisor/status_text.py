@@ -108,7 +108,7 @@ def _plain(value: float) -> str:
 
 def _allocated(bar: Bar) -> int:
     """Return what active deployments request; without reservations, all that is held is theirs."""
-    return int(bar.used + bar.held)
+    return int(bar.allocated + bar.reserved)
 
 
 def _waiting(waiting: Waiting, status: Status, width: int) -> Iterator[str]:

@@ -34,7 +34,9 @@ class SchedulingCycle(models.Model):
     evicted = models.PositiveIntegerField()
     moved = models.PositiveIntegerField()
     left_pending = models.PositiveIntegerField()
-    set_aside = models.PositiveIntegerField("set aside for thrashing", default=0)
+    suspended = models.PositiveIntegerField(
+        "preemption suspended for", default=0, db_column="set_aside"
+    )
     record = models.BinaryField(null=True)
 
     class Meta:
@@ -96,7 +98,7 @@ class Counts(models.Model):
     moved = models.PositiveIntegerField(default=0)
     failed = models.PositiveIntegerField(default=0)
     ended = models.PositiveIntegerField(default=0)
-    thrashed = models.PositiveIntegerField(default=0)
+    suspended = models.PositiveIntegerField(default=0, db_column="thrashed")
     cycles = models.PositiveIntegerField(default=0)
     cycle_us = models.PositiveBigIntegerField(default=0)
     slowest_cycle_us = models.PositiveIntegerField(default=0)

@@ -19,19 +19,19 @@ class Bar:
     """
 
     label: str
-    used: float
-    held: float
+    allocated: float
+    reserved: float
     capacity: float
     texts: tuple[str, str, str, str]
     unit: str = ""
 
     @property
-    def used_percent(self) -> float:
-        return self._percent(self.used)
+    def allocated_percent(self) -> float:
+        return self._percent(self.allocated)
 
     @property
-    def held_percent(self) -> float:
-        return min(self._percent(self.held), 100 - self.used_percent)
+    def reserved_percent(self) -> float:
+        return min(self._percent(self.reserved), 100 - self.allocated_percent)
 
     def _percent(self, amount: float) -> float:
         return round(min(100 * amount / self.capacity, 100), 2) if self.capacity else 0.0

@@ -47,14 +47,16 @@ def apply(plan: Plan, loaded: Loaded) -> None:
     now, policy = loaded.now, loaded.snapshot.policy
     served = [e for e in plan.evictions if e.for_ is not None]
     drained = [e for e in plan.evictions if e.for_ is None]
-    evictions = {d.id: d.preemptions for d in loaded.snapshot.deployments}
+    evictions = {d.id: d.recent_preemptions for d in loaded.snapshot.deployments}
     evicted = [_eviction(e, evictions[e.deployment] + 1, policy, now) for e in served]
     _suspend(plan.suspensions, now)
     transition(lifecycle.EVICT, evicted, actor=ACTOR, now=now)
     transition(lifecycle.REQUEUE, [_requeue(e) for e in drained], actor=ACTOR, now=now)
     transition(lifecycle.MOVE, [_move(m) for m in plan.moves], actor=ACTOR, now=now)
     transition(lifecycle.PLACE, [_placement(p) for p in plan.placements], actor=ACTOR, now=now)
-    lifecycle.note_reasons({hold.deployment: (hold.code, hold.reason) for hold in plan.holds})
+    lifecycle.note_reasons(
+        {wait.deployment: (wait.code, wait.reason) for wait in plan.wait_reasons}
+    )
     for cluster_id in sorted(_touched_clusters(plan)):
         request_reconcile(cluster_id)
 
@@ -69,7 +71,7 @@ def _suspend(suspensions: Sequence[Suspension], now: datetime) -> None:
     reasons = {s.deployment: s.reason for s in suspensions}
     rows = Deployment.objects.filter(pk__in=reasons, status=Status.PENDING)
     until = datetime.fromtimestamp(suspensions[0].until, UTC)
-    rows.update(set_aside_until=until, revision=F("revision") + 1)
+    rows.update(suspended_until=until, revision=F("revision") + 1)
     record_many(
         [
             Event(
@@ -77,7 +79,7 @@ def _suspend(suspensions: Sequence[Suspension], now: datetime) -> None:
                 subject=Event.Subject.DEPLOYMENT,
                 subject_id=pk,
                 time=now,
-                kind="thrash",
+                kind="preemption_suspended",
                 actor=ACTOR,
                 reason=reasons[pk],
             )

@@ -146,7 +146,7 @@ def decisions(plan: Plan) -> Decisions:
     suspended = {s.deployment for s in plan.suspensions}
     found = _by_id(
         [
-            *(Decision(h.deployment, Kind.WAITS, code=h.code) for h in plan.holds),
+            *(Decision(h.deployment, Kind.WAITS, code=h.code) for h in plan.wait_reasons),
             *(Decision(p.deployment, Kind.PLACED, target=p.cluster) for p in plan.placements),
             *(
                 Decision(e.deployment, Kind.EVICTED, source=e.cluster, for_=e.for_)

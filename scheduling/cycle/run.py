@@ -98,8 +98,8 @@ def _record(
         placed=len(plan.placements),
         evicted=len(plan.evictions),
         moved=len(plan.moves),
-        left_pending=len(plan.holds),
-        set_aside=len(plan.suspensions),
+        left_pending=len(plan.wait_reasons),
+        suspended=len(plan.suspensions),
         record=None if plan.changes_nothing else pack(loaded.snapshot, plan),
     )
     log.info(

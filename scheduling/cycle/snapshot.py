@@ -20,7 +20,7 @@ from scheduling.planner.snapshot import Cluster, ClusterState, Deployment, Snaps
 _COLUMNS = (
     "pk", "revision", "priority", "cpu_milli", "ram_mib", "gpu", "queued_at", "requested_cluster",
     "cluster", "placed_at", "max_runtime_s", "preemptible", "checkpoint_at",
-    "ready_after", "set_aside_until", "organization",
+    "ready_after", "suspended_until", "organization",
 )  # fmt: skip
 
 _CLUSTER = _COLUMNS.index("cluster")
@@ -123,7 +123,7 @@ def _cluster(row: supply.Cluster, now: datetime) -> Cluster:
 def _deployment(row: tuple[Any, ...], past: _Past) -> Deployment:
     (
         pk, _revision, priority, cpu_milli, ram_mib, gpu, queued_at, requested_cluster, cluster,
-        placed_at, max_runtime_s, preemptible, checkpoint_at, ready_after, set_aside_until,
+        placed_at, max_runtime_s, preemptible, checkpoint_at, ready_after, suspended_until,
         _organization,
     ) = row  # fmt: skip
     evictions, evicted_at = past.evictions.get(pk, (0, None))
@@ -134,13 +134,13 @@ def _deployment(row: tuple[Any, ...], past: _Past) -> Deployment:
         queued_at=_seconds(queued_at),
         requested_cluster=requested_cluster,
         cluster=cluster,
-        started_at=_seconds(placed_at) if placed_at else None,
+        placed_at=_seconds(placed_at) if placed_at else None,
         max_runtime_s=max_runtime_s,
         preemptible=preemptible,
-        preemptions=evictions,
+        recent_preemptions=evictions,
         checkpoint_at=_seconds(checkpoint_at) if checkpoint_at else None,
         ready_since=_ready_since(queued_at, ready_after, evicted_at) if cluster is None else None,
-        set_aside_until=_seconds(set_aside_until) if set_aside_until else None,
+        suspended_until=_seconds(suspended_until) if suspended_until else None,
         past_victims=past.victims_since(pk, queued_at) if cluster is None else (),
         preempted_in_vain=cluster is None and pk in past.in_vain,
     )

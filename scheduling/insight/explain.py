@@ -20,7 +20,7 @@ from deployments.specs import Spec
 from orgs.models import Event, Organization
 from scheduling.cycle.snapshot import load
 from scheduling.planner.pipeline import make_plan
-from scheduling.planner.plan import Hold, Plan
+from scheduling.planner.plan import Plan, WaitReason
 from scheduling.planner.search.ordering import queue_order
 from scheduling.planner.snapshot import Snapshot
 
@@ -97,8 +97,8 @@ def forecast(*, created_by: User, organization: Organization, spec: Spec) -> For
 def _outcome(deployment_id: int, snapshot: Snapshot, plan: Plan) -> Forecast:
     placement = next((p for p in plan.placements if p.deployment == deployment_id), None)
     if placement is None:
-        hold = _hold(plan, deployment_id)
-        return Forecast("wait", hold.code, hold.reason, clusters=hold.detail.get("clusters", []))
+        wait = _wait_reason(plan, deployment_id)
+        return Forecast("wait", wait.code, wait.reason, clusters=wait.detail.get("clusters", []))
     priorities = {d.id: d.priority for d in snapshot.deployments}
     evictions = [
         asdict(e) | {"priority": priorities[e.deployment]}
@@ -135,8 +135,8 @@ def _from_plan(deployment: Deployment) -> Explanation:
         name = Cluster.objects.values_list("name", flat=True).get(pk=placement.cluster)
         code, reason = "next_cycle", f"The next cycle places it on {name}."
     else:
-        hold = _hold(plan, deployment.pk)
-        code, reason, detail = hold.code, hold.reason, hold.detail
+        wait = _wait_reason(plan, deployment.pk)
+        code, reason, detail = wait.code, wait.reason, wait.detail
     return Explanation(
         deployment=deployment.pk,
         status=deployment.status,
@@ -150,12 +150,14 @@ def _from_plan(deployment: Deployment) -> Explanation:
     )
 
 
-def _hold(plan: Plan, deployment_id: int) -> Hold:
+def _wait_reason(plan: Plan, deployment_id: int) -> WaitReason:
     """Return why the plan leaves it pending; it changed state while we looked if there is none."""
-    for hold in plan.holds:
-        if hold.deployment == deployment_id:
-            return hold
-    return Hold(deployment_id, "changing", {}, "Its state is changing at this moment: ask again.")
+    for wait in plan.wait_reasons:
+        if wait.deployment == deployment_id:
+            return wait
+    return WaitReason(
+        deployment_id, "changing", {}, "Its state is changing at this moment: ask again."
+    )
 
 
 def _from_history(deployment: Deployment) -> Explanation:

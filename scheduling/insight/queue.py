@@ -19,7 +19,7 @@ from deployments.models import Dependency, Deployment, Status
 from hypervisor.base.numbers import whole
 from scheduling.cycle.snapshot import Loaded, load_many
 from scheduling.planner.pipeline import make_plan
-from scheduling.planner.plan import Hold
+from scheduling.planner.plan import WaitReason
 from scheduling.planner.resources import in_words
 from scheduling.planner.search.ordering import queue_order
 from scheduling.planner.snapshot import Deployment as Row
@@ -106,12 +106,12 @@ class Competitor:
 
     position: int
     row: Row
-    hold: Hold | None
+    wait: WaitReason | None
     reason: str
 
     @property
     def code(self) -> str:
-        return self.hold.code if self.hold else NEXT
+        return self.wait.code if self.wait else NEXT
 
 
 class Queue:
@@ -194,7 +194,7 @@ class Queue:
         names = dict(clusters.values_list("pk", "name"))
         for c in competitors:
             if c.row.id in rows:
-                lacks = list(_lacks(c.hold, names))
+                lacks = list(_lacks(c.wait, names))
                 yield Entry(rows[c.row.id], c.code, c.reason, c.position, lacks)
 
 
@@ -202,14 +202,14 @@ def competitors(loaded: Loaded) -> list[Competitor]:
     """Return who is ready in an organization, in the scheduler's order, and why each waits."""
     plan = make_plan(loaded.snapshot)
     rows = {d.id: d for d in loaded.snapshot.deployments}
-    holds = {hold.deployment: hold for hold in plan.holds}
+    waits = {wait.deployment: wait for wait in plan.wait_reasons}
     starts = {placement.deployment: placement.reason for placement in plan.placements}
     return [
         Competitor(
             position,
             rows[id_],
-            holds.get(id_),
-            holds[id_].reason if id_ in holds else f"The next cycle starts it. {starts[id_]}",
+            waits.get(id_),
+            waits[id_].reason if id_ in waits else f"The next cycle starts it. {starts[id_]}",
         )
         for position, id_ in enumerate(queue_order(loaded.snapshot), start=1)
     ]
@@ -233,9 +233,9 @@ _SHORT = {
 }
 
 
-def _lacks(hold: Hold | None, names: Mapping[int, str]) -> Iterator[Lack]:
+def _lacks(wait: WaitReason | None, names: Mapping[int, str]) -> Iterator[Lack]:
     """Yield what is missing where, the clusters that could hold it first."""
-    rows = hold.detail["clusters"] if hold else []
+    rows = wait.detail["clusters"] if wait else []
     for row in sorted(rows, key=lambda row: (row["code"] in _SHORT, row["cluster"])):
         if row["code"] != "other_cluster":
             text = _SHORT.get(row["code"]) or f"lacks {_in_words(row['missing'])}"

@@ -42,13 +42,13 @@ def text(snapshot: Snapshot, plan: Plan) -> str:
     """Return how many are concerned, then a line and a reason for each."""
     head = (
         f"{len(plan.placements)} would start, {len(plan.evictions)} would be evicted,"
-        f" {len(plan.moves)} would move, {len(plan.holds)} would wait."
+        f" {len(plan.moves)} would move, {len(plan.wait_reasons)} would wait."
     )
     return "\n".join([head, *_lines(snapshot, plan, _names(plan))])
 
 
 def _names(plan: Plan) -> _Names:
-    concerned = {p.deployment for p in plan.placements} | {h.deployment for h in plan.holds}
+    concerned = {p.deployment for p in plan.placements} | {h.deployment for h in plan.wait_reasons}
     at = {p.cluster for p in plan.placements} | {e.cluster for e in plan.evictions}
     for e in plan.evictions:
         concerned |= {e.deployment, e.for_ or e.deployment}
@@ -76,11 +76,11 @@ def _lines(snapshot: Snapshot, plan: Plan, names: _Names) -> Iterator[str]:
         yield line("move", m.deployment, where + _for(m.for_, names), m.reason)
     for p in plan.placements:
         yield line("start", p.deployment, f", on {names.cluster(p.cluster)}", p.reason)
-    holds = {hold.deployment: hold for hold in plan.holds}
-    waiting = [holds[pk] for pk in queue_order(snapshot) if pk in holds]
-    for hold in waiting[:_WAITING]:
-        yield line("wait", hold.deployment, "", hold.reason)
-    if rest := Counter(hold.code for hold in waiting[_WAITING:]):
+    waits = {wait.deployment: wait for wait in plan.wait_reasons}
+    waiting = [waits[pk] for pk in queue_order(snapshot) if pk in waits]
+    for wait in waiting[:_WAITING]:
+        yield line("wait", wait.deployment, "", wait.reason)
+    if rest := Counter(wait.code for wait in waiting[_WAITING:]):
         codes = ", ".join(f"{count} {code}" for code, count in rest.most_common())
         yield f"  ... and {rest.total()} more wait: {codes}. --json lists all of them."
 

@@ -64,7 +64,7 @@ class Alarm:
 class Hour:
     """What the samples of the last hour add up to."""
 
-    thrashed: int
+    suspended: int
     failed: int
     ended: int
 
@@ -275,13 +275,13 @@ def _waiting(now: datetime, last: Sample | None) -> Iterator[Alarm]:
 
 
 def _restless(hour: Hour) -> Iterator[Alarm]:
-    if hour.thrashed:
+    if hour.suspended:
         yield Alarm(
             "warning",
-            f"{_many(hour.thrashed, 'deployment was', 'deployments were')} set aside for thrashing",
-            "In the last hour: they took room again and again and got nothing done.",
+            f"Preemption was suspended for {_many(hour.suspended, 'deployment', 'deployments')}",
+            "In the last hour: they preempted others again and again, in vain.",
             Subject.EVENTS,
-            where={"kind": "thrash"},
+            where={"kind": "preemption_suspended"},
         )
     if hour.failed >= _FAILING_COUNT and hour.failed > _FAILING_SHARE * hour.ended:
         yield Alarm(

@@ -80,7 +80,7 @@ def _cut_backoffs(now: datetime, actor: str) -> int:
     ends_ahead = Run.objects.filter(deployment=OuterRef("pk"), released_at__gt=now + _MARGIN)
     suspension = timedelta(seconds=settings.SCHEDULER_POLICY.suspension_seconds)
     late = Q(ready_after__gt=now + _longest_backoff() + _MARGIN)
-    late |= Q(set_aside_until__gt=now + suspension + _MARGIN)
+    late |= Q(suspended_until__gt=now + suspension + _MARGIN)
     late |= Q(Exists(ends_ahead), ready_after__gt=now)
     with transaction.atomic():
         found = list(Deployment.objects.pending().filter(late).locked(skip_locked=True))
@@ -91,7 +91,7 @@ def _cut_backoffs(now: datetime, actor: str) -> int:
         changes = [Change(row.pk, reason, data={"code": CUT}) for row in found]
         Deployment.objects.filter(pk__in=[row.pk for row in found]).update(
             ready_after=_at_most("ready_after", now),
-            set_aside_until=_at_most("set_aside_until", now),
+            suspended_until=_at_most("suspended_until", now),
             revision=F("revision") + 1,
         )
         remark(CUT, changes, statuses=(Status.PENDING,), actor=actor, now=now)

@@ -14,7 +14,7 @@ _OPEN_DAYS = 3
 """So many days are rolled up again: what was submitted may run, and what ran be lost, later."""
 
 _SUMS = (
-    "placed", "evicted", "moved", "failed", "ended", "thrashed", "cycles", "cycle_us", "inverted",
+    "placed", "evicted", "moved", "failed", "ended", "suspended", "cycles", "cycle_us", "inverted",
     "overlooked", "packed", "packable",
 )  # fmt: skip
 

@@ -121,7 +121,7 @@ def _counts(since: datetime, last: datetime) -> dict[datetime, dict[str, Any]]:
         ),
         *_by_minute(
             cycles, "started_at", number=Count("pk"), cycle_us=Sum(took),
-            slowest_cycle_us=Max(took), thrashed=Sum("set_aside"),
+            slowest_cycle_us=Max(took), suspended=Sum("suspended"),
         ),
     ]  # fmt: skip
     for row in rows:

@@ -77,10 +77,10 @@ class Backlog:
         """Return for whom which cluster's room is held; only the planner knows."""
         requests = {d.id: d.request for d in snapshot.deployments}
         holders = {}
-        for hold in make_plan(snapshot).holds:
-            if reservation := hold.detail.get("reservation"):
-                holders[reservation["cluster"]] = hold.deployment
-                self.reserved[reservation["cluster"]] = requests[hold.deployment].to_json()
+        for wait in make_plan(snapshot).wait_reasons:
+            if reservation := wait.detail.get("reservation"):
+                holders[reservation["cluster"]] = wait.deployment
+                self.reserved[reservation["cluster"]] = requests[wait.deployment].to_json()
         return holders
 
     def _suspect(self, found: Inversion, revision: int) -> None:

@@ -109,6 +109,6 @@ def _fates(snapshot: Snapshot, plan: Plan) -> dict[int, _Fate]:
         fates[e.deployment] = _Fate(None, e.for_, e.code, e.reason)
     for m in plan.moves:
         fates[m.deployment] = _Fate(m.target, m.for_, m.code, m.reason)
-    for h in plan.holds:
+    for h in plan.wait_reasons:
         fates[h.deployment] = _Fate(None, None, h.code, h.reason)
     return fates

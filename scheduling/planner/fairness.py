@@ -94,8 +94,8 @@ class _Ground:
     def _evictable(self, victim: Deployment, priority: int) -> bool:
         policy, now = self._snapshot.policy, self._snapshot.now
         gap = priority - victim.priority
-        ran = None if victim.started_at is None else now - victim.started_at
-        spared = victim.preemptions >= policy.preemption_budget
+        ran = None if victim.placed_at is None else now - victim.placed_at
+        spared = victim.recent_preemptions >= policy.preemption_budget
         return (
             gap > 0
             and victim.preemptible

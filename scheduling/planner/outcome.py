@@ -1,4 +1,4 @@
-"""What a search comes to: the tongue in which `search` speaks to `reasons`."""
+"""The result of a search, which `reasons` turns into a plan."""
 
 from dataclasses import dataclass
 
@@ -27,13 +27,13 @@ class Reservation:
         return now + deployment.max_runtime_s <= self.until
 
 
-def may_use(problem: Problem, held: Reservation, d: int) -> bool:
-    """Say whether the held room is open to d, which is of the holder's priority or lower."""
-    if held.ends_before(problem.deployments[d], problem.snapshot.now):
+def may_use(problem: Problem, reservation: Reservation, d: int) -> bool:
+    """Say whether d, of the same or a lower priority, may use the reserved capacity."""
+    if reservation.ends_before(problem.deployments[d], problem.snapshot.now):
         return True
     if problem.snapshot.policy.backfill != Backfill.EVICTABLE:
         return False
-    return problem.threshold_once_started(d) <= problem.deployments[held.deployment].priority
+    return problem.threshold_once_started(d) <= problem.deployments[reservation.deployment].priority
 
 
 @dataclass(slots=True)
@@ -47,7 +47,7 @@ class Outcome:
     where: dict[int, int]
     counts: list[int]
     reservations: dict[int, Reservation]
-    rooms_at: dict[int, list[int]]
+    free_at: dict[int, list[int]]
     evicted: int = 0
     lost: int = 0
     loss: int = 0

@@ -2,7 +2,7 @@
 
 Each dimension has a field of 48 bits whose top bit no amount reaches. Packing is linear, so packed
 vectors add and subtract like vectors. A dimension below zero borrows from its own top bit:
-`(room - request) & OVERDRAWN` is zero exactly when the request fits.
+`(free - request) & OVERDRAWN` is zero exactly when the request fits.
 """
 
 from scheduling.planner.resources import Resources
@@ -29,9 +29,9 @@ def unpack(packed: int) -> Resources:
     return Resources(cpu, ram, (packed - ram) >> _BITS)
 
 
-def beyond(room: int, held: int) -> int:
-    """Return what is left of the room in each dimension when `held` is set aside, at least 0."""
-    left = unpack(room - held)
+def beyond(free: int, reserved: int) -> int:
+    """Return what is free beyond `reserved`, at least 0 in each dimension."""
+    left = unpack(free - reserved)
     return pack(Resources(max(left.cpu_milli, 0), max(left.ram_mib, 0), max(left.gpu, 0)))
 
 

@@ -21,7 +21,10 @@ class Fields:
             raise self._wrong(name, f"must be at least {at_least}")
         return value
 
-    def optional(self, name: str) -> int | None:
+    def optional(self, name: str, *, formerly: str = "") -> int | None:
+        """Return a whole number if it is there; `formerly` is its name in older documents."""
+        if formerly in self._left and name not in self._left:
+            name = formerly
         if self._left.get(name) is None:
             self._left.pop(name, None)
             return None

@@ -44,11 +44,11 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
+class WaitReason:
     """A ready deployment stays pending.
 
     `detail["clusters"]` says for each cluster why it is no option and what is missing there:
-    `{"cluster": 1, "name": "forge", "code": "no_room", "why": "it lacks 2 GPU", "missing":
+    `{"cluster": 1, "name": "forge", "code": "no_free_capacity", "why": "it lacks 2 GPU", "missing":
     {"gpu": 2}}`, cpu in millicores, RAM in MiB.
     """
 
@@ -78,7 +78,7 @@ class Plan:
     placements: tuple[Placement, ...] = field(default=())
     evictions: tuple[Eviction, ...] = field(default=())
     moves: tuple[Move, ...] = field(default=())
-    holds: tuple[Hold, ...] = field(default=())
+    wait_reasons: tuple[WaitReason, ...] = field(default=())
     suspensions: tuple[Suspension, ...] = field(default=())
 
     @property
@@ -90,12 +90,12 @@ class Plan:
             "placements": [asdict(row) for row in self.placements],
             "evictions": [_renamed(row, for_="for") for row in self.evictions],
             "moves": [_renamed(row, source="from", target="to", for_="for") for row in self.moves],
-            "holds": [_hold(row) for row in self.holds],
+            "wait_reasons": [_wait_reason(row) for row in self.wait_reasons],
             "suspensions": [asdict(row) for row in self.suspensions],
         }
 
 
-def _hold(row: Hold) -> dict[str, Any]:
+def _wait_reason(row: WaitReason) -> dict[str, Any]:
     return {
         "deployment": row.deployment,
         "code": row.code,

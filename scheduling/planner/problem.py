@@ -61,7 +61,7 @@ class Problem:
     snapshot: Snapshot
     clusters: list[Cluster]
     deployments: list[Deployment]
-    rooms: list[int]
+    capacities: list[int]
     open: list[bool]
     requests: list[int]
     weights: tuple[int, int, int]
@@ -74,14 +74,14 @@ class Problem:
     levels: list[Level]
     due_at: list[int] = field(default_factory=list)
     cheapest: list[list[int]] = field(default_factory=list)
-    leavers: dict[object, frozenset[int]] = field(default_factory=dict)
+    known_victims: dict[object, frozenset[int]] = field(default_factory=dict)
 
     def threshold_once_started(self, d: int) -> int:
         """Return the lowest priority that could evict d if it started in this plan."""
         deployment, policy = self.deployments[d], self.snapshot.policy
         if policy.min_run_seconds or not deployment.preemptible:
             return NEVER
-        evictions = deployment.preemptions + (deployment.cluster is not None)
+        evictions = deployment.recent_preemptions + (deployment.cluster is not None)
         gap = policy.budget_override_gap if evictions >= policy.preemption_budget else 1
         return deployment.priority + max(gap, 1)
 
@@ -92,20 +92,20 @@ def prepare(snapshot: Snapshot) -> Problem:
     index = {cluster.id: i for i, cluster in enumerate(clusters)}
     home = [NOWHERE if d.cluster is None else index[d.cluster] for d in deployments]
     requests = [pack(d.request) for d in deployments]
-    rooms = [pack(cluster.capacity) for cluster in clusters]
-    open_ = _open(clusters, rooms, requests, home)
+    capacities = [pack(cluster.capacity) for cluster in clusters]
+    open_ = _open(clusters, capacities, requests, home)
     share = Shares(clusters)
     shares = [share.of(d.request) for d in deployments]
     problem = Problem(
         snapshot=snapshot,
         clusters=clusters,
         deployments=deployments,
-        rooms=rooms,
+        capacities=capacities,
         open=open_,
         requests=requests,
         weights=share.weights,
         shares=shares,
-        eligible=_eligible(deployments, requests, rooms, open_, index),
+        eligible=_eligible(deployments, requests, capacities, open_, index),
         kinds=_kinds(deployments, requests),
         home=home,
         threshold=[NEVER] * len(deployments),
@@ -138,18 +138,18 @@ class Shares:
 def threshold(deployment: Deployment, snapshot: Snapshot) -> int:
     """Return the lowest priority that may evict the active deployment; NEVER if none may."""
     policy = snapshot.policy
-    started = deployment.started_at
+    started = deployment.placed_at
     young = started is not None and snapshot.now - started < policy.min_run_seconds
     if not deployment.preemptible or young:
         return NEVER
-    spent = deployment.preemptions >= policy.preemption_budget
+    spent = deployment.recent_preemptions >= policy.preemption_budget
     gap = policy.budget_override_gap if spent else 1
     return deployment.priority + max(gap, 1)
 
 
 def lost_seconds(deployment: Deployment, now: int) -> int:
     """Return the run time that an eviction now would lose."""
-    since = now if deployment.started_at is None else deployment.started_at
+    since = now if deployment.placed_at is None else deployment.placed_at
     return max(now - max(since, deployment.checkpoint_at or since), 0)
 
 
@@ -158,9 +158,9 @@ def is_starved(deployment: Deployment, snapshot: Snapshot) -> bool:
 
 
 def _open(
-    clusters: list[Cluster], rooms: list[int], requests: list[int], home: list[int]
+    clusters: list[Cluster], capacities: list[int], requests: list[int], home: list[int]
 ) -> list[bool]:
-    left = rooms.copy()
+    left = capacities.copy()
     for request, cluster in zip(requests, home, strict=True):
         if cluster != NOWHERE:
             left[cluster] -= request
@@ -173,7 +173,7 @@ def _open(
 def _eligible(
     deployments: list[Deployment],
     requests: list[int],
-    rooms: list[int],
+    capacities: list[int],
     open_: list[bool],
     index: dict[int, int],
 ) -> list[tuple[int, ...]]:
@@ -190,7 +190,7 @@ def _eligible(
                 pinned = index.get(wanted)
                 among = [] if pinned is None or not open_[pinned] else [pinned]
             clusters = known[shape] = tuple(
-                [c for c in among if not (rooms[c] - request) & OVERDRAWN]
+                [c for c in among if not (capacities[c] - request) & OVERDRAWN]
             )
         result.append(clusters)
     return result
@@ -258,7 +258,7 @@ def _due(problem: Problem, level: Level, cluster: int, members: list[int]) -> Du
 
 def _order_the_due(problem: Problem) -> None:
     problem.due_at = [NEVER] * len(problem.deployments)
-    problem.cheapest = [[] for _ in problem.rooms]
+    problem.cheapest = [[] for _ in problem.capacities]
     for k, level in enumerate(problem.levels):
         for due in level.due:
             problem.cheapest[due.cluster] += due.members

@@ -36,15 +36,15 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """One that is active, on `cluster` since `started_at`, or ready, with `cluster` None.
+    """A deployment that is active, on `cluster` since `placed_at`, or ready, with `cluster` None.
 
-    Times are seconds since the epoch. `queued_at` is its place in the queue, which an eviction
-    leaves as it is; `ready_since` is when it last became ready, if that was later. `preemptions`
-    counts its evictions within the budget's window, `checkpoint_at` is when it last saved its
-    progress in this run. Until `set_aside_until` a ready one takes only what all others leave, and
-    preempts nobody. `past_victims` left for it since it was queued, the earliest first;
-    `preempted_in_vain`: others left for it, and it ended without ever having started; both within
-    the budget's window.
+    Times are seconds since the epoch. `queued_at` is its place in the queue, which an eviction does
+    not change; `ready_since` is when it last became ready, if that was later. `recent_preemptions`
+    counts its evictions within the budget's window. `checkpoint_at` is when it last saved its
+    progress in this run. Until `suspended_until` preemption is suspended for it: it takes only
+    capacity that no other deployment can use. `past_victims` were evicted for it since it was
+    queued, the earliest first; `preempted_in_vain`: others were evicted for it, and it ended
+    without ever having started. Both are counted within the budget's window.
     """
 
     id: int
@@ -53,13 +53,13 @@ class Deployment:
     queued_at: int
     requested_cluster: int | None = None
     cluster: int | None = None
-    started_at: int | None = None
+    placed_at: int | None = None
     max_runtime_s: int | None = None
     preemptible: bool = True
-    preemptions: int = 0
+    recent_preemptions: int = 0
     checkpoint_at: int | None = None
     ready_since: int | None = None
-    set_aside_until: int | None = None
+    suspended_until: int | None = None
     past_victims: tuple[int, ...] = ()
     preempted_in_vain: bool = False
 
@@ -91,15 +91,15 @@ class Snapshot:
 
     def ranked(self) -> "Snapshot":
         """Return the snapshot with those that are set aside on a level of their own, the lowest."""
-        if not any(self.is_set_aside(d) for d in self.deployments):
+        if not any(self.is_suspended(d) for d in self.deployments):
             return self
         last = min(d.priority for d in self.deployments) - 1
-        rows = (replace(d, priority=last) if self.is_set_aside(d) else d for d in self.deployments)
+        rows = (replace(d, priority=last) if self.is_suspended(d) else d for d in self.deployments)
         return replace(self, deployments=tuple(rows))
 
-    def is_set_aside(self, d: Deployment) -> bool:
+    def is_suspended(self, d: Deployment) -> bool:
         """Say whether it is ready, but competes for nothing that another one can use."""
-        until = d.set_aside_until
+        until = d.suspended_until
         return until is not None and until > self.now and d.cluster is None
 
     @classmethod
@@ -143,13 +143,13 @@ def _deployment(row: Fields) -> Deployment:
         queued_at=row.integer("queued_at", at_least=None),
         requested_cluster=row.optional("requested_cluster"),
         cluster=row.optional("cluster"),
-        started_at=row.optional("started_at"),
+        placed_at=row.optional("placed_at", formerly="started_at"),
         max_runtime_s=row.optional("max_runtime_s"),
         preemptible=row.flag("preemptible", True),
-        preemptions=row.optional("preemptions") or 0,
+        recent_preemptions=row.optional("recent_preemptions", formerly="preemptions") or 0,
         checkpoint_at=row.optional("checkpoint_at"),
         ready_since=row.optional("ready_since"),
-        set_aside_until=row.optional("set_aside_until"),
+        suspended_until=row.optional("suspended_until", formerly="set_aside_until"),
         past_victims=tuple(row.integers("past_victims")),
         preempted_in_vain=row.flag("preempted_in_vain", False),
     )

@@ -1,4 +1,4 @@
-"""Suspend preemption for a deployment that preempts again and again without getting started."""
+"""Suspend preemption for a deployment that preempts again and again but never starts."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -12,22 +12,22 @@ from scheduling.planner.snapshot import Deployment, Snapshot
 def suspensions(snapshot: Snapshot, plan: Plan) -> tuple[Suspension, ...]:
     """Return the ready deployments for which the plan should not preempt, by id.
 
-    Preemption is suspended for one whose victim has left for it before, since it was queued; and
-    for one that preempted within the budget's window and then ended without ever having started.
+    Preemption is suspended for a deployment that would evict the same victim a second time since it
+    was queued, and for one that preempted within the budget's window and ended without a start.
     """
     preemptors = {d.id: d for d in snapshot.deployments if d.cluster is None and _has_past(d)}
     if not preemptors:
         return ()
     victims: dict[int, set[int]] = defaultdict(set)
-    leavers = [(e.for_, e.deployment) for e in plan.evictions]
-    leavers += [(m.for_, m.deployment) for m in plan.moves]
-    for preemptor, victim in leavers:
+    pairs = [(e.for_, e.deployment) for e in plan.evictions]
+    pairs += [(m.for_, m.deployment) for m in plan.moves]
+    for preemptor, victim in pairs:
         if preemptor in preemptors:
             victims[preemptor].add(victim)
     until = snapshot.now + snapshot.policy.suspension_seconds
     reasons = {id_: _reason(preemptors[id_], leaving) for id_, leaving in victims.items()}
     return tuple(
-        Suspension(id_, until, "thrash", _sentence(reason, until))
+        Suspension(id_, until, "preemption_suspended", _sentence(reason, until))
         for id_, reason in sorted(reasons.items())
         if reason
     )
@@ -39,7 +39,7 @@ def suspended(snapshot: Snapshot, suspensions: Sequence[Suspension]) -> Snapshot
     if not until:
         return snapshot
     rows = (
-        replace(d, set_aside_until=until[d.id]) if d.id in until else d
+        replace(d, suspended_until=until[d.id]) if d.id in until else d
         for d in snapshot.deployments
     )
     return replace(snapshot, deployments=tuple(rows))
@@ -52,14 +52,14 @@ def _has_past(deployment: Deployment) -> bool:
 def _reason(preemptor: Deployment, leaving: set[int]) -> str:
     again = next((victim for victim in preemptor.past_victims if victim in leaving), None)
     if again is not None:
-        return f"deployment {again} would leave for it a second time"
+        return f"deployment {again} would be evicted for it a second time"
     if preemptor.preempted_in_vain:
-        return "others left for it before, and it never started"
+        return "others were evicted for it before, and it never started"
     return ""
 
 
 def _sentence(reason: str, until: int) -> str:
     return (
-        f"Thrashes: {reason}. Nobody is preempted for it until"
+        f"Preemption is suspended: {reason}. No deployment is preempted for it until"
         f" {datetime.fromtimestamp(until, UTC):%Y-%m-%d %H:%M:%S} UTC."
     )

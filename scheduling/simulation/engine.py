@@ -127,7 +127,7 @@ class _World:
             life.job.request,
             life.job.submit,
             max_runtime_s=life.job.duration - life.saved if self._terms.runtimes_known else None,
-            preemptions=self._recent_evictions(life, now),
+            recent_preemptions=self._recent_evictions(life, now),
             ready_since=now if life.evictions else None,
         )
 
@@ -145,7 +145,7 @@ class _World:
         deployment = self._active.pop(number)
         del self._ends[number]
         self._used -= deployment.request
-        return now - (now if deployment.started_at is None else deployment.started_at)
+        return now - (now if deployment.placed_at is None else deployment.placed_at)
 
     def _cycle(self, now: int) -> None:
         self._replay.cycles += 1
@@ -163,9 +163,9 @@ class _World:
 
     def _with_checkpoint(self, deployment: Deployment, now: int) -> Deployment:
         every = self._terms.checkpoint_every
-        if not every or deployment.started_at is None:
+        if not every or deployment.placed_at is None:
             return deployment
-        saved = deployment.started_at + (now - deployment.started_at) // every * every
+        saved = deployment.placed_at + (now - deployment.placed_at) // every * every
         return replace(deployment, checkpoint_at=saved)
 
     def _evict(self, number: int, now: int, *, waits: bool = True) -> None:
@@ -187,7 +187,7 @@ class _World:
     def _start(self, number: int, cluster: int, now: int) -> None:
         life, ready = self._lives[number], self._ready.pop(number)
         life.waited += now - self._since[number]
-        self._active[number] = replace(ready, cluster=cluster, started_at=now)
+        self._active[number] = replace(ready, cluster=cluster, placed_at=now)
         self._used += ready.request
         end = now + life.job.duration - life.saved
         self._ends[number] = end

@@ -16,7 +16,7 @@ class _Clusters:
     """Room, and who is where, while one of the rivals decides."""
 
     def __init__(self, snapshot: Snapshot) -> None:
-        self.room = {c.id: c.capacity for c in snapshot.clusters}
+        self.free = {c.id: c.capacity for c in snapshot.clusters}
         self._open = {c.id for c in snapshot.clusters if c.state == ClusterState.ACTIVE}
         self.on: dict[int, list[Deployment]] = {c.id: [] for c in snapshot.clusters}
         for d in snapshot.deployments:
@@ -24,22 +24,22 @@ class _Clusters:
                 self.put(d, d.cluster)
 
     def put(self, d: Deployment, cluster: int) -> None:
-        self.room[cluster] -= d.request
+        self.free[cluster] -= d.request
         self.on[cluster].append(d)
 
     def take(self, d: Deployment, cluster: int) -> None:
-        self.room[cluster] += d.request
+        self.free[cluster] += d.request
         self.on[cluster].remove(d)
 
     def open_to(self, d: Deployment) -> list[int]:
-        return [c for c in self.room if c in self._open and d.requested_cluster in (None, c)]
+        return [c for c in self.free if c in self._open and d.requested_cluster in (None, c)]
 
-    def with_room(self, d: Deployment) -> int | None:
+    def fitting(self, d: Deployment) -> int | None:
         """Return the cluster with room that has least of it left, GPU before CPU before RAM."""
         fits = [
-            (self.room[c].gpu, self.room[c].cpu_milli, self.room[c].ram_mib, c)
+            (self.free[c].gpu, self.free[c].cpu_milli, self.free[c].ram_mib, c)
             for c in self.open_to(d)
-            if d.request.fits_in(self.room[c])
+            if d.request.fits_in(self.free[c])
         ]
         return min(fits)[-1] if fits else None
 
@@ -53,7 +53,7 @@ def _in_order(snapshot: Snapshot, queue: list[Deployment], *, blocks: bool) -> P
     clusters, placements, failed = _Clusters(snapshot), [], set()
     for d in queue:
         shape = d.request, d.requested_cluster
-        cluster = None if shape in failed else clusters.with_room(d)
+        cluster = None if shape in failed else clusters.fitting(d)
         if cluster is not None:
             clusters.put(d, cluster)
             placements.append(Placement(d.id, cluster, "placed", ""))
@@ -90,7 +90,7 @@ class _Option:
     def harm(self) -> tuple[int, int, int, int, int]:
         """Return what kube-scheduler compares: highest priority, sum, number, latest start."""
         priorities = [v.priority for v in self.victims]
-        latest = max(v.started_at or 0 for v in self.victims)
+        latest = max(v.placed_at or 0 for v in self.victims)
         return max(priorities), sum(priorities), len(priorities), -latest, self.cluster
 
 
@@ -105,7 +105,7 @@ def kube_preemption(snapshot: Snapshot) -> Plan:
 def kube_within_budget(snapshot: Snapshot) -> Plan:
     """The same, but nobody is evicted more often than the policy's budget."""
     budget = snapshot.policy.preemption_budget
-    return _preempting(snapshot, lambda v: v.preemptions < budget, _put_back)
+    return _preempting(snapshot, lambda v: v.recent_preemptions < budget, _put_back)
 
 
 def naive_preemption(snapshot: Snapshot) -> Plan:
@@ -124,7 +124,7 @@ def _preempting(
         shape = d.priority, d.request, d.requested_cluster
         if shape in failed:
             continue
-        cluster = clusters.with_room(d)
+        cluster = clusters.fitting(d)
         if cluster is None:
             options = []
             for c in clusters.open_to(d):
@@ -149,15 +149,15 @@ def _preempting(
 def _put_back(
     clusters: _Clusters, lower: Sequence[Deployment], d: Deployment, cluster: int
 ) -> _Option | None:
-    room = clusters.room[cluster] - d.request
+    free = clusters.free[cluster] - d.request
     for v in lower:
-        room += v.request
-    if not d.request.fits_in(room + d.request):
+        free += v.request
+    if not d.request.fits_in(free + d.request):
         return None
     victims = []
-    for v in sorted(lower, key=lambda v: (-v.priority, v.started_at or 0, v.id)):
-        if v.request.fits_in(room):
-            room -= v.request
+    for v in sorted(lower, key=lambda v: (-v.priority, v.placed_at or 0, v.id)):
+        if v.request.fits_in(free):
+            free -= v.request
         else:
             victims.append(v)
     return _Option(cluster, tuple(victims)) if victims else None
@@ -166,11 +166,11 @@ def _put_back(
 def _lowest_first(
     clusters: _Clusters, lower: Sequence[Deployment], d: Deployment, cluster: int
 ) -> _Option | None:
-    room, victims = clusters.room[cluster], []
-    for v in sorted(lower, key=lambda v: (v.priority, -(v.started_at or 0), v.id)):
-        room += v.request
+    free, victims = clusters.free[cluster], []
+    for v in sorted(lower, key=lambda v: (v.priority, -(v.placed_at or 0), v.id)):
+        free += v.request
         victims.append(v)
-        if d.request.fits_in(room):
+        if d.request.fits_in(free):
             return _Option(cluster, tuple(victims))
     return None
 

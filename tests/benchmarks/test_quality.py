@@ -20,7 +20,7 @@ ONE_GPU = Resources(1_000, 1_024, 1)
 def crowded() -> Snapshot:
     """Return two clusters of two, one of them full of low ones, and three that are higher."""
     clusters = (Cluster(1, Resources(2_000, 2_048, 2)), Cluster(2, Resources(2_000, 2_048, 2)))
-    low = [Deployment(n, 0, ONE_GPU, 0, cluster=1, started_at=n) for n in (1, 2)]
+    low = [Deployment(n, 0, ONE_GPU, 0, cluster=1, placed_at=n) for n in (1, 2)]
     high = [Deployment(n, 1, ONE_GPU, 10) for n in (3, 4, 5)]
     return Snapshot(100, Policy(starvation_seconds=10**9), clusters, (*low, *high))
 

@@ -88,7 +88,7 @@ def test_it_says_how_full_each_cluster_is_and_what_waits_for_what(
     assert code == 0
     (row,) = [line.split() for line in said.splitlines() if "forge" in line and "2/2" in line]
     assert row == ["forge", "(Acme)", "active", "0", "+1", "2/2", "8/8", "1/16"]
-    assert "Waiting: 3 (2 no_room, 1 held)" in said
+    assert "Waiting: 3 (2 no_free_capacity, 1 held)" in said
     assert f"  waits-1 ({busy[2].pk}) of Acme, priority 50, for " in said
     assert "waits-0" not in said
 
@@ -105,7 +105,10 @@ def test_it_says_the_same_to_programs(all_at_work: None, busy: list[Deployment])
     (cluster,) = found["clusters"]
     assert cluster["allocated"] == {"cpu_milli": 8000, "ram_mib": 1024, "gpu": 2}
     assert cluster["capacity"] == {"cpu_milli": 8000, "ram_mib": 16384, "gpu": 2}
-    assert (found["waiting"]["total"], found["waiting"]["codes"]) == (3, {"no_room": 2, "held": 1})
+    assert (found["waiting"]["total"], found["waiting"]["codes"]) == (
+        3,
+        {"no_free_capacity": 2, "held": 1},
+    )
     assert [row["id"] for row in found["waiting"]["longest"]] == [busy[2].pk, busy[3].pk]
 
 

@@ -100,7 +100,7 @@ def test_a_dry_run_of_many_counts_those_that_it_does_not_list(
     output = told("schedule", "--dry-run")
 
     assert output.count("  wait  ") == 10
-    assert "and 20 more wait: 20 no_room" in output
+    assert "and 20 more wait: 20 no_free_capacity" in output
 
 
 def test_a_dry_run_says_the_same_to_programs(
@@ -115,7 +115,9 @@ def test_a_dry_run_says_the_same_to_programs(
     assert (plan["organization"], plan["name"]) == (acme.pk, "Acme")
     assert [(e["deployment"], e["for"]) for e in plan["evictions"]] == [(victim.pk, preemptor.pk)]
     assert [p["deployment"] for p in plan["placements"]] == [preemptor.pk]
-    assert [(h["deployment"], h["code"]) for h in plan["holds"]] == [(waiting.pk, "no_room")]
+    assert [(h["deployment"], h["code"]) for h in plan["wait_reasons"]] == [
+        (waiting.pk, "no_free_capacity")
+    ]
     assert plan["clusters"] == {str(forge.pk): "forge"}
     assert set(plan["deployments"]) == {str(d.pk) for d in (victim, preemptor, waiting)}
 
@@ -186,7 +188,7 @@ def test_explain_tells_what_a_pending_one_waits_for(
     assert f"job (deployment {waiting.pk}): {describe(500, 1024, 0)}, priority 50" in output
     assert "pending since" in output
     assert "1 of 1 in the queue" in output
-    assert "no_room: " in output
+    assert "no_free_capacity: " in output
     assert f"cluster {forge.pk}: forge" in output
 
 

@@ -33,12 +33,12 @@ def test_a_plan_is_printed_in_the_documented_format(tmp_path: Path) -> None:
     file = tmp_path / "snapshot.json"
     file.write_text(json.dumps(SNAPSHOT))
     plan = json.loads(run("plan", str(file)))
-    assert set(plan) == {"placements", "evictions", "moves", "holds", "suspensions"}
+    assert set(plan) == {"placements", "evictions", "moves", "wait_reasons", "suspensions"}
     assert [set(row) for row in plan["placements"]] == [{"deployment", "cluster", "code", "reason"}]
     eviction = plan["evictions"][0]
     assert (eviction["deployment"], eviction["cluster"], eviction["for"]) == (3, 1, 7)
     assert eviction["proved_minimal"] is True
-    hold = plan["holds"][0]
+    hold = plan["wait_reasons"][0]
     assert (hold["deployment"], hold["code"]) == (9, "exceeds_capacity")
     assert hold["detail"]["clusters"][0]["missing"] == {"cpu_milli": 1_000}
 

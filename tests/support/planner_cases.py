@@ -23,7 +23,7 @@ def ready(number: int, priority: int, gpu: int, *, waited: int = 10, **more: Any
 def active(
     number: int, priority: int, gpu: int, on: int = 1, *, ran: int = 100, **more: Any
 ) -> Deployment:
-    return ready(number, priority, gpu, waited=ran, cluster=on, started_at=NOW - ran, **more)
+    return ready(number, priority, gpu, waited=ran, cluster=on, placed_at=NOW - ran, **more)
 
 
 def plan(*rows: Cluster | Deployment, **thresholds: Any) -> Plan:
@@ -50,9 +50,9 @@ def moved(made: Plan) -> dict[int, tuple[int, int]]:
 
 
 def held(made: Plan) -> dict[int, str]:
-    return {h.deployment: h.code for h in made.holds}
+    return {h.deployment: h.code for h in made.wait_reasons}
 
 
 def missing(made: Plan, deployment: int) -> dict[int, dict[str, int]]:
-    hold = next(h for h in made.holds if h.deployment == deployment)
+    hold = next(h for h in made.wait_reasons if h.deployment == deployment)
     return {row["cluster"]: row["missing"] for row in hold.detail["clusters"]}

@@ -46,7 +46,7 @@ def snapshots(
             left[home] -= row.request
             placed.append(replace(row, id=number))
         else:
-            placed.append(replace(row, id=number, cluster=None, started_at=None))
+            placed.append(replace(row, id=number, cluster=None, placed_at=None))
     if draw(st.booleans()):
         clusters = tuple(replace(c, capacity=c.capacity - left[c.id]) for c in clusters)
     return Snapshot(NOW, draw(policy), clusters, tuple(draw(st.permutations(placed))))
@@ -64,12 +64,12 @@ def deployments(draw: st.DrawFn, clusters: int, levels: int) -> Deployment:
         queued_at=NOW - draw(st.sampled_from([0, 10, 100, 101, 5000, 20_000])),
         requested_cluster=home if pinned else None,
         cluster=home if active else None,
-        started_at=NOW - draw(st.sampled_from([0, 49, 50, 1000])) if active else None,
+        placed_at=NOW - draw(st.sampled_from([0, 49, 50, 1000])) if active else None,
         max_runtime_s=draw(st.sampled_from([None, None, 60, 1100])),
         preemptible=draw(st.integers(1, 6)) != 1,
-        preemptions=draw(st.integers(0, 3)),
+        recent_preemptions=draw(st.integers(0, 3)),
         ready_since=None if active else draw(st.sampled_from([None, None, NOW - 10, NOW - 1000])),
-        set_aside_until=draw(st.sampled_from([None, None, None, NOW, NOW + 100])),
+        suspended_until=draw(st.sampled_from([None, None, None, NOW, NOW + 100])),
         past_victims=tuple(draw(st.sampled_from([[], [], [1], [3, 2], [4, 5, 6]]))),
         preempted_in_vain=draw(st.sampled_from([False, False, False, True])),
     )
@@ -138,12 +138,12 @@ def _row(
         queued_at=NOW - random.choice([0, 100, 101, 5000, 20_000]),
         requested_cluster=random.randint(1, clusters) if random.random() < 0.1 else None,
         cluster=home,
-        started_at=None if ready else NOW - random.choice([0, 49, 50, 1000]),
+        placed_at=None if ready else NOW - random.choice([0, 49, 50, 1000]),
         max_runtime_s=random.choice([None, 60, 1100]),
         preemptible=random.random() < 0.85,
-        preemptions=random.randint(0, 3),
+        recent_preemptions=random.randint(0, 3),
         ready_since=random.choice([None, NOW - 10, NOW - 1000]) if ready else None,
-        set_aside_until=random.choice([None] * 9 + [NOW + 100]),
+        suspended_until=random.choice([None] * 9 + [NOW + 100]),
         past_victims=tuple(random.sample(range(1, 50), random.choice([0, 0, 1, 3]))),
         preempted_in_vain=random.random() < 0.1,
     )

@@ -19,7 +19,7 @@ from scheduling.tasks import due_organizations
 class SchedulingCycleAdmin(HistoryAdmin):
     list_display = [
         "id", "organization", "trigger", "started_at", "ready", "placed", "evicted", "moved",
-        "left_pending", "set_aside", "milliseconds",
+        "left_pending", "suspended", "milliseconds",
     ]  # fmt: skip
     list_filter = ["trigger", "organization"]
     list_select_related = ["organization"]

@@ -116,7 +116,7 @@ def read(span: str, cluster_id: int | None, now: datetime | None = None) -> Dash
         now=now,
         span=span,
         health=seen,
-        alarms=alarms(now, seen, last, Hour(hour.thrashed, hour.failed, hour.ended)),
+        alarms=alarms(now, seen, last, Hour(hour.suspended, hour.failed, hour.ended)),
         total=total,
         clusters=sorted(clusters, key=lambda c: (not c.lost, -c.fullness, c.name))[:_CLUSTERS],
         more_clusters=max(len(clusters) - _CLUSTERS, 0),

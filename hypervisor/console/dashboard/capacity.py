@@ -36,7 +36,7 @@ class ClusterNow:
 
     @property
     def fullness(self) -> float:
-        return max((bar.used_percent + bar.held_percent for bar in self.bars), default=0)
+        return max((bar.allocated_percent + bar.reserved_percent for bar in self.bars), default=0)
 
 
 def clusters(reserved: Mapping[str, Mapping[str, int]]) -> list[ClusterNow]:
@@ -63,20 +63,20 @@ def clusters(reserved: Mapping[str, Mapping[str, int]]) -> list[ClusterNow]:
 
 def _cluster(reserved: Mapping[str, int], *row: Any) -> ClusterNow:
     id_, name, organization, state, lost, running, starting, *amounts = row
-    capacity, used, waited_for = amounts[0:3], amounts[3:6], amounts[6:9]
-    free = [max(c - u - w, 0) for c, u, w in zip(capacity, used, waited_for, strict=True)]
-    held = [
+    capacity, allocated, waited_for = amounts[0:3], amounts[3:6], amounts[6:9]
+    free = [max(c - u - w, 0) for c, u, w in zip(capacity, allocated, waited_for, strict=True)]
+    promised = [
         w + min(reserved.get(dimension, 0), f)
         for dimension, w, f in zip(DIMENSIONS, waited_for, free, strict=True)
     ]
-    bars = _bars(capacity, used, held)
+    bars = _bars(capacity, allocated, promised)
     return ClusterNow(id_, name, organization, state, lost, running, starting, bars)
 
 
 def total(clusters: Sequence[ClusterNow]) -> ClusterNow:
-    capacity, used, held = (
+    capacity, allocated, promised = (
         [int(sum(getattr(c.bars[i], part) for c in clusters)) for i in range(len(DIMENSIONS))]
-        for part in ("capacity", "used", "held")
+        for part in ("capacity", "allocated", "reserved")
     )
     return ClusterNow(
         id=0,
@@ -86,21 +86,23 @@ def total(clusters: Sequence[ClusterNow]) -> ClusterNow:
         lost=False,
         running=sum(c.running for c in clusters),
         starting=sum(c.starting for c in clusters),
-        bars=_bars(capacity, used, held),
+        bars=_bars(capacity, allocated, promised),
     )
 
 
-def _bars(capacity: Sequence[int], used: Sequence[int], held: Sequence[int]) -> tuple[Bar, ...]:
+def _bars(
+    capacity: Sequence[int], allocated: Sequence[int], promised: Sequence[int]
+) -> tuple[Bar, ...]:
     """Return a bar for each dimension; the sums are Decimals, as PostgreSQL counts them."""
-    amounts = zip(DIMENSIONS, capacity, used, held, strict=True)
+    amounts = zip(DIMENSIONS, capacity, allocated, promised, strict=True)
     return tuple(_bar(name, int(c), int(u), int(h)) for name, c, u, h in amounts)
 
 
-def _bar(name: str, capacity: int, used: int, held: int) -> Bar:
+def _bar(name: str, capacity: int, allocated: int, promised: int) -> Bar:
     label, divisor, unit = UNITS[name]
-    free = max(capacity - used - held, 0)
-    texts = [_amount(value / divisor) for value in (used, held, free, capacity)]
-    return Bar(label, used, held, capacity, (texts[0], texts[1], texts[2], texts[3]), unit)
+    free = max(capacity - allocated - promised, 0)
+    texts = [_amount(value / divisor) for value in (allocated, promised, free, capacity)]
+    return Bar(label, allocated, promised, capacity, (texts[0], texts[1], texts[2], texts[3]), unit)
 
 
 def _amount(value: float) -> str:

@@ -50,7 +50,7 @@ def _room(times: Sequence[datetime], chosen: ClusterNow | None, shown: ClusterNo
         drawn.append(
             Plot(
                 f"{label}: {bar.texts[2]} of {bar.texts[3]}{f' {unit}' if unit else ''} free",
-                times, [Series("used", "used", used), Series("held", "held", held)],
+                times, [Series("allocated", "used", used), Series("reserved", "held", held)],
                 stacked=True, limit=bar.capacity / divisor,
             )
         )  # fmt: skip

@@ -33,7 +33,7 @@ class LastHour:
     placed: int
     evicted: int
     moved: int
-    thrashed: int
+    suspended: int
     failed: int
     ended: int
     cycles: int
@@ -78,7 +78,7 @@ def levels(now: datetime) -> list[Level]:
 
 def last_hour(now: datetime) -> LastHour:
     rows = Sample.objects.filter(time__gt=now - timedelta(hours=1), time__lte=now).order_by()
-    names = ("placed", "evicted", "moved", "thrashed", "failed", "ended", "cycles", "cycle_us")
+    names = ("placed", "evicted", "moved", "suspended", "failed", "ended", "cycles", "cycle_us")
     columns = list(rows.values_list(*names, "slowest_cycle_us", "waits"))
     sums = {name: sum(row[i] for row in columns) for i, name in enumerate(names)}
     cycle_us = sums.pop("cycle_us")

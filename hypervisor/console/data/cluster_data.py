@@ -77,8 +77,8 @@ def reservation_on(cluster: Cluster, now: datetime) -> Reservation | None:
     if not ready.filter(queued_at__lte=long_ago).exists():
         return None
     for competitor in competitors(load(cluster.organization_id, lock=False)):
-        hold = competitor.hold
-        held = hold.detail.get("reservation") if hold and hold.code == "reserved" else None
+        wait = competitor.wait
+        held = wait.detail.get("reservation") if wait and wait.code == "reserved" else None
         if held and held["cluster"] == cluster.pk:
             request = competitor.row.request
             return Reservation(

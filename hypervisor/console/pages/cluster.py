@@ -123,20 +123,20 @@ def _waiting(filters: Filters, now: datetime) -> int:
 
 
 def bars_of(cluster: Cluster, reserved: Reservation | None) -> list[Bar]:
-    held = reserved.amounts if reserved else (0, 0, 0)
+    promised = reserved.amounts if reserved else (0, 0, 0)
     return [
         _bar(label, unit, getattr(cluster, f"allocated_{name}"), getattr(cluster, name), amount)
         for name, label, unit, amount in zip(
-            DIMENSIONS, ("CPU", "RAM", "GPU"), ("cores", "GiB", ""), held, strict=True
+            DIMENSIONS, ("CPU", "RAM", "GPU"), ("cores", "GiB", ""), promised, strict=True
         )
     ]
 
 
-def _bar(label: str, unit: str, used: int, capacity: int, wanted: int) -> Bar:
-    free = max(capacity - used, 0)
-    held = min(wanted, free)
-    texts = [_text(label, amount) for amount in (used, held, free - held, capacity)]
-    return Bar(label, used, held, capacity, (texts[0], texts[1], texts[2], texts[3]), unit)
+def _bar(label: str, unit: str, allocated: int, capacity: int, wanted: int) -> Bar:
+    free = max(capacity - allocated, 0)
+    promised = min(wanted, free)
+    texts = [_text(label, amount) for amount in (allocated, promised, free - promised, capacity)]
+    return Bar(label, allocated, promised, capacity, (texts[0], texts[1], texts[2], texts[3]), unit)
 
 
 def _text(label: str, amount: int) -> str:

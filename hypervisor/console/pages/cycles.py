@@ -188,4 +188,4 @@ def _told(cycle: SchedulingCycle, decisions: Sequence[Decision]) -> dict[int, Ev
 def _worded(plan: Plan) -> dict[Decision, str]:
     """Return the planner's sentence for each that waits."""
     decided = decisions_of(plan)
-    return {decided[hold.deployment]: hold.reason for hold in plan.holds}
+    return {decided[hold.deployment]: hold.reason for hold in plan.wait_reasons}

@@ -14,9 +14,9 @@ from scheduling.planner.resources import Resources
 register = template.Library()
 
 _WORDS = {
-    "no_room": "no room",
-    "held_for_reservation": "room is held for another",
-    "reserved": "room is held for it",
+    "no_free_capacity": "no free capacity",
+    "reserved_for_other": "reserved for another",
+    "reserved": "capacity is reserved for it",
     "next_cycle": "starts next",
     "exceeds_capacity": "too large",
     "no_cluster": "no cluster",

@@ -28,7 +28,9 @@ class Prover:
         if any(problem.threshold[d] > lowest for d in gone):
             return False
         self._left -= 1 << len(evictable)
-        free = problem.rooms[c] - sum(problem.requests[d] for d in (*starters, *stayers, *gone))
+        free = problem.capacities[c] - sum(
+            problem.requests[d] for d in (*starters, *stayers, *gone)
+        )
         bound = self._harm(gone)
         return not any(
             self._harm(victims) < bound for victims in self._sufficient(evictable, free, bound[1])
@@ -36,12 +38,12 @@ class Prover:
 
     def _sufficient(self, evictable: list[int], free: int, size: int) -> list[list[int]]:
         """Return the sets of at most that size whose leaving makes the rest fit."""
-        room = [free]
+        sums = [free]
         for d in evictable:
-            room += [before + self._problem.requests[d] for before in room]
+            sums += [before + self._problem.requests[d] for before in sums]
         return [
             [d for i, d in enumerate(evictable) if members >> i & 1]
-            for members, left in enumerate(room)
+            for members, left in enumerate(sums)
             if not left & OVERDRAWN and members.bit_count() <= size
         ]
 

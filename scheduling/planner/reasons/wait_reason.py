@@ -1,4 +1,4 @@
-"""Why a ready deployment stays pending, in words and, on demand, cluster by cluster."""
+"""Why a ready deployment stays pending: one sentence and, on demand, a row for each cluster."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -15,11 +15,12 @@ from scheduling.planner.snapshot import Cluster, ClusterState
 _COMPARED = 4
 
 
-class Shortage(Mapping[str, Any]):
-    """The detail of a hold. The row of each cluster is worked out only when somebody looks.
+class Detail(Mapping[str, Any]):
+    """The detail of a wait reason. The row of each cluster is computed when it is first read.
 
-    Keys: `clusters`, rows of `cluster`, `name`, `code`, `why` and `missing`; for one that room is
-    held for also `reservation`, of `cluster` and `until` (seconds, or None when nobody can tell).
+    Keys: `clusters`, rows of `cluster`, `name`, `code`, `why` and `missing`; for a
+    deployment that has a reservation also `reservation`, of `cluster` and `until` (seconds, None
+    when it is unknown).
     """
 
     def __init__(self, problem: Problem, outcome: Outcome, d: int, own: Reservation | None) -> None:
@@ -29,8 +30,8 @@ class Shortage(Mapping[str, Any]):
         self._index = d
         self._deployment = problem.deployments[d]
         self._eligible = problem.eligible[d]
-        self._is_set_aside = problem.snapshot.is_set_aside(self._deployment)
-        self._rooms = outcome.rooms_at.get(self._deployment.priority, problem.rooms)
+        self._is_suspended = problem.snapshot.is_suspended(self._deployment)
+        self._free = outcome.free_at.get(self._deployment.priority, problem.capacities)
         self.code, self.reason = self._verdict()
 
     def __getitem__(self, key: str) -> Any:
@@ -59,10 +60,10 @@ class Shortage(Mapping[str, Any]):
         if obstacle:
             code, why = obstacle
         elif c not in self._eligible:
-            code, why = "overcommitted", "it has less capacity than is allocated there"
+            code, why = "overcommitted", "more is allocated there than it has"
         else:
-            missing = self._deployment.request.missing_from(self._room(c))
-            code = "held_for_reservation" if self._held(c) else "no_room"
+            missing = self._deployment.request.missing_from(self._free_on(c))
+            code = "reserved_for_other" if self._reservation_on(c) else "no_free_capacity"
             why = self._lacks(c, missing)
         return {
             "cluster": cluster.id,
@@ -73,21 +74,21 @@ class Shortage(Mapping[str, Any]):
         }
 
     def _lacks(self, c: int, missing: dict[str, int]) -> str:
-        held = self._held(c)
-        free = amount(self._room(c))
-        lacks = f"of what it may use {free} is left, it lacks {_amounts(missing)}"
-        if held:
-            waiting = self._problem.deployments[held.deployment]
-            lacks += f"; room is held for deployment {waiting.id}, which has waited longest"
+        other = self._reservation_on(c)
+        free = amount(self._free_on(c))
+        lacks = f"{free} is free for this deployment, {_amounts(missing)} missing"
+        if other:
+            waiting = self._problem.deployments[other.deployment]
+            lacks += f"; the rest is reserved for deployment {waiting.id}, which has waited longest"
         return lacks
 
     def _obstacle(self, cluster: Cluster) -> tuple[str, str] | None:
         wanted = self._deployment.requested_cluster
         missing = self._deployment.request.missing_from(cluster.capacity)
         if wanted not in (None, cluster.id):
-            return "other_cluster", "it asks for another cluster"
+            return "other_cluster", "the deployment requests another cluster"
         if missing:
-            return "exceeds_capacity", f"even empty it is too small by {_amounts(missing)}"
+            return "exceeds_capacity", f"it is too small by {_amounts(missing)}, even when empty"
         if cluster.state != ClusterState.ACTIVE:
             return f"cluster_{cluster.state}", _STATES[cluster.state]
         return None
@@ -98,37 +99,38 @@ class Shortage(Mapping[str, Any]):
             return self._nowhere(request)
         if self._own:
             return self._reserved(request, self._own)
-        nearest = min(self._roomiest(), key=lambda c: (self._distance(c), c))
-        missing = self._deployment.request.missing_from(self._room(nearest))
+        nearest = min(self._freest(), key=lambda c: (self._distance(c), c))
+        missing = self._deployment.request.missing_from(self._free_on(nearest))
         label = self._problem.clusters[nearest].label
         where = label if len(self._eligible) == 1 else f"the nearest, {label},"
         sentence = (
-            f"Needs {request} {self._standing()}; of "
-            f"{_count(len(self._eligible), 'cluster')} that could hold it none has the room, "
-            f"{where} lacks {_amounts(missing)}."
+            f"Needs {request} {self._standing()}; of {_count(len(self._eligible), 'cluster')} that"
+            f" could run it none has enough free capacity, {where} lacks {_amounts(missing)}."
         )
-        if self._is_set_aside:
-            return "thrash", sentence
-        held = self._held(nearest)
-        if held is None:
-            return "no_room", sentence
-        waiting = self._problem.deployments[held.deployment].id
-        return "held_for_reservation", f"{sentence} Room there is held for deployment {waiting}."
+        if self._is_suspended:
+            return "preemption_suspended", sentence
+        other = self._reservation_on(nearest)
+        if other is None:
+            return "no_free_capacity", sentence
+        waiting = self._problem.deployments[other.deployment].id
+        return (
+            "reserved_for_other",
+            f"{sentence} Capacity there is reserved for deployment {waiting}.",
+        )
 
     def _standing(self) -> str:
-        if not self._is_set_aside:
-            return f"at priority {self._deployment.priority}"
-        return (
-            "of what all others leave, as room was made for it again and again for nothing"
-            f"{_until(self._deployment.set_aside_until)}"
-        )
+        at = f"at priority {self._deployment.priority}"
+        if not self._is_suspended:
+            return at
+        until = _until(self._deployment.suspended_until)
+        return f"{at}, with preemption suspended{until} because earlier ones were in vain"
 
     def _reserved(self, request: str, own: Reservation) -> tuple[str, str]:
         label = self._problem.clusters[own.cluster].label
         until = _until(own.until)
         return (
             "reserved",
-            f"Needs {request}. Has waited long: room on {label} is held for it{until}.",
+            f"Needs {request}. It has waited long: capacity on {label} is reserved for it{until}.",
         )
 
     def _nowhere(self, request: str) -> tuple[str, str]:
@@ -138,7 +140,7 @@ class Shortage(Mapping[str, Any]):
         if not among:
             if wanted is None:
                 return "no_cluster", f"Needs {request}; there is no cluster."
-            return "requested_cluster_gone", f"Asks for cluster {wanted}, which does not exist."
+            return "requested_cluster_gone", f"Requests cluster {wanted}, which does not exist."
         reasons = [self._obstacle(c) or ("overcommitted", "is overcommitted") for c in among]
         codes = {code for code, _ in reasons}
         codes = codes - {"exceeds_capacity"} or codes
@@ -150,37 +152,37 @@ class Shortage(Mapping[str, Any]):
             c.label for c, (k, _) in zip(among, reasons, strict=True) if k != "exceeds_capacity"
         )
         why = _CLOSED.get(code, "overcommitted") if len(codes) == 1 else "closed to new deployments"
-        return code, f"Needs {request}; what could hold it is {why}: {labels}."
+        return code, f"Needs {request}; the clusters that could run it are {why}: {labels}."
 
-    def _roomiest(self) -> list[int]:
-        """Return some of the eligible clusters: those with most room, in GPU before RAM."""
+    def _freest(self) -> list[int]:
+        """Return a few eligible clusters: those with most free capacity, GPU before RAM."""
         if len(self._eligible) <= _COMPARED:
             return list(self._eligible)
-        return nsmallest(_COMPARED, self._eligible, key=lambda c: (-self._rooms[c], c))
+        return nsmallest(_COMPARED, self._eligible, key=lambda c: (-self._free[c], c))
 
     def _distance(self, c: int) -> int:
         """Return the largest share of the cluster's capacity that is missing, in millionths."""
-        request, room = self._deployment.request, self._room(c)
+        request, free = self._deployment.request, self._free_on(c)
         capacity = self._problem.clusters[c].capacity
         return max(
-            (request.cpu_milli - room.cpu_milli) * 10**6 // max(capacity.cpu_milli, 1),
-            (request.ram_mib - room.ram_mib) * 10**6 // max(capacity.ram_mib, 1),
-            (request.gpu - room.gpu) * 10**6 // max(capacity.gpu, 1),
+            (request.cpu_milli - free.cpu_milli) * 10**6 // max(capacity.cpu_milli, 1),
+            (request.ram_mib - free.ram_mib) * 10**6 // max(capacity.ram_mib, 1),
+            (request.gpu - free.gpu) * 10**6 // max(capacity.gpu, 1),
         )
 
-    def _held(self, c: int) -> Reservation | None:
-        """Return the reservation on c that this deployment has to respect, if any."""
-        held = self._outcome.reservations.get(c)
-        if held is None or held == self._own:
+    def _reservation_on(self, c: int) -> Reservation | None:
+        """Return the reservation on c that this deployment must respect, if there is one."""
+        other = self._outcome.reservations.get(c)
+        if other is None or other == self._own:
             return None
-        holder = self._problem.deployments[held.deployment]
+        holder = self._problem.deployments[other.deployment]
         if holder.priority < self._deployment.priority:
             return None
-        return None if may_use(self._problem, held, self._index) else held
+        return None if may_use(self._problem, other, self._index) else other
 
-    def _room(self, c: int) -> Resources:
-        held = self._held(c)
-        return unpack(beyond(self._rooms[c], held.amount) if held else self._rooms[c])
+    def _free_on(self, c: int) -> Resources:
+        other = self._reservation_on(c)
+        return unpack(beyond(self._free[c], other.amount) if other else self._free[c])
 
 
 _CLOSED = {

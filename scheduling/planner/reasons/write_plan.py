@@ -1,4 +1,4 @@
-"""Turn the outcome of a search into a plan: what changes, for whom, and why in words."""
+"""Turn the outcome of a search into a plan: what changes, for which deployment, and why."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -6,10 +6,10 @@ from typing import Any
 
 from scheduling.planner.outcome import Outcome
 from scheduling.planner.packed import OVERDRAWN
-from scheduling.planner.plan import Eviction, Hold, Move, Placement, Plan
+from scheduling.planner.plan import Eviction, Move, Placement, Plan, WaitReason
 from scheduling.planner.problem import NOWHERE, Problem
 from scheduling.planner.reasons.minimality import Prover
-from scheduling.planner.reasons.wait_reason import Shortage, amount
+from scheduling.planner.reasons.wait_reason import Detail, amount
 
 
 class Writer:
@@ -22,18 +22,18 @@ class Writer:
         for d, c in outcome.where.items():
             (self._stayers if problem.home[d] == c else self._starters)[c].append(d)
         self._reserved = {r.deployment: r for r in outcome.reservations.values()}
-        self._left = list(self._leavers())
+        self._displaced = list(self._find_displaced())
         self._prover = Prover(problem)
         self._minimal: dict[int, bool] = {}
-        self._shortages: dict[tuple[Any, ...], Shortage] = {}
+        self._details: dict[tuple[Any, ...], Detail] = {}
 
     def plan(self) -> Plan:
         placements: list[Placement] = []
         evictions: list[Eviction] = []
         moves: list[Move] = []
-        holds: list[Hold] = []
+        wait_reasons: list[WaitReason] = []
         victims: dict[int, int] = defaultdict(int)
-        for d in self._left:
+        for d in self._displaced:
             cause = self._cause(d)
             if cause is not None:
                 victims[cause] += 1
@@ -45,11 +45,11 @@ class Writer:
             if home == NOWHERE and d in self._where:
                 placements.append(self._placement(d, victims[d]))
             elif home == NOWHERE:
-                holds.append(self._hold(d))
-        return Plan(tuple(placements), tuple(evictions), tuple(moves), tuple(holds))
+                wait_reasons.append(self._wait_reason(d))
+        return Plan(tuple(placements), tuple(evictions), tuple(moves), tuple(wait_reasons))
 
-    def _leavers(self) -> Iterator[int]:
-        """Yield the active ones that leave their cluster, in the order of their ids."""
+    def _find_displaced(self) -> Iterator[int]:
+        """Yield the active deployments that are evicted or moved, in the order of their ids."""
         taking_part = set(self._where)
         for level in self._problem.levels:
             taking_part.update(level.drained, *[due.members for due in level.due])
@@ -58,23 +58,24 @@ class Writer:
             if home != NOWHERE and self._where.get(d) != home:
                 yield d
 
-    def _cause(self, leaver: int) -> int | None:
-        """Return the starter that took the room: the first, from the highest, beside whom the
-        leaver does not fit; None when its cluster drains.
+    def _cause(self, victim: int) -> int | None:
+        """Return the starter that displaces the victim; None when its cluster drains.
+
+        That is the first, from the highest priority down, beside which the victim does not fit.
         """
         problem = self._problem
-        home = problem.home[leaver]
+        home = problem.home[victim]
         if not problem.open[home]:
             return None
-        mine = problem.deployments[leaver].priority
+        mine = problem.deployments[victim].priority
         above = [
             s
             for s in self._starters[home]
-            if problem.deployments[s].priority >= problem.threshold[leaver]
+            if problem.deployments[s].priority >= problem.threshold[victim]
         ]
         starters = self._by_priority(above)
         lowest = min(problem.deployments[s].priority for s in starters)
-        left = problem.rooms[home] - problem.requests[leaver]
+        left = problem.capacities[home] - problem.requests[victim]
         for d in self._stayers[home]:
             if problem.deployments[d].priority >= mine or problem.threshold[d] > lowest:
                 left -= problem.requests[d]
@@ -86,10 +87,10 @@ class Writer:
         return last
 
     def _is_minimal(self, home: int) -> bool:
-        """Say whether it is proved that no smaller harm there would have done."""
+        """Say whether it is proved that less harm on that cluster would not be enough."""
         known = self._minimal.get(home)
         if known is None:
-            gone = [d for d in self._left if self._problem.home[d] == home]
+            gone = [d for d in self._displaced if self._problem.home[d] == home]
             known = self._minimal[home] = self._prover.is_minimal(
                 home, self._starters[home], self._stayers[home], gone
             )
@@ -111,9 +112,9 @@ class Writer:
         if victims:
             code = "preempting"
             whom = "1 deployment" if victims == 1 else f"{victims} deployments"
-            why = f"takes the room of {whom} of lower priority than {deployment.priority}"
+            why = f"preempts {whom} of lower priority than {deployment.priority}"
         else:
-            code, why = "placed", "there is room"
+            code, why = "placed", "which is free"
         return Placement(
             deployment.id,
             self._problem.clusters[c].id,
@@ -121,10 +122,10 @@ class Writer:
             f"On {self._label(c)}: {needs}, {why}.",
         )
 
-    def _made_room(self, cause: int) -> str:
+    def _for_preemptor(self, cause: int) -> str:
         starter = self._problem.deployments[cause]
         return (
-            f"makes room for deployment {starter.id} of priority {starter.priority}, "
+            f"preempted for deployment {starter.id} of priority {starter.priority}, "
             f"which needs {amount(starter.request)}"
         )
 
@@ -133,9 +134,9 @@ class Writer:
         home = problem.home[d]
         deployment = problem.deployments[d]
         if cause is None:
-            code, why = "drained", f"{self._label(home)} drains and no other cluster has room"
+            code, why = "drained", f"{self._label(home)} drains, and no other cluster can run it"
         else:
-            code, why = "preempted", f"{self._made_room(cause)}, on {self._label(home)}"
+            code, why = "preempted", f"{self._for_preemptor(cause)}, on {self._label(home)}"
         proved = cause is not None and self._is_minimal(home)
         return Eviction(
             deployment.id,
@@ -143,7 +144,7 @@ class Writer:
             self._id(cause),
             proved,
             code,
-            f"Priority {deployment.priority} {why}." if cause is not None else f"{why}.",
+            f"Priority {deployment.priority}: {why}." if cause is not None else f"{why}.",
         )
 
     def _move(self, d: int, cause: int | None) -> Move:
@@ -154,7 +155,7 @@ class Writer:
         if cause is None:
             code, why = "drained", f"{self._label(home)} drains"
         else:
-            code, why = "preempted", self._made_room(cause)
+            code, why = "preempted", self._for_preemptor(cause)
         return Move(
             problem.deployments[d].id,
             problem.clusters[home].id,
@@ -164,8 +165,8 @@ class Writer:
             f"{path}: {why}.",
         )
 
-    def _hold(self, d: int) -> Hold:
-        """Those of one shape and level share one shortage: it is worded once."""
+    def _wait_reason(self, d: int) -> WaitReason:
+        """Return why d waits. Deployments of one shape and level share the detail."""
         deployment = self._problem.deployments[d]
         own = self._reserved.get(d)
         key: tuple[Any, ...] = (
@@ -176,8 +177,8 @@ class Writer:
         )
         if self._outcome.reservations:
             key += (deployment.max_runtime_s, self._problem.threshold_once_started(d))
-        shortage = self._shortages.get(key)
-        if shortage is None:
-            shortage = Shortage(self._problem, self._outcome, d, own)
-            self._shortages[key] = shortage
-        return Hold(deployment.id, shortage.code, shortage, shortage.reason)
+        detail = self._details.get(key)
+        if detail is None:
+            detail = Detail(self._problem, self._outcome, d, own)
+            self._details[key] = detail
+        return WaitReason(deployment.id, detail.code, detail, detail.reason)

@@ -25,7 +25,7 @@ class Exchange:
         self,
         problem: Problem,
         eligible: Sequence[tuple[int, ...]],
-        room: list[int],
+        free: list[int],
         placed: dict[int, list[int]],
         left: list[int],
         sizes: list[int],
@@ -34,7 +34,7 @@ class Exchange:
         self._kinds = problem.kinds
         self._eligible = eligible
         self._sizes = sizes
-        self.room = room
+        self.free = free
         self.placed = placed
         self.effort = 0
         self.changed = False
@@ -60,17 +60,17 @@ class Exchange:
 
     def _put(self, d: int, c: int) -> None:
         self.placed.setdefault(c, []).append(d)
-        self.room[c] -= self._requests[d]
+        self.free[c] -= self._requests[d]
 
     def _remove(self, d: int, c: int) -> None:
         self.placed[c].remove(d)
-        self.room[c] += self._requests[d]
+        self.free[c] += self._requests[d]
 
     def _fill(self) -> bool:
         for kind, members in self._left.items():
             request = self._requests[members[0]]
             for c in self._eligible[members[0]]:
-                if not (self.room[c] - request) & OVERDRAWN:
+                if not (self.free[c] - request) & OVERDRAWN:
                     self._put(self._take(kind), c)
                     return True
         return False
@@ -84,8 +84,8 @@ class Exchange:
 
     def _shift(self) -> bool:
         """Move one to another cluster, so that one that was left out fits in its place."""
-        requests, eligible, room = self._requests, self._eligible, self.room
-        if len(room) < 2:
+        requests, eligible, free = self._requests, self._eligible, self.free
+        if len(free) < 2:
             return False
         movable = self._movable()
         for kind, members in self._left.items():
@@ -93,13 +93,13 @@ class Exchange:
             for c in eligible[members[0]] if self.effort < _EFFORT else ():
                 here = movable.get(c, ())
                 self.effort += 1 + len(here)
-                spare = room[c] - request
+                spare = free[c] - request
                 for s in here:
                     moved = requests[s]
                     if (spare + moved) & OVERDRAWN:
                         continue
                     for other in eligible[s]:
-                        if other != c and not (room[other] - moved) & OVERDRAWN:
+                        if other != c and not (free[other] - moved) & OVERDRAWN:
                             self._remove(s, c)
                             self._put(s, other)
                             self._put(self._take(kind), c)
@@ -108,7 +108,7 @@ class Exchange:
 
     def _split(self) -> bool:
         """Give the room of one to two that were left out."""
-        requests, room, movable = self._requests, self.room, self._movable()
+        requests, free, movable = self._requests, self.free, self._movable()
         kinds = [(kind, members[0]) for kind, members in self._left.items()]
         for i, (one, first) in enumerate(kinds):
             request = requests[first]
@@ -116,7 +116,7 @@ class Exchange:
                 here = movable.get(c, ())
                 self.effort += 1 + len(here)
                 for s in here:
-                    spare = room[c] + requests[s] - request
+                    spare = free[c] + requests[s] - request
                     if spare & OVERDRAWN:
                         continue
                     self.effort += len(kinds) - i
@@ -133,27 +133,27 @@ class Exchange:
 
     def _repack(self) -> bool:
         """Pack the level's own and one that was left out anew, the largest first."""
-        if len(self.room) < 2:
+        if len(self.free) < 2:
             return False
         requests = self._requests
         members = [d for on in self.placed.values() for d in on]
-        room = self.room.copy()
+        free = self.free.copy()
         for c, on in self.placed.items():
-            room[c] += sum([requests[d] for d in on])
+            free[c] += sum([requests[d] for d in on])
         smallest = sorted(self._left, key=lambda kind: requests[self._left[kind][0]])
         for kind in smallest[:_REPACKED]:
             everybody = [*members, self._left[kind][0]]
             for tight in (True, False):
                 if self.effort > _EFFORT:
                     return False
-                where = self._packed(everybody, room.copy(), tight=tight)
+                where = self._packed(everybody, free.copy(), tight=tight)
                 if where is not None:
                     self._take(kind)
                     self._replace(where)
                     return True
         return False
 
-    def _packed(self, members: list[int], room: list[int], *, tight: bool) -> dict[int, int] | None:
+    def _packed(self, members: list[int], free: list[int], *, tight: bool) -> dict[int, int] | None:
         """Return a cluster for each of the members; None when not all found one."""
         requests, eligible = self._requests, self._eligible
         where = {}
@@ -162,18 +162,18 @@ class Exchange:
             request = requests[d]
             best, best_left = -1, 0
             for c in eligible[d]:
-                left = room[c] - request
+                left = free[c] - request
                 if not left & OVERDRAWN and (best < 0 or (left < best_left) is tight):
                     best, best_left = c, left
             if best < 0:
                 return None
-            room[best] = best_left
+            free[best] = best_left
             where[d] = best
         return where
 
     def _replace(self, where: dict[int, int]) -> None:
         for c, on in self.placed.items():
-            self.room[c] += sum([self._requests[d] for d in on])
+            self.free[c] += sum([self._requests[d] for d in on])
             on.clear()
         for d, c in where.items():
             self._put(d, c)

@@ -21,7 +21,7 @@ def step(state: State, guide: Guide) -> None:
     """Place the next level."""
     k = len(state.counts)
     level = state.problem.levels[k]
-    state.effort += len(level.members) + len(state.room)
+    state.effort += len(level.members) + len(state.free)
     settle(state, level, guide.sizes)
     if level.starved:
         start(state, level, level.starved, guide, starved=True)
@@ -31,7 +31,7 @@ def step(state: State, guide: Guide) -> None:
         if left and guide.exchange and len(left) < len(queue):
             _exchange(state, level, guide, queue, left)
     state.counts.append(len(level.members & state.where.keys()))
-    state.rooms_at[level.priority] = state.room.copy()
+    state.free_at[level.priority] = state.free.copy()
 
 
 def descend(state: State, guide: Guide, beat: list[int] | None = None) -> bool:
@@ -69,7 +69,7 @@ def _exchange(state: State, level: Level, guide: Guide, queue: list[int], left: 
     if reserved:
         eligible = [tuple([c for c in clusters if c not in reserved]) for clusters in eligible]
     sizes = problem.shares if guide.sizes is None else guide.sizes
-    exchange = Exchange(problem, eligible, state.room.copy(), placed, left, sizes)
+    exchange = Exchange(problem, eligible, state.free.copy(), placed, left, sizes)
     exchange.run()
     state.effort += exchange.effort
     if not exchange.changed:

@@ -34,21 +34,21 @@ def start(
                 continue
             failed.add(kind)
         left.append(d)
-        if starved and len(reserved) < len(state.room):
-            held = reserve(problem, state.room, state.where, d, reserved)
-            if held:
-                reserved[held.cluster] = held
+        if starved and len(reserved) < len(state.free):
+            reservation = reserve(problem, state.free, state.where, d, reserved)
+            if reservation:
+                reserved[reservation.cluster] = reservation
     return left
 
 
 def pick(state: State, d: int, guide: Guide) -> Choice | None:
     """Return the cluster for d and whom it displaces there: nobody if possible, else least harm."""
-    problem, room, load, reserved = state.problem, state.room, state.load, state.reserved
+    problem, free, load, reserved = state.problem, state.free, state.load, state.reserved
     request, home, wish = problem.requests[d], problem.home[d], guide.prefer.get(d)
     tight, best, best_slack, returns = guide.tight, -1, 0, False
     crowded = []
     for c in problem.eligible[d]:
-        left = (state.usable(d, c) if c in reserved else room[c]) - request
+        left = (state.usable(d, c) if c in reserved else free[c]) - request
         if left & OVERDRAWN:
             continue
         if c == wish:
@@ -74,7 +74,7 @@ def pick(state: State, d: int, guide: Guide) -> Choice | None:
 
 
 def _displaced(state: State, request: int, c: int) -> list[int]:
-    if (state.room[c] - state.load[c] - request) & OVERDRAWN:
+    if (state.free[c] - state.load[c] - request) & OVERDRAWN:
         return state.victims(request, c)
     return _NOBODY
 

@@ -10,10 +10,10 @@ from scheduling.planner.problem import Problem
 _TRIALS = 600
 
 
-def leavers(
+def fewest_victims(
     problem: Problem,
     group: list[int],
-    room: int,
+    free: int,
     cost: Callable[[int], tuple[int, int]],
 ) -> frozenset[int]:
     """Return the fewest of the group whose leaving lets the rest fit into the room.
@@ -23,20 +23,20 @@ def leavers(
     would fit beside those who stay. The answer is remembered, as many tries meet the same case.
     """
     requests = problem.requests
-    left = room - sum([requests[d] for d in group])
+    left = free - sum([requests[d] for d in group])
     if not left & OVERDRAWN:
         return frozenset()
     costs = {d: cost(d) for d in group}
     case = (left, tuple(costs.items()))
-    known = problem.leavers.get(case)
+    known = problem.known_victims.get(case)
     if known is None:
-        known = problem.leavers[case] = frozenset(_fewest(problem, costs, left))
+        known = problem.known_victims[case] = frozenset(_fewest(problem, costs, left))
     return known
 
 
-def largest(problem: Problem, group: list[int], room: int, sizes: list[int]) -> set[int]:
+def largest_victims(problem: Problem, group: list[int], free: int, sizes: list[int]) -> set[int]:
     """Return who leaves when the largest by `sizes` go until the rest fits into the room."""
-    left = room - sum([problem.requests[d] for d in group])
+    left = free - sum([problem.requests[d] for d in group])
     return _in_order(problem, sorted(group, key=lambda d: (-sizes[d], -d)), left)
 
 

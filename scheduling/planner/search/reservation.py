@@ -10,7 +10,7 @@ from scheduling.planner.problem import Problem
 
 def reserve(
     problem: Problem,
-    room: list[int],
+    free: list[int],
     where: Mapping[int, int],
     d: int,
     reserved: Mapping[int, Reservation],
@@ -26,8 +26,8 @@ def reserve(
     ends = _ends(problem, where)
     options = []
     for c in clusters:
-        until = _ready_at(room[c] - problem.requests[d], ends[c])
-        lack = _lack(problem, room[c], d, c) if until is None else 0
+        until = _ready_at(free[c] - problem.requests[d], ends[c])
+        lack = _lack(problem, free[c], d, c) if until is None else 0
         options.append((until is None, until or 0, lack, c))
     unknown, until, _, c = min(options)
     return Reservation(d, c, None if unknown else until, problem.requests[d])
@@ -49,16 +49,16 @@ def _ends(problem: Problem, where: Mapping[int, int]) -> Mapping[int, list[tuple
     for d, c in where.items():
         deployment = problem.deployments[d]
         if deployment.max_runtime_s is not None:
-            started = deployment.started_at if problem.home[d] == c else now
+            started = deployment.placed_at if problem.home[d] == c else now
             since = now if started is None else started
             end = max(since + deployment.max_runtime_s, now)
             ends[c].append((end, problem.requests[d]))
     return ends
 
 
-def _lack(problem: Problem, room: int, d: int, c: int) -> int:
+def _lack(problem: Problem, free: int, d: int, c: int) -> int:
     """Return the largest share of the cluster that is missing, in parts per million."""
-    lack = unpack(room - problem.requests[d])
+    lack = unpack(free - problem.requests[d])
     capacity = problem.clusters[c].capacity
     pairs = (
         (lack.cpu_milli, capacity.cpu_milli),

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from scheduling.planner.packed import OVERDRAWN
 from scheduling.planner.problem import Due, Level, Problem
-from scheduling.planner.search.preemption import largest, leavers
+from scheduling.planner.search.preemption import fewest_victims, largest_victims
 from scheduling.planner.search.state import State
 
 
@@ -19,11 +19,11 @@ def settle(state: State, level: Level, sizes: list[int] | None) -> None:
         state.load[c] -= due.total
         if state.gone:
             state.load[c] += sum([requests[d] for d in due.members if d in state.gone])
-        left = state.room[c] - due.total
+        left = state.free[c] - due.total
         if left & OVERDRAWN:
             _choose(state, due, level.priority, sizes)
         else:
-            state.room[c] = left
+            state.free[c] = left
             state.where |= due.home
             if due.guarded:
                 state.guarded[c] = state.guarded.get(c, ()) + due.guarded
@@ -42,14 +42,14 @@ def _choose(state: State, due: Due, level: int, sizes: list[int] | None) -> None
     for priority, group in sorted(groups, key=lambda item: -item[0]):
         leave: Collection[int]
         if sizes is None:
-            leave = leavers(problem, group, state.room[c], lambda d: _cost(state, d, c))
+            leave = fewest_victims(problem, group, state.free[c], lambda d: _cost(state, d, c))
         else:
-            leave = largest(problem, group, state.room[c], sizes)
+            leave = largest_victims(problem, group, state.free[c], sizes)
         for d in group:
             if d in leave:
                 state.displaced[priority] = (*state.displaced.get(priority, ()), d)
             else:
-                state.room[c] -= requests[d]
+                state.free[c] -= requests[d]
                 state.where[d] = c
                 if priority < level:
                     state.guarded[c] = (*state.guarded.get(c, ()), d)

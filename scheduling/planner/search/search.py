@@ -41,15 +41,15 @@ def score(outcome: Outcome) -> Score:
     return [-count for count in outcome.counts], outcome.lost, outcome.evicted, outcome.loss
 
 
-def covered(request: Resources, room: Resources) -> int:
+def covered(request: Resources, free: Resources) -> int:
     """Return the share of the request that there is room for in every dimension, in thousandths."""
     share = 1000
     if request.cpu_milli:
-        share = min(share, room.cpu_milli * 1000 // request.cpu_milli)
+        share = min(share, free.cpu_milli * 1000 // request.cpu_milli)
     if request.ram_mib:
-        share = min(share, room.ram_mib * 1000 // request.ram_mib)
+        share = min(share, free.ram_mib * 1000 // request.ram_mib)
     if request.gpu:
-        share = min(share, room.gpu * 1000 // request.gpu)
+        share = min(share, free.gpu * 1000 // request.gpu)
     return share
 
 
@@ -93,15 +93,15 @@ class Search:
         if self._best.evicted:
             return False
         problem, where = self._problem, self._best.where
-        started = [0] * len(problem.rooms)
+        started = [0] * len(problem.capacities)
         for level in problem.levels:
             for d in (*level.starved, *level.ready, *level.drained):
                 if d in where:
                     started[where[d]] += problem.requests[d]
-            rooms = self._best.rooms_at[level.priority]
+            free = self._best.free_at[level.priority]
             for d in level.ready:
                 if d not in where and any(
-                    not (rooms[c] + started[c] - problem.requests[d]) & OVERDRAWN
+                    not (free[c] + started[c] - problem.requests[d]) & OVERDRAWN
                     for c in problem.eligible[d]
                 ):
                     return False
@@ -131,7 +131,7 @@ class Search:
         """Place one level; False if that level was left in the same way before."""
         step(state, guide)
         way = len(state.counts), guide.tight, bool(guide.prefer), id(guide.sizes)
-        seen = (*way, *state.room, *state.load)
+        seen = (*way, *state.free, *state.load)
         if seen in self._seen:
             return False
         self._seen.add(seen)
@@ -156,12 +156,12 @@ class Search:
         for level in problem.levels:
             left = {problem.kinds[d]: d for d in level.ready if d not in where}
             if left:
-                rooms = [unpack(room) for room in outcome.rooms_at[level.priority]]
+                free = [unpack(packed) for packed in outcome.free_at[level.priority]]
                 close = 0
                 for d in left.values():
                     request = problem.deployments[d].request
                     for c in problem.eligible[d]:
-                        close = max(close, covered(request, rooms[c]))
+                        close = max(close, covered(request, free[c]))
                 if close:
                     return outcome.counts, close
         return outcome.counts, 0

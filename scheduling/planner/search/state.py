@@ -38,7 +38,7 @@ class State:
     """
 
     problem: Problem
-    room: list[int]
+    free: list[int]
     load: list[int]
     lowest: list[int]
     gone: set[int] = field(default_factory=set)
@@ -47,23 +47,23 @@ class State:
     guarded: dict[int, tuple[int, ...]] = field(default_factory=dict)
     reserved: dict[int, Reservation] = field(default_factory=dict)
     counts: list[int] = field(default_factory=list)
-    rooms_at: dict[int, list[int]] = field(default_factory=dict)
+    free_at: dict[int, list[int]] = field(default_factory=dict)
     effort: int = 0
 
     @classmethod
     def of(cls, problem: Problem) -> "State":
         """Return the state before the first level."""
-        load = [0] * len(problem.rooms)
+        load = [0] * len(problem.capacities)
         for level in problem.levels:
             for due in level.due:
                 load[due.cluster] += due.total
-        return cls(problem, problem.rooms.copy(), load, [NEVER] * len(load))
+        return cls(problem, problem.capacities.copy(), load, [NEVER] * len(load))
 
     def fork(self) -> "State":
         """Return a copy that can go on by itself; its effort begins at 0."""
         return State(
             self.problem,
-            self.room.copy(),
+            self.free.copy(),
             self.load.copy(),
             self.lowest.copy(),
             self.gone.copy(),
@@ -72,18 +72,18 @@ class State:
             self.guarded.copy(),
             self.reserved.copy(),
             self.counts.copy(),
-            self.rooms_at.copy(),
+            self.free_at.copy(),
         )
 
     def usable(self, d: int, c: int) -> int:
-        """Return the room of c that d may use: what is held for others is not for it."""
-        held = self.reserved.get(c)
-        if held is None or may_use(self.problem, held, d):
-            return self.room[c]
-        return beyond(self.room[c], held.amount)
+        """Return the free capacity of c that d may use, without what is reserved for others."""
+        other = self.reserved.get(c)
+        if other is None or may_use(self.problem, other, d):
+            return self.free[c]
+        return beyond(self.free[c], other.amount)
 
     def has_elsewhere(self, d: int, c: int) -> bool:
-        """Say whether d, on c, would find free room on another cluster as things stand."""
+        """Say whether d, which is on c, would fit on another cluster as things stand."""
         request, load = self.problem.requests[d], self.load
         for o in self.problem.eligible[d]:
             if o != c and not (self.usable(d, o) - load[o] - request) & OVERDRAWN:
@@ -96,7 +96,7 @@ class State:
         """
         problem, gone, decided = self.problem, self.gone, len(self.counts)
         requests, due_at = problem.requests, problem.due_at
-        left = self.room[c] - self.load[c] - request
+        left = self.free[c] - self.load[c] - request
         removed = []
         for v in problem.cheapest[c]:
             if not left & OVERDRAWN:
@@ -117,19 +117,19 @@ class State:
         for v in victims:
             self.gone.add(v)
             self.load[c] -= requests[v]
-        self.room[c] -= requests[d]
+        self.free[c] -= requests[d]
         self.where[d] = c
         if self.problem.home[d] != c:
             self.lowest[c] = priority
 
     def unplace(self, d: int) -> None:
         """Take back a placement; who was displaced for it stays so."""
-        self.room[self.where.pop(d)] += self.problem.requests[d]
+        self.free[self.where.pop(d)] += self.problem.requests[d]
 
     def outcome(self) -> Outcome:
         """Return what the try comes to."""
         problem, where = self.problem, self.where
-        outcome = Outcome(where, self.counts, self.reserved, self.rooms_at)
+        outcome = Outcome(where, self.counts, self.reserved, self.free_at)
         for level in problem.levels:
             for due in level.due:
                 for d in due.members:

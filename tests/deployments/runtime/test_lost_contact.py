@@ -135,7 +135,7 @@ def test_what_runs_there_keeps_its_room_and_nothing_new_comes(
     assert fresh(running).cluster == foundry
     assert fresh(waiting).status == Status.PENDING
     assert (
-        "what could hold it is without contact or unclaimed: foundry"
+        "the clusters that could run it are without contact or unclaimed: foundry"
         in fresh(waiting).status_reason
     )
 

@@ -53,21 +53,21 @@ def test_what_never_happened_is_not_ages_ago() -> None:
 
 
 def test_a_bar_never_draws_more_than_its_capacity() -> None:
-    bar = Bar("GPU", used=6, held=6, capacity=8, texts=("6", "6", "0", "8"))
+    bar = Bar("GPU", allocated=6, reserved=6, capacity=8, texts=("6", "6", "0", "8"))
 
-    assert (bar.used_percent, bar.held_percent) == (75, 25)
+    assert (bar.allocated_percent, bar.reserved_percent) == (75, 25)
 
 
 def test_a_bar_of_nothing_is_empty() -> None:
-    bar = Bar("GPU", used=0, held=0, capacity=0, texts=("0", "0", "0", "0"))
+    bar = Bar("GPU", allocated=0, reserved=0, capacity=0, texts=("0", "0", "0", "0"))
 
-    assert (bar.used_percent, bar.held_percent) == (0, 0)
+    assert (bar.allocated_percent, bar.reserved_percent) == (0, 0)
     assert "none" in render("{% resource_bar bar %}", bar=bar)
 
 
 def test_areas_lie_on_top_of_each_other() -> None:
-    used, held = Series("used", "used", [4, 4]), Series("held", "held", [4, 2])
-    plot = Plot("GPU", minutes(2), [used, held], stacked=True, limit=8)
+    allocated, reserved = Series("used", "used", [4, 4]), Series("held", "held", [4, 2])
+    plot = Plot("GPU", minutes(2), [allocated, reserved], stacked=True, limit=8)
 
     assert plot.top == 8
     assert plot.paths[0].line == "M0.0 60.0L600.0 60.0"

@@ -36,7 +36,7 @@ def test_it_shows_what_runs_there_with_its_share(
 
     assert "needle" in answer.content.decode()
     assert answer.context["shares"] == {row.pk: 0.5}
-    assert [bar.used for bar in answer.context["bars"]] == [1000, 1024, 1]
+    assert [bar.allocated for bar in answer.context["bars"]] == [1000, 1024, 1]
 
 
 def test_the_timeline_links_a_victim_with_its_preemptor(
@@ -96,7 +96,7 @@ def test_room_that_is_held_names_for_whom(
     answer = console.get(reverse("cluster", args=[forge.pk]))
 
     assert answer.context["reserved"].name == "patient"
-    assert [bar.held for bar in answer.context["bars"]] == [1000, 1024, 1]
+    assert [bar.reserved for bar in answer.context["bars"]] == [1000, 1024, 1]
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def test_it_says_whom_it_evicted_for_whom_and_that_this_was_minimal(
     (row,) = context["rows"]
     high = Deployment.objects.get(name="high")
     assert (row.name, row.for_name, row.proved_minimal) == ("low", "high", True)
-    assert f"makes room for deployment {high.pk} of priority 20" in row.reason
+    assert f"preempted for deployment {high.pk} of priority 20" in row.reason
     assert context["kinds"] == [("evicted", 1), ("moved", 0), ("placed", 1), ("waits", 1)]
     assert "from forge" in page
 
@@ -71,9 +71,9 @@ def test_it_says_why_each_of_the_others_waits(console: Client, preempting: Sched
     page, context = look(console, preempting, kind="waits")
 
     (row,) = context["rows"]
-    assert (row.name, row.decision.code) == ("third", "no_room")
+    assert (row.name, row.decision.code) == ("third", "no_free_capacity")
     assert "lacks 5 CPU" in row.reason
-    assert "no room" in page
+    assert "no free capacity" in page
 
 
 def test_it_shows_what_was_taken_before_and_after(
@@ -168,7 +168,7 @@ def recorded(organization: Organization, size: int) -> SchedulingCycle:
     return SchedulingCycle.objects.create(
         organization=organization, trigger="change", started_at=timezone.now(), snapshot_us=1,
         plan_us=1, apply_us=1, ready=size, placed=len(plan.placements), evicted=0, moved=0,
-        left_pending=len(plan.holds), record=pack(snapshot, plan),
+        left_pending=len(plan.wait_reasons), record=pack(snapshot, plan),
     )  # fmt: skip
 
 

@@ -62,11 +62,11 @@ def test_what_is_missing_on_which_cluster_is_said_in_short(
 
     (entry,) = queue()
 
-    assert entry.code == "no_room"
+    assert entry.code == "no_free_capacity"
     assert [(lack.cluster, lack.text) for lack in entry.lacks] == [
         ("forge", "lacks 1 GPU"), ("tiny", "too small"), ("shut", "cordoned"),
     ]  # fmt: skip
-    assert "of 1 cluster that could hold it" in entry.reason
+    assert "of 1 cluster that could run it" in entry.reason
 
 
 def test_one_that_the_next_cycle_starts_says_so(submit: Submit, forge: Cluster) -> None:
@@ -116,7 +116,7 @@ def test_filters_leave_what_was_asked_for(
     assert ids(queue(priority=10)) == [small.pk]
     assert ids(queue(search="train")) == [gpu.pk]
     assert ids(queue(search=str(small.pk))) == [small.pk]
-    assert ids(queue(code="no_room")) == [gpu.pk]
+    assert ids(queue(code="no_free_capacity")) == [gpu.pk]
     assert ids(queue(organization=acme.pk)) == [gpu.pk, small.pk]
     assert ids(queue(organization=acme.pk + 1)) == []
     assert ids(queue(Group.PLACED, cluster=forge)) == [full.pk]

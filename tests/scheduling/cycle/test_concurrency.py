@@ -201,7 +201,7 @@ def test_preemption_is_not_suspended_for_one_that_is_cancelled_while_the_plan_is
     preemptor.refresh_from_db()
     assert record is not None
     assert [len(plan.suspensions) for plan in plans] == [1, 0]
-    assert (record.set_aside, preemptor.set_aside_until) == (0, None)
+    assert (record.suspended, preemptor.suspended_until) == (0, None)
     assert preemptor.status == Status.CANCELLED
 
 

@@ -179,7 +179,7 @@ def test_what_is_said_of_the_next_cycle_is_what_it_does(bob: User) -> None:
                 clock.shift(world.random.choice([5, 90, 700]))
                 world.go_on()
                 record = foretold_and_done(world)
-                suspended += record.set_aside
+                suspended += record.suspended
                 evicted += record.evicted
     assert suspended >= 3
     assert evicted >= _WORLDS

@@ -12,7 +12,7 @@ from orgs.models import Organization
 from scheduling.cycle.recording import Decision, Kind, decisions, pack, unpack
 from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle
-from scheduling.planner.plan import Eviction, Hold, Move, Placement, Plan, Suspension
+from scheduling.planner.plan import Eviction, Move, Placement, Plan, Suspension, WaitReason
 from scheduling.planner.policy import Policy
 from scheduling.planner.snapshot import Snapshot
 from tests.fixtures.deployments import Submit
@@ -98,7 +98,7 @@ def suspending(acme: Organization, forge: Cluster, submit: Submit) -> Scheduling
     services.release(preemptor, actor="olga")
     cycle = run_cycle(acme.pk, SchedulingCycle.Trigger.CHANGE)
     assert cycle is not None
-    assert cycle.set_aside == 1
+    assert cycle.suspended == 1
     return cycle
 
 
@@ -112,7 +112,7 @@ def test_a_replay_suspends_preemption_as_the_cycle_did(
     assert capsys.readouterr().out == "The same plan.\n"
     (preemptor,) = (d for d in snapshot.deployments if d.past_victims)
     assert decided[preemptor.id] == Decision(
-        preemptor.id, Kind.WAITS, code="thrash", suspended=True
+        preemptor.id, Kind.WAITS, code="preemption_suspended", suspended=True
     )
 
 
@@ -123,7 +123,9 @@ def test_a_record_of_a_release_that_kept_no_past_gives_the_same_plan(
     document = _of_the_former_release(suspending)
     for row in document["snapshot"]["deployments"]:
         row["set_aside_until"] = document["snapshot"]["now"] + 3600 if row["past_victims"] else None
-        del row["past_victims"], row["preempted_in_vain"]
+        row["started_at"] = row.pop("placed_at")
+        row["preemptions"] = row.pop("recent_preemptions")
+        del row["past_victims"], row["preempted_in_vain"], row["suspended_until"]
     document["decisions"] = {
         pk: words.removesuffix(", preemption suspended")
         for pk, words in document["decisions"].items()
@@ -134,7 +136,7 @@ def test_a_record_of_a_release_that_kept_no_past_gives_the_same_plan(
     call_command("replay", suspending.pk)
 
     assert capsys.readouterr().out == "The same plan.\n"
-    assert unpack(former)[0].deployments[1].set_aside_until is not None
+    assert unpack(former)[0].deployments[1].suspended_until is not None
 
 
 def test_a_record_of_the_release_that_kept_words_gives_the_same_plan(
@@ -173,7 +175,7 @@ PLAN = Plan(
     placements=(Placement(1, 7, "placed", ""),),
     evictions=(Eviction(2, 7, 1, True, "preempted", ""), Eviction(3, 8, None, False, "", "")),
     moves=(Move(4, 7, 8, 1, "preempted", ""), Move(5, 7, 8, None, "drained", "")),
-    holds=(Hold(6, "no_room", {}, ""), Hold(7, "thrash", {}, "")),
+    wait_reasons=(WaitReason(6, "no_room", {}, ""), WaitReason(7, "thrash", {}, "")),
     suspensions=(Suspension(7, 1_003_600, "thrash", ""),),
 )
 DECIDED = [

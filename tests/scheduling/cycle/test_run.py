@@ -139,7 +139,7 @@ def test_an_eviction_ends_what_a_victim_had_waited_before(
     released_at = Run.objects.get(deployment=victim).released_at
     assert released_at is not None
     assert row.ready_since == int(released_at.timestamp())
-    assert row.preemptions == 1
+    assert row.recent_preemptions == 1
 
 
 def test_an_eviction_counts_for_as_long_as_the_policy_says(
@@ -153,7 +153,7 @@ def test_an_eviction_counts_for_as_long_as_the_policy_says(
 
     def evictions(hours: int) -> int:
         settings.SCHEDULER_POLICY = Policy(budget_window_seconds=hours * 3600)
-        return sum(d.preemptions for d in load(acme.pk, lock=False).snapshot.deployments)
+        return sum(d.recent_preemptions for d in load(acme.pk, lock=False).snapshot.deployments)
 
     assert (evictions(6), evictions(4)) == (1, 0)
 
@@ -418,9 +418,9 @@ def test_a_preemptor_whose_victim_would_leave_twice_is_set_aside(
     record = cycle(acme)
 
     assert statuses(victim, preemptor) == [Status.STARTING, Status.PENDING]
-    assert (record.evicted, record.set_aside) == (0, 1)
-    assert preemptor.status_code == "thrash"
-    event = Event.objects.get(subject_id=preemptor.pk, kind="thrash")
+    assert (record.evicted, record.suspended) == (0, 1)
+    assert preemptor.status_code == "preemption_suspended"
+    event = Event.objects.get(subject_id=preemptor.pk, kind="preemption_suspended")
     assert "second time" in event.reason
 
 
@@ -431,7 +431,7 @@ def test_one_that_is_set_aside_takes_free_room_without_preempting(
     cycle(acme)
     preemptor = submit(cpu_milli=8000, priority=50)
     aside = Deployment.objects.filter(pk=preemptor.pk)
-    aside.update(set_aside_until=timezone.now() + timedelta(minutes=30))
+    aside.update(suspended_until=timezone.now() + timedelta(minutes=30))
     cycle(acme)
     assert statuses(victim, preemptor) == [Status.STARTING, Status.PENDING]
     services.stop(victim, actor="bob")
@@ -455,7 +455,7 @@ def test_one_that_evicts_and_never_starts_evicts_nobody_again(
     record = cycle(acme)
 
     assert statuses(victim, broken) == [Status.STARTING, Status.PENDING]
-    assert record.set_aside == 1
+    assert record.suspended == 1
 
 
 def test_one_that_is_started_again_later_may_take_the_same_room(

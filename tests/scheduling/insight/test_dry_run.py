@@ -55,7 +55,7 @@ def test_what_fits_would_run_and_where(api: APIClient, forge: Cluster) -> None:
     told = asked(api)
 
     assert (told["outcome"], told["code"], told["cluster"]) == ("run", "placed", forge.pk)
-    assert "there is room" in told["reason"]
+    assert "which is free" in told["reason"]
     assert (told["evictions"], told["moves"], told["clusters"]) == ([], [], [])
 
 
@@ -100,7 +100,7 @@ def test_what_finds_no_room_would_wait_and_why(
 
     told = asked(api, priority=80)
 
-    assert (told["outcome"], told["code"], told["cluster"]) == ("wait", "no_room", None)
+    assert (told["outcome"], told["code"], told["cluster"]) == ("wait", "no_free_capacity", None)
     (row,) = told["clusters"]
     assert (row["cluster"], row["missing"]) == (forge.pk, {"cpu": 1, "ram_mib": 0, "gpu": 0})
 

@@ -58,7 +58,7 @@ def test_one_without_room_is_told_what_is_missing_on_each_cluster(
 
     told = explained(api, waiting)
 
-    assert (told["code"], told["position"], told["queue_length"]) == ("no_room", 1, 1)
+    assert (told["code"], told["position"], told["queue_length"]) == ("no_free_capacity", 1, 1)
     assert "lacks 0.5 CPU, 640 MiB RAM, 1 GPU" in str(told["reason"])
     rows = {row["cluster"]: row for row in told["clusters"]}  # type: ignore[attr-defined]
     assert rows[forge.pk]["missing"] == {"cpu": 0.5, "ram_mib": 640, "gpu": 1}
@@ -112,7 +112,7 @@ def test_one_that_asks_for_a_full_cluster_is_told_that_the_others_are_no_option(
     told = explained(api, submit(cpu_milli=2000, requested_cluster=forge))
 
     rows = {row["cluster"]: row["why"] for row in told["clusters"]}  # type: ignore[attr-defined]
-    assert "asks for another cluster" in rows[anvil.pk]
+    assert "requests another cluster" in rows[anvil.pk]
 
 
 @pytest.mark.parametrize(("steer", "word"), [("cordon", "cordoned"), ("drain", "draining")])
@@ -217,9 +217,7 @@ def test_one_that_took_anothers_room_is_told_so_even_when_it_runs(
 
     cycle(acme)
 
-    assert "takes the room of 1 deployment of lower priority" in str(
-        explained(api, preemptor)["reason"]
-    )
+    assert "preempts 1 deployment of lower priority" in str(explained(api, preemptor)["reason"])
 
 
 @pytest.mark.parametrize(

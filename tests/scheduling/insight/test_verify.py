@@ -236,7 +236,7 @@ def test_a_run_that_has_times_of_the_future_is_found(bring: Bring, field: str) -
     assert found()[0] == "time that lies ahead"
 
 
-@pytest.mark.parametrize("field", ["ready_after", "set_aside_until"])
+@pytest.mark.parametrize("field", ["ready_after", "suspended_until"])
 def test_a_back_off_that_cannot_be_is_found(bring: Bring, field: str) -> None:
     bring(Status.PENDING)
     Deployment.objects.update(**{field: timezone.now() + timedelta(minutes=61)})

@@ -348,7 +348,7 @@ def test_one_without_room_says_so_after_the_cycle_that_its_submission_asks_for(
 
     run_requested_cycle(acme.pk)
 
-    assert_says_the_truth(deployment, "no_room")
+    assert_says_the_truth(deployment, "no_free_capacity")
 
 
 def test_one_that_nothing_can_hold_any_more_says_so(

@@ -25,7 +25,7 @@ from scheduling.monitoring.alarms import Alarm, Hour, alarms
 from scheduling.monitoring.minutes import take_sample
 from tests.fixtures.deployments import Bring, Submit
 
-CALM = Hour(thrashed=0, failed=0, ended=0)
+CALM = Hour(suspended=0, failed=0, ended=0)
 
 
 @pytest.fixture
@@ -274,7 +274,10 @@ def test_what_can_never_start_is_told(
 
 
 def test_thrashing_and_failing_are_told(alive: None) -> None:
-    assert [title.split(" ")[0] for title in titles(Hour(2, 6, 10))] == ["2", "6"]
+    assert titles(Hour(2, 6, 10)) == [
+        "Preemption was suspended for 2 deployments",
+        "6 of the 10 runs that ended in the last hour failed",
+    ]
     assert titles(Hour(0, 4, 4)) == []
     assert titles(Hour(0, 6, 100)) == []
 

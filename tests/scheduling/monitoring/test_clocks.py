@@ -132,7 +132,7 @@ def test_beat_leaves_times_alone_that_are_right(job: PeriodicTask) -> None:
     assert job.last_run_at == long_ago
 
 
-@pytest.mark.parametrize("field", ["ready_after", "set_aside_until"])
+@pytest.mark.parametrize("field", ["ready_after", "suspended_until"])
 def test_a_back_off_that_ends_too_late_to_be_true_ends_now(
     acme: Organization, forge: Cluster, bring: Bring, field: str
 ) -> None:
@@ -230,12 +230,12 @@ def test_a_back_off_that_may_be_true_stays(forge: Cluster, bring: Bring) -> None
     deployment = bring(Status.RUNNING)
     services.preempt(deployment, actor="olga")
     until = timezone.now() + timedelta(hours=1)
-    Deployment.objects.update(ready_after=until, set_aside_until=until)
+    Deployment.objects.update(ready_after=until, suspended_until=until)
 
     assert clocks.cut(actor="system:test") == 0
 
     deployment.refresh_from_db()
-    assert (deployment.ready_after, deployment.set_aside_until) == (until, until)
+    assert (deployment.ready_after, deployment.suspended_until) == (until, until)
 
 
 @pytest.mark.parametrize("field", ["longest_backoff_seconds", "operator_backoff_seconds"])
@@ -276,7 +276,7 @@ def test_a_process_whose_own_clock_is_wrong_cuts_nothing(forge: Cluster, bring: 
 
 def told() -> list[Alarm]:
     now = timezone.now()
-    found = alarms(now, health.look(now, None), None, Hour(thrashed=0, failed=0, ended=0))
+    found = alarms(now, health.look(now, None), None, Hour(suspended=0, failed=0, ended=0))
     return [alarm for alarm in found if alarm.title == "Clocks disagree"]
 
 

@@ -226,13 +226,13 @@ def test_cycles_are_counted_with_what_they_took(acme: Organization) -> None:
         SchedulingCycle.objects.create(
             organization=acme, trigger="change", started_at=NOON - timedelta(seconds=5),
             snapshot_us=1000 * milliseconds, plan_us=0, apply_us=0, ready=0, placed=0, evicted=0,
-            moved=0, left_pending=0, set_aside=1,
+            moved=0, left_pending=0, suspended=1,
         )  # fmt: skip
 
     sample = taken(NOON)
 
     assert (sample.cycles, sample.cycle_us, sample.slowest_cycle_us) == (2, 7000, 5000)
-    assert sample.thrashed == 2
+    assert sample.suspended == 2
 
 
 def test_a_sample_takes_the_same_number_of_queries_whatever_there_is(

@@ -30,7 +30,7 @@ def test_one_more_than_fits_waits_and_learns_what_is_missing() -> None:
 def test_a_request_for_a_cluster_goes_nowhere_else() -> None:
     made = plan(cluster(1, 1), cluster(2, 4), active(1, 5, 1), ready(2, 5, 1, requested_cluster=1))
     assert placed(made) == {}
-    assert held(made) == {2: "no_room"}
+    assert held(made) == {2: "no_free_capacity"}
 
 
 def test_an_impossible_request_evicts_nobody_and_blocks_nobody() -> None:
@@ -189,7 +189,7 @@ def test_one_that_was_evicted_begins_to_wait_anew() -> None:
 def test_room_is_held_for_one_that_starves() -> None:
     made = plan(cluster(1, 4), active(1, 5, 2), ready(2, 5, 4, waited=1_000), ready(3, 5, 1))
     assert placed(made) == {}
-    assert held(made) == {2: "reserved", 3: "held_for_reservation"}
+    assert held(made) == {2: "reserved", 3: "reserved_for_other"}
 
 
 def test_one_that_ends_in_time_may_use_held_room() -> None:
@@ -206,7 +206,7 @@ def test_one_that_ends_in_time_may_use_held_room() -> None:
 def test_a_reservation_says_until_when() -> None:
     running = active(1, 5, 2, ran=100, max_runtime_s=700)
     made = plan(cluster(1, 4), running, ready(2, 5, 4, waited=1_000))
-    assert made.holds[0].detail["reservation"] == {"cluster": 1, "until": NOW + 600}
+    assert made.wait_reasons[0].detail["reservation"] == {"cluster": 1, "until": NOW + 600}
 
 
 def test_a_higher_one_takes_held_room() -> None:
@@ -243,7 +243,7 @@ def test_one_that_has_just_started_stays_for_its_minimum_run_time() -> None:
 
 
 def test_a_spent_budget_protects_from_all_but_a_priority_far_above() -> None:
-    rows = cluster(1, 2), active(1, 1, 2, preemptions=3)
+    rows = cluster(1, 2), active(1, 1, 2, recent_preemptions=3)
     assert plan(*rows, ready(2, 50, 2)).changes_nothing
     assert evicted(plan(*rows, ready(2, 51, 2))) == {1: 2}
 
@@ -256,7 +256,7 @@ def test_a_protected_lower_one_does_not_protect_another() -> None:
 def test_none_waits_for_a_protected_one_that_leaves_in_favour_of_an_equal() -> None:
     """Priority 9 needs the place of 1 or 2. If 1 left, then 4 could evict 2, and waited for 1."""
     made = plan(
-        cluster(1, 4), active(1, 2, 1, ran=10, preemptions=3), active(2, 2, 2, ran=1_000),
+        cluster(1, 4), active(1, 2, 1, ran=10, recent_preemptions=3), active(2, 2, 2, ran=1_000),
         ready(3, 9, 2), ready(4, 3, 2),
         budget_override_gap=5,
     )  # fmt: skip
@@ -264,15 +264,17 @@ def test_none_waits_for_a_protected_one_that_leaves_in_favour_of_an_equal() -> N
 
 
 def test_one_that_is_set_aside_takes_what_all_others_leave_and_evicts_nobody() -> None:
-    rows = cluster(1, 2), active(1, 1, 1), ready(2, 1, 1), ready(3, 9, 1, set_aside_until=NOW + 1)
+    rows = cluster(1, 2), active(1, 1, 1), ready(2, 1, 1), ready(3, 9, 1, suspended_until=NOW + 1)
     made = plan(*rows)
     assert placed(made) == {2: 1}
-    assert [(hold.deployment, hold.code) for hold in made.holds] == [(3, "thrash")]
+    assert [(hold.deployment, hold.code) for hold in made.wait_reasons] == [
+        (3, "preemption_suspended")
+    ]
     assert placed(plan(*rows[:2], rows[3])) == {3: 1}
 
 
 def test_one_whose_time_aside_is_over_competes_as_ever() -> None:
-    made = plan(cluster(1, 2), active(1, 1, 2), ready(2, 9, 2, set_aside_until=NOW))
+    made = plan(cluster(1, 2), active(1, 1, 2), ready(2, 9, 2, suspended_until=NOW))
     assert evicted(made) == {1: 2}
 
 
@@ -280,16 +282,20 @@ def test_preemption_is_suspended_for_one_whose_victim_would_leave_a_second_time(
     rows = cluster(1, 2), active(1, 1, 2), ready(2, 9, 2, past_victims=(5, 1))
     made = plan(*rows, ready(3, 5, 1))
     assert [(s.deployment, s.until, s.code) for s in made.suspensions] == [
-        (2, NOW + 3_600, "thrash")
+        (2, NOW + 3_600, "preemption_suspended")
     ]
-    assert "deployment 1 would leave for it a second time" in made.suspensions[0].reason
-    assert (evicted(made), placed(made), held(made)) == ({1: 3}, {3: 1}, {2: "thrash"})
+    assert "deployment 1 would be evicted for it a second time" in made.suspensions[0].reason
+    assert (evicted(made), placed(made), held(made)) == (
+        {1: 3},
+        {3: 1},
+        {2: "preemption_suspended"},
+    )
     assert plan(*rows, suspension_seconds=60).suspensions[0].until == NOW + 60
 
 
 def test_preemption_is_suspended_for_one_that_preempted_and_never_started() -> None:
     made = plan(cluster(1, 2), active(1, 1, 2), ready(2, 9, 2, preempted_in_vain=True))
-    assert (evicted(made), held(made)) == ({}, {2: "thrash"})
+    assert (evicted(made), held(made)) == ({}, {2: "preemption_suspended"})
     assert "it never started" in made.suspensions[0].reason
 
 
@@ -305,14 +311,14 @@ def test_one_with_a_past_may_take_what_is_free_or_another_victim() -> None:
 def test_every_decision_says_why_with_its_numbers() -> None:
     made = plan(cluster(1, 2), active(1, 1, 2), ready(2, 2, 2), ready(3, 1, 1))
     assert made.placements[0].reason == (
-        "On cluster 1: needs 8 CPU, 16 GiB RAM, 2 GPU, takes the room of 1 deployment"
+        "On cluster 1: needs 8 CPU, 16 GiB RAM, 2 GPU, preempts 1 deployment"
         " of lower priority than 2."
     )
     assert "deployment 2 of priority 2" in made.evictions[0].reason
-    assert "lacks 4 CPU, 8 GiB RAM, 1 GPU" in made.holds[0].reason
+    assert "lacks 4 CPU, 8 GiB RAM, 1 GPU" in made.wait_reasons[0].reason
 
 
 def test_a_reason_does_not_change_while_nothing_else_does() -> None:
     rows = cluster(1, 2), active(1, 5, 2)
     first, later = (plan(*rows, ready(2, 5, 1, waited=waited)) for waited in (10, 500))
-    assert first.holds[0].reason == later.holds[0].reason
+    assert first.wait_reasons[0].reason == later.wait_reasons[0].reason

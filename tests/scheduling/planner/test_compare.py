@@ -19,7 +19,7 @@ EAST, WEST = 1, 2
 def one(id_: int, priority: int = 50, **fields: object) -> Deployment:
     """A deployment that fills a cluster."""
     started = NOW - 100 if fields.get("cluster") else None
-    row = Deployment(id_, priority, Resources(4, 4, 0), NOW - 200, started_at=started)
+    row = Deployment(id_, priority, Resources(4, 4, 0), NOW - 200, placed_at=started)
     return replace(row, **fields)  # type: ignore[arg-type]
 
 
@@ -128,7 +128,7 @@ def changes(draw: st.DrawFn) -> tuple[Snapshot, Snapshot]:
     for row in before.deployments:
         what = draw(st.sampled_from(["keep"] * 4 + ["remove", "requeue", "raise"]))
         if what == "requeue":
-            row = replace(row, cluster=None, started_at=None)
+            row = replace(row, cluster=None, placed_at=None)
         elif what == "raise":
             row = replace(row, priority=draw(st.integers(1, 5)))
         if what != "remove":

@@ -22,7 +22,7 @@ def deployment(number: int, priority: int, gpu: int = 1, **more: object) -> Depl
 
 
 def running(number: int, priority: int, gpu: int = 1, **more: object) -> Deployment:
-    return deployment(number, priority, gpu, cluster=1, started_at=NOW - 600, **more)
+    return deployment(number, priority, gpu, cluster=1, placed_at=NOW - 600, **more)
 
 
 def snapshot(*deployments: Deployment, cluster: Cluster = GPU, **policy: int) -> Snapshot:
@@ -51,12 +51,12 @@ def test_a_lower_one_that_is_too_small_to_help_is_no_inversion() -> None:
 
 def test_who_may_not_be_evicted_is_no_inversion() -> None:
     assert found(running(1, 20, 2, preemptible=False), deployment(2, 90)) == []
-    assert found(running(1, 60, 2, preemptions=3), deployment(2, 90)) == []
+    assert found(running(1, 60, 2, recent_preemptions=3), deployment(2, 90)) == []
     assert found(running(1, 20, 2), deployment(2, 90), min_run_seconds=3600) == []
 
 
 def test_a_spared_one_is_not_safe_from_far_above() -> None:
-    assert found(running(1, 20, 2, preemptions=3), deployment(2, 90)) != []
+    assert found(running(1, 20, 2, recent_preemptions=3), deployment(2, 90)) != []
 
 
 def test_a_cordoned_cluster_or_another_one_is_no_option() -> None:
@@ -78,7 +78,7 @@ def test_the_planner_leaves_none_behind(state: Snapshot) -> None:
     settled = Result(state, make_plan(state)).carried_out()
     holders = {
         hold.detail["reservation"]["cluster"]: hold.deployment
-        for hold in make_plan(settled).holds
+        for hold in make_plan(settled).wait_reasons
         if hold.detail.get("reservation")
     }
 

@@ -95,7 +95,7 @@ def test_a_plan_of_thousands_is_made_in_one_try_and_breaks_no_rule(
     assert tries.count == 1
     assert plan.evictions
     assert plan.placements
-    assert plan.holds
+    assert plan.wait_reasons
     assert violations(snapshot, plan) == []
     assert make_plan(Result(snapshot, plan).carried_out()).changes_nothing
 

@@ -29,15 +29,15 @@ def test_an_urgent_deployment_evicts_the_one_that_loses_least() -> None:
 def test_an_equal_one_waits_and_gets_a_reservation_later() -> None:
     running = cluster(1, 8), active(1, 20, 4), active(2, 20, 2)
 
-    assert held(plan(*running, active(4, 20, 2), ready(3, 20, 4))) == {3: "no_room"}
+    assert held(plan(*running, active(4, 20, 2), ready(3, 20, 4))) == {3: "no_free_capacity"}
     late = plan(*running, ready(3, 20, 4, waited=TOO_LONG), ready(5, 20, 1))
-    assert held(late) == {3: "reserved", 5: "held_for_reservation"}
+    assert held(late) == {3: "reserved", 5: "reserved_for_other"}
 
 
 def test_one_that_was_evicted_three_times_is_spared_up_to_59() -> None:
-    d = active(1, 10, 1, preemptions=3)
+    d = active(1, 10, 1, recent_preemptions=3)
 
-    assert held(plan(cluster(1, 1), d, ready(2, 59, 1))) == {2: "no_room"}
+    assert held(plan(cluster(1, 1), d, ready(2, 59, 1))) == {2: "no_free_capacity"}
     assert evicted(plan(cluster(1, 1), d, ready(2, 60, 1))) == {1: 2}
 
 
@@ -47,7 +47,7 @@ def test_small_ones_pass_a_large_one_until_it_has_waited_too_long() -> None:
 
     assert placed(plan(cluster(1, 8), *running, ready(8, 50, 8), small)) == {9: 1}
     late = plan(cluster(1, 8), *running, ready(8, 50, 8, waited=TOO_LONG), small, low)
-    assert held(late) == {8: "reserved", 9: "held_for_reservation"}
+    assert held(late) == {8: "reserved", 9: "reserved_for_other"}
     assert placed(late) == {10: 1}
     assert evicted(plan(cluster(1, 8), ready(8, 50, 8, waited=TOO_LONG), active(10, 40, 1))) == {
         10: 8

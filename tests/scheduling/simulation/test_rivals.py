@@ -26,9 +26,15 @@ def ready(number: int, priority: int, gpu: int, pinned: int | None = None) -> De
     return Deployment(number, priority, gpus(gpu), number, requested_cluster=pinned)
 
 
-def active(number: int, priority: int, gpu: int, preemptions: int = 0) -> Deployment:
+def active(number: int, priority: int, gpu: int, recent_preemptions: int = 0) -> Deployment:
     return Deployment(
-        number, priority, gpus(gpu), 0, cluster=1, started_at=number, preemptions=preemptions
+        number,
+        priority,
+        gpus(gpu),
+        0,
+        cluster=1,
+        placed_at=number,
+        recent_preemptions=recent_preemptions,
     )
 
 
@@ -57,7 +63,7 @@ def test_kube_puts_back_whom_the_naive_one_evicts_for_nothing() -> None:
 
 
 def test_within_a_budget_nobody_is_evicted_once_more() -> None:
-    rows = active(1, 0, 4, preemptions=3), ready(2, 1, 4)
+    rows = active(1, 0, 4, recent_preemptions=3), ready(2, 1, 4)
     assert decided(kube_preemption, rows) == ({2: 1}, {1})
     assert decided(kube_within_budget, rows) == ({}, set())
 
