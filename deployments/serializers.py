@@ -175,18 +175,25 @@ class DeploymentSerializer(StrictModelSerializer[Deployment]):
             "priority", "requested_cluster", "cluster", "status", "status_reason", "status_code",
             "held", "max_runtime_s", "restart_policy", "max_restarts", "restarts", "depends_on",
             "on_dependency_failure", "preemptions", "exit_code", "created_by", "created_at",
-            "queued_at", "ready_after", "started_at", "finished_at", "lost_contact_at",
+            "queued_at", "ready_after", "placed_at", "started_at", "finished_at", "lost_contact_at",
         ]  # fmt: skip
         read_only_fields = [
             "id", "status", "status_reason", "status_code", "held", "restarts", "preemptions",
-            "exit_code", "created_by", "created_at", "queued_at", "ready_after", "started_at",
-            "finished_at",
+            "exit_code", "created_by", "created_at", "queued_at", "ready_after", "placed_at",
+            "started_at", "finished_at",
         ]  # fmt: skip
         extra_kwargs = {
             "image": {
                 "trim_whitespace": False,
                 "help_text": "A reference: `[registry/]repository[:tag][@digest]`.",
-            }
+            },
+            "placed_at": {
+                "help_text": "When the present placement began, or the last one of an ended"
+                " deployment. Null while pending."
+            },
+            "started_at": {
+                "help_text": "When the container of that placement began to run. Null before."
+            },
         }
 
     def validate_image(self, image: str) -> str:

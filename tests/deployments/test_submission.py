@@ -19,7 +19,7 @@ KEYS = {
     "requested_cluster", "cluster", "status", "status_reason", "status_code", "held",
     "max_runtime_s", "restart_policy", "max_restarts", "restarts", "depends_on",
     "on_dependency_failure", "preemptions", "exit_code", "created_by", "created_at", "queued_at",
-    "ready_after", "started_at", "finished_at", "lost_contact_at",
+    "ready_after", "placed_at", "started_at", "finished_at", "lost_contact_at",
 }  # fmt: skip
 BODY = {"name": "train", "image": "pytorch", "cpu": 1, "ram_mib": 1024}
 
@@ -59,6 +59,7 @@ def test_the_least_that_can_be_said_gets_defaults_for_the_rest(
         "exit_code": None,
         "created_by": bob.pk,
         "ready_after": None,
+        "placed_at": None,
         "started_at": None,
         "finished_at": None,
         "lost_contact_at": None,

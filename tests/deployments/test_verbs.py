@@ -1,6 +1,7 @@
 """What people do to deployments over REST: legal or 409, and what the history tells."""
 
 import pytest
+from django.utils.dateparse import parse_datetime
 from rest_framework.test import APIClient
 
 from accounts.models import User
@@ -136,9 +137,24 @@ def test_starting_again_queues_it_as_if_it_were_new(api: APIClient, bring: Bring
     data = api.post(path(deployment, "start")).data
 
     assert data["queued_at"] > data["created_at"]
-    cleared = ("cluster", "exit_code", "started_at", "finished_at")
-    assert [data[key] for key in cleared] == [None] * 4
+    cleared = ("cluster", "exit_code", "placed_at", "started_at", "finished_at")
+    assert [data[key] for key in cleared] == [None] * 5
     assert data["preemptions"] == 0
+
+
+def test_a_deployment_has_the_times_of_its_placement_and_of_its_container(
+    api: APIClient, bring: Bring
+) -> None:
+    starting, running = bring(Status.STARTING), bring(Status.RUNNING)
+
+    before = api.get(path(starting)).data
+    after = api.get(path(running)).data
+
+    run = running.runs.get()
+    assert (parse_datetime(before["placed_at"]), before["started_at"]) == (starting.placed_at, None)
+    assert parse_datetime(after["placed_at"]) == run.placed_at
+    assert parse_datetime(after["started_at"]) == run.started_at
+    assert after["placed_at"] < after["started_at"]
 
 
 def test_a_checkpoint_is_noted_in_the_history(api: APIClient, bring: Bring) -> None:
