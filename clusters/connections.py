@@ -13,6 +13,7 @@ from uuid import uuid4
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from clusters.demand import demand
 from clusters.drivers import driver_of
 from clusters.drivers.base import DriverError, Probe
 from clusters.drivers.kinds import UNCONNECTED
@@ -76,7 +77,7 @@ def connect(cluster: Cluster, *, actor: str, route: Route) -> Connection:
         row = Cluster.objects.get_locked(cluster.pk)
         connection = _of(row) or Connection(cluster=row)
         if connection.engine_id != found.engine_id:
-            _check_idle(row)
+            demand().check_idle(row)
             # Whose the former engine is, and what may be left there, is not this one's business.
             connection.uid = uuid4()
         _set(connection, route)
@@ -109,7 +110,7 @@ def disconnect(cluster: Cluster, *, actor: str, engine_is_gone: bool = False) ->
         _check_empty(connection)
     with transaction.atomic():
         row = Cluster.objects.get_locked(cluster.pk)
-        _check_idle(row)
+        demand().check_idle(row)
         Connection.objects.filter(cluster=row).delete()
         row.driver, row.state = UNCONNECTED, Cluster.State.CORDONED
         row.save(update_fields=["driver", "state"])
@@ -150,14 +151,6 @@ def _check_engine(cluster: Cluster, found: Probe) -> None:
             " be promised once only. Give that cluster to more people, or disconnect it first. (Two"
             " machines that were copied from one may have the same engine id: give the second a new"
             " one.)"
-        )
-
-
-def _check_idle(cluster: Cluster) -> None:
-    if count := cluster.runs.filter(ended_at=None).count():
-        raise Conflict(
-            f"Cluster {cluster.name} has {count} runs on its present engine: drain it, wait until"
-            " it is empty, and try again."
         )
 
 

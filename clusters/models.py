@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from django.db import models
-from django.db.models import Q, Sum
-from django.db.models.functions import Coalesce
+from django.db.models import Q
 
 from accounts.audit.triggers import trail
+from clusters.demand import demand
 from clusters.drivers.kinds import UNCONNECTED, Kind, choices, kind_of
 from clusters.resources import ResourceColumns
 from clusters.secrets import decrypt, encrypt
@@ -17,12 +17,6 @@ from hypervisor.base.locks import LockingQuerySet
 from hypervisor.base.names import NameField
 from orgs.models import Organization
 from orgs.tenancy import TenantQuerySet
-
-ACTIVE = ("starting", "running")
-"""Statuses of a deployment whose request counts against its cluster's capacity."""
-
-OCCUPYING = (*ACTIVE, "stopping")
-"""Statuses of a deployment whose container may still be on its cluster."""
 
 DIMENSIONS = ("cpu_milli", "ram_mib", "gpu")
 
@@ -33,13 +27,8 @@ class ClusterQuerySet(TenantQuerySet["Cluster"]):
 
         They are summed over the active deployments at each read: a stored counter could drift.
         """
-        active = Q(deployments__status__in=ACTIVE)
-        return self.annotate(
-            **{
-                f"allocated_{name}": Coalesce(Sum(f"deployments__{name}", filter=active), 0)
-                for name in DIMENSIONS
-            }
-        )
+        sums = demand().allocated()
+        return self.annotate(**{f"allocated_{name}": sums[name] for name in DIMENSIONS})
 
 
 class Cluster(ResourceColumns):

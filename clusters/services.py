@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from django.db import IntegrityError, transaction
 
-from clusters.models import DIMENSIONS, OCCUPYING, Cluster, Connection
+from clusters.demand import demand
+from clusters.models import DIMENSIONS, Cluster, Connection
 from clusters.resources import describe
 from clusters.wakeups import request_cycle
 from hypervisor.base import bounds
@@ -107,28 +108,15 @@ def delete(cluster: Cluster, *, actor: str) -> None:
     """
     # For deletion: a deployment that asks for this cluster at this moment has to wait.
     row = Cluster.objects.get_locked(cluster.pk, for_deletion=True)
-    count = row.deployments.filter(status__in=OCCUPYING).count()
-    if count:
-        raise Conflict(
-            f"Cluster {row.name} has {count} deployments on it: drain it, or stop them, first."
-        )
-    # A run on no cluster would never end, and its deployment never start again anywhere.
-    if stopping := row.runs.filter(ended_at=None).count():
-        raise Conflict(
-            f"Cluster {row.name} has {stopping} containers that are still stopping: try again when"
-            " they have ended."
-        )
-    waiting = row.requested_by.filter(status="pending").values_list("pk", flat=True).first()
-    if waiting:
-        raise Conflict(
-            f"Deployment {waiting} waits for cluster {row.name} and no other: cancel it, or change"
-            " its cluster, first."
-        )
+    demand().before_deletion(row)
     record(row, "deleted", actor, f"{row.name} deleted.")
-    # Those that have ended forget it; a deletion would take their rows in any order.
-    list(row.requested_by.locked().values("pk"))
     row.delete()
     request_cycle(row.organization_id)
+
+
+def lock_for_deletion(organization: Organization) -> None:
+    """Lock the organization's clusters, which are deleted with it."""
+    list(organization.clusters.locked(for_deletion=True).values_list("pk"))
 
 
 def _bound(organization: Organization) -> Bound:

@@ -15,11 +15,10 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from deployments.models import Deployment, Run, Status
+from deployments.models import ACTIVE, Deployment, Run, Status
 from orgs.events import record_many
 from orgs.models import Event
 
-_ACTIVE = (Status.STARTING, Status.RUNNING)
 _UNPLACED = "cluster_id = NULL, placed_at = NULL, started_at = NULL, checkpoint_at = NULL"
 _PLACED = (
     "cluster_id = v.cluster_id, placed_at = %(now)s, started_at = NULL, checkpoint_at = NULL,"
@@ -45,14 +44,14 @@ PLACE = Verb("placed", (Status.PENDING,), Status.STARTING, _PLACED, opens_run=Tr
 START = Verb("running", (Status.STARTING,), Status.RUNNING, "started_at = %(now)s")
 EVICT = Verb(
     "evicted",
-    _ACTIVE,
+    ACTIVE,
     Status.PENDING,
     f"{_BACK_IN_QUEUE}, preemptions = d.preemptions + 1",
     releases=Run.Outcome.EVICTED,
 )
 MOVE = Verb(
     "moved",
-    _ACTIVE,
+    ACTIVE,
     Status.STARTING,
     f"{_PLACED}, preemptions = d.preemptions + (v.preemptor_id IS NOT NULL)::int",
     releases=Run.Outcome.MOVED,
@@ -60,17 +59,17 @@ MOVE = Verb(
 )
 RETRY = Verb(
     "restart_scheduled",
-    _ACTIVE,
+    ACTIVE,
     Status.PENDING,
     f"{_BACK_IN_QUEUE}, queued_at = %(now)s, exit_code = v.exit_code,"
     " restarts = coalesce(v.restarts, d.restarts + 1)",
     releases=Run.Outcome.FAILED,
 )
-REQUEUE = Verb("requeued", _ACTIVE, Status.PENDING, _BACK_IN_QUEUE, releases=Run.Outcome.REQUEUED)
-STOP = Verb("stop_requested", _ACTIVE, Status.STOPPING, releases=Run.Outcome.STOPPED)
+REQUEUE = Verb("requeued", ACTIVE, Status.PENDING, _BACK_IN_QUEUE, releases=Run.Outcome.REQUEUED)
+STOP = Verb("stop_requested", ACTIVE, Status.STOPPING, releases=Run.Outcome.STOPPED)
 EXPIRE = Verb("runtime_reached", (Status.RUNNING,), Status.STOPPING, releases=Run.Outcome.COMPLETED)
-COMPLETE = Verb("completed", _ACTIVE, Status.COMPLETED, _ENDED, releases=Run.Outcome.COMPLETED)
-FAIL = Verb("failed", _ACTIVE, Status.FAILED, _ENDED, releases=Run.Outcome.FAILED)
+COMPLETE = Verb("completed", ACTIVE, Status.COMPLETED, _ENDED, releases=Run.Outcome.COMPLETED)
+FAIL = Verb("failed", ACTIVE, Status.FAILED, _ENDED, releases=Run.Outcome.FAILED)
 FINISH_STOP = Verb("stopped", (Status.STOPPING,), Status.STOPPED, _ENDED)
 FINISH_EXPIRED = Verb("completed", (Status.STOPPING,), Status.COMPLETED, _ENDED)
 CANCEL = Verb("cancelled", (Status.PENDING,), Status.CANCELLED, _ENDED)

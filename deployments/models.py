@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from accounts.audit.triggers import note_by_a_person, trail
 from clusters.drivers.base import uid_by_run
-from clusters.models import ACTIVE, OCCUPYING, Cluster
+from clusters.models import Cluster
 from clusters.resources import ResourceColumns
 from hypervisor.base.locks import LockingQuerySet
 from hypervisor.base.names import NameField
@@ -31,6 +31,12 @@ class Status(models.TextChoices):
     STOPPED = "stopped"
     CANCELLED = "cancelled"
 
+
+ACTIVE = (Status.STARTING, Status.RUNNING)
+"""The request of such a deployment counts against its cluster's capacity."""
+
+OCCUPYING = (*ACTIVE, Status.STOPPING)
+"""The container of such a deployment may still be on its cluster."""
 
 ENDED = (Status.COMPLETED, Status.FAILED, Status.STOPPED, Status.CANCELLED)
 LIVE = tuple(status for status in Status if status not in ENDED)

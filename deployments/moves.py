@@ -5,12 +5,12 @@ from dataclasses import replace
 from django.db import transaction
 from django.utils import timezone
 
-from clusters.models import ACTIVE, DIMENSIONS, Cluster
+from clusters.models import DIMENSIONS, Cluster
 from clusters.resources import describe
 from clusters.wakeups import request_cycle, request_reconcile
 from deployments import lifecycle, services
 from deployments.lifecycle import Change, transition
-from deployments.models import Deployment, Status
+from deployments.models import ACTIVE, Deployment, Status
 from deployments.runtime.lost_contact import is_without_contact
 from deployments.specs import Spec, check_capacity
 from hypervisor.base.errors import Conflict, NotFound

@@ -13,14 +13,14 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import User
-from clusters.models import OCCUPYING, Cluster
+from clusters.models import Cluster
 from clusters.wakeups import request_cycle, request_reconcile
 from deployments import dependencies, lifecycle, waiting
 from deployments.bounds import check_bounds
 from deployments.bulk import Entry, submit_many
 from deployments.environment import completed
 from deployments.lifecycle import Change, Verb, transition
-from deployments.models import ENDED, Deployment, Status
+from deployments.models import ENDED, OCCUPYING, Deployment, Status
 from deployments.specs import Spec, check_capacity, check_changeable, check_image, differences
 from hypervisor.base.errors import Conflict, NotFound
 from orgs.events import record

@@ -18,6 +18,7 @@ from accounts.services import create_user
 from hypervisor.base import bounds
 from hypervisor.base.bounds import Bound
 from hypervisor.base.errors import Conflict, Forbidden, NotFound
+from orgs import deletion
 from orgs.departures import Left, left_behind, sentence
 from orgs.events import record
 from orgs.models import Membership, Organization, Role, new_invite_code
@@ -26,7 +27,6 @@ from orgs.tenancy import Person
 
 log = structlog.get_logger(__name__)
 
-_ACTIVE = ("starting", "running", "stopping")
 _INVITE = ("invite_code", "invite_expires_at", "invite_max_uses", "invite_uses")
 
 
@@ -202,15 +202,7 @@ def delete(organization: Organization, *, actor: str) -> None:
     """
     # For deletion: a row that is added to the organization at this moment has to wait.
     row = Organization.objects.get_locked(organization.pk, for_deletion=True)
-    # All that goes with it, in the one order of locks; a deletion takes rows in any order.
-    for children in (row.clusters, row.deployments):
-        list(children.locked(for_deletion=True).values_list("pk"))
-    count = row.deployments.filter(status__in=_ACTIVE).count()
-    if count:
-        raise Conflict(
-            f"Organization {row.name} has active deployments ({count}): stop them, wait until they"
-            " have ended, then delete it."
-        )
+    deletion.prepare(row)
     row.delete()
     log.info("organization_deleted", organization=organization.pk, name=row.name, actor=actor)
 

@@ -8,9 +8,8 @@ from django.db.models import Q
 from django.utils.crypto import salted_hmac
 
 from accounts.models import User
-from clusters.models import OCCUPYING
 from deployments import services as deployment_services
-from deployments.models import Deployment, Status
+from deployments.models import OCCUPYING, Deployment, Status
 from hypervisor.base.errors import Conflict
 from hypervisor.demo import workshop
 from hypervisor.demo.company import TEAMS

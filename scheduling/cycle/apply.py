@@ -5,11 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 from django.db.models import F
 
-from clusters.models import ACTIVE
 from clusters.wakeups import request_reconcile
 from deployments import lifecycle, waiting
 from deployments.lifecycle import Change, transition
-from deployments.models import Deployment, Status
+from deployments.models import ACTIVE, Deployment, Status
 from orgs.events import record_many
 from orgs.models import Event
 from scheduling.cycle.snapshot import Loaded

@@ -13,9 +13,9 @@ from functools import cached_property
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from clusters.models import OCCUPYING, Cluster
+from clusters.models import Cluster
 from deployments import waiting
-from deployments.models import Dependency, Deployment, Status
+from deployments.models import OCCUPYING, Dependency, Deployment, Status
 from hypervisor.base.numbers import whole
 from scheduling.cycle.snapshot import Loaded, load_many
 from scheduling.planner.pipeline import make_plan

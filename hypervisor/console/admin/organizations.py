@@ -18,8 +18,8 @@ from unfold.contrib.filters.admin import (
 from unfold.decorators import display
 
 from accounts.models import User
-from clusters.models import OCCUPYING, Cluster
-from deployments.models import Deployment, Status
+from clusters.models import Cluster
+from deployments.models import OCCUPYING, Deployment, Status
 from hypervisor.console.bases import HistoryAdmin, ServiceAdmin, TimeFilter
 from hypervisor.console.pages.organizations import OrganizationPage
 from orgs import departures, services

@@ -11,8 +11,7 @@ from django.db.models import Q, QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
-from clusters.models import OCCUPYING
-from deployments.models import ENDED, Deployment, Run, Status
+from deployments.models import ENDED, OCCUPYING, Deployment, Run, Status
 from hypervisor.console.data.deployment_timeline import RUNS_SHOWN, draw
 from hypervisor.console.pages.base import OperatePage
 from hypervisor.console.pages.logs import last_words

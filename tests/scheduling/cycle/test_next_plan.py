@@ -14,10 +14,9 @@ from django.utils import timezone
 
 from accounts.models import User
 from clusters import services as cluster_services
-from clusters.models import ACTIVE
 from clusters.services import Capacity
 from deployments import services
-from deployments.models import ENDED, Deployment, Run, Status
+from deployments.models import ACTIVE, ENDED, Deployment, Run, Status
 from deployments.runtime.reconcile import reconcile
 from deployments.specs import Spec
 from hypervisor.base.errors import DomainError

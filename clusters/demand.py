@@ -1,0 +1,39 @@
+"""What clusters need to know about the deployments on them.
+
+The app that owns deployments answers: it registers itself when it starts, because clusters are
+further left and cannot import it.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol
+
+from django.db.models.expressions import Combinable
+
+if TYPE_CHECKING:
+    from clusters.models import Cluster
+
+
+class Demand(Protocol):
+    def allocated(self) -> Mapping[str, Combinable]:
+        """Return, by dimension, the sum over the active deployments of a row of Cluster."""
+
+    def check_idle(self, cluster: "Cluster") -> None:
+        """Raise Conflict while a run on the cluster has not ended."""
+
+    def before_deletion(self, cluster: "Cluster") -> None:
+        """Lock the deployments that refer to the cluster.
+
+        Raises Conflict while deployments or containers are on it, or a pending deployment may run
+        nowhere else.
+        """
+
+
+_registered: list[Demand] = []
+
+
+def register(demand: Demand) -> None:
+    _registered[:] = [demand]
+
+
+def demand() -> Demand:
+    return _registered[0]

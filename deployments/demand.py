@@ -1,0 +1,65 @@
+"""What deployments mean to the apps further left, which cannot ask for it themselves.
+
+`DeploymentsConfig.ready` registers these answers.
+"""
+
+from collections.abc import Mapping
+
+from django.db.models import Q, Sum
+from django.db.models.expressions import Combinable
+from django.db.models.functions import Coalesce
+
+from clusters.models import DIMENSIONS, Cluster
+from deployments.models import ACTIVE, OCCUPYING, Deployment, Run, Status
+from hypervisor.base.errors import Conflict
+from orgs.models import Organization
+
+
+class DemandOnClusters:
+    """Answers what `clusters.demand` asks."""
+
+    def allocated(self) -> Mapping[str, Combinable]:
+        active = Q(deployments__status__in=ACTIVE)
+        return {
+            name: Coalesce(Sum(f"deployments__{name}", filter=active), 0) for name in DIMENSIONS
+        }
+
+    def check_idle(self, cluster: Cluster) -> None:
+        if count := Run.objects.unfinished().filter(cluster=cluster).count():
+            raise Conflict(
+                f"Cluster {cluster.name} has {count} runs on its present engine: drain it, wait"
+                " until it is empty, and try again."
+            )
+
+    def before_deletion(self, cluster: Cluster) -> None:
+        count = Deployment.objects.filter(cluster=cluster, status__in=OCCUPYING).count()
+        if count:
+            raise Conflict(
+                f"Cluster {cluster.name} has {count} deployments on it: drain it, or stop them,"
+                " first."
+            )
+        # A run on no cluster would never end, and its deployment never start again anywhere.
+        if stopping := Run.objects.unfinished().filter(cluster=cluster).count():
+            raise Conflict(
+                f"Cluster {cluster.name} has {stopping} containers that are still stopping: try"
+                " again when they have ended."
+            )
+        asking = Deployment.objects.filter(requested_cluster=cluster)
+        if waiting := asking.filter(status=Status.PENDING).values_list("pk", flat=True).first():
+            raise Conflict(
+                f"Deployment {waiting} waits for cluster {cluster.name} and no other: cancel it, or"
+                " change its cluster, first."
+            )
+        # Their reference is set to null: a deletion would lock their rows in any order.
+        list(asking.locked().values("pk"))
+
+
+def before_deletion(organization: Organization) -> None:
+    """Lock the organization's deployments; raise Conflict while one of them is active."""
+    rows = Deployment.objects.filter(organization=organization)
+    list(rows.locked(for_deletion=True).values_list("pk"))
+    if count := rows.filter(status__in=OCCUPYING).count():
+        raise Conflict(
+            f"Organization {organization.name} has active deployments ({count}): stop them, wait"
+            " until they have ended, then delete it."
+        )
