@@ -19,9 +19,8 @@ from deployments.models import Deployment, Status
 from deployments.specs import Spec
 from orgs.models import Event, Organization
 from scheduling.cycle.snapshot import load
-from scheduling.planner.pipeline import make_plan
+from scheduling.planner.pipeline import make_plan, served_order
 from scheduling.planner.plan import Plan, WaitReason
-from scheduling.planner.search.ordering import queue_order
 from scheduling.planner.snapshot import Snapshot
 
 
@@ -126,8 +125,8 @@ def _without_for(row: dict[str, Any]) -> dict[str, Any]:
 
 def _from_plan(deployment: Deployment) -> Explanation:
     snapshot = load(deployment.organization_id, lock=False).snapshot
-    order = queue_order(snapshot)
     plan = make_plan(snapshot)
+    order = served_order(snapshot, plan)
     position = order.index(deployment.pk) + 1 if deployment.pk in order else None
     placement = next((p for p in plan.placements if p.deployment == deployment.pk), None)
     detail: Mapping[str, Any] = {}

@@ -7,8 +7,8 @@ from typing import Any
 
 from clusters.models import Cluster
 from deployments.models import Deployment
+from scheduling.planner.pipeline import served_order
 from scheduling.planner.plan import Plan
-from scheduling.planner.search.ordering import queue_order
 from scheduling.planner.snapshot import Snapshot
 
 _WAITING = 10
@@ -77,7 +77,7 @@ def _lines(snapshot: Snapshot, plan: Plan, names: _Names) -> Iterator[str]:
     for p in plan.placements:
         yield line("start", p.deployment, f", on {names.cluster(p.cluster)}", p.reason)
     waits = {wait.deployment: wait for wait in plan.wait_reasons}
-    waiting = [waits[pk] for pk in queue_order(snapshot) if pk in waits]
+    waiting = [waits[pk] for pk in served_order(snapshot, plan) if pk in waits]
     for wait in waiting[:_WAITING]:
         yield line("wait", wait.deployment, "", wait.reason)
     if rest := Counter(wait.code for wait in waiting[_WAITING:]):

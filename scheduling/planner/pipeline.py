@@ -5,6 +5,7 @@ from dataclasses import replace
 from scheduling.planner.plan import Plan
 from scheduling.planner.problem import prepare
 from scheduling.planner.reasons.write_plan import Writer
+from scheduling.planner.search.ordering import queue_order
 from scheduling.planner.search.search import best_outcome
 from scheduling.planner.snapshot import Snapshot
 from scheduling.planner.suspension import suspended, suspensions
@@ -25,6 +26,14 @@ def make_plan(snapshot: Snapshot) -> Plan:
     if not found:
         return plan
     return replace(_plan(suspended(snapshot, found)), suspensions=found)
+
+
+def served_order(snapshot: Snapshot, plan: Plan) -> list[int]:
+    """Return the ids of the ready deployments in the order in which the plan serves them.
+
+    Deployments for which the plan suspends preemption come last, as in the next snapshot.
+    """
+    return queue_order(suspended(snapshot, plan.suspensions))
 
 
 def _plan(snapshot: Snapshot) -> Plan:

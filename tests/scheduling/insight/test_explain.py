@@ -15,6 +15,7 @@ from deployments.dependencies import Wait
 from deployments.models import Deployment, Status
 from orgs.models import Event, Organization
 from scheduling.cycle.run import run_cycle
+from scheduling.insight.explain import explain
 from scheduling.models import SchedulingCycle
 from tests.fixtures.deployments import Bring, Submit
 from tests.fixtures.people import ClientFor
@@ -250,3 +251,28 @@ def test_explaining_changes_nothing(api: APIClient, acme: Organization, submit: 
     deployment.refresh_from_db()
     after = (deployment.revision, Event.objects.count(), SchedulingCycle.objects.count())
     assert after == before
+
+
+def test_the_position_is_the_one_that_the_next_cycle_serves(
+    acme: Organization, forge: Cluster, submit: Submit
+) -> None:
+    """The next plan suspends preemption for the first in the queue, which makes it the last."""
+    submit(cpu_milli=8000, priority=10)
+    run_cycle(acme.pk, SchedulingCycle.Trigger.CHANGE)
+    preemptor = submit(cpu_milli=8000, priority=50)
+    run_cycle(acme.pk, SchedulingCycle.Trigger.CHANGE)
+    services.requeue(preemptor, actor="olga")
+    services.hold(preemptor, actor="olga")
+    run_cycle(acme.pk, SchedulingCycle.Trigger.CHANGE)
+    services.release(preemptor, actor="olga")
+    other = submit(cpu_milli=8000, priority=10)
+    preemptor.refresh_from_db()
+
+    announced = [explain(row).position for row in (other, preemptor)]
+    cycle = run_cycle(acme.pk, SchedulingCycle.Trigger.CHANGE)
+    assert cycle is not None
+    assert cycle.suspended == 1
+    for row in (other, preemptor):
+        row.refresh_from_db()
+
+    assert announced == [explain(row).position for row in (other, preemptor)] == [1, 2]
