@@ -1,4 +1,4 @@
-"""Who is calling, by the token in the `Authorization` header."""
+"""Identify the caller by the token in the `Authorization` header."""
 
 from rest_framework.request import Request
 from rest_framework_simplejwt.authentication import JWTAuthentication
@@ -7,7 +7,7 @@ from accounts.models import User
 
 
 class BearerAuthentication(JWTAuthentication):
-    """Reads `bearer` and `BEARER` as `Bearer`: the name of a scheme has no case (RFC 7235)."""
+    """Accepts `bearer` and `BEARER` as `Bearer`: scheme names are case-insensitive (RFC 7235)."""
 
     def get_raw_token(self, header: bytes) -> bytes | None:
         scheme, *rest = header.split() or [b""]
@@ -17,6 +17,6 @@ class BearerAuthentication(JWTAuthentication):
 
 
 def caller(request: Request) -> User:
-    """Return the user who calls a view that refuses calls without a token."""
+    """Return the caller of a view that requires a token."""
     assert isinstance(request.user, User)  # noqa: S101
     return request.user

@@ -1,10 +1,10 @@
 """Do a POST at most once: the `Idempotency-Key` header.
 
-The key is claimed in the transaction of the work itself, in PostgreSQL. So a twin that comes
-meanwhile waits for the first, a failure forgets the key together with the work, and no answer is
-kept of what was not done.
+The key is claimed in PostgreSQL, in the same transaction as the work. A concurrent request with the
+same key therefore waits for the first, a failure rolls back the key together with the work, and
+no response is stored for work that was not done.
 
-An answer is kept with the roles that the request needed. A replay needs them again, because the
+A response is stored with the roles that the request needed. A replay needs them again, because the
 caller may have lost them since.
 """
 
@@ -34,20 +34,20 @@ MAX_LENGTH = 255
 Handler = Callable[..., Response]
 
 Needed = tuple[int, str]
-"""An organization's id, and the least role there."""
+"""An organization's id, and the lowest sufficient role in it."""
 
 _needed: ContextVar[set[Needed] | None] = ContextVar("needed", default=None)
 
 
-def note_needed(organization_id: int, role: str) -> None:
-    """Note that the present request needs this role: its replay will need it again."""
+def record_needed(organization_id: int, role: str) -> None:
+    """Record that the current request needs this role, so that its replay needs it again."""
     needed = _needed.get()
     if needed is not None:
         needed.add((organization_id, role))
 
 
 class IdempotentMixin(APIView):
-    """A view whose POSTs honour the header; a caller without a user has no keys."""
+    """A view whose POSTs honour the header, except those of callers who are not logged in."""
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
@@ -57,20 +57,20 @@ class IdempotentMixin(APIView):
             vars(self)["post"] = partial(_once, self, handler, _checked(key), request.user)
 
     def check_needed(self, user: User, needed: Iterable[Needed]) -> None:
-        """Raise the refusal for a user who no longer has one of these roles."""
-        raise NotImplementedError(f"{self}: say how the caller's present roles are checked.")
+        """Raise Forbidden or NotFound if the user no longer has one of these roles."""
+        raise NotImplementedError(f"{self} must define how the caller's current roles are checked.")
 
     def to_keep(self, data: Any) -> Any:
-        """Return what is kept of an answer; a secret is not."""
+        """Return the part of a response to store, without secrets."""
         return data
 
     def from_kept(self, data: Any) -> Any:
-        """Return the answer of a replay from what was kept."""
+        """Return the response of a replay, made from the stored part."""
         return data
 
 
 def purge(now: datetime) -> int:
-    """Forget the answers that are older than a day. Returns how many rows went."""
+    """Delete the responses that are older than a day. Returns the number of deleted rows."""
     deleted, _by_model = IdempotencyKey.objects.filter(created_at__lt=now - LIFETIME).delete()
     return deleted
 
@@ -98,7 +98,7 @@ def _once(
         return _replay(
             view, IdempotencyKey.objects.select_related("user").get(user=user, key=key), fingerprint
         )
-    with _noting() as needed:
+    with _recording() as needed:
         response = handler(request, *args, **kwargs)
     if 200 <= response.status_code < 300:
         IdempotencyKey.objects.filter(pk=claimed).update(
@@ -112,8 +112,8 @@ def _once(
 
 
 @contextmanager
-def _noting() -> Iterator[set[Needed]]:
-    """Collect the roles that are needed meanwhile."""
+def _recording() -> Iterator[set[Needed]]:
+    """Collect the roles that are needed within the block."""
     needed: set[Needed] = set()
     token = _needed.set(needed)
     try:
@@ -135,7 +135,10 @@ def _fingerprint(request: Request) -> str:
 
 
 def _claim(user: User, key: str, fingerprint: str, now: datetime) -> int | None:
-    """Return the row's id when the key is new or has expired; wait for whoever claims it now."""
+    """Return the row's id if the key is new or has expired, None if it is in use.
+
+    Waits for a concurrent request that is claiming the key.
+    """
     sql = """
         INSERT INTO accounts_idempotencykey AS kept (user_id, key, fingerprint, body, created_at)
         VALUES (%(user)s, %(key)s, %(fingerprint)s, '', %(now)s)
@@ -161,15 +164,15 @@ def _claim(user: User, key: str, fingerprint: str, now: datetime) -> int | None:
 def _replay(view: IdempotentMixin, kept: IdempotencyKey, fingerprint: str) -> Response:
     if kept.fingerprint != fingerprint:
         raise Conflict(
-            f"This {HEADER} belongs to another request of the last 24 hours: use a new key for a"
-            " new request.",
+            f"This {HEADER} was used for a different request within the last 24 hours: use a new"
+            " key for each new request.",
             attr=HEADER,
             code="idempotency_key_reused",
         )
     if kept.needed is None:
         raise Conflict(
-            "This request was carried out already, and its answer was not kept: read the result"
-            " with a GET.",
+            "This request was already carried out, but its response cannot be replayed: read the"
+            " result with a GET.",
             attr=HEADER,
             code="answer_not_kept",
         )

@@ -1,4 +1,4 @@
-"""What django-axes, which locks out those who guess passwords, asks of us."""
+"""The callbacks of django-axes, which locks out callers who guess passwords."""
 
 import math
 from collections.abc import Mapping
@@ -19,21 +19,21 @@ DETAIL = "Too many wrong passwords for this user from this address: try again la
 
 
 def client_address(request: Any) -> str | None:
-    """Return the caller's address, as the rate limits see it; a forged header does not count.
+    """Return the caller's address as the rate limits see it; a forged header is ignored.
 
-    None where there is no address, as behind a socket of the file system.
+    None if there is no address, for example behind a unix socket.
     """
     return BaseThrottle().get_ident(request) or None
 
 
 def username(request: Any, credentials: Mapping[str, str] | None) -> str | None:
-    """Return the name that is tried, the same however it is written: it is counted together."""
+    """Return the attempted username, normalized so that all its spellings count together."""
     given = (credentials or request.POST).get("username")
     return normalized(given).lower() if given else None
 
 
 def seconds_left(name: str | None, address: str | None) -> int:
-    """Return how long the lock-out lasts from now on."""
+    """Return how many seconds the lock-out still lasts, at least 1."""
     attempts = AccessAttempt.objects.filter(username=name, ip_address=address)
     last = attempts.aggregate(last=Max("attempt_time"))["last"] or timezone.now()
     left = settings.AXES_COOLOFF_TIME - (timezone.now() - last)
@@ -43,7 +43,7 @@ def seconds_left(name: str | None, address: str | None) -> int:
 def answer(
     request: HttpRequest, original: HttpResponse, credentials: Mapping[str, str]
 ) -> HttpResponse:
-    """Answer somebody who is locked out: 429, as a page or in the shape of the API."""
+    """Return the 429 for a caller who is locked out: as a page, or as an error of the API."""
     left = seconds_left(username(request, credentials), client_address(request))
     if original.headers.get("Content-Type", "").startswith("text/html"):
         return wait_page(request, DETAIL, left)
@@ -53,7 +53,7 @@ def answer(
 
 
 def wait_page(request: HttpRequest, detail: str, seconds: int) -> HttpResponse:
-    """Return a page of the admin that says why one has to wait, and how long: 429."""
+    """Return a 429 page of the admin with the reason for the wait and its length."""
     minutes = math.ceil(seconds / 60)
     wait = f"{seconds} seconds" if seconds < 100 else f"{minutes} minutes"
     context = {**admin.site.each_context(request), "detail": detail, "wait": wait, "title": "Wait"}

@@ -1,4 +1,4 @@
-"""People, what they asked for with an idempotency key, and the trail of what they changed."""
+"""Users, their log-ins, the responses stored for idempotency keys, and the audit trail."""
 
 import uuid
 from typing import Any, ClassVar
@@ -16,7 +16,7 @@ from hypervisor.base.locks import LockingQuerySet
 
 
 class User(AbstractUser):
-    """A person. New names are ASCII, so that no two of them look alike in other scripts."""
+    """A user. New usernames are ASCII, because letters of other scripts can look the same."""
 
     username_validator: Any = ASCIIUsernameValidator()
     username = models.CharField(
@@ -48,10 +48,10 @@ class TokenFamilyQuerySet(LockingQuerySet["TokenFamily"]):
 
 
 class TokenFamily(models.Model):
-    """A log-in to the API, and the refresh tokens that came of it; see `tokens`.
+    """A log-in to the API and the refresh tokens issued from it; see `tokens`.
 
-    `token_id` is the id of the one that is good, `spent_id` of the one before. The tokens
-    themselves are not kept.
+    `token_id` is the id of the valid refresh token, `spent_id` that of the one before. The tokens
+    themselves are not stored.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -75,12 +75,12 @@ class TokenFamily(models.Model):
 
 
 class IdempotencyKey(models.Model):
-    """The answer to a POST, kept so that the same request again gets it and does nothing.
+    """The response to a POST, stored so that a repeated request gets it and changes nothing.
 
     `fingerprint` is a digest of method, path, query and body. `status` is null, and `body` empty,
-    only inside the transaction that works on the answer. `body` is JSON as text, so that the answer
-    comes back letter by letter. `needed` holds pairs of an organization's id and a role: a replay
-    is for a caller who has them still. It is null for what a former release kept.
+    only inside the transaction that produces the response. `body` is JSON text, so that a replay is
+    identical to the letter. `needed` holds pairs of an organization's id and a role: only a caller
+    who still has them gets a replay. It is null for responses that an earlier release stored.
     """
 
     user = models.ForeignKey(
@@ -103,12 +103,12 @@ class IdempotencyKey(models.Model):
 
 
 class AuditEntry(models.Model):
-    """A change of columns that people set; written by triggers alone, see `audit`.
+    """A change of columns that people set, written only by triggers; see `audit`.
 
-    `before` and `after` hold the columns that differ, of a row that comes or goes all that are
-    watched; of a secret both hold only stars. `object_id` has no foreign key: the trail outlives
-    what it tells of. `actor` is null for what was done by nobody who is logged in: by the product
-    itself, at a registration, or in SQL. `via` is the request's path, or else the program's name.
+    `before` and `after` hold the columns that differ; for an inserted or deleted row, all watched
+    columns. Secrets appear as stars in both. `object_id` has no foreign key, because the trail
+    outlives the row. `actor` is null for changes without a logged-in user: by the product itself,
+    by a registration, or in SQL. `via` is the request's path, or else the program's name.
     """
 
     class Operation(models.TextChoices):

@@ -8,7 +8,7 @@ from hypervisor.base.names import is_visible
 
 
 class VisibleLengthValidator(MinimumLengthValidator):
-    """Asks for a minimum length, in which blanks and invisible characters do not count."""
+    """Requires a minimum length; blanks and invisible characters do not count."""
 
     def validate(self, password: str, user: Any = None) -> None:
         visible = "".join(c for c in password if is_visible(c) and not c.isspace())
@@ -16,9 +16,9 @@ class VisibleLengthValidator(MinimumLengthValidator):
 
     def get_error_message(self) -> str:
         return (
-            f"This password is too short: it needs at least {self.min_length} characters that are"
-            " not blank."
+            f"This password is too short: it needs at least {self.min_length} characters other than"
+            " blanks."
         )
 
     def get_help_text(self) -> str:
-        return f"Your password needs at least {self.min_length} characters that are not blank."
+        return f"Your password needs at least {self.min_length} characters other than blanks."

@@ -29,5 +29,5 @@ class RefreshTokenSerializer(StrictSerializer):
 class TokenPairSerializer(serializers.Serializer[Any]):
     access_token = serializers.CharField()
     token_type = serializers.CharField(default="bearer")
-    expires_in = serializers.IntegerField(help_text="seconds")
+    expires_in = serializers.IntegerField(help_text="Seconds.")
     refresh_token = serializers.CharField()

@@ -1,4 +1,4 @@
-"""What happens to people: they register, change, and are given rights."""
+"""Changes to users: adding them, updating them, setting their rights and passwords."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -12,24 +12,22 @@ from hypervisor.base.errors import Invalid
 
 
 def create_user(*, username: str, email: str, password: str) -> User:
-    """Add a person. Raises Invalid when the name is taken; the password must be a checked one."""
+    """Add a user, whose password the caller has validated. Raises Invalid if the name is taken."""
     user = User(username=username, email=User.objects.normalize_email(email))
     user.set_password(password)
     return add_user(user)
 
 
 def add_user(user: User) -> User:
-    """Add a person whose password is set already. Raises Invalid for a bad name or a taken one."""
+    """Add a user whose password is already set. Raises Invalid if the name is bad or taken."""
     try:
         User.username_validator(user.username)
     except ValidationError as error:
         raise Invalid(error.messages[0], attr="username") from error
-    taken = Invalid(
-        "Somebody has that username already: choose another.", attr="username", code="unique"
-    )
+    taken = Invalid("This username is taken: choose another one.", attr="username", code="unique")
     try:
         with transaction.atomic():
-            # An INSERT that fails would leave its text, with the password's hash, in a log.
+            # Checked first, because PostgreSQL logs a failed INSERT with the password's hash.
             _lock_name(user.username)
             if User.objects.filter(username__iexact=user.username).exists():
                 raise taken
@@ -40,7 +38,7 @@ def add_user(user: User) -> User:
 
 
 def _lock_name(username: str) -> None:
-    """Have whoever else registers this name wait until this transaction ends."""
+    """Make other registrations of this name wait until this transaction ends."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT pg_advisory_xact_lock(hashtextextended('accounts.username:' || lower(%s), 0))",
@@ -50,7 +48,7 @@ def _lock_name(username: str) -> None:
 
 @transaction.atomic
 def update_user(user: User, values: Mapping[str, Any]) -> User:
-    """Change these columns of a person; not the username, by which the history names them."""
+    """Change these columns of a user; never the username, because the history refers to it."""
     for name, value in values.items():
         setattr(user, name, value)
     user.save(update_fields=list(values))
@@ -61,14 +59,14 @@ def update_user(user: User, values: Mapping[str, Any]) -> User:
 
 @transaction.atomic
 def set_rights(user: User, *, groups: Iterable[Group], permissions: Iterable[Permission]) -> None:
-    """Say what a person may do in the admin."""
+    """Set the user's groups and permissions in the admin."""
     user.groups.set(groups)
     user.user_permissions.set(permissions)
 
 
 @transaction.atomic
 def replace_password(user: User) -> User:
-    """Keep the password that was set on the user: every log-in with the old one ends."""
+    """Store the password that was set on the user, and end every log-in."""
     user.save(update_fields=["password"])
     user.token_families.all().delete()
     return user

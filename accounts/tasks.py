@@ -1,4 +1,4 @@
-"""Celery's way in to keeping house."""
+"""Celery tasks that delete expired rows."""
 
 from celery import shared_task
 from django.core.management import call_command

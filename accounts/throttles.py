@@ -1,4 +1,4 @@
-"""Limits on what can be guessed or flooded."""
+"""Rate limits against guessing and flooding."""
 
 import math
 import random
@@ -18,10 +18,10 @@ log = structlog.get_logger(__name__)
 
 
 class _Slots(SimpleRateThrottle):
-    """Allows `num_requests` within `duration` seconds: each takes a slot that is free again after.
+    """Allows `num_requests` per `duration` seconds: each request occupies one slot for that long.
 
-    The cache gives a slot to one caller only. A list of times that is read and written back, as in
-    the base class, counts callers who come at once as one.
+    The cache gives each slot to only one request. The base class reads and writes back a list of
+    times instead, and so counts simultaneous requests as one.
     """
 
     num_requests: int | None
@@ -40,7 +40,7 @@ class _Slots(SimpleRateThrottle):
         return any(self._take(slot) for slot in free)
 
     def wait(self) -> float:
-        """Return for how many seconds all slots are taken from now on."""
+        """Return how many seconds it takes until the next slot is free."""
         oldest = min(self.taken.values(), default=self.timer())
         return max(1.0, oldest + (self.duration or 0) - self.timer())
 
@@ -49,9 +49,9 @@ class _Slots(SimpleRateThrottle):
 
 
 class ScopedThrottle(ScopedRateThrottle, _Slots):
-    """Counts in the cache by user, or by address; while the cache is away it lets calls through.
+    """Counts requests in the cache per user, or per address; allows all of them without the cache.
 
-    A service that nobody can log in to would be worse than one that counts nothing for a while.
+    A service without rate limits for a while is better than one without log-ins.
     """
 
     def allow_request(self, request: Request, view: APIView) -> bool:
@@ -63,13 +63,13 @@ class ScopedThrottle(ScopedRateThrottle, _Slots):
 
 
 class LogIn(APIView):
-    """The scope in which log-ins are counted, by `/token` and by the admin's page together."""
+    """The scope in which the log-ins at `/token` and at the admin's page are counted together."""
 
     throttle_scope = "token"
 
 
 def limit_log_ins(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """Let the page's forms count as log-ins: too many from one address have to wait."""
+    """Count each form that is submitted to the page as a log-in, and answer 429 to too many."""
 
     @wraps(view)
     def limited(request: HttpRequest) -> HttpResponse:

@@ -1,7 +1,7 @@
-"""Tokens: a log-in begins a family of refresh tokens, of which the last issued is good.
+"""Tokens: a log-in begins a family of refresh tokens, of which only the latest is valid.
 
-Each refresh token is spent by its use. If a spent one is presented again, two parties hold it, so
-the whole family ends. See docs/decisions/0011.
+Using a refresh token spends it. If a spent token is presented again, two parties have it, so the
+whole family ends. See docs/decisions/0011.
 """
 
 from collections.abc import Iterable
@@ -29,13 +29,14 @@ log = structlog.get_logger(__name__)
 
 _FAMILY_CLAIM = "family"
 _BAD_REFRESH = (
-    "The refresh token is bad, expired or spent, or its log-in has ended: log in again at /token."
+    "The refresh token is invalid, expired or already used, or its log-in has ended: log in again"
+    " at /token."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class TokenPair:
-    """An access token, which lives `expires_in` seconds, and the refresh token for the next."""
+    """An access token, valid for `expires_in` seconds, and the refresh token for the next pair."""
 
     access_token: str
     refresh_token: str
@@ -44,21 +45,21 @@ class TokenPair:
 
 
 def log_in(request: HttpRequest, *, username: str, password: str) -> TokenPair:
-    """Return tokens for the right password. Raises Unauthorized for a wrong one."""
+    """Return tokens for the user. Raises Unauthorized if the username or password is wrong."""
     user = authenticate(request, username=username, password=password)
     if not isinstance(user, User):
-        raise Unauthorized("Username or password is wrong.")
+        raise Unauthorized("The username or password is wrong.")
     user_logged_in.send(sender=User, request=request, user=user)
     return _begin(user, timezone.now())
 
 
 def refresh(refresh_token: str) -> TokenPair:
-    """Exchange a refresh token for a new pair. Raises Unauthorized when it is bad or spent."""
+    """Exchange a refresh token for a new pair. Raises Unauthorized if it is not valid."""
     try:
         token = RefreshToken(refresh_token)  # type: ignore[arg-type]
     except TokenError as error:
         raise Unauthorized(_BAD_REFRESH) from error
-    # Raised outside: that the family has ended must be committed.
+    # Raised outside the transaction, because the end of the family must be committed.
     pair = _exchange(token, timezone.now())
     if pair is None:
         raise Unauthorized(_BAD_REFRESH)
@@ -67,7 +68,7 @@ def refresh(refresh_token: str) -> TokenPair:
 
 @transaction.atomic
 def revoke(refresh_token: str) -> None:
-    """End the family of a refresh token; one that is no good already needs nothing done."""
+    """End the family of a refresh token; an invalid token is ignored."""
     try:
         token = RefreshToken(refresh_token)  # type: ignore[arg-type]
     except TokenError:
@@ -80,12 +81,12 @@ def revoke(refresh_token: str) -> None:
 
 @transaction.atomic
 def end(families: Iterable[TokenFamily]) -> None:
-    """Log out: the families' refresh tokens are good for nothing from now on."""
+    """Log out: make the families' refresh tokens invalid."""
     TokenFamily.objects.filter(pk__in=[family.pk for family in families]).delete()
 
 
 def purge(now: datetime) -> None:
-    """Forget the families whose last refresh token has expired."""
+    """Delete the families whose last refresh token has expired."""
     TokenFamily.objects.filter(expires_at__lt=now).delete()
 
 
@@ -95,7 +96,7 @@ def _exchange(token: RefreshToken, now: datetime) -> TokenPair | None:
     if user is None or token.get(api_settings.REVOKE_TOKEN_CLAIM) != _mark(user):
         return None
     if _FAMILY_CLAIM not in token:
-        # A token of the former release. If two requests present it at once, one gets the row.
+        # Issued by an earlier release. Of two concurrent requests only one inserts the row.
         _row, first = cast("tuple[object, bool]", token.blacklist())
         return _begin(user, now) if first else None
     family = TokenFamily.objects.locked().filter(pk=token[_FAMILY_CLAIM]).first()
@@ -112,9 +113,9 @@ def _exchange(token: RefreshToken, now: datetime) -> TokenPair | None:
 
 
 def _is_retry(family: TokenFamily, now: datetime) -> bool:
-    """Return whether the spent token may come once more, for a client that lost the answer."""
+    """Return whether a client may repeat a refresh whose response was lost."""
     grace = timedelta(seconds=settings.REFRESH_TOKEN_GRACE_SECONDS)
-    # `now` is before `issued_at` for a caller who waited for the lock meanwhile.
+    # `now` is before `issued_at` for a caller who had to wait for the lock.
     return bool(grace) and now - family.issued_at < grace
 
 
@@ -123,7 +124,7 @@ def _begin(user: User, now: datetime) -> TokenPair:
 
 
 def _rotate(user: User, family: TokenFamily, now: datetime) -> TokenPair:
-    """Make a new refresh token the good one of the family."""
+    """Make a new refresh token the family's valid one."""
     family.spent_id, family.token_id = family.token_id, uuid4().hex
     family.issued_at, family.expires_at = now, now + api_settings.REFRESH_TOKEN_LIFETIME
     family.save()
@@ -131,7 +132,7 @@ def _rotate(user: User, family: TokenFamily, now: datetime) -> TokenPair:
 
 
 def _pair(user: User, family: TokenFamily) -> TokenPair:
-    """Return the good refresh token of the family, with a new access token."""
+    """Return the family's valid refresh token with a new access token."""
     token = RefreshToken()
     token[api_settings.USER_ID_CLAIM] = str(user.pk)
     token[api_settings.REVOKE_TOKEN_CLAIM] = _mark(user)
@@ -146,5 +147,5 @@ def _pair(user: User, family: TokenFamily) -> TokenPair:
 
 
 def _mark(user: User) -> str:
-    """Return the claim by which a changed password ends all tokens."""
+    """Return the claim that makes all tokens invalid once the password changes."""
     return str(get_md5_hash_password(user.password))

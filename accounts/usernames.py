@@ -1,4 +1,4 @@
-"""Usernames are found in any case; those that differ by case alone are told apart."""
+"""Find users by name in any case, preferring an exact match."""
 
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class UserManager(BaseUserManager["User"]):
-    """Finds people as they log in: by the name as it is written, or else whatever its case."""
+    """Finds users as they log in: by the exact name, or else by the name in any case."""
 
     use_in_migrations = False
 

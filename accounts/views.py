@@ -18,14 +18,14 @@ from hypervisor.rest.parsing import StrictFormParser, StrictJSONParser, StrictMu
 _FORMATS = (StrictJSONParser, StrictFormParser, StrictMultiPartParser)
 
 _JSON = "application/json"
-"""The one format in the schema: generators of clients choose wrongly among several."""
+"""The only format in the schema: client generators choose badly among several."""
 
 
 class PublicView(APIView):
-    """A view for those who have no token yet; whatever `Authorization` says is not looked at."""
+    """A view for callers who have no token yet; the `Authorization` header is ignored."""
 
     max_body: ClassVar = 256 * 1024
-    """The most bytes of JSON that a caller without a token may send."""
+    """The maximum size of the JSON that a caller without a token may send, in bytes."""
 
     authentication_classes = ()
     permission_classes = ()
@@ -43,7 +43,7 @@ class TokenView(StrictParametersMixin, PublicView):
         responses=TokenPairSerializer,
     )
     def post(self, request: Request) -> Response:
-        """Exchange username and password for tokens, as JSON or as a form."""
+        """Exchange a username and password, sent as JSON or as a form, for tokens."""
         given = _validated(CredentialsSerializer(data=request.data))
         pair = tokens.log_in(request._request, **given)
         return _tokens(pair)
@@ -59,10 +59,10 @@ class RefreshView(StrictParametersMixin, PublicView):
         responses=TokenPairSerializer,
     )
     def post(self, request: Request) -> Response:
-        """Exchange a refresh token, which is spent by it, for a new pair.
+        """Exchange a refresh token for a new pair; it can be used only once.
 
-        If a spent token is presented again, the log-in ends: none of its refresh tokens is accepted
-        any more. Access tokens that were issued already are good until they expire.
+        If a used refresh token is presented again, the log-in ends: none of its refresh tokens is
+        accepted from then on. Access tokens stay valid until they expire.
         """
         given = _validated(RefreshTokenSerializer(data=request.data))
         return _tokens(tokens.refresh(given["refresh_token"]))
@@ -74,7 +74,7 @@ class RevokeView(StrictParametersMixin):
         operation_id="revoke_token", request=RefreshTokenSerializer, responses={204: None}
     )
     def post(self, request: Request) -> Response:
-        """Log out: no refresh token of this log-in is accepted from now on."""
+        """Log out: end the log-in, so that none of its refresh tokens is accepted any longer."""
         tokens.revoke(_validated(RefreshTokenSerializer(data=request.data))["refresh_token"])
         return Response(status=204)
 

@@ -34,7 +34,7 @@ class DeploymentFilter(filters.FilterSet):  # type: ignore[misc]
     created_by_departed = filters.ChoiceFilter(
         choices=[("true", "true"), ("false", "false")],
         method="by_departure",
-        label="whether the user who submitted it is no member any more",
+        label="whether the user who submitted it is no longer a member",
     )
     name = SeveralFilter(lookup_expr="icontains", label="part of the name")
 

@@ -21,19 +21,19 @@ def left_by(organization_id: int, user_id: int) -> dict[str, int]:
 
 @transaction.atomic
 def hand_over(organization: Organization, *, actor: str, from_user: int, to_user: int) -> int:
-    """Make another member the submitter of what the user submitted and has not ended.
+    """Make another member the submitter of the user's deployments that have not ended.
 
-    Returns how many there were. Raises Invalid when the other is no developer of the organization.
+    Returns their number. Raises Invalid unless the other member may submit deployments.
     """
     member = Membership.objects.filter(organization=organization, user=to_user).first()
     if member is None or Role(member.role).rank < Role.DEVELOPER.rank:
         raise Invalid(
-            f"User {to_user} is no developer of {organization.name}: name a member who may submit"
-            " deployments.",
+            f"User {to_user} is not a developer of {organization.name}: name a member who may"
+            " submit deployments.",
             attr="to_user",
         )
     if from_user == to_user:
-        raise Invalid("Name another user than `from_user`.", attr="to_user")
+        raise Invalid("Name a user other than `from_user`.", attr="to_user")
     rows = Deployment.objects.locked().filter(
         organization=organization, created_by=from_user, status__in=LIVE
     )

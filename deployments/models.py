@@ -11,7 +11,7 @@ from django.db import models
 from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 
-from accounts.audit.triggers import note_by_a_person, trail
+from accounts.audit.triggers import trail, trail_of_requests
 from clusters.drivers.base import uid_by_run
 from clusters.models import Cluster
 from clusters.resources import ResourceColumns
@@ -195,7 +195,7 @@ class Deployment(ResourceColumns):
                 "restart_policy", "max_restarts", "held", secrets=("env",), inserts=False,
             ),
             # Placing is the planner's, whoever asked for the cycle.
-            note_by_a_person(
+            trail_of_requests(
                 "status", "cluster_id",
                 when="NOT (OLD.status = 'pending' AND NEW.status = 'starting')",
             ),

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from django.db import transaction
 from django.utils import timezone
 
-from accounts.idempotency import note_needed
+from accounts.idempotency import record_needed
 from accounts.models import User
 from clusters.wakeups import request_cycle, request_reconcile
 from deployments import lifecycle
@@ -137,7 +137,7 @@ def _skipped(selected: Iterable[_Selected], verb: Verb, user: User) -> Iterator[
     memberships = Membership.objects.filter(user=user).values_list("organization", "role")
     roles = {organization: Role(role) for organization, role in memberships}
     for each in selected:
-        note_needed(each.organization, Role.VIEWER)
+        record_needed(each.organization, Role.VIEWER)
         least = Role.DEVELOPER if each.created_by == user.pk else Role.ADMIN
         role = roles.get(each.organization, Role.VIEWER)
         if role.rank < least.rank:
@@ -147,4 +147,4 @@ def _skipped(selected: Iterable[_Selected], verb: Verb, user: User) -> Iterator[
             reason = f"It is {each.status}: {_REMEDIES[Status(each.status)]}."
             yield Skipped(each.pk, each.status, reason)
         else:
-            note_needed(each.organization, least)
+            record_needed(each.organization, least)

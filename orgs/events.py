@@ -1,4 +1,4 @@
-"""Write the history; always in the transaction of what it tells of."""
+"""Write the history, always in the transaction of the change that it records."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,9 +18,9 @@ def record(
     *,
     status: str | None = None,
 ) -> Event:
-    """Note that something happened to an organization, a cluster or a deployment just now.
+    """Record an event of an organization, a cluster or a deployment, at the present time.
 
-    `status` is the row's from now on, when the event is a transition.
+    `status` is the row's new status if the event is a transition.
     """
     return Event.objects.create(
         organization_id=getattr(row, "organization_id", row.pk),
@@ -36,5 +36,5 @@ def record(
 
 
 def record_many(events: Sequence[Event]) -> None:
-    """Note many events at once."""
+    """Record many events in one statement."""
     Event.objects.bulk_create(events)

@@ -1,4 +1,4 @@
-"""Tenancy: organizations, who belongs to them in which role, and what happened in them."""
+"""Tenancy: organizations, their members with roles, and their events."""
 
 import secrets
 from datetime import datetime
@@ -16,7 +16,7 @@ from orgs.tenancy import Person, TenantQuerySet, id_of
 
 
 def new_invite_code() -> str:
-    """Return a code of 96 random bits: nobody guesses it."""
+    """Return a code of 96 random bits, which is impossible to guess."""
     return secrets.token_urlsafe(12)
 
 
@@ -24,7 +24,7 @@ class OrganizationQuerySet(TenantQuerySet["Organization"]):
     organization_path = "pk"
 
     def as_seen_by(self, user: Person) -> Self:
-        """Keep those that the person is a member of; annotate `role`, the person's, and
+        """Return the person's organizations, annotated with the person's `role` and with
         `member_count`."""
         members = Membership.objects.filter(organization=OuterRef("pk")).order_by()
         return self.visible_to(user).annotate(
@@ -36,8 +36,8 @@ class OrganizationQuerySet(TenantQuerySet["Organization"]):
 
 
 class Organization(models.Model):
-    """A tenant. Its invite code makes people members, until `invite_expires_at` and at most
-    `invite_max_uses` of them, where these are set; `invite_uses` counts those who joined by it.
+    """A tenant. Users become members with its invite code, until `invite_expires_at` and up to
+    `invite_max_uses` of them, if these are set; `invite_uses` counts the uses of this code.
     """
 
     name = NameField(max_length=100)
@@ -62,14 +62,14 @@ class Organization(models.Model):
         return self.name
 
     def admits(self, now: datetime) -> bool:
-        """Return whether the invite code is good for one more person."""
+        """Return whether one more person can join with the invite code."""
         expired = self.invite_expires_at is not None and self.invite_expires_at <= now
         used_up = self.invite_max_uses is not None and self.invite_uses >= self.invite_max_uses
         return not (expired or used_up)
 
 
 class Role(models.TextChoices):
-    """What a member may do; see `permissions` for the table."""
+    """A member's role; `permissions` has the table of what each role may do."""
 
     VIEWER = "viewer"
     DEVELOPER = "developer"
@@ -106,10 +106,10 @@ class Membership(models.Model):
 
 
 class Event(models.Model):
-    """Something that happened, never changed afterwards.
+    """An entry of the history, never changed afterwards.
 
-    `status` is the subject's status from then on, when the event is a transition. `subject_id`
-    has no foreign key: history outlives what it tells of.
+    `status` is the subject's new status if the event is a transition. `subject_id` has no foreign
+    key, because the history outlives its subjects.
     """
 
     class Subject(models.TextChoices):

@@ -1,29 +1,29 @@
-"""The role table: who may do what in an organization.
+"""The role table: the lowest role that an action in an organization needs.
 
-| may                                                                | least role |
+| action                                                             | needs      |
 |--------------------------------------------------------------------|------------|
 | read the organization, its clusters, deployments and events        | viewer     |
 | create deployments; change, start, stop, cancel, delete their own  | developer  |
-| the same for everybody's; hold and release; hand over              | admin      |
+| the same for all deployments; hold and release; hand over          | admin      |
 | create, change, cordon, drain, delete clusters                     | admin      |
 | see and regenerate the invite code; rename the organization        | admin      |
 | change roles and remove members, below their own role              | admin      |
-| delete the organization; make another member owner                 | owner      |
+| delete the organization; make another member an owner              | owner      |
 """
 
 from collections.abc import Sequence
 
-from accounts.idempotency import note_needed
+from accounts.idempotency import record_needed
 from hypervisor.base.errors import Forbidden, Invalid, NotFound
 from orgs.models import Membership, Organization, Role
 from orgs.tenancy import Person, id_of
 
 _CHOICES = 10
-"""An error lists so many organizations at most."""
+"""The maximum number of organizations that an error lists."""
 
 
 def role_of(user: Person, organization_id: int) -> Role:
-    """Return the person's role. Raises NotFound for a stranger, as for what does not exist."""
+    """Return the person's role. Raises NotFound for a non-member, as for an unknown id."""
     role = (
         Membership.objects.filter(user_id=id_of(user), organization=organization_id)
         .values_list("role", flat=True)
@@ -35,7 +35,7 @@ def role_of(user: Person, organization_id: int) -> Role:
 
 
 def require(user: Person, organization_id: int, least: Role) -> Role:
-    """Return the person's role. Raises Forbidden when it is lower than the least that may."""
+    """Return the person's role. Raises Forbidden if it is lower than `least`."""
     role = role_of(user, organization_id)
     _check(role, organization_id, least)
     return role
@@ -44,9 +44,8 @@ def require(user: Person, organization_id: int, least: Role) -> Role:
 def organization_for(user: Person, organization_id: int | None, least: Role) -> Organization:
     """Return the organization that a POST means: the one it names, or the caller's only one.
 
-    Raises NotFound for one that the caller is no member of, Forbidden when the caller's role there
-    is lower than the least that may, and Invalid when none is named and the caller is a member of
-    none or of several.
+    Raises NotFound if the caller is not a member of it, Forbidden if the caller's role there is
+    lower than `least`, and Invalid if none is named and the caller is a member of none or several.
     """
     memberships = Membership.objects.filter(user_id=id_of(user)).select_related("organization")
     if organization_id is not None:
@@ -60,7 +59,8 @@ def organization_for(user: Person, organization_id: int | None, least: Role) -> 
     raise Invalid(
         _choose([membership.organization for membership in found])
         if found
-        else "You are a member of no organization: create one, or join one with an invite code.",
+        else "You are not a member of any organization: create one, or join one with an invite"
+        " code.",
         attr="organization",
         code="required",
     )
@@ -72,7 +72,7 @@ def _check(role: Role, organization_id: int, least: Role) -> None:
             f"This needs the role {least} or higher; yours is {role}. Ask an admin of the"
             " organization."
         )
-    note_needed(organization_id, least)
+    record_needed(organization_id, least)
 
 
 def _choose(organizations: Sequence[Organization]) -> str:

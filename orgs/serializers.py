@@ -1,4 +1,4 @@
-"""How people, organizations and members look from outside."""
+"""The REST representations of users, organizations and members."""
 
 from datetime import timedelta
 from typing import Any
@@ -16,14 +16,15 @@ from orgs.models import Membership, Organization, Role
 class OrganizationField(IntegerField):
     """The organization that a row belongs to, by its id, as `organization_id`.
 
-    `permissions.organization_for` says which one a POST without it means.
+    `permissions.organization_for` resolves a POST without it.
     """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(
             source="organization_id",
             required=False,
-            help_text="An id. A POST needs it only if the caller is a member of several.",
+            help_text="An organization's id. A POST needs it only if the caller is a member of"
+            " several organizations.",
             **kwargs,
         )
 
@@ -35,7 +36,7 @@ class OrganizationReferenceSerializer(serializers.ModelSerializer[Organization])
 
 
 class MembershipSerializer(serializers.ModelSerializer[Membership]):
-    """Where somebody belongs, and as what."""
+    """A membership as the member sees it: the organization and the role in it."""
 
     organization = OrganizationReferenceSerializer(read_only=True)
 
@@ -82,7 +83,7 @@ class InviteSerializer(StrictSerializer):
 
 
 class InviteTermsSerializer(StrictSerializer):
-    """How long a new invite code works, and for how many people; without bounds if not given."""
+    """How long a new invite code works and for how many people; unlimited if not given."""
 
     expires_at = serializers.DateTimeField(required=False, allow_null=True, default=None)
     expires_in_s = IntegerField(
@@ -115,9 +116,9 @@ class InviteAnswerSerializer(serializers.ModelSerializer[Organization]):
 
 
 class OrganizationSerializer(StrictModelSerializer[Organization]):
-    """An organization as one member sees it."""
+    """An organization as the caller, who is a member, sees it."""
 
-    # Needs a row of as_seen_by().
+    # Needs rows of as_seen_by().
 
     role = serializers.ChoiceField(choices=Role.choices, read_only=True)
     member_count = serializers.IntegerField(read_only=True)
@@ -130,7 +131,7 @@ class OrganizationSerializer(StrictModelSerializer[Organization]):
         read_only_fields = ["id", "created_at", "invite_expires_at", "invite_max_uses"]
 
     def to_representation(self, organization: Organization) -> dict[str, Any]:
-        """Show the invite code and its terms to admins and owners."""
+        """Show the invite code and its terms only to admins and owners."""
         shown = super().to_representation(organization)
         trusted = Role(organization.role).rank >= Role.ADMIN.rank
         return shown if trusted else shown | dict.fromkeys(INVITE_FIELDS)
@@ -153,6 +154,6 @@ class MemberSerializer(StrictModelSerializer[Membership]):
 
 
 class LeftSerializer(serializers.Serializer[Any]):
-    """What a former member leaves behind, counted by status."""
+    """The rows that a former member leaves behind, counted by status."""
 
     left = serializers.DictField(child=serializers.DictField(child=serializers.IntegerField()))

@@ -1,8 +1,8 @@
-"""What people do to organizations: one verb a function, each atomic and with one event.
+"""Changes to organizations: one verb per function, each atomic and with one event.
 
-`actor` is a username. Whoever changes members does so with the `authority` of a member, or of an
-operator of the platform (None), who stands above all of them. The member's role is read under the
-organization's lock: who has just been demoted finishes no change.
+`actor` is a username. A change of members needs an `authority`: a member, or None for an operator
+of the platform, who ranks above all members. The member's role is read under the organization's
+lock, so that a member who has just been demoted cannot complete a change.
 """
 
 from collections.abc import Iterable
@@ -31,19 +31,20 @@ _INVITE = ("invite_code", "invite_expires_at", "invite_max_uses", "invite_uses")
 
 
 def check_registration_is_open() -> None:
-    """Raise Forbidden when nobody may register."""
+    """Raise Forbidden if registration is closed."""
     if settings.REGISTRATION == "closed":
         raise Forbidden(
-            "Registration is closed: ask an operator of this service for a user.",
+            "Registration is closed: ask an operator of this service to create a user for you.",
             code="registration_closed",
         )
 
 
 @transaction.atomic
 def register(*, username: str, email: str, password: str, invite_code: str | None) -> User:
-    """Add a person, as a member where the invite code leads. A wrong code registers nobody.
+    """Add a user, and make the user a member with the invite code if there is one.
 
-    Raises Forbidden when registration is closed, or takes an invite code and there is none.
+    Raises Forbidden if registration is closed, or needs an invite code and there is none, and
+    NotFound for a wrong code, without adding the user.
     """
     check_registration_is_open()
     if settings.REGISTRATION == "invite" and invite_code is None:
@@ -61,7 +62,7 @@ def register(*, username: str, email: str, password: str, invite_code: str | Non
 
 @transaction.atomic
 def create(*, owner: User, name: str, bounded: bool = True) -> Organization:
-    """Found an organization. Raises Conflict when the owner has too many."""
+    """Create an organization. Raises Conflict if the owner already owns too many."""
     if bounded:
         bounds.check([_bound(owner)])
     organization = Organization.objects.create(name=name)
@@ -91,7 +92,7 @@ def regenerate_invite(
 ) -> Organization:
     """Replace the invite code: the old one stops working at once.
 
-    The new one works until then and for so many people, where that is said.
+    The new one works until `expires_at` and for `max_uses` people, if these are given.
     """
     organization = Organization.objects.get_locked(organization.pk)
     organization.invite_code = new_invite_code()
@@ -106,23 +107,23 @@ def regenerate_invite(
 
 @transaction.atomic
 def join(user: User, *, invite_code: str) -> Membership:
-    """Make the person a developer. Raises NotFound for a bad code, Conflict for a member.
+    """Make the user a developer. Raises NotFound for a bad code, Conflict if already a member.
 
-    A code that is expired or used up is refused like an unknown one: a guess learns nothing.
+    A code that is expired or used up gets the same error as an unknown one, so that a guess
+    reveals nothing.
     """
-    # Under the lock, so that no code lets in anybody after it was replaced, or one too many.
+    # Checked under the lock, so that no replaced code, and no use too many, is accepted.
     organization = Organization.objects.locked().filter(invite_code=invite_code).first()
     if organization is None or not organization.admits(timezone.now()):
         raise NotFound(
-            "No organization can be joined with this invite code: ask its admin for the present"
-            " one.",
+            "This invite code is not valid: ask an admin of the organization for the current one.",
             attr="invite_code",
         )
     try:
         with transaction.atomic():
             membership = organization.memberships.create(user=user, role=Role.DEVELOPER)
     except IntegrityError as error:
-        raise Conflict(f"You are a member of {organization.name} already.") from error
+        raise Conflict(f"You are already a member of {organization.name}.") from error
     organization.invite_uses += 1
     organization.save(update_fields=["invite_uses"])
     record(organization, "member_joined", user.username, f"{user.username} joined.")
@@ -131,15 +132,15 @@ def join(user: User, *, invite_code: str) -> Membership:
 
 @transaction.atomic
 def add_member(organization: Organization, *, actor: str, user: User, role: Role) -> Membership:
-    """Make somebody a member, as operators do. Raises Conflict for one who is a member already."""
+    """Make the user a member; for operators. Raises Conflict if the user already is one."""
     organization = Organization.objects.get_locked(organization.pk)
     try:
         with transaction.atomic():
             membership = organization.memberships.create(user=user, role=role)
     except IntegrityError as error:
-        raise Conflict(f"{user.username} is a member of {organization.name} already.") from error
+        raise Conflict(f"{user.username} is already a member of {organization.name}.") from error
     data = {"user": user.pk, "role": role}
-    record(organization, "member_added", actor, f"{user.username} is {role} now.", data)
+    record(organization, "member_added", actor, f"{user.username} was added as {role}.", data)
     return membership
 
 
@@ -149,8 +150,9 @@ def change_role(
 ) -> Membership:
     """Give a member another role.
 
-    Raises Forbidden when the member's role, or the new one, is not below the actor's, and Conflict
-    when the last owner would be none. Owners make owners; anybody may step down.
+    Raises Forbidden if the member's role or the new one is not below the actor's, and Conflict if
+    the organization would be left without an owner. Exceptions: an owner may make a member an
+    owner, and members may lower their own role.
     """
     organization = Organization.objects.get_locked(organization.pk)
     own_role = role_of(authority, organization.pk) if authority else None
@@ -166,7 +168,7 @@ def change_role(
     member.role = role
     member.save(update_fields=["role"])
     data = {"user": user_id, "role": [before, role]}
-    reason = f"{member.user.username} is {role} now; was {before}."
+    reason = f"{member.user.username} is now {role}, and was {before}."
     record(organization, "role_changed", actor, reason, data)
     return member
 
@@ -175,9 +177,9 @@ def change_role(
 def remove_member(
     organization: Organization, *, actor: str, authority: Person | None, user_id: int
 ) -> Left:
-    """End a membership; anybody may end their own. Returns what the member leaves behind.
+    """End a membership; members may end their own. Returns the counts of what the member leaves.
 
-    Raises Forbidden when the member's role is not below the actor's, Conflict for the last owner.
+    Raises Forbidden if the member's role is not below the actor's, Conflict for the last owner.
     """
     organization = Organization.objects.get_locked(organization.pk)
     own_role = role_of(authority, organization.pk) if authority else None
@@ -187,7 +189,7 @@ def remove_member(
     _check_another_owner(organization, member)
     member.delete()
     left = left_behind(organization.pk, user_id)
-    reason = f"{member.user.username} is no member any more."
+    reason = f"{member.user.username} is no longer a member."
     if left:
         reason = f"{reason} Left behind: {sentence(left)}."
     record(organization, "member_removed", actor, reason, {"user": user_id, "left": left})
@@ -196,11 +198,11 @@ def remove_member(
 
 @transaction.atomic
 def delete(organization: Organization, *, actor: str) -> None:
-    """Remove an organization with all that is its own, so that only the log tells of it.
+    """Delete an organization and everything in it; only the log keeps a record of it.
 
-    Raises Conflict while something runs.
+    Raises Conflict while deployments are active.
     """
-    # For deletion: a row that is added to the organization at this moment has to wait.
+    # For deletion, so that a transaction that adds a row to the organization has to wait.
     row = Organization.objects.get_locked(organization.pk, for_deletion=True)
     deletion.prepare(row)
     row.delete()
@@ -213,16 +215,16 @@ def _bound(owner: User) -> Bound:
         owner.pk,
         Membership.objects.filter(user=owner, role=Role.OWNER),
         lambda there, bound: (
-            f"{owner.username} owns {there} organizations, and may found no more than {bound}:"
-            " delete one, or ask an operator of this service to add one."
+            f"{owner.username} owns {there} organizations, and a user may create no more than"
+            f" {bound}: delete one, or ask an operator of this service to add one."
         ),
     )
 
 
 def protect_organizations(ids: Iterable[int]) -> None:
-    """Keep these from being deleted until the caller's transaction ends; taken before other locks.
+    """Prevent the deletion of these organizations until the caller's transaction ends.
 
-    Raises NotFound when one does not exist any more.
+    Call it before taking other locks. Raises NotFound if one of them no longer exists.
     """
     wanted = set(ids)
     if gone := wanted - Organization.objects.protect(wanted):
@@ -236,7 +238,7 @@ def _steps_down(member: Membership, actor: str, role: Role) -> bool:
 def _check_authority(own_role: Role | None, role: Role) -> None:
     if own_role is not None and (own_role.rank < Role.ADMIN.rank or own_role.rank <= role.rank):
         raise Forbidden(
-            f"This takes a role above {role}, and admin or owner; yours is {own_role}. Ask an"
+            f"This needs the role admin or owner, and one above {role}; yours is {own_role}. Ask an"
             " owner of the organization."
         )
 
@@ -248,7 +250,7 @@ def _check_another_owner(organization: Organization, member: Membership) -> None
     if not owners.exclude(pk=member.pk).exists():
         raise Conflict(
             f"{member.user.username} is the last owner of {organization.name}: make another member"
-            " owner first, or delete the organization."
+            " an owner first, or delete the organization."
         )
 
 

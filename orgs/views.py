@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
 from accounts.authentication import caller
-from accounts.idempotency import note_needed
+from accounts.idempotency import record_needed
 from accounts.models import User
 from accounts.throttles import ScopedThrottle
 from accounts.views import PublicView
@@ -43,9 +43,9 @@ class RegisterView(StrictParametersMixin, PublicView):
         operation_id="register", request=RegistrationSerializer, responses={201: PersonSerializer}
     )
     def post(self, request: Request) -> Response:
-        """Become a user; with an invite code, a member of its organization at once.
+        """Create a user; with an invite code, the user becomes a member of its organization.
 
-        An operator may have closed registration, or bound it to invite codes.
+        Operators can close registration, or require an invite code.
         """
         services.check_registration_is_open()
         serializer = RegistrationSerializer(data=request.data)
@@ -61,7 +61,7 @@ class RegisterView(StrictParametersMixin, PublicView):
 class MeView(StrictParametersMixin):
     @extend_schema(operation_id="me", responses=PersonSerializer)
     def get(self, request: Request) -> Response:
-        """Say who is calling, and where that person belongs."""
+        """Return the caller with all memberships."""
         people = User.objects.prefetch_related("memberships__organization")
         return Response(PersonSerializer(people.get(pk=caller(request).pk)).data)
 
@@ -79,13 +79,13 @@ class JoinView(RepeatableMixin, StrictParametersMixin):
         serializer = InviteSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         membership = services.join(caller(request), **serializer.validated_data)
-        note_needed(membership.organization_id, Role.VIEWER)
+        record_needed(membership.organization_id, Role.VIEWER)
         return Response(MembershipSerializer(membership).data)
 
 
 @extend_schema(tags=["organizations"])
 class OrganizationViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Organization]):
-    """Who shares clusters with whom."""
+    """The organizations, which own clusters and deployments."""
 
     queryset = Organization.objects.all()
     serializer_class = OrganizationSerializer
@@ -106,7 +106,7 @@ class OrganizationViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Orga
         return obj.pk
 
     def to_keep(self, data: Any) -> Any:
-        """Keep no invite code: a replay reads the organization anew."""
+        """Store no invite code: a replay reads the organization again."""
         return {"id": data.get("id")} if "invite_code" in data else data
 
     def from_kept(self, data: Any) -> Any:
@@ -115,9 +115,9 @@ class OrganizationViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Orga
         return InviteAnswerSerializer(self.get_object()).data
 
     def create(self, request: Request) -> Response:
-        """Found an organization: the caller owns it."""
+        """Create an organization, which the caller then owns."""
         organization = services.create(owner=caller(request), name=self._given(request)["name"])
-        note_needed(organization.pk, Role.VIEWER)
+        record_needed(organization.pk, Role.VIEWER)
         return self._answer(organization, status=201)
 
     def update(self, request: Request, pk: str, partial: bool = False) -> Response:
@@ -138,8 +138,9 @@ class OrganizationViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Orga
     def regenerate_invite(self, request: Request, pk: str) -> Response:
         """Replace the invite code: the old one stops working at once.
 
-        The new one may be given an end (`expires_at`, or `expires_in_s`) and a number of people
-        who can join by it (`max_uses`). Expired or used up, it is refused like an unknown one.
+        The new one can have an end (`expires_at` or `expires_in_s`) and a maximum number of people
+        that can join with it (`max_uses`). An expired or used-up code gets the same error as an
+        unknown one.
         """
         organization = self.get_object()
         terms = InviteTermsSerializer(data=request.data)
@@ -152,7 +153,7 @@ class OrganizationViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Orga
     @extend_schema(responses=MemberSerializer(many=True))
     @action(detail=True, methods=["get"], serializer_class=MemberSerializer)
     def members(self, request: Request, pk: str) -> Response:
-        """List who belongs to the organization."""
+        """List the organization's members."""
         rows = self.get_object().memberships.select_related("user")
         return self.paginated(rows, MemberSerializer)
 
@@ -180,8 +181,8 @@ class OrganizationViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Orga
     def remove_member(self, request: Request, pk: str, user_id: str) -> Response:
         """Remove a member; members may remove themselves.
 
-        If deployments of the member have not ended, the answer counts them. They go on: list them
-        with `created_by_departed=true`, and stop them or hand them over.
+        If deployments of the member have not ended, the response counts them. They continue: list
+        them with `created_by_departed=true`, and stop them or hand them over.
         """
         organization = self.get_object()
         left = services.remove_member(

@@ -1,4 +1,4 @@
-"""The one base of every view on what belongs to an organization."""
+"""The base of all views on rows that belong to organizations."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, TypeVar
@@ -27,10 +27,10 @@ class RepeatableMixin(IdempotentMixin):
 
 
 class TenantViewSet(RepeatableMixin, StrictParametersMixin, GenericViewSet[M]):
-    """Shows a caller only what belongs to the caller's organizations: all else is a 404.
+    """Shows a caller only rows of the caller's organizations; any other row is a 404.
 
-    `roles` says for each action which role it takes at least; one that is not listed takes any.
-    `own_roles` says the same for what the caller owns, where that is less.
+    `roles` has the lowest role that each action needs; an action without an entry needs only a
+    membership. `own_roles` has the lower role that suffices for rows that the caller owns.
     """
 
     roles: ClassVar[Mapping[str, Role]] = {}
@@ -39,11 +39,11 @@ class TenantViewSet(RepeatableMixin, StrictParametersMixin, GenericViewSet[M]):
 
     def get_queryset(self) -> QuerySet[M]:
         queryset = super().get_queryset()
-        assert isinstance(queryset, TenantQuerySet)  # noqa: S101 a view's mistake, not a caller's
+        assert isinstance(queryset, TenantQuerySet)  # noqa: S101 an error in the view
         return queryset.visible_to(self.request.user)
 
     def get_object(self) -> M:
-        """Return the row of this path. Raises Forbidden when the caller's role is too low."""
+        """Return the row that the path names. Raises Forbidden if the caller's role is too low."""
         row = super().get_object()
         least = self.roles.get(self.action, Role.VIEWER)
         if self.action in self.own_roles and self.owner_id_of(row) == self.request.user.pk:
@@ -55,7 +55,7 @@ class TenantViewSet(RepeatableMixin, StrictParametersMixin, GenericViewSet[M]):
     def paginated(
         self, rows: QuerySet[Any], serializer_class: type[BaseSerializer[Any]]
     ) -> Response:
-        """Answer with one page of rows that are not what this view is about."""
+        """Return a page of rows of another model than the view's own."""
         page: Any = self.paginate_queryset(rows)
         return self.get_paginated_response(serializer_class(page, many=True).data)
 

@@ -1,4 +1,4 @@
-"""The audit trail in words."""
+"""Describe the entries of the audit trail in words."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -12,14 +12,14 @@ from django.db.models import Field, Model
 from accounts.models import AuditEntry
 
 Names = dict[tuple[str, int], str]
-"""What rows that entries refer to are called, by the model's label and the id."""
+"""The names of the rows that entries refer to, by the model's label and the id."""
 
 _SECRET = "***"  # noqa: S105
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What became of one column; None before it was there, and after it has gone."""
+    """One column before and after a change; None before the row was added or after its deletion."""
 
     column: str
     before: str | None
@@ -31,9 +31,9 @@ class Difference:
 
 
 def watched() -> dict[str, str]:
-    """Return what each watched model is called, by its label, sorted by that."""
+    """Return the name of each watched model by its label, sorted by name."""
     found = {
-        _concrete(model)._meta.label_lower: _plain(_concrete(model))
+        _concrete(model)._meta.label_lower: _title(_concrete(model))
         for model in apps.get_models()
         if any(trigger.name == "audit_life" for trigger in getattr(model._meta, "triggers", ()))
     }
@@ -41,7 +41,7 @@ def watched() -> dict[str, str]:
 
 
 def names(entries: Iterable[AuditEntry]) -> Names:
-    """Look up what the entries refer to: one query for each model that is referred to."""
+    """Return the names of the rows that the entries refer to, with one query per model."""
     ids: dict[type[Model], set[int]] = defaultdict(set)
     for entry in entries:
         for values in (entry.before, entry.after):
@@ -57,19 +57,19 @@ def names(entries: Iterable[AuditEntry]) -> Names:
 
 
 def differences(entry: AuditEntry, known: Names) -> Sequence[Difference]:
-    """Return what the entry says of each column, ids replaced by names."""
+    """Return the change of each column in the entry, with names in place of ids."""
     columns = {**(entry.before or {}), **(entry.after or {})}
     return [
         Difference(
-            column=_called(entry.model, column),
-            before=_said(entry.model, column, entry.before, known),
-            after=_said(entry.model, column, entry.after, known),
+            column=_label(entry.model, column),
+            before=_text(entry.model, column, entry.before, known),
+            after=_text(entry.model, column, entry.after, known),
         )
         for column in columns
     ]
 
 
-def _said(label: str, column: str, values: dict[str, Any] | None, known: Names) -> str | None:
+def _text(label: str, column: str, values: dict[str, Any] | None, known: Names) -> str | None:
     if values is None:
         return None
     value = values.get(column)
@@ -79,7 +79,7 @@ def _said(label: str, column: str, values: dict[str, Any] | None, known: Names) 
         return "yes" if value else "no"
     target = _target(label, column)
     if target:
-        return known.get((target._meta.label_lower, value), f"{value} (gone)")
+        return known.get((target._meta.label_lower, value), f"{value} (deleted)")
     return str(value) or "empty"
 
 
@@ -92,7 +92,7 @@ def _field(label: str, column: str) -> "Field[Any, Any] | None":
     return next((field for field in fields if field.column == column), None)
 
 
-def _called(label: str, column: str) -> str:
+def _label(label: str, column: str) -> str:
     field = _field(label, column)
     return str(field.verbose_name) if field else column
 
@@ -105,7 +105,7 @@ def _target(label: str, column: str) -> type[Model] | None:
 
 
 def _rows(model: type[Model]) -> Any:
-    """Return the model's rows with what their names need, so that each costs no query."""
+    """Return the model's rows with the relations that their names need, to save a query each."""
     related = ["content_type"] if model._meta.label == "auth.Permission" else []
     return model._base_manager.select_related(*related)
 
@@ -114,7 +114,7 @@ def _concrete(model: type[Model]) -> type[Model]:
     return model._meta.concrete_model or model
 
 
-def _plain(model: type[Model]) -> str:
+def _title(model: type[Model]) -> str:
     if not model._meta.auto_created:
         return str(model._meta.verbose_name)
     owner, owned = (field for field in model._meta.fields if field.is_relation)

@@ -1,7 +1,8 @@
-"""The audit trail: triggers that note what changes in the columns that people set.
+"""The audit trail: triggers that record changes to the columns that people set.
 
-Being triggers, they see a form, the API, a queryset's `update` and a line of SQL alike. The person
-and the request come from pghistory's context, which is told to the database with each statement.
+Triggers catch every change, whether it comes from a form, the API, a queryset's `update` or plain
+SQL. The person and the request come from pghistory's context, which is sent to the database with
+each statement.
 """
 
 from typing import Any
@@ -12,20 +13,22 @@ from pghistory.middleware import HistoryMiddleware
 from structlog.contextvars import get_contextvars
 
 BY_A_PERSON = "nullif(current_setting('pghistory.context_metadata', true), '') IS NOT NULL"
-"""Holds, in a trigger's condition, while a request is answered."""
+"""A trigger's condition that is true while a request is being processed."""
 
 
 class AuditMiddleware(HistoryMiddleware):
-    """Tell the database who asks, by which path, in which request; the person also when they are
-    known only later, by their token."""
+    """Send the caller, the path and the request's id to the database with each statement.
+
+    A caller with a token is identified only later in the request, and is sent from then on.
+    """
 
     def get_context(self, request: HttpRequest) -> dict[str, Any]:
         request_id = get_contextvars().get("request_id", "")
         return {**super().get_context(request), "request_id": request_id}
 
 
-class _Note(pgtrigger.Trigger):
-    """Write an entry with these columns; of secret ones only that they are others now."""
+class _Record(pgtrigger.Trigger):
+    """Write an entry with these columns; for secret columns only the fact that they changed."""
 
     when = pgtrigger.After
 
@@ -72,17 +75,17 @@ class _Note(pgtrigger.Trigger):
 def trail(
     *columns: str, secrets: tuple[str, ...] = (), called: str = "name", inserts: bool = True
 ) -> list[pgtrigger.Trigger]:
-    """Return the triggers that note each change of these columns, and rows that come and go.
+    """Return the triggers that record each change of these columns, each insert and each delete.
 
-    An update of none of them costs nothing: they are named in the trigger's `UPDATE OF`. Of
-    `secrets` it is noted that they changed, never to what. `called` is the column by which people
-    know a row, "" for none.
+    An update of other columns costs nothing, because the trigger's `UPDATE OF` names these. For
+    `secrets`, only the fact that they changed is recorded. `called` is the column with the row's
+    name, "" if there is none.
     """
     watched = (*columns, *secrets)
     life = pgtrigger.Insert | pgtrigger.Delete if inserts else pgtrigger.Delete
     name = f"coalesce(NEW.{called}, OLD.{called})" if called else "''"
     return [
-        _Note(
+        _Record(
             name="audit_change",
             operation=_updates(watched),
             columns=columns,
@@ -90,16 +93,16 @@ def trail(
             called=name,
             condition=f"({' OR '.join(_differs(column) for column in watched)})",
         ),
-        _Note(name="audit_life", operation=life, columns=columns, called=name),
+        _Record(name="audit_life", operation=life, columns=columns, called=name),
     ]
 
 
-def note_by_a_person(*columns: str, when: str, called: str = "name") -> pgtrigger.Trigger:
-    """Return a trigger that notes a change of these columns while a request is answered, where
-    the condition `when` holds: of columns that the product itself changes all the time.
+def trail_of_requests(*columns: str, when: str, called: str = "name") -> pgtrigger.Trigger:
+    """Return a trigger that records a change of these columns only if a request makes it and the
+    condition `when` is true. It is for columns that the product itself changes all the time.
     """
     differs = " OR ".join(_differs(column) for column in columns)
-    return _Note(
+    return _Record(
         name="audit_steered",
         operation=_updates(columns),
         columns=columns,

@@ -1,11 +1,11 @@
-"""How commands name organizations."""
+"""Find organizations by the names that commands accept."""
 
 from hypervisor.base.commands import named
 from orgs.models import Organization
 
 
 def organization_named(text: str) -> Organization:
-    """Return the organization with that id or name. Raises CommandError unless there is one."""
+    """Return the one organization with this id or name. Raises CommandError otherwise."""
     return named(Organization.objects.order_by("pk"), text, _about)
 
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db
 
 
 class Founder:
-    """Somebody who founds organizations, with keys."""
+    """A user who creates organizations with idempotency keys."""
 
     def __init__(self, client_for: ClientFor, user: User) -> None:
         self.client_for = client_for
@@ -33,7 +33,7 @@ def founder(client_for: ClientFor, charlie: User) -> Founder:
     return Founder(client_for, charlie)
 
 
-def test_the_same_request_again_does_nothing_and_gets_the_same_answer(founder: Founder) -> None:
+def test_a_repeated_request_changes_nothing_and_gets_the_same_response(founder: Founder) -> None:
     first = founder.found("k")
     again = founder.found("k")
 
@@ -44,7 +44,7 @@ def test_the_same_request_again_does_nothing_and_gets_the_same_answer(founder: F
     assert Organization.objects.count() == 1
 
 
-def test_another_request_with_the_key_is_refused(founder: Founder) -> None:
+def test_a_different_body_with_the_same_key_is_refused(founder: Founder) -> None:
     founder.found("k")
 
     error = refusal(founder.found("k", name="Another"), 409)
@@ -54,7 +54,7 @@ def test_another_request_with_the_key_is_refused(founder: Founder) -> None:
     assert Organization.objects.count() == 1
 
 
-def test_another_call_with_the_key_is_refused(founder: Founder) -> None:
+def test_a_different_path_with_the_same_key_is_refused(founder: Founder) -> None:
     founder.found("k")
 
     refusal(founder.found("k", path="/clusters"), 409)
@@ -69,13 +69,13 @@ def test_a_key_belongs_to_one_user(founder: Founder, client_for: ClientFor, alic
     assert Organization.objects.count() == 2
 
 
-def test_a_refused_request_may_be_mended_under_its_key(founder: Founder) -> None:
+def test_a_refused_request_can_be_corrected_under_the_same_key(founder: Founder) -> None:
     refusal(founder.found("k", name=""), 400)
 
     assert founder.found("k", name="Mended").status_code == 201
 
 
-def test_after_a_day_a_key_is_new(founder: Founder) -> None:
+def test_a_key_can_be_reused_after_a_day(founder: Founder) -> None:
     founder.found("k")
 
     with time_machine.travel(timezone.now() + timedelta(hours=24, minutes=1), tick=False):
@@ -86,13 +86,13 @@ def test_after_a_day_a_key_is_new(founder: Founder) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256])
-def test_a_key_has_a_length(founder: Founder, key: str) -> None:
+def test_a_key_has_1_to_255_characters(founder: Founder, key: str) -> None:
     error = refusal(founder.found(key), 400)
 
     assert error["attr"] == "Idempotency-Key"
 
 
-def test_without_a_key_every_request_counts(client_for: ClientFor, charlie: User) -> None:
+def test_every_request_without_a_key_is_carried_out(client_for: ClientFor, charlie: User) -> None:
     for _ in range(2):
         client_for(charlie).post("/organizations", {"name": "Initech"})
 
@@ -100,7 +100,7 @@ def test_without_a_key_every_request_counts(client_for: ClientFor, charlie: User
     assert not IdempotencyKey.objects.exists()
 
 
-def test_old_keys_are_purged_and_young_ones_kept(founder: Founder) -> None:
+def test_only_old_keys_are_purged(founder: Founder) -> None:
     founder.found("old")
     IdempotencyKey.objects.update(created_at=timezone.now() - timedelta(hours=25))
     founder.found("young")
@@ -111,7 +111,7 @@ def test_old_keys_are_purged_and_young_ones_kept(founder: Founder) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_twins_that_come_at_once_one_does_the_work(founder: Founder) -> None:
+def test_only_one_of_several_concurrent_requests_with_a_key_does_the_work(founder: Founder) -> None:
     start = threading.Barrier(4)
     answers: list[Any] = []
 

@@ -1,4 +1,4 @@
-"""Who guesses too much, or calls too often, has to wait."""
+"""Rate limits, and lock-outs after wrong passwords."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +30,7 @@ def register(name: str, address: str) -> Any:
     return APIClient(REMOTE_ADDR=address).post("/register", body, format="json")
 
 
-def assert_told_to_wait(response: Any, at_most: int) -> None:
+def assert_has_to_wait(response: Any, at_most: int) -> None:
     assert response.status_code == 429
     assert response.json()["type"] == "client_error"
     assert response.json()["errors"][0]["code"] == "throttled"
@@ -41,7 +41,7 @@ def test_registrations_from_one_address_are_limited(rates: Rates) -> None:
     rates["register"] = "1/hour"
     register("one", "192.0.2.1")
 
-    assert_told_to_wait(register("two", "192.0.2.1"), 3600)
+    assert_has_to_wait(register("two", "192.0.2.1"), 3600)
     assert register("three", "192.0.2.2").status_code == 201
 
 
@@ -49,7 +49,7 @@ def test_log_ins_from_one_address_are_limited(dora: User, log_in: LogIn, rates: 
     rates["token"] = "1/min"
     log_in(REMOTE_ADDR="192.0.2.3")
 
-    assert_told_to_wait(log_in(REMOTE_ADDR="192.0.2.3"), 60)
+    assert_has_to_wait(log_in(REMOTE_ADDR="192.0.2.3"), 60)
 
 
 def test_invite_codes_that_one_user_tries_are_limited(
@@ -59,19 +59,19 @@ def test_invite_codes_that_one_user_tries_are_limited(
     client = client_for(charlie)
     client.post("/join-organization", {"invite_code": "wrong"})
 
-    assert_told_to_wait(client.post("/join-organization", {"invite_code": "wrong"}), 3600)
+    assert_has_to_wait(client.post("/join-organization", {"invite_code": "wrong"}), 3600)
 
 
-def test_a_forged_address_counts_for_nothing(rates: Rates, dora: User, log_in: LogIn) -> None:
+def test_a_forged_address_is_ignored(rates: Rates, dora: User, log_in: LogIn) -> None:
     rates["token"] = "1/min"
     log_in(REMOTE_ADDR="192.0.2.4", HTTP_X_FORWARDED_FOR="198.51.100.1")
 
     again = log_in(REMOTE_ADDR="192.0.2.4", HTTP_X_FORWARDED_FOR="198.51.100.2")
 
-    assert_told_to_wait(again, 60)
+    assert_has_to_wait(again, 60)
 
 
-def test_people_log_in_while_the_cache_is_away(
+def test_users_can_log_in_without_the_cache(
     dora: User, log_in: LogIn, rates: Rates, settings: Settings
 ) -> None:
     rates["token"] = "1/min"
@@ -83,7 +83,7 @@ def test_people_log_in_while_the_cache_is_away(
 
 @pytest.fixture
 def guessed(dora: User, log_in: LogIn, settings: Settings) -> int:
-    """Wrong passwords until dora is locked out at 192.0.2.5; how many it took."""
+    """Lock dora out at 192.0.2.5 with wrong passwords; return how many it took."""
     for count in range(1, settings.AXES_FAILURE_LIMIT + 1):
         response = log_in(password="wrong", REMOTE_ADDR="192.0.2.5")
         if response.status_code == 429:
@@ -91,9 +91,11 @@ def guessed(dora: User, log_in: LogIn, settings: Settings) -> int:
     raise AssertionError("nobody was locked out")
 
 
-def test_who_guesses_is_locked_out(guessed: int, log_in: LogIn, settings: Settings) -> None:
+def test_guessing_passwords_leads_to_a_lock_out(
+    guessed: int, log_in: LogIn, settings: Settings
+) -> None:
     assert guessed == settings.AXES_FAILURE_LIMIT
-    assert_told_to_wait(log_in(REMOTE_ADDR="192.0.2.5"), 15 * 60)
+    assert_has_to_wait(log_in(REMOTE_ADDR="192.0.2.5"), 15 * 60)
 
 
 def test_a_lock_out_is_for_one_address(guessed: int, log_in: LogIn) -> None:
@@ -102,12 +104,12 @@ def test_a_lock_out_is_for_one_address(guessed: int, log_in: LogIn) -> None:
 
 def test_a_lock_out_counts_down_and_ends(guessed: int, log_in: LogIn) -> None:
     with time_machine.travel(timezone.now() + timedelta(minutes=10), tick=False):
-        assert_told_to_wait(log_in(REMOTE_ADDR="192.0.2.5"), 5 * 60)
+        assert_has_to_wait(log_in(REMOTE_ADDR="192.0.2.5"), 5 * 60)
     with time_machine.travel(timezone.now() + timedelta(minutes=16), tick=False):
         assert log_in(REMOTE_ADDR="192.0.2.5").status_code == 200
 
 
-def test_a_right_password_forgives_the_wrong_ones(
+def test_the_right_password_resets_the_count_of_wrong_ones(
     dora: User, log_in: LogIn, settings: Settings
 ) -> None:
     for _ in range(2):
@@ -121,26 +123,28 @@ def log_in_to_the_admin(username: str, address: str, password: str = PASSWORD) -
     return Client(REMOTE_ADDR=address).post("/admin/login/", form)
 
 
-def assert_page_says_to_wait(response: Any, at_most: int) -> None:
+def assert_page_has_to_wait(response: Any, at_most: int) -> None:
     assert response.status_code == 429
     assert response.headers["Content-Type"].startswith("text/html")
     assert "try again" in response.content.decode()
     assert 0 < int(response.headers["Retry-After"]) <= at_most
 
 
-def test_the_admin_s_page_locks_out_as_well(guessed: int) -> None:
+def test_the_admin_s_page_is_locked_too(guessed: int) -> None:
     page = log_in_to_the_admin("dora", "192.0.2.5")
 
-    assert_page_says_to_wait(page, 15 * 60)
+    assert_page_has_to_wait(page, 15 * 60)
     assert "wrong passwords" in page.content.decode()
 
 
-def test_the_admin_s_log_ins_from_one_address_are_limited_whatever_the_user(rates: Rates) -> None:
+def test_the_admin_s_log_ins_from_one_address_are_limited_for_all_users_together(
+    rates: Rates,
+) -> None:
     rates["token"] = "2/min"
     tried = [log_in_to_the_admin(f"user-{n}", "192.0.2.7", "guess").status_code for n in range(2)]
 
     assert tried == [200, 200]
-    assert_page_says_to_wait(log_in_to_the_admin("user-3", "192.0.2.7", "guess"), 60)
+    assert_page_has_to_wait(log_in_to_the_admin("user-3", "192.0.2.7", "guess"), 60)
     assert log_in_to_the_admin("user-3", "192.0.2.8", "guess").status_code == 200
 
 
@@ -150,7 +154,7 @@ def test_the_admin_s_and_the_api_s_log_ins_count_together(
     rates["token"] = "1/min"
     log_in_to_the_admin("dora", "192.0.2.9")
 
-    assert_told_to_wait(log_in(REMOTE_ADDR="192.0.2.9"), 60)
+    assert_has_to_wait(log_in(REMOTE_ADDR="192.0.2.9"), 60)
 
 
 def test_the_admin_s_log_in_page_is_shown_without_limit(rates: Rates) -> None:
@@ -161,7 +165,7 @@ def test_the_admin_s_log_in_page_is_shown_without_limit(rates: Rates) -> None:
     assert [page.status_code for page in pages] == [200] * 3
 
 
-def test_who_comes_at_once_is_counted_one_by_one(rates: Rates, db: None) -> None:
+def test_concurrent_requests_are_counted_individually(rates: Rates, db: None) -> None:
     rates["token"] = "5/min"
     start = threading.Barrier(16)
     request = Request(RequestFactory(REMOTE_ADDR="192.0.2.11").post("/token"))

@@ -30,11 +30,11 @@ def refresh(refresh_token: str) -> Any:
 
 
 def claims(response: Any) -> dict[str, Any]:
-    """Return what the answer's refresh token says."""
+    """Return the claims of the response's refresh token."""
     return dict(RefreshToken(response.json()["refresh_token"]).payload)
 
 
-def test_a_password_is_worth_a_pair_of_tokens(dora: User, log_in: LogIn) -> None:
+def test_a_password_gets_a_pair_of_tokens(dora: User, log_in: LogIn) -> None:
     response = log_in()
 
     assert response.status_code == 200
@@ -44,7 +44,7 @@ def test_a_password_is_worth_a_pair_of_tokens(dora: User, log_in: LogIn) -> None
     assert me(pair["access_token"]).json()["username"] == "dora"
 
 
-def test_the_authorize_button_s_form_is_understood(dora: User) -> None:
+def test_the_form_of_the_authorize_button_is_accepted(dora: User) -> None:
     form = {
         "grant_type": "password",
         "username": "dora",
@@ -69,11 +69,11 @@ def test_a_wrong_password_and_an_unknown_user_look_the_same(
 ) -> None:
     response = log_in(username, password)
 
-    assert refusal(response, 401)["detail"] == "Username or password is wrong."
+    assert refusal(response, 401)["detail"] == "The username or password is wrong."
     assert response.headers["WWW-Authenticate"] == 'Bearer realm="api"'
 
 
-def test_who_was_deactivated_cannot_log_in(dora: User, log_in: LogIn) -> None:
+def test_a_deactivated_user_cannot_log_in(dora: User, log_in: LogIn) -> None:
     User.objects.update(is_active=False)
 
     refusal(log_in(), 401)
@@ -83,7 +83,7 @@ def test_username_and_password_are_needed() -> None:
     assert attrs(APIClient().post("/token", {})) == {"username", "password"}
 
 
-def test_logging_in_is_remembered(dora: User, log_in: LogIn) -> None:
+def test_the_last_log_in_is_recorded(dora: User, log_in: LogIn) -> None:
     log_in()
 
     dora.refresh_from_db()
@@ -91,7 +91,7 @@ def test_logging_in_is_remembered(dora: User, log_in: LogIn) -> None:
 
 
 @pytest.mark.parametrize("header", [None, "Bearer bad", "Bearer", "Basic ZG9yYTp4"])
-def test_without_a_good_token_nothing_is_told(header: str | None) -> None:
+def test_a_request_without_a_valid_token_is_refused(header: str | None) -> None:
     headers = {"Authorization": header} if header else {}
 
     response = APIClient().get("/me", headers=headers)
@@ -109,7 +109,7 @@ def test_an_access_token_expires(dora: User, log_in: LogIn) -> None:
     assert "expired" in error["detail"]
 
 
-def test_a_refresh_token_is_no_access_token(dora: User, log_in: LogIn) -> None:
+def test_a_refresh_token_is_not_accepted_as_an_access_token(dora: User, log_in: LogIn) -> None:
     refusal(me(log_in().json()["refresh_token"]), 401)
 
 
@@ -122,7 +122,7 @@ def test_a_changed_password_ends_all_tokens(dora: User, log_in: LogIn) -> None:
     refusal(refresh(pair["refresh_token"]), 401)
 
 
-def test_a_refresh_token_is_worth_a_new_pair(dora: User, log_in: LogIn) -> None:
+def test_a_refresh_token_gets_a_new_pair(dora: User, log_in: LogIn) -> None:
     response = refresh(log_in().json()["refresh_token"])
 
     assert response.status_code == 200
@@ -130,14 +130,14 @@ def test_a_refresh_token_is_worth_a_new_pair(dora: User, log_in: LogIn) -> None:
     assert refresh(response.json()["refresh_token"]).status_code == 200
 
 
-def test_a_refresh_token_is_spent_by_its_use(dora: User, log_in: LogIn) -> None:
+def test_a_refresh_token_can_be_used_once(dora: User, log_in: LogIn) -> None:
     spent = log_in().json()["refresh_token"]
     refresh(spent)
 
-    assert "spent" in refusal(refresh(spent), 401)["detail"]
+    assert "already used" in refusal(refresh(spent), 401)["detail"]
 
 
-def test_a_spent_refresh_token_that_comes_again_ends_the_log_in(dora: User, log_in: LogIn) -> None:
+def test_reusing_a_spent_refresh_token_ends_the_log_in(dora: User, log_in: LogIn) -> None:
     first = log_in().json()["refresh_token"]
     second = refresh(first).json()["refresh_token"]
     third = refresh(second).json()["refresh_token"]
@@ -149,7 +149,7 @@ def test_a_spent_refresh_token_that_comes_again_ends_the_log_in(dora: User, log_
     assert [e["user"] for e in logs if e["event"] == "refresh_token_reused"] == ["dora"]
 
 
-def test_a_caller_who_waited_for_the_first_is_no_exception(dora: User, log_in: LogIn) -> None:
+def test_without_a_grace_a_concurrent_second_use_is_refused(dora: User, log_in: LogIn) -> None:
     spent = log_in().json()["refresh_token"]
     before = timezone.now()
     refresh(spent)
@@ -158,7 +158,7 @@ def test_a_caller_who_waited_for_the_first_is_no_exception(dora: User, log_in: L
         refusal(refresh(spent), 401)
 
 
-def test_another_log_in_of_the_same_person_goes_on(dora: User, log_in: LogIn) -> None:
+def test_another_log_in_of_the_same_user_continues(dora: User, log_in: LogIn) -> None:
     stolen, other = (log_in().json()["refresh_token"] for _ in range(2))
     refresh(stolen)
     refresh(stolen)
@@ -166,7 +166,7 @@ def test_another_log_in_of_the_same_person_goes_on(dora: User, log_in: LogIn) ->
     assert refresh(other).status_code == 200
 
 
-def test_within_the_grace_a_lost_answer_is_given_again(
+def test_a_lost_response_is_repeated_within_the_grace(
     dora: User, log_in: LogIn, settings: Settings
 ) -> None:
     settings.REFRESH_TOKEN_GRACE_SECONDS = 10
@@ -201,7 +201,7 @@ def test_there_is_no_grace_once_the_successor_has_been_used(
     refusal(refresh(good), 401)
 
 
-def test_a_refresh_token_of_the_former_release_is_worth_one_new_pair(dora: User) -> None:
+def test_a_refresh_token_of_an_earlier_release_gets_one_new_pair(dora: User) -> None:
     former = str(RefreshToken.for_user(dora))
 
     pair = refresh(former)
@@ -210,14 +210,14 @@ def test_a_refresh_token_of_the_former_release_is_worth_one_new_pair(dora: User)
     assert refresh(pair.json()["refresh_token"]).status_code == 200
 
 
-def test_no_refresh_token_is_kept_in_the_database(dora: User, log_in: LogIn) -> None:
+def test_no_refresh_token_is_stored_in_the_database(dora: User, log_in: LogIn) -> None:
     refresh(log_in().json()["refresh_token"])
 
     assert TokenFamily.objects.count() == 1
     assert not OutstandingToken.objects.exists()
 
 
-def test_expired_log_ins_are_purged_and_others_kept(dora: User, log_in: LogIn) -> None:
+def test_only_expired_log_ins_are_purged(dora: User, log_in: LogIn) -> None:
     log_in()
     TokenFamily.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
     log_in()
@@ -227,7 +227,7 @@ def test_expired_log_ins_are_purged_and_others_kept(dora: User, log_in: LogIn) -
     assert TokenFamily.objects.get().expires_at > timezone.now()
 
 
-def test_no_cache_keeps_a_token(dora: User, log_in: LogIn) -> None:
+def test_responses_with_tokens_are_not_cached(dora: User, log_in: LogIn) -> None:
     answer = log_in()
     again = refresh(answer.json()["refresh_token"])
 
@@ -241,18 +241,18 @@ def test_a_bad_refresh_token_is_refused(token: str) -> None:
     refusal(refresh(token), 401)
 
 
-def test_an_access_token_is_no_refresh_token(dora: User, log_in: LogIn) -> None:
+def test_an_access_token_is_not_accepted_as_a_refresh_token(dora: User, log_in: LogIn) -> None:
     refusal(refresh(log_in().json()["access_token"]), 401)
 
 
-def test_who_was_deleted_gets_no_new_pair(dora: User, log_in: LogIn) -> None:
+def test_a_deleted_user_gets_no_new_pair(dora: User, log_in: LogIn) -> None:
     token = log_in().json()["refresh_token"]
     User.objects.all().delete()
 
     refusal(refresh(token), 401)
 
 
-def test_a_revoked_refresh_token_is_worth_nothing(dora: User, log_in: LogIn) -> None:
+def test_a_revoked_refresh_token_is_refused(dora: User, log_in: LogIn) -> None:
     pair = log_in().json()
     client = APIClient(HTTP_AUTHORIZATION=f"Bearer {pair['access_token']}")
 
@@ -263,7 +263,7 @@ def test_a_revoked_refresh_token_is_worth_nothing(dora: User, log_in: LogIn) -> 
     refusal(refresh(pair["refresh_token"]), 401)
 
 
-def test_revoking_a_spent_refresh_token_ends_the_log_in_as_well(dora: User, log_in: LogIn) -> None:
+def test_revoking_a_spent_refresh_token_also_ends_the_log_in(dora: User, log_in: LogIn) -> None:
     pair = log_in().json()
     good = refresh(pair["refresh_token"]).json()["refresh_token"]
     client = APIClient(HTTP_AUTHORIZATION=f"Bearer {pair['access_token']}")
@@ -273,7 +273,7 @@ def test_revoking_a_spent_refresh_token_ends_the_log_in_as_well(dora: User, log_
     refusal(refresh(good), 401)
 
 
-def test_me_tells_where_the_caller_belongs(dora: User, log_in: LogIn) -> None:
+def test_me_returns_the_caller_with_memberships(dora: User, log_in: LogIn) -> None:
     body = me(log_in().json()["access_token"]).json()
 
     assert body == {
@@ -285,7 +285,7 @@ def test_me_tells_where_the_caller_belongs(dora: User, log_in: LogIn) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_two_who_refresh_at_once_one_gets_a_pair(dora: User, log_in: LogIn) -> None:
+def test_only_one_of_several_concurrent_refreshes_gets_a_pair(dora: User, log_in: LogIn) -> None:
     token = log_in().json()["refresh_token"]
     start = threading.Barrier(4)
     statuses: list[int] = []

@@ -12,7 +12,7 @@ from deployments.models import Dependency, Deployment
 from deployments.specs import Spec
 from hypervisor.base.errors import Conflict, Invalid
 from tests.fixtures.deployments import Submit
-from tests.support.locks import second_comes_while_first_is_at_work
+from tests.support.locks import run_second_during_first
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -25,7 +25,7 @@ def wait_for(waiting: Deployment, other: Deployment) -> Callable[[], object]:
 def test_two_at_once_do_not_close_a_circle(forge: Cluster, submit: Submit) -> None:
     one, other = submit(), submit()
 
-    error = second_comes_while_first_is_at_work(wait_for(one, other), wait_for(other, one))
+    error = run_second_during_first(wait_for(one, other), wait_for(other, one))
 
     assert (type(error), error.code) == (Invalid, "dependency_cycle")
     assert Dependency.objects.count() == 1
@@ -34,7 +34,7 @@ def test_two_at_once_do_not_close_a_circle(forge: Cluster, submit: Submit) -> No
 def test_nobody_begins_to_wait_for_what_is_being_deleted(forge: Cluster, submit: Submit) -> None:
     going, waiting = submit(), submit()
 
-    error = second_comes_while_first_is_at_work(
+    error = run_second_during_first(
         lambda: services.delete(going, actor="bob"), wait_for(waiting, going)
     )
 
@@ -44,7 +44,7 @@ def test_nobody_begins_to_wait_for_what_is_being_deleted(forge: Cluster, submit:
 def test_nobody_deletes_what_somebody_begins_to_wait_for(forge: Cluster, submit: Submit) -> None:
     wanted, waiting = submit(), submit()
 
-    error = second_comes_while_first_is_at_work(
+    error = run_second_during_first(
         wait_for(waiting, wanted), lambda: services.delete(wanted, actor="bob")
     )
 

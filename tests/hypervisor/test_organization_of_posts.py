@@ -85,7 +85,7 @@ def test_a_member_of_none_is_told_how_to_become_one(
 ) -> None:
     assert refused(client_for(charlie), path, 400) == {
         "code": "required",
-        "detail": "You are a member of no organization: create one, or join one with an invite"
+        "detail": "You are not a member of any organization: create one, or join one with an invite"
         " code.",
         "attr": "organization",
     }

@@ -1,4 +1,4 @@
-"""Invite codes with an end, or for so many people; and whom registration is open to."""
+"""The terms of invite codes, and the restrictions of registration."""
 
 import threading
 from datetime import timedelta
@@ -40,7 +40,7 @@ def owner(alice: User, acme: Organization, client_for: ClientFor) -> APIClient:
     return client_for(alice)
 
 
-def test_a_new_code_works_without_end_unless_said_otherwise(
+def test_a_new_code_has_no_end_by_default(
     owner: APIClient, acme: Organization, charlie: User, client_for: ClientFor
 ) -> None:
     answer = rotate(owner, acme).json()
@@ -94,7 +94,7 @@ def test_a_used_up_code_is_refused_like_an_unknown_one(
     assert refusal(used_up, 404) == refusal(join(client_for(charlie), "unknown"), 404)
 
 
-def test_a_member_who_joins_again_uses_nothing_up(
+def test_joining_again_does_not_count_as_a_use(
     owner: APIClient, acme: Organization, charlie: User, client_for: ClientFor
 ) -> None:
     code = rotate(owner, acme, max_uses=1).json()["invite_code"]
@@ -103,7 +103,7 @@ def test_a_member_who_joins_again_uses_nothing_up(
     assert join(client_for(charlie), code).status_code == 200
 
 
-def test_a_code_without_terms_from_before_still_works(
+def test_a_code_without_terms_works(
     acme: Organization, charlie: User, client_for: ClientFor
 ) -> None:
     assert join(client_for(charlie), acme.invite_code).status_code == 200
@@ -129,7 +129,9 @@ def test_bad_terms_are_named(
     assert Organization.objects.get().invite_code == acme.invite_code
 
 
-def test_the_event_says_the_terms_and_not_the_code(owner: APIClient, acme: Organization) -> None:
+def test_the_event_contains_the_terms_but_not_the_code(
+    owner: APIClient, acme: Organization
+) -> None:
     code = rotate(owner, acme, max_uses=3).json()["invite_code"]
 
     event = Event.objects.get(kind="invite_regenerated")
@@ -148,7 +150,7 @@ def test_operators_see_the_terms(console: Client, owner: APIClient, acme: Organi
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_many_who_join_at_once_no_more_get_in_than_the_code_is_for(
+def test_concurrent_joins_do_not_exceed_the_code_s_maximum(
     acme: Organization, client_for: ClientFor
 ) -> None:
     services.regenerate_invite(acme, actor="alice", max_uses=2)
@@ -184,7 +186,7 @@ def test_closed_registration_registers_nobody(settings: Settings, acme: Organiza
     assert not User.objects.filter(username="erin").exists()
 
 
-def test_registration_by_invitation_takes_a_code(settings: Settings, acme: Organization) -> None:
+def test_registration_by_invitation_needs_a_code(settings: Settings, acme: Organization) -> None:
     settings.REGISTRATION = "invite"
 
     error = refusal(register(), 403)
@@ -196,7 +198,7 @@ def test_registration_by_invitation_takes_a_code(settings: Settings, acme: Organ
 
 
 @pytest.mark.parametrize("registration", ["closed", "invite"])
-def test_operators_add_users_however_registration_is_set(
+def test_operators_can_add_users_even_if_registration_is_restricted(
     settings: Settings, console: Client, registration: str
 ) -> None:
     settings.REGISTRATION = registration

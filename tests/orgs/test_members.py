@@ -10,7 +10,7 @@ from orgs import services
 from orgs.models import Event, Membership, Organization, Role
 from tests.fixtures.people import ClientFor
 from tests.support.factories import UserFactory
-from tests.support.locks import second_comes_while_first_is_at_work
+from tests.support.locks import run_second_during_first
 
 pytestmark = pytest.mark.django_db
 
@@ -31,7 +31,7 @@ def path(organization: Organization, user: User) -> str:
     return f"/organizations/{organization.pk}/members/{user.pk}"
 
 
-def test_any_member_sees_who_belongs(
+def test_every_member_can_list_the_members(
     client_for: ClientFor, acme: Organization, alice: User, bob: User
 ) -> None:
     viewer = member_of(acme, VIEWER)
@@ -62,7 +62,7 @@ def test_any_member_sees_who_belongs(
         (VIEWER, VIEWER, DEVELOPER, 403),
     ],
 )
-def test_roles_change_below_the_actor_s_own(
+def test_a_member_can_change_only_roles_below_their_own(
     client_for: ClientFor, acme: Organization, actor: Role, before: Role, after: Role, status: int
 ) -> None:
     member, boss = member_of(acme, before), member_of(acme, actor)
@@ -87,7 +87,7 @@ def test_roles_change_below_the_actor_s_own(
         (VIEWER, VIEWER, 403),
     ],
 )
-def test_members_are_removed_from_above(
+def test_a_member_can_remove_only_members_with_a_lower_role(
     client_for: ClientFor, acme: Organization, actor: Role, role: Role, status: int
 ) -> None:
     member, boss = member_of(acme, role), member_of(acme, actor)
@@ -99,14 +99,14 @@ def test_members_are_removed_from_above(
 
 
 @pytest.mark.parametrize("role", [ADMIN, DEVELOPER, VIEWER])
-def test_anybody_may_leave(client_for: ClientFor, acme: Organization, role: Role) -> None:
+def test_every_member_may_leave(client_for: ClientFor, acme: Organization, role: Role) -> None:
     member = member_of(acme, role)
 
     assert client_for(member).delete(path(acme, member)).status_code == 204
     assert client_for(member).get(f"/organizations/{acme.pk}").status_code == 404
 
 
-def test_nobody_makes_themselves_more_than_they_are(
+def test_members_cannot_raise_their_own_role(
     client_for: ClientFor, acme: Organization, bob: User
 ) -> None:
     admin = member_of(acme, ADMIN)
@@ -115,7 +115,7 @@ def test_nobody_makes_themselves_more_than_they_are(
     assert client_for(bob).patch(path(acme, bob), {"role": "admin"}).status_code == 403
 
 
-def test_an_owner_steps_down_when_there_is_another(
+def test_an_owner_can_step_down_if_there_is_another(
     client_for: ClientFor, acme: Organization, alice: User
 ) -> None:
     member_of(acme, OWNER)
@@ -126,7 +126,9 @@ def test_an_owner_steps_down_when_there_is_another(
     assert response.json()["role"] == "viewer"
 
 
-def test_the_last_owner_may_not_go(client_for: ClientFor, acme: Organization, alice: User) -> None:
+def test_the_last_owner_can_neither_leave_nor_step_down(
+    client_for: ClientFor, acme: Organization, alice: User
+) -> None:
     client = client_for(alice)
 
     for response in (
@@ -134,11 +136,11 @@ def test_the_last_owner_may_not_go(client_for: ClientFor, acme: Organization, al
         client.patch(path(acme, alice), {"role": "admin"}),
     ):
         assert response.status_code == 409
-        assert "another member owner" in response.json()["errors"][0]["detail"]
+        assert "another member an owner" in response.json()["errors"][0]["detail"]
     assert role_in(acme, alice) == OWNER
 
 
-def test_who_is_no_member_cannot_be_changed_or_removed(
+def test_a_non_member_can_be_neither_changed_nor_removed(
     client_for: ClientFor, acme: Organization, alice: User, charlie: User
 ) -> None:
     client = client_for(alice)
@@ -157,15 +159,15 @@ def test_an_unknown_role_is_refused(
     assert response.json()["errors"][0]["attr"] == "role"
 
 
-def test_each_change_of_members_is_told(
+def test_each_change_of_members_is_recorded(
     client_for: ClientFor, acme: Organization, alice: User, bob: User, charlie: User
 ) -> None:
     client_for(charlie).post("/join-organization", {"invite_code": acme.invite_code})
     client_for(alice).patch(path(acme, bob), {"role": "admin"})
     client_for(bob).delete(path(acme, charlie))
 
-    told = Event.objects.filter(organization=acme).values_list("kind", "actor", "data__user")
-    assert list(told) == [
+    recorded = Event.objects.filter(organization=acme).values_list("kind", "actor", "data__user")
+    assert list(recorded) == [
         ("member_joined", "charlie", None),
         ("role_changed", "alice", bob.pk),
         ("member_removed", "bob", charlie.pk),
@@ -173,7 +175,7 @@ def test_each_change_of_members_is_told(
 
 
 def at_once(*verbs: Callable[[], None]) -> list[DomainError | None]:
-    """Call each in a thread of its own, all at the same time; return what each refused."""
+    """Call all of them concurrently, each in its own thread; return the error that each raised."""
     barrier = threading.Barrier(len(verbs))
     refusals: list[DomainError | None] = [None] * len(verbs)
 
@@ -202,7 +204,7 @@ def leaving(organization: Organization, user: User) -> Callable[[], None]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_two_owners_who_leave_at_once_one_stays(acme: Organization, alice: User) -> None:
+def test_one_of_two_owners_who_leave_concurrently_stays(acme: Organization, alice: User) -> None:
     other = member_of(acme, OWNER)
 
     refusals = at_once(leaving(acme, alice), leaving(acme, other))
@@ -212,7 +214,7 @@ def test_of_two_owners_who_leave_at_once_one_stays(acme: Organization, alice: Us
 
 
 @pytest.mark.django_db(transaction=True)
-def test_who_joins_twice_at_once_is_a_member_once(acme: Organization, charlie: User) -> None:
+def test_joining_twice_concurrently_makes_one_membership(acme: Organization, charlie: User) -> None:
     def join() -> None:
         services.join(charlie, invite_code=acme.invite_code)
 
@@ -223,7 +225,9 @@ def test_who_joins_twice_at_once_is_a_member_once(acme: Organization, charlie: U
 
 
 @pytest.mark.django_db(transaction=True)
-def test_who_is_demoted_meanwhile_finishes_no_change(acme: Organization, alice: User) -> None:
+def test_a_member_who_is_demoted_during_a_change_cannot_complete_it(
+    acme: Organization, alice: User
+) -> None:
     admin, viewer = member_of(acme, ADMIN), member_of(acme, VIEWER)
 
     def change(by: User, member: User, role: Role) -> Callable[[], object]:
@@ -231,7 +235,7 @@ def test_who_is_demoted_meanwhile_finishes_no_change(acme: Organization, alice: 
             acme, actor=by.username, authority=by, user_id=member.pk, role=role
         )
 
-    refusal = second_comes_while_first_is_at_work(
+    refusal = run_second_during_first(
         change(alice, admin, VIEWER), change(admin, viewer, DEVELOPER)
     )
 

@@ -12,7 +12,7 @@ from tests.support.factories import MembershipFactory
 pytestmark = pytest.mark.django_db
 
 
-def test_whoever_creates_an_organization_owns_it(client_for: ClientFor, charlie: User) -> None:
+def test_the_creator_of_an_organization_owns_it(client_for: ClientFor, charlie: User) -> None:
     response = client_for(charlie).post("/organizations", {"name": "Initech"})
 
     assert response.status_code == 201
@@ -30,7 +30,7 @@ def test_a_name_is_needed(client_for: ClientFor, charlie: User, name: str | None
     assert response.json()["errors"][0]["attr"] == "name"
 
 
-def test_people_see_the_organizations_they_belong_to(
+def test_users_see_only_their_organizations(
     client_for: ClientFor, acme: Organization, bob: User
 ) -> None:
     Organization.objects.create(name="Elsewhere")
@@ -40,9 +40,7 @@ def test_people_see_the_organizations_they_belong_to(
     assert [row["id"] for row in body["results"]] == [acme.pk]
 
 
-def test_a_list_comes_in_pages_and_in_the_order_that_is_asked_for(
-    client_for: ClientFor, bob: User
-) -> None:
+def test_a_list_is_paginated_and_ordered_as_requested(client_for: ClientFor, bob: User) -> None:
     for name in ("Beta", "Alpha", "Gamma"):
         MembershipFactory(user=bob, organization__name=name)
 
@@ -54,7 +52,7 @@ def test_a_list_comes_in_pages_and_in_the_order_that_is_asked_for(
     assert [row["name"] for row in rest["results"]] == ["Alpha"]
 
 
-def test_a_list_takes_as_many_queries_for_ten_organizations_as_for_one(
+def test_a_list_needs_two_queries_for_ten_organizations(
     client_for: ClientFor, bob: User, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     MembershipFactory.create_batch(10, user=bob)
@@ -83,7 +81,7 @@ def test_only_admins_and_owners_see_the_invite_code(
     ("role", "status"),
     [(Role.OWNER, 200), (Role.ADMIN, 200), (Role.DEVELOPER, 403), (Role.VIEWER, 403)],
 )
-def test_admins_rename(
+def test_admins_can_rename_an_organization(
     client_for: ClientFor, acme: Organization, charlie: User, role: Role, status: int
 ) -> None:
     Membership.objects.create(organization=acme, user=charlie, role=role)
@@ -97,7 +95,7 @@ def test_admins_rename(
     assert acme.name == ("By patch" if status == 200 else "Acme")
 
 
-def test_what_a_get_answered_can_be_put_back(
+def test_the_response_of_a_get_can_be_put_back(
     client_for: ClientFor, acme: Organization, alice: User
 ) -> None:
     client = client_for(alice)
@@ -112,7 +110,7 @@ def test_what_a_get_answered_can_be_put_back(
     ("role", "status"),
     [(Role.OWNER, 200), (Role.ADMIN, 200), (Role.DEVELOPER, 403), (Role.VIEWER, 403)],
 )
-def test_admins_replace_the_invite_code(
+def test_admins_can_replace_the_invite_code(
     client_for: ClientFor, acme: Organization, charlie: User, role: Role, status: int
 ) -> None:
     Membership.objects.create(organization=acme, user=charlie, role=role)
@@ -137,7 +135,7 @@ def test_a_replaced_invite_code_stops_working_at_once(
     assert joined.status_code == 200
 
 
-def test_who_joins_by_code_becomes_a_developer(
+def test_joining_with_a_code_makes_a_developer(
     client_for: ClientFor, acme: Organization, charlie: User
 ) -> None:
     response = client_for(charlie).post("/join-organization", {"invite_code": acme.invite_code})
@@ -149,7 +147,7 @@ def test_who_joins_by_code_becomes_a_developer(
     }
 
 
-def test_nobody_joins_twice(client_for: ClientFor, acme: Organization, bob: User) -> None:
+def test_a_member_cannot_join_again(client_for: ClientFor, acme: Organization, bob: User) -> None:
     response = client_for(bob).post("/join-organization", {"invite_code": acme.invite_code})
 
     assert response.status_code == 409
@@ -160,7 +158,7 @@ def test_nobody_joins_twice(client_for: ClientFor, acme: Organization, bob: User
     ("role", "status"),
     [(Role.OWNER, 204), (Role.ADMIN, 403), (Role.DEVELOPER, 403), (Role.VIEWER, 403)],
 )
-def test_owners_delete(
+def test_only_owners_can_delete_an_organization(
     client_for: ClientFor, acme: Organization, charlie: User, role: Role, status: int
 ) -> None:
     Membership.objects.create(organization=acme, user=charlie, role=role)
@@ -172,7 +170,7 @@ def test_owners_delete(
 
 
 @pytest.mark.parametrize("status", ["starting", "running", "stopping"])
-def test_an_organization_stays_while_something_of_it_is_active(
+def test_an_organization_with_active_deployments_cannot_be_deleted(
     client_for: ClientFor,
     acme: Organization,
     alice: User,
@@ -189,7 +187,7 @@ def test_an_organization_stays_while_something_of_it_is_active(
     assert "active deployments" in response.json()["errors"][0]["detail"]
 
 
-def test_with_an_organization_goes_all_that_is_its_own(
+def test_deleting_an_organization_deletes_everything_in_it(
     client_for: ClientFor, acme: Organization, alice: User, forge: Cluster, submit: Submit
 ) -> None:
     submit()

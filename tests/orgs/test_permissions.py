@@ -1,4 +1,4 @@
-"""Who belongs where, and which organization a request means."""
+"""Roles, and the organization that a request means."""
 
 import re
 
@@ -22,14 +22,14 @@ def test_each_role_outranks_the_next() -> None:
     assert ranks == sorted(set(ranks), reverse=True)
 
 
-def test_a_role_is_good_for_what_lower_ones_may(acme: Organization, bob: User) -> None:
+def test_a_role_includes_the_rights_of_lower_roles(acme: Organization, bob: User) -> None:
     assert require(bob, acme.pk, Role.VIEWER) is Role.DEVELOPER
     assert require(bob, acme.pk, Role.DEVELOPER) is Role.DEVELOPER
     with pytest.raises(Forbidden, match="admin or higher; yours is developer"):
         require(bob, acme.pk, Role.ADMIN)
 
 
-def test_for_a_stranger_an_organization_looks_as_if_it_did_not_exist(
+def test_a_stranger_gets_the_error_for_an_unknown_organization(
     acme: Organization, charlie: User
 ) -> None:
     with pytest.raises(NotFound) as strange:
@@ -40,21 +40,21 @@ def test_for_a_stranger_an_organization_looks_as_if_it_did_not_exist(
     assert strange.value.detail.replace(str(acme.pk), str(UNKNOWN)) == unknown.value.detail
 
 
-def test_nobody_sees_nothing(acme: Organization) -> None:
+def test_an_anonymous_caller_sees_nothing(acme: Organization) -> None:
     assert not Organization.objects.visible_to(AnonymousUser()).exists()
     with pytest.raises(NotFound):
         role_of(AnonymousUser(), acme.pk)
 
 
-def test_an_operator_of_the_platform_is_no_member(acme: Organization, olga: User) -> None:
+def test_an_operator_of_the_platform_is_not_a_member(acme: Organization, olga: User) -> None:
     assert not Organization.objects.visible_to(olga).exists()
 
 
-def test_a_member_of_one_need_not_name_it(acme: Organization, bob: User) -> None:
+def test_a_member_of_one_organization_need_not_name_it(acme: Organization, bob: User) -> None:
     assert organization_for(bob, None, Role.VIEWER) == acme
 
 
-def test_a_member_of_several_names_the_one_that_is_meant(acme: Organization, bob: User) -> None:
+def test_a_member_of_several_organizations_has_to_name_one(acme: Organization, bob: User) -> None:
     other: Membership = MembershipFactory(user=bob)
 
     assert organization_for(bob, other.organization_id, Role.VIEWER) == other.organization
@@ -66,7 +66,7 @@ def test_a_member_of_several_names_the_one_that_is_meant(acme: Organization, bob
     )
 
 
-def test_of_many_organizations_an_error_lists_the_first_ten(bob: User) -> None:
+def test_an_error_lists_only_the_first_ten_organizations(bob: User) -> None:
     mine = sorted(m.organization_id for m in MembershipFactory.create_batch(11, user=bob))
 
     with pytest.raises(Invalid) as refused:
@@ -77,17 +77,17 @@ def test_of_many_organizations_an_error_lists_the_first_ten(bob: User) -> None:
     assert refused.value.detail.endswith(" and others.")
 
 
-def test_an_organization_is_meant_only_by_a_role_that_may(acme: Organization, bob: User) -> None:
+def test_a_role_that_is_too_low_is_refused(acme: Organization, bob: User) -> None:
     with pytest.raises(Forbidden, match="admin or higher; yours is developer"):
         organization_for(bob, None, Role.ADMIN)
 
 
-def test_a_member_of_none_hears_how_to_get_into_one(charlie: User) -> None:
+def test_a_user_without_an_organization_learns_how_to_join_one(charlie: User) -> None:
     with pytest.raises(Invalid, match="invite code"):
         organization_for(charlie, None, Role.VIEWER)
 
 
-def test_one_cannot_mean_an_organization_of_others(acme: Organization, charlie: User) -> None:
+def test_a_stranger_s_organization_cannot_be_named(acme: Organization, charlie: User) -> None:
     with pytest.raises(NotFound):
         organization_for(charlie, acme.pk, Role.VIEWER)
 

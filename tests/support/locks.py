@@ -33,7 +33,7 @@ def somebody_waits_for_a_lock() -> bool:
         return bool(cursor.fetchone()[0])
 
 
-def second_comes_while_first_is_at_work(
+def run_second_during_first(
     first: Callable[[], object], second: Callable[[], object]
 ) -> DomainError:
     """Begin the second before the first has committed; return what the second is refused for."""

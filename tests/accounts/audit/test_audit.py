@@ -1,4 +1,4 @@
-"""The audit trail: who changed what, from what to what, by whichever way."""
+"""The audit trail: actor, request, and the values before and after each change."""
 
 from collections.abc import Callable
 from typing import Any
@@ -26,7 +26,7 @@ from tests.support.console import confirm
 
 
 def trail(model: str, **more: object) -> list[AuditEntry]:
-    """Return what the trail says of a model, the oldest first."""
+    """Return the trail's entries for a model, oldest first."""
     return list(AuditEntry.objects.filter(model=model, **more).order_by("pk"))
 
 
@@ -66,7 +66,7 @@ def test_a_change_in_the_admin_names_the_operator(
     ],
     ids=["queryset", "sql"],
 )
-def test_what_passes_the_services_by_is_seen_as_well(
+def test_a_change_that_bypasses_the_services_is_recorded_too(
     submit: Submit, forge: Cluster, write: Callable[[], object]
 ) -> None:
     submit(priority=50)
@@ -78,7 +78,7 @@ def test_what_passes_the_services_by_is_seen_as_well(
     assert (entry.actor, entry.request_id) == (None, "")
 
 
-def test_it_is_noted_that_a_secret_changed_and_never_to_what(
+def test_a_change_of_a_secret_is_recorded_without_its_values(
     client_for: ClientFor, bob: User, submit: Submit, forge: Cluster, acme: Organization
 ) -> None:
     deployment = submit(env={"TOKEN": "old-one"})
@@ -95,7 +95,7 @@ def test_it_is_noted_that_a_secret_changed_and_never_to_what(
     assert not any(text in whole for text in ("old-one", "new-one", "very-new", "md5$"))
 
 
-def test_what_is_gone_leaves_what_it_was(
+def test_the_entry_of_a_deletion_holds_the_deleted_values(
     client_for: ClientFor, alice: User, acme: Organization, forge: Cluster
 ) -> None:
     client_for(alice).delete(f"/clusters/{forge.pk}")
@@ -109,7 +109,7 @@ def test_what_is_gone_leaves_what_it_was(
     }  # fmt: skip
 
 
-def test_what_a_person_stops_is_noted(
+def test_a_stop_by_a_person_is_recorded(
     client_for: ClientFor, bob: User, bring: Bring, forge: Cluster
 ) -> None:
     deployment = bring(Status.RUNNING)
@@ -121,7 +121,7 @@ def test_what_a_person_stops_is_noted(
     assert entry.actor == bob
 
 
-def test_what_the_scheduler_decides_is_not_even_when_a_person_asks_for_the_cycle(
+def test_the_scheduler_s_decisions_are_not_recorded_even_in_a_cycle_that_a_person_requests(
     console: Client, acme: Organization, submit: Submit, bring: Bring, forge: Cluster
 ) -> None:
     low = bring(Status.RUNNING, cpu_milli=8000, priority=10)
@@ -153,7 +153,7 @@ def test_rights_and_members_are_watched(acme: Organization, bob: User) -> None:
     assert gone.before == {"organization_id": acme.pk, "user_id": bob.pk, "role": "developer"}
 
 
-def test_a_log_in_is_no_change_of_a_person(olga: User) -> None:
+def test_a_log_in_is_not_recorded_as_a_change_of_the_user(olga: User) -> None:
     count = AuditEntry.objects.count()
 
     Client().force_login(olga, "django.contrib.auth.backends.ModelBackend")
@@ -161,7 +161,7 @@ def test_a_log_in_is_no_change_of_a_person(olga: User) -> None:
     assert AuditEntry.objects.count() == count
 
 
-def test_beat_may_note_its_runs_and_an_operator_an_interval(db: None) -> None:
+def test_an_operator_s_new_interval_is_recorded_and_beat_s_run_counts_are_not(db: None) -> None:
     every = IntervalSchedule.objects.create(every=30, period="seconds")
     task = PeriodicTask.objects.create(name="tried", task="tried", interval=every)
     faster = IntervalSchedule.objects.create(every=5, period="seconds")
@@ -184,7 +184,7 @@ def test_the_trail_is_append_only_even_in_sql(forge: Cluster, sql: str) -> None:
 PAGE = "/admin/accounts/auditentry/"
 
 
-def test_the_page_says_who_did_what_with_names_for_ids(
+def test_the_page_shows_the_actor_and_the_change_with_names_for_ids(
     console: Client, acme: Organization, bob: User, forge: Cluster
 ) -> None:
     confirm(console, "drain", forge)
@@ -231,7 +231,7 @@ def test_an_objects_history_is_its_trail(
     assert {row.model for row in page.context["cl"].result_list} == {model.replace("_", ".")}
 
 
-def test_the_page_takes_the_same_number_of_queries_whatever_its_length(
+def test_the_page_needs_the_same_number_of_queries_for_any_number_of_rows(
     console: Client, acme: Organization, bob: User
 ) -> None:
     def grow(count: int) -> int:
