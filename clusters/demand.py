@@ -1,7 +1,7 @@
-"""What clusters need to know about the deployments on them.
+"""Questions about the deployments on clusters.
 
-The app that owns deployments answers: it registers itself when it starts, because clusters are
-further left and cannot import it.
+The app that owns deployments registers the answers when it starts, because this app is further left
+and cannot import it.
 """
 
 from collections.abc import Mapping

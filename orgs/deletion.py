@@ -1,24 +1,24 @@
-"""What other apps do before an organization is deleted. They register it when they start."""
+"""Checks that other apps register, to be made before an organization is deleted."""
 
 from collections.abc import Callable
 
 from orgs.models import Organization
 
 Check = Callable[[Organization], None]
-"""Locks the rows that go with the organization; raises Conflict while it must not be deleted."""
+"""Locks the rows deleted with the organization; raises Conflict if it must not be deleted."""
 
 _checks: list[Check] = []
 
 
 def register(check: Check) -> None:
-    """Call the check in each deletion, after those that are registered already."""
+    """Register a check that each deletion makes after those registered before."""
     _checks.append(check)
 
 
 def prepare(organization: Organization) -> None:
     """Lock everything that is deleted with the organization, in the order of the apps.
 
-    Raises Conflict while something there must not be deleted.
+    Raises Conflict while a row must not be deleted.
     """
     for check in _checks:
         check(organization)
