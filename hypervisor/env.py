@@ -1,7 +1,7 @@
-"""Every setting that the environment may give: name, type, bounds, default and meaning.
+"""Every setting of the environment: name, type, bounds, default and meaning.
 
-Values come from the process environment, then from `.env` in the project's root, then from the
-`env` file that `manage.py up` writes into HYPERVISOR_HOME; the first that has one wins.
+A value comes from the process environment, else from `.env` in the project's root, else from the
+`env` file that `manage.py up` writes into HYPERVISOR_HOME.
 """
 
 import os
@@ -26,7 +26,7 @@ DEVELOPMENT_CREDENTIALS_KEY = "ZGV2ZWxvcG1lbnQtb25seS1rZXktb2YtMzItYnl0ZXM="
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One row of the settings table; `default` None means that it must be given."""
+    """One row of the settings table; a `default` of None means that it is required."""
 
     name: str
     kind: Literal["str", "int", "bool", "list"]
@@ -70,35 +70,38 @@ SETTINGS = (
     Setting("DEBUG", "bool", False, "Django's debug pages; refused in production."),
     Setting("SECRET_KEY", "str", "", "Signs sessions and tokens; 32 characters or more."),
     Setting("CREDENTIALS_KEYS", "list", "",
-            "Keys that encrypt engines' credentials and secret values of `env`, separated by"
-            " commas: the first encrypts, all decrypt."),
+            "Keys, separated by commas, that encrypt engine credentials and secret values of `env`:"
+            " the first one encrypts, all of them decrypt."),
     Setting("SECRETS_NEEDED", "str", "all",
-            "What a process cannot start without in production: `all` of these two, `credentials`"
-            " (CREDENTIALS_KEYS alone: the engines' worker), or `none` (the other workers).",
+            "Secrets that a process needs in production: `all` (SECRET_KEY and CREDENTIALS_KEYS),"
+            " `credentials` (CREDENTIALS_KEYS only, for the `engines` worker) or `none` (for the"
+            " other workers).",
             choices=("all", "credentials", "none")),
     Setting("DATABASE_URL", "str", None, "PostgreSQL, `postgres://user:password@host:port/name`."),
     Setting("REDIS_URL", "str", None, "Broker and cache, `redis://:password@host:port/0`."),
     Setting("HYPERVISOR_HOME", "str", ".hypervisor",
-            "Folder of `manage.py up`: its servers' data and logs."),
-    Setting("HOST", "str", "127.0.0.1", "Address that `manage.py up` and compose serve on."),
-    Setting("PORT", "int", 8000, "Port that `manage.py up` and compose serve on.", 1, 65535),
+            "Folder in which `manage.py up` keeps the data and logs of its servers."),
+    Setting("HOST", "str", "127.0.0.1", "Address that `manage.py up` and Compose listen on."),
+    Setting("PORT", "int", 8000, "Port that `manage.py up` and Compose listen on.", 1, 65535),
     Setting("ALLOWED_HOSTS", "list", "localhost,127.0.0.1,[::1]",
-            "Host names that are answered, separated by commas."),
+            "Host names that the service answers to, separated by commas."),
     Setting("CSRF_TRUSTED_ORIGINS", "list", "",
-            "Origins, such as `https://example.org`, whose forms the admin accepts."),
+            "Origins whose forms the admin accepts, such as `https://example.org`, separated by"
+            " commas."),
     Setting("SECURE_PROXY", "bool", False,
-            "A proxy in front ends TLS and sets `X-Forwarded-Proto`: cookies become secure."),
+            "Whether a proxy in front terminates TLS and sets `X-Forwarded-Proto`: cookies become"
+            " secure."),
     Setting("LOG_LEVEL", "str", "INFO", "`DEBUG`, `INFO`, `WARNING` or `ERROR`.",
             choices=("DEBUG", "INFO", "WARNING", "ERROR")),
     Setting("LOG_FORMAT", "str", "json", "`json` or `console`.", choices=("json", "console")),
-    Setting("ACCESS_TOKEN_EXPIRE_MINUTES", "int", 30, "Life of an access token.", 1, 1440),
-    Setting("REFRESH_TOKEN_EXPIRE_DAYS", "int", 7, "Life of a refresh token.", 1, 365),
+    Setting("ACCESS_TOKEN_EXPIRE_MINUTES", "int", 30, "Lifetime of an access token.", 1, 1440),
+    Setting("REFRESH_TOKEN_EXPIRE_DAYS", "int", 7, "Lifetime of a refresh token.", 1, 365),
     Setting("REFRESH_TOKEN_GRACE_SECONDS", "int", 0,
-            "How long after its use a refresh token still gets the same successor, for clients that"
-            " lost the answer; 0: presented again, it ends the log-in at once.", 0, 60),
+            "How long a used refresh token still returns the same successor, for clients that lost"
+            " the response; 0: its reuse ends the log-in at once.", 0, 60),
     Setting("REGISTRATION", "str", "open",
-            "Registration is `open` to everybody, takes an organization's code (`invite`), or is"
-            " `closed`: operators add users.", choices=("open", "invite", "closed")),
+            "`open`: anyone may register; `invite`: registration requires an organization's invite"
+            " code; `closed`: only operators add users.", choices=("open", "invite", "closed")),
     Setting("RATE_LIMIT_REGISTER", "str", "30/min", "Registrations from one address.",
             form=_RATE),
     Setting("RATE_LIMIT_TOKEN", "str", "60/min",
@@ -106,37 +109,45 @@ SETTINGS = (
     Setting("RATE_LIMIT_JOIN", "str", "30/min", "Invite codes that one user may try.",
             form=_RATE),
     Setting("LOCKOUT_FAILURES", "int", 10,
-            "Wrong passwords for one user from one address until both are locked out.", 1, 1000),
-    Setting("LOCKOUT_MINUTES", "int", 15, "How long such a lock-out lasts.", 1, 10080),
+            "Wrong passwords for a user from one address until log-ins as that user from that"
+            " address are locked out.", 1, 1000),
+    Setting("LOCKOUT_MINUTES", "int", 15, "How long such a lockout lasts.", 1, 10080),
     Setting("MAX_ORGANIZATIONS_PER_USER", "int", 100,
-            "Organizations that a user may own by founding them; 0: no bound.", 0),
+            "Organizations that one user may own by founding them; 0: no limit.", 0),
     Setting("MAX_CLUSTERS_PER_ORGANIZATION", "int", 1000,
-            "Clusters of an organization; 0: no bound.", 0),
+            "Clusters of one organization; 0: no limit.", 0),
     Setting("MAX_PENDING_PER_USER", "int", 100000,
-            "Pending deployments of a user; 0: no bound.", 0),
+            "Pending deployments of one user; 0: no limit.", 0),
     Setting("MAX_PENDING_PER_ORGANIZATION", "int", 200000,
-            "Pending deployments of an organization; 0: no bound.", 0),
+            "Pending deployments of one organization; 0: no limit.", 0),
     Setting("SCHEDULER_INTERVAL", "int", 30,
-            "Seconds between periodic cycles; the admin may change it afterwards.", 1, 3600),
+            "Initial number of seconds between periodic cycles; operators change it in the admin.",
+            1, 3600),
     Setting("RECONCILE_INTERVAL", "int", 5,
-            "Seconds between periodic looks at what the engines really run.", 1, 3600),
+            "Initial number of seconds between periodic comparisons with what the engines run;"
+            " operators change it in the admin.", 1, 3600),
     *of_thresholds(Policy),
-    Setting("CYCLE_HISTORY_DAYS", "int", 14, "How long scheduling cycles are kept.", 1, 3650),
+    Setting("CYCLE_HISTORY_DAYS", "int", 14, "How long records of scheduling cycles are kept.",
+            1, 3650),
     Setting("SAMPLE_HISTORY_DAYS", "int", 7,
-            "How long the minutes behind the dashboard are kept; its days stay.", 1, 3650),
+            "How long the dashboard's figures per minute are kept; those per day are not deleted.",
+            1, 3650),
     Setting("STOP_GRACE_SECONDS", "int", 10,
-            "Between asking a container to stop and killing it.", 0, 3600),
+            "Time between asking a container to stop and killing it.", 0, 3600),
     Setting("LOST_CONTACT_SECONDS", "int", 30,
-            "An engine silent for so long has lost contact: nothing new is placed there.", 1, 3600),
+            "Contact with an engine is lost after this long without an answer: nothing new is"
+            " placed on its cluster.", 1, 3600),
     Setting("LOST_CONTACT_REQUEUE_SECONDS", "int", 0,
-            "After so long what ran there is placed elsewhere, even if it may still run there; 0:"
-            " only when an operator says so.", 0),
+            "After this long without contact, the cluster's deployments are placed elsewhere,"
+            " although their containers may still run; 0: only after an operator declares the"
+            " cluster lost.", 0),
     Setting("LOG_KEEP_KIB", "int", 64,
-            "How much of the end of a container's output is kept when it has gone.", 0, 16384),
-    Setting("LOG_KEEP_DAYS", "int", 14, "How long that is kept.", 1, 3650),
+            "How much of the end of a container's output is kept after the container is removed.",
+            0, 16384),
+    Setting("LOG_KEEP_DAYS", "int", 14, "How long that output is kept.", 1, 3650),
     Setting("LOG_FOLLOWERS", "int", 16,
-            "How many logs may be followed at once in each web process: a quarter of them by one"
-            " user, half by one organization.",
+            "Logs that callers may follow at once in each web process: at most a quarter of them by"
+            " one user and half by one organization.",
             1, 1000),
 )  # fmt: skip
 
@@ -156,9 +167,10 @@ def read() -> dict[str, Any]:
 
 
 def _fill_environment() -> None:
-    """Put what the files give into the process environment, for us and our children.
+    """Add the files' values to the process environment, for this process and its children.
 
-    An empty one counts as not given; in the process environment it hides the one in `.env`.
+    An empty value counts as missing; an empty variable of the process environment hides the value
+    in `.env`.
     """
     names = [setting.name for setting in SETTINGS]
     chosen = dotenv_values(ROOT / ".env")
@@ -194,7 +206,7 @@ def _problems(env: Env) -> list[str]:
 
 
 def _odd_numbers() -> dict[str, list[str]]:
-    """Return, by name, what Python would read as a number and people would not: 1_000, or ٣."""
+    """Return an error, by name, for each number that only Python accepts: 1_000, or ٣."""
     return {
         setting.name: ["Not a valid integer."]
         for setting in SETTINGS
@@ -203,9 +215,9 @@ def _odd_numbers() -> dict[str, list[str]]:
 
 
 def _refusals(values: Mapping[str, Any]) -> list[str]:
-    """Return why these values, each good by itself, must not start a service."""
+    """Return the reasons not to start a service with these values, each of which is valid alone."""
     problems = [
-        f"CREDENTIALS_KEYS: its key {number} is none. Make one with: {_MAKE_CREDENTIALS_KEY}"
+        f"CREDENTIALS_KEYS: key {number} is not a valid key. Make one with: {_MAKE_CREDENTIALS_KEY}"
         for number, key in enumerate(values["CREDENTIALS_KEYS"], start=1)
         if not _CREDENTIALS_KEY.fullmatch(key)
     ]
@@ -219,13 +231,13 @@ def _refusals(values: Mapping[str, Any]) -> list[str]:
     key = values["SECRET_KEY"]
     if (key or needed == "all") and (key == DEVELOPMENT_KEY or len(key) < 32):
         problems.append(
-            "SECRET_KEY: production needs one of its own with 32 characters or more. Make one with:"
+            "SECRET_KEY: production needs its own key of 32 characters or more. Make one with:"
             " python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"
         )
     keys = values["CREDENTIALS_KEYS"]
     if (keys or needed != "none") and not set(keys) - {DEVELOPMENT_CREDENTIALS_KEY}:
         problems.append(
-            f"CREDENTIALS_KEYS: production needs one of its own. Make it with:"
+            "CREDENTIALS_KEYS: production needs its own key. Make one with:"
             f" {_MAKE_CREDENTIALS_KEY}"
         )
     return problems

@@ -56,7 +56,7 @@ ERRORS: dict[HTTPStatus, tuple[str, str, str, str | None]] = {
     ),
     HTTPStatus.SERVICE_UNAVAILABLE: (
         "The database or an engine is away or busy: `Retry-After` says for how long.", "locked",
-        "Another change, or a scheduling cycle, holds what this call needs. Repeat the call.", None,
+        "Another change or a scheduling cycle has locked rows of this call. Repeat the call.", None,
     ),
 }  # fmt: skip
 """Of each status of an error: when it comes, and an example's code, detail and attr."""

@@ -1,4 +1,4 @@
-"""The README's tables say what the code says, and the documents' links lead somewhere."""
+"""The documents' tables agree with the code, and their links have targets."""
 
 import re
 from pathlib import Path
@@ -26,7 +26,7 @@ def test_the_settings_table_lists_exactly_the_settings() -> None:
     assert rows == [row(setting) for setting in env.SETTINGS]
 
 
-def test_the_policy_s_page_lists_each_threshold_with_its_default() -> None:
+def test_the_policy_page_lists_each_threshold_with_its_default() -> None:
     page = (ROOT / "docs" / "scheduling.md").read_text()
     rows = re.findall(r"^\| `(SCHEDULER_\w+)` \| `?(\w+)`? \| [0-9, ]+ \|", page, re.M)
 
@@ -43,7 +43,7 @@ def test_the_commands_table_lists_the_commands_in_the_order_of_the_help() -> Non
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_page_and_section_that_is_linked_exists(page: Path) -> None:
+def test_every_linked_page_and_section_exists(page: Path) -> None:
     links = re.findall(r"\]\(([^):]+)\)", page.read_text())
 
     assert [link for link in links if not exists(page, link)] == []
@@ -56,12 +56,12 @@ def exists(page: Path, link: str) -> bool:
 
 
 def sections(text: str) -> list[str]:
-    """Return the anchors of the headings, as GitHub makes them."""
+    """Return the headings' anchors, built as GitHub builds them."""
     headings = re.findall(r"^#+ (.*)$", text, re.M)
     return [re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings]
 
 
-def test_each_decision_has_a_number_of_its_own_which_its_title_repeats() -> None:
+def test_decisions_are_numbered_without_gaps_and_titles_repeat_the_number() -> None:
     pages = sorted((ROOT / "docs" / "decisions").glob("*.md"))
 
     assert [int(page.name[:4]) for page in pages] == list(range(1, len(pages) + 1))

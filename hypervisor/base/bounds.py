@@ -1,7 +1,7 @@
-"""Bounds that settings put on how much one user or one organization may have; 0 means none.
+"""Limits, given by settings, on how much one user or one organization may have; 0 means no limit.
 
-They are counted in the transaction that adds, under a lock by setting and owner. These locks are
-taken before all others, in the order of the bounds given.
+The rows are counted in the transaction that adds rows, under a lock for each setting and owner.
+These locks are taken before all others, in the order of the bounds given.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,9 +17,10 @@ from hypervisor.base.errors import Conflict
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """`rows` belong to the owner with this id; a setting says how many there may be.
+    """A limit on the number of `rows` that belong to the owner with this id.
 
-    `refusal` says in words whose they are and what to do, given how many there are and may be.
+    `setting` names the setting with the limit. `refusal` takes the present number and the limit and
+    returns a sentence with the owner and the remedy.
     """
 
     setting: str
@@ -30,9 +31,9 @@ class Bound:
 
 
 def check(bounds: Sequence[Bound], *, lock: bool = True) -> None:
-    """Raise Conflict when adding would go beyond one of the bounds.
+    """Raise Conflict if adding the rows would exceed one of the bounds.
 
-    With the lock, nobody else adds to what they count until the transaction ends.
+    With `lock`, no other transaction adds such rows until this one ends.
     """
     bounds = [bound for bound in bounds if _limit(bound)]
     if lock and bounds:

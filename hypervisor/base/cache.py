@@ -1,4 +1,4 @@
-"""The shared cache. While it does not answer, at most one call every few seconds waits for it."""
+"""The shared cache. While the server does not answer, one call every few seconds tries it."""
 
 from collections import defaultdict
 from functools import partial
@@ -14,24 +14,24 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 _PAUSE_S = 5.0
-"""How long the cache is left alone after it did not answer."""
+"""How long calls skip the cache after it did not answer."""
 
 
 class Breaker:
-    """Remembers, for all threads of this process, that a server did not answer just now."""
+    """A circuit breaker for one server, shared by all threads of this process."""
 
     def __init__(self) -> None:
         self._closed_until: float | None = None
         self._lock = Lock()
 
     def check(self) -> None:
-        """Raise NoConnection during the pause; after it one call is let through, to try."""
+        """Raise NoConnection during the pause; let one call through after it, as a trial."""
         if self._closed_until is None:
             return
         with self._lock:
             now = monotonic()
             if self._closed_until is not None and now < self._closed_until:
-                raise NoConnection("The cache did not answer just now: left alone for a moment.")
+                raise NoConnection("The cache did not answer a moment ago: not tried again yet.")
             self._closed_until = now + _PAUSE_S
 
     def trip(self) -> None:
@@ -49,7 +49,7 @@ _breakers: defaultdict[str, Breaker] = defaultdict(Breaker)
 
 
 class _Client(Redis):
-    """Raises at once what it would raise after a timeout."""
+    """A client that raises at once during the pause, instead of after a timeout."""
 
     def __init__(self, *, breaker: Breaker, **options: Any) -> None:
         super().__init__(**options)
@@ -68,15 +68,15 @@ class _Client(Redis):
 
 class _CacheClient(RedisCacheClient):
     def __init__(self, servers: list[str], **options: Any) -> None:
-        # Once more on a new connection, as the server may have restarted; not after a timeout. By
-        # default the library tries four times, each with a timeout of its own.
+        # Retry once on a new connection, because the server may have restarted, but not after a
+        # timeout. By default the library tries four times, each time until a timeout.
         retry = Retry(NoBackoff(), 1, supported_errors=(NoConnection,))
         super().__init__(servers, retry=retry, **options)
         self._client = partial(_Client, breaker=_breakers[servers[0]])
 
 
 class Cache(RedisCache):
-    """Django's, with short patience; every error is a RedisError, as without."""
+    """Django's cache with short timeouts; like Django's, it raises only RedisError."""
 
     def __init__(self, server: str, params: dict[str, Any]) -> None:
         super().__init__(server, params)

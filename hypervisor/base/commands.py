@@ -1,4 +1,4 @@
-"""What the product's own commands have in common: their options, JSON, and how rows are named."""
+"""The base of the product's commands: options, JSON, and rows found by name or id."""
 
 import json
 import sys
@@ -15,18 +15,18 @@ from hypervisor.base.numbers import whole
 M = TypeVar("M", bound=Model)
 
 _LISTED = 10
-"""How many rows an error lists at most."""
+"""The most rows that an error lists."""
 
 
 class Command(BaseCommand):
-    """Its help shows its own options, and not those that all of Django's commands have."""
+    """A command whose help lists only its own options, not those of every Django command."""
 
     suppressed_base_arguments = {
         "--version", "--verbosity", "--settings", "--pythonpath", "--traceback", "--no-color",
         "--force-color",
     }  # fmt: skip
 
-    _called_from_command_line: bool  # of Django's, which its stubs leave out
+    _called_from_command_line: bool  # Django's attribute, missing in its stubs
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         try:
@@ -36,7 +36,7 @@ class Command(BaseCommand):
         except CommandError as error:
             if not self._called_from_command_line or options["traceback"]:
                 raise
-            # Django would begin with the name of the class.
+            # Django would begin the line with the class name.
             self.stderr.write(f"error: {error}")
             sys.exit(error.returncode)
 
@@ -53,10 +53,11 @@ def add_json(parser: CommandParser) -> None:
 
 
 def named(rows: "QuerySet[M]", text: str, about: Callable[[M], str]) -> M:
-    """Return the row with that id, or else the one with that name.
+    """Return the row with this id, or else the row with this name.
 
-    `about` says of a row what tells it from others of its name. Raises CommandError that lists
-    these others, or, where nothing has that name, what there is; the first of `rows` first.
+    `about` describes a row so that it differs from others with its name. Raises CommandError if
+    several rows have the name, and lists them, or if no row has it, and lists similar names or the
+    first of `rows`.
     """
     what = rows.model._meta.verbose_name
     pk = whole(text)
@@ -69,8 +70,8 @@ def named(rows: "QuerySet[M]", text: str, about: Callable[[M], str]) -> M:
         raise CommandError(f"{many} named {text}. Give the id:\n{_lines(found, about)}")
     there = list(rows.filter(name__icontains=text)[: _LISTED + 1]) or list(rows[: _LISTED + 1])
     if not there:
-        raise CommandError(f"There is no {what} {text}, nor any other {what}.")
-    raise CommandError(f"There is no {what} {text}. There are:\n{_lines(there, about)}")
+        raise CommandError(f"There is no {what} {text}. There are no {what}s at all.")
+    raise CommandError(f"There is no {what} {text}. Existing {what}s:\n{_lines(there, about)}")
 
 
 def _lines(rows: list[M], about: Callable[[M], str]) -> str:

@@ -1,4 +1,4 @@
-"""What a service raises when it refuses; one handler turns these into HTTP answers."""
+"""The errors with which a service refuses a call; one handler turns them into HTTP responses."""
 
 from typing import ClassVar
 
@@ -16,37 +16,37 @@ class DomainError(Exception):
 
 
 class Invalid(DomainError):
-    """The request is wrong, whatever the state: 400."""
+    """The request is wrong in any state (400)."""
 
     default_code = "invalid"
 
 
 class Forbidden(DomainError):
-    """A member asks for more than the role allows: 403."""
+    """The member's role does not allow the request (403)."""
 
     default_code = "permission_denied"
 
 
 class NotFound(DomainError):
-    """It does not exist, or not for this person: 404."""
+    """The object does not exist, or the caller may not see it (404)."""
 
     default_code = "not_found"
 
 
 class Conflict(DomainError):
-    """The state forbids it: 409."""
+    """The present state forbids the request (409)."""
 
     default_code = "conflict"
 
 
 class Unauthorized(DomainError):
-    """Nobody knows who is calling: 401."""
+    """The caller is not authenticated (401)."""
 
     default_code = "authentication_failed"
 
 
 class Busy(DomainError):
-    """Too much of it at once: 429, again after `retry_after_s` seconds."""
+    """Too many such requests at once (429); the caller may retry after `retry_after_s` seconds."""
 
     default_code = "busy"
 
@@ -56,7 +56,9 @@ class Busy(DomainError):
 
 
 class Unavailable(DomainError):
-    """A server that the answer needs is away or busy: 503, again after `retry_after_s` seconds."""
+    """A server that the response depends on is down or busy (503); the caller may retry after
+    `retry_after_s` seconds.
+    """
 
     default_code = "unavailable"
 

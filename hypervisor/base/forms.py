@@ -1,4 +1,4 @@
-"""Fields of forms that read text from outside one strict way."""
+"""Form fields that read text from outside strictly."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from hypervisor.base.numbers import whole
 
 
 class IntegerFormField(forms.IntegerField):
-    """A form's field for a whole number."""
+    """A form field for a whole number."""
 
     def to_python(self, value: Any) -> int | None:
         if value in self.empty_values:

@@ -1,4 +1,4 @@
-"""Rows locked in one way, until the transaction ends."""
+"""The one way to lock rows until the transaction ends."""
 
 from typing import Any, Self, TypeVar
 
@@ -10,17 +10,17 @@ M = TypeVar("M", bound=models.Model)
 
 
 class LockingQuerySet(models.QuerySet[M]):
-    """Rows that can be locked.
+    """Rows that can be locked, always in the order of their ids.
 
-    They are locked in the order of their ids: two transactions that take them in different orders
-    would wait for each other. Rows that `select_related` joins are not locked.
+    Transactions that locked the same rows in different orders would deadlock. Rows that
+    `select_related` joins are not locked.
     """
 
     def locked(self, *, for_deletion: bool = False, skip_locked: bool = False) -> Self:
         """Lock the rows when they are read: FOR NO KEY UPDATE, or FOR UPDATE before a deletion.
 
-        Others may insert rows that refer to one of these, unless it is locked for deletion.
-        `skip_locked` leaves out the rows that another transaction has locked.
+        Other transactions may insert rows that refer to a locked row unless it is locked for
+        deletion. `skip_locked` skips the rows that another transaction has locked.
         """
         ordered = self.order_by("pk")
         return ordered.select_for_update(
@@ -28,9 +28,9 @@ class LockingQuerySet(models.QuerySet[M]):
         )
 
     def get_locked(self, pk: Any, *, for_deletion: bool = False) -> M:
-        """Return one row as it is now, locked. Raises NotFound when it does not exist any more."""
+        """Lock one row and return its present state. Raises NotFound if it no longer exists."""
         row = self.locked(for_deletion=for_deletion).filter(pk=pk).first()
         if row is None:
             name = str(self.model._meta.verbose_name).capitalize()
-            raise NotFound(f"{name} {pk} has been deleted meanwhile.")
+            raise NotFound(f"{name} {pk} was deleted in the meantime.")
         return row

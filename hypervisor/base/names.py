@@ -1,4 +1,4 @@
-"""Names that people can tell apart: of users, organizations, clusters and deployments."""
+"""Names of users, organizations, clusters and deployments that people can distinguish."""
 
 import unicodedata
 from typing import TYPE_CHECKING, Any
@@ -9,25 +9,25 @@ from rest_framework import serializers
 
 
 def normalized(name: str) -> str:
-    """Return the name in the one form of its characters (NFKC), without blanks around it."""
+    """Return the name in Unicode's normal form NFKC, without surrounding whitespace."""
     return unicodedata.normalize("NFKC", name).strip()
 
 
 _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
-"""Fillers and joiners that count as printable letters or signs, and are drawn as nothing."""
+"""Fillers and joiners that count as printable but are drawn as nothing."""
 
 
 def is_visible(character: str) -> bool:
-    """Say whether the character leaves a mark, or a blank, when it is drawn."""
+    """Return whether the character is drawn as a mark or a blank."""
     return character.isprintable() and character not in _BLANK
 
 
 def check_visible(name: str) -> None:
-    """Raise ValidationError for a name with characters that nobody sees."""
+    """Raise ValidationError if the name contains invisible characters."""
     if not all(map(is_visible, name)):
         raise ValidationError(
-            "Only visible characters and plain spaces are possible here: remove control and"
-            " zero-width characters.",
+            "Only visible characters and plain spaces are allowed: remove control and zero-width"
+            " characters.",
             code="invisible",
         )
 
@@ -39,7 +39,7 @@ else:
 
 
 class NameField(TextField):
-    """A name, normalized before it is checked; forms and serializers do as it says."""
+    """A name that is normalized before it is validated, also by forms and serializers."""
 
     default_validators = [check_visible]
 
@@ -48,13 +48,13 @@ class NameField(TextField):
         return normalized(text) if isinstance(text, str) else text
 
     def deconstruct(self) -> Any:
-        """Be a plain column to migrations: the database has no part in this."""
+        """Return a plain column for migrations: the difference does not concern the database."""
         name, _path, args, kwargs = super().deconstruct()
         return name, "django.db.models.CharField", args, kwargs
 
 
 class NameSerializerField(serializers.CharField):
-    """The same in the API."""
+    """The same field in the API."""
 
     def run_validation(self, data: Any = serializers.empty) -> Any:
         return super().run_validation(normalized(data) if isinstance(data, str) else data)

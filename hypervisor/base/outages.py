@@ -1,7 +1,7 @@
-"""What an error of the database means: by its SQLSTATE, for every caller of the product.
+"""Which refusal a database error leads to, by its SQLSTATE.
 
-A lock that is not given in time, a server that is away, full or read-only is no fault of the
-caller's and none of the code's: the same call succeeds later. Everything else stays an error.
+A lock timeout, or a server that is down, full or read-only, is a fault neither of the caller nor of
+the code: the same call succeeds later. Every other error stays an error.
 """
 
 from django.core.exceptions import ObjectDoesNotExist
@@ -16,45 +16,45 @@ _FOREIGN_KEY = "23503"
 _LATER: dict[str, tuple[str, str, int]] = {
     LOCK_TIMEOUT: (
         "locked",
-        "Another change, or a scheduling cycle, holds what this call needs. Repeat the call.",
+        "Another change or a scheduling cycle has locked rows of this call. Repeat the call.",
         1,
     ),
     "40001": ("locked", "Another change came first. Repeat the call.", 1),
-    "40P01": ("locked", "This call and another one waited for each other. Repeat the call.", 1),
+    "40P01": ("locked", "This call was in a deadlock with another one. Repeat the call.", 1),
     "57014": ("database_slow", "The database took too long for this call. Repeat it later.", 5),
     "25006": ("database_read_only", "The database is read-only at present. Repeat the call.", 10),
     DISK_FULL: ("database_full", "The disk of the database is full. Repeat the call later.", 30),
     "53300": ("database_full", "The database has no free connection. Repeat the call.", 2),
 }
-"""By SQLSTATE: the code for programs, the sentence for people, the seconds until a new attempt."""
+"""By SQLSTATE: the code for programs, the sentence for people, the seconds until the next try."""
 
 _AWAY = ("database_unavailable", "The database does not answer at present. Repeat the call.", 5)
 _AWAY_CLASSES = ("08", "25P", "53", "57P", "58")
-"""No connection, ended for being idle, out of resources, shutting down, failing disks."""
+"""No connection, terminated while idle, out of resources, shutting down, failing disks."""
 
 
 def sqlstate_of(error: BaseException) -> str | None:
-    """Return the five characters by which PostgreSQL names the error, None where it named none."""
+    """Return PostgreSQL's code of the error (five characters), or None if the error has none."""
     return getattr(error.__cause__, "sqlstate", None)
 
 
 def is_lock_timeout(error: BaseException) -> bool:
-    """Say whether somebody else held a lock for longer than this process waits for one."""
+    """Return whether a lock was not granted within this process's limit."""
     return isinstance(error, OperationalError) and sqlstate_of(error) == LOCK_TIMEOUT
 
 
 def refusal_of(error: BaseException | None) -> DomainError | None:
-    """Return what to answer instead of a failure; None for an error of the code."""
+    """Return the refusal to answer with, or None if the error is a fault of the code."""
     if isinstance(error, ObjectDoesNotExist) and not isinstance(error, AttributeError):
-        # What the call has read a moment ago; an AttributeError is a relation that never was.
-        return NotFound("It, or something that it belongs to, has been deleted meanwhile.")
+        # The call has read the row before. An AttributeError is a relation that never existed.
+        return NotFound("The object, or one that it belongs to, was deleted in the meantime.")
     if not isinstance(error, DatabaseError | InterfaceError):
         return None
     state = sqlstate_of(error)
     if state == _FOREIGN_KEY and isinstance(error, IntegrityError):
         return Conflict(
-            "Something that this call refers to, or removes, was changed at the same moment. Look"
-            " at its present state, then repeat the call.",
+            "An object that this call refers to or removes was changed at the same time. Check its"
+            " present state, then repeat the call.",
             code="changed_meanwhile",
         )
     if state is None and not isinstance(error, OperationalError | InterfaceError):

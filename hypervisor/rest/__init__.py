@@ -1,9 +1,9 @@
-"""Bases of the REST API that refuse what they do not know.
+"""Base classes of the REST API, which refuse unknown input instead of ignoring it.
 
-documents    JSON in which every key comes once and every value can be stored
+documents    JSON without repeated keys or values that cannot be stored
 parsing      parsers of request bodies
 parameters   query parameters
-serializers  bases of serializers
+serializers  base serializers
 filters      filters and orderings of lists
-pagination   keyset pages that rows may enter and leave
+pagination   keyset pages, which stay stable while rows come and go
 """

@@ -1,4 +1,4 @@
-"""JSON from outside, read so that it has one meaning or none."""
+"""JSON from outside, which is refused unless it has exactly one meaning."""
 
 import json
 import math
@@ -20,32 +20,32 @@ _TOO_DEEP = f"The JSON is nested more than {_MAX_DEPTH} levels deep."
 
 
 class NotJSON(ValueError):
-    """The text is not JSON at all, or nested too deep."""
+    """The text is not JSON, or it is nested too deeply."""
 
 
 class BadDocument(ValueError):
-    """Something in it cannot be meant: `problems` says what, by the path."""
+    """Parts of the JSON are ambiguous or cannot be stored: `problems` has the reasons by path."""
 
     def __init__(self, problems: Mapping[str, str]) -> None:
-        said = (f"{path}: {why}" if path else why for path, why in problems.items())
-        super().__init__(" ".join(said))
+        sentences = (f"{path}: {why}" if path else why for path, why in problems.items())
+        super().__init__(" ".join(sentences))
         self.problems = problems
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Stands in a document where something is wrong, until its path is known."""
+    """The placeholder of a refused value, whose path is determined later."""
 
     why: str
 
 
 def load(body: bytes) -> Any:
-    """Read JSON in UTF-8 in which every key comes once, and every text and number can be stored.
+    """Read JSON in UTF-8 without repeated keys and without texts or numbers that cannot be stored.
 
     Raises NotJSON or BadDocument.
     """
     try:
-        # RFC 8259 lets a reader pass over a byte order mark.
+        # RFC 8259 allows a parser to ignore a byte order mark.
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise NotJSON(f"The body is not valid UTF-8 at byte {error.start}.") from error
@@ -53,7 +53,7 @@ def load(body: bytes) -> Any:
     document = reader.read(text)
     if _is_deeper(document, _MAX_DEPTH):
         raise NotJSON(_TOO_DEEP)
-    # Every request comes by here: a document in order is not searched for paths.
+    # Every request passes here, so a valid document is not searched for paths.
     is_suspect = reader.has_refused or _SURROGATE_ESCAPE.search(text)
     if is_suspect and (problems := dict(islice(_problems(document), _MAX_PROBLEMS))):
         raise BadDocument(problems)
@@ -61,7 +61,7 @@ def load(body: bytes) -> Any:
 
 
 class _Reader:
-    """Reads one text; notes whether something in it is refused."""
+    """Reads one text and records whether it contains a refused value."""
 
     def __init__(self) -> None:
         self.has_refused = False
@@ -125,7 +125,7 @@ def _is_deeper(document: Any, depth: int) -> bool:
 
 
 def _problems(document: Any) -> Iterator[tuple[str, str]]:
-    """Yield the path and the fault of whatever cannot be meant."""
+    """Yield the path and the reason of every refused part."""
     waiting: list[tuple[_Path, Any]] = [(None, [document])]
     while waiting:
         path, container = waiting.pop()
@@ -145,7 +145,7 @@ def _problems(document: Any) -> Iterator[tuple[str, str]]:
 
 
 _Path = tuple[Any, str | int] | None
-"""The last step, after those before it; the first one leads to the document."""
+"""The path before the last step, and the last step; the first step leads to the document."""
 
 
 def _dotted(path: _Path) -> str:

@@ -1,4 +1,4 @@
-"""Filters and orderings of lists that refuse what they do not know, instead of passing it over."""
+"""Filters and orderings of lists, which refuse unknown values instead of ignoring them."""
 
 from collections.abc import Iterable
 from typing import Any, ClassVar, TypeVar
@@ -18,7 +18,7 @@ M = TypeVar("M", bound=Model)
 
 
 class _SeveralFormField(forms.Field):
-    """Several values of one parameter, each read by `each`."""
+    """Several values of one parameter, each read by a field of the class `each`."""
 
     widget = forms.MultipleHiddenInput
     each: ClassVar[type[forms.Field]] = forms.CharField
@@ -33,7 +33,7 @@ class _SeveralIntegersFormField(_SeveralFormField):
 
 
 class _IntegerSchemaMixin:
-    """Documents a filter as a whole number, with its label."""
+    """Documents a filter as a whole number that its label describes."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -47,7 +47,7 @@ class IntegerFilter(_IntegerSchemaMixin, NumberFilter):  # type: ignore[misc]
 
 
 class SeveralFilter(MultipleChoiceFilter):  # type: ignore[misc]
-    """Filters by any of the values that the parameter is given with, each a text."""
+    """Filters by any of the parameter's values, each a text."""
 
     field_class = _SeveralFormField
 
@@ -63,13 +63,13 @@ class SeveralIntegersFilter(_IntegerSchemaMixin, SeveralFilter):
 
 
 class SeveralChoicesFilter(SeveralFilter):
-    """Filters by any of several values out of a list of choices."""
+    """Filters by any of several values from a list of choices."""
 
     field_class = MultipleChoiceFilter.field_class
 
 
 class StrictFilterBackend(DjangoFilterBackend):  # type: ignore[misc]
-    """Filters by the view's filter set, where the view's action takes filters."""
+    """Applies the view's filter set if the view's action takes filters."""
 
     def filter_queryset(self, request: Request, queryset: QuerySet[M], view: Any) -> QuerySet[M]:
         if view.action not in view.filtered:
@@ -79,7 +79,7 @@ class StrictFilterBackend(DjangoFilterBackend):  # type: ignore[misc]
 
 
 class StrictOrderingFilter(filters.OrderingFilter):
-    """Orders by `?ordering=`, always ending in the id; an unknown field is an error."""
+    """Orders by `?ordering=` and then by the id; refuses an unknown field."""
 
     def remove_invalid_fields(
         self, queryset: QuerySet[M], fields: Iterable[str], view: Any, request: Request
@@ -88,7 +88,7 @@ class StrictOrderingFilter(filters.OrderingFilter):
         unknown = [field for field in fields if field.removeprefix("-") not in known]
         if unknown:
             raise ValidationError(
-                {"ordering": f"Cannot order by {unknown[0]}. Possible: {', '.join(known)}."}
+                {"ordering": f"Cannot sort by {unknown[0]}. Allowed: {', '.join(known)}."}
             )
         return [*fields, "id"]
 
@@ -99,8 +99,8 @@ class StrictOrderingFilter(filters.OrderingFilter):
                 "name": self.ordering_param,
                 "in": "query",
                 "required": False,
-                "description": "Fields to sort by, separated by commas, each with a `-` before it"
-                f" for descending order. Possible: {names}.",
+                "description": "Fields to sort by, separated by commas; a `-` before a field sorts"
+                f" in descending order. Allowed: {names}.",
                 "schema": {"type": "string"},
             }
         ]

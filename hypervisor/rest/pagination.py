@@ -1,7 +1,7 @@
-"""Lists in pages that rows may enter and leave without hiding others.
+"""Pages of lists that skip no row while other rows come and go.
 
-A page starts after, or ends before, a position in the list's order, and not after a number of rows.
-The position is in the cursor of the links `next` and `previous`.
+A page starts after, or ends before, a position in the list's order, not after a number of rows. The
+cursor in the links `next` and `previous` contains the position.
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,7 +34,10 @@ class Key:
         return ("-" if self.descending else "") + self.column.name
 
     def beyond(self, value: Any) -> Q:
-        """Keep the rows that follow the value. NULL is greater than all else, as in PostgreSQL."""
+        """Return the condition for the rows after the value.
+
+        NULL is greater than every other value, as in PostgreSQL.
+        """
         name = self.column.name
         if value is None:
             return Q(**{f"{name}__isnull": False}) if self.descending else _NOTHING
@@ -61,12 +64,12 @@ class Order:
         return [key.name for key in self.keys]
 
     def position(self, row: Model) -> list[Any]:
-        """Return where the row is, as JSON can hold it."""
+        """Return the row's position in the order, in values that JSON can represent."""
         values = (key.column.value_from_object(row) for key in self.keys)
         return [value.isoformat() if isinstance(value, datetime) else value for value in values]
 
     def beyond(self, position: Sequence[Any]) -> Q:
-        """Keep the rows that follow the position."""
+        """Return the condition for the rows after the position."""
         condition = _NOTHING
         for key, raw in reversed(list(zip(self.keys, position, strict=True))):
             value = key.column.to_python(raw)
@@ -75,7 +78,7 @@ class Order:
 
 
 def _keys(queryset: QuerySet[Any]) -> Iterator[Key]:
-    """Yield each column once, up to the primary key: what comes after that orders nothing."""
+    """Yield each column once, up to the primary key, after which the order is total."""
     options = queryset.model._meta
     seen = set()
     for name in (*(queryset.query.order_by or options.ordering or ()), "pk"):
@@ -90,7 +93,10 @@ def _keys(queryset: QuerySet[Any]) -> Iterator[Key]:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Where a page is: after the position, or before it. Without one, at that end of the list."""
+    """The position after which a page starts, or, `backwards`, before which it ends.
+
+    Without a position the page is at the beginning, or, `backwards`, at the end of the list.
+    """
 
     backwards: bool = False
     position: list[Any] | None = None
@@ -100,7 +106,7 @@ class Cursor:
 
     @classmethod
     def decoded(cls, text: str, salt: str) -> "Cursor":
-        """Raises BadSignature for one that was not made here for the same list in the same order"""
+        """Read a cursor. Raises BadSignature unless it was made for this list in this order."""
         return cls(*signing.loads(text, salt=salt))
 
 
@@ -113,7 +119,7 @@ class KeysetPagination(BasePagination):
     def paginate_queryset(
         self, queryset: QuerySet[Any] | Sequence[Any], request: Request, view: Any = None
     ) -> list[Any]:
-        assert isinstance(queryset, QuerySet)  # noqa: S101 a view's mistake, not a caller's
+        assert isinstance(queryset, QuerySet)  # noqa: S101 a fault of the view, not of the caller
         self._url = remove_query_param(request.build_absolute_uri(), "offset")
         order = Order.of(queryset)
         self._salt = f"page of {queryset.model._meta.label} by {','.join(order.names())}"
@@ -137,7 +143,7 @@ class KeysetPagination(BasePagination):
         count = {
             "type": "integer",
             "example": 123,
-            "description": "How many there are on all pages, at the time of this answer.",
+            "description": "Number of rows on all pages at the time of this response.",
         }
         return {
             "type": "object",
@@ -145,7 +151,10 @@ class KeysetPagination(BasePagination):
             "properties": {
                 "count": count,
                 "next": {**link, "description": "The page after this one; null on the last page."},
-                "previous": {**link, "description": "The page before; null on the first page."},
+                "previous": {
+                    **link,
+                    "description": "The page before this one; null on the first page.",
+                },
                 "results": schema,
             },
         }
@@ -156,7 +165,7 @@ class KeysetPagination(BasePagination):
             "minimum": 1, "maximum": self.max_limit, "default": self.default_limit,
         }  # fmt: skip
         return [
-            _parameter("limit", limit, "How many to return on a page."),
+            _parameter("limit", limit, "Number of rows on a page."),
             _parameter(
                 "cursor", {"type": "string"},
                 "Where the page starts or ends. Follow `next` and `previous`, which contain it"
@@ -165,8 +174,8 @@ class KeysetPagination(BasePagination):
             {
                 **_parameter(
                     "offset", number,
-                    "How many to skip; not with `cursor`. Rows that come or go between two requests"
-                    " shift all that follow: follow `next` instead.",
+                    "Number of rows to skip; cannot be combined with `cursor`. Rows that come or go"
+                    " between two requests shift the rows after them: follow `next` instead.",
                 ),
                 "deprecated": True,
             },
@@ -189,10 +198,10 @@ class KeysetPagination(BasePagination):
             ) from error
 
     def _link(self, order: Order, edge: Sequence[Model], *, backwards: bool) -> str:
-        """Return the address of the page beyond the edge.
+        """Return the address of the page beyond the edge row.
 
-        A page is empty when the rows beyond its position have gone: the page beside it is then at
-        the end of the list.
+        A page is empty if the rows beyond its position were deleted; its neighbor is then the page
+        at that end of the list.
         """
         if not edge and not backwards:
             return remove_query_param(self._url, "cursor")
@@ -203,7 +212,7 @@ class KeysetPagination(BasePagination):
 def _read(
     queryset: QuerySet[Any], order: Order, cursor: Cursor, offset: int, limit: int
 ) -> tuple[list[Any], bool]:
-    """Return the page in the list's order, and whether there is more in the cursor's direction."""
+    """Return the page in the list's order, and whether more rows follow in its direction."""
     direction = order.reversed() if cursor.backwards else order
     rows = queryset.order_by(*direction.names())
     if cursor.position is not None:

@@ -1,4 +1,4 @@
-"""Query parameters, read one strict way: what is unknown, repeated or empty is an error."""
+"""Query parameters, read strictly: an unknown, repeated or empty parameter is an error."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -11,13 +11,13 @@ from rest_framework.views import APIView
 from hypervisor.base.numbers import whole
 
 PAGE = ("limit", "cursor", "offset")
-"""The query parameters of a list in pages."""
+"""The query parameters of a paginated list."""
 
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 
 
 def flag(request: Request, name: str) -> bool:
-    """Return whether the parameter says true; without it, false."""
+    """Return whether the parameter is true; if it is missing, it is false."""
     text = request.query_params.get(name, "false").lower()
     if text not in _FLAGS:
         raise ValidationError({name: "Give true or false."})
@@ -25,7 +25,7 @@ def flag(request: Request, name: str) -> bool:
 
 
 def whole_number(request: Request, name: str, low: int, high: int) -> int | None:
-    """Return the parameter's whole number within the bounds, None when it is not given."""
+    """Return the parameter, a whole number within the bounds, or None if it is missing."""
     text = request.query_params.get(name)
     if text is None:
         return None
@@ -36,11 +36,11 @@ def whole_number(request: Request, name: str, low: int, high: int) -> int | None
 
 
 class StrictParametersMixin(APIView):
-    """A view that names what it does not know: `?dryrun=true` must not submit in earnest.
+    """A view that refuses unknown query parameters, because `?dryrun=true` must not submit.
 
-    A list takes its filters, pages and an ordering, and the actions of `filtered` take the filters
-    too; `query_parameters` says what else an action takes. Only the actions of `bodies` take a
-    body. The action of a plain view is its method.
+    A list takes filters, the parameters of pages and an ordering; the actions in `filtered` take
+    the filters as well. `query_parameters` lists the other parameters of an action. Only the
+    actions in `bodies` take a body. The action of a plain view is its method.
     """
 
     filtered: ClassVar[Sequence[str]] = ("list",)
@@ -50,12 +50,12 @@ class StrictParametersMixin(APIView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         if not hasattr(self, str(request.method).lower()):
-            return  # Answered with 405, whatever comes with it.
+            return  # The response is 405 whatever else is wrong.
         action = getattr(self, "action", str(request.method).lower())
         self._check_parameters(request, action)
         if action and action not in self.bodies and request.data:
             raise ValidationError(
-                "This call takes no body: leave it out. Parameters go into the query string."
+                "This call takes no body: send none. Parameters go into the query string."
             )
 
     def _check_parameters(self, request: Request, action: str) -> None:
@@ -80,12 +80,12 @@ class StrictParametersMixin(APIView):
 
 def _problem(name: str, values: Sequence[str], known: Sequence[str], several: bool) -> str | None:
     if name not in known:
-        remedy = f"There are: {', '.join(known)}." if known else "This call takes none."
+        remedy = f"The parameters are: {', '.join(known)}." if known else "This call takes none."
         return f"There is no such query parameter. {remedy}"
     if len(values) > 1 and not several:
-        return f"This parameter is given {len(values)} times; give it once."
+        return f"This parameter appears {len(values)} times; give it once."
     if not all(values):
-        return "This parameter is empty: give a value or leave it out."
+        return "This parameter is empty: give a value or omit it."
     if any("\ufffd" in value for value in values):
         return "This parameter is not valid UTF-8."
     return None

@@ -1,4 +1,4 @@
-"""Parsers that refuse a body with more than one meaning, or with none."""
+"""Parsers of bodies, which refuse a body that does not have exactly one meaning."""
 
 import math
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from hypervisor.rest.documents import BadDocument, NotJSON, load
 
 
 class StrictJSONParser(parsers.JSONParser):
-    """JSON in UTF-8 in which every key comes once, and every text and number can be stored."""
+    """JSON in UTF-8 without repeated keys and without values that cannot be stored."""
 
     def parse(
         self,
@@ -21,7 +21,7 @@ class StrictJSONParser(parsers.JSONParser):
         media_type: str | None = None,
         parser_context: Mapping[str, Any] | None = None,
     ) -> Any:
-        # Unlike `read`, `body` refuses more than DATA_UPLOAD_MAX_MEMORY_SIZE.
+        # Unlike `read`, `body` refuses a body of more than DATA_UPLOAD_MAX_MEMORY_SIZE.
         body = stream.body if isinstance(stream, HttpRequest) else stream.read()
         if len(body) > getattr((parser_context or {}).get("view"), "max_body", math.inf):
             raise RequestDataTooBig
@@ -35,7 +35,7 @@ class StrictJSONParser(parsers.JSONParser):
 
 
 class StrictFormParser(parsers.FormParser):
-    """A form in which every field comes once."""
+    """A URL-encoded form without repeated fields."""
 
     def parse(
         self,
@@ -47,7 +47,7 @@ class StrictFormParser(parsers.FormParser):
 
 
 class StrictMultiPartParser(parsers.MultiPartParser):
-    """The same for a form in parts."""
+    """A multipart form without repeated fields."""
 
     def parse(
         self,

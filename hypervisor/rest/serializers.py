@@ -1,4 +1,4 @@
-"""Bases of serializers that refuse what they do not know, instead of passing it over."""
+"""Base serializers, which refuse unknown fields instead of ignoring them."""
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -13,13 +13,13 @@ M = TypeVar("M", bound=Model)
 
 
 class StrictMixin:
-    """A serializer that names an unknown field; what is read-only may come back and is ignored."""
+    """A serializer that refuses unknown fields; read-only fields may be sent and are ignored."""
 
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, Mapping):
             known = self.fields  # type: ignore[attr-defined]
             errors = {
-                name: [f"There is no such field. There are: {', '.join(known)}."]
+                name: [f"There is no such field. The fields are: {', '.join(known)}."]
                 for name in data
                 if name not in known
             }
@@ -29,11 +29,11 @@ class StrictMixin:
 
 
 class StrictSerializer(StrictMixin, serializers.Serializer[Any]):
-    """A plain serializer that refuses unknown fields."""
+    """A serializer without a model that refuses unknown fields."""
 
 
 class StrictModelSerializer(StrictMixin, serializers.ModelSerializer[M]):
-    """A model's serializer that refuses unknown fields."""
+    """A serializer of a model that refuses unknown fields."""
 
     serializer_field_mapping = {
         **serializers.ModelSerializer.serializer_field_mapping,
@@ -42,7 +42,7 @@ class StrictModelSerializer(StrictMixin, serializers.ModelSerializer[M]):
 
 
 class IntegerField(serializers.IntegerField):
-    """A whole number of a body: 50, 50.0 or "50", but not "5_0"."""
+    """A whole number in a body: 50, 50.0 or "50", but not "5_0"."""
 
     def to_internal_value(self, data: Any) -> int:
         if isinstance(data, str) and whole(data) is None:

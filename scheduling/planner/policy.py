@@ -127,7 +127,7 @@ class Policy:
     budget_window_seconds: int = threshold(
         86_400,
         Unit.SECONDS,
-        "The window: how long an eviction counts for the budget and the back-off.",
+        "The window: how long an eviction counts towards the budget and the back-off.",
         at_least=1,
         replayable=False,
     )
@@ -141,7 +141,8 @@ class Policy:
     starvation_seconds: int = threshold(
         900,
         Unit.SECONDS,
-        "After this wait a deployment goes first in its level, and capacity is reserved for it.",
+        "After waiting this long, a deployment goes first in its level and capacity is reserved"
+        " for it.",
     )
     backfill: str = threshold(
         Backfill.EVICTABLE.value,
@@ -152,7 +153,8 @@ class Policy:
     suspension_seconds: int = threshold(
         3600,
         Unit.SECONDS,
-        "How long preemption is suspended for a deployment whose preemptions led to nothing.",
+        "How long preemption is suspended for a deployment whose earlier preemptions freed capacity"
+        " that it never used.",
         at_least=1,
         at_most=_WEEK,
         replayable=False,
@@ -168,12 +170,12 @@ class Policy:
     longest_backoff_seconds: int = threshold(
         3600,
         Unit.SECONDS,
-        "The longest wait that an eviction leads to.",
+        "The longest wait after an eviction.",
         at_most=_WEEK,
         replayable=False,
     )
     operator_backoff_seconds: int = threshold(
-        60, Unit.SECONDS, "How long a deployment waits after an operator has preempted it.",
+        60, Unit.SECONDS, "How long a deployment waits after an operator preempts it.",
         at_least=1, at_most=_WEEK, replayable=False,
     )  # fmt: skip
 

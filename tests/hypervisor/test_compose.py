@@ -1,4 +1,4 @@
-"""What docker-compose.yml gives its containers, and what it withholds."""
+"""The settings, secrets, rights and ports of the containers in docker-compose.yml."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from hypervisor.env import SETTINGS
 from hypervisor.standalone.bootstrap import ROOT
 
 APPLICATION = ("migrate", "web", "worker", "engines", "beat")
-OF_UP_OR_OURS = {"DEBUG", "HYPERVISOR_HOME", "HOST", "PORT"}
+NOT_OF_THE_CONTAINERS = {"DEBUG", "HYPERVISOR_HOME", "HOST", "PORT"}
 SECRETS = {"SECRET_KEY", "CREDENTIALS_KEYS", "SECRETS_NEEDED"}
 
 
@@ -18,7 +18,7 @@ def services() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", ["postgres", "redis", *APPLICATION])
-def test_a_container_can_do_and_use_no_more_than_it_must(name: str) -> None:
+def test_a_container_has_no_more_rights_and_resources_than_it_needs(name: str) -> None:
     service = services()[name]
 
     assert service["read_only"] is True
@@ -30,10 +30,10 @@ def test_a_container_can_do_and_use_no_more_than_it_must(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", APPLICATION)
-def test_every_setting_of_the_table_reaches_the_application(name: str) -> None:
+def test_every_setting_reaches_every_service_of_the_application(name: str) -> None:
     environment = services()[name]["environment"]
 
-    assert {s.name for s in SETTINGS} - OF_UP_OR_OURS - SECRETS <= set(environment)
+    assert {s.name for s in SETTINGS} - NOT_OF_THE_CONTAINERS - SECRETS <= set(environment)
     assert "env_file" not in services()[name]
 
 
@@ -45,7 +45,7 @@ def test_every_setting_of_the_table_reaches_the_application(name: str) -> None:
         *((name, set()) for name in ("worker", "beat", "migrate")),
     ],
 )
-def test_a_service_gets_the_secrets_that_it_needs(name: str, secrets: set[str]) -> None:
+def test_a_service_gets_only_the_secrets_that_it_needs(name: str, secrets: set[str]) -> None:
     environment = services()[name]["environment"]
 
     assert set(environment) & {"SECRET_KEY", "CREDENTIALS_KEYS"} == secrets
@@ -53,7 +53,7 @@ def test_a_service_gets_the_secrets_that_it_needs(name: str, secrets: set[str]) 
     assert environment.get("SECRETS_NEEDED", "all") == needed
 
 
-def test_nothing_is_published_but_the_web_server_and_that_on_this_machine_alone() -> None:
+def test_only_the_web_server_is_published_and_only_on_the_loopback_address() -> None:
     published = {
         name: service["ports"] for name, service in services().items() if "ports" in service
     }
@@ -61,7 +61,7 @@ def test_nothing_is_published_but_the_web_server_and_that_on_this_machine_alone(
     assert published == {"web": ["${HOST:-127.0.0.1}:${PORT:-8000}:8000"]}
 
 
-def test_postgres_logs_no_values_of_failing_statements() -> None:
+def test_postgres_does_not_log_the_values_of_failing_statements() -> None:
     command = " ".join(services()["postgres"]["command"])
 
     assert "log_min_error_statement=panic" in command

@@ -1,4 +1,4 @@
-"""Where settings come from, and which ones are refused."""
+"""Where settings come from, and which values are refused."""
 
 import os
 from pathlib import Path
@@ -11,9 +11,9 @@ from hypervisor import env
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A checkout with nothing but the two URLs in its .env, and an empty environment."""
+    """Return a checkout whose .env has only the required settings; the environment is empty."""
     for setting in env.SETTINGS:
-        # Setting it first has monkeypatch restore what reading puts there.
+        # Because it is set first, monkeypatch also removes the value that `env.read` sets.
         monkeypatch.setenv(setting.name, "")
         monkeypatch.delenv(setting.name)
     monkeypatch.setattr(env, "ROOT", tmp_path)
@@ -32,7 +32,7 @@ def write(file: Path, **values: str) -> None:
         stream.writelines(f"{name}={value}\n" for name, value in values.items())
 
 
-def test_the_environment_wins_over_the_file_and_that_over_the_running_service(
+def test_the_environment_wins_over_the_file_and_the_file_over_the_running_service(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PORT", "1001")
@@ -54,7 +54,7 @@ def test_the_file_may_name_the_home(root: Path) -> None:
     assert env.read()["PORT"] == 1234
 
 
-def test_an_empty_one_counts_as_not_given_and_hides_the_files(
+def test_an_empty_variable_counts_as_missing_and_hides_the_file(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PORT", "")
@@ -63,7 +63,7 @@ def test_an_empty_one_counts_as_not_given_and_hides_the_files(
     assert env.read()["PORT"] == 8000
 
 
-def test_children_see_what_the_files_give(root: Path) -> None:
+def test_child_processes_inherit_the_files_values(root: Path) -> None:
     write(root / ".env", PORT="1002")
 
     env.read()
@@ -95,7 +95,7 @@ def test_a_bad_value_is_refused_by_name(
         env.read()
 
 
-def test_all_bad_values_are_told_at_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_bad_values_are_reported_at_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORT", "http")
     monkeypatch.setenv("LOG_FORMAT", "xml")
 
@@ -106,7 +106,7 @@ def test_all_bad_values_are_told_at_once(root: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("missing", ["DATABASE_URL", "REDIS_URL"])
-def test_a_missing_server_is_told_by_name(
+def test_a_missing_server_is_reported_by_name(
     root: Path, monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
     monkeypatch.setenv(missing, "")
@@ -139,9 +139,7 @@ def test_production_refuses_debug_and_weak_keys(
         env.read()
 
 
-def test_production_starts_with_a_key_of_its_own(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_production_starts_with_its_own_keys(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENVIRONMENT", "production")
     monkeypatch.setenv("SECRET_KEY", "k" * 50)
     monkeypatch.setenv("CREDENTIALS_KEYS", "k" * 43 + "=")
@@ -157,7 +155,7 @@ def test_production_starts_with_a_key_of_its_own(
         ("all", set()),
     ],
 )
-def test_a_process_demands_the_secrets_that_it_needs(
+def test_a_process_starts_only_with_the_secrets_that_it_needs(
     root: Path, monkeypatch: pytest.MonkeyPatch, needed: str, starts_without: set[str]
 ) -> None:
     keys = {"SECRET_KEY": "k" * 50, "CREDENTIALS_KEYS": "k" * 43 + "="}

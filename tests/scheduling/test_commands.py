@@ -172,7 +172,8 @@ def test_an_unknown_name_lists_those_that_resemble_it(forge: Cluster, submit: Su
         told("explain", "training")
 
     assert str(refused.value) == (
-        f"There is no deployment training. There are:\n  {close.pk}  training-2 (Acme, pending)"
+        "There is no deployment training. Existing deployments:\n"
+        f"  {close.pk}  training-2 (Acme, pending)"
     )
 
 

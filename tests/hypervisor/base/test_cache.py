@@ -1,4 +1,4 @@
-"""A cache that does not answer costs one caller half a second, and the others nothing."""
+"""A cache that does not answer delays one caller by half a second, and no other caller."""
 
 import signal
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from tests.support.docker_engine import wait_until
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[tuple[Process, str]]:
-    """A Valkey of the test's own, and its URL."""
+    """Start a Valkey for this test; yield it and its URL."""
     service, url = servers.valkey(
         tmp_path / "valkey", free_port(), "secret", tmp_path / "valkey.log", durable=False
     )
@@ -60,7 +60,7 @@ def test_while_it_hangs_one_call_waits_and_the_others_do_not(server: tuple[Proce
     assert max(took[1:]) < 0.2
 
 
-def test_it_is_asked_again_after_a_pause(
+def test_it_is_tried_again_after_a_pause(
     server: tuple[Process, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process, url = server
@@ -80,7 +80,7 @@ def test_it_is_asked_again_after_a_pause(
     assert cache.get("x") == 1
 
 
-def test_a_restart_is_no_silence(server: tuple[Process, str]) -> None:
+def test_a_restart_does_not_trip_the_breaker(server: tuple[Process, str]) -> None:
     process, url = server
     cache = cache_of(url)
     cache.set("x", 1)

@@ -1,4 +1,4 @@
-"""Rows are locked in one way, which keeps their order and the kind of lock."""
+"""Rows are locked in one way, with the right kind of lock and in one order."""
 
 import ast
 from pathlib import Path
@@ -27,7 +27,7 @@ LOCKING: list[type[Model]] = [
 each_model = pytest.mark.parametrize("model", LOCKING, ids=lambda model: model.__name__)
 
 
-def test_nothing_else_locks_rows() -> None:
+def test_no_other_module_locks_rows() -> None:
     own = Path(locks.__file__)
     sources = [path for app in APPS for path in (ROOT / app).rglob("*.py") if path != own]
     assert len(sources) > 200
@@ -44,7 +44,7 @@ def locks_rows(source: Path) -> bool:
     )
 
 
-def test_the_rows_that_are_locked_anywhere_can_be_locked() -> None:
+def test_every_model_whose_rows_are_locked_has_a_locking_queryset() -> None:
     assert {model.__name__ for model in LOCKING} >= {
         "Cluster", "Connection", "Deployment", "Organization", "Run", "TokenFamily",
     }  # fmt: skip
@@ -59,7 +59,7 @@ def test_the_rows_that_are_locked_anywhere_can_be_locked() -> None:
         ({"skip_locked": True}, 'FOR NO KEY UPDATE OF "{}" SKIP LOCKED'),
     ],
 )
-def test_the_rows_alone_are_locked_in_the_order_of_their_ids(
+def test_only_the_rows_themselves_are_locked_in_the_order_of_their_ids(
     model: type[Model], how: dict[str, Any], lock: str
 ) -> None:
     rows: Any = model._default_manager.order_by("-pk")
@@ -71,15 +71,15 @@ def test_the_rows_alone_are_locked_in_the_order_of_their_ids(
 
 
 @each_model
-def test_a_row_that_has_gone_is_not_found(model: type[Model]) -> None:
+def test_a_deleted_row_is_not_found(model: type[Model]) -> None:
     rows: Any = model._default_manager
     gone = model._meta.pk.to_python("7" * 32) if model.__name__ == "TokenFamily" else 7
 
-    with pytest.raises(NotFound, match="has been deleted meanwhile"):
+    with pytest.raises(NotFound, match="was deleted in the meantime"):
         rows.get_locked(gone)
 
 
-def test_one_row_is_read_anew(acme: Organization) -> None:
+def test_get_locked_reads_the_row_again(acme: Organization) -> None:
     Organization.objects.update(name="Acme 2")
 
     assert Organization.objects.get_locked(acme.pk).name == "Acme 2"

@@ -1,5 +1,5 @@
-# ruff: noqa: RUF001 names that look alike are the subject
-"""Names that look alike, and how people log in by theirs."""
+# ruff: noqa: RUF001 the tests need names that look alike
+"""Names that look alike, and log-ins by differently written names."""
 
 from typing import Any
 
@@ -27,17 +27,17 @@ INVISIBLE += ["\u3164", "Ini\u2800tech", "Ini\u034ftech"]
 
 
 @pytest.mark.parametrize("name", ["dora", "Dora", "DORA", " dora ", "ｄｏｒａ"])
-def test_people_log_in_however_their_name_is_written(dora: User, log_in: LogIn, name: str) -> None:
+def test_a_user_logs_in_by_any_spelling_of_the_name(dora: User, log_in: LogIn, name: str) -> None:
     assert log_in(name).status_code == 200
 
 
 @pytest.mark.parametrize("name", ["dоra", "dora\u0301", "d ora", ""])
-def test_a_name_that_only_looks_alike_logs_nobody_in(dora: User, log_in: LogIn, name: str) -> None:
+def test_a_name_that_only_looks_alike_does_not_log_in(dora: User, log_in: LogIn, name: str) -> None:
     assert log_in(name).status_code in (400, 401)
 
 
 @pytest.mark.parametrize("name", ["ｄｏｒａ", "Анна", "zoë"])
-def test_people_whose_names_are_older_than_the_rule_log_in(
+def test_users_with_names_from_before_the_rule_can_log_in(
     dora: User, log_in: LogIn, name: str
 ) -> None:
     older: User = UserFactory(username=name, password="another nine horses")
@@ -48,7 +48,7 @@ def test_people_whose_names_are_older_than_the_rule_log_in(
     assert me.json()["id"] == older.pk
 
 
-def test_a_lock_out_holds_however_the_name_is_written(
+def test_a_lockout_applies_to_every_spelling_of_the_name(
     dora: User, log_in: LogIn, settings: Settings
 ) -> None:
     spellings = ["dora", "Dora", "DORA", "ｄｏｒａ", "dOrA"]
@@ -60,12 +60,12 @@ def test_a_lock_out_holds_however_the_name_is_written(
 
 
 @pytest.mark.parametrize("name", ["аda", "ａｄａ", "two words"])
-def test_no_service_adds_a_name_that_looks_alike(name: str) -> None:
+def test_the_service_refuses_a_name_that_looks_alike(name: str) -> None:
     with pytest.raises(Invalid):
         services.create_user(username=name, email="", password=PASSWORD)
 
 
-def test_the_database_has_each_name_once_whatever_its_case(dora: User) -> None:
+def test_a_name_is_unique_in_the_database_whatever_its_case(dora: User) -> None:
     with pytest.raises(IntegrityError):
         User.objects.create(username="DORA")
 
@@ -78,7 +78,7 @@ def test_the_database_has_each_name_once_whatever_its_case(dora: User) -> None:
         ({"password1": " " * 20, "password2": " " * 20}, "password"),
     ],
 )
-def test_the_admin_s_form_has_the_same_rules(
+def test_the_form_of_the_admin_has_the_same_rules(
     console: Client, dora: User, given: dict[str, str], field: str
 ) -> None:
     form = {"username": "erin", "password1": PASSWORD, "password2": PASSWORD} | given
@@ -105,7 +105,7 @@ def test_names_with_invisible_characters_are_refused(
 
 @pytest.mark.parametrize("path", ["/organizations", "/clusters", "/deployments"])
 @pytest.mark.parametrize("name", ["　Ｉｎｉｔｅｃｈ\u00a01 ", "Initech 1"])
-def test_names_are_kept_in_one_form(
+def test_names_are_stored_in_one_normal_form(
     alice: User, acme: Organization, client_for: ClientFor, path: str, name: str
 ) -> None:
     client = client_for(alice)
@@ -116,13 +116,13 @@ def test_names_are_kept_in_one_form(
 
 @pytest.mark.parametrize("path", ["/organizations", "/clusters", "/deployments"])
 @pytest.mark.parametrize("name", ["\u3000", "ﷺ" * 60])
-def test_a_name_is_measured_as_it_is_kept(
+def test_the_length_of_a_name_is_that_of_its_stored_form(
     alice: User, acme: Organization, client_for: ClientFor, path: str, name: str
 ) -> None:
     assert attrs(post(client_for(alice), path, name)) == {"name"}
 
 
-def test_the_admin_keeps_names_in_one_form(console: Client, alice: User) -> None:
+def test_the_admin_stores_names_in_one_normal_form(console: Client, alice: User) -> None:
     add = reverse("admin:orgs_organization_add")
     console.post(add, {"name": "Ｉｎｉｔｅｃｈ", "owner": alice.pk})
     refused = console.post(add, {"name": INVISIBLE[0], "owner": alice.pk})

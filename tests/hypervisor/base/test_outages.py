@@ -1,4 +1,4 @@
-"""Which errors of a real PostgreSQL mean "later", which mean "meanwhile", and which are ours."""
+"""Which errors of a real PostgreSQL are temporary, which are conflicts, and which are bugs."""
 
 from contextlib import closing
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db
 
 
 def error_of(sql: str) -> Error:
-    """Return what Django raises for the statement."""
+    """Return the error that Django raises for the statement."""
     with (
         pytest.raises((Error, InterfaceError)) as raised,
         transaction.atomic(),
@@ -46,7 +46,7 @@ def raised(sqlstate: str) -> Error:
         ("25P03", "database_unavailable"),
     ],
 )
-def test_what_will_pass_is_unavailable(sqlstate: str, code: str) -> None:
+def test_a_temporary_error_is_unavailable(sqlstate: str, code: str) -> None:
     refusal = refusal_of(raised(sqlstate))
 
     assert isinstance(refusal, Unavailable)
@@ -56,16 +56,16 @@ def test_what_will_pass_is_unavailable(sqlstate: str, code: str) -> None:
 @pytest.mark.parametrize(
     "sqlstate", ["42P01", "42601", "23505", "23514", "22012", "XX000", "42501"]
 )
-def test_a_mistake_of_ours_stays_a_failure(sqlstate: str) -> None:
+def test_a_bug_stays_an_error(sqlstate: str) -> None:
     assert refusal_of(raised(sqlstate)) is None
 
 
-def test_a_reference_to_what_went_meanwhile_is_a_conflict() -> None:
+def test_a_reference_to_a_deleted_row_is_a_conflict() -> None:
     assert isinstance(refusal_of(raised("23503")), Conflict)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_no_connection_and_a_closed_one_are_unavailable() -> None:
+def test_a_missing_and_a_closed_connection_are_unavailable() -> None:
     with closing(connections.create_connection("default")) as nowhere:
         nowhere.settings_dict = {**nowhere.settings_dict, "PORT": 1}
         with pytest.raises(Error) as refused:
@@ -85,7 +85,7 @@ def test_no_connection_and_a_closed_one_are_unavailable() -> None:
         assert refusal.code == "database_unavailable"
 
 
-def test_a_row_that_went_is_not_found_but_a_relation_that_never_was_is_a_failure() -> None:
+def test_a_deleted_row_is_not_found_but_a_relation_that_never_existed_is_an_error() -> None:
     with pytest.raises(Organization.DoesNotExist) as gone:
         Organization.objects.get(pk=0)
 
@@ -96,10 +96,10 @@ def test_a_row_that_went_is_not_found_but_a_relation_that_never_was_is_a_failure
 
 
 @pytest.mark.parametrize("error", [None, ValueError("x"), DomainError("x")])
-def test_nothing_else_is_translated(error: Exception | None) -> None:
+def test_other_errors_are_not_translated(error: Exception | None) -> None:
     assert refusal_of(error) is None
 
 
-def test_a_lock_timeout_is_told_from_other_errors() -> None:
+def test_a_lock_timeout_is_distinguished_from_other_errors() -> None:
     assert is_lock_timeout(raised("55P03"))
     assert not is_lock_timeout(raised("57014"))

@@ -1,4 +1,4 @@
-"""Every place that reads a whole number from outside reads it the same way."""
+"""Whole numbers from outside are read the same way everywhere."""
 
 from typing import Any
 from urllib.parse import quote
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.mark.parametrize("text", [*ODD, " 1", "1 ", "1\n", "--1"], ids=lambda text: text[:20])
-def test_only_plain_digits_are_a_number(text: str) -> None:
+def test_other_text_than_plain_digits_is_not_a_number(text: str) -> None:
     assert whole(text) is None
     with pytest.raises(ValueError, match=r"is not a whole number[.]$"):
         read_whole(text)
@@ -30,7 +30,7 @@ def test_only_plain_digits_are_a_number(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "number"), [("0", 0), ("007", 7), ("-5", -5), ("9" * 18, 10**18 - 1)]
 )
-def test_plain_digits_are(text: str, number: int) -> None:
+def test_plain_digits_are_a_number(text: str, number: int) -> None:
     assert whole(text) == read_whole(text) == number
 
 
@@ -42,7 +42,7 @@ def test_plain_digits_are(text: str, number: int) -> None:
     ],
     ids=" ".join,
 )  # fmt: skip
-def test_a_command_refuses_other_numbers(command: list[str], text: str) -> None:
+def test_a_command_refuses_other_notations(command: list[str], text: str) -> None:
     with pytest.raises(CommandError, match="is not a whole number"):
         call_command(*command, text)
 
@@ -57,12 +57,12 @@ def test_a_command_refuses_a_negative_count(command: list[str]) -> None:
 
 
 @pytest.mark.parametrize("cluster", ["cpu=1_0,ram=1Gi", "cpu=1,ram=٣Gi", "cpu=1,ram=1Gi,gpu=1_0"])
-def test_a_simulation_refuses_other_quantities(cluster: str) -> None:
+def test_a_simulation_refuses_other_notations(cluster: str) -> None:
     with pytest.raises(CommandError, match=r"CPU is|RAM is|is not a whole number"):
         call_command("simulate", "trace.csv", "--cluster", cluster)
 
 
-def test_a_cluster_may_have_a_name_that_python_reads_as_a_number(forge: Cluster) -> None:
+def test_a_cluster_may_have_a_name_that_only_python_reads_as_a_number(forge: Cluster) -> None:
     Cluster.objects.filter(pk=forge.pk).update(name="٣")
 
     with pytest.raises(CommandError, match="Cluster ٣ has no connection"):
@@ -79,7 +79,7 @@ def test_a_cluster_may_have_a_name_that_python_reads_as_a_number(forge: Cluster)
         "/admin/deployments/deployment/{pk}/logs/?run={}&tail={}",
     ],
 )  # fmt: skip
-def test_no_page_fails_for_other_numbers(
+def test_no_page_fails_for_other_notations(
     console: Client, bring: Bring, address: str, text: str
 ) -> None:
     deployment = bring(Status.RUNNING)
@@ -90,7 +90,7 @@ def test_no_page_fails_for_other_numbers(
 
 
 @pytest.mark.parametrize("text", [text for text in ODD if text], ids=lambda text: text[:20])
-def test_the_admin_s_forms_refuse_other_numbers(text: str) -> None:
+def test_the_forms_of_the_admin_refuse_other_notations(text: str) -> None:
     def errors(form: Any) -> set[str]:
         return set(form.errors)
 

@@ -1,4 +1,4 @@
-"""Pages: nothing is lost and nothing comes twice, whatever enters and leaves the list meanwhile."""
+"""Pages of lists: no row is lost or repeated while other rows come and go."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -34,7 +34,7 @@ def api(alice: User, forge: Cluster, client_for: ClientFor) -> APIClient:
 
 @pytest.fixture
 def many(bring: Bring) -> list[Deployment]:
-    """Nine that tie in most columns, some of which are null."""
+    """Return nine deployments that are equal in most columns, some of which are null."""
     made = [
         bring(status, cpu_milli=1, ram_mib=1, priority=priority, name=f"job-{priority}")
         for priority in (10, 50, 10)
@@ -59,7 +59,7 @@ def seen(api: APIClient, address: str | None, direction: str = "next") -> list[i
 
 
 @pytest.mark.parametrize("ordering", ORDERINGS)
-def test_pages_forwards_and_backwards_are_the_list(
+def test_pages_forwards_and_backwards_cover_the_list(
     api: APIClient, many: list[Deployment], ordering: str
 ) -> None:
     address = f"/deployments?ordering={ordering}"
@@ -77,7 +77,7 @@ def test_pages_forwards_and_backwards_are_the_list(
 
 
 @pytest.mark.parametrize("ordering", ORDERINGS)
-def test_rows_that_enter_and_leave_between_two_pages_hide_no_others(
+def test_rows_that_come_and_go_between_two_pages_hide_no_others(
     api: APIClient, many: list[Deployment], submit: Submit, ordering: str
 ) -> None:
     address = f"/deployments?ordering={ordering}&limit=2"
@@ -87,7 +87,7 @@ def test_rows_that_enter_and_leave_between_two_pages_hide_no_others(
     for page in pages(api, address):
         shown = [row["id"] for row in page["results"]]
         found += shown
-        # The row that the next page starts after goes; another comes.
+        # Delete the row after which the next page starts, and add another one.
         Deployment.objects.filter(pk=shown[-1]).delete()
         if len(found) < 6:
             submit(cpu_milli=1, ram_mib=1, priority=30)
@@ -96,7 +96,7 @@ def test_rows_that_enter_and_leave_between_two_pages_hide_no_others(
     assert [pk for pk in found if pk in whole] == whole
 
 
-def test_a_program_that_cancels_page_by_page_cancels_all(api: APIClient, submit: Submit) -> None:
+def test_a_client_that_cancels_page_by_page_cancels_all(api: APIClient, submit: Submit) -> None:
     everything = [submit(cpu_milli=1, ram_mib=1).pk for _ in range(7)]
 
     for page in pages(api, "/deployments?status=pending&ordering=id&limit=2"):
@@ -116,7 +116,7 @@ def test_the_links_keep_the_filters_and_the_size(api: APIClient, many: list[Depl
     assert set(seen(api, first["next"])) <= {d.pk for d in many if d.priority == 50}
 
 
-def test_when_all_that_follows_has_left_previous_leads_back(api: APIClient, submit: Submit) -> None:
+def test_after_all_later_rows_are_gone_previous_leads_back(api: APIClient, submit: Submit) -> None:
     rows = [submit() for _ in range(5)]
     first = api.get("/deployments?ordering=id&limit=2").data
     for row in rows[2:]:
@@ -129,7 +129,7 @@ def test_when_all_that_follows_has_left_previous_leads_back(api: APIClient, subm
     assert seen(api, empty["previous"], "previous") == [rows[0].pk, rows[1].pk]
 
 
-def test_when_all_that_came_before_has_left_next_leads_to_the_first_page(
+def test_after_all_earlier_rows_are_gone_next_leads_to_the_first_page(
     api: APIClient, submit: Submit
 ) -> None:
     rows = [submit() for _ in range(4)]
@@ -143,7 +143,9 @@ def test_when_all_that_came_before_has_left_next_leads_to_the_first_page(
     assert seen(api, empty["next"]) == [rows[2].pk, rows[3].pk]
 
 
-def test_what_came_before_the_first_page_is_behind_previous(api: APIClient, submit: Submit) -> None:
+def test_rows_added_before_the_first_page_are_behind_previous(
+    api: APIClient, submit: Submit
+) -> None:
     old = [submit().pk for _ in range(3)]
     second = api.get(api.get("/deployments?limit=2").data["next"]).data
     new = submit().pk
@@ -153,7 +155,7 @@ def test_what_came_before_the_first_page_is_behind_previous(api: APIClient, subm
     assert seen(api, first["previous"], "previous") == [new]
 
 
-def test_an_offset_leads_on_to_pages_that_lose_nothing(api: APIClient, submit: Submit) -> None:
+def test_an_offset_continues_with_pages_that_lose_nothing(api: APIClient, submit: Submit) -> None:
     rows = [submit().pk for _ in range(5)]
 
     middle = api.get("/deployments?ordering=id&offset=2&limit=2").data
@@ -167,14 +169,14 @@ def test_an_offset_leads_on_to_pages_that_lose_nothing(api: APIClient, submit: S
 
 
 @pytest.mark.parametrize("change", ["x", ":", "é%00", "x:y:z"])
-def test_a_cursor_that_was_made_up_is_named(api: APIClient, change: str) -> None:
+def test_an_invented_cursor_is_refused_by_name(api: APIClient, change: str) -> None:
     error = refusal(api.get(f"/deployments?cursor={change}"), 400)
 
     assert error["attr"] == "cursor"
     assert "`next`" in error["detail"]
 
 
-def test_a_cursor_fits_only_its_own_list_in_its_own_order(
+def test_a_cursor_is_valid_only_for_its_list_and_order(
     api: APIClient, many: list[Deployment]
 ) -> None:
     link = api.get("/deployments?limit=2&ordering=name").data["next"]
@@ -186,7 +188,7 @@ def test_a_cursor_fits_only_its_own_list_in_its_own_order(
     assert refusal(api.get(f"{link}&offset=1"), 400)["attr"] == "offset"
 
 
-def test_members_and_events_come_in_the_same_pages(
+def test_members_and_events_are_paginated_in_the_same_way(
     api: APIClient, acme: Organization, bring: Bring
 ) -> None:
     deployment = bring(Status.RUNNING)

@@ -1,4 +1,4 @@
-"""Odd requests, at every door: each gets a clear answer, and none is understood by halves."""
+"""Malformed requests to every route: each gets a clear response, and none is half understood."""
 
 import json
 from typing import Any
@@ -39,13 +39,13 @@ def post(client: APIClient, body: Any, path: str = "/deployments", kind: str = J
 
 
 def with_field(name: str, raw: str) -> str:
-    """Return a submission in which one field is this piece of JSON."""
+    """Return a submission with this JSON as the value of one field."""
     fields = {key: json.dumps(value) for key, value in JOB.items()} | {name: raw}
     return "{" + ",".join(f'"{key}":{value}' for key, value in fields.items()) + "}"
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEaReR"])
-def test_the_scheme_of_a_token_has_no_case(scheme: str) -> None:
+def test_the_scheme_of_a_token_is_case_insensitive(scheme: str) -> None:
     user = UserFactory()
     pair = APIClient().post("/token", {"username": user.username, "password": PASSWORD}).json()
 
@@ -95,9 +95,7 @@ def test_the_scheme_of_a_token_has_no_case(scheme: str) -> None:
         ("null", None),
     ],
 )  # fmt: skip
-def test_a_body_that_cannot_be_meant_is_refused(
-    api: APIClient, body: str | bytes, attr: str | None
-) -> None:
+def test_an_ambiguous_body_is_refused(api: APIClient, body: str | bytes, attr: str | None) -> None:
     answer = post(api, body)
 
     assert answer.status_code == 400, answer.data
@@ -109,14 +107,14 @@ def test_a_body_that_cannot_be_meant_is_refused(
 @pytest.mark.parametrize(
     "path", sorted({p for m, p in ROUTES if m == "POST" and "{" not in p and p not in OPEN})
 )
-def test_no_door_fails_for_a_strange_body(api: APIClient, path: str, key: str | None) -> None:
+def test_no_route_fails_for_a_strange_body(api: APIClient, path: str, key: str | None) -> None:
     headers = {"Idempotency-Key": key} if key else {}
     bodies: list[Any] = [r'{"\ud800": 1}', "[" * 100_000, '{"a": 1, "a": 2}', "9" * 5000, b"\xff"]
     for body in bodies:
         assert api.generic("POST", path, body, JSON, headers=headers).status_code == 400
 
 
-def test_a_body_of_many_odd_letters_and_levels_is_taken(api: APIClient) -> None:
+def test_a_body_with_many_unusual_characters_and_levels_is_accepted(api: APIClient) -> None:
     env = {"GREETING": "\U0001f600 ٣ \ufeff", "TOKEN": {"secret": "é"}}
     body = json.dumps(JOB | {"env": env})
 
@@ -127,7 +125,7 @@ def test_a_body_of_many_odd_letters_and_levels_is_taken(api: APIClient) -> None:
     assert post(api, body, kind=f"{JSON}; charset=utf-16").status_code == 201
 
 
-def test_a_json_body_has_a_largest_size_with_and_without_a_key(
+def test_the_size_of_a_json_body_is_limited_with_and_without_a_key(
     api: APIClient, settings: Settings
 ) -> None:
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 1000
@@ -136,11 +134,11 @@ def test_a_json_body_has_a_largest_size_with_and_without_a_key(
 
 
 @pytest.mark.parametrize("path", ["/token", "/token/refresh", "/register"])
-def test_before_a_log_in_a_body_is_short(path: str) -> None:
+def test_before_a_log_in_the_limit_of_a_body_is_smaller(path: str) -> None:
     assert post(APIClient(), f'{{"username": "{"x" * 2**18}"}}', path).status_code == 413
 
 
-def test_a_body_of_thousands_of_faults_names_the_first_of_them(api: APIClient) -> None:
+def test_the_response_to_thousands_of_faults_names_only_the_first_ones(api: APIClient) -> None:
     answer = post(api, "[" + ",".join(['{"a": 1, "a": 2}'] * 5000) + "]")
 
     assert answer.status_code == 400
@@ -164,14 +162,14 @@ def test_another_content_type_is_refused_with_the_remedy(api: APIClient, kind: s
         ("username=%ff&refresh_token=%ff", "username"),
     ],
 )
-def test_a_form_that_cannot_be_meant_is_refused(path: str, body: str, attr: str | None) -> None:
+def test_an_ambiguous_form_is_refused(path: str, body: str, attr: str | None) -> None:
     answer = post(APIClient(raise_request_exception=False), body, path, FORM)
 
     assert answer.status_code == 400
     assert attr in {error["attr"] for error in answer.json()["errors"]}
 
 
-def test_a_form_in_parts_that_cannot_be_meant_is_refused() -> None:
+def test_an_ambiguous_multipart_form_is_refused() -> None:
     def part(name: str, more: str = "") -> str:
         return f'--b\r\nContent-Disposition: form-data; name="{name}"{more}\r\n\r\nx\r\n'
 
@@ -186,7 +184,7 @@ def test_a_form_in_parts_that_cannot_be_meant_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), [r for r in ROUTES if r[1] not in OPEN])
-def test_every_call_names_a_parameter_that_it_does_not_know(
+def test_every_call_refuses_an_unknown_parameter_by_name(
     api: APIClient, ids: dict[str, int], method: str, path: str
 ) -> None:
     answer = api.generic(method, f"{filled_in(path, ids)}?dryrun=true", "{}", JSON)
@@ -196,7 +194,7 @@ def test_every_call_names_a_parameter_that_it_does_not_know(
 
 
 @pytest.mark.parametrize(("method", "path"), [r for r in ROUTES if r[1] not in OPEN])
-def test_every_call_bears_a_thousand_parameters(
+def test_every_call_survives_a_thousand_parameters(
     api: APIClient, ids: dict[str, int], method: str, path: str
 ) -> None:
     query = "&".join(f"p{n}=1" for n in range(1001))
@@ -210,7 +208,7 @@ def test_every_call_bears_a_thousand_parameters(
     + [("POST", f"/deployments/{{pk}}/{verb}") for verb in ("cancel", "stop", "start", "hold")]
     + [("POST", f"/clusters/{{pk}}/{verb}") for verb in ("cordon", "drain")],
 )
-def test_a_body_where_none_is_taken_is_not_passed_over(
+def test_a_body_is_refused_by_a_call_that_takes_none(
     api: APIClient, ids: dict[str, int], method: str, path: str
 ) -> None:
     answer = api.generic(method, filled_in(path, ids), '{"dry_run": true}', JSON)
@@ -221,7 +219,7 @@ def test_a_body_where_none_is_taken_is_not_passed_over(
 
 @pytest.mark.parametrize("body", ["", "{}"])
 @pytest.mark.parametrize("verb", ["cancel", "stop", "hold", "release", "start", "checkpoint"])
-def test_an_empty_object_is_as_good_as_no_body(
+def test_an_empty_object_counts_as_no_body(
     api: APIClient, ids: dict[str, int], verb: str, body: str
 ) -> None:
     answer = api.generic("POST", filled_in(f"/deployments/{{pk}}/{verb}", ids), body, JSON)
@@ -230,9 +228,7 @@ def test_an_empty_object_is_as_good_as_no_body(
 
 
 @pytest.mark.parametrize("path", ["/token", "/register", "/deployments", "/join-organization"])
-def test_a_method_that_is_not_there_is_405_whatever_comes_with_it(
-    api: APIClient, path: str
-) -> None:
+def test_an_unsupported_method_is_405_whatever_else_is_wrong(api: APIClient, path: str) -> None:
     assert api.generic("TRACE", f"{path}?dry_run=true", '{"a": 1}', JSON).status_code == 405
 
 
@@ -243,7 +239,7 @@ def test_a_method_that_is_not_there_is_405_whatever_comes_with_it(
         ("dry_run=", "dry_run"), ("dry_run=yes", "dry_run"), ("dry_run=on", "dry_run"),
     ],
 )  # fmt: skip
-def test_a_submission_is_not_made_on_a_doubtful_wish(api: APIClient, query: str, attr: str) -> None:
+def test_an_ambiguous_submission_stores_nothing(api: APIClient, query: str, attr: str) -> None:
     answer = api.post(f"/deployments?{query}", JOB)
 
     assert refusal(answer, 400)["attr"] == attr
@@ -263,9 +259,7 @@ def test_a_submission_is_not_made_on_a_doubtful_wish(api: APIClient, query: str,
         ("priority_min=1&priority_min=2", "priority_min"), ("name=%00", "name"),
     ],
 )  # fmt: skip
-def test_a_list_refuses_a_parameter_that_cannot_be_meant(
-    api: APIClient, query: str, attr: str
-) -> None:
+def test_a_list_refuses_an_ambiguous_parameter(api: APIClient, query: str, attr: str) -> None:
     assert refusal(api.get(f"/deployments?{query}"), 400)["attr"] == attr
 
 
@@ -278,7 +272,7 @@ def test_a_list_refuses_a_parameter_that_cannot_be_meant(
         ("run=1e3", "run"), ("run=0", "run"), ("run=" + "9" * 5000, "run"),
     ],
 )  # fmt: skip
-def test_logs_refuse_a_parameter_that_cannot_be_meant(
+def test_logs_refuse_an_ambiguous_parameter(
     api: APIClient, bring: Bring, query: str, attr: str
 ) -> None:
     deployment = bring(Status.RUNNING)
@@ -286,7 +280,7 @@ def test_logs_refuse_a_parameter_that_cannot_be_meant(
     assert refusal(api.get(f"/deployments/{deployment.pk}/logs?{query}"), 400)["attr"] == attr
 
 
-def test_a_filter_with_several_values_finds_what_has_any_of_them(
+def test_a_filter_with_several_values_matches_any_of_them(
     api: APIClient, bring: Bring, acme: Organization
 ) -> None:
     made = {status: bring(status, name=f"{status}-1").pk for status in Status}
@@ -300,7 +294,9 @@ def test_a_filter_with_several_values_finds_what_has_any_of_them(
 
 
 @pytest.mark.parametrize("pk", ["٣", "1_0", "+1", "9" * 5000])
-def test_an_id_in_a_path_is_plain_digits(api: APIClient, acme: Organization, pk: str) -> None:
+def test_an_id_in_a_path_consists_of_plain_digits(
+    api: APIClient, acme: Organization, pk: str
+) -> None:
     paths = [f"/deployments/{pk}", f"/organizations/{acme.pk}/members/{pk}"]
 
     assert [api.patch(path, {}).status_code for path in paths] == [404, 404]
