@@ -1,4 +1,4 @@
-"""How many deployments may be pending: of one user, and in one organization."""
+"""Limits on pending deployments, for each user and for each organization."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -9,7 +9,7 @@ from hypervisor.base.bounds import Bound
 
 
 def check_bounds(user_id: int | None, adding: Mapping[int, int], *, lock: bool = True) -> None:
-    """Raise Conflict when so many more, by organization, would be too many."""
+    """Raise Conflict if adding this many pending deployments, by organization, exceeds a limit."""
     of_user = Bound(
         "MAX_PENDING_PER_USER",
         user_id or 0,
@@ -32,6 +32,6 @@ def check_bounds(user_id: int | None, adding: Mapping[int, int], *, lock: bool =
 
 def _refusal(whose: str, there: str, bound: str) -> str:
     return (
-        f"{there} deployments of {whose} are pending, and at most {bound} may be: submit fewer,"
-        " wait until some of them run, or cancel some."
+        f"{there} deployments of {whose} are pending, and the limit is {bound}: submit fewer, wait"
+        " until some of them run, or cancel some."
     )

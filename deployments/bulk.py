@@ -20,7 +20,7 @@ from deployments import dependencies, waiting
 from deployments.bounds import check_bounds
 from deployments.dependencies import Wait
 from deployments.environment import completed
-from deployments.lifecycle import note_reasons
+from deployments.lifecycle import record_wait_reasons
 from deployments.models import Dependency, Deployment, Status
 from deployments.specs import Spec, check_fits, check_image
 from hypervisor.base.errors import DomainError, Invalid, NotFound
@@ -47,10 +47,10 @@ class Entry:
 
 
 def authorize(user: User, rows: Mapping[str, Fields]) -> list[Entry]:
-    """Return the entries that the validated fields, by their path in the request, ask for.
+    """Return the entries to submit for validated fields, given by their path in the request.
 
-    Raises NotFound for an organization or a cluster that the user cannot see, Forbidden when the
-    user may not submit there, and Invalid when cluster and organization contradict each other.
+    Raises NotFound for an organization or a cluster that the user cannot see, Forbidden if the user
+    may not submit there, and Invalid if cluster and organization contradict each other.
     """
     clusters = _visible_clusters(user, rows.values())
 
@@ -68,7 +68,7 @@ def authorize(user: User, rows: Mapping[str, Fields]) -> list[Entry]:
 
 
 def requested_cluster(user: User, row: Fields) -> Cluster | None:
-    """Return the cluster that the fields ask for. Raises NotFound if the user cannot see it."""
+    """Return the requested cluster. Raises NotFound if the user cannot see it."""
     return _cluster_of(row, _visible_clusters(user, [row]))
 
 
@@ -78,8 +78,8 @@ def submit_many(
 ) -> list[Deployment]:
     """Queue new deployments, and return them in the order of the entries.
 
-    Raises Invalid when no cluster that one may use could ever hold it, or a dependency is wrong,
-    and Conflict when too many are pending.
+    Raises Invalid for a deployment that no cluster available to it could hold and for a wrong
+    dependency, NotFound for a deleted cluster, and Conflict if too many deployments are pending.
     """
     adding = Counter(entry.organization.pk for entry in entries)
     if bounded:
@@ -96,7 +96,7 @@ def submit_many(
 
 
 def _rows(created_by: User, entries: Sequence[Entry]) -> list[Deployment]:
-    """Return the rows to insert. No circle is possible: nothing waits for a new deployment."""
+    """Return the rows to insert. A cycle is impossible: nothing waits for a new deployment."""
     clusters: dict[int, list[Cluster]] = {entry.organization.pk: [] for entry in entries}
     for cluster in Cluster.objects.filter(organization__in=clusters):
         clusters[cluster.organization_id].append(cluster)
@@ -127,7 +127,7 @@ def _row(created_by: User, entry: Entry) -> Deployment:
 
 
 def _protect_clusters(entries: Sequence[Entry]) -> None:
-    """Keep the clusters that are asked for. Raises NotFound when one does not exist any more."""
+    """Lock the requested clusters against deletion. Raises NotFound if one does not exist."""
     named = [(e.path, e.spec.requested_cluster) for e in entries if e.spec.requested_cluster]
     there = Cluster.objects.protect({cluster.pk for _, cluster in named}) if named else set()
     for path, cluster in named:
@@ -157,14 +157,14 @@ def _store(rows: list[Deployment], entries: Sequence[Entry], created_by: User) -
 
 
 def _store_dependencies(waits: Mapping[Deployment, Sequence[Wait]]) -> dict[int, str]:
-    """Store dependencies; return the wait reasons of the deployments that do not compete yet."""
+    """Store dependencies; return the reasons of the deployments that do not compete yet, by id."""
     Dependency.objects.bulk_create(
         Dependency(deployment=row, on_id=wait.deployment, condition=wait.condition)
         for row, depends_on in waits.items()
         for wait in depends_on
     )
     found = waiting.obstacles(list(waits), timezone.now())
-    note_reasons({pk: (obstacle.code, obstacle.reason) for pk, obstacle in found.items()})
+    record_wait_reasons({pk: (obstacle.code, obstacle.reason) for pk, obstacle in found.items()})
     for row in waits:
         if obstacle := found.get(row.pk):
             row.status_code, row.status_reason = obstacle.code, obstacle.reason
@@ -187,7 +187,7 @@ def _cluster_of(row: Fields, visible: Mapping[int, Cluster]) -> Cluster | None:
 
 
 def _organization_id_of(row: Fields, cluster: Cluster | None) -> int | None:
-    """Return the organization that the row names, directly or by its cluster."""
+    """Return the id of the row's organization, which it may name directly or by its cluster."""
     named: int | None = row.get("organization_id")
     if cluster is None:
         return named
@@ -200,7 +200,7 @@ def _organization_id_of(row: Fields, cluster: Cluster | None) -> int | None:
 
 
 def _organizations_of(deployments: set[int]) -> dict[int, int]:
-    """Return the organization of each of the deployments that exist, by id."""
+    """Return the organization of each existing deployment, by id."""
     if not deployments:
         return {}
     rows = Deployment.objects.filter(pk__in=deployments)
@@ -215,7 +215,7 @@ def _check_waits(entry: Entry, known: Mapping[int, int]) -> None:
 
 @contextmanager
 def _at(path: str) -> Iterator[None]:
-    """Begin the field that an error names with the entry's path."""
+    """Prefix the field that an error names with the entry's path."""
     try:
         yield
     except DomainError as error:

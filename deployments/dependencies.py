@@ -1,4 +1,4 @@
-"""What a deployment waits for, and the proof that it can come true."""
+"""Dependencies between deployments: how they are stored, and why they form no cycle."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,24 +11,24 @@ from hypervisor.base.errors import Invalid
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """One entry of `depends_on`: the id of another deployment, and what must hold of it."""
+    """An entry of `depends_on`: the id of another deployment, and the condition to wait for."""
 
     deployment: int
     condition: Condition = Condition.COMPLETED
 
 
 def replace(deployment: Deployment, waits: Sequence[Wait]) -> None:
-    """Make these the deployment's dependencies.
+    """Replace the deployment's dependencies.
 
-    Raises Invalid when one is unknown in the organization, is named twice or closes a circle.
-    The caller holds the lock of the organization's dependency graph (see `lock_graph`).
+    Raises Invalid if one is unknown in the organization, is named twice or closes a cycle. The
+    caller has locked the organization's dependency graph (see `lock_graph`).
     """
     ids = [wait.deployment for wait in waits]
     there = Deployment.objects.filter(organization_id=deployment.organization_id, pk__in=ids)
     check_known(ids, set(there.values_list("pk", flat=True)))
-    if circle := sorted(set(ids) & _dependents(deployment.pk)):
+    if cycle := sorted(set(ids) & _dependents(deployment.pk)):
         raise Invalid(
-            f"Deployment {circle[0]} already waits for this one, so neither would ever start:"
+            f"Deployment {cycle[0]} already waits for this deployment, so neither would ever start:"
             " remove one of the two dependencies.",
             attr="depends_on",
             code="dependency_cycle",
@@ -41,7 +41,7 @@ def replace(deployment: Deployment, waits: Sequence[Wait]) -> None:
 
 
 def check_known(ids: Sequence[int], known: set[int]) -> None:
-    """Raise Invalid when an id is named twice, or is not among those of the organization."""
+    """Raise Invalid if an id is repeated, or is not among the known ids of the organization."""
     if len(set(ids)) != len(ids):
         raise Invalid("Name each deployment once.", attr="depends_on")
     if unknown := sorted(set(ids) - known):
@@ -51,9 +51,9 @@ def check_known(ids: Sequence[int], known: set[int]) -> None:
 
 
 def lock_graph(organization_id: int) -> None:
-    """Let one transaction at a time change the organization's dependencies.
+    """Let only one transaction at a time change the organization's dependencies.
 
-    Two at once could each close half of a circle that neither of them sees.
+    Otherwise two concurrent changes could close a cycle that neither transaction sees.
     """
     with connection.cursor() as cursor:
         cursor.execute(
@@ -63,7 +63,7 @@ def lock_graph(organization_id: int) -> None:
 
 
 def _dependents(deployment_id: int) -> set[int]:
-    """Return the deployment and all that wait for it, directly or through others."""
+    """Return the ids of the deployment and of its dependents, direct and indirect."""
     sql = """
         WITH RECURSIVE waiting(id) AS (
             SELECT %s::bigint

@@ -1,11 +1,11 @@
 """The state machine of a deployment: the only code that changes a status.
 
-Every verb is one guarded `UPDATE` that takes any number of deployments, keeps their runs in step
-and writes one event for each, in one transaction. A row whose status, run or revision is not
-what the caller saw is left alone, so two people who decide at once cannot both win.
+Every verb is one guarded `UPDATE` of any number of deployments, which also updates their runs and
+writes one event each, in one transaction. A row whose status, run or revision is no longer as the
+caller read it is left unchanged, so of two concurrent decisions only one takes effect.
 
 A decision about placement is guarded by the revision. A decision about a container is guarded by
-its run: renaming a deployment, say, does not make its container run again.
+its run, so that a rename, for example, does not invalidate it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ _ENDED = "cluster_id = NULL, finished_at = %(now)s, exit_code = v.exit_code, rea
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """A legal change of status: where it may start, where it leads, what else it sets."""
+    """A legal change of status: the statuses it starts from, its target, the columns it sets."""
 
     kind: str
     sources: tuple[Status, ...]
@@ -90,13 +90,15 @@ VERBS = (
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a verb does to one deployment.
+    """The change of one deployment, and the guards under which it is made.
 
-    `revision` is the one that the decision was made on, None when it holds for any; `run` likewise
-    the id of the run, which must still be the deployment's newest. `preemptor` is the id of the
-    deployment that the room goes to; `cluster` the id of the one placed on; `restarts` how often it
-    has been restarted then. `data["code"]` is the reason for programs; the row gets `status_code`
-    instead if that is given.
+    - `revision`: the revision that the decision was made on; None for any.
+    - `run`: the id of the run that the decision was made on, which must still be the deployment's
+      newest; None for any.
+    - `cluster`: the id of the cluster to place it on.
+    - `preemptor`: the id of the deployment that it is evicted for.
+    - `restarts`: its new number of restarts.
+    - `data["code"]`: the machine-readable reason; `status_code` takes precedence in the row.
     """
 
     deployment: int
@@ -115,10 +117,10 @@ class Change:
 def transition(
     verb: Verb, changes: Sequence[Change], *, actor: str, now: datetime
 ) -> dict[int, int | None]:
-    """Apply the verb to each deployment that it still fits.
+    """Apply the verb to each deployment whose state still allows it.
 
-    Returns, by deployment id, the cluster that each changed one was on before (None: on none).
-    Takes the rows' locks in the order of their ids.
+    Returns the former cluster of each changed deployment, by the deployment's id (None: on none).
+    Locks the rows in the order of their ids.
     """
     if not changes:
         return {}
@@ -148,12 +150,13 @@ def _transition(
 
 
 def _of_newest_runs(changes: list[Change]) -> list[Change]:
-    """Lock the deployments of the changes that name a run; leave out those whose run is not it."""
+    """Lock the deployments of the changes that name a run; drop changes of an older run."""
     guarded = [change for change in changes if change.run is not None]
     if not guarded:
         return changes
     ids = [change.deployment for change in guarded]
-    # A statement of its own: one that waits for a row's lock sees other tables as they were before.
+    # The lock is a separate statement, because a statement that waits for a row's lock goes on
+    # reading the other tables as they were before the wait.
     list(Deployment.objects.filter(pk__in=ids).locked().values_list("pk"))
     runs = Run.objects.filter(deployment__in=ids).order_by("deployment_id", "-pk")
     newest = set(runs.distinct("deployment_id").values_list("pk", flat=True))
@@ -163,8 +166,8 @@ def _of_newest_runs(changes: list[Change]) -> list[Change]:
 def _update_deployments(
     verb: Verb, changes: Sequence[Change], now: datetime
 ) -> dict[int, tuple[int, int | None]]:
-    """Return organization and former cluster of each changed row, by deployment id."""
-    # The ordered lock comes first, as an UPDATE alone may lock its rows in any order.
+    """Return the organization and the former cluster of each changed row, by deployment id."""
+    # The rows are locked in order first, because an UPDATE may lock them in any order.
     sql = f"""
         WITH v AS (
             SELECT * FROM unnest(
@@ -205,7 +208,7 @@ def _update_deployments(
 
 
 def _release_runs(outcome: Run.Outcome, changes: Sequence[Change], now: datetime) -> None:
-    """Free the room of the current runs; their containers follow."""
+    """Release the current runs: their requests are free in the ledger; their containers follow."""
     sql = """
         UPDATE deployments_run r
         SET released_at = %(now)s, outcome = %(outcome)s, exit_code = v.exit_code,
@@ -228,7 +231,7 @@ def _release_runs(outcome: Run.Outcome, changes: Sequence[Change], now: datetime
 
 
 def _open_runs(changes: Sequence[Change], now: datetime) -> None:
-    """Open a run for each placed deployment, with the request that it has now."""
+    """Insert a run for each placed deployment, with its present request."""
     sql = """
         INSERT INTO deployments_run
             (deployment_id, cluster_id, cpu_milli, ram_mib, gpu, placed_at, outcome)
@@ -239,39 +242,39 @@ def _open_runs(changes: Sequence[Change], now: datetime) -> None:
         cursor.execute(sql, {"ids": [change.deployment for change in changes], "now": now})
 
 
-def note_reasons(reasons: Mapping[int, tuple[str, str]]) -> None:
-    """Say why each pending deployment waits, by id: a code and a sentence.
+def record_wait_reasons(reasons: Mapping[int, tuple[str, str]]) -> None:
+    """Store the code and the sentence that explain why each pending deployment waits, by id.
 
-    Only what changed is written, and it is no event. A row that somebody else holds at this moment
-    is passed over: the next cycle tells.
+    Only differences are written, without an event. A locked row is skipped: the next cycle writes
+    its reason.
     """
     changes = [Change(pk, why, data={"code": code}) for pk, (code, why) in reasons.items()]
-    _tell(changes, (Status.PENDING,))
+    _write_reasons(changes, (Status.PENDING,))
 
 
-def remark(
+def update_reasons(
     kind: str, changes: Sequence[Change], *, statuses: Sequence[Status], actor: str, now: datetime
 ) -> list[int]:
-    """Say something new of deployments whose status stays; an event for each that did not say so.
+    """Store new reasons of deployments whose status stays, with an event for each that differs.
 
-    Returns their ids. A row that somebody else holds at this moment is passed over.
+    Returns the ids of the changed deployments. A locked row is skipped.
     """
     if not changes:
         return []
     with transaction.atomic():
-        told = _tell(changes, statuses)
+        written = _write_reasons(changes, statuses)
         record_many(
             [
-                _event(change, told[change.deployment], kind, None, actor, now)
+                _event(change, written[change.deployment], kind, None, actor, now)
                 for change in changes
-                if change.deployment in told
+                if change.deployment in written
             ]
         )
-    return list(told)
+    return list(written)
 
 
-def _tell(changes: Sequence[Change], statuses: Sequence[Status]) -> dict[int, int]:
-    """Write reasons and codes where they differ; return the organizations of those, by id."""
+def _write_reasons(changes: Sequence[Change], statuses: Sequence[Status]) -> dict[int, int]:
+    """Update the reasons and codes that differ; return organizations by changed deployment."""
     sql = """
         WITH v AS (
             SELECT * FROM unnest(%(ids)s::bigint[], %(codes)s::text[], %(reasons)s::text[])

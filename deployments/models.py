@@ -1,4 +1,4 @@
-"""Demand: deployments, what they wait for, and their attempts to run."""
+"""Demand: deployments, their dependencies, their runs, and what is kept of a run's output."""
 
 import uuid
 from datetime import datetime
@@ -48,14 +48,14 @@ class Condition(models.TextChoices):
 
 
 class OnDependencyFailure(models.TextChoices):
-    """What becomes of one that waits for what has ended and does not satisfy it."""
+    """What happens to a deployment whose dependency has ended without satisfying it."""
 
     WAIT = "wait"
     CANCEL = "cancel"
 
 
 class RestartPolicy(models.TextChoices):
-    """Whether one that fails by itself is queued again."""
+    """Whether a deployment whose own container fails is queued again."""
 
     NEVER = "never"
     ON_FAILURE = "on-failure"
@@ -73,29 +73,29 @@ class DeploymentQuerySet(TenantQuerySet["Deployment"]):
         return self.filter(status=Status.PENDING)
 
     def of_departed(self, departed: bool = True) -> "DeploymentQuerySet":
-        """Those whose submitter is no member of their organization any more, or the others."""
+        """Deployments whose submitter has left their organization; with False, all others."""
         members = Membership.objects.filter(
             organization=OuterRef("organization"), user=OuterRef("created_by")
         )
         return self.filter(~Exists(members) if departed else Exists(members))
 
     def active(self) -> "DeploymentQuerySet":
-        """Those whose requests count against their clusters."""
+        """Deployments that are placed: their requests are allocated on their clusters."""
         return self.filter(status__in=ACTIVE)
 
     def ready(self, now: datetime) -> "DeploymentQuerySet":
-        """Those that the scheduler may place: not held, not in back-off, nothing to wait for."""
+        """Deployments that may be placed: pending, not held, not in back-off, dependencies met."""
         return self.filter(_ready(now))
 
-    def hopeless(self) -> "DeploymentQuerySet":
-        """Those to be cancelled, as what they wait for has ended otherwise."""
+    def unsatisfiable(self) -> "DeploymentQuerySet":
+        """Pending deployments to cancel, because a dependency has ended without satisfying them."""
         failed = Dependency.objects.unmet().filter(deployment=OuterRef("pk"), on__status__in=ENDED)
         return self.pending().filter(
             Exists(failed), on_dependency_failure=OnDependencyFailure.CANCEL
         )
 
     def active_or_ready(self, now: datetime) -> "DeploymentQuerySet":
-        """All that a plan is about, in one statement, so that none is seen as both or neither."""
+        """Everything that a plan covers, in one statement: each is active or ready, never both."""
         return self.filter(Q(status__in=ACTIVE) | _ready(now)).order_by("pk")
 
 
@@ -106,16 +106,18 @@ def _ready(now: datetime) -> Q:
 
 
 class Deployment(ResourceColumns):
-    """What somebody wants to run.
+    """A container to run, the resources that it requests, and its state.
 
-    `revision` grows with every change that a plan depends on: a plan made on an older one is made
-    again. What is decided about a container depends on its run instead.
-    `status_code` is `status_reason` for programs. `ready_after` is when the back-off after an
-    eviction or a failure ends; `restarts` counts the failures of its own that it was queued again
-    after, since it last ran well for long. `placed_at` and `checkpoint_at` belong to the present
-    placement. Until `suspended_until`
-    preemption is suspended for it, because earlier preemptions led to nothing.
-    `env` holds plain texts, and `{"secret": encrypted}` for what nobody is to read.
+    - `revision` grows with every change that a plan depends on: a plan made on an older revision is
+      made again. Decisions about a container are guarded by its run instead.
+    - `status_code` is the machine-readable form of `status_reason`.
+    - `ready_after` is when the back-off after an eviction or a failure ends.
+    - `restarts` counts the restarts after failures of its own since it last ran for long enough.
+    - `placed_at` is when the present placement began, `started_at` when the container of that
+      placement began; `checkpoint_at` is the latest checkpoint of that placement.
+    - Until `suspended_until`, preemption is suspended for it because earlier preemptions led to
+      nothing.
+    - `env` has a text per variable, or `{"secret": encrypted}`.
     """
 
     organization = models.ForeignKey(
@@ -129,7 +131,7 @@ class Deployment(ResourceColumns):
         default=50, validators=[MinValueValidator(1), MaxValueValidator(100)]
     )
     preemptible = models.BooleanField(
-        default=True, help_text="Unticked: nothing takes its room, whatever its priority."
+        default=True, help_text="Unticked: no preemptor may evict it, whatever their priorities."
     )
     requested_cluster = models.ForeignKey(
         Cluster, on_delete=models.SET_NULL, null=True, blank=True, related_name="requested_by"
@@ -194,7 +196,7 @@ class Deployment(ResourceColumns):
                 "preemptible", "requested_cluster_id", "on_dependency_failure", "max_runtime_s",
                 "restart_policy", "max_restarts", "held", secrets=("env",), inserts=False,
             ),
-            # Placing is the planner's, whoever asked for the cycle.
+            # The planner decides on placements, even in a cycle that a person requested.
             trail_of_requests(
                 "status", "cluster_id",
                 when="NOT (OLD.status = 'pending' AND NEW.status = 'starting')",
@@ -255,7 +257,7 @@ class DependencyQuerySet(models.QuerySet["Dependency"]):
 
 
 class Dependency(models.Model):
-    """`deployment` waits until `on` is as `condition` says."""
+    """`deployment` waits until `on` satisfies `condition`."""
 
     deployment = models.ForeignKey(
         Deployment, on_delete=models.CASCADE, related_name="dependencies"
@@ -281,29 +283,29 @@ class Dependency(models.Model):
 
 class RunQuerySet(LockingQuerySet["Run"]):
     def current(self) -> "RunQuerySet":
-        """The runs whose room is taken: one for each active deployment."""
+        """Runs that count in the ledger: one for each active deployment."""
         return self.filter(released_at=None)
 
     def unfinished(self) -> "RunQuerySet":
-        """The runs that have, or may have, or are to have, a container."""
+        """Runs that have a container, may have one, or are about to get one."""
         return self.filter(ended_at=None)
 
     def launched_ever(self) -> "RunQuerySet":
-        """The runs for which a container was ever asked for, even if the engine refused."""
+        """Runs for which a container was requested at least once, even if the engine refused."""
         return self.exclude(launched_at=None, container_uid=None)
 
     def launched(self) -> "RunQuerySet":
-        """The runs that had, or may have had, a container."""
+        """Runs that have had a container, or may have had one."""
         return self.exclude(launched_at=None)
 
 
 class Run(ResourceColumns):
-    """One attempt: where, when, and how it ended.
+    """One placement of a deployment: where, when, and how it ended.
 
-    From `placed_at` to `released_at` it counts in the ledger; from `launched_at` to `ended_at` it
-    may have a container, the one that is known by `container_uid` and was first asked to stop at
-    `stop_requested_at`. Its request is the one it was placed with; `devices` are the ids of the
-    GPUs that its container was given, on engines where we choose them.
+    From `placed_at` to `released_at` the run counts in the ledger. From `launched_at` to `ended_at`
+    it may have a container, which is found by `container_uid` and was first asked to stop at
+    `stop_requested_at`. The run keeps the request that it was placed with. `devices` are the ids of
+    its container's GPUs, on engines that leave the choice of GPUs to the hypervisor.
     """
 
     class Outcome(models.TextChoices):
@@ -340,7 +342,8 @@ class Run(ResourceColumns):
     class Meta:
         ordering = ["id"]
         triggers = [
-            # However a run goes: with its deployment, its organization, by a line of SQL.
+            # A trigger, because a run may be deleted with its deployment, with its organization or
+            # by a line of SQL.
             pgtrigger.Trigger(
                 name="remember_container",
                 when=pgtrigger.After,
@@ -389,21 +392,22 @@ class Run(ResourceColumns):
 
     @property
     def container(self) -> uuid.UUID | None:
-        """By which uid its container is known; None while none was ever asked for."""
+        """The uid of its container, None if no container was ever requested."""
         if self.launched_at is None:
             return None
         return self.container_uid or uid_by_run(self.pk)
 
     def uid_to_launch(self) -> uuid.UUID:
-        """Return the uid for its container: the same at every try, and new at the first."""
+        """Return the uid for its container: new at the first attempt, the same at every other."""
         return self.container_uid or self.container or uuid.uuid4()
 
 
 class AbandonedContainer(models.Model):
-    """A container that may still be on its cluster's engine and belongs to no run any more.
+    """A container that may still be on its cluster's engine although no run owns it any more.
 
-    Its run was deleted, which a trigger notes, or an operator gave it up. It is removed when it is
-    seen, and forgotten once the engine has been seen without it.
+    A trigger adds a row when a run is deleted; `claim_engine` adds rows for unknown containers that
+    it removes. The container is removed when it is seen, and the row is deleted once an observation
+    of the engine no longer contains it.
     """
 
     uid = models.UUIDField(primary_key=True)
@@ -421,9 +425,9 @@ class AbandonedContainer(models.Model):
 
 
 class RunOutput(models.Model):
-    """What an ended run's container wrote: its last part, kept when the container went.
+    """The last part of an ended container's output, stored when the container was removed.
 
-    `dropped` says that there was more before it.
+    `dropped` is true if earlier output was not kept.
     """
 
     run = models.OneToOneField(Run, on_delete=models.CASCADE, related_name="output")

@@ -1,7 +1,7 @@
-"""What people do to deployments: one verb a function, each atomic and with one event.
+"""What people do with deployments: one verb a function, each atomic and with one event.
 
-Every verb takes the deployment's row lock and looks at its state again under it. `actor` is a
-username, or `system:…` for the product itself.
+Every verb locks the deployment's row and checks its state under the lock. `actor` is a username, or
+`system:…` for the hypervisor itself.
 """
 
 from dataclasses import replace
@@ -28,10 +28,10 @@ from orgs.models import Organization
 from orgs.services import protect_organizations
 
 _PLACEMENT = {"cpu_milli", "ram_mib", "gpu", "requested_cluster"}
-"""The fields that say where a deployment fits."""
+"""The fields that decide where a deployment fits."""
 
 _UNPLANNED = {"name", "image", "command", "env", "restart_policy", "max_restarts"}
-"""The fields that no plan depends on: a change of them alone leaves the revision as it is."""
+"""The fields that no plan depends on: changing only these keeps the revision."""
 
 
 def submit(
@@ -45,9 +45,10 @@ def submit(
 
 @transaction.atomic
 def update(deployment: Deployment, *, actor: str, spec: Spec) -> Deployment:
-    """Make the deployment's specification this one.
+    """Replace the deployment's specification.
 
-    Raises Conflict when what differs may not change in the present status.
+    Raises Conflict if a field that differs cannot change in the present status, Invalid if the new
+    specification is not possible, and NotFound if its requested cluster does not exist.
     """
     protect_organizations([deployment.organization_id])
     if spec.depends_on:
@@ -66,7 +67,7 @@ def update(deployment: Deployment, *, actor: str, spec: Spec) -> Deployment:
     _save(deployment, plan_depends=bool(set(changed) - _UNPLANNED), **spec.columns())
     if "depends_on" in changed:
         dependencies.replace(deployment, spec.depends_on)
-        _say(deployment, "updated", waiting.NEXT_CYCLE)
+        _set_reason(deployment, "updated", waiting.NEXT_CYCLE)
     record(deployment, "updated", actor, f"Changed {', '.join(sorted(changed))}.", changed)
     request_cycle(deployment.organization_id)
     return deployment
@@ -81,7 +82,7 @@ def adjust(
     name: str | None = None,
     preemptible: bool | None = None,
 ) -> Deployment:
-    """Change what an operator may at any time. Raises Conflict when the deployment has ended."""
+    """Change what an operator may change in any status. Raises Conflict if it has ended."""
     protect_organizations([deployment.organization_id])
     deployment = Deployment.objects.get_locked(deployment.pk)
     spec = Spec.of(deployment)
@@ -97,54 +98,62 @@ def adjust(
 
 @transaction.atomic
 def start(deployment: Deployment, *, actor: str, bounded: bool = True) -> Deployment:
-    """Queue an ended deployment again. Raises Conflict when it has not ended, or too many wait.
+    """Queue an ended deployment again.
 
-    One that was cancelled while it was held is still held: starting is no way round that.
+    Raises Conflict if it has not ended, or if too many deployments are pending. A deployment that
+    was cancelled while held stays held, so that `start` cannot replace `release`.
     """
     if bounded and deployment.status in ENDED:
         check_bounds(deployment.created_by_id, {deployment.organization_id: 1})
     waits = "held, waits until it is released" if deployment.held else "waits for the next cycle"
-    return _steer(
+    return _carry_out(
         deployment, lifecycle.RESTART, actor, f"Started again: {waits}.",
         code=waiting.HELD if deployment.held else "",
     )  # fmt: skip
 
 
 def stop(deployment: Deployment, *, actor: str) -> Deployment:
-    """Stop what is starting or running. Raises Conflict in any other status."""
-    return _steer(deployment, lifecycle.STOP, actor, f"Stopped by {actor}.")
+    """Stop a starting or running deployment. Raises Conflict in any other status."""
+    return _carry_out(deployment, lifecycle.STOP, actor, f"Stopped by {actor}.")
 
 
 def cancel(deployment: Deployment, *, actor: str) -> Deployment:
-    """Take a pending deployment out of the queue. Raises Conflict in any other status."""
-    return _steer(deployment, lifecycle.CANCEL, actor, f"Cancelled by {actor}.")
+    """Remove a pending deployment from the queue. Raises Conflict in any other status."""
+    return _carry_out(deployment, lifecycle.CANCEL, actor, f"Cancelled by {actor}.")
 
 
 def preempt(deployment: Deployment, *, actor: str) -> Deployment:
-    """Evict an active deployment by hand; until its back-off ends, others may take its place."""
+    """Evict an active deployment for an operator; it competes again after the back-off.
+
+    Raises Conflict in any other status.
+    """
     wait = settings.SCHEDULER_POLICY.operator_backoff_seconds
     until = timezone.now() + timedelta(seconds=wait)
-    reason = f"Preempted by {actor}: ready again at {until:%Y-%m-%d %H:%M:%S} UTC."
-    return _steer(
+    reason = f"Preempted by {actor}: competes again at {until:%Y-%m-%d %H:%M:%S} UTC."
+    return _carry_out(
         deployment, lifecycle.EVICT, actor, reason, code=waiting.BACKOFF, ready_after=until
     )
 
 
 def requeue(deployment: Deployment, *, actor: str) -> Deployment:
-    """Send an active deployment back to the queue, ready at once."""
-    return _steer(deployment, lifecycle.REQUEUE, actor, f"Requeued by {actor}.")
+    """Put an active deployment back in the queue, ready at once.
+
+    Raises Conflict in any other status.
+    """
+    return _carry_out(deployment, lifecycle.REQUEUE, actor, f"Requeued by {actor}.")
 
 
-def cancel_hopeless(organization_id: int, *, actor: str) -> int:
-    """Cancel what asked for it when a dependency fails, and what waits for that in turn.
+def cancel_unsatisfiable(organization_id: int, *, actor: str) -> int:
+    """Cancel deployments whose dependency failed, if they ask for it, and then their dependents.
 
-    Returns how many were cancelled.
+    Returns the number of cancelled deployments.
     """
     count = 0
-    while hopeless := list(Deployment.objects.filter(organization=organization_id).hopeless()):
-        waits = waiting.on_others([d.pk for d in hopeless])
+    rows = Deployment.objects.filter(organization=organization_id).unsatisfiable()
+    while found := list(rows.all()):
+        waits = waiting.on_others([d.pk for d in found])
         changes = [
-            Change(d.pk, waits[d.pk].reason, revision=d.revision) for d in hopeless if d.pk in waits
+            Change(d.pk, waits[d.pk].reason, revision=d.revision) for d in found if d.pk in waits
         ]
         with transaction.atomic():
             count += len(transition(lifecycle.CANCEL, changes, actor=actor, now=timezone.now()))
@@ -153,7 +162,7 @@ def cancel_hopeless(organization_id: int, *, actor: str) -> int:
 
 @transaction.atomic
 def hold(deployment: Deployment, *, actor: str) -> Deployment:
-    """Have a pending deployment passed over. Raises Conflict in any other status."""
+    """Put a pending deployment on hold. Raises Conflict in any other status."""
     deployment = Deployment.objects.get_locked(deployment.pk)
     _check_pending(deployment, "held")
     if not deployment.held:
@@ -171,7 +180,7 @@ def release(deployment: Deployment, *, actor: str) -> Deployment:
     _check_pending(deployment, "released")
     if deployment.held:
         _save(deployment, held=False)
-        _say(deployment, "released", "Released: waits for the next cycle.")
+        _set_reason(deployment, "released", "Released: waits for the next cycle.")
         record(deployment, "released", actor, f"Released by {actor}.")
         request_cycle(deployment.organization_id)
     return deployment
@@ -179,12 +188,15 @@ def release(deployment: Deployment, *, actor: str) -> Deployment:
 
 @transaction.atomic
 def checkpoint(deployment: Deployment, *, actor: str) -> None:
-    """Note that progress is saved: an eviction loses only what comes after."""
+    """Record a checkpoint: an eviction loses only the work after it.
+
+    Raises Conflict if the deployment is not running.
+    """
     deployment = Deployment.objects.get_locked(deployment.pk)
     if deployment.status != Status.RUNNING:
         raise Conflict(
-            f"Deployment {deployment.pk} is {deployment.status}; only a running one has progress"
-            " to save."
+            f"Deployment {deployment.pk} is {deployment.status}; only a running deployment can"
+            " report a checkpoint."
         )
     _save(deployment, checkpoint_at=timezone.now())
     record(deployment, "checkpoint", actor, "Progress saved.")
@@ -192,24 +204,24 @@ def checkpoint(deployment: Deployment, *, actor: str) -> None:
 
 @transaction.atomic
 def delete(deployment: Deployment, *, actor: str) -> None:
-    """Remove a deployment that has no container. Raises Conflict while it has, or is waited for."""
+    """Delete a deployment. Raises Conflict if it is on a cluster, or if another waits for it."""
     protect_organizations([deployment.organization_id])
-    # Otherwise somebody could begin to wait for it after we looked.
+    # Without the lock, a dependency on it could be added after the check.
     dependencies.lock_graph(deployment.organization_id)
     deployment = Deployment.objects.get_locked(deployment.pk)
     if deployment.status in OCCUPYING:
         raise Conflict(
-            f"Deployment {deployment.pk} is {deployment.status}: stop it and wait until it has"
-            " ended, then delete it."
+            f"Deployment {deployment.pk} is {deployment.status}: stop it, wait until it has ended,"
+            " then delete it."
         )
     dependents = deployment.dependents.exclude(deployment__status__in=ENDED)
     if waiting := list(dependents.values_list("deployment", flat=True)[:5]):
         raise Conflict(
-            f"Deployment {waiting[0]} waits for deployment {deployment.pk}: cancel it, or change"
-            " its `depends_on`, first."
+            f"Deployment {waiting[0]} waits for deployment {deployment.pk}: cancel it or change its"
+            " `depends_on` first."
         )
     deployment.dependents.all().delete()
-    # Otherwise the output of one that ends now could be kept after we looked.
+    # Without the lock, the output of a run that ends now could be stored after the deletion.
     list(deployment.runs.locked(for_deletion=True).values("pk"))
     for cluster_id in deployment.runs.unfinished().values_list("cluster", flat=True):
         if cluster_id:
@@ -220,7 +232,7 @@ def delete(deployment: Deployment, *, actor: str) -> None:
 
 
 @transaction.atomic
-def _steer(
+def _carry_out(
     deployment: Deployment,
     verb: Verb,
     actor: str,
@@ -229,7 +241,7 @@ def _steer(
     code: str = "",
     ready_after: datetime | None = None,
 ) -> Deployment:
-    """Carry out a verb of the lifecycle for a person, or say why the state forbids it."""
+    """Carry out a verb of the lifecycle. Raises Conflict with a remedy if the status forbids it."""
     deployment = Deployment.objects.get_locked(deployment.pk)
     if deployment.status not in verb.sources:
         raise Conflict(_forbidden(deployment, verb))
@@ -240,25 +252,24 @@ def _steer(
     request_cycle(deployment.organization_id)
     deployment.refresh_from_db()
     if verb.target == Status.PENDING:
-        _say(deployment, deployment.status_code, deployment.status_reason)
+        _set_reason(deployment, deployment.status_code, deployment.status_reason)
     return deployment
 
 
-def _say(deployment: Deployment, code: str, reason: str) -> str:
-    """Have a pending row, which is locked, say what keeps it from competing, or else this.
+def _set_reason(deployment: Deployment, code: str, reason: str) -> None:
+    """Store why a pending deployment does not compete, or the given reason if it does.
 
-    Returns what keeps it from competing, "" when nothing does.
+    The caller has locked the row.
     """
     found = waiting.obstacle(deployment, timezone.now())
     deployment.status_code, deployment.status_reason = code, reason
     if found:
         deployment.status_code, deployment.status_reason = found.code, found.reason
     deployment.save(update_fields=["status_code", "status_reason"])
-    return found.reason if found else ""
 
 
 _REMEDIES = {
-    Status.PENDING: "cancel it to take it out of the queue",
+    Status.PENDING: "cancel it to remove it from the queue",
     Status.STARTING: "stop it first",
     Status.RUNNING: "stop it first",
     Status.STOPPING: "wait until it has stopped",
@@ -267,23 +278,24 @@ _REMEDIES = {
 
 def _forbidden(deployment: Deployment, verb: Verb) -> str:
     remedy = _REMEDIES.get(Status(deployment.status), "start it again to queue it")
-    sources = ", ".join(verb.sources)
+    *others, last = verb.sources
+    sources = f"{', '.join(others)} or {last}" if others else last
     return (
-        f"Deployment {deployment.pk} is {deployment.status}; this needs one that is {sources}:"
-        f" {remedy}."
+        f"Deployment {deployment.pk} is {deployment.status}, but this is possible only while it is"
+        f" {sources}: {remedy}."
     )
 
 
 def _check_pending(deployment: Deployment, participle: str) -> None:
     if deployment.status != Status.PENDING:
         raise Conflict(
-            f"Deployment {deployment.pk} is {deployment.status}; only a pending one can be"
+            f"Deployment {deployment.pk} is {deployment.status}; only a pending deployment can be"
             f" {participle}."
         )
 
 
 def _protect_cluster(spec: Spec) -> None:
-    """Keep the cluster that is asked for. Raises NotFound when it does not exist any more."""
+    """Lock the requested cluster against deletion. Raises NotFound if it does not exist."""
     cluster = spec.requested_cluster
     if cluster and not Cluster.objects.protect([cluster.pk]):
         raise NotFound(f"Cluster {cluster.pk} does not exist.", attr="requested_cluster")

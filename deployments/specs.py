@@ -1,4 +1,4 @@
-"""What a person asks for, and whether it can be had at all."""
+"""The specification of a deployment, what of it can change, and whether a cluster can hold it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -24,7 +24,10 @@ _CHANGEABLE_ALWAYS = {"name", "priority", "restart_policy", "max_restarts"}
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """All that a person says about a deployment; cpu in millicores, RAM in MiB, GPU in devices."""
+    """The fields of a deployment that its submitter sets.
+
+    CPU is in millicores, RAM in MiB, GPU in devices, `max_runtime_s` in seconds.
+    """
 
     name: str
     image: str
@@ -54,7 +57,7 @@ class Spec:
     def from_fields(
         cls, given: Mapping[str, Any], cluster: Cluster | None, former: "Spec | None" = None
     ) -> "Spec":
-        """Make one of a request's validated fields; what they leave out is as in the former."""
+        """Make a specification from validated fields; the former one supplies what is missing."""
         fields = {name: given[name] for name in _COLUMNS if name in given}
         fields["requested_cluster"] = cluster
         if "command" in given:
@@ -64,7 +67,7 @@ class Spec:
         return replace(former, **fields) if former else cls(**fields)
 
     def columns(self) -> dict[str, Any]:
-        """Return the values of the columns of Deployment that have the same names."""
+        """Return the values of the columns that Deployment has under the same names."""
         values = {name: getattr(self, name) for name in _COLUMNS}
         return values | {"command": list(self.command), "env": dict(self.env)}
 
@@ -73,9 +76,9 @@ _COLUMNS = tuple(name for name in Spec.__dataclass_fields__ if name != "depends_
 
 
 def differences(before: Spec, after: Spec) -> dict[str, list[Any]]:
-    """Return, by field, the two values of what differs, as JSON can hold them.
+    """Return the values before and after of each field that differs, ready for JSON.
 
-    Of an environment only the names: what it holds may be secret.
+    An environment is reduced to its names, because its values may be secret.
     """
     return {
         name: [_plain(getattr(before, name)), _plain(getattr(after, name))]
@@ -85,22 +88,24 @@ def differences(before: Spec, after: Spec) -> dict[str, list[Any]]:
 
 
 def check_changeable(deployment: Deployment, changed: set[str]) -> None:
+    """Raise Conflict if one of the fields cannot change in the deployment's present status."""
     if deployment.status in ENDED:
         raise Conflict(
-            f"Deployment {deployment.pk} has ended ({deployment.status}) and cannot change: start"
-            " it again, or submit a new one."
+            f"Deployment {deployment.pk} has ended ({deployment.status}) and cannot be changed:"
+            " start it again first, or submit a new one."
         )
-    # Callers know the column `cpu_milli` as `cpu`.
+    # The API's name of the column `cpu_milli` is `cpu`.
     frozen = sorted(name.removesuffix("_milli") for name in changed - _CHANGEABLE_ALWAYS)
     if frozen and deployment.status != Status.PENDING:
         raise Conflict(
             f"Deployment {deployment.pk} is {deployment.status}; {', '.join(frozen)} can change"
-            " only while it is pending: stop it and start it again, or submit a new one."
+            " only while it is pending: stop it, start it again and then change it, or submit a new"
+            " one."
         )
 
 
 def check_image(image: str) -> None:
-    """Raise Invalid for what is no reference to an image."""
+    """Raise Invalid if the image reference is malformed."""
     try:
         check_reference(image)
     except ValueError as error:
@@ -108,32 +113,35 @@ def check_image(image: str) -> None:
 
 
 def check_capacity(organization_id: int, spec: Spec) -> None:
-    """Raise Invalid unless a cluster that it may use could hold it when empty."""
+    """Raise Invalid unless an empty cluster that the deployment may use could hold it."""
     check_fits(list(Cluster.objects.filter(organization_id=organization_id)), spec)
 
 
 def check_fits(clusters: Sequence[Cluster], spec: Spec) -> None:
-    """Raise Invalid unless one of the organization's clusters that it may use could hold it."""
+    """Raise Invalid unless one of the organization's clusters could hold it when empty.
+
+    If the specification requests a cluster, only that one counts.
+    """
     if spec.requested_cluster:
         clusters = [c for c in clusters if c.pk == spec.requested_cluster.pk]
     if any(all(getattr(spec, name) <= getattr(c, name) for name in DIMENSIONS) for c in clusters):
         return
     request = describe(spec.cpu_milli, spec.ram_mib, spec.gpu)
     sizes = [
-        f"{c.name}: {describe(c.cpu_milli, c.ram_mib, c.gpu)}"
+        f"{c.name} has {describe(c.cpu_milli, c.ram_mib, c.gpu)}"
         for c in sorted(clusters, key=lambda c: (-c.gpu, c.pk))[:3]
     ]
     raise Invalid(
-        f"No cluster that it may use could ever hold {request}. "
-        + (f"There is {'; '.join(sizes)}: request less, or grow a cluster." if sizes
-           else "The organization has no cluster yet: create one first."),
+        f"No cluster that this deployment may use can ever hold {request}"
+        + (f": {'; '.join(sizes)}. Request less, or enlarge a cluster." if sizes
+           else ". The organization has no cluster yet: create one first."),
         attr=_too_large(spec, clusters),
         code="exceeds_capacity",
     )  # fmt: skip
 
 
 def _too_large(spec: Spec, clusters: Sequence[Cluster]) -> str | None:
-    """Return the field that exceeds every cluster by itself, None when only the mix does."""
+    """Return the field that alone exceeds every cluster, None if only the combination does."""
     for attr, column in (("cpu", "cpu_milli"), ("ram_mib", "ram_mib"), ("gpu", "gpu")):
         if clusters and all(getattr(spec, column) > getattr(c, column) for c in clusters):
             return attr
@@ -141,7 +149,7 @@ def _too_large(spec: Spec, clusters: Sequence[Cluster]) -> str | None:
 
 
 def _comparable(value: Any) -> Any:
-    """Return what has to be equal: dependencies have no order, a secret is what it says."""
+    """Return a value to compare: dependencies without order, secrets by their plain text."""
     if isinstance(value, Mapping):
         return comparable(value)
     is_waits = isinstance(value, tuple) and value and isinstance(value[0], Wait)

@@ -1,6 +1,6 @@
-"""Why a pending deployment does not compete at all: held, a dependency, a back-off.
+"""Why a pending deployment does not compete: it is held, has an unmet dependency, or backs off.
 
-Its row says so from the submission on. `refresh` keeps the rows right when dependencies change.
+Its row has the reason from its submission on. `refresh` updates the rows when dependencies change.
 """
 
 from collections import defaultdict
@@ -11,13 +11,13 @@ from typing import NamedTuple
 
 from django.db.models import Exists, OuterRef, Q
 
-from deployments.lifecycle import Change, remark
+from deployments.lifecycle import Change, update_reasons
 from deployments.models import ENDED, Dependency, Deployment, DeploymentQuerySet, Status
 
 HELD = "held"
 DEPENDENCY = "dependency"
 DEPENDENCY_ENDED = "dependency_ended"
-"""It waits for what has ended otherwise, directly or through others."""
+"""A dependency has ended without satisfying it, directly or through other deployments."""
 BACKOFF = "backoff"
 NEXT_CYCLE = "Waits for the next scheduling cycle."
 
@@ -26,9 +26,10 @@ _ON_OTHERS = (DEPENDENCY, DEPENDENCY_ENDED)
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """Why it does not compete: a code and a reason, which change only when that does.
+    """Why a pending deployment does not compete: a code and a lasting reason.
 
-    `details` has a sentence for each thing that it waits for, as that is at this moment.
+    `details` has a sentence for each thing that it waits for, with the present status of each
+    dependency; `code` and `reason` change only when someone has to act.
     """
 
     code: str
@@ -37,7 +38,7 @@ class Obstacle:
 
 
 class _Unmet(NamedTuple):
-    """A dependency that does not hold: its condition, and the deployment that is waited for."""
+    """An unmet dependency: its condition, and the deployment that it refers to."""
 
     condition: str
     pk: int
@@ -48,35 +49,36 @@ class _Unmet(NamedTuple):
 
 
 def obstacle(deployment: Deployment, now: datetime) -> Obstacle | None:
-    """Return what keeps a pending deployment from competing, None when nothing does."""
+    """Return why a pending deployment does not compete, None if it does."""
     return obstacles([deployment], now).get(deployment.pk)
 
 
 def obstacles(deployments: Sequence[Deployment], now: datetime) -> dict[int, Obstacle]:
-    """Return these for many pending deployments at once, by id."""
+    """Return why pending deployments do not compete, by id; none for deployments that do."""
     return _obstacles(deployments, on_others([row.pk for row in deployments]), now)
 
 
 def on_others(deployments: Sequence[int]) -> dict[int, Obstacle]:
-    """Return for which dependencies these deployments wait, by id; none for those that do not."""
+    """Return the unmet dependencies of deployments as obstacles, by id; none without any."""
     return {pk: _dependency(found) for pk, found in _unmet(deployments).items()}
 
 
 def refresh(now: datetime, *, actor: str, organization: int | None = None) -> list[int]:
-    """Make pending rows say what they wait for; an event for each that said something else.
+    """Update the reasons of pending deployments with dependencies, with an event for each change.
 
-    A lost request for a cycle costs time only: the periodic job refreshes all organizations.
+    Returns the ids of the changed deployments. With None, all organizations are refreshed, which
+    the periodic job does in case a request for a cycle was lost.
     """
     rows = list(_concerned(organization))
     unmet = _followed(_unmet([row.pk for row in rows]))
-    found = _obstacles(rows, {pk: _dependency(those) for pk, those in unmet.items()}, now)
+    found = _obstacles(rows, {pk: _dependency(each) for pk, each in unmet.items()}, now)
     waits = {r.pk: found[r.pk] for r in rows if r.pk in found and _differs(r, found[r.pk])}
-    changed = remark(
+    changed = update_reasons(
         "waits",
         [Change(pk, o.reason, data={"code": o.code}) for pk, o in waits.items()],
         statuses=(Status.PENDING,), actor=actor, now=now,
     )  # fmt: skip
-    return changed + _tell_met([row.pk for row in rows if row.pk not in found], actor, now)
+    return changed + _report_met([row.pk for row in rows if row.pk not in found], actor, now)
 
 
 def _obstacles(
@@ -104,36 +106,36 @@ def _unmet(deployments: Sequence[int]) -> dict[int, list[_Unmet]]:
 
 
 def _followed(unmet: Mapping[int, list[_Unmet]]) -> dict[int, list[_Unmet]]:
-    """Return these with the codes that follow for the deployments that are waited for.
+    """Return the unmet dependencies with the codes that their deployments should have by now.
 
-    Their rows may say something older, and a chain may be long.
+    The stored codes may be out of date, because in a chain each depends on the next.
     """
     dependents: dict[int, list[int]] = defaultdict(list)
     for pk, found in unmet.items():
         for on in found:
             dependents[on.pk].append(pk)
-    in_vain = {pk for pk, found in unmet.items() if any(on.status in ENDED for on in found)}
-    reached = list(in_vain)
+    blocked = {pk for pk, found in unmet.items() if any(on.status in ENDED for on in found)}
+    reached = list(blocked)
     while reached:
-        further = set(dependents[reached.pop()]) - in_vain
-        in_vain |= further
+        further = set(dependents[reached.pop()]) - blocked
+        blocked |= further
         reached += further
     codes = {True: DEPENDENCY_ENDED, False: DEPENDENCY}
     return {
-        pk: [on._replace(code=codes[on.pk in in_vain]) for on in found]
+        pk: [on._replace(code=codes[on.pk in blocked]) for on in found]
         for pk, found in unmet.items()
     }
 
 
-def _tell_met(deployments: Sequence[int], actor: str, now: datetime) -> list[int]:
+def _report_met(deployments: Sequence[int], actor: str, now: datetime) -> list[int]:
     kind = "dependency_met"
-    reason = f"All of its dependencies are met. {NEXT_CYCLE}"
+    reason = f"All dependencies are met. {NEXT_CYCLE}"
     changes = [Change(pk, reason, data={"code": kind}) for pk in deployments]
-    return remark(kind, changes, statuses=(Status.PENDING,), actor=actor, now=now)
+    return update_reasons(kind, changes, statuses=(Status.PENDING,), actor=actor, now=now)
 
 
 def _concerned(organization: int | None) -> DeploymentQuerySet:
-    """Return the pending ones that wait for others, or say that they do."""
+    """Return the pending deployments with an unmet dependency, or whose stored code is of one."""
     unmet = Exists(Dependency.objects.unmet().filter(deployment=OuterRef("pk")))
     rows = Deployment.objects.pending().filter(held=False)
     if organization is not None:
@@ -153,37 +155,38 @@ def _held(deployment: Deployment) -> Obstacle:
 
 
 def _backoff(deployment: Deployment, until: datetime) -> Obstacle:
-    """Return what began the back-off, if the row still says so, and otherwise when it ends."""
+    """Return the stored reason if it is what began the back-off, otherwise when it ends."""
     code, reason = deployment.status_code, deployment.status_reason
     if code in (HELD, *_ON_OTHERS):
         code = BACKOFF
-        reason = f"Is in back-off: competes again at {until:%Y-%m-%d %H:%M:%S} UTC."
+        reason = f"In back-off: competes again at {until:%Y-%m-%d %H:%M:%S} UTC."
     return Obstacle(code, reason, (reason,))
 
 
 def _dependency(unmet: Sequence[_Unmet]) -> Obstacle:
     sentences = [_sentences(on) for on in unmet]
-    in_vain = any(_is_in_vain(on) for on in unmet)
+    blocked = any(_is_blocked(on) for on in unmet)
     return Obstacle(
-        DEPENDENCY_ENDED if in_vain else DEPENDENCY,
+        DEPENDENCY_ENDED if blocked else DEPENDENCY,
         " ".join(lasting for lasting, _ in sentences),
         tuple(detail for _, detail in sentences),
     )
 
 
-def _is_in_vain(on: _Unmet) -> bool:
+def _is_blocked(on: _Unmet) -> bool:
+    """Whether the dependency cannot be met unless someone acts."""
     return on.status in ENDED or (on.status == Status.PENDING and on.code == DEPENDENCY_ENDED)
 
 
 def _sentences(on: _Unmet) -> tuple[str, str]:
-    """Return a sentence that changes only when somebody has to act, and one with the status."""
-    what = f"Waits for deployment {on.pk} ({on.name}) to be {on.condition}"
+    """Return a sentence that changes only when someone has to act, and one with the status."""
+    wait = f"Waits for deployment {on.pk} ({on.name}) to be {on.condition}"
     if on.status in ENDED:
-        said = f"{what}; it is {on.status}: start it again, or change `depends_on`."
+        text = f"{wait}, but it is {on.status}: start it again, or change `depends_on`."
     elif on.status == Status.PENDING and on.held:
-        said = f"{what}; it is {on.status} and held: it must be released first."
-    elif _is_in_vain(on):
-        said = f"{what}; it cannot start either: see what it waits for, or change `depends_on`."
+        text = f"{wait}, but it is held: an admin has to release it first."
+    elif _is_blocked(on):
+        text = f"{wait}, but it cannot start either: see its reason, or change `depends_on`."
     else:
-        return f"{what}.", f"{what}; it is {on.status}."
-    return said, said
+        return f"{wait}.", f"{wait}; it is {on.status}."
+    return text, text

@@ -48,7 +48,7 @@ ERRORS: dict[HTTPStatus, tuple[str, str, str, str | None]] = {
     ),
     HTTPStatus.CONFLICT: (
         "The state forbids it.", "conflict",
-        "Deployment 7 is running; only a pending one can be held.", None,
+        "Deployment 7 is running; only a pending deployment can be held.", None,
     ),
     HTTPStatus.TOO_MANY_REQUESTS: (
         "Rate limited: `Retry-After` says for how many seconds.", "throttled",

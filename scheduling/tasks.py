@@ -14,7 +14,7 @@ from clusters.models import Cluster
 from clusters.wakeups import RUN_CYCLE, begin
 from deployments import waiting
 from deployments.models import Deployment
-from deployments.services import cancel_hopeless
+from deployments.services import cancel_unsatisfiable
 from hypervisor.base.outages import is_lock_timeout
 from scheduling.cycle.apply import ACTOR
 from scheduling.cycle.run import run_cycle
@@ -52,7 +52,7 @@ def run_due_cycles() -> None:
 def _run_cycle(organization_id: int, trigger: SchedulingCycle.Trigger) -> None:
     """Run a cycle, after what waits for others says for whom, or is cancelled as it asked for."""
     try:
-        cancel_hopeless(organization_id, actor=ACTOR)
+        cancel_unsatisfiable(organization_id, actor=ACTOR)
     except OperationalError as error:
         if not is_lock_timeout(error):
             raise
@@ -110,6 +110,6 @@ def due_organizations() -> list[int]:
     """Return, by id, the organizations with something to place, to drain or to cancel."""
     ready = Deployment.objects.ready(timezone.now()).order_by().values("organization")
     draining = Deployment.objects.active().filter(cluster__state=Cluster.State.DRAINING)
-    hopeless = Deployment.objects.hopeless().order_by().values("organization")
-    due = ready.union(draining.order_by().values("organization"), hopeless)
+    unsatisfiable = Deployment.objects.unsatisfiable().order_by().values("organization")
+    due = ready.union(draining.order_by().values("organization"), unsatisfiable)
     return sorted(row["organization"] for row in due)

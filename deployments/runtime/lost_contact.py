@@ -21,7 +21,7 @@ from clusters.models import Cluster, Connection
 from clusters.ownership import NotOurs
 from clusters.wakeups import request_cycle, request_reconcile
 from deployments import lifecycle
-from deployments.lifecycle import Change, remark, transition
+from deployments.lifecycle import Change, transition, update_reasons
 from deployments.models import Deployment, Run, RunQuerySet, Status
 from deployments.runtime import closing
 from deployments.runtime.closing import Remark
@@ -202,7 +202,7 @@ def _remark(
         Change(pk, sentence, data={"code": code, "cluster": cluster.pk})
         for pk in rows.values_list("pk", flat=True)
     ]
-    remark(kind, changes, statuses=(status,), actor=ACTOR, now=now)
+    update_reasons(kind, changes, statuses=(status,), actor=ACTOR, now=now)
 
 
 def _changes(runs: RunQuerySet, reason: str, code: str) -> list[Change]:

@@ -6,7 +6,7 @@ from datetime import datetime
 from clusters.drivers.base import Cause, Observation, Phase
 from clusters.models import Cluster
 from deployments import lifecycle
-from deployments.lifecycle import Change, remark
+from deployments.lifecycle import Change, update_reasons
 from deployments.models import Run, Status
 from deployments.runtime.lost_contact import ACTOR
 
@@ -30,4 +30,4 @@ def tell(
             continue
         data = {"code": code, "cluster": cluster.pk, "run": run.pk}
         changes.append(Change(run.deployment_id, reason, data=data))
-    remark(KIND, changes, statuses=(Status.RUNNING,), actor=ACTOR, now=now)
+    update_reasons(KIND, changes, statuses=(Status.RUNNING,), actor=ACTOR, now=now)

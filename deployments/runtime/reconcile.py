@@ -24,7 +24,7 @@ from clusters.secrets import CannotDecrypt
 from clusters.wakeups import request_cycle, request_reconcile
 from deployments import lifecycle
 from deployments.environment import opened
-from deployments.lifecycle import Change, Verb, remark, transition
+from deployments.lifecycle import Change, Verb, transition, update_reasons
 from deployments.logs import store
 from deployments.models import Dependency, Deployment, Run, Status
 from deployments.runtime import closing, lost_contact, node_warnings, orphans, outcomes
@@ -167,7 +167,7 @@ class _Pass:
             )
         self._settle(outcomes.of_vanished(run, where, now) for run in due[Step.REQUEUE])
         preparing = [self._preparing(run) for run in due[Step.MARK_PREPARING]]
-        remark("preparing", preparing, statuses=(Status.STARTING,), actor=ACTOR, now=now)
+        update_reasons("preparing", preparing, statuses=(Status.STARTING,), actor=ACTOR, now=now)
 
     def _preparing(self, run: Run) -> Change:
         unsaid = f"Its container is being prepared on {self.cluster.name}."
@@ -262,7 +262,7 @@ class _Pass:
         why = str(error) if fetching else f"Could not start yet: {error}"
         told = Change(run.deployment_id, why, data={"code": error.cause, "run": run.pk})
         kind = "preparing" if fetching else "start_failed"
-        remark(kind, [told], statuses=(Status.STARTING,), actor=ACTOR, now=self.now)
+        update_reasons(kind, [told], statuses=(Status.STARTING,), actor=ACTOR, now=self.now)
 
     def _wake_for(self) -> None:
         """Ask to be called at the next known ending, when it comes before the periodic look."""

@@ -53,7 +53,7 @@ def apply(plan: Plan, loaded: Loaded) -> None:
     transition(lifecycle.REQUEUE, [_requeue(e) for e in drained], actor=ACTOR, now=now)
     transition(lifecycle.MOVE, [_move(m) for m in plan.moves], actor=ACTOR, now=now)
     transition(lifecycle.PLACE, [_placement(p) for p in plan.placements], actor=ACTOR, now=now)
-    lifecycle.note_reasons(
+    lifecycle.record_wait_reasons(
         {wait.deployment: (wait.code, wait.reason) for wait in plan.wait_reasons}
     )
     for cluster_id in sorted(_touched_clusters(plan)):

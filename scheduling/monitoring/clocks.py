@@ -17,7 +17,7 @@ from django.db.models.functions import Least
 from django.utils import timezone
 
 from clusters.models import Connection
-from deployments.lifecycle import Change, remark
+from deployments.lifecycle import Change, update_reasons
 from deployments.models import ENDED, Deployment, Run, Status
 from deployments.runtime.outcomes import LONGEST_DELAY
 from scheduling.models import ClusterSample, Pulse, Sample, SchedulingCycle
@@ -94,7 +94,7 @@ def _cut_backoffs(now: datetime, actor: str) -> int:
             suspended_until=_at_most("suspended_until", now),
             revision=F("revision") + 1,
         )
-        remark(CUT, changes, statuses=(Status.PENDING,), actor=actor, now=now)
+        update_reasons(CUT, changes, statuses=(Status.PENDING,), actor=actor, now=now)
     return len(found)
 
 

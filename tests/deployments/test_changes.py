@@ -79,7 +79,7 @@ def test_what_is_run_does_not_change_once_placed(
     error = refusal(api.patch(path(deployment), {"name": "renamed", field: value}), 409)
 
     assert f"is {status}" in error["detail"]
-    assert "only while it is pending: stop it and start it again" in error["detail"]
+    assert "only while it is pending: stop it, start it again and then change it" in error["detail"]
     assert f"; {field} can change" in error["detail"]
     assert Deployment.objects.get(pk=deployment.pk).name == "job"
 

@@ -159,7 +159,7 @@ def test_one_that_cannot_come_true_by_itself_is_explained_with_the_remedy(
     data = api.get(f"/deployments/{second.pk}/explain").data
 
     assert data["code"] == "dependency_ended"
-    assert f"deployment {first.pk} (job) to be completed; it is {status}" in data["reason"]
+    assert f"deployment {first.pk} (job) to be completed, but it is {status}" in data["reason"]
     assert "start it again, or change `depends_on`" in data["reason"]
 
 
@@ -170,7 +170,7 @@ def test_one_that_waits_for_a_held_one_is_told_so(api: APIClient, submit: Submit
 
     data = api.get(f"/deployments/{second.pk}/explain").data
 
-    assert "must be released first" in data["reason"]
+    assert "an admin has to release it first" in data["reason"]
 
 
 def test_starting_the_failed_one_again_makes_it_come_true(

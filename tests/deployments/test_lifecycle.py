@@ -162,7 +162,9 @@ def test_a_restart_forgets_the_last_life(bring: Bring, forge: Cluster) -> None:
 def test_reasons_are_noted_for_those_that_wait_and_no_others(bring: Bring) -> None:
     waiting, running = bring(Status.PENDING), bring(Status.RUNNING)
 
-    lifecycle.note_reasons(dict.fromkeys((waiting.pk, running.pk), ("no_free_capacity", "no room")))
+    lifecycle.record_wait_reasons(
+        dict.fromkeys((waiting.pk, running.pk), ("no_free_capacity", "no room"))
+    )
 
     waiting.refresh_from_db()
     running.refresh_from_db()

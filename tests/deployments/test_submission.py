@@ -194,8 +194,8 @@ def test_what_no_cluster_could_ever_hold_is_refused_with_what_there_is(
     error = refusal(api.post("/deployments", BODY | more), 400)
 
     assert (error["code"], error["attr"]) == ("exceeds_capacity", attr)
-    assert f"forge: {describe(8000, 16384, 2)}" in error["detail"]
-    assert "request less, or grow a cluster" in error["detail"]
+    assert f"forge has {describe(8000, 16384, 2)}" in error["detail"]
+    assert "Request less, or enlarge a cluster." in error["detail"]
 
 
 def test_a_mix_that_no_cluster_has_is_refused_without_blaming_one_field(

@@ -82,7 +82,7 @@ def test_what_has_a_container_cannot_be_deleted(
 ) -> None:
     error = refusal(api.delete(path(bring(status))), 409)
 
-    assert "stop it and wait until it has ended" in error["detail"]
+    assert "stop it, wait until it has ended" in error["detail"]
 
 
 @pytest.mark.parametrize("status", ["pending", "completed", "failed", "stopped", "cancelled"])

@@ -136,7 +136,7 @@ def test_a_move_says_where_to_and_why(console: Client, acme: Organization, bring
 
 def test_what_a_service_refuses_is_shown_before_and_after(console: Client, bring: Bring) -> None:
     ended, pending = bring(Status.COMPLETED), bring(Status.PENDING)
-    refusal = f"Deployment {ended.pk} is completed; only a pending one can be held."
+    refusal = f"Deployment {ended.pk} is completed; only a pending deployment can be held."
 
     page = console.get(address("hold", ended, pending)).content.decode()
     messages = confirm(console, "hold", ended, pending)

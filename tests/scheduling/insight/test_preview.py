@@ -113,7 +113,7 @@ def test_preempting_one_that_nobody_waits_for_frees_its_room_for_nobody(bring: B
     told = forecast(change("preempt", running))
 
     assert kinds(told) == {running.pk: Kind.LEAVES}
-    assert "ready again at" in told.touched[0].reason
+    assert "competes again at" in told.touched[0].reason
 
 
 def test_requeueing_one_that_nobody_waits_for_only_restarts_it(bring: Bring) -> None:
@@ -163,7 +163,7 @@ def test_what_a_service_refuses_is_said_before(bring: Bring, forge: Cluster) -> 
     shrunk = forecast(change("resize", forge, capacity=Capacity(8000, 16384, 1)))
 
     assert [row.refused for row in told.touched] == [False, True]
-    assert "is failed; this needs one that is" in told.touched[1].reason
+    assert "is failed, but this is possible only while it is" in told.touched[1].reason
     assert "cannot shrink" in shrunk.touched[0].reason
     assert not shrunk.does_something
 

@@ -139,7 +139,7 @@ def test_the_row_follows_what_becomes_of_its_dependency(
 
     services.hold(first, actor="alice")
     look()
-    assert_says_the_truth(deployment, "dependency", "held: it must be released first")
+    assert_says_the_truth(deployment, "dependency", "held: an admin has to release it first")
     services.cancel(fresh(first), actor="bob")
     look()
     assert_says_the_truth(deployment, "dependency_ended", "it is cancelled: start it again")
@@ -232,7 +232,7 @@ def test_one_that_was_preempted_by_hand_says_until_when(bring: Bring) -> None:
     services.preempt(deployment, actor="olga")
 
     until = f"{fresh(deployment).ready_after:%Y-%m-%d %H:%M:%S} UTC"
-    assert_says_the_truth(deployment, "backoff", f"Preempted by olga: ready again at {until}.")
+    assert_says_the_truth(deployment, "backoff", f"Preempted by olga: competes again at {until}.")
 
 
 def test_one_that_is_preempted_a_second_time_says_until_when(
