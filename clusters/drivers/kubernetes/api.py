@@ -1,49 +1,41 @@
-"""The calls to an API server: the official client's operations, answered in plain JSON."""
+"""The calls to an API server, answered in plain JSON."""
 
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import urllib3
-from kubernetes.client import (
-    ApiClient,
-    AuthorizationV1Api,
-    Configuration,
-    CoreV1Api,
-    VersionApi,
-)
 
 from clusters.drivers.kubernetes.access import Access
 from clusters.drivers.kubernetes.errors import Refused
-from clusters.drivers.kubernetes.transport import CONNECT_S, READ_S, Transport, unreachable
+from clusters.drivers.kubernetes.transport import READ_S, Transport, unreachable
 
 Json = dict[str, Any]
+Query = dict[str, str | int]
 
 PAGE = 500
+
+_NAMESPACES = "/api/v1/namespaces"
+_REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 
 class Api:
     """The calls that the driver makes in one namespace. Each raises DriverError."""
 
     def __init__(self, access: Access, namespace: str) -> None:
-        configuration = Configuration(host=access.server)
-        if access.token:
-            configuration.api_key["authorization"] = f"Bearer {access.token}"
-        client = ApiClient(configuration)
-        client.rest_client = Transport(access)
-        self._core = CoreV1Api(client)
-        self._authorization = AuthorizationV1Api(client)
-        self._version = VersionApi(client)
+        self._transport = Transport(access)
         self._namespace = namespace
+        self._pods = f"{_NAMESPACES}/{namespace}/pods"
+        self._config_maps = f"{_NAMESPACES}/{namespace}/configmaps"
 
     def create_pod(self, manifest: Json, *, really: bool = True) -> Json:
         """Create the Pod, or only have it checked by all that checks Pods there."""
-        dry = {} if really else {"dry_run": "All"}
-        return _json(self._core.create_namespaced_pod(self._namespace, manifest, **dry, **_raw()))
+        query: Query = {} if really else {"dryRun": "All"}
+        return self._call("POST", self._pods, manifest, **query)
 
     def read_pod(self, name: str) -> Json | None:
         """Return the Pod, None when there is none."""
-        return _if_there(lambda: self._core.read_namespaced_pod(name, self._namespace, **_raw()))
+        return _if_there(lambda: self._call("GET", f"{self._pods}/{name}"))
 
     def list_pods(self, selector: str) -> tuple[list[Json], str]:
         """Return the Pods that carry the labels, and the version of the list, to watch from.
@@ -60,23 +52,20 @@ class Api:
 
     def _pages(self, selector: str) -> tuple[list[Json], str]:
         pods: list[Json] = []
-        more: dict[str, str] = {}
+        query: Query = {"labelSelector": selector, "limit": PAGE}
         while True:
-            page = _json(self._core.list_namespaced_pod(
-                self._namespace, label_selector=selector, limit=PAGE, **more, **_raw()
-            ))  # fmt: skip
+            page = self._call("GET", self._pods, None, **query)
             pods += page["items"]
             following = page["metadata"].get("continue")
             if not following:
                 return pods, page["metadata"]["resourceVersion"]
-            more = {"_continue": following}
+            query["continue"] = following
 
     def watch_pods(self, selector: str, version: str, seconds: int) -> Iterator[Json]:
         """Yield the events after that version of the list, for so many seconds."""
-        response = self._core.list_namespaced_pod(
-            self._namespace, label_selector=selector, resource_version=version, watch=True,
-            timeout_seconds=seconds, **_raw(read_s=seconds + READ_S),
-        )  # fmt: skip
+        query: Query = {"labelSelector": selector, "resourceVersion": version, "watch": "true",
+                        "timeoutSeconds": seconds}  # fmt: skip
+        response = self._transport.request("GET", self._pods, query=query, read_s=seconds + READ_S)
         try:
             for line in _lines(response):
                 yield json.loads(line)
@@ -87,15 +76,13 @@ class Api:
 
     def patch_pod(self, name: str, change: Json) -> Json | None:
         """Change the Pod, by the rules of a strategic merge; return it, None when there is none."""
-        return _if_there(
-            lambda: self._core.patch_namespaced_pod(name, self._namespace, change, **_raw())
-        )
+        return _if_there(lambda: self._call("PATCH", f"{self._pods}/{name}", change))
 
     def delete_pod(self, name: str, *, uid: str, grace_seconds: int) -> None:
         """Have this very Pod deleted; nothing happens when it has been already."""
         options = {"gracePeriodSeconds": grace_seconds, "preconditions": {"uid": uid}}
         try:
-            _json(self._core.delete_namespaced_pod(name, self._namespace, body=options, **_raw()))
+            self._call("DELETE", f"{self._pods}/{name}", options)
         except Refused as error:
             # 409: another Pod has the name by now, so ours is gone.
             if error.status not in (404, 409):
@@ -103,27 +90,28 @@ class Api:
 
     def read_config_map(self, name: str) -> Json | None:
         """Return the ConfigMap, None when there is none."""
-        return _if_there(
-            lambda: self._core.read_namespaced_config_map(name, self._namespace, **_raw())
-        )
+        return _if_there(lambda: self._call("GET", f"{self._config_maps}/{name}"))
 
     def write_config_map(self, manifest: Json) -> None:
         """Create it, or replace the version that the manifest names."""
         meta = manifest["metadata"]
         if "resourceVersion" in meta:
-            _json(self._core.replace_namespaced_config_map(
-                meta["name"], self._namespace, manifest, **_raw()
-            ))  # fmt: skip
+            self._call("PUT", f"{self._config_maps}/{meta['name']}", manifest)
         else:
-            _json(self._core.create_namespaced_config_map(self._namespace, manifest, **_raw()))
+            self._call("POST", self._config_maps, manifest)
 
-    def open_log(self, name: str, container: str, *, tail: int | None, follow: bool) -> Any:
+    def open_log(
+        self, name: str, container: str, *, tail: int | None, follow: bool
+    ) -> urllib3.BaseHTTPResponse:
         """Return the open answer; the caller reads and closes it."""
-        limit = {} if tail is None else {"tail_lines": tail}
-        return self._core.read_namespaced_pod_log(
-            name, self._namespace, container=container, follow=follow, **limit,
-            **_raw(read_s=None if follow else READ_S),
-        )  # fmt: skip
+        query: Query = {"container": container}
+        if tail is not None:
+            query["tailLines"] = tail
+        if follow:
+            query["follow"] = "true"
+        return self._transport.request(
+            "GET", f"{self._pods}/{name}/log", query=query, read_s=None if follow else READ_S
+        )
 
     def may(self, verb: str, resource: str) -> bool:
         """Return whether we have the right in the namespace; `resource` as in `pods/log`."""
@@ -132,41 +120,34 @@ class Api:
                  "subresource": subresource}  # fmt: skip
         review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
                   "spec": {"resourceAttributes": asked}}  # fmt: skip
-        answer = _json(self._authorization.create_self_subject_access_review(review, **_raw()))
-        return bool(answer["status"]["allowed"])
+        return bool(self._call("POST", _REVIEWS, review)["status"]["allowed"])
 
     def nodes(self) -> list[Json]:
-        return list(_json(self._core.list_node(**_raw()))["items"])
+        return list(self._call("GET", "/api/v1/nodes")["items"])
 
     def pod_events(self, uid: str) -> list[Json]:
         """Return what Kubernetes reported of the Pod within the last hour, the oldest first."""
-        answer = _json(self._core.list_namespaced_event(
-            self._namespace, field_selector=f"involvedObject.uid={uid}", limit=PAGE, **_raw()
-        ))  # fmt: skip
-        return list(answer["items"])
+        events = f"{_NAMESPACES}/{self._namespace}/events"
+        selector = f"involvedObject.uid={uid}"
+        return list(self._call("GET", events, fieldSelector=selector, limit=PAGE)["items"])
 
     def quotas(self) -> list[Json]:
-        answer = _json(self._core.list_namespaced_resource_quota(self._namespace, **_raw()))
-        return list(answer["items"])
+        return list(self._call("GET", f"{_NAMESPACES}/{self._namespace}/resourcequotas")["items"])
 
     def namespace_uid(self, name: str) -> str:
-        return str(_json(self._core.read_namespace(name, **_raw()))["metadata"]["uid"])
+        return str(self._call("GET", f"{_NAMESPACES}/{name}")["metadata"]["uid"])
 
     def version(self) -> str:
-        return str(_json(self._version.get_code(**_raw()))["gitVersion"])
+        return str(self._call("GET", "/version/")["gitVersion"])
 
-
-def _raw(read_s: float | None = READ_S) -> dict[str, Any]:
-    return {"_preload_content": False, "_request_timeout": (CONNECT_S, read_s)}
-
-
-def _json(response: urllib3.BaseHTTPResponse) -> Json:
-    try:
-        with response:
-            answer: Json = json.loads(response.read())
-    except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-        raise unreachable(error) from error
-    return answer
+    def _call(self, method: str, path: str, body: Json | None = None, **query: str | int) -> Json:
+        response = self._transport.request(method, path, body, query)
+        try:
+            with response:
+                answer: Json = json.loads(response.read())
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            raise unreachable(error) from error
+        return answer
 
 
 def _lines(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
@@ -176,10 +157,10 @@ def _lines(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
         yield from filter(None, lines)
 
 
-def _if_there(ask: Callable[[], urllib3.BaseHTTPResponse]) -> Json | None:
+def _if_there(ask: Callable[[], Json]) -> Json | None:
     """Return the answer, None when there is no such thing."""
     try:
-        return _json(ask())
+        return ask()
     except Refused as error:
         if error.status == 404:
             return None

@@ -1,10 +1,9 @@
 """What a Kubernetes cluster has for us: the room of its nodes, within the namespace's quota."""
 
+import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
-
-from kubernetes.utils.quantity import parse_quantity
 
 from clusters.drivers.kubernetes.api import Json
 from clusters.drivers.kubernetes.pods import GPU
@@ -15,6 +14,12 @@ Room = dict[str, int]
 
 _RESOURCES = {"cpu_milli": "cpu", "ram_mib": "memory", "gpu": GPU}
 _UNIT = {"cpu_milli": Decimal("0.001"), "ram_mib": Decimal(1 << 20), "gpu": Decimal(1)}
+
+_QUANTITY = re.compile(r"([+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?)([A-Za-z]*)")
+_SUFFIXES = {
+    **{suffix: Decimal(1000) ** (n - 3) for n, suffix in enumerate(("n", "u", "m", "", *"kMGTPE"))},
+    **{f"{suffix}i": Decimal(1024) ** n for n, suffix in enumerate("KMGTPE", start=1)},
+}
 
 
 def measure(
@@ -70,6 +75,14 @@ def _limits(quota: Mapping[str, Any]) -> Room:
 
 def _amount(name: str, quantity: str) -> int:
     return int(parse_quantity(quantity) / _UNIT[name])
+
+
+def parse_quantity(text: str) -> Decimal:
+    """Read an amount as Kubernetes writes it: 1.5, 1e3, 250m or 64Mi. Raises ValueError."""
+    found = _QUANTITY.fullmatch(text)
+    if not found or found[2] not in _SUFFIXES:
+        raise ValueError(f"{text!r} is no quantity of Kubernetes")
+    return Decimal(found[1]) * _SUFFIXES[found[2]]
 
 
 def _too_big(claimed: Room, nodes: Sequence[Room]) -> list[str]:

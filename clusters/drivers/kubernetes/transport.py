@@ -1,20 +1,19 @@
-"""How the calls travel.
+"""How the calls travel: each with a time limit, over kept connections.
 
-The official client's own transport wants certificates in files, logs the bodies of answers (which
-hold the containers' environments), follows the environment's proxies and repeats failed calls by
-itself. This one does none of that, and gives every call a time limit.
+Redirections and the environment's proxies are not followed, and failed calls are not repeated: the
+caller decides what comes next.
 """
 
 import json
 import socket
 import ssl
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import urllib3
-from kubernetes.client.rest import RESTClientObject
 from urllib3.connection import HTTPConnection
 
 from clusters.drivers.base import Cause, DriverError
@@ -38,7 +37,9 @@ _KEEPALIVE = [
 """A stream that is silent by nature ends within a minute when the other side has vanished."""
 
 
-class Transport(RESTClientObject):  # type: ignore[misc]
+class Transport:
+    """The connections to one API server."""
+
     def __init__(self, access: Access) -> None:
         settings: dict[str, Any] = {}
         if access.server.startswith("https:"):
@@ -46,7 +47,11 @@ class Transport(RESTClientObject):  # type: ignore[misc]
             if access.server_name:
                 settings["server_hostname"] = access.server_name
                 settings["assert_hostname"] = access.server_name
-        self.pool_manager = urllib3.PoolManager(
+        self._server = access.server
+        self._headers = {"Accept": "application/json, */*"}
+        if access.token:
+            self._headers["Authorization"] = f"Bearer {access.token}"
+        self._pool = urllib3.PoolManager(
             retries=False,
             maxsize=_POOL,
             socket_options=[*HTTPConnection.default_socket_options, *_KEEPALIVE],
@@ -54,24 +59,22 @@ class Transport(RESTClientObject):  # type: ignore[misc]
         )
 
     def request(
-        self, method: str, url: str, query_params: Any = None, headers: Any = None,
-        body: Any = None, post_params: Any = None, _preload_content: bool = True,
-        _request_timeout: tuple[float, float | None] = (CONNECT_S, READ_S),
+        self, method: str, path: str, body: object = None,
+        query: Mapping[str, str | int] | None = None, read_s: float | None = READ_S,
     ) -> urllib3.BaseHTTPResponse:  # fmt: skip
-        headers = dict(headers or {})
-        if method == "PATCH":
-            headers["Content-Type"] = "application/strategic-merge-patch+json"
-        if query_params:
-            url = f"{url}?{urlencode(query_params)}"
-        connect, read = _request_timeout
+        """Return the open answer, of which each part arrives within `read_s` seconds.
+
+        Raises DriverError when none comes, and Refused when it is an error or a redirection.
+        """
+        address = f"{self._server}{path}?{urlencode(query)}" if query else f"{self._server}{path}"
         try:
-            response = self.pool_manager.request(
+            response = self._pool.request(
                 method,
-                url,
+                address,
                 body=None if body is None else json.dumps(body),
-                headers=headers,
+                headers={**self._headers, "Content-Type": _content_type(method)},
                 preload_content=False,
-                timeout=urllib3.Timeout(connect=connect, read=read),
+                timeout=urllib3.Timeout(connect=CONNECT_S, read=read_s),
             )
             if not 200 <= response.status <= 299:
                 with response:
@@ -79,6 +82,11 @@ class Transport(RESTClientObject):  # type: ignore[misc]
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise unreachable(error) from error
         return response
+
+
+def _content_type(method: str) -> str:
+    kind = "strategic-merge-patch+json" if method == "PATCH" else "json"
+    return f"application/{kind}"
 
 
 def unreachable(error: Exception) -> DriverError:

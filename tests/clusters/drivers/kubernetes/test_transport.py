@@ -124,7 +124,7 @@ def test_a_clients_certificate_is_shown_and_no_file_is_left(
     access = Access(kube.url, authority=authority.pem, certificate=certificate, key=key)
 
     with pytest.raises(DriverError, match="does not know us"):
-        Transport(access).request("GET", f"{kube.url}/version/")
+        Transport(access).request("GET", "/version/")
 
     assert kube.server.clients == ["client"]
     assert list((tmp_path / "temporary").iterdir()) == []
@@ -137,9 +137,9 @@ def test_a_server_may_be_known_by_another_name(kube: KubeCluster, authority: Aut
     )
 
     with pytest.raises(DriverError, match="does not know us"):
-        right.request("GET", f"{kube.url}/version/")
+        right.request("GET", "/version/")
     with pytest.raises(DriverError, match="not trusted"):
-        wrong.request("GET", f"{kube.url}/version/")
+        wrong.request("GET", "/version/")
 
 
 @pytest.mark.parametrize("field", ["ca", "kubeconfig"])
@@ -157,7 +157,7 @@ def test_a_server_that_never_answers_is_given_up() -> None:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
 
         with pytest.raises(DriverError, match="timed out") as refused:
-            Transport(Access(url)).request("GET", url, _request_timeout=(1, 0.1))
+            Transport(Access(url)).request("GET", "/version/", read_s=0.1)
 
     assert (refused.value.cause, refused.value.retriable) == (Cause.UNREACHABLE, True)
 
@@ -167,4 +167,4 @@ def test_a_redirection_is_not_followed(kube: KubeCluster, authority: Authority) 
     kube.server.fail_next("GET", "/version/", away)
 
     with pytest.raises(DriverError, match="302"):
-        Transport(Access(kube.url, authority=authority.pem)).request("GET", f"{kube.url}/version/")
+        Transport(Access(kube.url, authority=authority.pem)).request("GET", "/version/")
