@@ -1,7 +1,7 @@
-"""Connecting clusters to the engines that run their containers: for the platform's operators.
+"""Connect clusters to the engines that run their containers; only for the platform's operators.
 
-Whoever names a socket or an address names what the service talks to, with its rights. So none of
-this is reached from the REST API.
+The operator chooses the socket or address that the service connects to, with the service's own
+rights. The REST API therefore offers none of this.
 """
 
 from collections.abc import Iterator, Mapping
@@ -27,9 +27,9 @@ from orgs.events import record
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """How an engine is to be reached. `credentials` are texts by name, as its driver wants them.
+    """How to reach an engine. `credentials` are texts by name, as its driver expects them.
 
-    `devices` are the ids of its GPUs, where the engine does not say them itself.
+    `devices` are the ids of its GPUs, if the engine does not report them itself.
     """
 
     driver: str
@@ -44,16 +44,16 @@ _SET = (
     "uid", "endpoint", "namespace", "network", "devices", "credentials", "engine_id", "version",
     *DIMENSIONS, "probed_at",
 )  # fmt: skip
-"""What an operator sets; the rest is the worker's, which may be at work at this moment."""
+"""The columns that an operator sets. A worker may be writing the others at the same time."""
 
 
 def probe(cluster: Cluster, route: Route) -> Probe:
-    """Ask the engine what it is and has; nothing is stored.
+    """Return the engine's identity, amounts and warnings, without storing anything.
 
-    `warnings` also tell where the cluster claims more than there is. Raises Invalid when the engine
-    cannot be reached like that, and Conflict when it is another cluster's.
+    `warnings` include each resource of which the cluster's capacity exceeds the engine's. Raises
+    Invalid if the engine cannot be reached, Conflict if it is connected to another cluster.
     """
-    # Of a copy: the caller's cluster would take it for its own.
+    # For a copy, because Django would cache the unsaved connection on the caller's cluster.
     connection = _of(cluster) or Connection(cluster=copy(cluster))
     _set(connection, route)
     try:
@@ -68,9 +68,9 @@ def probe(cluster: Cluster, route: Route) -> Probe:
 
 
 def connect(cluster: Cluster, *, actor: str, route: Route) -> Connection:
-    """Have the cluster's containers run on an engine from now on, or reach the same engine anew.
+    """Connect the cluster to an engine, or change how its present engine is reached.
 
-    Raises what `probe` does, and Conflict while something runs on the cluster's former engine.
+    Raises what `probe` raises, and Conflict while containers run on the cluster's former engine.
     """
     found = probe(cluster, route)
     with transaction.atomic(), _one_cluster_per_engine():
@@ -78,7 +78,7 @@ def connect(cluster: Cluster, *, actor: str, route: Route) -> Connection:
         connection = _of(row) or Connection(cluster=row)
         if connection.engine_id != found.engine_id:
             demand().check_idle(row)
-            # Whose the former engine is, and what may be left there, is not this one's business.
+            # A new uid, so that containers left on the former engine never belong to this one.
             connection.uid = uuid4()
         _set(connection, route)
         connection.engine_id = found.engine_id
@@ -98,10 +98,10 @@ def connect(cluster: Cluster, *, actor: str, route: Route) -> Connection:
 
 
 def disconnect(cluster: Cluster, *, actor: str, engine_is_gone: bool = False) -> None:
-    """Forget the engine; the cluster is cordoned, so that nothing is placed where nothing runs.
+    """Delete the connection, and cordon the cluster so that nothing is placed on it.
 
-    Raises Conflict while containers are there, or may be: `engine_is_gone` says that the engine
-    does not exist any more, whatever it last had.
+    Raises Conflict while containers are on the engine or may be there. `engine_is_gone` skips
+    asking the engine, because it no longer exists.
     """
     connection = _of(cluster)
     if connection is None:
@@ -114,15 +114,15 @@ def disconnect(cluster: Cluster, *, actor: str, engine_is_gone: bool = False) ->
         Connection.objects.filter(cluster=row).delete()
         row.driver, row.state = UNCONNECTED, Cluster.State.CORDONED
         row.save(update_fields=["driver", "state"])
-        record(row, "disconnected", actor, "Disconnected from its engine, and cordoned.")
+        record(row, "disconnected", actor, "Disconnected from its engine and cordoned.")
         request_cycle(row.organization_id)
 
 
 @transaction.atomic
 def rotate_credentials() -> int:
-    """Encrypt all credentials with the first of CREDENTIALS_KEYS; return how many there are.
+    """Encrypt all credentials with the first of CREDENTIALS_KEYS; return their number.
 
-    Raises CannotDecrypt when the key of one is missing; then none has changed.
+    Raises CannotDecrypt, without changing any, if the key of one is missing.
     """
     rows = Connection.objects.locked().exclude(credentials=b"")
     for connection in rows:
@@ -147,10 +147,10 @@ def _check_engine(cluster: Cluster, found: Probe) -> None:
     others = Connection.objects.filter(engine_id=found.engine_id).exclude(cluster=cluster.pk)
     if other := others.select_related("cluster__organization").first():
         raise Conflict(
-            f"This engine is cluster {other.cluster} of {other.cluster.organization}: its room can"
-            " be promised once only. Give that cluster to more people, or disconnect it first. (Two"
-            " machines that were copied from one may have the same engine id: give the second a new"
-            " one.)"
+            f"This engine is already connected to cluster {other.cluster} of"
+            f" {other.cluster.organization}, and an engine can serve only one cluster: share that"
+            " cluster, or disconnect it first. (Two machines cloned from the same image may have"
+            " the same engine id: give one of them a new id.)"
         )
 
 
@@ -159,35 +159,38 @@ def _check_empty(connection: Connection) -> None:
         there = driver_of(connection, connection.cluster.driver).observe(timezone.now())
     except DriverError as error:
         raise Conflict(
-            f"{error} Nobody knows whether containers are still there: bring it back first, or say"
-            " that it is gone for good."
+            f"{error} Containers may still be there: bring the engine back first, or confirm that"
+            " it is gone for good."
         ) from error
     if there:
         raise Conflict(
-            f"{len(there)} containers are still there: drain cluster {connection.cluster.name}, and"
-            " wait until it is empty."
+            f"{len(there)} containers are still on the engine: drain cluster"
+            f" {connection.cluster.name}, and wait until it is empty."
         )
 
 
 def _excess(cluster: Cluster, found: Probe) -> Iterator[str]:
-    """Yield a sentence for each resource of which the cluster claims more than there is."""
+    """Yield a warning for each resource of which the cluster's capacity exceeds the engine's."""
     words = {"cpu_milli": "cores", "ram_mib": "MiB of RAM", "gpu": "GPUs"}
     for name in DIMENSIONS:
         claimed, there = getattr(cluster, name), getattr(found, name)
         if claimed > there:
             amounts = (cores(claimed), cores(there)) if name == "cpu_milli" else (claimed, there)
             yield (
-                f"The cluster claims {amounts[0]} {words[name]} and the engine has {amounts[1]}:"
-                " resize it, or deployments are placed that cannot start."
+                f"The cluster has {amounts[0]} {words[name]}, but its engine has only {amounts[1]}:"
+                " resize the cluster, or deployments will be placed on it that cannot start."
             )
 
 
 @contextmanager
 def _one_cluster_per_engine() -> Iterator[None]:
-    """Turn the constraint's refusal into the same error that a look beforehand gives."""
+    """Turn the unique constraint's IntegrityError into the Conflict that `_check_engine` raises."""
     try:
         yield
     except IntegrityError as error:
         if "engine_id" not in str(error):
             raise
-        raise Conflict("Another cluster has been connected to this engine meanwhile.") from error
+        raise Conflict(
+            "Another cluster was connected to this engine at the same time: use that cluster, or"
+            " disconnect it first."
+        ) from error

@@ -1,4 +1,4 @@
-"""Serializer fields for quantities: liberal in what they read, numbers in what they write."""
+"""Serializer fields for quantities: they accept numbers and quantities, and return numbers."""
 
 from typing import Any
 
@@ -14,12 +14,12 @@ from clusters.resources import cores, parse_cpu, parse_ram_mib
             {"type": "number", "minimum": 0.001},
             {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?m?$"},
         ],
-        "description": 'Cores, up to three decimals, or a quantity such as "500m".',
+        "description": 'Cores with up to three decimals, or a quantity such as "500m".',
         "example": 0.5,
     }
 )
 class CpuField(serializers.Field[int, Any, Any, Any]):
-    """Millicores inside; cores, or a quantity string, outside."""
+    """Millicores internally; cores or a quantity string in the API."""
 
     def to_internal_value(self, data: Any) -> int:
         return _parsed(parse_cpu, data)
@@ -39,7 +39,7 @@ class CpuField(serializers.Field[int, Any, Any, Any]):
     }
 )
 class RamField(serializers.Field[int, Any, Any, Any]):
-    """MiB inside; MiB, or a quantity string, outside."""
+    """MiB internally; MiB or a quantity string in the API."""
 
     def to_internal_value(self, data: Any) -> int:
         return _parsed(parse_ram_mib, data)

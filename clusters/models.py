@@ -1,4 +1,4 @@
-"""Supply: clusters of fixed capacity, and what the simulated engine runs on them."""
+"""Supply: clusters with their capacity and connections, and the simulated engine's containers."""
 
 import json
 import uuid
@@ -25,7 +25,7 @@ class ClusterQuerySet(TenantQuerySet["Cluster"]):
     def with_allocated(self) -> "ClusterQuerySet":
         """Annotate allocated_cpu_milli, allocated_ram_mib and allocated_gpu.
 
-        They are summed over the active deployments at each read: a stored counter could drift.
+        They are summed over the active deployments at each read, because a counter could drift.
         """
         sums = demand().allocated()
         return self.annotate(**{f"allocated_{name}": sums[name] for name in DIMENSIONS})
@@ -76,7 +76,7 @@ class Cluster(ResourceColumns):
 
     @property
     def kind(self) -> Kind:
-        """What its kind of engine can do."""
+        """The kind of its engine, with what that can do."""
         return kind_of(self.driver)
 
 
@@ -85,16 +85,18 @@ class ConnectionQuerySet(LockingQuerySet["Connection"]):
 
 
 class Connection(models.Model):
-    """How a cluster's engine is reached; made by the platform's operators alone.
+    """How a cluster's engine is reached; only the platform's operators create one.
 
-    `uid` marks this connection's containers: others on the same engine are none of ours.
-    `credentials` are encrypted. `engine_id` is what the engine calls itself: unique, so that the
-    same engine's room is never promised by two clusters. `devices` are the ids of its GPUs where
-    we choose among them. Its amounts are what it had when it was asked last (cpu in millicores, RAM
-    in MiB). `lost_contact_at` is since when it has not answered, None while it does.
-    `unknown_containers` describe those of this connection that this database has no memory of.
-    `marker` is how the engine knows whose it is, and `next_marker` the one that may be there
-    already (see `ownership`); `unclaimed` says that it was found to be another copy's.
+    - uid: marks this connection's containers. Other containers on the engine are ignored.
+    - credentials: encrypted.
+    - engine_id: the engine's own id; unique, so that no two clusters share an engine's capacity.
+    - devices: the ids of the engine's GPUs, if the reconciler chooses among them.
+    - cpu_milli, ram_mib, gpu: what the engine had when it was last probed (millicores, MiB).
+    - lost_contact_at: since when the engine has not answered, None while it answers.
+    - unknown_containers: this connection's containers that have no row in this database.
+    - marker, next_marker: the marker on the engine, and its successor, which may already be there
+      (see `ownership`).
+    - unclaimed: the engine was found to belong to another copy of this installation.
     """
 
     class Network(models.TextChoices):
@@ -145,11 +147,11 @@ class Connection(models.Model):
 
     @property
     def is_blocked(self) -> bool:
-        """Whether nothing may start there, as this database does not know what runs there."""
+        """Whether nothing may start there, because unrecorded containers may be running."""
         return self.unclaimed or any(c["runs"] for c in self.unknown_containers)
 
     def open_credentials(self) -> dict[str, str]:
-        """Return the credentials in clear: for a driver, for nobody else. Raises CannotDecrypt."""
+        """Return the decrypted credentials; only for a driver. Raises CannotDecrypt."""
         sealed = bytes(self.credentials)
         return dict(json.loads(decrypt(sealed))) if sealed else {}
 
@@ -158,9 +160,9 @@ class Connection(models.Model):
 
 
 class SimulatedContainer(models.Model):
-    """A container of the simulated engine: its memory, as the daemon is a real engine's.
+    """A container of the simulated engine, whose only state these rows are.
 
-    One that a release before container uids made has none.
+    `uid` is null if a release before container uids created it.
     """
 
     cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="+")

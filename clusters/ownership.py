@@ -1,14 +1,14 @@
-"""Whether an engine is still this installation's.
+"""Check whether an engine still belongs to this installation.
 
-The engine keeps a marker, a random value that this installation's database knows as well, and that
-is renewed when a worker starts and once a minute. A database that was restored knows a former
-marker. So does a copy, as soon as the live installation has renewed it. A database that has been
-moved to another server is a copy as well, whatever it knows. An installation that finds itself to
-be a copy starts, stops and removes nothing on the engine until an operator claims it.
+The engine keeps a marker, a random value that is also in this installation's database. It is
+renewed when a worker starts and then once a minute. A restored database has an older marker, and so
+does a copied one as soon as the live installation has renewed the marker. A database that was moved
+to another server counts as a copy in any case. An installation that is a copy starts, stops and
+removes nothing on the engine until an operator claims the engine.
 
-A renewal writes the new marker into the database, then onto the engine, then takes the former one
-away there, then forgets it in the database. So, whatever is killed in between, the database knows
-each marker that the engine may have.
+A renewal writes the new marker to the database, then to the engine, then removes the old one from
+the engine, then from the database. If a process is killed in between, the database still has every
+marker that may be on the engine.
 """
 
 from datetime import datetime, timedelta
@@ -23,55 +23,55 @@ from clusters.models import Cluster, Connection
 RENEW_AFTER = timedelta(minutes=1)
 
 Markers = frozenset[UUID] | None
-"""Those on the engine; None where it cannot keep any."""
+"""The markers on the engine; None if it cannot keep any."""
 
 _seen_by_this_process: set[UUID] = set()
 
 log = structlog.get_logger(__name__)
 
 
-class NotOurs(DriverError):
+class ForeignEngine(DriverError):
     """The engine belongs to another copy of this installation, or this one was restored."""
 
     def __init__(self, cluster: Cluster, why: str) -> None:
         super().__init__(
-            f"{why} If this installation is to use the engine from now on: `manage.py claim_engine"
-            f" {cluster.pk}`.",
+            f"{why} If this installation is to use the engine from now on, run"
+            f" `manage.py claim_engine {cluster.pk}`.",
             retriable=True,
             cause=Cause.UNREACHABLE,
         )
 
 
 def check(cluster: Cluster, driver: Driver, now: datetime) -> None:
-    """Renew the engine's marker when that is due. Raises NotOurs when the engine is another's.
+    """Renew the engine's marker if due. Raises ForeignEngine if the engine belongs to another copy.
 
-    Only for the process whose turn it is to speak to the engine.
+    Only the process that holds the engine's lock may call it.
     """
     connection = _of(cluster)
     if connection is None:
         return
     markers = driver.markers()
     if why := _objection(connection, markers):
-        raise NotOurs(cluster, why)
+        raise ForeignEngine(cluster, why)
     if _is_due(connection, markers, now):
         _renew(connection, driver, markers, connection.next_marker or uuid4(), now)
         _seen_by_this_process.add(connection.uid)
 
 
 def claim(cluster: Cluster, driver: Driver, now: datetime) -> None:
-    """Make the engine this installation's, whatever it was. For the process whose turn it is."""
+    """Make the engine this installation's. Only the holder of the engine's lock may call it."""
     if connection := _of(cluster):
         _renew(connection, driver, driver.markers(), uuid4(), now)
 
 
 def objection(cluster: Cluster, driver: Driver) -> str:
-    """Return why the engine is not this installation's, "" when it is; nothing is changed."""
+    """Return why the engine does not belong to this installation, "" if it does; change nothing."""
     connection = _of(cluster)
     return _objection(connection, driver.markers()) if connection else ""
 
 
 def _of(cluster: Cluster) -> Connection | None:
-    """Return the connection as it is now; a simulated engine has none, and belongs to nobody."""
+    """Return the connection as it is now, None for a simulated engine, which has no owner."""
     return Connection.objects.filter(cluster=cluster).first()
 
 
@@ -80,9 +80,9 @@ def _objection(connection: Connection, markers: Markers) -> str:
         return "This database is a copy: it was on another server when it last used the engine."
     known = {connection.marker, connection.next_marker}
     if any(marker not in known for marker in markers or ()):
-        return "The engine is marked as another copy's: this database was restored or copied."
+        return "The engine has another copy's marker: this database was restored or copied."
     if markers is not None and not markers and connection.unclaimed:
-        return "The engine was marked as another copy's, and has no marker now."
+        return "The engine had another copy's marker before, and has no marker now."
     return ""
 
 
@@ -99,7 +99,7 @@ def _renew(
     connection: Connection, driver: Driver, former: Markers, marker: UUID, now: datetime
 ) -> None:
     rows = Connection.objects.filter(pk=connection.pk)
-    # Each write says what it follows, so that a worker which was frozen meanwhile changes nothing.
+    # Each write is conditional on the one before, so that a worker that was paused changes nothing.
     if not rows.filter(next_marker=connection.next_marker).update(next_marker=marker):
         return
     if former is not None:
@@ -111,9 +111,9 @@ def _renew(
 
 
 def _this_database() -> str:
-    """Return what tells this database from a copy on another server, "" where we may not know.
+    """Return an id that differs on every other server, "" without the privilege to read it.
 
-    The same after a failover to a physical replica; another one after a dump and restore elsewhere.
+    A failover to a physical replica keeps it; a dump and restore on another server changes it.
     """
     with database.cursor() as cursor:
         cursor.execute("SELECT has_function_privilege('pg_control_system()', 'EXECUTE')")

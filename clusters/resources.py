@@ -1,4 +1,4 @@
-"""The three resources that are requested and offered: columns, limits and quantities."""
+"""The three resources that deployments request and clusters have: columns, limits, quantities."""
 
 import re
 from fractions import Fraction
@@ -37,17 +37,17 @@ class ResourceColumns(models.Model):
 def parse_cpu(value: object) -> int:
     """Return millicores for cores (`2`, `0.5`) or a Kubernetes quantity (`"500m"`).
 
-    Raises ValueError with a sentence that says what is accepted.
+    Raises ValueError with a message that describes what is accepted.
     """
     amount, unit = _read(value) or (Fraction(), None)
     if unit not in ("", "m"):
-        raise ValueError('CPU is a number of cores, such as 0.5, or a quantity, such as "500m".')
+        raise ValueError('CPU must be in cores, such as 0.5, or a quantity such as "500m".')
     milli = amount if unit == "m" else amount * 1000
     if not 0 < milli <= MAX_CPU_MILLI:
-        raise ValueError("CPU is between 0.001 and 10000000 cores.")
+        raise ValueError("CPU must be between 0.001 and 10000000 cores.")
     if milli.denominator != 1:
         raise ValueError(
-            "CPU has at most three decimals, because 0.001 core, or 1m, is the smallest unit:"
+            "CPU may have at most three decimals, because 0.001 cores, or 1m, is the smallest unit:"
             " round it."
         )
     return int(milli)
@@ -56,17 +56,17 @@ def parse_cpu(value: object) -> int:
 def parse_ram_mib(value: object) -> int:
     """Return MiB for a number of MiB or a Kubernetes quantity (`"8Gi"`, `"500M"`), rounded up.
 
-    Raises ValueError with a sentence that says what is accepted.
+    Raises ValueError with a message that describes what is accepted.
     """
     amount, unit = _read(value) or (Fraction(), None)
     scale = _MIB if unit == "" and not isinstance(value, str) else _RAM_UNITS.get(unit or "")
     if scale is None or (unit == "" and amount.denominator != 1):
-        raise ValueError('RAM is a whole number of MiB, such as 8192, or a quantity such as "8Gi".')
+        raise ValueError('RAM must be in whole MiB, such as 8192, or a quantity such as "8Gi".')
     mib = ceil(amount * scale / _MIB)
     if not 1 <= mib <= MAX_RAM_MIB:
-        raise ValueError("RAM is from 1 MiB to 1048576 TiB.")
+        raise ValueError("RAM must be between 1 MiB and 1048576 TiB.")
     if (amount * 1000).denominator != 1:
-        raise ValueError("RAM has at most three decimals: round it, or use a smaller unit.")
+        raise ValueError("RAM may have at most three decimals: round it, or use a smaller unit.")
     return mib
 
 
@@ -77,13 +77,13 @@ def cores(cpu_milli: int) -> int | float:
 
 
 def describe(cpu_milli: int, ram_mib: int, gpu: int) -> str:
-    """Return the three amounts as a person reads them."""
+    """Return the three amounts as text for people: `2 CPU, 8 GiB RAM, 1 GPU`."""
     ram = f"{ram_mib} MiB" if ram_mib % 1024 else f"{ram_mib // 1024} GiB"
     return f"{cores(cpu_milli)} CPU, {ram} RAM, {gpu} GPU"
 
 
 def _read(value: object) -> tuple[Fraction, str] | None:
-    """Return amount and unit exactly as they are written, None for what is no quantity."""
+    """Return amount and unit exactly as written, None if the value is not a quantity."""
     if isinstance(value, str):
         match = _QUANTITY.fullmatch(value)
         return (Fraction(match[1]), match[2]) if match else None

@@ -1,7 +1,7 @@
-"""What must not be readable in the database or in a backup of it, encrypted with the keys of
-`CREDENTIALS_KEYS`: the one place that encrypts and decrypts.
+"""Encrypt and decrypt values that must not be readable in the database or its backups.
 
-Fernet: AES-128-CBC with an HMAC-SHA256, so that a changed text is refused as well.
+The keys are `CREDENTIALS_KEYS`. Fernet is AES-128-CBC with an HMAC-SHA256, so a modified value is
+rejected too.
 """
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -9,21 +9,22 @@ from django.conf import settings
 
 
 class CannotDecrypt(Exception):
-    """None of the keys opens it."""
+    """None of the keys decrypts the value."""
 
 
 def encrypt(text: str) -> bytes:
-    """Return the text encrypted with the first key; ASCII, so that a JSON field can hold it."""
+    """Return the text encrypted with the first key, as ASCII that fits into a JSON field."""
     return _keys().encrypt(text.encode())
 
 
 def decrypt(token: bytes | memoryview | str) -> str:
-    """Return what was encrypted with any of the keys. Raises CannotDecrypt."""
+    """Return the text that was encrypted with any of the keys. Raises CannotDecrypt."""
     try:
         return _keys().decrypt(_bytes(token)).decode()
     except InvalidToken as error:
         raise CannotDecrypt(
-            "None of the keys in CREDENTIALS_KEYS opens it: add the key that it was encrypted with."
+            "None of the keys in CREDENTIALS_KEYS decrypts this secret: add the key that it was"
+            " encrypted with."
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""How clusters look from outside."""
+"""The REST representation of clusters."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from orgs.serializers import OrganizationField
 _AMOUNTS = inline_serializer(
     "Amounts",
     {
-        "cpu": serializers.FloatField(help_text="cores"),
+        "cpu": serializers.FloatField(help_text="Cores."),
         "ram_mib": serializers.IntegerField(),
         "gpu": serializers.IntegerField(),
     },
@@ -23,7 +23,7 @@ _AMOUNTS = inline_serializer(
 
 
 class ClusterSerializer(StrictModelSerializer[Cluster]):
-    """A cluster with what is allocated on it; needs a row of `with_allocated()`."""
+    """A cluster with its allocated and free amounts; needs a row of `with_allocated()`."""
 
     organization = OrganizationField()
     cpu = CpuField(source="cpu_milli")
@@ -36,7 +36,7 @@ class ClusterSerializer(StrictModelSerializer[Cluster]):
         read_only=True,
         allow_null=True,
         default=None,
-        help_text="Since when its engine has not answered; null while it does.",
+        help_text="Since when its engine has not answered; null while it answers.",
     )
 
     class Meta:
@@ -63,7 +63,7 @@ class ClusterSerializer(StrictModelSerializer[Cluster]):
         return organization_id
 
     def capacity(self) -> Capacity:
-        """Return the capacity asked for; what a PATCH leaves out stays as it is."""
+        """Return the requested capacity; amounts that a PATCH omits stay as they are."""
         given = self.validated_data
         if self.instance is not None:
             given = Capacity.of(self.instance).columns() | given

@@ -1,4 +1,4 @@
-"""What people do to clusters: one verb a function, each atomic and with one event."""
+"""Changes to clusters: one verb per function, each atomic and with one event."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,7 +48,7 @@ def create(
 ) -> Cluster:
     """Add a cluster.
 
-    Raises Invalid when the organization has one of that name, Conflict when it has too many.
+    Raises Invalid if the organization has a cluster of that name, Conflict if it has too many.
     """
     if bounded:
         bounds.check([_bound(organization)])
@@ -62,9 +62,10 @@ def create(
 
 @transaction.atomic
 def update(cluster: Cluster, *, actor: str, name: str, capacity: Capacity) -> Cluster:
-    """Rename or resize.
+    """Rename or resize a cluster.
 
-    Raises Conflict when it would shrink below what is allocated, or grow beyond its engine.
+    Raises Conflict if it would shrink below what is allocated, or grow beyond its engine, and
+    Invalid if the name is taken.
     """
     cluster = Cluster.objects.get_locked(cluster.pk)
     before = Capacity.of(cluster)
@@ -84,29 +85,33 @@ def update(cluster: Cluster, *, actor: str, name: str, capacity: Capacity) -> Cl
 
 
 def cordon(cluster: Cluster, *, actor: str) -> Cluster:
-    """Have nothing new placed on it; what runs there goes on."""
-    return _set_state(cluster, Cluster.State.CORDONED, actor, "Cordoned: nothing new is placed.")
+    """Stop placing deployments on the cluster; those that run there continue."""
+    return _set_state(
+        cluster, Cluster.State.CORDONED, actor, "Cordoned: no deployments are placed on it."
+    )
 
 
 def uncordon(cluster: Cluster, *, actor: str) -> Cluster:
-    """Have deployments placed on it again."""
-    return _set_state(cluster, Cluster.State.ACTIVE, actor, "In use again.")
+    """Place deployments on the cluster again."""
+    return _set_state(
+        cluster, Cluster.State.ACTIVE, actor, "Uncordoned: deployments are placed on it again."
+    )
 
 
 def drain(cluster: Cluster, *, actor: str) -> Cluster:
-    """Have nothing new placed on it, and what runs there moved or requeued."""
+    """Stop placing deployments on the cluster, and move or requeue those that run there."""
     return _set_state(
-        cluster, Cluster.State.DRAINING, actor, "Drains: what runs is moved or requeued."
+        cluster, Cluster.State.DRAINING, actor, "Draining: its deployments are moved or requeued."
     )
 
 
 @transaction.atomic
 def delete(cluster: Cluster, *, actor: str) -> None:
-    """Remove a cluster.
+    """Delete a cluster.
 
-    Raises Conflict while deployments or containers are on it, or deployments wait for it alone.
+    Raises Conflict while deployments or containers are on it, or a pending deployment requests it.
     """
-    # For deletion: a deployment that asks for this cluster at this moment has to wait.
+    # For deletion, so that a transaction that submits a deployment for this cluster has to wait.
     row = Cluster.objects.get_locked(cluster.pk, for_deletion=True)
     demand().before_deletion(row)
     record(row, "deleted", actor, f"{row.name} deleted.")
@@ -125,8 +130,8 @@ def _bound(organization: Organization) -> Bound:
         organization.pk,
         organization.clusters.all(),
         lambda there, bound: (
-            f"Organization {organization.name} has {there} clusters, and at most {bound} are"
-            " possible: delete one, or ask an operator of this service to add one."
+            f"Organization {organization.name} has {there} clusters, and an organization may have"
+            f" no more than {bound}: delete one, or ask an operator of this service to add one."
         ),
     )
 
@@ -145,16 +150,16 @@ def _set_state(cluster: Cluster, state: Cluster.State, actor: str, reason: str) 
 
 def _check_allocated(cluster: Cluster, capacity: Capacity) -> None:
     allocated = Cluster.objects.with_allocated().get(pk=cluster.pk)
-    used = Capacity(*(getattr(allocated, f"allocated_{name}") for name in DIMENSIONS))
-    if any(getattr(capacity, name) < getattr(used, name) for name in DIMENSIONS):
+    present = Capacity(*(getattr(allocated, f"allocated_{name}") for name in DIMENSIONS))
+    if any(getattr(capacity, name) < getattr(present, name) for name in DIMENSIONS):
         raise Conflict(
-            f"Cluster {cluster.name} cannot shrink to {capacity}: {used} are allocated. Stop or"
-            " move deployments first, or cordon it and wait."
+            f"Cluster {cluster.name} cannot shrink to {capacity}, because {present} are allocated."
+            " Stop or move deployments first, or cordon the cluster and wait."
         )
 
 
 def _check_engine(cluster: Cluster, before: Capacity, capacity: Capacity) -> None:
-    """Refuse to promise more than an engine of fixed capacity has."""
+    """Raise Conflict if the capacity grows beyond that of an engine whose capacity is fixed."""
     if not cluster.kind.has_fixed_capacity:
         return
     has = Connection.objects.filter(cluster=cluster).first()
@@ -163,14 +168,14 @@ def _check_engine(cluster: Cluster, before: Capacity, capacity: Capacity) -> Non
         if wanted > there and wanted > getattr(before, name):
             amounts = describe(*(getattr(has, dimension) for dimension in DIMENSIONS))
             raise Conflict(
-                f"Cluster {cluster.name} cannot grow to {capacity}: its engine has {amounts}."
-                " If that has grown, an operator has to connect it again."
+                f"Cluster {cluster.name} cannot grow to {capacity}, because its engine has only"
+                f" {amounts}. If the engine has grown, an operator has to connect it again."
             )
 
 
 @contextmanager
 def _unique(name: str) -> Iterator[None]:
-    """Turn the constraint's refusal of a name into an error that names the field."""
+    """Turn the unique constraint's IntegrityError into Invalid for the field `name`."""
     try:
         with transaction.atomic():
             yield
@@ -178,7 +183,7 @@ def _unique(name: str) -> Iterator[None]:
         if "cluster_name_unique" not in str(error):
             raise
         raise Invalid(
-            f"The organization has a cluster named {name}: choose another name.",
+            f"The organization already has a cluster named {name}: choose another name.",
             attr="name",
             code="unique",
         ) from error

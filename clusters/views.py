@@ -18,7 +18,7 @@ from orgs.viewsets import TenantViewSet
 
 @extend_schema(tags=["clusters"])
 class ClusterViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Cluster]):
-    """Fixed capacity that an organization runs its deployments on."""
+    """The clusters on which an organization runs its deployments."""
 
     queryset = Cluster.objects.with_allocated().select_related("connection")
     serializer_class = ClusterSerializer
@@ -65,22 +65,22 @@ class ClusterViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Cluster])
     @extend_schema(request=None, responses=ClusterSerializer)
     @action(detail=True, methods=["post"])
     def cordon(self, request: Request, pk: str) -> Response:
-        """Place nothing new on the cluster; what runs there goes on."""
-        return self._steer(services.cordon, request)
+        """Stop placing deployments on the cluster; those that run there continue."""
+        return self._change_state(services.cordon, request)
 
     @extend_schema(request=None, responses=ClusterSerializer)
     @action(detail=True, methods=["post"])
     def uncordon(self, request: Request, pk: str) -> Response:
-        """Use the cluster again."""
-        return self._steer(services.uncordon, request)
+        """Place deployments on the cluster again."""
+        return self._change_state(services.uncordon, request)
 
     @extend_schema(request=None, responses=ClusterSerializer)
     @action(detail=True, methods=["post"])
     def drain(self, request: Request, pk: str) -> Response:
-        """Cordon the cluster, and move or requeue what runs there."""
-        return self._steer(services.drain, request)
+        """Stop placing deployments on the cluster, and move or requeue those that run there."""
+        return self._change_state(services.drain, request)
 
-    def _steer(self, verb: Any, request: Request) -> Response:
+    def _change_state(self, verb: Any, request: Request) -> Response:
         return self._answer(verb(self.get_object(), actor=request.user.get_username()))
 
     def _answer(self, cluster: Cluster, status: int = 200) -> Response:

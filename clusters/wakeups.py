@@ -1,8 +1,8 @@
-"""Requests, on commit, for work that the periodic tasks would do anyway, only later.
+"""Requests, sent on commit, for work that the periodic tasks would otherwise do later.
 
-Requests for the same subject that nobody has begun yet are merged into one message. A message
-that is lost, or that cannot be sent, costs at most one period. One thread of each process sends
-them, so no caller waits for a broker that hangs.
+Requests for the same subject are merged into one message until a worker begins it. A message that
+is lost, or cannot be sent, delays the work by at most one period. One thread of each process sends
+the messages, so that no caller waits for a broker that hangs.
 """
 
 import atexit
@@ -23,28 +23,28 @@ from redis import Redis, RedisError, ResponseError
 RUN_CYCLE = "scheduling.run_cycle"
 RECONCILE = "deployments.reconcile"
 ENGINES = "engines"
-"""The queue of what may wait for an engine: a slow one keeps no cycle waiting."""
+"""The queue of tasks that may wait for an engine, apart from the cycles, which never do."""
 
 _MERGE_SECONDS = 5
-"""A request that was lost on its way stands in the way of the next ones for no longer."""
+"""How long a request that was lost can suppress the next ones for its subject."""
 
 _FLUSH_SECONDS = 2
-"""How long a process that ends waits until its requests are sent."""
+"""How long a process that is ending waits for its requests to be sent."""
 
-_AGAIN_SECONDS = 120
-"""Longer than a look takes at an engine that hangs."""
+_RERUN_SECONDS = 120
+"""How long a request for another run is kept: longer than a reconcile of an engine that hangs."""
 
 Wakeup = tuple[str, int]
 """A task's name and the id of its subject."""
 
-_alarms: dict[Wakeup, tuple[float, Timer]] = {}
+_timers: dict[Wakeup, tuple[float, Timer]] = {}
 _lock = Lock()
 
 log = structlog.get_logger(__name__)
 
 
 class _Sender:
-    """The requests that are still to be sent, each once, and the thread that sends them."""
+    """The requests to be sent, without duplicates, and the thread that sends them."""
 
     def __init__(self) -> None:
         self._waiting: dict[Wakeup, None] = {}
@@ -61,7 +61,7 @@ class _Sender:
             self._changed.notify_all()
 
     def flush(self, seconds: float = _FLUSH_SECONDS) -> bool:
-        """Wait until all are sent, or cannot be. Returns whether that came to pass in time."""
+        """Wait until no request is left to send. Returns whether that happened in time."""
         with self._changed:
             return self._changed.wait_for(lambda: not (self._waiting or self._is_sending), seconds)
 
@@ -70,7 +70,7 @@ class _Sender:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting)
                 wakeup = next(iter(self._waiting))
-                # Taken out first: a change that comes while it is sent needs one of its own.
+                # Removed first, because a change during the sending needs a request of its own.
                 del self._waiting[wakeup]
                 self._is_sending = True
             _send(*wakeup)
@@ -83,15 +83,15 @@ _sender = _Sender()
 
 
 def flush() -> bool:
-    """Wait a moment until what was asked for in this process is sent; say whether it is."""
+    """Wait briefly until this process has sent its requests; return whether it has."""
     return _sender.flush()
 
 
 def _forget() -> None:
-    """Begin anew in a forked process, which has none of its parent's threads."""
+    """Reset the state in a forked process, which has none of its parent's threads."""
     global _sender
     _sender = _Sender()
-    _alarms.clear()
+    _timers.clear()
 
 
 os.register_at_fork(after_in_child=_forget)
@@ -99,56 +99,56 @@ atexit.register(flush)
 
 
 def request_cycle(organization_id: int, *, delay_s: float = 0) -> None:
-    """Ask for a scheduling cycle of the organization once this transaction has committed."""
+    """Request a scheduling cycle of the organization once this transaction has committed."""
     _request((RUN_CYCLE, organization_id), delay_s)
 
 
 def request_reconcile(cluster_id: int, *, delay_s: float = 0) -> None:
-    """Ask that the cluster's containers be compared with its runs once this has committed."""
+    """Request a reconcile of the cluster once this transaction has committed."""
     _request((RECONCILE, cluster_id), delay_s)
 
 
 def reconcile_at_once(cluster_id: int) -> None:
-    """Ask for the same from a thread that has no transaction, and needs no database."""
+    """Request a reconcile of the cluster at once, from a thread without a database connection."""
     _send_soon((RECONCILE, cluster_id))
 
 
 def begin(task: str, subject_id: int) -> None:
-    """Say that the work begins now: later changes need a request of their own."""
+    """Record that the work begins now, so that later changes need a request of their own."""
     _on_cache(lambda: cache.delete(_key(task, subject_id)))
 
 
-def ask_again(task: str, subject_id: int) -> None:
-    """Have whoever is at work on the subject at this moment see to it once more afterwards."""
-    _on_cache(lambda: cache.set(_again(task, subject_id), 1, timeout=_AGAIN_SECONDS))
+def request_rerun(task: str, subject_id: int) -> None:
+    """Request that the worker that is processing the subject processes it once more afterwards."""
+    _on_cache(lambda: cache.set(_rerun_key(task, subject_id), 1, timeout=_RERUN_SECONDS))
 
 
-def asked_again(task: str, subject_id: int) -> bool:
-    """Whether somebody did since `begin_again`."""
-    return bool(_on_cache(lambda: cache.get(_again(task, subject_id))))
+def rerun_requested(task: str, subject_id: int) -> bool:
+    """Return whether another run was requested since `clear_rerun`."""
+    return bool(_on_cache(lambda: cache.get(_rerun_key(task, subject_id))))
 
 
-def begin_again(task: str, subject_id: int) -> None:
-    """Say that what was asked for is done from here on."""
-    _on_cache(lambda: cache.delete(_again(task, subject_id)))
+def clear_rerun(task: str, subject_id: int) -> None:
+    """Clear the request for another run, because the run that begins now serves it."""
+    _on_cache(lambda: cache.delete(_rerun_key(task, subject_id)))
 
 
 def _on_cache(call: Callable[[], Any]) -> Any:
     try:
         return call()
     except Exception as error:  # noqa: BLE001 whatever the broker's client raises
-        log.warning("wakeup_note_lost", error=str(error))
+        log.warning("wakeup_record_lost", error=str(error))
         return None
 
 
-def _again(task: str, subject_id: int) -> str:
+def _rerun_key(task: str, subject_id: int) -> str:
     return f"wakeup:again:{task}:{subject_id}"
 
 
 def broker_state() -> str:
-    """Return `ok`, `unreachable`, or `refuses writes`; within a second.
+    """Return `ok`, `unreachable` or `refuses writes`, within a second.
 
-    It refuses writes when its memory or its disk is full, or when it is a replica.
+    A broker refuses writes if its memory or disk is full, or if it is a replica.
     """
     try:
         with Redis.from_url(
@@ -174,26 +174,26 @@ def _send_soon(wakeup: Wakeup) -> None:
 
 
 def _send_later(wakeup: Wakeup, delay_s: float) -> None:
-    """Set this process's alarm for the subject, unless it rings sooner anyway.
+    """Set this process's timer for the subject, unless one fires sooner anyway.
 
-    A worker of threads looks at Celery's own countdowns only once a second.
+    Celery's countdowns are too coarse: a worker with threads checks them only once a second.
     """
     due = monotonic() + delay_s
     with _lock:
-        known = _alarms.get(wakeup)
-        if known and known[0] <= due:
+        present = _timers.get(wakeup)
+        if present and present[0] <= due:
             return
-        if known:
-            known[1].cancel()
-        timer = Timer(delay_s, _ring, [wakeup])
+        if present:
+            present[1].cancel()
+        timer = Timer(delay_s, _fire, [wakeup])
         timer.daemon = True
-        _alarms[wakeup] = due, timer
+        _timers[wakeup] = due, timer
         timer.start()
 
 
-def _ring(wakeup: Wakeup) -> None:
+def _fire(wakeup: Wakeup) -> None:
     with _lock:
-        _alarms.pop(wakeup, None)
+        _timers.pop(wakeup, None)
     _send_soon(wakeup)
 
 

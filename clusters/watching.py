@@ -1,6 +1,7 @@
-"""A thread for each engine that listens for changes there, so that reconcile looks at once.
+"""Watch each engine in a thread that requests a reconcile as soon as something changes there.
 
-Only a hint: when a thread ends, because its engine hung up, the next reconcile starts another.
+The watch only makes the reconcile come sooner: if a thread ends because its engine closed the
+connection, the next reconcile starts another.
 """
 
 import os
@@ -21,7 +22,7 @@ log = structlog.get_logger(__name__)
 
 
 def keep_watch(cluster_id: int) -> None:
-    """Have a thread of this process ask for a reconcile whenever the cluster's engine changes."""
+    """Start a thread that requests a reconcile at each change on the engine, unless one runs."""
     with _lock:
         thread = _watched.get(cluster_id)
         if thread and thread.is_alive():

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from django.db import connection
 
-from clusters.wakeups import RECONCILE, ask_again, asked_again, begin_again
+from clusters.wakeups import RECONCILE, clear_rerun, request_rerun, rerun_requested
 from hypervisor.base.errors import Conflict
 
 _MAX_TURNS = 20
@@ -26,15 +26,15 @@ def one_at_a_time(cluster_id: int, look: Callable[[], bool]) -> None:
     for _ in range(_MAX_TURNS):
         with _exclusive(cluster_id) as mine:
             if mine:
-                begin_again(RECONCILE, cluster_id)
+                clear_rerun(RECONCILE, cluster_id)
                 answered = look()
         if mine:
-            if not (answered and asked_again(RECONCILE, cluster_id)):
+            if not (answered and rerun_requested(RECONCILE, cluster_id)):
                 return
         elif noted:
             return
         else:
-            ask_again(RECONCILE, cluster_id)
+            request_rerun(RECONCILE, cluster_id)
             noted = True
 
 

@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from clusters.drivers.base import Cause, DriverError
 from clusters.models import Cluster, Connection
-from clusters.ownership import NotOurs
+from clusters.ownership import ForeignEngine
 from clusters.wakeups import request_cycle, request_reconcile
 from deployments import lifecycle
 from deployments.lifecycle import Change, transition, update_reasons
@@ -50,7 +50,7 @@ def failed(cluster: Cluster, error: Exception, now: datetime) -> None:
         lost_contact_at=Least(F("lost_contact_at"), now),
         last_error=str(error)[:_MAX_ERROR],
     )
-    foreign = isinstance(error, NotOurs)
+    foreign = isinstance(error, ForeignEngine)
     if foreign:
         rows.update(unclaimed=True)
     since = rows.values_list("lost_contact_at", flat=True).first()
@@ -153,7 +153,7 @@ def _give_up(cluster: Cluster, why: str, actor: str, now: datetime) -> None:
 
 
 def _tell(cluster: Cluster, since: datetime, error: Exception, now: datetime) -> None:
-    foreign = isinstance(error, NotOurs)
+    foreign = isinstance(error, ForeignEngine)
     time = f"{since:%Y-%m-%d %H:%M:%S} UTC"
     if foreign:
         kind, reason = FOREIGN, f"Nothing is done on its engine since {time}: {error}"

@@ -6,7 +6,7 @@ from typing import TypeVar
 import structlog
 from django.db import OperationalError, connection, transaction
 
-from clusters.wakeups import RUN_CYCLE, ask_again, asked_again, begin_again, request_cycle
+from clusters.wakeups import RUN_CYCLE, clear_rerun, request_cycle, request_rerun, rerun_requested
 from hypervisor.base.outages import is_lock_timeout
 
 _LOCK_MS = 200
@@ -29,11 +29,11 @@ def in_turn(organization_id: int, work: Callable[[], T]) -> T | None:
 
     Returns None as well when somebody else holds a row for too long; it is tried again in a while.
     """
-    begin_again(RUN_CYCLE, organization_id)
+    clear_rerun(RUN_CYCLE, organization_id)
     try:
         taken, done = _try(organization_id, work)
         if not taken:
-            ask_again(RUN_CYCLE, organization_id)
+            request_rerun(RUN_CYCLE, organization_id)
             taken, done = _try(organization_id, work)
     except OperationalError as error:
         if not is_lock_timeout(error):
@@ -41,7 +41,7 @@ def in_turn(organization_id: int, work: Callable[[], T]) -> T | None:
         request_cycle(organization_id, delay_s=_AGAIN_AFTER_S)
         log.warning("cycle_locked_out", organization=organization_id)
         return None
-    if taken and asked_again(RUN_CYCLE, organization_id):
+    if taken and rerun_requested(RUN_CYCLE, organization_id):
         request_cycle(organization_id)
     return done
 

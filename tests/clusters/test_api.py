@@ -1,4 +1,4 @@
-"""Clusters over REST: shapes, units, states, and what is refused with which remedy."""
+"""Clusters over REST: shapes, units, states, and refusals with their remedies."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ def path(cluster: Cluster, verb: str = "") -> str:
     return f"/clusters/{cluster.pk}" + (f"/{verb}" if verb else "")
 
 
-def test_a_new_cluster_is_answered_whole(api: APIClient, acme: Organization) -> None:
+def test_creating_a_cluster_returns_it_in_full(api: APIClient, acme: Organization) -> None:
     response = api.post("/clusters", BODY)
 
     assert response.status_code == 201
@@ -52,7 +52,7 @@ def test_a_new_cluster_is_answered_whole(api: APIClient, acme: Organization) -> 
     assert Event.objects.filter(subject="cluster", subject_id=response.data["id"]).count() == 1
 
 
-def test_reading_one_answers_what_creating_it_did(api: APIClient) -> None:
+def test_reading_a_cluster_returns_the_same_as_creating_it(api: APIClient) -> None:
     created = api.post("/clusters", BODY).data
 
     assert api.get(f"/clusters/{created['id']}").data == created
@@ -70,7 +70,7 @@ def test_reading_one_answers_what_creating_it_did(api: APIClient) -> None:
         ({"gpu": 0}, {"gpu": 0}),
     ],
 )
-def test_quantities_are_read_in_either_form_and_answered_as_numbers(
+def test_quantities_are_accepted_in_either_form_and_returned_as_numbers(
     api: APIClient, sent: dict[str, Any], answered: dict[str, Any]
 ) -> None:
     response = api.post("/clusters", BODY | sent)
@@ -112,13 +112,13 @@ def test_a_name_is_unique_in_its_organization(api: APIClient, forge: Cluster) ->
     assert "choose another name" in error["detail"]
 
 
-def test_two_organizations_may_use_one_name(
+def test_two_organizations_may_use_the_same_cluster_name(
     charlie: User, globex: Organization, forge: Cluster, client_for: ClientFor
 ) -> None:
     assert client_for(charlie).post("/clusters", BODY | {"name": "forge"}).status_code == 201
 
 
-def test_a_member_of_several_organizations_names_the_one_that_is_meant(
+def test_a_member_of_several_organizations_has_to_name_one(
     api: APIClient, alice: User, acme: Organization, globex: Organization
 ) -> None:
     Membership.objects.create(organization=globex, user=alice, role=Role.ADMIN)
@@ -131,7 +131,7 @@ def test_a_member_of_several_organizations_names_the_one_that_is_meant(
     assert (named.status_code, named.data["organization"]) == (201, globex.pk)
 
 
-def test_what_active_deployments_request_is_allocated(
+def test_the_requests_of_active_deployments_are_allocated(
     api: APIClient, forge: Cluster, bring: Bring
 ) -> None:
     for status in Status:
@@ -143,7 +143,7 @@ def test_what_active_deployments_request_is_allocated(
     assert data["available"] == {"cpu": 7, "ram_mib": 16184, "gpu": 1}
 
 
-def test_what_was_read_can_be_put_back(api: APIClient, forge: Cluster) -> None:
+def test_the_response_of_a_get_can_be_put_back(api: APIClient, forge: Cluster) -> None:
     read = api.get(path(forge)).data
     events = Event.objects.count()
 
@@ -153,7 +153,7 @@ def test_what_was_read_can_be_put_back(api: APIClient, forge: Cluster) -> None:
     assert Event.objects.count() == events
 
 
-def test_a_patch_leaves_the_rest_as_it_is(api: APIClient, forge: Cluster) -> None:
+def test_a_patch_changes_only_the_given_fields(api: APIClient, forge: Cluster) -> None:
     before = api.get(path(forge)).data
 
     after = api.patch(path(forge), {"cpu": 16}).data
@@ -161,14 +161,14 @@ def test_a_patch_leaves_the_rest_as_it_is(api: APIClient, forge: Cluster) -> Non
     assert after == before | {"cpu": 16, "available": {"cpu": 16, "ram_mib": 16384, "gpu": 2}}
 
 
-def test_a_put_resets_what_it_leaves_out(api: APIClient, forge: Cluster) -> None:
+def test_a_put_resets_omitted_fields(api: APIClient, forge: Cluster) -> None:
     response = api.put(path(forge), {"name": "smithy", "cpu": 2, "ram_mib": 1024})
 
     assert response.status_code == 200
     assert (response.data["name"], response.data["gpu"]) == ("smithy", 0)
 
 
-def test_a_put_needs_what_a_post_needs(api: APIClient, forge: Cluster) -> None:
+def test_a_put_needs_the_same_fields_as_a_post(api: APIClient, forge: Cluster) -> None:
     assert attrs(api.put(path(forge), {"name": "smithy"})) == {"cpu", "ram_mib"}
 
 
@@ -195,7 +195,7 @@ def test_a_cluster_cannot_shrink_below_what_is_allocated(
     error = refusal(api.patch(path(forge), shrunk), 409)
 
     assert f"{describe(1000, 1024, 1)} are allocated" in error["detail"]
-    assert "cordon it" in error["detail"]
+    assert "cordon the cluster" in error["detail"]
 
 
 def test_a_cluster_may_shrink_to_what_is_allocated(
@@ -212,7 +212,7 @@ def test_a_cluster_may_shrink_to_what_is_allocated(
 @pytest.mark.parametrize(
     ("verb", "state"), [("cordon", "cordoned"), ("drain", "draining"), ("uncordon", "active")]
 )
-def test_steering_answers_the_new_state_and_tells_once(
+def test_a_change_of_state_is_returned_and_recorded_once(
     api: APIClient, forge: Cluster, alice: User, verb: str, state: str
 ) -> None:
     if verb == "uncordon":
@@ -242,7 +242,7 @@ def test_a_cluster_with_deployments_on_it_cannot_be_deleted(
     assert "drain it, or stop them, first" in error["detail"]
 
 
-def test_a_cluster_whose_containers_still_stop_cannot_be_deleted(
+def test_a_cluster_with_stopping_containers_cannot_be_deleted(
     api: APIClient, forge: Cluster, bring: Bring
 ) -> None:
     deployment_services.requeue(bring(Status.RUNNING), actor="bob")
@@ -252,7 +252,7 @@ def test_a_cluster_whose_containers_still_stop_cannot_be_deleted(
     assert "still stopping" in error["detail"]
 
 
-def test_a_cluster_that_a_deployment_waits_for_alone_cannot_be_deleted(
+def test_a_cluster_that_a_pending_deployment_requests_cannot_be_deleted(
     api: APIClient, forge: Cluster, submit: Submit
 ) -> None:
     waiting = submit(requested_cluster=forge)
@@ -263,7 +263,7 @@ def test_a_cluster_that_a_deployment_waits_for_alone_cannot_be_deleted(
     assert "cancel it" in error["detail"]
 
 
-def test_a_cluster_that_others_only_might_use_can_be_deleted(
+def test_a_cluster_that_no_pending_deployment_requests_can_be_deleted(
     api: APIClient, forge: Cluster, bring: Bring
 ) -> None:
     bring(Status.PENDING)
@@ -301,7 +301,7 @@ def grow_acme(organization: Organization, count: int) -> list[Cluster]:
         ("?organization=0", []),
     ],
 )
-def test_a_list_is_filtered_ordered_and_cut(
+def test_a_list_is_filtered_ordered_and_paginated(
     api: APIClient, acme: Organization, query: str, expected: list[int]
 ) -> None:
     clusters = grow_acme(acme, 3)
@@ -312,7 +312,7 @@ def test_a_list_is_filtered_ordered_and_cut(
     assert ids(response) == [clusters[n].pk for n in expected]
 
 
-def test_a_page_leads_to_the_next(api: APIClient, acme: Organization) -> None:
+def test_a_page_links_to_the_next(api: APIClient, acme: Organization) -> None:
     clusters = grow_acme(acme, 3)
 
     first = api.get("/clusters?limit=2")
@@ -356,7 +356,7 @@ def test_a_list_takes_the_same_number_of_queries_whatever_its_length(
     [{"driver": "docker"}, {"endpoint": "unix:///run/docker.sock"}, {"connection": 1},
      {"credentials": "x"}],
 )  # fmt: skip
-def test_no_member_can_name_an_engine(
+def test_the_api_cannot_set_a_connection(
     api: APIClient, forge: Cluster, field: dict[str, Any]
 ) -> None:
     api.post("/clusters", BODY | field)

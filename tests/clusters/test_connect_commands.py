@@ -12,29 +12,29 @@ pytestmark = pytest.mark.django_db
 
 
 def run(*arguments: str) -> str:
-    said = io.StringIO()
-    call_command(*arguments, stdout=said)
-    return said.getvalue()
+    output = io.StringIO()
+    call_command(*arguments, stdout=output)
+    return output.getvalue()
 
 
 @pytest.mark.docker
 def test_a_cluster_is_connected_and_disconnected_by_its_name(
     forge: Cluster, engine: Engine
 ) -> None:
-    said = run("connect_cluster", "forge", "--docker", engine.socket, "--yes")
+    output = run("connect_cluster", "forge", "--docker", engine.socket, "--yes")
 
-    assert "Warning: The cluster claims 8 cores" in said
-    assert f"Connected cluster forge ({forge.pk})." in said
+    assert "Warning: The cluster has 8 cores" in output
+    assert f"Connected cluster forge ({forge.pk})." in output
     assert Connection.objects.get().cluster == forge
 
-    said = run("disconnect_cluster", str(forge.pk))
+    output = run("disconnect_cluster", str(forge.pk))
 
-    assert "Disconnected" in said
+    assert "Disconnected" in output
     assert not Connection.objects.exists()
 
 
 @pytest.mark.docker
-def test_who_connects_anew_need_not_say_everything_again(forge: Cluster, engine: Engine) -> None:
+def test_connecting_again_keeps_options_that_are_not_given(forge: Cluster, engine: Engine) -> None:
     first = ("--network", "none", "--gpu-device", "GPU-1", "--gpu-device", "GPU-2")
     run("connect_cluster", "forge", "--docker", engine.socket, "--yes", *first)
 
@@ -45,19 +45,23 @@ def test_who_connects_anew_need_not_say_everything_again(forge: Cluster, engine:
 
 
 @pytest.mark.docker
-def test_warnings_need_a_yes_where_nobody_can_be_asked(forge: Cluster, engine: Engine) -> None:
-    with pytest.raises(CommandError, match="--yes is needed"):
+def test_warnings_need_the_option_yes_without_a_terminal(forge: Cluster, engine: Engine) -> None:
+    with pytest.raises(CommandError, match="add --yes"):
         run("connect_cluster", "forge", "--docker", engine.socket)
 
     assert not Connection.objects.exists()
 
 
-def test_what_does_not_answer_is_told_without_a_traceback(forge: Cluster, tmp_path: Path) -> None:
+def test_an_unreachable_engine_is_reported_without_a_traceback(
+    forge: Cluster, tmp_path: Path
+) -> None:
     with pytest.raises(CommandError, match="No such file or directory"):
         run("connect_cluster", "forge", "--docker", f"unix://{tmp_path}/docker.sock")
 
 
-def test_an_unknown_or_ambiguous_cluster_is_told(forge: Cluster, globex: Organization) -> None:
+def test_an_unknown_or_ambiguous_cluster_is_refused_with_suggestions(
+    forge: Cluster, globex: Organization
+) -> None:
     Cluster.objects.create(organization=globex, name="forge", cpu_milli=1, ram_mib=1)
 
     with pytest.raises(CommandError, match=rf"(?s)no cluster nowhere. .*{forge.pk}  forge \(Acme"):
@@ -66,13 +70,13 @@ def test_an_unknown_or_ambiguous_cluster_is_told(forge: Cluster, globex: Organiz
         run("disconnect_cluster", "forge")
 
 
-def test_a_file_that_cannot_be_read_is_told(forge: Cluster, tmp_path: Path) -> None:
+def test_an_unreadable_file_is_reported(forge: Cluster, tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="cannot be read"):
         run("connect_cluster", "forge", "--docker", "tcp://h:1", f"--tls-ca={tmp_path}/none.pem")
 
 
 @pytest.mark.parametrize("text", ["", " \n"])
-def test_an_empty_file_is_named(forge: Cluster, tmp_path: Path, text: str) -> None:
+def test_an_empty_file_is_reported(forge: Cluster, tmp_path: Path, text: str) -> None:
     file = tmp_path / "token"
     file.write_text(text)
 

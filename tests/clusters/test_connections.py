@@ -1,4 +1,4 @@
-"""Which clusters are connected to which engines, and what stands in the way."""
+"""Connecting clusters to engines, and the reasons that prevent it."""
 
 import json
 from pathlib import Path
@@ -31,7 +31,7 @@ docker = pytest.mark.docker
 
 @pytest.fixture
 def anvil(forge: Cluster) -> Cluster:
-    """A second cluster of Acme's."""
+    """A second cluster of Acme."""
     return Cluster.objects.create(
         organization=forge.organization, name="anvil", cpu_milli=1000, ram_mib=1024
     )
@@ -54,7 +54,7 @@ def here(path: Path | str) -> Route:
 # --- Without an engine ----------------------------------------------------------------------------
 
 
-def test_what_does_not_answer_is_not_connected(forge: Cluster, tmp_path: Path) -> None:
+def test_an_unreachable_engine_is_not_connected(forge: Cluster, tmp_path: Path) -> None:
     with pytest.raises(Invalid, match="cannot be reached: No such file") as refused:
         connections.connect(forge, actor="olga", route=here(tmp_path / "docker.sock"))
 
@@ -69,17 +69,17 @@ def test_what_does_not_answer_is_not_connected(forge: Cluster, tmp_path: Path) -
     ["", "/var/run/docker.sock", "unix://host/run", "http://127.0.0.1:2375", "ssh://root@host",
      "tcp://", "unix://"],
 )  # fmt: skip
-def test_an_endpoint_is_a_socket_or_an_address(forge: Cluster, endpoint: str) -> None:
+def test_an_endpoint_must_be_a_socket_or_an_address(forge: Cluster, endpoint: str) -> None:
     with pytest.raises(Invalid, match=r"unix:///path/of\.sock or tcp://host:port"):
         connections.probe(forge, Route(driver="docker", endpoint=endpoint))
 
 
-def test_nobody_speaks_over_the_network_without_tls(forge: Cluster) -> None:
+def test_an_engine_on_the_network_needs_tls(forge: Cluster) -> None:
     with pytest.raises(Invalid, match="needs TLS"):
         connections.probe(forge, Route("docker", "tcp://engine.example.org:2375"))
 
 
-def test_credentials_show_up_nowhere() -> None:
+def test_credentials_appear_in_no_representation() -> None:
     route = Route("docker", "tcp://h:1", credentials={"key": "PRIVATE"})
     connection = Connection(cluster=Cluster(name="forge"), endpoint="tcp://h:1")
     connection.seal_credentials(route.credentials)
@@ -87,7 +87,7 @@ def test_credentials_show_up_nowhere() -> None:
     assert "PRIVATE" not in f"{route!r} {connection!r} {connection} {vars(connection)}"
 
 
-def test_a_cluster_that_lost_its_connection_is_unreachable(forge: Cluster) -> None:
+def test_a_cluster_without_its_connection_is_unreachable(forge: Cluster) -> None:
     forge.driver = "docker"
 
     with pytest.raises(DriverError, match="has to connect it") as failed:
@@ -96,7 +96,7 @@ def test_a_cluster_that_lost_its_connection_is_unreachable(forge: Cluster) -> No
     assert failed.value.cause is Cause.UNREACHABLE
 
 
-def test_credentials_whose_key_is_lost_make_the_engine_unreachable(
+def test_credentials_that_no_key_decrypts_make_the_engine_unreachable(
     forge: Cluster, settings: Settings
 ) -> None:
     forge.driver = "docker"
@@ -112,7 +112,9 @@ def test_credentials_whose_key_is_lost_make_the_engine_unreachable(
     assert failed.value.cause is Cause.UNREACHABLE
 
 
-def test_rotating_leaves_the_old_key_without_use(forge: Cluster, settings: Settings) -> None:
+def test_after_a_rotation_the_old_key_is_no_longer_needed(
+    forge: Cluster, settings: Settings
+) -> None:
     old, new = (Fernet.generate_key().decode() for _ in range(2))
     settings.CREDENTIALS_KEYS = [old]
     sealed = encrypt(json.dumps({"token": "secret"}))
@@ -127,27 +129,25 @@ def test_rotating_leaves_the_old_key_without_use(forge: Cluster, settings: Setti
     assert Connection.objects.get().open_credentials() == {"token": "secret"}
 
 
-# --- With a real one ------------------------------------------------------------------------------
+# --- With an engine -------------------------------------------------------------------------------
 
 
 @docker
-def test_a_probe_tells_what_there_is_and_what_the_cluster_claims_too_much(
+def test_a_probe_returns_the_engine_s_amounts_and_warns_of_excess_capacity(
     forge: Cluster, route: Route, engine: Engine
 ) -> None:
     found = connections.probe(forge, route)
 
     info = engine.client.info()
     assert (found.cpu_milli, found.gpu) == (info["NCPU"] * 1000, 2)
-    assert any("claims 8 cores" in warning for warning in found.warnings)
+    assert any("The cluster has 8 cores" in warning for warning in found.warnings)
     assert not any("GPU" in warning for warning in found.warnings)
     assert any("live-restore" in warning for warning in found.warnings)
     assert not Connection.objects.exists()
 
 
 @docker
-def test_containers_of_others_are_told_before_connecting(
-    forge: Cluster, route: Route, engine: Engine
-) -> None:
+def test_a_probe_warns_of_other_containers(forge: Cluster, route: Route, engine: Engine) -> None:
     engine.client.containers.run(
         "test/busybox:1", ["sleep", "600"], detach=True, network_mode="none"
     )
@@ -171,7 +171,7 @@ def test_a_connected_cluster_has_its_driver_and_an_event(forge: Cluster, route: 
 
 
 @docker
-def test_nobody_promises_more_of_a_machine_than_it_has(
+def test_a_cluster_cannot_grow_beyond_its_engine(
     forge: Cluster, route: Route, engine: Engine
 ) -> None:
     connections.connect(forge, actor="olga", route=route)
@@ -184,7 +184,7 @@ def test_nobody_promises_more_of_a_machine_than_it_has(
         Capacity(has.cpu_milli, has.ram_mib + 1, has.gpu),
         Capacity(has.cpu_milli, has.ram_mib, has.gpu + 1),
     ):
-        with pytest.raises(Conflict, match="its engine has"):
+        with pytest.raises(Conflict, match="its engine has only"):
             cluster_services.update(forge, actor="alice", name="forge", capacity=excess)
 
     forge.refresh_from_db()
@@ -192,7 +192,7 @@ def test_nobody_promises_more_of_a_machine_than_it_has(
 
 
 @docker
-def test_one_process_keeps_one_driver_until_the_connection_changes(
+def test_a_process_keeps_a_driver_until_the_connection_changes(
     forge: Cluster, route: Route
 ) -> None:
     connections.connect(forge, actor="olga", route=route)
@@ -205,7 +205,9 @@ def test_one_process_keeps_one_driver_until_the_connection_changes(
 
 
 @docker
-def test_an_engine_is_promised_once(forge: Cluster, anvil: Cluster, route: Route) -> None:
+def test_an_engine_cannot_be_connected_to_a_second_cluster(
+    forge: Cluster, anvil: Cluster, route: Route
+) -> None:
     connections.connect(forge, actor="olga", route=route)
 
     with pytest.raises(Conflict, match="cluster forge of Acme"):
@@ -228,7 +230,7 @@ def test_a_cluster_changes_its_engine_only_when_empty(
 
 
 @docker
-def test_the_same_engine_may_be_reached_anew_while_it_works(
+def test_the_same_engine_can_be_connected_again_while_containers_run(
     forge: Cluster, bring: Bring, route: Route
 ) -> None:
     before = connections.connect(forge, actor="olga", route=route)
@@ -251,7 +253,7 @@ def test_an_empty_cluster_can_be_disconnected_and_is_cordoned(forge: Cluster, ro
 
 
 @docker
-def test_nothing_is_disconnected_while_containers_are_there(
+def test_a_cluster_with_containers_cannot_be_disconnected(
     forge: Cluster, bring: Bring, route: Route
 ) -> None:
     connections.connect(forge, actor="olga", route=route)
@@ -262,7 +264,7 @@ def test_nothing_is_disconnected_while_containers_are_there(
 
 
 @docker
-def test_an_engine_that_is_down_is_disconnected_only_when_it_is_gone_for_good(
+def test_an_unreachable_engine_can_be_disconnected_only_if_it_is_gone_for_good(
     forge: Cluster, route: Route, engine: Engine
 ) -> None:
     connections.connect(forge, actor="olga", route=route)
@@ -276,25 +278,25 @@ def test_an_engine_that_is_down_is_disconnected_only_when_it_is_gone_for_good(
 
 
 @docker
-def test_an_engine_over_the_network_needs_a_certificate_of_its_authority(
+def test_an_engine_on_the_network_needs_a_certificate_of_its_authority(
     forge: Cluster, new_engine: NewEngine
 ) -> None:
     authority = Authority()
     engine = new_engine(tls=authority)
-    ours, theirs = authority.issue("hypervisor"), Authority("another").issue("hypervisor")
+    trusted, untrusted = authority.issue("hypervisor"), Authority("other").issue("hypervisor")
 
     def route(cert: str, key: str, ca: str = authority.certificate) -> Route:
         credentials = {"ca": ca, "cert": cert, "key": key}
         return Route("docker", engine.address, credentials=credentials)
 
-    connections.connect(forge, actor="olga", route=route(ours.certificate, ours.key))
+    connections.connect(forge, actor="olga", route=route(trusted.certificate, trusted.key))
 
     forge.refresh_from_db()
     assert driver_for(forge).observe(timezone.now()) == []
-    assert ours.key.encode() not in bytes(forge.connection.credentials)
+    assert trusted.key.encode() not in bytes(forge.connection.credentials)
     with pytest.raises(Invalid, match="cannot be reached"):
-        connections.probe(forge, route(theirs.certificate, theirs.key))
+        connections.probe(forge, route(untrusted.certificate, untrusted.key))
     with pytest.raises(Invalid, match="cannot be reached"):
         connections.probe(
-            forge, route(ours.certificate, ours.key, Authority("another").certificate)
+            forge, route(trusted.certificate, trusted.key, Authority("other").certificate)
         )

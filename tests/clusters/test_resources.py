@@ -12,14 +12,14 @@ from clusters.resources import MAX_CPU_MILLI, cores, parse_cpu, parse_ram_mib
         (2.0, 2000), ("0.500", 500), ("2.0m", 2),
     ],
 )  # fmt: skip
-def test_cpu_is_read_as_cores_or_as_a_quantity(given: object, milli: int) -> None:
+def test_cpu_is_accepted_as_cores_or_as_a_quantity(given: object, milli: int) -> None:
     assert parse_cpu(given) == milli
 
 
 @pytest.mark.parametrize(
     "given", [0, -1, "", "m", "1.5m", 0.0005, True, None, [], "8Gi", "NaN", "inf", 1e300, "1e400m"]
 )
-def test_a_wrong_cpu_is_refused_with_what_is_accepted(given: object) -> None:
+def test_the_error_for_a_bad_cpu_describes_what_is_accepted(given: object) -> None:
     with pytest.raises(ValueError, match=r"^CPU .*[.]$"):
         parse_cpu(given)
 
@@ -31,14 +31,14 @@ def test_a_wrong_cpu_is_refused_with_what_is_accepted(given: object) -> None:
         (8192.0, 8192), ("0.125Gi", 128),
     ],
 )  # fmt: skip
-def test_ram_is_read_as_mib_or_as_a_quantity_rounded_up(given: object, mib: int) -> None:
+def test_ram_is_accepted_as_mib_or_as_a_quantity_rounded_up(given: object, mib: int) -> None:
     assert parse_ram_mib(given) == mib
 
 
 @pytest.mark.parametrize(
     "given", [0, -5, 1.5, "8192", "8gb", "", "Gi", True, None, {}, "9999999999Ti", "-1Gi"]
 )
-def test_a_wrong_ram_is_refused_with_what_is_accepted(given: object) -> None:
+def test_the_error_for_a_bad_ram_describes_what_is_accepted(given: object) -> None:
     with pytest.raises(ValueError, match=r"^RAM .*[.]$"):
         parse_ram_mib(given)
 
@@ -52,7 +52,7 @@ NO_NUMBERS = [
 
 @pytest.mark.parametrize("given", NO_NUMBERS, ids=lambda value: repr(value)[:20])
 @pytest.mark.parametrize("unit", ["", "m", "Gi", "Mi"])
-def test_what_only_python_reads_as_a_number_is_no_quantity(given: object, unit: str) -> None:
+def test_a_number_in_python_s_own_notation_is_refused(given: object, unit: str) -> None:
     text = given + unit if isinstance(given, str) else given
     with pytest.raises(ValueError, match=r"^CPU .*[.]$"):
         parse_cpu(text)
@@ -76,14 +76,14 @@ def test_more_than_three_decimals_of_ram_are_refused_with_the_remedy(given: str)
 
 
 @given_any(st.integers(1, MAX_CPU_MILLI))
-def test_every_amount_of_cpu_comes_back_as_it_was_shown(milli: int) -> None:
+def test_every_shown_amount_of_cpu_is_read_back_unchanged(milli: int) -> None:
     assert parse_cpu(cores(milli)) == parse_cpu(str(cores(milli))) == milli
     assert parse_cpu(f"{milli}m") == milli
 
 
 @given_any(st.integers(0, 10**6), st.integers(0, 10**6))
-def test_sums_of_tenths_are_never_taken_for_others(a: int, b: int) -> None:
-    """Either what was written is exact to a thousandth, or it is refused."""
+def test_a_sum_of_floats_is_never_read_as_another_amount(a: int, b: int) -> None:
+    """A sum is either exact to a thousandth or refused."""
     total = a / 1000 + b / 1000
     try:
         milli = parse_cpu(total)

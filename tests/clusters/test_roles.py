@@ -1,4 +1,4 @@
-"""Who may do what to a cluster: the role table, row by row."""
+"""The role table for clusters, row by row."""
 
 from typing import Any
 
@@ -41,7 +41,7 @@ def test_admins_and_owners_may_change_clusters(
 
 @pytest.mark.parametrize(("method", "path", "body", "status"), WRITES)
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.DEVELOPER])
-def test_viewers_and_developers_may_not_and_hear_what_it_takes(
+def test_viewers_and_developers_may_not_and_learn_which_role_is_needed(
     forge: Cluster, member_as: MemberAs, client_for: ClientFor, role: Role,
     method: str, path: str, body: Any, status: int,
 ) -> None:  # fmt: skip
@@ -81,7 +81,7 @@ def test_a_stranger_finds_nothing(
 
 
 @pytest.mark.parametrize(("method", "path", "body", "status"), ALL)
-def test_the_anonymous_get_in_nowhere(
+def test_an_anonymous_caller_is_refused_everywhere(
     forge: Cluster, method: str, path: str, body: Any, status: int
 ) -> None:
     response = call(APIClient(), forge, method, path, body)
@@ -90,7 +90,7 @@ def test_the_anonymous_get_in_nowhere(
     assert response.headers["WWW-Authenticate"].startswith("Bearer")
 
 
-def test_a_platform_operator_has_no_place_in_the_api(
+def test_a_platform_operator_has_no_access_through_the_api(
     forge: Cluster, olga: User, client_for: ClientFor
 ) -> None:
     client = client_for(olga)

@@ -8,7 +8,7 @@ from clusters.secrets import CannotDecrypt, decrypt, encrypt, rotate
 OLD, NEW = Fernet.generate_key().decode(), Fernet.generate_key().decode()
 
 
-def test_what_is_encrypted_can_be_read_again_and_shows_nothing() -> None:
+def test_an_encrypted_text_can_be_decrypted_and_reveals_nothing() -> None:
     token = encrypt("Lovelace's key: ü")
 
     assert decrypt(token) == decrypt(token.decode()) == "Lovelace's key: ü"
@@ -16,7 +16,7 @@ def test_what_is_encrypted_can_be_read_again_and_shows_nothing() -> None:
     assert encrypt("Lovelace's key: ü") != token
 
 
-def test_the_first_key_encrypts_and_all_decrypt(settings: Settings) -> None:
+def test_the_first_key_encrypts_and_all_keys_decrypt(settings: Settings) -> None:
     settings.CREDENTIALS_KEYS = [OLD]
     old = encrypt("secret")
     settings.CREDENTIALS_KEYS = [NEW, OLD]
@@ -27,7 +27,7 @@ def test_the_first_key_encrypts_and_all_decrypt(settings: Settings) -> None:
     assert decrypt(new) == "secret"
 
 
-def test_what_was_rotated_needs_the_old_key_no_more(settings: Settings) -> None:
+def test_a_rotated_secret_no_longer_needs_the_old_key(settings: Settings) -> None:
     settings.CREDENTIALS_KEYS = [OLD]
     old = encrypt("secret")
     settings.CREDENTIALS_KEYS = [NEW, OLD]
@@ -38,7 +38,7 @@ def test_what_was_rotated_needs_the_old_key_no_more(settings: Settings) -> None:
     assert decrypt(new) == "secret"
 
 
-def test_a_lost_key_is_told_with_the_remedy(settings: Settings) -> None:
+def test_the_error_for_a_lost_key_has_the_remedy(settings: Settings) -> None:
     token = encrypt("secret")
     settings.CREDENTIALS_KEYS = [NEW]
 
@@ -54,7 +54,7 @@ def test_a_changed_secret_is_refused() -> None:
         decrypt(bytes(token))
 
 
-def test_a_connection_keeps_its_credentials_encrypted() -> None:
+def test_a_connection_stores_its_credentials_encrypted() -> None:
     connection = Connection()
     connection.seal_credentials({"token": "abcdef"})
 

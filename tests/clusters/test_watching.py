@@ -1,4 +1,4 @@
-"""Changes on an engine are noticed at once, and an engine that goes is not the end of it."""
+"""Changes on an engine are noticed at once, also after the engine was restarted."""
 
 import pytest
 from django.core.cache import cache
@@ -22,19 +22,19 @@ def bench(forge: Cluster, engine: Engine) -> DockerBench:
     return DockerBench(engine, connection=connections.connect(forge, actor="olga", route=route))
 
 
-def is_asked_for(cluster: Cluster) -> bool:
+def is_requested(cluster: Cluster) -> bool:
     return cache.get(f"wakeup:{RECONCILE}:{cluster.pk}") is not None
 
 
 def changes_are_noticed(cluster: Cluster, bench: DockerBench) -> bool:
-    """Make a change; say whether somebody asks for a look at it."""
+    """Make a change on the engine; return whether a reconcile was requested."""
     keep_watch(cluster.pk)
     begin(RECONCILE, cluster.pk)
     bench.exited(bench.start(Program.SUCCEEDS))
-    return is_asked_for(cluster)
+    return is_requested(cluster)
 
 
-def test_a_change_on_the_engine_asks_for_a_look(forge: Cluster, bench: DockerBench) -> None:
+def test_a_change_on_the_engine_requests_a_reconcile(forge: Cluster, bench: DockerBench) -> None:
     wait_until(lambda: changes_are_noticed(forge, bench), "the change is noticed")
 
 

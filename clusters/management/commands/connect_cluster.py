@@ -19,7 +19,7 @@ class Command(commands.Command):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("cluster", metavar="CLUSTER", help="its name or its id")
-        parser.add_argument("--yes", action="store_true", help="connect in spite of warnings")
+        parser.add_argument("--yes", action="store_true", help="connect despite warnings")
         engines = parser.add_mutually_exclusive_group(required=True)
         for name, kind in connectable().items():
             flag = f"--{name.replace('_', '-')}"
@@ -54,6 +54,6 @@ def _route(cluster: Cluster, options: dict[str, Any]) -> Route:
 
 def _confirm() -> None:
     if not sys.stdin.isatty():
-        raise CommandError("Nothing has changed: with warnings, --yes is needed.")
-    if input("Connect it all the same? [y/N] ").strip().lower() not in ("y", "yes"):
-        raise CommandError("Nothing has changed.")
+        raise CommandError("Nothing was changed: to connect despite the warnings, add --yes.")
+    if input("Connect it anyway? [y/N] ").strip().lower() not in ("y", "yes"):
+        raise CommandError("Nothing was changed.")

@@ -16,7 +16,7 @@ class Command(commands.Command):
         parser.add_argument(
             "--engine-is-gone",
             action="store_true",
-            help="the engine does not exist any more, so do not ask it what it runs",
+            help="do not check that the engine is empty, because it no longer exists",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -25,4 +25,4 @@ class Command(commands.Command):
             connections.disconnect(cluster, actor=ACTOR, engine_is_gone=options["engine_is_gone"])
         except DomainError as error:
             raise CommandError(error.detail) from error
-        self.stdout.write(f"Disconnected cluster {cluster.name} ({cluster.pk}), and cordoned it.")
+        self.stdout.write(f"Disconnected cluster {cluster.name} ({cluster.pk}) and cordoned it.")

@@ -15,5 +15,5 @@ def registry() -> Iterator[Registry]:
 
 @pytest.fixture
 def docker_bench(engine: Engine, registry: Registry, embedded_servers: None) -> DockerBench:
-    """The session's Docker Engine and a driver for it; Valkey is there for what drivers note."""
+    """The session's Docker Engine and a driver for it; drivers keep their records in Valkey."""
     return DockerBench(engine, registry)

@@ -1,4 +1,4 @@
-"""What holds for every registered kind of engine."""
+"""Rules for every registered kind of engine."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ each_kind = pytest.mark.parametrize("name", KINDS)
 
 
 @each_kind
-def test_its_parts_are_where_its_description_says(name: str) -> None:
+def test_the_import_paths_of_a_kind_are_correct(name: str) -> None:
     kind = kind_of(name)
 
     assert import_string(kind.driver).__module__.startswith(KINDS[name].removesuffix("KIND"))
@@ -29,11 +29,11 @@ def test_its_parts_are_where_its_description_says(name: str) -> None:
 
 
 @each_kind
-def test_its_name_fits_into_the_column(name: str) -> None:
+def test_the_name_of_a_kind_fits_into_the_column(name: str) -> None:
     assert len(name) <= (Cluster._meta.get_field("driver").max_length or 0)
 
 
-def test_a_cluster_that_nobody_connected_needs_no_connection() -> None:
+def test_an_unconnected_cluster_needs_no_connection() -> None:
     assert not Cluster().kind.needs_connection
     assert UNCONNECTED not in connectable()
 
@@ -46,13 +46,13 @@ def test_released_kinds_keep_their_names_and_their_order() -> None:
     ]
 
 
-def test_their_options_do_not_collide() -> None:
+def test_the_options_of_the_kinds_do_not_collide() -> None:
     parser = load_command_class("clusters", "connect_cluster").create_parser("manage.py", "x")
 
     assert all(f"--{name}" in parser.format_help() for name in connectable())
 
 
-def test_a_process_imports_neither_clients_nor_forms_to_list_the_kinds() -> None:
+def test_listing_the_kinds_imports_neither_clients_nor_forms() -> None:
     program = (
         "import django, sys; django.setup();"
         " import deployments.runtime.reconcile, hypervisor.console.admin.clusters;"

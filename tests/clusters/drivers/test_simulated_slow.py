@@ -1,4 +1,4 @@
-"""A driver added by one folder and one line in KINDS, and all that offers it from then on."""
+"""A driver added by one folder and one line in KINDS, and everything that then offers it."""
 
 import re
 from dataclasses import replace
@@ -56,7 +56,7 @@ class TestSimulatedSlow(DriverContract, MemoryContract):
         return bench
 
 
-def test_a_container_runs_when_its_image_is_fetched_and_not_before(bench: Bench) -> None:
+def test_a_container_runs_only_after_its_image_is_fetched(bench: Bench) -> None:
     spec = bench.spec(Program.SUCCEEDS, uid=Connection().uid)
     phases = []
     bench.driver.start(spec, bench.now())
@@ -68,7 +68,7 @@ def test_a_container_runs_when_its_image_is_fetched_and_not_before(bench: Bench)
     assert phases == [Phase.PREPARING, Phase.PREPARING, Phase.EXITED]
 
 
-def test_what_is_stopped_while_its_image_is_fetched_never_starts(bench: Bench) -> None:
+def test_a_container_that_is_stopped_while_its_image_is_fetched_never_starts(bench: Bench) -> None:
     uid = Connection().uid
     bench.driver.start(bench.spec(Program.SLEEPS, uid), bench.now())
 
@@ -86,21 +86,21 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def connect(*options: str) -> str:
-    said = StringIO()
-    call_command("connect_cluster", "forge", "--simulated-slow", *options, stdout=said)
-    return said.getvalue()
+    output = StringIO()
+    call_command("connect_cluster", "forge", "--simulated-slow", *options, stdout=output)
+    return output.getvalue()
 
 
-def test_the_command_connects_a_cluster_to_it(registered: None, forge: Cluster) -> None:
-    said = connect("--fetch-seconds", "20")
+def test_the_command_connects_a_cluster_to_the_new_kind(registered: None, forge: Cluster) -> None:
+    output = connect("--fetch-seconds", "20")
 
-    assert "simulated, images in 20 s with 8 CPU" in said
+    assert "simulated, images in 20 s with 8 CPU" in output
     forge.refresh_from_db()
     assert (forge.driver, forge.connection.endpoint) == (NAME, "slow:20")
     assert isinstance(driver_for(forge), SlowDriver)
 
 
-def test_the_command_keeps_what_is_not_given_again(registered: None, forge: Cluster) -> None:
+def test_the_command_keeps_options_that_are_not_given(registered: None, forge: Cluster) -> None:
     connect("--fetch-seconds", "20")
 
     connect()
@@ -108,7 +108,7 @@ def test_the_command_keeps_what_is_not_given_again(registered: None, forge: Clus
     assert Connection.objects.get().endpoint == "slow:20"
 
 
-def test_the_page_connects_a_cluster_to_it(
+def test_the_page_connects_a_cluster_to_the_new_kind(
     registered: None, forge: Cluster, console: Client
 ) -> None:
     page = reverse("admin:clusters_cluster_connect", args=[forge.pk])
@@ -125,7 +125,7 @@ def test_the_page_connects_a_cluster_to_it(
     assert saved.context["form"].initial == {"seconds": "20"}
 
 
-def test_the_form_of_another_kind_begins_empty(
+def test_the_form_of_another_kind_is_empty(
     registered: None, forge: Cluster, console: Client
 ) -> None:
     connect("--fetch-seconds", "20")
@@ -135,7 +135,7 @@ def test_the_form_of_another_kind_begins_empty(
     assert console.get(page, {"engine": "docker"}).context["form"].initial == {}
 
 
-def test_the_rest_api_describes_and_shows_it(
+def test_the_rest_api_describes_and_returns_the_new_kind(
     registered: None, forge: Cluster, alice: User, client_for: ClientFor
 ) -> None:
     connect()
@@ -148,11 +148,11 @@ def test_the_rest_api_describes_and_shows_it(
     assert api.get(f"/clusters/{forge.pk}").json()["driver"] == NAME
 
 
-def test_it_makes_no_migration(registered: None) -> None:
+def test_a_new_kind_needs_no_migration(registered: None) -> None:
     call_command("makemigrations", check=True, dry_run=True)
 
 
-def test_a_deployment_starts_when_its_image_is_fetched(
+def test_a_deployment_starts_after_its_image_is_fetched(
     registered: None, forge: Cluster, bring: Bring
 ) -> None:
     connect("--fetch-seconds", "20")
@@ -175,7 +175,7 @@ def grow(cluster: Cluster) -> None:
     update(cluster, actor="olga", name=cluster.name, capacity=Capacity(999_000, 16384, 2))
 
 
-def test_a_cluster_grows_beyond_its_engine_unless_that_has_a_fixed_capacity(
+def test_a_cluster_can_grow_beyond_its_engine_unless_its_capacity_is_fixed(
     registered: None, forge: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connect()
@@ -187,7 +187,7 @@ def test_a_cluster_grows_beyond_its_engine_unless_that_has_a_fixed_capacity(
     grow(forge)
 
 
-def test_only_an_engine_that_can_be_watched_gets_a_thread(
+def test_only_an_engine_that_can_be_watched_gets_a_watching_thread(
     registered: None, forge: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connect()

@@ -11,7 +11,7 @@ from django.core.cache import cache
 from django.db import connection, connections
 
 from clusters.models import Cluster
-from clusters.wakeups import RECONCILE, ask_again, flush
+from clusters.wakeups import RECONCILE, flush, request_rerun
 from deployments.models import Deployment, Status
 from deployments.runtime.lock import one_at_a_time
 from deployments.tasks import reconcile_all, reconcile_cluster
@@ -82,7 +82,7 @@ def test_an_engine_that_does_not_answer_is_left_to_the_next_period() -> None:
 
     def silent() -> bool:
         looks.append(1)
-        ask_again(RECONCILE, CLUSTER)
+        request_rerun(RECONCILE, CLUSTER)
         return False
 
     one_at_a_time(CLUSTER, silent)
@@ -95,7 +95,7 @@ def test_a_cluster_that_changes_all_the_time_does_not_keep_the_thread_for_ever()
 
     def busy() -> bool:
         looks.append(1)
-        ask_again(RECONCILE, CLUSTER)
+        request_rerun(RECONCILE, CLUSTER)
         return True
 
     one_at_a_time(CLUSTER, busy)

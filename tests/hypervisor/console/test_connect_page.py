@@ -81,7 +81,7 @@ def test_first_look_then_save(forge: Cluster, console: Client, engine: Engine) -
             "devices": "GPU-1\nGPU-2\n"}  # fmt: skip
     looked = console.post(page(forge), form).content.decode()
 
-    assert "The cluster claims 8 cores" in looked
+    assert "The cluster has 8 cores" in looked
     assert "Disconnect" not in looked
     assert not Connection.objects.exists()
 

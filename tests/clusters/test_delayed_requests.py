@@ -1,4 +1,4 @@
-"""A reconcile that is asked for in a while is asked for then, by this process."""
+"""A delayed request for a reconcile is sent when it is due, by the same process."""
 
 import itertools
 import time
@@ -14,26 +14,26 @@ pytestmark = pytest.mark.django_db(transaction=True)
 _clusters = itertools.count(10**6)
 
 
-def is_asked(cluster: int) -> bool:
+def is_requested(cluster: int) -> bool:
     return cache.get(f"wakeup:{wakeups.RECONCILE}:{cluster}") is not None
 
 
-def test_it_is_asked_for_when_the_time_has_come_and_not_before() -> None:
+def test_a_delayed_request_is_sent_when_it_is_due_and_not_before() -> None:
     cluster, began = next(_clusters), time.monotonic()
 
     wakeups.request_reconcile(cluster, delay_s=0.3)
-    assert not is_asked(cluster)
-    wait_until(lambda: is_asked(cluster), "it is asked for")
+    assert not is_requested(cluster)
+    wait_until(lambda: is_requested(cluster), "the request is sent")
 
     assert time.monotonic() - began >= 0.3
 
 
-def test_the_earlier_of_two_counts() -> None:
+def test_the_earliest_of_several_requests_counts() -> None:
     cluster = next(_clusters)
 
     wakeups.request_reconcile(cluster, delay_s=600)
     wakeups.request_reconcile(cluster, delay_s=0.05)
     wakeups.request_reconcile(cluster, delay_s=300)
 
-    wait_until(lambda: is_asked(cluster), "the earlier one")
-    assert (wakeups.RECONCILE, cluster) not in wakeups._alarms
+    wait_until(lambda: is_requested(cluster), "the earlier request is sent")
+    assert (wakeups.RECONCILE, cluster) not in wakeups._timers
