@@ -9,14 +9,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from django.core.exceptions import ImproperlyConfigured
 from dotenv import dotenv_values
-from environs import Env, EnvValidationError
-from marshmallow import validate
 
-from hypervisor.base.numbers import whole
+from hypervisor.base.numbers import read_whole
 from scheduling.planner.policy import Policy
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,21 +27,54 @@ class Setting:
     """One row of the settings table; a `default` of None means that it is required."""
 
     name: str
-    kind: Literal["str", "int", "bool", "list"]
+    kind: Literal["str", "int", "bool", "list", "rate"]
     default: str | int | bool | None
     meaning: str
     minimum: int | None = None
     maximum: int | None = None
     choices: tuple[str, ...] = ()
-    form: validate.Regexp | None = None
 
-    def validators(self) -> list[Any]:
-        bounds = self.minimum is not None or self.maximum is not None
-        return [
-            *([validate.Range(self.minimum, self.maximum)] if bounds else []),
-            *([validate.OneOf(self.choices)] if self.choices else []),
-            *([self.form] if self.form else []),
-        ]
+    def read(self, text: str | None) -> Any:
+        """Return the value that the text stands for; None stands for the default.
+
+        Raises ValueError with a sentence for people.
+        """
+        if text is None:
+            if self.default is None:
+                raise ValueError("Must be given.")
+            return self.read(str(self.default))
+        if self.kind == "list":
+            return list(filter(None, text.split(",")))
+        if self.kind == "bool":
+            return _read_flag(text)
+        if self.kind == "int":
+            return self._read_number(text)
+        if self.kind == "rate" and not _RATE.fullmatch(text):
+            raise ValueError("Must be a number for each second, minute, hour or day: 20/hour.")
+        if self.choices and text not in self.choices:
+            raise ValueError(f"Must be one of: {', '.join(self.choices)}.")
+        return text
+
+    def _read_number(self, text: str) -> int:
+        number, low, high = read_whole(text), self.minimum, self.maximum
+        if (low is not None and number < low) or (high is not None and number > high):
+            bounds = {"at least": low, "at most": high}
+            named = [f"{word} {bound}" for word, bound in bounds.items() if bound is not None]
+            raise ValueError(f"Must be {' and '.join(named)}.")
+        return number
+
+
+_FLAGS = {
+    **dict.fromkeys(("1", "true", "t", "yes", "y", "on"), True),
+    **dict.fromkeys(("0", "false", "f", "no", "n", "off"), False),
+}
+
+
+def _read_flag(text: str) -> bool:
+    try:
+        return _FLAGS[text.lower()]
+    except KeyError:
+        raise ValueError("Must be `true` or `false`.") from None
 
 
 def of_thresholds(policy: type[Policy]) -> list[Setting]:
@@ -56,10 +87,7 @@ def of_thresholds(policy: type[Policy]) -> list[Setting]:
     ]
 
 
-_RATE = validate.Regexp(
-    r"[1-9][0-9]*/(s|sec|second|m|min|minute|h|hour|d|day)\Z",
-    error="Must be a number for each second, minute, hour or day, such as 20/hour.",
-)
+_RATE = re.compile(r"[1-9][0-9]*/(s|sec|second|m|min|minute|h|hour|d|day)")
 
 _CREDENTIALS_KEY = re.compile(r"[A-Za-z0-9_-]{43}=")
 _MAKE_CREDENTIALS_KEY = "python3 -c 'import secrets; print(secrets.token_urlsafe(32) + \"=\")'"
@@ -102,12 +130,10 @@ SETTINGS = (
     Setting("REGISTRATION", "str", "open",
             "`open`: anyone may register; `invite`: registration requires an organization's invite"
             " code; `closed`: only operators add users.", choices=("open", "invite", "closed")),
-    Setting("RATE_LIMIT_REGISTER", "str", "30/min", "Registrations from one address.",
-            form=_RATE),
-    Setting("RATE_LIMIT_TOKEN", "str", "60/min",
-            "Log-ins from one address, to the API and the admin together.", form=_RATE),
-    Setting("RATE_LIMIT_JOIN", "str", "30/min", "Invite codes that one user may try.",
-            form=_RATE),
+    Setting("RATE_LIMIT_REGISTER", "rate", "30/min", "Registrations from one address."),
+    Setting("RATE_LIMIT_TOKEN", "rate", "60/min",
+            "Log-ins from one address, to the API and the admin together."),
+    Setting("RATE_LIMIT_JOIN", "rate", "30/min", "Invite codes that one user may try."),
     Setting("LOCKOUT_FAILURES", "int", 10,
             "Wrong passwords for a user from one address until log-ins as that user from that"
             " address are locked out.", 1, 1000),
@@ -158,9 +184,14 @@ def read() -> dict[str, Any]:
     Raises ImproperlyConfigured, naming each bad value and its meaning.
     """
     _fill_environment()
-    env = Env(eager=False)
-    values = {setting.name: _parse(env, setting) for setting in SETTINGS}
-    problems = _problems(env) or _refusals(values)
+    values: dict[str, Any] = {}
+    problems = []
+    for setting in SETTINGS:
+        try:
+            values[setting.name] = setting.read(os.environ.get(setting.name))
+        except ValueError as error:
+            problems.append(f"{setting.name}: {error} {setting.meaning}")
+    problems = problems or _refusals(values)
     if problems:
         raise ImproperlyConfigured("Bad settings:\n" + "\n".join(f"  {p}" for p in problems))
     return values
@@ -181,37 +212,6 @@ def _fill_environment() -> None:
         os.environ[name] = os.environ[name] or running.get(name) or ""
         if not os.environ[name]:
             del os.environ[name]
-
-
-def _parse(env: Env, setting: Setting) -> Any:
-    options: dict[str, Any] = {"validate": setting.validators()}
-    if setting.default is not None:
-        options["default"] = setting.default
-    if setting.kind == "list":
-        options["default"] = list(filter(None, str(setting.default).split(",")))
-    return getattr(env, setting.kind)(setting.name, **options)
-
-
-def _problems(env: Env) -> list[str]:
-    found = _odd_numbers()
-    try:
-        env.seal()
-    except EnvValidationError as error:
-        found |= cast("Mapping[str, list[str]]", error.error_messages)
-    by_name = {setting.name: setting for setting in SETTINGS}
-    return [
-        f"{name}: {' '.join(map(str, messages))} {by_name[name].meaning}"
-        for name, messages in found.items()
-    ]
-
-
-def _odd_numbers() -> dict[str, list[str]]:
-    """Return an error, by name, for each number that only Python accepts: 1_000, or ٣."""
-    return {
-        setting.name: ["Not a valid integer."]
-        for setting in SETTINGS
-        if setting.kind == "int" and whole(os.environ.get(setting.name, "0")) is None
-    }
 
 
 def _refusals(values: Mapping[str, Any]) -> list[str]:

@@ -84,6 +84,9 @@ def test_child_processes_inherit_the_files_values(root: Path) -> None:
         ("SCHEDULER_INTERVAL", "often"),
         ("SCHEDULER_ORDER", "lifo"),
         ("DEBUG", "perhaps"),
+        ("MAX_CLUSTERS_PER_ORGANIZATION", "-1"),
+        ("RATE_LIMIT_TOKEN", "60"),
+        ("RATE_LIMIT_TOKEN", "60/min\n"),
     ],
 )
 def test_a_bad_value_is_refused_by_name(
@@ -93,6 +96,25 @@ def test_a_bad_value_is_refused_by_name(
 
     with pytest.raises(ImproperlyConfigured, match=f"{name}: "):
         env.read()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "read"),
+    [
+        ("DEBUG", "On", True),
+        ("DEBUG", "no", False),
+        ("MAX_CLUSTERS_PER_ORGANIZATION", "0", 0),
+        ("ALLOWED_HOSTS", "a.example,b.example", ["a.example", "b.example"]),
+        ("CSRF_TRUSTED_ORIGINS", "", []),
+        ("RATE_LIMIT_TOKEN", "5/hour", "5/hour"),
+    ],
+)
+def test_a_value_is_read_as_its_kind(
+    root: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, read: object
+) -> None:
+    monkeypatch.setenv(name, value)
+
+    assert env.read()[name] == read
 
 
 def test_all_bad_values_are_reported_at_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
