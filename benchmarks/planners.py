@@ -6,7 +6,7 @@ from scheduling.planner.pipeline import make_plan
 from scheduling.planner.plan import Plan
 from scheduling.planner.problem import Problem, prepare
 from scheduling.planner.reasons.write_plan import Writer
-from scheduling.planner.search.levels import descend
+from scheduling.planner.search.levels import place_levels
 from scheduling.planner.search.ordering import Orders, measures
 from scheduling.planner.search.search import score
 from scheduling.planner.search.state import Guide, State
@@ -47,7 +47,7 @@ def _best(problem: Problem, tries: Iterable[Orders]) -> Plan:
     outcomes = []
     for orders in tries:
         state = State.of(problem)
-        descend(state, Guide(orders))
+        place_levels(state, Guide(orders))
         outcomes.append(state.outcome())
     return Writer(problem, min(outcomes, key=score)).plan()
 

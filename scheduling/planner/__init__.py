@@ -1,4 +1,4 @@
-"""The scheduler's pure core: a snapshot goes in, a plan comes out.
+"""The pure core of the scheduler: it takes a snapshot and returns a plan.
 
-It knows no Django, no database and no clock, and it computes with integers only.
+It uses no Django, no database and no clock, and computes with integers only.
 """

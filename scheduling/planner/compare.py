@@ -1,4 +1,4 @@
-"""What becomes of each deployment when something is changed, beside what would have anyway."""
+"""Compare the plan for a changed snapshot with the plan for the unchanged one."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +9,10 @@ from scheduling.planner.snapshot import Deployment, Snapshot
 
 
 class Kind(StrEnum):
-    """What becomes of a deployment that the change concerns; the gravest first."""
+    """What happens to a deployment because of a change; the worst first.
+
+    `LEAVES`: the deployment no longer competes.
+    """
 
     EVICTED = "evicted"
     LEAVES = "leaves"
@@ -22,10 +25,10 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Consequence:
-    """What becomes of one deployment because of the change, and why.
+    """What happens to one deployment because of a change, and why.
 
     It is on cluster `source` now and on `target` afterwards, None when on none. `for_` is the
-    deployment that it makes room for. One that `leaves` no longer competes at all.
+    preemptor.
     """
 
     deployment: int
@@ -39,16 +42,16 @@ class Consequence:
 
 
 @dataclass(frozen=True, slots=True)
-class _Fate:
-    """Where a plan has a deployment, with the plan's own words."""
+class _Decision:
+    """What a plan decides about a deployment: its cluster, the preemptor, and the plan's reason."""
 
     where: int | None
     for_: int | None
     code: str
     reason: str
 
-    def resembles(self, other: "_Fate") -> bool:
-        """Two placements are alike whatever the words, two waits when for the same cause."""
+    def is_equivalent(self, other: "_Decision") -> bool:
+        """Return whether both place it in the same way, or let it wait with the same code."""
         same = (self.where, self.for_) == (other.where, other.for_)
         return same and (self.where is not None or self.code == other.code)
 
@@ -56,10 +59,10 @@ class _Fate:
 def consequences(
     before: Snapshot, without: Plan, after: Snapshot, with_: Plan
 ) -> tuple[Consequence, ...]:
-    """Return, by id, what the change from `before` to `after` brings about.
+    """Return the consequences of the change from `before` to `after`, sorted by deployment.
 
-    `without` and `with_` are their plans. What the next cycle would do in any case is not in it;
-    each deployment whose own row was changed is.
+    `without` is the plan for `before`, `with_` the plan for `after`. What the next cycle does in
+    both plans is left out, except for deployments whose rows the change alters.
     """
     return tuple(_consequences(before, without, after, with_))
 
@@ -69,29 +72,36 @@ def _consequences(
 ) -> Iterator[Consequence]:
     rows = {d.id: d for d in before.deployments}
     changed = {d.id: d for d in after.deployments}
-    old, new = _fates(before, without), _fates(after, with_)
+    old, new = _decisions(before, without), _decisions(after, with_)
     for id_ in sorted(rows.keys() | changed.keys()):
         was, now = rows.get(id_), changed.get(id_)
         if now is None:
-            yield _leaver(rows[id_])
-        elif was != now or not old[id_].resembles(new[id_]):
+            yield _removed(rows[id_])
+        elif was != now or not old[id_].is_equivalent(new[id_]):
             yield _consequence(was, now, new[id_])
 
 
-def _leaver(row: Deployment) -> Consequence:
+def _removed(row: Deployment) -> Consequence:
     return Consequence(row.id, row.priority, Kind.LEAVES, row.cluster, None, None, "leaves", "")
 
 
-def _consequence(was: Deployment | None, now: Deployment, fate: _Fate) -> Consequence:
+def _consequence(was: Deployment | None, now: Deployment, decision: _Decision) -> Consequence:
     source = was.cluster if was else None
-    kind = _kind(source, now.cluster, fate.where)
+    kind = _kind(source, now.cluster, decision.where)
     return Consequence(
-        now.id, now.priority, kind, source, fate.where, fate.for_, fate.code, fate.reason
+        now.id,
+        now.priority,
+        kind,
+        source,
+        decision.where,
+        decision.for_,
+        decision.code,
+        decision.reason,
     )
 
 
 def _kind(source: int | None, at: int | None, target: int | None) -> Kind:
-    """Name the way from `source`, where it is now, over `at`, where the change leaves it."""
+    """Classify the change from `source` to `target`; the changed snapshot has it on `at`."""
     if target is None:
         return Kind.WAITS if at is None else Kind.EVICTED
     if source is None:
@@ -101,14 +111,14 @@ def _kind(source: int | None, at: int | None, target: int | None) -> Kind:
     return Kind.RESTARTS if at is None else Kind.STAYS
 
 
-def _fates(snapshot: Snapshot, plan: Plan) -> dict[int, _Fate]:
-    fates = {d.id: _Fate(d.cluster, None, "stays", "") for d in snapshot.deployments}
+def _decisions(snapshot: Snapshot, plan: Plan) -> dict[int, _Decision]:
+    found = {d.id: _Decision(d.cluster, None, "stays", "") for d in snapshot.deployments}
     for p in plan.placements:
-        fates[p.deployment] = _Fate(p.cluster, None, p.code, p.reason)
+        found[p.deployment] = _Decision(p.cluster, None, p.code, p.reason)
     for e in plan.evictions:
-        fates[e.deployment] = _Fate(None, e.for_, e.code, e.reason)
+        found[e.deployment] = _Decision(None, e.for_, e.code, e.reason)
     for m in plan.moves:
-        fates[m.deployment] = _Fate(m.target, m.for_, m.code, m.reason)
-    for h in plan.wait_reasons:
-        fates[h.deployment] = _Fate(None, None, h.code, h.reason)
-    return fates
+        found[m.deployment] = _Decision(m.target, m.for_, m.code, m.reason)
+    for w in plan.wait_reasons:
+        found[w.deployment] = _Decision(None, None, w.code, w.reason)
+    return found

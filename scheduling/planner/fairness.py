@@ -1,7 +1,7 @@
-"""Find who waits although room could be made: what rules 3 and 4 forbid once cycles have run.
+"""Find ready deployments that rules 3 and 4 do not allow to wait after a cycle has run.
 
-It is told from a state alone, without a plan, and shares nothing with the planner: who trusts
-neither asks both.
+They are derived from a snapshot without a plan and without the planner's code, so that the two can
+be checked against each other.
 """
 
 from collections import defaultdict
@@ -16,7 +16,8 @@ from scheduling.planner.snapshot import Cluster, ClusterState, Deployment, Snaps
 class Inversion:
     """A ready deployment that would fit on the cluster.
 
-    `overlooked`: into its free room; otherwise if lower ones left that may be evicted for it.
+    `overlooked`: it fits into free capacity; otherwise it fits if deployments of lower priorities
+    are evicted that it may evict.
     """
 
     deployment: int
@@ -24,72 +25,73 @@ class Inversion:
     overlooked: bool
 
 
-def inversions(snapshot: Snapshot, holders: Mapping[int, int]) -> list[Inversion]:
-    """Return at most one for each ready deployment, in the order of their ids.
+def inversions(snapshot: Snapshot, reserved_for: Mapping[int, int]) -> list[Inversion]:
+    """Return at most one inversion for each ready deployment, in the order of their ids.
 
-    `holders` says, by cluster, for whom its room is held: to others of the same or lower priority
-    it counts as taken.
+    `reserved_for` maps a cluster to the deployment that it is reserved for. For other deployments
+    of the same or a lower priority the whole cluster counts as allocated.
     """
     snapshot = snapshot.ranked()
     priorities = {d.id: d.priority for d in snapshot.deployments}
-    grounds = [
-        _Ground(snapshot, cluster, priorities.get(holders.get(cluster.id, 0)), holders)
+    occupancies = [
+        _Occupancy(snapshot, cluster, priorities.get(reserved_for.get(cluster.id, 0)), reserved_for)
         for cluster in snapshot.clusters
         if cluster.state == ClusterState.ACTIVE
     ]
     ready = sorted((d for d in snapshot.deployments if d.cluster is None), key=lambda d: d.id)
-    return [found for d in ready if (found := _first(d, grounds))]
+    return [found for d in ready if (found := _first(d, occupancies))]
 
 
-def _first(d: Deployment, grounds: "Iterable[_Ground]") -> Inversion | None:
-    found = [i for ground in grounds if (i := ground.look(d))]
+def _first(d: Deployment, occupancies: "Iterable[_Occupancy]") -> Inversion | None:
+    found = [i for occupancy in occupancies if (i := occupancy.inversion(d))]
     return min(found, key=lambda i: (not i.overlooked, i.cluster), default=None)
 
 
-class _Ground:
-    """One cluster, and what a deployment of each priority finds taken there."""
+class _Occupancy:
+    """What is allocated on one cluster, and how much of it each priority could evict."""
 
     def __init__(
         self,
         snapshot: Snapshot,
         cluster: Cluster,
-        held_priority: int | None,
-        holders: Mapping[int, int],
+        reserved_priority: int | None,
+        reserved_for: Mapping[int, int],
     ) -> None:
         self._snapshot, self._cluster = snapshot, cluster
-        self._holder, self._held_priority = holders.get(cluster.id), held_priority
+        self._holder, self._reserved_priority = reserved_for.get(cluster.id), reserved_priority
         self._active = [d for d in snapshot.deployments if d.cluster == cluster.id]
-        self._used = _total(self._active)
-        self._sound = self._used.fits_in(cluster.capacity)
-        self._staying: dict[int, Resources] = {}
-        self._answers: dict[tuple[int, Resources], bool | None] = {}
+        self._allocated = _total(self._active)
+        self._within_capacity = self._allocated.fits_in(cluster.capacity)
+        self._protected: dict[int, Resources] = {}
+        self._overlooked: dict[tuple[int, Resources], bool | None] = {}
 
-    def look(self, d: Deployment) -> Inversion | None:
-        if not self._sound or d.requested_cluster not in (None, self._cluster.id):
+    def inversion(self, d: Deployment) -> Inversion | None:
+        if not self._within_capacity or d.requested_cluster not in (None, self._cluster.id):
             return None
-        held = self._held_priority is not None and self._held_priority >= d.priority
-        if held and self._holder != d.id:
+        is_reserved = self._reserved_priority is not None and self._reserved_priority >= d.priority
+        if is_reserved and self._holder != d.id:
             return None
-        overlooked = self._answer(d.priority, d.request)
+        overlooked = self._is_overlooked(d.priority, d.request)
         return None if overlooked is None else Inversion(d.id, self._cluster.id, overlooked)
 
-    def _answer(self, priority: int, request: Resources) -> bool | None:
+    def _is_overlooked(self, priority: int, request: Resources) -> bool | None:
+        """Return whether the request fits into free capacity; None if evictions do not help."""
         key = (priority, request)
-        if key not in self._answers:
+        if key not in self._overlooked:
             capacity = self._cluster.capacity
-            if (self._used + request).fits_in(capacity):
-                self._answers[key] = True
+            if (self._allocated + request).fits_in(capacity):
+                self._overlooked[key] = True
             else:
-                fits = (self._stay(priority) + request).fits_in(capacity)
-                self._answers[key] = False if fits else None
-        return self._answers[key]
+                fits = (self._not_evictable(priority) + request).fits_in(capacity)
+                self._overlooked[key] = False if fits else None
+        return self._overlooked[key]
 
-    def _stay(self, priority: int) -> Resources:
-        """Return what those take that one of this priority may not evict."""
-        if priority not in self._staying:
-            staying = [d for d in self._active if not self._evictable(d, priority)]
-            self._staying[priority] = _total(staying)
-        return self._staying[priority]
+    def _not_evictable(self, priority: int) -> Resources:
+        """Return what is allocated to deployments that this priority may not evict."""
+        if priority not in self._protected:
+            protected = [d for d in self._active if not self._evictable(d, priority)]
+            self._protected[priority] = _total(protected)
+        return self._protected[priority]
 
     def _evictable(self, victim: Deployment, priority: int) -> bool:
         policy, now = self._snapshot.policy, self._snapshot.now
@@ -106,17 +108,18 @@ class _Ground:
 
 @dataclass(frozen=True, slots=True)
 class Packing:
-    """Shares of the resource that is scarcest: what is used of it, and what could be at most."""
+    """Shares of the scarcest resource: how much is allocated, and an upper bound of that."""
 
     packed: float
     packable: float
 
 
 def packing(snapshot: Snapshot) -> Packing | None:
-    """Return how much of the scarcest resource is used; None where nobody waits.
+    """Return how much of the scarcest resource is allocated; None if no deployment waits.
 
-    Scarcest is the one that those who run and wait ask most of, beside what the active clusters
-    have. That all of it could be packed is a bound: what waits may not fit beside each other.
+    The scarcest resource is the one of which active and ready deployments together request the
+    largest share of the active clusters' capacity. `packable` is only a bound, because the
+    deployments may not fit together on the clusters.
     """
     clusters = {c.id: c for c in snapshot.clusters if c.state == ClusterState.ACTIVE}
     capacity = sum((c.capacity for c in clusters.values()), NOTHING)
@@ -132,11 +135,11 @@ def packing(snapshot: Snapshot) -> Packing | None:
     ]
     if not waiting:
         return None
-    used = _total(d for d in snapshot.deployments if d.cluster in clusters)
-    wanted = used + _total(waiting)
+    allocated = _total(d for d in snapshot.deployments if d.cluster in clusters)
+    wanted = allocated + _total(waiting)
     shares = [
         (w / c, u / c)
-        for w, u, c in zip(_vector(wanted), _vector(used), _vector(capacity), strict=True)
+        for w, u, c in zip(_vector(wanted), _vector(allocated), _vector(capacity), strict=True)
         if c
     ]
     demand, packed = max(shares)

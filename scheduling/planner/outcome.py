@@ -9,10 +9,10 @@ from scheduling.planner.snapshot import Deployment
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """Room of `amount`, packed, on a cluster is held for a deployment; both by index.
+    """An `amount`, packed, of a cluster's capacity is reserved for a deployment; both by index.
 
-    `until` is when it will be there at the latest, None when the ends of those in the way are not
-    known. Who is done by then may use the room meanwhile.
+    `until` is when that much will be free at the latest, None when the deployments there do not
+    state when they end. Deployments that end by then may use the reserved capacity.
     """
 
     deployment: int
@@ -21,14 +21,14 @@ class Reservation:
     amount: int
 
     def ends_before(self, deployment: Deployment, now: int) -> bool:
-        """Say whether the deployment, started now, is known to be done in time."""
+        """Return whether the deployment, started now, is certain to end in time."""
         if self.until is None or deployment.max_runtime_s is None:
             return False
         return now + deployment.max_runtime_s <= self.until
 
 
 def may_use(problem: Problem, reservation: Reservation, d: int) -> bool:
-    """Say whether d, of the same or a lower priority, may use the reserved capacity."""
+    """Return whether d, of the same or a lower priority, may use the reserved capacity."""
     if reservation.ends_before(problem.deployments[d], problem.snapshot.now):
         return True
     if problem.snapshot.policy.backfill != Backfill.EVICTABLE:
@@ -38,10 +38,12 @@ def may_use(problem: Problem, reservation: Reservation, d: int) -> bool:
 
 @dataclass(slots=True)
 class Outcome:
-    """Who is where after a try.
+    """The result of an attempt.
 
-    `counts` are the active ones by level, `rooms_at` the rooms by priority as that level left them.
-    `lost` are those that find no place any more, `evicted` those and the moved, `loss` their work.
+    `where` is the cluster of each active deployment, by index. `counts` are the active deployments
+    of each level, `free_at` the free capacity of each cluster, packed, after the level of that
+    priority was placed. `lost` counts the active deployments that are evicted, `evicted` those and
+    the moved; `loss` is their lost work.
     """
 
     where: dict[int, int]

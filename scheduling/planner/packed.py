@@ -1,8 +1,8 @@
-"""A vector of resources in one integer, so that one subtraction tests all dimensions.
+"""Pack a vector of resources into one integer, so that one subtraction tests all dimensions.
 
 Each dimension has a field of 48 bits whose top bit no amount reaches. Packing is linear, so packed
-vectors add and subtract like vectors. A dimension below zero borrows from its own top bit:
-`(free - request) & OVERDRAWN` is zero exactly when the request fits.
+vectors add and subtract like vectors. A dimension below zero sets the top bit of its field:
+`(free - request) & OVERDRAWN` is zero if and only if the request fits.
 """
 
 from scheduling.planner.resources import Resources
@@ -11,7 +11,7 @@ _BITS = 48
 _MASK = (1 << _BITS) - 1
 _TOP = 1 << (_BITS - 1)
 OVERDRAWN = _TOP | _TOP << _BITS | _TOP << 2 * _BITS
-_AMOUNT_BITS = 44  # of one amount; sums of eight of them still leave the top bit alone
+_AMOUNT_BITS = 44  # of one amount; the sum of eight amounts does not reach the top bit
 
 
 def pack(vector: Resources) -> int:
@@ -22,7 +22,7 @@ def pack(vector: Resources) -> int:
 
 
 def unpack(packed: int) -> Resources:
-    """Return the vector; dimensions below zero come back as such."""
+    """Return the vector; its dimensions may be negative."""
     cpu = _signed(packed & _MASK)
     packed = (packed - cpu) >> _BITS
     ram = _signed(packed & _MASK)

@@ -1,11 +1,14 @@
-"""Read a document from outside, field by field, with errors that name the field."""
+"""Read an untrusted document field by field, with errors that name the field."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 
 class Fields:
-    """The fields of one JSON object; each is asked for once, `finish` refuses what is left."""
+    """The fields of one JSON object. Each is read once; `finish` rejects the fields that remain.
+
+    Every method raises ValueError, which names the field that is wrong.
+    """
 
     def __init__(self, document: Any, path: str) -> None:
         if not isinstance(document, dict):
@@ -22,7 +25,7 @@ class Fields:
         return value
 
     def optional(self, name: str, *, formerly: str = "") -> int | None:
-        """Return a whole number if it is there; `formerly` is its name in older documents."""
+        """Return a whole number, or None; `formerly` is the field's name in older documents."""
         if formerly in self._left and name not in self._left:
             name = formerly
         if self._left.get(name) is None:
@@ -31,11 +34,11 @@ class Fields:
         return self.integer(name)
 
     def integers(self, name: str) -> list[int]:
-        """Return a list of ids, which may be left out."""
+        """Return a list of ids; empty when the field is missing."""
         value = self._left.pop(name, [])
         if not isinstance(value, list | tuple):
             raise self._wrong(name, "expected a list")
-        if any(isinstance(one, bool) or not isinstance(one, int) or one < 0 for one in value):
+        if any(isinstance(id_, bool) or not isinstance(id_, int) or id_ < 0 for id_ in value):
             raise self._wrong(name, "expected whole numbers of at least 0")
         return list(value)
 

@@ -1,4 +1,4 @@
-"""Decide who runs where."""
+"""Decide which deployment runs on which cluster."""
 
 from dataclasses import replace
 
@@ -12,14 +12,16 @@ from scheduling.planner.suspension import suspended, suspensions
 
 
 def make_plan(snapshot: Snapshot) -> Plan:
-    """Return the plan for a snapshot; the same for the same snapshot in any order of its rows.
+    """Return the plan for a snapshot. The order of the snapshot's rows does not matter.
 
-    1. Prepare: pack the vectors, find who is eligible where, who may evict whom, who starves.
-    2. Try a bounded number of ways to place everything anew on paper, level by level.
-    3. Keep the one with the most active deployments from the highest level down, then least harm.
-    4. Write down how it differs from the present, with the reasons.
-    5. If it preempts for deployments for which that led to nothing before, suspend that, and plan
-       once more without.
+    1. Prepare: pack the vectors; find the eligible clusters, the priorities that may evict each
+       deployment, and the starved deployments.
+    2. Place all deployments on paper, level by level, in a bounded number of attempts.
+    3. Keep the attempt with the most active deployments from the highest level down, then with the
+       least harm.
+    4. Write how it differs from the present, with the reasons.
+    5. If it preempts for deployments whose earlier preemptions led to nothing, suspend preemption
+       for them and plan once more.
     """
     plan = _plan(snapshot)
     found = suspensions(snapshot, plan)

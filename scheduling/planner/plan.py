@@ -1,4 +1,4 @@
-"""What the planner decides. Everything carries a code for programs and a reason for people."""
+"""The planner's output. Each decision has a code for programs and a reason for people."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -19,8 +19,8 @@ class Placement:
 class Eviction:
     """An active deployment loses its place and goes back to the queue.
 
-    `for_` is the deployment that it makes room for, None when the cluster drains.
-    `proved_minimal`: an exhaustive search found no smaller harm for the same preemptors.
+    `for_` is the preemptor, None when the cluster drains. `proved_minimal`: an exhaustive search
+    found no smaller harm for the same preemptors.
     """
 
     deployment: int
@@ -33,7 +33,10 @@ class Eviction:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """An active deployment makes room and starts elsewhere at once; `for_` as in Eviction."""
+    """An active deployment loses its place and starts on another cluster at once.
+
+    `for_` is the preemptor, None when the source drains.
+    """
 
     deployment: int
     source: int
@@ -47,9 +50,10 @@ class Move:
 class WaitReason:
     """A ready deployment stays pending.
 
-    `detail["clusters"]` says for each cluster why it is no option and what is missing there:
-    `{"cluster": 1, "name": "forge", "code": "no_free_capacity", "why": "it lacks 2 GPU", "missing":
-    {"gpu": 2}}`, cpu in millicores, RAM in MiB.
+    `detail["clusters"]` has a row for each cluster, with the reason why the deployment cannot run
+    there and what is missing: `{"cluster": 1, "name": "forge", "code": "no_free_capacity", "why":
+    "2 GPU is free for this deployment, 2 GPU is missing", "missing": {"gpu": 2}}`, CPU in
+    millicores, RAM in MiB.
     """
 
     deployment: int
@@ -60,9 +64,9 @@ class WaitReason:
 
 @dataclass(frozen=True, slots=True)
 class Suspension:
-    """Nobody is preempted for a ready deployment until a time; the plan itself heeds that already.
+    """No deployment is preempted for this ready deployment until a time, nor by this plan.
 
-    `until` is in seconds, as in the snapshot.
+    `until` is in seconds since the epoch.
     """
 
     deployment: int

@@ -23,15 +23,17 @@ class Unit(StrEnum):
 
 
 class Order(StrEnum):
-    """Which deployment of a level goes first: the smallest, or the one that has waited longest."""
+    """Which deployment of a level goes first: the smallest, or the longest waiting."""
 
     MOST = "most"
     FIFO = "fifo"
 
 
 class Backfill(StrEnum):
-    """Which deployments of the same or a lower priority may use reserved capacity: those that end
-    in time, or also lower ones that can be evicted when the holder starts.
+    """Which deployments of the same or a lower priority may use reserved capacity.
+
+    Only deployments that end in time, or also deployments of a lower priority that can be evicted
+    when the reservation's holder starts.
     """
 
     ENDING = "ending"
@@ -42,10 +44,10 @@ class Backfill(StrEnum):
 class Threshold:
     """How a field of a policy is named, explained and checked.
 
-    `setting` is its name in the environment, `meaning` a sentence in Markdown. `unit` is what its
-    number counts, or the choices that it has; the bounds, inclusive, are those of a number.
-    `replayable`: whether the plan of a recorded snapshot depends on it; otherwise it counts before
-    the snapshot is read or after the plan is made.
+    `setting` is its name in the environment, `meaning` a sentence in Markdown. `unit` is what a
+    number counts, or the enum of the choices; the bounds of a number are inclusive. `replayable`:
+    the plan of a recorded snapshot depends on it; any other threshold applies before the snapshot
+    is read or after the plan is made.
     """
 
     name: str
@@ -59,7 +61,7 @@ class Threshold:
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """Return the values that it may have, none if it is a number."""
+        """Return the allowed values; empty if it is a number."""
         return () if isinstance(self.unit, Unit) else tuple(each.value for each in self.unit)
 
     @property
@@ -78,7 +80,7 @@ class Threshold:
         return f"a whole number of {self.unit}, {bounds}"
 
     def check(self, value: object) -> None:
-        """Raise ValueError, which names the field and what is allowed, unless the value is."""
+        """Raise ValueError, which names the field and the allowed values, if this is not one."""
         if not self._allows(value):
             raise ValueError(f"policy.{self.name}: {value!r} is not {self.allowed}")
 
@@ -100,7 +102,7 @@ def threshold(
     setting: str = "",
     replayable: bool = True,
 ) -> _V:
-    """Declare a field of a policy: see `Threshold`. Its setting is SCHEDULER_ and its name."""
+    """Declare a field of a policy: see `Threshold`. By default its setting is SCHEDULER_<NAME>."""
     about = {
         "setting": setting, "meaning": meaning, "unit": unit, "at_least": at_least,
         "at_most": at_most, "replayable": replayable,
@@ -110,7 +112,10 @@ def threshold(
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The value of every threshold. Raises ValueError that names a field and what it allows."""
+    """The value of every threshold.
+
+    Raises ValueError, which names the field and the allowed values, if a value is not allowed.
+    """
 
     order: str = threshold(
         Order.MOST.value,
@@ -148,7 +153,7 @@ class Policy:
         Backfill.EVICTABLE.value,
         Backfill,
         "Which deployments may use reserved capacity: those that end in time (`ending`), or also"
-        " lower ones that can be evicted (`evictable`).",
+        " those of a lower priority that can be evicted (`evictable`).",
     )
     suspension_seconds: int = threshold(
         3600,
@@ -185,12 +190,12 @@ class Policy:
 
     @classmethod
     def thresholds(cls) -> tuple[Threshold, ...]:
-        """Return what each field means, in the order of the fields."""
+        """Return the declaration of each threshold, in the order of the fields."""
         return tuple(_threshold(each.name, each.default, each.metadata) for each in fields(cls))
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Self:
-        """Build from values by field; raises ValueError that names the field at fault."""
+        """Build from values by field. Raises ValueError, which names the field that is wrong."""
         unknown = sorted(set(values) - {each.name for each in fields(cls)})
         if unknown:
             raise ValueError(f"policy.{unknown[0]}: no such setting")
@@ -198,15 +203,15 @@ class Policy:
 
     @classmethod
     def from_settings(cls, values: Mapping[str, Any]) -> Self:
-        """Build from the values of settings, by the settings' names."""
+        """Build from values by setting."""
         return cls(**{each.name: values[each.setting] for each in cls.thresholds()})
 
     def with_values(self, values: Mapping[str, Any]) -> Self:
-        """Return the policy with these fields changed; raises ValueError as `from_mapping` does."""
+        """Return the policy with these fields changed. Raises ValueError as `from_mapping` does."""
         return self.from_mapping(asdict(self) | dict(values))
 
     def backoff(self, evictions: int) -> int:
-        """Return for how many seconds a deployment waits after its n-th eviction in the window."""
+        """Return how many seconds a deployment waits after this many evictions in the window."""
         if evictions < 2:
             return 0
         return min(self.backoff_seconds << min(evictions - 2, 20), self.longest_backoff_seconds)

@@ -1,7 +1,7 @@
-"""A snapshot prepared for planning: packed vectors, levels, and who may evict whom.
+"""A snapshot prepared for planning: packed vectors, levels, and the priorities that may evict.
 
-Clusters and deployments are named by their index in the order of their ids from here on, so that
-the order of a snapshot's rows cannot matter.
+From here on, clusters and deployments are identified by their index in the order of their ids, so
+that the order of a snapshot's rows cannot matter.
 """
 
 from collections import defaultdict
@@ -18,11 +18,12 @@ Shape = tuple[int, int | None]
 
 @dataclass(slots=True)
 class Due:
-    """The active ones of one cluster whose fate is decided at a level.
+    """The active deployments of one cluster that are due at a level.
 
-    An active deployment is due where the last level that may evict it has been placed: at its own
-    level, or further up when its budget or its minimum run time protects it. `groups` has them by
-    priority from the highest; `guarded` are those below the level; `total` is what all request.
+    An active deployment is due as soon as every level that may evict it has been placed: at its own
+    level, or at a higher one when its budget or its minimum run time protects it. `groups` has the
+    `members` by priority, the highest first; `protected` are those of a priority below the level;
+    `total` is the sum of the requests; `home` maps each member to the cluster.
     """
 
     cluster: int
@@ -30,12 +31,16 @@ class Due:
     total: int = 0
     home: dict[int, int] = field(default_factory=dict)
     groups: dict[int, list[int]] = field(default_factory=dict)
-    guarded: tuple[int, ...] = ()
+    protected: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
 class Level:
-    """All of one priority, `members`, and of those the ready and the drained; who is due here."""
+    """The deployments of one priority, and the active deployments that are due at it.
+
+    `members` are all of the priority; `ready` and `starved` are pending, and `drained` are active
+    on a draining cluster. `due` may contain deployments of lower priorities.
+    """
 
     priority: int
     members: set[int] = field(default_factory=set)
@@ -47,15 +52,16 @@ class Level:
 
 @dataclass(slots=True)
 class Problem:
-    """What stays the same while plans are tried.
+    """What is the same for all attempts.
 
-    `rooms` holds the packed capacity of the clusters that take part; one that is cordoned or
-    overcommitted stays as it is and takes nobody, so it has no part. `threshold[d]` is the lowest
-    priority that may evict the active d. `weights` turn CPU, RAM and GPU into shares of the supply.
-    `loss[d]` is the work, in such shares times seconds, that an eviction of d would lose.
-    `kinds` number the different pairs of request and requested cluster. `due_at[d]` is the level at
-    which the active d is due; `cheapest` has those by cluster, the first to evict at the head.
-    `leavers` remembers answers of `keeping`.
+    `capacities` and `requests` are packed. `open[c]`: c is active and not overcommitted. Any other
+    cluster takes nothing; it keeps what it has unless it drains. `weights` turn CPU, RAM and GPU
+    into shares of the total capacity, `shares` are the dominant shares. `kinds` number the distinct
+    pairs of request and requested cluster. `threshold[d]` is the lowest priority that may evict the
+    active d, and `loss[d]` the work, in shares times seconds, that an eviction of d would lose.
+    `due_at[d]` is the level at which the active d is due; `eviction_order` has the active
+    deployments by cluster, the first to be evicted at the head. `victims_cache` belongs to
+    `fewest_victims`.
     """
 
     snapshot: Snapshot
@@ -73,8 +79,8 @@ class Problem:
     loss: list[int]
     levels: list[Level]
     due_at: list[int] = field(default_factory=list)
-    cheapest: list[list[int]] = field(default_factory=list)
-    known_victims: dict[object, frozenset[int]] = field(default_factory=dict)
+    eviction_order: list[list[int]] = field(default_factory=list)
+    victims_cache: dict[object, frozenset[int]] = field(default_factory=dict)
 
     def threshold_once_started(self, d: int) -> int:
         """Return the lowest priority that could evict d if it started in this plan."""
@@ -117,7 +123,7 @@ def prepare(snapshot: Snapshot) -> Problem:
             problem.threshold[d] = threshold(deployment, snapshot)
             problem.loss[d] = lost_seconds(deployment, snapshot.now) * shares[d]
     problem.levels = _levels(problem)
-    _order_the_due(problem)
+    _order_victims(problem)
     return problem
 
 
@@ -130,7 +136,7 @@ class Shares:
         self.weights = (ram * gpu, cpu * gpu, cpu * ram)
 
     def of(self, request: Resources) -> int:
-        """Return the largest of the request's shares of the supply, in a common denominator."""
+        """Return the request's dominant share: the largest of its shares of the total capacity."""
         cpu, ram, gpu = self.weights
         return max(request.cpu_milli * cpu, request.ram_mib * ram, request.gpu * gpu)
 
@@ -148,7 +154,7 @@ def threshold(deployment: Deployment, snapshot: Snapshot) -> int:
 
 
 def lost_seconds(deployment: Deployment, now: int) -> int:
-    """Return the run time that an eviction now would lose."""
+    """Return the run time, in seconds, that an eviction now would lose."""
     since = now if deployment.placed_at is None else deployment.placed_at
     return max(now - max(since, deployment.checkpoint_at or since), 0)
 
@@ -205,15 +211,15 @@ def _kinds(deployments: list[Deployment], requests: list[int]) -> list[int]:
 
 
 def _levels(problem: Problem) -> list[Level]:
-    taking_part = [
+    participants = [
         d
         for d, home in enumerate(problem.home)
         if home == NOWHERE or problem.open[home] or _drains(problem, home)
     ]
-    priorities = sorted({problem.deployments[d].priority for d in taking_part}, reverse=True)
+    priorities = sorted({problem.deployments[d].priority for d in participants}, reverse=True)
     levels = {priority: Level(priority) for priority in priorities}
     due: dict[int, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
-    for d in taking_part:
+    for d in participants:
         deployment, home = problem.deployments[d], problem.home[d]
         level = levels[deployment.priority]
         level.members.add(d)
@@ -224,7 +230,7 @@ def _levels(problem: Problem) -> list[Level]:
             due[problem.threshold[d]][home].append(d)
         else:
             level.drained.append(d)
-    _spread(problem, due, [levels[priority] for priority in priorities])
+    _assign_due(problem, due, [levels[priority] for priority in priorities])
     for level in levels.values():
         level.starved.sort(key=lambda d: (problem.deployments[d].waits_since, d))
     return list(levels.values())
@@ -234,13 +240,15 @@ def _drains(problem: Problem, cluster: int) -> bool:
     return problem.clusters[cluster].state == ClusterState.DRAINING
 
 
-def _spread(problem: Problem, due: dict[int, dict[int, list[int]]], levels: list[Level]) -> None:
-    """Give each level those whose threshold lies above it and not above the level before."""
-    waiting = sorted(due)
+def _assign_due(
+    problem: Problem, due: dict[int, dict[int, list[int]]], levels: list[Level]
+) -> None:
+    """Give each level the deployments with a threshold above it, but not above the level before."""
+    thresholds = sorted(due)
     for level in levels:
         here: dict[int, list[int]] = {}
-        while waiting and waiting[-1] > level.priority:
-            for cluster, members in due[waiting.pop()].items():
+        while thresholds and thresholds[-1] > level.priority:
+            for cluster, members in due[thresholds.pop()].items():
                 here.setdefault(cluster, []).extend(members)
         level.due = [_due(problem, level, c, members) for c, members in here.items()]
 
@@ -252,17 +260,17 @@ def _due(problem: Problem, level: Level, cluster: int, members: list[int]) -> Du
     for d in sorted(members):
         by_priority[problem.deployments[d].priority].append(d)
     due.groups = dict(sorted(by_priority.items(), reverse=True))
-    due.guarded = tuple(d for d in members if problem.deployments[d].priority < level.priority)
+    due.protected = tuple(d for d in members if problem.deployments[d].priority < level.priority)
     return due
 
 
-def _order_the_due(problem: Problem) -> None:
+def _order_victims(problem: Problem) -> None:
     problem.due_at = [NEVER] * len(problem.deployments)
-    problem.cheapest = [[] for _ in problem.capacities]
+    problem.eviction_order = [[] for _ in problem.capacities]
     for k, level in enumerate(problem.levels):
         for due in level.due:
-            problem.cheapest[due.cluster] += due.members
+            problem.eviction_order[due.cluster] += due.members
             for d in due.members:
                 problem.due_at[d] = k
-    for members in problem.cheapest:
+    for members in problem.eviction_order:
         members.sort(key=lambda d: (problem.deployments[d].priority, problem.loss[d], -d))

@@ -1,4 +1,4 @@
-"""The vector of what a deployment requests and a cluster has."""
+"""Amounts of CPU, RAM and GPU, such as a deployment's request or a cluster's capacity."""
 
 from dataclasses import dataclass
 
@@ -23,19 +23,19 @@ class Resources:
             self.cpu_milli - other.cpu_milli, self.ram_mib - other.ram_mib, self.gpu - other.gpu
         )
 
-    def fits_in(self, room: "Resources") -> bool:
+    def fits_in(self, free: "Resources") -> bool:
         return (
-            self.cpu_milli <= room.cpu_milli
-            and self.ram_mib <= room.ram_mib
-            and self.gpu <= room.gpu
+            self.cpu_milli <= free.cpu_milli
+            and self.ram_mib <= free.ram_mib
+            and self.gpu <= free.gpu
         )
 
-    def missing_from(self, room: "Resources") -> dict[str, int]:
-        """Return how much of each dimension is lacking for this to fit; nothing when it fits."""
+    def missing_from(self, free: "Resources") -> dict[str, int]:
+        """Return how much of each dimension is missing for this to fit; empty when it fits."""
         return {
-            name: getattr(self, name) - getattr(room, name)
+            name: getattr(self, name) - getattr(free, name)
             for name in DIMENSIONS
-            if getattr(self, name) > getattr(room, name)
+            if getattr(self, name) > getattr(free, name)
         }
 
     def to_json(self) -> dict[str, int]:
@@ -46,7 +46,7 @@ class Resources:
 
 
 def in_words(dimension: str, amount: int) -> str:
-    """Return one dimension's amount as a person reads it, such as `4 CPU` or `16 GiB RAM`."""
+    """Return an amount of one dimension with its unit, such as `4 CPU` or `16 GiB RAM`."""
     if dimension == "cpu_milli":
         return f"{amount / 1000:g} CPU"
     if dimension == "ram_mib":

@@ -1,4 +1,4 @@
-"""What the planner decides on: one domain at one moment."""
+"""The planner's input: one organization at one moment."""
 
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
@@ -10,9 +10,11 @@ from scheduling.planner.resources import Resources
 
 
 class ClusterState(StrEnum):
-    """Active takes new deployments; cordoned none; draining gives up those it has as well.
+    """An active cluster takes new deployments, a cordoned cluster does not, and a draining cluster
+    also loses those that it has.
 
-    One that is lost does not answer: it takes none, and what it has stays, as nobody can stop it.
+    The engine of a lost cluster does not respond: the cluster takes no deployments, and those that
+    it has stay because they cannot be stopped.
     """
 
     ACTIVE = "active"
@@ -30,7 +32,7 @@ class Cluster:
 
     @property
     def label(self) -> str:
-        """Return what a person calls it."""
+        """Return its name, or its id if it has none."""
         return self.name or f"cluster {self.id}"
 
 
@@ -41,10 +43,10 @@ class Deployment:
     Times are seconds since the epoch. `queued_at` is its place in the queue, which an eviction does
     not change; `ready_since` is when it last became ready, if that was later. `recent_preemptions`
     counts its evictions within the budget's window. `checkpoint_at` is when it last saved its
-    progress in this run. Until `suspended_until` preemption is suspended for it: it takes only
+    progress in this run. Until `suspended_until` preemption is suspended for it: it gets only
     capacity that no other deployment can use. `past_victims` were evicted for it since it was
-    queued, the earliest first; `preempted_in_vain`: others were evicted for it, and it ended
-    without ever having started. Both are counted within the budget's window.
+    queued, the earliest first. `preempted_in_vain`: other deployments were evicted for it, and it
+    ended without having started. Both cover the budget's window.
     """
 
     id: int
@@ -65,7 +67,7 @@ class Deployment:
 
     @property
     def waits_since(self) -> int:
-        """Return since when it has been waiting without a break."""
+        """Return when its present wait began."""
         return self.queued_at if self.ready_since is None else self.ready_since
 
 
@@ -81,16 +83,17 @@ class Snapshot:
             ids = [row.id for row in rows]
             if len(set(ids)) != len(ids):
                 twice = next(i for n, i in enumerate(ids) if i in ids[:n])
-                raise ValueError(f"{name}: the id {twice} occurs twice")
+                raise ValueError(f"{name}: the id {twice} occurs more than once")
         known = {cluster.id for cluster in self.clusters}
         for deployment in self.deployments:
             if deployment.cluster is not None and deployment.cluster not in known:
                 raise ValueError(
-                    f"deployment {deployment.id}: its cluster {deployment.cluster} is unknown"
+                    f"deployment {deployment.id}: cluster {deployment.cluster} is not in the"
+                    " snapshot"
                 )
 
     def ranked(self) -> "Snapshot":
-        """Return the snapshot with those that are set aside on a level of their own, the lowest."""
+        """Return the snapshot with suspended deployments on a separate level, the lowest."""
         if not any(self.is_suspended(d) for d in self.deployments):
             return self
         last = min(d.priority for d in self.deployments) - 1
@@ -98,13 +101,13 @@ class Snapshot:
         return replace(self, deployments=tuple(rows))
 
     def is_suspended(self, d: Deployment) -> bool:
-        """Say whether it is ready, but competes for nothing that another one can use."""
+        """Return whether it is ready, with preemption suspended for it."""
         until = d.suspended_until
         return until is not None and until > self.now and d.cluster is None
 
     @classmethod
     def from_json(cls, document: Any) -> "Snapshot":
-        """Build from parsed JSON; raises ValueError that names the field at fault."""
+        """Build from parsed JSON. Raises ValueError, which names the field that is wrong."""
         root = Fields(document, "snapshot")
         snapshot = cls(
             now=root.integer("now", at_least=None),
@@ -162,5 +165,5 @@ def _resources(row: Fields) -> Resources:
 
 
 def _flat(row: dict[str, Any], vector: str) -> dict[str, Any]:
-    """Return the row with its vector's dimensions beside the other fields."""
+    """Return the row with the vector's dimensions as fields."""
     return {**row.pop(vector), **row}

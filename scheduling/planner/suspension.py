@@ -10,10 +10,11 @@ from scheduling.planner.snapshot import Deployment, Snapshot
 
 
 def suspensions(snapshot: Snapshot, plan: Plan) -> tuple[Suspension, ...]:
-    """Return the ready deployments for which the plan should not preempt, by id.
+    """Return a suspension for each ready deployment for which this plan should not preempt, by id.
 
     Preemption is suspended for a deployment that would evict the same victim a second time since it
-    was queued, and for one that preempted within the budget's window and ended without a start.
+    was queued, and for a deployment that preempted within the budget's window and ended without
+    having started.
     """
     preemptors = {d.id: d for d in snapshot.deployments if d.cluster is None and _has_past(d)}
     if not preemptors:
@@ -25,7 +26,7 @@ def suspensions(snapshot: Snapshot, plan: Plan) -> tuple[Suspension, ...]:
         if preemptor in preemptors:
             victims[preemptor].add(victim)
     until = snapshot.now + snapshot.policy.suspension_seconds
-    reasons = {id_: _reason(preemptors[id_], leaving) for id_, leaving in victims.items()}
+    reasons = {id_: _reason(preemptors[id_], evicted) for id_, evicted in victims.items()}
     return tuple(
         Suspension(id_, until, "preemption_suspended", _sentence(reason, until))
         for id_, reason in sorted(reasons.items())
@@ -34,7 +35,7 @@ def suspensions(snapshot: Snapshot, plan: Plan) -> tuple[Suspension, ...]:
 
 
 def suspended(snapshot: Snapshot, suspensions: Sequence[Suspension]) -> Snapshot:
-    """Return the snapshot as it is once the suspensions are written."""
+    """Return the snapshot with the suspensions in effect."""
     until = {s.deployment: s.until for s in suspensions}
     if not until:
         return snapshot
@@ -49,17 +50,15 @@ def _has_past(deployment: Deployment) -> bool:
     return bool(deployment.past_victims or deployment.preempted_in_vain)
 
 
-def _reason(preemptor: Deployment, leaving: set[int]) -> str:
-    again = next((victim for victim in preemptor.past_victims if victim in leaving), None)
+def _reason(preemptor: Deployment, victims: set[int]) -> str:
+    again = next((victim for victim in preemptor.past_victims if victim in victims), None)
     if again is not None:
         return f"deployment {again} would be evicted for it a second time"
     if preemptor.preempted_in_vain:
-        return "others were evicted for it before, and it never started"
+        return "other deployments were evicted for it before and it never started"
     return ""
 
 
 def _sentence(reason: str, until: int) -> str:
-    return (
-        f"Preemption is suspended: {reason}. No deployment is preempted for it until"
-        f" {datetime.fromtimestamp(until, UTC):%Y-%m-%d %H:%M:%S} UTC."
-    )
+    moment = f"{datetime.fromtimestamp(until, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return f"No deployment is preempted for it until {moment}, because {reason}."

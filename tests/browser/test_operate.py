@@ -61,7 +61,7 @@ def test_a_cluster_is_drained_through_its_forecast(
     page.get_by_role("link", name="east", exact=True).click()
     page.get_by_role("link", name="Drain…").click()
     expect(page.get_by_role("heading", name="Would be evicted")).to_be_visible()
-    expect(page.get_by_text("east drains and no other cluster has room.")).to_be_visible()
+    expect(page.get_by_text("east is draining, and no other cluster can run it.")).to_be_visible()
     screenshot(page, "drain-forecast")
     page.get_by_role("button", name="Drain: east").click()
 

@@ -1,4 +1,4 @@
-"""A short way to write a snapshot, and to read its plan."""
+"""Short ways to write a snapshot and to read its plan."""
 
 from typing import Any
 
@@ -49,10 +49,10 @@ def moved(made: Plan) -> dict[int, tuple[int, int]]:
     return {m.deployment: (m.source, m.target) for m in made.moves}
 
 
-def held(made: Plan) -> dict[int, str]:
-    return {h.deployment: h.code for h in made.wait_reasons}
+def wait_codes(made: Plan) -> dict[int, str]:
+    return {w.deployment: w.code for w in made.wait_reasons}
 
 
 def missing(made: Plan, deployment: int) -> dict[int, dict[str, int]]:
-    hold = next(h for h in made.wait_reasons if h.deployment == deployment)
-    return {row["cluster"]: row["missing"] for row in hold.detail["clusters"]}
+    wait = next(w for w in made.wait_reasons if w.deployment == deployment)
+    return {row["cluster"]: row["missing"] for row in wait.detail["clusters"]}

@@ -1,4 +1,4 @@
-"""Random snapshots that reach the corners: exact fits, equal requests, full and closed clusters."""
+"""Random snapshots with edge cases: exact fits, equal requests, full and closed clusters."""
 
 from dataclasses import replace
 from random import Random
@@ -32,7 +32,7 @@ policies = st.builds(
 def snapshots(
     draw: st.DrawFn, policy: st.SearchStrategy[Policy] = policies, levels: int = 4
 ) -> Snapshot:
-    """A domain whose active deployments fit on their clusters, sometimes to the last MiB."""
+    """A snapshot whose active deployments fit on their clusters, sometimes exactly."""
     clusters = tuple(
         Cluster(number, draw(capacities), draw(states))
         for number in range(1, draw(st.integers(1, 3)) + 1)
@@ -76,17 +76,17 @@ def deployments(draw: st.DrawFn, clusters: int, levels: int) -> Deployment:
 
 
 def large(deployments: int, clusters: int, policy: Policy, seed: int) -> Snapshot:
-    """A domain of that size, on clusters that hold a part of what is requested.
+    """Return a snapshot of this size, with capacity for a part of the requests.
 
-    It is drawn from a seed because hypothesis bounds how much one example may draw.
+    It is generated from a seed because hypothesis limits how much data one example may draw.
     """
     random = Random(seed)
     shapes = _shapes(random)
     requests = [random.choice(shapes) for _ in range(deployments)]
-    domain = tuple(
+    supply = tuple(
         _cluster(random, number, requests, clusters) for number in range(1, clusters + 1)
     )
-    left = {cluster.id: cluster.capacity for cluster in domain}
+    left = {cluster.id: cluster.capacity for cluster in supply}
     rows = []
     for number, request in enumerate(requests, start=1):
         home = random.choice([None, *left])
@@ -96,13 +96,13 @@ def large(deployments: int, clusters: int, policy: Policy, seed: int) -> Snapsho
             home = None
         rows.append(_row(random, number, request, home, clusters))
     if random.random() < 0.5:
-        domain = tuple(replace(c, capacity=c.capacity - left[c.id]) for c in domain)
+        supply = tuple(replace(c, capacity=c.capacity - left[c.id]) for c in supply)
     random.shuffle(rows)
-    return Snapshot(NOW, policy, domain, tuple(rows))
+    return Snapshot(NOW, policy, supply, tuple(rows))
 
 
 def _shapes(random: Random) -> list[Resources]:
-    """A few requests: of small numbers, so that they fit exactly, or as people submit them."""
+    """Return a few requests: small numbers, which fit exactly, or realistic amounts."""
     if random.random() < 0.5:
         return [
             Resources(random.randint(0, 4), random.randint(0, 4), random.randint(0, 2))

@@ -1,43 +1,47 @@
-"""Prove that no smaller harm on a cluster makes room for the same preemptors."""
+"""Prove that no smaller harm on a cluster would be enough for the same preemptors."""
 
 from scheduling.planner.packed import OVERDRAWN
 from scheduling.planner.problem import Problem
 
-_SETS = 1 << 16
-_MOST = 13  # candidates on one cluster
+_SETS = 1 << 16  # sets of victims to compare for one plan
+_CANDIDATES = 13  # deployments on one cluster, beyond which no proof is tried
 
 Harm = tuple[int, int, int]
 
 
 class Prover:
-    """Compares whole sets of victims, all of them, for as many clusters as its effort allows."""
+    """Compares all sets of victims of a cluster, for as many clusters as `_SETS` allows."""
 
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
-        self._left = _SETS
+        self._sets_left = _SETS
 
-    def is_minimal(self, c: int, starters: list[int], stayers: list[int], gone: list[int]) -> bool:
-        """Say whether it is proved that no other set of those that all starters may evict does
-        less harm: the highest priority among them, their number, the work lost. False: not proved.
+    def is_minimal(
+        self, c: int, starting: list[int], staying: list[int], victims: list[int]
+    ) -> bool:
+        """Return whether it is proved that no other set of victims does less harm.
+
+        All sets of deployments that each of `starting` may evict are compared: by the highest
+        priority in the set, then its size, then the lost work. False means not proved.
         """
         problem = self._problem
-        lowest = min(problem.deployments[s].priority for s in starters)
-        evictable = [d for d in (*gone, *stayers) if problem.threshold[d] <= lowest]
-        if len(evictable) > _MOST or 1 << len(evictable) > self._left:
+        lowest = min(problem.deployments[s].priority for s in starting)
+        evictable = [d for d in (*victims, *staying) if problem.threshold[d] <= lowest]
+        if len(evictable) > _CANDIDATES or 1 << len(evictable) > self._sets_left:
             return False
-        if any(problem.threshold[d] > lowest for d in gone):
+        if any(problem.threshold[d] > lowest for d in victims):
             return False
-        self._left -= 1 << len(evictable)
+        self._sets_left -= 1 << len(evictable)
         free = problem.capacities[c] - sum(
-            problem.requests[d] for d in (*starters, *stayers, *gone)
+            problem.requests[d] for d in (*starting, *staying, *victims)
         )
-        bound = self._harm(gone)
+        bound = self._harm(victims)
         return not any(
-            self._harm(victims) < bound for victims in self._sufficient(evictable, free, bound[1])
+            self._harm(others) < bound for others in self._sufficient(evictable, free, bound[1])
         )
 
     def _sufficient(self, evictable: list[int], free: int, size: int) -> list[list[int]]:
-        """Return the sets of at most that size whose leaving makes the rest fit."""
+        """Return the sets of at most that size without which the other deployments fit."""
         sums = [free]
         for d in evictable:
             sums += [before + self._problem.requests[d] for before in sums]

@@ -1,4 +1,4 @@
-"""Why a ready deployment stays pending: one sentence and, on demand, a row for each cluster."""
+"""Explain why a ready deployment stays pending: a sentence, and on demand a row per cluster."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -12,15 +12,15 @@ from scheduling.planner.problem import Problem
 from scheduling.planner.resources import Resources, in_words
 from scheduling.planner.snapshot import Cluster, ClusterState
 
-_COMPARED = 4
+_COMPARED = 4  # clusters of which the sentence names the closest
 
 
 class Detail(Mapping[str, Any]):
-    """The detail of a wait reason. The row of each cluster is computed when it is first read.
+    """The detail of a wait reason, computed when it is first read.
 
-    Keys: `clusters`, rows of `cluster`, `name`, `code`, `why` and `missing`; for a
-    deployment that has a reservation also `reservation`, of `cluster` and `until` (seconds, None
-    when it is unknown).
+    Keys: `clusters`, rows with `cluster`, `name`, `code`, `why` and `missing`; and for the holder
+    of a reservation also `reservation`, with `cluster` and `until`, the time at which enough will
+    be free at the latest (seconds since the epoch, None when it is unknown).
     """
 
     def __init__(self, problem: Problem, outcome: Outcome, d: int, own: Reservation | None) -> None:
@@ -30,9 +30,10 @@ class Detail(Mapping[str, Any]):
         self._index = d
         self._deployment = problem.deployments[d]
         self._eligible = problem.eligible[d]
-        self._is_suspended = problem.snapshot.is_suspended(self._deployment)
+        suspended = problem.snapshot.is_suspended(self._deployment)
+        self._suspended_until = self._deployment.suspended_until if suspended else None
         self._free = outcome.free_at.get(self._deployment.priority, problem.capacities)
-        self.code, self.reason = self._verdict()
+        self.code, self.reason = self._explain()
 
     def __getitem__(self, key: str) -> Any:
         return self._detail[key]
@@ -60,11 +61,11 @@ class Detail(Mapping[str, Any]):
         if obstacle:
             code, why = obstacle
         elif c not in self._eligible:
-            code, why = "overcommitted", "more is allocated there than it has"
+            code, why = "overcommitted", "more is allocated there than the cluster has"
         else:
             missing = self._deployment.request.missing_from(self._free_on(c))
             code = "reserved_for_other" if self._reservation_on(c) else "no_free_capacity"
-            why = self._lacks(c, missing)
+            why = self._shortfall(c, missing)
         return {
             "cluster": cluster.id,
             "name": cluster.label,
@@ -73,14 +74,14 @@ class Detail(Mapping[str, Any]):
             "missing": missing,
         }
 
-    def _lacks(self, c: int, missing: dict[str, int]) -> str:
+    def _shortfall(self, c: int, missing: dict[str, int]) -> str:
         other = self._reservation_on(c)
         free = amount(self._free_on(c))
-        lacks = f"{free} is free for this deployment, {_amounts(missing)} missing"
+        text = f"{free} free for this deployment, {_amounts(missing)} missing"
         if other:
-            waiting = self._problem.deployments[other.deployment]
-            lacks += f"; the rest is reserved for deployment {waiting.id}, which has waited longest"
-        return lacks
+            holder = self._problem.deployments[other.deployment].id
+            text += f"; the rest is reserved for deployment {holder}, which has waited longest"
+        return text
 
     def _obstacle(self, cluster: Cluster) -> tuple[str, str] | None:
         wanted = self._deployment.requested_cluster
@@ -88,74 +89,74 @@ class Detail(Mapping[str, Any]):
         if wanted not in (None, cluster.id):
             return "other_cluster", "the deployment requests another cluster"
         if missing:
-            return "exceeds_capacity", f"it is too small by {_amounts(missing)}, even when empty"
+            return "exceeds_capacity", f"the cluster is too small by {_amounts(missing)}"
         if cluster.state != ClusterState.ACTIVE:
             return f"cluster_{cluster.state}", _STATES[cluster.state]
         return None
 
-    def _verdict(self) -> tuple[str, str]:
+    def _explain(self) -> tuple[str, str]:
         request = amount(self._deployment.request)
         if not self._eligible:
-            return self._nowhere(request)
+            return self._not_eligible(request)
         if self._own:
             return self._reserved(request, self._own)
-        nearest = min(self._freest(), key=lambda c: (self._distance(c), c))
-        missing = self._deployment.request.missing_from(self._free_on(nearest))
-        label = self._problem.clusters[nearest].label
-        where = label if len(self._eligible) == 1 else f"the nearest, {label},"
+        closest = min(self._freest(), key=lambda c: (self._distance(c), c))
+        missing = self._deployment.request.missing_from(self._free_on(closest))
         sentence = (
-            f"Needs {request} {self._standing()}; of {_count(len(self._eligible), 'cluster')} that"
-            f" could run it none has enough free capacity, {where} lacks {_amounts(missing)}."
+            f"Needs {request} at priority {self._deployment.priority}."
+            f" {self._closest(closest)} is short of {_amounts(missing)}."
         )
-        if self._is_suspended:
-            return "preemption_suspended", sentence
-        other = self._reservation_on(nearest)
+        if self._suspended_until is not None:
+            until = f"until {_time(self._suspended_until)}"
+            why = "because earlier preemptions for it led to nothing"
+            return "preemption_suspended", f"{sentence} Preemption is suspended {until} {why}."
+        other = self._reservation_on(closest)
         if other is None:
             return "no_free_capacity", sentence
-        waiting = self._problem.deployments[other.deployment].id
+        holder = self._problem.deployments[other.deployment].id
         return (
             "reserved_for_other",
-            f"{sentence} Capacity there is reserved for deployment {waiting}.",
+            f"{sentence} Capacity there is reserved for deployment {holder}.",
         )
 
-    def _standing(self) -> str:
-        at = f"at priority {self._deployment.priority}"
-        if not self._is_suspended:
-            return at
-        until = _until(self._deployment.suspended_until)
-        return f"{at}, with preemption suspended{until} because earlier ones were in vain"
+    def _closest(self, c: int) -> str:
+        label = self._problem.clusters[c].label
+        if len(self._eligible) == 1:
+            return f"The only cluster that could run it, {label},"
+        number = len(self._eligible)
+        none = f"None of the {number} clusters that could run it has enough free capacity"
+        return f"{none}; the closest, {label},"
 
     def _reserved(self, request: str, own: Reservation) -> tuple[str, str]:
         label = self._problem.clusters[own.cluster].label
-        until = _until(own.until)
-        return (
-            "reserved",
-            f"Needs {request}. It has waited long: capacity on {label} is reserved for it{until}.",
-        )
+        sentence = f"Needs {request}. It has waited long, so capacity on {label} is reserved for it"
+        if own.until is None:
+            return "reserved", f"{sentence}."
+        return "reserved", f"{sentence}; enough will be free by {_time(own.until)}."
 
-    def _nowhere(self, request: str) -> tuple[str, str]:
+    def _not_eligible(self, request: str) -> tuple[str, str]:
         wanted = self._deployment.requested_cluster
         clusters = self._problem.clusters
         among = [c for c in clusters if wanted in (None, c.id)]
         if not among:
             if wanted is None:
-                return "no_cluster", f"Needs {request}; there is no cluster."
+                return "no_cluster", f"Needs {request}, but the organization has no cluster."
             return "requested_cluster_gone", f"Requests cluster {wanted}, which does not exist."
         reasons = [self._obstacle(c) or ("overcommitted", "is overcommitted") for c in among]
         codes = {code for code, _ in reasons}
         codes = codes - {"exceeds_capacity"} or codes
         code = min(codes)
         if code == "exceeds_capacity":
-            which = among[0].label if len(among) == 1 else f"any of {len(among)} clusters"
-            return code, f"Needs {request}, which is more than the capacity of {which}."
+            which = among[0].label if len(among) == 1 else f"any of the {len(among)} clusters"
+            return code, f"Needs {request}, which exceeds the capacity of {which}."
         labels = ", ".join(
             c.label for c, (k, _) in zip(among, reasons, strict=True) if k != "exceeds_capacity"
         )
         why = _CLOSED.get(code, "overcommitted") if len(codes) == 1 else "closed to new deployments"
-        return code, f"Needs {request}; the clusters that could run it are {why}: {labels}."
+        return code, f"Needs {request}, but the clusters that could run it are {why}: {labels}."
 
     def _freest(self) -> list[int]:
-        """Return a few eligible clusters: those with most free capacity, GPU before RAM."""
+        """Return a few eligible clusters with the most free capacity, GPU before RAM before CPU."""
         if len(self._eligible) <= _COMPARED:
             return list(self._eligible)
         return nsmallest(_COMPARED, self._eligible, key=lambda c: (-self._free[c], c))
@@ -171,7 +172,7 @@ class Detail(Mapping[str, Any]):
         )
 
     def _reservation_on(self, c: int) -> Reservation | None:
-        """Return the reservation on c that this deployment must respect, if there is one."""
+        """Return the reservation on c that this deployment must respect, None if there is none."""
         other = self._outcome.reservations.get(c)
         if other is None or other == self._own:
             return None
@@ -188,18 +189,18 @@ class Detail(Mapping[str, Any]):
 _CLOSED = {
     "cluster_cordoned": "cordoned",
     "cluster_draining": "draining",
-    "cluster_lost": "without contact or unclaimed",
+    "cluster_lost": "out of contact or unclaimed",
 }
 
 _STATES = {
     ClusterState.CORDONED: "the cluster is cordoned",
     ClusterState.DRAINING: "the cluster is draining",
-    ClusterState.LOST: "there is no contact with the cluster, or its engine is unclaimed",
+    ClusterState.LOST: "the cluster is out of contact or its engine is unclaimed",
 }
 
 
 def amount(vector: Resources) -> str:
-    """Return the vector in words, without the dimensions that are zero."""
+    """Return the vector as text, such as `4 CPU, 16 GiB RAM`, without zero dimensions."""
     return _amounts({name: value for name, value in vector.to_json().items() if value > 0})
 
 
@@ -207,11 +208,5 @@ def _amounts(amounts: dict[str, int]) -> str:
     return ", ".join(in_words(name, value) for name, value in amounts.items()) or "nothing"
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def _until(moment: int | None) -> str:
-    if moment is None:
-        return ""
-    return f" until {datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M} UTC"
+def _time(moment: int) -> str:
+    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M} UTC"

@@ -1,4 +1,4 @@
-"""Turn the outcome of a search into a plan: what changes, for which deployment, and why."""
+"""Turn the outcome of a search into a plan with a reason for each decision."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -17,10 +17,10 @@ class Writer:
         self._problem = problem
         self._where = outcome.where
         self._outcome = outcome
-        self._starters: dict[int, list[int]] = defaultdict(list)
-        self._stayers: dict[int, list[int]] = defaultdict(list)
+        self._starting: dict[int, list[int]] = defaultdict(list)
+        self._staying: dict[int, list[int]] = defaultdict(list)
         for d, c in outcome.where.items():
-            (self._stayers if problem.home[d] == c else self._starters)[c].append(d)
+            (self._staying if problem.home[d] == c else self._starting)[c].append(d)
         self._reserved = {r.deployment: r for r in outcome.reservations.values()}
         self._displaced = list(self._find_displaced())
         self._prover = Prover(problem)
@@ -50,49 +50,51 @@ class Writer:
 
     def _find_displaced(self) -> Iterator[int]:
         """Yield the active deployments that are evicted or moved, in the order of their ids."""
-        taking_part = set(self._where)
+        participants = set(self._where)
         for level in self._problem.levels:
-            taking_part.update(level.drained, *[due.members for due in level.due])
-        for d in sorted(taking_part):
+            participants.update(level.drained, *[due.members for due in level.due])
+        for d in sorted(participants):
             home = self._problem.home[d]
             if home != NOWHERE and self._where.get(d) != home:
                 yield d
 
     def _cause(self, victim: int) -> int | None:
-        """Return the starter that displaces the victim; None when its cluster drains.
+        """Return the preemptor of the victim, None when its cluster drains.
 
-        That is the first, from the highest priority down, beside which the victim does not fit.
+        The victim's cluster is filled with what has precedence: first the deployments that stay,
+        then those that start, the highest priority first. The first next to which the victim does
+        not fit is its preemptor.
         """
         problem = self._problem
         home = problem.home[victim]
         if not problem.open[home]:
             return None
-        mine = problem.deployments[victim].priority
+        own = problem.deployments[victim].priority
         above = [
             s
-            for s in self._starters[home]
+            for s in self._starting[home]
             if problem.deployments[s].priority >= problem.threshold[victim]
         ]
-        starters = self._by_priority(above)
-        lowest = min(problem.deployments[s].priority for s in starters)
+        preemptors = self._by_priority(above)
+        lowest = min(problem.deployments[s].priority for s in preemptors)
         left = problem.capacities[home] - problem.requests[victim]
-        for d in self._stayers[home]:
-            if problem.deployments[d].priority >= mine or problem.threshold[d] > lowest:
+        for d in self._staying[home]:
+            if problem.deployments[d].priority >= own or problem.threshold[d] > lowest:
                 left -= problem.requests[d]
-        last = starters[0]
-        for last in starters:
+        last = preemptors[0]
+        for last in preemptors:
             left -= problem.requests[last]
             if left & OVERDRAWN:
                 break
         return last
 
     def _is_minimal(self, home: int) -> bool:
-        """Say whether it is proved that less harm on that cluster would not be enough."""
+        """Return whether it is proved that less harm on that cluster would not be enough."""
         known = self._minimal.get(home)
         if known is None:
-            gone = [d for d in self._displaced if self._problem.home[d] == home]
+            victims = [d for d in self._displaced if self._problem.home[d] == home]
             known = self._minimal[home] = self._prover.is_minimal(
-                home, self._starters[home], self._stayers[home], gone
+                home, self._starting[home], self._staying[home], victims
             )
         return known
 
@@ -108,35 +110,35 @@ class Writer:
     def _placement(self, d: int, victims: int) -> Placement:
         c = self._where[d]
         deployment = self._problem.deployments[d]
-        needs = f"needs {amount(deployment.request)}"
         if victims:
-            code = "preempting"
-            whom = "1 deployment" if victims == 1 else f"{victims} deployments"
-            why = f"preempts {whom} of lower priority than {deployment.priority}"
+            number = "1 deployment" if victims == 1 else f"{victims} deployments"
+            code, how = "preempting", f"by preempting {number} below priority {deployment.priority}"
         else:
-            code, why = "placed", "which is free"
+            code, how = "placed", "in free capacity"
         return Placement(
             deployment.id,
             self._problem.clusters[c].id,
             code,
-            f"On {self._label(c)}: {needs}, {why}.",
+            f"Needs {amount(deployment.request)}; placed on {self._label(c)} {how}.",
         )
 
     def _for_preemptor(self, cause: int) -> str:
-        starter = self._problem.deployments[cause]
+        preemptor = self._problem.deployments[cause]
         return (
-            f"preempted for deployment {starter.id} of priority {starter.priority}, "
-            f"which needs {amount(starter.request)}"
+            f"for deployment {preemptor.id} of priority {preemptor.priority}, which needs"
+            f" {amount(preemptor.request)}"
         )
 
     def _eviction(self, d: int, cause: int | None) -> Eviction:
         problem = self._problem
         home = problem.home[d]
         deployment = problem.deployments[d]
+        label = self._label(home)
         if cause is None:
-            code, why = "drained", f"{self._label(home)} drains, and no other cluster can run it"
+            code, why = "drained", f"{label} is draining, and no other cluster can run it"
         else:
-            code, why = "preempted", f"{self._for_preemptor(cause)}, on {self._label(home)}"
+            where = f"Preempted on {label} at priority {deployment.priority}"
+            code, why = "preempted", f"{where} {self._for_preemptor(cause)}"
         proved = cause is not None and self._is_minimal(home)
         return Eviction(
             deployment.id,
@@ -144,18 +146,18 @@ class Writer:
             self._id(cause),
             proved,
             code,
-            f"Priority {deployment.priority}: {why}." if cause is not None else f"{why}.",
+            f"{why}.",
         )
 
     def _move(self, d: int, cause: int | None) -> Move:
         problem = self._problem
         home = problem.home[d]
         target = self._where[d]
-        path = f"From {self._label(home)} to {self._label(target)}"
+        path = f"Moved from {self._label(home)} to {self._label(target)}"
         if cause is None:
-            code, why = "drained", f"{self._label(home)} drains"
+            code, why = "drained", f"{self._label(home)} is draining"
         else:
-            code, why = "preempted", self._for_preemptor(cause)
+            code, why = "preempted", f"preempted {self._for_preemptor(cause)}"
         return Move(
             problem.deployments[d].id,
             problem.clusters[home].id,
@@ -166,7 +168,7 @@ class Writer:
         )
 
     def _wait_reason(self, d: int) -> WaitReason:
-        """Return why d waits. Deployments of one shape and level share the detail."""
+        """Return why d waits. Deployments that wait for the same reason share the detail."""
         deployment = self._problem.deployments[d]
         own = self._reserved.get(d)
         key: tuple[Any, ...] = (

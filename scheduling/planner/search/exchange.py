@@ -1,8 +1,8 @@
 """Small exchanges within one level, each of which lets one more deployment run there.
 
-Whoever was placed by this level may change its cluster, or give its room to two others, or all of
-them are packed anew; nobody from above, nobody who was active here already and no room that is held
-is touched.
+A deployment that this level placed may move to another cluster or be replaced by two others, or all
+of them are packed again. Deployments of higher levels, active deployments that keep their place,
+and reserved clusters are not affected.
 """
 
 from collections.abc import Sequence
@@ -10,15 +10,16 @@ from collections.abc import Sequence
 from scheduling.planner.packed import OVERDRAWN
 from scheduling.planner.problem import Problem
 
-_EFFORT = 4_000  # pairs looked at
-_REPACKED = 3  # kinds that were left out for each of which everything is packed anew
+_EFFORT = 4_000  # pairs of a deployment and a cluster, or of two deployments, to examine
+_REPACKED = 3  # kinds of unplaced deployments for each of which the level is packed again
 
 
 class Exchange:
-    """`room` is changed in place; `placed` are the level's own, by cluster; `left` the left out.
+    """The exchanges of one level.
 
-    `eligible`, like the lists of the problem, is by index; of one kind all are alike. `sizes`
-    measures who is large. `changed` says whether anything came of it.
+    `free` (packed, by cluster) and `placed` (the deployments that the level placed, by cluster) are
+    changed in place; `unplaced` are the deployments of the level that did not fit. `eligible` and
+    `sizes` are indexed by deployment. `changed` is True if an exchange was found.
     """
 
     def __init__(
@@ -27,7 +28,7 @@ class Exchange:
         eligible: Sequence[tuple[int, ...]],
         free: list[int],
         placed: dict[int, list[int]],
-        left: list[int],
+        unplaced: list[int],
         sizes: list[int],
     ) -> None:
         self._requests = problem.requests
@@ -38,27 +39,29 @@ class Exchange:
         self.placed = placed
         self.effort = 0
         self.changed = False
-        self._left: dict[int, list[int]] = {}
-        for d in left:
-            self._leave(d)
+        self._unplaced: dict[int, list[int]] = {}
+        for d in unplaced:
+            self._enqueue(d)
 
     def run(self) -> None:
-        """Exchange until nothing helps any more or the effort is spent; leave no room unused."""
-        while self.effort < _EFFORT and (self._shift() or self._split() or self._repack()):
+        """Exchange until no exchange helps or the effort is spent, and fill what becomes free."""
+        while self.effort < _EFFORT and (
+            self._move_one() or self._replace_by_two() or self._repack()
+        ):
             self.changed = True
             while self._fill():
                 pass
 
-    def _leave(self, d: int) -> None:
-        self._left.setdefault(self._kinds[d], []).append(d)
+    def _enqueue(self, d: int) -> None:
+        self._unplaced.setdefault(self._kinds[d], []).append(d)
 
-    def _take(self, kind: int) -> int:
-        d = self._left[kind].pop(0)
-        if not self._left[kind]:
-            del self._left[kind]
+    def _dequeue(self, kind: int) -> int:
+        d = self._unplaced[kind].pop(0)
+        if not self._unplaced[kind]:
+            del self._unplaced[kind]
         return d
 
-    def _put(self, d: int, c: int) -> None:
+    def _place(self, d: int, c: int) -> None:
         self.placed.setdefault(c, []).append(d)
         self.free[c] -= self._requests[d]
 
@@ -67,28 +70,28 @@ class Exchange:
         self.free[c] += self._requests[d]
 
     def _fill(self) -> bool:
-        for kind, members in self._left.items():
+        for kind, members in self._unplaced.items():
             request = self._requests[members[0]]
             for c in self._eligible[members[0]]:
                 if not (self.free[c] - request) & OVERDRAWN:
-                    self._put(self._take(kind), c)
+                    self._place(self._dequeue(kind), c)
                     return True
         return False
 
     def _movable(self) -> dict[int, list[int]]:
-        """Return by cluster one of each kind that this level placed there."""
+        """Return one deployment of each kind that this level placed on each cluster."""
         kinds = self._kinds
         return {
             c: list({kinds[d]: d for d in members}.values()) for c, members in self.placed.items()
         }
 
-    def _shift(self) -> bool:
-        """Move one to another cluster, so that one that was left out fits in its place."""
+    def _move_one(self) -> bool:
+        """Move one deployment to another cluster, so that an unplaced one fits in its place."""
         requests, eligible, free = self._requests, self._eligible, self.free
         if len(free) < 2:
             return False
         movable = self._movable()
-        for kind, members in self._left.items():
+        for kind, members in self._unplaced.items():
             request = requests[members[0]]
             for c in eligible[members[0]] if self.effort < _EFFORT else ():
                 here = movable.get(c, ())
@@ -101,15 +104,15 @@ class Exchange:
                     for other in eligible[s]:
                         if other != c and not (free[other] - moved) & OVERDRAWN:
                             self._remove(s, c)
-                            self._put(s, other)
-                            self._put(self._take(kind), c)
+                            self._place(s, other)
+                            self._place(self._dequeue(kind), c)
                             return True
         return False
 
-    def _split(self) -> bool:
-        """Give the room of one to two that were left out."""
+    def _replace_by_two(self) -> bool:
+        """Replace one deployment by two unplaced ones."""
         requests, free, movable = self._requests, self.free, self._movable()
-        kinds = [(kind, members[0]) for kind, members in self._left.items()]
+        kinds = [(kind, members[0]) for kind, members in self._unplaced.items()]
         for i, (one, first) in enumerate(kinds):
             request = requests[first]
             for c in self._eligible[first] if self.effort < _EFFORT else ():
@@ -123,38 +126,40 @@ class Exchange:
                     for two, second in kinds[i:]:
                         if (spare - requests[second]) & OVERDRAWN:
                             continue
-                        if c in self._eligible[second] and (two != one or len(self._left[one]) > 1):
+                        if c in self._eligible[second] and (
+                            two != one or len(self._unplaced[one]) > 1
+                        ):
                             self._remove(s, c)
-                            self._put(self._take(one), c)
-                            self._put(self._take(two), c)
-                            self._leave(s)
+                            self._place(self._dequeue(one), c)
+                            self._place(self._dequeue(two), c)
+                            self._enqueue(s)
                             return True
         return False
 
     def _repack(self) -> bool:
-        """Pack the level's own and one that was left out anew, the largest first."""
+        """Pack what this level placed and one unplaced deployment again, the largest first."""
         if len(self.free) < 2:
             return False
         requests = self._requests
-        members = [d for on in self.placed.values() for d in on]
+        placed = [d for members in self.placed.values() for d in members]
         free = self.free.copy()
-        for c, on in self.placed.items():
-            free[c] += sum([requests[d] for d in on])
-        smallest = sorted(self._left, key=lambda kind: requests[self._left[kind][0]])
+        for c, members in self.placed.items():
+            free[c] += sum([requests[d] for d in members])
+        smallest = sorted(self._unplaced, key=lambda kind: requests[self._unplaced[kind][0]])
         for kind in smallest[:_REPACKED]:
-            everybody = [*members, self._left[kind][0]]
+            candidates = [*placed, self._unplaced[kind][0]]
             for tight in (True, False):
                 if self.effort > _EFFORT:
                     return False
-                where = self._packed(everybody, free.copy(), tight=tight)
+                where = self._pack(candidates, free.copy(), tight=tight)
                 if where is not None:
-                    self._take(kind)
-                    self._replace(where)
+                    self._dequeue(kind)
+                    self._apply(where)
                     return True
         return False
 
-    def _packed(self, members: list[int], free: list[int], *, tight: bool) -> dict[int, int] | None:
-        """Return a cluster for each of the members; None when not all found one."""
+    def _pack(self, members: list[int], free: list[int], *, tight: bool) -> dict[int, int] | None:
+        """Return a cluster for each of the members; None if they do not all fit."""
         requests, eligible = self._requests, self._eligible
         where = {}
         self.effort += len(members)
@@ -171,9 +176,9 @@ class Exchange:
             where[d] = best
         return where
 
-    def _replace(self, where: dict[int, int]) -> None:
-        for c, on in self.placed.items():
-            self.free[c] += sum([self._requests[d] for d in on])
-            on.clear()
+    def _apply(self, where: dict[int, int]) -> None:
+        for c, members in self.placed.items():
+            self.free[c] += sum([self._requests[d] for d in members])
+            members.clear()
         for d, c in where.items():
-            self._put(d, c)
+            self._place(d, c)

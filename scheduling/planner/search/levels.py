@@ -1,46 +1,48 @@
-"""One try at a plan: everything is placed anew on paper, level by level from the highest.
+"""One attempt: place all deployments on paper, level by level from the highest priority.
 
 At each level
-1. the active ones whose fate is due keep their place, unless those above have taken the room;
-2. those that starve are placed, the longest waiting first, and room is held for the rest of them;
-3. the others are placed: ready ones, and those that lost their place in step 1 or to a drain.
+1. the active deployments that are due keep their place as far as higher levels have left capacity;
+2. starved deployments are placed, the longest waiting first, and a cluster is reserved for each
+   that does not fit;
+3. the other deployments of the level are placed: the ready, the drained and the displaced.
 
-What lies below a level does not count there, except what none of the level may evict. So nobody
-waits for a lower one, and nobody leaves who would fit beside those above and beside those who stay:
-the rules hold whatever order and cluster a `Guide` prefers.
+A level ignores all lower levels except the deployments that it may not evict. Therefore no
+deployment waits for a lower one, and none is evicted that would fit next to the higher ones and
+those that stay. The rules hold whatever order and clusters a `Guide` prefers.
 """
 
 from scheduling.planner.problem import Level
 from scheduling.planner.search.exchange import Exchange
-from scheduling.planner.search.placement import start
-from scheduling.planner.search.retention import settle
+from scheduling.planner.search.placement import place_in_order
+from scheduling.planner.search.retention import retain
 from scheduling.planner.search.state import Guide, State
 
 
-def step(state: State, guide: Guide) -> None:
+def place_level(state: State, guide: Guide) -> None:
     """Place the next level."""
     k = len(state.counts)
     level = state.problem.levels[k]
     state.effort += len(level.members) + len(state.free)
-    settle(state, level, guide.sizes)
+    retain(state, level, guide.sizes)
     if level.starved:
-        start(state, level, level.starved, guide, starved=True)
+        place_in_order(state, level, level.starved, guide, starved=True)
     queue = _queue(state, k, level, guide)
     if queue:
-        left = start(state, level, queue, guide)
-        if left and guide.exchange and len(left) < len(queue):
-            _exchange(state, level, guide, queue, left)
+        unplaced = place_in_order(state, level, queue, guide)
+        if unplaced and guide.exchange and len(unplaced) < len(queue):
+            _exchange(state, level, guide, queue, unplaced)
     state.counts.append(len(level.members & state.where.keys()))
     state.free_at[level.priority] = state.free.copy()
 
 
-def descend(state: State, guide: Guide, beat: list[int] | None = None) -> bool:
-    """Place the levels that are left; False as soon as they are sure to hold fewer than `beat`,
-    which counts by level.
+def place_levels(state: State, guide: Guide, bound: list[int] | None = None) -> bool:
+    """Place the remaining levels. Stop and return False once the counts are below `bound`.
+
+    Counts are numbers of active deployments by level, compared from the highest level down.
     """
     while len(state.counts) < len(state.problem.levels):
-        step(state, guide)
-        if beat and state.counts < beat[: len(state.counts)]:
+        place_level(state, guide)
+        if bound and state.counts < bound[: len(state.counts)]:
             return False
     return True
 
@@ -55,8 +57,10 @@ def _queue(state: State, k: int, level: Level, guide: Guide) -> list[int]:
     return sorted(displaced, key=lambda d: (shares[d], d)) + guide.orders[k]
 
 
-def _exchange(state: State, level: Level, guide: Guide, queue: list[int], left: list[int]) -> None:
-    """Let the level's own starters make room for more of the level."""
+def _exchange(
+    state: State, level: Level, guide: Guide, queue: list[int], unplaced: list[int]
+) -> None:
+    """Exchange deployments that this level placed, so that more of the level run."""
     problem, reserved, where = state.problem, state.reserved, state.where
     placed: dict[int, list[int]] = {}
     before = {}
@@ -69,7 +73,7 @@ def _exchange(state: State, level: Level, guide: Guide, queue: list[int], left: 
     if reserved:
         eligible = [tuple([c for c in clusters if c not in reserved]) for clusters in eligible]
     sizes = problem.shares if guide.sizes is None else guide.sizes
-    exchange = Exchange(problem, eligible, state.free.copy(), placed, left, sizes)
+    exchange = Exchange(problem, eligible, state.free.copy(), placed, unplaced, sizes)
     exchange.run()
     state.effort += exchange.effort
     if not exchange.changed:

@@ -1,4 +1,4 @@
-"""The total orders in which deployments are served; each ends in the id."""
+"""The total orders in which deployments are placed. Each ends in the id."""
 
 from dataclasses import dataclass
 
@@ -12,20 +12,18 @@ Orders = tuple[list[int], ...]
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A measure of size, by deployment, and who may start on each level in an order that goes
-    with it.
-    """
+    """A measure of size: `sizes` by deployment, and each level's queue in a matching order."""
 
     orders: Orders
     sizes: list[int]
 
 
 def queue_order(snapshot: Snapshot) -> list[int]:
-    """Return the ids of the ready deployments, the one that is served first at the head.
+    """Return the ids of the ready deployments, the first to be placed at the head.
 
-    By level from the highest; within it those that starve, the longest waiting first; then by
-    dominant share and waiting time, or by waiting time alone, as the policy says. Those that are
-    set aside come last.
+    By level from the highest; within a level the starved ones first, the longest waiting at the
+    head; then by dominant share and time in the queue, or by time in the queue alone, as the policy
+    states. Deployments for which preemption is suspended come last.
     """
     snapshot = snapshot.ranked()
     shares = Shares(list(snapshot.clusters))
@@ -41,7 +39,7 @@ def queue_order(snapshot: Snapshot) -> list[int]:
 
 
 def base_order(problem: Problem, members: list[int]) -> list[int]:
-    """Return members of one level, none starved, in the order of the queue."""
+    """Return members of one level, none of them starved, in the order of the queue."""
     deployments, shares = problem.deployments, problem.shares
     if problem.snapshot.policy.order == Order.FIFO:
         return sorted(members, key=lambda d: (deployments[d].queued_at, d))
@@ -49,20 +47,20 @@ def base_order(problem: Problem, members: list[int]) -> list[int]:
 
 
 def base_orders(problem: Problem) -> Orders:
-    """Return for each level its ready and drained ones in the order of the queue."""
+    """Return the ready and drained deployments of each level in the order of the queue."""
     return tuple(base_order(problem, level.ready + level.drained) for level in problem.levels)
 
 
 def measures(problem: Problem) -> list[Measure]:
-    """Return the order of the queue with the dominant share, then sums of shares by which the
-    smallest come first.
+    """Return the measures to try: first the queue's order with the dominant share, then weighted
+    sums of shares with the smallest first.
     """
-    plain = base_orders(problem)
+    queue = base_orders(problem)
     requests = [d.request for d in problem.deployments]
     cpu, ram, gpu = problem.weights
-    found = [Measure(plain, problem.shares)]
+    found = [Measure(queue, problem.shares)]
     for a, b, g in _WEIGHTS:
         sizes = [r.cpu_milli * cpu * a + r.ram_mib * ram * b + r.gpu * gpu * g for r in requests]
-        orders = tuple(sorted(order, key=sizes.__getitem__) for order in plain)
+        orders = tuple(sorted(order, key=sizes.__getitem__) for order in queue)
         found.append(Measure(orders, sizes))
     return found

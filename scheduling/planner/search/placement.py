@@ -1,4 +1,4 @@
-"""Who starts at a level, and where."""
+"""Choose which deployments start at a level, and on which cluster."""
 
 from collections.abc import Iterable
 
@@ -7,52 +7,57 @@ from scheduling.planner.problem import NEVER, Level
 from scheduling.planner.search.reservation import reserve
 from scheduling.planner.search.state import Guide, State
 
-_OVERHEAD = 4  # what a placement costs beside looking at clusters
-_NOBODY: list[int] = []
+_OVERHEAD = 4  # effort of a placement, in addition to the clusters that are examined
+_NO_VICTIMS: list[int] = []
 Choice = tuple[int, list[int]]
 
 
-def start(
+def place_in_order(
     state: State, level: Level, queue: Iterable[int], guide: Guide, *, starved: bool = False
 ) -> list[int]:
-    """Place in order what fits, and return the rest; hold room for those who starve.
+    """Place the deployments that fit, in order, and return the others. With `starved`, reserve a
+    cluster for each of the others while there is an eligible one without a reservation.
 
-    The kinds that failed are remembered: room only shrinks meanwhile.
+    A kind that did not fit is not tried again, because free capacity only shrinks.
     """
     problem, reserved = state.problem, state.reserved
     failed: set[object] = set()
-    left = []
+    unplaced = []
     for d in queue:
         kind: object = problem.kinds[d]
         if reserved:
             kind = kind, problem.deployments[d].max_runtime_s, problem.threshold_once_started(d)
         if kind not in failed:
             state.effort += _OVERHEAD + len(problem.eligible[d])
-            choice = pick(state, d, guide)
+            choice = choose_cluster(state, d, guide)
             if choice:
                 state.place(d, choice[0], level.priority, choice[1])
                 continue
             failed.add(kind)
-        left.append(d)
+        unplaced.append(d)
         if starved and len(reserved) < len(state.free):
             reservation = reserve(problem, state.free, state.where, d, reserved)
             if reservation:
                 reserved[reservation.cluster] = reservation
-    return left
+    return unplaced
 
 
-def pick(state: State, d: int, guide: Guide) -> Choice | None:
-    """Return the cluster for d and whom it displaces there: nobody if possible, else least harm."""
+def choose_cluster(state: State, d: int, guide: Guide) -> Choice | None:
+    """Return the cluster for d and the expected victims there; None if d fits on no cluster.
+
+    Preferred are, in this order, the guide's cluster, d's home, a cluster without victims, and the
+    cluster with the least harm.
+    """
     problem, free, load, reserved = state.problem, state.free, state.load, state.reserved
-    request, home, wish = problem.requests[d], problem.home[d], guide.prefer.get(d)
+    request, home, preferred = problem.requests[d], problem.home[d], guide.prefer.get(d)
     tight, best, best_slack, returns = guide.tight, -1, 0, False
     crowded = []
     for c in problem.eligible[d]:
         left = (state.usable(d, c) if c in reserved else free[c]) - request
         if left & OVERDRAWN:
             continue
-        if c == wish:
-            return c, _displaced(state, request, c)
+        if c == preferred:
+            return c, _victims(state, request, c)
         returns = returns or c == home
         slack = left - load[c]
         if slack & OVERDRAWN:
@@ -60,9 +65,9 @@ def pick(state: State, d: int, guide: Guide) -> Choice | None:
         elif best < 0 or (slack < best_slack if tight else slack > best_slack):
             best, best_slack = c, slack
     if returns:
-        return home, _displaced(state, request, home)
+        return home, _victims(state, request, home)
     if best >= 0:
-        return best, _NOBODY
+        return best, _NO_VICTIMS
     if not crowded:
         return None
     if len(crowded) == 1:
@@ -73,10 +78,10 @@ def pick(state: State, d: int, guide: Guide) -> Choice | None:
     )
 
 
-def _displaced(state: State, request: int, c: int) -> list[int]:
+def _victims(state: State, request: int, c: int) -> list[int]:
     if (state.free[c] - state.load[c] - request) & OVERDRAWN:
         return state.victims(request, c)
-    return _NOBODY
+    return _NO_VICTIMS
 
 
 def _harm(state: State, victims: list[int]) -> tuple[int, int, int]:

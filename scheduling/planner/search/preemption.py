@@ -1,4 +1,4 @@
-"""Which of several equals on one cluster leave when not all can stay."""
+"""Choose which deployments of one priority lose their place on a cluster too small for all."""
 
 from collections.abc import Callable, Iterable
 from itertools import combinations
@@ -7,7 +7,7 @@ from math import comb
 from scheduling.planner.packed import OVERDRAWN
 from scheduling.planner.problem import Problem
 
-_TRIALS = 600
+_TRIALS = 600  # sets of victims to examine
 
 
 def fewest_victims(
@@ -16,11 +16,11 @@ def fewest_victims(
     free: int,
     cost: Callable[[int], tuple[int, int]],
 ) -> frozenset[int]:
-    """Return the fewest of the group whose leaving lets the rest fit into the room.
+    """Return the smallest set of victims in the group that lets the others fit into `free`.
 
-    Among sets of one size that of the least `cost` leaves, the sums compared. Exhaustive as long
-    as the sets to try are few, else remove and put back. Minimal in any case: nobody in the set
-    would fit beside those who stay. The answer is remembered, as many tries meet the same case.
+    Among sets of one size, the set with the least sum of `cost` is returned. The search is
+    exhaustive up to `_TRIALS` sets, otherwise greedy; in both cases no victim would fit next to
+    the deployments that stay. Results are cached because many attempts meet the same case.
     """
     requests = problem.requests
     left = free - sum([requests[d] for d in group])
@@ -28,16 +28,16 @@ def fewest_victims(
         return frozenset()
     costs = {d: cost(d) for d in group}
     case = (left, tuple(costs.items()))
-    known = problem.known_victims.get(case)
+    known = problem.victims_cache.get(case)
     if known is None:
-        known = problem.known_victims[case] = frozenset(_fewest(problem, costs, left))
+        known = problem.victims_cache[case] = frozenset(_fewest(problem, costs, left))
     return known
 
 
 def largest_victims(problem: Problem, group: list[int], free: int, sizes: list[int]) -> set[int]:
-    """Return who leaves when the largest by `sizes` go until the rest fits into the room."""
+    """Return the victims when the largest by `sizes` are evicted until the others fit."""
     left = free - sum([problem.requests[d] for d in group])
-    return _in_order(problem, sorted(group, key=lambda d: (-sizes[d], -d)), left)
+    return _remove_and_restore(problem, sorted(group, key=lambda d: (-sizes[d], -d)), left)
 
 
 def _fewest(problem: Problem, costs: dict[int, tuple[int, int]], left: int) -> Iterable[int]:
@@ -47,12 +47,12 @@ def _fewest(problem: Problem, costs: dict[int, tuple[int, int]], left: int) -> I
     for size in range(1, len(group)):
         trials += comb(len(group), size)
         if trials > _TRIALS:
-            return _put_back(problem, group, left)
+            return _greedy(problem, group, left)
         best = min(
             (
-                (sum(costs[d][0] for d in out), sum(costs[d][1] for d in out), out)
-                for out in combinations(group, size)
-                if not (left + sum([requests[d] for d in out])) & OVERDRAWN
+                (sum(costs[d][0] for d in some), sum(costs[d][1] for d in some), some)
+                for some in combinations(group, size)
+                if not (left + sum([requests[d] for d in some])) & OVERDRAWN
             ),
             default=None,
         )
@@ -61,31 +61,33 @@ def _fewest(problem: Problem, costs: dict[int, tuple[int, int]], left: int) -> I
     return group
 
 
-def _put_back(problem: Problem, group: list[int], left: int) -> set[int]:
-    """Remove the cheapest until the rest fits, then put back whoever fits, the dearest first.
-
-    Tried in two orders, by cost and by size; the smaller set wins.
-    """
+def _greedy(problem: Problem, group: list[int], left: int) -> set[int]:
+    """Remove by cost and by size, restore what fits, and return the smaller result."""
     return min(
         (
-            _in_order(problem, group, left),
-            _in_order(problem, sorted(group, key=lambda d: (-problem.shares[d], -d)), left),
+            _remove_and_restore(problem, group, left),
+            _remove_and_restore(
+                problem, sorted(group, key=lambda d: (-problem.shares[d], -d)), left
+            ),
         ),
         key=len,
     )
 
 
-def _in_order(problem: Problem, group: list[int], left: int) -> set[int]:
+def _remove_and_restore(problem: Problem, group: list[int], left: int) -> set[int]:
+    """Remove deployments in this order until the others fit, then restore in reverse order those
+    that fit. Return the removed ones.
+    """
     requests = problem.requests
-    out = []
+    removed = []
     for d in group:
         if not left & OVERDRAWN:
             break
-        out.append(d)
+        removed.append(d)
         left += requests[d]
-    gone = set(out)
-    for d in reversed(out):
+    victims = set(removed)
+    for d in reversed(removed):
         if not (left - requests[d]) & OVERDRAWN:
             left -= requests[d]
-            gone.remove(d)
-    return gone
+            victims.remove(d)
+    return victims

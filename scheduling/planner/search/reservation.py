@@ -1,4 +1,4 @@
-"""Hold one cluster's room for one that has waited too long."""
+"""Reserve the capacity of one cluster for a starved deployment."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -15,10 +15,11 @@ def reserve(
     d: int,
     reserved: Mapping[int, Reservation],
 ) -> Reservation | None:
-    """Return the reservation where the room will be there first; None when all have one already.
+    """Return a reservation on the cluster where d will fit first.
 
-    Known ends come first; where the ends of those in the way are not known, the cluster that lacks
-    least. Ties end in the cluster's id.
+    Clusters on which that time is known come before the others, of which the one with the smallest
+    shortfall is taken. Ties end in the cluster's id. None if every eligible cluster has a
+    reservation already.
     """
     clusters = [c for c in problem.eligible[d] if c not in reserved]
     if not clusters:
@@ -27,14 +28,14 @@ def reserve(
     options = []
     for c in clusters:
         until = _ready_at(free[c] - problem.requests[d], ends[c])
-        lack = _lack(problem, free[c], d, c) if until is None else 0
-        options.append((until is None, until or 0, lack, c))
+        shortfall = _shortfall(problem, free[c], d, c) if until is None else 0
+        options.append((until is None, until or 0, shortfall, c))
     unknown, until, _, c = min(options)
     return Reservation(d, c, None if unknown else until, problem.requests[d])
 
 
 def _ready_at(left: int, ends: list[tuple[int, int]]) -> int | None:
-    """Return when nothing lacks any more at the latest, None when that is not known."""
+    """Return the latest time at which enough will be free, None if that is not known."""
     for end, request in sorted(ends):
         left += request
         if not left & OVERDRAWN:
@@ -43,7 +44,7 @@ def _ready_at(left: int, ends: list[tuple[int, int]]) -> int | None:
 
 
 def _ends(problem: Problem, where: Mapping[int, int]) -> Mapping[int, list[tuple[int, int]]]:
-    """Return by cluster end and request of those placed there whose end is known."""
+    """Return, by cluster, the end and the request of each deployment whose end is known."""
     now = problem.snapshot.now
     ends: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for d, c in where.items():
@@ -56,13 +57,13 @@ def _ends(problem: Problem, where: Mapping[int, int]) -> Mapping[int, list[tuple
     return ends
 
 
-def _lack(problem: Problem, free: int, d: int, c: int) -> int:
-    """Return the largest share of the cluster that is missing, in parts per million."""
-    lack = unpack(free - problem.requests[d])
+def _shortfall(problem: Problem, free: int, d: int, c: int) -> int:
+    """Return the largest share of the cluster's capacity that is missing for d, in millionths."""
+    shortfall = unpack(free - problem.requests[d])
     capacity = problem.clusters[c].capacity
     pairs = (
-        (lack.cpu_milli, capacity.cpu_milli),
-        (lack.ram_mib, capacity.ram_mib),
-        (lack.gpu, capacity.gpu),
+        (shortfall.cpu_milli, capacity.cpu_milli),
+        (shortfall.ram_mib, capacity.ram_mib),
+        (shortfall.gpu, capacity.gpu),
     )
     return max(-left * 1_000_000 // whole for left, whole in pairs if left < 0)

@@ -1,4 +1,4 @@
-"""Who of the active ones keeps its place at a level."""
+"""Choose which active deployments keep their place at a level."""
 
 from collections.abc import Collection
 
@@ -8,51 +8,53 @@ from scheduling.planner.search.preemption import fewest_victims, largest_victims
 from scheduling.planner.search.state import State
 
 
-def settle(state: State, level: Level, sizes: list[int] | None) -> None:
-    """Decide about those who are due: they stay unless those above have taken the room.
+def retain(state: State, level: Level, sizes: list[int] | None) -> None:
+    """Place the deployments that are due on their homes, unless higher levels have left too little.
 
-    Where not all can stay, the largest of the lowest leave by `sizes`, or those who lose least.
+    On a cluster that cannot keep all of them, deployments of the lowest priority are displaced
+    first, and of these the largest by `sizes`, or those with the least harm if it is None.
     """
     requests = state.problem.requests
     for due in level.due:
         c = due.cluster
         state.load[c] -= due.total
-        if state.gone:
-            state.load[c] += sum([requests[d] for d in due.members if d in state.gone])
+        if state.expected_victims:
+            state.load[c] += sum([requests[d] for d in due.members if d in state.expected_victims])
         left = state.free[c] - due.total
         if left & OVERDRAWN:
-            _choose(state, due, level.priority, sizes)
+            _retain_what_fits(state, due, level.priority, sizes)
         else:
             state.free[c] = left
             state.where |= due.home
-            if due.guarded:
-                state.guarded[c] = state.guarded.get(c, ()) + due.guarded
+            if due.protected:
+                state.protected[c] = state.protected.get(c, ()) + due.protected
 
 
-def _choose(state: State, due: Due, level: int, sizes: list[int] | None) -> None:
-    """Keep as many as fit, the highest first; the others lose their place.
+def _retain_what_fits(state: State, due: Due, level: int, sizes: list[int] | None) -> None:
+    """Keep as many as fit, the highest priority first; the others are displaced.
 
-    Of one priority the released come first: a higher level may already wait because of them, and
-    it would wait for nothing if they left in favour of one that this level could have evicted.
+    Within a priority, deployments that were protected come first: a deployment of a higher level
+    may be waiting because of them, and would wait for nothing if they were displaced in favor of a
+    deployment that this level could have evicted.
     """
     problem, c = state.problem, due.cluster
     requests = problem.requests
-    released = _by_priority(problem, _released(state, c))
-    groups = [*released.items(), *due.groups.items()]
+    unprotected = _by_priority(problem, _unprotect(state, c))
+    groups = [*unprotected.items(), *due.groups.items()]
     for priority, group in sorted(groups, key=lambda item: -item[0]):
-        leave: Collection[int]
+        victims: Collection[int]
         if sizes is None:
-            leave = fewest_victims(problem, group, state.free[c], lambda d: _cost(state, d, c))
+            victims = fewest_victims(problem, group, state.free[c], lambda d: _cost(state, d, c))
         else:
-            leave = largest_victims(problem, group, state.free[c], sizes)
+            victims = largest_victims(problem, group, state.free[c], sizes)
         for d in group:
-            if d in leave:
+            if d in victims:
                 state.displaced[priority] = (*state.displaced.get(priority, ()), d)
             else:
                 state.free[c] -= requests[d]
                 state.where[d] = c
                 if priority < level:
-                    state.guarded[c] = (*state.guarded.get(c, ()), d)
+                    state.protected[c] = (*state.protected.get(c, ()), d)
 
 
 def _by_priority(problem: Problem, members: list[int]) -> dict[int, list[int]]:
@@ -62,20 +64,20 @@ def _by_priority(problem: Problem, members: list[int]) -> dict[int, list[int]]:
     return groups
 
 
-def _released(state: State, c: int) -> list[int]:
-    """Return the guarded whom all that started there may evict, and let go of their place.
+def _unprotect(state: State, c: int) -> list[int]:
+    """Unplace the protected deployments that all deployments started on c may evict; return them.
 
-    They were kept from nobody, and have to give way again to higher ones that are due now.
+    No level had to wait for them, so higher ones that are due now take precedence again.
     """
     threshold = state.problem.threshold
-    released = [d for d in state.guarded.get(c, ()) if threshold[d] <= state.lowest[c]]
-    if released:
-        state.guarded[c] = tuple(d for d in state.guarded[c] if d not in released)
-        for d in released:
+    unprotected = [d for d in state.protected.get(c, ()) if threshold[d] <= state.lowest_starter[c]]
+    if unprotected:
+        state.protected[c] = tuple(d for d in state.protected[c] if d not in unprotected)
+        for d in unprotected:
             state.unplace(d)
-    return released
+    return unprotected
 
 
 def _cost(state: State, d: int, c: int) -> tuple[int, int]:
-    """Return the harm of d's leaving c: stranded or not, then the work that is lost."""
-    return not state.has_elsewhere(d, c), state.problem.loss[d]
+    """Return the harm of evicting d from c: whether it fits nowhere else, then the lost work."""
+    return not state.fits_elsewhere(d, c), state.problem.loss[d]

@@ -1,7 +1,7 @@
-"""Try several ways down and take the best: every one obeys the rules, so only the harvest counts.
+"""Make several attempts and take the best. Each obeys the rules, so only its outcome matters.
 
-The amount of work is bounded by the size of the problem, never by the clock: the same snapshot
-gives the same plan on any machine.
+The amount of work is bounded by counting, not by a clock, so that the same snapshot gives the same
+plan on every machine.
 """
 
 from collections.abc import Iterator
@@ -12,12 +12,12 @@ from scheduling.planner.packed import OVERDRAWN, unpack
 from scheduling.planner.policy import Order
 from scheduling.planner.problem import Problem
 from scheduling.planner.resources import Resources
-from scheduling.planner.search.levels import descend, step
+from scheduling.planner.search.levels import place_level, place_levels
 from scheduling.planner.search.ordering import Measure, base_orders, measures
 from scheduling.planner.search.state import Guide, State
 
-_WORK = 300_000  # pairs of a deployment and a cluster looked at, over all tries
-_LARGE = 4_000  # deployments, beyond which one try has to do
+_WORK = 300_000  # pairs of a deployment and a cluster to examine in all attempts
+_LARGE = 4_000  # number of deployments from which only one attempt is made
 Score = tuple[list[int], int, int, int]
 
 
@@ -26,23 +26,23 @@ def best_outcome(problem: Problem) -> Outcome:
 
     1. Place everything in the order of the queue.
     2. Try other measures of size, and the emptiest clusters first, on all levels.
-    3. Try them level by level.
-    4. Look around the best for a better one, as long as there is one and work is left.
+    3. Try them on one level at a time.
+    4. Change single deployments of the best attempt, as long as that helps and work is left.
     """
     return Search(problem).run()
 
 
 def score(outcome: Outcome) -> Score:
-    """Return what an outcome costs: the smaller the better, earlier entries count first.
+    """Return a tuple that orders outcomes, the best first.
 
-    How many are active on each level from the highest, negated; then those that lose their place,
-    those that lose or change it, and the work that is lost.
+    It has the negated number of active deployments on each level from the highest, the number of
+    evicted deployments, the number of evicted or moved deployments, and the lost work.
     """
     return [-count for count in outcome.counts], outcome.lost, outcome.evicted, outcome.loss
 
 
-def covered(request: Resources, free: Resources) -> int:
-    """Return the share of the request that there is room for in every dimension, in thousandths."""
+def coverage(request: Resources, free: Resources) -> int:
+    """Return the share of the request that is free in every dimension, in thousandths."""
     share = 1000
     if request.cpu_milli:
         share = min(share, free.cpu_milli * 1000 // request.cpu_milli)
@@ -54,11 +54,16 @@ def covered(request: Resources, free: Resources) -> int:
 
 
 class Search:
-    """`_before[k]` is the best try's state before level k, where others can branch off."""
+    """A search that varies one attempt, the basis, and replaces it when a variation is better.
+
+    `_guide` and `_where` are the guide and the placements of the basis. `_before[k]` is its state
+    before level k, from which a variation of that level continues. `_seen` has the results of
+    variations.
+    """
 
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
-        self._work = _WORK
+        self._work_left = _WORK
         self._searches = (
             problem.snapshot.policy.order == Order.MOST
             and len(problem.requests) < _LARGE
@@ -68,27 +73,27 @@ class Search:
         first = State.of(problem)
         self._before = [first.fork()]
         self._seen: set[object] = set()
-        descend(first, self._guide)
+        place_levels(first, self._guide)
         self._where = first.where
         self._best = first.outcome()
 
     def run(self) -> Outcome:
         if self._searches and not self._is_optimal():
-            self._hope = self._promise(self._best)
-            self._branch(self._guide, 0)
+            self._best_potential = self._potential(self._best)
+            self._adopt(self._guide, 0)
             sizes = measures(self._problem)
             for measure in sizes:
                 for tight in (True, False):
-                    self._try(replace(self._guide, orders=measure.orders, tight=tight))
-            self._try(replace(self._guide, sizes=self._problem.shares))
+                    self._attempt(replace(self._guide, orders=measure.orders, tight=tight))
+            self._attempt(replace(self._guide, sizes=self._problem.shares))
             self._level_by_level(sizes)
-            while self._look_around():
+            while self._improve():
                 pass
         return self._best
 
     def _is_optimal(self) -> bool:
-        """Say whether it is plain that no other try can do better: nobody leaves, and whoever waits
-        would not fit even if nobody of its level or above started.
+        """Return whether certainly no attempt is better: no deployment is evicted or moved, and no
+        waiting one would fit even if no deployment of its level or above started.
         """
         if self._best.evicted:
             return False
@@ -107,81 +112,82 @@ class Search:
                     return False
         return True
 
-    def _try(self, guide: Guide, level: int = 0) -> bool:
-        """Go down by the guide from a level of the best try; True when that made a better one."""
-        if self._work <= 0:
+    def _attempt(self, guide: Guide, level: int = 0) -> bool:
+        """Vary the basis from a level down; return whether the result is the new basis."""
+        if self._work_left <= 0:
             return False
         state = self._before[level].fork()
-        finished = self._is_news(state, guide) and descend(state, guide, self._best.counts)
-        self._work -= state.effort + len(state.where)
+        finished = self._is_new(state, guide) and place_levels(state, guide, self._best.counts)
+        self._work_left -= state.effort + len(state.where)
         if not finished:
             return False
         outcome = state.outcome()
         better = score(outcome) < score(self._best)
-        promise = self._promise(outcome)
+        potential = self._potential(outcome)
         if better:
             self._best = outcome
-        elif promise <= self._hope:
+        elif potential <= self._best_potential:
             return False
-        self._hope = promise
-        self._branch(guide, level)
+        self._best_potential = potential
+        self._adopt(guide, level)
         return True
 
-    def _is_news(self, state: State, guide: Guide) -> bool:
-        """Place one level; False if that level was left in the same way before."""
-        step(state, guide)
-        way = len(state.counts), guide.tight, bool(guide.prefer), id(guide.sizes)
-        seen = (*way, *state.free, *state.load)
-        if seen in self._seen:
+    def _is_new(self, state: State, guide: Guide) -> bool:
+        """Place one level; return False if an earlier variation had the same result."""
+        place_level(state, guide)
+        choices = len(state.counts), guide.tight, bool(guide.prefer), id(guide.sizes)
+        result = (*choices, *state.free, *state.load)
+        if result in self._seen:
             return False
-        self._seen.add(seen)
+        self._seen.add(result)
         return True
 
-    def _branch(self, guide: Guide, level: int) -> None:
-        """Make the guide's way down, the same as before above the level, the one to vary."""
+    def _adopt(self, guide: Guide, level: int) -> None:
+        """Make this guide, which differs from the basis from a level down, the new basis."""
         self._guide = guide
         self._seen.clear()
-        again = self._before[level].fork()
+        state = self._before[level].fork()
         del self._before[level:]
         for _ in self._problem.levels[level:]:
-            self._before.append(again.fork())
-            step(again, guide)
-        self._where = again.where
+            self._before.append(state.fork())
+            place_level(state, guide)
+        self._where = state.where
 
-    def _promise(self, outcome: Outcome) -> tuple[list[int], int]:
-        """Return how many are active by level, and how close one more of the first full level is:
-        the share of its request that the best cluster could give it, in thousandths.
+    def _potential(self, outcome: Outcome) -> tuple[list[int], int]:
+        """Return the number of active deployments by level, and how close another one of the first
+        full level is to fitting: the largest share of a request that one cluster has free, in
+        thousandths.
         """
         problem, where = self._problem, outcome.where
         for level in problem.levels:
-            left = {problem.kinds[d]: d for d in level.ready if d not in where}
-            if left:
+            waiting = {problem.kinds[d]: d for d in level.ready if d not in where}
+            if waiting:
                 free = [unpack(packed) for packed in outcome.free_at[level.priority]]
-                close = 0
-                for d in left.values():
+                best = 0
+                for d in waiting.values():
                     request = problem.deployments[d].request
                     for c in problem.eligible[d]:
-                        close = max(close, covered(request, free[c]))
-                if close:
-                    return outcome.counts, close
+                        best = max(best, coverage(request, free[c]))
+                if best:
+                    return outcome.counts, best
         return outcome.counts, 0
 
     def _level_by_level(self, sizes: list[Measure]) -> None:
         for k, level in enumerate(self._problem.levels):
             if len(level.ready) + len(level.drained) > 1:
-                for measure in self._different(k, sizes):
+                for measure in self._distinct(k, sizes):
                     for tight in (True, False):
                         guide = self._reordered(k, measure.orders[k], tight=tight)
-                        self._try(guide, k)
-                        self._try(replace(guide, sizes=measure.sizes), k)
+                        self._attempt(guide, k)
+                        self._attempt(replace(guide, sizes=measure.sizes), k)
 
-    def _different(self, k: int, sizes: list[Measure]) -> Iterator[Measure]:
-        """Yield the measures, of those that order level k alike but for names one."""
+    def _distinct(self, k: int, sizes: list[Measure]) -> Iterator[Measure]:
+        """Yield the measures that put the kinds of level k in different orders."""
         kinds, seen = self._problem.kinds, set()
         for measure in sizes:
-            alike = tuple([kinds[d] for d in measure.orders[k]])
-            if alike not in seen:
-                seen.add(alike)
+            kinds_in_order = tuple([kinds[d] for d in measure.orders[k]])
+            if kinds_in_order not in seen:
+                seen.add(kinds_in_order)
                 yield measure
 
     def _reordered(
@@ -190,34 +196,37 @@ class Search:
         orders = (*self._guide.orders[:k], order, *self._guide.orders[k + 1 :])
         return replace(self._guide, orders=orders, tight=tight, prefer=prefer or {})
 
-    def _look_around(self) -> bool:
-        """Change the lot of one deployment, while everybody else would rather stay put.
+    def _improve(self) -> bool:
+        """Change the placement of one deployment while the others prefer their clusters.
 
-        True when that gave a better plan. From the lowest level that is full upwards: those left
-        out first, then those that start.
+        Start at the highest level with a waiting deployment and go up; on each level try the
+        waiting deployments first, then those that start. Return whether a change gave a new basis.
         """
         where, home = self._where, self._problem.home
-        starters = {d: c for d, c in where.items() if home[d] != c}
+        starts = {d: c for d, c in where.items() if home[d] != c}
         levels = self._problem.levels
         full = [k for k, level in enumerate(levels) if any(d not in where for d in level.ready)]
         for k in range(full[0] if full else -1, -1, -1):
             rest = self._guide.orders[k]
-            for d, c in self._changes(k, starters):
+            for d, c in self._changes(k, starts):
                 others = [o for o in rest if o != d]
                 order = [*others, d] if c is None else [d, *others]
-                prefer = starters if c is None else {**starters, d: c}
-                if self._try(self._reordered(k, order, prefer, tight=self._guide.tight), k):
+                prefer = starts if c is None else {**starts, d: c}
+                if self._attempt(self._reordered(k, order, prefer, tight=self._guide.tight), k):
                     return True
-                if self._work <= 0:
+                if self._work_left <= 0:
                     return False
         return False
 
-    def _changes(self, k: int, starters: dict[int, int]) -> Iterator[tuple[int, int | None]]:
-        """Yield whom of level k to place first and where, or None: last; one of each kind."""
+    def _changes(self, k: int, starts: dict[int, int]) -> Iterator[tuple[int, int | None]]:
+        """Yield a deployment of level k to place first and its cluster, or None to place it last.
+
+        Changes that have the same effect are yielded once.
+        """
         problem = self._problem
         seen: set[tuple[int, tuple[int, ...], int | None, int | None]] = set()
-        for d in sorted(self._guide.orders[k], key=lambda d: d in starters):
-            now = starters.get(d)
+        for d in sorted(self._guide.orders[k], key=lambda d: d in starts):
+            now = starts.get(d)
             places: list[int | None] = [*problem.eligible[d]]
             if now is not None:
                 places.append(None)

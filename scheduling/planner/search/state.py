@@ -1,4 +1,4 @@
-"""A plan in the making: who is where, and what is left, between one level and the next."""
+"""The state of an attempt between two levels: what is placed where, and what is free."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -10,13 +10,13 @@ from scheduling.planner.problem import NEVER, Problem
 
 @dataclass(frozen=True, slots=True)
 class Guide:
-    """What a try may choose freely: the order within each level, and clusters to prefer.
+    """What an attempt may choose freely: the order within each level, and clusters to prefer.
 
-    `orders[k]` are the members of level k, ready or drained, in the order to try them; `tight`
-    prefers the fullest cluster, else the emptiest; `exchange` improves each level afterwards;
-    `prefer[d]` is a cluster to try first. `sizes[d]` is a measure by which the largest of a level
-    leave first, and those who left queue with the others; without one, those leave who lose least,
-    and are the first to be placed again.
+    `orders[k]` are the ready and drained deployments of level k in the order to place them; `tight`
+    prefers the fullest cluster, otherwise the emptiest; `exchange` improves each level afterwards;
+    `prefer[d]` is a cluster to try first. With `sizes`, the largest deployments of a level are
+    displaced first, and queue with the others of the level by size. Without, those with the least
+    harm are displaced first, and are placed before the others.
     """
 
     orders: tuple[list[int], ...]
@@ -30,21 +30,23 @@ class Guide:
 class State:
     """Lists are indexed by cluster.
 
-    `room` is the packed capacity minus what is placed for good, `load` what is still undecided and
-    expected to stay, `lowest` the priority of the last level that started something there. `gone`
-    are those who are expected to lose their place later on, `displaced` by priority those who did;
-    `guarded` keep their place by cluster, although they are lower than a level that was placed.
-    `effort` counts the work done.
+    `free` is the packed capacity less what is placed; `load` is what the deployments that are not
+    due yet are expected to keep of it. `lowest_starter` is the priority of the last level that
+    started a deployment there. `expected_victims` are not due yet, but will lose their place;
+    `displaced` have lost it, by priority. `protected` are placed, by cluster, although they are of
+    a lower priority than a level that has been placed. `reserved` are the reservations by cluster.
+    `counts` and `free_at` are as in `Outcome`, and `effort` is the number of pairs of a deployment
+    and a cluster that have been examined.
     """
 
     problem: Problem
     free: list[int]
     load: list[int]
-    lowest: list[int]
-    gone: set[int] = field(default_factory=set)
+    lowest_starter: list[int]
+    expected_victims: set[int] = field(default_factory=set)
     where: dict[int, int] = field(default_factory=dict)
     displaced: dict[int, tuple[int, ...]] = field(default_factory=dict)
-    guarded: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    protected: dict[int, tuple[int, ...]] = field(default_factory=dict)
     reserved: dict[int, Reservation] = field(default_factory=dict)
     counts: list[int] = field(default_factory=list)
     free_at: dict[int, list[int]] = field(default_factory=dict)
@@ -60,30 +62,30 @@ class State:
         return cls(problem, problem.capacities.copy(), load, [NEVER] * len(load))
 
     def fork(self) -> "State":
-        """Return a copy that can go on by itself; its effort begins at 0."""
+        """Return an independent copy, with an effort of 0."""
         return State(
             self.problem,
             self.free.copy(),
             self.load.copy(),
-            self.lowest.copy(),
-            self.gone.copy(),
+            self.lowest_starter.copy(),
+            self.expected_victims.copy(),
             self.where.copy(),
             self.displaced.copy(),
-            self.guarded.copy(),
+            self.protected.copy(),
             self.reserved.copy(),
             self.counts.copy(),
             self.free_at.copy(),
         )
 
     def usable(self, d: int, c: int) -> int:
-        """Return the free capacity of c that d may use, without what is reserved for others."""
+        """Return the free capacity of c that d may use, less what is reserved for another."""
         other = self.reserved.get(c)
         if other is None or may_use(self.problem, other, d):
             return self.free[c]
         return beyond(self.free[c], other.amount)
 
-    def has_elsewhere(self, d: int, c: int) -> bool:
-        """Say whether d, which is on c, would fit on another cluster as things stand."""
+    def fits_elsewhere(self, d: int, c: int) -> bool:
+        """Return whether d, which is on c, would fit on another cluster now."""
         request, load = self.problem.requests[d], self.load
         for o in self.problem.eligible[d]:
             if o != c and not (self.usable(d, o) - load[o] - request) & OVERDRAWN:
@@ -91,43 +93,45 @@ class State:
         return False
 
     def victims(self, request: int, c: int) -> list[int]:
-        """Return whom the request would displace on c: the lowest until it fits, less those put
-        back.
+        """Return the expected victims of the request on c.
+
+        Deployments are removed in the order of eviction until the request fits, then restored in
+        the reverse order if they still fit.
         """
-        problem, gone, decided = self.problem, self.gone, len(self.counts)
+        problem, expected, decided = self.problem, self.expected_victims, len(self.counts)
         requests, due_at = problem.requests, problem.due_at
         left = self.free[c] - self.load[c] - request
         removed = []
-        for v in problem.cheapest[c]:
+        for v in problem.eviction_order[c]:
             if not left & OVERDRAWN:
                 break
-            if v not in gone and due_at[v] > decided:
+            if v not in expected and due_at[v] > decided:
                 removed.append(v)
                 left += requests[v]
-        kept = set()
+        restored = set()
         for v in reversed(removed):
             if not (left - requests[v]) & OVERDRAWN:
                 left -= requests[v]
-                kept.add(v)
-        return [v for v in removed if v not in kept] if kept else removed
+                restored.add(v)
+        return [v for v in removed if v not in restored] if restored else removed
 
     def place(self, d: int, c: int, priority: int, victims: Collection[int] = ()) -> None:
-        """Let d start on c, or return to it, at the cost of `victims`."""
+        """Place d on c, which starts it there or returns it to its home; expect the victims."""
         requests = self.problem.requests
         for v in victims:
-            self.gone.add(v)
+            self.expected_victims.add(v)
             self.load[c] -= requests[v]
         self.free[c] -= requests[d]
         self.where[d] = c
         if self.problem.home[d] != c:
-            self.lowest[c] = priority
+            self.lowest_starter[c] = priority
 
     def unplace(self, d: int) -> None:
-        """Take back a placement; who was displaced for it stays so."""
+        """Undo a placement. The victims that were expected because of it remain expected."""
         self.free[self.where.pop(d)] += self.problem.requests[d]
 
     def outcome(self) -> Outcome:
-        """Return what the try comes to."""
+        """Return the result of the attempt after its last level."""
         problem, where = self.problem, self.where
         outcome = Outcome(where, self.counts, self.reserved, self.free_at)
         for level in problem.levels:

@@ -135,7 +135,7 @@ def test_what_runs_there_keeps_its_room_and_nothing_new_comes(
     assert fresh(running).cluster == foundry
     assert fresh(waiting).status == Status.PENDING
     assert (
-        "the clusters that could run it are without contact or unclaimed: foundry"
+        "the clusters that could run it are out of contact or unclaimed: foundry"
         in fresh(waiting).status_reason
     )
 
@@ -151,7 +151,7 @@ def test_explain_says_that_there_is_no_contact(
 
     assert told["code"] == "cluster_lost"
     assert told["clusters"][0]["why"] == (
-        "foundry: there is no contact with the cluster, or its engine is unclaimed."
+        "foundry: the cluster is out of contact or its engine is unclaimed."
     )
 
 

@@ -62,7 +62,7 @@ def test_it_says_whom_it_evicted_for_whom_and_that_this_was_minimal(
     (row,) = context["rows"]
     high = Deployment.objects.get(name="high")
     assert (row.name, row.for_name, row.proved_minimal) == ("low", "high", True)
-    assert f"preempted for deployment {high.pk} of priority 20" in row.reason
+    assert f"for deployment {high.pk} of priority 20" in row.reason
     assert context["kinds"] == [("evicted", 1), ("moved", 0), ("placed", 1), ("waits", 1)]
     assert "from forge" in page
 
@@ -72,7 +72,7 @@ def test_it_says_why_each_of_the_others_waits(console: Client, preempting: Sched
 
     (row,) = context["rows"]
     assert (row.name, row.decision.code) == ("third", "no_free_capacity")
-    assert "lacks 5 CPU" in row.reason
+    assert "is short of 5 CPU" in row.reason
     assert "no free capacity" in page
 
 

@@ -53,7 +53,7 @@ def test_one_that_waits_says_why_and_what_is_missing_where(
     assert "Needs 3 CPU, 1 GiB RAM at priority 20" in page
     (row,) = context["shortages"]
     assert (row.name, row.missing) == ("forge", "2 CPU")
-    assert row.why.startswith("1 CPU, 15 GiB RAM, 2 GPU is free for this deployment")
+    assert row.why.startswith("1 CPU, 15 GiB RAM, 2 GPU free for this deployment")
     assert f'href="{reverse("cluster", args=[forge.pk])}">forge</a>' in page
 
 
@@ -69,7 +69,7 @@ def test_an_evicted_one_names_who_took_its_place_with_a_link(
 
     (attempt,) = context["attempts"]
     assert (attempt.run.outcome, attempt.run.preempted_by) == ("evicted", urgent)
-    assert f"preempted for deployment {urgent.pk} of priority 90" in attempt.why
+    assert f"for deployment {urgent.pk} of priority 90" in attempt.why
     assert f'For <a href="{address(urgent)}">urgent</a>' in page
     assert "Proved minimal." in page
     assert context["since"] == attempt.run.released_at > victim.queued_at

@@ -117,7 +117,7 @@ def test_who_starts_who_is_evicted_and_why_is_on_the_page(
     page = console.get(address("reprioritize", preemptor, priority=90)).content.decode()
 
     assert "Would be evicted" in page
-    assert "preempts 1 deployment of lower priority" in page
+    assert "by preempting 1 deployment below priority 90" in page
     victim.refresh_from_db()
     assert victim.status == Status.RUNNING
 

@@ -66,7 +66,7 @@ def test_what_is_missing_on_which_cluster_is_said_in_short(
     assert [(lack.cluster, lack.text) for lack in entry.lacks] == [
         ("forge", "lacks 1 GPU"), ("tiny", "too small"), ("shut", "cordoned"),
     ]  # fmt: skip
-    assert "of 1 cluster that could run it" in entry.reason
+    assert "The only cluster that could run it" in entry.reason
 
 
 def test_one_that_the_next_cycle_starts_says_so(submit: Submit, forge: Cluster) -> None:
@@ -75,7 +75,7 @@ def test_one_that_the_next_cycle_starts_says_so(submit: Submit, forge: Cluster) 
     (entry,) = queue()
 
     assert entry.code == "next_cycle"
-    assert entry.reason.startswith("The next cycle starts it. On forge")
+    assert entry.reason.startswith("The next cycle starts it. Needs ")
 
 
 def test_those_that_do_not_compete_are_in_groups_of_their_own(

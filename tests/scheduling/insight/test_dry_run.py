@@ -55,7 +55,7 @@ def test_what_fits_would_run_and_where(api: APIClient, forge: Cluster) -> None:
     told = asked(api)
 
     assert (told["outcome"], told["code"], told["cluster"]) == ("run", "placed", forge.pk)
-    assert "which is free" in told["reason"]
+    assert "in free capacity" in told["reason"]
     assert (told["evictions"], told["moves"], told["clusters"]) == ([], [], [])
 
 

@@ -60,7 +60,7 @@ def test_one_without_room_is_told_what_is_missing_on_each_cluster(
     told = explained(api, waiting)
 
     assert (told["code"], told["position"], told["queue_length"]) == ("no_free_capacity", 1, 1)
-    assert "lacks 0.5 CPU, 640 MiB RAM, 1 GPU" in str(told["reason"])
+    assert "is short of 0.5 CPU, 640 MiB RAM, 1 GPU" in str(told["reason"])
     rows = {row["cluster"]: row for row in told["clusters"]}  # type: ignore[attr-defined]
     assert rows[forge.pk]["missing"] == {"cpu": 0.5, "ram_mib": 640, "gpu": 1}
     assert "forge" in rows[forge.pk]["why"]
@@ -218,7 +218,9 @@ def test_one_that_took_anothers_room_is_told_so_even_when_it_runs(
 
     cycle(acme)
 
-    assert "preempts 1 deployment of lower priority" in str(explained(api, preemptor)["reason"])
+    assert "by preempting 1 deployment below priority 90" in str(
+        explained(api, preemptor)["reason"]
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What a change brings about, as named cases and as a law."""
+"""The consequences of a change, as named cases and as a law."""
 
 from dataclasses import replace
 
@@ -17,14 +17,14 @@ EAST, WEST = 1, 2
 
 
 def one(id_: int, priority: int = 50, **fields: object) -> Deployment:
-    """A deployment that fills a cluster."""
+    """Return a deployment that fills a cluster."""
     started = NOW - 100 if fields.get("cluster") else None
     row = Deployment(id_, priority, Resources(4, 4, 0), NOW - 200, placed_at=started)
     return replace(row, **fields)  # type: ignore[arg-type]
 
 
 def world(*deployments: Deployment, west: ClusterState = ClusterState.CORDONED) -> Snapshot:
-    """Two clusters, each of which holds one deployment; the second is closed unless said."""
+    """Return two clusters with capacity for one deployment each."""
     clusters = (
         Cluster(EAST, Resources(4, 4, 0), name="east"),
         Cluster(WEST, Resources(4, 4, 0), west, name="west"),
@@ -47,29 +47,29 @@ def test_no_change_has_no_consequences() -> None:
     assert difference(now, now) == {}
 
 
-def test_who_starts_in_the_room_of_one_that_leaves() -> None:
+def test_a_deployment_starts_in_the_capacity_of_one_that_leaves() -> None:
     before = world(one(1, cluster=EAST), one(2), one(3, 40))
 
     assert kinds(before, world(one(2), one(3, 40))) == {1: Kind.LEAVES, 2: Kind.STARTS}
 
 
-def test_one_that_is_requeued_and_placed_where_it_was_only_restarts() -> None:
+def test_a_requeued_deployment_that_is_placed_on_its_cluster_again_restarts() -> None:
     before = world(one(1, cluster=EAST))
 
     assert kinds(before, world(one(1))) == {1: Kind.RESTARTS}
 
 
-def test_one_that_is_requeued_makes_way_for_a_higher_one() -> None:
+def test_a_requeued_deployment_waits_for_a_higher_priority() -> None:
     before = world(one(1, cluster=EAST, preemptible=False), one(2, 90))
 
     after = difference(before, world(one(1), one(2, 90)))
 
     assert {id_: row.kind for id_, row in after.items()} == {1: Kind.WAITS, 2: Kind.STARTS}
     assert after[1].source == EAST
-    assert "lacks" in after[1].reason
+    assert "is short of" in after[1].reason
 
 
-def test_a_raised_one_evicts_a_lower_one_and_says_for_whom() -> None:
+def test_a_raised_priority_evicts_a_lower_one_and_names_the_preemptor() -> None:
     before = world(one(1, cluster=EAST), one(2, 40))
 
     after = difference(before, world(one(1, cluster=EAST), one(2, 90)))
@@ -78,7 +78,7 @@ def test_a_raised_one_evicts_a_lower_one_and_says_for_whom() -> None:
     assert (after[1].for_, after[1].source, after[1].target) == (2, EAST, None)
 
 
-def test_what_is_changed_is_told_even_when_nothing_comes_of_it() -> None:
+def test_a_changed_deployment_is_listed_even_if_its_placement_is_the_same() -> None:
     before = world(one(1, cluster=EAST), one(2, 40))
 
     after = world(one(1, cluster=EAST), one(2, 41))
@@ -86,13 +86,13 @@ def test_what_is_changed_is_told_even_when_nothing_comes_of_it() -> None:
     assert kinds(before, after) == {2: Kind.WAITS}
 
 
-def test_what_the_next_cycle_does_anyway_is_no_consequence() -> None:
+def test_a_decision_of_both_plans_is_no_consequence() -> None:
     before = world(one(1, 90), one(2, cluster=EAST), one(3, 10))
 
     assert kinds(before, world(one(1, 90), one(2, cluster=EAST))) == {3: Kind.LEAVES}
 
 
-def test_one_that_would_have_been_evicted_stays() -> None:
+def test_a_deployment_that_would_have_been_evicted_stays() -> None:
     before = world(one(1, 90), one(2, cluster=EAST))
 
     after = world(one(2, cluster=EAST))
@@ -100,7 +100,7 @@ def test_one_that_would_have_been_evicted_stays() -> None:
     assert kinds(before, after) == {1: Kind.LEAVES, 2: Kind.STAYS}
 
 
-def test_a_drain_moves_and_evicts_and_is_for_nobody() -> None:
+def test_a_drain_moves_a_deployment_which_evicts_another() -> None:
     draining = (Cluster(EAST, Resources(4, 4, 0), ClusterState.DRAINING, "east"),)
     rows = (one(1, 60, cluster=EAST), one(2, 40, cluster=WEST))
     before = world(*rows, west=ClusterState.ACTIVE)
@@ -111,7 +111,7 @@ def test_a_drain_moves_and_evicts_and_is_for_nobody() -> None:
     assert (after[2].kind, after[2].for_) == (Kind.EVICTED, 1)
 
 
-def test_a_drain_of_the_only_cluster_evicts_for_nobody() -> None:
+def test_a_drain_of_the_only_cluster_evicts_without_a_preemptor() -> None:
     before = world(one(1, cluster=EAST))
     clusters = (replace(before.clusters[0], state=ClusterState.DRAINING), before.clusters[1])
 
@@ -122,7 +122,7 @@ def test_a_drain_of_the_only_cluster_evicts_for_nobody() -> None:
 
 @st.composite
 def changes(draw: st.DrawFn) -> tuple[Snapshot, Snapshot]:
-    """A snapshot, and the same after somebody changed some deployments and one cluster."""
+    """A snapshot, and the same with changes to some deployments and one cluster."""
     before = draw(snapshots())
     rows = []
     for row in before.deployments:
@@ -140,7 +140,7 @@ def changes(draw: st.DrawFn) -> tuple[Snapshot, Snapshot]:
 
 @settings(max_examples=300, deadline=None, derandomize=True, database=None)
 @given(changes())
-def test_the_consequences_say_where_everybody_is_after_the_next_cycle(
+def test_the_consequences_give_the_cluster_of_each_deployment_after_the_next_cycle(
     change: tuple[Snapshot, Snapshot],
 ) -> None:
     before, after = change

@@ -1,4 +1,4 @@
-"""Who waits although room could be made, told from a state alone."""
+"""Inversions and packing, derived from a snapshot without a plan."""
 
 from dataclasses import replace
 
@@ -33,40 +33,40 @@ def found(*args: Deployment, **kwargs: object) -> list[Inversion]:
     return inversions(snapshot(*args, **kwargs), {})  # type: ignore[arg-type]
 
 
-def test_a_lower_one_that_holds_the_room_is_an_inversion() -> None:
+def test_waiting_for_an_evictable_deployment_is_an_inversion() -> None:
     assert found(running(1, 20, 2), deployment(2, 90)) == [Inversion(2, 1, overlooked=False)]
 
 
-def test_free_room_that_nobody_got_is_told_apart() -> None:
+def test_waiting_despite_free_capacity_is_marked_as_overlooked() -> None:
     assert found(running(1, 20), deployment(2, 90)) == [Inversion(2, 1, overlooked=True)]
 
 
-def test_who_waits_behind_its_equals_or_betters_waits_rightly() -> None:
+def test_waiting_for_equal_or_higher_priorities_is_no_inversion() -> None:
     assert found(running(1, 90), running(2, 91), deployment(3, 90)) == []
 
 
-def test_a_lower_one_that_is_too_small_to_help_is_no_inversion() -> None:
+def test_waiting_is_no_inversion_if_the_victims_are_too_small() -> None:
     assert found(running(1, 20, 1), running(2, 95, 1), deployment(3, 90, 2)) == []
 
 
-def test_who_may_not_be_evicted_is_no_inversion() -> None:
+def test_waiting_for_a_protected_deployment_is_no_inversion() -> None:
     assert found(running(1, 20, 2, preemptible=False), deployment(2, 90)) == []
     assert found(running(1, 60, 2, recent_preemptions=3), deployment(2, 90)) == []
     assert found(running(1, 20, 2), deployment(2, 90), min_run_seconds=3600) == []
 
 
-def test_a_spared_one_is_not_safe_from_far_above() -> None:
+def test_waiting_for_a_spared_deployment_is_an_inversion_for_a_much_higher_priority() -> None:
     assert found(running(1, 20, 2, recent_preemptions=3), deployment(2, 90)) != []
 
 
-def test_a_cordoned_cluster_or_another_one_is_no_option() -> None:
+def test_an_ineligible_cluster_gives_no_inversion() -> None:
     cordoned = replace(GPU, state=ClusterState.CORDONED)
 
     assert found(running(1, 20, 2), deployment(2, 90), cluster=cordoned) == []
     assert found(running(1, 20, 2), deployment(2, 90, requested_cluster=7)) == []
 
 
-def test_room_that_is_held_for_another_counts_as_taken() -> None:
+def test_capacity_that_is_reserved_for_another_counts_as_allocated() -> None:
     state = snapshot(running(1, 20, 1), deployment(2, 90), deployment(3, 90, 2))
 
     assert inversions(state, {1: 3}) == [Inversion(3, 1, overlooked=False)]
@@ -74,26 +74,26 @@ def test_room_that_is_held_for_another_counts_as_taken() -> None:
 
 @settings(max_examples=300, deadline=None, derandomize=True, database=None)
 @given(snapshots())
-def test_the_planner_leaves_none_behind(state: Snapshot) -> None:
+def test_a_plan_leaves_no_inversions(state: Snapshot) -> None:
     settled = Result(state, make_plan(state)).carried_out()
-    holders = {
-        hold.detail["reservation"]["cluster"]: hold.deployment
-        for hold in make_plan(settled).wait_reasons
-        if hold.detail.get("reservation")
+    reserved_for = {
+        wait.detail["reservation"]["cluster"]: wait.deployment
+        for wait in make_plan(settled).wait_reasons
+        if wait.detail.get("reservation")
     }
 
-    assert inversions(settled, holders) == []
+    assert inversions(settled, reserved_for) == []
 
 
-def test_what_is_packed_is_told_of_the_scarcest_resource() -> None:
+def test_packing_is_measured_for_the_scarcest_resource() -> None:
     state = snapshot(running(1, 20, 1), deployment(2, 90, 2), deployment(3, 90, 1))
 
     assert packing(state) == Packing(packed=0.5, packable=1.0)
 
 
-def test_where_nobody_waits_there_is_nothing_to_pack() -> None:
+def test_packing_is_none_if_no_deployment_waits() -> None:
     assert packing(snapshot(running(1, 20))) is None
 
 
-def test_what_fits_nowhere_is_not_missed() -> None:
+def test_a_deployment_that_fits_no_cluster_does_not_count_as_waiting() -> None:
     assert packing(snapshot(running(1, 20), deployment(2, 90, 5))) is None

@@ -1,4 +1,4 @@
-"""The rules as laws over large worlds, and over one that is too large to search."""
+"""The rules as laws over large worlds, and over a world that is too large for a search."""
 
 from dataclasses import replace
 from random import Random
@@ -23,7 +23,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 class World(NamedTuple):
-    """What a snapshot is drawn from: a failure shows this, not hundreds of rows."""
+    """The parameters of a snapshot, which a failure shows instead of hundreds of rows."""
 
     deployments: int
     clusters: int
@@ -67,32 +67,32 @@ def test_the_order_of_rows_does_not_matter_in_a_large_world(world: World, seed: 
 
 
 def without_a_past(snapshot: Snapshot) -> Snapshot:
-    """Return the snapshot with nothing to suspend preemption for, which has it planned twice."""
+    """Return the snapshot without reasons for suspensions, so that it is planned only once."""
     rows = [replace(d, past_victims=(), preempted_in_vain=False) for d in snapshot.deployments]
     return replace(snapshot, deployments=tuple(rows))
 
 
-class Descents:
-    """How many ways down the search has tried."""
+class Attempts:
+    """The number of attempts that the search has made."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.count = 0
-        self._descend = levels.descend
-        monkeypatch.setattr(search, "descend", self._counted)
+        self._place_levels = levels.place_levels
+        monkeypatch.setattr(search, "place_levels", self._counted)
 
     def _counted(self, *arguments: object) -> bool:
         self.count += 1
-        return self._descend(*arguments)  # type: ignore[arg-type]
+        return self._place_levels(*arguments)  # type: ignore[arg-type]
 
 
-def test_a_plan_of_thousands_is_made_in_one_try_and_breaks_no_rule(
+def test_a_plan_for_thousands_is_made_in_one_attempt_and_breaks_no_rule(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """From 4,000 deployments on the planner tries once; a higher limit has it search this world."""
+    """From 4,000 deployments the planner makes one attempt; with a higher limit it searches."""
     snapshot = without_a_past(large(4_100, 4, Policy(order=Order.MOST), seed=1))
-    tries = Descents(monkeypatch)
+    attempts = Attempts(monkeypatch)
     plan = make_plan(snapshot)
-    assert tries.count == 1
+    assert attempts.count == 1
     assert plan.evictions
     assert plan.placements
     assert plan.wait_reasons
@@ -100,6 +100,6 @@ def test_a_plan_of_thousands_is_made_in_one_try_and_breaks_no_rule(
     assert make_plan(Result(snapshot, plan).carried_out()).changes_nothing
 
     monkeypatch.setattr(search, "_LARGE", len(snapshot.deployments) + 1)
-    tries.count = 0
+    attempts.count = 0
     make_plan(snapshot)
-    assert tries.count > 1
+    assert attempts.count > 1

@@ -45,5 +45,5 @@ def test_the_order_of_rows_does_not_matter(snapshot: Snapshot, random: Random) -
 
 @bounded
 @given(snapshots())
-def test_a_snapshot_survives_its_json(snapshot: Snapshot) -> None:
+def test_a_snapshot_is_unchanged_after_a_round_trip_through_json(snapshot: Snapshot) -> None:
     assert Snapshot.from_json(snapshot.to_json()) == snapshot

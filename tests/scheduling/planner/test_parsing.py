@@ -1,4 +1,4 @@
-"""A snapshot from outside: what is refused, and in which words."""
+"""Reading a snapshot from a document: what is rejected, and the error texts."""
 
 from typing import Any
 
@@ -39,14 +39,12 @@ def test_fields_with_a_default_may_be_left_out() -> None:
         ({"policy": {"backfill": "all"}}, "policy.backfill: 'all' is not one of"),
     ],
 )
-def test_a_snapshot_at_fault_is_refused_with_the_name_of_the_field(
-    change: dict[str, Any], complaint: str
-) -> None:
+def test_an_error_in_a_snapshot_names_the_field(change: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ValueError, match="^" + complaint.replace("[", r"\[").replace("]", r"\]")):
         Snapshot.from_json(document(**change))
 
 
-def test_an_unknown_state_of_a_cluster_is_refused() -> None:
+def test_an_unknown_cluster_state_is_rejected() -> None:
     rows = document()
     rows["clusters"][0]["state"] = "gone"
     with pytest.raises(ValueError, match=r"clusters\[0\].state: must be one of active, cordoned"):
@@ -62,22 +60,24 @@ def test_an_unknown_state_of_a_cluster_is_refused() -> None:
         ("preempted_in_vain", "no", "expected true or false"),
     ],
 )
-def test_a_past_at_fault_is_refused(field: str, value: object, complaint: str) -> None:
+def test_an_error_in_the_past_preemptions_names_the_field(
+    field: str, value: object, complaint: str
+) -> None:
     rows = document()
     rows["deployments"][0][field] = value
     with pytest.raises(ValueError, match=rf"^deployments\[0\].{field}: {complaint}$"):
         Snapshot.from_json(rows)
 
 
-def test_an_id_that_occurs_twice_is_refused() -> None:
+def test_an_id_that_occurs_twice_is_rejected() -> None:
     rows = document()
     rows["deployments"] *= 2
-    with pytest.raises(ValueError, match="deployments: the id 7 occurs twice"):
+    with pytest.raises(ValueError, match="deployments: the id 7 occurs more than once"):
         Snapshot.from_json(rows)
 
 
-def test_one_that_is_active_on_an_unknown_cluster_is_refused() -> None:
+def test_a_deployment_on_an_unknown_cluster_is_rejected() -> None:
     rows = document()
     rows["deployments"][0] |= {"cluster": 9, "started_at": 950}
-    with pytest.raises(ValueError, match="deployment 7: its cluster 9 is unknown"):
+    with pytest.raises(ValueError, match="deployment 7: cluster 9 is not in the snapshot"):
         Snapshot.from_json(rows)

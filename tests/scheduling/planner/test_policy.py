@@ -1,4 +1,4 @@
-"""The thresholds: what each allows, and what is computed from them."""
+"""The thresholds: their allowed values, and what is computed from them."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ from scheduling.planner.policy import Policy, Unit
         ("budget_override_gap", 101, "101 is not a whole number of steps of .*, from 1 to 100"),
     ],
 )
-def test_a_bad_value_is_refused_with_the_name_and_what_is_allowed(
+def test_an_error_in_a_policy_names_the_field_and_the_allowed_values(
     field: str, value: object, complaint: str
 ) -> None:
     bad: dict[str, Any] = {field: value}
@@ -60,7 +60,7 @@ def test_the_back_off_begins_with_the_second_eviction_and_doubles_up_to_the_long
 
 
 def test_the_table_of_settings_reads_the_thresholds_without_loading_an_app() -> None:
-    """Processes read the settings before Django is set up, and some of them load nothing else."""
+    """Processes read the settings before Django is set up; some of them never set it up."""
     code = "import hypervisor.env, sys; print(*sys.modules, sep='\\n')"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
