@@ -20,7 +20,7 @@ def make_plan(snapshot: Snapshot) -> Plan:
     3. Keep the attempt with the most active deployments from the highest level down, then with the
        least harm.
     4. Write how it differs from the present, with the reasons.
-    5. If it preempts for deployments whose earlier preemptions led to nothing, suspend preemption
+    5. If it preempts for deployments that never used what earlier preemptions freed, suspend it
        for them and plan once more.
     """
     plan = _plan(snapshot)

@@ -108,7 +108,7 @@ class Detail(Mapping[str, Any]):
         )
         if self._suspended_until is not None:
             until = f"until {_time(self._suspended_until)}"
-            why = "because earlier preemptions for it led to nothing"
+            why = "because earlier preemptions freed capacity that it never used"
             return "preemption_suspended", f"{sentence} Preemption is suspended {until} {why}."
         other = self._reservation_on(closest)
         if other is None:
