@@ -1,5 +1,6 @@
 """An installation that was restored or copied does nothing on an engine until it is claimed."""
 
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from io import StringIO
@@ -338,6 +339,26 @@ def test_a_claim_removes_what_is_unknown_and_lets_the_rest_go_on(
     connection = Connection.objects.get()
     assert engine.markers == {connection.marker}
     assert (connection.unclaimed, connection.unknown_containers) == (False, [])
+
+
+def test_the_inventory_of_an_engine_is_printed_as_json_and_changes_nothing(
+    foundry: Cluster, engine: FakeEngine, restored: tuple[Deployment, Run]
+) -> None:
+    kept, later = restored
+    printed = StringIO()
+    markers = set(engine.markers)
+
+    call_command("claim_engine", foundry.name, json=True, stdout=printed)
+
+    document = json.loads(printed.getvalue())
+    assert (document["cluster"], document["claimed"]) == (foundry.pk, False)
+    assert "restored or copied" in document["objection"]
+    assert [(row["deployment"], row["phase"]) for row in document["known"]] == [
+        (kept.pk, "running")
+    ]
+    assert [row["uid"] for row in document["unknown"]] == [str(later.container)]
+    assert document["ended"] == []
+    assert (set(engine.markers), later.container in engine.by_uid) == (markers, True)
 
 
 def test_a_claim_may_leave_the_unknown_ones_which_then_block(

@@ -1,5 +1,6 @@
 """`verify` is silent on a healthy database, and names each thing that is wrong."""
 
+import json
 from datetime import timedelta
 from io import StringIO
 
@@ -309,3 +310,22 @@ def test_a_deployment_that_is_changed_behind_the_services_back_is_found(bring: B
     Event.objects.filter(subject_id=deployment.pk, kind="completed").delete()
 
     assert found()[0] == "status that contradicts the last event"
+
+
+def test_the_result_is_printed_as_json(bring: Bring) -> None:
+    running = bring(Status.RUNNING)
+    printed = StringIO()
+    call_command("verify", json=True, stdout=printed)
+    assert json.loads(printed.getvalue()) == {
+        "healthy": True, "checks": len(CHECKS), "violations": [], "engines_compared": 1,
+        "engines_not_compared": [],
+    }  # fmt: skip
+
+    running.runs.all().delete()
+    printed = StringIO()
+    with pytest.raises(CommandError, match="1 violation"):
+        call_command("verify", json=True, stdout=printed)
+
+    document = json.loads(printed.getvalue())
+    assert document["healthy"] is False
+    assert document["violations"] == list(violations())
