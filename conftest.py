@@ -1,7 +1,7 @@
-"""Settings for the tests, and the servers that they need, started when the first test does.
+"""Settings and servers for the tests; the servers start with the first test that needs them.
 
-The environment is set before Django's settings are read; a developer's own does not leak in.
-With DATABASE_URL and REDIS_URL set, the tests use those servers.
+The environment is set before Django's settings are read, so the developer's environment has no
+effect, except that the tests use the servers of DATABASE_URL and REDIS_URL if these are set.
 """
 
 import os
@@ -33,7 +33,7 @@ _EMBEDDED: list[Service] = []
 
 
 def _settings() -> dict[str, str]:
-    """Return every setting's default, but for what tests need otherwise."""
+    """Return every setting, with its default unless the tests need another value."""
     defaults = {s.name: str(s.default) for s in env.SETTINGS if s.default is not None}
     return {
         **defaults,
@@ -63,13 +63,13 @@ django.setup()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--docker", action="store_true", help="run the tests that need a real Docker Engine too"
+        "--docker", action="store_true", help="also run the tests that need a real Docker Engine"
     )
-    parser.addoption("--screenshots", help="the folder for pictures of the operators' pages")
+    parser.addoption("--screenshots", help="folder for screenshots of the console")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # Whoever stops the tests gets the same as with Ctrl-C: every engine and server is taken down.
+    # SIGTERM acts like Ctrl-C, so that every engine and server is stopped.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     config.addinivalue_line("markers", "docker: needs a real Docker Engine, which --docker starts")
     if config.getoption("docker") and (reason := missing()):
@@ -86,17 +86,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
-    """Whoever asks for the engine's tests wants them run: a skipped one fails."""
+    """Let a skipped engine test fail if --docker asks for these tests."""
     report = yield
     if report.skipped and item.get_closest_marker("docker") and item.config.getoption("docker"):
         report.outcome = "failed"
-        report.longrepr = f"Skipped in spite of --docker: {report.longrepr}"
+        report.longrepr = f"Skipped despite --docker: {report.longrepr}"
     return report
 
 
 @pytest.fixture(scope="session")
 def embedded_servers() -> Iterator[None]:
-    """PostgreSQL and Valkey of this test session, where the environment names none."""
+    """Run PostgreSQL and Valkey for this session, unless the environment names servers."""
     processes = [Process(service) for service in _EMBEDDED]
     try:
         for process in processes:

@@ -1,3 +1,4 @@
-"""A company for a first look: `company` makes it, `workshop` is its part on a real Docker Engine,
-`removal` finds what the demo made and removes it.
+"""Example organizations for a first look.
+
+`company` creates them, `workshop` is the part on a real Docker Engine, `removal` removes them.
 """

@@ -1,4 +1,4 @@
-"""A believable company for a first look: who they are, what they own, what they want to run."""
+"""Example organizations for a first look: people, clusters and deployments."""
 
 import random
 from collections.abc import Iterator
@@ -20,7 +20,10 @@ _GIB = 1024
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of work: its size (cores, GiB, GPUs), importance, and seconds it runs, if it ends."""
+    """A kind of deployment: request (cores, GiB, GPUs), priority, and its run time if it ends.
+
+    `seconds` is the range of the run time.
+    """
 
     name: str
     image: str
@@ -33,7 +36,7 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Team:
-    """An organization: its people, the first of them owner, and clusters (cores, GiB, GPUs)."""
+    """An organization: its people (the first is the owner) and clusters (cores, GiB, GPUs)."""
 
     name: str
     people: tuple[str, ...]
@@ -86,7 +89,7 @@ _URGENT_PER_KIND = 3
 
 
 def found(team: Team, password: str) -> Organization:
-    """Register the team's people and clusters."""
+    """Create the team's users, organization and clusters."""
     owner, *others = (
         create_user(username=name, email=f"{name}@example.org", password=password)
         for name in team.people
@@ -105,14 +108,14 @@ def found(team: Team, password: str) -> Organization:
 
 
 def submit_batch(team: Team, organization: Organization, dice: random.Random) -> list[Deployment]:
-    """Submit more than the team's clusters can hold."""
+    """Submit more deployments than fit on the team's clusters."""
     wanted = [kind for kind in team.batch for _ in range(_BATCH_PER_KIND)]
     dice.shuffle(wanted)
     return list(_submit(wanted, organization, dice))
 
 
 def submit_urgent(team: Team, organization: Organization, dice: random.Random) -> list[Deployment]:
-    """Submit what has to take its room from the batch work; one of it is bound to a cluster."""
+    """Submit deployments that have to preempt batch work; one of them requests a cluster."""
     wanted = [kind for kind in team.urgent for _ in range(_URGENT_PER_KIND)]
     largest = Cluster.objects.filter(organization=organization).order_by("-gpu", "pk")[0]
     first, *rest = wanted

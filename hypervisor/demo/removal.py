@@ -1,4 +1,4 @@
-"""What the demo has made, found again: its people and their password, and how to remove it all."""
+"""Finds the demo's organizations and users, shows their password, and removes them."""
 
 from base64 import urlsafe_b64encode
 from contextlib import suppress
@@ -22,20 +22,20 @@ _PEOPLE = [name for team in TEAMS for name in team.people] + [workshop.OWNER]
 
 
 def password() -> str:
-    """Return the password of the demo's people: the same one as long as SECRET_KEY is the same."""
+    """Return the password of the demo's users, which depends only on SECRET_KEY."""
     digest = salted_hmac("hypervisor.demo.company", "password", algorithm="sha256").digest()
     return urlsafe_b64encode(digest[:9]).decode()
 
 
 def people() -> list[User]:
-    """Return those that the demo has registered: nobody who only has the name of one."""
+    """Return the users that the demo registered, but not others with such a name."""
     emails = [f"{name}@example.org" for name in _PEOPLE]
     rows = User.objects.filter(username__in=_PEOPLE, email__in=emails, is_staff=False)
     return list(rows.order_by("pk"))
 
 
 def set_password(users: list[User]) -> bool:
-    """Give the people the demo's password again where they have another; return whether any had."""
+    """Reset the users' passwords to the demo's; return whether any had another password."""
     others = [user for user in users if not user.check_password(password())]
     for user in others:
         user.set_password(password())
@@ -44,7 +44,7 @@ def set_password(users: list[User]) -> bool:
 
 
 def organizations() -> list[Organization]:
-    """Return the demo's organizations: those of its names that its people own."""
+    """Return the demo's organizations: those with its names whose owners are its users."""
     owned = Q()
     for name, owner in _OWNERS.items():
         owned |= Q(
@@ -57,12 +57,12 @@ def organizations() -> list[Organization]:
 
 
 def stop_all() -> bool:
-    """Stop and cancel what is in these organizations; return whether nothing is left to end."""
+    """Stop or cancel the deployments of the demo; return whether all of them have ended."""
     live = Deployment.objects.filter(
         organization__in=organizations(), status__in=[Status.PENDING, *OCCUPYING]
     )
     for deployment in live.exclude(status=Status.STOPPING).order_by("pk"):
-        # A cycle may place one, or it may end, between our look and the change.
+        # Between the query and the change, a cycle may place the deployment, or it may end.
         with suppress(Conflict):
             if deployment.status == Status.PENDING:
                 deployment_services.cancel(deployment, actor=_ACTOR)
@@ -73,9 +73,9 @@ def stop_all() -> bool:
 
 @transaction.atomic
 def remove() -> None:
-    """Remove the organizations and the people. Raises Conflict, and changes nothing, if it cannot.
+    """Remove the organizations and the users.
 
-    Somebody of the demo who is a member elsewhere, or owns something there, is in the way.
+    Raises Conflict, and changes nothing, if a user of the demo is a member of another organization.
     """
     gone = organizations()
     users = people()
@@ -83,8 +83,8 @@ def remove() -> None:
         elsewhere = user.memberships.exclude(organization__in=gone).select_related("organization")
         if there := elsewhere.first():
             raise Conflict(
-                f"{user.username} is a member of {there.organization}, which the demo has not made:"
-                " remove the member there first."
+                f"{user.username} is a member of {there.organization}, which does not belong to"
+                " the demo: remove the member there first."
             )
     for organization in gone:
         org_services.delete(organization, actor=_ACTOR)

@@ -1,4 +1,4 @@
-"""The part of the demo that is real: containers on this machine's Docker Engine."""
+"""The part of the demo with real containers, on this machine's Docker Engine."""
 
 from collections.abc import Iterator
 
@@ -26,18 +26,18 @@ IMAGE = "busybox:1"
 
 _ACTOR = "system:demo"
 _MOST = Capacity(2000, 2048, 0)
-"""The demo takes no more of the machine than this."""
+"""The demo's share of the machine at most."""
 
 _MIB = 128
 
 
 def usual_endpoint() -> str:
-    """Return where this machine's engine usually listens."""
+    """Return the usual endpoint of this machine's engine."""
     return kind_of(DRIVER).local_endpoint()
 
 
 def answers(endpoint: str) -> Probe | None:
-    """Return what the engine says of itself, None when none answers that could be connected."""
+    """Return the probe of the engine, or None if no engine that could be connected answers."""
     unsaved = Cluster(name=NAME, cpu_milli=1, ram_mib=1, organization=Organization(name=NAME))
     try:
         return connections.probe(unsaved, _route(endpoint))
@@ -46,9 +46,9 @@ def answers(endpoint: str) -> Probe | None:
 
 
 def found(endpoint: str, password: str) -> Cluster:
-    """Make an organization with one cluster, which is this machine's engine.
+    """Create an organization with one cluster on this machine's engine.
 
-    Raises DomainError when the engine cannot be connected; the organization is there then.
+    Raises DomainError if the engine cannot be connected; the organization exists nevertheless.
     """
     owner = org_services.register(
         username=OWNER, email=f"{OWNER}@example.org", password=password, invite_code=None
@@ -67,7 +67,7 @@ def found(endpoint: str, password: str) -> Cluster:
 
 
 def submit(cluster: Cluster, image: str) -> Iterator[Deployment]:
-    """Submit one that speaks and ends, and one that counts until somebody needs its room."""
+    """Submit a deployment that prints and ends, and one that counts until it is preempted."""
     hello = "echo Hello from a real container, on $(hostname)."
     count = "i=0; while true; do i=$((i + 1)); echo step $i; sleep 1; done"
     yield _submit(cluster, image, "hello", hello, cpu_milli=250, priority=50)

@@ -1,8 +1,8 @@
-"""The virtual environment that `manage.py` makes on first use, with nothing but Python and pip.
+"""The virtual environment that `manage.py` creates on first use; this needs only Python and pip.
 
-Only the standard library is imported here. Debian's Python may refuse `pip install` outside a
-virtual environment and may lack what `python3 -m venv` needs, so the environment is made without
-pip, and the machine's own pip installs into it.
+This module imports only the standard library. Debian's Python may refuse `pip install` outside a
+virtual environment, and may not have the packages that `python3 -m venv` needs. So the environment
+is created without pip, and the machine's pip installs into it.
 """
 
 import fcntl
@@ -23,7 +23,7 @@ LOCKS = ROOT / "requirements"
 STAMP = ".installed"
 
 _SMALLEST_FIRST = ("production", "up", "test", "dev", "bench")
-"""Every lock holds what the ones before it hold, in the same versions."""
+"""Each lock contains the packages of the locks before it, in the same versions."""
 
 _PROOF = {
     "production": (
@@ -39,21 +39,21 @@ _PROOF = {
     "dev": ("importlinter", "mypy", "ruff"),
     "bench": ("ortools",),
 }
-"""Modules by which an environment that somebody else made is known to hold a lock's packages."""
+"""Modules whose presence shows that an environment without a stamp has a lock's packages."""
 
 _OLDEST_PIP = (22, 3)
-"""The first pip that installs into another environment (`--python`)."""
+"""The first pip version that can install into another environment (`--python`)."""
 
 
 class SetUpError(Exception):
-    """The environment cannot be made; the message says what to do."""
+    """The environment cannot be created; the message contains the remedy."""
 
 
 def ensure(lock: str) -> None:
-    """Go on in an interpreter that has the packages of `requirements/{lock}.txt`.
+    """Continue in an interpreter that has the packages of `requirements/{lock}.txt`.
 
-    An environment that has them already is used as it is. Otherwise they are installed into
-    .venv, unless its stamp says that they are there, and this process becomes .venv's Python.
+    An environment that already has them is used unchanged. Otherwise they are installed into .venv
+    unless its stamp shows that it has them, and this process becomes .venv's Python.
     """
     if _has_packages(lock) and (not _is_ours() or _is_current(lock)):
         return
@@ -63,22 +63,19 @@ def ensure(lock: str) -> None:
         sys.exit(f"error: {error}")
     if not _is_ours():
         python = str(_python())
-        os.execv(python, [python, *sys.argv])  # noqa: S606 no shell is what is wanted
+        os.execv(python, [python, *sys.argv])  # noqa: S606 without a shell on purpose
     importlib.invalidate_caches()
 
 
 def install(lock: str) -> None:
-    """Bring .venv to the state of `requirements/{lock}.txt`; nothing happens when it is there.
-
-    Raises SetUpError.
-    """
+    """Install `requirements/{lock}.txt` into .venv unless it is there. Raises SetUpError."""
     with _one_at_a_time():
         if _is_current(lock):
             return
         pip = _find_pip()
         if not _python().exists():
             venv.create(VENV, with_pip=False, clear=True)
-        _say(f"Installing requirements/{lock}.txt into {VENV} (once; about half a minute) ...")
+        _print(f"Installing requirements/{lock}.txt into {VENV} (once; about half a minute) ...")
         _pip_install(pip, LOCKS / f"{lock}.txt")
         (VENV / STAMP).write_text(f"{lock} {_digest(lock)}\n")
 
@@ -97,9 +94,9 @@ def _up_to(lock: str) -> tuple[str, ...]:
 
 
 def _is_current(lock: str) -> bool:
-    """Whether .venv holds this lock or a larger one, as the files are now.
+    """Return whether .venv has the packages of the present lock file, or of a larger one.
 
-    An environment without a stamp was made by somebody else, who keeps it current.
+    An environment without a stamp was made by the developer, who keeps it current.
     """
     if not _python().exists():
         return False
@@ -120,7 +117,7 @@ def _digest(lock: str) -> str:
 
 @contextmanager
 def _one_at_a_time() -> Iterator[None]:
-    """Two first starts in one checkout: the second waits, and finds everything done."""
+    """Let a second first start in the same checkout wait until the first has installed."""
     folder = os.open(LOCKS, os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
@@ -130,7 +127,7 @@ def _one_at_a_time() -> Iterator[None]:
 
 
 def _find_pip() -> list[str]:
-    """Return the command of a pip that can install into another environment."""
+    """Return the command of a pip that can install into another environment. Raises SetUpError."""
     interpreters = dict.fromkeys((sys.executable, getattr(sys, "_base_executable", sys.executable)))
     found = ""
     for python in interpreters:
@@ -143,15 +140,15 @@ def _find_pip() -> list[str]:
             return command
         found = found or answer.stdout.strip()
     raise SetUpError(
-        f"pip 22.3 or newer is needed, and {f'this is {found}' if found else 'there is none'}."
+        f"pip 22.3 or newer is needed, but {f'this is {found}' if found else 'there is none'}."
         " On Debian and Ubuntu: apt-get install python3-pip. Elsewhere: python3 -m ensurepip"
         " --upgrade. Or with uv: uv run --all-extras manage.py up"
     )
 
 
 def _pip_install(pip: list[str], lock: Path) -> None:
-    # --no-deps: a lock is whole. Older pips, asked to resolve it, refuse it as soon as there is a
-    # newer release of a package that another one wants with an extra.
+    # --no-deps: a lock is complete. When an older pip resolves it, it refuses the lock as soon as
+    # there is a newer release of a package that another package requires with an extra.
     done = subprocess.run(
         [*pip, "--python", str(_python()), "install", "--no-deps", "--require-hashes", "--no-input",
          "--disable-pip-version-check", "-r", str(lock)],
@@ -165,7 +162,7 @@ def _pip_install(pip: list[str], lock: Path) -> None:
         )
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     print(line, file=sys.stderr, flush=True)  # noqa: T201 before there is any logging
 
 

@@ -1,4 +1,4 @@
-"""Every command but `up` and `test`: Django's own and the apps', with errors that help."""
+"""Runs every command except `up` and `test`, Django's and the apps', with helpful errors."""
 
 import os
 import sys
@@ -10,24 +10,24 @@ from django.core.management import execute_from_command_line, get_commands
 from hypervisor.standalone import overview
 from hypervisor.standalone.home import Home, given
 
-_NOWHERE = {
+_PLACEHOLDERS = {
     "ENVIRONMENT": "development",
     "DATABASE_URL": "postgres://nobody@127.0.0.1:1/nowhere",
     "REDIS_URL": "redis://127.0.0.1:1/0",
 }
-"""Settings for commands that need no service, such as `check` and `plan`, where there is none."""
+"""Settings without a service, for commands that need none, such as `check` and `plan`."""
 
 _LOGS = {"LOG_LEVEL": "WARNING", "LOG_FORMAT": "console"}
-"""Settings of commands, whose output a person reads: their log says only what is wrong."""
+"""Settings of commands: a person reads their output, so the log has only warnings and errors."""
 
 
 def run(argv: list[str]) -> None:
-    """Run a Django command on the service that this checkout's `up` runs, or on the given one."""
+    """Run a Django command on the service of the settings, or on the one that `up` runs here."""
     home = Home.current()
-    elsewhere = bool(given("DATABASE_URL"))  # asked now: reading the settings fills the environment
+    elsewhere = bool(given("DATABASE_URL"))  # before reading the settings fills the environment
     os.environ.update({k: v for k, v in _LOGS.items() if not given(k)})
     if not elsewhere and not home.env.exists():
-        os.environ.update({k: v for k, v in _NOWHERE.items() if not given(k)})
+        os.environ.update({k: v for k, v in _PLACEHOLDERS.items() if not given(k)})
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hypervisor.settings")
     try:
         from django.conf import settings
@@ -49,9 +49,7 @@ def run(argv: list[str]) -> None:
             raise
         why = str(error).splitlines()[0]
         if elsewhere or home.is_running():
-            sys.exit(
-                f"error: The database does not answer. DATABASE_URL says where it is.\n({why})"
-            )
+            sys.exit(f"error: The database at DATABASE_URL does not answer.\n({why})")
         sys.exit(
             f"error: No service is running on {home.path}. Start it in another terminal:"
             f" python3 manage.py up\n({why})"
@@ -60,4 +58,4 @@ def run(argv: list[str]) -> None:
 
 def _list_all() -> None:
     django.setup()
-    print(f"{overview.overview()}\n\n{overview.djangos(get_commands())}")  # noqa: T201 an answer
+    print(f"{overview.overview()}\n\n{overview.other_commands(get_commands())}")  # noqa: T201 output

@@ -1,8 +1,8 @@
-"""Writes what it reads to a log file, and begins another one when that is full.
+"""Writes its standard input to a log file, and starts a new file when that one is full.
 
-One runs beside each process of `manage.py up`, at the other end of a pipe, and ends when nobody can
-write to it any more: a process that is killed, even the supervisor, loses no line. It imports
-nothing but the standard library's smallest modules.
+One log writer runs for each process of `manage.py up`, at the other end of a pipe. It ends when no
+process can write to the pipe any more, so no line is lost even when the supervisor is killed. It
+imports only small modules of the standard library.
 """
 
 import os
@@ -13,9 +13,9 @@ _READ = 64 * 1024
 
 
 def main(path: str, limit: int, kept: int) -> None:
-    """Copy standard input to `path` of at most about `limit` bytes, beside `kept` older ones."""
+    """Copy standard input to files of about `limit` bytes: `path`, and the `kept` before it."""
     while data := os.read(0, _READ):
-        # A full disk costs lines, but must not block the process that writes them.
+        # A full disk loses lines, but must not block the process that writes them.
         with suppress(OSError):
             size = os.stat(path).st_size if os.path.exists(path) else 0
             cut = _cut(data, size, limit)
@@ -26,7 +26,7 @@ def main(path: str, limit: int, kept: int) -> None:
 
 
 def _cut(data: bytes, size: int, limit: int) -> int:
-    """Return how much of the data still goes into a file that is full with it; 0: it is not."""
+    """Return how many bytes of the data complete the current file; 0 if it does not get full."""
     if size + len(data) < limit:
         return 0
     line_end = data.rfind(b"\n") + 1
@@ -39,7 +39,7 @@ def _append(path: str, data: bytes) -> None:
 
 
 def _shift(path: str, kept: int) -> None:
-    """Rename the file to `.1`, the one that was `.1` to `.2`, and so on; the last one goes."""
+    """Rename the file to `.1`, `.1` to `.2` and so on, which replaces the last one."""
     names = [path, *(f"{path}.{number}" for number in range(1, kept + 1))]
     for older, newer in zip(reversed(names), reversed(names[:-1]), strict=False):
         with suppress(FileNotFoundError):

@@ -1,4 +1,7 @@
-"""What `manage.py` can do, said before anything is installed: the standard library is enough."""
+"""The commands of `manage.py` and their help, before anything is installed.
+
+This module imports only the standard library.
+"""
 
 import argparse
 from collections.abc import Iterable
@@ -11,7 +14,7 @@ from hypervisor.version import NAME, VERSION
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A command with its arguments, and what it does in a few words."""
+    """A command with its arguments, and a short description."""
 
     usage: str
     does: str
@@ -22,36 +25,36 @@ class Entry:
 
 
 _HAS_BENCHMARKS = (ROOT / "benchmarks").is_dir()
-"""The image leaves them out."""
+"""The image does not contain them."""
 
 GROUPS: dict[str, tuple[Entry, ...]] = {
     "Run the service": (
         Entry("up", "runs the whole service on this machine"),
-        Entry("status", "says what works, how full it is, and what waits"),
-        Entry("demo", "fills a running service with a believable company"),
-        Entry("test", "runs the tests; arguments go to pytest"),
+        Entry("status", "shows what works, how full it is, and what waits"),
+        Entry("demo", "fills a running service with example organizations"),
+        Entry("test", "runs the tests; passes its arguments to pytest"),
     ),
     "Deployments": (
-        Entry("explain DEPLOYMENT", "says why a deployment is where it is"),
-        Entry("logs DEPLOYMENT", "prints what a deployment's container wrote"),
+        Entry("explain DEPLOYMENT", "explains the state of a deployment"),
+        Entry("logs DEPLOYMENT", "prints the output of a deployment's container"),
         Entry("schedule", "runs a scheduling cycle, or shows what it would do"),
     ),
     "Clusters and their engines": (
         Entry("connect_cluster CLUSTER", "connects a cluster to its engine"),
         Entry("disconnect_cluster CLUSTER", "disconnects an empty cluster from its engine"),
-        Entry("declare_lost CLUSTER", "gives up a cluster whose engine does not answer"),
-        Entry("claim_engine CLUSTER", "takes over an engine after a restore"),
+        Entry("declare_lost CLUSTER", "declares a cluster lost: its work runs elsewhere"),
+        Entry("claim_engine CLUSTER", "claims an engine after a restore"),
     ),
     "Operation": (
-        Entry("verify", "looks for contradictions in database and engines"),
-        Entry("rotate_credentials", "encrypts all secrets with the newest key"),
+        Entry("verify", "checks that database and engines agree"),
+        Entry("rotate_credentials", "encrypts all secrets with the first key"),
         Entry("createsuperuser", "adds an operator, who may log in to the admin"),
-        Entry("migrate", "brings the database to this release, as `up` does"),
+        Entry("migrate", "upgrades the database, as `up` does automatically"),
     ),
-    "The scheduler itself": (
+    "The scheduler": (
         Entry("replay CYCLE", "plans a recorded cycle again"),
         Entry("plan FILE", "prints the plan of a snapshot; needs no service"),
-        Entry("simulate TRACE", "plays a trace of deployments through the planner"),
+        Entry("simulate TRACE", "runs a trace of deployments through the planner"),
         *([Entry("bench NAME", "measures the service or the planner")] if _HAS_BENCHMARKS else []),
     ),
 }
@@ -67,15 +70,15 @@ def overview() -> str:
     for group, entries in GROUPS.items():
         lines += ["", group, *(f"  {e.usage:<{_USAGE}}{e.does}" for e in entries)]
     more = (
-        "A CLUSTER, a DEPLOYMENT or an ORGANIZATION is named by its name or its id."
-        " `help COMMAND` shows a command's options, `help --all` also lists Django's own commands,"
-        " `--version` prints the version. README.md has it all."
+        "Name a CLUSTER, a DEPLOYMENT or an ORGANIZATION by its name or its id. `help COMMAND`"
+        " shows the options of a command, `help --all` also lists Django's commands, `--version`"
+        " prints the version. README.md describes all commands."
     )
     return "\n".join([*lines, "", fill(more, 80)])
 
 
-def djangos(names: Iterable[str]) -> str:
-    """Return what `manage.py help --all` adds: the commands that are not the product's."""
+def other_commands(names: Iterable[str]) -> str:
+    """Return the commands of Django and its packages, which `manage.py help --all` adds."""
     others = ", ".join(sorted(set(names) - NAMES - {"version"}))
     listed = fill(others, 80, initial_indent="  ", subsequent_indent="  ")
     return f"Django and its packages\n{listed}"
@@ -85,9 +88,9 @@ def up_parser() -> argparse.ArgumentParser:
     return argparse.ArgumentParser(
         prog="manage.py up",
         description="Run the whole service on this machine: PostgreSQL, Valkey, the web server, the"
-        " workers and beat. Ctrl-C stops all of it and loses nothing.",
+        " workers and beat. Ctrl-C stops everything and loses nothing.",
         epilog="Settings come from the environment or from .env, such as PORT=8001 for another"
-        " port, or HYPERVISOR_HOME for another folder of data: see README.md.",
+        " port, or HYPERVISOR_HOME for another data folder: see README.md.",
     )
 
 
@@ -95,14 +98,14 @@ def test_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="manage.py test",
         usage="manage.py test [--docker] [--screenshots FOLDER] [PATH ...] [PYTEST OPTION ...]",
-        description="Run the tests, on a PostgreSQL and a Valkey of their own. All arguments go to"
-        " pytest.",
+        description="Run the tests, which start their own PostgreSQL and Valkey. All arguments go"
+        " to pytest.",
         epilog="pytest's own options, such as -x and -m: .venv/bin/pytest --help",
     )
-    parser.add_argument("paths", nargs="*", metavar="PATH", help="only these files or folders")
-    parser.add_argument("-k", metavar="NAME", help="only tests whose names match")
+    parser.add_argument("paths", nargs="*", metavar="PATH", help="run only these files or folders")
+    parser.add_argument("-k", metavar="NAME", help="run only tests whose names match")
     parser.add_argument(
-        "--docker", action="store_true", help="also the tests that need a Docker Engine"
+        "--docker", action="store_true", help="also run the tests that need a Docker Engine"
     )
-    parser.add_argument("--screenshots", metavar="FOLDER", help="keep pictures of the pages")
+    parser.add_argument("--screenshots", metavar="FOLDER", help="save screenshots of the console")
     return parser

@@ -1,4 +1,4 @@
-"""A child process that cannot outlive us: a group of its own, and a signal when we die."""
+"""A child process in its own process group, which gets a signal when its parent dies."""
 
 import ctypes
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 
 LOG_BYTES = 10 * 1024 * 1024
 LOGS_KEPT = 5
-"""A process' log is at most so large, beside so many older ones."""
+"""The maximum size of a process's log file, and the number of older files kept."""
 
 _PR_SET_PDEATHSIG = 1
 _LOG_FILE = Path(__file__).with_name("log_file.py")
@@ -22,12 +22,12 @@ _libc = ctypes.CDLL(None)
 
 
 class StartError(Exception):
-    """A process did not get ready; the message holds the end of its log."""
+    """A process did not get ready; the message contains the end of its log."""
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What to run, how to know that it is ready, and how to stop it."""
+    """What to run, how to check that it is ready, and how to stop it."""
 
     name: str
     command: Sequence[str]
@@ -42,7 +42,10 @@ class Service:
 
 
 class Process:
-    """A running service. Make it in the main thread: Linux signals it when that *thread* ends."""
+    """A running service.
+
+    Create it in the main thread: Linux signals the process when the creating *thread* ends.
+    """
 
     def __init__(self, service: Service) -> None:
         self.service = service
@@ -70,19 +73,19 @@ class Process:
         return self._popen.pid
 
     def exit_status(self) -> str | None:
-        """Return how it ended in words, None while it lives."""
+        """Return in words how the process ended, or None while it runs."""
         code = self._popen.poll()
         if code is None:
             return None
         return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
 
-    def attend_log(self) -> None:
-        """See to it that somebody writes the log: a full pipe would block the process."""
+    def ensure_log_writer(self) -> None:
+        """Restart the log writer if it has ended, because a full pipe would block the process."""
         if self._log.poll() is not None and self.exit_status() is None:
             self._log = self._write_log()
 
     def wait_until_ready(self) -> None:
-        """Return when it is ready. Raises StartError when it dies first or takes too long."""
+        """Return when the process is ready. Raises StartError if it dies or takes too long."""
         deadline = self.started + self.service.ready_within_s
         while not self.service.is_ready():
             ended = self.exit_status()
@@ -90,10 +93,10 @@ class Process:
                 self.kill()
                 problem = ended or f"was not ready within {self.service.ready_within_s:.0f} s"
                 raise StartError(f"{self.service.name} {problem}.\n{self._last_lines()}")
-            time.sleep(0.05)  # nothing tells us when another program is ready
+            time.sleep(0.05)  # another program does not report when it is ready
 
     def stop(self) -> None:
-        """Ask it to stop, wait as long as its grace allows, and leave nothing of it behind."""
+        """Ask the process to stop, wait for its grace period, then kill what is left of it."""
         if self.exit_status() is None:
             self._popen.send_signal(self.service.stop_signal)
             with suppress(subprocess.TimeoutExpired):
@@ -101,13 +104,13 @@ class Process:
         self.kill()
 
     def kill(self) -> None:
-        """Kill it and every descendant in its group; return when it has been reaped."""
+        """Kill the process and every descendant in its group; return after it has been reaped."""
         with suppress(ProcessLookupError, PermissionError):  # macOS: EPERM for a zombie's group
             os.killpg(self.pid, signal.SIGKILL)
         self._popen.wait()
         try:
             self._log.wait(_DRAIN_S)
-        except subprocess.TimeoutExpired:  # something of it has left the group and lives
+        except subprocess.TimeoutExpired:  # a descendant has left the group and still runs
             self._log.kill()
             self._log.wait()
         if self._output >= 0:
@@ -115,7 +118,7 @@ class Process:
             self._output = -1
 
     def _write_log(self) -> "subprocess.Popen[bytes]":
-        """Start what writes the log; it outlives us until the last line has been written."""
+        """Start the log writer, which outlives this process until it has written the last line."""
         return subprocess.Popen(
             [sys.executable, "-I", "-S", str(_LOG_FILE), str(self.service.log),
              str(LOG_BYTES), str(LOGS_KEPT)],

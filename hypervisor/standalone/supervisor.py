@@ -1,4 +1,4 @@
-"""Runs services: all up in order, each one that dies again, all down in reverse order."""
+"""Starts services in order, restarts each one that dies, and stops them in reverse order."""
 
 import os
 import select
@@ -18,7 +18,7 @@ _STABLE_AFTER_S = 60.0
 
 @dataclass(slots=True)
 class _Slot:
-    """One service's place: its process, and when and how patiently it is started again."""
+    """A service's process, the time when it is due to be restarted, and the next delay."""
 
     process: Process
     due: float | None = None
@@ -26,16 +26,16 @@ class _Slot:
 
 
 class Stopped(BaseException):
-    """A signal asked us to stop."""
+    """A signal asks this process to stop."""
 
 
 class Supervisor:
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        self._tell = tell
+    def __init__(self, report: Callable[[str], None]) -> None:
+        self._report = report
         self._slots: list[_Slot] = []
 
     def start(self, *services: Service) -> None:
-        """Start them at the same time and return when all are ready. Raises StartError."""
+        """Start the services at the same time; return when all are ready. Raises StartError."""
         slots = []
         for service in services:
             slots.append(_Slot(Process(service)))
@@ -44,41 +44,41 @@ class Supervisor:
             slot.process.wait_until_ready()
 
     def watch(self) -> None:
-        """Start again whatever dies, until Stopped is raised by a signal."""
+        """Restart every service that dies, until a signal raises Stopped."""
         with _child_signals() as wait:
             while True:
                 now = time.monotonic()
                 for slot in self._slots:
-                    self._attend(slot, now)
+                    self._check(slot, now)
                 dues = [slot.due for slot in self._slots if slot.due is not None]
                 wait(max(0.0, min(dues) - time.monotonic()) if dues else None)
 
     def stop(self) -> None:
-        """Stop all of them, the last started first, each one waited for."""
+        """Stop one service after the other, the last started first."""
         while self._slots:
             self._slots.pop().process.stop()
 
-    def _attend(self, slot: _Slot, now: float) -> None:
+    def _check(self, slot: _Slot, now: float) -> None:
         service = slot.process.service
-        slot.process.attend_log()
+        slot.process.ensure_log_writer()
         if slot.due is None and (ended := slot.process.exit_status()):
             slot.process.kill()
             if now - slot.process.started > _STABLE_AFTER_S:
                 slot.delay_s = _FIRST_DELAY_S
             slot.due = now + slot.delay_s
-            self._tell(
-                f"{service.name} {ended}; starting it again in {slot.delay_s:g} s"
-                f" (its log: {service.log})"
+            self._report(
+                f"{service.name} {ended}; it is restarted in {slot.delay_s:g} s"
+                f" (log: {service.log})"
             )
             slot.delay_s = min(2 * slot.delay_s, _LONGEST_DELAY_S)
         elif slot.due is not None and slot.due <= now:
             slot.process, slot.due = Process(service), None
-            self._tell(f"{service.name} has been started again (process {slot.process.pid})")
+            self._report(f"{service.name} was restarted (process {slot.process.pid})")
 
 
 @contextmanager
 def stop_on_signals() -> Iterator[None]:
-    """Have SIGINT, SIGTERM and SIGHUP raise Stopped within; afterwards they are ignored."""
+    """Let SIGINT, SIGTERM and SIGHUP raise Stopped in the block; after the first, ignore them."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def stop(number: int, _frame: FrameType | None) -> None:
@@ -93,7 +93,7 @@ def stop_on_signals() -> Iterator[None]:
 
 @contextmanager
 def _child_signals() -> Iterator[Callable[[float | None], None]]:
-    """Yield a function that waits until a child has ended or the given seconds have passed."""
+    """Yield a function that waits until a child ends or the given seconds have passed."""
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
     os.set_blocking(writer, False)

@@ -26,18 +26,18 @@ _ENGINE_THREADS = 16
 
 def main() -> int:
     """Run the service until a signal; return the exit status."""
-    supervisor = Supervisor(_tell)
+    supervisor = Supervisor(_print)
     try:
         with stop_on_signals():
             _run(supervisor, Home.current())
     except Stopped:
-        _tell("Stopping ...")
+        _print("Stopping ...")
         supervisor.stop()
-        _tell("Stopped. Nothing is lost: `python3 manage.py up` continues.")
+        _print("Stopped. Nothing is lost: continue with `python3 manage.py up`.")
         return 0
     except (HomeInUseError, ImproperlyConfigured, OSError, StartError) as error:
         supervisor.stop()
-        _tell(f"error: {error}")
+        _print(f"error: {error}")
         return 1
     except BaseException:
         supervisor.stop()
@@ -49,24 +49,24 @@ def _run(supervisor: Supervisor, home: Home) -> None:
     began = time.monotonic()
     home.create()
     lock = home.lock()
-    own = _settle(home, lock)
+    own = _decide_settings(home, lock)
     listener = _listen(given("HOST") or "127.0.0.1", int(given("PORT") or 8000))
     if own:
-        _tell(f"Starting {' and '.join(server.name for server in own)} in {home.path} ...")
+        _print(f"Starting {' and '.join(server.name for server in own)} in {home.path} ...")
     supervisor.start(*own)
     _migrate()
     password = _create_admin(home)
-    _tell("Starting the web server, the workers and beat ...")
+    _print("Starting the web server, the workers and beat ...")
     supervisor.start(_web(home, listener, lock), _worker(home, lock), _engines(home, lock))
     supervisor.start(_beat(home, lock))
-    _tell(_welcome(home, listener, password, time.monotonic() - began))
+    _print(_welcome(home, listener, password, time.monotonic() - began))
     supervisor.watch()
 
 
-def _settle(home: Home, lock: int) -> list[Service]:
-    """Decide every setting, for us, our children and other terminals; return the servers to run.
+def _decide_settings(home: Home, lock: int) -> list[Service]:
+    """Decide the settings of this process, its children and other terminals.
 
-    Raises ImproperlyConfigured before anything has been started.
+    Return the servers to run. Raises ImproperlyConfigured before anything is started.
     """
     home.env.unlink(missing_ok=True)
     own = []
@@ -94,14 +94,14 @@ def _settle(home: Home, lock: int) -> list[Service]:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Take the port now; the web server inherits it, so it stays ours while that restarts."""
+    """Listen on the port now; web servers inherit the socket, so a restart does not lose it."""
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=1024)
     except OSError as error:
         raise OSError(
             f"Port {port} of {host} cannot be used ({error.strerror})."
-            f" Choose another one: PORT={port + 1} python3 manage.py up"
+            f" Choose another port: PORT={port + 1} python3 manage.py up"
         ) from error
 
 
@@ -117,7 +117,7 @@ def _migrate() -> None:
 
 
 def _create_admin(home: Home) -> str | None:
-    """Make the first superuser; return its password, None when there is one already."""
+    """Create the first superuser; return the password, or None if there is a superuser."""
     from django.contrib.auth import get_user_model
     from django.db import connections
 
@@ -183,7 +183,7 @@ def _beat(home: Home, lock: int) -> Service:
         name="beat",
         command=_celery("beat"),
         log=home.logs / "beat.log",
-        is_ready=lambda: True,  # nobody waits for it: it only repeats what changes ask for
+        is_ready=lambda: True,  # nothing depends on it: it only repeats what changes trigger
         descriptors=(lock,),
     )
 
@@ -195,7 +195,7 @@ def _celery(*arguments: str) -> list[str]:
 
 def _answers_http(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 our own address
+        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 this service's address
             return bool(answer.status == 200)
     except OSError:
         return False
@@ -237,5 +237,5 @@ def _short(path: Path) -> str:
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
 
 
-def _tell(line: str) -> None:
+def _print(line: str) -> None:
     print(line, flush=True)

@@ -1,4 +1,4 @@
-"""`python -m hypervisor.web`: run the web server's processes until a signal."""
+"""`python -m hypervisor.web`: run the processes of the web server until a signal."""
 
 import argparse
 import socket
@@ -14,8 +14,8 @@ _GRACE_S = 8
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m hypervisor.web", description=__doc__)
     where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--bind", metavar="HOST:PORT", help="listen there")
-    where.add_argument("--fd", type=int, help="a socket that listens already")
+    where.add_argument("--bind", metavar="HOST:PORT", help="the address to listen on")
+    where.add_argument("--fd", type=int, help="a socket that already listens")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
     if options.fd is None:
@@ -23,13 +23,14 @@ def main() -> None:
         descriptor = socket.create_server((host, int(port)), backlog=1024).detach()
     else:
         descriptor = options.fd
-    # Asked of the system, not made up: asyncio sends at once only where it knows the protocol.
+    # Read the socket's family and protocol from the system: asyncio disables Nagle's algorithm only
+    # for a known protocol.
     listener = socket.socket(fileno=descriptor)
     config = Config(
         "hypervisor.web.application:application",
         http=Connection, ws="none", loop="asyncio", lifespan="off", workers=options.processes,
         backlog=1024, timeout_keep_alive=IDLE_S, timeout_graceful_shutdown=_GRACE_S,
-        # A process that has no core for a while is no hung one.
+        # A process that gets no CPU for a while does not hang.
         timeout_worker_healthcheck=60,
         h11_max_incomplete_event_size=HEADER_BYTES,
         proxy_headers=False, server_header=False, access_log=False,

@@ -6,7 +6,7 @@ from hypervisor.web.bridge import Bridge
 from hypervisor.wsgi import application as django
 
 THREADS = 8
-"""Requests that one process works on at once; each has its own connection to the database."""
+"""Requests that one process handles at once; each thread has its own database connection."""
 
 application = Bridge(
     django,

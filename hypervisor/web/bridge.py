@@ -1,4 +1,4 @@
-"""Leads from the event loop to Django's WSGI application, which runs in a few threads, and back."""
+"""Passes requests from the event loop to Django's WSGI application in its threads, and back."""
 
 import asyncio
 import io
@@ -18,21 +18,21 @@ from django.db import connections
 from hypervisor.web.connections import BODY_S
 
 LIVENESS = "/healthz"
-"""The path that has a thread of its own: it needs no database."""
+"""The path with a separate thread, because it needs no database."""
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[dict[str, Any], Any], Any]
-"""A WSGI application; Django's answer is more than an iterable of bytes."""
+"""A WSGI application. Django's response is more than an iterable of bytes."""
 
 BODIES_BYTES = 128 * 1024 * 1024
-"""Of complete bodies of requests that wait for a thread, or are worked on."""
+"""Memory limit of the complete bodies of requests that wait for a thread or run in one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`pieces` is whole, or else a stream that still has to be read, and closed."""
+    """A response. `pieces` is complete, or a stream that has to be read and closed."""
 
     status: int
     headers: list[tuple[bytes, bytes]]
@@ -45,9 +45,9 @@ class Answer:
 
 
 class Bridge:
-    """An ASGI application. At most `threads` requests and `streams` streams run at once.
+    """An ASGI application that runs at most `threads` requests and `streams` streams at once.
 
-    The question whether the process lives has a thread of its own.
+    Calls of LIVENESS have a separate thread. Bodies of more than `body_limit` bytes are refused.
     """
 
     def __init__(
@@ -74,20 +74,22 @@ class Bridge:
             await _refuse(send, *_BUSY)
             return
         self._bodies += size
-        has_left = threading.Event()
-        listener = asyncio.create_task(_notice(receive, has_left))
+        disconnected = threading.Event()
+        listener = asyncio.create_task(_wait_for_disconnect(receive, disconnected))
         try:
-            await self._answer(_environ(scope, body), send, has_left)
+            await self._answer(_environ(scope, body), send, disconnected)
         finally:
             self._bodies -= size
-            has_left.set()
+            disconnected.set()
             listener.cancel()
 
-    async def _answer(self, environ: dict[str, Any], send: Send, has_left: threading.Event) -> None:
+    async def _answer(
+        self, environ: dict[str, Any], send: Send, disconnected: threading.Event
+    ) -> None:
         loop = asyncio.get_running_loop()
-        # A process whose threads all wait for a lock lives, and says so.
+        # A process whose threads all wait for a lock is alive, and the liveness check must pass.
         pool = self._liveness if environ["PATH_INFO"] == LIVENESS else self._workers
-        answer = await loop.run_in_executor(pool, _run, self._application, environ, has_left)
+        answer = await loop.run_in_executor(pool, _run, self._application, environ, disconnected)
         if answer is None:
             return
         if not answer.is_stream:
@@ -98,14 +100,11 @@ class Bridge:
         def forward(message: Message) -> None:
             asyncio.run_coroutine_threadsafe(_awaited(send(message)), loop).result()
 
-        await loop.run_in_executor(self._streams, _pump, answer, forward, has_left)
+        await loop.run_in_executor(self._streams, _pump, answer, forward, disconnected)
         await send({"type": "http.response.body", "body": b""})
 
     async def _body(self, scope: Message, receive: Receive) -> "bytes | _TooLarge | None":
-        """Return the body, whether its length was announced or it came in chunks.
-
-        None when the caller has left.
-        """
+        """Return the body, with a declared length or in chunks, or None if the caller hung up."""
         if int(dict(scope["headers"]).get(b"content-length", 0)) > self._body_limit:
             return _TooLarge()
         body = bytearray()
@@ -121,29 +120,29 @@ class Bridge:
 
 
 class _TooLarge(io.RawIOBase):
-    """Stands for a body beyond the limit: the application refuses it when it reads it."""
+    """A placeholder for a body over the limit; the application refuses it when it reads it."""
 
     def read(self, size: int = -1) -> bytes:
-        raise RequestDataTooBig("The body is beyond the limit.")
+        raise RequestDataTooBig("The body exceeds the limit.")
 
 
-async def _notice(receive: Receive, has_left: threading.Event) -> None:
-    """Set the event when the caller hangs up; pass over what is left of a refused body."""
+async def _wait_for_disconnect(receive: Receive, disconnected: threading.Event) -> None:
+    """Set the event when the caller hangs up; discard the rest of a refused body."""
     while (await receive())["type"] != "http.disconnect":
         pass
-    has_left.set()
+    disconnected.set()
 
 
 def _run(
-    application: Application, environ: dict[str, Any], has_left: threading.Event
+    application: Application, environ: dict[str, Any], disconnected: threading.Event
 ) -> Answer | None:
-    """Run the application, in a worker's thread, unless the caller left while it was waited for."""
-    if has_left.is_set():
+    """Run the application in a worker thread, unless the caller hung up while it waited for one."""
+    if disconnected.is_set():
         return None
     started: list[tuple[int, list[tuple[bytes, bytes]]]] = []
 
     def start_response(status: str, headers: list[tuple[str, str]], _: Any = None) -> None:
-        # Django begins a cookie's value with a blank, which the server refuses.
+        # Django begins the value of a cookie with a blank, which the server refuses.
         encoded = [(k.lower().encode("latin1"), v.strip().encode("latin1")) for k, v in headers]
         started.append((int(status[:3]), encoded))
 
@@ -158,12 +157,14 @@ def _run(
         _close(response)
 
 
-def _pump(answer: Answer, forward: Callable[[Message], None], has_left: threading.Event) -> None:
-    """Hand on a stream, in a thread of its own; an empty piece only asks whether to go on."""
+def _pump(
+    answer: Answer, forward: Callable[[Message], None], disconnected: threading.Event
+) -> None:
+    """Forward a stream, in a stream thread; an empty piece only checks for a disconnect."""
     try:
         forward(answer.start)
         for piece in _without_database(answer.pieces):
-            if has_left.is_set():
+            if disconnected.is_set():
                 return
             if piece:
                 forward({"type": "http.response.body", "body": piece, "more_body": True})
@@ -173,7 +174,7 @@ def _pump(answer: Answer, forward: Callable[[Message], None], has_left: threadin
 
 
 def _without_database(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Hold no connection to the database while the next piece is waited for."""
+    """Yield the pieces, without a connection to the database while waiting for the next one."""
     for piece in pieces:
         connections.close_all()
         yield piece
@@ -193,11 +194,11 @@ _TIMEOUT = (
     "timeout",
     f"The body was not complete within {BODY_S:.0f} seconds: send it faster.",
 )
-_BUSY = (503, "busy", "Too many large requests wait already. Repeat the call.")
+_BUSY = (503, "busy", "Too many large requests are waiting already. Repeat the call.")
 
 
 async def _refuse(send: Send, status: int, code: str, detail: str) -> None:
-    """Answer without the application, in the API's shape, and hang up."""
+    """Answer without the application, in the API's error format, and hang up."""
     kind = "server_error" if status >= 500 else "client_error"
     errors = [{"code": code, "detail": detail, "attr": None}]
     body = json.dumps({"type": kind, "errors": errors}).encode()
@@ -213,7 +214,7 @@ async def _refuse(send: Send, status: int, code: str, detail: str) -> None:
 
 
 def _environ(scope: Message, body: bytes | _TooLarge) -> dict[str, Any]:
-    """Return the request as WSGI wants it."""
+    """Return the request's WSGI environment."""
     host, port = scope["server"] or ("localhost", 80)
     environ: dict[str, Any] = {
         "REQUEST_METHOD": scope["method"],
@@ -250,14 +251,14 @@ def _headers(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[str, str]
     for raw_name, value in headers:
         name = raw_name.decode("latin1").upper()
         if "_" in name or name == "TRANSFER-ENCODING":
-            continue  # X_FORWARDED_PROTO would pass for X-Forwarded-Proto
+            continue  # X_FORWARDED_PROTO would count as X-Forwarded-Proto
         key = name.replace("-", "_")
         is_plain = key in ("CONTENT_TYPE", "CONTENT_LENGTH")
         yield key if is_plain else f"HTTP_{key}", value.decode("latin1")
 
 
 def _path(raw: bytes) -> str:
-    """Return a request's path; a proxy's form of it names the host as well."""
+    """Return the path of a request target; a target sent to a proxy contains the host as well."""
     path = raw if raw.startswith(b"/") else _without_host(raw)
     return unquote_to_bytes(path).decode("latin1")
 
@@ -265,5 +266,5 @@ def _path(raw: bytes) -> str:
 def _without_host(raw: bytes) -> bytes:
     try:
         return urlsplit(raw).path or b"/"
-    except ValueError:  # its host is none, such as "["
+    except ValueError:  # invalid host, such as "["
         return raw

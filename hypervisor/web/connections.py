@@ -1,4 +1,4 @@
-"""What one caller may take in time, and all of them in number and memory."""
+"""Limits on the time that one connection may take, and on the number and memory of all."""
 
 import asyncio
 import resource
@@ -14,31 +14,32 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 HEADERS_S = 10.0
-"""A request's headers must be complete within this time of its first byte, or of the connection."""
+"""Time from a request's first byte, or from the start of the connection, to complete headers."""
 
 BODY_S = 30.0
-"""The body must be complete within this time of the headers."""
+"""Time from the headers to the complete body."""
 
 IDLE_S = 15
-"""How long a connection is kept open between two requests."""
+"""How long a connection stays open between two requests."""
 
 READER_S, READER_BYTES = 20.0, 64 * 1024
-"""A caller must take so much of its answer, or all of it, in each such period."""
+"""In each such period a caller must read this much of its response, or the rest of it."""
 
 HEADER_BYTES = 32 * 1024
 CONNECTIONS = 1000
-"""Open connections of one process. When one more comes, another that waits for its caller goes."""
+"""Open connections of one process; beyond it, connections that wait for callers are closed."""
 
-HELD_BYTES = 256 * 1024 * 1024
-"""Of unfinished bodies and answers that wait for their readers; the largest goes first."""
+BUFFERED_BYTES = 256 * 1024 * 1024
+"""Memory limit of unfinished bodies and unread responses; the largest are dropped first."""
 
 READ_BYTES = 16 * 1024
-"""Taken from one connection before the others have their turn."""
+"""How much is read from one connection before it is the others' turn."""
 
 SMALL_CHUNKS, CHUNK_BYTES = 1000, 256
-"""So many chunks of a body may be of any size; beyond, they have this size on average.
+"""The first SMALL_CHUNKS chunks of a body may have any size; a body of more chunks must have
+CHUNK_BYTES for each on average.
 
-A chunk costs the event loop some 20 microseconds, whatever its size.
+A chunk of any size costs the event loop about 20 microseconds.
 """
 
 SWEEP_S = 1.0
@@ -53,7 +54,7 @@ log = structlog.get_logger(__name__)
 
 
 class Phase(Enum):
-    """Whom a connection waits for: its caller, in all phases but the last."""
+    """What a connection waits for: in all phases but the last, it waits for its caller."""
 
     HEADERS = "headers"
     BODY = "body"
@@ -62,7 +63,7 @@ class Phase(Enum):
 
 
 class Parser(h11.Connection):
-    """Refuses as well what is dear to read, or what a proxy in front may read otherwise."""
+    """Also refuses input that is expensive to parse or that a proxy may parse differently."""
 
     _chunks = 0
     _size = 0
@@ -84,7 +85,7 @@ class Parser(h11.Connection):
 
 
 class Connection(H11Protocol):
-    """An HTTP connection that knows what it waits for, and since when."""
+    """An HTTP connection that records what it waits for, and since when."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -112,7 +113,7 @@ class Connection(H11Protocol):
             self.since, self.received = self.loop.time(), len(self.cycle.body)
 
     def send_400_response(self, msg: str) -> None:
-        """Say that this is no HTTP, unless an answer has begun already; hang up in any case."""
+        """Answer invalid HTTP with 400, unless a response has begun, and hang up."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             super().send_400_response(msg)
         else:
@@ -123,7 +124,7 @@ class Connection(H11Protocol):
         super().on_response_complete()
 
     def shutdown(self) -> None:
-        """Let a request that the application works on end; drop what waits for its caller."""
+        """Let a running request finish; abort a connection that waits for its caller."""
         streams = self.cycle is not None and self.cycle.response_started
         if self.phase is Phase.BODY or (streams and not self.cycle.response_complete):
             self.transport.abort()
@@ -141,8 +142,8 @@ class Connection(H11Protocol):
         return Phase.APPLICATION
 
     @property
-    def held(self) -> int:
-        """Bytes of memory that wait for the caller."""
+    def buffered(self) -> int:
+        """Return the bytes of memory that the connection uses while it waits for its caller."""
         body = self.received if self.conn.their_state is h11.SEND_BODY else 0
         return int(self.wire.get_write_buffer_size()) + body
 
@@ -151,7 +152,7 @@ class Connection(H11Protocol):
             case Phase.HEADERS:
                 return self.timeout_keep_alive_task is None and now - self.since > HEADERS_S
             case Phase.BODY:
-                # The bridge answers at the limit; this is for what is sent after the answer.
+                # The bridge answers at the limit; this concerns data that is sent afterwards.
                 return now - self.since > BODY_S + 5
             case Phase.READER:
                 return self._reads_too_slowly(now)
@@ -169,7 +170,7 @@ class Connection(H11Protocol):
 
 
 class _Wire:
-    """A transport that counts what the caller has taken."""
+    """A transport that counts the bytes that the caller has read."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
@@ -190,7 +191,7 @@ class _Wire:
 
 
 class Guard:
-    """Looks after all connections of a process, once a second and whenever one more comes."""
+    """Enforces the limits on a process's connections, once a second and at each new connection."""
 
     _all: "WeakKeyDictionary[ServerState, Guard]" = WeakKeyDictionary()
 
@@ -206,15 +207,16 @@ class Guard:
         return cls._all[state]
 
     def admit(self, newcomer: Connection) -> None:
-        """Make room for one more; refuse it when all others are being worked on."""
+        """Close waiting connections for one more; refuse it if the application uses all others."""
         if len(self._connections) <= min(CONNECTIONS, self._files):
             return
         waiting = [
             c for c in self._connections if c is not newcomer and c.phase is not Phase.APPLICATION
         ]
         if waiting:
-            # Several at once: to choose costs milliseconds, which a flood would take each time.
-            for connection in _least_missed(waiting, max(1, CONNECTIONS // 50)):
+            # Close several at once: each choice takes milliseconds, too long for every connection
+            # of a flood.
+            for connection in _longest_waiting(waiting, max(1, CONNECTIONS // 50)):
                 _drop(connection, "too_many_connections")
         else:
             newcomer.transport.write(_BUSY)
@@ -229,16 +231,16 @@ class Guard:
         loop.call_later(SWEEP_S, self._sweep)
 
     def _free_memory(self) -> None:
-        holding = sorted(self._connections, key=lambda c: c.held)
-        total = sum(c.held for c in holding)
-        while total > HELD_BYTES:
-            largest = holding.pop()
-            total -= largest.held
+        ascending = sorted(self._connections, key=lambda c: c.buffered)
+        total = sum(c.buffered for c in ascending)
+        while total > BUFFERED_BYTES:
+            largest = ascending.pop()
+            total -= largest.buffered
             _drop(largest, "too_much_memory")
 
 
-def _least_missed(waiting: list[Connection], number: int) -> list[Connection]:
-    """Return those that have waited longest, of the address that has most connections."""
+def _longest_waiting(waiting: list[Connection], number: int) -> list[Connection]:
+    """Return the longest-waiting connections of the address with the most connections."""
     count = Counter(_address(c) for c in waiting)
     return nsmallest(number, waiting, key=lambda c: (-count[_address(c)], c.since))
 
@@ -255,7 +257,7 @@ def _drop(connection: Connection, reason: str) -> None:
 
 
 def _open_files() -> int:
-    """Allow as many open files as the system does; return how many that are."""
+    """Raise the limit on open files as far as the system allows; return it."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = CONNECTIONS + _RESERVED_FILES if hard == resource.RLIM_INFINITY else hard
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

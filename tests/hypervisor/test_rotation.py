@@ -55,7 +55,7 @@ def test_all_secrets_can_be_read_with_the_new_key_alone(
 def test_without_the_old_key_nothing_changes(sealed: Deployment, settings: Settings) -> None:
     settings.CREDENTIALS_KEYS = [NEW]
 
-    with pytest.raises(CommandError, match="Nothing has changed"):
+    with pytest.raises(CommandError, match="Nothing was changed"):
         rotate()
 
     settings.CREDENTIALS_KEYS = [OLD]

@@ -1,4 +1,4 @@
-"""The web server itself: real connections to an event loop of its own, with small limits."""
+"""The web server: real connections to an event loop with small limits."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ LARGE = 8_000_000
 
 
 class Stream:
-    """An answer without an end, which notes that it was closed."""
+    """An endless response that records when it is closed."""
 
     streaming = True
 
@@ -32,7 +32,7 @@ class Stream:
     def __iter__(self) -> Iterator[bytes]:
         while True:
             yield b"line\n"
-            time.sleep(0.02)  # as a container that writes now and then
+            time.sleep(0.02)  # like a container that writes from time to time
 
     def close(self) -> None:
         self.closed.set()
@@ -106,7 +106,7 @@ class Web:
 
 
 def drip(connection: socket.socket, seconds_each: float) -> int:
-    """Send byte after byte at this pace until the server hangs up; return how many went."""
+    """Send single bytes at this pace until the server hangs up; return how many were sent."""
     for sent in range(500):
         try:
             connection.sendall(b"G")
@@ -117,7 +117,7 @@ def drip(connection: socket.socket, seconds_each: float) -> int:
 
 
 def everything(connection: socket.socket) -> bytes:
-    """Return what comes until the server hangs up."""
+    """Return everything that the server sends until it hangs up."""
     received = b""
     with suppress(ConnectionError):
         while piece := connection.recv(65536):
@@ -135,7 +135,7 @@ def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
     assert web.join()
 
 
-# --- What arrives ---------------------------------------------------------------------------------
+# --- Requests -------------------------------------------------------------------------------------
 
 
 def test_a_request_arrives_as_it_was_sent(web: Web) -> None:
@@ -152,7 +152,7 @@ def test_a_request_arrives_as_it_was_sent(web: Web) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
-def test_a_body_in_chunks_is_read_like_any_other(web: Web, method: str) -> None:
+def test_a_chunked_body_is_read_like_any_other(web: Web, method: str) -> None:
     status, (environ, body) = web.ask(
         f"{method} / HTTP/1.1\r\nTransfer-Encoding: chunked",
         b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n",
@@ -162,12 +162,12 @@ def test_a_body_in_chunks_is_read_like_any_other(web: Web, method: str) -> None:
     assert "HTTP_TRANSFER_ENCODING" not in environ
 
 
-def test_a_body_beyond_the_limit_is_answered_and_passed_over(web: Web) -> None:
+def test_a_body_over_the_limit_is_answered_and_discarded(web: Web) -> None:
     with closing(web.connect()) as connection:
         connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\n\r\n")
         for _ in range(3):
             connection.sendall(b"x" * 50_000)
-            time.sleep(0.05)  # so that the answer comes in between
+            time.sleep(0.05)  # so that the response comes in between
         connection.sendall(
             b"x" * 150_000 + b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
         )
@@ -178,14 +178,14 @@ def test_a_body_beyond_the_limit_is_answered_and_passed_over(web: Web) -> None:
     assert answers.count(b"HTTP/1.1 200 ") == 1
 
 
-def test_a_header_with_an_underscore_cannot_pass_for_another(web: Web) -> None:
+def test_a_header_with_an_underscore_cannot_replace_another(web: Web) -> None:
     _, (environ, _) = web.ask("GET / HTTP/1.1\r\nX_Forwarded_Proto: https\r\nX-Request-ID: 7")
 
     assert "HTTP_X_FORWARDED_PROTO" not in environ
     assert environ["HTTP_X_REQUEST_ID"] == "7"
 
 
-def test_headers_beyond_the_limit_are_refused(web: Web) -> None:
+def test_headers_over_the_limit_are_refused(web: Web) -> None:
     with closing(web.connect()) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nX: " + b"x" * 2 * connections.HEADER_BYTES)
 
@@ -193,7 +193,7 @@ def test_headers_beyond_the_limit_are_refused(web: Web) -> None:
 
 
 @pytest.mark.parametrize("after", [b"", b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"])
-def test_a_body_with_two_lengths_is_refused_with_all_that_follows(web: Web, after: bytes) -> None:
+def test_a_body_with_two_lengths_ends_the_connection(web: Web, after: bytes) -> None:
     head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n"
     with closing(web.connect()) as connection:
         connection.sendall(head + b"0\r\n\r\n" + after)
@@ -204,7 +204,7 @@ def test_a_body_with_two_lengths_is_refused_with_all_that_follows(web: Web, afte
     assert answers.count(b"HTTP/1.1 ") == 1
 
 
-def test_a_bad_chunk_after_the_answer_ends_the_connection_quietly(
+def test_a_bad_chunk_after_the_response_ends_the_connection_silently(
     web: Web, caplog: pytest.LogCaptureFixture
 ) -> None:
     head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -219,7 +219,7 @@ def test_a_bad_chunk_after_the_answer_ends_the_connection_quietly(
 
 
 @pytest.mark.parametrize("target", ["http://[/", "http://[zz]/", "*", "http://x"])
-def test_an_odd_target_is_a_path_like_any_other(web: Web, target: str) -> None:
+def test_an_unusual_target_is_a_path_like_any_other(web: Web, target: str) -> None:
     assert web.ask(f"GET {target} HTTP/1.1")[0] == 200
 
 
@@ -227,7 +227,7 @@ def test_an_odd_target_is_a_path_like_any_other(web: Web, target: str) -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHo"])
-def test_headers_that_do_not_come_end_the_connection(
+def test_missing_headers_end_the_connection(
     web: Web, monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
     monkeypatch.setattr(connections, "HEADERS_S", 0.3)
@@ -247,9 +247,7 @@ def test_headers_that_come_byte_by_byte_end_the_connection(
     assert sent < 500
 
 
-def test_a_body_that_does_not_come_is_answered_with_408(
-    web: Web, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_body_is_answered_with_408(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bridge, "BODY_S", 0.3)
 
     status, answer = web.ask("POST / HTTP/1.1\r\nContent-Length: 10", b"half")
@@ -258,7 +256,7 @@ def test_a_body_that_does_not_come_is_answered_with_408(
     assert answer["errors"][0]["code"] == "timeout"
 
 
-def test_a_reader_of_a_large_answer_that_reads_too_slowly_is_cut(
+def test_a_caller_that_reads_a_large_response_too_slowly_is_disconnected(
     web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "READER_S", 0.3)
@@ -270,7 +268,7 @@ def test_a_reader_of_a_large_answer_that_reads_too_slowly_is_cut(
         assert len(everything(connection)) < LARGE
 
 
-def test_a_reader_that_takes_its_time_but_goes_on_gets_all(
+def test_a_caller_that_reads_slowly_but_steadily_gets_everything(
     web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "READER_S", 0.3)
@@ -279,7 +277,7 @@ def test_a_reader_that_takes_its_time_but_goes_on_gets_all(
         received = 0
         while piece := connection.recv(200_000):
             received += len(piece)
-            time.sleep(0.01)  # slower than the server by far
+            time.sleep(0.01)  # much slower than the server
 
     assert received > LARGE
 
@@ -287,7 +285,7 @@ def test_a_reader_that_takes_its_time_but_goes_on_gets_all(
 # --- Number ---------------------------------------------------------------------------------------
 
 
-def test_when_all_connections_are_taken_the_one_that_waited_longest_goes(
+def test_at_the_limit_of_connections_the_longest_waiting_one_is_closed(
     web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "CONNECTIONS", 3)
@@ -303,7 +301,7 @@ def test_when_all_connections_are_taken_the_one_that_waited_longest_goes(
         connection.close()
 
 
-def test_room_is_made_for_several_so_that_a_flood_costs_little(
+def test_several_connections_are_closed_at_once_so_that_a_flood_costs_little(
     web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "CONNECTIONS", 100)
@@ -316,7 +314,7 @@ def test_room_is_made_for_several_so_that_a_flood_costs_little(
         connection.close()
 
 
-def test_a_new_connection_is_refused_when_all_others_are_worked_on(
+def test_a_new_connection_is_refused_while_requests_run_on_all_others(
     web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "CONNECTIONS", 1)
@@ -330,10 +328,10 @@ def test_a_new_connection_is_refused_when_all_others_are_worked_on(
         assert busy.recv(10) == b"HTTP/1.1 2"
 
 
-def test_the_largest_body_goes_when_memory_is_short(
+def test_the_connection_with_the_largest_body_is_closed_at_the_memory_limit(
     web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "HELD_BYTES", 700)
+    monkeypatch.setattr(connections, "BUFFERED_BYTES", 700)
     head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 900\r\n\r\n"
     with closing(web.connect()) as small, closing(web.connect()) as large:
         small.sendall(head + b"x" * 100)
@@ -344,7 +342,7 @@ def test_the_largest_body_goes_when_memory_is_short(
         assert small.recv(10) == b"HTTP/1.1 2"
 
 
-def test_a_body_too_many_is_told_to_come_back(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_request_too_many_gets_503(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bridge, "BODIES_BYTES", 900)
     head = "POST {} HTTP/1.1\r\nContent-Length: 500"
     busy = f"{head.format('/wait')}\r\nHost: x\r\n\r\n".encode() + b"x" * 500
@@ -360,7 +358,7 @@ def test_a_body_too_many_is_told_to_come_back(web: Web, monkeypatch: pytest.Monk
     assert web.ask(head.format("/"), b"x" * 500)[0] == 200
 
 
-def test_a_request_of_a_caller_who_left_before_a_thread_was_free_is_not_made(web: Web) -> None:
+def test_a_request_does_not_run_if_its_caller_hangs_up_before_a_thread_is_free(web: Web) -> None:
     with closing(web.connect()) as busy, closing(web.connect()) as impatient:
         busy.sendall(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
         assert web.began.wait(10)
@@ -376,7 +374,7 @@ def test_a_request_of_a_caller_who_left_before_a_thread_was_free_is_not_made(web
     assert not web.streams
 
 
-def test_a_body_of_many_small_chunks_is_refused_before_it_costs_much(
+def test_a_body_of_many_small_chunks_is_refused_early(
     web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(web.bridge, "_body_limit", LARGE)
@@ -402,7 +400,7 @@ def test_a_body_of_few_small_or_of_many_larger_chunks_is_read(
     assert (status, len(body)) == (200, size * number)
 
 
-def test_slow_callers_take_no_thread(web: Web) -> None:
+def test_slow_callers_occupy_no_thread(web: Web) -> None:
     slow = [web.connect() for _ in range(100)]
     for number, connection in enumerate(slow):
         head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf"
@@ -425,7 +423,7 @@ def open_stream(web: Web) -> socket.socket:
     return connection
 
 
-def test_streams_take_no_thread_from_requests(web: Web) -> None:
+def test_streams_occupy_no_thread_for_requests(web: Web) -> None:
     streams = [open_stream(web) for _ in range(2)]
 
     assert web.ask("GET / HTTP/1.1")[0] == 200
@@ -433,7 +431,7 @@ def test_streams_take_no_thread_from_requests(web: Web) -> None:
         connection.close()
 
 
-def test_a_stream_is_closed_when_its_caller_leaves(web: Web) -> None:
+def test_a_stream_is_closed_when_its_caller_hangs_up(web: Web) -> None:
     open_stream(web).close()
 
     assert web.streams[0].closed.wait(5)
@@ -448,10 +446,10 @@ def test_a_stream_is_closed_when_its_caller_reads_nothing(
         assert web.streams[0].closed.wait(10)
 
 
-# --- The end --------------------------------------------------------------------------------------
+# --- Stopping -------------------------------------------------------------------------------------
 
 
-def test_a_request_that_is_worked_on_is_answered_although_the_server_stops(web: Web) -> None:
+def test_a_running_request_is_answered_while_the_server_stops(web: Web) -> None:
     with closing(web.connect()) as connection, closing(web.connect()) as half:
         half.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf")
         connection.sendall(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -464,7 +462,7 @@ def test_a_request_that_is_worked_on_is_answered_although_the_server_stops(web: 
         assert everything(connection).startswith(b"HTTP/1.1 200")
 
 
-def test_streams_are_cut_when_the_server_stops(web: Web) -> None:
+def test_streams_are_aborted_when_the_server_stops(web: Web) -> None:
     with closing(open_stream(web)):
         web.stop()
 

@@ -24,35 +24,37 @@ _POLL_SECONDS = 0.2
 
 
 class Command(commands.Command):
-    help = "Fill a running service with a believable company, and show a preemption."
+    help = "Fill a running service with example organizations, and show a preemption."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--seed", type=argument, default=7, help="of the dice (default 7)")
+        parser.add_argument(
+            "--seed", type=argument, default=7, help="seed of the random numbers (default 7)"
+        )
         real = parser.add_mutually_exclusive_group()
         real.add_argument(
             "--docker",
             nargs="?",
             const=workshop.usual_endpoint(),
             metavar="SOCKET",
-            help="run containers on this machine's Docker Engine as well, without asking",
+            help="also run containers on this machine's Docker Engine, without asking",
         )
         real.add_argument(
-            "--no-docker", action="store_true", help="do not, and do not ask whether to"
+            "--no-docker", action="store_true", help="run no real containers, and do not ask"
         )
         parser.add_argument(
             "--image",
             type=images.argument,
             default=workshop.IMAGE,
-            help="of those containers (default: %(default)s)",
+            help="image of these containers (default: %(default)s)",
         )
         again = parser.add_mutually_exclusive_group()
         again.add_argument(
             "--reset",
             action="store_true",
-            help="first remove the demo's organizations with all that is in them, and its people",
+            help="first remove the demo's organizations with their contents, and its users",
         )
         again.add_argument(
-            "--password", action="store_true", help="only show again how its people log in"
+            "--password", action="store_true", help="only show how the demo's users log in"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -63,31 +65,33 @@ class Command(commands.Command):
             self._reset()
         elif removal.organizations():
             raise CommandError(
-                "The demo company is here already. `demo --password` shows how to log in,"
-                " `demo --reset` removes it and fills it anew."
+                "The demo exists already. `demo --password` shows how to log in, `demo --reset`"
+                " removes it and starts over."
             )
         self._fill(options)
 
     def _show_password(self) -> None:
         people = removal.people()
         if not people:
-            raise CommandError("The demo company is not here. `demo` fills it.")
+            raise CommandError("The demo does not exist. `demo` creates it.")
         if removal.set_password(people):
-            self.stdout.write("It was another one: it has been set again.")
-        self._tell_password([user.username for user in people])
+            self.stdout.write("The password had been changed; it was reset.")
+        self._write_password([user.username for user in people])
 
-    def _tell_password(self, people: list[str]) -> None:
+    def _write_password(self, people: list[str]) -> None:
         self.stdout.write(
             f"Log in at /token as {', '.join(people)}; the password is {removal.password()}"
         )
 
     def _reset(self) -> None:
         try:
-            self._wait_for(removal.stop_all, why="Its deployments do not stop: see its log.")
+            self._wait_for(
+                removal.stop_all, why="The demo's deployments do not stop: see the workers' logs."
+            )
             removal.remove()
         except DomainError as error:
             raise CommandError(error.detail) from error
-        self.stdout.write("Removed what the demo had made.")
+        self.stdout.write("Removed the demo.")
 
     def _fill(self, options: dict[str, Any]) -> None:
         engine = self._engine(options)
@@ -98,7 +102,7 @@ class Command(commands.Command):
         except DomainError as error:
             raise CommandError(error.detail) from error
         self.stdout.write(f"Three organizations: {', '.join(team.name for team in TEAMS)}.")
-        self._tell_password([name for team in TEAMS for name in team.people])
+        self._write_password([name for team in TEAMS for name in team.people])
         self._submit_all(submit_batch, organizations, dice, "batch")
         urgent = self._submit_all(submit_urgent, organizations, dice, "urgent")
         self._report(organizations, urgent)
@@ -106,22 +110,25 @@ class Command(commands.Command):
             self._run_for_real(engine, password, options["image"])
 
     def _engine(self, options: dict[str, Any]) -> str | None:
-        """Return the engine that real containers may run on, None for none: nothing is silent."""
+        """Return the endpoint of the engine for real containers, or None to run none.
+
+        Ask the user if an engine answers and no option decides.
+        """
         if options["no_docker"]:
             return None
         endpoint = options["docker"] or workshop.usual_endpoint()
         found = workshop.answers(endpoint)
         if options["docker"]:
             if found is None:
-                raise CommandError(f"No Docker Engine that could be connected is at {endpoint}.")
+                raise CommandError(f"No Docker Engine at {endpoint} could be connected.")
             return endpoint
         if found is None:
             return None
         what = f"A Docker Engine answers at {endpoint} ({found.version})."
         if not sys.stdin.isatty():
-            self.stdout.write(f"{what} With --docker, the demo runs containers there as well.")
+            self.stdout.write(f"{what} With --docker, the demo also runs containers there.")
             return None
-        answer = input(f"{what} Run two small containers there as well? [y/N] ")
+        answer = input(f"{what} Also run two small containers there? [y/N] ")
         return endpoint if answer.strip().lower() in ("y", "yes") else None
 
     def _run_for_real(self, endpoint: str, password: str, image: str) -> None:
@@ -143,8 +150,8 @@ class Command(commands.Command):
         if hello.status == Status.COMPLETED:
             self.stdout.write(f"  Its logs: {workshop.logs(hello).strip()}")
         self.stdout.write(
-            f"Follow the other: GET /deployments/{counter.pk}/logs?follow=true. Docker lists it"
-            " too: docker ps"
+            f"Follow the other one: GET /deployments/{counter.pk}/logs?follow=true. Docker lists it"
+            " as well: docker ps"
         )
 
     def _submit_all(
@@ -173,7 +180,7 @@ class Command(commands.Command):
         self,
         condition: Callable[[], bool],
         patience_s: float = _PATIENCE_SECONDS,
-        why: str = "Nothing schedules them: does the worker run? See its log.",
+        why: str = "No cycle schedules the deployments. Is the worker running? See its log.",
     ) -> None:
         deadline = time.monotonic() + patience_s
         while not condition():
@@ -186,13 +193,13 @@ class Command(commands.Command):
         for row in here.order_by("status").values("status").annotate(count=Count("pk")):
             self.stdout.write(f"  {row['count']:4} {row['status']}")
         lost = Run.objects.filter(preempted_by__in=urgent).select_related("deployment")
-        self.stdout.write(f"{len(lost)} runs gave up their places to urgent work.")
+        self.stdout.write(f"{len(lost)} runs were preempted by urgent work.")
         for run in lost[:3]:
             last = run.deployment.status_reason
             self.stdout.write(f"  {run.deployment}: now {run.deployment.status}. {last}")
         waiting = here.pending().order_by("-priority", "pk").first()
         if waiting:
-            self.stdout.write(f"Why does one wait? python3 manage.py explain {waiting.pk}")
+            self.stdout.write(f"To see why one waits: python3 manage.py explain {waiting.pk}")
 
 
 def _is(deployment: Deployment, *statuses: Status) -> bool:

@@ -10,15 +10,15 @@ from hypervisor.base import commands
 
 
 class Command(commands.Command):
-    help = "Encrypt all secrets with the first of CREDENTIALS_KEYS, so that the others can go."
+    help = "Encrypt all secrets with the first of CREDENTIALS_KEYS; then remove the other keys."
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             with transaction.atomic():
                 connections, deployments = rotate_credentials(), rotate_secrets()
         except CannotDecrypt as error:
-            raise CommandError(f"Nothing has changed. {error}") from error
+            raise CommandError(f"Nothing was changed. {error}") from error
         self.stdout.write(
-            f"Encrypted anew: the credentials of {connections} connections and the secrets of"
-            f" {deployments} deployments."
+            f"Encrypted the credentials of {connections} connections and the secrets of"
+            f" {deployments} deployments with the first key."
         )

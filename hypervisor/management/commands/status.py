@@ -11,8 +11,8 @@ from hypervisor.base import commands
 
 class Command(commands.Command):
     help = (
-        "Say whether the service works, how full each cluster is, and what waits and why. The exit"
-        " code is 1 when something is critical, as the dashboard's alarms have it."
+        "Show whether the service works, how full each cluster is, and how many deployments wait"
+        " for which reason. The exit code is 1 if one of the dashboard's alarms is critical."
     )
     requires_system_checks = []
 

@@ -1,4 +1,4 @@
-"""`manage.py demo`: its password can be shown again, and all that it made removed."""
+"""`manage.py demo` can show its password again, and remove everything that it created."""
 
 import random
 from io import StringIO
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def company() -> list[Organization]:
-    """What the demo makes first, with a part of its work placed."""
+    """Create the demo's organizations, and place a part of their deployments."""
     organizations = [found(team, removal.password()) for team in TEAMS]
     dice = random.Random(7)
     for team, organization in zip(TEAMS, organizations, strict=True):
@@ -33,14 +33,14 @@ def company() -> list[Organization]:
     return organizations
 
 
-def told(*arguments: str) -> str:
+def output(*arguments: str) -> str:
     out = StringIO()
     call_command("demo", *arguments, stdout=out)
     return out.getvalue()
 
 
 def test_the_password_is_shown_again(company: list[Organization]) -> None:
-    said = told("--password")
+    said = output("--password")
 
     assert said == (
         "Log in at /token as amara, jonas, wei, priya, tomas, ngozi, lena, omar; the password is"
@@ -49,12 +49,12 @@ def test_the_password_is_shown_again(company: list[Organization]) -> None:
     assert User.objects.get(username="amara").check_password(removal.password())
 
 
-def test_a_password_that_was_changed_is_set_again(company: list[Organization]) -> None:
+def test_a_changed_password_is_reset(company: list[Organization]) -> None:
     user = User.objects.get(username="wei")
     user.set_password("another one")
     user.save()
 
-    assert "has been set again" in told("--password")
+    assert "it was reset" in output("--password")
 
     user.refresh_from_db()
     assert user.check_password(removal.password())
@@ -68,16 +68,16 @@ def test_the_password_depends_on_the_installation(settings: Settings) -> None:
 
 
 def test_without_a_demo_there_is_no_password_to_show() -> None:
-    with pytest.raises(CommandError, match="is not here"):
-        told("--password")
+    with pytest.raises(CommandError, match="does not exist"):
+        output("--password")
 
 
 def test_a_second_demo_names_the_remedies(company: list[Organization]) -> None:
     with pytest.raises(CommandError, match=r"demo --password.*demo --reset"):
-        told("--no-docker")
+        output("--no-docker")
 
 
-def test_all_that_it_made_is_removed_and_nothing_else(
+def test_the_demo_is_removed_and_nothing_else(
     company: list[Organization], acme: Organization
 ) -> None:
     assert not removal.stop_all()
@@ -92,7 +92,9 @@ def test_all_that_it_made_is_removed_and_nothing_else(
     assert not Deployment.objects.exists()
 
 
-def test_while_something_still_stops_nothing_is_removed(company: list[Organization]) -> None:
+def test_nothing_is_removed_while_a_deployment_is_stopping(
+    company: list[Organization],
+) -> None:
     removal.stop_all()
 
     with pytest.raises(DomainError, match="active deployments"):
@@ -102,7 +104,7 @@ def test_while_something_still_stops_nothing_is_removed(company: list[Organizati
     assert User.objects.filter(username="amara").exists()
 
 
-def test_an_organization_of_the_same_name_that_others_own_stays(acme: Organization) -> None:
+def test_an_organization_with_the_same_name_and_another_owner_stays(acme: Organization) -> None:
     acme.name = "Perception"
     acme.save()
 
@@ -111,7 +113,7 @@ def test_an_organization_of_the_same_name_that_others_own_stays(acme: Organizati
     assert Organization.objects.get() == acme
 
 
-def test_one_who_is_a_member_elsewhere_is_in_the_way(
+def test_a_user_who_is_a_member_elsewhere_prevents_the_removal(
     company: list[Organization], acme: Organization
 ) -> None:
     Deployment.objects.all().delete()

@@ -11,7 +11,7 @@ from hypervisor.standalone import bootstrap
 
 
 def make_wheel(folder: Path, name: str, version: str) -> str:
-    """Make an installable wheel; return the line of a lock file that asks for it."""
+    """Build an installable wheel; return its line for a lock file."""
     wheel = folder / f"{name}-{version}-py3-none-any.whl"
     info = f"{name}-{version}.dist-info"
     with zipfile.ZipFile(wheel, "w") as archive:
@@ -28,7 +28,7 @@ def make_wheel(folder: Path, name: str, version: str) -> str:
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty checkout whose locks are `up` and `test`, installable without a network."""
+    """Return an empty checkout with the locks `up` and `test`, installable without a network."""
     locks = tmp_path / "requirements"
     locks.mkdir()
     monkeypatch.setattr(bootstrap, "VENV", tmp_path / ".venv")
@@ -51,13 +51,13 @@ def ask(checkout: Path, code: str) -> str:
     return subprocess.run([python, "-c", code], capture_output=True, text=True).stdout.strip()
 
 
-def test_it_needs_nothing_but_the_standard_library() -> None:
+def test_bootstrap_imports_only_the_standard_library() -> None:
     code = f"import sys; sys.path.insert(0, {str(bootstrap.ROOT)!r});"
     code += " import hypervisor.standalone.bootstrap"
     subprocess.run([sys.executable, "-S", "-E", "-c", code], check=True)
 
 
-def test_the_first_use_makes_an_environment_with_the_lock(checkout: Path) -> None:
+def test_the_first_use_creates_an_environment_with_the_lock(checkout: Path) -> None:
     bootstrap.install("up")
 
     assert ask(checkout, "import served; print(served.version)") == "1.0"
@@ -81,7 +81,7 @@ def test_a_changed_lock_is_installed_again(checkout: Path) -> None:
     assert ask(checkout, "import served; print(served.version)") == "2.0"
 
 
-def test_the_larger_lock_serves_the_smaller_one_too(
+def test_an_environment_of_a_larger_lock_also_serves_a_smaller_one(
     checkout: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bootstrap.install("test")
@@ -92,7 +92,7 @@ def test_the_larger_lock_serves_the_smaller_one_too(
     assert capsys.readouterr().err == ""
 
 
-def test_an_interrupted_installation_is_done_again(checkout: Path) -> None:
+def test_an_interrupted_installation_is_repeated(checkout: Path) -> None:
     bootstrap.install("up")
     (checkout / ".venv" / bootstrap.STAMP).unlink()
     next((checkout / ".venv").glob("lib/*/site-packages/served.py")).unlink()
@@ -103,7 +103,7 @@ def test_an_interrupted_installation_is_done_again(checkout: Path) -> None:
     assert ask(checkout, "import served; print(served.version)") == "1.1"
 
 
-def test_an_environment_whose_python_is_gone_is_made_anew(checkout: Path) -> None:
+def test_an_environment_without_its_python_is_created_again(checkout: Path) -> None:
     bootstrap.install("up")
     (checkout / ".venv" / "bin" / "python").unlink()
 
@@ -132,12 +132,12 @@ def python_with_unusable_pip(
 
 
 @pytest.mark.usefixtures("python_with_unusable_pip")
-def test_a_missing_or_old_pip_is_told_with_the_remedy(checkout: Path) -> None:
+def test_the_error_about_a_missing_or_old_pip_names_the_remedy(checkout: Path) -> None:
     with pytest.raises(bootstrap.SetUpError, match="apt-get install python3-pip"):
         bootstrap.install("up")
 
 
-def test_an_environment_that_has_the_packages_is_used_as_it_is(
+def test_an_environment_that_has_the_packages_is_used_unchanged(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(bootstrap, "VENV", Path("/nonexistent"))

@@ -33,7 +33,7 @@ def home(tmp_path: Path) -> Home:
 
 @pytest.fixture
 def occupy(home: Home) -> Iterator[Callable[[float], subprocess.Popen[str]]]:
-    """Run another supervisor on the home, whose one child lives so many seconds."""
+    """Run another supervisor on the home, with one child that lives for so many seconds."""
     processes = []
 
     def run(child_lives_s: float) -> subprocess.Popen[str]:
@@ -60,7 +60,7 @@ def test_a_secret_is_random_and_stays_the_same(home: Home, tmp_path: Path) -> No
     assert len(secret) == 43
 
 
-def test_nobody_else_can_read_what_is_kept(home: Home) -> None:
+def test_other_users_cannot_read_the_home(home: Home) -> None:
     home.secret("postgres")
     home.write_env({"SECRET_KEY": "x"})
 
@@ -69,7 +69,7 @@ def test_nobody_else_can_read_what_is_kept(home: Home) -> None:
     assert modes == {"home": 0o700, "env": 0o600, "state.json": 0o600}
 
 
-def test_a_port_is_kept_while_it_is_free(home: Home) -> None:
+def test_a_port_stays_the_same_while_it_is_free(home: Home) -> None:
     port = home.port("postgres")
 
     assert home.port("postgres") == port
@@ -81,7 +81,7 @@ def test_a_free_port_can_be_listened_on() -> None:
     socket.create_server(("127.0.0.1", free_port())).close()
 
 
-def test_a_second_supervisor_is_refused_and_told_by_whom(
+def test_a_second_supervisor_is_refused_and_the_first_is_named(
     home: Home, occupy: Callable[[float], subprocess.Popen[str]]
 ) -> None:
     first = occupy(5)
@@ -99,7 +99,7 @@ def test_a_home_is_free_again_when_its_supervisor_is_killed(
     os.close(home.lock())
 
 
-def test_the_next_supervisor_waits_for_what_a_killed_one_has_left(
+def test_the_next_supervisor_waits_for_processes_of_a_killed_one(
     home: Home, occupy: Callable[[float], subprocess.Popen[str]]
 ) -> None:
     first = occupy(1.5)
@@ -113,7 +113,7 @@ def test_the_next_supervisor_waits_for_what_a_killed_one_has_left(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the processes in /proc")
-def test_what_a_killed_supervisor_has_left_is_killed_when_it_does_not_end(
+def test_processes_of_a_killed_supervisor_are_killed_if_they_do_not_end(
     home: Home,
     occupy: Callable[[float], subprocess.Popen[str]],
     monkeypatch: pytest.MonkeyPatch,

@@ -1,4 +1,4 @@
-"""Logs of `up`: bounded, and complete whoever is killed."""
+"""Logs of `up` are limited in size, and complete whichever process is killed."""
 
 import os
 import signal
@@ -55,7 +55,7 @@ def run(tmp_path: Path) -> Iterator[Callable[[str], Process]]:
 
 
 def logs(folder: Path) -> list[bytes]:
-    """Return what the log and the older ones hold, the oldest first."""
+    """Return the contents of the log files, the oldest first."""
     names = [folder / "a.log", *(folder / f"a.log.{n}" for n in range(1, 10))]
     return [name.read_bytes() for name in reversed(names) if name.exists()]
 
@@ -74,7 +74,7 @@ def test_no_line_is_lost_when_the_process_is_killed(
     assert b"".join(files).splitlines() == [b"line %d" % n for n in range(30_000)]
 
 
-def test_older_lines_go_when_there_are_too_many(
+def test_the_oldest_lines_are_deleted_when_there_are_too_many(
     tmp_path: Path, small: None, run: Callable[[str], Process]
 ) -> None:
     killed = run(COUNT.format(n=100_000))
@@ -88,7 +88,7 @@ def test_older_lines_go_when_there_are_too_many(
     assert len(list(tmp_path.iterdir())) == 4
 
 
-def test_a_later_process_goes_on_in_the_same_file(
+def test_a_later_process_continues_in_the_same_file(
     tmp_path: Path, run: Callable[[str], Process]
 ) -> None:
     for word in ("one", "two"):
@@ -99,7 +99,7 @@ def test_a_later_process_goes_on_in_the_same_file(
     assert logs(tmp_path) == [b"one\ntwo\n"]
 
 
-def test_output_without_lines_is_bounded_as_well(
+def test_output_without_line_ends_is_limited_as_well(
     tmp_path: Path, small: None, run: Callable[[str], Process]
 ) -> None:
     endless = run("import os\nwhile True: os.write(1, b'x' * 10_000)")
@@ -110,7 +110,7 @@ def test_output_without_lines_is_bounded_as_well(
     assert sum(map(len, logs(tmp_path))) < 1_500_000
 
 
-def test_a_log_is_written_on_when_its_writer_is_killed(
+def test_logging_continues_after_the_log_writer_is_killed(
     tmp_path: Path, run: Callable[[str], Process]
 ) -> None:
     code = "import os, time\nfor n in range(10**9): os.write(1, b'line %d\\n' % n); time.sleep(.01)"
@@ -120,11 +120,11 @@ def test_a_log_is_written_on_when_its_writer_is_killed(
     one._log.wait()
     size = len(logs(tmp_path)[0])
 
-    one.attend_log()
+    one.ensure_log_writer()
 
     wait_until(lambda: len(logs(tmp_path)[0]) > size + 100)
     one.kill()
-    # All but what the killed one had read and not yet written.
+    # Everything except the data that the killed writer had read but not yet written.
     numbers = [int(line.split()[1]) for line in logs(tmp_path)[0].splitlines()]
     gaps = [n for n, after in pairwise(numbers) if after != n + 1]
     assert numbers == sorted(numbers)
@@ -132,7 +132,7 @@ def test_a_log_is_written_on_when_its_writer_is_killed(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG")
-def test_the_last_words_are_logged_although_the_supervisor_was_killed(tmp_path: Path) -> None:
+def test_the_last_lines_are_logged_although_the_supervisor_was_killed(tmp_path: Path) -> None:
     supervisor = subprocess.Popen(
         [sys.executable, "-c", SUPERVISE, str(tmp_path / "a.log")],
         stdout=subprocess.PIPE, text=True, cwd=ROOT,
@@ -149,7 +149,7 @@ def test_the_last_words_are_logged_although_the_supervisor_was_killed(tmp_path: 
     assert psutil.wait_procs(family, 10)[1] == []
 
 
-def test_a_full_disk_costs_lines_and_stops_nobody(
+def test_a_full_disk_loses_lines_but_blocks_no_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reader, writer = os.pipe()

@@ -1,4 +1,4 @@
-"""`manage.py` speaks of its commands before anything is installed or started."""
+"""`manage.py` describes its commands before anything is installed or started."""
 
 import os
 import re
@@ -26,7 +26,7 @@ OF_PEOPLE = (
 
 
 def bare(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run it with the standard library alone, in a home where nothing has ever run."""
+    """Run it with only the standard library, in a home where nothing has run yet."""
     return subprocess.run(
         [sys.executable, "-S", "-E", "manage.py", *arguments],
         cwd=ROOT, env={"PATH": "", "COLUMNS": "80"}, capture_output=True, text=True, check=False,
@@ -46,7 +46,7 @@ def listed(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("arguments", [[], ["help"], ["--help"], ["-h"]], ids=" ".join)
-def test_the_products_own_commands_are_shown_by_group_and_with_a_line_each(
+def test_the_products_commands_are_shown_in_groups_with_one_line_each(
     arguments: list[str],
 ) -> None:
     done = bare(*arguments)
@@ -58,7 +58,7 @@ def test_the_products_own_commands_are_shown_by_group_and_with_a_line_each(
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 
-def test_no_command_of_the_product_is_left_out() -> None:
+def test_no_command_of_the_product_is_missing() -> None:
     own = {name for name, app in get_commands().items() if app in OF_PEOPLE}
 
     assert own <= overview.NAMES
@@ -66,7 +66,7 @@ def test_no_command_of_the_product_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(n for n, a in get_commands().items() if a in OF_PEOPLE))
-def test_a_commands_help_shows_its_own_options_only(name: str) -> None:
+def test_the_help_of_a_command_shows_only_its_own_options(name: str) -> None:
     command = load_command_class(get_commands()[name], name)
 
     assert isinstance(command, Command)
@@ -75,13 +75,13 @@ def test_a_commands_help_shows_its_own_options_only(name: str) -> None:
     assert str(command.help).split()[0] in said
 
 
-def test_django_s_own_are_behind_all(tmp_path: Path) -> None:
+def test_help_all_lists_djangos_commands(tmp_path: Path) -> None:
     done = managed(tmp_path, "help", "--all")
 
     assert done.returncode == 0, done.stderr
-    own, _, djangos = done.stdout.partition("Django and its packages")
+    own, _, others = done.stdout.partition("Django and its packages")
     assert set(listed(own)) == overview.NAMES
-    words = set(re.findall(r"\w+", djangos))
+    words = set(re.findall(r"\w+", others))
     assert {"makemigrations", "shell"} <= words
     assert not {"explain", "up", "migrate"} & words
 
@@ -100,14 +100,14 @@ def test_the_help_of_up_and_test_installs_and_starts_nothing(
     assert says in done.stdout
 
 
-def test_an_argument_that_up_does_not_take_is_refused_before_anything_is_installed() -> None:
+def test_an_unknown_argument_of_up_is_refused_before_anything_is_installed() -> None:
     done = bare("up", "--port", "8001")
 
     assert done.returncode == 2
     assert "unrecognized arguments: --port 8001" in done.stderr
 
 
-def test_the_help_of_the_others_needs_no_service(tmp_path: Path) -> None:
+def test_the_help_of_other_commands_needs_no_service(tmp_path: Path) -> None:
     done = managed(tmp_path, "help", "explain")
 
     assert (done.returncode, done.stderr) == (0, "")
@@ -115,7 +115,7 @@ def test_the_help_of_the_others_needs_no_service(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("word", ["--version", "version"])
-def test_the_version_is_the_products(word: str) -> None:
+def test_the_version_is_that_of_the_product(word: str) -> None:
     with (ROOT / "pyproject.toml").open("rb") as file:
         version = tomllib.load(file)["project"]["version"]
 
@@ -124,12 +124,12 @@ def test_the_version_is_the_products(word: str) -> None:
     assert (done.returncode, done.stdout) == (0, f"MLOps Hypervisor {version}\n")
 
 
-def test_the_image_holds_the_file_that_has_the_version() -> None:
+def test_the_image_contains_the_file_with_the_version() -> None:
     assert "!pyproject.toml" in (ROOT / ".dockerignore").read_text().splitlines()
 
 
 @pytest.mark.parametrize(("level", "seen"), [("", {"late"}), ("INFO", {"late", "cycle"})])
-def test_the_log_of_a_command_is_plain_text_beside_its_output(
+def test_the_log_of_a_command_is_plain_text_on_standard_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, level: str, seen: set[str]
 ) -> None:
     monkeypatch.setenv("LOG_LEVEL", level)
@@ -144,7 +144,7 @@ def test_the_log_of_a_command_is_plain_text_beside_its_output(
     assert not [line for line in lines if line.startswith("{") or "\x1b" in line]
 
 
-def test_a_refusal_is_a_sentence_after_the_word_error(tmp_path: Path) -> None:
+def test_a_refusal_is_one_sentence_after_the_word_error(tmp_path: Path) -> None:
     done = managed(tmp_path, "plan", "nowhere.json")
 
     assert (done.returncode, done.stdout) == (1, "")

@@ -16,7 +16,7 @@ Start = Callable[..., tuple[Process, str]]
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Start a server on this test's folder; returns its process and its URL when it is ready."""
+    """Start a server on this test's folder; return its process and URL when it is ready."""
     processes = []
 
     def run(name: str, password: str = secrets.token_urlsafe()) -> tuple[Process, str]:
@@ -61,7 +61,7 @@ def test_postgres_refuses_a_wrong_password(start: Start) -> None:
         psycopg.connect(url.replace("right", "wrong"))
 
 
-def test_postgres_knows_letters_of_every_language(start: Start) -> None:
+def test_postgres_handles_letters_of_every_language(start: Start) -> None:
     _, url = start("postgres")
 
     with psycopg.connect(url) as connection:
@@ -76,7 +76,7 @@ def test_postgres_knows_letters_of_every_language(start: Start) -> None:
         "UPDATE person SET age = -1",
     ],
 )
-def test_postgres_logs_that_a_statement_failed_but_not_its_values(
+def test_postgres_logs_a_failing_statement_without_its_values(
     start: Start, tmp_path: Path, failing: str
 ) -> None:
     process, url = start("postgres")
@@ -96,7 +96,7 @@ def test_postgres_logs_that_a_statement_failed_but_not_its_values(
     assert "hash-of-ada" not in log
 
 
-def test_postgres_keeps_everything_through_a_stop(start: Start) -> None:
+def test_postgres_loses_nothing_in_a_stop(start: Start) -> None:
     first, url = start("postgres")
     remember(url, 1)
     first.stop()
@@ -106,7 +106,7 @@ def test_postgres_keeps_everything_through_a_stop(start: Start) -> None:
     assert recall(url) == [1]
 
 
-def test_postgres_keeps_everything_through_a_kill(start: Start) -> None:
+def test_postgres_loses_nothing_in_a_kill(start: Start) -> None:
     first, url = start("postgres")
     remember(url, 1)
     first.kill()
@@ -116,7 +116,7 @@ def test_postgres_keeps_everything_through_a_kill(start: Start) -> None:
     assert recall(url) == [1]
 
 
-def test_postgres_starts_although_a_left_over_file_names_somebody_elses_process(
+def test_postgres_starts_although_a_leftover_file_names_a_foreign_process(
     start: Start, tmp_path: Path
 ) -> None:
     first, _ = start("postgres")
@@ -131,7 +131,7 @@ def test_postgres_starts_although_a_left_over_file_names_somebody_elses_process(
     assert recall(url) == [1]
 
 
-def test_postgres_makes_its_folder_anew_when_that_was_interrupted(
+def test_postgres_repeats_an_interrupted_creation_of_its_folder(
     start: Start, tmp_path: Path
 ) -> None:
     half = tmp_path / "postgres.new"
@@ -161,7 +161,7 @@ def test_root_without_user_namespaces_runs_postgres_as_nobody(
     assert recall(url) == [1]
 
 
-def test_valkey_wants_its_password(start: Start) -> None:
+def test_valkey_requires_its_password(start: Start) -> None:
     _, url = start("valkey", "right")
 
     with pytest.raises(redis.AuthenticationError):
@@ -175,7 +175,7 @@ def test_valkey_listens_on_loopback_only(start: Start) -> None:
         assert client.config_get("bind")["bind"] == "127.0.0.1"
 
 
-def test_valkey_keeps_what_it_was_told_through_a_kill(start: Start) -> None:
+def test_valkey_keeps_its_data_in_a_kill(start: Start) -> None:
     first, url = start("valkey")
     with redis.Redis.from_url(url) as client:
         client.set("answer", 42)
@@ -188,7 +188,7 @@ def test_valkey_keeps_what_it_was_told_through_a_kill(start: Start) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="reads /proc")
-def test_no_list_of_processes_shows_a_password(start: Start) -> None:
+def test_no_process_list_shows_a_password(start: Start) -> None:
     for name in ("postgres", "valkey"):
         process, _ = start(name, "very-secret")
         assert b"very-secret" not in Path(f"/proc/{process.pid}/cmdline").read_bytes()

@@ -31,12 +31,12 @@ time.sleep(60)
 
 
 class Stage:
-    """Builds services of one line of Python, and notes what the supervisor tells."""
+    """Builds services from a line of Python, and records the supervisor's reports."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.told: list[str] = []
-        self.supervisor = Supervisor(self.told.append)
+        self.reported: list[str] = []
+        self.supervisor = Supervisor(self.reported.append)
         self._before = set(psutil.Process().children(recursive=True))
 
     def log(self, name: str) -> Path:
@@ -54,7 +54,7 @@ class Stage:
         )
 
     def processes(self) -> list[psutil.Process]:
-        """Return the living descendants that were not there before."""
+        """Return the running descendants that did not exist before."""
         now = psutil.Process().children(recursive=True)
         return [
             process
@@ -63,12 +63,12 @@ class Stage:
         ]
 
     def watch_until(self, text: str) -> None:
-        """Watch until the supervisor has told this."""
+        """Watch until the supervisor has reported this."""
         main = threading.main_thread().ident
         assert main is not None
 
         def interrupt() -> None:
-            while not any(text in line for line in self.told):
+            while not any(text in line for line in self.reported):
                 time.sleep(0.02)
             signal.pthread_kill(main, signal.SIGTERM)
 
@@ -97,32 +97,32 @@ def test_start_returns_when_every_service_is_ready(stage: Stage) -> None:
     assert stage.log("a").read_text() == "ready\n"
 
 
-def test_a_service_that_dies_at_its_start_is_told_with_the_end_of_its_log(stage: Stage) -> None:
+def test_a_service_that_dies_at_its_start_is_reported_with_the_end_of_its_log(stage: Stage) -> None:
     broken = stage.service("a", "import sys; sys.exit('no such table')", ready_on="never")
 
     with pytest.raises(StartError, match=r"(?s)a exited with 1.*no such table"):
         stage.supervisor.start(broken)
 
 
-def test_what_dies_is_started_again_and_told(stage: Stage) -> None:
+def test_a_service_that_dies_is_restarted_and_reported(stage: Stage) -> None:
     code = f"import os; print('up', flush=True); os.kill(os.getpid(), {int(signal.SIGKILL)})"
     stage.supervisor.start(stage.service("a", code, ready_on="up"))
 
-    stage.watch_until("a has been started again")
+    stage.watch_until("a was restarted")
 
-    assert "a was killed by SIGKILL; starting it again in 0.2 s" in stage.told[0]
+    assert "a was killed by SIGKILL; it is restarted in 0.2 s" in stage.reported[0]
 
 
-def test_one_that_keeps_dying_is_started_again_less_and_less_often(stage: Stage) -> None:
+def test_a_service_that_keeps_dying_is_restarted_less_and_less_often(stage: Stage) -> None:
     stage.supervisor.start(stage.service("a", "pass"))
 
     stage.watch_until("in 0.8 s")
 
-    delays = [line.split(" again in ")[1][:5] for line in stage.told if " again in " in line]
+    delays = [line.split(" in ")[1][:5] for line in stage.reported if " restarted in " in line]
     assert delays == ["0.2 s", "0.4 s", "0.8 s"]
 
 
-def test_children_of_one_that_was_killed_do_not_survive_it(stage: Stage) -> None:
+def test_children_of_a_killed_service_do_not_survive_it(stage: Stage) -> None:
     parent = Process(stage.service("a", WITH_A_CHILD))
     while len(stage.processes()) < 2:
         time.sleep(0.02)
@@ -133,7 +133,9 @@ def test_children_of_one_that_was_killed_do_not_survive_it(stage: Stage) -> None
     assert stage.processes() == []
 
 
-def test_one_that_ignores_the_request_to_stop_is_killed_after_its_grace(stage: Stage) -> None:
+def test_a_service_that_ignores_its_stop_signal_is_killed_after_its_grace(
+    stage: Stage,
+) -> None:
     stage.supervisor.start(stage.service("a", DEAF, ready_on="deaf", grace_s=0.2))
 
     stage.supervisor.stop()
@@ -141,7 +143,7 @@ def test_one_that_ignores_the_request_to_stop_is_killed_after_its_grace(stage: S
     assert stage.processes() == []
 
 
-def test_the_last_started_stops_first(stage: Stage) -> None:
+def test_the_last_started_service_stops_first(stage: Stage) -> None:
     shared = stage.folder / "order"
     for name in "abc":
         code = (

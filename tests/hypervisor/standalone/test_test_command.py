@@ -1,4 +1,4 @@
-"""`manage.py test`: its arguments reach pytest as they are; the floor is of the whole suite."""
+"""`manage.py test` passes its arguments to pytest; the minimum coverage is for the whole suite."""
 
 import os
 import subprocess
@@ -20,16 +20,14 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("arguments", [[PATH], [PATH, "-k", "quantity or quantities"]])
-def test_it_runs_the_path_that_it_is_given_and_no_others(
-    arguments: list[str], tmp_path: Path
-) -> None:
+def test_it_runs_only_the_given_path(arguments: list[str], tmp_path: Path) -> None:
     done = run(tmp_path, "manage.py", "test", *arguments, "--collect-only", "-q")
 
     collected = {line.split("::")[0] for line in done.stdout.splitlines() if "::" in line}
     assert collected == {PATH}
 
 
-def test_a_part_of_the_suite_passes_below_the_floor_of_the_whole(tmp_path: Path) -> None:
+def test_a_part_of_the_suite_passes_below_the_minimum_coverage(tmp_path: Path) -> None:
     done = run(tmp_path, "manage.py", "test", PATH)
     assert done.returncode == 0, done.stdout
     report = run(tmp_path, "-m", "coverage", "report")
