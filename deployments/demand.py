@@ -1,6 +1,6 @@
-"""What deployments mean to the apps further left, which cannot ask for it themselves.
+"""What the apps further left need from deployments without importing them.
 
-`DeploymentsConfig.ready` registers these answers.
+`DeploymentsConfig.ready` registers these functions.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from orgs.models import Organization
 
 
 class DemandOnClusters:
-    """Answers what `clusters.demand` asks."""
+    """The implementation of the protocol in `clusters.demand`."""
 
     def allocated(self) -> Mapping[str, Combinable]:
         active = Q(deployments__status__in=ACTIVE)
@@ -28,17 +28,17 @@ class DemandOnClusters:
         if count := Run.objects.unfinished().filter(cluster=cluster).count():
             raise Conflict(
                 f"Cluster {cluster.name} has {count} runs on its present engine: drain it, wait"
-                " until it is empty, and try again."
+                " until it is empty, then try again."
             )
 
     def before_deletion(self, cluster: Cluster) -> None:
         count = Deployment.objects.filter(cluster=cluster, status__in=OCCUPYING).count()
         if count:
             raise Conflict(
-                f"Cluster {cluster.name} has {count} deployments on it: drain it, or stop them,"
+                f"Cluster {cluster.name} has {count} deployments on it: drain it or stop them"
                 " first."
             )
-        # A run on no cluster would never end, and its deployment never start again anywhere.
+        # A run without a cluster would never end, and its deployment could never start again.
         if stopping := Run.objects.unfinished().filter(cluster=cluster).count():
             raise Conflict(
                 f"Cluster {cluster.name} has {stopping} containers that are still stopping: try"
@@ -47,15 +47,15 @@ class DemandOnClusters:
         asking = Deployment.objects.filter(requested_cluster=cluster)
         if waiting := asking.filter(status=Status.PENDING).values_list("pk", flat=True).first():
             raise Conflict(
-                f"Deployment {waiting} waits for cluster {cluster.name} and no other: cancel it, or"
-                " change its cluster, first."
+                f"Deployment {waiting} waits for cluster {cluster.name} and no other: cancel it or"
+                " change its `requested_cluster` first."
             )
-        # Their reference is set to null: a deletion would lock their rows in any order.
+        # Deleting the cluster sets their reference to null, which would lock the rows in any order.
         list(asking.locked().values("pk"))
 
 
 def before_deletion(organization: Organization) -> None:
-    """Lock the organization's deployments; raise Conflict while one of them is active."""
+    """Lock the organization's deployments. Raises Conflict while one of them is on a cluster."""
     rows = Deployment.objects.filter(organization=organization)
     list(rows.locked(for_deletion=True).values_list("pk"))
     if count := rows.filter(status__in=OCCUPYING).count():

@@ -1,7 +1,7 @@
-"""Environment variables: plain texts, and secrets that go in and never come out again.
+"""Environment variables: plain texts, and secrets that are never shown again.
 
-A value is a text, or `{"secret": …}`: encrypted wherever it is kept, None where it is shown. Who
-sends back the None that was shown means the secret that is there.
+A value is a text, or `{"secret": …}`, which holds the encrypted secret in storage and None in
+responses. If a request sends this None back, the stored secret is kept.
 """
 
 import re
@@ -14,7 +14,7 @@ from hypervisor.base.errors import Invalid
 Env = Mapping[str, str | Mapping[str, str | None]]
 
 _NAME = re.compile(r"(?!\.$|\.\.)[A-Za-z_.-][A-Za-z0-9_.-]*")
-"""Names that every engine accepts. Docker takes nearly all, Kubernetes before 1.32 these only."""
+"""The names that every engine accepts: Kubernetes before 1.32 allows only these."""
 
 _SHOWN = 60
 
@@ -22,7 +22,7 @@ SECRET = "secret"  # noqa: S105 a key's name
 
 
 def wrong_name(name: str) -> str | None:
-    """Return why it cannot be the name of a variable, None when it can."""
+    """Return why a variable cannot have this name, None if it can."""
     if _NAME.fullmatch(name):
         return None
     shown = name if len(name) <= _SHOWN else f"{name[:_SHOWN]}…"
@@ -33,32 +33,36 @@ def wrong_name(name: str) -> str | None:
 
 
 def seal(text: str) -> dict[str, str | None]:
-    """Return the value that is kept of a secret."""
+    """Return the value to store for a secret."""
     return {SECRET: encrypt(text).decode()}
 
 
 def masked(env: Env) -> dict[str, Any]:
-    """Return what may be shown."""
+    """Return the environment with None for every secret."""
     return {
         name: value if isinstance(value, str) else {SECRET: None} for name, value in env.items()
     }
 
 
 def opened(env: Env) -> dict[str, str]:
-    """Return all values in clear: for a container, for nobody else. Raises CannotDecrypt."""
+    """Return all values in plain text, for the container only. Raises CannotDecrypt."""
     return {name: value if isinstance(value, str) else _open(value) for name, value in env.items()}
 
 
 def completed(given: Env, former: Env) -> dict[str, Any]:
-    """Put the secrets that are there where the given ones are None.
+    """Replace each secret that is None by the stored secret of that name.
 
-    Raises Invalid when there is none of that name.
+    Raises Invalid if there is no such secret.
     """
     return {name: _complete(name, value, former) for name, value in given.items()}
 
 
 def comparable(env: Env) -> dict[str, Any]:
-    """Return what is equal when the values are, however often each was encrypted."""
+    """Return a mapping that compares equal if the plain values are equal.
+
+    Encrypting the same secret twice gives different texts. A secret that cannot be decrypted equals
+    only the same encrypted text.
+    """
     return {
         name: value if isinstance(value, str) else _or_token(value) for name, value in env.items()
     }
@@ -70,7 +74,7 @@ def _complete(name: str, value: str | Mapping[str, str | None], former: Env) -> 
     kept = former.get(name)
     if kept is None or isinstance(kept, str):
         raise Invalid(
-            f'{name}: there is no secret to keep; give its value as {{"secret": "…"}}.',
+            f'{name}: there is no stored secret to keep; give its value as {{"secret": "…"}}.',
             attr="env",
             code="no_secret",
         )

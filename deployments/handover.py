@@ -39,7 +39,10 @@ def hand_over(organization: Organization, *, actor: str, from_user: int, to_user
     )
     ids = list(rows.values_list("pk", flat=True))
     if not ids:
-        raise Conflict(f"User {from_user} has no deployments here that have not ended.")
+        raise Conflict(
+            f"User {from_user} has no deployments in {organization.name} that have not ended: check"
+            " `from_user`."
+        )
     Deployment.objects.filter(pk__in=ids).update(created_by=to_user)
     _record(organization, ids, actor, from_user, to_user)
     return len(ids)

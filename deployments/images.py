@@ -1,4 +1,4 @@
-"""References to images, by the grammar that registries and engines read them by.
+"""The grammar of image references, as registries and engines parse them.
 
 `[registry/]repository[:tag][@digest]`, as in the `reference` package of the distribution project.
 """
@@ -20,13 +20,11 @@ _HEX_DIGITS = {"sha256": 64, "sha384": 96, "sha512": 128}
 
 
 def check_reference(text: str) -> None:
-    """Raise ValueError, with a sentence that says what is wrong and what to do."""
+    """Raise ValueError for a malformed reference, with a sentence for people and the remedy."""
     if not text or not text.isascii() or not text.isprintable() or " " in text:
-        raise ValueError(
-            f"An image's reference has no blanks and only ASCII characters. {_EXAMPLE}"
-        )
+        raise ValueError(f"An image reference has only ASCII characters and no spaces. {_EXAMPLE}")
     if _ID.fullmatch(text):
-        raise ValueError("This is the ID of an image. Give its name, with a digest if you like.")
+        raise ValueError("This is an image ID. Give the image's name, with a digest if you like.")
     tagged, at, digest = text.partition("@")
     if at:
         _check_digest(digest)
@@ -35,14 +33,14 @@ def check_reference(text: str) -> None:
         name = tagged
     elif not _TAG.fullmatch(tag):
         raise ValueError(
-            f"The tag {tag!r} is malformed: it has 1 to 128 letters, digits, '_', '.' and '-', and"
-            " does not begin with '.' or '-'."
+            f"The tag {tag!r} is malformed: use 1 to 128 letters, digits, '_', '.' and '-', not"
+            " beginning with '.' or '-'."
         )
     _check_name(name)
 
 
 def argument(text: str) -> str:
-    """Read a reference from a command line: the `type` of an option."""
+    """Parse an image reference on a command line: the `type` of an option."""
     try:
         check_reference(text)
     except ValueError as error:
@@ -58,11 +56,14 @@ def _check_name(name: str) -> None:
     for part in (rest if has_registry else name).split("/"):
         _check_part(part)
     if len(_in_full(name, has_registry)) > MAX_NAME:
-        raise ValueError(f"The name has more than {MAX_NAME} characters with its registry.")
+        raise ValueError(
+            f"The name, including its registry, has more than {MAX_NAME} characters: use a shorter"
+            " one."
+        )
 
 
 def _in_full(name: str, has_registry: bool) -> str:
-    """Return the name as engines complete it."""
+    """Return the name with the registry that engines add."""
     if has_registry:
         return name
     return f"docker.io/{name}" if "/" in name else f"docker.io/library/{name}"
@@ -73,21 +74,21 @@ def _check_registry(registry: str) -> None:
     port = match and match["port"]
     if not match or (port and not (len(port) <= 5 and 1 <= int(port) <= 65535)):
         raise ValueError(
-            f"The registry {registry!r} is malformed: it is a host name or an address, an IPv6"
-            " address in brackets, and perhaps a port from 1 to 65535."
+            f"The registry {registry!r} is malformed: give a host name or an IP address (IPv6 in"
+            " brackets), optionally with a port from 1 to 65535."
         )
 
 
 def _check_part(part: str) -> None:
     if not part:
-        raise ValueError(f"The repository's name is empty, or has an empty part. {_EXAMPLE}")
+        raise ValueError(f"The repository's name is empty or has an empty part. {_EXAMPLE}")
     if _PART.fullmatch(part):
         return
     if _PART.fullmatch(part.lower()):
-        raise ValueError(f"A repository's name is lower case: write {part.lower()!r}.")
+        raise ValueError(f"A repository's name is in lower case: write {part.lower()!r}.")
     raise ValueError(
-        f"The part {part!r} of the repository's name is malformed: it has lower-case letters and"
-        " digits, with single '.', one or two '_', or '-' between them."
+        f"The part {part!r} of the repository's name is malformed: use lower-case letters and"
+        " digits, separated by '.', one or two '_', or any number of '-'."
     )
 
 
@@ -96,6 +97,6 @@ def _check_digest(digest: str) -> None:
     digits = _HEX_DIGITS.get(algorithm)
     if digits is None or not re.fullmatch(rf"[a-f0-9]{{{digits}}}", value):
         raise ValueError(
-            "The digest is malformed: after '@' comes 'sha256:' and 64 hexadecimal digits in lower"
-            " case, or sha384 and 96, or sha512 and 128."
+            "The digest is malformed: give '@sha256:' and 64 lower-case hexadecimal digits, or"
+            " sha384 and 96, or sha512 and 128."
         )

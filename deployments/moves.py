@@ -1,4 +1,4 @@
-"""An operator has a deployment run somewhere else."""
+"""An operator's move of a deployment to another cluster."""
 
 from dataclasses import replace
 
@@ -18,14 +18,16 @@ from hypervisor.base.errors import Conflict, NotFound
 
 @transaction.atomic
 def move(deployment: Deployment, *, actor: str, target: Cluster | None = None) -> Deployment:
-    """Bind it to the target; or, with None, to no cluster, and have it leave the one it is on.
+    """Bind a deployment to the target cluster; with None, move it to any other cluster, unbound.
 
-    An active one moves at once where there is free room. To a target without, it is requeued: the
-    next cycle makes the room there by preempting lower ones, or it waits. A pending one competes
-    for the target from now on. The clusters are locked first, as a move consumes room.
+    An active deployment moves at once if the free capacity suffices. Otherwise it is requeued for
+    the target: the next cycle preempts lower deployments there, or it waits. A pending deployment
+    competes for the target from then on. The clusters are locked first, because a move allocates
+    capacity.
 
-    Raises Conflict when it has ended, is there already, or no other cluster has the room; Invalid
-    when the target could never hold it.
+    Raises Conflict if the deployment has ended or is there already, or if no other cluster has
+    enough free capacity; Invalid if the target could never hold it; NotFound if there is no such
+    cluster in its organization.
     """
     if _status(deployment) == Status.PENDING:
         return _rebind(deployment, actor, target)
@@ -48,7 +50,7 @@ def _status(deployment: Deployment) -> str | None:
 
 
 def _locked_clusters(organization_id: int) -> dict[int, Cluster]:
-    """Lock the organization's clusters in the order of their ids; return them with allocations."""
+    """Lock the organization's clusters in the order of their ids; return them with allocated."""
     clusters = Cluster.objects.filter(organization_id=organization_id).order_by("pk")
     clusters = clusters.select_related("connection")
     list(clusters.locked())
@@ -58,34 +60,33 @@ def _locked_clusters(organization_id: int) -> dict[int, Cluster]:
 def _rebind(deployment: Deployment, actor: str, target: Cluster | None) -> Deployment:
     spec = Spec.of(deployment)
     if spec.requested_cluster == target:
-        where = f"waits for {target.name}" if target else "may run on any cluster"
-        raise Conflict(
-            f"Deployment {deployment.pk} is pending and {where} already: name another cluster."
-        )
+        where = f"already waits for {target.name}" if target else "may already run on any cluster"
+        raise Conflict(f"Deployment {deployment.pk} is pending and {where}: name another cluster.")
     return services.update(deployment, actor=actor, spec=replace(spec, requested_cluster=target))
 
 
 def _destination(
     row: Deployment, clusters: dict[int, Cluster], target: Cluster | None
 ) -> int | None:
-    """Return the cluster with free room that it goes to, None when the target has none.
+    """Return the id of the cluster to move to, None if the target has too little free capacity.
 
-    Of several the tightest fit, GPU before RAM before CPU: the rest stays whole for others.
+    Of several, the tightest fit wins, by GPU, then RAM, then CPU, so that large free amounts stay
+    whole.
     """
     if target is not None and target.pk == row.cluster_id:
-        raise Conflict(f"Deployment {row.pk} is on {target.name} already: name another cluster.")
+        raise Conflict(f"Deployment {row.pk} is already on {target.name}: name another cluster.")
     wanted = [target.pk] if target else [pk for pk in clusters if pk != row.cluster_id]
     fitting = [pk for pk in wanted if pk in clusters and _fits(row, clusters[pk])]
     if not fitting and target is None:
         request = describe(row.cpu_milli, row.ram_mib, row.gpu)
         raise Conflict(
             f"Deployment {row.pk} needs {request}, and no other cluster has that free: name a"
-            " cluster to have lower ones preempted there, or requeue it."
+            " cluster, on which lower deployments may then be preempted, or requeue it."
         )
-    return min(fitting, key=lambda pk: (*reversed(_room(clusters[pk])), pk), default=None)
+    return min(fitting, key=lambda pk: (*reversed(_free(clusters[pk])), pk), default=None)
 
 
-def _room(cluster: Cluster) -> tuple[int, ...]:
+def _free(cluster: Cluster) -> tuple[int, ...]:
     return tuple(
         getattr(cluster, name) - getattr(cluster, f"allocated_{name}") for name in DIMENSIONS
     )
@@ -93,7 +94,7 @@ def _room(cluster: Cluster) -> tuple[int, ...]:
 
 def _fits(row: Deployment, cluster: Cluster) -> bool:
     request = (getattr(row, name) for name in DIMENSIONS)
-    enough = all(need <= room for need, room in zip(request, _room(cluster), strict=True))
+    enough = all(need <= free for need, free in zip(request, _free(cluster), strict=True))
     return enough and cluster.state == Cluster.State.ACTIVE and not _is_lost(cluster)
 
 
@@ -106,7 +107,7 @@ def _relocate(row: Deployment, actor: str, cluster: int, *, bound: bool) -> Depl
     name = Cluster.objects.values_list("name", flat=True).get(pk=cluster)
     change = Change(
         row.pk,
-        f"Moved by {actor}: there is room on {name}.",
+        f"Moved by {actor} to {name}, which has enough free capacity.",
         cluster=cluster,
         data={"code": "by_hand", "from": row.cluster_id, "cluster": cluster, "bound": bound},
     )
@@ -118,16 +119,21 @@ def _requeue(
 ) -> Deployment:
     target = clusters.get(target.pk) if target else None
     if target is None:
-        raise NotFound("There is no such cluster in its organization: name another one.")
+        raise NotFound("There is no such cluster in its organization: name another cluster.")
     if target.state != Cluster.State.ACTIVE:
-        raise Conflict(f"Cluster {target.name} is {target.state}: uncordon it, or name another.")
+        raise Conflict(
+            f"Cluster {target.name} is {target.state}: uncordon it, or name another cluster."
+        )
     if _is_lost(target):
-        raise Conflict(f"There is no contact with cluster {target.name}: name another.")
+        raise Conflict(
+            f"Nothing can be placed on cluster {target.name}, because its engine is not available:"
+            " name another cluster."
+        )
     check_capacity(row.organization_id, replace(Spec.of(row), requested_cluster=target))
     _bind(row, target.pk)
     change = Change(
         row.pk,
-        f"Moved by {actor}: waits for room on {target.name}.",
+        f"Moved by {actor}: waits for enough free capacity on {target.name}.",
         data={"code": "by_hand", "from": row.cluster_id, "for_cluster": target.pk, "bound": True},
     )
     return _carry_out(row, lifecycle.REQUEUE, change, actor)

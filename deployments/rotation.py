@@ -1,4 +1,4 @@
-"""Secrets of environments encrypted anew, when keys change."""
+"""Re-encryption of the secrets in environments when keys change."""
 
 from typing import Any
 
@@ -13,10 +13,10 @@ from deployments.models import Deployment
 
 @transaction.atomic
 def rotate_secrets() -> int:
-    """Encrypt the secrets of all deployments with the first of CREDENTIALS_KEYS; return how many.
+    """Encrypt the secrets of all deployments with the first of CREDENTIALS_KEYS.
 
-    Raises CannotDecrypt when the key of one is missing; then none has changed. No revision grows:
-    nothing that anybody can see has changed.
+    Returns the number of deployments. Raises CannotDecrypt if the key of a secret is missing; then
+    nothing has changed. Revisions stay, because no plan depends on the encryption.
     """
     has_secrets: Any = RawSQL(
         "jsonb_path_exists(deployments_deployment.env, '$.*.secret')", [], BooleanField()

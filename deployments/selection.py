@@ -1,4 +1,4 @@
-"""Cancel or stop at once what a filter selects, as far as the caller may and the states allow."""
+"""Cancel or stop all deployments that a filter selects, where role and status allow it."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ from hypervisor.base.errors import Invalid
 from orgs.models import Membership, Role
 
 MAX_SELECTED = 10_000
-"""A filter may select no more that have not ended."""
+"""The most deployments that have not ended that a filter may select."""
 
 MAX_CHANGED = 1_000
-"""One transaction changes no more: each change is noted in the audit trail, row by row."""
+"""The most deployments that one transaction changes: the audit trail gets a row for each."""
 
 _REMEDIES = {
     Status.PENDING: "cancel it instead",
@@ -32,7 +32,7 @@ _REMEDIES = {
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """One that the filter selects and the verb is not for; `code` is for programs."""
+    """A selected deployment that was not changed, and why; `code` is machine-readable."""
 
     deployment: int
     code: str
@@ -41,9 +41,9 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The ids of those that were changed, or would be, and the others that have not ended.
+    """The ids of the deployments that were changed, or would be, and the skipped deployments.
 
-    `remaining` counts those that the limit left for another call.
+    `remaining` counts the deployments beyond the limit, which another call would change.
     """
 
     deployments: list[int]
@@ -60,18 +60,18 @@ class _Selected(NamedTuple):
 
 
 def cancel(rows: DeploymentQuerySet, *, user: User, limit: int | None, dry_run: bool) -> Outcome:
-    """Take the pending ones out of the queue, the first so many by id if there is a limit."""
+    """Remove pending deployments from the queue, in the order of their ids up to the limit."""
     reason = f"Cancelled by {user.username}."
-    return _steer(rows, lifecycle.CANCEL, user, reason, limit, dry_run)
+    return _carry_out(rows, lifecycle.CANCEL, user, reason, limit, dry_run)
 
 
 def stop(rows: DeploymentQuerySet, *, user: User, limit: int | None, dry_run: bool) -> Outcome:
-    """Stop those that are starting or running, the first so many by id if there is a limit."""
-    return _steer(rows, lifecycle.STOP, user, f"Stopped by {user.username}.", limit, dry_run)
+    """Stop starting and running deployments, in the order of their ids up to the limit."""
+    return _carry_out(rows, lifecycle.STOP, user, f"Stopped by {user.username}.", limit, dry_run)
 
 
 @transaction.atomic
-def _steer(
+def _carry_out(
     rows: DeploymentQuerySet,
     verb: Verb,
     user: User,
@@ -90,7 +90,7 @@ def _steer(
         return Outcome([each.pk for each in chosen], skipped, remaining)
     changed = _change(chosen, verb, user, reason)
     skipped += [
-        Skipped(each.pk, "changed", "It has changed meanwhile: look again, and repeat the call.")
+        Skipped(each.pk, "changed", "It has just changed: check its status and repeat the call.")
         for each in chosen
         if each.pk not in changed
     ]
@@ -98,7 +98,7 @@ def _steer(
 
 
 def _change(chosen: list[_Selected], verb: Verb, user: User, reason: str) -> set[int]:
-    """Change those that are still as they were selected; return their ids."""
+    """Change the deployments that are still as they were selected; return their ids."""
     changes = [Change(each.pk, reason, revision=each.revision) for each in chosen]
     formers = transition(verb, changes, actor=user.username, now=timezone.now())
     for organization in {each.organization for each in chosen if each.pk in formers}:
@@ -111,16 +111,16 @@ def _change(chosen: list[_Selected], verb: Verb, user: User, reason: str) -> set
 def _check_number(count: int) -> None:
     if count > MAX_CHANGED:
         raise Invalid(
-            f"This would change {count} deployments, and one call changes at most {MAX_CHANGED}:"
-            f" narrow the filter, or give limit={MAX_CHANGED} and repeat the call until"
-            " `remaining` is 0.",
+            f"This would change {count} deployments, but one call changes at most {MAX_CHANGED}:"
+            f" narrow the filter, or add limit={MAX_CHANGED} and repeat the call until `remaining`"
+            " is 0.",
             attr="limit",
             code="too_many",
         )
 
 
 def _selected(rows: DeploymentQuerySet) -> list[_Selected]:
-    """Return those that have not ended. Raises Invalid when there are too many."""
+    """Return the selected deployments that have not ended. Raises Invalid if they are too many."""
     columns = ("pk", "status", "revision", "organization_id", "created_by_id")
     live = rows.exclude(status__in=ENDED).order_by("pk").values_list(*columns)
     found = [_Selected(*row) for row in live[: MAX_SELECTED + 1]]

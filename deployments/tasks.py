@@ -1,4 +1,4 @@
-"""Celery's way in; the work is in `reconcile`."""
+"""Celery tasks; the work is in `runtime` and `logs`."""
 
 import structlog
 from celery import shared_task
@@ -10,11 +10,11 @@ from clusters.watching import keep_watch
 from deployments.logs import store
 from deployments.runtime import closing, orphans
 from deployments.runtime.lost_contact import ACTOR
-from deployments.runtime.reconcile import clusters_to_look_at, reconcile
+from deployments.runtime.reconcile import clusters_to_reconcile, reconcile
 from hypervisor.base.outages import is_lock_timeout
 
 _AGAIN_AFTER_S = 1.0
-"""How long after a look that met a locked row the engine is looked at again."""
+"""How long after a lock timeout the cluster is reconciled again."""
 
 log = structlog.get_logger(__name__)
 
@@ -34,11 +34,11 @@ def reconcile_cluster(cluster_id: int) -> None:
 
 @shared_task(name="deployments.reconcile_all")
 def reconcile_all() -> None:
-    """Look at every real engine, and at every cluster that has, or should have, a container.
+    """Reconcile every cluster that has a real engine or unfinished runs.
 
-    Then end what no look at an engine would ever end.
+    Then end what the reconciliation of a cluster never ends (see `closing.heal`).
     """
-    for cluster_id in clusters_to_look_at():
+    for cluster_id in clusters_to_reconcile():
         request_reconcile(cluster_id)
     try:
         closing.heal(timezone.now(), actor=ACTOR)

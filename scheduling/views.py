@@ -43,7 +43,7 @@ from orgs.viewsets import TenantViewSet
 from scheduling.insight.explain import explain, forecast
 from scheduling.serializers import ExplanationSerializer, ForecastSerializer
 
-_STEERING = ("update", "partial_update", "destroy", "start", "stop", "cancel", "checkpoint")
+_OWN_VERBS = ("update", "partial_update", "destroy", "start", "stop", "cancel", "checkpoint")
 
 _SELECTION = [
     OpenApiParameter("dry_run", bool, description="Change nothing: say which ones it would be."),
@@ -84,8 +84,8 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
         **dict.fromkeys(("cancel_many", "stop_many"), ("dry_run", "all", "limit")),
     }
     own_errors: ClassVar = {"logs": (HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS)}
-    own_roles: ClassVar = dict.fromkeys(_STEERING, Role.DEVELOPER)
-    roles: ClassVar = dict.fromkeys((*_STEERING, "hold", "release"), Role.ADMIN)
+    own_roles: ClassVar = dict.fromkeys(_OWN_VERBS, Role.DEVELOPER)
+    roles: ClassVar = dict.fromkeys((*_OWN_VERBS, "hold", "release"), Role.ADMIN)
 
     def owner_id_of(self, obj: Deployment) -> int | None:
         return obj.created_by_id
@@ -154,7 +154,7 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
         changes at most 1,000, in one transaction; with `limit` it takes the first so many by id
         and says how many remain. A repeated call finds nothing left to do.
         """
-        return self._steer_many(selection.cancel, request)
+        return self._carry_out_many(selection.cancel, request)
 
     @extend_schema(request=None, parameters=_SELECTION, responses=SelectionSerializer)
     @action(detail=False, methods=["post"], url_path="stop")
@@ -163,7 +163,7 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
 
         Pending ones are skipped: cancel those. Otherwise it is as for `POST /deployments/cancel`.
         """
-        return self._steer_many(selection.stop, request)
+        return self._carry_out_many(selection.stop, request)
 
     def update(self, request: Request, pk: str, partial: bool = False) -> Response:
         deployment = self.get_object()
@@ -195,31 +195,31 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
     @action(detail=True, methods=["post"])
     def start(self, request: Request, pk: str) -> Response:
         """Queue a deployment again that has ended."""
-        return self._steer(services.start, request, status=202)
+        return self._carry_out(services.start, request, status=202)
 
     @extend_schema(request=None, responses={202: DeploymentSerializer})
     @action(detail=True, methods=["post"])
     def stop(self, request: Request, pk: str) -> Response:
         """Stop a deployment that is starting or running."""
-        return self._steer(services.stop, request, status=202)
+        return self._carry_out(services.stop, request, status=202)
 
     @extend_schema(request=None, responses=DeploymentSerializer)
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, pk: str) -> Response:
         """Take a pending deployment out of the queue."""
-        return self._steer(services.cancel, request)
+        return self._carry_out(services.cancel, request)
 
     @extend_schema(request=None, responses=DeploymentSerializer)
     @action(detail=True, methods=["post"])
     def hold(self, request: Request, pk: str) -> Response:
         """Have a pending deployment passed over until it is released."""
-        return self._steer(services.hold, request)
+        return self._carry_out(services.hold, request)
 
     @extend_schema(request=None, responses=DeploymentSerializer)
     @action(detail=True, methods=["post"])
     def release(self, request: Request, pk: str) -> Response:
         """Let a held deployment compete again."""
-        return self._steer(services.release, request)
+        return self._carry_out(services.release, request)
 
     @extend_schema(request=None, responses={204: None})
     @action(detail=True, methods=["post"])
@@ -291,13 +291,13 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
         prefetch_related_objects(created, "dependencies")
         return self.get_serializer(created, many=True).data
 
-    def _steer(
+    def _carry_out(
         self, verb: Callable[..., Deployment], request: Request, status: int = 200
     ) -> Response:
         deployment = verb(self.get_object(), actor=request.user.get_username())
         return self._answer(deployment, status)
 
-    def _steer_many(self, verb: Callable[..., Outcome], request: Request) -> Response:
+    def _carry_out_many(self, verb: Callable[..., Outcome], request: Request) -> Response:
         given = set(request.query_params) & set(self.filterset_class.base_filters)
         if bool(given) == flag(request, "all"):
             raise Invalid(

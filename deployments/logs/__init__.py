@@ -1,3 +1,6 @@
-"""What containers write: `store` reads it from the engine or from what was kept of it, `readers`
-bounds the threads that read, `follow_limit` bounds the followers.
+"""The output of containers.
+
+store         reads it from the engine, or from what was stored when the container was removed
+readers       limits the threads that read from engines
+follow_limit  limits the logs that are followed
 """

@@ -1,4 +1,4 @@
-"""A followed log keeps a thread and a connection to its engine: only so many may be followed."""
+"""A limit on followed logs, because each keeps a thread and a connection to its engine."""
 
 from collections.abc import Generator, Iterator
 from threading import Lock
@@ -9,16 +9,16 @@ from hypervisor.base.errors import Busy
 
 _RETRY_SECONDS = 10
 _USERS_SHARE, _ORGANIZATIONS_SHARE = 4, 2
-"""One user may have a quarter of all places, and one organization half of them."""
+"""One user may follow a quarter of LOG_FOLLOWERS, and one organization half of it."""
 
 _lock = Lock()
 _followers: set["Following"] = set()
 
 
 class Following:
-    """A stream with a place among the followers of this process, until it is closed.
+    """A stream that counts towards this process's followed logs until it is closed.
 
-    Raises Busy when there is no place left, or none for this user or organization.
+    Raises Busy if this process, the user or the organization follows too many logs already.
     """
 
     def __init__(self, pieces: Iterator[bytes], *, user: int, organization: int) -> None:
@@ -40,20 +40,20 @@ class Following:
         return next(self._pieces)
 
     def close(self) -> None:
-        """Called by the web server when the answer is over, whoever ended it."""
+        """Stop counting. The web server calls this when the response ends, for any reason."""
         with _lock:
             _followers.discard(self)
         if isinstance(self._pieces, Generator):
             self._pieces.close()
 
     def _refusal(self) -> str | None:
-        places: int = settings.LOG_FOLLOWERS
-        if len(_followers) >= places:
-            return f"All {places} places to follow a log are taken."
-        mine = sum(other._user == self._user for other in _followers)
-        if mine >= max(1, places // _USERS_SHARE):
-            return f"You follow {mine} logs already, the most that one user may: stop one of them."
-        ours = sum(other._organization == self._organization for other in _followers)
-        if ours >= max(1, places // _ORGANIZATIONS_SHARE):
-            return f"Your organization follows {ours} logs already, the most that one may."
+        limit: int = settings.LOG_FOLLOWERS
+        if len(_followers) >= limit:
+            return f"{limit} logs are being followed, which is the limit."
+        by_user = sum(other._user == self._user for other in _followers)
+        if by_user >= max(1, limit // _USERS_SHARE):
+            return f"You already follow {by_user} logs, which is the limit: stop one of them."
+        by_all = sum(other._organization == self._organization for other in _followers)
+        if by_all >= max(1, limit // _ORGANIZATIONS_SHARE):
+            return f"Your organization already follows {by_all} logs, which is the limit."
         return None

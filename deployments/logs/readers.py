@@ -1,4 +1,4 @@
-"""A log is read from its engine in a thread for requests: an engine that hangs gets only a few."""
+"""A limit on the threads that read logs, so that an engine that hangs cannot occupy them all."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -8,10 +8,10 @@ from threading import Condition
 from hypervisor.base.errors import Busy
 
 PLACES, ORGANIZATIONS_SHARE = 4, 2
-"""In each process: half of a web process's threads, and half of these for one organization."""
+"""Places in each process: half of a web process's threads; half of them for one organization."""
 
 PATIENCE_S = 0.5
-"""Most logs are read faster, so that another one may wait for the place."""
+"""How long to wait for a place: most logs are read faster."""
 
 _RETRY_S = 2
 
@@ -21,11 +21,11 @@ _reading: Counter[int] = Counter()
 
 @contextmanager
 def place(organization: int) -> Iterator[None]:
-    """Hold one of the places to read from an engine. Raises Busy when none becomes free soon."""
+    """Occupy a place while reading from an engine. Raises Busy if none becomes free soon."""
     with _changed:
         if not _changed.wait_for(lambda: _is_free(organization), PATIENCE_S):
             raise Busy(
-                "Other logs are being read, or wait for an engine that does not answer."
+                "Too many logs are being read, perhaps from an engine that does not answer."
                 f" Try again in {_RETRY_S} seconds.",
                 retry_after_s=_RETRY_S,
             )

@@ -1,4 +1,4 @@
-"""What containers write: from the engine while it is there, afterwards from what was kept of it."""
+"""The output of containers: read from the engine, or from what was stored at the removal."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -17,26 +17,27 @@ from deployments.models import ENDED, Deployment, Run, RunOutput, RunQuerySet, S
 from hypervisor.base.errors import Conflict, NotFound, Unavailable
 
 DEFAULT_TAIL = 1000
-"""How many lines are returned unless the caller asks for others."""
+"""How many of the last lines are returned by default."""
 
 READ_BYTES = 8 * 1024 * 1024
-"""The most that is returned at once, of the end; following returns all."""
+"""How much of the end of an output is returned at most, unless it is followed."""
 
 _TO_COME = (Status.PENDING, Status.STARTING)
 _KEPT_LINES = 10_000
 _POLL_S = 1.0
 _ENDING_S, _ENDING_POLL_S = 5.0, 0.2
-"""How long an engine may refuse to return the output of a container that is being removed."""
+"""How long, and how often, reading is retried while the container is being removed."""
 
-_CUT = b"[earlier output is left out: all of it comes with `follow`]\n"
+_CUT = b"[earlier output is left out: use `follow` to get all of it]\n"
 
 log = structlog.get_logger(__name__)
 
 
 def keep(driver: Driver, run: Run) -> None:
-    """Store the last part of what an ended container wrote, before it goes.
+    """Store the last part of an ended container's output, before the container is removed.
 
-    Raises DriverError when the engine does not answer; what it cannot read is lost, and logged.
+    Raises DriverError if the engine does not answer. If the engine cannot read the output, the
+    loss is logged.
     """
     limit = settings.LOG_KEEP_KIB * 1024
     uid = run.container
@@ -51,37 +52,39 @@ def keep(driver: Driver, run: Run) -> None:
         return
     with transaction.atomic():
         rows = Run.objects.locked().filter(pk=run.pk)
-        if rows.values("pk").first():  # its deployment may have been deleted meanwhile
+        if rows.values("pk").first():  # the deployment may have been deleted in between
             values = {"text": text, "dropped": dropped}
             RunOutput.objects.update_or_create(run=run, defaults=values)
 
 
 def purge(now: datetime) -> int:
-    """Forget what has been kept for longer than LOG_KEEP_DAYS. Returns how many rows went."""
+    """Delete output that is older than LOG_KEEP_DAYS. Returns the number of deleted rows."""
     old = RunOutput.objects.filter(kept_at__lt=now - timedelta(days=settings.LOG_KEEP_DAYS))
     return old.delete()[0]
 
 
 def run_of(deployment: Deployment, run_id: int | None = None) -> Run:
-    """Return the run whose output is meant: the one named, or the last that had a container.
+    """Return the run with this id, or the deployment's last run that had a container.
 
-    Raises NotFound for a run that is not the deployment's, Conflict when it has had none.
+    Raises NotFound if the deployment has no such run, Conflict if it never had a container.
     """
     if run_id is not None:
         return _named(deployment, run_id)
     last = _runs(deployment).launched().order_by("-pk").first()
     if last is None:
+        remedy = "use `follow` to wait for it" if deployment.status in _TO_COME else "start it"
         raise Conflict(
-            f"Deployment {deployment.pk} is {deployment.status} and has not been started yet: it"
-            " has written nothing."
+            f"Deployment {deployment.pk} is {deployment.status} and has no output, because it has"
+            f" never been started: {remedy}."
         )
     return last
 
 
 def read(run: Run, *, tail: int | None) -> bytes:
-    """Return what the run has written until now: its last `tail` lines, READ_BYTES at most.
+    """Return the last `tail` lines that the run has written so far, at most READ_BYTES.
 
-    Raises Unavailable when the engine does not answer, Busy when too many wait for engines.
+    With None, all lines. Raises Unavailable if the engine does not answer, Busy if too many logs
+    are being read.
     """
     deadline = time.monotonic() + _ENDING_S
     while True:
@@ -91,25 +94,24 @@ def read(run: Run, *, tail: int | None) -> bytes:
         if _is_over(run) or run.container is None:
             return b""
         try:
-            # Nothing, when the container has gone since: then it has been kept.
+            # Empty if the container has just been removed: its output is stored by now.
             return _from_engine(run, tail) or _kept(run, tail) or b""
         except (DriverError, CannotDecrypt) as error:
-            # A container that is being removed has no output any more, but has been kept.
+            # The output of a container that is being removed is stored by now.
             kept = _kept(run, tail)
             if kept is None and (_is_silent(error) or time.monotonic() > deadline):
                 raise Unavailable(
-                    f"The engine of cluster {run.cluster} does not answer: try again later."
+                    f"The engine of cluster {run.cluster} does not answer: try again later, or ask"
+                    " an operator."
                 ) from error
         time.sleep(_ENDING_POLL_S)
 
 
 def follow(deployment: Deployment, *, tail: int | None, run_id: int | None) -> Iterator[bytes]:
-    """Return what the deployment's run writes until it ends, as it comes.
+    """Yield the output of the deployment's run as it is written, until the run ends.
 
-    Of a deployment that waits or starts, the next run is meant, and awaited. An empty piece now and
-    then gives the reader, where it has left, the occasion to close this.
-
-    Raises NotFound and Conflict as `run_of` does.
+    While the deployment is pending or starting, wait for its next run. Empty pieces in between let
+    the server notice that the client has disconnected. Raises NotFound and Conflict like `run_of`.
     """
     if run_id is not None:
         return _followed(_named(deployment, run_id), tail)
@@ -119,20 +121,20 @@ def follow(deployment: Deployment, *, tail: int | None, run_id: int | None) -> I
 
 
 def last_lines(text: bytes, count: int | None) -> bytes:
-    """Return the last lines of the text, all of it for None."""
+    """Return the last `count` lines of the text, all of them for None."""
     if count is None:
         return text
     return b"".join(text.splitlines(keepends=True)[-count:]) if count else b""
 
 
 def _awaited(deployment: Deployment, tail: int | None) -> Iterator[bytes]:
-    """Follow the next run that has a container, if there will be one."""
+    """Follow the next run that gets a container, unless the deployment ends before."""
     released = deployment.runs.filter(released_at__isnull=False)
     to_come = _runs(deployment).filter(pk__gt=max(released.values_list("pk", flat=True), default=0))
     while (run := to_come.launched().order_by("pk").first()) is None:
         deployment.refresh_from_db(fields=["status"])
         if deployment.status in ENDED:
-            yield f"[{deployment.name} is {deployment.status}: it was not started.]\n".encode()
+            yield f"[{deployment.name} is {deployment.status} and was not started]\n".encode()
             return
         yield b""
         time.sleep(_POLL_S)
@@ -154,7 +156,7 @@ def _followed(run: Run, tail: int | None) -> Iterator[bytes]:
                 return
         if not wrote:
             yield b""
-            time.sleep(_POLL_S)  # until there is a container, or what it wrote has been kept
+            time.sleep(_POLL_S)  # until there is a container, or its output is stored
     if not wrote:
         yield read(run, tail=tail)
 
@@ -169,14 +171,14 @@ def _from_engine(run: Run, tail: int | None) -> bytes:
     assert run.cluster is not None and run.container is not None  # noqa: S101, PT018
     connections = Connection.objects.filter(cluster=run.cluster)
     if connections.filter(lost_contact_at__isnull=False).exists():
-        raise DriverError("It has lost contact.", retriable=True, cause=Cause.UNREACHABLE)
+        raise DriverError("Contact is lost.", retriable=True, cause=Cause.UNREACHABLE)
     with readers.place(run.cluster.organization_id):
         text, is_cut = _last(driver_for(run.cluster).logs(run.container, tail=tail), READ_BYTES)
     return _CUT + text if is_cut else text
 
 
 def _is_silent(error: DriverError | CannotDecrypt) -> bool:
-    """Whether the engine cannot be asked at all; otherwise it refused for this container."""
+    """Whether the engine cannot be reached at all; otherwise it refused for this container."""
     return isinstance(error, CannotDecrypt) or error.cause is Cause.UNREACHABLE
 
 
@@ -187,7 +189,9 @@ def _runs(deployment: Deployment) -> RunQuerySet:
 def _named(deployment: Deployment, run_id: int) -> Run:
     named = _runs(deployment).filter(pk=run_id).first()
     if named is None:
-        raise NotFound(f"Deployment {deployment.pk} has no run {run_id}.", attr="run")
+        raise NotFound(
+            f"Deployment {deployment.pk} has no run {run_id}: its events name its runs.", attr="run"
+        )
     return named
 
 
@@ -206,7 +210,7 @@ def _kept(run: Run, tail: int | None) -> bytes | None:
 
 
 def _last(pieces: Iterable[bytes], limit: int) -> tuple[bytes, bool]:
-    """Return the last bytes, whole lines where there are any, and whether more came before."""
+    """Return up to `limit` bytes from the end, in whole lines, and whether more came before."""
     kept, dropped = bytearray(), False
     for piece in pieces:
         kept += piece

@@ -1,4 +1,4 @@
-"""How commands name deployments."""
+"""Deployments as arguments of commands."""
 
 from deployments.models import Deployment
 from hypervisor.base.commands import named

@@ -1,4 +1,4 @@
-"""An operator's word that an engine is to be this installation's from now on."""
+"""How an operator makes an engine belong to this installation."""
 
 import time
 from collections.abc import Collection, Sequence
@@ -15,7 +15,7 @@ from clusters.secrets import CannotDecrypt
 from clusters.wakeups import request_reconcile
 from deployments.models import AbandonedContainer, Run
 from deployments.runtime import orphans
-from deployments.runtime.lock import alone
+from deployments.runtime.lock import exclusive_access
 from hypervisor.base.errors import NotFound, Unavailable
 from orgs.events import record
 
@@ -27,9 +27,9 @@ _POLL_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """What an engine has, as this database knows it: of unfinished runs, of ended ones, neither.
+    """An engine's containers: of unfinished runs, orphans, and containers unknown to the database.
 
-    `objection` says why the engine is not this installation's at present, "" when it is.
+    `objection` is why the engine does not belong to this installation at present, "" if it does.
     """
 
     objection: str
@@ -39,7 +39,7 @@ class Inventory:
 
 
 def inventory(cluster: Cluster) -> Inventory:
-    """Ask the engine what it has. Raises Unavailable when it does not answer."""
+    """Return the containers on the cluster's engine. Raises Unavailable if it does not answer."""
     try:
         driver = driver_for(cluster)
         return _inventory(cluster, driver)
@@ -48,20 +48,20 @@ def inventory(cluster: Cluster) -> Inventory:
 
 
 def claim(cluster: Cluster, *, actor: str, remove: Collection[UUID]) -> list[UUID]:
-    """Make the engine this installation's, and remove these containers from it.
+    """Make the engine belong to this installation, and remove these containers from it.
 
-    Whatever else has used it finds itself without it at its next look. Returns which of those to
-    remove are still there after half a minute: the worker goes on with them. Raises Unavailable
-    when the engine does not answer.
+    Any other installation that has used the engine stops using it at its next reconciliation.
+    Returns the uids of the containers that are still there after 30 s; the worker then continues
+    the removal. Raises Unavailable if the engine does not answer.
     """
-    with alone(cluster.pk):
+    with exclusive_access(cluster.pk):
         fresh = Cluster.objects.select_related("connection").filter(pk=cluster.pk).first()
         if fresh is None:
-            raise NotFound(f"Cluster {cluster.pk} has been deleted meanwhile.")
+            raise NotFound(f"Cluster {cluster.pk} has just been deleted.")
         try:
             driver = driver_for(fresh)
             ownership.claim(fresh, driver, timezone.now())
-            _give_up(fresh, driver, remove, actor)
+            _abandon(fresh, driver, remove, actor)
             left = _remove(fresh, driver)
         except (DriverError, CannotDecrypt) as error:
             raise Unavailable(str(error)) from error
@@ -78,14 +78,14 @@ def _inventory(cluster: Cluster, driver: Driver) -> Inventory:
     return Inventory(objection, [(runs[pk], seen[pk]) for pk in sorted(seen)], known, unknown)
 
 
-def _give_up(cluster: Cluster, driver: Driver, uids: Collection[UUID], actor: str) -> None:
-    """Note the containers as orphans, so that they are removed even if this process dies."""
+def _abandon(cluster: Cluster, driver: Driver, uids: Collection[UUID], actor: str) -> None:
+    """Record the containers as abandoned, so that they are removed even if this process dies."""
     there = [o for o in _inventory(cluster, driver).unknown if o.uid in uids]
     AbandonedContainer.objects.bulk_create(
         [AbandonedContainer(uid=o.uid, cluster=cluster, run_id=o.run_id) for o in there],
         ignore_conflicts=True,
     )
-    reason = f"Its engine was claimed. Unknown containers that are removed: {len(there)}."
+    reason = f"Its engine was claimed. Unknown containers to remove: {len(there)}."
     record(cluster, CLAIMED, actor, reason, {"removed": [str(o.uid) for o in there]})
 
 

@@ -1,6 +1,6 @@
-"""End runs whose containers are gone, and with them the deployments that were stopping.
+"""End runs whose containers are gone, and the stopping deployments that they belong to.
 
-Both happen in one transaction: nothing looks again at a run that has ended.
+Both happen in one transaction, because no later reconciliation reads a run that has ended.
 """
 
 from collections.abc import Collection, Iterable
@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """Something worth saying of an ending: a code and a sentence."""
+    """An addition to the reason of an ending: a code and a sentence."""
 
     code: str
     sentence: str
@@ -40,10 +40,10 @@ def close(
     exit_code: int | None = None,
     remark: Remark | None = None,
 ) -> list[int]:
-    """End these runs if they have been released; return the deployments that ended with them.
+    """End those of the runs that have been released; return the ids of the ended deployments.
 
-    A deployment that is stopping ends with its newest run. Older runs, which may still be stopping
-    on other clusters, do not delay it.
+    A stopping deployment ends with its newest run. Older runs, which may still be stopping on other
+    clusters, do not delay it.
     """
     rows = Run.objects.unfinished().filter(pk__in=runs, released_at__isnull=False)
     deployments = _locked(Deployment.objects.filter(runs__in=rows).order_by())
@@ -54,9 +54,9 @@ def close(
 
 @transaction.atomic
 def heal(now: datetime, *, actor: str) -> list[int]:
-    """End what is stopping although its newest run has ended, and runs that lost their cluster.
+    """End stopping deployments whose newest run has ended, and runs whose cluster was deleted.
 
-    No look at an engine would ever end them. Returns the deployments that have ended.
+    The reconciliation of a cluster never ends them. Returns the ids of the ended deployments.
     """
     lost = Run.objects.unfinished().filter(cluster=None, released_at__isnull=False)
     ended = close(lost.values_list("pk", flat=True), actor=actor, now=now)
@@ -76,7 +76,7 @@ def _locked(deployments: DeploymentQuerySet) -> list[int]:
 def _end_stopping(
     deployments: Iterable[int], actor: str, now: datetime, remark: Remark | None
 ) -> list[int]:
-    """End those of the deployments, whose rows are locked, that have nothing left to wait for."""
+    """End the stopping deployments whose newest run has ended. The caller has locked the rows."""
     rows = Deployment.objects.filter(pk__in=deployments, status=Status.STOPPING)
     by_verb: dict[Verb, list[Change]] = {}
     for row in _with_newest_run(rows).filter(_OVER):

@@ -1,4 +1,4 @@
-"""Whether the engines have what the ledger says, for an operator who wants proof."""
+"""The engines' part of `manage.py verify`: do their containers agree with the ledger?"""
 
 import time
 from collections.abc import Iterator
@@ -13,17 +13,21 @@ from deployments.models import Run
 from deployments.runtime import claims
 from deployments.runtime.claims import Inventory
 from deployments.runtime.launching import SETTLE
-from deployments.runtime.lock import alone
-from deployments.runtime.reconcile import clusters_to_look_at
+from deployments.runtime.lock import exclusive_access
+from deployments.runtime.reconcile import clusters_to_reconcile
 from hypervisor.base.errors import DomainError
 
 _POLL_S = 1.0
-_REMEDY = "`manage.py claim_engine` shows what is there and makes it this installation's."
+_REMEDY = "`manage.py claim_engine` shows its containers and takes it over."
 
 
 @dataclass(slots=True)
 class Comparison:
-    """`differences` and `silent` are sentences: what is wrong, and which engines were not asked."""
+    """The result of a comparison.
+
+    `compared` counts engines. `differences` has a sentence for each difference, `silent` one for
+    each engine that could not be compared.
+    """
 
     compared: int = 0
     differences: list[str] = field(default_factory=list)
@@ -31,9 +35,9 @@ class Comparison:
 
 
 def compare_engines() -> Comparison:
-    """Compare each engine with the ledger; what the next look puts right is no difference."""
+    """Compare each engine with the ledger; what the next reconciliation fixes does not count."""
     result = Comparison()
-    for cluster in Cluster.objects.filter(pk__in=list(clusters_to_look_at())).order_by("pk"):
+    for cluster in Cluster.objects.filter(pk__in=list(clusters_to_reconcile())).order_by("pk"):
         try:
             result.differences += _lasting(cluster)
             result.compared += 1
@@ -43,7 +47,7 @@ def compare_engines() -> Comparison:
 
 
 def _lasting(cluster: Cluster) -> list[str]:
-    """Return the differences that a worker, if there is one, has not ended within two looks."""
+    """Return the differences that remain after the worker has had two intervals to fix them."""
     deadline = time.monotonic() + 2 * settings.RECONCILE_INTERVAL + _POLL_S
     found = _differences(cluster)
     while found and time.monotonic() < deadline:
@@ -54,8 +58,8 @@ def _lasting(cluster: Cluster) -> list[str]:
 
 
 def _differences(cluster: Cluster) -> list[str]:
-    # With the worker kept away, so that nothing is launched or removed between the two readings.
-    with alone(cluster.pk):
+    # The lock keeps the worker from launching or removing anything between the two reads.
+    with exclusive_access(cluster.pk):
         found = claims.inventory(cluster)
         seen = {run.pk for run, _ in found.known}
         missing = list(_missing(cluster, seen))
@@ -65,14 +69,14 @@ def _differences(cluster: Cluster) -> list[str]:
 
 def _of(found: Inventory) -> Iterator[tuple[str, str]]:
     if found.objection:
-        yield "engine that is not this installation's", f"{found.objection} {_REMEDY}"
+        yield "engine not claimed by this installation", f"{found.objection} {_REMEDY}"
     for stray in found.unknown:
-        yield "container that this database does not know", _about(stray)
+        yield "container unknown to this database", _about(stray)
     for stray in found.orphans:
         yield "container of a run that has ended", _about(stray)
     for run, container in found.known:
         if run.released_at is None and container.image and not _fits(run, container):
-            yield "container that runs something else", f"run {run.pk} has {_about(container)}"
+            yield "container with another image or command", f"run {run.pk} has {_about(container)}"
 
 
 def _missing(cluster: Cluster, seen: set[int]) -> Iterator[tuple[str, str]]:
@@ -90,6 +94,6 @@ def _fits(run: Run, container: Observation) -> bool:
 
 
 def _about(container: Observation) -> str:
-    state = "ended" if container.phase is Phase.EXITED else "runs"
+    state = "ended" if container.phase is Phase.EXITED else "running"
     what = " ".join((container.image, *container.command)).strip()
-    return f"{container.name or container.uid} ({what or 'image unknown'}), which {state}"
+    return f"{container.name or container.uid} ({what or 'image unknown'}), {state}"

@@ -1,7 +1,7 @@
-"""The gate between ledger and containers: what may be launched now, and on which GPUs.
+"""Which runs may start their container now, and on which GPUs.
 
-The ledger moves room from a victim to its preemptor at once. On the engine that room is taken until
-the victim's container is gone, and so is the room of every container that there may be.
+In the ledger, a victim's resources are allocated to its preemptor at once. On the engine they are
+in use until the victim's container is gone; the same holds for every container that may exist.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,31 +13,31 @@ from clusters.models import DIMENSIONS, Cluster
 from deployments.models import Run
 
 SETTLE = timedelta(seconds=30)
-"""A start that nobody saw the answer of may still bring a container for so long."""
+"""How long a container may still appear after a start whose response was lost."""
 
 Seen = Mapping[int, Observation]
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """A run to start, with the GPUs that are its own."""
+    """A run to start, and the ids of the GPUs for its container."""
 
     run: Run
     devices: tuple[str, ...] = ()
 
 
 def has_container(run: Run, seen: Observation | None) -> bool:
-    """Whether the run has a container that takes room, as far as anybody can know."""
+    """Whether the run has, or may have, a container that uses resources."""
     if seen is None:
         return run.launched_at is not None
     return seen.phase is not Phase.EXITED
 
 
 def may_appear(run: Run, now: datetime) -> bool:
-    """Whether a container of a run that has none may still come, as its start was asked for."""
+    """Whether a container of this run may still appear, because its start was requested lately."""
     if run.launched_at is None or run.started_at is not None:
         return False
-    # Either way: a time that lies ahead was written by a clock that was wrong.
+    # abs(): a time in the future was written by a clock that was wrong.
     return abs(now - run.launched_at) < SETTLE
 
 
@@ -49,43 +49,46 @@ def launches(
     seen: Seen,
     strays: Iterable[Observation] = (),
 ) -> list[Launch]:
-    """Return what to launch now of the runs that want to be; `runs` are all unfinished ones.
+    """Return the launches that are possible now, of the runs in `wanting`.
 
-    - Nothing while one of the `strays` is there, which no run knows: what it takes is not ours to
-      say.
-    - Only what fits beside all that may have a container, the stopping ones included.
-    - Never beside an older container of the same deployment, wherever that is.
-    - With `devices`, only on GPUs that no unfinished run has.
+    `runs` are all unfinished runs of the cluster, `seen` their containers by the run's id, `strays`
+    the containers that belong to none of them, and `devices` the ids of the engine's GPUs if the
+    hypervisor chooses them.
 
-    A run whose start was asked for before has its room and its GPUs already.
+    - Nothing is launched while a stray runs, because the resources that it uses are unknown.
+    - A run must fit in what is left by all runs that may have a container, including stopping ones.
+    - A run waits for every older container of its deployment, on any cluster.
+    - With `devices`, a run gets only GPUs that no other unfinished run has.
+
+    A run whose start was requested before keeps its resources and its GPUs.
     """
     if any(stray.phase is not Phase.EXITED for stray in strays):
         return []
-    there = [run for run in runs if has_container(run, seen.get(run.pk))]
-    room = {n: getattr(cluster, n) - sum(getattr(run, n) for run in there) for n in DIMENSIONS}
-    free = _free_devices(devices, runs, seen)
+    present = [run for run in runs if has_container(run, seen.get(run.pk))]
+    free = {n: getattr(cluster, n) - sum(getattr(run, n) for run in present) for n in DIMENSIONS}
+    free_devices = _free_devices(devices, runs, seen)
     chosen = []
     for run in sorted(wanting, key=lambda r: (-r.deployment.priority, r.placed_at, r.pk)):
-        if run in there:
+        if run in present:
             chosen.append(Launch(run, tuple(run.devices)))
             continue
         wanted = run.gpu if devices else 0
-        if wanted > len(free) or any(getattr(run, n) > room[n] for n in DIMENSIONS):
+        if wanted > len(free_devices) or any(getattr(run, n) > free[n] for n in DIMENSIONS):
             continue
-        room = {n: room[n] - getattr(run, n) for n in DIMENSIONS}
-        chosen.append(Launch(run, tuple(free[:wanted])))
-        free = free[wanted:]
+        free = {n: free[n] - getattr(run, n) for n in DIMENSIONS}
+        chosen.append(Launch(run, tuple(free_devices[:wanted])))
+        free_devices = free_devices[wanted:]
     return _only_oldest(chosen)
 
 
 def _free_devices(devices: Sequence[str], runs: Sequence[Run], seen: Seen) -> list[str]:
-    taken = {device for run in runs for device in run.devices}
-    taken |= {d for o in seen.values() if o.phase is not Phase.EXITED for d in o.devices}
-    return [device for device in devices if device not in taken]
+    used = {device for run in runs for device in run.devices}
+    used |= {d for o in seen.values() if o.phase is not Phase.EXITED for d in o.devices}
+    return [device for device in devices if device not in used]
 
 
 def _only_oldest(chosen: list[Launch]) -> list[Launch]:
-    """Leave out those beside which an older run of the same deployment may have a container."""
+    """Keep only launches of the deployment's oldest unfinished run: older containers end first."""
     if not chosen:
         return []
     deployments = [launch.run.deployment_id for launch in chosen]

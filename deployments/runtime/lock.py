@@ -1,4 +1,4 @@
-"""One process at a time speaks to a cluster's engine, and nobody waits for it to finish."""
+"""The lock of a cluster's engine: one process at a time calls it, and no worker waits for it."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -10,61 +10,61 @@ from clusters.wakeups import RECONCILE, clear_rerun, request_rerun, rerun_reques
 from hypervisor.base.errors import Conflict
 
 _MAX_TURNS = 20
-"""Then the periodic look goes on, so that one cluster cannot keep a thread for itself."""
+"""After this, the next periodic reconciliation continues: no cluster may occupy a thread."""
 
 _PATIENCE_S, _POLL_S = 60, 0.1
 
 
-def one_at_a_time(cluster_id: int, look: Callable[[], bool]) -> None:
-    """Call `look`, again as long as others ask for it meanwhile and it returns true.
+def one_at_a_time(cluster_id: int, work: Callable[[], bool]) -> None:
+    """Call `work` under the engine's lock; call it again while it is requested and returns true.
 
-    Who finds somebody else at it leaves a note and goes: a worker must not wait behind an engine
-    that hangs. The note is left before the second try and read after the lock is given back, so one
-    of the two sees it.
+    If the lock is taken, set a flag and return, because a worker must not wait behind an engine
+    that hangs. The flag is set before the second attempt to lock, and the lock's holder reads it
+    after releasing the lock, so a request cannot be lost between the two.
     """
-    noted = answered = False
+    flagged = answered = False
     for _ in range(_MAX_TURNS):
-        with _exclusive(cluster_id) as mine:
-            if mine:
+        with _exclusive(cluster_id) as acquired:
+            if acquired:
                 clear_rerun(RECONCILE, cluster_id)
-                answered = look()
-        if mine:
+                answered = work()
+        if acquired:
             if not (answered and rerun_requested(RECONCILE, cluster_id)):
                 return
-        elif noted:
+        elif flagged:
             return
         else:
             request_rerun(RECONCILE, cluster_id)
-            noted = True
+            flagged = True
 
 
 @contextmanager
-def alone(cluster_id: int) -> Iterator[None]:
-    """Speak to a cluster's engine alone until the end of this block, for an operator who waits.
+def exclusive_access(cluster_id: int) -> Iterator[None]:
+    """Hold the engine's lock until the end of this block, after waiting for it.
 
-    Raises Conflict when the worker has not finished its look within a minute.
+    Raises Conflict if the lock has not become free within a minute.
     """
     deadline = time.monotonic() + _PATIENCE_S
     while True:
-        with _exclusive(cluster_id) as mine:
-            if mine:
+        with _exclusive(cluster_id) as acquired:
+            if acquired:
                 yield
                 return
         if time.monotonic() > deadline:
-            raise Conflict("A worker is still looking at this engine: try again.")
+            raise Conflict("A worker is still using this engine: try again in a minute.")
         time.sleep(_POLL_S)
 
 
 @contextmanager
 def _exclusive(cluster_id: int) -> Iterator[bool]:
-    """Yield whether the engine is ours until the end of this block."""
-    # A session's lock, not a transaction's: the engine is never called inside a transaction.
+    """Try to lock the engine until the end of this block; yield whether it worked."""
+    # The session holds the lock, because an engine is never called inside a transaction.
     key = "hashtextextended('deployments.reconcile', %s)"
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT pg_try_advisory_lock({key})", [cluster_id])
-        (mine,) = cursor.fetchone()
+        (acquired,) = cursor.fetchone()
         try:
-            yield mine
+            yield acquired
         finally:
-            if mine:
+            if acquired:
                 cursor.execute(f"SELECT pg_advisory_unlock({key})", [cluster_id])

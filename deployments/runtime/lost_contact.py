@@ -1,8 +1,8 @@
-"""An engine that does not answer: what is told, what waits, and how an operator gives it up.
+"""Engines that do not answer: what is reported, what waits, and how an operator ends it.
 
-What runs there may go on running, so it keeps its room, and nobody starts it a second time. Only
-three things make it sure: no container was ever asked for, the engine answers again, or somebody
-who knows says so.
+Deployments on such an engine may still run, so they stay allocated and are not started a second
+time. Only three things end the uncertainty: no container was ever requested, the engine answers
+again, or an operator declares that the containers are gone.
 """
 
 from collections.abc import Iterator
@@ -42,11 +42,12 @@ log = structlog.get_logger(__name__)
 
 
 def failed(cluster: Cluster, error: Exception, now: datetime) -> None:
-    """Note that the cluster's engine did not answer; tell once it has been silent for long."""
+    """Record that the cluster's engine did not answer; report it when contact counts as lost."""
     log.warning("engine_silent", cluster=cluster.pk, error=str(error))
     rows = Connection.objects.filter(cluster=cluster)
     rows.update(
-        # PostgreSQL's LEAST passes over NULL. A time ahead was written by a clock that was wrong.
+        # PostgreSQL's LEAST ignores NULL. A time in the future was written by a clock that was
+        # wrong.
         lost_contact_at=Least(F("lost_contact_at"), now),
         last_error=str(error)[:_MAX_ERROR],
     )
@@ -56,15 +57,15 @@ def failed(cluster: Cluster, error: Exception, now: datetime) -> None:
     since = rows.values_list("lost_contact_at", flat=True).first()
     if since is None or not (foreign or is_lost(since, now)):
         return
-    _tell(cluster, since, error, now)
+    _report(cluster, since, error, now)
     requeue_unlaunched(cluster, f"No contact with {cluster.name}", now)
     limit = settings.LOST_CONTACT_REQUEUE_SECONDS
     if limit and not foreign and now - since >= timedelta(seconds=limit):
-        _give_up(cluster, f"has not answered for {limit} seconds", ACTOR, now)
+        _release_all(cluster, f"has not answered for {limit} seconds", ACTOR, now)
 
 
 def answered(cluster: Cluster, now: datetime) -> None:
-    """Note that the cluster's engine answers, if it did not before."""
+    """Record that the cluster's engine answers, if it did not before."""
     connection = getattr(cluster, "connection", None)
     since = connection.lost_contact_at if connection else None
     if connection is None or since is None:
@@ -73,23 +74,27 @@ def answered(cluster: Cluster, now: datetime) -> None:
     connection.unclaimed = False
     rows = Connection.objects.filter(cluster=cluster)
     rows.update(lost_contact_at=None, last_error="", unclaimed=False)
-    # What it was asked before it fell silent it may do only now.
+    # The engine may only now carry out starts that it received before contact was lost.
     unsure = Run.objects.unfinished().launched().filter(cluster=cluster, started_at=None)
     unsure.update(launched_at=now)
-    if not _was_told(cluster, since, LOST, FOREIGN):
+    if not _was_recorded(cluster, since, LOST, FOREIGN):
         return
     seconds = int((now - since).total_seconds())
-    record(cluster, REGAINED, ACTOR, f"Its engine is in use again, after {seconds} seconds.")
-    _remark(REGAINED, cluster, Status.RUNNING, "running", f"Runs on {cluster.name}.", now)
-    _remark(REGAINED, cluster, Status.STARTING, "placed", f"Starts on {cluster.name}.", now)
+    record(cluster, REGAINED, ACTOR, f"Its engine is in use again after {seconds} seconds.")
+    _update_reasons_on(
+        REGAINED, cluster, Status.RUNNING, "running", f"Runs on {cluster.name}.", now
+    )
+    _update_reasons_on(
+        REGAINED, cluster, Status.STARTING, "placed", f"Starts on {cluster.name}.", now
+    )
     request_cycle(cluster.organization_id)
 
 
 @contextmanager
-def at_most_this_one(run_id: int) -> Iterator[None]:
-    """Let an engine that fails at one container go on with the others; the next look tries again.
+def tolerate_failure(run_id: int) -> Iterator[None]:
+    """Log an engine's failure at one container, so that the others are still dealt with.
 
-    Raises DriverError when it does not answer at all.
+    The next reconciliation tries again. Raises DriverError if the engine does not answer at all.
     """
     try:
         yield
@@ -100,7 +105,7 @@ def at_most_this_one(run_id: int) -> Iterator[None]:
 
 
 def is_without_contact(cluster: Cluster, now: datetime) -> bool:
-    """Whether the cluster takes nothing new: its engine is silent for too long, or is not ours."""
+    """Whether nothing new is placed here: contact is lost, or the engine must be claimed first."""
     connection: Connection | None = getattr(cluster, "connection", None)
     if connection is None:
         return False
@@ -109,29 +114,29 @@ def is_without_contact(cluster: Cluster, now: datetime) -> bool:
 
 
 def is_lost(since: datetime, now: datetime) -> bool:
-    """Whether silence since then is more than a hiccup."""
+    """Whether an engine that has not answered since then counts as lost."""
     return now - since >= timedelta(seconds=settings.LOST_CONTACT_SECONDS)
 
 
 @transaction.atomic
 def declare_lost(cluster: Cluster, *, actor: str) -> Cluster:
-    """Queue again what is on a cluster whose engine does not answer.
+    """Queue again all deployments on a cluster whose engine does not answer.
 
-    For whoever knows that its containers are gone: the machine is off, or cut from everything that
-    they could harm. Should the engine ever answer, what is left of them is removed before anything
-    starts there. Raises Conflict while the engine answers.
+    Only an operator can decide this, because the containers must be gone: the machine is off, or
+    cut off from everything that they could harm. If the engine answers again, containers that are
+    left are removed before anything starts there. Raises Conflict while the engine answers.
     """
     row = Cluster.objects.get_locked(cluster.pk)
     if not Connection.objects.filter(cluster=row).exclude(lost_contact_at=None).exists():
-        raise Conflict(f"The engine of cluster {row.name} answers: drain it instead.")
-    _give_up(row, f"was declared lost by {actor}", actor, timezone.now())
+        raise Conflict(f"The engine of cluster {row.name} answers: drain the cluster instead.")
+    _release_all(row, f"was declared lost by {actor}", actor, timezone.now())
     return row
 
 
 @transaction.atomic
-def _give_up(cluster: Cluster, why: str, actor: str, now: datetime) -> None:
-    """Release and end every run on the cluster; its containers are orphans from now on."""
-    reason = f"Cluster {cluster.name} {why}: placed again elsewhere."
+def _release_all(cluster: Cluster, why: str, actor: str, now: datetime) -> None:
+    """Release and end every run on the cluster; its containers are orphans from then on."""
+    reason = f"Cluster {cluster.name} {why}: waits to be placed on another cluster."
     active = _changes(Run.objects.current().filter(cluster=cluster), reason, DECLARED)
     requeued = transition(lifecycle.REQUEUE, active, actor=actor, now=now)
     left = Run.objects.unfinished().filter(cluster=cluster, released_at__isnull=False)
@@ -141,8 +146,8 @@ def _give_up(cluster: Cluster, why: str, actor: str, now: datetime) -> None:
     if not (requeued or ended):
         return
     reason = (
-        f"{cluster.name} {why}: {len(requeued)} deployments are queued again, {len(stopped)} have"
-        " stopped. Containers that are still there are removed when its engine answers."
+        f"{cluster.name} {why}: {len(requeued)} deployments are queued again, {len(stopped)} are"
+        " stopped. Containers that are still there are removed when its engine answers again."
     )
     data = {"requeued": sorted(requeued), "stopped": sorted(stopped)}
     record(cluster, DECLARED, actor, reason, data)
@@ -152,39 +157,39 @@ def _give_up(cluster: Cluster, why: str, actor: str, now: datetime) -> None:
     request_cycle(cluster.organization_id)
 
 
-def _tell(cluster: Cluster, since: datetime, error: Exception, now: datetime) -> None:
+def _report(cluster: Cluster, since: datetime, error: Exception, now: datetime) -> None:
     foreign = isinstance(error, ForeignEngine)
     time = f"{since:%Y-%m-%d %H:%M:%S} UTC"
     if foreign:
-        kind, reason = FOREIGN, f"Nothing is done on its engine since {time}: {error}"
+        kind, reason = FOREIGN, f"Its engine has not been used since {time}: {error}"
         sentence = (
-            f"The engine of {cluster.name} has to be claimed by an operator first: it may still run"
-            " there, so it keeps its room."
+            f"The engine of {cluster.name} has to be claimed by an operator first. It may still run"
+            " there, so its resources stay allocated."
         )
     else:
         kind, reason = LOST, f"Its engine has not answered since {time}: {error}"
         sentence = (
-            f"No contact with {cluster.name} since {time}: it may still run there, so it keeps its"
-            " room. An operator can declare the cluster lost."
+            f"No contact with {cluster.name} since {time}: it may still run there, so its resources"
+            " stay allocated. If its containers are gone, an operator can declare the cluster lost."
         )
-    if not _was_told(cluster, since, kind):
+    if not _was_recorded(cluster, since, kind):
         record(cluster, kind, ACTOR, reason, {"since": since.isoformat()})
         request_cycle(cluster.organization_id)
-    _remark(LOST, cluster, Status.RUNNING, LOST, sentence, now)
-    _remark(LOST, cluster, Status.STARTING, LOST, sentence, now)
+    _update_reasons_on(LOST, cluster, Status.RUNNING, LOST, sentence, now)
+    _update_reasons_on(LOST, cluster, Status.STARTING, LOST, sentence, now)
 
 
-def _was_told(cluster: Cluster, since: datetime, *kinds: str) -> bool:
-    told = Event.objects.filter(
+def _was_recorded(cluster: Cluster, since: datetime, *kinds: str) -> bool:
+    events = Event.objects.filter(
         subject=Event.Subject.CLUSTER, subject_id=cluster.pk, kind__in=kinds, time__gte=since
     )
-    return told.exists()
+    return events.exists()
 
 
 def requeue_unlaunched(cluster: Cluster, why: str, now: datetime) -> None:
-    """Place elsewhere what was placed here and never started: it cannot run twice."""
+    """Requeue deployments placed on the cluster and never launched: these cannot run twice."""
     runs = Run.objects.current().filter(cluster=cluster, launched_at=None)
-    reason = f"{why}, where it had not been started: placed again."
+    reason = f"{why}, where it had not been started yet: waits to be placed again."
     changes = _changes(runs, reason, LOST)
     if transition(lifecycle.REQUEUE, changes, actor=ACTOR, now=now):
         request_cycle(cluster.organization_id)
@@ -192,7 +197,7 @@ def requeue_unlaunched(cluster: Cluster, why: str, now: datetime) -> None:
     closing.close(list(never.values_list("pk", flat=True)), actor=ACTOR, now=now)
 
 
-def _remark(
+def _update_reasons_on(
     kind: str, cluster: Cluster, status: Status, code: str, sentence: str, now: datetime
 ) -> None:
     rows = Deployment.objects.filter(cluster=cluster, status=status)

@@ -1,4 +1,4 @@
-"""What an engine says of containers that run: that their node has fallen silent."""
+"""Warnings of an engine about running containers, such as a node that does not respond."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -13,10 +13,10 @@ from deployments.runtime.lost_contact import ACTOR
 KIND = "caution"
 
 
-def tell(
+def report(
     cluster: Cluster, runs: Iterable[Run], seen: Mapping[int, Observation], now: datetime
 ) -> None:
-    """Show it as the deployment's reason for as long as it is so; nothing else changes."""
+    """Show a warning as the deployment's reason while it lasts; nothing else changes."""
     changes = []
     for run in runs:
         observed = seen.get(run.pk)

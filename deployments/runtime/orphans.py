@@ -1,9 +1,9 @@
-"""Containers of ours on an engine that belong to no unfinished run.
+"""The hypervisor's containers on an engine that belong to no unfinished run.
 
-An orphan's run has ended or was deleted, or an operator gave the container up: it is removed. An
-unknown container is one that this database has no memory of: the database was restored or copied,
-or another copy of this installation uses the engine. Nothing here removes it, nothing starts beside
-it, and operators are told.
+The run of an orphan has ended or was deleted, or an operator abandoned the container: it is
+removed. An unknown container has no record in this database: the database was restored or copied,
+or another copy of this installation uses the engine. It is not removed; nothing starts on the
+engine while it runs, and operators are notified.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ from clusters.drivers.base import Driver, Observation, Phase, run_by_uid
 from clusters.models import Cluster, Connection
 from clusters.wakeups import request_cycle
 from deployments.models import AbandonedContainer, Run
-from deployments.runtime.lost_contact import ACTOR, at_most_this_one, requeue_unlaunched
+from deployments.runtime.lost_contact import ACTOR, requeue_unlaunched, tolerate_failure
 from orgs.events import record
 from orgs.models import Event
 
@@ -27,7 +27,7 @@ REMOVED = "orphan_removed"
 UNKNOWN = "unknown_container"
 
 _REMEMBERED = timedelta(hours=1)
-"""Longer than a start whose answer was lost may take to bring its container."""
+"""How long an abandoned container is remembered: well over the time that a start may take."""
 
 _MOST_NAMED = 50
 
@@ -37,7 +37,7 @@ log = structlog.get_logger(__name__)
 def matched(
     found: Iterable[Observation], runs: Iterable[Run]
 ) -> tuple[dict[int, Observation], list[Observation]]:
-    """Return each run's container by the run's id, and the containers that no run has."""
+    """Return the containers of the runs by the run's id, and the containers of none of them."""
     owners = {run.container: run.pk for run in runs if run.container}
     there = list(found)
     seen = {owners[o.uid]: o for o in there if o.uid in owners}
@@ -47,7 +47,7 @@ def matched(
 def split(
     cluster: Cluster, strays: Sequence[Observation]
 ) -> tuple[list[Observation], list[Observation]]:
-    """Return the orphans among the containers that no run has, and the unknown ones."""
+    """Divide containers without an unfinished run into orphans and unknown containers."""
     if not strays:
         return [], []
     known = _known(cluster, [stray.uid for stray in strays])
@@ -55,10 +55,10 @@ def split(
 
 
 def remove(cluster: Cluster, driver: Driver, orphans: list[Observation], now: datetime) -> None:
-    """Kill what runs, forget what has ended; an event for each container."""
+    """Kill running orphans and remove ended ones, with an event for each container."""
     for orphan in orphans:
-        _tell_of_removal(cluster, orphan)
-        with at_most_this_one(orphan.run_id):
+        _record_removal(cluster, orphan)
+        with tolerate_failure(orphan.run_id):
             if orphan.phase is Phase.EXITED:
                 driver.remove(orphan.uid)
             else:
@@ -66,11 +66,11 @@ def remove(cluster: Cluster, driver: Driver, orphans: list[Observation], now: da
 
 
 def report(cluster: Cluster, unknown: Sequence[Observation]) -> None:
-    """Note which containers of the cluster are unknown, when that has changed."""
+    """Record which containers on the cluster are unknown, if that has changed."""
     connection: Connection | None = getattr(cluster, "connection", None)
     described = [_described(o) for o in unknown[:_MOST_NAMED]]
     if connection is None or connection.unknown_containers != described:
-        _tell_of_unknown(cluster, unknown)
+        _record_unknown(cluster, unknown)
     if connection is not None and connection.unknown_containers != described:
         connection.unknown_containers = described
         connection.save(update_fields=["unknown_containers"])
@@ -80,22 +80,22 @@ def report(cluster: Cluster, unknown: Sequence[Observation]) -> None:
 
 
 def forget(cluster: Cluster, seen: Iterable[UUID], now: datetime) -> None:
-    """Forget the abandoned containers that the engine has been seen without."""
+    """Delete the records of abandoned containers that the engine does not have any more."""
     rows = AbandonedContainer.objects.filter(cluster=cluster, since__lt=now - _REMEMBERED)
     rows.exclude(uid__in=list(seen)).delete()
 
 
 def forget_deleted_clusters() -> None:
-    """Forget what no look can ever find."""
+    """Delete the records of abandoned containers whose cluster was deleted."""
     AbandonedContainer.objects.exclude(cluster__in=Cluster.objects.all()).delete()
 
 
 def remedy(cluster: Cluster) -> str:
-    """Return what unknown containers mean and what helps."""
+    """Return the explanation of unknown containers, with the remedy."""
     return (
-        "This database has no memory of it: it was restored or copied, or another copy of this"
-        " installation uses the engine. Nothing starts there meanwhile: `manage.py claim_engine"
-        f" {cluster.pk}` shows what is there and removes it."
+        "This database has no record of it: the database was restored or copied, or another copy of"
+        " this installation uses the engine. Nothing starts there until it is gone: `manage.py"
+        f" claim_engine {cluster.pk}` shows what is there and removes it."
     )
 
 
@@ -121,35 +121,33 @@ def _described(container: Observation) -> dict[str, Any]:
     }
 
 
-def _tell_of_removal(cluster: Cluster, orphan: Observation) -> None:
+def _record_removal(cluster: Cluster, orphan: Observation) -> None:
     uid = str(orphan.uid)
-    if _told(cluster, REMOVED, [uid]):
+    if _recorded(cluster, REMOVED, [uid]):
         return
     log.warning(REMOVED, cluster=cluster.pk, run=orphan.run_id, container=uid)
-    # The run of that id may be another one, where the database was restored.
+    # In a restored database, the run with this id may be a different one.
     runs = Run.objects.filter(pk=orphan.run_id).filter(Q(container_uid=uid) | Q(container_uid=None))
     deployment = runs.values_list("deployment", flat=True).first()
-    whose = (
-        f"deployment {deployment}" if deployment else "a deployment that the database does not have"
-    )
+    whose = f"deployment {deployment}" if deployment else "a deployment that is not in the database"
     record(
         cluster,
         REMOVED,
         ACTOR,
-        f"A container of run {orphan.run_id} of {whose} was left there: removed.",
+        f"Removed a container that was left there, of run {orphan.run_id} of {whose}.",
         {"run": orphan.run_id, "deployment": deployment, "container": uid},
     )
 
 
-def _tell_of_unknown(cluster: Cluster, unknown: Sequence[Observation]) -> None:
-    told = _told(cluster, UNKNOWN, [str(o.uid) for o in unknown])
-    new = [o for o in unknown if str(o.uid) not in told]
+def _record_unknown(cluster: Cluster, unknown: Sequence[Observation]) -> None:
+    recorded = _recorded(cluster, UNKNOWN, [str(o.uid) for o in unknown])
+    new = [o for o in unknown if str(o.uid) not in recorded]
     if not new:
         return
     log.warning(UNKNOWN, cluster=cluster.pk, containers=[str(o.uid) for o in new])
     for container in new[:_MOST_NAMED]:
         facts = _described(container)
-        about = f"{container.name or container.uid} ({container.image or 'its image is not known'})"
+        about = f"{container.name or container.uid} ({container.image or 'image unknown'})"
         record(
             cluster,
             UNKNOWN,
@@ -159,8 +157,8 @@ def _tell_of_unknown(cluster: Cluster, unknown: Sequence[Observation]) -> None:
         )
 
 
-def _told(cluster: Cluster, kind: str, uids: Sequence[str]) -> set[str]:
-    """Return of which of these containers there is such an event."""
+def _recorded(cluster: Cluster, kind: str, uids: Sequence[str]) -> set[str]:
+    """Return the uids, of those given, for which the cluster has an event of this kind."""
     events = Event.objects.filter(
         subject=Event.Subject.CLUSTER,
         subject_id=cluster.pk,

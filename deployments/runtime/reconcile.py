@@ -1,7 +1,7 @@
-"""Make the engines run what the ledger says, and the ledger know what the engines run.
+"""Reconcile runs in the ledger with containers on the engines, in both directions.
 
-Level-triggered: each pass compares a cluster's unfinished runs with its containers and takes, for
-each, the one step that brings them closer. Nothing here needs to have been told what changed.
+Level-triggered: each pass compares a cluster's unfinished runs with its containers and takes the
+next step for each run. It does not depend on any message about what has changed.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,12 +30,12 @@ from deployments.models import Dependency, Deployment, Run, Status
 from deployments.runtime import closing, lost_contact, node_warnings, orphans, outcomes
 from deployments.runtime.launching import Launch, launches, may_appear
 from deployments.runtime.lock import one_at_a_time
-from deployments.runtime.lost_contact import ACTOR, at_most_this_one
+from deployments.runtime.lost_contact import ACTOR, tolerate_failure
 from deployments.runtime.outcomes import Ending
 from orgs.events import record
 
 _MAX_PASSES = 8
-"""Start seen, ended, closed, launched, seen: what one wake-up can do without waiting."""
+"""Enough for one wake-up: start seen, ended, closed, the next one launched, its start seen."""
 
 log = structlog.get_logger(__name__)
 
@@ -53,24 +53,27 @@ class Step(Enum):
     END = auto()
 
 
-_LEADS_ON = set(Step) - {Step.MARK_PREPARING, Step.MARK_STARTED, Step.REQUEUE}
-"""The steps after which another look at the engine may find more to do."""
+_NEEDS_ANOTHER_PASS = set(Step) - {Step.MARK_PREPARING, Step.MARK_STARTED, Step.REQUEUE}
+"""The steps after which another pass may find more to do."""
 
 
 def reconcile(cluster_id: int) -> None:
-    """Bring one cluster's containers and runs together, as far as that needs no waiting."""
-    one_at_a_time(cluster_id, lambda: _look(cluster_id))
+    """Reconcile one cluster's containers and runs, as far as possible without waiting.
+
+    Returns at once if another process is doing so already, which then does it once more.
+    """
+    one_at_a_time(cluster_id, lambda: _reconcile(cluster_id))
 
 
-def clusters_to_look_at() -> Iterable[int]:
-    """Return the clusters with a real engine, and those that have, or should have, a container."""
+def clusters_to_reconcile() -> Iterable[int]:
+    """Return the ids of clusters with a real engine or with unfinished runs."""
     busy = Run.objects.unfinished().filter(cluster=OuterRef("pk"))
     real = Cluster.objects.exclude(connection=None)
     return real.union(Cluster.objects.filter(Exists(busy))).values_list("pk", flat=True)
 
 
-def _look(cluster_id: int) -> bool:
-    """Say whether the engine answered."""
+def _reconcile(cluster_id: int) -> bool:
+    """Make passes until nothing is left to do; return whether the engine answered."""
     cluster = Cluster.objects.select_related("connection").filter(pk=cluster_id).first()
     if cluster is None:
         return True
@@ -81,7 +84,7 @@ def _look(cluster_id: int) -> bool:
             this = _Pass(cluster, driver, timezone.now())
             if not this.carry_out():
                 break
-        orphans.forget(cluster, this.there, this.now)
+        orphans.forget(cluster, this.present, this.now)
     except (DriverError, CannotDecrypt) as error:
         lost_contact.failed(cluster, error, timezone.now())
         return False
@@ -89,7 +92,7 @@ def _look(cluster_id: int) -> bool:
 
 
 def next_step(run: Run, seen: Observation | None, now: datetime) -> Step | None:
-    """Return what the run needs, given its container as the engine sees it (None: none there)."""
+    """Return what the run needs next, given its container on the engine (None: it has none)."""
     current = run.released_at is None
     if seen is None:
         if not current:
@@ -117,11 +120,12 @@ class _Pass:
     orphans: list[Observation] = field(default_factory=list)
     unknown: list[Observation] = field(default_factory=list)
     superseded: bool = False
-    """Whether others decided on a deployment while the engine was asked: look again at once."""
+    """Whether a deployment changed while the engine was called, so that another pass is needed."""
 
     def carry_out(self) -> bool:
-        """Take every step that is due; say whether another pass may find more."""
-        # The engine is asked after the ledger: who was launched in between would look vanished.
+        """Take every step that is due; return whether another pass may find more."""
+        # The ledger is read before the engine: in the other order, a container launched in between
+        # would seem to have vanished.
         self.runs = list(
             Run.objects.unfinished().filter(cluster=self.cluster).select_related("deployment")
         )
@@ -134,17 +138,19 @@ class _Pass:
         orphans.remove(self.cluster, self.driver, self.orphans, self.now)
         self._stop(due[Step.STOP])
         self._end(due[Step.END])
-        self._settle(outcomes.of_exit(run, self.seen[run.pk], self.now) for run in due[Step.FINISH])
+        self._apply_endings(
+            outcomes.of_exit(run, self.seen[run.pk], self.now) for run in due[Step.FINISH]
+        )
         self._launch(self._launches(due[Step.LAUNCH]))
         self._mark(due)
-        node_warnings.tell(self.cluster, self.runs, self.seen, self.now)
+        node_warnings.report(self.cluster, self.runs, self.seen, self.now)
         exits_soon = any(self.seen[r.pk].phase is Phase.EXITED for r in due[Step.MARK_STARTED])
         again = bool(self.orphans) or exits_soon or self.superseded
-        return again or any(due[step] for step in _LEADS_ON)
+        return again or any(due[step] for step in _NEEDS_ANOTHER_PASS)
 
     @property
-    def there(self) -> list[UUID]:
-        """The containers that the engine was seen with."""
+    def present(self) -> list[UUID]:
+        """The uids of all containers that were observed on the engine."""
         return [o.uid for o in (*self.seen.values(), *self.orphans, *self.unknown)]
 
     def _due(self) -> dict[Step, list[Run]]:
@@ -162,17 +168,15 @@ class _Pass:
             request_cycle(self.cluster.organization_id)
         for run in due[Step.EXPIRE]:
             limit = run.deployment.max_runtime_s
-            self._transition(
-                lifecycle.EXPIRE, [run], f"Reached its max_runtime_s of {limit} seconds."
-            )
-        self._settle(outcomes.of_vanished(run, where, now) for run in due[Step.REQUEUE])
+            self._transition(lifecycle.EXPIRE, [run], f"Reached its `max_runtime_s` ({limit} s).")
+        self._apply_endings(outcomes.of_vanished(run, where, now) for run in due[Step.REQUEUE])
         preparing = [self._preparing(run) for run in due[Step.MARK_PREPARING]]
         update_reasons("preparing", preparing, statuses=(Status.STARTING,), actor=ACTOR, now=now)
 
     def _preparing(self, run: Run) -> Change:
-        unsaid = f"Its container is being prepared on {self.cluster.name}."
-        told = self.seen[run.pk].message or unsaid
-        return Change(run.deployment_id, told, data={"code": "preparing", "run": run.pk})
+        default = f"Its container is being prepared on {self.cluster.name}."
+        reason = self.seen[run.pk].message or default
+        return Change(run.deployment_id, reason, data={"code": "preparing", "run": run.pk})
 
     def _transition(self, verb: Verb, runs: Iterable[Run], reason: str) -> list[int]:
         changes = [
@@ -186,7 +190,7 @@ class _Pass:
         ]
         return self._apply(verb, changes)
 
-    def _settle(self, found: Iterable[Ending]) -> None:
+    def _apply_endings(self, found: Iterable[Ending]) -> None:
         by_verb: dict[Verb, list[Change]] = {}
         for ending in found:
             by_verb.setdefault(ending.verb, []).append(ending.change)
@@ -205,14 +209,14 @@ class _Pass:
         if new:
             Run.objects.filter(pk__in=new).update(stop_requested_at=self.now)
         for run in runs:
-            with at_most_this_one(run.pk):
+            with tolerate_failure(run.pk):
                 self.driver.stop(self.seen[run.pk].uid, settings.STOP_GRACE_SECONDS, self.now)
 
     def _end(self, runs: list[Run]) -> None:
-        """Close runs whose containers are gone, and with them what was stopping."""
+        """End runs whose containers are gone, and stopping deployments that they belong to."""
         for run in runs:
             seen = self.seen.get(run.pk)
-            with at_most_this_one(run.pk):
+            with tolerate_failure(run.pk):
                 if seen is not None:
                     store.keep(self.driver, run)
                     self.driver.remove(seen.uid)
@@ -239,10 +243,10 @@ class _Pass:
         for launch in chosen:
             run = launch.run
             uid = run.uid_to_launch()
-            # Noted first: from here on there may be a container, whatever happens to this process.
-            noted = Run.objects.current().filter(pk=run.pk)
+            # Recorded first, because a container may exist from here on even if this process dies.
+            current = Run.objects.current().filter(pk=run.pk)
             devices = list(launch.devices)
-            if not noted.update(launched_at=self.now, devices=devices, container_uid=uid):
+            if not current.update(launched_at=self.now, devices=devices, container_uid=uid):
                 continue
             try:
                 self.driver.start(_spec(launch, uid), self.now)
@@ -252,20 +256,21 @@ class _Pass:
     def _start_failed(self, run: Run, error: DriverError) -> None:
         if error.cause is Cause.UNREACHABLE:
             raise error
-        # The engine said no: there is no container, and none will come. The next try has its uid.
+        # The engine refused: there is no container and none will appear. The next attempt uses the
+        # same uid.
         Run.objects.filter(pk=run.pk).update(launched_at=None, devices=[])
         ending = outcomes.of_refusal(run, error, self.now)
         if ending:
-            self._settle([ending])
+            self._apply_endings([ending])
             return
         fetching = error.cause is Cause.FETCHING_IMAGE
         why = str(error) if fetching else f"Could not start yet: {error}"
-        told = Change(run.deployment_id, why, data={"code": error.cause, "run": run.pk})
+        change = Change(run.deployment_id, why, data={"code": error.cause, "run": run.pk})
         kind = "preparing" if fetching else "start_failed"
-        update_reasons(kind, [told], statuses=(Status.STARTING,), actor=ACTOR, now=self.now)
+        update_reasons(kind, [change], statuses=(Status.STARTING,), actor=ACTOR, now=self.now)
 
     def _wake_for(self) -> None:
-        """Ask to be called at the next known ending, when it comes before the periodic look."""
+        """Request a reconciliation at the next known ending, if that is before the periodic one."""
         horizon = self.now + timedelta(seconds=settings.RECONCILE_INTERVAL)
         known = [o.until for o in self.seen.values()] + [_expires_at(run) for run in self.runs]
         times = [time for time in known if time and self.now < time < horizon]
@@ -282,14 +287,14 @@ def _expires_at(run: Run) -> datetime | None:
 
 
 def _waiting_elsewhere(cluster: Cluster, ended: Iterable[Run]) -> set[int]:
-    """Return the other clusters where the same deployments may start now that these have ended."""
+    """Return the other clusters where deployments of the ended runs may be able to start now."""
     moved = {run.deployment_id for run in ended if run.outcome != Run.Outcome.STOPPED}
     runs = Run.objects.current().filter(deployment__in=moved, launched_at=None)
     return {pk for pk in runs.values_list("cluster", flat=True) if pk and pk != cluster.pk}
 
 
 def _spec(launch: Launch, uid: UUID) -> ContainerSpec:
-    """Raises DriverError when a secret cannot be read."""
+    """Return what the engine is to start. Raises DriverError if a secret cannot be decrypted."""
     run = launch.run
     return ContainerSpec(
         uid=uid,
@@ -309,7 +314,7 @@ def _environment(deployment: Deployment) -> dict[str, str]:
         return opened(deployment.env)
     except CannotDecrypt as error:
         raise DriverError(
-            f"A secret of its `env` cannot be read: set it again. {error}",
+            f"A secret of its `env` cannot be decrypted: set it again. {error}",
             retriable=False,
             cause=Cause.INVALID_SPEC,
         ) from error

@@ -239,7 +239,7 @@ def test_a_cluster_with_deployments_on_it_cannot_be_deleted(
 
     error = refusal(api.delete(path(forge)), 409)
 
-    assert "drain it, or stop them, first" in error["detail"]
+    assert "drain it or stop them first" in error["detail"]
 
 
 def test_a_cluster_with_stopping_containers_cannot_be_deleted(

@@ -135,7 +135,7 @@ def test_there_must_be_a_secret_to_keep(
     for answer in answers:
         assert answer.status_code == 400
         assert named(answer) == ["env"]
-        assert "TOKEN: there is no secret to keep" in answer.data["errors"][0]["detail"]
+        assert "TOKEN: there is no stored secret to keep" in answer.data["errors"][0]["detail"]
 
 
 @pytest.mark.parametrize(

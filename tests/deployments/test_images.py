@@ -163,7 +163,7 @@ def test_every_way_in_names_the_image(
 
 
 def test_a_command_names_the_image(db: None) -> None:
-    with pytest.raises(CommandError, match="--image: A repository's name is lower case"):
+    with pytest.raises(CommandError, match="--image: A repository's name is in lower case"):
         call_command("demo", "--image", "Busybox")
 
 

@@ -129,8 +129,8 @@ def test_a_restored_database_adopts_nothing_and_the_documented_steps_lead_back(
             again = company.deploy("four", "five", "six")
             assert list(again.values()) == list(after.values())
             told = verified(service)
-            assert "engine that is not this installation's on cluster" in told
-            assert told.count("container that this database does not know on cluster") == 3
+            assert "engine not claimed by this installation on cluster" in told
+            assert told.count("container unknown to this database on cluster") == 3
             assert company.there() == before
             assert {company.user.status(pk) for pk in again.values()} == {"pending"}
 
@@ -165,7 +165,7 @@ def test_a_copied_home_that_is_started_elsewhere_leaves_the_live_services_contai
         before = company.there()
         with running(copy):
             told = verified(copy)
-            assert "engine that is not this installation's on cluster" in told
+            assert "engine not claimed by this installation on cluster" in told
             for command in (["declare_lost"], ["disconnect_cluster", "--engine-is-gone"]):
                 status, told = copy.run(*command, company.cluster)
                 assert status == 0, told

@@ -268,14 +268,14 @@ def test_one_that_does_not_heed_a_stop_is_killed_and_says_so(world: World) -> No
     assert (row.status, row.status_code, row.exit_code) == (
         Status.STOPPED, "killed_after_grace", 137,
     )  # fmt: skip
-    assert "killed after its grace of 1 s" in row.status_reason
+    assert "within 1 s of SIGTERM" in row.status_reason
 
 
 def test_its_time_is_up(world: World) -> None:
     deployment = world.ends(world.deploy(max_runtime_s=1))
 
     assert deployment.status == Status.COMPLETED
-    assert "max_runtime_s of 1 seconds" in deployment.status_reason
+    assert "`max_runtime_s` (1 s)" in deployment.status_reason
 
 
 # --- The gate -------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""`manage.py claim_engine CLUSTER`: an operator's word that the engine is this installation's."""
+"""`manage.py claim_engine CLUSTER`: make the engine belong to this installation."""
 
 import sys
 from collections.abc import Iterable
@@ -18,9 +18,9 @@ from hypervisor.base.errors import DomainError
 
 class Command(commands.Command):
     help = (
-        "Show what a cluster's engine has, make the engine this installation's after a restore, and"
-        " remove the containers that this database does not know. Another copy of this installation"
-        " that uses the engine finds itself without it."
+        "After a restore: show the containers on a cluster's engine, make the engine belong to this"
+        " installation, and remove containers that are unknown to this database. Any other copy of"
+        " this installation stops using the engine."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -28,12 +28,12 @@ class Command(commands.Command):
         ask = parser.add_mutually_exclusive_group()
         ask.add_argument("--yes", action="store_true", help="do not ask")
         ask.add_argument(
-            "--json", action="store_true", help="print what the engine has as JSON, change nothing"
+            "--json", action="store_true", help="print the containers as JSON and change nothing"
         )
         parser.add_argument(
             "--keep-unknown",
             action="store_true",
-            help="leave unknown containers there: nothing starts until they are gone",
+            help="keep unknown containers: nothing starts on the cluster until they are gone",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -46,28 +46,32 @@ class Command(commands.Command):
             self._show(cluster, found, keeps=options["keep_unknown"])
             if not options["yes"]:
                 _confirm()
-            doomed = [] if options["keep_unknown"] else [o.uid for o in found.unknown]
-            left = claims.claim(cluster, actor=ACTOR, remove=doomed)
+            remove = [] if options["keep_unknown"] else [o.uid for o in found.unknown]
+            left = claims.claim(cluster, actor=ACTOR, remove=remove)
         except DomainError as error:
             raise CommandError(error.detail) from error
-        self.stdout.write(f"The engine of {cluster.name} ({cluster.pk}) is this installation's.")
+        self.stdout.write(
+            f"The engine of {cluster.name} ({cluster.pk}) belongs to this installation now."
+        )
         if left:
-            self.stdout.write(f"{len(left)} containers still end: the worker removes them.")
+            self.stdout.write(
+                f"{len(left)} containers are still stopping: the worker will remove them."
+            )
         if options["keep_unknown"] and found.unknown:
             self.stdout.write(
                 self.style.WARNING(
-                    f"{len(found.unknown)} unknown containers are left: nothing starts on"
+                    f"{len(found.unknown)} unknown containers were kept: nothing starts on"
                     f" {cluster.name} until they are gone."
                 )
             )
 
     def _show(self, cluster: Cluster, found: Inventory, *, keeps: bool) -> None:
-        why = found.objection or "The engine is this installation's already."
-        self.stdout.write(f"{cluster.name} ({cluster.pk}): {why}")
-        self._list("of deployments that go on", (_known(*pair) for pair in found.known))
-        self._list("of runs that have ended: to be removed", map(_about, found.orphans))
-        fate = "to be left" if keeps else "to be removed"
-        self._list(f"unknown to this database: {fate}", map(_about, found.unknown))
+        state = found.objection or "The engine already belongs to this installation."
+        self.stdout.write(f"{cluster.name} ({cluster.pk}): {state}")
+        self._list("of deployments, which continue", (_known(*pair) for pair in found.known))
+        self._list("of ended runs, to be removed", map(_about, found.orphans))
+        decision = "to be kept" if keeps else "to be removed"
+        self._list(f"unknown to this database, {decision}", map(_about, found.unknown))
 
     def _list(self, what: str, lines: Iterable[str]) -> None:
         listed = list(lines)
@@ -103,7 +107,7 @@ def _known(run: Run, seen: Observation) -> str:
 
 
 def _about(seen: Observation) -> str:
-    state = "ended" if seen.phase is Phase.EXITED else "runs"
+    state = "ended" if seen.phase is Phase.EXITED else "running"
     command = " ".join(seen.command)
     what = f"{seen.image} {command}".strip() or "image unknown"
     return f"{seen.name or seen.uid}: {what}, {state}"
@@ -111,6 +115,6 @@ def _about(seen: Observation) -> str:
 
 def _confirm() -> None:
     if not sys.stdin.isatty():
-        raise CommandError("Nothing has changed: --yes is needed.")
-    if input("Claim the engine and do so? [y/N] ").strip().lower() not in ("y", "yes"):
+        raise CommandError("Nothing has changed: confirm with --yes.")
+    if input("Claim the engine and do this? [y/N] ").strip().lower() not in ("y", "yes"):
         raise CommandError("Nothing has changed.")

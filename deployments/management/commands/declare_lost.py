@@ -1,4 +1,4 @@
-"""`manage.py declare_lost CLUSTER`: an operator's word that its containers are gone."""
+"""`manage.py declare_lost CLUSTER`: give up a cluster whose containers are gone."""
 
 from typing import Any
 
@@ -14,8 +14,8 @@ ACTOR = "system:operator"
 
 class Command(commands.Command):
     help = (
-        "Queue again what is on a cluster whose engine does not answer. Only when its containers"
-        " are gone for certain: they could run twice otherwise."
+        "Queue again all deployments on a cluster whose engine does not answer. Use this only if"
+        " its containers are certainly gone: otherwise deployments could run twice."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -27,4 +27,7 @@ class Command(commands.Command):
             declare_lost(cluster, actor=ACTOR)
         except DomainError as error:
             raise CommandError(error.detail) from error
-        self.stdout.write(f"{cluster.name} is declared lost; `explain` says where its work went.")
+        self.stdout.write(
+            f"{cluster.name} is declared lost. `manage.py explain DEPLOYMENT` shows where each"
+            " deployment is now."
+        )

@@ -1,4 +1,4 @@
-"""`manage.py logs ID`: what a deployment's container wrote."""
+"""`manage.py logs DEPLOYMENT`: print the output of a deployment's container."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -13,13 +13,13 @@ from hypervisor.base.numbers import argument, count
 
 
 class Command(commands.Command):
-    help = "Print what a deployment's container wrote."
+    help = "Print the output of a deployment's container."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("deployment", metavar="DEPLOYMENT", help="its name or its id")
-        parser.add_argument("--tail", type=count, metavar="N", help="only the last N lines")
-        parser.add_argument("--follow", action="store_true", help="go on until the run ends")
-        parser.add_argument("--run", type=argument, metavar="RUN", help="an earlier run")
+        parser.add_argument("--tail", type=count, metavar="N", help="print only the last N lines")
+        parser.add_argument("--follow", action="store_true", help="continue until the run ends")
+        parser.add_argument("--run", type=argument, metavar="RUN", help="id of an earlier run")
 
     def handle(self, *args: Any, **options: Any) -> None:
         deployment = deployment_named(options["deployment"])

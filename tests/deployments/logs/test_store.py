@@ -156,7 +156,7 @@ def test_an_earlier_run_is_chosen_by_its_id(
 def test_one_that_never_started_says_so(api: APIClient, foundry: Cluster, submit: Submit) -> None:
     error = refusal(api.get(f"/deployments/{submit().pk}/logs"), 409)
 
-    assert "has not been started yet" in error["detail"]
+    assert "has never been started: use `follow` to wait" in error["detail"]
 
 
 def test_the_last_thousand_lines_are_given_unless_all_are_asked_for(
@@ -177,7 +177,7 @@ def test_one_answer_has_a_bound_and_says_what_is_left_out(
 
     first, *_, last = logs(api, running).splitlines()
 
-    assert first == b"[earlier output is left out: all of it comes with `follow`]"
+    assert first == b"[earlier output is left out: use `follow` to get all of it]"
     assert last == b"line 99"
 
 
@@ -358,7 +358,7 @@ def test_following_one_that_is_never_started_ends_and_says_so(
 
     services.cancel(deployment, actor="alice")
 
-    assert next(pieces).endswith(b"is cancelled: it was not started.]\n")
+    assert next(pieces).endswith(b"is cancelled and was not started]\n")
     assert list(pieces) == []
 
 
@@ -386,9 +386,9 @@ def following(user: int = 1, organization: int = 1) -> Following:
 @pytest.mark.parametrize(
     ("places", "others", "said"),
     [
-        (2, [(2, 2), (3, 3)], "All 2 places to follow a log are taken"),
-        (8, [(1, 2), (1, 3)], "You follow 2 logs already"),
-        (8, [(2, 1), (3, 1), (4, 1), (5, 1)], "Your organization follows 4 logs already"),
+        (2, [(2, 2), (3, 3)], "2 logs are being followed, which is the limit."),
+        (8, [(1, 2), (1, 3)], "You already follow 2 logs"),
+        (8, [(2, 1), (3, 1), (4, 1), (5, 1)], "Your organization already follows 4 logs"),
     ],
 )
 def test_only_so_many_may_follow_and_a_place_is_given_back(

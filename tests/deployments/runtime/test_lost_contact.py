@@ -106,7 +106,7 @@ def test_lost_contact_is_told_once_of_the_cluster_and_of_what_runs_there(
 
     row = fresh(deployment)
     assert (row.status, row.status_code) == (Status.RUNNING, "lost_contact")
-    assert "it may still run there, so it keeps its room" in row.status_reason
+    assert "it may still run there, so its resources stay allocated" in row.status_reason
     assert kinds(foundry) == ["lost_contact"]
     assert (
         Event.objects.filter(
@@ -300,7 +300,7 @@ def test_what_is_still_there_when_a_lost_engine_answers_goes_before_anything_sta
 def test_a_cluster_that_answers_cannot_be_declared_lost(foundry: Cluster, place: Submit) -> None:
     place()
 
-    with pytest.raises(Conflict, match="drain it instead"):
+    with pytest.raises(Conflict, match="drain the cluster instead"):
         lost_contact.declare_lost(foundry, actor="olga")
 
 
@@ -340,7 +340,7 @@ def test_nobody_is_moved_to_where_there_is_no_contact(
     deployment = place(cluster=forge)
     lose(engine, foundry)
 
-    with pytest.raises(Conflict, match="no contact with cluster foundry"):
+    with pytest.raises(Conflict, match="its engine is not available"):
         moves.move(deployment, actor="olga", target=foundry)
     with pytest.raises(Conflict, match="no other cluster"):
         moves.move(deployment, actor="olga")
@@ -351,7 +351,7 @@ def test_the_command_declares_it_lost_or_says_why_not(
 ) -> None:
     deployment = place()
     reconcile(foundry.pk)
-    with pytest.raises(CommandError, match="drain it instead"):
+    with pytest.raises(CommandError, match="drain the cluster instead"):
         call_command("declare_lost", str(foundry.pk))
     with pytest.raises(CommandError, match="no cluster 4711"):
         call_command("declare_lost", "4711")

@@ -46,7 +46,7 @@ def test_running_out_of_memory_says_how_much_there_was_and_what_to_do(
     row = fresh(deployment)
     assert (row.status, row.status_code, row.exit_code) == (Status.FAILED, "out_of_memory", 137)
     assert "2048 MiB" in row.status_reason
-    assert "request more `ram_mib`" in row.status_reason
+    assert "Request more `ram_mib`" in row.status_reason
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_a_failure_is_restarted_after_ever_longer_waits_until_the_maximum(
 
     assert waits == [10, 20]
     assert (row.status, row.restarts) == (Status.FAILED, 2)
-    assert "restarted 2 times, its `max_restarts`" in row.status_reason
+    assert "No restart is left: its `max_restarts` is 2." in row.status_reason
     assert [run.outcome for run in deployment.runs.all()] == ["failed"] * 3
 
 
@@ -307,7 +307,7 @@ def test_one_that_was_killed_as_it_did_not_stop_says_so(
         Status.STOPPED, "killed_after_grace", 137,
     )  # fmt: skip
     assert row.status_reason == (
-        "Stopped by bob. It did not end when asked to: killed after its grace of 10 s."
+        "Stopped by bob. It did not end within 10 s of SIGTERM, so it was killed."
     )
 
 
@@ -324,7 +324,7 @@ def test_one_that_was_killed_after_its_eviction_says_so_in_its_history(
         reconcile(foundry.pk)
 
     event = Event.objects.get(subject="deployment", subject_id=deployment.pk, kind="killed")
-    assert "grace of 10 s" in event.reason
+    assert "within 10 s of SIGTERM" in event.reason
     assert deployment.runs.get().exit_code == 137
 
 

@@ -329,8 +329,8 @@ def test_a_claim_removes_what_is_unknown_and_lets_the_rest_go_on(
     reconcile(foundry.pk)
 
     assert "restored or copied" in said.getvalue()
-    assert "later:1 serve --all, runs" in said.getvalue()
-    assert f"kept:1, runs, deployment {kept.pk} (kept)" in said.getvalue()
+    assert "later:1 serve --all, running" in said.getvalue()
+    assert f"kept:1, running, deployment {kept.pk} (kept)" in said.getvalue()
     assert later.container not in engine.by_uid
     assert (fresh(kept).status, fresh(waiting).status) == (Status.RUNNING, Status.RUNNING)
     assert kinds(foundry) == [
@@ -439,8 +439,8 @@ def test_verify_sees_the_trouble_before_the_claim_and_none_after(
     call_command("claim_engine", str(foundry.pk), yes=True, stdout=StringIO())
     reconcile(foundry.pk)
 
-    assert "engine that is not this installation's on cluster" in before
-    assert "container that this database does not know on cluster" in before
+    assert "engine not claimed by this installation on cluster" in before
+    assert "container unknown to this database on cluster" in before
     assert "All is well" in verify()
 
 
@@ -456,8 +456,8 @@ def test_verify_sees_containers_that_are_missing_or_run_something_else(
     said = verify()
 
     assert f"run without its container on cluster {foundry.pk} (foundry): run" in said
-    assert "container that runs something else on cluster" in said
-    assert "(other:1 other), which runs" in said
+    assert "container with another image or command on cluster" in said
+    assert "(other:1 other), running" in said
     assert "container of a run that has ended on cluster" in said
 
 

@@ -98,7 +98,7 @@ def test_max_runtime_ends_as_completed(forge: Cluster, submit: Submit) -> None:
         reconcile(forge.pk)
 
     assert status_of(deployment) == Status.COMPLETED
-    assert "60 seconds" in deployment.status_reason
+    assert "(60 s)" in deployment.status_reason
 
 
 def test_a_stop_ends_as_stopped_once_the_container_is_gone(forge: Cluster, submit: Submit) -> None:

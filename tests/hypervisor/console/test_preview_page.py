@@ -130,7 +130,7 @@ def test_a_move_says_where_to_and_why(console: Client, acme: Organization, bring
     page = console.get(address("move", bring(Status.RUNNING), target=anvil.pk)).content.decode()
 
     assert "forge → anvil" in page
-    assert "Moved by olga: there is room on anvil." in page
+    assert "Moved by olga to anvil, which has enough free capacity." in page
     assert "Nothing changes for it" not in page
 
 
