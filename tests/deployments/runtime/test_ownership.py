@@ -346,7 +346,7 @@ def test_the_inventory_of_an_engine_is_printed_as_json_and_changes_nothing(
 ) -> None:
     kept, later = restored
     printed = StringIO()
-    markers = set(engine.markers)
+    markers = set(engine.markers or ())
 
     call_command("claim_engine", foundry.name, json=True, stdout=printed)
 
@@ -358,7 +358,7 @@ def test_the_inventory_of_an_engine_is_printed_as_json_and_changes_nothing(
     ]
     assert [row["uid"] for row in document["unknown"]] == [str(later.container)]
     assert document["ended"] == []
-    assert (set(engine.markers), later.container in engine.by_uid) == (markers, True)
+    assert (set(engine.markers or ()), later.container in engine.by_uid) == (markers, True)
 
 
 def test_a_claim_may_leave_the_unknown_ones_which_then_block(
