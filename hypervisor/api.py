@@ -1,4 +1,4 @@
-"""The whole API's routes on one page."""
+"""All routes of the REST API."""
 
 from django.urls import path
 from rest_framework.routers import SimpleRouter

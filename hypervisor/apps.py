@@ -7,9 +7,10 @@ __all__ = ["HypervisorConfig", "celery"]
 
 
 class HypervisorConfig(AppConfig):
-    """Its module imports the Celery application, so that shared tasks find it wherever Django runs.
+    """The configuration of the app `hypervisor`.
 
-    (The package itself imports nothing: `bootstrap` must work before anything is installed.)
+    This module imports the Celery application, so that shared tasks find it wherever Django runs.
+    The package itself imports nothing, because `bootstrap` must work before anything is installed.
     """
 
     name = "hypervisor"
@@ -19,5 +20,5 @@ class HypervisorConfig(AppConfig):
         from hypervisor.console.groups import install
 
         with_tables = [app for app in apps.get_app_configs() if app.models_module]
-        # After the last app that has tables: by then every permission is there.
+        # After the last app with tables, when every permission exists.
         post_migrate.connect(install, sender=with_tables[-1])

@@ -1,4 +1,4 @@
-"""The Celery application: wiring only; what the tasks do is in each app's services."""
+"""The Celery application: only wiring; the tasks call the services of the apps."""
 
 import os
 from typing import Any
@@ -13,12 +13,12 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hypervisor.settings")
 app = Celery("hypervisor")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
-# The current app is one thread's; the web server's other threads take the default one.
+# The current app belongs to one thread; the web server's other threads use the default app.
 app.set_default()
 
 
 @celeryd_init.connect
 @beat_init.connect
 def _limit_sessions(**_: Any) -> None:
-    """Hold the workers, before any is forked, and beat to their limits."""
+    """Set the limits of beat, and of the workers before any is forked."""
     sessions.use(sessions.WORKER)

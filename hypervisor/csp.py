@@ -1,4 +1,4 @@
-"""Say to browsers what a page may load: nothing from elsewhere, no script inside the page."""
+"""The Content-Security-Policy of each page: no foreign resources and no inline scripts."""
 
 from collections.abc import Callable
 
@@ -9,9 +9,9 @@ _STRICT = (
     " form-action 'self'; frame-ancestors 'none'; img-src 'self' data:; script-src 'self';"
 )
 STRICT = f"{_STRICT} style-src 'self'"
-# Swagger UI styles what it draws, but runs no script of its own.
+# Swagger UI sets inline styles, but runs no inline script.
 DOCS = f"{_STRICT} style-src 'self' 'unsafe-inline'"
-# The admin's Alpine evaluates expressions in attributes.
+# Alpine, which the admin uses, evaluates expressions in attributes.
 ADMIN = DOCS.replace("script-src 'self'", "script-src 'self' 'unsafe-eval'")
 
 

@@ -1,4 +1,4 @@
-"""The OpenAPI document, and the page that shows it; public, and all from this server."""
+"""The OpenAPI document and the page that shows it; both are public and need no other server."""
 
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerSplitView
 

@@ -1,4 +1,4 @@
-"""Turn what services refuse, and what the database cannot do now, into answers of one shape."""
+"""Turns the services' refusals and the database's outages into responses of one format."""
 
 import sys
 from http import HTTPStatus
@@ -45,10 +45,10 @@ _NOT_UNDERSTOOD = "The request cannot be understood: see /docs."
 
 
 class DomainErrorHandler(ExceptionHandler):
-    """Answers with the status of the domain error's class, and with nothing leaked."""
+    """Answers with the status of the domain error's class, and reveals no internals."""
 
     def run(self) -> Response | None:
-        """Answer; what the database could not do now as what it is, wherever it was raised."""
+        """Answer the exception; an outage of the database becomes a refusal first."""
         self.exc = _refusal(self.exc) or self.exc
         response: Response | None = super().run()
         return response
@@ -65,11 +65,11 @@ class DomainErrorHandler(ExceptionHandler):
                 return _with_status(exceptions.APIException(_detail(exc)), _STATUS[type(exc)])
             case TokenRefused():
                 return exceptions.AuthenticationFailed(
-                    "The token is bad, expired or revoked: get another at /token.",
+                    "The token is invalid, expired or revoked: get a new one at /token.",
                     "token_not_valid",
                 )
             case Http404():
-                return exceptions.NotFound("It does not exist, or not in an organization of yours.")
+                return exceptions.NotFound("It does not exist in any of your organizations.")
             case RequestDataTooBig():
                 most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
                 most = min(getattr(self.context["view"], "max_body", most), most)
@@ -97,7 +97,7 @@ class DomainErrorHandler(ExceptionHandler):
         return data
 
     def report_exception(self, exc: exceptions.APIException, response: Response) -> None:
-        """A service that refuses, even with a 5xx, is no failure of this process."""
+        """Report only failures: a refusal, even with a 5xx, is not a failure of this process."""
         if not isinstance(self.exc, DomainError):
             super().report_exception(exc, response)
 
@@ -120,7 +120,7 @@ def _detail(error: DomainError) -> exceptions.ErrorDetail:
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> JsonResponse:
-    """Answer an unknown path in the API's own shape."""
+    """Answer an unknown path in the API's error format."""
     return _answer(404, "not_found", f"There is nothing at {request.path}: see /docs.")
 
 
@@ -133,15 +133,15 @@ def forbidden(request: HttpRequest, exception: Exception | None = None) -> JsonR
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Answer what no view and no middleware has caught: a refusal as such, else a failure."""
+    """Answer an exception that no view or middleware has caught: a refusal, else a failure."""
     refusal = _refusal(sys.exception())
     if refusal is not None:
         return _refused(request, refusal)
-    return _answer(500, "error", "The server failed; its log says why.", kind="server_error")
+    return _answer(500, "error", "The server failed; see its log.", kind="server_error")
 
 
 class RefusalMiddleware(MiddlewareMixin):
-    """Answers what a page's view raises as the API does: a refusal is no failure."""
+    """Answers refusals that the view of a page raises, as the API does."""
 
     def process_exception(
         self, request: HttpRequest, exception: Exception
@@ -151,7 +151,7 @@ class RefusalMiddleware(MiddlewareMixin):
 
 
 def _refusal(error: BaseException | None) -> DomainError | None:
-    """Return the refusal that the error is, or stands for; None for a failure."""
+    """Return the refusal that the error is or leads to, or None if it is a failure."""
     if isinstance(error, DomainError):
         return error
     refusal = refusal_of(error)
@@ -161,7 +161,7 @@ def _refusal(error: BaseException | None) -> DomainError | None:
 
 
 def _refused(request: HttpRequest, refusal: DomainError) -> HttpResponse:
-    """Return a plain page for the admin, which asks no database, and JSON for everything else."""
+    """Return a plain page, which needs no database, for the admin, and JSON for other paths."""
     status = _STATUS[type(refusal)]
     response: HttpResponse
     if request.path.startswith(reverse("admin:index")):

@@ -1,4 +1,4 @@
-"""Headers of every answer: the request's id, and that nothing is kept on the way."""
+"""Headers of every response: the request's id and `Cache-Control`."""
 
 import re
 from collections.abc import Callable
@@ -13,10 +13,10 @@ _GOOD_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class RequestIdMiddleware:
-    """Answer with the id that the logs and the audit trail give the request.
+    """Adds the id that the request has in the logs and the audit trail to the response.
 
-    A caller's own id is taken over if it is up to 64 letters, digits, dots, hyphens and
-    underscores. Any other is replaced, because it is written into logs.
+    The caller may choose the id: up to 64 letters, digits, dots, hyphens and underscores. Any other
+    text is replaced, because the id is written into logs.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
@@ -32,9 +32,9 @@ class RequestIdMiddleware:
 
 
 class NoStoreMiddleware:
-    """Have no cache keep an answer, which may bear a token or an invite code.
+    """Forbids caches to keep a response, because it may contain a token or an invite code.
 
-    Static files are answered before it.
+    Static files are served by a middleware before this one.
     """
 
     def __init__(self, get_response: GetResponse) -> None:

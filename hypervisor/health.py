@@ -1,4 +1,4 @@
-"""Whether the process lives, and whether it can serve: for orchestrators and people."""
+"""The liveness and readiness checks, for orchestrators and people."""
 
 from contextlib import closing
 
@@ -14,14 +14,14 @@ from clusters.wakeups import broker_state
 from hypervisor.base.outages import DISK_FULL, sqlstate_of
 
 SPILL = "SELECT count(*) FROM generate_series(1, 10000)"
-"""A statement whose intermediate rows do not fit into the least memory for them."""
+"""A statement whose intermediate rows exceed the smallest possible `work_mem`."""
 
 log = structlog.get_logger(__name__)
 
 
 @extend_schema(exclude=True)
 class LiveView(PublicView):
-    """Answers as long as the process does, and touches nothing else."""
+    """Answers as long as the process runs; depends on nothing else."""
 
     def get(self, request: Request) -> Response:
         return Response({"status": "ok"})
@@ -29,9 +29,10 @@ class LiveView(PublicView):
 
 @extend_schema(exclude=True)
 class ReadyView(PublicView):
-    """Says what works: 503 without a migrated database that takes writes and new connections.
+    """Reports which parts work.
 
-    Without a broker the service is only slower.
+    The status is 503 unless the database is migrated and accepts writes and new connections.
+    Without a broker the service is only slower, so the status is 200.
     """
 
     def get(self, request: Request) -> Response:
@@ -43,14 +44,14 @@ class ReadyView(PublicView):
 
 
 def database() -> str:
-    """Return `ok`, or what is wrong: `not migrated`, `read-only`, `full` or `unreachable`."""
+    """Return `ok`, or the problem: `not migrated`, `read-only`, `full` or `unreachable`."""
     try:
         executor = MigrationExecutor(connection)
         pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
         if _is_read_only():
             return "read-only"
         _write()
-        # This thread's own connection may be an old one, while new ones are refused.
+        # This thread's connection may be an old one while PostgreSQL refuses new ones.
         with closing(connections.create_connection(connection.alias)) as new:
             new.ensure_connection()
     except Error as error:
@@ -71,7 +72,7 @@ def _is_read_only() -> bool:
 
 
 def _write() -> None:
-    """Have PostgreSQL write a few blocks beside its data, in a temporary file."""
+    """Let PostgreSQL write a few blocks to a temporary file on the disk of its data."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL work_mem = '64kB'")
         cursor.execute(SPILL)

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of every call, beyond what its view says."""
+"""The parts of the OpenAPI document that apply to every call."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -17,14 +17,14 @@ from orgs.viewsets import TenantViewSet
 
 class ProblemSerializer(serializers.Serializer[Any]):
     code = serializers.CharField(help_text="For programs.")
-    detail = serializers.CharField(help_text="For people: what is wrong, and what to do.")
+    detail = serializers.CharField(help_text="For people: the problem and the remedy.")
     attr = serializers.CharField(
-        allow_null=True, help_text="The field, parameter or header at fault, if there is one."
+        allow_null=True, help_text="The field, parameter or header at fault, if there is any."
     )
 
 
 class ErrorSerializer(serializers.Serializer[Any]):
-    """The one shape of every error."""
+    """The format of every error."""
 
     type = serializers.ChoiceField(["validation_error", "client_error", "server_error"])
     errors = ProblemSerializer(many=True)  # type: ignore[assignment]
@@ -35,39 +35,40 @@ ERRORS: dict[HTTPStatus, tuple[str, str, str, str | None]] = {
         "The body or a parameter is wrong.", "required", "This field is required.", "name",
     ),
     HTTPStatus.UNAUTHORIZED: (
-        "No token, or a bad or expired one.", "not_authenticated",
+        "The token is missing, invalid or expired.", "not_authenticated",
         "Authentication credentials were not provided.", None,
     ),
     HTTPStatus.FORBIDDEN: (
-        "A member's role is too low, or registration is not open.", "permission_denied",
+        "The member's role is too low, or registration is not open.", "permission_denied",
         "This needs the role admin or higher; yours is developer.", None,
     ),
     HTTPStatus.NOT_FOUND: (
-        "It does not exist, or belongs to an organization that the caller is no member of.",
-        "not_found", "It does not exist, or not in an organization of yours.", None,
+        "It does not exist, or belongs to an organization of which the caller is not a member.",
+        "not_found", "It does not exist in any of your organizations.", None,
     ),
     HTTPStatus.CONFLICT: (
-        "The state forbids it.", "conflict",
+        "The present state forbids the call.", "conflict",
         "Deployment 7 is running; only a pending deployment can be held.", None,
     ),
     HTTPStatus.TOO_MANY_REQUESTS: (
-        "Rate limited: `Retry-After` says for how many seconds.", "throttled",
+        "Too many requests; `Retry-After` has the seconds to wait.", "throttled",
         "Request was throttled. Expected available in 42 seconds.", None,
     ),
     HTTPStatus.SERVICE_UNAVAILABLE: (
-        "The database or an engine is away or busy: `Retry-After` says for how long.", "locked",
+        "The database or an engine is down or busy; `Retry-After` has the seconds to wait.",
+        "locked",
         "Another change or a scheduling cycle has locked rows of this call. Repeat the call.", None,
     ),
 }  # fmt: skip
-"""Of each status of an error: when it comes, and an example's code, detail and attr."""
+"""By error status: its meaning, and an example's code, detail and attr."""
 
 _IDEMPOTENCY_KEY = OpenApiParameter(
     HEADER,
     {"type": "string", "minLength": 1, "maxLength": MAX_LENGTH},
     OpenApiParameter.HEADER,
-    description="Up to 255 characters. Within 24 hours the same request with the same key gets the"
-    " first answer and does nothing again, as long as the caller still has the role that it needs;"
-    " another request with it is a 409.",
+    description="Up to 255 characters. Within 24 hours, a repeated request with the same key gets"
+    " the first response again and changes nothing, as long as the caller still has the required"
+    " role; a different request with the key is a 409.",
 )
 
 
@@ -75,14 +76,14 @@ _SUMMARIES = {
     "list": "List {}s",
     "create": "Create one {}",
     "retrieve": "Show one {}",
-    "update": "Replace what may change of one {}",
+    "update": "Replace the fields of one {} that may change",
     "partial_update": "Change one {}",
     "destroy": "Delete one {}",
 }
 
 
 class Schema(AutoSchema):
-    """Describes, on top of what the views say, each call's errors and the idempotency key."""
+    """Adds each call's errors and the idempotency key to the description by the view."""
 
     view: Any
 
@@ -99,13 +100,13 @@ class Schema(AutoSchema):
         return parameters
 
     def get_operation_id(self) -> str:
-        """Name a call after the view's method: `deployments_hold`, without a `_create`."""
+        """Return a name after the view's method: `deployments_hold`, without a `_create`."""
         action = getattr(self.view, "action", "")
         prefix = self.path.strip("/").split("/")[0]
         return f"{prefix}_{action}" if action else super().get_operation_id()
 
     def get_summary(self) -> str | None:
-        """Return the first line that the method says of itself, or what its name says."""
+        """Return the first line of the method's docstring, or a sentence from its name."""
         action = getattr(self.view, "action", self.method.lower())
         own = inspect.getdoc(getattr(self.view, action))
         if own or action not in _SUMMARIES:
@@ -113,7 +114,7 @@ class Schema(AutoSchema):
         return _SUMMARIES[action].format(self.view.queryset.model._meta.verbose_name)
 
     def get_filter_backends(self) -> list[Any]:
-        """Filters are for lists of what the view is about, not for the lists inside of it."""
+        """Return the filters of the view's list, and of the actions that take its filters."""
         action = getattr(self.view, "action", "")
         if action == "list":
             return super().get_filter_backends()
@@ -129,7 +130,7 @@ class Schema(AutoSchema):
         return dict(sorted((errors | bodies).items()))
 
     def _errors(self) -> list[HTTPStatus]:
-        """Return the statuses of the errors that this call may answer with."""
+        """Return the error statuses that this call may return."""
         tenant = isinstance(self.view, TenantViewSet)
         writes = self.method in {"POST", "PUT", "PATCH", "DELETE"}
         possible = {
@@ -145,13 +146,13 @@ class Schema(AutoSchema):
         return [status for status, applies in possible.items() if applies]
 
     def _own_errors(self) -> Sequence[HTTPStatus]:
-        """Return those that the view says of one of its actions."""
+        """Return the error statuses that the view lists for this action."""
         own: Mapping[str, Sequence[HTTPStatus]] = getattr(self.view, "own_errors", {})
         return own.get(getattr(self.view, "action", ""), ())
 
 
 def _refuse_empty(schema: dict[str, Any]) -> None:
-    """Say that a parameter which is given has a value."""
+    """Require a value for a parameter that is present."""
     value = schema.get("items", schema)
     if value.get("type") == "string" and "enum" not in value:
         value.setdefault("minLength", 1)
@@ -167,9 +168,9 @@ def _response(status: HTTPStatus) -> OpenApiResponse:
 
 
 def without_defaults_in_patches(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Take the defaults out of the bodies of PATCH: a field that is left out stays as it is.
+    """Remove the defaults from the bodies of PATCH, because an omitted field stays as it is.
 
-    A generated client sends the defaults that it finds, which would reset these fields.
+    A generated client would send the defaults and thereby reset these fields.
     """
     for name, component in result["components"]["schemas"].items():
         if name.startswith("Patched"):
@@ -179,7 +180,7 @@ def without_defaults_in_patches(result: dict[str, Any], **_: Any) -> dict[str, A
 
 
 class PasswordFlow(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    """Lets the Authorize button of the page ask `/token` for a token."""
+    """Lets the Authorize button of /docs get a token from `/token`."""
 
     target_class = "accounts.authentication.BearerAuthentication"
     name = "password"

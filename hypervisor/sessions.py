@@ -1,7 +1,7 @@
 """How long a process waits for PostgreSQL, and PostgreSQL for the process, by kind of process.
 
-The limits are startup parameters: they cost no statement, and hold from the first one on. What the
-operator gives in DATABASE_URL (`?options=-c%20lock_timeout%3D10s`) comes last and wins.
+The limits are startup parameters, so they cost no statement and apply to the first one. The
+options in DATABASE_URL (`?options=-c%20lock_timeout%3D10s`) come last and override them.
 """
 
 from collections.abc import Mapping
@@ -13,9 +13,9 @@ from django.db import connections
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long a statement may wait for a lock, run, and leave its transaction open and idle.
+    """How long a statement may wait for a lock and run, and a transaction may be open and idle.
 
-    In PostgreSQL's own notation; 0 is without limit.
+    The values are in PostgreSQL's notation; 0 means no limit.
     """
 
     lock: str
@@ -24,13 +24,15 @@ class Limits:
 
 
 WEB = Limits(lock="3s", statement="30s", idle="60s")
-"""A caller waits, and its thread serves nobody else meanwhile."""
+"""A caller waits, and its thread serves no other caller in the meantime."""
 
 WORKER = Limits(lock="3s", statement="5min", idle="2min")
-"""A cycle plans inside its transaction; cycles wait for locks even shorter (see `scheduling`)."""
+"""A cycle plans inside its transaction. Cycles have a shorter limit for locks: see `scheduling`."""
 
 COMMAND = Limits(lock="10s", statement="0", idle="10min")
-"""`migrate`, `verify` and the like may take long; while a migration waits, all others wait too."""
+"""Commands such as `migrate` and `verify` may take long. Their limit for locks is short, because
+other sessions wait behind a migration that waits for a lock.
+"""
 
 _FROM_HERE = {
     "connect_timeout": 5,
@@ -39,7 +41,7 @@ _FROM_HERE = {
     "keepalives_count": 3,
     "tcp_user_timeout": 20_000,
 }
-"""After some 25 seconds without a sign of the server's machine the connection is given up."""
+"""The client closes a connection about 25 seconds after the server's machine has vanished."""
 
 _FROM_THERE = {
     "tcp_keepalives_idle": "10",
@@ -47,22 +49,22 @@ _FROM_THERE = {
     "tcp_keepalives_count": "3",
     "tcp_user_timeout": "20s",
 }
-"""The same in the other direction: a worker whose machine vanished keeps its locks no longer."""
+"""The same in the other direction: a worker whose machine has vanished loses its locks."""
 
 
 def options(limits: Limits, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the connection's OPTIONS: these limits, and over them what the operator has given."""
+    """Return the connection's OPTIONS: these limits, overridden by the operator's options."""
     wanted = {
         "lock_timeout": limits.lock,
         "statement_timeout": limits.statement,
         "idle_in_transaction_session_timeout": limits.idle,
         **_FROM_THERE,
     }
-    ours = [f"-c {name}={value}" for name, value in wanted.items()]
-    return {**_FROM_HERE, **given, "options": " ".join([*ours, given.get("options", "")]).strip()}
+    own = [f"-c {name}={value}" for name, value in wanted.items()]
+    return {**_FROM_HERE, **given, "options": " ".join([*own, given.get("options", "")]).strip()}
 
 
 def use(limits: Limits) -> None:
-    """Hold this process, and those that it forks, to these limits from its next connection on."""
+    """Apply these limits to later connections of this process and of processes that it forks."""
     database = connections.settings["default"]
     database["OPTIONS"] = options(limits, database["GIVEN_OPTIONS"])

@@ -1,4 +1,4 @@
-"""Django's settings, all of them; what may differ between installations comes from `env`."""
+"""All of Django's settings; values that differ between installations come from `env`."""
 
 import sys
 from datetime import timedelta
@@ -20,7 +20,8 @@ static_lazy = lazy(static, str)
 BASE_DIR = env.ROOT
 PRODUCTION: bool = _values["ENVIRONMENT"] == "production"
 DEBUG: bool = _values["DEBUG"]
-# In production, one that was not given its key signs nothing that counts, and encrypts nothing.
+# In production, a process without these keys signs nothing that another process verifies, and
+# encrypts nothing.
 SECRET_KEY: str = _values["SECRET_KEY"] or (
     token_urlsafe(48) if PRODUCTION else env.DEVELOPMENT_KEY
 )
@@ -91,7 +92,7 @@ MIDDLEWARE = [
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        # Ours come before those of the same name in packages, and extend them.
+        # These templates override those of the same name in packages, and extend them.
         "DIRS": [BASE_DIR / "hypervisor" / "console" / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
@@ -106,7 +107,7 @@ TEMPLATES = [
 
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "static"
-# Outside an image nobody collects static files: they are served from where the packages keep them.
+# Static files are collected only in the image; elsewhere they are served from the packages.
 WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = not PRODUCTION
 
 # --- Database and cache ---------------------------------------------------------------------------
@@ -114,7 +115,7 @@ _database: dict[str, Any] = {
     **dj_database_url.parse(_values["DATABASE_URL"], conn_max_age=600, conn_health_checks=True)
 }
 _database["GIVEN_OPTIONS"] = _database.get("OPTIONS", {})
-# A command's limits; the web server and the workers take theirs when they start.
+# The limits of commands; the web server and the workers set theirs when they start.
 _database["OPTIONS"] = sessions.options(sessions.COMMAND, _database["GIVEN_OPTIONS"])
 DATABASES = {"default": _database}
 REDIS_URL: str = _values["REDIS_URL"]
@@ -150,7 +151,7 @@ AXES_FAILURE_LIMIT: int = _values["LOCKOUT_FAILURES"]
 AXES_COOLOFF_TIME = timedelta(minutes=_values["LOCKOUT_MINUTES"])
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
-# Otherwise whoever keeps knocking keeps the real owner out for ever.
+# Otherwise an attacker could extend the lockout of the real owner without end.
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_LOCKOUT_CALLABLE = "accounts.lockout.answer"
 AXES_USERNAME_CALLABLE = "accounts.lockout.username"
@@ -195,7 +196,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     ],
     "EXCEPTION_HANDLER": "drf_standardized_errors.handler.exception_handler",
     "URL_FORMAT_OVERRIDE": None,
-    # Without a proxy of ours in front, X-Forwarded-For is whatever the caller made up.
+    # Without a trusted proxy in front, the caller can put anything into X-Forwarded-For.
     "NUM_PROXIES": 1 if _values["SECURE_PROXY"] else 0,
     "DEFAULT_THROTTLE_RATES": {
         "register": _values["RATE_LIMIT_REGISTER"],
@@ -211,16 +212,15 @@ DRF_STANDARDIZED_ERRORS: dict[str, Any] = {
 SPECTACULAR_SETTINGS: dict[str, Any] = {
     "TITLE": version.NAME,
     "VERSION": version.VERSION,
-    "DESCRIPTION": "A preemptive scheduler for teams that share GPU clusters. Get a user at"
-    " `/register`, then press Authorize. Errors have one shape, everywhere. Lists come in"
-    " pages: follow `next` until it is null, and no row is lost or repeated, whatever is created or"
-    " deleted meanwhile. Unknown, repeated and empty parameters are refused, and so are unknown and"
-    " repeated fields.",
+    "DESCRIPTION": "A preemptive scheduler for teams that share GPU clusters. Create a user at"
+    " `/register`, then press Authorize. All errors have the same format. Lists have pages: follow"
+    " `next` until it is null; no row is lost or repeated while others are created or deleted."
+    " Unknown, repeated and empty parameters and unknown and repeated fields are refused.",
     "TAGS": [
-        {"name": "authentication", "description": "Who is calling."},
-        {"name": "organizations", "description": "Who shares clusters with whom, in which role."},
+        {"name": "authentication", "description": "Users and their tokens."},
+        {"name": "organizations", "description": "Groups of users who share clusters; roles."},
         {"name": "clusters", "description": "Supply: fixed capacity to run deployments on."},
-        {"name": "deployments", "description": "Demand: what runs, waits to run, or has run."},
+        {"name": "deployments", "description": "Demand: containers to run, and their history."},
     ],
     "SERVE_INCLUDE_SCHEMA": False,
     "COMPONENT_SPLIT_REQUEST": True,
@@ -275,7 +275,7 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_TASK_IGNORE_RESULT = True
-# What speaks to engines has a worker of its own, of threads: one that hangs costs one of them.
+# Calls of engines run in a separate worker with threads, because an engine that hangs blocks one.
 CELERY_TASK_ROUTES = {"deployments.reconcile": {"queue": "engines"}}
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
@@ -312,7 +312,7 @@ _renderer: Any = (
     if _values["LOG_FORMAT"] == "json"
     else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
 )
-# Checked by RequestIdMiddleware before.
+# RequestIdMiddleware has checked it.
 DJANGO_STRUCTLOG_TRUST_UPSTREAM_REQUEST_ID = True
 structlog.configure(
     processors=[*_shared_processors, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

@@ -1,4 +1,4 @@
-"""Whether the service works, how full it is and what waits: the answer of `manage.py status`."""
+"""The service's health, its clusters and its queue, for `manage.py status`."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,7 +20,7 @@ _LONGEST = 3
 
 @dataclass(frozen=True, slots=True)
 class Engines:
-    """How many clusters' engines answered last, did not, or are simulated."""
+    """How many clusters' engines are in contact, have lost contact, or are simulated."""
 
     in_contact: int
     lost: int
@@ -29,7 +29,7 @@ class Engines:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The pending ones: by the code of why, as they were last told; and the oldest ready ones."""
+    """The pending deployments by their latest status code, and the longest-waiting ready ones."""
 
     total: int
     codes: dict[str, int]
@@ -47,12 +47,12 @@ class Status:
 
     @property
     def is_healthy(self) -> bool:
-        """Return whether nothing is such that somebody has to act now."""
+        """Return whether no alarm is critical, so that no operator has to act now."""
         return not any(alarm.level == "critical" for alarm in self.alarms)
 
 
 def read() -> Status:
-    """Look at the service now. Raises django.db.Error where the database does not answer."""
+    """Return the present status. Raises django.db.Error if the database does not answer."""
     now = timezone.now()
     last = Sample.objects.order_by("-time").first()
     hour = queue.last_hour(now)

@@ -1,4 +1,4 @@
-"""The service's status as a person reads it on one screen, and as a program does."""
+"""The service's status as text for one screen, and as JSON for programs."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -17,11 +17,11 @@ from scheduling.monitoring.alarms import Alarm
 _ALARMS = 5
 _CODES = 5
 _OTHER_LINES = 19
-"""What the screen holds beside the clusters, at most."""
+"""The most lines on the screen besides the clusters."""
 
 
 def lines(status: Status, *, width: int, height: int) -> Iterator[str]:
-    """Yield at most a screen: what is wrong first, then the clusters, then what waits."""
+    """Yield at most one screen: the alarms, then the clusters, then the queue."""
     width = max(width, 60)
     yield from (_cut(line, width) for line in _head(status))
     yield ""
@@ -44,7 +44,7 @@ def _head(status: Status) -> Iterator[str]:
 
 
 def document(status: Status) -> dict[str, Any]:
-    """Return the same for programs, whole: CPU in millicores, RAM in MiB, GPU in devices."""
+    """Return the whole status for programs: CPU in millicores, RAM in MiB, GPU in devices."""
     return {
         "healthy": status.is_healthy,
         "version": VERSION,
@@ -65,11 +65,12 @@ def document(status: Status) -> dict[str, Any]:
 
 
 def _verdict(alarms: Sequence[Alarm]) -> str:
-    counts = {level: sum(a.level == level for a in alarms) for level in ("critical", "warning")}
-    parts = [
-        f"{counts['critical']} critical" if counts["critical"] else "healthy",
-        *([f"{counts['warning']} to look at"] if counts["warning"] else []),
-    ]
+    critical, warnings = (
+        sum(alarm.level == level for alarm in alarms) for level in ("critical", "warning")
+    )
+    parts = [f"{critical} critical" if critical else "healthy"]
+    if warnings:
+        parts.append(f"{warnings} warning{'' if warnings == 1 else 's'}")
     return ", ".join(parts)
 
 
@@ -107,13 +108,17 @@ def _plain(value: float) -> str:
 
 
 def _allocated(bar: Bar) -> int:
-    """Return what active deployments request; without reservations, all that is held is theirs."""
+    """Return the requests of active deployments.
+
+    The bars are read without reservations for starving deployments, so the reserved capacity also
+    belongs to active deployments.
+    """
     return int(bar.allocated + bar.reserved)
 
 
 def _waiting(waiting: Waiting, status: Status, width: int) -> Iterator[str]:
     if not waiting.total:
-        yield "Nothing waits."
+        yield "No deployment is waiting."
         return
     shown = list(waiting.codes.items())[:_CODES]
     rest = waiting.total - sum(count for _, count in shown)

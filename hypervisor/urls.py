@@ -1,4 +1,4 @@
-"""Every path of the service; the API's own are in `api`."""
+"""All paths of the service; those of the REST API are in `api`."""
 
 from django.contrib import admin
 from django.templatetags.static import static

@@ -1,4 +1,4 @@
-"""The product's version, which pyproject.toml says."""
+"""The product's name and version; the version is read from pyproject.toml."""
 
 import tomllib
 from pathlib import Path

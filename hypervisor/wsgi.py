@@ -1,4 +1,4 @@
-"""The WSGI application that the web server runs in its threads."""
+"""The WSGI application, which the web server runs in its threads."""
 
 import os
 

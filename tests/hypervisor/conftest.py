@@ -1,4 +1,4 @@
-"""Things of Acme's, for tests over all routes."""
+"""Objects of Acme, for tests of all routes."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from tests.fixtures.deployments import Bring
 
 @pytest.fixture
 def ids(acme: Organization, bob: User, bring: Bring) -> dict[str, int]:
-    """The ids of things of Acme's, by the first part of their paths."""
+    """Return ids of objects of Acme, by the first part of their paths."""
     deployment = bring(Status.RUNNING)
     assert deployment.cluster_id is not None
     return {

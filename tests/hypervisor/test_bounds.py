@@ -1,4 +1,4 @@
-"""How much one user or one organization may have."""
+"""Limits on how much one user or one organization may have."""
 
 import threading
 from collections.abc import Callable
@@ -41,7 +41,7 @@ def bulk(client: APIClient, count: int) -> Any:
     return client.post("/deployments/bulk", {"deployments": [JOB] * count})
 
 
-def test_a_user_founds_so_many_organizations(
+def test_the_organizations_that_a_user_founds_are_limited(
     charlie: User, client_for: ClientFor, settings: Settings
 ) -> None:
     settings.MAX_ORGANIZATIONS_PER_USER = 2
@@ -51,7 +51,7 @@ def test_a_user_founds_so_many_organizations(
     assert_refused(found(client), "MAX_ORGANIZATIONS_PER_USER")
 
 
-def test_organizations_of_others_do_not_count(
+def test_organizations_that_others_founded_do_not_count(
     bob: User, acme: Organization, client_for: ClientFor, settings: Settings
 ) -> None:
     settings.MAX_ORGANIZATIONS_PER_USER = 1
@@ -59,7 +59,7 @@ def test_organizations_of_others_do_not_count(
     assert found(client_for(bob)).status_code == 201
 
 
-def test_an_organization_has_so_many_clusters(
+def test_the_clusters_of_an_organization_are_limited(
     alice: User, forge: Cluster, client_for: ClientFor, settings: Settings
 ) -> None:
     settings.MAX_CLUSTERS_PER_ORGANIZATION = 1
@@ -84,7 +84,7 @@ def test_operators_are_exempt(
     assert (Organization.objects.count(), Cluster.objects.count()) == (2, 2)
 
 
-def test_a_user_has_so_many_pending(
+def test_the_pending_deployments_of_a_user_are_limited(
     bob: User, alice: User, forge: Cluster, client_for: ClientFor, settings: Settings
 ) -> None:
     settings.MAX_PENDING_PER_USER = 2
@@ -95,7 +95,7 @@ def test_a_user_has_so_many_pending(
     assert client_for(alice).post("/deployments", JOB).status_code == 201
 
 
-def test_an_organization_has_so_many_pending_of_all_its_members(
+def test_the_pending_deployments_of_all_members_are_limited(
     bob: User, alice: User, forge: Cluster, client_for: ClientFor, settings: Settings
 ) -> None:
     settings.MAX_PENDING_PER_ORGANIZATION = 2
@@ -106,7 +106,7 @@ def test_an_organization_has_so_many_pending_of_all_its_members(
 
 
 @pytest.mark.parametrize("setting", ["MAX_PENDING_PER_USER", "MAX_PENDING_PER_ORGANIZATION"])
-def test_a_bulk_counts_as_a_whole(
+def test_a_bulk_submission_counts_as_a_whole(
     bob: User, forge: Cluster, client_for: ClientFor, settings: Settings, setting: str
 ) -> None:
     setattr(settings, setting, 5)
@@ -117,7 +117,7 @@ def test_a_bulk_counts_as_a_whole(
     assert bulk(client, 2).status_code == 201
 
 
-def test_a_bulk_is_counted_without_a_query_for_each(
+def test_a_bulk_submission_is_counted_without_a_query_for_each_entry(
     bob: User, forge: Cluster, client_for: ClientFor
 ) -> None:
     counts = []
@@ -131,7 +131,7 @@ def test_a_bulk_is_counted_without_a_query_for_each(
     assert counts[0] == counts[1]
 
 
-def test_a_dry_run_is_refused_as_well_and_has_nobody_wait(
+def test_a_dry_run_is_refused_as_well_and_takes_no_lock(
     bob: User, forge: Cluster, client_for: ClientFor, settings: Settings
 ) -> None:
     settings.MAX_PENDING_PER_USER = 1
@@ -146,7 +146,7 @@ def test_a_dry_run_is_refused_as_well_and_has_nobody_wait(
     assert not [query for query in queries if "advisory" in query["sql"]]
 
 
-def test_a_restart_counts_for_its_submitter(
+def test_a_restart_counts_for_the_submitter(
     bob: User, alice: User, bring: Bring, client_for: ClientFor, settings: Settings
 ) -> None:
     ended = bring(Status.STOPPED)
@@ -158,7 +158,7 @@ def test_a_restart_counts_for_its_submitter(
         assert_refused(again, "MAX_PENDING_PER_USER")
 
 
-def test_an_operator_s_restart_is_exempt(console: Client, bring: Bring, settings: Settings) -> None:
+def test_an_operators_restart_is_exempt(console: Client, bring: Bring, settings: Settings) -> None:
     ended = bring(Status.STOPPED)
     bring(Status.PENDING)
     settings.MAX_PENDING_PER_USER = settings.MAX_PENDING_PER_ORGANIZATION = 1
@@ -169,7 +169,7 @@ def test_an_operator_s_restart_is_exempt(console: Client, bring: Bring, settings
     assert ended.status == Status.PENDING
 
 
-def test_zero_is_no_bound(
+def test_zero_means_no_limit(
     alice: User, forge: Cluster, client_for: ClientFor, settings: Settings
 ) -> None:
     settings.MAX_ORGANIZATIONS_PER_USER = settings.MAX_CLUSTERS_PER_ORGANIZATION = 0
@@ -207,7 +207,7 @@ Call = Callable[[APIClient], Any]
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_who_comes_at_once_gets_no_further(
+def test_concurrent_requests_do_not_exceed_the_limit(
     alice: User,
     forge: Cluster,
     client_for: ClientFor,

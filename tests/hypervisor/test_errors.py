@@ -1,4 +1,4 @@
-"""Whatever goes wrong has one shape."""
+"""All errors have the same format."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -24,7 +24,7 @@ def client(client_for: ClientFor, charlie: User) -> APIClient:
 
 
 def problem(response: Any, status: int) -> dict[str, Any]:
-    """Return the one error of an answer, whichever its type."""
+    """Return the only error of a response of any type."""
     body = response.json()
     assert (response.status_code, set(body)) == (status, {"type", "errors"})
     (error,) = body["errors"]
@@ -32,7 +32,7 @@ def problem(response: Any, status: int) -> dict[str, Any]:
     return dict(error)
 
 
-def test_an_unknown_path_is_not_found_in_the_same_shape() -> None:
+def test_an_unknown_path_is_not_found_in_the_same_format() -> None:
     error = problem(APIClient().get("/nowhere"), 404)
 
     assert error == {
@@ -48,42 +48,42 @@ def test_a_path_is_exact(client: APIClient, path: str) -> None:
 
 
 @pytest.mark.parametrize("identifier", ["0", "9" * 30])
-def test_an_id_that_cannot_be_is_not_found(client: APIClient, identifier: str) -> None:
+def test_an_impossible_id_is_not_found(client: APIClient, identifier: str) -> None:
     refusal(client.get(f"/organizations/{identifier}"), 404)
 
 
 @pytest.mark.parametrize("path", ["/me", "/healthz", "/register"])
-def test_the_wrong_method_is_named(client: APIClient, path: str) -> None:
+def test_the_error_names_the_wrong_method(client: APIClient, path: str) -> None:
     assert problem(client.delete(path), 405)["code"] == "method_not_allowed"
 
 
-def test_broken_json_is_named(client: APIClient) -> None:
+def test_the_error_describes_broken_json(client: APIClient) -> None:
     response = client.post("/organizations", "{broken", content_type="application/json")
 
     assert problem(response, 400)["code"] == "parse_error"
 
 
-def test_another_format_is_named(client: APIClient) -> None:
+def test_the_error_names_an_unsupported_content_type(client: APIClient) -> None:
     response = client.post("/organizations", "<name/>", content_type="text/xml")
 
     assert problem(response, 415)["code"] == "unsupported_media_type"
 
 
 @pytest.mark.parametrize("body", [[], "text", 1, None])
-def test_a_body_that_is_no_object_is_refused(client: APIClient, body: object) -> None:
+def test_a_body_that_is_not_an_object_is_refused(client: APIClient, body: object) -> None:
     error = problem(client.post("/organizations", body, format="json"), 400)
 
     assert error["attr"] in (None, "name")
 
 
-def test_a_field_that_nobody_knows_is_named_with_those_there_are(client: APIClient) -> None:
+def test_the_error_names_an_unknown_field_and_lists_the_known_ones(client: APIClient) -> None:
     error = refusal(client.post("/organizations", {"nmae": "Initech"}, format="json"), 400)
 
     assert (error["attr"], error["code"]) == ("nmae", "unknown_field")
     assert "name" in error["detail"]
 
 
-def test_all_that_is_wrong_is_told_at_once() -> None:
+def test_all_faults_are_reported_at_once() -> None:
     response = APIClient().post("/register", {"email": "nowhere"}, format="json")
 
     assert attrs(response) == {"username", "password", "email"}
@@ -104,7 +104,7 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
         ("Limit=5", "Limit"),
     ],
 )
-def test_a_wrong_query_parameter_is_named(client: APIClient, query: str, attr: str) -> None:
+def test_the_error_names_a_wrong_query_parameter(client: APIClient, query: str, attr: str) -> None:
     assert refusal(client.get(f"/organizations?{query}"), 400)["attr"] == attr
 
 
@@ -127,9 +127,7 @@ def test_a_body_that_is_too_large_is_refused(client: APIClient, settings: Settin
     assert "at most 100 bytes" in error["detail"]
 
 
-def test_a_failure_of_ours_tells_nothing(
-    client: APIClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_error_reveals_nothing(client: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(**_: object) -> None:
         raise RuntimeError("the password is tomato")
 
@@ -145,7 +143,7 @@ def test_a_failure_of_ours_tells_nothing(
 
 @contextmanager
 def failing_with(sqlstate: str, table: str = "orgs_organization") -> Iterator[None]:
-    """Have every insertion into the table fail as PostgreSQL would."""
+    """Let every insertion into the table fail with this error of PostgreSQL."""
     with connection.cursor() as cursor:
         cursor.execute(
             "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS"
@@ -159,9 +157,7 @@ def failing_with(sqlstate: str, table: str = "orgs_organization") -> Iterator[No
 
 
 @pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "k"}])
-def test_a_full_disk_is_unavailable_and_says_when_to_come_again(
-    client: APIClient, headers: dict[str, str]
-) -> None:
+def test_a_full_disk_is_503_with_retry_after(client: APIClient, headers: dict[str, str]) -> None:
     with failing_with("53100"):
         response = client.post("/organizations", {"name": "Initech"}, headers=headers)
 
@@ -183,8 +179,8 @@ def test_the_admin_answers_with_a_plain_page(console: Client, charlie: User) -> 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_what_fails_outside_of_a_view_is_answered_alike(method: str) -> None:
-    """Some middlewares read the session, before there is a view or after it."""
+def test_an_outage_outside_of_a_view_gets_the_same_response(method: str) -> None:
+    """Some middlewares read the session before or after the view."""
     browser = Client(raise_request_exception=False)
     browser.cookies["sessionid"] = "x" * 32
 
@@ -199,7 +195,7 @@ def test_what_fails_outside_of_a_view_is_answered_alike(method: str) -> None:
     assert "<h1>Service Unavailable</h1>" in response.content.decode()
 
 
-def test_a_mistake_in_a_statement_stays_a_failure(client: APIClient) -> None:
+def test_an_error_in_a_statement_stays_a_server_error(client: APIClient) -> None:
     client.raise_request_exception = False
     with failing_with("42703"):
         response = client.post("/organizations", {"name": "Initech"})

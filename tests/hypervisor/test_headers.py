@@ -1,4 +1,4 @@
-"""Headers that every answer bears."""
+"""Headers of every response."""
 
 import pytest
 from django.test import Client
@@ -15,12 +15,12 @@ BAD = ["", "x" * 65, "two words", "new\nline", "tab\t", "a{b}", "<b>", "-leading
 
 
 @pytest.mark.parametrize("given", GOOD)
-def test_a_caller_s_request_id_is_taken_over(given: str) -> None:
+def test_a_request_id_from_the_caller_is_kept(given: str) -> None:
     assert Client().get("/healthz", headers={"X-Request-ID": given})["X-Request-ID"] == given
 
 
 @pytest.mark.parametrize("given", BAD)
-def test_a_request_id_that_could_mislead_a_log_is_replaced(given: str) -> None:
+def test_a_request_id_that_could_forge_log_lines_is_replaced(given: str) -> None:
     answer = Client().get("/healthz", headers={"X-Request-ID": given})["X-Request-ID"]
 
     assert answer != given
@@ -28,7 +28,7 @@ def test_a_request_id_that_could_mislead_a_log_is_replaced(given: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/nowhere", "/me", "/admin/login/", "/docs"])
-def test_every_answer_bears_an_id_of_its_own(path: str) -> None:
+def test_every_response_has_its_own_request_id(path: str) -> None:
     first, second = (Client().get(path)["X-Request-ID"] for _ in range(2))
 
     assert len({first, second}) == 2
@@ -42,7 +42,7 @@ def test_the_logs_and_the_audit_trail_have_the_same_id(console: Client, alice: U
     assert AuditEntry.objects.latest("pk").request_id == answer["X-Request-ID"]
 
 
-def test_no_cache_keeps_an_invite_code(
+def test_no_cache_may_store_an_invite_code(
     alice: User, acme: Organization, client_for: ClientFor
 ) -> None:
     client = client_for(alice)

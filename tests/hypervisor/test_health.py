@@ -9,7 +9,7 @@ from hypervisor import health
 
 
 @pytest.mark.django_db
-def test_a_living_process_says_so_without_a_query(
+def test_the_liveness_check_makes_no_query(
     client: Client, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     with django_assert_num_queries(0):
@@ -19,7 +19,7 @@ def test_a_living_process_says_so_without_a_query(
 
 
 @pytest.mark.django_db
-def test_with_database_and_broker_it_is_ready(client: Client) -> None:
+def test_with_a_database_and_a_broker_it_is_ready(client: Client) -> None:
     response = client.get("/readyz")
 
     assert response.status_code == 200
@@ -54,7 +54,7 @@ def test_without_a_database_it_is_not_ready(
 
 
 @pytest.mark.django_db
-def test_with_a_migration_to_come_it_is_not_ready(client: Client) -> None:
+def test_with_an_unapplied_migration_it_is_not_ready(client: Client) -> None:
     MigrationRecorder.Migration.objects.filter(app="scheduling").delete()
 
     response = client.get("/readyz")
@@ -75,7 +75,7 @@ def test_a_read_only_database_is_not_ready(client: Client) -> None:
 
 
 @pytest.mark.django_db
-def test_a_full_memory_of_the_broker_leaves_it_degraded(client: Client, settings: Settings) -> None:
+def test_a_broker_without_free_memory_is_degraded(client: Client, settings: Settings) -> None:
     with Redis.from_url(settings.REDIS_URL) as valkey:
         valkey.config_set("maxmemory", 1)
         try:
@@ -88,8 +88,8 @@ def test_a_full_memory_of_the_broker_leaves_it_degraded(client: Client, settings
 
 
 @pytest.mark.django_db
-def test_the_look_writes_to_the_disk() -> None:
-    """Otherwise a full one would look well."""
+def test_the_readiness_check_writes_to_the_disk() -> None:
+    """Otherwise a full disk would not be noticed."""
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL work_mem = '64kB'")
         cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS) {health.SPILL}")

@@ -33,7 +33,7 @@ def test_the_document_is_valid_and_complete(tmp_path: Any) -> None:
     )
 
 
-def test_every_call_has_a_name_a_summary_and_a_known_topic(document: Any) -> None:
+def test_every_call_has_a_name_a_summary_and_a_known_tag(document: Any) -> None:
     topics = {tag["name"] for tag in document["tags"]}
     names = [call["operationId"] for _method, _path, call in calls(document)]
 
@@ -42,7 +42,7 @@ def test_every_call_has_a_name_a_summary_and_a_known_topic(document: Any) -> Non
     assert all(set(call["tags"]) <= topics for _method, _path, call in calls(document))
 
 
-def test_every_error_is_described_in_the_one_shape(document: Any) -> None:
+def test_every_error_is_described_in_the_common_format(document: Any) -> None:
     shape = {"$ref": "#/components/schemas/Error"}
     for _method, path, call in calls(document):
         errors = {code: body for code, body in call["responses"].items() if code >= "400"}
@@ -51,7 +51,7 @@ def test_every_error_is_described_in_the_one_shape(document: Any) -> None:
             assert answer["content"]["application/json"]["schema"] == shape
 
 
-def test_every_call_but_the_first_ones_needs_a_token(document: Any) -> None:
+def test_every_call_except_registration_and_log_in_needs_a_token(document: Any) -> None:
     public = {path for _method, path, call in calls(document) if "401" not in call["responses"]}
 
     assert public == {"/register"}
@@ -69,7 +69,7 @@ def test_the_authorize_button_asks_for_a_password(document: Any) -> None:
     assert scheme["flows"]["password"]["tokenUrl"] == "/token"
 
 
-def test_a_post_that_can_be_repeated_says_so(document: Any) -> None:
+def test_every_repeatable_post_documents_the_idempotency_key(document: Any) -> None:
     with_key = {
         path
         for method, path, call in calls(document)
@@ -81,7 +81,7 @@ def test_a_post_that_can_be_repeated_says_so(document: Any) -> None:
     assert not {"/register", "/token"} & with_key
 
 
-def test_the_page_loads_nothing_from_elsewhere_and_runs_nothing_inside_it(client: Client) -> None:
+def test_the_page_loads_nothing_from_other_hosts_and_runs_no_inline_script(client: Client) -> None:
     response = client.get("/docs")
     page = response.content.decode()
 
@@ -100,12 +100,14 @@ def test_the_page_loads_nothing_from_elsewhere_and_runs_nothing_inside_it(client
     ("path", "policy"),
     [("/me", csp.STRICT), ("/nowhere", csp.STRICT), ("/admin/login/", csp.ADMIN)],
 )
-def test_every_answer_says_what_a_browser_may_load(client: Client, path: str, policy: str) -> None:
+def test_every_response_has_a_content_security_policy(
+    client: Client, path: str, policy: str
+) -> None:
     assert client.get(path).headers["Content-Security-Policy"] == policy
     assert "unsafe" not in csp.STRICT
 
 
-def test_a_list_shows_its_pages_and_what_takes_its_filters_shows_them(document: Any) -> None:
+def test_lists_document_their_pages_and_all_filtered_calls_their_filters(document: Any) -> None:
     def parameters(path: str, method: str) -> set[str]:
         return {each["name"] for each in document["paths"][path][method]["parameters"]}
 
@@ -128,7 +130,7 @@ def test_a_list_shows_its_pages_and_what_takes_its_filters_shows_them(document: 
         assert each.get("description"), each["name"]
 
 
-def test_a_parameter_without_a_value_is_outside_of_the_schema(document: Any) -> None:
+def test_the_schema_forbids_an_empty_parameter(document: Any) -> None:
     for _method, path, call in calls(document):
         for parameter in call.get("parameters", []):
             value = parameter["schema"].get("items", parameter["schema"])
@@ -136,7 +138,7 @@ def test_a_parameter_without_a_value_is_outside_of_the_schema(document: Any) -> 
                 assert value["minLength"] == 1, (path, parameter["name"])
 
 
-def test_an_ordering_names_its_fields(document: Any) -> None:
+def test_an_ordering_lists_its_fields(document: Any) -> None:
     (ordering,) = (
         each
         for each in document["paths"]["/clusters"]["get"]["parameters"]
@@ -146,7 +148,7 @@ def test_an_ordering_names_its_fields(document: Any) -> None:
     assert "id, name, state, created_at" in ordering["description"]
 
 
-def test_a_generated_client_has_one_way_to_send_a_body_and_numbers_as_ids(document: Any) -> None:
+def test_a_generated_client_sends_json_bodies_and_numeric_ids(document: Any) -> None:
     for _method, path, call in calls(document):
         for parameter in call.get("parameters", []):
             if parameter["in"] == "path":

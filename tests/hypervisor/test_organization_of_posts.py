@@ -1,4 +1,4 @@
-"""Which organization a POST means: one rule and one set of errors for every route."""
+"""How a POST determines its organization: one rule and one set of errors for all routes."""
 
 import json
 from typing import Any
@@ -24,13 +24,13 @@ BODIES: dict[str, dict[str, Any]] = {
     "/deployments/hand-over": {"from_user": 1, "to_user": 2},
 }
 MANY = ("/deployments/bulk",)
-"""The routes whose body is a list of such bodies, under `deployments`."""
+"""The routes whose body has a list of such bodies under `deployments`."""
 
 each_route = pytest.mark.parametrize("path", BODIES)
 
 
 def refused(client: Any, path: str, status: int, **more: Any) -> dict[str, Any]:
-    """Return the error that the route answers, less the entry's path in the name of the field."""
+    """Return the route's error, without the path of the list entry in the field's name."""
     body = BODIES[path] | more
     error = refusal(client.post(path, {"deployments": [body]} if path in MANY else body), status)
     if path in MANY:
@@ -41,7 +41,7 @@ def refused(client: Any, path: str, status: int, **more: Any) -> dict[str, Any]:
 
 
 def takes_an_organization(schema: Any, schemas: Any) -> bool:
-    """Return whether a body of this schema, or of what it refers to, has an `organization`."""
+    """Return whether this schema, or a schema that it refers to, has a field `organization`."""
     if isinstance(schema, list):
         return any(takes_an_organization(each, schemas) for each in schema)
     if not isinstance(schema, dict):
@@ -65,7 +65,7 @@ def test_every_post_that_takes_an_organization_is_tested_here(client: Client) ->
 
 
 @each_route
-def test_a_member_of_several_is_given_the_choices(
+def test_the_error_lists_the_organizations_of_a_member_of_several(
     path: str, client_for: ClientFor, acme: Organization, alice: User
 ) -> None:
     membership: Membership = MembershipFactory(user=alice, role=Role.OWNER)
@@ -80,7 +80,7 @@ def test_a_member_of_several_is_given_the_choices(
 
 
 @each_route
-def test_a_member_of_none_is_told_how_to_become_one(
+def test_the_error_for_a_member_of_none_explains_how_to_join_one(
     path: str, client_for: ClientFor, charlie: User
 ) -> None:
     assert refused(client_for(charlie), path, 400) == {
@@ -93,7 +93,7 @@ def test_a_member_of_none_is_told_how_to_become_one(
 
 @each_route
 @pytest.mark.parametrize("unknown", [0, -1, 4711, 10**30])
-def test_an_organization_of_others_does_not_exist(
+def test_a_foreign_organization_is_not_found(
     path: str, unknown: int, client_for: ClientFor, alice: User, acme: Organization
 ) -> None:
     assert refused(client_for(alice), path, 404, organization=unknown) == {
@@ -104,7 +104,7 @@ def test_an_organization_of_others_does_not_exist(
 
 
 @each_route
-def test_a_role_that_is_too_low_is_named(
+def test_the_error_names_a_role_that_is_too_low(
     path: str, client_for: ClientFor, charlie: User, acme: Organization, forge: Cluster
 ) -> None:
     Membership.objects.create(organization=acme, user=charlie, role=Role.VIEWER)

@@ -1,4 +1,4 @@
-"""Every POST that may be repeated: its kept answer is for a caller who still has the rights."""
+"""Repeatable POSTs: only a caller who still has the rights gets the stored response."""
 
 from collections.abc import Callable
 from typing import Any
@@ -31,9 +31,9 @@ BODIES: dict[str, Any] = {
 }
 NEEDS = {"/deployments/{pk}/start": Status.STOPPED, "/deployments/{pk}/stop": Status.RUNNING,
          "/deployments/{pk}/checkpoint": Status.RUNNING}  # fmt: skip
-"""The status that a verb asks for, if it is not pending."""
+"""The status that a verb requires, if it is not pending."""
 SELECTING = ("/deployments/cancel", "/deployments/stop")
-"""Those that act on what a filter selects."""
+"""The verbs that act on all deployments that a filter selects."""
 
 Repeat = Callable[[], Any]
 
@@ -42,7 +42,7 @@ Repeat = Callable[[], Any]
 def repeat(
     request: Any, alice: User, bob: User, acme: Organization, bring: Bring, client_for: ClientFor
 ) -> Repeat:
-    """Carry the request out once, as the owner; return what repeats it."""
+    """Make the request once as the owner; return a function that repeats it."""
     path: str = request.param
     body = BODIES.get(path, {})
     ids = {"organizations": acme.pk}
@@ -72,7 +72,7 @@ def repeat(
 
 
 @pytest.mark.parametrize("repeat", REPEATABLE, indirect=True)
-def test_a_replay_is_for_a_member(repeat: Repeat, alice: User) -> None:
+def test_a_replay_is_refused_to_a_former_member(repeat: Repeat, alice: User) -> None:
     Membership.objects.filter(user=alice).delete()
 
     refusal(repeat(), 404)
@@ -89,7 +89,7 @@ def test_a_replay_needs_the_role_that_the_request_needed(repeat: Repeat, alice: 
 
 @pytest.fixture
 def founded(alice: User, client_for: ClientFor) -> APIClient:
-    """A client of alice's who has founded an organization with a key."""
+    """Return a client of alice, who has founded an organization with a key."""
     client = client_for(alice)
     client.post("/organizations", {"name": "Initech"}, headers={"Idempotency-Key": "k"})
     return client
@@ -99,9 +99,7 @@ def found_again(client: APIClient) -> Any:
     return client.post("/organizations", {"name": "Initech"}, headers={"Idempotency-Key": "k"})
 
 
-def test_a_demoted_founder_learns_no_invite_code_by_a_replay(
-    founded: APIClient, alice: User
-) -> None:
+def test_a_replay_shows_a_demoted_founder_no_invite_code(founded: APIClient, alice: User) -> None:
     Membership.objects.filter(user=alice).update(role=Role.DEVELOPER)
 
     again = found_again(founded).json()
@@ -109,7 +107,7 @@ def test_a_demoted_founder_learns_no_invite_code_by_a_replay(
     assert (again["role"], again["invite_code"]) == ("developer", None)
 
 
-def test_a_demoted_owner_learns_no_new_invite_code_by_a_replay(
+def test_a_replay_shows_a_demoted_owner_no_new_invite_code(
     alice: User, acme: Organization, client_for: ClientFor
 ) -> None:
     client, path = client_for(alice), f"/organizations/{acme.pk}/regenerate-invite"
@@ -119,7 +117,7 @@ def test_a_demoted_owner_learns_no_new_invite_code_by_a_replay(
     refusal(client.post(path, headers={"Idempotency-Key": "k"}), 403)
 
 
-def test_no_invite_code_is_kept_with_an_answer(founded: APIClient, acme: Organization) -> None:
+def test_no_invite_code_is_stored_with_a_response(founded: APIClient, acme: Organization) -> None:
     founded.post(
         f"/organizations/{acme.pk}/regenerate-invite", headers={"Idempotency-Key": "another"}
     )
@@ -131,7 +129,7 @@ def test_no_invite_code_is_kept_with_an_answer(founded: APIClient, acme: Organiz
 
 
 @pytest.mark.parametrize("path", SELECTING)
-def test_a_replay_shows_what_was_skipped_to_a_member_only(
+def test_a_replay_shows_skipped_deployments_only_to_a_member(
     acme: Organization, alice: User, bring: Bring, client_for: ClientFor, path: str
 ) -> None:
     bring(Status.STOPPING)
@@ -144,7 +142,7 @@ def test_a_replay_shows_what_was_skipped_to_a_member_only(
 
 
 @pytest.mark.parametrize("path", SELECTING)
-def test_an_answer_that_shows_nothing_of_anybody_s_is_replayed(
+def test_a_response_without_data_of_an_organization_is_replayed(
     acme: Organization, alice: User, client_for: ClientFor, path: str
 ) -> None:
     address, key = f"{path}?organization={acme.pk}", {"Idempotency-Key": "k"}
@@ -155,7 +153,7 @@ def test_an_answer_that_shows_nothing_of_anybody_s_is_replayed(
     assert answers[1].content == answers[0].content
 
 
-def test_an_answer_of_the_former_release_is_not_replayed(founded: APIClient) -> None:
+def test_a_response_of_the_former_release_is_not_replayed(founded: APIClient) -> None:
     IdempotencyKey.objects.update(needed=None)
 
     error = refusal(found_again(founded), 409)

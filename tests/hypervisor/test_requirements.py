@@ -1,4 +1,4 @@
-"""The lock files say what pyproject.toml says; `bash requirements/compile` remakes them."""
+"""The lock files agree with pyproject.toml; `bash requirements/compile` compiles them."""
 
 import re
 import tomllib

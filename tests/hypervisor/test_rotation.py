@@ -20,7 +20,7 @@ OLD, NEW = (Fernet.generate_key().decode() for _ in range(2))
 
 @pytest.fixture
 def sealed(forge: Cluster, submit: Submit, settings: Settings) -> Deployment:
-    """A connection and a deployment, both with a secret under the old key."""
+    """Create a connection and a deployment with secrets encrypted by the old key."""
     settings.CREDENTIALS_KEYS = [OLD]
     credentials = encrypt(json.dumps({"token": "t"}))
     Connection.objects.create(
@@ -36,7 +36,7 @@ def rotate() -> str:
     return said.getvalue()
 
 
-def test_all_secrets_can_be_read_with_the_new_key_alone(
+def test_after_a_rotation_the_new_key_decrypts_all_secrets(
     sealed: Deployment, settings: Settings
 ) -> None:
     settings.CREDENTIALS_KEYS = [NEW, OLD]

@@ -1,4 +1,4 @@
-"""Every route there is, found by itself: who may not see what is behind it, sees nothing."""
+"""Access to all routes, which are found automatically: strangers and anonymous callers get none."""
 
 import pytest
 from django.test import Client
@@ -39,12 +39,12 @@ def test_the_routes_are_found() -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), PRIVATE)
-def test_without_a_token_nothing_is_answered(method: str, path: str) -> None:
+def test_without_a_token_every_route_is_401(method: str, path: str) -> None:
     refusal(APIClient().generic(method, any_of(path)), 401)
 
 
 @pytest.mark.parametrize(("method", "path"), OF_ONE)
-def test_to_a_stranger_nothing_is_there(
+def test_a_stranger_gets_404_from_every_route(
     client_for: ClientFor, charlie: User, ids: dict[str, int], method: str, path: str
 ) -> None:
     theirs = client_for(charlie).generic(method, filled_in(path, ids), "{}", "application/json")
@@ -55,7 +55,7 @@ def test_to_a_stranger_nothing_is_there(
 
 
 @pytest.mark.parametrize("path", LISTS)
-def test_a_stranger_s_lists_are_empty(
+def test_the_lists_of_a_stranger_are_empty(
     client_for: ClientFor, charlie: User, ids: dict[str, int], path: str
 ) -> None:
     answer = client_for(charlie).get(path)
@@ -65,13 +65,13 @@ def test_a_stranger_s_lists_are_empty(
 
 
 @pytest.mark.parametrize("path", LISTS)
-def test_a_member_s_lists_are_not(
+def test_the_lists_of_a_member_are_not_empty(
     client_for: ClientFor, bob: User, ids: dict[str, int], path: str
 ) -> None:
     assert client_for(bob).get(path).json()["count"] == 1
 
 
-def test_the_admin_s_session_does_not_open_the_api(client: Client, olga: User) -> None:
+def test_a_session_of_the_admin_does_not_authenticate_api_calls(client: Client, olga: User) -> None:
     client.force_login(olga)
 
     for method, path in PRIVATE:

@@ -1,4 +1,4 @@
-"""Every process has its limits in PostgreSQL, and an operator's own go before them."""
+"""Limits of the database sessions of every process, which an operator's options override."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -22,7 +22,7 @@ def command_again() -> Iterator[None]:
 
 
 def shown(*names: str) -> list[str]:
-    """Return parameters of a new session of this process."""
+    """Return the parameters of a new session of this process."""
     with closing(connections.create_connection("default")) as new, new.cursor() as cursor:
         values = []
         for name in names:
@@ -31,27 +31,27 @@ def shown(*names: str) -> list[str]:
         return values
 
 
-def test_a_command_may_take_long_but_not_wait_for_a_lock_for_ever() -> None:
+def test_a_command_may_run_long_but_waits_for_a_lock_only_briefly() -> None:
     assert shown(*LIMITS) == ["10s", "0", "10min"]
 
 
 @pytest.mark.parametrize(
     ("limits", "expected"), [(WEB, ["3s", "30s", "1min"]), (WORKER, ["3s", "5min", "2min"])]
 )
-def test_other_processes_take_theirs(limits: Limits, expected: list[str]) -> None:
+def test_other_processes_use_their_limits(limits: Limits, expected: list[str]) -> None:
     sessions.use(limits)
 
     assert shown(*LIMITS) == expected
 
 
-def test_the_web_server_takes_its_own_when_it_loads_the_application() -> None:
+def test_the_web_server_sets_its_limits_when_it_loads_the_application() -> None:
     import hypervisor.wsgi
 
     assert hypervisor.wsgi.application
     assert shown("lock_timeout", "statement_timeout") == ["3s", "30s"]
 
 
-def test_a_worker_takes_its_own_before_it_forks() -> None:
+def test_a_worker_sets_its_limits_before_it_forks() -> None:
     from celery.signals import celeryd_init
 
     celeryd_init.send(sender="worker@here", instance=None, conf=app.conf, options={})
@@ -59,7 +59,7 @@ def test_a_worker_takes_its_own_before_it_forks() -> None:
     assert shown("statement_timeout") == ["5min"]
 
 
-def test_a_machine_that_vanishes_is_noticed_by_both_sides() -> None:
+def test_both_sides_notice_when_the_other_machine_vanishes() -> None:
     sessions.use(WORKER)
 
     assert shown("tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count") == [
@@ -71,7 +71,7 @@ def test_a_machine_that_vanishes_is_noticed_by_both_sides() -> None:
     assert (parameters["keepalives_idle"], parameters["tcp_user_timeout"]) == ("10", "20000")
 
 
-def test_an_operators_options_win() -> None:
+def test_the_operators_options_override_the_limits() -> None:
     given = {"options": "-c statement_timeout=2min", "connect_timeout": 9, "sslmode": "prefer"}
 
     chosen = sessions.options(WEB, given)

@@ -1,4 +1,4 @@
-"""`manage.py status`: what works, how full it is, what waits."""
+"""`manage.py status` shows what works, how full the clusters are, and what waits."""
 
 import json
 import os
@@ -29,14 +29,14 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def all_at_work() -> None:
-    """Beat and both kinds of workers were seen a moment ago."""
+    """Let beat and both kinds of workers have recent heartbeats."""
     heartbeats.note(heartbeats.BEAT)
     heartbeats.note_worker(heartbeats.PLANNING, "celery@here")
     heartbeats.note_worker(ENGINES, "engines@here")
 
 
 def asked(*arguments: str) -> tuple[int, str]:
-    """Return the exit code and what it printed."""
+    """Return the exit code and the output."""
     out = StringIO()
     code = 0
     try:
@@ -52,7 +52,7 @@ def document() -> Any:
 
 @pytest.fixture
 def busy(acme: Organization, forge: Cluster, submit: Submit) -> list[Deployment]:
-    """One that has its cluster to itself, and three that wait: one of them on hold."""
+    """Fill a cluster with one deployment; three others wait, one of them on hold."""
     rows = [submit(name="big", cpu_milli=8000, gpu=2, priority=90)]
     rows += [submit(name=f"waits-{number}") for number in range(3)]
     Deployment.objects.filter(pk=rows[1].pk).update(held=True, status_code="held")
@@ -60,7 +60,7 @@ def busy(acme: Organization, forge: Cluster, submit: Submit) -> list[Deployment]
     return rows
 
 
-def test_a_service_at_work_is_healthy(all_at_work: None) -> None:
+def test_a_working_service_is_healthy(all_at_work: None) -> None:
     code, said = asked()
 
     assert code == 0
@@ -68,7 +68,7 @@ def test_a_service_at_work_is_healthy(all_at_work: None) -> None:
     assert ": healthy" in said.splitlines()[0]
     assert "beat ok, worker ok, engine worker ok, broker ok, database ok" in said
     assert "There is no cluster yet." in said
-    assert "Nothing waits." in said
+    assert "No deployment is waiting." in said
 
 
 def test_without_beat_and_workers_it_fails_and_names_them() -> None:
@@ -80,7 +80,7 @@ def test_without_beat_and_workers_it_fails_and_names_them() -> None:
         assert f"  CRITICAL  {part}: " in said
 
 
-def test_it_says_how_full_each_cluster_is_and_what_waits_for_what(
+def test_it_shows_how_full_each_cluster_is_and_why_deployments_wait(
     all_at_work: None, busy: list[Deployment]
 ) -> None:
     code, said = asked()
@@ -93,7 +93,7 @@ def test_it_says_how_full_each_cluster_is_and_what_waits_for_what(
     assert "waits-0" not in said
 
 
-def test_it_says_the_same_to_programs(all_at_work: None, busy: list[Deployment]) -> None:
+def test_the_json_output_has_the_same_contents(all_at_work: None, busy: list[Deployment]) -> None:
     found = document()
 
     assert (found["healthy"], found["version"], found["alarms"]) == (True, VERSION, found["alarms"])
@@ -112,7 +112,7 @@ def test_it_says_the_same_to_programs(all_at_work: None, busy: list[Deployment])
     assert [row["id"] for row in found["waiting"]["longest"]] == [busy[2].pk, busy[3].pk]
 
 
-def test_an_engine_without_contact_is_wrong(all_at_work: None, forge: Cluster) -> None:
+def test_an_engine_without_contact_is_critical(all_at_work: None, forge: Cluster) -> None:
     Connection.objects.create(
         cluster=forge, endpoint="tcp://nowhere:1", engine_id="nowhere", probed_at=timezone.now(),
         lost_contact_at=timezone.now() - timedelta(minutes=5), last_error="no route",
@@ -132,12 +132,12 @@ def test_a_warning_alone_does_not_fail(all_at_work: None, bring: Bring) -> None:
     code, said = asked()
 
     assert code == 0
-    assert "healthy, 2 to look at" in said
+    assert "healthy, 2 warnings" in said
     assert "  WARNING   1 deployment can never start" in said
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 40)])
-def test_it_fits_on_a_screen_however_much_there_is(
+def test_the_output_fits_on_a_screen_however_much_there_is(
     acme: Organization, forge: Cluster, submit: Submit, monkeypatch: pytest.MonkeyPatch,
     width: int, height: int,
 ) -> None:  # fmt: skip
@@ -157,7 +157,7 @@ def test_it_fits_on_a_screen_however_much_there_is(
     assert any("more clusters" in line for line in lines)
 
 
-def test_without_a_service_it_says_how_to_start_it(tmp_path: Path) -> None:
+def test_without_a_service_the_error_names_the_command_that_starts_it(tmp_path: Path) -> None:
     environment = os.environ | {
         "HYPERVISOR_HOME": str(tmp_path), "DATABASE_URL": "", "REDIS_URL": "",
     }  # fmt: skip
