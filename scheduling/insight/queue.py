@@ -237,9 +237,5 @@ def _lacks(wait: WaitReason | None, names: Mapping[int, str]) -> Iterator[Lack]:
     rows = wait.detail["clusters"] if wait else []
     for row in sorted(rows, key=lambda row: (row["code"] in _SHORT, row["cluster"])):
         if row["code"] != "other_cluster":
-            text = _SHORT.get(row["code"]) or f"lacks {_in_words(row['missing'])}"
+            text = _SHORT.get(row["code"]) or f"lacks {in_words(row['missing'])}"
             yield Lack(names.get(row["cluster"], f"cluster {row['cluster']}"), text)
-
-
-def _in_words(missing: dict[str, int]) -> str:
-    return ", ".join(in_words(name, amount) for name, amount in missing.items()) or "nothing"

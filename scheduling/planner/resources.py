@@ -1,8 +1,11 @@
 """Amounts of CPU, RAM and GPU, such as a deployment's request or a cluster's capacity."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-DIMENSIONS = ("cpu_milli", "ram_mib", "gpu")
+_NAMES = {"cpu_milli": "CPU", "ram_mib": "RAM", "gpu": "GPU"}
+
+DIMENSIONS = tuple(_NAMES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +45,26 @@ class Resources:
         return {name: getattr(self, name) for name in DIMENSIONS}
 
     def __str__(self) -> str:
-        return ", ".join(in_words(name, amount) for name, amount in self.to_json().items())
+        return in_words(self.to_json())
 
 
-def in_words(dimension: str, amount: int) -> str:
-    """Return an amount of one dimension with its unit, such as `4 CPU` or `16 GiB RAM`."""
+def quantity(dimension: str, amount: int) -> str:
+    """Return an amount of one dimension without its name: `0.5` cores, `16 GiB`, `2` devices."""
     if dimension == "cpu_milli":
-        return f"{amount / 1000:g} CPU"
+        cores, milli = divmod(amount, 1000)
+        return f"{cores}.{milli:03}".rstrip("0") if milli else str(cores)
     if dimension == "ram_mib":
-        return f"{amount} MiB RAM" if amount % 1024 else f"{amount // 1024} GiB RAM"
-    return f"{amount} GPU"
+        return f"{amount} MiB" if amount % 1024 else f"{amount // 1024} GiB"
+    return str(amount)
+
+
+def in_words(amounts: Mapping[str, int]) -> str:
+    """Return amounts by dimension as text for people: `4 CPU, 16 GiB RAM`; `nothing` without any.
+
+    The same words as `clusters.resources.describe`, which the planner cannot import.
+    """
+    parts = (f"{quantity(name, amount)} {_NAMES[name]}" for name, amount in amounts.items())
+    return ", ".join(parts) or "nothing"
 
 
 NOTHING = Resources(0, 0, 0)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from scheduling.cycle.recording import Decision, Kind
-from scheduling.planner.resources import DIMENSIONS, Resources, in_words
+from scheduling.planner.resources import DIMENSIONS, Resources, quantity
 from scheduling.planner.snapshot import Cluster, Snapshot
 
 
@@ -22,8 +22,8 @@ class Use:
     def texts(self) -> tuple[str, str, str]:
         """Return before, after and capacity as a person reads them."""
         amounts = (self.before, self.after, self.capacity)
-        before, after, capacity = (in_words(self.dimension, amount) for amount in amounts)
-        return before.rpartition(" ")[0], after.rpartition(" ")[0], capacity.rpartition(" ")[0]
+        before, after, capacity = (quantity(self.dimension, amount) for amount in amounts)
+        return before, after, capacity
 
     @property
     def share(self) -> int:

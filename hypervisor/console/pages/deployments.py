@@ -153,7 +153,7 @@ def _shortages(why: Explanation) -> list[Shortage]:
             cluster=row["cluster"],
             name=row["name"],
             why=f"{row['why']}.",
-            missing=", ".join(in_words(*amount) for amount in row["missing"].items()),
+            missing=in_words(row["missing"]),
         )
         for row in why.clusters
     ]

@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 from django import template
 from django.utils import timezone
 
-from clusters.resources import ResourceColumns, cores, describe
+from clusters.resources import ResourceColumns, cores
 from hypervisor.console.data.cluster_timeline import Bar
 from hypervisor.console.templatetags.console import duration
 from scheduling.planner.reasons.wait_reason import amount
-from scheduling.planner.resources import Resources
+from scheduling.planner.resources import Resources, in_words, quantity
 
 register = template.Library()
 
@@ -36,8 +36,11 @@ def codewords(code: str) -> str:
 @register.filter
 def request(row: ResourceColumns) -> str:
     """Return what it asks for in short, without a GPU where it asks for none."""
-    cpu, ram, gpu = describe(row.cpu_milli, row.ram_mib, row.gpu).split(", ")
-    parts = [cpu, ram.removesuffix(" RAM"), *([gpu] if row.gpu else [])]
+    parts = [
+        in_words({"cpu_milli": row.cpu_milli}),
+        quantity("ram_mib", row.ram_mib),
+        *([in_words({"gpu": row.gpu})] if row.gpu else []),
+    ]
     return " · ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts)
 
 

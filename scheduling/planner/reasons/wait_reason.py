@@ -77,7 +77,7 @@ class Detail(Mapping[str, Any]):
     def _shortfall(self, c: int, missing: dict[str, int]) -> str:
         other = self._reservation_on(c)
         free = amount(self._free_on(c))
-        text = f"{free} free for this deployment, {_amounts(missing)} missing"
+        text = f"{free} free for this deployment, {in_words(missing)} missing"
         if other:
             holder = self._problem.deployments[other.deployment].id
             text += f"; the rest is reserved for deployment {holder}, which has waited longest"
@@ -89,7 +89,7 @@ class Detail(Mapping[str, Any]):
         if wanted not in (None, cluster.id):
             return "other_cluster", "the deployment requests another cluster"
         if missing:
-            return "exceeds_capacity", f"the cluster is too small by {_amounts(missing)}"
+            return "exceeds_capacity", f"the cluster is too small by {in_words(missing)}"
         if cluster.state != ClusterState.ACTIVE:
             return f"cluster_{cluster.state}", _STATES[cluster.state]
         return None
@@ -104,7 +104,7 @@ class Detail(Mapping[str, Any]):
         missing = self._deployment.request.missing_from(self._free_on(closest))
         sentence = (
             f"Needs {request} at priority {self._deployment.priority}."
-            f" {self._closest(closest)} is short of {_amounts(missing)}."
+            f" {self._closest(closest)} is short of {in_words(missing)}."
         )
         if self._suspended_until is not None:
             until = f"until {_time(self._suspended_until)}"
@@ -201,11 +201,7 @@ _STATES = {
 
 def amount(vector: Resources) -> str:
     """Return the vector as text, such as `4 CPU, 16 GiB RAM`, without zero dimensions."""
-    return _amounts({name: value for name, value in vector.to_json().items() if value > 0})
-
-
-def _amounts(amounts: dict[str, int]) -> str:
-    return ", ".join(in_words(name, value) for name, value in amounts.items()) or "nothing"
+    return in_words({name: value for name, value in vector.to_json().items() if value > 0})
 
 
 def _time(moment: int) -> str:
