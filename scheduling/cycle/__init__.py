@@ -1,8 +1,8 @@
 """One scheduling cycle of one organization, in one transaction.
 
-lock       one cycle of an organization at a time
-snapshot   reads what the planner decides on
+lock       allows one cycle of an organization at a time
+snapshot   reads the planner's input
 run        lock, snapshot, plan, apply
-apply      writes the plan, each row checked again
-recording  keeps what a cycle saw and decided, to be planned again
+apply      checks the rows again and writes the plan
+recording  stores a cycle's snapshot and decisions, so that it can be planned again
 """

@@ -1,4 +1,4 @@
-"""Write a plan down: a constant number of statements, each row checked again on the way."""
+"""Write a plan to the database in a constant number of statements, after checking its rows."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -18,36 +18,36 @@ from scheduling.planner.policy import Policy
 ACTOR = "system:scheduler"
 
 
-def holds_still(plan: Plan, loaded: Loaded) -> bool:
-    """Lock the rows that the plan touches; say whether each is still as the snapshot saw it."""
+def lock_unchanged(plan: Plan, loaded: Loaded) -> bool:
+    """Lock the rows that the plan changes. Return whether none has changed since the snapshot."""
     clusters = {d.id: d.cluster for d in loaded.snapshot.deployments}
     priorities = {d.id: d.priority for d in loaded.snapshot.deployments}
     touched = {p.deployment for p in plan.placements} | {s.deployment for s in plan.suspensions}
     drained = {e.deployment for e in plan.evictions if e.for_ is None}
     drained |= {m.deployment for m in plan.moves if m.for_ is None}
-    leaving = {e.deployment for e in plan.evictions} | {m.deployment for m in plan.moves}
+    displaced = {e.deployment for e in plan.evictions} | {m.deployment for m in plan.moves}
     rows = (
-        Deployment.objects.filter(pk__in=touched | leaving)
+        Deployment.objects.filter(pk__in=touched | displaced)
         .locked()
         .values_list("pk", "status", "revision", "cluster", "priority", "preemptible")
     )
-    found = 0
+    unchanged = 0
     for pk, status, revision, cluster, priority, preemptible in rows:
         if pk in touched:
-            found += status == Status.PENDING and revision == loaded.revisions[pk]
+            unchanged += status == Status.PENDING and revision == loaded.revisions[pk]
         else:
             same = cluster == clusters[pk] and priority == priorities[pk]
-            found += status in ACTIVE and same and (preemptible or pk in drained)
-    return found == len(touched | leaving)
+            unchanged += status in ACTIVE and same and (preemptible or pk in drained)
+    return unchanged == len(touched | displaced)
 
 
 def apply(plan: Plan, loaded: Loaded) -> None:
-    """Carry the plan out in the caller's transaction, which holds the rows' locks."""
+    """Carry out the plan in the caller's transaction, which has locked the rows."""
     now, policy = loaded.now, loaded.snapshot.policy
-    served = [e for e in plan.evictions if e.for_ is not None]
+    preempted = [e for e in plan.evictions if e.for_ is not None]
     drained = [e for e in plan.evictions if e.for_ is None]
     evictions = {d.id: d.recent_preemptions for d in loaded.snapshot.deployments}
-    evicted = [_eviction(e, evictions[e.deployment] + 1, policy, now) for e in served]
+    evicted = [_eviction(e, evictions[e.deployment] + 1, policy, now) for e in preempted]
     _suspend(plan.suspensions, now)
     transition(lifecycle.EVICT, evicted, actor=ACTOR, now=now)
     transition(lifecycle.REQUEUE, [_requeue(e) for e in drained], actor=ACTOR, now=now)
@@ -61,9 +61,9 @@ def apply(plan: Plan, loaded: Loaded) -> None:
 
 
 def _suspend(suspensions: Sequence[Suspension], now: datetime) -> None:
-    """Write until when nobody is preempted for these pending deployments, with an event for each.
+    """Suspend preemption for these pending deployments, with an event for each.
 
-    Those of one plan end at one time.
+    All suspensions of a plan end at the same time.
     """
     if not suspensions:
         return
@@ -90,10 +90,12 @@ def _suspend(suspensions: Sequence[Suspension], now: datetime) -> None:
 def _eviction(eviction: Eviction, count: int, policy: Policy, now: datetime) -> Change:
     wait = policy.backoff(count)
     until = now + timedelta(seconds=wait) if wait else None
-    tail = f" Ready again at {until:%Y-%m-%d %H:%M:%S} UTC: eviction {count}." if until else ""
+    back_off = (
+        f" Ready again at {until:%Y-%m-%d %H:%M:%S} UTC after eviction {count}." if until else ""
+    )
     return Change(
         eviction.deployment,
-        eviction.reason + tail,
+        eviction.reason + back_off,
         ready_after=until,
         preemptor=eviction.for_,
         status_code=waiting.BACKOFF if until else None,

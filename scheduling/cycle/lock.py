@@ -1,4 +1,4 @@
-"""One cycle of an organization at a time, and nobody waits for it, or for anything it waits for."""
+"""Run one cycle of an organization at a time, without waiting for another cycle or a locked row."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -10,10 +10,10 @@ from clusters.wakeups import RUN_CYCLE, clear_rerun, request_cycle, request_reru
 from hypervisor.base.outages import is_lock_timeout
 
 _LOCK_MS = 200
-"""How long a cycle waits for each row that somebody else holds."""
+"""How long a cycle waits for each row that another transaction has locked."""
 
-_AGAIN_AFTER_S = 1.0
-"""How long after it did not get one it is tried again."""
+_RETRY_AFTER_S = 1.0
+"""How long after a lock timeout the next cycle is requested."""
 
 T = TypeVar("T")
 
@@ -21,41 +21,46 @@ log = structlog.get_logger(__name__)
 
 
 def in_turn(organization_id: int, work: Callable[[], T]) -> T | None:
-    """Do the work, in a transaction, unless a cycle of the organization is under way.
+    """Do the work in a transaction, unless a cycle of the organization is running.
 
-    If one is, leave a note, try once more and return None: whoever runs the other cycle finds the
-    note when that has ended, and asks for the next one. The note is left before the second try and
-    read after the lock is given back, so one of the two sees it.
+    If one is running, request a rerun, try once more, and return None. The worker that runs the
+    other cycle reads the request after it has released the lock, and requests the next cycle. The
+    request is written before the second try, so either that try gets the lock, or the other worker
+    reads the request.
 
-    Returns None as well when somebody else holds a row for too long; it is tried again in a while.
+    Also return None when another transaction keeps a row locked for too long; a cycle is requested
+    for a little later.
     """
     clear_rerun(RUN_CYCLE, organization_id)
     try:
-        taken, done = _try(organization_id, work)
-        if not taken:
+        acquired, result = _try(organization_id, work)
+        if not acquired:
             request_rerun(RUN_CYCLE, organization_id)
-            taken, done = _try(organization_id, work)
+            acquired, result = _try(organization_id, work)
     except OperationalError as error:
         if not is_lock_timeout(error):
             raise
-        request_cycle(organization_id, delay_s=_AGAIN_AFTER_S)
+        request_cycle(organization_id, delay_s=_RETRY_AFTER_S)
         log.warning("cycle_locked_out", organization=organization_id)
         return None
-    if taken and rerun_requested(RUN_CYCLE, organization_id):
+    if acquired and rerun_requested(RUN_CYCLE, organization_id):
         request_cycle(organization_id)
-    return done
+    return result
 
 
 def _try(organization_id: int, work: Callable[[], T]) -> tuple[bool, T | None]:
-    """Return whether it was our turn, and what the work has returned."""
+    """Return whether the lock was free, and the result of the work."""
     with transaction.atomic(durable=True):
-        if not _take(organization_id):
+        if not _acquire(organization_id):
             return False, None
         return True, work()
 
 
-def _take(organization_id: int) -> bool:
-    """Say whether the turn is ours until the end of this transaction; wait for nothing long."""
+def _acquire(organization_id: int) -> bool:
+    """Try to take the organization's lock until the transaction ends; limit its waits for others.
+
+    Return whether the lock was free.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT set_config('lock_timeout', %s, true),"

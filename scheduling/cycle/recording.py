@@ -1,4 +1,4 @@
-"""What a cycle saw and decided, kept so that it can be planned again."""
+"""The record of a cycle: its snapshot and its decisions, so that it can be planned again."""
 
 import json
 import re
@@ -24,10 +24,10 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a cycle did with a deployment.
+    """What a cycle decided about a deployment.
 
     `source` and `target` are clusters. `for_` is the preemptor, None when the source drains.
-    `code` is the wait reason. `suspended`: from this cycle on, preemption is suspended for it.
+    `code` is the wait reason. `suspended`: this cycle has suspended preemption for the deployment.
     """
 
     deployment: int
@@ -49,7 +49,7 @@ class Decision:
         return " ".join(filter(None, parts)) + (", preemption suspended" if self.suspended else "")
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields that say something; `from_json` adds the others."""
+        """Return the fields that are not empty."""
         row = {
             "deployment": self.deployment,
             "kind": self.kind,
@@ -63,7 +63,7 @@ class Decision:
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> "Decision":
-        """Return the decision. Raises KeyError or ValueError for what `to_json` never returns."""
+        """Return the decision. Raises KeyError or ValueError for anything else."""
         return cls(
             row["deployment"],
             Kind(row["kind"]),
@@ -76,12 +76,12 @@ class Decision:
 
 
 Decisions = dict[int, Decision]
-"""The decision about each deployment that does not simply stay as it is, by its id."""
+"""The decision about each deployment that does not stay where it is, by id."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A deployment about which a replay decides otherwise."""
+    """A deployment about which a replay decides differently."""
 
     was: Decision
     now: Decision
@@ -104,16 +104,16 @@ class Difference:
 def pack(snapshot: Snapshot, plan: Plan) -> bytes:
     """Return a snapshot and the decisions of its plan, compressed: about 25 bytes a deployment."""
     decided = [decision.to_json() for decision in decisions(plan).values()]
-    # The former release reads `decisions`. Without any, its pages show the snapshot alone.
+    # The former release reads `decisions`. When it is empty, its pages show only the snapshot.
     document = {"snapshot": snapshot.to_json(), "decided": decided, "decisions": {}}
     return zlib.compress(json.dumps(document, separators=(",", ":")).encode())
 
 
 def unpack(record: bytes) -> tuple[Snapshot, Decisions]:
-    """Return what `pack` packed, in this release or an earlier one.
+    """Return the snapshot and the decisions of a record of this release or an earlier one.
 
-    A threshold that the record lacks has its default; one that no longer exists is left out.
-    Raises ValueError when it is none of it.
+    A threshold that is missing in the record gets its default; a threshold that no longer exists is
+    ignored. Raises ValueError for a record that cannot be read.
     """
     document = json.loads(zlib.decompress(record))
     stored = document["snapshot"]
@@ -126,9 +126,9 @@ def unpack(record: bytes) -> tuple[Snapshot, Decisions]:
 
 
 def replay(record: bytes, settings: Mapping[str, Any]) -> list[Difference]:
-    """Plan a recorded snapshot again, with other settings if any; return what comes out different.
+    """Plan a recorded snapshot again, with these settings changed; return the differences.
 
-    Raises ValueError that names a setting that does not exist or cannot have that value.
+    Raises ValueError, which names the setting that does not exist or cannot have that value.
     """
     snapshot, before = unpack(record)
     policy = snapshot.policy.with_values(settings)
@@ -146,7 +146,7 @@ def decisions(plan: Plan) -> Decisions:
     suspended = {s.deployment for s in plan.suspensions}
     found = _by_id(
         [
-            *(Decision(h.deployment, Kind.WAITS, code=h.code) for h in plan.wait_reasons),
+            *(Decision(w.deployment, Kind.WAITS, code=w.code) for w in plan.wait_reasons),
             *(Decision(p.deployment, Kind.PLACED, target=p.cluster) for p in plan.placements),
             *(
                 Decision(e.deployment, Kind.EVICTED, source=e.cluster, for_=e.for_)
@@ -172,13 +172,13 @@ _WORDS = re.compile(
 
 
 def _read(deployment: int, words: str) -> Decision:
-    """Read a decision of a record of a former release, which kept words.
+    """Return a decision that a former release recorded as text.
 
-    Raises ValueError for words that no cycle wrote.
+    Raises ValueError for a text that no release wrote.
     """
     parts = _WORDS.fullmatch(words)
     if parts is None or parts["kind"] not in list(Kind):
-        raise ValueError(f"deployment {deployment}: {words!r} is no decision")
+        raise ValueError(f"deployment {deployment}: {words!r} is not a decision")
     ids = {
         name: int(text) if (text := parts[name]) and text != "None" else None
         for name in ("source", "target", "for_")

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from clusters.wakeups import request_cycle
 from orgs.models import Organization
-from scheduling.cycle.apply import apply, holds_still
+from scheduling.cycle.apply import apply, lock_unchanged
 from scheduling.cycle.lock import in_turn
 from scheduling.cycle.recording import pack
 from scheduling.cycle.snapshot import Loaded, load
@@ -30,19 +30,19 @@ def run_cycle(
     *,
     clock: Callable[[], datetime] = timezone.now,
 ) -> SchedulingCycle | None:
-    """Decide who runs where, and write it down; either all of it happens or nothing.
+    """Run a cycle: decide which deployments run where, and write the decisions, all or none.
 
-    1. Take the organization's turn, and lock its clusters: whoever holds them is the only one who
-       consumes room.
+    1. Take the organization's lock, and lock its clusters, so that no other transaction allocates
+       capacity.
     2. Read the snapshot.
     3. Plan.
-    4. Lock what the plan touches; when somebody changed it meanwhile, begin again.
-    5. Apply, and record the cycle.
-    6. After the commit, ask for the containers to follow.
+    4. Lock the rows that the plan changes. If one has changed since the snapshot, start again.
+    5. Apply the plan, and record the cycle.
+    6. After the commit, request that the containers are reconciled.
 
-    Returns None when the organization is gone; or when another cycle of it is under way, somebody
-    else holds its rows, or others changed the plan's deployments at every attempt. In these three
-    cases another cycle has been asked for.
+    Return None when the organization no longer exists. Also return None when another cycle of it is
+    running, another transaction keeps its rows locked, or the plan's deployments changed during
+    every attempt; in these three cases another cycle has been requested.
     """
     attempt = partial(_attempt, organization_id, trigger, clock)
     for _ in range(_ATTEMPTS):
@@ -55,7 +55,7 @@ def run_cycle(
 
 
 class Superseded:
-    """What an attempt comes to when somebody changed what its plan touches."""
+    """The result of an attempt if rows that its plan changes have changed since the snapshot."""
 
 
 def _attempt(
@@ -68,7 +68,7 @@ def _attempt(
     loaded_at = perf_counter_ns()
     plan = make_plan(loaded.snapshot)
     planned_at = perf_counter_ns()
-    if not holds_still(plan, loaded):
+    if not lock_unchanged(plan, loaded):
         return Superseded()
     apply(plan, loaded)
     times = (started, loaded_at, planned_at, perf_counter_ns())

@@ -1,4 +1,4 @@
-"""Read what the planner decides on: a constant number of queries, whatever the size."""
+"""Read the planner's input with a number of queries that does not depend on its size."""
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -29,10 +29,10 @@ _ORGANIZATION = _COLUMNS.index("organization")
 
 @dataclass(frozen=True, slots=True)
 class _Past:
-    """Who lost a place within the budget's window.
+    """The evictions within the budget's window.
 
-    `evictions` holds how often each did, and when last. `victims` holds, by preemptor, who left for
-    it and when last; `in_vain` the preemptors that ended without ever having started.
+    `evictions` has the number and the last time for each victim, `victims` the last time and the
+    victim for each preemptor. `in_vain` are the preemptors that ended without having started.
     """
 
     evictions: Mapping[int, tuple[int, datetime]]
@@ -40,13 +40,13 @@ class _Past:
     in_vain: Collection[int]
 
     def victims_since(self, preemptor: int, queued_at: datetime) -> tuple[int, ...]:
-        left = self.victims.get(preemptor)
-        return tuple([pk for at, pk in sorted(left) if at >= queued_at]) if left else ()
+        victims = self.victims.get(preemptor)
+        return tuple([pk for at, pk in sorted(victims) if at >= queued_at]) if victims else ()
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A snapshot, its time, and the revision of each deployment in it, by id."""
+    """A snapshot, its time, and the revision of each of its deployments by id."""
 
     snapshot: Snapshot
     now: datetime
@@ -59,14 +59,14 @@ def load(
     """Return the organization's clusters and its active and ready deployments.
 
     With `lock`, the organization cannot be deleted until the transaction ends, and its cluster rows
-    are locked in the order of their ids: whoever holds them is the only one who consumes room. The
-    clock is read after that, as who waits for a lock decides on what has happened meanwhile.
+    are locked in the order of their ids, so that no other transaction allocates capacity. The clock
+    is read after that, because the rows may have changed while the caller waited for a lock.
     """
     return _read([organization_id], lock, clock)[organization_id]
 
 
 def load_many(organization_ids: Sequence[int], *, now: datetime) -> dict[int, Loaded]:
-    """Return many organizations' snapshots by id, unlocked, with as many queries as for one."""
+    """Return the snapshots of many organizations by id, without locks, in the queries for one."""
     return _read(organization_ids, False, lambda: now)
 
 
@@ -82,7 +82,7 @@ def _read(
     now = clock()
     for row in rows_of_clusters:
         supplies[row.organization_id].append(_cluster(row, now))
-    # Without the lock a cluster may come, and take deployments, after the clusters were read.
+    # Without the lock, a cluster may be added and get deployments after the clusters were read.
     unplaced_or_known = {None, *(row.pk for row in rows_of_clusters)}
     demands: dict[int, list[tuple[Any, ...]]] = {pk: [] for pk in organization_ids}
     deployments = demand.Deployment.objects.filter(organization__in=organization_ids)
@@ -149,7 +149,7 @@ def _deployment(row: tuple[Any, ...], past: _Past) -> Deployment:
 def _ready_since(
     queued_at: datetime, ready_after: datetime | None, evicted_at: datetime | None
 ) -> int | None:
-    """Return when an eviction or a pause ended what it had waited before; None when none did."""
+    """Return when an eviction or a back-off last restarted the wait; None if none has."""
     since = max(queued_at, ready_after or queued_at, evicted_at or queued_at)
     return None if since == queued_at else _seconds(since)
 
@@ -173,7 +173,7 @@ def _past(organization_ids: Sequence[int], now: datetime) -> _Past:
 
 
 def _never_started(preemptors: Collection[int], since: datetime) -> set[int]:
-    """Return those of the preemptors that had a run, placed after `since`, that never started."""
+    """Return the preemptors with a run, placed after `since`, that ended without having started."""
     if not preemptors:
         return set()
     ended = (demand.Run.Outcome.FAILED, demand.Run.Outcome.STOPPED)

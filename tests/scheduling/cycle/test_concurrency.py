@@ -1,4 +1,4 @@
-"""Real threads on a real PostgreSQL: what people and the scheduler do at once stays consistent."""
+"""Concurrent requests, operator actions and cycles, in real threads on a real PostgreSQL."""
 
 import random
 from collections import Counter
@@ -40,7 +40,7 @@ CHANGE = SchedulingCycle.Trigger.CHANGE
 
 
 def in_thread(work: Callable[[], None]) -> Callable[[], None]:
-    """Give the work a database connection of its own, closed at its end."""
+    """Return the work with its own database connection, which is closed at its end."""
 
     def run() -> None:
         try:
@@ -53,12 +53,12 @@ def in_thread(work: Callable[[], None]) -> Callable[[], None]:
 
 @contextmanager
 def background(*loops: Callable[[], Any]) -> Iterator[None]:
-    """Repeat each of these in a thread until the block ends; raise what one of them raised."""
-    over = Event()
+    """Repeat each function in a thread until the block ends; raise the exception of any of them."""
+    ended = Event()
 
     def repeat(work: Callable[[], Any]) -> Callable[[], None]:
         def loop() -> None:
-            while not over.is_set():
+            while not ended.is_set():
                 work()
 
         return in_thread(loop)
@@ -68,7 +68,7 @@ def background(*loops: Callable[[], Any]) -> Iterator[None]:
         try:
             yield
         finally:
-            over.set()
+            ended.set()
         for future in futures:
             future.result()
 
@@ -80,7 +80,7 @@ def assert_not_oversubscribed() -> None:
 
 
 def settle(organization: Organization) -> None:
-    """Run cycles and reconcile until neither finds anything to do."""
+    """Run cycles and reconcile until there is nothing left to do."""
     for _ in range(20):
         cycle = run_cycle(organization.pk, CHANGE)
         for cluster in organization.clusters.all():
@@ -88,10 +88,10 @@ def settle(organization: Organization) -> None:
         moving = Deployment.objects.filter(status__in=(Status.STARTING, Status.STOPPING))
         if cycle and not (cycle.placed or cycle.evicted or cycle.moved or moving.exists()):
             return
-    pytest.fail("The scheduler does not come to rest.")
+    pytest.fail("The cycles do not converge.")
 
 
-def test_submitting_stopping_and_scheduling_at_once_stays_consistent(
+def test_concurrent_submissions_stops_and_cycles_are_consistent(
     acme: Organization, bob: User
 ) -> None:
     clusters = [
@@ -147,7 +147,7 @@ def test_submitting_stopping_and_scheduling_at_once_stays_consistent(
     assert Run.objects.unfinished().count() == Deployment.objects.active().count()
 
 
-def test_what_is_cancelled_while_the_plan_is_made_is_neither_placed_nor_served(
+def test_nothing_is_placed_or_evicted_for_a_deployment_that_is_cancelled_during_planning(
     acme: Organization, forge: Cluster, submit: Submit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     victim = submit(cpu_milli=8000, priority=10)
@@ -155,14 +155,14 @@ def test_what_is_cancelled_while_the_plan_is_made_is_neither_placed_nor_served(
     preemptor = submit(cpu_milli=8000, priority=90)
     snapshots: list[Snapshot] = []
 
-    def plan_while_somebody_cancels(snapshot: Snapshot) -> Plan:
+    def plan_during_a_cancellation(snapshot: Snapshot) -> Plan:
         if not snapshots:
             with ThreadPoolExecutor(1) as pool:
                 pool.submit(in_thread(lambda: _cancel(preemptor))).result()
         snapshots.append(snapshot)
         return make_plan(snapshot)
 
-    monkeypatch.setattr(cycle_module, "make_plan", plan_while_somebody_cancels)
+    monkeypatch.setattr(cycle_module, "make_plan", plan_during_a_cancellation)
 
     record = run_cycle(acme.pk, CHANGE)
 
@@ -174,7 +174,7 @@ def test_what_is_cancelled_while_the_plan_is_made_is_neither_placed_nor_served(
     assert len(snapshots) == 2
 
 
-def test_preemption_is_not_suspended_for_one_that_is_cancelled_while_the_plan_is_made(
+def test_preemption_is_not_suspended_for_a_deployment_that_is_cancelled_during_planning(
     acme: Organization, forge: Cluster, submit: Submit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     submit(cpu_milli=8000, priority=10)
@@ -187,14 +187,14 @@ def test_preemption_is_not_suspended_for_one_that_is_cancelled_while_the_plan_is
     services.release(preemptor, actor="olga")
     plans: list[Plan] = []
 
-    def plan_while_somebody_cancels(snapshot: Snapshot) -> Plan:
+    def plan_during_a_cancellation(snapshot: Snapshot) -> Plan:
         plans.append(make_plan(snapshot))
         if len(plans) == 1:
             with ThreadPoolExecutor(1) as pool:
                 pool.submit(in_thread(lambda: _cancel(preemptor))).result()
         return plans[-1]
 
-    monkeypatch.setattr(cycle_module, "make_plan", plan_while_somebody_cancels)
+    monkeypatch.setattr(cycle_module, "make_plan", plan_during_a_cancellation)
 
     record = run_cycle(acme.pk, CHANGE)
 
@@ -209,7 +209,7 @@ def _cancel(deployment: Deployment) -> None:
     services.cancel(deployment, actor="bob")
 
 
-def test_two_cycles_at_once_place_each_deployment_once(
+def test_concurrent_cycles_place_each_deployment_once(
     acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
     for _ in range(8):
@@ -223,7 +223,7 @@ def test_two_cycles_at_once_place_each_deployment_once(
 
 
 def _own_cycle(organization: Organization) -> int:
-    """Run a cycle; return how many it placed, none where another one was under way."""
+    """Run a cycle; return how many deployments it placed, 0 if another cycle was running."""
     try:
         cycle = run_cycle(organization.pk, CHANGE)
         return cycle.placed if cycle else 0
@@ -231,13 +231,13 @@ def _own_cycle(organization: Organization) -> int:
         connection.close()
 
 
-def test_a_cluster_cannot_shrink_below_what_a_cycle_places_meanwhile(
+def test_a_cluster_cannot_shrink_below_what_a_concurrent_cycle_places(
     acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
     submit(cpu_milli=8000)
 
     def shrink() -> None:
-        # Refused when the cycle came first.
+        # It is refused if the cycle was first.
         with suppress(DomainError):
             cluster_services.update(
                 forge, actor="alice", name="forge", capacity=Capacity(1000, 16384, 2)
@@ -254,7 +254,7 @@ def test_a_cluster_cannot_shrink_below_what_a_cycle_places_meanwhile(
     assert_not_oversubscribed()
 
 
-def test_forecasting_and_confirming_while_everything_else_goes_on_stays_consistent(
+def test_concurrent_previews_and_operator_actions_are_consistent(
     acme: Organization, bob: User
 ) -> None:
     clusters = [
@@ -284,7 +284,7 @@ def test_forecasting_and_confirming_while_everything_else_goes_on_stays_consiste
     def operator(seed: int) -> Callable[[], None]:
         dice = random.Random(seed)
 
-        def steer() -> None:
+        def operate() -> None:
             action = dice.choice([a for a in ACTIONS.values() if a.needs != Needs.CAPACITY])
             ids = list(action.model._default_manager.values_list("pk", flat=True))
             if not ids:
@@ -299,7 +299,7 @@ def test_forecasting_and_confirming_while_everything_else_goes_on_stays_consiste
             done, _ = carry_out(change, shown=forecast(change).fingerprint)
             made[done] += 1
 
-        return steer
+        return operate
 
     loops: list[Callable[[], Any]] = [
         lambda: run_cycle(acme.pk, CHANGE),
@@ -321,7 +321,7 @@ def test_forecasting_and_confirming_while_everything_else_goes_on_stays_consiste
     assert not list(violations())
 
 
-def test_changes_while_containers_stop_strand_nothing(
+def test_changes_while_containers_stop_leave_no_deployment_behind(
     acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
     stopped = [submit(cpu_milli=500, ram_mib=64) for _ in range(12)]

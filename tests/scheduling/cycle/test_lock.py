@@ -1,4 +1,4 @@
-"""A cycle waits neither for another one of its organization nor, for long, for a locked row."""
+"""A cycle does not wait for another cycle of its organization, and not long for a locked row."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -34,19 +34,19 @@ from tests.support.locks import held
 pytestmark = pytest.mark.django_db(transaction=True)
 
 CHANGE = SchedulingCycle.Trigger.CHANGE
-_PATIENCE_S = 10
+_TIMEOUT_S = 10
 _BOUND_S = 1.5
-"""Far above what a cycle waits for a row, far below how long the row is held here."""
+"""Much longer than a cycle waits for a row, much shorter than the row is locked here."""
 
 
 @pytest.fixture(autouse=True)
-def no_notes() -> None:
+def no_requests() -> None:
     cache.clear()
 
 
 @pytest.fixture
 def other(charlie: User) -> Deployment:
-    """A deployment that is ready in another organization, which has a cluster of its own."""
+    """A ready deployment of another organization with its own cluster."""
     globex = Organization.objects.create(name="Globex")
     cluster_services.create(
         actor="charlie", organization=globex, name="hall", capacity=Capacity(8000, 16384, 2)
@@ -55,13 +55,13 @@ def other(charlie: User) -> Deployment:
     return services.submit(created_by=charlie, organization=globex, spec=spec)
 
 
-def is_asked_for(organization: Organization) -> bool:
+def is_requested(organization: Organization) -> bool:
     flush()
     return cache.get(f"wakeup:{RUN_CYCLE}:{organization.pk}") is not None
 
 
 @pytest.mark.parametrize("strength", ["NO KEY UPDATE", "UPDATE"])
-def test_a_locked_cluster_ends_the_cycle_soon_and_it_is_asked_for_again(
+def test_a_locked_cluster_ends_the_cycle_soon_and_requests_another(
     acme: Organization, forge: Cluster, submit: Submit, strength: str
 ) -> None:
     submit()
@@ -75,10 +75,10 @@ def test_a_locked_cluster_ends_the_cycle_soon_and_it_is_asked_for_again(
 
     assert took < _BOUND_S
     assert not SchedulingCycle.objects.exists()
-    wait_until(lambda: is_asked_for(acme), "it is asked for again")
+    wait_until(lambda: is_requested(acme), "another cycle is requested")
 
 
-def test_a_locked_organization_or_deployment_ends_it_as_well(
+def test_a_locked_organization_or_deployment_ends_the_cycle_soon(
     acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
     deployment = submit()
@@ -92,7 +92,7 @@ def test_a_locked_organization_or_deployment_ends_it_as_well(
     assert run_cycle(acme.pk, CHANGE)
 
 
-def test_the_command_goes_on_with_the_other_organizations(
+def test_the_command_continues_with_the_other_organizations(
     acme: Organization, forge: Cluster, submit: Submit, other: Deployment
 ) -> None:
     submit()
@@ -120,29 +120,29 @@ def test_a_locked_cluster_delays_no_other_organization(
     assert (other.status, took < _BOUND_S) == (Status.STARTING, True)
 
 
-def test_the_short_patience_ends_with_the_cycle(acme: Organization, forge: Cluster) -> None:
-    def patience() -> str:
+def test_the_lock_timeout_is_restored_after_the_cycle(acme: Organization, forge: Cluster) -> None:
+    def lock_timeout() -> str:
         with connection.cursor() as cursor:
             cursor.execute("SHOW lock_timeout")
             return str(cursor.fetchone()[0])
 
-    before = patience()
+    before = lock_timeout()
     run_cycle(acme.pk, CHANGE)
 
-    assert patience() == before
+    assert lock_timeout() == before
 
 
-def test_a_second_cycle_of_the_organization_leaves_at_once_and_another_one_follows(
+def test_a_second_cycle_of_the_organization_ends_at_once_and_another_follows_the_first(
     acme: Organization, forge: Cluster, submit: Submit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     submit()
     flush()
     cache.clear()
-    planning, go_on = Event(), Event()
+    planning, resume = Event(), Event()
 
     def slow(snapshot: Snapshot) -> Plan:
         planning.set()
-        assert go_on.wait(_PATIENCE_S)
+        assert resume.wait(_TIMEOUT_S)
         return make_plan(snapshot)
 
     def first() -> SchedulingCycle | None:
@@ -154,24 +154,26 @@ def test_a_second_cycle_of_the_organization_leaves_at_once_and_another_one_follo
     monkeypatch.setattr(cycle_module, "make_plan", slow)
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(first)
-        assert planning.wait(_PATIENCE_S)
+        assert planning.wait(_TIMEOUT_S)
         began = monotonic()
         second = run_cycle(acme.pk, CHANGE)
         took = monotonic() - began
-        asked_before = is_asked_for(acme)
-        go_on.set()
-        done = future.result(_PATIENCE_S)
+        requested_before = is_requested(acme)
+        resume.set()
+        done = future.result(_TIMEOUT_S)
 
-    assert (second, took < _BOUND_S, asked_before) == (None, True, False)
+    assert (second, took < _BOUND_S, requested_before) == (None, True, False)
     assert done is not None
     assert done.placed == 1
-    assert is_asked_for(acme)
+    assert is_requested(acme)
 
 
-def test_nobody_came_meanwhile_so_no_other_one_follows(acme: Organization, forge: Cluster) -> None:
+def test_no_cycle_follows_if_none_was_requested_during_it(
+    acme: Organization, forge: Cluster
+) -> None:
     flush()
     cache.clear()
 
     assert run_cycle(acme.pk, CHANGE)
 
-    assert not is_asked_for(acme)
+    assert not is_requested(acme)

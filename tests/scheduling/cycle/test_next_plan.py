@@ -1,4 +1,4 @@
-"""What the pages and commands say of the next cycle is what it does, in random worlds."""
+"""Pages and commands announce what the next cycle does, in random worlds."""
 
 import json
 from contextlib import suppress
@@ -33,15 +33,15 @@ _WORLDS = 6
 _CYCLES = 14
 
 
-class Fate(NamedTuple):
-    """What becomes of one deployment: where it is after the cycle, or why it waits."""
+class Result(NamedTuple):
+    """What a cycle decides about a pending deployment: its cluster, or the code of its wait."""
 
     cluster: int | None = None
     code: str = ""
 
 
-class Deed(NamedTuple):
-    """What a cycle does with one deployment; it goes `from_` a cluster `to` another, or to none."""
+class Step(NamedTuple):
+    """A change of a deployment's cluster, None for no cluster; `for_` is the preemptor."""
 
     deployment: int
     from_: int | None
@@ -50,7 +50,7 @@ class Deed(NamedTuple):
 
 
 class World:
-    """An organization whose deployments come, go, fail to start and preempt each other."""
+    """An organization whose deployments start, end, fail to start and preempt each other."""
 
     def __init__(self, bob: User, seed: int) -> None:
         self.random = Random(seed)
@@ -67,15 +67,15 @@ class World:
         for _ in range(6):
             self._submit()
 
-    def go_on(self) -> None:
-        """Let people do this and that, and some containers follow."""
-        for act in self.random.choices(
+    def act(self) -> None:
+        """Act as users and operators at random, and reconcile some containers."""
+        for action in self.random.choices(
             (self._submit, self._push_back, self._release, self._start_again, self._end,
              self._follow),
             weights=(2, 4, 4, 4, 1, 3), k=3,
         ):  # fmt: skip
             with suppress(DomainError):
-                act()
+                action()
 
     def _submit(self) -> None:
         pinned = self.random.random() < 0.3
@@ -90,7 +90,7 @@ class World:
         services.submit(created_by=self.bob, organization=self.organization, spec=spec)
 
     def _push_back(self) -> None:
-        """Take a preemptor from the room that was made for it, so that its victims return."""
+        """Requeue and hold a preemptor, so that its victims run again."""
         for one in self._some(status__in=ACTIVE, preempted_runs__isnull=False):
             services.requeue(one, actor="olga")
             one.refresh_from_db()
@@ -113,93 +113,94 @@ class World:
             reconcile(cluster.pk)
 
     def _some(self, **lookup: object) -> list[Deployment]:
-        """Return one of them, if there is any."""
+        """Return a random one of the deployments that match, if there is one."""
         rows = list(self.organization.deployments.filter(**lookup).distinct().order_by("pk"))
         return [self.random.choice(rows)] if rows else []
 
 
-def said_by_explain(world: World) -> dict[int, Fate]:
+def explained_results(world: World) -> dict[int, Result]:
     ids = {cluster.name: cluster.pk for cluster in world.clusters}
-    fates = {}
+    results = {}
     for deployment in world.organization.deployments.pending():
-        said = explain(deployment)
-        if said.code == "next_cycle":
-            name = said.reason.removeprefix("The next cycle places it on ").removesuffix(".")
-            fates[deployment.pk] = Fate(ids[name])
+        explained = explain(deployment)
+        if explained.code == "next_cycle":
+            name = explained.reason.removeprefix("The next cycle places it on ").removesuffix(".")
+            results[deployment.pk] = Result(ids[name])
         else:
-            fates[deployment.pk] = Fate(code=said.code)
-    return fates
+            results[deployment.pk] = Result(code=explained.code)
+    return results
 
 
-def said_by_the_queue(world: World) -> dict[int, str]:
+def queued_codes(world: World) -> dict[int, str]:
     queue = Queue(Filters(organization=world.organization.pk), timezone.now())
     return {e.deployment.pk: e.code for e in queue.entries(Group.COMPETING, 0, 1000)}
 
 
-def said_by_the_dry_run(world: World) -> set[Deed]:
+def planned_steps(world: World) -> set[Step]:
     out = StringIO()
     call_command(
         "schedule", "--dry-run", "--json", organization=str(world.organization.pk), stdout=out
     )
     (plan,) = json.loads(out.getvalue())
-    said = {Deed(e["deployment"], e["cluster"], None, e["for"]) for e in plan["evictions"]}
-    said |= {Deed(m["deployment"], m["from"], m["to"], m["for"]) for m in plan["moves"]}
-    said |= {Deed(p["deployment"], None, p["cluster"]) for p in plan["placements"]}
-    return said
+    steps = {Step(e["deployment"], e["cluster"], None, e["for"]) for e in plan["evictions"]}
+    steps |= {Step(m["deployment"], m["from"], m["to"], m["for"]) for m in plan["moves"]}
+    steps |= {Step(p["deployment"], None, p["cluster"]) for p in plan["placements"]}
+    return steps
 
 
-class Seen(NamedTuple):
+class Row(NamedTuple):
     status: str
     cluster: int | None
     code: str
 
 
-def look(world: World) -> dict[int, Seen]:
-    rows = world.organization.deployments.values_list("pk", "status", "cluster", "status_code")
-    return {pk: Seen(status, cluster, code) for pk, status, cluster, code in rows}
+def rows(world: World) -> dict[int, Row]:
+    columns = ("pk", "status", "cluster", "status_code")
+    deployments = world.organization.deployments.values_list(*columns)
+    return {pk: Row(status, cluster, code) for pk, status, cluster, code in deployments}
 
 
-def done(before: dict[int, Seen], after: dict[int, Seen], cycle: SchedulingCycle) -> set[Deed]:
+def steps(before: dict[int, Row], after: dict[int, Row], cycle: SchedulingCycle) -> set[Step]:
     lost = Run.objects.filter(deployment__in=before, released_at=cycle.started_at)
     preemptors = dict(lost.values_list("deployment", "preempted_by"))
     return {
-        Deed(pk, was.cluster, after[pk].cluster, preemptors.get(pk))
+        Step(pk, was.cluster, after[pk].cluster, preemptors.get(pk))
         for pk, was in before.items()
         if was.cluster != after[pk].cluster
     }
 
 
-def test_what_is_said_of_the_next_cycle_is_what_it_does(bob: User) -> None:
+def test_the_next_cycle_does_what_was_announced(bob: User) -> None:
     suspended = evicted = 0
     for seed in range(_WORLDS):
         with time_machine.travel(datetime(2030, 1, 1, tzinfo=UTC), tick=False) as clock:
             world = World(bob, seed)
             for _ in range(_CYCLES):
                 clock.shift(world.random.choice([5, 90, 700]))
-                world.go_on()
-                record = foretold_and_done(world)
+                world.act()
+                record = announced_and_done(world)
                 suspended += record.suspended
                 evicted += record.evicted
     assert suspended >= 3
     assert evicted >= _WORLDS
 
 
-def foretold_and_done(world: World) -> SchedulingCycle:
-    """Run a cycle, and compare what it does with what was said before."""
-    before = look(world)
-    explained, queued = said_by_explain(world), said_by_the_queue(world)
-    planned = said_by_the_dry_run(world)
+def announced_and_done(world: World) -> SchedulingCycle:
+    """Run a cycle, and check that it does what was announced before."""
+    before = rows(world)
+    explained, queued = explained_results(world), queued_codes(world)
+    planned = planned_steps(world)
 
     record = run_cycle(world.organization.pk, SchedulingCycle.Trigger.CHANGE)
 
     assert record is not None
-    after = look(world)
-    waiting = [pk for pk, seen in before.items() if seen.status == Status.PENDING]
-    fates = {
-        pk: Fate(after[pk].cluster) if after[pk].cluster else Fate(code=after[pk].code)
+    after = rows(world)
+    waiting = [pk for pk, row in before.items() if row.status == Status.PENDING]
+    results = {
+        pk: Result(after[pk].cluster) if after[pk].cluster else Result(code=after[pk].code)
         for pk in waiting
     }
-    assert explained == fates
-    assert queued == {pk: fates[pk].code or "next_cycle" for pk in queued}
-    assert planned == done(before, after, record)
+    assert explained == results
+    assert queued == {pk: results[pk].code or "next_cycle" for pk in queued}
+    assert planned == steps(before, after, record)
     return record

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def preempting(acme: Organization, forge: Cluster, submit: Submit) -> SchedulingCycle:
-    """A cycle in which one deployment took the room of another."""
+    """A cycle in which one deployment preempted another."""
     submit(cpu_milli=8000, priority=10)
     run_cycle(acme.pk, SchedulingCycle.Trigger.CHANGE)
     submit(cpu_milli=8000, priority=20)
@@ -39,7 +39,7 @@ def test_a_cycle_that_decided_nothing_keeps_no_record(acme: Organization, forge:
     assert cycle.record is None
 
 
-def test_a_record_holds_what_the_cycle_saw(preempting: SchedulingCycle) -> None:
+def test_a_record_contains_the_snapshot_and_the_decisions(preempting: SchedulingCycle) -> None:
     snapshot, decided = unpack(bytes(preempting.record or b""))
 
     victim, preemptor = snapshot.deployments
@@ -59,26 +59,26 @@ def test_a_replay_gives_the_same_plan(
     assert capsys.readouterr().out == "The same plan.\n"
 
 
-def test_a_replay_with_other_settings_says_what_they_would_have_done(
+def test_a_replay_with_other_settings_lists_the_differences(
     preempting: SchedulingCycle, capsys: pytest.CaptureFixture[str]
 ) -> None:
     call_command("replay", preempting.pk, "--set", "min_run_seconds=3600")
 
-    told = capsys.readouterr().out
-    assert "2 differences" in told
-    assert "→ stays" in told
+    out = capsys.readouterr().out
+    assert "2 differences" in out
+    assert "→ stays" in out
     assert preempting.organization.deployments.filter(status=Status.PENDING).count() == 1
 
 
 @pytest.mark.parametrize(
     "setting", ["no_such=1", "order=backwards", "min_run_seconds", "backoff_seconds=5"]
 )
-def test_a_wrong_setting_is_named(preempting: SchedulingCycle, setting: str) -> None:
+def test_an_error_in_a_setting_names_it(preempting: SchedulingCycle, setting: str) -> None:
     with pytest.raises(CommandError, match=setting.split("=", maxsplit=1)[0]):
         call_command("replay", preempting.pk, "--set", setting)
 
 
-def test_a_plan_that_is_not_the_one_carried_out_is_an_error(preempting: SchedulingCycle) -> None:
+def test_a_replay_that_differs_from_the_record_is_an_error(preempting: SchedulingCycle) -> None:
     SchedulingCycle.objects.filter(pk=preempting.pk).update(record=_tampered(preempting))
 
     with pytest.raises(CommandError, match="not the one"):
@@ -116,10 +116,10 @@ def test_a_replay_suspends_preemption_as_the_cycle_did(
     )
 
 
-def test_a_record_of_a_release_that_kept_no_past_gives_the_same_plan(
+def test_a_record_of_a_release_without_past_preemptions_gives_the_same_plan(
     suspending: SchedulingCycle, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Such a record has the end of the suspension in the snapshot itself."""
+    """The snapshot in such a record already contains the end of the suspension."""
     document = _of_the_former_release(suspending)
     for row in document["snapshot"]["deployments"]:
         row["set_aside_until"] = document["snapshot"]["now"] + 3600 if row["past_victims"] else None
@@ -139,7 +139,7 @@ def test_a_record_of_a_release_that_kept_no_past_gives_the_same_plan(
     assert unpack(former)[0].deployments[1].suspended_until is not None
 
 
-def test_a_record_of_the_release_that_kept_words_gives_the_same_plan(
+def test_a_record_with_decisions_as_text_gives_the_same_plan(
     suspending: SchedulingCycle, capsys: pytest.CaptureFixture[str]
 ) -> None:
     former = zlib.compress(json.dumps(_of_the_former_release(suspending)).encode())
@@ -152,7 +152,7 @@ def test_a_record_of_the_release_that_kept_words_gives_the_same_plan(
     assert unpack(former)[1] == decided
 
 
-def test_the_former_release_reads_no_decisions_in_a_record(preempting: SchedulingCycle) -> None:
+def test_the_former_release_finds_no_decisions_in_a_record(preempting: SchedulingCycle) -> None:
     document = json.loads(zlib.decompress(bytes(preempting.record or b"")))
 
     assert document["decisions"] == {}
@@ -165,7 +165,7 @@ def _tampered(cycle: SchedulingCycle) -> bytes:
 
 
 def _of_the_former_release(cycle: SchedulingCycle) -> dict[str, Any]:
-    """Return a record's document as the former release wrote it."""
+    """Return the document of a record in the format of the former release."""
     snapshot, decided = unpack(bytes(cycle.record or b""))
     words = {str(pk): str(decision) for pk, decision in decided.items()}
     return {"snapshot": snapshot.to_json(), "decisions": words}
@@ -194,17 +194,17 @@ WORDS = {
     "6": "waits (no_room)",
     "7": "waits (thrash), preemption suspended",
 }
-"""The same decisions as the former release kept them."""
+"""The same decisions in the format of the former release."""
 
 
-def test_every_kind_of_decision_is_kept_and_read_back() -> None:
+def test_every_kind_of_decision_is_recorded_and_read() -> None:
     snapshot, decided = unpack(pack(SNAPSHOT, PLAN))
 
     assert snapshot == SNAPSHOT
     assert decided == decisions(PLAN) == {each.deployment: each for each in DECIDED}
 
 
-def test_the_words_of_the_former_release_are_read() -> None:
+def test_the_decisions_of_the_former_release_are_read() -> None:
     document = {"snapshot": SNAPSHOT.to_json(), "decisions": WORDS}
 
     _, decided = unpack(zlib.compress(json.dumps(document).encode()))
@@ -212,7 +212,7 @@ def test_the_words_of_the_former_release_are_read() -> None:
     assert decided == decisions(PLAN)
 
 
-def test_a_decision_is_put_into_words_when_it_is_shown() -> None:
+def test_a_decision_is_shown_as_text() -> None:
     assert [str(each) for each in DECIDED] == [
         words.removesuffix(" for None") for words in WORDS.values()
     ]
@@ -220,7 +220,7 @@ def test_a_decision_is_put_into_words_when_it_is_shown() -> None:
 
 
 @pytest.mark.parametrize("words", ["sings, out of tune", "sings on 3"])
-def test_what_is_no_decision_is_refused(words: str) -> None:
+def test_a_text_that_is_not_a_decision_is_rejected(words: str) -> None:
     document = {"snapshot": SNAPSHOT.to_json(), "decisions": {"3": words}}
 
     with pytest.raises(ValueError, match="deployment 3"):

@@ -49,7 +49,9 @@ def another_cluster(organization: Organization, name: str, cpu_milli: int = 8000
     )  # fmt: skip
 
 
-def test_what_fits_is_placed(acme: Organization, forge: Cluster, submit: Submit) -> None:
+def test_a_deployment_that_fits_is_placed(
+    acme: Organization, forge: Cluster, submit: Submit
+) -> None:
     deployment = submit()
 
     record = cycle(acme)
@@ -59,7 +61,7 @@ def test_what_fits_is_placed(acme: Organization, forge: Cluster, submit: Submit)
     assert (record.ready, record.placed, record.left_pending) == (1, 1, 0)
 
 
-def test_what_does_not_fit_waits_however_long_the_cluster_stays_full(
+def test_a_deployment_waits_while_the_cluster_is_full(
     acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
     holder, waiting = submit(cpu_milli=8000), submit(cpu_milli=8000)
@@ -74,7 +76,7 @@ def test_what_does_not_fit_waits_however_long_the_cluster_stays_full(
     assert "CPU" in waits.status_reason
 
 
-def test_the_reason_is_written_once_and_is_no_event(
+def test_a_wait_reason_is_written_once_and_is_not_an_event(
     acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
     submit(cpu_milli=8000)
@@ -90,7 +92,7 @@ def test_the_reason_is_written_once_and_is_no_event(
     assert (waiting.revision, waiting.status_reason, Event.objects.count()) == before
 
 
-def test_what_matters_more_takes_the_room_of_what_matters_less(
+def test_a_higher_priority_preempts_a_lower_one(
     acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
     victim = submit(cpu_milli=8000, priority=10)
@@ -107,7 +109,7 @@ def test_what_matters_more_takes_the_room_of_what_matters_less(
     assert event.data["for"] == preemptor.pk
 
 
-def test_what_was_moved_aside_comes_back_by_itself_with_its_first_queue_time(
+def test_a_victim_runs_again_later_and_keeps_its_place_in_the_queue(
     acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
     victim = submit(cpu_milli=8000, priority=10)
@@ -123,7 +125,7 @@ def test_what_was_moved_aside_comes_back_by_itself_with_its_first_queue_time(
     assert victim.queued_at == queued_at
 
 
-def test_an_eviction_ends_what_a_victim_had_waited_before(
+def test_an_eviction_restarts_the_wait_of_the_victim(
     acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
     with time_machine.travel(timezone.now() - timedelta(hours=5), tick=False):
@@ -158,7 +160,7 @@ def test_an_eviction_counts_for_as_long_as_the_policy_says(
     assert (evictions(6), evictions(4)) == (1, 0)
 
 
-def test_several_victims_leave_when_one_is_not_enough(
+def test_several_victims_are_evicted_if_one_is_not_enough(
     acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
     victims = [submit(cpu_milli=2000, priority=10) for _ in range(4)]
@@ -171,7 +173,7 @@ def test_several_victims_leave_when_one_is_not_enough(
     assert sorted(statuses(*victims)) == [Status.PENDING] * 3 + [Status.STARTING]
 
 
-def test_nobody_is_evicted_when_all_victims_together_would_not_suffice(
+def test_nothing_is_evicted_if_all_victims_together_would_not_be_enough(
     acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
     submit(cpu_milli=5000, priority=95)
@@ -185,7 +187,9 @@ def test_nobody_is_evicted_when_all_victims_together_would_not_suffice(
     assert record.evicted == 0
 
 
-def test_nobody_is_evicted_for_an_equal(acme: Organization, forge: Cluster, submit: Submit) -> None:
+def test_nothing_is_evicted_for_an_equal_priority(
+    acme: Organization, forge: Cluster, submit: Submit
+) -> None:
     first = submit(cpu_milli=8000)
     cycle(acme)
     second = submit(cpu_milli=1000)
@@ -195,7 +199,7 @@ def test_nobody_is_evicted_for_an_equal(acme: Organization, forge: Cluster, subm
     assert statuses(first, second) == [Status.STARTING, Status.PENDING]
 
 
-def test_victims_are_only_on_the_cluster_that_the_preemptor_goes_to(
+def test_victims_are_on_the_cluster_of_the_preemptor(
     acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
     anvil = another_cluster(acme, "anvil")
@@ -209,7 +213,7 @@ def test_victims_are_only_on_the_cluster_that_the_preemptor_goes_to(
     assert statuses(on_anvil, on_forge, pinned) == ["starting", "pending", "starting"]
 
 
-def test_another_organization_is_never_touched(
+def test_a_cycle_does_not_change_another_organization(
     acme: Organization, forge: Cluster, submit: Submit, charlie: User
 ) -> None:
     other = Organization.objects.create(name="Other")
@@ -227,7 +231,9 @@ def test_another_organization_is_never_touched(
     assert statuses(theirs, waiting) == [Status.STARTING, Status.PENDING]
 
 
-def test_what_has_ended_takes_no_room(acme: Organization, forge: Cluster, submit: Submit) -> None:
+def test_an_ended_deployment_uses_no_capacity(
+    acme: Organization, forge: Cluster, submit: Submit
+) -> None:
     first = submit(cpu_milli=8000, env={"SIMULATE_EXIT_CODE": "0"})
     cycle(acme)
     reconcile(forge.pk)
@@ -239,7 +245,7 @@ def test_what_has_ended_takes_no_room(acme: Organization, forge: Cluster, submit
     assert Cluster.objects.with_allocated().get().allocated_cpu_milli == 8000
 
 
-def test_a_drained_cluster_gives_its_deployments_to_another(
+def test_a_drain_moves_deployments_to_another_cluster(
     acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
     deployment = submit()
@@ -254,7 +260,7 @@ def test_a_drained_cluster_gives_its_deployments_to_another(
     assert deployment.preemptions == 0
 
 
-def test_a_drained_cluster_sends_back_to_the_queue_what_fits_nowhere_else(
+def test_a_drain_requeues_what_fits_on_no_other_cluster(
     acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
     deployment = submit()
@@ -268,7 +274,7 @@ def test_a_drained_cluster_sends_back_to_the_queue_what_fits_nowhere_else(
     assert deployment.ready_after is None
 
 
-def test_a_drain_moves_even_one_that_nobody_may_preempt(
+def test_a_drain_moves_even_a_deployment_that_is_not_preemptible(
     acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
     deployment = submit()
@@ -283,7 +289,7 @@ def test_a_drain_moves_even_one_that_nobody_may_preempt(
     assert deployment.cluster == anvil
 
 
-def test_a_cordoned_cluster_keeps_what_it_has_and_takes_nothing_new(
+def test_a_cordoned_cluster_keeps_its_deployments_and_takes_no_new_ones(
     acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
     before = submit()
@@ -297,7 +303,7 @@ def test_a_cordoned_cluster_keeps_what_it_has_and_takes_nothing_new(
     assert "cordoned" in after.status_reason
 
 
-def test_the_second_eviction_is_followed_by_a_back_off(
+def test_a_back_off_follows_the_second_eviction(
     acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
     victim = submit(cpu_milli=8000, priority=10)
@@ -316,7 +322,7 @@ def test_the_second_eviction_is_followed_by_a_back_off(
     assert statuses(victim) == [Status.STARTING]
 
 
-def test_one_evicted_too_often_is_spared_unless_the_gap_is_wide(
+def test_after_three_evictions_a_deployment_is_spared_unless_the_gap_is_wide(
     acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
     victim = submit(cpu_milli=8000, priority=10)
@@ -339,7 +345,9 @@ def test_one_evicted_too_often_is_spared_unless_the_gap_is_wide(
         assert statuses(victim, far) == [Status.PENDING, Status.STARTING]
 
 
-def test_a_held_one_is_passed_over(acme: Organization, forge: Cluster, submit: Submit) -> None:
+def test_a_deployment_on_hold_is_not_placed(
+    acme: Organization, forge: Cluster, submit: Submit
+) -> None:
     held = submit(priority=90)
     services.hold(held, actor="alice")
 
@@ -348,7 +356,7 @@ def test_a_held_one_is_passed_over(acme: Organization, forge: Cluster, submit: S
     assert statuses(held) == [Status.PENDING]
 
 
-def test_a_plan_takes_the_same_number_of_statements_whatever_its_size(
+def test_the_number_of_statements_does_not_depend_on_the_size_of_the_plan(
     acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
     submit(cpu_milli=10, ram_mib=8)
@@ -364,7 +372,7 @@ def test_a_plan_takes_the_same_number_of_statements_whatever_its_size(
     assert counts[0] == counts[1]
 
 
-def test_a_flushed_broker_forgets_nothing(
+def test_no_deployment_is_forgotten_when_the_broker_is_flushed(
     acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
     deployment = submit()
@@ -375,7 +383,7 @@ def test_a_flushed_broker_forgets_nothing(
     assert statuses(deployment) == [Status.STARTING]
 
 
-def test_a_second_cycle_at_once_changes_nothing(
+def test_a_second_cycle_immediately_after_the_first_changes_nothing(
     acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
     for priority in (10, 50, 90):
@@ -389,7 +397,7 @@ def test_a_second_cycle_at_once_changes_nothing(
     assert not list(violations())
 
 
-def test_growing_a_cluster_lets_what_waits_run(
+def test_a_waiting_deployment_runs_when_its_cluster_grows(
     acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
     submit(cpu_milli=8000)
@@ -403,7 +411,7 @@ def test_growing_a_cluster_lets_what_waits_run(
     assert statuses(waiting) == [Status.STARTING]
 
 
-def test_a_preemptor_whose_victim_would_leave_twice_is_set_aside(
+def test_preemption_is_suspended_if_a_victim_would_be_evicted_twice(
     acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
     victim = submit(cpu_milli=8000, priority=10)
@@ -424,14 +432,14 @@ def test_a_preemptor_whose_victim_would_leave_twice_is_set_aside(
     assert "second time" in event.reason
 
 
-def test_one_that_is_set_aside_takes_free_room_without_preempting(
+def test_with_preemption_suspended_a_deployment_gets_free_capacity_only(
     acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
     victim = submit(cpu_milli=8000, priority=10)
     cycle(acme)
     preemptor = submit(cpu_milli=8000, priority=50)
-    aside = Deployment.objects.filter(pk=preemptor.pk)
-    aside.update(suspended_until=timezone.now() + timedelta(minutes=30))
+    until = timezone.now() + timedelta(minutes=30)
+    Deployment.objects.filter(pk=preemptor.pk).update(suspended_until=until)
     cycle(acme)
     assert statuses(victim, preemptor) == [Status.STARTING, Status.PENDING]
     services.stop(victim, actor="bob")
@@ -441,7 +449,7 @@ def test_one_that_is_set_aside_takes_free_room_without_preempting(
     assert statuses(victim, preemptor) == [Status.STOPPING, Status.STARTING]
 
 
-def test_one_that_evicts_and_never_starts_evicts_nobody_again(
+def test_preemption_is_suspended_for_a_deployment_that_preempted_but_never_started(
     acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
     victim = submit(cpu_milli=8000, priority=10)
@@ -458,7 +466,7 @@ def test_one_that_evicts_and_never_starts_evicts_nobody_again(
     assert record.suspended == 1
 
 
-def test_one_that_is_started_again_later_may_take_the_same_room(
+def test_a_deployment_that_ran_may_evict_the_same_victim_after_a_new_start(
     acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
     victim = submit(cpu_milli=8000, priority=10)
@@ -476,7 +484,7 @@ def test_one_that_is_started_again_later_may_take_the_same_room(
     assert statuses(victim, nightly) == [Status.PENDING, Status.STARTING]
 
 
-def test_a_cycle_of_an_organization_that_is_gone_does_nothing(acme: Organization) -> None:
+def test_a_cycle_of_a_deleted_organization_does_nothing(acme: Organization) -> None:
     gone = acme.pk
     acme.delete()
 
