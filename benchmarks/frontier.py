@@ -10,9 +10,9 @@ from benchmarks.workload import LEVELS, STEP, at_load, two_clusters, workload
 from benchmarks.workload import add_arguments as of_workload
 from scheduling.planner.pipeline import make_plan
 from scheduling.planner.policy import Backfill
+from scheduling.simulation.baselines import POLICIES
 from scheduling.simulation.engine import Decide, Terms, replay
 from scheduling.simulation.metrics import Summary, summarize
-from scheduling.simulation.rivals import POLICIES
 from scheduling.simulation.scatter import Point, scatter
 from scheduling.simulation.table import aligned
 

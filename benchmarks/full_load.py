@@ -10,9 +10,9 @@ from benchmarks.workload import DAY, at_load, two_clusters, workload
 from benchmarks.workload import add_arguments as of_workload
 from scheduling.planner.pipeline import make_plan
 from scheduling.planner.policy import Policy
+from scheduling.simulation.baselines import kube_preemption, kube_within_budget, strict_priority
 from scheduling.simulation.engine import Terms, replay
 from scheduling.simulation.metrics import summarize
-from scheduling.simulation.rivals import kube_preemption, kube_within_budget, strict_priority
 from scheduling.simulation.table import aligned
 
 _CHECKPOINT = 600

@@ -11,7 +11,7 @@ from scheduling.planner.search.ordering import Orders, measures
 from scheduling.planner.search.search import score
 from scheduling.planner.search.state import Guide, State
 from scheduling.planner.snapshot import Snapshot
-from scheduling.simulation.rivals import kube_preemption, naive_preemption, strict_priority
+from scheduling.simulation.baselines import kube_preemption, naive_preemption, strict_priority
 
 Planner = Callable[[Snapshot], Plan]
 

@@ -1,1 +1,1 @@
-"""Replay a workload in simulated time through the planner itself, and compare policies."""
+"""Replay a workload in simulated time with the real planner, and compare policies."""

@@ -1,4 +1,4 @@
-"""Simulated time: submissions and endings, and a scheduling cycle whenever something changed."""
+"""Simulated time: jobs are submitted and end, and a scheduling cycle runs after each change."""
 
 import heapq
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ Decide = Callable[[Snapshot], Plan]
 
 
 class Kind(IntEnum):
-    """What an event is; of one moment, endings come first."""
+    """The kind of an event. At one moment, ends come first."""
 
     END = 0
     READY = 1
@@ -24,10 +24,10 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a replay assumes beside the policy's thresholds. Times in seconds.
+    """The policy's thresholds, and how the jobs behave. Times are in seconds.
 
-    `checkpoint_every`: jobs save their progress so often, 0 for never. `runtimes_known`: each job
-    states its duration as its longest run time.
+    `checkpoint_every` is the interval at which jobs save their progress, 0 for never.
+    `runtimes_known`: each job states its duration as its `max_runtime_s`.
     """
 
     policy: Policy = field(default_factory=Policy)
@@ -37,7 +37,11 @@ class Terms:
 
 @dataclass(slots=True)
 class Life:
-    """What became of one job. `worked` and `lost` are seconds of run time."""
+    """The history of one job.
+
+    `waited` are seconds in the queue and in back-offs. `worked`, `lost` and `saved` are seconds of
+    run time: in total, lost by evictions, and kept by checkpoints. `evictions` are their times.
+    """
 
     job: Job
     waited: int = 0
@@ -50,22 +54,22 @@ class Life:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The state between two moments."""
+    """The state from this time until the next sample: ready jobs, and what is allocated."""
 
     time: int
     queue: int
-    used: Resources
+    allocated: Resources
 
 
 @dataclass(slots=True)
 class Replay:
-    """A workload's whole course under one policy."""
+    """The result of a workload under one policy. `rejected` jobs do not fit on any cluster."""
 
     lives: list[Life]
     samples: list[Sample]
     clusters: tuple[Cluster, ...]
     cycles: int = 0
-    refused: int = 0
+    rejected: int = 0
 
 
 def replay(
@@ -75,7 +79,7 @@ def replay(
     terms: Terms,
     progress: Callable[[int], None],
 ) -> Replay:
-    """Run all jobs that some cluster can hold to their end; tell progress how many have ended."""
+    """Run all jobs that fit on a cluster to their end; call `progress` with the number of ended."""
     return _World(jobs, clusters, decide, terms).run(progress)
 
 
@@ -89,12 +93,12 @@ class _World:
         self._ready: dict[int, Deployment] = {}
         self._active: dict[int, Deployment] = {}
         self._ends: dict[int, int] = {}
-        self._used = NOTHING
+        self._allocated = NOTHING
         self._since: dict[int, int] = {}
         self._events = [(job.submit, Kind.READY, job.id) for job in possible]
         heapq.heapify(self._events)
         self._replay = Replay(list(self._lives.values()), [], clusters)
-        self._replay.refused = len(jobs) - len(possible)
+        self._replay.rejected = len(jobs) - len(possible)
 
     def run(self, progress: Callable[[int], None]) -> Replay:
         ended = 0
@@ -107,18 +111,18 @@ class _World:
                     self._enter(number, now)
                 elif kind == Kind.END:
                     if self._ends.get(number) != now:
-                        continue  # evicted since
+                        continue  # It was evicted before this end.
                     self._finish(number, now)
                     ended += 1
                     progress(ended)
                 changed = True
             if changed and self._ready:
                 self._cycle(now)
-            self._replay.samples.append(Sample(now, len(self._ready), self._used))
+            self._replay.samples.append(Sample(now, len(self._ready), self._allocated))
         return self._replay
 
     def _enter(self, number: int, now: int) -> None:
-        """Let a job compete. Its place in the queue is that of its submission, evicted or not."""
+        """Add a job to the queue. An eviction does not change its place in the queue."""
         life = self._lives[number]
         self._since[number] = now
         self._ready[number] = Deployment(
@@ -137,14 +141,14 @@ class _World:
 
     def _finish(self, number: int, now: int) -> None:
         life = self._lives[number]
-        life.worked += self._leave(number, now)
+        life.worked += self._remove(number, now)
         life.finished = now
 
-    def _leave(self, number: int, now: int) -> int:
-        """Take the job off its cluster; return for how long it ran."""
+    def _remove(self, number: int, now: int) -> int:
+        """Remove the job from its cluster; return how many seconds it ran."""
         deployment = self._active.pop(number)
         del self._ends[number]
-        self._used -= deployment.request
+        self._allocated -= deployment.request
         return now - (now if deployment.placed_at is None else deployment.placed_at)
 
     def _cycle(self, now: int) -> None:
@@ -170,7 +174,7 @@ class _World:
 
     def _evict(self, number: int, now: int, *, waits: bool = True) -> None:
         life, every = self._lives[number], self._terms.checkpoint_every
-        ran = self._leave(number, now)
+        ran = self._remove(number, now)
         kept = ran // every * every if every else 0
         life.worked += ran
         life.saved += kept
@@ -188,7 +192,7 @@ class _World:
         life, ready = self._lives[number], self._ready.pop(number)
         life.waited += now - self._since[number]
         self._active[number] = replace(ready, cluster=cluster, placed_at=now)
-        self._used += ready.request
+        self._allocated += ready.request
         end = now + life.job.duration - life.saved
         self._ends[number] = end
         heapq.heappush(self._events, (end, Kind.END, number))

@@ -1,4 +1,4 @@
-"""What a replay comes to, in numbers."""
+"""The figures that summarize a replay."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -8,12 +8,12 @@ from scheduling.planner.problem import Shares
 from scheduling.planner.resources import DIMENSIONS, NOTHING
 from scheduling.simulation.engine import Life, Replay
 
-_SHORTEST_S = 10  # bounded slowdown does not blow up the waits of tiny jobs
+_SHORTEST_S = 10  # shorter jobs count as this long, so that they do not dominate the slowdown
 
 
 @dataclass(frozen=True, slots=True)
 class LevelSummary:
-    """The jobs of one priority. Waits in seconds, of all stays in the queue together."""
+    """The jobs of one priority. A wait is the sum of a job's waits, in seconds."""
 
     priority: int
     jobs: int
@@ -26,13 +26,13 @@ class LevelSummary:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A whole replay.
+    """The figures of a replay.
 
-    `utilisation` is each resource's mean share in use. `goodput` is the share of all work done that
-    was not lost, work being run time times dominant share; `lost` is in hours of one whole supply.
-    `fairness` is Jain's index over the tenants' mean slowdowns: 1 when all fare alike.
-    `wait_mean` and `longest_wait` are of all jobs, `biggest_mean` and `biggest_wait` the same of
-    the hundredth of them with the largest shares, in seconds.
+    `utilisation` is the mean allocated share of each resource. `goodput` is the share of the work
+    that was not lost, where work is run time times dominant share; `lost_hours` is the lost work in
+    hours of the whole capacity. `fairness` is Jain's index over the tenants' mean slowdowns, 1 when
+    they are equal. `wait_mean` and `longest_wait` are of all jobs, `biggest_mean` and
+    `biggest_wait` of the 1% with the largest shares, in seconds.
     """
 
     levels: tuple[LevelSummary, ...]
@@ -50,7 +50,7 @@ class Summary:
 
 def summarize(replay: Replay) -> Summary:
     shares = Shares(list(replay.clusters))
-    supply = sum((c.capacity for c in replay.clusters), NOTHING)
+    capacity = sum((c.capacity for c in replay.clusters), NOTHING)
     lost = sum(life.lost * shares.of(life.job.request) for life in replay.lives)
     done = sum(life.worked * shares.of(life.job.request) for life in replay.lives)
     queue, utilisation = _over_time(replay)
@@ -61,7 +61,7 @@ def summarize(replay: Replay) -> Summary:
         utilisation=utilisation,
         goodput=1 - lost / done if done else 1.0,
         evictions=sum(len(life.evictions) for life in replay.lives),
-        lost_hours=lost / shares.of(supply) / 3600,
+        lost_hours=lost / shares.of(capacity) / 3600,
         fairness=_jain(_slowdown_by_tenant(replay.lives)),
         queue_mean=queue,
         wait_mean=_mean(waits),
@@ -72,7 +72,7 @@ def summarize(replay: Replay) -> Summary:
 
 
 def _waits_of_the_biggest(lives: Sequence[Life], shares: Shares) -> list[int]:
-    """Return the waits of the 1% with the largest shares: who starves, if anybody."""
+    """Return the waits of the 1% with the largest shares, which are most likely to starve."""
     by_size = sorted(lives, key=lambda life: -shares.of(life.job.request))
     return [life.waited for life in by_size[: -(-len(by_size) // 100)]]
 
@@ -102,7 +102,7 @@ def _quantile(ordered: Sequence[int], percent: int) -> int:
 
 
 def _slowdown(life: Life) -> float:
-    """Return the bounded slowdown: how many times its duration a job took, at least 1."""
+    """Return the bounded slowdown: the time until the end divided by the duration, at least 1."""
     if life.finished is None:
         return 1.0
     took = life.finished - life.job.submit
@@ -123,16 +123,16 @@ def _jain(values: Sequence[float]) -> float:
 
 def _over_time(replay: Replay) -> tuple[float, dict[str, float]]:
     """Return the mean length of the queue and the mean utilisation, weighted by time."""
-    queue, used = 0, dict.fromkeys(DIMENSIONS, 0)
+    queue, allocated = 0, dict.fromkeys(DIMENSIONS, 0)
     for sample, following in zip(replay.samples, replay.samples[1:], strict=False):
         seconds = following.time - sample.time
         queue += sample.queue * seconds
         for name in DIMENSIONS:
-            used[name] += getattr(sample.used, name) * seconds
+            allocated[name] += getattr(sample.allocated, name) * seconds
     span = replay.samples[-1].time - replay.samples[0].time if replay.samples else 0
-    supply = sum((c.capacity for c in replay.clusters), NOTHING)
-    whole = {name: getattr(supply, name) * span for name in DIMENSIONS}
+    capacity = sum((c.capacity for c in replay.clusters), NOTHING)
+    whole = {name: getattr(capacity, name) * span for name in DIMENSIONS}
     return (
         queue / span if span else 0.0,
-        {name: used[name] / whole[name] if whole[name] else 0.0 for name in DIMENSIONS},
+        {name: allocated[name] / whole[name] if whole[name] else 0.0 for name in DIMENSIONS},
     )

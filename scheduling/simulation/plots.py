@@ -1,4 +1,4 @@
-"""Plots of a replay's course."""
+"""Plots of a replay over time."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -36,7 +36,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Some waits, in seconds."""
+    """A distribution of waits, in seconds."""
 
     median: float
     mean: float
@@ -44,7 +44,7 @@ class Spread:
 
 
 def lines(plotted: Sequence[Line], label: str, x_unit: str, top: float | None = None) -> str:
-    """Draw the lines over a common axis that begins at 0 and reaches `top`, or the highest."""
+    """Draw the lines over a common axis from 0 to `top`, or to the highest value."""
     every = [point for curve in plotted for point in curve.points]
     right = max((x for x, _ in every), default=1.0) or 1.0
     ups = round_ticks(top or max((y for _, y in every), default=1.0) or 1.0)
@@ -68,8 +68,9 @@ def lines(plotted: Sequence[Line], label: str, x_unit: str, top: float | None = 
 
 
 def spreads(groups: Mapping[str, Mapping[str, Spread]], label: str) -> str:
-    """Draw for each group a row a name: a bar from the median to the 95th percentile, a dot at the
-    mean, on a logarithmic axis of time.
+    """Draw a row for each name of each group, on a logarithmic axis of time.
+
+    A bar reaches from the median to the 95th percentile, and a dot is at the mean.
     """
     names = list(dict.fromkeys(name for group in groups.values() for name in group))
     shades = dict(zip(names, colours(len(names)), strict=True))

@@ -1,4 +1,4 @@
-"""One HTML page about a comparison: tables and inline SVG plots, nothing loaded from elsewhere."""
+"""A comparison as one HTML page: tables and inline SVG plots, without external resources."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
@@ -38,13 +38,17 @@ svg text { fill: var(--dim); }
 
 
 def page(title: str, replays: Mapping[str, Replay], summaries: Mapping[str, Summary]) -> str:
-    """Return the page; the policies in the order of the mappings."""
+    """Return the page, with the policies in the order of the mappings."""
     sections = [
         _section("Policies", _about(replays), _table(overall_rows(summaries))),
         *_waits(summaries),
-        _section("Queue depth", "Deployments that are ready and wait.", _queue_plot(replays)),
+        _section("Queue length", "Ready deployments.", _queue_plot(replays)),
         *(
-            _section(f"{_NAMES[name]} in use", "Percent of the supply.", _use_plot(replays, name))
+            _section(
+                f"{_NAMES[name]} allocated",
+                "Percent of the capacity.",
+                _allocation_plot(replays, name),
+            )
             for name in DIMENSIONS
         ),
     ]
@@ -59,11 +63,11 @@ def page(title: str, replays: Mapping[str, Replay], summaries: Mapping[str, Summ
 
 def _about(replays: Mapping[str, Replay]) -> str:
     replay = next(iter(replays.values()))
-    supply = "; ".join(f"{c.label.capitalize()}: {c.capacity}" for c in replay.clusters)
+    clusters = "; ".join(f"{c.label.capitalize()}: {c.capacity}" for c in replay.clusters)
     jobs = [life.job for life in replay.lives]
     span = max(job.submit for job in jobs) - min(job.submit for job in jobs) if jobs else 0
-    refused = f", {replay.refused} larger than any cluster left out" if replay.refused else ""
-    return f"{len(jobs):,} jobs submitted within {duration(span)}{refused}. {supply}."
+    rejected = f", without {replay.rejected} larger than any cluster" if replay.rejected else ""
+    return f"{len(jobs):,} jobs submitted within {duration(span)}{rejected}. {clusters}."
 
 
 def _section(title: str, about: str, content: str) -> str:
@@ -98,14 +102,14 @@ def _waits(summaries: Mapping[str, Summary]) -> Iterable[str]:
         },
         "waits",
     )
-    about = "A bar from the median to the 95th percentile, a dot at the mean; logarithmic."
+    about = "Bars reach from the median to the 95th percentile, dots show the mean; logarithmic."
     yield _section("Wait by priority", about, plot)
     table = [["priority", "jobs", *(f"{policy}: mean, slowdown" for policy in summaries)]]
     for priority, rows in levels.items():
         cells = [f"{duration(row.wait_mean)}, {row.slowdown:,.1f}" for row in rows.values()]
         table.append([str(priority), str(next(iter(rows.values())).jobs), *cells])
-    about = "Mean wait, and how many times its duration a job took on average, waits included."
-    yield _section("The same in figures", about, _table(table))
+    about = "Mean wait, and mean slowdown: the time from submission to end divided by the duration."
+    yield _section("Wait by priority in figures", about, _table(table))
 
 
 def _queue_plot(replays: Mapping[str, Replay]) -> str:
@@ -114,22 +118,24 @@ def _queue_plot(replays: Mapping[str, Replay]) -> str:
             Line(name, _thinned([(s.time / 3600, float(s.queue)) for s in replay.samples]))
             for name, replay in replays.items()
         ],
-        "queue depth",
+        "queue length",
         "hours",
     )
 
 
-def _use_plot(replays: Mapping[str, Replay], name: str) -> str:
+def _allocation_plot(replays: Mapping[str, Replay], name: str) -> str:
     plotted = []
     for policy, replay in replays.items():
-        supply = max(sum(getattr(c.capacity, name) for c in replay.clusters), 1)
-        points = [(s.time / 3600, 100 * getattr(s.used, name) / supply) for s in replay.samples]
+        capacity = max(sum(getattr(c.capacity, name) for c in replay.clusters), 1)
+        points = [
+            (s.time / 3600, 100 * getattr(s.allocated, name) / capacity) for s in replay.samples
+        ]
         plotted.append(Line(policy, _thinned(points)))
-    return lines(plotted, f"{_NAMES[name]} in use", "hours", top=100)
+    return lines(plotted, f"{_NAMES[name]} allocated", "hours", top=100)
 
 
 def _thinned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Return the means over equal numbers of points, so that a long replay stays drawable."""
+    """Return the means over equal numbers of points, which limits the size of the plot."""
     size = max(1, -(-len(points) // _POINTS))
     chunks = [points[i : i + size] for i in range(0, len(points), size)]
     return [(chunk[0][0], sum(y for _, y in chunk) / len(chunk)) for chunk in chunks]

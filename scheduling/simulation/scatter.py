@@ -1,4 +1,4 @@
-"""A picture of named points, for a page that shows it as a file of its own."""
+"""A scatter plot of named points as a separate SVG file."""
 
 import math
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from scheduling.simulation.svg import (
 )
 
 _TALL = 420
-_LETTER = 6.0  # its width at most
+_LETTER = 6.0  # the largest width of a letter
 _Box = tuple[float, float, float, float]
 _STYLE = "<style>@media (prefers-color-scheme: dark) { text { fill: #ddd; } }</style>"
 
@@ -33,9 +33,9 @@ class Point:
 
 
 def scatter(points: Sequence[Point], x_unit: str, y_unit: str) -> str:
-    """Draw named points, a colour for each group; x is logarithmic, both axes as long as needed.
+    """Draw named points, with a colour for each group; x is logarithmic.
 
-    Where names would cover each other, the earlier point has its name written.
+    Where names would overlap, only the name of the earlier point is drawn.
     """
     groups = list(dict.fromkeys(point.group for point in points))
     shades = dict(zip(groups, colours(len(groups)), strict=True))
@@ -52,23 +52,23 @@ def scatter(points: Sequence[Point], x_unit: str, y_unit: str) -> str:
         parts.append(text(LEFT - 8, y + 4, f"{tall.at(part):.2f}", "end"))
         label = f"{10 ** wide.at(part) - 1:,.0f}"
         parts.append(text(across(part), _TALL - 20, label, "middle" if part < 1 else "end"))
-    taken: list[_Box] = []
+    labelled: list[_Box] = []
     for point in points:
         place = wide.part(math.log10(point.x + 1))
         x, y = across(place), upwards(tall.part(point.y), _TALL)
         parts.append(dot(x, y, shades[point.group], f"{point.group}: {point.name}", 3))
-        parts += _label(point.name, x, y, taken, ends=place > 0.8)
+        parts += _label(point.name, x, y, labelled, ends=place > 0.8)
     return canvas(parts, f"{y_unit} against {x_unit}", height=_TALL, style=_STYLE)
 
 
-def _label(name: str, x: float, y: float, taken: list[_Box], *, ends: bool) -> list[str]:
-    """Return the name beside its dot, or nothing where another name is already."""
+def _label(name: str, x: float, y: float, labelled: list[_Box], *, ends: bool) -> list[str]:
+    """Return the name next to its dot, or nothing where it would overlap another name."""
     wide = _LETTER * len(name)
     left = x - 6 - wide if ends else x + 6
     box = left, y - 6, left + wide, y + 6
-    if any(box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in taken):
+    if any(box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in labelled):
         return []
-    taken.append(box)
+    labelled.append(box)
     return [text(x - 6 if ends else x + 6, y + 4, name, "end" if ends else "start")]
 
 

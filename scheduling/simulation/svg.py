@@ -1,4 +1,4 @@
-"""What plots are made of: SVG text, places on the canvas, round numbers on an axis."""
+"""The parts of plots: SVG elements, positions on the canvas, round numbers on an axis."""
 
 import math
 from collections.abc import Sequence
@@ -47,7 +47,7 @@ def legend(names: Sequence[str]) -> str:
 
 
 def across(part: float) -> float:
-    """Return the x of a part of the width that is left for the plot."""
+    """Return the x coordinate of a fraction of the plot's width."""
     return LEFT + part * (WIDTH - LEFT - RIGHT)
 
 
@@ -60,7 +60,7 @@ def colours(count: int) -> list[str]:
 
 
 def round_ticks(top: float, most: int = 5) -> list[float]:
-    """Return round numbers at equal steps from 0; the last is at least `top`."""
+    """Return round numbers in equal steps from 0; the last is at least `top`."""
     rough = max(top, 1e-9) / most
     size = 10 ** math.floor(math.log10(rough))
     step = next(factor * size for factor in (1, 2, 2.5, 5, 10) if factor * size >= rough * 0.999)
@@ -72,7 +72,7 @@ def number(value: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time as a person reads it, such as `40 s`, `12 min`, `3.5 h` or `8.1 d`."""
+    """Return a duration with a suitable unit, such as `40 s`, `12 min`, `3.5 h` or `8.1 d`."""
     for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
         if seconds >= size:
             return f"{seconds / size:.1f}".removesuffix(".0") + f" {unit}"

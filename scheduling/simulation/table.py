@@ -6,7 +6,7 @@ from scheduling.simulation.metrics import Summary
 
 
 def overall_rows(summaries: Mapping[str, Summary]) -> list[list[str]]:
-    """Return a row for each policy, below a heading."""
+    """Return a heading and a row for each policy."""
     rows = [
         [
             "policy", "goodput", "CPU", "RAM", "GPU", "mean queue", "evictions",
@@ -14,14 +14,14 @@ def overall_rows(summaries: Mapping[str, Summary]) -> list[list[str]]:
         ]
     ]  # fmt: skip
     for policy, summary in summaries.items():
-        use = summary.utilisation
+        shares = summary.utilisation
         rows.append(
             [
                 policy,
                 f"{summary.goodput:.3f}",
-                f"{use['cpu_milli']:.1%}",
-                f"{use['ram_mib']:.1%}",
-                f"{use['gpu']:.1%}",
+                f"{shares['cpu_milli']:.1%}",
+                f"{shares['ram_mib']:.1%}",
+                f"{shares['gpu']:.1%}",
                 f"{summary.queue_mean:.1f}",
                 str(summary.evictions),
                 f"{summary.lost_hours:.1f}",
@@ -33,7 +33,7 @@ def overall_rows(summaries: Mapping[str, Summary]) -> list[list[str]]:
 
 
 def level_rows(summaries: Mapping[str, Summary]) -> list[list[str]]:
-    """Return a row for each policy and priority, below a heading."""
+    """Return a heading and a row for each policy and priority."""
     return [
         [
             "policy", "priority", "finished", "mean wait, s", "median wait, s", "p95 wait, s",
@@ -58,7 +58,7 @@ def _levels(summaries: Mapping[str, Summary]) -> Iterator[list[str]]:
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> Iterable[str]:
-    """Yield the rows as lines: the first column to the left, the others to the right."""
+    """Yield the rows as lines, with the first column aligned left and the others right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for first, *others in rows:
         cells = [first.ljust(widths[0])]

@@ -1,4 +1,4 @@
-"""Workloads: read from a file, or generated from a seed."""
+"""Workloads that are read from a file or generated from a seed."""
 
 import csv
 import math
@@ -23,7 +23,7 @@ _LEVELS = ((0, 45), (1, 15), (2, 35), (3, 5))
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One submission. Times in seconds; `duration` is the work that it needs in all."""
+    """One submission. Times are in seconds; `duration` is the run time that it needs in total."""
 
     id: int
     submit: int
@@ -34,7 +34,7 @@ class Job:
 
 
 def read_trace(lines: Iterable[str]) -> list[Job]:
-    """Read CSV with the columns of `COLUMNS`; raises ValueError that names the line."""
+    """Read CSV with the columns `COLUMNS`. Raises ValueError, which names the line."""
     reader = csv.DictReader(lines)
     missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
     if missing:
@@ -49,7 +49,7 @@ def _job(number: int, row: dict[str, str]) -> Job:
     except (TypeError, ValueError) as error:
         raise ValueError(f"line {number + 1}: {error}") from error
     if min(value for name, value in amounts.items() if name != "priority") < 0:
-        raise ValueError(f"line {number + 1}: an amount is below zero")
+        raise ValueError(f"line {number + 1}: an amount is negative")
     return Job(
         id=number,
         submit=amounts["submit_s"],
@@ -61,8 +61,8 @@ def _job(number: int, row: dict[str, str]) -> Job:
 
 
 def generate(count: int, *, seed: int, every_s: float, mean_s: float = 1800.0) -> Iterator[Job]:
-    """Yield jobs with exponential gaps of mean `every_s` and log-normal durations."""
-    random = Random(seed)  # noqa: S311 a reproducible workload, no secret
+    """Yield jobs with exponential gaps and log-normal durations, of these means in seconds."""
+    random = Random(seed)  # noqa: S311 - a reproducible workload, not a secret
     shapes, shape_weights = zip(*_SHAPES, strict=True)
     levels, level_weights = zip(*_LEVELS, strict=True)
     spread = 1.5

@@ -25,7 +25,7 @@ def crowded() -> Snapshot:
     return Snapshot(100, Policy(starvation_seconds=10**9), clusters, (*low, *high))
 
 
-def test_each_planner_is_measured_against_the_optimum() -> None:
+def test_each_planner_is_compared_with_the_optimum() -> None:
     best = Optimum({1: 3, 0: 1}, 1, proven=True)
     strict = sample(PLANNERS["strict priority, no preemption"], crowded(), best)
     ours = sample(PLANNERS["ours"], crowded(), best)
@@ -34,20 +34,20 @@ def test_each_planner_is_measured_against_the_optimum() -> None:
     assert summarize([strict, ours]).lexicographic == 50.0
 
 
-def test_no_plan_that_is_made_level_by_level_evicts_for_nothing() -> None:
+def test_no_plan_that_is_made_level_by_level_has_a_needless_eviction() -> None:
     for snapshot in synthetic(10, 7):
         best = Optimum({d.priority: 1 for d in snapshot.deployments}, 0, proven=False)
         for name in ("re-place everything, oldest first", "the best of seven such plans", "ours"):
             assert not sample(PLANNERS[name], snapshot, best).needless
 
 
-def test_a_snapshot_is_recognised_whatever_fields_it_leaves_open() -> None:
+def test_the_digest_of_a_snapshot_ignores_fields_that_are_not_set() -> None:
     one, other = synthetic(2, 3)
     assert digest(one) == digest(Snapshot.from_json(one.to_json()))
     assert digest(one) != digest(other)
 
 
-def test_kept_references_are_used_instead_of_solving_again(tmp_path: Path) -> None:
+def test_stored_references_are_used_instead_of_the_solver(tmp_path: Path) -> None:
     kept = tmp_path / "references.jsonl"
     rows = []
     for snapshot in synthetic(2, 5):

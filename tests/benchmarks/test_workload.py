@@ -14,7 +14,7 @@ OPTIONS: dict[str, Any] = {
 }  # fmt: skip
 
 
-def test_levels_are_dealt_out_evenly_or_kept_or_made_one() -> None:
+def test_levels_are_drawn_evenly_or_kept_or_reduced_to_one() -> None:
     even = Counter(job.priority for job in workload(OPTIONS))
     assert set(even) == {0, 30, 60, 90}
     assert min(even.values()) > 70
@@ -24,12 +24,12 @@ def test_levels_are_dealt_out_evenly_or_kept_or_made_one() -> None:
     assert kept[90] < 40 < kept[0]
 
 
-def test_no_job_takes_longer_than_asked() -> None:
+def test_no_job_takes_longer_than_the_limit() -> None:
     assert max(job.duration for job in workload(OPTIONS)) == 3_600
 
 
 @pytest.mark.parametrize("load", [0.5, 1.0])
-def test_the_load_is_the_work_over_the_supply_while_jobs_come(load: float) -> None:
+def test_the_load_is_the_work_divided_by_the_capacity_during_the_submissions(load: float) -> None:
     clusters = two_clusters(2)
     jobs = [Job(n, n * 100, 50, Resources(1_000, 1_024, 1), 0, "ml") for n in range(11)]
     huge = Job(99, 500, 9_999, Resources(1_000, 1_024, 64), 0, "ml")  # fits nowhere
@@ -45,7 +45,7 @@ def test_the_load_is_the_work_over_the_supply_while_jobs_come(load: float) -> No
         ("starvation", ["backfill alone", "reservation after a day", "run times known"]),
     ],
 )
-def test_a_replay_of_a_small_workload_is_told_as_a_table(bench: str, rows: list[str]) -> None:
+def test_a_bench_prints_a_table(bench: str, rows: list[str]) -> None:
     out = StringIO()
     call_command("bench", bench, "--jobs=40", "--gpus=8", "--longest=4000", stdout=out)
     for row in rows:

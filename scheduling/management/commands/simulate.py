@@ -13,10 +13,10 @@ from scheduling.management.set_option import add_set
 from scheduling.planner.policy import Policy
 from scheduling.planner.resources import Resources
 from scheduling.planner.snapshot import Cluster
+from scheduling.simulation.baselines import POLICIES
 from scheduling.simulation.engine import Replay, Terms, replay
 from scheduling.simulation.metrics import summarize
 from scheduling.simulation.report import page
-from scheduling.simulation.rivals import POLICIES
 from scheduling.simulation.table import aligned, level_rows, overall_rows
 from scheduling.simulation.trace import Job, read_trace
 
@@ -103,9 +103,9 @@ class Command(commands.Command):
             for line in aligned(rows):
                 self.stdout.write(line)
             self.stdout.write("")
-        refused = next(iter(replays.values())).refused
-        if refused:
-            self.stdout.write(f"{refused} jobs are larger than any cluster and were left out.")
+        rejected = next(iter(replays.values())).rejected
+        if rejected:
+            self.stdout.write(f"{rejected} jobs are larger than any cluster and were left out.")
         if html:
             html.write_text(page(f"Replay of {title}", replays, summaries), encoding="utf-8")
             self.stdout.write(f"Plots: {html}")

@@ -34,7 +34,7 @@ def _retain_what_fits(state: State, due: Due, level: int, sizes: list[int] | Non
     """Keep as many as fit, the highest priority first; the others are displaced.
 
     Within a priority, deployments that were protected come first: a deployment of a higher level
-    may be waiting because of them, and would wait for nothing if they were displaced in favor of a
+    may be waiting because of them, and would wait for nothing if they were displaced in favour of a
     deployment that this level could have evicted.
     """
     problem, c = state.problem, due.cluster

@@ -253,7 +253,7 @@ def test_a_protected_low_deployment_does_not_protect_a_higher_one() -> None:
     assert evicted(made) == {2: 3}
 
 
-def test_a_protected_deployment_that_others_wait_for_is_not_evicted_in_favor_of_an_equal() -> None:
+def test_a_protected_deployment_that_others_wait_for_is_not_evicted_in_favour_of_an_equal() -> None:
     """3 needs the place of 1 or 2. If 1 lost it, 4 could evict 2 and would wait for nothing."""
     made = plan(
         cluster(1, 4), active(1, 2, 1, ran=10, recent_preemptions=3), active(2, 2, 2, ran=1_000),

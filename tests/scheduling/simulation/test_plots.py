@@ -16,7 +16,9 @@ from scheduling.simulation.svg import duration, number, round_ticks
         (0, [0, 0.2, 0.4, 0.6, 0.8, 1]),
     ],
 )
-def test_an_axis_has_round_numbers_and_reaches_the_highest(top: float, ticks: list[float]) -> None:
+def test_an_axis_has_round_numbers_and_reaches_the_highest_value(
+    top: float, ticks: list[float]
+) -> None:
     found = round_ticks(top)
     if top:
         assert found == pytest.approx(ticks)
@@ -27,7 +29,7 @@ def test_an_axis_has_round_numbers_and_reaches_the_highest(top: float, ticks: li
     ("seconds", "words"),
     [(0, "0 s"), (59, "59 s"), (90, "1.5 min"), (3_600, "1 h"), (700_000, "8.1 d")],
 )
-def test_a_duration_is_told_in_the_unit_that_suits_it(seconds: float, words: str) -> None:
+def test_a_duration_has_a_suitable_unit(seconds: float, words: str) -> None:
     assert duration(seconds) == words
 
 
@@ -35,11 +37,11 @@ def test_numbers_on_an_axis_have_no_needless_digits() -> None:
     assert [number(value) for value in (1_500, 2.5, 0.25)] == ["1,500", "2.5", "0.25"]
 
 
-def test_plots_are_well_formed_and_stay_on_their_canvas() -> None:
+def test_plots_are_well_formed_and_fit_their_canvas() -> None:
     plots = [
-        lines([Line("ours", [(0, 0), (5, 3.5)]), Line("a <b>", [(0, 7)])], "queue", "hours"),
+        lines([Line("planner", [(0, 0), (5, 3.5)]), Line("a <b>", [(0, 7)])], "queue", "hours"),
         lines([], "nothing", "hours"),
-        spreads({"priority 1": {"ours": Spread(0, 20, 700_000)}}, "waits"),
+        spreads({"priority 1": {"planner": Spread(0, 20, 700_000)}}, "waits"),
         scatter([Point("load 1", "defaults", 100, 0.9)], "wait", "goodput"),
     ]
     for plot in plots:

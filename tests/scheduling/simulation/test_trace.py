@@ -20,12 +20,10 @@ def test_a_trace_is_read_in_the_order_of_submission() -> None:
         (["submit_s,duration_s"], "line 1: the column cpu_milli is missing"),
         ([HEAD, "1,2,3,4,5,6,a", "1,2,3,many,5,6,a"], "line 3: .* is not a whole number"),
         ([HEAD, "1,2,3,4"], "line 2"),
-        ([HEAD, "1,2,3,-4,5,6,a"], "line 2: an amount is below zero"),
+        ([HEAD, "1,2,3,-4,5,6,a"], "line 2: an amount is negative"),
     ],
 )
-def test_a_trace_at_fault_is_refused_with_the_number_of_the_line(
-    lines: list[str], complaint: str
-) -> None:
+def test_an_error_in_a_trace_names_the_line(lines: list[str], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         read_trace(lines)
 

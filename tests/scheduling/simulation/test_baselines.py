@@ -1,14 +1,14 @@
-"""What each rival does where they differ."""
+"""Where the baselines differ."""
 
 from collections.abc import Sequence
 
 from scheduling.planner.policy import Policy
 from scheduling.planner.resources import Resources
 from scheduling.planner.snapshot import Cluster, ClusterState, Deployment, Snapshot
-from scheduling.simulation.rivals import (
+from scheduling.simulation.baselines import (
     Policy as Decide,
 )
-from scheduling.simulation.rivals import (
+from scheduling.simulation.baselines import (
     first_come_first_served,
     kube_preemption,
     kube_within_budget,
@@ -46,29 +46,29 @@ def decided(
     return placed, {row.deployment for row in plan.evictions}
 
 
-def test_only_first_come_first_served_lets_the_head_of_the_queue_block() -> None:
+def test_the_head_of_the_queue_blocks_only_with_first_come_first_served() -> None:
     rows = active(1, 0, 1), ready(2, 1, 4), ready(3, 0, 2), ready(4, 2, 1)
     assert decided(first_come_first_served, rows) == ({}, set())
     assert decided(strict_priority, rows) == ({3: 1, 4: 1}, set())
 
 
-def test_smallest_first_looks_at_no_priority() -> None:
+def test_smallest_first_ignores_priorities() -> None:
     assert decided(smallest_first, [ready(1, 9, 4), ready(2, 0, 1)]) == ({2: 1}, set())
 
 
-def test_kube_puts_back_whom_the_naive_one_evicts_for_nothing() -> None:
+def test_kube_style_preemption_restores_a_needless_victim_and_naive_preemption_does_not() -> None:
     rows = active(1, 0, 1), active(2, 1, 3), ready(3, 2, 3)
     assert decided(naive_preemption, rows) == ({3: 1}, {1, 2})
     assert decided(kube_preemption, rows) == ({3: 1}, {2})
 
 
-def test_within_a_budget_nobody_is_evicted_once_more() -> None:
+def test_a_deployment_whose_budget_is_spent_is_not_evicted() -> None:
     rows = active(1, 0, 4, recent_preemptions=3), ready(2, 1, 4)
     assert decided(kube_preemption, rows) == ({2: 1}, {1})
     assert decided(kube_within_budget, rows) == ({}, set())
 
 
-def test_rivals_respect_the_requested_cluster_and_what_is_closed() -> None:
+def test_baselines_respect_the_requested_cluster_and_closed_clusters() -> None:
     closed = Cluster(2, gpus(4), ClusterState.CORDONED)
     rows = ready(1, 0, 1, pinned=2), ready(2, 0, 1, pinned=1), ready(3, 0, 4)
     assert decided(strict_priority, rows, Cluster(1, gpus(4)), closed) == ({2: 1}, set())

@@ -1,4 +1,4 @@
-"""The policies that ours is compared with, on the same snapshots."""
+"""The policies that the planner is compared with, on the same snapshots."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,33 +12,33 @@ from scheduling.planner.snapshot import ClusterState, Deployment, Snapshot
 Policy = Callable[[Snapshot], Plan]
 
 
-class _Clusters:
-    """Room, and who is where, while one of the rivals decides."""
+class _Occupancy:
+    """The free capacity and the deployments of each cluster while a policy decides."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.free = {c.id: c.capacity for c in snapshot.clusters}
         self._open = {c.id for c in snapshot.clusters if c.state == ClusterState.ACTIVE}
-        self.on: dict[int, list[Deployment]] = {c.id: [] for c in snapshot.clusters}
+        self.placed: dict[int, list[Deployment]] = {c.id: [] for c in snapshot.clusters}
         for d in snapshot.deployments:
             if d.cluster is not None:
-                self.put(d, d.cluster)
+                self.place(d, d.cluster)
 
-    def put(self, d: Deployment, cluster: int) -> None:
+    def place(self, d: Deployment, cluster: int) -> None:
         self.free[cluster] -= d.request
-        self.on[cluster].append(d)
+        self.placed[cluster].append(d)
 
-    def take(self, d: Deployment, cluster: int) -> None:
+    def remove(self, d: Deployment, cluster: int) -> None:
         self.free[cluster] += d.request
-        self.on[cluster].remove(d)
+        self.placed[cluster].remove(d)
 
-    def open_to(self, d: Deployment) -> list[int]:
+    def eligible(self, d: Deployment) -> list[int]:
         return [c for c in self.free if c in self._open and d.requested_cluster in (None, c)]
 
-    def fitting(self, d: Deployment) -> int | None:
-        """Return the cluster with room that has least of it left, GPU before CPU before RAM."""
+    def best_fit(self, d: Deployment) -> int | None:
+        """Return the cluster that d fits on with the least free, GPU before CPU before RAM."""
         fits = [
             (self.free[c].gpu, self.free[c].cpu_milli, self.free[c].ram_mib, c)
-            for c in self.open_to(d)
+            for c in self.eligible(d)
             if d.request.fits_in(self.free[c])
         ]
         return min(fits)[-1] if fits else None
@@ -49,13 +49,13 @@ def _ready(snapshot: Snapshot) -> list[Deployment]:
 
 
 def _in_order(snapshot: Snapshot, queue: list[Deployment], *, blocks: bool) -> Plan:
-    """Place in order what fits; with `blocks`, nobody passes the first that does not."""
-    clusters, placements, failed = _Clusters(snapshot), [], set()
+    """Place in order what fits; with `blocks`, stop at the first deployment that does not."""
+    clusters, placements, failed = _Occupancy(snapshot), [], set()
     for d in queue:
         shape = d.request, d.requested_cluster
-        cluster = None if shape in failed else clusters.fitting(d)
+        cluster = None if shape in failed else clusters.best_fit(d)
         if cluster is not None:
-            clusters.put(d, cluster)
+            clusters.place(d, cluster)
             placements.append(Placement(d.id, cluster, "placed", ""))
         elif blocks:
             break
@@ -70,13 +70,13 @@ def first_come_first_served(snapshot: Snapshot) -> Plan:
 
 
 def strict_priority(snapshot: Snapshot) -> Plan:
-    """By priority, then waiting time; smaller ones may pass; nobody is evicted."""
+    """By priority, then time in the queue; smaller deployments may pass, nothing is evicted."""
     queue = sorted(_ready(snapshot), key=lambda d: (-d.priority, d.queued_at, d.id))
     return _in_order(snapshot, queue, blocks=False)
 
 
 def smallest_first(snapshot: Snapshot) -> Plan:
-    """The smallest dominant share first, whatever its priority; nobody is evicted."""
+    """The smallest dominant share first, regardless of priority; nothing is evicted."""
     shares = Shares(list(snapshot.clusters))
     queue = sorted(_ready(snapshot), key=lambda d: (shares.of(d.request), d.queued_at, d.id))
     return _in_order(snapshot, queue, blocks=False)
@@ -88,35 +88,35 @@ class _Option:
     victims: tuple[Deployment, ...]
 
     def harm(self) -> tuple[int, int, int, int, int]:
-        """Return what kube-scheduler compares: highest priority, sum, number, latest start."""
+        """Return what kube-scheduler compares: highest priority, sum, number, latest placement."""
         priorities = [v.priority for v in self.victims]
         latest = max(v.placed_at or 0 for v in self.victims)
         return max(priorities), sum(priorities), len(priorities), -latest, self.cluster
 
 
-_Search = Callable[[_Clusters, Sequence[Deployment], Deployment, int], _Option | None]
+_Search = Callable[[_Occupancy, Sequence[Deployment], Deployment, int], _Option | None]
 
 
 def kube_preemption(snapshot: Snapshot) -> Plan:
-    """By priority; where nothing fits: remove all lower ones, fit, put back the highest first."""
-    return _preempting(snapshot, lambda _: True, _put_back)
+    """By priority. Remove all lower deployments, place, then restore the highest that still fit."""
+    return _preempting(snapshot, lambda _: True, _restore_highest)
 
 
 def kube_within_budget(snapshot: Snapshot) -> Plan:
-    """The same, but nobody is evicted more often than the policy's budget."""
+    """As `kube_preemption`, but without victims that have used up the policy's budget."""
     budget = snapshot.policy.preemption_budget
-    return _preempting(snapshot, lambda v: v.recent_preemptions < budget, _put_back)
+    return _preempting(snapshot, lambda v: v.recent_preemptions < budget, _restore_highest)
 
 
 def naive_preemption(snapshot: Snapshot) -> Plan:
-    """By priority; where nothing fits: evict the lowest until it does, and look no further."""
+    """By priority. Evict the lowest deployments until it fits, and restore none."""
     return _preempting(snapshot, lambda _: True, _lowest_first)
 
 
 def _preempting(
     snapshot: Snapshot, evictable: Callable[[Deployment], bool], option: _Search
 ) -> Plan:
-    clusters = _Clusters(snapshot)
+    clusters = _Occupancy(snapshot)
     started: dict[int, int] = {}
     evicted: dict[int, tuple[int, int]] = {}
     failed: set[tuple[int, Resources, int | None]] = set()
@@ -124,11 +124,11 @@ def _preempting(
         shape = d.priority, d.request, d.requested_cluster
         if shape in failed:
             continue
-        cluster = clusters.fitting(d)
+        cluster = clusters.best_fit(d)
         if cluster is None:
             options = []
-            for c in clusters.open_to(d):
-                lower = [v for v in clusters.on[c] if v.priority < d.priority and evictable(v)]
+            for c in clusters.eligible(d):
+                lower = [v for v in clusters.placed[c] if v.priority < d.priority and evictable(v)]
                 options += [o for o in [option(clusters, lower, d, c)] if o]
             if not options:
                 failed.add(shape)
@@ -136,9 +136,9 @@ def _preempting(
             best = min(options, key=_Option.harm)
             cluster = best.cluster
             for victim in best.victims:
-                clusters.take(victim, cluster)
+                clusters.remove(victim, cluster)
                 evicted[victim.id] = (cluster, d.id)
-        clusters.put(d, cluster)
+        clusters.place(d, cluster)
         started[d.id] = cluster
     return Plan(
         tuple(Placement(d, c, "placed", "") for d, c in started.items()),
@@ -146,8 +146,8 @@ def _preempting(
     )
 
 
-def _put_back(
-    clusters: _Clusters, lower: Sequence[Deployment], d: Deployment, cluster: int
+def _restore_highest(
+    clusters: _Occupancy, lower: Sequence[Deployment], d: Deployment, cluster: int
 ) -> _Option | None:
     free = clusters.free[cluster] - d.request
     for v in lower:
@@ -164,7 +164,7 @@ def _put_back(
 
 
 def _lowest_first(
-    clusters: _Clusters, lower: Sequence[Deployment], d: Deployment, cluster: int
+    clusters: _Occupancy, lower: Sequence[Deployment], d: Deployment, cluster: int
 ) -> _Option | None:
     free, victims = clusters.free[cluster], []
     for v in sorted(lower, key=lambda v: (v.priority, -(v.placed_at or 0), v.id)):
@@ -176,7 +176,7 @@ def _lowest_first(
 
 
 POLICIES: dict[str, Policy] = {
-    "ours": make_plan,
+    "planner": make_plan,
     "fcfs": first_come_first_served,
     "strict": strict_priority,
     "kube": kube_preemption,
