@@ -13,12 +13,14 @@ from hypervisor.rest.filters import (
 
 class DeploymentFilter(filters.FilterSet):  # type: ignore[misc]
     organization = SeveralIntegersFilter(field_name="organization_id", label="id")
-    cluster = SeveralIntegersFilter(field_name="cluster_id", label="id of the cluster it is on")
+    cluster = SeveralIntegersFilter(
+        field_name="cluster_id", label="id of the cluster that it is on"
+    )
     requested_cluster = SeveralIntegersFilter(
-        field_name="requested_cluster_id", label="id of the cluster that it must run on"
+        field_name="requested_cluster_id", label="id of the only cluster that it may run on"
     )
     status = SeveralChoicesFilter(choices=Status.choices)
-    status_code = SeveralFilter(label="the reason for its status, as programs know it")
+    status_code = SeveralFilter(label="the machine-readable reason for its status")
     restart_policy = SeveralChoicesFilter(choices=RestartPolicy.choices)
     priority_min = IntegerFilter(
         field_name="priority", lookup_expr="gte", label="the lowest priority"

@@ -1,4 +1,4 @@
-"""How deployments and their events look from outside."""
+"""The REST representation of deployments and of their events."""
 
 from typing import Any
 
@@ -42,7 +42,7 @@ _MAX_TEXT = 4096
     }
 )
 class WaitsField(serializers.Field[tuple[Wait, ...], Any, Any, Any]):
-    """A list of ids, or of objects with `deployment` and `condition`."""
+    """`depends_on`: a list of ids, or of objects with `deployment` and `condition`."""
 
     def to_internal_value(self, data: Any) -> tuple[Wait, ...]:
         if not isinstance(data, list) or len(data) > _MAX_ENTRIES:
@@ -61,7 +61,8 @@ class WaitsField(serializers.Field[tuple[Wait, ...], Any, Any, Any]):
         plain_id = isinstance(deployment, int) and not isinstance(deployment, bool)
         if unknown or deployment is None or not plain_id or condition not in Condition.values:
             raise serializers.ValidationError(
-                'Each entry is an id, or {"deployment": id, "condition": "completed" or "running"}.'
+                "Each entry must be an id, or"
+                ' {"deployment": id, "condition": "completed" or "running"}.'
             )
         return Wait(deployment, Condition(condition))
 
@@ -72,10 +73,10 @@ _TEXT = {"type": "string", "maxLength": _MAX_TEXT}
 @extend_schema_field(
     {
         "type": "object",
-        "description": "Names and values of environment variables. A name has letters, digits, `_`,"
-        " `-` and `.` only, and begins neither with a digit nor with `..`. A value is a text, or an"
-        " object with `secret`: kept encrypted, handed to the container, and never shown again."
-        " Answers say `null` in its place; who sends that back keeps the secret that is there.",
+        "description": "Environment variables by name. A name has only letters, digits, `_`, `-`"
+        " and `.`, and begins neither with a digit nor with `..`. A value is a text, or an object"
+        " with `secret`, which is stored encrypted, passed to the container and never shown again:"
+        " responses have `null` instead. Sending this `null` back keeps the stored secret.",
         "additionalProperties": {
             "oneOf": [
                 _TEXT,
@@ -86,11 +87,11 @@ _TEXT = {"type": "string", "maxLength": _MAX_TEXT}
                 },
             ]
         },
-        "example": {"EPOCHS": "40", "HUB_TOKEN": {"secret": "only the container sees this"}},
+        "example": {"EPOCHS": "40", "HUB_TOKEN": {"secret": "for the container only"}},
     }
 )
 class EnvField(serializers.DictField):
-    """Names and values of environment variables; secrets are encrypted as they come in."""
+    """`env`: environment variables by name; secrets are encrypted at validation."""
 
     child = serializers.CharField(allow_blank=True, max_length=_MAX_TEXT, trim_whitespace=False)
 
@@ -128,7 +129,7 @@ class EnvField(serializers.DictField):
 
 
 class DeploymentSerializer(StrictModelSerializer[Deployment]):
-    """A deployment. In a request, `cluster` is another word for `requested_cluster`."""
+    """A deployment. In a request, `cluster` means the same as `requested_cluster`."""
 
     organization = OrganizationField()
     cpu = CpuField(source="cpu_milli")
@@ -141,31 +142,53 @@ class DeploymentSerializer(StrictModelSerializer[Deployment]):
         default=list,
     )
     env = EnvField(default=dict)
-    requested_cluster = IntegerField(source="requested_cluster_id", allow_null=True, required=False)
-    cluster = IntegerField(source="cluster_id", allow_null=True, required=False)
-    max_runtime_s = IntegerField(min_value=1, max_value=2**31 - 1, allow_null=True, default=None)
+    requested_cluster = IntegerField(
+        source="requested_cluster_id",
+        allow_null=True,
+        required=False,
+        help_text="Id of the only cluster that it may run on. Null: any cluster of its"
+        " organization.",
+    )
+    cluster = IntegerField(
+        source="cluster_id",
+        allow_null=True,
+        required=False,
+        help_text="Id of the cluster that it is on; null while it is on none.",
+    )
+    max_runtime_s = IntegerField(
+        min_value=1,
+        max_value=2**31 - 1,
+        allow_null=True,
+        default=None,
+        help_text="Seconds after which a run is ended and the deployment is `completed`. Null: no"
+        " limit.",
+    )
     depends_on = WaitsField(source="dependencies", default=())
     on_dependency_failure = serializers.ChoiceField(
-        choices=OnDependencyFailure.choices, default=OnDependencyFailure.WAIT
+        choices=OnDependencyFailure.choices,
+        default=OnDependencyFailure.WAIT,
+        help_text="What to do if a dependency ends without satisfying its condition: wait until"
+        " someone starts it again, or cancel this deployment.",
     )
     restart_policy = serializers.ChoiceField(
         choices=RestartPolicy.choices,
         default=RestartPolicy.NEVER,
-        help_text="Whether one that fails by itself is queued again, after 10 seconds at first and"
-        " twice as long each time. An eviction or an engine's failure is no failure of its own.",
+        help_text="Whether the deployment is queued again after a failure of its own: after 10"
+        " seconds at first, then after twice as long each time, up to 5 minutes. An eviction or a"
+        " failure of the engine does not count.",
     )
     max_restarts = IntegerField(
         min_value=1,
         max_value=1000,
         default=3,
-        help_text="How often in a row; ten minutes of running begin a new row.",
+        help_text="The most restarts in a row. A run of ten minutes resets the count.",
     )
     lost_contact_at = serializers.DateTimeField(
         source="cluster.connection.lost_contact_at",
         read_only=True,
         allow_null=True,
         default=None,
-        help_text="Since when the engine that it is on has not answered; null while it does.",
+        help_text="Since when the engine of its cluster has not answered; null while it answers.",
     )
 
     class Meta:
@@ -185,7 +208,22 @@ class DeploymentSerializer(StrictModelSerializer[Deployment]):
         extra_kwargs = {
             "image": {
                 "trim_whitespace": False,
-                "help_text": "A reference: `[registry/]repository[:tag][@digest]`.",
+                "help_text": "An image reference: `[registry/]repository[:tag][@digest]`.",
+            },
+            "status_reason": {"help_text": "Why it has this status, and what to do about it."},
+            "status_code": {"help_text": "The machine-readable form of `status_reason`."},
+            "held": {"help_text": "Whether an admin has put it on hold until it is released."},
+            "restarts": {"help_text": "Restarts in a row after failures of its own."},
+            "preemptions": {
+                "help_text": "How often it has been preempted since it was submitted or started"
+                " again."
+            },
+            "queued_at": {
+                "help_text": "When it was last queued: submitted, started again, or restarted after"
+                " a failure of its own."
+            },
+            "ready_after": {
+                "help_text": "When its back-off ends and it competes again; null without back-off."
             },
             "placed_at": {
                 "help_text": "When the present placement began, or the last one of an ended"
@@ -197,7 +235,7 @@ class DeploymentSerializer(StrictModelSerializer[Deployment]):
         }
 
     def validate_image(self, image: str) -> str:
-        # What is there already may come back.
+        # An unchanged image is accepted even if it was stored before the check existed.
         if self.instance is None or image != self.instance.image:
             try:
                 check_reference(image)
@@ -208,12 +246,12 @@ class DeploymentSerializer(StrictModelSerializer[Deployment]):
     def validate_organization(self, organization_id: int) -> int:
         if self.instance is not None and organization_id != self.instance.organization_id:
             raise serializers.ValidationError(
-                "A deployment stays in its organization: leave this out."
+                "A deployment cannot change its organization: leave `organization` out."
             )
         return organization_id
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        # `requested_cluster` wins: who sends back what was read means nothing by `cluster`.
+        # `requested_cluster` wins, because a client that sends a response back includes `cluster`.
         named = "cluster_id" in attrs
         placed = attrs.pop("cluster_id", None)
         if "requested_cluster_id" in attrs:
@@ -223,13 +261,13 @@ class DeploymentSerializer(StrictModelSerializer[Deployment]):
         return attrs
 
     def spec(self, requested_cluster: Cluster | None) -> Spec:
-        """Return the specification asked for; what a PATCH leaves out stays as it is."""
+        """Return the requested specification; fields that a PATCH leaves out stay unchanged."""
         former = Spec.of(self.instance) if self.instance else None
         return Spec.from_fields(self.validated_data, requested_cluster, former)
 
 
 class BulkSerializer(StrictSerializer):
-    """Up to 1,000 deployments, each as in a single submission."""
+    """Up to 1,000 deployments, each as in `POST /deployments`."""
 
     deployments = serializers.ListField(
         child=DeploymentSerializer(), allow_empty=False, max_length=1000
@@ -237,36 +275,48 @@ class BulkSerializer(StrictSerializer):
 
 
 class HandOverSerializer(StrictSerializer):
-    """From whom to whom, by their ids; the organization only for members of several."""
+    """The ids of the present and the new submitter; `organization` for members of several."""
 
     organization = OrganizationField(write_only=True)
-    from_user = IntegerField(min_value=1, max_value=_MAX_ID, write_only=True)
-    to_user = IntegerField(min_value=1, max_value=_MAX_ID, write_only=True)
-    handed_over = serializers.IntegerField(read_only=True, help_text="how many deployments")
+    from_user = IntegerField(
+        min_value=1, max_value=_MAX_ID, write_only=True, help_text="Id of the present submitter."
+    )
+    to_user = IntegerField(
+        min_value=1, max_value=_MAX_ID, write_only=True, help_text="Id of the new submitter."
+    )
+    handed_over = serializers.IntegerField(
+        read_only=True, help_text="The number of deployments that were handed over."
+    )
 
 
 class SkippedSerializer(serializers.Serializer[Any]):
-    deployment = serializers.IntegerField()
+    """A selected deployment that was not changed."""
+
+    deployment = serializers.IntegerField(help_text="Its id.")
     code = serializers.CharField(
-        help_text="Its status, or `permission_denied`, or `changed` for one that changed meanwhile."
+        help_text="Its status if that does not allow the change, `permission_denied`, or `changed`"
+        " if it changed during the call."
     )
-    reason = serializers.CharField()
+    reason = serializers.CharField(help_text="Why it was skipped, and what to do about it.")
 
 
 class SelectionSerializer(serializers.Serializer[Any]):
-    """What became of the deployments that a filter selects and that had not ended."""
+    """The result for all selected deployments that had not ended."""
 
-    dry_run = serializers.BooleanField(help_text="Whether nothing was changed.")
+    dry_run = serializers.BooleanField(help_text="True if nothing was changed.")
     deployments = serializers.ListField(
-        child=serializers.IntegerField(), help_text="The ids of those changed, or that would be."
+        child=serializers.IntegerField(),
+        help_text="The ids of the deployments that were changed; in a dry run, that would be.",
     )
     skipped = SkippedSerializer(many=True)
     remaining = serializers.IntegerField(
-        help_text="How many more the `limit` has left for another call."
+        help_text="How many deployments are left for another call, because of the `limit`."
     )
 
 
 class EventSerializer(serializers.ModelSerializer[Event]):
+    """An event in the history of a deployment."""
+
     class Meta:
         model = Event
         fields = ["time", "kind", "actor", "reason", "status", "data"]

@@ -1,6 +1,6 @@
-"""The whole of /deployments.
+"""All calls of /deployments.
 
-It is here rather than in `deployments`, because the dry run and `explain` need the planner.
+They are here rather than in `deployments` because the dry run and `explain` need the planner.
 """
 
 from collections.abc import Callable, Sequence
@@ -46,18 +46,22 @@ from scheduling.serializers import ExplanationSerializer, ForecastSerializer
 _OWN_VERBS = ("update", "partial_update", "destroy", "start", "stop", "cancel", "checkpoint")
 
 _SELECTION = [
-    OpenApiParameter("dry_run", bool, description="Change nothing: say which ones it would be."),
+    OpenApiParameter(
+        "dry_run", bool, description="Change nothing: return what the call would change."
+    ),
     OpenApiParameter(
         "limit",
         {"type": "integer", "minimum": 1, "maximum": selection.MAX_CHANGED},
-        description="Take at most so many of them, the first by id.",
+        description="Change at most this many deployments, in the order of their ids.",
     ),
-    OpenApiParameter("all", bool, description="Without any filter: everything that is visible."),
+    OpenApiParameter(
+        "all", bool, description="Needed if no filter is given: select every visible deployment."
+    ),
 ]
 
 
 class TextRenderer(JSONRenderer):
-    """Lets a caller ask for text; an error is JSON all the same."""
+    """Lets a caller accept `text/plain`; errors are JSON anyway."""
 
     media_type = "text/plain"
     format = "text"
@@ -65,7 +69,7 @@ class TextRenderer(JSONRenderer):
 
 @extend_schema(tags=["deployments"])
 class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deployment]):
-    """What runs, waits to run, or has run."""
+    """Deployments: pending, active and ended."""
 
     queryset = Deployment.objects.select_related("cluster__connection").prefetch_related(
         "dependencies"
@@ -95,14 +99,14 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
             OpenApiParameter(
                 "dry_run",
                 bool,
-                description="Store nothing: say where it would run now, whom it would preempt, or"
-                " why it would wait.",
+                description="Store nothing: return where the deployment would run now, which"
+                " deployments it would preempt, or why it would wait.",
             )
         ],
         responses={200: ForecastSerializer, 201: DeploymentSerializer},
     )
     def create(self, request: Request) -> Response:
-        """Submit a deployment: it waits in the queue until it is placed."""
+        """Submit a deployment. It is pending until the scheduler places it on a cluster."""
         dry_run = flag(request, "dry_run")
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
@@ -118,9 +122,9 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
     @extend_schema(request=BulkSerializer, responses={201: BulkSerializer})
     @action(detail=False, methods=["post"])
     def bulk(self, request: Request) -> Response:
-        """Submit up to 1,000 deployments, all or none.
+        """Submit up to 1,000 deployments: all of them, or none.
 
-        An error names the place of the entry that it is about, as in `deployments.3.cpu`.
+        The `attr` of an error begins with the entry that it is about, as in `deployments.3.cpu`.
         """
         serializer = BulkSerializer(data=request.data, context=self.get_serializer_context())
         serializer.is_valid(raise_exception=True)
@@ -131,9 +135,9 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
     @extend_schema(request=HandOverSerializer, responses=HandOverSerializer)
     @action(detail=False, methods=["post"], url_path="hand-over")
     def hand_over(self, request: Request) -> Response:
-        """Make another member the submitter of what somebody submitted and has not ended.
+        """Make another member the submitter of a user's deployments that have not ended.
 
-        It is for admins: of a user who has left, or is about to.
+        For admins, when a member leaves the organization or has left it.
         """
         serializer = HandOverSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
@@ -147,12 +151,12 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
     @extend_schema(request=None, parameters=_SELECTION, responses=SelectionSerializer)
     @action(detail=False, methods=["post"], url_path="cancel")
     def cancel_many(self, request: Request) -> Response:
-        """Take all pending deployments that the filters select out of the queue.
+        """Cancel all pending deployments that the filters select.
 
-        The filters are those of the list. Those that are starting, running or stopping, and those
-        that the caller may not cancel, are skipped; those that have ended are left out. One call
-        changes at most 1,000, in one transaction; with `limit` it takes the first so many by id
-        and says how many remain. A repeated call finds nothing left to do.
+        The filters are the same as for `GET /deployments`. Deployments that are starting, running
+        or stopping are skipped, and so are deployments that the caller may not cancel; ended ones
+        are left out. One call changes at most 1,000 deployments, in one transaction. For more, give
+        `limit` and repeat the call until `remaining` is 0. Repeating the call is safe.
         """
         return self._carry_out_many(selection.cancel, request)
 
@@ -161,11 +165,17 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
     def stop_many(self, request: Request) -> Response:
         """Stop all starting and running deployments that the filters select.
 
-        Pending ones are skipped: cancel those. Otherwise it is as for `POST /deployments/cancel`.
+        Pending deployments are skipped: cancel them instead. Filters, limits and result are as for
+        `POST /deployments/cancel`.
         """
         return self._carry_out_many(selection.stop, request)
 
     def update(self, request: Request, pk: str, partial: bool = False) -> Response:
+        """Replace a deployment's specification.
+
+        Name, priority and restart policy can change until it has ended, all else only while it is
+        pending.
+        """
         deployment = self.get_object()
         serializer = cast(
             "DeploymentSerializer",
@@ -177,7 +187,9 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
             cluster = bulk.requested_cluster(caller(request), serializer.validated_data)
         if cluster and cluster.organization_id != deployment.organization_id:
             raise Invalid(
-                f"Cluster {cluster.pk} belongs to another organization.", attr="requested_cluster"
+                f"Cluster {cluster.pk} belongs to another organization: name a cluster of"
+                f" organization {deployment.organization_id}.",
+                attr="requested_cluster",
             )
         services.update(
             deployment, actor=request.user.get_username(), spec=serializer.spec(cluster)
@@ -185,46 +197,52 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
         return self._answer(deployment)
 
     def partial_update(self, request: Request, pk: str) -> Response:
+        """Change some fields of a deployment's specification.
+
+        Name, priority and restart policy can change until it has ended, all else only while it is
+        pending.
+        """
         return self.update(request, pk, partial=True)
 
     def destroy(self, request: Request, pk: str) -> Response:
+        """Delete a pending or ended deployment with its history."""
         services.delete(self.get_object(), actor=request.user.get_username())
         return Response(status=204)
 
     @extend_schema(request=None, responses={202: DeploymentSerializer})
     @action(detail=True, methods=["post"])
     def start(self, request: Request, pk: str) -> Response:
-        """Queue a deployment again that has ended."""
+        """Queue an ended deployment again."""
         return self._carry_out(services.start, request, status=202)
 
     @extend_schema(request=None, responses={202: DeploymentSerializer})
     @action(detail=True, methods=["post"])
     def stop(self, request: Request, pk: str) -> Response:
-        """Stop a deployment that is starting or running."""
+        """Stop a starting or running deployment."""
         return self._carry_out(services.stop, request, status=202)
 
     @extend_schema(request=None, responses=DeploymentSerializer)
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, pk: str) -> Response:
-        """Take a pending deployment out of the queue."""
+        """Cancel a pending deployment: remove it from the queue."""
         return self._carry_out(services.cancel, request)
 
     @extend_schema(request=None, responses=DeploymentSerializer)
     @action(detail=True, methods=["post"])
     def hold(self, request: Request, pk: str) -> Response:
-        """Have a pending deployment passed over until it is released."""
+        """Put a pending deployment on hold: it is not placed until it is released."""
         return self._carry_out(services.hold, request)
 
     @extend_schema(request=None, responses=DeploymentSerializer)
     @action(detail=True, methods=["post"])
     def release(self, request: Request, pk: str) -> Response:
-        """Let a held deployment compete again."""
+        """Release a held deployment: it competes for capacity again."""
         return self._carry_out(services.release, request)
 
     @extend_schema(request=None, responses={204: None})
     @action(detail=True, methods=["post"])
     def checkpoint(self, request: Request, pk: str) -> Response:
-        """Say that the progress so far is saved: an eviction loses only what comes after."""
+        """Report a checkpoint: an eviction loses only the work after it."""
         services.checkpoint(self.get_object(), actor=request.user.get_username())
         return Response(status=204)
 
@@ -241,7 +259,7 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
     @extend_schema(responses=ExplanationSerializer)
     @action(detail=True, methods=["get"])
     def explain(self, request: Request, pk: str) -> Response:
-        """Say why the deployment is where it is; of one that waits, for what."""
+        """Explain the deployment's status; while it is pending, what it waits for and where."""
         return Response(ExplanationSerializer(explain(self.get_object())).data)
 
     @extend_schema(
@@ -251,30 +269,31 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
                 str,
                 pattern="^(all|[0-9]+)$",
                 default=str(store.DEFAULT_TAIL),
-                description="How many of the last lines, or `all`: 8 MiB without `follow`.",
+                description="How many of the last lines to return, or `all`. Without `follow`, at"
+                " most 8 MiB.",
             ),
             OpenApiParameter(
                 "follow",
                 bool,
-                description="Go on until the run ends; wait for the next one of a deployment that"
-                " waits or starts. A few callers at a time.",
+                description="Continue until the run ends. If the deployment is pending or starting,"
+                " wait for its next run. Only a few logs can be followed at a time.",
             ),
             OpenApiParameter(
                 "run",
                 {"type": "integer", "minimum": 1},
-                description="An earlier run; the events name them. Default: the last.",
+                description="Id of an earlier run, from the events. Default: the last run.",
             ),
         ],
         responses={(200, "text/plain"): str},
     )
     @action(detail=True, methods=["get"], renderer_classes=[JSONRenderer, TextRenderer])
     def logs(self, request: Request, pk: str) -> HttpResponseBase:
-        """Stream what the container writes; of one that has gone, the last part that was kept."""
+        """Return the container's output; once the container is removed, the stored last part."""
         tail, follows = _tail(request), flag(request, "follow")
         run_id = whole_number(request, "run", 1, 10**18 - 1)
         deployment = self.get_object()
         text = "text/plain; charset=utf-8"
-        # A proxy that waits for more would hold the lines back.
+        # Otherwise a proxy may buffer lines until there are more.
         headers = {"X-Accel-Buffering": "no", "Cache-Control": "no-store"}
         if not follows:
             whole = store.read(store.run_of(deployment, run_id), tail=tail)
@@ -301,8 +320,8 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
         given = set(request.query_params) & set(self.filterset_class.base_filters)
         if bool(given) == flag(request, "all"):
             raise Invalid(
-                "Give either filters, such as `name` or `created_by`, or `all=true` for everything"
-                " in your organizations.",
+                "Give either filters, such as `name` or `created_by`, or `all=true` for all"
+                " deployments in your organizations.",
                 attr="all",
                 code="invalid" if given else "required",
             )
@@ -318,7 +337,7 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
 
 
 def _tail(request: Request) -> int | None:
-    """Return how many lines the caller asks for, None for all."""
+    """Return how many lines the caller requests, None for all."""
     if request.query_params.get("tail") == "all":
         return None
     try:
