@@ -21,12 +21,14 @@ class Result:
     plan: Plan
     clusters: dict[int, Cluster] = field(init=False)
     deployments: dict[int, Deployment] = field(init=False)
+    priorities: dict[int, int] = field(init=False)
     after: dict[int, int] = field(init=False)
 
     def __post_init__(self) -> None:
         self.snapshot = suspended(self.snapshot, self.plan.suspensions)
         self.clusters = {c.id: c for c in self.snapshot.clusters}
         self.deployments = {d.id: d for d in self.snapshot.ranked().deployments}
+        self.priorities = {d.id: d.priority for d in self.snapshot.deployments}
         self.after = {d.id: d.cluster for d in self.snapshot.deployments if d.cluster is not None}
         for eviction in self.plan.evictions:
             del self.after[eviction.deployment]
@@ -87,6 +89,7 @@ class Result:
         moved = deployment.cluster is not None
         started = replace(
             deployment,
+            priority=self.priorities[deployment.id],
             placed_at=self.snapshot.now,
             recent_preemptions=deployment.recent_preemptions + moved,
         )

@@ -39,5 +39,5 @@ def served_order(snapshot: Snapshot, plan: Plan) -> list[int]:
 
 
 def _plan(snapshot: Snapshot) -> Plan:
-    problem = prepare(snapshot.ranked())
+    problem = prepare(snapshot)
     return Writer(problem, best_outcome(problem)).plan()

@@ -57,16 +57,18 @@ class Problem:
     `capacities` and `requests` are packed. `open[c]`: c is active and not overcommitted. Any other
     cluster takes nothing; it keeps what it has unless it drains. `weights` turn CPU, RAM and GPU
     into shares of the total capacity, `shares` are the dominant shares. `kinds` number the distinct
-    pairs of request and requested cluster. `threshold[d]` is the lowest priority that may evict the
-    active d, and `loss[d]` the work, in shares times seconds, that an eviction of d would lose.
-    `due_at[d]` is the level at which the active d is due; `eviction_order` has the active
-    deployments by cluster, the first to be evicted at the head. `victims_cache` belongs to
-    `fewest_victims`.
+    pairs of request and requested cluster. `own_priority[d]` is the priority that d has once it is
+    placed; d competes below all others while preemption is suspended for it. `threshold[d]` is the
+    lowest priority that may evict the active d, and `loss[d]` the work, in shares times seconds,
+    that an eviction of d would lose. `due_at[d]` is the level at which the active d is due;
+    `eviction_order` has the active deployments by cluster, the first to be evicted at the head.
+    `victims_cache` belongs to `fewest_victims`.
     """
 
     snapshot: Snapshot
     clusters: list[Cluster]
     deployments: list[Deployment]
+    own_priority: list[int]
     capacities: list[int]
     open: list[bool]
     requests: list[int]
@@ -89,10 +91,12 @@ class Problem:
             return NEVER
         evictions = deployment.recent_preemptions + (deployment.cluster is not None)
         gap = policy.budget_override_gap if evictions >= policy.preemption_budget else 1
-        return deployment.priority + max(gap, 1)
+        return self.own_priority[d] + max(gap, 1)
 
 
 def prepare(snapshot: Snapshot) -> Problem:
+    own_priority = {d.id: d.priority for d in snapshot.deployments}
+    snapshot = snapshot.ranked()
     clusters = sorted(snapshot.clusters, key=lambda c: c.id)
     deployments = sorted(snapshot.deployments, key=lambda d: d.id)
     index = {cluster.id: i for i, cluster in enumerate(clusters)}
@@ -106,6 +110,7 @@ def prepare(snapshot: Snapshot) -> Problem:
         snapshot=snapshot,
         clusters=clusters,
         deployments=deployments,
+        own_priority=[own_priority[d.id] for d in deployments],
         capacities=capacities,
         open=open_,
         requests=requests,

@@ -273,6 +273,14 @@ def test_with_preemption_suspended_a_deployment_gets_what_is_left_and_evicts_not
     assert placed(plan(*rows[:2], rows[3])) == {3: 1}
 
 
+def test_with_preemption_suspended_a_deployment_takes_no_reserved_capacity_for_good() -> None:
+    """Once placed it has its own priority, by which deployment 2 may or may not evict it."""
+    rows = cluster(1, 4), active(1, 5, 2), ready(2, 5, 4, waited=1_000)
+    for priority, takes_it in ((9, False), (5, False), (4, True)):
+        made = plan(*rows, ready(3, priority, 1, suspended_until=NOW + 1))
+        assert (3 in placed(made)) is takes_it
+
+
 def test_after_the_suspension_a_deployment_may_preempt_again() -> None:
     made = plan(cluster(1, 2), active(1, 1, 2), ready(2, 9, 2, suspended_until=NOW))
     assert evicted(made) == {1: 2}
