@@ -1,6 +1,6 @@
-"""Measures the service and the planner: `manage.py bench NAME`. The product never imports it.
+"""`manage.py bench NAME`: measures the service and the planner. The product never imports it.
 
 Each bench is a module with `add_arguments(parser)` and `command(options, out)`. `cases` and
-`workload` make inputs, `reference` is the exact optimum, `rules` checks plans, `planners` has what
-the planner is compared with, `service` and `client` run and call a service of their own.
+`workload` make the inputs, `reference` finds the exact optimum, `rules` checks plans, `planners`
+lists the planners to compare, and `service` and `client` run and call a separate service.
 """

@@ -2,6 +2,6 @@ from django.apps import AppConfig
 
 
 class BenchmarksConfig(AppConfig):
-    """The command `bench`. It is installed where its folder is, which the image leaves out."""
+    """The command `bench`. The image does not contain this folder, and so has no such command."""
 
     name = "benchmarks"

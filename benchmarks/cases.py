@@ -1,4 +1,4 @@
-"""Seeded snapshots to plan: cut from a workload trace, or synthetic with tight corners."""
+"""Seeded snapshots to plan: cut from a workload trace, or synthetic with many tight fits."""
 
 import csv
 from collections.abc import Iterator
@@ -9,21 +9,21 @@ from scheduling.planner.policy import Policy
 from scheduling.planner.resources import NOTHING, Resources
 from scheduling.planner.snapshot import Cluster, Deployment, Snapshot
 
-# Nobody starves here, so that the reference may choose freely within a level.
+# No deployment is starved, so that the reference may choose freely within a level.
 POLICY = Policy(starvation_seconds=10**9)
 
 _SHAPES = [(1000, 2048, 0), (2000, 8192, 0), (4000, 16384, 1), (8000, 32768, 1), (16000, 65536, 2)]
 
 
 def from_trace(path: Path, count: int, seed: int) -> Iterator[Snapshot]:
-    """Yield snapshots of 10 to 200 pending on 1 to 8 clusters at random moments of a trace.
+    """Yield snapshots of 10 to 200 pending deployments on 1 to 8 clusters at moments of a trace.
 
-    The trace is a CSV with the columns submit_s, cpu_milli, memory_mib and gpu, by submit_s. Three
-    to seven priorities are dealt out at random.
+    The trace is a CSV with the columns submit_s, cpu_milli, memory_mib and gpu, sorted by submit_s.
+    The moments and the priorities, of which there are three to seven, are drawn at random.
     """
     with path.open(newline="") as file:
         rows = [_row(row) for row in csv.DictReader(file)]
-    random = Random(seed)  # noqa: S311 - repeatable on purpose
+    random = Random(seed)  # noqa: S311 - reproducible, not secret
     for _ in range(count):
         pending = random.randint(*random.choice([(10, 60), (20, 200)]))
         running = random.randint(5, pending)
@@ -32,8 +32,8 @@ def from_trace(path: Path, count: int, seed: int) -> Iterator[Snapshot]:
 
 
 def synthetic(count: int, seed: int) -> Iterator[Snapshot]:
-    """Yield snapshots of a few equal and odd shapes on clusters that they fill to the brim."""
-    random = Random(seed)  # noqa: S311 - repeatable on purpose
+    """Yield snapshots with a few common and odd requests on clusters that they fill."""
+    random = Random(seed)  # noqa: S311 - reproducible, not secret
     for _ in range(count):
         shapes = [Resources(*random.choice(_SHAPES)) for _ in range(random.randint(2, 4))]
         shapes += [
@@ -81,7 +81,7 @@ def _cut(random: Random, rows: list[tuple[int, Resources]], running: int) -> Sna
 
 
 def _clusters(random: Random, demand: Resources) -> tuple[Cluster, ...]:
-    """Return clusters that together hold a part of the demand, each dimension another one."""
+    """Return clusters with capacity for a part of the demand, which differs by dimension."""
     number = random.choice([1, 1, 2, 2, 3, 4, 6, 8])
     part = random.randint(15, 85)
     parts = [part + random.randint(-10, 25) for _ in range(3)]

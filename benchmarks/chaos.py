@@ -1,7 +1,7 @@
-"""Containers that start, stop and preempt each other at random while what runs them is killed.
+"""Containers that start, stop and preempt each other at random while processes are killed.
 
-Again and again the engine itself is asked what runs there. At no moment may that be more than the
-cluster has, one GPU be with two, or one deployment have two containers.
+The bench polls the engine for its running containers. They must never exceed the cluster's
+capacity, share a GPU, or belong to the same deployment.
 """
 
 import threading
@@ -32,7 +32,7 @@ _VICTIMS = ("engines", "engines", "engine", "engine", "worker", "beat", "valkey"
 
 @dataclass(slots=True)
 class Report:
-    looks: int = 0
+    polls: int = 0
     most: int = 0
     seen: set[str] = field(default_factory=set)
     killed: Counter[str] = field(default_factory=Counter)
@@ -42,16 +42,16 @@ class Report:
 def run(
     bench: Bench, engine: Any, count: int, choose: Random, out: Callable[[str], object]
 ) -> None:
-    """Raises CommandError when something did not hold."""
+    """Run the bench. Raises CommandError when a check failed."""
     report, over, began = Report(), threading.Event(), time.monotonic()
     _submit(bench, count, choose)
     with ThreadPoolExecutor() as background:
         watching = background.submit(watch, bench, over, report)
-        steering = background.submit(_steer, bench, count, Random(1), over)  # noqa: S311
+        changing = background.submit(_change, bench, count, Random(1), over)  # noqa: S311
         try:
-            # Here, as an engine ends with the thread that started it.
+            # In this thread, because an engine ends with the thread that started it.
             _kill(bench, engine, count, choose, report)
-            steering.result()
+            changing.result()
             wait_until(lambda: not _competing(bench), "every deployment has ended", _SETTLE_S)
         finally:
             over.set()
@@ -62,12 +62,12 @@ def run(
     out(
         f"{count} deployments in {time.monotonic() - began:.0f} s: {dict(statuses)},"
         f" {preemptions} preemptions, {len(report.seen)} containers seen, at most {report.most} at"
-        f" once\nkilled with -9: {dict(report.killed)}\n{report.looks} looks at the engine"
+        f" once\nkilled with -9: {dict(report.killed)}\n{report.polls} polls of the engine"
     )
     for problem in report.problems[:20]:
         out(f"PROBLEM {problem}")
     if report.problems:
-        raise CommandError(f"{len(report.problems)} things did not hold.")
+        raise CommandError(f"{len(report.problems)} checks failed.")
 
 
 def _submit(bench: Bench, count: int, choose: Random) -> None:
@@ -77,16 +77,19 @@ def _submit(bench: Bench, count: int, choose: Random) -> None:
 
 def _spec(number: int, image: str, choose: Random) -> dict[str, Any]:
     seconds = choose.choice((0.2, 0.5, 1, 3, 8))
-    heeds = choose.choice((":", ":", ":", "trap '' TERM"))
+    on_term = choose.choice((":", ":", ":", "trap '' TERM"))
     code = choose.choice((0, 0, 0, 0, 3))
-    script = f"{heeds}; sleep {seconds}; exit {code}"
+    script = f"{on_term}; sleep {seconds}; exit {code}"
     return submission(f"chaos-{number}", image, script, 40, choose)
 
 
 def submission(
     name: str, image: str, script: str, highest_priority: int, choose: Random
 ) -> dict[str, Any]:
-    """Return the fields of a deployment of random size and priority; containers show its name."""
+    """Return the fields of a deployment with a random request and priority.
+
+    The environment of its containers contains its name.
+    """
     return {
         "name": name,
         "image": image,
@@ -101,8 +104,11 @@ def submission(
     }
 
 
-def _steer(bench: Bench, count: int, choose: Random, over: threading.Event) -> None:
-    """Stop a quarter of them as they run, and raise as many that wait, so that they preempt."""
+def _change(bench: Bench, count: int, choose: Random, over: threading.Event) -> None:
+    """Stop running deployments, and raise the priority of pending ones so that they preempt.
+
+    Each is done for a quarter of the deployments.
+    """
     with bench.client.sibling() as client:
         for _ in range(count // 4):
             over.wait(choose.uniform(0.5, 1.5))
@@ -111,7 +117,7 @@ def _steer(bench: Bench, count: int, choose: Random, over: threading.Event) -> N
                 if not rows:
                     continue
                 path = f"/deployments/{choose.choice(rows)['id']}"
-                with suppress(ApiError):  # it has ended meanwhile
+                with suppress(ApiError):  # It may have ended.
                     if status == "running":
                         client.post(f"{path}/stop")
                     else:
@@ -119,7 +125,7 @@ def _steer(bench: Bench, count: int, choose: Random, over: threading.Event) -> N
 
 
 def _kill(bench: Bench, engine: Any, count: int, choose: Random, report: Report) -> None:
-    """Kill one after the other, each when the former is back, until three quarters have ended."""
+    """Kill one process at a time, and wait until it is back, until three quarters have ended."""
     while len(_competing(bench)) > count // 4:
         time.sleep(choose.uniform(1, 4))
         victim = choose.choice(_VICTIMS)
@@ -147,10 +153,10 @@ def watch(bench: Bench, over: threading.Event, report: Report) -> None:
                 if row["Id"] not in known:
                     known[row["Id"]] = bench.engine.api.inspect_container(row["Id"])
         except (DockerException, RequestException):
-            over.wait(0.2)  # it has been killed
+            over.wait(0.2)  # The engine has been killed.
             continue
         running = [known[row["Id"]] for row in listed]
-        report.looks += 1
+        report.polls += 1
         report.most = max(report.most, len(running))
         report.seen |= {row["Id"] for row in listed}
         report.problems += _overfull(running)
@@ -158,7 +164,7 @@ def watch(bench: Bench, over: threading.Event, report: Report) -> None:
 
 
 def _overfull(running: list[dict[str, Any]]) -> list[str]:
-    """Return what is promised twice among the containers that run at one moment."""
+    """Return the violations among the containers that run at one moment."""
     hosts = [container["HostConfig"] for container in running]
     cpu = sum(host["NanoCpus"] for host in hosts) / 10**9
     ram = sum(host["Memory"] for host in hosts) / 2**20
@@ -175,20 +181,22 @@ def _overfull(running: list[dict[str, Any]]) -> list[str]:
         if value.startswith(f"{_NAME}=")
     )
     problems = [f"{n} containers of {owner} at once" for owner, n in owners.items() if n > 1]
-    problems += [f"GPU {device} is with {n}" for device, n in devices.items() if n > 1]
+    problems += [
+        f"GPU {device} belongs to {n} containers" for device, n in devices.items() if n > 1
+    ]
     problems += [f"unknown GPU {device}" for device in devices if device not in DEVICES]
     if cpu > CAPACITY["cpu"] or ram > CAPACITY["ram_mib"]:
-        problems.append(f"{cpu:g} CPU and {ram:g} MiB in use of {CAPACITY}")
+        problems.append(f"{cpu:g} CPU and {ram:g} MiB are allocated of {CAPACITY}")
     return problems
 
 
 def live(client: Client) -> list[dict[str, Any]]:
-    """Return what has not ended."""
+    """Return the deployments that have not ended."""
     return client.list("/deployments?" + "&".join(f"status={status}" for status in _LIVE))
 
 
 def _competing(bench: Bench) -> list[dict[str, Any]]:
-    """Return what has not ended, but for what the scheduler has set aside for an hour."""
+    """Return the deployments that have not ended, except those with preemption suspended."""
     return [row for row in live(bench.client) if row["status_code"] != "preemption_suspended"]
 
 
@@ -196,7 +204,7 @@ def inspect(bench: Bench, report: Report) -> None:
     for row in bench.client.list("/deployments?status=pending"):
         bench.client.post(f"/deployments/{row['id']}/cancel")
     with suppress(TimeoutError, RequestException):
-        wait_until(lambda: not bench.containers(), "no container is left", 60)
-    report.problems += [f"{c.name} is left on the engine" for c in bench.containers()]
-    status, said = bench.service.run("verify")
-    report.problems += [f"verify: {said}"] if status else []
+        wait_until(lambda: not bench.containers(), "no container remains", 60)
+    report.problems += [f"{c.name} remains on the engine" for c in bench.containers()]
+    status, output = bench.service.run("verify")
+    report.problems += [f"verify: {output}"] if status else []

@@ -1,9 +1,9 @@
 """Every verb in every status, at random, while processes are killed and frozen.
 
-Three people submit, change, rename, stop, hold, cancel, start again and delete deployments on a
-real engine; somebody else kills and removes containers behind the service's back. In the end
-everything must come to rest: no deployment between two states, no run without its end, no
-container, and every deployment that was accepted is there exactly once.
+Three users submit, change, rename, stop, hold, cancel, start and delete deployments on a real
+engine, and containers are killed and removed directly on the engine. In the end, no deployment may
+be between two states, every run must have ended, no container may remain, and every deployment that
+was accepted must exist exactly once.
 """
 
 import itertools
@@ -32,9 +32,9 @@ from benchmarks.client import ApiError, Client
 from benchmarks.engine import Bench
 from benchmarks.service import wait_until
 
-_PEOPLE = 3
+_USERS = 3
 _WANTED_LIVE = 24
-"""So many deployments that have not ended are kept up: about three times what fits."""
+"""How many deployments that have not ended there should be: about three times what fits."""
 
 _SETTLE_S = 300
 _LONGEST_FREEZE_S = 8.0
@@ -48,35 +48,35 @@ _VERBS = (
 
 @dataclass(slots=True)
 class _Ledger:
-    """What the service answered to people: the ids that it accepted, and those it deleted."""
+    """The responses of the service: the ids that it accepted, those it deleted, and counts."""
 
     accepted: set[int] = field(default_factory=set)
     deleted: set[int] = field(default_factory=set)
     calls: Counter[str] = field(default_factory=Counter)
-    refused: Counter[int] = field(default_factory=Counter)
+    rejected: Counter[int] = field(default_factory=Counter)
     unanswered: int = 0
 
 
 def run(
     bench: Bench, engine: Any, minutes: float, choose: Random, out: Callable[[str], object]
 ) -> None:
-    """Raises CommandError when something did not hold."""
+    """Run the bench. Raises CommandError when a check failed."""
     report, ledger, over, rest = Report(), _Ledger(), threading.Event(), threading.Event()
     frozen: Counter[str] = Counter()
     with ThreadPoolExecutor() as background:
         watching = background.submit(watch, bench, over, report)
-        people = [
+        users = [
             background.submit(_act, bench, n, Random(choose.random()), ledger, rest)  # noqa: S311
-            for n in range(_PEOPLE)
+            for n in range(_USERS)
         ]
-        outside = background.submit(_meddle, bench, Random(choose.random()), ledger, rest)  # noqa: S311
+        outside = background.submit(_interfere, bench, Random(choose.random()), ledger, rest)  # noqa: S311
         try:
-            # Here, because an engine ends with the thread that started it.
-            _hurt(bench, engine, time.monotonic() + 60 * minutes, choose, report, frozen)
+            # In this thread, because an engine ends with the thread that started it.
+            _disturb(bench, engine, time.monotonic() + 60 * minutes, choose, report, frozen)
             rest.set()
-            for task in (*people, outside):
+            for task in (*users, outside):
                 task.result()
-            _bring_to_rest(bench, report)
+            _end_all(bench, report)
         finally:
             rest.set()
             over.set()
@@ -87,18 +87,18 @@ def run(
     for problem in report.problems[:20]:
         out(f"PROBLEM {problem}")
     if report.problems:
-        raise CommandError(f"{len(report.problems)} things did not hold.")
+        raise CommandError(f"{len(report.problems)} checks failed.")
 
 
 def _act(bench: Bench, number: int, choose: Random, ledger: _Ledger, rest: threading.Event) -> None:
-    """Be one person until it is time to rest: keep enough alive, and call verbs at random."""
+    """Act as one user until `rest` is set: keep enough deployments, and call verbs at random."""
     with bench.client.sibling() as client:
         for count in itertools.count(1):
             if rest.wait(choose.uniform(0, 0.3)):
                 return
             try:
                 _do_something(client, f"churn-{number}-{count}", bench.image, choose, ledger)
-            except (HTTPException, OSError):  # what it was asked has happened once or not at all
+            except (HTTPException, OSError):  # The service has done it once or not at all.
                 ledger.unanswered += 1
             except ApiError as error:
                 if error.status != HTTPStatus.SERVICE_UNAVAILABLE:
@@ -118,10 +118,10 @@ def _do_something(client: Client, name: str, image: str, choose: Random, ledger:
 def _call(
     client: Client, verb: str, rows: list[dict[str, Any]], choose: Random, ledger: _Ledger
 ) -> None:
-    """Call a verb on one that it may fit; what its status forbids is refused, and counted."""
+    """Call a verb on a deployment that it may apply to; count it if the service rejects it."""
     if verb in ("start", "delete"):
         rows = client.list("/deployments?status=stopped&status=completed&status=failed") or rows
-    row = choose.choice(_favoured(verb, rows) or rows)
+    row = choose.choice(_preferred(verb, rows) or rows)
     path = f"/deployments/{row['id']}"
     ledger.calls[verb] += 1
     try:
@@ -135,20 +135,20 @@ def _call(
             case "max_runtime_s":
                 client.patch(path, max_runtime_s=choose.choice((None, 1, 5)))
             case "delete":
-                ledger.deleted.add(row["id"])  # first, because the answer may be lost
+                ledger.deleted.add(row["id"])  # Before, because the response may be lost.
                 client.delete(path)
             case _:
                 client.post(f"{path}/{verb}")
     except ApiError as error:
         if error.status >= 500:
             raise
-        ledger.refused[error.status] += 1
+        ledger.rejected[error.status] += 1
         if verb == "delete" and error.status != 404:
             ledger.deleted.discard(row["id"])
 
 
-def _favoured(verb: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return those in the rare status: a change while a container stops is what went wrong once."""
+def _preferred(verb: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the deployments in a rare status, such as those whose containers stop."""
     if verb in ("priority", "name"):
         return [row for row in rows if row["status"] in ("stopping", "starting")]
     wanted = {"stop": ("starting", "running"), "release": ("pending",), "hold": ("pending",)}
@@ -157,27 +157,27 @@ def _favoured(verb: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _spec(name: str, image: str, choose: Random) -> dict[str, Any]:
     seconds = choose.choice((0.2, 1, 3, 8, 600))
-    heeds = choose.choice(
+    on_term = choose.choice(
         (":", "trap '' TERM", "trap 'exit 0' TERM", "trap 'sleep 1; exit 3' TERM")
     )
-    script = f"{heeds}; sleep {seconds} & wait; exit {choose.choice((0, 0, 3))}"
+    script = f"{on_term}; sleep {seconds} & wait; exit {choose.choice((0, 0, 3))}"
     return submission(name, image, script, 100, choose)
 
 
-def _meddle(bench: Bench, choose: Random, ledger: _Ledger, rest: threading.Event) -> None:
-    """Kill, end or remove a container behind the service's back, now and then."""
+def _interfere(bench: Bench, choose: Random, ledger: _Ledger, rest: threading.Event) -> None:
+    """Kill, end or remove a container directly on the engine at intervals."""
     while not rest.wait(choose.uniform(2, 8)):
         with suppress(DockerException, RequestException):
-            there = bench.containers()
-            if not there:
+            containers = bench.containers()
+            if not containers:
                 continue
-            container = choose.choice(there)
+            container = choose.choice(containers)
             how = choose.choice(("SIGKILL", "SIGTERM", "remove"))
             ledger.calls[f"outside {how}"] += 1
             container.remove(force=True) if how == "remove" else container.kill(how)
 
 
-def _hurt(
+def _disturb(
     bench: Bench,
     engine: Any,
     until: float,
@@ -185,7 +185,7 @@ def _hurt(
     report: Report,
     frozen: Counter[str],
 ) -> None:
-    """Kill or freeze one process after the other, each when the one before is back."""
+    """Kill or freeze one process at a time, and wait until it is back."""
     while time.monotonic() < until:
         time.sleep(choose.uniform(2, 6))
         name = choose.choice(_PROCESSES)
@@ -204,13 +204,13 @@ def _hurt(
 
 
 def _freeze(bench: Bench, engine: Any, name: str, seconds: float) -> None:
-    """Stop a process and all under it, as a machine does that swaps or is suspended."""
+    """Pause a process and its descendants, as on a machine that swaps or is suspended."""
     if name == "engine":
         engine.pause()
         time.sleep(seconds)
         engine.resume()
         return
-    wait_until(lambda: name in bench.service.processes(), f"{name} is there")
+    wait_until(lambda: name in bench.service.processes(), f"{name} is running")
     process = bench.service.processes()[name]
     family = [process, *process.children(recursive=True)]
     for number, pause in ((signal.SIGSTOP, seconds), (signal.SIGCONT, 0)):
@@ -220,22 +220,22 @@ def _freeze(bench: Bench, engine: Any, name: str, seconds: float) -> None:
         time.sleep(pause)
 
 
-def _bring_to_rest(bench: Bench, report: Report) -> None:
-    """Ask all that is left to end; note what does not come to rest."""
+def _end_all(bench: Bench, report: Report) -> None:
+    """Cancel or stop all deployments; record those that do not end."""
     verbs: Mapping[str, str] = {"pending": "cancel", "starting": "stop", "running": "stop"}
 
     def ended() -> bool:
         rows = live(bench.client)
         for row in rows:
             if verb := verbs.get(row["status"]):
-                with suppress(ApiError):  # its status has changed meanwhile
+                with suppress(ApiError):  # Its status may have changed.
                     bench.client.post(f"/deployments/{row['id']}/{verb}")
         return not rows
 
     with suppress(TimeoutError):
         wait_until(ended, "every deployment has ended", _SETTLE_S)
     report.problems += [
-        f"{row['name']} ({row['id']}) is stranded in {row['status']}: {row['status_reason']}"
+        f"{row['name']} ({row['id']}) is stuck in {row['status']}: {row['status_reason']}"
         for row in live(bench.client)
     ]
 
@@ -245,8 +245,8 @@ def _missing(bench: Bench, ledger: _Ledger) -> list[str]:
     names = Counter(row["name"].split("~")[0] for row in rows)
     lost = ledger.accepted - ledger.deleted - {row["id"] for row in rows}
     return [
-        *(f"deployment {pk} was accepted and is lost" for pk in lost),
-        *(f"{name} is there {count} times" for name, count in names.items() if count > 1),
+        *(f"deployment {pk} was accepted, but does not exist" for pk in lost),
+        *(f"{name} exists {count} times" for name, count in names.items() if count > 1),
     ]
 
 
@@ -258,8 +258,8 @@ def _summary(
         f"{minutes:g} minutes: {len(ledger.accepted)} accepted, {len(ledger.deleted)} deleted,"
         f" {dict(Counter(row['status'] for row in rows))},"
         f" {sum(row['preemptions'] for row in rows)} preemptions\n"
-        f"calls: {dict(ledger.calls)}; refused: {dict(ledger.refused)};"
+        f"calls: {dict(ledger.calls)}; rejected: {dict(ledger.rejected)};"
         f" unanswered: {ledger.unanswered}\n"
         f"killed with -9: {dict(report.killed)}; frozen: {dict(frozen)}\n"
-        f"{len(report.seen)} containers seen in {report.looks} looks, at most {report.most} at once"
+        f"{len(report.seen)} containers seen in {report.polls} polls, at most {report.most} at once"
     )

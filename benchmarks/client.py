@@ -1,4 +1,4 @@
-"""A small client of the API, as a program in another company would write it."""
+"""A small client of the API that uses none of the product's code."""
 
 import json
 import secrets
@@ -11,18 +11,18 @@ PASSWORD = secrets.token_urlsafe()
 
 
 class ApiError(Exception):
-    """The API refused: `status`, and the body with its reasons."""
+    """An error response of the API, with its status and its body."""
 
     def __init__(self, call: str, status: int, body: str) -> None:
-        super().__init__(f"{call} answered {status}: {body}")
+        super().__init__(f"{call} returned {status}: {body}")
         self.status = status
 
 
 class Client:
-    """Speaks JSON over one kept connection; for one thread.
+    """A JSON client with one persistent connection, for one thread.
 
-    A call that fails for want of a connection or with a server's error is made again for
-    `patience_s` seconds. Every POST carries an Idempotency-Key, so that repeats it at most once.
+    A call that fails to connect or returns a 5xx status is repeated for `patience_s` seconds. Every
+    POST has an Idempotency-Key, so that a repeated call takes effect at most once.
     """
 
     def __init__(self, url: str, token: str = "", patience_s: float = 0) -> None:
@@ -34,7 +34,7 @@ class Client:
 
     @classmethod
     def newcomer(cls, url: str, username: str, patience_s: float = 0) -> Self:
-        """Register somebody and return a client that is logged in."""
+        """Register a user and return a client that is logged in as the user."""
         client = cls(url, patience_s=patience_s)
         client.post("/register", username=username, password=PASSWORD)
         client.log_in(username)
@@ -47,8 +47,8 @@ class Client:
         self._connection.close()
 
     def log_in(self, username: str) -> None:
-        answer = self.post("/token", username=username, password=PASSWORD)
-        self._token = answer["access_token"]
+        tokens = self.post("/token", username=username, password=PASSWORD)
+        self._token = tokens["access_token"]
 
     def sibling(self) -> Self:
         """Return a client of the same user for another thread."""
@@ -64,7 +64,7 @@ class Client:
         return self._call("PATCH", path, body)
 
     def text(self, path: str) -> bytes:
-        """Return an answer that is no JSON."""
+        """Return the body of a response that is not JSON; empty for an error."""
         headers = {"Authorization": f"Bearer {self._token}"}
         status, text = self._exchange("GET", path, None, headers)
         return text.encode() if status < 400 else b""
@@ -73,7 +73,7 @@ class Client:
         self._call("DELETE", path)
 
     def list(self, path: str) -> list[dict[str, Any]]:
-        """Return all pages of a list; the path holds a query string already or none."""
+        """Return the rows of all pages of a list. The path may have a query string."""
         rows: list[dict[str, Any]] = []
         address: str | None = f"{path}{'&' if '?' in path else '?'}limit=500"
         while address:
@@ -110,5 +110,5 @@ class Client:
         self, method: str, path: str, payload: str | None, headers: dict[str, str]
     ) -> tuple[int, str]:
         self._connection.request(method, path, payload, headers)
-        answer = self._connection.getresponse()
-        return answer.status, answer.read().decode()
+        response = self._connection.getresponse()
+        return response.status, response.read().decode()

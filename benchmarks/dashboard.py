@@ -1,7 +1,7 @@
-"""How long the operators' first page takes with a million deployments in the table.
+"""How long the operators' first page takes with a million deployments in the database.
 
-On a service of its own that is otherwise idle, with everything on this machine. The rows are made
-in the database at once; what they say holds together, so that the scheduler leaves them alone.
+The bench starts a separate, otherwise idle service on this machine. It inserts the rows directly in
+SQL. They are consistent, so that the scheduler does not change them.
 """
 
 import re
@@ -34,7 +34,7 @@ _PAGES = {
 }
 
 _FILL = """
-    SET session_replication_role = replica;  -- no triggers: these rows are nobody's doing
+    SET session_replication_role = replica;  -- no triggers: the audit trail does not need these
     INSERT INTO deployments_deployment
         (organization_id, name, image, command, env, priority, preemptible, on_dependency_failure,
          created_at, status, status_reason, held, cluster_id, preemptions, queued_at, placed_at,
@@ -122,12 +122,12 @@ def command(options: Mapping[str, Any], out: Callable[[str], object]) -> None:
 
 @contextmanager
 def _filled(numbers: Mapping[str, int], out: Callable[[str], object]) -> Iterator[Service]:
-    """Run a service whose database holds so many rows."""
+    """Run a service with these numbers of rows in its database."""
     with tempfile.TemporaryDirectory(prefix="hypervisor-bench-") as folder:
         service = Service(Path(folder) / "home", DJANGO_SUPERUSER_PASSWORD=_PASSWORD)
         try:
             service.start()
-            _found(service, numbers)
+            _prepare(service, numbers)
             began = time.monotonic()
             _fill(service, numbers)
             rows = ", ".join(f"{count} {name}" for name, count in numbers.items())
@@ -137,13 +137,13 @@ def _filled(numbers: Mapping[str, int], out: Callable[[str], object]) -> Iterato
             service.stop()
 
 
-def _found(service: Service, numbers: Mapping[str, int]) -> None:
-    """Make an operator, and an organization whose clusters are full with what is to run."""
-    status, said = service.run(
+def _prepare(service: Service, numbers: Mapping[str, int]) -> None:
+    """Create an operator, and an organization with clusters that the active deployments fill."""
+    status, output = service.run(
         "createsuperuser", "--noinput", "--username", _OPERATOR, "--email", ""
     )
     if status:
-        raise RuntimeError(said)
+        raise RuntimeError(output)
     gpu = -(-numbers["active"] // numbers["clusters"])
     with Client.newcomer(service.url, "bench") as client:
         client.post("/organizations", name="Bench")
@@ -160,7 +160,7 @@ def _fill(service: Service, numbers: Mapping[str, int]) -> None:
             if statement.strip():
                 connection.execute(statement.encode())
         connection.execute("VACUUM (ANALYZE)")
-    wait_until(lambda: service.run("verify")[0] == 0, "the rows hold together", 120)
+    wait_until(lambda: service.run("verify")[0] == 0, "the rows are consistent", 120)
 
 
 def _log_in(url: str) -> OpenerDirector:
@@ -176,8 +176,8 @@ def _log_in(url: str) -> OpenerDirector:
 
 def _time(browser: OpenerDirector, url: str, headers: Mapping[str, str]) -> float:
     began = time.perf_counter()
-    with browser.open(Request(url, headers=dict(headers))) as answer:  # noqa: S310 our own
-        page = answer.read()
+    with browser.open(Request(url, headers=dict(headers))) as response:  # noqa: S310 - the URL of the bench
+        page = response.read()
     if b"Priority inversions" not in page:
-        raise RuntimeError(f"{url} did not answer with the dashboard.")
+        raise RuntimeError(f"{url} did not return the dashboard.")
     return time.perf_counter() - began

@@ -1,7 +1,8 @@
-"""How long a real Docker Engine's containers take to start and to make way; chaos and churn on one.
+"""Latencies of starts and preemptions on a real Docker Engine, and the benches chaos and churn.
 
-Latencies are read where they happen: the placement's event, and the engine's own time of the start.
-Without `--docker`, on a private engine of its own (Debian's docker.io, as root).
+Latencies are differences between the time of the placement's event and the time at which the engine
+reports the container's start. Without `--docker`, the bench starts a private engine (Debian's
+docker.io, as root).
 """
 
 import random
@@ -26,7 +27,7 @@ from deployments import images
 
 GRACE_S = 2
 CAPACITY = {"cpu": 2, "ram_mib": 4096, "gpu": 4}
-"""No more than a small machine has: an engine refuses containers that are larger than itself."""
+"""As small as a small machine, because an engine rejects containers that are larger than it is."""
 
 DEVICES = tuple(f"bench-gpu-{n}" for n in range(CAPACITY["gpu"]))
 _LABEL = "mlops-hypervisor.run"
@@ -34,7 +35,7 @@ _STUBBORN = ["sh", "-c", "trap '' TERM; echo ready; exec sleep 600"]
 
 
 class Bench:
-    """A service of our own with one cluster on the engine."""
+    """A separate service with one cluster on the engine."""
 
     def __init__(self, service: Service, socket: str, image: str) -> None:
         self.service, self.socket, self.image = service, socket, image
@@ -51,32 +52,32 @@ class Bench:
     def wait_for(self, deployment: int, *statuses: str) -> None:
         path = f"/deployments/{deployment}"
 
-        def there() -> bool:
+        def reached() -> bool:
             row = self.client.get(path)
             if row["status"] == "failed" and "failed" not in statuses:
                 raise CommandError(f"{path} failed: {row['status_reason']}")
             return row["status"] in statuses
 
-        wait_until(there, f"{path} is {' or '.join(statuses)}")
+        wait_until(reached, f"{path} is {' or '.join(statuses)}")
 
     def event(self, deployment: int, kind: str) -> datetime:
-        """Return when the last event of the kind happened."""
+        """Return the time of the last event of the kind."""
         events = self.client.list(f"/deployments/{deployment}/events")
         return max(datetime.fromisoformat(e["time"]) for e in events if e["kind"] == kind)
 
     def started_at(self) -> datetime:
-        """Return when the only container that runs was started, by the engine's clock."""
+        """Return when the only running container was started, by the engine's clock."""
         (container,) = self.engine.containers.list(filters={"label": _LABEL})
         started = parse(container.attrs["State"]["StartedAt"])
-        assert started is not None  # noqa: S101 of one that runs
+        assert started is not None  # noqa: S101 - it is running
         return started
 
-    def says_ready(self, deployment: int) -> None:
+    def wait_for_ready_line(self, deployment: int) -> None:
         path = f"/deployments/{deployment}/logs"
-        wait_until(lambda: b"ready" in self.client.text(path), f"{path} says that it is ready")
+        wait_until(lambda: b"ready" in self.client.text(path), f"{path} contains `ready`")
 
     def clear(self) -> None:
-        """End everything, the waiting first so that nothing takes the room."""
+        """End all deployments, the pending ones first so that no other is placed."""
         for status, verb in (("pending", "cancel"), ("starting", "stop"), ("running", "stop")):
             for deployment in self.client.list(f"/deployments?status={status}"):
                 self.client.post(f"/deployments/{deployment['id']}/{verb}")
@@ -93,12 +94,12 @@ class Bench:
 
     def _connect(self) -> None:
         gpus = [word for device in DEVICES for word in ("--gpu-device", device)]
-        status, said = self.service.run(
+        status, output = self.service.run(
             "connect_cluster", str(self.cluster), "--docker", self.socket, "--network", "none",
             "--yes", *gpus,
         )  # fmt: skip
         if status:
-            raise CommandError(said)
+            raise CommandError(output)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -106,7 +107,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--image",
         type=images.argument,
-        help="one with sh and sleep; default: the private engine's",
+        help="an image with sh and sleep; default: the private engine's",
     )
     parser.add_argument("--tries", type=int, default=20, help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
@@ -114,18 +115,18 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--chaos",
         type=int,
         metavar="N",
-        help="run N containers instead, with the workers and the private engine killed meanwhile",
+        help="run N containers instead while the workers and the private engine are killed",
     )
     parser.add_argument(
         "--churn",
         type=float,
         metavar="MINUTES",
-        help="call every verb at random instead, with processes killed and frozen meanwhile",
+        help="call every verb at random instead while processes are killed and frozen",
     )
 
 
 def command(options: Mapping[str, Any], out: Callable[[str], object]) -> None:
-    """Raises CommandError when something did not hold."""
+    """Run the bench. Raises CommandError when a check failed."""
     if options["docker"]:
         if options["chaos"] or options["churn"] or not options["image"]:
             raise CommandError(
@@ -138,7 +139,7 @@ def command(options: Mapping[str, Any], out: Callable[[str], object]) -> None:
         from tests.support.docker_image import IMAGE
 
         bench = Bench(service, engine.socket, options["image"] or IMAGE)
-        choose = random.Random(options["seed"])  # noqa: S311 repeatable, not secret
+        choose = random.Random(options["seed"])  # noqa: S311 - reproducible, not secret
         if options["chaos"]:
             from benchmarks import chaos
 
@@ -154,11 +155,11 @@ def command(options: Mapping[str, Any], out: Callable[[str], object]) -> None:
 @contextmanager
 def _service() -> Iterator[Service]:
     with TemporaryDirectory(prefix="hypervisor-bench-") as folder:
-        # Who was evicted twice is spared: the third time would be followed by minutes of back-off.
-        # A long run would outlive its token.
+        # With a budget of 2, a deployment has no third eviction with minutes of back-off. The
+        # access token has to last for a long run.
         service = Service(
             Path(folder) / "home", STOP_GRACE_SECONDS=str(GRACE_S), SCHEDULER_PREEMPTION_BUDGET="2",
-            ACCESS_TOKEN_EXPIRE_MINUTES="1440",  # noqa: S106 no password
+            ACCESS_TOKEN_EXPIRE_MINUTES="1440",  # noqa: S106 - not a password
         )  # fmt: skip
         service.start()
         try:
@@ -169,7 +170,7 @@ def _service() -> Iterator[Service]:
 
 @contextmanager
 def _private_engine() -> Iterator[Any]:
-    """Start the engine that the tests use: it leaves nothing behind, and may be killed."""
+    """Start the engine that the tests use: it removes all its data, and may be killed."""
     from tests.support.docker_engine import Engine, missing
 
     if why := missing():
@@ -183,27 +184,27 @@ def _private_engine() -> Iterator[Any]:
 
 
 def _latencies(bench: Bench, tries: int, out: Callable[[str], object]) -> None:
-    starts, told, makes_way = [], [], []
+    started, reported, preempted = [], [], []
     for _ in range(tries):
         deployment = bench.deploy(["sleep", "600"])
         bench.wait_for(deployment, "running")
         placed = bench.event(deployment, "placed")
-        starts.append(_ms(placed, bench.started_at()))
-        told.append(_ms(placed, bench.event(deployment, "running")))
+        started.append(_ms(placed, bench.started_at()))
+        reported.append(_ms(placed, bench.event(deployment, "running")))
         bench.clear()
     for _ in range(tries):
-        makes_way.append(_preemption(bench))
+        preempted.append(_preemption(bench))
         bench.clear()
-    out(_row("placed → container running", starts))
-    out(_row("placed → told as running", told))
-    out(_row(f"POST → preemptor's container running, less the grace of {GRACE_S} s", makes_way))
+    out(_row("placed → container running", started))
+    out(_row("placed → reported as running", reported))
+    out(_row(f"POST → preemptor's container running, less the grace of {GRACE_S} s", preempted))
 
 
 def _preemption(bench: Bench) -> float:
-    """Return the milliseconds; the victim does not heed the stop, so all of its grace passes."""
+    """Return the milliseconds less the grace, which passes because the victim ignores SIGTERM."""
     victim = bench.deploy(_STUBBORN, priority=10)
     bench.wait_for(victim, "running")
-    bench.says_ready(victim)
+    bench.wait_for_ready_line(victim)
     began = datetime.now().astimezone()
     preemptor = bench.deploy(["sleep", "600"], priority=90)
     bench.wait_for(preemptor, "running")

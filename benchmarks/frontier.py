@@ -1,4 +1,4 @@
-"""What each threshold buys and costs: a workload replayed under many settings and loads."""
+"""The benefit and cost of each threshold: a workload replayed with many settings and loads."""
 
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ from scheduling.simulation.table import aligned
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One point of the frontier: a name, who decides, and the terms."""
+    """One point of the frontier: a name, the planner and its terms."""
 
     name: str
     decide: Decide
@@ -32,10 +32,10 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--load",
         type=float,
         action="append",
-        help="offered share of the supply; may be repeated (0.7, 0.9, 1.1)",
+        help="requested share of the capacity; may be repeated (0.7, 0.9, 1.1)",
     )
-    parser.add_argument("--only", action="append", help="only settings whose name starts so")
-    parser.add_argument("--svg", type=Path, help="write the picture to this file")
+    parser.add_argument("--only", action="append", help="only settings that start with this")
+    parser.add_argument("--svg", type=Path, help="write the plot to this file")
 
 
 def command(options: dict[str, Any], out: Callable[[str], Any]) -> None:
@@ -63,7 +63,7 @@ def command(options: dict[str, Any], out: Callable[[str], Any]) -> None:
 
 
 def settings() -> Iterator[Setting]:
-    """Yield the defaults, each threshold moved alone, and two that are not ours."""
+    """Yield the defaults, settings with one threshold changed, and two baselines."""
     base = Terms()
     yield Setting("defaults", make_plan, base)
     for budget in (1, 5, 10):

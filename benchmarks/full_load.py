@@ -1,4 +1,4 @@
-"""What preemption costs when the clusters are full: ours beside the usual policies."""
+"""The cost of preemption on full clusters: the planner compared with the usual policies."""
 
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
@@ -21,8 +21,10 @@ _EVER = 10**9
 
 def add_arguments(parser: ArgumentParser) -> None:
     of_workload(parser, jobs=4000, levels="even")
-    parser.add_argument("--load", type=float, default=1.0, help="offered share of supply (1.0)")
-    parser.add_argument("--only", action="append", help="only settings whose name starts so")
+    parser.add_argument(
+        "--load", type=float, default=1.0, help="requested share of the capacity (1.0)"
+    )
+    parser.add_argument("--only", action="append", help="only settings that start with this")
 
 
 def command(options: dict[str, Any], out: Callable[[str], Any]) -> None:
@@ -49,5 +51,5 @@ def settings() -> Iterator[Setting]:
     yield Setting("with a back-off that doubles", kube_preemption, doubling)
     yield Setting("with at most 3 evictions each", kube_within_budget, budget)
     yield Setting("with checkpoints", kube_preemption, replace(bare, checkpoint_every=_CHECKPOINT))
-    yield Setting("ours", make_plan, Terms())
-    yield Setting("ours with checkpoints", make_plan, Terms(checkpoint_every=_CHECKPOINT))
+    yield Setting("this planner", make_plan, Terms())
+    yield Setting("this planner with checkpoints", make_plan, Terms(checkpoint_every=_CHECKPOINT))

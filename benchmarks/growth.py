@@ -17,7 +17,7 @@ _FILLER = Resources(32_000, 131_072, 4)
 
 
 def seconds(pending: int, shapes: int, seed: int) -> float:
-    """Return the CPU time of one plan for that many pending of so many different shapes."""
+    """Return the CPU seconds of one plan for pending deployments of this many shapes."""
     snapshot = crowd(pending, shapes, seed)
     started = process_time()
     make_plan(snapshot)
@@ -25,8 +25,8 @@ def seconds(pending: int, shapes: int, seed: int) -> float:
 
 
 def crowd(pending: int, shapes: int, seed: int) -> Snapshot:
-    """Return 100 clusters that are mostly full, and a crowd of four levels that mostly waits."""
-    random = Random(seed)  # noqa: S311 - repeatable on purpose
+    """Return 100 nearly full clusters, and deployments of four levels, most of which wait."""
+    random = Random(seed)  # noqa: S311 - reproducible, not secret
     clusters = tuple(Cluster(c, _CAPACITY) for c in range(1, _CLUSTERS + 1))
     kinds = [
         Resources(
@@ -56,7 +56,7 @@ def _pending(random: Random, number: int, kinds: list[Resources]) -> Iterator[De
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--shapes", type=int, default=20, help="how many different requests")
+    parser.add_argument("--shapes", type=int, default=20, help="number of different requests")
     parser.add_argument("--seed", type=int, default=1)
 
 

@@ -1,6 +1,6 @@
-"""How long from a POST until its deployment is placed, and until it runs.
+"""The time from a POST until its deployment is placed, and until it runs.
 
-On an otherwise idle service, seen from a client that asks again as soon as it has an answer.
+It is measured on an otherwise idle service by a client that polls without a pause.
 """
 
 import secrets
@@ -20,7 +20,7 @@ _SHOWN_AS_PLACED = ("starting", "running")
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Milliseconds from just before the POST until the client saw it."""
+    """Milliseconds from just before the POST until the client saw the status."""
 
     placed: float
     running: float
@@ -52,7 +52,7 @@ def command(options: Mapping[str, Any], out: Callable[[str], object]) -> None:
 
 
 def measure(url: str, tries: int) -> list[Report]:
-    """Measure one that fits and one that must preempt, in an organization made for it."""
+    """Measure deployments that fit and deployments that must preempt, in a new organization."""
     with Client.newcomer(url, f"bench-{secrets.token_hex(4)}") as client:
         return _measure(client, tries)
 
@@ -87,7 +87,7 @@ def _preempting(client: Client) -> Sample:
 
 
 def _submit(client: Client, priority: int) -> Sample:
-    """Submit one that needs the whole cluster; return when it was seen placed and running."""
+    """Submit a deployment that needs the whole cluster; return when it was placed and running."""
     began = time.perf_counter()
     deployment = client.post("/deployments", name="probe", priority=priority, **_WHOLE)["id"]
 
@@ -101,10 +101,10 @@ def _submit(client: Client, priority: int) -> Sample:
 
 
 def _clear(client: Client) -> None:
-    """End everything, the waiting first so that nothing takes the room; return when it is quiet."""
+    """End all deployments, the pending ones first so that no other is placed, and wait for it."""
     _each(client, "pending", "cancel")
     _each(client, "running", "stop")
-    wait_until(_quiet(client), "the bench's deployments have ended")
+    wait_until(_all_ended(client), "the bench's deployments have ended")
 
 
 def _each(client: Client, status: str, verb: str) -> None:
@@ -112,6 +112,6 @@ def _each(client: Client, status: str, verb: str) -> None:
         client.post(f"/deployments/{deployment['id']}/{verb}")
 
 
-def _quiet(client: Client) -> Callable[[], bool]:
+def _all_ended(client: Client) -> Callable[[], bool]:
     live = ("pending", "starting", "running", "stopping")
     return lambda: not any(client.list(f"/deployments?status={status}") for status in live)

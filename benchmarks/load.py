@@ -1,6 +1,6 @@
-"""Many clients at once on three clusters, watched all the while, and in the end inspected.
+"""Many concurrent clients on three clusters, which are polled all the time and checked at the end.
 
-With chaos, processes of a service of our own are killed meanwhile.
+With chaos, the bench starts a separate service and kills its processes.
 """
 
 import random
@@ -34,12 +34,12 @@ _PATIENCE_S = 60.0
 
 @dataclass(slots=True)
 class Report:
-    """What was seen; `problems` is empty when everything held."""
+    """The observations; `problems` is empty if no check failed."""
 
     accepted: int = 0
     seconds: float = 0
     settled_after_s: float = 0
-    looks: int = 0
+    polls: int = 0
     killed: list[str] = field(default_factory=list)
     statuses: dict[str, int] = field(default_factory=dict)
     preemptions: int = 0
@@ -52,7 +52,7 @@ class Report:
         lines = [
             f"{self.accepted} accepted in {self.seconds:.1f} s ({rate:.0f} a second)",
             f"{settled}: {statuses}; {self.preemptions} preemptions",
-            f"{self.looks} looks at the clusters meanwhile",
+            f"{self.polls} polls of the clusters",
         ]
         if self.killed:
             lines.append(f"killed with -9: {', '.join(self.killed)}")
@@ -67,12 +67,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--chaos",
         action="store_true",
-        help="start a service of its own and kill its processes with -9 meanwhile",
+        help="start a separate service and kill its processes with -9",
     )
 
 
 def command(options: Mapping[str, Any], out: Callable[[str], object]) -> None:
-    """Raises CommandError when something did not hold."""
+    """Run the bench. Raises CommandError when a check failed."""
     sizes = {name: options[name] for name in ("clients", "deployments", "seed")}
     if options["chaos"]:
         with TemporaryDirectory(prefix="hypervisor-bench-") as folder:
@@ -80,22 +80,22 @@ def command(options: Mapping[str, Any], out: Callable[[str], object]) -> None:
             service.start()
             try:
                 report = run(service.url, **sizes, chaos=service)
-                status, said = service.run("verify")
+                status, output = service.run("verify")
             finally:
                 service.stop()
-        report.problems += [f"verify: {said}"] if status else []
+        report.problems += [f"verify: {output}"] if status else []
     else:
         report = run(options["url"], **sizes)
         report.problems += [f"verify: {problem}" for problem in violations()]
     out(str(report))
     if report.problems:
-        raise CommandError(f"{len(report.problems)} things did not hold.")
+        raise CommandError(f"{len(report.problems)} checks failed.")
 
 
 def run(
     url: str, *, clients: int, deployments: int, seed: int, chaos: Service | None = None
 ) -> Report:
-    """Submit, watch, wait until it has settled, and inspect."""
+    """Submit deployments, poll the clusters until all has settled, and check the result."""
     report = Report()
     with Client.newcomer(url, f"bench-{secrets.token_hex(4)}", _PATIENCE_S) as client:
         organization = client.post("/organizations", name="Bench load")["id"]
@@ -128,7 +128,7 @@ def _submit_and_watch(
 
 
 def _specs(count: int, seed: int) -> list[dict[str, Any]]:
-    choose = random.Random(seed)  # noqa: S311 repeatable, not secret
+    choose = random.Random(seed)  # noqa: S311 - reproducible, not secret
     return [
         {
             "name": f"load-{number}",
@@ -154,7 +154,7 @@ def _submit_all(client: Client, clients: int, specs: list[dict[str, Any]], repor
 
 
 def _watch(client: Client, over: threading.Event, report: Report) -> None:
-    """Look at the clusters again and again; note every time that one is oversubscribed."""
+    """Poll the clusters, and record each time that one is oversubscribed."""
     with client as watcher:
         while not over.is_set():
             for cluster in watcher.list("/clusters"):
@@ -164,11 +164,11 @@ def _watch(client: Client, over: threading.Event, report: Report) -> None:
                     for name in _DIMENSIONS
                     if cluster["allocated"][name] > cluster[name]
                 ]
-            report.looks += 1
+            report.polls += 1
 
 
 def _kill(service: Service, over: threading.Event, report: Report) -> None:
-    """Kill one process after the other, each when the one before has come back."""
+    """Kill one process at a time, and wait until it is back."""
     for name in _VICTIMS:
         if over.wait(0.5):
             return
@@ -186,10 +186,10 @@ def _is_back(service: Service, name: str, former: int) -> Callable[[], bool]:
 
 
 def _settle(client: Client, report: Report) -> None:
-    """Return when nothing starts or stops, and nobody waits whom the rules let run."""
+    """Wait until nothing starts or stops, and no deployment waits that the rules let run."""
     began = time.monotonic()
     try:
-        wait_until(lambda: not _unsettled(client), "every deployment is where it belongs", 120)
+        wait_until(lambda: not _unsettled(client), "every deployment has settled", 120)
     except TimeoutError:
         report.problems += _unsettled(client)[:10]
     report.settled_after_s = time.monotonic() - began
@@ -208,18 +208,18 @@ def _unsettled(client: Client) -> list[str]:
     clusters = client.list("/clusters")
     return [
         f"{waiting['name']} (priority {waiting['priority']}) waits, but would fit on"
-        f" {cluster['name']} beside what it may not preempt"
+        f" {cluster['name']} next to what it may not preempt"
         for waiting in deployments
         if waiting["status"] == "pending"
         for cluster in clusters
-        if _would_fit(waiting, cluster, running) and not _rests(client, waiting)
+        if _would_fit(waiting, cluster, running) and not _is_in_back_off(client, waiting)
     ]
 
 
 def _would_fit(
     waiting: dict[str, Any], cluster: dict[str, Any], running: list[dict[str, Any]]
 ) -> bool:
-    """Whether it fits beside what it may not preempt: if it waits all the same, that is wrong."""
+    """Return whether it fits next to what it may not preempt, so that it should not wait."""
     stays = [d for d in running if d["cluster"] == cluster["id"] and not _may_preempt(waiting, d)]
     return all(waiting[name] + sum(d[name] for d in stays) <= cluster[name] for name in _DIMENSIONS)
 
@@ -231,8 +231,8 @@ def _may_preempt(waiting: dict[str, Any], other: dict[str, Any]) -> bool:
     return gap > 0 and (not spared or gap >= policy.budget_override_gap)
 
 
-def _rests(client: Client, waiting: dict[str, Any]) -> bool:
-    """Whether it sits out a back-off after repeated evictions."""
+def _is_in_back_off(client: Client, waiting: dict[str, Any]) -> bool:
+    """Return whether it waits for the end of a back-off after repeated evictions."""
     return bool(client.get(f"/deployments/{waiting['id']}/explain")["code"] == "backoff")
 
 
@@ -244,5 +244,5 @@ def _inspect(client: Client, expected: int, report: Report) -> None:
         report.preemptions += deployment["preemptions"]
     if not report.accepted == len(deployments) == expected:
         report.problems.append(
-            f"{expected} were submitted, {report.accepted} accepted, and {len(deployments)} exist"
+            f"{expected} were submitted, {report.accepted} were accepted, {len(deployments)} exist"
         )

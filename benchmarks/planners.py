@@ -1,4 +1,4 @@
-"""The planners that the quality bench compares, from the plainest to ours."""
+"""The planners that the bench `quality` compares, from the simplest to the product's."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -17,7 +17,7 @@ Planner = Callable[[Snapshot], Plan]
 
 
 def oldest_first(snapshot: Snapshot) -> Plan:
-    """Place all anew, level by level: those running first, then the oldest."""
+    """Place all deployments again, level by level: the active ones first, then the oldest."""
     problem = prepare(snapshot)
     rows = problem.deployments
     return _best(
@@ -32,20 +32,20 @@ def oldest_first(snapshot: Snapshot) -> Plan:
 
 
 def smallest_first(snapshot: Snapshot) -> Plan:
-    """Place all anew, level by level: those running first, then the smallest share."""
+    """Place all deployments again, level by level: the active ones first, then the smallest."""
     problem = prepare(snapshot)
     return _best(problem, [measures(problem)[0].orders])
 
 
 def best_of_seven(snapshot: Snapshot) -> Plan:
-    """Place all anew by each of seven measures of size, and take the best."""
+    """Place all deployments again with each of seven measures of size, and take the best."""
     problem = prepare(snapshot)
     return _best(problem, [measure.orders for measure in measures(problem)[:7]])
 
 
-def _best(problem: Problem, tries: Iterable[Orders]) -> Plan:
+def _best(problem: Problem, attempts: Iterable[Orders]) -> Plan:
     outcomes = []
-    for orders in tries:
+    for orders in attempts:
         state = State.of(problem)
         place_levels(state, Guide(orders))
         outcomes.append(state.outcome())
@@ -55,9 +55,9 @@ def _best(problem: Problem, tries: Iterable[Orders]) -> Plan:
 PLANNERS: Mapping[str, Planner] = {
     "strict priority, no preemption": strict_priority,
     "naive preemption": naive_preemption,
-    "kube-style: remove lower, fit, put back": kube_preemption,
+    "kube-style: remove lower, fit, restore": kube_preemption,
     "re-place everything, oldest first": oldest_first,
     "the same, smallest first": smallest_first,
     "the best of seven such plans": best_of_seven,
-    "ours": make_plan,
+    "this planner": make_plan,
 }

@@ -25,25 +25,28 @@ _HEADING = [
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One plan's harvest beside the optimum's, by level. `leaving` counts moves as well."""
+    """The active deployments by level, of a plan and of the optimum. `evictions` include moves.
+
+    `needless`: the plan has an eviction that rule 3 forbids.
+    """
 
     counts: tuple[int, ...]
     best: tuple[int, ...]
-    leaving: int
+    evictions: int
     needless: bool
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Shares in percent of the optimum, CPU time of one plan in seconds."""
+    """Shares of the optimum in percent, and CPU seconds of one plan."""
 
     top_mean: float
     top_5th: float
     all_levels: float
     lexicographic: float
     needless: int
-    leaving: int
+    evictions: int
     median_s: float
     p95_s: float
 
@@ -55,7 +58,7 @@ class Summary:
             f"{self.all_levels:.2f}",
             f"{self.lexicographic:.1f}",
             str(self.needless),
-            str(self.leaving),
+            str(self.evictions),
             f"{1000 * self.median_s:.1f}",
             f"{1000 * self.p95_s:.1f}",
         ]
@@ -71,7 +74,7 @@ def sample(planner: Planner, snapshot: Snapshot, best: Optimum) -> Sample:
     return Sample(
         counts=tuple(counts[p] for p in levels),
         best=tuple(best.counts[p] for p in levels),
-        leaving=len(plan.evictions) + len(plan.moves),
+        evictions=len(plan.evictions) + len(plan.moves),
         needless=any(only_when_needed(result)),
         seconds=seconds,
     )
@@ -86,7 +89,7 @@ def summarize(samples: Sequence[Sample]) -> Summary:
         all_levels=_share(sum(sum(s.counts) for s in samples), sum(sum(s.best) for s in samples)),
         lexicographic=_share(sum(s.counts >= s.best for s in samples), len(samples)),
         needless=sum(s.needless for s in samples),
-        leaving=sum(s.leaving for s in samples),
+        evictions=sum(s.evictions for s in samples),
         median_s=median(times),
         p95_s=times[len(times) * 95 // 100],
     )
@@ -97,14 +100,14 @@ def _share(part: int, whole: int) -> float:
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--trace", type=Path, help="CSV to cut snapshots from, beside synthetic")
-    parser.add_argument("--count", type=int, default=200, help="snapshots of each sort (200)")
-    parser.add_argument("--seed", type=int, default=1, help="of the snapshots (1)")
+    parser.add_argument("--trace", type=Path, help="CSV to cut snapshots from as well")
+    parser.add_argument("--count", type=int, default=200, help="snapshots of each kind (200)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the snapshots (1)")
     parser.add_argument(
-        "--references", type=Path, help="file that keeps the optima, to go on from or use again"
+        "--references", type=Path, help="file that stores the optima, to be used again"
     )
     parser.add_argument(
-        "--work", type=float, default=2.0, help="the exact solver's bound, in seconds a level (2)"
+        "--work", type=float, default=2.0, help="limit of the exact solver, seconds a level (2)"
     )
 
 
@@ -128,11 +131,12 @@ def _report(
     out(f"{len(found)} {title}; the reference is proved to be optimal for {proven} of them.")
     missing = len(snapshots) - len(found)
     if missing:
-        out(f"{missing} more were left out: no reference was found in time.")
+        out(f"{missing} more were left out because no reference was found in time.")
     for line in aligned([_HEADING, *_rows(found)]):
         out(line)
-    broken = [s for snapshot, _ in found for s in violations(snapshot, PLANNERS["ours"](snapshot))]
-    out(f"Ours breaks {len(broken)} of the rules 1 to 4 and 12.")
+    planner = PLANNERS["this planner"]
+    broken = [s for snapshot, _ in found for s in violations(snapshot, planner(snapshot))]
+    out(f"This planner has {len(broken)} violations of rules 1 to 4 and 12.")
     for sentence in broken:
         out(f"  {sentence}")
     out("")

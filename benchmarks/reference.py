@@ -1,8 +1,8 @@
-"""The exact optimum of a snapshot, by constraint programming; slow, for measuring only.
+"""The exact optimum of a snapshot, by constraint programming: slow, for benchmarks only.
 
-Lexicographic: as many as possible of the highest level, then of the next, and so on, then the
-fewest that leave their cluster. Rules 1 to 3 hold. Equal deployments are counted, not named.
-Needs `ortools`, a development dependency.
+The optimum is lexicographic: as many active deployments as possible of the highest level, then of
+the next, and so on, then the fewest evictions and moves. Rules 1 to 3 hold. The model has a number
+for all equal deployments together. It needs `ortools`, a development dependency.
 """
 
 from collections import Counter
@@ -19,11 +19,11 @@ Kind = tuple[int, Resources, int | None, int | None]
 def optimum(
     snapshot: Snapshot, work: float, *, hint: dict[int, int | None] | None = None
 ) -> Optimum:
-    """Solve within `work` a level, in the solver's own seconds, which are the same on any machine
-    and about as long as real ones; all active ones are taken to be evictable.
+    """Solve the snapshot; all active deployments count as evictable.
 
-    `hint` says on which cluster each deployment is in a known good plan. Raises TimeoutError when
-    not even a first plan was found.
+    `work` limits each level, in the solver's deterministic seconds, which are the same on every
+    machine and about as long as real ones. `hint` is the cluster of each deployment in a known good
+    plan. Raises TimeoutError when no plan was found.
     """
     model = _Model(snapshot, hint or {})
     counts = {}
@@ -53,13 +53,13 @@ class _Model:
         self._fit()
         for kind in self._kinds:
             if kind[3] is not None:
-                self._leave_only_when_needed(kind)
+                self._evict_only_when_needed(kind)
 
     def add(self, constraint: cp_model.BoundedLinearExpression | bool) -> None:
         self._cp.add(constraint)
 
     def maximize(self, expression: cp_model.LinearExprT, work: float) -> tuple[int, bool]:
-        """Return the largest value found, and whether it is the largest possible."""
+        """Return the largest value that was found, and whether it is proved to be the largest."""
         self._cp.maximize(expression)
         solver = cp_model.CpSolver()
         solver.parameters.max_deterministic_time = work
@@ -74,7 +74,7 @@ class _Model:
         return int(solver.value(expression)), status == cp_model.OPTIMAL
 
     def _places(self, kind: Kind) -> dict[int, cp_model.IntVar]:
-        """Return for each cluster the number of this kind that is there after the plan."""
+        """Return, by cluster, a variable for the number of this kind there after the plan."""
         _, request, pinned, home = kind
         places = {}
         for c in self._clusters.values():
@@ -88,30 +88,35 @@ class _Model:
     def _fit(self) -> None:
         for c in self._clusters.values():
             for dimension in DIMENSIONS:
-                used = sum(
+                allocated = sum(
                     getattr(k[1], dimension) * on[c.id] for k, on in self._on.items() if c.id in on
                 )
-                self._cp.add(used <= getattr(c.capacity, dimension))
+                self._cp.add(allocated <= getattr(c.capacity, dimension))
 
-    def _leave_only_when_needed(self, kind: Kind) -> None:
-        """One more of the kind would not fit beside those above and those who stay."""
+    def _evict_only_when_needed(self, kind: Kind) -> None:
+        """Require that all of the kind stay, or another one would not fit.
+
+        That is, it would not fit next to higher priorities and those of its own that stay.
+        """
         priority, request, _, home = kind
         assert home is not None  # noqa: S101 - the caller's condition
-        beside = [
+        next_to = [
             (k[1], on[home])
             for k, on in self._on.items()
             if home in on and (k[0] > priority or (k[0] == priority and k[3] == home))
         ]
-        lacking = []
+        short = []
         for dimension in DIMENSIONS:
-            lacks = self._cp.new_bool_var("")
-            used = sum(getattr(r, dimension) * n for r, n in beside)
+            is_short = self._cp.new_bool_var("")
+            allocated = sum(getattr(r, dimension) * n for r, n in next_to)
             capacity = getattr(self._clusters[home].capacity, dimension)
-            self._cp.add(used + getattr(request, dimension) > capacity).only_enforce_if(lacks)
-            lacking.append(lacks)
+            self._cp.add(allocated + getattr(request, dimension) > capacity).only_enforce_if(
+                is_short
+            )
+            short.append(is_short)
         all_stay = self._cp.new_bool_var("")
         self._cp.add(self._on[kind][home] == self._kinds[kind]).only_enforce_if(all_stay)
-        self._cp.add_bool_or([*lacking, all_stay])
+        self._cp.add_bool_or([*short, all_stay])
 
 
 def _kind(d: Deployment) -> Kind:

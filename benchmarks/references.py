@@ -1,4 +1,4 @@
-"""The exact optima of snapshots, kept in a file, as they take minutes to find and never change."""
+"""The exact optima of snapshots, stored in a file because they take minutes to find."""
 
 import json
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from scheduling.planner.snapshot import Snapshot
 
 @dataclass(frozen=True, slots=True)
 class Optimum:
-    """Active ones by priority, those that leave their cluster, and whether all is proven."""
+    """The active deployments by priority, the evictions and moves, and whether all is proven."""
 
     counts: dict[int, int]
     evictions: int
@@ -21,10 +21,10 @@ class Optimum:
 
 
 class References:
-    """One JSON line for each snapshot, found again by a digest of its content.
+    """A file of one JSON line for each snapshot, identified by a digest of its content.
 
-    `work` bounds the solver at each level, in its own deterministic seconds. Without a path nothing
-    is kept. A run that was interrupted goes on where it stopped.
+    `work` limits the solver at each level, in its deterministic seconds. Without a path nothing is
+    stored. A run that was interrupted continues where it stopped.
     """
 
     def __init__(self, path: Path | None, work: float) -> None:
@@ -37,7 +37,7 @@ class References:
                 self._known[row["snapshot"]] = row["best"]
 
     def of(self, snapshot: Snapshot) -> Optimum | None:
-        """Return the optimum, or the best that was found; None when that was nothing at all."""
+        """Return the optimum, or the best solution that was found; None if there is none."""
         key = digest(snapshot)
         if key not in self._known:
             self._known[key] = self._solve(snapshot)
@@ -52,7 +52,7 @@ class References:
         return Optimum(counts, best["evictions"], best["proven"])
 
     def _solve(self, snapshot: Snapshot) -> Mapping[str, Any] | None:
-        from benchmarks.reference import optimum  # needs a development dependency
+        from benchmarks.reference import optimum  # It needs a development dependency.
 
         plan = make_plan(snapshot)
         hint = {d.id: d.cluster for d in snapshot.deployments}
@@ -67,7 +67,7 @@ class References:
 
 
 def digest(snapshot: Snapshot) -> str:
-    """Return what tells snapshots apart; a field that is not set does not count."""
+    """Return a digest of the snapshot, without the fields that are not set."""
     document = snapshot.to_json()
     rows = [
         {name: value for name, value in row.items() if value is not None}

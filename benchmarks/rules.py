@@ -1,9 +1,8 @@
 """The rules of docs/scheduling.md as predicates on a snapshot and its plan.
 
-An independent statement: nothing here knows how the planner works. Slow and plain on purpose.
+They are independent of the planner's search, and simple rather than fast.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
@@ -15,7 +14,7 @@ from scheduling.planner.suspension import suspended
 
 @dataclass
 class Result:
-    """A snapshot with its plan carried out: who is where before and after."""
+    """A snapshot and its plan. `after` is the cluster of each active deployment after the plan."""
 
     snapshot: Snapshot
     plan: Plan
@@ -40,10 +39,10 @@ class Result:
     def on(self, cluster: int) -> list[Deployment]:
         return [self.deployments[d] for d, c in self.after.items() if c == cluster]
 
-    def stayers(self, cluster: int) -> list[Deployment]:
+    def staying(self, cluster: int) -> list[Deployment]:
         return [d for d in self.on(cluster) if d.cluster == cluster]
 
-    def starters(self, cluster: int) -> list[Deployment]:
+    def starting(self, cluster: int) -> list[Deployment]:
         return [d for d in self.on(cluster) if d.cluster != cluster]
 
     def evictable(self, victim: Deployment, priority: int) -> bool:
@@ -59,8 +58,8 @@ class Result:
             and (within or gap >= policy.budget_override_gap)
         )
 
-    def takes(self, cluster: Cluster, deployment: Deployment) -> bool:
-        """Say whether the cluster is eligible for the deployment; an overcommitted one is not."""
+    def is_eligible(self, cluster: Cluster, deployment: Deployment) -> bool:
+        """Return whether the deployment may start on the cluster; not on an overcommitted one."""
         before = total(d for d in self.deployments.values() if d.cluster == cluster.id)
         return (
             cluster.state == ClusterState.ACTIVE
@@ -69,8 +68,8 @@ class Result:
             and before.fits_in(cluster.capacity)
         )
 
-    def held(self, cluster: int, deployment: Deployment) -> bool:
-        """Say whether the plan holds room on the cluster that this deployment must respect."""
+    def is_reserved(self, cluster: int, deployment: Deployment) -> bool:
+        """Return whether the cluster has a reservation that this deployment must respect."""
         for wait in self.plan.wait_reasons:
             reservation = wait.detail.get("reservation")
             if reservation and reservation["cluster"] == cluster:
@@ -80,11 +79,11 @@ class Result:
                 known = ends is not None and until is not None
                 in_time = known and until - self.snapshot.now >= ends
                 if holder.id != deployment.id and holder.priority >= deployment.priority:
-                    return not in_time and not self.gives_way(deployment, holder.priority)
+                    return not in_time and not self.may_backfill(deployment, holder.priority)
         return False
 
-    def gives_way(self, deployment: Deployment, priority: int) -> bool:
-        """Say whether it may use held room because it could be evicted again, if it started."""
+    def may_backfill(self, deployment: Deployment, priority: int) -> bool:
+        """Return whether it may use capacity reserved for a priority that could evict it again."""
         policy = self.snapshot.policy
         moved = deployment.cluster is not None
         started = replace(
@@ -95,13 +94,13 @@ class Result:
         )
         return policy.backfill == "evictable" and self.evictable(started, priority)
 
-    def starves(self, deployment: Deployment) -> bool:
+    def is_starved(self, deployment: Deployment) -> bool:
         since = deployment.ready_since
         waited = self.snapshot.now - (deployment.queued_at if since is None else since)
         return waited > self.snapshot.policy.starvation_seconds
 
     def carried_out(self) -> Snapshot:
-        """Return the snapshot as it is when the plan has happened, at the same moment."""
+        """Return the snapshot after the plan, at the same moment."""
         rows = []
         for d in self.snapshot.deployments:
             now = self.after.get(d.id)
@@ -127,7 +126,7 @@ def total(deployments: Iterable[Deployment]) -> Resources:
 
 
 def violations(snapshot: Snapshot, plan: Plan) -> list[str]:
-    """Return a sentence for each breach of rules 1 to 4 and 12."""
+    """Return a sentence for each violation of rules 1 to 4 and 12."""
     result = Result(snapshot, plan)
     checks = (capacity, eligibility, only_when_needed, no_idle_waiting, explained)
     return [sentence for check in checks for sentence in check(result)]
@@ -135,15 +134,15 @@ def violations(snapshot: Snapshot, plan: Plan) -> list[str]:
 
 def capacity(result: Result) -> Iterator[str]:
     for cluster in result.clusters.values():
-        used = total(result.on(cluster.id))
-        if result.starters(cluster.id) and not used.fits_in(cluster.capacity):
+        allocated = total(result.on(cluster.id))
+        if result.starting(cluster.id) and not allocated.fits_in(cluster.capacity):
             yield f"rule 1: cluster {cluster.id} is oversubscribed"
 
 
 def eligibility(result: Result) -> Iterator[str]:
     for cluster in result.clusters.values():
-        for d in result.starters(cluster.id):
-            if not result.takes(cluster, d):
+        for d in result.starting(cluster.id):
+            if not result.is_eligible(cluster, d):
                 yield f"rule 2: {d.id} may not run on {cluster.id}"
 
 
@@ -153,22 +152,23 @@ def only_when_needed(result: Result) -> Iterator[str]:
             continue
         home = result.clusters[d.cluster]
         if home.state != ClusterState.DRAINING and not _displaced(result, d, home):
-            yield f"rule 3: {d.id} leaves {home.id} for nothing"
+            yield f"rule 3: {d.id} is displaced from {home.id} without need"
 
 
 def _displaced(result: Result, e: Deployment, home: Cluster) -> bool:
-    """Say whether at the level of some starter e fits no longer.
+    """Return whether e does not fit any more at the level of some deployment that starts there.
 
-    Beside e count those who stay with its priority or a higher one, the starters of that level and
-    above, and the lower ones that stay because that level may not evict them.
+    At a level, e has to fit next to the deployments that start at that level or above, those that
+    stay with its priority or a higher one, and those that stay because the level may not evict
+    them.
     """
-    above = [s for s in result.starters(home.id) if result.evictable(e, s.priority)]
+    above = [s for s in result.starting(home.id) if result.evictable(e, s.priority)]
     for level in {s.priority for s in above}:
-        beside = [s for s in above if s.priority >= level]
-        for d in result.stayers(home.id):
+        others = [s for s in above if s.priority >= level]
+        for d in result.staying(home.id):
             if d.priority >= e.priority or not result.evictable(d, level):
-                beside += [d]
-        if not total([e, *beside]).fits_in(home.capacity):
+                others += [d]
+        if not total([e, *others]).fits_in(home.capacity):
             return True
     return False
 
@@ -178,14 +178,14 @@ def no_idle_waiting(result: Result) -> Iterator[str]:
         if d.id in result.after or (d.cluster is not None and d.requested_cluster == d.cluster):
             continue
         for cluster in result.clusters.values():
-            if result.takes(cluster, d) and not result.held(cluster.id, d):
+            if result.is_eligible(cluster, d) and not result.is_reserved(cluster.id, d):
                 blocking = _blocking(result, d, cluster)
                 if total([d, *blocking]).fits_in(cluster.capacity):
-                    yield f"rule 4: {d.id} waits although {cluster.id} has room for it"
+                    yield f"rule 4: {d.id} waits although it fits on {cluster.id}"
 
 
 def _blocking(result: Result, d: Deployment, cluster: Cluster) -> list[Deployment]:
-    first = d.cluster is None and result.starves(d)
+    first = d.cluster is None and result.is_starved(d)
     blocking = []
     for other in result.on(cluster.id):
         starts = other.cluster != cluster.id
@@ -207,26 +207,18 @@ def explained(result: Result) -> Iterator[str]:
     for row in rows:
         if not row.code or not row.reason.endswith("."):
             yield f"rule 12: {row.deployment} has no reason"
-    decided = {p.deployment for p in plan.placements} | {h.deployment for h in plan.wait_reasons}
+    decided = {p.deployment for p in plan.placements} | {w.deployment for w in plan.wait_reasons}
     ready = {d.id for d in result.deployments.values() if d.cluster is None}
     if decided != ready:
         yield f"rule 12: no decision about {sorted(decided ^ ready)}"
-    leaving: list[Eviction | Move] = [*plan.evictions, *plan.moves]
-    for leaver in leaving:
-        victim = result.deployments[leaver.deployment]
+    displaced: list[Eviction | Move] = [*plan.evictions, *plan.moves]
+    for change in displaced:
+        victim = result.deployments[change.deployment]
         source = victim.cluster
         if source is None:
-            yield f"rule 12: {victim.id} leaves without having been anywhere"
+            yield f"rule 12: {victim.id} is displaced, but was not active"
             continue
-        preemptors = {s.id for s in result.starters(source) if result.evictable(victim, s.priority)}
+        preemptors = {s.id for s in result.starting(source) if result.evictable(victim, s.priority)}
         drains = result.clusters[source].state == ClusterState.DRAINING
-        if not drains and leaver.for_ not in preemptors:
-            yield f"rule 12: {victim.id} leaves {source} for {leaver.for_}, who may not evict it"
-
-
-def idle(result: Result) -> dict[int, Resources]:
-    """Return the room that is left on each cluster."""
-    left: dict[int, Resources] = defaultdict(lambda: NOTHING)
-    for cluster in result.clusters.values():
-        left[cluster.id] = cluster.capacity - total(result.on(cluster.id))
-    return left
+        if not drains and change.for_ not in preemptors:
+            yield f"rule 12: {victim.id} is displaced for {change.for_}, which may not evict it"

@@ -1,4 +1,4 @@
-"""A service of our own: `manage.py up` on a home and a port of its own, to be hurt and stopped."""
+"""A separate service: `manage.py up` with its own home and port."""
 
 import os
 import signal
@@ -28,7 +28,7 @@ _MARKS = {
 def wait_until(
     condition: Callable[[], object], what: str, seconds: float = SETTLE_WITHIN_S
 ) -> None:
-    """Poll until it holds; a connection error counts as "not yet". Raises TimeoutError."""
+    """Poll until the condition is true; an OSError counts as false. Raises TimeoutError."""
     deadline = time.monotonic() + seconds
     last: object = None
     while time.monotonic() < deadline:
@@ -44,13 +44,13 @@ def wait_until(
 
 
 def running_service() -> str:
-    """Return the URL of the service that the settings name: the one that `up` runs here."""
+    """Return the URL of the service that `up` runs with the present settings."""
     host = os.environ.get("HOST") or "127.0.0.1"
     return f"http://{f'[{host}]' if ':' in host else host}:{os.environ.get('PORT') or 8000}"
 
 
 class Service:
-    """May be started, hurt, stopped and started again, always on the same home and port."""
+    """A service that may be started and stopped repeatedly, with the same home and port."""
 
     def __init__(self, home: Path, **environment: str) -> None:
         self.home = home
@@ -59,7 +59,7 @@ class Service:
         self.url = f"http://127.0.0.1:{self.port}"
         self.environment = {
             **os.environ,
-            # Empty ones hide those of a developer's .env.
+            # Empty values override those of a developer's .env.
             "DATABASE_URL": "", "REDIS_URL": "", "SECRET_KEY": "", "CREDENTIALS_KEYS": "",
             "ENVIRONMENT": "development",
             "HYPERVISOR_HOME": str(home), "HOST": "127.0.0.1", "PORT": str(self.port),
@@ -71,7 +71,7 @@ class Service:
 
     @property
     def output(self) -> str:
-        """What `up` has said since the last start."""
+        """Return the output of `up` since the last start."""
         return self._log.read_text()
 
     @property
@@ -81,7 +81,7 @@ class Service:
         return self._up
 
     def start(self) -> None:
-        """Start it and return when it says that it is ready. Raises RuntimeError when it ends."""
+        """Start it and wait until it is ready. Raises RuntimeError if it ends."""
         if self._up:
             self._up.wait()
         with self._log.open("wb") as log:
@@ -89,23 +89,23 @@ class Service:
                 [sys.executable, "manage.py", "up"], cwd=settings.BASE_DIR, env=self.environment,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
             )  # fmt: skip
-        wait_until(self._is_ready, "`up` says that it is ready", START_WITHIN_S)
+        wait_until(self._is_ready, "`up` is ready", START_WITHIN_S)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Ask it to stop; return its exit status."""
+        """Stop it with a signal; return its exit status."""
         self.up.send_signal(number)
         return self.up.wait(60)
 
     def kill(self, name: str) -> psutil.Process:
-        """Kill one of its processes with -9, once it is there; return what it was."""
-        wait_until(lambda: name in self.processes(), f"{name} is there")
+        """Wait until this process runs, kill it with -9, and return it."""
+        wait_until(lambda: name in self.processes(), f"{name} is running")
         process = self.processes()[name]
         process.kill()
         process.wait(10)
         return process
 
     def processes(self) -> dict[str, psutil.Process]:
-        """Return its children by the name under which `up` speaks of them."""
+        """Return its child processes by their names."""
         found = {}
         for child in self._process().children():
             with suppress(psutil.Error):
@@ -114,11 +114,11 @@ class Service:
         return found
 
     def family(self) -> list[psutil.Process]:
-        """Return `up` and everything under it."""
+        """Return `up` and its descendants."""
         return [self._process(), *self._process().children(recursive=True)]
 
     def run(self, *arguments: str) -> tuple[int, str]:
-        """Run a command of manage.py on it; return its exit status and all that it said."""
+        """Run a command of manage.py on it; return the exit status and the output."""
         done = subprocess.run(
             [sys.executable, "manage.py", *arguments], cwd=settings.BASE_DIR, env=self.environment,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,

@@ -1,4 +1,4 @@
-"""How long the biggest wait, with and without a reservation for who has waited too long."""
+"""The waits of the largest deployments, with and without reservations."""
 
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
@@ -22,7 +22,9 @@ _NEVER = 10**9
 
 def add_arguments(parser: ArgumentParser) -> None:
     of_workload(parser, jobs=4000, levels="one")
-    parser.add_argument("--load", type=float, default=0.8, help="offered share of supply (0.8)")
+    parser.add_argument(
+        "--load", type=float, default=0.8, help="requested share of the capacity (0.8)"
+    )
 
 
 def command(options: dict[str, Any], out: Callable[[str], Any]) -> None:

@@ -1,4 +1,4 @@
-"""Whom one preemptor displaces on one full cluster, beside an exhaustive search for least harm."""
+"""The victims of one preemptor on a full cluster, compared with an exhaustive search."""
 
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +18,7 @@ NOW = 1_000_000
 
 @dataclass
 class Tally:
-    """Sums over all cases in which the preemptor needs a victim and gets its place."""
+    """Sums over all cases in which the preemptor starts and needs a victim."""
 
     cases: int = 0
     needless: int = 0
@@ -39,7 +39,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def command(options: Mapping[str, Any], out: Callable[[str], object]) -> None:
     tally = measure(options["cases"], options["seed"])
     out(f"cases with victims       {tally.cases}")
-    out(f"sets with a needless one {tally.needless}")
+    out(f"with a needless victim   {tally.needless}")
     out(f"same harm as the best    {100 * tally.same / tally.cases:.2f}%")
     out(f"victims                  {tally.victims / tally.best_victims:.4f} times the best")
     out(f"work lost                {tally.lost / tally.best_lost:.4f} times the best")
@@ -47,7 +47,7 @@ def command(options: Mapping[str, Any], out: Callable[[str], object]) -> None:
 
 
 def measure(cases: int, seed: int) -> Tally:
-    random = Random(seed)  # noqa: S311 - repeatable on purpose
+    random = Random(seed)  # noqa: S311 - reproducible, not secret
     tally = Tally()
     for _ in range(cases):
         _add(tally, full_cluster(random))
@@ -77,7 +77,7 @@ def full_cluster(random: Random) -> Snapshot:
 
 
 def harm(snapshot: Snapshot, victims: tuple[Deployment, ...]) -> tuple[int, int, int]:
-    """Return the harm in the order of rule 8: highest priority, number, work lost."""
+    """Return the harm in the order of rule 8: highest priority, number, lost work."""
     capacity = snapshot.clusters[0].capacity
     weights = (
         capacity.ram_mib * max(capacity.gpu, 1),
@@ -96,7 +96,7 @@ def harm(snapshot: Snapshot, victims: tuple[Deployment, ...]) -> tuple[int, int,
 
 
 def allowed_sets(snapshot: Snapshot) -> Iterator[tuple[Deployment, ...]]:
-    """Yield every set of victims that makes room for the preemptor and keeps to rule 3."""
+    """Yield every set of victims without which the preemptor fits and that rule 3 allows."""
     *active, preemptor = snapshot.deployments
     lower = [d for d in active if d.priority < preemptor.priority]
     capacity = snapshot.clusters[0].capacity
@@ -116,18 +116,18 @@ def _add(tally: Tally, snapshot: Snapshot) -> None:
     plan = make_plan(snapshot)
     if best is None or not plan.evictions:
         return
-    gone = {eviction.deployment for eviction in plan.evictions}
-    victims = tuple(d for d in snapshot.deployments if d.id in gone)
-    ours = harm(snapshot, victims)
+    evicted = {eviction.deployment for eviction in plan.evictions}
+    victims = tuple(d for d in snapshot.deployments if d.id in evicted)
+    actual = harm(snapshot, victims)
     tally.cases += 1
-    tally.same += ours == best
-    tally.victims += ours[1]
+    tally.same += actual == best
+    tally.victims += actual[1]
     tally.best_victims += best[1]
-    tally.lost += ours[2]
+    tally.lost += actual[2]
     tally.best_lost += best[2]
     capacity = snapshot.clusters[0].capacity
-    there = total(d for d in snapshot.deployments if d not in victims)
-    tally.needless += any((there + v.request).fits_in(capacity) for v in victims)
+    remaining = total(d for d in snapshot.deployments if d not in victims)
+    tally.needless += any((remaining + v.request).fits_in(capacity) for v in victims)
     claimed = all(eviction.proved_minimal for eviction in plan.evictions)
     tally.claimed += claimed
-    tally.wrongly_claimed += claimed and ours != best
+    tally.wrongly_claimed += claimed and actual != best

@@ -32,7 +32,7 @@ def test_no_job_takes_longer_than_the_limit() -> None:
 def test_the_load_is_the_work_divided_by_the_capacity_during_the_submissions(load: float) -> None:
     clusters = two_clusters(2)
     jobs = [Job(n, n * 100, 50, Resources(1_000, 1_024, 1), 0, "ml") for n in range(11)]
-    huge = Job(99, 500, 9_999, Resources(1_000, 1_024, 64), 0, "ml")  # fits nowhere
+    huge = Job(99, 500, 9_999, Resources(1_000, 1_024, 64), 0, "ml")  # It fits no cluster.
     spread = at_load([*jobs, huge], clusters, load)
     span = max(job.submit for job in spread)
     assert 11 * 50 / (4 * span) == pytest.approx(load, rel=0.02)
@@ -41,7 +41,10 @@ def test_the_load_is_the_work_divided_by_the_capacity_during_the_submissions(loa
 @pytest.mark.parametrize(
     ("bench", "rows"),
     [
-        ("full_load", ["strict priority", "kube-style", "with at most 3 evictions", "ours with"]),
+        (
+            "full_load",
+            ["strict priority", "kube-style", "with at most 3 evictions", "this planner with"],
+        ),
         ("starvation", ["backfill alone", "reservation after a day", "run times known"]),
     ],
 )

@@ -1,4 +1,4 @@
-"""`manage.py bench NAME`: what the service and the planner achieve, in figures."""
+"""`manage.py bench NAME`: measure the service and the planner."""
 
 from argparse import ArgumentParser
 from importlib import import_module
@@ -9,18 +9,18 @@ from django.core.management.base import CommandError
 from hypervisor.base import commands
 
 BENCHES = {
-    "dashboard": "the operators' first page, with a million deployments, on a service of its own",
+    "dashboard": "the operators' first page with a million deployments, on a separate service",
     "engine": "starts, preemptions, chaos and churn on a real Docker Engine",
     "frontier": "what each threshold buys and costs, in simulated time",
-    "full_load": "what preemption costs on full clusters, beside the usual policies",
-    "growth": "the planner's time from 1,000 to 100,000 pending on 100 clusters",
-    "latency": "from a POST until it is placed and running, on a running service",
-    "load": "many clients at once, watched and inspected, on a running service",
-    "quality": "planners beside the exact optimum, on generated snapshots and cuts of a trace",
-    "starvation": "how long the biggest wait, with and without reservations",
-    "victims": "whom one preemptor displaces, beside an exhaustive search",
+    "full_load": "what preemption costs on full clusters, compared with the usual policies",
+    "growth": "the planner's time for 1,000 to 100,000 pending deployments on 100 clusters",
+    "latency": "the time from a POST until it is placed and running, on a running service",
+    "load": "many concurrent clients and a check of the result, on a running service",
+    "quality": "planners compared with the exact optimum, on generated and recorded workloads",
+    "starvation": "the waits of the largest deployments, with and without reservations",
+    "victims": "the victims of one preemptor, compared with an exhaustive search",
 }
-"""Each is a module of benchmarks with `add_arguments(parser)` and `command(options, out)`."""
+"""The modules of `benchmarks` with `add_arguments(parser)` and `command(options, out)`."""
 
 
 class Command(commands.Command):
@@ -36,7 +36,7 @@ class Command(commands.Command):
             _module(options["bench"]).command(options, self.stdout.write)
         except ConnectionError as error:
             raise CommandError(
-                f"Nothing answers ({error}). Start the service: python3 manage.py up"
+                f"The service does not respond ({error}). Start it: python3 manage.py up"
             ) from error
 
 
