@@ -13,7 +13,7 @@ from hypervisor.console.dashboard.capacity import ClusterNow
 from scheduling.models import Sample
 from scheduling.monitoring import health
 from scheduling.monitoring.alarms import Alarm, Hour, alarms
-from scheduling.monitoring.health import Vital
+from scheduling.monitoring.health import Part
 
 _LONGEST = 3
 
@@ -39,7 +39,7 @@ class Waiting:
 @dataclass(frozen=True, slots=True)
 class Status:
     now: datetime
-    parts: tuple[Vital, ...]
+    parts: tuple[Part, ...]
     engines: Engines
     alarms: list[Alarm]
     clusters: list[ClusterNow]
@@ -56,7 +56,7 @@ def read() -> Status:
     now = timezone.now()
     last = Sample.objects.order_by("-time").first()
     hour = queue.last_hour(now)
-    seen = health.look(now, last)
+    seen = health.read(now, last)
     clusters = capacity.clusters({})
     return Status(
         now=now,

@@ -1,4 +1,4 @@
-"""What each scheduling cycle saw and decided, and how the platform was at each minute and day."""
+"""Records of scheduling cycles, samples of each minute and day, and heartbeats."""
 
 from typing import TYPE_CHECKING
 
@@ -14,8 +14,8 @@ from orgs.models import Organization
 class SchedulingCycle(models.Model):
     """One cycle of one organization; durations in microseconds.
 
-    `record` is what it saw and decided, when it decided anything, as `scheduling.cycle.recording`
-    packs it.
+    `record` is the cycle's snapshot and decisions, packed by `scheduling.cycle.recording`, or null
+    if it decided nothing.
     """
 
     class Trigger(models.TextChoices):
@@ -52,10 +52,11 @@ class SchedulingCycle(models.Model):
 
 
 class Usage(models.Model):
-    """Room at a moment: what there is, what is used, and what is held for who is to start.
+    """Capacity at a moment, and how much of it is allocated (`used_`) and reserved (`held_`).
 
-    Room is used by placed deployments that may have a container. Held is what placed ones wait for,
-    as others' containers are still there, and what is kept free for one that waits long.
+    Allocated is the request of every run that may have a container. Reserved is the request of
+    placed deployments whose victims' containers still stop, and the capacity kept free for a
+    deployment that has waited too long.
     """
 
     cpu_milli = models.BigIntegerField()
@@ -91,7 +92,7 @@ class ClusterSample(Usage):
 
 
 class Counts(models.Model):
-    """What happened in a span of time. `waits` is a histogram, as `histogram` divides it."""
+    """Counts of what happened in a span of time. `waits` is a histogram (see `histogram`)."""
 
     placed = models.PositiveIntegerField(default=0)
     evicted = models.PositiveIntegerField(default=0)
@@ -111,13 +112,14 @@ class Counts(models.Model):
 class Sample(Usage, Counts):
     """All clusters together, and the queue, at one minute; the counts are of the minute before it.
 
-    What nobody can know afterwards is null where the minute was filled in later. `ready` counts
-    those that may be placed, by priority. `suspects` are ready ones for which lower ones could make
-    room: by id their revision, and since when (seconds); `inverted` counts those of them that no
-    cycle has served in time, `overlooked` those for which there even is free room. `packed` and
-    `packable` are sums over the organizations where somebody waits, of the share of the scarcest
-    resource that is used, and that could be. `reserved` is, by cluster, what is held there for one
-    that waits long, whether it is free yet or not.
+    Columns that cannot be computed later are null where the minute was filled in afterwards.
+    `ready` counts the ready deployments by priority. `suspects` are ready deployments that could
+    evict lower ones or fit into free capacity: by id, their revision and since when (Unix seconds).
+    `inverted` counts the suspects that no cycle placed in time by eviction, `overlooked` those for
+    which there was free capacity. `packed` and `packable` are sums, over the organizations with
+    pending deployments, of the share of the scarcest resource that was allocated, and that could
+    have been. `reserved` is, by cluster, the amounts reserved for a deployment that has waited too
+    long, free yet or not.
     """
 
     time = models.DateTimeField(unique=True)
@@ -140,11 +142,11 @@ class Sample(Usage, Counts):
 
 
 class Day(Counts):
-    """A day in UTC: how well the scheduler did.
+    """A day in UTC, with the figures that show how well the scheduler worked.
 
     `inverted` and `overlooked` count deployments times minutes. `work` and `lost` are run time
-    times the share of its cluster that was taken, in seconds; what is lost came after the last
-    checkpoint of a run that was given up.
+    times the share of its cluster that the run was allocated, in seconds; work is lost after the
+    last checkpoint of a run that was evicted, moved or requeued, or failed.
     """
 
     date = models.DateField(unique=True)
@@ -164,9 +166,9 @@ class Day(Counts):
 
 
 class Pulse(models.Model):
-    """When a process of the product was last seen at work: `beat`, or a worker by its name.
+    """The latest heartbeat of a process: `beat`, or a worker by its queue and name.
 
-    By the database's clock; `ahead_s` is how far its own was ahead of that then.
+    `time` is by the database's clock; `ahead_s` is how far the process's clock was ahead of it.
     """
 
     name = models.CharField(max_length=200, unique=True)

@@ -1,4 +1,4 @@
-"""The periodic jobs, as rows that Celery beat reads and operators may change in the admin."""
+"""The periodic tasks, as rows that Celery beat reads and operators may change in the admin."""
 
 import json
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ from scheduling.monitoring.heartbeats import EVERY_S
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A periodic task: its row's name, the Celery task's name, and the default interval.
+    """A periodic task: its row's name, the Celery task's name, and the default interval in seconds.
 
-    With a `queue`, its message goes there, and the task is told which one it was.
+    The message goes to `queue` if there is one; the task then gets the queue's name as argument.
     """
 
     name: str
@@ -45,10 +45,10 @@ def jobs() -> tuple[Job, ...]:
 
 
 def install(**_: Any) -> None:
-    """Make the row of each job after `migrate`.
+    """Create the row of each periodic task after `migrate`.
 
-    An operator's change of a row stays, until the environment asks for another interval than the
-    one that its description remembers.
+    An operator's change of a row stays until the environment sets an interval other than the one in
+    the row's description.
     """
     for job in jobs():
         schedule, _created = IntervalSchedule.objects.get_or_create(
@@ -61,6 +61,6 @@ def install(**_: Any) -> None:
         elif row.description == job.description:
             continue
         row.interval, row.description = schedule, job.description
-        # A message that waited longer than this is worth nothing: the next one is there.
+        # An older message is useless, because the next one has been sent.
         row.expire_seconds = max(2 * job.every_s, 10)
         row.save()

@@ -1,4 +1,4 @@
-"""How explanations and forecasts look from outside."""
+"""The REST API's view of explanations and dry runs."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from clusters.fields import CpuField
 
 
 class MissingSerializer(serializers.Serializer[Any]):
-    """What a cluster lacks; zero where it has enough."""
+    """What is missing on a cluster; zero where it has enough."""
 
     cpu = CpuField(source="cpu_milli", default=0)
     ram_mib = serializers.IntegerField(default=0)
@@ -51,7 +51,7 @@ class MoveSerializer(serializers.Serializer[Any]):
     reason = serializers.CharField()
 
 
-class ForecastSerializer(serializers.Serializer[Any]):
+class DryRunSerializer(serializers.Serializer[Any]):
     outcome = serializers.ChoiceField(choices=["run", "preempt", "wait"])
     code = serializers.CharField()
     reason = serializers.CharField()

@@ -1,4 +1,4 @@
-"""Celery's way in; the work is in `cycle`."""
+"""The Celery tasks of `scheduling`; the work is in `cycle` and `monitoring`."""
 
 from datetime import timedelta
 from typing import Any
@@ -36,7 +36,7 @@ def run_requested_cycle(organization_id: int) -> None:
 
 @shared_task(name="scheduling.run_due_cycles")
 def run_due_cycles() -> None:
-    """Run a cycle of every organization where one could decide anything."""
+    """Run a cycle of every organization that has something to decide."""
     try:
         clocks.cut(actor=ACTOR)
         waiting.refresh(timezone.now(), actor=ACTOR)
@@ -50,7 +50,7 @@ def run_due_cycles() -> None:
 
 
 def _run_cycle(organization_id: int, trigger: SchedulingCycle.Trigger) -> None:
-    """Run a cycle, after what waits for others says for whom, or is cancelled as it asked for."""
+    """Run a cycle, after dependents are cancelled on request or have their wait reasons updated."""
     try:
         cancel_unsatisfiable(organization_id, actor=ACTOR)
     except OperationalError as error:
@@ -69,7 +69,7 @@ def purge_cycles() -> None:
 
 @shared_task(name="scheduling.take_sample")
 def sample() -> None:
-    """Note this minute, if nobody has; every few minutes, the day so far as well."""
+    """Record this minute unless it is recorded; every few minutes, also roll up the latest days."""
     taken = take_sample()
     if taken and taken.time.minute % _ROLL_UP_MINUTES == 0:
         roll_up()
@@ -85,29 +85,29 @@ def purge_samples() -> None:
 
 
 @shared_task(bind=True, name="scheduling.note_pulse")
-def note_pulse(task: "Task[[str], None]", queue: str = heartbeats.PLANNING) -> None:
-    """Note that this worker does what beat asks for."""
-    heartbeats.note_worker(queue, str(task.request.hostname or "unnamed"))
+def record_heartbeat(task: "Task[[str], None]", queue: str = heartbeats.PLANNING) -> None:
+    """Record that this worker handles beat's messages."""
+    heartbeats.record_worker(queue, str(task.request.hostname or "unnamed"))
 
 
 @task_revoked.connect
-def note_discarding(*, request: Any, expired: bool, **_: Any) -> None:
-    """Note the clock of a worker that throws a message away as expired.
+def record_discard(*, request: Any, expired: bool, **_: Any) -> None:
+    """Record the clock of a worker that discards a message as expired.
 
-    One whose clock is ahead may throw away even those that ask for its pulse.
+    A worker whose clock is ahead may discard even the messages that ask for its heartbeat.
     """
     if not expired:
         return
     try:
-        heartbeats.note_worker(heartbeats.DISCARDING, str(request.hostname or "unnamed"))
+        heartbeats.record_worker(heartbeats.DISCARDING, str(request.hostname or "unnamed"))
     except DatabaseError:
-        log.warning("pulse_not_noted", exc_info=True)
+        log.warning("heartbeat_not_recorded", exc_info=True)
     finally:
         connection.close()
 
 
 def due_organizations() -> list[int]:
-    """Return, by id, the organizations with something to place, to drain or to cancel."""
+    """Return the ids of the organizations with something to place, drain or cancel, in order."""
     ready = Deployment.objects.ready(timezone.now()).order_by().values("organization")
     draining = Deployment.objects.active().filter(cluster__state=Cluster.State.DRAINING)
     unsatisfiable = Deployment.objects.unsatisfiable().order_by().values("organization")

@@ -40,8 +40,8 @@ from hypervisor.rest.parameters import PAGE, StrictParametersMixin, flag, whole_
 from orgs.models import Event, Role
 from orgs.permissions import organization_for
 from orgs.viewsets import TenantViewSet
-from scheduling.insight.explain import explain, forecast
-from scheduling.serializers import ExplanationSerializer, ForecastSerializer
+from scheduling.insight.explain import dry_run, explain
+from scheduling.serializers import DryRunSerializer, ExplanationSerializer
 
 _OWN_VERBS = ("update", "partial_update", "destroy", "start", "stop", "cancel", "checkpoint")
 
@@ -103,19 +103,19 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
                 " deployments it would preempt, or why it would wait.",
             )
         ],
-        responses={200: ForecastSerializer, 201: DeploymentSerializer},
+        responses={200: DryRunSerializer, 201: DeploymentSerializer},
     )
     def create(self, request: Request) -> Response:
         """Submit a deployment. It is pending until the scheduler places it on a cluster."""
-        dry_run = flag(request, "dry_run")
+        is_dry_run = flag(request, "dry_run")
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         (entry,) = bulk.authorize(caller(request), {"": serializer.validated_data})
-        if dry_run:
-            answer = forecast(
+        if is_dry_run:
+            result = dry_run(
                 created_by=caller(request), organization=entry.organization, spec=entry.spec
             )
-            return Response(ForecastSerializer(answer).data)
+            return Response(DryRunSerializer(result).data)
         (created,) = self._submit(request, [entry])
         return Response(created, status=201)
 
@@ -249,7 +249,7 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
     @extend_schema(responses=EventSerializer(many=True))
     @action(detail=True, methods=["get"])
     def events(self, request: Request, pk: str) -> Response:
-        """List what happened to the deployment, oldest first."""
+        """List the deployment's events, the oldest first."""
         deployment = self.get_object()
         events = Event.objects.filter(
             subject=Event.Subject.DEPLOYMENT, subject_id=deployment.pk

@@ -1,4 +1,4 @@
-"""Bases of every app's pages in the operators' admin: nothing there writes past the services."""
+"""Base classes of the admin's pages, which write only through services."""
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, time
@@ -24,9 +24,9 @@ P = TypeVar("P")
 
 
 def permitted(verb: str) -> Callable[..., bool]:
-    """Return a page's check of a permission of its model: `hold` asks for `hold_deployment`.
+    """Return a page's check of a permission on its model, such as `hold_deployment` for `hold`.
 
-    As `has_hold_permission` of the page it is what `permissions=["hold"]` of an action asks.
+    Assigned to `has_hold_permission`, it is the check of actions with `permissions=["hold"]`.
     """
 
     def check(page: ModelAdmin, request: HttpRequest, obj: Any = None) -> bool:
@@ -35,28 +35,30 @@ def permitted(verb: str) -> Callable[..., bool]:
     return check
 
 
-AT_ONCE = 300
-"""What is done to so many at most in one step: their ids have to fit into an address."""
+MOST_AT_ONCE = 300
+"""The most rows of one action, because their ids have to fit into a URL."""
 
 
-def ask_first(request: HttpRequest, action: str, queryset: QuerySet[Any]) -> HttpResponseRedirect:
-    """Lead to the page that previews the action and asks for a confirmation."""
-    ids = queryset.order_by("pk").values_list("pk", flat=True)[: AT_ONCE + 1]
+def preview_first(
+    request: HttpRequest, action: str, queryset: QuerySet[Any]
+) -> HttpResponseRedirect:
+    """Redirect to the page that previews the action and asks for confirmation."""
+    ids = queryset.order_by("pk").values_list("pk", flat=True)[: MOST_AT_ONCE + 1]
     query = urlencode({"ids": ",".join(map(str, ids)), "next": request.get_full_path()}, safe=",")
-    return HttpResponseRedirect(f"{reverse('steer', args=[action])}?{query}")
+    return HttpResponseRedirect(f"{reverse('preview', args=[action])}?{query}")
 
 
 def layout(request: HttpRequest) -> str:
-    """Return what a page's template extends: the whole layout, or its live part alone."""
+    """Return the template that a page extends: the whole layout, or only its live part."""
     live = request.headers.get("X-Fragment") == "live"
     return "console/fragment.html" if live else "console/page.html"
 
 
 class ConsolePage(UnfoldModelAdminViewMixin, TemplateView):  # type: ignore[misc]
-    """A page of our own in the admin, reached through a model's `get_custom_urls`.
+    """A page of the console within the admin.
 
-    Its template extends `layout`. What it puts into the block `live` is fetched again every
-    `refresh_s` seconds, unless that is None. `breadcrumbs` are names with links, the last without.
+    Its template extends `layout`. The browser fetches the block `live` again every `refresh_s`
+    seconds, unless that is None. `breadcrumbs` are names with links, the last one without.
     """
 
     title: str
@@ -73,7 +75,7 @@ class ConsolePage(UnfoldModelAdminViewMixin, TemplateView):  # type: ignore[misc
 
 
 class Audited:
-    """Pages whose History is what the audit trail says of the object."""
+    """Pages whose History button leads to the object's audit trail."""
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: Any = None
@@ -87,23 +89,23 @@ class Audited:
 
 
 class ServiceAdmin(Audited, ModelAdmin):  # type: ignore[misc]
-    """Pages whose writes are services: what one refuses is shown as a message."""
+    """Pages that write through services; a service's refusal is shown as a message."""
 
     show_full_result_count = False
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        raise NotImplementedError(f"{self}: say which services add and change a row.")
+        raise NotImplementedError(f"{self}: call the services that add and change a row.")
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         if formset.has_changed():
-            raise NotImplementedError(f"{self}: say which services change the rows of {formset}.")
+            raise NotImplementedError(f"{self}: call the services that change {formset}.")
         formset.save(commit=False)
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
-        raise NotImplementedError(f"{self}: say which service deletes a row.")
+        raise NotImplementedError(f"{self}: call the service that deletes a row.")
 
     def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
-        raise NotImplementedError(f"{self}: say which service deletes a row.")
+        raise NotImplementedError(f"{self}: call the service that deletes a row.")
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         return self._with_messages(super().changeform_view, request, *args, **kwargs)
@@ -114,14 +116,14 @@ class ServiceAdmin(Audited, ModelAdmin):  # type: ignore[misc]
     def get_deleted_objects(
         self, objs: Iterable[Model], request: HttpRequest
     ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
-        """Confirm what is named alone: what hangs on it goes with it, if the service lets it."""
+        """Confirm only the named objects: the service decides about dependent rows."""
         names = [str(obj) for obj in objs]
         return names, {str(self.opts.verbose_name_plural): len(names)}, set(), []
 
     def carry_out(
         self, request: HttpRequest, objects: Iterable[M], verb: Callable[..., Any], done: str
     ) -> None:
-        """Call the service for each object, and say what became of it."""
+        """Call the service for each object, and show a message of the outcome."""
         count = 0
         for obj in objects:
             try:
@@ -135,7 +137,7 @@ class ServiceAdmin(Audited, ModelAdmin):  # type: ignore[misc]
     def _with_messages(
         self, view: Callable[..., HttpResponse], request: HttpRequest, *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        # The view's own transaction is over, and rolled back, when the error gets here.
+        # The view's transaction has been rolled back when the error gets here.
         try:
             return view(request, *args, **kwargs)
         except DomainError as error:
@@ -144,9 +146,9 @@ class ServiceAdmin(Audited, ModelAdmin):  # type: ignore[misc]
 
 
 class HistoryAdmin(ModelAdmin):  # type: ignore[misc]
-    """Pages of what is written by the product alone: to be read, never changed.
+    """Read-only pages of tables that only the product writes.
 
-    Such tables grow without end: nobody waits for them to be counted.
+    Such tables grow without limit, so their rows are never counted.
     """
 
     show_full_result_count = False
@@ -163,7 +165,7 @@ class HistoryAdmin(ModelAdmin):  # type: ignore[misc]
 
 
 class TimeFilter(RangeDateTimeFilter):  # type: ignore[misc]
-    """Between two times in UTC; a date alone means from its start, or to its end."""
+    """Filter between two times in UTC; a date alone means its start, or its end."""
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[M]) -> QuerySet[M]:
         for bound, lookup, default in (("from", "gte", time.min), ("to", "lte", time.max)):

@@ -1,4 +1,4 @@
-"""The geometry of what the operators' pages draw: bars, and values over time."""
+"""The geometry of bars and of plots over time."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -6,16 +6,16 @@ from datetime import datetime, timedelta
 from math import ceil, floor, log10
 
 WIDTH, HEIGHT = 600, 120
-"""Of the drawing that every plot is scaled from; its texts are outside, so they are not."""
+"""Size of the drawing, which is scaled to the page; texts are outside it and are not scaled."""
 
 _ROWS = 24
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """How much of a capacity is used, and held for who is to start; the rest is free.
+    """How much of a capacity is allocated and reserved; the rest is free.
 
-    `texts` say used, held, free and capacity as a person reads them; `unit` follows them.
+    `texts` are allocated, reserved, free and capacity, formatted; `unit` follows them.
     """
 
     label: str
@@ -39,9 +39,9 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Values in the order of their times; None where nobody looked.
+    """Values in the order of their times; None where there is no sample.
 
-    `tone` names its colour and stroke in the stylesheet.
+    `tone` is the class of its colour and stroke in the stylesheet.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Series:
 class Plot:
     """Series over the same times, as lines, or as areas on top of each other.
 
-    `limit` is drawn as a line across: a capacity.
+    `limit`, a capacity, is drawn as a horizontal line.
     """
 
     title: str
@@ -88,7 +88,7 @@ class Plot:
 
     @property
     def ticks(self) -> list[datetime]:
-        """Return the times that are written below: first, middle and last."""
+        """Return the times written below the plot: the first, the middle and the last."""
         first, last = self._bounds()
         return [first, first + (last - first) / 2, last]
 
@@ -103,7 +103,7 @@ class Plot:
 
     @property
     def rows(self) -> list[tuple[datetime, list[float | None]]]:
-        """Return the plot as a table, newest first, of so many rows as one can read."""
+        """Return the plot as a short table, the newest row first."""
         step = max(ceil(len(self.times) / _ROWS), 1)
         picked = range(len(self.times) - 1, -1, -step)
         return [(self.times[i], [series.values[i] for series in self.series]) for i in picked]
@@ -122,7 +122,7 @@ class Plot:
         base: list[float] = [0.0] * len(self.times)
         for series in self.series:
             line, area = [], []
-            for run in _stretches(self._seen(series)):
+            for run in _stretches(self._visible(series)):
                 points = [(self._x(i), self._y(base[i] + (series.values[i] or 0))) for i in run]
                 below = [(self._x(i), self._y(base[i])) for i in reversed(run)]
                 line.append(_polyline(points))
@@ -131,8 +131,8 @@ class Plot:
                 base = [b + (v or 0) for b, v in zip(base, series.values, strict=True)]
             yield Path(series, "".join(line), "".join(area) if self.stacked else "")
 
-    def _seen(self, series: Series) -> Sequence[float | None]:
-        """Leave out of a stacked series where it is nothing: it would hide the one below."""
+    def _visible(self, series: Series) -> Sequence[float | None]:
+        """Return None where a stacked series is zero: it would hide the series below it."""
         values = series.values
         if not self.stacked or series is self.series[0]:
             return values
@@ -171,7 +171,7 @@ def _stretches(values: Sequence[float | None]) -> Iterator[list[int]]:
 
 
 def _polyline(points: Sequence[tuple[float, float]]) -> str:
-    """Return path data; a single point becomes a dash, which is seen."""
+    """Return path data; a single point becomes a visible dash."""
     if len(points) == 1:
         ((x, y),) = points
         points = [(x - 1, y), (x + 1, y)]

@@ -1,4 +1,4 @@
-"""The groups of the admin, so that nobody has to click rights together."""
+"""The admin's two groups with their permissions, so that operators need not assemble them."""
 
 from typing import Any
 
@@ -38,13 +38,13 @@ _OPERATE = frozenset(
         "scheduling.run_schedulingcycle",
     }
 )
-"""What operators may besides seeing everything; who may do what is for superusers to say."""
+"""The permissions of operators besides viewing everything; superusers change permissions."""
 
 
 def install(**_: Any) -> None:
-    """Give both groups their permissions after `migrate`, exactly those and no others.
+    """Set both groups' permissions after `migrate`, exactly these.
 
-    They belong to the product: an upgrade that brings an action gives it to the operators.
+    The groups belong to the product: an upgrade with a new action gives it to the operators.
     """
     permissions = {
         f"{permission.content_type.app_label}.{permission.codename}": permission

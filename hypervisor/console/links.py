@@ -1,4 +1,4 @@
-"""Where the console shows what an alarm is about."""
+"""The console's page for the subject of an alarm."""
 
 from urllib.parse import urlencode
 
@@ -24,7 +24,7 @@ _PAGES: dict[Subject, tuple[str, str, dict[str, str]]] = {
 
 
 def link_of(alarm: Alarm) -> tuple[str, str] | None:
-    """Return the address and the label of the link to what the alarm is about."""
+    """Return the URL and the label of the link to the alarm's subject, or None."""
     if alarm.subject is None:
         return None
     page, label, parameters = _PAGES[alarm.subject]

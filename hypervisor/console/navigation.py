@@ -1,4 +1,4 @@
-"""The sidebar of the operators' admin: each person finds the pages that they may open."""
+"""The admin's sidebar: the pages that the user may open."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,7 +7,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 from django.urls import reverse
 
-# Title, symbol, and where it leads: a model's list (app.model), or the name of a page's address.
+# Title, symbol and target: a model's list (app.model), or the name of a page's URL.
 _GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     (
         "Operate",
@@ -39,7 +39,7 @@ _GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         ),
     ),
     (
-        "Machinery",
+        "Platform",
         (
             ("Periodic tasks", "schedule", "django_celery_beat.periodictask"),
             ("Intervals", "timer", "django_celery_beat.intervalschedule"),
@@ -51,11 +51,11 @@ _GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
 
 
 _SHOWS = {"queue": "deployments.deployment"}
-"""The model that a page shows: who may see the one may see the other."""
+"""The model that a page shows: the permission to view the model is that of the page."""
 
 
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
-    """Return the groups of the sidebar, as the theme takes them."""
+    """Return the groups of the sidebar, in the theme's format."""
     viewable = {
         f"{model._meta.app_label}.{model._meta.model_name}"
         for model, page in admin.site._registry.items()

@@ -1,4 +1,4 @@
-"""The operators' pages that belong to no table of their own; under `/admin/`."""
+"""The operators' pages outside the admin's tables, under `/admin/`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,13 +10,13 @@ from django.urls import path
 from hypervisor.console.bases import ConsolePage
 from hypervisor.console.pages.cluster import ClusterPage
 from hypervisor.console.pages.logs import LogsPage
-from hypervisor.console.pages.preview import SteerPage
+from hypervisor.console.pages.preview import PreviewPage
 from hypervisor.console.pages.queue import QueuePage
 from scheduling.models import SchedulingCycle
 
 
 def _view(page: type[ConsolePage], **arguments: Any) -> Callable[..., HttpResponseBase]:
-    """Return the page as the admin serves its own: for staff who have logged in."""
+    """Return the page as a view of the admin, for staff who have logged in."""
     registered = admin.site._registry[SchedulingCycle]
     return admin.site.admin_view(page.as_view(model_admin=registered, **arguments))
 
@@ -25,5 +25,5 @@ urlpatterns = [
     path("queue/", _view(QueuePage), name="queue"),
     path("cluster/<int:pk>/", _view(ClusterPage), name="cluster"),
     path("deployment/<int:pk>/logs/", _view(LogsPage), name="logs"),
-    path("steer/<slug:action>/", _view(SteerPage), name="steer"),
+    path("preview/<slug:action>/", _view(PreviewPage), name="preview"),
 ]

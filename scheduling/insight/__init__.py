@@ -1,8 +1,8 @@
 """Read models over the next plan.
 
-explain           why a deployment is where it is, and a dry run of one that does not exist yet
-queue             the pending deployments in the scheduler's order
-operator_actions  what operators can do: one table for pages, previews and permissions
-preview           what an action would bring about, before it is confirmed
-verify            proves on the live database that ledger, runs and history agree
+explain           why a deployment is in its state, and the dry run of a submission
+queue             the pending deployments in the scheduler's order, with their wait reasons
+operator_actions  the actions of operators: one table for pages, previews and permissions
+preview           the consequences of an action, shown before it is confirmed
+verify            checks on the live database that ledger, runs and history agree
 """

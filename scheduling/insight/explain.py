@@ -1,6 +1,6 @@
-"""Why a deployment is where it is, and what would happen to one that does not exist yet.
+"""Explain why a deployment is in its state, and what a submission would lead to.
 
-Both ask the planner itself, on a snapshot of this moment, so they cannot disagree with it.
+Both call the planner on a snapshot taken now, so they cannot contradict it.
 """
 
 from collections.abc import Mapping
@@ -28,9 +28,9 @@ from scheduling.planner.snapshot import Snapshot
 class Explanation:
     """Why a deployment is in its state.
 
-    `code` is for programs and `reason` for people. Of a pending one that competes, `position` is
-    its place in the queue of `queue_length`, counted from 1, and `clusters` says for each cluster
-    what is missing there, as `Hold.detail` does.
+    `code` is for programs and `reason` for people. For a pending deployment that competes,
+    `position` is its place in the queue of `queue_length`, counted from 1, and `clusters` lists
+    what is missing on each cluster, as in `WaitReason.detail`.
     """
 
     deployment: int
@@ -45,7 +45,7 @@ class Explanation:
 
 
 @dataclass(frozen=True, slots=True)
-class Forecast:
+class DryRun:
     """What the next cycle would do with a deployment: `run`, `preempt` (and run) or `wait`."""
 
     outcome: str
@@ -74,12 +74,12 @@ def explain(deployment: Deployment) -> Explanation:
     return _from_plan(deployment)
 
 
-def forecast(*, created_by: User, organization: Organization, spec: Spec) -> Forecast:
-    """Say what would become of a submission, and store nothing.
+def dry_run(*, created_by: User, organization: Organization, spec: Spec) -> DryRun:
+    """Return what the next cycle would do with a submission, without storing anything.
 
-    Raises what the submission would raise.
+    Raises the errors that the submission would raise.
     """
-    # Without the lock, which would have others wait while the snapshot is read.
+    # No lock: other submissions would wait for it while the snapshot is read.
     check_bounds(created_by.pk, {organization.pk: 1}, lock=False)
     with transaction.atomic():
         deployment = services.submit(
@@ -89,15 +89,15 @@ def forecast(*, created_by: User, organization: Organization, spec: Spec) -> For
         snapshot = load(organization.pk, lock=False).snapshot
         transaction.set_rollback(True)
     if obstacle:
-        return Forecast("wait", obstacle.code, obstacle.reason)
+        return DryRun("wait", obstacle.code, obstacle.reason)
     return _outcome(deployment.pk, snapshot, make_plan(snapshot))
 
 
-def _outcome(deployment_id: int, snapshot: Snapshot, plan: Plan) -> Forecast:
+def _outcome(deployment_id: int, snapshot: Snapshot, plan: Plan) -> DryRun:
     placement = next((p for p in plan.placements if p.deployment == deployment_id), None)
     if placement is None:
         wait = _wait_reason(plan, deployment_id)
-        return Forecast("wait", wait.code, wait.reason, clusters=wait.detail.get("clusters", []))
+        return DryRun("wait", wait.code, wait.reason, clusters=wait.detail.get("clusters", []))
     priorities = {d.id: d.priority for d in snapshot.deployments}
     evictions = [
         asdict(e) | {"priority": priorities[e.deployment]}
@@ -109,7 +109,7 @@ def _outcome(deployment_id: int, snapshot: Snapshot, plan: Plan) -> Forecast:
         for m in plan.moves
         if m.for_ == deployment_id
     ]
-    return Forecast(
+    return DryRun(
         outcome="preempt" if evictions or moves else "run",
         code=placement.code,
         reason=placement.reason,
@@ -150,17 +150,20 @@ def _from_plan(deployment: Deployment) -> Explanation:
 
 
 def _wait_reason(plan: Plan, deployment_id: int) -> WaitReason:
-    """Return why the plan leaves it pending; it changed state while we looked if there is none."""
+    """Return why the plan leaves the deployment pending.
+
+    The plan has no wait reason for a deployment that changed its state during the call.
+    """
     for wait in plan.wait_reasons:
         if wait.deployment == deployment_id:
             return wait
     return WaitReason(
-        deployment_id, "changing", {}, "Its state is changing at this moment: ask again."
+        deployment_id, "changing", {}, "Its state is changing at this moment: try again."
     )
 
 
 def _from_history(deployment: Deployment) -> Explanation:
-    """Explain by the event that led into the present status."""
+    """Explain the present status by the event that led to it."""
     event = (
         Event.objects.filter(
             subject=Event.Subject.DEPLOYMENT, subject_id=deployment.pk, status=deployment.status

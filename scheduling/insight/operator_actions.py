@@ -1,4 +1,4 @@
-"""What operators can do to deployments and clusters: one table for pages, forecasts and rights."""
+"""The actions of operators on deployments and clusters: one table for pages and previews."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from deployments.runtime import lost_contact
 
 
 class Needs(StrEnum):
-    """What an action has to be told besides whom it is for."""
+    """The input that an action needs besides its subjects."""
 
     NOTHING = ""
     PRIORITY = "priority"
@@ -25,7 +25,7 @@ class Needs(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One verb. `hint` says what it means; `done` what is told of those it was done to."""
+    """One verb. `hint` explains it in a tooltip; `done` completes the message "job-1: held."."""
 
     name: str
     label: str
@@ -44,7 +44,7 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """An action that somebody means to take; `options` are the verb's further arguments."""
+    """An action on some subjects, not yet confirmed; `options` are the verb's other arguments."""
 
     action: Action
     subjects: tuple[int, ...]
@@ -58,7 +58,7 @@ def _resize(cluster: Cluster, *, actor: str, capacity: cluster_services.Capacity
 
 _ALL = (
     Action(
-        "hold", "Hold", "Pass it over until it is released.", "held",
+        "hold", "Hold", "Put it on hold until it is released.", "put on hold",
         "deployments.hold_deployment", services.hold,
     ),
     Action(
@@ -79,7 +79,7 @@ _ALL = (
         "deployments.preempt_deployment", services.requeue, stops_work=True,
     ),
     Action(
-        "move", "Move", "Have it run on another cluster.", "moved",
+        "move", "Move", "Run it on another cluster.", "moved",
         "deployments.preempt_deployment", moves.move, needs=Needs.TARGET, stops_work=True,
     ),
     Action(
@@ -87,15 +87,15 @@ _ALL = (
         "deployments.stop_deployment", services.cancel, stops_work=True,
     ),
     Action(
-        "stop", "Stop", "End it for good; its container is asked to stop.", "stopped",
+        "stop", "Stop", "End it permanently; its container is asked to stop.", "stopped",
         "deployments.stop_deployment", services.stop, stops_work=True,
     ),
     Action(
-        "start", "Start again", "Queue it again; it competes as a new one would.", "queued again",
+        "start", "Start again", "Queue it again; it competes like a new one.", "queued again",
         "deployments.start_deployment", partial(services.start, bounded=False),
     ),
     Action(
-        "cordon", "Cordon", "Place nothing new on it; what runs there goes on.", "cordoned",
+        "cordon", "Cordon", "Place nothing new on it; its deployments keep running.", "cordoned",
         "clusters.steer_cluster", cluster_services.cordon, Cluster,
     ),
     Action(
@@ -103,13 +103,13 @@ _ALL = (
         "clusters.steer_cluster", cluster_services.uncordon, Cluster,
     ),
     Action(
-        "drain", "Drain", "Place nothing new on it; what runs there is moved or requeued.",
+        "drain", "Drain", "Place nothing new on it; its deployments are moved or requeued.",
         "draining", "clusters.steer_cluster", cluster_services.drain, Cluster, stops_work=True,
     ),
     Action(
         "declare_lost", "Declare lost",
-        "Its engine does not answer and its containers are gone for certain: queue again what was"
-        " there.",
+        "Its engine does not answer and its containers are certainly gone: requeue its"
+        " deployments.",
         "declared lost", "clusters.steer_cluster", lost_contact.declare_lost, Cluster,
         stops_work=True,
     ),

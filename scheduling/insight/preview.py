@@ -1,7 +1,7 @@
-"""What would happen if an operator did this; and doing just that, or asking again.
+"""Preview an operator's action, and carry it out if the preview still holds.
 
-A forecast is the change itself, tried in a transaction that is rolled back, and the planner asked
-before and after it. So it cannot disagree with the services, nor with the next cycle.
+A preview makes the change in a transaction that is rolled back, and plans before and after it.
+It can therefore contradict neither the services nor the next cycle.
 """
 
 import hashlib
@@ -25,12 +25,12 @@ from scheduling.planner.compare import Consequence, consequences
 from scheduling.planner.pipeline import make_plan
 
 _ENDING = ("cancel", "stop")
-"""The actions after which what waits for the subjects waits in vain."""
+"""The actions after which the subjects' dependents wait for something that will not happen."""
 
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """What the action does to one of its subjects: its state afterwards, or why it is refused."""
+    """A subject of the action: its state afterwards, or why the action is refused."""
 
     subject: int
     name: str
@@ -41,7 +41,7 @@ class Touched:
 
 @dataclass(frozen=True, slots=True)
 class Dependent:
-    """One that waits for what the action ends: it would be cancelled, or wait on."""
+    """A deployment that depends on a subject of the action: it is cancelled, or keeps waiting."""
 
     deployment: int
     on: int
@@ -49,12 +49,12 @@ class Dependent:
 
 
 @dataclass(frozen=True, slots=True)
-class Forecast:
+class Preview:
     """The consequences of a change, as of now.
 
-    `anyway` counts what the next cycle does whether or not the change is made. `names` and
-    `clusters` say how people call the deployments and clusters in it. Two forecasts with one
-    `fingerprint` have the same consequences.
+    `anyway` counts the changes that the next cycle makes with or without this one. `names` and
+    `clusters` are the names of the deployments and clusters in it, by id. Two previews with the
+    same `fingerprint` have the same consequences.
     """
 
     change: Change
@@ -71,31 +71,31 @@ class Forecast:
         return any(not row.refused for row in self.touched)
 
 
-def forecast(change: Change, *, clock: Callable[[], datetime] = timezone.now) -> Forecast:
-    """Say what would happen, and change nothing."""
+def preview(change: Change, *, clock: Callable[[], datetime] = timezone.now) -> Preview:
+    """Return what the change would lead to, without making it."""
     with transaction.atomic():
-        tried = _try(change, clock)
+        result = _try(change, clock)
         transaction.set_rollback(True)
-    return tried
+    return result
 
 
 def carry_out(
     change: Change, *, shown: str, clock: Callable[[], datetime] = timezone.now
-) -> tuple[bool, Forecast]:
+) -> tuple[bool, Preview]:
     """Make the change if its consequences are still those of the fingerprint `shown`.
 
-    Returns whether it was made, and the consequences as they are now. Under the locks of the
-    clusters: no cycle decides anything in between.
+    Return whether it was made, and the consequences as of now. The clusters are locked, so no
+    cycle decides anything in between.
     """
     with transaction.atomic():
-        tried = _try(change, clock)
-        same = tried.fingerprint == shown
+        result = _try(change, clock)
+        same = result.fingerprint == shown
         if not same:
             transaction.set_rollback(True)
-    return same, tried
+    return same, result
 
 
-def _try(change: Change, clock: Callable[[], datetime]) -> Forecast:
+def _try(change: Change, clock: Callable[[], datetime]) -> Preview:
     """Make the change in the caller's transaction, and plan as the next cycle would."""
     subjects = change.action.model._default_manager.in_bulk(change.subjects)
     organizations = sorted({row.organization_id for row in subjects.values()})
@@ -110,7 +110,7 @@ def _try(change: Change, clock: Callable[[], datetime]) -> Forecast:
         later = load(pk, lock=False, clock=partial(_at, earlier.now))
         rows += consequences(earlier.snapshot, plan, later.snapshot, make_plan(later.snapshot))
     anyway = sum(len(p.placements) + len(p.evictions) + len(p.moves) for p in plans)
-    return _told(change, _touched(change, subjects, refusals), tuple(rows), anyway)
+    return _preview(change, _touched(change, subjects, refusals), tuple(rows), anyway)
 
 
 def _at(moment: datetime) -> datetime:
@@ -120,10 +120,10 @@ def _at(moment: datetime) -> datetime:
 def _attempts(
     change: Change, subjects: Mapping[int, Deployment | Cluster]
 ) -> Iterator[tuple[int, str]]:
-    """Do it to each subject, in the order of their ids; yield why each refused one is."""
+    """Call the verb for each subject, by id; yield the id and the reason of each refusal."""
     for pk in sorted(change.subjects):
         if pk not in subjects:
-            yield pk, f"There is no {change.action.subject} {pk} any more."
+            yield pk, f"The {change.action.subject} {pk} no longer exists."
             continue
         try:
             change.action.verb(subjects[pk], actor=change.actor, **change.options)
@@ -166,14 +166,14 @@ def _dependents(change: Change, refusals: set[int]) -> tuple[Dependent, ...]:
     )
 
 
-def _told(
+def _preview(
     change: Change, touched: tuple[Touched, ...], rows: tuple[Consequence, ...], anyway: int
-) -> Forecast:
+) -> Preview:
     dependents = _dependents(change, {row.subject for row in touched if row.refused})
     named = {id_ for row in rows for id_ in (row.deployment, row.for_) if id_}
     named |= {id_ for row in dependents for id_ in (row.deployment, row.on)}
     at = {id_ for row in rows for id_ in (row.source, row.target) if id_}
-    return Forecast(
+    return Preview(
         change,
         touched,
         rows,
@@ -191,12 +191,12 @@ def _fingerprint(
     rows: tuple[Consequence, ...],
     dependents: tuple[Dependent, ...],
 ) -> str:
-    """Digest what is done, and what comes of it; not the wording, which tells of times."""
-    told = [
+    """Return a digest of the change and its consequences, without texts, which contain times."""
+    digested = [
         change.action.name,
         sorted((name, str(value)) for name, value in change.options.items()),
         [(row.subject, row.state, row.refused) for row in touched],
         [(r.deployment, r.kind, r.source, r.target, r.for_, r.code) for r in rows],
         [(row.deployment, row.on, row.cancelled) for row in dependents],
     ]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(digested).encode()).hexdigest()

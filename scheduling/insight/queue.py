@@ -1,7 +1,7 @@
-"""Who waits, in the scheduler's own order, for what; and who is in the way.
+"""The pending deployments in the scheduler's order, with their wait reasons, and the placed ones.
 
-The planner is asked on a snapshot of this moment, once an organization: what a page shows is what
-the next cycle would say.
+The planner runs once per organization on a snapshot taken now, so a page shows what the next cycle
+would decide.
 """
 
 from collections import Counter
@@ -24,11 +24,11 @@ from scheduling.planner.resources import in_words
 from scheduling.planner.snapshot import Deployment as Row
 
 NEXT = "next_cycle"
-"""The code of one that the next cycle places."""
+"""The code of a deployment that the next cycle places."""
 
 
 class Group(StrEnum):
-    """Where one that is not over is: in the queue, out of it for a while, or on a cluster."""
+    """Where a deployment that has not ended is: in the queue, kept out of it, or on a cluster."""
 
     COMPETING = "competing"
     HELD = "held"
@@ -39,9 +39,10 @@ class Group(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What somebody wants to see; None and "" leave it open.
+    """The filters of a page; None and "" do not filter.
 
-    `cluster`: of those that wait, who could run there when it is empty; of the placed, who does.
+    `cluster` selects the pending deployments that would fit there if it were empty, and the placed
+    deployments that are there.
     """
 
     organization: int | None = None
@@ -51,7 +52,7 @@ class Filters:
     search: str = ""
 
     def condition(self, group: Group) -> Q:
-        """Return what rows of the group have to be, but for `code`."""
+        """Return the condition on the rows of a group, for all filters except `code`."""
         wanted = self._named()
         if self.organization is not None:
             wanted &= Q(organization=self.organization)
@@ -81,8 +82,8 @@ def _could_run_on(cluster: Cluster) -> Q:
 
 
 @dataclass(frozen=True, slots=True)
-class Lack:
-    """Why one cluster is no option, in a few words."""
+class Shortage:
+    """Why one cluster cannot take the deployment, in a few words."""
 
     cluster: str
     text: str
@@ -96,12 +97,12 @@ class Entry:
     code: str
     reason: str
     position: int | None = None
-    lacks: Sequence[Lack] = field(default_factory=list)
+    shortages: Sequence[Shortage] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class Competitor:
-    """One that is ready, in the order of its organization; `hold` is None when it starts next."""
+    """A ready deployment at its position in its organization; `wait` is None if it starts next."""
 
     position: int
     row: Row
@@ -114,7 +115,7 @@ class Competitor:
 
 
 class Queue:
-    """The queue as it is now, through the filters; the planner is asked once an organization."""
+    """The filtered queue as of `now`; the planner runs once per organization."""
 
     def __init__(self, filters: Filters, now: datetime) -> None:
         self._filters = filters
@@ -122,7 +123,7 @@ class Queue:
 
     @cached_property
     def competing(self) -> list[Competitor]:
-        """Return who competes and passes the filters, the heads of all queues first."""
+        """Return the competing deployments that pass the filters, the heads of all queues first."""
         wanted = self._wanted_ids()
         found = [
             competitor
@@ -134,7 +135,7 @@ class Queue:
 
     @cached_property
     def codes(self) -> Counter[str]:
-        """Count the reasons of those that compete, whatever reason the filters ask for."""
+        """Count the competing deployments by wait reason, ignoring the filter by reason."""
         return Counter(competitor.code for competitor in self.competing)
 
     @cached_property
@@ -146,7 +147,7 @@ class Queue:
         return len(self.chosen) if group == Group.COMPETING else self.rows(group).count()
 
     def entries(self, group: Group, first: int, last: int) -> list[Entry]:
-        """Return the lines of the group from `first` up to and without `last`."""
+        """Return the lines of the group from `first` up to, but not including, `last`."""
         if group == Group.COMPETING:
             return list(self._competing_entries(self.chosen[first:last]))
         rows = list(self.rows(group)[first:last])
@@ -159,7 +160,7 @@ class Queue:
         ]
 
     def rows(self, group: Group) -> QuerySet[Deployment]:
-        """Return those of a group other than the competing ones, as the database has them."""
+        """Return the deployments of a group other than the competing one, from the database."""
         rows = _with_names().filter(self._filters.condition(group))
         if group == Group.PLACED:
             rows = rows.filter(status__in=OCCUPYING)
@@ -180,7 +181,7 @@ class Queue:
         return sorted(ready.values_list("organization", flat=True).distinct())
 
     def _wanted_ids(self) -> set[int] | None:
-        """Return who passes the filters, None when they let everybody through."""
+        """Return the ids that pass the filters, or None if nothing is filtered."""
         condition = self._filters.condition(Group.COMPETING)
         if not condition:
             return None
@@ -193,12 +194,12 @@ class Queue:
         names = dict(clusters.values_list("pk", "name"))
         for c in competitors:
             if c.row.id in rows:
-                lacks = list(_lacks(c.wait, names))
-                yield Entry(rows[c.row.id], c.code, c.reason, c.position, lacks)
+                shortages = list(_shortages(c.wait, names))
+                yield Entry(rows[c.row.id], c.code, c.reason, c.position, shortages)
 
 
 def competitors(loaded: Loaded) -> list[Competitor]:
-    """Return who is ready in an organization, in the scheduler's order, and why each waits."""
+    """Return an organization's ready deployments in the scheduler's order, with wait reasons."""
     plan = make_plan(loaded.snapshot)
     rows = {d.id: d for d in loaded.snapshot.deployments}
     waits = {wait.deployment: wait for wait in plan.wait_reasons}
@@ -232,10 +233,10 @@ _SHORT = {
 }
 
 
-def _lacks(wait: WaitReason | None, names: Mapping[int, str]) -> Iterator[Lack]:
-    """Yield what is missing where, the clusters that could hold it first."""
+def _shortages(wait: WaitReason | None, names: Mapping[int, str]) -> Iterator[Shortage]:
+    """Yield what is missing on each cluster, the large enough and open clusters first."""
     rows = wait.detail["clusters"] if wait else []
     for row in sorted(rows, key=lambda row: (row["code"] in _SHORT, row["cluster"])):
         if row["code"] != "other_cluster":
-            text = _SHORT.get(row["code"]) or f"lacks {in_words(row['missing'])}"
-            yield Lack(names.get(row["cluster"], f"cluster {row['cluster']}"), text)
+            text = _SHORT.get(row["code"]) or f"short of {in_words(row['missing'])}"
+            yield Shortage(names.get(row["cluster"], f"cluster {row['cluster']}"), text)

@@ -1,4 +1,4 @@
-"""Prove on the live database that the ledger, the runs and the history agree."""
+"""Check on the live database that the ledger, the runs and the history agree."""
 
 from collections.abc import Iterator
 
@@ -29,7 +29,7 @@ CHECKS = {
               AND r.cluster_id = d.cluster_id
               AND (r.cpu_milli, r.ram_mib, r.gpu) = (d.cpu_milli, d.ram_mib, d.gpu))
     """,
-    "container that nobody would end": """
+    "container that no cluster would end": """
         SELECT format('run %s of deployment %s, released but on no cluster', r.id, r.deployment_id)
         FROM deployments_run r
         WHERE r.released_at IS NOT NULL AND r.ended_at IS NULL AND r.cluster_id IS NULL
@@ -42,7 +42,7 @@ CHECKS = {
         ) r ON true
         WHERE d.status = 'stopping' AND (r.id IS NULL OR r.ended_at IS NOT NULL)
     """,
-    "GPU given to two runs at once": """
+    "GPU allocated to two runs at once": """
         SELECT format('GPU %s of cluster %s: runs %s', device, r.cluster_id,
                       string_agg(r.id::text, ' and ' ORDER BY r.id))
         FROM deployments_run r, jsonb_array_elements_text(r.devices) AS device
@@ -50,8 +50,8 @@ CHECKS = {
         GROUP BY r.cluster_id, device HAVING count(*) > 1
     """,
     "status that contradicts the last event": """
-        SELECT format('deployment %s is %s, its last event says %s', d.id, d.status,
-                      coalesce(e.status, 'nothing'))
+        SELECT format('deployment %s is %s, but its last event has status %s', d.id, d.status,
+                      coalesce(e.status, 'none'))
         FROM deployments_deployment d LEFT JOIN LATERAL (
             SELECT status FROM orgs_event e
             WHERE e.subject = 'deployment' AND e.subject_id = d.id AND e.status IS NOT NULL
@@ -60,7 +60,7 @@ CHECKS = {
         WHERE d.status IS DISTINCT FROM e.status
     """,
     "held deployment that is not pending": """
-        SELECT format('deployment %s is %s and held', d.id, d.status)
+        SELECT format('deployment %s is %s and on hold', d.id, d.status)
         FROM deployments_deployment d
         WHERE d.held AND d.status IN ('starting', 'running', 'stopping')
     """,
@@ -81,7 +81,7 @@ CHECKS = {
                 < r.placed_at - interval '1 minute'
            OR r.ended_at < r.released_at - interval '1 minute'
     """,
-    "time that lies ahead": """
+    "time in the future": """
         SELECT format('run %s of deployment %s, unfinished: placed %s, launched %s, started %s,'
                       ' released %s', r.id, r.deployment_id, r.placed_at, r.launched_at,
                       r.started_at, r.released_at)
@@ -89,7 +89,7 @@ CHECKS = {
         WHERE r.ended_at IS NULL AND greatest(r.placed_at, r.launched_at, r.started_at,
             r.released_at) > {now} + interval '2 minutes'
         UNION ALL
-        SELECT format('deployment %s, pending: ready after %s, set aside until %s', d.id,
+        SELECT format('deployment %s, pending: ready after %s, preemption suspended until %s', d.id,
                       d.ready_after, d.set_aside_until)
         FROM deployments_deployment d
         WHERE d.status = 'pending'
@@ -101,7 +101,7 @@ CHECKS = {
         JOIN clusters_cluster c ON c.id IN (d.cluster_id, d.requested_cluster_id)
         WHERE c.organization_id <> d.organization_id
     """,
-    "deployment active elsewhere than it may be": """
+    "deployment on a cluster where it may not run": """
         SELECT format('deployment %s is on cluster %s but may run only on %s', d.id, d.cluster_id,
                       d.requested_cluster_id)
         FROM deployments_deployment d
@@ -120,11 +120,11 @@ CHECKS = {
 
 
 def violations() -> Iterator[str]:
-    """Yield a sentence for each thing that is wrong; nothing when all is well.
+    """Yield a sentence for each violation.
 
-    One statement, so that all checks see the same moment whatever else is going on.
+    All checks run in one statement, so that they see the same moment.
     """
-    # The later of the database's time and ours: what lies ahead of both is wrong.
+    # The later of the database's clock and this process's: a time ahead of both is wrong.
     now = f"greatest(now(), timestamptz '{timezone.now().isoformat()}')"
     checks = (
         f"SELECT '{name}', m FROM ({sql.replace('{now}', now)}) AS t(m)"  # noqa: S608

@@ -1,4 +1,4 @@
-"""A plan as a person reads it at a terminal, and as a program does."""
+"""A plan as text for a terminal, and as JSON for programs."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -12,12 +12,12 @@ from scheduling.planner.plan import Plan
 from scheduling.planner.snapshot import Snapshot
 
 _WAITING = 10
-"""How many of those that wait are listed; the rest is counted."""
+"""The number of waiting deployments that are listed; the others are counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Names:
-    """How people call what the plan has ids for."""
+    """The names of the deployments and clusters in a plan, by id."""
 
     deployments: dict[int, str]
     clusters: dict[int, str]
@@ -39,7 +39,7 @@ def document(plan: Plan) -> dict[str, Any]:
 
 
 def text(snapshot: Snapshot, plan: Plan) -> str:
-    """Return how many are concerned, then a line and a reason for each."""
+    """Return a line of counts, then each change with its reason."""
     head = (
         f"{len(plan.placements)} would start, {len(plan.evictions)} would be evicted,"
         f" {len(plan.moves)} would move, {len(plan.wait_reasons)} would wait."
@@ -48,15 +48,15 @@ def text(snapshot: Snapshot, plan: Plan) -> str:
 
 
 def _names(plan: Plan) -> _Names:
-    concerned = {p.deployment for p in plan.placements} | {h.deployment for h in plan.wait_reasons}
+    deployments = {row.deployment for row in (*plan.placements, *plan.wait_reasons)}
     at = {p.cluster for p in plan.placements} | {e.cluster for e in plan.evictions}
     for e in plan.evictions:
-        concerned |= {e.deployment, e.for_ or e.deployment}
+        deployments |= {e.deployment, e.for_ or e.deployment}
     for m in plan.moves:
-        concerned |= {m.deployment, m.for_ or m.deployment}
+        deployments |= {m.deployment, m.for_ or m.deployment}
         at |= {m.source, m.target}
     return _Names(
-        dict(Deployment.objects.filter(pk__in=concerned).values_list("pk", "name")),
+        dict(Deployment.objects.filter(pk__in=deployments).values_list("pk", "name")),
         dict(Cluster.objects.filter(pk__in=at).values_list("pk", "name")),
     )
 

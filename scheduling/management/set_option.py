@@ -1,4 +1,4 @@
-"""`--set NAME=VALUE` of the commands that plan with other thresholds."""
+"""The option `--set NAME=VALUE` of commands that plan with other thresholds."""
 
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ Assignment = tuple[str, int | str]
 
 
 def add_set(parser: ArgumentParser, thresholds: Sequence[Threshold]) -> None:
-    """Add an option that may be repeated; its value is a list of assignments."""
+    """Add the repeatable option; its value is a list of assignments."""
     known = "; ".join(f"{each.name}: {each.allowed}" for each in thresholds)
     parser.add_argument(
         "--set",
@@ -19,7 +19,7 @@ def add_set(parser: ArgumentParser, thresholds: Sequence[Threshold]) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help=f"another value for a threshold; may be repeated. {known}.",
+        help=f"change a threshold; may be repeated. {known}.",
     )
 
 

@@ -1,11 +1,11 @@
-"""How the platform is, and how it was.
+"""The platform's health, now and over time.
 
 health          whether processes and servers work
-heartbeats      which processes are at work, as they report it
-beat_scheduler  Celery beat, with a heartbeat of its own
-clocks          clocks that disagree with the database's
-queue_metrics   who waits, for how long, and whether rightly so
-histogram       waits in steps, from which quantiles are read
+heartbeats      when each process last reported that it works
+beat_scheduler  Celery beat, with a heartbeat that does not pass the broker
+clocks          clocks that differ from the database's
+queue_metrics   pending deployments, their waits, and priority inversions
+histogram       waits in steps, for quantiles
 minutes, days   samples of each minute, rolled up into days
-alarms          what an operator should look at first
+alarms          the problems that need an operator's attention
 """

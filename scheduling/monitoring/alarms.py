@@ -1,4 +1,4 @@
-"""What an operator should know first: what is wrong, and where to act."""
+"""The problems that need an operator's attention, the worst first."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,25 +15,25 @@ from deployments.runtime import orphans
 from orgs.models import Event
 from scheduling.models import Sample
 from scheduling.monitoring import clocks, heartbeats
-from scheduling.monitoring.health import Vitals, cycles_are_late_after
+from scheduling.monitoring.health import Health, cycles_are_late_after
 
 _DRAINS_LONG = timedelta(minutes=30)
 _HELD_LONG = timedelta(days=1)
 _STARTS_LONG = timedelta(minutes=10)
 _STOPS_LONG = timedelta(minutes=10)
 _MANY = 1000
-"""Counting ends here: more of something wrong is no other message."""
+"""Counting stops here, because a larger number changes nothing for the operator."""
 
 _NEVER = (
     waiting.DEPENDENCY_ENDED, "exceeds_capacity", "requested_cluster_gone", "no_cluster",
 )  # fmt: skip
-"""The codes of what starts only after somebody has changed something."""
+"""The wait reasons that do not end without a change by a person."""
 
 _FAILING_SHARE, _FAILING_COUNT = 0.5, 5
 
 
 class Subject(StrEnum):
-    """What an alarm is about; a user interface knows where it shows each."""
+    """What an alarm is about; each user interface maps it to a page."""
 
     CLUSTER = "cluster"
     CYCLES = "cycles"
@@ -47,9 +47,9 @@ class Subject(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """`level` is `critical`: act now; `warning`: look at it today; or `info`.
+    """A problem: `level` is `critical` (act now), `warning` (check it today) or `info`.
 
-    The subject is one row with the id `pk`, or all rows that match `where` by field.
+    The subject is the row with the id `pk`, or all rows that match `where` by field.
     """
 
     level: str
@@ -62,7 +62,7 @@ class Alarm:
 
 @dataclass(frozen=True, slots=True)
 class Hour:
-    """What the samples of the last hour add up to."""
+    """Sums over the samples of the last hour."""
 
     suspended: int
     failed: int
@@ -70,11 +70,11 @@ class Hour:
 
 
 def alarms(
-    now: datetime, vitals: Vitals, last: Sample | None, hour: Hour, here: str = "this web server"
+    now: datetime, health: Health, last: Sample | None, hour: Hour, here: str = "this web server"
 ) -> list[Alarm]:
-    """Return what is wrong, the worst first. `here` names the process that asks."""
+    """Return the alarms, the worst first. `here` names the calling process."""
     found = [
-        *_parts(vitals),
+        *_parts(health),
         *_clocks(now, here),
         *_engines(),
         *_unknown_containers(),
@@ -83,45 +83,45 @@ def alarms(
         *_clusters(now),
         *_stuck(now),
         *_waiting(now, last),
-        *_restless(hour),
+        *_last_hour(hour),
     ]
     levels = ("critical", "warning", "info")
     return sorted(found, key=lambda alarm: levels.index(alarm.level))
 
 
-def _parts(vitals: Vitals) -> Iterator[Alarm]:
+def _parts(health: Health) -> Iterator[Alarm]:
     consequence = {
-        "Beat": "Nothing periodic happens: lost messages and ended back-offs wait. Start beat.",
+        "Beat": "Periodic tasks do not run, so lost messages and ended back-offs wait. Start beat.",
         "Worker": "Nothing is placed. Start a worker.",
         "Engine worker": "Containers neither start nor stop. Start a worker of the queue engines.",
-        "Broker": "Submissions are accepted and wait. Start the broker (Valkey or Redis).",
-        "Samples": "The figures below are old. Beat and a worker take one every minute.",
+        "Broker": "Submissions are accepted but wait. Start the broker (Valkey or Redis).",
+        "Samples": "The figures below are old. Beat and a worker take a sample every minute.",
     }
-    for vital in vitals.all:
-        if vital.is_bad:
-            level = "critical" if vital.state == "down" else "warning"
-            title = f"{vital.name}: {vital.note}"
-            yield Alarm(level, title, consequence[vital.name], Subject.PERIODIC_TASKS)
+    for part in health.all:
+        if part.is_bad:
+            level = "critical" if part.state == "down" else "warning"
+            title = f"{part.name}: {part.note}"
+            yield Alarm(level, title, consequence[part.name], Subject.PERIODIC_TASKS)
 
 
 def _clocks(now: datetime, here: str) -> Iterator[Alarm]:
-    """Name the processes whose clocks are not as the database's; this one is asked right now."""
+    """Yield an alarm that names the processes whose clocks differ, this one included."""
     ahead = clocks.read().ahead
     wrong = heartbeats.wrong_clocks(now - ahead)
     if abs(ahead) > clocks.TOLERATED:
         wrong[here] = ahead.total_seconds()
     if wrong:
         worst = sorted(wrong.items(), key=lambda item: -abs(item[1]))[:5]
-        said = ", ".join(f"{name} {_off(seconds)}" for name, seconds in worst)
+        offsets = ", ".join(f"{name} {_offset(seconds)}" for name, seconds in worst)
         yield Alarm(
             "critical",
             "Clocks disagree",
-            f"Of the database's clock: {said}. Back-offs, lost contact and run times are wrong"
-            " until these clocks are right: set them by NTP.",
+            f"Compared with the database's clock, {offsets}. Back-offs, lost contact and run times"
+            " are wrong until these clocks are right: set them by NTP.",
         )
 
 
-def _off(seconds: float) -> str:
+def _offset(seconds: float) -> str:
     return f"is {abs(seconds):.0f} s {'ahead' if seconds > 0 else 'behind'}"
 
 
@@ -152,7 +152,7 @@ def _unknown_containers() -> Iterator[Alarm]:
 
 
 def _cycles(now: datetime) -> Iterator[Alarm]:
-    """Tell of organizations where one has been ready for long and no cycle ran meanwhile."""
+    """Yield an alarm for organizations with long-ready deployments and no cycle since."""
     sql = """
         SELECT o.name FROM orgs_organization o
         WHERE coalesce((
@@ -174,8 +174,8 @@ def _cycles(now: datetime) -> Iterator[Alarm]:
         yield Alarm(
             "critical",
             "No scheduling cycle although deployments are ready",
-            f"Of {', '.join(names[:3])}{' and others' if names[3:] else ''}, for over"
-            f" {late.total_seconds():.0f} seconds. The worker's log says what failed.",
+            f"In {', '.join(names[:3])}{' and others' if names[3:] else ''}, for over"
+            f" {late.total_seconds():.0f} seconds. See the worker's log for the error.",
             Subject.CYCLES,
         )
 
@@ -189,14 +189,16 @@ def _order(last: Sample | None) -> Iterator[Alarm]:
         yield Alarm(
             "critical",
             f"{_many(last.inverted, 'deployment waits', 'deployments wait')} for lower priorities",
-            "Lower ones that may be evicted hold the room. A cycle should have given it to them.",
+            "Their capacity is allocated to lower-priority deployments that a cycle should have"
+            " evicted.",
             subject,
             one,
         )
     if last.overlooked:
         yield Alarm(
             "critical",
-            f"{_many(last.overlooked, 'deployment waits', 'deployments wait')} beside free room",
+            f"{_many(last.overlooked, 'deployment waits', 'deployments wait')} despite free"
+            " capacity",
             "A cycle should have placed them.",
             subject,
             one,
@@ -219,7 +221,7 @@ def _clusters(now: datetime) -> Iterator[Alarm]:
             yield Alarm(
                 "warning",
                 f"{cluster} has been draining since {time:%Y-%m-%d %H:%M} UTC",
-                "Something still runs there.",
+                "Some of its deployments still run.",
                 Subject.CLUSTER,
                 pk,
             )
@@ -231,7 +233,7 @@ def _stuck(now: datetime) -> Iterator[Alarm]:
         yield Alarm(
             "warning",
             f"{_many(count, 'container has', 'containers have')} not started in time",
-            "Placed over ten minutes ago: does their engine work, do others stop for them?",
+            "They were placed over ten minutes ago. Does their engine work? Do victims still stop?",
             Subject.QUEUE,
             where={"group": "placed"},
         )
@@ -240,7 +242,7 @@ def _stuck(now: datetime) -> Iterator[Alarm]:
         yield Alarm(
             "warning",
             f"{_many(count, 'container does', 'containers do')} not stop",
-            "Their room was given up over ten minutes ago, and others wait for it.",
+            "Their capacity was released over ten minutes ago, and other deployments wait for it.",
             Subject.RUNS,
             where={"outcome": "evicted"},
         )
@@ -251,7 +253,8 @@ def _waiting(now: datetime, last: Sample | None) -> Iterator[Alarm]:
         yield Alarm(
             "warning",
             f"{_many(last.starving, 'deployment has', 'deployments have')} waited too long",
-            "Longer than SCHEDULER_STARVATION_SECONDS: is there enough room at their priority?",
+            "They have waited for longer than SCHEDULER_STARVATION_SECONDS. Is there enough"
+            " capacity for their priority?",
             Subject.QUEUE,
         )
     never = Deployment.objects.pending().filter(held=False, status_code__in=_NEVER)
@@ -259,7 +262,8 @@ def _waiting(now: datetime, last: Sample | None) -> Iterator[Alarm]:
         yield Alarm(
             "warning",
             f"{_many(count, 'deployment', 'deployments')} can never start",
-            "A dependency has ended otherwise, or no cluster could ever hold it. Each says which.",
+            "A dependency did not end as required, or no cluster is large enough. See their wait"
+            " reasons.",
             Subject.DEPLOYMENTS,
             where={"status": "pending"},
         )
@@ -267,19 +271,19 @@ def _waiting(now: datetime, last: Sample | None) -> Iterator[Alarm]:
     if count := held.order_by()[:_MANY].count():
         yield Alarm(
             "info",
-            f"{_many(count, 'deployment is', 'deployments are')} held and over a day old",
-            "Somebody held them, and nobody has released them.",
+            f"{_many(count, 'deployment is', 'deployments are')} on hold and over a day old",
+            "Release or cancel them if they were forgotten.",
             Subject.QUEUE,
             where={"group": "held"},
         )
 
 
-def _restless(hour: Hour) -> Iterator[Alarm]:
+def _last_hour(hour: Hour) -> Iterator[Alarm]:
     if hour.suspended:
         yield Alarm(
             "warning",
             f"Preemption was suspended for {_many(hour.suspended, 'deployment', 'deployments')}",
-            "In the last hour: they preempted others again and again, in vain.",
+            "In the last hour, because their earlier preemptions led to nothing.",
             Subject.EVENTS,
             where={"kind": "preemption_suspended"},
         )

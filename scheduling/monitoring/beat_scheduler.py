@@ -1,4 +1,4 @@
-"""Celery beat with its schedule in the database, and a note there that it is alive."""
+"""Celery beat with its schedule and its heartbeat in the database."""
 
 import time
 from datetime import datetime, timedelta
@@ -17,28 +17,28 @@ _SLACK = timedelta(seconds=1)
 log = structlog.get_logger(__name__)
 
 
-class NotingScheduler(DatabaseScheduler):  # type: ignore[misc]
-    """Its notes do not pass the broker, so they tell a dead beat from a dead broker.
+class HeartbeatScheduler(DatabaseScheduler):  # type: ignore[misc]
+    """Records its heartbeat directly, so that a dead beat differs from a dead broker.
 
-    A job that ran last in the future, by a clock that has been set back since, would not run again
-    before that time: such times are cut to now.
+    If the clock has been set back, a job's last run may be in the future, and the job would not run
+    again before that time. Such times are set to now.
     """
 
-    _noted = 0.0
+    _recorded = 0.0
 
     def tick(self, *args: Any, **kwargs: Any) -> Any:
         try:
-            if time.monotonic() - self._noted >= heartbeats.EVERY_S - 1:
-                self._noted = time.monotonic()
-                heartbeats.note(heartbeats.BEAT)
-            self._cut_what_lies_ahead(timezone.now())
+            if time.monotonic() - self._recorded >= heartbeats.EVERY_S - 1:
+                self._recorded = time.monotonic()
+                heartbeats.record(heartbeats.BEAT)
+            self._cut_future_times(timezone.now())
         except Error as error:
-            log.warning("pulse_not_noted", error=str(error))
+            log.warning("heartbeat_not_recorded", error=str(error))
         return super().tick(*args, **kwargs)
 
-    def _cut_what_lies_ahead(self, now: datetime) -> None:
+    def _cut_future_times(self, now: datetime) -> None:
         limit = now + _SLACK
-        # The rows, not the entries: those on the heap are others than those of the schedule.
+        # The rows, not the entries: the heap and the schedule hold different entries.
         rows = [entry.model for entry in self.schedule.values()]
         ahead = [row for row in rows if row.last_run_at > limit]
         if not ahead:
@@ -47,8 +47,8 @@ class NotingScheduler(DatabaseScheduler):  # type: ignore[misc]
         for row in ahead:
             row.last_run_at = now
         PeriodicTask.objects.filter(last_run_at__gt=limit).update(last_run_at=now)
-        # A job that never ran counts from when its row was written.
+        # For a job that has never run, beat counts from the row's last change.
         PeriodicTask.objects.filter(date_changed__gt=limit).update(date_changed=now)
         PeriodicTasks.objects.filter(last_update__gt=limit).update(last_update=now)
-        # All that it keeps in memory has been reckoned with the clock as it was.
+        # The schedule in memory was computed by the wrong clock.
         self._initial_read, self._heap = True, None

@@ -1,7 +1,6 @@
-"""Clocks that disagree: a process's own is measured against the database's, which counts.
+"""Compare this process's clock with the database's, and correct times that a wrong clock wrote.
 
-A time that was written by a wrong clock can lie ahead, where it would keep something waiting until
-that time has come. `cut` brings such times back.
+Such a time may lie in the future, and something would wait until then. `cut` sets it back.
 """
 
 from collections.abc import Iterator
@@ -23,10 +22,10 @@ from deployments.runtime.outcomes import LONGEST_DELAY
 from scheduling.models import ClusterSample, Pulse, Sample, SchedulingCycle
 
 TOLERATED = timedelta(seconds=2)
-"""Clocks that differ by more get an alarm."""
+"""A larger difference between clocks raises an alarm."""
 
 _MARGIN = timedelta(minutes=1)
-"""A time that lies further ahead than it can is cut; so near ones come by themselves."""
+"""Only times further ahead than this are cut: nearer ones pass soon enough."""
 
 CUT = "back_off_cut"
 
@@ -35,9 +34,9 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The database's time, and how far this process's clock is ahead of it, or behind if negative.
+    """The database's time, and how far this process's clock is ahead of it (negative: behind).
 
-    No further than is certain, as the answer takes its time.
+    `ahead` is a lower bound, because the answer takes time to arrive.
     """
 
     database: datetime
@@ -57,25 +56,26 @@ def read() -> Reading:
 
 
 def cut(*, actor: str) -> int:
-    """Bring times back that lie further ahead than is possible; return how many rows had one.
+    """Set back the times that lie impossibly far ahead; return the number of rows changed.
 
-    Nothing is cut by a process whose own clock is wrong, as it could not tell which times are.
+    Change nothing if this process's own clock is wrong.
     """
     reading = read()
     if abs(reading.ahead) > TOLERATED:
         log.warning("clock_is_wrong", ahead_s=reading.ahead.total_seconds())
         return 0
     now = reading.database
-    found = _cut_backoffs(now, actor) + sum(rows for rows in _cut_past_times(now))
+    found = _cut_backoffs(now, actor) + sum(_cut_past_times(now))
     if found:
         log.warning("times_cut", rows=found)
     return found
 
 
 def _cut_backoffs(now: datetime, actor: str) -> int:
-    """Let those compete whose back-off cannot be right; an event for each.
+    """End the back-offs that cannot be right, with an event for each deployment.
 
-    It is longer than the longest, or began with the end of a run that lies ahead.
+    Such a back-off is longer than the longest possible one, or began at the end of a run that lies
+    in the future.
     """
     ends_ahead = Run.objects.filter(deployment=OuterRef("pk"), released_at__gt=now + _MARGIN)
     suspension = timedelta(seconds=settings.SCHEDULER_POLICY.suspension_seconds)
@@ -85,8 +85,8 @@ def _cut_backoffs(now: datetime, actor: str) -> int:
     with transaction.atomic():
         found = list(Deployment.objects.pending().filter(late).locked(skip_locked=True))
         reason = (
-            "Its back-off ended later than any can: a clock was wrong, or a threshold was lowered."
-            " It competes again."
+            "Its back-off was longer than any can be: a clock was wrong, or a threshold was"
+            " lowered. It competes again."
         )
         changes = [Change(row.pk, reason, data={"code": CUT}) for row in found]
         Deployment.objects.filter(pk__in=[row.pk for row in found]).update(
@@ -106,7 +106,7 @@ def _longest_backoff() -> timedelta:
 
 
 def _cut_past_times(now: datetime) -> Iterator[int]:
-    """Set times of the past that lie ahead to now, and remove figures of minutes to come."""
+    """Set past times that lie in the future to now, and delete samples of future minutes."""
     yield _cut_runs(now)
     live = Deployment.objects.exclude(status__in=ENDED)
     yield _cut(live, now, "queued_at", "placed_at", "started_at", "checkpoint_at")
@@ -118,11 +118,11 @@ def _cut_past_times(now: datetime) -> Iterator[int]:
 
 
 def _cut_runs(now: datetime) -> int:
-    """Cut the times of runs, and have none lie after what follows it."""
+    """Cut the times of runs, keeping them in order."""
     limit = now + _MARGIN
     ahead = Q(launched_at__gt=limit) | Q(started_at__gt=limit) | Q(stop_requested_at__gt=limit)
     ahead = Q(placed_at__gt=limit) | Q(released_at__gt=limit) | (Q(ended_at=None) & ahead)
-    # It shows that a back-off is wrong, which may be locked just now.
+    # This time proves that a back-off is wrong, and that row may be locked at the moment.
     needed = Q(released_at__gt=limit, deployment__ready_after__gt=now)
     rows = Run.objects.filter(ahead).exclude(needed & Q(deployment__status=Status.PENDING))
     return rows.update(
@@ -145,8 +145,8 @@ def _cut(rows: models.QuerySet[models.Model], now: datetime, *names: str) -> int
 
 
 def _at_most(name: str, now: datetime, *others: str) -> Case:
-    """Return the time, but none that is later than now and the others; one that is not set stays.
+    """Return the time, or the earliest of now and the others if it is later; NULL stays NULL.
 
-    LEAST alone would set it, because PostgreSQL passes over NULL.
+    LEAST alone would replace NULL, because PostgreSQL ignores NULL arguments.
     """
     return Case(When(**{f"{name}__isnull": False}, then=Least(F(name), now, *map(F, others))))

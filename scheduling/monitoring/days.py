@@ -1,4 +1,4 @@
-"""Roll the minutes of a day up into one row: how well the scheduler did."""
+"""Roll up the minutes of each day into one row that shows how well the scheduler worked."""
 
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -8,10 +8,10 @@ from django.db.models import Count, Max, Sum
 from django.utils import timezone
 
 from scheduling.models import Day, Sample
-from scheduling.monitoring.histogram import added_up, without_idle_end
+from scheduling.monitoring.histogram import added_up, without_trailing_zeros
 
 _OPEN_DAYS = 3
-"""So many days are rolled up again: what was submitted may run, and what ran be lost, later."""
+"""The number of latest days that are rolled up again: their deployments may still run or fail."""
 
 _SUMS = (
     "placed", "evicted", "moved", "failed", "ended", "suspended", "cycles", "cycle_us", "inverted",
@@ -20,7 +20,7 @@ _SUMS = (
 
 
 def roll_up(now: datetime | None = None) -> list[Day]:
-    """Write the rows of the last days; return them, the newest first."""
+    """Write the rows of the latest days; return them, the newest first."""
     today = (now or timezone.now()).astimezone(UTC).date()
     return [_roll_up(today - timedelta(days=n), now or timezone.now()) for n in range(_OPEN_DAYS)]
 
@@ -53,11 +53,11 @@ def _waits(start: datetime, end: datetime) -> list[int]:
     sql = f"SELECT {added_up('waits')} FROM scheduling_sample WHERE time > %s AND time <= %s"  # noqa: S608
     with connection.cursor() as cursor:
         cursor.execute(sql, [start, end])
-        return without_idle_end(cursor.fetchone())
+        return without_trailing_zeros(cursor.fetchone())
 
 
 def _cohort(start: datetime, end: datetime) -> tuple[int, int]:
-    """Return how many were submitted in that time, and how many of them have ever run."""
+    """Return how many deployments were submitted in that time, and how many of them ever ran."""
     sql = """
         SELECT count(*), count(*) FILTER (WHERE EXISTS (
             SELECT FROM deployments_run r
@@ -71,15 +71,16 @@ def _cohort(start: datetime, end: datetime) -> tuple[int, int]:
 
 
 def _work(start: datetime, end: datetime, now: datetime) -> tuple[float, float]:
-    """Return the run time in that span times the share of the cluster, and how much was lost.
+    """Return the work done and the work lost in that time, in seconds.
 
-    Lost is what a run that was given up did after its last checkpoint.
+    Work is run time, times the share of its cluster that the run was allocated. Lost is the work
+    after the last checkpoint of a run that was evicted, moved or requeued, or failed.
     """
     sql = """
         WITH ran AS (
             SELECT r.id, r.deployment_id, r.started_at, r.released_at,
                    least(coalesce(r.released_at, %(now)s), %(end)s) AS until,
-                   r.outcome IN ('evicted', 'moved', 'requeued', 'failed') AS given_up,
+                   r.outcome IN ('evicted', 'moved', 'requeued', 'failed') AS interrupted,
                    greatest(r.cpu_milli::float / c.cpu_milli, r.ram_mib::float / c.ram_mib,
                             r.gpu::float / nullif(c.gpu, 0)) AS share
             FROM deployments_run r JOIN clusters_cluster c ON c.id = r.cluster_id
@@ -90,13 +91,13 @@ def _work(start: datetime, end: datetime, now: datetime) -> tuple[float, float]:
             FROM ran JOIN orgs_event e ON e.subject = 'deployment'
                 AND e.subject_id = ran.deployment_id AND e.kind = 'checkpoint'
                 AND e.time BETWEEN ran.started_at AND ran.released_at
-            WHERE ran.given_up GROUP BY ran.id
+            WHERE ran.interrupted GROUP BY ran.id
         )
         SELECT coalesce(sum(share * extract(epoch FROM
                    until - greatest(started_at, %(start)s))), 0),
                coalesce(sum(share * greatest(extract(epoch FROM
                    until - greatest(started_at, saved.time, %(start)s)), 0))
-                   FILTER (WHERE given_up), 0)
+                   FILTER (WHERE interrupted), 0)
         FROM ran LEFT JOIN saved USING (id)
     """
     with connection.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""Whether the product's own processes and servers work: what a look at a few rows tells."""
+"""Whether the product's processes and servers work, read from a few rows."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,14 +11,14 @@ from scheduling.models import Sample, SchedulingCycle
 from scheduling.monitoring import clocks, heartbeats
 
 _LATE = timedelta(seconds=6 * heartbeats.EVERY_S)
-"""A process that was not seen for longer is taken for dead."""
+"""A process without a heartbeat for longer counts as dead."""
 
 _SAMPLE_LATE = timedelta(minutes=3)
 
 
 @dataclass(frozen=True, slots=True)
-class Vital:
-    """One part: `ok`, `down`, `warning`, or `unknown` as another one had to tell."""
+class Part:
+    """One process or server: `ok`, `down`, `warning`, or `unknown` because another part is down."""
 
     name: str
     state: str
@@ -30,31 +30,31 @@ class Vital:
 
 
 _BROKER = {
-    "ok": Vital("Broker", "ok", "answers"),
-    "refuses writes": Vital("Broker", "down", "refuses writes: its memory or its disk is full"),
-    "unreachable": Vital("Broker", "down", "does not answer"),
+    "ok": Part("Broker", "ok", "answers"),
+    "refuses writes": Part("Broker", "down", "refuses writes: its memory or its disk is full"),
+    "unreachable": Part("Broker", "down", "does not answer"),
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Vitals:
-    """`worker` plans; `engines` are the workers that speak to the clusters' engines."""
+class Health:
+    """`worker` runs scheduling cycles; `engines` are the workers that call the engines."""
 
-    beat: Vital
-    worker: Vital
-    engines: Vital
-    broker: Vital
-    database: Vital
-    samples: Vital
+    beat: Part
+    worker: Part
+    engines: Part
+    broker: Part
+    database: Part
+    samples: Part
     last_cycle: SchedulingCycle | None
 
     @property
-    def all(self) -> tuple[Vital, ...]:
+    def all(self) -> tuple[Part, ...]:
         return self.beat, self.worker, self.engines, self.broker, self.database, self.samples
 
 
-def look(now: datetime, last: Sample | None) -> Vitals:
-    """Look at a moment of this process's clock; what the database's clock noted is seen by that."""
+def read(now: datetime, last: Sample | None) -> Health:
+    """Return the health at `now` by this process's clock; heartbeats are by the database's."""
     seen_at = now - clocks.read().ahead
     beat_seen, workers = heartbeats.last_seen(seen_at)
     broker = broker_state()
@@ -65,51 +65,49 @@ def look(now: datetime, last: Sample | None) -> Vitals:
         _worker(name, seen_at, workers.get(queue, {}), beat, broker_works=broker_works)
         for name, queue in (("Worker", heartbeats.PLANNING), ("Engine worker", ENGINES))
     )
-    return Vitals(
+    return Health(
         beat=beat,
         worker=planning,
         engines=engines,
         broker=_BROKER[broker],
-        database=Vital("Database", "ok", "answers"),
+        database=Part("Database", "ok", "answers"),
         samples=_samples(now, last),
         last_cycle=newest.order_by("-started_at").first(),
     )
 
 
-def _beat(now: datetime, seen: datetime | None) -> Vital:
+def _beat(now: datetime, seen: datetime | None) -> Part:
     if seen is None:
-        return Vital("Beat", "down", "was never seen")
+        return Part("Beat", "down", "never seen")
     if now - seen > _LATE:
-        return Vital("Beat", "down", f"last seen at {seen:%Y-%m-%d %H:%M:%S} UTC")
-    return Vital("Beat", "ok", f"seen {_seconds(now, seen)} s ago")
+        return Part("Beat", "down", f"last seen at {seen:%Y-%m-%d %H:%M:%S} UTC")
+    return Part("Beat", "ok", f"seen {_seconds(now, seen)} s ago")
 
 
 def _worker(
-    name: str, now: datetime, seen: dict[str, datetime], beat: Vital, *, broker_works: bool
-) -> Vital:
-    """Say what came of beat's periodic request; where nothing did, ask the workers themselves."""
+    name: str, now: datetime, seen: dict[str, datetime], beat: Part, *, broker_works: bool
+) -> Part:
+    """Judge by the answers to beat's periodic message, or if there are none, ping the workers."""
     alive = [time for time in seen.values() if now - time <= _LATE]
     if alive:
-        many = f"{len(alive)} of them, the last" if len(alive) > 1 else "at work"
-        return Vital(name, "ok", f"{many} {_seconds(now, max(alive))} s ago")
+        many = f"{len(alive)} of them, last seen" if len(alive) > 1 else "seen"
+        return Part(name, "ok", f"{many} {_seconds(now, max(alive))} s ago")
     if not broker_works:
-        return Vital(name, "unknown", "cannot be asked without the broker")
+        return Part(name, "unknown", "cannot be reached without the broker")
     if seen and current_app.control.ping(list(seen), timeout=0.2, limit=1):
         if beat.is_bad:
-            return Vital(name, "ok", "answers, but beat asks it nothing")
-        return Vital(name, "warning", f"answers, but is busy since {max(seen.values()):%H:%M:%S}")
+            return Part(name, "ok", "answers, but beat sends it nothing")
+        return Part(name, "warning", f"answers, but busy since {max(seen.values()):%H:%M:%S} UTC")
     last = max(seen.values(), default=None)
-    return Vital(
-        name, "down", f"last seen at {last:%H:%M:%S} UTC" if last else "was not seen lately"
-    )
+    return Part(name, "down", f"last seen at {last:%H:%M:%S} UTC" if last else "not seen lately")
 
 
-def _samples(now: datetime, last: Sample | None) -> Vital:
+def _samples(now: datetime, last: Sample | None) -> Part:
     if last is None:
-        return Vital("Samples", "warning", "none yet: one is taken every minute")
+        return Part("Samples", "warning", "none yet: one is taken every minute")
     if now - last.time > _SAMPLE_LATE:
-        return Vital("Samples", "warning", f"the last is of {last.time:%Y-%m-%d %H:%M} UTC")
-    return Vital("Samples", "ok", f"the last is of {last.time:%H:%M}")
+        return Part("Samples", "warning", f"the latest is from {last.time:%Y-%m-%d %H:%M} UTC")
+    return Part("Samples", "ok", f"the latest is from {last.time:%H:%M} UTC")
 
 
 def _seconds(now: datetime, time: datetime) -> int:
@@ -117,7 +115,7 @@ def _seconds(now: datetime, time: datetime) -> int:
 
 
 def cycles_are_late_after() -> timedelta:
-    """Return after how long without a cycle periodic ones must have failed."""
+    """Return the time without a cycle after which the periodic cycles must have failed."""
     return timedelta(seconds=3 * settings.SCHEDULER_INTERVAL + 30)
 
 

@@ -1,4 +1,4 @@
-"""Note that a process of the product is at work, and read when it last was."""
+"""Record that one of the product's processes works, and read when it last did."""
 
 from datetime import datetime, timedelta
 
@@ -7,16 +7,16 @@ from scheduling.monitoring import clocks
 
 BEAT = "beat"
 PLANNING = "planning"
-"""The workers that take everything but what has a queue of its own."""
+"""The workers of the default queue."""
 
 DISCARDING = "discards"
-"""Workers that threw a message away because it had expired, by their own clock."""
+"""Workers that discarded a message because it had expired by their own clock."""
 
 EVERY_S = 5
-"""Seconds between two notes of the same process."""
+"""Seconds between two heartbeats of the same process."""
 
 
-def note(name: str, now: datetime | None = None) -> None:
+def record(name: str, now: datetime | None = None) -> None:
     reading = clocks.read()
     ahead_s = reading.ahead.total_seconds()
     Pulse.objects.bulk_create(
@@ -27,14 +27,14 @@ def note(name: str, now: datetime | None = None) -> None:
     )
 
 
-def note_worker(queue: str, hostname: str, now: datetime | None = None) -> None:
-    """Note that the worker of this name did what a message in that queue asked for."""
-    note(f"{queue} {hostname}"[:200], now)
+def record_worker(queue: str, hostname: str, now: datetime | None = None) -> None:
+    """Record that the worker of this name handled a message of that queue."""
+    record(f"{queue} {hostname}"[:200], now)
 
 
 def wrong_clocks(now: datetime) -> dict[str, float]:
-    """Return by how many seconds the clocks of processes of the last hour are wrong, by name."""
-    # The latest note of a worker counts: one that is ahead may only note what it throws away.
+    """Return by name how many seconds the wrong clocks of the last hour's processes are ahead."""
+    # A worker's latest heartbeat counts: a worker whose clock is ahead may record only discards.
     rows = Pulse.objects.filter(time__gt=now - timedelta(hours=1)).order_by("time")
     found = {name.partition(" ")[2] or name: s for name, s in rows.values_list("name", "ahead_s")}
     limit = clocks.TOLERATED.total_seconds()
@@ -46,7 +46,7 @@ def forget_before(limit: datetime) -> None:
 
 
 def last_seen(now: datetime) -> tuple[datetime | None, dict[str, dict[str, datetime]]]:
-    """Return when beat was last seen, and by queue each worker of the last hour, by its name."""
+    """Return beat's last heartbeat, and by queue and name those of the last hour's workers."""
     rows = dict(Pulse.objects.values_list("name", "time"))
     beat = rows.pop(BEAT, None)
     workers: dict[str, dict[str, datetime]] = {}

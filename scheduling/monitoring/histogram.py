@@ -1,4 +1,4 @@
-"""Waits in steps of a fifth: few numbers that can be added up, and quantiles within that."""
+"""Histograms of waits in steps of 20%: short, additive, and good for quantiles to within a step."""
 
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
@@ -10,11 +10,11 @@ _HIGHEST = 90
 
 
 def histogram(seconds: Iterable[float]) -> list[int]:
-    """Return how many lie in each step: the n-th ends at 1.2 to the n seconds."""
+    """Return the count of each step: step n ends at 1.2 to the n seconds."""
     counts = [0] * (_HIGHEST + 1)
     for value in seconds:
         counts[min(ceil(log(value, _STEP)), _HIGHEST) if value > 1 else 0] += 1
-    return without_idle_end(counts)
+    return without_trailing_zeros(counts)
 
 
 def merge(histograms: Iterable[Sequence[int]]) -> list[int]:
@@ -22,12 +22,12 @@ def merge(histograms: Iterable[Sequence[int]]) -> list[int]:
 
 
 def added_up(column: str) -> str:
-    """Return SQL that adds a column of histograms up, to as many numbers as there are steps."""
+    """Return SQL that adds up a column of histograms, into one number per step."""
     return ", ".join(f"sum({column}[{step + 1}])" for step in range(_HIGHEST + 1))
 
 
-def without_idle_end(counts: Iterable[int | None]) -> list[int]:
-    """Return the counts, those that are missing as 0, up to the last that is not."""
+def without_trailing_zeros(counts: Iterable[int | None]) -> list[int]:
+    """Return the counts up to the last that is not zero, with None as 0."""
     full = [int(count or 0) for count in counts]
     while full and not full[-1]:
         full.pop()
@@ -35,7 +35,7 @@ def without_idle_end(counts: Iterable[int | None]) -> list[int]:
 
 
 def quantile(counts: Sequence[int], part: float) -> float | None:
-    """Return the end of the step in which the quantile lies, in seconds; None of nothing."""
+    """Return the end of the quantile's step in seconds, or None if the histogram is empty."""
     left = part * sum(counts)
     if not left:
         return None

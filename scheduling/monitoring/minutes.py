@@ -1,7 +1,7 @@
-"""Note how the platform is, each minute, so that pages read a few rows instead of all.
+"""Record a sample of the platform each minute, so that pages read a few rows instead of all.
 
-Room and counts of minutes that nobody noted are filled in afterwards, from the runs; how the queue
-was then stays unknown.
+Allocations and counts of missed minutes are filled in later from the runs; the state of the queue
+at those minutes stays unknown.
 """
 
 from collections import defaultdict
@@ -22,23 +22,23 @@ from scheduling.monitoring.queue_metrics import Backlog
 
 MINUTE = timedelta(minutes=1)
 USAGE = tuple(f"{kind}{name}" for kind in ("", "used_", "held_") for name in DIMENSIONS)
-"""The columns of capacity, used and held room."""
+"""The columns of capacity, allocated (`used_`) and reserved (`held_`)."""
 
 _FILL_IN = timedelta(hours=24)
 
 
 @transaction.atomic
 def take_sample(now: datetime | None = None) -> Sample | None:
-    """Note this minute, and those since the last one noted; None when it has been noted already."""
+    """Record this minute and those since the last sample; return None if it is already recorded."""
     now = now or timezone.now()
     minute = now.replace(second=0, microsecond=0)
     last = Sample.objects.order_by("-time").first()
     if last and last.time >= minute:
         return None
     since = max(last.time, minute - _FILL_IN) if last else minute - _FILL_IN
-    _note_clusters(since + MINUTE, minute)
+    _record_clusters(since + MINUTE, minute)
     backlog = Backlog(now, last)
-    _hold(minute, backlog.reserved)
+    _add_reservations(minute, backlog.reserved)
     samples = list(_samples(since, minute))
     for name, value in backlog.columns().items():
         setattr(samples[-1], name, value)
@@ -46,17 +46,17 @@ def take_sample(now: datetime | None = None) -> Sample | None:
     return samples[-1]
 
 
-def _note_clusters(first: datetime, last: datetime) -> None:
-    """Note, for each cluster and minute, the room that its runs had then."""
+def _record_clusters(first: datetime, last: datetime) -> None:
+    """Record for each cluster and minute what was allocated to its runs, and reserved for them."""
     kinds = {"used": "r.launched_at <= m", "held": "r.launched_at IS NULL OR r.launched_at > m"}
     sums = ", ".join(
         f"sum(r.{name}) FILTER (WHERE {condition}) AS {kind}_{name}"
         for kind, condition in kinds.items()
         for name in DIMENSIONS
     )
-    taken = ", ".join(f"coalesce(taken.{kind}_{name}, 0)" for kind in kinds for name in DIMENSIONS)
+    columns = ", ".join(f"coalesce(a.{kind}_{name}, 0)" for kind in kinds for name in DIMENSIONS)
     sql = f"""
-        WITH taken AS (
+        WITH amounts AS (
             SELECT r.cluster_id, m, {sums}
             FROM deployments_run r CROSS JOIN LATERAL generate_series(
                 greatest(date_trunc('minute', r.placed_at - interval '1 microsecond')
@@ -68,10 +68,10 @@ def _note_clusters(first: datetime, last: datetime) -> None:
             GROUP BY r.cluster_id, m
         )
         INSERT INTO scheduling_clustersample (cluster_id, time, {", ".join(USAGE)})
-        SELECT c.id, minute, c.cpu_milli, c.ram_mib, c.gpu, {taken}
+        SELECT c.id, minute, c.cpu_milli, c.ram_mib, c.gpu, {columns}
         FROM clusters_cluster c
         CROSS JOIN generate_series(%(first)s, %(last)s, interval '1 minute') minute
-        LEFT JOIN taken ON taken.cluster_id = c.id AND taken.m = minute
+        LEFT JOIN amounts a ON a.cluster_id = c.id AND a.m = minute
         WHERE c.created_at <= minute + interval '1 minute'
         ON CONFLICT DO NOTHING
     """  # noqa: S608
@@ -79,8 +79,8 @@ def _note_clusters(first: datetime, last: datetime) -> None:
         cursor.execute(sql, {"first": first, "last": last})
 
 
-def _hold(minute: datetime, reserved: Mapping[int, Mapping[str, int]]) -> None:
-    """Add what is held for those that wait long, as far as it is free."""
+def _add_reservations(minute: datetime, reserved: Mapping[int, Mapping[str, int]]) -> None:
+    """Add the capacity reserved for deployments that have waited too long, as far as it is free."""
     rows = list(ClusterSample.objects.filter(cluster__in=reserved, time=minute))
     for row in rows:
         for name, amount in reserved[row.cluster_id].items():
@@ -91,14 +91,14 @@ def _hold(minute: datetime, reserved: Mapping[int, Mapping[str, int]]) -> None:
 
 
 def _samples(since: datetime, last: datetime) -> Iterator[Sample]:
-    """Yield a sample for each minute after `since`, with its room and its counts."""
+    """Yield a sample for each minute after `since`, with the sums over the clusters and counts."""
     sums = {f"sum_{name}": Sum(name) for name in USAGE}
     rows = ClusterSample.objects.filter(time__gt=since, time__lte=last).order_by().values("time")
-    room: dict[datetime, Any] = {row["time"]: row for row in rows.annotate(**sums)}
+    by_time: dict[datetime, Any] = {row["time"]: row for row in rows.annotate(**sums)}
     counts = _counts(since, last)
     time = since
     while (time := time + MINUTE) <= last:
-        usage = {name: room.get(time, {}).get(f"sum_{name}", 0) for name in USAGE}
+        usage = {name: by_time.get(time, {}).get(f"sum_{name}", 0) for name in USAGE}
         yield Sample(time=time, **usage, **counts[time])
 
 
@@ -139,9 +139,9 @@ def _by_minute(rows: Any, time: str, **figures: Any) -> list[dict[str, Any]]:
 
 
 def _waits(since: datetime, last: datetime) -> dict[datetime, list[float]]:
-    """Return, by minute, how long each that was placed had waited since it was queued or evicted.
+    """Return, by minute, the waits of placed deployments since they were queued or evicted.
 
-    Who moves has not waited, and is not placed from the queue.
+    A move is not a placement from the queue, so it does not count.
     """
     sql = """
         SELECT date_trunc('minute', r.placed_at),

@@ -1,4 +1,4 @@
-"""Look at the queue: who waits, for how long, and whether rightly so."""
+"""Measure the queue: how many deployments wait, for how long, and whether they should."""
 
 from datetime import datetime
 from typing import Any
@@ -15,15 +15,15 @@ from scheduling.planner.problem import is_starved
 from scheduling.planner.snapshot import Snapshot
 
 _GRACE_S = 20
-"""So long a periodic cycle may take from when it is due until its plan is written."""
+"""How long a periodic cycle may take, from its due time until its plan is applied."""
 
 
 class Backlog:
-    """Who waits at this moment, and whether rightly so."""
+    """The pending deployments at one moment, and the priority inversions among them."""
 
     def __init__(self, now: datetime, last: Sample | None) -> None:
         self.reserved: dict[int, dict[str, int]] = {}
-        """By cluster, the amounts that are held there for one that waits long."""
+        """By cluster, the amounts reserved for a deployment that has waited too long."""
         self._now = now
         self._before = last.suspects if last else {}
         self._suspects: dict[str, list[float]] = {}
@@ -36,7 +36,7 @@ class Backlog:
         )
         organizations = sorted(ready.values_list("organization", flat=True).distinct())
         for loaded in load_many(organizations, now=now).values():
-            self._look_at(loaded)
+            self._add(loaded)
 
     def columns(self) -> dict[str, Any]:
         ready = {str(row["priority"]): row["count"] for row in self._by_priority}
@@ -62,29 +62,29 @@ class Backlog:
             "reserved": {str(cluster): amounts for cluster, amounts in self.reserved.items()},
         }
 
-    def _look_at(self, loaded: Loaded) -> None:
+    def _add(self, loaded: Loaded) -> None:
         snapshot = loaded.snapshot
         starving = sum(d.cluster is None and is_starved(d, snapshot) for d in snapshot.deployments)
         self._starving += starving
-        holders = self._holders(snapshot) if starving else {}
+        reserved_for = self._reserved_for(snapshot) if starving else {}
         share = packing(snapshot)
         if share:
             self._shares.append(share)
-        for found in inversions(snapshot, holders):
+        for found in inversions(snapshot, reserved_for):
             self._suspect(found, loaded.revisions[found.deployment])
 
-    def _holders(self, snapshot: Snapshot) -> dict[int, int]:
-        """Return for whom which cluster's room is held; only the planner knows."""
+    def _reserved_for(self, snapshot: Snapshot) -> dict[int, int]:
+        """Plan, and return by cluster the deployment that capacity is reserved for."""
         requests = {d.id: d.request for d in snapshot.deployments}
-        holders = {}
+        found = {}
         for wait in make_plan(snapshot).wait_reasons:
             if reservation := wait.detail.get("reservation"):
-                holders[reservation["cluster"]] = wait.deployment
+                found[reservation["cluster"]] = wait.deployment
                 self.reserved[reservation["cluster"]] = requests[wait.deployment].to_json()
-        return holders
+        return found
 
     def _suspect(self, found: Inversion, revision: int) -> None:
-        """Remember it; once every cycle that was due has had its chance, it counts."""
+        """Record the inversion; it counts once it has outlasted a periodic cycle."""
         now = self._now.timestamp()
         known = self._before.get(str(found.deployment))
         since = known[1] if known and known[0] == revision else now

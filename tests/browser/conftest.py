@@ -1,7 +1,7 @@
 """Chromium in front of the real service: web, worker and beat, on servers of their own.
 
-The tests speak HTTP alone, as Playwright's loop runs in this thread while they do: Django would
-refuse the database. The fixtures end with this package, and the loop with them.
+The tests only send HTTP requests: Playwright's event loop runs in this thread, and Django refuses
+database queries there. The fixtures, and the loop, end with this package.
 """
 
 import os
@@ -39,16 +39,18 @@ _VIEWS = {
 
 @pytest.fixture(scope="package")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A running service that olga operates."""
+    """A running service with the operator olga."""
     if not Path(CHROMIUM).exists():
-        say = pytest.fail if os.environ.get("CI") else pytest.skip
-        say("needs Chromium: apt-get install chromium")
+        give_up = pytest.fail if os.environ.get("CI") else pytest.skip
+        give_up("needs Chromium: apt-get install chromium")
     up = Service(tmp_path_factory.mktemp("browser") / "home")
     up.environment["DJANGO_SUPERUSER_PASSWORD"] = OLGA[1]
     try:
         up.start()
-        status, said = up.run("createsuperuser", "--noinput", "--username", OLGA[0], "--email", "")
-        assert status == 0, said
+        status, output = up.run(
+            "createsuperuser", "--noinput", "--username", OLGA[0], "--email", ""
+        )
+        assert status == 0, output
         yield up
     finally:
         up.stop()
@@ -92,49 +94,49 @@ def context(service: Service, chromium: Browser, session: Path) -> Iterator[Brow
 
 @pytest.fixture
 def page(service: Service, context: BrowserContext) -> Iterator[Page]:
-    """A page in which olga is logged in; whatever goes wrong in it fails the test."""
+    """A page in which olga is logged in; an error in it fails the test."""
     opened = context.new_page()
-    complaints = watch(opened, service.url)
+    errors = watch(opened, service.url)
     yield opened
-    assert complaints == []
+    assert errors == []
 
 
 def watch(page: Page, home: str) -> list[str]:
-    """Return a list that fills with whatever goes wrong in the page from now on."""
-    complaints: list[str] = []
+    """Return a list that fills with the page's errors from now on."""
+    errors: list[str] = []
 
     def on_console(message: ConsoleMessage) -> None:
         # A violation of the Content-Security-Policy arrives here as well.
         if message.type in ("error", "warning"):
-            complaints.append(f"console {message.type}: {message.text}")
+            errors.append(f"console {message.type}: {message.text}")
 
     def on_request(request: Request) -> None:
         if not request.url.startswith((home, "data:")):
-            complaints.append(f"asks another host: {request.url}")
+            errors.append(f"request to another host: {request.url}")
 
     def on_failed(request: Request) -> None:
-        # What a page was waiting for when it was left is aborted by the browser.
+        # The browser aborts the pending requests of a page when it leaves the page.
         if request.failure != "net::ERR_ABORTED":
-            complaints.append(f"failed: {request.url}: {request.failure}")
+            errors.append(f"failed: {request.url}: {request.failure}")
 
     def on_response(response: Response) -> None:
         if response.status >= 400:
-            complaints.append(f"answered {response.status}: {response.url}")
+            errors.append(f"answered {response.status}: {response.url}")
 
     page.on("console", on_console)
-    page.on("pageerror", lambda error: complaints.append(f"script: {error}"))
+    page.on("pageerror", lambda error: errors.append(f"script: {error}"))
     page.on("request", on_request)
     page.on("requestfailed", on_failed)
     page.on("response", on_response)
-    return complaints
+    return errors
 
 
 @pytest.fixture
 def screenshot(request: pytest.FixtureRequest, tmp_path: Path) -> Screenshot:
-    """Return a function that stores pictures of the whole page: light, dark, and a phone's.
+    """Return a function that stores screenshots of the page: light, dark, and narrow (a phone's).
 
-    They go into the folder that `--screenshots` names, or a temporary one. Fails when a phone
-    would have to scroll sideways.
+    They go to the folder of `--screenshots`, or to a temporary one. Fail if the narrow page would
+    scroll sideways.
     """
     folder = Path(request.config.getoption("--screenshots") or tmp_path)
     folder.mkdir(parents=True, exist_ok=True)

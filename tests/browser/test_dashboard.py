@@ -38,14 +38,14 @@ def training(dora: User) -> Iterator[int]:
 
 
 def is_cleared(dora: User) -> bool:
-    """End what waits, then what runs; say whether nothing was left to end."""
-    left = [row for row in dora.list("/deployments") if not row["finished_at"]]
-    for row in sorted(left, key=lambda row: row["status"] != "pending"):
+    """End the pending deployments, then the active ones; return whether there were none."""
+    live = [row for row in dora.list("/deployments") if not row["finished_at"]]
+    for row in sorted(live, key=lambda row: row["status"] != "pending"):
         if row["status"] != "stopping":
-            with suppress(ApiError):  # it has changed meanwhile
+            with suppress(ApiError):  # its state has just changed
                 verb = "cancel" if row["status"] == "pending" else "stop"
                 dora.post(f"/deployments/{row['id']}/{verb}")
-    return not left
+    return not live
 
 
 def test_a_preemption_appears_without_a_reload(page: Page, dora: User, training: int) -> None:
@@ -68,7 +68,9 @@ def test_a_preemption_appears_without_a_reload(page: Page, dora: User, training:
     assert page.evaluate("document.activeElement.textContent") == focused
 
 
-def test_what_waits_is_counted_by_itself(page: Page, dora: User, training: int) -> None:
+def test_the_number_of_waiting_deployments_is_refreshed(
+    page: Page, dora: User, training: int
+) -> None:
     page.goto("/admin/")
     row = page.locator(".d-levels tbody tr").filter(has=page.get_by_role("link", name="13"))
     expect(row).to_have_count(0)
@@ -78,20 +80,20 @@ def test_what_waits_is_counted_by_itself(page: Page, dora: User, training: int) 
     expect(row).to_contain_text("1", timeout=SOON_MS)
 
 
-def asked(page: Page) -> list[str]:
-    """Return a list that grows with each refresh that the page asks for."""
-    asked: list[str] = []
+def live_requests(page: Page) -> list[str]:
+    """Return a list that grows with each refresh request of the page."""
+    requests: list[str] = []
     page.on(
         "request",
-        lambda request: asked.append(request.url) if "x-fragment" in request.headers else None,
+        lambda request: requests.append(request.url) if "x-fragment" in request.headers else None,
     )
-    return asked
+    return requests
 
 
-def test_it_pauses_and_goes_on_as_asked(page: Page, dora: User) -> None:
+def test_the_refresh_can_be_paused_and_resumed(page: Page, dora: User) -> None:
     page.clock.install()
     page.goto("/admin/")
-    requests = asked(page)
+    requests = live_requests(page)
 
     page.get_by_role("button", name="Pause").click()
     page.clock.run_for(60_000)
@@ -104,10 +106,10 @@ def test_it_pauses_and_goes_on_as_asked(page: Page, dora: User) -> None:
     assert len(requests) == 1
 
 
-def test_a_hidden_tab_asks_for_nothing(page: Page, dora: User) -> None:
+def test_a_hidden_tab_is_not_refreshed(page: Page, dora: User) -> None:
     page.clock.install()
     page.goto("/admin/")
-    requests = asked(page)
+    requests = live_requests(page)
 
     turn(page, hidden=True)
     page.clock.run_for(60_000)
@@ -119,7 +121,7 @@ def test_a_hidden_tab_asks_for_nothing(page: Page, dora: User) -> None:
 
 
 def turn(page: Page, *, hidden: bool) -> None:
-    """Make the page believe that its tab is, or is not, in front."""
+    """Make the page see its tab as hidden or visible."""
     page.evaluate(
         """hidden => {
             Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
@@ -129,7 +131,7 @@ def turn(page: Page, *, hidden: bool) -> None:
     )
 
 
-def test_it_says_when_it_is_no_longer_up_to_date(context: BrowserContext, dora: User) -> None:
+def test_it_shows_when_it_is_no_longer_up_to_date(context: BrowserContext, dora: User) -> None:
     page = context.new_page()
     page.clock.install()
     page.goto("/admin/")
@@ -144,7 +146,7 @@ def test_it_says_when_it_is_no_longer_up_to_date(context: BrowserContext, dora: 
     expect(state).to_contain_text("Updated")
 
 
-def test_who_is_logged_out_meanwhile_is_asked_to_log_in(
+def test_a_user_who_was_logged_out_gets_the_log_in_page(
     context: BrowserContext, dora: User
 ) -> None:
     page = context.new_page()
@@ -157,7 +159,7 @@ def test_who_is_logged_out_meanwhile_is_asked_to_log_in(
     page.wait_for_url(re.compile("/admin/login/"))
 
 
-def test_the_plots_of_one_cluster_over_another_span_are_a_choice_away(
+def test_the_cluster_and_the_span_of_the_plots_can_be_chosen(
     page: Page, alice: User, dora: User
 ) -> None:
     alice.post("/clusters", name="acme-rack", cpu=4, ram_mib="8Gi", gpu=0)
@@ -172,7 +174,7 @@ def test_the_plots_of_one_cluster_over_another_span_are_a_choice_away(
     expect(page.get_by_role("heading", name=re.compile("^GPU: . of 1 free"))).to_be_visible()
 
 
-def test_focus_is_seen_on_everything_that_takes_it(page: Page, training: int) -> None:
+def test_focus_is_visible_on_every_control(page: Page, training: int) -> None:
     page.goto("/admin/")
     page.locator("#refresh-toggle").focus()
 
@@ -187,7 +189,7 @@ def test_focus_is_seen_on_everything_that_takes_it(page: Page, training: int) ->
         assert (style, width >= "2px") == ("solid", True), name
 
 
-def test_pictures_have_names_and_headings_an_order(page: Page, training: int) -> None:
+def test_images_have_names_and_headings_are_in_order(page: Page, training: int) -> None:
     page.goto("/admin/")
 
     for picture in page.locator("#live svg[role=img]").all():
@@ -202,7 +204,7 @@ def test_pictures_have_names_and_headings_an_order(page: Page, training: int) ->
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_text_stands_out_from_what_is_behind_it(
+def test_every_text_has_enough_contrast(
     page: Page, dora: User, training: int, scheme: Literal["light", "dark"]
 ) -> None:
     page.emulate_media(color_scheme=scheme)
@@ -212,13 +214,13 @@ def test_every_text_stands_out_from_what_is_behind_it(
     assert page.evaluate((HERE / "contrast.js").read_text()) == []
 
 
-def test_it_looks_well_everywhere(page: Page, training: int, screenshot: Screenshot) -> None:
+def test_it_looks_right_in_every_layout(page: Page, training: int, screenshot: Screenshot) -> None:
     page.goto("/admin/")
 
     screenshot(page, "dashboard")
 
 
-def test_a_beat_that_hangs_is_told_and_forgotten_when_it_works_again(
+def test_a_hanging_beat_raises_an_alarm_that_ends_when_it_works_again(
     page: Page, service: Service, dora: User
 ) -> None:
     page.goto("/admin/")

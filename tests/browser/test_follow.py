@@ -1,4 +1,4 @@
-"""Operators follow what happened: a deployment, a cycle, the events, the audit trail."""
+"""Operators follow a deployment, a cycle, the events and the audit trail."""
 
 from collections.abc import Iterator
 from itertools import count
@@ -11,14 +11,14 @@ from tests.support.browser import Screenshot
 from tests.support.service import User
 
 SOON_MS = 30_000
-"""A cycle and a refresh of the page are well within this."""
+"""A cycle and a refresh of the page take much less than this."""
 
 _numbers = count(1)
 
 
 @pytest.fixture
 def crew(service: Service) -> Iterator[User]:
-    """Somebody with an organization of her own, and a cluster of 4 cores in it."""
+    """A user with a separate organization and a cluster of 4 cores."""
     number = next(_numbers)
     with User.newcomer(service.url, f"cora-{number}", patience_s=10) as client:
         client.post("/organizations", name=f"Crew {number}")
@@ -48,7 +48,7 @@ def test_a_preemption_appears_on_the_victims_page_without_a_reload(
 
     expect(state).to_contain_text("pending", timeout=SOON_MS)
     expect(state).to_contain_text("of 1 in the queue")
-    missing = page.get_by_role("region", name="What is missing where")
+    missing = page.get_by_role("region", name="What is missing on each cluster")
     expect(missing.get_by_role("row").filter(has_text="deck")).to_contain_text("3 CPU")
     run = page.get_by_role("row").filter(has_text="evicted").filter(has_text="For urgent")
     expect(run).to_be_visible()
@@ -78,7 +78,7 @@ def test_an_action_begins_and_ends_at_the_deployments_page(page: Page, crew: Use
     expect(entry).to_contain_text("olga")
 
 
-def test_one_that_failed_shows_the_end_of_what_it_wrote(
+def test_a_failed_deployment_shows_the_end_of_its_output(
     page: Page, crew: User, screenshot: Screenshot
 ) -> None:
     failing = crew.deploy(
@@ -101,13 +101,13 @@ def test_one_that_failed_shows_the_end_of_what_it_wrote(
     expect(page.get_by_role("log")).to_contain_text("reading shards")
 
 
-def test_a_cycle_is_planned_again_and_with_other_settings(
+def test_a_cycle_is_replayed_with_the_recorded_and_with_other_settings(
     page: Page, crew: User, screenshot: Screenshot
 ) -> None:
     crew.wait_for(crew.deploy("modest", cpu=4, priority=20), "running")
     crew.wait_for(crew.deploy("urgent", cpu=4, priority=90), "running")
     page.goto(f"/admin/orgs/organization/{organization(crew)}/change/")
-    page.get_by_role("link", name="all its cycles").click()
+    page.get_by_role("link", name="all cycles").click()
     page.get_by_role("row").filter(has_text="change").first.get_by_role("link").first.click()
     while page.get_by_role("link", name="Evicted 1").count() == 0:
         page.get_by_role("link", name="← Cycle").click()
@@ -115,19 +115,21 @@ def test_a_cycle_is_planned_again_and_with_other_settings(
 
     expect(page.get_by_role("row").filter(has_text="modest")).to_contain_text("proved minimal")
     page.get_by_role("button", name="Plan again").click()
-    expect(page.get_by_text("it decides the same of all")).to_be_visible()
+    expect(page.get_by_text("The planner decides the same for all")).to_be_visible()
 
     page.get_by_label("Min run (seconds)").fill("3600")
     page.get_by_role("button", name="Plan again").click()
 
-    expect(page.get_by_text("2 deployments would have fared otherwise.")).to_be_visible()
-    told = page.get_by_role("row").filter(has_text="stays")
-    expect(told).to_contain_text("evicted from deck")
+    expect(page.get_by_text("The decision differs for 2 deployments.")).to_be_visible()
+    changed = page.get_by_role("row").filter(has_text="stays")
+    expect(changed).to_contain_text("evicted from deck")
     screenshot(page, "cycle")
 
 
-def test_events_are_filtered_and_lead_on(page: Page, crew: User, screenshot: Screenshot) -> None:
-    deployment = crew.deploy("noted")
+def test_events_are_filtered_and_link_to_their_subjects(
+    page: Page, crew: User, screenshot: Screenshot
+) -> None:
+    deployment = crew.deploy("recorded")
     crew.wait_for(deployment, "running")
     page.goto("/admin/orgs/event/")
     screenshot(page, "events")
@@ -136,10 +138,10 @@ def test_events_are_filtered_and_lead_on(page: Page, crew: User, screenshot: Scr
     expect(page.get_by_role("row").filter(has_text="placed")).to_be_visible()
     page.get_by_role("link", name=f"deployment {deployment}").first.click()
 
-    expect(page.get_by_role("heading", name=f"Deployment {deployment}: noted")).to_be_visible()
+    expect(page.get_by_role("heading", name=f"Deployment {deployment}: recorded")).to_be_visible()
 
 
-def test_the_trail_of_a_person_is_read(page: Page, crew: User, screenshot: Screenshot) -> None:
+def test_the_audit_trail_of_a_user_is_shown(page: Page, crew: User, screenshot: Screenshot) -> None:
     page.goto(f"/admin/orgs/organization/{organization(crew)}/change/?edit")
     page.get_by_label("Name").fill("Crew renamed")
     page.get_by_role("button", name="Save", exact=True).click()
@@ -151,7 +153,7 @@ def test_the_trail_of_a_person_is_read(page: Page, crew: User, screenshot: Scree
     screenshot(page, "audit-trail")
 
 
-def test_cycles_are_run_by_hand_after_a_look(page: Page, crew: User) -> None:
+def test_cycles_are_run_by_hand_after_a_preview(page: Page, crew: User) -> None:
     crew.wait_for(crew.deploy("full", cpu=4), "running")
     crew.deploy("waiting", cpu=4)
     page.goto(f"/admin/orgs/organization/{organization(crew)}/change/")
@@ -163,11 +165,11 @@ def test_cycles_are_run_by_hand_after_a_look(page: Page, crew: User) -> None:
     expect(page.get_by_text("0 placed, 0 evicted.")).to_be_visible()
 
 
-def test_an_organization_looks_well_everywhere(
+def test_an_organization_looks_right_in_every_layout(
     page: Page, crew: User, screenshot: Screenshot
 ) -> None:
     crew.wait_for(crew.deploy("one", cpu=2), "running")
     page.goto(f"/admin/orgs/organization/{organization(crew)}/change/")
 
-    expect(page.get_by_text("2 of 4 cores used, 2 free")).to_be_visible()
+    expect(page.get_by_text("2 of 4 cores allocated, 2 free")).to_be_visible()
     screenshot(page, "organization")

@@ -13,7 +13,7 @@ LISTS = (
 
 
 @pytest.mark.parametrize("path", LISTS)
-def test_a_list_opens_without_a_complaint(page: Page, alice: User, path: str) -> None:
+def test_a_list_opens_without_errors(page: Page, alice: User, path: str) -> None:
     page.goto(f"/admin/{path}/")
 
     expect(page.get_by_role("heading", level=1)).to_be_visible()
@@ -41,7 +41,7 @@ def test_the_sidebar_folds_by_keyboard(page: Page) -> None:
     expect(sidebar).to_be_hidden()
 
 
-def test_the_first_page_looks_well_everywhere(
+def test_the_first_page_looks_right_in_every_layout(
     page: Page, alice: User, screenshot: Screenshot
 ) -> None:
     page.goto("/admin/")

@@ -1,4 +1,4 @@
-"""Operators see the queue and a cluster, and steer both through forecasts."""
+"""Operators see the queue and a cluster, and act on both through previews."""
 
 from collections.abc import Iterator
 from itertools import count
@@ -11,14 +11,14 @@ from tests.support.browser import Screenshot
 from tests.support.service import User
 
 SOON_MS = 30_000
-"""A cycle and a refresh of the page are well within this."""
+"""A cycle and a refresh of the page take much less than this."""
 
 _numbers = count(1)
 
 
 @pytest.fixture
 def team(service: Service) -> Iterator[User]:
-    """Somebody with an organization of her own: what happens to others changes nothing here."""
+    """A user with a separate organization, which other tests do not affect."""
     number = next(_numbers)
     with User.newcomer(service.url, f"tess-{number}", patience_s=10) as client:
         client.post("/organizations", name=f"Team {number}")
@@ -46,7 +46,7 @@ def choose(page: Page, name: str, action: str) -> None:
     page.get_by_role("button", name=f"{action}…").click()
 
 
-def test_a_cluster_is_drained_through_its_forecast(
+def test_a_cluster_is_drained_through_its_preview(
     page: Page, team: User, screenshot: Screenshot
 ) -> None:
     east, west = cluster(team, "east"), cluster(team, "west", cpu=2)
@@ -62,11 +62,11 @@ def test_a_cluster_is_drained_through_its_forecast(
     page.get_by_role("link", name="Drain…").click()
     expect(page.get_by_role("heading", name="Would be evicted")).to_be_visible()
     expect(page.get_by_text("east is draining, and no other cluster can run it.")).to_be_visible()
-    screenshot(page, "drain-forecast")
+    screenshot(page, "drain-preview")
     page.get_by_role("button", name="Drain: east").click()
 
     expect(page.get_by_text("east: draining.")).to_be_visible()
-    expect(page.get_by_role("heading", name="Drained: nothing runs here any more")).to_be_visible(
+    expect(page.get_by_role("heading", name="Drained: nothing runs here")).to_be_visible(
         timeout=SOON_MS
     )
     assert team.status(staying) == "pending"
@@ -74,7 +74,7 @@ def test_a_cluster_is_drained_through_its_forecast(
     screenshot(page, "cluster-drained")
 
 
-def test_one_is_held_and_released_from_the_queue(
+def test_a_deployment_is_put_on_hold_and_released_from_the_queue(
     page: Page, team: User, screenshot: Screenshot
 ) -> None:
     cluster(team, "small")
@@ -82,14 +82,14 @@ def test_one_is_held_and_released_from_the_queue(
     waiting = team.deploy("patient", cpu=4)
 
     queue(page, team)
-    expect(row(page, "patient")).to_contain_text("lacks 4 CPU", timeout=SOON_MS)
+    expect(row(page, "patient")).to_contain_text("short of 4 CPU", timeout=SOON_MS)
     screenshot(page, "queue")
     choose(page, "patient", "Hold")
     page.get_by_role("button", name="Hold: patient").click()
-    expect(page.get_by_text("patient: held.")).to_be_visible()
+    expect(page.get_by_text("patient: put on hold.")).to_be_visible()
     assert team.get(f"/deployments/{waiting}")["held"] is True
 
-    page.get_by_role("link", name="Held 1").click()
+    page.get_by_role("link", name="On hold 1").click()
     choose(page, "patient", "Release")
     page.get_by_role("button", name="Release: patient").click()
 
@@ -102,17 +102,17 @@ def test_a_preemption_appears_on_the_queue_without_a_reload(page: Page, team: Us
     team.wait_for(team.deploy("modest", cpu=4, priority=20), "running")
     queue(page, team)
     page.evaluate("window.untouched = true")
-    expect(page.get_by_text("Nobody waits for room.")).to_be_visible()
+    expect(page.get_by_text("No deployment is competing for capacity.")).to_be_visible()
 
     team.wait_for(team.deploy("urgent", cpu=4, priority=90), "running")
 
     recent = page.get_by_role("listitem").filter(has_text="modest")
     expect(recent).to_contain_text("for urgent", timeout=SOON_MS)
-    expect(row(page, "modest")).to_contain_text("lacks 4 CPU")
+    expect(row(page, "modest")).to_contain_text("short of 4 CPU")
     assert page.evaluate("window.untouched")
 
 
-def test_a_choice_outlives_the_refresh(page: Page, team: User) -> None:
+def test_a_refresh_keeps_the_selection(page: Page, team: User) -> None:
     cluster(team, "full")
     team.wait_for(team.deploy("in-the-way", cpu=4, priority=90), "running")
     team.deploy("first", cpu=4)
@@ -126,13 +126,13 @@ def test_a_choice_outlives_the_refresh(page: Page, team: User) -> None:
     expect(page.get_by_text("1 chosen:")).to_be_visible()
 
 
-def test_when_the_situation_changes_the_operator_is_asked_again(page: Page, team: User) -> None:
+def test_the_operator_gets_a_new_preview_when_the_situation_changes(page: Page, team: User) -> None:
     cluster(team, "busy")
     running = team.deploy("running", cpu=4, priority=90)
     team.wait_for(running, "running")
     queue(page, team, "placed")
     choose(page, "running", "Stop")
-    expect(page.get_by_text("Nobody else is concerned.")).to_be_visible()
+    expect(page.get_by_text("No other deployment is affected.")).to_be_visible()
 
     team.deploy("newcomer", cpu=4)
     page.get_by_role("button", name="Stop: running").click()
@@ -144,7 +144,7 @@ def test_when_the_situation_changes_the_operator_is_asked_again(page: Page, team
     expect(page.get_by_text("running: stopped.")).to_be_visible()
 
 
-def test_the_timeline_shows_who_made_way_for_whom(
+def test_the_timeline_shows_victims_and_preemptors(
     page: Page, team: User, screenshot: Screenshot
 ) -> None:
     where = cluster(team, "history")
@@ -153,7 +153,7 @@ def test_the_timeline_shows_who_made_way_for_whom(
 
     page.goto(f"/admin/cluster/{where}/?span=15m")
 
-    expect(page.get_by_text("1 of them ended to make room for another")).to_be_attached()
+    expect(page.get_by_text("1 of them preempted")).to_be_attached()
     page.get_by_text("As a table").click()
     expect(page.get_by_role("row").filter(has_text="evicted for deployment")).to_be_visible()
     screenshot(page, "cluster")

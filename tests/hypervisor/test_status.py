@@ -30,9 +30,9 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def all_at_work() -> None:
     """Let beat and both kinds of workers have recent heartbeats."""
-    heartbeats.note(heartbeats.BEAT)
-    heartbeats.note_worker(heartbeats.PLANNING, "celery@here")
-    heartbeats.note_worker(ENGINES, "engines@here")
+    heartbeats.record(heartbeats.BEAT)
+    heartbeats.record_worker(heartbeats.PLANNING, "celery@here")
+    heartbeats.record_worker(ENGINES, "engines@here")
 
 
 def asked(*arguments: str) -> tuple[int, str]:

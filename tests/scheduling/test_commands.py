@@ -20,7 +20,7 @@ from tests.fixtures.people import ClientFor
 pytestmark = pytest.mark.django_db
 
 
-def told(*arguments: object) -> str:
+def output_of(*arguments: object) -> str:
     stdout = StringIO()
     call_command(*(str(argument) for argument in arguments), stdout=stdout)
     return stdout.getvalue()
@@ -36,7 +36,7 @@ def test_schedule_runs_a_cycle_of_every_organization(
         spec=Spec(name="theirs", image="x", cpu_milli=1, ram_mib=1),
     )  # fmt: skip
 
-    output = told("schedule")
+    output = output_of("schedule")
 
     for deployment in (ours, theirs):
         deployment.refresh_from_db()
@@ -47,10 +47,10 @@ def test_schedule_runs_a_cycle_of_every_organization(
     assert list(triggers) == ["manual", "manual"]
 
 
-def test_schedule_takes_one_organization(
+def test_schedule_can_run_for_one_organization(
     acme: Organization, globex: Organization, forge: Cluster
 ) -> None:
-    output = told("schedule", "--organization", acme.pk)
+    output = output_of("schedule", "--organization", acme.pk)
 
     assert "Acme" in output
     assert "Globex" not in output
@@ -58,24 +58,24 @@ def test_schedule_takes_one_organization(
 
 
 def test_an_organization_may_be_given_by_its_name(acme: Organization, forge: Cluster) -> None:
-    assert "Acme" in told("schedule", "--organization", "Acme")
+    assert "Acme" in output_of("schedule", "--organization", "Acme")
 
 
 @pytest.mark.parametrize("more", [[], ["--dry-run"]])
 def test_schedule_refuses_an_organization_that_does_not_exist(more: list[str]) -> None:
     with pytest.raises(CommandError, match="There is no organization 999999"):
-        told("schedule", "--organization", 999999, *more)
+        output_of("schedule", "--organization", 999999, *more)
 
 
 def test_a_dry_run_prints_the_plan_in_sentences_and_changes_nothing(
     acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
     victim = submit(cpu_milli=8000, priority=10)
-    told("schedule")
+    output_of("schedule")
     preemptor, waiting = submit(cpu_milli=8000, priority=90), submit(priority=5)
     revisions = list(Deployment.objects.values_list("pk", "revision"))
 
-    output = told("schedule", "--dry-run")
+    output = output_of("schedule", "--dry-run")
 
     assert (
         f"Acme ({acme.pk}): 1 would start, 1 would be evicted, 0 would move, 1 would wait."
@@ -89,28 +89,28 @@ def test_a_dry_run_prints_the_plan_in_sentences_and_changes_nothing(
     assert SchedulingCycle.objects.count() == 1
 
 
-def test_a_dry_run_of_many_counts_those_that_it_does_not_list(
+def test_a_dry_run_counts_the_waiting_deployments_that_it_does_not_list(
     acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
     submit(cpu_milli=8000, priority=90)
-    told("schedule")
+    output_of("schedule")
     for _ in range(30):
         submit()
 
-    output = told("schedule", "--dry-run")
+    output = output_of("schedule", "--dry-run")
 
     assert output.count("  wait  ") == 10
     assert "and 20 more wait: 20 no_free_capacity" in output
 
 
-def test_a_dry_run_says_the_same_to_programs(
+def test_a_dry_run_prints_the_same_plan_as_json(
     acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
     victim = submit(cpu_milli=8000, priority=10)
-    told("schedule")
+    output_of("schedule")
     preemptor, waiting = submit(cpu_milli=8000, priority=90), submit(priority=5)
 
-    (plan,) = json.loads(told("schedule", "--dry-run", "--json"))
+    (plan,) = json.loads(output_of("schedule", "--dry-run", "--json"))
 
     assert (plan["organization"], plan["name"]) == (acme.pk, "Acme")
     assert [(e["deployment"], e["for"]) for e in plan["evictions"]] == [(victim.pk, preemptor.pk)]
@@ -122,12 +122,12 @@ def test_a_dry_run_says_the_same_to_programs(
     assert set(plan["deployments"]) == {str(d.pk) for d in (victim, preemptor, waiting)}
 
 
-def test_a_cycle_s_counts_are_told_to_programs(
+def test_a_cycles_counts_are_printed_as_json(
     acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
     submit()
 
-    (row,) = json.loads(told("schedule", "--json"))
+    (row,) = json.loads(output_of("schedule", "--json"))
 
     cycle = SchedulingCycle.objects.get()
     assert row == {
@@ -136,23 +136,23 @@ def test_a_cycle_s_counts_are_told_to_programs(
     }  # fmt: skip
 
 
-def test_explain_says_to_programs_what_the_api_says(
+def test_explain_prints_the_same_json_as_the_api(
     client_for: ClientFor, alice: User, forge: Cluster, submit: Submit
 ) -> None:
     submit(cpu_milli=8000, priority=90)
-    told("schedule")
+    output_of("schedule")
     waiting = submit(name="training")
 
-    said = json.loads(told("explain", "training", "--json"))
+    printed = json.loads(output_of("explain", "training", "--json"))
 
-    assert said == client_for(alice).get(f"/deployments/{waiting.pk}/explain").json()
+    assert printed == client_for(alice).get(f"/deployments/{waiting.pk}/explain").json()
 
 
-def test_a_name_that_several_have_lists_them(forge: Cluster, submit: Submit) -> None:
+def test_an_ambiguous_name_lists_the_deployments(forge: Cluster, submit: Submit) -> None:
     first, second = submit(name="training"), submit(name="training")
 
     with pytest.raises(CommandError, match=r"(?s)2 deployments are named training.*id:") as refused:
-        told("explain", "training")
+        output_of("explain", "training")
 
     for deployment in (first, second):
         assert f"{deployment.pk}  training (Acme, pending)" in str(refused.value)
@@ -161,15 +161,15 @@ def test_a_name_that_several_have_lists_them(forge: Cluster, submit: Submit) -> 
 def test_a_name_of_digits_is_found_when_no_id_is_meant(forge: Cluster, submit: Submit) -> None:
     deployment = submit(name="987654321")
 
-    assert f"deployment {deployment.pk})" in told("explain", "987654321")
+    assert f"deployment {deployment.pk})" in output_of("explain", "987654321")
 
 
-def test_an_unknown_name_lists_those_that_resemble_it(forge: Cluster, submit: Submit) -> None:
+def test_an_unknown_name_lists_similar_names(forge: Cluster, submit: Submit) -> None:
     submit(name="other")
     close = submit(name="training-2")
 
     with pytest.raises(CommandError) as refused:
-        told("explain", "training")
+        output_of("explain", "training")
 
     assert str(refused.value) == (
         "There is no deployment training. Existing deployments:\n"
@@ -177,14 +177,14 @@ def test_an_unknown_name_lists_those_that_resemble_it(forge: Cluster, submit: Su
     )
 
 
-def test_explain_tells_what_a_pending_one_waits_for(
+def test_explain_prints_what_a_pending_deployment_waits_for(
     acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
     submit(cpu_milli=8000, priority=90)
-    told("schedule")
+    output_of("schedule")
     waiting = submit(cpu_milli=500)
 
-    output = told("explain", waiting.pk)
+    output = output_of("explain", waiting.pk)
 
     assert f"job (deployment {waiting.pk}): {describe(500, 1024, 0)}, priority 50" in output
     assert "pending since" in output
@@ -193,13 +193,13 @@ def test_explain_tells_what_a_pending_one_waits_for(
     assert f"cluster {forge.pk}: forge" in output
 
 
-def test_explain_tells_why_a_running_one_is_where_it_is(bring: Bring) -> None:
-    output = told("explain", bring(Status.RUNNING).pk)
+def test_explain_prints_why_a_running_deployment_is_on_its_cluster(bring: Bring) -> None:
+    output = output_of("explain", bring(Status.RUNNING).pk)
 
     assert "running since" in output
     assert "running: as the test wants it" in output
 
 
-def test_explain_refuses_what_does_not_exist() -> None:
+def test_explain_refuses_an_unknown_deployment() -> None:
     with pytest.raises(CommandError, match="There is no deployment 999999"):
-        told("explain", 999999)
+        output_of("explain", 999999)

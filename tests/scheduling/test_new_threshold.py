@@ -62,7 +62,7 @@ def set_option() -> argparse.ArgumentParser:
     return parser
 
 
-def test_set_takes_it_and_its_help_lists_it_with_unit_and_bounds(
+def test_the_option_set_accepts_it_and_its_help_shows_unit_and_bounds(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     parser = set_option()
@@ -115,7 +115,7 @@ def test_a_record_from_before_it_gets_the_default() -> None:
     assert (read.policy.budget_window_seconds, read.policy.backoff_seconds) == (86_400, 60)
 
 
-def test_a_record_with_a_threshold_that_is_gone_is_read_without_it() -> None:
+def test_a_record_with_a_removed_threshold_is_read_without_it() -> None:
     read, _ = unpack(record({**FORMER, "patience_seconds": 8}))
 
     assert read.policy == Policy(**FORMER)

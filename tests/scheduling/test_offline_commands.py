@@ -59,7 +59,7 @@ def test_a_plan_can_be_read_from_standard_input(monkeypatch: pytest.MonkeyPatch)
     ],
     ids=lambda text: text[:20],
 )  # fmt: skip
-def test_what_is_no_snapshot_is_refused_in_a_sentence(
+def test_an_invalid_snapshot_is_refused_with_one_sentence(
     text: str, complaint: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "snapshot.json"
@@ -95,7 +95,7 @@ def test_a_simulation_compares_policies_and_writes_a_page(tmp_path: Path) -> Non
         (["--cluster", "cpu=4,ram=8Gi", "--set", "suspension_seconds=5"], "expected NAME=VALUE"),
     ],
 )
-def test_a_simulation_refuses_what_it_cannot_read(
+def test_a_simulation_refuses_an_invalid_trace(
     arguments: list[str], complaint: str, tmp_path: Path
 ) -> None:
     trace = tmp_path / "trace.csv"

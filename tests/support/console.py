@@ -1,4 +1,4 @@
-"""What an operator does in the console."""
+"""An operator's steps in the console."""
 
 from django.contrib.messages import get_messages
 from django.db.models import Model
@@ -10,13 +10,13 @@ def address(action: str, *subjects: Model, **options: object) -> str:
     query = "&".join(
         [*(f"id={row.pk}" for row in subjects), *(f"{k}={v}" for k, v in options.items())]
     )
-    return f"{reverse('steer', args=[action])}?{query}"
+    return f"{reverse('preview', args=[action])}?{query}"
 
 
 def confirm(console: Client, action: str, *subjects: Model, **options: object) -> list[str]:
-    """Look at what would happen, confirm it; return the messages."""
+    """Open the preview and confirm it; return the messages."""
     page = address(action, *subjects, **options)
-    shown = console.get(page).context["forecast"].fingerprint
+    shown = console.get(page).context["preview"].fingerprint
     answer = console.post(page, {"shown": shown})
     assert answer.status_code == 302
     return [str(message) for message in get_messages(answer.wsgi_request)]

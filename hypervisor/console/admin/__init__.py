@@ -1,4 +1,4 @@
-"""The operators' admin, one module a domain; importing this package registers every table."""
+"""The admin's tables, one module per domain; importing this package registers all of them."""
 
 from hypervisor.console.admin import (
     clusters,

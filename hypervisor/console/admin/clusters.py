@@ -17,7 +17,7 @@ from clusters.models import (
 )
 from clusters.resources import cores
 from clusters.wakeups import request_cycle
-from hypervisor.console.bases import HistoryAdmin, ServiceAdmin, ask_first, permitted
+from hypervisor.console.bases import HistoryAdmin, ServiceAdmin, permitted, preview_first
 from hypervisor.console.pages.connect import ConnectPage
 
 _COLOURS = {
@@ -38,7 +38,7 @@ class ClusterAdmin(ServiceAdmin):
     readonly_fields = ["state", "driver", "created_at"]
     autocomplete_fields = ["organization"]
     actions = ["cordon", "uncordon", "drain", "resize", "declare_lost", "run_cycle"]
-    has_steer_permission = permitted("steer")
+    has_operate_permission = permitted("steer")
     has_resize_permission = permitted("resize")
     has_connect_permission = permitted("connect")
     actions_detail = ["connect"]
@@ -49,7 +49,7 @@ class ClusterAdmin(ServiceAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Cluster | None = None) -> list[str]:
         if obj is None:
             return self.readonly_fields
-        # A capacity changes by the action, which shows first what that brings about.
+        # The capacity is changed by the action `resize`, which shows a preview first.
         return [*self.readonly_fields, "organization", *DIMENSIONS]
 
     def has_run_permission(self, request: HttpRequest) -> bool:
@@ -66,7 +66,7 @@ class ClusterAdmin(ServiceAdmin):
 
     @admin.display(description="Name", ordering="name")
     def page(self, cluster: Cluster) -> str:
-        """Lead to what the cluster does; its form is one step further."""
+        """Link to the cluster's page, which links to its form."""
         link = '<a class="font-semibold text-primary-600 dark:text-primary-400" href="{}">{}</a>'
         return format_html(link, reverse("cluster", args=[cluster.pk]), cluster)
 
@@ -76,15 +76,15 @@ class ClusterAdmin(ServiceAdmin):
         silent = connection is not None and connection.lost_contact_at is not None
         return "no answer" if silent else cluster.state
 
-    @admin.display(description="CPU used", ordering="cpu_milli")
+    @admin.display(description="CPU allocated", ordering="cpu_milli")
     def cpu(self, cluster: Cluster) -> str:
         return f"{cores(cluster.allocated_cpu_milli)} of {cores(cluster.cpu_milli)}"
 
-    @admin.display(description="RAM used (GiB)", ordering="ram_mib")
+    @admin.display(description="RAM allocated (GiB)", ordering="ram_mib")
     def ram(self, cluster: Cluster) -> str:
         return f"{cluster.allocated_ram_mib / 1024:,.0f} of {cluster.ram_mib / 1024:,.0f}"
 
-    @admin.display(description="GPU used", ordering="gpu")
+    @admin.display(description="GPU allocated", ordering="gpu")
     def gpu_devices(self, cluster: Cluster) -> str:
         return f"{cluster.allocated_gpu} of {cluster.gpu}" if cluster.gpu else ""
 
@@ -106,37 +106,38 @@ class ClusterAdmin(ServiceAdmin):
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Cluster]) -> None:
         self.carry_out(request, queryset, services.delete, "deleted")
 
-    @admin.action(description="Cordon: place nothing new…", permissions=["steer"])
+    @admin.action(description="Cordon: place nothing new…", permissions=["operate"])
     def cordon(self, request: HttpRequest, queryset: QuerySet[Cluster]) -> HttpResponse:
-        return ask_first(request, "cordon", queryset)
+        return preview_first(request, "cordon", queryset)
 
-    @admin.action(description="Uncordon: use again…", permissions=["steer"])
+    @admin.action(description="Uncordon: place deployments again…", permissions=["operate"])
     def uncordon(self, request: HttpRequest, queryset: QuerySet[Cluster]) -> HttpResponse:
-        return ask_first(request, "uncordon", queryset)
+        return preview_first(request, "uncordon", queryset)
 
-    @admin.action(description="Drain: move or requeue what runs…", permissions=["steer"])
+    @admin.action(description="Drain: move or requeue its deployments…", permissions=["operate"])
     def drain(self, request: HttpRequest, queryset: QuerySet[Cluster]) -> HttpResponse:
-        return ask_first(request, "drain", queryset)
+        return preview_first(request, "drain", queryset)
 
     @admin.action(description="Resize…", permissions=["resize"])
     def resize(self, request: HttpRequest, queryset: QuerySet[Cluster]) -> HttpResponse:
-        return ask_first(request, "resize", queryset)
+        return preview_first(request, "resize", queryset)
 
-    @admin.action(description="Declare lost: queue again what is there…", permissions=["steer"])
+    @admin.action(description="Declare lost: requeue its deployments…", permissions=["operate"])
     def declare_lost(self, request: HttpRequest, queryset: QuerySet[Cluster]) -> HttpResponse:
-        return ask_first(request, "declare_lost", queryset)
+        return preview_first(request, "declare_lost", queryset)
 
-    @admin.action(description="Ask for a scheduling cycle now", permissions=["run"])
+    @admin.action(description="Request a scheduling cycle", permissions=["run"])
     def run_cycle(self, request: HttpRequest, queryset: QuerySet[Cluster]) -> None:
         organizations = set(queryset.order_by().values_list("organization_id", flat=True))
         for organization_id in organizations:
             request_cycle(organization_id)
-        self.message_user(request, f"Asked for a cycle of {len(organizations)} organizations.")
+        count = len(organizations)
+        self.message_user(request, f"Requested {count} cycle{'' if count == 1 else 's'}.")
 
 
 @admin.register(Connection)
 class ConnectionAdmin(HistoryAdmin):
-    """What is connected to what; the page of a cluster's engine changes it."""
+    """The engine of each cluster; the cluster's engine page changes it."""
 
     list_display = ["cluster", "endpoint", "version", "probed_at", "lost_contact_at", "last_error"]
     list_select_related = ["cluster"]

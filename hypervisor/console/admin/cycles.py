@@ -44,13 +44,13 @@ class SchedulingCycleAdmin(HistoryAdmin):
     def milliseconds(self, cycle: SchedulingCycle) -> str:
         return f"{(cycle.snapshot_us + cycle.plan_us + cycle.apply_us) / 1000:.1f}"
 
-    @admin.action(description="Run a cycle of these organizations now", permissions=["run"])
+    @admin.action(description="Run cycles of these organizations now", permissions=["run"])
     def run_for_these(self, request: HttpRequest, queryset: QuerySet[SchedulingCycle]) -> None:
         self._run(request, sorted(set(queryset.order_by().values_list("organization", flat=True))))
 
     @action(description="Run all due cycles…", url_path="run-all", permissions=["run"])  # type: ignore[untyped-decorator]
     def run_all(self, request: HttpRequest) -> HttpResponse:
-        """Say what the cycles that are due would do, or those of one organization; then do it."""
+        """Show the plans of the due cycles, or of one organization's; run them on a POST."""
         asked = whole(request.GET.get("organization", ""))
         chosen = None if asked is None else Organization.objects.filter(pk=asked)
         due = due_organizations() if chosen is None else list(chosen.values_list("pk", flat=True))
@@ -63,9 +63,9 @@ class SchedulingCycleAdmin(HistoryAdmin):
         names = Organization.objects.in_bulk(organizations)
         for organization_id in organizations:
             cycle = run_cycle(organization_id, SchedulingCycle.Trigger.MANUAL)
-            told = "busy; a cycle has been asked for"
+            outcome = "busy; another cycle has been requested"
             if cycle:
-                told = f"{cycle.placed} placed, {cycle.evicted} evicted"
-            self.message_user(request, f"{names[organization_id]}: {told}.")
+                outcome = f"{cycle.placed} placed, {cycle.evicted} evicted"
+            self.message_user(request, f"{names[organization_id]}: {outcome}.")
         if not organizations:
-            self.message_user(request, "No organization has anything to place or to drain.")
+            self.message_user(request, "No organization has anything to place, drain or cancel.")

@@ -13,12 +13,12 @@ from unfold.paginator import InfinitePaginator
 from clusters.resources import describe
 from deployments import services
 from deployments.models import LIVE, Dependency, Deployment, Run, Status
-from hypervisor.console.bases import HistoryAdmin, ServiceAdmin, ask_first, permitted
+from hypervisor.console.bases import HistoryAdmin, ServiceAdmin, permitted, preview_first
 from hypervisor.console.pages.deployments import DeploymentPage
 
 _COLOURS = {
     "pending": "warning",
-    "held": "warning",
+    "on hold": "warning",
     "starting": "info",
     "running": "success",
     "stopping": "info",
@@ -66,11 +66,11 @@ class DependencyInline(ReadOnlyInline):
 
 
 class DepartedFilter(DropdownFilter):  # type: ignore[misc]
-    title = "submitted by somebody who has left"
+    title = "submitted by a former member"
     parameter_name = "departed"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("yes", "Not ended, of somebody who has left")]
+        return [("yes", "Not ended, submitted by a former member")]
 
     def queryset(
         self, request: HttpRequest, queryset: QuerySet[Deployment]
@@ -103,7 +103,7 @@ class DeploymentAdmin(ServiceAdmin):
         "stop",
         "start",
     ]
-    # Without `env`: what it holds may be secret.
+    # Without `env`, which may contain secrets.
     fieldsets = [
         (
             "State",
@@ -135,7 +135,7 @@ class DeploymentAdmin(ServiceAdmin):
             },
         ),
     ]  # fmt: skip
-    # A priority changes by an action, which shows first whom that evicts.
+    # The priority is changed by an action, which shows a preview first.
     _changeable = ("name", "preemptible")
     has_hold_permission = permitted("hold")
     has_preempt_permission = permitted("preempt")
@@ -168,7 +168,7 @@ class DeploymentAdmin(ServiceAdmin):
     @display(description="Status", ordering="status", label=_COLOURS)  # type: ignore[untyped-decorator]
     def state(self, deployment: Deployment) -> str:
         held = deployment.held and deployment.status == Status.PENDING
-        return "held" if held else deployment.status
+        return "on hold" if held else deployment.status
 
     @admin.display(description="Deployment", ordering="pk")
     def called(self, deployment: Deployment) -> str:
@@ -186,7 +186,7 @@ class DeploymentAdmin(ServiceAdmin):
     def why(self, deployment: Deployment) -> str:
         if deployment.status != Status.PENDING:
             return deployment.status_reason
-        return f"Waits for {timesince(deployment.queued_at)}. {deployment.status_reason}"
+        return f"Waiting for {timesince(deployment.queued_at)}. {deployment.status_reason}"
 
     def save_model(
         self,
@@ -207,41 +207,41 @@ class DeploymentAdmin(ServiceAdmin):
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> None:
         self.carry_out(request, queryset, services.delete, "deleted")
 
-    @admin.action(description="Hold: pass over…", permissions=["hold"])
+    @admin.action(description="Hold…", permissions=["hold"])
     def hold(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> HttpResponse:
-        return ask_first(request, "hold", queryset)
+        return preview_first(request, "hold", queryset)
 
     @admin.action(description="Release: let compete again…", permissions=["hold"])
     def release(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> HttpResponse:
-        return ask_first(request, "release", queryset)
+        return preview_first(request, "release", queryset)
 
     @admin.action(description="Change priority…", permissions=["reprioritize"])
     def reprioritize(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> HttpResponse:
-        return ask_first(request, "reprioritize", queryset)
+        return preview_first(request, "reprioritize", queryset)
 
-    @admin.action(description="Preempt: evict, and let others go first…", permissions=["preempt"])
+    @admin.action(description="Preempt: evict, with a back-off…", permissions=["preempt"])
     def preempt(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> HttpResponse:
-        return ask_first(request, "preempt", queryset)
+        return preview_first(request, "preempt", queryset)
 
-    @admin.action(description="Requeue: evict, and place again…", permissions=["preempt"])
+    @admin.action(description="Requeue: evict, without a back-off…", permissions=["preempt"])
     def requeue(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> HttpResponse:
-        return ask_first(request, "requeue", queryset)
+        return preview_first(request, "requeue", queryset)
 
     @admin.action(description="Move to another cluster…", permissions=["preempt"])
     def move(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> HttpResponse:
-        return ask_first(request, "move", queryset)
+        return preview_first(request, "move", queryset)
 
     @admin.action(description="Cancel…", permissions=["stop"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> HttpResponse:
-        return ask_first(request, "cancel", queryset)
+        return preview_first(request, "cancel", queryset)
 
     @admin.action(description="Stop…", permissions=["stop"])
     def stop(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> HttpResponse:
-        return ask_first(request, "stop", queryset)
+        return preview_first(request, "stop", queryset)
 
     @admin.action(description="Start again…", permissions=["start"])
     def start(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> HttpResponse:
-        return ask_first(request, "start", queryset)
+        return preview_first(request, "start", queryset)
 
 
 @admin.register(Run)

@@ -27,7 +27,6 @@ from orgs.models import Event, Membership, Organization, Role
 
 _LINK = '<a class="font-medium underline whitespace-nowrap" href="{}">{}</a>'
 _NEWEST = 5000
-# Found by name, as most belong to apps further to the right.
 _PAGES = {
     "organization": "admin:orgs_organization_change",
     "cluster": "cluster",
@@ -47,7 +46,7 @@ class FoundingForm(forms.ModelForm):  # type: ignore[type-arg]
 
     owner = forms.ModelChoiceField(
         User.objects.filter(is_active=True),
-        # Searched as one types: a list of everybody would be long.
+        # A search field, because a list of all users would be long.
         widget=AutocompleteSelect(Membership._meta.get_field("user"), admin.site),
     )
 
@@ -106,7 +105,7 @@ class OrganizationAdmin(ServiceAdmin):
     def get_fields(self, request: HttpRequest, obj: Organization | None = None) -> list[str]:
         if obj is None:
             return ["name", "owner"]
-        # Whoever sees the code can join with it.
+        # A user who sees the code can join with it.
         code = _INVITE if self.has_change_permission(request) else []
         return ["name", *code, "created_at"]
 
@@ -141,7 +140,7 @@ class OrganizationAdmin(ServiceAdmin):
             obj.pk = services.create(owner=owner, name=obj.name, bounded=False).pk
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
-        """Carry the changed rows of members out one by one, as the services do each."""
+        """Add, change and remove members one at a time, each by its service."""
         actor = request.user.get_username()
         organization: Organization = form.instance
         formset.save(commit=False)
@@ -182,7 +181,7 @@ class KindFilter(DropdownFilter):  # type: ignore[misc]
     parameter_name = "kind"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Offer the kinds among the newest events: to look through all of them takes too long."""
+        """Offer the kinds of the newest events, because reading all events takes too long."""
         newest = Event.objects.order_by("-pk").values_list("kind", flat=True)[:_NEWEST]
         kinds = {*newest, self.value()} - {None, ""}
         return [(kind, kind.replace("_", " ")) for kind in sorted(kinds)]
@@ -192,7 +191,7 @@ class KindFilter(DropdownFilter):  # type: ignore[misc]
 
 
 class ActorFilter(TextFilter):  # type: ignore[misc]
-    title = "who did it"
+    title = "actor"
     parameter_name = "actor"
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Event]) -> QuerySet[Event]:
@@ -229,7 +228,7 @@ class EventAdmin(HistoryAdmin):
 
     @admin.display(description="About")
     def about(self, event: Event) -> str:
-        """Name the subject, which may be gone: its page says so."""
+        """Link to the subject, which may be deleted."""
         page = reverse(_PAGES[event.subject], args=[event.subject_id])
         return format_html(_LINK, page, f"{event.subject} {event.subject_id}")
 
@@ -239,9 +238,10 @@ class EventAdmin(HistoryAdmin):
 
     @admin.display(description="Why")
     def why(self, event: Event) -> str:
-        """Say why, with the way to who took the room where somebody did."""
+        """Return the reason, with a link to the preemptor if there is one."""
         preemptor = event.data.get("for")
         if not preemptor:
             return event.reason
         page = reverse("admin:deployments_deployment_change", args=[preemptor])
-        return format_html("{} {}", event.reason, format_html(_LINK, page, f"To {preemptor}."))
+        link = format_html(_LINK, page, f"Deployment {preemptor}")
+        return format_html("{} {}", event.reason, link)

@@ -30,10 +30,10 @@ class PasswordForm(AdminPasswordChangeForm):  # type: ignore[misc]
 
 @admin.register(User)
 class UserAdmin(BaseUserAdmin, ServiceAdmin):  # type: ignore[misc, type-arg]
-    """People are deactivated, never deleted or renamed: the history names them.
+    """Users are deactivated, never deleted or renamed, because the history contains their names.
 
-    Only superusers say who may do what, and change those who work here: otherwise whoever may
-    change people could make themselves anything.
+    Only superusers change permissions and staff; otherwise a user with the permission to change
+    users could get every other permission.
     """
 
     form = UserChangeForm
@@ -71,12 +71,12 @@ class UserAdmin(BaseUserAdmin, ServiceAdmin):  # type: ignore[misc, type-arg]
             )
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        """Nothing is left: rights are set with the person."""
+        """Do nothing, because `save_model` has set the permissions."""
 
 
 @admin.register(TokenFamily)
 class TokenFamilyAdmin(HistoryAdmin):
-    """The log-ins to the API. An access token that was issued already is good until it expires."""
+    """The log-ins to the API. Ending one does not revoke its access tokens before they expire."""
 
     list_display = ["user", "logged_in_at", "issued_at", "expires_at"]
     list_filter = ["logged_in_at", "expires_at"]
@@ -96,7 +96,7 @@ class TokenFamilyAdmin(HistoryAdmin):
 
 @admin.register(IdempotencyKey)
 class IdempotencyKeyAdmin(HistoryAdmin):
-    """Which repeated requests were answered from memory; the answers themselves stay private."""
+    """The requests whose responses are stored for repetition; the responses stay private."""
 
     list_display = ["user", "key", "status", "created_at"]
     list_filter = ["status"]
@@ -106,7 +106,7 @@ class IdempotencyKeyAdmin(HistoryAdmin):
 
 
 class WatchedFilter(DropdownFilter):  # type: ignore[misc]
-    title = "what"
+    title = "table"
     parameter_name = "model"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
@@ -118,7 +118,7 @@ class WatchedFilter(DropdownFilter):  # type: ignore[misc]
 
 @admin.register(AuditEntry)
 class AuditEntryAdmin(HistoryAdmin):
-    """Who changed what, from what to what, and when."""
+    """The audit trail: the actor, row, time, and old and new values of each change."""
 
     list_display = ["time", "who", "what", "done", "changes"]
     list_display_links = ["time"]
@@ -132,7 +132,7 @@ class AuditEntryAdmin(HistoryAdmin):
     list_select_related = ["actor"]
     list_per_page = 50
     search_fields = ["=object_id", "name", "=request_id"]
-    search_help_text = "An id, a name, or a request's id as the logs give it."
+    search_help_text = "An id, a name, or a request's id from the logs."
     fields = ["time", "who", "what", "done", "changes", "via", "request_id"]
     readonly_fields = fields
 
@@ -184,14 +184,14 @@ class AuditEntryAdmin(HistoryAdmin):
 
     @admin.display(description="Before → after")
     def changes(self, entry: Any) -> str:
-        return format_html_join("", '<span class="a-change">{} <b>{}</b></span>', _said(entry))
+        return format_html_join("", '<span class="a-change">{} <b>{}</b></span>', _changes(entry))
 
 
-def _said(entry: Any) -> Iterator[tuple[str, str]]:
-    """Yield each column and what became of it; of a new or deleted row what it is not without."""
+def _changes(entry: Any) -> Iterator[tuple[str, str]]:
+    """Yield each column with its change; of a new or deleted row, only the columns with a value."""
     for change in differences(entry, entry.known):
         if change.secret:
-            yield change.column, "is another now; the value is not kept"
+            yield change.column, "changed; the value is not kept"
         elif entry.operation == AuditEntry.Operation.UPDATE:
             yield change.column, f"{change.before} → {change.after}"
         elif (only := change.after or change.before or "") not in ("empty", "none", "no"):

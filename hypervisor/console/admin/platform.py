@@ -1,4 +1,4 @@
-"""The operators' pages of what other packages bring, in the look of our own."""
+"""The admin pages of other packages' tables, in the console's look."""
 
 from typing import Any
 
@@ -22,15 +22,15 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from hypervisor.console.bases import Audited
 
-_STRANGERS = [
+_OTHER_PACKAGES = [
     AccessAttempt, AccessFailureLog, AccessLog, BlacklistedToken, ClockedSchedule, CrontabSchedule,
     Group, IntervalSchedule, OutstandingToken, PeriodicTask, SolarSchedule,
 ]  # fmt: skip
-admin.site.unregister(_STRANGERS)
+admin.site.unregister(_OTHER_PACKAGES)
 
 
 class GuardedActions:
-    """The packages' actions ask for no permission: these are for those who may write the rows."""
+    """Offer the packages' actions, which check no permission, only to users who may write rows."""
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         page: Any = self
@@ -45,7 +45,7 @@ class GroupAdmin(BaseGroupAdmin, ModelAdmin):  # type: ignore[misc]
 
 @admin.register(AccessAttempt)
 class AccessAttemptAdmin(GuardedActions, BaseAccessAttemptAdmin, ModelAdmin):  # type: ignore[misc]
-    """Who guesses passwords; deleting a row lets the locked-out in again."""
+    """Failed log-ins; deleting a row ends its lock-out."""
 
 
 class TaskSelectWidget(UnfoldAdminSelectWidget, beat.TaskSelectWidget):  # type: ignore[misc]
@@ -62,7 +62,7 @@ class PeriodicTaskForm(beat.PeriodicTaskForm):  # type: ignore[misc]
 @admin.register(PeriodicTask)
 class PeriodicTaskAdmin(GuardedActions, Audited, beat.PeriodicTaskAdmin, ModelAdmin):  # type: ignore[misc]
     form = PeriodicTaskForm
-    # The package's template runs a script of its own in the page, which the CSP forbids.
+    # The package's template has an inline script, which the CSP forbids.
     change_form_template = None
 
 

@@ -1,4 +1,4 @@
-"""The operators' first page: a few rows of aggregates, and what is cheap to count just now."""
+"""The operators' first page, from a few rows of samples and some cheap counts."""
 
 from hypervisor.console.dashboard.board import Dashboard, read
 from hypervisor.console.dashboard.over_time import SPANS

@@ -1,4 +1,4 @@
-"""All of the page in one object."""
+"""The whole page as one object."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +15,7 @@ from hypervisor.console.templatetags.console import duration
 from scheduling.models import Day, Sample
 from scheduling.monitoring import health
 from scheduling.monitoring.alarms import Alarm, Hour, alarms
-from scheduling.monitoring.health import Vitals
+from scheduling.monitoring.health import Health
 from scheduling.monitoring.histogram import quantile
 
 _CLUSTERS = 40
@@ -24,7 +24,7 @@ _DAYS = 7
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One day against the three aims, and what it was worth."""
+    """One day measured against the scheduler's three aims, with goodput and waits."""
 
     day: Day
     packed: float | None
@@ -35,16 +35,19 @@ class Score:
 
     @property
     def inversions(self) -> str:
-        """Return what went wrong, in deployments times minutes."""
-        parts = {"over lower ones": self.day.inverted, "beside free room": self.day.overlooked}
-        return ", ".join(f"{count} min {what}" for what, count in parts.items() if count)
+        """Return the priority inversions in words, in deployments times minutes."""
+        parts = {
+            "behind lower priorities": self.day.inverted,
+            "despite free capacity": self.day.overlooked,
+        }
+        return ", ".join(f"{count} min {kind}" for kind, count in parts.items() if count)
 
 
 @dataclass(frozen=True, slots=True)
 class Dashboard:
     now: datetime
     span: str
-    health: Vitals
+    health: Health
     alarms: list[Alarm]
     total: ClusterNow
     clusters: list[ClusterNow]
@@ -79,7 +82,7 @@ class Dashboard:
 
     @property
     def waiting_note(self) -> str:
-        return f"{self.held} held, {self.delayed} in back-off"
+        return f"{self.held} on hold, {self.delayed} in back-off"
 
     @property
     def moved_note(self) -> str:
@@ -96,27 +99,27 @@ class Dashboard:
 
     @property
     def summary(self) -> str:
-        """Return what is read aloud when it changes."""
+        """Return the text that screen readers announce when it changes."""
         urgent = sum(alarm.level != "info" for alarm in self.alarms)
-        wrong = f"{urgent} {'alarm' if urgent == 1 else 'alarms'}. " if urgent else "No alarm. "
+        count = f"{urgent} {'alarm' if urgent == 1 else 'alarms'}. " if urgent else "No alarms. "
         latest = self.recent[0] if self.recent else None
-        return wrong + (f"Latest preemption: {latest.deployment.name}." if latest else "")
+        return count + (f"Latest preemption: {latest.deployment.name}." if latest else "")
 
 
 def read(span: str, cluster_id: int | None, now: datetime | None = None) -> Dashboard:
-    """Return the page; the plots are of one cluster, or of all together."""
+    """Return the page; the plots are of one cluster, or of all clusters together."""
     now = now or timezone.now()
     last = Sample.objects.order_by("-time").first()
     hour = queue.last_hour(now)
-    seen = health.look(now, last)
+    present = health.read(now, last)
     clusters = capacity.clusters(last.reserved if last else {})
     chosen = next((cluster for cluster in clusters if cluster.id == cluster_id), None)
     total = capacity.total(clusters)
     return Dashboard(
         now=now,
         span=span,
-        health=seen,
-        alarms=alarms(now, seen, last, Hour(hour.suspended, hour.failed, hour.ended)),
+        health=present,
+        alarms=alarms(now, present, last, Hour(hour.suspended, hour.failed, hour.ended)),
         total=total,
         clusters=sorted(clusters, key=lambda c: (not c.lost, -c.fullness, c.name))[:_CLUSTERS],
         more_clusters=max(len(clusters) - _CLUSTERS, 0),

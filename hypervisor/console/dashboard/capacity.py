@@ -1,4 +1,4 @@
-"""The clusters at this moment: what is used, held and free."""
+"""The clusters' capacity at this moment: allocated, reserved and free."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ UNITS = {
     "cpu_milli": ("CPU", 1000, "cores"),
     "ram_mib": ("RAM", 1024, "GiB"),
 }
-"""Name, divisor and unit of each dimension as a person reads it, the dearest first."""
+"""Name, divisor and unit of each dimension, in the order in which pages show them."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterNow:
-    """One cluster, or all together, with what is used, held and free at this moment."""
+    """One cluster, or all together, with its allocated, reserved and free capacity."""
 
     id: int
     name: str
@@ -31,7 +31,7 @@ class ClusterNow:
     bars: tuple[Bar, ...]
 
     @property
-    def dearest_first(self) -> list[Bar]:
+    def bars_in_order(self) -> list[Bar]:
         return [self.bars[DIMENSIONS.index(name)] for name in UNITS]
 
     @property
@@ -40,7 +40,10 @@ class ClusterNow:
 
 
 def clusters(reserved: Mapping[str, Mapping[str, int]]) -> list[ClusterNow]:
-    """Return every cluster; `reserved` says by id what is held for one that waits long."""
+    """Return every cluster.
+
+    `reserved` is, by the cluster's id, the amounts reserved for a deployment that waits too long.
+    """
     sums = ", ".join(
         f"coalesce(sum(r.{name}) FILTER (WHERE r.launched_at IS {launched} NULL), 0)"
         for launched in ("NOT", "")
@@ -93,7 +96,7 @@ def total(clusters: Sequence[ClusterNow]) -> ClusterNow:
 def _bars(
     capacity: Sequence[int], allocated: Sequence[int], promised: Sequence[int]
 ) -> tuple[Bar, ...]:
-    """Return a bar for each dimension; the sums are Decimals, as PostgreSQL counts them."""
+    """Return a bar for each dimension; PostgreSQL's sums are Decimals."""
     amounts = zip(DIMENSIONS, capacity, allocated, promised, strict=True)
     return tuple(_bar(name, int(c), int(u), int(h)) for name, c, u, h in amounts)
 

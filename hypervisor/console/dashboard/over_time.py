@@ -1,4 +1,4 @@
-"""The plots: room, queue, waits, preemptions and cycles over the last hours, from samples."""
+"""The plots of capacity, queue, waits, preemptions and cycles over the last hours."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -10,7 +10,7 @@ from clusters.models import DIMENSIONS
 from hypervisor.console.charts import Plot, Series
 from hypervisor.console.dashboard.capacity import UNITS, ClusterNow
 from scheduling.models import ClusterSample, Sample
-from scheduling.monitoring.histogram import added_up, quantile, without_idle_end
+from scheduling.monitoring.histogram import added_up, quantile, without_trailing_zeros
 
 SPANS = {
     "1h": (timedelta(hours=1), timedelta(minutes=1)),
@@ -26,31 +26,37 @@ _BANDS = ((76, 100, "first"), (51, 75, "second"), (26, 50, "third"), (1, 25, "fo
 def plots(
     span: str, chosen: ClusterNow | None, shown: ClusterNow, end: datetime
 ) -> tuple[list[Plot], list[Plot]]:
-    """Return the plots of room, of one cluster or of all together; and those of the queue."""
+    """Return the plots of capacity, of one cluster or of all together, and those of the queue."""
     length, step = SPANS[span]
     times = [end - n * step for n in range(int(length / step), -1, -1)]
-    return _room(times, chosen, shown), _flow(times, step)
+    return _capacity(times, chosen, shown), _flow(times, step)
 
 
-def _room(times: Sequence[datetime], chosen: ClusterNow | None, shown: ClusterNow) -> list[Plot]:
+def _capacity(
+    times: Sequence[datetime], chosen: ClusterNow | None, shown: ClusterNow
+) -> list[Plot]:
     rows: Any = Sample.objects.filter(time__in=times)
     if chosen:
         rows = ClusterSample.objects.filter(time__in=times, cluster=chosen.id)
     columns = [f"{kind}_{name}" for name in DIMENSIONS for kind in ("used", "held")]
-    # Before there was any room, there was nothing to use.
+    # Leave out the time before there was any capacity.
     rows = rows.filter(cpu_milli__gt=0)
     found = {time: values for time, *values in rows.values_list("time", *columns)}
     drawn = []
     for index, (name, bar) in enumerate(zip(DIMENSIONS, shown.bars, strict=True)):
         label, divisor, unit = UNITS[name]
-        used, held = (
+        allocated, reserved = (
             [found[t][2 * index + n] / divisor if t in found else None for t in times]
             for n in (0, 1)
         )
         drawn.append(
             Plot(
                 f"{label}: {bar.texts[2]} of {bar.texts[3]}{f' {unit}' if unit else ''} free",
-                times, [Series("allocated", "used", used), Series("reserved", "held", held)],
+                times,
+                [
+                    Series("allocated", "allocated", allocated),
+                    Series("reserved", "reserved", reserved),
+                ],
                 stacked=True, limit=bar.capacity / divisor,
             )
         )  # fmt: skip
@@ -109,7 +115,7 @@ def _mean(sums: dict[str, Any] | None) -> float | None:
 
 
 def _sums(times: Sequence[datetime], step: timedelta) -> dict[datetime, dict[str, Any]]:
-    """Return what happened in the step that ends at each of these times."""
+    """Return the sums of the samples in the step that ends at each of these times."""
     sql = f"""
         SELECT extract(epoch FROM %(end)s - time)::int / %(seconds)s AS steps_ago,
                sum(evicted), sum(moved), sum(cycles), sum(cycle_us), max(slowest_cycle_us),
@@ -129,6 +135,6 @@ def _sums(times: Sequence[datetime], step: timedelta) -> dict[datetime, dict[str
             counts, waits = row[: len(names)], row[len(names) :]
             sums[times[-1] - steps_ago * step] = {
                 **dict(zip(names, map(int, counts), strict=True)),
-                "waits": without_idle_end(waits),
+                "waits": without_trailing_zeros(waits),
             }
     return sums

@@ -1,4 +1,4 @@
-"""Who waits, how the last hour went, and who was preempted last."""
+"""The pending deployments by priority, the last hour's figures, and the latest preemptions."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,7 +15,7 @@ _RECENT = 6
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """How many of one priority, or of a few, compete, are held, or wait for a time."""
+    """How many deployments of a priority, or a range, compete, are on hold, or in back-off."""
 
     name: str
     ready: int
@@ -44,7 +44,7 @@ class LastHour:
 
 
 def levels(now: datetime) -> list[Level]:
-    """Count who waits, by priority; by tens where there are many priorities."""
+    """Count the pending deployments by priority, or by tens if there are many priorities."""
     rows = (
         Deployment.objects.pending()
         .order_by()
@@ -93,7 +93,7 @@ def last_hour(now: datetime) -> LastHour:
 
 
 def recent() -> list[Run]:
-    """Return the runs that lost their place last."""
+    """Return the latest runs that were evicted or moved, the newest first."""
     lost = Run.objects.filter(outcome__in=[Run.Outcome.EVICTED, Run.Outcome.MOVED])
     newest = lost.filter(released_at__isnull=False).order_by("-released_at")[:_RECENT]
     return list(newest.select_related("deployment", "cluster", "preempted_by"))

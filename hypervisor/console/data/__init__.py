@@ -1,1 +1,1 @@
-"""What pages show that no table holds as it is: timelines, occupancy, the data of one cluster."""
+"""Data that pages compute from tables: timelines, occupancy, the data of one cluster."""

@@ -1,4 +1,4 @@
-"""What one cluster is doing: what runs there, what is held there for whom, how its drain goes."""
+"""One cluster's drain, reservation and timeline."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,34 +15,34 @@ from scheduling.cycle.snapshot import load
 from scheduling.insight.queue import competitors
 
 _MOST_RUNS = 5000
-"""So many runs are looked at for a drawing, the latest."""
+"""The number of latest runs that are read for a timeline."""
 
 _SHORTEST_S = 120
-"""A drawing spans no less, however young the cluster."""
+"""The shortest span of a timeline, even if the cluster is younger."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """How far a drain is: of `total` that were there, `left` still count, and containers stop."""
+    """A drain's progress: of `total` deployments `remaining` are active; containers may stop."""
 
     since: datetime
     actor: str
     total: int
-    left: int
+    remaining: int
     stopping: int
 
     @property
-    def gone(self) -> int:
-        return max(self.total - self.left, 0)
+    def done(self) -> int:
+        return max(self.total - self.remaining, 0)
 
     @property
     def is_over(self) -> bool:
-        return not (self.left or self.stopping)
+        return not (self.remaining or self.stopping)
 
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """Room of the cluster that is held for a deployment that has waited long."""
+    """Capacity of the cluster that is reserved for a deployment that has waited too long."""
 
     deployment: int
     name: str
@@ -51,7 +51,7 @@ class Reservation:
 
 
 def drain_of(cluster: Cluster) -> Drain | None:
-    """Return how the cluster's drain goes, None when it does not drain."""
+    """Return the cluster's drain, or None if it is not draining."""
     if cluster.state != Cluster.State.DRAINING:
         return None
     begun = Event.objects.filter(
@@ -62,15 +62,15 @@ def drain_of(cluster: Cluster) -> Drain | None:
         since=begun.time,
         actor=begun.actor,
         total=cluster.runs.filter(there, placed_at__lt=begun.time).count(),
-        left=cluster.deployments.active().count(),
+        remaining=cluster.deployments.active().count(),
         stopping=cluster.runs.unfinished().filter(released_at__isnull=False).count(),
     )
 
 
 def reservation_on(cluster: Cluster, now: datetime) -> Reservation | None:
-    """Return for whom room is held on the cluster: there is one reservation a cluster at most.
+    """Return the reservation on the cluster, which has at most one.
 
-    The planner is asked only when somebody has waited long enough to have room held.
+    The planner runs only if a deployment has waited long enough for a reservation.
     """
     long_ago = now - timedelta(seconds=settings.SCHEDULER_POLICY.starvation_seconds)
     ready = Deployment.objects.filter(organization=cluster.organization_id).ready(now)
@@ -78,22 +78,22 @@ def reservation_on(cluster: Cluster, now: datetime) -> Reservation | None:
         return None
     for competitor in competitors(load(cluster.organization_id, lock=False)):
         wait = competitor.wait
-        held = wait.detail.get("reservation") if wait and wait.code == "reserved" else None
-        if held and held["cluster"] == cluster.pk:
+        found = wait.detail.get("reservation") if wait and wait.code == "reserved" else None
+        if found and found["cluster"] == cluster.pk:
             request = competitor.row.request
             return Reservation(
                 competitor.row.id,
                 Deployment.objects.values_list("name", flat=True).get(pk=competitor.row.id),
                 (request.cpu_milli, request.ram_mib, request.gpu),
-                _time(held["until"]),
+                _time(found["until"]),
             )
     return None
 
 
 def timeline_of(cluster: Cluster, now: datetime, span: timedelta) -> Timeline:
-    """Draw what ran on the cluster in the last `span`; the usage is of GPU, or else of CPU.
+    """Draw the cluster's runs in the last `span`, and the allocation of GPU, or else of CPU.
 
-    It begins with the first run there, if that is later.
+    The drawing begins with the first run, if that is later.
     """
     start = now - span
     runs = cluster.runs.filter(
@@ -107,7 +107,7 @@ def timeline_of(cluster: Cluster, now: datetime, span: timedelta) -> Timeline:
 
 
 def share_of(row: Deployment, cluster: Cluster) -> float:
-    """Return the largest share of the cluster's capacity that it takes, from 0 to 1."""
+    """Return the deployment's largest share of the cluster's capacity, from 0 to 1."""
     capacities = {name: int(getattr(cluster, name)) for name in DIMENSIONS}
     return max(int(getattr(row, name)) / amount for name, amount in capacities.items() if amount)
 

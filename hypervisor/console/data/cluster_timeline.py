@@ -1,6 +1,6 @@
-"""What ran where and when on one cluster, as a drawing: bars in lanes, and who made way for whom.
+"""One cluster's runs over time, as a drawing: bars in rows, and links from victims to preemptors.
 
-Geometry alone, in units of the drawing; times are seconds.
+This is only geometry, in units of the drawing; times are Unix seconds.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,7 +9,7 @@ from heapq import heappop, heappush
 
 WIDTH = 1200.0
 USAGE_HEIGHT = 56.0
-LANE_HEIGHT = 22.0
+ROW_HEIGHT = 22.0
 BAR_HEIGHT = 16.0
 _TOP = USAGE_HEIGHT + 28.0
 _NARROWEST = 2.0
@@ -21,10 +21,10 @@ _TICKS = 8
 
 @dataclass(frozen=True, slots=True)
 class Stay:
-    """One run: it had its room from `placed` to `released`, and its container until `ended`.
+    """One run: allocated from `placed` to `released`, with a container until `ended`.
 
-    None means not yet. `amount` is how much it took of what the usage is drawn of. `preemptor` is
-    the deployment that it made room for.
+    None means not yet. `amount` is its request of the resource whose allocation is drawn.
+    `preemptor` is the deployment that it was preempted for.
     """
 
     run: int
@@ -41,17 +41,17 @@ class Stay:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A stay in the drawing; its tail is the time in which its container was still stopping."""
+    """A stay in the drawing; its tail is the time while its container was stopping."""
 
     stay: Stay
-    lane: int
+    row: int
     x: float
     width: float
     tail: float
 
     @property
     def y(self) -> float:
-        return _TOP + self.lane * LANE_HEIGHT
+        return _TOP + self.row * ROW_HEIGHT
 
     @property
     def middle(self) -> float:
@@ -63,7 +63,7 @@ class Bar:
 
     @property
     def cap(self) -> float:
-        """Return where the mark of its end begins."""
+        """Return the x at which the mark of the end begins."""
         return max(self.end - 4, self.x)
 
     @property
@@ -76,12 +76,12 @@ class Bar:
 
     @property
     def band(self) -> str:
-        """Return in which third of the priorities it is."""
+        """Return the third of the priorities to which it belongs."""
         return ("low", "middle", "high")[min((self.stay.priority - 1) // 33, 2)]
 
     @property
     def label(self) -> str:
-        """Return as much of the name as the bar has room for."""
+        """Return as much of the name as fits into the bar."""
         letters = int((self.width - 8) / _LETTER)
         if letters >= len(self.stay.name):
             return self.stay.name
@@ -90,7 +90,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """From the end of one that left to the start of the one that it made room for."""
+    """A link from a victim's end to its preemptor's start."""
 
     victim: Bar
     preemptor: Bar
@@ -110,7 +110,7 @@ class Link:
 
 @dataclass(frozen=True)
 class Timeline:
-    """The stays between `start` and `end`, at most `limit` of them drawn: those longest in view."""
+    """The stays between `start` and `end`; the `limit` longest in view are drawn."""
 
     stays: Sequence[Stay]
     start: float
@@ -125,13 +125,13 @@ class Timeline:
         object.__setattr__(self, "links", list(self._link()))
 
     @property
-    def unseen(self) -> int:
+    def not_drawn(self) -> int:
         return len(self.stays) - len(self.bars)
 
     @property
     def height(self) -> float:
-        lanes = max((bar.lane for bar in self.bars), default=-1) + 1
-        return _TOP + max(lanes, 1) * LANE_HEIGHT
+        rows = max((bar.row for bar in self.bars), default=-1) + 1
+        return _TOP + max(rows, 1) * ROW_HEIGHT
 
     @property
     def view_box(self) -> str:
@@ -139,7 +139,7 @@ class Timeline:
 
     @property
     def ticks(self) -> list[tuple[float, float]]:
-        """Return position and time of round times to be written above the bars."""
+        """Return round times to write above the bars, each with its position."""
         span = self.end - self.start
         step = next((s for s in _TICK_SECONDS if span / s <= _TICKS), _TICK_SECONDS[-1])
         first = int(self.start // step + 1) * step
@@ -148,37 +148,37 @@ class Timeline:
 
     @property
     def usage(self) -> str:
-        """Return path data of how much was taken over time, as an area of steps."""
+        """Return path data of the allocation over time, as an area with steps."""
         changes: dict[float, int] = {}
         for stay in self.stays:
             begin = max(stay.placed, self.start)
             changes[begin] = changes.get(begin, 0) + stay.amount
             if stay.released is not None and stay.released < self.end:
                 changes[stay.released] = changes.get(stay.released, 0) - stay.amount
-        taken, parts = 0, [f"M0 {USAGE_HEIGHT}"]
+        allocated, parts = 0, [f"M0 {USAGE_HEIGHT}"]
         for time in sorted(changes):
             x = self._x(time)
-            parts.append(f"L{x:.1f} {self._level(taken):.1f}")
-            taken += changes[time]
-            parts.append(f"L{x:.1f} {self._level(taken):.1f}")
-        parts.append(f"L{WIDTH:g} {self._level(taken):.1f}L{WIDTH:g} {USAGE_HEIGHT}Z")
+            parts.append(f"L{x:.1f} {self._level(allocated):.1f}")
+            allocated += changes[time]
+            parts.append(f"L{x:.1f} {self._level(allocated):.1f}")
+        parts.append(f"L{WIDTH:g} {self._level(allocated):.1f}L{WIDTH:g} {USAGE_HEIGHT}Z")
         return "".join(parts)
 
-    def _level(self, taken: int) -> float:
-        share = taken / self.capacity if self.capacity else 0
+    def _level(self, allocated: int) -> float:
+        share = allocated / self.capacity if self.capacity else 0
         return USAGE_HEIGHT * (1 - min(share, 1))
 
     def _x(self, time: float) -> float:
         share = (time - self.start) / (self.end - self.start)
         return WIDTH * min(max(share, 0), 1)
 
-    def _seen(self, stay: Stay) -> float:
+    def _time_in_view(self, stay: Stay) -> float:
         released = self.end if stay.released is None else min(stay.released, self.end)
         return released - max(stay.placed, self.start)
 
     def _place(self) -> list[Bar]:
-        """Give each stay the lowest lane that is free for all of its time."""
-        drawn = sorted(self.stays, key=lambda s: (-self._seen(s), s.run))[: self.limit]
+        """Place each stay in the first row that is free for all of its time."""
+        drawn = sorted(self.stays, key=lambda s: (-self._time_in_view(s), s.run))[: self.limit]
         free: list[int] = []
         busy: list[tuple[float, int]] = []
         bars = []
@@ -186,18 +186,18 @@ class Timeline:
             x = self._x(stay.placed)
             while busy and busy[0][0] <= x:
                 heappush(free, heappop(busy)[1])
-            lane = heappop(free) if free else len(busy)
+            row = heappop(free) if free else len(busy)
             end = self._x(self.end if stay.released is None else stay.released)
             end = max(end, x + _NARROWEST)
             tail = 0.0
             if stay.released is not None:
                 tail = max(self._x(self.end if stay.ended is None else stay.ended) - end, 0)
-            heappush(busy, (end, lane))
-            bars.append(Bar(stay, lane, x, end - x, tail))
+            heappush(busy, (end, row))
+            bars.append(Bar(stay, row, x, end - x, tail))
         return bars
 
     def _link(self) -> Iterator[Link]:
-        """Pair each that left with the first start of its preemptor from then on."""
+        """Link each victim with the first start of its preemptor after the eviction."""
         starts: dict[int, list[Bar]] = {}
         for bar in self.bars:
             starts.setdefault(bar.stay.deployment, []).append(bar)

@@ -1,4 +1,4 @@
-"""A deployment's life as something to look at: which state it was in when, and where it ran."""
+"""A deployment's states and runs over time, as a drawing."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ from deployments.models import Deployment, Run
 from orgs.models import Event
 
 RUNS_SHOWN = 50
-"""So many of the latest runs are drawn and listed."""
+"""The number of latest runs that are drawn and listed."""
 
 _THINNEST = 0.35
-_LIVELY = {"pending", "starting", "running", "stopping"}
+_DRAWN_STATES = {"pending", "starting", "running", "stopping"}
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of time on a lane: where it begins and how wide it is, in percent of the whole."""
+    """A span of time in a row: its begin and its width, in percent of the whole."""
 
     x: float
     width: float
@@ -27,14 +27,14 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A moment on a lane, in percent of the whole."""
+    """A moment in a row, in percent of the whole."""
 
     x: float
     title: str
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
+class Row:
     label: str
     cluster: int | None
     spans: Sequence[Span]
@@ -42,10 +42,10 @@ class Lane:
 
 
 @dataclass(frozen=True, slots=True)
-class Life:
-    """Lanes over one span of time: the states first, then a lane for each cluster."""
+class Timeline:
+    """Rows over one span of time: the states first, then one row for each cluster."""
 
-    lanes: Sequence[Lane]
+    rows: Sequence[Row]
     ticks: Sequence[datetime]
 
 
@@ -64,36 +64,36 @@ class _Scale:
 
 
 def draw(
-    deployment: Deployment, runs: Sequence[Run], events: Iterable[Event], now: datetime
-) -> Life:
-    """Draw the runs, the oldest first, over the states that the events tell of, in their order.
+    deployment: Deployment, runs: Sequence[Run], events: Sequence[Event], now: datetime
+) -> Timeline:
+    """Draw the states from the events, and the runs; both are given from the oldest on.
 
-    It begins with the submission, or when there are many runs with the first of those shown.
+    The drawing begins with the submission, or with the first run if `RUNS_SHOWN` are given.
     """
     begin = runs[0].placed_at if len(runs) == RUNS_SHOWN else deployment.created_at
     ended = [run.ended_at for run in runs if run.ended_at]
     end = max([deployment.finished_at, *ended]) if deployment.finished_at else now
     scale = _Scale(begin, max(end, begin + timedelta(seconds=1)))
-    told = list(events)
-    states = Lane("State", None, list(_states(told, scale)), list(_checkpoints(told, scale)))
+    states = Row("State", None, list(_states(events, scale)), list(_checkpoints(events, scale)))
     step = (scale.end - scale.begin) / 4
-    return Life(
-        lanes=[states, *_clusters(runs, scale)],
+    return Timeline(
+        rows=[states, *_clusters(runs, scale)],
         ticks=[scale.begin + step * number for number in range(5)],
     )
 
 
 def _states(events: Iterable[Event], scale: _Scale) -> Iterator[Span]:
-    """Yield the stretches of each state that is not an end, held ones apart."""
-    status, held, turns = "", False, []
+    """Yield the spans of each state, except the ended ones; pending on hold is a state itself."""
+    status, held, changes = "", False, []
     for event in events:
         status = event.status or status
         held = event.kind == "held" or (held and event.kind != "released")
-        turns.append((event.time, "held" if held and status == "pending" else status))
-    for (begin, state), (end, _next) in pairwise([*turns, (scale.end, "")]):
-        if state in _LIVELY | {"held"} and end > scale.begin:
+        changes.append((event.time, "held" if held and status == "pending" else status))
+    for (begin, state), (end, _next) in pairwise([*changes, (scale.end, "")]):
+        if state in _DRAWN_STATES | {"held"} and end > scale.begin:
             begin = max(begin, scale.begin)
-            yield scale.span(begin, end, state, f"{state}, {_times(begin, end)}")
+            name = "on hold" if state == "held" else state
+            yield scale.span(begin, end, state, f"{name}, {_times(begin, end)}")
 
 
 def _checkpoints(events: Iterable[Event], scale: _Scale) -> Iterator[Mark]:
@@ -102,25 +102,25 @@ def _checkpoints(events: Iterable[Event], scale: _Scale) -> Iterator[Mark]:
             yield Mark(scale.x(event.time), f"checkpoint at {event.time:%Y-%m-%d %H:%M:%S}")
 
 
-def _clusters(runs: Sequence[Run], scale: _Scale) -> Iterator[Lane]:
-    """Yield a lane for each cluster, in the order in which it ran there first."""
-    lanes: dict[int | None, list[Run]] = {}
+def _clusters(runs: Sequence[Run], scale: _Scale) -> Iterator[Row]:
+    """Yield a row for each cluster, in the order of the first runs."""
+    rows: dict[int | None, list[Run]] = {}
     for run in runs:
-        lanes.setdefault(run.cluster_id, []).append(run)
-    for cluster_id, there in lanes.items():
-        label = there[0].cluster.name if there[0].cluster else "a cluster that is gone"
+        rows.setdefault(run.cluster_id, []).append(run)
+    for cluster_id, there in rows.items():
+        label = there[0].cluster.name if there[0].cluster else "deleted cluster"
         spans = [span for run in there for span in _phases(run, scale)]
-        yield Lane(label, cluster_id, spans)
+        yield Row(label, cluster_id, spans)
 
 
 def _phases(run: Run, scale: _Scale) -> Iterator[Span]:
-    """Yield how a run went: until its container started, while it ran, until it was gone."""
+    """Yield a run's phases: until its container started, while it ran, until it had stopped."""
     released = run.released_at or scale.end
     started = min(run.started_at or released, released)
     steps = [
         ("starting", run.placed_at, started),
         ("running", started, released),
-        ("leaving", released, (run.ended_at or scale.end) if run.launched_at else released),
+        ("ending", released, (run.ended_at or scale.end) if run.launched_at else released),
     ]
     for kind, begin, end in steps:
         if end > begin:

@@ -1,4 +1,4 @@
-"""What a cycle found taken on each cluster, and what is taken after its decisions."""
+"""What was allocated on each cluster before a cycle and after its decisions."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from scheduling.planner.snapshot import Cluster, Snapshot
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """How much of one resource of a cluster is taken: before, after, of how much."""
+    """One resource of a cluster: allocated before and after the cycle, and the capacity."""
 
     dimension: str
     before: int
@@ -20,14 +20,14 @@ class Use:
 
     @property
     def texts(self) -> tuple[str, str, str]:
-        """Return before, after and capacity as a person reads them."""
+        """Return before, after and capacity, formatted."""
         amounts = (self.before, self.after, self.capacity)
         before, after, capacity = (quantity(self.dimension, amount) for amount in amounts)
         return before, after, capacity
 
     @property
     def share(self) -> int:
-        """Return what is taken afterwards, in percent."""
+        """Return the share allocated afterwards, in percent."""
         return round(100 * self.after / self.capacity) if self.capacity else 0
 
 
@@ -39,7 +39,7 @@ class Occupancy:
 
 
 def occupancy(snapshot: Snapshot, decisions: Iterable[Decision]) -> list[Occupancy]:
-    """Return for each cluster how many deployments it had and has, and what they take."""
+    """Return for each cluster its deployments and allocations before and after the decisions."""
     target = {d.deployment: d.target for d in decisions if d.kind is not Kind.WAITS}
     before: dict[int, list[Resources]] = defaultdict(list)
     after: dict[int, list[Resources]] = defaultdict(list)

@@ -1,1 +1,1 @@
-"""The operators' pages about what is scheduled and how it was decided; one module a page."""
+"""The operators' pages about deployments, clusters and scheduling; one module each."""

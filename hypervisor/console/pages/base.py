@@ -1,12 +1,12 @@
-"""The base of the pages that belong to no table of their own."""
+"""The base of pages that stand outside a table's list."""
 
 from typing import Any
 
 from hypervisor.console.bases import ConsolePage
 
 
-class OperatePage(ConsolePage):
-    """A page under its own title alone: the theme would put it below the table it hangs on."""
+class TopLevelPage(ConsolePage):
+    """A page with only its own title; otherwise the theme would add the title of a table."""
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         context = super().get_context_data(**kwargs)

@@ -1,4 +1,4 @@
-"""The page of one cluster: what runs there, what ran there, what is held there, and its drain."""
+"""The page of one cluster: its deployments, timeline, reservation and drain."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,7 +21,7 @@ from hypervisor.console.data.cluster_data import (
     share_of,
     timeline_of,
 )
-from hypervisor.console.pages.base import OperatePage
+from hypervisor.console.pages.base import TopLevelPage
 from hypervisor.console.pages.queue import offered
 from scheduling.insight.operator_actions import ACTIONS, Action
 from scheduling.insight.queue import Filters, Group, Queue
@@ -45,7 +45,7 @@ _SHOWN = 300
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """The engine does not answer: since when, what it said last, whether it counts as lost."""
+    """An engine that does not answer: since when, its last error, whether it counts as lost."""
 
     since: datetime
     error: str
@@ -53,7 +53,7 @@ class Silence:
     unclaimed: bool
 
 
-class ClusterPage(OperatePage):
+class ClusterPage(TopLevelPage):
     permission_required = "clusters.view_cluster"
     template_name = "console/cluster.html"
     cluster: Cluster
@@ -110,33 +110,33 @@ def _unknown(cluster: Cluster) -> list[dict[str, Any]]:
 
 
 def _steps(request: HttpRequest, cluster: Cluster, silence: Silence | None) -> list[Action]:
-    """Return what the person may do to the cluster in its present state."""
+    """Return the actions that the operator may take on the cluster in its present state."""
     names = _OFFERED[Cluster.State(cluster.state)]
     actions = [ACTIONS[name] for name in (*names, *(("declare_lost",) if silence else ()))]
     return [action for action in actions if request.user.has_perm(action.permission)]
 
 
 def _waiting(filters: Filters, now: datetime) -> int:
-    """Count those that compete and could run on the cluster if it were empty."""
+    """Count the competing deployments that would fit on the cluster if it were empty."""
     ready = Deployment.objects.ready(now)
     return ready.filter(filters.condition(Group.COMPETING)).count()
 
 
 def bars_of(cluster: Cluster, reserved: Reservation | None) -> list[Bar]:
-    promised = reserved.amounts if reserved else (0, 0, 0)
+    wanted = reserved.amounts if reserved else (0, 0, 0)
     return [
         _bar(label, unit, getattr(cluster, f"allocated_{name}"), getattr(cluster, name), amount)
         for name, label, unit, amount in zip(
-            DIMENSIONS, ("CPU", "RAM", "GPU"), ("cores", "GiB", ""), promised, strict=True
+            DIMENSIONS, ("CPU", "RAM", "GPU"), ("cores", "GiB", ""), wanted, strict=True
         )
     ]
 
 
 def _bar(label: str, unit: str, allocated: int, capacity: int, wanted: int) -> Bar:
     free = max(capacity - allocated, 0)
-    promised = min(wanted, free)
-    texts = [_text(label, amount) for amount in (allocated, promised, free - promised, capacity)]
-    return Bar(label, allocated, promised, capacity, (texts[0], texts[1], texts[2], texts[3]), unit)
+    reserved = min(wanted, free)
+    texts = [_text(label, amount) for amount in (allocated, reserved, free - reserved, capacity)]
+    return Bar(label, allocated, reserved, capacity, (texts[0], texts[1], texts[2], texts[3]), unit)
 
 
 def _text(label: str, amount: int) -> str:

@@ -1,7 +1,7 @@
-"""The operators' page that connects a cluster to an engine: first look, then save.
+"""The operators' page that connects a cluster to an engine: probe first, then save.
 
-Between the two steps the page holds what was typed, credentials included, encrypted: it is never
-shown again, and nobody else can send it.
+Between the two steps the page carries the operator's input, credentials included, encrypted: it is
+never shown again, and no other operator can submit it.
 """
 
 import json
@@ -83,7 +83,7 @@ class ConnectPage(ConsolePage):
     def _connect(self, request: HttpRequest) -> HttpResponse:
         route = self._unseal(request.POST.get("sealed", ""))
         if route is None:
-            messages.error(request, "That was too long ago: fill in the form again.")
+            messages.error(request, "The form has expired: fill it in again.")
             return HttpResponseRedirect(f"{request.path}?engine={self._engine()}")
         connections.connect(self.cluster, actor=request.user.get_username(), route=route)
         messages.success(request, f"Cluster {self.cluster.name} is connected.")
@@ -99,7 +99,7 @@ class ConnectPage(ConsolePage):
         return HttpResponseRedirect(request.path)
 
     def _engine(self) -> str:
-        """Return the kind that was asked for, or else the cluster's own, or else the first."""
+        """Return the requested kind, or else the cluster's present kind, or else the first."""
         asked = self.request.POST.get("engine") or self.request.GET.get("engine")
         kinds = connectable()
         return next(name for name in (asked, self.cluster.driver, *kinds) if name in kinds)
@@ -108,25 +108,25 @@ class ConnectPage(ConsolePage):
         return connectable()[self._engine()].form_class()
 
     def _known(self, connection: Connection | None) -> dict[str, str] | None:
-        """Return what the form begins with: nothing, where the engine is of another kind."""
+        """Return the form's initial values, or None if the present engine is of another kind."""
         if connection is None or self.cluster.driver != self._engine():
             return None
         return self._form_class().known(connection)
 
     def _seal(self, route: Route) -> str:
-        """Return the route for this cluster, this person and this quarter of an hour."""
-        held = {"for": self._for(), "at": timezone.now().timestamp(), "route": asdict(route)}
-        return encrypt(json.dumps(held)).decode()
+        """Encrypt the route for this cluster and operator, valid for 15 minutes."""
+        sealed = {"for": self._for(), "at": timezone.now().timestamp(), "route": asdict(route)}
+        return encrypt(json.dumps(sealed)).decode()
 
     def _unseal(self, text: str) -> Route | None:
         try:
-            held = json.loads(decrypt(text))
+            sealed = json.loads(decrypt(text))
         except CannotDecrypt:
             return None
-        fresh = timezone.now().timestamp() - held["at"] < _VALID_S
-        if held["for"] != self._for() or not fresh:
+        fresh = timezone.now().timestamp() - sealed["at"] < _VALID_S
+        if sealed["for"] != self._for() or not fresh:
             return None
-        return Route(**held["route"] | {"devices": tuple(held["route"]["devices"])})
+        return Route(**sealed["route"] | {"devices": tuple(sealed["route"]["devices"])})
 
     def _for(self) -> list[int | None]:
         return [self.cluster.pk, self.request.user.pk]

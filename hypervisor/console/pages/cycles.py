@@ -1,4 +1,4 @@
-"""The pages of the cycles: what each saw and decided, and what it would do with other settings."""
+"""The pages of cycles: each one's snapshot, decisions and replay, and the run of cycles by hand."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from django.core.paginator import Page, Paginator
 from django.urls import reverse
 
 from hypervisor.console.data.occupancy import occupancy
-from hypervisor.console.pages.base import OperatePage
+from hypervisor.console.pages.base import TopLevelPage
 from hypervisor.console.pages.replays import KINDS, PolicyForm, names_of, replayed
 from orgs.models import Event, Organization
 from scheduling.cycle.recording import Decision, Kind, unpack
@@ -35,7 +35,7 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A decision with what there is to say about it."""
+    """A decision with its names and its reason."""
 
     decision: Decision
     name: str
@@ -45,7 +45,7 @@ class Row:
     for_name: str
 
 
-class CyclePage(OperatePage):
+class CyclePage(TopLevelPage):
     template_name = "console/cycle.html"
     refresh_s = None
     cycle: Any = None
@@ -71,7 +71,7 @@ class CyclePage(OperatePage):
         )
 
     def _recorded(self, record: bytes) -> dict[str, Any]:
-        """Return what only a cycle that decided anything has kept."""
+        """Return the context that only a cycle with a record has: one that decided anything."""
         snapshot, by_id = unpack(record)
         decided = list(by_id.values())
         kind, code = self._chosen(decided)
@@ -97,7 +97,7 @@ class CyclePage(OperatePage):
         }
 
     def _chosen(self, decided: Sequence[Decision]) -> tuple[str, str]:
-        """Return the kind that is looked at, and of those that wait the reason's code, if any."""
+        """Return the kind of decisions to show, and the wait reason to filter by, if any."""
         kind = self.request.GET.get("kind", "")
         if kind not in KINDS:
             present = {d.kind for d in decided}
@@ -107,14 +107,14 @@ class CyclePage(OperatePage):
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """An organization with what a cycle would do there now."""
+    """An organization with the plan of a cycle that would run now."""
 
     organization: Organization
     plan: Plan
 
 
-class RunPage(OperatePage):
-    """The step before cycles are run by hand."""
+class RunPage(TopLevelPage):
+    """The confirmation before an operator runs cycles."""
 
     title = "Run scheduling cycles"
     template_name = "console/run.html"
@@ -158,24 +158,25 @@ def _rows(cycle: SchedulingCycle, snapshot: Snapshot, page: Page[Decision]) -> l
     decisions = list(page)
     planned = {row.id: row for row in snapshot.deployments}
     names = names_of(d for d in decisions)
-    told = {} if any(d.kind is Kind.WAITS for d in decisions) else _told(cycle, decisions)
-    waits = {} if told or not decisions else _worded(make_plan(snapshot))
+    waiting = any(d.kind is Kind.WAITS for d in decisions)
+    events = {} if waiting else _events(cycle, decisions)
+    waits = {} if events or not decisions else _wait_reasons(make_plan(snapshot))
     return [
         Row(
             decision=d,
             name=names.get(d.deployment, f"deployment {d.deployment}"),
             planned=planned.get(d.deployment),
-            reason=told[d.deployment].reason if d.deployment in told else waits.get(d, ""),
-            proved_minimal=d.deployment in told
-            and bool(told[d.deployment].data.get("proved_minimal")),
+            reason=events[d.deployment].reason if d.deployment in events else waits.get(d, ""),
+            proved_minimal=d.deployment in events
+            and bool(events[d.deployment].data.get("proved_minimal")),
             for_name=names.get(d.for_ or 0, f"deployment {d.for_}"),
         )
         for d in decisions
     ]
 
 
-def _told(cycle: SchedulingCycle, decisions: Sequence[Decision]) -> dict[int, Event]:
-    """Return the events that the cycle wrote of these deployments; all bear its time."""
+def _events(cycle: SchedulingCycle, decisions: Sequence[Decision]) -> dict[int, Event]:
+    """Return the events that the cycle wrote for these deployments; all have its start time."""
     events = Event.objects.filter(
         subject=Event.Subject.DEPLOYMENT,
         subject_id__in=[d.deployment for d in decisions],
@@ -185,7 +186,7 @@ def _told(cycle: SchedulingCycle, decisions: Sequence[Decision]) -> dict[int, Ev
     return {event.subject_id: event for event in events}
 
 
-def _worded(plan: Plan) -> dict[Decision, str]:
-    """Return the planner's sentence for each that waits."""
+def _wait_reasons(plan: Plan) -> dict[Decision, str]:
+    """Return the planner's sentence for each decision to let a deployment wait."""
     decided = decisions_of(plan)
-    return {decided[hold.deployment]: hold.reason for hold in plan.wait_reasons}
+    return {decided[wait.deployment]: wait.reason for wait in plan.wait_reasons}

@@ -12,7 +12,7 @@ _REFRESH_S = 5
 
 
 def context(request: HttpRequest, given: dict[str, Any]) -> dict[str, Any]:
-    """Add what the page shows; who may not see it finds the list of their pages."""
+    """Add the dashboard's context; a user without its permission gets the list of tables."""
     if not request.user.has_perm("scheduling.view_sample"):
         return given | {"layout": layout(request)}
     asked = request.GET.get("span", "")

@@ -1,4 +1,4 @@
-"""The page of one deployment: how it is, why, how it came to it, and what can be done."""
+"""The page of one deployment: its state and the reason, its history, and the possible actions."""
 
 import shlex
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ from django.utils import timezone
 
 from deployments.models import ENDED, OCCUPYING, Deployment, Run, Status
 from hypervisor.console.data.deployment_timeline import RUNS_SHOWN, draw
-from hypervisor.console.pages.base import OperatePage
-from hypervisor.console.pages.logs import last_words
+from hypervisor.console.pages.base import TopLevelPage
+from hypervisor.console.pages.logs import last_output
 from orgs.models import Event
 from scheduling.insight.explain import Explanation, explain
 from scheduling.insight.operator_actions import ACTIONS, Action
@@ -34,7 +34,7 @@ _OFFERED: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Shortage:
-    """Why one cluster is no option for a deployment, and what is missing there."""
+    """Why one cluster cannot take the deployment, and what is missing there."""
 
     cluster: int
     name: str
@@ -44,14 +44,14 @@ class Shortage:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A run, and the sentence by which it lost its place."""
+    """A run, and the reason of the event that ended it."""
 
     run: Run
     why: str
     until: datetime
 
 
-class DeploymentPage(OperatePage):
+class DeploymentPage(TopLevelPage):
     template_name = "console/deployment.html"
     deployment: Any = None
 
@@ -61,7 +61,7 @@ class DeploymentPage(OperatePage):
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         deployment, now = self.deployment, timezone.now()
         runs = _runs(deployment)
-        turns = _turns(deployment)
+        changes = _changes(deployment)
         why = explain(deployment)
         self.title = f"Deployment {deployment.pk}: {deployment.name}"
         self.breadcrumbs = [
@@ -71,14 +71,14 @@ class DeploymentPage(OperatePage):
         return super().get_context_data(
             deployment=deployment,
             state="held" if deployment.held and why.code == "held" else deployment.status,
-            since=_since(deployment, turns),
+            since=_since(deployment, changes),
             why=why,
             shortages=_shortages(why),
             actions=self._actions(),
-            life=draw(deployment, runs, turns, now),
+            timeline=draw(deployment, runs, changes, now),
             attempts=_attempts(deployment, runs, now),
             all_runs=_all_runs(deployment, runs),
-            last_words=last_words(runs),
+            last_output=last_output(runs),
             events=self._events(),
             waits_for=_neighbours(deployment.dependencies.select_related("on")),
             waited_for_by=_neighbours(deployment.dependents.select_related("deployment")),
@@ -92,7 +92,7 @@ class DeploymentPage(OperatePage):
         )
 
     def _actions(self) -> list[Action]:
-        """Return what makes sense now and the person may do."""
+        """Return the actions that apply now and that the operator may take."""
         names = _OFFERED.get(self.deployment.status, ())
         if self.deployment.held:
             names = tuple("release" if name == "hold" else name for name in names)
@@ -118,20 +118,20 @@ def _all_runs(deployment: Deployment, shown: Sequence[Run]) -> int:
     return len(shown) if len(shown) < RUNS_SHOWN else deployment.runs.count()
 
 
-def _turns(deployment: Deployment) -> list[Event]:
-    """Return the latest events that the drawing shows, the oldest first."""
+def _changes(deployment: Deployment) -> list[Event]:
+    """Return the latest events that the timeline shows, the oldest first."""
     drawn = Q(status__isnull=False) | Q(kind__in=("held", "released", "checkpoint"))
     return list(_history(deployment).filter(drawn).order_by("-pk")[:_STATES_DRAWN])[::-1]
 
 
-def _since(deployment: Deployment, turns: Sequence[Event]) -> datetime:
-    """Return since when it has been in its present state."""
-    changes = [event.time for event in turns if event.kind != "checkpoint"]
-    return changes[-1] if changes else deployment.created_at
+def _since(deployment: Deployment, changes: Sequence[Event]) -> datetime:
+    """Return when the present state began."""
+    times = [event.time for event in changes if event.kind != "checkpoint"]
+    return times[-1] if times else deployment.created_at
 
 
 def _attempts(deployment: Deployment, runs: Sequence[Run], now: datetime) -> list[Attempt]:
-    """Return the runs, the newest first, each with the words of the event that ended it."""
+    """Return the runs, the newest first, each with the reason of the event that ended it."""
     times = [run.released_at for run in runs if run.released_at]
     ends = _history(deployment).filter(time__in=times, status__isnull=False)
     reasons = dict(ends.order_by("pk").values_list("time", "reason")) if times else {}
@@ -147,7 +147,7 @@ def _neighbours(rows: QuerySet[Any]) -> list[Any]:
 
 
 def _shortages(why: Explanation) -> list[Shortage]:
-    """Return what is missing where, as the planner words it."""
+    """Return what is missing on each cluster, in the planner's words."""
     return [
         Shortage(
             cluster=row["cluster"],

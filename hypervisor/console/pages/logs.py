@@ -1,4 +1,4 @@
-"""What a deployment's container writes, as it writes it."""
+"""The page of a deployment's logs, refreshed while its container runs."""
 
 import re
 from typing import Any
@@ -11,19 +11,19 @@ from deployments.logs import store
 from deployments.models import Deployment, Run
 from hypervisor.base.errors import DomainError
 from hypervisor.base.numbers import whole
-from hypervisor.console.pages.base import OperatePage
+from hypervisor.console.pages.base import TopLevelPage
 
 TAILS = (200, 1000, 5000)
 _RUNS_OFFERED = 20
 _SHOWN_BYTES = 512 * 1024
 _LAST_LINES = 15
 _BY_ITSELF = (Run.Outcome.COMPLETED, Run.Outcome.FAILED)
-# Colours and cursor movements are for a terminal.
+# Colours and cursor movements are meant for a terminal.
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
-class LogsPage(OperatePage):
+class LogsPage(TopLevelPage):
     permission_required = "deployments.view_deployment"
     template_name = "console/logs.html"
 
@@ -62,14 +62,14 @@ class LogsPage(OperatePage):
 
 
 def as_text(raw: bytes) -> str:
-    """Return the last part of what was written, without what only a terminal understands."""
+    """Return the end of the output, without terminal control sequences."""
     raw = raw[-_SHOWN_BYTES:]
     text = _ESCAPES.sub("", raw.decode(errors="replace")).replace("\r\n", "\n")
     return _CONTROLS.sub("", text.replace("\r", "\n"))
 
 
-def last_words(runs: list[Run]) -> str:
-    """Return the end of what the last run wrote, where it ended by itself: no engine is asked."""
+def last_output(runs: list[Run]) -> str:
+    """Return the end of the last run's stored output, if the run has ended by itself."""
     last = next((run for run in reversed(runs) if run.launched_at), None)
     if last is None or last.ended_at is None or last.outcome not in _BY_ITSELF:
         return ""

@@ -1,4 +1,4 @@
-"""The page of one organization: what it has, what it wants, who belongs to it, what happened."""
+"""The page of one organization: its clusters, deployments, members and latest events."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from django.urls import reverse
 from clusters.models import Cluster
 from deployments.models import LIVE, Deployment, Status
 from hypervisor.console.charts import Bar
-from hypervisor.console.pages.base import OperatePage
+from hypervisor.console.pages.base import TopLevelPage
 from hypervisor.console.pages.cluster import bars_of
 from orgs.models import Event, Membership, Organization
 from scheduling.models import SchedulingCycle
@@ -22,12 +22,12 @@ _CLUSTERS_SHOWN = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Supply:
+class ClusterRow:
     cluster: Cluster
     bars: Sequence[Bar]
 
 
-class OrganizationPage(OperatePage):
+class OrganizationPage(TopLevelPage):
     template_name = "console/organization.html"
     organization: Any = None
 
@@ -46,7 +46,7 @@ class OrganizationPage(OperatePage):
         return super().get_context_data(
             organization=organization,
             counts=_counts(organization),
-            supply=[Supply(row, bars_of(row, None)) for row in clusters[:_CLUSTERS_SHOWN]],
+            clusters=[ClusterRow(row, bars_of(row, None)) for row in clusters[:_CLUSTERS_SHOWN]],
             cluster_count=organization.clusters.count(),
             departed=Deployment.objects.filter(organization=organization, status__in=LIVE)
             .of_departed()
@@ -64,7 +64,7 @@ class OrganizationPage(OperatePage):
 
 
 def _counts(organization: Organization) -> dict[str, int]:
-    """Count the deployments that are alive by their status, held ones apart."""
+    """Count the deployments that have not ended by status, with those on hold separately."""
     rows = Deployment.objects.filter(organization=organization, status__in=LIVE).order_by()
     counts: Counter[str] = Counter()
     for status, held, count in rows.values_list("status", "held").annotate(Count("pk")):

@@ -1,4 +1,4 @@
-"""The page between an action and its confirmation: what would happen, as the planner sees it."""
+"""The page between an action and its confirmation: a preview of the consequences."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ from clusters.services import Capacity
 from deployments.models import Deployment
 from hypervisor.base.forms import IntegerFormField
 from hypervisor.base.numbers import whole
-from hypervisor.console.bases import AT_ONCE
-from hypervisor.console.pages.base import OperatePage
+from hypervisor.console.bases import MOST_AT_ONCE
+from hypervisor.console.pages.base import TopLevelPage
 from scheduling.insight.operator_actions import ACTIONS, Action, Change, Needs
-from scheduling.insight.preview import Forecast, Touched, carry_out, forecast
+from scheduling.insight.preview import Preview, Touched, carry_out, preview
 from scheduling.planner.compare import Consequence, Kind
 
 _SHOWN = 100
-"""So many lines of one kind are shown; the rest is counted."""
+"""The number of lines shown of each kind; the others are counted."""
 
 
 class PriorityForm(forms.Form):
@@ -45,9 +45,9 @@ class TargetForm(forms.Form):
         Cluster.objects.none(),
         label="To cluster",
         required=False,
-        empty_label="Any other cluster with room",
-        help_text="To a named cluster: it is bound to that one from now on, and takes the room of"
-        " lower ones there if it has to.",
+        empty_label="Any other cluster with free capacity",
+        help_text="If you name a cluster, the deployment may run only there from now on, and evicts"
+        " lower-priority deployments there if it has to.",
     )
 
     def options(self) -> dict[str, Any]:
@@ -81,7 +81,7 @@ OptionForm = PriorityForm | TargetForm | CapacityForm
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One consequence, with the names that people know."""
+    """One consequence, with names instead of ids."""
 
     row: Consequence
     name: str
@@ -92,7 +92,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """The consequences of one kind for others than the subjects: the first, and how many."""
+    """The first consequences of one kind for deployments other than the subjects, and the count."""
 
     kind: Kind
     title: str
@@ -100,22 +100,22 @@ class Section:
     count: int
 
     @property
-    def unseen(self) -> int:
+    def not_shown(self) -> int:
         return self.count - len(self.lines)
 
 
 _TITLES = {
     Kind.EVICTED: "Would be evicted",
     Kind.MOVES: "Would move",
-    Kind.RESTARTS: "Would restart where they are",
+    Kind.RESTARTS: "Would restart on the same cluster",
     Kind.WAITS: "Would wait",
     Kind.STAYS: "Would keep their place",
     Kind.STARTS: "Would start",
 }
 
 
-class SteerPage(OperatePage):
-    template_name = "console/steer.html"
+class PreviewPage(TopLevelPage):
+    template_name = "console/preview.html"
     refresh_s = None
 
     def setup(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
@@ -135,26 +135,26 @@ class SteerPage(OperatePage):
         if not self.rows:
             messages.warning(request, f"Choose the {self.action.subject}s first.")
             return HttpResponseRedirect(self._back())
-        if len(self.subjects) > AT_ONCE:
-            messages.error(request, f"Choose at most {AT_ONCE} at once: there are more.")
+        if len(self.subjects) > MOST_AT_ONCE:
+            messages.error(request, f"Choose at most {MOST_AT_ONCE} at once: there are more.")
             return HttpResponseRedirect(self._back())
         form = self._form()
-        told = forecast(self._change(form)) if form is None or form.is_valid() else None
-        return self._page(form, told)
+        result = preview(self._change(form)) if form is None or form.is_valid() else None
+        return self._page(form, result)
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Do what was shown, or show what has become of it."""
+        """Carry out what was shown, or show the new preview if the consequences have changed."""
         form = self._form()
         if not self.rows or (form is not None and not form.is_valid()):
             return self.get(request, *args, **kwargs)
-        done, told = carry_out(self._change(form), shown=request.POST.get("shown", ""))
+        done, result = carry_out(self._change(form), shown=request.POST.get("shown", ""))
         if not done:
             messages.warning(
                 request,
                 "Nothing was done: the situation has changed. This is what would happen now.",
             )
-            return self._page(form, told)
-        for level, text in _outcome(self.action, told.touched):
+            return self._page(form, result)
+        for level, text in _outcome(self.action, result.touched):
             messages.add_message(request, level, text)
         return HttpResponseRedirect(self._back())
 
@@ -164,7 +164,7 @@ class SteerPage(OperatePage):
         return Change(self.action, tuple(sorted(self.subjects)), actor, options)
 
     def _form(self) -> OptionForm | None:
-        """Return what the action has to be told; not bound as long as nothing was said."""
+        """Return the form of the action's options, bound once they are in the query."""
         needs, query = self.action.needs, self.request.GET
         if needs == Needs.PRIORITY:
             return PriorityForm(query if "priority" in query else None)
@@ -180,18 +180,18 @@ class SteerPage(OperatePage):
             return form
         return None
 
-    def _page(self, form: OptionForm | None, told: Forecast | None) -> HttpResponse:
+    def _page(self, form: OptionForm | None, result: Preview | None) -> HttpResponse:
         return self.render_to_response(
             self.get_context_data(
                 action=self.action,
                 form=form,
                 rows=self.rows,
                 kept=_kept(self.request),
-                forecast=told,
-                lines=dict(_own_lines(told)) if told else {},
-                sections=list(_sections(told)) if told else [],
-                figures=_figures(told) if told else {},
-                reasons=told is not None and any(row.reason for row in told.touched),
+                preview=result,
+                lines=dict(_own_lines(result)) if result else {},
+                sections=list(_sections(result)) if result else [],
+                figures=_figures(result) if result else {},
+                reasons=result is not None and any(row.reason for row in result.touched),
                 back=self._back(),
             )
         )
@@ -207,13 +207,13 @@ class SteerPage(OperatePage):
 
 
 def read_ids(request: HttpRequest) -> list[int]:
-    """Return the ids of the address: `id` once for each, or `ids` with commas."""
+    """Return the ids in the query, sorted: a parameter `id` each, or `ids` separated by commas."""
     texts = [*request.GET.getlist("id"), *request.GET.get("ids", "").split(",")]
     return sorted({pk for text in texts if (pk := whole(text)) is not None})
 
 
 def _kept(request: HttpRequest) -> list[tuple[str, str]]:
-    """Return what a form of the page has to hand on: whom it is for, and the way back."""
+    """Return the parameters that the page's form passes on: the subjects and the way back."""
     return [
         (name, value)
         for name in ("id", "ids", "next")
@@ -247,37 +247,37 @@ def _outcome(action: Action, touched: tuple[Touched, ...]) -> Iterator[tuple[int
             yield messages.WARNING, row.reason
 
 
-def _line(told: Forecast, row: Consequence) -> Line:
+def _line(preview: Preview, row: Consequence) -> Line:
     return Line(
         row,
-        told.names.get(row.deployment, f"deployment {row.deployment}"),
-        told.clusters.get(row.source or 0, ""),
-        told.clusters.get(row.target or 0, ""),
-        told.names.get(row.for_ or 0, ""),
+        preview.names.get(row.deployment, f"deployment {row.deployment}"),
+        preview.clusters.get(row.source or 0, ""),
+        preview.clusters.get(row.target or 0, ""),
+        preview.names.get(row.for_ or 0, ""),
     )
 
 
-def _own_lines(told: Forecast) -> Iterator[tuple[int, Line]]:
-    """Yield what comes of the subjects themselves, by id."""
-    if told.change.action.model is Deployment:
-        for row in told.consequences:
-            if row.deployment in told.change.subjects:
-                yield row.deployment, _line(told, row)
+def _own_lines(preview: Preview) -> Iterator[tuple[int, Line]]:
+    """Yield the consequences for the subjects themselves, by id."""
+    if preview.change.action.model is Deployment:
+        for row in preview.consequences:
+            if row.deployment in preview.change.subjects:
+                yield row.deployment, _line(preview, row)
 
 
-def _sections(told: Forecast) -> Iterator[Section]:
-    own = dict(_own_lines(told))
+def _sections(preview: Preview) -> Iterator[Section]:
+    own = dict(_own_lines(preview))
     for kind, title in _TITLES.items():
-        rows = [r for r in told.consequences if r.kind == kind and r.deployment not in own]
+        rows = [r for r in preview.consequences if r.kind == kind and r.deployment not in own]
         if rows:
             rows.sort(key=lambda r: (-r.priority, r.deployment))
-            lines = [_line(told, row) for row in rows[:_SHOWN]]
+            lines = [_line(preview, row) for row in rows[:_SHOWN]]
             yield Section(kind, title, lines, len(rows))
 
 
-def _figures(told: Forecast) -> dict[str, int]:
-    """Count what matters at a look: who loses its place, who changes it, who gets one."""
-    rows = told.consequences
+def _figures(preview: Preview) -> dict[str, int]:
+    """Count the deployments that lose, change or get their place, or start to wait."""
+    rows = preview.consequences
     lose = (Kind.EVICTED, Kind.LEAVES, Kind.WAITS)
     return {
         "lose": sum(r.kind in lose and r.source is not None for r in rows),

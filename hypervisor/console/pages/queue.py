@@ -1,4 +1,4 @@
-"""The queue page: who is next, who waits for what, who is in the way, and what to do about it."""
+"""The page of the queue: pending and placed deployments, wait reasons, and actions on them."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,7 +12,7 @@ from django.utils import timezone
 from clusters.models import Cluster
 from deployments.models import Run
 from hypervisor.base.numbers import whole
-from hypervisor.console.pages.base import OperatePage
+from hypervisor.console.pages.base import TopLevelPage
 from orgs.models import Organization
 from scheduling.insight.operator_actions import ACTIONS, Action
 from scheduling.insight.queue import NEXT, Filters, Group, Queue
@@ -21,26 +21,26 @@ from scheduling.monitoring.health import cycle_is_late
 
 _FILTERS = ("organization", "cluster", "priority", "code", "q")
 _SIZES = ("50", "200")
-"""Lines of a page; the ids of all of them fit into the address of a forecast."""
+"""Lines of a page; the ids of all of them fit into the URL of a preview."""
 _RECENT = timedelta(hours=1)
 _RECENT_SHOWN = 5
 _LONG, _REFRESH_LONG_S = 2000, 15
-"""A queue of so many is planned anew less often than a short one."""
+"""A queue of more deployments is refreshed less often, because each refresh plans it."""
 
 _TITLES = {
     Group.COMPETING: "Competing",
-    Group.HELD: "Held",
+    Group.HELD: "On hold",
     Group.BACKOFF: "In back-off",
     Group.DEPENDENCY: "Waiting for others",
     Group.PLACED: "On a cluster",
 }
 
 _EMPTY = {
-    Group.COMPETING: "Nobody waits for room.",
-    Group.HELD: "Nobody is held.",
-    Group.BACKOFF: "Nobody waits after an eviction.",
-    Group.DEPENDENCY: "Nobody waits for another deployment.",
-    Group.PLACED: "Nothing runs.",
+    Group.COMPETING: "No deployment is competing for capacity.",
+    Group.HELD: "No deployment is on hold.",
+    Group.BACKOFF: "No deployment is in back-off.",
+    Group.DEPENDENCY: "No deployment is waiting for another one.",
+    Group.PLACED: "No deployment is on a cluster.",
 }
 
 _OFFERED = {
@@ -61,7 +61,7 @@ class Tab:
     current: bool
 
 
-class QueuePage(OperatePage):
+class QueuePage(TopLevelPage):
     title = "Queue"
     permission_required = "deployments.view_deployment"
     template_name = "console/queue.html"
@@ -101,19 +101,19 @@ class QueuePage(OperatePage):
         )
 
     def _longest(self, queue: Queue) -> float | None:
-        """Return for how many seconds the one that waits longest has been queued."""
+        """Return the longest wait among the competing deployments, in seconds."""
         now = timezone.now().timestamp()
         return max((now - c.row.queued_at for c in queue.competing), default=None)
 
 
 def offered(request: HttpRequest, group: Group) -> list[Action]:
-    """Return the actions that make sense for the group and that the person may take."""
+    """Return the actions that apply to the group and that the operator may take."""
     actions = [ACTIONS[name] for name in _OFFERED[group]]
     return [action for action in actions if request.user.has_perm(action.permission)]
 
 
 def read_filters(query: QueryDict) -> Filters:
-    """Return the filters of a query string; what makes no sense is left open."""
+    """Return the filters in a query string; invalid values do not filter."""
     cluster = _number(query, "cluster")
     return Filters(
         organization=_number(query, "organization"),
@@ -129,7 +129,7 @@ def _number(query: QueryDict, name: str) -> int | None:
 
 
 def recent_preemptions(filters: Filters) -> list[Run]:
-    """Return the latest runs that made room for another deployment, the newest first."""
+    """Return the last hour's latest preempted runs, the newest first."""
     since = timezone.now() - _RECENT
     runs = Run.objects.filter(released_at__gt=since, outcome__in=("evicted", "moved"))
     runs = runs.filter(preempted_by__isnull=False)
@@ -140,7 +140,7 @@ def recent_preemptions(filters: Filters) -> list[Run]:
 
 
 def _last_cycle(filters: Filters, queue: Queue) -> dict[str, Any]:
-    """Return the newest cycle, what it did, and whether one is overdue: only when anybody waits."""
+    """Return the newest cycle, its counts, and whether one is overdue while deployments compete."""
     cycles = SchedulingCycle.objects.defer("record").order_by("-pk")
     if filters.organization is not None:
         cycles = cycles.filter(organization=filters.organization)

@@ -1,4 +1,4 @@
-"""Planning a recorded cycle again: the same plan, or what other settings would have done."""
+"""Replay a recorded cycle, to check its plan or to try other thresholds."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,13 +15,13 @@ from scheduling.planner.snapshot import Deployment as Planned
 from scheduling.planner.snapshot import Snapshot
 
 KINDS = (Kind.EVICTED, Kind.MOVED, Kind.PLACED, Kind.WAITS)
-"""What a cycle does with a deployment, in the order in which one wants to know."""
+"""The kinds of decisions, the most important first."""
 
 _SHOWN = 200
 
 
 class PolicyForm(forms.Form):
-    """The thresholds that a replay may try, with the values of the recorded policy at first."""
+    """The thresholds that a replay may change, initially with the recorded values."""
 
     def __init__(self, policy: Policy, data: Mapping[str, Any] | None = None) -> None:
         super().__init__(data, initial=asdict(policy))
@@ -45,7 +45,7 @@ def _field(threshold: Threshold) -> forms.Field:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """A deployment with which the replay does something else."""
+    """A deployment for which the replay decides differently."""
 
     name: str
     was: Decision
@@ -55,7 +55,7 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What planning again came to: nothing else, or this; `counts` are before and after by kind."""
+    """The result of a replay; `counts` are the decisions of each kind before and after."""
 
     settings: Mapping[str, Any]
     differences: Sequence[Difference]
@@ -66,7 +66,7 @@ class Replay:
 def replayed(
     record: bytes, snapshot: Snapshot, decided: Sequence[Decision], form: PolicyForm
 ) -> Replay | None:
-    """Plan again with the settings of the form; None when they make no sense."""
+    """Plan again with the form's thresholds; return None if they are invalid."""
     if not form.is_valid():
         return None
     present = asdict(snapshot.policy)

@@ -12,7 +12,7 @@ register = template.Library()
 
 _NOTHING = "\u2013"
 
-# The tone, and the symbol that says the same without colour.
+# The tone, and a symbol with the same meaning for people who cannot see the colour.
 _LOOKS = {
     "ok": ("good", "check_circle"),
     "running": ("good", "play_circle"),
@@ -40,28 +40,29 @@ _LOOKS = {
 
 @register.inclusion_tag("console/badge.html")
 def badge(state: str, text: str = "") -> dict[str, str]:
-    """A state in its colour, with its symbol and its name."""
+    """Draw a state in its colour, with its symbol and its name."""
     tone, symbol = _LOOKS.get(state, ("plain", "circle"))
-    return {"tone": tone, "symbol": symbol, "text": text or state.replace("_", " ")}
+    name = "on hold" if state == "held" else state.replace("_", " ")
+    return {"tone": tone, "symbol": symbol, "text": text or name}
 
 
 @register.inclusion_tag("console/figure.html")
 def figure(
     label: str, value: Any, note: str = "", tone: str = "plain", href: str = ""
 ) -> dict[str, Any]:
-    """A card with one number; with `href`, the way to what it counts."""
+    """Draw a card with one number; `href` links to what it counts."""
     return {"label": label, "value": value, "note": note, "tone": tone, "href": href}
 
 
 @register.inclusion_tag("console/bar.html")
 def resource_bar(bar: Bar) -> dict[str, Any]:
-    """Used, held and free of one resource, drawn and in words."""
+    """Draw what is allocated, reserved and free of one resource, also in words."""
     return {"bar": bar}
 
 
 @register.inclusion_tag("console/plot.html")
 def plot(plot: Plot, key: str) -> dict[str, Any]:
-    """Values over time, with a table behind it; `key` is unique on the page."""
+    """Draw values over time, with a hidden table of them; `key` is unique on the page."""
     return {"plot": plot, "key": key}
 
 
@@ -87,7 +88,7 @@ def duration(seconds: float | timedelta | None) -> str:
 
 @register.filter
 def ago(time: datetime | None) -> str:
-    """Return how long ago it was, `never` for None."""
+    """Return the time since then, such as `7 min ago`, or `never` for None."""
     if time is None:
         return "never"
     return f"{duration(max((timezone.now() - time).total_seconds(), 0))} ago"
@@ -95,7 +96,7 @@ def ago(time: datetime | None) -> str:
 
 @register.filter
 def number(value: float | None) -> str:
-    """Return a number as a person reads it: thousands apart, no idle decimals."""
+    """Format a number with separated thousands and without trailing zeros."""
     if value is None:
         return _NOTHING
     if abs(value) >= 100 or float(value).is_integer():
@@ -105,7 +106,7 @@ def number(value: float | None) -> str:
 
 @register.filter
 def percent(part: float | None) -> str:
-    """Return a share between 0 and 1 as `87%`; below one and above 99 with a decimal."""
+    """Format a share between 0 and 1 as `87%`; below 1% and above 99% with a decimal."""
     if part is None:
         return _NOTHING
     value = 100 * part

@@ -1,4 +1,4 @@
-"""How the pages of queue, cluster and forecast say things."""
+"""The wording of the pages of the queue, clusters and previews."""
 
 from datetime import UTC, datetime
 
@@ -15,7 +15,7 @@ register = template.Library()
 
 _WORDS = {
     "no_free_capacity": "no free capacity",
-    "reserved_for_other": "reserved for another",
+    "reserved_for_other": "reserved for another deployment",
     "reserved": "capacity is reserved for it",
     "next_cycle": "starts next",
     "exceeds_capacity": "too large",
@@ -29,13 +29,13 @@ _WORDS = {
 
 @register.filter
 def codewords(code: str) -> str:
-    """Return a reason's code in words."""
+    """Return a wait reason's code in words."""
     return _WORDS.get(code, code.replace("_", " "))
 
 
 @register.filter
 def request(row: ResourceColumns) -> str:
-    """Return what it asks for in short, without a GPU where it asks for none."""
+    """Return the requested resources in short, without GPU if none is requested."""
     parts = [
         in_words({"cpu_milli": row.cpu_milli}),
         quantity("ram_mib", row.ram_mib),
@@ -56,13 +56,13 @@ def until(moment: datetime) -> str:
 
 @register.filter
 def at(values: dict[int, object], key: int) -> object:
-    """Return a dictionary's value for a key that is a variable, None without one."""
+    """Return a dictionary's value for a variable key, or None."""
     return values.get(key)
 
 
 @register.filter
 def clock(seconds: float, span: str) -> str:
-    """Return a moment as the timeline writes it: with the day where the span has several."""
+    """Format a moment for the timeline, with the day if the span has several days."""
     moment = datetime.fromtimestamp(seconds, UTC)
     if span == "table":
         return f"{moment:%m-%d %H:%M:%S}"
@@ -76,16 +76,16 @@ def cpus(cluster: ResourceColumns) -> str:
 
 @register.filter
 def ended(bar: Bar) -> str:
-    """Say how a run ended."""
+    """Return in words how a run ended."""
     stay = bar.stay
     if stay.released is None:
-        return "still runs"
+        return "still running"
     return f"{stay.outcome} for deployment {stay.preemptor}" if stay.preemptor else stay.outcome
 
 
 @register.filter
-def told(bar: Bar) -> str:
-    """Say of a bar what the table says of it."""
+def description(bar: Bar) -> str:
+    """Describe a bar by its row of the table."""
     stay = bar.stay
     until = "now" if stay.released is None else clock(stay.released, "table")
     return (
@@ -96,11 +96,11 @@ def told(bar: Bar) -> str:
 
 @register.filter
 def between(begin: datetime, end: datetime) -> str:
-    """Return how long it is from one time to another."""
+    """Return the time from one moment to another."""
     return duration(max((end - begin).total_seconds(), 0))
 
 
 @register.filter
 def vector(amounts: Resources) -> str:
-    """Return what is asked for in words, without what is not."""
+    """Return the amounts in words, without those that are zero."""
     return amount(amounts)

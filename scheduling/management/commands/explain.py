@@ -11,7 +11,7 @@ from scheduling.serializers import ExplanationSerializer
 
 
 class Command(commands.Command):
-    help = "Say why a deployment is where it is, by the planner's own words."
+    help = "Explain why a deployment is in its state, as the planner sees it."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("deployment", metavar="DEPLOYMENT", help="its name or its id")
@@ -23,9 +23,9 @@ class Command(commands.Command):
         if options["json"]:
             self.write_json(ExplanationSerializer(explanation).data)
         else:
-            self._tell(deployment, explanation)
+            self._print(deployment, explanation)
 
-    def _tell(self, deployment: Deployment, explanation: Explanation) -> None:
+    def _print(self, deployment: Deployment, explanation: Explanation) -> None:
         request = describe(deployment.cpu_milli, deployment.ram_mib, deployment.gpu)
         self.stdout.write(f"{deployment}: {request}, priority {deployment.priority}")
         self.stdout.write(f"{explanation.status} since {explanation.since:%Y-%m-%d %H:%M:%S} UTC")

@@ -27,6 +27,6 @@ class Command(commands.Command):
 
 
 def _read(name: str) -> Snapshot:
-    """Raises ValueError, which names the field, for what is no snapshot."""
+    """Raise a ValueError that names the field if the file is not a snapshot."""
     text = sys.stdin.read().encode() if name == "-" else Path(name).read_bytes()
     return Snapshot.from_json(load(text))

@@ -11,7 +11,7 @@ from scheduling.planner.policy import Policy
 
 
 class Command(commands.Command):
-    help = "Plan a recorded cycle again: the same plan, or what other settings would have done."
+    help = "Plan a recorded cycle again, to check it or to try other thresholds."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("cycle", type=argument, help="its id")
@@ -21,7 +21,7 @@ class Command(commands.Command):
     def handle(self, *args: Any, **options: Any) -> None:
         cycle = SchedulingCycle.objects.filter(pk=options["cycle"]).first()
         if cycle is None or cycle.record is None:
-            raise CommandError(f"No cycle {options['cycle']} that decided anything is on record.")
+            raise CommandError(f"There is no record of a cycle {options['cycle']}.")
         settings = dict(options["set"])
         try:
             differences = replay(bytes(cycle.record), settings)
@@ -36,11 +36,11 @@ class Command(commands.Command):
                 }
             )
         else:
-            self._tell(differences)
+            self._print(differences)
         if differences and not settings:
-            raise CommandError("The plan is not the one that was carried out.")
+            raise CommandError("The plan differs from the one that was applied.")
 
-    def _tell(self, differences: list[Difference]) -> None:
+    def _print(self, differences: list[Difference]) -> None:
         for difference in differences:
             self.stdout.write(str(difference))
         self.stdout.write(f"{len(differences)} differences." if differences else "The same plan.")

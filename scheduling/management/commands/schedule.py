@@ -12,8 +12,8 @@ from scheduling.models import SchedulingCycle
 from scheduling.planner.pipeline import make_plan
 
 _BUSY = (
-    "another cycle is under way, or its clusters or deployments are being changed. A further cycle"
-    " has been asked for."
+    "another cycle is under way, or its clusters or deployments are being changed. Another cycle"
+    " has been requested."
 )
 _COUNTS = ("ready", "placed", "left_pending", "evicted", "moved")
 
@@ -22,7 +22,7 @@ class Command(commands.Command):
     help = "Run a scheduling cycle now, or print what it would decide."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--organization", help="its name or its id; without it, all of them")
+        parser.add_argument("--organization", help="its name or id; default: all organizations")
         parser.add_argument("--dry-run", action="store_true", help="show the plan, change nothing")
         commands.add_json(parser)
 
@@ -40,7 +40,7 @@ class Command(commands.Command):
         if options["json"]:
             self.write_json(documents)
         if busy := [row["name"] for row in documents if row.get("cycle", 0) is None]:
-            raise CommandError(f"No cycle of {', '.join(busy)}: {_BUSY}")
+            raise CommandError(f"No cycle for {', '.join(busy)}: {_BUSY}")
 
     def _run(self, organization: Organization) -> tuple[dict[str, Any], str]:
         cycle = run_cycle(organization.pk, SchedulingCycle.Trigger.MANUAL)

@@ -23,7 +23,7 @@ from scheduling.simulation.trace import Job, read_trace
 _CLUSTER = "cpu=64,ram=512Gi,gpu=8"
 _BAR = 40
 _UNUSED = {"suspension_seconds", "operator_backoff_seconds"}
-"""No job of a simulation ends without having started, and no operator preempts it."""
+"""Every job of a simulation starts before it ends, and no operator preempts it."""
 
 
 class Command(commands.Command):
@@ -41,20 +41,20 @@ class Command(commands.Command):
             help="one cluster; may be repeated",
         )
         parser.add_argument(
-            "--policy", action="append", choices=list(POLICIES), help="default: all of them"
+            "--policy", action="append", choices=list(POLICIES), help="default: all policies"
         )
-        parser.add_argument("--jobs", type=count, help="only the first so many of the trace")
+        parser.add_argument("--jobs", type=count, help="read only this many jobs of the trace")
         parser.add_argument(
             "--checkpoint-every",
             type=count,
             default=0,
             metavar="SECONDS",
-            help="how often jobs save their progress; 0, the default: never",
+            help="how often jobs save their progress; default: 0, never",
         )
         parser.add_argument(
             "--runtimes-known",
             action="store_true",
-            help="each job states its duration as its longest run time",
+            help="each job gives its duration as its maximum run time",
         )
         add_set(parser, [each for each in Policy.thresholds() if each.name not in _UNUSED])
         parser.add_argument("--html", type=Path, help="also write a page with plots to this file")
@@ -85,7 +85,7 @@ class Command(commands.Command):
         return replay(jobs, clusters, POLICIES[name], terms, self._progress(name, len(jobs)))
 
     def _progress(self, name: str, total: int) -> Callable[[int], None]:
-        """Return what draws a bar on a terminal, and nothing elsewhere."""
+        """Return a function that draws a progress bar on a terminal and does nothing elsewhere."""
         if not sys.stderr.isatty():
             return lambda _: None
 

@@ -9,14 +9,12 @@ from scheduling.insight.verify import CHECKS, violations
 
 class Command(commands.Command):
     help = (
-        "Prove on the live database that no record contradicts another, and on the engines that"
-        " they run what it says."
+        "Check that the records in the database agree with each other, and that the engines run"
+        " what the database says."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument(
-            "--no-engines", action="store_true", help="look at the database alone, ask no engine"
-        )
+        parser.add_argument("--no-engines", action="store_true", help="check only the database")
         commands.add_json(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -25,11 +23,11 @@ class Command(commands.Command):
         if options["json"]:
             self.write_json(_document(found, engines))
         else:
-            self._tell(found, engines)
+            self._print(found, engines)
         if found:
             raise CommandError(f"{len(found)} violations.")
 
-    def _tell(self, found: list[str], engines: Comparison) -> None:
+    def _print(self, found: list[str], engines: Comparison) -> None:
         for sentence in engines.silent:
             self.stderr.write(self.style.WARNING(f"Engine not compared: {sentence}"))
         for sentence in found:
@@ -37,8 +35,8 @@ class Command(commands.Command):
         if not found:
             self.stdout.write(
                 self.style.SUCCESS(
-                    f"All is well: {len(CHECKS)} checks, no violation. Engines that run what the"
-                    f" ledger says: {engines.compared}; not compared: {len(engines.silent)}."
+                    f"All is well: {len(CHECKS)} checks, no violations. Engines that agree with the"
+                    f" ledger: {engines.compared}; not compared: {len(engines.silent)}."
                 )
             )
 

@@ -55,7 +55,7 @@ def test_a_change_in_the_admin_names_the_operator(
 
     entry = trail("clusters.cluster")[-1]
     assert changes(entry) == ({"state": "active"}, {"state": "cordoned"})
-    assert (entry.actor, entry.via) == (olga, reverse("steer", args=["cordon"]))
+    assert (entry.actor, entry.via) == (olga, reverse("preview", args=["cordon"]))
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def test_times_of_the_past_that_lie_ahead_are_cut(
         place()
         reconcile(foundry.pk)
         services.stop(Deployment.objects.get(), actor="bob")
-    heartbeats.note("engines here", timezone.now() + DAY)
+    heartbeats.record("engines here", timezone.now() + DAY)
 
     assert clocks.cut(actor="system:test") == 4
     assert clocks.cut(actor="system:test") == 0

@@ -29,7 +29,7 @@ def render(source: str, **context: object) -> str:
         (90000, "1 d 1 h"), (172800, "2 d"), (None, "\u2013"), (timedelta(minutes=2), "2 min"),
     ],
 )  # fmt: skip
-def test_a_duration_is_told_in_two_units_at_most(seconds: float | None, text: str) -> None:
+def test_a_duration_has_at_most_two_units(seconds: float | None, text: str) -> None:
     assert duration(seconds) == text
 
 
@@ -37,7 +37,7 @@ def test_a_duration_is_told_in_two_units_at_most(seconds: float | None, text: st
     ("value", "text"),
     [(0, "0"), (1234567, "1\u202f234\u202f567"), (2.5, "2.5"), (2.0, "2"), (123.4, "123")],
 )
-def test_a_number_has_no_idle_decimals(value: float, text: str) -> None:
+def test_a_number_has_no_trailing_zeros(value: float, text: str) -> None:
     assert number(value) == text
 
 
@@ -48,7 +48,7 @@ def test_a_share_never_rounds_to_all_or_nothing(part: float, text: str) -> None:
     assert percent(part) == text
 
 
-def test_what_never_happened_is_not_ages_ago() -> None:
+def test_the_age_of_nothing_is_never() -> None:
     assert ago(None) == "never"
 
 
@@ -58,15 +58,18 @@ def test_a_bar_never_draws_more_than_its_capacity() -> None:
     assert (bar.allocated_percent, bar.reserved_percent) == (75, 25)
 
 
-def test_a_bar_of_nothing_is_empty() -> None:
+def test_a_bar_without_capacity_is_empty() -> None:
     bar = Bar("GPU", allocated=0, reserved=0, capacity=0, texts=("0", "0", "0", "0"))
 
     assert (bar.allocated_percent, bar.reserved_percent) == (0, 0)
     assert "none" in render("{% resource_bar bar %}", bar=bar)
 
 
-def test_areas_lie_on_top_of_each_other() -> None:
-    allocated, reserved = Series("used", "used", [4, 4]), Series("held", "held", [4, 2])
+def test_stacked_areas_lie_on_top_of_each_other() -> None:
+    allocated, reserved = (
+        Series("allocated", "allocated", [4, 4]),
+        Series("reserved", "reserved", [4, 2]),
+    )
     plot = Plot("GPU", minutes(2), [allocated, reserved], stacked=True, limit=8)
 
     assert plot.top == 8
@@ -74,13 +77,13 @@ def test_areas_lie_on_top_of_each_other() -> None:
     assert plot.paths[1].line == "M0.0 0.0L600.0 30.0"
 
 
-def test_a_line_is_broken_where_nobody_looked() -> None:
+def test_a_line_has_a_gap_where_samples_are_missing() -> None:
     plot = Plot("Waiting", minutes(4), [Series("ready", "first", [1, None, 2, 3])])
 
     assert plot.paths[0].line.count("M") == 2
 
 
-def test_a_plot_of_no_samples_says_so() -> None:
+def test_a_plot_without_samples_says_so() -> None:
     plot = Plot("Waiting", minutes(3), [Series("ready", "first", [None, None, None])])
 
     assert "No sample" in render("{% plot plot 'p' %}", plot=plot)
@@ -97,21 +100,21 @@ def test_a_plot_has_its_values_as_a_table() -> None:
     assert 'aria-labelledby="p-title p-desc"' in page
 
 
-def test_a_state_is_told_in_words_and_not_by_colour_alone() -> None:
+def test_a_state_is_shown_in_words_and_not_only_by_colour() -> None:
     page = render("{% badge 'running' %}{% badge 'unheard_of' %}")
 
     assert "running" in page
     assert "unheard of" in page
 
 
-def test_only_the_live_part_is_sent_to_whom_asks_for_it() -> None:
+def test_a_request_for_the_live_part_gets_only_that() -> None:
     requests = RequestFactory()
 
     assert layout(requests.get("/")) == "console/page.html"
     assert layout(requests.get("/", headers={"X-Fragment": "live"})) == "console/fragment.html"
 
 
-def test_the_sidebar_shows_what_one_may_open(console: Client) -> None:
+def test_the_sidebar_shows_the_pages_that_the_user_may_open(console: Client) -> None:
     page = console.get("/admin/").content.decode()
 
     assert 'href="/admin/scheduling/schedulingcycle/"' in page

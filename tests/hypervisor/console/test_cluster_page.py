@@ -1,4 +1,4 @@
-"""The page of one cluster: what runs and ran there, what is held there, how its drain goes."""
+"""The page of one cluster: its deployments, timeline, reservation and drain."""
 
 from datetime import timedelta
 
@@ -27,7 +27,7 @@ def page(console: Client, cluster: Cluster, **query: str) -> str:
     return answer.content.decode()
 
 
-def test_it_shows_what_runs_there_with_its_share(
+def test_it_shows_its_deployments_with_their_shares(
     console: Client, bring: Bring, forge: Cluster
 ) -> None:
     row = bring(Status.RUNNING, gpu=1, name="needle")
@@ -48,8 +48,8 @@ def test_the_timeline_links_a_victim_with_its_preemptor(
 
     text = page(console, forge)
 
-    assert "victim made room for preemptor" in text
-    assert "1 of them ended to make room for another" in text
+    assert "victim was preempted for preemptor" in text
+    assert "1 of them preempted" in text
 
 
 @pytest.mark.parametrize(("span", "seen"), [("15m", 0), ("1h", 1), ("7d", 1), ("nonsense", 1)])
@@ -79,13 +79,13 @@ def test_a_drain_shows_its_progress_until_it_is_over(
     Run.objects.update(ended_at=timezone.now())
     over = page(console, forge)
 
-    assert "0 of 2 have left, 2 still run" in begun
-    assert "2 of 2 have left; 2 containers still stop" in leaving
-    assert "Drained: nothing runs here any more" in over
+    assert "0 of 2 deployments no longer run here" in begun
+    assert "2 of 2 deployments no longer run here; 2 containers still stopping" in leaving
+    assert "Drained: nothing runs here" in over
     assert "<strong>olga</strong>" in over
 
 
-def test_room_that_is_held_names_for_whom(
+def test_reserved_capacity_is_shown_with_its_deployment(
     console: Client, bring: Bring, submit: Submit, forge: Cluster
 ) -> None:
     bring(Status.RUNNING, gpu=1, max_runtime_s=3600)
@@ -107,7 +107,7 @@ def test_room_that_is_held_names_for_whom(
         ("draining", ["uncordon", "cordon", "resize"]),
     ],
 )
-def test_it_offers_what_makes_sense_in_its_state(
+def test_it_offers_the_actions_that_apply_in_its_state(
     console: Client, forge: Cluster, state: str, offered: list[str]
 ) -> None:
     steps = {"cordoned": cluster_services.cordon, "draining": cluster_services.drain}
@@ -124,7 +124,7 @@ def test_a_cluster_that_does_not_exist_has_no_page(console: Client) -> None:
 
 
 def silence(cluster: Cluster, seconds: int) -> None:
-    """Have the cluster's engine not answer for so long."""
+    """Make the cluster's engine silent for this long."""
     now = timezone.now()
     Connection.objects.create(
         cluster=cluster,
@@ -136,32 +136,38 @@ def silence(cluster: Cluster, seconds: int) -> None:
     )
 
 
-@pytest.mark.parametrize(("seconds", "said"), [(1, "did not answer just now"), (900, "No contact")])
-def test_an_engine_that_does_not_answer_is_told_with_the_way_out(
-    console: Client, forge: Cluster, seconds: int, said: str
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(1, "did not answer the last call"), (900, "No contact")]
+)
+def test_an_engine_that_does_not_answer_is_shown_with_the_remedy(
+    console: Client, forge: Cluster, seconds: int, text: str
 ) -> None:
     silence(forge, seconds)
 
     answer = console.get(reverse("cluster", args=[forge.pk]))
 
-    assert said in answer.content.decode()
+    assert text in answer.content.decode()
     assert "connection refused" in answer.content.decode()
     assert "declare_lost" in [action.name for action in answer.context["steps"]]
 
 
-def test_what_is_queued_again_from_a_lost_cluster_is_forecast(
+def test_the_preview_shows_what_is_queued_again_from_a_lost_cluster(
     console: Client, bring: Bring, forge: Cluster
 ) -> None:
     row = bring(Status.RUNNING)
     silence(forge, 3600)
 
-    answer = console.get(f"{reverse('steer', args=['declare_lost'])}?id={forge.pk}")
+    answer = console.get(f"{reverse('preview', args=['declare_lost'])}?id={forge.pk}")
 
-    (told,) = answer.context["forecast"].consequences
-    assert (told.deployment, told.kind, told.code) == (row.pk, "waits", "cluster_lost")
+    (consequence,) = answer.context["preview"].consequences
+    assert (consequence.deployment, consequence.kind, consequence.code) == (
+        row.pk,
+        "waits",
+        "cluster_lost",
+    )
 
 
-def test_an_engine_of_another_copy_and_what_is_unknown_there_are_shown_with_the_remedy(
+def test_an_unclaimed_engine_and_unknown_containers_are_shown_with_the_remedy(
     console: Client, forge: Cluster
 ) -> None:
     now = timezone.now()
@@ -177,5 +183,5 @@ def test_an_engine_of_another_copy_and_what_is_unknown_there_are_shown_with_the_
 
     assert "Its engine is not this installation" in shown
     assert "This database was restored." in shown
-    assert "mlops-x: later:1 serve, runs" in shown
+    assert "mlops-x: later:1 serve, running" in shown
     assert f"claim_engine {forge.pk}" in shown

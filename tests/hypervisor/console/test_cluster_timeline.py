@@ -1,4 +1,4 @@
-"""The drawing of what ran where and when: lanes, ends, and who made way for whom."""
+"""The timeline of a cluster: rows, ends, and links from victims to preemptors."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -16,7 +16,7 @@ def stay(run: int, placed: float, released: float | None, **fields: object) -> S
 
 
 def drawn(*stays: Stay, limit: int = 200) -> Timeline:
-    """A drawing of the seconds 0 to 1200, a unit each, of a cluster of 8."""
+    """Return a timeline of the seconds 0 to 1200, one unit each, of a cluster with 8 GPUs."""
     return Timeline(stays, 0, 1200, 8, limit=limit)
 
 
@@ -26,19 +26,19 @@ def test_a_bar_is_as_long_as_the_stay_was() -> None:
     assert (bar.x, bar.width, bar.tail) == (100, 300, 0)
 
 
-def test_one_that_is_still_there_reaches_to_now() -> None:
+def test_an_unfinished_stay_reaches_to_now() -> None:
     (bar,) = drawn(stay(1, 900, None)).bars
 
     assert bar.end == WIDTH
 
 
-def test_one_from_before_begins_at_the_edge() -> None:
+def test_a_stay_from_before_the_window_begins_at_the_edge() -> None:
     (bar,) = drawn(stay(1, -500, 100)).bars
 
     assert (bar.x, bar.width) == (0, 100)
 
 
-def test_the_time_in_which_a_container_stops_is_its_tail() -> None:
+def test_the_time_while_a_container_stops_is_the_tail_of_its_bar() -> None:
     ended, stopping = drawn(
         stay(1, 0, 100, ended=130.0), stay(2, 0, 1000, ended=None, outcome="evicted")
     ).bars
@@ -46,13 +46,13 @@ def test_the_time_in_which_a_container_stops_is_its_tail() -> None:
     assert (ended.tail, stopping.tail) == (30, 200)
 
 
-def test_those_at_once_have_lanes_of_their_own_and_a_free_lane_is_used_again() -> None:
+def test_concurrent_stays_have_separate_rows_and_a_free_row_is_reused() -> None:
     bars = drawn(stay(1, 0, 500), stay(2, 100, 300), stay(3, 300, 600)).bars
 
-    assert [bar.lane for bar in bars] == [0, 1, 1]
+    assert [bar.row for bar in bars] == [0, 1, 1]
 
 
-def test_who_made_way_for_whom_is_linked() -> None:
+def test_a_victim_is_linked_with_its_preemptor() -> None:
     victim = stay(1, 0, 500, preemptor=2, outcome="evicted")
     earlier, later = stay(2, 100, 200), stay(3, 500, None, deployment=2)
 
@@ -62,15 +62,15 @@ def test_who_made_way_for_whom_is_linked() -> None:
     assert link.path.startswith("M500.0 ")
 
 
-def test_one_whose_preemptor_is_not_in_view_has_no_link() -> None:
+def test_a_victim_whose_preemptor_is_not_in_view_has_no_link() -> None:
     assert drawn(stay(1, 0, 500, preemptor=9)).links == []
 
 
-def test_only_so_many_are_drawn_and_the_rest_is_counted() -> None:
+def test_only_the_longest_stays_are_drawn_and_the_others_are_counted() -> None:
     timeline = drawn(stay(1, 0, 10), stay(2, 0, 900), stay(3, 0, 800), limit=2)
 
     assert [bar.stay.run for bar in timeline.bars] == [2, 3]
-    assert timeline.unseen == 1
+    assert timeline.not_drawn == 1
 
 
 def test_a_name_is_shortened_to_its_bar() -> None:
@@ -81,7 +81,7 @@ def test_a_name_is_shortened_to_its_bar() -> None:
     assert labels == ["a-very-lo…", "job-2", ""]
 
 
-def test_the_usage_rises_and_falls_with_the_stays() -> None:
+def test_the_allocation_rises_and_falls_with_the_stays() -> None:
     path = drawn(stay(1, 0, 600), stay(2, 300, None, amount=6)).usage
 
     quarter, full = USAGE_HEIGHT * 0.75, 0.0
@@ -100,7 +100,7 @@ stays = st.builds(
 
 @settings(max_examples=200, deadline=None, derandomize=True, database=None)
 @given(st.lists(st.tuples(stays, st.none() | st.integers(0, 900)), max_size=30))
-def test_no_two_bars_of_a_lane_overlap(drawn_from: list[tuple[Stay, int | None]]) -> None:
+def test_no_two_bars_of_a_row_overlap(drawn_from: list[tuple[Stay, int | None]]) -> None:
     rows = [
         replace(row, run=number, released=None if length is None else row.placed + length)
         for number, (row, length) in enumerate(drawn_from)
@@ -108,6 +108,6 @@ def test_no_two_bars_of_a_lane_overlap(drawn_from: list[tuple[Stay, int | None]]
 
     bars = drawn(*rows).bars
 
-    for lane in {bar.lane for bar in bars}:
-        inside = sorted((bar.x, bar.end) for bar in bars if bar.lane == lane)
+    for row in {bar.row for bar in bars}:
+        inside = sorted((bar.x, bar.end) for bar in bars if bar.row == row)
         assert all(first[1] <= second[0] + 1e-6 for first, second in pairwise(inside))

@@ -37,7 +37,7 @@ def staff(name: str, *permissions: str) -> Client:
     return browser
 
 
-def test_only_who_may_connect_clusters_gets_there(forge: Cluster) -> None:
+def test_only_users_who_may_connect_clusters_see_the_page(forge: Cluster) -> None:
     everything_else = ("view_cluster", "change_cluster", "steer_cluster", "resize_cluster")
 
     assert staff("ophelia", "connect_cluster").get(page(forge)).status_code == 200
@@ -46,7 +46,7 @@ def test_only_who_may_connect_clusters_gets_there(forge: Cluster) -> None:
 
 
 @pytest.mark.parametrize("engine", ["docker", "kubernetes"])
-def test_a_mistake_is_shown_and_the_secrets_are_not(
+def test_an_error_is_shown_without_the_secrets(
     forge: Cluster, console: Client, engine: str
 ) -> None:
     answer = console.post(
@@ -76,7 +76,9 @@ def test_an_empty_token_is_named_at_its_field(forge: Cluster, console: Client, t
 
 
 @pytest.mark.docker
-def test_first_look_then_save(forge: Cluster, console: Client, engine: Engine) -> None:
+def test_an_engine_is_probed_first_and_then_saved(
+    forge: Cluster, console: Client, engine: Engine
+) -> None:
     form = {"step": "look", "engine": "docker", "endpoint": engine.socket, "network": "none",
             "devices": "GPU-1\nGPU-2\n"}  # fmt: skip
     looked = console.post(page(forge), form).content.decode()
@@ -94,14 +96,14 @@ def test_first_look_then_save(forge: Cluster, console: Client, engine: Engine) -
     assert f'value="{engine.socket}"' in saved
     assert "GPU-1\nGPU-2</textarea>" in saved
 
-    gone = console.post(page(forge), {"step": "disconnect"}, follow=True).content.decode()
+    disconnected = console.post(page(forge), {"step": "disconnect"}, follow=True).content.decode()
 
-    assert "disconnected, and cordoned" in gone
+    assert "disconnected, and cordoned" in disconnected
     assert not Connection.objects.exists()
 
 
 @pytest.mark.docker
-def test_what_was_looked_at_is_saved_by_the_same_person_and_soon(
+def test_only_the_same_operator_can_save_a_probed_engine_and_only_soon(
     forge: Cluster, globex_cluster: Cluster, console: Client, engine: Engine
 ) -> None:
     form = {"step": "look", "engine": "docker", "endpoint": engine.socket, "network": "none"}

@@ -1,4 +1,4 @@
-"""The page of one cycle: what it saw, decided and why, and what a replay comes to."""
+"""The page of one cycle: its snapshot, its decisions with reasons, and its replay."""
 
 from dataclasses import asdict, replace
 from typing import Any
@@ -29,7 +29,7 @@ from tests.fixtures.deployments import Submit
 
 @pytest.fixture
 def preempting(acme: Organization, forge: Cluster, submit: Submit) -> SchedulingCycle:
-    """A cycle in which one took the room of another, and a third went on waiting."""
+    """A cycle with a preemptor, its victim, and a deployment that keeps waiting."""
     submit(name="low", cpu_milli=8000, priority=10)
     run_cycle(acme.pk, SchedulingCycle.Trigger.CHANGE)
     submit(name="high", cpu_milli=8000, priority=20)
@@ -41,7 +41,7 @@ def preempting(acme: Organization, forge: Cluster, submit: Submit) -> Scheduling
 
 
 def look(console: Client, cycle: SchedulingCycle, **query: Any) -> tuple[str, Any]:
-    """Return the page as text with single spaces, and what it was made from."""
+    """Return the page as text with single spaces, and its context."""
     address = reverse("admin:scheduling_schedulingcycle_change", args=[cycle.pk])
     response = console.get(address, query)
     assert response.status_code == 200
@@ -49,12 +49,12 @@ def look(console: Client, cycle: SchedulingCycle, **query: Any) -> tuple[str, An
 
 
 def settings(cycle: SchedulingCycle, **other: object) -> dict[str, object]:
-    """Return the query of a replay with the cycle's own settings but for these."""
+    """Return the query of a replay with the cycle's settings, with these changed."""
     snapshot, _ = unpack(bytes(cycle.record or b""))
     return {"replay": "1", **asdict(snapshot.policy), **other}
 
 
-def test_it_says_whom_it_evicted_for_whom_and_that_this_was_minimal(
+def test_it_shows_victims_preemptors_and_the_proof_of_minimality(
     console: Client, preempting: SchedulingCycle
 ) -> None:
     page, context = look(console, preempting)
@@ -67,7 +67,9 @@ def test_it_says_whom_it_evicted_for_whom_and_that_this_was_minimal(
     assert "from forge" in page
 
 
-def test_it_says_why_each_of_the_others_waits(console: Client, preempting: SchedulingCycle) -> None:
+def test_it_shows_the_wait_reasons_of_the_others(
+    console: Client, preempting: SchedulingCycle
+) -> None:
     page, context = look(console, preempting, kind="waits")
 
     (row,) = context["rows"]
@@ -76,7 +78,7 @@ def test_it_says_why_each_of_the_others_waits(console: Client, preempting: Sched
     assert "no free capacity" in page
 
 
-def test_it_shows_what_was_taken_before_and_after(
+def test_it_shows_what_was_allocated_before_and_after(
     console: Client, preempting: SchedulingCycle
 ) -> None:
     _, context = look(console, preempting)
@@ -88,7 +90,7 @@ def test_it_shows_what_was_taken_before_and_after(
     ]  # fmt: skip
 
 
-def test_a_replay_with_the_settings_of_then_is_the_same_plan(
+def test_a_replay_with_the_recorded_settings_gives_the_same_plan(
     console: Client, preempting: SchedulingCycle
 ) -> None:
     page, context = look(console, preempting, **settings(preempting))
@@ -97,33 +99,31 @@ def test_a_replay_with_the_settings_of_then_is_the_same_plan(
     assert "The same plan" in page
 
 
-def test_a_replay_with_other_settings_shows_who_would_have_fared_otherwise(
+def test_a_replay_with_other_settings_shows_the_different_decisions(
     console: Client, preempting: SchedulingCycle
 ) -> None:
     page, context = look(console, preempting, **settings(preempting, min_run_seconds=3600))
 
-    told = {row.name: (row.was.kind, row.now.kind) for row in context["replay"].shown}
-    assert told == {"low": ("evicted", "stays"), "high": ("placed", "waits")}
+    changes = {row.name: (row.was.kind, row.now.kind) for row in context["replay"].shown}
+    assert changes == {"low": ("evicted", "stays"), "high": ("placed", "waits")}
     assert ("evicted", 1, 0) in context["replay"].counts
-    assert "would have fared otherwise" in page
+    assert "The decision differs for" in page
     assert not Deployment.objects.filter(name="low", status="running").exists()
 
 
-def test_a_plan_that_is_not_the_one_carried_out_is_told_loudly(
+def test_a_plan_that_differs_from_the_applied_one_is_an_error(
     console: Client, preempting: SchedulingCycle
 ) -> None:
     snapshot, _ = unpack(bytes(preempting.record or b""))
-    nobody = make_plan(replace(snapshot, policy=Policy(min_run_seconds=9999)))
-    SchedulingCycle.objects.filter(pk=preempting.pk).update(record=pack(snapshot, nobody))
+    other_plan = make_plan(replace(snapshot, policy=Policy(min_run_seconds=9999)))
+    SchedulingCycle.objects.filter(pk=preempting.pk).update(record=pack(snapshot, other_plan))
 
     page, _ = look(console, preempting, **settings(preempting))
 
-    assert "Not the plan that was carried out" in page
+    assert "Not the plan that was applied" in page
 
 
-def test_a_setting_that_makes_no_sense_is_named(
-    console: Client, preempting: SchedulingCycle
-) -> None:
+def test_an_invalid_setting_is_named(console: Client, preempting: SchedulingCycle) -> None:
     page, context = look(console, preempting, **settings(preempting, min_run_seconds=-1))
 
     assert context["replay"] is None
@@ -141,7 +141,7 @@ def test_a_cycle_that_changed_nothing_says_so(
     assert "It changed nothing" in page
 
 
-def test_one_finds_the_cycles_before_and_after(
+def test_it_links_to_the_cycles_before_and_after(
     console: Client, acme: Organization, globex: Organization, preempting: SchedulingCycle
 ) -> None:
     run_cycle(globex.pk, SchedulingCycle.Trigger.MANUAL)
@@ -155,7 +155,7 @@ def test_one_finds_the_cycles_before_and_after(
 
 
 def recorded(organization: Organization, size: int) -> SchedulingCycle:
-    """Return a cycle of so many decisions, of deployments that are gone."""
+    """Return a cycle with this many decisions about deleted deployments."""
     snapshot = Snapshot(
         now=1_000_000,
         policy=Policy(),
@@ -172,7 +172,7 @@ def recorded(organization: Organization, size: int) -> SchedulingCycle:
     )  # fmt: skip
 
 
-def test_a_big_one_comes_in_pages_of_as_many_queries_as_a_small_one(
+def test_a_large_cycle_is_paginated_and_takes_as_many_queries_as_a_small_one(
     console: Client, acme: Organization
 ) -> None:
     small, big = recorded(acme, 4), recorded(acme, 2000)
@@ -185,13 +185,13 @@ def test_a_big_one_comes_in_pages_of_as_many_queries_as_a_small_one(
 
     page, context = look(console, big, kind="waits", page=2)
 
-    # The first one of an organization has none before it, which is asked all the same.
+    # The query for the cycle before it runs even for an organization's first cycle.
     assert counts[0] == counts[1]
     assert len(context["rows"]) == 100
     assert "101 to 200 of 1 000" in page
 
 
-def test_those_that_wait_are_found_by_the_reason(
+def test_waiting_deployments_are_filtered_by_their_reason(
     console: Client, acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
     cluster_services.create(

@@ -27,7 +27,7 @@ def launched() -> None:
     Run.objects.update(launched_at=timezone.now())
 
 
-def test_it_shows_what_is_used_held_and_free_of_each_cluster_and_in_total(
+def test_it_shows_allocated_reserved_and_free_capacity_per_cluster_and_in_total(
     acme: Organization, bring: Bring, forge: Cluster
 ) -> None:
     cluster_services.create(
@@ -46,7 +46,7 @@ def test_it_shows_what_is_used_held_and_free_of_each_cluster_and_in_total(
     assert (board.total.running, board.total.starting) == (1, 1)
 
 
-def test_room_that_is_kept_for_who_waits_too_long_shows_as_held(
+def test_capacity_kept_for_a_starving_deployment_shows_as_reserved(
     bring: Bring, submit: Submit, forge: Cluster
 ) -> None:
     bring(Status.RUNNING, cpu_milli=6000, priority=90)
@@ -68,7 +68,7 @@ def test_the_fullest_cluster_comes_first(acme: Organization, bring: Bring, forge
     assert [cluster.name for cluster in read("6h", None).clusters] == ["forge", "anvil"]
 
 
-def test_the_queue_is_told_by_priority_at_this_moment(submit: Submit, forge: Cluster) -> None:
+def test_the_pending_deployments_are_counted_by_priority(submit: Submit, forge: Cluster) -> None:
     for priority in (90, 90, 20):
         submit(priority=priority)
     services.hold(submit(priority=20), actor="alice")
@@ -82,7 +82,7 @@ def test_the_queue_is_told_by_priority_at_this_moment(submit: Submit, forge: Clu
     assert (board.ready, board.held, board.delayed) == (3, 1, 1)
 
 
-def test_many_priorities_are_told_by_tens(submit: Submit, forge: Cluster) -> None:
+def test_many_priorities_are_grouped_by_tens(submit: Submit, forge: Cluster) -> None:
     for priority in range(1, 31, 2):
         submit(priority=priority)
 
@@ -93,10 +93,10 @@ def test_many_priorities_are_told_by_tens(submit: Submit, forge: Cluster) -> Non
     ]  # fmt: skip
 
 
-def test_the_last_hour_is_added_up_from_its_minutes(bring: Bring, forge: Cluster) -> None:
+def test_the_last_hour_is_the_sum_of_its_minutes(bring: Bring, forge: Cluster) -> None:
     now = timezone.now()
     victim = bring(Status.RUNNING)
-    change = Change(victim.pk, "room", preemptor=bring(Status.PENDING).pk)
+    change = Change(victim.pk, "preempted", preemptor=bring(Status.PENDING).pk)
     transition(lifecycle.EVICT, [change], actor="system:test", now=now)
     take_sample(now + timedelta(minutes=1))
 
@@ -114,12 +114,12 @@ def test_the_plots_reach_back_as_far_as_asked(bring: Bring, span: str) -> None:
     launched()
     take_sample(timezone.now() + timedelta(minutes=1))
 
-    room, flow = read(span, None).plots
+    capacity, flow = read(span, None).plots
 
-    assert [plot.title.split(":")[0] for plot in room] == ["GPU", "CPU", "RAM"]
-    assert room[0].series[0].values[-1] == 1
-    assert room[0].limit == 2
-    assert all(len(plot.times) >= 60 for plot in [*room, *flow])
+    assert [plot.title.split(":")[0] for plot in capacity] == ["GPU", "CPU", "RAM"]
+    assert capacity[0].series[0].values[-1] == 1
+    assert capacity[0].limit == 2
+    assert all(len(plot.times) >= 60 for plot in [*capacity, *flow])
 
 
 def test_the_plots_can_be_of_one_cluster(acme: Organization, bring: Bring, forge: Cluster) -> None:
@@ -138,7 +138,7 @@ def test_the_plots_can_be_of_one_cluster(acme: Organization, bring: Bring, forge
     assert used == {"all": 3, "forge": 3, "anvil": 0}
 
 
-def test_what_nobody_noted_is_a_gap_and_not_nothing(forge: Cluster) -> None:
+def test_a_missing_sample_is_a_gap_and_not_zero(forge: Cluster) -> None:
     now = timezone.now()
     take_sample(now - timedelta(minutes=10))
     take_sample(now)
@@ -149,7 +149,7 @@ def test_what_nobody_noted_is_a_gap_and_not_nothing(forge: Cluster) -> None:
     assert waiting[-10:-1] == [None] * 9
 
 
-def test_a_day_is_told_against_the_aims(bring: Bring, forge: Cluster) -> None:
+def test_a_day_is_measured_against_the_aims(bring: Bring, forge: Cluster) -> None:
     bring(Status.RUNNING)
     bring(Status.PENDING)
     take_sample()
@@ -160,7 +160,7 @@ def test_a_day_is_told_against_the_aims(bring: Bring, forge: Cluster) -> None:
 
     assert (score.ran, score.goodput) == (0.5, 1.0)
     assert score.packed == pytest.approx(0.9)
-    assert "min over lower ones" in score.inversions
+    assert "min behind lower priorities" in score.inversions
 
 
 def test_the_page_shows_it_all(console: Client, bring: Bring, submit: Submit) -> None:
@@ -171,8 +171,8 @@ def test_the_page_shows_it_all(console: Client, bring: Bring, submit: Submit) ->
 
     page = console.get("/admin/").content.decode()
 
-    for said in ("Beat", "forge", "Waiting", "Priority inversions", "Goodput", 'data-refresh="5"'):
-        assert said in page
+    for text in ("Beat", "forge", "Waiting", "Priority inversions", "Goodput", 'data-refresh="5"'):
+        assert text in page
 
 
 def test_the_live_part_comes_without_the_layout(console: Client, forge: Cluster) -> None:
@@ -184,18 +184,22 @@ def test_the_live_part_comes_without_the_layout(console: Client, forge: Cluster)
 
 
 @pytest.mark.parametrize("query", ["span=ever", "cluster=x", "cluster=99999", "span=7d&cluster="])
-def test_a_wrong_choice_shows_the_usual_page(console: Client, forge: Cluster, query: str) -> None:
+def test_an_invalid_choice_shows_the_default_page(
+    console: Client, forge: Cluster, query: str
+) -> None:
     assert console.get(f"/admin/?{query}").status_code == 200
 
 
-def test_an_empty_platform_has_a_page_too(console: Client) -> None:
+def test_an_empty_platform_has_a_dashboard(console: Client) -> None:
     page = console.get("/admin/").content.decode()
 
-    assert "Nobody waits." in page
-    assert "Nobody has been preempted." in page
+    assert "No deployment is waiting." in page
+    assert "No deployment has been preempted." in page
 
 
-def test_staff_without_the_right_find_their_pages_alone(db: None, forge: Cluster) -> None:
+def test_staff_without_the_permission_see_only_the_list_of_their_tables(
+    db: None, forge: Cluster
+) -> None:
     clerk = User.objects.create_user("clerk", password="not-tried", is_staff=True)
     browser = Client()
     browser.force_login(clerk, "django.contrib.auth.backends.ModelBackend")
@@ -206,7 +210,7 @@ def test_staff_without_the_right_find_their_pages_alone(db: None, forge: Cluster
     assert "forge" not in page.content.decode()
 
 
-def test_the_page_takes_the_same_number_of_queries_whatever_there_is(
+def test_the_page_takes_the_same_number_of_queries_for_any_number_of_rows(
     console: Client, acme: Organization, bring: Bring, submit: Submit
 ) -> None:
     counts = []
@@ -214,7 +218,7 @@ def test_the_page_takes_the_same_number_of_queries_whatever_there_is(
         for _ in range(4):
             bring(Status.RUNNING, cpu_milli=10, ram_mib=1)
             victim = bring(Status.RUNNING, cpu_milli=10, ram_mib=1)
-            change = Change(victim.pk, "room", preemptor=submit(cpu_milli=10, ram_mib=1).pk)
+            change = Change(victim.pk, "preempted", preemptor=submit(cpu_milli=10, ram_mib=1).pk)
             transition(lifecycle.EVICT, [change], actor="system:test", now=timezone.now())
             cluster_services.create(
                 actor="alice", organization=acme, name=f"c{victim.pk}", capacity=Capacity(1, 1, 0)

@@ -29,7 +29,7 @@ def address(deployment: Deployment) -> str:
 
 
 def look(console: Client, deployment: Deployment, **query: Any) -> tuple[str, Any]:
-    """Return the page as text with single spaces, and what it was made from."""
+    """Return the page as text with single spaces, and its context."""
     response = console.get(address(deployment), query)
     assert response.status_code == 200
     return " ".join(response.content.decode().split()), response.context
@@ -38,10 +38,10 @@ def look(console: Client, deployment: Deployment, **query: Any) -> tuple[str, An
 def names(console: Client, deployment: Deployment) -> list[str]:
     """Return the actions that are offered."""
     page = console.get(address(deployment)).content.decode()
-    return re.findall(r'href="/admin/steer/(\w+)/\?id=', page)
+    return re.findall(r'href="/admin/preview/(\w+)/\?id=', page)
 
 
-def test_one_that_waits_says_why_and_what_is_missing_where(
+def test_a_pending_deployment_shows_its_wait_reason_and_what_each_cluster_is_missing(
     console: Client, acme: Organization, bring: Bring, submit: Submit, forge: Cluster
 ) -> None:
     bring(Status.RUNNING, cpu_milli=7000, priority=90)
@@ -57,7 +57,7 @@ def test_one_that_waits_says_why_and_what_is_missing_where(
     assert f'href="{reverse("cluster", args=[forge.pk])}">forge</a>' in page
 
 
-def test_an_evicted_one_names_who_took_its_place_with_a_link(
+def test_an_evicted_deployment_links_to_its_preemptor(
     console: Client, acme: Organization, bring: Bring, submit: Submit, forge: Cluster
 ) -> None:
     victim = bring(Status.RUNNING, cpu_milli=8000, priority=10)
@@ -85,13 +85,15 @@ def test_an_evicted_one_names_who_took_its_place_with_a_link(
         (Status.FAILED, ["start"]),
     ],
 )
-def test_what_makes_sense_is_offered(
+def test_the_actions_that_apply_are_offered(
     console: Client, bring: Bring, status: Status, offered: list[str]
 ) -> None:
     assert names(console, bring(status)) == offered
 
 
-def test_a_held_one_can_be_released(console: Client, submit: Submit, forge: Cluster) -> None:
+def test_a_deployment_on_hold_can_be_released(
+    console: Client, submit: Submit, forge: Cluster
+) -> None:
     deployment = submit()
     services.hold(deployment, actor="olga")
 
@@ -102,7 +104,7 @@ def test_a_held_one_can_be_released(console: Client, submit: Submit, forge: Clus
     assert names(console, deployment) == ["release", "reprioritize", "move", "cancel"]
 
 
-def test_a_viewer_sees_it_all_and_is_offered_nothing(bring: Bring) -> None:
+def test_a_viewer_sees_everything_and_is_offered_no_action(bring: Bring) -> None:
     viewer = User.objects.create(username="vera", is_staff=True)
     viewer.groups.add(Group.objects.get(name="Viewers"))
     client = Client()
@@ -123,13 +125,15 @@ def test_dependencies_are_shown_both_ways(console: Client, submit: Submit, forge
 
     page, _ = look(console, second)
     assert f'href="{address(first)}">prepare</a> <span class="c-note">to be completed' in page
-    assert "If one cannot: it is cancelled." in page
+    assert "If one cannot, this deployment is cancelled." in page
 
     page, _ = look(console, first)
-    assert f'href="{address(second)}">train</a> <span class="c-note">for it to be' in page
+    assert (
+        f'href="{address(second)}">train</a> <span class="c-note">waits for this one to be' in page
+    )
 
 
-def test_names_of_variables_are_shown_and_no_value(
+def test_the_names_of_variables_are_shown_but_no_values(
     console: Client, submit: Submit, forge: Cluster
 ) -> None:
     page, _ = look(console, submit(env={"TOKEN": "very-secret"}, command=["sh", "-c", "a b"]))
@@ -147,7 +151,7 @@ def test_the_gpus_of_a_run_are_named(console: Client, bring: Bring) -> None:
 
 
 def again(deployment: Deployment, forge: Cluster, times: int) -> None:
-    """Requeue and place it so many times."""
+    """Requeue and place it this many times."""
     for second in range(times):
         for verb in (lifecycle.REQUEUE, lifecycle.PLACE):
             change = Change(deployment.pk, "again", cluster=forge.pk)
@@ -155,7 +159,7 @@ def again(deployment: Deployment, forge: Cluster, times: int) -> None:
             transition(verb, [change], actor="system:test", now=now)
 
 
-def test_a_long_past_comes_in_pages(console: Client, bring: Bring, forge: Cluster) -> None:
+def test_a_long_history_is_paginated(console: Client, bring: Bring, forge: Cluster) -> None:
     deployment = bring(Status.STARTING)
     again(deployment, forge, 60)
 
@@ -169,7 +173,7 @@ def test_a_long_past_comes_in_pages(console: Client, bring: Bring, forge: Cluste
 
 
 @pytest.mark.parametrize("status", [Status.PENDING, Status.STARTING])
-def test_it_takes_the_same_number_of_queries_whatever_the_past(
+def test_it_takes_the_same_number_of_queries_for_any_history(
     console: Client, bring: Bring, submit: Submit, forge: Cluster, status: Status
 ) -> None:
     deployment = bring(Status.STARTING)
@@ -192,18 +196,16 @@ def test_it_takes_the_same_number_of_queries_whatever_the_past(
     assert counts[0] <= 25
 
 
-def test_the_live_part_alone_is_fetched_again(
-    console: Client, bring: Bring, forge: Cluster
-) -> None:
+def test_only_the_live_part_is_fetched_again(console: Client, bring: Bring, forge: Cluster) -> None:
     deployment = bring(Status.RUNNING)
 
     part = console.get(address(deployment), headers={"X-Fragment": "live"}).content.decode()
 
     assert "<html" not in part
-    assert "What it is" in part
+    assert "Specification" in part
 
 
-def test_what_is_gone_leads_back_to_the_list(console: Client, db: None) -> None:
+def test_a_deleted_deployment_redirects_to_the_list(console: Client, db: None) -> None:
     response = console.get("/admin/deployments/deployment/404/change/", follow=True)
 
     assert "doesn’t exist" in response.content.decode()  # noqa: RUF001

@@ -1,10 +1,10 @@
-"""What is drawn of a deployment's life."""
+"""What is drawn of a deployment's timeline."""
 
 from datetime import UTC, datetime, timedelta
 
 from clusters.models import Cluster
 from deployments.models import Deployment, Run
-from hypervisor.console.data.deployment_timeline import RUNS_SHOWN, Lane, draw
+from hypervisor.console.data.deployment_timeline import RUNS_SHOWN, Row, draw
 from orgs.models import Event
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -35,8 +35,8 @@ def run(
     )  # fmt: skip
 
 
-def spans(lane: Lane) -> list[tuple[str, float, float]]:
-    return [(span.kind, span.x, span.width) for span in lane.spans]
+def spans(row: Row) -> list[tuple[str, float, float]]:
+    return [(span.kind, span.x, span.width) for span in row.spans]
 
 
 def test_the_states_follow_each_other_over_the_whole_time() -> None:
@@ -45,46 +45,46 @@ def test_the_states_follow_each_other_over_the_whole_time() -> None:
         event(50, "running", "running"), event(90, "evicted", "pending"),
     ]  # fmt: skip
 
-    life = draw(deployment(), [], events, now=at(100))
+    timeline = draw(deployment(), [], events, now=at(100))
 
-    assert spans(life.lanes[0]) == [
+    assert spans(timeline.rows[0]) == [
         ("pending", 0, 40), ("starting", 40, 10), ("running", 50, 40), ("pending", 90, 10),
     ]  # fmt: skip
 
 
-def test_a_held_one_is_drawn_apart_until_it_is_released() -> None:
+def test_a_hold_is_a_state_of_its_own_until_it_is_released() -> None:
     events = [event(0, "submitted", "pending"), event(20, "held"), event(60, "released")]
 
-    life = draw(deployment(), [], events, now=at(100))
+    timeline = draw(deployment(), [], events, now=at(100))
 
-    assert spans(life.lanes[0]) == [("pending", 0, 20), ("held", 20, 40), ("pending", 60, 40)]
+    assert spans(timeline.rows[0]) == [("pending", 0, 20), ("held", 20, 40), ("pending", 60, 40)]
 
 
-def test_each_cluster_has_a_lane_and_each_run_its_phases() -> None:
+def test_each_cluster_has_a_row_and_each_run_its_phases() -> None:
     runs = [run(NORTH, 0, 10, 40, 50), run(SOUTH, 40, 50), run(NORTH, 90, None)]
 
-    life = draw(deployment(), runs, [], now=at(100))
+    timeline = draw(deployment(), runs, [], now=at(100))
 
-    assert [lane.label for lane in life.lanes] == ["State", "north", "south"]
-    assert spans(life.lanes[1]) == [
-        ("starting", 0, 10), ("running", 10, 30), ("leaving", 40, 10), ("starting", 90, 10),
+    assert [row.label for row in timeline.rows] == ["State", "north", "south"]
+    assert spans(timeline.rows[1]) == [
+        ("starting", 0, 10), ("running", 10, 30), ("ending", 40, 10), ("starting", 90, 10),
     ]  # fmt: skip
-    assert spans(life.lanes[2]) == [("starting", 40, 10), ("running", 50, 50)]
+    assert spans(timeline.rows[2]) == [("starting", 40, 10), ("running", 50, 50)]
 
 
-def test_a_finished_life_ends_with_its_last_container() -> None:
+def test_the_timeline_of_an_ended_deployment_ends_with_its_last_container() -> None:
     done = deployment(finished_at=at(80))
 
-    life = draw(done, [run(NORTH, 0, 0, 80, 100)], [], now=at(5000))
+    timeline = draw(done, [run(NORTH, 0, 0, 80, 100)], [], now=at(5000))
 
-    assert (life.ticks[0], life.ticks[-1]) == (START, at(100))
-    assert spans(life.lanes[1]) == [("running", 0, 80), ("leaving", 80, 20)]
+    assert (timeline.ticks[0], timeline.ticks[-1]) == (START, at(100))
+    assert spans(timeline.rows[1]) == [("running", 0, 80), ("ending", 80, 20)]
 
 
-def test_a_moment_is_wide_enough_to_be_seen() -> None:
-    life = draw(deployment(), [run(NORTH, 9999.9, 9999.9)], [], now=at(10000))
+def test_a_moment_is_wide_enough_to_be_visible() -> None:
+    timeline = draw(deployment(), [run(NORTH, 9999.9, 9999.9)], [], now=at(10000))
 
-    (span,) = life.lanes[1].spans
+    (span,) = timeline.rows[1].spans
     assert span.width >= 0.35
     assert span.x + span.width <= 100
 
@@ -92,16 +92,16 @@ def test_a_moment_is_wide_enough_to_be_seen() -> None:
 def test_checkpoints_are_marked() -> None:
     events = [event(0, "submitted", "pending"), event(25, "checkpoint")]
 
-    life = draw(deployment(), [], events, now=at(100))
+    timeline = draw(deployment(), [], events, now=at(100))
 
-    assert [mark.x for mark in life.lanes[0].marks] == [25]
+    assert [mark.x for mark in timeline.rows[0].marks] == [25]
 
 
-def test_of_many_runs_the_drawing_begins_with_the_first_that_is_shown() -> None:
+def test_the_timeline_of_many_runs_begins_with_the_first_one_shown() -> None:
     runs = [run(NORTH, 1000 + n, 1000 + n, 1001 + n, 1001 + n) for n in range(RUNS_SHOWN)]
     events = [event(0, "submitted", "pending"), event(1000, "placed", "starting")]
 
-    life = draw(deployment(), runs, events, now=at(1100))
+    timeline = draw(deployment(), runs, events, now=at(1100))
 
-    assert life.ticks[0] == at(1000)
-    assert spans(life.lanes[0]) == [("starting", 0, 100)]
+    assert timeline.ticks[0] == at(1000)
+    assert spans(timeline.rows[0]) == [("starting", 0, 100)]

@@ -1,4 +1,4 @@
-"""Who may see and do what in the admin: members, staff without rights, viewers, operators."""
+"""The permissions of members, staff, viewers and operators in the admin."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -53,14 +53,14 @@ def browser(db: None) -> Browser:
 
 @pytest.fixture
 def rows(bring: Bring, acme: Organization) -> None:
-    """One of everything that has a page of ours."""
+    """One row of every table that has a page of the product."""
     bring(Status.PENDING)
     bring(Status.RUNNING)
     run_cycle(acme.pk, SchedulingCycle.Trigger.MANUAL)
 
 
 def addresses(model: type[Model]) -> Iterator[str]:
-    """Yield the list of a model, and the page of one row where there is any."""
+    """Yield the list of a model, and the page of one row if there is one."""
     name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
     yield reverse(f"{name}_changelist")
     for row in model._default_manager.all()[:1]:
@@ -73,7 +73,7 @@ def actions_for(client: Client, model: type[Model]) -> set[str]:
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model._meta.label)
-def test_viewers_see_every_page_and_others_none(
+def test_viewers_see_every_page_and_other_staff_none(
     browser: Browser, rows: None, model: type[Model]
 ) -> None:
     viewer, operator, nobody = (browser(name) for name in (groups.VIEWERS, groups.OPERATORS, ""))
@@ -97,7 +97,7 @@ def test_operators_have_the_actions_and_viewers_none(
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model._meta.label)
-def test_what_a_viewer_presses_does_nothing(
+def test_a_viewers_actions_do_nothing(
     browser: Browser, console: Client, rows: None, model: type[Model]
 ) -> None:
     viewer = browser(groups.VIEWERS)
@@ -119,7 +119,7 @@ def test_what_a_viewer_presses_does_nothing(
 
 
 @pytest.mark.parametrize("action", ACTIONS.values(), ids=lambda action: action.name)
-def test_an_action_asks_for_its_permission_before_it_is_even_forecast(
+def test_a_preview_needs_the_permission_of_its_action(
     browser: Browser, rows: None, action: Action
 ) -> None:
     client = browser("")
@@ -127,7 +127,7 @@ def test_an_action_asks_for_its_permission_before_it_is_even_forecast(
     needed = Permission.objects.get(codename=action.permission.split(".")[1])
     rights.set(Permission.objects.exclude(pk=needed.pk))
     subject = action.model._default_manager.all()[0]
-    address = f"{reverse('steer', args=[action.name])}?id={subject.pk}"
+    address = f"{reverse('preview', args=[action.name])}?id={subject.pk}"
 
     without = client.get(address).status_code, client.post(address).status_code
     rights.set([needed])
@@ -136,7 +136,7 @@ def test_an_action_asks_for_its_permission_before_it_is_even_forecast(
     assert client.get(address).status_code == 200
 
 
-def test_an_operator_changes_members_and_not_those_who_work_here(
+def test_an_operator_changes_members_but_not_staff(
     browser: Browser, alice: User, olga: User
 ) -> None:
     operator = browser(groups.OPERATORS)
@@ -149,7 +149,7 @@ def test_an_operator_changes_members_and_not_those_who_work_here(
         assert operator.post(password, secret).status_code == status
 
 
-def test_an_operator_gives_nobody_rights(browser: Browser, alice: User) -> None:
+def test_an_operator_cannot_give_permissions(browser: Browser, alice: User) -> None:
     page = reverse("admin:accounts_user_change", args=[alice.pk])
     rights = {"is_staff": "on", "is_superuser": "on", "groups": [1], "user_permissions": [1]}
 
@@ -168,7 +168,7 @@ def test_viewers_do_not_see_invite_codes(browser: Browser, acme: Organization) -
     assert acme.invite_code in browser(groups.OPERATORS).get(address).content.decode()
 
 
-def test_the_groups_are_set_right_at_every_migrate(db: None) -> None:
+def test_every_migrate_resets_the_groups(db: None) -> None:
     viewers = Group.objects.get(name=groups.VIEWERS)
     viewers.permissions.set(Permission.objects.filter(codename="delete_cluster"))
 
@@ -178,7 +178,7 @@ def test_the_groups_are_set_right_at_every_migrate(db: None) -> None:
 
 
 def everything() -> list[list[object]]:
-    """Return what an action could change, to compare."""
+    """Return everything that an action could change, for comparison."""
     shown: tuple[type[Model], ...] = (
         Cluster,
         Deployment,
@@ -193,13 +193,13 @@ def everything() -> list[list[object]]:
 
 
 def own_pages(**arguments: object) -> dict[str, str]:
-    """Return the addresses of the pages that belong to no table, by name and action."""
+    """Return the addresses of the pages outside tables, by name and action."""
     found = {}
     for pattern in own_urls:
-        if pattern.name == "steer":
+        if pattern.name == "preview":
             for name, action in ACTIONS.items():
-                address = reverse("steer", args=[name])
-                found[f"steer {name}"] = f"{address}?id={arguments[action.subject]}"
+                address = reverse("preview", args=[name])
+                found[f"preview {name}"] = f"{address}?id={arguments[action.subject]}"
         else:
             subject = "cluster" if pattern.name == "cluster" else "deployment"
             wanted = [arguments[subject]] if "<int:pk>" in str(pattern.pattern) else []
@@ -207,7 +207,7 @@ def own_pages(**arguments: object) -> dict[str, str]:
     return found
 
 
-def test_pages_of_no_table_show_viewers_everything_and_let_them_do_nothing(
+def test_pages_outside_tables_show_viewers_everything_but_allow_no_action(
     browser: Browser, rows: None, forge: Cluster
 ) -> None:
     viewer, operator, nobody = (browser(name) for name in (groups.VIEWERS, groups.OPERATORS, ""))
@@ -215,29 +215,29 @@ def test_pages_of_no_table_show_viewers_everything_and_let_them_do_nothing(
     before = everything()
 
     for name, address in own_pages(cluster=forge.pk, deployment=deployment).items():
-        steers = name.startswith("steer")
+        is_preview = name.startswith("preview")
         assert Client().get(address).status_code == 302, name
         assert nobody.get(address).status_code == 403, name
-        assert viewer.get(address).status_code == (403 if steers else 200), name
+        assert viewer.get(address).status_code == (403 if is_preview else 200), name
         assert operator.get(address).status_code == 200, name
         assert viewer.post(address, {"shown": ""}).status_code in (403, 405), name
 
     assert everything() == before
 
 
-def test_every_address_of_the_admin_asks_who_is_there(browser: Browser, rows: None) -> None:
-    """Those of the packages as well, and whatever is added to a page."""
+def test_every_address_of_the_admin_requires_a_log_in(browser: Browser, rows: None) -> None:
+    """Including the pages of other packages and the addresses added to a page."""
     nobody = browser("")
-    asked = 0
+    count = 0
     for name, address in admin_addresses():
         assert Client().get(address).status_code == 302, name
         assert nobody.get(address, follow=True).status_code == 403, name
-        asked += 1
-    assert asked > 60
+        count += 1
+    assert count > 60
 
 
 def admin_addresses() -> Iterator[tuple[str, str]]:
-    """Yield name and address of whatever the admin serves without arguments, or for a row."""
+    """Yield the name and address of every page of the admin without arguments, or for a row."""
     for model, page in PAGES:
         row = model._default_manager.order_by("pk").first()
         for pattern in page.urls:

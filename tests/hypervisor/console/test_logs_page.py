@@ -1,4 +1,4 @@
-"""What a container writes, on a page."""
+"""The page of a deployment's logs."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ def look(console: Client, deployment: Deployment, **query: Any) -> tuple[str, An
 
 
 def launched(deployment: Deployment, output: str) -> Run:
-    """Give the deployment's run a container that has written this."""
+    """Give the deployment's run a container with this output."""
     now = timezone.now()
     deployment.runs.update(launched_at=now)
     run = deployment.runs.get()
@@ -30,7 +30,9 @@ def launched(deployment: Deployment, output: str) -> Run:
     return run
 
 
-def test_it_shows_what_a_running_one_writes_and_looks_again(console: Client, bring: Bring) -> None:
+def test_it_shows_the_output_of_a_running_deployment_and_refreshes(
+    console: Client, bring: Bring
+) -> None:
     deployment = bring(Status.RUNNING)
     launched(deployment, "epoch 1\nepoch <2>\n")
 
@@ -49,7 +51,7 @@ def test_it_shows_the_last_lines(console: Client, bring: Bring) -> None:
     assert "line 500." in look(console, deployment, tail=1000)[0]
 
 
-def test_what_an_ended_one_wrote_was_kept(console: Client, bring: Bring) -> None:
+def test_it_shows_the_kept_output_of_an_ended_deployment(console: Client, bring: Bring) -> None:
     deployment = bring(Status.FAILED)
     now = timezone.now()
     deployment.runs.update(launched_at=now, ended_at=now)
@@ -66,7 +68,7 @@ def test_what_an_ended_one_wrote_was_kept(console: Client, bring: Bring) -> None
 
 
 @pytest.mark.parametrize("query", [{}, {"run": "12345"}])
-def test_what_there_is_not_is_said(
+def test_missing_output_is_explained(
     console: Client, submit: Submit, forge: Cluster, query: dict[str, str]
 ) -> None:
     page, context = look(console, submit(), **query)
@@ -75,7 +77,7 @@ def test_what_there_is_not_is_said(
     assert context["trouble"] in page
 
 
-def test_a_terminals_own_signs_are_left_out() -> None:
+def test_terminal_control_sequences_are_left_out() -> None:
     raw = b"\x1b[31mred\x1b[0m\r\n50%\r100%\x07 caf\xc3\xa9 \xff\n"
 
     assert as_text(raw) == "red\n50%\n100% café \ufffd\n"

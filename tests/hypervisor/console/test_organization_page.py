@@ -1,4 +1,4 @@
-"""The page of one organization, and their list."""
+"""The page of one organization, and the list of organizations."""
 
 from typing import Any
 
@@ -20,13 +20,13 @@ from tests.fixtures.deployments import Bring, Submit
 
 
 def look(console: Client, organization: Organization) -> tuple[str, Any]:
-    """Return the page as text with single spaces, and what it was made from."""
+    """Return the page as text with single spaces, and its context."""
     response = console.get(reverse("admin:orgs_organization_change", args=[organization.pk]))
     assert response.status_code == 200
     return " ".join(response.content.decode().split()), response.context
 
 
-def test_it_says_what_runs_and_waits_and_how_full_its_clusters_are(
+def test_it_shows_its_deployments_by_status_and_the_allocation_of_its_clusters(
     console: Client, acme: Organization, forge: Cluster, bring: Bring
 ) -> None:
     bring(Status.RUNNING, cpu_milli=6000)
@@ -39,14 +39,14 @@ def test_it_says_what_runs_and_waits_and_how_full_its_clusters_are(
     assert context["counts"] == {
         "running": 1, "starting": 0, "pending": 1, "held": 1, "stopping": 0
     }  # fmt: skip
-    (row,) = context["supply"]
+    (row,) = context["clusters"]
     assert row.bars[0].texts == ("6", "0", "2", "8")
     assert "alice" in page
     assert page.index("alice") < page.index("bob")
     assert acme.invite_code not in page
 
 
-def test_it_leads_to_the_last_cycle_and_to_everything_of_its_own(
+def test_it_links_to_its_last_cycle_events_and_deployments(
     console: Client, acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
     submit()
@@ -64,11 +64,11 @@ def test_it_leads_to_the_last_cycle_and_to_everything_of_its_own(
         assert f'href="{address}"' in page
 
 
-def test_one_without_a_cluster_is_told_so(console: Client, globex: Organization) -> None:
+def test_an_organization_without_a_cluster_is_warned(console: Client, globex: Organization) -> None:
     assert "It has no cluster" in look(console, globex)[0]
 
 
-def test_a_viewer_is_offered_nothing(acme: Organization) -> None:
+def test_a_viewer_is_offered_no_action(acme: Organization) -> None:
     viewer = User.objects.create(username="vera", is_staff=True)
     viewer.groups.add(Group.objects.get(name="Viewers"))
     client = Client()
@@ -80,7 +80,7 @@ def test_a_viewer_is_offered_nothing(acme: Organization) -> None:
 
 
 @pytest.mark.parametrize("page", ["change", "changelist"])
-def test_it_takes_the_same_number_of_queries_whatever_its_size(
+def test_it_takes_the_same_number_of_queries_at_any_size(
     console: Client, acme: Organization, forge: Cluster, submit: Submit, page: str
 ) -> None:
     address = reverse(f"admin:orgs_organization_{page}", args=[acme.pk] * (page == "change"))
@@ -99,7 +99,7 @@ def test_it_takes_the_same_number_of_queries_whatever_its_size(
     assert counts[0] == counts[1]
 
 
-def test_the_list_counts_what_runs_and_waits(
+def test_the_list_counts_active_and_pending_deployments(
     console: Client, acme: Organization, bring: Bring
 ) -> None:
     for status in (Status.RUNNING, Status.RUNNING, Status.PENDING, Status.FAILED):

@@ -17,7 +17,7 @@ LIST = "/admin/orgs/organization/"
 
 
 def members_form(organization: Organization, **changes: dict[str, Any]) -> dict[str, Any]:
-    """Return the page's form as it stands, with some members' rows changed; `new` is another."""
+    """Return the page's form with some members' rows changed; `new` is an additional row."""
     rows: list[dict[str, Any]] = [
         {"id": m.pk, "user": m.user_id, "role": m.role, **changes.get(m.user.username, {})}
         for m in organization.memberships.select_related("user")
@@ -39,7 +39,7 @@ def page(organization: Organization) -> str:
     return reverse("admin:orgs_organization_change", args=[organization.pk])
 
 
-def test_the_list_says_who_owns_an_organization_and_how_many_belong_to_it(
+def test_the_list_shows_the_owners_and_the_number_of_members(
     console: Client, acme: Organization, charlie: User
 ) -> None:
     Membership.objects.create(organization=acme, user=charlie, role=Role.OWNER)
@@ -72,7 +72,9 @@ def test_a_search_for_a_person_finds_the_person_s_organizations(
     assert list(found) == [acme]
 
 
-def test_an_operator_founds_an_organization_for_somebody(console: Client, charlie: User) -> None:
+def test_an_operator_creates_an_organization_for_another_user(
+    console: Client, charlie: User
+) -> None:
     console.post(f"{LIST}add/", {"name": "Initech", "owner": charlie.pk})
 
     membership = Membership.objects.get(user=charlie)
@@ -91,8 +93,8 @@ def test_an_operator_s_changes_of_members_go_through_the_services(
     assert response.status_code == 302
     roles = dict(acme.memberships.values_list("user__username", "role"))
     assert roles == {"alice": "owner", "bob": "admin", "charlie": "viewer"}
-    told = Event.objects.filter(organization=acme).values_list("kind", "actor")
-    assert set(told) == {("renamed", "olga"), ("member_added", "olga"), ("role_changed", "olga")}
+    rows = Event.objects.filter(organization=acme).values_list("kind", "actor")
+    assert set(rows) == {("renamed", "olga"), ("member_added", "olga"), ("role_changed", "olga")}
 
 
 def test_an_operator_cannot_remove_the_last_owner(console: Client, acme: Organization) -> None:
@@ -124,7 +126,7 @@ def test_an_operator_deletes_an_organization_that_has_a_history(
     assert not Event.objects.exists()
 
 
-def test_nobody_writes_history_by_hand(console: Client, acme: Organization) -> None:
+def test_history_cannot_be_edited(console: Client, acme: Organization) -> None:
     console.post(LIST, {"action": "regenerate_invite", "_selected_action": [acme.pk]})
     event = Event.objects.get()
     url = reverse("admin:orgs_event_change", args=[event.pk])
@@ -139,12 +141,12 @@ EVENTS = "/admin/orgs/event/"
 
 
 @pytest.fixture
-def told(acme: Organization) -> dict[str, Event]:
+def events(acme: Organization) -> dict[str, Event]:
     """Events of two organizations, by kind."""
     globex = Organization.objects.create(name="Globex")
     rows = [
         Event(organization=acme, subject="deployment", subject_id=7, kind="evicted",
-              actor="system:scheduler", reason="Makes room.", data={"for": 8}),
+              actor="system:scheduler", reason="Preempted.", data={"for": 8}),
         Event(organization=acme, subject="cluster", subject_id=3, kind="draining", actor="olga",
               time=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
         Event(organization=globex, subject="organization", subject_id=globex.pk, kind="renamed",
@@ -166,23 +168,23 @@ def told(acme: Organization) -> dict[str, Event]:
     ],
 )
 def test_events_are_found(
-    console: Client, told: dict[str, Event], query: dict[str, str], kinds: set[str]
+    console: Client, events: dict[str, Event], query: dict[str, str], kinds: set[str]
 ) -> None:
     found = console.get(EVENTS, query).context["cl"].result_list
 
     assert {event.kind for event in found} == kinds
 
 
-def test_events_are_found_by_organization(console: Client, told: dict[str, Event]) -> None:
-    query = {"organization__id__exact": told["renamed"].organization_id}
+def test_events_are_found_by_organization(console: Client, events: dict[str, Event]) -> None:
+    query = {"organization__id__exact": events["renamed"].organization_id}
 
     (event,) = console.get(EVENTS, query).context["cl"].result_list
 
     assert event.kind == "renamed"
 
 
-def test_an_event_leads_to_what_it_tells_of_and_to_who_took_the_room(
-    console: Client, told: dict[str, Event], acme: Organization
+def test_an_event_links_to_its_subject_and_its_preemptor(
+    console: Client, events: dict[str, Event], acme: Organization
 ) -> None:
     page = console.get(EVENTS).content.decode()
 
@@ -193,7 +195,7 @@ def test_an_event_leads_to_what_it_tells_of_and_to_who_took_the_room(
         assert f'href="{address}"' in page
 
 
-def test_events_are_listed_without_counting_them(console: Client, told: dict[str, Event]) -> None:
+def test_events_are_listed_without_counting_them(console: Client, events: dict[str, Event]) -> None:
     with CaptureQueriesContext(connection) as queries:
         console.get(EVENTS, {"actor": "olga"})
 

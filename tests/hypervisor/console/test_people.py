@@ -14,7 +14,7 @@ def page(user: User, verb: str = "change") -> str:
     return reverse(f"admin:accounts_user_{verb}", args=[user.pk])
 
 
-def test_an_operator_adds_a_person_who_can_log_in(console: Client, log_in: LogIn) -> None:
+def test_an_operator_adds_a_user_who_can_log_in(console: Client, log_in: LogIn) -> None:
     form = {
         "username": "erin", "usable_password": "true", "password1": PASSWORD, "password2": PASSWORD,
     }  # fmt: skip
@@ -25,7 +25,7 @@ def test_an_operator_adds_a_person_who_can_log_in(console: Client, log_in: LogIn
     assert log_in("erin").status_code == 200
 
 
-def test_a_weak_password_is_refused_there_as_well(console: Client) -> None:
+def test_a_weak_password_is_refused_in_the_admin_too(console: Client) -> None:
     form = {
         "username": "erin", "usable_password": "true", "password1": "1234", "password2": "1234",
     }  # fmt: skip
@@ -34,7 +34,7 @@ def test_a_weak_password_is_refused_there_as_well(console: Client) -> None:
     assert not User.objects.filter(username="erin").exists()
 
 
-def test_a_name_that_differs_in_case_alone_is_refused_there_as_well(
+def test_a_name_that_differs_only_in_case_is_refused_in_the_admin_too(
     console: Client, alice: User
 ) -> None:
     form = {
@@ -48,7 +48,7 @@ def test_a_name_that_differs_in_case_alone_is_refused_there_as_well(
     assert "already exists" in response.content.decode()
 
 
-def test_who_is_deactivated_is_logged_out_at_once(
+def test_a_deactivated_user_is_logged_out_at_once(
     console: Client, dora: User, log_in: LogIn
 ) -> None:
     pair = log_in().json()
@@ -65,9 +65,7 @@ def test_who_is_deactivated_is_logged_out_at_once(
     assert APIClient().post("/token/refresh", body).status_code == 401
 
 
-def test_nobody_is_renamed_or_deleted_as_the_history_names_them(
-    console: Client, dora: User
-) -> None:
+def test_a_user_is_never_renamed_or_deleted(console: Client, dora: User) -> None:
     console.post(page(dora), {"username": "doris", "email": dora.email, "is_active": "on"})
     dora.refresh_from_db()
 
@@ -75,7 +73,7 @@ def test_nobody_is_renamed_or_deleted_as_the_history_names_them(
     assert console.post(page(dora, "delete"), {"post": "yes"}).status_code == 403
 
 
-def test_the_list_finds_people_by_name_and_address(console: Client, dora: User) -> None:
+def test_the_list_finds_users_by_name_and_email(console: Client, dora: User) -> None:
     UserFactory()
     url = reverse("admin:accounts_user_changelist")
 

@@ -29,7 +29,7 @@ def test_every_list_opens_and_searches(
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model._meta.label)
-def test_every_form_opens_for_those_who_may_add(console: Client, model: type[Model]) -> None:
+def test_every_form_opens_for_users_who_may_add(console: Client, model: type[Model]) -> None:
     url = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_add")
     request = console.get("/admin/").wsgi_request
     may = admin.site._registry[model].has_add_permission(request)
@@ -41,7 +41,7 @@ def test_every_page_has_one_look() -> None:
     assert [m for m, page in admin.site._registry.items() if not isinstance(page, ModelAdmin)] == []
 
 
-def test_a_member_who_is_no_operator_does_not_get_in(alice: User) -> None:
+def test_a_member_who_is_no_operator_cannot_log_in(alice: User) -> None:
     client = Client()
     client.force_login(alice)
 
@@ -100,7 +100,7 @@ def test_operators_change_how_often_a_periodic_task_runs(console: Client) -> Non
     assert task.interval == faster
 
 
-def test_the_browser_is_told_to_load_nothing_from_elsewhere(console: Client) -> None:
+def test_the_browser_may_load_nothing_from_other_hosts(console: Client) -> None:
     policy = console.get("/admin/").headers["Content-Security-Policy"]
 
     directives = dict(part.split(maxsplit=1) for part in policy.split(";"))

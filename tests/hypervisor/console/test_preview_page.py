@@ -1,4 +1,4 @@
-"""Between an action and its confirmation: what would happen is shown, and done when confirmed."""
+"""The page between an action and its confirmation."""
 
 import pytest
 from django.contrib.messages import get_messages
@@ -17,7 +17,7 @@ from tests.support.console import address, confirm
 pytestmark = pytest.mark.django_db
 
 ANSWER = {"priority": 77, "target": "", "cpu": "16", "ram": "32Gi", "gpu": 4}
-"""What the pages ask, all at once."""
+"""The options of all actions."""
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ ANSWER = {"priority": 77, "target": "", "cpu": "16", "ram": "32Gi", "gpu": 4}
         ("start", Status.FAILED, Status.PENDING, "restarted"),
     ],
 )
-def test_deployments_are_steered_and_it_is_noted_by_whom(
+def test_actions_on_deployments_are_recorded_with_their_actor(
     console: Client, acme: Organization, bring: Bring, action: str, before: Status, after: Status,
     kind: str,
 ) -> None:  # fmt: skip
@@ -56,7 +56,7 @@ def test_deployments_are_steered_and_it_is_noted_by_whom(
     ("action", "kind"),
     [("cordon", "cordoned"), ("drain", "draining"), ("uncordon", "active"), ("resize", "updated")],
 )
-def test_clusters_are_steered_and_it_is_noted_by_whom(
+def test_actions_on_clusters_are_recorded_with_their_actor(
     console: Client, forge: Cluster, action: str, kind: str
 ) -> None:
     if action == "uncordon":
@@ -68,7 +68,7 @@ def test_clusters_are_steered_and_it_is_noted_by_whom(
 
 
 @pytest.mark.parametrize("action", ["hold", "stop", "preempt", "cancel"])
-def test_an_action_on_the_list_does_nothing_before_it_is_confirmed(
+def test_an_action_on_deployments_does_nothing_before_it_is_confirmed(
     console: Client, bring: Bring, action: str
 ) -> None:
     rows = [bring(Status.PENDING), bring(Status.RUNNING)]
@@ -81,7 +81,7 @@ def test_an_action_on_the_list_does_nothing_before_it_is_confirmed(
     )
 
     assert Event.objects.count() == events
-    assert [row.subject for row in answer.context["forecast"].touched] == [r.pk for r in rows]
+    assert [row.subject for row in answer.context["preview"].touched] == [r.pk for r in rows]
 
 
 @pytest.mark.parametrize("action", ["cordon", "drain"])
@@ -96,10 +96,10 @@ def test_an_action_on_clusters_does_nothing_before_it_is_confirmed(
 
     forge.refresh_from_db()
     assert forge.state == "active"
-    assert answer.context["forecast"].touched[0].name == "forge"
+    assert answer.context["preview"].touched[0].name == "forge"
 
 
-def test_a_held_one_is_released(console: Client, submit: Submit, forge: Cluster) -> None:
+def test_a_deployment_on_hold_is_released(console: Client, submit: Submit, forge: Cluster) -> None:
     deployment = submit()
     services.hold(deployment, actor="alice")
 
@@ -109,7 +109,7 @@ def test_a_held_one_is_released(console: Client, submit: Submit, forge: Cluster)
     assert not deployment.held
 
 
-def test_who_starts_who_is_evicted_and_why_is_on_the_page(
+def test_the_page_shows_what_starts_and_what_is_evicted_and_why(
     console: Client, bring: Bring, submit: Submit
 ) -> None:
     victim, preemptor = bring(Status.RUNNING, gpu=2, name="low"), submit(gpu=2, name="high")
@@ -122,7 +122,9 @@ def test_who_starts_who_is_evicted_and_why_is_on_the_page(
     assert victim.status == Status.RUNNING
 
 
-def test_a_move_says_where_to_and_why(console: Client, acme: Organization, bring: Bring) -> None:
+def test_a_move_shows_its_target_and_its_reason(
+    console: Client, acme: Organization, bring: Bring
+) -> None:
     anvil = cluster_services.create(
         actor="alice", organization=acme, name="anvil", capacity=Capacity(8000, 16384, 2)
     )
@@ -134,7 +136,9 @@ def test_a_move_says_where_to_and_why(console: Client, acme: Organization, bring
     assert "Nothing changes for it" not in page
 
 
-def test_what_a_service_refuses_is_shown_before_and_after(console: Client, bring: Bring) -> None:
+def test_a_services_refusal_is_shown_before_and_after_the_confirmation(
+    console: Client, bring: Bring
+) -> None:
     ended, pending = bring(Status.COMPLETED), bring(Status.PENDING)
     refusal = f"Deployment {ended.pk} is completed; only a pending deployment can be held."
 
@@ -142,10 +146,10 @@ def test_what_a_service_refuses_is_shown_before_and_after(console: Client, bring
     messages = confirm(console, "hold", ended, pending)
 
     assert refusal in page
-    assert messages == ["job: held.", refusal]
+    assert messages == ["job: put on hold.", refusal]
 
 
-def test_what_is_refused_altogether_cannot_be_confirmed(
+def test_an_action_that_every_subject_refuses_cannot_be_confirmed(
     console: Client, bring: Bring, forge: Cluster
 ) -> None:
     bring(Status.RUNNING, gpu=2)
@@ -153,16 +157,16 @@ def test_what_is_refused_altogether_cannot_be_confirmed(
     page = console.get(address("resize", forge, cpu=8, ram="16Gi", gpu=1)).content.decode()
 
     assert "cannot shrink" in page
-    assert "It cannot be done" in page
+    assert "The action is refused" in page
     assert 'name="shown"' not in page
 
 
-def test_when_things_have_changed_it_asks_again(
+def test_changed_consequences_have_to_be_confirmed_again(
     console: Client, bring: Bring, submit: Submit
 ) -> None:
     running = bring(Status.RUNNING, gpu=2)
     page = address("stop", running)
-    shown = console.get(page).context["forecast"].fingerprint
+    shown = console.get(page).context["preview"].fingerprint
     submit(gpu=2, name="newcomer")
 
     again = console.post(page, {"shown": shown})
@@ -171,10 +175,10 @@ def test_when_things_have_changed_it_asks_again(
     assert running.status == Status.RUNNING
     assert "Nothing was done: the situation has changed" in again.content.decode()
     assert "newcomer" in again.content.decode()
-    assert console.post(page, {"shown": again.context["forecast"].fingerprint}).status_code == 302
+    assert console.post(page, {"shown": again.context["preview"].fingerprint}).status_code == 302
 
 
-def test_nothing_is_done_that_was_not_shown(console: Client, bring: Bring) -> None:
+def test_nothing_is_done_without_a_preview(console: Client, bring: Bring) -> None:
     running = bring(Status.RUNNING)
 
     answer = console.post(address("stop", running))
@@ -184,7 +188,7 @@ def test_nothing_is_done_that_was_not_shown(console: Client, bring: Bring) -> No
 
 
 @pytest.mark.parametrize("priority", ["", "0", "101", "high", "²"])
-def test_a_wrong_priority_is_told_and_nothing_is_forecast(
+def test_an_invalid_priority_is_reported_and_nothing_is_previewed(
     console: Client, submit: Submit, forge: Cluster, priority: str
 ) -> None:
     page = address("reprioritize", submit(), priority=priority)
@@ -192,13 +196,15 @@ def test_a_wrong_priority_is_told_and_nothing_is_forecast(
     answers = [console.get(page), console.post(page, {"shown": ""})]
 
     for answer in answers:
-        assert answer.context["forecast"] is None
+        assert answer.context["preview"] is None
         assert answer.context["form"].errors
     assert Deployment.objects.get().priority == 50
 
 
 @pytest.mark.parametrize(("field", "value"), [("cpu", "many"), ("ram", "16"), ("gpu", "-1")])
-def test_a_wrong_capacity_is_told(console: Client, forge: Cluster, field: str, value: str) -> None:
+def test_an_invalid_capacity_is_reported(
+    console: Client, forge: Cluster, field: str, value: str
+) -> None:
     answer = console.get(address("resize", forge, **(ANSWER | {field: value})))
 
     assert list(answer.context["form"].errors) == [field]
@@ -212,7 +218,7 @@ def test_a_cluster_of_another_organization_is_no_target(
     assert list(answer.context["form"].errors) == ["target"]
 
 
-def test_the_priority_of_many_is_changed_at_once(console: Client, bring: Bring) -> None:
+def test_the_priority_of_many_deployments_is_changed_at_once(console: Client, bring: Bring) -> None:
     rows = [bring(Status.PENDING), bring(Status.RUNNING)]
 
     messages = confirm(console, "reprioritize", *rows, priority=77)
@@ -222,21 +228,21 @@ def test_the_priority_of_many_is_changed_at_once(console: Client, bring: Bring) 
     assert Event.objects.filter(kind="updated", actor="olga").count() == 2
 
 
-def test_nobody_chosen_and_too_many_are_sent_back(console: Client, forge: Cluster) -> None:
-    nobody = console.get(address("stop"))
+def test_too_few_and_too_many_subjects_are_refused(console: Client, forge: Cluster) -> None:
+    none = console.get(address("stop"))
     many = console.get(address("drain", forge, ids=",".join(map(str, range(1, 302)))))
 
-    said = [str(m) for answer in (nobody, many) for m in get_messages(answer.wsgi_request)]
-    assert [answer.status_code for answer in (nobody, many)] == [302, 302]
-    assert "Choose the deployments first." in said
-    assert "Choose at most 300 at once: there are more." in said
+    shown = [str(m) for answer in (none, many) for m in get_messages(answer.wsgi_request)]
+    assert [answer.status_code for answer in (none, many)] == [302, 302]
+    assert "Choose the deployments first." in shown
+    assert "Choose at most 300 at once: there are more." in shown
 
 
 def test_an_unknown_action_does_not_exist(console: Client) -> None:
     assert console.get(address("explode")).status_code == 404
 
 
-def test_the_way_back_leads_to_no_other_host(console: Client, bring: Bring) -> None:
+def test_the_link_back_never_leads_to_another_host(console: Client, bring: Bring) -> None:
     page = address("stop", bring(Status.RUNNING), next="https://example.org/")
 
     assert console.get(page).context["back"] == reverse("queue")

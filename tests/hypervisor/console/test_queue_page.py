@@ -1,4 +1,4 @@
-"""The queue page: the scheduler's own order, what each waits for, filters, and its cost."""
+"""The queue page: the scheduler's order, wait reasons, filters, and the number of queries."""
 
 from datetime import timedelta
 
@@ -37,11 +37,11 @@ def ids(entries: list[Entry]) -> list[int]:
 
 @pytest.fixture
 def full(bring: Bring) -> Deployment:
-    """Forge's GPUs are taken by one of priority 99."""
+    """Forge's GPUs are allocated to a deployment of priority 99."""
     return bring(Status.RUNNING, gpu=2, priority=99)
 
 
-def test_the_order_is_the_schedulers_own(full: Deployment, submit: Submit) -> None:
+def test_the_order_is_the_schedulers(full: Deployment, submit: Submit) -> None:
     large, small, high = submit(gpu=2), submit(gpu=1), submit(gpu=2, priority=90)
 
     entries = queue()
@@ -50,7 +50,7 @@ def test_the_order_is_the_schedulers_own(full: Deployment, submit: Submit) -> No
     assert [entry.position for entry in entries] == [1, 2, 3]
 
 
-def test_what_is_missing_on_which_cluster_is_said_in_short(
+def test_what_is_missing_on_each_cluster_is_shown_in_short(
     full: Deployment, submit: Submit, acme: Organization
 ) -> None:
     for name, gpu in (("tiny", 0), ("shut", 4)):
@@ -63,13 +63,13 @@ def test_what_is_missing_on_which_cluster_is_said_in_short(
     (entry,) = queue()
 
     assert entry.code == "no_free_capacity"
-    assert [(lack.cluster, lack.text) for lack in entry.lacks] == [
-        ("forge", "lacks 1 GPU"), ("tiny", "too small"), ("shut", "cordoned"),
+    assert [(shortage.cluster, shortage.text) for shortage in entry.shortages] == [
+        ("forge", "short of 1 GPU"), ("tiny", "too small"), ("shut", "cordoned"),
     ]  # fmt: skip
     assert "The only cluster that could run it" in entry.reason
 
 
-def test_one_that_the_next_cycle_starts_says_so(submit: Submit, forge: Cluster) -> None:
+def test_a_deployment_that_the_next_cycle_starts_is_marked(submit: Submit, forge: Cluster) -> None:
     submit()
 
     (entry,) = queue()
@@ -78,7 +78,7 @@ def test_one_that_the_next_cycle_starts_says_so(submit: Submit, forge: Cluster) 
     assert entry.reason.startswith("The next cycle starts it. Needs ")
 
 
-def test_those_that_do_not_compete_are_in_groups_of_their_own(
+def test_deployments_that_do_not_compete_are_in_separate_groups(
     full: Deployment, submit: Submit
 ) -> None:
     held, waits, backs_off, ready = (submit(name=name) for name in "abcd")
@@ -103,7 +103,7 @@ def test_those_that_do_not_compete_are_in_groups_of_their_own(
     assert "to be completed; it is running" in queue(Group.DEPENDENCY)[0].reason
 
 
-def test_filters_leave_what_was_asked_for(
+def test_filters_select_deployments(
     full: Deployment, submit: Submit, forge: Cluster, acme: Organization
 ) -> None:
     anvil = cluster_services.create(
@@ -133,7 +133,7 @@ def test_the_heads_of_all_queues_come_first(
     assert ids(queue()) == [first.pk, theirs.pk, second.pk]
 
 
-def test_the_page_shows_every_group_and_offers_what_makes_sense(
+def test_the_page_shows_every_group_and_offers_the_actions_that_apply(
     console: Client, full: Deployment, submit: Submit
 ) -> None:
     submit(gpu=1, name="needle")
@@ -150,7 +150,9 @@ def test_the_page_shows_every_group_and_offers_what_makes_sense(
     ]  # fmt: skip
 
 
-def test_its_live_part_comes_alone(console: Client, submit: Submit, forge: Cluster) -> None:
+def test_its_live_part_comes_without_the_layout(
+    console: Client, submit: Submit, forge: Cluster
+) -> None:
     submit(name="needle")
 
     part = console.get(reverse("queue"), headers={"X-Fragment": "live"}).content.decode()
@@ -159,7 +161,7 @@ def test_its_live_part_comes_alone(console: Client, submit: Submit, forge: Clust
     assert "<html" not in part
 
 
-def test_who_was_preempted_for_whom_is_shown(
+def test_victims_are_shown_with_their_preemptors(
     console: Client, bring: Bring, submit: Submit, acme: Organization
 ) -> None:
     bring(Status.RUNNING, gpu=2, priority=10, name="victim")
@@ -171,7 +173,7 @@ def test_who_was_preempted_for_whom_is_shown(
     assert (run.deployment.name, run.preempted_by.name) == ("victim", "preemptor")
 
 
-def test_a_cycle_that_is_overdue_is_told(
+def test_an_overdue_cycle_is_reported(
     console: Client, full: Deployment, submit: Submit, acme: Organization
 ) -> None:
     submit(gpu=1)
@@ -181,8 +183,8 @@ def test_a_cycle_that_is_overdue_is_told(
     SchedulingCycle.objects.update(started_at=timezone.now() - timedelta(minutes=5))
     late = console.get(reverse("queue")).content.decode()
 
-    assert "are beat and worker alive?" not in on_time
-    assert "are beat and worker alive?" in late
+    assert "do beat and worker run?" not in on_time
+    assert "do beat and worker run?" in late
 
 
 def test_it_has_pages_of_a_chosen_size(console: Client, full: Deployment, submit: Submit) -> None:
@@ -201,10 +203,10 @@ def test_it_has_pages_of_a_chosen_size(console: Client, full: Deployment, submit
 def test_it_opens_on_an_empty_platform(console: Client) -> None:
     answer = console.get(reverse("queue"))
 
-    assert "Nobody waits for room." in answer.content.decode()
+    assert "No deployment is competing for capacity." in answer.content.decode()
 
 
-def test_who_may_only_look_is_offered_nothing(full: Deployment, submit: Submit) -> None:
+def test_a_viewer_is_offered_no_action(full: Deployment, submit: Submit) -> None:
     submit(gpu=1)
     user = User.objects.create(username="vera", is_staff=True)
     user.user_permissions.add(Permission.objects.get(codename="view_deployment"))
@@ -214,10 +216,10 @@ def test_who_may_only_look_is_offered_nothing(full: Deployment, submit: Submit) 
     answer = client.get(reverse("queue"))
 
     assert answer.context["actions"] == []
-    assert "you may look, and change nothing here" in answer.content.decode()
+    assert "you may not change anything here" in answer.content.decode()
 
 
-def test_who_may_not_see_deployments_does_not_see_the_queue() -> None:
+def test_a_user_who_may_not_see_deployments_does_not_see_the_queue() -> None:
     client = Client()
     user = User.objects.create(username="nobody", is_staff=True)
     client.force_login(user, "django.contrib.auth.backends.ModelBackend")
@@ -228,7 +230,7 @@ def test_who_may_not_see_deployments_does_not_see_the_queue() -> None:
 @pytest.mark.parametrize(
     "query", [{"priority": "x"}, {"cluster": "9" * 30}, {"group": "?"}, {"page": "99"}, {"q": "²"}]
 )
-def test_a_query_that_makes_no_sense_still_shows_the_queue(
+def test_an_invalid_query_still_shows_the_queue(
     console: Client, submit: Submit, forge: Cluster, query: dict[str, str]
 ) -> None:
     submit()
@@ -236,7 +238,7 @@ def test_a_query_that_makes_no_sense_still_shows_the_queue(
     assert console.get(reverse("queue"), query).status_code == 200
 
 
-def test_a_page_takes_the_same_number_of_queries_whatever_its_length(
+def test_a_page_takes_the_same_number_of_queries_at_any_length(
     console: Client, full: Deployment, submit: Submit
 ) -> None:
     def statements() -> int:
@@ -253,7 +255,7 @@ def test_a_page_takes_the_same_number_of_queries_whatever_its_length(
     assert statements() == few
 
 
-def test_a_page_takes_the_same_number_of_queries_however_many_organizations_wait(
+def test_a_page_takes_the_same_number_of_queries_for_any_number_of_organizations(
     console: Client, full: Deployment, submit: Submit, bob: User
 ) -> None:
     def newcomers(count: int) -> None:

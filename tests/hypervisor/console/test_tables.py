@@ -32,7 +32,7 @@ def url(model: type[Model], page: str = "changelist", *arguments: object) -> str
 
 
 def act(console: Client, action: str, *objects: Model, **more: object) -> list[str]:
-    """Choose an action for the objects on their list; return the messages that it shows."""
+    """Run an action on the objects of a list; return its messages."""
     body = {"action": action, "_selected_action": [str(obj.pk) for obj in objects], **more}
     response = console.post(url(type(objects[0])), body)
     assert response.status_code == 302, response.content[:2000]
@@ -40,7 +40,7 @@ def act(console: Client, action: str, *objects: Model, **more: object) -> list[s
 
 
 def grow(acme: Organization, submit: Submit, count: int) -> None:
-    """Add so many of everything that the lists show."""
+    """Add this many rows to everything that the lists show."""
     for _ in range(count):
         deployment = submit(cpu_milli=10, ram_mib=1, priority=10)
         cluster_services.create(
@@ -66,7 +66,7 @@ def statements(console: Client, address: str) -> int:
 
 
 @pytest.mark.parametrize("model", PAGES)
-def test_a_list_takes_the_same_number_of_queries_whatever_its_length(
+def test_a_list_takes_the_same_number_of_queries_at_any_length(
     console: Client, acme: Organization, forge: Cluster, submit: Submit, model: type[Model]
 ) -> None:
     grow(acme, submit, 1)
@@ -91,7 +91,7 @@ def test_every_row_has_a_page(
     assert response.status_code == 200
 
 
-def test_a_deployments_page_takes_the_same_number_of_queries_whatever_its_past(
+def test_a_deployments_page_takes_the_same_number_of_queries_for_any_history(
     console: Client, bring: Bring, submit: Submit, forge: Cluster
 ) -> None:
     deployment = bring(Status.STARTING)
@@ -108,7 +108,7 @@ def test_a_deployments_page_takes_the_same_number_of_queries_whatever_its_past(
 
 
 @pytest.mark.parametrize("model", HISTORY)
-def test_history_can_be_read_and_nothing_else(
+def test_history_is_read_only(
     console: Client, acme: Organization, forge: Cluster, submit: Submit, model: type[Model]
 ) -> None:
     grow(acme, submit, 1)
@@ -126,7 +126,7 @@ def test_history_can_be_read_and_nothing_else(
     assert model._default_manager.filter(pk=row.pk).exists()
 
 
-def test_a_deployment_is_not_added_by_hand(console: Client) -> None:
+def test_a_deployment_cannot_be_added_in_the_admin(console: Client) -> None:
     assert console.get(url(Deployment, "add")).status_code == 403
 
 
@@ -140,7 +140,7 @@ def test_a_deployments_page_shows_no_environment(
     assert "very-secret" not in page
 
 
-def test_a_cycle_is_run_for_the_organizations_of_chosen_ones(
+def test_cycles_are_run_for_the_organizations_of_chosen_cycles(
     console: Client, acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
     run_cycle(acme.pk, SchedulingCycle.Trigger.CHANGE)
@@ -169,13 +169,13 @@ def test_all_due_cycles_are_run_at_once(
     assert deployment.status == Status.STARTING
 
 
-def test_a_cluster_asks_for_a_cycle(
+def test_an_action_on_clusters_requests_a_cycle(
     console: Client, forge: Cluster, django_capture_on_commit_callbacks: Any
 ) -> None:
     with django_capture_on_commit_callbacks() as callbacks:
         messages = act(console, "run_cycle", forge)
 
-    assert messages == ["Asked for a cycle of 1 organizations."]
+    assert messages == ["Requested 1 cycle."]
     assert len(callbacks) == 1
 
 
@@ -211,7 +211,7 @@ def test_a_cluster_cannot_take_the_name_of_another(
 
 
 @pytest.mark.parametrize("by", ["button", "action"])
-def test_a_cluster_in_use_cannot_be_deleted_and_says_why(
+def test_a_cluster_in_use_cannot_be_deleted_and_the_page_shows_why(
     console: Client, forge: Cluster, bring: Bring, by: str
 ) -> None:
     bring(Status.RUNNING)
@@ -241,7 +241,7 @@ def test_an_ended_deployment_is_deleted_by_the_service(
     assert Event.objects.get(kind="deleted").actor == "olga"
 
 
-def test_name_and_protection_of_a_deployment_are_changed_by_the_service(
+def test_the_name_and_preemptibility_of_a_deployment_are_changed_by_the_service(
     console: Client, bring: Bring
 ) -> None:
     deployment = bring(Status.RUNNING)
@@ -257,7 +257,9 @@ def test_name_and_protection_of_a_deployment_are_changed_by_the_service(
     assert Event.objects.filter(kind="updated", actor="olga").count() == 2
 
 
-def test_an_ended_deployment_cannot_be_changed_and_says_why(console: Client, bring: Bring) -> None:
+def test_an_ended_deployment_cannot_be_changed_and_the_page_shows_why(
+    console: Client, bring: Bring
+) -> None:
     deployment = bring(Status.FAILED)
 
     response = console.post(
@@ -272,7 +274,7 @@ def test_an_ended_deployment_cannot_be_changed_and_says_why(console: Client, bri
 
 
 def inlines() -> dict[str, object]:
-    """Return what a browser sends of the tables below the form."""
+    """Return the form data of the inlines."""
     return {
         f"{prefix}-{name}_FORMS": 0
         for prefix in ("runs", "dependencies")

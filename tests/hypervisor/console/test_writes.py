@@ -1,4 +1,4 @@
-"""Nothing in the admin writes past the services."""
+"""The admin writes only through services."""
 
 import sys
 from collections.abc import Iterator
@@ -31,12 +31,12 @@ SERVICES = {
     *(f"{app}.services" for app in OURS), "accounts.tokens", "deployments.lifecycle",
     "deployments.moves", "scheduling.cycle.run",
 }  # fmt: skip
-"""The modules by which anything is written."""
+"""The modules that may write."""
 
 
 @pytest.fixture
 def writes() -> Iterator[list[str]]:
-    """Return a list that fills with the tables that are written; fails when no service does it."""
+    """Return a list that fills with the tables that are written; fail if no service writes them."""
     seen: list[str] = []
 
     def look(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
@@ -53,14 +53,14 @@ def writes() -> Iterator[list[str]]:
 
 
 def modules() -> Iterator[str]:
-    """Yield the modules of the calls that led here."""
+    """Yield the modules on the call stack."""
     frame = sys._getframe(1)
     while frame:
         yield frame.f_globals.get("__name__", "")
         frame = frame.f_back  # type: ignore[assignment]
 
 
-def test_every_page_of_ours_writes_by_services_or_not_at_all() -> None:
+def test_every_page_of_the_product_writes_by_services_or_not_at_all() -> None:
     pages = {m: p for m, p in admin.site._registry.items() if m._meta.app_label in OURS}
 
     assert pages
@@ -70,7 +70,7 @@ def test_every_page_of_ours_writes_by_services_or_not_at_all() -> None:
             assert type(page).save_model is not ServiceAdmin.save_model
 
 
-def test_people_are_written_by_services(console: Client, bob: User, writes: list[str]) -> None:
+def test_users_are_written_by_services(console: Client, bob: User, writes: list[str]) -> None:
     passwords = {"usable_password": "true", "password1": PASSWORD, "password2": PASSWORD}
     console.post(reverse("admin:accounts_user_add"), {"username": "erin", **passwords})
     page = reverse("admin:accounts_user_change", args=[bob.pk])

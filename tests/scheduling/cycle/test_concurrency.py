@@ -26,7 +26,7 @@ from orgs.models import Organization
 from scheduling.cycle import run as cycle_module
 from scheduling.cycle.run import run_cycle
 from scheduling.insight.operator_actions import ACTIONS, Change, Needs
-from scheduling.insight.preview import carry_out, forecast
+from scheduling.insight.preview import carry_out, preview
 from scheduling.insight.verify import violations
 from scheduling.models import SchedulingCycle
 from scheduling.planner.pipeline import make_plan
@@ -296,7 +296,7 @@ def test_concurrent_previews_and_operator_actions_are_consistent(
                 options = {"target": dice.choice([None, *clusters])}
             chosen = tuple(dice.sample(ids, min(len(ids), dice.randint(1, 5))))
             change = Change(action, chosen, "olga", options)
-            done, _ = carry_out(change, shown=forecast(change).fingerprint)
+            done, _ = carry_out(change, shown=preview(change).fingerprint)
             made[done] += 1
 
         return operate

@@ -1,4 +1,4 @@
-"""POST /deployments?dry_run=true: what would happen, and nothing that does."""
+"""POST /deployments?dry_run=true shows what would happen and changes nothing."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from deployments.models import Dependency, Deployment, Run
 from deployments.specs import Spec
 from orgs.models import Event, Organization
 from scheduling.cycle.run import run_cycle
-from scheduling.insight.explain import forecast
+from scheduling.insight.explain import dry_run
 from scheduling.models import SchedulingCycle
 from tests.fixtures.deployments import Submit
 from tests.fixtures.people import ClientFor
@@ -38,7 +38,7 @@ def rows() -> list[int]:
     return [model.objects.count() for model in models]
 
 
-def asked(api: APIClient, **more: Any) -> dict[str, Any]:
+def dry_run_of(api: APIClient, **more: Any) -> dict[str, Any]:
     before = rows()
     response = api.post(DRY, BODY | more)
     assert response.status_code == 200, response.data
@@ -51,31 +51,37 @@ def cycle(organization: Organization) -> None:
     run_cycle(organization.pk, SchedulingCycle.Trigger.CHANGE)
 
 
-def test_what_fits_would_run_and_where(api: APIClient, forge: Cluster) -> None:
-    told = asked(api)
+def test_a_submission_that_fits_would_run_on_a_named_cluster(
+    api: APIClient, forge: Cluster
+) -> None:
+    result = dry_run_of(api)
 
-    assert (told["outcome"], told["code"], told["cluster"]) == ("run", "placed", forge.pk)
-    assert "in free capacity" in told["reason"]
-    assert (told["evictions"], told["moves"], told["clusters"]) == ([], [], [])
+    assert (result["outcome"], result["code"], result["cluster"]) == ("run", "placed", forge.pk)
+    assert "in free capacity" in result["reason"]
+    assert (result["evictions"], result["moves"], result["clusters"]) == ([], [], [])
 
 
-def test_what_matters_more_would_preempt_and_whom(
+def test_a_higher_priority_would_preempt_named_victims(
     api: APIClient, acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
     victim = submit(cpu_milli=8000, priority=10)
     cycle(acme)
 
-    told = asked(api, priority=90)
+    result = dry_run_of(api, priority=90)
 
-    assert (told["outcome"], told["code"], told["cluster"]) == ("preempt", "preempting", forge.pk)
-    (eviction,) = told["evictions"]
+    assert (result["outcome"], result["code"], result["cluster"]) == (
+        "preempt",
+        "preempting",
+        forge.pk,
+    )
+    (eviction,) = result["evictions"]
     assert set(eviction) == {"deployment", "priority", "cluster", "reason"}
     assert (eviction["deployment"], eviction["priority"]) == (victim.pk, 10)
     victim.refresh_from_db()
     assert victim.status == "starting"
 
 
-def test_a_victim_that_would_only_move_is_told_as_a_move(
+def test_a_victim_that_would_only_move_is_listed_as_a_move(
     api: APIClient, acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
     mover = submit(cpu_milli=1000, priority=10)
@@ -84,57 +90,63 @@ def test_a_victim_that_would_only_move_is_told_as_a_move(
         actor="alice", organization=acme, name="anvil", capacity=Capacity(2000, 4096, 0)
     )
 
-    told = asked(api, priority=90, cpu=8)
+    result = dry_run_of(api, priority=90, cpu=8)
 
-    assert (told["outcome"], told["evictions"]) == ("preempt", [])
-    (move,) = told["moves"]
+    assert (result["outcome"], result["evictions"]) == ("preempt", [])
+    (move,) = result["moves"]
     assert set(move) == {"deployment", "priority", "source", "target", "reason"}
     assert (move["deployment"], move["source"], move["target"]) == (mover.pk, forge.pk, anvil.pk)
 
 
-def test_what_finds_no_room_would_wait_and_why(
+def test_a_submission_without_free_capacity_would_wait_for_a_reason(
     api: APIClient, acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
     submit(cpu_milli=7000, priority=90)
     cycle(acme)
 
-    told = asked(api, priority=80)
+    result = dry_run_of(api, priority=80)
 
-    assert (told["outcome"], told["code"], told["cluster"]) == ("wait", "no_free_capacity", None)
-    (row,) = told["clusters"]
+    assert (result["outcome"], result["code"], result["cluster"]) == (
+        "wait",
+        "no_free_capacity",
+        None,
+    )
+    (row,) = result["clusters"]
     assert (row["cluster"], row["missing"]) == (forge.pk, {"cpu": 1, "ram_mib": 0, "gpu": 0})
 
 
-def test_what_depends_on_others_would_wait_for_them(api: APIClient, submit: Submit) -> None:
+def test_a_submission_with_dependencies_would_wait_for_them(api: APIClient, submit: Submit) -> None:
     first = submit()
 
-    told = asked(api, depends_on=[first.pk])
+    result = dry_run_of(api, depends_on=[first.pk])
 
-    assert (told["outcome"], told["code"]) == ("wait", "dependency")
-    assert f"deployment {first.pk}" in told["reason"]
+    assert (result["outcome"], result["code"]) == ("wait", "dependency")
+    assert f"deployment {first.pk}" in result["reason"]
 
 
-def test_what_a_cordoned_cluster_alone_could_hold_would_wait(
+def test_a_submission_that_fits_only_on_a_cordoned_cluster_would_wait(
     api: APIClient, forge: Cluster
 ) -> None:
     cluster_services.cordon(forge, actor="alice")
 
-    told = asked(api)
+    result = dry_run_of(api)
 
-    assert (told["outcome"], told["code"]) == ("wait", "cluster_cordoned")
+    assert (result["outcome"], result["code"]) == ("wait", "cluster_cordoned")
 
 
-def test_the_forecast_comes_true(api: APIClient, acme: Organization, submit: Submit) -> None:
+def test_the_next_cycle_does_what_the_dry_run_returned(
+    api: APIClient, acme: Organization, submit: Submit
+) -> None:
     for priority in (10, 20, 30, 40):
         submit(cpu_milli=2000, priority=priority)
     cycle(acme)
-    told = asked(api, priority=90, cpu=5)
+    result = dry_run_of(api, priority=90, cpu=5)
     created = api.post("/deployments", BODY | {"priority": 90, "cpu": 5}).data
 
     cycle(acme)
 
     evicted = Run.objects.filter(preempted_by=created["id"]).values_list("deployment", flat=True)
-    assert sorted(evicted) == [row["deployment"] for row in told["evictions"]]
+    assert sorted(evicted) == [row["deployment"] for row in result["evictions"]]
     assert len(evicted) == 3
 
 
@@ -142,7 +154,7 @@ def test_the_forecast_comes_true(api: APIClient, acme: Organization, submit: Sub
     ("more", "code"),
     [({"cpu": 9}, "exceeds_capacity"), ({"depends_on": [999999]}, "invalid"), ({"cpu": 0}, None)],
 )
-def test_what_the_submission_would_be_refused_for_is_refused(
+def test_a_dry_run_is_refused_like_the_submission(
     api: APIClient, more: dict[str, Any], code: str | None
 ) -> None:
     before = rows()
@@ -154,36 +166,36 @@ def test_what_the_submission_would_be_refused_for_is_refused(
 
 
 @pytest.mark.parametrize("text", ["true", "True", "1"])
-def test_truth_may_be_spelt_in_several_ways(api: APIClient, text: str) -> None:
+def test_true_has_several_spellings(api: APIClient, text: str) -> None:
     assert api.post(f"/deployments?dry_run={text}", BODY).status_code == 200
     assert not Deployment.objects.exists()
 
 
 @pytest.mark.parametrize("text", ["false", "0"])
-def test_a_dry_run_that_is_none_submits(api: APIClient, text: str) -> None:
+def test_a_false_dry_run_submits(api: APIClient, text: str) -> None:
     assert api.post(f"/deployments?dry_run={text}", BODY).status_code == 201
 
 
-def test_a_forecast_names_no_victim_of_another_organization(
+def test_a_dry_run_names_no_victim_of_another_organization(
     api: APIClient, acme: Organization, globex: Organization, globex_cluster: Cluster,
     charlie: User, submit: Submit,
 ) -> None:  # fmt: skip
-    theirs = services.submit(
+    foreign = services.submit(
         created_by=charlie, organization=globex,
-        spec=Spec(name="theirs", image="x", cpu_milli=8000, ram_mib=1024, priority=1),
+        spec=Spec(name="foreign", image="x", cpu_milli=8000, ram_mib=1024, priority=1),
     )  # fmt: skip
     cycle(globex)
-    ours = submit(cpu_milli=8000, priority=10)
+    own = submit(cpu_milli=8000, priority=10)
     cycle(acme)
 
-    told = asked(api, priority=90)
+    result = dry_run_of(api, priority=90)
 
-    assert [row["deployment"] for row in told["evictions"]] == [ours.pk]
-    theirs.refresh_from_db()
-    assert theirs.status == "starting"
+    assert [row["deployment"] for row in result["evictions"]] == [own.pk]
+    foreign.refresh_from_db()
+    assert foreign.status == "starting"
 
 
-def test_a_forecast_costs_the_same_however_many_are_active(
+def test_a_dry_run_takes_the_same_number_of_queries_for_any_number_of_active_deployments(
     acme: Organization, forge: Cluster, bob: User, submit: Submit
 ) -> None:
     spec = Spec(name="job", image="x", cpu_milli=1, ram_mib=1, depends_on=(Wait(submit().pk),))
@@ -193,16 +205,16 @@ def test_a_forecast_costs_the_same_however_many_are_active(
             submit(cpu_milli=10, ram_mib=1)
         cycle(acme)
         with CaptureQueriesContext(connection) as queries:
-            forecast(created_by=bob, organization=acme, spec=spec)
+            dry_run(created_by=bob, organization=acme, spec=spec)
         counts.append(len(queries))
 
     assert counts[0] == counts[1]
 
 
-def test_nobody_is_woken_for_a_forecast(
+def test_a_dry_run_requests_no_cycle(
     api: APIClient, django_capture_on_commit_callbacks: Any
 ) -> None:
     with django_capture_on_commit_callbacks() as callbacks:
-        asked(api)
+        dry_run_of(api)
 
     assert callbacks == []

@@ -1,4 +1,4 @@
-"""GET /deployments/{id}/explain: why it waits, and why it is where it is."""
+"""GET /deployments/{id}/explain: why a deployment is in its state."""
 
 from datetime import timedelta
 
@@ -48,7 +48,7 @@ def fill(organization: Organization, submit: Submit) -> Deployment:
     return holder
 
 
-def test_one_without_room_is_told_what_is_missing_on_each_cluster(
+def test_what_is_missing_on_each_cluster_is_listed(
     api: APIClient, acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
     anvil = cluster_services.create(
@@ -57,11 +57,15 @@ def test_one_without_room_is_told_what_is_missing_on_each_cluster(
     fill(acme, submit)
     waiting = submit(cpu_milli=1500, ram_mib=1024, gpu=2)
 
-    told = explained(api, waiting)
+    explanation = explained(api, waiting)
 
-    assert (told["code"], told["position"], told["queue_length"]) == ("no_free_capacity", 1, 1)
-    assert "is short of 0.5 CPU, 640 MiB RAM, 1 GPU" in str(told["reason"])
-    rows = {row["cluster"]: row for row in told["clusters"]}  # type: ignore[attr-defined]
+    assert (explanation["code"], explanation["position"], explanation["queue_length"]) == (
+        "no_free_capacity",
+        1,
+        1,
+    )
+    assert "is short of 0.5 CPU, 640 MiB RAM, 1 GPU" in str(explanation["reason"])
+    rows = {row["cluster"]: row for row in explanation["clusters"]}  # type: ignore[attr-defined]
     assert rows[forge.pk]["missing"] == {"cpu": 0.5, "ram_mib": 640, "gpu": 1}
     assert "forge" in rows[forge.pk]["why"]
     assert "too small by 2 GPU" in rows[anvil.pk]["why"]
@@ -75,34 +79,37 @@ def test_the_reason_is_the_one_that_the_last_cycle_wrote(
     cycle(acme)
     waiting.refresh_from_db()
 
-    told = explained(api, waiting)
+    explanation = explained(api, waiting)
 
-    assert told["reason"] == waiting.status_reason
-    assert told["waits_for"] == [told["reason"]]
-    assert told["since"] == waiting.queued_at.isoformat().replace("+00:00", "Z")
+    assert explanation["reason"] == waiting.status_reason
+    assert explanation["waits_for"] == [explanation["reason"]]
+    assert explanation["since"] == waiting.queued_at.isoformat().replace("+00:00", "Z")
 
 
-def test_the_position_counts_who_comes_before(
+def test_the_position_counts_the_deployments_before_it(
     api: APIClient, acme: Organization, submit: Submit
 ) -> None:
     fill(acme, submit)
     low, high, middle = (submit(cpu_milli=2000, priority=p) for p in (10, 30, 20))
 
-    told = [explained(api, d) for d in (low, high, middle)]
+    explanation = [explained(api, d) for d in (low, high, middle)]
 
-    assert [(t["position"], t["queue_length"]) for t in told] == [(3, 3), (1, 3), (2, 3)]
+    assert [(t["position"], t["queue_length"]) for t in explanation] == [(3, 3), (1, 3), (2, 3)]
 
 
-def test_one_that_the_next_cycle_places_is_told_where(
+def test_a_deployment_that_the_next_cycle_places_gets_its_cluster(
     api: APIClient, forge: Cluster, submit: Submit
 ) -> None:
-    told = explained(api, submit())
+    explanation = explained(api, submit())
 
-    assert (told["code"], told["reason"]) == ("next_cycle", "The next cycle places it on forge.")
-    assert (told["waits_for"], told["clusters"]) == ([], [])
+    assert (explanation["code"], explanation["reason"]) == (
+        "next_cycle",
+        "The next cycle places it on forge.",
+    )
+    assert (explanation["waits_for"], explanation["clusters"]) == ([], [])
 
 
-def test_one_that_asks_for_a_full_cluster_is_told_that_the_others_are_no_option(
+def test_a_request_for_a_full_cluster_rules_out_the_other_clusters(
     api: APIClient, acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
     fill(acme, submit)
@@ -110,106 +117,104 @@ def test_one_that_asks_for_a_full_cluster_is_told_that_the_others_are_no_option(
         actor="alice", organization=acme, name="anvil", capacity=Capacity(4000, 16384, 0)
     )
 
-    told = explained(api, submit(cpu_milli=2000, requested_cluster=forge))
+    explanation = explained(api, submit(cpu_milli=2000, requested_cluster=forge))
 
-    rows = {row["cluster"]: row["why"] for row in told["clusters"]}  # type: ignore[attr-defined]
+    rows = {row["cluster"]: row["why"] for row in explanation["clusters"]}  # type: ignore[attr-defined]
     assert "requests another cluster" in rows[anvil.pk]
 
 
-@pytest.mark.parametrize(("steer", "word"), [("cordon", "cordoned"), ("drain", "draining")])
-def test_one_whose_clusters_take_nothing_is_told_so(
-    api: APIClient, forge: Cluster, submit: Submit, steer: str, word: str
+@pytest.mark.parametrize(("verb", "word"), [("cordon", "cordoned"), ("drain", "draining")])
+def test_closed_clusters_are_the_reason(
+    api: APIClient, forge: Cluster, submit: Submit, verb: str, word: str
 ) -> None:
     deployment = submit()
-    getattr(cluster_services, steer)(forge, actor="alice")
+    getattr(cluster_services, verb)(forge, actor="alice")
 
-    told = explained(api, deployment)
+    explanation = explained(api, deployment)
 
-    assert told["code"] == f"cluster_{word}"
-    assert f"{word}: forge" in str(told["reason"])
+    assert explanation["code"] == f"cluster_{word}"
+    assert f"{word}: forge" in str(explanation["reason"])
 
 
-def test_one_that_a_shrunken_cluster_can_no_longer_hold_is_told_so(
+def test_a_cluster_that_has_become_too_small_is_the_reason(
     api: APIClient, forge: Cluster, submit: Submit
 ) -> None:
     deployment = submit(cpu_milli=8000)
     cluster_services.update(forge, actor="alice", name="forge", capacity=Capacity(4000, 16384, 2))
 
-    told = explained(api, deployment)
+    explanation = explained(api, deployment)
 
-    assert told["code"] == "exceeds_capacity"
+    assert explanation["code"] == "exceeds_capacity"
 
 
-def test_a_held_one_is_told_who_holds_it(api: APIClient, submit: Submit) -> None:
+def test_a_hold_names_its_operator(api: APIClient, submit: Submit) -> None:
     deployment = submit()
     services.hold(deployment, actor="alice")
 
-    told = explained(api, deployment)
+    explanation = explained(api, deployment)
 
-    assert told["code"] == "held"
-    assert told["waits_for"] == ["Held by alice: waits until it is released."]
-    assert told["position"] is None
+    assert explanation["code"] == "held"
+    assert explanation["waits_for"] == ["Held by alice: waits until it is released."]
+    assert explanation["position"] is None
 
 
-def test_one_with_dependencies_is_told_each_that_does_not_hold(
-    api: APIClient, submit: Submit, bring: Bring
-) -> None:
+def test_each_unmet_dependency_is_listed(api: APIClient, submit: Submit, bring: Bring) -> None:
     done, first, second = bring(Status.COMPLETED), submit(), submit()
     deployment = submit(depends_on=tuple(Wait(d.pk) for d in (done, first, second)))
 
-    told = explained(api, deployment)
+    explanation = explained(api, deployment)
 
-    assert told["code"] == "dependency"
-    assert told["waits_for"] == [
+    assert explanation["code"] == "dependency"
+    assert explanation["waits_for"] == [
         f"Waits for deployment {d.pk} (job) to be completed; it is pending."
         for d in (first, second)
     ]
 
 
-def test_one_in_back_off_is_told_when_it_competes_again(api: APIClient, submit: Submit) -> None:
+def test_a_back_off_shows_when_it_ends(api: APIClient, submit: Submit) -> None:
     deployment = submit()
     until = timezone.now() + timedelta(seconds=90)
     Deployment.objects.update(ready_after=until, status_code="dependency")
 
-    told = explained(api, deployment)
+    explanation = explained(api, deployment)
 
-    assert told["code"] == "backoff"
-    assert f"{until:%Y-%m-%d %H:%M:%S} UTC" in str(told["reason"])
+    assert explanation["code"] == "backoff"
+    assert f"{until:%Y-%m-%d %H:%M:%S} UTC" in str(explanation["reason"])
 
 
-def test_a_back_off_that_is_over_is_none(api: APIClient, submit: Submit) -> None:
+def test_a_back_off_that_is_over_is_not_the_reason(api: APIClient, submit: Submit) -> None:
     deployment = submit()
     Deployment.objects.update(ready_after=timezone.now() - timedelta(seconds=1))
 
     assert explained(api, deployment)["code"] == "next_cycle"
 
 
-def test_one_that_was_preempted_by_hand_is_told_when_it_competes_again(
+def test_the_back_off_after_an_operators_preemption_shows_when_it_ends(
     api: APIClient, bring: Bring
 ) -> None:
     deployment = bring(Status.RUNNING)
     services.preempt(deployment, actor="olga")
 
-    told = explained(api, deployment)
+    explanation = explained(api, deployment)
 
-    assert told["code"] == "backoff"
-    assert "repeatedly" not in str(told["reason"])
+    assert explanation["code"] == "backoff"
+    assert "repeatedly" not in str(explanation["reason"])
 
 
-def test_a_placed_one_is_told_where_and_why(
+def test_a_placed_deployment_shows_its_cluster_and_the_reason(
     api: APIClient, acme: Organization, submit: Submit
 ) -> None:
     deployment = submit()
     cycle(acme)
 
-    told = explained(api, deployment)
+    explanation = explained(api, deployment)
 
-    assert (told["status"], told["code"]) == ("starting", "placed")
-    assert "forge" in str(told["reason"])
-    assert told["clusters"] == []
+    assert (explanation["status"], explanation["code"]) == ("starting", "placed")
+    assert "forge" in str(explanation["reason"])
+    assert explanation["clusters"] == []
 
 
-def test_one_that_took_anothers_room_is_told_so_even_when_it_runs(
+def test_a_running_preemptor_still_shows_its_preemption(
     api: APIClient, acme: Organization, submit: Submit
 ) -> None:
     submit(cpu_milli=8000, priority=10)
@@ -231,17 +236,17 @@ def test_one_that_took_anothers_room_is_told_so_even_when_it_runs(
         (Status.CANCELLED, "cancelled"),
     ],
 )  # fmt: skip
-def test_one_that_does_not_wait_is_told_the_event_that_led_there(
+def test_a_deployment_that_does_not_wait_is_explained_by_its_last_event(
     api: APIClient, bring: Bring, status: Status, code: str
 ) -> None:
     deployment = bring(status)
     event = Event.objects.filter(subject_id=deployment.pk, status=status).latest("pk")
 
-    told = explained(api, deployment)
+    explanation = explained(api, deployment)
 
-    assert (told["status"], told["code"]) == (status, code)
-    assert told["reason"] == "as the test wants it"
-    assert told["since"] == event.time.isoformat().replace("+00:00", "Z")
+    assert (explanation["status"], explanation["code"]) == (status, code)
+    assert explanation["reason"] == "as the test wants it"
+    assert explanation["since"] == event.time.isoformat().replace("+00:00", "Z")
 
 
 def test_explaining_changes_nothing(api: APIClient, acme: Organization, submit: Submit) -> None:

@@ -1,4 +1,4 @@
-"""What would happen if an operator did this: said before, done afterwards, or asked again."""
+"""The preview of an operator's action, and its confirmation."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,9 +22,9 @@ from deployments.models import Deployment, OnDependencyFailure, Run, Status
 from deployments.specs import Spec
 from orgs.models import Event, Organization
 from scheduling.cycle.run import run_cycle
-from scheduling.insight import preview as forecast_module
+from scheduling.insight import preview as preview_module
 from scheduling.insight.operator_actions import ACTIONS, Change
-from scheduling.insight.preview import Forecast, carry_out, forecast
+from scheduling.insight.preview import Preview, carry_out, preview
 from scheduling.insight.verify import violations
 from scheduling.models import SchedulingCycle
 from scheduling.planner.compare import Kind
@@ -42,8 +42,8 @@ def change(name: str, *subjects: Deployment | Cluster, **options: Any) -> Change
     return Change(ACTIONS[name], tuple(row.pk for row in subjects), "olga", options)
 
 
-def kinds(told: Forecast) -> dict[int, Kind]:
-    return {row.deployment: row.kind for row in told.consequences}
+def kinds(result: Preview) -> dict[int, Kind]:
+    return {row.deployment: row.kind for row in result.consequences}
 
 
 @pytest.fixture
@@ -54,85 +54,85 @@ def anvil(acme: Organization) -> Cluster:
     )
 
 
-def test_a_forecast_changes_nothing(bring: Bring, submit: Submit) -> None:
+def test_a_preview_changes_nothing(bring: Bring, submit: Submit) -> None:
     running = bring(Status.RUNNING, gpu=2)
     submit(gpu=2)
     before = (running.revision, Event.objects.count(), Run.objects.count())
 
-    forecast(change("stop", running))
+    preview(change("stop", running))
 
     running.refresh_from_db()
     assert (running.revision, Event.objects.count(), Run.objects.count()) == before
 
 
-def test_stopping_one_says_who_starts(bring: Bring, submit: Submit) -> None:
+def test_a_stop_shows_which_deployment_starts(bring: Bring, submit: Submit) -> None:
     running, waiting = bring(Status.RUNNING, gpu=2), submit(gpu=2)
 
-    told = forecast(change("stop", running))
+    result = preview(change("stop", running))
 
-    assert kinds(told) == {running.pk: Kind.LEAVES, waiting.pk: Kind.STARTS}
-    assert told.touched[0].reason == "Stopped by olga."
-    assert told.names[waiting.pk] == "job"
+    assert kinds(result) == {running.pk: Kind.LEAVES, waiting.pk: Kind.STARTS}
+    assert result.touched[0].reason == "Stopped by olga."
+    assert result.names[waiting.pk] == "job"
 
 
-def test_holding_one_says_who_goes_first_instead(
+def test_a_hold_shows_which_deployment_starts_instead(
     forge: Cluster, bring: Bring, submit: Submit
 ) -> None:
     first, second = submit(gpu=2, priority=90), submit(gpu=2, priority=20)
 
-    told = forecast(change("hold", first))
+    result = preview(change("hold", first))
 
-    assert kinds(told) == {first.pk: Kind.LEAVES, second.pk: Kind.STARTS}
-    assert told.touched[0].state == "held"
-    assert told.anyway == 1
+    assert kinds(result) == {first.pk: Kind.LEAVES, second.pk: Kind.STARTS}
+    assert result.touched[0].state == "held"
+    assert result.anyway == 1
 
 
-def test_releasing_one_says_whom_it_evicts(bring: Bring, submit: Submit) -> None:
+def test_a_release_shows_its_victims(bring: Bring, submit: Submit) -> None:
     running, held = bring(Status.RUNNING, gpu=2, priority=20), submit(gpu=2, priority=90)
     services.hold(held, actor="alice")
 
-    told = forecast(change("release", held))
+    result = preview(change("release", held))
 
-    assert kinds(told) == {running.pk: Kind.EVICTED, held.pk: Kind.STARTS}
-    assert told.consequences[0].for_ == held.pk
+    assert kinds(result) == {running.pk: Kind.EVICTED, held.pk: Kind.STARTS}
+    assert result.consequences[0].for_ == held.pk
 
 
-def test_raising_many_says_which_of_them_starts(bring: Bring, submit: Submit) -> None:
+def test_raising_two_priorities_shows_which_deployment_starts(bring: Bring, submit: Submit) -> None:
     running = bring(Status.RUNNING, gpu=2, priority=50)
     first, second = submit(gpu=2, priority=10), submit(gpu=2, priority=10)
 
-    told = forecast(change("reprioritize", first, second, priority=60))
+    result = preview(change("reprioritize", first, second, priority=60))
 
     expected = {running.pk: Kind.EVICTED, first.pk: Kind.STARTS, second.pk: Kind.WAITS}
-    assert kinds(told) == expected
+    assert kinds(result) == expected
 
 
-def test_preempting_one_that_nobody_waits_for_frees_its_room_for_nobody(bring: Bring) -> None:
+def test_preempting_without_waiting_deployments_only_frees_capacity(bring: Bring) -> None:
     running = bring(Status.RUNNING)
 
-    told = forecast(change("preempt", running))
+    result = preview(change("preempt", running))
 
-    assert kinds(told) == {running.pk: Kind.LEAVES}
-    assert "competes again at" in told.touched[0].reason
+    assert kinds(result) == {running.pk: Kind.LEAVES}
+    assert "competes again at" in result.touched[0].reason
 
 
-def test_requeueing_one_that_nobody_waits_for_only_restarts_it(bring: Bring) -> None:
+def test_requeueing_without_waiting_deployments_only_restarts(bring: Bring) -> None:
     running = bring(Status.RUNNING)
 
-    assert kinds(forecast(change("requeue", running))) == {running.pk: Kind.RESTARTS}
+    assert kinds(preview(change("requeue", running))) == {running.pk: Kind.RESTARTS}
 
 
-def test_moving_one_says_where_to(bring: Bring, forge: Cluster, anvil: Cluster) -> None:
+def test_a_move_shows_its_target(bring: Bring, forge: Cluster, anvil: Cluster) -> None:
     running = bring(Status.RUNNING)
 
-    told = forecast(change("move", running, target=None))
+    result = preview(change("move", running, target=None))
 
-    (row,) = told.consequences
+    (row,) = result.consequences
     assert (row.kind, row.source, row.target) == (Kind.MOVES, forge.pk, anvil.pk)
-    assert told.clusters == {forge.pk: "forge", anvil.pk: "anvil"}
+    assert result.clusters == {forge.pk: "forge", anvil.pk: "anvil"}
 
 
-def test_a_drain_says_who_moves_who_waits_and_who_is_evicted(
+def test_a_drain_shows_moves_waits_and_evictions(
     bring: Bring, submit: Submit, forge: Cluster, anvil: Cluster
 ) -> None:
     low = submit(gpu=2, priority=10, requested_cluster=anvil)
@@ -140,102 +140,104 @@ def test_a_drain_says_who_moves_who_waits_and_who_is_evicted(
     high, bound = bring(Status.RUNNING, gpu=1, priority=90), bring(Status.RUNNING, gpu=1)
     Deployment.objects.filter(pk=bound.pk).update(requested_cluster=forge)
 
-    told = forecast(change("drain", forge))
+    result = preview(change("drain", forge))
 
-    assert kinds(told) == {low.pk: Kind.EVICTED, high.pk: Kind.MOVES, bound.pk: Kind.EVICTED}
-    reasons = {row.deployment: row.for_ for row in told.consequences}
+    assert kinds(result) == {low.pk: Kind.EVICTED, high.pk: Kind.MOVES, bound.pk: Kind.EVICTED}
+    reasons = {row.deployment: row.for_ for row in result.consequences}
     assert reasons == {low.pk: high.pk, high.pk: None, bound.pk: None}
 
 
-def test_growing_a_cluster_says_who_starts(bring: Bring, submit: Submit, forge: Cluster) -> None:
+def test_growing_a_cluster_shows_which_deployment_starts(
+    bring: Bring, submit: Submit, forge: Cluster
+) -> None:
     bring(Status.RUNNING, gpu=2)
     waiting = submit(gpu=2)
 
-    told = forecast(change("resize", forge, capacity=Capacity(8000, 16384, 4)))
+    result = preview(change("resize", forge, capacity=Capacity(8000, 16384, 4)))
 
-    assert kinds(told) == {waiting.pk: Kind.STARTS}
+    assert kinds(result) == {waiting.pk: Kind.STARTS}
 
 
-def test_what_a_service_refuses_is_said_before(bring: Bring, forge: Cluster) -> None:
+def test_a_preview_shows_a_services_refusal(bring: Bring, forge: Cluster) -> None:
     running, ended = bring(Status.RUNNING, gpu=2), bring(Status.FAILED)
 
-    told = forecast(change("stop", running, ended))
-    shrunk = forecast(change("resize", forge, capacity=Capacity(8000, 16384, 1)))
+    result = preview(change("stop", running, ended))
+    shrunk = preview(change("resize", forge, capacity=Capacity(8000, 16384, 1)))
 
-    assert [row.refused for row in told.touched] == [False, True]
-    assert "is failed, but this is possible only while it is" in told.touched[1].reason
+    assert [row.refused for row in result.touched] == [False, True]
+    assert "is failed, but this is possible only while it is" in result.touched[1].reason
     assert "cannot shrink" in shrunk.touched[0].reason
     assert not shrunk.does_something
 
 
-def test_who_waits_for_what_is_cancelled_is_said(bring: Bring, submit: Submit) -> None:
+def test_a_preview_shows_the_dependents_of_a_cancelled_deployment(
+    bring: Bring, submit: Submit
+) -> None:
     first = submit()
     patient = submit(depends_on=(Wait(first.pk),))
-    hasty = submit(depends_on=(Wait(first.pk),), on_dependency_failure=OnDependencyFailure.CANCEL)
+    cancelling = submit(
+        depends_on=(Wait(first.pk),), on_dependency_failure=OnDependencyFailure.CANCEL
+    )
 
-    told = forecast(change("cancel", first))
+    result = preview(change("cancel", first))
 
-    assert [(row.deployment, row.on, row.cancelled) for row in told.dependents] == [
-        (patient.pk, first.pk, False), (hasty.pk, first.pk, True),
+    assert [(row.deployment, row.on, row.cancelled) for row in result.dependents] == [
+        (patient.pk, first.pk, False), (cancelling.pk, first.pk, True),
     ]  # fmt: skip
 
 
-def test_one_that_is_gone_is_said(bring: Bring) -> None:
-    told = forecast(Change(ACTIONS["stop"], (4711,), "olga"))
+def test_a_preview_shows_that_a_subject_no_longer_exists(bring: Bring) -> None:
+    result = preview(Change(ACTIONS["stop"], (4711,), "olga"))
 
-    assert told.touched[0].reason == "There is no deployment 4711 any more."
+    assert result.touched[0].reason == "The deployment 4711 no longer exists."
 
 
-def test_one_that_thrashes_is_not_promised_what_it_will_not_get(
-    bring: Bring, submit: Submit
-) -> None:
+def test_a_preview_shows_no_preemption_that_will_be_suspended(bring: Bring, submit: Submit) -> None:
     victim, preemptor = bring(Status.RUNNING, gpu=2, priority=20), submit(gpu=2, priority=60)
     run_cycle(victim.organization_id, CHANGE)
     services.requeue(preemptor, actor="alice")
     services.hold(preemptor, actor="alice")
     run_cycle(victim.organization_id, CHANGE)
 
-    told = forecast(change("release", preemptor))
+    result = preview(change("release", preemptor))
 
-    assert Kind.EVICTED not in kinds(told).values()
+    assert Kind.EVICTED not in kinds(result).values()
 
 
-def test_what_was_shown_is_done(bring: Bring, submit: Submit) -> None:
+def test_the_change_that_was_shown_is_made(bring: Bring, submit: Submit) -> None:
     running, waiting = bring(Status.RUNNING, gpu=2), submit(gpu=2)
     meant = change("stop", running)
-    shown = forecast(meant)
+    shown = preview(meant)
 
-    done, told = carry_out(meant, shown=shown.fingerprint)
+    done, result = carry_out(meant, shown=shown.fingerprint)
     run_cycle(running.organization_id, CHANGE)
 
     running.refresh_from_db()
     waiting.refresh_from_db()
     assert done
-    assert told.consequences == shown.consequences
+    assert result.consequences == shown.consequences
     assert (running.status, waiting.status) == (Status.STOPPING, Status.STARTING)
     assert Event.objects.filter(kind="stop_requested", actor="olga").count() == 1
 
 
-def test_when_the_consequences_differ_meanwhile_nothing_is_done(
-    bring: Bring, submit: Submit
-) -> None:
+def test_nothing_is_done_if_the_consequences_have_changed(bring: Bring, submit: Submit) -> None:
     running = bring(Status.RUNNING, gpu=2)
     meant = change("stop", running)
-    shown = forecast(meant)
+    shown = preview(meant)
     waiting = submit(gpu=2)
 
-    done, told = carry_out(meant, shown=shown.fingerprint)
+    done, result = carry_out(meant, shown=shown.fingerprint)
 
     running.refresh_from_db()
     assert not done
-    assert kinds(told)[waiting.pk] == Kind.STARTS
+    assert kinds(result)[waiting.pk] == Kind.STARTS
     assert running.status == Status.RUNNING
 
 
-def test_what_is_without_consequence_does_not_ask_again(bring: Bring, submit: Submit) -> None:
+def test_an_irrelevant_change_needs_no_new_confirmation(bring: Bring, submit: Submit) -> None:
     running = bring(Status.RUNNING, gpu=2)
     meant = change("stop", running)
-    shown = forecast(meant)
+    shown = preview(meant)
     services.adjust(running, actor="bob", name="renamed")
 
     done, _ = carry_out(meant, shown=shown.fingerprint)
@@ -243,12 +245,12 @@ def test_what_is_without_consequence_does_not_ask_again(bring: Bring, submit: Su
     assert done
 
 
-def test_a_forecast_for_many_asks_the_planner_no_more_often(
+def test_a_preview_for_many_subjects_plans_no_more_often(
     bring: Bring, submit: Submit, forge: Cluster
 ) -> None:
     def statements(*subjects: Deployment) -> int:
         with CaptureQueriesContext(connection) as queries:
-            forecast(change("hold", *subjects))
+            preview(change("hold", *subjects))
         return len(queries)
 
     deployments = [submit() for _ in range(12)]
@@ -271,27 +273,27 @@ def place(deployment: Deployment) -> int | None:
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())
-def test_what_the_forecast_says_is_what_the_cycle_then_does(bob: User, data: st.DataObject) -> None:
+def test_the_cycle_does_what_the_preview_shows(bob: User, data: st.DataObject) -> None:
     """Three clusters, a dozen deployments in all states, one action on some of them."""
     organization = _world(bob, data)
     meant = _meant(organization, data)
     moment = timezone.now()
     clock: Callable[[], Any] = lambda: moment  # noqa: E731
 
-    shown = forecast(meant, clock=clock)
+    shown = preview(meant, clock=clock)
     done, _ = carry_out(meant, shown=shown.fingerprint, clock=clock)
     undone = {d.pk: place(d) for d in organization.deployments.all()}
     run_cycle(organization.pk, CHANGE, clock=clock)
 
     assert done
-    told = {row.deployment: row for row in shown.consequences}
+    rows = {row.deployment: row for row in shown.consequences}
     for deployment in organization.deployments.all():
-        row = told.get(deployment.pk)
+        row = rows.get(deployment.pk)
         if row:
             assert place(deployment) == row.target, (meant, row)
             if row.for_:
-                left = deployment.runs.filter(released_at__isnull=False).latest("released_at")
-                assert left.preempted_by_id == row.for_, (meant, row)
+                victim = deployment.runs.filter(released_at__isnull=False).latest("released_at")
+                assert victim.preempted_by_id == row.for_, (meant, row)
         elif shown.anyway == 0:
             assert place(deployment) == undone[deployment.pk], (meant, deployment)
     assert not list(violations())
@@ -345,11 +347,11 @@ def _meant(organization: Organization, data: st.DataObject) -> Change:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_two_who_confirm_at_once_one_is_asked_again(bring: Bring, submit: Submit) -> None:
+def test_of_concurrent_confirmations_only_one_succeeds(bring: Bring, submit: Submit) -> None:
     running = bring(Status.RUNNING, gpu=2)
     submit(gpu=2)
     meant = change("stop", running)
-    shown = forecast(meant)
+    shown = preview(meant)
 
     def confirm(_: int) -> bool:
         try:
@@ -365,11 +367,11 @@ def test_of_two_who_confirm_at_once_one_is_asked_again(bring: Bring, submit: Sub
 
 
 @pytest.mark.django_db(transaction=True)
-def test_no_cycle_decides_anything_between_the_last_look_and_the_change(
+def test_no_cycle_decides_anything_between_the_check_and_the_change(
     bring: Bring, forge: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     meant = change("stop", bring(Status.RUNNING, gpu=2))
-    shown = forecast(meant)
+    shown = preview(meant)
     refused: list[bool] = []
 
     def try_to_lock() -> bool:
@@ -382,12 +384,12 @@ def test_no_cycle_decides_anything_between_the_last_look_and_the_change(
             connection.close()
         return False
 
-    def plan_while_a_cycle_wants_to_begin(snapshot: Snapshot) -> Plan:
+    def plan_while_another_thread_tries_to_lock(snapshot: Snapshot) -> Plan:
         with ThreadPoolExecutor(1) as pool:
             refused.append(pool.submit(try_to_lock).result())
         return make_plan(snapshot)
 
-    monkeypatch.setattr(forecast_module, "make_plan", plan_while_a_cycle_wants_to_begin)
+    monkeypatch.setattr(preview_module, "make_plan", plan_while_another_thread_tries_to_lock)
 
     done, _ = carry_out(meant, shown=shown.fingerprint)
 

@@ -1,4 +1,4 @@
-"""`verify` is silent on a healthy database, and names each thing that is wrong."""
+"""`verify` finds nothing in a healthy database, and names each violation."""
 
 import json
 from datetime import timedelta
@@ -30,12 +30,12 @@ def sql(statement: str) -> None:
 
 
 def drop(table: str, constraint: str) -> None:
-    """Take away what keeps the database from contradicting itself, until the test is over."""
+    """Drop the constraints that prevent contradictions, until the test ends."""
     sql(f"ALTER TABLE {table} DROP CONSTRAINT {constraint}")
 
 
 def found() -> tuple[str, str]:
-    """Return the check that found the only violation, and what it says."""
+    """Return the check that found the only violation, and its message."""
     (sentence,) = violations()
     check, message = sentence.split(": ", 1)
     assert check in CHECKS
@@ -72,7 +72,7 @@ def test_an_oversubscribed_cluster_is_found(bring: Bring, forge: Cluster, dimens
 
 
 @pytest.mark.parametrize("status", ["pending", "stopping", "completed", "failed"])
-def test_a_run_open_for_one_that_is_not_active_is_found(
+def test_an_open_run_of_an_inactive_deployment_is_found(
     bring: Bring, forge: Cluster, status: str
 ) -> None:
     deployment = bring(Status(status))
@@ -91,7 +91,9 @@ def test_a_run_open_for_one_that_is_not_active_is_found(
 
 
 @pytest.mark.parametrize("status", ["starting", "running"])
-def test_an_active_one_without_a_run_is_found(bring: Bring, forge: Cluster, status: str) -> None:
+def test_an_active_deployment_without_a_run_is_found(
+    bring: Bring, forge: Cluster, status: str
+) -> None:
     deployment = bring(Status(status))
     deployment.runs.all().delete()
 
@@ -102,7 +104,7 @@ def test_an_active_one_without_a_run_is_found(bring: Bring, forge: Cluster, stat
 
 
 @pytest.mark.parametrize("wrong", [{"cpu_milli": 1}, {"ram_mib": 1}, {"gpu": 1}, {"cluster": None}])
-def test_a_run_with_another_request_or_place_than_its_deployments_is_found(
+def test_a_run_whose_request_or_cluster_differs_from_its_deployment_is_found(
     bring: Bring, wrong: dict[str, int | None]
 ) -> None:
     bring(Status.RUNNING).runs.update(**wrong)
@@ -110,21 +112,21 @@ def test_a_run_with_another_request_or_place_than_its_deployments_is_found(
     assert found()[0] == "active deployment without a run of its own"
 
 
-def test_a_status_that_no_event_tells_of_is_found(bring: Bring) -> None:
+def test_a_status_without_an_event_is_found(bring: Bring) -> None:
     deployment = bring(Status.STOPPED)
     Deployment.objects.filter(pk=deployment.pk).update(status="failed")
 
     check, message = found()
 
     assert check == "status that contradicts the last event"
-    assert message == f"deployment {deployment.pk} is failed, its last event says stopped"
+    assert message == f"deployment {deployment.pk} is failed, but its last event has status stopped"
 
 
-def test_a_deployment_without_any_history_is_found(submit: Submit, forge: Cluster) -> None:
+def test_a_deployment_without_events_is_found(submit: Submit, forge: Cluster) -> None:
     submit()
     Event.objects.filter(subject="deployment").delete()
 
-    assert found()[1].endswith("its last event says nothing")
+    assert found()[1].endswith("but its last event has status none")
 
 
 def test_a_deployment_on_a_cluster_of_another_organization_is_found(
@@ -140,7 +142,7 @@ def test_a_deployment_on_a_cluster_of_another_organization_is_found(
     assert message == f"deployment {deployment.pk} on cluster {globex_cluster.pk}"
 
 
-def test_a_deployment_that_asks_for_a_cluster_of_another_organization_is_found(
+def test_a_deployment_that_requests_a_cluster_of_another_organization_is_found(
     submit: Submit, forge: Cluster, globex_cluster: Cluster
 ) -> None:
     submit()
@@ -149,7 +151,7 @@ def test_a_deployment_that_asks_for_a_cluster_of_another_organization_is_found(
     assert found()[0] == "deployment on a cluster of another organization"
 
 
-def test_a_deployment_elsewhere_than_it_asked_for_is_found(
+def test_a_deployment_on_a_cluster_that_it_did_not_request_is_found(
     bring: Bring, forge: Cluster, acme: Organization
 ) -> None:
     anvil = Cluster.objects.create(organization=acme, name="anvil", cpu_milli=1, ram_mib=1)
@@ -158,7 +160,7 @@ def test_a_deployment_elsewhere_than_it_asked_for_is_found(
 
     check, message = found()
 
-    assert check == "deployment active elsewhere than it may be"
+    assert check == "deployment on a cluster where it may not run"
     assert f"deployment {deployment.pk} is on cluster {forge.pk}" in message
 
 
@@ -175,17 +177,17 @@ def test_dependencies_that_form_a_circle_are_found(submit: Submit, forge: Cluste
     ]
 
 
-def test_a_run_whose_container_nobody_would_end_is_found(bring: Bring) -> None:
+def test_a_run_whose_container_no_cluster_would_end_is_found(bring: Bring) -> None:
     deployment = bring(Status.STOPPED)
     deployment.runs.update(cluster=None)
 
     check, message = found()
 
-    assert check == "container that nobody would end"
+    assert check == "container that no cluster would end"
     assert f"of deployment {deployment.pk}" in message
 
 
-def test_one_that_is_stopping_without_an_unfinished_run_is_found(bring: Bring) -> None:
+def test_a_stopping_deployment_without_an_unfinished_run_is_found(bring: Bring) -> None:
     deployment = bring(Status.STOPPING)
     deployment.runs.update(ended_at=timezone.now())
 
@@ -195,17 +197,17 @@ def test_one_that_is_stopping_without_an_unfinished_run_is_found(bring: Bring) -
     assert f"deployment {deployment.pk}" in message
 
 
-def test_one_that_is_stopping_without_any_run_is_found(bring: Bring) -> None:
+def test_a_stopping_deployment_without_any_run_is_found(bring: Bring) -> None:
     bring(Status.STOPPING).runs.all().delete()
 
     assert found()[0] == "stopping deployment whose run has ended"
 
 
-def test_one_that_runs_although_it_is_held_is_found(bring: Bring) -> None:
+def test_an_active_deployment_on_hold_is_found(bring: Bring) -> None:
     bring(Status.RUNNING)
     Deployment.objects.update(held=True)
 
-    assert found()[0] == "held deployment that is not pending"
+    assert found()[0] == "deployment on hold that is not pending"
 
 
 @pytest.mark.parametrize("model", [Deployment, Run])
@@ -229,33 +231,33 @@ def test_a_run_whose_times_contradict_each_other_is_found(bring: Bring, field: s
 
 
 @pytest.mark.parametrize("field", ["placed_at", "launched_at", "started_at"])
-def test_a_run_that_has_times_of_the_future_is_found(bring: Bring, field: str) -> None:
+def test_a_run_with_times_in_the_future_is_found(bring: Bring, field: str) -> None:
     bring(Status.RUNNING)
     later = timezone.now() + timedelta(minutes=5)
     Run.objects.update(**{"launched_at": later, "started_at": later, field: later})
 
-    assert found()[0] == "time that lies ahead"
+    assert found()[0] == "time in the future"
 
 
 @pytest.mark.parametrize("field", ["ready_after", "suspended_until"])
-def test_a_back_off_that_cannot_be_is_found(bring: Bring, field: str) -> None:
+def test_an_impossible_back_off_is_found(bring: Bring, field: str) -> None:
     bring(Status.PENDING)
     Deployment.objects.update(**{field: timezone.now() + timedelta(minutes=61)})
     assert list(violations()) == []
 
     Deployment.objects.update(**{field: timezone.now() + timedelta(hours=2)})
 
-    assert found()[0] == "time that lies ahead"
+    assert found()[0] == "time in the future"
 
 
-def test_a_gpu_that_two_runs_have_is_found(bring: Bring, forge: Cluster) -> None:
+def test_a_gpu_allocated_to_two_runs_is_found(bring: Bring, forge: Cluster) -> None:
     runs = [bring(Status.RUNNING).runs.get() for _ in range(3)]
     for run, devices in zip(runs, (["g0", "g1"], ["g1"], ["g2"]), strict=True):
         Run.objects.filter(pk=run.pk).update(devices=devices)
 
     check, message = found()
 
-    assert check == "GPU given to two runs at once"
+    assert check == "GPU allocated to two runs at once"
     assert message == f"GPU g1 of cluster {forge.pk}: runs {runs[0].pk} and {runs[1].pk}"
 
 
@@ -267,24 +269,24 @@ def test_a_status_that_does_not_exist_is_found_even_without_its_constraint(bring
     assert found()[0] == "status that contradicts the last event"
 
 
-def test_every_violation_is_told_of_and_the_command_fails(bring: Bring) -> None:
+def test_every_violation_is_printed_and_the_command_fails(bring: Bring) -> None:
     for _ in range(2):
         bring(Status.RUNNING).runs.all().delete()
-    told = StringIO()
+    output = StringIO()
 
     with pytest.raises(CommandError, match=r"^2 violations\.$"):
-        call_command("verify", stderr=told)
+        call_command("verify", stderr=output)
 
-    assert told.getvalue().count("active deployment without a run of its own") == 2
+    assert output.getvalue().count("active deployment without a run of its own") == 2
 
 
-def test_the_command_says_that_all_is_well(bring: Bring) -> None:
+def test_the_command_reports_that_all_is_well(bring: Bring) -> None:
     bring(Status.RUNNING)
-    told = StringIO()
+    output = StringIO()
 
-    call_command("verify", stdout=told)
+    call_command("verify", stdout=output)
 
-    assert f"All is well: {len(CHECKS)} checks" in told.getvalue()
+    assert f"All is well: {len(CHECKS)} checks" in output.getvalue()
 
 
 def test_a_database_stays_healthy_through_evictions_moves_and_drains(
@@ -303,7 +305,7 @@ def test_a_database_stays_healthy_through_evictions_moves_and_drains(
     assert list(violations()) == []
 
 
-def test_a_deployment_that_is_changed_behind_the_services_back_is_found(bring: Bring) -> None:
+def test_a_deployment_changed_without_the_services_is_found(bring: Bring) -> None:
     deployment = bring(Status.RUNNING)
     change = Change(deployment.pk, "why")
     transition(lifecycle.COMPLETE, [change], actor="x", now=deployment.created_at)

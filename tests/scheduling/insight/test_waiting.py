@@ -1,4 +1,4 @@
-"""The row of a pending deployment says what `explain` says, whatever it waits for."""
+"""The wait reason in a pending deployment's row is always that of `explain`."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -34,10 +34,10 @@ def fresh(deployment: Deployment) -> Deployment:
     return Deployment.objects.get(pk=deployment.pk)
 
 
-def assert_says_the_truth(deployment: Deployment, code: str, *words: str) -> None:
+def assert_row_agrees_with_explain(deployment: Deployment, code: str, *words: str) -> None:
     row = fresh(deployment)
-    told = explain(row)
-    assert (row.status_code, row.status_reason) == (told.code, told.reason)
+    explanation = explain(row)
+    assert (row.status_code, row.status_reason) == (explanation.code, explanation.reason)
     assert row.status_code == code
     for word in words:
         assert word in row.status_reason
@@ -53,7 +53,7 @@ def kinds(deployment: Deployment) -> list[str]:
     return list(rows.values_list("kind", flat=True))
 
 
-def test_a_submission_that_waits_for_another_says_so_at_once(
+def test_a_submission_with_a_dependency_has_its_wait_reason_at_once(
     bob: User, forge: Cluster, submit: Submit, client_for: ClientFor
 ) -> None:
     first = submit()
@@ -66,13 +66,13 @@ def test_a_submission_that_waits_for_another_says_so_at_once(
     sentence = f"Waits for deployment {first.pk} (job) to be completed."
     assert (answer["status_code"], answer["status_reason"]) == ("dependency", sentence)
     second = Deployment.objects.get(pk=answer["id"])
-    assert_says_the_truth(second, "dependency")
+    assert_row_agrees_with_explain(second, "dependency")
     assert Event.objects.get(subject_id=second.pk, kind="submitted").reason == sentence
     found = client_for(bob).get("/deployments", {"status_code": "dependency"}).data
     assert [row["id"] for row in found["results"]] == [second.pk]
 
 
-def test_many_submissions_say_so_at_once(
+def test_many_submissions_have_their_wait_reasons_at_once(
     bob: User, acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
     first, failed = submit(), submit()
@@ -86,8 +86,10 @@ def test_many_submissions_say_so_at_once(
     rows = bulk.submit_many(created_by=bob, entries=entries)
 
     assert [row.status_code for row in rows] == ["submitted", "dependency", "dependency_ended"]
-    assert_says_the_truth(rows[1], "dependency", f"deployment {first.pk}")
-    assert_says_the_truth(rows[2], "dependency_ended", "start it again, or change `depends_on`")
+    assert_row_agrees_with_explain(rows[1], "dependency", f"deployment {first.pk}")
+    assert_row_agrees_with_explain(
+        rows[2], "dependency_ended", "start it again, or change `depends_on`"
+    )
     assert f"deployment {first.pk}" in Event.objects.get(subject_id=rows[1].pk).reason
 
 
@@ -98,7 +100,7 @@ def change_of_dependencies(deployment: Deployment, first: Deployment) -> None:
 def hold_and_release(deployment: Deployment, first: Deployment) -> None:
     waits_on(deployment, first)
     services.hold(fresh(deployment), actor="alice")
-    assert_says_the_truth(deployment, "held", "Held by alice")
+    assert_row_agrees_with_explain(deployment, "held", "Held by alice")
     services.release(fresh(deployment), actor="alice")
 
 
@@ -109,17 +111,17 @@ def start_again(deployment: Deployment, first: Deployment) -> None:
 
 
 @pytest.mark.parametrize("way", [change_of_dependencies, hold_and_release, start_again])
-def test_every_way_into_waiting_for_another_says_so_at_once(
+def test_every_way_to_get_a_dependency_sets_the_wait_reason_at_once(
     forge: Cluster, submit: Submit, way: Callable[[Deployment, Deployment], None]
 ) -> None:
     first, deployment = submit(), submit()
 
     way(deployment, first)
 
-    assert_says_the_truth(deployment, "dependency", f"Waits for deployment {first.pk}")
+    assert_row_agrees_with_explain(deployment, "dependency", f"Waits for deployment {first.pk}")
 
 
-def test_a_dependency_that_is_taken_away_is_not_waited_for(forge: Cluster, submit: Submit) -> None:
+def test_a_removed_dependency_is_not_waited_for(forge: Cluster, submit: Submit) -> None:
     first = submit()
     deployment = submit(depends_on=(Wait(first.pk),))
 
@@ -128,7 +130,7 @@ def test_a_dependency_that_is_taken_away_is_not_waited_for(forge: Cluster, submi
     assert fresh(deployment).status_reason == "Waits for the next scheduling cycle."
 
 
-def test_the_row_follows_what_becomes_of_its_dependency(
+def test_the_wait_reason_follows_the_state_of_the_dependency(
     acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
     first = submit(priority=90)
@@ -139,18 +141,22 @@ def test_the_row_follows_what_becomes_of_its_dependency(
 
     services.hold(first, actor="alice")
     look()
-    assert_says_the_truth(deployment, "dependency", "held: an admin has to release it first")
+    assert_row_agrees_with_explain(
+        deployment, "dependency", "held: an admin has to release it first"
+    )
     services.cancel(fresh(first), actor="bob")
     look()
-    assert_says_the_truth(deployment, "dependency_ended", "it is cancelled: start it again")
+    assert_row_agrees_with_explain(
+        deployment, "dependency_ended", "it is cancelled: start it again"
+    )
     services.start(fresh(first), actor="bob")
     services.release(fresh(first), actor="alice")
     look()
-    assert_says_the_truth(deployment, "dependency", "to be completed.")
+    assert_row_agrees_with_explain(deployment, "dependency", "to be completed.")
     assert kinds(deployment) == ["submitted", "waits", "waits", "waits"]
 
 
-def test_the_end_of_a_dependency_is_an_event_of_what_waited_for_it(
+def test_the_end_of_a_dependency_is_an_event_of_its_dependent(
     acme: Organization, bring: Bring, submit: Submit, forge: Cluster
 ) -> None:
     first = submit(env={"SIMULATE_RUN_SECONDS": "5"})
@@ -168,7 +174,7 @@ def test_the_end_of_a_dependency_is_an_event_of_what_waited_for_it(
 
 
 @pytest.mark.parametrize("length", [2, 50])
-def test_what_waits_for_one_that_waits_in_vain_waits_in_vain(
+def test_a_dependent_of_a_hopeless_deployment_is_hopeless(
     acme: Organization, forge: Cluster, submit: Submit, length: int
 ) -> None:
     chain = [submit()]
@@ -178,15 +184,15 @@ def test_what_waits_for_one_that_waits_in_vain_waits_in_vain(
     services.cancel(chain[0], actor="bob")
     run_requested_cycle(acme.pk)
     for deployment in chain[1:]:
-        assert_says_the_truth(deployment, "dependency_ended")
+        assert_row_agrees_with_explain(deployment, "dependency_ended")
 
     services.start(chain[0], actor="bob")
     run_requested_cycle(acme.pk)
     for deployment in chain[1:]:
-        assert_says_the_truth(deployment, "dependency")
+        assert_row_agrees_with_explain(deployment, "dependency")
 
 
-def test_a_lost_request_for_a_cycle_is_made_up_for_by_the_periodic_one(
+def test_the_periodic_cycle_replaces_a_lost_request_for_one(
     acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
     first = submit()
@@ -195,10 +201,10 @@ def test_a_lost_request_for_a_cycle_is_made_up_for_by_the_periodic_one(
 
     run_due_cycles()
 
-    assert_says_the_truth(deployment, "dependency_ended")
+    assert_row_agrees_with_explain(deployment, "dependency_ended")
 
 
-def test_one_that_asked_to_be_cancelled_is_cancelled_and_not_told_to_wait(
+def test_a_dependent_with_the_policy_cancel_is_cancelled_and_does_not_wait(
     acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
     first = submit()
@@ -213,7 +219,7 @@ def test_one_that_asked_to_be_cancelled_is_cancelled_and_not_told_to_wait(
     assert kinds(deployment) == ["submitted", "cancelled"]
 
 
-def test_one_that_was_evicted_while_its_dependency_fails_says_so(
+def test_an_evicted_deployment_whose_dependency_fails_says_so(
     acme: Organization, forge: Cluster, submit: Submit, bring: Bring
 ) -> None:
     first = bring(Status.RUNNING)
@@ -223,19 +229,21 @@ def test_one_that_was_evicted_while_its_dependency_fails_says_so(
 
     services.requeue(fresh(deployment), actor="olga")
 
-    assert_says_the_truth(deployment, "dependency")
+    assert_row_agrees_with_explain(deployment, "dependency")
 
 
-def test_one_that_was_preempted_by_hand_says_until_when(bring: Bring) -> None:
+def test_a_deployment_preempted_by_an_operator_shows_when_its_back_off_ends(bring: Bring) -> None:
     deployment = bring(Status.RUNNING)
 
     services.preempt(deployment, actor="olga")
 
     until = f"{fresh(deployment).ready_after:%Y-%m-%d %H:%M:%S} UTC"
-    assert_says_the_truth(deployment, "backoff", f"Preempted by olga: competes again at {until}.")
+    assert_row_agrees_with_explain(
+        deployment, "backoff", f"Preempted by olga: competes again at {until}."
+    )
 
 
-def test_one_that_is_preempted_a_second_time_says_until_when(
+def test_a_deployment_preempted_a_second_time_shows_when_its_back_off_ends(
     acme: Organization, bring: Bring, submit: Submit, forge: Cluster
 ) -> None:
     victim = submit(cpu_milli=8000, priority=10)
@@ -245,7 +253,7 @@ def test_one_that_is_preempted_a_second_time_says_until_when(
         run_requested_cycle(acme.pk)
         services.stop(fresh(preemptor), actor="bob")
 
-    assert_says_the_truth(victim, "backoff", "Ready again at", "eviction 2")
+    assert_row_agrees_with_explain(victim, "backoff", "Ready again at", "eviction 2")
 
 
 def test_the_back_offs_are_those_of_the_policy(
@@ -267,28 +275,30 @@ def test_the_back_offs_are_those_of_the_policy(
     assert fresh(by_hand).ready_after == now + timedelta(seconds=9)
 
 
-def test_a_restart_says_until_when(forge: Cluster, acme: Organization, submit: Submit) -> None:
+def test_a_restart_shows_when_its_back_off_ends(
+    forge: Cluster, acme: Organization, submit: Submit
+) -> None:
     deployment = submit(env={"SIMULATE_EXIT_CODE": "3"}, restart_policy=RestartPolicy.ON_FAILURE)
     run_requested_cycle(acme.pk)
 
     reconcile(forge.pk)
 
-    assert_says_the_truth(deployment, "restart_backoff", "Restart 1 of 3 at")
+    assert_row_agrees_with_explain(deployment, "restart_backoff", "Restart 1 of 3 at")
 
 
-def test_a_back_off_under_a_hold_is_told_when_that_ends(bring: Bring) -> None:
+def test_a_back_off_during_a_hold_is_shown_after_the_release(bring: Bring) -> None:
     deployment = bring(Status.RUNNING)
     services.preempt(deployment, actor="olga")
     services.hold(fresh(deployment), actor="alice")
-    assert_says_the_truth(deployment, "held", "Held by alice")
+    assert_row_agrees_with_explain(deployment, "held", "Held by alice")
 
     services.release(fresh(deployment), actor="alice")
 
-    assert_says_the_truth(deployment, "backoff", "competes again at")
+    assert_row_agrees_with_explain(deployment, "backoff", "competes again at")
 
 
 @pytest.mark.parametrize("code", ["backoff", "restart_backoff", "vanished"])
-def test_a_back_off_is_told_as_it_began(forge: Cluster, submit: Submit, code: str) -> None:
+def test_a_back_off_keeps_its_first_reason(forge: Cluster, submit: Submit, code: str) -> None:
     until = timezone.now() + timedelta(seconds=90)
     Deployment.objects.filter(pk=submit().pk).update(
         ready_after=until, status_code=code, status_reason="Its container vanished."
@@ -301,7 +311,7 @@ def test_a_back_off_is_told_as_it_began(forge: Cluster, submit: Submit, code: st
 
 
 @pytest.mark.parametrize("code", ["held", "dependency", "dependency_ended"])
-def test_a_back_off_is_told_when_the_row_still_says_what_no_longer_holds(
+def test_a_back_off_replaces_an_outdated_wait_reason(
     forge: Cluster, submit: Submit, code: str
 ) -> None:
     until = timezone.now() + timedelta(seconds=90)
@@ -314,7 +324,7 @@ def test_a_back_off_is_told_when_the_row_still_says_what_no_longer_holds(
     assert f"competes again at {until:%Y-%m-%d %H:%M:%S} UTC" in obstacle.reason
 
 
-def test_one_that_was_cancelled_while_held_is_held_when_it_is_started_again(
+def test_a_deployment_cancelled_on_hold_is_on_hold_when_it_is_started_again(
     forge: Cluster, submit: Submit
 ) -> None:
     deployment = submit()
@@ -323,23 +333,23 @@ def test_one_that_was_cancelled_while_held_is_held_when_it_is_started_again(
 
     services.start(fresh(deployment), actor="bob")
 
-    assert_says_the_truth(deployment, "held", "waits until it is released")
+    assert_row_agrees_with_explain(deployment, "held", "waits until it is released")
 
 
-@pytest.mark.parametrize(("steer", "code"), [("cordon", "cluster_cordoned"),
+@pytest.mark.parametrize(("verb", "code"), [("cordon", "cluster_cordoned"),
                                              ("drain", "cluster_draining")])  # fmt: skip
-def test_one_whose_requested_cluster_is_closed_says_so_after_the_cycle_that_is_asked_for(
-    acme: Organization, forge: Cluster, submit: Submit, steer: str, code: str
+def test_a_closed_requested_cluster_is_the_wait_reason_after_the_requested_cycle(
+    acme: Organization, forge: Cluster, submit: Submit, verb: str, code: str
 ) -> None:
     deployment = submit(requested_cluster=forge)
-    getattr(cluster_services, steer)(forge, actor="olga")
+    getattr(cluster_services, verb)(forge, actor="olga")
 
     run_requested_cycle(acme.pk)
 
-    assert_says_the_truth(deployment, code)
+    assert_row_agrees_with_explain(deployment, code)
 
 
-def test_one_without_room_says_so_after_the_cycle_that_its_submission_asks_for(
+def test_missing_capacity_is_the_wait_reason_after_the_requested_cycle(
     acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
     submit(cpu_milli=8000, priority=90)
@@ -348,10 +358,10 @@ def test_one_without_room_says_so_after_the_cycle_that_its_submission_asks_for(
 
     run_requested_cycle(acme.pk)
 
-    assert_says_the_truth(deployment, "no_free_capacity")
+    assert_row_agrees_with_explain(deployment, "no_free_capacity")
 
 
-def test_one_that_nothing_can_hold_any_more_says_so(
+def test_a_deployment_that_no_longer_fits_on_any_cluster_says_so(
     acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
     deployment = submit(cpu_milli=8000)
@@ -359,7 +369,7 @@ def test_one_that_nothing_can_hold_any_more_says_so(
 
     run_requested_cycle(acme.pk)
 
-    assert_says_the_truth(deployment, "exceeds_capacity")
+    assert_row_agrees_with_explain(deployment, "exceeds_capacity")
 
 
 def test_refreshing_again_changes_nothing(
@@ -377,7 +387,7 @@ def test_refreshing_again_changes_nothing(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_row_that_somebody_holds_is_passed_over_and_keeps_no_cycle_waiting(
+def test_a_locked_row_is_skipped_and_delays_no_cycle(
     acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
     first = submit()
@@ -399,4 +409,4 @@ def test_a_row_that_somebody_holds_is_passed_over_and_keeps_no_cycle_waiting(
     assert fresh(other).status == Status.STARTING
     assert fresh(deployment).status_code == "dependency"
     run_due_cycles()
-    assert_says_the_truth(deployment, "dependency_ended")
+    assert_row_agrees_with_explain(deployment, "dependency_ended")

@@ -1,4 +1,4 @@
-"""What an operator is told first."""
+"""The alarms of the dashboard and of `status`."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -30,20 +30,20 @@ CALM = Hour(suspended=0, failed=0, ended=0)
 
 @pytest.fixture
 def alive(db: None) -> None:
-    heartbeats.note(heartbeats.BEAT)
-    heartbeats.note_worker(heartbeats.PLANNING, "celery@here")
-    heartbeats.note_worker(ENGINES, "engines@here")
+    heartbeats.record(heartbeats.BEAT)
+    heartbeats.record_worker(heartbeats.PLANNING, "celery@here")
+    heartbeats.record_worker(ENGINES, "engines@here")
 
 
-def told(hour: Hour = CALM, later: timedelta = timedelta(0)) -> list[Alarm]:
+def raised(hour: Hour = CALM, later: timedelta = timedelta(0)) -> list[Alarm]:
     now = timezone.now() + later
     take_sample(now)
     last = Sample.objects.order_by("-time").first()
-    return alarms(now, health.look(now, last), last, hour)
+    return alarms(now, health.read(now, last), last, hour)
 
 
 def titles(hour: Hour = CALM) -> list[str]:
-    return [alarm.title for alarm in told(hour)]
+    return [alarm.title for alarm in raised(hour)]
 
 
 def ago(**span: float) -> datetime:
@@ -57,7 +57,7 @@ def cycled(organization: Organization, time: datetime | None = None) -> None:
     )  # fmt: skip
 
 
-def test_nothing_is_told_when_all_is_well(alive: None, bring: Bring) -> None:
+def test_a_healthy_platform_has_no_alarms(alive: None, bring: Bring) -> None:
     bring(Status.RUNNING)
 
     assert titles() == []
@@ -75,59 +75,61 @@ def last_seen(name: str, **span: float) -> None:
         (ENGINES, "Engine worker: last seen"),
     ],
 )
-def test_each_process_that_dies_is_told_alone(alive: None, name: str, title: str) -> None:
+def test_each_dead_process_has_its_own_alarm(alive: None, name: str, title: str) -> None:
     last_seen(name, minutes=2)
 
-    (alarm,) = told()
+    (alarm,) = raised()
 
     assert alarm.title.startswith(title)
     assert alarm.level == "critical"
 
 
-def test_without_a_broker_nobody_blames_the_workers(alive: None, settings: Settings) -> None:
+def test_without_a_broker_the_workers_raise_no_alarm(alive: None, settings: Settings) -> None:
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
     last_seen(heartbeats.PLANNING, minutes=2)
     last_seen(ENGINES, minutes=2)
 
-    (alarm,) = told()
+    (alarm,) = raised()
 
     assert alarm.title == "Broker: does not answer"
 
 
-def test_a_service_that_never_ran_says_so(db: None) -> None:
+def test_processes_that_were_never_seen_raise_alarms(db: None) -> None:
     assert [title.split(":")[0] for title in titles()] == ["Beat", "Worker", "Engine worker"]
 
 
 def test_one_of_several_workers_is_enough(alive: None) -> None:
-    heartbeats.note_worker(ENGINES, "engines@gone", timezone.now() - timedelta(minutes=5))
+    heartbeats.record_worker(ENGINES, "engines@gone", timezone.now() - timedelta(minutes=5))
 
     assert titles() == []
 
 
-def test_old_samples_are_told(alive: None, forge: Cluster) -> None:
+def test_old_samples_raise_an_alarm(alive: None, forge: Cluster) -> None:
     now = timezone.now()
     take_sample(now - timedelta(minutes=9))
     last = Sample.objects.order_by("-time").first()
 
-    (alarm,) = alarms(now, health.look(now, last), last, CALM)
+    (alarm,) = alarms(now, health.read(now, last), last, CALM)
 
-    assert alarm.title.startswith("Samples: the last is of")
+    assert alarm.title.startswith("Samples: the latest is from")
 
 
-def test_an_engine_that_does_not_answer_is_told_with_its_error(alive: None, forge: Cluster) -> None:
+def test_the_alarm_of_an_engine_that_does_not_answer_shows_its_error(
+    alive: None, forge: Cluster
+) -> None:
     Connection.objects.create(
         cluster=forge, endpoint="tcp://gone", engine_id="gone", probed_at=timezone.now(),
         lost_contact_at=ago(minutes=1), last_error="Connection refused.",
     )  # fmt: skip
 
-    (alarm,) = told()
+    (alarm,) = raised()
 
     assert alarm.title == "The engine of forge does not answer"
     assert "Connection refused." in alarm.detail
     assert link_of(alarm) == (f"/admin/cluster/{forge.pk}/", "Cluster")
 
 
-def test_an_engine_of_another_copy_and_unknown_containers_are_told_with_the_remedy(
+def test_an_unclaimed_engine_and_unknown_containers_raise_alarms_with_the_remedy(
     alive: None, forge: Cluster
 ) -> None:
     Connection.objects.create(
@@ -136,7 +138,7 @@ def test_an_engine_of_another_copy_and_unknown_containers_are_told_with_the_reme
         unknown_containers=[{"uid": "1", "name": "a", "runs": True}],
     )  # fmt: skip
 
-    engine, containers = told()
+    engine, containers = raised()
 
     assert engine.title == "The engine of forge is not this installation's"
     assert containers.title == "1 unknown container is on forge"
@@ -144,7 +146,7 @@ def test_an_engine_of_another_copy_and_unknown_containers_are_told_with_the_reme
 
 
 @pytest.mark.parametrize("cycle_at", [None, timedelta(hours=1)])
-def test_missing_cycles_are_told_of_who_waits_for_them(
+def test_missing_cycles_raise_an_alarm_with_the_organizations(
     alive: None, submit: Submit, forge: Cluster, cycle_at: timedelta | None
 ) -> None:
     submit()
@@ -152,10 +154,10 @@ def test_missing_cycles_are_told_of_who_waits_for_them(
     if cycle_at:
         cycled(forge.organization, timezone.now() - cycle_at)
 
-    (alarm,) = told()
+    (alarm,) = raised()
 
     assert alarm.title == "No scheduling cycle although deployments are ready"
-    assert alarm.detail.startswith("Of Acme, for over 120 seconds.")
+    assert alarm.detail.startswith("In Acme, for over 120 seconds.")
 
 
 def test_an_idle_platform_misses_no_cycles(alive: None, submit: Submit, forge: Cluster) -> None:
@@ -166,7 +168,7 @@ def test_an_idle_platform_misses_no_cycles(alive: None, submit: Submit, forge: C
     assert titles() == []
 
 
-def test_one_organization_without_cycles_is_told_beside_others_that_have_them(
+def test_one_organization_without_cycles_raises_an_alarm_although_others_have_them(
     alive: None, submit: Submit, forge: Cluster, globex: Organization
 ) -> None:
     submit()
@@ -176,14 +178,14 @@ def test_one_organization_without_cycles_is_told_beside_others_that_have_them(
     assert titles() == ["No scheduling cycle although deployments are ready"]
 
 
-def test_an_inversion_leads_to_the_deployment(
+def test_an_inversion_links_to_the_deployment(
     alive: None, acme: object, bring: Bring, submit: Submit
 ) -> None:
     bring(Status.RUNNING, gpu=2, priority=20)
     urgent = submit(gpu=1, priority=90)
-    told()
+    raised()
 
-    later = told(later=timedelta(minutes=1))
+    later = raised(later=timedelta(minutes=1))
 
     alarm = next(alarm for alarm in later if "lower priorities" in alarm.title)
 
@@ -195,7 +197,7 @@ def drain(forge: Cluster) -> None:
     cluster_services.drain(forge, actor="alice")
 
 
-def test_a_drain_is_told_when_it_takes_long(alive: None, bring: Bring, forge: Cluster) -> None:
+def test_a_long_drain_raises_an_alarm(alive: None, bring: Bring, forge: Cluster) -> None:
     bring(Status.RUNNING)
     drain(forge)
     before = titles()
@@ -229,7 +231,7 @@ def does_not_stop(bring: Bring) -> None:
         (does_not_stop, "1 container does not stop"),
     ],
 )
-def test_a_container_that_hangs_is_told(
+def test_a_container_that_hangs_raises_an_alarm(
     alive: None, bring: Bring, happens: Callable[[Bring], None], title: str
 ) -> None:
     happens(bring)
@@ -237,7 +239,7 @@ def test_a_container_that_hangs_is_told(
     assert titles() == [title]
 
 
-def test_who_waits_too_long_is_told(alive: None, bring: Bring, submit: Submit) -> None:
+def test_a_starving_deployment_raises_an_alarm(alive: None, bring: Bring, submit: Submit) -> None:
     bring(Status.RUNNING, gpu=2, priority=90)
     patient = submit(gpu=1, priority=50)
     Deployment.objects.filter(pk=patient.pk).update(queued_at=ago(hours=1))
@@ -246,19 +248,19 @@ def test_who_waits_too_long_is_told(alive: None, bring: Bring, submit: Submit) -
     assert titles() == ["1 deployment has waited too long"]
 
 
-def test_who_was_forgotten_on_hold_is_told_quietly(
+def test_a_forgotten_hold_is_only_an_information(
     alive: None, submit: Submit, forge: Cluster
 ) -> None:
     services.hold(submit(), actor="alice")
     Deployment.objects.update(queued_at=ago(days=2))
 
-    (alarm,) = told()
+    (alarm,) = raised()
 
     assert alarm.level == "info"
     assert link_of(alarm) == ("/admin/queue/?group=held", "Queue")
 
 
-def test_what_can_never_start_is_told(
+def test_a_deployment_that_can_never_start_raises_an_alarm(
     alive: None, forge: Cluster, acme: Organization, submit: Submit
 ) -> None:
     cycled(acme)
@@ -273,7 +275,7 @@ def test_what_can_never_start_is_told(
     assert titles() == ["1 deployment can never start"]
 
 
-def test_thrashing_and_failing_are_told(alive: None) -> None:
+def test_suspended_preemption_and_many_failures_raise_alarms(alive: None) -> None:
     assert titles(Hour(2, 6, 10)) == [
         "Preemption was suspended for 2 deployments",
         "6 of the 10 runs that ended in the last hour failed",
@@ -287,7 +289,7 @@ def test_the_worst_comes_first(alive: None, submit: Submit, forge: Cluster) -> N
     Deployment.objects.update(queued_at=ago(days=2))
     Pulse.objects.filter(name=heartbeats.BEAT).update(time=ago(minutes=2))
 
-    assert [alarm.level for alarm in told(Hour(1, 0, 0))] == ["critical", "warning", "info"]
+    assert [alarm.level for alarm in raised(Hour(1, 0, 0))] == ["critical", "warning", "info"]
 
 
 def test_every_link_opens(
@@ -299,24 +301,22 @@ def test_every_link_opens(
     services.hold(submit(), actor="alice")
     Deployment.objects.update(queued_at=ago(days=2))
 
-    links = {link[0] for alarm in told(Hour(1, 6, 6)) if (link := link_of(alarm))}
+    links = {link[0] for alarm in raised(Hour(1, 6, 6)) if (link := link_of(alarm))}
 
     assert len(links) >= 5
     assert {console.get(link, follow=True).status_code for link in links} == {200}
 
 
-def test_looking_takes_no_more_queries_with_more_to_tell(
-    alive: None, bring: Bring, acme: object
-) -> None:
+def test_more_alarms_take_no_more_queries(alive: None, bring: Bring, acme: object) -> None:
     counts = []
-    # Within one minute: the first look of a minute takes a sample.
+    # Within one minute: the first call in a minute takes a sample.
     with time_machine.travel(timezone.now(), tick=False):
         for _ in range(2):
             for _ in range(5):
                 bring(Status.RUNNING, cpu_milli=10, ram_mib=1)
-            told()
+            raised()
             with CaptureQueriesContext(connection) as queries:
-                told()
+                raised()
             counts.append(len(queries))
 
     assert counts[0] == counts[1]

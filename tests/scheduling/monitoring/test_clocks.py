@@ -1,4 +1,4 @@
-"""Clocks that are wrong, or were: nothing waits for a time that cannot be right."""
+"""Wrong clocks raise an alarm, and nothing waits for an impossible time."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ from scheduling.insight import verify
 from scheduling.models import Pulse
 from scheduling.monitoring import clocks, health, heartbeats
 from scheduling.monitoring.alarms import Alarm, Hour, alarms
-from scheduling.monitoring.beat_scheduler import NotingScheduler
+from scheduling.monitoring.beat_scheduler import HeartbeatScheduler
 from scheduling.monitoring.minutes import take_sample
 from scheduling.planner.policy import Policy
 from scheduling.tasks import run_due_cycles
@@ -45,7 +45,7 @@ def wait_until(holds: Callable[[], bool], work: Callable[[], object] = lambda: N
 
 @pytest.fixture
 def job(transactional_db: None) -> Iterator[PeriodicTask]:
-    """A job of every second, to a queue where no worker takes it."""
+    """A task that is sent every second to a queue without workers."""
     PeriodicTask.objects.all().delete()
     second, _ = IntervalSchedule.objects.get_or_create(every=1, period=IntervalSchedule.SECONDS)
     yield PeriodicTask.objects.create(
@@ -57,7 +57,7 @@ def job(transactional_db: None) -> Iterator[PeriodicTask]:
 
 @contextmanager
 def locked(deployment: Deployment) -> Iterator[None]:
-    """Have another connection hold the row's lock."""
+    """Lock the row by another connection."""
     is_held, may_go = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -81,13 +81,13 @@ def runs(job: PeriodicTask) -> int:
     return int(PeriodicTask.objects.get(pk=job.pk).total_run_count)
 
 
-def beat() -> NotingScheduler:
-    scheduler = NotingScheduler(app=app, lazy=True)
+def beat() -> HeartbeatScheduler:
+    scheduler = HeartbeatScheduler(app=app, lazy=True)
     scheduler.sync_every_tasks = 1
     return scheduler
 
 
-def test_beat_goes_on_after_a_restart_although_a_job_ran_last_in_the_future(
+def test_beat_continues_after_a_restart_if_a_jobs_last_run_is_in_the_future(
     job: PeriodicTask,
 ) -> None:
     PeriodicTask.objects.update(last_run_at=timezone.now() + DAY)
@@ -99,7 +99,7 @@ def test_beat_goes_on_after_a_restart_although_a_job_ran_last_in_the_future(
     assert job.last_run_at <= timezone.now()
 
 
-def test_beat_goes_on_when_its_clock_is_set_back_while_it_runs(job: PeriodicTask) -> None:
+def test_beat_continues_when_its_clock_is_set_back(job: PeriodicTask) -> None:
     scheduler = beat()
     with time_machine.travel(timezone.now() + DAY, tick=True):
         wait_until(lambda: runs(job) >= 1, scheduler.tick)
@@ -109,7 +109,7 @@ def test_beat_goes_on_when_its_clock_is_set_back_while_it_runs(job: PeriodicTask
     wait_until(lambda: runs(job) >= before + 2, scheduler.tick)
 
 
-def test_beat_takes_a_job_that_never_ran_for_no_later_than_now(job: PeriodicTask) -> None:
+def test_a_job_that_never_ran_does_not_wait_for_a_future_time(job: PeriodicTask) -> None:
     PeriodicTask.objects.update(last_run_at=None, date_changed=timezone.now() + DAY)
     scheduler = beat()
 
@@ -122,7 +122,7 @@ def test_beat_takes_a_job_that_never_ran_for_no_later_than_now(job: PeriodicTask
     assert job.date_changed <= timezone.now()
 
 
-def test_beat_leaves_times_alone_that_are_right(job: PeriodicTask) -> None:
+def test_beat_keeps_correct_times(job: PeriodicTask) -> None:
     long_ago = timezone.now() - timedelta(milliseconds=200)
     PeriodicTask.objects.update(last_run_at=long_ago)
 
@@ -133,7 +133,7 @@ def test_beat_leaves_times_alone_that_are_right(job: PeriodicTask) -> None:
 
 
 @pytest.mark.parametrize("field", ["ready_after", "suspended_until"])
-def test_a_back_off_that_ends_too_late_to_be_true_ends_now(
+def test_an_impossibly_long_back_off_ends_now(
     acme: Organization, forge: Cluster, bring: Bring, field: str
 ) -> None:
     deployment = bring(Status.RUNNING)
@@ -145,8 +145,8 @@ def test_a_back_off_that_ends_too_late_to_be_true_ends_now(
     deployment.refresh_from_db()
     until = getattr(deployment, field)
     assert until is None or until <= timezone.now()
-    told = Event.objects.get(subject_id=deployment.pk, kind="back_off_cut")
-    assert "a clock was wrong" in told.reason
+    event = Event.objects.get(subject_id=deployment.pk, kind="back_off_cut")
+    assert "a clock was wrong" in event.reason
     if field == "ready_after":
         assert deployment.status == Status.STARTING
 
@@ -154,10 +154,8 @@ def test_a_back_off_that_ends_too_late_to_be_true_ends_now(
 HOUR = timedelta(hours=1)
 
 
-def test_a_back_off_that_a_clock_wrote_that_was_an_hour_ahead_ends_now(
-    forge: Cluster, bring: Bring
-) -> None:
-    """It is no longer than the longest, but began with the end of a run that lies ahead."""
+def test_a_back_off_written_by_a_clock_an_hour_ahead_ends_now(forge: Cluster, bring: Bring) -> None:
+    """It is not too long, but began at the end of a run that lies in the future."""
     deployment = bring(Status.RUNNING)
     with time_machine.travel(timezone.now() + HOUR):
         services.preempt(deployment, actor="olga")
@@ -170,7 +168,7 @@ def test_a_back_off_that_a_clock_wrote_that_was_an_hour_ahead_ends_now(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_run_shows_that_a_back_off_is_wrong_until_that_is_cut(
+def test_a_runs_time_is_kept_until_the_back_off_that_it_disproves_is_cut(
     forge: Cluster, bring: Bring
 ) -> None:
     deployment = bring(Status.RUNNING)
@@ -186,7 +184,7 @@ def test_a_run_shows_that_a_back_off_is_wrong_until_that_is_cut(
     assert deployment.ready_after <= timezone.now()
 
 
-def test_what_has_not_happened_yet_stays_so(forge: Cluster, bring: Bring) -> None:
+def test_times_that_are_not_set_stay_unset(forge: Cluster, bring: Bring) -> None:
     with time_machine.travel(timezone.now() + DAY):
         starting, running = bring(Status.STARTING), bring(Status.RUNNING)
 
@@ -204,9 +202,7 @@ def test_what_has_not_happened_yet_stays_so(forge: Cluster, bring: Bring) -> Non
     assert running.started_at <= timezone.now()
 
 
-def test_verify_finds_nothing_in_runs_that_a_wrong_clock_began(
-    forge: Cluster, bring: Bring
-) -> None:
+def test_verify_accepts_corrected_runs(forge: Cluster, bring: Bring) -> None:
     with time_machine.travel(timezone.now() + HOUR):
         deployment = bring(Status.RUNNING)
     services.stop(deployment, actor="alice")
@@ -218,7 +214,7 @@ def test_verify_finds_nothing_in_runs_that_a_wrong_clock_began(
     assert list(verify.violations()) == []
 
 
-def test_figures_of_minutes_to_come_are_removed(forge: Cluster) -> None:
+def test_samples_of_future_minutes_are_deleted(forge: Cluster) -> None:
     take_sample(timezone.now() + HOUR)
 
     clocks.cut(actor="system:test")
@@ -226,7 +222,7 @@ def test_figures_of_minutes_to_come_are_removed(forge: Cluster) -> None:
     assert take_sample(timezone.now() + timedelta(minutes=2)) is not None
 
 
-def test_a_back_off_that_may_be_true_stays(forge: Cluster, bring: Bring) -> None:
+def test_a_possible_back_off_stays(forge: Cluster, bring: Bring) -> None:
     deployment = bring(Status.RUNNING)
     services.preempt(deployment, actor="olga")
     until = timezone.now() + timedelta(hours=1)
@@ -250,7 +246,7 @@ def test_a_back_off_as_long_as_the_policy_allows_stays(
     assert clocks.cut(actor="system:test") == 0
 
 
-def test_a_restart_s_back_off_stays_even_if_those_after_an_eviction_are_shorter(
+def test_a_restarts_back_off_stays_even_if_evictions_have_shorter_ones(
     forge: Cluster, bring: Bring, settings: Settings
 ) -> None:
     settings.SCHEDULER_POLICY = Policy(longest_backoff_seconds=0, operator_backoff_seconds=1)
@@ -261,7 +257,7 @@ def test_a_restart_s_back_off_stays_even_if_those_after_an_eviction_are_shorter(
     assert clocks.cut(actor="system:test") == 0
 
 
-def test_a_process_whose_own_clock_is_wrong_cuts_nothing(forge: Cluster, bring: Bring) -> None:
+def test_a_process_whose_clock_is_wrong_cuts_nothing(forge: Cluster, bring: Bring) -> None:
     deployment = bring(Status.RUNNING)
     services.preempt(deployment, actor="olga")
     until = timezone.now() + DAY
@@ -274,21 +270,21 @@ def test_a_process_whose_own_clock_is_wrong_cuts_nothing(forge: Cluster, bring: 
     assert deployment.ready_after == until
 
 
-def told() -> list[Alarm]:
+def clock_alarms() -> list[Alarm]:
     now = timezone.now()
-    found = alarms(now, health.look(now, None), None, Hour(suspended=0, failed=0, ended=0))
+    found = alarms(now, health.read(now, None), None, Hour(suspended=0, failed=0, ended=0))
     return [alarm for alarm in found if alarm.title == "Clocks disagree"]
 
 
-def test_a_worker_is_seen_by_the_databases_clock_and_its_own_is_told(db: None) -> None:
-    heartbeats.note_worker(heartbeats.PLANNING, "celery@here")
-    assert told() == []
+def test_heartbeats_have_the_databases_time_and_wrong_clocks_raise_an_alarm(db: None) -> None:
+    heartbeats.record_worker(heartbeats.PLANNING, "celery@here")
+    assert clock_alarms() == []
     with time_machine.travel(timezone.now() + timedelta(seconds=95)):
-        heartbeats.note_worker(heartbeats.PLANNING, "celery@ahead")
+        heartbeats.record_worker(heartbeats.PLANNING, "celery@ahead")
     with time_machine.travel(timezone.now() - timedelta(seconds=40)):
-        heartbeats.note_worker(heartbeats.PLANNING, "celery@behind")
+        heartbeats.record_worker(heartbeats.PLANNING, "celery@behind")
 
-    (alarm,) = told()
+    (alarm,) = clock_alarms()
 
     assert alarm.level == "critical"
     assert "celery@ahead is 95 s ahead, celery@behind is 40 s behind" in alarm.detail
@@ -297,32 +293,32 @@ def test_a_worker_is_seen_by_the_databases_clock_and_its_own_is_told(db: None) -
     assert max(seen) - min(seen) < timedelta(seconds=20)
 
 
-def test_a_worker_that_only_throws_messages_away_is_told_by_its_latest_note(db: None) -> None:
-    heartbeats.note_worker(heartbeats.PLANNING, "celery@here")
+def test_a_worker_that_only_discards_messages_is_judged_by_its_latest_heartbeat(db: None) -> None:
+    heartbeats.record_worker(heartbeats.PLANNING, "celery@here")
     with time_machine.travel(timezone.now() + HOUR):
-        heartbeats.note_worker(heartbeats.DISCARDING, "celery@here")
+        heartbeats.record_worker(heartbeats.DISCARDING, "celery@here")
 
-    (alarm,) = told()
+    (alarm,) = clock_alarms()
 
     assert "celery@here is 3600 s ahead" in alarm.detail
 
-    heartbeats.note_worker(heartbeats.PLANNING, "celery@here")
-    assert told() == []
+    heartbeats.record_worker(heartbeats.PLANNING, "celery@here")
+    assert clock_alarms() == []
 
 
-def test_a_web_server_whose_clock_is_wrong_says_so_and_blames_no_worker(db: None) -> None:
-    heartbeats.note_worker(heartbeats.PLANNING, "celery@here")
+def test_a_web_server_whose_clock_is_wrong_reports_itself_and_no_worker(db: None) -> None:
+    heartbeats.record_worker(heartbeats.PLANNING, "celery@here")
     with time_machine.travel(timezone.now() + timedelta(hours=2)):
-        (alarm,) = told()
-        worker = health.look(timezone.now(), None).worker
+        (alarm,) = clock_alarms()
+        worker = health.read(timezone.now(), None).worker
 
     assert "this web server is 7200 s ahead" in alarm.detail
     assert worker.state == "ok"
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_worker_that_throws_messages_away_notes_its_clock() -> None:
-    """A real worker gets a message that has expired by its clock."""
+def test_a_worker_that_discards_a_message_records_its_clock() -> None:
+    """A real worker receives a message that has expired by its clock."""
     with start_worker(app, perform_ping_check=False, queues=["discarding"], pool="solo"):
         app.send_task("scheduling.note_pulse", queue="discarding", expires=0.000001)
         wait_until(lambda: Pulse.objects.filter(name__startswith=heartbeats.DISCARDING).exists())

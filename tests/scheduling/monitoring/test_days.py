@@ -1,4 +1,4 @@
-"""A day in one row."""
+"""Days, rolled up from minutes and runs."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -23,7 +23,7 @@ def sampled(time: datetime, **figures: object) -> None:
 def worked(
     bring: Bring, hours: float, outcome: str, gpu: int = 1, end: datetime = NOON
 ) -> Deployment:
-    """Make a deployment that ran so long until `end`, with half of forge's GPUs."""
+    """Create a run of this length until `end`, on half of forge's GPUs."""
     deployment = bring(Status.COMPLETED, gpu=gpu)
     Run.objects.filter(deployment=deployment).update(
         placed_at=end - timedelta(hours=hours), started_at=end - timedelta(hours=hours),
@@ -57,7 +57,7 @@ def test_midnight_belongs_to_the_day_that_ends(forge: Cluster) -> None:
     assert Day.objects.get(date=datetime(2026, 2, 28, tzinfo=UTC).date()).placed == 5
 
 
-def test_it_is_told_how_many_of_the_submitted_ran(bring: Bring) -> None:
+def test_a_day_counts_how_many_submitted_deployments_ran(bring: Bring) -> None:
     for status in (Status.PENDING, Status.RUNNING, Status.CANCELLED, Status.FAILED):
         bring(status)
     Deployment.objects.update(created_at=NOON)
@@ -76,13 +76,13 @@ def test_work_is_run_time_times_the_share_of_the_cluster(bring: Bring) -> None:
 
 
 @pytest.mark.parametrize("outcome", ["evicted", "moved", "requeued", "failed"])
-def test_what_is_given_up_without_a_checkpoint_is_lost(bring: Bring, outcome: str) -> None:
+def test_work_without_a_checkpoint_is_lost(bring: Bring, outcome: str) -> None:
     worked(bring, 2, outcome)
 
     assert today().lost == 3600
 
 
-def test_only_what_came_after_the_last_checkpoint_is_lost(bring: Bring) -> None:
+def test_only_work_after_the_last_checkpoint_is_lost(bring: Bring) -> None:
     deployment = worked(bring, 2, "evicted")
     for minutes in (100, 30):
         Event.objects.create(

@@ -1,4 +1,4 @@
-"""The notes by which beat and workers are known to live."""
+"""The heartbeats of beat and workers."""
 
 from datetime import timedelta
 
@@ -12,33 +12,33 @@ from clusters.wakeups import ENGINES
 from hypervisor.celery import app
 from scheduling.models import ClusterSample, Day, Pulse, Sample
 from scheduling.monitoring import heartbeats
-from scheduling.monitoring.beat_scheduler import NotingScheduler
+from scheduling.monitoring.beat_scheduler import HeartbeatScheduler
 from scheduling.monitoring.minutes import take_sample
 from scheduling.periodic import install
-from scheduling.tasks import note_pulse, purge_samples, sample
+from scheduling.tasks import purge_samples, record_heartbeat, sample
 
 pytestmark = pytest.mark.django_db
 
 
-def test_each_process_has_one_note_that_is_renewed() -> None:
+def test_each_process_has_one_heartbeat_that_is_renewed() -> None:
     now = timezone.now()
-    heartbeats.note_worker("engines", "a@here", now - timedelta(minutes=1))
-    heartbeats.note_worker("engines", "a@here", now)
-    heartbeats.note_worker("engines", "b@here", now)
+    heartbeats.record_worker("engines", "a@here", now - timedelta(minutes=1))
+    heartbeats.record_worker("engines", "a@here", now)
+    heartbeats.record_worker("engines", "b@here", now)
 
     assert heartbeats.last_seen(now) == (None, {"engines": {"a@here": now, "b@here": now}})
 
 
-def test_a_worker_that_was_not_seen_for_an_hour_is_forgotten() -> None:
+def test_a_worker_without_a_heartbeat_for_an_hour_is_ignored() -> None:
     now = timezone.now()
-    heartbeats.note_worker("engines", "a@gone", now - timedelta(minutes=61))
+    heartbeats.record_worker("engines", "a@gone", now - timedelta(minutes=61))
 
     assert heartbeats.last_seen(now) == (None, {})
 
 
-@pytest.mark.django_db(transaction=True)  # beat commits, and opens connections anew
-def test_beat_notes_itself_at_each_look_at_the_schedule() -> None:
-    scheduler = NotingScheduler(app=app, lazy=True)
+@pytest.mark.django_db(transaction=True)  # beat commits, and opens new connections
+def test_beat_records_its_heartbeat_at_each_tick() -> None:
+    scheduler = HeartbeatScheduler(app=app, lazy=True)
 
     scheduler.tick()
 
@@ -46,15 +46,15 @@ def test_beat_notes_itself_at_each_look_at_the_schedule() -> None:
     assert beat is not None
 
 
-def test_a_worker_notes_itself_when_asked_by_the_name_of_its_queue() -> None:
-    note_pulse.apply(args=("engines",))
-    note_pulse.apply()
+def test_a_worker_records_its_heartbeat_with_the_name_of_the_queue() -> None:
+    record_heartbeat.apply(args=("engines",))
+    record_heartbeat.apply()
 
     _beat, workers = heartbeats.last_seen(timezone.now())
     assert sorted(workers) == ["engines", "planning"]
 
 
-def test_beat_asks_the_workers_of_each_queue_for_a_pulse() -> None:
+def test_beat_asks_the_workers_of_each_queue_for_a_heartbeat() -> None:
     install()
 
     rows = PeriodicTask.objects.filter(task="scheduling.note_pulse")
@@ -74,7 +74,7 @@ def test_the_day_is_rolled_up_every_few_minutes() -> None:
 
 
 @override_settings(SAMPLE_HISTORY_DAYS=3)
-def test_old_samples_and_notes_are_purged_and_days_stay() -> None:
+def test_old_samples_and_heartbeats_are_purged_and_days_stay() -> None:
     now = timezone.now()
     take_sample(now - timedelta(days=4))
     take_sample(now)
@@ -82,7 +82,7 @@ def test_old_samples_and_notes_are_purged_and_days_stay() -> None:
         date=now.date() - timedelta(days=99), minutes=1, submitted=0, ran=0, inverted=0,
         overlooked=0, packed=0, packable=0, work=0, lost=0,
     )  # fmt: skip
-    heartbeats.note("celery@gone", now - timedelta(days=2))
+    heartbeats.record("celery@gone", now - timedelta(days=2))
 
     purge_samples()
 

@@ -33,7 +33,7 @@ def ran(
     bring: Bring, placed: datetime, released: datetime | None = None, launched: bool = True,
     **fields: object,
 ) -> Run:  # fmt: skip
-    """Make a run of so long."""
+    """Create a run of this length."""
     deployment = bring(Status.COMPLETED if released else Status.STARTING, **fields)
     Deployment.objects.filter(pk=deployment.pk).update(queued_at=placed - timedelta(seconds=30))
     Run.objects.filter(deployment=deployment).update(
@@ -43,26 +43,26 @@ def ran(
     return Run.objects.get(deployment=deployment)
 
 
-def taken(now: datetime) -> Sample:
+def sampled(now: datetime) -> Sample:
     sample = take_sample(now)
     assert sample
     return sample
 
 
-def test_a_minute_is_noted_once(forge: Cluster) -> None:
+def test_a_minute_is_recorded_once(forge: Cluster) -> None:
     assert take_sample(NOON + timedelta(seconds=3))
     assert take_sample(NOON + timedelta(seconds=43)) is None
 
     assert Sample.objects.filter(time=NOON).count() == 1
 
 
-def test_used_and_held_room_is_told_apart_by_whether_a_container_may_be_there(
+def test_a_run_is_allocated_once_it_may_have_a_container_and_reserved_before(
     bring: Bring, forge: Cluster
 ) -> None:
     ran(bring, NOON - MINUTE, cpu_milli=2000, gpu=1)
     ran(bring, NOON - MINUTE, launched=False, cpu_milli=3000, gpu=1)
 
-    sample = taken(NOON)
+    sample = sampled(NOON)
 
     assert (sample.cpu_milli, sample.used_cpu_milli, sample.held_cpu_milli) == (8000, 2000, 3000)
     assert (sample.gpu, sample.used_gpu, sample.held_gpu) == (2, 1, 1)
@@ -70,11 +70,11 @@ def test_used_and_held_room_is_told_apart_by_whether_a_container_may_be_there(
     assert of_cluster.used_ram_mib == sample.used_ram_mib == 1024
 
 
-def test_minutes_that_nobody_noted_are_filled_in_from_the_runs(bring: Bring) -> None:
-    taken(NOON)
+def test_missed_minutes_are_filled_in_from_the_runs(bring: Bring) -> None:
+    sampled(NOON)
     ran(bring, NOON + timedelta(seconds=90), NOON + timedelta(seconds=210), cpu_milli=2000)
 
-    taken(LATER)
+    sampled(LATER)
 
     used = Sample.objects.order_by("time").values_list("used_cpu_milli", flat=True)
     assert list(used)[-6:] == [0, 0, 2000, 2000, 0, 0]
@@ -85,14 +85,14 @@ def test_minutes_that_nobody_noted_are_filled_in_from_the_runs(bring: Bring) -> 
 
 
 def test_the_first_sample_fills_in_a_day(forge: Cluster) -> None:
-    taken(NOON)
+    sampled(NOON)
 
     assert Sample.objects.count() == 24 * 60
 
 
 def test_a_long_gap_is_filled_in_for_a_day_at_most(forge: Cluster) -> None:
-    taken(NOON)
-    taken(NOON + timedelta(days=3))
+    sampled(NOON)
+    sampled(NOON + timedelta(days=3))
 
     assert Sample.objects.count() == 2 * 24 * 60
 
@@ -100,18 +100,18 @@ def test_a_long_gap_is_filled_in_for_a_day_at_most(forge: Cluster) -> None:
 def test_there_are_samples_without_any_cluster(forge: Cluster) -> None:
     forge.delete()
 
-    sample = taken(NOON)
+    sample = sampled(NOON)
 
     assert (sample.cpu_milli, sample.ready) == (0, {})
 
 
-def test_a_cluster_has_no_samples_from_before_it_was_there(acme: Organization) -> None:
+def test_a_cluster_has_no_samples_from_before_it_was_added(acme: Organization) -> None:
     young = cluster_services.create(
         actor="alice", organization=acme, name="young", capacity=Capacity(1000, 1024, 0)
     )
     Cluster.objects.filter(pk=young.pk).update(created_at=NOON - timedelta(seconds=150))
 
-    taken(NOON)
+    sampled(NOON)
 
     assert ClusterSample.objects.filter(cluster=young).count() == 4
 
@@ -120,7 +120,7 @@ def test_placements_and_waits_belong_to_the_minute_in_which_they_happened(bring:
     ran(bring, NOON - timedelta(seconds=61), NOON - timedelta(seconds=1))
     ran(bring, NOON - timedelta(seconds=59))
 
-    last = taken(NOON)
+    last = sampled(NOON)
 
     before = Sample.objects.get(time=NOON - MINUTE)
     assert (before.placed, last.placed) == (1, 1)
@@ -128,12 +128,12 @@ def test_placements_and_waits_belong_to_the_minute_in_which_they_happened(bring:
     assert 30 <= (quantile(last.waits, 0.5) or 0) <= 36
 
 
-def test_who_moved_has_not_waited(bring: Bring, forge: Cluster) -> None:
+def test_a_move_is_not_a_wait(bring: Bring, forge: Cluster) -> None:
     deployment = bring(Status.RUNNING)
     change = Change(deployment.pk, "moves", cluster=forge.pk)
     transition(lifecycle.MOVE, [change], actor="system:test", now=timezone.now())
 
-    sample = taken(timezone.now() + MINUTE)
+    sample = sampled(timezone.now() + MINUTE)
 
     assert Sample.objects.get(moved=1)
     assert sum(s.placed for s in Sample.objects.all()) == 1
@@ -148,12 +148,14 @@ def test_a_wait_after_an_eviction_begins_with_it(bring: Bring, forge: Cluster) -
         cpu_milli=1, ram_mib=1, gpu=0,
     )  # fmt: skip
 
-    sample = taken(NOON)
+    sample = sampled(NOON)
 
     assert 570 <= (quantile(sample.waits, 0.5) or 0) <= 570 * 1.2
 
 
-def test_the_queue_is_told_by_priority_and_by_what_it_waits_for(submit: Submit) -> None:
+def test_pending_deployments_are_counted_by_priority_and_by_what_they_wait_for(
+    submit: Submit,
+) -> None:
     now = timezone.now()
     for priority in (90, 90, 20):
         submit(priority=priority)
@@ -161,24 +163,24 @@ def test_the_queue_is_told_by_priority_and_by_what_it_waits_for(submit: Submit) 
     Deployment.objects.filter(pk=submit().pk).update(ready_after=now + timedelta(hours=1))
     submit(depends_on=(Wait(submit(priority=5).pk),))
 
-    sample = taken(now + timedelta(seconds=20))
+    sample = sampled(now + timedelta(seconds=20))
 
     assert sample.ready == {"90": 2, "20": 1, "5": 1}
     assert (sample.held_back, sample.delayed, sample.dependent) == (1, 1, 1)
 
 
-def test_who_waits_too_long_is_counted(submit: Submit) -> None:
+def test_starving_deployments_are_counted(submit: Submit) -> None:
     patient = submit(cpu_milli=8000)
     Deployment.objects.filter(pk=patient.pk).update(queued_at=timezone.now() - timedelta(hours=2))
 
-    sample = taken(timezone.now())
+    sample = sampled(timezone.now())
 
     assert sample.starving == 1
     assert sample.longest_wait_s is not None
     assert 7190 <= sample.longest_wait_s <= 7290
 
 
-def test_room_that_is_held_for_who_waits_too_long_is_no_free_room(
+def test_capacity_reserved_for_a_starving_deployment_is_not_free(
     bring: Bring, submit: Submit, forge: Cluster
 ) -> None:
     bring(Status.RUNNING, cpu_milli=6000, priority=90)
@@ -186,42 +188,46 @@ def test_room_that_is_held_for_who_waits_too_long_is_no_free_room(
     Deployment.objects.filter(pk=patient.pk).update(queued_at=timezone.now() - timedelta(hours=2))
     Run.objects.update(launched_at=timezone.now())
 
-    sample = taken(timezone.now() + MINUTE)
+    sample = sampled(timezone.now() + MINUTE)
 
     assert (sample.used_cpu_milli, sample.held_cpu_milli) == (6000, 2000)
 
 
-def test_an_inversion_counts_once_every_cycle_had_its_chance(bring: Bring, submit: Submit) -> None:
+def test_an_inversion_counts_once_it_has_outlasted_a_periodic_cycle(
+    bring: Bring, submit: Submit
+) -> None:
     now = timezone.now()
     bring(Status.RUNNING, gpu=2, priority=20)
     urgent = submit(gpu=1, priority=90)
 
-    seen = [taken(now + n * MINUTE) for n in (0, 1)]
+    seen = [sampled(now + n * MINUTE) for n in (0, 1)]
 
     assert [sample.inverted for sample in seen] == [0, 1]
     assert list(seen[1].suspects) == [str(urgent.pk)]
 
 
-def test_who_was_decided_on_meanwhile_is_suspected_anew(bring: Bring, submit: Submit) -> None:
+def test_a_new_decision_on_a_suspect_restarts_its_grace_period(
+    bring: Bring, submit: Submit
+) -> None:
     now = timezone.now()
     bring(Status.RUNNING, gpu=2, priority=20)
     urgent = submit(gpu=1, priority=90)
-    taken(now)
+    sampled(now)
     services.adjust(urgent, actor="alice", priority=95)
 
-    assert taken(now + MINUTE).inverted == 0
+    assert sampled(now + MINUTE).inverted == 0
 
 
-def test_free_room_that_one_waits_beside_is_overlooked(submit: Submit) -> None:
+def test_a_deployment_that_waits_despite_free_capacity_is_overlooked(submit: Submit) -> None:
     now = timezone.now()
     submit(gpu=1)
 
-    seen = [taken(now + n * MINUTE) for n in (0, 1)]
+    seen = [sampled(now + n * MINUTE) for n in (0, 1)]
 
     assert [(s.inverted, s.overlooked) for s in seen] == [(0, 0), (0, 1)]
 
 
-def test_cycles_are_counted_with_what_they_took(acme: Organization) -> None:
+def test_cycles_are_counted_with_their_durations(acme: Organization) -> None:
     for milliseconds in (2, 5):
         SchedulingCycle.objects.create(
             organization=acme, trigger="change", started_at=NOON - timedelta(seconds=5),
@@ -229,13 +235,13 @@ def test_cycles_are_counted_with_what_they_took(acme: Organization) -> None:
             moved=0, left_pending=0, suspended=1,
         )  # fmt: skip
 
-    sample = taken(NOON)
+    sample = sampled(NOON)
 
     assert (sample.cycles, sample.cycle_us, sample.slowest_cycle_us) == (2, 7000, 5000)
     assert sample.suspended == 2
 
 
-def test_a_sample_takes_the_same_number_of_queries_whatever_there_is(
+def test_a_sample_takes_the_same_number_of_queries_for_any_number_of_rows(
     bring: Bring, submit: Submit
 ) -> None:
     counts = []
@@ -244,7 +250,7 @@ def test_a_sample_takes_the_same_number_of_queries_whatever_there_is(
             bring(Status.RUNNING, cpu_milli=10, ram_mib=1)
             submit(cpu_milli=10, ram_mib=1)
         with CaptureQueriesContext(connection) as queries:
-            taken(timezone.now() + number * MINUTE)
+            sampled(timezone.now() + number * MINUTE)
         counts.append(len(queries))
 
     assert counts[0] == counts[1]

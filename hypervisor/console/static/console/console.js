@@ -1,10 +1,10 @@
 "use strict";
-// The operators' pages: refresh their live part, and make the theme's controls usable by keyboard.
+// Refresh the live part of the console's pages, and make the theme's controls usable by keyboard.
 
 const HEADER = "X-Fragment";
 const LONGEST_DELAY_MS = 60000;
 
-/** Make `from` like `to`, in place: focus, selection, scroll and what a person opened stay. */
+/** Turn `from` into `to` in place, which keeps focus, selection, scroll and opened details. */
 function morph(from, to) {
   if (from.isEqualNode(to)) return;
   for (const { name } of [...from.attributes]) {
@@ -16,7 +16,7 @@ function morph(from, to) {
   morphChildren(from, to);
 }
 
-/** Say whether the attribute belongs to the person in front of the page. */
+/** Return whether the user, not the server, controls the attribute. */
 function kept(element, name) {
   return name === "open" && element.tagName === "DETAILS";
 }
@@ -41,7 +41,7 @@ function morphChildren(from, to) {
   }
 }
 
-/** Return the child that stands for `wanted`: of the same id, or without one and at its place. */
+/** Return the child that corresponds to `wanted`: by id, or without ids by position. */
 function matching(parent, here, wanted) {
   if (wanted.id) return [...parent.children].find((child) => child.id === wanted.id);
   return here && !here.id && here.nodeName === wanted.nodeName ? here : null;
@@ -55,7 +55,7 @@ class Refresher {
     this.state = document.getElementById("refresh-state");
     this.toggle = document.getElementById("refresh-toggle");
     this.announcer = document.getElementById("announcer");
-    this.told = this.announcement();
+    this.announced = this.announcement();
     this.paused = false;
     this.toggle.addEventListener("click", () => this.pause(!this.paused));
     document.addEventListener("visibilitychange", () => this.plan(document.hidden ? null : 0));
@@ -122,7 +122,7 @@ class Refresher {
 
   announce() {
     const text = this.announcement();
-    if (text !== this.told) this.announcer.textContent = this.told = text;
+    if (text !== this.announced) this.announcer.textContent = this.announced = text;
   }
 }
 
@@ -131,7 +131,7 @@ function clock() {
   return new Date().toISOString().slice(11, 19);
 }
 
-/** The theme's controls are bare elements with a click handler: name them and let keys press them. */
+/** Name the theme's controls, plain elements with click handlers, and let keys activate them. */
 function operableByKeyboard() {
   for (const symbol of document.querySelectorAll(".material-symbols-outlined:not([x-on\\:click])")) {
     symbol.setAttribute("aria-hidden", "true");

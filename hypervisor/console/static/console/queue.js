@@ -1,16 +1,16 @@
 "use strict";
-// Choose lines of the queue: all at once, and say how many; the choice outlives every refresh.
+// Select lines of the queue, also all at once, and show how many; a refresh keeps the selection.
 
 function boxes() {
-  return [...document.querySelectorAll('input[form="steer"][name="id"]')];
+  return [...document.querySelectorAll('input[form="choice"][name="id"]')];
 }
 
-function tell() {
-  const said = document.getElementById("chosen");
+function showCount() {
+  const label = document.getElementById("chosen");
   const all = document.getElementById("choose-all");
-  if (!said || !all) return;
+  if (!label || !all) return;
   const chosen = boxes().filter((box) => box.checked).length;
-  said.textContent = chosen ? `${chosen} chosen:` : said.dataset.none;
+  label.textContent = chosen ? `${chosen} chosen:` : label.dataset.none;
   all.checked = chosen > 0 && chosen === boxes().length;
   all.indeterminate = chosen > 0 && !all.checked;
 }
@@ -19,7 +19,7 @@ document.addEventListener("change", (event) => {
   if (event.target.id === "choose-all") {
     for (const box of boxes()) box.checked = event.target.checked;
   }
-  tell();
+  showCount();
 });
-document.addEventListener("refreshed", tell);
-document.addEventListener("DOMContentLoaded", tell);
+document.addEventListener("refreshed", showCount);
+document.addEventListener("DOMContentLoaded", showCount);
