@@ -59,7 +59,7 @@ CHECKS = {
         ) e ON true
         WHERE d.status IS DISTINCT FROM e.status
     """,
-    "held deployment that is not pending": """
+    "deployment on hold that is not pending": """
         SELECT format('deployment %s is %s and on hold', d.id, d.status)
         FROM deployments_deployment d
         WHERE d.held AND d.status IN ('starting', 'running', 'stopping')

@@ -48,7 +48,9 @@ def text(snapshot: Snapshot, plan: Plan) -> str:
 
 
 def _names(plan: Plan) -> _Names:
-    deployments = {row.deployment for row in (*plan.placements, *plan.wait_reasons)}
+    deployments = {p.deployment for p in plan.placements} | {
+        w.deployment for w in plan.wait_reasons
+    }
     at = {p.cluster for p in plan.placements} | {e.cluster for e in plan.evictions}
     for e in plan.evictions:
         deployments |= {e.deployment, e.for_ or e.deployment}

@@ -222,7 +222,7 @@ def test_a_cluster_in_use_cannot_be_deleted_and_the_page_shows_why(
         response = console.post(url(Cluster, "delete", forge.pk), {"post": "yes"})
         messages = [str(message) for message in get_messages(response.wsgi_request)]
 
-    assert any("drain it, or stop them, first" in message for message in messages)
+    assert any("drain it or stop them first" in message for message in messages)
     assert Cluster.objects.filter(pk=forge.pk).exists()
 
 
@@ -268,7 +268,7 @@ def test_an_ended_deployment_cannot_be_changed_and_the_page_shows_why(
     )
 
     (message,) = get_messages(response.wsgi_request)
-    assert "has ended (failed) and cannot change" in str(message)
+    assert "has ended (failed) and cannot be changed" in str(message)
     deployment.refresh_from_db()
     assert deployment.name == "job"
 
