@@ -1,12 +1,12 @@
 """The engines that run containers, behind one interface.
 
-`base` is that interface, `kinds` lists the kinds of engine, each in a folder of its own.
+`base` defines the interface, and `kinds` lists the kinds of engine, one folder each.
 """
 
 import os
 from threading import Lock
 
-# Not its classes: `clusters.models` imports `kinds`, and may be only half there at this moment.
+# The module, not its classes, because `clusters.models` may be importing `kinds` at this point.
 from clusters import models
 from clusters.drivers.base import Cause, Driver, DriverError
 from clusters.drivers.kinds import kind_of
@@ -14,14 +14,14 @@ from clusters.drivers.kinds import kind_of
 _Key = tuple[object, ...]
 _drivers: dict[int, tuple[_Key, Driver]] = {}
 _lock = Lock()
-# A child must not share its parent's sockets.
+# A forked process must not share its parent's sockets.
 os.register_at_fork(after_in_child=_drivers.clear)
 
 
 def driver_for(cluster: "models.Cluster") -> Driver:
-    """Return the driver that speaks to the cluster's engine: one a process and connection.
+    """Return the driver of the cluster's engine, one per process and connection.
 
-    Raises DriverError when the cluster needs a connection and has none.
+    Raises DriverError if the cluster needs a connection and has none.
     """
     if not cluster.kind.needs_connection:
         return cluster.kind.make_driver(models.Connection(cluster=cluster))
@@ -33,16 +33,16 @@ def driver_for(cluster: "models.Cluster") -> Driver:
             cause=Cause.UNREACHABLE,
         )
     connection.cluster = cluster
-    return _kept(connection)
+    return _cached(connection)
 
 
 def driver_of(connection: "models.Connection", driver: str) -> Driver:
-    """Return a driver for a connection, which need not be saved, to probe it."""
+    """Return a driver to probe a connection, which need not be saved."""
     return kind_of(driver).make_driver(connection)
 
 
-def _kept(connection: "models.Connection") -> Driver:
-    """Return the same driver, with its open sockets, as long as the connection is the same."""
+def _cached(connection: "models.Connection") -> Driver:
+    """Return the same driver, with its open sockets, until the connection changes."""
     key = (
         connection.cluster.driver,
         connection.endpoint,
@@ -52,8 +52,8 @@ def _kept(connection: "models.Connection") -> Driver:
         tuple(connection.devices),
     )
     with _lock:
-        known = _drivers.get(connection.pk)
-        if known is None or known[0] != key:
-            known = (key, driver_of(connection, connection.cluster.driver))
-            _drivers[connection.pk] = known
-        return known[1]
+        cached = _drivers.get(connection.pk)
+        if cached is None or cached[0] != key:
+            cached = (key, driver_of(connection, connection.cluster.driver))
+            _drivers[connection.pk] = cached
+        return cached[1]

@@ -1,8 +1,8 @@
-"""What every engine can do for us, in plain values.
+"""The interface of all engines, in plain values.
 
-Each verb is idempotent and returns soon; reconcile compares `observe` with what should be and
-calls again until they agree. A container is known by its uid, which is drawn at random for each
-launch. Ids of runs come back when a database is restored, and a uid never does.
+Each verb is idempotent and returns soon. Reconcile compares `observe` with the desired state, and
+calls the verbs again until both agree. A container is identified by its uid, which is drawn at
+random for each launch. Run ids repeat after a database is restored; uids never do.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -14,7 +14,7 @@ from uuid import UUID
 
 
 class Phase(StrEnum):
-    """PREPARING: accepted, but not running yet (its image is fetched, its node is chosen)."""
+    """PREPARING: accepted but not running yet, for example while its image is being pulled."""
 
     PREPARING = "preparing"
     RUNNING = "running"
@@ -22,10 +22,10 @@ class Phase(StrEnum):
 
 
 class Cause(StrEnum):
-    """Why a container did not start or came to its end: one vocabulary for all engines.
+    """Why a container did not start or why it ended, in one vocabulary for all engines.
 
-    FETCHING_IMAGE alone is no failure: the start succeeds as soon as the image is there, which may
-    take as long as a large one does.
+    Only FETCHING_IMAGE is not a failure: the start succeeds once the image is there, which may take
+    long for a large image.
     """
 
     FETCHING_IMAGE = "fetching_image"
@@ -44,7 +44,7 @@ class Cause(StrEnum):
 
     @property
     def is_engines(self) -> bool:
-        """Whether the engine is to blame: such an ending is no try of the user's."""
+        """Whether the engine caused it; such an ending does not count as an attempt."""
         return self in _ENGINES
 
 
@@ -54,15 +54,15 @@ _ENGINES = {
 
 
 def uid_by_run(run_id: int) -> UUID:
-    """Return the uid of a container that is known by its run's id alone.
+    """Return the uid of a container that has only its run's id.
 
-    Releases before container uids made such containers. No random UUID looks like this.
+    Releases before container uids created such containers. No random UUID equals such a uid.
     """
     return UUID(int=run_id)
 
 
 def run_by_uid(uid: UUID) -> int | None:
-    """Return the run's id of such a container, None for all others."""
+    """Return the run's id if the uid comes from `uid_by_run`, None otherwise."""
     return None if uid.version else uid.int
 
 
@@ -70,8 +70,8 @@ def run_by_uid(uid: UUID) -> int | None:
 class ContainerSpec:
     """A container to start; cpu in millicores, RAM in MiB, GPU in devices.
 
-    `devices` are the ids of the GPUs that are its own, on engines where we choose them: as many
-    as `gpu` says, or none where the engine chooses. `run_id` is only a label, for people.
+    `devices` are the ids of its `gpu` GPUs, or empty if the engine chooses them. `run_id` is only a
+    label for people.
     """
 
     uid: UUID
@@ -87,12 +87,12 @@ class ContainerSpec:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One container as the engine sees it now.
+    """One container as the engine reports it now.
 
-    `cause` is set when it could not start, or ended by anything but its own exit; `message` then
-    says what to do. `until` is when the engine already knows that it will exit, None when it does
-    not know. `devices` are the ids of the GPUs that it holds. `name`, `image`, `command` and
-    `run_id` are what the engine says of it, for people.
+    `cause` is set if the container could not start, or ended other than by its own exit; `message`
+    then has the remedy. `until` is when the container exits at the latest, None if that is not
+    known. `devices` are the ids of its GPUs. `name`, `image`, `command` and `run_id` are the
+    engine's information for people.
     """
 
     uid: UUID
@@ -112,10 +112,10 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What an engine says of itself; cpu in millicores, RAM in MiB, GPU in devices.
+    """An engine's description; cpu in millicores, RAM in MiB, GPU in devices.
 
-    `engine_id` is the same for every way to reach the same engine. `devices` are the ids of its
-    GPUs where we choose them. `warnings` are sentences for the operator who connects it.
+    `engine_id` is the same for all endpoints of the same engine. `devices` are the ids of its GPUs
+    if the reconciler chooses them. `warnings` are sentences for the operator who connects it.
     """
 
     engine_id: str
@@ -128,7 +128,7 @@ class Probe:
 
 
 class DriverError(Exception):
-    """The engine refused; `retriable` says whether the same call may succeed later."""
+    """The engine refused or failed; `retriable` if the same call may succeed later."""
 
     def __init__(
         self, message: str, *, retriable: bool, cause: Cause = Cause.ENGINE_FAILED
@@ -139,42 +139,44 @@ class DriverError(Exception):
 
 
 class Driver(Protocol):
-    """An engine. Every verb raises DriverError."""
+    """An engine. Every verb may raise DriverError."""
 
     def probe(self) -> Probe:
-        """Return what the engine is and has."""
+        """Return the engine's identity and amounts, with warnings."""
 
     def start(self, spec: ContainerSpec, now: datetime) -> None:
-        """Start the container unless it is there already."""
+        """Start the container unless it already exists."""
 
     def stop(self, uid: UUID, grace_seconds: int, now: datetime) -> None:
-        """Ask the container to stop and have it killed after the grace; returns before that."""
+        """Ask the container to stop, and have it killed after the grace; return without waiting."""
 
     def observe(self, now: datetime) -> list[Observation]:
-        """Return every container of ours on the engine, those of other installations left out."""
+        """Return all containers of this connection on the engine, and no others."""
 
     def logs(self, uid: UUID, *, tail: int | None = None, follow: bool = False) -> Iterator[bytes]:
-        """Yield what the container wrote, in pieces: its last `tail` lines, or all of it.
+        """Yield the container's output in pieces: its last `tail` lines, or all of it.
 
-        With `follow` until it ends, and b"" now and then while it is silent, so that the caller
-        can see whether anybody still listens. Nothing is yielded when there is no such container.
+        With `follow`, until the container ends, and b"" now and then while it is silent, so that
+        the caller can check whether its client is still connected. Yields nothing if there is no
+        such container.
         """
 
     def remove(self, uid: UUID) -> None:
-        """Forget an exited container; nothing happens when there is none."""
+        """Remove an exited container, if it exists."""
 
     def markers(self) -> frozenset[UUID] | None:
-        """Return the connection's markers on the engine; None where it cannot keep any.
+        """Return the connection's markers on the engine; None if the engine cannot keep any.
 
-        There is one, or none on a new engine, or two while one takes the other's place.
+        There is one, none on a new engine, or two while one replaces the other.
         """
 
     def mark(self, marker: UUID, *, instead_of: Collection[UUID]) -> None:
-        """Put a marker on the engine, and then take those away that it replaces."""
+        """Put a marker on the engine, and then remove the markers `instead_of`."""
 
     def watch(self) -> Iterator[None]:
-        """Yield whenever a container of ours may have changed; end when the engine hangs up.
+        """Yield whenever a container of this connection may have changed; end with the engine's
+        stream.
 
-        A hint that makes the next look come sooner: whatever it misses, `observe` finds. An engine
-        that has nothing to say of itself ends at once.
+        It only makes the next reconcile come sooner: `observe` finds every change that it misses.
+        For an engine that does not report changes it ends at once.
         """

@@ -1,4 +1,4 @@
-"""What the kinds' forms on the operators' page have in common."""
+"""The base of the forms with which operators connect a cluster."""
 
 from typing import Any
 
@@ -10,11 +10,11 @@ from clusters.models import Connection
 
 
 class ConnectForm(forms.Form):
-    """A kind's questions about how its engine is reached."""
+    """The form for one kind of engine, with the fields that its connection needs."""
 
     @classmethod
     def known(cls, connection: Connection) -> dict[str, str]:
-        """Return what the form begins with: the connection of this kind, but no credentials."""
+        """Return the form's initial values from a connection of this kind, without credentials."""
         return {
             "endpoint": connection.endpoint,
             "namespace": connection.namespace,
@@ -32,7 +32,7 @@ class ConnectForm(forms.Form):
 
 
 class SecretWidget(UnfoldAdminTextareaWidget):  # type: ignore[misc]
-    """A text that goes in and does not come out again, not even beside an error."""
+    """A text field whose value is never rendered, not even in a form with errors."""
 
     def __init__(self) -> None:
         super().__init__({"rows": 3, "autocomplete": "off", "spellcheck": "false"})

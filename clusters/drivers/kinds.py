@@ -1,8 +1,8 @@
-"""The kinds of engine. Each is one folder beside this file, and one line in KINDS.
+"""The kinds of engine. Each is one folder next to this file and one line in KINDS.
 
-A folder brings all of its own: the driver, the form and the options that connect a cluster to such
-an engine, and the `Kind` that describes it. All other code asks a `Kind` for a capability and never
-for its name. CONTRIBUTING.md has the recipe for another one.
+A folder contains everything of its kind: the driver, the form and the options that connect a
+cluster to such an engine, and the `Kind` that describes it. All other code checks a capability of
+the `Kind`, never its name. CONTRIBUTING.md describes how to add a kind.
 """
 
 from collections.abc import Callable
@@ -23,26 +23,26 @@ KINDS: dict[str, str] = {
     "docker": "clusters.drivers.docker.KIND",
     "kubernetes": "clusters.drivers.kubernetes.KIND",
 }
-"""Where each `Kind` is, by the name (at most 20 characters) that is stored with a cluster, shown by
-the REST API, and an option of `connect_cluster`."""
+"""The import path of each `Kind` by its name, which has at most 20 characters. The name is stored
+with a cluster, returned by the REST API, and is an option of `connect_cluster`."""
 
 UNCONNECTED = "simulated"
-"""The kind of a cluster that no operator has connected to an engine: one without a connection."""
+"""The kind of clusters that no operator has connected to an engine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """All that the product may ask about a kind of engine.
+    """The description of a kind of engine, with its capabilities.
 
-    `driver`, `form` and `options` are import paths, imported at their first use: the engines'
-    client packages and Django's forms use much memory, and most processes need neither. A kind
-    without `form` and `options` needs no connection, and its driver is made from an unsaved one.
+    `driver`, `form` and `options` are import paths, imported at their first use, because the
+    engines' client packages and Django's forms need much memory and most processes need neither. A
+    kind without `form` and `options` needs no connection; its driver gets an unsaved one.
 
-    - chooses_devices: the engine chooses each container's GPUs. Otherwise an operator names them
+    - chooses_devices: the engine chooses each container's GPUs. Otherwise an operator lists them
       and the reconciler chooses.
     - has_fixed_capacity: a cluster cannot grow beyond what its engine had when last probed.
-    - can_watch: `Driver.watch` reports changes. Otherwise no thread waits for any.
-    - local_endpoint: returns where an engine of this machine usually listens, "" for nowhere.
+    - can_watch: `Driver.watch` reports changes. Otherwise no thread is started for it.
+    - local_endpoint: returns the usual endpoint of an engine on this machine, "" if there is none.
     """
 
     title: str
@@ -63,24 +63,24 @@ class Kind:
         return made
 
     def form_class(self) -> "type[ConnectForm]":
-        """Return the form of the operators' page. Only where `needs_connection`."""
+        """Return the form for the operators' page. Only if `needs_connection`."""
         found: type[ConnectForm] = import_string(self.form)
         return found
 
     def make_options(self) -> "ConnectOptions":
-        """Return the options of `connect_cluster`. Only where `needs_connection`."""
+        """Return the options of `connect_cluster`. Only if `needs_connection`."""
         made: ConnectOptions = import_string(self.options)()
         return made
 
 
 def kind_of(driver: str) -> Kind:
-    """Return the kind of that name. Raises KeyError when there is none."""
+    """Return the kind of that name. Raises KeyError if there is none."""
     found: Kind = import_string(KINDS[driver])
     return found
 
 
 def connectable() -> dict[str, Kind]:
-    """Return by name the kinds that a cluster can be connected to."""
+    """Return the kinds that a cluster can be connected to, by name."""
     kinds = {name: kind_of(name) for name in KINDS}
     return {name: kind for name, kind in kinds.items() if kind.needs_connection}
 
@@ -88,6 +88,6 @@ def connectable() -> dict[str, Kind]:
 def choices() -> list[tuple[str, str]]:
     """Return names and titles for a field of a model.
 
-    The field's migration names this function, so that another kind makes no migration.
+    The field's migration refers to this function, so that a new kind needs no migration.
     """
     return [(name, kind_of(name).title) for name in KINDS]

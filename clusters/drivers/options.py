@@ -1,4 +1,4 @@
-"""What the kinds' options of `connect_cluster` have in common."""
+"""The base of the kinds' options of `connect_cluster`."""
 
 import sys
 from abc import ABC, abstractmethod
@@ -18,25 +18,25 @@ class Group(Protocol):
 
 
 class ConnectOptions(ABC):
-    """A kind's part of the command line. All kinds share it: the names of options are unique."""
+    """A kind's part of the command line. All kinds share it, so option names must be unique."""
 
     @abstractmethod
     def add(self, flag: str, choice: Group, own: Group) -> None:
-        """Add `flag`, which chooses this kind, to `choice`, and all other options to `own`."""
+        """Add `flag`, which selects this kind, to `choice`, and all other options to `own`."""
 
     @abstractmethod
     def route(self, driver: str, options: Mapping[str, Any], known: Connection | None) -> Route:
         """Return the route that the options describe, to an engine of the kind `driver`.
 
-        `known` is the cluster's present connection to an engine of this kind: what the options
-        leave out stays as it is there. Raises DomainError when something is missing.
+        `known` is the cluster's present connection to an engine of this kind, which provides the
+        values of omitted options. Raises DomainError if a value is missing.
         """
 
 
 def text(file: str) -> str:
-    """Return the text of a file, or of standard input for `-`, without blanks around it.
+    """Return the stripped text of a file, or of standard input for `-`.
 
-    A `type` for argparse: raises ArgumentTypeError when it is empty or cannot be read.
+    A `type` for argparse: raises ArgumentTypeError if the text is empty or cannot be read.
     """
     try:
         found = sys.stdin.read() if file == "-" else Path(file).read_text()
@@ -49,5 +49,5 @@ def text(file: str) -> str:
 
 
 def given(files: Mapping[str, str | None]) -> dict[str, str]:
-    """Return the texts that are there."""
+    """Return only the texts that are not empty."""
     return {name: found for name, found in files.items() if found}

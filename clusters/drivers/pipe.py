@@ -1,10 +1,10 @@
-"""A pipe between two threads: who reads gets all that has come since, in one piece."""
+"""A pipe between two threads whose reader gets all buffered data in one piece."""
 
 from collections.abc import Callable, Iterable, Iterator
 from threading import Condition, Thread
 
 _FULL = 256 * 1024
-"""How many bytes the writer may be ahead of its reader."""
+"""How many bytes the writer may be ahead of the reader."""
 
 _JOIN_S = 5
 
@@ -12,10 +12,11 @@ _JOIN_S = 5
 def relayed(
     pieces: Iterable[bytes], *, silence_s: float, hang_up: Callable[[], object]
 ) -> Iterator[bytes]:
-    """Read `pieces` in a thread, and yield what has come as soon as anything has.
+    """Read `pieces` in a thread, and yield the data that has arrived as soon as there is any.
 
-    An empty piece says that nothing came for `silence_s`. A blocked read survives no limit of time,
-    hence the thread; `hang_up` ends it. Raises what reading raised.
+    An empty piece means that nothing arrived for `silence_s` seconds. A thread is needed because a
+    blocked read cannot be resumed after a timeout; `hang_up` ends the read. Raises the errors of
+    the read.
     """
     pipe = _Pipe()
     reader = Thread(target=pipe.fill, args=(pieces,), name="container-output", daemon=True)
@@ -49,7 +50,7 @@ class _Pipe:
             self._changed.notify_all()
 
     def take(self, seconds: float) -> bytes | None:
-        """Return what there is, b"" when nothing came for so long, None at the end."""
+        """Return the buffered data, b"" if none arrives for so many seconds, None at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._parts or self._is_over, seconds)
             piece = b"".join(self._parts)
@@ -68,7 +69,7 @@ class _Pipe:
             self._changed.notify_all()
 
     def _put(self, piece: bytes) -> bool:
-        """Wait for room; return whether anybody still reads."""
+        """Add the piece once the buffer is not full; return whether the reader is still there."""
         with self._changed:
             self._changed.wait_for(lambda: self._size < _FULL or self._is_closed)
             self._parts.append(piece)

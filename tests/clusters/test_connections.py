@@ -154,7 +154,7 @@ def test_a_probe_warns_of_other_containers(forge: Cluster, route: Route, engine:
 
     found = connections.probe(forge, route)
 
-    assert any("1 containers run there that are not" in warning for warning in found.warnings)
+    assert any("Other containers run on the engine (1)" in warning for warning in found.warnings)
 
 
 @docker

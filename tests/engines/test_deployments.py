@@ -26,7 +26,7 @@ from docker.models.containers import Container
 from pytest_django import Settings
 
 from clusters import services as cluster_services
-from clusters.drivers.docker.labels import CONNECTION, RUN, ours
+from clusters.drivers.docker.labels import CONNECTION, RUN, label_filter
 from clusters.models import Cluster, Connection
 from clusters.services import Capacity
 from deployments import services
@@ -102,11 +102,11 @@ class World:
         return fresh(deployment)
 
     def containers(self) -> list[Container]:
-        filters = ours(self.connection.uid)
+        filters = label_filter(self.connection.uid)
         return self.engine.client.containers.list(all=True, filters=filters)
 
     def container(self, deployment: Deployment) -> Container:
-        filters = ours(self.connection.uid, deployment.runs.latest("pk").container)
+        filters = label_filter(self.connection.uid, deployment.runs.latest("pk").container)
         (found,) = self.engine.client.containers.list(all=True, filters=filters)
         return found
 
@@ -243,7 +243,10 @@ def test_a_process_that_is_killed_for_memory_is_mentioned_when_the_rest_complete
     row = world.ends(world.deploy(*command, ram_mib=16))
 
     assert (row.status, row.exit_code) == (Status.COMPLETED, 0)
-    assert "One of its processes was killed because its 16 MiB were used up" in row.status_reason
+    assert (
+        "One of its processes was killed because its 16 MiB of memory were used up"
+        in row.status_reason
+    )
 
 
 def test_a_failure_is_restarted_when_its_time_has_come(world: World) -> None:

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from clusters.drivers.base import ContainerSpec
 from clusters.drivers.docker.driver import DockerDriver
-from clusters.drivers.docker.labels import labels, ours
+from clusters.drivers.docker.labels import label_filter, labels
 from clusters.models import Connection
 from tests.support.docker_engine import Engine
 from tests.support.docker_image import IMAGE
@@ -80,7 +80,7 @@ class DockerBench(Bench):
 
     def inspect(self, uid: UUID) -> dict[str, Any]:
         """Return all that the engine knows of a container."""
-        filters = ours(self.connection.uid, uid)
+        filters = label_filter(self.connection.uid, uid)
         (container,) = self.engine.client.containers.list(all=True, filters=filters)
         return dict(container.attrs)
 

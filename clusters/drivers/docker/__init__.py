@@ -6,7 +6,7 @@ from clusters.drivers.kinds import Kind
 
 
 def _local_endpoint() -> str:
-    """Return where Docker's own tools look for this machine's engine."""
+    """Return the endpoint that Docker's own tools use on this machine."""
     given = os.environ.get("DOCKER_HOST", "")
     return given if given.startswith("unix://") else "unix:///var/run/docker.sock"
 

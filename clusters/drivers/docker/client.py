@@ -1,4 +1,4 @@
-"""The way to an engine: a unix socket of this machine, or TCP with TLS both ways."""
+"""The client of an engine: over a unix socket of this machine, or over TCP with mutual TLS."""
 
 import os
 import weakref
@@ -11,14 +11,16 @@ from docker.tls import TLSConfig
 from clusters.drivers.base import Cause, DriverError
 
 TIMEOUT_S = 10
-"""For each call. An engine that takes longer is as good as gone: the next look tries again."""
+"""The timeout of each call. An engine that takes longer counts as unreachable until the next
+reconcile."""
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _TLS = ("ca", "cert", "key")
 
 
 class _Client(APIClient):
-    """One that takes no proxy and no authority from the environment: an operator said the way."""
+    """A client that takes no proxy and no certificate authority from the environment, because the
+    operator has configured how the engine is reached."""
 
     @property
     def trust_env(self) -> bool:
@@ -26,11 +28,11 @@ class _Client(APIClient):
 
     @trust_env.setter
     def trust_env(self, value: bool) -> None:
-        """`requests` sets it for every session."""
+        """Ignore the value, which `requests` sets for every session."""
 
 
 def check_endpoint(endpoint: str, credentials: Mapping[str, str]) -> None:
-    """Raise DriverError unless an engine may be reached like that."""
+    """Raise DriverError unless the endpoint is valid and, over the network, protected by TLS."""
     address = urlsplit(endpoint)
     if address.scheme == "unix" and not address.netloc and address.path.startswith("/"):
         return
@@ -39,13 +41,13 @@ def check_endpoint(endpoint: str, credentials: Mapping[str, str]) -> None:
     missing = [name for name in _TLS if not credentials.get(name)]
     if missing and (credentials or address.hostname not in _LOOPBACK):
         raise _refused(
-            "Over the network Docker needs TLS, as whoever reaches it is root there: give the CA,"
-            f" the client's certificate and its key ({', '.join(missing)} missing)."
+            "Over the network Docker needs TLS, because access to it is root access to its machine:"
+            f" give the CA, the client's certificate and its key (missing: {', '.join(missing)})."
         )
 
 
 def connect(endpoint: str, credentials: Mapping[str, str]) -> APIClient:
-    """Return a client for the newest API that both sides know; this asks the engine for it."""
+    """Return a client for the newest API that both sides support, which it asks the engine for."""
     check_endpoint(endpoint, credentials)
     if not credentials:
         return _Client(base_url=endpoint, version="auto", timeout=TIMEOUT_S)
@@ -57,13 +59,13 @@ def connect(endpoint: str, credentials: Mapping[str, str]) -> APIClient:
     except BaseException:
         _close(files)
         raise
-    # They are read again for each new connection of the client's.
+    # The client reads the files again for each new connection.
     weakref.finalize(client, _close, files)
     return client
 
 
 def _in_memory(text: str) -> int:
-    """Return a file that no disk ever holds: OpenSSL takes credentials by path only."""
+    """Return a file in memory, because OpenSSL takes credentials only by path."""
     file = os.memfd_create("credentials")
     os.write(file, text.encode())
     return file

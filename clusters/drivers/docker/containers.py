@@ -1,4 +1,4 @@
-"""What a container gets, and what it does not."""
+"""The settings of a container: its limits, and what it may not do."""
 
 from typing import Any
 from uuid import UUID
@@ -10,20 +10,20 @@ from clusters.drivers.base import ContainerSpec
 from clusters.drivers.docker.labels import labels, name
 
 MAX_PROCESSES = 4096
-"""Processes and threads: enough for a training's data loaders, not for a fork bomb."""
+"""Maximum of processes and threads: enough for data loaders, too few for a fork bomb."""
 
 CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID")
-"""What an entrypoint needs that starts as root, prepares its files and becomes another user."""
+"""Enough for an entrypoint that starts as root, prepares its files and becomes another user."""
 
 LOG_FILES, LOG_FILE_MIB = 3, 10
-"""A container's output: the newest of it, on the engine's disk."""
+"""How much of a container's latest output is kept on the engine's disk."""
 
 _MIB = 2**20
 _LEAST_CPU_MILLI = 10
 
 
 def settings(client: APIClient, spec: ContainerSpec, uid: UUID, network: str) -> dict[str, Any]:
-    """Return what `create_container` takes."""
+    """Return the arguments of `create_container`."""
     return {
         "image": spec.image,
         "command": list(spec.command) or None,
@@ -31,7 +31,7 @@ def settings(client: APIClient, spec: ContainerSpec, uid: UUID, network: str) ->
         "name": name(uid, spec),
         "labels": labels(uid, spec),
         "host_config": client.create_host_config(**_limits(spec), **_fences(network)),
-        # The worker's own proxy is none of the container's business.
+        # The worker's proxy must not be passed on to containers.
         "use_config_proxy": False,
     }
 
@@ -41,8 +41,8 @@ def _limits(spec: ContainerSpec) -> dict[str, Any]:
     return {
         "nano_cpus": max(spec.cpu_milli, _LEAST_CPU_MILLI) * 10**6,
         "mem_limit": ram,
-        "memswap_limit": ram,  # of both together: no swap
-        "shm_size": ram // 2,  # counts as its memory; 64 MiB are too few for data loaders
+        "memswap_limit": ram,  # memory and swap together, so there is no swap
+        "shm_size": ram // 2,  # part of the memory; the default of 64 MiB is too little
         "pids_limit": MAX_PROCESSES,
         "device_requests": _gpus(spec),
         "log_config": LogConfig(
@@ -60,8 +60,8 @@ def _fences(network: str) -> dict[str, Any]:
         "privileged": False,
         "network_mode": network,
         "ipc_mode": "private",
-        "init": True,  # otherwise a shell as process 1 ignores SIGTERM, and nobody reaps
-        "restart_policy": {"Name": "no"},  # what runs again, and where, is the scheduler's to say
+        "init": True,  # otherwise a shell as process 1 ignores SIGTERM and reaps no children
+        "restart_policy": {"Name": "no"},  # restarts are the scheduler's decision
     }
 
 

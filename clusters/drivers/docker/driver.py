@@ -1,4 +1,4 @@
-"""The verbs, each a few calls to the engine."""
+"""The Docker driver: each verb is a few calls to the engine."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -13,9 +13,9 @@ from docker.errors import APIError, ImageNotFound, NotFound
 from clusters.drivers.base import Cause, ContainerSpec, DriverError, Observation, Probe
 from clusters.drivers.docker import containers, labels, markers, networks, output, probing, reading
 from clusters.drivers.docker.client import connect
+from clusters.drivers.docker.endings import EngineEvents
 from clusters.drivers.docker.errors import translated
 from clusters.drivers.docker.pulls import Pulls
-from clusters.drivers.docker.witness import Witness
 from clusters.models import Connection
 from clusters.secrets import CannotDecrypt
 from clusters.wakeups import reconcile_at_once
@@ -25,7 +25,7 @@ _MIB = 2**20
 
 
 class DockerDriver:
-    """One engine. What is remembered here only saves calls: all state is on the engine."""
+    """One engine. The attributes only save calls: all state is on the engine."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -62,14 +62,14 @@ class DockerDriver:
                 config = engine.inspect_container(there["Id"])["Config"]
                 self._signal(engine, there, config.get("StopSignal") or "SIGTERM")
             if asked is None:
-                # So that whoever comes next does not ask again, and knows when to kill it.
+                # The name records the deadline, so that no worker asks again or kills too early.
                 engine.rename(there["Id"], labels.name_until(there, wanted))
 
     def observe(self, now: datetime) -> list[Observation]:
         with self._engine() as engine:
-            found = engine.containers(all=True, filters=labels.ours(self._uid))
+            found = engine.containers(all=True, filters=labels.label_filter(self._uid))
             listed = [container for container in found if labels.uid_of(container)]
-            self._forget_all_but({container["Id"] for container in listed})
+            self._prune({container["Id"] for container in listed})
             ended = [c for c in listed if c["State"] in reading.ENDED]
             there = [self._observe(engine, c) for c in listed if c not in ended]
             return [o for o in there if o] + self._observe_ended(engine, ended)
@@ -79,7 +79,7 @@ class DockerDriver:
             there = self._find(engine, uid)
             if there is None or there["State"] == "created":
                 return
-        # A client of its own: whoever listens may do so for hours.
+        # A separate client, because a caller may follow the output for hours.
         with translated(), closing(self._connect()) as own:
             yield from output.read(own, there["Id"], tail=tail, follow=follow)
 
@@ -99,7 +99,7 @@ class DockerDriver:
                 markers.remove(engine, self._uid, former)
 
     def watch(self) -> Iterator[None]:
-        filters = labels.ours(self._uid) | {
+        filters = labels.label_filter(self._uid) | {
             "type": "container",
             "event": ["start", "die", "destroy"],
         }
@@ -110,30 +110,30 @@ class DockerDriver:
     # --- Steps ------------------------------------------------------------------------------------
 
     def _create(self, engine: APIClient, spec: ContainerSpec) -> str:
-        """Return the id of a new container, which does not run yet."""
+        """Create a container, which does not run yet, and return its id."""
         self._check_capacity(engine, spec)
         network = networks.mode_of(engine, self._connection)
         try:
             made = engine.create_container(**containers.settings(engine, spec, self._uid, network))
         except ImageNotFound:
-            self._pulls.fetch(spec.image)
+            self._pulls.pull(spec.image)
             raise
         return str(made["Id"])
 
     def _check_capacity(self, engine: APIClient, spec: ContainerSpec) -> None:
-        """Refuse what the engine would accept and the kernel could not keep."""
+        """Raise DriverError for amounts that Docker accepts but the machine does not have."""
         self._has_mib = self._has_mib or engine.info()["MemTotal"] // _MIB
         if spec.ram_mib > self._has_mib:
             raise DriverError(
-                f"The engine has {self._has_mib} MiB and `ram_mib` asks for {spec.ram_mib}:"
-                " request less.",
+                f"The engine has {self._has_mib} MiB of RAM, but `ram_mib` requests"
+                f" {spec.ram_mib}: request less.",
                 retriable=False,
                 cause=Cause.OVER_CAPACITY,
             )
         if spec.gpu != len(spec.devices):
             raise DriverError(
-                f"It asks for {spec.gpu} GPUs and was given {len(spec.devices)}: an operator has to"
-                " name the engine's GPUs in its connection.",
+                f"The deployment requests {spec.gpu} GPUs, but was assigned {len(spec.devices)}: an"
+                " operator has to list the engine's GPUs in the cluster's connection.",
                 retriable=False,
                 cause=Cause.NO_DEVICE,
             )
@@ -142,7 +142,7 @@ class DockerDriver:
         try:
             engine.start(container)
         except APIError:
-            # Refused: it would stay there, created, for ever.
+            # Otherwise the container would stay on the engine in the state `created`.
             with suppress(APIError):
                 self._remove(engine, container, force=True)
             raise
@@ -151,7 +151,7 @@ class DockerDriver:
         try:
             engine.kill(container["Id"], signal=name)
         except APIError as error:
-            # It has ended meanwhile.
+            # The container has ended since it was listed.
             if not _is(error, _CONFLICT, _NOT_FOUND):
                 raise
 
@@ -168,39 +168,39 @@ class DockerDriver:
         if listed["State"] == "removing":
             return None
         if listed["State"] == "created":
-            return self._clear_away(engine, listed)
-        # When it began does not change as long as it runs.
-        known = self._running.get(listed["Id"]) or self._inspect(engine, listed["Id"])
-        if known is None:
+            return self._remove_unstarted(engine, listed)
+        # Inspected only once, because the start time does not change while the container runs.
+        inspected = self._running.get(listed["Id"]) or self._inspect(engine, listed["Id"])
+        if inspected is None:
             return None
-        self._running[listed["Id"]] = known
-        return reading.running(listed, known)
+        self._running[listed["Id"]] = inspected
+        return reading.running(listed, inspected)
 
     def _observe_ended(
         self, engine: APIClient, ended: Sequence[Mapping[str, Any]]
     ) -> list[Observation]:
         found = [(c, i) for c in ended if (i := self._inspect(engine, c["Id"])) is not None]
-        unasked = [c["Id"] for c, _ in found if not reading.was_stopped(c)]
-        witness = Witness.of(engine) if unasked else None
+        unstopped = [c["Id"] for c, _ in found if not reading.was_stopped(c)]
+        events = EngineEvents.of(engine) if unstopped else None
         return [
-            reading.exited(container, inspected, witness if container["Id"] in unasked else None)
+            reading.exited(container, inspected, events if container["Id"] in unstopped else None)
             for container, inspected in found
         ]
 
-    def _forget_all_but(self, present: set[str]) -> None:
+    def _prune(self, present: set[str]) -> None:
         self._running = {k: v for k, v in self._running.items() if k in present}
 
-    def _clear_away(self, engine: APIClient, listed: Mapping[str, Any]) -> Observation | None:
-        """Remove what a worker left that died between creating and starting it.
+    def _remove_unstarted(self, engine: APIClient, listed: Mapping[str, Any]) -> Observation | None:
+        """Remove a container whose worker died between creating and starting it.
 
-        Nobody else is between the two: one process at a time speaks to an engine.
+        No live worker can be at that point, because one process at a time uses an engine.
         """
         try:
             self._remove(engine, listed["Id"])
         except APIError as error:
             if not _is(error, _CONFLICT):
                 raise
-            # The engine was starting it: it runs by now, and the next look sees that.
+            # The engine was just starting it. The next reconcile sees it running.
             return reading.preparing(listed)
         return None
 
@@ -212,7 +212,7 @@ class DockerDriver:
         return found
 
     def _find(self, engine: APIClient, uid: UUID) -> Mapping[str, Any] | None:
-        found = engine.containers(all=True, filters=labels.ours(self._uid, uid))
+        found = engine.containers(all=True, filters=labels.label_filter(self._uid, uid))
         return next((container for container in found if labels.uid_of(container) == uid), None)
 
     # --- The connection ---------------------------------------------------------------------------
@@ -226,9 +226,9 @@ class DockerDriver:
 
     @contextmanager
     def _engine(self) -> Iterator[APIClient]:
-        """Yield the client that is kept; one that lost its engine is thrown away.
+        """Yield the cached client, and discard it if the engine is unreachable.
 
-        The engine may come back as another version, which speaks another version of the API.
+        The engine may come back with another version of the API.
         """
         with self._lock:
             try:

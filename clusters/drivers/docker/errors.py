@@ -1,4 +1,4 @@
-"""What an engine says when it refuses, in the one vocabulary of all engines."""
+"""Translate the errors of an engine into the vocabulary of all engines, with remedies."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +11,6 @@ from clusters.drivers.base import Cause, DriverError
 
 _NO_CONNECTION = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 
-_NO_RIGHT = ("denied", "unauthorized", "forbidden", "authentication required")
-
 _NONE_SUCH = ("manifest unknown", "not found", "no matching manifest")
 
 _REFUSALS: tuple[tuple[str, Cause, bool, str], ...] = (
@@ -20,58 +18,64 @@ _REFUSALS: tuple[tuple[str, Cause, bool, str], ...] = (
         "range of cpus",
         Cause.OVER_CAPACITY,
         False,
-        "The engine has fewer CPUs than `cpu` asks for: request less.",
+        "The engine has fewer CPUs than `cpu` requests: request less.",
     ),
     (
         "minimum memory limit",
         Cause.INVALID_SPEC,
         False,
-        "The engine needs `ram_mib` to be larger (Docker: 6 or more).",
+        "`ram_mib` is below the engine's minimum (6 for Docker): request more.",
     ),
     (
         "could not select device driver",
         Cause.NO_DEVICE,
         False,
-        "The engine cannot give GPUs: an operator has to install the NVIDIA Container Toolkit.",
+        "The engine cannot provide GPUs: an operator has to install the NVIDIA Container Toolkit.",
     ),
     (
         "nvidia-container",
         Cause.NO_DEVICE,
         False,
-        "The engine lacks the GPU: an operator has to correct the connection's devices.",
+        "The engine does not have the GPU: an operator has to correct the connection's GPUs.",
     ),
     (
         "invalid reference format",
         Cause.INVALID_SPEC,
         False,
-        "`image` is no reference of an image, such as registry/name:tag: correct it.",
+        "`image` is not a valid image reference, such as registry/name:tag: correct it.",
     ),
     (
         "no command specified",
         Cause.INVALID_SPEC,
         False,
-        "The image has no command of its own: give `command`.",
+        "The image has no default command: set `command`.",
     ),
     (
         "executable file not found",
         Cause.COMMAND_NOT_FOUND,
         False,
-        "The image does not have the program that `command` names: correct `command`.",
+        "The image does not contain the program that `command` names: correct `command`.",
     ),
     (
         "environment variable",
         Cause.INVALID_SPEC,
         False,
-        "The engine refuses a name in `env`: correct it.",
+        "The engine refuses the name of an environment variable: correct `env`.",
     ),
-    ("no space left", Cause.ENGINE_FAILED, True, "The engine's disk is full."),
+    (
+        "no space left",
+        Cause.ENGINE_FAILED,
+        True,
+        "The engine's disk is full: an operator has to free space on it.",
+    ),
 )
-"""A part of the message, what it means, whether it may pass, and what to do."""
+"""A part of the engine's message, its cause, whether it is retriable, and the message with the
+remedy."""
 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Raise whatever the engine or the way to it raises as a DriverError."""
+    """Turn the errors of the engine and of the connection to it into DriverError."""
     try:
         yield
     except APIError as error:
@@ -81,15 +85,17 @@ def translated() -> Iterator[None]:
 
 
 def refusal(error: APIError) -> DriverError:
-    said = str(error.explanation or error).strip()
+    text = str(error.explanation or error).strip()
     for part, cause, retriable, remedy in _REFUSALS:
-        if part in said.lower():
+        if part in text.lower():
             return DriverError(remedy, retriable=retriable, cause=cause)
     if error.response is not None and error.response.status_code == requests.codes.bad_request:
         return DriverError(
-            f"The engine refused it: {said}", retriable=False, cause=Cause.INVALID_SPEC
+            f"The engine refused the container, correct the deployment: {text}",
+            retriable=False,
+            cause=Cause.INVALID_SPEC,
         )
-    return DriverError(f"The engine failed: {said}", retriable=True, cause=Cause.ENGINE_FAILED)
+    return DriverError(f"The engine failed: {text}", retriable=True, cause=Cause.ENGINE_FAILED)
 
 
 def unreachable(error: Exception) -> DriverError:
@@ -99,38 +105,43 @@ def unreachable(error: Exception) -> DriverError:
         root = _root(error)
         why = (isinstance(root, OSError) and root.strerror) or str(root) or type(root).__name__
     return DriverError(
-        f"The engine cannot be reached: {why}.", retriable=True, cause=Cause.UNREACHABLE
+        f"The engine cannot be reached: {why}. An operator has to check that it runs, and how the"
+        " cluster is connected to it.",
+        retriable=True,
+        cause=Cause.UNREACHABLE,
     )
 
 
-def pull_failed(image: str, said: str, status: int | None = None) -> DriverError:
-    """Return why an image could not be fetched: there is none, no right to it, or no way to it."""
-    text = said.lower()
-    # Docker Hub answers "denied" for a name that does not exist as well.
+def pull_failed(image: str, message: str, status: int | None = None) -> DriverError:
+    """Return the error of a failed pull: no image, no right to it, or a faulty registry."""
+    text = message.lower()
+    # Docker Hub also answers "denied" for an image that does not exist.
     if status in (401, 403) or any(
         word in text for word in ("denied", "unauthorized", "forbidden")
     ):
         return DriverError(
-            f"Image {image} does not exist, or the engine has no right to fetch it: correct"
-            f" `image`, or ask an operator for access to its registry. ({said})",
+            f"Image {image} does not exist, or the engine may not pull it: correct `image`, or ask"
+            f" an operator to give the engine access to the registry. ({message})",
             retriable=False,
             cause=Cause.IMAGE_NOT_PULLABLE,
         )
     if status == requests.codes.not_found or any(word in text for word in _NONE_SUCH):
         return DriverError(
-            f"Image {image} does not exist: correct `image` and submit it again. ({said})",
+            f"Image {image} does not exist: correct `image` and submit the deployment again."
+            f" ({message})",
             retriable=False,
             cause=Cause.IMAGE_NOT_FOUND,
         )
     return DriverError(
-        f"Image {image} cannot be fetched now: its registry does not answer as it should. ({said})",
+        f"Image {image} cannot be pulled at present, because its registry does not respond"
+        f" properly. If this persists, ask an operator to check the registry. ({message})",
         retriable=True,
         cause=Cause.IMAGE_NOT_PULLABLE,
     )
 
 
 def _root(error: BaseException) -> BaseException:
-    """Return what was raised first: the libraries wrap it several times."""
+    """Return the original error, which the libraries wrap several times."""
     while True:
         inner = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
         if inner is None:

@@ -13,7 +13,7 @@ from clusters.models import Connection
 class DockerForm(ConnectForm):
     endpoint = forms.CharField(
         widget=UnfoldAdminTextInputWidget,
-        help_text="unix:///var/run/docker.sock where the worker runs, or tcp://host:2376.",
+        help_text="unix:///var/run/docker.sock on the worker's machine, or tcp://host:2376.",
     )
     network = forms.ChoiceField(
         label="Network of each container",
@@ -25,11 +25,11 @@ class DockerForm(ConnectForm):
         label="GPUs",
         required=False,
         widget=UnfoldAdminTextareaWidget({"rows": 3}),
-        help_text="The ids or UUIDs, as `nvidia-smi -L` says, one a line.",
+        help_text="Their ids or UUIDs as `nvidia-smi -L` prints them, one per line.",
     )
-    ca = secret("Certificate authority", help_text="PEM; needed for tcp, as are the next two.")
-    cert = secret("Client's certificate")
-    key = secret("Client's key")
+    ca = secret("Certificate authority", help_text="PEM. This and the next two are needed for tcp.")
+    cert = secret("Client certificate")
+    key = secret("Client key")
 
     def route(self, driver: str) -> Route:
         data = self.cleaned_data

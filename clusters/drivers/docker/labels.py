@@ -1,7 +1,7 @@
-"""How our containers are known on an engine that others use as well.
+"""The labels and names that identify a connection's containers on an engine.
 
-Labels cannot change after the creation, a name can: it holds until when a container that was asked
-to stop has time, so that neither a worker nor an engine that dies forgets it.
+A name can change after the creation, labels cannot. So the name of a container that was asked to
+stop contains the deadline, which survives the death of a worker and of the engine.
 """
 
 import re
@@ -29,10 +29,13 @@ def labels(connection: UUID, spec: ContainerSpec) -> dict[str, str]:
     }
 
 
-def ours(connection: UUID, container: UUID | None = None) -> dict[str, str | list[str] | bool]:
+def label_filter(
+    connection: UUID, container: UUID | None = None
+) -> dict[str, str | list[str] | bool]:
     """Return the filter for all containers of the connection, or for one of them.
 
-    For one from before container uids that is all of its run: `uid_of` tells them apart.
+    For a container from before container uids, it matches all containers of its run; check them
+    with `uid_of`.
     """
     filters = [f"{CONNECTION}={connection}"]
     if container is not None:
@@ -42,10 +45,10 @@ def ours(connection: UUID, container: UUID | None = None) -> dict[str, str | lis
 
 
 def uid_of(container: Mapping[str, Any]) -> UUID | None:
-    """Return by which uid a listed container is known, None when others wrote its labels."""
-    said = container["Labels"]
+    """Return the uid of a listed container, None if its labels are not in this product's form."""
+    found = container["Labels"]
     try:
-        return UUID(said[CONTAINER]) if CONTAINER in said else uid_by_run(int(said.get(RUN, "")))
+        return UUID(found[CONTAINER]) if CONTAINER in found else uid_by_run(int(found.get(RUN, "")))
     except ValueError:
         return None
 
@@ -56,20 +59,20 @@ def name(connection: UUID, spec: ContainerSpec) -> str:
 
 def name_of(container: Mapping[str, Any]) -> str:
     """Return the name of a listed container."""
-    # A container that others link to has names for the links as well, with a second slash.
+    # Links from other containers add names with a second slash.
     own = (name.lstrip("/") for name in container.get("Names") or () if name.count("/") == 1)
     return next(own, "")
 
 
 def name_until(container: Mapping[str, Any], deadline: datetime) -> str:
-    """Return the name of a listed container once it was asked to stop."""
+    """Return the name for a listed container that is asked to stop, with the deadline."""
     return f"{name_of(container)}.stop-{int(deadline.timestamp() * 1000)}"
 
 
 def deadline_of(container: Mapping[str, Any]) -> datetime | None:
-    """Return when a container that was asked to stop is to be killed."""
-    for known in container.get("Names") or ():
-        if match := _DEADLINE.search(known):
+    """Return when a container that was asked to stop is to be killed, None for other containers."""
+    for listed in container.get("Names") or ():
+        if match := _DEADLINE.search(listed):
             return datetime.fromtimestamp(int(match[1]) / 1000, UTC)
     return None
 

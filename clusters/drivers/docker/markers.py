@@ -1,4 +1,4 @@
-"""Whose the engine is: a marker is an empty volume, which outlives containers and restarts."""
+"""Markers of ownership: each is an empty volume, which outlives containers and restarts."""
 
 from uuid import UUID
 

@@ -1,4 +1,4 @@
-"""The network of a connection's containers: a way out to the internet, none to each other."""
+"""The network of a connection's containers, which reach the internet but not each other."""
 
 from uuid import UUID
 
@@ -13,7 +13,7 @@ _CONFLICT = 409
 
 
 def mode_of(engine: APIClient, connection: Connection) -> str:
-    """Return the network mode of a container; make the connection's network where there is none."""
+    """Return the network mode of a container; create the connection's network if necessary."""
     if connection.network == Connection.Network.NONE:
         return NO_NETWORK
     name = network_name(connection.uid)
@@ -31,8 +31,8 @@ def _create(engine: APIClient, name: str, uid: UUID) -> None:
             driver="bridge",
             check_duplicate=True,
             labels={CONNECTION: str(uid)},
-            # One bridge for all, as an engine has room for some thirty: packets between its
-            # containers are dropped, which makes it a network of its own for each.
+            # One bridge for all containers, because an engine supports only about thirty. It drops
+            # packets between its containers, so that they are isolated from each other.
             options={"com.docker.network.bridge.enable_icc": "false"},
         )
     except APIError as error:

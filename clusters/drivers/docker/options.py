@@ -18,12 +18,12 @@ class DockerOptions(ConnectOptions):
         own.add_argument(
             "--network",
             choices=Connection.Network.values,
-            help="of each container: the internet only (default), or none at all",
+            help="network of each container: the internet only (default), or none",
         )
         own.add_argument(
             "--gpu-device", action="append", metavar="ID",
-            help="id or UUID of a GPU, as nvidia-smi -L says; once for each. Without any, a cluster"
-            " that is connected already keeps its GPUs",
+            help="id or UUID of a GPU as nvidia-smi -L prints it; repeat it for each GPU. If it is"
+            " omitted, a cluster that is already connected keeps its GPUs",
         )  # fmt: skip
 
     def route(self, driver: str, options: Mapping[str, Any], known: Connection | None) -> Route:

@@ -1,4 +1,4 @@
-"""What a container wrote, as a stream that can be given up while it is silent."""
+"""A container's output, as a stream that can be closed while the container is silent."""
 
 import struct
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ from clusters.drivers.docker.client import TIMEOUT_S
 from clusters.drivers.pipe import relayed
 
 SILENCE_S = 1.0
-"""After so long without output a follower gets an empty piece."""
+"""After this time without output, a follower gets an empty piece."""
 
 _READ = 64 * 1024
 _HEADER = struct.Struct(">BxxxL")
@@ -23,7 +23,7 @@ _HEADER = struct.Struct(">BxxxL")
 def read(engine: APIClient, container: str, *, tail: int | None, follow: bool) -> Iterator[bytes]:
     """Yield the output in large pieces.
 
-    The client's own `logs` makes four reads of each line, which holds up the whole process.
+    The client's own `logs` makes four reads for each line, which slows down the whole process.
     """
     response = engine.get(
         f"{engine.base_url}/v{engine.api_version}/containers/{container}/logs",
@@ -47,7 +47,7 @@ def read(engine: APIClient, container: str, *, tail: int | None, follow: bool) -
 
 
 def _demultiplexed(read: Callable[[int], Any]) -> Iterator[bytes]:
-    """Take the engine's frames apart: each is a header of 8 bytes and mostly one line."""
+    """Yield the payload of the engine's frames: a header of 8 bytes and usually one line each."""
     data = b""
     while new := read(_READ):
         data += new

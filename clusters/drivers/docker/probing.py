@@ -1,4 +1,4 @@
-"""What an engine says of itself, and what an operator should know before connecting it."""
+"""Probe an engine: its identity and amounts, with warnings for the operator who connects it."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -34,7 +34,7 @@ def probe(engine: APIClient, connection: Connection) -> Probe:
 
 
 def _advertised(info: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the GPUs that the engine was told of (`node-generic-resources` of daemon.json)."""
+    """Return the GPUs in the engine's configuration (`node-generic-resources` in daemon.json)."""
     named = (resource.get("NamedResourceSpec") for resource in info.get("GenericResources") or ())
     return tuple(spec["Value"] for spec in named if spec and "GPU" in spec["Kind"].upper())
 
@@ -42,20 +42,23 @@ def _advertised(info: Mapping[str, Any]) -> tuple[str, ...]:
 def _warnings(engine: APIClient, info: Mapping[str, Any], connection: Connection) -> Iterator[str]:
     for key, word in _LIMITS.items():
         if not info.get(key):
-            yield f"The engine's kernel cannot enforce {word} limits: a container may take more."
+            yield (
+                f"The engine's kernel does not enforce {word} limits, so a container may use more"
+                " than it requested: enable the kernel's cgroup support for it."
+            )
     if not info.get("LiveRestoreEnabled"):
         yield (
-            "Containers end when the engine restarts. With `live-restore` in its daemon.json they"
-            " live on."
+            "Containers end when the engine restarts: set `live-restore` in its daemon.json to keep"
+            " them running."
         )
     if connection.network == Connection.Network.ISOLATED and not info.get("BridgeNfIptables"):
         yield (
-            "Containers could reach each other: load the kernel module br_netfilter there, or"
-            " connect it with the network `none`."
+            "Containers can reach each other: load the kernel module br_netfilter on the engine's"
+            " machine, or connect the cluster with the network `none`."
         )
     others = [c for c in engine.containers() if c["Labels"].get(CONNECTION) != str(connection.uid)]
     if others:
         yield (
-            f"{len(others)} containers run there that are not the hypervisor's: it does not know"
-            " what they use."
+            f"Other containers run on the engine ({len(others)}), for which the hypervisor does not"
+            " account: move them elsewhere, or give the cluster a smaller capacity."
         )

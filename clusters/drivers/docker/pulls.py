@@ -1,8 +1,8 @@
-"""Images are fetched by a thread apart, so that a large one holds up nobody else on its engine.
+"""Pull images in separate threads, so that a large image does not delay other containers.
 
-What goes on is noted in the cache, for all workers: an image is fetched once, and why it could not
-be fetched is told to whoever starts it next. Without the cache each process may ask for it, and the
-engine itself makes one fetch of them.
+The state of each pull is in the cache, for all workers: an image is pulled only once, and the next
+start gets the error of a pull that failed. Without the cache, several processes may request the
+same pull, which the engine merges.
 """
 
 import hashlib
@@ -22,12 +22,12 @@ from clusters.drivers.base import Cause, DriverError
 from clusters.drivers.docker.errors import pull_failed, translated
 
 _ALIVE_S = 60
-"""A fetch that has not been heard of for so long has died with its worker."""
+"""A pull without an update for this long has died with its worker."""
 
 _REMEMBERED_S = 10
-"""How long what became of a fetch is told instead of asking the registry again."""
+"""How long the result of a pull is reported before the registry is asked again."""
 
-_FETCHING, _FETCHED = "fetching", "fetched"
+_PULLING, _PULLED = "pulling", "pulled"
 
 log = structlog.get_logger(__name__)
 
@@ -40,67 +40,69 @@ class _Failure:
 
 
 class Pulls:
-    """The fetches of one engine; `done` is called after each."""
+    """The pulls of one engine; `done` is called after each."""
 
     def __init__(self, engine: str, connect: Callable[[], APIClient], done: Callable[[], None]):
         self._engine = engine
         self._connect = connect
         self._done = done
-        self._mine: set[str] = set()
+        self._running: set[str] = set()
         self._lock = Lock()
 
-    def fetch(self, image: str) -> None:
-        """Fetch an image in the background, and always raise: why it is not here yet, or never."""
+    def pull(self, image: str) -> None:
+        """Pull an image in the background; always raise DriverError with the pull's state."""
         state = self._state(image)
         if isinstance(state, _Failure):
             raise DriverError(state.message, retriable=state.retriable, cause=state.cause)
-        if state == _FETCHED:
+        if state == _PULLED:
             raise DriverError(
-                f"Image {image} was fetched, and the engine does not have it.", retriable=True
+                f"Image {image} was pulled, but the engine does not have it: if this persists, an"
+                " operator has to check the engine's disk.",
+                retriable=True,
             )
         if state is None:
             self._begin(image)
         raise DriverError(
-            f"Image {image} is being fetched.", retriable=True, cause=Cause.FETCHING_IMAGE
+            f"Image {image} is being pulled.", retriable=True, cause=Cause.FETCHING_IMAGE
         )
 
     def _begin(self, image: str) -> None:
         with self._lock:
-            if image in self._mine:
+            if image in self._running:
                 return
-            self._mine.add(image)
-        self._note(image, _FETCHING, _ALIVE_S)
+            self._running.add(image)
+        self._record(image, _PULLING, _ALIVE_S)
         Thread(target=self._run, args=(image,), name=f"pull-{image}", daemon=True).start()
 
     def _run(self, image: str) -> None:
         try:
             with translated(), self._client() as client:
                 self._pull(client, image)
-            self._note(image, _FETCHED, _REMEMBERED_S)
+            self._record(image, _PULLED, _REMEMBERED_S)
         except DriverError as error:
             log.info("pull_failed", engine=self._engine, image=image, error=str(error))
-            self._note(image, _Failure(str(error), error.retriable, error.cause), _REMEMBERED_S)
+            self._record(image, _Failure(str(error), error.retriable, error.cause), _REMEMBERED_S)
         finally:
             with self._lock:
-                self._mine.discard(image)
+                self._running.discard(image)
             self._done()
 
     def _pull(self, client: APIClient, image: str) -> None:
-        noted = monotonic()
+        recorded = monotonic()
         try:
             for line in client.pull(image, stream=True, decode=True):
                 if "error" in line:
                     raise pull_failed(image, str(line["error"]))
-                if monotonic() - noted > _ALIVE_S / 3:
-                    noted = monotonic()
-                    self._note(image, _FETCHING, _ALIVE_S)
+                if monotonic() - recorded > _ALIVE_S / 3:
+                    recorded = monotonic()
+                    self._record(image, _PULLING, _ALIVE_S)
         except APIError as error:
             status = error.response.status_code if error.response is not None else None
             raise pull_failed(image, str(error.explanation or error), status) from error
 
     @contextmanager
     def _client(self) -> Iterator[APIClient]:
-        """Yield a client of the thread's own: a session is not for two threads."""
+        """Yield a separate client, because threads cannot share a session."""
         client = self._connect()
         try:
             yield client
@@ -112,7 +114,7 @@ class Pulls:
             return cache.get(self._key(image))
         return None
 
-    def _note(self, image: str, state: Any, seconds: int) -> None:
+    def _record(self, image: str, state: Any, seconds: int) -> None:
         with suppress(Exception):
             cache.set(self._key(image), state, seconds)
 

@@ -1,23 +1,23 @@
-"""What the engine's answers mean."""
+"""Translate the engine's responses into observations."""
 
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from clusters.drivers.base import Cause, Observation, Phase
+from clusters.drivers.docker.endings import Ending, EngineEvents
 from clusters.drivers.docker.labels import DEVICES, RUN, deadline_of, name_of, uid_of
 from clusters.drivers.docker.times import parse
-from clusters.drivers.docker.witness import Fate, Witness
 
 ENDED = ("exited", "dead")
 
 _NOT_EXECUTABLE, _NOT_FOUND, _SIGKILLED = 126, 127, 137
 _NOT_ITS_OWN = {
-    Fate.STOPPED_BY_OTHERS: (
+    Ending.STOPPED_BY_OTHERS: (
         Cause.ENGINE_EVICTED,
-        "Was stopped on its engine, by somebody else or by the engine when it started again.",
+        "Was stopped on its engine, by another client or by the engine as it restarted.",
     ),
-    Fate.ENDED_WITH_THE_ENGINE: (Cause.ENGINE_FAILED, "Ended with its engine, which went down."),
+    Ending.WITH_THE_ENGINE: (Cause.ENGINE_FAILED, "Ended because its engine went down."),
 }
 
 
@@ -26,7 +26,10 @@ def preparing(listed: Mapping[str, Any]) -> Observation:
 
 
 def _about(listed: Mapping[str, Any], inspected: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return by what it is known, by us and by people; the list has its command as one text."""
+    """Return the container's uid, and its run, name, image and command for people.
+
+    The command is empty without `inspected`, because the list has it only as one text.
+    """
     command = inspected["Config"]["Cmd"] or () if inspected else ()
     run = listed["Labels"].get(RUN, "")
     return {
@@ -53,25 +56,25 @@ def running(listed: Mapping[str, Any], inspected: Mapping[str, Any]) -> Observat
 
 
 def was_stopped(listed: Mapping[str, Any]) -> bool:
-    """Whether we asked it to stop."""
+    """Whether this product asked the container to stop."""
     return deadline_of(listed) is not None
 
 
 def exited(
-    listed: Mapping[str, Any], inspected: Mapping[str, Any], witness: Witness | None
+    listed: Mapping[str, Any], inspected: Mapping[str, Any], events: EngineEvents | None
 ) -> Observation:
-    """Return how it ended; the witness is asked unless we stopped it ourselves."""
+    """Return how the container ended; `events` is None if this product stopped it."""
     state = inspected["State"]
     code = int(state["ExitCode"])
     started_at, ended_at = _times(state)
     ram_mib = inspected["HostConfig"]["Memory"] // 2**20
     if state["OOMKilled"]:
         cause, message = _out_of_memory(code, ram_mib)
-    elif witness is None:
+    elif events is None:
         cause, message = _stopped(code)
     else:
-        fate = witness.fate(inspected["Id"], code, ended_at)
-        cause, message = _NOT_ITS_OWN.get(fate) or _by_itself(code)
+        ending = events.ending(inspected["Id"], code, ended_at)
+        cause, message = _NOT_ITS_OWN.get(ending) or _of_its_own(code)
     return Observation(
         phase=Phase.EXITED,
         exit_code=code,
@@ -84,7 +87,7 @@ def exited(
 
 
 def _times(state: Mapping[str, Any]) -> tuple[datetime | None, datetime | None]:
-    """Return when it began and ended; of a very short one the engine notes the end first."""
+    """Return the start and the end; the engine may record the end of a very short run first."""
     started_at, ended_at = parse(state["StartedAt"]), parse(state["FinishedAt"])
     if started_at and ended_at:
         return started_at, max(started_at, ended_at)
@@ -94,12 +97,12 @@ def _times(state: Mapping[str, Any]) -> tuple[datetime | None, datetime | None]:
 def _out_of_memory(code: int, ram_mib: int) -> tuple[Cause | None, str]:
     if code == 0:
         return None, (
-            f"One of its processes was killed because its {ram_mib} MiB were used up: check the"
-            " result, or give it a larger `ram_mib`."
+            f"One of its processes was killed because its {ram_mib} MiB of memory were used up:"
+            " check the result, or request a larger `ram_mib`."
         )
     return Cause.OUT_OF_MEMORY, (
-        f"Used more memory than its {ram_mib} MiB and was killed: give it a larger `ram_mib`, or"
-        " have it use less."
+        f"Was killed because it used more than its {ram_mib} MiB of memory: request a larger"
+        " `ram_mib`, or make the program use less."
     )
 
 
@@ -107,21 +110,25 @@ def _stopped(code: int) -> tuple[Cause | None, str]:
     if code != _SIGKILLED:
         return None, ""
     return Cause.KILLED, (
-        "Had not ended when its grace was over, and was killed: have it end on SIGTERM."
+        "Was killed because it did not end within its grace period: make the program end on"
+        " SIGTERM."
     )
 
 
-def _by_itself(code: int) -> tuple[Cause | None, str]:
+def _of_its_own(code: int) -> tuple[Cause | None, str]:
     if code == _SIGKILLED:
-        return Cause.KILLED, "Was killed by SIGKILL, not by us and not for lack of memory."
+        return Cause.KILLED, (
+            "Was killed by a SIGKILL that was sent neither by the hypervisor nor because of its"
+            " memory: check whether the program or a person on the machine sent it."
+        )
     if code == _NOT_FOUND:
         return Cause.COMMAND_NOT_FOUND, (
-            "Exit code 127: `command` names a program that the image does not have, or what it ran"
-            " did. Correct `command`; the logs name the program."
+            "Exit code 127: a program was not found in the image, either the one that `command`"
+            " names or one that it ran. The logs name the program: correct `command` or the image."
         )
     if code == _NOT_EXECUTABLE:
         return Cause.COMMAND_NOT_FOUND, (
-            "Exit code 126: `command` names a file that cannot be executed, or what it ran did."
-            " Correct `command`; the logs name the file."
+            "Exit code 126: a file could not be executed, either the one that `command` names or"
+            " one that it ran. The logs name the file: correct `command` or the image."
         )
     return None, ""

@@ -1,4 +1,4 @@
-"""The engine's times, which have nanoseconds."""
+"""Parse the engine's times, which have nanoseconds."""
 
 import re
 from datetime import datetime

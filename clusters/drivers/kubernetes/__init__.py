@@ -1,10 +1,9 @@
-"""Kubernetes: one Pod a run, in the namespace that the connection names.
+"""Kubernetes: one Pod per run, in the namespace that the connection names.
 
-`driver` has the verbs, `api` makes the calls over `transport`, `access` reads the credentials,
-`errors` names refusals; `pods` writes what is sent, `states`, `failures` and `deletions` read what
-comes back, `events` asks what a start waits for; `probing` and `capacity` look at a cluster before
-it is connected, `form` and `options` connect it. docs/operating.md lists every call with the right
-that it needs.
+`driver` has the verbs, `api` makes the calls over `transport`, `access` reads the credentials, and
+`errors` translates refusals. `pods` writes manifests, `states`, `failures` and `deletions` read the
+status of Pods, and `events` explains delayed starts. `probing` and `capacity` examine a cluster
+before `form` or `options` connects it. docs/operating.md lists every call with the right it needs.
 """
 
 from clusters.drivers.kinds import Kind

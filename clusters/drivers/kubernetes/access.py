@@ -1,7 +1,7 @@
-"""How an API server is reached, read from what an operator pasted.
+"""Read from an operator's input how an API server is reached.
 
-A kubeconfig may tell its reader to run a program or to read a file. Here the reader is a server, so
-those are refused: everything that is needed has to be in the text itself.
+A kubeconfig may instruct its reader to run a program or read a file. Because the reader here is a
+server, such entries are refused: the text itself has to contain everything.
 """
 
 import base64
@@ -24,20 +24,20 @@ _IN_CLUSTER = {
     "proxy-url": "give an address that can be reached directly",
 }
 _IN_USER = {
-    "exec": "make a service account's token and paste that",
-    "auth-provider": "make a service account's token and paste that",
-    "tokenFile": "paste its content as `token`",
+    "exec": "create a token for a service account and give that",
+    "auth-provider": "create a token for a service account and give that",
+    "tokenFile": "give the file's content as `token`",
     "client-certificate": "put the file's content into `client-certificate-data`, base64",
     "client-key": "put the file's content into `client-key-data`, base64",
-    "username": "make a service account's token and paste that",
-    "password": "make a service account's token and paste that",
+    "username": "create a token for a service account and give that",
+    "password": "create a token for a service account and give that",
     "as": "give the account's own credentials",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """An API server and who we are to it; certificates and the key are PEM texts."""
+    """An API server and the credentials for it; certificates and the key are PEM texts."""
 
     server: str
     token: str = field(default="", repr=False)
@@ -50,9 +50,9 @@ class Access:
 def read(endpoint: str, credentials: Mapping[str, str]) -> Access:
     """Return how to reach the API server at `endpoint`.
 
-    `credentials` hold either `kubeconfig`, a text whose current context counts, or `token`, with
-    the PEM text of the server's authority as `ca` unless the system trusts it already. Raises
-    DriverError, which never quotes them.
+    `credentials` hold either `kubeconfig`, whose current context is used, or `token`, with the PEM
+    text of the server's authority as `ca` unless the system already trusts it. Raises DriverError,
+    which never quotes credentials.
     """
     if kubeconfig := credentials.get("kubeconfig"):
         return _from_kubeconfig(endpoint, _parsed(kubeconfig))
@@ -69,7 +69,7 @@ def _parsed(kubeconfig: str) -> Mapping[str, Any]:
     except yaml.YAMLError:
         config = None
     if not isinstance(config, Mapping):
-        raise _refused("`kubeconfig` is not a kubeconfig file's text")
+        raise _refused("`kubeconfig` is not the text of a kubeconfig file")
     return config
 
 
@@ -81,7 +81,10 @@ def _from_kubeconfig(endpoint: str, config: Mapping[str, Any]) -> Access:
     _refuse(user, _IN_USER)
     server = _server(str(cluster.get("server", "")))
     if endpoint and _server(endpoint) != server:
-        raise _refused(f"the kubeconfig's server is {server}, the connection's is {endpoint}")
+        raise _refused(
+            f"the kubeconfig's server is {server}, but the given API server is {endpoint}:"
+            " give only one, or the same in both"
+        )
     return Access(
         server,
         token=_token(str(user.get("token") or "")),
@@ -116,9 +119,9 @@ def _decoded(section: Mapping[str, Any], name: str) -> str:
 
 
 def _token(text: str) -> str:
-    """Return the token, which is sent in a header."""
+    """Return the token if it can be sent in a header."""
     if text and not re.fullmatch(r"[!-~]+", text):
-        raise _refused("`token` is not a token, which is one word of ASCII characters")
+        raise _refused("`token` must be a single word of ASCII characters")
     return text
 
 
@@ -127,15 +130,15 @@ def _server(address: str) -> str:
     if parts.scheme == "http" and parts.hostname in _LOOPBACK:
         return address.rstrip("/")
     if parts.scheme != "https" or not parts.hostname:
-        raise _refused(f"the API server's address must begin with https://, not be {address!r}")
+        raise _refused(f"the API server's address must begin with https://, but is {address!r}")
     if parts.username or parts.password or parts.query or parts.fragment:
-        raise _refused("the API server's address may have a host, a port and a path only")
+        raise _refused("the API server's address may have only a host, a port and a path")
     return address.rstrip("/")
 
 
 def _refused(why: str) -> DriverError:
     return DriverError(
-        f"The API server cannot be reached like that: {why}.",
+        f"The API server cannot be reached with these settings: {why}.",
         retriable=False,
         cause=Cause.UNREACHABLE,
     )

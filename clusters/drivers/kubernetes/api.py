@@ -1,4 +1,4 @@
-"""The calls to an API server, answered in plain JSON."""
+"""The calls to an API server, with plain JSON as results."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 
 class Api:
-    """The calls that the driver makes in one namespace. Each raises DriverError."""
+    """The calls that the driver makes in one namespace. Each may raise DriverError."""
 
     def __init__(self, access: Access, namespace: str) -> None:
         self._transport = Transport(access)
@@ -29,24 +29,24 @@ class Api:
         self._config_maps = f"{_NAMESPACES}/{namespace}/configmaps"
 
     def create_pod(self, manifest: Json, *, really: bool = True) -> Json:
-        """Create the Pod, or only have it checked by all that checks Pods there."""
+        """Create the Pod, or only have it validated and admitted if not `really`."""
         query: Query = {} if really else {"dryRun": "All"}
         return self._call("POST", self._pods, manifest, **query)
 
     def read_pod(self, name: str) -> Json | None:
-        """Return the Pod, None when there is none."""
+        """Return the Pod, None if there is none."""
         return _if_there(lambda: self._call("GET", f"{self._pods}/{name}"))
 
     def list_pods(self, selector: str) -> tuple[list[Json], str]:
-        """Return the Pods that carry the labels, and the version of the list, to watch from.
+        """Return the Pods that match the selector, and the list's version to start a watch from.
 
-        Asked of the store itself, never of a cache: what was written before is in it.
+        The list comes from the store, never from a cache, so that it includes all earlier writes.
         """
         while True:
             try:
                 return self._pages(selector)
             except Refused as error:
-                # The list's next page was asked for too late: it begins again.
+                # The next page was requested too late, so the list has to start again.
                 if error.status != 410:
                     raise
 
@@ -62,7 +62,7 @@ class Api:
             query["continue"] = following
 
     def watch_pods(self, selector: str, version: str, seconds: int) -> Iterator[Json]:
-        """Yield the events after that version of the list, for so many seconds."""
+        """Yield the events after that version of the list, for that many seconds."""
         query: Query = {"labelSelector": selector, "resourceVersion": version, "watch": "true",
                         "timeoutSeconds": seconds}  # fmt: skip
         response = self._transport.request("GET", self._pods, query=query, read_s=seconds + READ_S)
@@ -75,25 +75,25 @@ class Api:
             response.close()
 
     def patch_pod(self, name: str, change: Json) -> Json | None:
-        """Change the Pod, by the rules of a strategic merge; return it, None when there is none."""
+        """Change the Pod with a strategic merge patch; return it, None if there is none."""
         return _if_there(lambda: self._call("PATCH", f"{self._pods}/{name}", change))
 
     def delete_pod(self, name: str, *, uid: str, grace_seconds: int) -> None:
-        """Have this very Pod deleted; nothing happens when it has been already."""
+        """Request the deletion of the Pod with this uid, if it still exists."""
         options = {"gracePeriodSeconds": grace_seconds, "preconditions": {"uid": uid}}
         try:
             self._call("DELETE", f"{self._pods}/{name}", options)
         except Refused as error:
-            # 409: another Pod has the name by now, so ours is gone.
+            # 409: another Pod has this name, so the one to delete is gone.
             if error.status not in (404, 409):
                 raise
 
     def read_config_map(self, name: str) -> Json | None:
-        """Return the ConfigMap, None when there is none."""
+        """Return the ConfigMap, None if there is none."""
         return _if_there(lambda: self._call("GET", f"{self._config_maps}/{name}"))
 
     def write_config_map(self, manifest: Json) -> None:
-        """Create it, or replace the version that the manifest names."""
+        """Create the ConfigMap, or replace the version that the manifest names."""
         meta = manifest["metadata"]
         if "resourceVersion" in meta:
             self._call("PUT", f"{self._config_maps}/{meta['name']}", manifest)
@@ -103,7 +103,7 @@ class Api:
     def open_log(
         self, name: str, container: str, *, tail: int | None, follow: bool
     ) -> urllib3.BaseHTTPResponse:
-        """Return the open answer; the caller reads and closes it."""
+        """Return the open response, which the caller reads and closes."""
         query: Query = {"container": container}
         if tail is not None:
             query["tailLines"] = tail
@@ -114,7 +114,10 @@ class Api:
         )
 
     def may(self, verb: str, resource: str) -> bool:
-        """Return whether we have the right in the namespace; `resource` as in `pods/log`."""
+        """Return whether the service account has this right in the namespace.
+
+        `resource` may include a subresource, as in `pods/log`.
+        """
         name, _, subresource = resource.partition("/")
         asked = {"namespace": self._namespace, "verb": verb, "resource": name,
                  "subresource": subresource}  # fmt: skip
@@ -126,7 +129,7 @@ class Api:
         return list(self._call("GET", "/api/v1/nodes")["items"])
 
     def pod_events(self, uid: str) -> list[Json]:
-        """Return what Kubernetes reported of the Pod within the last hour, the oldest first."""
+        """Return the Pod's events of about the last hour, in the server's order."""
         events = f"{_NAMESPACES}/{self._namespace}/events"
         selector = f"involvedObject.uid={uid}"
         return list(self._call("GET", events, fieldSelector=selector, limit=PAGE)["items"])
@@ -158,7 +161,7 @@ def _lines(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
 
 
 def _if_there(ask: Callable[[], Json]) -> Json | None:
-    """Return the answer, None when there is no such thing."""
+    """Return the response, None if the object does not exist."""
     try:
         return ask()
     except Refused as error:

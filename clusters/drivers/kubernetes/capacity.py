@@ -1,4 +1,4 @@
-"""What a Kubernetes cluster has for us: the room of its nodes, within the namespace's quota."""
+"""The capacity of a Kubernetes cluster: that of its nodes, within the namespace's quota."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from clusters.drivers.kubernetes.pods import GPU
 from clusters.models import DIMENSIONS
 from clusters.resources import describe
 
-Room = dict[str, int]
+Amounts = dict[str, int]
 
 _RESOURCES = {"cpu_milli": "cpu", "ram_mib": "memory", "gpu": GPU}
 _UNIT = {"cpu_milli": Decimal("0.001"), "ram_mib": Decimal(1 << 20), "gpu": Decimal(1)}
@@ -23,35 +23,39 @@ _SUFFIXES = {
 
 
 def measure(
-    nodes: Sequence[Json] | None, quotas: Sequence[Json] | None, claimed: Room
-) -> tuple[Room, list[str]]:
-    """Return the room, and what an operator should know of it.
+    nodes: Sequence[Json] | None, quotas: Sequence[Json] | None, claimed: Amounts
+) -> tuple[Amounts, list[str]]:
+    """Return the capacity, and warnings for the operator.
 
-    None are those that we may not list; what nobody tells is taken as it is claimed.
+    `nodes` and `quotas` are None if the service account may not list them. A dimension that neither
+    bounds is returned as `claimed`, the capacity that the operator gave the cluster.
     """
     warnings: list[str] = []
-    rooms = []
+    bounds = []
     if nodes is None:
         warnings.append(
-            "The service account may not list nodes: whether a Pod finds one is not known before"
-            " it starts. The ClusterRole in docs/operating.md grants it."
+            "The service account may not list nodes, so it is unknown whether a Pod fits on one"
+            " before it starts: grant the ClusterRole in docs/operating.md."
         )
     else:
-        schedulable = [_room(n["status"]["allocatable"]) for n in nodes if _is_schedulable(n)]
-        rooms.append({name: sum(room[name] for room in schedulable) for name in DIMENSIONS})
+        schedulable = [_amounts(n["status"]["allocatable"]) for n in nodes if _is_schedulable(n)]
+        bounds.append({name: sum(node[name] for node in schedulable) for name in DIMENSIONS})
         warnings += _too_big(claimed, schedulable)
-    rooms += [_limits(quota) for quota in quotas or ()]
-    if not any(rooms):
-        warnings.append("Neither nodes nor a quota tell its capacity: what is claimed is taken.")
-    room = {
-        name: min([r[name] for r in rooms if name in r] or [claimed[name]]) for name in DIMENSIONS
+    bounds += [_limits(quota) for quota in quotas or ()]
+    if not any(bounds):
+        warnings.append(
+            "The capacity of the Kubernetes cluster is unknown, because neither nodes nor a quota"
+            " can be read: check that the cluster's own capacity is right."
+        )
+    capacity = {
+        name: min([b[name] for b in bounds if name in b] or [claimed[name]]) for name in DIMENSIONS
     }
-    return room, warnings
+    return capacity, warnings
 
 
 def _is_schedulable(node: Mapping[str, Any]) -> bool:
-    """Whether our Pods may be placed on it: it answers, is not cordoned, and has no taint but the
-    one that keeps nodes with GPUs for those who ask for some."""
+    """Whether Pods can be placed on the node: it is ready, not cordoned, and has no taint except
+    the one that reserves nodes with GPUs for Pods that request GPUs."""
     spec, conditions = node["spec"], node["status"].get("conditions", ())
     ready = any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
     barred = any(t["key"] != GPU and t["effect"] != "PreferNoSchedule"
@@ -59,12 +63,12 @@ def _is_schedulable(node: Mapping[str, Any]) -> bool:
     return ready and not spec.get("unschedulable") and not barred
 
 
-def _room(quantities: Mapping[str, str]) -> Room:
+def _amounts(quantities: Mapping[str, str]) -> Amounts:
     return {name: _amount(name, quantities.get(key, "0")) for name, key in _RESOURCES.items()}
 
 
-def _limits(quota: Mapping[str, Any]) -> Room:
-    """Return the dimensions that the quota bounds; a scoped one bounds other Pods than ours."""
+def _limits(quota: Mapping[str, Any]) -> Amounts:
+    """Return the amounts that the quota bounds; none if it is scoped, and so excludes our Pods."""
     if quota["spec"].get("scopes") or quota["spec"].get("scopeSelector"):
         return {}
     hard = quota["spec"].get("hard", {})
@@ -85,13 +89,13 @@ def parse_quantity(text: str) -> Decimal:
     return Decimal(found[1]) * _SUFFIXES[found[2]]
 
 
-def _too_big(claimed: Room, nodes: Sequence[Room]) -> list[str]:
-    largest = {name: max((room[name] for room in nodes), default=0) for name in DIMENSIONS}
+def _too_big(claimed: Amounts, nodes: Sequence[Amounts]) -> list[str]:
+    largest = {name: max((node[name] for node in nodes), default=0) for name in DIMENSIONS}
     if all(claimed[name] <= largest[name] for name in DIMENSIONS):
         return []
     text = (
-        f"A Pod runs on one node, and the largest node's amounts are {describe(**largest)}: what"
-        " asks for more, or for what the nodes' free room is too scattered to give, waits for a"
-        " node and fails after ten minutes."
+        f"A Pod runs on one node, and the largest amounts of any node are {describe(**largest)}. A"
+        " deployment that requests more, or more than is free on any single node, waits for a node"
+        " and fails after ten minutes: let deployments request no more than one node has."
     )
     return [text]

@@ -1,8 +1,9 @@
-"""Who asked for a Pod's deletion, and when: what tells an eviction from an ending of its own.
+"""Find out whether and when another client requested a Pod's deletion, to distinguish an eviction
+from a container that ended of its own accord.
 
-Kubernetes does not keep the time of the request. `deletionTimestamp` is when the grace ends, and it
-moves when the grace is shortened, which the node does too once the container has ended: some
-servers count back by the difference, others set it to that moment. docs/decisions/ says more.
+Kubernetes does not store the time of the request. `deletionTimestamp` is the end of the grace
+period, and it moves when the grace is shortened, which the node also does once the container has
+ended: some servers subtract the difference, others set it to the present time. See decision 0012.
 """
 
 from collections.abc import Mapping
@@ -12,26 +13,27 @@ from typing import Any
 from clusters.drivers.kubernetes import pods
 
 CLOCKS_S = 1
-"""How far the clocks of a node and an API server may differ; their times are whole seconds."""
+"""Tolerated difference between the clocks of a node and an API server, which have whole seconds."""
 
 CONFIRMED_S = 20
-"""A node completes the deletion of a Pod so long after the container's end: twice the period in
-which kubelets repeat their reports."""
+"""A node completes the deletion of a Pod within this time after the container's end: twice the
+period at which kubelets repeat their reports."""
 
 
 def by_others(pod: Mapping[str, Any]) -> bool:
-    """Whether the Pod is being deleted, and not by us."""
-    return "deletionTimestamp" in pod["metadata"] and not stopped_by_us(pod)
+    """Whether the Pod is being deleted by another client than the hypervisor."""
+    return "deletionTimestamp" in pod["metadata"] and not by_hypervisor(pod)
 
 
-def stopped_by_us(pod: Mapping[str, Any]) -> bool:
+def by_hypervisor(pod: Mapping[str, Any]) -> bool:
+    """Whether the hypervisor has stopped the Pod."""
     return pods.STOPPED in _annotations(pod)
 
 
-def unnoted_request(pod: Mapping[str, Any]) -> datetime | None:
-    """Return when others asked for the deletion, as long as the Pod tells it and has no note of it.
+def unrecorded_request(pod: Mapping[str, Any]) -> datetime | None:
+    """Return when another client requested the deletion, if the Pod has no record of it yet.
 
-    That is until the grace has been shortened to nothing.
+    None once the grace has been shortened to zero, because the time is then unknown.
     """
     if not by_others(pod) or not _grace(pod) or pods.DELETION_REQUESTED in _annotations(pod):
         return None
@@ -39,13 +41,13 @@ def unnoted_request(pod: Mapping[str, Any]) -> datetime | None:
 
 
 def began(pod: Mapping[str, Any]) -> datetime | None:
-    """Return from when on an ending is the deletion's doing; None when no time is known.
+    """Return the time from which on an ending was caused by the deletion; None if it is unknown.
 
-    When it cannot be decided, it is: to run again what had completed repeats work, to take an
-    eviction for completion loses it.
+    In doubt the time is early, so that the ending counts as an eviction: running a completed
+    deployment again only repeats work, but taking an eviction for completion loses work.
     """
     asked = _counted_back(pod)
-    exact = [at for at in (_disrupted_at(pod, asked), _noted(pod)) if at]
+    exact = [at for at in (_disrupted_at(pod, asked), _recorded(pod)) if at]
     if not exact and asked and _grace(pod):
         exact = [asked]
     if exact:
@@ -57,7 +59,7 @@ def began(pod: Mapping[str, Any]) -> datetime | None:
 
 
 def disrupted(pod: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return the condition by which Kubernetes says that it ends the Pod; None if it does not."""
+    """Return the condition with which Kubernetes announces that it ends the Pod, or None."""
     for condition in pod.get("status", {}).get("conditions") or ():
         if condition["type"] == "DisruptionTarget" and condition["status"] == "True":
             found: Mapping[str, Any] = condition
@@ -66,21 +68,21 @@ def disrupted(pod: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def time(text: object) -> datetime | None:
-    """Return a time that Kubernetes told, or that anybody wrote into an annotation."""
+    """Return a time from Kubernetes or from an annotation; None for any other text."""
     try:
-        read = datetime.fromisoformat(text) if isinstance(text, str) else None
+        parsed = datetime.fromisoformat(text) if isinstance(text, str) else None
     except ValueError:
         return None
-    return read.replace(tzinfo=UTC) if read and read.tzinfo is None else read
+    return parsed.replace(tzinfo=UTC) if parsed and parsed.tzinfo is None else parsed
 
 
 def _disrupted_at(pod: Mapping[str, Any], asked: datetime | None) -> datetime | None:
-    """Return when Kubernetes decided to end the Pod, None when it had been deleted before."""
+    """Return when Kubernetes decided to end the Pod, None if its deletion was requested before."""
     since = time((disrupted(pod) or {}).get("lastTransitionTime"))
     return None if since and asked and asked < since else since
 
 
-def _noted(pod: Mapping[str, Any]) -> datetime | None:
+def _recorded(pod: Mapping[str, Any]) -> datetime | None:
     return time(_annotations(pod).get(pods.DELETION_REQUESTED))
 
 

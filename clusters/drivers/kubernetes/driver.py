@@ -1,4 +1,4 @@
-"""The driver of clusters that are Kubernetes."""
+"""The Kubernetes driver."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import replace
@@ -20,13 +20,13 @@ from clusters.models import Connection
 from clusters.secrets import CannotDecrypt
 
 WATCH_S = 240
-"""A watch is renewed after so long; what it missed then shows in the list that it begins with."""
+"""How long a watch lasts. The next one begins with a list, which shows what was missed between."""
 
 log = structlog.get_logger(__name__)
 
 
 class KubernetesDriver:
-    """One Pod a run. All that it knows is in Kubernetes: any process may take the next step."""
+    """One Pod per run. All state is in Kubernetes, so that any process can take the next step."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -38,7 +38,8 @@ class KubernetesDriver:
     def _api(self) -> Api:
         if not self._connection.namespace:
             raise DriverError(
-                "Give the connection a `namespace`: the one in Kubernetes to run in.",
+                "The connection has no namespace: connect the cluster again with the `namespace`"
+                " in which its Pods run.",
                 retriable=False,
                 cause=Cause.UNREACHABLE,
             )
@@ -63,31 +64,31 @@ class KubernetesDriver:
                 raise
 
     def stop(self, uid: UUID, grace_seconds: int, now: datetime) -> None:
-        # Marked first: who finds it deleted without the mark knows that it was not our doing.
+        # Marked first, because a deletion without the mark counts as another client's.
         pod = self._api.patch_pod(self._name(uid), pods.mark_stopped())
         if pod is not None:
-            # Never 0: Kubernetes would not wait for the node to say that nothing of it runs.
+            # Never 0, because Kubernetes would then not wait until the node confirms the end.
             self._delete(pod, max(grace_seconds, 1))
 
     def observe(self, now: datetime) -> list[Observation]:
-        pods_here = self._list()[0]
-        seen = [observation(pod, now) for pod in pods_here]
-        unsaid = {
+        listed = self._list()[0]
+        observations = [observation(pod, now) for pod in listed]
+        unexplained = {
             pod["metadata"]["uid"]: pod
-            for pod, observed in zip(pods_here, seen, strict=True)
-            if states.is_wordless(pod, observed)
+            for pod, observed in zip(listed, observations, strict=True)
+            if states.is_unexplained(pod, observed)
         }
-        said = self._events.latest(self._api, unsaid, now)
+        messages = self._events.latest(self._api, unexplained, now)
         return [
-            replace(observed, message=said.get(pod["metadata"]["uid"], observed.message))
-            for pod, observed in zip(pods_here, seen, strict=True)
+            replace(observed, message=messages.get(pod["metadata"]["uid"], observed.message))
+            for pod, observed in zip(listed, observations, strict=True)
         ]
 
     def logs(self, uid: UUID, *, tail: int | None = None, follow: bool = False) -> Iterator[bytes]:
         try:
             response = self._api.open_log(self._name(uid), pods.CONTAINER, tail=tail, follow=follow)
         except Refused as error:
-            # 404: there is no Pod. 400: its container has not started, so it wrote nothing.
+            # 404: there is no Pod. 400: its container has not started, so there is no output.
             if error.status in (400, 404):
                 return iter(())
             raise
@@ -98,9 +99,9 @@ class KubernetesDriver:
         pod = self._api.read_pod(name)
         if pod is None or observation(pod, timezone.now()).phase is not Phase.EXITED:
             return
-        self._api.patch_pod(name, pods.release())
-        # Without a grace: nothing of it runs, and a Pod that failed before it had a container
-        # would wait for its node.
+        self._api.patch_pod(name, pods.without_finalizer())
+        # Without a grace, because nothing of it runs. With one, a Pod that failed before it had a
+        # container would wait for its node.
         self._delete(pod, grace_seconds=0)
 
     def markers(self) -> frozenset[UUID] | None:
@@ -110,42 +111,43 @@ class KubernetesDriver:
         markers.put(self._api, self._connection.uid, marker, instead_of)
 
     def watch(self) -> Iterator[None]:
-        # What was known when the last watch ended is kept, so that only real changes are told.
+        # The state at the end of the last watch is kept, so that only real changes are reported.
         listed, version = self._list()
         known, self._known = self._known, {pod["metadata"]["uid"]: _seen(pod) for pod in listed}
         if known != self._known:
             yield
         for event in self._api.watch_pods(self._selector, version, WATCH_S):
             if event["type"] == "ERROR":
-                # Most often 410: the version is too old to watch from. The next watch lists anew.
-                log.info("watch_refused", endpoint=self._connection.endpoint, said=event["object"])
+                # Usually 410: the version is too old to watch from. The next watch lists again.
+                log.info("watch_refused", endpoint=self._connection.endpoint, why=event["object"])
                 return
             if self._is_news(event):
                 yield
 
     def _list(self) -> tuple[list[Json], str]:
         listed, version = self._api.list_pods(self._selector)
-        ours = [pod for pod in listed if pods.is_ours(self._connection.uid, pod)]
-        for pod in ours:
-            self._note_deletion(pod)
-        return ours, version
+        own = [pod for pod in listed if pods.belongs_to(self._connection.uid, pod)]
+        for pod in own:
+            self._record_deletion(pod)
+        return own, version
 
-    def _note_deletion(self, pod: Json) -> None:
-        """Write on the Pod when somebody else asked for its deletion: it will not keep that."""
-        requested_at = deletions.unnoted_request(pod)
+    def _record_deletion(self, pod: Json) -> None:
+        """Record in the Pod when another client requested its deletion; Kubernetes does not."""
+        requested_at = deletions.unrecorded_request(pod)
         if requested_at is None:
             return
         name = pod["metadata"]["name"]
         try:
-            self._api.patch_pod(name, pods.note_deletion(requested_at))
+            self._api.patch_pod(name, pods.with_deletion_requested(requested_at))
         except DriverError as error:
-            # The Pod's own times decide then.
-            log.info("deletion_not_noted", endpoint=self._connection.endpoint, pod=name, why=error)
+            # The Pod's own times are used instead.
+            endpoint = self._connection.endpoint
+            log.info("deletion_not_recorded", endpoint=endpoint, pod=name, why=error)
 
     def _is_news(self, event: Json) -> bool:
-        if not pods.is_ours(self._connection.uid, event["object"]):
+        if not pods.belongs_to(self._connection.uid, event["object"]):
             return False
-        self._note_deletion(event["object"])
+        self._record_deletion(event["object"])
         uid = event["object"]["metadata"]["uid"]
         before = self._known.pop(uid, None)
         if event["type"] != "DELETED":

@@ -1,4 +1,4 @@
-"""What an API server's refusals mean: who is to blame, and whether trying again can help."""
+"""Translate an API server's refusals into causes, remedies, and whether a retry can succeed."""
 
 import json
 import re
@@ -21,7 +21,7 @@ _REMEDIES = {
 
 
 class Refused(DriverError):
-    """The API server's answer was no; `status` is HTTP's, `reason` is Kubernetes' own word."""
+    """The API server refused the call; `status` is the HTTP status, `reason` Kubernetes' code."""
 
     def __init__(
         self, message: str, *, status: int, reason: str, retriable: bool, cause: Cause
@@ -32,60 +32,66 @@ class Refused(DriverError):
 
 
 def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Refused:
-    """Return what this answer means. Only the API server's own sentence is quoted."""
+    """Return the error for this response. It quotes only the API server's own message."""
     answer = _parsed(body)
-    reason, said = str(answer.get("reason", "")), str(answer.get("message", ""))[:_LONGEST]
-    message, retriable, cause = _meaning(status, said, headers.get("Retry-After", ""))
+    reason, detail = str(answer.get("reason", "")), str(answer.get("message", ""))[:_LONGEST]
+    message, retriable, cause = _meaning(status, detail, headers.get("Retry-After", ""))
     return Refused(message, status=status, reason=reason, retriable=retriable, cause=cause)
 
 
-def lacks(rights: str) -> str:
-    return f"The service account lacks the right to {rights}: grant it, see docs/operating.md."
+def missing_right(rights: str) -> str:
+    return f"The service account is missing the right to {rights}: grant it, see docs/operating.md."
 
 
-def _meaning(status: int, said: str, after: str) -> tuple[str, bool, Cause]:
+def _meaning(status: int, detail: str, after: str) -> tuple[str, bool, Cause]:
     if status == 401:
-        return _engines("The API server does not know us: the token or certificate has expired or"
-                        " been revoked. Give the connection new credentials.")  # fmt: skip
+        return _engines(
+            "The API server does not accept the credentials: the token or certificate has expired"
+            " or been revoked. Give the connection new credentials."
+        )
     if status == 403:
-        return _forbidden(said)
+        return _forbidden(detail)
     if status == 404:
-        return _engines(f"Not found: {said}")
+        return _engines(f"The API server could not find the object: {detail}")
     if status == 409:
-        return _engines(f"Changed by somebody else at the same moment: {said}")
+        return _engines(f"Another client changed the object at the same time: {detail}")
     if status in (400, 413, 422):
-        return _invalid(said), False, Cause.INVALID_SPEC
+        return _invalid(detail), False, Cause.INVALID_SPEC
     if status == 429:
-        wait = f" Asked to wait for {after} seconds." if after else ""
-        return _engines(f"The API server has too much to do.{wait}")
-    return _engines(f"The API server answered {status}: {said or 'nothing'}")
+        wait = f" It asks to wait for {after} seconds." if after else ""
+        return _engines(f"The API server is overloaded.{wait}")
+    return _engines(f"The API server responded with {status}: {detail or 'no message'}")
 
 
-def _invalid(said: str) -> str:
-    if _ENV_NAME.search(said):
-        return f"Kubernetes refuses the name of an environment variable, correct `env`: {said}"
-    return f"The Pod is not accepted: {said}"
+def _invalid(detail: str) -> str:
+    if _ENV_NAME.search(detail):
+        return f"Kubernetes refuses the name of an environment variable, correct `env`: {detail}"
+    return f"Kubernetes does not accept the Pod, correct the deployment: {detail}"
 
 
-def _forbidden(said: str) -> tuple[str, bool, Cause]:
-    """Tell a right that we lack from a bound of the namespace and from a rule of the cluster."""
-    if right := _MISSING_RIGHT.search(said):
-        return _engines(lacks(f"`{right['verb']}` `{right['resource']}`"))
-    if "exceeded quota" in said:
+def _forbidden(detail: str) -> tuple[str, bool, Cause]:
+    """Distinguish a missing right, a bound of the namespace, and a rule of the cluster."""
+    if right := _MISSING_RIGHT.search(detail):
+        return _engines(missing_right(f"`{right['verb']}` `{right['resource']}`"))
+    if "exceeded quota" in detail:
         return (
-            f"The namespace's quota has no room for it, request less or wait: {said}",
+            f"It would exceed the namespace's quota, request less or wait: {detail}",
             True,
             Cause.OVER_CAPACITY,
         )
-    if bounds := set(_BOUND.findall(said)):
+    if bounds := set(_BOUND.findall(detail)):
         return (
-            f"The namespace's LimitRange forbids it, {_REMEDIES[frozenset(bounds)]}: {said}",
+            f"The namespace's LimitRange forbids it, {_REMEDIES[frozenset(bounds)]}: {detail}",
             False,
             Cause.OVER_CAPACITY,
         )
-    if _PASSING.search(said):
-        return _engines(f"The namespace is not ready: {said}")
-    return f"A rule of the Kubernetes cluster refuses it: {said}", False, Cause.INVALID_SPEC
+    if _PASSING.search(detail):
+        return _engines(f"The namespace is not ready: {detail}")
+    return (
+        f"A rule of the Kubernetes cluster forbids it, ask an operator about the rule: {detail}",
+        False,
+        Cause.INVALID_SPEC,
+    )
 
 
 def _engines(message: str) -> tuple[str, bool, Cause]:

@@ -1,4 +1,4 @@
-"""Kubernetes' reasons and sentences, turned into causes and into what to do."""
+"""Translate Kubernetes' reasons and messages into causes and remedies."""
 
 import re
 from dataclasses import dataclass
@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from clusters.drivers.base import Cause
 
 PULL_S = 300
-"""For so long a failing pull is left to Kubernetes, which repeats it, when it may be a passing
-fault."""
+"""How long Kubernetes may repeat a failing pull that may be a temporary fault."""
 
 EVICTIONS = {"Evicted", "Preempting", "Shutdown", "NodeShutdown", "Terminated"}
-"""Reasons of a Pod's status by which a kubelet says that it ended the Pod on purpose."""
+"""Reasons in a Pod's status with which a kubelet reports that it ended the Pod on purpose."""
 
 _PULL_REASONS = {
     "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable",
@@ -34,7 +33,7 @@ _LONGEST = 500
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a container did not start or ended; not `final` while Kubernetes goes on trying."""
+    """Why a container did not start or why it ended; not `final` while Kubernetes keeps trying."""
 
     cause: Cause
     message: str
@@ -43,132 +42,149 @@ class Failure:
 
 OUT_OF_MEMORY = Failure(
     Cause.OUT_OF_MEMORY,
-    "Used more memory than it may: give it a larger `ram_mib`, or have it use less.",
+    "Was killed because it used more memory than it may: request a larger `ram_mib`, or make the"
+    " program use less.",
 )
 PROCESS_OUT_OF_MEMORY = (
-    "One of its processes was killed because its memory was used up: check the result, or give it"
-    " a larger `ram_mib`."
+    "One of its processes was killed because its memory was used up: check the result, or request a"
+    " larger `ram_mib`."
 )
-KILLED = Failure(Cause.KILLED, "Killed: it did not end within its grace period.")
+KILLED = Failure(
+    Cause.KILLED,
+    "Was killed because it did not end within its grace period: make the program end on SIGTERM.",
+)
 KILLED_BY_OTHERS = Failure(
-    Cause.KILLED, "Killed by a signal (SIGKILL) that neither we nor Kubernetes sent."
+    Cause.KILLED,
+    "Was killed by a SIGKILL that was sent neither by the hypervisor nor by Kubernetes: check"
+    " whether the program or a person on the node sent it.",
 )
 BAD_COMMANDS = {
     126: Failure(
         Cause.COMMAND_NOT_FOUND,
-        "Exit code 126: what `command` names, or what it ran, cannot be executed. Correct it; the"
-        " logs name the file.",
+        "Exit code 126: a file could not be executed, either the one that `command` names or one"
+        " that it ran. The logs name the file: correct `command` or the image.",
     ),
     127: Failure(
         Cause.COMMAND_NOT_FOUND,
-        "Exit code 127: the image does not have what `command` names, or what it ran. Correct it;"
-        " the logs name the program.",
+        "Exit code 127: a program was not found in the image, either the one that `command` names"
+        " or one that it ran. The logs name the program: correct `command` or the image.",
     ),
 }
-DELETED = Failure(Cause.ENGINE_EVICTED, "Its Pod was deleted in Kubernetes by somebody else.")
-NODE_FORGOT = Failure(
-    Cause.NODE_LOST, "Its node lost track of the container, as after a restart of the node."
+DELETED = Failure(Cause.ENGINE_EVICTED, "Its Pod was deleted in Kubernetes by another client.")
+NODE_LOST_TRACK = Failure(
+    Cause.NODE_LOST, "Its node lost track of the container, probably after a restart of the node."
 )
 
 
-def evicted(reason: str, said: str) -> Failure:
-    """Return an ending that Kubernetes decided on.
+def evicted(reason: str, detail: str) -> Failure:
+    """Return the failure for an ending that Kubernetes decided on.
 
-    One exception: storage beyond the Pod's own limit also counts as an eviction there.
+    Kubernetes also calls it an eviction when a Pod exceeds its own storage limit; that is KILLED.
     """
-    if _OWN_LIMIT.search(said):
-        return Failure(Cause.KILLED, f"Used more storage than it may: {_cut(said)}")
-    return Failure(Cause.ENGINE_EVICTED, f"Evicted by Kubernetes ({reason}): {_cut(said)}")
+    if _OWN_LIMIT.search(detail):
+        return Failure(
+            Cause.KILLED,
+            "Was killed because it used more storage than it may, make the program write less:"
+            f" {_cut(detail)}",
+        )
+    return Failure(Cause.ENGINE_EVICTED, f"Evicted by Kubernetes ({reason}): {_cut(detail)}")
 
 
-def node_lost(said: str) -> Failure:
-    return Failure(Cause.NODE_LOST, f"Its node was lost: {_cut(said)}")
+def node_lost(detail: str) -> Failure:
+    return Failure(Cause.NODE_LOST, f"Its node was lost: {_cut(detail)}")
 
 
 def node_silent(node: str) -> Failure:
     return Failure(
         Cause.NODE_LOST,
-        f"Node {node} does not say whether the container still runs, which keeps what it requested"
-        " until Kubernetes knows. If the machine is off for good, delete the node in Kubernetes.",
+        f"Node {node} does not report whether the container still runs, so the container keeps its"
+        " resources until Kubernetes finds out. If the machine is off for good, delete the node in"
+        " Kubernetes.",
     )
 
 
-def fetching(said: str) -> str:
-    """Return the sentence for an image that is being fetched; `said` is the node's message."""
-    image = _IMAGE.search(said)
-    return f"Image {image[1]} is being fetched." if image else "Its image is being fetched."
+def pulling(detail: str) -> str:
+    """Return the message for an image that is being pulled; `detail` is the node's message."""
+    image = _IMAGE.search(detail)
+    return f"Image {image[1]} is being pulled." if image else "Its image is being pulled."
 
 
-def held_up(reason: str, said: str) -> str:
-    """Return how it is told that the node cannot start the container yet."""
-    return f"Its node cannot start it yet ({reason}): {_cut(said)}"
+def not_yet_started(reason: str, detail: str) -> str:
+    """Return the message for a container that its node cannot start yet."""
+    return f"Its node cannot start it yet ({reason}): {_cut(detail)}"
 
 
-def rejected(reason: str, said: str) -> Failure:
+def rejected(reason: str, detail: str) -> Failure:
     return Failure(
-        Cause.ENGINE_FAILED, f"The node turned the Pod away ({reason or 'Failed'}): {_cut(said)}"
+        Cause.ENGINE_FAILED, f"The node rejected the Pod ({reason or 'Failed'}): {_cut(detail)}"
     )
 
 
-def unscheduled(said: str, *, final: bool) -> Failure:
+def unscheduled(detail: str, *, final: bool) -> Failure:
     return Failure(
         Cause.OVER_CAPACITY,
-        f"No node has room for it: {_cut(said)} If it stays so, request less, or have an operator"
-        " correct the cluster's size.",
+        f"No node has enough free resources for it: {_cut(detail)} If this persists, request less,"
+        " or ask an operator to correct the cluster's capacity.",
         final=final,
     )
 
 
-def not_started(reason: str, said: str) -> Failure | None:
-    """Return why the container's process could not be started; None when that is not the reason."""
+def not_started(reason: str, detail: str) -> Failure | None:
+    """Return why the container's process could not be started; None for any other reason."""
     if reason not in _START_REASONS:
         return None
-    if _NO_COMMAND.search(said):
-        # What goes before it tells of the runtime's own layers.
-        said = said[max(said.rfind("exec: "), 0) :]
+    if _NO_COMMAND.search(detail):
+        # The text before it is about the layers of the container runtime.
+        detail = detail[max(detail.rfind("exec: "), 0) :]
         return Failure(
             Cause.COMMAND_NOT_FOUND,
-            f"The command cannot be run, correct `command` or the image: {_cut(said)}",
+            f"The command cannot be run, correct `command` or the image: {_cut(detail)}",
         )
-    if "OOM-killed" in said:
+    if "OOM-killed" in detail:
         return OUT_OF_MEMORY
-    return Failure(Cause.ENGINE_FAILED, f"The container could not be started: {_cut(said)}")
+    return Failure(Cause.ENGINE_FAILED, f"The container could not be started: {_cut(detail)}")
 
 
-def waiting(reason: str, said: str, waited_s: float) -> Failure | None:
-    """Return why a container has waited for so many seconds; None when that is as it should be."""
+def waiting(reason: str, detail: str, waited_s: float) -> Failure | None:
+    """Return the failure of a container that has waited for so many seconds, or None."""
     if reason in _PULL_REASONS:
-        return _not_pulled(said or reason, waited_s)
+        return _not_pulled(detail or reason, waited_s)
     if reason == "InvalidImageName":
         return Failure(
-            Cause.INVALID_SPEC, f"`image` is not the name of an image, correct it: {_cut(said)}"
+            Cause.INVALID_SPEC,
+            f"`image` is not a valid image reference, correct it: {_cut(detail)}",
         )
     if reason == "CreateContainerConfigError":
-        return Failure(Cause.INVALID_SPEC, f"The container cannot be made: {_cut(said)}")
-    failure = not_started(reason, said)
+        return Failure(
+            Cause.INVALID_SPEC,
+            f"The container cannot be created, correct the deployment: {_cut(detail)}",
+        )
+    failure = not_started(reason, detail)
     if failure and failure.cause is Cause.ENGINE_FAILED and waited_s < PULL_S:
         return Failure(failure.cause, failure.message, final=False)
     return failure
 
 
-def _not_pulled(said: str, waited_s: float) -> Failure:
-    if _NO_ACCESS.search(said):
+def _not_pulled(detail: str, waited_s: float) -> Failure:
+    if _NO_ACCESS.search(detail):
         return Failure(
             Cause.IMAGE_NOT_PULLABLE,
-            "The image does not exist, or may not be pulled: correct `image`, or have an operator"
-            f" give the namespace's default service account a pull secret. {_cut(said)}",
+            "The image does not exist, or may not be pulled: correct `image`, or ask an operator to"
+            " give the namespace's default service account a pull secret."
+            f" {_cut(detail)}",
         )
-    if _NO_IMAGE.search(said):
+    if _NO_IMAGE.search(detail):
         return Failure(
-            Cause.IMAGE_NOT_FOUND, f"The image does not exist, correct `image`: {_cut(said)}"
+            Cause.IMAGE_NOT_FOUND, f"The image does not exist, correct `image`: {_cut(detail)}"
         )
     return Failure(
         Cause.IMAGE_NOT_PULLABLE,
-        f"The image cannot be pulled now: {_cut(said)}",
+        "The image cannot be pulled at present, ask an operator to check the registry if this"
+        f" persists: {_cut(detail)}",
         final=waited_s >= PULL_S,
     )
 
 
-def _cut(said: str) -> str:
-    said = said.strip()[:_LONGEST]
-    return said if said.endswith(".") else f"{said}."
+def _cut(detail: str) -> str:
+    detail = detail.strip()[:_LONGEST]
+    return detail if detail.endswith(".") else f"{detail}."

@@ -8,7 +8,8 @@ from clusters.drivers.forms import ConnectForm, secret
 class KubernetesForm(ConnectForm):
     namespace = forms.CharField(max_length=63, widget=UnfoldAdminTextInputWidget)
     kubeconfig = secret(
-        "Kubeconfig", help_text="Its current context counts. Or leave it empty, and give the next."
+        "Kubeconfig",
+        help_text="Its current context is used. If you leave it empty, fill in the next fields.",
     )
     endpoint = forms.CharField(
         label="API server",
@@ -16,8 +17,8 @@ class KubernetesForm(ConnectForm):
         widget=UnfoldAdminTextInputWidget,
         help_text="https://host:6443",
     )
-    token = secret("Service account's token")
-    ca = secret("Certificate authority", help_text="PEM, of the API server.")
+    token = secret("Service account token")
+    ca = secret("Certificate authority", help_text="PEM; the authority of the API server.")
 
     def clean(self) -> None:
         super().clean()

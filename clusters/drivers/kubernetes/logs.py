@@ -1,4 +1,4 @@
-"""A container's output, read from the API server as it comes."""
+"""A container's output, streamed from the API server."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -10,13 +10,13 @@ from clusters.drivers.kubernetes.transport import unreachable
 from clusters.drivers.pipe import relayed
 
 SILENCE_S = 1.0
-"""A caller who follows gets b"" after so long without output, to see whether it is still heard."""
+"""After this time without output, a follower gets an empty piece."""
 
 _PIECE = 1 << 16
 
 
 def whole(response: Any) -> Iterator[bytes]:
-    """Yield the answer in large pieces."""
+    """Yield the response in large pieces."""
     try:
         while piece := response.read(_PIECE):
             yield piece
@@ -27,7 +27,7 @@ def whole(response: Any) -> Iterator[bytes]:
 
 
 def followed(response: Any) -> Iterator[bytes]:
-    """Yield what has come as soon as anything has, until the container ends."""
+    """Yield the output as it arrives, until the container ends."""
 
     def hang_up() -> None:
         with suppress(Exception):

@@ -1,4 +1,4 @@
-"""Whose the engine is: a marker is the content of one ConfigMap of the connection."""
+"""The marker of ownership, which is the content of a ConfigMap of the connection."""
 
 from collections.abc import Collection
 from contextlib import suppress
@@ -17,7 +17,7 @@ _FORBIDDEN = 403
 
 
 def present(api: Api, connection: UUID) -> frozenset[UUID] | None:
-    """Return the connection's marker, none, or None without the right to know."""
+    """Return the connection's marker, if there is one; None if it may not be read."""
     try:
         found = api.read_config_map(_name(connection))
     except Refused as error:
@@ -28,11 +28,11 @@ def present(api: Api, connection: UUID) -> frozenset[UUID] | None:
 
 
 def put(api: Api, connection: UUID, marker: UUID, instead_of: Collection[UUID]) -> None:
-    """Replace a marker that is one of those. Raises DriverError when there is another."""
+    """Put a marker in place of one of `instead_of`. Raises DriverError if another one is there."""
     try:
         _put(api, connection, marker, instead_of)
     except Refused as error:
-        # An optional right, and the probe warns of it.
+        # The right is optional, and the probe warns if it is missing.
         if error.status != _FORBIDDEN:
             raise
 
@@ -43,10 +43,14 @@ def _put(api: Api, connection: UUID, marker: UUID, instead_of: Collection[UUID])
     if there == marker:
         return
     if there and there not in instead_of:
-        raise DriverError("The engine was claimed by another at this moment.", retriable=True)
+        raise DriverError(
+            "Another installation claimed the engine at the same time: run `manage.py claim_engine`"
+            " if this installation is to use it.",
+            retriable=True,
+        )
     meta: dict[str, Any] = {"name": _name(connection), "labels": {CONNECTION: str(connection)}}
     if found:
-        # So that nobody else replaces it between our reading and our writing.
+        # Makes the write fail if the ConfigMap has changed since it was read.
         meta["resourceVersion"] = found["metadata"]["resourceVersion"]
     api.write_config_map(
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {_KEY: str(marker)}}

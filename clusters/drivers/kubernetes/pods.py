@@ -1,4 +1,4 @@
-"""What we ask Kubernetes for: the Pod of a run, and the marks by which it is known again."""
+"""The manifest of a run's Pod, and the marks that identify it."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -10,29 +10,29 @@ from clusters.drivers.base import ContainerSpec, run_by_uid, uid_by_run
 CONNECTION = "mlops-hypervisor/connection"
 UID = "mlops-hypervisor/container"
 RUN = "mlops-hypervisor/run"
-"""Labels: whose Pod it is, by which uid it is known, and the run that it was made for."""
+"""Labels: the Pod's connection, its container's uid, and the run that it was created for."""
 
 STOPPED = "mlops-hypervisor/stopped"
-"""Annotation: we had it deleted ourselves, so its end is no eviction by Kubernetes."""
+"""Annotation: the hypervisor requested the deletion, so the Pod's end is not an eviction."""
 
 DELETION_REQUESTED = "mlops-hypervisor/deletion-requested"
-"""Annotation: when somebody else asked for the deletion, noted as soon as we saw it."""
+"""Annotation: when another client requested the deletion, recorded when it was first observed."""
 
 OBSERVED = "mlops-hypervisor/observed"
-"""Finalizer: keeps a deleted Pod until we have seen how it ended."""
+"""Finalizer: keeps a deleted Pod until its ending has been observed."""
 
 CONTAINER = "main"
 GPU = "nvidia.com/gpu"
 
 
 def name_of(connection: UUID, uid: UUID) -> str:
-    """Return the Pod's name: the same at every try, so that a second one is refused as a double."""
+    """Return the Pod's name, the same at every attempt, so that a second creation is refused."""
     run_id = run_by_uid(uid)
     return f"run-{uid.hex if run_id is None else run_id}-{connection.hex[:8]}"
 
 
 def uid_of(pod: Mapping[str, Any]) -> UUID | None:
-    """Return by which uid its labels say that the Pod is known, None when they say none."""
+    """Return the container's uid from the Pod's labels, None if they contain none."""
     labels = pod["metadata"].get("labels", {})
     try:
         if UID in labels:
@@ -47,7 +47,7 @@ def selector(connection: UUID) -> str:
 
 
 def about(meta: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what identifies a Pod: its uid, and for people its run, name, image and command."""
+    """Return the Pod's uid, and its run, name, image and command for people."""
     container: Mapping[str, Any] = next(
         (c for c in spec.get("containers", ()) if c["name"] == CONTAINER), {}
     )
@@ -61,14 +61,17 @@ def about(meta: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def is_ours(connection: UUID, pod: Mapping[str, Any]) -> bool:
-    """Whether we made it: others may write our labels, but the name that they imply is taken."""
+def belongs_to(connection: UUID, pod: Mapping[str, Any]) -> bool:
+    """Whether the hypervisor created the Pod for the connection.
+
+    Other clients can set the same labels, but cannot use the name that the labels imply.
+    """
     uid = uid_of(pod)
     return uid is not None and pod["metadata"].get("name") == name_of(connection, uid)
 
 
 def manifest(connection: UUID, spec: ContainerSpec, *, grace_seconds: int) -> dict[str, Any]:
-    """Return the Pod to create; `grace_seconds` are for endings that Kubernetes decides on."""
+    """Return the Pod to create; `grace_seconds` apply to endings that Kubernetes decides on."""
     resources = {"cpu": f"{spec.cpu_milli}m", "memory": f"{spec.ram_mib}Mi"}
     if spec.gpu:
         resources[GPU] = str(spec.gpu)
@@ -103,7 +106,7 @@ def manifest(connection: UUID, spec: ContainerSpec, *, grace_seconds: int) -> di
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
-            # Nodes with GPUs are often kept free of everything that asks for none.
+            # Nodes with GPUs often have a taint against Pods that request none.
             "tolerations": [{"key": GPU, "operator": "Exists", "effect": "NoSchedule"}]
             if spec.gpu
             else [],
@@ -112,17 +115,20 @@ def manifest(connection: UUID, spec: ContainerSpec, *, grace_seconds: int) -> di
 
 
 def mark_stopped() -> dict[str, Any]:
+    """Return the patch that records that the hypervisor stops the Pod."""
     return {"metadata": {"annotations": {STOPPED: "true"}}}
 
 
-def note_deletion(requested_at: datetime) -> dict[str, Any]:
+def with_deletion_requested(requested_at: datetime) -> dict[str, Any]:
+    """Return the patch that records when another client requested the deletion."""
     return {"metadata": {"annotations": {DELETION_REQUESTED: requested_at.isoformat()}}}
 
 
-def release() -> dict[str, Any]:
+def without_finalizer() -> dict[str, Any]:
+    """Return the patch that lets Kubernetes remove the Pod."""
     return {"metadata": {"$deleteFromPrimitiveList/finalizers": [OBSERVED]}}
 
 
 def _literal(text: str) -> str:
-    """Return the text such that Kubernetes passes it on unchanged: it would expand `$(NAME)`."""
+    """Return the text escaped, because Kubernetes would expand `$(NAME)`."""
     return text.replace("$", "$$")

@@ -1,4 +1,4 @@
-"""What a Kubernetes cluster says of itself, and whether it would let us work."""
+"""Probe a Kubernetes cluster: its identity, its capacity, and whether it would accept Pods."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -7,7 +7,7 @@ from uuid import UUID
 from clusters.drivers.base import ContainerSpec, DriverError, Probe
 from clusters.drivers.kubernetes import capacity, markers, pods
 from clusters.drivers.kubernetes.api import Api
-from clusters.drivers.kubernetes.errors import Refused, lacks
+from clusters.drivers.kubernetes.errors import Refused, missing_right
 from clusters.models import DIMENSIONS, Connection
 
 T = TypeVar("T")
@@ -23,20 +23,20 @@ _TRIAL = ContainerSpec(
 
 
 def probe(api: Api, connection: Connection) -> Probe:
-    """Return what the cluster is and has. Raises DriverError when a right is missing."""
+    """Return the cluster's identity and capacity. Raises DriverError if a right is missing."""
     own_uid = api.namespace_uid(connection.namespace)
     _check_rights(api)
     nodes, quotas = _unless_forbidden(api.nodes), _unless_forbidden(api.quotas)
     claimed = {name: getattr(connection.cluster, name) for name in DIMENSIONS}
-    room, warnings = capacity.measure(nodes, quotas, claimed)
-    # Whatever nodes there are, or may be listed: the identity must not change with them.
+    measured, warnings = capacity.measure(nodes, quotas, claimed)
+    # Not derived from the nodes, because the identity must not change with them.
     whole = _unless_forbidden(lambda: api.namespace_uid("kube-system"))
     return Probe(
         engine_id=f"kubernetes:{whole or own_uid}",
         version=f"Kubernetes {api.version()}",
-        cpu_milli=room["cpu_milli"],
-        ram_mib=room["ram_mib"],
-        gpu=room["gpu"],
+        cpu_milli=measured["cpu_milli"],
+        ram_mib=measured["ram_mib"],
+        gpu=measured["gpu"],
         warnings=(*warnings, *_objections(api, connection), *_without_markers(api)),
     )
 
@@ -44,7 +44,7 @@ def probe(api: Api, connection: Connection) -> Probe:
 def _check_rights(api: Api) -> None:
     missing = [f"`{verb}` `{what}`" for verb, what in RIGHTS if not api.may(verb, what)]
     if missing:
-        raise DriverError(lacks(", ".join(missing)), retriable=True)
+        raise DriverError(missing_right(", ".join(missing)), retriable=True)
 
 
 def _without_markers(api: Api) -> list[str]:
@@ -52,20 +52,21 @@ def _without_markers(api: Api) -> list[str]:
     if not missing:
         return []
     warning = (
-        f"The service account lacks the right to {', '.join(missing)}: without it a copy of this"
-        " installation, or one that was restored, may not notice that the Pods are another's."
+        f"The service account is missing the right to {', '.join(missing)}. Without it, a copied or"
+        " restored installation may not detect that the Pods belong to another one: grant it, see"
+        " docs/operating.md."
     )
     return [warning]
 
 
 def _objections(api: Api, connection: Connection) -> list[str]:
-    """Return why Pods such as ours would be refused: by a security policy, a quota, a webhook."""
+    """Return why the hypervisor's Pods would be refused: by a security policy, quota or webhook."""
     try:
         api.create_pod(pods.manifest(connection.uid, _TRIAL, grace_seconds=1), really=False)
     except Refused as error:
         if error.retriable and error.status != 403:
             raise
-        return [f"A Pod as the hypervisor makes them would be refused there. {error}"]
+        return [f"The Kubernetes cluster would refuse the hypervisor's Pods. {error}"]
     return []
 
 

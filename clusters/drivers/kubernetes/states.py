@@ -1,4 +1,4 @@
-"""What a Pod's status says of its container, in the words that all engines share."""
+"""Translate a Pod's status into the observation of its container."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from clusters.drivers.kubernetes.deletions import time
 from clusters.drivers.kubernetes.failures import Failure
 
 UNSCHEDULABLE_S = 600
-"""For so long a Pod may wait for a node before we say that the cluster has no room for it."""
+"""How long a Pod may wait for a node before its start fails for insufficient capacity."""
 
 CONFIRM_S = 60
-"""So long after its grace a node may take to confirm that a Pod has ended."""
+"""How long after the grace period a node may take to confirm that a Pod has ended."""
 
 _BY_TAINT = {"DeletionByTaintManager", "DeletionByPodGC"}
 _BY_KUBELET = "TerminationByKubelet"
@@ -27,15 +27,15 @@ def observation(pod: Mapping[str, Any], now: datetime) -> Observation:
     return _Reading.of(pod, now).observation()
 
 
-def is_wordless(pod: Mapping[str, Any], seen: Observation) -> bool:
-    """Whether a node has the Pod and its status does not say what its start waits for."""
+def is_unexplained(pod: Mapping[str, Any], seen: Observation) -> bool:
+    """Whether the Pod is on a node and its status does not explain why it has not started."""
     placed = bool(pod.get("spec", {}).get("nodeName"))
     return seen.phase is Phase.PREPARING and placed and not seen.message
 
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """A Pod's fields that count; `state` is the container's own, empty before there is one."""
+    """The relevant fields of a Pod; `state` is the container's, empty before there is one."""
 
     now: datetime
     pod: Mapping[str, Any]
@@ -77,7 +77,7 @@ class _Reading:
             failures.not_started(reason, terminated.get("message", ""))
             or (failures.OUT_OF_MEMORY if reason == "OOMKilled" and code else None)
             or self._disruption(time(terminated.get("finishedAt")))
-            or (failures.NODE_FORGOT if reason in _LOST else None)
+            or (failures.NODE_LOST_TRACK if reason in _LOST else None)
             or self._by_exit_code(code)
         )
         survived = reason == "OOMKilled" and code == 0
@@ -116,43 +116,43 @@ class _Reading:
         return failures.unscheduled(condition.get("message", ""), final=too_long)
 
     def _disruption(self, ended_at: datetime | None = None) -> Failure | None:
-        """Return what Kubernetes, and not we, ended the container for.
+        """Return why Kubernetes or another client ended the container.
 
-        None when it had ended by itself before it was to be deleted.
+        None if it had ended of its own accord before its deletion was requested.
         """
         condition = deletions.disrupted(self.pod) or {}
         reason, by_node = condition.get("reason", ""), self.status.get("reason", "")
-        said = self.status.get("message") or condition.get("message", "")
-        # The node itself knows what still ran there, whatever has become of the Pod since.
+        detail = self.status.get("message") or condition.get("message", "")
+        # The node's own report takes precedence, because the node knew what was running.
         if by_node in failures.EVICTIONS or reason == _BY_KUBELET:
-            return failures.evicted(reason or by_node, said)
+            return failures.evicted(reason or by_node, detail)
         began = deletions.began(self.pod)
         if ended_at and began and ended_at < began:
             return None
         if reason in _BY_TAINT or by_node in _LOST:
-            return failures.node_lost(said)
+            return failures.node_lost(detail)
         if reason:
-            return failures.evicted(reason, said)
+            return failures.evicted(reason, detail)
         return failures.DELETED if deletions.by_others(self.pod) else None
 
     def _rejection(self) -> Failure | None:
-        """Return why the Pod failed before it had a container: its node turned it away."""
+        """Return why the node rejected the Pod before it had a container."""
         if self._stopped():
             return None
         return failures.rejected(self.status.get("reason", ""), self.status.get("message", ""))
 
     def _by_exit_code(self, code: int) -> Failure | None:
-        """Return what the code itself says, as shells and container runtimes use it."""
+        """Return the failure that the exit code means for shells and container runtimes."""
         if code == _KILLED:
             return failures.KILLED if self._stopped() else failures.KILLED_BY_OTHERS
         return failures.BAD_COMMANDS.get(code)
 
     def _stopped(self) -> bool:
-        """Whether it was we who asked for its end."""
-        return deletions.stopped_by_us(self.pod)
+        """Whether the hypervisor has stopped the Pod."""
+        return deletions.by_hypervisor(self.pod)
 
     def _silence(self) -> Failure | None:
-        """Return what is known when the node has not spoken for the container any more."""
+        """Return the failure for a node that no longer reports on the container, or None."""
         deleted_at = time(self.meta.get("deletionTimestamp"))
         overdue = deleted_at and self.now - deleted_at > timedelta(seconds=CONFIRM_S)
         lost = self.status.get("phase") == "Unknown" or self.status.get("reason") in _LOST
@@ -163,8 +163,8 @@ class _Reading:
     def _is_marked_not_ready(self) -> bool:
         """Whether Kubernetes has marked the Pod because its node is NotReady.
 
-        It sets `Ready` to False then and leaves the rest as the node last reported it. A node
-        itself reports `Ready` and `ContainersReady` alike, unless there are readiness gates.
+        Kubernetes then sets `Ready` to False and leaves the rest as last reported. A node itself
+        always reports `Ready` and `ContainersReady` alike, unless there are readiness gates.
         """
         ready, containers = (
             self.conditions.get(name, {}).get("status") for name in ("Ready", "ContainersReady")
@@ -172,7 +172,8 @@ class _Reading:
         return (ready, containers) == ("False", "True") and not self.spec.get("readinessGates")
 
     def _is_confirmed_gone(self) -> bool:
-        """Whether it was deleted and nothing of it runs: no node had it, or its node has let go."""
+        """Whether the Pod was deleted and nothing of it runs: it had no node, or its node has
+        confirmed the end."""
         if "deletionTimestamp" not in self.meta:
             return False
         return not self.spec.get("nodeName") or not self.meta.get("deletionGracePeriodSeconds")

@@ -1,7 +1,7 @@
-"""How the calls travel: each with a time limit, over kept connections.
+"""The HTTP transport of the calls, with timeouts and persistent connections.
 
-Redirections and the environment's proxies are not followed, and failed calls are not repeated: the
-caller decides what comes next.
+It follows neither redirections nor the environment's proxies, and does not repeat failed calls,
+because that is the caller's decision.
 """
 
 import json
@@ -34,7 +34,7 @@ _KEEPALIVE = [
         if hasattr(socket, name)
     ),
 ]
-"""A stream that is silent by nature ends within a minute when the other side has vanished."""
+"""Ends an idle stream within a minute after its other side has vanished."""
 
 
 class Transport:
@@ -62,9 +62,9 @@ class Transport:
         self, method: str, path: str, body: object = None,
         query: Mapping[str, str | int] | None = None, read_s: float | None = READ_S,
     ) -> urllib3.BaseHTTPResponse:  # fmt: skip
-        """Return the open answer, of which each part arrives within `read_s` seconds.
+        """Return the open response; reading each part of it takes at most `read_s` seconds.
 
-        Raises DriverError when none comes, and Refused when it is an error or a redirection.
+        Raises DriverError if there is no response, Refused for an error or a redirection.
         """
         address = f"{self._server}{path}?{urlencode(query)}" if query else f"{self._server}{path}"
         try:
@@ -90,22 +90,25 @@ def _content_type(method: str) -> str:
 
 
 def unreachable(error: Exception) -> DriverError:
-    """Return what it means that no answer came."""
+    """Return the error for a call that got no response."""
     if isinstance(error, urllib3.exceptions.SSLError):
         return DriverError(
-            f"The API server's certificate is not trusted ({error}): give the `ca` that signed it.",
+            f"The API server's certificate is not trusted ({error}): give the `ca` that issued it.",
             retriable=True,
             cause=Cause.UNREACHABLE,
         )
     root = _root(error)
     why = (isinstance(root, OSError) and root.strerror) or str(root) or type(root).__name__
     return DriverError(
-        f"The API server cannot be reached: {why}.", retriable=True, cause=Cause.UNREACHABLE
+        f"The API server cannot be reached: {why}. An operator has to check that it runs, and how"
+        " the cluster is connected to it.",
+        retriable=True,
+        cause=Cause.UNREACHABLE,
     )
 
 
 def _root(error: BaseException) -> BaseException:
-    """Return what was raised first: the libraries wrap it several times."""
+    """Return the original error, which the libraries wrap several times."""
     while (inner := error.__cause__ or error.__context__) is not None:
         error = inner
     return error
@@ -122,7 +125,8 @@ def _tls(access: Access) -> ssl.SSLContext:
             _load_certificate(context, access)
     except (ssl.SSLError, ValueError) as error:
         raise DriverError(
-            "The credentials cannot be used: a certificate or key is not a valid PEM text.",
+            "The credentials cannot be used, because a certificate or key is not a valid PEM text:"
+            " give the connection new ones.",
             retriable=False,
             cause=Cause.UNREACHABLE,
         ) from error
@@ -130,8 +134,8 @@ def _tls(access: Access) -> ssl.SSLContext:
 
 
 def _load_certificate(context: ssl.SSLContext, access: Access) -> None:
-    """Load the client's certificate, which Python's ssl takes from files alone."""
-    # Both come with mode 0600, in a folder of mode 0700, for as long as they are read.
+    """Load the client's certificate, which Python's ssl reads only from files."""
+    # The file has mode 0600, in a folder of mode 0700, and exists only while it is read.
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "client.pem"
         path.touch(mode=0o600)

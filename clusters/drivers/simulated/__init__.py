@@ -1,4 +1,4 @@
-"""An engine that runs nothing, and needs nothing: its containers are rows of our database."""
+"""An engine that runs nothing and needs no connection: its containers are rows in the database."""
 
 from clusters.drivers.kinds import Kind
 

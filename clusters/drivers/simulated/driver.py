@@ -1,13 +1,13 @@
 """An engine that runs nothing: containers are rows that start, run and exit by the clock.
 
-What a deployment's image, command and environment may ask of it:
-- image `simulated/missing`: cannot be pulled; the start is refused.
-- command `simulated-missing`: a program that the image does not have.
-- SIMULATE_RUN_SECONDS: exit by itself after so many seconds (default: run until stopped).
-- SIMULATE_EXIT_CODE: the exit code then; without SIMULATE_RUN_SECONDS it exits at once.
-- SIMULATE_OUT_OF_MEMORY: `1` and it is then killed for lack of memory.
-- SIMULATE_STOP_SECONDS: seconds that it takes to honour a stop (default 0); the grace bounds it.
-- SIMULATE_LOG: what it writes as soon as it runs.
+A deployment's image, command and environment control the simulation:
+- image `simulated/missing`: cannot be pulled, so the start is refused.
+- command `simulated-missing`: a program that the image does not contain.
+- SIMULATE_RUN_SECONDS: exit after this many seconds (default: run until stopped).
+- SIMULATE_EXIT_CODE: the exit code; without SIMULATE_RUN_SECONDS the container exits at once.
+- SIMULATE_OUT_OF_MEMORY: with `1`, it is killed because of its memory instead of exiting.
+- SIMULATE_STOP_SECONDS: seconds to end after a stop (default 0), at most the grace period.
+- SIMULATE_LOG: the container's output.
 """
 
 import time
@@ -39,12 +39,19 @@ _KILLED = 137
 _TERMINATED = 143
 _LONGEST = 10**9
 _SILENCE_S = 1
-_SAYS = "A simulated container says nothing else.\n"
+_OUTPUT = "A simulated container writes nothing else.\n"
 
 _MESSAGES = {
-    Cause.COMMAND_NOT_FOUND: "`command` names a program that the image does not have: correct it.",
-    Cause.OUT_OF_MEMORY: "Used more memory than its `ram_mib` and was killed: give it more.",
-    Cause.KILLED: "Had not ended when its grace was over, and was killed.",
+    Cause.COMMAND_NOT_FOUND: (
+        "The image does not contain the program that `command` names: correct `command`."
+    ),
+    Cause.OUT_OF_MEMORY: (
+        "Was killed because it used more memory than its `ram_mib`: request a larger `ram_mib`."
+    ),
+    Cause.KILLED: (
+        "Was killed because it did not end within its grace period: make the program end on"
+        " SIGTERM."
+    ),
 }
 
 
@@ -65,7 +72,8 @@ class SimulatedDriver:
     def start(self, spec: ContainerSpec, now: datetime) -> None:
         if spec.image == MISSING_IMAGE:
             raise DriverError(
-                f"Image {spec.image} cannot be pulled: correct `image` and submit it again.",
+                f"Image {spec.image} cannot be pulled: correct `image` and submit the deployment"
+                " again.",
                 retriable=False,
                 cause=Cause.IMAGE_NOT_FOUND,
             )
@@ -83,7 +91,7 @@ class SimulatedDriver:
                 "exit_code": exit_code,
                 "cause": cause or "",
                 "stop_seconds": _seconds(spec.env, "SIMULATE_STOP_SECONDS") or 0,
-                "output": spec.env.get("SIMULATE_LOG", _SAYS),
+                "output": spec.env.get("SIMULATE_LOG", _OUTPUT),
             },
         )
 
@@ -115,10 +123,10 @@ class SimulatedDriver:
         self._of(uid).delete()
 
     def markers(self) -> None:
-        """None: the engine is in the database, so that it is copied and restored with it."""
+        """Return None, because the engine is part of the database and is copied along with it."""
 
     def mark(self, marker: UUID, *, instead_of: Collection[UUID]) -> None:
-        """Nothing keeps it."""
+        """Do nothing, because there are no markers."""
 
     def watch(self) -> Iterator[None]:
         return iter(())
@@ -136,12 +144,14 @@ class SimulatedDriver:
         if any(getattr(spec, name) > getattr(self._cluster, name) for name in DIMENSIONS):
             has = describe(*(getattr(self._cluster, name) for name in DIMENSIONS))
             raise DriverError(
-                f"The engine has {has}: request less.", retriable=False, cause=Cause.OVER_CAPACITY
+                f"The engine has only {has}: request less.",
+                retriable=False,
+                cause=Cause.OVER_CAPACITY,
             )
 
 
 def _ending(spec: ContainerSpec) -> tuple[int | None, int, Cause | None]:
-    """Return after how many seconds it exits by itself (None: never), with what code, and why."""
+    """Return the seconds until the container exits (None: never), its exit code and the cause."""
     if spec.command[:1] == (MISSING_COMMAND,):
         return 0, _NOT_FOUND, Cause.COMMAND_NOT_FOUND
     runs_for = _seconds(spec.env, "SIMULATE_RUN_SECONDS")
@@ -180,6 +190,6 @@ def _uid(container: SimulatedContainer) -> UUID:
 
 
 def _seconds(env: Mapping[str, str], name: str) -> int | None:
-    """Return a whole number from the environment, None when it is absent or is none."""
+    """Return a whole number from the environment, None if it is absent or not a number."""
     number = whole(env.get(name, ""))
     return None if number is None or number < 0 else min(number, _LONGEST)

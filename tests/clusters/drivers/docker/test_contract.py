@@ -22,12 +22,12 @@ class TestDocker(DriverContract, DeviceContract, MarkerContract, MemoryContract,
 
 
 @pytest.mark.parametrize("follow", [False, True])
-def test_many_lines_come_in_few_pieces(docker_bench: DockerBench, follow: bool) -> None:
+def test_many_lines_arrive_in_few_pieces(docker_bench: DockerBench, follow: bool) -> None:
     uid = docker_bench.run("seq 1 20000; echo error >&2")
     docker_bench.exited(uid)
 
     pieces = list(docker_bench.driver.logs(uid, follow=follow))
 
-    said = [*(b"%d" % n for n in range(1, 20001)), b"error"]
-    assert sorted(b"".join(pieces).splitlines()) == sorted(said)
+    written = [*(b"%d" % n for n in range(1, 20001)), b"error"]
+    assert sorted(b"".join(pieces).splitlines()) == sorted(written)
     assert len(pieces) < 1000

@@ -1,4 +1,4 @@
-"""An engine that stops, dies or hangs, and a worker that dies between two calls to it."""
+"""Engines that stop, die or hang, and workers that die between two calls."""
 
 import time
 from collections.abc import Callable
@@ -13,8 +13,8 @@ from clusters.drivers.base import Cause, DriverError, Phase, uid_by_run
 from clusters.drivers.docker.client import TIMEOUT_S
 from clusters.drivers.docker.containers import settings
 from clusters.drivers.docker.driver import DockerDriver
+from clusters.drivers.docker.endings import recorded
 from clusters.drivers.docker.labels import CONNECTION, DEVICES, RUN
-from clusters.drivers.docker.witness import recorded
 from clusters.models import Connection
 from tests.fixtures.docker import NewEngine
 from tests.support.docker_bench import DockerBench
@@ -34,7 +34,7 @@ def unreachable(bench: DockerBench) -> DriverError:
 
 
 @pytest.mark.parametrize("way", DOWN)
-def test_an_engine_that_is_down_is_unreachable_until_it_is_back(
+def test_a_stopped_engine_is_unreachable_until_it_is_started(
     docker_bench: DockerBench, way: str
 ) -> None:
     docker_bench.start(Program.SUCCEEDS)
@@ -48,7 +48,7 @@ def test_an_engine_that_is_down_is_unreachable_until_it_is_back(
     assert len(docker_bench.driver.observe(docker_bench.now())) == 1
 
 
-def test_an_engine_that_hangs_is_unreachable_soon(docker_bench: DockerBench) -> None:
+def test_an_engine_that_hangs_soon_becomes_unreachable(docker_bench: DockerBench) -> None:
     docker_bench.driver.observe(docker_bench.now())
     docker_bench.engine.pause()
     began = time.monotonic()
@@ -62,7 +62,7 @@ def test_an_engine_that_hangs_is_unreachable_soon(docker_bench: DockerBench) -> 
     assert docker_bench.driver.observe(docker_bench.now()) == []
 
 
-def test_an_engine_that_hangs_while_it_is_read_is_unreachable_too(
+def test_an_engine_that_hangs_during_a_response_becomes_unreachable(
     docker_bench: DockerBench,
 ) -> None:
     uid = docker_bench.run("yes 0123456789 | head -c 8000000")
@@ -77,7 +77,7 @@ def test_an_engine_that_hangs_while_it_is_read_is_unreachable_too(
     assert failed.value.cause is Cause.UNREACHABLE
 
 
-def test_an_engine_that_hangs_does_not_keep_its_events_for_ever(docker_bench: DockerBench) -> None:
+def test_reading_the_events_of_an_engine_that_hangs_times_out(docker_bench: DockerBench) -> None:
     api = docker_bench.engine.client.api
     docker_bench.engine.pause()
 
@@ -85,7 +85,7 @@ def test_an_engine_that_hangs_does_not_keep_its_events_for_ever(docker_bench: Do
         recorded(api, until=time.time())
 
 
-def test_a_socket_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_socket_is_reported(tmp_path: Path) -> None:
     driver = DockerDriver(Connection(cluster_id=1, endpoint=f"unix://{tmp_path}/docker.sock"))
 
     with pytest.raises(DriverError, match="No such file or directory") as failed:
@@ -95,10 +95,10 @@ def test_a_socket_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("way", DOWN)
-def test_what_ends_with_its_engine_is_the_engines_failure(
+def test_a_container_that_ends_with_its_engine_is_a_failure_of_the_engine(
     docker_bench: DockerBench, way: str
 ) -> None:
-    """Whatever its exit code says: the engine asked it to end."""
+    """The exit code does not matter, because the engine ended it."""
     sleeping = docker_bench.start(Program.SLEEPS)
     graceful = docker_bench.run("trap 'exit 0' TERM; while true; do sleep 0.1; done")
     DOWN[way](docker_bench.engine)
@@ -109,7 +109,9 @@ def test_what_ends_with_its_engine_is_the_engines_failure(
     assert all(ending.cause and ending.cause.is_engines for ending in endings)
 
 
-def test_what_ended_before_its_engine_went_down_ended_by_itself(docker_bench: DockerBench) -> None:
+def test_a_container_that_ended_before_its_engine_ended_of_its_own_accord(
+    docker_bench: DockerBench,
+) -> None:
     uid = docker_bench.start(Program.FAILS)
     docker_bench.exited(uid)
 
@@ -120,7 +122,7 @@ def test_what_ended_before_its_engine_went_down_ended_by_itself(docker_bench: Do
 
 
 @pytest.mark.parametrize("way", DOWN)
-def test_with_live_restore_containers_run_on_and_tell_their_own_endings(
+def test_with_live_restore_containers_survive_a_restart_of_the_engine(
     new_engine: NewEngine, way: str
 ) -> None:
     bench = DockerBench(new_engine(live_restore=True))
@@ -142,14 +144,16 @@ def test_with_live_restore_containers_run_on_and_tell_their_own_endings(
     assert (ending.exit_code, ending.cause) == (3, None)
 
 
-def test_who_is_stopped_by_somebody_else_did_not_fail(docker_bench: DockerBench) -> None:
+def test_a_container_that_another_client_stopped_did_not_fail(docker_bench: DockerBench) -> None:
     uid = docker_bench.start(Program.SLEEPS)
     docker_bench.engine.client.containers.get(docker_bench.inspect(uid)["Id"]).stop(timeout=5)
 
     assert docker_bench.exited(uid).cause is Cause.ENGINE_EVICTED
 
 
-def test_a_signal_that_asks_for_no_end_is_not_to_blame_for_it(docker_bench: DockerBench) -> None:
+def test_a_signal_other_than_a_stop_does_not_count_as_the_cause_of_an_ending(
+    docker_bench: DockerBench,
+) -> None:
     uid = docker_bench.run("trap 'exit 7' HUP; echo ready; while true; do sleep 0.1; done")
     docker_bench.wait_for(lambda: docker_bench.logs(uid) == b"ready\n")
     docker_bench.engine.client.containers.get(docker_bench.inspect(uid)["Id"]).kill("HUP")
@@ -159,7 +163,7 @@ def test_a_signal_that_asks_for_no_end_is_not_to_blame_for_it(docker_bench: Dock
     assert (ending.exit_code, ending.cause) == (7, None)
 
 
-def test_a_stop_outlives_the_engine_that_was_asked(new_engine: NewEngine) -> None:
+def test_a_stop_survives_a_restart_of_the_engine(new_engine: NewEngine) -> None:
     bench = DockerBench(new_engine(live_restore=True))
     uid = bench.start(Program.IS_STUBBORN)
     bench.stop(uid, 600)
@@ -174,7 +178,7 @@ def test_a_stop_outlives_the_engine_that_was_asked(new_engine: NewEngine) -> Non
     assert again.until == deadline.until
 
 
-def test_what_a_worker_left_between_creating_and_starting_is_cleared_and_starts_anew(
+def test_a_container_that_was_created_but_not_started_is_removed_and_started_again(
     docker_bench: DockerBench,
 ) -> None:
     spec = docker_bench.spec(Program.SLEEPS, docker_bench.next_run())
@@ -188,7 +192,7 @@ def test_what_a_worker_left_between_creating_and_starting_is_cleared_and_starts_
     assert docker_bench.see(spec.uid)
 
 
-def test_a_start_carries_on_where_another_worker_died(docker_bench: DockerBench) -> None:
+def test_a_start_continues_after_another_worker_died(docker_bench: DockerBench) -> None:
     spec = docker_bench.spec(Program.SLEEPS, docker_bench.next_run())
     api = docker_bench.engine.client.api
     made = api.create_container(**settings(api, spec, docker_bench.connection.uid, "none"))
@@ -199,10 +203,10 @@ def test_a_start_carries_on_where_another_worker_died(docker_bench: DockerBench)
     assert docker_bench.see(spec.uid)
 
 
-def test_a_container_from_before_container_uids_is_known_by_its_run(
+def test_a_container_from_before_container_uids_is_identified_by_its_run(
     docker_bench: DockerBench,
 ) -> None:
-    """And is not taken for the one of a run with the same id that has a uid."""
+    """It is not confused with the container of a run with the same id that has a uid."""
     bench = docker_bench
     bench.engine.client.containers.run(
         IMAGE, ["sleep", "600"], detach=True, network_mode="none", name="mlops-former-run-7",

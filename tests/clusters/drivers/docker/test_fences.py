@@ -1,4 +1,4 @@
-"""What a container gets on a real engine, seen from inside it and in the kernel."""
+"""The limits and fences of a container, observed from inside it and in the kernel."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,7 +9,7 @@ import pytest
 from clusters.drivers.base import Cause, ContainerSpec, DriverError
 from clusters.drivers.docker.containers import CAPABILITIES, MAX_PROCESSES
 from clusters.drivers.docker.driver import DockerDriver
-from clusters.drivers.docker.labels import ours
+from clusters.drivers.docker.labels import label_filter
 from clusters.models import Connection
 from tests.fixtures.docker import NewEngine
 from tests.support.docker_bench import DockerBench
@@ -23,11 +23,11 @@ _BITS = {
     "CHOWN": 0, "DAC_OVERRIDE": 1, "FOWNER": 3, "KILL": 5, "SETGID": 6, "SETUID": 7,
     "NET_BIND_SERVICE": 10,
 }  # fmt: skip
-"""Of capabilities(7)."""
+"""From capabilities(7)."""
 
 
-def said(bench: DockerBench, script: str, env: Mapping[str, str] | None = None) -> str:
-    """Run a shell script to its end; return what it wrote."""
+def output(bench: DockerBench, script: str, env: Mapping[str, str] | None = None) -> str:
+    """Run a shell script to its end, and return its output."""
     spec = replace(
         bench.spec(Program.SLEEPS, bench.next_run()), command=("sh", "-c", script), env=env or {}
     )
@@ -36,7 +36,7 @@ def said(bench: DockerBench, script: str, env: Mapping[str, str] | None = None) 
     return bench.logs(spec.uid).decode().strip()
 
 
-def test_it_is_limited_to_its_request(docker_bench: DockerBench) -> None:
+def test_a_container_is_limited_to_its_request(docker_bench: DockerBench) -> None:
     spec = replace(
         docker_bench.spec(Program.SLEEPS, docker_bench.next_run()), cpu_milli=250, ram_mib=48
     )
@@ -50,14 +50,16 @@ def test_it_is_limited_to_its_request(docker_bench: DockerBench) -> None:
     assert limits["PidsLimit"] == MAX_PROCESSES
 
 
-def test_command_and_environment_reach_it(docker_bench: DockerBench) -> None:
+def test_a_container_gets_its_command_and_environment(docker_bench: DockerBench) -> None:
     env = {"GREETING": "hello = world", "EMPTY": ""}
 
-    assert said(docker_bench, 'echo "$GREETING|$EMPTY|$HTTP_PROXY"', env=env) == "hello = world||"
+    assert output(docker_bench, 'echo "$GREETING|$EMPTY|$HTTP_PROXY"', env=env) == "hello = world||"
 
 
-def test_it_has_the_documented_capabilities_and_cannot_get_more(docker_bench: DockerBench) -> None:
-    status = said(docker_bench, "grep -E 'CapBnd|CapEff|NoNewPrivs' /proc/self/status")
+def test_a_container_has_the_documented_capabilities_and_cannot_get_more(
+    docker_bench: DockerBench,
+) -> None:
+    status = output(docker_bench, "grep -E 'CapBnd|CapEff|NoNewPrivs' /proc/self/status")
 
     allowed = sum(1 << _BITS[name] for name in CAPABILITIES)
     fields = dict(line.split(":\t") for line in status.splitlines())
@@ -65,7 +67,7 @@ def test_it_has_the_documented_capabilities_and_cannot_get_more(docker_bench: Do
     assert fields["NoNewPrivs"] == "1"
 
 
-def test_it_sees_nothing_of_the_machine(docker_bench: DockerBench) -> None:
+def test_a_container_sees_nothing_of_the_machine(docker_bench: DockerBench) -> None:
     uid = docker_bench.start(Program.SLEEPS)
 
     container = docker_bench.inspect(uid)
@@ -79,7 +81,7 @@ def test_it_sees_nothing_of_the_machine(docker_bench: DockerBench) -> None:
     assert host["Devices"] in (None, [])
 
 
-def test_what_it_writes_is_bounded(docker_bench: DockerBench) -> None:
+def test_the_output_of_a_container_is_bounded(docker_bench: DockerBench) -> None:
     uid = docker_bench.start(Program.SLEEPS)
 
     config = docker_bench.inspect(uid)["HostConfig"]["LogConfig"]
@@ -87,7 +89,7 @@ def test_what_it_writes_is_bounded(docker_bench: DockerBench) -> None:
     assert config == {"Type": "json-file", "Config": {"max-file": "3", "max-size": "10m"}}
 
 
-def test_the_gpus_it_was_given_are_the_ones_it_asks_the_engine_for(
+def test_a_container_requests_its_assigned_gpus_from_the_engine(
     docker_bench: DockerBench,
 ) -> None:
     uid = docker_bench.start(Program.SLEEPS, devices=("GPU-5c1", "GPU-a07"))
@@ -99,7 +101,9 @@ def test_the_gpus_it_was_given_are_the_ones_it_asks_the_engine_for(
     assert request["Capabilities"] == [["gpu"]]
 
 
-def test_an_engine_that_cannot_give_gpus_says_so_and_keeps_nothing(new_engine: NewEngine) -> None:
+def test_an_engine_without_gpu_support_refuses_a_container_and_keeps_nothing(
+    new_engine: NewEngine,
+) -> None:
     bench = DockerBench(new_engine(gpu=False))
     spec = bench.spec(Program.SLEEPS, bench.next_run(), devices=("0",))
 
@@ -113,7 +117,7 @@ def test_an_engine_that_cannot_give_gpus_says_so_and_keeps_nothing(new_engine: N
 def test_gpus_without_ids_are_refused(docker_bench: DockerBench) -> None:
     spec = replace(docker_bench.spec(Program.SLEEPS, docker_bench.next_run()), gpu=1)
 
-    with pytest.raises(DriverError, match="name the engine's GPUs") as refused:
+    with pytest.raises(DriverError, match="list the engine's GPUs") as refused:
         docker_bench.driver.start(spec, docker_bench.now())
 
     assert refused.value.cause is Cause.NO_DEVICE
@@ -127,7 +131,7 @@ def test_gpus_without_ids_are_refused(docker_bench: DockerBench) -> None:
         ({"image": "NOT/An Image"}, Cause.INVALID_SPEC, "`image`"),
     ],
 )
-def test_what_the_engine_refuses_names_the_field(
+def test_a_refusal_by_the_engine_names_the_field(
     docker_bench: DockerBench, fields: dict[str, object], cause: Cause, remedy: str
 ) -> None:
     spec = docker_bench.spec(Program.SLEEPS, docker_bench.next_run())
@@ -140,7 +144,7 @@ def test_what_the_engine_refuses_names_the_field(
     assert docker_bench.engine.client.containers.list(all=True) == []
 
 
-def test_a_file_that_cannot_be_executed_is_told(docker_bench: DockerBench) -> None:
+def test_a_file_that_cannot_be_executed_is_reported(docker_bench: DockerBench) -> None:
     spec = replace(
         docker_bench.spec(Program.SLEEPS, docker_bench.next_run()), command=("/etc/passwd",)
     )
@@ -151,8 +155,8 @@ def test_a_file_that_cannot_be_executed_is_told(docker_bench: DockerBench) -> No
     assert (ending.exit_code, ending.cause) == (126, Cause.COMMAND_NOT_FOUND)
 
 
-def test_containers_reach_their_gateway_and_not_each_other(new_engine: NewEngine) -> None:
-    """With a firewall, in a network namespace of the engine's own."""
+def test_containers_can_reach_their_gateway_but_not_each_other(new_engine: NewEngine) -> None:
+    """The engine has a firewall, in its own network namespace."""
     engine = new_engine(fenced=True)
     bench = DockerBench(engine, network=Connection.Network.ISOLATED)
     server = bench.run("httpd -f -p 80 -h /etc")
@@ -160,15 +164,15 @@ def test_containers_reach_their_gateway_and_not_each_other(new_engine: NewEngine
 
     gateway = f"{address.rpartition('.')[0]}.1"
 
-    reached = said(bench, f"nc -w 2 {address} 80 < /dev/null 2> /dev/null && echo yes || echo no")
-    way_out = said(bench, f"nc -w 2 {gateway} 9 2>&1 < /dev/null")
+    reached = output(bench, f"nc -w 2 {address} 80 < /dev/null 2> /dev/null && echo yes || echo no")
+    way_out = output(bench, f"nc -w 2 {gateway} 9 2>&1 < /dev/null")
 
     assert reached == "no"
     assert "refused" in way_out
 
 
-def test_an_ordinary_bridge_would_not_have_kept_them_apart(new_engine: NewEngine) -> None:
-    """That the former test can fail."""
+def test_containers_on_an_ordinary_bridge_can_reach_each_other(new_engine: NewEngine) -> None:
+    """This shows that the test before can fail."""
     engine = new_engine(fenced=True)
     client = engine.client
     server = client.containers.run(IMAGE, ["httpd", "-f", "-h", "/etc"], detach=True, init=True)
@@ -179,8 +183,10 @@ def test_an_ordinary_bridge_would_not_have_kept_them_apart(new_engine: NewEngine
     client.containers.run(IMAGE, ["nc", "-w", "2", address, "80"])
 
 
-def test_two_engines_do_not_mix(engine: Engine, new_engine: NewEngine) -> None:
-    """The same run on both, as when a deployment has moved."""
+def test_drivers_of_two_engines_see_only_their_own_containers(
+    engine: Engine, new_engine: NewEngine
+) -> None:
+    """The same run is on both, as after a move."""
     first, second = DockerBench(engine), DockerBench(new_engine())
     spec: ContainerSpec = first.spec(Program.SLEEPS, first.next_run())
     first.driver.start(spec, first.now())
@@ -193,9 +199,13 @@ def test_two_engines_do_not_mix(engine: Engine, new_engine: NewEngine) -> None:
     assert first.driver.probe().engine_id != second.driver.probe().engine_id
 
 
-def test_another_connection_to_the_same_engine_sees_nothing(docker_bench: DockerBench) -> None:
+def test_another_connection_to_the_same_engine_sees_no_containers(
+    docker_bench: DockerBench,
+) -> None:
     docker_bench.start(Program.SLEEPS)
     other = DockerDriver(Connection(cluster_id=2, endpoint=docker_bench.engine.socket, uid=uuid4()))
 
     assert other.observe(docker_bench.now()) == []
-    assert docker_bench.engine.client.containers.list(filters=ours(docker_bench.connection.uid))
+    assert docker_bench.engine.client.containers.list(
+        filters=label_filter(docker_bench.connection.uid)
+    )

@@ -1,4 +1,4 @@
-"""Images that are fetched from a registry, which may refuse, be slow or be gone."""
+"""Pulling images from a registry that may refuse, be slow or be gone."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -25,7 +25,7 @@ def unknown_image(engine: Engine, registry: Registry) -> Iterator[None]:
 
 @pytest.fixture
 def spec(docker_bench: DockerBench, registry: Registry) -> ContainerSpec:
-    """A container of an image that the registry has and the engine does not."""
+    """A container with an image that the registry has but the engine does not."""
     return replace(docker_bench.spec(Program.SLEEPS, docker_bench.next_run()), image=registry.image)
 
 
@@ -36,7 +36,7 @@ def refusal(driver: DockerDriver, bench: DockerBench, spec: ContainerSpec) -> Dr
 
 
 def final_refusal(bench: DockerBench, spec: ContainerSpec) -> DriverError:
-    """Return what a start says when the fetch has come to its end."""
+    """Return the error of a start once the pull has ended."""
     found: list[DriverError] = []
 
     def is_final() -> bool:
@@ -53,19 +53,19 @@ def starts(bench: DockerBench, spec: ContainerSpec) -> bool:
     return bench.see(spec.uid) is not None
 
 
-def test_an_image_that_is_not_there_is_fetched_and_then_runs(
+def test_a_missing_image_is_pulled_and_then_run(
     docker_bench: DockerBench, spec: ContainerSpec
 ) -> None:
     first = refusal(docker_bench.driver, docker_bench, spec)
     assert (first.cause, first.retriable) == (Cause.FETCHING_IMAGE, True)
-    assert f"Image {spec.image} is being fetched" in str(first)
+    assert f"Image {spec.image} is being pulled" in str(first)
 
     wait_until(lambda: starts(docker_bench, spec), "it starts")
 
     assert [o.uid for o in docker_bench.driver.observe(docker_bench.now())] == [spec.uid]
 
 
-def test_a_slow_fetch_holds_up_nobody(
+def test_a_slow_pull_delays_no_other_container(
     docker_bench: DockerBench, spec: ContainerSpec, registry: Registry
 ) -> None:
     registry.open_.clear()
@@ -79,15 +79,15 @@ def test_a_slow_fetch_holds_up_nobody(
     wait_until(lambda: starts(docker_bench, spec), "it starts")
 
 
-def test_an_image_is_fetched_once_for_all_workers(
+def test_an_image_is_pulled_once_for_all_workers(
     docker_bench: DockerBench, spec: ContainerSpec, registry: Registry
 ) -> None:
     registry.open_.clear()
     other_worker = DockerDriver(docker_bench.connection)
 
     refusal(docker_bench.driver, docker_bench, spec)
-    # By then it has asked for the manifest, by its tag and by its digest.
-    wait_until(lambda: any("blobs" in path for path in registry.asked), "the layers are fetched")
+    # By then the engine has requested the manifest, by its tag and by its digest.
+    wait_until(lambda: any("blobs" in path for path in registry.asked), "the layers are pulled")
     asked = [path for path in registry.asked if "manifests" in path]
     for _ in range(3):
         assert refusal(other_worker, docker_bench, spec).cause is Cause.FETCHING_IMAGE
@@ -95,51 +95,51 @@ def test_an_image_is_fetched_once_for_all_workers(
     assert [path for path in registry.asked if "manifests" in path] == asked
 
 
-def test_what_a_worker_was_told_of_an_image_the_others_know(
+def test_all_workers_get_the_error_of_a_failed_pull(
     docker_bench: DockerBench, spec: ContainerSpec, registry: Registry
 ) -> None:
     missing = replace(spec, image=f"{registry.host}/missing:1")
     final_refusal(docker_bench, missing)
     asked = len(registry.asked)
 
-    told = refusal(DockerDriver(docker_bench.connection), docker_bench, missing)
+    error = refusal(DockerDriver(docker_bench.connection), docker_bench, missing)
 
-    assert told.cause is Cause.IMAGE_NOT_FOUND
+    assert error.cause is Cause.IMAGE_NOT_FOUND
     assert len(registry.asked) == asked
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_registry_that_refuses_us_is_no_missing_image(
+def test_a_pull_without_access_is_distinguished_from_a_missing_image(
     docker_bench: DockerBench, spec: ContainerSpec, registry: Registry, status: int
 ) -> None:
     registry.refuse = status
 
-    told = final_refusal(docker_bench, spec)
+    error = final_refusal(docker_bench, spec)
 
-    assert (told.cause, told.retriable) == (Cause.IMAGE_NOT_PULLABLE, False)
-    assert "ask an operator for access" in str(told)
+    assert (error.cause, error.retriable) == (Cause.IMAGE_NOT_PULLABLE, False)
+    assert "ask an operator to give the engine access" in str(error)
 
 
 @pytest.mark.parametrize("status", [500, 503, 429])
-def test_a_registry_that_fails_may_answer_later(
+def test_a_fault_of_the_registry_is_retriable(
     docker_bench: DockerBench, spec: ContainerSpec, registry: Registry, status: int
 ) -> None:
     registry.refuse = status
 
-    told = final_refusal(docker_bench, spec)
+    error = final_refusal(docker_bench, spec)
 
-    assert (told.cause, told.retriable) == (Cause.IMAGE_NOT_PULLABLE, True)
+    assert (error.cause, error.retriable) == (Cause.IMAGE_NOT_PULLABLE, True)
 
 
-def test_an_image_for_another_kind_of_machine_is_none(
+def test_an_image_for_another_architecture_counts_as_missing(
     docker_bench: DockerBench, spec: ContainerSpec, registry: Registry
 ) -> None:
-    told = final_refusal(docker_bench, replace(spec, image=f"{registry.host}/foreign:1"))
+    error = final_refusal(docker_bench, replace(spec, image=f"{registry.host}/foreign:1"))
 
-    assert (told.cause, told.retriable) == (Cause.IMAGE_NOT_FOUND, False)
+    assert (error.cause, error.retriable) == (Cause.IMAGE_NOT_FOUND, False)
 
 
-def test_an_image_that_disappears_is_not_asked_for_again_and_again(
+def test_an_image_that_disappears_is_not_pulled_repeatedly(
     docker_bench: DockerBench, spec: ContainerSpec, registry: Registry, engine: Engine
 ) -> None:
     wait_until(lambda: starts(docker_bench, spec), "it starts")
@@ -147,16 +147,16 @@ def test_an_image_that_disappears_is_not_asked_for_again_and_again(
     engine.remove_image(registry.image)
     asked = len(registry.asked)
 
-    told = refusal(docker_bench.driver, docker_bench, spec)
+    error = refusal(docker_bench.driver, docker_bench, spec)
 
-    assert (told.cause, told.retriable) == (Cause.ENGINE_FAILED, True)
+    assert (error.cause, error.retriable) == (Cause.ENGINE_FAILED, True)
     assert len(registry.asked) == asked
 
 
-def test_a_registry_that_cannot_be_reached_may_be_later(
+def test_an_unreachable_registry_is_retriable(
     docker_bench: DockerBench, spec: ContainerSpec
 ) -> None:
-    told = final_refusal(docker_bench, replace(spec, image="127.0.0.1:1/nobody/here:1"))
+    error = final_refusal(docker_bench, replace(spec, image="127.0.0.1:1/nobody/here:1"))
 
-    assert (told.cause, told.retriable) == (Cause.IMAGE_NOT_PULLABLE, True)
-    assert "cannot be fetched now" in str(told)
+    assert (error.cause, error.retriable) == (Cause.IMAGE_NOT_PULLABLE, True)
+    assert "cannot be pulled at present" in str(error)

@@ -1,4 +1,4 @@
-"""A Kubernetes double, and a driver that has just the rights which the documentation grants."""
+"""A fake Kubernetes, and a driver with exactly the rights in the documentation."""
 
 from collections.abc import Callable, Iterator
 
@@ -15,7 +15,7 @@ from tests.support.kubernetes import IMAGE, NAMESPACE, account, uid
 
 @pytest.fixture
 def counts_back() -> bool:
-    """How the server dates deletions: tests that depend on it are parametrized over both ways."""
+    """How the server dates deletions; tests that depend on it are parametrized over both ways."""
     return True
 
 
@@ -43,7 +43,7 @@ def driver(connection: Connection) -> KubernetesDriver:
 
 @pytest.fixture
 def observed(driver: KubernetesDriver) -> Callable[..., Observation]:
-    """Return a function that waits until the run's container is seen with such fields."""
+    """Return a function that waits until the run's container is observed with these fields."""
 
     def wait(run_id: int, **fields: object) -> Observation:
         found: list[Observation] = []

@@ -1,4 +1,4 @@
-"""What an operator may paste, and what a server must not follow."""
+"""The credentials that operators may give, and those that are refused."""
 
 import base64
 import json
@@ -33,14 +33,14 @@ def test_a_token_and_the_authority_are_enough() -> None:
 
 
 @pytest.mark.parametrize("token", ["one\ntwo", "two words", "t\u00f6ken", "zero\0"])
-def test_a_token_that_is_no_token_is_refused_and_not_quoted(token: str) -> None:
+def test_an_invalid_token_is_refused_and_not_quoted(token: str) -> None:
     for credentials in ({"token": token}, {"kubeconfig": kubeconfig(user={"token": token})}):
-        with pytest.raises(DriverError, match="`token` is not a token") as refused:
+        with pytest.raises(DriverError, match="`token` must be a single word") as refused:
             read(SERVER, credentials)
         assert token not in str(refused.value)
 
 
-def test_a_kubeconfig_gives_the_current_contexts_server_and_user() -> None:
+def test_the_server_and_user_of_a_kubeconfig_s_current_context_are_used() -> None:
     encoded = base64.b64encode(b"PEM").decode()
     text = kubeconfig({"certificate-authority-data": encoded}, {"client-key-data": encoded})
 
@@ -77,7 +77,9 @@ def test_a_user_that_runs_programs_or_reads_files_is_refused(
         {"proxy-url": "http://proxy:3128"},
     ],
 )
-def test_a_cluster_that_reads_files_or_trusts_anybody_is_refused(cluster: dict[str, Any]) -> None:
+def test_a_cluster_that_reads_files_or_skips_verification_is_refused(
+    cluster: dict[str, Any],
+) -> None:
     with pytest.raises(DriverError, match=f"`{next(iter(cluster))}` is not accepted"):
         read("", {"kubeconfig": kubeconfig(cluster)})
 
@@ -92,7 +94,7 @@ def test_a_cluster_that_reads_files_or_trusts_anybody_is_refused(cluster: dict[s
         "https://a:b@kube.example.org",
     ],
 )
-def test_an_address_must_be_encrypted_and_plain(endpoint: str) -> None:
+def test_an_address_must_use_https_and_have_only_host_port_and_path(endpoint: str) -> None:
     with pytest.raises(DriverError, match="address"):
         read(endpoint, {"token": "t"})
 
@@ -101,8 +103,8 @@ def test_a_proxy_on_this_machine_needs_no_encryption() -> None:
     assert read("http://127.0.0.1:8001", {"token": "t"}).server == "http://127.0.0.1:8001"
 
 
-def test_an_address_that_is_not_the_kubeconfigs_is_refused() -> None:
-    with pytest.raises(DriverError, match=r"server is .*6443, the connection's is .*other"):
+def test_an_address_that_differs_from_the_kubeconfig_s_is_refused() -> None:
+    with pytest.raises(DriverError, match=r"server is .*6443, but the given API server is .*other"):
         read("https://other.example.org", {"kubeconfig": kubeconfig()})
 
 
@@ -117,17 +119,17 @@ def test_an_address_that_is_not_the_kubeconfigs_is_refused() -> None:
         "current-context: x",
     ],
 )
-def test_what_is_no_kubeconfig_is_refused(text: str) -> None:
+def test_a_text_that_is_not_a_kubeconfig_is_refused(text: str) -> None:
     with pytest.raises(DriverError):
         read("", {"kubeconfig": text})
 
 
-def test_a_missing_token_is_named() -> None:
+def test_a_missing_token_is_reported() -> None:
     with pytest.raises(DriverError, match="`token`"):
         read(SERVER, {"ca": "x"})
 
 
-def test_secrets_are_in_neither_messages_nor_representations() -> None:
+def test_secrets_appear_in_neither_messages_nor_representations() -> None:
     access = read("", {"kubeconfig": kubeconfig()})
     with pytest.raises(DriverError) as refused:
         read("", {"kubeconfig": kubeconfig(user={"exec": {"command": "x"}})})

@@ -1,4 +1,4 @@
-"""Amounts as Kubernetes writes them."""
+"""Kubernetes' notation of amounts."""
 
 from decimal import Decimal
 
@@ -15,11 +15,11 @@ suffixes = st.sampled_from(
 
 
 @given(st.decimals(0, 10_000, places=3), suffixes)
-def test_a_quantity_is_read_as_the_official_client_reads_it(number: Decimal, suffix: str) -> None:
+def test_quantities_are_read_as_by_the_official_client(number: Decimal, suffix: str) -> None:
     assert parse_quantity(f"{number}{suffix}") == official(f"{number}{suffix}")
 
 
 @pytest.mark.parametrize("text", ["", "Mi", "1K", "1ki", "1 Mi", "1Mi ", "1Mib", "one", "1,5"])
-def test_anything_else_is_refused(text: str) -> None:
+def test_an_invalid_quantity_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="no quantity"):
         parse_quantity(text)

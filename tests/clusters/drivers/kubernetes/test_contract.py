@@ -1,4 +1,4 @@
-"""The contract of all drivers, kept by that of Kubernetes against the double."""
+"""The contract of all drivers, for the Kubernetes driver against the fake."""
 
 import time
 from collections.abc import Callable
@@ -68,7 +68,7 @@ class KubernetesBench(Bench):
         return still_runs
 
     def now(self) -> datetime:
-        # As exact as the times that Kubernetes tells.
+        # With the precision of Kubernetes' times.
         return timezone.now().replace(microsecond=0)
 
     def pass_time(self) -> None:
@@ -78,6 +78,6 @@ class KubernetesBench(Bench):
 class TestKubernetes(DriverContract, MarkerContract, MemoryContract, WatchContract):
     @pytest.fixture
     def bench(self, kube: KubeCluster, connection: Connection) -> Bench:
-        # As a team's namespace has it; without one, what no node can hold waits ten minutes.
+        # A team's namespace has one. Without it, a Pod too large for any node waits ten minutes.
         kube.quotas[NAMESPACE] = {"limits.memory": "16Gi"}
         return KubernetesBench(kube, connection)

@@ -1,4 +1,4 @@
-"""The verbs against the double: what is asked of it, and what comes back when it refuses."""
+"""The verbs against the fake: their calls, and the errors for its refusals."""
 
 import logging
 import socket
@@ -41,16 +41,16 @@ def running(
     run_id: int = 7,
     command: tuple[str, ...] = UNTIL_ASKED,
 ) -> None:
-    """Run a container that ends when it is asked to, with the signal's exit code."""
+    """Run a container that ends on a signal, with the signal's exit code."""
     driver.start(spec(run_id, *command), timezone.now())
     observed(run_id, phase=Phase.RUNNING)
     wait_until(lambda: b"".join(driver.logs(uid(run_id))), "its first words", seconds=5)
 
 
-# --- What a container is given --------------------------------------------------------------------
+# --- Command and environment ----------------------------------------------------------------------
 
 
-def test_words_and_environment_arrive_as_they_were_given(
+def test_the_command_and_environment_arrive_unchanged(
     driver: KubernetesDriver, observed: Observed
 ) -> None:
     given = {"PLAIN": "a b", "DOLLARS": "$(PLAIN) $$ $HOME", "LINES": "x\ny"}
@@ -68,7 +68,7 @@ def test_words_and_environment_arrive_as_they_were_given(
 # --- Start ----------------------------------------------------------------------------------------
 
 
-def test_a_start_whose_answer_got_lost_made_one_pod(
+def test_a_start_whose_response_was_lost_creates_one_pod(
     kube: KubeCluster, driver: KubernetesDriver, observed: Observed
 ) -> None:
     kube.server.fail_next("POST", "/pods", None, after=True)
@@ -82,7 +82,7 @@ def test_a_start_whose_answer_got_lost_made_one_pod(
     assert len(driver.observe(timezone.now())) == 1
 
 
-def test_a_quota_that_is_used_up_may_have_room_later(
+def test_a_start_beyond_the_quota_is_retriable(
     kube: KubeCluster, driver: KubernetesDriver, observed: Observed
 ) -> None:
     kube.quotas[NAMESPACE] = {"limits.memory": "300Mi"}
@@ -98,7 +98,7 @@ LIMITS = {"min": {"cpu": "250m", "memory": "128Mi"}, "max": {"cpu": "2", "memory
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"cpu_milli": 3000}, "request less: .*maximum cpu usage"),
         ({"cpu_milli": 100}, "request more: .*minimum cpu usage"),
@@ -106,19 +106,19 @@ LIMITS = {"min": {"cpu": "250m", "memory": "128Mi"}, "max": {"cpu": "2", "memory
         ({"cpu_milli": 3000, "ram_mib": 64}, "within its bounds: .*maximum cpu usage"),
     ],
 )
-def test_both_bounds_of_a_limit_range_are_capacity(
-    kube: KubeCluster, driver: KubernetesDriver, change: dict[str, Any], said: str
+def test_both_bounds_of_a_limit_range_count_as_capacity(
+    kube: KubeCluster, driver: KubernetesDriver, change: dict[str, Any], message: str
 ) -> None:
     kube.limits[NAMESPACE] = LIMITS
 
-    with pytest.raises(DriverError, match=said) as refused:
+    with pytest.raises(DriverError, match=message) as refused:
         driver.start(spec(7, "true", **change), timezone.now())
     driver.start(spec(8, "true"), timezone.now())
 
     assert (refused.value.cause, refused.value.retriable) == (Cause.OVER_CAPACITY, False)
 
 
-def test_a_right_that_is_missing_is_no_matter_of_capacity(
+def test_a_missing_right_is_not_reported_as_capacity(
     kube: KubeCluster, driver: KubernetesDriver
 ) -> None:
     granted = kube.accounts[0]
@@ -132,7 +132,7 @@ def test_a_right_that_is_missing_is_no_matter_of_capacity(
 
 
 @pytest.mark.parametrize(("name", "relaxed"), [("1A", False), ("A B", False), ("\xc4", True)])
-def test_a_name_that_kubernetes_refuses_for_a_variable_is_to_be_corrected_in_env(
+def test_a_refused_name_of_a_variable_has_env_as_the_remedy(
     kube: KubeCluster, driver: KubernetesDriver, name: str, relaxed: bool
 ) -> None:
     kube.relaxed_names = relaxed
@@ -144,20 +144,20 @@ def test_a_name_that_kubernetes_refuses_for_a_variable_is_to_be_corrected_in_env
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [({"env": {"A=B": "1"}}, r"env\[0\].name"), ({"image": " x"}, r"containers\[0\].image")],
 )
-def test_what_kubernetes_finds_invalid_is_the_deployments_to_correct(
-    driver: KubernetesDriver, change: dict[str, Any], said: str
+def test_a_pod_that_kubernetes_finds_invalid_is_not_retriable(
+    driver: KubernetesDriver, change: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(DriverError, match=said) as refused:
+    with pytest.raises(DriverError, match=message) as refused:
         driver.start(spec(7, "true", **change), timezone.now())
 
     assert (refused.value.cause, refused.value.retriable) == (Cause.INVALID_SPEC, False)
 
 
 @pytest.mark.parametrize(
-    ("answer", "cause", "retriable", "said"),
+    ("answer", "cause", "retriable", "message"),
     [
         (ApiError(403, "Forbidden", 'pods "x" is forbidden: violates PodSecurity "restricted"'),
          Cause.INVALID_SPEC, False, "PodSecurity"),
@@ -166,7 +166,7 @@ def test_what_kubernetes_finds_invalid_is_the_deployments_to_correct(
         (ApiError(403, "Forbidden", "maximum memory usage per Container is 1Gi, but limit is 2Gi"),
          Cause.OVER_CAPACITY, False, "request less"),
         (ApiError(409, "Conflict", "Operation cannot be fulfilled on resourcequotas"),
-         Cause.ENGINE_FAILED, True, "same moment"),
+         Cause.ENGINE_FAILED, True, "at the same time"),
         (ApiError(429, "TooManyRequests", "slow down", {"Retry-After": "7"}),
          Cause.ENGINE_FAILED, True, "7 seconds"),
         (ApiError(500, "InternalError", "etcdserver: request timed out"),
@@ -176,24 +176,24 @@ def test_what_kubernetes_finds_invalid_is_the_deployments_to_correct(
         (None, Cause.UNREACHABLE, True, "cannot be reached"),
     ],
 )  # fmt: skip
-def test_a_refusal_says_who_is_to_blame_and_whether_to_try_again(
+def test_a_refusal_has_a_cause_and_whether_it_is_retriable(
     kube: KubeCluster,
     driver: KubernetesDriver,
     answer: ApiError | None,
     cause: Cause,
     retriable: bool,
-    said: str,
+    message: str,
 ) -> None:
     kube.server.fail_next("POST", "/pods", answer)
 
-    with pytest.raises(DriverError, match=said) as refused:
+    with pytest.raises(DriverError, match=message) as refused:
         driver.start(spec(7, "true"), timezone.now())
 
     assert (refused.value.cause, refused.value.retriable) == (cause, retriable)
     assert len([r for r in kube.server.requests if r.method == "POST"]) == 1
 
 
-def test_a_namespace_that_is_gone_is_the_operators_matter(
+def test_a_missing_namespace_is_the_engine_s_failure(
     kube: KubeCluster, driver: KubernetesDriver
 ) -> None:
     del kube.namespaces[NAMESPACE]
@@ -204,10 +204,10 @@ def test_a_namespace_that_is_gone_is_the_operators_matter(
     assert refused.value.cause is Cause.ENGINE_FAILED
 
 
-# --- The way there --------------------------------------------------------------------------------
+# --- Connecting -----------------------------------------------------------------------------------
 
 
-def test_a_token_that_is_not_known_is_told(connection: Connection) -> None:
+def test_an_unknown_token_is_reported(connection: Connection) -> None:
     connection.seal_credentials({"token": "another"})
 
     with pytest.raises(DriverError, match="new credentials") as refused:
@@ -216,7 +216,7 @@ def test_a_token_that_is_not_known_is_told(connection: Connection) -> None:
     assert "another" not in str(refused.value)
 
 
-def test_nobody_at_the_address_is_told(connection: Connection) -> None:
+def test_an_unreachable_address_is_reported(connection: Connection) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         connection.endpoint = f"http://127.0.0.1:{free.getsockname()[1]}"
 
@@ -226,14 +226,14 @@ def test_nobody_at_the_address_is_told(connection: Connection) -> None:
     assert (refused.value.cause, refused.value.retriable) == (Cause.UNREACHABLE, True)
 
 
-def test_a_namespace_must_be_named(connection: Connection) -> None:
+def test_a_connection_needs_a_namespace(connection: Connection) -> None:
     connection.namespace = ""
 
     with pytest.raises(DriverError, match="`namespace`"):
         KubernetesDriver(connection).observe(timezone.now())
 
 
-def test_many_pods_come_in_pages(
+def test_many_pods_are_listed_in_pages(
     kube: KubeCluster, driver: KubernetesDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("clusters.drivers.kubernetes.api.PAGE", 2)
@@ -249,7 +249,7 @@ def test_many_pods_come_in_pages(
 # --- Endings --------------------------------------------------------------------------------------
 
 
-def test_a_stop_gives_the_grace_and_keeps_the_ending_until_it_is_removed(
+def test_a_stop_grants_the_grace_and_the_ending_is_kept_until_it_is_removed(
     kube: KubeCluster, driver: KubernetesDriver, connection: Connection, observed: Observed
 ) -> None:
     running(driver, observed)
@@ -264,7 +264,7 @@ def test_a_stop_gives_the_grace_and_keeps_the_ending_until_it_is_removed(
     assert kube.store.all()[0] == []
 
 
-def test_removing_what_runs_does_nothing(
+def test_removing_a_running_container_does_nothing(
     kube: KubeCluster, driver: KubernetesDriver, observed: Observed
 ) -> None:
     running(driver, observed)
@@ -278,7 +278,7 @@ def test_removing_what_runs_does_nothing(
 @pytest.mark.parametrize("command", [UNTIL_ASKED, SAVES_AND_LEAVES], ids=["143", "0"])
 @pytest.mark.parametrize("way", ["drain", "preempt", "press", "delete"])
 @pytest.mark.parametrize("counts_back", [True, False])
-def test_an_eviction_that_kubernetes_decides_on_is_not_ours(
+def test_an_eviction_by_kubernetes_is_distinguished_from_a_stop(
     kube: KubeCluster,
     driver: KubernetesDriver,
     connection: Connection,
@@ -296,7 +296,7 @@ def test_an_eviction_that_kubernetes_decides_on_is_not_ours(
 @pytest.mark.parametrize("command", [UNTIL_ASKED, SAVES_AND_LEAVES], ids=["143", "0"])
 @pytest.mark.parametrize("way", ["drain", "preempt", "delete"])
 @pytest.mark.parametrize("counts_back", [True, False])
-def test_an_eviction_that_is_seen_late_is_not_ours_either(
+def test_an_eviction_that_is_observed_late_is_distinguished_too(
     kube: KubeCluster,
     driver: KubernetesDriver,
     connection: Connection,
@@ -314,7 +314,7 @@ def test_an_eviction_that_is_seen_late_is_not_ours_either(
 
 
 @pytest.mark.parametrize("counts_back", [True, False])
-def test_the_first_sight_of_somebody_elses_deletion_is_noted_on_the_pod(
+def test_another_client_s_deletion_is_recorded_on_the_pod_when_first_observed(
     kube: KubeCluster, driver: KubernetesDriver, connection: Connection, observed: Observed
 ) -> None:
     running(driver, observed, command=STUBBORN)
@@ -322,16 +322,16 @@ def test_the_first_sight_of_somebody_elses_deletion_is_noted_on_the_pod(
     asked = kube.store.get(key(connection, 7))["metadata"]["deletionTimestamp"]
 
     assert observed(7).phase is Phase.RUNNING
-    noted = kube.store.get(key(connection, 7))["metadata"]["annotations"]
+    recorded = kube.store.get(key(connection, 7))["metadata"]["annotations"]
     kube.store.delete(key(connection, 7), 1)
     ending = observed(7, phase=Phase.EXITED)
 
     at = datetime.fromisoformat(asked) - timedelta(seconds=settings.STOP_GRACE_SECONDS)
-    assert datetime.fromisoformat(noted[pods.DELETION_REQUESTED]) == at
+    assert datetime.fromisoformat(recorded[pods.DELETION_REQUESTED]) == at
     assert (ending.exit_code, ending.cause) == (137, Cause.ENGINE_EVICTED)
 
 
-def test_our_own_stop_is_not_noted_as_somebody_elses(
+def test_a_stop_is_not_recorded_as_another_client_s_deletion(
     kube: KubeCluster, driver: KubernetesDriver, connection: Connection, observed: Observed
 ) -> None:
     running(driver, observed, command=STUBBORN)
@@ -342,7 +342,7 @@ def test_our_own_stop_is_not_noted_as_somebody_elses(
     assert pods.DELETION_REQUESTED not in annotations
 
 
-def test_a_deletion_that_cannot_be_noted_is_seen_all_the_same(
+def test_a_deletion_that_cannot_be_recorded_is_observed_anyway(
     kube: KubeCluster, driver: KubernetesDriver, connection: Connection, observed: Observed
 ) -> None:
     running(driver, observed, command=STUBBORN)
@@ -353,7 +353,7 @@ def test_a_deletion_that_cannot_be_noted_is_seen_all_the_same(
     assert not kube.server.faults
 
 
-def test_a_node_that_becomes_not_ready_is_told_until_it_is_ready_again(
+def test_a_node_that_is_not_ready_is_reported_until_it_is_ready(
     kube: KubeCluster, driver: KubernetesDriver, observed: Observed
 ) -> None:
     running(driver, observed)
@@ -369,7 +369,7 @@ def test_a_node_that_becomes_not_ready_is_told_until_it_is_ready_again(
     assert (again.phase, again.message) == (Phase.RUNNING, "")
 
 
-def test_a_lost_node_keeps_the_room_until_kubernetes_is_sure(
+def test_a_container_on_a_lost_node_keeps_its_resources_until_kubernetes_confirms(
     kube: KubeCluster, driver: KubernetesDriver, connection: Connection, observed: Observed
 ) -> None:
     running(driver, observed)
@@ -386,7 +386,7 @@ def test_a_lost_node_keeps_the_room_until_kubernetes_is_sure(
     assert kube.store.all()[0] == []
 
 
-def test_a_node_that_comes_back_ends_what_was_given_up(
+def test_a_node_that_comes_back_ends_the_containers_given_up(
     kube: KubeCluster, driver: KubernetesDriver, observed: Observed
 ) -> None:
     running(driver, observed)
@@ -398,7 +398,7 @@ def test_a_node_that_comes_back_ends_what_was_given_up(
     assert observed(7, phase=Phase.EXITED).cause is Cause.NODE_LOST
 
 
-def test_what_waits_for_a_node_can_be_stopped_and_removed(
+def test_a_pod_that_waits_for_a_node_can_be_stopped_and_removed(
     kube: KubeCluster, driver: KubernetesDriver, observed: Observed
 ) -> None:
     driver.start(spec(7, "true", gpu=3), timezone.now())
@@ -413,7 +413,7 @@ def test_what_waits_for_a_node_can_be_stopped_and_removed(
     assert kube.store.all()[0] == []
 
 
-def test_what_cannot_be_pulled_leaves_nothing(
+def test_a_pod_whose_image_cannot_be_pulled_leaves_nothing_behind(
     kube: KubeCluster, driver: KubernetesDriver, observed: Observed
 ) -> None:
     driver.start(spec(7, "true", image="nobody/nothing:1"), timezone.now())
@@ -425,7 +425,7 @@ def test_what_cannot_be_pulled_leaves_nothing(
     assert kube.store.all()[0] == []
 
 
-def test_a_pod_that_somebody_forced_away_is_not_there(
+def test_a_pod_that_was_deleted_by_force_is_gone(
     kube: KubeCluster, driver: KubernetesDriver, connection: Connection, observed: Observed
 ) -> None:
     running(driver, observed)
@@ -438,7 +438,7 @@ def test_a_pod_that_somebody_forced_away_is_not_there(
     driver.remove(uid(7))
 
 
-def test_a_finalizer_of_somebody_else_is_left_in_place(
+def test_a_finalizer_of_another_client_is_kept(
     kube: KubeCluster, driver: KubernetesDriver, connection: Connection, observed: Observed
 ) -> None:
     driver.start(spec(7, "true"), timezone.now())
@@ -451,10 +451,10 @@ def test_a_finalizer_of_somebody_else_is_left_in_place(
     assert kube.store.get(key(connection, 7))["metadata"]["finalizers"] == ["example.org/backup"]
 
 
-# --- Others ---------------------------------------------------------------------------------------
+# --- Other Pods -----------------------------------------------------------------------------------
 
 
-def test_pods_of_others_in_the_namespace_are_neither_seen_nor_touched(
+def test_other_pods_in_the_namespace_are_neither_listed_nor_changed(
     kube: KubeCluster, driver: KubernetesDriver, connection: Connection
 ) -> None:
     elsewhere = Connection(cluster=connection.cluster, endpoint=kube.url, namespace=NAMESPACE)
@@ -469,7 +469,7 @@ def test_pods_of_others_in_the_namespace_are_neither_seen_nor_touched(
     assert "deletionTimestamp" not in kube.store.get(key(elsewhere, 7))["metadata"]
 
 
-def test_a_pod_from_before_container_uids_is_known_by_its_run(
+def test_a_pod_from_before_container_uids_is_identified_by_its_run(
     kube: KubeCluster, driver: KubernetesDriver, connection: Connection
 ) -> None:
     former = pods.manifest(connection.uid, spec(7, *UNTIL_ASKED), grace_seconds=1)
@@ -488,7 +488,7 @@ def test_a_pod_from_before_container_uids_is_known_by_its_run(
     assert [o.uid for o in driver.observe(timezone.now())] == [uid(7)]
 
 
-def test_a_pod_that_only_carries_our_labels_is_not_ours(
+def test_a_pod_that_only_has_the_labels_is_ignored(
     kube: KubeCluster, driver: KubernetesDriver, connection: Connection
 ) -> None:
     for run in ("7", "all"):
@@ -503,7 +503,7 @@ def test_a_pod_that_only_carries_our_labels_is_not_ours(
 # --- Logs -----------------------------------------------------------------------------------------
 
 
-def test_following_hands_each_word_on_when_it_is_said(
+def test_following_yields_the_output_as_it_is_written(
     driver: KubernetesDriver, observed: Observed
 ) -> None:
     running(driver, observed)
@@ -516,14 +516,16 @@ def test_following_hands_each_word_on_when_it_is_said(
     assert b"".join(pieces) == b""
 
 
-def test_what_has_not_started_has_said_nothing(kube: KubeCluster, driver: KubernetesDriver) -> None:
+def test_a_container_that_has_not_started_has_no_output(
+    kube: KubeCluster, driver: KubernetesDriver
+) -> None:
     kube.pulling = True
     driver.start(spec(7, "true"), timezone.now())
 
     assert list(driver.logs(uid(7))) == list(driver.logs(uid(7), follow=True)) == []
 
 
-def test_an_image_that_takes_its_time_prepares(
+def test_a_container_is_preparing_while_its_image_is_pulled(
     kube: KubeCluster, driver: KubernetesDriver, observed: Observed
 ) -> None:
     kube.pulling = True
@@ -535,7 +537,7 @@ def test_an_image_that_takes_its_time_prepares(
     assert observed(7, phase=Phase.EXITED).exit_code == 0
 
 
-def test_the_image_is_the_deployments(kube: KubeCluster, driver: KubernetesDriver) -> None:
+def test_a_pod_has_the_deployment_s_image(kube: KubeCluster, driver: KubernetesDriver) -> None:
     driver.start(spec(7, "true"), timezone.now())
 
     (pod,), _ = kube.store.all()

@@ -1,4 +1,4 @@
-"""What a deployment that does not start yet says: what its Pod's events say, or nothing wrong."""
+"""The message of a container that has not started yet, from its Pod's events."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -36,26 +36,26 @@ def asked(kube: KubeCluster) -> int:
     return sum(request.attributes.resource == "events" for request in kube.server.requests)
 
 
-def test_an_image_is_said_to_be_fetched_while_it_is(
+def test_a_pull_is_reported_while_it_lasts(
     kube: KubeCluster, driver: KubernetesDriver, seen: Seen
 ) -> None:
     kube.pulling = True
     driver.start(spec(7, "sleep", "60"), timezone.now())
 
-    wait_until(lambda: "being fetched" in seen().message, "what it waits for", seconds=10)
-    assert seen().message == f"Image {IMAGE} is being fetched."
+    wait_until(lambda: "being pulled" in seen().message, "the message", seconds=10)
+    assert seen().message == f"Image {IMAGE} is being pulled."
     kube.pulling = False
     wait_until(lambda: seen().phase is Phase.RUNNING, "it runs", seconds=10)
     assert seen().message == ""
 
 
-def test_a_sandbox_that_cannot_be_made_is_told_in_the_events_words(
+def test_a_failed_sandbox_is_reported_with_the_event_s_message(
     kube: KubeCluster, driver: KubernetesDriver, seen: Seen
 ) -> None:
     kube.no_sandbox = NO_ADDRESS
     driver.start(spec(7, "sleep", "60"), timezone.now())
 
-    wait_until(lambda: NO_ADDRESS in seen().message, "what it waits for", seconds=10)
+    wait_until(lambda: NO_ADDRESS in seen().message, "the message", seconds=10)
     first = seen()
     tries = len(kube.events.select(NAMESPACE, "reason=FailedCreatePodSandBox"))
     wait_until(
@@ -67,17 +67,17 @@ def test_a_sandbox_that_cannot_be_made_is_told_in_the_events_words(
     assert (first.phase, first.cause) == (Phase.PREPARING, None)
     assert "(FailedCreatePodSandBox)" in first.message
     assert "image" not in first.message
-    assert seen() == first  # its ids are others at each try, and that is no news
+    assert seen() == first  # new ids at each attempt do not change the message
     kube.no_sandbox = ""
     wait_until(lambda: seen().phase is Phase.RUNNING, "it runs", seconds=10)
 
 
-def test_numbers_that_differ_at_each_try_are_no_news(
+def test_numbers_that_differ_at_each_attempt_do_not_change_the_message(
     kube: KubeCluster, driver: KubernetesDriver, seen: Seen
 ) -> None:
     kube.no_sandbox = "read tcp 10.0.0.1:40001->10.0.0.2:443: i/o timeout"
     driver.start(spec(7, "sleep", "60"), timezone.now())
-    wait_until(lambda: ":40001" in seen().message, "what it waits for", seconds=10)
+    wait_until(lambda: ":40001" in seen().message, "the message", seconds=10)
     first = seen()
 
     kube.no_sandbox = kube.no_sandbox.replace(":40001", ":40002")
@@ -89,7 +89,7 @@ def test_numbers_that_differ_at_each_try_are_no_news(
     wait_until(lambda: "no such network" in seen().message, "what is new", seconds=10)
 
 
-def test_without_the_right_nothing_is_said_and_seldom_asked(
+def test_without_the_right_events_are_rarely_requested(
     kube: KubeCluster, driver: KubernetesDriver, seen: Seen
 ) -> None:
     granted = account()
@@ -106,7 +106,7 @@ def test_without_the_right_nothing_is_said_and_seldom_asked(
     assert NO_ADDRESS in driver.observe(later)[0].message
 
 
-def test_an_api_server_that_fails_at_events_does_not_fail_the_look(
+def test_a_failure_to_read_events_does_not_fail_the_observation(
     kube: KubeCluster, driver: KubernetesDriver, seen: Seen
 ) -> None:
     kube.server.fail_next("GET", "/events", ApiError(500, "InternalError", "leader changed"))
@@ -118,7 +118,7 @@ def test_an_api_server_that_fails_at_events_does_not_fail_the_look(
     assert (seen().phase, seen().message) == (Phase.PREPARING, "")
 
 
-def test_many_that_wait_are_asked_for_in_turn(
+def test_the_events_of_many_preparing_pods_are_read_in_turn(
     kube: KubeCluster, driver: KubernetesDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(events, "AT_ONCE", 2)
@@ -132,15 +132,15 @@ def test_many_that_wait_are_asked_for_in_turn(
         seconds=10,
     )
 
-    said = [
+    expected = [
         sum(NO_ADDRESS in seen.message for seen in driver.observe(timezone.now())) for _ in range(4)
     ]
 
-    assert said == [2, 4, 5, 5]
+    assert expected == [2, 4, 5, 5]
     assert asked(kube) == 5
 
 
-def test_what_starts_soon_is_not_asked_about(
+def test_no_events_are_read_for_a_pod_that_starts_soon(
     kube: KubeCluster, driver: KubernetesDriver, seen: Seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(events, "FIRST_S", 60)
@@ -153,32 +153,32 @@ def test_what_starts_soon_is_not_asked_about(
 
 
 @pytest.mark.parametrize(
-    ("told", "said"),
+    ("given", "expected"),
     [
         ([], ""),
         ([("Normal", "Scheduled", 1)], ""),
         ([("Warning", "FailedScheduling", 1)], ""),
         ([("Normal", "Scheduled", 1), ("Warning", "FailedMount", 1)], "FailedMount"),
         ([("Warning", "FailedMount", 2), ("Normal", "Pulling", 1)], "FailedMount"),
-        ([("Warning", "FailedMount", 1), ("Normal", "Pulling", 2)], "being fetched"),
+        ([("Warning", "FailedMount", 1), ("Normal", "Pulling", 2)], "being pulled"),
         ([("Normal", "Pulling", 1), ("Normal", "Pulled", 1)], ""),
     ],
 )
-def test_the_latest_event_counts(told: list[tuple[str, str, int]], said: str) -> None:
+def test_the_latest_event_counts(given: list[tuple[str, str, int]], expected: str) -> None:
     items: list[dict[str, Any]] = [
         {"type": kind, "reason": reason, "message": "why", "eventTime": None,
          "lastTimestamp": f"2026-03-01T12:00:0{second}Z"}
-        for kind, reason, second in told
+        for kind, reason, second in given
     ]  # fmt: skip
 
-    assert (said in events.said(items)) if said else events.said(items) == ""
+    assert (expected in events.explanation(items)) if expected else events.explanation(items) == ""
 
 
-def test_an_event_of_the_newer_kind_has_its_time_elsewhere() -> None:
+def test_the_time_of_a_newer_kind_of_event_is_found() -> None:
     older = {"type": "Normal", "reason": "Pulling", "message": 'Pulling image "a:1"',
              "lastTimestamp": "2026-03-01T12:00:01Z"}  # fmt: skip
     newer = {"type": "Warning", "reason": "FailedMount", "message": "why", "lastTimestamp": None,
              "eventTime": "2026-03-01T12:00:01.000001Z",
              "series": {"count": 3, "lastObservedTime": "2026-03-01T12:00:09.5Z"}}  # fmt: skip
 
-    assert "FailedMount" in events.said([newer, older])
+    assert "FailedMount" in events.explanation([newer, older])

@@ -1,4 +1,4 @@
-"""The double does what a real API server does, in what the driver relies on."""
+"""The fake behaves like a real API server as far as the driver relies on it."""
 
 import json
 import time
@@ -85,7 +85,7 @@ def until_running(client: Client, name: str) -> None:
 # --- Versions, lists and watches ------------------------------------------------------------------
 
 
-def test_each_change_has_a_later_version_and_its_own_event(client: Client) -> None:
+def test_each_change_has_a_later_version_and_an_event(client: Client) -> None:
     start = client.json("GET", PODS)["metadata"]["resourceVersion"]
     client.json("POST", PODS, pod("a", "true"))
     wait_until(lambda: client.json("GET", f"{PODS}/a")["status"]["phase"] == "Succeeded", "its end")
@@ -108,7 +108,7 @@ def test_a_patch_that_changes_nothing_makes_no_version(client: Client) -> None:
     assert again["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]
 
 
-def test_selectors_choose_in_lists_and_watches(client: Client) -> None:
+def test_selectors_filter_lists_and_watches(client: Client) -> None:
     client.json("POST", PODS, pod("a", labels={"app": "x", "run": "1"}))
     client.json("POST", PODS, pod("b", labels={"app": "x"}))
     client.json("POST", PODS, pod("c", labels={"app": "y", "run": "2"}))
@@ -120,7 +120,7 @@ def test_selectors_choose_in_lists_and_watches(client: Client) -> None:
     assert {event["object"]["metadata"]["name"] for event in watched} == {"a"}
 
 
-def test_a_list_comes_in_pages_of_one_version(client: Client) -> None:
+def test_a_list_is_paginated_at_one_version(client: Client) -> None:
     for name in "abc":
         client.json("POST", PODS, pod(name))
 
@@ -144,7 +144,7 @@ def test_after_a_compaction_old_versions_are_gone(client: Client, kube: KubeClus
     assert client.status("GET", f"{PODS}?limit=2&continue={page}") == (410, "Expired")
 
 
-def test_a_watch_ends_in_time_with_a_bookmark_where_one_is_asked_for(client: Client) -> None:
+def test_a_watch_ends_in_time_with_a_requested_bookmark(client: Client) -> None:
     began = time.monotonic()
 
     (event,) = client.events("resourceVersion=100&timeoutSeconds=1&allowWatchBookmarks=true")
@@ -156,7 +156,7 @@ def test_a_watch_ends_in_time_with_a_bookmark_where_one_is_asked_for(client: Cli
 # --- Refusals -------------------------------------------------------------------------------------
 
 
-def test_refusals_have_the_reasons_of_kubernetes(client: Client) -> None:
+def test_refusals_have_kubernetes_reasons(client: Client) -> None:
     client.json("POST", PODS, pod("a"))
     broken = pod("B_")
     many = pod("b")
@@ -191,7 +191,7 @@ def test_a_deletion_of_another_pod_of_that_name_is_a_conflict(client: Client) ->
 # --- Deletion -------------------------------------------------------------------------------------
 
 
-def test_a_deletion_gives_the_grace_and_a_shorter_one_hastens_it(client: Client) -> None:
+def test_a_deletion_grants_the_grace_and_a_second_one_can_shorten_it(client: Client) -> None:
     client.json("POST", PODS, pod("a", "sh", "-c", "trap '' TERM; while :; do sleep 0.05; done"))
     until_running(client, "a")
 
@@ -205,7 +205,7 @@ def test_a_deletion_gives_the_grace_and_a_shorter_one_hastens_it(client: Client)
     assert (ends[0] - ends[1]).total_seconds() == 40
 
 
-def test_another_server_dates_a_hastened_deletion_from_now_on(
+def test_another_server_dates_a_shortened_deletion_from_the_present(
     client: Client, kube: KubeCluster
 ) -> None:
     kube.store.counts_back = False
@@ -223,7 +223,7 @@ def test_another_server_dates_a_hastened_deletion_from_now_on(
     assert datetime.fromisoformat(meta()["deletionTimestamp"]) > asked
 
 
-def test_without_a_finalizer_a_deleted_pod_is_gone_when_it_has_ended(client: Client) -> None:
+def test_a_deleted_pod_without_a_finalizer_is_gone_once_it_has_ended(client: Client) -> None:
     client.json("POST", PODS, pod("a"))
     until_running(client, "a")
 
@@ -237,7 +237,7 @@ def test_without_a_finalizer_a_deleted_pod_is_gone_when_it_has_ended(client: Cli
     )
 
 
-def test_a_finalizer_keeps_it_until_it_is_taken_away(client: Client) -> None:
+def test_a_finalizer_keeps_a_pod_until_it_is_removed(client: Client) -> None:
     client.json("POST", PODS, pod("a", finalizers=("x.org/seen", "x.org/other")))
     until_running(client, "a")
     client.json("DELETE", f"{PODS}/a", {"gracePeriodSeconds": 5})
@@ -280,7 +280,7 @@ def test_logs_are_refused_before_a_container_has_started(client: Client, kube: K
     assert client.status("GET", f"{PODS}/none/log") == (404, "NotFound")
 
 
-def test_a_node_takes_no_more_than_it_has(client: Client) -> None:
+def test_a_node_accepts_pods_only_up_to_its_capacity(client: Client) -> None:
     large = pod("a")
     amounts = {"cpu": "100m", "memory": "10Gi"}
     large["spec"]["containers"][0]["resources"] = {"limits": amounts, "requests": amounts}
@@ -297,10 +297,10 @@ def test_a_node_takes_no_more_than_it_has(client: Client) -> None:
     wait_until(lambda: "Insufficient memory" in why(), "why it waits")
 
 
-# --- The official client, as it comes -------------------------------------------------------------
+# --- The official client --------------------------------------------------------------------------
 
 
-def test_the_official_client_reads_all_that_it_says(kube: KubeCluster) -> None:
+def test_the_official_client_reads_all_responses(kube: KubeCluster) -> None:
     everything = Rule(
         VERBS, frozenset({"nodes", "namespaces", "resourcequotas"}), frozenset(), None
     )

@@ -1,4 +1,4 @@
-"""The Pod that a run gets."""
+"""The Pod of a run."""
 
 import json
 from types import SimpleNamespace
@@ -25,7 +25,7 @@ def test_requests_equal_limits() -> None:
     assert container["resources"] == {"requests": wanted, "limits": wanted}
 
 
-def test_every_mark_of_ours_has_our_prefix() -> None:
+def test_every_mark_has_the_product_s_prefix() -> None:
     meta = made(spec(7, "train"))["metadata"]
     assert isinstance(meta, dict)
 
@@ -33,11 +33,11 @@ def test_every_mark_of_ours_has_our_prefix() -> None:
     assert all(name.startswith("mlops-hypervisor/") for name in meta["labels"])
 
 
-def test_without_gpus_none_are_mentioned() -> None:
+def test_a_pod_without_gpus_does_not_mention_any() -> None:
     assert "nvidia.com/gpu" not in repr(made(spec(7, "train")))
 
 
-def test_a_container_has_no_rights() -> None:
+def test_a_container_has_no_privileges() -> None:
     pod = made(spec(7, "train"))["spec"]
     assert isinstance(pod, dict)
 
@@ -64,7 +64,7 @@ def test_the_official_client_knows_every_field(gpu: int) -> None:
 
 
 @pytest.mark.parametrize("gpu", [0, 2])
-def test_the_schema_of_kubernetes_accepts_it(gpu: int) -> None:
+def test_the_schema_of_kubernetes_accepts_the_pod(gpu: int) -> None:
     kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="of the extra `lint`")
     manifest = made(spec(7, "train", "--fast", env={"A": "1"}, gpu=gpu))
 

@@ -1,4 +1,4 @@
-"""What the cluster has, seen with more or fewer rights."""
+"""Probing a cluster with more or fewer rights."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ def without_cluster_role(kube: KubeCluster) -> None:
     kube.accounts[0] = account([d for d in manifests() if d["kind"] != "ClusterRole"])
 
 
-def test_the_room_is_the_sum_over_the_nodes(driver: KubernetesDriver) -> None:
+def test_the_capacity_is_the_sum_over_the_nodes(driver: KubernetesDriver) -> None:
     probe = driver.probe()
 
     assert (probe.cpu_milli, probe.ram_mib, probe.gpu) == (12_000, 24 * 1024, 2)
@@ -33,7 +33,7 @@ def test_the_room_is_the_sum_over_the_nodes(driver: KubernetesDriver) -> None:
         ),
     ],
 )
-def test_nodes_where_our_pods_may_not_go_do_not_count(
+def test_nodes_that_accept_no_pods_do_not_count(
     kube: KubeCluster, driver: KubernetesDriver, node: Node
 ) -> None:
     kube.nodes.append(node)
@@ -41,7 +41,7 @@ def test_nodes_where_our_pods_may_not_go_do_not_count(
     assert driver.probe().cpu_milli == 12_000
 
 
-def test_nodes_kept_for_gpus_count(kube: KubeCluster, driver: KubernetesDriver) -> None:
+def test_nodes_reserved_for_gpus_count(kube: KubeCluster, driver: KubernetesDriver) -> None:
     taint = {"key": "nvidia.com/gpu", "effect": "NoSchedule", "value": "present"}
     kube.nodes.append(Node("n", cpu="1500m", memory="1048576Ki", gpu=4, taints=[taint]))
 
@@ -50,7 +50,9 @@ def test_nodes_kept_for_gpus_count(kube: KubeCluster, driver: KubernetesDriver) 
     assert (probe.cpu_milli, probe.ram_mib, probe.gpu) == (13_500, 25 * 1024, 6)
 
 
-def test_a_quota_bounds_what_the_nodes_have(kube: KubeCluster, driver: KubernetesDriver) -> None:
+def test_a_quota_bounds_the_capacity_of_the_nodes(
+    kube: KubeCluster, driver: KubernetesDriver
+) -> None:
     kube.quotas[NAMESPACE] = {"requests.cpu": "6", "limits.cpu": "3", "pods": "10"}
 
     probe = driver.probe()
@@ -58,7 +60,7 @@ def test_a_quota_bounds_what_the_nodes_have(kube: KubeCluster, driver: Kubernete
     assert (probe.cpu_milli, probe.ram_mib) == (3_000, 24 * 1024)
 
 
-def test_a_claim_larger_than_any_node_is_warned_of(
+def test_the_probe_warns_of_a_capacity_larger_than_any_node(
     driver: KubernetesDriver, connection: Connection
 ) -> None:
     connection.cluster.cpu_milli = 9_000
@@ -68,7 +70,7 @@ def test_a_claim_larger_than_any_node_is_warned_of(
     assert "8 CPU, 16 GiB RAM, 2 GPU" in warning
 
 
-def test_without_nodes_the_quota_tells_the_room(
+def test_without_nodes_the_quota_is_the_capacity(
     kube: KubeCluster, driver: KubernetesDriver
 ) -> None:
     without_cluster_role(kube)
@@ -82,7 +84,7 @@ def test_without_nodes_the_quota_tells_the_room(
     assert "ClusterRole" in probe.warnings[0]
 
 
-def test_without_either_the_claim_is_taken_with_a_warning(
+def test_without_nodes_and_a_quota_the_probe_returns_the_cluster_s_own_capacity_with_a_warning(
     kube: KubeCluster, driver: KubernetesDriver, connection: Connection
 ) -> None:
     without_cluster_role(kube)
@@ -91,10 +93,10 @@ def test_without_either_the_claim_is_taken_with_a_warning(
 
     claimed = connection.cluster
     assert (probe.cpu_milli, probe.ram_mib, probe.gpu) == (4_000, 8_192, claimed.gpu)
-    assert any("what is claimed is taken" in warning for warning in probe.warnings)
+    assert any("check that the cluster's own capacity" in warning for warning in probe.warnings)
 
 
-def test_the_same_cluster_is_known_again_through_another_namespace(
+def test_a_cluster_has_the_same_id_through_another_namespace(
     kube: KubeCluster, driver: KubernetesDriver, connection: Connection
 ) -> None:
     first = driver.probe().engine_id
@@ -111,7 +113,7 @@ def test_the_same_cluster_is_known_again_through_another_namespace(
     assert KubernetesDriver(connection).probe().engine_id == "kubernetes:another-uid"
 
 
-def test_the_cluster_is_known_again_when_it_lists_no_node(
+def test_a_cluster_keeps_its_id_when_it_has_no_nodes(
     kube: KubeCluster, driver: KubernetesDriver
 ) -> None:
     first = driver.probe().engine_id
@@ -121,7 +123,7 @@ def test_the_cluster_is_known_again_when_it_lists_no_node(
     assert driver.probe().engine_id == first
 
 
-def test_the_cluster_is_known_again_without_the_right_to_list_nodes(
+def test_a_cluster_keeps_its_id_without_the_right_to_list_nodes(
     kube: KubeCluster, driver: KubernetesDriver
 ) -> None:
     first = driver.probe().engine_id
@@ -132,16 +134,14 @@ def test_the_cluster_is_known_again_without_the_right_to_list_nodes(
     assert driver.probe().engine_id == first
 
 
-def test_a_namespace_that_does_not_exist_is_told(
-    kube: KubeCluster, driver: KubernetesDriver
-) -> None:
+def test_a_missing_namespace_is_reported(kube: KubeCluster, driver: KubernetesDriver) -> None:
     del kube.namespaces[NAMESPACE]
 
     with pytest.raises(DriverError, match=NAMESPACE):
         driver.probe()
 
 
-def test_every_missing_right_is_named_at_once(kube: KubeCluster, driver: KubernetesDriver) -> None:
+def test_all_missing_rights_are_named_together(kube: KubeCluster, driver: KubernetesDriver) -> None:
     documents = manifests()
     for document in documents:
         if document["kind"] == "Role":
@@ -152,7 +152,7 @@ def test_every_missing_right_is_named_at_once(kube: KubeCluster, driver: Kuberne
         driver.probe()
 
 
-def test_a_namespace_that_would_refuse_our_pods_is_warned_of(
+def test_the_probe_warns_if_the_namespace_would_refuse_pods(
     kube: KubeCluster, driver: KubernetesDriver
 ) -> None:
     kube.restricted.add(NAMESPACE)

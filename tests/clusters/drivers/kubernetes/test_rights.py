@@ -1,4 +1,4 @@
-"""The rights in the documentation are enough, and each of them is needed."""
+"""The rights in the documentation are sufficient, and each of them is needed."""
 
 from datetime import timedelta
 from typing import Any
@@ -22,7 +22,7 @@ NEEDED = [
 
 
 def everything(kube: KubeCluster, driver: KubernetesDriver) -> None:
-    """Use every verb of the driver once."""
+    """Call every verb of the driver once."""
     driver.probe()
     kube.pulling = True
     driver.start(spec(7, "sleep", "60"), timezone.now())
@@ -52,7 +52,7 @@ def test_the_documented_rights_are_enough(kube: KubeCluster, driver: KubernetesD
 
 
 @pytest.mark.parametrize(("verb", "resource"), NEEDED)
-def test_without_any_one_of_them_the_missing_right_is_named(
+def test_each_missing_right_is_named(
     kube: KubeCluster, driver: KubernetesDriver, verb: str, resource: str
 ) -> None:
     granted = kube.accounts[0]
@@ -63,7 +63,7 @@ def test_without_any_one_of_them_the_missing_right_is_named(
 
 
 @pytest.mark.parametrize("verb", ["get", "create", "update"])
-def test_without_a_right_to_its_marker_it_works_and_the_probe_warns(
+def test_without_the_right_to_its_marker_the_driver_works_and_the_probe_warns(
     kube: KubeCluster, driver: KubernetesDriver, verb: str
 ) -> None:
     granted = kube.accounts[0]
@@ -84,7 +84,7 @@ def test_every_right_is_used(kube: KubeCluster, driver: KubernetesDriver) -> Non
     assert used - everybodys == granted
 
 
-def test_what_is_not_granted_is_denied() -> None:
+def test_a_right_that_is_not_granted_is_denied() -> None:
     ours = account()
 
     for request in (
@@ -111,7 +111,7 @@ def test_the_manifest_binds_each_role_to_the_account() -> None:
     assert by_kind["ServiceAccount"]["metadata"] == {"name": "hypervisor", "namespace": NAMESPACE}
 
 
-def test_the_manifest_makes_the_namespace_before_anything_in_it() -> None:
+def test_the_manifest_creates_the_namespace_first() -> None:
     made = set()
     for document in manifests():
         if document["kind"] == "Namespace":

@@ -1,4 +1,4 @@
-"""What Pods' statuses mean: those of real clusters, field by field."""
+"""The meaning of Pods' statuses, as real clusters report them."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -44,9 +44,9 @@ def waiting(reason: str, message: str = "") -> dict[str, Any]:
     return {"waiting": {"reason": reason, "message": message}}
 
 
-def deleted(ends_s: float, grace: int, *, by_us: bool = False) -> dict[str, Any]:
+def deleted(ends_s: float, grace: int, *, by_hypervisor: bool = False) -> dict[str, Any]:
     meta: dict[str, Any] = {"deletionTimestamp": at(ends_s), "deletionGracePeriodSeconds": grace}
-    return meta | ({"annotations": {pods.STOPPED: "true"}} if by_us else {})
+    return meta | ({"annotations": {pods.STOPPED: "true"}} if by_hypervisor else {})
 
 
 def disrupted(
@@ -66,13 +66,13 @@ def unschedulable(since_s: float) -> tuple[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("state", [None, waiting("ContainerCreating"), waiting("PodInitializing")])
-def test_what_is_made_ready_prepares(state: dict[str, Any] | None) -> None:
+def test_a_container_that_is_being_created_is_preparing(state: dict[str, Any] | None) -> None:
     observed = seen(state)
 
     assert (observed.run_id, observed.phase, observed.cause) == (7, Phase.PREPARING, None)
 
 
-def test_a_pod_without_a_node_prepares_and_says_why() -> None:
+def test_a_pod_without_a_node_is_preparing_with_the_reason() -> None:
     observed = seen(node="", conditions=unschedulable(since_s=-30))
 
     assert (observed.phase, observed.cause) == (Phase.PREPARING, None)
@@ -108,7 +108,9 @@ def test_a_pod_without_a_node_for_ten_minutes_is_over_capacity() -> None:
          Cause.COMMAND_NOT_FOUND),
     ],
 )  # fmt: skip
-def test_what_can_never_start_is_told_at_once(reason: str, message: str, cause: Cause) -> None:
+def test_a_failure_that_cannot_pass_is_reported_at_once(
+    reason: str, message: str, cause: Cause
+) -> None:
     observed = seen(waiting(reason, message), startTime=at(-1))
 
     assert (observed.phase, observed.cause) == (Phase.EXITED, cause)
@@ -124,7 +126,9 @@ def test_what_can_never_start_is_told_at_once(reason: str, message: str, cause: 
         ("CreateContainerError", "context deadline exceeded"),
     ],
 )
-def test_what_may_pass_is_left_to_kubernetes_for_five_minutes(reason: str, message: str) -> None:
+def test_a_failure_that_may_pass_is_left_to_kubernetes_for_five_minutes(
+    reason: str, message: str
+) -> None:
     soon = seen(waiting(reason, message), startTime=at(-299))
     late = seen(waiting(reason, message), startTime=at(-300))
 
@@ -143,14 +147,14 @@ def test_what_may_pass_is_left_to_kubernetes_for_five_minutes(reason: str, messa
         ("Preempting", Cause.ENGINE_EVICTED),
     ],
 )
-def test_what_its_node_turned_away_is_not_its_own_failure(reason: str, cause: Cause) -> None:
+def test_a_pod_that_its_node_rejected_is_the_engine_s_failure(reason: str, cause: Cause) -> None:
     observed = seen(phase="Failed", reason=reason, message="no room")
 
     assert (observed.phase, observed.cause) == (Phase.EXITED, cause)
     assert cause.is_engines
 
 
-def test_a_node_that_fell_silent_before_the_start_warns() -> None:
+def test_a_node_that_became_silent_before_the_start_is_reported() -> None:
     observed = seen(meta=deleted(-61, 10))
 
     assert (observed.phase, observed.cause) == (Phase.PREPARING, Cause.NODE_LOST)
@@ -160,15 +164,15 @@ def test_a_node_that_fell_silent_before_the_start_warns() -> None:
 # --- While it runs --------------------------------------------------------------------------------
 
 
-def test_a_running_container_tells_since_when() -> None:
+def test_a_running_container_has_its_start_time() -> None:
     observed = seen({"running": {"startedAt": at(-60)}}, phase="Running")
 
     assert (observed.phase, observed.cause) == (Phase.RUNNING, None)
     assert observed.started_at == NOW - timedelta(seconds=60)
 
 
-def test_what_is_asked_to_stop_runs_until_it_has_ended() -> None:
-    observed = seen({"running": {}}, phase="Running", meta=deleted(8, 10, by_us=True))
+def test_a_container_that_was_asked_to_stop_runs_until_it_has_ended() -> None:
+    observed = seen({"running": {}}, phase="Running", meta=deleted(8, 10, by_hypervisor=True))
 
     assert (observed.phase, observed.cause) == (Phase.RUNNING, None)
 
@@ -181,7 +185,7 @@ def test_what_is_asked_to_stop_runs_until_it_has_ended() -> None:
         ({}, {"phase": "Running", "reason": "NodeLost"}),
     ],
 )
-def test_a_node_that_is_silent_keeps_the_room_and_warns(
+def test_a_container_on_a_silent_node_keeps_its_resources_with_a_warning(
     meta: dict[str, Any], status: dict[str, Any]
 ) -> None:
     observed = seen({"running": {}}, meta=meta, **status)
@@ -197,7 +201,7 @@ def conditions(ready: str, containers: str) -> tuple[dict[str, Any], ...]:
     )
 
 
-def test_a_pod_that_was_marked_as_its_node_is_not_ready_warns_at_once() -> None:
+def test_a_pod_that_was_marked_because_its_node_is_not_ready_is_reported_at_once() -> None:
     observed = seen({"running": {}}, phase="Running", conditions=conditions("False", "True"))
 
     assert (observed.phase, observed.cause) == (Phase.RUNNING, Cause.NODE_LOST)
@@ -207,13 +211,13 @@ def test_a_pod_that_was_marked_as_its_node_is_not_ready_warns_at_once() -> None:
 @pytest.mark.parametrize(
     ("ready", "containers"), [("True", "True"), ("False", "False"), ("True", "False")]
 )
-def test_what_the_node_itself_says_of_readiness_is_no_silence(ready: str, containers: str) -> None:
+def test_readiness_that_the_node_itself_reports_is_not_silence(ready: str, containers: str) -> None:
     observed = seen({"running": {}}, phase="Running", conditions=conditions(ready, containers))
 
     assert (observed.phase, observed.cause) == (Phase.RUNNING, None)
 
 
-def test_a_readiness_gate_that_somebody_injected_is_no_silence() -> None:
+def test_an_injected_readiness_gate_is_not_silence() -> None:
     pod = {
         "metadata": {"labels": {pods.RUN: "7"}},
         "spec": {"nodeName": "n", "readinessGates": [{"conditionType": "example.org/up"}]},
@@ -231,7 +235,7 @@ def test_a_readiness_gate_that_somebody_injected_is_no_silence() -> None:
 
 
 @pytest.mark.parametrize(("code", "reason"), [(0, "Completed"), (3, "Error"), (143, "Error")])
-def test_its_own_exit_has_no_cause(code: int, reason: str) -> None:
+def test_an_exit_of_the_container_s_own_has_no_cause(code: int, reason: str) -> None:
     observed = seen(terminated(code, reason), phase="Succeeded")
 
     assert (observed.phase, observed.exit_code, observed.cause) == (Phase.EXITED, code, None)
@@ -256,19 +260,19 @@ def test_its_own_exit_has_no_cause(code: int, reason: str) -> None:
         (terminated(137, "ContainerStatusUnknown"), Cause.NODE_LOST),
     ],
 )  # fmt: skip
-def test_the_causes_of_an_end(state: dict[str, Any], cause: Cause | None) -> None:
+def test_each_kind_of_ending_has_its_cause(state: dict[str, Any], cause: Cause | None) -> None:
     assert seen(state, phase="Failed").cause is cause
 
 
-def test_a_process_that_was_killed_for_memory_is_mentioned_when_the_container_went_on() -> None:
+def test_a_process_killed_for_its_memory_is_mentioned_if_the_container_went_on() -> None:
     observed = seen(terminated(0, "OOMKilled"), phase="Succeeded")
 
     assert observed.message.startswith("One of its processes was killed")
     assert seen(terminated(0, "Completed"), phase="Succeeded").message == ""
 
 
-def test_what_outlived_its_grace_was_killed_by_us() -> None:
-    observed = seen(terminated(137), phase="Failed", meta=deleted(-4, 10, by_us=True))
+def test_a_container_that_outlived_its_grace_was_killed() -> None:
+    observed = seen(terminated(137), phase="Failed", meta=deleted(-4, 10, by_hypervisor=True))
 
     assert observed.cause is Cause.KILLED
     assert "grace" in observed.message
@@ -285,7 +289,7 @@ def test_what_outlived_its_grace_was_killed_by_us() -> None:
     ],
 )
 @pytest.mark.parametrize("code", [0, 143, 137])
-def test_an_eviction_by_kubernetes_is_told_apart_from_ours(
+def test_an_eviction_by_kubernetes_is_not_taken_for_a_stop(
     reason: str, cause: Cause, code: int
 ) -> None:
     observed = seen(terminated(code), phase="Failed", meta=deleted(-5, 10),
@@ -296,14 +300,14 @@ def test_an_eviction_by_kubernetes_is_told_apart_from_ours(
 
 
 def test_pressure_on_the_node_is_an_eviction_even_without_a_container() -> None:
-    said = "The node was low on resource: memory. Threshold quantity: 100Mi"
-    observed = seen(phase="Failed", reason="Evicted", message=said)
+    message = "The node was low on resource: memory. Threshold quantity: 100Mi"
+    observed = seen(phase="Failed", reason="Evicted", message=message)
 
     assert (observed.phase, observed.cause) == (Phase.EXITED, Cause.ENGINE_EVICTED)
     assert "low on resource: memory" in observed.message
 
 
-def test_using_more_storage_than_allowed_is_the_deployments_own_doing() -> None:
+def test_exceeding_the_storage_limit_is_the_deployment_s_own_failure() -> None:
     observed = seen(terminated(137), phase="Failed", reason="Evicted",
                     message="Pod ephemeral local storage usage exceeds the total limit of"
                     " containers 1Gi.")  # fmt: skip
@@ -312,13 +316,13 @@ def test_using_more_storage_than_allowed_is_the_deployments_own_doing() -> None:
     assert "storage" in observed.message
 
 
-def test_what_somebody_else_deleted_did_not_fail() -> None:
+def test_a_pod_that_another_client_deleted_did_not_fail() -> None:
     observed = seen(terminated(143), phase="Failed", meta=deleted(-5, 10))
 
     assert observed.cause is Cause.ENGINE_EVICTED
 
 
-def test_what_had_ended_before_it_was_deleted_ended_by_itself() -> None:
+def test_a_container_that_ended_before_the_deletion_ended_of_its_own_accord() -> None:
     meta = deleted(ends_s=-1, grace=0)
 
     observed = seen(terminated(3, at_s=-30), phase="Failed", meta=meta)
@@ -329,10 +333,10 @@ def test_what_had_ended_before_it_was_deleted_ended_by_itself() -> None:
 @pytest.mark.parametrize(
     ("grace", "confirmed_s", "ended_s", "cause"),
     [
-        # Either the server counts back, and the end came with the request or after it,
+        # Either the server counts back, and the container ended with the request or after it,
         (10, -30, -30, Cause.ENGINE_EVICTED),
         (10, -30, -25, Cause.ENGINE_EVICTED),
-        # or it does not: this is when the node confirmed what had ended some seconds before.
+        # or it does not, and this is when the node confirmed an ending some seconds before.
         (10, -30, -31, Cause.ENGINE_EVICTED),
         (10, -30, -50, Cause.ENGINE_EVICTED),
         (10, -30, -51, None),
@@ -341,7 +345,7 @@ def test_what_had_ended_before_it_was_deleted_ended_by_itself() -> None:
     ],
 )
 @pytest.mark.parametrize("code", [0, 143])
-def test_a_confirmed_deletion_ended_what_it_may_have_ended(
+def test_a_confirmed_deletion_counts_as_the_cause_if_it_may_be(
     grace: int, confirmed_s: float, ended_s: float, code: int, cause: Cause | None
 ) -> None:
     observed = seen(terminated(code, at_s=ended_s), phase="Failed", grace=grace,
@@ -354,7 +358,7 @@ def test_a_confirmed_deletion_ended_what_it_may_have_ended(
     ("ended_s", "cause"),
     [(-42, None), (-41, Cause.ENGINE_EVICTED), (-39, Cause.ENGINE_EVICTED)],
 )
-def test_a_deletion_that_still_has_its_grace_tells_when_it_was_asked_for(
+def test_the_time_of_a_deletion_s_request_follows_from_its_grace(
     ended_s: float, cause: Cause | None
 ) -> None:
     observed = seen(terminated(0, at_s=ended_s), phase="Running", meta=deleted(-30, 10))
@@ -373,9 +377,9 @@ def test_a_deletion_that_still_has_its_grace_tells_when_it_was_asked_for(
         (deleted(-100, 0), disrupted("EvictionByEvictionAPI", since_s=-100)),
         (deleted(-30, 0) | {"annotations": {pods.DELETION_REQUESTED: at(-100)}}, ()),
     ],
-    ids=["moved on", "counted back", "noted"],
+    ids=["moved on", "counted back", "recorded"],
 )
-def test_a_time_that_was_kept_goes_before_the_deletions_own(
+def test_a_recorded_time_takes_precedence_over_the_deletion_s_own(
     meta: dict[str, Any],
     conditions: tuple[dict[str, Any], ...],
     ended_s: float,
@@ -387,16 +391,16 @@ def test_a_time_that_was_kept_goes_before_the_deletions_own(
     assert observed.cause is cause
 
 
-@pytest.mark.parametrize("noted", [False, True])
-def test_a_drain_of_what_was_deleted_before_does_not_hide_that(noted: bool) -> None:
-    note = {"annotations": {pods.DELETION_REQUESTED: at(-104)}} if noted else {}
-    observed = seen(terminated(0, at_s=-103), phase="Succeeded", meta=deleted(-102, 0) | note,
+@pytest.mark.parametrize("recorded", [False, True])
+def test_a_drain_after_a_deletion_does_not_hide_the_deletion(recorded: bool) -> None:
+    annotation = {"annotations": {pods.DELETION_REQUESTED: at(-104)}} if recorded else {}
+    observed = seen(terminated(0, at_s=-103), phase="Succeeded", meta=deleted(-102, 0) | annotation,
                     conditions=disrupted("EvictionByEvictionAPI", since_s=-100))  # fmt: skip
 
     assert observed.cause is Cause.ENGINE_EVICTED
 
 
-def test_a_note_that_somebody_garbled_is_not_read() -> None:
+def test_an_invalid_annotation_is_ignored() -> None:
     meta = deleted(-30, 0) | {"annotations": {pods.DELETION_REQUESTED: "yesterday"}}
 
     assert seen(terminated(0, at_s=-31), meta=meta).cause is Cause.ENGINE_EVICTED
@@ -406,7 +410,7 @@ def test_a_note_that_somebody_garbled_is_not_read() -> None:
 @pytest.mark.parametrize(
     "status", [{"reason": "Evicted"}, {"reason": "NodeShutdown", "message": "node is down"}, {}]
 )
-def test_what_its_node_evicted_stays_evicted_when_somebody_deletes_it_later(
+def test_a_pod_that_its_node_evicted_stays_evicted_after_a_later_deletion(
     status: dict[str, Any],
 ) -> None:
     observed = seen(
@@ -417,21 +421,21 @@ def test_what_its_node_evicted_stays_evicted_when_somebody_deletes_it_later(
     assert observed.cause is Cause.ENGINE_EVICTED
 
 
-def test_what_was_stopped_before_it_had_a_node_is_gone() -> None:
-    observed = seen(node="", meta=deleted(0, 0, by_us=True))
+def test_a_pod_that_was_stopped_before_it_had_a_node_is_gone() -> None:
+    observed = seen(node="", meta=deleted(0, 0, by_hypervisor=True))
 
     assert (observed.phase, observed.exit_code, observed.cause) == (Phase.EXITED, None, None)
 
 
-def test_what_was_stopped_while_its_image_came_ends_when_its_node_says_so() -> None:
+def test_a_pod_that_was_stopped_during_its_pull_ends_when_its_node_confirms() -> None:
     state = waiting("ContainerCreating")
 
-    assert seen(state, meta=deleted(5, 10, by_us=True)).phase is Phase.PREPARING
-    assert seen(state, meta=deleted(-5, 0, by_us=True)).phase is Phase.EXITED
-    assert seen(state, phase="Failed", meta=deleted(-5, 0, by_us=True)).cause is None
+    assert seen(state, meta=deleted(5, 10, by_hypervisor=True)).phase is Phase.PREPARING
+    assert seen(state, meta=deleted(-5, 0, by_hypervisor=True)).phase is Phase.EXITED
+    assert seen(state, phase="Failed", meta=deleted(-5, 0, by_hypervisor=True)).cause is None
 
 
-def test_only_our_container_counts() -> None:
+def test_only_the_deployment_s_container_counts() -> None:
     pod = {
         "metadata": {"labels": {pods.RUN: "7"}},
         "spec": {"nodeName": "n"},

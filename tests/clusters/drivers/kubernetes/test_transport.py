@@ -1,4 +1,4 @@
-"""The way to the API server: encrypted, checked, and never waited for without end."""
+"""The transport to the API server: encrypted, verified, and with timeouts."""
 
 import socket
 import ssl
@@ -76,7 +76,7 @@ def authority() -> Authority:
 
 @pytest.fixture
 def kube(authority: Authority, tmp_path: Path) -> Iterator[KubeCluster]:
-    """A double that speaks TLS and asks its clients for a certificate."""
+    """A fake that uses TLS and requires client certificates."""
     certificate, key = authority.issue("kube.example.org")
     (tmp_path / "server.pem").write_text(certificate + key)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -100,7 +100,7 @@ def test_a_certificate_of_the_given_authority_is_trusted(
 
 
 @pytest.mark.parametrize("given", [True, False])
-def test_a_certificate_of_any_other_authority_is_not(
+def test_a_certificate_of_another_authority_is_not_trusted(
     kube: KubeCluster, connection: Connection, given: bool
 ) -> None:
     other = {"ca": Authority().pem} if given else {}
@@ -112,7 +112,7 @@ def test_a_certificate_of_any_other_authority_is_not(
     assert kube.server.requests == []
 
 
-def test_a_clients_certificate_is_shown_and_no_file_is_left(
+def test_a_client_certificate_is_presented_and_no_file_is_left(
     kube: KubeCluster,
     authority: Authority,
     tmp_path: Path,
@@ -123,27 +123,29 @@ def test_a_clients_certificate_is_shown_and_no_file_is_left(
     certificate, key = authority.issue("client")
     access = Access(kube.url, authority=authority.pem, certificate=certificate, key=key)
 
-    with pytest.raises(DriverError, match="does not know us"):
+    with pytest.raises(DriverError, match="does not accept the credentials"):
         Transport(access).request("GET", "/version/")
 
     assert kube.server.clients == ["client"]
     assert list((tmp_path / "temporary").iterdir()) == []
 
 
-def test_a_server_may_be_known_by_another_name(kube: KubeCluster, authority: Authority) -> None:
+def test_the_name_in_the_server_s_certificate_may_be_given(
+    kube: KubeCluster, authority: Authority
+) -> None:
     right, wrong = (
         Transport(Access(kube.url, authority=authority.pem, server_name=name))
         for name in ("kube.example.org", "kube.example.com")
     )
 
-    with pytest.raises(DriverError, match="does not know us"):
+    with pytest.raises(DriverError, match="does not accept the credentials"):
         right.request("GET", "/version/")
     with pytest.raises(DriverError, match="not trusted"):
         wrong.request("GET", "/version/")
 
 
 @pytest.mark.parametrize("field", ["ca", "kubeconfig"])
-def test_what_is_no_certificate_is_told_without_quoting_it(
+def test_an_invalid_certificate_is_reported_without_quoting_it(
     connection: Connection, field: str
 ) -> None:
     with pytest.raises(DriverError) as refused:
@@ -152,7 +154,7 @@ def test_what_is_no_certificate_is_told_without_quoting_it(
     assert "not a PEM" not in str(refused.value)
 
 
-def test_a_server_that_never_answers_is_given_up() -> None:
+def test_a_server_that_never_answers_times_out() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
 

@@ -1,4 +1,4 @@
-"""Changes are told when they happen, once, and none is missed."""
+"""Each change is reported once, when it happens, and none is missed."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -20,10 +20,10 @@ Observed = Callable[..., Observation]
 
 
 class Listener:
-    """Watches as a worker does: again whenever the watch has ended."""
+    """Watches like a worker, which begins again whenever the watch has ended."""
 
     def __init__(self, driver: KubernetesDriver) -> None:
-        self.told = 0
+        self.reported = 0
         self.errors: list[DriverError] = []
         self.ended = threading.Event()
         self._driver = driver
@@ -33,7 +33,7 @@ class Listener:
         while not self._leaves:
             try:
                 for _ in self._driver.watch():
-                    self.told += 1
+                    self.reported += 1
             except DriverError as error:
                 self.errors.append(error)
             self.ended.set()
@@ -62,60 +62,60 @@ def lists(kube: KubeCluster) -> int:
     return sum(r.attributes.verb == "list" for r in kube.server.requests)
 
 
-def test_every_step_of_a_container_is_told(
+def test_every_step_of_a_container_is_reported(
     kube: KubeCluster, driver: KubernetesDriver, observed: Observed
 ) -> None:
     with listening(driver, kube) as listener:
         driver.start(spec(7, "true"), timezone.now())
-        # It is accepted, it runs or not long enough to be seen running, it has ended.
-        wait_until(lambda: listener.told >= 2, "its steps")
+        # It is accepted, may run long enough to be observed, and has ended.
+        wait_until(lambda: listener.reported >= 2, "its steps")
         observed(7, phase=Phase.EXITED)
-        before = listener.told
+        before = listener.reported
 
         driver.remove(uid(7))
 
-        wait_until(lambda: listener.told == before + 1, "its removal")
+        wait_until(lambda: listener.reported == before + 1, "its removal")
 
 
-def test_a_change_that_changes_nothing_for_us_is_not_told(
+def test_an_irrelevant_change_is_not_reported(
     kube: KubeCluster, driver: KubernetesDriver, observed: Observed
 ) -> None:
     with listening(driver, kube) as listener:
         driver.start(spec(7, "sleep", "60"), timezone.now())
         observed(7, phase=Phase.RUNNING)
-        wait_until(lambda: listener.told >= 2, "its steps")
-        before = listener.told
+        wait_until(lambda: listener.reported >= 2, "its steps")
+        before = listener.reported
         (pod,), _ = kube.store.all()
         key = pod["metadata"]["namespace"], pod["metadata"]["name"]
 
         kube.store.update(key, lambda pod: pod["metadata"]["labels"].update(note="x"))
         kube.press(key)
 
-        wait_until(lambda: listener.told == before + 1, "only its end")
+        wait_until(lambda: listener.reported == before + 1, "only its end")
 
 
-def test_a_node_that_becomes_not_ready_is_told(
+def test_a_node_that_becomes_not_ready_is_reported(
     kube: KubeCluster, driver: KubernetesDriver, observed: Observed
 ) -> None:
     with listening(driver, kube) as listener:
         driver.start(spec(7, "sleep", "60"), timezone.now())
         observed(7, phase=Phase.RUNNING)
-        wait_until(lambda: listener.told >= 2, "its steps")
-        before = listener.told
+        wait_until(lambda: listener.reported >= 2, "its steps")
+        before = listener.reported
 
         kube.silence(kube.nodes[0])
 
-        wait_until(lambda: listener.told == before + 1, "its node's silence")
+        wait_until(lambda: listener.reported == before + 1, "its node's silence")
 
 
-def test_a_watch_notes_a_deletion_by_others_before_anybody_looks(
+def test_a_watch_records_another_client_s_deletion_before_the_next_reconcile(
     kube: KubeCluster, driver: KubernetesDriver, observed: Observed
 ) -> None:
     with listening(driver, kube) as listener:
         driver.start(spec(7, "sh", "-c", "trap '' TERM; while :; do sleep 0.02; done"),
                      timezone.now())  # fmt: skip
         observed(7, phase=Phase.RUNNING)
-        wait_until(lambda: listener.told >= 2, "its steps")
+        wait_until(lambda: listener.reported >= 2, "its steps")
         (pod,), _ = kube.store.all()
         key = pod["metadata"]["namespace"], pod["metadata"]["name"]
 
@@ -125,10 +125,10 @@ def test_a_watch_notes_a_deletion_by_others_before_anybody_looks(
             found: dict[str, str] = kube.store.get(key)["metadata"].get("annotations", {})
             return found
 
-        wait_until(lambda: pods.DELETION_REQUESTED in annotations(), "the note")
+        wait_until(lambda: pods.DELETION_REQUESTED in annotations(), "the annotation")
 
 
-def test_a_version_that_is_too_old_begins_again_with_a_list(
+def test_a_watch_from_a_version_that_is_too_old_begins_again_with_a_list(
     kube: KubeCluster, driver: KubernetesDriver
 ) -> None:
     with listening(driver, kube) as listener:
@@ -139,10 +139,10 @@ def test_a_version_that_is_too_old_begins_again_with_a_list(
         wait_until(lambda: listener.ended.is_set() and watches(kube) > before[1], "a new watch")
         assert lists(kube) > before[0]
         driver.start(spec(7, "sleep", "60"), timezone.now())
-        wait_until(lambda: listener.told >= 2, "what happened afterwards")
+        wait_until(lambda: listener.reported >= 2, "what happened afterwards")
 
 
-def test_what_happened_between_two_watches_is_told_by_the_second(
+def test_changes_between_two_watches_are_reported_by_the_second(
     kube: KubeCluster, driver: KubernetesDriver, observed: Observed
 ) -> None:
     driver.start(spec(7, "true"), timezone.now())
@@ -154,7 +154,7 @@ def test_what_happened_between_two_watches_is_told_by_the_second(
     next(driver.watch())
 
 
-def test_what_is_known_already_is_not_told_again(
+def test_a_known_state_is_not_reported_again(
     kube: KubeCluster,
     driver: KubernetesDriver,
     observed: Observed,
@@ -168,7 +168,7 @@ def test_what_is_known_already_is_not_told_again(
     assert list(driver.watch()) == []
 
 
-def test_a_watch_without_the_right_is_told_and_asks_for_nothing(
+def test_a_watch_without_the_right_raises_the_error(
     kube: KubeCluster, driver: KubernetesDriver
 ) -> None:
     rules = account(manifests()).rules
@@ -185,7 +185,7 @@ def test_a_watch_without_the_right_is_told_and_asks_for_nothing(
         list(driver.watch())
 
 
-def test_a_connection_that_breaks_is_told(kube: KubeCluster, driver: KubernetesDriver) -> None:
+def test_a_broken_connection_is_reported(kube: KubeCluster, driver: KubernetesDriver) -> None:
     kube.server.fail_next("GET", "/pods", ApiError(500, "InternalError", "leader changed"))
 
     with pytest.raises(DriverError, match="leader changed"):

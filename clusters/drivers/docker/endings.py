@@ -1,9 +1,9 @@
-"""Whether a container came to its end by itself: only the engine's events tell.
+"""Decide from the engine's events whether a container ended of its own accord.
 
-An engine that stops, or that starts again after a crash, ends its containers with signals (unless
-it has `live-restore`), and the exit code looks like their own. But it keeps its last events in
-memory only: an ending that the present engine has not seen happened while it went down, was down or
-came up.
+An engine that stops, or restarts after a crash, ends its containers with signals (unless it has
+`live-restore`), and their exit codes look like normal ones. The engine keeps its latest events only
+in memory. An ending without an event therefore happened while the engine was stopping, down or
+starting.
 """
 
 import json
@@ -22,44 +22,44 @@ _KEPT = 256
 
 _ENDING_SIGNALS = ("9", "15")
 _ABNORMAL = (137, 255)
-"""Exit codes of a container that died with its machine or its shim."""
+"""Exit codes of a container that died with its machine or its shim process."""
 
 
-class Fate(Enum):
+class Ending(Enum):
     ITS_OWN = auto()
     STOPPED_BY_OTHERS = auto()
-    ENDED_WITH_THE_ENGINE = auto()
+    WITH_THE_ENGINE = auto()
 
 
-class Witness:
-    """What the engine remembers at one time."""
+class EngineEvents:
+    """The events that an engine has in memory."""
 
     def __init__(self, events: Sequence[Mapping[str, Any]], *, live_restore: bool) -> None:
         self._live_restore = live_restore
         self._died = {e["id"] for e in events if e.get("Action") == "die"}
-        self._stopped = {e["id"] for e in events if _asks_for_an_end(e)}
+        self._stopped = {e["id"] for e in events if _is_stop(e)}
         self._since = events[0]["time"] if len(events) >= _KEPT else 0
 
     @classmethod
-    def of(cls, engine: APIClient) -> "Witness":
+    def of(cls, engine: APIClient) -> "EngineEvents":
         info = engine.info()
-        # Until the engine's own present: later, and it would wait for what is still to come.
+        # Up to the engine's current time, because it would wait for events up to a later time.
         events = recorded(engine, until=timestamp(info["SystemTime"]))
         return cls(events, live_restore=bool(info.get("LiveRestoreEnabled")))
 
-    def fate(self, container: str, exit_code: int, ended_at: datetime | None) -> Fate:
+    def ending(self, container: str, exit_code: int, ended_at: datetime | None) -> Ending:
         if container in self._stopped:
-            return Fate.STOPPED_BY_OTHERS
+            return Ending.STOPPED_BY_OTHERS
         forgotten = ended_at is None or ended_at.timestamp() <= self._since
         if container in self._died or forgotten:
-            return Fate.ITS_OWN
+            return Ending.ITS_OWN
         if self._live_restore and exit_code not in _ABNORMAL:
-            return Fate.ITS_OWN
-        return Fate.ENDED_WITH_THE_ENGINE
+            return Ending.ITS_OWN
+        return Ending.WITH_THE_ENGINE
 
 
-def _asks_for_an_end(event: Mapping[str, Any]) -> bool:
-    """Whether somebody stopped it: other signals may only have it read its files again."""
+def _is_stop(event: Mapping[str, Any]) -> bool:
+    """Whether the event is a stop; other signals may only make a program reload its files."""
     if event.get("Action") == "kill":
         return event["Actor"]["Attributes"].get("signal") in _ENDING_SIGNALS
     return event.get("Action") == "stop"
@@ -68,7 +68,7 @@ def _asks_for_an_end(event: Mapping[str, Any]) -> bool:
 def recorded(engine: APIClient, *, until: float) -> list[dict[str, Any]]:
     """Return the events that the engine still has, up to a time in seconds, oldest first.
 
-    Not by the client's own method: that one waits without any limit.
+    The client's own method is not used, because it has no timeout.
     """
     answer = engine.get(
         f"{engine.base_url}/v{engine.api_version}/events",
