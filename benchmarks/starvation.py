@@ -14,7 +14,7 @@ from scheduling.simulation.metrics import summarize
 from scheduling.simulation.table import aligned
 
 _HEADING = [
-    "setting", "mean wait, s", "of the biggest 1%", "longest of these", "longest of all",
+    "setting", "mean wait, s", "of the largest 1%", "longest of these", "longest of all",
     "mean queue",
 ]  # fmt: skip
 _NEVER = 10**9

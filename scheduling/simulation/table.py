@@ -10,7 +10,7 @@ def overall_rows(summaries: Mapping[str, Summary]) -> list[list[str]]:
     rows = [
         [
             "policy", "goodput", "CPU", "RAM", "GPU", "mean queue", "evictions",
-            "lost work, h", "fairness", "longest wait of biggest 1%, s",
+            "lost work, h", "fairness", "longest wait of largest 1%, s",
         ]
     ]  # fmt: skip
     for policy, summary in summaries.items():
