@@ -1,7 +1,7 @@
 """Deployments on a real Docker Engine that is stopped, killed and hung, by workers that die.
 
-The logic of each case is tested on a fake in tests/deployments; here it is that a real engine
-behaves as the fake does.
+tests/deployments tests the logic of each case on a fake; these tests show that a real engine
+behaves like the fake.
 """
 
 import itertools
@@ -72,7 +72,7 @@ class World:
         )
 
     def deploy(self, *command: str, **fields: Any) -> Deployment:
-        """Submit it, and have it placed if there is room."""
+        """Submit a deployment, and run a cycle that places it if it fits."""
         fields = {"image": IMAGE, "command": command or SLEEPS, "ram_mib": 64, **fields}
         deployment = self._submit(**fields)
         self.plan()
@@ -81,24 +81,26 @@ class World:
     def plan(self) -> None:
         run_cycle(self.acme.pk, SchedulingCycle.Trigger.CHANGE)
 
-    def look(self) -> None:
+    def reconcile(self) -> None:
         reconcile(self.cluster.pk)
 
-    def look_until(self, condition: Callable[[], object], what: str) -> None:
-        def looked() -> object:
-            self.look()
+    def reconcile_until(self, condition: Callable[[], object], what: str) -> None:
+        def is_met() -> object:
+            self.reconcile()
             return condition()
 
-        wait_until(looked, what)
+        wait_until(is_met, what)
 
     def run(self, *command: str, **fields: Any) -> Deployment:
         deployment = self.deploy(*command, **fields)
-        self.look_until(lambda: status(deployment) == Status.RUNNING, "it runs")
+        self.reconcile_until(lambda: status(deployment) == Status.RUNNING, "it runs")
         return fresh(deployment)
 
     def ends(self, deployment: Deployment) -> Deployment:
-        """Return it when it has ended and its container is gone."""
-        self.look_until(lambda: fresh(deployment).finished_at and not self.containers(), "it ended")
+        """Return the deployment once it has ended and its container is gone."""
+        self.reconcile_until(
+            lambda: fresh(deployment).finished_at and not self.containers(), "it ended"
+        )
         return fresh(deployment)
 
     def containers(self) -> list[Container]:
@@ -111,12 +113,12 @@ class World:
         return found
 
     def lose_contact(self) -> None:
-        """Look at an engine that does not answer until it counts as lost."""
-        self.look()
+        """Reconcile with an engine that does not answer until it counts as lost."""
+        self.reconcile()
         rows = Connection.objects.filter(pk=self.connection.pk)
         assert rows.exclude(lost_contact_at=None).exists()
         rows.update(lost_contact_at=timezone.now() - timedelta(seconds=60))
-        self.look()
+        self.reconcile()
 
 
 @pytest.fixture(autouse=True)
@@ -151,7 +153,7 @@ def logs(deployment: Deployment) -> bytes:
 # --- The life of a container ----------------------------------------------------------------------
 
 
-def test_it_runs_speaks_and_is_remembered_when_it_has_gone(world: World) -> None:
+def test_the_output_of_a_container_is_kept_after_its_removal(world: World) -> None:
     script = 'echo "$GREETING $TOKEN"; echo done >&2'
     env = {"GREETING": "hello", "TOKEN": seal("s3cret")}
 
@@ -162,7 +164,7 @@ def test_it_runs_speaks_and_is_remembered_when_it_has_gone(world: World) -> None
     assert sorted(logs(deployment).splitlines()) == [b"done", b"hello s3cret"]
 
 
-def test_its_output_can_be_read_at_every_moment_around_its_end(world: World) -> None:
+def test_the_output_can_be_read_at_every_moment_around_the_end(world: World) -> None:
     for _ in range(5):
         deployment = world.run("sh", "-c", "echo word; sleep 1")
         wait_until(lambda: logs(deployment) == b"word\n", "it has spoken")  # noqa: B023
@@ -186,7 +188,7 @@ def _read_until(over: threading.Event, deployment: Deployment) -> list[bytes]:
 
 
 @pytest.mark.parametrize(
-    ("command", "fields", "code", "says"),
+    ("command", "fields", "code", "remedy"),
     [
         (("sh", "-c", "exit 3"), {}, "exit_code", "Exited with code 3."),
         (("sh", "-c", "exec tail /dev/zero"), {"ram_mib": 16}, "out_of_memory", "more `ram_mib`"),
@@ -195,32 +197,32 @@ def _read_until(over: threading.Event, deployment: Deployment) -> list[bytes]:
     ids=["exit code", "out of memory", "no command"],
 )
 def test_each_failure_has_a_code_and_a_remedy(
-    world: World, command: tuple[str, ...], fields: dict[str, Any], code: str, says: str
+    world: World, command: tuple[str, ...], fields: dict[str, Any], code: str, remedy: str
 ) -> None:
     deployment = world.ends(world.deploy(*command, **fields))
 
     assert (deployment.status, deployment.status_code) == (Status.FAILED, code)
-    assert says in deployment.status_reason
+    assert remedy in deployment.status_reason
 
 
-def test_one_that_is_changed_while_its_container_stops_ends(world: World) -> None:
+def test_a_deployment_that_is_changed_while_its_container_stops_ends(world: World) -> None:
     deployment = world.run()
     services.stop(deployment, actor="bob")
 
-    def look_until_gone() -> None:
+    def reconcile_until_gone() -> None:
         try:
-            world.look_until(lambda: not world.containers(), "its container is gone")
+            world.reconcile_until(lambda: not world.containers(), "its container is gone")
         finally:
             connections.close_all()
 
     with ThreadPoolExecutor(1) as pool:
-        looks = pool.submit(look_until_gone)
+        loop = pool.submit(reconcile_until_gone)
         for priority in itertools.cycle(range(1, 101)):
-            if looks.done():
+            if loop.done():
                 break
             with suppress(Conflict):  # it has ended
                 services.adjust(fresh(deployment), actor="bob", priority=priority)
-        looks.result()
+        loop.result()
 
     assert status(deployment) == Status.STOPPED
 
@@ -230,12 +232,12 @@ def test_an_outside_kill_is_not_taken_for_the_end_of_a_grace(world: World) -> No
 
     world.container(deployment).kill()
 
-    world.look_until(lambda: not world.containers(), "its container is gone")
+    world.reconcile_until(lambda: not world.containers(), "its container is gone")
     assert deployment.runs.get().exit_code == 137
     assert not Event.objects.filter(subject_id=deployment.pk, kind="killed").exists()
 
 
-def test_a_process_that_is_killed_for_memory_is_mentioned_when_the_rest_completes(
+def test_a_process_killed_for_its_memory_is_mentioned_if_the_rest_completes(
     world: World,
 ) -> None:
     command = ("sh", "-c", "tail /dev/zero; exit 0")
@@ -249,9 +251,9 @@ def test_a_process_that_is_killed_for_memory_is_mentioned_when_the_rest_complete
     )
 
 
-def test_a_failure_is_restarted_when_its_time_has_come(world: World) -> None:
+def test_a_failed_deployment_is_restarted_after_its_back_off(world: World) -> None:
     deployment = world.deploy("false", restart_policy="on-failure", max_restarts=1)
-    world.look_until(lambda: status(deployment) == Status.PENDING, "it waits")
+    world.reconcile_until(lambda: status(deployment) == Status.PENDING, "it waits")
     assert fresh(deployment).status_code == "restart_backoff"
     Deployment.objects.filter(pk=deployment.pk).update(ready_after=timezone.now())
 
@@ -261,7 +263,7 @@ def test_a_failure_is_restarted_when_its_time_has_come(world: World) -> None:
     assert (row.status, row.restarts, deployment.runs.count()) == (Status.FAILED, 1, 2)
 
 
-def test_one_that_does_not_heed_a_stop_is_killed_and_says_so(world: World) -> None:
+def test_a_deployment_that_ignores_a_stop_is_killed_with_that_reason(world: World) -> None:
     deployment = world.run(*STUBBORN)
     wait_until(lambda: logs(deployment) == b"ready\n", "it ignores SIGTERM")
     services.stop(deployment, actor="bob")
@@ -274,7 +276,7 @@ def test_one_that_does_not_heed_a_stop_is_killed_and_says_so(world: World) -> No
     assert "within 1 s of SIGTERM" in row.status_reason
 
 
-def test_its_time_is_up(world: World) -> None:
+def test_a_deployment_ends_after_its_maximum_runtime(world: World) -> None:
     deployment = world.ends(world.deploy(max_runtime_s=1))
 
     assert deployment.status == Status.COMPLETED
@@ -284,7 +286,7 @@ def test_its_time_is_up(world: World) -> None:
 # --- The gate -------------------------------------------------------------------------------------
 
 
-def test_a_preemptor_starts_only_when_its_victim_is_gone_and_gets_its_gpu(world: World) -> None:
+def test_a_preemptor_starts_only_after_its_victim_is_gone_and_gets_its_gpu(world: World) -> None:
     victim = world.run(*STUBBORN, gpu=2, priority=10)
     wait_until(lambda: logs(victim) == b"ready\n", "it ignores SIGTERM")
 
@@ -295,7 +297,7 @@ def test_a_preemptor_starts_only_when_its_victim_is_gone_and_gets_its_gpu(world:
         together.append(len(world.containers()))
         return status(preemptor) == Status.RUNNING
 
-    world.look_until(runs, "the preemptor runs")
+    world.reconcile_until(runs, "the preemptor runs")
 
     assert max(together) == 1
     assert status(victim) == Status.PENDING
@@ -308,74 +310,76 @@ def test_a_preemptor_starts_only_when_its_victim_is_gone_and_gets_its_gpu(world:
 
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
-def test_an_engine_that_restarts_ends_its_containers_and_that_is_no_failure_of_theirs(
+def test_a_restart_of_the_engine_ends_its_containers_without_failing_them(
     world: World, how: str
 ) -> None:
     deployment = world.run(restart_policy="on-failure", max_restarts=1)
     getattr(world.engine, how)()
-    world.look()
+    world.reconcile()
     assert status(deployment) == Status.RUNNING
     assert Connection.objects.get().lost_contact_at is not None
 
     world.engine.start()
-    world.look_until(lambda: status(deployment) == Status.PENDING, "it waits to be placed again")
+    world.reconcile_until(
+        lambda: status(deployment) == Status.PENDING, "it waits to be placed again"
+    )
     row = fresh(deployment)
     assert (row.status_code, row.restarts) == ("engine_failed", 0) or (
         row.status_code, row.restarts,
     ) == ("engine_evicted", 0)  # fmt: skip
     world.plan()
-    world.look_until(lambda: status(deployment) == Status.RUNNING, "it runs again")
+    world.reconcile_until(lambda: status(deployment) == Status.RUNNING, "it runs again")
 
     assert len(world.containers()) == 1
     assert Connection.objects.get().lost_contact_at is None
 
 
-def test_a_container_that_outlives_its_engine_goes_on(
+def test_a_container_that_outlives_its_engine_continues(
     acme: Organization, new_engine: NewEngine, submit: Submit
 ) -> None:
     world = World(acme, new_engine(live_restore=True), submit)
     deployment = world.run()
     world.engine.kill()
-    world.look()
+    world.reconcile()
 
     world.engine.start()
-    world.look()
+    world.reconcile()
 
     assert status(deployment) == Status.RUNNING
     assert deployment.runs.count() == 1
     assert world.container(deployment).status == "running"
 
 
-def test_a_container_removed_behind_our_back_is_placed_again(world: World) -> None:
+def test_a_deployment_whose_container_another_client_removed_is_placed_again(world: World) -> None:
     deployment = world.run()
     world.container(deployment).remove(force=True)
 
-    world.look()
+    world.reconcile()
 
     row = fresh(deployment)
     assert (row.status, row.status_code, row.restarts) == ("pending", "container_vanished", 0)
 
 
-def test_a_container_whose_run_was_deleted_is_removed_and_told(world: World) -> None:
+def test_a_container_whose_run_was_deleted_is_removed_and_recorded(world: World) -> None:
     run = world.run().runs.get()
     Run.objects.filter(pk=run.pk).delete()
     Deployment.objects.all().delete()
 
-    world.look_until(lambda: not world.containers(), "it is gone")
+    world.reconcile_until(lambda: not world.containers(), "it is gone")
 
     event = Event.objects.get(subject="cluster", kind="orphan_removed")
     assert event.data["run"] == run.pk
 
 
-def test_a_container_that_the_database_does_not_know_is_left_alone(world: World) -> None:
+def test_an_unknown_container_is_left_alone(world: World) -> None:
     world.engine.client.containers.run(
         IMAGE, list(SLEEPS), detach=True, network_mode="none", name="somebodys",
         labels={CONNECTION: str(world.connection.uid), RUN: "4711"},
     )  # fmt: skip
     deployment = world.deploy()
 
-    world.look()
-    world.look()
+    world.reconcile()
+    world.reconcile()
 
     (there,) = world.containers()
     assert (there.name, there.status) == ("somebodys", "running")
@@ -386,7 +390,7 @@ def test_a_container_that_the_database_does_not_know_is_left_alone(world: World)
 
 
 @pytest.mark.parametrize("where", ["before", "created", "started"])
-def test_a_worker_killed_between_decision_and_call_is_made_good(world: World, where: str) -> None:
+def test_the_work_of_a_killed_worker_is_completed(world: World, where: str) -> None:
     deployment = world.deploy(gpu=1)
     died = _worker_that_dies(world.cluster, where)
     assert died.returncode == -signal.SIGKILL, died.stderr
@@ -394,23 +398,25 @@ def test_a_worker_killed_between_decision_and_call_is_made_good(world: World, wh
     assert run.launched_at is not None
     assert run.devices == ["g0"]
 
-    world.look_until(lambda: status(deployment) == Status.RUNNING, "it runs")
+    world.reconcile_until(lambda: status(deployment) == Status.RUNNING, "it runs")
 
     assert len(world.containers()) == 1
     assert deployment.runs.get().devices == ["g0"]
 
 
-def test_a_worker_killed_in_the_call_and_an_eviction_leave_nothing_behind(world: World) -> None:
+def test_an_eviction_after_a_worker_was_killed_in_a_call_leaves_nothing_behind(
+    world: World,
+) -> None:
     deployment = world.deploy()
     _worker_that_dies(world.cluster, "started")
     services.preempt(deployment, actor="olga")
 
-    world.look_until(lambda: not Run.objects.unfinished().exists(), "its run is closed")
+    world.reconcile_until(lambda: not Run.objects.unfinished().exists(), "its run is closed")
 
     assert world.containers() == []
 
 
-def test_an_engine_that_hangs_is_told_and_holds_up_nobody_else(
+def test_an_engine_that_hangs_is_reported_and_delays_no_other_cluster(
     acme: Organization, world: World, forge: Cluster, submit: Submit
 ) -> None:
     there = world.run(requested_cluster=world.cluster)
@@ -432,13 +438,13 @@ def test_an_engine_that_hangs_is_told_and_holds_up_nobody_else(
     assert fresh(there).status_code == "lost_contact"
 
     world.engine.resume()
-    world.look()
+    world.reconcile()
 
     assert (status(there), fresh(there).status_code) == (Status.RUNNING, "running")
     assert kinds(world.cluster)[-2:] == ["lost_contact", "contact_regained"]
 
 
-def test_a_lost_cluster_is_given_up_and_cleared_before_it_is_used_again(
+def test_a_lost_cluster_is_given_up_and_cleared_before_its_next_use(
     world: World, forge: Cluster
 ) -> None:
     cluster_services.cordon(forge, actor="olga")
@@ -462,7 +468,7 @@ def test_a_lost_cluster_is_given_up_and_cleared_before_it_is_used_again(
         together.append(len(world.containers()))
         return status(again) == Status.RUNNING
 
-    world.look_until(runs, "the next one runs")
+    world.reconcile_until(runs, "the next one runs")
 
     assert max(together) == 1
     assert old.id not in [c.id for c in world.containers()]

@@ -1,4 +1,4 @@
-"""The engine that other tests rely on."""
+"""The Docker Engine that other tests rely on."""
 
 import signal
 import subprocess
@@ -26,13 +26,13 @@ sys.stdin.read()
 """
 
 
-def test_it_runs_a_container(engine: Engine) -> None:
-    said = engine.client.containers.run(IMAGE, ["echo", "hello"], network_mode="none")
+def test_the_engine_runs_a_container(engine: Engine) -> None:
+    output = engine.client.containers.run(IMAGE, ["echo", "hello"], network_mode="none")
 
-    assert said == b"hello\n"
+    assert output == b"hello\n"
 
 
-def test_containers_that_outlive_a_killed_engine_are_taken_on(new_engine: NewEngine) -> None:
+def test_containers_that_outlive_a_killed_engine_are_kept(new_engine: NewEngine) -> None:
     engine = new_engine(live_restore=True)
     container = engine.client.containers.run(
         IMAGE, ["sleep", "600"], detach=True, network_mode="none"
@@ -46,7 +46,7 @@ def test_containers_that_outlive_a_killed_engine_are_taken_on(new_engine: NewEng
     assert container.status == "running"
 
 
-def test_nothing_is_left_of_one_whose_owner_was_killed(new_engine: NewEngine) -> None:
+def test_nothing_is_left_of_an_engine_whose_owner_was_killed(new_engine: NewEngine) -> None:
     owner = subprocess.Popen(
         [sys.executable, "-c", LEAVE_BEHIND, IMAGE], cwd=ROOT, text=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -73,7 +73,7 @@ def test_it_waits(engine):
 """
 
 
-def test_a_test_run_that_is_asked_to_stop_takes_its_engine_down(tmp_path: Path) -> None:
+def test_a_test_run_that_is_stopped_stops_its_engine(tmp_path: Path) -> None:
     (tmp_path / "test_wait.py").write_text(WAIT)
     run = subprocess.Popen(
         [sys.executable, "-m", "pytest", "--capture=no", "-p", "no:cacheprovider",

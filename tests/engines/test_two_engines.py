@@ -1,4 +1,4 @@
-"""Two engines as two clusters, with GPUs: who holds what, on which machine."""
+"""Two engines as two clusters with GPUs: which container has which GPU on which machine."""
 
 from collections import Counter
 
@@ -49,7 +49,9 @@ def running(cluster: Cluster) -> list[Observation]:
     return [o for o in seen if o.phase is Phase.RUNNING]
 
 
-def test_every_gpu_has_one_holder_on_its_machine(clusters: list[Cluster], submit: Submit) -> None:
+def test_every_gpu_has_one_container_on_its_machine(
+    clusters: list[Cluster], submit: Submit
+) -> None:
     sleeper = {"image": IMAGE, "command": ("sleep", "600"), "cpu_milli": 100, "ram_mib": 32}
     sizes = (1, 2)
     for cluster in clusters:
@@ -58,13 +60,15 @@ def test_every_gpu_has_one_holder_on_its_machine(clusters: list[Cluster], submit
         reconcile(cluster.pk)
 
     for cluster in clusters:
-        held = Counter(device for o in running(cluster) for device in o.devices)
-        assert held == dict.fromkeys(GPUS, 1)
+        assigned = Counter(device for o in running(cluster) for device in o.devices)
+        assert assigned == dict.fromkeys(GPUS, 1)
         recorded = {run.pk: tuple(run.devices) for run in cluster.runs.all()}
         assert recorded == {o.run_id: o.devices for o in running(cluster)}
 
 
-def test_a_gpu_passes_on_when_its_holder_has_gone(clusters: list[Cluster], submit: Submit) -> None:
+def test_a_gpu_is_reassigned_only_after_its_container_is_gone(
+    clusters: list[Cluster], submit: Submit
+) -> None:
     sleeper = {"image": IMAGE, "command": ("sleep", "600"), "cpu_milli": 100, "ram_mib": 32}
     left, _ = clusters
     first, second = submit(gpu=3, **sleeper), submit(gpu=2, **sleeper)
@@ -75,8 +79,8 @@ def test_a_gpu_passes_on_when_its_holder_has_gone(clusters: list[Cluster], submi
 
     def has_started() -> bool:
         reconcile(left.pk)
-        held = Counter(device for o in running(left) for device in o.devices)
-        assert all(count == 1 for count in held.values())
+        assigned = Counter(device for o in running(left) for device in o.devices)
+        assert all(count == 1 for count in assigned.values())
         second.refresh_from_db()
         return second.status == Status.RUNNING
 

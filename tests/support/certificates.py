@@ -1,4 +1,4 @@
-"""An authority of certificates, for engines that are reached over TLS."""
+"""A certificate authority for engines that are reached over TLS."""
 
 import ipaddress
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Tests at another time."""
+"""Run a part of a test at another time."""
 
 from datetime import timedelta
 

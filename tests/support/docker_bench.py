@@ -73,13 +73,13 @@ class DockerBench(Bench):
         return uuid4()
 
     def run(self, script: str) -> UUID:
-        """Run a shell script that goes on; return its uid."""
+        """Run a shell script that does not end; return the container's uid."""
         spec = self.spec(Program.SLEEPS, self.next_run())
         self.driver.start(replace(spec, command=("sh", "-c", script)), self.now())
         return spec.uid
 
     def inspect(self, uid: UUID) -> dict[str, Any]:
-        """Return all that the engine knows of a container."""
+        """Return the engine's full description of a container."""
         filters = label_filter(self.connection.uid, uid)
         (container,) = self.engine.client.containers.list(all=True, filters=filters)
         return dict(container.attrs)

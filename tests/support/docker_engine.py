@@ -1,6 +1,6 @@
-"""A private Docker Engine: its own socket, data and containers, and nothing of it stays behind.
+"""A private Docker Engine with its own socket, data and containers, which are removed at the end.
 
-It has no bridge and no firewall rules, so it changes nothing of the machine's network. Needs root
+It has no bridge and no firewall rules, so it does not change the machine's network. It needs root
 and Debian's `docker.io` and `busybox-static`.
 """
 
@@ -34,7 +34,7 @@ _STUB_HOOK = "nvidia-container-runtime-hook"
 
 
 def missing() -> str | None:
-    """Return why no engine can run here and what helps, None when one can."""
+    """Return why no engine can run here, with the remedy; None if one can."""
     if DOCKERD is None or docker_image.busybox() is None:
         return "no Docker Engine here: apt-get install docker.io busybox-static"
     if os.geteuid() != 0:
@@ -43,11 +43,11 @@ def missing() -> str | None:
 
 
 class Engine:
-    """One dockerd. Made in the main thread; `close` removes all of it.
+    """One dockerd. Create it in the main thread; `close` removes all of it.
 
-    `live_restore`: containers outlive the engine. `gpu`: requests for GPUs go through, without any
-    GPU. `fenced`: a network namespace of its own, so that it may have bridges and a firewall.
-    `tls`: it also listens on `address`, for whom this authority knows.
+    `live_restore`: containers outlive the engine. `gpu`: requests for GPUs succeed without GPUs.
+    `fenced`: it has its own network namespace, so that it can have bridges and a firewall. `tls`:
+    it also listens on `address`, for clients with a certificate of this authority.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Engine:
         self.client: DockerClient = docker.DockerClient(self.socket, version="1.41", timeout=60)
 
     def start(self) -> None:
-        """Start it, also after it was killed; return when it answers."""
+        """Start the engine, also after it was killed; return when it answers."""
         for stale in ("docker.pid", "exec/containerd/containerd.pid"):
             (self.folder / stale).unlink(missing_ok=True)
         self._process = Process(
@@ -95,12 +95,12 @@ class Engine:
             )
 
     def stop(self) -> None:
-        """Stop it as a service manager does, with SIGTERM; its containers stop, or live on."""
+        """Stop the engine with SIGTERM, like a service manager; its containers stop or continue."""
         if self._process:
             self._process.stop()
 
     def kill(self) -> None:
-        """Kill it with -9. Its containers live on; the next start kills them, or takes them on."""
+        """Kill the engine with SIGKILL. Its containers continue until its next start, or beyond."""
         if self._process:
             file = self.folder / "exec/containerd/containerd.pid"
             containerd = psutil.Process(int(file.read_text()))
@@ -110,7 +110,7 @@ class Engine:
             psutil.wait_procs([containerd], 10)
 
     def pause(self) -> None:
-        """Have it hang: connections are accepted, nothing is answered."""
+        """Make the engine hang: it accepts connections but does not answer."""
         self._signal(signal.SIGSTOP)
         wait_until(self._hangs, "every thread of dockerd has stopped")
 
@@ -128,7 +128,7 @@ class Engine:
             return False
 
     def clear(self) -> None:
-        """Remove every container and volume, and start it again when it is down."""
+        """Remove every container and volume, after starting the engine if it is down."""
         if not self.is_alive:
             self.start()
         for container in self.client.containers.list(all=True):
@@ -142,7 +142,7 @@ class Engine:
             self.client.images.remove(name, force=True)
 
     def close(self) -> None:
-        """Stop it and remove its containers, processes, mounts and files."""
+        """Stop the engine and remove its containers, processes, mounts and files."""
         self.resume()
         with suppress(DockerException, requests.RequestException):
             if self.is_alive:
@@ -175,7 +175,7 @@ class Engine:
         return options
 
     def _path_with_hook(self) -> dict[str, str]:
-        """Return a PATH with the program by which dockerd knows of GPUs; it does nothing."""
+        """Return a PATH with a dummy of the program with which dockerd detects GPUs."""
         bin_ = self.folder / "bin"
         bin_.mkdir()
         hook = bin_ / _STUB_HOOK
@@ -194,12 +194,12 @@ class Engine:
 
 
 def _configuration(folder: Path) -> Path:
-    """Write a configuration that is not the machine's.
+    """Write a configuration separate from the machine's.
 
-    Old engines keep their id in /etc, where two would have the same, unless they are told.
+    Old engines keep their id in /etc unless configured otherwise, so that two would share it.
     """
-    said = subprocess.run([str(DOCKERD), "--version"], capture_output=True, text=True, check=True)
-    major = int(said.stdout.split("version ")[1].split(".")[0])
+    done = subprocess.run([str(DOCKERD), "--version"], capture_output=True, text=True, check=True)
+    major = int(done.stdout.split("version ")[1].split(".")[0])
     file = folder / "daemon.json"
     identity = {"deprecated-key-path": f"{folder}/key.json"} if major < 23 else {}
     file.write_text(json.dumps(identity))
@@ -223,7 +223,7 @@ def _own(folder: Path) -> int:
 
 
 def _sweep() -> None:
-    """Remove what a test process that was killed has left."""
+    """Remove the folders that killed test processes have left."""
     for folder in _FOLDERS.glob(f"{_PREFIX}*"):
         with suppress(FileNotFoundError, BlockingIOError):
             lock = os.open(folder / "owner", os.O_RDWR)
@@ -246,7 +246,7 @@ def _remove(folder: Path) -> None:
 
 
 def _processes_of(folder: Path) -> list[psutil.Process]:
-    """Return the engine's processes and what runs in its containers."""
+    """Return the engine's processes and those in its containers."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):

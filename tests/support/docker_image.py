@@ -1,4 +1,4 @@
-"""An image to run where there is no registry: Debian's static busybox under all its names."""
+"""An image for engines without a registry: Debian's static busybox under all its names."""
 
 import io
 import shutil
@@ -13,11 +13,11 @@ _FILES = {
     "etc/group": "root:x:0:\nnogroup:x:65534:\n",
 }
 CHANGES = [f"ENV PATH={_PATH}", 'CMD ["sh"]']
-"""What `docker import` is told besides the files."""
+"""The configuration for `docker import`."""
 
 
 def busybox() -> str | None:
-    """Return where the static busybox is, None where there is none."""
+    """Return the path of the static busybox, None if there is none."""
     return shutil.which("busybox", path="/bin:/usr/bin")
 
 

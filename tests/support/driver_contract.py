@@ -1,6 +1,6 @@
-"""What every engine's driver has to do: the same tests for each.
+"""The contracts of drivers: the same tests for every engine.
 
-A test class of an engine inherits the contracts that it can keep and gives a fixture `bench`.
+An engine's test class inherits the contracts that apply and provides a fixture `bench`.
 """
 
 import time
@@ -21,10 +21,10 @@ _KILLED = 137
 
 
 class Program(Enum):
-    """What a container does."""
+    """The behaviour of a container."""
 
     SLEEPS = auto()
-    """Until it is stopped, which it honours at once."""
+    """Runs until it is stopped, and then ends at once."""
     SUCCEEDS = auto()
     """Exits at once with 0."""
     FAILS = auto()
@@ -32,11 +32,11 @@ class Program(Enum):
     SPEAKS = auto()
     """Writes `one`, `two` and `three`, a line each, and exits with 0."""
     IS_STUBBORN = auto()
-    """Writes `ready`, sleeps, and does not heed a stop."""
+    """Writes `ready`, sleeps, and ignores a stop."""
     HAS_NO_IMAGE = auto()
     HAS_NO_COMMAND = auto()
     IS_TOO_LARGE = auto()
-    """Asks for more memory than the engine has."""
+    """Requests more memory than the engine has."""
     EATS_MEMORY = auto()
 
 
@@ -47,32 +47,32 @@ class Bench(ABC):
 
     @abstractmethod
     def spec(self, program: Program, uid: UUID, devices: tuple[str, ...] = ()) -> ContainerSpec:
-        """Return a container that does so on this engine."""
+        """Return a container with this behaviour on this engine."""
 
     @abstractmethod
     def foreign(self, uid: UUID) -> Callable[[], bool]:
-        """Run somebody else's container, with our labels and that uid, but of another connection.
+        """Run a container of another connection with the product's labels and this uid.
 
-        Return a function that says whether it still runs.
+        Return a function that returns whether it still runs.
         """
 
     @abstractmethod
     def now(self) -> datetime:
-        """Return the time that the driver is told."""
+        """Return the time to pass to the driver."""
 
     @abstractmethod
     def pass_time(self) -> None:
         """Let a little time pass."""
 
-    # --- What the tests do with it ----------------------------------------------------------------
+    # --- Steps of the tests -----------------------------------------------------------------------
 
     def start(self, program: Program, *, devices: tuple[str, ...] = ()) -> UUID:
-        """Start a container; return its uid when it no longer prepares."""
+        """Start a container; return its uid once it is no longer preparing."""
         uid = uuid4()
         spec = self.spec(program, uid, devices)
         self.driver.start(spec, self.now())
         self.wait_for(lambda: (seen := self.see(uid)) and seen.phase is not Phase.PREPARING)
-        if program is Program.IS_STUBBORN:  # only now
+        if program is Program.IS_STUBBORN:  # ignores a stop only once it is ready
             self.wait_for(lambda: self.logs(uid) == b"ready\n")
         return uid
 
@@ -85,7 +85,7 @@ class Bench(ABC):
         return found[0] if found else None
 
     def exited(self, uid: UUID) -> Observation:
-        """Return how it ended, when it has."""
+        """Wait until the container has ended, and return the observation."""
         seen: list[Observation] = []
 
         def has_exited() -> bool:
@@ -98,7 +98,7 @@ class Bench(ABC):
         return seen[-1]
 
     def stopped(self, uid: UUID, grace_seconds: int) -> Observation:
-        """Stop it as reconcile does, again and again, and return how it ended."""
+        """Stop the container repeatedly, as reconcile does, and return its ending."""
 
         def has_exited() -> bool:
             self.stop(uid, grace_seconds)
@@ -109,24 +109,24 @@ class Bench(ABC):
         return self.exited(uid)
 
     def failure(self, program: Program) -> tuple[Cause | None, str]:
-        """Start what cannot run; return why, whether the start says so or the container does."""
+        """Start a container that cannot run; return why, from the start or from the container."""
         spec = self.spec(program, uuid4())
-        told: list[tuple[Cause | None, str]] = []
+        reported: list[tuple[Cause | None, str]] = []
 
         def has_failed() -> bool:
             try:
                 self.driver.start(spec, self.now())
             except DriverError as error:
                 if error.cause is not Cause.FETCHING_IMAGE:
-                    told.append((error.cause, str(error)))
+                    reported.append((error.cause, str(error)))
             seen = self.see(spec.uid)
             if seen and seen.cause:
-                told.append((seen.cause, seen.message))
-            return bool(told)
+                reported.append((seen.cause, seen.message))
+            return bool(reported)
 
         self.wait_for(has_failed)
         self.driver.remove(spec.uid)
-        return told[0]
+        return reported[0]
 
     def logs(self, uid: UUID, *, tail: int | None = None, follow: bool = False) -> bytes:
         return b"".join(self.driver.logs(uid, tail=tail, follow=follow))
@@ -147,21 +147,21 @@ class DriverContract:
 
     # --- Start ------------------------------------------------------------------------------------
 
-    def test_a_started_container_runs_and_is_known_by_its_uid(self, bench: Bench) -> None:
+    def test_a_started_container_runs_under_its_uid(self, bench: Bench) -> None:
         uid = bench.start(Program.SLEEPS)
 
         seen = bench.see(uid)
         assert seen
         assert (seen.phase, seen.exit_code, seen.cause) == (Phase.RUNNING, None, None)
 
-    def test_starting_again_makes_no_second_container(self, bench: Bench) -> None:
+    def test_starting_again_creates_no_second_container(self, bench: Bench) -> None:
         uid = bench.start(Program.SLEEPS)
 
         bench.driver.start(bench.spec(Program.SLEEPS, uid), bench.now())
 
         assert [o.uid for o in bench.driver.observe(bench.now())] == [uid]
 
-    def test_starting_again_what_has_exited_does_not_run_it_again(self, bench: Bench) -> None:
+    def test_starting_an_exited_container_does_not_run_it_again(self, bench: Bench) -> None:
         uid = bench.start(Program.FAILS)
         before = bench.exited(uid)
 
@@ -169,9 +169,7 @@ class DriverContract:
 
         assert bench.see(uid) == before
 
-    def test_starting_again_what_is_being_stopped_makes_no_second_container(
-        self, bench: Bench
-    ) -> None:
+    def test_starting_a_stopping_container_creates_no_second_one(self, bench: Bench) -> None:
         uid = bench.start(Program.IS_STUBBORN)
         bench.stop(uid, 60)
 
@@ -179,7 +177,7 @@ class DriverContract:
 
         assert [o.uid for o in bench.driver.observe(bench.now())] == [uid]
 
-    def test_a_run_that_comes_back_with_another_uid_does_not_find_the_former_container(
+    def test_a_reused_run_id_with_another_uid_does_not_find_the_old_container(
         self, bench: Bench
     ) -> None:
         former, again = (replace(bench.spec(Program.SLEEPS, uuid4()), run_id=7) for _ in range(2))
@@ -206,7 +204,7 @@ class DriverContract:
     # --- Endings ----------------------------------------------------------------------------------
 
     @pytest.mark.parametrize(("program", "code"), [(Program.SUCCEEDS, 0), (Program.FAILS, 3)])
-    def test_an_exit_tells_its_code_and_nothing_else(
+    def test_an_exit_has_its_code_and_no_cause(
         self, bench: Bench, program: Program, code: int
     ) -> None:
         uid = bench.start(program)
@@ -215,7 +213,7 @@ class DriverContract:
 
         assert (ending.exit_code, ending.cause) == (code, None)
 
-    def test_an_ending_tells_when_it_was(self, bench: Bench) -> None:
+    def test_an_ending_has_its_time(self, bench: Bench) -> None:
         before = bench.now()
         uid = bench.start(Program.SUCCEEDS)
 
@@ -225,33 +223,35 @@ class DriverContract:
         assert ending.exited_at
         assert before <= ending.started_at <= ending.exited_at <= bench.now()
 
-    def test_an_image_that_does_not_exist_is_told(self, bench: Bench) -> None:
+    def test_a_missing_image_is_reported(self, bench: Bench) -> None:
         cause, message = bench.failure(Program.HAS_NO_IMAGE)
 
         assert cause is Cause.IMAGE_NOT_FOUND
         assert "correct `image`" in message
 
-    def test_a_command_that_does_not_exist_is_told(self, bench: Bench) -> None:
+    def test_a_missing_command_is_reported(self, bench: Bench) -> None:
         cause, message = bench.failure(Program.HAS_NO_COMMAND)
 
         assert cause is Cause.COMMAND_NOT_FOUND
         assert "`command`" in message
 
-    def test_what_the_engine_can_never_hold_is_told(self, bench: Bench) -> None:
+    def test_a_request_beyond_the_engine_s_capacity_is_reported(self, bench: Bench) -> None:
         cause, message = bench.failure(Program.IS_TOO_LARGE)
 
         assert cause is Cause.OVER_CAPACITY
         assert "request less" in message
 
     @pytest.mark.parametrize("program", [Program.HAS_NO_IMAGE, Program.IS_TOO_LARGE])
-    def test_nothing_is_left_of_what_could_not_run(self, bench: Bench, program: Program) -> None:
+    def test_nothing_is_left_of_a_container_that_could_not_run(
+        self, bench: Bench, program: Program
+    ) -> None:
         bench.failure(program)
 
         bench.wait_for(lambda: not bench.driver.observe(bench.now()))
 
     # --- Stop -------------------------------------------------------------------------------------
 
-    def test_a_stop_that_is_honoured_is_no_kill(self, bench: Bench) -> None:
+    def test_a_container_that_ends_on_a_stop_was_not_killed(self, bench: Bench) -> None:
         uid = bench.start(Program.SLEEPS)
 
         ending = bench.stopped(uid, 60)
@@ -268,7 +268,7 @@ class DriverContract:
         assert seen
         assert seen.phase is Phase.RUNNING
 
-    def test_what_does_not_heed_a_stop_is_killed_after_the_grace_and_not_before(
+    def test_a_container_that_ignores_a_stop_is_killed_only_after_the_grace(
         self, bench: Bench
     ) -> None:
         uid = bench.start(Program.IS_STUBBORN)
@@ -279,7 +279,7 @@ class DriverContract:
         assert ending.exit_code == _KILLED
         assert (bench.now() - asked).total_seconds() >= 1
 
-    def test_without_grace_it_is_killed_at_once(self, bench: Bench) -> None:
+    def test_a_container_without_grace_is_killed_at_once(self, bench: Bench) -> None:
         uid = bench.start(Program.IS_STUBBORN)
 
         ending = bench.stopped(uid, 0)
@@ -292,7 +292,7 @@ class DriverContract:
 
         assert bench.stopped(uid, 0).exit_code == _KILLED
 
-    def test_stopping_what_has_exited_or_never_was_does_nothing(self, bench: Bench) -> None:
+    def test_stopping_an_exited_or_unknown_container_does_nothing(self, bench: Bench) -> None:
         uid = bench.start(Program.FAILS)
         before = bench.exited(uid)
 
@@ -303,7 +303,7 @@ class DriverContract:
 
     # --- Remove -----------------------------------------------------------------------------------
 
-    def test_what_is_removed_is_seen_no_more(self, bench: Bench) -> None:
+    def test_a_removed_container_is_no_longer_observed(self, bench: Bench) -> None:
         uid = bench.start(Program.SUCCEEDS)
         bench.exited(uid)
 
@@ -314,13 +314,13 @@ class DriverContract:
 
     # --- Logs -------------------------------------------------------------------------------------
 
-    def test_the_logs_hold_what_it_wrote(self, bench: Bench) -> None:
+    def test_the_logs_contain_the_output(self, bench: Bench) -> None:
         uid = bench.start(Program.SPEAKS)
         bench.exited(uid)
 
         assert bench.logs(uid) == b"one\ntwo\nthree\n"
 
-    def test_the_tail_holds_the_last_lines(self, bench: Bench) -> None:
+    def test_the_tail_contains_the_last_lines(self, bench: Bench) -> None:
         uid = bench.start(Program.SPEAKS)
         bench.exited(uid)
 
@@ -332,19 +332,19 @@ class DriverContract:
 
         assert bench.logs(uid, follow=True) == b"one\ntwo\nthree\n"
 
-    def test_a_follower_of_a_silent_container_may_leave(self, bench: Bench) -> None:
+    def test_a_follower_of_a_silent_container_can_stop(self, bench: Bench) -> None:
         uid = bench.start(Program.SLEEPS)
         pieces = bench.driver.logs(uid, tail=0, follow=True)
 
         assert next(pieces) == b""
         pieces.close()  # type: ignore[attr-defined]
 
-    def test_there_are_no_logs_of_what_never_was(self, bench: Bench) -> None:
+    def test_an_unknown_container_has_no_logs(self, bench: Bench) -> None:
         assert bench.logs(uuid4()) == b""
 
-    # --- Others -----------------------------------------------------------------------------------
+    # --- Other containers, and the probe ----------------------------------------------------------
 
-    def test_the_containers_of_others_are_left_alone(self, bench: Bench) -> None:
+    def test_containers_of_other_connections_are_left_alone(self, bench: Bench) -> None:
         uid = uuid4()
         still_runs = bench.foreign(uid)
 
@@ -355,7 +355,7 @@ class DriverContract:
 
         assert still_runs()
 
-    def test_a_probe_says_what_there_is(self, bench: Bench) -> None:
+    def test_a_probe_returns_the_engine_s_amounts(self, bench: Bench) -> None:
         probe = bench.driver.probe()
 
         assert probe.engine_id == bench.driver.probe().engine_id
@@ -365,21 +365,21 @@ class DriverContract:
 
 
 class DeviceContract:
-    """Engines where we choose the GPUs."""
+    """Engines on which the reconciler chooses the GPUs."""
 
-    def test_a_container_holds_the_devices_that_it_was_given(self, bench: Bench) -> None:
+    def test_a_container_has_its_assigned_devices(self, bench: Bench) -> None:
         first = bench.start(Program.SLEEPS, devices=("0", "2"))
         second = bench.start(Program.SLEEPS, devices=("1",))
 
-        held = {o.uid: o.devices for o in bench.driver.observe(bench.now())}
+        devices = {o.uid: o.devices for o in bench.driver.observe(bench.now())}
 
-        assert held == {first: ("0", "2"), second: ("1",)}
+        assert devices == {first: ("0", "2"), second: ("1",)}
 
 
 class MemoryContract:
-    """Engines that know why the kernel killed a container."""
+    """Engines that report why the kernel killed a container."""
 
-    def test_running_out_of_memory_is_told(self, bench: Bench) -> None:
+    def test_running_out_of_memory_is_reported(self, bench: Bench) -> None:
         uid = bench.start(Program.EATS_MEMORY)
 
         ending = bench.exited(uid)
@@ -390,9 +390,9 @@ class MemoryContract:
 
 
 class MarkerContract:
-    """Engines that others may use, and that outlive our database."""
+    """Engines that other clients may use, and that outlive the database."""
 
-    def test_a_marker_takes_the_place_of_another(self, bench: Bench) -> None:
+    def test_a_marker_replaces_another(self, bench: Bench) -> None:
         first, second = uuid4(), uuid4()
         assert bench.driver.markers() == frozenset()
 
@@ -405,25 +405,25 @@ class MarkerContract:
 
 
 class WatchContract:
-    """Engines that tell of changes."""
+    """Engines that report changes."""
 
-    def test_a_change_is_told(self, bench: Bench) -> None:
+    def test_a_change_is_reported(self, bench: Bench) -> None:
         uid = bench.start(Program.SLEEPS)
-        told: list[int] = []
+        reported: list[int] = []
 
         def listen() -> None:
             for _ in bench.driver.watch():
-                told.append(1)
+                reported.append(1)
                 return
 
         listener = Thread(target=listen, daemon=True)
         listener.start()
 
-        def is_told() -> bool:
-            # Again and again: nobody knows when the watch has begun.
+        def is_reported() -> bool:
+            # Repeated, because it is unknown when the watch has begun.
             bench.driver.remove(bench.stopped(bench.start(Program.SLEEPS), 0).uid)
-            return bool(told)
+            return bool(reported)
 
-        bench.wait_for(is_told)
+        bench.wait_for(is_reported)
         listener.join(_PATIENCE_S)
         assert bench.see(uid)

@@ -1,7 +1,7 @@
-"""An engine for tests: it does what the driver's interface promises, and fails when it is told to.
+"""An engine for tests, which implements the driver's interface and can be made to fail.
 
-A container of it starts at once unless its image is slow, runs until it is told to exit, and
-remembers what it was started with. While the engine is down every verb says so.
+Its containers start at once unless their image is slow, run until the test ends them, and record
+the spec that they were started with. While the engine is down, every verb raises DriverError.
 """
 
 from collections.abc import Callable, Collection, Iterator
@@ -42,7 +42,7 @@ class FakeEngine:
         self.ignores_stop = False
         self.starts: list[ContainerSpec] = []
         self.meanwhile: dict[str, Callable[[], object]] = {}
-        """By verb: what somebody else does, once, when the engine is next asked for it."""
+        """By verb: an action of another process, carried out once at the next call of the verb."""
 
     def interrupt(self, verb: str) -> None:
         self.meanwhile.pop(verb, lambda: None)()

@@ -1,4 +1,4 @@
-"""What tests of the Kubernetes driver share: names, manifests of the documentation, containers."""
+"""Helpers for tests of the Kubernetes driver: names, documented manifests, containers."""
 
 import re
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ Documents = list[dict[str, Any]]
 
 
 def manifests() -> Documents:
-    """Return what the operators' page has them apply."""
+    """Return the manifests in docs/operating.md that operators apply."""
     page = (Path(settings.BASE_DIR) / "docs" / "operating.md").read_text()
     blocks = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
     return [d for block in blocks for d in yaml.safe_load_all(block) if "apiVersion" in d]
@@ -49,7 +49,7 @@ def spec(
 
 
 def without(granted: Account, verb: str, resource: str) -> tuple[Rule, ...]:
-    """Return the rules with one verb on one resource taken out."""
+    """Return the rules without one verb on one resource."""
     rules = []
     for rule in granted.rules:
         for res in rule.resources:

@@ -1,4 +1,4 @@
-"""Transactions that meet: one that holds a row, and two of which the second comes too early."""
+"""Concurrent transactions: one that locks a row, and two of which the second has to wait."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +12,7 @@ from hypervisor.base.errors import DomainError
 
 @contextmanager
 def held(table: str, pk: int, strength: str = "NO KEY UPDATE") -> Iterator[None]:
-    """Hold a row's lock in a session of its own, as an operator's psql would."""
+    """Lock a row in a separate session, as an operator's psql would."""
     holder = connections.create_connection("default")
     try:
         with holder.cursor() as cursor:
@@ -24,7 +24,7 @@ def held(table: str, pk: int, strength: str = "NO KEY UPDATE") -> Iterator[None]
         holder.close()
 
 
-def somebody_waits_for_a_lock() -> bool:
+def is_any_lock_awaited() -> bool:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT EXISTS (SELECT FROM pg_locks JOIN pg_stat_activity USING (pid)"
@@ -36,7 +36,7 @@ def somebody_waits_for_a_lock() -> bool:
 def run_second_during_first(
     first: Callable[[], object], second: Callable[[], object]
 ) -> DomainError:
-    """Begin the second before the first has committed; return what the second is refused for."""
+    """Begin the second before the first has committed; return the error that the second raises."""
 
     def in_thread() -> None:
         try:
@@ -49,7 +49,7 @@ def run_second_during_first(
             first()
             future = pool.submit(in_thread)
             deadline = monotonic() + 10
-            while not somebody_waits_for_a_lock():
+            while not is_any_lock_awaited():
                 assert monotonic() < deadline, "the second does not wait for the first"
                 sleep(0.01)
         error = future.exception(timeout=10)

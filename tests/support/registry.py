@@ -1,6 +1,6 @@
 """A registry of images on this machine, which can be slow, closed or broken.
 
-Docker Engine fetches from 127.0.0.1 without TLS. Only what a fetch asks for is answered.
+Docker Engine pulls from 127.0.0.1 without TLS. Only the requests of a pull are supported.
 """
 
 import gzip
@@ -19,9 +19,9 @@ _MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 
 
 class Registry:
-    """Holds `{host}/busybox:1`, and `{host}/foreign:1` for another kind of machine.
+    """Has `{host}/busybox:1`, and `{host}/foreign:1` for another architecture.
 
-    `refuse` makes it answer every request with that status; while `open_` is not set, layers wait.
+    `refuse` is a status for every request. While `open_` is not set, requests for layers wait.
     """
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class Registry:
 
     def _pack(self) -> bytes:
         layer = docker_image.files()
-        # Other content in each registry, so that no engine has the layer already.
+        # Each registry has different content, so that no engine already has the layer.
         packed = gzip.compress(layer, compresslevel=1)
         config = {
             "architecture": "amd64",
@@ -106,7 +106,7 @@ class Registry:
 
 
 def _foreign() -> bytes:
-    """Return a list of manifests with none for this machine."""
+    """Return a list of manifests without one for this machine."""
     platform = {"architecture": "s390x", "os": "linux"}
     entry = {"mediaType": _MANIFEST, "size": 1, "digest": f"sha256:{_sha(b'')}"}
     manifests = [entry | {"platform": platform}]

@@ -1,4 +1,4 @@
-"""A database as a backup brings it back."""
+"""Put the database into the state of an older backup."""
 
 from django.db import connection
 
@@ -6,10 +6,10 @@ from deployments.models import Deployment
 
 
 def restored_without(deployment: Deployment) -> None:
-    """Have the database be as in a backup from before the deployment: its ids come back."""
+    """Restore the state before the deployment was submitted, so that its ids are used again."""
     run = deployment.runs.get()
     with connection.cursor() as cursor:
-        cursor.execute("SET session_replication_role = replica")  # no trigger remembers it
+        cursor.execute("SET session_replication_role = replica")  # so that no trigger records it
         cursor.execute("DELETE FROM deployments_run WHERE id = %s", [run.pk])
         cursor.execute("DELETE FROM deployments_deployment WHERE id = %s", [deployment.pk])
         cursor.execute("SET session_replication_role = DEFAULT")

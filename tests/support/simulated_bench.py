@@ -24,7 +24,7 @@ _RAM_MIB = {Program.IS_TOO_LARGE: 2**30}
 
 
 class SimulatedBench(Bench):
-    """By the clock of the bench, on one of two connections."""
+    """A simulated engine with the bench's clock, on one of two connections."""
 
     def __init__(
         self, ours: Connection, theirs: Connection, made: type[SimulatedDriver] = SimulatedDriver

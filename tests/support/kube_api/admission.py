@@ -1,4 +1,4 @@
-"""What the API server does to a Pod before it is stored: defaults, validation, quota."""
+"""The API server's processing of a Pod before it is stored: defaults, validation, quota."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -24,7 +24,7 @@ _TOLERATED_S = 300
 def admit(pod: Json, namespace: str, *, relaxed_names: bool = False) -> Json:
     """Return the Pod with its defaults. Raises ApiError 400 or 422.
 
-    `relaxed_names` are how Kubernetes 1.32 and later take names of environment variables.
+    `relaxed_names` accepts names of environment variables as Kubernetes 1.32 and later do.
     """
     if pod.get("kind") != "Pod" or pod.get("apiVersion") != "v1":
         raise status.bad_request("the object provided is unrecognized (must be of type Pod)")
@@ -109,7 +109,7 @@ def _quantity(text: str) -> Decimal:
 
 
 def check_restricted(pod: Json) -> None:
-    """Raise ApiError 403 for what the Pod security level `restricted` forbids to a Pod of ours."""
+    """Raise ApiError 403 if the Pod violates the Pod security level `restricted`."""
     for container in pod["spec"]["containers"]:
         contexts = pod["spec"].get("securityContext", {}), container.get("securityContext", {})
         if not any(context.get("runAsNonRoot") for context in contexts):
@@ -134,7 +134,7 @@ def requested(pods: Iterable[Json], key: str) -> Decimal:
 
 
 def check_limits(pod: Json, limits: Mapping[str, Mapping[str, str]]) -> None:
-    """Raise ApiError 403 for a container outside of the `min` and `max` of a LimitRange."""
+    """Raise ApiError 403 for a container outside the `min` and `max` of a LimitRange."""
     whys = []
     for container in pod["spec"]["containers"]:
         has = container.get("resources", {}).get("limits", {})
@@ -154,7 +154,7 @@ def check_limits(pod: Json, limits: Mapping[str, Mapping[str, str]]) -> None:
 
 
 def check_quota(pod: Json, others: Iterable[Json], hard: Mapping[str, str]) -> None:
-    """Raise ApiError 403 when the Pod would exceed what the namespace may ask for."""
+    """Raise ApiError 403 if the Pod would exceed the namespace's quota."""
     others = list(others)
     name = pod["metadata"]["name"]
     for key, limit in hard.items():

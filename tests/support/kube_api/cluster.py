@@ -1,4 +1,4 @@
-"""The cluster behind the API: its nodes, its accounts, and what goes wrong with them."""
+"""The cluster behind the API: its nodes, its accounts, and their faults."""
 
 import itertools
 import ssl
@@ -65,9 +65,9 @@ class Node:
 class KubeCluster:
     """Start it with `with`; `url` is the API server's address.
 
-    `confirms_after_s` is how long a kubelet takes from the end of a Pod that is being deleted until
-    it completes the deletion; `no_sandbox` says why none can make a sandbox; `counts_back` is how
-    the server dates a deletion (see `Store`).
+    `confirms_after_s` is how long a kubelet takes to complete a deletion after the Pod's end.
+    `no_sandbox` is the reason why no kubelet can create a sandbox, if there is one. `counts_back`
+    is how the server dates a deletion (see `Store`).
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class KubeCluster:
         return created
 
     def bind(self, key: Key) -> tuple[Node | None, str]:
-        """Place the Pod on the first node that has room; else say why none has."""
+        """Place the Pod on the first node that it fits on; return the node, or why none fits."""
         with self._binding:
             pods, _ = self.store.all()
             pod = self.store.get(key)
@@ -151,7 +151,7 @@ class KubeCluster:
                 reasons.append(f"1 {why}")
         return None, f"0/{len(self.nodes)} nodes are available: {', '.join(reasons)}."
 
-    # What others do to Pods and nodes.
+    # Actions of other clients and faults of nodes.
 
     def drain(self, key: Key) -> None:
         """Evict the Pod through the API, as `kubectl drain` does."""
@@ -164,22 +164,22 @@ class KubeCluster:
         self.store.delete(key, None)
 
     def press(self, key: Key, message: str = "The node was low on resource: memory.") -> None:
-        """Have its kubelet evict the Pod: it stays, failed."""
+        """Have the kubelet evict the Pod, which then stays in the phase Failed."""
         self.lives[key].evicted = message
 
     def delete(self, key: Key) -> None:
-        """Delete the Pod as a person does with `kubectl delete pod`."""
+        """Delete the Pod as `kubectl delete pod` does."""
         self.store.delete(key, None)
 
     def silence(self, node: Node) -> None:
-        """Cut the node off: its processes go on, it becomes NotReady, and so do its Pods."""
+        """Cut the node off: its processes continue, but it and its Pods become NotReady."""
         node.answers = False
         for key in self._on(node):
             pod = self.store.update(key, kubelet.mark_not_ready)
             self.events.record(pod, "Warning", "NodeNotReady", "Node is not ready")
 
     def lose(self, node: Node) -> None:
-        """Cut the node off for so long that its Pods are deleted, which nobody confirms."""
+        """Cut the node off for so long that its Pods are deleted, without confirmation."""
         self.silence(node)
         for key in self._on(node):
             self._disrupt(

@@ -1,4 +1,4 @@
-"""ConfigMaps, each change with a version that the next one may insist on."""
+"""ConfigMaps; each change makes a version, which the next change may require."""
 
 import copy
 import itertools

@@ -1,4 +1,4 @@
-"""Events: what components report of Pods, equal ones counted rather than repeated."""
+"""Events, which components report about Pods; equal ones are counted, not repeated."""
 
 import itertools
 import threading
@@ -40,7 +40,7 @@ class EventLog:
             })  # fmt: skip
 
     def select(self, namespace: str, selector: str) -> list[Json]:
-        """Return the events that the field selector chooses. Raises ApiError 400."""
+        """Return the events that match the field selector. Raises ApiError 400."""
         terms = [term.partition("=") for term in filter(None, selector.split(","))]
         for name, _, _ in terms:
             if name not in _FIELDS:

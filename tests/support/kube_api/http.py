@@ -1,4 +1,4 @@
-"""The API server's HTTP side: authentication, RBAC, faults to order, answers and streams."""
+"""The API server's HTTP side: authentication, RBAC, injected faults, responses and streams."""
 
 import json
 import re
@@ -31,7 +31,7 @@ _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What the next call of this method, with this in its path, gets instead of an answer."""
+    """The response to inject for the next call with this method and this part in its path."""
 
     method: str
     part: str
@@ -41,7 +41,7 @@ class Fault:
 
 @dataclass(slots=True)
 class Server:
-    """`requests` are all that were asked, in their order; `clients` who showed a certificate."""
+    """`requests` has all requests in order; `clients` the names in the clients' certificates."""
 
     cluster: "KubeCluster"
     tls: ssl.SSLContext | None = None
@@ -78,7 +78,10 @@ class Server:
     def fail_next(
         self, method: str, part: str, answer: ApiError | None, *, after: bool = False
     ) -> None:
-        """Answer the next such request so; None hangs up. With `after`, once it is carried out."""
+        """Inject a response to the next such request; None closes the connection.
+
+        With `after`, the request is carried out first.
+        """
         self.faults.append(Fault(method, part, answer, after))
 
     def take_fault(self, request: Request) -> Fault | None:
@@ -95,7 +98,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def handle(self) -> None:
         if isinstance(self.connection, ssl.SSLSocket):
-            # Here, in the connection's own thread: a client that refuses us disturbs no other.
+            # In the connection's own thread, so that a client that refuses it disturbs no other.
             try:
                 self.connection.do_handshake()
             except (OSError, ssl.SSLError):
@@ -189,4 +192,4 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def log_message(self, *_: object) -> None:
-        """Say nothing: the tests read `requests`."""
+        """Log nothing, because the tests read `requests`."""

@@ -1,4 +1,4 @@
-"""What happens to one Pod from its creation to its end: scheduler and kubelet, a thread a Pod."""
+"""The life of one Pod from its creation to its end: scheduler and kubelet, one thread per Pod."""
 
 import time
 from collections.abc import Callable
@@ -38,7 +38,7 @@ class PodLife:
             if node:
                 self._confirm_deletion(node)
         except status.ApiError:
-            pass  # The Pod is gone: so is its containers' right to be.
+            pass  # The Pod is gone, so its container has to end.
         finally:
             if self.process:
                 self.process.reap()
@@ -57,7 +57,7 @@ class PodLife:
         return None
 
     def _start(self, node: "Node") -> bool:
-        """Pull and start; say whether it runs."""
+        """Pull the image and start the container; return whether it runs."""
         self._state({"waiting": {"reason": "ContainerCreating"}}, "Pending")
         if not self._make_sandbox(node):
             return False
@@ -84,11 +84,11 @@ class PodLife:
         return True
 
     def _make_sandbox(self, node: "Node") -> bool:
-        """Try until it can be made; say whether it was before the Pod's deletion."""
+        """Try until the sandbox can be created; return whether it was, before a deletion."""
         while why := self._cluster.no_sandbox:
-            said = f'rpc error: failed to setup network for sandbox "{uuid4().hex}": {why}'
+            error = f'rpc error: failed to setup network for sandbox "{uuid4().hex}": {why}'
             self._report("Warning", "FailedCreatePodSandBox",
-                         f"Failed to create pod sandbox: {said}")  # fmt: skip
+                         f"Failed to create pod sandbox: {error}")  # fmt: skip
             began = time.monotonic()
             if not self._wait_while(
                 lambda: bool(self._cluster.no_sandbox) and time.monotonic() < began + 0.3  # noqa: B023
@@ -109,10 +109,10 @@ class PodLife:
         return False
 
     def _supervise(self, node: "Node") -> None:
-        """Watch the process until it has ended, and whoever wants it to end."""
+        """Watch the process until it ends, and end it on a deletion or an eviction."""
         assert self.process
         killed_at = None
-        told = False
+        signalled = False
         was_cut_off = False
         while True:
             if node.answers and was_cut_off:
@@ -133,9 +133,9 @@ class PodLife:
                 return
             if node.answers:
                 wanted_s = self._grace_s()
-                if wanted_s is not None and not told:
+                if wanted_s is not None and not signalled:
                     self.process.terminate()
-                    told = True
+                    signalled = True
                 if wanted_s is not None:
                     killed_at = min(killed_at or float("inf"), time.monotonic() + wanted_s)
                 if killed_at is not None and time.monotonic() >= killed_at:
@@ -143,7 +143,7 @@ class PodLife:
             time.sleep(_LOOK_S)
 
     def _grace_s(self) -> float | None:
-        """Return how long it may still take to end, None while nobody wants it to."""
+        """Return the grace of the requested end in seconds, None if no end was requested."""
         meta = self._store.get(self._key)["metadata"]
         if "deletionTimestamp" in meta:
             return float(meta["deletionGracePeriodSeconds"])
@@ -160,7 +160,7 @@ class PodLife:
         self._state({"terminated": terminated}, phase, evicted)
 
     def _confirm_deletion(self, node: "Node") -> None:
-        """Once nothing of it runs, let a deletion be completed; a Pod that ended waits for one."""
+        """Wait for a deletion, and complete it, because nothing of the Pod runs."""
         self._wait_for_deletion(float("inf"))
         until = time.monotonic() + self._cluster.confirms_after_s
         while not self._store.closed and not node.removed:
@@ -211,13 +211,13 @@ class PodLife:
 
 
 def disrupt(pod: Json, reason: str, message: str) -> None:
-    """Say in the Pod's conditions that Kubernetes ends it."""
+    """Add the condition with which Kubernetes announces that it ends the Pod."""
     _condition(pod, {"type": "DisruptionTarget", "status": "True", "reason": reason,
                      "message": message, "lastTransitionTime": now()})  # fmt: skip
 
 
 def mark_not_ready(pod: Json) -> None:
-    """Say of a Pod that was ready that it is not, and no more: as the node controller does."""
+    """Set only the condition `Ready` of a ready Pod to False, as the node controller does."""
     ready = [c for c in pod["status"].get("conditions", ()) if c["type"] == "Ready"]
     for condition in ready:
         _condition(pod, condition | {"status": "False", "lastTransitionTime": now()})
@@ -243,5 +243,5 @@ def _condition(pod: Json, condition: Json) -> None:
 
 
 def _expand(text: str) -> str:
-    """Return the text with `$$` as `$`; a `$(NAME)` of a name that is unknown stays as it is."""
+    """Return the text with `$$` as `$`; `$(NAME)` with an unknown name stays as it is."""
     return text.replace("$$", "$")

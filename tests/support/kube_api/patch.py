@@ -1,4 +1,4 @@
-"""Strategic merge patches, as far as Pods' metadata and plain maps need them."""
+"""Strategic merge patches, to the extent that Pods' metadata and plain maps need them."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ def merge(target: Json, change: Json) -> None:
 
 
 def apply(pod: Json, change: Json) -> None:
-    """Patch the Pod. Raises ApiError when that changes what must not change."""
+    """Patch the Pod. Raises ApiError if the patch changes an immutable field."""
     spec, meta = repr(pod["spec"]), pod["metadata"]
     kept = {key: meta.get(key) for key in ("name", "namespace", "uid", "deletionTimestamp")}
     finalizers = set(meta.get("finalizers", ()))

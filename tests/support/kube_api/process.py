@@ -1,4 +1,4 @@
-"""A container as a process of this machine, in a session of its own, limited in memory."""
+"""A container as a process of this machine, in its own session and limited in memory."""
 
 import os
 import signal
@@ -36,7 +36,7 @@ class Process:
             ) from error
 
     def exit_code(self) -> int | None:
-        """Return how it ended, as a container runtime counts; None while it runs."""
+        """Return the exit code as container runtimes report it; None while the process runs."""
         code = self._popen.poll()
         if code is None:
             self._limit()
@@ -56,13 +56,13 @@ class Process:
         self._popen.wait()
 
     def _limit(self) -> None:
-        """Kill it, as the kernel does, when it and its children hold more memory than it may."""
+        """Kill the process like the kernel, if it and its children use more memory than allowed."""
         try:
             process = psutil.Process(self._popen.pid)
-            held = sum(p.memory_info().rss for p in [process, *process.children(recursive=True)])
+            used = sum(p.memory_info().rss for p in [process, *process.children(recursive=True)])
         except psutil.Error:
             return
-        if held > self._memory:
+        if used > self._memory:
             self.out_of_memory = True
             self.kill()
 
@@ -75,7 +75,7 @@ def output(log: Path, tail: int | None) -> bytes:
 
 
 def follow(log: Path, offset: int, ended: Callable[[], bool]) -> Iterator[bytes]:
-    """Yield what is written after the offset, b"" when nothing is, until it has ended."""
+    """Yield the output after the offset, b"" while there is none, until the process has ended."""
     with log.open("rb") as lines:
         lines.seek(offset)
         while True:

@@ -1,4 +1,4 @@
-"""Who may do what, by the rules of Role and ClusterRole manifests."""
+"""Authorization by the rules of Role and ClusterRole manifests."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from tests.support.kube_api import status
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What it grants; `namespace` is where, None in every one and outside of them."""
+    """A granted right; `namespace` None grants it in all namespaces and outside them."""
 
     verbs: frozenset[str]
     resources: frozenset[str]
@@ -37,7 +37,7 @@ class Attributes:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A service account: its bearer token and what it is allowed."""
+    """A service account: its bearer token and the rules that apply to it."""
 
     name: str
     token: str
@@ -45,7 +45,7 @@ class Account:
 
     @classmethod
     def of(cls, name: str, token: str, documents: Iterable[Mapping[str, Any]]) -> "Account":
-        """Return an account that every Role and ClusterRole among the documents is bound to."""
+        """Return an account to which all Roles and ClusterRoles in the documents are bound."""
         rules = []
         for document in documents:
             if document["kind"] not in ("Role", "ClusterRole"):

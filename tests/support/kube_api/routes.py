@@ -1,4 +1,4 @@
-"""What each call does."""
+"""The implementation of each call."""
 
 import json
 import time
@@ -30,7 +30,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """One method a kind of request; each returns the answer, or a stream."""
+    """One method per kind of request; each returns the response, or a stream."""
 
     cluster: "KubeCluster"
     account: Account
@@ -66,10 +66,10 @@ class Routes:
         return maps.replace(key, request.body) if a.verb == "update" else maps.get(key)
 
     def _review(self, review: Json) -> Json:
-        """Say whether the asker would be allowed something."""
-        asked = review["spec"]["resourceAttributes"]
-        resource = "/".join(filter(None, (asked["resource"], asked.get("subresource"))))
-        wanted = Attributes(asked["verb"], resource, asked.get("namespace"), asked.get("name"))
+        """Return whether the caller has the right in question."""
+        right = review["spec"]["resourceAttributes"]
+        resource = "/".join(filter(None, (right["resource"], right.get("subresource"))))
+        wanted = Attributes(right["verb"], resource, right.get("namespace"), right.get("name"))
         return review | {"status": {"allowed": self.account.allows(wanted)}}
 
     def _namespace(self, name: str) -> Json:
@@ -145,12 +145,13 @@ class Routes:
             )
         log = self.cluster.lives[key].log
         tail = query.get("tailLines")
-        said = process.output(log, None if tail is None else int(tail))
+        written = process.output(log, None if tail is None else int(tail))
         following = query.get("follow", "").lower() == "true"
-        return self._say(key, said, log.stat().st_size if following and log.exists() else None)
+        offset = log.stat().st_size if following and log.exists() else None
+        return self._output(key, written, offset)
 
-    def _say(self, key: tuple[str, str], said: bytes, offset: int | None) -> Stream:
-        yield said
+    def _output(self, key: tuple[str, str], written: bytes, offset: int | None) -> Stream:
+        yield written
         if offset is not None:
             yield from process.follow(self.cluster.lives[key].log, offset, lambda: self._ended(key))
 
@@ -164,7 +165,7 @@ class Routes:
 
 
 def _selected(pod: Json, namespace: str, query: dict[str, str]) -> bool:
-    """Whether a list or watch with this query has the Pod in it."""
+    """Whether a list or watch with this query includes the Pod."""
     labels = pod["metadata"].get("labels", {})
     if pod["metadata"]["namespace"] != namespace:
         return False

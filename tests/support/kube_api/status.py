@@ -1,4 +1,4 @@
-"""Kubernetes' way to say no."""
+"""Kubernetes' error responses."""
 
 from typing import Any
 

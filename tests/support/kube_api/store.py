@@ -1,4 +1,4 @@
-"""The Pods, every change with a version of its own, as etcd and the watch cache keep them."""
+"""The Pods, with a version for every change, as etcd and the watch cache keep them."""
 
 import copy
 import threading
@@ -27,10 +27,10 @@ def now() -> str:
 
 @dataclass(slots=True)
 class Store:
-    """All methods are atomic; what goes in and comes out is copied.
+    """All methods are atomic, and copy their arguments and results.
 
-    When a deletion is hastened, its timestamp moves: by the difference of the two graces where the
-    server `counts_back`, else to the new grace from now on.
+    When the grace of a deletion is shortened, its timestamp moves: by the difference of the two
+    graces if the server `counts_back`, otherwise to the new grace from the present.
     """
 
     counts_back: bool = True
@@ -44,7 +44,7 @@ class Store:
     )
 
     def create(self, pod: Json, check: Change, *, dry: bool = False) -> Json:
-        """Add the Pod unless `check`, which sees the store as it is now, raises, or it is `dry`."""
+        """Add the Pod unless `check`, which gets the current state, raises; only check if `dry`."""
         with self._changed:
             key = _key(pod)
             if key in self._pods:
@@ -77,7 +77,7 @@ class Store:
             return self._write("DELETED" if gone else "MODIFIED", pod)
 
     def delete(self, key: Key, grace_s: int | None, precondition: str | None = None) -> Json:
-        """Begin, hasten or complete a deletion, as `registry/rest/delete.go` has it."""
+        """Begin, shorten or complete a deletion, as `registry/rest/delete.go` does."""
 
         def change(pod: Json) -> None:
             meta = pod["metadata"]
@@ -102,17 +102,17 @@ class Store:
         return self.update(key, change)
 
     def compact(self) -> None:
-        """Forget the history: who watches from before is told `410 Gone`."""
+        """Discard the history, so that watches from earlier versions get `410 Gone`."""
         with self._changed:
-            # Something changed that nobody here sees, or a watch from now would be too old.
+            # An invisible change, because otherwise a watch from now would be too old.
             self.version += 1
             self._events.clear()
             self.oldest = self.version
 
     def watch(self, version: int, until: float) -> Iterator[tuple[str, Json] | None]:
-        """Yield what changes after the version; None now and then; end at the time.
+        """Yield the changes after the version, and None now and then, until the given time.
 
-        Raises ApiError 410 when the version is from before a compaction.
+        Raises ApiError 410 if the version is older than the last compaction.
         """
         while True:
             with self._changed:
@@ -130,7 +130,7 @@ class Store:
                 yield kind, pod
 
     def wait(self, seconds: float) -> None:
-        """Return when something changes, or after the time."""
+        """Return after a change, or after so many seconds."""
         with self._changed:
             if not self._closed:
                 self._changed.wait(seconds)

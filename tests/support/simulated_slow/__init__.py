@@ -1,6 +1,6 @@
-"""The simulated engine, but with images that take a while to fetch: an example of a whole driver.
+"""The simulated engine with images that take time to pull, as an example of a complete driver.
 
-Tests register it with one line, as a driver of the product is. See CONTRIBUTING.md.
+Tests register it with one line, like a driver of the product. See CONTRIBUTING.md.
 """
 
 from clusters.drivers.kinds import Kind

@@ -16,12 +16,12 @@ _SCHEME = "slow:"
 
 
 def endpoint(seconds: int) -> str:
-    """Return where an engine is that fetches an image in so many seconds."""
+    """Return the endpoint of an engine that pulls an image in so many seconds."""
     return f"{_SCHEME}{seconds}"
 
 
 def seconds(endpoint: str) -> int:
-    """Return the seconds that an endpoint names. Raises DriverError when it names none."""
+    """Return the seconds that an endpoint names. Raises DriverError if it names none."""
     number = endpoint.removeprefix(_SCHEME)
     if not number.isdecimal():
         raise DriverError(
@@ -31,7 +31,7 @@ def seconds(endpoint: str) -> int:
 
 
 class SlowDriver(SimulatedDriver):
-    """A container's row says when it starts; until then its image is being fetched."""
+    """A container's row has its start time; until then its image is being pulled."""
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
