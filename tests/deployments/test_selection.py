@@ -18,7 +18,7 @@ from orgs.models import Event, Membership, Organization, Role
 from tests.fixtures.deployments import Bring, MemberAs, Submit
 from tests.fixtures.people import ClientFor
 from tests.support.answers import ids, refusal
-from tests.support.locks import somebody_waits_for_a_lock
+from tests.support.locks import is_any_lock_awaited
 
 CANCEL, STOP = "/deployments/cancel", "/deployments/stop"
 
@@ -281,7 +281,7 @@ def waiting_for_a_lock(call: Callable[[], Any], meanwhile: Callable[[], object])
             meanwhile()
             future = pool.submit(in_thread)
             deadline = monotonic() + 10
-            while not somebody_waits_for_a_lock():
+            while not is_any_lock_awaited():
                 assert monotonic() < deadline, "the call does not wait for the lock"
                 sleep(0.01)
         return future.result(timeout=10)
