@@ -157,20 +157,20 @@ class Connection(H11Protocol):
             case Phase.READER:
                 return self._reads_too_slowly(now)
             case _:
-                self.pace = (now, self.wire.taken)
+                self.pace = (now, self.wire.sent)
                 return False
 
     def _reads_too_slowly(self, now: float) -> bool:
-        since, taken = self.pace
-        if self.wire.taken - taken >= READER_BYTES or self.wire.was_empty:
-            self.pace = (now, self.wire.taken)
+        since, sent = self.pace
+        if self.wire.sent - sent >= READER_BYTES or self.wire.was_empty:
+            self.pace = (now, self.wire.sent)
             self.wire.was_empty = False
             return False
         return now - since > READER_S
 
 
 class _Wire:
-    """A transport that counts the bytes that the caller has read."""
+    """A transport that counts the bytes that it has sent to the caller."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
@@ -186,7 +186,7 @@ class _Wire:
         self._transport.write(data)
 
     @property
-    def taken(self) -> int:
+    def sent(self) -> int:
         return self._written - self._transport.get_write_buffer_size()
 
 

@@ -186,8 +186,8 @@ def test_an_outage_outside_of_a_view_gets_the_same_response(method: str) -> None
 
     with closing(connections.create_connection("default")) as holder, holder.cursor() as cursor:
         cursor.execute("BEGIN; LOCK TABLE django_session")
-        with connection.cursor() as ours:
-            ours.execute("SET lock_timeout = '100ms'")
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '100ms'")
         response = getattr(browser, method)("/admin/")
     connection.close()
 

@@ -47,11 +47,11 @@ def test_without_a_token_every_route_is_401(method: str, path: str) -> None:
 def test_a_stranger_gets_404_from_every_route(
     client_for: ClientFor, charlie: User, ids: dict[str, int], method: str, path: str
 ) -> None:
-    theirs = client_for(charlie).generic(method, filled_in(path, ids), "{}", "application/json")
+    foreign = client_for(charlie).generic(method, filled_in(path, ids), "{}", "application/json")
     nothing = path.replace("{pk}", "987654321").replace("{user_id}", "1")
     absent = client_for(charlie).generic(method, nothing, "{}", "application/json")
 
-    assert refusal(theirs, 404) == refusal(absent, 404)
+    assert refusal(foreign, 404) == refusal(absent, 404)
 
 
 @pytest.mark.parametrize("path", LISTS)

@@ -88,16 +88,16 @@ def test_help_all_lists_djangos_commands(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("arguments", [["help", "{}"], ["{}", "--help"], ["{}", "-h"]])
 @pytest.mark.parametrize(
-    ("command", "says"), [("up", "Ctrl-C"), ("test", ".venv/bin/pytest --help")]
+    ("command", "part"), [("up", "Ctrl-C"), ("test", ".venv/bin/pytest --help")]
 )
 def test_the_help_of_up_and_test_installs_and_starts_nothing(
-    command: str, says: str, arguments: list[str]
+    command: str, part: str, arguments: list[str]
 ) -> None:
     done = bare(*(word.format(command) for word in arguments))
 
     assert (done.returncode, done.stderr) == (0, "")
     assert f"usage: manage.py {command}" in done.stdout
-    assert says in done.stdout
+    assert part in done.stdout
 
 
 def test_an_unknown_argument_of_up_is_refused_before_anything_is_installed() -> None:
