@@ -1,4 +1,4 @@
-"""Deployments of people who have left: how many there are, and a new submitter for them."""
+"""Deployments of former members: how many there are, and a new submitter for them."""
 
 from django.db import transaction
 from django.db.models import Count

@@ -205,7 +205,7 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
         return self.update(request, pk, partial=True)
 
     def destroy(self, request: Request, pk: str) -> Response:
-        """Delete a pending or ended deployment with its history."""
+        """Delete a pending or ended deployment, with its runs and their output."""
         services.delete(self.get_object(), actor=request.user.get_username())
         return Response(status=204)
 

@@ -1,4 +1,4 @@
-"""POST /deployments/bulk: up to 1,000, all or none."""
+"""POST /deployments/bulk: up to 1,000 deployments, all or none."""
 
 from typing import Any
 
@@ -48,7 +48,7 @@ def test_all_are_submitted_in_their_order(api: APIClient, bob: User, submit: Sub
     assert events.count() == 3
 
 
-def test_an_answer_is_what_a_single_submission_answers(api: APIClient) -> None:
+def test_the_response_has_the_same_fields_as_that_of_a_single_submission(api: APIClient) -> None:
     (one,) = api.post("/deployments/bulk", {"deployments": [row()]}).data["deployments"]
     other = api.post("/deployments", row()).data
 
@@ -72,7 +72,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("wrong", "attr"), WRONG)
-def test_a_single_submission_is_refused_as_a_bulk_of_one_is(
+def test_a_single_submission_and_a_bulk_of_one_are_refused_alike(
     api: APIClient, wrong: dict[str, Any], attr: str
 ) -> None:
     one = api.post("/deployments", row(**wrong))
@@ -85,7 +85,9 @@ def test_a_single_submission_is_refused_as_a_bulk_of_one_is(
     assert one.data == bulk.data
 
 
-def test_a_refusal_of_the_whole_names_no_entry(api: APIClient, settings: Settings) -> None:
+def test_an_error_about_the_whole_request_names_no_entry(
+    api: APIClient, settings: Settings
+) -> None:
     settings.MAX_PENDING_PER_USER = 1
     rows = [row(), row()]
     bulk = api.post("/deployments/bulk", {"deployments": rows})
@@ -96,7 +98,7 @@ def test_a_refusal_of_the_whole_names_no_entry(api: APIClient, settings: Setting
     assert (named(bulk), named(one)) == ([None], [None])
 
 
-def test_a_single_submission_leaves_the_traces_of_a_bulk_of_one(
+def test_a_single_submission_and_a_bulk_of_one_record_the_same(
     api: APIClient, submit: Submit
 ) -> None:
     wanted = row(depends_on=[submit().pk])
@@ -108,13 +110,13 @@ def test_a_single_submission_leaves_the_traces_of_a_bulk_of_one(
 
 
 def traces(deployment: int) -> list[dict[str, Any]]:
-    """Return the events of a deployment without what differs by nature."""
+    """Return the events of a deployment without ids and times."""
     rows = Event.objects.filter(subject=Event.Subject.DEPLOYMENT, subject_id=deployment).values()
     return [{k: v for k, v in row.items() if k not in ("id", "subject_id", "time")} for row in rows]
 
 
 @pytest.mark.parametrize(("wrong", "attr"), WRONG)
-def test_one_that_is_wrong_is_named_and_nothing_is_stored(
+def test_a_wrong_entry_is_named_and_nothing_is_stored(
     api: APIClient, wrong: dict[str, Any], attr: str
 ) -> None:
     answer = api.post("/deployments/bulk", {"deployments": [row(), row(), row(**wrong)]})
@@ -125,7 +127,7 @@ def test_one_that_is_wrong_is_named_and_nothing_is_stored(
     assert not Event.objects.filter(kind="submitted").exists()
 
 
-def test_every_wrong_one_is_named_at_once(api: APIClient) -> None:
+def test_all_wrong_entries_are_named_at_once(api: APIClient) -> None:
     rows = [row(cpu=0), row(), row(name="")]
 
     answer = api.post("/deployments/bulk", {"deployments": rows})
@@ -134,14 +136,16 @@ def test_every_wrong_one_is_named_at_once(api: APIClient) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1001])
-def test_none_and_too_many_are_refused(api: APIClient, count: int) -> None:
+def test_an_empty_bulk_and_one_that_is_too_large_are_refused(api: APIClient, count: int) -> None:
     answer = api.post("/deployments/bulk", {"deployments": [row()] * count})
 
     assert answer.status_code == 400
     assert named(answer) == ["deployments"]
 
 
-def test_a_viewer_may_not(client_for: ClientFor, member_as: MemberAs, forge: Cluster) -> None:
+def test_a_viewer_cannot_submit_a_bulk(
+    client_for: ClientFor, member_as: MemberAs, forge: Cluster
+) -> None:
     answer = client_for(member_as(Role.VIEWER)).post("/deployments/bulk", {"deployments": [row()]})
 
     assert answer.status_code == 403
@@ -170,7 +174,7 @@ def test_the_same_key_submits_once(api: APIClient) -> None:
     assert Deployment.objects.count() == 2
 
 
-def test_the_statements_do_not_grow_with_their_number(
+def test_the_number_of_statements_does_not_depend_on_the_number_of_entries(
     api: APIClient, submit: Submit, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
     first = submit()

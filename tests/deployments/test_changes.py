@@ -1,4 +1,4 @@
-"""PUT and PATCH /deployments/{id}: what may change when."""
+"""PUT and PATCH /deployments/{id}: which fields may change, and when."""
 
 from typing import Any
 
@@ -48,7 +48,7 @@ def test_name_and_priority_change_at_any_time_before_it_ends(
 
 @pytest.mark.parametrize("status", ENDED)
 @pytest.mark.parametrize("change", [{"name": "renamed"}, {"priority": 77}, {"image": "other"}])
-def test_what_has_ended_does_not_change(
+def test_an_ended_deployment_cannot_be_changed(
     api: APIClient, bring: Bring, status: Status, change: dict[str, Any]
 ) -> None:
     error = refusal(api.patch(path(bring(status)), change), 409)
@@ -58,7 +58,7 @@ def test_what_has_ended_does_not_change(
 
 
 @pytest.mark.parametrize(("field", "value"), FROZEN)
-def test_what_is_run_changes_while_pending(
+def test_the_specification_can_be_changed_while_pending(
     api: APIClient, submit: Submit, field: str, value: Any
 ) -> None:
     deployment = submit()
@@ -71,7 +71,7 @@ def test_what_is_run_changes_while_pending(
 
 @pytest.mark.parametrize("status", PLACED)
 @pytest.mark.parametrize(("field", "value"), FROZEN)
-def test_what_is_run_does_not_change_once_placed(
+def test_the_specification_cannot_be_changed_once_placed(
     api: APIClient, bring: Bring, status: Status, field: str, value: Any
 ) -> None:
     deployment = bring(status)
@@ -95,7 +95,7 @@ def test_the_requested_cluster_is_set_and_cleared_while_pending(
     assert [answer.data["requested_cluster"] for answer in answers] == [forge.pk, None]
 
 
-def test_a_running_one_cannot_ask_for_another_cluster(
+def test_a_running_deployment_cannot_request_another_cluster(
     api: APIClient, bring: Bring, acme: Organization
 ) -> None:
     anvil = Cluster.objects.create(organization=acme, name="anvil", cpu_milli=9000, ram_mib=9000)
@@ -123,7 +123,7 @@ def test_a_cluster_of_the_callers_other_organization_is_refused(
     assert error["attr"] == "requested_cluster"
 
 
-def test_a_deployment_stays_in_its_organization(
+def test_a_deployment_cannot_change_its_organization(
     api: APIClient, submit: Submit, globex: Organization
 ) -> None:
     error = refusal(api.patch(path(submit()), {"organization": globex.pk}), 400)
@@ -131,14 +131,16 @@ def test_a_deployment_stays_in_its_organization(
     assert error["attr"] == "organization"
 
 
-def test_a_pending_one_cannot_grow_beyond_every_cluster(api: APIClient, submit: Submit) -> None:
+def test_a_pending_deployment_cannot_request_more_than_every_cluster_has(
+    api: APIClient, submit: Submit
+) -> None:
     error = refusal(api.patch(path(submit()), {"gpu": 3}), 400)
 
     assert (error["code"], error["attr"]) == ("exceeds_capacity", "gpu")
 
 
 @pytest.mark.parametrize("status", Status)
-def test_what_was_read_can_be_put_back_in_any_status(
+def test_a_response_can_be_sent_back_unchanged_in_any_status(
     api: APIClient, bring: Bring, forge: Cluster, status: Status
 ) -> None:
     first = bring(Status.COMPLETED)
@@ -155,7 +157,7 @@ def test_what_was_read_can_be_put_back_in_any_status(
     assert Event.objects.count() == events
 
 
-def test_a_placed_one_is_put_back_without_a_word_on_its_cluster(
+def test_a_placed_deployment_can_be_sent_back_without_its_cluster(
     api: APIClient, bring: Bring, forge: Cluster
 ) -> None:
     deployment = bring(Status.RUNNING)
@@ -166,7 +168,7 @@ def test_a_placed_one_is_put_back_without_a_word_on_its_cluster(
     assert (response.data["cluster"], response.data["requested_cluster"]) == (forge.pk, None)
 
 
-def test_a_patch_leaves_the_rest_as_it_is(api: APIClient, submit: Submit, forge: Cluster) -> None:
+def test_a_patch_keeps_the_other_fields(api: APIClient, submit: Submit, forge: Cluster) -> None:
     deployment = submit(
         requested_cluster=forge, env={"A": "1"}, command=("sh",), max_runtime_s=5, gpu=1, priority=7
     )
@@ -177,7 +179,7 @@ def test_a_patch_leaves_the_rest_as_it_is(api: APIClient, submit: Submit, forge:
     assert after == before | {"image": "other"}
 
 
-def test_a_put_resets_what_it_leaves_out(api: APIClient, submit: Submit, forge: Cluster) -> None:
+def test_a_put_resets_missing_fields(api: APIClient, submit: Submit, forge: Cluster) -> None:
     deployment = submit(
         requested_cluster=forge, env={"A": "1"}, command=("sh",), max_runtime_s=5, gpu=1, priority=7
     )
@@ -192,11 +194,13 @@ def test_a_put_resets_what_it_leaves_out(api: APIClient, submit: Submit, forge: 
     assert {key: data[key] for key in reset} == reset
 
 
-def test_a_put_needs_what_a_post_needs(api: APIClient, submit: Submit) -> None:
+def test_a_put_needs_the_same_fields_as_a_post(api: APIClient, submit: Submit) -> None:
     assert attrs(api.put(path(submit()), {"priority": 9})) == {"name", "image", "cpu", "ram_mib"}
 
 
-def test_the_history_of_an_environment_names_no_value(api: APIClient, submit: Submit) -> None:
+def test_the_event_of_a_changed_environment_contains_no_value(
+    api: APIClient, submit: Submit
+) -> None:
     deployment = submit(env={"TOKEN": "old-secret"})
 
     api.patch(path(deployment), {"env": {"TOKEN": "new-secret"}})
@@ -205,7 +209,7 @@ def test_the_history_of_an_environment_names_no_value(api: APIClient, submit: Su
     assert "secret" not in str(api.get(f"{path(deployment)}/events").data)
 
 
-def test_dependencies_in_another_order_are_no_change(
+def test_reordered_dependencies_are_not_a_change(
     api: APIClient, acme: Organization, submit: Submit, bring: Bring
 ) -> None:
     first, second = bring(Status.COMPLETED), bring(Status.COMPLETED)

@@ -1,4 +1,4 @@
-"""Deleting while something is put there: one of them wins, and the other one is told so."""
+"""Concurrent deletions and additions: one of them wins, and the other gets an error."""
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -42,7 +42,7 @@ def job(name: str, organization: int, cluster: int | None = None, **more: Any) -
 
 
 def at_once(user: User, *calls: Call, others: Mapping[User, Call] = {}) -> list[tuple[int, str]]:
-    """Make all calls at the same moment, each in a thread of its own; return their answers.
+    """Make all calls at the same time, each in its own thread; return their responses.
 
     `others` are calls of other people.
     """
@@ -86,7 +86,7 @@ def assert_settled(answers: list[tuple[int, str]]) -> None:
 
 
 def is_wrong_by_now(answer: tuple[int, str]) -> bool:
-    """Whether it asks for what has gone: a cluster large enough, or a deployment to wait for."""
+    """Whether the error is that the cluster or the dependency has just been deleted."""
     status, text = answer
     return status == 400 and ("exceeds_capacity" in text or "depends_on" in text)
 
@@ -107,7 +107,7 @@ def cycle(organization: int) -> Call:
     return lambda _: run_requested_cycle(organization)
 
 
-def test_a_cluster_is_deleted_while_deployments_are_submitted_for_it(
+def test_a_cluster_is_deleted_during_submissions_that_request_it(
     acme: Organization, alice: User, place: Callable[[str], Cluster]
 ) -> None:
     place("stays")
@@ -134,7 +134,7 @@ def test_a_cluster_is_deleted_while_deployments_are_submitted_for_it(
             Deployment.objects.filter(requested_cluster=going, cluster=None).delete()
 
 
-def test_an_organization_is_deleted_while_things_are_added_to_it(alice: User) -> None:
+def test_an_organization_is_deleted_during_additions_to_it(alice: User) -> None:
     with no_deadlock():
         for number in range(ROUNDS):
             org = Organization.objects.create(name=f"Org {number}")
@@ -162,7 +162,7 @@ def test_an_organization_is_deleted_while_things_are_added_to_it(alice: User) ->
             Organization.objects.filter(pk=org.pk).delete()
 
 
-def test_an_organization_is_deleted_while_people_come_and_go(
+def test_an_organization_is_deleted_while_members_join_and_leave(
     alice: User, bob: User, charlie: User, olga: User
 ) -> None:
     with no_deadlock():

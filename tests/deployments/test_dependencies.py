@@ -1,4 +1,4 @@
-"""What a deployment waits for: conditions, circles, and waits that cannot come true."""
+"""Dependencies: conditions, cycles, and dependencies that cannot be met any more."""
 
 from itertools import pairwise
 from typing import Any
@@ -51,7 +51,7 @@ def test_a_deployment_is_placed_exactly_when_its_condition_holds(
     assert (second.status == Status.STARTING) is (status in HOLDS[condition])
 
 
-def test_every_condition_has_to_hold(acme: Organization, submit: Submit, bring: Bring) -> None:
+def test_all_conditions_have_to_hold(acme: Organization, submit: Submit, bring: Bring) -> None:
     done, undone = bring(Status.COMPLETED), bring(Status.FAILED)
     second = submit(depends_on=(Wait(done.pk), Wait(undone.pk)))
 
@@ -61,7 +61,7 @@ def test_every_condition_has_to_hold(acme: Organization, submit: Submit, bring: 
     assert second.status == Status.PENDING
 
 
-def test_a_condition_that_holds_no_longer_stops_nothing_that_runs(
+def test_a_running_deployment_goes_on_when_its_condition_no_longer_holds(
     acme: Organization, submit: Submit, bring: Bring
 ) -> None:
     first = bring(Status.COMPLETED)
@@ -76,7 +76,7 @@ def test_a_condition_that_holds_no_longer_stops_nothing_that_runs(
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 10])
-def test_a_circle_of_any_length_is_refused(api: APIClient, submit: Submit, length: int) -> None:
+def test_a_cycle_of_any_length_is_refused(api: APIClient, submit: Submit, length: int) -> None:
     chain = [submit() for _ in range(length)]
     for earlier, later in pairwise(chain):
         assert wait_for(api, later, earlier).status_code == 200
@@ -88,16 +88,14 @@ def test_a_circle_of_any_length_is_refused(api: APIClient, submit: Submit, lengt
     assert not chain[0].dependencies.exists()
 
 
-def test_a_circle_is_refused_whichever_half_comes_first(api: APIClient, submit: Submit) -> None:
+def test_a_cycle_is_refused_in_either_order(api: APIClient, submit: Submit) -> None:
     for first, second in ((submit(), submit()), reversed((submit(), submit()))):
         wait_for(api, first, second)
 
         assert refusal(wait_for(api, second, first), 400)["code"] == "dependency_cycle"
 
 
-def test_a_circle_whose_condition_is_running_is_refused_as_well(
-    api: APIClient, submit: Submit
-) -> None:
+def test_a_cycle_with_the_condition_running_is_refused(api: APIClient, submit: Submit) -> None:
     first = submit()
     second = submit(depends_on=(Wait(first.pk, Condition.RUNNING),))
     body = {"depends_on": [{"deployment": second.pk, "condition": "running"}]}
@@ -107,7 +105,7 @@ def test_a_circle_whose_condition_is_running_is_refused_as_well(
     assert refusal(response, 400)["code"] == "dependency_cycle"
 
 
-def test_two_ways_to_the_same_one_are_no_circle(api: APIClient, submit: Submit) -> None:
+def test_two_paths_to_the_same_deployment_are_not_a_cycle(api: APIClient, submit: Submit) -> None:
     top, left, right, bottom = (submit() for _ in range(4))
 
     answers = [
@@ -117,7 +115,7 @@ def test_two_ways_to_the_same_one_are_no_circle(api: APIClient, submit: Submit) 
     assert [answer.status_code for answer in answers] == [200, 200, 200]
 
 
-def test_one_deployment_is_named_once(api: APIClient, submit: Submit) -> None:
+def test_a_dependency_cannot_be_repeated(api: APIClient, submit: Submit) -> None:
     first = submit()
 
     error = refusal(wait_for(api, submit(), first, first), 400)
@@ -134,7 +132,7 @@ def test_a_patch_of_dependencies_replaces_them(api: APIClient, submit: Submit) -
     assert [wait.on_id for wait in third.dependencies.all()] == [second.pk]
 
 
-def test_dependencies_can_be_taken_away(api: APIClient, submit: Submit) -> None:
+def test_dependencies_can_be_removed(api: APIClient, submit: Submit) -> None:
     first, second = submit(), submit()
     wait_for(api, second, first)
 
@@ -143,14 +141,16 @@ def test_dependencies_can_be_taken_away(api: APIClient, submit: Submit) -> None:
     assert not Dependency.objects.exists()
 
 
-def test_what_runs_cannot_begin_to_wait(api: APIClient, submit: Submit, bring: Bring) -> None:
+def test_a_running_deployment_cannot_get_dependencies(
+    api: APIClient, submit: Submit, bring: Bring
+) -> None:
     error = refusal(wait_for(api, bring(Status.RUNNING), submit()), 409)
 
     assert "depends_on can change only while it is pending" in error["detail"]
 
 
 @pytest.mark.parametrize("status", ["failed", "stopped", "cancelled"])
-def test_one_that_cannot_come_true_by_itself_is_explained_with_the_remedy(
+def test_a_dependency_that_needs_action_is_explained_with_the_remedy(
     api: APIClient, submit: Submit, bring: Bring, status: str
 ) -> None:
     first = bring(Status(status))
@@ -163,7 +163,7 @@ def test_one_that_cannot_come_true_by_itself_is_explained_with_the_remedy(
     assert "start it again, or change `depends_on`" in data["reason"]
 
 
-def test_one_that_waits_for_a_held_one_is_told_so(api: APIClient, submit: Submit) -> None:
+def test_the_reason_mentions_that_a_dependency_is_held(api: APIClient, submit: Submit) -> None:
     first = submit()
     services.hold(first, actor="alice")
     second = submit(depends_on=(Wait(first.pk),))
@@ -173,7 +173,7 @@ def test_one_that_waits_for_a_held_one_is_told_so(api: APIClient, submit: Submit
     assert "an admin has to release it first" in data["reason"]
 
 
-def test_starting_the_failed_one_again_makes_it_come_true(
+def test_starting_a_failed_dependency_again_lets_its_dependent_run(
     api: APIClient, acme: Organization, submit: Submit, bring: Bring
 ) -> None:
     first = bring(Status.FAILED)
@@ -189,7 +189,7 @@ def test_starting_the_failed_one_again_makes_it_come_true(
 
 
 @pytest.mark.parametrize("status", ["pending", "completed", "failed"])
-def test_one_that_is_waited_for_cannot_be_deleted(
+def test_a_dependency_of_a_pending_deployment_cannot_be_deleted(
     api: APIClient, submit: Submit, bring: Bring, status: str
 ) -> None:
     first = bring(Status(status))
@@ -198,17 +198,17 @@ def test_one_that_is_waited_for_cannot_be_deleted(
     error = refusal(api.delete(f"/deployments/{first.pk}"), 409)
 
     assert f"Deployment {second.pk} waits for deployment {first.pk}" in error["detail"]
-    assert "cancel it, or change its `depends_on`, first" in error["detail"]
+    assert "cancel it or change its `depends_on` first" in error["detail"]
 
 
-def test_one_that_only_ended_ones_waited_for_can_be_deleted(api: APIClient, bring: Bring) -> None:
+def test_a_dependency_of_ended_deployments_can_be_deleted(api: APIClient, bring: Bring) -> None:
     first = bring(Status.COMPLETED)
     bring(Status.COMPLETED, depends_on=(Wait(first.pk),))
 
     assert api.delete(f"/deployments/{first.pk}").status_code == 204
 
 
-def test_one_that_waits_can_be_deleted(api: APIClient, submit: Submit) -> None:
+def test_a_waiting_deployment_can_be_deleted(api: APIClient, submit: Submit) -> None:
     first = submit()
     second = submit(depends_on=(Wait(first.pk),))
 
@@ -216,7 +216,7 @@ def test_one_that_waits_can_be_deleted(api: APIClient, submit: Submit) -> None:
     assert Deployment.objects.get() == first
 
 
-def test_one_that_asks_for_it_is_cancelled_when_what_it_waits_for_fails(
+def test_a_deployment_is_cancelled_if_it_asks_for_that_and_its_dependency_fails(
     acme: Organization, submit: Submit, bring: Bring
 ) -> None:
     failed = bring(Status.FAILED)
@@ -232,7 +232,7 @@ def test_one_that_asks_for_it_is_cancelled_when_what_it_waits_for_fails(
     assert f"deployment {failed.pk}" in second.status_reason
 
 
-def test_one_that_asks_for_it_waits_as_long_as_its_dependency_can_come_true(
+def test_a_deployment_is_not_cancelled_while_its_dependency_can_be_met(
     acme: Organization, submit: Submit, bring: Bring
 ) -> None:
     second = submit(depends_on=(Wait(bring(Status.RUNNING).pk),), on_dependency_failure="cancel")
@@ -248,7 +248,7 @@ def test_one_that_asks_for_it_waits_as_long_as_its_dependency_can_come_true(
     [("completed", "pending"), ("completed", "running"), ("completed", "stopping"),
      ("completed", "completed"), ("running", "completed"), ("running", "running")],
 )  # fmt: skip
-def test_nothing_is_cancelled_while_its_condition_holds_or_may_yet(
+def test_a_deployment_is_not_cancelled_while_its_condition_holds_or_may_hold(
     acme: Organization, submit: Submit, bring: Bring, condition: str, status: str
 ) -> None:
     first = bring(Status(status))
@@ -262,7 +262,7 @@ def test_nothing_is_cancelled_while_its_condition_holds_or_may_yet(
     assert second.status != Status.CANCELLED
 
 
-def test_what_has_failed_in_one_organization_cancels_nothing_in_another(
+def test_a_failure_cancels_nothing_in_another_organization(
     submit: Submit, bring: Bring, globex: Organization
 ) -> None:
     second = submit(depends_on=(Wait(bring(Status.FAILED).pk),), on_dependency_failure="cancel")

@@ -1,4 +1,4 @@
-"""Secrets in `env` go in and never come out, except to the container."""
+"""Secrets in `env` are shown to the container only."""
 
 from typing import Any
 
@@ -47,14 +47,14 @@ def env_in_container(engine: FakeEngine, deployment: Deployment) -> dict[str, st
     return dict(engine.containers[deployment.runs.latest("pk").pk].spec.env)
 
 
-def test_an_answer_says_null_in_its_place(api: APIClient) -> None:
+def test_a_response_has_null_for_a_secret(api: APIClient) -> None:
     answer = api.post("/deployments", BODY)
 
     assert answer.status_code == 201
     assert answer.data["env"] == {"EPOCHS": "40", "TOKEN": {"secret": None}}
 
 
-def test_it_is_nowhere_to_be_read(
+def test_a_secret_appears_nowhere(
     api: APIClient, console: Client, forge: Cluster, capfd: pytest.CaptureFixture[str]
 ) -> None:
     created = api.post("/deployments", BODY, headers={"Idempotency-Key": "once"}).data
@@ -77,7 +77,7 @@ def test_it_is_nowhere_to_be_read(
     assert [text for text in seen if VALUE.encode() in text] == []
 
 
-def test_the_container_gets_it(
+def test_the_container_gets_the_secret(
     foundry: Cluster, engine: FakeEngine, place: Submit, row: Deployment
 ) -> None:
     place(deployment=row)
@@ -88,7 +88,9 @@ def test_the_container_gets_it(
 
 
 @pytest.mark.parametrize("method", ["put", "patch"])
-def test_sending_back_what_was_shown_keeps_it(api: APIClient, row: Deployment, method: str) -> None:
+def test_sending_the_null_back_keeps_the_secret(
+    api: APIClient, row: Deployment, method: str
+) -> None:
     before = row.env
     shown = api.get(f"/deployments/{row.pk}").data
     body = shown if method == "put" else {"env": shown["env"] | {"EPOCHS": "41"}}
@@ -100,7 +102,7 @@ def test_sending_back_what_was_shown_keeps_it(api: APIClient, row: Deployment, m
     assert row.env["TOKEN"] == before["TOKEN"]
 
 
-def test_the_same_secret_again_is_no_change(api: APIClient, row: Deployment) -> None:
+def test_the_same_secret_is_not_a_change(api: APIClient, row: Deployment) -> None:
     api.patch(f"/deployments/{row.pk}", {"env": BODY["env"]})
 
     assert not Event.objects.filter(
@@ -108,7 +110,7 @@ def test_the_same_secret_again_is_no_change(api: APIClient, row: Deployment) -> 
     ).exists()
 
 
-def test_another_secret_is_a_change_that_names_only_the_variables(
+def test_the_event_of_a_changed_secret_names_only_the_variables(
     api: APIClient, row: Deployment, foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     api.patch(f"/deployments/{row.pk}", {"env": {"TOKEN": {"secret": "new"}}})
@@ -122,7 +124,7 @@ def test_another_secret_is_a_change_that_names_only_the_variables(
 
 
 @pytest.mark.parametrize("former", [{}, {"TOKEN": "plain"}])
-def test_there_must_be_a_secret_to_keep(
+def test_a_null_without_a_stored_secret_is_refused(
     api: APIClient, submit: Submit, former: dict[str, str]
 ) -> None:
     deployment = submit(env=former)
@@ -143,7 +145,7 @@ def test_there_must_be_a_secret_to_keep(
     [{}, {"secret": "x", "more": 1}, {"Secret": "x"}, {"secret": 5 * ["x"]}, {"secret": "x" * 4097},
      ["secret"], {"secret": {"secret": "x"}}],
 )  # fmt: skip
-def test_another_shape_is_refused_without_repeating_it(api: APIClient, value: Any) -> None:
+def test_a_malformed_secret_is_refused_without_repeating_it(api: APIClient, value: Any) -> None:
     answer = api.post("/deployments", {**BODY, "env": {"TOKEN": value}})
 
     assert answer.status_code == 400
@@ -176,14 +178,14 @@ def test_a_name_that_not_every_engine_accepts_is_refused_and_named(
 
 
 @pytest.mark.parametrize("name", ["A", "_", "a.b-c", "-A", ".A", "A..", "HTTP_PROXY2"])
-def test_a_name_that_every_engine_accepts_is_taken(api: APIClient, name: str) -> None:
+def test_a_name_that_every_engine_accepts_is_accepted(api: APIClient, name: str) -> None:
     answer = api.post("/deployments", {**BODY, "env": {name: "1"}})
 
     assert answer.status_code == 201
     assert answer.data["env"] == {name: "1"}
 
 
-def test_a_name_that_was_accepted_once_is_still_shown_and_kept(
+def test_a_name_that_was_accepted_before_is_still_shown_and_kept(
     api: APIClient, submit: Submit
 ) -> None:
     deployment = submit(env={"A B": "1"})
@@ -194,7 +196,7 @@ def test_a_name_that_was_accepted_once_is_still_shown_and_kept(
     assert api.get(path).data["env"] == {"A B": "1"}
 
 
-def test_a_secret_that_no_key_opens_says_what_to_do(
+def test_a_secret_that_no_key_decrypts_is_reported_with_the_remedy(
     foundry: Cluster, engine: FakeEngine, place: Submit, row: Deployment, settings: Settings
 ) -> None:
     place(deployment=row)

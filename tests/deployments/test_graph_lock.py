@@ -1,4 +1,4 @@
-"""Real threads: no two transactions can each do half of what would be wrong together."""
+"""Concurrent changes of dependencies, in real threads."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,7 +22,7 @@ def wait_for(waiting: Deployment, other: Deployment) -> Callable[[], object]:
     return lambda: services.update(waiting, actor="bob", spec=changed)
 
 
-def test_two_at_once_do_not_close_a_circle(forge: Cluster, submit: Submit) -> None:
+def test_two_concurrent_changes_cannot_close_a_cycle(forge: Cluster, submit: Submit) -> None:
     one, other = submit(), submit()
 
     error = run_second_during_first(wait_for(one, other), wait_for(other, one))
@@ -31,7 +31,9 @@ def test_two_at_once_do_not_close_a_circle(forge: Cluster, submit: Submit) -> No
     assert Dependency.objects.count() == 1
 
 
-def test_nobody_begins_to_wait_for_what_is_being_deleted(forge: Cluster, submit: Submit) -> None:
+def test_a_dependency_cannot_be_added_on_a_deployment_that_is_being_deleted(
+    forge: Cluster, submit: Submit
+) -> None:
     going, waiting = submit(), submit()
 
     error = run_second_during_first(
@@ -41,7 +43,9 @@ def test_nobody_begins_to_wait_for_what_is_being_deleted(forge: Cluster, submit:
     assert (type(error), error.attr) == (Invalid, "depends_on")
 
 
-def test_nobody_deletes_what_somebody_begins_to_wait_for(forge: Cluster, submit: Submit) -> None:
+def test_a_deployment_cannot_be_deleted_while_a_dependency_on_it_is_added(
+    forge: Cluster, submit: Submit
+) -> None:
     wanted, waiting = submit(), submit()
 
     error = run_second_during_first(

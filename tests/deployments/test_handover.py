@@ -1,4 +1,4 @@
-"""What people leave behind when they leave an organization."""
+"""Deployments of members who leave an organization."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ def hand_over(client_for: ClientFor, actor: User, from_user: User, to_user: User
     return client_for(actor).post("/deployments/hand-over", body)
 
 
-def test_the_answer_and_the_event_of_a_removal_say_what_is_left(
+def test_the_response_and_the_event_of_a_removal_list_what_is_left(
     client_for: ClientFor, alice: User, bob: User, acme: Organization, bring: Bring
 ) -> None:
     for status in (Status.PENDING, Status.PENDING, Status.RUNNING, Status.COMPLETED):
@@ -43,7 +43,7 @@ def test_the_answer_and_the_event_of_a_removal_say_what_is_left(
     assert "Left behind: deployments (2 pending, 1 running)." in event.reason
 
 
-def test_the_removal_of_somebody_who_leaves_nothing_has_no_body(
+def test_the_removal_of_a_member_without_deployments_has_no_body(
     client_for: ClientFor, alice: User, bob: User, acme: Organization, bring: Bring
 ) -> None:
     bring(Status.FAILED)
@@ -52,7 +52,7 @@ def test_the_removal_of_somebody_who_leaves_nothing_has_no_body(
     assert remove(client_for, alice, acme, bob).status_code == 204
 
 
-def test_what_people_left_is_listed(
+def test_deployments_of_former_members_are_listed(
     client_for: ClientFor, alice: User, bob: User, acme: Organization, bring: Bring
 ) -> None:
     running, pending = bring(Status.RUNNING), bring(Status.PENDING)
@@ -101,7 +101,7 @@ def test_an_admin_hands_over_what_has_not_ended(
     assert event.reason == f"Handed over from bob to {heir.username}."
 
 
-def test_the_heir_steers_what_was_handed_over(
+def test_the_new_submitter_can_act_on_the_deployments(
     client_for: ClientFor, alice: User, bob: User, bring: Bring, member_as: MemberAs
 ) -> None:
     deployment, heir = bring(Status.RUNNING), member_as(Role.DEVELOPER)
@@ -123,7 +123,7 @@ def test_only_admins_hand_over(
     assert deployment.created_by == bob
 
 
-def test_the_heir_is_a_developer_of_the_organization(
+def test_the_new_submitter_must_be_a_developer_of_the_organization(
     client_for: ClientFor, alice: User, bob: User, charlie: User, bring: Bring, member_as: MemberAs
 ) -> None:
     bring(Status.RUNNING)
@@ -132,7 +132,7 @@ def test_the_heir_is_a_developer_of_the_organization(
         assert attrs(hand_over(client_for, alice, bob, heir)) == {"to_user"}
 
 
-def test_of_somebody_who_left_nothing_there_is_nothing_to_hand_over(
+def test_a_user_without_deployments_has_nothing_to_hand_over(
     client_for: ClientFor, alice: User, bob: User, charlie: User, bring: Bring
 ) -> None:
     bring(Status.COMPLETED)
@@ -141,7 +141,7 @@ def test_of_somebody_who_left_nothing_there_is_nothing_to_hand_over(
         assert "no deployments" in refusal(hand_over(client_for, alice, user, alice), 409)["detail"]
 
 
-def test_others_organizations_stay_as_they_are(
+def test_other_organizations_are_not_changed(
     client_for: ClientFor, alice: User, bob: User, acme: Organization, bring: Bring
 ) -> None:
     bring(Status.RUNNING)
@@ -157,7 +157,7 @@ def test_others_organizations_stay_as_they_are(
     assert there.json() == {"handed_over": 1}
 
 
-def test_a_hand_over_does_not_disturb_a_cycle_that_decides_meanwhile(
+def test_a_hand_over_does_not_disturb_a_concurrent_cycle(
     client_for: ClientFor, alice: User, bob: User, acme: Organization, bring: Bring
 ) -> None:
     deployment = bring(Status.PENDING)
@@ -172,7 +172,7 @@ def test_a_hand_over_does_not_disturb_a_cycle_that_decides_meanwhile(
     assert cycle.placed == 1
 
 
-def test_the_admin_s_page_of_the_organization_says_what_people_left(
+def test_the_admin_page_of_the_organization_lists_what_former_members_left(
     console: Client, client_for: ClientFor, alice: User, bob: User, acme: Organization, bring: Bring
 ) -> None:
     deployment = bring(Status.RUNNING)
@@ -189,7 +189,7 @@ def test_the_admin_s_page_of_the_organization_says_what_people_left(
     assert [row.pk for row in rows] == [deployment.pk]
 
 
-def test_an_operator_who_removes_a_member_reads_what_is_left(
+def test_an_operator_who_removes_a_member_sees_what_is_left(
     console: Client, alice: User, bob: User, acme: Organization, bring: Bring
 ) -> None:
     bring(Status.RUNNING)
@@ -210,7 +210,7 @@ def test_an_operator_who_removes_a_member_reads_what_is_left(
     assert "bob left behind deployments (1 running)." in page.content.decode()
 
 
-def test_an_admin_stops_what_people_left(
+def test_an_admin_stops_deployments_of_former_members(
     client_for: ClientFor, alice: User, bob: User, acme: Organization, bring: Bring
 ) -> None:
     left, own = bring(Status.RUNNING), bring(Status.RUNNING, created_by=alice)

@@ -31,7 +31,7 @@ def post(client: APIClient, body: Any = None, key: str = "k1", path: str = "/dep
     return client.post(path, BODY if body is None else body, headers={"Idempotency-Key": key})
 
 
-def test_the_same_key_again_answers_the_same_and_submits_nothing(api: APIClient) -> None:
+def test_a_repeated_key_gets_the_same_response_and_submits_nothing(api: APIClient) -> None:
     first, second = post(api), post(api)
 
     assert (second.status_code, second.json()) == (201, first.json())
@@ -40,7 +40,7 @@ def test_the_same_key_again_answers_the_same_and_submits_nothing(api: APIClient)
     assert Deployment.objects.count() == 1
 
 
-def test_the_first_answer_is_repeated_even_when_the_deployment_has_changed(api: APIClient) -> None:
+def test_the_first_response_is_repeated_even_if_the_deployment_has_changed(api: APIClient) -> None:
     first = post(api).json()
     api.post(f"/deployments/{first['id']}/cancel")
 
@@ -76,7 +76,7 @@ def test_a_refused_request_does_not_use_up_its_key(api: APIClient) -> None:
     assert post(api).status_code == 201
 
 
-def test_what_the_state_forbade_may_be_tried_again_with_the_same_key(
+def test_a_call_that_the_status_forbade_may_be_repeated_with_the_same_key(
     api: APIClient, bring: Bring
 ) -> None:
     deployment = bring(Status.PENDING)
@@ -95,7 +95,7 @@ def test_a_verb_with_a_key_is_carried_out_once(api: APIClient, bring: Bring) -> 
     assert Event.objects.filter(kind="stop_requested").count() == 1
 
 
-def test_an_answer_without_a_body_is_repeated_as_well(api: APIClient, bring: Bring) -> None:
+def test_a_response_without_a_body_is_repeated_as_well(api: APIClient, bring: Bring) -> None:
     deployment = bring(Status.RUNNING)
     path = f"/deployments/{deployment.pk}/checkpoint"
 
@@ -120,12 +120,12 @@ def test_a_key_is_forgotten_after_a_day(api: APIClient) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256])
-def test_a_key_that_cannot_be_kept_is_named(api: APIClient, key: str) -> None:
+def test_an_invalid_key_is_named(api: APIClient, key: str) -> None:
     assert refusal(post(api, key=key), 400)["attr"] == "Idempotency-Key"
 
 
 @pytest.mark.django_db(transaction=True)
-def test_twins_that_come_at_once_submit_one(
+def test_concurrent_requests_with_one_key_submit_one_deployment(
     bob: User, forge: Cluster, client_for: ClientFor
 ) -> None:
     both = Barrier(2)

@@ -1,4 +1,4 @@
-"""References to images: what is malformed is refused when it comes in, whichever way."""
+"""Image references: a malformed one is refused at every entry point."""
 
 import re
 from string import ascii_lowercase, ascii_uppercase, digits, hexdigits
@@ -45,7 +45,7 @@ BAD = [
 
 
 @pytest.mark.parametrize("text", GOOD)
-def test_a_well_formed_reference_is_taken(text: str) -> None:
+def test_a_well_formed_reference_is_accepted(text: str) -> None:
     check_reference(text)
 
 
@@ -55,7 +55,7 @@ def test_a_malformed_reference_is_refused_with_a_sentence(text: str) -> None:
         check_reference(text)
 
 
-# The grammar once more, as the distribution project writes it: in one expression.
+# The grammar again, in one expression as in the distribution project.
 _HOST = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
 _PART = r"[a-z0-9]+(?:(?:[._]|__|[-]+)[a-z0-9]+)*"
 _REFERENCE = re.compile(
@@ -67,7 +67,7 @@ _REFERENCE = re.compile(
 
 
 def grammatical(text: str) -> bool:
-    """Say what engines make of it: `Foo/bar` is a repository, and `a.b_c/d` is on a registry."""
+    """Parse like the engines: `Foo/bar` is a repository, and `a.b_c/d` is on a registry."""
     match = _REFERENCE.fullmatch(text)
     if not match or re.fullmatch("[a-f0-9]{64}", text):
         return False
@@ -81,7 +81,7 @@ def grammatical(text: str) -> bool:
 
 
 @given(st.text("aB0._-/:@[]", max_size=14))
-def test_any_text_is_judged_as_the_grammar_does(text: str) -> None:
+def test_the_check_agrees_with_the_grammar_on_any_text(text: str) -> None:
     try:
         check_reference(text)
         taken = True
@@ -122,12 +122,12 @@ _references = st.builds(
 
 
 @given(_references)
-def test_whatever_the_grammar_makes_is_taken(text: str) -> None:
+def test_every_text_that_the_grammar_produces_is_accepted(text: str) -> None:
     check_reference(text)
 
 
 @given(_references, st.sampled_from(" \t\n\0é\\;$?*(,"), st.data())
-def test_one_foreign_character_anywhere_spoils_it(
+def test_one_foreign_character_anywhere_makes_it_malformed(
     text: str, foreign: str, data: st.DataObject
 ) -> None:
     at = data.draw(st.integers(0, len(text)))
@@ -141,7 +141,7 @@ def api(alice: User, forge: Cluster, client_for: ClientFor) -> APIClient:
 
 
 @pytest.mark.parametrize("image", ["Busybox", "busybox:", " busybox", SHA, "a" * 238])
-def test_every_way_in_names_the_image(
+def test_every_entry_point_names_the_image(
     api: APIClient, submit: Submit, forge: Cluster, image: str
 ) -> None:
     deployment = submit()
@@ -167,7 +167,7 @@ def test_a_command_names_the_image(db: None) -> None:
         call_command("demo", "--image", "Busybox")
 
 
-def test_a_deployment_from_before_can_be_read_and_changed_otherwise(
+def test_a_stored_malformed_reference_can_be_read_and_other_fields_changed(
     api: APIClient, submit: Submit
 ) -> None:
     deployment = submit()

@@ -47,14 +47,14 @@ def test_a_verb_makes_its_legal_change_or_none(
     changed = carry_out(verb, deployment, forge)
 
     assert changed is (status in verb.sources)
-    told = events_of(deployment)[before:]
+    written = events_of(deployment)[before:]
     if changed:
         assert (deployment.status, deployment.revision) == (verb.target, revision + 1)
-        assert [(e.kind, e.status, e.reason, e.actor, e.time) for e in told] == [
+        assert [(e.kind, e.status, e.reason, e.actor, e.time) for e in written] == [
             (verb.kind, verb.target, "why", "system:test", NOW)
         ]
     else:
-        assert (deployment.status, deployment.revision, told) == (status, revision, [])
+        assert (deployment.status, deployment.revision, written) == (status, revision, [])
     assert list(violations()) == []
 
 
@@ -98,9 +98,7 @@ def test_a_change_decided_on_the_present_revision_applies(bring: Bring, forge: C
     assert carry_out(lifecycle.PLACE, deployment, forge, revision=deployment.revision)
 
 
-def test_one_statement_takes_many_and_leaves_what_does_not_fit(
-    bring: Bring, forge: Cluster
-) -> None:
+def test_one_call_changes_many_and_skips_what_does_not_fit(bring: Bring, forge: Cluster) -> None:
     running, ended, pending = (bring(s) for s in ("running", "completed", "pending"))
     changes = [Change(d.pk, f"for {d.pk}") for d in (running, ended, pending)]
 
@@ -110,14 +108,14 @@ def test_one_statement_takes_many_and_leaves_what_does_not_fit(
     assert events_of(running)[-1].reason == f"for {running.pk}"
 
 
-def test_nothing_to_change_asks_the_database_nothing(
-    django_assert_num_queries: Any, db: None
-) -> None:
+def test_no_change_needs_no_statement(django_assert_num_queries: Any, db: None) -> None:
     with django_assert_num_queries(0):
         assert transition(lifecycle.STOP, [], actor="system:test", now=NOW) == {}
 
 
-def test_an_eviction_counts_and_says_for_whom(bring: Bring, submit: Submit, forge: Cluster) -> None:
+def test_an_eviction_is_counted_and_names_the_preemptor(
+    bring: Bring, submit: Submit, forge: Cluster
+) -> None:
     victim, preemptor = bring(Status.RUNNING), submit()
 
     carry_out(lifecycle.EVICT, victim, forge, preemptor=preemptor.pk, ready_after=NOW)
@@ -128,7 +126,7 @@ def test_an_eviction_counts_and_says_for_whom(bring: Bring, submit: Submit, forg
 
 
 @pytest.mark.parametrize(("preempted", "count"), [(True, 1), (False, 0)])
-def test_a_move_counts_as_an_eviction_only_when_it_serves_somebody(
+def test_a_move_counts_as_an_eviction_only_with_a_preemptor(
     bring: Bring, submit: Submit, forge: Cluster, preempted: bool, count: int
 ) -> None:
     deployment = bring(Status.RUNNING)
@@ -150,7 +148,7 @@ def test_an_ending_keeps_the_exit_code_and_the_times(bring: Bring, forge: Cluste
     assert deployment.runs.get().exit_code == 137
 
 
-def test_a_restart_forgets_the_last_life(bring: Bring, forge: Cluster) -> None:
+def test_a_restart_clears_the_previous_result(bring: Bring, forge: Cluster) -> None:
     deployment = bring(Status.FAILED)
 
     carry_out(lifecycle.RESTART, deployment, forge)
@@ -159,7 +157,7 @@ def test_a_restart_forgets_the_last_life(bring: Bring, forge: Cluster) -> None:
     assert (deployment.finished_at, deployment.exit_code, deployment.preemptions) == (None, None, 0)
 
 
-def test_reasons_are_noted_for_those_that_wait_and_no_others(bring: Bring) -> None:
+def test_reasons_are_stored_only_for_pending_deployments(bring: Bring) -> None:
     waiting, running = bring(Status.PENDING), bring(Status.RUNNING)
 
     lifecycle.record_wait_reasons(
@@ -187,7 +185,7 @@ def test_the_database_refuses_a_cluster_exactly_while_none_is_possible(
 
 
 @pytest.mark.parametrize("status", Status)
-def test_the_database_refuses_an_end_that_has_not_come_and_one_without_a_time(
+def test_the_database_refuses_an_end_of_a_live_deployment_and_one_without_a_time(
     bring: Bring, status: Status
 ) -> None:
     deployment = bring(status)
@@ -244,7 +242,9 @@ def test_the_database_refuses_a_run_that_contradicts_itself(
         deployment.runs.update(**fields)
 
 
-def test_the_database_refuses_one_that_waits_for_itself(forge: Cluster, submit: Submit) -> None:
+def test_the_database_refuses_a_deployment_that_waits_for_itself(
+    forge: Cluster, submit: Submit
+) -> None:
     deployment = submit()
 
     with pytest.raises(IntegrityError, match="dependency_not_self"), transaction.atomic():

@@ -1,4 +1,4 @@
-"""GET /deployments: filters, order, pages, and what it costs."""
+"""GET /deployments: filters, order, pages, and the number of queries."""
 
 import pytest
 from django.db import connection
@@ -22,7 +22,7 @@ def api(alice: User, forge: Cluster, client_for: ClientFor) -> APIClient:
 
 @pytest.fixture
 def three(bring: Bring, alice: User, forge: Cluster) -> list[Deployment]:
-    """A pending one of bob's, a running one of alice's, a failed one of bob's."""
+    """Three deployments: bob's pending one, alice's running one, and bob's failed one."""
     return [
         bring(Status.PENDING, name="train-a", priority=10),
         bring(Status.RUNNING, name="train-b", priority=50, created_by=alice),
@@ -54,7 +54,7 @@ def three(bring: Bring, alice: User, forge: Cluster) -> list[Deployment]:
         ("?limit=2&offset=2", [0]),
     ],
 )
-def test_a_list_is_filtered_ordered_and_cut(
+def test_a_list_is_filtered_ordered_and_limited(
     api: APIClient, three: list[Deployment], forge: Cluster, alice: User, acme: Organization,
     query: str, expected: list[int],
 ) -> None:  # fmt: skip
@@ -110,7 +110,7 @@ def test_a_list_shows_all_of_the_callers_organizations_and_no_other(
     assert (before, after) == ([mine.pk], [theirs.pk, mine.pk])
 
 
-def test_who_has_left_sees_nothing_any_more(api: APIClient, submit: Submit, alice: User) -> None:
+def test_a_former_member_sees_nothing(api: APIClient, submit: Submit, alice: User) -> None:
     deployment = submit()
 
     alice.memberships.all().delete()
@@ -119,7 +119,7 @@ def test_who_has_left_sees_nothing_any_more(api: APIClient, submit: Submit, alic
     refusal(api.get(f"/deployments/{deployment.pk}"), 404)
 
 
-def test_a_list_takes_the_same_number_of_queries_whatever_its_length(
+def test_the_number_of_queries_does_not_depend_on_the_length_of_the_list(
     api: APIClient, submit: Submit, bring: Bring, forge: Cluster
 ) -> None:
     first = submit()

@@ -1,4 +1,4 @@
-"""An operator has deployments run somewhere else."""
+"""An operator moves deployments to other clusters."""
 
 import pytest
 
@@ -27,7 +27,7 @@ def anvil(acme: Organization) -> Cluster:
 
 
 def fill(cluster: Cluster, bring: Bring, priority: int) -> Deployment:
-    """Have one deployment take the whole of a cluster."""
+    """Place one deployment that fills a whole cluster."""
     everything = Capacity.of(cluster).columns()
     deployment = bring(Status.RUNNING, priority=priority, requested_cluster=cluster, **everything)
     Deployment.objects.filter(pk=deployment.pk).update(cluster=cluster)
@@ -40,7 +40,7 @@ def last_event(deployment: Deployment) -> Event:
     return Event.objects.filter(subject="deployment", subject_id=deployment.pk).latest("pk")
 
 
-def test_a_running_one_moves_at_once_where_there_is_room(bring: Bring, anvil: Cluster) -> None:
+def test_a_running_deployment_moves_at_once_to_free_capacity(bring: Bring, anvil: Cluster) -> None:
     deployment = bring(Status.RUNNING)
     events = Event.objects.count()
 
@@ -55,7 +55,7 @@ def test_a_running_one_moves_at_once_where_there_is_room(bring: Bring, anvil: Cl
     assert not list(violations())
 
 
-def test_one_that_leaves_its_cluster_may_run_anywhere_afterwards(
+def test_a_deployment_that_leaves_its_cluster_is_not_bound_to_the_next(
     bring: Bring, forge: Cluster, anvil: Cluster
 ) -> None:
     deployment = bring(Status.RUNNING, requested_cluster=forge)
@@ -66,7 +66,9 @@ def test_one_that_leaves_its_cluster_may_run_anywhere_afterwards(
     assert not list(violations())
 
 
-def test_the_tightest_cluster_is_taken(bring: Bring, acme: Organization, anvil: Cluster) -> None:
+def test_the_cluster_with_the_tightest_fit_is_chosen(
+    bring: Bring, acme: Organization, anvil: Cluster
+) -> None:
     for name, gpu in (("gpus", 8), ("tight", 0)):
         cluster_services.create(
             actor="alice", organization=acme, name=name, capacity=Capacity(2000, 2048, gpu)
@@ -78,7 +80,9 @@ def test_the_tightest_cluster_is_taken(bring: Bring, acme: Organization, anvil: 
     assert moved.cluster.name == "tight"
 
 
-def test_nobody_leaves_its_cluster_for_no_other(bring: Bring, anvil: Cluster) -> None:
+def test_a_deployment_stays_if_no_other_cluster_has_enough_free(
+    bring: Bring, anvil: Cluster
+) -> None:
     cluster_services.cordon(anvil, actor="olga")
     deployment = bring(Status.RUNNING)
 
@@ -89,7 +93,7 @@ def test_nobody_leaves_its_cluster_for_no_other(bring: Bring, anvil: Cluster) ->
     assert deployment.status == Status.RUNNING
 
 
-def test_to_a_full_cluster_it_goes_by_preempting_lower_ones(
+def test_a_move_to_a_full_cluster_preempts_lower_deployments(
     bring: Bring, acme: Organization, anvil: Cluster
 ) -> None:
     lower = fill(anvil, bring, priority=10)
@@ -106,7 +110,7 @@ def test_to_a_full_cluster_it_goes_by_preempting_lower_ones(
     assert not list(violations())
 
 
-def test_to_a_cluster_full_of_higher_ones_it_waits(
+def test_a_move_to_a_cluster_full_of_higher_deployments_waits(
     bring: Bring, acme: Organization, anvil: Cluster
 ) -> None:
     fill(anvil, bring, priority=90)
@@ -119,7 +123,7 @@ def test_to_a_cluster_full_of_higher_ones_it_waits(
     assert (moved.status, moved.requested_cluster) == ("pending", anvil)
 
 
-def test_a_pending_one_competes_for_its_new_cluster(
+def test_a_pending_deployment_competes_for_its_new_cluster(
     submit: Submit, forge: Cluster, anvil: Cluster
 ) -> None:
     deployment = submit(requested_cluster=forge)
@@ -132,7 +136,9 @@ def test_a_pending_one_competes_for_its_new_cluster(
     assert list(kinds.order_by("pk"))[1:] == [("updated", "olga")] * 2
 
 
-def test_it_is_not_moved_to_where_it_is(bring: Bring, submit: Submit, forge: Cluster) -> None:
+def test_a_deployment_cannot_be_moved_to_its_own_cluster(
+    bring: Bring, submit: Submit, forge: Cluster
+) -> None:
     running, pending = bring(Status.RUNNING), submit(requested_cluster=forge)
 
     for deployment in (running, pending):
@@ -140,20 +146,24 @@ def test_it_is_not_moved_to_where_it_is(bring: Bring, submit: Submit, forge: Clu
             move(deployment, actor="olga", target=forge)
 
 
-def test_it_is_not_moved_to_what_could_never_hold_it(bring: Bring, anvil: Cluster) -> None:
+def test_a_deployment_cannot_be_moved_to_a_cluster_that_could_never_hold_it(
+    bring: Bring, anvil: Cluster
+) -> None:
     for deployment in (bring(Status.RUNNING, gpu=1), bring(Status.PENDING, gpu=1)):
         with pytest.raises(Invalid, match="can ever hold"):
             move(deployment, actor="olga", target=anvil)
 
 
-def test_it_is_not_moved_to_a_closed_cluster(bring: Bring, anvil: Cluster) -> None:
+def test_a_deployment_cannot_be_moved_to_a_cordoned_or_draining_cluster(
+    bring: Bring, anvil: Cluster
+) -> None:
     cluster_services.cordon(anvil, actor="olga")
 
     with pytest.raises(Conflict, match="anvil is cordoned"):
         move(bring(Status.RUNNING), actor="olga", target=anvil)
 
 
-def test_it_is_not_moved_to_the_cluster_of_another_organization(
+def test_a_deployment_cannot_be_moved_to_a_cluster_of_another_organization(
     bring: Bring, globex_cluster: Cluster
 ) -> None:
     for status in (Status.RUNNING, Status.PENDING):
@@ -161,12 +171,14 @@ def test_it_is_not_moved_to_the_cluster_of_another_organization(
             move(bring(status), actor="olga", target=globex_cluster)
 
 
-def test_an_ended_one_is_not_moved(bring: Bring, anvil: Cluster) -> None:
+def test_an_ended_deployment_cannot_be_moved(bring: Bring, anvil: Cluster) -> None:
     with pytest.raises(Conflict, match="only one that is pending, starting or running"):
         move(bring(Status.FAILED), actor="olga", target=anvil)
 
 
-def test_one_that_is_deleted_meanwhile_is_told(bring: Bring, anvil: Cluster) -> None:
+def test_moving_a_deployment_that_has_just_been_deleted_is_an_error(
+    bring: Bring, anvil: Cluster
+) -> None:
     deployment = bring(Status.PENDING)
     stale = Deployment.objects.get(pk=deployment.pk)
     services.delete(deployment, actor="bob")

@@ -1,4 +1,4 @@
-"""Who may do what to a deployment: the role table, row by row."""
+"""The role table of deployments, row by row."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from tests.support.answers import ids, refusal
 
 BODY = {"name": "job", "image": "busybox", "cpu": 1, "ram_mib": 1024}
 
-# Method, path, body, the status that it needs, the answer.
+# Method, path, body, the status that it needs, the expected HTTP status.
 READS = [
     ("get", "/{id}", None, Status.PENDING, 200),
     ("get", "/{id}/events", None, Status.PENDING, 200),
@@ -42,13 +42,13 @@ def call(client: APIClient, deployment: Deployment, method: str, path: str, body
 
 
 def unchanged(deployment: Deployment) -> bool:
-    """Say whether the deployment is still as the test has it in hand."""
+    """Return whether the deployment is unchanged."""
     return Deployment.objects.get(pk=deployment.pk).revision == deployment.revision
 
 
 @pytest.mark.parametrize(CALL, [*STEERING, *HOLDING])
 @pytest.mark.parametrize("role", [Role.ADMIN, Role.OWNER])
-def test_admins_and_owners_may_steer_everybodys(
+def test_admins_and_owners_may_act_on_all_deployments(
     bring: Bring, member_as: MemberAs, client_for: ClientFor, role: Role,
     method: str, path: str, body: Any, status: Status, answer: int,
 ) -> None:  # fmt: skip
@@ -60,7 +60,7 @@ def test_admins_and_owners_may_steer_everybodys(
 
 
 @pytest.mark.parametrize(CALL, STEERING)
-def test_a_developer_may_steer_its_own(
+def test_a_developer_may_act_on_their_own_deployments(
     bring: Bring, bob: User, client_for: ClientFor,
     method: str, path: str, body: Any, status: Status, answer: int,
 ) -> None:  # fmt: skip
@@ -70,7 +70,7 @@ def test_a_developer_may_steer_its_own(
 
 
 @pytest.mark.parametrize(CALL, STEERING)
-def test_a_developer_may_not_steer_what_is_anothers(
+def test_a_developer_may_not_act_on_deployments_of_others(
     bring: Bring, bob: User, alice: User, client_for: ClientFor,
     method: str, path: str, body: Any, status: Status, answer: int,
 ) -> None:  # fmt: skip
@@ -83,7 +83,7 @@ def test_a_developer_may_not_steer_what_is_anothers(
 
 
 @pytest.mark.parametrize(CALL, HOLDING)
-def test_a_developer_may_not_even_hold_or_release_its_own(
+def test_a_developer_may_not_hold_or_release_even_their_own_deployments(
     bring: Bring, bob: User, client_for: ClientFor,
     method: str, path: str, body: Any, status: Status, answer: int,
 ) -> None:  # fmt: skip
@@ -95,7 +95,7 @@ def test_a_developer_may_not_even_hold_or_release_its_own(
 
 
 @pytest.mark.parametrize(CALL, [*STEERING, *HOLDING])
-def test_a_viewer_may_not_steer_what_it_submitted_in_better_days(
+def test_a_viewer_may_not_act_on_deployments_submitted_as_a_developer(
     bring: Bring, member_as: MemberAs, client_for: ClientFor,
     method: str, path: str, body: Any, status: Status, answer: int,
 ) -> None:  # fmt: skip
@@ -151,7 +151,7 @@ def test_a_stranger_finds_nothing(
 
 
 @pytest.mark.parametrize(CALL, [*READS, *STEERING, *HOLDING])
-def test_the_anonymous_get_in_nowhere(
+def test_an_anonymous_caller_gets_a_401_everywhere(
     bring: Bring, method: str, path: str, body: Any, status: Status, answer: int
 ) -> None:
     deployment = bring(status)
@@ -162,7 +162,7 @@ def test_the_anonymous_get_in_nowhere(
     assert unchanged(deployment)
 
 
-def test_a_platform_operator_has_no_place_in_the_api(
+def test_a_platform_operator_has_no_access_through_the_api(
     bring: Bring, olga: User, client_for: ClientFor
 ) -> None:
     deployment = bring(Status.PENDING)

@@ -1,4 +1,4 @@
-"""POST /deployments/cancel and /stop: many at once, selected by the filters of the list."""
+"""POST /deployments/cancel and /stop, for all deployments that the filters select."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +29,7 @@ def api(alice: User, forge: Cluster, client_for: ClientFor) -> APIClient:
 
 
 def outcome(answer: Any) -> tuple[list[int], dict[int, str]]:
-    """Return the ids that were changed, and the codes of those that were not."""
+    """Return the ids of changed deployments, and the codes of skipped ones by id."""
     assert answer.status_code == 200, answer.data
     body = answer.json()
     assert set(body) == {"dry_run", "deployments", "skipped", "remaining"}
@@ -40,7 +40,9 @@ def statuses(*deployments: Deployment) -> list[str]:
     return [Deployment.objects.get(pk=each.pk).status for each in deployments]
 
 
-def test_the_filter_says_which_ones_are_cancelled(api: APIClient, submit: Submit) -> None:
+def test_the_deployments_that_the_filter_selects_are_cancelled(
+    api: APIClient, submit: Submit
+) -> None:
     sweep = [submit(name=f"sweep-{n}", priority=n) for n in (10, 20, 30)]
     other = submit(name="serve")
 
@@ -57,7 +59,7 @@ def test_the_filter_says_which_ones_are_cancelled(api: APIClient, submit: Submit
     ]
 
 
-def test_every_filter_selects_what_the_list_shows(
+def test_every_filter_selects_the_same_as_in_the_list(
     api: APIClient, submit: Submit, forge: Cluster, acme: Organization, alice: User, bob: User
 ) -> None:
     submit(name="a", requested_cluster=forge, priority=10)
@@ -77,7 +79,7 @@ def test_every_filter_selects_what_the_list_shows(
     assert not Deployment.objects.exclude(status=Status.PENDING).exists()
 
 
-def test_me_is_the_caller_even_if_somebody_is_named_so(
+def test_me_is_the_caller_even_if_a_user_has_that_name(
     api: APIClient, submit: Submit, acme: Organization, alice: User
 ) -> None:
     me = User.objects.create(username="me")
@@ -98,7 +100,7 @@ def test_me_is_the_caller_even_if_somebody_is_named_so(
         (STOP, {Status.STARTING, Status.RUNNING}, "stopping"),
     ],
 )
-def test_each_verb_takes_its_own_statuses_and_says_why_it_skips_the_others(
+def test_each_verb_changes_its_statuses_and_explains_what_it_skips(
     api: APIClient, bring: Bring, path: str, fit: set[Status], met: str
 ) -> None:
     made = {status: bring(status, cpu_milli=10, ram_mib=1) for status in Status}
@@ -115,7 +117,7 @@ def test_each_verb_takes_its_own_statuses_and_says_why_it_skips_the_others(
     assert not released.exists()
 
 
-def test_a_repeated_call_finds_nothing_left(api: APIClient, submit: Submit) -> None:
+def test_a_repeated_call_changes_nothing(api: APIClient, submit: Submit) -> None:
     deployment = submit()
 
     assert outcome(api.post(f"{CANCEL}?all=true")) == ([deployment.pk], {})
@@ -123,7 +125,7 @@ def test_a_repeated_call_finds_nothing_left(api: APIClient, submit: Submit) -> N
     assert Event.objects.filter(kind="cancelled").count() == 1
 
 
-def test_a_dry_run_shows_exactly_what_then_happens_and_changes_nothing(
+def test_a_dry_run_shows_what_the_call_would_do_and_changes_nothing(
     api: APIClient, bring: Bring
 ) -> None:
     made = [bring(status, cpu_milli=10, ram_mib=1) for status in Status]
@@ -152,7 +154,7 @@ def test_a_dry_run_shows_exactly_what_then_happens_and_changes_nothing(
         ("?ordering=id&name=job", "ordering"), ("?cluster=1_0", "cluster"),
     ],
 )  # fmt: skip
-def test_without_a_clear_filter_nothing_happens(
+def test_an_unclear_selection_is_refused_and_changes_nothing(
     api: APIClient, bring: Bring, path: str, query: str, attr: str
 ) -> None:
     made = [bring(Status.PENDING), bring(Status.RUNNING)]
@@ -168,7 +170,7 @@ def test_a_filter_in_the_body_is_refused(api: APIClient, submit: Submit) -> None
     assert statuses(deployment) == ["pending"]
 
 
-def test_rights_are_those_of_a_single_cancel(
+def test_the_roles_are_those_of_a_single_cancel(
     submit: Submit, member_as: MemberAs, client_for: ClientFor, alice: User, bob: User,
     forge: Cluster,
 ) -> None:  # fmt: skip
@@ -188,7 +190,7 @@ def test_rights_are_those_of_a_single_cancel(
     )  # fmt: skip
 
 
-def test_a_stranger_s_deployments_are_out_of_reach(
+def test_deployments_of_a_stranger_are_not_selected(
     api: APIClient, client_for: ClientFor, charlie: User, submit: Submit, globex: Organization
 ) -> None:
     deployment = submit()
@@ -215,7 +217,7 @@ def test_too_many_at_once_are_refused_as_a_whole(
     assert outcome(api.post(f"{CANCEL}?all=true"))[0] == [made[1].pk, made[2].pk]
 
 
-def test_more_than_one_call_changes_are_taken_by_turns(
+def test_a_limit_splits_a_large_selection_over_several_calls(
     api: APIClient, submit: Submit, bring: Bring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(selection, "MAX_CHANGED", 2)
@@ -241,7 +243,9 @@ def test_more_than_one_call_changes_are_taken_by_turns(
     assert cancelled == [each.pk for each in made]
 
 
-def test_the_statements_do_not_grow_with_the_number(api: APIClient, submit: Submit) -> None:
+def test_the_number_of_statements_does_not_depend_on_the_number_of_deployments(
+    api: APIClient, submit: Submit
+) -> None:
     counts = []
     for more in (1, 29):
         for _ in range(more):
@@ -253,7 +257,7 @@ def test_the_statements_do_not_grow_with_the_number(api: APIClient, submit: Subm
     assert counts[0] == counts[1]
 
 
-def test_the_same_key_gets_the_same_answer_and_cancels_nothing_more(
+def test_the_same_key_gets_the_same_response_and_cancels_nothing_more(
     api: APIClient, submit: Submit
 ) -> None:
     first, headers = submit(), {"Idempotency-Key": "sweep"}
@@ -268,7 +272,7 @@ def test_the_same_key_gets_the_same_answer_and_cancels_nothing_more(
 
 
 def waiting_for_a_lock(call: Callable[[], Any], meanwhile: Callable[[], object]) -> Any:
-    """Make the call while this thread holds a change uncommitted; return its answer."""
+    """Make the call while this thread has an uncommitted change; return its response."""
 
     def in_thread() -> Any:
         try:
@@ -288,7 +292,9 @@ def waiting_for_a_lock(call: Callable[[], Any], meanwhile: Callable[[], object])
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_changes_meanwhile_is_left_alone_and_named(api: APIClient, submit: Submit) -> None:
+def test_a_deployment_that_changes_during_the_call_is_skipped_and_named(
+    api: APIClient, submit: Submit
+) -> None:
     changed, untouched = submit(), submit()
 
     def raise_priority() -> None:

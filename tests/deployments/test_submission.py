@@ -1,4 +1,4 @@
-"""POST /deployments: what is accepted, how it is answered, and what is refused."""
+"""POST /deployments: accepted requests, their responses, and refusals."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ def api(bob: User, forge: Cluster, client_for: ClientFor) -> APIClient:
     return client_for(bob)
 
 
-def test_the_least_that_can_be_said_gets_defaults_for_the_rest(
+def test_a_minimal_request_gets_defaults_for_the_rest(
     api: APIClient, acme: Organization, bob: User
 ) -> None:
     response = api.post("/deployments", BODY)
@@ -68,7 +68,7 @@ def test_the_least_that_can_be_said_gets_defaults_for_the_rest(
     assert (event.kind, event.actor, event.status) == ("submitted", "bob", "pending")
 
 
-def test_all_that_can_be_said_is_kept(api: APIClient, forge: Cluster, submit: Submit) -> None:
+def test_all_fields_are_stored(api: APIClient, forge: Cluster, submit: Submit) -> None:
     first = submit()
     full = BODY | {
         "command": ["python", "train.py"],
@@ -89,9 +89,7 @@ def test_all_that_can_be_said_is_kept(api: APIClient, forge: Cluster, submit: Su
 
 
 @pytest.mark.parametrize("word", ["cluster", "requested_cluster"])
-def test_cluster_is_another_word_for_the_requested_one(
-    api: APIClient, forge: Cluster, word: str
-) -> None:
+def test_cluster_means_the_requested_cluster(api: APIClient, forge: Cluster, word: str) -> None:
     data = api.post("/deployments", BODY | {word: forge.pk}).data
 
     assert (data["requested_cluster"], data["cluster"]) == (forge.pk, None)
@@ -115,7 +113,7 @@ def test_a_bare_id_waits_for_completion(api: APIClient, submit: Submit) -> None:
         ({"ram_mib": "100Ki"}, {"ram_mib": 1}),
     ],
 )
-def test_quantities_are_read_in_either_form_and_answered_as_numbers(
+def test_quantities_are_accepted_in_either_form_and_returned_as_numbers(
     api: APIClient, sent: dict[str, Any], answered: dict[str, Any]
 ) -> None:
     data = api.post("/deployments", BODY | sent).data
@@ -152,7 +150,7 @@ def test_a_wrong_field_is_named(api: APIClient, attr: str, value: Any) -> None:
 @pytest.mark.parametrize(
     "text", [r'"env": {"\ud800": "1"}', r'"env": {"N": "\ud800"}', r'"name": "\ud800"']
 )
-def test_half_a_character_is_refused(api: APIClient, text: str) -> None:
+def test_half_of_a_surrogate_pair_is_refused(api: APIClient, text: str) -> None:
     body = f'{{"image": "x", "cpu": 1, "ram_mib": 1, "name": "x", {text}}}'
 
     assert api.post("/deployments", body, content_type="application/json").status_code == 400
@@ -166,18 +164,18 @@ def test_a_missing_field_is_named(api: APIClient, missing: str) -> None:
 
 
 @pytest.mark.parametrize("body", [[BODY], "train", 7, None])
-def test_a_body_that_is_no_object_is_refused(api: APIClient, body: Any) -> None:
+def test_a_body_that_is_not_an_object_is_refused(api: APIClient, body: Any) -> None:
     assert api.post("/deployments", body).status_code == 400
 
 
-def test_a_body_that_is_no_json_is_refused(api: APIClient) -> None:
+def test_a_body_that_is_not_json_is_refused(api: APIClient) -> None:
     response = api.post("/deployments", "{", content_type="application/json")
 
     assert response.status_code == 400
     assert response.data["errors"][0]["code"] == "parse_error"
 
 
-def test_what_the_product_writes_cannot_be_sent_in(api: APIClient) -> None:
+def test_read_only_fields_are_ignored(api: APIClient) -> None:
     sent = {"status": "running", "held": True, "preemptions": 9, "exit_code": 3, "created_by": 1}
 
     data = api.post("/deployments", BODY | sent).data
@@ -188,7 +186,7 @@ def test_what_the_product_writes_cannot_be_sent_in(api: APIClient) -> None:
 @pytest.mark.parametrize(
     ("more", "attr"), [({"cpu": 9}, "cpu"), ({"ram_mib": "17Gi"}, "ram_mib"), ({"gpu": 3}, "gpu")]
 )
-def test_what_no_cluster_could_ever_hold_is_refused_with_what_there_is(
+def test_a_request_that_no_cluster_can_ever_hold_is_refused_with_the_capacities(
     api: APIClient, more: dict[str, Any], attr: str
 ) -> None:
     error = refusal(api.post("/deployments", BODY | more), 400)
@@ -198,7 +196,7 @@ def test_what_no_cluster_could_ever_hold_is_refused_with_what_there_is(
     assert "Request less, or enlarge a cluster." in error["detail"]
 
 
-def test_a_mix_that_no_cluster_has_is_refused_without_blaming_one_field(
+def test_a_combination_that_no_cluster_has_is_refused_without_naming_a_field(
     api: APIClient, acme: Organization
 ) -> None:
     Cluster.objects.create(organization=acme, name="cpus", cpu_milli=64000, ram_mib=1024, gpu=0)
@@ -219,7 +217,7 @@ def test_only_the_requested_cluster_counts(
     assert "vast" not in error["detail"]
 
 
-def test_without_any_cluster_one_has_to_be_created_first(
+def test_without_any_cluster_the_remedy_is_to_create_one(
     alice: User, acme: Organization, client_for: ClientFor
 ) -> None:
     error = refusal(client_for(alice).post("/deployments", BODY), 400)
@@ -228,7 +226,7 @@ def test_without_any_cluster_one_has_to_be_created_first(
     assert "create one first" in error["detail"]
 
 
-def test_a_full_cluster_is_no_reason_to_refuse(api: APIClient, submit: Submit) -> None:
+def test_a_submission_to_a_full_cluster_is_accepted(api: APIClient, submit: Submit) -> None:
     submit(cpu_milli=8000)
 
     assert api.post("/deployments", BODY | {"cpu": 8}).status_code == 201
@@ -245,13 +243,13 @@ def test_a_cluster_of_another_organization_does_not_exist(
     assert str(globex_cluster.pk) in error["detail"]
 
 
-def test_an_organization_of_others_does_not_exist(api: APIClient, globex: Organization) -> None:
+def test_another_organization_does_not_exist(api: APIClient, globex: Organization) -> None:
     error = refusal(api.post("/deployments", BODY | {"organization": globex.pk}), 404)
 
     assert error["attr"] == "organization"
 
 
-def test_the_requested_cluster_says_which_organization_is_meant(
+def test_the_requested_cluster_determines_the_organization(
     api: APIClient, bob: User, globex: Organization, globex_cluster: Cluster, acme: Organization
 ) -> None:
     Membership.objects.create(organization=globex, user=bob, role=Role.DEVELOPER)

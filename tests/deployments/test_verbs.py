@@ -1,4 +1,4 @@
-"""What people do to deployments over REST: legal or 409, and what the history tells."""
+"""Verbs of deployments over REST: allowed or 409, with their events."""
 
 import pytest
 from django.utils.dateparse import parse_datetime
@@ -46,7 +46,7 @@ def kinds(deployment: Deployment) -> list[str]:
 
 
 @pytest.mark.parametrize(("verb", "status"), ALLOWED)
-def test_a_verb_that_the_state_allows_is_answered_with_the_new_state(
+def test_an_allowed_verb_returns_the_new_state(
     api: APIClient, bring: Bring, verb: str, status: Status
 ) -> None:
     deployment = bring(status)
@@ -61,7 +61,7 @@ def test_a_verb_that_the_state_allows_is_answered_with_the_new_state(
 
 
 @pytest.mark.parametrize(("verb", "status"), REFUSED)
-def test_a_verb_that_the_state_forbids_changes_nothing_and_says_what_would_help(
+def test_a_forbidden_verb_changes_nothing_and_names_the_remedy(
     api: APIClient, bring: Bring, verb: str, status: Status
 ) -> None:
     deployment = bring(status)
@@ -77,7 +77,7 @@ def test_a_verb_that_the_state_forbids_changes_nothing_and_says_what_would_help(
 
 
 @pytest.mark.parametrize("status", [Status.STARTING, Status.RUNNING, Status.STOPPING])
-def test_what_has_a_container_cannot_be_deleted(
+def test_a_deployment_on_a_cluster_cannot_be_deleted(
     api: APIClient, bring: Bring, status: Status
 ) -> None:
     error = refusal(api.delete(path(bring(status))), 409)
@@ -86,7 +86,7 @@ def test_what_has_a_container_cannot_be_deleted(
 
 
 @pytest.mark.parametrize("status", ["pending", "completed", "failed", "stopped", "cancelled"])
-def test_what_is_not_active_can_be_deleted_and_its_history_stays(
+def test_a_deployment_on_no_cluster_can_be_deleted_and_its_events_stay(
     api: APIClient, bring: Bring, status: str
 ) -> None:
     deployment = bring(Status(status))
@@ -97,7 +97,7 @@ def test_what_is_not_active_can_be_deleted_and_its_history_stays(
     assert kinds(deployment)[-1] == "deleted"
 
 
-def test_holding_twice_tells_once(api: APIClient, submit: Submit) -> None:
+def test_holding_twice_writes_one_event(api: APIClient, submit: Submit) -> None:
     deployment = submit()
 
     answers = [api.post(path(deployment, "hold")).data for _ in range(2)]
@@ -107,7 +107,7 @@ def test_holding_twice_tells_once(api: APIClient, submit: Submit) -> None:
     assert kinds(deployment) == ["submitted", "held"]
 
 
-def test_releasing_twice_tells_once(api: APIClient, submit: Submit) -> None:
+def test_releasing_twice_writes_one_event(api: APIClient, submit: Submit) -> None:
     deployment = submit()
     services.hold(deployment, actor="alice")
 
@@ -117,7 +117,7 @@ def test_releasing_twice_tells_once(api: APIClient, submit: Submit) -> None:
     assert kinds(deployment) == ["submitted", "held", "released"]
 
 
-def test_starting_again_does_not_get_round_a_hold(
+def test_starting_again_does_not_release_a_held_deployment(
     api: APIClient, submit: Submit, bob: User, client_for: ClientFor
 ) -> None:
     deployment = submit()
@@ -131,7 +131,7 @@ def test_starting_again_does_not_get_round_a_hold(
     assert "until it is released" in api.get(path(deployment, "explain")).data["reason"]
 
 
-def test_starting_again_queues_it_as_if_it_were_new(api: APIClient, bring: Bring) -> None:
+def test_starting_again_queues_it_like_a_new_deployment(api: APIClient, bring: Bring) -> None:
     deployment = bring(Status.FAILED)
 
     data = api.post(path(deployment, "start")).data
@@ -157,7 +157,7 @@ def test_a_deployment_has_the_times_of_its_placement_and_of_its_container(
     assert after["placed_at"] < after["started_at"]
 
 
-def test_a_checkpoint_is_noted_in_the_history(api: APIClient, bring: Bring) -> None:
+def test_a_checkpoint_is_recorded_in_the_history(api: APIClient, bring: Bring) -> None:
     deployment = bring(Status.RUNNING)
 
     api.post(path(deployment, "checkpoint"))
@@ -167,7 +167,7 @@ def test_a_checkpoint_is_noted_in_the_history(api: APIClient, bring: Bring) -> N
     assert kinds(deployment)[-1] == "checkpoint"
 
 
-def test_events_are_told_oldest_first(api: APIClient, bring: Bring) -> None:
+def test_events_are_listed_oldest_first(api: APIClient, bring: Bring) -> None:
     deployment = bring(Status.RUNNING)
     api.post(path(deployment, "stop"))
 
@@ -189,7 +189,7 @@ def test_events_come_in_pages(api: APIClient, bring: Bring) -> None:
     assert [row["kind"] for row in page["results"]] == ["placed"]
 
 
-def test_a_body_is_refused_by_verbs_that_take_none(api: APIClient, submit: Submit) -> None:
+def test_verbs_refuse_a_body(api: APIClient, submit: Submit) -> None:
     assert api.post(path(submit(), "cancel"), {}).status_code == 200
     deployment = submit()
     error = refusal(api.post(path(deployment, "cancel"), {"dry_run": True}), 400)
@@ -205,7 +205,7 @@ def test_an_unknown_deployment_is_not_found(api: APIClient, verb: str, number: s
 
 
 @pytest.mark.parametrize("verb", ["start", "stop", "cancel", "hold", "release", "checkpoint"])
-def test_verbs_are_posted_and_nothing_else(api: APIClient, submit: Submit, verb: str) -> None:
+def test_verbs_allow_only_post(api: APIClient, submit: Submit, verb: str) -> None:
     response = api.get(path(submit(), verb))
 
     assert response.status_code == 405

@@ -16,16 +16,16 @@ SOCKET = "unix:///var/run/docker.sock"
 
 
 def sessions() -> str:
-    """Return the README's first session and what follows it where there is an engine."""
+    """Return the README's first session and its continuation with a real engine."""
     text = (ROOT / "README.md").read_text().split("## A first session")[1].split("\n## ")[0]
     return "\n".join(block.split("```")[0] for block in text.split("```sh\n")[1:])
 
 
-def test_no_engine_is_told_where_one_was_asked_for(service: Service) -> None:
-    status, said = service.run("demo", "--docker", "unix:///nowhere.sock")
+def test_a_missing_engine_is_reported_if_one_was_requested(service: Service) -> None:
+    status, output = service.run("demo", "--docker", "unix:///nowhere.sock")
 
     assert status == 1
-    assert "No Docker Engine that could be connected is at unix:///nowhere.sock" in said
+    assert "No Docker Engine that could be connected is at unix:///nowhere.sock" in output
 
 
 def test_the_readmes_session_ends_with_the_logs_of_a_real_container(
@@ -46,15 +46,15 @@ def test_the_readmes_session_ends_with_the_logs_of_a_real_container(
     assert service.run("verify")[0] == 0
 
 
-def test_the_demo_runs_containers_where_it_is_told_to(
+def test_the_demo_runs_containers_on_the_given_engine(
     service: Service, new_engine: NewEngine
 ) -> None:
     engine = new_engine(fenced=True)
 
-    status, said = service.run("demo", "--docker", engine.socket, "--image", IMAGE)
+    status, output = service.run("demo", "--docker", engine.socket, "--image", IMAGE)
 
-    assert status == 0, said
+    assert status == 0, output
     (running,) = engine.client.containers.list()
-    assert "Hello from a real container, on " in said
-    assert re.search(r"counter \(deployment \d+\): running", said)
+    assert "Hello from a real container, on " in output
+    assert re.search(r"counter \(deployment \d+\): running", output)
     assert b"step 1" in running.logs()

@@ -1,4 +1,4 @@
-"""What the README and the user's guide promise to somebody who has just started the service."""
+"""What the README and the user's guide promise for a service that has just been started."""
 
 import json
 import re
@@ -25,7 +25,7 @@ def alice(service: Service) -> Iterator[User]:
         yield client
 
 
-def test_up_says_where_everything_is_and_how_to_log_in(service: Service) -> None:
+def test_up_prints_where_everything_is_and_how_to_log_in(service: Service) -> None:
     url = f"http://localhost:{service.port}"
     password = (service.home / "admin-password").read_text().strip()
 
@@ -50,7 +50,7 @@ def test_a_deployment_that_fits_runs(alice: User) -> None:
     alice.wait_for(deployment, "running")
 
 
-def test_a_more_important_deployment_preempts_and_both_say_why(alice: User) -> None:
+def test_a_higher_deployment_preempts_and_both_explain_why(alice: User) -> None:
     training = alice.deploy("training", gpu=1, priority=20)
     alice.wait_for(training, "running")
 
@@ -66,7 +66,7 @@ def test_a_more_important_deployment_preempts_and_both_say_why(alice: User) -> N
     assert "GPU" in explanation["reason"]
 
 
-def test_the_victim_runs_again_when_the_room_is_free(alice: User) -> None:
+def test_the_victim_runs_again_when_its_capacity_is_free(alice: User) -> None:
     waiting = alice.deploy("patient", gpu=1, priority=10)
     running = [d for d in alice.get("/deployments?status=running")["results"] if d["gpu"]]
 
@@ -83,8 +83,8 @@ def test_other_terminals_reach_the_running_service(service: Service, alice: User
     alice.wait_for(deployment, "running")
 
     for command in (("explain", str(deployment)), ("verify",)):
-        status, said = service.run(*command)
-        assert status == 0, said
+        status, output = service.run(*command)
+        assert status == 0, output
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")

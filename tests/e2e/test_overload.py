@@ -1,4 +1,4 @@
-"""What is locked, hung or away costs those alone that need it: the rest is answered in time."""
+"""Locked, hung and stopped parts affect only requests that need them; all others are in time."""
 
 import json
 import os
@@ -23,10 +23,10 @@ from benchmarks.service import Service, wait_until
 from tests.support.service import User
 
 _CALLS = 18
-"""More than the web server has threads."""
+"""More than the number of the web server's threads."""
 
 _BOUND_S = 10
-"""Two turns of callers who wait for a lock, on a machine that is busy otherwise."""
+"""Two rounds of callers that wait for a lock, on a busy machine."""
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def locked(service: Service, cluster: int) -> Iterator[None]:
 
 @contextmanager
 def parameter(service: Service, name: str, value: str) -> Iterator[None]:
-    """Change a parameter of the server for all sessions but those that set it themselves."""
+    """Change a server parameter for all sessions that do not set it."""
     with database(service) as operator:
         try:
             operator.execute(f"ALTER SYSTEM SET {name} = {value}")
@@ -77,7 +77,7 @@ def parameter(service: Service, name: str, value: str) -> Iterator[None]:
 
 @contextmanager
 def away(service: Service, name: str) -> Iterator[None]:
-    """Stop a server of the service, and keep the supervisor from starting it again meanwhile."""
+    """Stop a server of the service and keep the supervisor from restarting it in the block."""
     service.up.send_signal(signal.SIGSTOP)
     try:
         service.processes()[name].kill()
@@ -103,7 +103,7 @@ class Answer:
     text: str
 
 
-def ask(
+def fetch(
     service: Service,
     path: str,
     method: str = "GET",
@@ -112,7 +112,7 @@ def ask(
     cookie: str = "",
     body: Any = None,
 ) -> Answer:
-    """Make one call on a connection of its own, and take the answer as it is."""
+    """Make one call on a new connection and return the response unchecked."""
     headers = {"Content-Type": "application/json"}
     if token:
         headers["Authorization"] = f"Bearer {token}"
@@ -131,7 +131,7 @@ def ask(
 
 def token_of(service: Service, username: str) -> str:
     body = {"username": username, "password": PASSWORD}
-    return str(json.loads(ask(service, "/token", "POST", body=body).text)["access_token"])
+    return str(json.loads(fetch(service, "/token", "POST", body=body).text)["access_token"])
 
 
 def checks(ready: Answer) -> dict[str, str]:
@@ -155,7 +155,7 @@ def seconds(call: Any, *arguments: Any, **named: Any) -> float:
     return time.monotonic() - began
 
 
-def test_a_locked_cluster_keeps_no_other_organization_waiting(
+def test_a_locked_cluster_delays_no_other_organization(
     service: Service, ann: User, ben: User, cluster: int
 ) -> None:
     with locked(service, cluster):
@@ -169,19 +169,19 @@ def test_a_locked_cluster_keeps_no_other_organization_waiting(
         ann.wait_for(deployment, "running")
 
 
-def test_callers_who_wait_for_a_lock_are_told_to_come_again_and_nobody_else_waits_for_them(
+def test_callers_that_wait_for_a_lock_get_a_503_and_delay_no_other_caller(
     service: Service, ann: User, ben: User, cluster: int
 ) -> None:
     token = token_of(service, "ann")
 
     def rename(number: int) -> Answer:
         body = {"name": f"forge-{number}"}
-        return ask(service, f"/clusters/{cluster}", "PATCH", token=token, body=body)
+        return fetch(service, f"/clusters/{cluster}", "PATCH", token=token, body=body)
 
     with ThreadPoolExecutor(_CALLS) as pool, locked(service, cluster):
         futures = [pool.submit(rename, number) for number in range(_CALLS)]
         wait_until(lambda: waiting_for_locks(service) > 4, "they wait")
-        worst = max(seconds(ask, service, "/healthz") for _ in range(5))
+        worst = max(seconds(fetch, service, "/healthz") for _ in range(5))
         other = seconds(ben.get, "/me")
         answers = [future.result(60) for future in futures]
 
@@ -192,12 +192,12 @@ def test_callers_who_wait_for_a_lock_are_told_to_come_again_and_nobody_else_wait
     assert other < _BOUND_S
 
 
-def test_a_hung_broker_costs_a_submission_nothing(service: Service, ben: User) -> None:
+def test_a_hung_broker_does_not_delay_a_submission(service: Service, ben: User) -> None:
     ben.deploy("before")
     with hung(service, "valkey"):
         took = sorted(seconds(ben.deploy, f"hung-{n}") for n in range(10))
         log_ins = sorted(seconds(ben.log_in, "ben") for _ in range(5))
-        ready = ask(service, "/readyz")
+        ready = fetch(service, "/readyz")
 
     # No submission waits for the broker. One log-in in five seconds does, for its rate limit.
     assert took[len(took) // 2] < 1
@@ -205,7 +205,7 @@ def test_a_hung_broker_costs_a_submission_nothing(service: Service, ben: User) -
     assert (ready.status, checks(ready)["broker"]) == (200, "unreachable")
 
 
-def test_a_broker_that_refuses_writes_is_told_of_and_submissions_are_accepted(
+def test_a_broker_that_refuses_writes_is_reported_and_submissions_are_accepted(
     service: Service, ben: User
 ) -> None:
     url = dotenv_values(service.home / "env")["REDIS_URL"]
@@ -214,60 +214,58 @@ def test_a_broker_that_refuses_writes_is_told_of_and_submissions_are_accepted(
         try:
             ben.deploy("accepted")
             ben.log_in("ben")
-            ready = ask(service, "/readyz")
+            ready = fetch(service, "/readyz")
         finally:
             valkey.config_set("maxmemory", 0)
 
     assert (ready.status, checks(ready)["broker"]) == (200, "refuses writes")
 
 
-def test_a_read_only_database_refuses_what_writes_and_answers_what_reads(
-    service: Service, ben: User
-) -> None:
+def test_a_read_only_database_refuses_writes_and_serves_reads(service: Service, ben: User) -> None:
     token = token_of(service, "ben")
     with parameter(service, "default_transaction_read_only", "on"):
-        wait_until(lambda: checks(ask(service, "/readyz"))["database"] == "read-only", "it is so")
-        ready = ask(service, "/readyz")
-        read = ask(service, "/deployments", token=token)
-        refused = ask(service, "/organizations", "POST", token=token, body={"name": "Late"})
-        page = ask(service, "/admin/login/?next=/admin/")
+        wait_until(lambda: checks(fetch(service, "/readyz"))["database"] == "read-only", "it is so")
+        ready = fetch(service, "/readyz")
+        read = fetch(service, "/deployments", token=token)
+        refused = fetch(service, "/organizations", "POST", token=token, body={"name": "Late"})
+        page = fetch(service, "/admin/login/?next=/admin/")
 
     assert (ready.status, read.status, page.status) == (503, 200, 200)
     assert_unavailable(refused, "database_read_only")
 
 
-def test_a_database_without_free_connections_is_unavailable(service: Service, ben: User) -> None:
+def test_a_database_without_free_connections_is_a_503(service: Service, ben: User) -> None:
     token = token_of(service, "ben")
     taken: list[psycopg.Connection[Any]] = []
     try:
         with suppress(psycopg.OperationalError):
             while True:
                 taken.append(database(service))
-        ready = ask(service, "/readyz")
-        answers = [ask(service, "/me", token=token) for _ in range(30)]
+        ready = fetch(service, "/readyz")
+        answers = [fetch(service, "/me", token=token) for _ in range(30)]
     finally:
         for connection in taken:
             connection.close()
 
     assert (ready.status, checks(ready)["database"]) == (503, "unreachable")
     assert {answer.status for answer in answers} <= {200, 503}
-    wait_until(lambda: ask(service, "/readyz").status == 200, "it is ready again")
+    wait_until(lambda: fetch(service, "/readyz").status == 200, "it is ready again")
 
 
-def test_a_database_that_is_away_is_unavailable_and_no_failure(service: Service, ben: User) -> None:
+def test_a_stopped_database_is_a_503_and_not_a_failure(service: Service, ben: User) -> None:
     token = token_of(service, "ben")
     with away(service, "postgres"):
-        ready = ask(service, "/readyz")
+        ready = fetch(service, "/readyz")
         answers = [
-            ask(service, "/deployments", token=token),
-            ask(service, "/clusters", "POST", token=token, body={"name": "x"}),
-            ask(service, "/token", "POST", body={"username": "ben", "password": PASSWORD}),
+            fetch(service, "/deployments", token=token),
+            fetch(service, "/clusters", "POST", token=token, body={"name": "x"}),
+            fetch(service, "/token", "POST", body={"username": "ben", "password": PASSWORD}),
         ]
         pages = [
-            ask(service, path, cookie=f"sessionid={'x' * 32}")
+            fetch(service, path, cookie=f"sessionid={'x' * 32}")
             for path in ("/admin/", "/admin/queue/", "/admin/login/")
         ]
-        alive = ask(service, "/healthz")
+        alive = fetch(service, "/healthz")
 
     for answer in answers:
         assert_unavailable(answer, "database_unavailable")
@@ -275,11 +273,11 @@ def test_a_database_that_is_away_is_unavailable_and_no_failure(service: Service,
     for page in pages:
         assert (page.status, page.headers["content-type"][:9]) == (503, "text/html")
         assert "The database does not answer" in page.text
-    wait_until(lambda: ask(service, "/readyz").status == 200, "it is ready again")
+    wait_until(lambda: fetch(service, "/readyz").status == 200, "it is ready again")
     ben.wait_for(ben.deploy("afterwards"), "running")
 
 
-def test_a_full_disk_is_unavailable_and_no_failure(small_disk: Path) -> None:
+def test_a_full_disk_is_a_503_and_not_a_failure(small_disk: Path) -> None:
     service = Service(small_disk / "home")
     service.start()
     try:
@@ -291,12 +289,12 @@ def test_a_full_disk_is_unavailable_and_no_failure(small_disk: Path) -> None:
             fill(filler)
             jobs = [{"name": "x" * 200, "image": "x:1", "cpu": 1, "ram_mib": 1}] * 500
             answers = [
-                ask(service, "/deployments/bulk", "POST", token=token, body={"deployments": jobs})
+                fetch(service, "/deployments/bulk", "POST", token=token, body={"deployments": jobs})
                 for _ in range(5)
             ]
-            ready = ask(service, "/readyz")
+            ready = fetch(service, "/readyz")
             filler.unlink()
-            wait_until(lambda: ask(service, "/readyz").status == 200, "it is ready again")
+            wait_until(lambda: fetch(service, "/readyz").status == 200, "it is ready again")
             eve.deploy("afterwards")
     finally:
         service.stop()
@@ -308,7 +306,7 @@ def test_a_full_disk_is_unavailable_and_no_failure(small_disk: Path) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own, with little on it."""
+    """A separate small file system."""
     if os.geteuid() or run_quietly("mount", "-t", "tmpfs", "-o", "size=300m", "none", tmp_path):
         pytest.skip("only root may mount a small disk")
     try:

@@ -1,4 +1,4 @@
-"""What operators do after a restore, as docs/operating.md has it, on a real Docker Engine."""
+"""The steps after a restore, as in docs/operating.md, on a real Docker Engine."""
 
 import re
 import shutil
@@ -41,8 +41,8 @@ class Company:
         self.user.post("/organizations", name="Acme")
         self.cluster = str(self.user.post("/clusters", name="rack", cpu=8, ram_mib="1Gi")["id"])
         socket = ("--docker", engine.socket, "--network", "none", "--yes")
-        status, said = service.run("connect_cluster", self.cluster, *socket)
-        assert status == 0, said
+        status, output = service.run("connect_cluster", self.cluster, *socket)
+        assert status == 0, output
 
     def __enter__(self) -> Self:
         return self
@@ -51,10 +51,10 @@ class Company:
         self.user.__exit__()
 
     def deploy(self, *words: str) -> dict[str, int]:
-        """Have each word said for ever by a deployment of its own; return their ids by word."""
+        """Submit a deployment for each word, which prints it and keeps running; return the ids."""
         return {
             word: self.user.deploy(
-                word, image=IMAGE, cpu=0.5, ram_mib=32, command=["sh", "-c", said(word)]
+                word, image=IMAGE, cpu=0.5, ram_mib=32, command=["sh", "-c", script(word)]
             )
             for word in words
         }
@@ -66,7 +66,7 @@ class Company:
         return made
 
     def renew_marker(self) -> None:
-        """Have a minute pass for the engine: a worker that starts renews its marker as well."""
+        """Renew the engine's marker, as after a minute: a starting worker does so."""
         former = self.markers()
         self.service.kill("engines")
         wait_until(lambda: self.markers() not in ([], former), "the marker is another one")
@@ -75,7 +75,7 @@ class Company:
         return [str(volume.name) for volume in self.engine.client.volumes.list()]
 
     def there(self) -> dict[str, str]:
-        """Return which words are said on the engine, by the id of their container."""
+        """Return the words of the containers on the engine, by the container's id."""
         found = self.engine.client.containers.list()
         return {str(c.id): re.sub(r"\W.*", "", c.attrs["Config"]["Cmd"][-1][5:]) for c in found}
 
@@ -85,30 +85,30 @@ Found = Callable[[Service, Engine], Company]
 
 @pytest.fixture
 def found() -> Iterator[Found]:
-    """Found a company; its user hangs up when the test is over."""
+    """Create a company; its user disconnects at the end of the test."""
     with ExitStack() as stack:
         yield lambda service, engine: stack.enter_context(Company(service, engine))
 
 
-def said(word: str) -> str:
+def script(word: str) -> str:
     return f"echo {word}; exec sleep 600"
 
 
 def verified(service: Service) -> str:
-    """Return what `verify` says; it exits with 1 exactly when something is wrong."""
-    status, told = service.run("verify")
-    assert status == (0 if "All is well" in told else 1), told
-    return told
+    """Return the output of `verify`, which exits with 1 exactly if something is wrong."""
+    status, output = service.run("verify")
+    assert status == (0 if "All is well" in output else 1), output
+    return output
 
 
 def steps(part: str) -> list[list[str]]:
-    """Return the commands of manage.py that a part of the operators' page has them type."""
+    """Return the commands of manage.py in a section of docs/operating.md."""
     page = (ROOT / "docs/operating.md").read_text()
     text = page.split(f"{part}\n")[1].split("\n##")[0]
     return [line.split() for line in re.findall(r"manage\.py (\w+[^\n`]*)", text)]
 
 
-def test_a_restored_database_adopts_nothing_and_the_documented_steps_lead_back(
+def test_a_restored_database_adopts_nothing_until_the_documented_steps_are_done(
     tmp_path: Path, new_engine: NewEngine, found: Found
 ) -> None:
     engine = new_engine(live_restore=True)
@@ -128,16 +128,16 @@ def test_a_restored_database_adopts_nothing_and_the_documented_steps_lead_back(
         with running(service):
             again = company.deploy("four", "five", "six")
             assert list(again.values()) == list(after.values())
-            told = verified(service)
-            assert "engine not claimed by this installation on cluster" in told
-            assert told.count("container unknown to this database on cluster") == 3
+            output = verified(service)
+            assert "engine not claimed by this installation on cluster" in output
+            assert output.count("container unknown to this database on cluster") == 3
             assert company.there() == before
             assert {company.user.status(pk) for pk in again.values()} == {"pending"}
 
             for command in steps("### Restore"):
                 words = [company.cluster if word == "CLUSTER" else word for word in command]
-                status, told = service.run(*words, *["--yes"] * (words[0] == "claim_engine"))
-                assert status == 0, told
+                status, output = service.run(*words, *["--yes"] * (words[0] == "claim_engine"))
+                assert status == 0, output
             for deployment in again.values():
                 company.user.wait_for(deployment, "running")
 
@@ -149,7 +149,7 @@ def test_a_restored_database_adopts_nothing_and_the_documented_steps_lead_back(
                 assert logs.decode().strip() == word
 
 
-def test_a_copied_home_that_is_started_elsewhere_leaves_the_live_services_containers_alone(
+def test_a_copied_home_that_is_started_elsewhere_changes_nothing_of_the_live_service(
     tmp_path: Path, new_engine: NewEngine, found: Found
 ) -> None:
     engine = new_engine(live_restore=True)
@@ -164,18 +164,18 @@ def test_a_copied_home_that_is_started_elsewhere_leaves_the_live_services_contai
         company.run("one", "two", "three")
         before = company.there()
         with running(copy):
-            told = verified(copy)
-            assert "engine not claimed by this installation on cluster" in told
+            output = verified(copy)
+            assert "engine not claimed by this installation on cluster" in output
             for command in (["declare_lost"], ["disconnect_cluster", "--engine-is-gone"]):
-                status, told = copy.run(*command, company.cluster)
-                assert status == 0, told
+                status, output = copy.run(*command, company.cluster)
+                assert status == 0, output
             assert company.there() == before
             company.user.wait_for(company.deploy("four")["four"], "running")
         assert set(before) <= set(company.there())
         assert "All is well" in verified(live)
 
 
-def test_a_hot_copy_on_a_second_server_is_noticed_and_so_is_its_claim_by_the_live_service(
+def test_a_hot_copy_on_a_second_server_and_its_claim_are_detected(
     tmp_path: Path, new_engine: NewEngine, found: Found
 ) -> None:
     engine = new_engine(live_restore=True)
@@ -192,15 +192,15 @@ def test_a_hot_copy_on_a_second_server_is_noticed_and_so_is_its_claim_by_the_liv
         staging = Service(tmp_path / "staging", DATABASE_URL=database, **keys, **QUICK)
 
         with running(staging):
-            told = verified(staging)
-            assert "it was on another server" in told
+            output = verified(staging)
+            assert "it was on another server" in output
             before = company.there()
             company.user.wait_for(company.deploy("more")["more"], "running")
             assert set(before) <= set(company.there())
             assert "All is well" in verified(live)
 
-            status, told = staging.run("claim_engine", company.cluster, "--yes")
-            assert status == 0, told
+            status, output = staging.run("claim_engine", company.cluster, "--yes")
+            assert status == 0, output
             assert sorted(company.there().values()) == ["kept"]
             assert "All is well" in verified(staging)
 

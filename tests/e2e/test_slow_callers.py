@@ -1,4 +1,4 @@
-"""Five hundred callers who are slow in one way or another, and one who is not."""
+"""Five hundred callers that are slow in various ways, and one that is not."""
 
 import socket
 import threading
@@ -13,7 +13,7 @@ from tests.support.service import User
 
 CALLERS = 500
 ANSWER_WITHIN_S = 5.0
-"""With the tests of others on the same cores; alone it is hundredths of a second."""
+"""Generous, for busy machines: otherwise it is hundredths of a second."""
 
 HEAD = b"POST /register HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 LARGE = b"/static/drf_spectacular_sidecar/swagger-ui-dist/swagger-ui-bundle.js"
@@ -35,7 +35,7 @@ WAYS: dict[str, Speak] = {
     "half-sent chunks": lambda s: s.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n40\r\n{"),
     "silence": lambda s: None,
     "idle after an answer": lambda s: s.sendall(GET % b"/healthz"),
-    "large answers that nobody reads": lambda s: s.sendall(GET % LARGE),
+    "large responses that are never read": lambda s: s.sendall(GET % LARGE),
 }  # fmt: skip
 
 
@@ -55,7 +55,7 @@ def callers(service: Service, speak: Speak) -> Iterator[list[socket.socket]]:
 
 def serves(service: Service, bob: User) -> None:
     """Make three calls of each kind over new connections; each must be answered in time."""
-    bob.get("/healthz")  # until the whole requests among the others have been answered
+    bob.get("/healthz")  # until the complete requests among the others are answered
     calls: list[Callable[[User], object]] = [
         lambda user: user.get("/healthz"),
         lambda user: user.get("/deployments"),
@@ -70,19 +70,21 @@ def serves(service: Service, bob: User) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_slow_callers_hold_up_nobody(service: Service, bob: User, way: str) -> None:
+def test_slow_callers_delay_no_other_caller(service: Service, bob: User, way: str) -> None:
     with callers(service, WAYS[way]):
         serves(service, bob)
 
 
-def test_callers_of_one_byte_a_second_hold_up_nobody(service: Service, bob: User) -> None:
+def test_callers_that_send_one_byte_a_second_delay_no_other_caller(
+    service: Service, bob: User
+) -> None:
     over = threading.Event()
     text = HEAD + b'Content-Length: 60\r\n\r\n{"username": "'
 
     def drip(sockets: list[socket.socket]) -> None:
         for place in range(100):
             for number, connection in enumerate(sockets):
-                with suppress(OSError):  # it may have been cut
+                with suppress(OSError):  # the server may have closed it
                     at = len(HEAD) * (number % 2) + place
                     connection.sendall(text[:at] if not place else text[at : at + 1])
             if over.wait(1):
@@ -98,7 +100,7 @@ def test_callers_of_one_byte_a_second_hold_up_nobody(service: Service, bob: User
             dripping.join()
 
 
-def test_a_patch_in_chunks_changes_what_it_says(service: Service, bob: User) -> None:
+def test_a_patch_in_chunks_is_applied(service: Service, bob: User) -> None:
     deployment = bob.deploy("before", cpu=64)
     chunks = iter([b'{"name": ', b'"after"}'])
 

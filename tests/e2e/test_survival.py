@@ -1,4 +1,4 @@
-"""Nothing that was accepted is lost, whatever is killed."""
+"""Nothing that was accepted is lost, whichever process is killed."""
 
 import signal
 import socket
@@ -24,7 +24,7 @@ def bob(service: Service) -> Iterator[User]:
 
 
 @pytest.mark.parametrize("name", ["worker", "engines", "beat", "web", "valkey", "postgres"])
-def test_a_process_that_is_killed_comes_back_and_work_goes_on(
+def test_a_killed_process_is_restarted_and_work_continues(
     service: Service, bob: User, name: str
 ) -> None:
     before = bob.deploy(f"before-{name}")
@@ -41,7 +41,7 @@ def test_a_process_that_is_killed_comes_back_and_work_goes_on(
     bob.wait_for(after, "running")
 
 
-def test_after_a_kill_of_everything_all_data_are_there(service: Service, bob: User) -> None:
+def test_after_everything_was_killed_all_data_is_there(service: Service, bob: User) -> None:
     deployment = bob.deploy("precious")
     bob.wait_for(deployment, "running")
     family = service.family()
@@ -56,7 +56,7 @@ def test_after_a_kill_of_everything_all_data_are_there(service: Service, bob: Us
     bob.wait_for(bob.deploy("next"), "running")
 
 
-def test_what_was_left_by_a_killed_supervisor_is_gone_before_the_next_one_starts(
+def test_processes_left_by_a_killed_supervisor_are_gone_before_the_next_start(
     service: Service, bob: User
 ) -> None:
     children = service.family()[1:]
@@ -82,10 +82,10 @@ def test_sigterm_stops_everything_and_the_next_start_continues(service: Service,
 
 
 def test_a_second_up_on_the_same_home_is_refused(service: Service) -> None:
-    status, said = service.run("up")
+    status, output = service.run("up")
 
     assert status == 1
-    assert f"{service.home} is in use by another `up`" in said
+    assert f"{service.home} is in use by another `up`" in output
 
 
 @pytest.fixture
@@ -93,31 +93,31 @@ def elsewhere(tmp_path: Path) -> Service:
     return Service(tmp_path / "home")
 
 
-def test_a_taken_port_is_told_before_anything_is_started(elsewhere: Service) -> None:
+def test_a_port_in_use_is_reported_before_anything_is_started(elsewhere: Service) -> None:
     with socket.create_server(("127.0.0.1", elsewhere.port)):
-        status, said = elsewhere.run("up")
+        status, output = elsewhere.run("up")
 
     assert status == 1
-    assert f"Port {elsewhere.port} of 127.0.0.1 cannot be used" in said
-    assert f"PORT={elsewhere.port + 1}" in said
+    assert f"Port {elsewhere.port} of 127.0.0.1 cannot be used" in output
+    assert f"PORT={elsewhere.port + 1}" in output
     assert not (elsewhere.home / "postgres").exists()
 
 
-def test_a_bad_setting_is_told_before_anything_is_started(elsewhere: Service) -> None:
+def test_a_bad_setting_is_reported_before_anything_is_started(elsewhere: Service) -> None:
     elsewhere.environment["SCHEDULER_INTERVAL"] = "often"
 
-    status, said = elsewhere.run("up")
+    status, output = elsewhere.run("up")
 
     assert status == 1
-    assert "SCHEDULER_INTERVAL" in said
+    assert "SCHEDULER_INTERVAL" in output
     assert not (elsewhere.home / "postgres").exists()
 
 
-def test_a_command_that_needs_the_service_says_how_to_start_it(elsewhere: Service) -> None:
-    status, said = elsewhere.run("verify")
+def test_a_command_that_needs_the_service_explains_how_to_start_it(elsewhere: Service) -> None:
+    status, output = elsewhere.run("verify")
 
     assert status == 1
-    assert "python3 manage.py up" in said
+    assert "python3 manage.py up" in output
 
 
 def test_ctrl_c_during_the_start_leaves_nothing_behind(elsewhere: Service) -> None:

@@ -1,5 +1,5 @@
-"""Deployments at random on Kubernetes, with calls, Pods and processes lost at random: the room is
-never promised twice, nothing runs twice, and nothing is left."""
+"""Random deployments on Kubernetes, with calls, Pods and processes lost at random: resources are
+never allocated twice, nothing runs twice, and nothing is left."""
 
 import random
 from collections import Counter
@@ -77,15 +77,15 @@ class Chaos:
         self.kube.server.fail_next(method, "/pods", self.random.choice(FAULTS), after=after)
 
     def evict(self) -> None:
-        """Have somebody else end a Pod, in a way that Kubernetes has."""
+        """End a Pod from outside, in one of the ways of Kubernetes."""
         key = self.one([(p["metadata"]["namespace"], p["metadata"]["name"]) for p in self.pods()])
         if key:
             way = self.random.choice([self.kube.drain, self.kube.delete, self.kube.preempt])
-            with suppress(ApiError):  # it has gone meanwhile
+            with suppress(ApiError):  # it is already gone
                 way(key)
 
     def restart(self) -> None:
-        """Begin anew with nothing in memory, as another worker process does."""
+        """Start with nothing in memory, like another worker process."""
         drivers._drivers.clear()
 
     def step(self) -> None:
@@ -95,7 +95,7 @@ class Chaos:
         self.check_room()
 
     def check_room(self) -> None:
-        """Whatever has not ended there fits into the cluster, and is of different deployments."""
+        """Check that unfinished Pods fit into the cluster and are of different deployments."""
         live = [p for p in self.pods() if p["status"]["phase"] not in ("Succeeded", "Failed")]
         requests = [p["spec"]["containers"][0]["resources"]["requests"]["cpu"] for p in live]
         assert sum(int(cpu.removesuffix("m")) for cpu in requests) <= self.cluster.cpu_milli
@@ -112,7 +112,7 @@ class Chaos:
 
 def test_at_random(kube: KubeCluster, east: Cluster, submit: Submit, settings: Settings) -> None:
     settings.STOP_GRACE_SECONDS = 1
-    # The nodes have more than the cluster claims: it is for us to keep to the claim.
+    # The nodes have more than the cluster's capacity, which the hypervisor must not exceed.
     for node in kube.nodes:
         node.cpu, node.memory = "64", "256Gi"
     chaos = Chaos(_SEED, east, kube, submit)

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.django_db
 
 
 def step(cluster: Cluster) -> None:
-    """Do what the messages ask for: a cycle, and a look at the containers."""
+    """Carry out the requested work: a cycle and a reconciliation."""
     run_cycle(cluster.organization_id, SchedulingCycle.Trigger.MANUAL)
     reconcile(cluster.pk)
     assert list(violations()) == []
@@ -50,7 +50,7 @@ def key(cluster: Cluster, run: Run) -> tuple[str, str]:
 
 
 def running(cluster: Cluster, deployment: Deployment) -> Run:
-    """Have it run, and its program be ready for signals."""
+    """Let it run until its program handles signals."""
     until(cluster, deployment, Status.RUNNING)
     run = Run.objects.current().get(deployment=deployment)
     uid = run.container
@@ -78,7 +78,7 @@ def test_a_deployment_runs_to_its_end_and_leaves_no_pod(
     assert names(kube) == []
 
 
-def test_what_fails_tells_its_code(kube: KubeCluster, east: Cluster, submit: Submit) -> None:
+def test_a_failure_has_its_code(kube: KubeCluster, east: Cluster, submit: Submit) -> None:
     deployment = submit(image=IMAGE, command=["sh", "-c", "exit 3"])
 
     until(east, deployment, Status.FAILED)
@@ -87,22 +87,22 @@ def test_what_fails_tells_its_code(kube: KubeCluster, east: Cluster, submit: Sub
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "remedy"),
     [
         ({"image": "nobody/nothing:1"}, "correct `image`"),
         ({"image": IMAGE, "command": ["no-such-program"]}, "`command`"),
         ({"image": IMAGE, "command": ["tail", "/dev/zero"], "ram_mib": 16}, "`ram_mib`"),
     ],
 )
-def test_what_cannot_go_well_says_what_to_do(
-    kube: KubeCluster, east: Cluster, submit: Submit, fields: dict[str, object], said: str
+def test_a_start_that_cannot_succeed_is_reported_with_the_remedy(
+    kube: KubeCluster, east: Cluster, submit: Submit, fields: dict[str, object], remedy: str
 ) -> None:
     deployment = submit(**fields)
 
     until(east, deployment, Status.FAILED)
     step(east)
 
-    assert said in deployment.status_reason
+    assert remedy in deployment.status_reason
     assert names(kube) == []
 
 
@@ -166,7 +166,7 @@ def test_an_eviction_that_happened_while_no_worker_ran_is_queued_again(
 
 
 @pytest.mark.parametrize("way", ["drain", "preempt", "press", "delete"])
-def test_an_eviction_by_kubernetes_costs_no_try_even_when_it_ended_well(
+def test_an_eviction_by_kubernetes_is_not_a_restart_even_after_an_exit_with_0(
     kube: KubeCluster, east: Cluster, submit: Submit, way: str
 ) -> None:
     deployment = submit(image=IMAGE, command=UNTIL_ASKED)
@@ -187,7 +187,7 @@ def test_an_eviction_by_kubernetes_costs_no_try_even_when_it_ended_well(
     assert len(names(kube)) == 1
 
 
-def test_a_node_that_becomes_not_ready_is_told_on_its_deployment_at_once(
+def test_a_node_that_becomes_not_ready_is_reported_on_its_deployment_at_once(
     kube: KubeCluster, east: Cluster, submit: Submit
 ) -> None:
     deployment = submit(image=IMAGE, command=UNTIL_ASKED)
@@ -210,7 +210,7 @@ def test_a_node_that_becomes_not_ready_is_told_on_its_deployment_at_once(
     assert deployment.status_reason == "Runs on east."
 
 
-def test_a_lost_node_holds_its_deployment_until_it_is_sure_then_it_is_queued_again(
+def test_a_deployment_on_a_lost_node_is_queued_again_only_when_its_pod_is_gone(
     kube: KubeCluster, east: Cluster, submit: Submit
 ) -> None:
     deployment = submit(image=IMAGE, command=UNTIL_ASKED)
@@ -233,7 +233,7 @@ def test_a_lost_node_holds_its_deployment_until_it_is_sure_then_it_is_queued_aga
     assert len(names(kube)) == 1
 
 
-def test_a_pod_that_was_forced_away_is_replaced(
+def test_a_pod_that_was_force_deleted_is_replaced(
     kube: KubeCluster, east: Cluster, submit: Submit
 ) -> None:
     deployment = submit(image=IMAGE, command=UNTIL_ASKED)
@@ -266,7 +266,7 @@ def test_a_pod_of_a_run_that_has_ended_is_removed(
     wait_until(is_gone, "the orphan is removed")
 
 
-def test_while_the_api_server_is_silent_nothing_starts_twice(
+def test_nothing_starts_twice_while_the_api_server_does_not_answer(
     kube: KubeCluster, east: Cluster, submit: Submit
 ) -> None:
     deployment = submit(image=IMAGE, command=UNTIL_ASKED)

@@ -1,4 +1,4 @@
-"""GET /deployments/{id}/logs: from the engine, and from what was kept."""
+"""GET /deployments/{id}/logs: from the engine, and from the stored output."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -70,7 +70,7 @@ def logs(api: APIClient, deployment: Deployment, **query: Any) -> bytes:
     return b"".join(answer.streaming_content) if answer.streaming else bytes(answer.content)
 
 
-def test_what_a_container_wrote_comes_from_the_engine(
+def test_the_output_comes_from_the_engine(
     api: APIClient, engine: FakeEngine, running: Deployment
 ) -> None:
     write(engine, running, b"one\ntwo\nthree\n")
@@ -80,12 +80,12 @@ def test_what_a_container_wrote_comes_from_the_engine(
     assert logs(api, running, tail=0) == b""
 
 
-def test_a_silent_container_has_written_nothing(api: APIClient, running: Deployment) -> None:
+def test_a_container_without_output_has_an_empty_log(api: APIClient, running: Deployment) -> None:
     assert logs(api, running) == b""
 
 
 @pytest.mark.parametrize("follow", ["false", "true"])
-def test_it_is_still_there_when_the_container_has_gone(
+def test_the_output_is_kept_when_the_container_is_removed(
     api: APIClient, engine: FakeEngine, running: Deployment, follow: str
 ) -> None:
     write(engine, running, b"one\ntwo\n")
@@ -96,7 +96,7 @@ def test_it_is_still_there_when_the_container_has_gone(
     assert logs(api, running, tail=1, follow=follow) == b"two\n"
 
 
-def test_only_the_last_part_is_kept_and_it_says_so(
+def test_only_the_last_part_is_kept_and_the_log_mentions_it(
     api: APIClient, engine: FakeEngine, running: Deployment, settings: Settings
 ) -> None:
     settings.LOG_KEEP_KIB = 1
@@ -112,7 +112,7 @@ def test_only_the_last_part_is_kept_and_it_says_so(
     assert logs(api, running, tail=1) == b"line 0999\n"
 
 
-def test_nothing_is_kept_when_nothing_is_to_be(
+def test_nothing_is_kept_if_the_setting_is_0(
     api: APIClient, engine: FakeEngine, running: Deployment, settings: Settings
 ) -> None:
     settings.LOG_KEEP_KIB = 0
@@ -122,7 +122,7 @@ def test_nothing_is_kept_when_nothing_is_to_be(
     assert logs(api, running) == b""
 
 
-def test_what_was_kept_is_forgotten_in_time(
+def test_kept_output_is_deleted_after_its_time(
     api: APIClient, engine: FakeEngine, running: Deployment
 ) -> None:
     write(engine, running, b"one\n")
@@ -153,13 +153,15 @@ def test_an_earlier_run_is_chosen_by_its_id(
     refusal(api.get(f"/deployments/{running.pk}/logs", {"run": first + 1000}), 404)
 
 
-def test_one_that_never_started_says_so(api: APIClient, foundry: Cluster, submit: Submit) -> None:
+def test_a_deployment_that_never_started_has_no_log(
+    api: APIClient, foundry: Cluster, submit: Submit
+) -> None:
     error = refusal(api.get(f"/deployments/{submit().pk}/logs"), 409)
 
     assert "has never been started: use `follow` to wait" in error["detail"]
 
 
-def test_the_last_thousand_lines_are_given_unless_all_are_asked_for(
+def test_the_last_thousand_lines_are_returned_by_default(
     api: APIClient, engine: FakeEngine, running: Deployment
 ) -> None:
     write(engine, running, b"".join(b"%d\n" % n for n in range(1500)))
@@ -169,7 +171,7 @@ def test_the_last_thousand_lines_are_given_unless_all_are_asked_for(
     assert logs(api, running, tail="all", run=run_of(running).pk).splitlines()[0] == b"0"
 
 
-def test_one_answer_has_a_bound_and_says_what_is_left_out(
+def test_a_response_is_limited_and_mentions_what_is_left_out(
     api: APIClient, engine: FakeEngine, running: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store, "READ_BYTES", 100)
@@ -181,7 +183,7 @@ def test_one_answer_has_a_bound_and_says_what_is_left_out(
     assert last == b"line 99"
 
 
-def test_what_was_kept_is_found_although_the_container_goes_meanwhile(
+def test_kept_output_is_found_although_the_container_is_removed_during_the_call(
     api: APIClient, engine: FakeEngine, running: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(engine, running, b"last words\n")
@@ -195,7 +197,7 @@ def test_what_was_kept_is_found_although_the_container_goes_meanwhile(
     assert logs(api, running) == b"last words\n"
 
 
-def test_a_refusal_that_lasts_is_told_with_a_503(
+def test_a_lasting_refusal_is_a_503(
     api: APIClient, running: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> Iterator[bytes]:
@@ -207,7 +209,7 @@ def test_a_refusal_that_lasts_is_told_with_a_503(
     assert api.get(f"/deployments/{running.pk}/logs").status_code == 503
 
 
-def test_an_engine_that_does_not_answer_is_told_with_a_503(
+def test_an_engine_that_does_not_answer_is_a_503(
     api: APIClient, engine: FakeEngine, running: Deployment
 ) -> None:
     engine.is_down = True
@@ -219,7 +221,7 @@ def test_an_engine_that_does_not_answer_is_told_with_a_503(
     assert "foundry" in answer.data["errors"][0]["detail"]
 
 
-def test_an_engine_that_has_lost_contact_is_not_waited_for(
+def test_a_log_does_not_wait_for_an_engine_without_contact(
     api: APIClient, running: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Connection.objects.update(lost_contact_at=timezone.now())
@@ -232,7 +234,7 @@ def test_an_engine_that_has_lost_contact_is_not_waited_for(
     assert "foundry" in answer.data["errors"][0]["detail"]
 
 
-def test_a_log_too_many_of_an_engine_that_hangs_is_told_to_come_back(
+def test_too_many_logs_of_an_engine_that_hangs_are_a_429(
     api: APIClient, running: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(readers, "PATIENCE_S", 0.01)
@@ -248,7 +250,7 @@ def test_a_log_too_many_of_an_engine_that_hangs_is_told_to_come_back(
     assert logs(api, running) == b""
 
 
-def test_all_organizations_together_leave_threads_to_other_requests(
+def test_all_organizations_together_leave_threads_for_other_requests(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(readers, "PATIENCE_S", 0.01)
@@ -294,7 +296,7 @@ def test_a_stranger_finds_nothing(
 
 
 @pytest.mark.parametrize("accept", ["text/plain", "application/json", "*/*"])
-def test_whoever_asks_for_text_gets_text_and_errors_in_the_one_shape(
+def test_a_caller_that_accepts_text_gets_text_and_errors_in_json(
     api: APIClient, running: Deployment, submit: Submit, accept: str
 ) -> None:
     headers = {"Accept": accept}
@@ -332,7 +334,7 @@ def test_following_begins_before_there_is_a_container(
     assert b"".join(pieces) == b""
 
 
-def test_following_one_that_waits_again_means_its_next_run(
+def test_following_a_deployment_that_is_pending_again_waits_for_its_next_run(
     engine: FakeEngine, running: Deployment, place: Submit, foundry: Cluster
 ) -> None:
     Run.objects.update(released_at=timezone.now(), outcome="requeued")
@@ -349,7 +351,7 @@ def test_following_one_that_waits_again_means_its_next_run(
     assert next(piece for piece in pieces if piece) == b"second\n"
 
 
-def test_following_one_that_is_never_started_ends_and_says_so(
+def test_following_a_deployment_that_is_cancelled_ends_with_a_message(
     foundry: Cluster, submit: Submit
 ) -> None:
     deployment = submit()
@@ -362,7 +364,7 @@ def test_following_one_that_is_never_started_ends_and_says_so(
     assert list(pieces) == []
 
 
-def test_following_one_that_ended_without_a_start_is_a_conflict(
+def test_following_a_deployment_that_ended_without_a_start_is_a_conflict(
     api: APIClient, foundry: Cluster, submit: Submit
 ) -> None:
     deployment = submit()
@@ -371,7 +373,9 @@ def test_following_one_that_ended_without_a_start_is_a_conflict(
     refusal(api.get(f"/deployments/{deployment.pk}/logs?follow=true"), 409)
 
 
-def test_following_tells_when_the_engine_goes_away(engine: FakeEngine, running: Deployment) -> None:
+def test_following_reports_when_the_engine_stops_answering(
+    engine: FakeEngine, running: Deployment
+) -> None:
     engine.is_down = True
 
     (piece,) = store.follow(running, tail=None, run_id=None)
@@ -384,20 +388,20 @@ def following(user: int = 1, organization: int = 1) -> Following:
 
 
 @pytest.mark.parametrize(
-    ("places", "others", "said"),
+    ("places", "others", "reason"),
     [
         (2, [(2, 2), (3, 3)], "2 logs are being followed, which is the limit."),
         (8, [(1, 2), (1, 3)], "You already follow 2 logs"),
         (8, [(2, 1), (3, 1), (4, 1), (5, 1)], "Your organization already follows 4 logs"),
     ],
 )
-def test_only_so_many_may_follow_and_a_place_is_given_back(
-    settings: Settings, places: int, others: list[tuple[int, int]], said: str
+def test_the_number_of_followers_is_limited_and_a_closed_one_frees_its_place(
+    settings: Settings, places: int, others: list[tuple[int, int]], reason: str
 ) -> None:
     settings.LOG_FOLLOWERS = places
     taken = [following(user, organization) for user, organization in others]
 
-    with pytest.raises(Busy, match=said):
+    with pytest.raises(Busy, match=reason):
         following()
     taken[0].close()
     taken[0].close()
@@ -406,7 +410,7 @@ def test_only_so_many_may_follow_and_a_place_is_given_back(
         place.close()
 
 
-def test_one_user_and_one_organization_leave_places_to_others(settings: Settings) -> None:
+def test_one_user_and_one_organization_leave_places_for_others(settings: Settings) -> None:
     settings.LOG_FOLLOWERS = 8
     greedy = [following(user=user, organization=1) for user in range(4)]
     with pytest.raises(Busy):
@@ -417,7 +421,7 @@ def test_one_user_and_one_organization_leave_places_to_others(settings: Settings
         place.close()
 
 
-def test_a_follower_too_many_is_told_when_to_come_back(
+def test_too_many_followers_are_a_429_with_retry_after(
     api: APIClient, running: Deployment, settings: Settings
 ) -> None:
     settings.LOG_FOLLOWERS = 1
@@ -430,7 +434,7 @@ def test_a_follower_too_many_is_told_when_to_come_back(
     assert answer.data["errors"][0]["code"] == "busy"
 
 
-def test_closing_a_stream_closes_what_it_reads() -> None:
+def test_closing_a_stream_closes_its_source() -> None:
     closed = []
 
     def pieces() -> Iterator[bytes]:
@@ -447,7 +451,7 @@ def test_closing_a_stream_closes_what_it_reads() -> None:
     assert closed == [True]
 
 
-def test_the_command_prints_them(engine: FakeEngine, running: Deployment) -> None:
+def test_the_command_prints_the_output(engine: FakeEngine, running: Deployment) -> None:
     write(engine, running, b"one\ntwo\n")
     printed = StringIO()
 

@@ -1,4 +1,4 @@
-"""Times that a wrong clock wrote of runs and engines keep nothing waiting."""
+"""Times that a wrong clock wrote do not delay anything."""
 
 from datetime import timedelta
 
@@ -36,7 +36,7 @@ def test_a_stop_does_not_wait_for_a_launch_in_the_future(
     assert deployment.status == Status.STOPPED
 
 
-def test_contact_that_was_lost_in_the_future_is_lost_now(
+def test_a_loss_of_contact_in_the_future_counts_from_now(
     foundry: Cluster, engine: FakeEngine
 ) -> None:
     engine.is_down = True
@@ -50,7 +50,7 @@ def test_contact_that_was_lost_in_the_future_is_lost_now(
     assert since <= timezone.now()
 
 
-def test_times_of_the_past_that_lie_ahead_are_cut(
+def test_times_in_the_future_are_corrected(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     with time_machine.travel(timezone.now() + DAY):

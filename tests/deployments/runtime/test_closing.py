@@ -1,4 +1,4 @@
-"""A deployment ends with its run, whatever else is done to it meanwhile."""
+"""A deployment ends with its run, whatever else happens to it at the same time."""
 
 from collections.abc import Callable
 
@@ -40,7 +40,7 @@ Patch = Callable[[Deployment], None]
 
 
 @PATCHES
-def test_a_stop_ends_although_the_deployment_is_changed_meanwhile(
+def test_a_stop_ends_although_the_deployment_is_changed_at_the_same_time(
     foundry: Cluster, engine: FakeEngine, place: Submit, patch: Patch
 ) -> None:
     deployment = place()
@@ -64,7 +64,7 @@ def test_a_stop_ends_although_the_deployment_is_changed_meanwhile(
         (3, RestartPolicy.ON_FAILURE, Status.PENDING),
     ],
 )
-def test_an_ending_counts_although_the_deployment_is_changed_meanwhile(
+def test_an_ending_counts_although_the_deployment_is_changed_at_the_same_time(
     foundry: Cluster, engine: FakeEngine, place: Submit, patch: Patch, code: int,
     policy: RestartPolicy, status: Status,
 ) -> None:  # fmt: skip
@@ -81,7 +81,7 @@ def test_an_ending_counts_although_the_deployment_is_changed_meanwhile(
 
 
 @PATCHES
-def test_a_container_that_vanished_counts_although_the_deployment_is_changed_meanwhile(
+def test_a_vanished_container_counts_although_the_deployment_is_changed_at_the_same_time(
     foundry: Cluster, engine: FakeEngine, place: Submit, patch: Patch
 ) -> None:
     deployment = place()
@@ -95,7 +95,7 @@ def test_a_container_that_vanished_counts_although_the_deployment_is_changed_mea
 
 
 @PATCHES
-def test_a_run_time_that_is_over_counts_although_the_deployment_is_changed_meanwhile(
+def test_a_reached_run_time_counts_although_the_deployment_is_changed_at_the_same_time(
     foundry: Cluster, engine: FakeEngine, place: Submit, patch: Patch
 ) -> None:
     deployment = place(max_runtime_s=60)
@@ -108,7 +108,7 @@ def test_a_run_time_that_is_over_counts_although_the_deployment_is_changed_meanw
     assert fresh(deployment).status == Status.COMPLETED
 
 
-def test_an_ending_of_an_earlier_run_says_nothing_of_the_present_one(
+def test_the_end_of_an_earlier_run_does_not_affect_the_present_run(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     deployment = place()
@@ -128,7 +128,7 @@ def test_an_ending_of_an_earlier_run_says_nothing_of_the_present_one(
     assert list(violations()) == []
 
 
-def test_a_stop_beside_an_exit_in_good_order_stays_a_stop(
+def test_a_stop_during_a_regular_exit_stays_a_stop(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     deployment = place()
@@ -142,7 +142,7 @@ def test_a_stop_beside_an_exit_in_good_order_stays_a_stop(
     assert deployment.runs.get().outcome == Run.Outcome.STOPPED
 
 
-def test_one_that_is_stopping_and_was_never_started_ends_when_contact_is_lost(
+def test_a_stopping_deployment_that_was_never_started_ends_when_contact_is_lost(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     deployment = place()
@@ -157,7 +157,7 @@ def test_one_that_is_stopping_and_was_never_started_ends_when_contact_is_lost(
     assert list(violations()) == []
 
 
-def test_what_reached_its_run_time_on_a_lost_cluster_has_completed(
+def test_a_deployment_that_reached_its_run_time_on_a_lost_cluster_has_completed(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     engine.ignores_stop = True
@@ -175,10 +175,10 @@ def test_what_reached_its_run_time_on_a_lost_cluster_has_completed(
     assert "foundry was declared lost by olga" in row.status_reason
 
 
-def test_a_lost_cluster_takes_nothing_with_it_that_has_left(
+def test_declaring_a_cluster_lost_does_not_affect_a_deployment_that_has_moved(
     foundry: Cluster, forge: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
-    """Between reading what is there and queueing it again, one has moved elsewhere."""
+    """A deployment moves away between the read of the cluster's runs and their release."""
     deployment = place()
     reconcile(foundry.pk)
     engine.is_down = True
@@ -193,7 +193,7 @@ def test_a_lost_cluster_takes_nothing_with_it_that_has_left(
     assert fresh(deployment).cluster == forge
 
 
-def test_what_an_earlier_release_left_stopping_is_ended(
+def test_a_deployment_left_stopping_by_an_earlier_release_is_ended(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     deployment = place()
@@ -216,7 +216,7 @@ def test_what_an_earlier_release_left_stopping_is_ended(
     assert list(violations()) == []
 
 
-def test_what_stops_in_its_time_is_left_alone(
+def test_healing_does_not_affect_a_deployment_that_is_still_stopping(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     engine.ignores_stop = True
@@ -229,7 +229,7 @@ def test_what_stops_in_its_time_is_left_alone(
     assert fresh(deployment).status == Status.STOPPING
 
 
-def test_a_run_that_lost_its_cluster_is_ended(
+def test_a_run_whose_cluster_was_deleted_is_ended(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     deployment = place()
@@ -243,12 +243,12 @@ def test_a_run_that_lost_its_cluster_is_ended(
     assert list(violations()) == []
 
 
-def test_an_outside_kill_is_not_taken_for_the_end_of_a_grace(
+def test_an_external_kill_is_not_mistaken_for_the_end_of_the_grace_time(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     deployment = place(restart_policy=RestartPolicy.ON_FAILURE)
     reconcile(foundry.pk)
-    engine.exit(deployment.runs.get().pk, 137, Cause.ENGINE_EVICTED, "Killed by somebody else.")
+    engine.exit(deployment.runs.get().pk, 137, Cause.ENGINE_EVICTED, "Killed from outside.")
 
     reconcile(foundry.pk)
 
@@ -256,7 +256,7 @@ def test_an_outside_kill_is_not_taken_for_the_end_of_a_grace(
     assert not Event.objects.filter(kind="killed").exists()
 
 
-def test_an_outside_kill_within_the_grace_is_not_taken_for_its_end(
+def test_an_external_kill_within_the_grace_time_is_not_mistaken_for_its_end(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     engine.ignores_stop = True
@@ -272,7 +272,7 @@ def test_an_outside_kill_within_the_grace_is_not_taken_for_its_end(
     assert fresh(deployment).status_reason == "Stopped by bob."
 
 
-def test_a_process_killed_for_memory_is_mentioned_of_one_that_completed(
+def test_a_completed_deployment_mentions_a_process_that_was_killed_for_memory(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     deployment = place()
@@ -286,7 +286,7 @@ def test_a_process_killed_for_memory_is_mentioned_of_one_that_completed(
     assert row.status_reason == "Exited with code 0. One of its processes was killed."
 
 
-def test_a_new_name_leaves_a_plan_as_it_is(forge: Cluster, submit: Submit) -> None:
+def test_a_new_name_does_not_invalidate_a_plan(forge: Cluster, submit: Submit) -> None:
     deployment = submit()
 
     rename(deployment)

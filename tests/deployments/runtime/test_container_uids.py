@@ -20,7 +20,7 @@ from tests.support.restore import restored_without
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_a_run_whose_id_comes_back_does_not_adopt_the_container_of_the_former_one(
+def test_a_run_with_a_reused_id_does_not_adopt_the_former_runs_container(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     former = place(command=["former"])
@@ -38,7 +38,7 @@ def test_a_run_whose_id_comes_back_does_not_adopt_the_container_of_the_former_on
     assert again.status == Status.PENDING
 
 
-def test_a_container_that_the_database_has_no_memory_of_is_left_alone_and_told(
+def test_a_container_unknown_to_the_database_is_kept_and_reported(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     former = place(image="former:1", command=["serve"])
@@ -62,7 +62,7 @@ def test_a_container_that_the_database_has_no_memory_of_is_left_alone_and_told(
     assert described["command"] == ["serve"]
 
 
-def test_work_goes_on_when_an_unknown_container_has_gone(
+def test_launches_continue_when_an_unknown_container_is_gone(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     former = place()
@@ -81,7 +81,7 @@ def test_work_goes_on_when_an_unknown_container_has_gone(
     assert Connection.objects.get(cluster=foundry).unknown_containers == []
 
 
-def test_what_runs_goes_on_beside_an_unknown_container(
+def test_a_deployment_can_be_stopped_while_an_unknown_container_is_there(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     kept, former = place(), place()
@@ -116,7 +116,7 @@ def test_a_container_whose_run_was_deleted_is_remembered_and_removed(
     assert not Event.objects.filter(kind="unknown_container").exists()
 
 
-def test_a_deleted_runs_container_is_forgotten_once_the_engine_was_seen_without_it(
+def test_the_record_of_a_deleted_runs_container_is_deleted_once_the_container_is_gone(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     place()
@@ -148,7 +148,7 @@ def test_a_run_that_was_never_launched_owns_no_container(
     assert list(engine.by_uid) == [run.container]
 
 
-def test_a_start_that_is_tried_again_is_for_the_same_container(
+def test_a_repeated_start_uses_the_same_container_uid(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     run = place().runs.get()
@@ -169,7 +169,7 @@ def test_a_start_that_is_tried_again_is_for_the_same_container(
     assert [spec.uid for spec in engine.starts] == [first]
 
 
-def test_a_container_from_before_container_uids_stays_its_runs(
+def test_a_container_without_a_container_uid_still_belongs_to_its_run(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     deployment = place()
@@ -191,7 +191,7 @@ def test_a_container_from_before_container_uids_stays_its_runs(
     assert engine.by_uid == {}
 
 
-def test_a_start_of_the_former_release_is_tried_again_for_the_same_container(
+def test_a_repeated_start_after_an_upgrade_uses_the_same_container_uid(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     run = place().runs.get()
@@ -203,11 +203,11 @@ def test_a_start_of_the_former_release_is_tried_again_for_the_same_container(
 
 
 @pytest.mark.parametrize("run_id", [1, 4711, 2**63 - 1])
-def test_no_random_uid_is_one_that_a_run_stands_for(run_id: int) -> None:
+def test_a_random_uid_is_never_the_uid_derived_from_a_run(run_id: int) -> None:
     assert uid_by_run(run_id).version is None
 
 
-def test_the_containers_of_a_deleted_cluster_are_forgotten(
+def test_the_records_of_containers_on_a_deleted_cluster_are_deleted(
     foundry: Cluster, forge: Cluster
 ) -> None:
     for cluster in (foundry, forge):

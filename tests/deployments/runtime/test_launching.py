@@ -1,4 +1,4 @@
-"""A container starts only in room and on GPUs that nothing else may still have."""
+"""A container starts only with resources and GPUs that nothing else may still use."""
 
 from datetime import timedelta
 
@@ -63,7 +63,7 @@ def test_a_preemptor_gets_its_victims_gpu_only_when_the_container_is_gone(
     assert devices_of(preemptor) == ["g0"]
 
 
-def test_a_container_whose_image_is_being_fetched_has_its_room_already(
+def test_resources_are_in_use_while_the_image_is_being_fetched(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     slow = place(image=SLOW, cpu_milli=6000)
@@ -78,10 +78,10 @@ def test_a_container_whose_image_is_being_fetched_has_its_room_already(
     assert status_of(other) == Status.STARTING
 
 
-def test_nothing_starts_beside_a_container_that_no_run_knows(
+def test_nothing_starts_while_a_container_of_no_run_is_there(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
-    """What an orphan takes is not in the ledger, so it must go first."""
+    """An orphan's resources are not in the ledger, so it must be removed first."""
     stray = place(cpu_milli=1000)
     reconcile(foundry.pk)
     run_id = stray.runs.get().pk
@@ -92,28 +92,28 @@ def test_nothing_starts_beside_a_container_that_no_run_knows(
     starts = len(engine.starts)
     engine.change(run_id, phase=Phase.PREPARING)
 
-    looks = []
+    observations = []
     original = engine.call
 
-    def look() -> None:
-        looks.append((run_id in engine.running, len(engine.starts) > starts))
+    def observe() -> None:
+        observations.append((run_id in engine.running, len(engine.starts) > starts))
         original()
 
-    engine.call = look  # type: ignore[method-assign]
+    engine.call = observe  # type: ignore[method-assign]
     reconcile(foundry.pk)
 
     assert container.stops == [0]
-    assert (True, True) not in looks
+    assert (True, True) not in observations
     assert status_of(waiting) == Status.RUNNING
     assert run_id not in engine.containers
     event = Event.objects.get(subject="cluster", subject_id=foundry.pk, kind="orphan_removed")
     assert event.data["run"] == run_id
 
 
-def test_a_start_whose_answer_was_lost_keeps_its_room_until_it_cannot_come_any_more(
+def test_a_start_whose_response_was_lost_keeps_its_resources_until_it_is_settled(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
-    """A worker was killed in the call, the run evicted, and the engine may still be at it."""
+    """A worker was killed during the call and the run evicted; the engine may still start it."""
     lost = place(cpu_milli=8000)
     Run.objects.filter(deployment=lost).update(launched_at=timezone.now())
     services.preempt(lost, actor="olga")
@@ -127,7 +127,7 @@ def test_a_start_whose_answer_was_lost_keeps_its_room_until_it_cannot_come_any_m
     assert status_of(other) == Status.RUNNING
 
 
-def test_a_worker_killed_before_the_call_is_made_good_with_the_same_gpus(
+def test_a_start_is_repeated_with_the_same_gpus_after_a_worker_was_killed(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     deployment = place(gpu=1)
@@ -139,7 +139,7 @@ def test_a_worker_killed_before_the_call_is_made_good_with_the_same_gpus(
     assert engine.starts[0].devices == ("g1",)
 
 
-def test_a_gpu_that_a_container_holds_is_not_given_away_whatever_the_runs_say(
+def test_a_gpu_in_use_by_a_container_is_not_assigned_again_whatever_the_runs_record(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     old = place(gpu=0)

@@ -1,4 +1,4 @@
-"""One process at a time speaks to an engine; who comes meanwhile neither waits nor is forgotten."""
+"""One process at a time calls an engine; other requests do not wait and are not lost."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,22 +26,22 @@ _PATIENCE_S = 10
 
 
 @pytest.fixture(autouse=True)
-def no_notes() -> None:
+def no_flags() -> None:
     cache.clear()
 
 
-def noted(looks: list[Any], what: Any) -> bool:
-    """Look, and have an answer."""
-    looks.append(what)
+def recorded(calls: list[Any], call: Any) -> bool:
+    """Record a call that was answered."""
+    calls.append(call)
     return True
 
 
-def in_thread(pool: ThreadPoolExecutor, look: Callable[[], bool]) -> Callable[[], None]:
-    """Take a turn in another thread, with a connection of its own; return how to wait for it."""
+def in_thread(pool: ThreadPoolExecutor, work: Callable[[], bool]) -> Callable[[], None]:
+    """Do the work in another thread with its own connection; return how to wait for it."""
 
     def take() -> None:
         try:
-            one_at_a_time(CLUSTER, look)
+            one_at_a_time(CLUSTER, work)
         finally:
             connections.close_all()
 
@@ -49,61 +49,61 @@ def in_thread(pool: ThreadPoolExecutor, look: Callable[[], bool]) -> Callable[[]
     return lambda: future.result(_PATIENCE_S)
 
 
-def test_who_comes_while_another_looks_leaves_at_once_and_is_looked_for_again() -> None:
+def test_a_request_during_a_reconciliation_returns_at_once_and_causes_another() -> None:
     looking, go_on = Event(), Event()
-    looks: list[Any] = []
+    calls: list[Any] = []
 
     def slow() -> bool:
-        looks.append("first")
+        calls.append("first")
         looking.set()
         return go_on.wait(_PATIENCE_S)
 
     with ThreadPoolExecutor() as pool:
         wait_for_first = in_thread(pool, slow)
         assert looking.wait(_PATIENCE_S)
-        in_thread(pool, partial(noted, looks, "second"))()
-        assert looks == ["first"]
+        in_thread(pool, partial(recorded, calls, "second"))()
+        assert calls == ["first"]
         go_on.set()
         wait_for_first()
 
-    assert looks == ["first", "first"]
+    assert calls == ["first", "first"]
 
 
-def test_nobody_asked_again_so_it_looks_once() -> None:
-    looks: list[Any] = []
+def test_without_another_request_there_is_one_reconciliation() -> None:
+    calls: list[Any] = []
 
-    one_at_a_time(CLUSTER, partial(noted, looks, 1))
+    one_at_a_time(CLUSTER, partial(recorded, calls, 1))
 
-    assert len(looks) == 1
+    assert len(calls) == 1
 
 
-def test_an_engine_that_does_not_answer_is_left_to_the_next_period() -> None:
-    looks: list[Any] = []
+def test_an_engine_that_does_not_answer_is_tried_again_in_the_next_period() -> None:
+    calls: list[Any] = []
 
     def silent() -> bool:
-        looks.append(1)
+        calls.append(1)
         request_rerun(RECONCILE, CLUSTER)
         return False
 
     one_at_a_time(CLUSTER, silent)
 
-    assert len(looks) == 1
+    assert len(calls) == 1
 
 
-def test_a_cluster_that_changes_all_the_time_does_not_keep_the_thread_for_ever() -> None:
-    looks: list[Any] = []
+def test_a_cluster_that_changes_constantly_does_not_occupy_the_thread() -> None:
+    calls: list[Any] = []
 
     def busy() -> bool:
-        looks.append(1)
+        calls.append(1)
         request_rerun(RECONCILE, CLUSTER)
         return True
 
     one_at_a_time(CLUSTER, busy)
 
-    assert len(looks) == 20
+    assert len(calls) == 20
 
 
-def test_one_engine_does_not_stand_in_the_way_of_another() -> None:
+def test_one_engine_does_not_block_another() -> None:
     looking, go_on = Event(), Event()
     others: list[Any] = []
 
@@ -114,23 +114,23 @@ def test_one_engine_does_not_stand_in_the_way_of_another() -> None:
     with ThreadPoolExecutor() as pool:
         wait_for_first = in_thread(pool, hung)
         assert looking.wait(_PATIENCE_S)
-        one_at_a_time(CLUSTER + 1, partial(noted, others, 1))
+        one_at_a_time(CLUSTER + 1, partial(recorded, others, 1))
         assert others == [1]
         go_on.set()
         wait_for_first()
 
 
-def test_a_failure_gives_the_engine_back() -> None:
+def test_a_failure_releases_the_lock() -> None:
     def fails() -> bool:
         raise RuntimeError("on purpose")
 
     with pytest.raises(RuntimeError):
         one_at_a_time(CLUSTER, fails)
-    looks: list[Any] = []
+    calls: list[Any] = []
     with ThreadPoolExecutor() as pool:
-        in_thread(pool, partial(noted, looks, 1))()
+        in_thread(pool, partial(recorded, calls, 1))()
 
-    assert looks == [1]
+    assert calls == [1]
 
 
 @pytest.fixture
@@ -142,11 +142,11 @@ def impatient() -> Iterator[None]:
         cursor.execute("RESET lock_timeout")
 
 
-def test_a_look_that_meets_a_locked_row_ends_and_another_one_is_asked_for(
+def test_a_reconciliation_that_meets_a_locked_row_ends_and_is_requested_again(
     foundry: Cluster, place: Submit, impatient: None
 ) -> None:
     deployment = place()
-    reconcile_cluster(foundry.pk)  # launched, and seen to run by the next look
+    reconcile_cluster(foundry.pk)  # launched, and seen to run by the next reconciliation
     Deployment.objects.filter(pk=deployment.pk).update(status=Status.STARTING, started_at=None)
     deployment.runs.update(started_at=None)
     flush()
@@ -159,13 +159,13 @@ def test_a_look_that_meets_a_locked_row_ends_and_another_one_is_asked_for(
         flush()
         return cache.get(f"wakeup:{RECONCILE}:{foundry.pk}") is not None
 
-    wait_until(is_asked_for, "another look is asked for")
+    wait_until(is_asked_for, "another reconciliation is requested")
     reconcile_cluster(foundry.pk)
     deployment.refresh_from_db()
     assert deployment.status == Status.RUNNING
 
 
-def test_healing_that_meets_a_locked_row_is_left_to_the_next_period(
+def test_healing_that_meets_a_locked_row_is_tried_again_in_the_next_period(
     foundry: Cluster, place: Submit, impatient: None
 ) -> None:
     deployment = place()

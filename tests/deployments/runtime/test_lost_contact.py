@@ -1,4 +1,4 @@
-"""An engine that does not answer: told, left alone, and given up only when it is sure."""
+"""Engines that do not answer: reported, and declared lost only by decision of an operator."""
 
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -43,7 +43,7 @@ def kinds(cluster: Cluster) -> list[str]:
 
 
 def lose(engine: FakeEngine, cluster: Cluster) -> None:
-    """Have the engine be silent for a minute."""
+    """Make the engine unreachable for a minute."""
     engine.is_down = True
     reconcile(cluster.pk)
     Connection.objects.filter(cluster=cluster).update(
@@ -52,7 +52,7 @@ def lose(engine: FakeEngine, cluster: Cluster) -> None:
     reconcile(cluster.pk)
 
 
-def test_credentials_that_no_key_opens_are_told_as_a_lost_contact(
+def test_credentials_that_no_key_decrypts_are_reported_as_lost_contact(
     foundry: Cluster, engine: FakeEngine, place: Submit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place()
@@ -66,7 +66,7 @@ def test_credentials_that_no_key_opens_are_told_as_a_lost_contact(
     assert Connection.objects.get().last_error == "None of the keys opens it."
 
 
-def test_a_hiccup_is_noted_and_told_to_nobody(
+def test_a_short_failure_is_recorded_but_not_reported(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     deployment = place()
@@ -82,7 +82,7 @@ def test_a_hiccup_is_noted_and_told_to_nobody(
     assert fresh(deployment).status_code == "running"
 
 
-def test_the_first_failure_is_remembered_as_the_time_of_the_loss(
+def test_the_first_failure_is_the_time_of_the_loss(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     engine.is_down = True
@@ -95,7 +95,7 @@ def test_the_first_failure_is_remembered_as_the_time_of_the_loss(
     assert Connection.objects.get().lost_contact_at == first
 
 
-def test_lost_contact_is_told_once_of_the_cluster_and_of_what_runs_there(
+def test_lost_contact_is_reported_once_for_the_cluster_and_its_deployments(
     foundry: Cluster, engine: FakeEngine, place: Submit, client_for: ClientFor, bob: User
 ) -> None:
     deployment = place()
@@ -122,7 +122,7 @@ def test_lost_contact_is_told_once_of_the_cluster_and_of_what_runs_there(
     assert list(violations()) == []
 
 
-def test_what_runs_there_keeps_its_room_and_nothing_new_comes(
+def test_deployments_without_contact_stay_allocated_and_nothing_new_is_placed(
     acme: Organization, foundry: Cluster, engine: FakeEngine, place: Submit, submit: Submit
 ) -> None:
     running = place(cpu_milli=4000)
@@ -140,22 +140,22 @@ def test_what_runs_there_keeps_its_room_and_nothing_new_comes(
     )
 
 
-def test_explain_says_that_there_is_no_contact(
+def test_explain_mentions_the_lost_contact(
     acme: Organization, foundry: Cluster, engine: FakeEngine, submit: Submit,
     client_for: ClientFor, bob: User,
 ) -> None:  # fmt: skip
     lose(engine, foundry)
     waiting = submit()
 
-    told = client_for(bob).get(f"/deployments/{waiting.pk}/explain").data
+    explanation = client_for(bob).get(f"/deployments/{waiting.pk}/explain").data
 
-    assert told["code"] == "cluster_lost"
-    assert told["clusters"][0]["why"] == (
+    assert explanation["code"] == "cluster_lost"
+    assert explanation["clusters"][0]["why"] == (
         "foundry: the cluster is out of contact or its engine is unclaimed."
     )
 
 
-def test_what_was_never_started_there_is_placed_elsewhere_at_once(
+def test_a_deployment_that_was_never_launched_is_placed_elsewhere_at_once(
     foundry: Cluster, forge: Cluster, engine: FakeEngine, place: Submit, acme: Organization
 ) -> None:
     engine.is_down = True
@@ -169,7 +169,7 @@ def test_what_was_never_started_there_is_placed_elsewhere_at_once(
     assert (fresh(deployment).cluster, fresh(deployment).status) == (forge, Status.RUNNING)
 
 
-def test_what_may_have_been_started_there_waits_for_certainty(
+def test_a_deployment_that_may_have_been_launched_waits(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     deployment = place()
@@ -181,7 +181,7 @@ def test_what_may_have_been_started_there_waits_for_certainty(
     assert fresh(deployment).status_code == "lost_contact"
 
 
-def test_an_engine_that_fails_at_one_container_goes_on_with_the_others(
+def test_a_failure_at_one_container_does_not_affect_the_others(
     foundry: Cluster, engine: FakeEngine, place: Submit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken, other = place(), place()
@@ -202,7 +202,7 @@ def test_an_engine_that_fails_at_one_container_goes_on_with_the_others(
     assert Connection.objects.get().lost_contact_at is None
 
 
-def test_contact_that_comes_back_is_told_once_however_much_there_is_to_do(
+def test_regained_contact_is_reported_once_however_much_there_is_to_do(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     ended = place()
@@ -217,7 +217,7 @@ def test_contact_that_comes_back_is_told_once_however_much_there_is_to_do(
     assert kinds(foundry) == ["lost_contact", "contact_regained"]
 
 
-def test_contact_that_comes_back_is_told_and_all_goes_on(
+def test_regained_contact_is_reported_and_deployments_continue(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     deployment = place()
@@ -234,7 +234,7 @@ def test_contact_that_comes_back_is_told_and_all_goes_on(
     assert deployment.runs.count() == 1
 
 
-def test_a_container_that_is_gone_when_contact_comes_back_is_placed_again(
+def test_a_deployment_whose_container_is_gone_when_contact_is_regained_is_placed_again(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     deployment = place()
@@ -249,7 +249,7 @@ def test_a_container_that_is_gone_when_contact_comes_back_is_placed_again(
     assert (row.status, row.status_code, row.restarts) == ("pending", "container_vanished", 0)
 
 
-def test_an_operator_declares_it_lost_and_what_was_there_runs_elsewhere(
+def test_deployments_on_a_cluster_that_is_declared_lost_run_elsewhere(
     acme: Organization, foundry: Cluster, forge: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     running, stopping = place(), place()
@@ -269,7 +269,7 @@ def test_an_operator_declares_it_lost_and_what_was_there_runs_elsewhere(
     assert list(violations()) == []
 
 
-def test_what_is_still_there_when_a_lost_engine_answers_goes_before_anything_starts(
+def test_containers_on_a_lost_engine_that_answers_again_are_removed_before_any_launch(
     acme: Organization, foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     old = place(gpu=2, cpu_milli=8000)
@@ -281,11 +281,11 @@ def test_what_is_still_there_when_a_lost_engine_answers_goes_before_anything_sta
     together = []
     original = engine.call
 
-    def look() -> None:
+    def observe() -> None:
         together.append(len(engine.running) > 1)
         original()
 
-    engine.call = look  # type: ignore[method-assign]
+    engine.call = observe  # type: ignore[method-assign]
     reconcile(foundry.pk)
     run_cycle(acme.pk, SchedulingCycle.Trigger.CHANGE)
     reconcile(foundry.pk)
@@ -304,7 +304,9 @@ def test_a_cluster_that_answers_cannot_be_declared_lost(foundry: Cluster, place:
         lost_contact.declare_lost(foundry, actor="olga")
 
 
-def test_by_itself_nothing_is_given_up(foundry: Cluster, engine: FakeEngine, place: Submit) -> None:
+def test_no_cluster_is_declared_lost_automatically_by_default(
+    foundry: Cluster, engine: FakeEngine, place: Submit
+) -> None:
     deployment = place()
     reconcile(foundry.pk)
     lose(engine, foundry)
@@ -315,7 +317,7 @@ def test_by_itself_nothing_is_given_up(foundry: Cluster, engine: FakeEngine, pla
     assert fresh(deployment).status == Status.RUNNING
 
 
-def test_a_time_that_the_operators_chose_counts_as_their_word(
+def test_a_cluster_is_declared_lost_after_the_time_that_operators_set(
     foundry: Cluster, engine: FakeEngine, place: Submit, settings: Settings
 ) -> None:
     settings.LOST_CONTACT_REQUEUE_SECONDS = 600
@@ -334,7 +336,7 @@ def test_a_time_that_the_operators_chose_counts_as_their_word(
     assert kinds(foundry) == ["lost_contact", "declared_lost"]
 
 
-def test_nobody_is_moved_to_where_there_is_no_contact(
+def test_a_deployment_cannot_be_moved_to_a_cluster_without_contact(
     foundry: Cluster, forge: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     deployment = place(cluster=forge)
@@ -346,7 +348,7 @@ def test_nobody_is_moved_to_where_there_is_no_contact(
         moves.move(deployment, actor="olga")
 
 
-def test_the_command_declares_it_lost_or_says_why_not(
+def test_the_command_declares_a_cluster_lost_or_explains_why_not(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     deployment = place()

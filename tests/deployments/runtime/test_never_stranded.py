@@ -1,4 +1,4 @@
-"""Whatever people, engines and looks do in whatever order: in the end nothing is left behind."""
+"""Nothing is left behind in the end, in whatever order people, engines and workers act."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.django_db
 
 @dataclass
 class World:
-    """An organization with an engine that fails and a simulated one, and what is done there."""
+    """An organization with a failing and a simulated engine, and the actions of the test."""
 
     acme: Organization
     bob: User
@@ -76,7 +76,7 @@ class World:
         if there:
             del self.engine.containers[there[number % len(there)]]
 
-    def look(self) -> None:
+    def reconcile(self) -> None:
         for cluster in (self.foundry, self.forge):
             reconcile(cluster.pk)
 
@@ -108,14 +108,14 @@ class World:
             "drain": lambda: cluster_services.drain(self.foundry, actor="olga"),
             "uncordon": lambda: cluster_services.uncordon(self.foundry, actor="olga"),
             "cycle": lambda: run_requested_cycle(self.acme.pk),
-            "look": self.look,
+            "reconcile": self.reconcile,
             "time passes": lambda: self.shift(timedelta(seconds=number)),
         }
         with suppress(DomainError):
             actions[name]()
 
     def settle(self) -> None:
-        """Let the engine work, and time pass; beat's repair of what is stranded is left out."""
+        """Let the engine answer and time pass; the periodic `closing.heal` is left out."""
         self.engine.is_down = self.engine.ignores_stop = False
         self.engine.meanwhile.clear()
         cluster_services.uncordon(self.foundry, actor="olga")
@@ -125,7 +125,7 @@ class World:
                 if container.seen.phase is not Phase.EXITED:
                     container.change(until=None, phase=Phase.RUNNING)
             run_requested_cycle(self.acme.pk)
-            self.look()
+            self.reconcile()
 
 
 ANYTIME = st.sampled_from(
@@ -142,14 +142,14 @@ ALONE = st.sampled_from(
     )
 )  # fmt: skip
 NUMBERS = st.sampled_from((0, 1)) | st.integers(0, 60)
-"""Mostly the same few deployments: what meets at one of them is what may go wrong."""
+"""Mostly the same few deployments, because errors need several actions on the same one."""
 POINTS = st.sampled_from(("observe", "start", "stop", "remove"))
 Step = tuple[str, int, dict[str, tuple[str, int]]]
-"""What is done; within a look also what others do when the engine is first asked for a verb."""
+"""Actions; within a reconciliation also concurrent ones at the first call of an engine's verb."""
 STEPS = st.lists(
     st.tuples(ANYTIME | ALONE, NUMBERS, st.just({}))
     | st.tuples(
-        st.just("look"),
+        st.just("reconcile"),
         st.just(0),
         st.dictionaries(POINTS, st.tuples(ANYTIME, NUMBERS), min_size=2),
     ),
@@ -160,7 +160,7 @@ STEPS = st.lists(
 
 @contextmanager
 def undone() -> Iterator[None]:
-    """Take back what happened in the database; a cycle inside may still say that it commits."""
+    """Roll back the database at the end; a cycle inside may still be durable."""
     block = transaction.atomic()
     block._from_testcase = True  # type: ignore[attr-defined]
     with block:
@@ -173,10 +173,10 @@ def undone() -> Iterator[None]:
     phases=(hypothesis.Phase.explicit, hypothesis.Phase.generate),
 )  # fmt: skip
 @given(steps=STEPS)
-@example(steps=[("stop", 0, {}), ("look", 0, {"remove": ("reprioritize", 0)})])
-@example(steps=[("stop", 0, {}), ("look", 0, {"stop": ("reprioritize", 0)})])
-@example(steps=[("fails", 0, {}), ("look", 0, {"observe": ("reprioritize", 0)})])
-@example(steps=[("vanishes", 0, {}), ("look", 0, {"observe": ("stop", 0)})])
+@example(steps=[("stop", 0, {}), ("reconcile", 0, {"remove": ("reprioritize", 0)})])
+@example(steps=[("stop", 0, {}), ("reconcile", 0, {"stop": ("reprioritize", 0)})])
+@example(steps=[("fails", 0, {}), ("reconcile", 0, {"observe": ("reprioritize", 0)})])
+@example(steps=[("vanishes", 0, {}), ("reconcile", 0, {"observe": ("stop", 0)})])
 def test_nothing_is_stranded(
     acme: Organization,
     bob: User,
@@ -192,7 +192,7 @@ def test_nothing_is_stranded(
         for number in (0, 1, 9):
             world.submit(number)
         world.do("cycle", 0)
-        world.do("look", 0)
+        world.do("reconcile", 0)
         for name, number, between in steps:
             for point, (other, chosen) in between.items():
                 world.engine.meanwhile[point] = partial(world.do, other, chosen)
@@ -209,6 +209,6 @@ def assert_nothing_is_stranded() -> None:
     assert [row.pk for row in rows if row.status in (Status.STARTING, Status.STOPPING)] == []
     assert not Run.objects.unfinished().filter(released_at__isnull=False).exists()
     for row in rows.filter(status=Status.PENDING):
-        told = explain(row)
-        assert told.code not in ("next_cycle", "changing"), told
-        assert (row.status_code, row.status_reason) == (told.code, told.reason)
+        explanation = explain(row)
+        assert explanation.code not in ("next_cycle", "changing"), explanation
+        assert (row.status_code, row.status_reason) == (explanation.code, explanation.reason)

@@ -1,4 +1,4 @@
-"""What an engine says of containers that run on is shown, and taken back."""
+"""An engine's warnings about running containers are shown, and cleared when they end."""
 
 import pytest
 
@@ -13,12 +13,12 @@ from tests.support.fake_engine import FakeEngine
 pytestmark = pytest.mark.django_db
 
 
-def told(deployment: Deployment) -> list[str]:
+def reasons_of(deployment: Deployment) -> list[str]:
     events = Event.objects.filter(subject="deployment", subject_id=deployment.pk).order_by("pk")
     return [event.reason for event in events if event.kind == "caution"]
 
 
-def test_a_silent_node_is_shown_once_and_taken_back_when_it_speaks(
+def test_a_node_that_does_not_respond_is_reported_once_and_cleared_when_it_responds(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     deployment = place()
@@ -36,4 +36,4 @@ def test_a_silent_node_is_shown_once_and_taken_back_when_it_speaks(
     deployment.refresh_from_db()
     assert meanwhile == (Status.RUNNING, "node_lost")
     assert (deployment.status, deployment.status_code) == (Status.RUNNING, "running")
-    assert told(deployment) == ["Node n does not answer.", "Runs on foundry."]
+    assert reasons_of(deployment) == ["Node n does not answer.", "Runs on foundry."]

@@ -1,4 +1,4 @@
-"""What becomes of a deployment whose container fails to start, ends or vanishes."""
+"""What follows for a deployment whose container fails to start, ends or vanishes."""
 
 from datetime import timedelta
 
@@ -34,7 +34,7 @@ def fail(engine: FakeEngine, deployment: Deployment, code: int = 1) -> Deploymen
     return fresh(deployment)
 
 
-def test_running_out_of_memory_says_how_much_there_was_and_what_to_do(
+def test_running_out_of_memory_is_reported_with_the_limit_and_the_remedy(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     deployment = place(ram_mib=2048)
@@ -56,7 +56,7 @@ def test_running_out_of_memory_says_how_much_there_was_and_what_to_do(
         Cause.INVALID_SPEC, Cause.OVER_CAPACITY, Cause.NO_DEVICE,
     ],
 )  # fmt: skip
-def test_each_refused_start_fails_with_a_code_of_its_own_and_the_engines_advice(
+def test_each_refused_start_fails_with_its_code_and_the_engines_message(
     foundry: Cluster, engine: FakeEngine, place: Submit, cause: Cause
 ) -> None:
     deployment = place(gpu=1)
@@ -75,7 +75,7 @@ def test_each_refused_start_fails_with_a_code_of_its_own_and_the_engines_advice(
 @pytest.mark.parametrize(
     "cause", [Cause.ENGINE_FAILED, Cause.ENGINE_EVICTED, Cause.NODE_LOST], ids=str
 )
-def test_what_the_engine_did_is_no_failure_of_the_deployment(
+def test_a_failure_of_the_engine_is_not_a_failure_of_the_deployment(
     foundry: Cluster, engine: FakeEngine, place: Submit, cause: Cause
 ) -> None:
     deployment = place(restart_policy=RestartPolicy.ON_FAILURE, max_restarts=1)
@@ -93,7 +93,7 @@ def test_what_the_engine_did_is_no_failure_of_the_deployment(
 @pytest.mark.parametrize(
     "ahead", [timedelta(hours=1), timedelta(hours=-1)], ids=["ahead", "behind"]
 )
-def test_a_restart_waits_its_time_though_the_engines_clock_is_wrong(
+def test_a_restart_waits_its_time_although_the_engines_clock_is_wrong(
     foundry: Cluster, engine: FakeEngine, place: Submit, ahead: timedelta
 ) -> None:
     deployment = place(restart_policy=RestartPolicy.ON_FAILURE, max_restarts=1)
@@ -107,7 +107,7 @@ def test_a_restart_waits_its_time_though_the_engines_clock_is_wrong(
     assert row.ready_after == now + outcomes.FIRST_DELAY
 
 
-def test_an_engine_that_fails_again_and_again_is_given_time(
+def test_repeated_failures_of_an_engine_lead_to_longer_waits(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     deployment = place()
@@ -138,7 +138,7 @@ def test_without_a_policy_a_failure_is_final(
     )  # fmt: skip
 
 
-def test_a_failure_is_restarted_after_ever_longer_waits_until_the_maximum(
+def test_a_failed_deployment_restarts_after_longer_and_longer_waits_up_to_the_maximum(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     deployment = place(restart_policy=RestartPolicy.ON_FAILURE, max_restarts=2)
@@ -162,7 +162,7 @@ def test_a_failure_is_restarted_after_ever_longer_waits_until_the_maximum(
     assert [run.outcome for run in deployment.runs.all()] == ["failed"] * 3
 
 
-def test_one_that_ran_well_for_ten_minutes_begins_a_new_row(
+def test_a_run_of_ten_minutes_resets_the_count_of_restarts(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     deployment = place(restart_policy=RestartPolicy.ON_FAILURE, max_restarts=1)
@@ -177,7 +177,9 @@ def test_one_that_ran_well_for_ten_minutes_begins_a_new_row(
     assert (row.status, row.restarts) == (Status.PENDING, 1)
 
 
-def test_an_eviction_is_no_try(foundry: Cluster, engine: FakeEngine, place: Submit) -> None:
+def test_an_eviction_does_not_count_as_a_restart(
+    foundry: Cluster, engine: FakeEngine, place: Submit
+) -> None:
     deployment = place(restart_policy=RestartPolicy.ON_FAILURE, max_restarts=1)
     reconcile(foundry.pk)
 
@@ -187,7 +189,7 @@ def test_an_eviction_is_no_try(foundry: Cluster, engine: FakeEngine, place: Subm
     assert (fresh(deployment).restarts, fresh(deployment).status) == (0, Status.PENDING)
 
 
-def test_what_a_restart_cannot_cure_is_not_restarted(
+def test_a_failure_that_would_recur_causes_no_restart(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     deployment = place(restart_policy=RestartPolicy.ON_FAILURE)
@@ -198,7 +200,7 @@ def test_what_a_restart_cannot_cure_is_not_restarted(
     assert fresh(deployment).status == Status.FAILED
 
 
-def test_a_person_who_starts_it_again_begins_a_new_row(
+def test_starting_again_resets_the_count_of_restarts(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     deployment = place(restart_policy=RestartPolicy.ON_FAILURE, max_restarts=1)
@@ -218,7 +220,7 @@ def test_the_wait_doubles_up_to_five_minutes(restart: int, seconds: int) -> None
     assert outcomes.delay(restart) == timedelta(seconds=seconds)
 
 
-def test_a_preparation_is_told_once_and_not_taken_for_a_fetch(
+def test_a_preparation_is_reported_once_and_not_mistaken_for_a_fetch(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     deployment = place(image=SLOW)
@@ -236,7 +238,7 @@ def test_a_preparation_is_told_once_and_not_taken_for_a_fetch(
     )
 
 
-def test_a_start_that_may_still_succeed_is_tried_again_and_at_last_given_up(
+def test_a_start_that_may_still_succeed_is_repeated_for_a_limited_time(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     deployment = place()
@@ -252,7 +254,7 @@ def test_a_start_that_may_still_succeed_is_tried_again_and_at_last_given_up(
     assert fresh(deployment).status == Status.PENDING
 
 
-def test_an_image_may_take_as_long_as_it_takes(
+def test_fetching_an_image_has_no_time_limit(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     deployment = place()
@@ -277,7 +279,7 @@ def test_an_image_may_take_as_long_as_it_takes(
         assert fresh(deployment).status == Status.RUNNING
 
 
-def test_one_that_ended_well_because_its_engine_stopped_it_is_not_complete(
+def test_an_exit_with_0_after_an_eviction_by_the_engine_is_not_a_completion(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     deployment = place()
@@ -289,7 +291,7 @@ def test_one_that_ended_well_because_its_engine_stopped_it_is_not_complete(
     assert fresh(deployment).status == Status.PENDING
 
 
-def test_one_that_was_killed_as_it_did_not_stop_says_so(
+def test_a_deployment_killed_after_its_grace_time_has_that_in_its_reason(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     engine.ignores_stop = True
@@ -311,7 +313,7 @@ def test_one_that_was_killed_as_it_did_not_stop_says_so(
     )
 
 
-def test_one_that_was_killed_after_its_eviction_says_so_in_its_history(
+def test_a_deployment_killed_after_its_eviction_has_that_in_its_history(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     engine.ignores_stop = True
@@ -328,7 +330,7 @@ def test_one_that_was_killed_after_its_eviction_says_so_in_its_history(
     assert deployment.runs.get().exit_code == 137
 
 
-def test_a_container_that_ended_before_it_was_seen_to_run_has_run(
+def test_a_container_that_ended_before_it_was_observed_has_run(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     deployment = place(image=SLOW)
@@ -342,7 +344,7 @@ def test_a_container_that_ended_before_it_was_seen_to_run_has_run(
     assert fresh(deployment).started_at is not None
 
 
-def test_a_deployment_starts_again_only_in_its_own_time(
+def test_a_deployment_restarts_only_after_its_back_off(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     deployment = place(restart_policy=RestartPolicy.ON_FAILURE)
@@ -352,23 +354,3 @@ def test_a_deployment_starts_again_only_in_its_own_time(
     assert not Deployment.objects.ready(timezone.now()).exists()
     with at(11):
         assert Deployment.objects.ready(timezone.now()).get() == deployment
-
-
-def test_a_large_image_takes_the_time_that_it_takes(
-    foundry: Cluster, engine: FakeEngine, place: Submit
-) -> None:
-    deployment = place()
-    engine.refusal = DriverError(
-        "Image huge is being fetched.", retriable=True, cause=Cause.FETCHING_IMAGE
-    )
-    reconcile(foundry.pk)
-
-    with at(3600):
-        reconcile(foundry.pk)
-    row = fresh(deployment)
-    assert (row.status, row.status_code) == (Status.STARTING, "fetching_image")
-    assert row.status_reason == "Image huge is being fetched."
-
-    engine.refusal = None
-    reconcile(foundry.pk)
-    assert fresh(deployment).status == Status.RUNNING

@@ -1,4 +1,4 @@
-"""An installation that was restored or copied does nothing on an engine until it is claimed."""
+"""A restored or copied installation does nothing on an engine until it has claimed it."""
 
 import json
 from collections.abc import Callable
@@ -46,12 +46,12 @@ def _new_process() -> None:
 
 
 def restart() -> None:
-    """Forget what a process forgets that is started again."""
+    """Clear what a process loses when it restarts."""
     ownership._seen_by_this_process.clear()
 
 
 def remembered() -> dict[str, Any]:
-    """Return what the database knows of the marker, as a backup has it."""
+    """Return the markers in the database, as a backup has them."""
     return dict(Connection.objects.values(*MEMORY).get())
 
 
@@ -69,10 +69,10 @@ def kinds(cluster: Cluster) -> list[str]:
     return [kind for kind in events.values_list("kind", flat=True) if kind != "created"]
 
 
-# --- Noticing it ----------------------------------------------------------------------------------
+# --- Detection ------------------------------------------------------------------------------------
 
 
-def test_a_restored_database_touches_nothing_on_the_engine(
+def test_a_restored_database_changes_nothing_on_the_engine(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     kept = place()
@@ -100,7 +100,7 @@ def test_a_restored_database_touches_nothing_on_the_engine(
     )
 
 
-def test_a_copy_on_another_database_server_is_noticed_even_before_the_next_renewal(
+def test_a_copy_on_another_database_server_is_detected_before_the_next_renewal(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     running = place()
@@ -118,7 +118,7 @@ def test_a_copy_on_another_database_server_is_noticed_even_before_the_next_renew
     assert "was on another server" in Connection.objects.get().last_error
 
 
-def test_a_copy_that_cannot_read_a_marker_is_still_known_by_its_server(
+def test_a_copy_that_cannot_read_a_marker_is_detected_by_its_server(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     engine.markers = None
@@ -132,7 +132,7 @@ def test_a_copy_that_cannot_read_a_marker_is_still_known_by_its_server(
     assert Connection.objects.get().unclaimed
 
 
-def test_the_live_service_notices_that_a_copy_claimed_its_engine(
+def test_the_live_service_detects_that_a_copy_has_claimed_its_engine(
     foundry: Cluster, engine: FakeEngine, place: Submit, settings: Settings
 ) -> None:
     settings.LOST_CONTACT_REQUEUE_SECONDS = 1
@@ -150,7 +150,7 @@ def test_the_live_service_notices_that_a_copy_claimed_its_engine(
     assert len(engine.by_uid) == 1
 
 
-def test_an_upgraded_copy_of_a_service_that_is_marked_already_is_noticed(
+def test_an_upgraded_copy_of_an_already_marked_service_is_detected(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     engine.markers = {uuid4()}
@@ -162,7 +162,7 @@ def test_an_upgraded_copy_of_a_service_that_is_marked_already_is_noticed(
     assert fresh(waiting).status == Status.PENDING
 
 
-def test_a_copy_does_not_take_an_engine_whose_marker_went(
+def test_a_copy_does_not_claim_an_engine_whose_marker_is_gone(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     reconcile(foundry.pk)
@@ -176,11 +176,11 @@ def test_a_copy_does_not_take_an_engine_whose_marker_went(
     assert Connection.objects.get().unclaimed
 
 
-# --- Not locking the live one out -----------------------------------------------------------------
+# --- The live installation is not locked out ------------------------------------------------------
 
 
 @pytest.mark.parametrize("moment", ["put", "replace", "marked"])
-def test_a_worker_killed_at_any_moment_of_a_renewal_goes_on_after_its_restart(
+def test_a_worker_killed_at_any_moment_of_a_renewal_continues_after_its_restart(
     foundry: Cluster, engine: FakeEngine, place: Submit, moment: str
 ) -> None:
     place()
@@ -217,7 +217,7 @@ def test_the_marker_is_renewed_when_a_worker_starts_and_once_a_minute(
     assert len({first, second, third}) == 3
 
 
-def test_a_worker_that_was_frozen_and_lost_its_turn_does_not_undo_what_others_did(
+def test_a_frozen_worker_does_not_undo_a_later_renewal(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     reconcile(foundry.pk)
@@ -237,7 +237,7 @@ def test_a_worker_that_was_frozen_and_lost_its_turn_does_not_undo_what_others_di
     assert fresh(deployment).status == Status.RUNNING
 
 
-def test_without_the_right_to_know_the_database_server_it_is_not_taken_for_a_copy(
+def test_without_the_right_to_identify_the_server_it_is_not_mistaken_for_a_copy(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     reconcile(foundry.pk)
@@ -271,7 +271,7 @@ def test_a_second_worker_of_the_same_installation_works_as_well(
         assert fresh(deployment).status == Status.RUNNING
 
 
-def test_an_engine_whose_data_was_wiped_is_marked_anew(
+def test_an_engine_whose_data_was_wiped_is_marked_again(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     running = place()
@@ -285,7 +285,7 @@ def test_an_engine_whose_data_was_wiped_is_marked_anew(
     assert engine.markers == {Connection.objects.get().marker}
 
 
-def test_an_upgrade_marks_the_engine_and_goes_on(
+def test_an_upgrade_marks_the_engine_and_continues(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     running = place()
@@ -299,12 +299,12 @@ def test_an_upgrade_marks_the_engine_and_goes_on(
     assert len(engine.markers) == 1
 
 
-# --- Claiming it ----------------------------------------------------------------------------------
+# --- Claims ---------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def restored(foundry: Cluster, engine: FakeEngine, place: Submit) -> tuple[Deployment, Run]:
-    """A deployment that runs since before the backup, and a run from after it."""
+    """A deployment that started before the backup, and a run that started after it."""
     kept = place(name="kept", image="kept:1")
     reconcile(foundry.pk)
     backup = remembered()
@@ -318,19 +318,19 @@ def restored(foundry: Cluster, engine: FakeEngine, place: Submit) -> tuple[Deplo
     return kept, run
 
 
-def test_a_claim_removes_what_is_unknown_and_lets_the_rest_go_on(
+def test_a_claim_removes_unknown_containers_and_keeps_the_others(
     foundry: Cluster, engine: FakeEngine, place: Submit, restored: tuple[Deployment, Run]
 ) -> None:
     kept, later = restored
-    said = StringIO()
+    output = StringIO()
 
-    call_command("claim_engine", foundry.name, yes=True, stdout=said)
+    call_command("claim_engine", foundry.name, yes=True, stdout=output)
     waiting = place()
     reconcile(foundry.pk)
 
-    assert "restored or copied" in said.getvalue()
-    assert "later:1 serve --all, running" in said.getvalue()
-    assert f"kept:1, running, deployment {kept.pk} (kept)" in said.getvalue()
+    assert "restored or copied" in output.getvalue()
+    assert "later:1 serve --all, running" in output.getvalue()
+    assert f"kept:1, running, deployment {kept.pk} (kept)" in output.getvalue()
     assert later.container not in engine.by_uid
     assert (fresh(kept).status, fresh(waiting).status) == (Status.RUNNING, Status.RUNNING)
     assert kinds(foundry) == [
@@ -361,23 +361,23 @@ def test_the_inventory_of_an_engine_is_printed_as_json_and_changes_nothing(
     assert (set(engine.markers or ()), later.container in engine.by_uid) == (markers, True)
 
 
-def test_a_claim_may_leave_the_unknown_ones_which_then_block(
+def test_a_claim_may_keep_unknown_containers_which_then_block_launches(
     foundry: Cluster, engine: FakeEngine, place: Submit, restored: tuple[Deployment, Run]
 ) -> None:
     kept, later = restored
-    said = StringIO()
+    output = StringIO()
 
-    call_command("claim_engine", str(foundry.pk), yes=True, keep_unknown=True, stdout=said)
+    call_command("claim_engine", str(foundry.pk), yes=True, keep_unknown=True, stdout=output)
     waiting = place()
     reconcile(foundry.pk)
 
-    assert "nothing starts on foundry" in said.getvalue()
+    assert "nothing starts on foundry" in output.getvalue()
     assert later.container in engine.by_uid
     assert (fresh(kept).status, fresh(waiting).status) == (Status.RUNNING, Status.PENDING)
     assert len(Connection.objects.get().unknown_containers) == 1
 
 
-def test_a_claim_that_died_half_way_is_made_again(
+def test_a_claim_that_was_interrupted_can_be_repeated(
     foundry: Cluster, engine: FakeEngine, restored: tuple[Deployment, Run]
 ) -> None:
     for moment in ("put", "replace", "marked"):
@@ -393,7 +393,7 @@ def test_a_claim_that_died_half_way_is_made_again(
     assert not Connection.objects.get().unclaimed
 
 
-def test_without_a_yes_nothing_changes(
+def test_without_confirmation_nothing_changes(
     foundry: Cluster, engine: FakeEngine, restored: tuple[Deployment, Run]
 ) -> None:
     markers = set(engine.markers or ())
@@ -414,17 +414,17 @@ def test_an_engine_that_does_not_answer_cannot_be_claimed(
         call_command("claim_engine", str(foundry.pk), yes=True, stdout=StringIO())
 
 
-# --- What verify says -----------------------------------------------------------------------------
+# --- verify ---------------------------------------------------------------------------------------
 
 
 def verify() -> str:
-    """Return what it says, of the errors as well."""
-    said = StringIO()
+    """Return the output of `verify`, including errors."""
+    output = StringIO()
     try:
-        call_command("verify", stdout=said, stderr=said)
+        call_command("verify", stdout=output, stderr=output)
     except CommandError as error:
-        said.write(str(error))
-    return said.getvalue()
+        output.write(str(error))
+    return output.getvalue()
 
 
 @pytest.fixture
@@ -432,7 +432,7 @@ def hasty(settings: Settings) -> None:
     settings.RECONCILE_INTERVAL = 0
 
 
-def test_verify_sees_the_trouble_before_the_claim_and_none_after(
+def test_verify_finds_differences_before_the_claim_and_none_after(
     hasty: None, foundry: Cluster, engine: FakeEngine, restored: tuple[Deployment, Run]
 ) -> None:
     before = verify()
@@ -444,7 +444,7 @@ def test_verify_sees_the_trouble_before_the_claim_and_none_after(
     assert "All is well" in verify()
 
 
-def test_verify_sees_containers_that_are_missing_or_run_something_else(
+def test_verify_finds_containers_that_are_missing_or_have_another_image(
     hasty: None, foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     missing, adopted, ended = place(), place(image="own:1", command=["own"]), place()
@@ -453,26 +453,26 @@ def test_verify_sees_containers_that_are_missing_or_run_something_else(
     engine.change(adopted.runs.get().pk, image="other:1", command=("other",))
     Run.objects.filter(deployment=ended).delete()
 
-    said = verify()
+    output = verify()
 
-    assert f"run without its container on cluster {foundry.pk} (foundry): run" in said
-    assert "container with another image or command on cluster" in said
-    assert "(other:1 other), running" in said
-    assert "container of a run that has ended on cluster" in said
+    assert f"run without its container on cluster {foundry.pk} (foundry): run" in output
+    assert "container with another image or command on cluster" in output
+    assert "(other:1 other), running" in output
+    assert "container of a run that has ended on cluster" in output
 
 
-def test_verify_says_which_engine_it_could_not_ask(
+def test_verify_names_the_engines_that_it_could_not_reach(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     engine.is_down = True
 
-    said = verify()
+    output = verify()
 
-    assert f"Engine not compared: cluster {foundry.pk} (foundry): no route to host" in said
-    assert "not compared: 1" in said
+    assert f"Engine not compared: cluster {foundry.pk} (foundry): no route to host" in output
+    assert "not compared: 1" in output
 
 
-# --- Connecting it anew ---------------------------------------------------------------------------
+# --- Reconnection ---------------------------------------------------------------------------------
 
 
 def connect(cluster: Cluster) -> Connection:
@@ -480,7 +480,7 @@ def connect(cluster: Cluster) -> Connection:
     return connections.connect(cluster, actor="olga", route=route)
 
 
-def test_connecting_the_same_engine_anew_does_not_undo_a_renewal_of_that_moment(
+def test_reconnecting_the_same_engine_does_not_undo_a_concurrent_renewal(
     foundry: Cluster, engine: FakeEngine
 ) -> None:
     reconcile(foundry.pk)
@@ -498,7 +498,7 @@ def test_connecting_the_same_engine_anew_does_not_undo_a_renewal_of_that_moment(
     assert Connection.objects.get().marker == renewed
 
 
-def test_a_cluster_that_comes_back_to_an_engine_is_not_taken_for_a_copy(
+def test_a_cluster_that_returns_to_an_engine_is_not_mistaken_for_a_copy(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:
     reconcile(foundry.pk)
@@ -508,7 +508,7 @@ def test_a_cluster_that_comes_back_to_an_engine_is_not_taken_for_a_copy(
     connect(foundry)
 
     assert Connection.objects.get().uid != former.uid
-    engine.markers = set()  # a driver shows those of its connection alone
+    engine.markers = set()  # a driver shows only the markers of its connection
     deployment = place()
     reconcile(foundry.pk)
     assert fresh(deployment).status == Status.RUNNING

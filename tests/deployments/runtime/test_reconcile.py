@@ -39,7 +39,7 @@ def status_of(deployment: Deployment) -> str:
     return deployment.status
 
 
-def test_a_placed_deployment_runs_after_one_look(forge: Cluster, submit: Submit) -> None:
+def test_a_placed_deployment_runs_after_one_reconciliation(forge: Cluster, submit: Submit) -> None:
     deployment = submit()
     place(deployment, forge)
 
@@ -126,7 +126,7 @@ def test_a_stop_before_any_container_ends_as_stopped(forge: Cluster, submit: Sub
     assert not SimulatedContainer.objects.exists()
 
 
-def test_a_container_starts_only_when_the_stopping_ones_leave_room(
+def test_a_container_starts_only_when_stopping_ones_have_freed_its_resources(
     forge: Cluster, submit: Submit
 ) -> None:
     victim = submit(cpu_milli=8000, env={"SIMULATE_STOP_SECONDS": "4"})
@@ -162,7 +162,7 @@ def test_a_deployment_never_has_two_containers_at_once(forge: Cluster, submit: S
     assert SimulatedContainer.objects.get().run_id == deployment.runs.current().get().pk
 
 
-def test_a_container_that_vanished_sends_its_deployment_back_to_the_queue(
+def test_a_deployment_whose_container_vanished_is_queued_again(
     forge: Cluster, submit: Submit
 ) -> None:
     deployment = submit()
@@ -178,7 +178,7 @@ def test_a_container_that_vanished_sends_its_deployment_back_to_the_queue(
     assert "vanished" in deployment.status_reason
 
 
-def test_a_container_that_no_run_knows_is_removed(forge: Cluster, submit: Submit) -> None:
+def test_a_container_of_no_unfinished_run_is_removed(forge: Cluster, submit: Submit) -> None:
     deployment = submit()
     place(deployment, forge)
     reconcile(forge.pk)
@@ -190,7 +190,7 @@ def test_a_container_that_no_run_knows_is_removed(forge: Cluster, submit: Submit
     assert not SimulatedContainer.objects.exists()
 
 
-def test_an_old_container_says_nothing_about_a_new_run(forge: Cluster, submit: Submit) -> None:
+def test_an_old_container_does_not_affect_a_new_run(forge: Cluster, submit: Submit) -> None:
     deployment = submit(env={"SIMULATE_RUN_SECONDS": "5"})
     place(deployment, forge)
     reconcile(forge.pk)

@@ -1,4 +1,4 @@
-"""The former release: its code from the history, its web, and a visit that uses its main routes."""
+"""The former release: its code from the history, its web server, and calls of its main routes."""
 
 import io
 import os
@@ -22,13 +22,13 @@ HERE = Path(__file__).parent
 DUMP = HERE / "former.sql.gz"
 """A database that the former release has filled."""
 STATEMENTS = HERE / "former_statements.jsonl.gz"
-"""The statements of the former release's web during one visit after the dump, one a line."""
+"""The statements of the former release's web during one visit after the dump, one per line."""
 
 _PASSWORD = "good-for-more-than-one-release"
 
 
 def is_in_history() -> bool:
-    """Say whether this checkout's history has the former release: a shallow clone may lack it."""
+    """Return whether the history has the former release, which a shallow clone may not."""
     if not shutil.which("git"):
         return False
     found = subprocess.run(
@@ -54,7 +54,7 @@ class Former:
             "DJANGO_SETTINGS_MODULE": "hypervisor.settings",
             "ENVIRONMENT": "development",
             "DATABASE_URL": database,
-            # Nobody works on its messages, and nobody else should find them.
+            # No worker handles its messages, and none of another service should.
             "REDIS_URL": os.environ["REDIS_URL"].rpartition("/")[0] + "/15",
             "HYPERVISOR_HOME": str(folder / "home"),
             "RATE_LIMIT_REGISTER": "1000/min",
@@ -62,13 +62,13 @@ class Former:
         }
 
     def run(self, *arguments: str) -> None:
-        """Run one of its commands of Django."""
+        """Run a Django command of the former release."""
         command = [sys.executable, "-P", "-m", "django", *arguments]
         subprocess.run(command, cwd=self.folder, env=self.environment, check=True)
 
     @contextmanager
     def web(self, *arguments: str) -> Iterator[str]:
-        """Run its web server; yields its URL."""
+        """Run its web server; yield its URL."""
         port = free_port()
         url = f"http://127.0.0.1:{port}"
         script = [sys.executable, "-P", str(HERE / "former_web.py"), str(port), *arguments]
@@ -85,7 +85,7 @@ class Former:
 
 
 class Person(Client):
-    """Somebody whose password is the same in the dump and now."""
+    """A user with the same password in the dump and in new registrations."""
 
     @classmethod
     def newcomer(cls, url: str, username: str, patience_s: float = 0) -> Self:
@@ -109,7 +109,7 @@ def request(**fields: Any) -> dict[str, Any]:
 
 
 def visit(url: str, name: str) -> int:
-    """Use the main routes as two newcomers, and stop what alice runs; return the organization.
+    """Call the main routes as two new users, and stop alice's deployment; return the organization.
 
     Raises ApiError or OSError as soon as a call fails.
     """

@@ -1,4 +1,4 @@
-"""Serve the web of a former release and, if asked, note the statements that it executes.
+"""Serve the web of a former release and optionally record the statements that it executes.
 
 Run as `python -P former_web.py PORT [FILE]`, with the former release's code in PYTHONPATH; nothing
 of this release is imported. FILE gets one statement a line, as JSON strings, with the parameters
@@ -14,36 +14,36 @@ from django.core.servers.basehttp import run
 from django.db.backends.utils import CursorWrapper
 
 
-def note_statements(path: str) -> None:
+def record_statements(path: str) -> None:
     """Append each statement that succeeds from now on to the file."""
     file = open(path, "a", buffering=1)  # noqa: PTH123, SIM115 open as long as the process lives
     execute = CursorWrapper._execute  # type: ignore[attr-defined]
     execute_many = CursorWrapper._executemany  # type: ignore[attr-defined]
 
-    def note(cursor: Any, sql: str, params: Any) -> None:
+    def record(cursor: Any, sql: str, params: Any) -> None:
         text = psycopg.ClientCursor(cursor.db.connection).mogrify(sql, params)
         file.write(json.dumps(text, ensure_ascii=False) + "\n")
 
-    def noted(self: Any, sql: str, params: Any, *context: Any) -> Any:
+    def recorded(self: Any, sql: str, params: Any, *context: Any) -> Any:
         result = execute(self, sql, params, *context)
-        note(self, sql, params)
+        record(self, sql, params)
         return result
 
-    def noted_many(self: Any, sql: str, rows: Any, *context: Any) -> Any:
+    def recorded_many(self: Any, sql: str, rows: Any, *context: Any) -> Any:
         rows = list(rows)
         result = execute_many(self, sql, rows, *context)
         for params in rows:
-            note(self, sql, params)
+            record(self, sql, params)
         return result
 
-    CursorWrapper._execute = noted  # type: ignore[attr-defined]
-    CursorWrapper._executemany = noted_many  # type: ignore[attr-defined]
+    CursorWrapper._execute = recorded  # type: ignore[attr-defined]
+    CursorWrapper._executemany = recorded_many  # type: ignore[attr-defined]
 
 
 def main() -> None:
     port, *path = sys.argv[1:]
     if path:
-        note_statements(path[0])
+        record_statements(path[0])
     from hypervisor.wsgi import application
 
     run("127.0.0.1", int(port), application, threading=True)

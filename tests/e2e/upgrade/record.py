@@ -1,4 +1,4 @@
-"""Make `former.sql.gz` and `former_statements.jsonl.gz` anew, from the former release's code.
+"""Recreate `former.sql.gz` and `former_statements.jsonl.gz` from the former release's code.
 
 After a release, set COMMIT in `former.py` to the released commit, run this, and commit the
 two files:
@@ -34,7 +34,7 @@ for cluster in Cluster.objects.all():
     reconcile(cluster.pk)
 take_sample()
 """
-"""What the former release's workers do, without Celery."""
+"""The work of the former release's workers, without Celery."""
 
 
 def main() -> None:
@@ -64,7 +64,7 @@ def _record(former: Former, database: str) -> None:
 
 
 def fill(former: Former, url: str) -> None:
-    """Bring deployments into every state that lasts, runs that were evicted, and samples."""
+    """Create deployments in every lasting state, evicted runs, and samples."""
     with Person.newcomer(url, "alice") as alice:
         alice.post("/organizations", name="Acme")
         anvil = alice.post("/clusters", name="anvil", cpu=8, ram_mib=16384, gpu=4)["id"]

@@ -22,7 +22,7 @@ from tests.e2e.upgrade.former import Former, visit
 from tests.support.databases import postgres, postgres_tool
 
 _RENEWED = {"auth_group_permissions"}
-"""Tables that hold no data of people: each migration makes them what the release wants."""
+"""Tables without user data: the migrations rewrite them."""
 
 Row = tuple[str, str]
 """A table, and one of its rows as JSON."""
@@ -30,7 +30,7 @@ Row = tuple[str, str]
 
 @pytest.fixture
 def database(tmp_path: Path, embedded_servers: None) -> Iterator[str]:
-    """The URL of a database as the former release has left it."""
+    """The URL of a database that the former release has filled."""
     with postgres(tmp_path) as url:
         plain = tmp_path / "former.sql"
         with gzip.open(former.DUMP) as packed, plain.open("wb") as file:
@@ -41,7 +41,7 @@ def database(tmp_path: Path, embedded_servers: None) -> Iterator[str]:
 
 
 def manage(database: str, *arguments: str) -> str:
-    """Run a command of this release on the database; return what it says."""
+    """Run a command of this release on the database; return its output."""
     done = subprocess.run(
         [sys.executable, "manage.py", *arguments], cwd=ROOT,
         env={**os.environ, "DATABASE_URL": database},
@@ -61,7 +61,7 @@ def columns(connection: psycopg.Connection) -> dict[str, list[str]]:
 
 
 def rows(connection: psycopg.Connection, tables: dict[str, list[str]]) -> set[Row]:
-    """Return all rows of these tables, with these of their columns."""
+    """Return all rows of these tables, reduced to these columns."""
     found: set[Row] = set()
     for table, names in tables.items():
         query = sql.SQL("SELECT to_jsonb(row)::text FROM (SELECT {} FROM {}) AS row").format(
@@ -95,7 +95,7 @@ def test_every_row_of_the_former_release_survives_and_its_statements_still_work(
 
 
 class Visitors(threading.Thread):
-    """Visit the former release's web again and again, until asked to leave or a call fails."""
+    """Visit the former release's web repeatedly, until stopped or a call fails."""
 
     def __init__(self, url: str) -> None:
         super().__init__()
@@ -113,7 +113,7 @@ class Visitors(threading.Thread):
                 return
 
     def wait_for(self, more: int) -> None:
-        """Wait until so many more have come and gone."""
+        """Wait until this many more visits are complete."""
         whole = len(self.organizations) + more
         wait_until(lambda: self.failure or len(self.organizations) >= whole, f"{whole} visits")
         assert self.failure is None
