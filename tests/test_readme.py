@@ -11,6 +11,7 @@ from hypervisor.standalone.bootstrap import ROOT
 from scheduling.planner.policy import Policy
 
 README = (ROOT / "README.md").read_text()
+APPS = ("accounts", "orgs", "clusters", "deployments", "scheduling", "hypervisor", "tests")
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 
@@ -40,6 +41,18 @@ def test_the_commands_table_lists_the_commands_in_the_order_of_the_help() -> Non
     names = [name for cell in rows[1:] for name in re.findall(r"`([a-z_]+)", cell)]
 
     assert names == [entry.name for group in overview.GROUPS.values() for entry in group]
+
+
+def test_every_file_and_name_in_contributing_exists() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    sources = [path for app in APPS for path in (ROOT / app).rglob("*.py")]
+    code = set(re.findall(r"\w+", " ".join(path.read_text() for path in sources)))
+
+    paths = re.findall(r"`([a-z]\w*/[\w./]*)`", text)
+    names = re.findall(r"`(_?[A-Z]\w+|_[a-z]\w+)`", text)
+
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+    assert [name for name in names if name not in code] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
