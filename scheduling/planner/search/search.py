@@ -1,4 +1,4 @@
-"""Make several attempts and take the best. Each obeys the rules, so only its outcome matters.
+"""Make several attempts and take the best. All of them obey the rules.
 
 The amount of work is bounded by counting, not by a clock, so that the same snapshot gives the same
 plan on every machine.
@@ -54,8 +54,9 @@ def coverage(request: Resources, free: Resources) -> int:
 
 
 class Search:
-    """A search that varies one attempt, the basis, and replaces it when a variation is better.
+    """A search that varies one attempt, the basis.
 
+    A variation becomes the basis when it is better than the best outcome or closer to a better one.
     `_guide` and `_where` are the guide and the placements of the basis. `_before[k]` is its state
     before level k, from which a variation of that level continues. `_seen` has the results of
     variations.
