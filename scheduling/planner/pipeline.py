@@ -20,8 +20,8 @@ def make_plan(snapshot: Snapshot) -> Plan:
     3. Keep the attempt with the most active deployments from the highest level down, then with the
        least harm.
     4. Write how it differs from the present, with the reasons.
-    5. If it preempts for deployments that never used what earlier preemptions freed, suspend it
-       for them and plan once more.
+    5. If it preempts for a deployment whose earlier preemptions freed capacity that it never used,
+       suspend preemption for that deployment and plan once more.
     """
     plan = _plan(snapshot)
     found = suspensions(snapshot, plan)
@@ -31,7 +31,7 @@ def make_plan(snapshot: Snapshot) -> Plan:
 
 
 def served_order(snapshot: Snapshot, plan: Plan) -> list[int]:
-    """Return the ids of the ready deployments in the order in which the plan serves them.
+    """Return the ids of the ready deployments in the order in which the plan considers them.
 
     Deployments for which the plan suspends preemption come last, as in the next snapshot.
     """

@@ -217,10 +217,10 @@ def test_a_cycle_does_not_change_another_organization(
     acme: Organization, forge: Cluster, submit: Submit, charlie: User
 ) -> None:
     other = Organization.objects.create(name="Other")
-    another_cluster(other, "theirs")
-    theirs = services.submit(
+    another_cluster(other, "foreign")
+    foreign = services.submit(
         created_by=charlie, organization=other,
-        spec=Spec(name="theirs", image="busybox", cpu_milli=8000, ram_mib=1024, priority=1),
+        spec=Spec(name="foreign", image="busybox", cpu_milli=8000, ram_mib=1024, priority=1),
     )  # fmt: skip
     cycle(other)
     submit(cpu_milli=8000, priority=90)
@@ -228,7 +228,7 @@ def test_a_cycle_does_not_change_another_organization(
 
     cycle(acme)
 
-    assert statuses(theirs, waiting) == [Status.STARTING, Status.PENDING]
+    assert statuses(foreign, waiting) == [Status.STARTING, Status.PENDING]
 
 
 def test_an_ended_deployment_uses_no_capacity(

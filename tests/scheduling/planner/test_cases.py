@@ -273,12 +273,12 @@ def test_with_preemption_suspended_a_deployment_gets_what_is_left_and_evicts_not
     assert placed(plan(*rows[:2], rows[3])) == {3: 1}
 
 
-def test_with_preemption_suspended_a_deployment_takes_no_reserved_capacity_for_good() -> None:
-    """Once placed it has its own priority, by which deployment 2 may or may not evict it."""
+def test_a_suspended_deployment_uses_reserved_capacity_only_if_the_holder_may_evict_it() -> None:
+    """Once it is placed, its own priority decides whether deployment 2 may evict it."""
     rows = cluster(1, 4), active(1, 5, 2), ready(2, 5, 4, waited=1_000)
-    for priority, takes_it in ((9, False), (5, False), (4, True)):
+    for priority, is_placed in ((9, False), (5, False), (4, True)):
         made = plan(*rows, ready(3, priority, 1, suspended_until=NOW + 1))
-        assert (3 in placed(made)) is takes_it
+        assert (3 in placed(made)) is is_placed
 
 
 def test_after_the_suspension_a_deployment_may_preempt_again() -> None:

@@ -146,10 +146,10 @@ def test_the_consequences_give_the_cluster_of_each_deployment_after_the_next_cyc
     before, after = change
     anyway = {d.id: d.cluster for d in Result(before, make_plan(before)).carried_out().deployments}
 
-    told = difference(before, after)
+    found = difference(before, after)
 
     places = {d.id: d.cluster for d in Result(after, make_plan(after)).carried_out().deployments}
     for id_, place in places.items():
-        assert place == (told[id_].target if id_ in told else anyway[id_])
+        assert place == (found[id_].target if id_ in found else anyway[id_])
     for id_ in anyway.keys() - places.keys():
-        assert told[id_].kind == Kind.LEAVES
+        assert found[id_].kind == Kind.LEAVES

@@ -1,4 +1,4 @@
-"""Amounts are exact, and the planner words them as the rest of the product does."""
+"""Amounts as text: exact, and the same as in the rest of the product."""
 
 import pytest
 from hypothesis import given
@@ -14,7 +14,9 @@ def test_the_dimensions_are_those_of_the_tables() -> None:
 
 
 @given(st.integers(0, 10**10), st.integers(0, 2**40), st.integers(0, 10**6))
-def test_the_planner_words_amounts_as_the_rest_of_the_product(cpu: int, ram: int, gpu: int) -> None:
+def test_the_planner_writes_amounts_as_the_rest_of_the_product_does(
+    cpu: int, ram: int, gpu: int
+) -> None:
     assert str(Resources(cpu, ram, gpu)) == describe(cpu, ram, gpu)
 
 
