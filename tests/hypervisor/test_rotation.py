@@ -31,9 +31,9 @@ def sealed(forge: Cluster, submit: Submit, settings: Settings) -> Deployment:
 
 
 def rotate() -> str:
-    said = io.StringIO()
-    call_command("rotate_credentials", stdout=said)
-    return said.getvalue()
+    out = io.StringIO()
+    call_command("rotate_credentials", stdout=out)
+    return out.getvalue()
 
 
 def test_after_a_rotation_the_new_key_decrypts_all_secrets(
@@ -41,10 +41,10 @@ def test_after_a_rotation_the_new_key_decrypts_all_secrets(
 ) -> None:
     settings.CREDENTIALS_KEYS = [NEW, OLD]
 
-    said = rotate()
+    out = rotate()
 
-    assert "1 connections" in said
-    assert "1 deployments" in said
+    assert "1 connections" in out
+    assert "1 deployments" in out
     settings.CREDENTIALS_KEYS = [NEW]
     row = Deployment.objects.get(pk=sealed.pk)
     assert opened(row.env) == {"TOKEN": "s3cret", "PLAIN": "text"}

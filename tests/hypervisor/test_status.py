@@ -35,7 +35,7 @@ def all_at_work() -> None:
     heartbeats.record_worker(ENGINES, "engines@here")
 
 
-def asked(*arguments: str) -> tuple[int, str]:
+def run_status(*arguments: str) -> tuple[int, str]:
     """Return the exit code and the output."""
     out = StringIO()
     code = 0
@@ -47,7 +47,7 @@ def asked(*arguments: str) -> tuple[int, str]:
 
 
 def document() -> Any:
-    return json.loads(asked("--json")[1])
+    return json.loads(run_status("--json")[1])
 
 
 @pytest.fixture
@@ -61,36 +61,36 @@ def busy(acme: Organization, forge: Cluster, submit: Submit) -> list[Deployment]
 
 
 def test_a_working_service_is_healthy(all_at_work: None) -> None:
-    code, said = asked()
+    code, output = run_status()
 
     assert code == 0
-    assert said.splitlines()[0].startswith(f"MLOps Hypervisor {VERSION}, ")
-    assert ": healthy" in said.splitlines()[0]
-    assert "beat ok, worker ok, engine worker ok, broker ok, database ok" in said
-    assert "There is no cluster yet." in said
-    assert "No deployment is waiting." in said
+    assert output.splitlines()[0].startswith(f"MLOps Hypervisor {VERSION}, ")
+    assert ": healthy" in output.splitlines()[0]
+    assert "beat ok, worker ok, engine worker ok, broker ok, database ok" in output
+    assert "There is no cluster yet." in output
+    assert "No deployment is waiting." in output
 
 
 def test_without_beat_and_workers_it_fails_and_names_them() -> None:
-    code, said = asked()
+    code, output = run_status()
 
     assert code == 1
-    assert "3 critical" in said
+    assert "3 critical" in output
     for part in ("Beat", "Worker", "Engine worker"):
-        assert f"  CRITICAL  {part}: " in said
+        assert f"  CRITICAL  {part}: " in output
 
 
 def test_it_shows_how_full_each_cluster_is_and_why_deployments_wait(
     all_at_work: None, busy: list[Deployment]
 ) -> None:
-    code, said = asked()
+    code, output = run_status()
 
     assert code == 0
-    (row,) = [line.split() for line in said.splitlines() if "forge" in line and "2/2" in line]
+    (row,) = [line.split() for line in output.splitlines() if "forge" in line and "2/2" in line]
     assert row == ["forge", "(Acme)", "active", "0", "+1", "2/2", "8/8", "1/16"]
-    assert "Waiting: 3 (2 no_free_capacity, 1 held)" in said
-    assert f"  waits-1 ({busy[2].pk}) of Acme, priority 50, for " in said
-    assert "waits-0" not in said
+    assert "Waiting: 3 (2 no_free_capacity, 1 held)" in output
+    assert f"  waits-1 ({busy[2].pk}) of Acme, priority 50, for " in output
+    assert "waits-0" not in output
 
 
 def test_the_json_output_has_the_same_contents(all_at_work: None, busy: list[Deployment]) -> None:
@@ -118,22 +118,22 @@ def test_an_engine_without_contact_is_critical(all_at_work: None, forge: Cluster
         lost_contact_at=timezone.now() - timedelta(minutes=5), last_error="no route",
     )  # fmt: skip
 
-    code, said = asked()
+    code, output = run_status()
 
     assert code == 1
-    assert "engines: 0 in contact, 1 lost, 0 simulated" in said
-    assert "The engine of forge does not answer" in said
-    assert "no contact" in said
+    assert "engines: 0 in contact, 1 lost, 0 simulated" in output
+    assert "The engine of forge does not answer" in output
+    assert "no contact" in output
 
 
 def test_a_warning_alone_does_not_fail(all_at_work: None, bring: Bring) -> None:
     Deployment.objects.filter(pk=bring(Status.PENDING).pk).update(status_code="exceeds_capacity")
 
-    code, said = asked()
+    code, output = run_status()
 
     assert code == 0
-    assert "healthy, 2 warnings" in said
-    assert "  WARNING   1 deployment can never start" in said
+    assert "healthy, 2 warnings" in output
+    assert "  WARNING   1 deployment can never start" in output
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 40)])
@@ -150,7 +150,7 @@ def test_the_output_fits_on_a_screen_however_much_there_is(
         Deployment.objects.filter(pk=pk).update(status_code=f"code_{number}")
         Deployment.objects.filter(pk=pk).update(status_reason="why " * 60)
 
-    lines = asked()[1].splitlines()
+    lines = run_status()[1].splitlines()
 
     assert len(lines) <= height
     assert max(map(len, lines)) <= width

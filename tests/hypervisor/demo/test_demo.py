@@ -40,9 +40,9 @@ def output(*arguments: str) -> str:
 
 
 def test_the_password_is_shown_again(company: list[Organization]) -> None:
-    said = output("--password")
+    printed = output("--password")
 
-    assert said == (
+    assert printed == (
         "Log in at /token as amara, jonas, wei, priya, tomas, ngozi, lena, omar; the password is"
         f" {removal.password()}\n"
     )

@@ -46,7 +46,7 @@ def write_lock(checkout: Path, lock: str, *requirements: str) -> None:
     (checkout / "requirements" / f"{lock}.txt").write_text("\n".join(lines) + "\n")
 
 
-def ask(checkout: Path, code: str) -> str:
+def run_python(checkout: Path, code: str) -> str:
     python = checkout / ".venv" / "bin" / "python"
     return subprocess.run([python, "-c", code], capture_output=True, text=True).stdout.strip()
 
@@ -60,7 +60,7 @@ def test_bootstrap_imports_only_the_standard_library() -> None:
 def test_the_first_use_creates_an_environment_with_the_lock(checkout: Path) -> None:
     bootstrap.install("up")
 
-    assert ask(checkout, "import served; print(served.version)") == "1.0"
+    assert run_python(checkout, "import served; print(served.version)") == "1.0"
 
 
 def test_a_second_use_installs_nothing(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -78,7 +78,7 @@ def test_a_changed_lock_is_installed_again(checkout: Path) -> None:
 
     bootstrap.install("up")
 
-    assert ask(checkout, "import served; print(served.version)") == "2.0"
+    assert run_python(checkout, "import served; print(served.version)") == "2.0"
 
 
 def test_an_environment_of_a_larger_lock_also_serves_a_smaller_one(
@@ -100,7 +100,7 @@ def test_an_interrupted_installation_is_repeated(checkout: Path) -> None:
 
     bootstrap.install("up")
 
-    assert ask(checkout, "import served; print(served.version)") == "1.1"
+    assert run_python(checkout, "import served; print(served.version)") == "1.1"
 
 
 def test_an_environment_without_its_python_is_created_again(checkout: Path) -> None:
@@ -109,7 +109,7 @@ def test_an_environment_without_its_python_is_created_again(checkout: Path) -> N
 
     bootstrap.install("up")
 
-    assert ask(checkout, "import served; print(served.version)") == "1.0"
+    assert run_python(checkout, "import served; print(served.version)") == "1.0"
 
 
 def test_a_package_that_was_tampered_with_is_refused(checkout: Path) -> None:

@@ -70,9 +70,9 @@ def test_the_help_of_a_command_shows_only_its_own_options(name: str) -> None:
     command = load_command_class(get_commands()[name], name)
 
     assert isinstance(command, Command)
-    said = command.create_parser("manage.py", name).format_help()
-    assert "--pythonpath" not in said
-    assert str(command.help).split()[0] in said
+    text = command.create_parser("manage.py", name).format_help()
+    assert "--pythonpath" not in text
+    assert str(command.help).split()[0] in text
 
 
 def test_help_all_lists_djangos_commands(tmp_path: Path) -> None:
