@@ -11,11 +11,11 @@ from scheduling.planner.snapshot import Deployment, Snapshot
 class Kind(StrEnum):
     """What happens to a deployment because of a change; the worst first.
 
-    `LEAVES`: the deployment no longer competes.
+    `WITHDRAWN`: the deployment no longer competes, because it was held or ended, or is in back-off.
     """
 
     EVICTED = "evicted"
-    LEAVES = "leaves"
+    WITHDRAWN = "withdrawn"
     MOVES = "moves"
     RESTARTS = "restarts"
     WAITS = "waits"
@@ -82,7 +82,9 @@ def _consequences(
 
 
 def _removed(row: Deployment) -> Consequence:
-    return Consequence(row.id, row.priority, Kind.LEAVES, row.cluster, None, None, "leaves", "")
+    return Consequence(
+        row.id, row.priority, Kind.WITHDRAWN, row.cluster, None, None, "withdrawn", ""
+    )
 
 
 def _consequence(was: Deployment | None, now: Deployment, decision: _Decision) -> Consequence:

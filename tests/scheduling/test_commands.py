@@ -30,15 +30,15 @@ def test_schedule_runs_a_cycle_of_every_organization(
     acme: Organization, globex: Organization, globex_cluster: Cluster, forge: Cluster,
     submit: Submit,
 ) -> None:  # fmt: skip
-    ours = submit()
-    theirs = services.submit(
+    own = submit()
+    other = services.submit(
         created_by=globex.memberships.get().user, organization=globex,
-        spec=Spec(name="theirs", image="x", cpu_milli=1, ram_mib=1),
+        spec=Spec(name="other", image="x", cpu_milli=1, ram_mib=1),
     )  # fmt: skip
 
     output = output_of("schedule")
 
-    for deployment in (ours, theirs):
+    for deployment in (own, other):
         deployment.refresh_from_db()
         assert deployment.status == Status.STARTING
     assert f"Acme ({acme.pk})" in output

@@ -278,7 +278,7 @@ def _sections(preview: Preview) -> Iterator[Section]:
 def _figures(preview: Preview) -> dict[str, int]:
     """Count the deployments that lose, change or get their place, or start to wait."""
     rows = preview.consequences
-    lose = (Kind.EVICTED, Kind.LEAVES, Kind.WAITS)
+    lose = (Kind.EVICTED, Kind.WITHDRAWN, Kind.WAITS)
     return {
         "lose": sum(r.kind in lose and r.source is not None for r in rows),
         "move": sum(r.kind in (Kind.MOVES, Kind.RESTARTS) for r in rows),

@@ -89,11 +89,11 @@ def test_viewers_see_every_page_and_other_staff_none(
 def test_operators_have_the_actions_and_viewers_none(
     browser: Browser, console: Client, model: type[Model]
 ) -> None:
-    theirs = actions_for(browser(groups.OPERATORS), model)
+    found = actions_for(browser(groups.OPERATORS), model)
 
     assert actions_for(browser(groups.VIEWERS), model) == set()
     kept = {action for label, action in FOR_SUPERUSERS if label == model._meta.label}
-    assert theirs == actions_for(console, model) - kept
+    assert found == actions_for(console, model) - kept
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model._meta.label)

@@ -127,10 +127,10 @@ def test_the_heads_of_all_queues_come_first(
     full: Deployment, submit: Submit, charlie: User, globex: Organization, globex_cluster: Cluster
 ) -> None:
     first, second = submit(gpu=1), submit(gpu=2)
-    spec = Spec(name="theirs", image="busybox", cpu_milli=1000, ram_mib=1024, priority=1)
-    theirs = services.submit(created_by=charlie, organization=globex, spec=spec)
+    spec = Spec(name="other", image="busybox", cpu_milli=1000, ram_mib=1024, priority=1)
+    other = services.submit(created_by=charlie, organization=globex, spec=spec)
 
-    assert ids(queue()) == [first.pk, theirs.pk, second.pk]
+    assert ids(queue()) == [first.pk, other.pk, second.pk]
 
 
 def test_the_page_shows_every_group_and_offers_the_actions_that_apply(

@@ -20,15 +20,15 @@ from tests.fixtures.deployments import Bring
 from tests.support.console import confirm
 from tests.support.factories import PASSWORD
 
-OURS = ("accounts", "orgs", "clusters", "deployments", "scheduling")
+APPS = ("accounts", "orgs", "clusters", "deployments", "scheduling")
 TABLES = {
     model._meta.db_table
-    for app in OURS
+    for app in APPS
     for model in apps.get_app_config(app).get_models(include_auto_created=True)
     if not model._meta.proxy
 }
 SERVICES = {
-    *(f"{app}.services" for app in OURS), "accounts.tokens", "deployments.lifecycle",
+    *(f"{app}.services" for app in APPS), "accounts.tokens", "deployments.lifecycle",
     "deployments.moves", "scheduling.cycle.run",
 }  # fmt: skip
 """The modules that may write."""
@@ -61,7 +61,7 @@ def modules() -> Iterator[str]:
 
 
 def test_every_page_of_the_product_writes_by_services_or_not_at_all() -> None:
-    pages = {m: p for m, p in admin.site._registry.items() if m._meta.app_label in OURS}
+    pages = {m: p for m, p in admin.site._registry.items() if m._meta.app_label in APPS}
 
     assert pages
     for page in pages.values():

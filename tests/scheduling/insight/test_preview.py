@@ -70,7 +70,7 @@ def test_a_stop_shows_which_deployment_starts(bring: Bring, submit: Submit) -> N
 
     result = preview(change("stop", running))
 
-    assert kinds(result) == {running.pk: Kind.LEAVES, waiting.pk: Kind.STARTS}
+    assert kinds(result) == {running.pk: Kind.WITHDRAWN, waiting.pk: Kind.STARTS}
     assert result.touched[0].reason == "Stopped by olga."
     assert result.names[waiting.pk] == "job"
 
@@ -82,7 +82,7 @@ def test_a_hold_shows_which_deployment_starts_instead(
 
     result = preview(change("hold", first))
 
-    assert kinds(result) == {first.pk: Kind.LEAVES, second.pk: Kind.STARTS}
+    assert kinds(result) == {first.pk: Kind.WITHDRAWN, second.pk: Kind.STARTS}
     assert result.touched[0].state == "held"
     assert result.anyway == 1
 
@@ -112,7 +112,7 @@ def test_preempting_without_waiting_deployments_only_frees_capacity(bring: Bring
 
     result = preview(change("preempt", running))
 
-    assert kinds(result) == {running.pk: Kind.LEAVES}
+    assert kinds(result) == {running.pk: Kind.WITHDRAWN}
     assert "competes again at" in result.touched[0].reason
 
 

@@ -50,7 +50,7 @@ def test_no_change_has_no_consequences() -> None:
 def test_a_deployment_starts_in_the_capacity_of_one_that_leaves() -> None:
     before = world(one(1, cluster=EAST), one(2), one(3, 40))
 
-    assert kinds(before, world(one(2), one(3, 40))) == {1: Kind.LEAVES, 2: Kind.STARTS}
+    assert kinds(before, world(one(2), one(3, 40))) == {1: Kind.WITHDRAWN, 2: Kind.STARTS}
 
 
 def test_a_requeued_deployment_that_is_placed_on_its_cluster_again_restarts() -> None:
@@ -89,7 +89,7 @@ def test_a_changed_deployment_is_listed_even_if_its_placement_is_the_same() -> N
 def test_a_decision_of_both_plans_is_no_consequence() -> None:
     before = world(one(1, 90), one(2, cluster=EAST), one(3, 10))
 
-    assert kinds(before, world(one(1, 90), one(2, cluster=EAST))) == {3: Kind.LEAVES}
+    assert kinds(before, world(one(1, 90), one(2, cluster=EAST))) == {3: Kind.WITHDRAWN}
 
 
 def test_a_deployment_that_would_have_been_evicted_stays() -> None:
@@ -97,7 +97,7 @@ def test_a_deployment_that_would_have_been_evicted_stays() -> None:
 
     after = world(one(2, cluster=EAST))
 
-    assert kinds(before, after) == {1: Kind.LEAVES, 2: Kind.STAYS}
+    assert kinds(before, after) == {1: Kind.WITHDRAWN, 2: Kind.STAYS}
 
 
 def test_a_drain_moves_a_deployment_which_evicts_another() -> None:
@@ -152,4 +152,4 @@ def test_the_consequences_give_the_cluster_of_each_deployment_after_the_next_cyc
     for id_, place in places.items():
         assert place == (found[id_].target if id_ in found else anyway[id_])
     for id_ in anyway.keys() - places.keys():
-        assert found[id_].kind == Kind.LEAVES
+        assert found[id_].kind == Kind.WITHDRAWN
