@@ -45,9 +45,9 @@ class TargetForm(forms.Form):
         Cluster.objects.none(),
         label="To cluster",
         required=False,
-        empty_label="Any other cluster with free capacity",
-        help_text="If you name a cluster, the deployment may run only there from now on, and evicts"
-        " lower-priority deployments there if it has to.",
+        empty_label="Any other cluster",
+        help_text="Without a name, it moves to another cluster with free capacity. With a name, it"
+        " may run only there from now on, and evicts lower priorities there if it has to.",
     )
 
     def options(self) -> dict[str, Any]:
