@@ -23,10 +23,10 @@ log = structlog.get_logger(__name__)
 def in_turn(organization_id: int, work: Callable[[], T]) -> T | None:
     """Do the work in a transaction, unless a cycle of the organization is running.
 
-    If one is running, request a rerun, try once more, and return None. The worker that runs the
-    other cycle reads the request after it has released the lock, and requests the next cycle. The
-    request is written before the second try, so either that try gets the lock, or the other worker
-    reads the request.
+    If one is running, request a rerun and try once more; if it is still running, return None. The
+    worker that runs the other cycle reads the request after it has released the lock, and requests
+    the next cycle. The request is written before the second try, so either that try gets the lock,
+    or the other worker reads the request.
 
     Also return None when another transaction keeps a row locked for too long; a cycle is requested
     for a little later.
@@ -57,7 +57,7 @@ def _try(organization_id: int, work: Callable[[], T]) -> tuple[bool, T | None]:
 
 
 def _acquire(organization_id: int) -> bool:
-    """Try to take the organization's lock until the transaction ends; limit its waits for others.
+    """Try to take the organization's lock until the transaction ends, and set its lock timeout.
 
     Return whether the lock was free.
     """

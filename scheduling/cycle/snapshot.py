@@ -66,7 +66,7 @@ def load(
 
 
 def load_many(organization_ids: Sequence[int], *, now: datetime) -> dict[int, Loaded]:
-    """Return the snapshots of many organizations by id, without locks, in the queries for one."""
+    """Return the organizations' snapshots by id, without locks, with as many queries as for one."""
     return _read(organization_ids, False, lambda: now)
 
 

@@ -21,9 +21,9 @@ class Due:
     """The active deployments of one cluster that are due at a level.
 
     An active deployment is due at the first level that may not evict it: at its own level, or at a
-    higher one when its budget or its minimum run time protects it. `groups` has the `members`
-    by priority, the highest first; `protected` are those of a priority below the level;
-    `total` is the sum of the requests; `home` maps each member to the cluster.
+    higher one when its budget or its minimum run time protects it. `groups` has the `members` by
+    priority, the highest first; `protected` are those of a priority below the level; `total` is the
+    sum of the requests; `home` maps each member to the cluster.
     """
 
     cluster: int
