@@ -25,7 +25,7 @@ class Needs(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One verb. `hint` explains it in a tooltip; `done` completes the message "job-1: held."."""
+    """One verb. `hint` explains it in a tooltip; `done` completes the message "job-1: stopped."."""
 
     name: str
     label: str

@@ -36,7 +36,7 @@ log = structlog.get_logger(__name__)
 class Reading:
     """The database's time, and how far this process's clock is ahead of it (negative: behind).
 
-    `ahead` is a lower bound, because the answer takes time to arrive.
+    `ahead` may be too small, but not too large, because the answer takes time to arrive.
     """
 
     database: datetime

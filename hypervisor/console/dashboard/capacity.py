@@ -64,20 +64,20 @@ def clusters(reserved: Mapping[str, Mapping[str, int]]) -> list[ClusterNow]:
         return [_cluster(reserved.get(str(row[0]), {}), *row) for row in cursor.fetchall()]
 
 
-def _cluster(reserved: Mapping[str, int], *row: Any) -> ClusterNow:
+def _cluster(reservation: Mapping[str, int], *row: Any) -> ClusterNow:
     id_, name, organization, state, lost, running, starting, *amounts = row
-    capacity, allocated, waited_for = amounts[0:3], amounts[3:6], amounts[6:9]
-    free = [max(c - u - w, 0) for c, u, w in zip(capacity, allocated, waited_for, strict=True)]
-    promised = [
-        w + min(reserved.get(dimension, 0), f)
-        for dimension, w, f in zip(DIMENSIONS, waited_for, free, strict=True)
+    capacity, allocated, unlaunched = amounts[0:3], amounts[3:6], amounts[6:9]
+    free = [max(c - a - u, 0) for c, a, u in zip(capacity, allocated, unlaunched, strict=True)]
+    reserved = [
+        u + min(reservation.get(dimension, 0), f)
+        for dimension, u, f in zip(DIMENSIONS, unlaunched, free, strict=True)
     ]
-    bars = _bars(capacity, allocated, promised)
+    bars = _bars(capacity, allocated, reserved)
     return ClusterNow(id_, name, organization, state, lost, running, starting, bars)
 
 
 def total(clusters: Sequence[ClusterNow]) -> ClusterNow:
-    capacity, allocated, promised = (
+    capacity, allocated, reserved = (
         [int(sum(getattr(c.bars[i], part) for c in clusters)) for i in range(len(DIMENSIONS))]
         for part in ("capacity", "allocated", "reserved")
     )
@@ -89,23 +89,23 @@ def total(clusters: Sequence[ClusterNow]) -> ClusterNow:
         lost=False,
         running=sum(c.running for c in clusters),
         starting=sum(c.starting for c in clusters),
-        bars=_bars(capacity, allocated, promised),
+        bars=_bars(capacity, allocated, reserved),
     )
 
 
 def _bars(
-    capacity: Sequence[int], allocated: Sequence[int], promised: Sequence[int]
+    capacity: Sequence[int], allocated: Sequence[int], reserved: Sequence[int]
 ) -> tuple[Bar, ...]:
     """Return a bar for each dimension; PostgreSQL's sums are Decimals."""
-    amounts = zip(DIMENSIONS, capacity, allocated, promised, strict=True)
-    return tuple(_bar(name, int(c), int(u), int(h)) for name, c, u, h in amounts)
+    amounts = zip(DIMENSIONS, capacity, allocated, reserved, strict=True)
+    return tuple(_bar(name, int(c), int(a), int(r)) for name, c, a, r in amounts)
 
 
-def _bar(name: str, capacity: int, allocated: int, promised: int) -> Bar:
+def _bar(name: str, capacity: int, allocated: int, reserved: int) -> Bar:
     label, divisor, unit = UNITS[name]
-    free = max(capacity - allocated - promised, 0)
-    texts = [_amount(value / divisor) for value in (allocated, promised, free, capacity)]
-    return Bar(label, allocated, promised, capacity, (texts[0], texts[1], texts[2], texts[3]), unit)
+    free = max(capacity - allocated - reserved, 0)
+    texts = [_amount(value / divisor) for value in (allocated, reserved, free, capacity)]
+    return Bar(label, allocated, reserved, capacity, (texts[0], texts[1], texts[2], texts[3]), unit)
 
 
 def _amount(value: float) -> str:

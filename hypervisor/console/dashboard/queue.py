@@ -51,15 +51,15 @@ def levels(now: datetime) -> list[Level]:
         .values("priority")
         .annotate(
             total=Count("pk"),
-            held_back=Count("pk", filter=Q(held=True)),
-            later=Count("pk", filter=Q(held=False, ready_after__gt=now)),
+            on_hold=Count("pk", filter=Q(held=True)),
+            in_backoff=Count("pk", filter=Q(held=False, ready_after__gt=now)),
         )
     )
     by_priority = {
         row["priority"]: (
-            row["total"] - row["held_back"] - row["later"],
-            row["held_back"],
-            row["later"],
+            row["total"] - row["on_hold"] - row["in_backoff"],
+            row["on_hold"],
+            row["in_backoff"],
         )
         for row in rows
     }
@@ -71,8 +71,8 @@ def levels(now: datetime) -> list[Level]:
     sums = {name: [sum(part) for part in zip(*rows, strict=True)] for name, rows in groups.items()}
     most = max((ready for ready, _, _ in sums.values()), default=0)
     return [
-        Level(name, ready, held, later, 100 * ready / most if most else 0)
-        for name, (ready, held, later) in sums.items()
+        Level(name, ready, held, delayed, 100 * ready / most if most else 0)
+        for name, (ready, held, delayed) in sums.items()
     ]
 
 
