@@ -26,7 +26,7 @@ IMAGE = "busybox:1"
 
 _ACTOR = "system:demo"
 _MOST = Capacity(2000, 2048, 0)
-"""The demo's share of the machine at most."""
+"""The most that the demo uses of the machine."""
 
 _MIB = 128
 

@@ -30,7 +30,7 @@ def main() -> None:
         "hypervisor.web.application:application",
         http=Connection, ws="none", loop="asyncio", lifespan="off", workers=options.processes,
         backlog=1024, timeout_keep_alive=IDLE_S, timeout_graceful_shutdown=_GRACE_S,
-        # A process that gets no CPU for a while does not hang.
+        # A process that gets no CPU for a while must not count as hung.
         timeout_worker_healthcheck=60,
         h11_max_incomplete_event_size=HEADER_BYTES,
         proxy_headers=False, server_header=False, access_log=False,
