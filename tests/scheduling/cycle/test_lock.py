@@ -98,7 +98,7 @@ def test_the_command_continues_with_the_other_organizations(
     submit()
     out = StringIO()
 
-    with held("clusters_cluster", forge.pk), pytest.raises(CommandError, match="No cycle of Acme:"):
+    with held("clusters_cluster", forge.pk), pytest.raises(CommandError, match="No cycle for Acme"):
         call_command("schedule", "--json", stdout=out)
 
     locked, free = json.loads(out.getvalue())

@@ -81,7 +81,7 @@ def test_an_error_in_a_setting_names_it(preempting: SchedulingCycle, setting: st
 def test_a_replay_that_differs_from_the_record_is_an_error(preempting: SchedulingCycle) -> None:
     SchedulingCycle.objects.filter(pk=preempting.pk).update(record=_tampered(preempting))
 
-    with pytest.raises(CommandError, match="not the one"):
+    with pytest.raises(CommandError, match="differs from the one that was applied"):
         call_command("replay", preempting.pk)
 
 
