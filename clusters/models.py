@@ -76,7 +76,7 @@ class Cluster(ResourceColumns):
 
     @property
     def kind(self) -> Kind:
-        """The kind of its engine, with what that can do."""
+        """The kind of the cluster's engine, with its capabilities."""
         return kind_of(self.driver)
 
 

@@ -88,7 +88,7 @@ def guessed(dora: User, log_in: LogIn, settings: Settings) -> int:
         response = log_in(password="wrong", REMOTE_ADDR="192.0.2.5")
         if response.status_code == 429:
             return count
-    raise AssertionError("nobody was locked out")
+    raise AssertionError("no wrong password led to a lock-out")
 
 
 def test_guessing_passwords_leads_to_a_lock_out(

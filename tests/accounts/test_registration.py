@@ -60,7 +60,7 @@ def test_a_registration_with_an_invite_code_makes_a_developer(acme: Organization
     assert Event.objects.get(organization=acme).actor == "erin"
 
 
-def test_a_wrong_invite_code_registers_nobody() -> None:
+def test_a_wrong_invite_code_registers_no_user() -> None:
     error = refusal(register(invite_code="wrong"), 400)
 
     assert error["attr"] == "invite_code"
@@ -68,7 +68,7 @@ def test_a_wrong_invite_code_registers_nobody() -> None:
     assert not User.objects.filter(username="erin").exists()
 
 
-def test_a_replaced_invite_code_registers_nobody(acme: Organization) -> None:
+def test_a_replaced_invite_code_registers_no_user(acme: Organization) -> None:
     former = acme.invite_code
     Organization.objects.filter(pk=acme.pk).update(invite_code="another")
 

@@ -335,7 +335,7 @@ def test_a_wrong_query_parameter_is_named(api: APIClient, query: str, attr: str)
     assert refusal(api.get(f"/clusters?{query}"), 400)["attr"] == attr
 
 
-def test_a_list_takes_the_same_number_of_queries_whatever_its_length(
+def test_a_list_needs_the_same_number_of_queries_for_any_length(
     api: APIClient, acme: Organization
 ) -> None:
     counts = []

@@ -425,7 +425,7 @@ def test_an_engine_that_hangs_is_reported_and_delays_no_other_cluster(
 
     with ThreadPoolExecutor() as pool:
         hung = pool.submit(_in_thread, world.cluster)
-        wait_until(lambda: _is_at_work(world.cluster), "somebody waits for the engine")
+        wait_until(lambda: _is_at_work(world.cluster), "a worker waits for the engine")
         began = time.monotonic()
         reconcile(world.cluster.pk)
         world.plan()

@@ -175,7 +175,7 @@ def test_concurrent_joins_do_not_exceed_the_code_s_maximum(
     assert Organization.objects.get().invite_uses == 2
 
 
-def test_closed_registration_registers_nobody(settings: Settings, acme: Organization) -> None:
+def test_closed_registration_registers_no_user(settings: Settings, acme: Organization) -> None:
     settings.REGISTRATION = "closed"
 
     for given in ({}, {"invite_code": acme.invite_code}, {"username": ""}):

@@ -1,4 +1,4 @@
-"""What tests read from the API's answers."""
+"""Helpers that read the API's responses."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ ERROR_TYPES = {400: "validation_error", 401: "client_error", 403: "client_error"
 
 
 def refusal(response: Any, status: int) -> dict[str, Any]:
-    """Return the one error (`code`, `detail`, `attr`) of an answer that refuses with the status."""
+    """Return the only error (`code`, `detail`, `attr`) of a refusal with this status."""
     assert response.status_code == status, response.data
     assert set(response.data) == {"type", "errors"}
     assert response.data["type"] == ERROR_TYPES[status]

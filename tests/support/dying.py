@@ -1,7 +1,7 @@
 """A worker that dies by SIGKILL while it starts a container: `python -m tests.support.dying …`.
 
-Arguments: the cluster's id, and where it dies: before the engine is called, when the container has
-been created, or when it has been started and nobody has heard of it.
+Arguments: the cluster's id, and the point at which the worker dies: before the engine is called,
+after the container was created, or after it was started but before that is recorded.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Concurrent transactions: one that locks a row, and two of which the second has to wait."""
+"""Concurrent transactions: a lock on a row, and a second transaction that waits for a first."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor

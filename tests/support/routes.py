@@ -1,4 +1,4 @@
-"""Every route of the API, found by itself."""
+"""Every route of the API, collected from the URL configuration."""
 
 from typing import Any
 

@@ -27,10 +27,10 @@ class SimulatedBench(Bench):
     """A simulated engine with the bench's clock, on one of two connections."""
 
     def __init__(
-        self, ours: Connection, theirs: Connection, made: type[SimulatedDriver] = SimulatedDriver
+        self, own: Connection, other: Connection, made: type[SimulatedDriver] = SimulatedDriver
     ) -> None:
-        self.driver = made(ours)
-        self._others = made(theirs)
+        self.driver = made(own)
+        self._others = made(other)
         self._now = timezone.now()
 
     def spec(self, program: Program, uid: UUID, devices: tuple[str, ...] = ()) -> ContainerSpec:

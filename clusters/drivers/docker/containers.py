@@ -1,4 +1,4 @@
-"""The settings of a container: its limits, and what it may not do."""
+"""The settings of a container: its limits and restrictions."""
 
 from typing import Any
 from uuid import UUID

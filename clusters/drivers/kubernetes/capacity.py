@@ -68,7 +68,7 @@ def _amounts(quantities: Mapping[str, str]) -> Amounts:
 
 
 def _limits(quota: Mapping[str, Any]) -> Amounts:
-    """Return the amounts that the quota bounds; none if it is scoped, and so excludes our Pods."""
+    """Return the amounts that the quota bounds; none if it is scoped to other Pods."""
     if quota["spec"].get("scopes") or quota["spec"].get("scopeSelector"):
         return {}
     hard = quota["spec"].get("hard", {})

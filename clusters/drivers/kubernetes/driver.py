@@ -20,7 +20,7 @@ from clusters.models import Connection
 from clusters.secrets import CannotDecrypt
 
 WATCH_S = 240
-"""How long a watch lasts. The next one begins with a list, which shows what was missed between."""
+"""How long a watch lasts. The next one begins with a list, which shows the changes in between."""
 
 log = structlog.get_logger(__name__)
 

@@ -13,8 +13,8 @@ class TestSimulated(DriverContract, MemoryContract):
     @pytest.fixture
     def bench(self, acme: Organization) -> Bench:
         capacity = Capacity(8000, 16384, 0)
-        ours, theirs = (
+        own, other = (
             create(actor="alice", organization=acme, name=name, capacity=capacity)
-            for name in ("ours", "theirs")
+            for name in ("own", "other")
         )
-        return SimulatedBench(Connection(cluster=ours), Connection(cluster=theirs))
+        return SimulatedBench(Connection(cluster=own), Connection(cluster=other))

@@ -40,14 +40,14 @@ NAME = "simulated_slow"
 @pytest.fixture
 def bench(acme: Organization) -> Bench:
     capacity = Capacity(8000, 16384, 0)
-    ours, theirs = (
+    own, other = (
         Connection(
             cluster=create(actor="alice", organization=acme, name=name, capacity=capacity),
             endpoint=endpoint(1),
         )
-        for name in ("ours", "theirs")
+        for name in ("own", "other")
     )
-    return SimulatedBench(ours, theirs, SlowDriver)
+    return SimulatedBench(own, other, SlowDriver)
 
 
 class TestSimulatedSlow(DriverContract, MemoryContract):

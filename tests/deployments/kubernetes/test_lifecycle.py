@@ -227,7 +227,7 @@ def test_a_deployment_on_a_lost_node_is_queued_again_only_when_its_pod_is_gone(
     wait_until(lambda: _again(east, deployment, run), "it runs elsewhere")
     run.refresh_from_db()
     assert meanwhile[:2] == (Status.RUNNING, "node_lost")
-    assert f"Node {node.name} does not say" in meanwhile[2]
+    assert f"Node {node.name} does not report" in meanwhile[2]
     assert run.outcome == Run.Outcome.REQUEUED
     assert deployment.restarts == 0
     assert len(names(kube)) == 1

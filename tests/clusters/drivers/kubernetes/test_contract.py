@@ -53,12 +53,12 @@ class KubernetesBench(Bench):
         )
 
     def foreign(self, uid: UUID) -> Callable[[], bool]:
-        theirs = Connection(
+        other = Connection(
             cluster=self.connection.cluster, endpoint=self.kube.url, namespace=NAMESPACE
         )
-        theirs.seal_credentials({"token": "a-token"})
-        KubernetesDriver(theirs).start(self.spec(Program.SLEEPS, uid), self.now())
-        key = NAMESPACE, pods.name_of(theirs.uid, uid)
+        other.seal_credentials({"token": "a-token"})
+        KubernetesDriver(other).start(self.spec(Program.SLEEPS, uid), self.now())
+        key = NAMESPACE, pods.name_of(other.uid, uid)
 
         def still_runs() -> bool:
             pod = self.kube.store.get(key)

@@ -376,12 +376,12 @@ def test_a_container_on_a_lost_node_keeps_its_resources_until_kubernetes_confirm
     node = next(node for node in kube.nodes if node.name == "node-1")
 
     kube.lose(node)
-    meanwhile = observed(7)
+    during = observed(7)
     kube.remove(node)
     ending = observed(7, phase=Phase.EXITED)
     driver.remove(uid(7))
 
-    assert meanwhile.phase is Phase.RUNNING
+    assert during.phase is Phase.RUNNING
     assert ending.cause is Cause.NODE_LOST
     assert kube.store.all()[0] == []
 

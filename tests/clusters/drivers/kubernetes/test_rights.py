@@ -85,7 +85,7 @@ def test_every_right_is_used(kube: KubeCluster, driver: KubernetesDriver) -> Non
 
 
 def test_a_right_that_is_not_granted_is_denied() -> None:
-    ours = account()
+    documented = account()
 
     for request in (
         Attributes("list", "pods", "kube-system", None),
@@ -96,7 +96,7 @@ def test_a_right_that_is_not_granted_is_denied() -> None:
         Attributes("delete", "nodes", None, "node-1"),
     ):
         with pytest.raises(ApiError):
-            ours.check(request)
+            documented.check(request)
 
 
 def test_the_manifest_binds_each_role_to_the_account() -> None:

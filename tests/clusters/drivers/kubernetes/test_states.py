@@ -148,7 +148,7 @@ def test_a_failure_that_may_pass_is_left_to_kubernetes_for_five_minutes(
     ],
 )
 def test_a_pod_that_its_node_rejected_is_the_engine_s_failure(reason: str, cause: Cause) -> None:
-    observed = seen(phase="Failed", reason=reason, message="no room")
+    observed = seen(phase="Failed", reason=reason, message="no capacity")
 
     assert (observed.phase, observed.cause) == (Phase.EXITED, cause)
     assert cause.is_engines
