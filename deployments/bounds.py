@@ -30,8 +30,8 @@ def check_bounds(user_id: int | None, adding: Mapping[int, int], *, lock: bool =
     bounds.check([of_user, *of_organizations] if user_id else of_organizations, lock=lock)
 
 
-def _refusal(whose: str, there: str, bound: str) -> str:
+def _refusal(whose: str, count: str, bound: str) -> str:
     return (
-        f"{there} deployments of {whose} are pending, and the limit is {bound}: submit fewer, wait"
+        f"{count} deployments of {whose} are pending, and the limit is {bound}: submit fewer, wait"
         " until some of them run, or cancel some."
     )

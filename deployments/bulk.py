@@ -129,10 +129,10 @@ def _row(created_by: User, entry: Entry) -> Deployment:
 def _protect_clusters(entries: Sequence[Entry]) -> None:
     """Lock the requested clusters against deletion. Raises NotFound if one does not exist."""
     named = [(e.path, e.spec.requested_cluster) for e in entries if e.spec.requested_cluster]
-    there = Cluster.objects.protect({cluster.pk for _, cluster in named}) if named else set()
+    existing = Cluster.objects.protect({cluster.pk for _, cluster in named}) if named else set()
     for path, cluster in named:
         with _at(path):
-            if cluster.pk not in there:
+            if cluster.pk not in existing:
                 raise NotFound(f"Cluster {cluster.pk} does not exist.", attr="requested_cluster")
 
 
@@ -182,7 +182,10 @@ def _cluster_of(row: Fields, visible: Mapping[int, Cluster]) -> Cluster | None:
     if wanted is None:
         return None
     if wanted not in visible:
-        raise NotFound(f"Cluster {wanted} does not exist.", attr=row["cluster_field"])
+        raise NotFound(
+            f"Cluster {wanted} does not exist: name a cluster of one of your organizations.",
+            attr=row["cluster_field"],
+        )
     return visible[wanted]
 
 

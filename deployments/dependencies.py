@@ -24,8 +24,8 @@ def replace(deployment: Deployment, waits: Sequence[Wait]) -> None:
     caller has locked the organization's dependency graph (see `lock_graph`).
     """
     ids = [wait.deployment for wait in waits]
-    there = Deployment.objects.filter(organization_id=deployment.organization_id, pk__in=ids)
-    check_known(ids, set(there.values_list("pk", flat=True)))
+    existing = Deployment.objects.filter(organization_id=deployment.organization_id, pk__in=ids)
+    check_known(ids, set(existing.values_list("pk", flat=True)))
     if cycle := sorted(set(ids) & _dependents(deployment.pk)):
         raise Invalid(
             f"Deployment {cycle[0]} already waits for this deployment, so neither would ever start:"
@@ -43,10 +43,11 @@ def replace(deployment: Deployment, waits: Sequence[Wait]) -> None:
 def check_known(ids: Sequence[int], known: set[int]) -> None:
     """Raise Invalid if an id is repeated, or is not among the known ids of the organization."""
     if len(set(ids)) != len(ids):
-        raise Invalid("Name each deployment once.", attr="depends_on")
+        raise Invalid("Each deployment can be named only once.", attr="depends_on")
     if unknown := sorted(set(ids) - known):
         raise Invalid(
-            f"Deployment {unknown[0]} does not exist in this organization.", attr="depends_on"
+            f"Deployment {unknown[0]} does not exist in this organization: correct the id.",
+            attr="depends_on",
         )
 
 

@@ -51,7 +51,7 @@ class DeploymentFilter(filters.FilterSet):  # type: ignore[misc]
     def by_people(
         self, rows: DeploymentQuerySet, _name: str, people: list[str]
     ) -> DeploymentQuerySet:
-        """Keep what any of them submitted; digits are an id, even if somebody is named so."""
+        """Keep what any of them submitted; digits are an id, even if a user has that name."""
         ids = [pk for text in people if (pk := whole(text)) is not None]
         names = [text for text in people if whole(text) is None and text != "me"]
         if "me" in people:

@@ -73,7 +73,7 @@ class DeploymentQuerySet(TenantQuerySet["Deployment"]):
         return self.filter(status=Status.PENDING)
 
     def of_departed(self, departed: bool = True) -> "DeploymentQuerySet":
-        """Deployments whose submitter has left their organization; with False, all others."""
+        """Deployments whose submitter has left the organization; with False, all others."""
         members = Membership.objects.filter(
             organization=OuterRef("organization"), user=OuterRef("created_by")
         )

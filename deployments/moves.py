@@ -35,8 +35,8 @@ def move(deployment: Deployment, *, actor: str, target: Cluster | None = None) -
     row = Deployment.objects.get_locked(deployment.pk)
     if row.status not in ACTIVE:
         raise Conflict(
-            f"Deployment {row.pk} is {row.status}; only one that is pending, starting or running"
-            " can be moved."
+            f"Deployment {row.pk} is {row.status}; only a pending, starting or running deployment"
+            " can be moved: start it again once it has ended, then move it."
         )
     destination = _destination(row, clusters, target)
     if destination is None:
@@ -50,7 +50,7 @@ def _status(deployment: Deployment) -> str | None:
 
 
 def _locked_clusters(organization_id: int) -> dict[int, Cluster]:
-    """Lock the organization's clusters in the order of their ids; return them with allocated."""
+    """Lock the organization's clusters in the order of their ids; return them by id."""
     clusters = Cluster.objects.filter(organization_id=organization_id).order_by("pk")
     clusters = clusters.select_related("connection")
     list(clusters.locked())

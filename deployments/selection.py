@@ -26,7 +26,7 @@ _REMEDIES = {
     Status.PENDING: "cancel it instead",
     Status.STARTING: "stop it instead",
     Status.RUNNING: "stop it instead",
-    Status.STOPPING: "it ends by itself",
+    Status.STOPPING: "wait until it has stopped",
 }
 
 
@@ -141,7 +141,7 @@ def _skipped(selected: Iterable[_Selected], verb: Verb, user: User) -> Iterator[
         least = Role.DEVELOPER if each.created_by == user.pk else Role.ADMIN
         role = roles.get(each.organization, Role.VIEWER)
         if role.rank < least.rank:
-            reason = f"This needs the role {least} or higher; yours is {role}."
+            reason = f"This needs the role {least} or higher; yours is {role}: ask an admin."
             yield Skipped(each.pk, "permission_denied", reason)
         elif each.status not in verb.sources:
             reason = f"It is {each.status}: {_REMEDIES[Status(each.status)]}."

@@ -227,10 +227,10 @@ class DeploymentSerializer(StrictModelSerializer[Deployment]):
             },
             "placed_at": {
                 "help_text": "When the present placement began, or the last one of an ended"
-                " deployment. Null while pending."
+                " deployment. Null while pending, and if it was never placed."
             },
             "started_at": {
-                "help_text": "When the container of that placement began to run. Null before."
+                "help_text": "When the container of that placement began to run. Null until then."
             },
         }
 

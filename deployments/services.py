@@ -1,4 +1,4 @@
-"""What people do with deployments: one verb a function, each atomic and with one event.
+"""What people do with deployments: one function per verb, each atomic and with one event.
 
 Every verb locks the deployment's row and checks its state under the lock. `actor` is a username, or
 `system:…` for the hypervisor itself.
@@ -196,7 +196,7 @@ def checkpoint(deployment: Deployment, *, actor: str) -> None:
     if deployment.status != Status.RUNNING:
         raise Conflict(
             f"Deployment {deployment.pk} is {deployment.status}; only a running deployment can"
-            " report a checkpoint."
+            " report a checkpoint: repeat the call while it runs."
         )
     _save(deployment, checkpoint_at=timezone.now())
     record(deployment, "checkpoint", actor, "Progress saved.")
@@ -288,9 +288,10 @@ def _forbidden(deployment: Deployment, verb: Verb) -> str:
 
 def _check_pending(deployment: Deployment, participle: str) -> None:
     if deployment.status != Status.PENDING:
+        remedy = _REMEDIES.get(Status(deployment.status), "start it again first")
         raise Conflict(
             f"Deployment {deployment.pk} is {deployment.status}; only a pending deployment can be"
-            f" {participle}."
+            f" {participle}: {remedy}."
         )
 
 

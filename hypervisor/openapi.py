@@ -48,7 +48,7 @@ ERRORS: dict[HTTPStatus, tuple[str, str, str, str | None]] = {
     ),
     HTTPStatus.CONFLICT: (
         "The present state forbids the call.", "conflict",
-        "Deployment 7 is running; only a pending deployment can be held.", None,
+        "Deployment 7 is running; only a pending deployment can be held: stop it first.", None,
     ),
     HTTPStatus.TOO_MANY_REQUESTS: (
         "Too many requests; `Retry-After` has the seconds to wait.", "throttled",

@@ -80,13 +80,13 @@ def _inventory(cluster: Cluster, driver: Driver) -> Inventory:
 
 def _abandon(cluster: Cluster, driver: Driver, uids: Collection[UUID], actor: str) -> None:
     """Record the containers as abandoned, so that they are removed even if this process dies."""
-    there = [o for o in _inventory(cluster, driver).unknown if o.uid in uids]
+    abandoned = [o for o in _inventory(cluster, driver).unknown if o.uid in uids]
     AbandonedContainer.objects.bulk_create(
-        [AbandonedContainer(uid=o.uid, cluster=cluster, run_id=o.run_id) for o in there],
+        [AbandonedContainer(uid=o.uid, cluster=cluster, run_id=o.run_id) for o in abandoned],
         ignore_conflicts=True,
     )
-    reason = f"Its engine was claimed. Unknown containers to remove: {len(there)}."
-    record(cluster, CLAIMED, actor, reason, {"removed": [str(o.uid) for o in there]})
+    reason = f"Its engine was claimed. Unknown containers to remove: {len(abandoned)}."
+    record(cluster, CLAIMED, actor, reason, {"removed": [str(o.uid) for o in abandoned]})
 
 
 def _remove(cluster: Cluster, driver: Driver) -> list[UUID]:

@@ -39,9 +39,9 @@ def matched(
 ) -> tuple[dict[int, Observation], list[Observation]]:
     """Return the containers of the runs by the run's id, and the containers of none of them."""
     owners = {run.container: run.pk for run in runs if run.container}
-    there = list(found)
-    seen = {owners[o.uid]: o for o in there if o.uid in owners}
-    return seen, [o for o in there if o.uid not in owners]
+    present = list(found)
+    seen = {owners[o.uid]: o for o in present if o.uid in owners}
+    return seen, [o for o in present if o.uid not in owners]
 
 
 def split(

@@ -43,7 +43,7 @@ _FALLBACKS = {
     Cause.INVALID_SPEC: "The engine refused its specification: correct it and submit it again.",
     Cause.OVER_CAPACITY: "The engine has less capacity than its cluster: notify an operator.",
     Cause.NO_DEVICE: "The engine does not have its GPU: notify an operator.",
-    Cause.KILLED: "Killed by something other than the hypervisor.",
+    Cause.KILLED: "Killed by something other than the hypervisor: see its logs.",
     Cause.ENGINE_EVICTED: "The cluster's engine evicted it",
     Cause.NODE_LOST: "Its node is gone",
     Cause.ENGINE_FAILED: "The engine failed",
@@ -144,12 +144,11 @@ def _failed(
 
 
 def _sentence(run: Run, seen: Observation) -> str:
-    exited = f"Exited with code {seen.exit_code}."
     if seen.cause is Cause.OUT_OF_MEMORY:
         return f"Ran out of memory: its limit is {run.ram_mib} MiB. Request more `ram_mib`."
     if seen.cause is None:
-        return exited
-    return seen.message or f"{_FALLBACKS[seen.cause]} {exited}"
+        return f"Exited with code {seen.exit_code}: see its logs."
+    return seen.message or f"{_FALLBACKS[seen.cause]} Exited with code {seen.exit_code}."
 
 
 def _ending(

@@ -264,7 +264,7 @@ class _Pass:
             self._apply_endings([ending])
             return
         fetching = error.cause is Cause.FETCHING_IMAGE
-        why = str(error) if fetching else f"Could not start yet: {error}"
+        why = str(error) if fetching else f"Could not start yet, and is tried again: {error}"
         change = Change(run.deployment_id, why, data={"code": error.cause, "run": run.pk})
         kind = "preparing" if fetching else "start_failed"
         update_reasons(kind, [change], statuses=(Status.STARTING,), actor=ACTOR, now=self.now)

@@ -84,31 +84,31 @@ def test_an_admin_hands_over_what_has_not_ended(
     member_as: MemberAs,
 ) -> None:  # fmt: skip
     by_status = {status: bring(status, cpu_milli=100) for status in Status}
-    admin, heir = member_as(Role.ADMIN), member_as(Role.DEVELOPER)
+    admin, successor = member_as(Role.ADMIN), member_as(Role.DEVELOPER)
     remove(client_for, alice, acme, bob)
 
-    answer = hand_over(client_for, admin, bob, heir)
+    answer = hand_over(client_for, admin, bob, successor)
 
     assert (answer.status_code, answer.json()) == (200, {"handed_over": len(LIVE)})
     for status, deployment in by_status.items():
         deployment.refresh_from_db()
-        assert deployment.created_by == (bob if status in ENDED else heir)
+        assert deployment.created_by == (bob if status in ENDED else successor)
         assert deployment.status == status
     event = Event.objects.filter(kind="handed_over").first()
     assert event is not None
     assert event.actor == admin.username
-    assert event.data == {"created_by": [bob.pk, heir.pk]}
-    assert event.reason == f"Handed over from bob to {heir.username}."
+    assert event.data == {"created_by": [bob.pk, successor.pk]}
+    assert event.reason == f"Handed over from bob to {successor.username}."
 
 
 def test_the_new_submitter_can_act_on_the_deployments(
     client_for: ClientFor, alice: User, bob: User, bring: Bring, member_as: MemberAs
 ) -> None:
-    deployment, heir = bring(Status.RUNNING), member_as(Role.DEVELOPER)
-    refusal(client_for(heir).post(f"/deployments/{deployment.pk}/stop"), 403)
-    hand_over(client_for, alice, bob, heir)
+    deployment, successor = bring(Status.RUNNING), member_as(Role.DEVELOPER)
+    refusal(client_for(successor).post(f"/deployments/{deployment.pk}/stop"), 403)
+    hand_over(client_for, alice, bob, successor)
 
-    assert client_for(heir).post(f"/deployments/{deployment.pk}/stop").status_code == 202
+    assert client_for(successor).post(f"/deployments/{deployment.pk}/stop").status_code == 202
 
 
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.DEVELOPER])
@@ -128,8 +128,8 @@ def test_the_new_submitter_must_be_a_developer_of_the_organization(
 ) -> None:
     bring(Status.RUNNING)
 
-    for heir in (charlie, member_as(Role.VIEWER), bob):
-        assert attrs(hand_over(client_for, alice, bob, heir)) == {"to_user"}
+    for successor in (charlie, member_as(Role.VIEWER), bob):
+        assert attrs(hand_over(client_for, alice, bob, successor)) == {"to_user"}
 
 
 def test_a_user_without_deployments_has_nothing_to_hand_over(
@@ -177,14 +177,14 @@ def test_the_admin_page_of_the_organization_lists_what_former_members_left(
 ) -> None:
     deployment = bring(Status.RUNNING)
     page = reverse("admin:orgs_organization_change", args=[acme.pk])
-    assert "people who have left" not in console.get(page).content.decode()
+    assert "of former members" not in console.get(page).content.decode()
     remove(client_for, alice, acme, bob)
     listed = f"{reverse('admin:deployments_deployment_changelist')}?departed=yes"
 
     shown = console.get(page).content.decode()
     rows = console.get(f"{listed}&organization__id__exact={acme.pk}").context["cl"].result_list
 
-    assert "1 deployment of people who have left" in shown
+    assert "1 deployment of former members" in shown
     assert "departed=yes" in shown
     assert [row.pk for row in rows] == [deployment.pk]
 

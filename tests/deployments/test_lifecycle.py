@@ -161,12 +161,12 @@ def test_reasons_are_stored_only_for_pending_deployments(bring: Bring) -> None:
     waiting, running = bring(Status.PENDING), bring(Status.RUNNING)
 
     lifecycle.record_wait_reasons(
-        dict.fromkeys((waiting.pk, running.pk), ("no_free_capacity", "no room"))
+        dict.fromkeys((waiting.pk, running.pk), ("no_free_capacity", "too little"))
     )
 
     waiting.refresh_from_db()
     running.refresh_from_db()
-    assert (waiting.status_reason, running.status_reason) == ("no room", "as the test wants it")
+    assert (waiting.status_reason, running.status_reason) == ("too little", "as the test wants it")
     assert len(events_of(waiting)) == 1
 
 

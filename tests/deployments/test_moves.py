@@ -172,7 +172,7 @@ def test_a_deployment_cannot_be_moved_to_a_cluster_of_another_organization(
 
 
 def test_an_ended_deployment_cannot_be_moved(bring: Bring, anvil: Cluster) -> None:
-    with pytest.raises(Conflict, match="only one that is pending, starting or running"):
+    with pytest.raises(Conflict, match="only a pending, starting or running deployment"):
         move(bring(Status.FAILED), actor="olga", target=anvil)
 
 

@@ -190,7 +190,7 @@ def _read_until(over: threading.Event, deployment: Deployment) -> list[bytes]:
 @pytest.mark.parametrize(
     ("command", "fields", "code", "remedy"),
     [
-        (("sh", "-c", "exit 3"), {}, "exit_code", "Exited with code 3."),
+        (("sh", "-c", "exit 3"), {}, "exit_code", "Exited with code 3: see its logs."),
         (("sh", "-c", "exec tail /dev/zero"), {"ram_mib": 16}, "out_of_memory", "more `ram_mib`"),
         (("no-such-program",), {}, "command_not_found", "`command`"),
     ],

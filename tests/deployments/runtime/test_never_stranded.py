@@ -62,7 +62,7 @@ class World:
         )  # fmt: skip
         services.submit(created_by=self.bob, organization=self.acme, spec=spec)
 
-    def steer(self, verb: Callable[..., object], number: int, **options: object) -> None:
+    def apply(self, verb: Callable[..., object], number: int, **options: object) -> None:
         if deployment := self.pick(number):
             verb(deployment, actor="olga", **options)
 
@@ -72,9 +72,9 @@ class World:
             self.engine.exit(running[number % len(running)], code, cause)
 
     def vanishes(self, number: int) -> None:
-        there = sorted(self.engine.containers)
-        if there:
-            del self.engine.containers[there[number % len(there)]]
+        run_ids = sorted(self.engine.containers)
+        if run_ids:
+            del self.engine.containers[run_ids[number % len(run_ids)]]
 
     def reconcile(self) -> None:
         for cluster in (self.foundry, self.forge):
@@ -83,28 +83,28 @@ class World:
     def do(self, name: str, number: int) -> None:
         actions: dict[str, Callable[[], object]] = {
             "submit": lambda: self.submit(number),
-            "rename": lambda: self.steer(services.adjust, number, name=f"job-{number}"),
-            "reprioritize": lambda: self.steer(services.adjust, number, priority=number % 100 + 1),
-            "stop": lambda: self.steer(services.stop, number),
-            "cancel": lambda: self.steer(services.cancel, number),
-            "start": lambda: self.steer(services.start, number),
-            "hold": lambda: self.steer(services.hold, number),
-            "release": lambda: self.steer(services.release, number),
-            "preempt": lambda: self.steer(services.preempt, number),
-            "requeue": lambda: self.steer(services.requeue, number),
-            "checkpoint": lambda: self.steer(services.checkpoint, number),
-            "move": lambda: self.steer(moves.move, number),
-            "delete": lambda: self.steer(services.delete, number),
+            "rename": lambda: self.apply(services.adjust, number, name=f"job-{number}"),
+            "reprioritize": lambda: self.apply(services.adjust, number, priority=number % 100 + 1),
+            "stop": lambda: self.apply(services.stop, number),
+            "cancel": lambda: self.apply(services.cancel, number),
+            "start": lambda: self.apply(services.start, number),
+            "hold": lambda: self.apply(services.hold, number),
+            "release": lambda: self.apply(services.release, number),
+            "preempt": lambda: self.apply(services.preempt, number),
+            "requeue": lambda: self.apply(services.requeue, number),
+            "checkpoint": lambda: self.apply(services.checkpoint, number),
+            "move": lambda: self.apply(moves.move, number),
+            "delete": lambda: self.apply(services.delete, number),
             "completes": lambda: self.ends(number, 0),
             "fails": lambda: self.ends(number, 3),
             "killed": lambda: self.ends(number, 137, Cause.KILLED),
             "evicted": lambda: self.ends(number, 137, Cause.ENGINE_EVICTED),
             "vanishes": lambda: self.vanishes(number),
-            "falls silent": lambda: setattr(self.engine, "is_down", True),
+            "loses contact": lambda: setattr(self.engine, "is_down", True),
             "answers": lambda: setattr(self.engine, "is_down", False),
             "ignores stops": lambda: setattr(self.engine, "ignores_stop", True),
-            "heeds stops": lambda: setattr(self.engine, "ignores_stop", False),
-            "is given up": lambda: lost_contact.declare_lost(self.foundry, actor="olga"),
+            "obeys stops": lambda: setattr(self.engine, "ignores_stop", False),
+            "is declared lost": lambda: lost_contact.declare_lost(self.foundry, actor="olga"),
             "drain": lambda: cluster_services.drain(self.foundry, actor="olga"),
             "uncordon": lambda: cluster_services.uncordon(self.foundry, actor="olga"),
             "cycle": lambda: run_requested_cycle(self.acme.pk),
@@ -137,7 +137,7 @@ ANYTIME = st.sampled_from(
 )  # fmt: skip
 ALONE = st.sampled_from(
     (
-        "falls silent", "answers", "ignores stops", "heeds stops", "is given up", "cycle",
+        "loses contact", "answers", "ignores stops", "obeys stops", "is declared lost", "cycle",
         "time passes",
     )
 )  # fmt: skip

@@ -134,7 +134,7 @@ def test_without_a_policy_a_failure_is_final(
     row = fail(engine, deployment, 3)
 
     assert (row.status, row.status_code, row.status_reason) == (
-        Status.FAILED, "exit_code", "Exited with code 3.",
+        Status.FAILED, "exit_code", "Exited with code 3: see its logs.",
     )  # fmt: skip
 
 
@@ -247,7 +247,7 @@ def test_a_start_that_may_still_succeed_is_repeated_for_a_limited_time(
     reconcile(foundry.pk)
     row = fresh(deployment)
     assert (row.status, row.status_code) == (Status.STARTING, "engine_failed")
-    assert row.status_reason == "Could not start yet: The registry is slow."
+    assert row.status_reason == "Could not start yet, and is tried again: The registry is slow."
     with at(301):
         reconcile(foundry.pk)
 

@@ -81,7 +81,7 @@ def test_a_restored_database_changes_nothing_on_the_engine(
     restart()
     later = place()
     reconcile(foundry.pk)
-    there = dict(engine.by_uid)
+    before = dict(engine.by_uid)
     restored_without(later)
     restore(backup)
     waiting = place()
@@ -89,8 +89,8 @@ def test_a_restored_database_changes_nothing_on_the_engine(
 
     reconcile(foundry.pk)
 
-    assert engine.by_uid == there
-    assert all(container.stops == [] for container in there.values())
+    assert engine.by_uid == before
+    assert all(container.stops == [] for container in before.values())
     assert fresh(kept).status == Status.STOPPING
     assert fresh(waiting).status == Status.PENDING
     assert kinds(foundry) == ["engine_unclaimed"]

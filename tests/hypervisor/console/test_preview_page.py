@@ -140,7 +140,10 @@ def test_a_services_refusal_is_shown_before_and_after_the_confirmation(
     console: Client, bring: Bring
 ) -> None:
     ended, pending = bring(Status.COMPLETED), bring(Status.PENDING)
-    refusal = f"Deployment {ended.pk} is completed; only a pending deployment can be held."
+    refusal = (
+        f"Deployment {ended.pk} is completed; only a pending deployment can be held: start it again"
+        " first."
+    )
 
     page = console.get(address("hold", ended, pending)).content.decode()
     messages = confirm(console, "hold", ended, pending)
