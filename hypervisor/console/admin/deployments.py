@@ -114,9 +114,9 @@ class DeploymentAdmin(ServiceAdmin):
                 ]
             },
         ),
-        ("Importance", {"fields": ["priority", "preemptible", "preemptions"]}),
+        ("Priority", {"fields": ["priority", "preemptible", "preemptions"]}),
         (
-            "What it is",
+            "Specification",
             {
                 "fields": [
                     "name", "organization", "created_by", "image", "command", "requests",
