@@ -1,4 +1,4 @@
-// Return the texts of the page whose contrast with what is behind them is below 4.5 to 1 (WCAG AA).
+// Return the texts whose contrast with their background is below 4.5 to 1 (WCAG AA).
 () => {
   const canvas = document.createElement("canvas");
   canvas.width = canvas.height = 1;

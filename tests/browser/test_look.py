@@ -1,4 +1,4 @@
-"""What holds on every page of the operators' admin."""
+"""Checks of every page of the operators' admin."""
 
 import pytest
 from playwright.sync_api import Page, expect

@@ -1,4 +1,4 @@
-"""One more field of a policy is all that settings, pages, commands and records need."""
+"""A new field of Policy appears in settings, pages, commands and records."""
 
 import argparse
 import json
@@ -50,7 +50,7 @@ def test_the_replay_form_has_a_field_for_it_with_label_unit_help_and_bounds() ->
         "Patience (seconds)", "How long a test waits.", 9,
     )  # fmt: skip
 
-    assert "backoff_seconds" not in PolicyForm(Wider()).fields  # it counts after the plan is made
+    assert "backoff_seconds" not in PolicyForm(Wider()).fields  # it applies after planning
 
     form = PolicyForm(Wider(), {**asdict(Wider()), "patience_seconds": "91"})
     assert form.errors == {"patience_seconds": ["Ensure this value is less than or equal to 90."]}

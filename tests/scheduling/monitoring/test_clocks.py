@@ -38,7 +38,7 @@ DAY = timedelta(days=1)
 def wait_until(holds: Callable[[], bool], work: Callable[[], object] = lambda: None) -> None:
     deadline = monotonic() + 20
     while not holds():
-        assert monotonic() < deadline, "waited in vain"
+        assert monotonic() < deadline, "timed out"
         work()
         sleep(0.05)
 
