@@ -1,4 +1,4 @@
-"""What is drawn of a deployment's timeline."""
+"""The timeline of a deployment."""
 
 from datetime import UTC, datetime, timedelta
 
