@@ -84,10 +84,10 @@ def grammatical(text: str) -> bool:
 def test_the_check_agrees_with_the_grammar_on_any_text(text: str) -> None:
     try:
         check_reference(text)
-        taken = True
+        accepted = True
     except ValueError:
-        taken = False
-    assert taken == (grammatical(text) and ":0/" not in text and ":00" not in text.split("/")[0])
+        accepted = False
+    assert accepted == (grammatical(text) and ":0/" not in text and ":00" not in text.split("/")[0])
 
 
 _words = st.text(ascii_lowercase + digits, min_size=1, max_size=6)

@@ -21,7 +21,7 @@ READS = [
     ("get", "/{id}/events", None, Status.PENDING, 200),
     ("get", "/{id}/explain", None, Status.PENDING, 200),
 ]
-STEERING = [
+VERBS = [
     ("put", "/{id}", BODY | {"priority": 9}, Status.PENDING, 200),
     ("patch", "/{id}", {"priority": 9}, Status.RUNNING, 200),
     ("post", "/{id}/start", None, Status.STOPPED, 202),
@@ -46,7 +46,7 @@ def unchanged(deployment: Deployment) -> bool:
     return Deployment.objects.get(pk=deployment.pk).revision == deployment.revision
 
 
-@pytest.mark.parametrize(CALL, [*STEERING, *HOLDING])
+@pytest.mark.parametrize(CALL, [*VERBS, *HOLDING])
 @pytest.mark.parametrize("role", [Role.ADMIN, Role.OWNER])
 def test_admins_and_owners_may_act_on_all_deployments(
     bring: Bring, member_as: MemberAs, client_for: ClientFor, role: Role,
@@ -59,7 +59,7 @@ def test_admins_and_owners_may_act_on_all_deployments(
     assert response.status_code == answer
 
 
-@pytest.mark.parametrize(CALL, STEERING)
+@pytest.mark.parametrize(CALL, VERBS)
 def test_a_developer_may_act_on_their_own_deployments(
     bring: Bring, bob: User, client_for: ClientFor,
     method: str, path: str, body: Any, status: Status, answer: int,
@@ -69,7 +69,7 @@ def test_a_developer_may_act_on_their_own_deployments(
     assert call(client_for(bob), deployment, method, path, body).status_code == answer
 
 
-@pytest.mark.parametrize(CALL, STEERING)
+@pytest.mark.parametrize(CALL, VERBS)
 def test_a_developer_may_not_act_on_deployments_of_others(
     bring: Bring, bob: User, alice: User, client_for: ClientFor,
     method: str, path: str, body: Any, status: Status, answer: int,
@@ -94,7 +94,7 @@ def test_a_developer_may_not_hold_or_release_even_their_own_deployments(
     assert unchanged(deployment)
 
 
-@pytest.mark.parametrize(CALL, [*STEERING, *HOLDING])
+@pytest.mark.parametrize(CALL, [*VERBS, *HOLDING])
 def test_a_viewer_may_not_act_on_deployments_submitted_as_a_developer(
     bring: Bring, member_as: MemberAs, client_for: ClientFor,
     method: str, path: str, body: Any, status: Status, answer: int,
@@ -135,7 +135,7 @@ def test_developers_and_higher_may_submit(
     assert response.status_code == (200 if query and answer == 201 else answer)
 
 
-@pytest.mark.parametrize(CALL, [*READS, *STEERING, *HOLDING])
+@pytest.mark.parametrize(CALL, [*READS, *VERBS, *HOLDING])
 def test_a_stranger_finds_nothing(
     bring: Bring, charlie: User, client_for: ClientFor,
     method: str, path: str, body: Any, status: Status, answer: int,
@@ -150,7 +150,7 @@ def test_a_stranger_finds_nothing(
     assert ids(client.get("/deployments")) == []
 
 
-@pytest.mark.parametrize(CALL, [*READS, *STEERING, *HOLDING])
+@pytest.mark.parametrize(CALL, [*READS, *VERBS, *HOLDING])
 def test_an_anonymous_caller_gets_a_401_everywhere(
     bring: Bring, method: str, path: str, body: Any, status: Status, answer: int
 ) -> None:

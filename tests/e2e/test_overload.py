@@ -236,15 +236,15 @@ def test_a_read_only_database_refuses_writes_and_serves_reads(service: Service, 
 
 def test_a_database_without_free_connections_is_a_503(service: Service, ben: User) -> None:
     token = token_of(service, "ben")
-    taken: list[psycopg.Connection[Any]] = []
+    connections: list[psycopg.Connection[Any]] = []
     try:
         with suppress(psycopg.OperationalError):
             while True:
-                taken.append(database(service))
+                connections.append(database(service))
         ready = fetch(service, "/readyz")
         answers = [fetch(service, "/me", token=token) for _ in range(30)]
     finally:
-        for connection in taken:
+        for connection in connections:
             connection.close()
 
     assert (ready.status, checks(ready)["database"]) == (503, "unreachable")

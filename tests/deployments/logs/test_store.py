@@ -225,12 +225,12 @@ def test_a_log_does_not_wait_for_an_engine_without_contact(
     api: APIClient, running: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Connection.objects.update(lost_contact_at=timezone.now())
-    asked: list[object] = []
-    monkeypatch.setattr(store, "driver_for", asked.append)
+    calls: list[object] = []
+    monkeypatch.setattr(store, "driver_for", calls.append)
 
     answer = api.get(f"/deployments/{running.pk}/logs")
 
-    assert (answer.status_code, asked) == (503, [])
+    assert (answer.status_code, calls) == (503, [])
     assert "foundry" in answer.data["errors"][0]["detail"]
 
 
@@ -399,14 +399,14 @@ def test_the_number_of_followers_is_limited_and_a_closed_one_frees_its_place(
     settings: Settings, places: int, others: list[tuple[int, int]], reason: str
 ) -> None:
     settings.LOG_FOLLOWERS = places
-    taken = [following(user, organization) for user, organization in others]
+    followers = [following(user, organization) for user, organization in others]
 
     with pytest.raises(Busy, match=reason):
         following()
-    taken[0].close()
-    taken[0].close()
+    followers[0].close()
+    followers[0].close()
     following().close()
-    for place in taken:
+    for place in followers:
         place.close()
 
 
