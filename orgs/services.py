@@ -112,7 +112,7 @@ def join(user: User, *, invite_code: str) -> Membership:
     A code that is expired or used up gets the same error as an unknown one, so that a guess
     reveals nothing.
     """
-    # Checked under the lock, so that no replaced code, and no use too many, is accepted.
+    # Checked under the lock, so that a code that was replaced or is used up is never accepted.
     organization = Organization.objects.locked().filter(invite_code=invite_code).first()
     if organization is None or not organization.admits(timezone.now()):
         raise NotFound(

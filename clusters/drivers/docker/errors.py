@@ -91,7 +91,7 @@ def refusal(error: APIError) -> DriverError:
             return DriverError(remedy, retriable=retriable, cause=cause)
     if error.response is not None and error.response.status_code == requests.codes.bad_request:
         return DriverError(
-            f"The engine refused the container, correct the deployment: {text}",
+            f"The engine refused the container: correct the deployment. ({text})",
             retriable=False,
             cause=Cause.INVALID_SPEC,
         )

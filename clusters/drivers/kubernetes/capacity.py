@@ -85,7 +85,7 @@ def parse_quantity(text: str) -> Decimal:
     """Read an amount as Kubernetes writes it: 1.5, 1e3, 250m or 64Mi. Raises ValueError."""
     found = _QUANTITY.fullmatch(text)
     if not found or found[2] not in _SUFFIXES:
-        raise ValueError(f"{text!r} is no quantity of Kubernetes")
+        raise ValueError(f"{text!r} is not a Kubernetes quantity")
     return Decimal(found[1]) * _SUFFIXES[found[2]]
 
 

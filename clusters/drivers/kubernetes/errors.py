@@ -40,7 +40,10 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Refused:
 
 
 def missing_right(rights: str) -> str:
-    return f"The service account is missing the right to {rights}: grant it, see docs/operating.md."
+    return (
+        f"The service account is missing the right to {rights}: grant it as docs/operating.md"
+        " describes."
+    )
 
 
 def _meaning(status: int, detail: str, after: str) -> tuple[str, bool, Cause]:
@@ -65,8 +68,8 @@ def _meaning(status: int, detail: str, after: str) -> tuple[str, bool, Cause]:
 
 def _invalid(detail: str) -> str:
     if _ENV_NAME.search(detail):
-        return f"Kubernetes refuses the name of an environment variable, correct `env`: {detail}"
-    return f"Kubernetes does not accept the Pod, correct the deployment: {detail}"
+        return f"Kubernetes refuses the name of an environment variable: correct `env`. ({detail})"
+    return f"Kubernetes does not accept the Pod: correct the deployment. ({detail})"
 
 
 def _forbidden(detail: str) -> tuple[str, bool, Cause]:
@@ -75,20 +78,20 @@ def _forbidden(detail: str) -> tuple[str, bool, Cause]:
         return _engines(missing_right(f"`{right['verb']}` `{right['resource']}`"))
     if "exceeded quota" in detail:
         return (
-            f"It would exceed the namespace's quota, request less or wait: {detail}",
+            f"It would exceed the namespace's quota: request less, or wait. ({detail})",
             True,
             Cause.OVER_CAPACITY,
         )
     if bounds := set(_BOUND.findall(detail)):
         return (
-            f"The namespace's LimitRange forbids it, {_REMEDIES[frozenset(bounds)]}: {detail}",
+            f"The namespace's LimitRange forbids it: {_REMEDIES[frozenset(bounds)]}. ({detail})",
             False,
             Cause.OVER_CAPACITY,
         )
     if _PASSING.search(detail):
         return _engines(f"The namespace is not ready: {detail}")
     return (
-        f"A rule of the Kubernetes cluster forbids it, ask an operator about the rule: {detail}",
+        f"A rule of the Kubernetes cluster forbids it: ask an operator about the rule. ({detail})",
         False,
         Cause.INVALID_SPEC,
     )

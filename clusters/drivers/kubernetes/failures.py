@@ -84,8 +84,8 @@ def evicted(reason: str, detail: str) -> Failure:
     if _OWN_LIMIT.search(detail):
         return Failure(
             Cause.KILLED,
-            "Was killed because it used more storage than it may, make the program write less:"
-            f" {_cut(detail)}",
+            "Was killed because it used more storage than it may: make the program write less."
+            f" ({_cut(detail)})",
         )
     return Failure(Cause.ENGINE_EVICTED, f"Evicted by Kubernetes ({reason}): {_cut(detail)}")
 
@@ -138,7 +138,7 @@ def not_started(reason: str, detail: str) -> Failure | None:
         detail = detail[max(detail.rfind("exec: "), 0) :]
         return Failure(
             Cause.COMMAND_NOT_FOUND,
-            f"The command cannot be run, correct `command` or the image: {_cut(detail)}",
+            f"The command cannot be run: correct `command` or the image. ({_cut(detail)})",
         )
     if "OOM-killed" in detail:
         return OUT_OF_MEMORY
@@ -152,12 +152,12 @@ def waiting(reason: str, detail: str, waited_s: float) -> Failure | None:
     if reason == "InvalidImageName":
         return Failure(
             Cause.INVALID_SPEC,
-            f"`image` is not a valid image reference, correct it: {_cut(detail)}",
+            f"`image` is not a valid image reference: correct it. ({_cut(detail)})",
         )
     if reason == "CreateContainerConfigError":
         return Failure(
             Cause.INVALID_SPEC,
-            f"The container cannot be created, correct the deployment: {_cut(detail)}",
+            f"The container cannot be created: correct the deployment. ({_cut(detail)})",
         )
     failure = not_started(reason, detail)
     if failure and failure.cause is Cause.ENGINE_FAILED and waited_s < PULL_S:
@@ -171,16 +171,16 @@ def _not_pulled(detail: str, waited_s: float) -> Failure:
             Cause.IMAGE_NOT_PULLABLE,
             "The image does not exist, or may not be pulled: correct `image`, or ask an operator to"
             " give the namespace's default service account a pull secret."
-            f" {_cut(detail)}",
+            f" ({_cut(detail)})",
         )
     if _NO_IMAGE.search(detail):
         return Failure(
-            Cause.IMAGE_NOT_FOUND, f"The image does not exist, correct `image`: {_cut(detail)}"
+            Cause.IMAGE_NOT_FOUND, f"The image does not exist: correct `image`. ({_cut(detail)})"
         )
     return Failure(
         Cause.IMAGE_NOT_PULLABLE,
-        "The image cannot be pulled at present, ask an operator to check the registry if this"
-        f" persists: {_cut(detail)}",
+        "The image cannot be pulled at present: ask an operator to check the registry if this"
+        f" persists. ({_cut(detail)})",
         final=waited_s >= PULL_S,
     )
 

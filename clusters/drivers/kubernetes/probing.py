@@ -53,8 +53,8 @@ def _without_markers(api: Api) -> list[str]:
         return []
     warning = (
         f"The service account is missing the right to {', '.join(missing)}. Without it, a copied or"
-        " restored installation may not detect that the Pods belong to another one: grant it, see"
-        " docs/operating.md."
+        " restored installation may not detect that the Pods belong to another one: grant it"
+        " as docs/operating.md describes."
     )
     return [warning]
 

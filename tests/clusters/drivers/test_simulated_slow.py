@@ -56,7 +56,7 @@ class TestSimulatedSlow(DriverContract, MemoryContract):
         return bench
 
 
-def test_a_container_runs_only_after_its_image_is_fetched(bench: Bench) -> None:
+def test_a_container_runs_only_after_its_image_is_pulled(bench: Bench) -> None:
     spec = bench.spec(Program.SUCCEEDS, uid=Connection().uid)
     phases = []
     bench.driver.start(spec, bench.now())
@@ -68,7 +68,7 @@ def test_a_container_runs_only_after_its_image_is_fetched(bench: Bench) -> None:
     assert phases == [Phase.PREPARING, Phase.PREPARING, Phase.EXITED]
 
 
-def test_a_container_that_is_stopped_while_its_image_is_fetched_never_starts(bench: Bench) -> None:
+def test_a_container_that_is_stopped_while_its_image_is_pulled_never_starts(bench: Bench) -> None:
     uid = Connection().uid
     bench.driver.start(bench.spec(Program.SLEEPS, uid), bench.now())
 
@@ -152,7 +152,7 @@ def test_a_new_kind_needs_no_migration(registered: None) -> None:
     call_command("makemigrations", check=True, dry_run=True)
 
 
-def test_a_deployment_starts_after_its_image_is_fetched(
+def test_a_deployment_starts_after_its_image_is_pulled(
     registered: None, forge: Cluster, bring: Bring
 ) -> None:
     connect("--fetch-seconds", "20")

@@ -259,7 +259,7 @@ def test_fetching_an_image_has_no_time_limit(
 ) -> None:
     deployment = place()
     engine.refusal = DriverError(
-        "Image big:1 is being fetched.", retriable=True, cause=Cause.FETCHING_IMAGE
+        "Image big:1 is being pulled.", retriable=True, cause=Cause.FETCHING_IMAGE
     )
     reconcile(foundry.pk)
     with at(7200):
@@ -267,7 +267,7 @@ def test_fetching_an_image_has_no_time_limit(
 
         row = fresh(deployment)
         assert (row.status, row.status_code) == (Status.STARTING, "fetching_image")
-        assert row.status_reason == "Image big:1 is being fetched."
+        assert row.status_reason == "Image big:1 is being pulled."
         assert (
             Event.objects.filter(
                 subject="deployment", subject_id=deployment.pk, kind="preparing"

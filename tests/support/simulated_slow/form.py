@@ -9,7 +9,7 @@ from tests.support.simulated_slow.driver import endpoint, seconds
 
 class SlowForm(ConnectForm):
     seconds = forms.IntegerField(
-        label="Seconds to fetch an image", min_value=0, widget=UnfoldAdminTextInputWidget
+        label="Seconds to pull an image", min_value=0, widget=UnfoldAdminTextInputWidget
     )
 
     @classmethod

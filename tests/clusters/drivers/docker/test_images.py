@@ -43,7 +43,7 @@ def final_refusal(bench: DockerBench, spec: ContainerSpec) -> DriverError:
         found.append(refusal(bench.driver, bench, spec))
         return found[-1].cause is not Cause.FETCHING_IMAGE
 
-    wait_until(is_final, "the fetch has failed")
+    wait_until(is_final, "the pull has failed")
     return found[-1]
 
 
