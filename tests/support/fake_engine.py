@@ -41,11 +41,11 @@ class FakeEngine:
         self.refusal: DriverError | None = None
         self.ignores_stop = False
         self.starts: list[ContainerSpec] = []
-        self.meanwhile: dict[str, Callable[[], object]] = {}
+        self.interruptions: dict[str, Callable[[], object]] = {}
         """By verb: an action of another process, carried out once at the next call of the verb."""
 
     def interrupt(self, verb: str) -> None:
-        self.meanwhile.pop(verb, lambda: None)()
+        self.interruptions.pop(verb, lambda: None)()
 
     def call(self) -> None:
         if self.is_down:

@@ -46,7 +46,7 @@ def test_a_stop_ends_although_the_deployment_is_changed_at_the_same_time(
     deployment = place()
     reconcile(foundry.pk)
     services.stop(deployment, actor="bob")
-    engine.meanwhile["remove"] = lambda: patch(deployment)
+    engine.interruptions["remove"] = lambda: patch(deployment)
 
     reconcile(foundry.pk)
 
@@ -71,7 +71,7 @@ def test_an_ending_counts_although_the_deployment_is_changed_at_the_same_time(
     deployment = place(restart_policy=policy)
     reconcile(foundry.pk)
     engine.exit(deployment.runs.get().pk, code)
-    engine.meanwhile["observe"] = lambda: patch(deployment)
+    engine.interruptions["observe"] = lambda: patch(deployment)
 
     reconcile(foundry.pk)
 
@@ -87,7 +87,7 @@ def test_a_vanished_container_counts_although_the_deployment_is_changed_at_the_s
     deployment = place()
     reconcile(foundry.pk)
     engine.by_uid.clear()
-    engine.meanwhile["observe"] = lambda: patch(deployment)
+    engine.interruptions["observe"] = lambda: patch(deployment)
 
     reconcile(foundry.pk)
 
@@ -100,7 +100,7 @@ def test_a_reached_run_time_counts_although_the_deployment_is_changed_at_the_sam
 ) -> None:
     deployment = place(max_runtime_s=60)
     reconcile(foundry.pk)
-    engine.meanwhile["observe"] = lambda: patch(deployment)
+    engine.interruptions["observe"] = lambda: patch(deployment)
 
     with at(61):
         reconcile(foundry.pk)
@@ -119,7 +119,7 @@ def test_the_end_of_an_earlier_run_does_not_affect_the_present_run(
         services.requeue(deployment, actor="olga")
         place(deployment=deployment)
 
-    engine.meanwhile["observe"] = is_placed_anew
+    engine.interruptions["observe"] = is_placed_anew
 
     reconcile(foundry.pk)
 
@@ -134,7 +134,7 @@ def test_a_stop_during_a_regular_exit_stays_a_stop(
     deployment = place()
     reconcile(foundry.pk)
     engine.exit(deployment.runs.get().pk, 0)
-    engine.meanwhile["observe"] = lambda: services.stop(fresh(deployment), actor="bob")
+    engine.interruptions["observe"] = lambda: services.stop(fresh(deployment), actor="bob")
 
     reconcile(foundry.pk)
 

@@ -117,7 +117,7 @@ class World:
     def settle(self) -> None:
         """Let the engine answer and time pass; the periodic `closing.heal` is left out."""
         self.engine.is_down = self.engine.ignores_stop = False
-        self.engine.meanwhile.clear()
+        self.engine.interruptions.clear()
         cluster_services.uncordon(self.foundry, actor="olga")
         for _ in range(6):
             self.shift(timedelta(seconds=700))
@@ -195,7 +195,7 @@ def test_nothing_is_stranded(
         world.do("reconcile", 0)
         for name, number, between in steps:
             for point, (other, chosen) in between.items():
-                world.engine.meanwhile[point] = partial(world.do, other, chosen)
+                world.engine.interruptions[point] = partial(world.do, other, chosen)
             world.do(name, number)
 
         world.settle()

@@ -187,7 +187,7 @@ def test_a_worker_killed_at_any_moment_of_a_renewal_continues_after_its_restart(
     reconcile(foundry.pk)
     for _ in range(2):
         restart()
-        engine.meanwhile[moment] = die
+        engine.interruptions[moment] = die
         with pytest.raises(Killed):
             reconcile(foundry.pk)
     deployment = place()
@@ -228,7 +228,7 @@ def test_a_frozen_worker_does_not_undo_a_later_renewal(
         engine.markers = {others}
         Connection.objects.update(marker=others, next_marker=None)
 
-    engine.meanwhile["marked"] = renew
+    engine.interruptions["marked"] = renew
     reconcile(foundry.pk)
 
     assert Connection.objects.get().marker == others
@@ -381,7 +381,7 @@ def test_a_claim_that_was_interrupted_can_be_repeated(
     foundry: Cluster, engine: FakeEngine, restored: tuple[Deployment, Run]
 ) -> None:
     for moment in ("put", "replace", "marked"):
-        engine.meanwhile[moment] = die
+        engine.interruptions[moment] = die
         with pytest.raises(Killed):
             claims.claim(foundry, actor="olga", remove=[])
 
