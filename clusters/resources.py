@@ -61,7 +61,9 @@ def parse_ram_mib(value: object) -> int:
     amount, unit = _read(value) or (Fraction(), None)
     scale = _MIB if unit == "" and not isinstance(value, str) else _RAM_UNITS.get(unit or "")
     if scale is None or (unit == "" and amount.denominator != 1):
-        raise ValueError('RAM must be in whole MiB, such as 8192, or a quantity such as "8Gi".')
+        raise ValueError(
+            'RAM must be a whole number of MiB, such as 8192, or a text with a unit, such as "8Gi".'
+        )
     mib = ceil(amount * scale / _MIB)
     if not 1 <= mib <= MAX_RAM_MIB:
         raise ValueError("RAM must be between 1 MiB and 1048576 TiB.")

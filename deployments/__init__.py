@@ -1,0 +1,13 @@
+"""Demand.
+
+models        deployments, dependencies, runs
+lifecycle     the state machine: the only code that changes a status
+services, bulk, selection   actions on one, many, or all that a filter selects
+specs         what a submission requests, and whether a cluster could ever run it
+waiting       why a pending deployment does not compete
+dependencies, environment, images, moves, handover, bounds   one subject each
+demand        what the apps further left ask about deployments
+runtime/      reconciles the ledger with the containers
+logs/         the output of containers
+serializers, filters   formats of the REST API, whose views are in scheduling
+"""

@@ -1,5 +1,4 @@
-from django.apps import AppConfig, apps
-from django.db.models.signals import post_migrate
+from django.apps import AppConfig
 
 from hypervisor import celery
 
@@ -15,10 +14,3 @@ class HypervisorConfig(AppConfig):
 
     name = "hypervisor"
     verbose_name = "Hypervisor"
-
-    def ready(self) -> None:
-        from hypervisor.console.groups import install
-
-        with_tables = [app for app in apps.get_app_configs() if app.models_module]
-        # After the last app with tables, when every permission exists.
-        post_migrate.connect(install, sender=with_tables[-1])

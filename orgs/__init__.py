@@ -1,0 +1,11 @@
+"""Tenants.
+
+models        organizations, memberships, invite codes, events
+tenancy       what a person sees
+permissions   the table of roles, and which organization a request means
+services      actions on organizations and members, with the check of an invite code
+events        the append-only history
+viewsets      the base that scopes every view to the caller's organizations
+departures, deletion   what other apps register for members who leave, and for deletions
+views, serializers     the REST API
+"""

@@ -33,15 +33,23 @@ def jobs() -> tuple[Job, ...]:
     return (
         Job("Scheduling cycles", "scheduling.run_due_cycles", settings.SCHEDULER_INTERVAL),
         Job("Reconcile containers", "deployments.reconcile_all", settings.RECONCILE_INTERVAL),
-        Job("Note that workers work", "scheduling.note_pulse", EVERY_S),
-        Job("Note that engines' workers work", "scheduling.note_pulse", EVERY_S, queue=ENGINES),
-        Job("Note how the platform is", "scheduling.take_sample", 20),
+        Job("Record workers' heartbeats", "scheduling.note_pulse", EVERY_S),
+        Job("Record engine workers' heartbeats", "scheduling.note_pulse", EVERY_S, queue=ENGINES),
+        Job("Take a sample", "scheduling.take_sample", 20),
         Job("Purge samples", "scheduling.purge_samples", day),
         Job("Purge scheduling cycles", "scheduling.purge_cycles", day),
         Job("Purge kept output", "deployments.purge_outputs", day),
         Job("Purge idempotency keys", "accounts.purge_idempotency_keys", 3600),
         Job("Purge expired tokens", "accounts.purge_expired_tokens", day),
     )
+
+
+_FORMER_NAMES = {
+    "Record workers' heartbeats": "Note that workers work",
+    "Record engine workers' heartbeats": "Note that engines' workers work",
+    "Take a sample": "Note how the platform is",
+}
+"""By name: what the former release called the row, which keeps what operators changed."""
 
 
 def install(**_: Any) -> None:
@@ -54,6 +62,9 @@ def install(**_: Any) -> None:
         schedule, _created = IntervalSchedule.objects.get_or_create(
             every=job.every_s, period=IntervalSchedule.SECONDS
         )
+        former = PeriodicTask.objects.filter(name=_FORMER_NAMES.get(job.name))
+        if not PeriodicTask.objects.filter(name=job.name).exists():
+            former.update(name=job.name)
         row = PeriodicTask.objects.filter(name=job.name).first()
         if row is None:
             row = PeriodicTask(name=job.name, task=job.task, queue=job.queue)

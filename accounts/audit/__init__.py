@@ -1,0 +1,1 @@
+"""The audit trail: `triggers` write it in the database, `entries` put it into words."""

@@ -60,7 +60,7 @@ _NEEDS_ANOTHER_PASS = set(Step) - {Step.MARK_PREPARING, Step.MARK_STARTED, Step.
 def reconcile(cluster_id: int) -> None:
     """Reconcile one cluster's containers and runs, as far as possible without waiting.
 
-    Returns at once if another process is doing so already, which then does it once more.
+    If another process is reconciling the cluster, request a rerun and return.
     """
     one_at_a_time(cluster_id, lambda: _reconcile(cluster_id))
 

@@ -78,7 +78,7 @@ class _Reader:
         except RecursionError as error:
             raise NotJSON(_TOO_DEEP) from error
         except ValueError as error:
-            raise NotJSON(f"The body is not JSON: {error}.") from error
+            raise NotJSON(f"This is not JSON: {error}.") from error
 
     def _object(self, pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)

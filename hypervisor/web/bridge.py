@@ -127,7 +127,7 @@ class _TooLarge(io.RawIOBase):
 
 
 async def _wait_for_disconnect(receive: Receive, disconnected: threading.Event) -> None:
-    """Set the event when the caller hangs up; discard the rest of a refused body."""
+    """Set the event when the caller disconnects; discard the rest of a refused body."""
     while (await receive())["type"] != "http.disconnect":
         pass
     disconnected.set()
@@ -198,7 +198,7 @@ _BUSY = (503, "busy", "Too many large requests are waiting already. Repeat the c
 
 
 async def _refuse(send: Send, status: int, code: str, detail: str) -> None:
-    """Answer without the application, in the API's error format, and hang up."""
+    """Answer without the application, in the API's error format, and close the connection."""
     kind = "server_error" if status >= 500 else "client_error"
     errors = [{"code": code, "detail": detail, "attr": None}]
     body = json.dumps({"type": kind, "errors": errors}).encode()

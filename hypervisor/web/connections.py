@@ -113,7 +113,7 @@ class Connection(H11Protocol):
             self.since, self.received = self.loop.time(), len(self.cycle.body)
 
     def send_400_response(self, msg: str) -> None:
-        """Answer invalid HTTP with 400, unless a response has begun, and hang up."""
+        """Answer invalid HTTP with 400, unless a response has begun, and close it."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             super().send_400_response(msg)
         else:

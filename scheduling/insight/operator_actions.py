@@ -71,7 +71,7 @@ _ALL = (
         "deployments.reprioritize_deployment", services.adjust, needs=Needs.PRIORITY,
     ),
     Action(
-        "preempt", "Preempt", "Evict it; it competes again after a minute.", "preempted",
+        "preempt", "Preempt", "Evict it; it competes again after its back-off.", "preempted",
         "deployments.preempt_deployment", services.preempt, stops_work=True,
     ),
     Action(

@@ -233,7 +233,8 @@ def _stuck(now: datetime) -> Iterator[Alarm]:
         yield Alarm(
             "warning",
             f"{_many(count, 'container has', 'containers have')} not started in time",
-            "They were placed over ten minutes ago. Does their engine work? Do victims still stop?",
+            "They were placed over ten minutes ago. Check their engine, and whether their victims"
+            " are still stopping.",
             Subject.QUEUE,
             where={"group": "placed"},
         )
@@ -253,8 +254,8 @@ def _waiting(now: datetime, last: Sample | None) -> Iterator[Alarm]:
         yield Alarm(
             "warning",
             f"{_many(last.starving, 'deployment has', 'deployments have')} waited too long",
-            "They have waited for longer than SCHEDULER_STARVATION_SECONDS. Is there enough"
-            " capacity for their priority?",
+            "They have waited for longer than SCHEDULER_STARVATION_SECONDS: add capacity, or raise"
+            " their priority.",
             Subject.QUEUE,
         )
     never = Deployment.objects.pending().filter(held=False, status_code__in=_NEVER)
@@ -283,7 +284,7 @@ def _last_hour(hour: Hour) -> Iterator[Alarm]:
         yield Alarm(
             "warning",
             f"Preemption was suspended for {_many(hour.suspended, 'deployment', 'deployments')}",
-            "In the last hour, because their earlier preemptions led to nothing.",
+            "In the last hour, because earlier preemptions freed capacity that they never used.",
             Subject.EVENTS,
             where={"kind": "preemption_suspended"},
         )
@@ -291,7 +292,7 @@ def _last_hour(hour: Hour) -> Iterator[Alarm]:
         yield Alarm(
             "warning",
             f"{hour.failed} of the {hour.ended} runs that ended in the last hour failed",
-            "One bad image or one bad cluster?",
+            "Check whether they share an image or a cluster.",
             Subject.RUNS,
             where={"outcome": "failed"},
         )

@@ -198,7 +198,8 @@ class Policy:
         """Build from values by field. Raises ValueError, which names the field that is wrong."""
         unknown = sorted(set(values) - {each.name for each in fields(cls)})
         if unknown:
-            raise ValueError(f"policy.{unknown[0]}: no such setting")
+            known = ", ".join(each.name for each in fields(cls))
+            raise ValueError(f"policy.{unknown[0]}: no such threshold; there are {known}")
         return cls(**values)
 
     @classmethod

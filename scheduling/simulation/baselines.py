@@ -176,7 +176,7 @@ def _lowest_first(
 
 
 POLICIES: dict[str, Policy] = {
-    "planner": make_plan,
+    "ours": make_plan,
     "fcfs": first_come_first_served,
     "strict": strict_priority,
     "kube": kube_preemption,

@@ -14,7 +14,7 @@ ACTOR = "system:operator"
 
 class Command(commands.Command):
     help = (
-        "Queue again all deployments on a cluster whose engine does not answer. Use this only if"
+        "Requeue all deployments on a cluster whose engine does not answer. Use this only if"
         " its containers are certainly gone: otherwise deployments could run twice."
     )
 

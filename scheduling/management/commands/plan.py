@@ -12,7 +12,7 @@ from scheduling.planner.snapshot import Snapshot
 
 
 class Command(commands.Command):
-    help = "Read a snapshot as JSON and print the plan; touches no database."
+    help = "Read a snapshot as JSON and print the plan. Needs no database."
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -27,7 +27,7 @@ _UNUSED = {"suspension_seconds", "operator_backoff_seconds"}
 
 
 class Command(commands.Command):
-    help = "Replay a workload in simulated time under several policies; touches no database."
+    help = "Simulate a workload under several schedulers. Needs no database."
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -41,9 +41,14 @@ class Command(commands.Command):
             help="one cluster; may be repeated",
         )
         parser.add_argument(
-            "--policy", action="append", choices=list(POLICIES), help="default: all policies"
+            "--policy",
+            action="append",
+            choices=list(POLICIES),
+            help="a scheduler; may be repeated; default: all",
         )
-        parser.add_argument("--jobs", type=count, help="read only this many jobs of the trace")
+        parser.add_argument(
+            "--jobs", type=count, metavar="N", help="read only this many jobs of the trace"
+        )
         parser.add_argument(
             "--checkpoint-every",
             type=count,
@@ -57,7 +62,9 @@ class Command(commands.Command):
             help="each job gives its duration as its maximum run time",
         )
         add_set(parser, [each for each in Policy.thresholds() if each.name not in _UNUSED])
-        parser.add_argument("--html", type=Path, help="also write a page with plots to this file")
+        parser.add_argument(
+            "--html", type=Path, metavar="FILE", help="also write a page with plots to this file"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:

@@ -33,7 +33,7 @@ def test_fields_with_a_default_may_be_left_out() -> None:
         ({"clusters": {}}, "snapshot.clusters: expected a list"),
         ({"clusters": [{"id": 1}]}, "clusters[0].cpu_milli: is missing"),
         ({"colour": "red"}, "snapshot.colour: no such field"),
-        ({"policy": {"budget": 3}}, "policy.budget: no such setting"),
+        ({"policy": {"budget": 3}}, "policy.budget: no such threshold"),
         ({"policy": {"order": "random"}}, "policy.order: 'random' is not one of most, fifo"),
         ({"policy": {"min_run_seconds": -1}}, "policy.min_run_seconds: -1 is not a whole number"),
         ({"policy": {"backfill": "all"}}, "policy.backfill: 'all' is not one of"),

@@ -9,8 +9,8 @@ from clusters.models import DIMENSIONS
 from deployments.models import Deployment
 from hypervisor.console.charts import Bar
 from hypervisor.console.dashboard.capacity import UNITS, ClusterNow
+from hypervisor.console.status import Status, Waiting
 from hypervisor.console.templatetags.console import duration
-from hypervisor.status import Status, Waiting
 from hypervisor.version import NAME, VERSION
 from scheduling.monitoring.alarms import Alarm
 

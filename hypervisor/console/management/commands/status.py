@@ -5,8 +5,8 @@ from typing import Any
 from django.core.management.base import CommandParser
 from django.db import OperationalError
 
-from hypervisor import status, status_text
 from hypervisor.base import commands
+from hypervisor.console import status, status_text
 
 
 class Command(commands.Command):
