@@ -72,13 +72,13 @@ def test_a_simulation_compares_policies_and_writes_a_page(tmp_path: Path) -> Non
     trace, page = tmp_path / "trace.csv", tmp_path / "report.html"
     trace.write_text(TRACE)
     out = run(
-        "simulate", str(trace), "--cluster", "cpu=4,ram=8Gi,gpu=2", "--policy", "planner",
+        "simulate", str(trace), "--cluster", "cpu=4,ram=8Gi,gpu=2", "--policy", "ours",
         "--policy", "fcfs", "--set", "min_run_seconds=30", "--checkpoint-every", "10",
         "--runtimes-known", "--html", str(page),
     )  # fmt: skip
     rows = [line.split() for line in out.splitlines()]
     assert [row[:3] for row in rows if "6/6" in row] == [
-        ["planner", "1", "6/6"], ["planner", "0", "6/6"],
+        ["ours", "1", "6/6"], ["ours", "0", "6/6"],
         ["fcfs", "1", "6/6"], ["fcfs", "0", "6/6"],
     ]  # fmt: skip
     html = page.read_text()

@@ -181,7 +181,7 @@ def test_an_unclaimed_engine_and_unknown_containers_are_shown_with_the_remedy(
 
     shown = page(console, forge)
 
-    assert "Its engine is not this installation" in shown
+    assert "Its engine belongs to another installation" in shown
     assert "This database was restored." in shown
     assert "mlops-x: later:1 serve, running" in shown
     assert f"claim_engine {forge.pk}" in shown
