@@ -9,6 +9,7 @@ from scheduling.planner.plan import Plan
 from scheduling.planner.policy import Policy
 from scheduling.planner.resources import NOTHING, Resources
 from scheduling.planner.snapshot import Cluster, Deployment, Snapshot
+from scheduling.simulation.order import starts_out_of_order
 from scheduling.simulation.trace import Job
 
 Decide = Callable[[Snapshot], Plan]
@@ -63,13 +64,16 @@ class Sample:
 
 @dataclass(slots=True)
 class Replay:
-    """The result of a workload under one policy. `rejected` jobs do not fit on any cluster."""
+    """The result of a workload under one policy. `rejected` jobs do not fit on any cluster;
+    `out_of_order` starts took capacity that a waiting job of a higher priority would have fit into.
+    """
 
     lives: list[Life]
     samples: list[Sample]
     clusters: tuple[Cluster, ...]
     cycles: int = 0
     rejected: int = 0
+    out_of_order: int = 0
 
 
 def replay(
@@ -157,6 +161,7 @@ class _World:
         rows = (*active, *self._ready.values())
         snapshot = Snapshot(now, self._terms.policy, self._replay.clusters, rows)
         plan = self._decide(snapshot)
+        self._replay.out_of_order += starts_out_of_order(snapshot, plan)
         for eviction in plan.evictions:
             self._evict(eviction.deployment, now)
         for move in plan.moves:

@@ -30,15 +30,16 @@ class Summary:
 
     `utilisation` is the mean allocated share of each resource. `goodput` is the share of the work
     that was not lost, where work is run time times dominant share; `lost_hours` is the lost work in
-    hours of the whole capacity. `fairness` is Jain's index over the tenants' mean slowdowns, 1 when
-    they are equal. `wait_mean` and `longest_wait` are of all jobs, `biggest_mean` and
-    `biggest_wait` of the 1% with the largest shares, in seconds.
+    hours of the whole capacity. `out_of_order` is as in `Replay`. `fairness` is Jain's index over
+    the tenants' mean slowdowns, 1 when they are equal. `wait_mean` and `longest_wait` are of all
+    jobs, `biggest_mean` and `biggest_wait` of the 1% with the largest shares, in seconds.
     """
 
     levels: tuple[LevelSummary, ...]
     utilisation: dict[str, float]
     goodput: float
     evictions: int
+    out_of_order: int
     lost_hours: float
     fairness: float
     queue_mean: float
@@ -61,6 +62,7 @@ def summarize(replay: Replay) -> Summary:
         utilisation=utilisation,
         goodput=1 - lost / done if done else 1.0,
         evictions=sum(len(life.evictions) for life in replay.lives),
+        out_of_order=replay.out_of_order,
         lost_hours=lost / shares.of(capacity) / 3600,
         fairness=_jain(_slowdown_by_tenant(replay.lives)),
         queue_mean=queue,

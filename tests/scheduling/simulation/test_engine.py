@@ -74,6 +74,13 @@ def test_the_summary_has_the_figures_of_the_replay() -> None:
     assert summary.lost_hours == pytest.approx(60 / 3600)
     assert summary.fairness == 1.0
     assert summary.biggest_wait == 50
+    assert summary.out_of_order == 0
+
+
+def test_the_smallest_first_starts_lower_priorities_out_of_order() -> None:
+    jobs = job(1, 0, 100, priority=1), job(2, 0, 100, priority=2)
+    assert course(*jobs, decide=POLICIES["smallest"]).out_of_order == 1
+    assert course(*jobs).out_of_order == 0
 
 
 @pytest.mark.parametrize("name", POLICIES)

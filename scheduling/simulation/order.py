@@ -1,0 +1,74 @@
+"""Count the starts that break the order of the levels."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from scheduling.planner.plan import Plan
+from scheduling.planner.resources import NOTHING, Resources
+from scheduling.planner.snapshot import Cluster, Deployment, Snapshot
+
+
+def starts_out_of_order(snapshot: Snapshot, plan: Plan) -> int:
+    """Return how many starts and moves take capacity that a waiting higher deployment could have.
+
+    They do if, on their cluster, a ready deployment of a higher priority would fit without the
+    lower ones that start there, unless these leave a reservation all that it needs.
+    """
+    waiting = _waiting(snapshot, plan)
+    return sum(_on(cluster, snapshot, plan, waiting) for cluster in snapshot.clusters if waiting)
+
+
+def _on(cluster: Cluster, snapshot: Snapshot, plan: Plan, waiting: Iterable[Deployment]) -> int:
+    starting = {p.deployment for p in plan.placements if p.cluster == cluster.id}
+    starting |= {m.deployment for m in plan.moves if m.target == cluster.id}
+    if not starting:
+        return 0
+    gone = {e.deployment for e in plan.evictions} | {m.deployment for m in plan.moves}
+    by_priority: dict[int, list[Deployment]] = defaultdict(list)
+    left = cluster.capacity
+    reserved = _reserved(cluster, snapshot, plan)
+    for d in snapshot.deployments:
+        if d.id in starting:
+            by_priority[d.priority].append(d)
+        elif d.cluster == cluster.id and d.id not in gone:
+            left -= d.request
+    passing = set()
+    for h in waiting:
+        higher = [d for p, group in by_priority.items() if p >= h.priority for d in group]
+        lower = [d for p, group in by_priority.items() if p < h.priority for d in group]
+        free = left - _total(higher)
+        if (
+            h.requested_cluster in (None, cluster.id)
+            and h.request.fits_in(free)
+            and (reserved is None or not _leaves(free - reserved, _total(lower)))
+        ):
+            passing |= {d.id for d in lower}
+    return len(passing)
+
+
+def _waiting(snapshot: Snapshot, plan: Plan) -> list[Deployment]:
+    """Return one waiting deployment of each kind; none for which preemption is suspended."""
+    placed = {p.deployment for p in plan.placements}
+    kinds = {
+        (d.priority, d.request, d.requested_cluster): d
+        for d in snapshot.deployments
+        if d.cluster is None and d.id not in placed and not snapshot.is_suspended(d)
+    }
+    return list(kinds.values())
+
+
+def _reserved(cluster: Cluster, snapshot: Snapshot, plan: Plan) -> Resources | None:
+    for wait in plan.wait_reasons:
+        if wait.code == "reserved" and wait.detail["reservation"]["cluster"] == cluster.id:
+            return next(d.request for d in snapshot.deployments if d.id == wait.deployment)
+    return None
+
+
+def _leaves(left: Resources, wanted: Resources) -> bool:
+    """Return whether what is wanted is left, in each dimension in which anything is wanted."""
+    amounts = left.to_json()
+    return all(amount == 0 or amount <= amounts[name] for name, amount in wanted.to_json().items())
+
+
+def _total(deployments: Iterable[Deployment]) -> Resources:
+    return sum((d.request for d in deployments), NOTHING)
