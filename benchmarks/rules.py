@@ -3,6 +3,7 @@
 They are independent of the planner's search, and simple rather than fast.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
@@ -20,14 +21,12 @@ class Result:
     plan: Plan
     clusters: dict[int, Cluster] = field(init=False)
     deployments: dict[int, Deployment] = field(init=False)
-    priorities: dict[int, int] = field(init=False)
     after: dict[int, int] = field(init=False)
 
     def __post_init__(self) -> None:
         self.snapshot = suspended(self.snapshot, self.plan.suspensions)
         self.clusters = {c.id: c for c in self.snapshot.clusters}
-        self.deployments = {d.id: d for d in self.snapshot.ranked().deployments}
-        self.priorities = {d.id: d.priority for d in self.snapshot.deployments}
+        self.deployments = {d.id: d for d in self.snapshot.deployments}
         self.after = {d.id: d.cluster for d in self.snapshot.deployments if d.cluster is not None}
         for eviction in self.plan.evictions:
             del self.after[eviction.deployment]
@@ -44,6 +43,19 @@ class Result:
 
     def starting(self, cluster: int) -> list[Deployment]:
         return [d for d in self.on(cluster) if d.cluster != cluster]
+
+    def is_suspended(self, d: Deployment) -> bool:
+        """Return whether preemption is suspended for the ready deployment."""
+        until = d.suspended_until
+        return d.cluster is None and until is not None and until > self.snapshot.now
+
+    def preemptors(self, victim: Deployment, cluster: int) -> list[Deployment]:
+        """Return the deployments that start on the cluster and may evict the victim."""
+        return [
+            s
+            for s in self.starting(cluster)
+            if not self.is_suspended(s) and self.evictable(victim, s.priority)
+        ]
 
     def evictable(self, victim: Deployment, priority: int) -> bool:
         policy = self.snapshot.policy
@@ -88,7 +100,6 @@ class Result:
         moved = deployment.cluster is not None
         started = replace(
             deployment,
-            priority=self.priorities[deployment.id],
             placed_at=self.snapshot.now,
             recent_preemptions=deployment.recent_preemptions + moved,
         )
@@ -160,11 +171,11 @@ def _displaced(result: Result, e: Deployment, home: Cluster) -> bool:
 
     At a level, e has to fit next to the deployments that start at that level or above, those that
     stay with its priority or a higher one, and those that stay because the level may not evict
-    them.
+    them. With preemption suspended, a deployment does not displace e, but others may because it
+    takes free capacity.
     """
-    above = [s for s in result.starting(home.id) if result.evictable(e, s.priority)]
-    for level in {s.priority for s in above}:
-        others = [s for s in above if s.priority >= level]
+    for level in {s.priority for s in result.preemptors(e, home.id)}:
+        others = [s for s in result.starting(home.id) if s.priority >= level]
         for d in result.staying(home.id):
             if d.priority >= e.priority or not result.evictable(d, level):
                 others += [d]
@@ -185,6 +196,14 @@ def no_idle_waiting(result: Result) -> Iterator[str]:
 
 
 def _blocking(result: Result, d: Deployment, cluster: Cluster) -> list[Deployment]:
+    """Return the deployments on the cluster next to which d has to fit.
+
+    If preemption is suspended for d, they are all that were active there before, and those that
+    start there at its level or above.
+    """
+    if result.is_suspended(d):
+        active = [other for other in result.deployments.values() if other.cluster == cluster.id]
+        return active + [s for s in result.starting(cluster.id) if s.priority >= d.priority]
     first = d.cluster is None and result.is_starved(d)
     blocking = []
     for other in result.on(cluster.id):
@@ -193,6 +212,8 @@ def _blocking(result: Result, d: Deployment, cluster: Cluster) -> list[Deploymen
             blocking.append(other)
         elif other.priority == d.priority:
             waited_longer = (other.waits_since, other.id) < (d.waits_since, d.id)
+            if starts and result.is_suspended(other):
+                continue
             if not starts or not first or (other.cluster is None and waited_longer):
                 blocking.append(other)
         elif not starts and not result.evictable(other, d.priority):
@@ -218,7 +239,39 @@ def explained(result: Result) -> Iterator[str]:
         if source is None:
             yield f"rule 12: {victim.id} is displaced, but was not active"
             continue
-        preemptors = {s.id for s in result.starting(source) if result.evictable(victim, s.priority)}
+        preemptors = {s.id for s in result.preemptors(victim, source)}
         drains = result.clusters[source].state == ClusterState.DRAINING
         if not drains and change.for_ not in preemptors:
             yield f"rule 12: {victim.id} is displaced for {change.for_}, which may not evict it"
+    yield from beneficiaries(result)
+
+
+def beneficiaries(result: Result) -> Iterator[str]:
+    """Yield preemptions for one deployment that another one needs, and sentences that hide them."""
+    displaced: list[Eviction | Move] = [*result.plan.evictions, *result.plan.moves]
+    victims: dict[int, list[Deployment]] = defaultdict(list)
+    for change in displaced:
+        if change.for_ is not None:
+            victims[change.for_].append(result.deployments[change.deployment])
+    for p in result.plan.placements:
+        if (p.code == "preempting") != (p.deployment in victims):
+            yield f"rule 12: the placement of {p.deployment} is called {p.code}"
+    for preemptor, own in victims.items():
+        starting = result.starting(result.after[preemptor])
+        suspended_ones = [s for s in starting if result.is_suspended(s)]
+        needed = total([result.deployments[preemptor], *suspended_ones])
+        for victim in own:
+            others = total(own) - victim.request
+            if needed.fits_in(others) and any(
+                other.id not in victims and not _fits_in_free_capacity(result, other)
+                for other in result.preemptors(victim, result.after[preemptor])
+            ):
+                yield f"rule 12: {victim.id} is displaced for {preemptor}, but another needs it"
+
+
+def _fits_in_free_capacity(result: Result, d: Deployment) -> bool:
+    """Return whether d, which starts, needs no eviction after those that go before it."""
+    cluster = result.clusters[result.after[d.id]]
+    active = [other for other in result.deployments.values() if other.cluster == cluster.id]
+    before = [s for s in result.starting(cluster.id) if s.priority >= d.priority]
+    return total([*active, *before]).fits_in(cluster.capacity)

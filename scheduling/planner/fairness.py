@@ -31,7 +31,6 @@ def inversions(snapshot: Snapshot, reserved_for: Mapping[int, int]) -> list[Inve
     `reserved_for` maps a cluster to the deployment that it is reserved for. For other deployments
     of the same or a lower priority the whole cluster counts as allocated.
     """
-    snapshot = snapshot.ranked()
     priorities = {d.id: d.priority for d in snapshot.deployments}
     occupancies = [
         _Occupancy(snapshot, cluster, priorities.get(reserved_for.get(cluster.id, 0)), reserved_for)
@@ -71,7 +70,9 @@ class _Occupancy:
         is_reserved = self._reserved_priority is not None and self._reserved_priority >= d.priority
         if is_reserved and self._holder != d.id:
             return None
-        overlooked = self._is_overlooked(d.priority, d.request)
+        lowest = -1 << 62  # a suspended deployment evicts nothing, whatever its priority
+        priority = lowest if self._snapshot.is_suspended(d) else d.priority
+        overlooked = self._is_overlooked(priority, d.request)
         return None if overlooked is None else Inversion(d.id, self._cluster.id, overlooked)
 
     def _is_overlooked(self, priority: int, request: Resources) -> bool | None:

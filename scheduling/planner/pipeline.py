@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from scheduling.planner.plan import Plan
+from scheduling.planner.plan import Plan, Suspension
 from scheduling.planner.problem import prepare
 from scheduling.planner.reasons.write_plan import Writer
 from scheduling.planner.search.ordering import queue_order
@@ -21,19 +21,21 @@ def make_plan(snapshot: Snapshot) -> Plan:
        least harm.
     4. Write how it differs from the present, with the reasons.
     5. If it preempts for a deployment whose earlier preemptions freed capacity that it never used,
-       suspend preemption for that deployment and plan once more.
+       suspend preemption for that deployment and plan again, until there is none.
     """
     plan = _plan(snapshot)
-    found = suspensions(snapshot, plan)
-    if not found:
-        return plan
-    return replace(_plan(suspended(snapshot, found)), suspensions=found)
+    found: tuple[Suspension, ...] = ()
+    while more := suspensions(snapshot, plan):
+        found += more
+        plan = _plan(suspended(snapshot, found))
+    return replace(plan, suspensions=tuple(sorted(found, key=lambda s: s.deployment)))
 
 
 def served_order(snapshot: Snapshot, plan: Plan) -> list[int]:
     """Return the ids of the ready deployments in the order in which the plan considers them.
 
-    Deployments for which the plan suspends preemption come last, as in the next snapshot.
+    Deployments for which the plan suspends preemption come last in their level, as in the next
+    snapshot.
     """
     return queue_order(suspended(snapshot, plan.suspensions))
 

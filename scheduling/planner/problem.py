@@ -38,13 +38,15 @@ class Due:
 class Level:
     """The deployments of one priority, and the active deployments that are due at it.
 
-    `members` are all of the priority; `ready` and `starved` are pending, and `drained` are active
-    on a draining cluster. `due` may contain deployments of lower priorities.
+    `members` are all of the priority; `ready`, `starved` and `suspended` are pending, the last with
+    preemption suspended for them; `drained` are active on a draining cluster. `due` may contain
+    deployments of lower priorities.
     """
 
     priority: int
     members: set[int] = field(default_factory=set)
     starved: list[int] = field(default_factory=list)
+    suspended: list[int] = field(default_factory=list)
     ready: list[int] = field(default_factory=list)
     drained: list[int] = field(default_factory=list)
     due: list[Due] = field(default_factory=list)
@@ -57,18 +59,16 @@ class Problem:
     `capacities` and `requests` are packed. `open[c]`: c is active and not overcommitted. Any other
     cluster takes nothing; it keeps what it has unless it drains. `weights` turn CPU, RAM and GPU
     into shares of the total capacity, `shares` are the dominant shares. `kinds` number the distinct
-    pairs of request and requested cluster. `own_priority[d]` is the priority that d has once it is
-    placed; d competes below all others while preemption is suspended for it. `threshold[d]` is the
-    lowest priority that may evict the active d, and `loss[d]` the work, in shares times seconds,
-    that an eviction of d would lose. `due_at[d]` is the level at which the active d is due;
-    `eviction_order` has the active deployments by cluster, the first to be evicted at the head.
-    `victims_cache` belongs to `fewest_victims`.
+    pairs of request and requested cluster. `threshold[d]` is the lowest priority that may evict the
+    active d, and `loss[d]` the work, in shares times seconds, that an eviction of d would lose.
+    `suspended` are the ready deployments for which preemption is suspended. `due_at[d]` is the
+    level at which the active d is due; `eviction_order` has the active deployments by cluster, the
+    first to be evicted at the head. `victims_cache` belongs to `fewest_victims`.
     """
 
     snapshot: Snapshot
     clusters: list[Cluster]
     deployments: list[Deployment]
-    own_priority: list[int]
     capacities: list[int]
     open: list[bool]
     requests: list[int]
@@ -79,6 +79,7 @@ class Problem:
     home: list[int]
     threshold: list[int]
     loss: list[int]
+    suspended: frozenset[int]
     levels: list[Level]
     due_at: list[int] = field(default_factory=list)
     eviction_order: list[list[int]] = field(default_factory=list)
@@ -91,12 +92,10 @@ class Problem:
             return NEVER
         evictions = deployment.recent_preemptions + (deployment.cluster is not None)
         gap = policy.budget_override_gap if evictions >= policy.preemption_budget else 1
-        return self.own_priority[d] + max(gap, 1)
+        return deployment.priority + max(gap, 1)
 
 
 def prepare(snapshot: Snapshot) -> Problem:
-    own_priority = {d.id: d.priority for d in snapshot.deployments}
-    snapshot = snapshot.ranked()
     clusters = sorted(snapshot.clusters, key=lambda c: c.id)
     deployments = sorted(snapshot.deployments, key=lambda d: d.id)
     index = {cluster.id: i for i, cluster in enumerate(clusters)}
@@ -110,7 +109,6 @@ def prepare(snapshot: Snapshot) -> Problem:
         snapshot=snapshot,
         clusters=clusters,
         deployments=deployments,
-        own_priority=[own_priority[d.id] for d in deployments],
         capacities=capacities,
         open=open_,
         requests=requests,
@@ -121,6 +119,7 @@ def prepare(snapshot: Snapshot) -> Problem:
         home=home,
         threshold=[NEVER] * len(deployments),
         loss=[0] * len(deployments),
+        suspended=frozenset(i for i, d in enumerate(deployments) if snapshot.is_suspended(d)),
         levels=[],
     )
     for d, deployment in enumerate(deployments):
@@ -228,7 +227,9 @@ def _levels(problem: Problem) -> list[Level]:
         deployment, home = problem.deployments[d], problem.home[d]
         level = levels[deployment.priority]
         level.members.add(d)
-        if home == NOWHERE:
+        if d in problem.suspended:
+            level.suspended.append(d)
+        elif home == NOWHERE:
             starved = is_starved(deployment, problem.snapshot)
             (level.starved if starved else level.ready).append(d)
         elif problem.open[home]:

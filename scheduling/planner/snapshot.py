@@ -1,6 +1,6 @@
 """The planner's input: one organization at one moment."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -43,10 +43,12 @@ class Deployment:
     Times are seconds since the epoch. `queued_at` is its place in the queue, which an eviction does
     not change; `ready_since` is when it last became ready, if that was later. `recent_preemptions`
     counts its evictions within the budget's window. `checkpoint_at` is when it last saved its
-    progress in this run. Until `suspended_until` preemption is suspended for it: it gets only
-    capacity that no other deployment can use. `past_victims` were evicted for it since it was
-    queued, the earliest first. `preempted_in_vain`: other deployments were evicted for it, and it
-    ended without having started. Both cover the budget's window.
+    progress in this run. Until `suspended_until` preemption is suspended for it: it takes free
+    capacity but evicts nothing. `past_victims` were evicted in vain for it since it was queued, the
+    earliest first: it lost that place before its container started. `preempted_in_vain`: other
+    deployments were evicted for a run of it that ended without having started. Both cover the
+    budget's window, and neither reaches back beyond the last change of its priority or release from
+    a hold.
     """
 
     id: int
@@ -91,14 +93,6 @@ class Snapshot:
                     f"deployment {deployment.id}: cluster {deployment.cluster} is not in the"
                     " snapshot"
                 )
-
-    def ranked(self) -> "Snapshot":
-        """Return the snapshot with suspended deployments on a separate level, the lowest."""
-        if not any(self.is_suspended(d) for d in self.deployments):
-            return self
-        last = min(d.priority for d in self.deployments) - 1
-        rows = (replace(d, priority=last) if self.is_suspended(d) else d for d in self.deployments)
-        return replace(self, deployments=tuple(rows))
 
     def is_suspended(self, d: Deployment) -> bool:
         """Return whether it is ready, with preemption suspended for it."""

@@ -12,9 +12,9 @@ from scheduling.planner.snapshot import Deployment, Snapshot
 def suspensions(snapshot: Snapshot, plan: Plan) -> tuple[Suspension, ...]:
     """Return a suspension for each ready deployment for which this plan should not preempt, by id.
 
-    Preemption is suspended for a deployment that would evict the same victim a second time since it
-    was queued, and for a deployment that preempted within the budget's window and ended without
-    having started.
+    Preemption is suspended for a deployment that would evict a victim again that was evicted for it
+    in vain since it was queued, and for a deployment that preempted within the budget's window for
+    a run that ended without having started.
     """
     preemptors = {d.id: d for d in snapshot.deployments if d.cluster is None and _has_past(d)}
     if not preemptors:
@@ -53,7 +53,10 @@ def _has_past(deployment: Deployment) -> bool:
 def _reason(preemptor: Deployment, victims: set[int]) -> str:
     again = next((victim for victim in preemptor.past_victims if victim in victims), None)
     if again is not None:
-        return f"deployment {again} would be evicted for it a second time"
+        return (
+            f"deployment {again} would be evicted for it a second time, but it did not start after"
+            " the first"
+        )
     if preemptor.preempted_in_vain:
         return "other deployments were evicted for it before and it never started"
     return ""

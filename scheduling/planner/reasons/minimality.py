@@ -21,11 +21,15 @@ class Prover:
     ) -> bool:
         """Return whether it is proved that no other set of victims does less harm.
 
-        All sets of deployments that each of `starting` may evict are compared: by the highest
-        priority in the set, then its size, then the lost work. False means not proved.
+        All sets of deployments that each preemptor of `starting` may evict are compared: by the
+        highest priority in the set, then its size, then the lost work. A deployment for which
+        preemption is suspended takes precedence over preemptors of lower priorities, and counts for
+        nothing beside others. False means not proved.
         """
         problem = self._problem
-        lowest = min(problem.deployments[s].priority for s in starting)
+        priority = {s: problem.deployments[s].priority for s in starting}
+        lowest = min(priority[s] for s in starting if s not in problem.suspended)
+        starting = [s for s in starting if s not in problem.suspended or priority[s] > lowest]
         evictable = [d for d in (*victims, *staying) if problem.threshold[d] <= lowest]
         if len(evictable) > _CANDIDATES or 1 << len(evictable) > self._sets_left:
             return False

@@ -30,9 +30,11 @@ class Detail(Mapping[str, Any]):
         self._index = d
         self._deployment = problem.deployments[d]
         self._eligible = problem.eligible[d]
-        suspended = problem.snapshot.is_suspended(self._deployment)
+        suspended = d in problem.suspended
         self._suspended_until = self._deployment.suspended_until if suspended else None
-        self._free = outcome.free_at.get(self._deployment.priority, problem.capacities)
+        # With preemption suspended, it may only use what all levels leave free.
+        level = problem.levels[-1].priority if suspended else self._deployment.priority
+        self._free = outcome.free_at.get(level, problem.capacities)
         self.code, self.reason = self._explain()
 
     def __getitem__(self, key: str) -> Any:

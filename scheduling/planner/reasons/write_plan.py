@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from scheduling.planner.outcome import Outcome
-from scheduling.planner.packed import OVERDRAWN
 from scheduling.planner.plan import Eviction, Move, Placement, Plan, WaitReason
 from scheduling.planner.problem import NOWHERE, Problem
 from scheduling.planner.reasons.minimality import Prover
+from scheduling.planner.reasons.preemptors import Assignment
 from scheduling.planner.reasons.wait_reason import Detail, amount
 
 
@@ -23,6 +23,10 @@ class Writer:
             (self._staying if problem.home[d] == c else self._starting)[c].append(d)
         self._reserved = {r.deployment: r for r in outcome.reservations.values()}
         self._displaced = list(self._find_displaced())
+        self._victims: dict[int, list[int]] = defaultdict(list)
+        for d in self._displaced:
+            self._victims[problem.home[d]].append(d)
+        self._preemptors = self._assign()
         self._prover = Prover(problem)
         self._minimal: dict[int, bool] = {}
         self._details: dict[tuple[Any, ...], Detail] = {}
@@ -34,7 +38,7 @@ class Writer:
         wait_reasons: list[WaitReason] = []
         victims: dict[int, int] = defaultdict(int)
         for d in self._displaced:
-            cause = self._cause(d)
+            cause = self._preemptors.get(d)
             if cause is not None:
                 victims[cause] += 1
             if d in self._where:
@@ -58,48 +62,24 @@ class Writer:
             if home != NOWHERE and self._where.get(d) != home:
                 yield d
 
-    def _cause(self, victim: int) -> int | None:
-        """Return the preemptor of the victim, None when its cluster drains.
-
-        The victim's cluster is filled with what has precedence: first the deployments that stay,
-        then those that start, the highest priority first. The first next to which the victim does
-        not fit is its preemptor.
-        """
-        problem = self._problem
-        home = problem.home[victim]
-        if not problem.open[home]:
-            return None
-        own = problem.deployments[victim].priority
-        above = [
-            s
-            for s in self._starting[home]
-            if problem.deployments[s].priority >= problem.threshold[victim]
-        ]
-        preemptors = self._by_priority(above)
-        lowest = min(problem.deployments[s].priority for s in preemptors)
-        left = problem.capacities[home] - problem.requests[victim]
-        for d in self._staying[home]:
-            if problem.deployments[d].priority >= own or problem.threshold[d] > lowest:
-                left -= problem.requests[d]
-        last = preemptors[0]
-        for last in preemptors:
-            left -= problem.requests[last]
-            if left & OVERDRAWN:
-                break
-        return last
+    def _assign(self) -> dict[int, int]:
+        """Return the preemptor of each victim. A draining cluster loses deployments without one."""
+        preemptors: dict[int, int] = {}
+        for c, victims in self._victims.items():
+            if self._problem.open[c]:
+                starting, staying = self._starting[c], self._staying[c]
+                assignment = Assignment(self._problem, c, starting, staying, victims)
+                preemptors |= assignment.preemptors()
+        return preemptors
 
     def _is_minimal(self, home: int) -> bool:
         """Return whether it is proved that less harm on that cluster would not be enough."""
         known = self._minimal.get(home)
         if known is None:
-            victims = [d for d in self._displaced if self._problem.home[d] == home]
             known = self._minimal[home] = self._prover.is_minimal(
-                home, self._starting[home], self._staying[home], victims
+                home, self._starting[home], self._staying[home], self._victims[home]
             )
         return known
-
-    def _by_priority(self, members: list[int]) -> list[int]:
-        return sorted(members, key=lambda d: (-self._problem.deployments[d].priority, d))
 
     def _id(self, d: int | None) -> int | None:
         return None if d is None else self._problem.deployments[d].id
@@ -176,6 +156,7 @@ class Writer:
             self._problem.requests[d],
             deployment.requested_cluster,
             own,
+            deployment.suspended_until if d in self._problem.suspended else None,
         )
         if self._outcome.reservations:
             key += (deployment.max_runtime_s, self._problem.threshold_once_started(d))

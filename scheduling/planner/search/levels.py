@@ -4,7 +4,12 @@ At each level
 1. the active deployments that are due keep their place as far as higher levels have left capacity;
 2. starved deployments are placed, the longest waiting first, and a cluster is reserved for each
    that does not fit;
-3. the other deployments of the level are placed: the ready, the drained and the displaced.
+3. the other deployments of the level are placed: the ready, the drained and the displaced;
+4. deployments for which preemption is suspended take capacity that is free beside all active
+   deployments that are expected to stay.
+
+After the last level, the suspended deployments that wait are tried once more, because fewer active
+deployments may have stayed than was expected.
 
 A level ignores all lower levels except the deployments that it may not evict. Therefore no
 deployment waits for a lower one, and none is evicted that would fit next to the higher ones and
@@ -13,7 +18,8 @@ those that stay. The rules hold whatever order and clusters a `Guide` prefers.
 
 from scheduling.planner.problem import Level
 from scheduling.planner.search.exchange import Exchange
-from scheduling.planner.search.placement import place_in_order
+from scheduling.planner.search.ordering import suspended_order
+from scheduling.planner.search.placement import place_in_order, place_suspended
 from scheduling.planner.search.retention import retain
 from scheduling.planner.search.state import Guide, State
 
@@ -31,6 +37,8 @@ def place_level(state: State, guide: Guide) -> None:
         unplaced = place_in_order(state, level, queue, guide)
         if unplaced and guide.exchange and len(unplaced) < len(queue):
             _exchange(state, level, guide, queue, unplaced)
+    if level.suspended:
+        place_suspended(state, suspended_order(state.problem, level.suspended))
     state.counts.append(len(level.members & state.where.keys()))
     state.free_at[level.priority] = state.free.copy()
 
@@ -44,7 +52,17 @@ def place_levels(state: State, guide: Guide, bound: list[int] | None = None) -> 
         place_level(state, guide)
         if bound and state.counts < bound[: len(state.counts)]:
             return False
+    if state.problem.suspended:
+        _place_suspended_at_last(state)
     return True
+
+
+def _place_suspended_at_last(state: State) -> None:
+    problem = state.problem
+    for k, level in enumerate(problem.levels):
+        waiting = [d for d in level.suspended if d not in state.where]
+        state.counts[k] += place_suspended(state, suspended_order(problem, waiting))
+    state.free_at[problem.levels[-1].priority] = state.free.copy()
 
 
 def _queue(state: State, k: int, level: Level, guide: Guide) -> list[int]:

@@ -23,9 +23,8 @@ def queue_order(snapshot: Snapshot) -> list[int]:
 
     By level from the highest; within a level the starved ones first, the longest waiting at the
     head; then by dominant share and time in the queue, or by time in the queue alone, as the policy
-    states. Deployments for which preemption is suspended come last.
+    states. Deployments for which preemption is suspended come last in their level.
     """
-    snapshot = snapshot.ranked()
     shares = Shares(list(snapshot.clusters))
     smallest_first = snapshot.policy.order == Order.MOST
     keys = []
@@ -34,7 +33,8 @@ def queue_order(snapshot: Snapshot) -> list[int]:
             starved = is_starved(d, snapshot)
             share = shares.of(d.request) if smallest_first and not starved else 0
             since = d.waits_since if starved else d.queued_at
-            keys.append((-d.priority, not starved, share, since, d.id))
+            suspended = snapshot.is_suspended(d)
+            keys.append((-d.priority, suspended, not starved, share, since, d.id))
     return [key[-1] for key in sorted(keys)]
 
 
@@ -44,6 +44,14 @@ def base_order(problem: Problem, members: list[int]) -> list[int]:
     if problem.snapshot.policy.order == Order.FIFO:
         return sorted(members, key=lambda d: (deployments[d].queued_at, d))
     return sorted(members, key=lambda d: (shares[d], deployments[d].queued_at, d))
+
+
+def suspended_order(problem: Problem, members: list[int]) -> list[int]:
+    """Return members of one level for which preemption is suspended in the order of the queue."""
+    deployments, snapshot = problem.deployments, problem.snapshot
+    starved = {d for d in members if is_starved(deployments[d], snapshot)}
+    others = base_order(problem, [d for d in members if d not in starved])
+    return sorted(starved, key=lambda d: (deployments[d].waits_since, d)) + others
 
 
 def base_orders(problem: Problem) -> Orders:

@@ -42,6 +42,31 @@ def place_in_order(
     return unplaced
 
 
+def place_suspended(state: State, queue: Iterable[int]) -> int:
+    """Place the deployments, for which preemption is suspended, that fit without any eviction.
+
+    The fullest cluster is preferred. Return how many were placed.
+    """
+    problem = state.problem
+    spare: dict[int, int] = {}
+    placed = 0
+    for d in queue:
+        state.effort += _OVERHEAD + len(problem.eligible[d])
+        options = []
+        for c in problem.eligible[d]:
+            if c not in spare:
+                spare[c] = state.spare(c)
+            left = state.less_reserved(d, c, spare[c]) - problem.requests[d]
+            if not left & OVERDRAWN:
+                options.append((left, c))
+        if options:
+            _, c = min(options)
+            state.place(d, c, problem.deployments[d].priority)
+            spare[c] -= problem.requests[d]
+            placed += 1
+    return placed
+
+
 def choose_cluster(state: State, d: int, guide: Guide) -> Choice | None:
     """Return the cluster for d and the expected victims there; None if d fits on no cluster.
 

@@ -79,10 +79,33 @@ class State:
 
     def usable(self, d: int, c: int) -> int:
         """Return the free capacity of c that d may use, less what is reserved for another."""
-        other = self.reserved.get(c)
-        if other is None or may_use(self.problem, other, d):
-            return self.free[c]
-        return beyond(self.free[c], other.amount)
+        return self.less_reserved(d, c, self.free[c])
+
+    def less_reserved(self, d: int, c: int, free: int) -> int:
+        """Return `free` less what d may not use because it is reserved on c for another."""
+        problem, other = self.problem, self.reserved.get(c)
+        if other is None or may_use(problem, other, d):
+            return free
+        if problem.deployments[other.deployment].priority < problem.deployments[d].priority:
+            return free
+        return beyond(free, other.amount)
+
+    def spare(self, c: int) -> int:
+        """Return what is free on c beside the active deployments there that are expected to stay.
+
+        Those that are not due yet are expected to stay if they fit next to what is placed. They
+        still do when something has been placed in the spare capacity.
+        """
+        requests, due_at, decided = self.problem.requests, self.problem.due_at, len(self.counts)
+        due_later = [v for v in self.problem.eviction_order[c] if due_at[v] > decided]
+        left = all_stay = self.free[c] - sum([requests[v] for v in due_later])
+        removed = []
+        for v in due_later:
+            if not left & OVERDRAWN:
+                break
+            removed.append(v)
+            left += requests[v]
+        return all_stay + sum([requests[v] for v in self._restore(removed, left)])
 
     def fits_elsewhere(self, d: int, c: int) -> bool:
         """Return whether d, which is on c, would fit on another cluster now."""
@@ -108,6 +131,11 @@ class State:
             if v not in expected and due_at[v] > decided:
                 removed.append(v)
                 left += requests[v]
+        return self._restore(removed, left)
+
+    def _restore(self, removed: list[int], left: int) -> list[int]:
+        """Restore those removed that still fit, the last first; return the others."""
+        requests = self.problem.requests
         restored = set()
         for v in reversed(removed):
             if not (left - requests[v]) & OVERDRAWN:
@@ -123,7 +151,7 @@ class State:
             self.load[c] -= requests[v]
         self.free[c] -= requests[d]
         self.where[d] = c
-        if self.problem.home[d] != c:
+        if self.problem.home[d] != c and d not in self.problem.suspended:
             self.lowest_starter[c] = priority
 
     def unplace(self, d: int) -> None:

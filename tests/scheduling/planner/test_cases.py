@@ -1,6 +1,7 @@
 """The examples of the rules in docs/scheduling.md."""
 
-from scheduling.planner.snapshot import ClusterState
+from scheduling.planner.resources import Resources
+from scheduling.planner.snapshot import Cluster, ClusterState, Deployment
 from tests.support.planner_cases import (
     NOW,
     active,
@@ -263,20 +264,49 @@ def test_a_protected_deployment_that_others_wait_for_is_not_evicted_in_favour_of
     assert (evicted(made), placed(made)) == ({2: 3}, {3: 1})
 
 
-def test_with_preemption_suspended_a_deployment_gets_what_is_left_and_evicts_nothing() -> None:
-    rows = cluster(1, 2), active(1, 1, 1), ready(2, 1, 1), ready(3, 9, 1, suspended_until=NOW + 1)
-    made = plan(*rows)
+def test_with_preemption_suspended_a_deployment_evicts_nothing() -> None:
+    made = plan(cluster(1, 2), active(1, 1, 2), ready(2, 9, 1, suspended_until=NOW + 1))
+    assert (made.evictions, made.placements) == ((), ())
+    assert wait_codes(made) == {2: "preemption_suspended"}
+    assert missing(made, 2) == {1: {"cpu_milli": 4_000, "ram_mib": 8_192, "gpu": 1}}
+
+
+def test_with_preemption_suspended_a_deployment_takes_free_capacity_before_lower_ones() -> None:
+    rows = cluster(1, 2), active(1, 1, 1), ready(2, 5, 1)
+    made = plan(*rows, ready(3, 9, 1, suspended_until=NOW + 1))
+    assert (placed(made), evicted(made)) == ({2: 1, 3: 1}, {1: 2})
+    made = plan(*rows[:2], ready(2, 1, 1), ready(3, 9, 1, suspended_until=NOW + 1))
+    assert (placed(made), wait_codes(made)) == ({3: 1}, {2: "no_free_capacity"})
+
+
+def test_with_preemption_suspended_a_deployment_comes_after_the_others_of_its_level() -> None:
+    made = plan(
+        cluster(1, 1), ready(1, 9, 1, waited=2_000, suspended_until=NOW + 1), ready(2, 9, 1)
+    )
     assert placed(made) == {2: 1}
-    assert [(wait.deployment, wait.code) for wait in made.wait_reasons] == [
-        (3, "preemption_suspended")
-    ]
-    assert placed(plan(*rows[:2], rows[3])) == {3: 1}
+    assert wait_codes(made) == {1: "preemption_suspended"}
 
 
-def test_a_suspended_deployment_uses_reserved_capacity_only_if_the_holder_may_evict_it() -> None:
-    """Once it is placed, its own priority decides whether deployment 2 may evict it."""
+def test_with_preemption_suspended_a_deployment_takes_what_a_victim_leaves() -> None:
+    made = plan(
+        cluster(1, 4), active(1, 1, 4),
+        ready(2, 9, 3), ready(3, 5, 1, suspended_until=NOW + 1), ready(4, 3, 1),
+    )  # fmt: skip
+    assert (evicted(made), placed(made)) == ({1: 2}, {2: 1, 3: 1})
+
+
+def test_a_lower_deployment_may_evict_beside_one_with_preemption_suspended() -> None:
+    made = plan(
+        cluster(1, 2), active(1, 1, 2),
+        ready(2, 9, 2, suspended_until=NOW + 1), ready(3, 5, 2),
+    )  # fmt: skip
+    assert (evicted(made), wait_codes(made)) == ({1: 3}, {2: "preemption_suspended"})
+
+
+def test_a_suspended_deployment_uses_reserved_capacity_only_by_its_own_priority() -> None:
+    """A higher level ignores the reservation; of a lower one, deployment 2 may evict it later."""
     rows = cluster(1, 4), active(1, 5, 2), ready(2, 5, 4, waited=1_000)
-    for priority, is_placed in ((9, False), (5, False), (4, True)):
+    for priority, is_placed in ((9, True), (5, False), (4, True)):
         made = plan(*rows, ready(3, priority, 1, suspended_until=NOW + 1))
         assert (3 in placed(made)) is is_placed
 
@@ -307,6 +337,14 @@ def test_preemption_is_suspended_after_a_preemption_without_a_start() -> None:
     assert "it never started" in made.suspensions[0].reason
 
 
+def test_a_suspension_does_not_let_another_deployment_evict_the_same_victim_again() -> None:
+    made = plan(
+        cluster(1, 2), active(1, 1, 2),
+        ready(2, 9, 2, past_victims=(1,)), ready(3, 8, 2, past_victims=(1,)),
+    )  # fmt: skip
+    assert (evicted(made), [s.deployment for s in made.suspensions]) == ({}, [2, 3])
+
+
 def test_after_earlier_preemptions_free_capacity_and_other_victims_are_allowed() -> None:
     assert placed(plan(cluster(1, 2), ready(2, 9, 2, preempted_in_vain=True))) == {2: 1}
     made = plan(cluster(1, 2), active(1, 1, 2), ready(2, 9, 2, past_victims=(5,)))
@@ -314,6 +352,33 @@ def test_after_earlier_preemptions_free_capacity_and_other_victims_are_allowed()
 
 
 # -- 12 explained --
+
+
+def test_each_of_several_preemptors_is_the_reason_of_the_evictions_that_it_needs() -> None:
+    victims = [active(number, 1, 1) for number in range(1, 6)]
+    made = plan(cluster(1, 5), *victims, *[ready(number, 5, 1) for number in range(11, 16)])
+    assert sorted(evicted(made)) == [1, 2, 3, 4, 5]
+    assert sorted(filter(None, evicted(made).values())) == [11, 12, 13, 14, 15]
+    assert {p.code for p in made.placements} == {"preempting"}
+    assert all("by preempting 1 deployment below" in p.reason for p in made.placements)
+
+
+def test_a_preemptor_that_fits_into_free_capacity_is_the_reason_of_no_eviction() -> None:
+    made = plan(cluster(1, 3), active(1, 1, 2), ready(2, 9, 1), ready(3, 5, 2))
+    assert evicted(made) == {1: 3}
+    assert [(p.deployment, p.code) for p in made.placements] == [(2, "placed"), (3, "preempting")]
+
+
+def test_a_victim_is_evicted_for_the_preemptor_that_lacks_what_it_has() -> None:
+    """1 has no GPU, 2 has one; 3 lacks a GPU and 4 does not."""
+    cpu, gpu = Resources(4_000, 1, 0), Resources(1, 1, 1)
+    made = plan(
+        Cluster(1, Resources(4_001, 2, 1)),
+        Deployment(1, 2, cpu, NOW - 9, cluster=1, placed_at=NOW - 9),
+        Deployment(2, 1, gpu, NOW - 9, cluster=1, placed_at=NOW - 9),
+        Deployment(3, 9, gpu, NOW), Deployment(4, 8, cpu, NOW),
+    )  # fmt: skip
+    assert evicted(made) == {1: 4, 2: 3}
 
 
 def test_every_decision_has_a_reason_with_its_numbers() -> None:
