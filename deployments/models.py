@@ -115,8 +115,8 @@ class Deployment(ResourceColumns):
     - `restarts` counts the restarts after failures of its own since it last ran for long enough.
     - `placed_at` is when the present placement began, `started_at` when the container of that
       placement began; `checkpoint_at` is the latest checkpoint of that placement.
-    - Until `suspended_until`, preemption is suspended for it because earlier preemptions led to
-      nothing.
+    - Until `suspended_until`, preemption is suspended for it because earlier preemptions were in
+      vain. A change of its priority or a release lifts the suspension.
     - `env` has a text per variable, or `{"secret": encrypted}`.
     """
 

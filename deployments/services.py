@@ -64,7 +64,10 @@ def update(deployment: Deployment, *, actor: str, spec: Spec) -> Deployment:
         check_image(spec.image)
     if set(changed) & _PLACEMENT:
         check_capacity(deployment.organization_id, spec)
-    _save(deployment, plan_depends=bool(set(changed) - _UNPLANNED), **spec.columns())
+    values = spec.columns()
+    if "priority" in changed:
+        values["suspended_until"] = None
+    _save(deployment, plan_depends=bool(set(changed) - _UNPLANNED), **values)
     if "depends_on" in changed:
         dependencies.replace(deployment, spec.depends_on)
         _set_reason(deployment, "updated", waiting.NEXT_CYCLE)
@@ -179,7 +182,7 @@ def release(deployment: Deployment, *, actor: str) -> Deployment:
     deployment = Deployment.objects.get_locked(deployment.pk)
     _check_pending(deployment, "released")
     if deployment.held:
-        _save(deployment, held=False)
+        _save(deployment, held=False, suspended_until=None)
         _set_reason(deployment, "released", "Released: waits for the next cycle.")
         record(deployment, "released", actor, f"Released by {actor}.")
         request_cycle(deployment.organization_id)

@@ -7,13 +7,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Count, Max, Q
+from django.db.models import Count, F, Max, Q, QuerySet
 from django.utils import timezone
 
 from clusters import models as supply
 from deployments import models as demand
 from deployments.runtime.lost_contact import is_without_contact
-from orgs.models import Organization
+from orgs.models import Event, Organization
 from scheduling.planner.resources import Resources
 from scheduling.planner.snapshot import Cluster, ClusterState, Deployment, Snapshot
 
@@ -28,20 +28,34 @@ _ORGANIZATION = _COLUMNS.index("organization")
 
 
 @dataclass(frozen=True, slots=True)
+class _InVain:
+    """An eviction at a time whose preemptor lost the place before its container started.
+
+    `ended`: the preemptor failed or was stopped; otherwise it was queued again.
+    """
+
+    at: datetime
+    victim: int
+    ended: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _Past:
     """The evictions within the budget's window.
 
-    `evictions` has the number and the last time for each victim, `victims` the last time and the
-    victim for each preemptor. `in_vain` are the preemptors that ended without having started.
+    `evictions` has the number and the last time for each victim, `in_vain` the evictions in vain
+    for each pending preemptor, the earliest first.
     """
 
     evictions: Mapping[int, tuple[int, datetime]]
-    victims: Mapping[int, list[tuple[datetime, int]]]
-    in_vain: Collection[int]
+    in_vain: Mapping[int, list[_InVain]]
 
     def victims_since(self, preemptor: int, queued_at: datetime) -> tuple[int, ...]:
-        victims = self.victims.get(preemptor)
-        return tuple([pk for at, pk in sorted(victims) if at >= queued_at]) if victims else ()
+        evictions = [e for e in self.in_vain.get(preemptor, ()) if e.at >= queued_at]
+        return tuple(dict.fromkeys([e.victim for e in evictions]))
+
+    def ended_in_vain(self, preemptor: int) -> bool:
+        return any(e.ended for e in self.in_vain.get(preemptor, ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +156,7 @@ def _deployment(row: tuple[Any, ...], past: _Past) -> Deployment:
         ready_since=_ready_since(queued_at, ready_after, evicted_at) if cluster is None else None,
         suspended_until=_seconds(suspended_until) if suspended_until else None,
         past_victims=past.victims_since(pk, queued_at) if cluster is None else (),
-        preempted_in_vain=cluster is None and pk in past.in_vain,
+        preempted_in_vain=cluster is None and past.ended_in_vain(pk),
     )
 
 
@@ -161,26 +175,46 @@ def _past(organization_ids: Sequence[int], now: datetime) -> _Past:
     runs = demand.Run.objects.filter(
         lost, released_at__gt=since, deployment__organization__in=organization_ids
     )
-    pairs = runs.order_by().values_list("deployment", "preempted_by")
-    evictions: dict[int, tuple[int, datetime]] = {}
-    victims: dict[int, list[tuple[datetime, int]]] = defaultdict(list)
-    for deployment, preemptor, number, last in pairs.annotate(Count("pk"), Max("released_at")):
-        known, latest = evictions.get(deployment, (0, last))
-        evictions[deployment] = (known + number, max(latest, last))
-        if preemptor is not None:
-            victims[preemptor].append((last, deployment))
-    return _Past(evictions, victims, _never_started(victims, since))
+    counts = runs.order_by().values_list("deployment")
+    evictions = {
+        victim: (number, last)
+        for victim, number, last in counts.annotate(Count("pk"), Max("released_at"))
+    }
+    return _Past(evictions, _in_vain(runs))
 
 
-def _never_started(preemptors: Collection[int], since: datetime) -> set[int]:
-    """Return the preemptors with a run, placed after `since`, that ended without having started."""
-    if not preemptors:
-        return set()
+def _in_vain(runs: QuerySet[demand.Run]) -> dict[int, list[_InVain]]:
+    """Return the evictions in vain of these runs by their pending preemptors.
+
+    The preemptor's run was placed at the moment at which the victim's run was released.
+    """
     ended = (demand.Run.Outcome.FAILED, demand.Run.Outcome.STOPPED)
-    runs = demand.Run.objects.filter(
-        deployment__in=preemptors, started_at=None, outcome__in=ended, placed_at__gt=since
+    rows = runs.filter(
+        preempted_by__status=demand.Status.PENDING,
+        preempted_by__runs__placed_at=F("released_at"),
+        preempted_by__runs__started_at=None,
+    ).values_list("preempted_by", "released_at", "deployment", "preempted_by__runs__outcome")
+    found: dict[int, list[_InVain]] = defaultdict(list)
+    for preemptor, at, victim, outcome in rows.order_by("released_at", "pk"):
+        if at is not None:
+            found[preemptor].append(_InVain(at, victim, outcome in ended))
+    since = _last_lifted(found)
+    return {
+        preemptor: [e for e in evictions if e.at >= since.get(preemptor, e.at)]
+        for preemptor, evictions in found.items()
+    }
+
+
+def _last_lifted(preemptors: Collection[int]) -> dict[int, datetime]:
+    """Return when a user last released each preemptor from a hold or changed its priority."""
+    if not preemptors:
+        return {}
+    lifting = Q(kind="released") | Q(kind="updated", data__has_key="priority")
+    events = Event.objects.filter(
+        lifting, subject=Event.Subject.DEPLOYMENT, subject_id__in=preemptors
     )
-    return set(runs.values_list("deployment", flat=True))
+    rows = events.order_by().values_list("subject_id")
+    return dict(rows.annotate(Max("time")))
 
 
 def _seconds(time: datetime) -> int:

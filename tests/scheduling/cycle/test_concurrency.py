@@ -33,6 +33,7 @@ from scheduling.planner.pipeline import make_plan
 from scheduling.planner.plan import Plan
 from scheduling.planner.snapshot import Snapshot
 from tests.fixtures.deployments import Submit
+from tests.support.preemption import preempt_in_vain
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -181,10 +182,7 @@ def test_preemption_is_not_suspended_for_a_deployment_that_is_cancelled_during_p
     run_cycle(acme.pk, CHANGE)
     preemptor = submit(cpu_milli=8000, priority=50)
     run_cycle(acme.pk, CHANGE)
-    services.requeue(preemptor, actor="olga")
-    services.hold(preemptor, actor="olga")
-    run_cycle(acme.pk, CHANGE)
-    services.release(preemptor, actor="olga")
+    preempt_in_vain(preemptor)
     plans: list[Plan] = []
 
     def plan_during_a_cancellation(snapshot: Snapshot) -> Plan:

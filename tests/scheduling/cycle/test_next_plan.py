@@ -26,6 +26,7 @@ from scheduling.insight.explain import explain
 from scheduling.insight.queue import Filters, Group, Queue
 from scheduling.models import SchedulingCycle
 from tests.support.factories import MembershipFactory, OrganizationFactory
+from tests.support.preemption import preempt_in_vain
 
 pytestmark = pytest.mark.django_db
 
@@ -69,11 +70,12 @@ class World:
 
     def act(self) -> None:
         """Act as users and operators at random, and reconcile some containers."""
-        for action in self.random.choices(
-            (self._submit, self._push_back, self._release, self._start_again, self._end,
-             self._follow),
-            weights=(2, 4, 4, 4, 1, 3), k=3,
-        ):  # fmt: skip
+        actions = self.random.choices(
+            (self._submit, self._hold_or_release, self._reprioritize, self._start_again,
+             self._end, self._follow),
+            weights=(2, 1, 1, 4, 1, 3), k=3,
+        )  # fmt: skip
+        for action in (self._push_back, *actions):
             with suppress(DomainError):
                 action()
 
@@ -90,15 +92,16 @@ class World:
         services.submit(created_by=self.bob, organization=self.organization, spec=spec)
 
     def _push_back(self) -> None:
-        """Requeue and hold a preemptor, so that its victims run again."""
-        for one in self._some(status__in=ACTIVE, preempted_runs__isnull=False):
-            services.requeue(one, actor="olga")
-            one.refresh_from_db()
-            services.hold(one, actor="olga")
+        for one in self._some(status=Status.STARTING, preempted_runs__isnull=False):
+            preempt_in_vain(one)
 
-    def _release(self) -> None:
-        for one in self.organization.deployments.filter(held=True, status=Status.PENDING):
-            services.release(one, actor="olga")
+    def _hold_or_release(self) -> None:
+        for one in self._some(status=Status.PENDING):
+            (services.release if one.held else services.hold)(one, actor="olga")
+
+    def _reprioritize(self) -> None:
+        for one in self._some(status=Status.PENDING):
+            services.adjust(one, actor="olga", priority=self.random.choice([10, 30, 50, 70]))
 
     def _start_again(self) -> None:
         for one in self._some(status__in=ENDED):

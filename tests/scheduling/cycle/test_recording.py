@@ -6,7 +6,6 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from clusters.models import Cluster
-from deployments import services
 from deployments.models import Status
 from orgs.models import Organization
 from scheduling.cycle.recording import Decision, Kind, decisions, pack, unpack
@@ -16,6 +15,7 @@ from scheduling.planner.plan import Eviction, Move, Placement, Plan, Suspension,
 from scheduling.planner.policy import Policy
 from scheduling.planner.snapshot import Snapshot
 from tests.fixtures.deployments import Submit
+from tests.support.preemption import preempt_in_vain
 
 pytestmark = pytest.mark.django_db
 
@@ -92,10 +92,7 @@ def suspending(acme: Organization, forge: Cluster, submit: Submit) -> Scheduling
     run_cycle(acme.pk, SchedulingCycle.Trigger.CHANGE)
     preemptor = submit(cpu_milli=8000, priority=50)
     run_cycle(acme.pk, SchedulingCycle.Trigger.CHANGE)
-    services.requeue(preemptor, actor="olga")
-    services.hold(preemptor, actor="olga")
-    run_cycle(acme.pk, SchedulingCycle.Trigger.CHANGE)
-    services.release(preemptor, actor="olga")
+    preempt_in_vain(preemptor)
     cycle = run_cycle(acme.pk, SchedulingCycle.Trigger.CHANGE)
     assert cycle is not None
     assert cycle.suspended == 1

@@ -411,27 +411,6 @@ def test_a_waiting_deployment_runs_when_its_cluster_grows(
     assert statuses(waiting) == [Status.STARTING]
 
 
-def test_preemption_is_suspended_if_a_victim_would_be_evicted_twice(
-    acme: Organization, forge: Cluster, submit: Submit
-) -> None:
-    victim = submit(cpu_milli=8000, priority=10)
-    cycle(acme)
-    preemptor = submit(cpu_milli=8000, priority=50)
-    cycle(acme)
-    services.requeue(preemptor, actor="olga")
-    services.hold(preemptor, actor="olga")
-    cycle(acme)
-    services.release(preemptor, actor="olga")
-
-    record = cycle(acme)
-
-    assert statuses(victim, preemptor) == [Status.STARTING, Status.PENDING]
-    assert (record.evicted, record.suspended) == (0, 1)
-    assert preemptor.status_code == "preemption_suspended"
-    event = Event.objects.get(subject_id=preemptor.pk, kind="preemption_suspended")
-    assert "second time" in event.reason
-
-
 def test_with_preemption_suspended_a_deployment_gets_free_capacity_only(
     acme: Organization, forge: Cluster, submit: Submit
 ) -> None:

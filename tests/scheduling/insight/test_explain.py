@@ -19,6 +19,7 @@ from scheduling.insight.explain import explain
 from scheduling.models import SchedulingCycle
 from tests.fixtures.deployments import Bring, Submit
 from tests.fixtures.people import ClientFor
+from tests.support.preemption import preempt_in_vain
 
 KEYS = {
     "deployment", "status", "code", "reason", "since", "position", "queue_length", "waits_for",
@@ -263,16 +264,17 @@ def test_explaining_changes_nothing(api: APIClient, acme: Organization, submit: 
 def test_the_position_is_the_one_that_the_next_cycle_serves(
     acme: Organization, forge: Cluster, submit: Submit
 ) -> None:
-    """The next plan suspends preemption for the first in the queue, which makes it the last."""
+    """The next plan suspends preemption for the first of a level, which makes it the last."""
+    anvil = cluster_services.create(
+        actor="alice", organization=acme, name="anvil", capacity=Capacity(8000, 16384, 2)
+    )
+    submit(cpu_milli=8000, priority=50, requested_cluster=anvil)
     submit(cpu_milli=8000, priority=10)
     run_cycle(acme.pk, SchedulingCycle.Trigger.CHANGE)
     preemptor = submit(cpu_milli=8000, priority=50)
     run_cycle(acme.pk, SchedulingCycle.Trigger.CHANGE)
-    services.requeue(preemptor, actor="olga")
-    services.hold(preemptor, actor="olga")
-    run_cycle(acme.pk, SchedulingCycle.Trigger.CHANGE)
-    services.release(preemptor, actor="olga")
-    other = submit(cpu_milli=8000, priority=10)
+    preempt_in_vain(preemptor)
+    other = submit(cpu_milli=8000, priority=50, requested_cluster=anvil)
     preemptor.refresh_from_db()
 
     announced = [explain(row).position for row in (other, preemptor)]

@@ -32,6 +32,7 @@ from scheduling.planner.pipeline import make_plan
 from scheduling.planner.plan import Plan
 from scheduling.planner.snapshot import Snapshot
 from tests.fixtures.deployments import Bring, Submit
+from tests.support.preemption import preempt_in_vain
 
 pytestmark = pytest.mark.django_db
 
@@ -195,13 +196,29 @@ def test_a_preview_shows_that_a_subject_no_longer_exists(bring: Bring) -> None:
 def test_a_preview_shows_no_preemption_that_will_be_suspended(bring: Bring, submit: Submit) -> None:
     victim, preemptor = bring(Status.RUNNING, gpu=2, priority=20), submit(gpu=2, priority=60)
     run_cycle(victim.organization_id, CHANGE)
-    services.requeue(preemptor, actor="alice")
-    services.hold(preemptor, actor="alice")
+    preempt_in_vain(preemptor)
+    victim.refresh_from_db()
+    cluster = victim.cluster
+    assert cluster is not None
+    cluster_services.cordon(cluster, actor="alice")
+
+    result = preview(Change(ACTIONS["uncordon"], (cluster.pk,), "olga"))
+
+    assert Kind.EVICTED not in kinds(result).values()
+
+
+def test_a_preview_shows_the_preemption_of_a_deployment_whose_release_lifts_a_suspension(
+    bring: Bring, submit: Submit
+) -> None:
+    victim, preemptor = bring(Status.RUNNING, gpu=2, priority=20), submit(gpu=2, priority=60)
     run_cycle(victim.organization_id, CHANGE)
+    preempt_in_vain(preemptor)
+    run_cycle(victim.organization_id, CHANGE)
+    services.hold(preemptor, actor="alice")
 
     result = preview(change("release", preemptor))
 
-    assert Kind.EVICTED not in kinds(result).values()
+    assert Kind.EVICTED in kinds(result).values()
 
 
 def test_the_change_that_was_shown_is_made(bring: Bring, submit: Submit) -> None:
