@@ -44,7 +44,7 @@ def jobs() -> tuple[Job, ...]:
     )
 
 
-_FORMER_NAMES = {
+FORMER_NAMES = {
     "Record workers' heartbeats": "Note that workers work",
     "Record engine workers' heartbeats": "Note that engines' workers work",
     "Take a sample": "Note how the platform is",
@@ -62,7 +62,7 @@ def install(**_: Any) -> None:
         schedule, _created = IntervalSchedule.objects.get_or_create(
             every=job.every_s, period=IntervalSchedule.SECONDS
         )
-        former = PeriodicTask.objects.filter(name=_FORMER_NAMES.get(job.name))
+        former = PeriodicTask.objects.filter(name=FORMER_NAMES.get(job.name))
         if not PeriodicTask.objects.filter(name=job.name).exists():
             former.update(name=job.name)
         row = PeriodicTask.objects.filter(name=job.name).first()

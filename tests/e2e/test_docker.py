@@ -25,7 +25,7 @@ def test_a_missing_engine_is_reported_if_one_was_requested(service: Service) -> 
     status, output = service.run("demo", "--docker", "unix:///nowhere.sock")
 
     assert status == 1
-    assert "No Docker Engine that could be connected is at unix:///nowhere.sock" in output
+    assert "No Docker Engine at unix:///nowhere.sock could be connected" in output
 
 
 def test_the_readmes_session_ends_with_the_logs_of_a_real_container(

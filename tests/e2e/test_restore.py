@@ -208,5 +208,5 @@ def test_a_hot_copy_on_a_second_server_and_its_claim_are_detected(
                 return bool(company.user.get(f"/clusters/{company.cluster}")["lost_contact_at"])
 
             wait_until(live_knows, "the live service notices the claim")
-            assert "not this installation's" in verified(live)
+            assert "engine not claimed by this installation" in verified(live)
             assert sorted(company.there().values()) == ["kept"]

@@ -39,7 +39,7 @@ def is_in_history() -> bool:
 
 
 class Former:
-    """The former release's code in `folder`, run on a database with this release's packages."""
+    """The former release's code in `folder`, with its own packages, run on a database."""
 
     def __init__(self, folder: Path, database: str) -> None:
         self.folder = folder
@@ -48,6 +48,8 @@ class Former:
         )
         with tarfile.open(fileobj=io.BytesIO(code.stdout)) as archive:
             archive.extractall(folder, filter="data")
+        self._python = str(folder / ".venv" / "bin" / "python")
+        self._install()
         self.environment = {
             **os.environ,
             "PYTHONPATH": str(folder),
@@ -61,9 +63,20 @@ class Former:
             "RATE_LIMIT_TOKEN": "1000/min",
         }
 
+    def _install(self) -> None:
+        """Install what the former release's lock names; raise CalledProcessError if that fails."""
+        base: str = getattr(sys, "_base_executable", sys.executable)
+        environment = {
+            k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")
+        }
+        subprocess.run(
+            [base, "-m", "hypervisor.bootstrap", "production"],
+            cwd=self.folder, env=environment, check=True,
+        )  # fmt: skip
+
     def run(self, *arguments: str) -> None:
         """Run a Django command of the former release."""
-        command = [sys.executable, "-P", "-m", "django", *arguments]
+        command = [self._python, "-P", "-m", "django", *arguments]
         subprocess.run(command, cwd=self.folder, env=self.environment, check=True)
 
     @contextmanager
@@ -71,7 +84,7 @@ class Former:
         """Run its web server; yield its URL."""
         port = free_port()
         url = f"http://127.0.0.1:{port}"
-        script = [sys.executable, "-P", str(HERE / "former_web.py"), str(port), *arguments]
+        script = [self._python, "-P", str(HERE / "former_web.py"), str(port), *arguments]
         service = Service(
             name="former-web", command=script, log=self.folder / "web.log",
             is_ready=lambda: _is_live(url), environment=self.environment,

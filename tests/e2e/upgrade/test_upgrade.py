@@ -17,6 +17,7 @@ from psycopg import sql
 from benchmarks.client import ApiError
 from benchmarks.service import wait_until
 from hypervisor.standalone.bootstrap import ROOT
+from scheduling.periodic import FORMER_NAMES
 from tests.e2e.upgrade import former
 from tests.e2e.upgrade.former import Former, visit
 from tests.support.databases import postgres, postgres_tool
@@ -71,6 +72,15 @@ def rows(connection: psycopg.Connection, tables: dict[str, list[str]]) -> set[Ro
     return found
 
 
+def renamed(row: Row) -> Row:
+    """Return the row as this release has it: the periodic tasks have other names."""
+    table, text = row
+    if table == "django_celery_beat_periodictask":
+        for name, former_name in FORMER_NAMES.items():
+            text = text.replace(f'"name": "{former_name}"', f'"name": "{name}"')
+    return table, text
+
+
 def statements() -> list[str]:
     with gzip.open(former.STATEMENTS, "rt", encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]
@@ -83,7 +93,7 @@ def test_every_row_of_the_former_release_survives_and_its_statements_still_work(
         tables = columns(connection)
         before = rows(connection, tables)
         manage(database, "migrate")
-        assert before - rows(connection, tables) == set()
+        assert {renamed(row) for row in before} - rows(connection, tables) == set()
 
         with connection.transaction():
             for statement in statements():
