@@ -150,3 +150,10 @@ def test_a_refusal_is_one_sentence_after_the_word_error(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("error: nowhere.json: ")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_image_has_no_benchmarks() -> None:
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+
+    assert "*" in ignored
+    assert [line for line in ignored if line.startswith(("!benchmarks", "!tests"))] == []
