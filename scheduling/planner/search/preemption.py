@@ -37,7 +37,8 @@ def fewest_victims(
 def largest_victims(problem: Problem, group: list[int], free: int, sizes: list[int]) -> set[int]:
     """Return the victims when the largest by `sizes` are evicted until the others fit."""
     left = free - sum([problem.requests[d] for d in group])
-    return _remove_and_restore(problem, sorted(group, key=lambda d: (-sizes[d], -d)), left)
+    by_size = sorted(group, key=lambda d: (-sizes[d], -d))
+    return set(remove_and_restore(problem.requests, by_size, left))
 
 
 def _fewest(problem: Problem, costs: dict[int, tuple[int, int]], left: int) -> Iterable[int]:
@@ -61,33 +62,29 @@ def _fewest(problem: Problem, costs: dict[int, tuple[int, int]], left: int) -> I
     return group
 
 
-def _greedy(problem: Problem, group: list[int], left: int) -> set[int]:
+def _greedy(problem: Problem, group: list[int], left: int) -> list[int]:
     """Remove by cost and by size, restore what fits, and return the smaller result."""
+    by_size = sorted(group, key=lambda d: (-problem.shares[d], -d))
     return min(
-        (
-            _remove_and_restore(problem, group, left),
-            _remove_and_restore(
-                problem, sorted(group, key=lambda d: (-problem.shares[d], -d)), left
-            ),
-        ),
-        key=len,
+        (remove_and_restore(problem.requests, order, left) for order in (group, by_size)), key=len
     )
 
 
-def _remove_and_restore(problem: Problem, group: list[int], left: int) -> set[int]:
-    """Remove deployments in this order until the others fit, then restore in reverse order those
-    that fit. Return the removed ones.
+def remove_and_restore(requests: list[int], candidates: Iterable[int], left: int) -> list[int]:
+    """Return the victims among the candidates so that `left`, packed, is not overdrawn.
+
+    Candidates are removed in their order until everything else fits, then restored in the reverse
+    order if they still fit. No more candidates than necessary are read.
     """
-    requests = problem.requests
     removed = []
-    for d in group:
+    for d in candidates:
         if not left & OVERDRAWN:
             break
         removed.append(d)
         left += requests[d]
-    victims = set(removed)
+    restored = set()
     for d in reversed(removed):
         if not (left - requests[d]) & OVERDRAWN:
             left -= requests[d]
-            victims.remove(d)
-    return victims
+            restored.add(d)
+    return [d for d in removed if d not in restored] if restored else removed

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from scheduling.planner.outcome import Outcome, Reservation, may_use
 from scheduling.planner.packed import OVERDRAWN, beyond
 from scheduling.planner.problem import NEVER, Problem
+from scheduling.planner.search.preemption import remove_and_restore
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +99,9 @@ class State:
         """
         requests, due_at, decided = self.problem.requests, self.problem.due_at, len(self.counts)
         due_later = [v for v in self.problem.eviction_order[c] if due_at[v] > decided]
-        left = all_stay = self.free[c] - sum([requests[v] for v in due_later])
-        removed = []
-        for v in due_later:
-            if not left & OVERDRAWN:
-                break
-            removed.append(v)
-            left += requests[v]
-        return all_stay + sum([requests[v] for v in self._restore(removed, left)])
+        all_stay = self.free[c] - sum([requests[v] for v in due_later])
+        victims = remove_and_restore(requests, due_later, all_stay)
+        return all_stay + sum([requests[v] for v in victims])
 
     def fits_elsewhere(self, d: int, c: int) -> bool:
         """Return whether d, which is on c, would fit on another cluster now."""
@@ -118,30 +114,16 @@ class State:
     def victims(self, request: int, c: int) -> list[int]:
         """Return the expected victims of the request on c.
 
-        Deployments are removed in the order of eviction until the request fits, then restored in
-        the reverse order if they still fit.
+        Deployments are removed in the order of eviction until the request fits; see
+        `remove_and_restore`.
         """
         problem, expected, decided = self.problem, self.expected_victims, len(self.counts)
-        requests, due_at = problem.requests, problem.due_at
+        due_at = problem.due_at
+        candidates = (
+            v for v in problem.eviction_order[c] if v not in expected and due_at[v] > decided
+        )
         left = self.free[c] - self.load[c] - request
-        removed = []
-        for v in problem.eviction_order[c]:
-            if not left & OVERDRAWN:
-                break
-            if v not in expected and due_at[v] > decided:
-                removed.append(v)
-                left += requests[v]
-        return self._restore(removed, left)
-
-    def _restore(self, removed: list[int], left: int) -> list[int]:
-        """Restore those removed that still fit, the last first; return the others."""
-        requests = self.problem.requests
-        restored = set()
-        for v in reversed(removed):
-            if not (left - requests[v]) & OVERDRAWN:
-                left -= requests[v]
-                restored.add(v)
-        return [v for v in removed if v not in restored] if restored else removed
+        return remove_and_restore(problem.requests, candidates, left)
 
     def place(self, d: int, c: int, priority: int, victims: Collection[int] = ()) -> None:
         """Place d on c, which starts it there or returns it to its home; expect the victims."""
