@@ -58,13 +58,13 @@ def install(**_: Any) -> None:
     An operator's change of a row stays until the environment sets an interval other than the one in
     the row's description.
     """
+    for name, former_name in FORMER_NAMES.items():
+        if not PeriodicTask.objects.filter(name=name).exists():
+            PeriodicTask.objects.filter(name=former_name).update(name=name)
     for job in jobs():
         schedule, _created = IntervalSchedule.objects.get_or_create(
             every=job.every_s, period=IntervalSchedule.SECONDS
         )
-        former = PeriodicTask.objects.filter(name=FORMER_NAMES.get(job.name))
-        if not PeriodicTask.objects.filter(name=job.name).exists():
-            former.update(name=job.name)
         row = PeriodicTask.objects.filter(name=job.name).first()
         if row is None:
             row = PeriodicTask(name=job.name, task=job.task, queue=job.queue)

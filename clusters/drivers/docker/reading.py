@@ -63,7 +63,7 @@ def was_stopped(listed: Mapping[str, Any]) -> bool:
 def exited(
     listed: Mapping[str, Any], inspected: Mapping[str, Any], events: EngineEvents | None
 ) -> Observation:
-    """Return how the container ended; `events` is None if this product stopped it."""
+    """Return how the container ended. Pass no `events` if it was asked to stop."""
     state = inspected["State"]
     code = int(state["ExitCode"])
     started_at, ended_at = _times(state)

@@ -34,7 +34,7 @@ class Api:
         return self._call("POST", self._pods, manifest, **query)
 
     def read_pod(self, name: str) -> Json | None:
-        """Return the Pod, None if there is none."""
+        """Return the Pod, or None if it does not exist."""
         return _if_there(lambda: self._call("GET", f"{self._pods}/{name}"))
 
     def list_pods(self, selector: str) -> tuple[list[Json], str]:

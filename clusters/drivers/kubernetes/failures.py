@@ -146,7 +146,7 @@ def not_started(reason: str, detail: str) -> Failure | None:
 
 
 def waiting(reason: str, detail: str, waited_s: float) -> Failure | None:
-    """Return the failure of a container that has waited for so many seconds, or None."""
+    """Return the failure of a container that has been waiting for this many seconds, or None."""
     if reason in _PULL_REASONS:
         return _not_pulled(detail or reason, waited_s)
     if reason == "InvalidImageName":
