@@ -15,7 +15,7 @@ def add_set(parser: ArgumentParser, thresholds: Sequence[Threshold]) -> None:
     known = "; ".join(f"{each.name}: {each.allowed}" for each in thresholds)
     parser.add_argument(
         "--set",
-        type=_reader(thresholds),
+        type=reader(thresholds),
         action="append",
         default=[],
         metavar="NAME=VALUE",
@@ -23,7 +23,8 @@ def add_set(parser: ArgumentParser, thresholds: Sequence[Threshold]) -> None:
     )
 
 
-def _reader(thresholds: Sequence[Threshold]) -> Callable[[str], Assignment]:
+def reader(thresholds: Sequence[Threshold]) -> Callable[[str], Assignment]:
+    """Return the `type` of an option that takes one assignment to one of these thresholds."""
     by_name = {each.name: each for each in thresholds}
 
     def read(text: str) -> Assignment:

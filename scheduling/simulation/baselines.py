@@ -1,6 +1,6 @@
 """The policies that the planner is compared with, on the same snapshots."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from scheduling.planner.pipeline import make_plan
@@ -180,5 +180,11 @@ POLICIES: dict[str, Policy] = {
     "fcfs": first_come_first_served,
     "strict": strict_priority,
     "kube": kube_preemption,
+    "kube3": kube_within_budget,
     "smallest": smallest_first,
 }
+
+FIXED: Mapping[str, Mapping[str, int]] = {
+    "kube3": {"preemption_budget": 3, "budget_window_seconds": 10**9},
+}
+"""Thresholds that belong to a policy, whatever the others use: 3 evictions each, ever."""

@@ -6,13 +6,17 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 from scheduling.planner.plan import Plan
-from scheduling.planner.policy import Policy
+from scheduling.planner.policy import Policy, Threshold
 from scheduling.planner.resources import NOTHING, Resources
 from scheduling.planner.snapshot import Cluster, Deployment, Snapshot
 from scheduling.simulation.order import starts_out_of_order
+from scheduling.simulation.reserved import idle_share
 from scheduling.simulation.trace import Job
 
 Decide = Callable[[Snapshot], Plan]
+
+_UNUSED = {"suspension_seconds", "operator_backoff_seconds"}
+"""Every job of a replay starts before it ends, and no operator preempts it."""
 
 
 class Kind(IntEnum):
@@ -35,6 +39,11 @@ class Terms:
     checkpoint_every: int = 0
     runtimes_known: bool = False
 
+    @staticmethod
+    def thresholds() -> list[Threshold]:
+        """Return the thresholds that a replay depends on."""
+        return [each for each in Policy.thresholds() if each.name not in _UNUSED]
+
 
 @dataclass(slots=True)
 class Life:
@@ -55,11 +64,16 @@ class Life:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The state from this time until the next sample: ready jobs, and what is allocated."""
+    """The state from this time until the next sample.
+
+    `queue` counts the ready jobs. `idle` is the share of the total capacity, 0 to 1, that
+    reservations keep idle.
+    """
 
     time: int
     queue: int
     allocated: Resources
+    idle: float
 
 
 @dataclass(slots=True)
@@ -98,6 +112,7 @@ class _World:
         self._active: dict[int, Deployment] = {}
         self._ends: dict[int, int] = {}
         self._allocated = NOTHING
+        self._idle = 0.0
         self._since: dict[int, int] = {}
         self._events = [(job.submit, Kind.READY, job.id) for job in possible]
         heapq.heapify(self._events)
@@ -120,9 +135,9 @@ class _World:
                     ended += 1
                     progress(ended)
                 changed = True
-            if changed and self._ready:
-                self._cycle(now)
-            self._replay.samples.append(Sample(now, len(self._ready), self._allocated))
+            if changed:
+                self._idle = self._cycle(now) if self._ready else 0.0
+            self._replay.samples.append(Sample(now, len(self._ready), self._allocated, self._idle))
         return self._replay
 
     def _enter(self, number: int, now: int) -> None:
@@ -155,7 +170,8 @@ class _World:
         self._allocated -= deployment.request
         return now - (now if deployment.placed_at is None else deployment.placed_at)
 
-    def _cycle(self, now: int) -> None:
+    def _cycle(self, now: int) -> float:
+        """Plan, and apply the plan; return the share of the capacity that it keeps idle."""
         self._replay.cycles += 1
         active = [self._with_checkpoint(d, now) for d in self._active.values()]
         rows = (*active, *self._ready.values())
@@ -169,6 +185,7 @@ class _World:
             self._start(move.deployment, move.target, now)
         for placement in plan.placements:
             self._start(placement.deployment, placement.cluster, now)
+        return idle_share(snapshot.clusters, plan, self._ready, self._active.values())
 
     def _with_checkpoint(self, deployment: Deployment, now: int) -> Deployment:
         every = self._terms.checkpoint_every

@@ -3,10 +3,13 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from scheduling.planner.problem import Shares
 from scheduling.planner.resources import DIMENSIONS, NOTHING
 from scheduling.simulation.engine import Life, Replay
+
+_N = TypeVar("_N", int, float)
 
 _SHORTEST_S = 10  # shorter jobs count as this long, so that they do not dominate the slowdown
 
@@ -30,8 +33,10 @@ class Summary:
 
     `utilisation` is the mean allocated share of each resource. `goodput` is the share of the work
     that was not lost, where work is run time times dominant share; `lost_hours` is the lost work in
-    hours of the whole capacity. `out_of_order` is as in `Replay`. `fairness` is Jain's index over
-    the tenants' mean slowdowns, 1 when they are equal. `wait_mean` and `longest_wait` are of all
+    hours of the whole capacity. `out_of_order` is as in `Replay`. `idle_by_reservations` is the
+    mean share of the capacity, 0 to 1, that reservations keep idle. `slowdown` is the mean bounded
+    slowdown of all jobs. `fairness` is Jain's index over the tenants' mean slowdowns, 1 when they
+    are equal. `wait_mean` and `longest_wait` are of all
     jobs, `biggest_mean` and `biggest_wait` of the 1% with the largest shares, in seconds.
     """
 
@@ -40,6 +45,8 @@ class Summary:
     goodput: float
     evictions: int
     out_of_order: int
+    idle_by_reservations: float
+    slowdown: float
     lost_hours: float
     fairness: float
     queue_mean: float
@@ -54,7 +61,7 @@ def summarize(replay: Replay) -> Summary:
     capacity = sum((c.capacity for c in replay.clusters), NOTHING)
     lost = sum(life.lost * shares.of(life.job.request) for life in replay.lives)
     done = sum(life.worked * shares.of(life.job.request) for life in replay.lives)
-    queue, utilisation = _over_time(replay)
+    queue, idle, utilisation = _over_time(replay)
     waits = [life.waited for life in replay.lives]
     biggest = _waits_of_the_biggest(replay.lives, shares)
     return Summary(
@@ -63,6 +70,8 @@ def summarize(replay: Replay) -> Summary:
         goodput=1 - lost / done if done else 1.0,
         evictions=sum(len(life.evictions) for life in replay.lives),
         out_of_order=replay.out_of_order,
+        idle_by_reservations=idle,
+        slowdown=_mean([_slowdown(life) for life in replay.lives]),
         lost_hours=lost / shares.of(capacity) / 3600,
         fairness=_jain(_slowdown_by_tenant(replay.lives)),
         queue_mean=queue,
@@ -79,7 +88,7 @@ def _waits_of_the_biggest(lives: Sequence[Life], shares: Shares) -> list[int]:
     return [life.waited for life in by_size[: -(-len(by_size) // 100)]]
 
 
-def _mean(values: Sequence[int]) -> float:
+def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values) if values else 0.0
 
 
@@ -92,13 +101,13 @@ def _levels(lives: Sequence[Life]) -> Iterable[LevelSummary]:
             jobs=len(members),
             finished=sum(life.finished is not None for life in members),
             wait_mean=sum(waits) / len(waits),
-            wait_median=_quantile(waits, 50),
-            wait_p95=_quantile(waits, 95),
+            wait_median=quantile(waits, 50),
+            wait_p95=quantile(waits, 95),
             slowdown=sum(map(_slowdown, members)) / len(members),
         )
 
 
-def _quantile(ordered: Sequence[int], percent: int) -> int:
+def quantile(ordered: Sequence[_N], percent: int) -> _N:
     """Return the nearest-rank percentile."""
     return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
 
@@ -123,12 +132,15 @@ def _jain(values: Sequence[float]) -> float:
     return sum(values) ** 2 / (len(values) * squares) if squares else 1.0
 
 
-def _over_time(replay: Replay) -> tuple[float, dict[str, float]]:
-    """Return the mean length of the queue and the mean utilisation, weighted by time."""
-    queue, allocated = 0, dict.fromkeys(DIMENSIONS, 0)
+def _over_time(replay: Replay) -> tuple[float, float, dict[str, float]]:
+    """Return the mean length of the queue, the mean share that reservations keep idle, and the
+    mean utilisation, weighted by time.
+    """
+    queue, idle, allocated = 0, 0.0, dict.fromkeys(DIMENSIONS, 0)
     for sample, following in zip(replay.samples, replay.samples[1:], strict=False):
         seconds = following.time - sample.time
         queue += sample.queue * seconds
+        idle += sample.idle * seconds
         for name in DIMENSIONS:
             allocated[name] += getattr(sample.allocated, name) * seconds
     span = replay.samples[-1].time - replay.samples[0].time if replay.samples else 0
@@ -136,5 +148,6 @@ def _over_time(replay: Replay) -> tuple[float, dict[str, float]]:
     whole = {name: getattr(capacity, name) * span for name in DIMENSIONS}
     return (
         queue / span if span else 0.0,
+        idle / span if span else 0.0,
         {name: allocated[name] / whole[name] if whole[name] else 0.0 for name in DIMENSIONS},
     )

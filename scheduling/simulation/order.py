@@ -1,11 +1,12 @@
 """Count the starts that break the order of the levels."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from scheduling.planner.plan import Plan
 from scheduling.planner.resources import NOTHING, Resources
 from scheduling.planner.snapshot import Cluster, Deployment, Snapshot
+from scheduling.simulation.reserved import holders
 
 
 def starts_out_of_order(snapshot: Snapshot, plan: Plan) -> int:
@@ -15,10 +16,19 @@ def starts_out_of_order(snapshot: Snapshot, plan: Plan) -> int:
     lower ones that start there, unless these leave a reservation all that it needs.
     """
     waiting = _waiting(snapshot, plan)
-    return sum(_on(cluster, snapshot, plan, waiting) for cluster in snapshot.clusters if waiting)
+    if not waiting:
+        return 0
+    reserved = _reserved(snapshot, plan)
+    return sum(_on(cluster, snapshot, plan, waiting, reserved) for cluster in snapshot.clusters)
 
 
-def _on(cluster: Cluster, snapshot: Snapshot, plan: Plan, waiting: Iterable[Deployment]) -> int:
+def _on(
+    cluster: Cluster,
+    snapshot: Snapshot,
+    plan: Plan,
+    waiting: Iterable[Deployment],
+    reservations: Mapping[int, Resources],
+) -> int:
     starting = {p.deployment for p in plan.placements if p.cluster == cluster.id}
     starting |= {m.deployment for m in plan.moves if m.target == cluster.id}
     if not starting:
@@ -26,7 +36,7 @@ def _on(cluster: Cluster, snapshot: Snapshot, plan: Plan, waiting: Iterable[Depl
     gone = {e.deployment for e in plan.evictions} | {m.deployment for m in plan.moves}
     by_priority: dict[int, list[Deployment]] = defaultdict(list)
     left = cluster.capacity
-    reserved = _reserved(cluster, snapshot, plan)
+    reserved = reservations.get(cluster.id)
     for d in snapshot.deployments:
         if d.id in starting:
             by_priority[d.priority].append(d)
@@ -57,11 +67,11 @@ def _waiting(snapshot: Snapshot, plan: Plan) -> list[Deployment]:
     return list(kinds.values())
 
 
-def _reserved(cluster: Cluster, snapshot: Snapshot, plan: Plan) -> Resources | None:
-    for wait in plan.wait_reasons:
-        if wait.code == "reserved" and wait.detail["reservation"]["cluster"] == cluster.id:
-            return next(d.request for d in snapshot.deployments if d.id == wait.deployment)
-    return None
+def _reserved(snapshot: Snapshot, plan: Plan) -> dict[int, Resources]:
+    """Return, by cluster, the amount that the plan reserves there."""
+    held = holders(plan)
+    requests = {d.id: d.request for d in snapshot.deployments if d.id in held.values()}
+    return {cluster: requests[holder] for cluster, holder in held.items()}
 
 
 def _leaves(left: Resources, wanted: Resources) -> bool:

@@ -10,7 +10,8 @@ def overall_rows(summaries: Mapping[str, Summary]) -> list[list[str]]:
     rows = [
         [
             "policy", "goodput", "CPU", "RAM", "GPU", "mean queue", "evictions",
-            "starts out of order", "lost work, h", "fairness", "longest wait of largest 1%, s",
+            "starts out of order", "idle by reservations, %", "lost work, h", "fairness",
+            "longest wait of largest 1%, s",
         ]
     ]  # fmt: skip
     for policy, summary in summaries.items():
@@ -25,6 +26,7 @@ def overall_rows(summaries: Mapping[str, Summary]) -> list[list[str]]:
                 f"{summary.queue_mean:.1f}",
                 str(summary.evictions),
                 str(summary.out_of_order),
+                f"{100 * summary.idle_by_reservations:.1f}",
                 f"{summary.lost_hours:.1f}",
                 f"{summary.fairness:.3f}",
                 f"{summary.biggest_wait:,}",

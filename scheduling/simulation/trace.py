@@ -60,12 +60,17 @@ def _job(number: int, row: dict[str, str]) -> Job:
     )
 
 
-def generate(count: int, *, seed: int, every_s: float, mean_s: float = 1800.0) -> Iterator[Job]:
-    """Yield jobs with exponential gaps and log-normal durations, of these means in seconds."""
+def generate(
+    count: int, *, seed: int, every_s: float, mean_s: float = 1800.0, spread: float = 1.5
+) -> Iterator[Job]:
+    """Yield jobs with exponential gaps and log-normal durations, of these means in seconds.
+
+    `spread` is the standard deviation of the durations' logarithms: the tail is heavier, the larger
+    it is.
+    """
     random = Random(seed)  # noqa: S311 - a reproducible workload, not a secret
     shapes, shape_weights = zip(*_SHAPES, strict=True)
     levels, level_weights = zip(*_LEVELS, strict=True)
-    spread = 1.5
     clock = 0.0
     for number in range(1, count + 1):
         clock += random.expovariate(1 / every_s)

@@ -81,9 +81,22 @@ def test_a_simulation_compares_policies_and_writes_a_page(tmp_path: Path) -> Non
         ["ours", "1", "6/6"], ["ours", "0", "6/6"],
         ["fcfs", "1", "6/6"], ["fcfs", "0", "6/6"],
     ]  # fmt: skip
+    assert "idle by reservations, %" in out
     html = page.read_text()
     assert html.count("<svg") == 5
     assert "http" not in html.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_kube3_spares_a_job_after_three_evictions_whatever_the_thresholds(tmp_path: Path) -> None:
+    trace = tmp_path / "trace.csv"
+    high = [f"{100 * n},10,1000,1024,1,1,ml" for n in range(1, 7)]
+    trace.write_text("\n".join([TRACE.splitlines()[0], "0,1000,1000,1024,1,0,ml", *high]))
+    out = run(
+        "simulate", str(trace), "--cluster", "cpu=1,ram=1Gi,gpu=1", "--policy", "kube",
+        "--policy", "kube3", "--set", "preemption_budget=9", "--set", "backoff_seconds=0",
+    )  # fmt: skip
+    rows = {row[0]: row[6] for row in map(str.split, out.splitlines()[1:3])}
+    assert rows == {"kube": "6", "kube3": "3"}
 
 
 @pytest.mark.parametrize(

@@ -1,29 +1,25 @@
 import sys
-from argparse import ArgumentTypeError
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from clusters.resources import parse_cpu, parse_ram_mib
 from hypervisor.base import commands
-from hypervisor.base.numbers import count, read_whole
+from hypervisor.base.numbers import count
+from scheduling.management.cluster_option import add_cluster, numbered
 from scheduling.management.set_option import add_set
 from scheduling.planner.policy import Policy
-from scheduling.planner.resources import Resources
 from scheduling.planner.snapshot import Cluster
-from scheduling.simulation.baselines import POLICIES
+from scheduling.simulation.baselines import FIXED, POLICIES
 from scheduling.simulation.engine import Replay, Terms, replay
 from scheduling.simulation.metrics import summarize
 from scheduling.simulation.report import page
 from scheduling.simulation.table import aligned, level_rows, overall_rows
 from scheduling.simulation.trace import Job, read_trace
 
-_CLUSTER = "cpu=64,ram=512Gi,gpu=8"
 _BAR = 40
-_UNUSED = {"suspension_seconds", "operator_backoff_seconds"}
-"""Every job of a simulation starts before it ends, and no operator preempts it."""
 
 
 class Command(commands.Command):
@@ -32,19 +28,13 @@ class Command(commands.Command):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("trace", help="CSV: submit_s,duration_s,cpu_milli,memory_mib,gpu,…")
-        parser.add_argument(
-            "--cluster",
-            type=_capacity,
-            action="append",
-            required=True,
-            metavar=_CLUSTER,
-            help="one cluster; may be repeated",
-        )
+        add_cluster(parser, required=True, about="one cluster")
         parser.add_argument(
             "--policy",
             action="append",
             choices=list(POLICIES),
-            help="a scheduler; may be repeated; default: all",
+            help="a scheduler; may be repeated; default: all. kube3 is kube with at most 3"
+            " evictions of each job, whatever --set says",
         )
         parser.add_argument(
             "--jobs", type=count, metavar="N", help="read only this many jobs of the trace"
@@ -61,7 +51,7 @@ class Command(commands.Command):
             action="store_true",
             help="each job gives its duration as its maximum run time",
         )
-        add_set(parser, [each for each in Policy.thresholds() if each.name not in _UNUSED])
+        add_set(parser, Terms.thresholds())
         parser.add_argument(
             "--html", type=Path, metavar="FILE", help="also write a page with plots to this file"
         )
@@ -77,9 +67,7 @@ class Command(commands.Command):
             checkpoint_every=options["checkpoint_every"],
             runtimes_known=options["runtimes_known"],
         )
-        clusters = tuple(
-            Cluster(number, capacity) for number, capacity in enumerate(options["cluster"], start=1)
-        )
+        clusters = numbered(options["cluster"])
         replays = {
             name: self._replay(name, jobs, clusters, terms)
             for name in options["policy"] or POLICIES
@@ -89,7 +77,9 @@ class Command(commands.Command):
     def _replay(
         self, name: str, jobs: Sequence[Job], clusters: tuple[Cluster, ...], terms: Terms
     ) -> Replay:
-        return replay(jobs, clusters, POLICIES[name], terms, self._progress(name, len(jobs)))
+        policy = terms.policy.with_values(FIXED.get(name, {}))
+        progress = self._progress(name, len(jobs))
+        return replay(jobs, clusters, POLICIES[name], replace(terms, policy=policy), progress)
 
     def _progress(self, name: str, total: int) -> Callable[[int], None]:
         """Return a function that draws a progress bar on a terminal and does nothing elsewhere."""
@@ -116,15 +106,3 @@ class Command(commands.Command):
         if html:
             html.write_text(page(f"Replay of {title}", replays, summaries), encoding="utf-8")
             self.stdout.write(f"Plots: {html}")
-
-
-def _capacity(text: str) -> Resources:
-    parts = dict(part.partition("=")[::2] for part in text.split(","))
-    if not {"cpu", "ram"} <= set(parts) <= {"cpu", "ram", "gpu"}:
-        raise ArgumentTypeError(f"{text}: expected the form {_CLUSTER}")
-    try:
-        return Resources(
-            parse_cpu(parts["cpu"]), parse_ram_mib(parts["ram"]), read_whole(parts.get("gpu", "0"))
-        )
-    except ValueError as error:
-        raise ArgumentTypeError(f"{text}: {error}") from error

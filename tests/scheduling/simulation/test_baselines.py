@@ -6,9 +6,8 @@ from scheduling.planner.policy import Policy
 from scheduling.planner.resources import Resources
 from scheduling.planner.snapshot import Cluster, ClusterState, Deployment, Snapshot
 from scheduling.simulation.baselines import (
-    Policy as Decide,
-)
-from scheduling.simulation.baselines import (
+    FIXED,
+    POLICIES,
     first_come_first_served,
     kube_preemption,
     kube_within_budget,
@@ -16,6 +15,9 @@ from scheduling.simulation.baselines import (
     smallest_first,
     strict_priority,
 )
+from scheduling.simulation.baselines import Policy as Decide
+from scheduling.simulation.engine import Terms, replay
+from scheduling.simulation.trace import Job
 
 
 def gpus(number: int) -> Resources:
@@ -72,3 +74,17 @@ def test_baselines_respect_the_requested_cluster_and_closed_clusters() -> None:
     closed = Cluster(2, gpus(4), ClusterState.CORDONED)
     rows = ready(1, 0, 1, pinned=2), ready(2, 0, 1, pinned=1), ready(3, 0, 4)
     assert decided(strict_priority, rows, Cluster(1, gpus(4)), closed) == ({2: 1}, set())
+
+
+def test_kube3_evicts_a_job_at_most_three_times() -> None:
+    one = Resources(1_000, 1_024, 1)
+    low = Job(1, 0, 1_000, one, 0, "ml")
+    high = [Job(n, 100 * n, 10, one, 1, "ml") for n in range(2, 8)]
+    terms = Policy(backoff_seconds=0, budget_window_seconds=1, preemption_budget=9)
+    evictions = {}
+    for name in ("kube", "kube3"):
+        policy = terms.with_values(FIXED.get(name, {}))
+        clusters = (Cluster(1, one),)
+        course = replay([low, *high], clusters, POLICIES[name], Terms(policy), lambda _: None)
+        evictions[name] = len(course.lives[0].evictions)
+    assert evictions == {"kube": 6, "kube3": 3}
