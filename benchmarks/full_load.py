@@ -10,7 +10,12 @@ from benchmarks.workload import DAY, at_load, two_clusters, workload
 from benchmarks.workload import add_arguments as of_workload
 from scheduling.planner.pipeline import make_plan
 from scheduling.planner.policy import Policy
-from scheduling.simulation.baselines import kube_preemption, kube_within_budget, strict_priority
+from scheduling.simulation.baselines import (
+    FIXED,
+    kube_preemption,
+    kube_within_budget,
+    strict_priority,
+)
 from scheduling.simulation.engine import Terms, replay
 from scheduling.simulation.metrics import summarize
 from scheduling.simulation.table import aligned
@@ -47,7 +52,7 @@ def settings() -> Iterator[Setting]:
     yield Setting("strict priority, no preemption", strict_priority, bare)
     yield Setting("kube-style preemption", kube_preemption, bare)
     doubling = Terms(Policy(longest_backoff_seconds=DAY, budget_window_seconds=_EVER))
-    budget = Terms(Policy(backoff_seconds=0, budget_window_seconds=_EVER))
+    budget = Terms(Policy(backoff_seconds=0).with_values(FIXED["kube3"]))
     yield Setting("with a back-off that doubles", kube_preemption, doubling)
     yield Setting("with at most 3 evictions each", kube_within_budget, budget)
     yield Setting("with checkpoints", kube_preemption, replace(bare, checkpoint_every=_CHECKPOINT))

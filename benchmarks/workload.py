@@ -1,7 +1,7 @@
 """Workloads with a chosen load, for the benches in simulated time."""
 
 from argparse import ArgumentParser
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -42,16 +42,14 @@ def workload(options: Mapping[str, Any]) -> list[Job]:
     else:
         with options["trace"].open(encoding="utf-8", newline="") as lines:
             jobs = read_trace(lines)[: options["jobs"]]
-    longest = options["longest"]
-    random = Random(options["seed"])  # noqa: S311 - reproducible, not secret
-    return [
-        replace(
-            job,
-            duration=min(job.duration, longest),
-            priority=_priority(job, options["levels"], random),
-        )
-        for job in jobs
-    ]
+    shortened = [replace(job, duration=min(job.duration, options["longest"])) for job in jobs]
+    return with_levels(shortened, options["levels"], options["seed"])
+
+
+def with_levels(jobs: Iterable[Job], levels: str, seed: int) -> list[Job]:
+    """Return the jobs with the priorities of these levels: `trace`, `even` or `one`."""
+    random = Random(seed)  # noqa: S311 - reproducible, not secret
+    return [replace(job, priority=_priority(job, levels, random)) for job in jobs]
 
 
 def _priority(job: Job, levels: str, random: Random) -> int:

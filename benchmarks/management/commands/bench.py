@@ -16,6 +16,7 @@ BENCHES = {
     "growth": "the planner's time for 1,000 to 100,000 pending deployments on 100 clusters",
     "latency": "the time from a POST until it is placed and running, on a running service",
     "load": "many concurrent clients and a check of the result, on a running service",
+    "over_time": "policies over time: the same workloads replayed with each, paired, with spread",
     "quality": "planners compared with the exact optimum, on generated and recorded workloads",
     "starvation": "the waits of the largest deployments, with and without reservations",
     "victims": "the victims of one preemptor, compared with an exhaustive search",
