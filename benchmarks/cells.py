@@ -41,6 +41,11 @@ class Cell:
         return "as submitted" if self.load is None else f"{self.load:.2f}"
 
     @property
+    def too_large(self) -> int:
+        """Return how many of the jobs fit no cluster; they are left out of the replay."""
+        return sum(not any(j.request.fits_in(c.capacity) for c in self.clusters) for j in self.jobs)
+
+    @property
     def label(self) -> str:
         return f"{self.trace} from {self.first}, load {self.load_label}, levels {self.levels}"
 
@@ -59,14 +64,16 @@ def make_cells(options: Mapping[str, Any], clusters: tuple[Cluster, ...] | None)
     """
     clusters = clusters or two_clusters(options["gpus"])
     loads: Sequence[float | None] = options["load"] or ([] if options["direct"] else DEFAULT_LOADS)
+    if options["direct"]:
+        loads = [*loads, None]
     for trace, jobs in _traces(options):
-        for first, window in _windows(trace, jobs, options):
-            for levels in options["levels"] or DEFAULT_LEVELS:
-                dealt = with_levels(window, levels, options["seed"])
-                for load in [*loads, *([None] if options["direct"] else [])]:
-                    final = dealt
+        for levels in options["levels"] or DEFAULT_LEVELS:
+            dealt = with_levels(jobs, levels, options["seed"])
+            for first, window in _windows(trace, dealt, options):
+                for load in loads:
+                    final = window
                     if load is not None:
-                        final = _at_load(dealt, clusters, load, options["longest"])
+                        final = _at_load(window, clusters, load, options["longest"])
                     yield Cell(trace, first + 1, load, levels, tuple(final), clusters)
 
 

@@ -16,7 +16,13 @@ from django.core.management.base import CommandError
 
 from benchmarks.cells import DEFAULT_LEVELS, DEFAULT_LOADS, Cell, make_cells, measure
 from benchmarks.frontier import Setting
-from benchmarks.paired import figures, levels_out_of_order, mean_rows, spread_rows
+from benchmarks.paired import (
+    figures,
+    group_rows,
+    levels_out_of_order,
+    mean_rows,
+    spread_rows,
+)
 from benchmarks.stored_replays import Measured, StoredReplays
 from benchmarks.workload import DAY
 from hypervisor.base.numbers import count
@@ -29,6 +35,11 @@ from scheduling.simulation.engine import Terms
 from scheduling.simulation.table import aligned
 
 _NEVER = 10**9
+_GROUPS: Mapping[str, Callable[[Cell], str]] = {
+    "trace": lambda cell: cell.trace,
+    "load": lambda cell: f"load {cell.load_label}",
+    "levels": lambda cell: f"levels {cell.levels}",
+}
 _Place = tuple[int, str]
 """The number of a cell and the name of a policy."""
 _Results = Mapping[str, Sequence[Measured]]
@@ -55,6 +66,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--results", type=Path, help="store the figures in this file, and continue from it"
+    )
+    parser.add_argument(
+        "--by",
+        choices=list(_GROUPS),
+        action="append",
+        default=[],
+        help="also print the ratios of each trace, load or kind of levels; may be repeated",
     )
     parser.add_argument("--cells", action="store_true", help="also print the figures of each cell")
     parser.add_argument("--csv", type=Path, help="write the figures of each cell to this file")
@@ -178,16 +196,22 @@ def _replays(
 def _report(cells: Sequence[Cell], results: _Results, options: Mapping[str, Any]) -> Iterator[str]:
     summaries = {name: [summary for summary, _ in rows] for name, rows in results.items()}
     seconds = [f"{sum(s for _, s in rows) / len(rows):.2f}" for rows in results.values()]
-    windows = len({(cell.trace, cell.first) for cell in cells})
+    too_large = {(cell.trace, cell.first): cell.too_large for cell in cells}
     kind = "held-out windows" if options["held_out"] else "windows"
     yield ""
-    yield f"{len(cells)} cells: {windows} {kind} of {options['jobs']} jobs, each at every load and"
-    yield "with every kind of levels. A constant (+60) is added before a mean or a ratio is taken,"
-    yield "so that zeros count; means have it subtracted again."
+    yield f"{len(cells)} cells: {len(too_large)} {kind} of {options['jobs']} jobs,"
+    yield "each at every load and with every kind of levels. The constant in brackets is added"
+    yield "before a mean or a ratio is taken, so that zeros count; means have it subtracted again."
+    if any(too_large.values()):
+        yield f"{sum(too_large.values())} jobs are larger than any cluster and were left out."
     yield ""
     yield from aligned([*mean_rows(summaries), ["CPU seconds of a cell, mean", *seconds]])
     yield ""
     yield from aligned(list(spread_rows(summaries, options["base"])))
+    for kind in options["by"]:
+        groups = [_GROUPS[kind](cell) for cell in cells]
+        yield ""
+        yield from aligned(list(group_rows(summaries, options["base"], groups)))
     if options["cells"]:
         yield ""
         yield from aligned([_joined(row) for row in _cell_rows(cells, results)])

@@ -115,6 +115,27 @@ def spread_rows(results: Mapping[str, Sequence[Summary]], base: str) -> Iterator
                 yield [f"  {name}", *(f"{value:.3f}" for value in spread(ratios))]
 
 
+def group_rows(
+    results: Mapping[str, Sequence[Summary]], base: str, groups: Sequence[str]
+) -> Iterator[list[str]]:
+    """Yield a heading, and for each figure and policy the mean ratio in each group of cells.
+
+    `groups` has the group of each cell.
+    """
+    names = list(dict.fromkeys(groups))
+    yield [f"divided by {base}, geometric means", *names]
+    for figure in figures(_all(results)):
+        yield [figure.heading, *[""] * len(names)]
+        for policy, rows in results.items():
+            if policy != base:
+                pairs = list(zip(rows, results[base], groups, strict=True))
+                ratios = [
+                    figure.ratios((one, other) for one, other, group in pairs if group == name)
+                    for name in names
+                ]
+                yield [f"  {policy}", *(f"{spread(r)[0]:.3f}" if r else "-" for r in ratios)]
+
+
 def _all(results: Mapping[str, Sequence[Summary]]) -> list[Summary]:
     return [summary for rows in results.values() for summary in rows]
 

@@ -1,7 +1,7 @@
 """Workloads with a chosen load, for the benches in simulated time."""
 
 from argparse import ArgumentParser
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -46,16 +46,19 @@ def workload(options: Mapping[str, Any]) -> list[Job]:
     return with_levels(shortened, options["levels"], options["seed"])
 
 
-def with_levels(jobs: Iterable[Job], levels: str, seed: int) -> list[Job]:
-    """Return the jobs with the priorities of these levels: `trace`, `even` or `one`."""
+def with_levels(jobs: Sequence[Job], levels: str, seed: int) -> list[Job]:
+    """Return the jobs with the priorities of these levels: `trace`, `even` or `one`.
+
+    A trace whose priorities are not levels from 0 to 3 keeps its priorities with `trace`.
+    """
     random = Random(seed)  # noqa: S311 - reproducible, not secret
-    return [replace(job, priority=_priority(job, levels, random)) for job in jobs]
-
-
-def _priority(job: Job, levels: str, random: Random) -> int:
-    if levels == "trace":
-        return job.priority * STEP
-    return random.choice(LEVELS) * STEP if levels == "even" else 0
+    step = STEP if {job.priority for job in jobs} <= set(LEVELS) else 1
+    priorities = {
+        "trace": (job.priority * step for job in jobs),
+        "even": (random.choice(LEVELS) * STEP for _ in jobs),
+        "one": (0 for _ in jobs),
+    }[levels]
+    return [replace(job, priority=priority) for job, priority in zip(jobs, priorities, strict=True)]
 
 
 def two_clusters(gpus: int) -> tuple[Cluster, Cluster]:

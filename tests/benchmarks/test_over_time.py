@@ -58,7 +58,7 @@ def test_the_figures_of_a_cell_are_known(trace: Path, tmp_path: Path) -> None:
     file = tmp_path / "cells.csv"
     bench(
         f"--trace={trace}", "--windows=1", "--jobs=4", "--direct", "--cluster=cpu=8,ram=8Gi,gpu=8",
-        "--levels=one", "--only=strict", "--processes=1", f"--csv={file}",
+        "--levels=one", "--only=strict", "--processes=1", "--longest=1", f"--csv={file}",
     )  # fmt: skip
     rows = list(csv.DictReader(file.read_text().splitlines()))
     assert [row["policy"] for row in rows] == ["defaults", "strict"]
@@ -66,6 +66,13 @@ def test_the_figures_of_a_cell_are_known(trace: Path, tmp_path: Path) -> None:
         assert (row["from"], row["load"]) == ("1", "as submitted")
         assert float(row["mean wait, s"]) == pytest.approx((0 + 40 + 81 + 123) / 4)
         assert float(row["GPU utilisation, %"]) == 100
+
+
+def test_the_jobs_that_fit_no_cluster_are_counted(trace: Path) -> None:
+    out = bench(f"--trace={trace}", "--only=strict", *SMALL, "--gpus=4", "--by=load", "--by=levels")
+    assert "\n20 jobs are larger than any cluster and were left out." in out
+    assert "load 1.00" in out
+    assert "levels trace  levels even" in out
 
 
 def test_a_stopped_run_continues_from_its_results(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import pytest
 from benchmarks.paired import (
     Figure,
     figures,
+    group_rows,
     levels_out_of_order,
     mean_rows,
     spread,
@@ -60,3 +61,14 @@ def test_policies_are_divided_by_the_base_in_the_same_cell() -> None:
     place = rows.index(["mean wait, s (+60)", *[""] * 6])
     assert rows[place + 1] == ["  other", "0.707", "0.250", "0.250", "0.250", "2.000", "2.000"]
     assert all(row[0] != "  base" for row in rows)
+
+
+def test_the_ratios_of_each_group_of_cells_are_averaged() -> None:
+    base = [summary(0), summary(0), summary(0)]
+    other = [summary(60), summary(540), summary(0, p30=5)]
+    rows = list(group_rows({"base": base, "other": other}, "base", ["x", "y", "x"]))
+    assert rows[0][1:] == ["x", "y"]
+    place = rows.index(["mean wait, s (+60)", "", ""])
+    assert rows[place + 1] == ["  other", "1.414", "10.000"]
+    place = rows.index(["mean wait of priority 30, s (+60)", "", ""])
+    assert rows[place + 1] == ["  other", "-", "-"]

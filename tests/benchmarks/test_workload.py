@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
-from benchmarks.workload import at_load, two_clusters, workload
+from benchmarks.workload import at_load, two_clusters, with_levels, workload
 from scheduling.planner.resources import Resources
 from scheduling.simulation.trace import Job
 
@@ -22,6 +22,13 @@ def test_levels_are_drawn_evenly_or_kept_or_reduced_to_one() -> None:
     assert {job.priority for job in workload({**OPTIONS, "levels": "one"})} == {0}
     kept = Counter(job.priority for job in workload({**OPTIONS, "levels": "trace"}))
     assert kept[90] < 40 < kept[0]
+
+
+def test_a_trace_whose_priorities_are_no_levels_keeps_them() -> None:
+    jobs = [Job(n, n, 50, Resources(1_000, 1_024, 1), priority, "ml")
+            for n, priority in enumerate((0, 3, 70))]  # fmt: skip
+    assert [job.priority for job in with_levels(jobs, "trace", 1)] == [0, 3, 70]
+    assert [job.priority for job in with_levels(jobs[:2], "trace", 1)] == [0, 90]
 
 
 def test_no_job_takes_longer_than_the_limit() -> None:
