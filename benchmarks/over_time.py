@@ -134,7 +134,7 @@ def command(options: dict[str, Any], out: Callable[[str], Any]) -> None:
 
 
 def settings() -> Iterator[Setting]:
-    """Yield the defaults, the rivals, and the planner with the best knowledge it can have."""
+    """Yield the defaults, the rivals, and the planner with other reservations or knowledge."""
     bare = Policy(backoff_seconds=0)
     yield Setting("defaults", make_plan, Terms())
     yield Setting("kube", POLICIES["kube"], Terms(bare))

@@ -69,9 +69,9 @@ def _waiting(snapshot: Snapshot, plan: Plan) -> list[Deployment]:
 
 def _reserved(snapshot: Snapshot, plan: Plan) -> dict[int, Resources]:
     """Return, by cluster, the amount that the plan reserves there."""
-    held = holders(plan)
-    requests = {d.id: d.request for d in snapshot.deployments if d.id in held.values()}
-    return {cluster: requests[holder] for cluster, holder in held.items()}
+    reserved_for = holders(plan)
+    requests = {d.id: d.request for d in snapshot.deployments if d.id in reserved_for.values()}
+    return {cluster: requests[holder] for cluster, holder in reserved_for.items()}
 
 
 def _leaves(left: Resources, wanted: Resources) -> bool:

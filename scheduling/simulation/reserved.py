@@ -24,18 +24,18 @@ def idle_share(
 ) -> float:
     """Return the share of the total capacity, 0 to 1, that the plan's reservations keep idle.
 
-    `ready` and `active` are the deployments after the plan. On a cluster with a reservation, what
-    is free up to the holder's request is reserved, as in the samples of the dashboard. It is idle
-    because of the reservation if another ready deployment would fit into what is free there. It
-    is measured in the dimension of which the holder requests the largest share.
+    `ready` and `active` are the deployments after the plan. On a cluster with a reservation, the
+    free capacity up to the holder's request is reserved, as in the samples of the dashboard. The
+    reservation keeps it idle if another ready deployment would fit into the free capacity there.
+    The share is that of the dimension of which the holder requests the largest share.
     """
-    held = holders(plan)
+    reserved_for = holders(plan)
     total = sum((c.capacity for c in clusters), NOTHING)
     idle = 0.0
     for cluster in clusters:
-        if cluster.id not in held:
+        if cluster.id not in reserved_for:
             continue
-        holder = ready[held[cluster.id]]
+        holder = ready[reserved_for[cluster.id]]
         free = cluster.capacity - sum(
             (d.request for d in active if d.cluster == cluster.id), NOTHING
         )
