@@ -136,7 +136,7 @@ def _report(
         out(line)
     planner = PLANNERS["this planner"]
     broken = [s for snapshot, _ in found for s in violations(snapshot, planner(snapshot))]
-    out(f"This planner has {len(broken)} violations of rules 1 to 4 and 12.")
+    out(f"This planner has {len(broken)} violations of rules 1 to 5 and 12.")
     for sentence in broken:
         out(f"  {sentence}")
     out("")

@@ -72,13 +72,17 @@ class Result:
 
     def is_eligible(self, cluster: Cluster, deployment: Deployment) -> bool:
         """Return whether the deployment may start on the cluster; not on an overcommitted one."""
-        before = total(d for d in self.deployments.values() if d.cluster == cluster.id)
         return (
             cluster.state == ClusterState.ACTIVE
             and deployment.requested_cluster in (None, cluster.id)
             and deployment.request.fits_in(cluster.capacity)
-            and before.fits_in(cluster.capacity)
+            and self.is_within_capacity(cluster)
         )
+
+    def is_within_capacity(self, cluster: Cluster) -> bool:
+        """Return whether the deployments that were active before fit on the cluster."""
+        before = (d for d in self.deployments.values() if d.cluster == cluster.id)
+        return total(before).fits_in(cluster.capacity)
 
     def is_reserved(self, cluster: int, deployment: Deployment) -> bool:
         """Return whether the cluster has a reservation that this deployment must respect."""
@@ -93,6 +97,10 @@ class Result:
                 if holder.id != deployment.id and holder.priority >= deployment.priority:
                     return not in_time and not self.may_backfill(deployment, holder.priority)
         return False
+
+    def holders(self) -> list[int]:
+        """Return the ids of the deployments that have a reservation."""
+        return [w.deployment for w in self.plan.wait_reasons if w.detail.get("reservation")]
 
     def may_backfill(self, deployment: Deployment, priority: int) -> bool:
         """Return whether it may use capacity reserved for a priority that could evict it again."""
@@ -137,9 +145,9 @@ def total(deployments: Iterable[Deployment]) -> Resources:
 
 
 def violations(snapshot: Snapshot, plan: Plan) -> list[str]:
-    """Return a sentence for each violation of rules 1 to 4 and 12."""
+    """Return a sentence for each violation of rules 1 to 5 and 12."""
     result = Result(snapshot, plan)
-    checks = (capacity, eligibility, only_when_needed, no_idle_waiting, explained)
+    checks = (capacity, eligibility, only_when_needed, no_idle_waiting, in_order, explained)
     return [sentence for check in checks for sentence in check(result)]
 
 
@@ -167,21 +175,33 @@ def only_when_needed(result: Result) -> Iterator[str]:
 
 
 def _displaced(result: Result, e: Deployment, home: Cluster) -> bool:
-    """Return whether e does not fit any more at the level of some deployment that starts there.
+    """Return whether e does not fit any more at the level of some deployment that may evict it.
 
-    At a level, e has to fit next to the deployments that start at that level or above, those that
-    stay with its priority or a higher one, and those that stay because the level may not evict
-    them. With preemption suspended, a deployment does not displace e, but others may because it
+    At a level, e has to fit next to the deployments that start there at that level or above, and
+    those of its own or a higher priority, and those that the level may not evict, unless they lose
+    their place for that level or a higher one. In the end, e has to fit next to all that start
+    there above its priority, and those of its own or a higher priority, and the spared ones that
+    stay. With preemption suspended, a deployment does not displace e, but others may because it
     takes free capacity.
     """
+    before = [d for d in result.deployments.values() if d.cluster == home.id and d is not e]
+    stay = {d.id for d in result.staying(home.id)}
+    starts = result.starting(home.id)
     for level in {s.priority for s in result.preemptors(e, home.id)}:
-        others = [s for s in result.starting(home.id) if s.priority >= level]
-        for d in result.staying(home.id):
-            if d.priority >= e.priority or not result.evictable(d, level):
-                others += [d]
-        if not total([e, *others]).fits_in(home.capacity):
+        first = [d for d in before if d.priority >= e.priority or not result.evictable(d, level)]
+        at_last = [d for d in first if d.id in stay] + [
+            s for s in starts if s.priority > e.priority
+        ]
+        at_level = [s for s in starts if s.priority >= level]
+        at_level += [d for d in first if d.id in stay or _is_evicted_below(result, d, home, level)]
+        if not any(total([e, *some]).fits_in(home.capacity) for some in (at_level, at_last)):
             return True
     return False
+
+
+def _is_evicted_below(result: Result, d: Deployment, home: Cluster, level: int) -> bool:
+    """Return whether d, which is displaced, may have lost its place for a lower level only."""
+    return any(s.priority < level for s in result.preemptors(d, home.id))
 
 
 def no_idle_waiting(result: Result) -> Iterator[str]:
@@ -219,6 +239,37 @@ def _blocking(result: Result, d: Deployment, cluster: Cluster) -> list[Deploymen
         elif not starts and not result.evictable(other, d.priority):
             blocking.append(other)
     return blocking
+
+
+def in_order(result: Result) -> Iterator[str]:
+    """Yield deployments that wait although an equal one, which comes after them, starts.
+
+    Equal are two of one priority with the same request and requested cluster. If the other one
+    starts on a cluster that is reserved for a third, it may be equal and still be allowed there.
+    """
+    equals: dict[object, list[Deployment]] = defaultdict(list)
+    for d in result.deployments.values():
+        if not result.is_suspended(d):
+            equals[d.priority, d.request, d.requested_cluster].append(d)
+    for group in equals.values():
+        group.sort(key=lambda d: _turn(result, d))
+        for number, d in enumerate(group):
+            for other in group[number + 1 :] if d.id not in result.after else ():
+                cluster = result.after.get(other.id)
+                if cluster not in (None, other.cluster) and not result.is_reserved(cluster, d):
+                    yield f"rule 5: {d.id} waits, and {other.id}, which comes after it, starts"
+
+
+def _turn(result: Result, d: Deployment) -> tuple[bool, bool, int, int]:
+    """Return the place in the order of rule 5 among equal requests.
+
+    A starved deployment goes first. An active one goes before those that wait, unless it has to
+    leave a draining cluster.
+    """
+    if d.cluster is None and result.is_starved(d):
+        return False, False, d.waits_since, d.id
+    drains = d.cluster is None or result.clusters[d.cluster].state == ClusterState.DRAINING
+    return True, drains, d.queued_at if drains else 0, d.id
 
 
 def explained(result: Result) -> Iterator[str]:

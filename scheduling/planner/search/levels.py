@@ -4,7 +4,8 @@ At each level
 1. the active deployments that are due keep their place as far as higher levels have left capacity;
 2. starved deployments are placed, the longest waiting first, and a cluster is reserved for each
    that does not fit;
-3. the other deployments of the level are placed: the ready, the drained and the displaced;
+3. the other deployments of the level are placed: the ready, the drained and the displaced; of equal
+   ones, those that have waited longest get the places;
 4. deployments for which preemption is suspended take capacity that is free beside all active
    deployments that are expected to stay.
 
@@ -16,9 +17,10 @@ deployment waits for a lower one, and none is evicted that would fit next to the
 those that stay. The rules hold whatever order and clusters a `Guide` prefers.
 """
 
+from scheduling.planner.packed import OVERDRAWN
 from scheduling.planner.problem import Level
 from scheduling.planner.search.exchange import Exchange
-from scheduling.planner.search.ordering import suspended_order
+from scheduling.planner.search.ordering import suspended_order, turn
 from scheduling.planner.search.placement import place_in_order, place_suspended
 from scheduling.planner.search.retention import retain
 from scheduling.planner.search.state import Guide, State
@@ -37,8 +39,9 @@ def place_level(state: State, guide: Guide) -> None:
         unplaced = place_in_order(state, level, queue, guide)
         if unplaced and guide.exchange and len(unplaced) < len(queue):
             _exchange(state, level, guide, queue, unplaced)
+            _longest_waiting_first(state, queue)
     if level.suspended:
-        place_suspended(state, suspended_order(state.problem, level.suspended))
+        place_suspended(state, suspended_order(state.problem, level.suspended), guide)
     state.counts.append(len(level.members & state.where.keys()))
     state.free_at[level.priority] = state.free.copy()
 
@@ -53,15 +56,15 @@ def place_levels(state: State, guide: Guide, bound: list[int] | None = None) -> 
         if bound and state.counts < bound[: len(state.counts)]:
             return False
     if state.problem.suspended:
-        _place_suspended_at_last(state)
+        _place_suspended_at_last(state, guide)
     return True
 
 
-def _place_suspended_at_last(state: State) -> None:
+def _place_suspended_at_last(state: State, guide: Guide) -> None:
     problem = state.problem
     for k, level in enumerate(problem.levels):
         waiting = [d for d in level.suspended if d not in state.where]
-        state.counts[k] += place_suspended(state, suspended_order(problem, waiting))
+        state.counts[k] += place_suspended(state, suspended_order(problem, waiting), guide)
     state.free_at[problem.levels[-1].priority] = state.free.copy()
 
 
@@ -80,6 +83,8 @@ def _exchange(
 ) -> None:
     """Exchange deployments that this level placed, so that more of the level run."""
     problem, reserved, where = state.problem, state.reserved, state.where
+    starved = {problem.kinds[d] for d in level.starved if d not in where}
+    unplaced = [d for d in unplaced if problem.kinds[d] not in starved]
     placed: dict[int, list[int]] = {}
     before = {}
     for d in queue:
@@ -102,4 +107,42 @@ def _exchange(
             state.unplace(d)
     for d, c in after.items():
         if before.get(d) != c:
-            state.place(d, c, level.priority, state.victims(problem.requests[d], c))
+            state.place(d, c, state.victims(problem.requests[d], c))
+
+
+def _longest_waiting_first(state: State, queue: list[int]) -> None:
+    """Give places of deployments in the queue to those of the same kind that come before them.
+
+    An attempt may place a level in any order, and an exchange takes any deployment of a kind. None
+    of them is to overtake an equal one.
+    """
+    problem, where = state.problem, state.where
+    kinds, home = problem.kinds, problem.home
+    waiting: dict[int, list[int]] = {}
+    for d in queue:
+        if d not in where:
+            waiting.setdefault(kinds[d], []).append(d)
+    placed: dict[int, list[int]] = {}
+    for d in queue:
+        if kinds[d] in waiting and where.get(d, home[d]) != home[d]:
+            placed.setdefault(kinds[d], []).append(d)
+    for kind, members in placed.items():
+        first = sorted((turn(problem, d) for d in waiting[kind]), reverse=True)
+        for last in sorted((turn(problem, d) for d in members), reverse=True):
+            if not first or last < first[-1]:
+                break
+            if _replace(state, last[-1], first[-1][-1]):
+                first.pop()
+
+
+def _replace(state: State, other: int, d: int) -> bool:
+    """Place d, which is equal to the other one, in its place, unless that is reserved for a third.
+
+    Return whether that was done.
+    """
+    c, request = state.where[other], state.problem.requests[d]
+    if (state.less_reserved(d, c, state.free[c] + request) - request) & OVERDRAWN:
+        return False
+    state.unplace(other)
+    state.place(d, c)
+    return True

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from scheduling.planner.policy import Order
-from scheduling.planner.problem import Problem, Shares, is_starved
+from scheduling.planner.problem import NOWHERE, Problem, Shares, is_starved
 from scheduling.planner.snapshot import Snapshot
 
 _WEIGHTS = ((1, 1, 1), (0, 0, 1), (1, 0, 0), (0, 1, 0), (1, 0, 1), (0, 1, 1), (1, 1, 0))
@@ -44,6 +44,17 @@ def base_order(problem: Problem, members: list[int]) -> list[int]:
     if problem.snapshot.policy.order == Order.FIFO:
         return sorted(members, key=lambda d: (deployments[d].queued_at, d))
     return sorted(members, key=lambda d: (shares[d], deployments[d].queued_at, d))
+
+
+def turn(problem: Problem, d: int) -> tuple[bool, int, int]:
+    """Return the place of d among the deployments of one level and kind that are not starved.
+
+    Those that are active on an open cluster go first, then the longest waiting.
+    """
+    home = problem.home[d]
+    if home != NOWHERE and problem.open[home]:
+        return False, 0, d
+    return True, problem.deployments[d].queued_at, d
 
 
 def suspended_order(problem: Problem, members: list[int]) -> list[int]:

@@ -31,7 +31,7 @@ def place_in_order(
             state.effort += _OVERHEAD + len(problem.eligible[d])
             choice = choose_cluster(state, d, guide)
             if choice:
-                state.place(d, choice[0], level.priority, choice[1])
+                state.place(d, choice[0], choice[1])
                 continue
             failed.add(kind)
         unplaced.append(d)
@@ -42,10 +42,10 @@ def place_in_order(
     return unplaced
 
 
-def place_suspended(state: State, queue: Iterable[int]) -> int:
+def place_suspended(state: State, queue: Iterable[int], guide: Guide) -> int:
     """Place the deployments, for which preemption is suspended, that fit without any eviction.
 
-    The fullest cluster is preferred. Return how many were placed.
+    Preferred are the guide's cluster and the fullest. Return how many were placed.
     """
     problem = state.problem
     spare: dict[int, int] = {}
@@ -58,10 +58,10 @@ def place_suspended(state: State, queue: Iterable[int]) -> int:
                 spare[c] = state.spare(c)
             left = state.less_reserved(d, c, spare[c]) - problem.requests[d]
             if not left & OVERDRAWN:
-                options.append((left, c))
+                options.append((c != guide.prefer.get(d), left, c))
         if options:
-            _, c = min(options)
-            state.place(d, c, problem.deployments[d].priority)
+            c = min(options)[-1]
+            state.place(d, c)
             spare[c] -= problem.requests[d]
             placed += 1
     return placed

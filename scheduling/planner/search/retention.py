@@ -1,6 +1,6 @@
 """Choose which active deployments keep their place at a level."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from scheduling.planner.packed import OVERDRAWN
 from scheduling.planner.problem import Due, Level, Problem
@@ -12,70 +12,92 @@ def retain(state: State, level: Level, sizes: list[int] | None) -> None:
     """Place the deployments that are due on their homes, unless higher levels have left too little.
 
     On a cluster that cannot keep all of them, deployments of the lowest priority are displaced
-    first, and of these the largest by `sizes`, or those with the least harm if it is None.
+    first, and of these the largest by `sizes`, or those with the least harm if it is None. A
+    protected deployment that was displaced at a higher level is due again at its own, because a
+    deployment that was expected to stay may have lost its place in the meantime.
     """
     requests = state.problem.requests
+    again = _displaced_earlier(state, level.priority)
     for due in level.due:
         c = due.cluster
         state.load[c] -= due.total
         if state.expected_victims:
             state.load[c] += sum([requests[d] for d in due.members if d in state.expected_victims])
+        later = _due_later(state, due) if due.protected else []
         left = state.free[c] - due.total
-        if left & OVERDRAWN:
-            _retain_what_fits(state, due, level.priority, sizes)
+        if c in again or (left - sum([requests[d] for d in later])) & OVERDRAWN:
+            groups = _by_priority(state.problem, [*again.pop(c, ()), *due.members])
+            _retain_what_fits(state, c, groups, _by_priority(state.problem, later), sizes)
         else:
             state.free[c] = left
             state.where |= due.home
-            if due.protected:
-                state.protected[c] = state.protected.get(c, ()) + due.protected
+    for c, members in again.items():
+        _retain_what_fits(state, c, {level.priority: members}, {}, sizes)
 
 
-def _retain_what_fits(state: State, due: Due, level: int, sizes: list[int] | None) -> None:
-    """Keep as many as fit, the highest priority first; the others are displaced.
-
-    Within a priority, deployments that were protected come first: a deployment of a higher level
-    may be waiting because of them, and would wait for nothing if they were displaced in favour of a
-    deployment that this level could have evicted.
-    """
-    problem, c = state.problem, due.cluster
-    requests = problem.requests
-    unprotected = _by_priority(problem, _unprotect(state, c))
-    groups = [*unprotected.items(), *due.groups.items()]
-    for priority, group in sorted(groups, key=lambda item: -item[0]):
-        victims: Collection[int]
-        if sizes is None:
-            victims = fewest_victims(problem, group, state.free[c], lambda d: _cost(state, d, c))
-        else:
-            victims = largest_victims(problem, group, state.free[c], sizes)
-        for d in group:
-            if d in victims:
-                state.displaced[priority] = (*state.displaced.get(priority, ()), d)
-            else:
-                state.free[c] -= requests[d]
-                state.where[d] = c
-                if priority < level:
-                    state.protected[c] = (*state.protected.get(c, ()), d)
+def _displaced_earlier(state: State, priority: int) -> dict[int, list[int]]:
+    """Remove the displaced deployments of the priority from the state; return them by cluster."""
+    found: dict[int, list[int]] = {}
+    for d in state.displaced.pop(priority, ()):
+        found.setdefault(state.problem.home[d], []).append(d)
+    return found
 
 
-def _by_priority(problem: Problem, members: list[int]) -> dict[int, list[int]]:
+def _due_later(state: State, due: Due) -> list[int]:
+    """Return the deployments on the cluster that are due later, but before a protected one."""
+    problem, decided = state.problem, len(state.counts)
+    lowest = min([problem.deployments[d].priority for d in due.protected])
+    return [
+        d
+        for d in problem.eviction_order[due.cluster]
+        if problem.due_at[d] > decided and problem.deployments[d].priority > lowest
+    ]
+
+
+def _by_priority(problem: Problem, members: Iterable[int]) -> dict[int, list[int]]:
     groups: dict[int, list[int]] = {}
     for d in sorted(members):
         groups.setdefault(problem.deployments[d].priority, []).append(d)
     return groups
 
 
-def _unprotect(state: State, c: int) -> list[int]:
-    """Unplace the protected deployments that all deployments started on c may evict; return them.
+def _retain_what_fits(
+    state: State,
+    c: int,
+    groups: dict[int, list[int]],
+    later: dict[int, list[int]],
+    sizes: list[int] | None,
+) -> None:
+    """Keep as many as fit, the highest priority first; the others are displaced.
 
-    No level had to wait for them, so higher ones that are due now take precedence again.
+    `later` are due at lower levels, but take precedence over protected deployments of a lower
+    priority. So what is decided about a protected deployment is final: if it keeps its place, those
+    that wait because of it wait for a reason; otherwise they can use its capacity.
     """
-    threshold = state.problem.threshold
-    unprotected = [d for d in state.protected.get(c, ()) if threshold[d] <= state.lowest_starter[c]]
-    if unprotected:
-        state.protected[c] = tuple(d for d in state.protected[c] if d not in unprotected)
-        for d in unprotected:
-            state.unplace(d)
-    return unprotected
+    requests = state.problem.requests
+    kept_later = 0
+    for priority in sorted(groups.keys() | later.keys(), reverse=True):
+        for group, is_due in ((groups.get(priority), True), (later.get(priority), False)):
+            if not group:
+                continue
+            victims = _victims(state, c, group, state.free[c] - kept_later, sizes)
+            kept = [d for d in group if d not in victims]
+            if not is_due:
+                kept_later += sum([requests[d] for d in kept])
+                continue
+            state.free[c] -= sum([requests[d] for d in kept])
+            state.where |= dict.fromkeys(kept, c)
+            if victims:
+                lost = [d for d in group if d in victims]
+                state.displaced[priority] = (*state.displaced.get(priority, ()), *lost)
+
+
+def _victims(
+    state: State, c: int, group: list[int], free: int, sizes: list[int] | None
+) -> Collection[int]:
+    if sizes is None:
+        return fewest_victims(state.problem, group, free, lambda d: _cost(state, d, c))
+    return largest_victims(state.problem, group, free, sizes)
 
 
 def _cost(state: State, d: int, c: int) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from scheduling.planner.outcome import Outcome, Reservation, may_use
 from scheduling.planner.packed import OVERDRAWN, beyond
-from scheduling.planner.problem import NEVER, Problem
+from scheduling.planner.problem import Problem
 from scheduling.planner.search.preemption import remove_and_restore
 
 
@@ -32,10 +32,8 @@ class State:
     """Lists are indexed by cluster.
 
     `free` is the packed capacity less what is placed; `load` is what the deployments that are not
-    due yet are expected to keep of it. `lowest_starter` is the priority of the last level that
-    started a deployment there. `expected_victims` are not due yet, but will lose their place;
-    `displaced` have lost it, by priority. `protected` are placed, by cluster, although they are of
-    a lower priority than a level that has been placed. `reserved` are the reservations by cluster.
+    due yet are expected to keep of it. `expected_victims` are not due yet, but will lose their
+    place; `displaced` have lost it, by priority. `reserved` are the reservations by cluster.
     `counts` and `free_at` are as in `Outcome`, and `effort` is the number of pairs of a deployment
     and a cluster that have been examined.
     """
@@ -43,11 +41,9 @@ class State:
     problem: Problem
     free: list[int]
     load: list[int]
-    lowest_starter: list[int]
     expected_victims: set[int] = field(default_factory=set)
     where: dict[int, int] = field(default_factory=dict)
     displaced: dict[int, tuple[int, ...]] = field(default_factory=dict)
-    protected: dict[int, tuple[int, ...]] = field(default_factory=dict)
     reserved: dict[int, Reservation] = field(default_factory=dict)
     counts: list[int] = field(default_factory=list)
     free_at: dict[int, list[int]] = field(default_factory=dict)
@@ -60,7 +56,7 @@ class State:
         for level in problem.levels:
             for due in level.due:
                 load[due.cluster] += due.total
-        return cls(problem, problem.capacities.copy(), load, [NEVER] * len(load))
+        return cls(problem, problem.capacities.copy(), load)
 
     def fork(self) -> "State":
         """Return an independent copy, with an effort of 0."""
@@ -68,11 +64,9 @@ class State:
             self.problem,
             self.free.copy(),
             self.load.copy(),
-            self.lowest_starter.copy(),
             self.expected_victims.copy(),
             self.where.copy(),
             self.displaced.copy(),
-            self.protected.copy(),
             self.reserved.copy(),
             self.counts.copy(),
             self.free_at.copy(),
@@ -125,7 +119,7 @@ class State:
         left = self.free[c] - self.load[c] - request
         return remove_and_restore(problem.requests, candidates, left)
 
-    def place(self, d: int, c: int, priority: int, victims: Collection[int] = ()) -> None:
+    def place(self, d: int, c: int, victims: Collection[int] = ()) -> None:
         """Place d on c, which starts it there or returns it to its home; expect the victims."""
         requests = self.problem.requests
         for v in victims:
@@ -133,8 +127,6 @@ class State:
             self.load[c] -= requests[v]
         self.free[c] -= requests[d]
         self.where[d] = c
-        if self.problem.home[d] != c and d not in self.problem.suspended:
-            self.lowest_starter[c] = priority
 
     def unplace(self, d: int) -> None:
         """Undo a placement. The victims that were expected because of it remain expected."""

@@ -93,6 +93,16 @@ def test_a_low_priority_is_not_spared_at_the_expense_of_a_higher_one() -> None:
     assert evicted(made) == {2: 5, 3: 5, 4: 5}
 
 
+def test_a_spared_deployment_that_stays_does_not_shield_a_higher_one() -> None:
+    """3 fits next to 4 alone, but 2 stays as well. Evicting 1 instead would lose more work."""
+    made = plan(
+        cluster(1, 8), active(1, 5, 7, on=1),
+        cluster(2, 8), active(2, 1, 3, on=2, preemptible=False), active(3, 5, 4, on=2),
+        ready(4, 9, 3),
+    )  # fmt: skip
+    assert (placed(made), evicted(made)) == ({4: 2}, {3: 4})
+
+
 # -- 5 order, 7 as many as possible --
 
 
@@ -117,6 +127,17 @@ def test_of_two_equal_requests_the_longer_waiting_runs() -> None:
 
 def test_of_two_that_have_waited_equally_long_the_lower_id_runs() -> None:
     assert placed(plan(cluster(1, 1), ready(2, 5, 1), ready(1, 5, 1))) == {1: 1}
+
+
+def test_an_exchange_does_not_let_an_equal_request_overtake() -> None:
+    """4 and 5 are equal, and only one of them runs when the clusters are packed well."""
+    made = plan(
+        cluster(1, 6), cluster(2, 4), cluster(3, 4),
+        active(1, 30, 5, on=1), active(2, 1, 2, on=2),
+        ready(3, 30, 2), ready(4, 30, 3, waited=800), ready(5, 30, 3), ready(6, 30, 1),
+        ready(7, 1, 2, waited=1_000), ready(8, 1, 1),
+    )  # fmt: skip
+    assert placed(made).keys() == {3, 4, 6, 7, 8}
 
 
 # -- 6 free capacity first, 8 least harm --
@@ -262,6 +283,40 @@ def test_a_protected_deployment_that_others_wait_for_is_not_evicted_in_favour_of
         budget_override_gap=5,
     )  # fmt: skip
     assert (evicted(made), placed(made)) == ({2: 3}, {3: 1})
+
+
+def test_no_deployment_waits_for_a_spared_one_that_a_higher_one_evicts() -> None:
+    """Of the victims that 5 may have, 2 has the lowest priority but one and frees enough."""
+    running = active(1, 12, 3), active(2, 6, 5, recent_preemptions=3), active(3, 2, 3)
+    made = plan(cluster(1, 11), *running, ready(4, 30, 3), ready(5, 80, 5))
+    assert (placed(made), evicted(made)) == ({4: 1, 5: 1}, {2: 5, 3: 4})
+
+
+def test_a_spared_one_makes_way_for_a_deployment_that_a_lower_preemptor_evicts() -> None:
+    """5 evicts 2 because 1, of a higher priority, stays. Then 4 evicts 1, and does not wait."""
+    running = active(1, 12, 3), active(2, 6, 5, recent_preemptions=3), active(3, 2, 2)
+    made = plan(cluster(1, 10), *running, ready(4, 30, 5), ready(5, 80, 5))
+    assert (placed(made), evicted(made)) == ({4: 1, 5: 1}, {1: 4, 2: 5, 3: 4})
+
+
+def test_a_spared_one_returns_if_the_deployment_that_displaced_it_is_evicted() -> None:
+    """2 does not fit next to 1 and 4. Then 3 evicts 1 and leaves enough for 2."""
+    running = active(1, 12, 6), active(2, 6, 4, recent_preemptions=3)
+    made = plan(cluster(1, 10), *running, ready(3, 30, 2), ready(4, 80, 4))
+    assert (placed(made), evicted(made)) == ({3: 1, 4: 1}, {1: 4})
+
+
+def test_two_wait_less_if_a_spared_one_moves_for_a_higher_deployment() -> None:
+    """If 3 started on cluster 2, only one of 4 and 5 would run."""
+    made = plan(
+        Cluster(1, Resources(7, 0, 8)), Cluster(2, Resources(9, 0, 7)),
+        Deployment(1, 1, Resources(3, 0, 0), 0, cluster=1, placed_at=NOW, recent_preemptions=3),
+        Deployment(2, 20, Resources(3, 0, 3), 0, cluster=1, placed_at=NOW),
+        Deployment(6, 95, Resources(0, 0, 3), 0, cluster=2, placed_at=NOW),
+        *(Deployment(number, 90 if number == 3 else 30, Resources(3, 0, 3), NOW)
+          for number in (3, 4, 5)),
+    )  # fmt: skip
+    assert (set(placed(made)), moved(made)) == ({3, 4, 5}, {1: (1, 2)})
 
 
 def test_with_preemption_suspended_a_deployment_evicts_nothing() -> None:
