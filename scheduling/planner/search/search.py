@@ -14,9 +14,11 @@ from scheduling.planner.problem import Problem
 from scheduling.planner.resources import Resources
 from scheduling.planner.search.levels import place_level, place_levels
 from scheduling.planner.search.ordering import Measure, base_orders, measures
+from scheduling.planner.search.relocation import Relocation
 from scheduling.planner.search.state import Guide, State
 
 _WORK = 300_000  # pairs of a deployment and a cluster to examine in all attempts
+_RELOCATION_WORK = 60_000  # the same to let victims keep their place
 _LARGE = 4_000  # number of deployments from which only one attempt is made
 Score = tuple[list[int], int, int, int]
 
@@ -28,6 +30,8 @@ def best_outcome(problem: Problem) -> Outcome:
     2. Try other measures of size, and the emptiest clusters first, on all levels.
     3. Try them on one level at a time.
     4. Change single deployments of the best attempt, as long as that helps and work is left.
+    5. Let victims of the best attempt keep their place by changing the clusters of deployments that
+       start.
     """
     return Search(problem).run()
 
@@ -65,9 +69,11 @@ class Search:
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
         self._work_left = _WORK
+        self._relocation_left = _RELOCATION_WORK
+        self._is_large = len(problem.requests) >= _LARGE
         self._searches = (
             problem.snapshot.policy.order == Order.MOST
-            and len(problem.requests) < _LARGE
+            and not self._is_large
             and any(len(level.ready) + len(level.drained) for level in problem.levels)
         )
         self._guide = Guide(base_orders(problem), exchange=self._searches)
@@ -76,7 +82,7 @@ class Search:
         self._seen: set[object] = set()
         place_levels(first, self._guide)
         self._where = first.where
-        self._best = first.outcome()
+        self._best, self._best_guide = first.outcome(), self._guide
 
     def run(self) -> Outcome:
         if self._searches and not self._is_optimal():
@@ -90,6 +96,8 @@ class Search:
             self._level_by_level(sizes)
             while self._improve():
                 pass
+        while self._best.evicted and not self._is_large and self._relocate():
+            pass
         return self._best
 
     def _is_optimal(self) -> bool:
@@ -126,7 +134,7 @@ class Search:
         better = score(outcome) < score(self._best)
         potential = self._potential(outcome)
         if better:
-            self._best = outcome
+            self._best, self._best_guide = outcome, guide
         elif potential <= self._best_potential:
             return False
         self._best_potential = potential
@@ -218,6 +226,26 @@ class Search:
                 if self._work_left <= 0:
                     return False
         return False
+
+    def _relocate(self) -> bool:
+        """Let a victim of the best outcome keep its place, and all run that run; return whether."""
+        problem, best = self._problem, self._best
+        now = {d: c for d, c in best.where.items() if problem.home[d] != c}
+        orders = self._best_guide.orders
+        if self._searches:
+            orders = tuple([sorted(order, key=lambda d: d not in now) for order in orders])
+        relocation = Relocation(problem, best, self._relocation_left)
+        for changed in relocation.changes():
+            guide = replace(self._best_guide, orders=orders, tight=True, prefer=now | changed)
+            state = State.of(problem)
+            place_levels(state, guide)
+            outcome = state.outcome()
+            relocation.effort_left -= state.effort + len(state.where)
+            if score(outcome) < score(best) and outcome.where.keys() >= best.where.keys():
+                self._best, self._best_guide = outcome, guide
+                break
+        self._relocation_left = relocation.effort_left
+        return self._best is not best
 
     def _changes(self, k: int, starts: dict[int, int]) -> Iterator[tuple[int, int | None]]:
         """Yield a deployment of level k to place first and its cluster, or None to place it last.

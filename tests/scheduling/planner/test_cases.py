@@ -156,6 +156,26 @@ def test_a_victim_that_fits_elsewhere_is_moved() -> None:
     assert evicted(made) == {}
 
 
+def test_a_deployment_goes_where_another_one_has_to_evict_anyway() -> None:
+    """4 is placed first, and evicting 2 would lose less work than 1, which 3 needs to evict."""
+    made = plan(
+        cluster(1, 6), cluster(2, 3),
+        active(1, 1, 4, on=1, ran=500), active(2, 1, 3, on=2, ran=10),
+        ready(3, 6, 3, requested_cluster=1), ready(4, 6, 3, waited=2_000),
+    )  # fmt: skip
+    assert (placed(made), evicted(made)) == ({3: 1, 4: 1}, {1: 3})
+
+
+def test_a_victim_stays_if_the_deployments_that_start_fit_elsewhere_in_any_order() -> None:
+    rows = (
+        cluster(1, 5), cluster(2, 2), active(1, 3, 2, on=2, ran=10), active(2, 3, 5, on=1),
+        ready(3, 20, 2, waited=500), ready(4, 20, 2),
+    )  # fmt: skip
+    for order in ("most", "fifo"):
+        made = plan(*rows, order=order)
+        assert (placed(made), evicted(made), moved(made)) == ({3: 1, 4: 1}, {2: 3}, {})
+
+
 def test_the_victim_has_the_lowest_possible_priority() -> None:
     made = plan(
         cluster(1, 2), cluster(2, 2), active(1, 2, 2, on=1), active(2, 1, 2, on=2), ready(3, 5, 2)
