@@ -14,6 +14,7 @@ BENCHES = {
     "frontier": "what each threshold buys and costs, in simulated time",
     "full_load": "what preemption costs on full clusters, compared with the usual policies",
     "growth": "the planner's time for 1,000 to 100,000 pending deployments on 100 clusters",
+    "laws": "random worlds whose plans are checked against the rules",
     "latency": "the time from a POST until it is placed and running, on a running service",
     "load": "many concurrent clients and a check of the result, on a running service",
     "over_time": "policies over time: the same workloads replayed with each, paired, with spread",

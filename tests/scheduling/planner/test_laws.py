@@ -6,10 +6,13 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.laws import check
 from benchmarks.rules import Result, violations
 from scheduling.planner.pipeline import make_plan
 from scheduling.planner.snapshot import Snapshot
 from tests.support.snapshots import snapshots
+
+TIGHT = 4_000
 
 bounded = settings(max_examples=300, deadline=None, derandomize=True, database=None)
 
@@ -18,6 +21,12 @@ bounded = settings(max_examples=300, deadline=None, derandomize=True, database=N
 @given(snapshots())
 def test_no_plan_breaks_a_rule(snapshot: Snapshot) -> None:
     assert violations(snapshot, make_plan(snapshot)) == []
+
+
+def test_no_plan_of_a_tight_world_breaks_a_rule() -> None:
+    tally = check(TIGHT, seed=1)
+    assert tally.broken == {}
+    assert tally.reached["searched for fewer evictions"] > TIGHT / 10
 
 
 @bounded
