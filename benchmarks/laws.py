@@ -69,11 +69,11 @@ def broken(snapshot: Snapshot, plan: Plan, reached: Counter[str] | None = None) 
 def features(snapshot: Snapshot, plan: Plan) -> Iterator[str]:
     """Yield what the snapshot contains and what its plan does."""
     result = Result(snapshot, plan)
-    for cluster in snapshot.clusters:
-        if cluster.state != ClusterState.ACTIVE:
-            yield f"cluster {cluster.state.value}"
-        elif not result.is_within_capacity(cluster):
-            yield "cluster overcommitted"
+    for bin_ in snapshot.bins:
+        if bin_.state != ClusterState.ACTIVE:
+            yield f"node {bin_.state.value}"
+        elif not result.is_within_capacity(bin_):
+            yield "node overcommitted"
     for d in snapshot.deployments:
         if d.requested_cluster is not None:
             yield "requested cluster"
@@ -88,7 +88,7 @@ def features(snapshot: Snapshot, plan: Plan) -> Iterator[str]:
 
 
 def _features_of_active(result: Result, d: Deployment) -> Iterator[str]:
-    policy, displaced = result.snapshot.policy, result.after.get(d.id) != d.cluster
+    policy, displaced = result.snapshot.policy, result.after.get(d.id) != result.homes[d.id]
     if d.recent_preemptions >= policy.preemption_budget:
         yield "budget spent, but displaced" if displaced else "budget spent"
     if not d.preemptible:

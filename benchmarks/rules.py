@@ -4,56 +4,66 @@ They are independent of the planner's search, and simple rather than fast.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from scheduling.planner.plan import Eviction, Move, Placement, Plan, WaitReason
+from scheduling.planner.requirements import Operator, Requirement
 from scheduling.planner.resources import NOTHING, Resources
-from scheduling.planner.snapshot import Cluster, ClusterState, Deployment, Snapshot
+from scheduling.planner.snapshot import Bin, ClusterState, Deployment, Place, Snapshot
 from scheduling.planner.suspension import suspended
+
+_MISSING = object()
 
 
 @dataclass
 class Result:
-    """A snapshot and its plan. `after` is the cluster of each active deployment after the plan."""
+    """A snapshot and its plan. `homes` and `after` are the cluster and the node of each active
+    deployment before and after the plan.
+    """
 
     snapshot: Snapshot
     plan: Plan
-    clusters: dict[int, Cluster] = field(init=False)
+    bins: dict[Place, Bin] = field(init=False)
     deployments: dict[int, Deployment] = field(init=False)
-    after: dict[int, int] = field(init=False)
+    homes: dict[int, Place] = field(init=False)
+    after: dict[int, Place] = field(init=False)
 
     def __post_init__(self) -> None:
         self.snapshot = suspended(self.snapshot, self.plan.suspensions)
-        self.clusters = {c.id: c for c in self.snapshot.clusters}
+        self.bins = {bin_.place: bin_ for bin_ in self.snapshot.bins}
         self.deployments = {d.id: d for d in self.snapshot.deployments}
-        self.after = {d.id: d.cluster for d in self.snapshot.deployments if d.cluster is not None}
+        self.homes = self.snapshot.homes()
+        self.after = self.homes.copy()
         for eviction in self.plan.evictions:
             del self.after[eviction.deployment]
         for move in self.plan.moves:
-            self.after[move.deployment] = move.target
+            self.after[move.deployment] = move.target, move.target_node
         for placement in self.plan.placements:
-            self.after[placement.deployment] = placement.cluster
+            self.after[placement.deployment] = placement.cluster, placement.node
 
-    def on(self, cluster: int) -> list[Deployment]:
-        return [self.deployments[d] for d, c in self.after.items() if c == cluster]
+    def before(self, place: Place) -> list[Deployment]:
+        return [self.deployments[d] for d, home in self.homes.items() if home == place]
 
-    def staying(self, cluster: int) -> list[Deployment]:
-        return [d for d in self.on(cluster) if d.cluster == cluster]
+    def on(self, place: Place) -> list[Deployment]:
+        return [self.deployments[d] for d, at in self.after.items() if at == place]
 
-    def starting(self, cluster: int) -> list[Deployment]:
-        return [d for d in self.on(cluster) if d.cluster != cluster]
+    def staying(self, place: Place) -> list[Deployment]:
+        return [d for d in self.on(place) if self.homes.get(d.id) == place]
+
+    def starting(self, place: Place) -> list[Deployment]:
+        return [d for d in self.on(place) if self.homes.get(d.id) != place]
 
     def is_suspended(self, d: Deployment) -> bool:
         """Return whether preemption is suspended for the ready deployment."""
         until = d.suspended_until
         return d.cluster is None and until is not None and until > self.snapshot.now
 
-    def preemptors(self, victim: Deployment, cluster: int) -> list[Deployment]:
-        """Return the deployments that start on the cluster and may evict the victim."""
+    def preemptors(self, victim: Deployment, place: Place) -> list[Deployment]:
+        """Return the deployments that start on the node and may evict the victim."""
         return [
             s
-            for s in self.starting(cluster)
+            for s in self.starting(place)
             if not self.is_suspended(s) and self.evictable(victim, s.priority)
         ]
 
@@ -70,25 +80,25 @@ class Result:
             and (within or gap >= policy.budget_override_gap)
         )
 
-    def is_eligible(self, cluster: Cluster, deployment: Deployment) -> bool:
-        """Return whether the deployment may start on the cluster; not on an overcommitted one."""
+    def is_eligible(self, bin_: Bin, deployment: Deployment) -> bool:
+        """Return whether the deployment may start on the node; not on an overcommitted one."""
         return (
-            cluster.state == ClusterState.ACTIVE
-            and deployment.requested_cluster in (None, cluster.id)
-            and deployment.request.fits_in(cluster.capacity)
-            and self.is_within_capacity(cluster)
+            bin_.cluster.state == bin_.node.state == ClusterState.ACTIVE
+            and deployment.requested_cluster in (None, bin_.cluster.id)
+            and all(_holds(r, bin_.node.labels) for r in deployment.require)
+            and deployment.request.fits_in(bin_.node.capacity)
+            and self.is_within_capacity(bin_)
         )
 
-    def is_within_capacity(self, cluster: Cluster) -> bool:
-        """Return whether the deployments that were active before fit on the cluster."""
-        before = (d for d in self.deployments.values() if d.cluster == cluster.id)
-        return total(before).fits_in(cluster.capacity)
+    def is_within_capacity(self, bin_: Bin) -> bool:
+        """Return whether the deployments that were active before fit on the node."""
+        return total(self.before(bin_.place)).fits_in(bin_.capacity)
 
-    def is_reserved(self, cluster: int, deployment: Deployment) -> bool:
-        """Return whether the cluster has a reservation that this deployment must respect."""
+    def is_reserved(self, place: Place, deployment: Deployment) -> bool:
+        """Return whether the node has a reservation that this deployment must respect."""
         for wait in self.plan.wait_reasons:
             reservation = wait.detail.get("reservation")
-            if reservation and reservation["cluster"] == cluster:
+            if reservation and (reservation["cluster"], reservation["node"]) == place:
                 holder = self.deployments[wait.deployment]
                 ends = deployment.max_runtime_s
                 until = reservation["until"]
@@ -123,21 +133,31 @@ class Result:
         rows = []
         for d in self.snapshot.deployments:
             now = self.after.get(d.id)
-            if now == d.cluster:
+            if now == self.homes.get(d.id):
                 rows.append(d)
             elif now is None:
                 evictions = d.recent_preemptions + 1
                 rows.append(
-                    replace(d, cluster=None, placed_at=None, checkpoint_at=None,
+                    replace(d, cluster=None, node=None, placed_at=None, checkpoint_at=None,
                             recent_preemptions=evictions, ready_since=self.snapshot.now)
                 )  # fmt: skip
             else:
                 moved = d.cluster is not None
                 rows.append(
-                    replace(d, cluster=now, placed_at=self.snapshot.now, checkpoint_at=None,
-                            recent_preemptions=d.recent_preemptions + moved)
+                    replace(d, cluster=now[0], node=now[1], placed_at=self.snapshot.now,
+                            checkpoint_at=None, recent_preemptions=d.recent_preemptions + moved)
                 )  # fmt: skip
         return replace(self.snapshot, deployments=tuple(rows))
+
+
+def _holds(requirement: Requirement, labels: Mapping[str, str]) -> bool:
+    value, values = labels.get(requirement.label, _MISSING), requirement.values
+    return {
+        Operator.IN: value in values,
+        Operator.NOT_IN: value not in values,
+        Operator.EXISTS: value is not _MISSING,
+        Operator.ABSENT: value is _MISSING,
+    }[requirement.operator]
 
 
 def total(deployments: Iterable[Deployment]) -> Resources:
@@ -152,29 +172,29 @@ def violations(snapshot: Snapshot, plan: Plan) -> list[str]:
 
 
 def capacity(result: Result) -> Iterator[str]:
-    for cluster in result.clusters.values():
-        allocated = total(result.on(cluster.id))
-        if result.starting(cluster.id) and not allocated.fits_in(cluster.capacity):
-            yield f"rule 1: cluster {cluster.id} is oversubscribed"
+    for bin_ in result.bins.values():
+        allocated = total(result.on(bin_.place))
+        if result.starting(bin_.place) and not allocated.fits_in(bin_.capacity):
+            yield f"rule 1: {bin_.label} is oversubscribed"
 
 
 def eligibility(result: Result) -> Iterator[str]:
-    for cluster in result.clusters.values():
-        for d in result.starting(cluster.id):
-            if not result.is_eligible(cluster, d):
-                yield f"rule 2: {d.id} may not run on {cluster.id}"
+    for bin_ in result.bins.values():
+        for d in result.starting(bin_.place):
+            if not result.is_eligible(bin_, d):
+                yield f"rule 2: {d.id} may not run on {bin_.label}"
 
 
 def only_when_needed(result: Result) -> Iterator[str]:
-    for d in result.deployments.values():
-        if d.cluster is None or result.after.get(d.id) == d.cluster:
+    for id_, place in result.homes.items():
+        d, home = result.deployments[id_], result.bins[place]
+        if result.after.get(id_) == place or home.state == ClusterState.DRAINING:
             continue
-        home = result.clusters[d.cluster]
-        if home.state != ClusterState.DRAINING and not _displaced(result, d, home):
-            yield f"rule 3: {d.id} is displaced from {home.id} without need"
+        if not _displaced(result, d, home):
+            yield f"rule 3: {id_} is displaced from {home.label} without need"
 
 
-def _displaced(result: Result, e: Deployment, home: Cluster) -> bool:
+def _displaced(result: Result, e: Deployment, home: Bin) -> bool:
     """Return whether e does not fit any more at the level of some deployment that may evict it.
 
     At a level, e has to fit next to the deployments that start there at that level or above, and
@@ -184,10 +204,10 @@ def _displaced(result: Result, e: Deployment, home: Cluster) -> bool:
     stay. With preemption suspended, a deployment does not displace e, but others may because it
     takes free capacity.
     """
-    before = [d for d in result.deployments.values() if d.cluster == home.id and d is not e]
-    stay = {d.id for d in result.staying(home.id)}
-    starts = result.starting(home.id)
-    for level in {s.priority for s in result.preemptors(e, home.id)}:
+    before = [d for d in result.before(home.place) if d is not e]
+    stay = {d.id for d in result.staying(home.place)}
+    starts = result.starting(home.place)
+    for level in {s.priority for s in result.preemptors(e, home.place)}:
         first = [d for d in before if d.priority >= e.priority or not result.evictable(d, level)]
         at_last = [d for d in first if d.id in stay] + [
             s for s in starts if s.priority > e.priority
@@ -199,35 +219,37 @@ def _displaced(result: Result, e: Deployment, home: Cluster) -> bool:
     return False
 
 
-def _is_evicted_below(result: Result, d: Deployment, home: Cluster, level: int) -> bool:
+def _is_evicted_below(result: Result, d: Deployment, home: Bin, level: int) -> bool:
     """Return whether d, which is displaced, may have lost its place for a lower level only."""
-    return any(s.priority < level for s in result.preemptors(d, home.id))
+    return any(s.priority < level for s in result.preemptors(d, home.place))
 
 
 def no_idle_waiting(result: Result) -> Iterator[str]:
     for d in result.deployments.values():
         if d.id in result.after or (d.cluster is not None and d.requested_cluster == d.cluster):
             continue
-        for cluster in result.clusters.values():
-            if result.is_eligible(cluster, d) and not result.is_reserved(cluster.id, d):
-                blocking = _blocking(result, d, cluster)
-                if total([d, *blocking]).fits_in(cluster.capacity):
-                    yield f"rule 4: {d.id} waits although it fits on {cluster.id}"
+        for place, bin_ in result.bins.items():
+            if (
+                result.is_eligible(bin_, d)
+                and not result.is_reserved(place, d)
+                and total([d, *_blocking(result, d, place)]).fits_in(bin_.capacity)
+            ):
+                yield f"rule 4: {d.id} waits although it fits on {bin_.label}"
 
 
-def _blocking(result: Result, d: Deployment, cluster: Cluster) -> list[Deployment]:
-    """Return the deployments on the cluster next to which d has to fit.
+def _blocking(result: Result, d: Deployment, place: Place) -> list[Deployment]:
+    """Return the deployments on the node next to which d has to fit.
 
     If preemption is suspended for d, they are all that were active there before, and those that
     start there at its level or above.
     """
     if result.is_suspended(d):
-        active = [other for other in result.deployments.values() if other.cluster == cluster.id]
-        return active + [s for s in result.starting(cluster.id) if s.priority >= d.priority]
+        starting = result.starting(place)
+        return result.before(place) + [s for s in starting if s.priority >= d.priority]
     first = d.cluster is None and result.is_starved(d)
     blocking = []
-    for other in result.on(cluster.id):
-        starts = other.cluster != cluster.id
+    for other in result.on(place):
+        starts = result.homes.get(other.id) != place
         if other.priority > d.priority:
             blocking.append(other)
         elif other.priority == d.priority:
@@ -244,19 +266,21 @@ def _blocking(result: Result, d: Deployment, cluster: Cluster) -> list[Deploymen
 def in_order(result: Result) -> Iterator[str]:
     """Yield deployments that wait although an equal one, which comes after them, starts.
 
-    Equal are two of one priority with the same request and requested cluster. If the other one
-    starts on a cluster that is reserved for a third, it may be equal and still be allowed there.
+    Equal are two of one priority with the same request, requested cluster and required labels. If
+    the other one starts on a node that is reserved for a third, it may be equal and still be
+    allowed there.
     """
     equals: dict[object, list[Deployment]] = defaultdict(list)
     for d in result.deployments.values():
         if not result.is_suspended(d):
-            equals[d.priority, d.request, d.requested_cluster].append(d)
+            equals[d.priority, d.request, d.requested_cluster, d.require].append(d)
     for group in equals.values():
         group.sort(key=lambda d: _turn(result, d))
         for number, d in enumerate(group):
             for other in group[number + 1 :] if d.id not in result.after else ():
-                cluster = result.after.get(other.id)
-                if cluster not in (None, other.cluster) and not result.is_reserved(cluster, d):
+                place = result.after.get(other.id)
+                starts = place is not None and place != result.homes.get(other.id)
+                if place is not None and starts and not result.is_reserved(place, d):
                     yield f"rule 5: {d.id} waits, and {other.id}, which comes after it, starts"
 
 
@@ -268,7 +292,8 @@ def _turn(result: Result, d: Deployment) -> tuple[bool, bool, int, int]:
     """
     if d.cluster is None and result.is_starved(d):
         return False, False, d.waits_since, d.id
-    drains = d.cluster is None or result.clusters[d.cluster].state == ClusterState.DRAINING
+    home = result.homes.get(d.id)
+    drains = home is None or result.bins[home].state == ClusterState.DRAINING
     return True, drains, d.queued_at if drains else 0, d.id
 
 
@@ -286,12 +311,12 @@ def explained(result: Result) -> Iterator[str]:
     displaced: list[Eviction | Move] = [*plan.evictions, *plan.moves]
     for change in displaced:
         victim = result.deployments[change.deployment]
-        source = victim.cluster
+        source = result.homes.get(victim.id)
         if source is None:
             yield f"rule 12: {victim.id} is displaced, but was not active"
             continue
         preemptors = {s.id for s in result.preemptors(victim, source)}
-        drains = result.clusters[source].state == ClusterState.DRAINING
+        drains = result.bins[source].state == ClusterState.DRAINING
         if not drains and change.for_ not in preemptors:
             yield f"rule 12: {victim.id} is displaced for {change.for_}, which may not evict it"
     yield from beneficiaries(result)
@@ -322,7 +347,6 @@ def beneficiaries(result: Result) -> Iterator[str]:
 
 def _fits_in_free_capacity(result: Result, d: Deployment) -> bool:
     """Return whether d, which starts, needs no eviction after those that go before it."""
-    cluster = result.clusters[result.after[d.id]]
-    active = [other for other in result.deployments.values() if other.cluster == cluster.id]
-    before = [s for s in result.starting(cluster.id) if s.priority >= d.priority]
-    return total([*active, *before]).fits_in(cluster.capacity)
+    place = result.after[d.id]
+    before = [s for s in result.starting(place) if s.priority >= d.priority]
+    return total([*result.before(place), *before]).fits_in(result.bins[place].capacity)

@@ -1,5 +1,6 @@
 """Measure the queue: how many deployments wait, for how long, and whether they should."""
 
+from collections import defaultdict
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +13,8 @@ from scheduling.models import Sample
 from scheduling.planner.fairness import Inversion, Packing, inversions, packing
 from scheduling.planner.pipeline import make_plan
 from scheduling.planner.problem import is_starved
-from scheduling.planner.snapshot import Snapshot
+from scheduling.planner.resources import NOTHING, Resources
+from scheduling.planner.snapshot import Place, Snapshot
 
 _GRACE_S = 20
 """How long a periodic cycle may take, from its due time until its plan is applied."""
@@ -23,7 +25,7 @@ class Backlog:
 
     def __init__(self, now: datetime, last: Sample | None) -> None:
         self.reserved: dict[int, dict[str, int]] = {}
-        """By cluster, the amounts reserved for a deployment that has waited too long."""
+        """By cluster, the amounts reserved for deployments that have waited too long."""
         self._now = now
         self._before = last.suspects if last else {}
         self._suspects: dict[str, list[float]] = {}
@@ -73,14 +75,16 @@ class Backlog:
         for found in inversions(snapshot, reserved_for):
             self._suspect(found, loaded.revisions[found.deployment])
 
-    def _reserved_for(self, snapshot: Snapshot) -> dict[int, int]:
-        """Plan, and return by cluster the deployment that capacity is reserved for."""
+    def _reserved_for(self, snapshot: Snapshot) -> dict[Place, int]:
+        """Plan, and return by node the deployment that capacity is reserved for."""
         requests = {d.id: d.request for d in snapshot.deployments}
         found = {}
+        totals: dict[int, Resources] = defaultdict(lambda: NOTHING)
         for wait in make_plan(snapshot).wait_reasons:
             if reservation := wait.detail.get("reservation"):
-                found[reservation["cluster"]] = wait.deployment
-                self.reserved[reservation["cluster"]] = requests[wait.deployment].to_json()
+                found[reservation["cluster"], reservation["node"]] = wait.deployment
+                totals[reservation["cluster"]] += requests[wait.deployment]
+        self.reserved |= {cluster: total.to_json() for cluster, total in totals.items()}
         return found
 
     def _suspect(self, found: Inversion, revision: int) -> None:

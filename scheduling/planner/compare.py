@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from scheduling.planner.plan import Plan
-from scheduling.planner.snapshot import Deployment, Snapshot
+from scheduling.planner.snapshot import Deployment, Place, Snapshot
+
+_NOWHERE = None, None
 
 
 class Kind(StrEnum):
@@ -27,15 +29,17 @@ class Kind(StrEnum):
 class Consequence:
     """What happens to one deployment because of a change, and why.
 
-    It is on cluster `source` now and on `target` afterwards, None when on none. `for_` is the
-    preemptor.
+    It is on `source_node` of the cluster `source` now and on `target_node` of `target` afterwards,
+    None when on none. `for_` is the preemptor.
     """
 
     deployment: int
     priority: int
     kind: Kind
     source: int | None
+    source_node: int | None
     target: int | None
+    target_node: int | None
     for_: int | None
     code: str
     reason: str
@@ -43,9 +47,9 @@ class Consequence:
 
 @dataclass(frozen=True, slots=True)
 class _Decision:
-    """What a plan decides about a deployment: its cluster, the preemptor, and the plan's reason."""
+    """What a plan decides about a deployment: its place, the preemptor, and the plan's reason."""
 
-    where: int | None
+    where: Place | None
     for_: int | None
     code: str
     reason: str
@@ -70,39 +74,47 @@ def consequences(
 def _consequences(
     before: Snapshot, without: Plan, after: Snapshot, with_: Plan
 ) -> Iterator[Consequence]:
-    rows = {d.id: d for d in before.deployments}
+    rows, homes = {d.id: d for d in before.deployments}, before.homes()
     changed = {d.id: d for d in after.deployments}
+    after_homes = after.homes()
     old, new = _decisions(before, without), _decisions(after, with_)
     for id_ in sorted(rows.keys() | changed.keys()):
         was, now = rows.get(id_), changed.get(id_)
         if now is None:
-            yield _removed(rows[id_])
+            yield _removed(rows[id_], homes.get(id_))
         elif was != now or not old[id_].is_equivalent(new[id_]):
-            yield _consequence(was, now, new[id_])
+            yield _consequence(now, homes.get(id_), after_homes.get(id_), new[id_])
 
 
-def _removed(row: Deployment) -> Consequence:
+def _removed(row: Deployment, home: Place | None) -> Consequence:
+    decision = _Decision(None, None, "withdrawn", "")
+    return _of(row, Kind.WITHDRAWN, home, decision)
+
+
+def _consequence(
+    now: Deployment, source: Place | None, at: Place | None, decision: _Decision
+) -> Consequence:
+    return _of(now, _kind(source, at, decision.where), source, decision)
+
+
+def _of(row: Deployment, kind: Kind, home: Place | None, decision: _Decision) -> Consequence:
+    source, source_node = home or _NOWHERE
+    target, target_node = decision.where or _NOWHERE
     return Consequence(
-        row.id, row.priority, Kind.WITHDRAWN, row.cluster, None, None, "withdrawn", ""
-    )
-
-
-def _consequence(was: Deployment | None, now: Deployment, decision: _Decision) -> Consequence:
-    source = was.cluster if was else None
-    kind = _kind(source, now.cluster, decision.where)
-    return Consequence(
-        now.id,
-        now.priority,
+        row.id,
+        row.priority,
         kind,
         source,
-        decision.where,
+        source_node,
+        target,
+        target_node,
         decision.for_,
         decision.code,
         decision.reason,
     )
 
 
-def _kind(source: int | None, at: int | None, target: int | None) -> Kind:
+def _kind(source: Place | None, at: Place | None, target: Place | None) -> Kind:
     """Classify the change from `source` to `target`; the changed snapshot has it on `at`."""
     if target is None:
         return Kind.WAITS if at is None else Kind.EVICTED
@@ -114,13 +126,14 @@ def _kind(source: int | None, at: int | None, target: int | None) -> Kind:
 
 
 def _decisions(snapshot: Snapshot, plan: Plan) -> dict[int, _Decision]:
-    found = {d.id: _Decision(d.cluster, None, "stays", "") for d in snapshot.deployments}
+    homes = snapshot.homes()
+    found = {d.id: _Decision(homes.get(d.id), None, "stays", "") for d in snapshot.deployments}
     for p in plan.placements:
-        found[p.deployment] = _Decision(p.cluster, None, p.code, p.reason)
+        found[p.deployment] = _Decision((p.cluster, p.node), None, p.code, p.reason)
     for e in plan.evictions:
         found[e.deployment] = _Decision(None, e.for_, e.code, e.reason)
     for m in plan.moves:
-        found[m.deployment] = _Decision(m.target, m.for_, m.code, m.reason)
+        found[m.deployment] = _Decision((m.target, m.target_node), m.for_, m.code, m.reason)
     for w in plan.wait_reasons:
         found[w.deployment] = _Decision(None, None, w.code, w.reason)
     return found

@@ -7,14 +7,16 @@ from typing import Any
 class Fields:
     """The fields of one JSON object. Each is read once; `finish` rejects the fields that remain.
 
-    Every method raises ValueError, which names the field that is wrong.
+    `path` names the object in errors, and `prefix` precedes the names of the rows inside it. Every
+    method raises ValueError, which names the field that is wrong.
     """
 
-    def __init__(self, document: Any, path: str) -> None:
+    def __init__(self, document: Any, path: str, prefix: str = "") -> None:
         if not isinstance(document, dict):
             raise ValueError(f"{path}: expected an object")  # noqa: TRY004 - one error for callers
         self._left = dict(document)
         self._path = path
+        self._prefix = prefix
 
     def integer(self, name: str, *, at_least: int | None = 0) -> int:
         value = self._take(name)
@@ -66,12 +68,20 @@ class Fields:
             raise self._wrong(name, "expected an object")
         return value
 
-    def rows(self, name: str) -> Iterator["Fields"]:
-        value = self._take(name)
+    def rows(self, name: str, *, optional: bool = False) -> Iterator["Fields"]:
+        value = self._left.pop(name, []) if optional else self._take(name)
         if not isinstance(value, list):
             raise self._wrong(name, "expected a list")
         for index, row in enumerate(value):
-            yield Fields(row, f"{name}[{index}]")
+            path = f"{self._prefix}{name}[{index}]"
+            yield Fields(row, path, f"{path}.")
+
+    def document(self, name: str) -> tuple[Any, str]:
+        """Return a value and its path, for a reader of its own; an empty object if missing."""
+        return self._left.pop(name, {}), f"{self._path}.{name}"
+
+    def has(self, name: str) -> bool:
+        return name in self._left
 
     def finish(self) -> None:
         if self._left:

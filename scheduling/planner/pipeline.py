@@ -1,4 +1,4 @@
-"""Decide which deployment runs on which cluster."""
+"""Decide which deployment runs on which node."""
 
 from dataclasses import replace
 

@@ -4,13 +4,18 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+_MOVE = {
+    "source": "from", "node": "from_node", "target": "to", "target_node": "to_node", "for_": "for",
+}  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """A ready deployment starts on a cluster."""
+    """A ready deployment starts on a node of a cluster."""
 
     deployment: int
     cluster: int
+    node: int
     code: str
     reason: str
 
@@ -19,12 +24,13 @@ class Placement:
 class Eviction:
     """An active deployment loses its place and goes back to the queue.
 
-    `for_` is the preemptor, None when the cluster drains. `proved_minimal`: an exhaustive search
-    found no smaller harm for the same preemptors.
+    `for_` is the preemptor, None when the node drains. `proved_minimal`: an exhaustive search found
+    no smaller harm for the same preemptors.
     """
 
     deployment: int
     cluster: int
+    node: int
     for_: int | None
     proved_minimal: bool
     code: str
@@ -33,14 +39,17 @@ class Eviction:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """An active deployment loses its place and starts on another cluster at once.
+    """An active deployment loses its place and starts on another node at once.
 
-    `for_` is the preemptor, None when the source drains.
+    It moves from `node` of the cluster `source` to `target_node` of the cluster `target`, which may
+    be the same cluster. `for_` is the preemptor, None when the node drains.
     """
 
     deployment: int
     source: int
+    node: int
     target: int
+    target_node: int
     for_: int | None
     code: str
     reason: str
@@ -93,7 +102,7 @@ class Plan:
         return {
             "placements": [asdict(row) for row in self.placements],
             "evictions": [_renamed(row, for_="for") for row in self.evictions],
-            "moves": [_renamed(row, source="from", target="to", for_="for") for row in self.moves],
+            "moves": [_renamed(row, **_MOVE) for row in self.moves],
             "wait_reasons": [_wait_reason(row) for row in self.wait_reasons],
             "suspensions": [asdict(row) for row in self.suspensions],
         }

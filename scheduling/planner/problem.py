@@ -1,29 +1,33 @@
 """A snapshot prepared for planning: packed vectors, levels, and the priorities that may evict.
 
-From here on, clusters and deployments are identified by their index in the order of their ids, so
-that the order of a snapshot's rows cannot matter.
+From here on, nodes and deployments are identified by their index in the order of their ids, so that
+the order of a snapshot's rows cannot matter. The search places deployments on nodes; it knows of
+clusters only what `eligible` says.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
 
 from scheduling.planner.packed import OVERDRAWN, pack
+from scheduling.planner.requirements import Requirement
 from scheduling.planner.resources import NOTHING, Resources
-from scheduling.planner.snapshot import Cluster, ClusterState, Deployment, Snapshot
+from scheduling.planner.snapshot import Bin, Cluster, ClusterState, Deployment, Place, Snapshot
 
 NEVER = 1 << 62
 NOWHERE = -1
-Shape = tuple[int, int | None]
+Class = tuple[int | None, tuple[Requirement, ...]]
+Shape = tuple[int, Class]
 
 
 @dataclass(slots=True)
 class Due:
-    """The active deployments of one cluster that are due at a level.
+    """The active deployments of one node that are due at a level.
 
     An active deployment is due at the first level that may not evict it: at its own level, or at a
     higher one when its budget or its minimum run time protects it. `groups` has the `members` by
     priority, the highest first; `protected` are those of a priority below the level; `total` is the
-    sum of the requests; `home` maps each member to the cluster.
+    sum of the requests; `home` maps each member to the node.
     """
 
     cluster: int
@@ -39,7 +43,7 @@ class Level:
     """The deployments of one priority, and the active deployments that are due at it.
 
     `members` are all of the priority; `ready`, `starved` and `suspended` are pending, the last with
-    preemption suspended for them; `drained` are active on a draining cluster. `due` may contain
+    preemption suspended for them; `drained` are active on a draining node. `due` may contain
     deployments of lower priorities.
     """
 
@@ -56,24 +60,29 @@ class Level:
 class Problem:
     """What is the same for all attempts.
 
-    `capacities` and `requests` are packed. `open[c]`: c is active and not overcommitted. Any other
-    cluster takes nothing; it keeps what it has unless it drains. `weights` turn CPU, RAM and GPU
-    into shares of the total capacity, `shares` are the dominant shares. `kinds` number the distinct
-    pairs of request and requested cluster. `threshold[d]` is the lowest priority that may evict the
-    active d, and `loss[d]` the work, in shares times seconds, that an eviction of d would lose.
+    `bins` are the nodes of all clusters. `capacities` and `requests` are packed. `open[c]`: c is
+    active and not overcommitted. Any other node takes nothing; it keeps what it has unless it
+    drains. `clusters` are ranges of nodes, one for each cluster. `admitted[d]` are the nodes of the
+    requested cluster, or of all, with the required labels; `eligible[d]` are those of them that are
+    open and large enough. `weights` turn CPU, RAM and GPU into shares of the total capacity,
+    `shares` are the dominant shares. `kinds` number the distinct combinations of request, requested
+    cluster and required labels. `threshold[d]` is the lowest priority that may evict the active d,
+    and `loss[d]` the work, in shares times seconds, that an eviction of d would lose.
     `suspended` are the ready deployments for which preemption is suspended. `due_at[d]` is the
-    level at which the active d is due; `eviction_order` has the active deployments by cluster, the
+    level at which the active d is due; `eviction_order` has the active deployments by node, the
     first to be evicted at the head. `victims_cache` belongs to `fewest_victims`.
     """
 
     snapshot: Snapshot
-    clusters: list[Cluster]
+    bins: list[Bin]
+    clusters: list[range]
     deployments: list[Deployment]
     capacities: list[int]
     open: list[bool]
     requests: list[int]
     weights: tuple[int, int, int]
     shares: list[int]
+    admitted: list[tuple[int, ...]]
     eligible: list[tuple[int, ...]]
     kinds: list[int]
     home: list[int]
@@ -96,26 +105,29 @@ class Problem:
 
 
 def prepare(snapshot: Snapshot) -> Problem:
-    clusters = sorted(snapshot.clusters, key=lambda c: c.id)
+    bins = list(snapshot.bins)
     deployments = sorted(snapshot.deployments, key=lambda d: d.id)
-    index = {cluster.id: i for i, cluster in enumerate(clusters)}
-    home = [NOWHERE if d.cluster is None else index[d.cluster] for d in deployments]
     requests = [pack(d.request) for d in deployments]
-    capacities = [pack(cluster.capacity) for cluster in clusters]
-    open_ = _open(clusters, capacities, requests, home)
-    share = Shares(clusters)
+    capacities = [pack(bin_.capacity) for bin_ in bins]
+    home = _home(snapshot, bins, deployments)
+    open_ = _open(bins, capacities, requests, home)
+    share = Shares(list(snapshot.clusters))
     shares = [share.of(d.request) for d in deployments]
+    shapes = _shapes(deployments, requests)
+    search = _Eligibility(bins, capacities, open_)
     problem = Problem(
         snapshot=snapshot,
-        clusters=clusters,
+        bins=bins,
+        clusters=_clusters(bins),
         deployments=deployments,
         capacities=capacities,
         open=open_,
         requests=requests,
         weights=share.weights,
         shares=shares,
-        eligible=_eligible(deployments, requests, capacities, open_, index),
-        kinds=_kinds(deployments, requests),
+        admitted=[search.admitted(d) for d in deployments],
+        eligible=[search.eligible(d, shape) for d, shape in zip(deployments, shapes, strict=True)],
+        kinds=_kinds(shapes),
         home=home,
         threshold=[NEVER] * len(deployments),
         loss=[0] * len(deployments),
@@ -167,51 +179,89 @@ def is_starved(deployment: Deployment, snapshot: Snapshot) -> bool:
     return snapshot.now - deployment.waits_since > snapshot.policy.starvation_seconds
 
 
+def _home(snapshot: Snapshot, bins: list[Bin], deployments: list[Deployment]) -> list[int]:
+    index: dict[Place, int] = {bin_.place: c for c, bin_ in enumerate(bins)}
+    homes = snapshot.homes()
+    return [index[homes[d.id]] if d.id in homes else NOWHERE for d in deployments]
+
+
 def _open(
-    clusters: list[Cluster], capacities: list[int], requests: list[int], home: list[int]
+    bins: list[Bin], capacities: list[int], requests: list[int], home: list[int]
 ) -> list[bool]:
     left = capacities.copy()
-    for request, cluster in zip(requests, home, strict=True):
-        if cluster != NOWHERE:
-            left[cluster] -= request
+    for request, c in zip(requests, home, strict=True):
+        if c != NOWHERE:
+            left[c] -= request
     return [
-        cluster.state == ClusterState.ACTIVE and not rest & OVERDRAWN
-        for cluster, rest in zip(clusters, left, strict=True)
+        bin_.state == ClusterState.ACTIVE and not rest & OVERDRAWN
+        for bin_, rest in zip(bins, left, strict=True)
     ]
 
 
-def _eligible(
-    deployments: list[Deployment],
-    requests: list[int],
-    capacities: list[int],
-    open_: list[bool],
-    index: dict[int, int],
-) -> list[tuple[int, ...]]:
-    everywhere = [c for c, is_open in enumerate(open_) if is_open]
-    known: dict[Shape, tuple[int, ...]] = {}
-    result = []
-    for deployment, request in zip(deployments, requests, strict=True):
-        shape = (request, deployment.requested_cluster)
-        clusters = known.get(shape)
-        if clusters is None:
-            wanted = deployment.requested_cluster
-            among = everywhere
-            if wanted is not None:
-                pinned = index.get(wanted)
-                among = [] if pinned is None or not open_[pinned] else [pinned]
-            clusters = known[shape] = tuple(
-                [c for c in among if not (capacities[c] - request) & OVERDRAWN]
-            )
-        result.append(clusters)
-    return result
+def _clusters(bins: list[Bin]) -> list[range]:
+    counts = Counter([bin_.cluster.id for bin_ in bins])
+    ends = list(accumulate(counts[id_] for id_ in sorted(counts)))
+    return [range(first, end) for first, end in pairwise([0, *ends])]
 
 
-def _kinds(deployments: list[Deployment], requests: list[int]) -> list[int]:
+def _shapes(deployments: list[Deployment], requests: list[int]) -> list[Shape]:
+    return [
+        (request, (d.requested_cluster, d.require))
+        for d, request in zip(deployments, requests, strict=True)
+    ]
+
+
+class _Eligibility:
+    """Finds the eligible nodes of many deployments.
+
+    Deployments with the same requested cluster and required labels are a class: its nodes are found
+    once, and those of equal capacity are compared with a request once. Equal results are one
+    object.
+    """
+
+    def __init__(self, bins: list[Bin], capacities: list[int], open_: list[bool]) -> None:
+        self._bins = bins
+        self._capacities = capacities
+        self._open = open_
+        self._admitted: dict[Class, tuple[int, ...]] = {}
+        self._by_capacity: dict[Class, dict[int, list[int]]] = {}
+        self._of_shape: dict[Shape, tuple[int, ...]] = {}
+        self._of_capacities: dict[tuple[Class, tuple[int, ...]], tuple[int, ...]] = {}
+
+    def admitted(self, d: Deployment) -> tuple[int, ...]:
+        """Return the nodes of its requested cluster, or of all, with the labels it requires."""
+        class_ = d.requested_cluster, d.require
+        known = self._admitted.get(class_)
+        if known is None:
+            known = tuple([c for c, bin_ in enumerate(self._bins) if d.admits(bin_)])
+            self._admitted[class_] = known
+        return known
+
+    def eligible(self, d: Deployment, shape: Shape) -> tuple[int, ...]:
+        known = self._of_shape.get(shape)
+        if known is None:
+            known = self._of_shape[shape] = self._find(d, shape)
+        return known
+
+    def _find(self, d: Deployment, shape: Shape) -> tuple[int, ...]:
+        request, class_ = shape
+        nodes = self._by_capacity.get(class_)
+        if nodes is None:
+            nodes = self._by_capacity[class_] = defaultdict(list)
+            for c in self.admitted(d):
+                if self._open[c]:
+                    nodes[self._capacities[c]].append(c)
+        large = tuple([capacity for capacity in nodes if not (capacity - request) & OVERDRAWN])
+        found = self._of_capacities.get((class_, large))
+        if found is None:
+            found = tuple(sorted([c for capacity in large for c in nodes[capacity]]))
+            self._of_capacities[class_, large] = found
+        return found
+
+
+def _kinds(shapes: list[Shape]) -> list[int]:
     known: dict[Shape, int] = {}
-    return [
-        known.setdefault((request, deployment.requested_cluster), len(known))
-        for deployment, request in zip(deployments, requests, strict=True)
-    ]
+    return [known.setdefault(shape, len(known)) for shape in shapes]
 
 
 def _levels(problem: Problem) -> list[Level]:
@@ -242,8 +292,8 @@ def _levels(problem: Problem) -> list[Level]:
     return list(levels.values())
 
 
-def _drains(problem: Problem, cluster: int) -> bool:
-    return problem.clusters[cluster].state == ClusterState.DRAINING
+def _drains(problem: Problem, c: int) -> bool:
+    return problem.bins[c].state == ClusterState.DRAINING
 
 
 def _assign_due(
@@ -254,14 +304,14 @@ def _assign_due(
     for level in levels:
         here: dict[int, list[int]] = {}
         while thresholds and thresholds[-1] > level.priority:
-            for cluster, members in due[thresholds.pop()].items():
-                here.setdefault(cluster, []).extend(members)
+            for c, members in due[thresholds.pop()].items():
+                here.setdefault(c, []).extend(members)
         level.due = [_due(problem, level, c, members) for c, members in here.items()]
 
 
-def _due(problem: Problem, level: Level, cluster: int, members: list[int]) -> Due:
-    due = Due(cluster, members, sum([problem.requests[d] for d in members]))
-    due.home = dict.fromkeys(members, cluster)
+def _due(problem: Problem, level: Level, c: int, members: list[int]) -> Due:
+    due = Due(c, members, sum([problem.requests[d] for d in members]))
+    due.home = dict.fromkeys(members, c)
     by_priority = defaultdict(list)
     for d in sorted(members):
         by_priority[problem.deployments[d].priority].append(d)

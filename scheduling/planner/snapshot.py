@@ -1,20 +1,32 @@
 """The planner's input: one organization at one moment."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from scheduling.planner.parsing import Fields
 from scheduling.planner.policy import Policy
-from scheduling.planner.resources import Resources
+from scheduling.planner.requirements import (
+    Preference,
+    Requirement,
+    labels,
+    preferences,
+    preferences_to_json,
+    requirements,
+    requirements_to_json,
+)
+from scheduling.planner.resources import NOTHING, Resources
+
+Place = tuple[int, int]
 
 
 class ClusterState(StrEnum):
-    """An active cluster takes new deployments, a cordoned cluster does not, and a draining cluster
-    also loses those that it has.
+    """The state of a cluster or of one of its nodes, the best first.
 
-    The engine of a lost cluster does not respond: the cluster takes no deployments, and those that
-    it has stay because they cannot be stopped.
+    An active node takes new deployments, a cordoned node does not, and a draining node also loses
+    those that it has. The engine of a lost node does not respond: the node takes no deployments,
+    and those that it has stay because they cannot be stopped.
     """
 
     ACTIVE = "active"
@@ -23,22 +35,90 @@ class ClusterState(StrEnum):
     LOST = "lost"
 
 
+_SEVERITY = {state: rank for rank, state in enumerate(ClusterState)}
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One machine of a cluster. Its id is unique within the cluster."""
+
+    id: int
+    capacity: Resources
+    name: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    state: ClusterState = ClusterState.ACTIVE
+
+    @property
+    def label(self) -> str:
+        """Return its name, or its id if it has none."""
+        return self.name or f"node {self.id}"
+
+
 @dataclass(frozen=True, slots=True)
 class Cluster:
+    """A cluster is made of nodes, and its capacity is their sum.
+
+    Without any, it is one node with the cluster's id, capacity and name.
+    """
+
     id: int
     capacity: Resources
     state: ClusterState = ClusterState.ACTIVE
     name: str = ""
+    nodes: tuple[Node, ...] = ()
 
     @property
     def label(self) -> str:
         """Return its name, or its id if it has none."""
         return self.name or f"cluster {self.id}"
 
+    @property
+    def bins(self) -> tuple["Bin", ...]:
+        """Return its nodes as bins, in the order of their ids."""
+        nodes = self.nodes or (Node(self.id, self.capacity, self.name),)
+        return tuple(Bin(self, node) for node in sorted(nodes, key=lambda node: node.id))
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """A node as a part of its cluster: a deployment is placed on one."""
+
+    cluster: Cluster
+    node: Node
+
+    @property
+    def place(self) -> Place:
+        """Return the ids of the cluster and the node, which identify it."""
+        return self.cluster.id, self.node.id
+
+    @property
+    def capacity(self) -> Resources:
+        return self.node.capacity
+
+    @property
+    def state(self) -> ClusterState:
+        """Return the worse one of the node's state and the cluster's."""
+        return max(self.cluster.state, self.node.state, key=_SEVERITY.__getitem__)
+
+    @property
+    def is_only(self) -> bool:
+        """Return whether the cluster has no other node."""
+        return len(self.cluster.nodes) < 2
+
+    @property
+    def label(self) -> str:
+        """Return the cluster's name, after the node's if the cluster has several nodes."""
+        cluster = self.cluster.label
+        return cluster if self.is_only else f"{self.node.label} of {cluster}"
+
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
     """A deployment that is active, on `cluster` since `placed_at`, or ready, with `cluster` None.
+
+    `node` is the node of an active one; it may be left out if the cluster has only one. Every node
+    on which it is placed satisfies all of `require`; among equal plans, the plan with the nodes
+    that satisfy more of `prefer`, by weight, is taken.
 
     Times are seconds since the epoch. `queued_at` is its place in the queue, which an eviction does
     not change; `ready_since` is when it last became ready, if that was later. `recent_preemptions`
@@ -66,11 +146,44 @@ class Deployment:
     suspended_until: int | None = None
     past_victims: tuple[int, ...] = ()
     preempted_in_vain: bool = False
+    node: int | None = None
+    require: tuple[Requirement, ...] = ()
+    prefer: tuple[Preference, ...] = ()
+
+    def admits(self, bin_: Bin) -> bool:
+        """Return whether it may run on a node of this cluster and with these labels."""
+        return self.requested_cluster in (None, bin_.cluster.id) and all(
+            requirement.holds(bin_.node.labels) for requirement in self.require
+        )
 
     @property
     def waits_since(self) -> int:
         """Return when its present wait began."""
         return self.queued_at if self.ready_since is None else self.ready_since
+
+
+def homes(clusters: Iterable[Cluster], deployments: Iterable[Deployment]) -> dict[int, Place]:
+    """Return the place of each active deployment by its id.
+
+    Raises ValueError, which names the field that is wrong, if a place is not in the clusters.
+    """
+    nodes = {c.id: [node.id for node in c.nodes] or [c.id] for c in clusters}
+    known = {(cluster, node) for cluster, ids in nodes.items() for node in ids}
+    found = {}
+    for d in deployments:
+        if d.cluster is None:
+            continue
+        if d.cluster not in nodes:
+            raise ValueError(f"deployment {d.id}: cluster {d.cluster} is not in the snapshot")
+        if d.node is None and len(nodes[d.cluster]) > 1:
+            raise ValueError(
+                f"deployment {d.id}: node is missing, and cluster {d.cluster} has several"
+            )
+        place = d.cluster, nodes[d.cluster][0] if d.node is None else d.node
+        if place not in known:
+            raise ValueError(f"deployment {d.id}: node {d.node} is not in cluster {d.cluster}")
+        found[d.id] = place
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,18 +194,26 @@ class Snapshot:
     deployments: tuple[Deployment, ...]
 
     def __post_init__(self) -> None:
-        for name, rows in (("clusters", self.clusters), ("deployments", self.deployments)):
-            ids = [row.id for row in rows]
-            if len(set(ids)) != len(ids):
-                twice = next(i for n, i in enumerate(ids) if i in ids[:n])
-                raise ValueError(f"{name}: the id {twice} occurs more than once")
-        known = {cluster.id for cluster in self.clusters}
-        for deployment in self.deployments:
-            if deployment.cluster is not None and deployment.cluster not in known:
+        _check_ids("clusters", self.clusters)
+        _check_ids("deployments", self.deployments)
+        for cluster in self.clusters:
+            _check_ids(f"nodes of cluster {cluster.id}", cluster.nodes)
+            if cluster.nodes and cluster.capacity != _capacity(cluster.nodes):
                 raise ValueError(
-                    f"deployment {deployment.id}: cluster {deployment.cluster} is not in the"
-                    " snapshot"
+                    f"cluster {cluster.id}: its capacity is {cluster.capacity}, but that of its"
+                    f" nodes is {_capacity(cluster.nodes)}"
                 )
+        self.homes()
+
+    @property
+    def bins(self) -> tuple[Bin, ...]:
+        """Return the nodes of all clusters, in the order of their places."""
+        clusters = sorted(self.clusters, key=lambda cluster: cluster.id)
+        return tuple([bin_ for cluster in clusters for bin_ in cluster.bins])
+
+    def homes(self) -> dict[int, Place]:
+        """Return the place of each active deployment by its id."""
+        return homes(self.clusters, self.deployments)
 
     def is_suspended(self, d: Deployment) -> bool:
         """Return whether it is ready, with preemption suspended for it."""
@@ -116,20 +237,50 @@ class Snapshot:
         return {
             "now": self.now,
             "policy": asdict(self.policy),
-            "clusters": [_flat(asdict(cluster), "capacity") for cluster in self.clusters],
-            "deployments": [_flat(asdict(row), "request") for row in self.deployments],
+            "clusters": [_cluster_to_json(cluster) for cluster in self.clusters],
+            "deployments": [_deployment_to_json(row) for row in self.deployments],
         }
 
 
+def _check_ids(name: str, rows: Sequence[Cluster | Node | Deployment]) -> None:
+    ids = [row.id for row in rows]
+    if len(set(ids)) != len(ids):
+        twice = next(i for n, i in enumerate(ids) if i in ids[:n])
+        raise ValueError(f"{name}: the id {twice} occurs more than once")
+
+
+def _capacity(nodes: Sequence[Node]) -> Resources:
+    return sum((node.capacity for node in nodes), NOTHING)
+
+
 def _cluster(row: Fields) -> Cluster:
+    id_ = row.integer("id")
+    nodes = tuple(_node(node) for node in row.rows("nodes", optional=True))
     cluster = Cluster(
-        id=row.integer("id"),
-        capacity=_resources(row),
-        state=ClusterState(row.choice("state", tuple(ClusterState), ClusterState.ACTIVE)),
+        id=id_,
+        capacity=_resources(row) if row.has("cpu_milli") or not nodes else _capacity(nodes),
+        state=_state(row),
         name=row.text("name", ""),
+        nodes=nodes,
     )
     row.finish()
     return cluster
+
+
+def _node(row: Fields) -> Node:
+    node = Node(
+        id=row.integer("id"),
+        capacity=_resources(row),
+        name=row.text("name", ""),
+        labels=labels(*row.document("labels")),
+        state=_state(row),
+    )
+    row.finish()
+    return node
+
+
+def _state(row: Fields) -> ClusterState:
+    return ClusterState(row.choice("state", tuple(ClusterState), ClusterState.ACTIVE))
 
 
 def _deployment(row: Fields) -> Deployment:
@@ -149,6 +300,9 @@ def _deployment(row: Fields) -> Deployment:
         suspended_until=row.optional("suspended_until", formerly="set_aside_until"),
         past_victims=tuple(row.integers("past_victims")),
         preempted_in_vain=row.flag("preempted_in_vain", False),
+        node=row.optional("node"),
+        require=requirements(*row.document("require")),
+        prefer=preferences(*row.document("prefer")),
     )
     row.finish()
     return deployment
@@ -156,6 +310,24 @@ def _deployment(row: Fields) -> Deployment:
 
 def _resources(row: Fields) -> Resources:
     return Resources(row.integer("cpu_milli"), row.integer("ram_mib"), row.integer("gpu"))
+
+
+def _cluster_to_json(cluster: Cluster) -> dict[str, Any]:
+    row = _flat(asdict(cluster), "capacity")
+    row["nodes"] = [_flat(node, "capacity") for node in row["nodes"]]
+    return _without_empty(row, "nodes")
+
+
+def _deployment_to_json(deployment: Deployment) -> dict[str, Any]:
+    row = _flat(asdict(deployment), "request")
+    row["require"] = requirements_to_json(deployment.require)
+    row["prefer"] = preferences_to_json(deployment.prefer)
+    return _without_empty(row, "node", "require", "prefer")
+
+
+def _without_empty(row: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Return the row without these fields if they are empty, so that a former release reads it."""
+    return {name: value for name, value in row.items() if name not in names or value}
 
 
 def _flat(row: dict[str, Any], vector: str) -> dict[str, Any]:

@@ -6,36 +6,37 @@ from dataclasses import dataclass
 from scheduling.planner.pipeline import make_plan
 from scheduling.planner.plan import Eviction, Placement, Plan
 from scheduling.planner.problem import Shares
-from scheduling.planner.resources import Resources
-from scheduling.planner.snapshot import ClusterState, Deployment, Snapshot
+from scheduling.planner.snapshot import ClusterState, Deployment, Place, Snapshot
 
 Policy = Callable[[Snapshot], Plan]
 
 
 class _Occupancy:
-    """The free capacity and the deployments of each cluster while a policy decides."""
+    """The free capacity and the deployments of each node while a policy decides."""
 
     def __init__(self, snapshot: Snapshot) -> None:
-        self.free = {c.id: c.capacity for c in snapshot.clusters}
-        self._open = {c.id for c in snapshot.clusters if c.state == ClusterState.ACTIVE}
-        self.placed: dict[int, list[Deployment]] = {c.id: [] for c in snapshot.clusters}
+        bins = snapshot.bins
+        self.free = {bin_.place: bin_.capacity for bin_ in bins}
+        self._open = [bin_ for bin_ in bins if bin_.state == ClusterState.ACTIVE]
+        self.placed: dict[Place, list[Deployment]] = {place: [] for place in self.free}
+        homes = snapshot.homes()
         for d in snapshot.deployments:
-            if d.cluster is not None:
-                self.place(d, d.cluster)
+            if d.id in homes:
+                self.place(d, homes[d.id])
 
-    def place(self, d: Deployment, cluster: int) -> None:
-        self.free[cluster] -= d.request
-        self.placed[cluster].append(d)
+    def place(self, d: Deployment, place: Place) -> None:
+        self.free[place] -= d.request
+        self.placed[place].append(d)
 
-    def remove(self, d: Deployment, cluster: int) -> None:
-        self.free[cluster] += d.request
-        self.placed[cluster].remove(d)
+    def remove(self, d: Deployment, place: Place) -> None:
+        self.free[place] += d.request
+        self.placed[place].remove(d)
 
-    def eligible(self, d: Deployment) -> list[int]:
-        return [c for c in self.free if c in self._open and d.requested_cluster in (None, c)]
+    def eligible(self, d: Deployment) -> list[Place]:
+        return [bin_.place for bin_ in self._open if d.admits(bin_)]
 
-    def best_fit(self, d: Deployment) -> int | None:
-        """Return the cluster that d fits on with the least free, GPU before CPU before RAM."""
+    def best_fit(self, d: Deployment) -> Place | None:
+        """Return the node that d fits on with the least free, GPU before CPU before RAM."""
         fits = [
             (self.free[c].gpu, self.free[c].cpu_milli, self.free[c].ram_mib, c)
             for c in self.eligible(d)
@@ -50,13 +51,13 @@ def _ready(snapshot: Snapshot) -> list[Deployment]:
 
 def _in_order(snapshot: Snapshot, queue: list[Deployment], *, blocks: bool) -> Plan:
     """Place in order what fits; with `blocks`, stop at the first deployment that does not."""
-    clusters, placements, failed = _Occupancy(snapshot), [], set()
+    nodes, placements, failed = _Occupancy(snapshot), [], set()
     for d in queue:
-        shape = d.request, d.requested_cluster
-        cluster = None if shape in failed else clusters.best_fit(d)
-        if cluster is not None:
-            clusters.place(d, cluster)
-            placements.append(Placement(d.id, cluster, "placed", ""))
+        shape = d.request, d.requested_cluster, d.require
+        place = None if shape in failed else nodes.best_fit(d)
+        if place is not None:
+            nodes.place(d, place)
+            placements.append(Placement(d.id, *place, "placed", ""))
         elif blocks:
             break
         else:
@@ -84,17 +85,17 @@ def smallest_first(snapshot: Snapshot) -> Plan:
 
 @dataclass(frozen=True, slots=True)
 class _Option:
-    cluster: int
+    place: Place
     victims: tuple[Deployment, ...]
 
-    def harm(self) -> tuple[int, int, int, int, int]:
+    def harm(self) -> tuple[int, int, int, int, Place]:
         """Return what kube-scheduler compares: highest priority, sum, number, latest placement."""
         priorities = [v.priority for v in self.victims]
         latest = max(v.placed_at or 0 for v in self.victims)
-        return max(priorities), sum(priorities), len(priorities), -latest, self.cluster
+        return max(priorities), sum(priorities), len(priorities), -latest, self.place
 
 
-_Search = Callable[[_Occupancy, Sequence[Deployment], Deployment, int], _Option | None]
+_Search = Callable[[_Occupancy, Sequence[Deployment], Deployment, Place], _Option | None]
 
 
 def kube_preemption(snapshot: Snapshot) -> Plan:
@@ -116,40 +117,40 @@ def naive_preemption(snapshot: Snapshot) -> Plan:
 def _preempting(
     snapshot: Snapshot, evictable: Callable[[Deployment], bool], option: _Search
 ) -> Plan:
-    clusters = _Occupancy(snapshot)
-    started: dict[int, int] = {}
-    evicted: dict[int, tuple[int, int]] = {}
-    failed: set[tuple[int, Resources, int | None]] = set()
+    nodes = _Occupancy(snapshot)
+    started: dict[int, Place] = {}
+    evicted: dict[int, tuple[Place, int]] = {}
+    failed: set[tuple[object, ...]] = set()
     for d in sorted(_ready(snapshot), key=lambda d: (-d.priority, d.queued_at, d.id)):
-        shape = d.priority, d.request, d.requested_cluster
+        shape = d.priority, d.request, d.requested_cluster, d.require
         if shape in failed:
             continue
-        cluster = clusters.best_fit(d)
-        if cluster is None:
+        place = nodes.best_fit(d)
+        if place is None:
             options = []
-            for c in clusters.eligible(d):
-                lower = [v for v in clusters.placed[c] if v.priority < d.priority and evictable(v)]
-                options += [o for o in [option(clusters, lower, d, c)] if o]
+            for p in nodes.eligible(d):
+                lower = [v for v in nodes.placed[p] if v.priority < d.priority and evictable(v)]
+                options += [o for o in [option(nodes, lower, d, p)] if o]
             if not options:
                 failed.add(shape)
                 continue
             best = min(options, key=_Option.harm)
-            cluster = best.cluster
+            place = best.place
             for victim in best.victims:
-                clusters.remove(victim, cluster)
-                evicted[victim.id] = (cluster, d.id)
-        clusters.place(d, cluster)
-        started[d.id] = cluster
+                nodes.remove(victim, place)
+                evicted[victim.id] = (place, d.id)
+        nodes.place(d, place)
+        started[d.id] = place
     return Plan(
-        tuple(Placement(d, c, "placed", "") for d, c in started.items()),
-        tuple(Eviction(v, c, d, False, "preempted", "") for v, (c, d) in evicted.items()),
+        tuple(Placement(d, *place, "placed", "") for d, place in started.items()),
+        tuple(Eviction(v, *p, d, False, "preempted", "") for v, (p, d) in evicted.items()),
     )
 
 
 def _restore_highest(
-    clusters: _Occupancy, lower: Sequence[Deployment], d: Deployment, cluster: int
+    nodes: _Occupancy, lower: Sequence[Deployment], d: Deployment, place: Place
 ) -> _Option | None:
-    free = clusters.free[cluster] - d.request
+    free = nodes.free[place] - d.request
     for v in lower:
         free += v.request
     if not d.request.fits_in(free + d.request):
@@ -160,18 +161,18 @@ def _restore_highest(
             free -= v.request
         else:
             victims.append(v)
-    return _Option(cluster, tuple(victims)) if victims else None
+    return _Option(place, tuple(victims)) if victims else None
 
 
 def _lowest_first(
-    clusters: _Occupancy, lower: Sequence[Deployment], d: Deployment, cluster: int
+    nodes: _Occupancy, lower: Sequence[Deployment], d: Deployment, place: Place
 ) -> _Option | None:
-    free, victims = clusters.free[cluster], []
+    free, victims = nodes.free[place], []
     for v in sorted(lower, key=lambda v: (v.priority, -(v.placed_at or 0), v.id)):
         free += v.request
         victims.append(v)
         if d.request.fits_in(free):
-            return _Option(cluster, tuple(victims))
+            return _Option(place, tuple(victims))
     return None
 
 

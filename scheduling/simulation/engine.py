@@ -8,7 +8,7 @@ from enum import IntEnum
 from scheduling.planner.plan import Plan
 from scheduling.planner.policy import Policy, Threshold
 from scheduling.planner.resources import NOTHING, Resources
-from scheduling.planner.snapshot import Cluster, Deployment, Snapshot
+from scheduling.planner.snapshot import Cluster, Deployment, Place, Snapshot
 from scheduling.simulation.order import starts_out_of_order
 from scheduling.simulation.reserved import idle_share
 from scheduling.simulation.trace import Job
@@ -78,7 +78,7 @@ class Sample:
 
 @dataclass(slots=True)
 class Replay:
-    """The result of a workload under one policy. `rejected` jobs do not fit on any cluster;
+    """The result of a workload under one policy. `rejected` jobs do not fit on any node;
     `out_of_order` starts took capacity that a waiting job of a higher priority would have fit into.
     """
 
@@ -105,7 +105,9 @@ class _World:
     def __init__(
         self, jobs: Sequence[Job], clusters: tuple[Cluster, ...], decide: Decide, terms: Terms
     ) -> None:
-        possible = [j for j in jobs if any(j.request.fits_in(c.capacity) for c in clusters)]
+        possible = [
+            j for j in jobs if any(j.request.fits_in(b.capacity) for c in clusters for b in c.bins)
+        ]
         self._decide, self._terms = decide, terms
         self._lives = {job.id: Life(job) for job in possible}
         self._ready: dict[int, Deployment] = {}
@@ -182,9 +184,9 @@ class _World:
             self._evict(eviction.deployment, now)
         for move in plan.moves:
             self._evict(move.deployment, now, waits=False)
-            self._start(move.deployment, move.target, now)
+            self._start(move.deployment, (move.target, move.target_node), now)
         for placement in plan.placements:
-            self._start(placement.deployment, placement.cluster, now)
+            self._start(placement.deployment, (placement.cluster, placement.node), now)
         return idle_share(snapshot.clusters, plan, self._ready, self._active.values())
 
     def _with_checkpoint(self, deployment: Deployment, now: int) -> Deployment:
@@ -210,10 +212,10 @@ class _World:
         else:
             self._enter(number, now)
 
-    def _start(self, number: int, cluster: int, now: int) -> None:
+    def _start(self, number: int, place: Place, now: int) -> None:
         life, ready = self._lives[number], self._ready.pop(number)
         life.waited += now - self._since[number]
-        self._active[number] = replace(ready, cluster=cluster, placed_at=now)
+        self._active[number] = replace(ready, cluster=place[0], node=place[1], placed_at=now)
         self._allocated += ready.request
         end = now + life.job.duration - life.saved
         self._ends[number] = end

@@ -5,42 +5,43 @@ from collections.abc import Iterable, Mapping
 
 from scheduling.planner.plan import Plan
 from scheduling.planner.resources import NOTHING, Resources
-from scheduling.planner.snapshot import Cluster, Deployment, Snapshot
+from scheduling.planner.snapshot import Bin, Deployment, Place, Snapshot
 from scheduling.simulation.reserved import holders
 
 
 def starts_out_of_order(snapshot: Snapshot, plan: Plan) -> int:
     """Return how many starts and moves take capacity that a waiting higher deployment could have.
 
-    They do if, on their cluster, a ready deployment of a higher priority would fit without the
+    They do if, on their node, a ready deployment of a higher priority would fit without the
     lower ones that start there, unless these leave a reservation all that it needs.
     """
     waiting = _waiting(snapshot, plan)
     if not waiting:
         return 0
-    reserved = _reserved(snapshot, plan)
-    return sum(_on(cluster, snapshot, plan, waiting, reserved) for cluster in snapshot.clusters)
+    reserved, homes = _reserved(snapshot, plan), snapshot.homes()
+    return sum(_on(bin_, homes, snapshot, plan, waiting, reserved) for bin_ in snapshot.bins)
 
 
 def _on(
-    cluster: Cluster,
+    bin_: Bin,
+    homes: Mapping[int, Place],
     snapshot: Snapshot,
     plan: Plan,
     waiting: Iterable[Deployment],
-    reservations: Mapping[int, Resources],
+    reservations: Mapping[Place, Resources],
 ) -> int:
-    starting = {p.deployment for p in plan.placements if p.cluster == cluster.id}
-    starting |= {m.deployment for m in plan.moves if m.target == cluster.id}
+    starting = {p.deployment for p in plan.placements if (p.cluster, p.node) == bin_.place}
+    starting |= {m.deployment for m in plan.moves if (m.target, m.target_node) == bin_.place}
     if not starting:
         return 0
     gone = {e.deployment for e in plan.evictions} | {m.deployment for m in plan.moves}
     by_priority: dict[int, list[Deployment]] = defaultdict(list)
-    left = cluster.capacity
-    reserved = reservations.get(cluster.id)
+    left = bin_.capacity
+    reserved = reservations.get(bin_.place)
     for d in snapshot.deployments:
         if d.id in starting:
             by_priority[d.priority].append(d)
-        elif d.cluster == cluster.id and d.id not in gone:
+        elif homes.get(d.id) == bin_.place and d.id not in gone:
             left -= d.request
     passing = set()
     for h in waiting:
@@ -48,7 +49,7 @@ def _on(
         lower = [d for p, group in by_priority.items() if p < h.priority for d in group]
         free = left - _total(higher)
         if (
-            h.requested_cluster in (None, cluster.id)
+            h.admits(bin_)
             and h.request.fits_in(free)
             and (reserved is None or not _leaves(free - reserved, _total(lower)))
         ):
@@ -60,18 +61,18 @@ def _waiting(snapshot: Snapshot, plan: Plan) -> list[Deployment]:
     """Return one waiting deployment of each kind; none for which preemption is suspended."""
     placed = {p.deployment for p in plan.placements}
     kinds = {
-        (d.priority, d.request, d.requested_cluster): d
+        (d.priority, d.request, d.requested_cluster, d.require): d
         for d in snapshot.deployments
         if d.cluster is None and d.id not in placed and not snapshot.is_suspended(d)
     }
     return list(kinds.values())
 
 
-def _reserved(snapshot: Snapshot, plan: Plan) -> dict[int, Resources]:
-    """Return, by cluster, the amount that the plan reserves there."""
+def _reserved(snapshot: Snapshot, plan: Plan) -> dict[Place, Resources]:
+    """Return, by place, the amount that the plan reserves there."""
     reserved_for = holders(plan)
     requests = {d.id: d.request for d in snapshot.deployments if d.id in reserved_for.values()}
-    return {cluster: requests[holder] for cluster, holder in reserved_for.items()}
+    return {place: requests[holder] for place, holder in reserved_for.items()}
 
 
 def _leaves(left: Resources, wanted: Resources) -> bool:

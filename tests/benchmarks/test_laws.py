@@ -42,9 +42,9 @@ def plan(where: dict[int, int], evicted: dict[int, tuple[int, int]]) -> Plan:
     """Return a plan; `evicted` has the cluster and the preemptor of each victim."""
     waiting = {3, 4} - where.keys()
     return Plan(
-        placements=tuple(Placement(d, c, "preempting", "Yes.") for d, c in where.items()),
+        placements=tuple(Placement(d, c, c, "preempting", "Yes.") for d, c in where.items()),
         evictions=tuple(
-            Eviction(d, c, preemptor, False, "preempted", "Yes.")
+            Eviction(d, c, c, preemptor, False, "preempted", "Yes.")
             for d, (c, preemptor) in evicted.items()
         ),
         wait_reasons=tuple(WaitReason(d, "no_free_capacity", {}, "No.") for d in waiting),
@@ -70,8 +70,8 @@ def test_a_deployment_that_overtakes_an_equal_one_is_found() -> None:
 def test_the_worlds_reach_everything_that_the_rules_distinguish() -> None:
     reached = laws.check(1_500, seed=2).reached
     for name in (
-        "budget spent", "budget spent, but displaced", "cluster cordoned", "cluster draining",
-        "cluster lost", "cluster overcommitted", "displaced after a checkpoint", "eviction", "move",
+        "budget spent", "budget spent, but displaced", "node cordoned", "node draining",
+        "node lost", "node overcommitted", "displaced after a checkpoint", "eviction", "move",
         "new suspension", "not preemptible", "requested cluster", "searched for fewer evictions",
         "starved", "waits: no_free_capacity", "waits: preemption_suspended", "waits: reserved",
         "waits: reserved_for_other", "within the minimum run time",

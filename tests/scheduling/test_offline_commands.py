@@ -34,7 +34,8 @@ def test_a_plan_is_printed_in_the_documented_format(tmp_path: Path) -> None:
     file.write_text(json.dumps(SNAPSHOT))
     plan = json.loads(run("plan", str(file)))
     assert set(plan) == {"placements", "evictions", "moves", "wait_reasons", "suspensions"}
-    assert [set(row) for row in plan["placements"]] == [{"deployment", "cluster", "code", "reason"}]
+    keys = {"deployment", "cluster", "node", "code", "reason"}
+    assert [set(row) for row in plan["placements"]] == [keys]
     eviction = plan["evictions"][0]
     assert (eviction["deployment"], eviction["cluster"], eviction["for"]) == (3, 1, 7)
     assert eviction["proved_minimal"] is True

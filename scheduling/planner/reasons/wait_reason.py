@@ -1,29 +1,39 @@
 """Explain why a ready deployment stays pending: a sentence, and on demand a row per cluster."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from heapq import nsmallest
 from typing import Any
 
 from scheduling.planner.outcome import Outcome, Reservation, may_use
-from scheduling.planner.packed import beyond, unpack
+from scheduling.planner.packed import OVERDRAWN, beyond, unpack
 from scheduling.planner.problem import Problem
+from scheduling.planner.reasons.obstacle import failing, missing_from_largest, obstacle
+from scheduling.planner.reasons.supply import Supplies
 from scheduling.planner.resources import Resources, in_words
-from scheduling.planner.snapshot import Cluster, ClusterState
 
-_COMPARED = 4  # clusters of which the sentence names the closest
+_LISTED = 8  # nodes of one cluster of which the detail has a row
 
 
 class Detail(Mapping[str, Any]):
     """The detail of a wait reason, computed when it is first read.
 
-    Keys: `clusters`, rows with `cluster`, `name`, `code`, `why` and `missing`; and for the holder
-    of a reservation also `reservation`, with `cluster` and `until`, the time at which enough will
-    be free at the latest (seconds since the epoch, None when it is unknown).
+    Keys: `clusters`, rows with `cluster`, `name`, `code`, `why` and `missing`, and `nodes` if the
+    cluster has several: the closest of those that could run the deployment, with `node`, `name`,
+    `why` and `missing`. For the holder of a reservation also `reservation`, with `cluster`, `node`
+    and `until`, the time at which enough will be free at the latest (seconds since the epoch, None
+    when it is unknown).
     """
 
-    def __init__(self, problem: Problem, outcome: Outcome, d: int, own: Reservation | None) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        outcome: Outcome,
+        d: int,
+        own: Reservation | None,
+        supplies: Supplies,
+    ) -> None:
         self._problem = problem
         self._outcome = outcome
         self._own = own
@@ -34,7 +44,8 @@ class Detail(Mapping[str, Any]):
         self._suspended_until = self._deployment.suspended_until if suspended else None
         # With preemption suspended, it may only use what all levels leave free.
         level = problem.levels[-1].priority if suspended else self._deployment.priority
-        self._free = outcome.free_at.get(level, problem.capacities)
+        self._supplies = supplies
+        self._supply = supplies.at(level, self._eligible)
         self.code, self.reason = self._explain()
 
     def __getitem__(self, key: str) -> Any:
@@ -49,32 +60,54 @@ class Detail(Mapping[str, Any]):
     @cached_property
     def _detail(self) -> dict[str, Any]:
         detail: dict[str, Any] = {
-            "clusters": [self._row(c) for c in range(len(self._problem.clusters))]
+            "clusters": [self._row(nodes) for nodes in self._problem.clusters]
         }
         if self._own:
-            cluster = self._problem.clusters[self._own.cluster]
-            detail["reservation"] = {"cluster": cluster.id, "until": self._own.until}
+            cluster, node = self._problem.bins[self._own.cluster].place
+            until = self._own.until
+            detail["reservation"] = {"cluster": cluster, "node": node, "until": until}
         return detail
 
-    def _row(self, c: int) -> dict[str, Any]:
-        cluster = self._problem.clusters[c]
-        obstacle = self._obstacle(cluster)
-        missing = self._deployment.request.missing_from(cluster.capacity)
-        if obstacle:
-            code, why = obstacle
-        elif c not in self._eligible:
-            code, why = "overcommitted", "more is allocated there than the cluster has"
+    def _row(self, nodes: range) -> dict[str, Any]:
+        problem, cluster = self._problem, self._problem.bins[nodes[0]].cluster
+        here = self._supply.by_cluster.get(cluster.id, [])
+        if here:
+            code, why, missing = self._short(nodes, here)
         else:
-            missing = self._deployment.request.missing_from(self._free_on(c))
-            code = "reserved_for_other" if self._reservation_on(c) else "no_free_capacity"
-            why = self._shortfall(c, missing)
-        return {
+            code, why = obstacle(problem, self._index, nodes) or _OVERCOMMITTED
+            missing = missing_from_largest(problem, self._index, nodes)
+        row: dict[str, Any] = {
             "cluster": cluster.id,
             "name": cluster.label,
             "code": code,
             "why": why,
             "missing": missing,
         }
+        if len(nodes) > 1:
+            row["nodes"] = [self._node(c) for c in self._closest_of(here, _LISTED)]
+        return row
+
+    def _short(self, nodes: range, here: list[int]) -> tuple[str, str, dict[str, int]]:
+        """Return the code, the clause and what is missing on the closest of the eligible nodes."""
+        [closest] = self._closest_of(here, 1)
+        missing = self._deployment.request.missing_from(self._free_on(closest))
+        why = self._shortfall(closest, missing)
+        code = "reserved_for_other" if self._reservation_on(closest) else "no_free_capacity"
+        if len(nodes) > 1:
+            label = self._problem.bins[closest].node.label
+            why = f"{label}, the closest of its {len(nodes)} nodes: {why}"
+            mismatch = failing(self._problem, self._index, nodes)
+            why += f"; {mismatch}" if mismatch else ""
+            scattered = self._scattered(closest)
+            if scattered and code == "no_free_capacity":
+                return "scattered", f"{why}; {scattered}", missing
+        return code, why, missing
+
+    def _node(self, c: int) -> dict[str, Any]:
+        node = self._problem.bins[c].node
+        missing = self._deployment.request.missing_from(self._free_on(c))
+        why = self._shortfall(c, missing)
+        return {"node": node.id, "name": node.label, "why": why, "missing": missing}
 
     def _shortfall(self, c: int, missing: dict[str, int]) -> str:
         other = self._reservation_on(c)
@@ -85,88 +118,126 @@ class Detail(Mapping[str, Any]):
             text += f"; the rest is reserved for deployment {holder}, which has waited longest"
         return text
 
-    def _obstacle(self, cluster: Cluster) -> tuple[str, str] | None:
-        wanted = self._deployment.requested_cluster
-        missing = self._deployment.request.missing_from(cluster.capacity)
-        if wanted not in (None, cluster.id):
-            return "other_cluster", "the deployment requests another cluster"
-        if missing:
-            return "exceeds_capacity", f"the cluster is too small by {in_words(missing)}"
-        if cluster.state != ClusterState.ACTIVE:
-            return f"cluster_{cluster.state}", _STATES[cluster.state]
-        return None
-
     def _explain(self) -> tuple[str, str]:
         request = amount(self._deployment.request)
         if not self._eligible:
             return self._not_eligible(request)
         if self._own:
             return self._reserved(request, self._own)
-        closest = min(self._freest(), key=lambda c: (self._distance(c), c))
+        [closest] = self._closest_of(self._supply.freest, 1)
         missing = self._deployment.request.missing_from(self._free_on(closest))
-        sentence = (
-            f"Needs {request} at priority {self._deployment.priority}."
-            f" {self._closest(closest)} is short of {in_words(missing)}."
-        )
+        needs = f"Needs {request} at priority {self._deployment.priority}."
+        sentence = f"{needs} {self._closest(closest)} is short of {in_words(missing)}."
         if self._suspended_until is not None:
             until = f"until {_time(self._suspended_until)}"
             why = "because earlier preemptions freed capacity that it never used"
             return "preemption_suspended", f"{sentence} Preemption is suspended {until} {why}."
         other = self._reservation_on(closest)
-        if other is None:
-            return "no_free_capacity", sentence
-        holder = self._problem.deployments[other.deployment].id
-        return (
-            "reserved_for_other",
-            f"{sentence} Capacity there is reserved for deployment {holder}.",
-        )
+        if other is not None:
+            holder = self._problem.deployments[other.deployment].id
+            rest = f"Capacity there is reserved for deployment {holder}."
+            return "reserved_for_other", f"{sentence} {rest}"
+        scattered = self._scattered(closest)
+        if scattered:
+            return "scattered", f"{needs} {scattered}{self._remedy(closest)}."
+        return "no_free_capacity", sentence
 
     def _closest(self, c: int) -> str:
-        label = self._problem.clusters[c].label
-        if len(self._eligible) == 1:
-            return f"The only cluster that could run it, {label},"
-        number = len(self._eligible)
-        none = f"None of the {number} clusters that could run it has enough free capacity"
+        label, number, unit = self._problem.bins[c].label, len(self._eligible), self._supply.unit
+        if number == 1:
+            return f"The only {unit.removesuffix('s')} that could run it, {label},"
+        none = f"None of the {number} {unit} that could run it has enough free capacity"
         return f"{none}; the closest, {label},"
 
+    def _scattered(self, closest: int) -> str:
+        """Return a clause if what is free on the closest node's cluster is enough in sum; else an
+        empty text.
+        """
+        cluster = self._problem.bins[closest].cluster
+        total = self._supply.totals[cluster.id]
+        if (total - self._problem.requests[self._index]) & OVERDRAWN:
+            return ""
+        free, nodes = self._supply.free, self._supply.by_cluster[cluster.id]
+        short = [
+            name
+            for name, wanted in self._deployment.request.to_json().items()
+            if all(getattr(unpack(free[c]), name) < wanted for c in nodes)
+        ] or [name for name, wanted in self._deployment.request.to_json().items() if wanted]
+        in_sum, needed, largest = (
+            in_words({name: getattr(vector, name) for name in short})
+            for vector in (unpack(total), self._deployment.request, self._free_on(closest))
+        )
+        return (
+            f"{in_sum} are free for it on {cluster.label}, but no node has {needed}: the largest"
+            f" free block is {largest}"
+        )
+
+    def _remedy(self, closest: int) -> str:
+        """Return a clause about the move of one deployment that would make a free block."""
+        bins, cluster = self._problem.bins, self._problem.bins[closest].cluster
+        nodes = self._supply.by_cluster[cluster.id]
+        move = self._supplies.move(self._index, self._supply, nodes)
+        if move is None:
+            return ""
+        v, target = move
+        home = bins[self._outcome.where[v]]
+        to = bins[target].node if bins[target].cluster.id == cluster.id else bins[target]
+        id_ = self._problem.deployments[v].id
+        return f"; moving deployment {id_} from {home.node.label} to {to.label} would make one"
+
     def _reserved(self, request: str, own: Reservation) -> tuple[str, str]:
-        label = self._problem.clusters[own.cluster].label
+        label = self._problem.bins[own.cluster].label
         sentence = f"Needs {request}. It has waited long, so capacity on {label} is reserved for it"
         if own.until is None:
             return "reserved", f"{sentence}."
         return "reserved", f"{sentence}; enough will be free by {_time(own.until)}."
 
     def _not_eligible(self, request: str) -> tuple[str, str]:
-        wanted = self._deployment.requested_cluster
-        clusters = self._problem.clusters
-        among = [c for c in clusters if wanted in (None, c.id)]
+        problem, wanted = self._problem, self._deployment.requested_cluster
+        among = [
+            nodes
+            for nodes in problem.clusters
+            if wanted in (None, problem.bins[nodes[0]].cluster.id)
+        ]
         if not among:
             if wanted is None:
                 return "no_cluster", f"Needs {request}, but the organization has no cluster."
             return "requested_cluster_gone", f"Requests cluster {wanted}, which does not exist."
-        reasons = [self._obstacle(c) or ("overcommitted", "is overcommitted") for c in among]
-        codes = {code for code, _ in reasons}
-        codes = codes - {"exceeds_capacity"} or codes
+        found = [obstacle(problem, self._index, nodes) or _OVERCOMMITTED for nodes in among]
+        codes = {code for code, _ in found}
+        for useless in _USELESS:
+            codes = codes - {useless} or codes
         code = min(codes)
         if code == "exceeds_capacity":
-            which = among[0].label if len(among) == 1 else f"any of the {len(among)} clusters"
-            return code, f"Needs {request}, which exceeds the capacity of {which}."
+            return code, f"Needs {request}, which exceeds the capacity of {self._all_of(among)}."
+        if code == "no_matching_node":
+            labels = " and ".join(map(str, self._deployment.require))
+            which = f"Needs {request} on a node where {labels}"
+            return code, f"{which}, but no node that is large enough satisfies this."
         labels = ", ".join(
-            c.label for c, (k, _) in zip(among, reasons, strict=True) if k != "exceeds_capacity"
+            problem.bins[nodes[0]].cluster.label
+            for nodes, (each, _) in zip(among, found, strict=True)
+            if each not in _USELESS
         )
         why = _CLOSED.get(code, "overcommitted") if len(codes) == 1 else "closed to new deployments"
         return code, f"Needs {request}, but the clusters that could run it are {why}: {labels}."
 
-    def _freest(self) -> list[int]:
-        """Return a few eligible clusters with the most free capacity, GPU before RAM before CPU."""
-        if len(self._eligible) <= _COMPARED:
-            return list(self._eligible)
-        return nsmallest(_COMPARED, self._eligible, key=lambda c: (-self._free[c], c))
+    def _all_of(self, among: Sequence[range]) -> str:
+        """Return what the clusters are called together."""
+        nodes = sum(map(len, among))
+        if nodes > len(among):
+            return f"any of the {nodes} nodes"
+        if nodes > 1:
+            return f"any of the {nodes} clusters"
+        return self._problem.bins[among[0][0]].label
+
+    def _closest_of(self, nodes: Sequence[int], number: int) -> list[int]:
+        return nsmallest(number, nodes, key=lambda c: (self._distance(c), c))
 
     def _distance(self, c: int) -> int:
-        """Return the largest share of the cluster's capacity that is missing, in millionths."""
+        """Return the largest share of the node's capacity that is missing, in millionths."""
         request, free = self._deployment.request, self._free_on(c)
-        capacity = self._problem.clusters[c].capacity
+        capacity = self._problem.bins[c].capacity
         return max(
             (request.cpu_milli - free.cpu_milli) * 10**6 // max(capacity.cpu_milli, 1),
             (request.ram_mib - free.ram_mib) * 10**6 // max(capacity.ram_mib, 1),
@@ -184,20 +255,17 @@ class Detail(Mapping[str, Any]):
         return None if may_use(self._problem, other, self._index) else other
 
     def _free_on(self, c: int) -> Resources:
-        other = self._reservation_on(c)
-        return unpack(beyond(self._free[c], other.amount) if other else self._free[c])
+        other, free = self._reservation_on(c), self._supply.free[c]
+        return unpack(beyond(free, other.amount) if other else free)
 
+
+_OVERCOMMITTED = "overcommitted", "more is allocated there than the cluster has"
+_USELESS = "exceeds_capacity", "no_matching_node"
 
 _CLOSED = {
     "cluster_cordoned": "cordoned",
     "cluster_draining": "draining",
     "cluster_lost": "out of contact or unclaimed",
-}
-
-_STATES = {
-    ClusterState.CORDONED: "the cluster is cordoned",
-    ClusterState.DRAINING: "the cluster is draining",
-    ClusterState.LOST: "the cluster is out of contact or its engine is unclaimed",
 }
 
 

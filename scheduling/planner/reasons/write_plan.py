@@ -9,6 +9,7 @@ from scheduling.planner.plan import Eviction, Move, Placement, Plan, WaitReason
 from scheduling.planner.problem import NOWHERE, Problem
 from scheduling.planner.reasons.minimality import Prover
 from scheduling.planner.reasons.preemptors import Assignment
+from scheduling.planner.reasons.supply import Supplies
 from scheduling.planner.reasons.wait_reason import Detail, amount
 
 
@@ -29,6 +30,7 @@ class Writer:
         self._preemptors = self._assign()
         self._prover = Prover(problem)
         self._minimal: dict[int, bool] = {}
+        self._supplies = Supplies(problem, outcome, self._staying)
         self._details: dict[tuple[Any, ...], Detail] = {}
 
     def plan(self) -> Plan:
@@ -63,7 +65,7 @@ class Writer:
                 yield d
 
     def _assign(self) -> dict[int, int]:
-        """Return the preemptor of each victim. A draining cluster loses deployments without one."""
+        """Return the preemptor of each victim. A draining node loses deployments without one."""
         preemptors: dict[int, int] = {}
         for c, victims in self._victims.items():
             if self._problem.open[c]:
@@ -73,7 +75,7 @@ class Writer:
         return preemptors
 
     def _is_minimal(self, home: int) -> bool:
-        """Return whether it is proved that less harm on that cluster would not be enough."""
+        """Return whether it is proved that less harm on that node would not be enough."""
         known = self._minimal.get(home)
         if known is None:
             known = self._minimal[home] = self._prover.is_minimal(
@@ -85,7 +87,7 @@ class Writer:
         return None if d is None else self._problem.deployments[d].id
 
     def _label(self, c: int) -> str:
-        return self._problem.clusters[c].label
+        return self._problem.bins[c].label
 
     def _placement(self, d: int, victims: int) -> Placement:
         c = self._where[d]
@@ -97,7 +99,7 @@ class Writer:
             code, how = "placed", "in free capacity"
         return Placement(
             deployment.id,
-            self._problem.clusters[c].id,
+            *self._problem.bins[c].place,
             code,
             f"Needs {amount(deployment.request)}; placed on {self._label(c)} {how}.",
         )
@@ -115,14 +117,15 @@ class Writer:
         deployment = problem.deployments[d]
         label = self._label(home)
         if cause is None:
-            code, why = "drained", f"{label} is draining, and no other cluster can run it"
+            other = "cluster" if problem.bins[home].is_only else "node"
+            code, why = "drained", f"{label} is draining, and no other {other} can run it"
         else:
             where = f"Preempted on {label} at priority {deployment.priority}"
             code, why = "preempted", f"{where} {self._for_preemptor(cause)}"
         proved = cause is not None and self._is_minimal(home)
         return Eviction(
             deployment.id,
-            problem.clusters[home].id,
+            *problem.bins[home].place,
             self._id(cause),
             proved,
             code,
@@ -140,8 +143,8 @@ class Writer:
             code, why = "preempted", f"preempted {self._for_preemptor(cause)}"
         return Move(
             problem.deployments[d].id,
-            problem.clusters[home].id,
-            problem.clusters[target].id,
+            *problem.bins[home].place,
+            *problem.bins[target].place,
             self._id(cause),
             code,
             f"{path}: {why}.",
@@ -153,8 +156,7 @@ class Writer:
         own = self._reserved.get(d)
         key: tuple[Any, ...] = (
             deployment.priority,
-            self._problem.requests[d],
-            deployment.requested_cluster,
+            self._problem.kinds[d],
             own,
             deployment.suspended_until if d in self._problem.suspended else None,
         )
@@ -162,6 +164,6 @@ class Writer:
             key += (deployment.max_runtime_s, self._problem.threshold_once_started(d))
         detail = self._details.get(key)
         if detail is None:
-            detail = Detail(self._problem, self._outcome, d, own)
+            detail = Detail(self._problem, self._outcome, d, own, self._supplies)
             self._details[key] = detail
         return WaitReason(deployment.id, detail.code, detail, detail.reason)

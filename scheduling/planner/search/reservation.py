@@ -58,9 +58,9 @@ def _ends(problem: Problem, where: Mapping[int, int]) -> Mapping[int, list[tuple
 
 
 def _shortfall(problem: Problem, free: int, d: int, c: int) -> int:
-    """Return the largest share of the cluster's capacity that is missing for d, in millionths."""
+    """Return the largest share of the node's capacity that is missing for d, in millionths."""
     shortfall = unpack(free - problem.requests[d])
-    capacity = problem.clusters[c].capacity
+    capacity = problem.bins[c].capacity
     pairs = (
         (shortfall.cpu_milli, capacity.cpu_milli),
         (shortfall.ram_mib, capacity.ram_mib),

@@ -169,9 +169,9 @@ def _of_the_former_release(cycle: SchedulingCycle) -> dict[str, Any]:
 
 
 PLAN = Plan(
-    placements=(Placement(1, 7, "placed", ""),),
-    evictions=(Eviction(2, 7, 1, True, "preempted", ""), Eviction(3, 8, None, False, "", "")),
-    moves=(Move(4, 7, 8, 1, "preempted", ""), Move(5, 7, 8, None, "drained", "")),
+    placements=(Placement(1, 7, 7, "placed", ""),),
+    evictions=(Eviction(2, 7, 7, 1, True, "preempted", ""), Eviction(3, 8, 8, None, False, "", "")),
+    moves=(Move(4, 7, 7, 8, 8, 1, "preempted", ""), Move(5, 7, 7, 8, 8, None, "drained", "")),
     wait_reasons=(WaitReason(6, "no_room", {}, ""), WaitReason(7, "thrash", {}, "")),
     suspensions=(Suspension(7, 1_003_600, "thrash", ""),),
 )

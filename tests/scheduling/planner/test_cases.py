@@ -248,7 +248,9 @@ def test_a_deployment_that_ends_in_time_may_use_reserved_capacity() -> None:
 def test_a_reservation_states_when_enough_will_be_free() -> None:
     running = active(1, 5, 2, ran=100, max_runtime_s=700)
     made = plan(cluster(1, 4), running, ready(2, 5, 4, waited=1_000))
-    assert made.wait_reasons[0].detail["reservation"] == {"cluster": 1, "until": NOW + 600}
+    assert made.wait_reasons[0].detail["reservation"] == {
+        "cluster": 1, "node": 1, "until": NOW + 600,
+    }  # fmt: skip
 
 
 def test_a_higher_priority_ignores_a_reservation() -> None:

@@ -10,7 +10,7 @@ from scheduling.planner.compare import Consequence, Kind, consequences
 from scheduling.planner.pipeline import make_plan
 from scheduling.planner.policy import Policy
 from scheduling.planner.resources import Resources
-from scheduling.planner.snapshot import Cluster, ClusterState, Deployment, Snapshot
+from scheduling.planner.snapshot import Cluster, ClusterState, Deployment, Node, Snapshot
 from tests.support.snapshots import NOW, snapshots
 
 EAST, WEST = 1, 2
@@ -51,6 +51,19 @@ def test_a_deployment_starts_in_the_capacity_of_one_that_leaves() -> None:
     before = world(one(1, cluster=EAST), one(2), one(3, 40))
 
     assert kinds(before, world(one(2), one(3, 40))) == {1: Kind.WITHDRAWN, 2: Kind.STARTS}
+
+
+def test_a_move_between_nodes_of_one_cluster_is_a_move() -> None:
+    nodes = tuple(Node(n, Resources(4, 4, 0), f"n{n}") for n in (1, 2))
+    cluster = Cluster(EAST, Resources(8, 8, 0), name="east", nodes=nodes)
+    before = Snapshot(NOW, Policy(), (cluster,), (one(1, cluster=EAST, node=1),))
+    drained = replace(cluster, nodes=(replace(nodes[0], state=ClusterState.DRAINING), nodes[1]))
+
+    row = difference(before, replace(before, clusters=(drained,)))[1]
+
+    assert row.kind == Kind.MOVES
+    assert (row.source, row.source_node) == (EAST, 1)
+    assert (row.target, row.target_node) == (EAST, 2)
 
 
 def test_a_requeued_deployment_that_is_placed_on_its_cluster_again_restarts() -> None:

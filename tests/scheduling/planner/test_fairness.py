@@ -34,11 +34,11 @@ def found(*args: Deployment, **kwargs: object) -> list[Inversion]:
 
 
 def test_waiting_for_an_evictable_deployment_is_an_inversion() -> None:
-    assert found(running(1, 20, 2), deployment(2, 90)) == [Inversion(2, 1, overlooked=False)]
+    assert found(running(1, 20, 2), deployment(2, 90)) == [Inversion(2, 1, 1, overlooked=False)]
 
 
 def test_waiting_despite_free_capacity_is_marked_as_overlooked() -> None:
-    assert found(running(1, 20), deployment(2, 90)) == [Inversion(2, 1, overlooked=True)]
+    assert found(running(1, 20), deployment(2, 90)) == [Inversion(2, 1, 1, overlooked=True)]
 
 
 def test_waiting_for_equal_or_higher_priorities_is_no_inversion() -> None:
@@ -69,7 +69,7 @@ def test_an_ineligible_cluster_gives_no_inversion() -> None:
 def test_capacity_that_is_reserved_for_another_counts_as_allocated() -> None:
     state = snapshot(running(1, 20, 1), deployment(2, 90), deployment(3, 90, 2))
 
-    assert inversions(state, {1: 3}) == [Inversion(3, 1, overlooked=False)]
+    assert inversions(state, {(1, 1): 3}) == [Inversion(3, 1, 1, overlooked=False)]
 
 
 @settings(max_examples=300, deadline=None, derandomize=True, database=None)
@@ -77,9 +77,9 @@ def test_capacity_that_is_reserved_for_another_counts_as_allocated() -> None:
 def test_a_plan_leaves_no_inversions(state: Snapshot) -> None:
     settled = Result(state, make_plan(state)).carried_out()
     reserved_for = {
-        wait.detail["reservation"]["cluster"]: wait.deployment
+        (found["cluster"], found["node"]): wait.deployment
         for wait in make_plan(settled).wait_reasons
-        if wait.detail.get("reservation")
+        if (found := wait.detail.get("reservation"))
     }
 
     assert inversions(settled, reserved_for) == []

@@ -29,12 +29,16 @@ class World(NamedTuple):
     clusters: int
     policy: Policy
     seed: int
+    nodes: int
 
     def snapshot(self) -> Snapshot:
-        return large(self.deployments, self.clusters, self.policy, self.seed)
+        return large(self.deployments, self.clusters, self.policy, self.seed, self.nodes)
 
 
-worlds = st.builds(World, st.integers(60, 200), st.integers(4, 20), policies, seeds)
+worlds = st.builds(World, st.integers(60, 200), st.integers(4, 20), policies, seeds, st.just(1))
+worlds_of_nodes = st.builds(
+    World, st.integers(60, 200), st.integers(1, 4), policies, seeds, st.integers(2, 8)
+)
 once_broken = Policy(
     preemption_budget=1, budget_override_gap=2, starvation_seconds=0, backfill=Backfill.ENDING
 )
@@ -42,10 +46,25 @@ once_broken = Policy(
 
 @settings(bounded, max_examples=75)
 @given(worlds)
-@example(World(60, 8, once_broken, seed=0))
+@example(World(60, 8, once_broken, seed=0, nodes=1))
 def test_no_plan_of_a_large_world_breaks_a_rule(world: World) -> None:
     snapshot = world.snapshot()
     assert violations(snapshot, make_plan(snapshot)) == []
+
+
+@settings(bounded, max_examples=75)
+@given(worlds_of_nodes)
+def test_no_plan_of_a_large_world_with_nodes_breaks_a_rule(world: World) -> None:
+    snapshot = world.snapshot()
+    assert violations(snapshot, make_plan(snapshot)) == []
+
+
+@bounded
+@given(worlds_of_nodes)
+def test_planning_on_the_result_of_a_large_world_with_nodes_changes_nothing(world: World) -> None:
+    snapshot = world.snapshot()
+    result = Result(snapshot, make_plan(snapshot)).carried_out()
+    assert make_plan(result).changes_nothing
 
 
 @bounded

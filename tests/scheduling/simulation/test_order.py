@@ -8,7 +8,7 @@ from tests.support.planner_cases import NOW, active, cluster, ready
 
 
 def start(number: int, on: int = 1) -> Placement:
-    return Placement(number, on, "placed", "")
+    return Placement(number, on, on, "placed", "")
 
 
 def count(plan: Plan, *rows: Cluster | Deployment) -> int:
@@ -32,8 +32,8 @@ def test_a_start_beside_a_higher_one_that_does_not_fit_is_in_order() -> None:
 
 def test_a_move_counts_and_the_place_that_it_leaves_is_free() -> None:
     rows = cluster(1, 4), cluster(2, 4), active(1, 4, 4, on=1), ready(2, 5, 4)
-    assert count(Plan((), (), (Move(1, 1, 2, 2, "moved", ""),)), *rows) == 1
-    evicted = Plan((), (Eviction(1, 1, 2, False, "preempted", ""),))
+    assert count(Plan((), (), (Move(1, 1, 1, 2, 2, 2, "moved", ""),)), *rows) == 1
+    evicted = Plan((), (Eviction(1, 1, 1, 2, False, "preempted", ""),))
     assert count(evicted, *rows) == 0
 
 
@@ -41,7 +41,7 @@ def test_a_start_that_leaves_a_reservation_all_that_it_needs_is_in_order() -> No
     small = ready(4, 4, 1)
     beside = replace(small, request=replace(small.request, gpu=0))
     for lower, expected in ((small, 1), (beside, 0)):
-        detail = {"reservation": {"cluster": 1, "until": None}}
+        detail = {"reservation": {"cluster": 1, "node": 1, "until": None}}
         made = Plan((start(4),), wait_reasons=(WaitReason(2, "reserved", detail, ""),))
         big = replace(ready(2, 5, 4), request=replace(ready(2, 5, 4).request, cpu_milli=4_000))
         rows = cluster(1, 4), active(1, 5, 1), big, ready(3, 5, 1)

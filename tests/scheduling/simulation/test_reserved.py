@@ -11,7 +11,7 @@ from scheduling.simulation.reserved import holders, idle_share
 from scheduling.simulation.trace import Job
 from tests.support.planner_cases import active, cluster, ready
 
-RESERVED = WaitReason(9, "reserved", {"reservation": {"cluster": 1, "until": None}}, "")
+RESERVED = WaitReason(9, "reserved", {"reservation": {"cluster": 1, "node": 1, "until": None}}, "")
 PLAN = Plan(wait_reasons=(WaitReason(5, "no_free_capacity", {}, ""), RESERVED))
 
 
@@ -22,8 +22,8 @@ def idle(*rows: Cluster | Deployment, plan: Plan = PLAN) -> float:
     return idle_share(clusters, plan, waiting, [d for d in deployments if d.cluster is not None])
 
 
-def test_the_holder_of_a_reservation_is_found_by_its_cluster() -> None:
-    assert holders(PLAN) == {1: 9}
+def test_the_holder_of_a_reservation_is_found_by_its_place() -> None:
+    assert holders(PLAN) == {(1, 1): 9}
 
 
 def test_free_capacity_is_idle_if_another_deployment_would_fit_there() -> None:

@@ -1,0 +1,100 @@
+"""Explain why no node of a cluster could run a deployment, even if all its capacity were free."""
+
+from collections import Counter
+
+from scheduling.planner.packed import OVERDRAWN
+from scheduling.planner.problem import Problem
+from scheduling.planner.resources import Resources, in_words
+from scheduling.planner.snapshot import Bin, ClusterState
+
+Obstacle = tuple[str, str]
+"""A code and what it means, as a clause without a full stop."""
+
+_STATES = {
+    ClusterState.CORDONED: "cordoned",
+    ClusterState.DRAINING: "draining",
+    ClusterState.LOST: "out of contact",
+}
+_STATES_OF_CLUSTERS = {
+    **_STATES, ClusterState.LOST: "out of contact or its engine is unclaimed",
+}  # fmt: skip
+
+
+def obstacle(problem: Problem, d: int, nodes: range) -> Obstacle | None:
+    """Return why d cannot run on any of these nodes, which are those of one cluster.
+
+    None if some are eligible, or would be if less were allocated there than they have.
+    """
+    cluster = problem.bins[nodes[0]].cluster
+    if problem.deployments[d].requested_cluster not in (None, cluster.id):
+        return "other_cluster", "the deployment requests another cluster"
+    large = [c for c in nodes if not (problem.capacities[c] - problem.requests[d]) & OVERDRAWN]
+    if not large:
+        return "exceeds_capacity", _too_small(problem, d, nodes)
+    admitted = set(problem.admitted[d])
+    matching = [problem.bins[c] for c in large if c in admitted]
+    if not matching:
+        return "no_matching_node", _mismatch(problem, d, large, len(nodes))
+    if any(bin_.state == ClusterState.ACTIVE for bin_ in matching):
+        return None
+    return _closed(matching)
+
+
+def failing(problem: Problem, d: int, nodes: range | list[int]) -> str:
+    """Return how many of the nodes fail which requirement of d; empty if all satisfy them."""
+    fails = Counter(
+        str(requirement)
+        for c in nodes
+        for requirement in problem.deployments[d].require
+        if not requirement.holds(problem.bins[c].node.labels)
+    )
+    return ", ".join(f"{count} fail {requirement}" for requirement, count in sorted(fails.items()))
+
+
+def missing_from_largest(problem: Problem, d: int, nodes: range) -> dict[str, int]:
+    """Return what the node with the largest capacity for d lacks; empty when d fits."""
+    request = problem.deployments[d].request
+    largest = min(nodes, key=lambda c: (shortage(request, problem.bins[c].capacity), c))
+    return request.missing_from(problem.bins[largest].capacity)
+
+
+def shortage(request: Resources, free: Resources) -> int:
+    """Return the largest share of the request that is missing, in millionths; negative if none."""
+    return max(
+        (wanted - there) * 10**6 // max(wanted, 1)
+        for wanted, there in (
+            (request.cpu_milli, free.cpu_milli),
+            (request.ram_mib, free.ram_mib),
+            (request.gpu, free.gpu),
+        )
+    )
+
+
+def _too_small(problem: Problem, d: int, nodes: range) -> str:
+    missing = in_words(missing_from_largest(problem, d, nodes))
+    if len(nodes) == 1:
+        return f"the cluster is too small by {missing}"
+    return f"the largest of its {len(nodes)} nodes is too small by {missing}"
+
+
+def _mismatch(problem: Problem, d: int, large: list[int], number: int) -> str:
+    if number == 1:
+        labels = problem.bins[large[0]].node.labels
+        unmet = [r for r in problem.deployments[d].require if not r.holds(labels)]
+        return f"its node fails {', '.join(map(str, unmet))}"
+    return f"of its {number} nodes, {len(large)} are large enough: {failing(problem, d, large)}"
+
+
+def _closed(matching: list[Bin]) -> Obstacle:
+    """Return the state of nodes that could run a deployment but are all closed."""
+    cluster = matching[0].cluster
+    if cluster.state != ClusterState.ACTIVE or matching[0].is_only:
+        state = matching[0].state
+        return f"cluster_{state}", f"the cluster is {_STATES_OF_CLUSTERS[state]}"
+    states = list(dict.fromkeys(bin_.state for bin_ in matching))
+    names = ", ".join(f"{bin_.node.label} is {_STATES[bin_.state]}" for bin_ in matching[:_NAMED])
+    more = f", and {len(matching) - _NAMED} more" if len(matching) > _NAMED else ""
+    return f"cluster_{states[0]}", f"the nodes that could run it are closed: {names}{more}"
+
+
+_NAMED = 4
