@@ -59,11 +59,18 @@ def broken(snapshot: Snapshot, plan: Plan, reached: Counter[str] | None = None) 
     sentences = violations(snapshot, plan)
     if not make_plan(result.carried_out()).changes_nothing:
         sentences.append("rule 11: planning on the result changes something")
+    if make_plan(_reversed(snapshot)) != plan:
+        sentences.append("rule 11: the order of the rows changes the plan")
     avoidable = Avoidable(result)
     sentences += avoidable.sentences()
     if reached is not None and avoidable.searched:
         reached["searched for fewer evictions"] += 1
     return sentences
+
+
+def _reversed(snapshot: Snapshot) -> Snapshot:
+    clusters, deployments = snapshot.clusters[::-1], snapshot.deployments[::-1]
+    return replace(snapshot, clusters=clusters, deployments=deployments)
 
 
 def features(snapshot: Snapshot, plan: Plan) -> Iterator[str]:

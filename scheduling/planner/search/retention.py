@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable
 
 from scheduling.planner.packed import OVERDRAWN
-from scheduling.planner.problem import Due, Level, Problem
+from scheduling.planner.problem import Level, Problem
 from scheduling.planner.search.preemption import fewest_victims, largest_victims
 from scheduling.planner.search.state import State
 
@@ -13,8 +13,8 @@ def retain(state: State, level: Level, sizes: list[int] | None) -> None:
 
     On a cluster that cannot keep all of them, deployments of the lowest priority are displaced
     first, and of these the largest by `sizes`, or those with the least harm if it is None. A
-    protected deployment that was displaced at a higher level is due again at its own, because a
-    deployment that was expected to stay may have lost its place in the meantime.
+    protected deployment that was displaced at a higher level is due again at each level down to its
+    own, because a deployment that was expected to stay may have lost its place in the meantime.
     """
     requests = state.problem.requests
     again = _displaced_earlier(state, level.priority)
@@ -23,33 +23,35 @@ def retain(state: State, level: Level, sizes: list[int] | None) -> None:
         state.load[c] -= due.total
         if state.expected_victims:
             state.load[c] += sum([requests[d] for d in due.members if d in state.expected_victims])
-        later = _due_later(state, due) if due.protected else []
+        later = _due_later(state, c, due.protected) if due.protected else []
         left = state.free[c] - due.total
         if c in again or (left - sum([requests[d] for d in later])) & OVERDRAWN:
-            groups = _by_priority(state.problem, [*again.pop(c, ()), *due.members])
-            _retain_what_fits(state, c, groups, _by_priority(state.problem, later), sizes)
+            _retain_what_fits(state, c, [*again.pop(c, ()), *due.members], sizes)
         else:
             state.free[c] = left
             state.where |= due.home
     for c, members in again.items():
-        _retain_what_fits(state, c, {level.priority: members}, {}, sizes)
+        _retain_what_fits(state, c, members, sizes)
 
 
 def _displaced_earlier(state: State, priority: int) -> dict[int, list[int]]:
-    """Remove the displaced deployments of the priority from the state; return them by cluster."""
+    """Remove the displaced deployments of at most the priority from the state; return them by
+    cluster.
+    """
     found: dict[int, list[int]] = {}
-    for d in state.displaced.pop(priority, ()):
-        found.setdefault(state.problem.home[d], []).append(d)
+    for each in [p for p in state.displaced if p <= priority]:
+        for d in state.displaced.pop(each):
+            found.setdefault(state.problem.home[d], []).append(d)
     return found
 
 
-def _due_later(state: State, due: Due) -> list[int]:
-    """Return the deployments on the cluster that are due later, but before a protected one."""
+def _due_later(state: State, c: int, members: Iterable[int]) -> list[int]:
+    """Return the deployments on the cluster that are due later, but before one of the members."""
     problem, decided = state.problem, len(state.counts)
-    lowest = min([problem.deployments[d].priority for d in due.protected])
+    lowest = min([problem.deployments[d].priority for d in members])
     return [
         d
-        for d in problem.eviction_order[due.cluster]
+        for d in problem.eviction_order[c]
         if problem.due_at[d] > decided and problem.deployments[d].priority > lowest
     ]
 
@@ -61,20 +63,16 @@ def _by_priority(problem: Problem, members: Iterable[int]) -> dict[int, list[int
     return groups
 
 
-def _retain_what_fits(
-    state: State,
-    c: int,
-    groups: dict[int, list[int]],
-    later: dict[int, list[int]],
-    sizes: list[int] | None,
-) -> None:
+def _retain_what_fits(state: State, c: int, members: list[int], sizes: list[int] | None) -> None:
     """Keep as many as fit, the highest priority first; the others are displaced.
 
-    `later` are due at lower levels, but take precedence over protected deployments of a lower
-    priority. So what is decided about a protected deployment is final: if it keeps its place, those
-    that wait because of it wait for a reason; otherwise they can use its capacity.
+    Deployments that are due later take precedence over protected ones of a lower priority. So a
+    protected deployment that keeps its place keeps it to the end, and those that wait because of it
+    wait for a reason. If it is displaced, they can use its capacity.
     """
     requests = state.problem.requests
+    groups = _by_priority(state.problem, members)
+    later = _by_priority(state.problem, _due_later(state, c, members))
     kept_later = 0
     for priority in sorted(groups.keys() | later.keys(), reverse=True):
         for group, is_due in ((groups.get(priority), True), (later.get(priority), False)):

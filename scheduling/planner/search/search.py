@@ -10,7 +10,7 @@ from dataclasses import replace
 from scheduling.planner.outcome import Outcome
 from scheduling.planner.packed import OVERDRAWN, unpack
 from scheduling.planner.policy import Order
-from scheduling.planner.problem import Problem
+from scheduling.planner.problem import NOWHERE, Problem
 from scheduling.planner.resources import Resources
 from scheduling.planner.search.levels import place_level, place_levels
 from scheduling.planner.search.ordering import Measure, base_orders, measures
@@ -228,9 +228,10 @@ class Search:
         return False
 
     def _relocate(self) -> bool:
-        """Let a victim of the best outcome keep its place, and all run that run; return whether."""
+        """Let a victim keep its place while all that start still start; return whether one does."""
         problem, best = self._problem, self._best
         now = {d: c for d, c in best.where.items() if problem.home[d] != c}
+        ready = {d for d in now if problem.home[d] == NOWHERE}
         orders = self._best_guide.orders
         if self._searches:
             orders = tuple([sorted(order, key=lambda d: d not in now) for order in orders])
@@ -241,7 +242,7 @@ class Search:
             place_levels(state, guide)
             outcome = state.outcome()
             relocation.effort_left -= state.effort + len(state.where)
-            if score(outcome) < score(best) and outcome.where.keys() >= best.where.keys():
+            if score(outcome) < score(best) and outcome.where.keys() >= ready:
                 self._best, self._best_guide = outcome, guide
                 break
         self._relocation_left = relocation.effort_left

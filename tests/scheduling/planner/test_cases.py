@@ -176,6 +176,16 @@ def test_a_victim_stays_if_the_deployments_that_start_fit_elsewhere_in_any_order
         assert (placed(made), evicted(made), moved(made)) == ({3: 1, 4: 1}, {2: 3}, {})
 
 
+def test_another_victim_of_the_same_priority_is_no_reason_for_a_move() -> None:
+    """3 could start on cluster 2, but then 1 would move there from cluster 1, or 2 would."""
+    made = plan(
+        cluster(1, 7), cluster(2, 6), active(4, 60, 6, on=1), active(5, 1, 1, on=1, ran=60),
+        active(6, 60, 3, on=2), active(1, 4, 1, on=2, ran=60), active(2, 4, 1, on=2),
+        ready(3, 60, 1, waited=800), ready(7, 40, 2, waited=5_000),
+    )  # fmt: skip
+    assert (set(placed(made)), len(evicted(made)), moved(made)) == ({3, 7}, 2, {})
+
+
 def test_the_victim_has_the_lowest_possible_priority() -> None:
     made = plan(
         cluster(1, 2), cluster(2, 2), active(1, 2, 2, on=1), active(2, 1, 2, on=2), ready(3, 5, 2)
@@ -326,6 +336,19 @@ def test_a_spared_one_returns_if_the_deployment_that_displaced_it_is_evicted() -
     running = active(1, 12, 6), active(2, 6, 4, recent_preemptions=3)
     made = plan(cluster(1, 10), *running, ready(3, 30, 2), ready(4, 80, 4))
     assert (placed(made), evicted(made)) == ({3: 1, 4: 1}, {1: 4})
+
+
+def test_of_two_spared_ones_the_higher_one_returns_first() -> None:
+    """3 does not fit next to 5 and 2. But 6 evicts 2, and then only one of 3 and 4 fits."""
+    running = (
+        active(2, 30, 4),
+        *(active(n, p, 2, recent_preemptions=3) for n, p in ((3, 10), (4, 2))),
+    )
+    made = plan(
+        cluster(1, 10), active(1, 70, 2, preemptible=False), *running,
+        ready(5, 65, 4), ready(6, 55, 2),
+    )  # fmt: skip
+    assert (set(placed(made)), set(evicted(made))) == ({5, 6}, {2, 4})
 
 
 def test_two_wait_less_if_a_spared_one_moves_for_a_higher_deployment() -> None:
