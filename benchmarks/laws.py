@@ -76,14 +76,12 @@ def _reversed(snapshot: Snapshot) -> Snapshot:
 def features(snapshot: Snapshot, plan: Plan) -> Iterator[str]:
     """Yield what the snapshot contains and what its plan does."""
     result = Result(snapshot, plan)
-    for bin_ in snapshot.bins:
-        if bin_.state != ClusterState.ACTIVE:
-            yield f"node {bin_.state.value}"
-        elif not result.is_within_capacity(bin_):
-            yield "node overcommitted"
+    yield from _features_of_nodes(result)
     for d in snapshot.deployments:
         if d.requested_cluster is not None:
             yield "requested cluster"
+        if d.require:
+            yield "required label"
         if d.cluster is not None:
             yield from _features_of_active(result, d)
         elif result.is_starved(d):
@@ -92,6 +90,16 @@ def features(snapshot: Snapshot, plan: Plan) -> Iterator[str]:
         yield f"waits: {wait.code}"
     parts = ("eviction", plan.evictions), ("move", plan.moves), ("new suspension", plan.suspensions)
     yield from (name for name, rows in parts if rows)
+
+
+def _features_of_nodes(result: Result) -> Iterator[str]:
+    for bin_ in result.bins.values():
+        if bin_.state != ClusterState.ACTIVE:
+            yield f"node {bin_.state.value}"
+        elif not result.is_within_capacity(bin_):
+            yield "node overcommitted"
+        if not bin_.is_only:
+            yield "several nodes"
 
 
 def _features_of_active(result: Result, d: Deployment) -> Iterator[str]:

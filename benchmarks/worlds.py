@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from scheduling.planner.policy import Policy
-from scheduling.planner.resources import Resources
-from scheduling.planner.snapshot import Cluster, ClusterState, Deployment, Snapshot
+from scheduling.planner.requirements import Operator, Requirement
+from scheduling.planner.resources import NOTHING, Resources
+from scheduling.planner.snapshot import Cluster, ClusterState, Deployment, Node, Snapshot
 
 NOW = 1_000_000
 
@@ -72,7 +73,31 @@ def world(seed: int, number: int) -> Snapshot:
         clusters.append(_cluster(random, c, sum((d.request for d in members), free)))
     for _ in range(random.choice(kind.ready)):
         rows.append(_ready(random, next(ids), random.choice(priorities), random.choice(shapes)))
-    return Snapshot(NOW, policy, tuple(clusters), tuple(_pin(random, d, clusters) for d in rows))
+    pinned = tuple(_pin(random, d, clusters) for d in rows)
+    if random.random() < 0.3:
+        return _on_nodes(random, Snapshot(NOW, policy, tuple(clusters), pinned))
+    return Snapshot(NOW, policy, tuple(clusters), pinned)
+
+
+def _on_nodes(random: Random, snapshot: Snapshot) -> Snapshot:
+    """Return the snapshot with its clusters as the nodes of one, each with a label."""
+    nodes = tuple(
+        Node(c.id, c.capacity, labels={"zone": random.choice("ab")}, state=c.state)
+        for c in snapshot.clusters
+    )
+    capacity = sum((node.capacity for node in nodes), NOTHING)
+    zones = [Requirement("zone", Operator.IN, (zone,)) for zone in "ab"]
+    rows = [
+        replace(
+            d,
+            requested_cluster=d.requested_cluster and 1,
+            cluster=d.cluster and 1,
+            node=d.cluster,
+            require=(random.choice(zones),) if random.random() < 0.2 else (),
+        )
+        for d in snapshot.deployments
+    ]
+    return replace(snapshot, clusters=(Cluster(1, capacity, nodes=nodes),), deployments=tuple(rows))
 
 
 def _pin(random: Random, d: Deployment, clusters: list[Cluster]) -> Deployment:
