@@ -16,7 +16,7 @@ from django.utils import timezone
 from clusters.demand import demand
 from clusters.drivers import driver_of
 from clusters.drivers.base import DriverError, Probe
-from clusters.drivers.kinds import UNCONNECTED
+from clusters.drivers.kinds import UNCONNECTED, kind_of
 from clusters.models import DIMENSIONS, Cluster, Connection
 from clusters.resources import cores, describe
 from clusters.secrets import rotate
@@ -51,8 +51,10 @@ def probe(cluster: Cluster, route: Route) -> Probe:
     """Return the engine's identity, amounts and warnings, without storing anything.
 
     `warnings` include each resource of which the cluster's capacity exceeds the engine's. Raises
-    Invalid if the engine cannot be reached, Conflict if it is connected to another cluster.
+    Invalid if the engine cannot be reached, Conflict if it is connected to another cluster or if
+    the cluster has several nodes and the engine does not.
     """
+    _check_nodes(cluster, route)
     # For a copy, because Django would cache the unsaved connection on the caller's cluster.
     connection = _of(cluster) or Connection(cluster=copy(cluster))
     _set(connection, route)
@@ -75,6 +77,7 @@ def connect(cluster: Cluster, *, actor: str, route: Route) -> Connection:
     found = probe(cluster, route)
     with transaction.atomic(), _one_cluster_per_engine():
         row = Cluster.objects.get_locked(cluster.pk)
+        _check_nodes(row, route)
         connection = _of(row) or Connection(cluster=row)
         if connection.engine_id != found.engine_id:
             demand().check_idle(row)
@@ -141,6 +144,17 @@ def _set(connection: Connection, route: Route) -> None:
     connection.network = route.network
     connection.devices = list(route.devices)
     connection.seal_credentials(route.credentials)
+
+
+def _check_nodes(cluster: Cluster, route: Route) -> None:
+    kind = kind_of(route.driver)
+    count = cluster.nodes.count() if cluster.pk else 1
+    if count > 1 and not kind.has_several_nodes:
+        raise Conflict(
+            f"Cluster {cluster.name} has {count} nodes, and a cluster that is connected to an"
+            f" engine ({kind.title}) has exactly one: delete the others first, or create another"
+            " cluster for this engine."
+        )
 
 
 def _check_engine(cluster: Cluster, found: Probe) -> None:

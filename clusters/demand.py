@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Protocol
 from django.db.models.expressions import Combinable
 
 if TYPE_CHECKING:
-    from clusters.models import Cluster
+    from clusters.models import Cluster, Node
 
 
 class Demand(Protocol):
     def allocated(self) -> Mapping[str, Combinable]:
-        """Return, by dimension, the sum over the active deployments of a row of Cluster."""
+        """Return, by dimension, the sum over the active deployments of a row.
+
+        The row is one of Cluster or of Node.
+        """
 
     def check_idle(self, cluster: "Cluster") -> None:
         """Raise Conflict while a run on the cluster has not ended."""
@@ -26,6 +29,9 @@ class Demand(Protocol):
         Raises Conflict while deployments or containers are on it, or a pending deployment may run
         nowhere else.
         """
+
+    def before_node_deletion(self, node: "Node") -> None:
+        """Raise Conflict while deployments or containers are on the node."""
 
 
 _registered: list[Demand] = []

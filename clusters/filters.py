@@ -1,6 +1,6 @@
 from django_filters import rest_framework as filters
 
-from clusters.models import Cluster
+from clusters.models import Cluster, Node
 from hypervisor.rest.filters import SeveralChoicesFilter, SeveralFilter, SeveralIntegersFilter
 
 
@@ -12,3 +12,12 @@ class ClusterFilter(filters.FilterSet):  # type: ignore[misc]
     class Meta:
         model = Cluster
         fields = ["organization", "state", "name"]
+
+
+class NodeFilter(filters.FilterSet):  # type: ignore[misc]
+    state = SeveralChoicesFilter(choices=Node.State.choices)
+    name = SeveralFilter(lookup_expr="icontains", label="part of the name")
+
+    class Meta:
+        model = Node
+        fields = ["state", "name"]

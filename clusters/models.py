@@ -1,4 +1,4 @@
-"""Supply: clusters with their capacity and connections, and the simulated engine's containers."""
+"""Supply: clusters, their nodes and connections, and the simulated engine's containers."""
 
 import json
 import uuid
@@ -6,19 +6,25 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Prefetch, Q
+from django.db.models.functions import Now
+from django.utils import timezone
 
 from accounts.audit.triggers import trail
 from clusters.demand import demand
 from clusters.drivers.kinds import UNCONNECTED, Kind, choices, kind_of
 from clusters.resources import ResourceColumns
 from clusters.secrets import decrypt, encrypt
+from clusters.triggers import FOR_STATEMENTS_WITHOUT_NODES
 from hypervisor.base.locks import LockingQuerySet
 from hypervisor.base.names import NameField
 from orgs.models import Organization
 from orgs.tenancy import TenantQuerySet
 
 DIMENSIONS = ("cpu_milli", "ram_mib", "gpu")
+
+MAX_NODE_NAME = 253
+"""The longest name that Kubernetes allows for a node."""
 
 
 class ClusterQuerySet(TenantQuerySet["Cluster"]):
@@ -30,8 +36,14 @@ class ClusterQuerySet(TenantQuerySet["Cluster"]):
         sums = demand().allocated()
         return self.annotate(**{f"allocated_{name}": sums[name] for name in DIMENSIONS})
 
+    def with_nodes(self) -> "ClusterQuerySet":
+        """Read the nodes with what is allocated on each, in one more query."""
+        return self.prefetch_related(Prefetch("nodes", Node.objects.with_allocated()))
+
 
 class Cluster(ResourceColumns):
+    """Nodes that one engine runs containers on; its capacity is the sum over them."""
+
     class State(models.TextChoices):
         ACTIVE = "active"
         CORDONED = "cordoned"
@@ -60,7 +72,10 @@ class Cluster(ResourceColumns):
             ("resize_cluster", "Can change the capacity of clusters"),
             ("connect_cluster", "Can connect clusters to engines, and disconnect them"),
         ]
-        triggers = trail("organization_id", "name", "state", "driver", *DIMENSIONS)
+        triggers = [
+            *trail("organization_id", "name", "state", "driver", *DIMENSIONS),
+            *FOR_STATEMENTS_WITHOUT_NODES,
+        ]
         constraints = [
             models.UniqueConstraint(fields=["organization", "name"], name="cluster_name_unique"),
             models.CheckConstraint(
@@ -78,6 +93,70 @@ class Cluster(ResourceColumns):
     def kind(self) -> Kind:
         """The kind of the cluster's engine, with its capabilities."""
         return kind_of(self.driver)
+
+    @property
+    def takes_deployments(self) -> bool:
+        return self.state == self.State.ACTIVE
+
+
+class NodeQuerySet(TenantQuerySet["Node"]):
+    organization_path = "cluster__organization_id"
+
+    def with_allocated(self) -> "NodeQuerySet":
+        """Annotate the same sums as for clusters, over the active deployments of each node."""
+        sums = demand().allocated()
+        return self.annotate(**{f"allocated_{name}": sums[name] for name in DIMENSIONS})
+
+
+class Node(ResourceColumns):
+    """One machine of a cluster.
+
+    It is as available as its own state and the state of its cluster allow. `labels` are texts by
+    name, which deployments may require.
+    """
+
+    class State(models.TextChoices):
+        ACTIVE = "active"
+        CORDONED = "cordoned"
+        DRAINING = "draining"
+        LOST = "lost"
+
+    cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="nodes")
+    name = models.CharField(max_length=MAX_NODE_NAME)
+    labels = models.JSONField(default=dict, db_default={}, blank=True)
+    state = models.CharField(
+        max_length=10, choices=State.choices, default=State.ACTIVE, db_default=State.ACTIVE
+    )
+    created_at = models.DateTimeField(default=timezone.now, db_default=Now())
+
+    objects = NodeQuerySet.as_manager()
+
+    if TYPE_CHECKING:
+        cluster_id: int
+        # Annotated by with_allocated().
+        allocated_cpu_milli: int
+        allocated_ram_mib: int
+        allocated_gpu: int
+
+    class Meta:
+        ordering = ["id"]
+        triggers = trail("cluster_id", "name", "labels", "state", *DIMENSIONS)
+        constraints = [
+            models.UniqueConstraint(fields=["cluster", "name"], name="node_name_unique"),
+            models.CheckConstraint(
+                condition=Q(state__in=["active", "cordoned", "draining", "lost"]), name="node_state"
+            ),
+            models.CheckConstraint(
+                condition=Q(cpu_milli__gte=1, ram_mib__gte=1, gpu__gte=0), name="node_capacity"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def organization_id(self) -> int:
+        return self.cluster.organization_id
 
 
 class ConnectionQuerySet(LockingQuerySet["Connection"]):

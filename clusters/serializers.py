@@ -1,15 +1,19 @@
-"""The REST representation of clusters."""
+"""The REST representation of clusters and of their nodes."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from drf_spectacular.extensions import OpenApiSerializerFieldExtension
 from drf_spectacular.utils import extend_schema_field, inline_serializer
 from rest_framework import serializers
 
+from clusters import labels as label_rules
+from clusters.capacity import NOTHING, Capacity
 from clusters.fields import CpuField, RamField
-from clusters.models import DIMENSIONS, Cluster
+from clusters.models import DIMENSIONS, MAX_NODE_NAME, Cluster, Node
+from clusters.nodes import MAX_NODES, NodeSpec, wrong_name
 from clusters.resources import MAX_GPU, cores
-from clusters.services import Capacity
-from hypervisor.rest.serializers import IntegerField, StrictModelSerializer
+from hypervisor.rest.serializers import IntegerField, StrictModelSerializer, StrictSerializer
 from orgs.serializers import OrganizationField
 
 _AMOUNTS = inline_serializer(
@@ -22,15 +26,150 @@ _AMOUNTS = inline_serializer(
 )
 
 
-class ClusterSerializer(StrictModelSerializer[Cluster]):
-    """A cluster with its allocated and free amounts; needs a row of `with_allocated()`."""
+_EXAMPLE_LABELS = {"gpu.model": "a100-80gb", "zone": "a"}
 
-    organization = OrganizationField()
+
+@extend_schema_field(
+    {
+        "type": "object",
+        "description": "Texts by name, in the form of Kubernetes' labels. Deployments may require"
+        " them.",
+        "additionalProperties": {"type": "string", "maxLength": 63},
+        "example": _EXAMPLE_LABELS,
+    }
+)
+class LabelsField(serializers.DictField):
+    """`labels` of a node."""
+
+    def to_internal_value(self, data: Any) -> dict[str, str]:
+        if not isinstance(data, dict) or len(data) > label_rules.MAX_LABELS:
+            raise serializers.ValidationError(
+                f"Give an object with at most {label_rules.MAX_LABELS} labels."
+            )
+        if wrong := label_rules.problems(data):
+            raise serializers.ValidationError(wrong)
+        return dict(data)
+
+
+def _check_name(name: str) -> str:
+    if wrong := wrong_name(name):
+        raise serializers.ValidationError(wrong)
+    return name
+
+
+class NodeSerializer(StrictModelSerializer[Node]):
+    """A node with its allocated and free amounts; needs a row of `with_allocated()`."""
+
+    cluster = serializers.IntegerField(source="cluster_id", read_only=True)
     cpu = CpuField(source="cpu_milli")
     ram_mib = RamField()
     gpu = IntegerField(min_value=0, max_value=MAX_GPU, default=0)
+    labels = LabelsField(default=dict)
     allocated = serializers.SerializerMethodField()
     available = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Node
+        fields = [
+            "id", "cluster", "name", "cpu", "ram_mib", "gpu", "labels", "allocated", "available",
+            "state", "created_at",
+        ]  # fmt: skip
+        read_only_fields = ["id", "state", "created_at"]
+
+    @extend_schema_field(_AMOUNTS)
+    def get_allocated(self, node: Node) -> dict[str, Any]:
+        return _amounts(Capacity.allocated_on(node))
+
+    @extend_schema_field(_AMOUNTS)
+    def get_available(self, node: Node) -> dict[str, Any]:
+        return _amounts(Capacity.free_on(node))
+
+    def validate_name(self, name: str) -> str:
+        return _check_name(name)
+
+    def spec(self) -> NodeSpec:
+        """Return the requested node; what a PATCH omits stays as it is."""
+        given = dict(self.validated_data)
+        if self.instance is not None:
+            node = self.instance
+            former = Capacity.of(node).columns() | {"name": node.name, "labels": node.labels}
+            given = former | given
+        return _spec(given)
+
+
+class NewNodeSerializer(StrictSerializer):
+    """A node of a new cluster, or `count` equal ones."""
+
+    name = serializers.CharField(
+        max_length=MAX_NODE_NAME,
+        help_text="Lower-case letters, digits, `-` and `.`. With a `count`, the nodes are called"
+        " `name-1`, `name-2` and so on.",
+    )
+    cpu = CpuField(source="cpu_milli")
+    ram_mib = RamField()
+    gpu = IntegerField(min_value=0, max_value=MAX_GPU, default=0)
+    labels = LabelsField(default=dict)
+    count = IntegerField(min_value=1, max_value=MAX_NODES, required=False)
+
+    def validate_name(self, name: str) -> str:
+        return _check_name(name)
+
+
+class NodesField(serializers.Field[Any, Any, Any, Any]):
+    """`nodes` of a cluster: the list of them in a POST, their number in a response."""
+
+    def to_internal_value(self, data: Any) -> list[NodeSpec]:
+        if self.root.instance is not None:
+            if isinstance(data, int):
+                return []  # The number that a response has, sent back.
+            raise serializers.ValidationError(
+                "The nodes of an existing cluster are added, changed and deleted at"
+                f" /clusters/{self.root.instance.pk}/nodes."
+            )
+        rows = serializers.ListField(
+            child=NewNodeSerializer(), allow_empty=False, max_length=MAX_NODES
+        )
+        return [spec for given in rows.run_validation(data) for spec in _specs(given)]
+
+    def to_representation(self, value: Any) -> int:
+        return len(value.all())
+
+
+class NodesFieldSchema(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-call]
+    target_class = NodesField
+
+    def map_serializer_field(self, auto_schema: Any, direction: str) -> dict[str, Any]:
+        if direction == "response":
+            return {"type": "integer", "description": "The number of nodes."}
+        new = auto_schema.resolve_serializer(NewNodeSerializer, direction)
+        return {
+            "type": "array",
+            "items": new.ref,
+            "description": "The nodes of a new cluster, instead of `cpu`, `ram_mib` and `gpu`.",
+            "example": [
+                {"name": "gpu", "count": 4, "cpu": 96, "ram_mib": "1Ti", "gpu": 8,
+                 "labels": _EXAMPLE_LABELS},
+            ],
+        }  # fmt: skip
+
+
+class ClusterSerializer(StrictModelSerializer[Cluster]):
+    """A cluster with its allocated and free amounts.
+
+    Needs a row of `with_allocated()` and `with_nodes()`.
+    """
+
+    organization = OrganizationField()
+    cpu = CpuField(source="cpu_milli", required=False)
+    ram_mib = RamField(required=False)
+    gpu = IntegerField(min_value=0, max_value=MAX_GPU, default=0)
+    nodes = NodesField(required=False)
+    allocated = serializers.SerializerMethodField()
+    available = serializers.SerializerMethodField()
+    largest_free = serializers.SerializerMethodField(
+        help_text="What is free on the node with the most free GPUs, then RAM, then CPU: a request"
+        " runs on one node. Zero if no node takes deployments."
+    )
     lost_contact_at = serializers.DateTimeField(
         source="connection.lost_contact_at",
         read_only=True,
@@ -42,33 +181,71 @@ class ClusterSerializer(StrictModelSerializer[Cluster]):
     class Meta:
         model = Cluster
         fields = [
-            "id", "organization", "name", "cpu", "ram_mib", "gpu", "allocated", "available",
-            "state", "driver", "lost_contact_at", "created_at",
+            "id", "organization", "name", "cpu", "ram_mib", "gpu", "nodes", "allocated",
+            "available", "largest_free", "state", "driver", "lost_contact_at", "created_at",
         ]  # fmt: skip
         read_only_fields = ["id", "state", "driver", "created_at"]
 
     @extend_schema_field(_AMOUNTS)
     def get_allocated(self, cluster: Cluster) -> dict[str, Any]:
-        return _amounts(*(getattr(cluster, f"allocated_{name}") for name in DIMENSIONS))
+        return _amounts(Capacity.allocated_on(cluster))
 
     @extend_schema_field(_AMOUNTS)
     def get_available(self, cluster: Cluster) -> dict[str, Any]:
-        return _amounts(
-            *(getattr(cluster, name) - getattr(cluster, f"allocated_{name}") for name in DIMENSIONS)
-        )
+        return _amounts(Capacity.free_on(cluster))
+
+    @extend_schema_field(_AMOUNTS)
+    def get_largest_free(self, cluster: Cluster) -> dict[str, Any]:
+        active = [n for n in cluster.nodes.all() if n.state == Node.State.ACTIVE]
+        free = map(Capacity.free_on, active if cluster.takes_deployments else ())
+        return _amounts(max(free, key=_by_size, default=NOTHING))
 
     def validate_organization(self, organization_id: int) -> int:
         if self.instance is not None and organization_id != self.instance.organization_id:
             raise serializers.ValidationError("A cluster cannot change its organization.")
         return organization_id
 
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        amounts = {"cpu", "ram_mib", "gpu"} & set(self.initial_data)
+        if attrs.get("nodes") and amounts:
+            raise serializers.ValidationError(
+                {"nodes": "Give either `nodes`, or `cpu`, `ram_mib` and `gpu` for a single node."}
+            )
+        missing = [name for name in ("cpu", "ram_mib") if name not in self.initial_data]
+        if missing and not attrs.get("nodes") and not self.partial:
+            required = serializers.Field.default_error_messages["required"]
+            raise serializers.ValidationError(dict.fromkeys(missing, required), code="required")
+        return attrs
+
+    def specs(self) -> Sequence[NodeSpec]:
+        """Return the requested nodes of a new cluster."""
+        given = self.validated_data
+        return given.get("nodes") or [NodeSpec.only(given["name"], self.capacity())]
+
     def capacity(self) -> Capacity:
         """Return the requested capacity; amounts that a PATCH omits stay as they are."""
         given = self.validated_data
         if self.instance is not None:
             given = Capacity.of(self.instance).columns() | given
-        return Capacity(*(given[name] for name in DIMENSIONS))
+        return _capacity(given)
 
 
-def _amounts(cpu_milli: int, ram_mib: int, gpu: int) -> dict[str, Any]:
-    return {"cpu": cores(cpu_milli), "ram_mib": ram_mib, "gpu": gpu}
+def _specs(given: Mapping[str, Any]) -> list[NodeSpec]:
+    count = given.get("count")
+    return [_spec(given)] if count is None else _spec(given).repeated(count)
+
+
+def _spec(given: Mapping[str, Any]) -> NodeSpec:
+    return NodeSpec(given["name"], _capacity(given), given["labels"])
+
+
+def _capacity(given: Mapping[str, Any]) -> Capacity:
+    return Capacity(*(given[name] for name in DIMENSIONS))
+
+
+def _by_size(free: Capacity) -> tuple[int, int, int]:
+    return free.gpu, free.ram_mib, free.cpu_milli
+
+
+def _amounts(amounts: Capacity) -> dict[str, Any]:
+    return {"cpu": cores(amounts.cpu_milli), "ram_mib": amounts.ram_mib, "gpu": amounts.gpu}

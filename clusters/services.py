@@ -1,40 +1,22 @@
 """Changes to clusters: one verb per function, each atomic and with one event."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from django.db import IntegrityError, transaction
 
+from clusters import nodes
+from clusters.capacity import Capacity
 from clusters.demand import demand
-from clusters.models import DIMENSIONS, Cluster, Connection
-from clusters.resources import describe
+from clusters.models import Cluster
+from clusters.nodes import NodeSpec
 from clusters.wakeups import request_cycle
 from hypervisor.base import bounds
 from hypervisor.base.bounds import Bound
-from hypervisor.base.errors import Conflict, Invalid
+from hypervisor.base.errors import Invalid
 from orgs.events import record
 from orgs.models import Organization
 from orgs.services import protect_organizations
-
-
-@dataclass(frozen=True, slots=True)
-class Capacity:
-    """CPU in millicores, RAM in MiB, GPU in devices."""
-
-    cpu_milli: int
-    ram_mib: int
-    gpu: int
-
-    @classmethod
-    def of(cls, cluster: Cluster) -> "Capacity":
-        return cls(*(getattr(cluster, name) for name in DIMENSIONS))
-
-    def columns(self) -> dict[str, int]:
-        return {name: getattr(self, name) for name in DIMENSIONS}
-
-    def __str__(self) -> str:
-        return describe(self.cpu_milli, self.ram_mib, self.gpu)
 
 
 @transaction.atomic
@@ -43,42 +25,47 @@ def create(
     actor: str,
     organization: Organization,
     name: str,
-    capacity: Capacity,
+    capacity: Capacity | None = None,
+    specs: Sequence[NodeSpec] = (),
     bounded: bool = True,
 ) -> Cluster:
-    """Add a cluster.
+    """Add a cluster of the nodes in `specs`, or of one node of this capacity, named like it.
 
-    Raises Invalid if the organization has a cluster of that name, Conflict if it has too many.
+    Raises Invalid if the organization has a cluster of that name, Conflict if it has too many, and
+    the errors of `nodes.insert`.
     """
     if bounded:
         bounds.check([_bound(organization)])
     protect_organizations([organization.pk])
+    if capacity is not None:
+        specs = [NodeSpec.only(name, capacity)]
+    total = Capacity.total(spec.capacity for spec in specs)
     with _unique(name):
-        cluster = Cluster.objects.create(organization=organization, name=name, **capacity.columns())
-    record(cluster, "created", actor, f"Created with {capacity}.")
+        cluster = Cluster.objects.create(organization=organization, name=name, **total.columns())
+    nodes.insert(cluster, specs)
+    made_of = f" on {len(specs)} nodes" if len(specs) > 1 else ""
+    record(cluster, "created", actor, f"Created with {total}{made_of}.")
     request_cycle(organization.pk)
     return cluster
 
 
 @transaction.atomic
 def update(cluster: Cluster, *, actor: str, name: str, capacity: Capacity) -> Cluster:
-    """Rename or resize a cluster.
+    """Rename a cluster, or resize its only node.
 
     Raises Conflict if it would shrink below what is allocated, or grow beyond its engine, and
-    Invalid if the name is taken.
+    Invalid if the name is taken or if a cluster of several nodes would be resized.
     """
     cluster = Cluster.objects.get_locked(cluster.pk)
     before = Capacity.of(cluster)
     if (name, capacity) == (cluster.name, before):
         return cluster
-    _check_allocated(cluster, capacity)
-    _check_engine(cluster, before, capacity)
     data = {"name": [cluster.name, name], "capacity": [before.columns(), capacity.columns()]}
+    if capacity != before:
+        nodes.resize_only(cluster, capacity)
     cluster.name = name
-    for column, amount in capacity.columns().items():
-        setattr(cluster, column, amount)
     with _unique(name):
-        cluster.save()
+        cluster.save(update_fields=["name"])
     record(cluster, "updated", actor, f"Now {name} with {capacity}; it had {before}.", data)
     request_cycle(cluster.organization_id)
     return cluster
@@ -146,31 +133,6 @@ def _set_state(cluster: Cluster, state: Cluster.State, actor: str, reason: str) 
         record(cluster, state, actor, reason, data)
         request_cycle(cluster.organization_id)
     return cluster
-
-
-def _check_allocated(cluster: Cluster, capacity: Capacity) -> None:
-    allocated = Cluster.objects.with_allocated().get(pk=cluster.pk)
-    present = Capacity(*(getattr(allocated, f"allocated_{name}") for name in DIMENSIONS))
-    if any(getattr(capacity, name) < getattr(present, name) for name in DIMENSIONS):
-        raise Conflict(
-            f"Cluster {cluster.name} cannot shrink to {capacity}, because {present} are allocated."
-            " Stop or move deployments first, or cordon the cluster and wait."
-        )
-
-
-def _check_engine(cluster: Cluster, before: Capacity, capacity: Capacity) -> None:
-    """Raise Conflict if the capacity grows beyond that of an engine whose capacity is fixed."""
-    if not cluster.kind.has_fixed_capacity:
-        return
-    has = Connection.objects.filter(cluster=cluster).first()
-    for name in DIMENSIONS if has else ():
-        wanted, there = getattr(capacity, name), getattr(has, name)
-        if wanted > there and wanted > getattr(before, name):
-            amounts = describe(*(getattr(has, dimension) for dimension in DIMENSIONS))
-            raise Conflict(
-                f"Cluster {cluster.name} cannot grow to {capacity}, because its engine has only"
-                f" {amounts}. If the engine has grown, an operator has to connect it again."
-            )
 
 
 @contextmanager

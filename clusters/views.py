@@ -20,7 +20,7 @@ from orgs.viewsets import TenantViewSet
 class ClusterViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Cluster]):
     """The clusters on which an organization runs its deployments."""
 
-    queryset = Cluster.objects.with_allocated().select_related("connection")
+    queryset = Cluster.objects.with_allocated().with_nodes().select_related("connection")
     serializer_class = ClusterSerializer
     filterset_class = ClusterFilter
     ordering_fields: ClassVar = ["id", "name", "state", "created_at", "cpu_milli", "ram_mib", "gpu"]
@@ -37,7 +37,7 @@ class ClusterViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Cluster])
             actor=request.user.get_username(),
             organization=organization,
             name=given["name"],
-            capacity=serializer.capacity(),
+            specs=serializer.specs(),
         )
         return self._answer(cluster, status=201)
 
@@ -84,5 +84,5 @@ class ClusterViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Cluster])
         return self._answer(verb(self.get_object(), actor=request.user.get_username()))
 
     def _answer(self, cluster: Cluster, status: int = 200) -> Response:
-        row = get_object_or_404(Cluster.objects.with_allocated(), pk=cluster.pk)
+        row = get_object_or_404(Cluster.objects.with_allocated().with_nodes(), pk=cluster.pk)
         return Response(self.get_serializer(row).data, status=status)

@@ -14,7 +14,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import User
-from clusters.models import Cluster
+from clusters.models import Cluster, Node
 from clusters.wakeups import request_cycle
 from deployments import dependencies, waiting
 from deployments.bounds import check_bounds
@@ -78,7 +78,7 @@ def submit_many(
 ) -> list[Deployment]:
     """Queue new deployments, and return them in the order of the entries.
 
-    Raises Invalid for a deployment that no cluster available to it could hold and for a wrong
+    Raises Invalid for a deployment that no node available to it could hold and for a wrong
     dependency, NotFound for a deleted cluster, and Conflict if too many deployments are pending.
     """
     adding = Counter(entry.organization.pk for entry in entries)
@@ -97,14 +97,15 @@ def submit_many(
 
 def _rows(created_by: User, entries: Sequence[Entry]) -> list[Deployment]:
     """Return the rows to insert. A cycle is impossible: nothing waits for a new deployment."""
-    clusters: dict[int, list[Cluster]] = {entry.organization.pk: [] for entry in entries}
-    for cluster in Cluster.objects.filter(organization__in=clusters):
-        clusters[cluster.organization_id].append(cluster)
+    nodes: dict[int, list[Node]] = {entry.organization.pk: [] for entry in entries}
+    supply = Node.objects.filter(cluster__organization__in=nodes).select_related("cluster")
+    for node in supply:
+        nodes[node.cluster.organization_id].append(node)
     known = _organizations_of({w.deployment for e in entries for w in e.spec.depends_on})
     rows = []
     for entry in entries:
         with _at(entry.path):
-            check_fits(clusters[entry.organization.pk], entry.spec)
+            check_fits(nodes[entry.organization.pk], entry.spec)
             rows.append(_row(created_by, entry))
             _check_waits(entry, known)
     return rows

@@ -9,10 +9,13 @@ from django.db.models import Q, Sum
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Coalesce
 
-from clusters.models import DIMENSIONS, Cluster
+from clusters.models import DIMENSIONS, Cluster, Node
 from deployments.models import ACTIVE, OCCUPYING, Deployment, Run, Status
 from hypervisor.base.errors import Conflict
 from orgs.models import Organization
+
+_NAMED = 5
+"""The most deployments that an error names."""
 
 
 class DemandOnClusters:
@@ -52,6 +55,22 @@ class DemandOnClusters:
             )
         # Deleting the cluster sets their reference to null, which would lock the rows in any order.
         list(asking.locked().values("pk"))
+
+    def before_node_deletion(self, node: Node) -> None:
+        there = Deployment.objects.filter(node=node, status__in=OCCUPYING).order_by("pk")
+        if names := [str(row) for row in there[: _NAMED + 1]]:
+            more = ", …" if len(names) > _NAMED else ""
+            raise Conflict(
+                f"Node {node.name} is not empty: {', '.join(names[:_NAMED])}{more}. Drain it, and"
+                " delete it when nothing runs there any more."
+            )
+        if stopping := Run.objects.unfinished().filter(node=node).count():
+            raise Conflict(
+                f"Node {node.name} has {stopping} containers that are still stopping: try again"
+                " when they have ended."
+            )
+        # Deleting the node sets their reference to null, which would lock the rows in any order.
+        list(Run.objects.filter(node=node).locked().values_list("pk"))
 
 
 def before_deletion(organization: Organization) -> None:

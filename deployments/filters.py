@@ -16,6 +16,7 @@ class DeploymentFilter(filters.FilterSet):  # type: ignore[misc]
     cluster = SeveralIntegersFilter(
         field_name="cluster_id", label="id of the cluster that it is on"
     )
+    node = SeveralIntegersFilter(field_name="node_id", label="id of the node that it is on")
     requested_cluster = SeveralIntegersFilter(
         field_name="requested_cluster_id", label="id of the only cluster that it may run on"
     )
@@ -43,7 +44,7 @@ class DeploymentFilter(filters.FilterSet):  # type: ignore[misc]
     class Meta:
         model = Deployment
         fields = [
-            "organization", "cluster", "requested_cluster", "status", "status_code",
+            "organization", "cluster", "node", "requested_cluster", "status", "status_code",
             "restart_policy", "priority_min", "priority_max", "created_by", "created_by_departed",
             "name",
         ]  # fmt: skip

@@ -19,13 +19,14 @@ from deployments.models import ACTIVE, Deployment, Run, Status
 from orgs.events import record_many
 from orgs.models import Event
 
-_UNPLACED = "cluster_id = NULL, placed_at = NULL, started_at = NULL, checkpoint_at = NULL"
+_OFF = "cluster_id = NULL, node_id = NULL"
+_UNPLACED = f"{_OFF}, placed_at = NULL, started_at = NULL, checkpoint_at = NULL"
 _PLACED = (
-    "cluster_id = v.cluster_id, placed_at = %(now)s, started_at = NULL, checkpoint_at = NULL,"
-    " ready_after = NULL"
+    "cluster_id = v.cluster_id, node_id = v.node_id, placed_at = %(now)s, started_at = NULL,"
+    " checkpoint_at = NULL, ready_after = NULL"
 )
 _BACK_IN_QUEUE = f"{_UNPLACED}, ready_after = v.ready_after"
-_ENDED = "cluster_id = NULL, finished_at = %(now)s, exit_code = v.exit_code, ready_after = NULL"
+_ENDED = f"{_OFF}, finished_at = %(now)s, exit_code = v.exit_code, ready_after = NULL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ class Change:
     - `revision`: the revision that the decision was made on; None for any.
     - `run`: the id of the run that the decision was made on, which must still be the deployment's
       newest; None for any.
-    - `cluster`: the id of the cluster to place it on.
+    - `cluster`, `node`: the ids of where to place it; without a node, on the cluster's only one.
     - `preemptor`: the id of the deployment that it is evicted for.
     - `restarts`: its new number of restarts.
     - `data["code"]`: the machine-readable reason; `status_code` takes precedence in the row.
@@ -106,6 +107,7 @@ class Change:
     revision: int | None = None
     run: int | None = None
     cluster: int | None = None
+    node: int | None = None
     ready_after: datetime | None = None
     exit_code: int | None = None
     preemptor: int | None = None
@@ -172,10 +174,11 @@ def _update_deployments(
         WITH v AS (
             SELECT * FROM unnest(
                 %(ids)s::bigint[], %(revisions)s::bigint[], %(reasons)s::text[],
-                %(clusters)s::bigint[], %(ready_after)s::timestamptz[], %(exit_codes)s::int[],
-                %(preemptors)s::bigint[], %(restarts)s::int[], %(codes)s::text[]
-            ) AS v(id, revision, reason, cluster_id, ready_after, exit_code, preemptor_id, restarts,
-                   code)
+                %(clusters)s::bigint[], %(nodes)s::bigint[], %(ready_after)s::timestamptz[],
+                %(exit_codes)s::int[], %(preemptors)s::bigint[], %(restarts)s::int[],
+                %(codes)s::text[]
+            ) AS v(id, revision, reason, cluster_id, node_id, ready_after, exit_code, preemptor_id,
+                   restarts, code)
         ), locked AS (
             SELECT d.id, d.cluster_id AS former FROM deployments_deployment d JOIN v USING (id)
             WHERE d.status = ANY(%(sources)s) AND d.revision = coalesce(v.revision, d.revision)
@@ -193,6 +196,7 @@ def _update_deployments(
         "revisions": [change.revision for change in changes],
         "reasons": [change.reason for change in changes],
         "clusters": [change.cluster for change in changes],
+        "nodes": [change.node for change in changes],
         "ready_after": [change.ready_after for change in changes],
         "exit_codes": [change.exit_code for change in changes],
         "preemptors": [change.preemptor for change in changes],
@@ -234,8 +238,8 @@ def _open_runs(changes: Sequence[Change], now: datetime) -> None:
     """Insert a run for each placed deployment, with its present request."""
     sql = """
         INSERT INTO deployments_run
-            (deployment_id, cluster_id, cpu_milli, ram_mib, gpu, placed_at, outcome)
-        SELECT id, cluster_id, cpu_milli, ram_mib, gpu, %(now)s, ''
+            (deployment_id, cluster_id, node_id, cpu_milli, ram_mib, gpu, placed_at, outcome)
+        SELECT id, cluster_id, node_id, cpu_milli, ram_mib, gpu, %(now)s, ''
         FROM deployments_deployment WHERE id = ANY(%(ids)s::bigint[]) ORDER BY id
     """
     with connection.cursor() as cursor:

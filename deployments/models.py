@@ -13,8 +13,9 @@ from django.utils import timezone
 
 from accounts.audit.triggers import trail, trail_of_requests
 from clusters.drivers.base import uid_by_run
-from clusters.models import Cluster
+from clusters.models import Cluster, Node
 from clusters.resources import ResourceColumns
+from clusters.triggers import nodes_follow_clusters
 from hypervisor.base.locks import LockingQuerySet
 from hypervisor.base.names import NameField
 from orgs.models import Membership, Organization
@@ -118,6 +119,7 @@ class Deployment(ResourceColumns):
     - Until `suspended_until`, preemption is suspended for it because earlier preemptions were in
       vain. A change of its priority or a release lifts the suspension.
     - `env` has a text per variable, or `{"secret": encrypted}`.
+    - `require` and `prefer` have conditions on the labels of its node, see `requirements`.
     """
 
     organization = models.ForeignKey(
@@ -136,6 +138,8 @@ class Deployment(ResourceColumns):
     requested_cluster = models.ForeignKey(
         Cluster, on_delete=models.SET_NULL, null=True, blank=True, related_name="requested_by"
     )
+    require = models.JSONField(default=dict, db_default={}, blank=True)
+    prefer = models.JSONField(default=dict, db_default={}, blank=True)
     on_dependency_failure = models.CharField(
         max_length=6, choices=OnDependencyFailure.choices, default=OnDependencyFailure.WAIT
     )
@@ -161,6 +165,14 @@ class Deployment(ResourceColumns):
     cluster = models.ForeignKey(
         Cluster, on_delete=models.RESTRICT, null=True, blank=True, related_name="deployments"
     )
+    node = models.ForeignKey(
+        Node,
+        on_delete=models.RESTRICT,
+        null=True,
+        blank=True,
+        related_name="deployments",
+        db_index=False,
+    )
     preemptions = models.PositiveIntegerField(default=0)
     restarts = models.PositiveIntegerField(default=0, db_default=0)
     exit_code = models.IntegerField(null=True, blank=True)
@@ -178,6 +190,7 @@ class Deployment(ResourceColumns):
     if TYPE_CHECKING:
         organization_id: int
         cluster_id: int | None
+        node_id: int | None
         requested_cluster_id: int | None
         created_by_id: int | None
 
@@ -193,14 +206,16 @@ class Deployment(ResourceColumns):
         triggers = [
             *trail(
                 "name", "image", "command", "cpu_milli", "ram_mib", "gpu", "priority",
-                "preemptible", "requested_cluster_id", "on_dependency_failure", "max_runtime_s",
-                "restart_policy", "max_restarts", "held", secrets=("env",), inserts=False,
+                "preemptible", "requested_cluster_id", "require", "prefer",
+                "on_dependency_failure", "max_runtime_s", "restart_policy", "max_restarts", "held",
+                secrets=("env",), inserts=False,
             ),
             # The planner decides on placements, even in a cycle that a person requested.
             trail_of_requests(
-                "status", "cluster_id",
+                "status", "cluster_id", "node_id",
                 when="NOT (OLD.status = 'pending' AND NEW.status = 'starting')",
             ),
+            *nodes_follow_clusters(inserts=False),
         ]  # fmt: skip
         indexes = [
             models.Index(
@@ -219,6 +234,9 @@ class Deployment(ResourceColumns):
                 fields=["created_by"],
                 condition=Q(status="pending"),
                 name="deployment_pending_of_user",
+            ),
+            models.Index(
+                fields=["node"], condition=Q(node__isnull=False), name="deployment_on_node"
             ),
         ]
         constraints = [
@@ -318,6 +336,14 @@ class Run(ResourceColumns):
 
     deployment = models.ForeignKey(Deployment, on_delete=models.CASCADE, related_name="runs")
     cluster = models.ForeignKey(Cluster, on_delete=models.SET_NULL, null=True, related_name="runs")
+    node = models.ForeignKey(
+        Node,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="runs",
+        db_index=False,
+    )
     placed_at = models.DateTimeField()
     launched_at = models.DateTimeField(null=True, blank=True)
     started_at = models.DateTimeField(null=True, blank=True)
@@ -361,9 +387,11 @@ class Run(ResourceColumns):
                     RETURN NULL;
                 """,
             ),
+            *nodes_follow_clusters(inserts=True),
         ]
         indexes = [
             models.Index(fields=["cluster"], condition=Q(ended_at=None), name="run_unfinished"),
+            models.Index(fields=["node"], condition=Q(node__isnull=False), name="run_on_node"),
             models.Index(
                 fields=["released_at"],
                 condition=Q(outcome__in=["evicted", "moved"]),

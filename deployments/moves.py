@@ -1,16 +1,19 @@
 """An operator's move of a deployment to another cluster."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from django.db import transaction
 from django.utils import timezone
 
-from clusters.models import DIMENSIONS, Cluster
+from clusters.capacity import Capacity
+from clusters.models import Cluster, Node
 from clusters.resources import describe
 from clusters.wakeups import request_cycle, request_reconcile
 from deployments import lifecycle, services
 from deployments.lifecycle import Change, transition
 from deployments.models import ACTIVE, Deployment, Status
+from deployments.requirements import satisfied
 from deployments.runtime.lost_contact import is_without_contact
 from deployments.specs import Spec, check_capacity
 from hypervisor.base.errors import Conflict, NotFound
@@ -31,16 +34,16 @@ def move(deployment: Deployment, *, actor: str, target: Cluster | None = None) -
     """
     if _status(deployment) == Status.PENDING:
         return _rebind(deployment, actor, target)
-    clusters = _locked_clusters(deployment.organization_id)
+    nodes = _locked_nodes(deployment.organization_id)
     row = Deployment.objects.get_locked(deployment.pk)
     if row.status not in ACTIVE:
         raise Conflict(
             f"Deployment {row.pk} is {row.status}; only a pending, starting or running deployment"
             " can be moved: start it again once it has ended, then move it."
         )
-    destination = _destination(row, clusters, target)
+    destination = _destination(row, nodes, target)
     if destination is None:
-        return _requeue(row, actor, clusters, target)
+        return _requeue(row, actor, target)
     return _relocate(row, actor, destination, bound=target is not None)
 
 
@@ -49,12 +52,11 @@ def _status(deployment: Deployment) -> str | None:
     return rows.values_list("status", flat=True).first()
 
 
-def _locked_clusters(organization_id: int) -> dict[int, Cluster]:
-    """Lock the organization's clusters in the order of their ids; return them by id."""
-    clusters = Cluster.objects.filter(organization_id=organization_id).order_by("pk")
-    clusters = clusters.select_related("connection")
-    list(clusters.locked())
-    return {row.pk: row for row in clusters.with_allocated()}
+def _locked_nodes(organization_id: int) -> list[Node]:
+    """Lock the organization's clusters in the order of their ids; return their nodes."""
+    list(Cluster.objects.filter(organization_id=organization_id).locked().values_list("pk"))
+    nodes = Node.objects.filter(cluster__organization_id=organization_id)
+    return list(nodes.select_related("cluster__connection").with_allocated())
 
 
 def _rebind(deployment: Deployment, actor: str, target: Cluster | None) -> Deployment:
@@ -65,59 +67,68 @@ def _rebind(deployment: Deployment, actor: str, target: Cluster | None) -> Deplo
     return services.update(deployment, actor=actor, spec=replace(spec, requested_cluster=target))
 
 
-def _destination(
-    row: Deployment, clusters: dict[int, Cluster], target: Cluster | None
-) -> int | None:
-    """Return the id of the cluster to move to, None if the target has too little free capacity.
+def _destination(row: Deployment, nodes: Iterable[Node], target: Cluster | None) -> Node | None:
+    """Return the node to move to, None if the target has too little free capacity on each.
 
     Of several, the tightest fit wins, by GPU, then RAM, then CPU, so that large free amounts stay
     whole.
     """
     if target is not None and target.pk == row.cluster_id:
         raise Conflict(f"Deployment {row.pk} is already on {target.name}: name another cluster.")
-    wanted = [target.pk] if target else [pk for pk in clusters if pk != row.cluster_id]
-    fitting = [pk for pk in wanted if pk in clusters and _fits(row, clusters[pk])]
+    wanted = [n for n in nodes if n.cluster_id != row.cluster_id]
+    if target is not None:
+        wanted = [n for n in wanted if n.cluster_id == target.pk]
+    fitting = [node for node in wanted if _fits(row, node)]
     if not fitting and target is None:
         request = describe(row.cpu_milli, row.ram_mib, row.gpu)
         raise Conflict(
             f"Deployment {row.pk} needs {request}, and no other cluster has that free: name a"
             " cluster, on which lower deployments may then be preempted, or requeue it."
         )
-    return min(fitting, key=lambda pk: (*reversed(_free(clusters[pk])), pk), default=None)
+    return min(fitting, key=_tightness, default=None)
 
 
-def _free(cluster: Cluster) -> tuple[int, ...]:
-    return tuple(
-        getattr(cluster, name) - getattr(cluster, f"allocated_{name}") for name in DIMENSIONS
+def _tightness(node: Node) -> tuple[int, ...]:
+    return (*reversed(Capacity.free_on(node).amounts()), node.cluster_id, node.pk)
+
+
+def _fits(row: Deployment, node: Node) -> bool:
+    states = {node.state, node.cluster.state}
+    return (
+        states == {Cluster.State.ACTIVE}
+        and Capacity.free_on(node).holds(Capacity.of(row))
+        and satisfied(row.require, node.labels)
+        and not _is_lost(node.cluster)
     )
-
-
-def _fits(row: Deployment, cluster: Cluster) -> bool:
-    request = (getattr(row, name) for name in DIMENSIONS)
-    enough = all(need <= free for need, free in zip(request, _free(cluster), strict=True))
-    return enough and cluster.state == Cluster.State.ACTIVE and not _is_lost(cluster)
 
 
 def _is_lost(cluster: Cluster) -> bool:
     return is_without_contact(cluster, timezone.now())
 
 
-def _relocate(row: Deployment, actor: str, cluster: int, *, bound: bool) -> Deployment:
-    _bind(row, cluster if bound else None)
-    name = Cluster.objects.values_list("name", flat=True).get(pk=cluster)
+def _relocate(row: Deployment, actor: str, node: Node, *, bound: bool) -> Deployment:
+    cluster = node.cluster
+    _bind(row, cluster.pk if bound else None)
     change = Change(
         row.pk,
-        f"Moved by {actor} to {name}, which has enough free capacity.",
-        cluster=cluster,
-        data={"code": "by_hand", "from": row.cluster_id, "cluster": cluster, "bound": bound},
+        f"Moved by {actor} to {cluster.name}, which has enough free capacity.",
+        cluster=cluster.pk,
+        node=node.pk,
+        data={
+            "code": "by_hand",
+            "from": row.cluster_id,
+            "from_node": row.node_id,
+            "cluster": cluster.pk,
+            "node": node.pk,
+            "bound": bound,
+        },
     )
     return _carry_out(row, lifecycle.MOVE, change, actor)
 
 
-def _requeue(
-    row: Deployment, actor: str, clusters: dict[int, Cluster], target: Cluster | None
-) -> Deployment:
-    target = clusters.get(target.pk) if target else None
+def _requeue(row: Deployment, actor: str, target: Cluster | None) -> Deployment:
+    clusters = Cluster.objects.filter(organization=row.organization_id)
+    target = clusters.filter(pk=target.pk).first() if target else None
     if target is None:
         raise NotFound("There is no such cluster in its organization: name another cluster.")
     if target.state != Cluster.State.ACTIVE:

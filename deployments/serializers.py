@@ -6,8 +6,9 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from clusters.fields import CpuField, RamField
-from clusters.models import Cluster
+from clusters.models import Cluster, Node
 from clusters.resources import MAX_GPU
+from deployments import requirements
 from deployments.dependencies import Wait
 from deployments.environment import SECRET, masked, seal, wrong_name
 from deployments.images import check_reference
@@ -128,6 +129,72 @@ class EnvField(serializers.DictField):
             raise serializers.ValidationError(wrong)
 
 
+_VALUES = {"type": "array", "items": {"type": "string"}, "minItems": 1}
+
+
+def _condition(name: str, value: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": {name: value, **more}, "required": [name]}
+
+
+def _conditions(description: str, example: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """Return the schema of conditions by label; `more` are properties of those in objects."""
+    forms: dict[str, dict[str, Any]] = {"not": _VALUES, "exists": {"type": "boolean"}}
+    if more:
+        forms["in"] = _VALUES
+    objects = [_condition(name, value, more) for name, value in forms.items()]
+    return {
+        "type": "object",
+        "description": description,
+        "additionalProperties": {"oneOf": [_VALUES, *objects]},
+        "example": example,
+    }
+
+
+@extend_schema_field(
+    _conditions(
+        "What the labels of its node must be, by name: one of a list of values, `not` one of them,"
+        " or whether the label `exists`.",
+        {"gpu.model": ["a100-80gb", "h100"], "spot": {"not": ["true"]}},
+    )
+)
+class RequireField(serializers.Field[dict[str, Any], Any, Any, Any]):
+    """`require`: conditions on the labels of its node."""
+
+    weighted = False
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        if not isinstance(data, dict) or len(data) > requirements.MAX_LABELS:
+            raise serializers.ValidationError(
+                f"Give an object with conditions for at most {requirements.MAX_LABELS} labels."
+            )
+        if wrong := requirements.problems(data, weighted=self.weighted):
+            raise serializers.ValidationError(wrong)
+        return data
+
+    def to_representation(self, value: Any) -> dict[str, Any]:
+        return dict(value)
+
+
+@extend_schema_field(
+    _conditions(
+        "What decides between nodes if plans are equal otherwise: as `require`, and conditions in"
+        " an object may have a `weight`.",
+        {"zone": {"in": ["a"], "weight": 5}},
+        weight={"type": "integer", "minimum": 1, "maximum": requirements.MAX_WEIGHT, "default": 1},
+    )
+)
+class PreferField(RequireField):
+    """`prefer`: conditions on the labels of its node, with weights."""
+
+    weighted = True
+
+
+class NodeReferenceSerializer(serializers.ModelSerializer[Node]):
+    class Meta:
+        model = Node
+        fields = ["id", "name"]
+
+
 class DeploymentSerializer(StrictModelSerializer[Deployment]):
     """A deployment. In a request, `cluster` means the same as `requested_cluster`."""
 
@@ -149,11 +216,18 @@ class DeploymentSerializer(StrictModelSerializer[Deployment]):
         help_text="Id of the only cluster that it may run on. Null: any cluster of its"
         " organization.",
     )
+    require = RequireField(default=dict)
+    prefer = PreferField(default=dict)
     cluster = IntegerField(
         source="cluster_id",
         allow_null=True,
         required=False,
         help_text="Id of the cluster that it is on; null while it is on none.",
+    )
+    node = NodeReferenceSerializer(
+        read_only=True,
+        allow_null=True,
+        help_text="The machine of that cluster that it is on; null while it is on none.",
     )
     max_runtime_s = IntegerField(
         min_value=1,
@@ -195,9 +269,10 @@ class DeploymentSerializer(StrictModelSerializer[Deployment]):
         model = Deployment
         fields = [
             "id", "organization", "name", "image", "command", "env", "cpu", "ram_mib", "gpu",
-            "priority", "requested_cluster", "cluster", "status", "status_reason", "status_code",
-            "held", "max_runtime_s", "restart_policy", "max_restarts", "restarts", "depends_on",
-            "on_dependency_failure", "preemptions", "exit_code", "created_by", "created_at",
+            "priority", "requested_cluster", "require", "prefer", "cluster", "node", "status",
+            "status_reason", "status_code", "held", "max_runtime_s", "restart_policy",
+            "max_restarts", "restarts", "depends_on", "on_dependency_failure", "preemptions",
+            "exit_code", "created_by", "created_at",
             "queued_at", "ready_after", "placed_at", "started_at", "finished_at", "lost_contact_at",
         ]  # fmt: skip
         read_only_fields = [

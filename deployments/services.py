@@ -27,7 +27,7 @@ from orgs.events import record
 from orgs.models import Organization
 from orgs.services import protect_organizations
 
-_PLACEMENT = {"cpu_milli", "ram_mib", "gpu", "requested_cluster"}
+_PLACEMENT = {"cpu_milli", "ram_mib", "gpu", "requested_cluster", "require"}
 """The fields that decide where a deployment fits."""
 
 _UNPLANNED = {"name", "image", "command", "env", "restart_policy", "max_restarts"}

@@ -1,11 +1,12 @@
-"""The specification of a deployment, what of it can change, and whether a cluster can hold it."""
+"""The specification of a deployment, what of it can change, and whether a node can hold it."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from clusters.models import DIMENSIONS, Cluster
-from clusters.resources import describe
+from clusters.capacity import Capacity
+from clusters.models import Cluster, Node
 from deployments.dependencies import Wait
 from deployments.environment import Env, comparable
 from deployments.images import check_reference
@@ -17,6 +18,7 @@ from deployments.models import (
     RestartPolicy,
     Status,
 )
+from deployments.requirements import Conditions, existing, holds, in_words, satisfied
 from hypervisor.base.errors import Conflict, Invalid
 
 _CHANGEABLE_ALWAYS = {"name", "priority", "restart_policy", "max_restarts"}
@@ -38,6 +40,8 @@ class Spec:
     command: tuple[str, ...] = ()
     env: Env = field(default_factory=dict)
     requested_cluster: Cluster | None = None
+    require: Conditions = field(default_factory=dict)
+    prefer: Conditions = field(default_factory=dict)
     max_runtime_s: int | None = None
     depends_on: tuple[Wait, ...] = ()
     on_dependency_failure: str = OnDependencyFailure.WAIT
@@ -69,7 +73,8 @@ class Spec:
     def columns(self) -> dict[str, Any]:
         """Return the values of the columns that Deployment has under the same names."""
         values = {name: getattr(self, name) for name in _COLUMNS}
-        return values | {"command": list(self.command), "env": dict(self.env)}
+        copied = {name: dict(values[name]) for name in ("env", "require", "prefer")}
+        return values | copied | {"command": list(self.command)}
 
 
 _COLUMNS = tuple(name for name in Spec.__dataclass_fields__ if name != "depends_on")
@@ -81,9 +86,9 @@ def differences(before: Spec, after: Spec) -> dict[str, list[Any]]:
     An environment is reduced to its names, because its values may be secret.
     """
     return {
-        name: [_plain(getattr(before, name)), _plain(getattr(after, name))]
+        name: [_plain(name, getattr(before, name)), _plain(name, getattr(after, name))]
         for name in Spec.__dataclass_fields__
-        if _comparable(getattr(before, name)) != _comparable(getattr(after, name))
+        if _comparable(name, getattr(before, name)) != _comparable(name, getattr(after, name))
     }
 
 
@@ -113,53 +118,81 @@ def check_image(image: str) -> None:
 
 
 def check_capacity(organization_id: int, spec: Spec) -> None:
-    """Raise Invalid unless an empty cluster that the deployment may use could hold it."""
-    check_fits(list(Cluster.objects.filter(organization_id=organization_id)), spec)
+    """Raise Invalid unless an empty node that the deployment may use could hold it."""
+    nodes = Node.objects.filter(cluster__organization=organization_id).select_related("cluster")
+    check_fits(list(nodes), spec)
 
 
-def check_fits(clusters: Sequence[Cluster], spec: Spec) -> None:
-    """Raise Invalid unless one of the organization's clusters could hold it when empty.
+def check_fits(nodes: Sequence[Node], spec: Spec) -> None:
+    """Raise Invalid unless one of the organization's nodes could hold it when empty.
 
-    If the specification requests a cluster, only that one counts.
+    If the specification requests a cluster, only the nodes of that cluster count.
     """
     if spec.requested_cluster:
-        clusters = [c for c in clusters if c.pk == spec.requested_cluster.pk]
-    if any(all(getattr(spec, name) <= getattr(c, name) for name in DIMENSIONS) for c in clusters):
+        nodes = [n for n in nodes if n.cluster_id == spec.requested_cluster.pk]
+    labelled = [node for node in nodes if satisfied(spec.require, node.labels)]
+    if nodes and not labelled:
+        raise _no_such_labels(nodes, spec)
+    request = Capacity(spec.cpu_milli, spec.ram_mib, spec.gpu)
+    if any(Capacity.of(node).holds(request) for node in labelled):
         return
-    request = describe(spec.cpu_milli, spec.ram_mib, spec.gpu)
-    sizes = [
-        f"{c.name} has {describe(c.cpu_milli, c.ram_mib, c.gpu)}"
-        for c in sorted(clusters, key=lambda c: (-c.gpu, c.pk))[:3]
-    ]
     raise Invalid(
-        f"No cluster that this deployment may use can ever hold {request}"
-        + (f": {'; '.join(sizes)}. Request less, or enlarge a cluster." if sizes
-           else ". The organization has no cluster yet: create one first."),
-        attr=_too_large(spec, clusters),
+        f"No node that this deployment may use can ever hold {request}"
+        + (f": {'; '.join(_largest(nodes, labelled))}. Request less, or add a larger node."
+           if nodes else ". The organization has no cluster yet: create one first."),
+        attr=_too_large(spec, labelled),
         code="exceeds_capacity",
     )  # fmt: skip
 
 
-def _too_large(spec: Spec, clusters: Sequence[Cluster]) -> str | None:
-    """Return the field that alone exceeds every cluster, None if only the combination does."""
+def _no_such_labels(nodes: Sequence[Node], spec: Spec) -> Invalid:
+    """Return the error for requirements that no node satisfies, at the first that none does."""
+    conditions = spec.require.items()
+    hopeless = [
+        (key, form)
+        for key, form in conditions
+        if not any(holds(form, node.labels.get(key)) for node in nodes)
+    ]
+    wanted = " and ".join(in_words(key, form) for key, form in hopeless or conditions)
+    return Invalid(
+        f"No node that this deployment may use satisfies: {wanted}. The labels of these nodes are:"
+        f" {existing(node.labels for node in nodes)}. Require others, or label a node.",
+        attr=f"require.{hopeless[0][0]}" if hopeless else "require",
+        code="unsatisfiable_requirement",
+    )
+
+
+def _largest(nodes: Sequence[Node], labelled: Sequence[Node]) -> list[str]:
+    """Return a sentence for each of the three largest nodes, by GPU, of different sizes."""
+    of_cluster = Counter(node.cluster_id for node in nodes)
+    sizes: dict[tuple[int, Capacity], str] = {}
+    for node in sorted(labelled, key=lambda n: (-n.gpu, -n.ram_mib, -n.cpu_milli, n.pk)):
+        several = of_cluster[node.cluster_id] > 1
+        name = f"{node.name} of {node.cluster}" if several else str(node.cluster)
+        capacity = Capacity.of(node)
+        sizes.setdefault((node.cluster_id, capacity), f"{name} has {capacity}")
+    return list(sizes.values())[:3]
+
+
+def _too_large(spec: Spec, nodes: Sequence[Node]) -> str | None:
+    """Return the field that alone exceeds every node, None if only the combination does."""
     for attr, column in (("cpu", "cpu_milli"), ("ram_mib", "ram_mib"), ("gpu", "gpu")):
-        if clusters and all(getattr(spec, column) > getattr(c, column) for c in clusters):
+        if nodes and all(getattr(spec, column) > getattr(node, column) for node in nodes):
             return attr
     return None
 
 
-def _comparable(value: Any) -> Any:
+def _comparable(name: str, value: Any) -> Any:
     """Return a value to compare: dependencies without order, secrets by their plain text."""
-    if isinstance(value, Mapping):
+    if name == "env":
         return comparable(value)
-    is_waits = isinstance(value, tuple) and value and isinstance(value[0], Wait)
-    return frozenset(value) if is_waits else value
+    return frozenset(value) if name == "depends_on" else value
 
 
-def _plain(value: Any) -> Any:
+def _plain(name: str, value: Any) -> Any:
     if isinstance(value, Cluster):
         return value.pk
-    if isinstance(value, Mapping):
+    if name == "env":
         return sorted(value)
     if isinstance(value, tuple):
         return [asdict(item) if isinstance(item, Wait) else item for item in value]

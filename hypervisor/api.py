@@ -4,6 +4,7 @@ from django.urls import path
 from rest_framework.routers import SimpleRouter
 
 from accounts.views import RefreshView, RevokeView, TokenView
+from clusters.node_views import NodeViewSet
 from clusters.views import ClusterViewSet
 from orgs.views import JoinView, MeView, OrganizationViewSet, RegisterView
 from scheduling.views import DeploymentViewSet
@@ -11,6 +12,7 @@ from scheduling.views import DeploymentViewSet
 router = SimpleRouter(trailing_slash=False)
 router.register("organizations", OrganizationViewSet)
 router.register("clusters", ClusterViewSet)
+router.register("clusters/(?P<cluster_pk>[0-9]{1,18})/nodes", NodeViewSet)
 router.register("deployments", DeploymentViewSet)
 
 urlpatterns = [

@@ -102,7 +102,7 @@ class Schema(AutoSchema):
     def get_operation_id(self) -> str:
         """Return a name after the view's method: `deployments_hold`, without a `_create`."""
         action = getattr(self.view, "action", "")
-        prefix = self.path.strip("/").split("/")[0]
+        prefix = getattr(self.view, "operations", self.path.strip("/").split("/")[0])
         return f"{prefix}_{action}" if action else super().get_operation_id()
 
     def get_summary(self) -> str | None:

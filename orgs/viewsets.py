@@ -30,7 +30,8 @@ class TenantViewSet(RepeatableMixin, StrictParametersMixin, GenericViewSet[M]):
     """Shows a caller only rows of the caller's organizations; any other row is a 404.
 
     `roles` has the lowest role that each action needs; an action without an entry needs only a
-    membership. `own_roles` has the lower role that suffices for rows that the caller owns.
+    membership. `own_roles` has the lower role that suffices for rows that the caller owns. A view
+    below another view's path sets `operations`, the first part of its calls' names in the schema.
     """
 
     roles: ClassVar[Mapping[str, Role]] = {}

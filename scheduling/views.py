@@ -71,7 +71,7 @@ class TextRenderer(JSONRenderer):
 class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deployment]):
     """Deployments: pending, active and ended."""
 
-    queryset = Deployment.objects.select_related("cluster__connection").prefetch_related(
+    queryset = Deployment.objects.select_related("cluster__connection", "node").prefetch_related(
         "dependencies"
     )
     serializer_class = DeploymentSerializer

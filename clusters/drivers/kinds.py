@@ -41,6 +41,7 @@ class Kind:
     - chooses_devices: the engine chooses each container's GPUs. Otherwise an operator lists them
       and the reconciler chooses.
     - has_fixed_capacity: a cluster cannot grow beyond what its engine had when last probed.
+    - has_several_nodes: a cluster may have any number of nodes. Otherwise it has exactly one.
     - can_watch: `Driver.watch` reports changes. Otherwise no thread is started for it.
     - local_endpoint: returns the usual endpoint of an engine on this machine, "" if there is none.
     """
@@ -51,6 +52,7 @@ class Kind:
     options: str = ""
     chooses_devices: bool
     has_fixed_capacity: bool
+    has_several_nodes: bool = False
     can_watch: bool
     local_endpoint: Callable[[], str] = lambda: ""
 

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from clusters.capacity import Capacity
 from clusters.drivers.base import Observation, Phase
-from clusters.models import DIMENSIONS, Cluster
+from clusters.models import Node
 from deployments.models import Run
 
 SETTLE = timedelta(seconds=30)
@@ -42,7 +43,7 @@ def may_appear(run: Run, now: datetime) -> bool:
 
 
 def launches(
-    cluster: Cluster,
+    nodes: Iterable[Node],
     devices: Sequence[str],
     wanting: Iterable[Run],
     runs: Sequence[Run],
@@ -51,12 +52,13 @@ def launches(
 ) -> list[Launch]:
     """Return the launches that are possible now, of the runs in `wanting`.
 
-    `runs` are all unfinished runs of the cluster, `seen` their containers by the run's id, `strays`
-    the containers that belong to none of them, and `devices` the ids of the engine's GPUs if the
-    hypervisor chooses them.
+    `nodes` are those of the cluster, `runs` all its unfinished runs, `seen` their containers by the
+    run's id, `strays` the containers that belong to none of them, and `devices` the ids of the
+    engine's GPUs if the hypervisor chooses them.
 
     - Nothing is launched while a stray runs, because the resources that it uses are unknown.
-    - A run must fit in what is left by all runs that may have a container, including stopping ones.
+    - A run must fit in what is left on its node by all runs that may have a container there,
+      including stopping ones.
     - A run waits for every older container of its deployment, on any cluster.
     - With `devices`, a run gets only GPUs that no other unfinished run has.
 
@@ -65,7 +67,7 @@ def launches(
     if any(stray.phase is not Phase.EXITED for stray in strays):
         return []
     present = [run for run in runs if has_container(run, seen.get(run.pk))]
-    free = {n: getattr(cluster, n) - sum(getattr(run, n) for run in present) for n in DIMENSIONS}
+    free = _free(nodes, present)
     free_devices = _free_devices(devices, runs, seen)
     chosen = []
     for run in sorted(wanting, key=lambda r: (-r.deployment.priority, r.placed_at, r.pk)):
@@ -73,12 +75,22 @@ def launches(
             chosen.append(Launch(run, tuple(run.devices)))
             continue
         wanted = run.gpu if devices else 0
-        if wanted > len(free_devices) or any(getattr(run, n) > free[n] for n in DIMENSIONS):
+        there, request = free.get(run.node_id), Capacity.of(run)
+        if there is None or not there.holds(request) or wanted > len(free_devices):
             continue
-        free = {n: free[n] - getattr(run, n) for n in DIMENSIONS}
+        free[run.node_id] = there - request
         chosen.append(Launch(run, tuple(free_devices[:wanted])))
         free_devices = free_devices[wanted:]
     return _only_oldest(chosen)
+
+
+def _free(nodes: Iterable[Node], present: Iterable[Run]) -> dict[int | None, Capacity]:
+    """Return by node's id what is left by the runs that may have a container."""
+    free: dict[int | None, Capacity] = {node.pk: Capacity.of(node) for node in nodes}
+    for run in present:
+        if run.node_id in free:
+            free[run.node_id] -= Capacity.of(run)
+    return free
 
 
 def _free_devices(devices: Sequence[str], runs: Sequence[Run], seen: Seen) -> list[str]:

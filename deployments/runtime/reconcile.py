@@ -237,7 +237,8 @@ class _Pass:
         connection = getattr(self.cluster, "connection", None)
         devices: Sequence[str] = connection.devices if connection else ()
         strays = [*self.orphans, *self.unknown]
-        return launches(self.cluster, devices, wanting, self.runs, self.seen, strays)
+        nodes = self.cluster.nodes.all()
+        return launches(nodes, devices, wanting, self.runs, self.seen, strays)
 
     def _launch(self, chosen: list[Launch]) -> None:
         for launch in chosen:

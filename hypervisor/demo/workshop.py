@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 from clusters import connections
 from clusters import services as cluster_services
+from clusters.capacity import Capacity
 from clusters.connections import Route
 from clusters.drivers.base import Probe
 from clusters.drivers.kinds import kind_of
 from clusters.models import Cluster
-from clusters.services import Capacity
 from deployments import services as deployment_services
 from deployments.logs import store
 from deployments.models import Deployment

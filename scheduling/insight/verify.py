@@ -6,14 +6,34 @@ from django.db import connection
 from django.utils import timezone
 
 CHECKS = {
-    "oversubscribed cluster": """
-        SELECT format('cluster %s (%s): %s of %s millicores, %s of %s MiB, %s of %s GPU requested',
-                      c.id, c.name, sum(d.cpu_milli), c.cpu_milli, sum(d.ram_mib), c.ram_mib,
-                      sum(d.gpu), c.gpu)
-        FROM clusters_cluster c JOIN deployments_deployment d ON d.cluster_id = c.id
+    "oversubscribed node": """
+        SELECT format('node %s (%s) of cluster %s: %s of %s millicores, %s of %s MiB, %s of %s GPU'
+                      ' requested', n.id, n.name, n.cluster_id, sum(d.cpu_milli), n.cpu_milli,
+                      sum(d.ram_mib), n.ram_mib, sum(d.gpu), n.gpu)
+        FROM clusters_node n JOIN deployments_deployment d ON d.node_id = n.id
         WHERE d.status IN ('starting', 'running')
+        GROUP BY n.id
+        HAVING sum(d.cpu_milli) > n.cpu_milli OR sum(d.ram_mib) > n.ram_mib OR sum(d.gpu) > n.gpu
+    """,
+    "cluster whose capacity is not the sum of its nodes": """
+        SELECT format('cluster %s (%s): %s millicores, %s MiB, %s GPU, its %s nodes %s, %s, %s',
+                      c.id, c.name, c.cpu_milli, c.ram_mib, c.gpu, count(n), sum(n.cpu_milli),
+                      sum(n.ram_mib), sum(n.gpu))
+        FROM clusters_cluster c LEFT JOIN clusters_node n ON n.cluster_id = c.id
         GROUP BY c.id
-        HAVING sum(d.cpu_milli) > c.cpu_milli OR sum(d.ram_mib) > c.ram_mib OR sum(d.gpu) > c.gpu
+        HAVING (sum(n.cpu_milli), sum(n.ram_mib), sum(n.gpu))
+                IS DISTINCT FROM (c.cpu_milli, c.ram_mib, c.gpu)
+    """,
+    "deployment or run on no node of its cluster": """
+        SELECT format('deployment %s is on cluster %s and on node %s', d.id, d.cluster_id,
+                      coalesce(d.node_id::text, 'none'))
+        FROM deployments_deployment d LEFT JOIN clusters_node n ON n.id = d.node_id
+        WHERE d.cluster_id IS DISTINCT FROM n.cluster_id
+        UNION ALL
+        SELECT format('run %s of deployment %s is on cluster %s and on node %s', r.id,
+                      r.deployment_id, r.cluster_id, coalesce(r.node_id::text, 'none'))
+        FROM deployments_run r LEFT JOIN clusters_node n ON n.id = r.node_id
+        WHERE r.ended_at IS NULL AND r.cluster_id IS DISTINCT FROM n.cluster_id
     """,
     "run open for a deployment that is not active": """
         SELECT format('run %s of deployment %s, which is %s', r.id, d.id, d.status)
@@ -26,7 +46,7 @@ CHECKS = {
         WHERE d.status IN ('starting', 'running') AND NOT EXISTS (
             SELECT FROM deployments_run r
             WHERE r.deployment_id = d.id AND r.released_at IS NULL
-              AND r.cluster_id = d.cluster_id
+              AND (r.cluster_id, r.node_id) = (d.cluster_id, d.node_id)
               AND (r.cpu_milli, r.ram_mib, r.gpu) = (d.cpu_milli, d.ram_mib, d.gpu))
     """,
     "container that no cluster would end": """

@@ -9,9 +9,9 @@ from rest_framework.test import APIClient
 
 from accounts.models import User
 from clusters import services
+from clusters.capacity import Capacity
 from clusters.models import Cluster
 from clusters.resources import describe
-from clusters.services import Capacity
 from deployments import services as deployment_services
 from deployments.models import Status
 from orgs.models import Event, Membership, Organization, Role
@@ -20,8 +20,8 @@ from tests.fixtures.people import ClientFor
 from tests.support.answers import attrs, ids, refusal
 
 KEYS = {
-    "id", "organization", "name", "cpu", "ram_mib", "gpu", "allocated", "available", "state",
-    "driver", "lost_contact_at", "created_at",
+    "id", "organization", "name", "cpu", "ram_mib", "gpu", "nodes", "allocated", "available",
+    "largest_free", "state", "driver", "lost_contact_at", "created_at",
 }  # fmt: skip
 BODY = {"name": "anvil", "cpu": 4, "ram_mib": 8192, "gpu": 1}
 
@@ -45,6 +45,8 @@ def test_creating_a_cluster_returns_it_in_full(api: APIClient, acme: Organizatio
         "organization": acme.pk,
         "allocated": {"cpu": 0, "ram_mib": 0, "gpu": 0},
         "available": {"cpu": 4, "ram_mib": 8192, "gpu": 1},
+        "nodes": 1,
+        "largest_free": {"cpu": 4, "ram_mib": 8192, "gpu": 1},
         "state": "active",
         "driver": "simulated",
         "lost_contact_at": None,
@@ -158,7 +160,8 @@ def test_a_patch_changes_only_the_given_fields(api: APIClient, forge: Cluster) -
 
     after = api.patch(path(forge), {"cpu": 16}).data
 
-    assert after == before | {"cpu": 16, "available": {"cpu": 16, "ram_mib": 16384, "gpu": 2}}
+    free = {"cpu": 16, "ram_mib": 16384, "gpu": 2}
+    assert after == before | {"cpu": 16, "available": free, "largest_free": free}
 
 
 def test_a_put_resets_omitted_fields(api: APIClient, forge: Cluster) -> None:

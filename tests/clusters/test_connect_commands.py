@@ -7,6 +7,7 @@ from django.core.management import CommandError, call_command
 from clusters.models import Cluster, Connection
 from orgs.models import Organization
 from tests.support.docker_engine import Engine
+from tests.support.factories import make_cluster
 
 pytestmark = pytest.mark.django_db
 
@@ -62,7 +63,7 @@ def test_an_unreachable_engine_is_reported_without_a_traceback(
 def test_an_unknown_or_ambiguous_cluster_is_refused_with_suggestions(
     forge: Cluster, globex: Organization
 ) -> None:
-    Cluster.objects.create(organization=globex, name="forge", cpu_milli=1, ram_mib=1)
+    make_cluster(globex, "forge")
 
     with pytest.raises(CommandError, match=rf"(?s)no cluster nowhere. .*{forge.pk}  forge \(Acme"):
         run("disconnect_cluster", "nowhere")

@@ -10,12 +10,12 @@ from pytest_django import Settings
 
 from clusters import connections
 from clusters import services as cluster_services
+from clusters.capacity import Capacity
 from clusters.connections import Route
 from clusters.drivers import driver_for
 from clusters.drivers.base import Cause, DriverError
 from clusters.models import Cluster, Connection
 from clusters.secrets import encrypt
-from clusters.services import Capacity
 from deployments.models import Status
 from hypervisor.base.errors import Conflict, Invalid
 from orgs.models import Event
@@ -23,6 +23,7 @@ from tests.fixtures.deployments import Bring
 from tests.fixtures.docker import NewEngine
 from tests.support.certificates import Authority
 from tests.support.docker_engine import Engine
+from tests.support.factories import make_cluster
 
 pytestmark = pytest.mark.django_db
 
@@ -32,9 +33,7 @@ docker = pytest.mark.docker
 @pytest.fixture
 def anvil(forge: Cluster) -> Cluster:
     """A second cluster of Acme."""
-    return Cluster.objects.create(
-        organization=forge.organization, name="anvil", cpu_milli=1000, ram_mib=1024
-    )
+    return make_cluster(forge.organization, "anvil", cpu_milli=1000, ram_mib=1024)
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from django.utils import timezone
 
 from clusters import drivers
 from clusters import services as cluster_services
+from clusters.capacity import Capacity
 from clusters.drivers.kinds import KINDS
 from clusters.models import Cluster, Connection
-from clusters.services import Capacity
 from deployments import lifecycle
 from deployments.lifecycle import Change, transition
 from deployments.models import Deployment

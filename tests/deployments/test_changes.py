@@ -13,6 +13,7 @@ from orgs.models import Event, Membership, Organization, Role
 from tests.fixtures.deployments import Bring, Submit
 from tests.fixtures.people import ClientFor
 from tests.support.answers import attrs, refusal
+from tests.support.factories import make_cluster
 
 PLACED = (Status.STARTING, Status.RUNNING, Status.STOPPING)
 LIVE = (Status.PENDING, *PLACED)
@@ -98,7 +99,7 @@ def test_the_requested_cluster_is_set_and_cleared_while_pending(
 def test_a_running_deployment_cannot_request_another_cluster(
     api: APIClient, bring: Bring, acme: Organization
 ) -> None:
-    anvil = Cluster.objects.create(organization=acme, name="anvil", cpu_milli=9000, ram_mib=9000)
+    anvil = make_cluster(acme, "anvil", cpu_milli=9000, ram_mib=9000)
 
     error = refusal(api.patch(path(bring(Status.RUNNING)), {"cluster": anvil.pk}), 409)
 

@@ -12,10 +12,12 @@ from rest_framework.test import APIClient
 
 from accounts.models import User
 from clusters import services as cluster_services
+from clusters.capacity import Capacity
 from clusters.models import Cluster
-from clusters.services import Capacity
+from clusters.nodes import NodeSpec
 from deployments.models import Deployment
 from orgs.models import Membership, Organization, Role
+from scheduling.insight.verify import violations
 from scheduling.tasks import run_requested_cycle
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -132,6 +134,30 @@ def test_a_cluster_is_deleted_during_submissions_that_request_it(
             gone = not Cluster.objects.filter(pk=going).exists()
             assert gone == (answers[0][0] == 204)
             Deployment.objects.filter(requested_cluster=going, cluster=None).delete()
+
+
+def test_a_node_is_deleted_during_placements_and_changes(acme: Organization, alice: User) -> None:
+    specs = NodeSpec("n", Capacity(4000, 4096, 0)).repeated(3)
+    with no_deadlock():
+        for number in range(ROUNDS):
+            cluster = cluster_services.create(
+                actor="alice", organization=acme, name=f"rack-{number}", specs=specs
+            )
+            first, second, _ = (f"/clusters/{cluster.pk}/nodes/{n.pk}" for n in cluster.nodes.all())
+            many = [job(f"many-{n}", acme.pk, cluster.pk) for n in range(6)]
+            answers = at_once(
+                alice,
+                delete(first),
+                delete(f"/clusters/{cluster.pk}"),
+                post("/deployments/bulk", {"deployments": many}),
+                post(f"/clusters/{cluster.pk}/nodes", {"name": "new", "cpu": 1, "ram_mib": 64}),
+                patch(second, cpu=9),
+                post(f"{second}/drain"),
+                cycle(acme.pk),
+            )
+            assert_settled([answer for answer in answers if not is_wrong_by_now(answer)])
+            assert list(violations()) == []
+            Deployment.objects.filter(requested_cluster=cluster.pk, cluster=None).delete()
 
 
 def test_an_organization_is_deleted_during_additions_to_it(alice: User) -> None:

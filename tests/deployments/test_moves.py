@@ -3,8 +3,8 @@
 import pytest
 
 from clusters import services as cluster_services
+from clusters.capacity import Capacity
 from clusters.models import Cluster
-from clusters.services import Capacity
 from deployments import services
 from deployments.models import Deployment, Run, Status
 from deployments.moves import move

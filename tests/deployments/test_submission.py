@@ -13,10 +13,12 @@ from orgs.models import Event, Membership, Organization, Role
 from tests.fixtures.deployments import Submit
 from tests.fixtures.people import ClientFor
 from tests.support.answers import attrs, refusal
+from tests.support.factories import make_cluster
 
 KEYS = {
     "id", "organization", "name", "image", "command", "env", "cpu", "ram_mib", "gpu", "priority",
-    "requested_cluster", "cluster", "status", "status_reason", "status_code", "held",
+    "requested_cluster", "require", "prefer", "cluster", "node", "status", "status_reason",
+    "status_code", "held",
     "max_runtime_s", "restart_policy", "max_restarts", "restarts", "depends_on",
     "on_dependency_failure", "preemptions", "exit_code", "created_by", "created_at", "queued_at",
     "ready_after", "placed_at", "started_at", "finished_at", "lost_contact_at",
@@ -46,6 +48,9 @@ def test_a_minimal_request_gets_defaults_for_the_rest(
         "priority": 50,
         "requested_cluster": None,
         "cluster": None,
+        "node": None,
+        "require": {},
+        "prefer": {},
         "status": "pending",
         "status_code": "submitted",
         "held": False,
@@ -193,13 +198,13 @@ def test_a_request_that_no_cluster_can_ever_hold_is_refused_with_the_capacities(
 
     assert (error["code"], error["attr"]) == ("exceeds_capacity", attr)
     assert f"forge has {describe(8000, 16384, 2)}" in error["detail"]
-    assert "Request less, or enlarge a cluster." in error["detail"]
+    assert "Request less, or add a larger node." in error["detail"]
 
 
 def test_a_combination_that_no_cluster_has_is_refused_without_naming_a_field(
     api: APIClient, acme: Organization
 ) -> None:
-    Cluster.objects.create(organization=acme, name="cpus", cpu_milli=64000, ram_mib=1024, gpu=0)
+    make_cluster(acme, "cpus", cpu_milli=64000, ram_mib=1024)
 
     error = refusal(api.post("/deployments", BODY | {"cpu": 32, "gpu": 1}), 400)
 
@@ -209,7 +214,7 @@ def test_a_combination_that_no_cluster_has_is_refused_without_naming_a_field(
 def test_only_the_requested_cluster_counts(
     api: APIClient, acme: Organization, forge: Cluster
 ) -> None:
-    Cluster.objects.create(organization=acme, name="vast", cpu_milli=64000, ram_mib=10**6, gpu=8)
+    make_cluster(acme, "vast", cpu_milli=64000, ram_mib=10**6, gpu=8)
 
     error = refusal(api.post("/deployments", BODY | {"gpu": 4, "cluster": forge.pk}), 400)
 

@@ -26,9 +26,9 @@ from docker.models.containers import Container
 from pytest_django import Settings
 
 from clusters import services as cluster_services
+from clusters.capacity import Capacity
 from clusters.drivers.docker.labels import CONNECTION, RUN, label_filter
 from clusters.models import Cluster, Connection
-from clusters.services import Capacity
 from deployments import services
 from deployments.environment import seal
 from deployments.logs import store

@@ -19,6 +19,7 @@ from tests.fixtures.deployments import Submit
 from tests.fixtures.docker import NewEngine
 from tests.support.docker_engine import Engine, wait_until
 from tests.support.docker_image import IMAGE
+from tests.support.factories import make_cluster
 
 pytestmark = [pytest.mark.django_db, pytest.mark.docker]
 
@@ -30,9 +31,7 @@ def clusters(acme: Organization, engine: Engine, new_engine: NewEngine) -> list[
     """Two clusters of three GPUs; the ids of the GPUs are the same on both machines."""
     made = []
     for name, one in (("left", engine), ("right", new_engine())):
-        cluster = Cluster.objects.create(
-            organization=acme, name=name, cpu_milli=2000, ram_mib=2048, gpu=len(GPUS)
-        )
+        cluster = make_cluster(acme, name, cpu_milli=2000, ram_mib=2048, gpu=len(GPUS))
         route = Route("docker", one.socket, network=Connection.Network.NONE, devices=GPUS)
         connections.connect(cluster, actor="olga", route=route)
         made.append(Cluster.objects.get(pk=cluster.pk))

@@ -13,9 +13,11 @@ def ids(acme: Organization, bob: User, bring: Bring) -> dict[str, int]:
     """Return ids of objects of Acme, by the first part of their paths."""
     deployment = bring(Status.RUNNING)
     assert deployment.cluster_id is not None
+    assert deployment.node_id is not None
     return {
         "organizations": acme.pk,
         "clusters": deployment.cluster_id,
+        "nodes": deployment.node_id,
         "deployments": deployment.pk,
         "user": bob.pk,
     }

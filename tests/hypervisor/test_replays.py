@@ -13,7 +13,7 @@ from orgs.models import Membership, Organization, Role
 from tests.fixtures.deployments import Bring
 from tests.fixtures.people import ClientFor
 from tests.support.answers import refusal
-from tests.support.routes import ENUMERATOR
+from tests.support.routes import ENUMERATOR, filled_in
 
 pytestmark = pytest.mark.django_db
 
@@ -26,6 +26,7 @@ JOB = {"name": "job", "image": "busybox", "cpu": 1, "ram_mib": 1024}
 BODIES: dict[str, Any] = {
     "/organizations": {"name": "Initech"},
     "/clusters": {"name": "anvil", "cpu": 1, "ram_mib": 1024},
+    "/clusters/{cluster_pk}/nodes": {"name": "n2", "cpu": 1, "ram_mib": 1024},
     "/deployments": JOB,
     "/deployments/bulk": {"deployments": [JOB]},
 }
@@ -51,14 +52,15 @@ def repeat(
         Membership.objects.filter(user=alice).delete()
     if path == "/deployments/hand-over":
         body = {"from_user": bob.pk, "to_user": alice.pk}
-    if "{pk}" in path:
+    if "pk}" in path:
         deployment = bring(NEEDS.get(path, Status.PENDING))
         ids |= {"deployments": deployment.pk, "clusters": acme.clusters.get().pk}
+        ids |= {"nodes": acme.clusters.get().nodes.get().pk}
     elif path.startswith("/deployments"):
         bring(Status.RUNNING)
         bring(Status.PENDING)
     query = f"?organization={acme.pk}" if path in SELECTING else ""
-    address = path.replace("{pk}", str(ids.get(path.split("/")[1]))) + query
+    address = filled_in(path, {**ids, "user": bob.pk}) + query
 
     def post() -> Any:
         return client_for(alice).post(address, body, headers={"Idempotency-Key": "k"})

@@ -1,4 +1,4 @@
-"""People and organizations beyond the cast, for tests that need many or need others."""
+"""People, organizations and clusters beyond the cast, for tests that need many or need others."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -6,6 +6,9 @@ import factory
 from factory.django import DjangoModelFactory
 
 from accounts.models import User
+from clusters import services as cluster_services
+from clusters.capacity import Capacity
+from clusters.models import Cluster
 from orgs.models import Membership, Organization, Role
 
 PASSWORD = "four horses, nine carts"
@@ -42,3 +45,13 @@ class MembershipFactory(Base):
     organization = factory.SubFactory(OrganizationFactory)
     user = factory.SubFactory(UserFactory)
     role = Role.DEVELOPER
+
+
+def make_cluster(
+    organization: Organization, name: str, *, cpu_milli: int = 1, ram_mib: int = 1, gpu: int = 0
+) -> Cluster:
+    """Create a cluster of one node, as small as possible unless given otherwise."""
+    capacity = Capacity(cpu_milli, ram_mib, gpu)
+    return cluster_services.create(
+        actor="system:test", organization=organization, name=name, capacity=capacity
+    )

@@ -13,5 +13,6 @@ ROUTES = sorted((method, path) for path, _, method, _ in ENUMERATOR.get_api_endp
 def filled_in(path: str, ids: dict[str, int]) -> str:
     if "{" not in path:
         return path
-    own = ids[path.split("/")[1]]
-    return path.replace("{pk}", str(own)).replace("{user_id}", str(ids["user"]))
+    own = ids["nodes" if "/nodes" in path else path.split("/")[1]]
+    path = path.replace("{pk}", str(own)).replace("{user_id}", str(ids["user"]))
+    return path.replace("{cluster_pk}", str(ids["clusters"]))

@@ -7,5 +7,6 @@ KIND = Kind(
     driver="clusters.drivers.simulated.driver.SimulatedDriver",
     chooses_devices=True,
     has_fixed_capacity=False,
+    has_several_nodes=True,
     can_watch=False,
 )

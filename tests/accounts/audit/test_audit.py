@@ -13,8 +13,8 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from accounts.models import AuditEntry, User
 from clusters import services as cluster_services
+from clusters.capacity import Capacity
 from clusters.models import Cluster
-from clusters.services import Capacity
 from deployments import services
 from deployments.models import Deployment, Status
 from orgs.models import Organization

@@ -1,7 +1,8 @@
 import pytest
 
+from clusters.capacity import Capacity
 from clusters.models import Connection
-from clusters.services import Capacity, create
+from clusters.services import create
 from orgs.models import Organization
 from tests.support.driver_contract import Bench, DriverContract, MemoryContract
 from tests.support.simulated_bench import SimulatedBench

@@ -15,11 +15,12 @@ from rest_framework.test import APIClient
 
 from accounts.models import User
 from clusters import watching
+from clusters.capacity import Capacity
 from clusters.drivers import driver_for
 from clusters.drivers.base import Phase
 from clusters.drivers.kinds import KINDS
 from clusters.models import Cluster, Connection
-from clusters.services import Capacity, create, update
+from clusters.services import create, update
 from deployments.models import Status
 from deployments.runtime.reconcile import reconcile
 from hypervisor.base.errors import Conflict

@@ -7,8 +7,8 @@ from django.utils import timezone
 
 from clusters import drivers
 from clusters import services as cluster_services
+from clusters.capacity import Capacity
 from clusters.models import Cluster, Connection
-from clusters.services import Capacity
 from orgs.models import Organization
 from tests.support.kube_api import KubeCluster, Node
 from tests.support.kubernetes import IMAGE, NAMESPACE, account

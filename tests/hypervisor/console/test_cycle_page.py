@@ -11,8 +11,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from clusters import services as cluster_services
+from clusters.capacity import Capacity
 from clusters.models import Cluster
-from clusters.services import Capacity
 from deployments.models import Deployment
 from orgs.models import Organization
 from scheduling.cycle.recording import pack, unpack

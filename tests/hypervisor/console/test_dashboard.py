@@ -10,8 +10,8 @@ from django.utils import timezone
 
 from accounts.models import User
 from clusters import services as cluster_services
+from clusters.capacity import Capacity
 from clusters.models import Cluster
-from clusters.services import Capacity
 from deployments import lifecycle, services
 from deployments.lifecycle import Change, transition
 from deployments.models import Deployment, Run, Status

@@ -6,8 +6,8 @@ from django.test import Client
 from django.urls import reverse
 
 from clusters import services as cluster_services
+from clusters.capacity import Capacity
 from clusters.models import Cluster
-from clusters.services import Capacity
 from deployments import services
 from deployments.models import Deployment, Status
 from orgs.models import Event, Organization

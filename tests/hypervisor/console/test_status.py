@@ -23,6 +23,7 @@ from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle
 from scheduling.monitoring import heartbeats
 from tests.fixtures.deployments import Bring, Submit
+from tests.support.factories import make_cluster
 
 pytestmark = pytest.mark.django_db
 
@@ -144,7 +145,7 @@ def test_the_output_fits_on_a_screen_however_much_there_is(
     monkeypatch.setenv("COLUMNS", str(width))
     monkeypatch.setenv("LINES", str(height))
     for number in range(60):
-        Cluster.objects.create(organization=acme, name=f"rack-{number}", cpu_milli=1, ram_mib=1)
+        make_cluster(acme, f"rack-{number}")
     for number in range(12):
         pk = submit(name="n" * 60).pk
         Deployment.objects.filter(pk=pk).update(status_code=f"code_{number}")

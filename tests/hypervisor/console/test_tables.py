@@ -12,8 +12,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from clusters import services as cluster_services
+from clusters.capacity import Capacity
 from clusters.models import Cluster, SimulatedContainer
-from clusters.services import Capacity
 from deployments import lifecycle
 from deployments.dependencies import Wait
 from deployments.lifecycle import Change, transition

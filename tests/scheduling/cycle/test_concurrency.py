@@ -13,8 +13,8 @@ from django.db import connection
 
 from accounts.models import User
 from clusters import services as cluster_services
+from clusters.capacity import Capacity
 from clusters.models import DIMENSIONS, Cluster
-from clusters.services import Capacity
 from deployments import services
 from deployments.dependencies import Wait
 from deployments.models import Deployment, Run, Status

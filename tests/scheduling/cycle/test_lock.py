@@ -13,8 +13,8 @@ from django.db import connection, connections
 
 from accounts.models import User
 from clusters import services as cluster_services
+from clusters.capacity import Capacity
 from clusters.models import Cluster
-from clusters.services import Capacity
 from clusters.wakeups import RUN_CYCLE, flush
 from deployments import services
 from deployments.models import Deployment, Status

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from clusters import services as cluster_services
-from clusters.services import Capacity
+from clusters.capacity import Capacity
 from deployments import services
 from deployments.models import ACTIVE, ENDED, Deployment, Run, Status
 from deployments.runtime.reconcile import reconcile

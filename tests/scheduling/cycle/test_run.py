@@ -10,8 +10,8 @@ from pytest_django import Settings
 
 from accounts.models import User
 from clusters import services as cluster_services
+from clusters.capacity import Capacity
 from clusters.models import Cluster
-from clusters.services import Capacity
 from deployments import services
 from deployments.models import Deployment, Run, Status
 from deployments.runtime.reconcile import reconcile

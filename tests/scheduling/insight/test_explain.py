@@ -8,8 +8,8 @@ from rest_framework.test import APIClient
 
 from accounts.models import User
 from clusters import services as cluster_services
+from clusters.capacity import Capacity
 from clusters.models import Cluster
-from clusters.services import Capacity
 from deployments import services
 from deployments.dependencies import Wait
 from deployments.models import Deployment, Status

@@ -7,9 +7,10 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.db.models import F
 from django.utils import timezone
 
-from clusters.models import Cluster
+from clusters.models import Cluster, Node
 from deployments import lifecycle
 from deployments.dependencies import Wait
 from deployments.lifecycle import Change, transition
@@ -19,6 +20,7 @@ from scheduling.cycle.run import run_cycle
 from scheduling.insight.verify import CHECKS, violations
 from scheduling.models import SchedulingCycle
 from tests.fixtures.deployments import Bring, Submit
+from tests.support.factories import make_cluster
 
 pytestmark = pytest.mark.django_db
 
@@ -60,15 +62,42 @@ def test_a_cluster_full_to_the_brim_is_healthy(bring: Bring) -> None:
 
 
 @pytest.mark.parametrize("dimension", ["cpu_milli", "ram_mib", "gpu"])
-def test_an_oversubscribed_cluster_is_found(bring: Bring, forge: Cluster, dimension: str) -> None:
+def test_an_oversubscribed_node_is_found(bring: Bring, forge: Cluster, dimension: str) -> None:
     for _ in range(2):
         bring(Status.RUNNING, cpu_milli=4000, ram_mib=8192, gpu=1)
 
     Cluster.objects.update(**{dimension: getattr(forge, dimension) - 1})
 
     check, message = found()
-    assert check == "oversubscribed cluster"
-    assert message.startswith(f"cluster {forge.pk} (forge): 8000 of ")
+    assert check == "oversubscribed node"
+    assert f"(forge) of cluster {forge.pk}: 8000 of " in message
+
+
+def test_a_cluster_whose_capacity_is_not_the_sum_of_its_nodes_is_found(forge: Cluster) -> None:
+    Node.objects.update(ram_mib=F("ram_mib") - 1)
+
+    check, message = found()
+
+    assert check == "cluster whose capacity is not the sum of its nodes"
+    assert message == (
+        f"cluster {forge.pk} (forge): 8000 millicores, 16384 MiB, 2 GPU, its 1 nodes 8000, 16383, 2"
+    )
+
+
+def test_a_deployment_and_a_run_on_a_node_of_another_cluster_are_found(
+    bring: Bring, forge: Cluster, acme: Organization
+) -> None:
+    deployment = bring(Status.RUNNING)
+    elsewhere = make_cluster(acme, "anvil").nodes.get()
+    Deployment.objects.update(node=elsewhere, cpu_milli=1, ram_mib=1)
+    Run.objects.update(node=elsewhere, cpu_milli=1, ram_mib=1)
+    run = deployment.runs.get()
+
+    assert sorted(violations()) == [
+        "deployment or run on no node of its cluster: "
+        f"{what} is on cluster {forge.pk} and on node {elsewhere.pk}"
+        for what in (f"deployment {deployment.pk}", f"run {run.pk} of deployment {deployment.pk}")
+    ]
 
 
 @pytest.mark.parametrize("status", ["pending", "stopping", "completed", "failed"])
@@ -134,7 +163,7 @@ def test_a_deployment_on_a_cluster_of_another_organization_is_found(
 ) -> None:
     deployment = bring(Status.RUNNING)
     Deployment.objects.update(cluster=globex_cluster)
-    Run.objects.update(cluster=globex_cluster)
+    Run.objects.update(cluster=globex_cluster, node=globex_cluster.nodes.get())
 
     check, message = found()
 
@@ -154,7 +183,7 @@ def test_a_deployment_that_requests_a_cluster_of_another_organization_is_found(
 def test_a_deployment_on_a_cluster_that_it_did_not_request_is_found(
     bring: Bring, forge: Cluster, acme: Organization
 ) -> None:
-    anvil = Cluster.objects.create(organization=acme, name="anvil", cpu_milli=1, ram_mib=1)
+    anvil = make_cluster(acme, "anvil")
     deployment = bring(Status.RUNNING)
     Deployment.objects.update(requested_cluster=anvil)
 

@@ -13,8 +13,8 @@ from pytest_django import Settings
 
 from accounts.models import User
 from clusters import services as cluster_services
+from clusters.capacity import Capacity
 from clusters.models import Cluster
-from clusters.services import Capacity
 from deployments import bulk, services, waiting
 from deployments.dependencies import Wait
 from deployments.models import Condition, Deployment, OnDependencyFailure, RestartPolicy, Status

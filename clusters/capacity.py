@@ -1,0 +1,60 @@
+"""Amounts of the three resources that a node or a cluster has."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from clusters.models import DIMENSIONS
+from clusters.resources import ResourceColumns, describe
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """CPU in millicores, RAM in MiB, GPU in devices."""
+
+    cpu_milli: int
+    ram_mib: int
+    gpu: int
+
+    @classmethod
+    def of(cls, row: ResourceColumns) -> "Capacity":
+        """Return the capacity of a cluster or a node."""
+        return cls(*(getattr(row, name) for name in DIMENSIONS))
+
+    @classmethod
+    def allocated_on(cls, row: ResourceColumns) -> "Capacity":
+        """Return what is allocated; needs a row of `with_allocated()`."""
+        return cls(*(getattr(row, f"allocated_{name}") for name in DIMENSIONS))
+
+    @classmethod
+    def free_on(cls, row: ResourceColumns) -> "Capacity":
+        """Return what is free; needs a row of `with_allocated()`."""
+        return cls.of(row) - cls.allocated_on(row)
+
+    @classmethod
+    def total(cls, parts: Iterable["Capacity"]) -> "Capacity":
+        return sum(parts, NOTHING)
+
+    def __add__(self, other: "Capacity") -> "Capacity":
+        pairs = zip(self.amounts(), other.amounts(), strict=True)
+        return Capacity(*(mine + its for mine, its in pairs))
+
+    def __sub__(self, other: "Capacity") -> "Capacity":
+        pairs = zip(self.amounts(), other.amounts(), strict=True)
+        return Capacity(*(mine - its for mine, its in pairs))
+
+    def amounts(self) -> tuple[int, int, int]:
+        return self.cpu_milli, self.ram_mib, self.gpu
+
+    def columns(self) -> dict[str, int]:
+        return {name: getattr(self, name) for name in DIMENSIONS}
+
+    def holds(self, other: "Capacity") -> bool:
+        """Return whether the other amounts fit, in each dimension."""
+        pairs = zip(self.amounts(), other.amounts(), strict=True)
+        return all(mine >= its for mine, its in pairs)
+
+    def __str__(self) -> str:
+        return describe(*self.amounts())
+
+
+NOTHING = Capacity(0, 0, 0)

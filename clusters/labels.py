@@ -1,0 +1,36 @@
+"""Labels of nodes: texts by name, in the form that Kubernetes allows."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+MAX_LABELS = 64
+
+_KEY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/-]{0,251}[A-Za-z0-9])?")
+_VALUE = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?")
+
+
+def wrong_key(key: Any) -> str | None:
+    """Return what is wrong with a label's name, None if nothing is."""
+    if isinstance(key, str) and _KEY.fullmatch(key):
+        return None
+    return (
+        f"{key!r} is not a label's name: use at most 253 letters, digits and `. _ / -`, beginning"
+        " and ending with a letter or a digit."
+    )
+
+
+def wrong_value(value: Any) -> str | None:
+    """Return what is wrong with a label's value, None if nothing is."""
+    if isinstance(value, str) and _VALUE.fullmatch(value):
+        return None
+    return (
+        f"{value!r} is not a label's value: give a text of at most 63 letters, digits and `. _ -`,"
+        " beginning and ending with a letter or a digit."
+    )
+
+
+def problems(labels: Mapping[Any, Any]) -> dict[str, list[str]]:
+    """Return what is wrong with each label, by its name."""
+    found = {str(key): wrong_key(key) or wrong_value(value) for key, value in labels.items()}
+    return {key: [problem] for key, problem in found.items() if problem}
