@@ -15,10 +15,22 @@ class MissingSerializer(serializers.Serializer[Any]):
     gpu = serializers.IntegerField(default=0)
 
 
+class NodeObstacleSerializer(serializers.Serializer[Any]):
+    node = serializers.IntegerField()
+    name = serializers.CharField()
+    missing = MissingSerializer()
+    why = serializers.CharField()
+
+
 class ClusterObstacleSerializer(serializers.Serializer[Any]):
     cluster = serializers.IntegerField()
-    missing = MissingSerializer()
+    missing = MissingSerializer(help_text="On the node that lacks the least.")
     why = serializers.SerializerMethodField()
+    nodes = NodeObstacleSerializer(
+        many=True,
+        default=list,
+        help_text="The nodes that lack the least; empty for a cluster of one node.",
+    )
 
     def get_why(self, row: dict[str, Any]) -> str:
         return f"{row['name']}: {row['why']}."
@@ -40,6 +52,7 @@ class EvictionSerializer(serializers.Serializer[Any]):
     deployment = serializers.IntegerField()
     priority = serializers.IntegerField()
     cluster = serializers.IntegerField()
+    node = serializers.IntegerField()
     reason = serializers.CharField()
 
 
@@ -47,7 +60,9 @@ class MoveSerializer(serializers.Serializer[Any]):
     deployment = serializers.IntegerField()
     priority = serializers.IntegerField()
     source = serializers.IntegerField()  # type: ignore[assignment]
+    source_node = serializers.IntegerField(source="node")
     target = serializers.IntegerField()
+    target_node = serializers.IntegerField()
     reason = serializers.CharField()
 
 
@@ -56,6 +71,7 @@ class DryRunSerializer(serializers.Serializer[Any]):
     code = serializers.CharField()
     reason = serializers.CharField()
     cluster = serializers.IntegerField(allow_null=True)
+    node = serializers.IntegerField(allow_null=True)
     evictions = EvictionSerializer(many=True)
     moves = MoveSerializer(many=True)
     clusters = ClusterObstacleSerializer(many=True)

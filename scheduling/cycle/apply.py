@@ -20,8 +20,7 @@ ACTOR = "system:scheduler"
 
 def lock_unchanged(plan: Plan, loaded: Loaded) -> bool:
     """Lock the rows that the plan changes. Return whether none has changed since the snapshot."""
-    clusters = {d.id: d.cluster for d in loaded.snapshot.deployments}
-    priorities = {d.id: d.priority for d in loaded.snapshot.deployments}
+    expected = {d.id: d for d in loaded.snapshot.deployments}
     touched = {p.deployment for p in plan.placements} | {s.deployment for s in plan.suspensions}
     drained = {e.deployment for e in plan.evictions if e.for_ is None}
     drained |= {m.deployment for m in plan.moves if m.for_ is None}
@@ -29,14 +28,15 @@ def lock_unchanged(plan: Plan, loaded: Loaded) -> bool:
     rows = (
         Deployment.objects.filter(pk__in=touched | displaced)
         .locked()
-        .values_list("pk", "status", "revision", "cluster", "priority", "preemptible")
+        .values_list("pk", "status", "revision", "cluster", "node", "priority", "preemptible")
     )
     unchanged = 0
-    for pk, status, revision, cluster, priority, preemptible in rows:
+    for pk, status, revision, cluster, node, priority, preemptible in rows:
         if pk in touched:
             unchanged += status == Status.PENDING and revision == loaded.revisions[pk]
         else:
-            same = cluster == clusters[pk] and priority == priorities[pk]
+            d = expected[pk]
+            same = (cluster, priority) == (d.cluster, d.priority) and node in (d.node, None)
             unchanged += status in ACTIVE and same and (preemptible or pk in drained)
     return unchanged == len(touched | displaced)
 
@@ -102,6 +102,7 @@ def _eviction(eviction: Eviction, count: int, policy: Policy, now: datetime) -> 
         data={
             "code": eviction.code,
             "cluster": eviction.cluster,
+            "node": eviction.node,
             "for": eviction.for_,
             "proved_minimal": eviction.proved_minimal,
         },
@@ -109,7 +110,7 @@ def _eviction(eviction: Eviction, count: int, policy: Policy, now: datetime) -> 
 
 
 def _requeue(eviction: Eviction) -> Change:
-    data = {"code": eviction.code, "cluster": eviction.cluster}
+    data = {"code": eviction.code, "cluster": eviction.cluster, "node": eviction.node}
     return Change(eviction.deployment, eviction.reason, data=data)
 
 
@@ -118,8 +119,16 @@ def _move(move: Move) -> Change:
         move.deployment,
         move.reason,
         cluster=move.target,
+        node=move.target_node,
         preemptor=move.for_,
-        data={"code": move.code, "from": move.source, "cluster": move.target, "for": move.for_},
+        data={
+            "code": move.code,
+            "from": move.source,
+            "from_node": move.node,
+            "cluster": move.target,
+            "node": move.target_node,
+            "for": move.for_,
+        },
     )
 
 
@@ -128,7 +137,8 @@ def _placement(placement: Placement) -> Change:
         placement.deployment,
         placement.reason,
         cluster=placement.cluster,
-        data={"code": placement.code, "cluster": placement.cluster},
+        node=placement.node,
+        data={"code": placement.code, "cluster": placement.cluster, "node": placement.node},
     )
 
 

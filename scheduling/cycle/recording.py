@@ -26,8 +26,9 @@ class Kind(StrEnum):
 class Decision:
     """What a cycle decided about a deployment.
 
-    `source` and `target` are clusters. `for_` is the preemptor, None when the source drains.
-    `code` is the wait reason. `suspended`: this cycle has suspended preemption for the deployment.
+    `source` and `target` are clusters, `node` is the node on the target if that has several. `for_`
+    is the preemptor, None when the source drains. `code` is the wait reason. `suspended`: this
+    cycle has suspended preemption for the deployment.
     """
 
     deployment: int
@@ -37,6 +38,7 @@ class Decision:
     for_: int | None = None
     code: str = ""
     suspended: bool = False
+    node: int | None = None
 
     def __str__(self) -> str:
         parts = (
@@ -44,6 +46,7 @@ class Decision:
             self.code and f"({self.code})",
             f"from {self.source}" if self.source else "",
             f"{'to' if self.kind is Kind.MOVED else 'on'} {self.target}" if self.target else "",
+            f"(node {self.node})" if self.node else "",
             f"for {self.for_}" if self.for_ else "",
         )
         return " ".join(filter(None, parts)) + (", preemption suspended" if self.suspended else "")
@@ -55,6 +58,7 @@ class Decision:
             "kind": self.kind,
             "source": self.source,
             "target": self.target,
+            "node": self.node,
             "for": self.for_,
             "code": self.code,
             "suspended": self.suspended,
@@ -72,6 +76,7 @@ class Decision:
             row.get("for"),
             row.get("code", ""),
             row.get("suspended", False),
+            row.get("node"),
         )
 
 
@@ -103,7 +108,7 @@ class Difference:
 
 def pack(snapshot: Snapshot, plan: Plan) -> bytes:
     """Return a snapshot and the decisions of its plan, compressed: about 25 bytes a deployment."""
-    decided = [decision.to_json() for decision in decisions(plan).values()]
+    decided = [decision.to_json() for decision in decisions(snapshot, plan).values()]
     # The former release reads `decisions`. When it is empty, its pages show only the snapshot.
     document = {"snapshot": snapshot.to_json(), "decided": decided, "decisions": {}}
     return zlib.compress(json.dumps(document, separators=(",", ":")).encode())
@@ -131,8 +136,8 @@ def replay(record: bytes, settings: Mapping[str, Any]) -> list[Difference]:
     Raises ValueError, which names the setting that does not exist or cannot have that value.
     """
     snapshot, before = unpack(record)
-    policy = snapshot.policy.with_values(settings)
-    after = decisions(make_plan(replace(snapshot, policy=policy)))
+    snapshot = replace(snapshot, policy=snapshot.policy.with_values(settings))
+    after = decisions(snapshot, make_plan(snapshot))
     return [
         Difference(was, now)
         for pk in sorted(before.keys() | after.keys())
@@ -141,19 +146,27 @@ def replay(record: bytes, settings: Mapping[str, Any]) -> list[Difference]:
     ]
 
 
-def decisions(plan: Plan) -> Decisions:
-    """Return the plan's decisions."""
+def decisions(snapshot: Snapshot, plan: Plan) -> Decisions:
+    """Return the decisions of the snapshot's plan."""
     suspended = {s.deployment for s in plan.suspensions}
+    several = {cluster.id for cluster in snapshot.clusters if len(cluster.nodes) > 1}
+
+    def placed(deployment: int, kind: Kind, cluster: int, node: int, **more: Any) -> Decision:
+        where = node if cluster in several else None
+        return Decision(deployment, kind, target=cluster, node=where, **more)
+
     found = _by_id(
         [
             *(Decision(w.deployment, Kind.WAITS, code=w.code) for w in plan.wait_reasons),
-            *(Decision(p.deployment, Kind.PLACED, target=p.cluster) for p in plan.placements),
+            *(placed(p.deployment, Kind.PLACED, p.cluster, p.node) for p in plan.placements),
             *(
                 Decision(e.deployment, Kind.EVICTED, source=e.cluster, for_=e.for_)
                 for e in plan.evictions
             ),
             *(
-                Decision(m.deployment, Kind.MOVED, source=m.source, target=m.target, for_=m.for_)
+                placed(
+                    m.deployment, Kind.MOVED, m.target, m.target_node, source=m.source, for_=m.for_
+                )
                 for m in plan.moves
             ),
         ]

@@ -14,16 +14,18 @@ from clusters import models as supply
 from deployments import models as demand
 from deployments.runtime.lost_contact import is_without_contact
 from orgs.models import Event, Organization
-from scheduling.planner.resources import Resources
-from scheduling.planner.snapshot import Cluster, ClusterState, Deployment, Snapshot
+from scheduling.planner.requirements import preferences, requirements
+from scheduling.planner.resources import NOTHING, Resources
+from scheduling.planner.snapshot import Cluster, ClusterState, Deployment, Node, Snapshot
 
 _COLUMNS = (
     "pk", "revision", "priority", "cpu_milli", "ram_mib", "gpu", "queued_at", "requested_cluster",
-    "cluster", "placed_at", "max_runtime_s", "preemptible", "checkpoint_at",
-    "ready_after", "suspended_until", "organization",
+    "cluster", "node", "require", "prefer", "placed_at", "max_runtime_s", "preemptible",
+    "checkpoint_at", "ready_after", "suspended_until", "organization",
 )  # fmt: skip
 
 _CLUSTER = _COLUMNS.index("cluster")
+_NODE = _COLUMNS.index("node")
 _ORGANIZATION = _COLUMNS.index("organization")
 
 
@@ -92,19 +94,39 @@ def _read(
         Organization.objects.protect(organization_ids)
         clusters = clusters.locked()
     supplies: dict[int, list[Cluster]] = {pk: [] for pk in organization_ids}
-    rows_of_clusters = list(clusters.select_related("connection"))
+    rows_of_clusters = list(clusters.select_related("connection").prefetch_related("nodes"))
     now = clock()
     for row in rows_of_clusters:
         supplies[row.organization_id].append(_cluster(row, now))
-    # Without the lock, a cluster may be added and get deployments after the clusters were read.
-    unplaced_or_known = {None, *(row.pk for row in rows_of_clusters)}
+    homes = {row.pk: [node.pk for node in row.nodes.all()] for row in rows_of_clusters}
     demands: dict[int, list[tuple[Any, ...]]] = {pk: [] for pk in organization_ids}
     deployments = demand.Deployment.objects.filter(organization__in=organization_ids)
     for columns in deployments.active_or_ready(now).values_list(*_COLUMNS):
-        if columns[_CLUSTER] in unplaced_or_known:
-            demands[columns[_ORGANIZATION]].append(columns)
+        if _is_known(columns, homes):
+            demands[columns[_ORGANIZATION]].append(_on_a_node(columns, homes))
     past = _past(organization_ids, now)
     return {pk: _loaded(now, supplies[pk], demands[pk], past) for pk in organization_ids}
+
+
+def _is_known(columns: tuple[Any, ...], homes: Mapping[int, list[int]]) -> bool:
+    """Return whether the deployment is on none or on a known node.
+
+    Without the lock, a cluster or a node may be added and get deployments after they were read.
+    """
+    cluster, node = columns[_CLUSTER], columns[_NODE]
+    return cluster is None or (cluster in homes and (node is None or node in homes[cluster]))
+
+
+def _on_a_node(columns: tuple[Any, ...], homes: Mapping[int, list[int]]) -> tuple[Any, ...]:
+    """Return the columns with a node if there is a cluster.
+
+    A process of the former release, which does not know nodes, may have placed it during an
+    upgrade. If the cluster has several nodes, the first counts as its node, until it is requeued.
+    """
+    cluster = columns[_CLUSTER]
+    if cluster is None or columns[_NODE] is not None:
+        return columns
+    return (*columns[:_NODE], homes[cluster][0], *columns[_NODE + 1 :])
 
 
 def _loaded(
@@ -126,19 +148,31 @@ def _loaded(
 
 
 def _cluster(row: supply.Cluster, now: datetime) -> Cluster:
+    nodes = tuple(_node(node) for node in row.nodes.all())
     return Cluster(
         id=row.pk,
-        capacity=Resources(row.cpu_milli, row.ram_mib, row.gpu),
+        capacity=sum((node.capacity for node in nodes), NOTHING),
         state=ClusterState.LOST if is_without_contact(row, now) else ClusterState(row.state),
         name=row.name,
+        nodes=nodes,
+    )
+
+
+def _node(row: supply.Node) -> Node:
+    return Node(
+        id=row.pk,
+        capacity=Resources(row.cpu_milli, row.ram_mib, row.gpu),
+        name=row.name,
+        labels=row.labels,
+        state=ClusterState(row.state),
     )
 
 
 def _deployment(row: tuple[Any, ...], past: _Past) -> Deployment:
     (
         pk, _revision, priority, cpu_milli, ram_mib, gpu, queued_at, requested_cluster, cluster,
-        placed_at, max_runtime_s, preemptible, checkpoint_at, ready_after, suspended_until,
-        _organization,
+        node, require, prefer, placed_at, max_runtime_s, preemptible, checkpoint_at, ready_after,
+        suspended_until, _organization,
     ) = row  # fmt: skip
     evictions, evicted_at = past.evictions.get(pk, (0, None))
     return Deployment(
@@ -157,6 +191,9 @@ def _deployment(row: tuple[Any, ...], past: _Past) -> Deployment:
         suspended_until=_seconds(suspended_until) if suspended_until else None,
         past_victims=past.victims_since(pk, queued_at) if cluster is None else (),
         preempted_in_vain=cluster is None and past.ended_in_vain(pk),
+        node=node,
+        require=requirements(require),
+        prefer=preferences(prefer),
     )
 
 

@@ -52,6 +52,7 @@ class DryRun:
     code: str
     reason: str
     cluster: int | None = None
+    node: int | None = None
     evictions: list[dict[str, Any]] = field(default_factory=list)
     moves: list[dict[str, Any]] = field(default_factory=list)
     clusters: list[dict[str, Any]] = field(default_factory=list)
@@ -114,6 +115,7 @@ def _outcome(deployment_id: int, snapshot: Snapshot, plan: Plan) -> DryRun:
         code=placement.code,
         reason=placement.reason,
         cluster=placement.cluster,
+        node=placement.node,
         evictions=[_without_for(row) for row in evictions],
         moves=[_without_for(row) for row in moves],
     )

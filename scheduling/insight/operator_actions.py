@@ -1,4 +1,4 @@
-"""The actions of operators on deployments and clusters: one table for pages and previews."""
+"""The actions of operators on deployments, clusters and nodes: one table for pages and previews."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -7,8 +7,10 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
+from clusters import nodes
 from clusters import services as cluster_services
-from clusters.models import Cluster
+from clusters.capacity import Capacity
+from clusters.models import Cluster, Node
 from deployments import moves, services
 from deployments.models import Deployment
 from deployments.runtime import lost_contact
@@ -33,13 +35,13 @@ class Action:
     done: str
     permission: str
     verb: Callable[..., Any]
-    model: type[Deployment] | type[Cluster] = Deployment
+    model: type[Deployment] | type[Cluster] | type[Node] = Deployment
     needs: Needs = Needs.NOTHING
     stops_work: bool = False
 
     @property
     def subject(self) -> str:
-        return "cluster" if self.model is Cluster else "deployment"
+        return str(self.model._meta.verbose_name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +54,13 @@ class Change:
     options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
 
-def _resize(cluster: Cluster, *, actor: str, capacity: cluster_services.Capacity) -> Cluster:
+def _resize(cluster: Cluster, *, actor: str, capacity: Capacity) -> Cluster:
     return cluster_services.update(cluster, actor=actor, name=cluster.name, capacity=capacity)
+
+
+def _resize_node(node: Node, *, actor: str, capacity: Capacity) -> Node:
+    spec = nodes.NodeSpec(node.name, capacity, node.labels)
+    return nodes.update(node, actor=actor, spec=spec)
 
 
 _ALL = (
@@ -116,6 +123,22 @@ _ALL = (
     Action(
         "resize", "Resize", "Give it another capacity.", "resized",
         "clusters.resize_cluster", _resize, Cluster, needs=Needs.CAPACITY,
+    ),
+    Action(
+        "cordon_node", "Cordon", "Place nothing new on it; its deployments keep running.",
+        "cordoned", "clusters.steer_cluster", nodes.cordon, Node,
+    ),
+    Action(
+        "uncordon_node", "Uncordon", "Place deployments on it again.", "in use again",
+        "clusters.steer_cluster", nodes.uncordon, Node,
+    ),
+    Action(
+        "drain_node", "Drain", "Place nothing new on it; its deployments are moved or requeued.",
+        "draining", "clusters.steer_cluster", nodes.drain, Node, stops_work=True,
+    ),
+    Action(
+        "resize_node", "Resize", "Give it another capacity.", "resized",
+        "clusters.resize_cluster", _resize_node, Node, needs=Needs.CAPACITY,
     ),
 )  # fmt: skip
 

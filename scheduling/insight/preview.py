@@ -14,13 +14,14 @@ from functools import partial
 from django.db import transaction
 from django.utils import timezone
 
-from clusters.models import Cluster
+from clusters.models import Cluster, Node
 from deployments.dependencies import lock_graph
 from deployments.models import Dependency, Deployment, OnDependencyFailure, Status
 from hypervisor.base.errors import DomainError
 from orgs.models import Organization
 from scheduling.cycle.snapshot import load
 from scheduling.insight.operator_actions import Change
+from scheduling.insight.places import Places
 from scheduling.planner.compare import Consequence, consequences
 from scheduling.planner.pipeline import make_plan
 
@@ -52,9 +53,9 @@ class Dependent:
 class Preview:
     """The consequences of a change, as of now.
 
-    `anyway` counts the changes that the next cycle makes with or without this one. `names` and
-    `clusters` are the names of the deployments and clusters in it, by id. Two previews with the
-    same `fingerprint` have the same consequences.
+    `anyway` counts the changes that the next cycle makes with or without this one. `names` has the
+    names of the deployments in it by id, `places` those of clusters and nodes. Two previews with
+    the same `fingerprint` have the same consequences.
     """
 
     change: Change
@@ -63,7 +64,7 @@ class Preview:
     dependents: tuple[Dependent, ...]
     anyway: int
     names: Mapping[int, str]
-    clusters: Mapping[int, str]
+    places: Places
     fingerprint: str
 
     @property
@@ -118,7 +119,7 @@ def _at(moment: datetime) -> datetime:
 
 
 def _attempts(
-    change: Change, subjects: Mapping[int, Deployment | Cluster]
+    change: Change, subjects: Mapping[int, Deployment | Cluster | Node]
 ) -> Iterator[tuple[int, str]]:
     """Call the verb for each subject, by id; yield the id and the reason of each refusal."""
     for pk in sorted(change.subjects):
@@ -132,7 +133,7 @@ def _attempts(
 
 
 def _touched(
-    change: Change, subjects: Mapping[int, Deployment | Cluster], refusals: Mapping[int, str]
+    change: Change, subjects: Mapping[int, Deployment | Cluster | Node], refusals: Mapping[int, str]
 ) -> tuple[Touched, ...]:
     rows = change.action.model._default_manager.in_bulk(change.subjects)
     return tuple(
@@ -147,7 +148,7 @@ def _touched(
     )
 
 
-def _state(row: Deployment | Cluster | None) -> str:
+def _state(row: Deployment | Cluster | Node | None) -> str:
     if isinstance(row, Deployment):
         return "held" if row.held else row.status
     return row.state if row else "gone"
@@ -172,7 +173,8 @@ def _preview(
     dependents = _dependents(change, {row.subject for row in touched if row.refused})
     named = {id_ for row in rows for id_ in (row.deployment, row.for_) if id_}
     named |= {id_ for row in dependents for id_ in (row.deployment, row.on)}
-    at = {id_ for row in rows for id_ in (row.source, row.target) if id_}
+    at = [(row.source, row.source_node) for row in rows]
+    at += [(row.target, row.target_node) for row in rows]
     return Preview(
         change,
         touched,
@@ -180,7 +182,7 @@ def _preview(
         dependents,
         anyway,
         dict(Deployment.objects.filter(pk__in=named).values_list("pk", "name")),
-        dict(Cluster.objects.filter(pk__in=at).values_list("pk", "name")),
+        Places.named(at),
         _fingerprint(change, touched, rows, dependents),
     )
 
@@ -196,7 +198,7 @@ def _fingerprint(
         change.action.name,
         sorted((name, str(value)) for name, value in change.options.items()),
         [(row.subject, row.state, row.refused) for row in touched],
-        [(r.deployment, r.kind, r.source, r.target, r.for_, r.code) for r in rows],
+        [(r.deployment, r.kind, r.source_node, r.target_node, r.for_, r.code) for r in rows],
         [(row.deployment, row.on, row.cancelled) for row in dependents],
     ]
     return hashlib.sha256(json.dumps(digested).encode()).hexdigest()

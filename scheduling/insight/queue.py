@@ -13,7 +13,7 @@ from functools import cached_property
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from clusters.models import Cluster
+from clusters.models import Cluster, Node
 from deployments import waiting
 from deployments.models import OCCUPYING, Dependency, Deployment, Status
 from hypervisor.base.numbers import whole
@@ -41,7 +41,7 @@ class Group(StrEnum):
 class Filters:
     """The filters of a page; None and "" do not filter.
 
-    `cluster` selects the pending deployments that would fit there if it were empty, and the placed
+    `cluster` selects the pending deployments that would fit on an empty node there, and the placed
     deployments that are there.
     """
 
@@ -71,14 +71,14 @@ class Filters:
 
 
 def _could_run_on(cluster: Cluster) -> Q:
-    fits = Q(
-        organization=cluster.organization_id,
-        requested_cluster=None,
-        cpu_milli__lte=cluster.cpu_milli,
-        ram_mib__lte=cluster.ram_mib,
-        gpu__lte=cluster.gpu,
+    large = Node.objects.filter(
+        cluster=cluster,
+        cpu_milli__gte=OuterRef("cpu_milli"),
+        ram_mib__gte=OuterRef("ram_mib"),
+        gpu__gte=OuterRef("gpu"),
     )
-    return Q(requested_cluster=cluster) | fits
+    anywhere = Q(organization=cluster.organization_id, requested_cluster=None)
+    return Q(requested_cluster=cluster) | (anywhere & Q(Exists(large)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +216,7 @@ def competitors(loaded: Loaded) -> list[Competitor]:
 
 
 def _with_names() -> QuerySet[Deployment]:
-    rows = Deployment.objects.select_related("organization", "cluster", "requested_cluster")
+    rows = Deployment.objects.select_related("organization", "cluster", "node", "requested_cluster")
     return rows.defer("env", "command")
 
 
@@ -226,6 +226,7 @@ def _code(row: Deployment, group: Group) -> str:
 
 _SHORT = {
     "exceeds_capacity": "too small",
+    "no_matching_node": "labels do not match",
     "cluster_cordoned": "cordoned",
     "cluster_draining": "draining",
     "cluster_lost": "no contact",

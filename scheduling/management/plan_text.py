@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from clusters.models import Cluster
 from deployments.models import Deployment
+from scheduling.insight.places import Places
 from scheduling.planner.pipeline import served_order
 from scheduling.planner.plan import Plan
 from scheduling.planner.snapshot import Snapshot
@@ -20,21 +20,22 @@ class _Names:
     """The names of the deployments and clusters in a plan, by id."""
 
     deployments: dict[int, str]
-    clusters: dict[int, str]
+    places: Places
 
     def deployment(self, pk: int) -> str:
         return f"{self.deployments.get(pk, 'deployment')} ({pk})"
 
-    def cluster(self, pk: int) -> str:
-        return f"{self.clusters.get(pk, 'cluster')} ({pk})"
+    def place(self, cluster: int, node: int) -> str:
+        return f"{self.places.name(cluster, node) or 'cluster'} ({cluster})"
 
 
 def document(plan: Plan) -> dict[str, Any]:
-    """Return the plan with the names of the deployments and clusters in it, by id."""
+    """Return the plan with the names of the deployments and places in it, by id."""
     names = _names(plan)
     return plan.to_json() | {
         "deployments": {str(pk): name for pk, name in names.deployments.items()},
-        "clusters": {str(pk): name for pk, name in names.clusters.items()},
+        "clusters": {str(pk): name for pk, name in names.places.clusters.items()},
+        "nodes": {str(pk): name for pk, name in names.places.nodes.items()},
     }
 
 
@@ -51,15 +52,16 @@ def _names(plan: Plan) -> _Names:
     deployments = {p.deployment for p in plan.placements} | {
         w.deployment for w in plan.wait_reasons
     }
-    at = {p.cluster for p in plan.placements} | {e.cluster for e in plan.evictions}
+    at = [(p.cluster, p.node) for p in plan.placements]
+    at += [(e.cluster, e.node) for e in plan.evictions]
     for e in plan.evictions:
         deployments |= {e.deployment, e.for_ or e.deployment}
     for m in plan.moves:
         deployments |= {m.deployment, m.for_ or m.deployment}
-        at |= {m.source, m.target}
+        at += [(m.source, m.node), (m.target, m.target_node)]
     return _Names(
         dict(Deployment.objects.filter(pk__in=deployments).values_list("pk", "name")),
-        dict(Cluster.objects.filter(pk__in=at).values_list("pk", "name")),
+        Places.named(at),
     )
 
 
@@ -71,13 +73,14 @@ def _lines(snapshot: Snapshot, plan: Plan, names: _Names) -> Iterator[str]:
         return f"  {verb:<6}  {what}{where}\n          {reason}"
 
     for e in plan.evictions:
-        where = f", from {names.cluster(e.cluster)}{_for(e.for_, names)}"
+        where = f", from {names.place(e.cluster, e.node)}{_for(e.for_, names)}"
         yield line("evict", e.deployment, where, e.reason)
     for m in plan.moves:
-        where = f", from {names.cluster(m.source)} to {names.cluster(m.target)}"
+        source = names.place(m.source, m.node)
+        where = f", from {source} to {names.place(m.target, m.target_node)}"
         yield line("move", m.deployment, where + _for(m.for_, names), m.reason)
     for p in plan.placements:
-        yield line("start", p.deployment, f", on {names.cluster(p.cluster)}", p.reason)
+        yield line("start", p.deployment, f", on {names.place(p.cluster, p.node)}", p.reason)
     waits = {wait.deployment: wait for wait in plan.wait_reasons}
     waiting = [waits[pk] for pk in served_order(snapshot, plan) if pk in waits]
     for wait in waiting[:_WAITING]:

@@ -198,7 +198,7 @@ def test_every_kind_of_decision_is_recorded_and_read() -> None:
     snapshot, decided = unpack(pack(SNAPSHOT, PLAN))
 
     assert snapshot == SNAPSHOT
-    assert decided == decisions(PLAN) == {each.deployment: each for each in DECIDED}
+    assert decided == decisions(SNAPSHOT, PLAN) == {each.deployment: each for each in DECIDED}
 
 
 def test_the_decisions_of_the_former_release_are_read() -> None:
@@ -206,7 +206,7 @@ def test_the_decisions_of_the_former_release_are_read() -> None:
 
     _, decided = unpack(zlib.compress(json.dumps(document).encode()))
 
-    assert decided == decisions(PLAN)
+    assert decided == decisions(SNAPSHOT, PLAN)
 
 
 def test_a_decision_is_shown_as_text() -> None:

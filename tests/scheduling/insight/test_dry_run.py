@@ -9,8 +9,8 @@ from rest_framework.test import APIClient
 
 from accounts.models import User
 from clusters import services as cluster_services
+from clusters.capacity import Capacity
 from clusters.models import Cluster
-from clusters.services import Capacity
 from deployments import services
 from deployments.dependencies import Wait
 from deployments.models import Dependency, Deployment, Run
@@ -23,7 +23,7 @@ from tests.fixtures.deployments import Submit
 from tests.fixtures.people import ClientFor
 from tests.support.answers import refusal
 
-KEYS = {"outcome", "code", "reason", "cluster", "evictions", "moves", "clusters"}
+KEYS = {"outcome", "code", "reason", "cluster", "node", "evictions", "moves", "clusters"}
 BODY = {"name": "job", "image": "busybox", "cpu": 2, "ram_mib": 1024}
 DRY = "/deployments?dry_run=true"
 
@@ -75,7 +75,7 @@ def test_a_higher_priority_would_preempt_named_victims(
         forge.pk,
     )
     (eviction,) = result["evictions"]
-    assert set(eviction) == {"deployment", "priority", "cluster", "reason"}
+    assert set(eviction) == {"deployment", "priority", "cluster", "node", "reason"}
     assert (eviction["deployment"], eviction["priority"]) == (victim.pk, 10)
     victim.refresh_from_db()
     assert victim.status == "starting"
@@ -94,7 +94,10 @@ def test_a_victim_that_would_only_move_is_listed_as_a_move(
 
     assert (result["outcome"], result["evictions"]) == ("preempt", [])
     (move,) = result["moves"]
-    assert set(move) == {"deployment", "priority", "source", "target", "reason"}
+    assert set(move) == {
+        "deployment", "priority", "source", "source_node", "target", "target_node", "reason",
+    }  # fmt: skip
+    assert move["target_node"] == anvil.nodes.get().pk
     assert (move["deployment"], move["source"], move["target"]) == (mover.pk, forge.pk, anvil.pk)
 
 

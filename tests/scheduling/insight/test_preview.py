@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from accounts.models import User
 from clusters import services as cluster_services
+from clusters.capacity import Capacity
 from clusters.models import Cluster
-from clusters.services import Capacity
 from deployments import services
 from deployments.dependencies import Wait
 from deployments.models import Deployment, OnDependencyFailure, Run, Status
@@ -130,7 +130,7 @@ def test_a_move_shows_its_target(bring: Bring, forge: Cluster, anvil: Cluster) -
 
     (row,) = result.consequences
     assert (row.kind, row.source, row.target) == (Kind.MOVES, forge.pk, anvil.pk)
-    assert result.clusters == {forge.pk: "forge", anvil.pk: "anvil"}
+    assert result.places.clusters == {forge.pk: "forge", anvil.pk: "anvil"}
 
 
 def test_a_drain_shows_moves_waits_and_evictions(
