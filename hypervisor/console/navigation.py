@@ -15,6 +15,7 @@ _GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("Dashboard", "monitoring", "admin:index"),
             ("Queue", "format_list_numbered", "queue"),
             ("Clusters", "dns", "clusters.cluster"),
+            ("Nodes", "memory", "clusters.node"),
             ("Deployments", "deployed_code", "deployments.deployment"),
             ("Cycles", "cycle", "scheduling.schedulingcycle"),
         ),

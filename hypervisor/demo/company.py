@@ -1,14 +1,15 @@
 """Example organizations for a first look: people, clusters and deployments."""
 
 import random
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from accounts.models import User
 from accounts.services import create_user
 from clusters import services as cluster_services
+from clusters.capacity import Capacity
 from clusters.models import Cluster
-from clusters.services import Capacity
+from clusters.nodes import NodeSpec
 from deployments import services as deployment_services
 from deployments.models import Deployment
 from deployments.specs import Spec
@@ -35,12 +36,29 @@ class Kind:
 
 
 @dataclass(frozen=True, slots=True)
+class Rack:
+    """A cluster: the cores, GiB and GPUs of each node, and the labels by the node's name."""
+
+    name: str
+    cpu: int
+    ram_gib: int
+    gpu: int
+    nodes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def specs(self) -> list[NodeSpec]:
+        """Return its nodes; without any, one that is named like the cluster."""
+        capacity = Capacity(self.cpu * 1000, self.ram_gib * _GIB, self.gpu)
+        several = [NodeSpec(name, capacity, labels) for name, labels in self.nodes.items()]
+        return several or [NodeSpec.only(self.name, capacity)]
+
+
+@dataclass(frozen=True, slots=True)
 class Team:
-    """An organization: its people (the first is the owner) and clusters (cores, GiB, GPUs)."""
+    """An organization: its people (the first is the owner) and clusters."""
 
     name: str
     people: tuple[str, ...]
-    clusters: tuple[tuple[str, int, int, int], ...]
+    clusters: tuple[Rack, ...]
     batch: tuple[Kind, ...]
     urgent: tuple[Kind, ...]
 
@@ -49,7 +67,19 @@ TEAMS = (
     Team(
         "Perception",
         ("amara", "jonas", "wei"),
-        (("east-a100", 128, 1024, 16), ("edge-l4", 64, 256, 8)),
+        (
+            Rack(
+                "east-a100",
+                64,
+                512,
+                8,
+                {
+                    "a100-1": {"gpu.model": "a100-80gb", "zone": "a"},
+                    "a100-2": {"gpu.model": "a100-80gb", "zone": "b"},
+                },
+            ),
+            Rack("edge-l4", 64, 256, 8),
+        ),
         (
             Kind("label-sweep", "perception/autolabel:3.1", 4, 16, 0, 20, (60, 240)),
             Kind("detector-train", "perception/detector:2.8", 12, 96, 2, 50, (120, 600)),
@@ -63,7 +93,7 @@ TEAMS = (
     Team(
         "Language",
         ("priya", "tomas", "ngozi"),
-        (("west-h100", 192, 2048, 16),),
+        (Rack("west-h100", 192, 2048, 16),),
         (
             Kind("tokenize-shard", "language/tokenize:0.9", 8, 32, 0, 20, (30, 120)),
             Kind("finetune", "language/finetune:1.2", 16, 256, 4, 50, (180, 600)),
@@ -74,7 +104,7 @@ TEAMS = (
     Team(
         "Forecasting",
         ("lena", "omar"),
-        (("north-cpu", 96, 384, 0), ("north-t4", 32, 128, 4)),
+        (Rack("north-cpu", 96, 384, 0), Rack("north-t4", 32, 128, 4)),
         (
             Kind("backtest", "forecasting/backtest:7", 8, 24, 0, 30, (40, 160)),
             Kind("gradient-boosting", "forecasting/boost:7", 16, 64, 0, 50, (60, 240)),
@@ -97,12 +127,9 @@ def found(team: Team, password: str) -> Organization:
     organization = org_services.create(owner=owner, name=team.name)
     for user in others:
         org_services.join(user, invite_code=organization.invite_code)
-    for name, cores, ram_gib, gpu in team.clusters:
+    for rack in team.clusters:
         cluster_services.create(
-            actor=owner.username,
-            organization=organization,
-            name=name,
-            capacity=Capacity(cores * 1000, ram_gib * _GIB, gpu),
+            actor=owner.username, organization=organization, name=rack.name, specs=rack.specs()
         )
     return organization
 

@@ -7,14 +7,18 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from unfold.decorators import action, display
 
-from clusters import services
+from clusters import nodes, services
+from clusters.capacity import Capacity
 from clusters.models import (
     DIMENSIONS,
     Cluster,
     ClusterQuerySet,
     Connection,
+    Node,
+    NodeQuerySet,
     SimulatedContainer,
 )
+from clusters.nodes import NodeSpec
 from clusters.resources import cores
 from clusters.wakeups import request_cycle
 from hypervisor.console.bases import HistoryAdmin, ServiceAdmin, permitted, preview_first
@@ -26,6 +30,25 @@ _COLOURS = {
     "draining": "warning",
     "no answer": "danger",
 }
+
+Supply = Cluster | Node
+
+
+def _link_to_page(cluster: Cluster) -> str:
+    link = '<a class="font-semibold text-primary-600 dark:text-primary-400" href="{}">{}</a>'
+    return format_html(link, reverse("cluster", args=[cluster.pk]), cluster)
+
+
+def _cpu(page: Any, row: Supply) -> str:
+    return f"{cores(row.allocated_cpu_milli)} of {cores(row.cpu_milli)}"
+
+
+def _ram(page: Any, row: Supply) -> str:
+    return f"{row.allocated_ram_mib / 1024:,.0f} of {row.ram_mib / 1024:,.0f}"
+
+
+def _gpu(page: Any, row: Supply) -> str:
+    return f"{row.allocated_gpu} of {row.gpu}" if row.gpu else ""
 
 
 @admin.register(Cluster)
@@ -67,8 +90,7 @@ class ClusterAdmin(ServiceAdmin):
     @admin.display(description="Name", ordering="name")
     def page(self, cluster: Cluster) -> str:
         """Link to the cluster's page, which links to its form."""
-        link = '<a class="font-semibold text-primary-600 dark:text-primary-400" href="{}">{}</a>'
-        return format_html(link, reverse("cluster", args=[cluster.pk]), cluster)
+        return _link_to_page(cluster)
 
     @display(description="State", ordering="state", label=_COLOURS)  # type: ignore[untyped-decorator]
     def condition(self, cluster: Cluster) -> str:
@@ -76,21 +98,13 @@ class ClusterAdmin(ServiceAdmin):
         silent = connection is not None and connection.lost_contact_at is not None
         return "no answer" if silent else cluster.state
 
-    @admin.display(description="CPU allocated", ordering="cpu_milli")
-    def cpu(self, cluster: Cluster) -> str:
-        return f"{cores(cluster.allocated_cpu_milli)} of {cores(cluster.cpu_milli)}"
-
-    @admin.display(description="RAM allocated (GiB)", ordering="ram_mib")
-    def ram(self, cluster: Cluster) -> str:
-        return f"{cluster.allocated_ram_mib / 1024:,.0f} of {cluster.ram_mib / 1024:,.0f}"
-
-    @admin.display(description="GPU allocated", ordering="gpu")
-    def gpu_devices(self, cluster: Cluster) -> str:
-        return f"{cluster.allocated_gpu} of {cluster.gpu}" if cluster.gpu else ""
+    cpu = admin.display(description="CPU allocated", ordering="cpu_milli")(_cpu)
+    ram = admin.display(description="RAM allocated (GiB)", ordering="ram_mib")(_ram)
+    gpu_devices = admin.display(description="GPU allocated", ordering="gpu")(_gpu)
 
     def save_model(self, request: HttpRequest, obj: Cluster, form: Any, change: bool) -> None:
         actor = request.user.get_username()
-        capacity = services.Capacity(*(getattr(obj, name) for name in DIMENSIONS))
+        capacity = Capacity.of(obj)
         if change:
             services.update(obj, actor=actor, name=obj.name, capacity=capacity)
         else:
@@ -133,6 +147,70 @@ class ClusterAdmin(ServiceAdmin):
             request_cycle(organization_id)
         count = len(organizations)
         self.message_user(request, f"Requested {count} cycle{'' if count == 1 else 's'}.")
+
+
+@admin.register(Node)
+class NodeAdmin(ServiceAdmin):
+    """The nodes of all clusters; each cluster's page has its own, with their previews."""
+
+    list_display = ["name", "of_cluster", "state", "cpu", "ram", "gpu_devices", "labels"]
+    list_filter = ["state", "cluster"]
+    list_select_related = ["cluster"]
+    search_fields = ["name", "cluster__name"]
+    readonly_fields = ["state", "created_at"]
+    autocomplete_fields = ["cluster"]
+    actions = ["cordon_node", "uncordon_node", "drain_node", "resize_node"]
+
+    def get_queryset(self, request: HttpRequest) -> NodeQuerySet:
+        return Node.objects.with_allocated()
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Node | None = None) -> list[str]:
+        fixed = ["cluster", *DIMENSIONS] if obj else []
+        return [*self.readonly_fields, *fixed]
+
+    def has_operate_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("clusters.steer_cluster")
+
+    def has_resize_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("clusters.resize_cluster")
+
+    @admin.display(description="Cluster", ordering="cluster__name")
+    def of_cluster(self, node: Node) -> str:
+        return _link_to_page(node.cluster)
+
+    cpu = admin.display(description="CPU allocated", ordering="cpu_milli")(_cpu)
+    ram = admin.display(description="RAM allocated (GiB)", ordering="ram_mib")(_ram)
+    gpu_devices = admin.display(description="GPU allocated", ordering="gpu")(_gpu)
+
+    def save_model(self, request: HttpRequest, obj: Node, form: Any, change: bool) -> None:
+        actor = request.user.get_username()
+        spec = NodeSpec(obj.name, Capacity.of(obj), obj.labels)
+        if change:
+            nodes.update(obj, actor=actor, spec=spec)
+        else:
+            obj.pk = nodes.add(obj.cluster, actor=actor, spec=spec).pk
+
+    def delete_model(self, request: HttpRequest, obj: Node) -> None:
+        nodes.delete(obj, actor=request.user.get_username())
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Node]) -> None:
+        self.carry_out(request, queryset, nodes.delete, "deleted")
+
+    @admin.action(description="Cordon: place nothing new…", permissions=["operate"])
+    def cordon_node(self, request: HttpRequest, queryset: QuerySet[Node]) -> HttpResponse:
+        return preview_first(request, "cordon_node", queryset)
+
+    @admin.action(description="Uncordon: place deployments again…", permissions=["operate"])
+    def uncordon_node(self, request: HttpRequest, queryset: QuerySet[Node]) -> HttpResponse:
+        return preview_first(request, "uncordon_node", queryset)
+
+    @admin.action(description="Drain: move or requeue its deployments…", permissions=["operate"])
+    def drain_node(self, request: HttpRequest, queryset: QuerySet[Node]) -> HttpResponse:
+        return preview_first(request, "drain_node", queryset)
+
+    @admin.action(description="Resize…", permissions=["resize"])
+    def resize_node(self, request: HttpRequest, queryset: QuerySet[Node]) -> HttpResponse:
+        return preview_first(request, "resize_node", queryset)
 
 
 @admin.register(Connection)

@@ -45,9 +45,10 @@ class ReadOnlyInline(TabularInline):  # type: ignore[misc]
 class RunInline(ReadOnlyInline):
     model = Run
     fk_name = "deployment"
-    related = ("cluster",)
+    related = ("cluster", "node")
     fields = [
         "cluster",
+        "node",
         "placed_at",
         "started_at",
         "released_at",
@@ -85,9 +86,11 @@ class DepartedFilter(DropdownFilter):  # type: ignore[misc]
 class DeploymentAdmin(ServiceAdmin):
     """A deployment has a page of its own; `?edit` is the form."""
 
-    list_display = ["called", "organization", "state", "priority", "requests", "cluster", "why"]
+    list_display = [
+        "called", "organization", "state", "priority", "requests", "cluster", "node", "why",
+    ]  # fmt: skip
     list_filter = ["status", "held", "organization", "cluster", "preemptible", DepartedFilter]
-    list_select_related = ["organization", "cluster"]
+    list_select_related = ["organization", "cluster", "node"]
     search_fields = ["=id", "name", "image", "created_by__username"]
     ordering = ["-id"]
     paginator = InfinitePaginator
@@ -109,8 +112,8 @@ class DeploymentAdmin(ServiceAdmin):
             "State",
             {
                 "fields": [
-                    "status", "status_reason", "status_code", "held", "cluster", "exit_code",
-                    "restarts",
+                    "status", "status_reason", "status_code", "held", "cluster", "node",
+                    "exit_code", "restarts",
                 ]
             },
         ),
@@ -120,8 +123,8 @@ class DeploymentAdmin(ServiceAdmin):
             {
                 "fields": [
                     "name", "organization", "created_by", "image", "command", "requests",
-                    "requested_cluster", "max_runtime_s", "on_dependency_failure",
-                    "restart_policy", "max_restarts",
+                    "requested_cluster", "require", "prefer", "max_runtime_s",
+                    "on_dependency_failure", "restart_policy", "max_restarts",
                 ]
             },
         ),
@@ -154,7 +157,7 @@ class DeploymentAdmin(ServiceAdmin):
         return answer
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Deployment]:
-        related = ("organization", "cluster", "requested_cluster", "created_by")
+        related = ("organization", "cluster", "node", "requested_cluster", "created_by")
         rows: QuerySet[Deployment] = super().get_queryset(request)
         return rows.defer("env").select_related(*related)
 
@@ -247,9 +250,9 @@ class DeploymentAdmin(ServiceAdmin):
 @admin.register(Run)
 class RunAdmin(HistoryAdmin):
     list_display = [
-        "id", "deployment", "cluster", "outcome", "exit_code", "placed_at", "started_at",
+        "id", "deployment", "cluster", "node", "outcome", "exit_code", "placed_at", "started_at",
         "released_at", "ended_at", "preempted_by",
     ]  # fmt: skip
     list_filter = ["outcome", "cluster"]
-    list_select_related = ["deployment", "cluster", "preempted_by"]
+    list_select_related = ["deployment", "cluster", "node", "preempted_by"]
     search_fields = ["=id", "=deployment__id", "deployment__name"]

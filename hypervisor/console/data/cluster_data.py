@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from django.conf import settings
 from django.db.models import Q
 
+from clusters.capacity import Capacity
 from clusters.models import DIMENSIONS, Cluster
 from deployments.models import Deployment, Run
 from hypervisor.console.data.cluster_timeline import Stay, Timeline
@@ -42,11 +43,12 @@ class Drain:
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """Capacity of the cluster that is reserved for a deployment that has waited too long."""
+    """Capacity of a node of the cluster, reserved for a deployment that has waited too long."""
 
     deployment: int
     name: str
-    amounts: tuple[int, int, int]
+    node: int | None
+    amounts: Capacity
     until: datetime | None
 
 
@@ -67,27 +69,32 @@ def drain_of(cluster: Cluster) -> Drain | None:
     )
 
 
-def reservation_on(cluster: Cluster, now: datetime) -> Reservation | None:
-    """Return the reservation on the cluster, which has at most one.
+def reservations_on(cluster: Cluster, now: datetime) -> list[Reservation]:
+    """Return the reservations on the cluster; each of its nodes has at most one.
 
     The planner runs only if a deployment has waited long enough for a reservation.
     """
     long_ago = now - timedelta(seconds=settings.SCHEDULER_POLICY.starvation_seconds)
     ready = Deployment.objects.filter(organization=cluster.organization_id).ready(now)
     if not ready.filter(queued_at__lte=long_ago).exists():
-        return None
-    for competitor in competitors(load(cluster.organization_id, lock=False)):
-        wait = competitor.wait
-        found = wait.detail.get("reservation") if wait and wait.code == "reserved" else None
-        if found and found["cluster"] == cluster.pk:
-            request = competitor.row.request
-            return Reservation(
-                competitor.row.id,
-                Deployment.objects.values_list("name", flat=True).get(pk=competitor.row.id),
-                (request.cpu_milli, request.ram_mib, request.gpu),
-                _time(found["until"]),
-            )
-    return None
+        return []
+    found = {
+        competitor.row.id: (competitor.row.request, competitor.wait.detail["reservation"])
+        for competitor in competitors(load(cluster.organization_id, lock=False))
+        if competitor.wait and competitor.wait.code == "reserved"
+    }
+    names = dict(Deployment.objects.filter(pk__in=found).values_list("pk", "name"))
+    return [
+        Reservation(
+            pk,
+            names[pk],
+            place.get("node"),
+            Capacity(request.cpu_milli, request.ram_mib, request.gpu),
+            _time(place["until"]),
+        )
+        for pk, (request, place) in found.items()
+        if place["cluster"] == cluster.pk and pk in names
+    ]
 
 
 def timeline_of(cluster: Cluster, now: datetime, span: timedelta) -> Timeline:

@@ -1,4 +1,4 @@
-"""The page of one cluster: its deployments, timeline, reservation and drain."""
+"""The page of one cluster: its nodes, deployments, timeline, reservation and drain."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,19 +8,19 @@ from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
 
-from clusters.models import DIMENSIONS, Cluster, Connection
-from clusters.resources import cores
+from clusters.capacity import Capacity
+from clusters.models import Cluster, Connection
 from deployments.models import Deployment
 from deployments.runtime import orphans
 from deployments.runtime.lost_contact import is_without_contact
-from hypervisor.console.charts import Bar
+from hypervisor.console.data.amounts import bars
 from hypervisor.console.data.cluster_data import (
-    Reservation,
     drain_of,
-    reservation_on,
+    reservations_on,
     share_of,
     timeline_of,
 )
+from hypervisor.console.data.nodes import nodes_of
 from hypervisor.console.pages.base import TopLevelPage
 from hypervisor.console.pages.queue import offered
 from scheduling.insight.operator_actions import ACTIONS, Action
@@ -70,15 +70,21 @@ class ClusterPage(TopLevelPage):
         entries = Queue(filters, now).entries(Group.PLACED, 0, _SHOWN)
         asked = self.request.GET.get("span", "")
         span = asked if asked in SPANS else "1h"
-        reserved = reservation_on(cluster, now)
+        reservations = reservations_on(cluster, now)
         return super().get_context_data(
             cluster=cluster,
-            bars=list(bars_of(cluster, reserved)),
+            bars=bars(
+                Capacity.of(cluster),
+                Capacity.allocated_on(cluster),
+                Capacity.total(reservation.amounts for reservation in reservations),
+            ),
+            nodes=nodes_of(cluster, reservations, self.request.user.has_perm),
+            node_names={node.pk: node.name for node in cluster.nodes.all()},
             silence=silence,
             unknown=_unknown(cluster),
             remedy=orphans.remedy(cluster),
             drain=drain_of(cluster),
-            reserved=reserved,
+            reservations=reservations,
             waiting=_waiting(filters, now),
             timeline=timeline_of(cluster, now, SPANS[span]),
             span=span,
@@ -111,7 +117,8 @@ def _unknown(cluster: Cluster) -> list[dict[str, Any]]:
 
 def _steps(request: HttpRequest, cluster: Cluster, silence: Silence | None) -> list[Action]:
     """Return the actions that the operator may take on the cluster in its present state."""
-    names = _OFFERED[Cluster.State(cluster.state)]
+    several = cluster.nodes.count() > 1
+    names = [n for n in _OFFERED[Cluster.State(cluster.state)] if n != "resize" or not several]
     actions = [ACTIONS[name] for name in (*names, *(("declare_lost",) if silence else ()))]
     return [action for action in actions if request.user.has_perm(action.permission)]
 
@@ -120,26 +127,3 @@ def _waiting(filters: Filters, now: datetime) -> int:
     """Count the competing deployments that would fit on the cluster if it were empty."""
     ready = Deployment.objects.ready(now)
     return ready.filter(filters.condition(Group.COMPETING)).count()
-
-
-def bars_of(cluster: Cluster, reserved: Reservation | None) -> list[Bar]:
-    wanted = reserved.amounts if reserved else (0, 0, 0)
-    return [
-        _bar(label, unit, getattr(cluster, f"allocated_{name}"), getattr(cluster, name), amount)
-        for name, label, unit, amount in zip(
-            DIMENSIONS, ("CPU", "RAM", "GPU"), ("cores", "GiB", ""), wanted, strict=True
-        )
-    ]
-
-
-def _bar(label: str, unit: str, allocated: int, capacity: int, wanted: int) -> Bar:
-    free = max(capacity - allocated, 0)
-    reserved = min(wanted, free)
-    texts = [_text(label, amount) for amount in (allocated, reserved, free - reserved, capacity)]
-    return Bar(label, allocated, reserved, capacity, (texts[0], texts[1], texts[2], texts[3]), unit)
-
-
-def _text(label: str, amount: int) -> str:
-    if label == "CPU":
-        return str(cores(amount))
-    return f"{amount / 1024:,.0f}" if label == "RAM" else str(amount)

@@ -92,6 +92,7 @@ class CyclePage(TopLevelPage):
             "rows": _rows(self.cycle, snapshot, page),
             "clusters": occupancy(snapshot, decided),
             "names": {cluster.id: cluster.label for cluster in snapshot.clusters},
+            "node_names": {n.id: n.label for cluster in snapshot.clusters for n in cluster.nodes},
             "form": form,
             "replay": replayed(record, snapshot, decided, form) if asked else None,
         }
@@ -160,7 +161,7 @@ def _rows(cycle: SchedulingCycle, snapshot: Snapshot, page: Page[Decision]) -> l
     names = names_of(d for d in decisions)
     waiting = any(d.kind is Kind.WAITS for d in decisions)
     events = {} if waiting else _events(cycle, decisions)
-    waits = {} if events or not decisions else _wait_reasons(make_plan(snapshot))
+    waits = {} if events or not decisions else _wait_reasons(snapshot)
     return [
         Row(
             decision=d,
@@ -186,7 +187,8 @@ def _events(cycle: SchedulingCycle, decisions: Sequence[Decision]) -> dict[int, 
     return {event.subject_id: event for event in events}
 
 
-def _wait_reasons(plan: Plan) -> dict[Decision, str]:
+def _wait_reasons(snapshot: Snapshot) -> dict[Decision, str]:
     """Return the planner's sentence for each decision to let a deployment wait."""
-    decided = decisions_of(plan)
+    plan = make_plan(snapshot)
+    decided = decisions_of(snapshot, plan)
     return {decided[wait.deployment]: wait.reason for wait in plan.wait_reasons}

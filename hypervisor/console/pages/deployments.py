@@ -11,6 +11,7 @@ from django.db.models import Q, QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
+from deployments import requirements
 from deployments.models import ENDED, OCCUPYING, Deployment, Run, Status
 from hypervisor.console.data.deployment_timeline import RUNS_SHOWN, draw
 from hypervisor.console.pages.base import TopLevelPage
@@ -83,6 +84,8 @@ class DeploymentPage(TopLevelPage):
             waits_for=_neighbours(deployment.dependencies.select_related("on")),
             waited_for_by=_neighbours(deployment.dependents.select_related("deployment")),
             command=shlex.join(deployment.command),
+            requires=requirements.sentences(deployment.require),
+            prefers=requirements.sentences(deployment.prefer),
             variables=sorted(deployment.env),
             here=self.request.get_full_path(),
             may_edit=self.model_admin.has_change_permission(self.request, deployment),
@@ -110,7 +113,7 @@ def _history(deployment: Deployment) -> QuerySet[Event]:
 
 def _runs(deployment: Deployment) -> list[Run]:
     """Return the latest runs, the oldest first."""
-    runs = deployment.runs.select_related("cluster", "preempted_by").order_by("-pk")
+    runs = deployment.runs.select_related("cluster", "node", "preempted_by").order_by("-pk")
     return list(runs[:RUNS_SHOWN])[::-1]
 
 

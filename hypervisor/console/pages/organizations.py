@@ -8,11 +8,12 @@ from typing import Any
 from django.db.models import Count
 from django.urls import reverse
 
+from clusters.capacity import Capacity
 from clusters.models import Cluster
 from deployments.models import LIVE, Deployment, Status
 from hypervisor.console.charts import Bar
+from hypervisor.console.data.amounts import bars
 from hypervisor.console.pages.base import TopLevelPage
-from hypervisor.console.pages.cluster import bars_of
 from orgs.models import Event, Membership, Organization
 from scheduling.models import SchedulingCycle
 
@@ -46,7 +47,10 @@ class OrganizationPage(TopLevelPage):
         return super().get_context_data(
             organization=organization,
             counts=_counts(organization),
-            clusters=[ClusterRow(row, bars_of(row, None)) for row in clusters[:_CLUSTERS_SHOWN]],
+            clusters=[
+                ClusterRow(row, bars(Capacity.of(row), Capacity.allocated_on(row)))
+                for row in clusters[:_CLUSTERS_SHOWN]
+            ],
             cluster_count=organization.clusters.count(),
             departed=Deployment.objects.filter(organization=organization, status__in=LIVE)
             .of_departed()

@@ -12,9 +12,9 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 
-from clusters.models import Cluster
+from clusters.capacity import Capacity
+from clusters.models import Cluster, Node
 from clusters.resources import cores, parse_cpu, parse_ram_mib
-from clusters.services import Capacity
 from deployments.models import Deployment
 from hypervisor.base.forms import IntegerFormField
 from hypervisor.base.numbers import whole
@@ -107,7 +107,7 @@ class Section:
 _TITLES = {
     Kind.EVICTED: "Would be evicted",
     Kind.MOVES: "Would move",
-    Kind.RESTARTS: "Would restart on the same cluster",
+    Kind.RESTARTS: "Would restart on the same node",
     Kind.WAITS: "Would wait",
     Kind.STAYS: "Would keep their place",
     Kind.STARTS: "Would start",
@@ -201,9 +201,9 @@ class PreviewPage(TopLevelPage):
         secure = self.request.is_secure()
         if url_has_allowed_host_and_scheme(asked, {self.request.get_host()}, secure):
             return asked
-        if self.action.subject == "cluster":
-            return reverse("admin:clusters_cluster_changelist")
-        return reverse("queue")
+        if self.action.model is Deployment:
+            return reverse("queue")
+        return reverse("admin:clusters_cluster_changelist")
 
 
 def read_ids(request: HttpRequest) -> list[int]:
@@ -228,7 +228,7 @@ def _title(action: Action, rows: list[Any]) -> str:
     return f"{action.label}: {len(rows)} {action.subject}s"
 
 
-def _present_capacity(rows: list[Cluster]) -> dict[str, object]:
+def _present_capacity(rows: list[Cluster] | list[Node]) -> dict[str, object]:
     if not rows:
         return {}
     gib, rest = divmod(rows[0].ram_mib, 1024)
@@ -251,8 +251,8 @@ def _line(preview: Preview, row: Consequence) -> Line:
     return Line(
         row,
         preview.names.get(row.deployment, f"deployment {row.deployment}"),
-        preview.clusters.get(row.source or 0, ""),
-        preview.clusters.get(row.target or 0, ""),
+        preview.places.name(row.source, row.source_node),
+        preview.places.name(row.target, row.target_node),
         preview.names.get(row.for_ or 0, ""),
     )
 

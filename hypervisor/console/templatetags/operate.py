@@ -5,7 +5,9 @@ from datetime import UTC, datetime
 from django import template
 from django.utils import timezone
 
+from clusters.nodes import name_like
 from clusters.resources import ResourceColumns, cores
+from deployments.models import Deployment, Run
 from hypervisor.console.data.cluster_timeline import Bar
 from hypervisor.console.templatetags.console import duration
 from scheduling.planner.reasons.wait_reason import amount
@@ -19,6 +21,8 @@ _WORDS = {
     "reserved": "capacity is reserved for it",
     "next_cycle": "starts next",
     "exceeds_capacity": "too large",
+    "no_matching_node": "no node has the labels",
+    "scattered": "free capacity is scattered",
     "no_cluster": "no cluster",
     "requested_cluster_gone": "its cluster is gone",
     "cluster_cordoned": "cordoned",
@@ -42,6 +46,17 @@ def request(row: ResourceColumns) -> str:
         *([in_words({"gpu": row.gpu})] if row.gpu else []),
     ]
     return " · ".join(part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts)
+
+
+@register.filter
+def place(row: Deployment | Run) -> str:
+    """Return the name of a row's cluster, after its node's if the node is not named like it."""
+    cluster = row.cluster
+    if cluster is None:
+        return ""
+    if row.node is None or row.node.name == name_like(cluster.name):
+        return cluster.name
+    return f"{row.node.name} of {cluster.name}"
 
 
 @register.filter

@@ -3,12 +3,14 @@
 from datetime import timedelta
 
 import pytest
+from django.contrib.auth.models import Group
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from accounts.models import User
 from clusters import services as cluster_services
-from clusters.models import Cluster, Connection
+from clusters.models import Cluster, Connection, Node
 from deployments.models import Deployment, Run, Status
 from deployments.runtime.reconcile import reconcile
 from orgs.models import Organization
@@ -95,7 +97,7 @@ def test_reserved_capacity_is_shown_with_its_deployment(
 
     answer = console.get(reverse("cluster", args=[forge.pk]))
 
-    assert answer.context["reserved"].name == "patient"
+    assert [r.name for r in answer.context["reservations"]] == ["patient"]
     assert [bar.reserved for bar in answer.context["bars"]] == [1000, 1024, 1]
 
 
@@ -185,3 +187,60 @@ def test_an_unclaimed_engine_and_unknown_containers_are_shown_with_the_remedy(
     assert "This database was restored." in shown
     assert "mlops-x: later:1 serve, running" in shown
     assert f"claim_engine {forge.pk}" in shown
+
+
+def test_it_shows_its_nodes_with_what_is_allocated_and_offered(
+    console: Client, rack: Cluster, submit: Submit, acme: Organization
+) -> None:
+    first, second = rack.nodes.all()
+    Node.objects.filter(pk=second.pk).update(state="cordoned", labels={"gpu.model": "h100"})
+    submit(gpu=1)
+    run_cycle(acme.pk, CHANGE)
+
+    answer = console.get(reverse("cluster", args=[rack.pk]))
+
+    rows = answer.context["nodes"]
+    assert [(row.node.name, row.deployments) for row in rows] == [("gpu-1", 1), ("gpu-2", 0)]
+    assert [bar.allocated for bar in rows[0].bars] == [1000, 1024, 1]
+    offered = [[action.name for action in row.actions] for row in rows]
+    assert offered == [
+        ["cordon_node", "drain_node", "resize_node"],
+        ["uncordon_node", "drain_node", "resize_node"],
+    ]
+    text = answer.content.decode()
+    assert "gpu.model=h100" in text
+    assert f'href="{reverse("preview", args=["drain_node"])}?id={first.pk}' in text
+    assert "Resize…" not in text.split('id="nodes"')[0]
+
+
+def test_a_viewer_is_offered_no_action_on_nodes(rack: Cluster) -> None:
+    viewer = User.objects.create(username="vera", is_staff=True)
+    viewer.groups.add(Group.objects.get(name="Viewers"))
+    browser = Client()
+    browser.force_login(viewer, "django.contrib.auth.backends.ModelBackend")
+
+    rows = browser.get(reverse("cluster", args=[rack.pk])).context["nodes"]
+
+    assert [row.actions for row in rows] == [[], []]
+
+
+def test_an_operator_adds_labels_and_deletes_nodes(console: Client, rack: Cluster) -> None:
+    console.post(
+        reverse("admin:clusters_node_add"),
+        {"cluster": rack.pk, "name": "gpu-3", "cpu_milli": 1000, "ram_mib": 1024, "gpu": 1,
+         "labels": '{"zone": "a"}'},
+    )  # fmt: skip
+    node = rack.nodes.get(name="gpu-3")
+    change = reverse("admin:clusters_node_change", args=[node.pk])
+    refused = console.post(change, {"name": "gpu-3", "labels": '{"zone": "a b"}'}, follow=True)
+    console.post(change, {"name": "gpu-9", "labels": '{"zone": "b"}'})
+
+    rack.refresh_from_db()
+    node.refresh_from_db()
+    assert "is not a label" in refused.content.decode()
+    assert (rack.gpu, node.name, node.labels) == (5, "gpu-9", {"zone": "b"})
+
+    console.post(reverse("admin:clusters_node_delete", args=[node.pk]), {"post": "yes"})
+
+    rack.refresh_from_db()
+    assert (rack.gpu, rack.nodes.count()) == (4, 2)

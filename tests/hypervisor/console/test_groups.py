@@ -212,9 +212,10 @@ def test_pages_outside_tables_show_viewers_everything_but_allow_no_action(
 ) -> None:
     viewer, operator, nobody = (browser(name) for name in (groups.VIEWERS, groups.OPERATORS, ""))
     deployment = Deployment.objects.filter(status=Status.RUNNING)[0].pk
+    subjects = {"cluster": forge.pk, "node": forge.nodes.get().pk, "deployment": deployment}
     before = everything()
 
-    for name, address in own_pages(cluster=forge.pk, deployment=deployment).items():
+    for name, address in own_pages(**subjects).items():
         is_preview = name.startswith("preview")
         assert Client().get(address).status_code == 302, name
         assert nobody.get(address).status_code == 403, name
