@@ -26,8 +26,8 @@ class Due:
 
     An active deployment is due at the first level that may not evict it: at its own level, or at a
     higher one when its budget or its minimum run time protects it. `groups` has the `members` by
-    priority, the highest first; `protected` are those of a priority below the level; `total` is the
-    sum of the requests; `home` maps each member to the node.
+    priority, the highest first; `total` is the sum of the requests; `home` maps each member to the
+    node.
     """
 
     cluster: int
@@ -35,7 +35,6 @@ class Due:
     total: int = 0
     home: dict[int, int] = field(default_factory=dict)
     groups: dict[int, list[int]] = field(default_factory=dict)
-    protected: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -306,17 +305,16 @@ def _assign_due(
         while thresholds and thresholds[-1] > level.priority:
             for c, members in due[thresholds.pop()].items():
                 here.setdefault(c, []).extend(members)
-        level.due = [_due(problem, level, c, members) for c, members in here.items()]
+        level.due = [_due(problem, c, members) for c, members in here.items()]
 
 
-def _due(problem: Problem, level: Level, c: int, members: list[int]) -> Due:
+def _due(problem: Problem, c: int, members: list[int]) -> Due:
     due = Due(c, members, sum([problem.requests[d] for d in members]))
     due.home = dict.fromkeys(members, c)
     by_priority = defaultdict(list)
     for d in sorted(members):
         by_priority[problem.deployments[d].priority].append(d)
     due.groups = dict(sorted(by_priority.items(), reverse=True))
-    due.protected = tuple(d for d in members if problem.deployments[d].priority < level.priority)
     return due
 
 

@@ -7,11 +7,13 @@ from scheduling.planner.problem import Level, Problem
 from scheduling.planner.search.preemption import fewest_victims, largest_victims
 from scheduling.planner.search.state import State
 
+Groups = dict[int, list[int]]  # deployments by priority
+
 
 def retain(state: State, level: Level, sizes: list[int] | None) -> None:
     """Place the deployments that are due on their homes, unless higher levels have left too little.
 
-    On a cluster that cannot keep all of them, deployments of the lowest priority are displaced
+    On a node that cannot keep all of them, deployments of the lowest priority are displaced
     first, and of these the largest by `sizes`, or those with the least harm if it is None. A
     protected deployment that was displaced at a higher level is due again at each level down to its
     own, because a deployment that was expected to stay may have lost its place in the meantime.
@@ -23,20 +25,25 @@ def retain(state: State, level: Level, sizes: list[int] | None) -> None:
         state.load[c] -= due.total
         if state.expected_victims:
             state.load[c] += sum([requests[d] for d in due.members if d in state.expected_victims])
-        later = _due_later(state, c, due.protected) if due.protected else []
+        groups = due.groups
+        if c in again:
+            groups = _by_priority(state.problem, [*again.pop(c), *due.members])
+        later = _due_later(state, c, level.priority, groups)
         left = state.free[c] - due.total
-        if c in again or (left - sum([requests[d] for d in later])) & OVERDRAWN:
-            _retain_what_fits(state, c, [*again.pop(c, ()), *due.members], sizes)
-        else:
+        if groups is due.groups and not (left - sum([requests[d] for d in later])) & OVERDRAWN:
             state.free[c] = left
             state.where |= due.home
+        else:
+            _retain_what_fits(state, c, groups, later, sizes)
     for c, members in again.items():
-        _retain_what_fits(state, c, members, sizes)
+        groups = _by_priority(state.problem, members)
+        later = _due_later(state, c, level.priority, groups)
+        _retain_what_fits(state, c, groups, later, sizes)
 
 
 def _displaced_earlier(state: State, priority: int) -> dict[int, list[int]]:
     """Remove the displaced deployments of at most the priority from the state; return them by
-    cluster.
+    node.
     """
     found: dict[int, list[int]] = {}
     for each in [p for p in state.displaced if p <= priority]:
@@ -45,10 +52,13 @@ def _displaced_earlier(state: State, priority: int) -> dict[int, list[int]]:
     return found
 
 
-def _due_later(state: State, c: int, members: Iterable[int]) -> list[int]:
-    """Return the deployments on the cluster that are due later, but before one of the members."""
-    problem, decided = state.problem, len(state.counts)
-    lowest = min([problem.deployments[d].priority for d in members])
+def _due_later(state: State, c: int, level: int, groups: Groups) -> list[int]:
+    """Return the deployments on the node that are due later, but take precedence over protected
+    deployments of the groups.
+    """
+    problem, decided, lowest = state.problem, len(state.counts), min(groups)
+    if lowest == level:
+        return []
     return [
         d
         for d in problem.eviction_order[c]
@@ -56,14 +66,16 @@ def _due_later(state: State, c: int, members: Iterable[int]) -> list[int]:
     ]
 
 
-def _by_priority(problem: Problem, members: Iterable[int]) -> dict[int, list[int]]:
-    groups: dict[int, list[int]] = {}
+def _by_priority(problem: Problem, members: Iterable[int]) -> Groups:
+    groups: Groups = {}
     for d in sorted(members):
         groups.setdefault(problem.deployments[d].priority, []).append(d)
     return groups
 
 
-def _retain_what_fits(state: State, c: int, members: list[int], sizes: list[int] | None) -> None:
+def _retain_what_fits(
+    state: State, c: int, groups: Groups, later: list[int], sizes: list[int] | None
+) -> None:
     """Keep as many as fit, the highest priority first; the others are displaced.
 
     Deployments that are due later take precedence over protected ones of a lower priority. So a
@@ -71,23 +83,23 @@ def _retain_what_fits(state: State, c: int, members: list[int], sizes: list[int]
     wait for a reason. If it is displaced, they can use its capacity.
     """
     requests = state.problem.requests
-    groups = _by_priority(state.problem, members)
-    later = _by_priority(state.problem, _due_later(state, c, members))
+    others = _by_priority(state.problem, later)
     kept_later = 0
-    for priority in sorted(groups.keys() | later.keys(), reverse=True):
-        for group, is_due in ((groups.get(priority), True), (later.get(priority), False)):
-            if not group:
-                continue
+    for priority in sorted(groups.keys() | others.keys(), reverse=True):
+        if priority in groups:
+            group = groups[priority]
             victims = _victims(state, c, group, state.free[c] - kept_later, sizes)
-            kept = [d for d in group if d not in victims]
-            if not is_due:
-                kept_later += sum([requests[d] for d in kept])
-                continue
-            state.free[c] -= sum([requests[d] for d in kept])
-            state.where |= dict.fromkeys(kept, c)
+            for d in group:
+                if d not in victims:
+                    state.free[c] -= requests[d]
+                    state.where[d] = c
             if victims:
                 lost = [d for d in group if d in victims]
                 state.displaced[priority] = (*state.displaced.get(priority, ()), *lost)
+        if priority in others:
+            group = others[priority]
+            victims = _victims(state, c, group, state.free[c] - kept_later, sizes)
+            kept_later += sum([requests[d] for d in group if d not in victims])
 
 
 def _victims(
