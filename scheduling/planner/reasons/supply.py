@@ -4,8 +4,9 @@ from functools import cached_property
 from heapq import nsmallest
 
 from scheduling.planner.outcome import Outcome
-from scheduling.planner.packed import OVERDRAWN
+from scheduling.planner.packed import OVERDRAWN, unpack
 from scheduling.planner.problem import Problem
+from scheduling.planner.resources import DIMENSIONS
 
 _COMPARED = 4  # nodes of which a sentence names the closest
 _PAIRS = 20_000  # pairs of a deployment and a node to examine for one plan
@@ -44,6 +45,21 @@ class Supply:
         """The sum of what is free, packed, by the id of the cluster."""
         return {
             cluster: sum([self.free[c] for c in nodes])
+            for cluster, nodes in self.by_cluster.items()
+        }
+
+    @cached_property
+    def most(self) -> dict[int, dict[str, int]]:
+        """The most of each dimension that is free on one node, by the id of the cluster."""
+        return {
+            cluster: {
+                name: max(amounts)
+                for name, amounts in zip(
+                    DIMENSIONS,
+                    zip(*[unpack(self.free[c]).to_json().values() for c in nodes], strict=True),
+                    strict=True,
+                )
+            }
             for cluster, nodes in self.by_cluster.items()
         }
 

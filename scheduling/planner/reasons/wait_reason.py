@@ -157,12 +157,9 @@ class Detail(Mapping[str, Any]):
         total = self._supply.totals[cluster.id]
         if (total - self._problem.requests[self._index]) & OVERDRAWN:
             return ""
-        free, nodes = self._supply.free, self._supply.by_cluster[cluster.id]
-        short = [
-            name
-            for name, wanted in self._deployment.request.to_json().items()
-            if all(getattr(unpack(free[c]), name) < wanted for c in nodes)
-        ] or [name for name, wanted in self._deployment.request.to_json().items() if wanted]
+        request, most = self._deployment.request.to_json(), self._supply.most[cluster.id]
+        short = [name for name, wanted in request.items() if most[name] < wanted]
+        short = short or [name for name, wanted in request.items() if wanted]
         in_sum, needed, largest = (
             in_words({name: getattr(vector, name) for name in short})
             for vector in (unpack(total), self._deployment.request, self._free_on(closest))

@@ -94,7 +94,9 @@ def _exchange(
             before[d] = c
     eligible = problem.eligible
     if reserved:
-        eligible = [tuple([c for c in clusters if c not in reserved]) for clusters in eligible]
+        distinct = {id(nodes): nodes for nodes in eligible}.values()
+        left = {id(nodes): tuple([c for c in nodes if c not in reserved]) for nodes in distinct}
+        eligible = [left[id(nodes)] for nodes in eligible]
     sizes = problem.shares if guide.sizes is None else guide.sizes
     exchange = Exchange(problem, eligible, state.free.copy(), placed, unplaced, sizes)
     exchange.run()

@@ -1,13 +1,16 @@
 """Choose which deployments start at a level, and on which cluster."""
 
+from bisect import bisect_left
 from collections.abc import Iterable
+from itertools import islice
 
 from scheduling.planner.packed import OVERDRAWN
-from scheduling.planner.problem import NEVER, Level
+from scheduling.planner.problem import Level
 from scheduling.planner.search.reservation import reserve
-from scheduling.planner.search.state import Guide, State
+from scheduling.planner.search.state import MANY, Guide, State
 
 _OVERHEAD = 4  # effort of a placement, in addition to the clusters that are examined
+_COMPARED = 64  # nodes with victims of the same highest priority
 _NO_VICTIMS: list[int] = []
 Choice = tuple[int, list[int]]
 
@@ -28,7 +31,6 @@ def place_in_order(
         if reserved:
             kind = kind, problem.deployments[d].max_runtime_s, problem.threshold_once_started(d)
         if kind not in failed:
-            state.effort += _OVERHEAD + len(problem.eligible[d])
             choice = choose_cluster(state, d, guide)
             if choice:
                 state.place(d, choice[0], choice[1])
@@ -68,16 +70,20 @@ def place_suspended(state: State, queue: Iterable[int], guide: Guide) -> int:
 
 
 def choose_cluster(state: State, d: int, guide: Guide) -> Choice | None:
-    """Return the cluster for d and the expected victims there; None if d fits on no cluster.
+    """Return the node for d and the expected victims there; None if d fits on no node.
 
-    Preferred are, in this order, the guide's cluster, d's home, a cluster without victims, and the
-    cluster with the least harm.
+    Preferred are, in this order, the guide's node, d's home, a node without victims, and the node
+    with the least harm.
     """
+    nodes = state.problem.eligible[d]
+    if len(nodes) > MANY:
+        return _choose_of_many(state, d, guide)
+    state.effort += _OVERHEAD + len(nodes)
     problem, free, load, reserved = state.problem, state.free, state.load, state.reserved
     request, home, preferred = problem.requests[d], problem.home[d], guide.prefer.get(d)
     tight, best, best_slack, returns = guide.tight, -1, 0, False
     crowded = []
-    for c in problem.eligible[d]:
+    for c in nodes:
         left = (state.usable(d, c) if c in reserved else free[c]) - request
         if left & OVERDRAWN:
             continue
@@ -93,14 +99,53 @@ def choose_cluster(state: State, d: int, guide: Guide) -> Choice | None:
         return home, _victims(state, request, home)
     if best >= 0:
         return best, _NO_VICTIMS
-    if not crowded:
-        return None
-    if len(crowded) == 1:
-        return crowded[0], state.victims(request, crowded[0])
-    return min(
-        [(c, state.victims(request, c)) for c in crowded],
-        key=lambda choice: (_harm(state, choice[1]), choice[0]),
-    )
+    return _least_harm(state, d, crowded)
+
+
+def _choose_of_many(state: State, d: int, guide: Guide) -> Choice | None:
+    """Return the same choice without a look at all nodes, except among those with victims: of
+    these, only some of those with the lowest victims are compared.
+    """
+    state.effort += _OVERHEAD + MANY
+    problem, nodes, request = state.problem, state.problem.eligible[d], state.problem.requests[d]
+    for c in (guide.prefer.get(d), problem.home[d]):
+        if c is not None and _contains(nodes, c) and not (state.usable(d, c) - request) & OVERDRAWN:
+            return c, _victims(state, request, c)
+    index = state.index(nodes)
+    fits = index.slack.fits if guide.tight else index.slack.fits_from_largest
+    for c in fits(request):
+        if not (state.usable(d, c) - state.load[c] - request) & OVERDRAWN:
+            return c, _NO_VICTIMS
+    crowded = [
+        c
+        for c in index.free.fits(request)
+        if c not in state.reserved or not (state.usable(d, c) - request) & OVERDRAWN
+    ]
+    return _least_harm(state, d, crowded)
+
+
+def _contains(nodes: tuple[int, ...], c: int) -> bool:
+    at = bisect_left(nodes, c)
+    return at < len(nodes) and nodes[at] == c
+
+
+def _least_harm(state: State, d: int, crowded: list[int]) -> Choice | None:
+    """Return one of the nodes, on each of which d has victims, and these; None if there is none.
+
+    The harm is the highest priority among the victims, the number of those that fit on no other
+    node, their number, and the lost work.
+    """
+    request = state.problem.requests[d]
+    if len(crowded) < 2:
+        return (crowded[0], state.victims(request, crowded[0])) if crowded else None
+    worst = [state.highest_victim(request, c) for c in crowded]
+    lowest = min(worst)
+    among = [c for c, priority in zip(crowded, worst, strict=True) if priority == lowest]
+    if len(among) == 1:
+        return among[0], state.victims(request, among[0])
+    choices = [(c, state.victims(request, c)) for c in among[:_COMPARED]]
+    elsewhere: dict[int, list[int]] = {}
+    return min(choices, key=lambda choice: (_harm(state, choice, elsewhere), choice[0]))
 
 
 def _victims(state: State, request: int, c: int) -> list[int]:
@@ -109,7 +154,12 @@ def _victims(state: State, request: int, c: int) -> list[int]:
     return _NO_VICTIMS
 
 
-def _harm(state: State, victims: list[int]) -> tuple[int, int, int]:
-    deployments, loss = state.problem.deployments, state.problem.loss
-    worst = max([deployments[v].priority for v in victims], default=-NEVER)
-    return worst, len(victims), sum([loss[v] for v in victims])
+def _harm(state: State, choice: Choice, elsewhere: dict[int, list[int]]) -> tuple[int, int, int]:
+    """Return the harm, without the priority. `elsewhere` has two nodes, if any, for each kind."""
+    (c, victims), kinds, loss, lost = choice, state.problem.kinds, state.problem.loss, 0
+    for v in victims:
+        nodes = elsewhere.get(kinds[v])
+        if nodes is None:
+            nodes = elsewhere[kinds[v]] = list(islice(state.without_victims(v), 2))
+        lost += not nodes or nodes == [c]
+    return lost, len(victims), sum([loss[v] for v in victims])

@@ -35,10 +35,13 @@ def retain(state: State, level: Level, sizes: list[int] | None) -> None:
             state.where |= due.home
         else:
             _retain_what_fits(state, c, groups, later, sizes)
+        if state.indexes:
+            state.changed.append(c)
     for c, members in again.items():
         groups = _by_priority(state.problem, members)
         later = _due_later(state, c, level.priority, groups)
         _retain_what_fits(state, c, groups, later, sizes)
+        state.changed.append(c)
 
 
 def _displaced_earlier(state: State, priority: int) -> dict[int, list[int]]:

@@ -254,14 +254,14 @@ class Search:
         Changes that have the same effect are yielded once.
         """
         problem = self._problem
-        seen: set[tuple[int, tuple[int, ...], int | None, int | None]] = set()
+        seen: set[tuple[int, int | None, int | None]] = set()
         for d in sorted(self._guide.orders[k], key=lambda d: d in starts):
             now = starts.get(d)
             places: list[int | None] = [*problem.eligible[d]]
             if now is not None:
                 places.append(None)
             for c in places:
-                change = (problem.requests[d], problem.eligible[d], now, c)
+                change = (problem.kinds[d], now, c)
                 if c != now and change not in seen:
                     seen.add(change)
                     yield d, c

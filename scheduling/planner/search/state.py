@@ -1,12 +1,15 @@
 """The state of an attempt between two levels: what is placed where, and what is free."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from scheduling.planner.outcome import Outcome, Reservation, may_use
 from scheduling.planner.packed import OVERDRAWN, beyond
-from scheduling.planner.problem import Problem
+from scheduling.planner.problem import NEVER, Problem
+from scheduling.planner.search.index import Indexes
 from scheduling.planner.search.preemption import remove_and_restore
+
+MANY = 64  # nodes from which on they are found by an index
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,8 @@ class State:
     due yet are expected to keep of it. `expected_victims` are not due yet, but will lose their
     place; `displaced` have lost it, by priority. `reserved` are the reservations by cluster.
     `counts` and `free_at` are as in `Outcome`, and `effort` is the number of pairs of a deployment
-    and a cluster that have been examined.
+    and a node that have been examined. `changed` are the nodes whose `free` or `load` has changed
+    since there are `indexes`, each time again.
     """
 
     problem: Problem
@@ -48,6 +52,8 @@ class State:
     counts: list[int] = field(default_factory=list)
     free_at: dict[int, list[int]] = field(default_factory=dict)
     effort: int = 0
+    changed: list[int] = field(default_factory=list)
+    indexes: dict[int, Indexes] = field(default_factory=dict)
 
     @classmethod
     def of(cls, problem: Problem) -> "State":
@@ -71,6 +77,16 @@ class State:
             self.counts.copy(),
             self.free_at.copy(),
         )
+
+    def index(self, nodes: tuple[int, ...]) -> Indexes:
+        """Return the indexes of the nodes, which must be one of the problem's `eligible`."""
+        known = self.indexes.get(id(nodes))
+        if known is None:
+            known = Indexes(nodes, self.free, self.load, len(self.changed))
+            self.indexes[id(nodes)] = known
+        else:
+            known.follow(self.changed, self.free, self.load)
+        return known
 
     def usable(self, d: int, c: int) -> int:
         """Return the free capacity of c that d may use, less what is reserved for another."""
@@ -98,12 +114,18 @@ class State:
         return all_stay + sum([requests[v] for v in victims])
 
     def fits_elsewhere(self, d: int, c: int) -> bool:
-        """Return whether d, which is on c, would fit on another cluster now."""
+        """Return whether d, which is on c, would fit on another node now."""
+        return any(o != c for o in self.without_victims(d))
+
+    def without_victims(self, d: int) -> Iterator[int]:
+        """Yield the nodes on which d fits beside all that are expected to stay."""
         request, load = self.problem.requests[d], self.load
-        for o in self.problem.eligible[d]:
-            if o != c and not (self.usable(d, o) - load[o] - request) & OVERDRAWN:
-                return True
-        return False
+        nodes: Iterable[int] = self.problem.eligible[d]
+        if len(self.problem.eligible[d]) > MANY:
+            nodes = self.index(self.problem.eligible[d]).slack.fits(request)
+        for c in nodes:
+            if not (self.usable(d, c) - load[c] - request) & OVERDRAWN:
+                yield c
 
     def victims(self, request: int, c: int) -> list[int]:
         """Return the expected victims of the request on c.
@@ -119,6 +141,20 @@ class State:
         left = self.free[c] - self.load[c] - request
         return remove_and_restore(problem.requests, candidates, left)
 
+    def highest_victim(self, request: int, c: int) -> int:
+        """Return the highest priority among the expected victims of the request on c.
+
+        It is that of the last deployment that has to be removed; it is not restored.
+        """
+        problem, expected, decided = self.problem, self.expected_victims, len(self.counts)
+        left = self.free[c] - self.load[c] - request
+        for v in problem.eviction_order[c]:
+            if v not in expected and problem.due_at[v] > decided:
+                left += problem.requests[v]
+                if not left & OVERDRAWN:
+                    return problem.deployments[v].priority
+        return NEVER
+
     def place(self, d: int, c: int, victims: Collection[int] = ()) -> None:
         """Place d on c, which starts it there or returns it to its home; expect the victims."""
         requests = self.problem.requests
@@ -127,10 +163,14 @@ class State:
             self.load[c] -= requests[v]
         self.free[c] -= requests[d]
         self.where[d] = c
+        if self.indexes:
+            self.changed.append(c)
 
     def unplace(self, d: int) -> None:
         """Undo a placement. The victims that were expected because of it remain expected."""
-        self.free[self.where.pop(d)] += self.problem.requests[d]
+        c = self.where.pop(d)
+        self.free[c] += self.problem.requests[d]
+        self.changed.append(c)
 
     def outcome(self) -> Outcome:
         """Return the result of the attempt after its last level."""

@@ -274,3 +274,12 @@ def test_an_error_in_a_requirement_of_a_document_names_the_field() -> None:
     rows["deployments"][0]["require"] = {"zone": "b"}  # type: ignore[index]
     with pytest.raises(ValueError, match=r"^deployments\[0\].require.zone: expected a list of"):
         Snapshot.from_json(rows)
+
+
+def test_the_node_is_freed_whose_deployments_fit_elsewhere() -> None:
+    """Evicting one of priority 1 from n1 would be enough, but those of n2 can all move."""
+    nodes = rack(node(1, 4), node(2, 4), node(3, 2))
+    rows = [active(1, 1, 4, node=1), active(2, 1, 1, node=2), active(3, 1, 1, node=2)]
+    made = plan(nodes, *rows, ready(4, 9, 4))
+    assert made.evictions == ()
+    assert moves(made) == {2: (2, 3), 3: (2, 3)}

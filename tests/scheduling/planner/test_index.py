@@ -1,0 +1,74 @@
+"""The index of nodes finds what a look at all nodes finds."""
+
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.rules import Result, violations
+from scheduling.planner.packed import OVERDRAWN, pack
+from scheduling.planner.pipeline import make_plan
+from scheduling.planner.policy import Policy
+from scheduling.planner.resources import Resources
+from scheduling.planner.search import placement, search, state
+from scheduling.planner.search.index import Index
+from scheduling.planner.snapshot import Snapshot
+from tests.support.snapshots import large, snapshots
+
+bounded = settings(max_examples=100, deadline=None, derandomize=True, database=None)
+seeds = st.integers(0, 2**32 - 1)
+
+
+def plan_by_index(snapshot: Snapshot) -> dict[str, object]:
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (state, placement):
+            patch.setattr(module, "MANY", 1)
+        plan = make_plan(snapshot)
+        assert violations(snapshot, plan) == []
+        assert make_plan(Result(snapshot, plan).carried_out()).changes_nothing
+        return plan.to_json()
+
+
+@bounded
+@given(snapshots(st.builds(Policy, starvation_seconds=st.just(10**9))))
+def test_a_plan_by_index_is_the_same_without_reservations(snapshot: Snapshot) -> None:
+    assert plan_by_index(snapshot) == make_plan(snapshot).to_json()
+
+
+@bounded
+@given(snapshots())
+def test_a_plan_by_index_breaks_no_rule(snapshot: Snapshot) -> None:
+    plan_by_index(snapshot)
+
+
+@settings(bounded, max_examples=25)
+@given(seeds)
+def test_a_plan_by_index_of_a_large_world_is_the_same(seed: int) -> None:
+    """In one attempt: a search by index examines fewer pairs, and so makes more attempts."""
+    snapshot = large(120, 3, Policy(starvation_seconds=10**9), seed, nodes=8)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search, "_LARGE", 0)
+        assert plan_by_index(snapshot) == make_plan(snapshot).to_json()
+
+
+@bounded
+@given(seeds)
+def test_an_index_follows_changes(seed: int) -> None:
+    random = Random(seed)
+
+    def amount() -> int:
+        return pack(Resources(random.randint(0, 4), random.randint(0, 4), random.randint(0, 2)))
+
+    nodes = sorted(random.sample(range(30), 20))
+    amounts = [amount() for _ in range(30)]
+    index = Index(nodes, amounts)
+    for _ in range(15):
+        c = random.randrange(30)
+        amounts[c] = amount() - amount()
+        index.update(c, amounts[c])
+    request = amount()
+    fitting = [c for c in nodes if not (amounts[c] - request) & OVERDRAWN]
+    assert list(index.fits(request)) == sorted(fitting, key=lambda c: (amounts[c], c))
+    from_largest = sorted(fitting, key=lambda c: (-amounts[c], c))
+    assert list(index.fits_from_largest(request)) == from_largest
