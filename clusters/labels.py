@@ -1,13 +1,31 @@
-"""Labels of nodes: texts by name, in the form that Kubernetes allows."""
+"""The names and the labels of nodes, in the form that Kubernetes allows."""
 
 import re
 from collections.abc import Mapping
 from typing import Any
 
 MAX_LABELS = 64
+MAX_NAME = 253
 
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?")
 _KEY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/-]{0,251}[A-Za-z0-9])?")
 _VALUE = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?")
+
+
+def wrong_name(name: str) -> str | None:
+    """Return what is wrong with a node's name, None if nothing is."""
+    if len(name) <= MAX_NAME and _NAME.fullmatch(name):
+        return None
+    return (
+        f"A node's name has at most {MAX_NAME} lower-case letters, digits, `-` and `.`, and"
+        " begins and ends with a letter or a digit."
+    )
+
+
+def name_like(text: str) -> str:
+    """Return the text in the form of a node's name: `Rack 1` becomes `rack-1`."""
+    name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    return name[:63].strip("-") or "node"
 
 
 def wrong_key(key: Any) -> str | None:

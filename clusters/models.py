@@ -13,6 +13,7 @@ from django.utils import timezone
 from accounts.audit.triggers import trail
 from clusters.demand import demand
 from clusters.drivers.kinds import UNCONNECTED, Kind, choices, kind_of
+from clusters.labels import MAX_NAME, name_like
 from clusters.resources import ResourceColumns
 from clusters.secrets import decrypt, encrypt
 from clusters.triggers import FOR_STATEMENTS_WITHOUT_NODES
@@ -22,9 +23,6 @@ from orgs.models import Organization
 from orgs.tenancy import TenantQuerySet
 
 DIMENSIONS = ("cpu_milli", "ram_mib", "gpu")
-
-MAX_NODE_NAME = 253
-"""The longest name that Kubernetes allows for a node."""
 
 
 class ClusterQuerySet(TenantQuerySet["Cluster"]):
@@ -122,7 +120,7 @@ class Node(ResourceColumns):
         LOST = "lost"
 
     cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="nodes")
-    name = models.CharField(max_length=MAX_NODE_NAME)
+    name = models.CharField(max_length=MAX_NAME)
     labels = models.JSONField(default=dict, db_default={}, blank=True)
     state = models.CharField(
         max_length=10, choices=State.choices, default=State.ACTIVE, db_default=State.ACTIVE
@@ -157,6 +155,12 @@ class Node(ResourceColumns):
     @property
     def organization_id(self) -> int:
         return self.cluster.organization_id
+
+    @property
+    def place(self) -> str:
+        """Return `gpu-1 of rack`, or `rack` if the node is named like its cluster."""
+        cluster = self.cluster.name
+        return cluster if self.name == name_like(cluster) else f"{self.name} of {cluster}"
 
 
 class ConnectionQuerySet(LockingQuerySet["Connection"]):

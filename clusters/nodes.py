@@ -4,7 +4,6 @@ Every verb locks the cluster, as a cycle does, so that nothing allocates capacit
 meanwhile. The events belong to the cluster's history.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -13,8 +12,8 @@ from django.db import IntegrityError, transaction
 
 from clusters.capacity import Capacity
 from clusters.demand import demand
-from clusters.labels import MAX_LABELS, problems
-from clusters.models import DIMENSIONS, MAX_NODE_NAME, Cluster, Connection, Node
+from clusters.labels import MAX_LABELS, name_like, problems, wrong_name
+from clusters.models import DIMENSIONS, Cluster, Connection, Node
 from clusters.resources import describe
 from clusters.wakeups import request_cycle
 from hypervisor.base.errors import Conflict, Invalid
@@ -22,8 +21,6 @@ from orgs.events import record
 
 MAX_NODES = 2000
 """The most nodes of one cluster."""
-
-_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +39,6 @@ class NodeSpec:
     def repeated(self, count: int) -> "list[NodeSpec]":
         """Return this many equal nodes: `gpu-1`, `gpu-2` and so on for the name `gpu`."""
         return [replace(self, name=f"{self.name}-{number}") for number in range(1, count + 1)]
-
-
-def wrong_name(name: str) -> str | None:
-    """Return what is wrong with a node's name, None if nothing is."""
-    if len(name) <= MAX_NODE_NAME and _NAME.fullmatch(name):
-        return None
-    return (
-        f"A node's name has at most {MAX_NODE_NAME} lower-case letters, digits, `-` and `.`, and"
-        " begins and ends with a letter or a digit."
-    )
 
 
 def insert(cluster: Cluster, specs: Sequence[NodeSpec]) -> list[Node]:
@@ -269,12 +256,6 @@ def _called(node: Node) -> str:
     if node.cluster.nodes.count() == 1:
         return f"Cluster {node.cluster.name}"
     return f"Node {node.name} of cluster {node.cluster.name}"
-
-
-def name_like(text: str) -> str:
-    """Return the text in the form of a node's name: `Rack 1` becomes `rack-1`."""
-    name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
-    return name[:63].strip("-") or "node"
 
 
 @contextmanager

@@ -10,8 +10,8 @@ from rest_framework import serializers
 from clusters import labels as label_rules
 from clusters.capacity import NOTHING, Capacity
 from clusters.fields import CpuField, RamField
-from clusters.models import DIMENSIONS, MAX_NODE_NAME, Cluster, Node
-from clusters.nodes import MAX_NODES, NodeSpec, wrong_name
+from clusters.models import DIMENSIONS, Cluster, Node
+from clusters.nodes import MAX_NODES, NodeSpec
 from clusters.resources import MAX_GPU, cores
 from hypervisor.rest.serializers import IntegerField, StrictModelSerializer, StrictSerializer
 from orgs.serializers import OrganizationField
@@ -52,7 +52,7 @@ class LabelsField(serializers.DictField):
 
 
 def _check_name(name: str) -> str:
-    if wrong := wrong_name(name):
+    if wrong := label_rules.wrong_name(name):
         raise serializers.ValidationError(wrong)
     return name
 
@@ -101,7 +101,7 @@ class NewNodeSerializer(StrictSerializer):
     """A node of a new cluster, or `count` equal ones."""
 
     name = serializers.CharField(
-        max_length=MAX_NODE_NAME,
+        max_length=label_rules.MAX_NAME,
         help_text="Lower-case letters, digits, `-` and `.`. With a `count`, the nodes are called"
         " `name-1`, `name-2` and so on.",
     )

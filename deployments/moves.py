@@ -1,4 +1,4 @@
-"""An operator's move of a deployment to another cluster."""
+"""An operator's move of a deployment to another cluster or node."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -20,19 +20,24 @@ from hypervisor.base.errors import Conflict, NotFound
 
 
 @transaction.atomic
-def move(deployment: Deployment, *, actor: str, target: Cluster | None = None) -> Deployment:
+def move(deployment: Deployment, *, actor: str, target: Cluster | Node | None = None) -> Deployment:
     """Bind a deployment to the target cluster; with None, move it to any other cluster, unbound.
 
     An active deployment moves at once if the free capacity suffices. Otherwise it is requeued for
-    the target: the next cycle preempts lower deployments there, or it waits. A pending deployment
-    competes for the target from then on. The clusters are locked first, because a move allocates
-    capacity.
+    the target cluster: the next cycle preempts lower deployments there, or it waits. With a node,
+    it moves there at once, unbound, or not at all. A pending deployment competes for the target
+    cluster from then on. The clusters are locked first, because a move allocates capacity.
 
-    Raises Conflict if the deployment has ended or is there already, or if no other cluster has
-    enough free capacity; Invalid if the target could never hold it; NotFound if there is no such
-    cluster in its organization.
+    Raises Conflict if the deployment has ended or is there already, or if no other cluster or not
+    the node has enough free capacity; Invalid if the target could never hold it; NotFound if there
+    is no such cluster or node in its organization.
     """
     if _status(deployment) == Status.PENDING:
+        if isinstance(target, Node):
+            raise Conflict(
+                f"Deployment {deployment.pk} is pending, and only an active one can be moved to a"
+                " node: name a cluster, or have it require a label of the node."
+            )
         return _rebind(deployment, actor, target)
     nodes = _locked_nodes(deployment.organization_id)
     row = Deployment.objects.get_locked(deployment.pk)
@@ -41,9 +46,12 @@ def move(deployment: Deployment, *, actor: str, target: Cluster | None = None) -
             f"Deployment {row.pk} is {row.status}; only a pending, starting or running deployment"
             " can be moved: start it again once it has ended, then move it."
         )
+    if isinstance(target, Node):
+        return _relocate(row, actor, _checked(row, nodes, target), bound=False)
     destination = _destination(row, nodes, target)
     if destination is None:
         return _requeue(row, actor, target)
+    _bind(row, target.pk if target else None)
     return _relocate(row, actor, destination, bound=target is not None)
 
 
@@ -88,6 +96,26 @@ def _destination(row: Deployment, nodes: Iterable[Node], target: Cluster | None)
     return min(fitting, key=_tightness, default=None)
 
 
+def _checked(row: Deployment, nodes: Iterable[Node], target: Node) -> Node:
+    """Return the locked target. Raises Conflict unless the deployment can move there now."""
+    node = next((node for node in nodes if node.pk == target.pk), None)
+    if node is None:
+        raise NotFound("There is no such node in its organization: name another node.")
+    if node.pk == row.node_id:
+        raise Conflict(f"Deployment {row.pk} is already on {node.name}: name another node.")
+    if row.requested_cluster_id not in (None, node.cluster_id):
+        raise Conflict(
+            f"Deployment {row.pk} may run only on {row.requested_cluster}: name a node of it."
+        )
+    if not _fits(row, node):
+        raise Conflict(
+            f"Deployment {row.pk} cannot move to {node.name}: the node needs {Capacity.of(row)}"
+            f" free (it has {Capacity.free_on(node)}), the labels that the deployment requires, and"
+            " to be active. Name another node, or requeue the deployment."
+        )
+    return node
+
+
 def _tightness(node: Node) -> tuple[int, ...]:
     return (*reversed(Capacity.free_on(node).amounts()), node.cluster_id, node.pk)
 
@@ -108,10 +136,10 @@ def _is_lost(cluster: Cluster) -> bool:
 
 def _relocate(row: Deployment, actor: str, node: Node, *, bound: bool) -> Deployment:
     cluster = node.cluster
-    _bind(row, cluster.pk if bound else None)
+    where = node.name if cluster.pk == row.cluster_id else cluster.name
     change = Change(
         row.pk,
-        f"Moved by {actor} to {cluster.name}, which has enough free capacity.",
+        f"Moved by {actor} to {where}, which has enough free capacity.",
         cluster=cluster.pk,
         node=node.pk,
         data={

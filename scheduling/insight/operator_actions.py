@@ -86,7 +86,7 @@ _ALL = (
         "deployments.preempt_deployment", services.requeue, stops_work=True,
     ),
     Action(
-        "move", "Move", "Run it on another cluster.", "moved",
+        "move", "Move", "Run it on another cluster or node.", "moved",
         "deployments.preempt_deployment", moves.move, needs=Needs.TARGET, stops_work=True,
     ),
     Action(

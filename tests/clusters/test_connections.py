@@ -299,3 +299,12 @@ def test_an_engine_on_the_network_needs_a_certificate_of_its_authority(
         connections.probe(
             forge, route(trusted.certificate, trusted.key, Authority("other").certificate)
         )
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("driver", ["docker", "kubernetes"])
+def test_a_cluster_of_several_nodes_is_not_connected(rack: Cluster, driver: str) -> None:
+    route = Route(driver, "tcp://192.0.2.1:2376")
+
+    with pytest.raises(Conflict, match=r"has 2 nodes, and .* exactly one: delete the others first"):
+        connections.probe(rack, route)

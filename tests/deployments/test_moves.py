@@ -4,7 +4,7 @@ import pytest
 
 from clusters import services as cluster_services
 from clusters.capacity import Capacity
-from clusters.models import Cluster
+from clusters.models import Cluster, Node
 from deployments import services
 from deployments.models import Deployment, Run, Status
 from deployments.moves import move
@@ -185,3 +185,65 @@ def test_moving_a_deployment_that_has_just_been_deleted_is_an_error(
 
     with pytest.raises(NotFound):
         move(stale, actor="olga", target=anvil)
+
+
+def test_an_active_deployment_moves_to_another_node_of_its_cluster(
+    rack: Cluster, acme: Organization, submit: Submit
+) -> None:
+    deployment = submit(gpu=2, requested_cluster=rack)
+    run_cycle(acme.pk, SchedulingCycle.Trigger.CHANGE)
+    deployment.refresh_from_db()
+    (other,) = [node for node in rack.nodes.all() if node != deployment.node]
+
+    moved = move(deployment, actor="olga", target=other)
+
+    assert (moved.status, moved.node, moved.requested_cluster) == ("starting", other, rack)
+    event = last_event(moved)
+    assert event.reason == f"Moved by olga to {other.name}, which has enough free capacity."
+    assert (event.data["node"], event.data["from_node"]) == (other.pk, deployment.node_id)
+    assert not list(violations())
+
+
+def test_a_move_to_a_node_binds_to_nothing(bring: Bring, rack: Cluster) -> None:
+    node = rack.nodes.all()[1]
+
+    moved = move(bring(Status.RUNNING), actor="olga", target=node)
+
+    assert (moved.node, moved.requested_cluster) == (node, None)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"gpu": 1}, r"needs 1 CPU, 1 GiB RAM, 2 GPU free \(it has 4 CPU, 8 GiB RAM, 1 GPU\)"),
+        ({"state": "cordoned"}, "to be active"),
+        ({"labels": {"zone": "b"}}, "the labels that the deployment requires"),
+    ],
+)
+def test_a_move_to_a_node_that_cannot_take_it_is_refused(
+    bring: Bring, rack: Cluster, change: dict[str, object], reason: str
+) -> None:
+    rack.nodes.update(labels={"zone": "a"})
+    deployment = bring(Status.RUNNING, gpu=2, require={"zone": ["a"]})
+    node = rack.nodes.all()[0]
+    Node.objects.filter(pk=node.pk).update(**change)
+
+    with pytest.raises(Conflict, match=reason):
+        move(deployment, actor="olga", target=node)
+
+    deployment.refresh_from_db()
+    assert deployment.status == Status.RUNNING
+
+
+def test_a_move_to_a_node_is_refused_where_the_deployment_may_not_be(
+    bring: Bring, submit: Submit, rack: Cluster, forge: Cluster
+) -> None:
+    node = rack.nodes.all()[0]
+    bound, there = bring(Status.RUNNING, requested_cluster=forge), bring(Status.RUNNING)
+
+    with pytest.raises(Conflict, match="may run only on forge"):
+        move(bound, actor="olga", target=node)
+    with pytest.raises(Conflict, match="already on forge"):
+        move(there, actor="olga", target=forge.nodes.get())
+    with pytest.raises(Conflict, match="only an active one can be moved to a node"):
+        move(submit(), actor="olga", target=node)

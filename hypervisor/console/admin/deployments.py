@@ -230,7 +230,7 @@ class DeploymentAdmin(ServiceAdmin):
     def requeue(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> HttpResponse:
         return preview_first(request, "requeue", queryset)
 
-    @admin.action(description="Move to another cluster…", permissions=["preempt"])
+    @admin.action(description="Move to another cluster or node…", permissions=["preempt"])
     def move(self, request: HttpRequest, queryset: QuerySet[Deployment]) -> HttpResponse:
         return preview_first(request, "move", queryset)
 

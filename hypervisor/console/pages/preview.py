@@ -40,6 +40,11 @@ class PriorityForm(forms.Form):
         return {"priority": self.cleaned_data["priority"]}
 
 
+class NodeField(forms.ModelChoiceField):  # type: ignore[type-arg]
+    def label_from_instance(self, obj: Node) -> str:
+        return obj.place
+
+
 class TargetForm(forms.Form):
     target = forms.ModelChoiceField(
         Cluster.objects.none(),
@@ -50,8 +55,21 @@ class TargetForm(forms.Form):
         " may run only there from now on, and evicts lower priorities there if it has to.",
     )
 
+    node = NodeField(
+        Node.objects.none(),
+        label="Or to node",
+        required=False,
+        empty_label="Any node",
+        help_text="It moves to this node if that has enough free capacity, and may still run"
+        " elsewhere.",
+    )
+
+    def clean(self) -> None:
+        if self.cleaned_data.get("target") and self.cleaned_data.get("node"):
+            self.add_error("node", "Choose either a cluster or a node.")
+
     def options(self) -> dict[str, Any]:
-        return {"target": self.cleaned_data["target"]}
+        return {"target": self.cleaned_data["node"] or self.cleaned_data["target"]}
 
 
 class CapacityForm(forms.Form):
@@ -172,10 +190,15 @@ class PreviewPage(TopLevelPage):
             bound = query if {"cpu", "ram", "gpu"} & set(query) else None
             return CapacityForm(bound, initial=_present_capacity(self.rows))
         if needs == Needs.TARGET:
-            form = TargetForm(query if "target" in query else None)
+            form = TargetForm(query if {"target", "node"} & set(query) else None)
             organizations = {row.organization_id for row in self.rows}
             form.fields["target"].queryset = (  # type: ignore[attr-defined]
                 Cluster.objects.filter(organization__in=organizations).order_by("name")
+            )
+            form.fields["node"].queryset = (  # type: ignore[attr-defined]
+                Node.objects.filter(cluster__organization__in=organizations)
+                .select_related("cluster")
+                .order_by("cluster__name", "pk")
             )
             return form
         return None

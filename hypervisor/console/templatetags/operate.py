@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from django import template
 from django.utils import timezone
 
-from clusters.nodes import name_like
 from clusters.resources import ResourceColumns, cores
 from deployments.models import Deployment, Run
 from hypervisor.console.data.cluster_timeline import Bar
@@ -50,13 +49,11 @@ def request(row: ResourceColumns) -> str:
 
 @register.filter
 def place(row: Deployment | Run) -> str:
-    """Return the name of a row's cluster, after its node's if the node is not named like it."""
-    cluster = row.cluster
-    if cluster is None:
-        return ""
-    if row.node is None or row.node.name == name_like(cluster.name):
-        return cluster.name
-    return f"{row.node.name} of {cluster.name}"
+    """Return where a row is: its cluster, and its node if that is not named like the cluster."""
+    if row.cluster is None or row.node is None:
+        return row.cluster.name if row.cluster else ""
+    row.node.cluster = row.cluster  # Saves a query for each row.
+    return row.node.place
 
 
 @register.filter

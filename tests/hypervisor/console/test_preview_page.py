@@ -249,3 +249,25 @@ def test_the_link_back_never_leads_to_another_host(console: Client, bring: Bring
     page = address("stop", bring(Status.RUNNING), next="https://example.org/")
 
     assert console.get(page).context["back"] == reverse("queue")
+
+
+def test_a_move_to_a_node_is_previewed_and_made(
+    console: Client, bring: Bring, rack: Cluster
+) -> None:
+    running, node = bring(Status.RUNNING), rack.nodes.all()[1]
+
+    page = console.get(address("move", running, node=node.pk)).content.decode()
+    confirm(console, "move", running, node=node.pk)
+
+    assert "forge → gpu-2 of rack" in page
+    running.refresh_from_db()
+    assert (running.node, running.requested_cluster) == (node, None)
+
+
+def test_a_move_is_to_a_cluster_or_to_a_node(console: Client, bring: Bring, rack: Cluster) -> None:
+    both = {"target": rack.pk, "node": rack.nodes.all()[0].pk}
+
+    answer = console.get(address("move", bring(Status.RUNNING), **both))
+
+    assert "Choose either a cluster or a node." in answer.content.decode()
+    assert answer.context["preview"] is None
