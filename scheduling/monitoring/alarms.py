@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from django.db import connection
-from django.db.models import Max
+from django.db.models import Exists, Max, OuterRef
 
-from clusters.models import Cluster, Connection
+from clusters.models import Cluster, Connection, Node
 from deployments import waiting
 from deployments.models import Deployment, Run
 from deployments.runtime import orphans
@@ -25,7 +25,8 @@ _MANY = 1000
 """Counting stops here, because a larger number changes nothing for the operator."""
 
 _NEVER = (
-    waiting.DEPENDENCY_ENDED, "exceeds_capacity", "requested_cluster_gone", "no_cluster",
+    waiting.DEPENDENCY_ENDED, "exceeds_capacity", "no_matching_node", "requested_cluster_gone",
+    "no_cluster",
 )  # fmt: skip
 """The wait reasons that do not end without a change by a person."""
 
@@ -81,6 +82,7 @@ def alarms(
         *_cycles(now),
         *_order(last),
         *_clusters(now),
+        *_draining_nodes(now),
         *_stuck(now),
         *_waiting(now, last),
         *_last_hour(hour),
@@ -216,15 +218,35 @@ def _clusters(now: datetime) -> Iterator[Alarm]:
     left = Run.objects.current().filter(cluster__in=draining).order_by()
     busy = set(left.values_list("cluster", flat=True).distinct())
     for pk, cluster in draining.items():
-        time = begun.get(pk)
-        if pk in busy and time and now - time > _DRAINS_LONG:
-            yield Alarm(
-                "warning",
-                f"{cluster} has been draining since {time:%Y-%m-%d %H:%M} UTC",
-                "Some of its deployments still run.",
-                Subject.CLUSTER,
-                pk,
-            )
+        if pk in busy:
+            yield from _long_drain(cluster.name, pk, begun.get(pk), now)
+
+
+def _draining_nodes(now: datetime) -> Iterator[Alarm]:
+    busy = Run.objects.current().filter(node=OuterRef("pk"))
+    draining = Node.objects.filter(Exists(busy), state=Node.State.DRAINING)
+    rows = list(draining.select_related("cluster"))
+    if not rows:
+        return
+    since = Event.objects.filter(
+        subject=Event.Subject.CLUSTER,
+        subject_id__in=[node.cluster_id for node in rows],
+        kind="node_draining",
+    )
+    begun = dict(since.order_by().values_list("data__node").annotate(Max("time")))
+    for node in rows:
+        yield from _long_drain(node.place, node.cluster_id, begun.get(node.pk), now)
+
+
+def _long_drain(name: str, cluster: int, begun: datetime | None, now: datetime) -> Iterator[Alarm]:
+    if begun and now - begun > _DRAINS_LONG:
+        yield Alarm(
+            "warning",
+            f"{name} has been draining since {begun:%Y-%m-%d %H:%M} UTC",
+            "Some of its deployments still run.",
+            Subject.CLUSTER,
+            cluster,
+        )
 
 
 def _stuck(now: datetime) -> Iterator[Alarm]:

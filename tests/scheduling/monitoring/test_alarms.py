@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import Settings
 
+from clusters import nodes
 from clusters import services as cluster_services
 from clusters.models import Cluster, Connection
 from clusters.wakeups import ENGINES
@@ -19,6 +20,7 @@ from deployments.dependencies import Wait
 from deployments.models import Deployment, Run, Status
 from hypervisor.console.links import link_of
 from orgs.models import Event, Organization
+from scheduling.cycle.run import run_cycle
 from scheduling.models import Pulse, Sample, SchedulingCycle
 from scheduling.monitoring import health, heartbeats
 from scheduling.monitoring.alarms import Alarm, Hour, alarms
@@ -205,6 +207,23 @@ def test_a_long_drain_raises_an_alarm(alive: None, bring: Bring, forge: Cluster)
 
     assert before == []
     assert titles()[0].startswith("forge has been draining since")
+
+
+def test_a_long_drain_of_a_node_raises_an_alarm(
+    alive: None, rack: Cluster, submit: Submit, acme: Organization
+) -> None:
+    deployment = submit(gpu=1)
+    run_cycle(acme.pk, SchedulingCycle.Trigger.CHANGE)
+    deployment.refresh_from_db()
+    assert deployment.node is not None
+    nodes.drain(deployment.node, actor="alice")
+    nodes.drain(rack.nodes.exclude(pk=deployment.node.pk).get(), actor="alice")
+    assert titles() == []
+
+    Event.objects.filter(kind="node_draining").update(time=ago(hours=1))
+
+    (title,) = titles()
+    assert title.startswith(f"{deployment.node.name} of rack has been draining since")
 
 
 def test_a_drain_that_is_done_is_no_alarm(alive: None, forge: Cluster) -> None:
