@@ -7,7 +7,7 @@ from tests.support.browser import Screenshot
 from tests.support.service import User
 
 LISTS = (
-    "clusters/cluster", "deployments/deployment", "deployments/run", "orgs/event",
+    "clusters/cluster", "clusters/node", "deployments/deployment", "deployments/run", "orgs/event",
     "scheduling/schedulingcycle", "django_celery_beat/periodictask", "accounts/user",
 )  # fmt: skip
 

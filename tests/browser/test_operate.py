@@ -74,6 +74,30 @@ def test_a_cluster_is_drained_through_its_preview(
     screenshot(page, "cluster-drained")
 
 
+def test_a_node_is_drained_on_the_page_of_its_cluster(
+    page: Page, team: User, screenshot: Screenshot
+) -> None:
+    labels = {"gpu.model": "a100-80gb", "zone": "a"}
+    node = {"name": "gpu", "count": 2, "cpu": 4, "ram_mib": "8Gi", "gpu": 2, "labels": labels}
+    rack = int(team.post("/clusters", name="rack", nodes=[node])["id"])
+    moving = team.deploy("moving", cpu=2, gpu=1)
+    team.wait_for(moving, "running")
+    before = team.get(f"/deployments/{moving}")["node"]["name"]
+
+    page.goto(f"/admin/cluster/{rack}/")
+    expect(row(page, "gpu-2")).to_contain_text("gpu.model=a100-80gb")
+    screenshot(page, "cluster-nodes")
+    page.get_by_role("link", name=f"Drain {before}").click()
+    expect(page.get_by_role("heading", name="Would move")).to_be_visible()
+    screenshot(page, "node-drain-preview")
+    page.get_by_role("button", name=f"Drain: {before}").click()
+
+    expect(page.get_by_text(f"{before}: draining.")).to_be_visible()
+    other = "gpu-1" if before == "gpu-2" else "gpu-2"
+    expect(row(page, "moving")).to_contain_text(other, timeout=SOON_MS)
+    assert team.get(f"/deployments/{moving}")["node"]["name"] == other
+
+
 def test_a_deployment_is_put_on_hold_and_released_from_the_queue(
     page: Page, team: User, screenshot: Screenshot
 ) -> None:

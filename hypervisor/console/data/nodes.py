@@ -13,6 +13,9 @@ from hypervisor.console.data.amounts import bars
 from hypervisor.console.data.cluster_data import Reservation
 from scheduling.insight.operator_actions import ACTIONS, Action
 
+_SHOWN = 100
+"""The number of nodes on the page; the list of nodes has all of them."""
+
 _OFFERED = {
     Node.State.ACTIVE: ("cordon_node", "drain_node", "resize_node"),
     Node.State.CORDONED: ("uncordon_node", "drain_node", "resize_node"),
@@ -30,15 +33,19 @@ class NodeRow:
     deployments: int
     actions: list[Action]
 
+    @property
+    def labels(self) -> list[tuple[str, str]]:
+        return sorted(self.node.labels.items())
+
 
 def nodes_of(
     cluster: Cluster, reservations: Sequence[Reservation], may: Callable[[str], bool]
 ) -> list[NodeRow]:
-    """Return the cluster's nodes; `may` says whether the operator has a permission."""
+    """Return the cluster's first nodes; `may` says whether the operator has a permission."""
     there = _counts(cluster)
     reserved = {reservation.node: reservation.amounts for reservation in reservations}
     rows = []
-    for node in cluster.nodes.with_allocated():
+    for node in cluster.nodes.with_allocated()[:_SHOWN]:
         capacity, allocated = Capacity.of(node), Capacity.allocated_on(node)
         offered = [ACTIONS[name] for name in _OFFERED[Node.State(node.state)]]
         rows.append(

@@ -71,6 +71,7 @@ class ClusterPage(TopLevelPage):
         asked = self.request.GET.get("span", "")
         span = asked if asked in SPANS else "1h"
         reservations = reservations_on(cluster, now)
+        names = dict(cluster.nodes.values_list("pk", "name"))
         return super().get_context_data(
             cluster=cluster,
             bars=bars(
@@ -79,7 +80,8 @@ class ClusterPage(TopLevelPage):
                 Capacity.total(reservation.amounts for reservation in reservations),
             ),
             nodes=nodes_of(cluster, reservations, self.request.user.has_perm),
-            node_names={node.pk: node.name for node in cluster.nodes.all()},
+            node_count=len(names),
+            node_names=names,
             silence=silence,
             unknown=_unknown(cluster),
             remedy=orphans.remedy(cluster),
@@ -93,7 +95,7 @@ class ClusterPage(TopLevelPage):
             entries=entries,
             shares={entry.deployment.pk: share_of(entry.deployment, cluster) for entry in entries},
             actions=offered(self.request, Group.PLACED),
-            steps=_steps(self.request, cluster, silence),
+            steps=_steps(self.request, cluster, silence, resizes=len(names) == 1),
             caption=f"What is on {cluster.name}",
             here=self.request.get_full_path(),
             **kwargs,
@@ -115,10 +117,11 @@ def _unknown(cluster: Cluster) -> list[dict[str, Any]]:
     return connection.unknown_containers if connection else []
 
 
-def _steps(request: HttpRequest, cluster: Cluster, silence: Silence | None) -> list[Action]:
+def _steps(
+    request: HttpRequest, cluster: Cluster, silence: Silence | None, *, resizes: bool
+) -> list[Action]:
     """Return the actions that the operator may take on the cluster in its present state."""
-    several = cluster.nodes.count() > 1
-    names = [n for n in _OFFERED[Cluster.State(cluster.state)] if n != "resize" or not several]
+    names = [n for n in _OFFERED[Cluster.State(cluster.state)] if n != "resize" or resizes]
     actions = [ACTIONS[name] for name in (*names, *(("declare_lost",) if silence else ()))]
     return [action for action in actions if request.user.has_perm(action.permission)]
 
