@@ -31,7 +31,7 @@ def place_in_order(
         if reserved:
             kind = kind, problem.deployments[d].max_runtime_s, problem.threshold_once_started(d)
         if kind not in failed:
-            choice = choose_cluster(state, d, guide)
+            choice = choose_node(state, d, guide)
             if choice:
                 state.place(d, choice[0], choice[1])
                 continue
@@ -69,15 +69,23 @@ def place_suspended(state: State, queue: Iterable[int], guide: Guide) -> int:
     return placed
 
 
-def choose_cluster(state: State, d: int, guide: Guide) -> Choice | None:
+def choose_node(state: State, d: int, guide: Guide) -> Choice | None:
     """Return the node for d and the expected victims there; None if d fits on no node.
 
-    Preferred are, in this order, the guide's node, d's home, a node without victims, and the node
-    with the least harm.
+    Preferred are, in this order, the node without victims that d prefers most if the guide weighs
+    it, the guide's node, d's home, a node without victims, and the node with the least harm.
     """
     nodes = state.problem.eligible[d]
-    if len(nodes) > MANY:
-        return _choose_of_many(state, d, guide)
+    if d in guide.weights:
+        state.effort += _OVERHEAD + len(nodes)
+        preferred = _heaviest(state, d, guide.weights[d])
+        if preferred is not None:
+            return preferred, _NO_VICTIMS
+    return (_choose_of_many if len(nodes) > MANY else _choose_of_few)(state, d, guide)
+
+
+def _choose_of_few(state: State, d: int, guide: Guide) -> Choice | None:
+    nodes = state.problem.eligible[d]
     state.effort += _OVERHEAD + len(nodes)
     problem, free, load, reserved = state.problem, state.free, state.load, state.reserved
     request, home, preferred = problem.requests[d], problem.home[d], guide.prefer.get(d)
@@ -100,6 +108,13 @@ def choose_cluster(state: State, d: int, guide: Guide) -> Choice | None:
     if best >= 0:
         return best, _NO_VICTIMS
     return _least_harm(state, d, crowded)
+
+
+def _heaviest(state: State, d: int, weights: list[int]) -> int | None:
+    """Return the node with the largest weight of those on which d has no victims."""
+    free, load = state.free, state.load
+    options = [(-weights[c], free[c] - load[c], c) for c in state.without_victims(d)]
+    return min(options)[-1] if options else None
 
 
 def _choose_of_many(state: State, d: int, guide: Guide) -> Choice | None:

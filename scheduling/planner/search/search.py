@@ -14,6 +14,7 @@ from scheduling.planner.problem import NOWHERE, Problem
 from scheduling.planner.resources import Resources
 from scheduling.planner.search.levels import place_level, place_levels
 from scheduling.planner.search.ordering import Measure, base_orders, measures
+from scheduling.planner.search.preference import Preferences
 from scheduling.planner.search.relocation import Relocation
 from scheduling.planner.search.state import Guide, State
 
@@ -98,6 +99,7 @@ class Search:
                 pass
         while self._best.evicted and not self._is_large and self._relocate():
             pass
+        self._satisfy_preferences()
         return self._best
 
     def _is_optimal(self) -> bool:
@@ -229,15 +231,11 @@ class Search:
 
     def _relocate(self) -> bool:
         """Let a victim keep its place while all that start still start; return whether one does."""
-        problem, best = self._problem, self._best
-        now = {d: c for d, c in best.where.items() if problem.home[d] != c}
-        ready = {d for d in now if problem.home[d] == NOWHERE}
-        orders = self._best_guide.orders
-        if self._searches:
-            orders = tuple([sorted(order, key=lambda d: d not in now) for order in orders])
+        problem, best, again = self._problem, self._best, self._best_again()
+        ready = {d for d in again.prefer if problem.home[d] == NOWHERE}
         relocation = Relocation(problem, best, self._relocation_left)
         for changed in relocation.changes():
-            guide = replace(self._best_guide, orders=orders, tight=True, prefer=now | changed)
+            guide = replace(again, prefer=again.prefer | changed)
             state = State.of(problem)
             place_levels(state, guide)
             outcome = state.outcome()
@@ -247,6 +245,30 @@ class Search:
                 break
         self._relocation_left = relocation.effort_left
         return self._best is not best
+
+    def _best_again(self) -> Guide:
+        """Return a guide to the best outcome: what starts prefers its node, and goes first."""
+        home, guide = self._problem.home, self._best_guide
+        now = {d: c for d, c in self._best.where.items() if home[d] != c}
+        orders = guide.orders
+        if self._searches:
+            orders = tuple([sorted(order, key=lambda d: d not in now) for order in orders])
+        return replace(guide, orders=orders, tight=True, prefer=now)
+
+    def _satisfy_preferences(self) -> None:
+        """Take outcomes that are as good and satisfy more of what the deployments prefer."""
+        preferences = Preferences(self._problem)
+        for wanting in preferences.trials(self._best.where):
+            best, weights = self._best, preferences.weights
+            guide = replace(self._best_again(), weights={d: weights[d] for d in wanting})
+            state = State.of(self._problem)
+            place_levels(state, guide, best.counts)
+            outcome = state.outcome()
+            equal = score(outcome) == score(best) and outcome.where.keys() == best.where.keys()
+            if equal and preferences.satisfied(outcome.where) > preferences.satisfied(best.where):
+                self._best = outcome
+            if len(wanting) > 1 and (self._best is outcome or self._is_large):
+                return
 
     def _changes(self, k: int, starts: dict[int, int]) -> Iterator[tuple[int, int | None]]:
         """Yield a deployment of level k to place first and its cluster, or None to place it last.

@@ -18,7 +18,8 @@ class Guide:
 
     `orders[k]` are the ready and drained deployments of level k in the order to place them; `tight`
     prefers the fullest cluster, otherwise the emptiest; `exchange` improves each level afterwards;
-    `prefer[d]` is a cluster to try first. With `sizes`, the largest deployments of a level are
+    `prefer[d]` is a node to try first; before it, of the nodes without victims, that with the
+    largest of `weights[d]`. With `sizes`, the largest deployments of a level are
     displaced first, and queue with the others of the level by size. Without, those with the least
     harm are displaced first, and are placed before the others.
     """
@@ -28,6 +29,7 @@ class Guide:
     exchange: bool = False
     sizes: list[int] | None = None
     prefer: dict[int, int] = field(default_factory=dict)
+    weights: dict[int, list[int]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ import pytest
 from scheduling.planner.pipeline import make_plan
 from scheduling.planner.plan import Plan
 from scheduling.planner.policy import Policy
-from scheduling.planner.requirements import requirements
+from scheduling.planner.requirements import preferences, requirements
 from scheduling.planner.resources import NOTHING, Resources
 from scheduling.planner.snapshot import Cluster, ClusterState, Deployment, Node, Snapshot
 from tests.support.planner_cases import (
@@ -94,6 +94,50 @@ def test_a_requirement_that_no_node_satisfies_is_the_wait_reason() -> None:
     )
     [row] = made.wait_reasons[0].detail["clusters"]
     assert row["why"] == "of its 2 nodes, 2 are large enough: 2 fail gpu.model is h100 or b200"
+
+
+# -- preferences --
+
+
+def test_a_preference_decides_among_nodes_that_are_equally_good() -> None:
+    nodes = rack(node(1, 2, labels=A100), node(2, 4, labels=H100), node(3, 8))
+    prefer = preferences({"gpu.model": ["h100"]})
+    assert places(plan(nodes, ready(1, 5, 1))) == {1: (1, 1)}
+    assert places(plan(nodes, ready(1, 5, 1, prefer=prefer))) == {1: (1, 2)}
+
+
+def test_the_larger_weight_is_preferred() -> None:
+    nodes = rack(node(1, 2, labels={"zone": "a"}), node(2, 4, labels=H100))
+    prefer = preferences({"zone": ["a"], "gpu.model": {"in": ["h100"], "weight": 2}})
+    assert places(plan(nodes, ready(1, 5, 1, prefer=prefer))) == {1: (1, 2)}
+
+
+def test_a_preference_gives_no_place_that_another_deployment_needs() -> None:
+    nodes = rack(node(1, 1, labels=A100), node(2, 2, labels=H100))
+    prefer = preferences({"gpu.model": ["h100"]})
+    made = plan(nodes, ready(1, 5, 1, prefer=prefer), ready(2, 5, 2))
+    assert places(made) == {1: (1, 1), 2: (1, 2)}
+
+
+def test_a_preference_evicts_and_moves_nothing() -> None:
+    nodes = rack(node(1, 2, labels=A100), node(2, 1, labels=H100))
+    prefer = preferences({"gpu.model": ["h100"]})
+    made = plan(nodes, active(1, 1, 1, node=2), ready(2, 9, 1, prefer=prefer))
+    assert places(made) == {2: (1, 1)}
+    assert (made.evictions, made.moves) == ((), ())
+
+
+def test_an_active_deployment_stays_whatever_it_prefers() -> None:
+    nodes = rack(node(1, 1, labels=A100), node(2, 1, labels=H100))
+    prefer = preferences({"gpu.model": ["h100"]})
+    assert plan(nodes, active(1, 1, 1, node=1, prefer=prefer)).changes_nothing
+
+
+def test_a_preference_that_cannot_be_satisfied_does_not_prevent_another_one() -> None:
+    nodes = rack(node(1, 3, labels=A100), node(2, 1, labels=H100))
+    prefer = preferences({"gpu.model": ["h100"]})
+    made = plan(nodes, *(ready(n, 5, 1, prefer=prefer) for n in (1, 2, 3)))
+    assert sorted(places(made).values()) == [(1, 1), (1, 1), (1, 2)]
 
 
 # -- states --
