@@ -105,6 +105,13 @@ class NodeQuerySet(TenantQuerySet["Node"]):
         sums = demand().allocated()
         return self.annotate(**{f"allocated_{name}": sums[name] for name in DIMENSIONS})
 
+    def of_each_shape(self) -> "NodeQuerySet":
+        """Return one node, with its cluster, of those that are alike: of the same cluster, with the
+        same capacity and labels.
+        """
+        alike = ("cluster_id", *DIMENSIONS, "labels")
+        return self.select_related("cluster").order_by(*alike, "pk").distinct(*alike)
+
 
 class Node(ResourceColumns):
     """One machine of a cluster.

@@ -98,8 +98,7 @@ def submit_many(
 def _rows(created_by: User, entries: Sequence[Entry]) -> list[Deployment]:
     """Return the rows to insert. A cycle is impossible: nothing waits for a new deployment."""
     nodes: dict[int, list[Node]] = {entry.organization.pk: [] for entry in entries}
-    supply = Node.objects.filter(cluster__organization__in=nodes).select_related("cluster")
-    for node in supply:
+    for node in Node.objects.filter(cluster__organization__in=nodes).of_each_shape():
         nodes[node.cluster.organization_id].append(node)
     known = _organizations_of({w.deployment for e in entries for w in e.spec.depends_on})
     rows = []

@@ -1,6 +1,5 @@
 """The specification of a deployment, what of it can change, and whether a node can hold it."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -119,30 +118,35 @@ def check_image(image: str) -> None:
 
 def check_capacity(organization_id: int, spec: Spec) -> None:
     """Raise Invalid unless an empty node that the deployment may use could hold it."""
-    nodes = Node.objects.filter(cluster__organization=organization_id).select_related("cluster")
-    check_fits(list(nodes), spec)
+    nodes = Node.objects.filter(cluster__organization=organization_id)
+    check_fits(list(nodes.of_each_shape()), spec)
 
 
 def check_fits(nodes: Sequence[Node], spec: Spec) -> None:
     """Raise Invalid unless one of the organization's nodes could hold it when empty.
 
-    If the specification requests a cluster, only the nodes of that cluster count.
+    Of nodes that are alike, one is enough. If the specification requests a cluster, only the nodes
+    of that cluster count.
     """
     if spec.requested_cluster:
         nodes = [n for n in nodes if n.cluster_id == spec.requested_cluster.pk]
+    request = Capacity(spec.cpu_milli, spec.ram_mib, spec.gpu)
+    if any(_could_run(spec, request, node) for node in nodes):
+        return
     labelled = [node for node in nodes if satisfied(spec.require, node.labels)]
     if nodes and not labelled:
         raise _no_such_labels(nodes, spec)
-    request = Capacity(spec.cpu_milli, spec.ram_mib, spec.gpu)
-    if any(Capacity.of(node).holds(request) for node in labelled):
-        return
     raise Invalid(
         f"No node that this deployment may use can ever hold {request}"
-        + (f": {'; '.join(_largest(nodes, labelled))}. Request less, or add a larger node."
+        + (f": {'; '.join(_largest(labelled))}. Request less, or add a larger node."
            if nodes else ". The organization has no cluster yet: create one first."),
         attr=_too_large(spec, labelled),
         code="exceeds_capacity",
     )  # fmt: skip
+
+
+def _could_run(spec: Spec, request: Capacity, node: Node) -> bool:
+    return Capacity.of(node).holds(request) and satisfied(spec.require, node.labels)
 
 
 def _no_such_labels(nodes: Sequence[Node], spec: Spec) -> Invalid:
@@ -162,16 +166,10 @@ def _no_such_labels(nodes: Sequence[Node], spec: Spec) -> Invalid:
     )
 
 
-def _largest(nodes: Sequence[Node], labelled: Sequence[Node]) -> list[str]:
-    """Return a sentence for each of the three largest nodes, by GPU, of different sizes."""
-    of_cluster = Counter(node.cluster_id for node in nodes)
-    sizes: dict[tuple[int, Capacity], str] = {}
-    for node in sorted(labelled, key=lambda n: (-n.gpu, -n.ram_mib, -n.cpu_milli, n.pk)):
-        several = of_cluster[node.cluster_id] > 1
-        name = f"{node.name} of {node.cluster}" if several else str(node.cluster)
-        capacity = Capacity.of(node)
-        sizes.setdefault((node.cluster_id, capacity), f"{name} has {capacity}")
-    return list(sizes.values())[:3]
+def _largest(nodes: Sequence[Node]) -> list[str]:
+    """Return a clause for each of the three largest nodes, by GPU."""
+    largest = sorted(nodes, key=lambda n: (-n.gpu, -n.ram_mib, -n.cpu_milli, n.pk))
+    return [f"{node.place} has {Capacity.of(node)}" for node in largest[:3]]
 
 
 def _too_large(spec: Spec, nodes: Sequence[Node]) -> str | None:
