@@ -177,8 +177,8 @@ class RequireField(serializers.Field[dict[str, Any], Any, Any, Any]):
 
 @extend_schema_field(
     _conditions(
-        "What is to decide between nodes if plans are equal otherwise: as `require`, and"
-        " conditions in an object may have a `weight`. Not used yet.",
+        "What decides between nodes if plans are equal otherwise: as `require`, and conditions in"
+        " an object may have a `weight`.",
         {"zone": {"in": ["a"], "weight": 5}},
         weight={"type": "integer", "minimum": 1, "maximum": requirements.MAX_WEIGHT, "default": 1},
     )

@@ -149,6 +149,18 @@ def test_the_planner_gets_labels_states_and_conditions(
     assert Snapshot.from_json(snapshot.to_json()) == snapshot
 
 
+@pytest.mark.parametrize("wanted", ["gpu-1", "gpu-2"])
+def test_among_equal_nodes_the_preferred_one_is_used(
+    acme: Organization, rack: Cluster, submit: Submit, wanted: str
+) -> None:
+    rack.nodes.filter(name=wanted).update(labels={"disk": "ssd"})
+    row = submit(gpu=1, prefer={"disk": {"in": ["ssd"], "weight": 5}})
+
+    cycle(acme)
+
+    assert str(node_of(row)) == wanted
+
+
 def test_a_drained_node_loses_its_deployments_to_the_others(
     acme: Organization, rack: Cluster, submit: Submit
 ) -> None:
