@@ -12,13 +12,13 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import User
-from clusters.models import Cluster
 from deployments import services, waiting
 from deployments.bounds import check_bounds
 from deployments.models import Deployment, Status
 from deployments.specs import Spec
 from orgs.models import Event, Organization
 from scheduling.cycle.snapshot import load
+from scheduling.insight.places import Places
 from scheduling.planner.pipeline import make_plan, served_order
 from scheduling.planner.plan import Plan, WaitReason
 from scheduling.planner.snapshot import Snapshot
@@ -133,8 +133,8 @@ def _from_plan(deployment: Deployment) -> Explanation:
     placement = next((p for p in plan.placements if p.deployment == deployment.pk), None)
     detail: Mapping[str, Any] = {}
     if placement:
-        name = Cluster.objects.values_list("name", flat=True).get(pk=placement.cluster)
-        code, reason = "next_cycle", f"The next cycle places it on {name}."
+        at = placement.cluster, placement.node
+        code, reason = "next_cycle", f"The next cycle places it on {Places.named([at]).name(*at)}."
     else:
         wait = _wait_reason(plan, deployment.pk)
         code, reason, detail = wait.code, wait.reason, wait.detail

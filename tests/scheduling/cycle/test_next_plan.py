@@ -15,6 +15,7 @@ from django.utils import timezone
 from accounts.models import User
 from clusters import services as cluster_services
 from clusters.capacity import Capacity
+from clusters.nodes import NodeSpec
 from deployments import services
 from deployments.models import ACTIVE, ENDED, Deployment, Run, Status
 from deployments.runtime.reconcile import reconcile
@@ -23,6 +24,7 @@ from hypervisor.base.errors import DomainError
 from orgs.models import Organization
 from scheduling.cycle.run import run_cycle
 from scheduling.insight.explain import explain
+from scheduling.insight.places import Places
 from scheduling.insight.queue import Filters, Group, Queue
 from scheduling.models import SchedulingCycle
 from tests.support.factories import MembershipFactory, OrganizationFactory
@@ -35,14 +37,14 @@ _CYCLES = 14
 
 
 class Result(NamedTuple):
-    """What a cycle decides about a pending deployment: its cluster, or the code of its wait."""
+    """What a cycle decides about a pending deployment: its node, or the code of its wait."""
 
-    cluster: int | None = None
+    node: int | None = None
     code: str = ""
 
 
 class Step(NamedTuple):
-    """A change of a deployment's cluster, None for no cluster; `for_` is the preemptor."""
+    """A change of a deployment's node, None for no node; `for_` is the preemptor."""
 
     deployment: int
     from_: int | None
@@ -61,11 +63,11 @@ class World:
         self.clusters = [
             cluster_services.create(
                 actor="alice", organization=self.organization, name=name,
-                capacity=Capacity(8000, 16384, 2),
+                specs=NodeSpec("n", Capacity(8000, 16384, 2)).repeated(count),
             )
-            for name in ("anvil", "bellows")
+            for name, count in (("anvil", 1), ("bellows", 2))
         ]  # fmt: skip
-        for _ in range(6):
+        for _ in range(8):
             self._submit()
 
     def act(self) -> None:
@@ -122,7 +124,9 @@ class World:
 
 
 def explained_results(world: World) -> dict[int, Result]:
-    ids = {cluster.name: cluster.pk for cluster in world.clusters}
+    nodes = [(node.cluster_id, node.pk) for c in world.clusters for node in c.nodes.all()]
+    places = Places.named(nodes)
+    ids = {places.name(*at): at[1] for at in nodes}
     results = {}
     for deployment in world.organization.deployments.pending():
         explained = explain(deployment)
@@ -145,31 +149,31 @@ def planned_steps(world: World) -> set[Step]:
         "schedule", "--dry-run", "--json", organization=str(world.organization.pk), stdout=out
     )
     (plan,) = json.loads(out.getvalue())
-    steps = {Step(e["deployment"], e["cluster"], None, e["for"]) for e in plan["evictions"]}
-    steps |= {Step(m["deployment"], m["from"], m["to"], m["for"]) for m in plan["moves"]}
-    steps |= {Step(p["deployment"], None, p["cluster"]) for p in plan["placements"]}
+    steps = {Step(e["deployment"], e["node"], None, e["for"]) for e in plan["evictions"]}
+    steps |= {Step(m["deployment"], m["from_node"], m["to_node"], m["for"]) for m in plan["moves"]}
+    steps |= {Step(p["deployment"], None, p["node"]) for p in plan["placements"]}
     return steps
 
 
 class Row(NamedTuple):
     status: str
-    cluster: int | None
+    node: int | None
     code: str
 
 
 def rows(world: World) -> dict[int, Row]:
-    columns = ("pk", "status", "cluster", "status_code")
+    columns = ("pk", "status", "node", "status_code")
     deployments = world.organization.deployments.values_list(*columns)
-    return {pk: Row(status, cluster, code) for pk, status, cluster, code in deployments}
+    return {pk: Row(status, node, code) for pk, status, node, code in deployments}
 
 
 def steps(before: dict[int, Row], after: dict[int, Row], cycle: SchedulingCycle) -> set[Step]:
     lost = Run.objects.filter(deployment__in=before, released_at=cycle.started_at)
     preemptors = dict(lost.values_list("deployment", "preempted_by"))
     return {
-        Step(pk, was.cluster, after[pk].cluster, preemptors.get(pk))
+        Step(pk, was.node, after[pk].node, preemptors.get(pk))
         for pk, was in before.items()
-        if was.cluster != after[pk].cluster
+        if was.node != after[pk].node
     }
 
 
@@ -200,7 +204,7 @@ def announced_and_done(world: World) -> SchedulingCycle:
     after = rows(world)
     waiting = [pk for pk, row in before.items() if row.status == Status.PENDING]
     results = {
-        pk: Result(after[pk].cluster) if after[pk].cluster else Result(code=after[pk].code)
+        pk: Result(after[pk].node) if after[pk].node else Result(code=after[pk].code)
         for pk in waiting
     }
     assert explained == results
