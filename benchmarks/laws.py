@@ -84,8 +84,8 @@ def features(snapshot: Snapshot, plan: Plan) -> Iterator[str]:
             yield "required label"
         if d.cluster is not None:
             yield from _features_of_active(result, d)
-        elif result.is_starved(d):
-            yield "starved"
+        elif d.id in result.having_turns:
+            yield "turn"
     for wait in plan.wait_reasons:
         yield f"waits: {wait.code}"
     parts = ("eviction", plan.evictions), ("move", plan.moves), ("new suspension", plan.suspensions)

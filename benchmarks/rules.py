@@ -6,6 +6,7 @@ They are independent of the planner's search, and simple rather than fast.
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 
 from scheduling.planner.plan import Eviction, Move, Placement, Plan, WaitReason
 from scheduling.planner.requirements import Operator, Requirement
@@ -28,6 +29,7 @@ class Result:
     deployments: dict[int, Deployment] = field(init=False)
     homes: dict[int, Place] = field(init=False)
     after: dict[int, Place] = field(init=False)
+    having_turns: set[int] = field(init=False)
 
     def __post_init__(self) -> None:
         self.snapshot = suspended(self.snapshot, self.plan.suspensions)
@@ -41,6 +43,7 @@ class Result:
             self.after[move.deployment] = move.target, move.target_node
         for placement in self.plan.placements:
             self.after[placement.deployment] = placement.cluster, placement.node
+        self.having_turns = set(_having_turns(self))
 
     def before(self, place: Place) -> list[Deployment]:
         return [self.deployments[d] for d, home in self.homes.items() if home == place]
@@ -105,8 +108,24 @@ class Result:
                 known = ends is not None and until is not None
                 in_time = known and until - self.snapshot.now >= ends
                 if holder.id != deployment.id and holder.priority >= deployment.priority:
-                    return not in_time and not self.may_backfill(deployment, holder.priority)
+                    if in_time:
+                        return False
+                    passes = any(
+                        self._is_refused(h, place, holder, deployment.priority)
+                        for h in self.deployments.values()
+                    )
+                    return passes or not self.may_backfill(deployment, holder.priority)
         return False
+
+    def _is_refused(self, h: Deployment, place: Place, holder: Deployment, above: int) -> bool:
+        """Return whether h, of a priority above this one, waits and respects the reservation."""
+        return (
+            h.id not in self.after
+            and h.id != holder.id
+            and above < h.priority <= holder.priority
+            and self.is_eligible(self.bins[place], h)
+            and not self.may_backfill(h, holder.priority)
+        )
 
     def holders(self) -> list[int]:
         """Return the ids of the deployments that have a reservation."""
@@ -122,11 +141,6 @@ class Result:
             recent_preemptions=deployment.recent_preemptions + moved,
         )
         return policy.backfill == "evictable" and self.evictable(started, priority)
-
-    def is_starved(self, deployment: Deployment) -> bool:
-        since = deployment.ready_since
-        waited = self.snapshot.now - (deployment.queued_at if since is None else since)
-        return waited > self.snapshot.policy.starvation_seconds
 
     def carried_out(self) -> Snapshot:
         """Return the snapshot after the plan, at the same moment."""
@@ -158,6 +172,35 @@ def _holds(requirement: Requirement, labels: Mapping[str, str]) -> bool:
         Operator.EXISTS: value is not _MISSING,
         Operator.ABSENT: value is _MISSING,
     }[requirement.operator]
+
+
+def _having_turns(result: Result) -> Iterator[int]:
+    """Yield the deployments whose turn it is now."""
+    snapshot, groups = result.snapshot, defaultdict(list)
+    threshold = max(snapshot.policy.starvation_seconds, 1)
+    for d in result.deployments.values():
+        waited = snapshot.now - d.waits_since
+        competes = d.cluster is None and not result.is_suspended(d)
+        if not competes or waited <= snapshot.policy.starvation_seconds:
+            continue
+        if any(result.is_eligible(bin_, d) for bin_ in result.bins.values()):
+            period = threshold
+            while 2 * period <= waited:
+                period *= 2
+            groups[period].append(d)
+    for period, members in groups.items():
+        first = min(members, key=lambda d: (-d.priority, d.waits_since, d.id))
+        allowed = Fraction(snapshot.policy.reservation_percent, 100 * len(groups))
+        share = _share(first, snapshot)
+        part = min(allowed / share, Fraction(1)) if share else Fraction(1)
+        if snapshot.now % period < int(part * period):
+            yield first.id
+
+
+def _share(d: Deployment, snapshot: Snapshot) -> Fraction:
+    """Return the largest share of the total capacity that d requests."""
+    whole = sum((c.capacity for c in snapshot.clusters), NOTHING).to_json()
+    return max(Fraction(n, max(whole[name], 1)) for name, n in d.request.to_json().items())
 
 
 def total(deployments: Iterable[Deployment]) -> Resources:
@@ -246,7 +289,7 @@ def _blocking(result: Result, d: Deployment, place: Place) -> list[Deployment]:
     if result.is_suspended(d):
         starting = result.starting(place)
         return result.before(place) + [s for s in starting if s.priority >= d.priority]
-    first = d.cluster is None and result.is_starved(d)
+    first = d.id in result.having_turns
     blocking = []
     for other in result.on(place):
         starts = result.homes.get(other.id) != place
@@ -256,7 +299,8 @@ def _blocking(result: Result, d: Deployment, place: Place) -> list[Deployment]:
             waited_longer = (other.waits_since, other.id) < (d.waits_since, d.id)
             if starts and result.is_suspended(other):
                 continue
-            if not starts or not first or (other.cluster is None and waited_longer):
+            goes_first = other.id in result.having_turns and waited_longer
+            if not starts or not first or goes_first:
                 blocking.append(other)
         elif not starts and not result.evictable(other, d.priority):
             blocking.append(other)
@@ -287,10 +331,10 @@ def in_order(result: Result) -> Iterator[str]:
 def _turn(result: Result, d: Deployment) -> tuple[bool, bool, int, int]:
     """Return the place in the order of rule 5 among equal requests.
 
-    A starved deployment goes first. An active one goes before those that wait, unless it has to
-    leave a draining cluster.
+    A deployment whose turn it is goes first. An active one goes before those that wait, unless it
+    has to leave a draining cluster.
     """
-    if d.cluster is None and result.is_starved(d):
+    if d.id in result.having_turns:
         return False, False, d.waits_since, d.id
     home = result.homes.get(d.id)
     drains = home is None or result.bins[home].state == ClusterState.DRAINING

@@ -13,7 +13,8 @@ from scheduling.planner.requirements import Operator, Requirement
 from scheduling.planner.resources import NOTHING, Resources
 from scheduling.planner.snapshot import Cluster, ClusterState, Deployment, Node, Snapshot
 
-NOW = 1_000_000
+NOW = 900 << 10
+"""With the default threshold, a turn of each length begins at this moment."""
 
 _PRIORITIES = (1, 4, 10, 30, 40, 55, 60, 100)
 _CLOSED = (ClusterState.CORDONED, ClusterState.DRAINING, ClusterState.LOST)
@@ -112,6 +113,7 @@ def _policy(random: Random) -> Policy:
         preemption_budget=random.randint(0, 3),
         budget_override_gap=random.choice([1, 5, 20, 50]),
         starvation_seconds=random.choice([0, 900, 10**6]),
+        reservation_percent=random.choice([0, 10, 100]),
         backfill=random.choice(["ending", "evictable"]),
     )
 

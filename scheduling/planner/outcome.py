@@ -12,13 +12,16 @@ class Reservation:
     """An `amount`, packed, of a cluster's capacity is reserved for a deployment; both by index.
 
     `until` is when that much will be free at the latest, None when the deployments there do not
-    state when they end. Deployments that end by then may use the reserved capacity.
+    state when they end. Deployments that end by then may use the reserved capacity. `refuses` is
+    the highest priority of which it is refused to a deployment that would fit there, None if it is
+    refused to none; lower deployments may not pass that one.
     """
 
     deployment: int
     cluster: int
     until: int | None
     amount: int
+    refuses: int | None = None
 
     def ends_before(self, deployment: Deployment, now: int) -> bool:
         """Return whether the deployment, started now, is certain to end in time."""
@@ -32,6 +35,8 @@ def may_use(problem: Problem, reservation: Reservation, d: int) -> bool:
     if reservation.ends_before(problem.deployments[d], problem.snapshot.now):
         return True
     if problem.snapshot.policy.backfill != Backfill.EVICTABLE:
+        return False
+    if reservation.refuses is not None and problem.deployments[d].priority < reservation.refuses:
         return False
     return problem.threshold_once_started(d) <= problem.deployments[reservation.deployment].priority
 

@@ -20,6 +20,7 @@ class Unit(StrEnum):
     SECONDS = "seconds"
     EVICTIONS = "evictions"
     STEPS = "steps of priority"
+    PERCENT = "percent"
 
 
 class Order(StrEnum):
@@ -146,8 +147,14 @@ class Policy:
     starvation_seconds: int = threshold(
         900,
         Unit.SECONDS,
-        "After waiting this long, a deployment goes first in its level and capacity is reserved"
-        " for it.",
+        "After waiting this long, a deployment takes turns: during its turn it goes first in its"
+        " level, and capacity is reserved for it.",
+    )
+    reservation_percent: int = threshold(
+        10,
+        Unit.PERCENT,
+        "How much of the capacity the turns may keep idle on average; 0 for no turns.",
+        at_most=100,
     )
     backfill: str = threshold(
         Backfill.EVICTABLE.value,

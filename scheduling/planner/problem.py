@@ -13,6 +13,7 @@ from scheduling.planner.packed import OVERDRAWN, pack
 from scheduling.planner.requirements import Requirement
 from scheduling.planner.resources import NOTHING, Resources
 from scheduling.planner.snapshot import Bin, Cluster, ClusterState, Deployment, Place, Snapshot
+from scheduling.planner.turns import turns
 
 NEVER = 1 << 62
 NOWHERE = -1
@@ -41,14 +42,15 @@ class Due:
 class Level:
     """The deployments of one priority, and the active deployments that are due at it.
 
-    `members` are all of the priority; `ready`, `starved` and `suspended` are pending, the last with
-    preemption suspended for them; `drained` are active on a draining node. `due` may contain
-    deployments of lower priorities.
+    `members` are all of the priority; `ready` and `suspended` are pending, the latter with
+    preemption suspended for them; `taking_turns` are those of the ready that take turns, the
+    longest waiting first; `drained` are active on a draining node. `due` may contain deployments of
+    lower priorities.
     """
 
     priority: int
     members: set[int] = field(default_factory=set)
-    starved: list[int] = field(default_factory=list)
+    taking_turns: list[int] = field(default_factory=list)
     suspended: list[int] = field(default_factory=list)
     ready: list[int] = field(default_factory=list)
     drained: list[int] = field(default_factory=list)
@@ -67,8 +69,9 @@ class Problem:
     `shares` are the dominant shares. `kinds` number the distinct combinations of request, requested
     cluster and required labels. `threshold[d]` is the lowest priority that may evict the active d,
     and `loss[d]` the work, in shares times seconds, that an eviction of d would lose.
-    `suspended` are the ready deployments for which preemption is suspended. `due_at[d]` is the
-    level at which the active d is due; `eviction_order` has the active deployments by node, the
+    `suspended` are the ready deployments for which preemption is suspended. `has_turn` maps each
+    deployment that takes turns to whether its turn is now. `due_at[d]` is the level at which the
+    active d is due; `eviction_order` has the active deployments by node, the
     first to be evicted at the head. `victims_cache` belongs to `fewest_victims`.
     """
 
@@ -88,6 +91,7 @@ class Problem:
     threshold: list[int]
     loss: list[int]
     suspended: frozenset[int]
+    has_turn: dict[int, bool]
     levels: list[Level]
     due_at: list[int] = field(default_factory=list)
     eviction_order: list[list[int]] = field(default_factory=list)
@@ -131,24 +135,27 @@ def prepare(snapshot: Snapshot) -> Problem:
         threshold=[NEVER] * len(deployments),
         loss=[0] * len(deployments),
         suspended=frozenset(i for i, d in enumerate(deployments) if snapshot.is_suspended(d)),
+        has_turn={},
         levels=[],
     )
     for d, deployment in enumerate(deployments):
         if deployment.cluster is not None:
             problem.threshold[d] = threshold(deployment, snapshot)
             problem.loss[d] = lost_seconds(deployment, snapshot.now) * shares[d]
+    problem.has_turn = _turns(problem, share.whole)
     problem.levels = _levels(problem)
     _order_victims(problem)
     return problem
 
 
 class Shares:
-    """Dominant shares as integers: comparable with each other within one snapshot."""
+    """Dominant shares as integers, parts of `whole`: comparable within one snapshot."""
 
     def __init__(self, clusters: list[Cluster]) -> None:
         total = sum((c.capacity for c in clusters), NOTHING)
         cpu, ram, gpu = max(total.cpu_milli, 1), max(total.ram_mib, 1), max(total.gpu, 1)
         self.weights = (ram * gpu, cpu * gpu, cpu * ram)
+        self.whole = cpu * ram * gpu
 
     def of(self, request: Resources) -> int:
         """Return the request's dominant share: the largest of its shares of the total capacity."""
@@ -279,16 +286,26 @@ def _levels(problem: Problem) -> list[Level]:
         if d in problem.suspended:
             level.suspended.append(d)
         elif home == NOWHERE:
-            starved = is_starved(deployment, problem.snapshot)
-            (level.starved if starved else level.ready).append(d)
+            level.ready.append(d)
+            if d in problem.has_turn:
+                level.taking_turns.append(d)
         elif problem.open[home]:
             due[problem.threshold[d]][home].append(d)
         else:
             level.drained.append(d)
     _assign_due(problem, due, [levels[priority] for priority in priorities])
     for level in levels.values():
-        level.starved.sort(key=lambda d: (problem.deployments[d].waits_since, d))
+        level.taking_turns.sort(key=lambda d: (problem.deployments[d].waits_since, d))
     return list(levels.values())
+
+
+def _turns(problem: Problem, whole: int) -> dict[int, bool]:
+    candidates = (
+        (d, deployment, problem.shares[d])
+        for d, deployment in enumerate(problem.deployments)
+        if deployment.cluster is None and problem.eligible[d] and d not in problem.suspended
+    )
+    return {turn.index: turn.now for turn in turns(problem.snapshot, candidates, whole)}
 
 
 def _drains(problem: Problem, c: int) -> bool:

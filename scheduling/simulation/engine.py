@@ -7,8 +7,10 @@ from enum import IntEnum
 
 from scheduling.planner.plan import Plan
 from scheduling.planner.policy import Policy, Threshold
+from scheduling.planner.problem import Shares
 from scheduling.planner.resources import NOTHING, Resources
 from scheduling.planner.snapshot import Cluster, Deployment, Place, Snapshot
+from scheduling.planner.turns import turns
 from scheduling.simulation.order import starts_out_of_order
 from scheduling.simulation.reserved import idle_share
 from scheduling.simulation.trace import Job
@@ -116,6 +118,7 @@ class _World:
         self._allocated = NOTHING
         self._idle = 0.0
         self._since: dict[int, int] = {}
+        self._wakes: set[int] = set()
         self._events = [(job.submit, Kind.READY, job.id) for job in possible]
         heapq.heapify(self._events)
         self._replay = Replay(list(self._lives.values()), [], clusters)
@@ -179,6 +182,8 @@ class _World:
         rows = (*active, *self._ready.values())
         snapshot = Snapshot(now, self._terms.policy, self._replay.clusters, rows)
         plan = self._decide(snapshot)
+        if any(wait.code == "reserved" for wait in plan.wait_reasons):
+            self._wake_after_turn(snapshot)
         self._replay.out_of_order += starts_out_of_order(snapshot, plan)
         for eviction in plan.evictions:
             self._evict(eviction.deployment, now)
@@ -188,6 +193,15 @@ class _World:
         for placement in plan.placements:
             self._start(placement.deployment, (placement.cluster, placement.node), now)
         return idle_share(snapshot.clusters, plan, self._ready, self._active.values())
+
+    def _wake_after_turn(self, snapshot: Snapshot) -> None:
+        """Plan again when a turn ends, because what was reserved is free then."""
+        shares = Shares(list(snapshot.clusters))
+        candidates = ((d.id, d, shares.of(d.request)) for d in self._ready.values())
+        for turn in turns(snapshot, candidates, shares.whole):
+            if turn.now and turn.changes_at not in self._wakes:
+                self._wakes.add(turn.changes_at)
+                heapq.heappush(self._events, (turn.changes_at, Kind.WAKE, turn.index))
 
     def _with_checkpoint(self, deployment: Deployment, now: int) -> Deployment:
         every = self._terms.checkpoint_every

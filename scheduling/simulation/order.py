@@ -2,20 +2,37 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from scheduling.planner.plan import Plan
 from scheduling.planner.resources import NOTHING, Resources
 from scheduling.planner.snapshot import Bin, Deployment, Place, Snapshot
+from scheduling.planner.suspension import suspended
 from scheduling.simulation.reserved import holders
+
+
+@dataclass(frozen=True, slots=True)
+class _Reservation:
+    """The reserved amount, and when its holder can start, in seconds since the epoch, if known."""
+
+    amount: Resources
+    until: int | None
+
+    def ends_before(self, d: Deployment, now: int) -> bool:
+        """Return whether d, started now, is certain to end before the holder can start."""
+        if self.until is None or d.max_runtime_s is None:
+            return False
+        return now + d.max_runtime_s <= self.until
 
 
 def starts_out_of_order(snapshot: Snapshot, plan: Plan) -> int:
     """Return how many starts and moves take capacity that a waiting higher deployment could have.
 
-    They do if, on their node, a ready deployment of a higher priority would fit without the
-    lower ones that start there, unless these leave a reservation all that it needs.
+    They do if, on their node, a ready deployment of a higher priority would fit without the lower
+    ones that start there. Of a reservation they may use what its holder does not need, and all of
+    it if they end before the holder can start, because the higher one waits until then.
     """
-    waiting = _waiting(snapshot, plan)
+    waiting = _waiting(suspended(snapshot, plan.suspensions), plan)
     if not waiting:
         return 0
     reserved, homes = _reserved(snapshot, plan), snapshot.homes()
@@ -28,7 +45,7 @@ def _on(
     snapshot: Snapshot,
     plan: Plan,
     waiting: Iterable[Deployment],
-    reservations: Mapping[Place, Resources],
+    reservations: Mapping[Place, _Reservation],
 ) -> int:
     starting = {p.deployment for p in plan.placements if (p.cluster, p.node) == bin_.place}
     starting |= {m.deployment for m in plan.moves if (m.target, m.target_node) == bin_.place}
@@ -37,7 +54,7 @@ def _on(
     gone = {e.deployment for e in plan.evictions} | {m.deployment for m in plan.moves}
     by_priority: dict[int, list[Deployment]] = defaultdict(list)
     left = bin_.capacity
-    reserved = reservations.get(bin_.place)
+    reservation = reservations.get(bin_.place)
     for d in snapshot.deployments:
         if d.id in starting:
             by_priority[d.priority].append(d)
@@ -46,12 +63,18 @@ def _on(
     passing = set()
     for h in waiting:
         higher = [d for p, group in by_priority.items() if p >= h.priority for d in group]
-        lower = [d for p, group in by_priority.items() if p < h.priority for d in group]
+        lower = [
+            d
+            for p, group in by_priority.items()
+            if p < h.priority
+            for d in group
+            if not (reservation and reservation.ends_before(d, snapshot.now))
+        ]
         free = left - _total(higher)
         if (
             h.admits(bin_)
             and h.request.fits_in(free)
-            and (reserved is None or not _leaves(free - reserved, _total(lower)))
+            and not (reservation and _leaves(free - reservation.amount, _total(lower)))
         ):
             passing |= {d.id for d in lower}
     return len(passing)
@@ -68,11 +91,18 @@ def _waiting(snapshot: Snapshot, plan: Plan) -> list[Deployment]:
     return list(kinds.values())
 
 
-def _reserved(snapshot: Snapshot, plan: Plan) -> dict[Place, Resources]:
-    """Return, by place, the amount that the plan reserves there."""
-    reserved_for = holders(plan)
-    requests = {d.id: d.request for d in snapshot.deployments if d.id in reserved_for.values()}
-    return {place: requests[holder] for place, holder in reserved_for.items()}
+def _reserved(snapshot: Snapshot, plan: Plan) -> dict[Place, _Reservation]:
+    """Return the plan's reservations by place."""
+    rows = {d.id: d for d in snapshot.deployments}
+    until = {
+        wait.deployment: wait.detail["reservation"]["until"]
+        for wait in plan.wait_reasons
+        if wait.code == "reserved"
+    }
+    return {
+        place: _Reservation(rows[holder].request, until[holder])
+        for place, holder in holders(plan).items()
+    }
 
 
 def _leaves(left: Resources, wanted: Resources) -> bool:

@@ -74,7 +74,7 @@ def test_the_worlds_reach_everything_that_the_rules_distinguish() -> None:
         "node lost", "node overcommitted", "displaced after a checkpoint", "eviction", "move",
         "new suspension", "not preemptible", "required label", "requested cluster",
         "searched for fewer evictions", "several nodes",
-        "starved", "waits: no_free_capacity", "waits: preemption_suspended", "waits: reserved",
+        "turn", "waits: no_free_capacity", "waits: preemption_suspended", "waits: reserved",
         "waits: reserved_for_other", "within the minimum run time",
     ):  # fmt: skip
         assert reached[name] >= 10, name

@@ -8,7 +8,8 @@ from scheduling.planner.policy import Policy
 from scheduling.planner.resources import Resources
 from scheduling.planner.snapshot import Cluster, ClusterState, Deployment, Snapshot
 
-NOW = 1_000_000
+NOW = 900 << 10
+"""With the default threshold, a turn of each length begins at this moment."""
 
 
 def cluster(number: int, gpu: int, state: ClusterState = ClusterState.ACTIVE) -> Cluster:
@@ -26,10 +27,10 @@ def active(
     return ready(number, priority, gpu, waited=ran, cluster=on, placed_at=NOW - ran, **more)
 
 
-def plan(*rows: Cluster | Deployment, **thresholds: Any) -> Plan:
+def plan(*rows: Cluster | Deployment, now: int = NOW, **thresholds: Any) -> Plan:
     return make_plan(
         Snapshot(
-            NOW,
+            now,
             Policy(**thresholds),
             tuple(row for row in rows if isinstance(row, Cluster)),
             tuple(row for row in rows if isinstance(row, Deployment)),

@@ -27,6 +27,7 @@ policies = st.builds(
     preemption_budget=st.integers(0, 3),
     budget_override_gap=st.sampled_from([1, 2, 50]),
     starvation_seconds=st.sampled_from([0, 100, 10_000]),
+    reservation_percent=st.sampled_from([0, 5, 100]),
     order=st.sampled_from(["most", "most", "fifo"]),
     backfill=st.sampled_from(["ending", "evictable"]),
 )

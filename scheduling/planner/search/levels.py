@@ -2,8 +2,8 @@
 
 At each level
 1. the active deployments that are due keep their place as far as higher levels have left capacity;
-2. starved deployments are placed, the longest waiting first, and a cluster is reserved for each
-   that does not fit;
+2. deployments whose turn it is are placed, the longest waiting first, and a node is reserved for
+   each that does not fit;
 3. the other deployments of the level are placed: the ready, the drained and the displaced; of equal
    ones, those that have waited longest get the places;
 4. deployments for which preemption is suspended take capacity that is free beside all active
@@ -20,8 +20,9 @@ those that stay. The rules hold whatever order and clusters a `Guide` prefers.
 from scheduling.planner.packed import OVERDRAWN
 from scheduling.planner.problem import Level
 from scheduling.planner.search.exchange import Exchange
-from scheduling.planner.search.ordering import suspended_order, turn
-from scheduling.planner.search.placement import place_in_order, place_suspended
+from scheduling.planner.search.ordering import base_order, precedence
+from scheduling.planner.search.placement import place_in_order, place_suspended, place_turns
+from scheduling.planner.search.reservation import record_refusals
 from scheduling.planner.search.retention import retain
 from scheduling.planner.search.state import Guide, State
 
@@ -32,16 +33,19 @@ def place_level(state: State, guide: Guide) -> None:
     level = state.problem.levels[k]
     state.effort += len(level.members) + len(state.free)
     retain(state, level, guide.sizes)
-    if level.starved:
-        place_in_order(state, level, level.starved, guide, starved=True)
-    queue = _queue(state, k, level, guide)
+    queue, first = _queue(state, k, level, guide), set[int]()
+    if level.taking_turns:
+        first = place_turns(state, level, guide)
+        queue = [d for d in queue if d not in first]
     if queue:
         unplaced = place_in_order(state, level, queue, guide)
         if unplaced and guide.exchange and len(unplaced) < len(queue):
-            _exchange(state, level, guide, queue, unplaced)
+            _exchange(state, guide, queue, _unequal(state, unplaced, first))
             _longest_waiting_first(state, queue)
+    if state.reserved:
+        record_refusals(state, level)
     if level.suspended:
-        place_suspended(state, suspended_order(state.problem, level.suspended), guide)
+        place_suspended(state, base_order(state.problem, level.suspended), guide)
     state.counts.append(len(level.members & state.where.keys()))
     state.free_at[level.priority] = state.free.copy()
 
@@ -64,7 +68,7 @@ def _place_suspended_at_last(state: State, guide: Guide) -> None:
     problem = state.problem
     for k, level in enumerate(problem.levels):
         waiting = [d for d in level.suspended if d not in state.where]
-        state.counts[k] += place_suspended(state, suspended_order(problem, waiting), guide)
+        state.counts[k] += place_suspended(state, base_order(problem, waiting), guide)
     state.free_at[problem.levels[-1].priority] = state.free.copy()
 
 
@@ -78,13 +82,16 @@ def _queue(state: State, k: int, level: Level, guide: Guide) -> list[int]:
     return sorted(displaced, key=lambda d: (shares[d], d)) + guide.orders[k]
 
 
-def _exchange(
-    state: State, level: Level, guide: Guide, queue: list[int], unplaced: list[int]
-) -> None:
+def _unequal(state: State, unplaced: list[int], first: set[int]) -> list[int]:
+    """Return the deployments to which none of those equals that go first and wait."""
+    kinds = state.problem.kinds
+    waiting = {kinds[d] for d in first if d not in state.where}
+    return [d for d in unplaced if kinds[d] not in waiting]
+
+
+def _exchange(state: State, guide: Guide, queue: list[int], unplaced: list[int]) -> None:
     """Exchange deployments that this level placed, so that more of the level run."""
     problem, reserved, where = state.problem, state.reserved, state.where
-    starved = {problem.kinds[d] for d in level.starved if d not in where}
-    unplaced = [d for d in unplaced if problem.kinds[d] not in starved]
     placed: dict[int, list[int]] = {}
     before = {}
     for d in queue:
@@ -129,8 +136,8 @@ def _longest_waiting_first(state: State, queue: list[int]) -> None:
         if kinds[d] in waiting and where.get(d, home[d]) != home[d]:
             placed.setdefault(kinds[d], []).append(d)
     for kind, members in placed.items():
-        first = sorted((turn(problem, d) for d in waiting[kind]), reverse=True)
-        for last in sorted((turn(problem, d) for d in members), reverse=True):
+        first = sorted((precedence(problem, d) for d in waiting[kind]), reverse=True)
+        for last in sorted((precedence(problem, d) for d in members), reverse=True):
             if not first or last < first[-1]:
                 break
             if _replace(state, last[-1], first[-1][-1]):

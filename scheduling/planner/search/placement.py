@@ -4,8 +4,9 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from itertools import islice
 
+from scheduling.planner.outcome import Reservation
 from scheduling.planner.packed import OVERDRAWN
-from scheduling.planner.problem import Level
+from scheduling.planner.problem import Level, Problem
 from scheduling.planner.search.reservation import reserve
 from scheduling.planner.search.state import MANY, Guide, State
 
@@ -15,11 +16,53 @@ _NO_VICTIMS: list[int] = []
 Choice = tuple[int, list[int]]
 
 
-def place_in_order(
-    state: State, level: Level, queue: Iterable[int], guide: Guide, *, starved: bool = False
-) -> list[int]:
-    """Place the deployments that fit, in order, and return the others. With `starved`, reserve a
-    cluster for each of the others while there is an eligible one without a reservation.
+def place_turns(state: State, level: Level, guide: Guide) -> set[int]:
+    """Place the deployments whose turn it is, or reserve a node for them; return them, and others
+    for which a node is reserved.
+
+    Outside its turn a deployment has a node reserved if it is known when it will fit there, and if
+    that is no further away than the deployment has waited. Those that do not fit come first, so
+    that the next cycle does not give what is reserved to a deployment whose turn begins because
+    this cycle starts the one before it.
+    """
+    problem = state.problem
+    now = {d for d in level.taking_turns if problem.has_turn[d]}
+    fitting = []
+    first = set(now)
+    for d in level.taking_turns:
+        state.effort += _OVERHEAD + len(problem.eligible[d])
+        if choose_node(state, d, guide):
+            fitting.append(d)
+        elif _reserve(state, d, its_turn=d in now):
+            first.add(d)
+    for d in fitting:
+        if d in now:
+            choice = choose_node(state, d, guide)
+            if choice:
+                state.place(d, *choice)
+            else:
+                _reserve(state, d, its_turn=True)
+    return first
+
+
+def _reserve(state: State, d: int, *, its_turn: bool) -> bool:
+    """Reserve a node for d if it is its turn or enough will be free soon; return whether one is."""
+    problem = state.problem
+    reservation = reserve(problem, state.free, state.where, d, state.reserved)
+    if reservation is None or not (its_turn or _is_soon(problem, reservation)):
+        return False
+    state.reserved[reservation.cluster] = reservation
+    return True
+
+
+def _is_soon(problem: Problem, reservation: Reservation) -> bool:
+    now, until = problem.snapshot.now, reservation.until
+    waited = now - problem.deployments[reservation.deployment].waits_since
+    return until is not None and until - now <= waited
+
+
+def place_in_order(state: State, level: Level, queue: Iterable[int], guide: Guide) -> list[int]:
+    """Place the deployments that fit, in order, and return the others.
 
     A kind that did not fit is not tried again, because free capacity only shrinks.
     """
@@ -37,10 +80,6 @@ def place_in_order(
                 continue
             failed.add(kind)
         unplaced.append(d)
-        if starved and len(reserved) < len(state.free):
-            reservation = reserve(problem, state.free, state.where, d, reserved)
-            if reservation:
-                reserved[reservation.cluster] = reservation
     return unplaced
 
 

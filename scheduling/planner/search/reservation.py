@@ -1,11 +1,13 @@
-"""Reserve the capacity of one cluster for a starved deployment."""
+"""Reserve the capacity of one cluster for a deployment that has waited too long."""
 
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 
 from scheduling.planner.outcome import Reservation
 from scheduling.planner.packed import OVERDRAWN, unpack
-from scheduling.planner.problem import Problem
+from scheduling.planner.problem import Level, Problem
+from scheduling.planner.search.state import State
 
 
 def reserve(
@@ -32,6 +34,28 @@ def reserve(
         options.append((until is None, until or 0, shortfall, c))
     unknown, until, _, c = min(options)
     return Reservation(d, c, None if unknown else until, problem.requests[d])
+
+
+def record_refusals(state: State, level: Level) -> None:
+    """Record on which clusters reserved capacity is refused to a deployment that the level leaves
+    waiting, although it would fit there.
+    """
+    problem = state.problem
+    clusters = [c for c, reservation in state.reserved.items() if reservation.refuses is None]
+    seen: set[object] = set()
+    for d in level.members if clusters else ():
+        if d in state.where or d in problem.suspended:
+            continue
+        max_runtime, request = problem.deployments[d].max_runtime_s, problem.requests[d]
+        kind = problem.kinds[d], max_runtime, problem.threshold_once_started(d)
+        if kind in seen:
+            continue
+        seen.add(kind)
+        for c in clusters:
+            if c in problem.eligible[d] and state.reserved[c].deployment != d:
+                fits = not (state.free[c] - request) & OVERDRAWN
+                if fits and (state.usable(d, c) - request) & OVERDRAWN:
+                    state.reserved[c] = replace(state.reserved[c], refuses=level.priority)
 
 
 def _ready_at(left: int, ends: list[tuple[int, int]]) -> int | None:

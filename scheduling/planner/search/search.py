@@ -111,7 +111,7 @@ class Search:
         problem, where = self._problem, self._best.where
         started = [0] * len(problem.capacities)
         for level in problem.levels:
-            for d in (*level.starved, *level.ready, *level.drained, *level.suspended):
+            for d in (*level.ready, *level.drained, *level.suspended):
                 if d in where:
                     started[where[d]] += problem.requests[d]
             free = self._best.free_at[level.priority]

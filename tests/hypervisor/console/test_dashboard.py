@@ -47,7 +47,7 @@ def test_it_shows_allocated_reserved_and_free_capacity_per_cluster_and_in_total(
 
 
 def test_capacity_kept_for_a_starving_deployment_shows_as_reserved(
-    bring: Bring, submit: Submit, forge: Cluster
+    bring: Bring, submit: Submit, forge: Cluster, endless_turns: None
 ) -> None:
     bring(Status.RUNNING, cpu_milli=6000, priority=90)
     launched()

@@ -181,7 +181,7 @@ def test_starving_deployments_are_counted(submit: Submit) -> None:
 
 
 def test_capacity_reserved_for_a_starving_deployment_is_not_free(
-    bring: Bring, submit: Submit, forge: Cluster
+    bring: Bring, submit: Submit, forge: Cluster, endless_turns: None
 ) -> None:
     bring(Status.RUNNING, cpu_milli=6000, priority=90)
     patient = submit(cpu_milli=4000, priority=50)

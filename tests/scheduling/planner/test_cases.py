@@ -1,5 +1,7 @@
 """The examples of the rules in docs/scheduling.md."""
 
+import pytest
+
 from scheduling.planner.resources import Resources
 from scheduling.planner.snapshot import Cluster, ClusterState, Deployment
 from tests.support.planner_cases import (
@@ -226,9 +228,76 @@ def test_a_deployment_placed_at_the_epoch_has_the_most_work_to_lose() -> None:
 # -- 9 no starvation --
 
 
-def test_a_starved_deployment_goes_before_smaller_ones_of_its_level() -> None:
-    rows = cluster(1, 4), ready(1, 5, 3, waited=1_000), ready(2, 5, 2), ready(3, 5, 2)
-    assert placed(plan(*rows)) == {1: 1}
+def test_during_its_turn_a_deployment_goes_before_smaller_ones_of_its_level() -> None:
+    """A turn of a deployment that needs all of the capacity lasts a tenth of 900 seconds."""
+    rows = cluster(1, 4), ready(1, 5, 4, waited=1_000), ready(2, 5, 2), ready(3, 5, 2)
+    assert placed(plan(*rows, now=NOW + 89)) == {1: 1}
+    assert placed(plan(*rows, now=NOW + 90)) == {2: 1, 3: 1}
+
+
+@pytest.mark.parametrize(
+    ("gpu", "waited", "length"),
+    [(4, 1_700, 90), (4, 1_900, 180), (2, 1_600, 180), (4, 60_000, 5_760)],
+)
+def test_turns_are_longer_after_a_longer_wait_and_for_a_smaller_share(
+    gpu: int, waited: int, length: int
+) -> None:
+    rows = cluster(1, 4), active(1, 5, 3 if gpu == 2 else 1), ready(2, 5, gpu, waited=waited)
+    during, after = (
+        plan(*rows, ready(3, 5, 1, waited=-late), now=NOW + late) for late in (length - 1, length)
+    )
+    assert wait_codes(during) == {2: "reserved", 3: "reserved_for_other"}
+    assert wait_codes(after) == {2: "no_free_capacity"}
+
+
+def test_of_those_with_similar_waits_only_one_has_turns() -> None:
+    rows = cluster(1, 8), active(1, 9, 6), ready(2, 5, 4, waited=1_000), ready(3, 5, 3, waited=999)
+    assert wait_codes(plan(*rows)) == {2: "reserved", 3: "reserved_for_other"}
+    higher = ready(4, 6, 5, waited=950)
+    assert wait_codes(plan(*rows, higher)) == {
+        2: "no_free_capacity", 3: "no_free_capacity", 4: "reserved",
+    }  # fmt: skip
+
+
+def test_a_deployment_that_never_fits_does_not_take_the_turns_of_later_ones() -> None:
+    rows = (
+        cluster(1, 4), cluster(2, 4), active(1, 5, 1, on=1), active(2, 5, 1, on=2),
+        ready(3, 5, 4, waited=90_000, requested_cluster=1), ready(4, 5, 4, waited=1_000),
+    )  # fmt: skip
+    assert wait_codes(plan(*rows)) == {3: "reserved", 4: "reserved"}
+
+
+def test_a_deployment_that_could_run_nowhere_has_no_turns() -> None:
+    rows = cluster(1, 4), active(1, 5, 1), ready(2, 5, 5, waited=1_500)
+    assert wait_codes(plan(*rows, ready(3, 5, 4, waited=1_000))) == {
+        2: "exceeds_capacity", 3: "reserved",
+    }  # fmt: skip
+
+
+def test_with_a_percentage_of_0_there_are_no_turns() -> None:
+    rows = cluster(1, 4), ready(1, 5, 4, waited=1_000), ready(2, 5, 2), ready(3, 5, 2)
+    assert placed(plan(*rows, reservation_percent=0)) == {2: 1, 3: 1}
+
+
+@pytest.mark.parametrize(
+    ("left", "codes"),
+    [(900, {2: "reserved", 3: "reserved_for_other"}), (1_101, {2: "no_free_capacity"})],
+)
+def test_outside_a_turn_capacity_is_reserved_if_enough_will_be_free_soon(
+    left: int, codes: dict[int, str]
+) -> None:
+    """Soon is within as many seconds as the deployment has waited, 1,100 here."""
+    running = active(1, 5, 2, ran=100, max_runtime_s=200 + left)
+    rows = cluster(1, 4), running, ready(2, 5, 4, waited=1_000), ready(3, 5, 1)
+    assert wait_codes(plan(*rows, now=NOW + 100)) == codes
+
+
+def test_no_lower_deployment_uses_reserved_capacity_that_is_refused_to_a_higher_one() -> None:
+    rows = cluster(1, 4), active(1, 5, 2), ready(2, 5, 4, waited=1_000), ready(4, 4, 1)
+    assert placed(plan(*rows)) == {4: 1}
+    refused = plan(*rows, ready(3, 5, 1))
+    assert wait_codes(refused) == {2: "reserved", 3: "reserved_for_other", 4: "reserved_for_other"}
+    assert placed(plan(*rows, ready(3, 5, 3))) == {4: 1}
 
 
 def test_an_eviction_restarts_the_wait() -> None:

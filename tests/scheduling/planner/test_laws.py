@@ -10,6 +10,7 @@ from benchmarks.laws import check
 from benchmarks.rules import Result, violations
 from scheduling.planner.pipeline import make_plan
 from scheduling.planner.snapshot import Snapshot
+from scheduling.simulation.order import starts_out_of_order
 from tests.support.snapshots import snapshots
 
 TIGHT = 4_000
@@ -27,6 +28,12 @@ def test_no_plan_of_a_tight_world_breaks_a_rule() -> None:
     tally = check(TIGHT, seed=1)
     assert tally.broken == {}
     assert tally.reached["searched for fewer evictions"] > TIGHT / 10
+
+
+@bounded
+@given(snapshots())
+def test_no_deployment_starts_in_place_of_a_higher_one(snapshot: Snapshot) -> None:
+    assert starts_out_of_order(snapshot, make_plan(snapshot)) == 0
 
 
 @bounded

@@ -37,6 +37,15 @@ def test_a_move_counts_and_the_place_that_it_leaves_is_free() -> None:
     assert count(evicted, *rows) == 0
 
 
+def test_a_start_that_ends_before_the_holder_of_a_reservation_can_start_is_in_order() -> None:
+    running = active(1, 5, 2, ran=100, max_runtime_s=700)
+    rows = cluster(1, 4), running, ready(2, 5, 4), ready(3, 5, 1, max_runtime_s=601)
+    detail = {"reservation": {"cluster": 1, "node": 1, "until": NOW + 600}}
+    made = Plan((start(4),), wait_reasons=(WaitReason(2, "reserved", detail, ""),))
+    assert count(made, *rows, ready(4, 4, 1, max_runtime_s=600)) == 0
+    assert count(made, *rows, ready(4, 4, 1, max_runtime_s=601)) == 1
+
+
 def test_a_start_that_leaves_a_reservation_all_that_it_needs_is_in_order() -> None:
     small = ready(4, 4, 1)
     beside = replace(small, request=replace(small.request, gpu=0))
