@@ -207,10 +207,15 @@ def _check_specs(specs: Sequence[NodeSpec]) -> None:
     for spec in specs:
         if wrong := wrong_name(spec.name):
             raise Invalid(wrong, attr="name")
-        if wrong_labels := problems(spec.labels):
-            raise Invalid(next(iter(wrong_labels.values()))[0], attr="labels")
-        if len(spec.labels) > MAX_LABELS:
-            raise Invalid(f"Give at most {MAX_LABELS} labels.", attr="labels")
+        _check_labels(spec.labels)
+
+
+def _check_labels(labels: object) -> None:
+    """Raise Invalid unless these are labels; a form may contain any JSON."""
+    if not isinstance(labels, Mapping) or len(labels) > MAX_LABELS:
+        raise Invalid(f"Give an object with at most {MAX_LABELS} labels.", attr="labels")
+    if wrong := problems(labels):
+        raise Invalid(next(iter(wrong.values()))[0], attr="labels")
 
 
 def _check_number(cluster: Cluster, *, adding: int) -> None:

@@ -5,7 +5,7 @@
 | read the organization, its clusters, deployments and events        | viewer     |
 | create deployments; change, start, stop, cancel, delete their own  | developer  |
 | the same for all deployments; hold and release; hand over          | admin      |
-| create, change, cordon, drain, delete clusters                     | admin      |
+| create, change, cordon, drain, delete clusters and their nodes     | admin      |
 | see and regenerate the invite code; rename the organization        | admin      |
 | change roles and remove members, below their own role              | admin      |
 | delete the organization; make another member an owner              | owner      |

@@ -184,7 +184,7 @@ class NodeAdmin(ServiceAdmin):
 
     def save_model(self, request: HttpRequest, obj: Node, form: Any, change: bool) -> None:
         actor = request.user.get_username()
-        spec = NodeSpec(obj.name, Capacity.of(obj), obj.labels)
+        spec = NodeSpec(obj.name, Capacity.of(obj), obj.labels or {})
         if change:
             nodes.update(obj, actor=actor, spec=spec)
         else:

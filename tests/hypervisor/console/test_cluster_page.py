@@ -224,6 +224,23 @@ def test_a_viewer_is_offered_no_action_on_nodes(rack: Cluster) -> None:
     assert [row.actions for row in rows] == [[], []]
 
 
+@pytest.mark.parametrize(
+    ("sent", "labels"), [("", {}), ("{}", {}), ("[1]", None), ('"zone"', None), ("7", None)]
+)
+def test_labels_in_the_form_of_a_node_are_an_object(
+    console: Client, rack: Cluster, sent: str, labels: dict[str, str] | None
+) -> None:
+    node = rack.nodes.all()[0]
+    Node.objects.filter(pk=node.pk).update(labels={"zone": "a"})
+    form = reverse("admin:clusters_node_change", args=[node.pk])
+
+    answer = console.post(form, {"name": node.name, "labels": sent}, follow=True)
+
+    node.refresh_from_db()
+    assert node.labels == ({"zone": "a"} if labels is None else labels)
+    assert ("Give an object" in answer.content.decode()) == (labels is None)
+
+
 def test_an_operator_adds_labels_and_deletes_nodes(console: Client, rack: Cluster) -> None:
     console.post(
         reverse("admin:clusters_node_add"),
