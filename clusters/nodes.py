@@ -16,8 +16,11 @@ from clusters.labels import MAX_LABELS, name_like, problems, wrong_name
 from clusters.models import DIMENSIONS, Cluster, Connection, Node
 from clusters.resources import describe
 from clusters.wakeups import request_cycle
+from hypervisor.base import bounds
+from hypervisor.base.bounds import Bound
 from hypervisor.base.errors import Conflict, Invalid
 from orgs.events import record
+from orgs.models import Organization
 
 MAX_NODES = 2000
 """The most nodes of one cluster."""
@@ -55,9 +58,28 @@ def insert(cluster: Cluster, specs: Sequence[NodeSpec]) -> list[Node]:
     return nodes
 
 
+def bound(organization: Organization, *, adding: int) -> Bound:
+    """Return the limit on the nodes of an organization."""
+    return Bound(
+        "MAX_NODES_PER_ORGANIZATION",
+        organization.pk,
+        Node.objects.filter(cluster__organization=organization),
+        lambda there, most: (
+            f"Organization {organization.name} has {there} nodes, and an organization may have no"
+            f" more than {most}: delete some, or ask an operator of this service to add them."
+        ),
+        adding=adding,
+    )
+
+
 @transaction.atomic
-def add(cluster: Cluster, *, actor: str, spec: NodeSpec) -> Node:
-    """Add a node to a cluster. Raises the errors of `insert`."""
+def add(cluster: Cluster, *, actor: str, spec: NodeSpec, bounded: bool = True) -> Node:
+    """Add a node to a cluster.
+
+    Raises Conflict if the organization has too many nodes, and the errors of `insert`.
+    """
+    if bounded:
+        bounds.check([bound(cluster.organization, adding=1)])
     cluster = Cluster.objects.get_locked(cluster.pk)
     (node,) = insert(cluster, [spec])
     _record(node, "node_added", actor, f"Node {node.name} added with {spec.capacity}.")

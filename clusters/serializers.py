@@ -129,7 +129,10 @@ class NodesField(serializers.Field[Any, Any, Any, Any]):
         rows = serializers.ListField(
             child=NewNodeSerializer(), allow_empty=False, max_length=MAX_NODES
         )
-        return [spec for given in rows.run_validation(data) for spec in _specs(given)]
+        given = rows.run_validation(data)
+        if sum(row.get("count", 1) for row in given) > MAX_NODES:
+            raise serializers.ValidationError(f"A cluster has at most {MAX_NODES:,} nodes.")
+        return [spec for row in given for spec in _specs(row)]
 
     def to_representation(self, value: Any) -> int:
         return len(value.all())

@@ -35,7 +35,8 @@ def create(
     the errors of `nodes.insert`.
     """
     if bounded:
-        bounds.check([_bound(organization)])
+        adding = len(specs) or 1
+        bounds.check([_bound(organization), nodes.bound(organization, adding=adding)])
     protect_organizations([organization.pk])
     if capacity is not None:
         specs = [NodeSpec.only(name, capacity)]

@@ -142,6 +142,8 @@ SETTINGS = (
             "Organizations that one user may own by founding them; 0: no limit.", 0),
     Setting("MAX_CLUSTERS_PER_ORGANIZATION", "int", 1000,
             "Clusters of one organization; 0: no limit.", 0),
+    Setting("MAX_NODES_PER_ORGANIZATION", "int", 5000,
+            "Nodes of all clusters of one organization; 0: no limit.", 0),
     Setting("MAX_PENDING_PER_USER", "int", 100000,
             "Pending deployments of one user; 0: no limit.", 0),
     Setting("MAX_PENDING_PER_ORGANIZATION", "int", 200000,

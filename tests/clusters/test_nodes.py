@@ -115,6 +115,12 @@ def test_nodes_are_a_list_with_entries(api: APIClient, wrong: Any) -> None:
     assert attrs(api.post("/clusters", {"name": "rack", "nodes": wrong})) == {"nodes"}
 
 
+def test_counts_are_added_before_any_node_is_made(api: APIClient) -> None:
+    many = [BODY | {"name": f"n{number}", "count": 2000} for number in range(2000)]
+
+    assert attrs(api.post("/clusters", {"name": "rack", "nodes": many})) == {"nodes"}
+
+
 def test_two_nodes_of_a_cluster_have_different_names(api: APIClient, rack: Cluster) -> None:
     at_once = api.post("/clusters", {"name": "other", "nodes": [BODY, BODY]})
     later = api.post(path(rack), BODY | {"name": "gpu-1"})

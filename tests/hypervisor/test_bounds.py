@@ -13,7 +13,7 @@ from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from accounts.models import User
-from clusters.models import Cluster
+from clusters.models import Cluster, Node
 from deployments.models import Deployment, Status
 from orgs.models import Membership, Organization, Role
 from tests.fixtures.deployments import Bring
@@ -70,10 +70,26 @@ def test_the_clusters_of_an_organization_are_limited(
     assert "Acme has 1 clusters" in refusal(refused, 409)["detail"]
 
 
+def test_the_nodes_of_an_organization_are_limited(
+    alice: User, forge: Cluster, client_for: ClientFor, settings: Settings
+) -> None:
+    settings.MAX_NODES_PER_ORGANIZATION = 3
+    client, nodes = client_for(alice), f"/clusters/{forge.pk}/nodes"
+    many = {"name": "rack", "nodes": [CLUSTER | {"count": 3}]}
+
+    assert_refused(client.post("/clusters", many), "MAX_NODES_PER_ORGANIZATION")
+    assert client.post(nodes, CLUSTER).status_code == 201
+    assert client.post("/clusters", CLUSTER).status_code == 201
+    for refused in (client.post("/clusters", CLUSTER), client.post(nodes, CLUSTER)):
+        assert_refused(refused, "MAX_NODES_PER_ORGANIZATION")
+    assert "Acme has 3 nodes" in refusal(refused, 409)["detail"]
+
+
 def test_operators_are_exempt(
     console: Client, acme: Organization, alice: User, forge: Cluster, settings: Settings
 ) -> None:
     settings.MAX_ORGANIZATIONS_PER_USER = settings.MAX_CLUSTERS_PER_ORGANIZATION = 1
+    settings.MAX_NODES_PER_ORGANIZATION = 1
 
     console.post(reverse("admin:orgs_organization_add"), {"name": "Initech", "owner": alice.pk})
     console.post(
@@ -81,7 +97,13 @@ def test_operators_are_exempt(
         {"organization": acme.pk, "name": "anvil", "cpu_milli": 9000, "ram_mib": 20000, "gpu": 2},
     )
 
+    console.post(
+        reverse("admin:clusters_node_add"),
+        {"cluster": forge.pk, "name": "second", "cpu_milli": 1, "ram_mib": 1, "gpu": 0},
+    )
+
     assert (Organization.objects.count(), Cluster.objects.count()) == (2, 2)
+    assert forge.nodes.count() == 2
 
 
 def test_the_pending_deployments_of_a_user_are_limited(
@@ -173,6 +195,7 @@ def test_zero_means_no_limit(
     alice: User, forge: Cluster, client_for: ClientFor, settings: Settings
 ) -> None:
     settings.MAX_ORGANIZATIONS_PER_USER = settings.MAX_CLUSTERS_PER_ORGANIZATION = 0
+    settings.MAX_NODES_PER_ORGANIZATION = 0
     settings.MAX_PENDING_PER_USER = settings.MAX_PENDING_PER_ORGANIZATION = 0
     client = client_for(alice)
 
@@ -193,6 +216,11 @@ Call = Callable[[APIClient], Any]
             "MAX_CLUSTERS_PER_ORGANIZATION",
             lambda client: client.post("/clusters", CLUSTER | {"name": str(id(client))}),
             Cluster.objects.all(),
+        ),
+        (
+            "MAX_NODES_PER_ORGANIZATION",
+            lambda client: client.post("/clusters", CLUSTER | {"name": str(id(client))}),
+            Node.objects.all(),
         ),
         (
             "MAX_PENDING_PER_USER",

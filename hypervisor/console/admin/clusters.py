@@ -188,7 +188,7 @@ class NodeAdmin(ServiceAdmin):
         if change:
             nodes.update(obj, actor=actor, spec=spec)
         else:
-            obj.pk = nodes.add(obj.cluster, actor=actor, spec=spec).pk
+            obj.pk = nodes.add(obj.cluster, actor=actor, spec=spec, bounded=False).pk
 
     def delete_model(self, request: HttpRequest, obj: Node) -> None:
         nodes.delete(obj, actor=request.user.get_username())
