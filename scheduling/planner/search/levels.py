@@ -32,7 +32,7 @@ def place_level(state: State, guide: Guide) -> None:
     k = len(state.counts)
     level = state.problem.levels[k]
     state.effort += len(level.members) + len(state.free)
-    retain(state, level, guide.sizes)
+    retain(state, level, guide)
     queue, first = _queue(state, k, level, guide), set[int]()
     if level.taking_turns:
         first = place_turns(state, level, guide)

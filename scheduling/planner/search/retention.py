@@ -5,16 +5,17 @@ from collections.abc import Collection, Iterable
 from scheduling.planner.packed import OVERDRAWN
 from scheduling.planner.problem import Level, Problem
 from scheduling.planner.search.preemption import fewest_victims, largest_victims
-from scheduling.planner.search.state import State
+from scheduling.planner.search.state import Guide, State
 
 Groups = dict[int, list[int]]  # deployments by priority
+_LAST = 1 << 32  # more than any number of victims
 
 
-def retain(state: State, level: Level, sizes: list[int] | None) -> None:
+def retain(state: State, level: Level, guide: Guide) -> None:
     """Place the deployments that are due on their homes, unless higher levels have left too little.
 
-    On a node that cannot keep all of them, deployments of the lowest priority are displaced
-    first, and of these the largest by `sizes`, or those with the least harm if it is None. A
+    On a node that cannot keep all of them, deployments of the lowest priority are displaced first,
+    and of these the largest by the guide's sizes, or those with the least harm if it has none. A
     protected deployment that was displaced at a higher level is due again at each level down to its
     own, because a deployment that was expected to stay may have lost its place in the meantime.
     """
@@ -34,13 +35,13 @@ def retain(state: State, level: Level, sizes: list[int] | None) -> None:
             state.free[c] = left
             state.where |= due.home
         else:
-            _retain_what_fits(state, c, groups, later, sizes)
+            _retain_what_fits(state, c, groups, later, guide)
         if state.indexes:
             state.changed.append(c)
     for c, members in again.items():
         groups = _by_priority(state.problem, members)
         later = _due_later(state, c, level.priority, groups)
-        _retain_what_fits(state, c, groups, later, sizes)
+        _retain_what_fits(state, c, groups, later, guide)
         state.changed.append(c)
 
 
@@ -76,9 +77,7 @@ def _by_priority(problem: Problem, members: Iterable[int]) -> Groups:
     return groups
 
 
-def _retain_what_fits(
-    state: State, c: int, groups: Groups, later: list[int], sizes: list[int] | None
-) -> None:
+def _retain_what_fits(state: State, c: int, groups: Groups, later: list[int], guide: Guide) -> None:
     """Keep as many as fit, the highest priority first; the others are displaced.
 
     Deployments that are due later take precedence over protected ones of a lower priority. So a
@@ -91,7 +90,7 @@ def _retain_what_fits(
     for priority in sorted(groups.keys() | others.keys(), reverse=True):
         if priority in groups:
             group = groups[priority]
-            victims = _victims(state, c, group, state.free[c] - kept_later, sizes)
+            victims = _victims(state, c, group, state.free[c] - kept_later, guide)
             for d in group:
                 if d not in victims:
                     state.free[c] -= requests[d]
@@ -101,18 +100,20 @@ def _retain_what_fits(
                 state.displaced[priority] = (*state.displaced.get(priority, ()), *lost)
         if priority in others:
             group = others[priority]
-            victims = _victims(state, c, group, state.free[c] - kept_later, sizes)
+            victims = _victims(state, c, group, state.free[c] - kept_later, guide)
             kept_later += sum([requests[d] for d in group if d not in victims])
 
 
-def _victims(
-    state: State, c: int, group: list[int], free: int, sizes: list[int] | None
-) -> Collection[int]:
-    if sizes is None:
-        return fewest_victims(state.problem, group, free, lambda d: _cost(state, d, c))
-    return largest_victims(state.problem, group, free, sizes)
+def _victims(state: State, c: int, group: list[int], free: int, guide: Guide) -> Collection[int]:
+    if guide.sizes is None:
+        return fewest_victims(state.problem, group, free, lambda d: _cost(state, d, c, guide))
+    return largest_victims(state.problem, group, free, guide.sizes)
 
 
-def _cost(state: State, d: int, c: int) -> tuple[int, int]:
-    """Return the harm of evicting d from c: whether it fits nowhere else, then the lost work."""
-    return not state.fits_elsewhere(d, c), state.problem.loss[d]
+def _cost(state: State, d: int, c: int, guide: Guide) -> tuple[int, int]:
+    """Return the harm of evicting d from c: whether it fits nowhere else, then the lost work.
+
+    A deployment that is to keep its place by the guide is evicted last.
+    """
+    to_stay = _LAST if guide.prefer.get(d) == c else 0
+    return to_stay + (not state.fits_elsewhere(d, c)), state.problem.loss[d]

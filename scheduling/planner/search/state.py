@@ -18,10 +18,10 @@ class Guide:
 
     `orders[k]` are the ready and drained deployments of level k in the order to place them; `tight`
     prefers the fullest cluster, otherwise the emptiest; `exchange` improves each level afterwards;
-    `prefer[d]` is a node to try first; before it, of the nodes without victims, that with the
-    largest of `weights[d]`. With `sizes`, the largest deployments of a level are
-    displaced first, and queue with the others of the level by size. Without, those with the least
-    harm are displaced first, and are placed before the others.
+    `prefer[d]` is a node to try first, or on which to evict d last; before it, of the nodes without
+    victims, that with the largest of `weights[d]`. With `sizes`, the largest deployments of a level
+    are displaced first, and queue with the others of the level by size. Without, those with the
+    least harm are displaced first, and are placed before the others.
     """
 
     orders: tuple[list[int], ...]

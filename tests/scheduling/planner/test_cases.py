@@ -188,6 +188,21 @@ def test_another_victim_of_the_same_priority_is_no_reason_for_a_move() -> None:
     assert (set(placed(made)), len(evicted(made)), moved(made)) == ({3, 7}, 2, {})
 
 
+def test_the_victim_is_the_one_whose_eviction_avoids_a_move() -> None:
+    """If 5 and 6 went to cluster 2, 3 would move to cluster 3. Next to 2, 7 would not fit."""
+    rows = {1: (4, 6), 2: (4, 6), 3: (0, 6)}
+    made = plan(
+        Cluster(1, Resources(0, 10, 0), ClusterState.DRAINING),
+        Cluster(2, Resources(8, 18, 0)), Cluster(3, Resources(0, 8, 0)),
+        *(Deployment(n, 40, Resources(cpu, ram, 0), 0, cluster=2, placed_at=NOW - 90,
+                     preemptible=n > 1) for n, (cpu, ram) in rows.items()),
+        Deployment(5, 80, Resources(0, 4, 0), 0, cluster=1, placed_at=NOW - 90),
+        Deployment(6, 80, Resources(0, 6, 0), 0, cluster=1, placed_at=NOW - 90),
+        Deployment(7, 10, Resources(2, 2, 0), NOW),
+    )  # fmt: skip
+    assert (placed(made), set(evicted(made)), set(moved(made))) == ({7: 2}, {2}, {5, 6})
+
+
 def test_the_victim_has_the_lowest_possible_priority() -> None:
     made = plan(
         cluster(1, 2), cluster(2, 2), active(1, 2, 2, on=1), active(2, 1, 2, on=2), ready(3, 5, 2)
