@@ -2,15 +2,31 @@
 
 import csv
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from scheduling.planner.policy import Policy
+from scheduling.planner.requirements import requirements
 from scheduling.planner.resources import NOTHING, Resources
-from scheduling.planner.snapshot import Cluster, Deployment, Snapshot
+from scheduling.planner.snapshot import Cluster, Deployment, Node, Snapshot
 
 # No deployment is starved, so that the reference may choose freely within a level.
 POLICY = Policy(starvation_seconds=10**9)
+
+_NODES = [
+    (32_000, 262_144, 0, "none"), (96_000, 786_432, 8, "a100"), (64_000, 262_144, 2, "t4"),
+    (128_000, 1_048_576, 8, "h100"), (48_000, 393_216, 4, "a100"),
+]  # fmt: skip
+_REQUESTS = [
+    (4_000, 16_384, 0), (16_000, 65_536, 0), (8_000, 65_536, 1), (12_000, 98_304, 1),
+    (16_000, 131_072, 2), (40_000, 262_144, 4), (88_000, 700_000, 8), (6_000, 180_000, 1),
+]  # fmt: skip
+_FREQUENCIES = [12, 6, 30, 12, 15, 10, 5, 10]
+_REQUIRE: list[dict[str, Any]] = [
+    {"gpu.model": ["a100", "h100"]}, {"gpu.model": {"not": ["t4"]}}, {"zone": ["a"]},
+]  # fmt: skip
 
 _SHAPES = [(1000, 2048, 0), (2000, 8192, 0), (4000, 16384, 1), (8000, 32768, 1), (16000, 65536, 2)]
 
@@ -45,6 +61,57 @@ def synthetic(count: int, seed: int) -> Iterator[Snapshot]:
         running = random.randint(5, 60)
         pending = random.randint(10, 80)
         yield _cut(random, [(0, random.choice(shapes)) for _ in range(running + pending)], running)
+
+
+def on_nodes(count: int, seed: int) -> Iterator[Snapshot]:
+    """Yield snapshots on one to four clusters of 1 to 64 nodes of different sizes, with labels.
+
+    Half of them have about 200 deployments on 16 nodes. Some deployments require a label. Active
+    deployments are where an arrival at a time on a random node has left them, so that free capacity
+    is scattered.
+    """
+    random = Random(seed)  # noqa: S311 - reproducible, not secret
+    for number in range(count):
+        sizes = [16] if number % 2 else [random.choice([1, 2, 4, 8, 16, 64])]
+        sizes += [] if number % 2 else random.choices([1, 2, 4, 8], k=random.randint(0, 3))
+        clusters = tuple(_rack(random, c, size) for c, size in enumerate(sizes, start=1))
+        deployments = 200 if number % 2 else random.randint(30, 200)
+        yield _on(random, clusters, deployments)
+
+
+def _rack(random: Random, number: int, size: int) -> Cluster:
+    """Return a cluster of up to three kinds of nodes."""
+    kinds = random.sample(_NODES, random.randint(1, 3))
+    nodes = tuple(
+        Node(
+            n, Resources(cpu, ram, gpu), f"n{n}", {"gpu.model": model, "zone": random.choice("ab")}
+        )
+        for n, (cpu, ram, gpu, model) in enumerate(random.choices(kinds, k=size), start=1)
+    )
+    return Cluster(
+        number, sum((n.capacity for n in nodes), NOTHING), name=f"c{number}", nodes=nodes
+    )
+
+
+def _on(random: Random, clusters: tuple[Cluster, ...], number: int) -> Snapshot:
+    left = {bin_.place: bin_.capacity for cluster in clusters for bin_ in cluster.bins}
+    bins = {bin_.place: bin_ for cluster in clusters for bin_ in cluster.bins}
+    levels, now = random.randint(3, 7), 1_000_000
+    rows = []
+    for id_ in range(1, number + 1):
+        request = Resources(*random.choices(_REQUESTS, _FREQUENCIES)[0])
+        d = Deployment(
+            id_, random.randrange(levels), request, now - random.randint(1, 800),
+            requested_cluster=random.choice(clusters).id if random.random() < 0.05 else None,
+            require=requirements(random.choice(_REQUIRE)) if random.random() < 0.2 else (),
+        )  # fmt: skip
+        fitting = [p for p, free in left.items() if request.fits_in(free) and d.admits(bins[p])]
+        if fitting and random.random() < 0.6:
+            cluster, node = random.choice(fitting)
+            left[cluster, node] -= request
+            d = replace(d, cluster=cluster, node=node, placed_at=now - random.randint(900, 90_000))
+        rows.append(d)
+    return Snapshot(now, POLICY, clusters, tuple(rows))
 
 
 def _row(row: dict[str, str]) -> tuple[int, Resources]:

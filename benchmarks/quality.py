@@ -9,7 +9,7 @@ from statistics import fmean, median
 from time import process_time
 from typing import Any
 
-from benchmarks.cases import from_trace, synthetic
+from benchmarks.cases import from_trace, on_nodes, synthetic
 from benchmarks.planners import PLANNERS, Planner
 from benchmarks.references import Optimum, References
 from benchmarks.rules import Result, only_when_needed, violations
@@ -103,6 +103,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--trace", type=Path, help="CSV to cut snapshots from as well")
     parser.add_argument("--count", type=int, default=200, help="snapshots of each kind (200)")
     parser.add_argument("--seed", type=int, default=1, help="seed of the snapshots (1)")
+    parser.add_argument("--nodes", action="store_true", help="only snapshots with many nodes")
     parser.add_argument(
         "--references", type=Path, help="file that stores the optima, to be used again"
     )
@@ -114,6 +115,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 def command(options: Mapping[str, Any], out: Callable[[str], object]) -> None:
     references = References(options["references"], options["work"])
     count, seed = options["count"], options["seed"]
+    if options["nodes"]:
+        _report("snapshots on nodes", list(on_nodes(count, seed)), references.of, out)
+        return
     if options["trace"]:
         snapshots = list(from_trace(options["trace"], count, seed))
         _report("cuts of the trace", snapshots, references.of, out)

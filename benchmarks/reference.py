@@ -10,19 +10,20 @@ from collections import Counter
 from ortools.sat.python import cp_model
 
 from benchmarks.references import Optimum
+from scheduling.planner.requirements import Requirement
 from scheduling.planner.resources import DIMENSIONS, Resources
-from scheduling.planner.snapshot import ClusterState, Deployment, Snapshot
+from scheduling.planner.snapshot import ClusterState, Deployment, Place, Snapshot
 
-Kind = tuple[int, Resources, int | None, int | None]
+Kind = tuple[int, Resources, int | None, tuple[Requirement, ...], Place | None]
 
 
 def optimum(
-    snapshot: Snapshot, work: float, *, hint: dict[int, int | None] | None = None
+    snapshot: Snapshot, work: float, *, hint: dict[int, Place | None] | None = None
 ) -> Optimum:
     """Solve the snapshot; all active deployments count as evictable.
 
     `work` limits each level, in the solver's deterministic seconds, which are the same on every
-    machine and about as long as real ones. `hint` is the cluster of each deployment in a known good
+    machine and about as long as real ones. `hint` is the place of each deployment in a known good
     plan. Raises TimeoutError when no plan was found.
     """
     model = _Model(snapshot, hint or {})
@@ -38,21 +39,23 @@ def optimum(
 
 
 class _Model:
-    def __init__(self, snapshot: Snapshot, hint: dict[int, int | None]) -> None:
+    def __init__(self, snapshot: Snapshot, hint: dict[int, Place | None]) -> None:
         self._cp = cp_model.CpModel()
-        self._clusters = {c.id: c for c in snapshot.clusters}
-        self._kinds = Counter(_kind(d) for d in snapshot.deployments)
-        self._hint = Counter((_kind(d), hint.get(d.id)) for d in snapshot.deployments)
+        self._bins = {bin_.place: bin_ for bin_ in snapshot.bins}
+        homes = snapshot.homes()
+        kinds = {d.id: _kind(d, homes.get(d.id)) for d in snapshot.deployments}
+        self._kinds = Counter(kinds.values())
+        self._hint = Counter((kind, hint.get(id_)) for id_, kind in kinds.items())
         self._on = {kind: self._places(kind) for kind in self._kinds}
         self.priorities = sorted({kind[0] for kind in self._kinds}, reverse=True)
         self.running = {
             p: sum(v for k, on in self._on.items() if k[0] == p for v in on.values())
             for p in self.priorities
         }
-        self.stay = sum(on[k[3]] for k, on in self._on.items() if k[3] is not None)
+        self.stay = sum(on[k[4]] for k, on in self._on.items() if k[4] is not None)
         self._fit()
         for kind in self._kinds:
-            if kind[3] is not None:
+            if kind[4] is not None:
                 self._evict_only_when_needed(kind)
 
     def add(self, constraint: cp_model.BoundedLinearExpression | bool) -> None:
@@ -73,43 +76,49 @@ class _Model:
                 self._cp.add_hint(variable, solver.value(variable))
         return int(solver.value(expression)), status == cp_model.OPTIMAL
 
-    def _places(self, kind: Kind) -> dict[int, cp_model.IntVar]:
-        """Return, by cluster, a variable for the number of this kind there after the plan."""
-        _, request, pinned, home = kind
+    def _places(self, kind: Kind) -> dict[Place, cp_model.IntVar]:
+        """Return, by place, a variable for the number of this kind there after the plan."""
+        _, request, pinned, require, home = kind
         places = {}
-        for c in self._clusters.values():
-            eligible = c.state == ClusterState.ACTIVE and pinned in (None, c.id)
-            if c.id == home or (eligible and request.fits_in(c.capacity)):
-                places[c.id] = self._cp.new_int_var(0, self._kinds[kind], "")
-                self._cp.add_hint(places[c.id], self._hint[kind, c.id])
+        for place, bin_ in self._bins.items():
+            eligible = (
+                bin_.state == ClusterState.ACTIVE
+                and pinned in (None, bin_.cluster.id)
+                and all(requirement.holds(bin_.node.labels) for requirement in require)
+            )
+            if place == home or (eligible and request.fits_in(bin_.capacity)):
+                places[place] = self._cp.new_int_var(0, self._kinds[kind], "")
+                self._cp.add_hint(places[place], self._hint[kind, place])
         self._cp.add(sum(places.values()) <= self._kinds[kind])
         return places
 
     def _fit(self) -> None:
-        for c in self._clusters.values():
+        for place, bin_ in self._bins.items():
             for dimension in DIMENSIONS:
                 allocated = sum(
-                    getattr(k[1], dimension) * on[c.id] for k, on in self._on.items() if c.id in on
+                    getattr(k[1], dimension) * on[place]
+                    for k, on in self._on.items()
+                    if place in on
                 )
-                self._cp.add(allocated <= getattr(c.capacity, dimension))
+                self._cp.add(allocated <= getattr(bin_.capacity, dimension))
 
     def _evict_only_when_needed(self, kind: Kind) -> None:
         """Require that all of the kind stay, or another one would not fit.
 
         That is, it would not fit next to higher priorities and those of its own that stay.
         """
-        priority, request, _, home = kind
+        priority, request, _, _, home = kind
         assert home is not None  # noqa: S101 - the caller's condition
         next_to = [
             (k[1], on[home])
             for k, on in self._on.items()
-            if home in on and (k[0] > priority or (k[0] == priority and k[3] == home))
+            if home in on and (k[0] > priority or (k[0] == priority and k[4] == home))
         ]
         short = []
         for dimension in DIMENSIONS:
             is_short = self._cp.new_bool_var("")
             allocated = sum(getattr(r, dimension) * n for r, n in next_to)
-            capacity = getattr(self._clusters[home].capacity, dimension)
+            capacity = getattr(self._bins[home].capacity, dimension)
             self._cp.add(allocated + getattr(request, dimension) > capacity).only_enforce_if(
                 is_short
             )
@@ -119,5 +128,5 @@ class _Model:
         self._cp.add_bool_or([*short, all_stay])
 
 
-def _kind(d: Deployment) -> Kind:
-    return d.priority, d.request, d.requested_cluster, d.cluster
+def _kind(d: Deployment, home: Place | None) -> Kind:
+    return d.priority, d.request, d.requested_cluster, d.require, home

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from scheduling.planner.pipeline import make_plan
-from scheduling.planner.snapshot import Snapshot
+from scheduling.planner.snapshot import Place, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +55,10 @@ class References:
         from benchmarks.reference import optimum  # It needs a development dependency.
 
         plan = make_plan(snapshot)
-        hint = {d.id: d.cluster for d in snapshot.deployments}
+        hint: dict[int, Place | None] = {**snapshot.homes()}
         hint |= {row.deployment: None for row in plan.evictions}
-        hint |= {row.deployment: row.target for row in plan.moves}
-        hint |= {row.deployment: row.cluster for row in plan.placements}
+        hint |= {row.deployment: (row.target, row.target_node) for row in plan.moves}
+        hint |= {row.deployment: (row.cluster, row.node) for row in plan.placements}
         try:
             best = optimum(snapshot, self._work, hint=hint)
         except TimeoutError:

@@ -6,10 +6,12 @@ from pathlib import Path
 
 from django.core.management import call_command
 
-from benchmarks.cases import synthetic
+from benchmarks.cases import on_nodes, synthetic
 from benchmarks.planners import PLANNERS
 from benchmarks.quality import sample, summarize
 from benchmarks.references import Optimum, digest
+from benchmarks.rules import violations
+from scheduling.planner.pipeline import make_plan
 from scheduling.planner.policy import Policy
 from scheduling.planner.resources import Resources
 from scheduling.planner.snapshot import Cluster, Deployment, Snapshot
@@ -32,6 +34,17 @@ def test_each_planner_is_compared_with_the_optimum() -> None:
     assert (strict.counts, strict.evictions) == ((2, 2), 0)
     assert (planner.counts, planner.evictions, planner.needless) == ((3, 1), 1, False)
     assert summarize([strict, planner]).lexicographic == 50.0
+
+
+def test_the_snapshots_on_nodes_are_tight_and_their_plans_break_no_rule() -> None:
+    snapshots = list(on_nodes(8, 7))
+    assert snapshots == list(on_nodes(8, 7))
+    plans = [make_plan(snapshot) for snapshot in snapshots]
+    for snapshot, plan in zip(snapshots, plans, strict=True):
+        assert violations(snapshot, plan) == []
+    codes = {wait.code for plan in plans for wait in plan.wait_reasons}
+    assert {"no_free_capacity", "scattered"} <= codes
+    assert any(move.source == move.target for plan in plans for move in plan.moves)
 
 
 def test_no_plan_that_is_made_level_by_level_has_a_needless_eviction() -> None:

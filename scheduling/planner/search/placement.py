@@ -115,7 +115,7 @@ def choose_node(state: State, d: int, guide: Guide) -> Choice | None:
     it, the guide's node, d's home, a node without victims, and the node with the least harm.
     """
     nodes = state.problem.eligible[d]
-    if d in guide.weights:
+    if guide.weights and d in guide.weights:
         state.effort += _OVERHEAD + len(nodes)
         preferred = _heaviest(state, d, guide.weights[d])
         if preferred is not None:
@@ -189,17 +189,27 @@ def _least_harm(state: State, d: int, crowded: list[int]) -> Choice | None:
     The harm is the highest priority among the victims, the number of those that fit on no other
     node, their number, and the lost work.
     """
-    request = state.problem.requests[d]
+    request, deployments = state.problem.requests[d], state.problem.deployments
     if len(crowded) < 2:
         return (crowded[0], state.victims(request, crowded[0])) if crowded else None
-    worst = [state.highest_victim(request, c) for c in crowded]
-    lowest = min(worst)
-    among = [c for c, priority in zip(crowded, worst, strict=True) if priority == lowest]
+    if len(crowded) > _COMPARED:
+        crowded = _with_lowest_victims(state, request, crowded)
+    choices = [(c, state.victims(request, c)) for c in crowded]
+    highest = [max([deployments[v].priority for v in victims]) for _, victims in choices]
+    lowest = min(highest)
+    among = [choice for choice, worst in zip(choices, highest, strict=True) if worst == lowest]
     if len(among) == 1:
-        return among[0], state.victims(request, among[0])
-    choices = [(c, state.victims(request, c)) for c in among[:_COMPARED]]
+        return among[0]
     elsewhere: dict[int, list[int]] = {}
-    return min(choices, key=lambda choice: (_harm(state, choice, elsewhere), choice[0]))
+    return min(among, key=lambda choice: (_harm(state, choice, elsewhere), choice[0]))
+
+
+def _with_lowest_victims(state: State, request: int, crowded: list[int]) -> list[int]:
+    """Return some of the nodes on which the highest priority among the victims is lowest."""
+    highest = [state.highest_victim(request, c) for c in crowded]
+    lowest = min(highest)
+    among = [c for c, worst in zip(crowded, highest, strict=True) if worst == lowest]
+    return among[:_COMPARED]
 
 
 def _victims(state: State, request: int, c: int) -> list[int]:

@@ -18,7 +18,9 @@ from scheduling.planner.search.preference import Preferences
 from scheduling.planner.search.relocation import Relocation
 from scheduling.planner.search.state import Guide, State
 
-_WORK = 300_000  # pairs of a deployment and a cluster to examine in all attempts
+_WORK = 300_000  # pairs of a deployment and a node to examine in all attempts on few nodes
+_LEAST_WORK = 100_000  # on many nodes, on which an attempt takes longer and gains less
+_FEW = 8
 _RELOCATION_WORK = 60_000  # the same to let victims keep their place
 _LARGE = 4_000  # number of deployments from which only one attempt is made
 Score = tuple[list[int], int, int, int]
@@ -46,6 +48,11 @@ def score(outcome: Outcome) -> Score:
     return [-count for count in outcome.counts], outcome.lost, outcome.evicted, outcome.loss
 
 
+def _work(nodes: int) -> int:
+    """Return how many pairs of a deployment and a node to examine, less on more nodes."""
+    return max(_WORK * _FEW**2 // max(nodes, _FEW) ** 2, _LEAST_WORK)
+
+
 def coverage(request: Resources, free: Resources) -> int:
     """Return the share of the request that is free in every dimension, in thousandths."""
     share = 1000
@@ -69,7 +76,7 @@ class Search:
 
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
-        self._work_left = _WORK
+        self._work_left = _work(len(problem.bins))
         self._relocation_left = _RELOCATION_WORK
         self._is_large = len(problem.requests) >= _LARGE
         self._searches = (

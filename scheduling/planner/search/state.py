@@ -121,12 +121,13 @@ class State:
 
     def without_victims(self, d: int) -> Iterator[int]:
         """Yield the nodes on which d fits beside all that are expected to stay."""
-        request, load = self.problem.requests[d], self.load
+        request, free, load = self.problem.requests[d], self.free, self.load
         nodes: Iterable[int] = self.problem.eligible[d]
         if len(self.problem.eligible[d]) > MANY:
             nodes = self.index(self.problem.eligible[d]).slack.fits(request)
         for c in nodes:
-            if not (self.usable(d, c) - load[c] - request) & OVERDRAWN:
+            left = self.usable(d, c) if c in self.reserved else free[c]
+            if not (left - load[c] - request) & OVERDRAWN:
                 yield c
 
     def victims(self, request: int, c: int) -> list[int]:
