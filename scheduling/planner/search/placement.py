@@ -6,7 +6,7 @@ from itertools import islice
 
 from scheduling.planner.outcome import Reservation
 from scheduling.planner.packed import OVERDRAWN
-from scheduling.planner.problem import Level, Problem
+from scheduling.planner.problem import NEVER, Level, Problem
 from scheduling.planner.search.reservation import reserve
 from scheduling.planner.search.state import MANY, Guide, State
 
@@ -195,7 +195,9 @@ def _least_harm(state: State, d: int, crowded: list[int]) -> Choice | None:
     if len(crowded) > _COMPARED:
         crowded = _with_lowest_victims(state, request, crowded)
     choices = [(c, state.victims(request, c)) for c in crowded]
-    highest = [max([deployments[v].priority for v in victims]) for _, victims in choices]
+    highest = [
+        max([deployments[v].priority for v in victims], default=-NEVER) for _, victims in choices
+    ]
     lowest = min(highest)
     among = [choice for choice, worst in zip(choices, highest, strict=True) if worst == lowest]
     if len(among) == 1:

@@ -147,16 +147,18 @@ class State:
     def highest_victim(self, request: int, c: int) -> int:
         """Return the highest priority among the expected victims of the request on c.
 
-        It is that of the last deployment that has to be removed; it is not restored.
+        It is that of the last deployment that has to be removed; it is not restored. Without
+        victims it is -NEVER.
         """
         problem, expected, decided = self.problem, self.expected_victims, len(self.counts)
-        left = self.free[c] - self.load[c] - request
+        left, highest = self.free[c] - self.load[c] - request, -NEVER
         for v in problem.eviction_order[c]:
+            if not left & OVERDRAWN:
+                break
             if v not in expected and problem.due_at[v] > decided:
                 left += problem.requests[v]
-                if not left & OVERDRAWN:
-                    return problem.deployments[v].priority
-        return NEVER
+                highest = problem.deployments[v].priority
+        return highest
 
     def place(self, d: int, c: int, victims: Collection[int] = ()) -> None:
         """Place d on c, which starts it there or returns it to its home; expect the victims."""
