@@ -1,5 +1,6 @@
 """The REST representation of clusters and of their nodes."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -132,7 +133,15 @@ class NodesField(serializers.Field[Any, Any, Any, Any]):
         given = rows.run_validation(data)
         if sum(row.get("count", 1) for row in given) > MAX_NODES:
             raise serializers.ValidationError(f"A cluster has at most {MAX_NODES:,} nodes.")
-        return [spec for row in given for spec in _specs(row)]
+        specs = [spec for row in given for spec in _specs(row)]
+        [(name, times)] = Counter(spec.name for spec in specs).most_common(1)
+        if times > 1:
+            raise serializers.ValidationError(
+                f"{times} nodes would be named {name}: give each another name, or equal ones a"
+                " `count`.",
+                code="unique",
+            )
+        return specs
 
     def to_representation(self, value: Any) -> int:
         return len(value.all())

@@ -125,9 +125,9 @@ def test_two_nodes_of_a_cluster_have_different_names(api: APIClient, rack: Clust
     at_once = api.post("/clusters", {"name": "other", "nodes": [BODY, BODY]})
     later = api.post(path(rack), BODY | {"name": "gpu-1"})
 
-    for response in (at_once, later):
+    for response, attr in ((at_once, "nodes"), (later, "name")):
         error = refusal(response, 400)
-        assert (error["attr"], error["code"]) == ("name", "unique")
+        assert (error["attr"], error["code"]) == (attr, "unique")
     assert not Cluster.objects.filter(name="other").exists()
 
 
