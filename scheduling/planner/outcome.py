@@ -9,7 +9,7 @@ from scheduling.planner.snapshot import Deployment
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """An `amount`, packed, of a cluster's capacity is reserved for a deployment; both by index.
+    """An `amount`, packed, of a node's capacity is reserved for a deployment; both by index.
 
     `until` is when that much will be free at the latest, None when the deployments there do not
     state when they end. Deployments that end by then may use the reserved capacity. `refuses` is
@@ -18,7 +18,7 @@ class Reservation:
     """
 
     deployment: int
-    cluster: int
+    node: int
     until: int | None
     amount: int
     refuses: int | None = None
@@ -45,8 +45,8 @@ def may_use(problem: Problem, reservation: Reservation, d: int) -> bool:
 class Outcome:
     """The result of an attempt.
 
-    `where` is the cluster of each active deployment, by index. `counts` are the active deployments
-    of each level, `free_at` the free capacity of each cluster, packed, after the level of that
+    `where` is the node of each active deployment, by index. `counts` are the active deployments
+    of each level, `free_at` the free capacity of each node, packed, after the level of that
     priority was placed. `lost` counts the active deployments that are evicted, `evicted` those and
     the moved; `loss` is their lost work.
     """

@@ -31,7 +31,7 @@ class Due:
     node.
     """
 
-    cluster: int
+    node: int
     members: list[int]
     total: int = 0
     home: dict[int, int] = field(default_factory=dict)
@@ -340,7 +340,7 @@ def _order_victims(problem: Problem) -> None:
     problem.eviction_order = [[] for _ in problem.capacities]
     for k, level in enumerate(problem.levels):
         for due in level.due:
-            problem.eviction_order[due.cluster] += due.members
+            problem.eviction_order[due.node] += due.members
             for d in due.members:
                 problem.due_at[d] = k
     for members in problem.eviction_order:

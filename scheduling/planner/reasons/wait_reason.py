@@ -63,7 +63,7 @@ class Detail(Mapping[str, Any]):
             "clusters": [self._row(nodes) for nodes in self._problem.clusters]
         }
         if self._own:
-            cluster, node = self._problem.bins[self._own.cluster].place
+            cluster, node = self._problem.bins[self._own.node].place
             until = self._own.until
             detail["reservation"] = {"cluster": cluster, "node": node, "until": until}
         return detail
@@ -183,7 +183,7 @@ class Detail(Mapping[str, Any]):
         return f"; moving deployment {id_} from {home.node.label} to {to.label} would make one"
 
     def _reserved(self, request: str, own: Reservation) -> tuple[str, str]:
-        label = self._problem.bins[own.cluster].label
+        label = self._problem.bins[own.node].label
         sentence = f"Needs {request}. It has waited long, so capacity on {label} is reserved for it"
         if own.until is None:
             return "reserved", f"{sentence}."

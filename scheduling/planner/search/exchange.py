@@ -1,8 +1,8 @@
 """Small exchanges within one level, each of which lets one more deployment run there.
 
-A deployment that this level placed may move to another cluster or be replaced by two others, or all
+A deployment that this level placed may move to another node or be replaced by two others, or all
 of them are packed again. Deployments of higher levels, active deployments that keep their place,
-and reserved clusters are not affected.
+and reserved nodes are not affected.
 """
 
 from collections.abc import Sequence
@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from scheduling.planner.packed import OVERDRAWN
 from scheduling.planner.problem import Problem
 
-_EFFORT = 4_000  # pairs of a deployment and a cluster, or of two deployments, to examine
+_EFFORT = 4_000  # pairs of a deployment and a node, or of two deployments, to examine
 _REPACKED = 3  # kinds of unplaced deployments for each of which the level is packed again
 
 
 class Exchange:
     """The exchanges of one level.
 
-    `free` (packed, by cluster) and `placed` (the deployments that the level placed, by cluster) are
+    `free` (packed, by node) and `placed` (the deployments that the level placed, by node) are
     changed in place; `unplaced` are the deployments of the level that did not fit. `eligible` and
     `sizes` are indexed by deployment. `changed` is True if an exchange was found.
     """
@@ -79,14 +79,14 @@ class Exchange:
         return False
 
     def _movable(self) -> dict[int, list[int]]:
-        """Return one deployment of each kind that this level placed on each cluster."""
+        """Return one deployment of each kind that this level placed on each node."""
         kinds = self._kinds
         return {
             c: list({kinds[d]: d for d in members}.values()) for c, members in self.placed.items()
         }
 
     def _move_one(self) -> bool:
-        """Move one deployment to another cluster, so that an unplaced one fits in its place."""
+        """Move one deployment to another node, so that an unplaced one fits in its place."""
         requests, eligible, free = self._requests, self._eligible, self.free
         if len(free) < 2:
             return False
@@ -159,7 +159,7 @@ class Exchange:
         return False
 
     def _pack(self, members: list[int], free: list[int], *, tight: bool) -> dict[int, int] | None:
-        """Return a cluster for each of the members; None if they do not all fit."""
+        """Return a node for each of the members; None if they do not all fit."""
         requests, eligible = self._requests, self._eligible
         where = {}
         self.effort += len(members)

@@ -14,7 +14,7 @@ deployments may have stayed than was expected.
 
 A level ignores all lower levels except the deployments that it may not evict. Therefore no
 deployment waits for a lower one, and none is evicted that would fit next to the higher ones and
-those that stay. The rules hold whatever order and clusters a `Guide` prefers.
+those that stay. The rules hold whatever order and nodes a `Guide` prefers.
 """
 
 from scheduling.planner.packed import OVERDRAWN

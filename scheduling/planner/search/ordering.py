@@ -45,7 +45,7 @@ def base_order(problem: Problem, members: list[int]) -> list[int]:
 def precedence(problem: Problem, d: int) -> tuple[bool, int, int]:
     """Return the place of d among the deployments of one level and kind whose turn it is not.
 
-    Those that are active on an open cluster go first, then the longest waiting.
+    Those that are active on an open node go first, then the longest waiting.
     """
     home = problem.home[d]
     if home != NOWHERE and problem.open[home]:

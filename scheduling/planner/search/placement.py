@@ -1,4 +1,4 @@
-"""Choose which deployments start at a level, and on which cluster."""
+"""Choose which deployments start at a level, and on which node."""
 
 from bisect import bisect_left
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from scheduling.planner.problem import NEVER, Level, Problem
 from scheduling.planner.search.reservation import reserve
 from scheduling.planner.search.state import MANY, Guide, State
 
-_OVERHEAD = 4  # effort of a placement, in addition to the clusters that are examined
+_OVERHEAD = 4  # effort of a placement, in addition to the nodes that are examined
 _COMPARED = 64  # nodes with victims of the same highest priority
 _NO_VICTIMS: list[int] = []
 Choice = tuple[int, list[int]]
@@ -51,7 +51,7 @@ def _reserve(state: State, d: int, *, its_turn: bool) -> bool:
     reservation = reserve(problem, state.free, state.where, d, state.reserved)
     if reservation is None or not (its_turn or _is_soon(problem, reservation)):
         return False
-    state.reserved[reservation.cluster] = reservation
+    state.reserved[reservation.node] = reservation
     return True
 
 
@@ -86,7 +86,7 @@ def place_in_order(state: State, level: Level, queue: Iterable[int], guide: Guid
 def place_suspended(state: State, queue: Iterable[int], guide: Guide) -> int:
     """Place the deployments, for which preemption is suspended, that fit without any eviction.
 
-    Preferred are the guide's cluster and the fullest. Return how many were placed.
+    Preferred are the guide's node and the fullest. Return how many were placed.
     """
     problem = state.problem
     spare: dict[int, int] = {}

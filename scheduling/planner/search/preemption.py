@@ -1,4 +1,4 @@
-"""Choose which deployments of one priority lose their place on a cluster too small for all."""
+"""Choose which deployments of one priority lose their place on a node too small for all."""
 
 from collections.abc import Callable, Iterable
 from itertools import combinations

@@ -1,6 +1,6 @@
 """Place the deployments that start elsewhere, so that a victim keeps its place.
 
-An attempt places one deployment after another and does not know on which cluster a later one has to
+An attempt places one deployment after another and does not know on which node a later one has to
 evict anyway. Here all that start are known.
 """
 
@@ -11,16 +11,16 @@ from scheduling.planner.packed import OVERDRAWN, unpack
 from scheduling.planner.problem import Problem
 from scheduling.planner.resources import NOTHING
 
-_STEPS = 2_000  # changes of cluster to examine for one victim
-_CHANGES = 6  # deployments that change their cluster for one victim
+_STEPS = 2_000  # changes of node to examine for one victim
+_CHANGES = 6  # deployments that change their node for one victim
 
 
 class Relocation:
     """The changes to an outcome that each let a victim stay, and all others run that run.
 
-    A victim lost its place on a cluster that takes deployments. Deployments that start may change
-    to any cluster that is not reserved for another one of their level or above. `effort_left` is
-    the number of pairs of a deployment and a cluster that may still be examined.
+    A victim lost its place on a node that takes deployments. Deployments that start may change
+    to any node that is not reserved for another one of their level or above. `effort_left` is
+    the number of pairs of a deployment and a node that may still be examined.
     """
 
     def __init__(self, problem: Problem, outcome: Outcome, effort_left: int) -> None:
@@ -37,7 +37,7 @@ class Relocation:
         self._steps_left = 0
 
     def changes(self) -> Iterator[dict[int, int]]:
-        """Yield clusters for deployments that start, each time for another victim."""
+        """Yield nodes for deployments that start, each time for another victim."""
         problem, where = self._problem, self._where
         left = sum((unpack(self._free[c]) for c, o in enumerate(problem.open) if o), NOTHING)
         victims = [
@@ -56,7 +56,7 @@ class Relocation:
                     yield found
 
     def _relocate_for(self, v: int) -> dict[int, int] | None:
-        """Return new clusters with which v fits at home; None if none are found."""
+        """Return new nodes with which v fits at home; None if none are found."""
         home, request = self._problem.home[v], self._problem.requests[v]
         self._steps_left = _STEPS
         free = self._free.copy()
@@ -74,7 +74,7 @@ class Relocation:
     def _fits(
         self, free: list[int], used: tuple[int, ...], changed: dict[int, int], depth: int
     ) -> bool:
-        """Change the clusters of at most `depth` deployments until no cluster is overdrawn.
+        """Change the nodes of at most `depth` deployments until no node is overdrawn.
 
         Only those in `used`, which have taken a deployment, may be overdrawn.
         """

@@ -1,4 +1,4 @@
-"""Reserve the capacity of one cluster for a deployment that has waited too long."""
+"""Reserve the capacity of one node for a deployment that has waited too long."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -17,18 +17,18 @@ def reserve(
     d: int,
     reserved: Mapping[int, Reservation],
 ) -> Reservation | None:
-    """Return a reservation on the cluster where d will fit first.
+    """Return a reservation on the node where d will fit first.
 
-    Clusters on which that time is known come before the others, of which the one with the smallest
-    shortfall is taken. Ties end in the cluster's id. None if every eligible cluster has a
+    Nodes on which that time is known come before the others, of which the one with the smallest
+    shortfall is taken. Ties end in the node's id. None if every eligible node has a
     reservation already.
     """
-    clusters = [c for c in problem.eligible[d] if c not in reserved]
-    if not clusters:
+    nodes = [c for c in problem.eligible[d] if c not in reserved]
+    if not nodes:
         return None
     ends = _ends(problem, where)
     options = []
-    for c in clusters:
+    for c in nodes:
         until = _ready_at(free[c] - problem.requests[d], ends[c])
         shortfall = _shortfall(problem, free[c], d, c) if until is None else 0
         options.append((until is None, until or 0, shortfall, c))
@@ -37,13 +37,13 @@ def reserve(
 
 
 def record_refusals(state: State, level: Level) -> None:
-    """Record on which clusters reserved capacity is refused to a deployment that the level leaves
+    """Record on which nodes reserved capacity is refused to a deployment that the level leaves
     waiting, although it would fit there.
     """
     problem = state.problem
-    clusters = [c for c, reservation in state.reserved.items() if reservation.refuses is None]
+    nodes = [c for c, reservation in state.reserved.items() if reservation.refuses is None]
     seen: set[object] = set()
-    for d in level.members if clusters else ():
+    for d in level.members if nodes else ():
         if d in state.where or d in problem.suspended:
             continue
         max_runtime, request = problem.deployments[d].max_runtime_s, problem.requests[d]
@@ -51,7 +51,7 @@ def record_refusals(state: State, level: Level) -> None:
         if kind in seen:
             continue
         seen.add(kind)
-        for c in clusters:
+        for c in nodes:
             if c in problem.eligible[d] and state.reserved[c].deployment != d:
                 fits = not (state.free[c] - request) & OVERDRAWN
                 if fits and (state.usable(d, c) - request) & OVERDRAWN:
@@ -68,7 +68,7 @@ def _ready_at(left: int, ends: list[tuple[int, int]]) -> int | None:
 
 
 def _ends(problem: Problem, where: Mapping[int, int]) -> Mapping[int, list[tuple[int, int]]]:
-    """Return, by cluster, the end and the request of each deployment whose end is known."""
+    """Return, by node, the end and the request of each deployment whose end is known."""
     now = problem.snapshot.now
     ends: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for d, c in where.items():

@@ -22,7 +22,7 @@ def retain(state: State, level: Level, guide: Guide) -> None:
     requests = state.problem.requests
     again = _displaced_earlier(state, level.priority)
     for due in level.due:
-        c = due.cluster
+        c = due.node
         state.load[c] -= due.total
         if state.expected_victims:
             state.load[c] += sum([requests[d] for d in due.members if d in state.expected_victims])

@@ -30,10 +30,10 @@ def best_outcome(problem: Problem) -> Outcome:
     """Return the best outcome that a bounded amount of work finds.
 
     1. Place everything in the order of the queue.
-    2. Try other measures of size, and the emptiest clusters first, on all levels.
+    2. Try other measures of size, and the emptiest nodes first, on all levels.
     3. Try them on one level at a time.
     4. Change single deployments of the best attempt, as long as that helps and work is left.
-    5. Let victims of the best attempt keep their place by changing the clusters of deployments that
+    5. Let victims of the best attempt keep their place by changing the nodes of deployments that
        start.
     """
     return Search(problem).run()
@@ -173,7 +173,7 @@ class Search:
 
     def _potential(self, outcome: Outcome) -> tuple[list[int], int]:
         """Return the number of active deployments by level, and how close another one of the first
-        full level is to fitting: the largest share of a request that one cluster has free, in
+        full level is to fitting: the largest share of a request that one node has free, in
         thousandths.
         """
         problem, where = self._problem, outcome.where
@@ -215,7 +215,7 @@ class Search:
         return replace(self._guide, orders=orders, tight=tight, prefer=prefer or {})
 
     def _improve(self) -> bool:
-        """Change the placement of one deployment while the others prefer their clusters.
+        """Change the placement of one deployment while the others prefer their nodes.
 
         Start at the highest level with a waiting deployment and go up; on each level try the
         waiting deployments first, then those that start. Return whether a change gave a new basis.
@@ -278,7 +278,7 @@ class Search:
                 return
 
     def _changes(self, k: int, starts: dict[int, int]) -> Iterator[tuple[int, int | None]]:
-        """Yield a deployment of level k to place first and its cluster, or None to place it last.
+        """Yield a deployment of level k to place first and its node, or None to place it last.
 
         Changes that have the same effect are yielded once.
         """

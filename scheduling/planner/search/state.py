@@ -14,10 +14,10 @@ MANY = 64  # nodes from which on they are found by an index
 
 @dataclass(frozen=True, slots=True)
 class Guide:
-    """What an attempt may choose freely: the order within each level, and clusters to prefer.
+    """What an attempt may choose freely: the order within each level, and nodes to prefer.
 
     `orders[k]` are the ready and drained deployments of level k in the order to place them; `tight`
-    prefers the fullest cluster, otherwise the emptiest; `exchange` improves each level afterwards;
+    prefers the fullest node, otherwise the emptiest; `exchange` improves each level afterwards;
     `prefer[d]` is a node to try first, or on which to evict d last; before it, of the nodes without
     victims, that with the largest of `weights[d]`. With `sizes`, the largest deployments of a level
     are displaced first, and queue with the others of the level by size. Without, those with the
@@ -34,11 +34,11 @@ class Guide:
 
 @dataclass(slots=True)
 class State:
-    """Lists are indexed by cluster.
+    """Lists are indexed by node.
 
     `free` is the packed capacity less what is placed; `load` is what the deployments that are not
     due yet are expected to keep of it. `expected_victims` are not due yet, but will lose their
-    place; `displaced` have lost it, by priority. `reserved` are the reservations by cluster.
+    place; `displaced` have lost it, by priority. `reserved` are the reservations by node.
     `counts` and `free_at` are as in `Outcome`, and `effort` is the number of pairs of a deployment
     and a node that have been examined. `changed` are the nodes whose `free` or `load` has changed
     since there are `indexes`, each time again.
@@ -63,7 +63,7 @@ class State:
         load = [0] * len(problem.capacities)
         for level in problem.levels:
             for due in level.due:
-                load[due.cluster] += due.total
+                load[due.node] += due.total
         return cls(problem, problem.capacities.copy(), load)
 
     def fork(self) -> "State":
@@ -184,7 +184,7 @@ class State:
         for level in problem.levels:
             for due in level.due:
                 for d in due.members:
-                    if where.get(d) != due.cluster:
+                    if where.get(d) != due.node:
                         outcome.evicted += 1
                         outcome.lost += d not in where
                         outcome.loss += problem.loss[d]
