@@ -1,6 +1,10 @@
 """Clusters of several nodes: the rules hold on each node, and sentences name it."""
 
+from dataclasses import replace
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from scheduling.planner.pipeline import make_plan
 from scheduling.planner.plan import Plan
@@ -13,10 +17,13 @@ from tests.support.planner_cases import (
     active,
     cluster,
     evicted,
+    moved,
+    placed,
     plan,
     ready,
     wait_codes,
 )
+from tests.support.snapshots import large, policies
 
 A100, H100 = {"gpu.model": "a100"}, {"gpu.model": "h100"}
 
@@ -327,3 +334,42 @@ def test_the_node_is_freed_whose_deployments_fit_elsewhere() -> None:
     made = plan(nodes, *rows, ready(4, 9, 4))
     assert made.evictions == ()
     assert moves(made) == {2: (2, 3), 3: (2, 3)}
+
+
+# -- laws --
+
+
+def gathered(snapshot: Snapshot) -> Snapshot:
+    """Return the snapshot with its clusters as the labelled nodes of one."""
+    nodes = tuple(
+        Node(c.id, c.capacity, c.name, {"cluster": str(c.id)}, c.state) for c in snapshot.clusters
+    )
+    rows = [
+        replace(
+            d,
+            cluster=None if d.cluster is None else 1,
+            node=d.cluster,
+            requested_cluster=None,
+            require=requirements(
+                {} if d.requested_cluster is None else {"cluster": [str(d.requested_cluster)]}
+            ),
+        )
+        for d in snapshot.deployments
+    ]
+    return replace(snapshot, clusters=(rack(*nodes),), deployments=tuple(rows))
+
+
+@settings(max_examples=40, deadline=None, derandomize=True, database=None)
+@given(st.integers(0, 2**32 - 1), policies)
+def test_the_nodes_of_one_cluster_are_planned_like_as_many_clusters(
+    seed: int, policy: Policy
+) -> None:
+    apart = large(50, 5, policy, seed)
+    together = make_plan(gathered(apart))
+    made = make_plan(apart)
+    assert {p.deployment: p.node for p in together.placements} == placed(made)
+    assert evicted(together) == evicted(made)
+    assert moves(together) == moved(made)
+    assert [e.proved_minimal for e in together.evictions] == [
+        e.proved_minimal for e in made.evictions
+    ]
