@@ -1,4 +1,4 @@
-"""The victims of one preemptor on a full cluster, compared with an exhaustive search."""
+"""The victims of one preemptor on full nodes, compared with an exhaustive search."""
 
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Mapping
@@ -10,8 +10,8 @@ from typing import Any
 from benchmarks.rules import total
 from scheduling.planner.pipeline import make_plan
 from scheduling.planner.policy import Policy
-from scheduling.planner.resources import Resources
-from scheduling.planner.snapshot import Cluster, Deployment, Snapshot
+from scheduling.planner.resources import NOTHING, Resources
+from scheduling.planner.snapshot import Cluster, Deployment, Node, Snapshot
 
 NOW = 1_000_000
 
@@ -34,10 +34,11 @@ class Tally:
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--cases", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--nodes", type=int, default=1, help="nodes of the cluster (1)")
 
 
 def command(options: Mapping[str, Any], out: Callable[[str], object]) -> None:
-    tally = measure(options["cases"], options["seed"])
+    tally = measure(options["cases"], options["seed"], options["nodes"])
     out(f"cases with victims       {tally.cases}")
     out(f"with a needless victim   {tally.needless}")
     out(f"same harm as the best    {100 * tally.same / tally.cases:.2f}%")
@@ -46,34 +47,45 @@ def command(options: Mapping[str, Any], out: Callable[[str], object]) -> None:
     out(f"claimed to be minimal    {tally.claimed}, wrongly {tally.wrongly_claimed}")
 
 
-def measure(cases: int, seed: int) -> Tally:
+def measure(cases: int, seed: int, nodes: int) -> Tally:
     random = Random(seed)  # noqa: S311 - reproducible, not secret
     tally = Tally()
     for _ in range(cases):
-        _add(tally, full_cluster(random))
+        _add(tally, full_cluster(random, nodes))
     return tally
 
 
-def full_cluster(random: Random) -> Snapshot:
-    """Return one cluster with up to ten active deployments of three levels, and a preemptor."""
-    capacity = Resources(random.randint(8, 40), random.randint(8, 40), random.randint(0, 8))
-    left, rows = capacity, []
-    for number in range(1, random.randint(3, 10) + 1):
-        request = Resources(
-            random.randint(1, 10), random.randint(1, 10), random.choice([0, 0, 1, 1, 2])
-        )
-        if request.fits_in(left):
-            left -= request
-            started = NOW - random.randint(0, 10_000)
-            priority = random.randint(1, 3)
-            rows.append(Deployment(number, priority, request, 0, cluster=1, placed_at=started))
+def full_cluster(random: Random, nodes: int) -> Snapshot:
+    """Return one cluster of full nodes and a preemptor.
+
+    Each node has up to ten active deployments of three levels, and the preemptor fits on one of the
+    nodes if it is empty.
+    """
+    machines, rows = [], []
+    for n in range(1, nodes + 1):
+        capacity = Resources(random.randint(8, 40), random.randint(8, 40), random.randint(0, 8))
+        machines.append(Node(n, capacity))
+        left = capacity
+        for number in range(100 * n + 1, 100 * n + random.randint(3, 10) + 1):
+            request = Resources(
+                random.randint(1, 10), random.randint(1, 10), random.choice([0, 0, 1, 1, 2])
+            )
+            if request.fits_in(left):
+                left -= request
+                started = NOW - random.randint(0, 10_000)
+                priority = random.randint(1, 3)
+                rows.append(
+                    Deployment(number, priority, request, 0, cluster=1, node=n, placed_at=started)
+                )
+    largest = machines[-1].capacity
     request = Resources(
-        random.randint(1, capacity.cpu_milli),
-        random.randint(1, capacity.ram_mib),
-        random.randint(0, capacity.gpu),
+        random.randint(1, largest.cpu_milli),
+        random.randint(1, largest.ram_mib),
+        random.randint(0, largest.gpu),
     )
-    rows.append(Deployment(100, random.randint(2, 4), request, NOW))
-    return Snapshot(NOW, Policy(starvation_seconds=10**9), (Cluster(1, capacity),), tuple(rows))
+    rows.append(Deployment(1, random.randint(2, 4), request, NOW))
+    cluster = Cluster(1, sum((node.capacity for node in machines), NOTHING), nodes=tuple(machines))
+    return Snapshot(NOW, Policy(starvation_seconds=10**9), (cluster,), tuple(rows))
 
 
 def harm(snapshot: Snapshot, victims: tuple[Deployment, ...]) -> tuple[int, int, int]:
@@ -95,16 +107,18 @@ def harm(snapshot: Snapshot, victims: tuple[Deployment, ...]) -> tuple[int, int,
     return max((v.priority for v in victims), default=0), len(victims), lost
 
 
-def allowed_sets(snapshot: Snapshot) -> Iterator[tuple[Deployment, ...]]:
-    """Yield every set of victims without which the preemptor fits and that rule 3 allows."""
-    *active, preemptor = snapshot.deployments
+def allowed_sets(snapshot: Snapshot, node: Node) -> Iterator[tuple[Deployment, ...]]:
+    """Yield every set of victims on the node without which the preemptor fits there and that rule 3
+    allows.
+    """
+    *rows, preemptor = snapshot.deployments
+    active = [d for d in rows if d.node == node.id]
     lower = [d for d in active if d.priority < preemptor.priority]
-    capacity = snapshot.clusters[0].capacity
     for victims in chain.from_iterable(combinations(lower, n) for n in range(len(lower) + 1)):
         stay = [d for d in active if d not in victims]
-        if total([preemptor, *stay]).fits_in(capacity) and all(
+        if total([preemptor, *stay]).fits_in(node.capacity) and all(
             not total([preemptor, v, *(d for d in stay if d.priority >= v.priority)]).fits_in(
-                capacity
+                node.capacity
             )
             for v in victims
         ):
@@ -112,9 +126,12 @@ def allowed_sets(snapshot: Snapshot) -> Iterator[tuple[Deployment, ...]]:
 
 
 def _add(tally: Tally, snapshot: Snapshot) -> None:
-    best = min((harm(snapshot, victims) for victims in allowed_sets(snapshot)), default=None)
+    """Count the case if the preemptor needs a victim, and none of them moves or evicts another."""
+    nodes = {node.id: node for node in snapshot.clusters[0].nodes}
+    sets = (victims for node in nodes.values() for victims in allowed_sets(snapshot, node))
+    best = min((harm(snapshot, victims) for victims in sets), default=None)
     plan = make_plan(snapshot)
-    if best is None or not plan.evictions:
+    if best is None or not plan.evictions or plan.moves:
         return
     evicted = {eviction.deployment for eviction in plan.evictions}
     victims = tuple(d for d in snapshot.deployments if d.id in evicted)
@@ -125,8 +142,10 @@ def _add(tally: Tally, snapshot: Snapshot) -> None:
     tally.best_victims += best[1]
     tally.lost += actual[2]
     tally.best_lost += best[2]
-    capacity = snapshot.clusters[0].capacity
-    remaining = total(d for d in snapshot.deployments if d not in victims)
+    [preemptor] = plan.placements
+    there = [d for d in snapshot.deployments if d.node == preemptor.node and d not in victims]
+    remaining = total([*there, snapshot.deployments[-1]])
+    capacity = nodes[preemptor.node].capacity
     tally.needless += any((remaining + v.request).fits_in(capacity) for v in victims)
     claimed = all(eviction.proved_minimal for eviction in plan.evictions)
     tally.claimed += claimed
