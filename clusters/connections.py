@@ -13,6 +13,7 @@ from uuid import uuid4
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from clusters import engine_nodes
 from clusters.demand import demand
 from clusters.drivers import driver_of
 from clusters.drivers.base import DriverError, Probe
@@ -42,7 +43,7 @@ class Route:
 
 _SET = (
     "uid", "endpoint", "namespace", "network", "devices", "credentials", "engine_id", "version",
-    *DIMENSIONS, "probed_at",
+    *DIMENSIONS, "probed_at", "reports_nodes",
 )  # fmt: skip
 """The columns that an operator sets. A worker may be writing the others at the same time."""
 
@@ -54,7 +55,7 @@ def probe(cluster: Cluster, route: Route) -> Probe:
     Invalid if the engine cannot be reached, Conflict if it is connected to another cluster or if
     the cluster has several nodes and the engine does not.
     """
-    _check_nodes(cluster, route)
+    _check_nodes(cluster, route, None)
     # For a copy, because Django would cache the unsaved connection on the caller's cluster.
     connection = _of(cluster) or Connection(cluster=copy(cluster))
     _set(connection, route)
@@ -63,6 +64,7 @@ def probe(cluster: Cluster, route: Route) -> Probe:
     except DriverError as error:
         raise Invalid(str(error), attr="endpoint", code="unreachable") from error
     _check_engine(cluster, found)
+    _check_nodes(cluster, route, found)
     return Probe(
         **{name: getattr(found, name) for name in Probe.__dataclass_fields__ if name != "warnings"},
         warnings=(*_excess(cluster, found), *found.warnings),
@@ -77,7 +79,7 @@ def connect(cluster: Cluster, *, actor: str, route: Route) -> Connection:
     found = probe(cluster, route)
     with transaction.atomic(), _one_cluster_per_engine():
         row = Cluster.objects.get_locked(cluster.pk)
-        _check_nodes(row, route)
+        _check_nodes(row, route, found)
         connection = _of(row) or Connection(cluster=row)
         if connection.engine_id != found.engine_id:
             demand().check_idle(row)
@@ -90,11 +92,14 @@ def connect(cluster: Cluster, *, actor: str, route: Route) -> Connection:
         for name in DIMENSIONS:
             setattr(connection, name, getattr(found, name))
         connection.probed_at = timezone.now()
+        connection.reports_nodes = found.nodes is not None
         connection.save(update_fields=_SET if connection.pk else None)
         row.driver = route.driver
         row.save(update_fields=["driver"])
         has = describe(found.cpu_milli, found.ram_mib, found.gpu)
         record(row, "connected", actor, f"Connected to an engine with {has} ({found.version}).")
+        if found.nodes is not None:
+            engine_nodes.sync(row, found.nodes, actor=actor, now=connection.probed_at)
         request_cycle(row.organization_id)
         request_reconcile(row.pk)
     return connection
@@ -115,6 +120,7 @@ def disconnect(cluster: Cluster, *, actor: str, engine_is_gone: bool = False) ->
         row = Cluster.objects.get_locked(cluster.pk)
         demand().check_idle(row)
         Connection.objects.filter(cluster=row).delete()
+        engine_nodes.forget(row)
         row.driver, row.state = UNCONNECTED, Cluster.State.CORDONED
         row.save(update_fields=["driver", "state"])
         record(row, "disconnected", actor, "Disconnected from its engine and cordoned.")
@@ -146,10 +152,13 @@ def _set(connection: Connection, route: Route) -> None:
     connection.seal_credentials(route.credentials)
 
 
-def _check_nodes(cluster: Cluster, route: Route) -> None:
+def _check_nodes(cluster: Cluster, route: Route, found: Probe | None) -> None:
+    """Raise Conflict if the cluster has several nodes and the engine does not; `found` is None
+    before it is probed."""
     kind = kind_of(route.driver)
     count = cluster.nodes.count() if cluster.pk else 1
-    if count > 1 and not kind.has_several_nodes:
+    reports = kind.reports_nodes if found is None else found.nodes is not None
+    if count > 1 and not (kind.has_several_nodes or reports):
         raise Conflict(
             f"Cluster {cluster.name} has {count} nodes, and a cluster that is connected to an"
             f" engine ({kind.title}) has exactly one: delete the others first, or create another"
@@ -184,9 +193,12 @@ def _check_empty(connection: Connection) -> None:
 
 
 def _excess(cluster: Cluster, found: Probe) -> Iterator[str]:
-    """Yield a warning for each resource of which the cluster's capacity exceeds the engine's."""
+    """Yield a warning for each resource of which the cluster's capacity exceeds the engine's.
+
+    A cluster whose engine reports its nodes has their capacity.
+    """
     words = {"cpu_milli": "cores", "ram_mib": "MiB of RAM", "gpu": "GPUs"}
-    for name in DIMENSIONS:
+    for name in DIMENSIONS if found.nodes is None else ():
         claimed, there = getattr(cluster, name), getattr(found, name)
         if claimed > there:
             amounts = (cores(claimed), cores(there)) if name == "cpu_milli" else (claimed, there)

@@ -116,8 +116,15 @@ class NodeQuerySet(TenantQuerySet["Node"]):
 class Node(ResourceColumns):
     """One machine of a cluster.
 
-    It is as available as its own state and the state of its cluster allow. `labels` are texts by
-    name, which deployments may require.
+    It is as available as its own state and the state of its cluster allow.
+
+    - labels: texts by name, which deployments may require.
+    - state: follows from `chosen_state`, which people choose, and `engine_state`, which the engine
+      reports.
+    - engine_message: why the engine keeps deployments off the node, "" if it does not.
+    - refused_until: until when nothing is placed on it, because it refused a container that should
+      have fitted.
+    - foreign: by dimension, what the engine has given to others; not part of the capacity.
     """
 
     class State(models.TextChoices):
@@ -132,6 +139,15 @@ class Node(ResourceColumns):
     state = models.CharField(
         max_length=10, choices=State.choices, default=State.ACTIVE, db_default=State.ACTIVE
     )
+    chosen_state = models.CharField(
+        max_length=10, default=State.ACTIVE, db_default=State.ACTIVE, editable=False
+    )
+    engine_state = models.CharField(
+        max_length=10, default=State.ACTIVE, db_default=State.ACTIVE, editable=False
+    )
+    engine_message = models.TextField(blank=True, default="", db_default="", editable=False)
+    refused_until = models.DateTimeField(null=True, editable=False)
+    foreign = models.JSONField(default=dict, db_default={}, editable=False)
     created_at = models.DateTimeField(default=timezone.now, db_default=Now())
 
     objects = NodeQuerySet.as_manager()
@@ -145,7 +161,11 @@ class Node(ResourceColumns):
 
     class Meta:
         ordering = ["id"]
-        triggers = trail("cluster_id", "name", "labels", "state", *DIMENSIONS)
+        # What others use changes all the time, and no person changes it.
+        triggers = trail(
+            "cluster_id", "name", "labels", "state", *DIMENSIONS,
+            unless='OLD."foreign" IS DISTINCT FROM NEW."foreign"',
+        )  # fmt: skip
         constraints = [
             models.UniqueConstraint(fields=["cluster", "name"], name="node_name_unique"),
             models.CheckConstraint(
@@ -162,6 +182,12 @@ class Node(ResourceColumns):
     @property
     def organization_id(self) -> int:
         return self.cluster.organization_id
+
+    def settle(self) -> None:
+        """Set the state that follows from the choice of people and from the engine."""
+        states = {self.chosen_state, self.engine_state}
+        order = (self.State.LOST, self.State.DRAINING, self.State.CORDONED)
+        self.state = next((state for state in order if state in states), self.State.ACTIVE)
 
     @property
     def place(self) -> str:
@@ -186,6 +212,7 @@ class Connection(models.Model):
     - unknown_containers: this connection's containers that have no row in this database.
     - marker, next_marker: the marker on the engine, and its successor, which may already be there
       (see `ownership`).
+    - reports_nodes: the cluster's nodes are those that the engine reports.
     - unclaimed: the engine was found to belong to another copy of this installation.
     """
 
@@ -212,6 +239,7 @@ class Connection(models.Model):
     gpu = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField(auto_now_add=True)
     probed_at = models.DateTimeField()
+    reports_nodes = models.BooleanField(default=False, db_default=False, editable=False)
     lost_contact_at = models.DateTimeField(null=True, blank=True)
     last_error = models.TextField(blank=True, default="")
     unknown_containers = models.JSONField(default=list, db_default=[], blank=True, editable=False)

@@ -76,8 +76,10 @@ def bound(organization: Organization, *, adding: int) -> Bound:
 def add(cluster: Cluster, *, actor: str, spec: NodeSpec, bounded: bool = True) -> Node:
     """Add a node to a cluster.
 
-    Raises Conflict if the organization has too many nodes, and the errors of `insert`.
+    Raises Conflict if the organization has too many nodes or if the engine reports them, and the
+    errors of `insert`.
     """
+    _check_people_s(cluster)
     if bounded:
         bounds.check([bound(cluster.organization, adding=1)])
     cluster = Cluster.objects.get_locked(cluster.pk)
@@ -90,13 +92,14 @@ def add(cluster: Cluster, *, actor: str, spec: NodeSpec, bounded: bool = True) -
 def update(node: Node, *, actor: str, spec: NodeSpec) -> Node:
     """Rename, resize or relabel a node.
 
-    Raises Conflict if it would shrink below what is allocated, or grow beyond its engine, and
-    Invalid for a name or labels that `add` would refuse.
+    Raises Conflict if it would shrink below what is allocated, or grow beyond its engine, or if
+    the engine reports it, and Invalid for a name or labels that `add` would refuse.
     """
     node = _locked(node)
     before = NodeSpec(node.name, Capacity.of(node), node.labels)
     if spec == before:
         return node
+    _check_people_s(node.cluster)
     _check_specs([spec])
     node.name, node.labels = spec.name, dict(spec.labels)
     _resize(node, spec.capacity)
@@ -135,10 +138,12 @@ def drain(node: Node, *, actor: str) -> Node:
 def delete(node: Node, *, actor: str) -> None:
     """Delete a node.
 
-    Raises Conflict while deployments or containers are on it, and for the cluster's only node.
+    Raises Conflict while deployments or containers are on it, for the cluster's only node, and for
+    a node that the engine reports.
     """
     node = _locked(node)
     cluster = node.cluster
+    _check_people_s(cluster)
     if cluster.nodes.count() == 1:
         raise Conflict(
             f"Node {node.name} is the only one of cluster {cluster.name}: add another node first,"
@@ -155,6 +160,7 @@ def resize_only(cluster: Cluster, capacity: Capacity) -> None:
 
     Raises Invalid if the cluster has several, and the errors of `update`.
     """
+    _check_people_s(cluster)
     nodes = list(cluster.nodes.all()[:2])
     if len(nodes) > 1:
         raise Invalid(
@@ -210,10 +216,17 @@ def _set_state(node: Node, state: Node.State, actor: str, what: str) -> Node:
             f"Node {node.name} is lost: its engine reports no contact with it. Its state changes"
             " when the node answers again."
         )
-    if node.state != state:
-        data = {"state": [node.state, state]}
-        node.state = state
-        node.save(update_fields=["state"])
+    if state == Node.State.ACTIVE and node.engine_state == Node.State.CORDONED:
+        raise Conflict(
+            f"Node {node.name} is cordoned by its engine: {node.engine_message} Its state changes"
+            " when the engine reports that the node takes containers again."
+        )
+    before = node.chosen_state, node.state
+    node.chosen_state = state
+    node.settle()
+    if before != (node.chosen_state, node.state):
+        data = {"state": [before[1], node.state]}
+        node.save(update_fields=["chosen_state", "state"])
         _record(node, f"node_{state}", actor, f"Node {node.name} {what}.", data)
     return node
 
@@ -223,6 +236,15 @@ def _record(
 ) -> None:
     record(node.cluster, kind, actor, reason, {"node": node.pk, **(data or {})})
     request_cycle(node.cluster.organization_id)
+
+
+def _check_people_s(cluster: Cluster) -> None:
+    """Raise Conflict if the cluster's nodes are those that its engine reports."""
+    if Connection.objects.filter(cluster=cluster, reports_nodes=True).exists():
+        raise Conflict(
+            f"The nodes of cluster {cluster.name} are those of its engine ({cluster.kind.title}):"
+            " change them there. Here you can cordon, uncordon and drain them."
+        )
 
 
 def _check_specs(specs: Sequence[NodeSpec]) -> None:

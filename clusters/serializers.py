@@ -68,12 +68,18 @@ class NodeSerializer(StrictModelSerializer[Node]):
     labels = LabelsField(default=dict)
     allocated = serializers.SerializerMethodField()
     available = serializers.SerializerMethodField()
+    foreign = serializers.SerializerMethodField(
+        help_text="What the engine has given to others; not part of the node's capacity."
+    )
+    engine_message = serializers.CharField(
+        read_only=True, help_text="Why the engine keeps deployments off the node; empty otherwise."
+    )
 
     class Meta:
         model = Node
         fields = [
             "id", "cluster", "name", "cpu", "ram_mib", "gpu", "labels", "allocated", "available",
-            "state", "created_at",
+            "foreign", "state", "engine_message", "created_at",
         ]  # fmt: skip
         read_only_fields = ["id", "state", "created_at"]
 
@@ -84,6 +90,10 @@ class NodeSerializer(StrictModelSerializer[Node]):
     @extend_schema_field(_AMOUNTS)
     def get_available(self, node: Node) -> dict[str, Any]:
         return _amounts(Capacity.free_on(node))
+
+    @extend_schema_field(_AMOUNTS)
+    def get_foreign(self, node: Node) -> dict[str, Any]:
+        return _amounts(Capacity(*(node.foreign.get(name, 0) for name in DIMENSIONS)))
 
     def validate_name(self, name: str) -> str:
         return _check_name(name)

@@ -73,17 +73,22 @@ class _Record(pgtrigger.Trigger):
 
 
 def trail(
-    *columns: str, secrets: tuple[str, ...] = (), called: str = "name", inserts: bool = True
+    *columns: str,
+    secrets: tuple[str, ...] = (),
+    called: str = "name",
+    inserts: bool = True,
+    unless: str = "",
 ) -> list[pgtrigger.Trigger]:
     """Return the triggers that record each change of these columns, each insert and each delete.
 
     An update of other columns costs nothing, because the trigger's `UPDATE OF` names these. For
     `secrets`, only the fact that they changed is recorded. `called` is the column with the row's
-    name, "" if there is none.
+    name, "" if there is none. An update under the condition `unless` is not recorded.
     """
     watched = (*columns, *secrets)
     life = pgtrigger.Insert | pgtrigger.Delete if inserts else pgtrigger.Delete
     name = f"coalesce(NEW.{called}, OLD.{called})" if called else "''"
+    differs = f"({' OR '.join(_differs(column) for column in watched)})"
     return [
         _Record(
             name="audit_change",
@@ -91,7 +96,7 @@ def trail(
             columns=columns,
             secrets=secrets,
             called=name,
-            condition=f"({' OR '.join(_differs(column) for column in watched)})",
+            condition=f"({differs} AND NOT ({unless}))" if unless else differs,
         ),
         _Record(name="audit_life", operation=life, columns=columns, called=name),
     ]

@@ -5,7 +5,7 @@ calls the verbs again until both agree. A container is identified by its uid, wh
 random for each launch. Run ids repeat after a database is restored; uids never do.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -110,12 +110,40 @@ class Observation:
     command: tuple[str, ...] = field(default=(), compare=False)
 
 
+class NodeState(StrEnum):
+    """LOST: its state is unknown, because the engine has no contact with it."""
+
+    ACTIVE = "active"
+    CORDONED = "cordoned"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeReport:
+    """One node as the engine reports it now; cpu in millicores, RAM in MiB, GPU in devices.
+
+    The amounts are what containers of this connection may use in total: `foreign` is already
+    subtracted, the amounts, in the same order, that the engine has given to others. `message` says
+    why the node is not active.
+    """
+
+    name: str
+    cpu_milli: int
+    ram_mib: int
+    gpu: int
+    foreign: tuple[int, int, int] = (0, 0, 0)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    state: NodeState = NodeState.ACTIVE
+    message: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Probe:
     """An engine's description; cpu in millicores, RAM in MiB, GPU in devices.
 
     `engine_id` is the same for all endpoints of the same engine. `devices` are the ids of its GPUs
     if the reconciler chooses them. `warnings` are sentences for the operator who connects it.
+    `nodes` are the engine's nodes, None if it does not report any.
     """
 
     engine_id: str
@@ -125,6 +153,7 @@ class Probe:
     gpu: int
     devices: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    nodes: tuple[NodeReport, ...] | None = None
 
 
 class DriverError(Exception):
@@ -143,6 +172,12 @@ class Driver(Protocol):
 
     def probe(self) -> Probe:
         """Return the engine's identity and amounts, with warnings."""
+
+    def nodes(self) -> Sequence[NodeReport] | None:
+        """Return the engine's nodes, None if it does not report any.
+
+        Without reports, a cluster has the nodes that people have given it.
+        """
 
     def start(self, spec: ContainerSpec, now: datetime) -> None:
         """Start the container unless it already exists."""

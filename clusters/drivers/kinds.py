@@ -42,6 +42,7 @@ class Kind:
       and the reconciler chooses.
     - has_fixed_capacity: a cluster cannot grow beyond what its engine had when last probed.
     - has_several_nodes: a cluster may have any number of nodes. Otherwise it has exactly one.
+    - reports_nodes: `Driver.nodes` may report the engine's nodes; they are then the cluster's.
     - can_watch: `Driver.watch` reports changes. Otherwise no thread is started for it.
     - local_endpoint: returns the usual endpoint of an engine on this machine, "" if there is none.
     """
@@ -53,6 +54,7 @@ class Kind:
     chooses_devices: bool
     has_fixed_capacity: bool
     has_several_nodes: bool = False
+    reports_nodes: bool = False
     can_watch: bool
     local_endpoint: Callable[[], str] = lambda: ""
 

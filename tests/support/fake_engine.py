@@ -80,6 +80,9 @@ class FakeDriver:
         self._engine.call()
         return Probe("fake", "fake 1", 8000, 16384, 2)
 
+    def nodes(self) -> None:
+        return None
+
     def start(self, spec: ContainerSpec, now: datetime) -> None:
         self._engine.interrupt("start")
         self._engine.call()

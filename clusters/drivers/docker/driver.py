@@ -42,6 +42,9 @@ class DockerDriver:
         with self._engine() as engine:
             return probing.probe(engine, self._connection)
 
+    def nodes(self) -> None:
+        return None
+
     def start(self, spec: ContainerSpec, now: datetime) -> None:
         with self._engine() as engine:
             there = self._find(engine, spec.uid)

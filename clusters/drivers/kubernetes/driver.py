@@ -53,6 +53,9 @@ class KubernetesDriver:
     def probe(self) -> Probe:
         return probing.probe(self._api, self._connection)
 
+    def nodes(self) -> None:
+        return None
+
     def start(self, spec: ContainerSpec, now: datetime) -> None:
         manifest = pods.manifest(
             self._connection.uid, spec, grace_seconds=settings.STOP_GRACE_SECONDS

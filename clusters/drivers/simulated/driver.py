@@ -69,6 +69,9 @@ class SimulatedDriver:
             gpu=self._cluster.gpu,
         )
 
+    def nodes(self) -> None:
+        return None
+
     def start(self, spec: ContainerSpec, now: datetime) -> None:
         if spec.image == MISSING_IMAGE:
             raise DriverError(

@@ -1,0 +1,187 @@
+"""The nodes that an engine reports, kept as the cluster's nodes.
+
+What the engine determines is overwritten: which nodes there are, their capacity and their labels.
+What people choose stays: a node that they have cordoned or drain remains so.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+from django.db import transaction
+
+from clusters.capacity import Capacity
+from clusters.demand import demand
+from clusters.drivers.base import NodeReport, NodeState
+from clusters.models import DIMENSIONS, Cluster, Connection, Node
+from clusters.nodes import keep_sums
+from clusters.wakeups import request_cycle
+from hypervisor.base.errors import Conflict
+from orgs.events import record
+
+REFUSED_FOR = timedelta(minutes=5)
+"""How long nothing is placed on a node that refused a container for a reason it does not report."""
+
+GONE = "The engine does not have it any more."
+
+_STATE = ("state", "engine_state", "engine_message", "refused_until")
+_COLUMNS = ("labels", "foreign", *_STATE, *DIMENSIONS)
+
+
+def sync(cluster: Cluster, reports: Sequence[NodeReport], *, actor: str, now: datetime) -> None:
+    """Make the cluster's nodes those of the reports.
+
+    A node that is not reported is deleted as soon as nothing is on it; until then it is lost, as
+    all nodes are if none is reported.
+    """
+    if _is_in_sync(cluster, reports, now):
+        return
+    with transaction.atomic():
+        row = Cluster.objects.get_locked(cluster.pk)
+        Connection.objects.filter(cluster=row).update(reports_nodes=True)
+        known = {node.name: node for node in row.nodes.all()}
+        changed = [
+            _keep(row, known.pop(report.name, None), report, actor, now) for report in reports
+        ]
+        changed += [_let_go(row, node, actor, last=not reports) for node in known.values()]
+        keep_sums(row)
+        if any(changed):
+            request_cycle(row.organization_id)
+
+
+def forget(cluster: Cluster) -> None:
+    """Leave the nodes of a locked cluster to people, because it has no engine any more."""
+    for node in cluster.nodes.exclude(engine_state=NodeState.ACTIVE):
+        node.engine_state, node.engine_message, node.refused_until = NodeState.ACTIVE, "", None
+        node.settle()
+        node.save(update_fields=_STATE)
+
+
+@transaction.atomic
+def refused(node: Node, message: str, *, actor: str, now: datetime) -> None:
+    """Place nothing on the node for a while, because it refused a container.
+
+    Only for a reason that the engine's reports do not show: what they show is the node's capacity
+    or state already.
+    """
+    row = Cluster.objects.get_locked(node.cluster_id)
+    node = Node.objects.get_locked(node.pk)
+    node.refused_until = now + REFUSED_FOR
+    if node.engine_state == NodeState.ACTIVE:
+        node.engine_state, node.engine_message = NodeState.CORDONED, message
+    node.settle()
+    node.save(update_fields=_STATE)
+    text = f"Node {node.name} refused a container, and gets none until"
+    _record(row, node, "node_refused", actor, f"{text} {node.refused_until:%H:%M} UTC: {message}")
+
+
+def _is_in_sync(cluster: Cluster, reports: Sequence[NodeReport], now: datetime) -> bool:
+    if not Connection.objects.filter(cluster=cluster, reports_nodes=True).exists():
+        return False
+    known = {node.name: node for node in cluster.nodes.all()}
+    return len(known) == len(reports) and all(
+        report.name in known and not _differences(known[report.name], report, now)
+        for report in reports
+    )
+
+
+def _differences(node: Node, report: NodeReport, now: datetime) -> list[str]:
+    """Return the columns in which the node differs from its report."""
+    wanted = _wanted(node, report, now)
+    return [name for name in wanted if getattr(node, name) != wanted[name]]
+
+
+def _wanted(node: Node, report: NodeReport, now: datetime) -> dict[str, object]:
+    # A node whose CPU or RAM others use up is too small for any deployment, but never zero.
+    capacity = Capacity(max(report.cpu_milli, 1), max(report.ram_mib, 1), max(report.gpu, 0))
+    state, message = report.state, report.message
+    refusing = node.refused_until is not None and node.refused_until > now
+    if refusing and state is NodeState.ACTIVE:
+        state, message = NodeState.CORDONED, node.engine_message
+    return {
+        "labels": dict(report.labels),
+        "foreign": (_reported(report) + Capacity(*report.foreign) - capacity).columns(),
+        "engine_state": str(state),
+        "engine_message": message,
+        **capacity.columns(),
+    }
+
+
+def _reported(report: NodeReport) -> Capacity:
+    return Capacity(report.cpu_milli, report.ram_mib, report.gpu)
+
+
+def _keep(
+    cluster: Cluster, node: Node | None, report: NodeReport, actor: str, now: datetime
+) -> bool:
+    """Add the node, or change what differs; return whether anything did."""
+    if node is None:
+        _add(cluster, report, actor, now)
+        return True
+    if not _differences(node, report, now):
+        return False
+    before, labels, state = _whole(node), node.labels, node.state
+    _set(node, report, now)
+    node.save(update_fields=_COLUMNS)
+    # Without an event if only the amounts of others have changed, which they do all the time.
+    if before != _whole(node) or labels != node.labels:
+        data = {"capacity": [before, _whole(node)], "labels": [labels, node.labels]}
+        text = f"Node {node.name} has changed in its engine: it has {Capacity.of(node)} now."
+        _record(cluster, node, "node_updated", actor, text, data)
+    if state != node.state:
+        _record_state(cluster, node, state, actor)
+    return True
+
+
+def _add(cluster: Cluster, report: NodeReport, actor: str, now: datetime) -> None:
+    node = Node(cluster=cluster, name=report.name)
+    _set(node, report, now)
+    node.save()
+    text = f"Node {node.name} added with {Capacity.of(node)}, as its engine reports it."
+    _record(cluster, node, "node_added", actor, text)
+
+
+def _set(node: Node, report: NodeReport, now: datetime) -> None:
+    for name, value in _wanted(node, report, now).items():
+        setattr(node, name, value)
+    node.settle()
+
+
+def _whole(node: Node) -> dict[str, int]:
+    """Return the amounts of the node with those that others use."""
+    return {name: getattr(node, name) + node.foreign.get(name, 0) for name in DIMENSIONS}
+
+
+def _let_go(cluster: Cluster, node: Node, actor: str, *, last: bool) -> bool:
+    """Delete a node that is not reported, or make it lost; return whether anything changed."""
+    try:
+        if not last:
+            demand().before_node_deletion(node)
+            _record(cluster, node, "node_deleted", actor, f"Node {node.name} deleted. {GONE}")
+            node.delete()
+            return True
+    except Conflict:
+        pass  # It is lost until what is on it has ended.
+    if node.engine_message == GONE:
+        return False
+    former, node.engine_state, node.engine_message = node.state, NodeState.LOST, GONE
+    node.settle()
+    node.save(update_fields=_STATE)
+    _record_state(cluster, node, former, actor)
+    return True
+
+
+def _record_state(cluster: Cluster, node: Node, former: str, actor: str) -> None:
+    text = f"Node {node.name} is {node.state} now, as its engine reports. {node.engine_message}"
+    data = {"state": [former, node.state]}
+    _record(cluster, node, f"node_{node.state}", actor, text.strip(), data)
+
+
+def _record(
+    cluster: Cluster,
+    node: Node,
+    kind: str,
+    actor: str,
+    reason: str,
+    data: Mapping[str, object] | None = None,
+) -> None:
+    record(cluster, kind, actor, reason, {"node": node.pk, **(data or {})})
