@@ -73,13 +73,13 @@ def _place_suspended_at_last(state: State, guide: Guide) -> None:
 
 
 def _queue(state: State, k: int, level: Level, guide: Guide) -> list[int]:
-    displaced = state.displaced.get(level.priority)
-    if not displaced:
-        return guide.orders[k]
-    if guide.sizes is not None:
-        return sorted([*displaced, *guide.orders[k]], key=guide.sizes.__getitem__)
-    shares = state.problem.shares
-    return sorted(displaced, key=lambda d: (shares[d], d)) + guide.orders[k]
+    queue, displaced = guide.orders[k], state.displaced.get(level.priority)
+    if displaced and guide.sizes is not None:
+        queue = sorted([*displaced, *queue], key=guide.sizes.__getitem__)
+    elif displaced:
+        shares = state.problem.shares
+        queue = sorted(displaced, key=lambda d: (shares[d], d)) + queue
+    return sorted(queue, key=lambda d: d not in guide.prefer) if guide.preferred_first else queue
 
 
 def _unequal(state: State, unplaced: list[int], first: set[int]) -> list[int]:

@@ -255,12 +255,10 @@ class Search:
 
     def _best_again(self) -> Guide:
         """Return a guide to the best outcome: what starts prefers its node, and goes first."""
-        home, guide = self._problem.home, self._best_guide
+        home = self._problem.home
         now = {d: c for d, c in self._best.where.items() if home[d] != c}
-        orders = guide.orders
-        if self._searches:
-            orders = tuple([sorted(order, key=lambda d: d not in now) for order in orders])
-        return replace(guide, orders=orders, tight=True, prefer=now)
+        guide = replace(self._best_guide, tight=True, prefer=now)
+        return replace(guide, preferred_first=self._searches)
 
     def _satisfy_preferences(self) -> None:
         """Take outcomes that are as good and satisfy more of what the deployments prefer."""

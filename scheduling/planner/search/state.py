@@ -21,7 +21,8 @@ class Guide:
     `prefer[d]` is a node to try first, or on which to evict d last; before it, of the nodes without
     victims, that with the largest of `weights[d]`. With `sizes`, the largest deployments of a level
     are displaced first, and queue with the others of the level by size. Without, those with the
-    least harm are displaced first, and are placed before the others.
+    least harm are displaced first, and are placed before the others. With `preferred_first`, those
+    that prefer a node are placed first, also before the displaced ones.
     """
 
     orders: tuple[list[int], ...]
@@ -29,6 +30,7 @@ class Guide:
     exchange: bool = False
     sizes: list[int] | None = None
     prefer: dict[int, int] = field(default_factory=dict)
+    preferred_first: bool = False
     weights: dict[int, list[int]] = field(default_factory=dict)
 
 

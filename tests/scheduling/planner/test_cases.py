@@ -203,6 +203,20 @@ def test_the_victim_is_the_one_whose_eviction_avoids_a_move() -> None:
     assert (placed(made), set(evicted(made)), set(moved(made))) == ({7: 2}, {2}, {5, 6})
 
 
+def test_a_victim_stays_if_another_start_goes_before_an_evicted_one_of_its_level() -> None:
+    """4 is evicted in any case. Next to 3, which starts on cluster 1, 4 would not fit there."""
+    rows = {1: (10, 1, 0), 2: (10, 1, 0), 4: (30, 3, 1)}
+    homes = {1: 1, 2: 1, 4: 2}
+    starts = {3: (30, 1, 1), 5: (40, 1, 0), 6: (40, 3, 1)}
+    made = plan(
+        Cluster(1, Resources(0, 4, 1)), Cluster(2, Resources(0, 3, 1)),
+        *(Deployment(n, priority, Resources(0, ram, gpu), 0, cluster=homes.get(n),
+                     placed_at=NOW - 90 if n in homes else None)
+          for n, (priority, ram, gpu) in (rows | starts).items()),
+    )  # fmt: skip
+    assert (placed(made), set(evicted(made)), moved(made)) == ({3: 1, 5: 1, 6: 2}, {4}, {})
+
+
 def test_the_victim_has_the_lowest_possible_priority() -> None:
     made = plan(
         cluster(1, 2), cluster(2, 2), active(1, 2, 2, on=1), active(2, 1, 2, on=2), ready(3, 5, 2)
