@@ -8,11 +8,11 @@ from enum import IntEnum
 from scheduling.planner.plan import Plan
 from scheduling.planner.policy import Policy, Threshold
 from scheduling.planner.problem import Shares
+from scheduling.planner.reserved import idle_share
 from scheduling.planner.resources import NOTHING, Resources
 from scheduling.planner.snapshot import Cluster, Deployment, Place, Snapshot
 from scheduling.planner.turns import turns
 from scheduling.simulation.order import starts_out_of_order
-from scheduling.simulation.reserved import idle_share
 from scheduling.simulation.trace import Job
 
 Decide = Callable[[Snapshot], Plan]

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from scheduling.planner.plan import Plan
+from scheduling.planner.reserved import holders
 from scheduling.planner.resources import NOTHING, Resources
 from scheduling.planner.snapshot import Bin, Deployment, Place, Snapshot
 from scheduling.planner.suspension import suspended
-from scheduling.simulation.reserved import holders
 
 
 @dataclass(frozen=True, slots=True)
