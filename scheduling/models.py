@@ -15,7 +15,8 @@ class SchedulingCycle(models.Model):
     """One cycle of one organization; durations in microseconds.
 
     `record` is the cycle's snapshot and decisions, packed by `scheduling.cycle.recording`, or null
-    if it decided nothing.
+    if it decided nothing. `idle` is, by cluster, the amounts that reservations keep idle from this
+    cycle until the next one (`scheduling.planner.reserved.idle`).
     """
 
     class Trigger(models.TextChoices):
@@ -38,6 +39,7 @@ class SchedulingCycle(models.Model):
         "preemption suspended for", default=0, db_column="set_aside"
     )
     record = models.BinaryField(null=True)
+    idle = models.JSONField(default=dict, db_default={})
 
     class Meta:
         ordering = ["-id"]
@@ -56,7 +58,8 @@ class Usage(models.Model):
 
     Allocated is the request of every run that may have a container. Reserved is the request of
     placed deployments whose victims' containers still stop, and the capacity kept free for a
-    deployment that has waited too long.
+    deployment that has waited too long. `idle_` is how much of that capacity was kept idle
+    although other deployments would have fit: the mean over the minute before.
     """
 
     cpu_milli = models.BigIntegerField()
@@ -68,6 +71,9 @@ class Usage(models.Model):
     held_cpu_milli = models.BigIntegerField()
     held_ram_mib = models.BigIntegerField()
     held_gpu = models.BigIntegerField()
+    idle_cpu_milli = models.FloatField(default=0, db_default=0)
+    idle_ram_mib = models.FloatField(default=0, db_default=0)
+    idle_gpu = models.FloatField(default=0, db_default=0)
 
     class Meta:
         abstract = True
@@ -146,7 +152,8 @@ class Day(Counts):
 
     `inverted` and `overlooked` count deployments times minutes. `work` and `lost` are run time
     times the share of its cluster that the run was allocated, in seconds; work is lost after the
-    last checkpoint of a run that was evicted, moved or requeued, or failed.
+    last checkpoint of a run that was evicted, moved or requeued, or failed. `idle` is the share of
+    the capacity, 0 to 1, that reservations kept idle; null if it was not measured.
     """
 
     date = models.DateField(unique=True)
@@ -159,6 +166,7 @@ class Day(Counts):
     packable = models.FloatField()
     work = models.FloatField()
     lost = models.FloatField()
+    idle = models.FloatField(null=True)
 
     class Meta:
         ordering = ["date"]

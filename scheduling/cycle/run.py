@@ -18,6 +18,7 @@ from scheduling.cycle.snapshot import Loaded, load
 from scheduling.models import SchedulingCycle
 from scheduling.planner.pipeline import make_plan
 from scheduling.planner.plan import Plan
+from scheduling.planner.reserved import idle_after
 
 _ATTEMPTS = 3
 
@@ -101,6 +102,9 @@ def _record(
         left_pending=len(plan.wait_reasons),
         suspended=len(plan.suspensions),
         record=None if plan.changes_nothing else pack(loaded.snapshot, plan),
+        idle={
+            str(c): amounts.to_json() for c, amounts in idle_after(loaded.snapshot, plan).items()
+        },
     )
     log.info(
         "cycle",

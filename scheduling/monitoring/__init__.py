@@ -5,6 +5,7 @@ heartbeats      when each process last reported that it works
 beat_scheduler  Celery beat, with a heartbeat that does not pass the broker
 clocks          clocks that differ from the database's
 queue_metrics   pending deployments, their waits, and priority inversions
+idle            how much of the capacity reservations kept idle
 histogram       waits in steps, for quantiles
 minutes, days   samples of each minute, rolled up into days
 alarms          the problems that need an operator's attention

@@ -14,7 +14,7 @@ from deployments.models import Deployment, Run
 from deployments.runtime import orphans
 from orgs.models import Event
 from scheduling.models import Sample
-from scheduling.monitoring import clocks, heartbeats
+from scheduling.monitoring import clocks, heartbeats, idle
 from scheduling.monitoring.health import Health, cycles_are_late_after
 
 _DRAINS_LONG = timedelta(minutes=30)
@@ -276,8 +276,8 @@ def _waiting(now: datetime, last: Sample | None) -> Iterator[Alarm]:
         yield Alarm(
             "warning",
             f"{_many(last.starving, 'deployment has', 'deployments have')} waited too long",
-            "They have waited for longer than SCHEDULER_STARVATION_SECONDS: add capacity, or raise"
-            " their priority.",
+            "They have waited for longer than SCHEDULER_STARVATION_SECONDS: add capacity, raise"
+            f" their priority, or raise SCHEDULER_RESERVATION_PERCENT. {_kept_idle(now)}",
             Subject.QUEUE,
         )
     never = Deployment.objects.pending().filter(held=False, status_code__in=_NEVER)
@@ -299,6 +299,11 @@ def _waiting(now: datetime, last: Sample | None) -> Iterator[Alarm]:
             Subject.QUEUE,
             where={"group": "held"},
         )
+
+
+def _kept_idle(now: datetime) -> str:
+    share = idle.share(now - idle.SPAN, now) or 0
+    return f"Reservations kept {share:.1%} of the capacity idle over the last 24 hours."
 
 
 def _last_hour(hour: Hour) -> Iterator[Alarm]:

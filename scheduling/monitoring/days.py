@@ -8,6 +8,7 @@ from django.db.models import Count, Max, Sum
 from django.utils import timezone
 
 from scheduling.models import Day, Sample
+from scheduling.monitoring import idle
 from scheduling.monitoring.histogram import added_up, without_trailing_zeros
 
 _OPEN_DAYS = 3
@@ -45,6 +46,7 @@ def _roll_up(day: date, now: datetime) -> Day:
         "ran": ran,
         "work": work,
         "lost": lost,
+        "idle": idle.share(start, end),
     }
     return Day.objects.update_or_create(date=day, defaults=columns)[0]
 

@@ -1,7 +1,7 @@
 """Record a sample of the platform each minute, so that pages read a few rows instead of all.
 
-Allocations and counts of missed minutes are filled in later from the runs; the state of the queue
-at those minutes stays unknown.
+Allocations and counts of missed minutes are filled in later from the runs and the cycles; the state
+of the queue at those minutes stays unknown.
 """
 
 from collections import defaultdict
@@ -17,12 +17,13 @@ from django.utils import timezone
 from clusters.models import DIMENSIONS
 from deployments.models import Run
 from scheduling.models import ClusterSample, Sample, SchedulingCycle
+from scheduling.monitoring.health import cycles_are_late_after
 from scheduling.monitoring.histogram import histogram
 from scheduling.monitoring.queue_metrics import Backlog
 
 MINUTE = timedelta(minutes=1)
-USAGE = tuple(f"{kind}{name}" for kind in ("", "used_", "held_") for name in DIMENSIONS)
-"""The columns of capacity, allocated (`used_`) and reserved (`held_`)."""
+USAGE = tuple(f"{kind}{name}" for kind in ("", "used_", "held_", "idle_") for name in DIMENSIONS)
+"""The columns of capacity, allocated (`used_`), reserved (`held_`) and kept idle (`idle_`)."""
 
 _FILL_IN = timedelta(hours=24)
 
@@ -47,7 +48,7 @@ def take_sample(now: datetime | None = None) -> Sample | None:
 
 
 def _record_clusters(first: datetime, last: datetime) -> None:
-    """Record for each cluster and minute what was allocated to its runs, and reserved for them."""
+    """Record for each cluster and minute what was allocated, reserved, and kept idle."""
     kinds = {"used": "r.launched_at <= m", "held": "r.launched_at IS NULL OR r.launched_at > m"}
     sums = ", ".join(
         f"sum(r.{name}) FILTER (WHERE {condition}) AS {kind}_{name}"
@@ -55,6 +56,7 @@ def _record_clusters(first: datetime, last: datetime) -> None:
         for name in DIMENSIONS
     )
     columns = ", ".join(f"coalesce(a.{kind}_{name}, 0)" for kind in kinds for name in DIMENSIONS)
+    idle_columns = ", ".join(f"coalesce(i.{name}, 0)" for name in DIMENSIONS)
     sql = f"""
         WITH amounts AS (
             SELECT r.cluster_id, m, {sums}
@@ -66,17 +68,49 @@ def _record_clusters(first: datetime, last: datetime) -> None:
             WHERE r.cluster_id IS NOT NULL AND r.placed_at <= %(last)s
               AND (r.released_at IS NULL OR r.released_at > %(first)s)
             GROUP BY r.cluster_id, m
-        )
+        ), {_idle()}
         INSERT INTO scheduling_clustersample (cluster_id, time, {", ".join(USAGE)})
-        SELECT c.id, minute, c.cpu_milli, c.ram_mib, c.gpu, {columns}
+        SELECT c.id, minute, c.cpu_milli, c.ram_mib, c.gpu, {columns}, {idle_columns}
         FROM clusters_cluster c
         CROSS JOIN generate_series(%(first)s, %(last)s, interval '1 minute') minute
         LEFT JOIN amounts a ON a.cluster_id = c.id AND a.m = minute
+        LEFT JOIN idle i ON i.cluster_id = c.id AND i.m = minute
         WHERE c.created_at <= minute + interval '1 minute'
         ON CONFLICT DO NOTHING
     """  # noqa: S608
+    span: dict[str, Any] = {"first": first, "last": last, "late": cycles_are_late_after()}
     with connection.cursor() as cursor:
-        cursor.execute(sql, {"first": first, "last": last})
+        cursor.execute(sql, span)
+
+
+def _idle() -> str:
+    """Return SQL that selects, as `idle`, what was kept idle by cluster and minute, as a mean.
+
+    What a cycle's reservations keep idle lasts until the organization's next cycle; if there is
+    none, until cycles are late.
+    """
+    means = ", ".join(
+        f"sum((entry.value->>'{name}')::float * extract(epoch FROM"
+        f" least(until, m) - greatest(since, m - interval '1 minute'))) / 60 AS {name}"
+        for name in DIMENSIONS
+    )
+    return f"""cycles AS (
+            SELECT idle, started_at AS since, least(
+                lead(started_at) OVER (PARTITION BY organization_id ORDER BY started_at, id),
+                started_at + %(late)s) AS until
+            FROM scheduling_schedulingcycle
+            WHERE started_at > %(first)s - interval '1 minute' - %(late)s
+              AND started_at < %(last)s
+        ), idle AS (
+            SELECT entry.key::bigint AS cluster_id, m, {means}
+            FROM cycles CROSS JOIN LATERAL jsonb_each(idle) entry
+            CROSS JOIN LATERAL generate_series(
+                greatest(date_trunc('minute', since) + interval '1 minute', %(first)s),
+                least(date_trunc('minute', until - interval '1 microsecond')
+                      + interval '1 minute', %(last)s),
+                interval '1 minute') m
+            GROUP BY entry.key, m
+        )"""  # noqa: S608
 
 
 def _add_reservations(minute: datetime, reserved: Mapping[int, Mapping[str, int]]) -> None:

@@ -23,7 +23,7 @@ class SchedulingCycleAdmin(HistoryAdmin):
     ]  # fmt: skip
     list_filter = ["trigger", "organization"]
     list_select_related = ["organization"]
-    exclude = ["record"]
+    exclude = ["record", "idle"]
     actions = ["run_for_these"]
     actions_list = ["run_all"]
     has_run_permission = permitted("run")

@@ -23,7 +23,7 @@ from scheduling.insight.verify import violations
 from scheduling.models import SchedulingCycle
 from scheduling.planner.policy import Policy
 from scheduling.tasks import run_due_cycles
-from tests.fixtures.deployments import Submit
+from tests.fixtures.deployments import Bring, Submit
 
 pytestmark = pytest.mark.django_db
 
@@ -47,6 +47,19 @@ def another_cluster(organization: Organization, name: str, cpu_milli: int = 8000
         actor="alice", organization=organization, name=name,
         capacity=Capacity(cpu_milli, 16384, 2),
     )  # fmt: skip
+
+
+def test_a_cycle_records_what_its_reservations_keep_idle(
+    acme: Organization, forge: Cluster, bring: Bring, submit: Submit, endless_turns: None
+) -> None:
+    bring(Status.RUNNING, gpu=1, priority=50)
+    patient = submit(gpu=2)
+    Deployment.objects.filter(pk=patient.pk).update(queued_at=timezone.now() - timedelta(hours=1))
+    assert cycle(acme).idle == {}
+
+    submit(gpu=1)
+
+    assert cycle(acme).idle == {str(forge.pk): {"cpu_milli": 0, "ram_mib": 0, "gpu": 1}}
 
 
 def test_a_deployment_that_fits_is_placed(

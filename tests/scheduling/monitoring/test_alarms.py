@@ -267,6 +267,21 @@ def test_a_starving_deployment_raises_an_alarm(alive: None, bring: Bring, submit
     assert titles() == ["1 deployment has waited too long"]
 
 
+def test_the_alarm_for_long_waits_says_how_much_reservations_kept_idle(
+    alive: None, bring: Bring, submit: Submit, forge: Cluster
+) -> None:
+    bring(Status.RUNNING, gpu=2, priority=90)
+    patient = submit(gpu=1, priority=50)
+    Deployment.objects.filter(pk=patient.pk).update(queued_at=ago(hours=1))
+    cycled(patient.organization)
+    take_sample()
+    Sample.objects.filter(gpu=2).update(idle_gpu=0.25)
+
+    (alarm,) = (each for each in raised() if "waited too long" in each.title)
+
+    assert "kept 12.5% of the capacity idle over the last 24 hours" in alarm.detail
+
+
 def test_a_forgotten_hold_is_only_an_information(
     alive: None, submit: Submit, forge: Cluster
 ) -> None:

@@ -17,7 +17,7 @@ _USAGE = ("", "used_", "held_")
 
 def sampled(time: datetime, **figures: object) -> None:
     usage = {f"{kind}{name}": 0 for kind in _USAGE for name in ("cpu_milli", "ram_mib", "gpu")}
-    Sample.objects.create(time=time, **usage, **figures)
+    Sample.objects.create(time=time, **(usage | figures))
 
 
 def worked(
@@ -48,6 +48,17 @@ def test_the_minutes_of_a_day_are_added_up(forge: Cluster) -> None:
     assert (day.minutes, day.placed, day.waits) == (2, 3, [1, 2])
     assert (day.inverted, day.packed, day.packable) == (1, 1.5, 2.0)
     assert Day.objects.get(date=NOON.date() - timedelta(days=1)).placed == 70
+
+
+def test_the_share_of_a_day_kept_idle_is_that_of_the_resource_kept_idle_most(
+    forge: Cluster,
+) -> None:
+    sampled(NOON, cpu_milli=8000, gpu=4, idle_cpu_milli=800, idle_gpu=1)
+    sampled(NOON - timedelta(minutes=1), cpu_milli=8000, gpu=4)
+    sampled(NOON - timedelta(days=1))
+
+    assert today().idle == pytest.approx(1 / 8)
+    assert Day.objects.get(date=NOON.date() - timedelta(days=1)).idle is None
 
 
 def test_midnight_belongs_to_the_day_that_ends(forge: Cluster) -> None:

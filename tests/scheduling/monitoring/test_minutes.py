@@ -6,6 +6,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from pytest_django import Settings
 
 from clusters import services as cluster_services
 from clusters.capacity import Capacity
@@ -16,6 +17,7 @@ from deployments.lifecycle import Change, transition
 from deployments.models import Deployment, Run, Status
 from orgs.models import Organization
 from scheduling.models import ClusterSample, Sample, SchedulingCycle
+from scheduling.monitoring import idle
 from scheduling.monitoring.histogram import quantile
 from scheduling.monitoring.minutes import MINUTE, take_sample
 from tests.fixtures.deployments import Bring, Submit
@@ -239,6 +241,65 @@ def test_cycles_are_counted_with_their_durations(acme: Organization) -> None:
 
     assert (sample.cycles, sample.cycle_us, sample.slowest_cycle_us) == (2, 7000, 5000)
     assert sample.suspended == 2
+
+
+def decided(organization: Organization, at: datetime, *idle_gpus: tuple[Cluster, int]) -> None:
+    """Record a cycle whose reservations keep these numbers of GPUs idle."""
+    kept = {str(c.pk): {"cpu_milli": 0, "ram_mib": 0, "gpu": gpus} for c, gpus in idle_gpus}
+    SchedulingCycle.objects.create(
+        organization=organization, trigger="interval", started_at=at, idle=kept, snapshot_us=0,
+        plan_us=0, apply_us=0, ready=0, placed=0, evicted=0, moved=0, left_pending=0, suspended=0,
+    )  # fmt: skip
+
+
+def test_what_a_cycle_keeps_idle_counts_until_the_next_cycle_of_the_organization(
+    acme: Organization, globex: Organization, forge: Cluster, globex_cluster: Cluster
+) -> None:
+    decided(acme, NOON - timedelta(seconds=75), (forge, 2))
+    decided(globex, NOON - timedelta(seconds=40), (globex_cluster, 1))
+    decided(acme, NOON - timedelta(seconds=15))
+
+    sample = sampled(NOON)
+
+    before = ClusterSample.objects.get(cluster=forge, time=NOON - MINUTE)
+    assert before.idle_gpu == pytest.approx(2 * 15 / 60)
+    assert ClusterSample.objects.get(cluster=forge, time=NOON).idle_gpu == pytest.approx(1.5)
+    assert sample.idle_cpu_milli == 0
+    Cluster.objects.filter(pk=globex_cluster.pk).update(created_at=NOON - timedelta(days=1))
+    later = sampled(NOON + MINUTE)
+    assert later.idle_gpu == pytest.approx(1)
+    assert ClusterSample.objects.get(cluster=forge, time=later.time).idle_gpu == 0
+
+
+def test_without_a_next_cycle_nothing_is_idle_once_cycles_are_late(
+    acme: Organization, forge: Cluster, settings: Settings
+) -> None:
+    settings.SCHEDULER_INTERVAL = 20
+    decided(acme, NOON, (forge, 2))
+
+    sampled(LATER)
+
+    times = Sample.objects.filter(time__gt=NOON).order_by("time")
+    assert list(times.values_list("idle_gpu", flat=True)) == [2, 1, 0, 0, 0]
+
+
+def test_the_share_kept_idle_is_that_of_the_capacity_of_the_samples(
+    acme: Organization, globex: Organization, forge: Cluster, globex_cluster: Cluster
+) -> None:
+    cluster_services.create(
+        actor="alice", organization=acme, name="young", capacity=Capacity(1000, 1024, 2)
+    )
+    Cluster.objects.update(created_at=NOON - timedelta(days=1))
+    decided(acme, NOON - timedelta(minutes=2), (forge, 2))
+    decided(acme, NOON - timedelta(minutes=1))
+    sampled(NOON)
+    span = NOON - timedelta(minutes=4), NOON
+
+    assert idle.share(*span, cluster=forge.pk) == pytest.approx(1 / 4)
+    assert idle.share(*span, organization=acme.pk) == pytest.approx(1 / 8)
+    assert idle.share(*span, organization=globex.pk) == 0
+    assert idle.share(*span) == pytest.approx(1 / 12)
+    assert idle.share(NOON, LATER) is None
 
 
 def test_a_sample_takes_the_same_number_of_queries_for_any_number_of_rows(
