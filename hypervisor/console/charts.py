@@ -53,7 +53,7 @@ class Series:
 class Plot:
     """Series over the same times, as lines, or as areas on top of each other.
 
-    `limit`, a capacity, is drawn as a horizontal line.
+    `limit`, such as a capacity, is drawn as a horizontal line; `limit_name` is what it is.
     """
 
     title: str
@@ -62,6 +62,7 @@ class Plot:
     unit: str = ""
     stacked: bool = False
     limit: float | None = None
+    limit_name: str = "capacity"
     span: timedelta | None = None
     paths: list["Path"] = field(init=False)
     top: float = field(init=False)

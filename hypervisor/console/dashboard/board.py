@@ -13,7 +13,7 @@ from hypervisor.console.dashboard.queue import LastHour, Level
 from hypervisor.console.links import link_of
 from hypervisor.console.templatetags.console import duration
 from scheduling.models import Day, Sample
-from scheduling.monitoring import health
+from scheduling.monitoring import health, idle
 from scheduling.monitoring.alarms import Alarm, Hour, alarms
 from scheduling.monitoring.health import Health
 from scheduling.monitoring.histogram import quantile
@@ -55,6 +55,7 @@ class Dashboard:
     chosen: ClusterNow | None
     levels: list[Level]
     last: Sample | None
+    idle: float | None
     hour: LastHour
     plots: tuple[list[Plot], list[Plot]]
     scores: list[Score]
@@ -126,6 +127,7 @@ def read(span: str, cluster_id: int | None, now: datetime | None = None) -> Dash
         chosen=chosen,
         levels=queue.levels(now),
         last=last,
+        idle=idle.share(now - idle.SPAN, now),
         hour=hour,
         plots=over_time.plots(span, chosen, chosen or total, last.time if last else now),
         scores=[_score(day) for day in Day.objects.order_by("-date")[:_DAYS]],

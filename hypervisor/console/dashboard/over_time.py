@@ -1,9 +1,10 @@
-"""The plots of capacity, queue, waits, preemptions and cycles over the last hours."""
+"""The plots of capacity, queue, waits, preemptions, cycles and reservations over the last hours."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import connection
 
 from clusters.models import DIMENSIONS
@@ -11,6 +12,7 @@ from hypervisor.console.charts import Plot, Series
 from hypervisor.console.dashboard.capacity import UNITS, ClusterNow
 from scheduling.models import ClusterSample, Sample
 from scheduling.monitoring.histogram import added_up, quantile, without_trailing_zeros
+from scheduling.monitoring.idle import SHARE
 
 SPANS = {
     "1h": (timedelta(hours=1), timedelta(minutes=1)),
@@ -101,6 +103,12 @@ def _flow(times: Sequence[datetime], step: timedelta) -> list[Plot]:
             ],
             unit="milliseconds",
         ),
+        Plot(
+            "Kept idle by reservations", times,
+            [Series("kept idle", "reserved", [_percent(sums.get(t)) for t in times])],
+            unit="percent of the capacity",
+            limit=settings.SCHEDULER_POLICY.reservation_percent, limit_name="limit of the turns",
+        ),
     ]  # fmt: skip
 
 
@@ -114,12 +122,16 @@ def _mean(sums: dict[str, Any] | None) -> float | None:
     return sums["cycle_us"] / sums["cycles"] / 1e3 if sums and sums["cycles"] else None
 
 
+def _percent(sums: dict[str, Any] | None) -> float | None:
+    return 100 * sums["idle"] if sums and sums["idle"] is not None else None
+
+
 def _sums(times: Sequence[datetime], step: timedelta) -> dict[datetime, dict[str, Any]]:
     """Return the sums of the samples in the step that ends at each of these times."""
     sql = f"""
         SELECT extract(epoch FROM %(end)s - time)::int / %(seconds)s AS steps_ago,
-               sum(evicted), sum(moved), sum(cycles), sum(cycle_us), max(slowest_cycle_us),
-               {added_up("waits")}
+               {SHARE}, sum(evicted), sum(moved), sum(cycles), sum(cycle_us),
+               max(slowest_cycle_us), {added_up("waits")}
         FROM scheduling_sample WHERE time > %(start)s AND time <= %(end)s GROUP BY steps_ago
     """  # noqa: S608
     span: dict[str, Any] = {
@@ -131,10 +143,11 @@ def _sums(times: Sequence[datetime], step: timedelta) -> dict[datetime, dict[str
     sums: dict[datetime, dict[str, Any]] = {}
     with connection.cursor() as cursor:
         cursor.execute(sql, span)
-        for steps_ago, *row in cursor.fetchall():
+        for steps_ago, idle, *row in cursor.fetchall():
             counts, waits = row[: len(names)], row[len(names) :]
             sums[times[-1] - steps_ago * step] = {
                 **dict(zip(names, map(int, counts), strict=True)),
+                "idle": idle,
                 "waits": without_trailing_zeros(waits),
             }
     return sums

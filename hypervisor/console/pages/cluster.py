@@ -25,6 +25,7 @@ from hypervisor.console.pages.base import TopLevelPage
 from hypervisor.console.pages.queue import offered
 from scheduling.insight.operator_actions import ACTIONS, Action
 from scheduling.insight.queue import Filters, Group, Queue
+from scheduling.monitoring import idle
 
 SPANS = {
     "15m": timedelta(minutes=15),
@@ -87,6 +88,8 @@ class ClusterPage(TopLevelPage):
             remedy=orphans.remedy(cluster),
             drain=drain_of(cluster),
             reservations=reservations,
+            idle=idle.share(now - idle.SPAN, now, cluster=cluster.pk),
+            idle_in_all=idle.share(now - idle.SPAN, now, organization=cluster.organization_id),
             waiting=_waiting(filters, now),
             timeline=timeline_of(cluster, now, SPANS[span]),
             span=span,

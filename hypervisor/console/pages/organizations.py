@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db.models import Count
 from django.urls import reverse
+from django.utils import timezone
 
 from clusters.capacity import Capacity
 from clusters.models import Cluster
@@ -16,6 +17,7 @@ from hypervisor.console.data.amounts import bars
 from hypervisor.console.pages.base import TopLevelPage
 from orgs.models import Event, Membership, Organization
 from scheduling.models import SchedulingCycle
+from scheduling.monitoring import idle
 
 _EVENTS_SHOWN = 15
 _MEMBERS_SHOWN = 100
@@ -42,6 +44,7 @@ class OrganizationPage(TopLevelPage):
             ("Organizations", reverse("admin:orgs_organization_changelist")),
             (organization.name, None),
         ]
+        now = timezone.now()
         clusters = Cluster.objects.with_allocated().filter(organization=organization)
         members = organization.memberships.select_related("user")
         return super().get_context_data(
@@ -52,6 +55,7 @@ class OrganizationPage(TopLevelPage):
                 for row in clusters[:_CLUSTERS_SHOWN]
             ],
             cluster_count=organization.clusters.count(),
+            idle=idle.share(now - idle.SPAN, now, organization=organization.pk),
             departed=Deployment.objects.filter(organization=organization, status__in=LIVE)
             .of_departed()
             .count(),

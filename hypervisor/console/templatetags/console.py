@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django import template
+from django.conf import settings
 from django.utils import timezone
 
 from hypervisor.console.charts import Bar, Plot
@@ -64,6 +65,12 @@ def resource_bar(bar: Bar) -> dict[str, Any]:
 def plot(plot: Plot, key: str) -> dict[str, Any]:
     """Draw values over time, with a hidden table of them; `key` is unique on the page."""
     return {"plot": plot, "key": key}
+
+
+@register.simple_tag
+def reservation_limit() -> str:
+    """Return in words how much of the capacity the turns of rule 9 may keep idle."""
+    return f"limit of the turns: {settings.SCHEDULER_POLICY.reservation_percent}%"
 
 
 @register.filter

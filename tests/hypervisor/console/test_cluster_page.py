@@ -10,12 +10,14 @@ from django.utils import timezone
 
 from accounts.models import User
 from clusters import services as cluster_services
+from clusters.capacity import Capacity
 from clusters.models import Cluster, Connection, Node
 from deployments.models import Deployment, Run, Status
 from deployments.runtime.reconcile import reconcile
 from orgs.models import Organization
 from scheduling.cycle.run import run_cycle
-from scheduling.models import SchedulingCycle
+from scheduling.models import ClusterSample, SchedulingCycle
+from scheduling.monitoring.minutes import take_sample
 from tests.fixtures.deployments import Bring, Submit
 
 pytestmark = pytest.mark.django_db
@@ -99,6 +101,21 @@ def test_reserved_capacity_is_shown_with_its_deployment(
 
     assert [r.name for r in answer.context["reservations"]] == ["patient"]
     assert [bar.reserved for bar in answer.context["bars"]] == [1000, 1024, 1]
+
+
+def test_it_shows_what_reservations_kept_idle_of_it_and_of_the_organization(
+    console: Client, acme: Organization, forge: Cluster
+) -> None:
+    cluster_services.create(
+        actor="alice", organization=acme, name="anvil", capacity=Capacity(8000, 16384, 2)
+    )
+    take_sample()
+    ClusterSample.objects.filter(cluster=forge).update(idle_gpu=0.2)
+
+    text = page(console, forge)
+
+    assert "<strong>10%</strong> of this cluster over the last 24 hours" in text
+    assert "<strong>5%</strong> of all clusters of Acme (limit of the turns: 10%)" in text
 
 
 @pytest.mark.parametrize(

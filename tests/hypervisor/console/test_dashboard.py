@@ -138,6 +138,23 @@ def test_the_plots_can_be_of_one_cluster(acme: Organization, bring: Bring, forge
     assert used == {"all": 3, "forge": 3, "anvil": 0}
 
 
+def test_it_shows_how_much_of_the_capacity_reservations_kept_idle(
+    console: Client, forge: Cluster
+) -> None:
+    take_sample()
+    Sample.objects.filter(gpu=2).update(idle_gpu=0.1)
+    roll_up()
+
+    (idle,) = (plot for plot in read("1h", None).plots[1] if "idle" in plot.title)
+    page = console.get("/admin/").content.decode()
+
+    assert idle.series[0].values[-1] == pytest.approx(5)
+    assert idle.limit == 10
+    assert "<strong>5%</strong> of the capacity over the last 24 hours" in page
+    assert "(limit of the turns: 10%)" in page
+    assert '<td data-label="Kept idle" class="c-number">5%</td>' in page
+
+
 def test_a_missing_sample_is_a_gap_and_not_zero(forge: Cluster) -> None:
     now = timezone.now()
     take_sample(now - timedelta(minutes=10))

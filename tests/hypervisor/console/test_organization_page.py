@@ -15,7 +15,8 @@ from deployments import services
 from deployments.models import Status
 from orgs.models import Membership, Organization
 from scheduling.cycle.run import run_cycle
-from scheduling.models import SchedulingCycle
+from scheduling.models import ClusterSample, SchedulingCycle
+from scheduling.monitoring.minutes import take_sample
 from tests.fixtures.deployments import Bring, Submit
 
 
@@ -44,6 +45,18 @@ def test_it_shows_its_deployments_by_status_and_the_allocation_of_its_clusters(
     assert "alice" in page
     assert page.index("alice") < page.index("bob")
     assert acme.invite_code not in page
+
+
+def test_it_shows_what_reservations_kept_idle(
+    console: Client, acme: Organization, forge: Cluster, globex_cluster: Cluster
+) -> None:
+    take_sample()
+    ClusterSample.objects.filter(cluster=forge).update(idle_gpu=0.02)
+
+    page, _ = look(console, acme)
+
+    assert "<strong>1%</strong> of the capacity over the last 24 hours" in page
+    assert "(limit of the turns: 10%)" in page
 
 
 def test_it_links_to_its_last_cycle_events_and_deployments(
