@@ -10,7 +10,7 @@ from pathlib import Path
 from time import process_time
 from typing import Any
 
-from benchmarks.frontier import Setting
+from benchmarks.suites import Setting
 from benchmarks.workload import at_load, two_clusters, with_levels
 from scheduling.planner.snapshot import Cluster
 from scheduling.simulation.engine import replay

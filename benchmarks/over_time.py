@@ -15,26 +15,26 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from benchmarks.cells import DEFAULT_LEVELS, DEFAULT_LOADS, Cell, make_cells, measure
-from benchmarks.frontier import Setting
 from benchmarks.paired import (
     figures,
+    frontier,
     group_rows,
     levels_out_of_order,
     mean_rows,
     spread_rows,
 )
 from benchmarks.stored_replays import Measured, StoredReplays
+from benchmarks.suites import SUITES, Setting
 from benchmarks.workload import DAY
 from hypervisor.base.numbers import count
 from scheduling.management.cluster_option import add_cluster, numbered
 from scheduling.management.set_option import reader
 from scheduling.planner.pipeline import make_plan
 from scheduling.planner.policy import Policy
-from scheduling.simulation.baselines import FIXED, POLICIES
 from scheduling.simulation.engine import Terms
+from scheduling.simulation.scatter import scatter
 from scheduling.simulation.table import aligned
 
-_NEVER = 10**9
 _GROUPS: Mapping[str, Callable[[Cell], str]] = {
     "trace": lambda cell: cell.trace,
     "load": lambda cell: f"load {cell.load_label}",
@@ -48,6 +48,12 @@ _Results = Mapping[str, Sequence[Measured]]
 
 def add_arguments(parser: ArgumentParser) -> None:
     _add_workload(parser)
+    parser.add_argument(
+        "--suite",
+        choices=list(SUITES),
+        default="rivals",
+        help="the policies: the usual ones, or ours with one threshold changed (rivals)",
+    )
     parser.add_argument(
         "--variant",
         type=_variant,
@@ -76,6 +82,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--cells", action="store_true", help="also print the figures of each cell")
     parser.add_argument("--csv", type=Path, help="write the figures of each cell to this file")
+    parser.add_argument("--svg", type=Path, help="plot goodput and the wait of the lowest level")
 
 
 def _add_workload(parser: ArgumentParser) -> None:
@@ -106,7 +113,8 @@ def _add_workload(parser: ArgumentParser) -> None:
         "--levels",
         choices=("trace", "even", "one"),
         action="append",
-        help=f"as in `frontier`; may be repeated ({_words(DEFAULT_LEVELS)})",
+        help="as in the trace, four drawn evenly by the seed, or one for all; may be repeated"
+        f" ({_words(DEFAULT_LEVELS)})",
     )
     parser.add_argument("--seed", type=int, default=1, help="seed of all that is random (1)")
     parser.add_argument("--gpus", type=int, default=24, help="GPUs of each of two clusters (24)")
@@ -131,21 +139,12 @@ def command(options: dict[str, Any], out: Callable[[str], Any]) -> None:
         out(line)
     if options["csv"]:
         _write_csv(options["csv"], cells, results)
-
-
-def settings() -> Iterator[Setting]:
-    """Yield the defaults, the rivals, and the planner with other reservations or knowledge."""
-    bare = Policy(backoff_seconds=0)
-    yield Setting("defaults", make_plan, Terms())
-    yield Setting("kube", POLICIES["kube"], Terms(bare))
-    yield Setting("kube3", POLICIES["kube3"], Terms(bare.with_values(FIXED["kube3"])))
-    yield Setting("strict", POLICIES["strict"], Terms(bare))
-    yield Setting("no-reservations", make_plan, Terms(Policy(starvation_seconds=_NEVER)))
-    yield Setting("runtimes-known", make_plan, Terms(runtimes_known=True))
+    if options["svg"]:
+        _plot(options["svg"], cells, results)
 
 
 def _chosen(options: Mapping[str, Any]) -> list[Setting]:
-    every = [*settings(), *options["variant"]]
+    every = [*SUITES[options["suite"]](), *options["variant"]]
     names = [setting.name for setting in every]
     twice = [name for n, name in enumerate(names) if name in names[:n]]
     if twice:
@@ -246,6 +245,13 @@ def _cell_rows(cells: Sequence[Cell], results: _Results) -> Iterator[list[str]]:
 def _write_csv(path: Path, cells: Sequence[Cell], results: _Results) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(_cell_rows(cells, results))
+
+
+def _plot(path: Path, cells: Sequence[Cell], results: _Results) -> None:
+    summaries = {name: [summary for summary, _ in rows] for name, rows in results.items()}
+    points = frontier(summaries, [f"load {cell.load_label}" for cell in cells])
+    x = "mean wait of the lowest level, seconds (logarithmic)"
+    path.write_text(scatter(points, x, "goodput"), encoding="utf-8")
 
 
 def _variant(text: str) -> Setting:

@@ -12,6 +12,7 @@ from itertools import pairwise
 from math import exp, log
 
 from scheduling.simulation.metrics import Summary, quantile
+from scheduling.simulation.scatter import Point
 
 _PERCENTILES = {"min": 0, "10th": 10, "median": 50, "90th": 90, "max": 100}
 SPREAD = ("ratio", *_PERCENTILES)
@@ -134,6 +135,23 @@ def group_rows(
                     for name in names
                 ]
                 yield [f"  {policy}", *(f"{spread(r)[0]:.3f}" if r else "-" for r in ratios)]
+
+
+def frontier(results: Mapping[str, Sequence[Summary]], groups: Sequence[str]) -> list[Point]:
+    """Return a point for each policy in each group: the wait of the lowest level, and goodput.
+
+    Both are geometric means over the cells. `groups` has the group of each cell.
+    """
+    lowest = Figure("wait of the lowest level, s", lambda s: s.levels[-1].wait_mean, 60)
+    goodput = Figure("goodput", lambda s: s.goodput)
+    points = []
+    for group in dict.fromkeys(groups):
+        for name, rows in results.items():
+            members = [row for row, other in zip(rows, groups, strict=True) if other == group]
+            points.append(
+                Point(group, name, lowest.mean(members) or 0.0, goodput.mean(members) or 0.0)
+            )
+    return points
 
 
 def _all(results: Mapping[str, Sequence[Summary]]) -> list[Summary]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import scheduling
 from benchmarks.cells import Cell
-from benchmarks.frontier import Setting
+from benchmarks.suites import Setting
 from scheduling.simulation.metrics import LevelSummary, Summary
 
 Measured = tuple[Summary, float]

@@ -1,15 +1,12 @@
 """Workloads with a chosen load, for the benches in simulated time."""
 
-from argparse import ArgumentParser
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from random import Random
-from typing import Any
 
 from scheduling.planner.resources import DIMENSIONS, Resources
 from scheduling.planner.snapshot import Cluster
-from scheduling.simulation.trace import Job, generate, read_trace
+from scheduling.simulation.trace import Job
 
 LEVELS = (3, 2, 1, 0)
 STEP = 30
@@ -17,33 +14,6 @@ STEP = 30
 they do to users' priorities from 1 to 100.
 """
 DAY = 86_400
-
-
-def add_arguments(parser: ArgumentParser, *, jobs: int, levels: str) -> None:
-    parser.add_argument("--trace", type=Path, help="CSV as for `simulate`; default: generated")
-    parser.add_argument("--jobs", type=int, default=jobs, help=f"number of jobs ({jobs})")
-    parser.add_argument("--seed", type=int, default=1, help="seed of all that is random (1)")
-    parser.add_argument("--gpus", type=int, default=24, help="GPUs of each of two clusters (24)")
-    parser.add_argument(
-        "--longest", type=int, default=DAY, help="longest duration of a job, in seconds (a day)"
-    )
-    parser.add_argument(
-        "--levels",
-        choices=("trace", "even", "one"),
-        default=levels,
-        help=f"as in the trace, four drawn evenly by the seed, or one for all ({levels})",
-    )
-
-
-def workload(options: Mapping[str, Any]) -> list[Job]:
-    """Return the jobs of the options, with levels and durations as they state."""
-    if options["trace"] is None:
-        jobs = list(generate(options["jobs"], seed=options["seed"], every_s=60.0))
-    else:
-        with options["trace"].open(encoding="utf-8", newline="") as lines:
-            jobs = read_trace(lines)[: options["jobs"]]
-    shortened = [replace(job, duration=min(job.duration, options["longest"])) for job in jobs]
-    return with_levels(shortened, options["levels"], options["seed"])
 
 
 def with_levels(jobs: Sequence[Job], levels: str, seed: int) -> list[Job]:

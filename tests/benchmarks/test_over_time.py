@@ -1,13 +1,16 @@
 import csv
 import json
+from dataclasses import asdict
 from io import StringIO
-from itertools import combinations
+from itertools import combinations, islice
 from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
 
 from benchmarks.cells import window_starts
+from benchmarks.suites import SUITES
+from scheduling.planner.policy import Policy
 
 HEAD = "submit_s,duration_s,cpu_milli,memory_mib,gpu,priority,tenant"
 SMALL = ("--windows=1", "--jobs=20", "--load=1.0", "--gpus=8", "--processes=1")
@@ -48,9 +51,21 @@ def test_every_policy_replays_every_cell() -> None:
     for policy in ("defaults", "kube", "kube3", "strict", "no-reservations", "fifo"):
         assert f"generated, heavy tails, 1, 1.00, even, {policy}" in out
     heading = next(line for line in out.splitlines() if line.startswith("geometric mean"))
-    assert heading.split()[-7:] == [
-        "defaults", "kube", "kube3", "strict", "no-reservations", "runtimes-known", "fifo",
+    assert heading.split()[-10:] == [
+        "defaults", "kube", "kube3", "kube-doubling", "strict", "no-reservations",
+        "runtimes-known", "checkpoints", "kube-checkpoints", "fifo",
     ]  # fmt: skip
+
+
+def test_the_suite_of_thresholds_changes_one_at_a_time(tmp_path: Path) -> None:
+    plot = tmp_path / "frontier.svg"
+    out = bench(*SMALL, "--suite=thresholds", "--only=budget", f"--svg={plot}")
+    heading = next(line for line in out.splitlines() if line.startswith("geometric mean"))
+    assert heading.split()[-4:] == ["defaults", "budget-1", "budget-5", "budget-10"]
+    assert ">load 1.00: budget-10<" in plot.read_text()
+    for setting in islice(SUITES["thresholds"](), 1, None):
+        changed = asdict(setting.terms.policy).items() - asdict(Policy()).items()
+        assert len(changed) == 1
 
 
 def test_the_figures_of_a_cell_are_known(trace: Path, tmp_path: Path) -> None:
@@ -78,7 +93,7 @@ def test_the_jobs_that_fit_no_cluster_are_counted(trace: Path) -> None:
 def test_a_stopped_run_continues_from_its_results(tmp_path: Path) -> None:
     results = tmp_path / "results.jsonl"
     first = bench(*SMALL, "--only=kube", f"--results={results}")
-    assert "12/12" in first
+    assert "20/20" in first
     report = first[first.index("\n4 cells") :]
     assert bench(*SMALL, "--only=kube", f"--results={results}") == report
     whole = results.read_text().splitlines()

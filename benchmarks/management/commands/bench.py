@@ -11,15 +11,12 @@ from hypervisor.base import commands
 BENCHES = {
     "dashboard": "the operators' first page with a million deployments, on a separate service",
     "engine": "starts, preemptions, chaos and churn on a real Docker Engine",
-    "frontier": "what each threshold buys and costs, in simulated time",
-    "full_load": "what preemption costs on full clusters, compared with the usual policies",
     "growth": "the planner's time for 1,000 to 100,000 pending deployments on 100 clusters",
     "laws": "random worlds whose plans are checked against the rules",
     "latency": "the time from a POST until it is placed and running, on a running service",
     "load": "many concurrent clients and a check of the result, on a running service",
     "over_time": "policies over time: the same workloads replayed with each, paired, with spread",
     "quality": "planners compared with the exact optimum, on generated and recorded workloads",
-    "starvation": "the waits of the largest deployments, with and without reservations",
     "victims": "the victims of one preemptor, compared with an exhaustive search",
 }
 """The modules of `benchmarks` with `add_arguments(parser)` and `command(options, out)`."""
