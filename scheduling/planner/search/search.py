@@ -10,7 +10,7 @@ from dataclasses import replace
 from scheduling.planner.outcome import Outcome
 from scheduling.planner.packed import OVERDRAWN, unpack
 from scheduling.planner.policy import Order
-from scheduling.planner.problem import NOWHERE, Problem
+from scheduling.planner.problem import Problem
 from scheduling.planner.resources import Resources
 from scheduling.planner.search.levels import place_level, place_levels
 from scheduling.planner.search.ordering import Measure, base_orders, measures
@@ -237,9 +237,8 @@ class Search:
         return False
 
     def _relocate(self) -> bool:
-        """Let a victim keep its place while all that start still start; return whether one does."""
+        """Let a victim keep its place; return whether that leads to a better outcome."""
         problem, best, again = self._problem, self._best, self._best_again()
-        ready = {d for d in again.prefer if problem.home[d] == NOWHERE}
         relocation = Relocation(problem, best, self._relocation_left)
         for changed in relocation.changes():
             guide = replace(again, prefer=again.prefer | changed)
@@ -247,7 +246,7 @@ class Search:
             place_levels(state, guide)
             outcome = state.outcome()
             relocation.effort_left -= state.effort + len(state.where)
-            if score(outcome) < score(best) and outcome.where.keys() >= ready:
+            if score(outcome) < score(best):
                 self._best, self._best_guide = outcome, guide
                 break
         self._relocation_left = relocation.effort_left

@@ -217,6 +217,21 @@ def test_a_victim_stays_if_another_start_goes_before_an_evicted_one_of_its_level
     assert (placed(made), set(evicted(made)), moved(made)) == ({3: 1, 5: 1, 6: 2}, {4}, {})
 
 
+def test_with_fifo_a_victim_stays_even_if_another_deployment_starts_then() -> None:
+    """If 2 starts on cluster 1, 1 moves to cluster 2, and 6 fits next to it, but 5 does not."""
+    made = plan(
+        Cluster(1, Resources(9, 9, 0)), Cluster(2, Resources(5, 8, 0)),
+        Deployment(1, 30, Resources(3, 3, 0), 0, cluster=1, placed_at=NOW - 90),
+        Deployment(2, 55, Resources(1, 3, 0), NOW - 500),
+        Deployment(3, 55, Resources(2, 3, 0), NOW - 400),
+        Deployment(4, 55, Resources(1, 3, 0), NOW, requested_cluster=1),
+        Deployment(5, 30, Resources(3, 3, 0), NOW - 400),
+        Deployment(6, 30, Resources(1, 3, 0), NOW),
+        order="fifo",
+    )  # fmt: skip
+    assert (placed(made), evicted(made), moved(made)) == ({2: 2, 3: 1, 4: 1, 5: 2}, {}, {})
+
+
 def test_the_victim_has_the_lowest_possible_priority() -> None:
     made = plan(
         cluster(1, 2), cluster(2, 2), active(1, 2, 2, on=1), active(2, 1, 2, on=2), ready(3, 5, 2)
