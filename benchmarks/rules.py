@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from scheduling.planner.plan import Eviction, Move, Placement, Plan, WaitReason
+from scheduling.planner.policy import Order
 from scheduling.planner.requirements import Operator, Requirement
 from scheduling.planner.resources import NOTHING, Resources
 from scheduling.planner.snapshot import Bin, ClusterState, Deployment, Place, Snapshot
@@ -289,22 +290,30 @@ def _blocking(result: Result, d: Deployment, place: Place) -> list[Deployment]:
     if result.is_suspended(d):
         starting = result.starting(place)
         return result.before(place) + [s for s in starting if s.priority >= d.priority]
-    first = d.id in result.having_turns
     blocking = []
     for other in result.on(place):
         starts = result.homes.get(other.id) != place
         if other.priority > d.priority:
             blocking.append(other)
         elif other.priority == d.priority:
-            waited_longer = (other.waits_since, other.id) < (d.waits_since, d.id)
-            if starts and result.is_suspended(other):
-                continue
-            goes_first = other.id in result.having_turns and waited_longer
-            if not starts or not first or goes_first:
+            if not starts or not (result.is_suspended(other) or _goes_before(result, d, other)):
                 blocking.append(other)
         elif not starts and not result.evictable(other, d.priority):
             blocking.append(other)
     return blocking
+
+
+def _goes_before(result: Result, d: Deployment, other: Deployment) -> bool:
+    """Return whether d certainly goes before another one of its level, which starts.
+
+    With `most`, the planner may place a level in any order, except the deployments whose turn it
+    is. With `fifo`, only victims go before the longest waiting.
+    """
+    if d.id in result.having_turns:
+        waited_longer = (other.waits_since, other.id) < (d.waits_since, d.id)
+        return not (other.id in result.having_turns and waited_longer)
+    is_fifo, turn = result.snapshot.policy.order == Order.FIFO, _turn(result, other)
+    return is_fifo and turn > _turn(result, d) and turn[:2] == (True, True)
 
 
 def in_order(result: Result) -> Iterator[str]:

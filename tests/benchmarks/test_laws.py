@@ -51,6 +51,16 @@ def plan(where: dict[int, int], evicted: dict[int, tuple[int, int]]) -> Plan:
     )
 
 
+def test_with_fifo_a_plan_that_passes_the_longest_waiting_one_breaks_rule_4() -> None:
+    rows = Deployment(3, 5, gpu(3), 900), Deployment(4, 5, gpu(2), 990)
+    waits = WaitReason(3, "no_free_capacity", {}, "No.")
+    made = Plan(placements=(Placement(4, 1, 1, "placed", "Yes."),), wait_reasons=(waits,))
+    passed = ["rule 4: 3 waits although it fits on cluster 1"]
+    for order, broken in ("most", []), ("fifo", passed):
+        snapshot = Snapshot(1_000, Policy(order=order), (Cluster(1, gpu(4)),), rows)
+        assert violations(snapshot, made) == broken
+
+
 def test_an_eviction_that_another_plan_avoids_is_found() -> None:
     apart = plan({3: 1, 4: 2}, {1: (1, 3), 2: (2, 4)})
     together = plan({3: 1, 4: 1}, {1: (1, 3)})
