@@ -174,6 +174,17 @@ def test_the_cluster_and_the_span_of_the_plots_can_be_chosen(
     expect(page.get_by_role("heading", name=re.compile("^GPU: . of 1 free"))).to_be_visible()
 
 
+def test_the_gpus_are_shown_by_model(page: Page, dora: User, training: int) -> None:
+    node = {"cpu": 8, "ram_mib": "32Gi", "gpu": 4, "labels": {"gpu.model": "model-of-dora"}}
+    dora.post("/clusters", name="labelled", nodes=[{"name": "gpu", "count": 2} | node])
+    page.goto("/admin/")
+
+    models = page.get_by_role("table", name="GPUs by model, the most first").get_by_role("row")
+    labelled = models.filter(has_text="model-of-dora").get_by_role("cell")
+    expect(labelled).to_have_text(["0/8", "8", "4", "2"])
+    expect(models.filter(has_text="unlabelled")).to_be_visible()
+
+
 def test_focus_is_visible_on_every_control(page: Page, training: int) -> None:
     page.goto("/admin/")
     page.locator("#refresh-toggle").focus()

@@ -9,6 +9,7 @@ from deployments.models import Run
 from hypervisor.console.charts import Plot
 from hypervisor.console.dashboard import capacity, over_time, queue
 from hypervisor.console.dashboard.capacity import ClusterNow
+from hypervisor.console.dashboard.gpu_models import GpuModel, gpu_models
 from hypervisor.console.dashboard.queue import LastHour, Level
 from hypervisor.console.links import link_of
 from hypervisor.console.templatetags.console import duration
@@ -19,6 +20,7 @@ from scheduling.monitoring.health import Health
 from scheduling.monitoring.histogram import quantile
 
 _CLUSTERS = 40
+_MODELS = 20
 _DAYS = 7
 
 
@@ -52,6 +54,8 @@ class Dashboard:
     total: ClusterNow
     clusters: list[ClusterNow]
     more_clusters: int
+    gpu_models: list[GpuModel]
+    more_gpu_models: int
     chosen: ClusterNow | None
     levels: list[Level]
     last: Sample | None
@@ -116,6 +120,7 @@ def read(span: str, cluster_id: int | None, now: datetime | None = None) -> Dash
     clusters = capacity.clusters(last.reserved if last else {})
     chosen = next((cluster for cluster in clusters if cluster.id == cluster_id), None)
     total = capacity.total(clusters)
+    models = gpu_models(clusters)
     return Dashboard(
         now=now,
         span=span,
@@ -124,6 +129,8 @@ def read(span: str, cluster_id: int | None, now: datetime | None = None) -> Dash
         total=total,
         clusters=sorted(clusters, key=lambda c: (not c.lost, -c.fullness, c.name))[:_CLUSTERS],
         more_clusters=max(len(clusters) - _CLUSTERS, 0),
+        gpu_models=models[:_MODELS],
+        more_gpu_models=max(len(models) - _MODELS, 0),
         chosen=chosen,
         levels=queue.levels(now),
         last=last,

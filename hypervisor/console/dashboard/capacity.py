@@ -98,10 +98,11 @@ def _bars(
 ) -> tuple[Bar, ...]:
     """Return a bar for each dimension; PostgreSQL's sums are Decimals."""
     amounts = zip(DIMENSIONS, capacity, allocated, reserved, strict=True)
-    return tuple(_bar(name, int(c), int(a), int(r)) for name, c, a, r in amounts)
+    return tuple(bar_of(name, int(c), int(a), int(r)) for name, c, a, r in amounts)
 
 
-def _bar(name: str, capacity: int, allocated: int, reserved: int) -> Bar:
+def bar_of(name: str, capacity: int, allocated: int, reserved: int) -> Bar:
+    """Return the bar of a dimension, in millicores, MiB or devices."""
     label, divisor, unit = UNITS[name]
     free = max(capacity - allocated - reserved, 0)
     texts = [_amount(value / divisor) for value in (allocated, reserved, free, capacity)]

@@ -9,15 +9,19 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.models import User
+from clusters import nodes
 from clusters import services as cluster_services
 from clusters.capacity import Capacity
-from clusters.models import Cluster
+from clusters.models import Cluster, Node
+from clusters.nodes import NodeSpec
 from deployments import lifecycle, services
 from deployments.lifecycle import Change, transition
 from deployments.models import Deployment, Run, Status
 from hypervisor.console.dashboard import read
+from hypervisor.console.dashboard.board import Dashboard
 from orgs.models import Organization
-from scheduling.models import Sample
+from scheduling.cycle.run import run_cycle
+from scheduling.models import Sample, SchedulingCycle
 from scheduling.monitoring.days import roll_up
 from scheduling.monitoring.minutes import take_sample
 from tests.fixtures.deployments import Bring, Submit
@@ -66,6 +70,66 @@ def test_the_fullest_cluster_comes_first(acme: Organization, bring: Bring, forge
     launched()
 
     assert [cluster.name for cluster in read("6h", None).clusters] == ["forge", "anvil"]
+
+
+def gpus(board: Dashboard) -> dict[str, tuple[tuple[str, ...], int, int]]:
+    """Return by model: allocated, reserved, free and capacity; the most free on one node; nodes."""
+    return {model.name: (model.bar.texts, model.largest, model.nodes) for model in board.gpu_models}
+
+
+def test_gpus_are_shown_by_the_model_that_labels_name(
+    acme: Organization, globex: Organization, bring: Bring
+) -> None:
+    a100, h100 = {"gpu.model": "a100"}, {"gpu.model": "h100", "zone": "a"}
+    size = Capacity(8000, 8192, 8)
+    cluster_services.create(
+        actor="alice", organization=acme, name="rack",
+        specs=[NodeSpec("a-1", size, a100), NodeSpec("a-2", size, a100), NodeSpec("h", size, h100)],
+    )  # fmt: skip
+    cluster_services.create(
+        actor="charlie", organization=globex, name="other", specs=[NodeSpec("a", size, a100)]
+    )
+    bring(Status.RUNNING, gpu=1)
+    launched()
+    bring(Status.STARTING, gpu=1)
+
+    assert gpus(read("6h", None)) == {
+        "a100": (("0", "0", "24", "24"), 8, 3),
+        "h100": (("0", "0", "8", "8"), 8, 1),
+        "": (("1", "1", "0", "2"), 0, 1),
+    }
+
+
+def test_the_most_that_is_free_on_one_node_is_on_a_node_that_takes_deployments(
+    rack: Cluster, submit: Submit, acme: Organization
+) -> None:
+    job = submit(gpu=1)
+    run_cycle(acme.pk, SchedulingCycle.Trigger.CHANGE)
+    job.refresh_from_db()
+    both = gpus(read("6h", None))
+    nodes.cordon(rack.nodes.exclude(deployments=job).get(), actor="alice")
+    one = gpus(read("6h", None))
+    cluster_services.cordon(rack, actor="alice")
+    none = gpus(read("6h", None))
+
+    found = [amounts[""] for amounts in (both, one, none)]
+    assert [(texts[2], largest) for texts, largest, _ in found] == [("3", 2), ("3", 1), ("3", 0)]
+
+
+def test_a_dashboard_without_gpus_shows_no_models(console: Client, acme: Organization) -> None:
+    cluster_services.create(
+        actor="alice", organization=acme, name="anvil", capacity=Capacity(2000, 1024, 0)
+    )
+
+    assert 'id="gpu-models"' not in console.get("/admin/").content.decode()
+
+
+def test_nodes_without_a_model_are_shown_as_unlabelled(console: Client, forge: Cluster) -> None:
+    Node.objects.update(labels={"gpu.model": ""})
+
+    shown = console.get("/admin/").content.decode().split('id="gpu-models"')[1]
+
+    assert "unlabelled" in shown.split("</table>")[0]
 
 
 def test_the_pending_deployments_are_counted_by_priority(submit: Submit, forge: Cluster) -> None:
