@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
@@ -12,6 +13,8 @@ from tests.support.service import User
 
 SOON_MS = 30_000
 """A cycle and a refresh of the page take much less than this."""
+
+HERE = Path(__file__).parent
 
 _numbers = count(1)
 
@@ -39,6 +42,19 @@ def queue(page: Page, team: User, group: str = "competing") -> None:
 
 def row(page: Page, name: str) -> Locator:
     return page.get_by_role("row").filter(has_text=name)
+
+
+def racks(team: User, nodes: dict[str, int]) -> int:
+    """Create a cluster of nodes with this many GPUs; return its id."""
+    specs = [
+        {"name": name, "cpu": 32, "ram_mib": "64Gi", "gpu": gpu, "labels": {"gpu.model": "h100"}}
+        for name, gpu in nodes.items()
+    ]
+    return int(team.post("/clusters", name="rack", nodes=specs)["id"])
+
+
+def gpus(page: Page, node: str) -> Locator:
+    return page.get_by_role("list", name=f"GPUs of {node}", exact=True)
 
 
 def choose(page: Page, name: str, action: str) -> None:
@@ -94,8 +110,65 @@ def test_a_node_is_drained_on_the_page_of_its_cluster(
 
     expect(page.get_by_text(f"{before}: draining.")).to_be_visible()
     other = "gpu-1" if before == "gpu-2" else "gpu-2"
-    expect(row(page, "moving")).to_contain_text(other, timeout=SOON_MS)
+    expect(gpus(page, other)).to_contain_text("moving", timeout=SOON_MS)
     assert team.get(f"/deployments/{moving}")["node"]["name"] == other
+
+
+def test_a_node_is_cordoned_and_uncordoned_on_the_page_of_its_cluster(
+    page: Page, team: User
+) -> None:
+    rack = racks(team, {"gpu-1": 2, "gpu-2": 2})
+    busy = team.deploy("busy", gpu=2)
+    team.wait_for(busy, "running")
+    there = team.get(f"/deployments/{busy}")["node"]["name"]
+    other = "gpu-1" if there == "gpu-2" else "gpu-2"
+
+    page.goto(f"/admin/cluster/{rack}/")
+    page.get_by_role("link", name=f"Cordon {other}").click()
+    expect(page.get_by_text("No other deployment is affected.")).to_be_visible()
+    assert [node["state"] for node in team.list(f"/clusters/{rack}/nodes")] == ["active"] * 2
+    page.get_by_role("button", name=f"Cordon: {other}").click()
+
+    expect(page.get_by_text(f"{other}: cordoned.")).to_be_visible()
+    expect(row(page, other)).to_contain_text("cordoned")
+    waiting = team.deploy("waiting", gpu=1)
+    expect(page.get_by_text("1 competing deployment could run here")).to_be_visible(timeout=SOON_MS)
+
+    page.get_by_role("link", name=f"Uncordon {other}").click()
+    expect(row(page, "waiting")).to_contain_text("starts")
+    page.get_by_role("button", name=f"Uncordon: {other}").click()
+
+    expect(gpus(page, other).get_by_role("link", name="waiting")).to_be_visible(timeout=SOON_MS)
+    assert team.status(busy) == "running"
+    team.wait_for(waiting, "running")
+
+
+def test_each_gpu_of_a_node_shows_which_deployment_has_it(
+    page: Page, team: User, screenshot: Screenshot
+) -> None:
+    rack = racks(team, {"large": 16, "middle": 8, "one": 1, "small": 4})
+    for name, gpu, priority in (
+        ("pretraining-of-the-large-model", 12, 90), ("fleet-inference", 6, 80),
+        ("detector-train-07", 3, 50), ("notebook", 1, 20), ("hyperparameter-trial-13", 1, 20),
+    ):  # fmt: skip
+        team.wait_for(team.deploy(name, gpu=gpu, priority=priority), "running")
+    page.goto(f"/admin/cluster/{rack}/")
+
+    blocks = gpus(page, "large").get_by_role("listitem").filter(has_text="pretraining")
+    expect(blocks).to_have_count(3)
+    expect(blocks.first).to_contain_text("priority 90")
+    assert blocks.first.get_attribute("title") == (
+        "pretraining-of-the-large-model, priority 90, allocated: 4 GPU"
+    )
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        page.reload()
+        expect(page.locator("html.dark")).to_have_count(int(scheme == "dark"))
+        assert page.evaluate((HERE / "contrast.js").read_text()) == []
+    screenshot(page, "cluster-gpus")
+
+    blocks.first.get_by_role("link").click()
+    expect(page.get_by_role("heading", name="pretraining-of-the-large-model")).to_be_visible()
 
 
 def test_a_deployment_is_put_on_hold_and_released_from_the_queue(

@@ -19,6 +19,11 @@ _TICK_SECONDS = (60, 300, 600, 1800, 3600, 2 * 3600, 4 * 3600, 12 * 3600, 24 * 3
 _TICKS = 8
 
 
+def band_of(priority: int) -> str:
+    """Return the third of the priorities to which this one belongs, by which pages colour it."""
+    return ("low", "middle", "high")[min((priority - 1) // 33, 2)]
+
+
 @dataclass(frozen=True, slots=True)
 class Stay:
     """One run: allocated from `placed` to `released`, with a container until `ended`.
@@ -76,8 +81,7 @@ class Bar:
 
     @property
     def band(self) -> str:
-        """Return the third of the priorities to which it belongs."""
-        return ("low", "middle", "high")[min((self.stay.priority - 1) // 33, 2)]
+        return band_of(self.stay.priority)
 
     @property
     def label(self) -> str:

@@ -7,7 +7,8 @@ from django.utils import timezone
 
 from clusters.resources import ResourceColumns, cores
 from deployments.models import Deployment, Run
-from hypervisor.console.data.cluster_timeline import Bar
+from hypervisor.console.data.cluster_timeline import Bar, band_of
+from hypervisor.console.data.gpus import Block
 from hypervisor.console.templatetags.console import duration
 from scheduling.planner.reasons.wait_reason import amount
 from scheduling.planner.resources import Resources, in_words, quantity
@@ -116,3 +117,23 @@ def between(begin: datetime, end: datetime) -> str:
 def vector(amounts: Resources) -> str:
     """Return the amounts in words, without those that are zero."""
     return amount(amounts)
+
+
+@register.filter
+def band(priority: int) -> str:
+    """Return the third of the priorities, which decides the colour."""
+    return band_of(priority)
+
+
+@register.filter
+def gpus(block: Block) -> str:
+    """Describe adjacent GPUs in full: who has them, since they may be too narrow for the text."""
+    amount = f"GPU {', '.join(block.ids)}" if block.ids else f"{block.width} GPU"
+    if block.run:
+        row = block.run.deployment
+        text = f"{row.name}, priority {row.priority}, {block.kind}: {amount}"
+    elif block.reservation:
+        text = f"Reserved for {block.reservation.name}: {amount}"
+    else:
+        text = f"Free: {amount}"
+    return f"{text}. {block.leaving.name} is still stopping there." if block.leaving else text

@@ -4,7 +4,9 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import Group
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
@@ -12,6 +14,7 @@ from accounts.models import User
 from clusters import services as cluster_services
 from clusters.capacity import Capacity
 from clusters.models import Cluster, Connection, Node
+from clusters.nodes import NodeSpec
 from deployments.models import Deployment, Run, Status
 from deployments.runtime.reconcile import reconcile
 from orgs.models import Organization
@@ -228,6 +231,55 @@ def test_it_shows_its_nodes_with_what_is_allocated_and_offered(
     assert "gpu.model=h100" in text
     assert f'href="{reverse("preview", args=["drain_node"])}?id={first.pk}' in text
     assert "Resize…" not in text.split('id="nodes"')[0]
+
+
+def test_it_shows_which_deployment_has_which_gpu_of_a_node(
+    console: Client, forge: Cluster, bring: Bring
+) -> None:
+    bring(Status.RUNNING, gpu=1, name="needle", priority=80)
+    Run.objects.update(launched_at=timezone.now(), devices=["1"])
+    Connection.objects.create(
+        cluster=forge, endpoint="tcp://engine", engine_id="engine", probed_at=timezone.now(),
+        devices=["0", "1"],
+    )  # fmt: skip
+
+    answer = console.get(reverse("cluster", args=[forge.pk]))
+
+    (row,) = answer.context["nodes"]
+    (free, needle), = row.gpus.groups  # fmt: skip
+    assert (free.kind, free.ids, needle.kind, needle.ids) == ("free", ["0"], "allocated", ["1"])
+    text = answer.content.decode()
+    assert 'title="needle, priority 80, allocated: GPU 1"' in text
+    assert 'aria-label="GPUs of forge"' in text
+
+
+def test_the_gpus_of_all_nodes_take_a_constant_number_of_queries(
+    console: Client, acme: Organization, submit: Submit
+) -> None:
+    counts = []
+    for number in range(2):
+        specs = NodeSpec(f"gpu-{number}", Capacity(4000, 8192, 2)).repeated(3)
+        cluster = cluster_services.create(
+            actor="alice", organization=acme, name=f"rack-{number}", specs=specs[: 1 + 2 * number]
+        )
+        for _ in range(2 + 4 * number):
+            submit(gpu=1, requested_cluster=cluster)
+        run_cycle(acme.pk, CHANGE)
+        page(console, cluster)
+        with CaptureQueriesContext(connection) as queries:
+            page(console, cluster)
+        counts.append(len(queries))
+
+    assert counts[0] == counts[1]
+
+
+def test_a_node_says_that_more_gpus_are_allocated_than_it_has(
+    console: Client, forge: Cluster, bring: Bring
+) -> None:
+    bring(Status.RUNNING, gpu=2)
+    Node.objects.filter(cluster=forge).update(gpu=1)
+
+    assert "1 GPU more are allocated than forge has." in page(console, forge)
 
 
 def test_a_viewer_is_offered_no_action_on_nodes(rack: Cluster) -> None:
