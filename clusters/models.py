@@ -32,7 +32,9 @@ class ClusterQuerySet(TenantQuerySet["Cluster"]):
         They are summed over the active deployments at each read, because a counter could drift.
         """
         sums = demand().allocated()
-        return self.annotate(**{f"allocated_{name}": sums[name] for name in DIMENSIONS})
+        amounts = {f"allocated_{name}": sums[name] for name in DIMENSIONS}
+        # The model's ordering does not apply to a query with sums.
+        return self.annotate(**amounts).order_by("pk")
 
     def with_nodes(self) -> "ClusterQuerySet":
         """Read the nodes with what is allocated on each, in one more query."""
@@ -103,7 +105,9 @@ class NodeQuerySet(TenantQuerySet["Node"]):
     def with_allocated(self) -> "NodeQuerySet":
         """Annotate the same sums as for clusters, over the active deployments of each node."""
         sums = demand().allocated()
-        return self.annotate(**{f"allocated_{name}": sums[name] for name in DIMENSIONS})
+        amounts = {f"allocated_{name}": sums[name] for name in DIMENSIONS}
+        # The model's ordering does not apply to a query with sums.
+        return self.annotate(**amounts).order_by("pk")
 
     def of_each_shape(self) -> "NodeQuerySet":
         """Return one node, with its cluster, of those that are alike: of the same cluster, with the

@@ -259,6 +259,11 @@ def test_the_largest_free_amounts_are_those_of_one_active_node(
     assert api.get(address).data["largest_free"] == {"cpu": 0, "ram_mib": 0, "gpu": 0}
 
 
+def test_clusters_and_nodes_with_their_amounts_are_in_the_order_of_their_ids() -> None:
+    for rows in (Cluster.objects.with_allocated(), Node.objects.with_allocated()):
+        assert rows.ordered
+
+
 def test_an_empty_node_can_be_deleted(api: APIClient, rack: Cluster) -> None:
     node = rack.nodes.all()[0]
 
