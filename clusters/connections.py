@@ -30,7 +30,8 @@ from orgs.events import record
 class Route:
     """How to reach an engine. `credentials` are texts by name, as its driver expects them.
 
-    `devices` are the ids of its GPUs, if the engine does not report them itself.
+    `devices` are the ids of its GPUs, if the engine does not report them itself. `node_labels` and
+    `tolerations` are as on the connection.
     """
 
     driver: str
@@ -38,12 +39,14 @@ class Route:
     namespace: str = ""
     network: str = Connection.Network.ISOLATED
     devices: tuple[str, ...] = ()
+    node_labels: tuple[str, ...] = ()
+    tolerations: tuple[str, ...] = ()
     credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 _SET = (
-    "uid", "endpoint", "namespace", "network", "devices", "credentials", "engine_id", "version",
-    *DIMENSIONS, "probed_at", "reports_nodes",
+    "uid", "endpoint", "namespace", "network", "devices", "node_labels", "tolerations",
+    "credentials", "engine_id", "version", *DIMENSIONS, "probed_at", "reports_nodes",
 )  # fmt: skip
 """The columns that an operator sets. A worker may be writing the others at the same time."""
 
@@ -149,6 +152,8 @@ def _set(connection: Connection, route: Route) -> None:
     connection.namespace = route.namespace
     connection.network = route.network
     connection.devices = list(route.devices)
+    connection.node_labels = list(route.node_labels)
+    connection.tolerations = list(route.tolerations)
     connection.seal_credentials(route.credentials)
 
 

@@ -19,11 +19,11 @@ from hypervisor.base.errors import Conflict
 from orgs.events import record
 
 REFUSED_FOR = timedelta(minutes=5)
-"""How long nothing is placed on a node that refused a container for a reason it does not report."""
+"""How long a refusal counts that the engine's reports do not explain."""
 
 GONE = "The engine does not have it any more."
 
-_STATE = ("state", "engine_state", "engine_message", "refused_until")
+_STATE = ("state", "engine_state", "engine_message", "refused_until", "limits")
 _COLUMNS = ("labels", "foreign", *_STATE, *DIMENSIONS)
 
 
@@ -51,27 +51,38 @@ def sync(cluster: Cluster, reports: Sequence[NodeReport], *, actor: str, now: da
 def forget(cluster: Cluster) -> None:
     """Leave the nodes of a locked cluster to people, because it has no engine any more."""
     for node in cluster.nodes.exclude(engine_state=NodeState.ACTIVE):
-        node.engine_state, node.engine_message, node.refused_until = NodeState.ACTIVE, "", None
+        node.engine_state, node.engine_message = NodeState.ACTIVE, ""
+        node.refused_until, node.limits = None, {}
         node.settle()
         node.save(update_fields=_STATE)
 
 
 @transaction.atomic
-def refused(node: Node, message: str, *, actor: str, now: datetime) -> None:
-    """Place nothing on the node for a while, because it refused a container.
+def refused(
+    node: Node, message: str, *, limits: Mapping[str, int], actor: str, now: datetime
+) -> None:
+    """Record that the node refused a container that should have fitted by the engine's reports.
 
-    Only for a reason that the engine's reports do not show: what they show is the node's capacity
-    or state already.
+    For a while the node has at most the amounts in `limits`, by dimension. If there are none, the
+    reason is not its capacity, and nothing is placed on it.
     """
     row = Cluster.objects.get_locked(node.cluster_id)
     node = Node.objects.get_locked(node.pk)
-    node.refused_until = now + REFUSED_FOR
-    if node.engine_state == NodeState.ACTIVE:
+    node.refused_until, node.limits = now + REFUSED_FOR, dict(limits)
+    for name, most in limits.items():
+        # Something that the engine does not report uses the rest.
+        most = max(min(most, getattr(node, name)), 0 if name == "gpu" else 1)
+        node.foreign[name] = node.foreign.get(name, 0) + getattr(node, name) - most
+        setattr(node, name, most)
+    if not limits and node.engine_state == NodeState.ACTIVE:
         node.engine_state, node.engine_message = NodeState.CORDONED, message
     node.settle()
-    node.save(update_fields=_STATE)
-    text = f"Node {node.name} refused a container, and gets none until"
-    _record(row, node, "node_refused", actor, f"{text} {node.refused_until:%H:%M} UTC: {message}")
+    node.save(update_fields=_COLUMNS)
+    keep_sums(row)
+    until = f"{node.refused_until:%H:%M} UTC"
+    what = f"counts as having only {Capacity.of(node)}" if limits else "takes no deployments"
+    text = f"Node {node.name} refused a container, and {what} until {until}. {message}"
+    _record(row, node, "node_refused", actor, text)
 
 
 def _is_in_sync(cluster: Cluster, reports: Sequence[NodeReport], now: datetime) -> bool:
@@ -92,14 +103,17 @@ def _differences(node: Node, report: NodeReport, now: datetime) -> list[str]:
 
 def _wanted(node: Node, report: NodeReport, now: datetime) -> dict[str, object]:
     # A node whose CPU or RAM others use up is too small for any deployment, but never zero.
-    capacity = Capacity(max(report.cpu_milli, 1), max(report.ram_mib, 1), max(report.gpu, 0))
-    state, message = report.state, report.message
     refusing = node.refused_until is not None and node.refused_until > now
-    if refusing and state is NodeState.ACTIVE:
+    most = node.limits if refusing else {}
+    reported = _reported(report)
+    bound = {name: min(has, most.get(name, has)) for name, has in reported.columns().items()}
+    capacity = Capacity(max(bound["cpu_milli"], 1), max(bound["ram_mib"], 1), max(bound["gpu"], 0))
+    state, message = report.state, report.message
+    if refusing and not most and state is NodeState.ACTIVE:
         state, message = NodeState.CORDONED, node.engine_message
     return {
         "labels": dict(report.labels),
-        "foreign": (_reported(report) + Capacity(*report.foreign) - capacity).columns(),
+        "foreign": (reported + Capacity(*report.foreign) - capacity).columns(),
         "engine_state": str(state),
         "engine_message": message,
         **capacity.columns(),

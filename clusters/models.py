@@ -126,8 +126,8 @@ class Node(ResourceColumns):
     - state: follows from `chosen_state`, which people choose, and `engine_state`, which the engine
       reports.
     - engine_message: why the engine keeps deployments off the node, "" if it does not.
-    - refused_until: until when nothing is placed on it, because it refused a container that should
-      have fitted.
+    - refused_until: until when a refusal of a container that should have fitted counts. Until then
+      the node has at most `limits`, amounts by dimension, or takes no deployment if there are none.
     - foreign: by dimension, what the engine has given to others; not part of the capacity.
     """
 
@@ -151,6 +151,7 @@ class Node(ResourceColumns):
     )
     engine_message = models.TextField(blank=True, default="", db_default="", editable=False)
     refused_until = models.DateTimeField(null=True, editable=False)
+    limits = models.JSONField(default=dict, db_default={}, editable=False)
     foreign = models.JSONField(default=dict, db_default={}, editable=False)
     created_at = models.DateTimeField(default=timezone.now, db_default=Now())
 
@@ -216,6 +217,8 @@ class Connection(models.Model):
     - unknown_containers: this connection's containers that have no row in this database.
     - marker, next_marker: the marker on the engine, and its successor, which may already be there
       (see `ownership`).
+    - node_labels, tolerations: which labels of the engine's nodes are taken over, and which taints
+      do not keep containers off them, as its kind writes both.
     - reports_nodes: the cluster's nodes are those that the engine reports.
     - unclaimed: the engine was found to belong to another copy of this installation.
     """
@@ -243,6 +246,8 @@ class Connection(models.Model):
     gpu = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField(auto_now_add=True)
     probed_at = models.DateTimeField()
+    node_labels = models.JSONField(default=list, db_default=[], blank=True)
+    tolerations = models.JSONField(default=list, db_default=[], blank=True)
     reports_nodes = models.BooleanField(default=False, db_default=False, editable=False)
     lost_contact_at = models.DateTimeField(null=True, blank=True)
     last_error = models.TextField(blank=True, default="")
@@ -260,7 +265,8 @@ class Connection(models.Model):
     class Meta:
         ordering = ["id"]
         triggers = trail(
-            "cluster_id", "endpoint", "namespace", "network", "engine_id",
+            "cluster_id", "endpoint", "namespace", "network", "engine_id", "node_labels",
+            "tolerations",
             secrets=("credentials",), called="",
         )  # fmt: skip
 

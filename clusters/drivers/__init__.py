@@ -50,6 +50,8 @@ def _cached(connection: "models.Connection") -> Driver:
         connection.network,
         bytes(connection.credentials),
         tuple(connection.devices),
+        tuple(connection.node_labels),
+        tuple(connection.tolerations),
     )
     with _lock:
         cached = _drivers.get(connection.pk)

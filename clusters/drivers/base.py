@@ -41,6 +41,7 @@ class Cause(StrEnum):
     KILLED = "killed"
     ENGINE_EVICTED = "engine_evicted"
     NODE_LOST = "node_lost"
+    NODE_REFUSED = "node_refused"
 
     @property
     def is_engines(self) -> bool:
@@ -50,6 +51,7 @@ class Cause(StrEnum):
 
 _ENGINES = {
     Cause.UNREACHABLE, Cause.ENGINE_FAILED, Cause.ENGINE_EVICTED, Cause.NODE_LOST,
+    Cause.NODE_REFUSED,
 }  # fmt: skip
 
 
@@ -70,8 +72,9 @@ def run_by_uid(uid: UUID) -> int | None:
 class ContainerSpec:
     """A container to start; cpu in millicores, RAM in MiB, GPU in devices.
 
-    `devices` are the ids of its `gpu` GPUs, or empty if the engine chooses them. `run_id` is only a
-    label for people.
+    `devices` are the ids of its `gpu` GPUs, or empty if the engine chooses them. `node` is the name
+    of the node that it has to run on, "" if the engine has only one or chooses it. `run_id` is only
+    a label for people.
     """
 
     uid: UUID
@@ -82,6 +85,7 @@ class ContainerSpec:
     ram_mib: int
     gpu: int
     devices: tuple[str, ...] = ()
+    node: str = ""
     run_id: int = 0
 
 
@@ -90,8 +94,10 @@ class Observation:
     """One container as the engine reports it now.
 
     `cause` is set if the container could not start, or ended other than by its own exit; `message`
-    then has the remedy. `until` is when the container exits at the latest, None if that is not
-    known. `devices` are the ids of its GPUs. `name`, `image`, `command` and `run_id` are the
+    then has the remedy. `lacks` are the dimensions (`cpu_milli`, `ram_mib`, `gpu`) of which its
+    node has too little, if the node refused it for that. `until` is when the container exits at the
+    latest, None if that is not known. `devices` are the ids of its GPUs, `node` is the name of its
+    node if the engine reports its nodes. `name`, `image`, `command` and `run_id` are the
     engine's information for people.
     """
 
@@ -100,10 +106,12 @@ class Observation:
     exit_code: int | None = None
     cause: Cause | None = None
     message: str = ""
+    lacks: tuple[str, ...] = ()
     until: datetime | None = None
     started_at: datetime | None = None
     exited_at: datetime | None = None
     devices: tuple[str, ...] = ()
+    node: str = field(default="", compare=False)
     run_id: int = field(default=0, compare=False)
     name: str = field(default="", compare=False)
     image: str = field(default="", compare=False)

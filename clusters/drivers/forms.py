@@ -20,6 +20,8 @@ class ConnectForm(forms.Form):
             "namespace": connection.namespace,
             "network": connection.network,
             "devices": "\n".join(connection.devices),
+            "node_labels": "\n".join(connection.node_labels),
+            "tolerations": "\n".join(connection.tolerations),
         }
 
     def route(self, driver: str) -> Route:

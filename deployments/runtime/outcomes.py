@@ -46,6 +46,7 @@ _FALLBACKS = {
     Cause.KILLED: "Killed by something other than the hypervisor: see its logs.",
     Cause.ENGINE_EVICTED: "The cluster's engine evicted it",
     Cause.NODE_LOST: "Its node is gone",
+    Cause.NODE_REFUSED: "Its node refused its container",
     Cause.ENGINE_FAILED: "The engine failed",
     Cause.UNREACHABLE: "The engine did not answer",
 }

@@ -27,7 +27,7 @@ from deployments.environment import opened
 from deployments.lifecycle import Change, Verb, transition, update_reasons
 from deployments.logs import store
 from deployments.models import Dependency, Deployment, Run, Status
-from deployments.runtime import closing, lost_contact, node_warnings, orphans, outcomes
+from deployments.runtime import closing, lost_contact, node_sync, node_warnings, orphans, outcomes
 from deployments.runtime.launching import Launch, launches, may_appear
 from deployments.runtime.lock import one_at_a_time
 from deployments.runtime.lost_contact import ACTOR, tolerate_failure
@@ -80,8 +80,9 @@ def _reconcile(cluster_id: int) -> bool:
     try:
         driver = driver_for(cluster)
         ownership.check(cluster, driver, timezone.now())
+        binds = node_sync.sync(cluster, driver, timezone.now())
         for _ in range(_MAX_PASSES):
-            this = _Pass(cluster, driver, timezone.now())
+            this = _Pass(cluster, driver, timezone.now(), binds)
             if not this.carry_out():
                 break
         orphans.forget(cluster, this.present, this.now)
@@ -115,6 +116,8 @@ class _Pass:
     cluster: Cluster
     driver: Driver
     now: datetime
+    binds: bool
+    """Whether each container has to run on the node of its run, because there are several."""
     runs: list[Run] = field(default_factory=list)
     seen: dict[int, Observation] = field(default_factory=dict)
     orphans: list[Observation] = field(default_factory=list)
@@ -127,17 +130,22 @@ class _Pass:
         # The ledger is read before the engine: in the other order, a container launched in between
         # would seem to have vanished.
         self.runs = list(
-            Run.objects.unfinished().filter(cluster=self.cluster).select_related("deployment")
+            Run.objects.unfinished()
+            .filter(cluster=self.cluster)
+            .select_related("deployment", "node")
         )
         self.seen, strays = orphans.matched(self.driver.observe(self.now), self.runs)
         self.orphans, self.unknown = orphans.split(self.cluster, strays)
         lost_contact.answered(self.cluster, self.now)
+        if self.binds:
+            node_sync.follow(self.cluster, self.runs, self.seen)
         due = self._due()
         self._wake_for()
         orphans.report(self.cluster, self.unknown)
         orphans.remove(self.cluster, self.driver, self.orphans, self.now)
         self._stop(due[Step.STOP])
         self._end(due[Step.END])
+        node_sync.learn(self.cluster, self.driver, due[Step.FINISH], self.seen, self.now)
         self._apply_endings(
             outcomes.of_exit(run, self.seen[run.pk], self.now) for run in due[Step.FINISH]
         )
@@ -250,7 +258,7 @@ class _Pass:
             if not current.update(launched_at=self.now, devices=devices, container_uid=uid):
                 continue
             try:
-                self.driver.start(_spec(launch, uid), self.now)
+                self.driver.start(_spec(launch, uid, bound=self.binds), self.now)
             except DriverError as error:
                 self._start_failed(run, error)
 
@@ -294,8 +302,11 @@ def _waiting_elsewhere(cluster: Cluster, ended: Iterable[Run]) -> set[int]:
     return {pk for pk in runs.values_list("cluster", flat=True) if pk and pk != cluster.pk}
 
 
-def _spec(launch: Launch, uid: UUID) -> ContainerSpec:
-    """Return what the engine is to start. Raises DriverError if a secret cannot be decrypted."""
+def _spec(launch: Launch, uid: UUID, *, bound: bool) -> ContainerSpec:
+    """Return what the engine is to start, on the node of the run if it is `bound`.
+
+    Raises DriverError if a secret cannot be decrypted.
+    """
     run = launch.run
     return ContainerSpec(
         uid=uid,
@@ -306,6 +317,7 @@ def _spec(launch: Launch, uid: UUID) -> ContainerSpec:
         ram_mib=run.ram_mib,
         gpu=run.gpu,
         devices=launch.devices,
+        node=run.node.name if bound and run.node else "",
         run_id=run.pk,
     )
 

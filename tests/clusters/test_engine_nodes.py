@@ -161,7 +161,8 @@ def test_a_node_that_refused_a_container_gets_none_for_a_while(forge: Cluster) -
     now = timezone.now()
     sync(forge, A, B)
 
-    engine_nodes.refused(forge.nodes.get(name="a"), "Too many Pods.", actor=ACTOR, now=now)
+    node = forge.nodes.get(name="a")
+    engine_nodes.refused(node, "Too many Pods.", limits={}, actor=ACTOR, now=now)
     sync(forge, A, B, at=now + timedelta(minutes=4))
     meanwhile = states(forge)
     sync(forge, A, B, at=now + timedelta(minutes=6))
@@ -169,6 +170,23 @@ def test_a_node_that_refused_a_container_gets_none_for_a_while(forge: Cluster) -
     assert meanwhile == {"a": "cordoned", "b": "active"}
     assert states(forge) == {"a": "active", "b": "active"}
     assert "Too many Pods." in Event.objects.get(kind="node_refused").reason
+
+
+def test_a_node_that_lacked_something_has_less_of_it_for_a_while(forge: Cluster) -> None:
+    now = timezone.now()
+    sync(forge, A, B)
+
+    node = forge.nodes.get(name="a")
+    engine_nodes.refused(node, "Insufficient GPU.", limits={"gpu": 1}, actor=ACTOR, now=now)
+    assert list(violations()) == []
+    sync(forge, A, B, at=now + timedelta(minutes=4))
+    node.refresh_from_db()
+    meanwhile = node.gpu, node.foreign["gpu"], node.cpu_milli, node.state
+    sync(forge, A, B, at=now + timedelta(minutes=6))
+
+    node.refresh_from_db()
+    assert meanwhile == (1, 1, 4000, "active")
+    assert (node.gpu, node.foreign["gpu"]) == (2, 0)
 
 
 def test_people_cannot_change_what_the_engine_reports(

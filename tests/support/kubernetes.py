@@ -34,6 +34,14 @@ def account(documents: Documents | None = None) -> Account:
     return Account.of(name, "a-token", manifests() if documents is None else documents)
 
 
+def account_without_others_pods() -> Account:
+    """Return the account without the right to list the Pods of all namespaces."""
+    granted = account()
+    pods = frozenset({"pods"})
+    rules = [rule for rule in granted.rules if rule.namespace or rule.resources != pods]
+    return Account(granted.name, granted.token, tuple(rules))
+
+
 def uid(run_id: int) -> UUID:
     """Return the uid of the run's container in these tests."""
     return UUID(int=run_id, version=4)

@@ -2,8 +2,9 @@
 
 `driver` has the verbs, `api` makes the calls over `transport`, `access` reads the credentials, and
 `errors` translates refusals. `pods` writes manifests, `states`, `failures` and `deletions` read the
-status of Pods, and `events` explains delayed starts. `probing` and `capacity` examine a cluster
-before `form` or `options` connects it. docs/operating.md lists every call with the right it needs.
+status of Pods, and `events` explains delayed starts. `supply` reports the nodes: it is `following`
+Nodes and Pods, which `nodes` and `taints` read. `probing` and `capacity` examine a cluster before
+`form` or `options` connects it. docs/operating.md lists every call with the right it needs.
 """
 
 from clusters.drivers.kinds import Kind
@@ -15,5 +16,6 @@ KIND = Kind(
     options="clusters.drivers.kubernetes.options.KubernetesOptions",
     chooses_devices=True,
     has_fixed_capacity=False,
+    reports_nodes=True,
     can_watch=True,
 )

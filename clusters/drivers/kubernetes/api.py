@@ -12,10 +12,14 @@ from clusters.drivers.kubernetes.transport import READ_S, Transport, unreachable
 
 Json = dict[str, Any]
 Query = dict[str, str | int]
+Listed = tuple[list[Json], str]
+"""The objects of a list, and its version, from which a watch continues."""
 
 PAGE = 500
 
 _NAMESPACES = "/api/v1/namespaces"
+_ALL_PODS = "/api/v1/pods"
+_NODES = "/api/v1/nodes"
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 
@@ -37,35 +41,57 @@ class Api:
         """Return the Pod, or None if it does not exist."""
         return _if_there(lambda: self._call("GET", f"{self._pods}/{name}"))
 
-    def list_pods(self, selector: str) -> tuple[list[Json], str]:
-        """Return the Pods that match the selector, and the list's version to start a watch from.
+    def list_pods(self, selector: str) -> Listed:
+        """Return the Pods that match the selector, and the list's version to start a watch from."""
+        return self._list(self._pods, labelSelector=selector)
+
+    def watch_pods(self, selector: str, version: str, seconds: int) -> Iterator[Json]:
+        """Yield the events after that version of the list, for that many seconds."""
+        return self._watch(self._pods, version, seconds, labelSelector=selector)
+
+    def list_all_pods(self) -> Listed:
+        """Return the Pods of all namespaces as `list_pods` does."""
+        return self._list(_ALL_PODS)
+
+    def watch_all_pods(self, version: str, seconds: int) -> Iterator[Json]:
+        return self._watch(_ALL_PODS, version, seconds)
+
+    def list_own_namespace(self) -> Listed:
+        """Return all Pods of the namespace as `list_pods` does."""
+        return self._list(self._pods)
+
+    def list_nodes(self) -> Listed:
+        return self._list(_NODES)
+
+    def watch_nodes(self, version: str, seconds: int) -> Iterator[Json]:
+        return self._watch(_NODES, version, seconds)
+
+    def _list(self, path: str, **query: str | int) -> Listed:
+        """Return all pages of a list.
 
         The list comes from the store, never from a cache, so that it includes all earlier writes.
         """
         while True:
             try:
-                return self._pages(selector)
+                return self._pages(path, {**query, "limit": PAGE})
             except Refused as error:
                 # The next page was requested too late, so the list has to start again.
                 if error.status != 410:
                     raise
 
-    def _pages(self, selector: str) -> tuple[list[Json], str]:
-        pods: list[Json] = []
-        query: Query = {"labelSelector": selector, "limit": PAGE}
+    def _pages(self, path: str, query: Query) -> Listed:
+        items: list[Json] = []
         while True:
-            page = self._call("GET", self._pods, None, **query)
-            pods += page["items"]
+            page = self._call("GET", path, None, **query)
+            items += page["items"]
             following = page["metadata"].get("continue")
             if not following:
-                return pods, page["metadata"]["resourceVersion"]
+                return items, page["metadata"]["resourceVersion"]
             query["continue"] = following
 
-    def watch_pods(self, selector: str, version: str, seconds: int) -> Iterator[Json]:
-        """Yield the events after that version of the list, for that many seconds."""
-        query: Query = {"labelSelector": selector, "resourceVersion": version, "watch": "true",
-                        "timeoutSeconds": seconds}  # fmt: skip
-        response = self._transport.request("GET", self._pods, query=query, read_s=seconds + READ_S)
+    def _watch(self, path: str, version: str, seconds: int, **query: str | int) -> Iterator[Json]:
+        query |= {"resourceVersion": version, "watch": "true", "timeoutSeconds": seconds}
+        response = self._transport.request("GET", path, query=query, read_s=seconds + READ_S)
         try:
             for line in _lines(response):
                 yield json.loads(line)
@@ -124,9 +150,6 @@ class Api:
         review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
                   "spec": {"resourceAttributes": asked}}  # fmt: skip
         return bool(self._call("POST", _REVIEWS, review)["status"]["allowed"])
-
-    def nodes(self) -> list[Json]:
-        return list(self._call("GET", "/api/v1/nodes")["items"])
 
     def pod_events(self, uid: str) -> list[Json]:
         """Return the Pod's events of about the last hour, in the server's order."""

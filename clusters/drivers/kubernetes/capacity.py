@@ -1,18 +1,18 @@
-"""The capacity of a Kubernetes cluster: that of its nodes, within the namespace's quota."""
+"""Amounts as Kubernetes writes them, and the capacity of a cluster whose nodes are unknown."""
 
 import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from clusters.drivers.kubernetes.api import Json
 from clusters.drivers.kubernetes.pods import GPU
 from clusters.models import DIMENSIONS
-from clusters.resources import describe
 
 Amounts = dict[str, int]
+Exact = dict[str, Decimal]
+"""Amounts by dimension, which may have fractions of a unit."""
 
-_RESOURCES = {"cpu_milli": "cpu", "ram_mib": "memory", "gpu": GPU}
+RESOURCES = {"cpu_milli": "cpu", "ram_mib": "memory", "gpu": GPU}
 _UNIT = {"cpu_milli": Decimal("0.001"), "ram_mib": Decimal(1 << 20), "gpu": Decimal(1)}
 
 _QUANTITY = re.compile(r"([+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?)([A-Za-z]*)")
@@ -22,49 +22,47 @@ _SUFFIXES = {
 }
 
 
-def measure(
-    nodes: Sequence[Json] | None, quotas: Sequence[Json] | None, claimed: Amounts
-) -> tuple[Amounts, list[str]]:
-    """Return the capacity, and warnings for the operator.
+def exact(quantities: Mapping[str, str]) -> Exact:
+    """Return the amounts of the three resources; 0 for one that is missing."""
+    return {
+        name: parse_quantity(quantities.get(key, "0")) / _UNIT[name]
+        for name, key in RESOURCES.items()
+    }
 
-    `nodes` and `quotas` are None if the service account may not list them. A dimension that neither
-    bounds is returned as `claimed`, the capacity that the operator gave the cluster.
+
+def whole(amounts: Mapping[str, Decimal]) -> Amounts:
+    """Return the amounts rounded down to whole units."""
+    return {name: int(amounts[name]) for name in DIMENSIONS}
+
+
+def measure(quota: Amounts, claimed: Amounts) -> tuple[Amounts, list[str]]:
+    """Return the capacity of a cluster whose nodes are unknown, and warnings for the operator.
+
+    A dimension that no quota bounds is returned as `claimed`, the capacity that the operator gave
+    the cluster.
     """
-    warnings: list[str] = []
-    bounds = []
-    if nodes is None:
-        warnings.append(
-            "The service account may not list nodes, so it is unknown whether a Pod fits on one"
-            " before it starts: grant the ClusterRole in docs/operating.md."
-        )
-    else:
-        schedulable = [_amounts(n["status"]["allocatable"]) for n in nodes if _is_schedulable(n)]
-        bounds.append({name: sum(node[name] for node in schedulable) for name in DIMENSIONS})
-        warnings += _too_big(claimed, schedulable)
-    bounds += [_limits(quota) for quota in quotas or ()]
-    if not any(bounds):
+    unknown = (
+        "The service account may not list nodes, so the cluster counts as one node of its own size:"
+        " deployments may be evicted for one that then fits on no machine, and fails after ten"
+        " minutes; what other Pods use, and machines that are cordoned or down, are not noticed."
+        " Grant the ClusterRole in docs/operating.md."
+    )
+    warnings = [unknown]
+    if not quota:
         warnings.append(
             "The capacity of the Kubernetes cluster is unknown, because neither nodes nor a quota"
             " can be read: check that the cluster's own capacity is right."
         )
-    capacity = {
-        name: min([b[name] for b in bounds if name in b] or [claimed[name]]) for name in DIMENSIONS
-    }
-    return capacity, warnings
+    return claimed | quota, warnings
 
 
-def _is_schedulable(node: Mapping[str, Any]) -> bool:
-    """Whether Pods can be placed on the node: it is ready, not cordoned, and has no taint except
-    the one that reserves nodes with GPUs for Pods that request GPUs."""
-    spec, conditions = node["spec"], node["status"].get("conditions", ())
-    ready = any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
-    barred = any(t["key"] != GPU and t["effect"] != "PreferNoSchedule"
-                 for t in spec.get("taints", ()))  # fmt: skip
-    return ready and not spec.get("unschedulable") and not barred
-
-
-def _amounts(quantities: Mapping[str, str]) -> Amounts:
-    return {name: _amount(name, quantities.get(key, "0")) for name, key in _RESOURCES.items()}
+def bounded(quotas: Sequence[Mapping[str, Any]] | None) -> Amounts:
+    """Return the amounts that the namespace's quotas bound; they are None if they are unknown."""
+    found: Amounts = {}
+    for quota in quotas or ():
+        for name, amount in _limits(quota).items():
+            found[name] = min(amount, found.get(name, amount))
+    return found
 
 
 def _limits(quota: Mapping[str, Any]) -> Amounts:
@@ -72,7 +70,7 @@ def _limits(quota: Mapping[str, Any]) -> Amounts:
     if quota["spec"].get("scopes") or quota["spec"].get("scopeSelector"):
         return {}
     hard = quota["spec"].get("hard", {})
-    keys = {name: (f"limits.{key}", f"requests.{key}", key) for name, key in _RESOURCES.items()}
+    keys = {name: (f"limits.{key}", f"requests.{key}", key) for name, key in RESOURCES.items()}
     found = {name: [hard[key] for key in keys[name] if key in hard] for name in keys}
     return {name: min(_amount(name, q) for q in bounds) for name, bounds in found.items() if bounds}
 
@@ -87,15 +85,3 @@ def parse_quantity(text: str) -> Decimal:
     if not found or found[2] not in _SUFFIXES:
         raise ValueError(f"{text!r} is not a Kubernetes quantity")
     return Decimal(found[1]) * _SUFFIXES[found[2]]
-
-
-def _too_big(claimed: Amounts, nodes: Sequence[Amounts]) -> list[str]:
-    largest = {name: max((node[name] for node in nodes), default=0) for name in DIMENSIONS}
-    if all(claimed[name] <= largest[name] for name in DIMENSIONS):
-        return []
-    text = (
-        f"A Pod runs on one node, and the largest amounts of any node are {describe(**largest)}. A"
-        " deployment that requests more, or more than is free on any single node, waits for a node"
-        " and fails after ten minutes: let deployments request no more than one node has."
-    )
-    return [text]

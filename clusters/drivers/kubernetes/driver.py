@@ -10,17 +10,26 @@ import structlog
 from django.conf import settings
 from django.utils import timezone
 
-from clusters.drivers.base import Cause, ContainerSpec, DriverError, Observation, Phase, Probe
+from clusters.drivers.base import (
+    Cause,
+    ContainerSpec,
+    DriverError,
+    NodeReport,
+    Observation,
+    Phase,
+    Probe,
+)
 from clusters.drivers.kubernetes import access, deletions, logs, markers, pods, probing, states
 from clusters.drivers.kubernetes.api import Api, Json
 from clusters.drivers.kubernetes.errors import Refused
 from clusters.drivers.kubernetes.events import PodEvents
+from clusters.drivers.kubernetes.following import WATCH_S
 from clusters.drivers.kubernetes.states import observation
+from clusters.drivers.kubernetes.supply import Supply
+from clusters.drivers.kubernetes.taints import Toleration
 from clusters.models import Connection
 from clusters.secrets import CannotDecrypt
-
-WATCH_S = 240
-"""How long a watch lasts. The next one begins with a list, which shows the changes in between."""
+from clusters.wakeups import reconcile_at_once
 
 log = structlog.get_logger(__name__)
 
@@ -50,15 +59,26 @@ class KubernetesDriver:
         reached = access.read(self._connection.endpoint, credentials)
         return Api(reached, self._connection.namespace)
 
-    def probe(self) -> Probe:
-        return probing.probe(self._api, self._connection)
+    @cached_property
+    def _supply(self) -> Supply:
+        cluster = self._connection.cluster_id
+        try:
+            return Supply(self._api, self._connection, lambda: reconcile_at_once(cluster))
+        except ValueError as error:
+            raise DriverError(str(error), retriable=False, cause=Cause.INVALID_SPEC) from error
 
-    def nodes(self) -> None:
-        return None
+    def probe(self) -> Probe:
+        return probing.probe(self._api, self._connection, self._supply)
+
+    def nodes(self) -> list[NodeReport] | None:
+        return self._supply.nodes()
 
     def start(self, spec: ContainerSpec, now: datetime) -> None:
         manifest = pods.manifest(
-            self._connection.uid, spec, grace_seconds=settings.STOP_GRACE_SECONDS
+            self._connection.uid,
+            spec,
+            grace_seconds=settings.STOP_GRACE_SECONDS,
+            tolerations=[Toleration.read(text) for text in self._connection.tolerations],
         )
         try:
             self._api.create_pod(manifest)
@@ -114,6 +134,7 @@ class KubernetesDriver:
         markers.put(self._api, self._connection.uid, marker, instead_of)
 
     def watch(self) -> Iterator[None]:
+        self._supply.keep_up()
         # The state at the end of the last watch is kept, so that only real changes are reported.
         listed, version = self._list()
         known, self._known = self._known, {pod["metadata"]["uid"]: _seen(pod) for pod in listed}

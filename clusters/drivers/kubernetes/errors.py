@@ -2,10 +2,12 @@
 
 import json
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from clusters.drivers.base import Cause, DriverError
+
+T = TypeVar("T")
 
 _MISSING_RIGHT = re.compile(r'cannot (?P<verb>\S+) resource "(?P<resource>[^"]+)"')
 _PASSING = re.compile(r"because it is being terminated|error looking up service account")
@@ -37,6 +39,16 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Refused:
     reason, detail = str(answer.get("reason", "")), str(answer.get("message", ""))[:_LONGEST]
     message, retriable, cause = _meaning(status, detail, headers.get("Retry-After", ""))
     return Refused(message, status=status, reason=reason, retriable=retriable, cause=cause)
+
+
+def unless_forbidden(ask: Callable[[], T]) -> T | None:
+    """Return the response, None if the service account lacks the right."""
+    try:
+        return ask()
+    except Refused as error:
+        if error.status == 403:
+            return None
+        raise
 
 
 def missing_right(rights: str) -> str:

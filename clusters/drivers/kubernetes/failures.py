@@ -1,15 +1,25 @@
 """Translate Kubernetes' reasons and messages into causes and remedies."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from clusters.drivers.base import Cause
+from clusters.drivers.kubernetes.capacity import RESOURCES
 
 PULL_S = 300
 """How long Kubernetes may repeat a failing pull that may be a temporary fault."""
 
 EVICTIONS = {"Evicted", "Preempting", "Shutdown", "NodeShutdown", "Terminated"}
 """Reasons in a Pod's status with which a kubelet reports that it ended the Pod on purpose."""
+
+_REFUSALS = {
+    "UnexpectedAdmissionError", "TopologyAffinityError", "NodeAffinity", "Taint", "NodePorts",
+}  # fmt: skip
+"""Reasons, besides OutOfcpu and its like, with which a kubelet refuses a Pod."""
+
+_OUT_OF = re.compile(r"^OutOf(\S+)")
+_INSUFFICIENT = re.compile(r"Insufficient ([^\s,]*[^\s,.])")
 
 _PULL_REASONS = {
     "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable",
@@ -33,11 +43,15 @@ _LONGEST = 500
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a container did not start or why it ended; not `final` while Kubernetes keeps trying."""
+    """Why a container did not start or why it ended; not `final` while Kubernetes keeps trying.
+
+    `lacks` are the dimensions of which its node has too little.
+    """
 
     cause: Cause
     message: str
     final: bool = True
+    lacks: tuple[str, ...] = ()
 
 
 OUT_OF_MEMORY = Failure(
@@ -115,8 +129,21 @@ def not_yet_started(reason: str, detail: str) -> str:
 
 
 def rejected(reason: str, detail: str) -> Failure:
+    refused = reason.startswith("OutOf") or reason in _REFUSALS
     return Failure(
-        Cause.ENGINE_FAILED, f"The node rejected the Pod ({reason or 'Failed'}): {_cut(detail)}"
+        Cause.NODE_REFUSED if refused else Cause.ENGINE_FAILED,
+        f"The node rejected the Pod ({reason or 'Failed'}): {_cut(detail)}",
+        lacks=_dimensions(_OUT_OF.findall(reason)),
+    )
+
+
+def refused(node: str, detail: str, *, final: bool) -> Failure:
+    """Return the failure of a Pod that the scheduler does not place on the node it is bound to."""
+    return Failure(
+        Cause.NODE_REFUSED,
+        f"Node {node} does not take its Pod: {_cut(detail)}",
+        final=final,
+        lacks=_dimensions(_INSUFFICIENT.findall(detail)),
     )
 
 
@@ -183,6 +210,10 @@ def _not_pulled(detail: str, waited_s: float) -> Failure:
         f" persists. ({_cut(detail)})",
         final=waited_s >= PULL_S,
     )
+
+
+def _dimensions(resources: Iterable[str]) -> tuple[str, ...]:
+    return tuple(name for name, resource in RESOURCES.items() if resource in set(resources))
 
 
 def _cut(detail: str) -> str:

@@ -1,5 +1,5 @@
 from django import forms
-from unfold.widgets import UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from clusters.connections import Route
 from clusters.drivers.forms import ConnectForm, secret
@@ -7,6 +7,19 @@ from clusters.drivers.forms import ConnectForm, secret
 
 class KubernetesForm(ConnectForm):
     namespace = forms.CharField(max_length=63, widget=UnfoldAdminTextInputWidget)
+    node_labels = forms.CharField(
+        label="Labels of Nodes",
+        required=False,
+        widget=UnfoldAdminTextareaWidget({"rows": 3}),
+        help_text="Labels to take over besides the GPU's model and the zone, one per line: NAME, or"
+        " NAME=OWN for another name here.",
+    )
+    tolerations = forms.CharField(
+        label="Tolerated taints",
+        required=False,
+        widget=UnfoldAdminTextareaWidget({"rows": 3}),
+        help_text="Taints in spite of which a Node is used, one per line: KEY[=VALUE][:EFFECT].",
+    )
     kubeconfig = secret(
         "Kubeconfig",
         help_text="Its current context is used. If you leave it empty, fill in the next fields.",
@@ -31,5 +44,7 @@ class KubernetesForm(ConnectForm):
             driver=driver,
             endpoint=data["endpoint"],
             namespace=data["namespace"],
+            node_labels=tuple(data["node_labels"].split()),
+            tolerations=tuple(data["tolerations"].split()),
             credentials=self.credentials("kubeconfig", "token", "ca"),
         )

@@ -21,6 +21,16 @@ class KubernetesOptions(ConnectOptions):
         own.add_argument(
             "--ca", type=text, metavar="FILE", help="PEM text of the server's authority"
         )
+        own.add_argument(
+            "--node-label", action="append", metavar="NAME[=OWN]",
+            help="label of the Nodes to take over, by its own name or another; repeat it for each"
+            " label. If it is omitted, a cluster that is already connected keeps its labels",
+        )  # fmt: skip
+        own.add_argument(
+            "--toleration", action="append", metavar="KEY[=VALUE][:EFFECT]",
+            help="taint in spite of which a Node is used; repeat it for each taint. If it is"
+            " omitted, a cluster that is already connected keeps its tolerations",
+        )  # fmt: skip
 
     def route(self, driver: str, options: Mapping[str, Any], known: Connection | None) -> Route:
         namespace = options["namespace"] or (known.namespace if known else "")
@@ -30,5 +40,7 @@ class KubernetesOptions(ConnectOptions):
             driver=driver,
             endpoint=options["server"],
             namespace=namespace,
+            node_labels=tuple(options["node_label"] or (known.node_labels if known else ())),
+            tolerations=tuple(options["toleration"] or (known.tolerations if known else ())),
             credentials=given({name: options[name] for name in ("kubeconfig", "token", "ca")}),
         )

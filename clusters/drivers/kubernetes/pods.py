@@ -1,11 +1,12 @@
 """The manifest of a run's Pod, and the marks that identify it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from clusters.drivers.base import ContainerSpec, run_by_uid, uid_by_run
+from clusters.drivers.kubernetes.taints import GPU_TOLERATION, Toleration
 
 CONNECTION = "mlops-hypervisor/connection"
 UID = "mlops-hypervisor/container"
@@ -23,6 +24,8 @@ OBSERVED = "mlops-hypervisor/observed"
 
 CONTAINER = "main"
 GPU = "nvidia.com/gpu"
+
+_REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 
 
 def name_of(connection: UUID, uid: UUID) -> str:
@@ -47,7 +50,7 @@ def selector(connection: UUID) -> str:
 
 
 def about(meta: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the Pod's uid, and its run, name, image and command for people."""
+    """Return the Pod's uid, its node, and its run, name, image and command for people."""
     container: Mapping[str, Any] = next(
         (c for c in spec.get("containers", ()) if c["name"] == CONTAINER), {}
     )
@@ -57,6 +60,7 @@ def about(meta: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:
         "run_id": int(run) if run.isdecimal() else 0,
         "name": meta.get("name", ""),
         "image": container.get("image", ""),
+        "node": spec.get("nodeName", ""),
         "command": tuple(word.replace("$$", "$") for word in container.get("args") or ()),
     }
 
@@ -70,7 +74,21 @@ def belongs_to(connection: UUID, pod: Mapping[str, Any]) -> bool:
     return uid is not None and pod["metadata"].get("name") == name_of(connection, uid)
 
 
-def manifest(connection: UUID, spec: ContainerSpec, *, grace_seconds: int) -> dict[str, Any]:
+def planned_node(spec: Mapping[str, Any]) -> str:
+    """Return the name of the node that the Pod is bound to, "" if Kubernetes chooses it."""
+    affinity = spec.get("affinity", {}).get("nodeAffinity", {})
+    terms = affinity.get(_REQUIRED, {}).get("nodeSelectorTerms", ())
+    fields = [field for term in terms for field in term.get("matchFields", ())]
+    return next((field["values"][0] for field in fields if field["key"] == "metadata.name"), "")
+
+
+def manifest(
+    connection: UUID,
+    spec: ContainerSpec,
+    *,
+    grace_seconds: int,
+    tolerations: Sequence[Toleration] = (),
+) -> dict[str, Any]:
     """Return the Pod to create; `grace_seconds` apply to endings that Kubernetes decides on."""
     resources = {"cpu": f"{spec.cpu_milli}m", "memory": f"{spec.ram_mib}Mi"}
     if spec.gpu:
@@ -106,12 +124,22 @@ def manifest(connection: UUID, spec: ContainerSpec, *, grace_seconds: int) -> di
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
-            # Nodes with GPUs often have a taint against Pods that request none.
-            "tolerations": [{"key": GPU, "operator": "Exists", "effect": "NoSchedule"}]
-            if spec.gpu
-            else [],
+            **_placing(spec, tolerations),
         },
     }
+
+
+def _placing(spec: ContainerSpec, tolerations: Sequence[Toleration]) -> dict[str, Any]:
+    """Return the fields that determine which nodes the Pod may run on."""
+    # Nodes with GPUs often have a taint against Pods that request none. A Pod that is bound to such
+    # a node was planned there.
+    needed = [GPU_TOLERATION] if spec.gpu or spec.node else []
+    made: dict[str, Any] = {"tolerations": [t.manifest() for t in (*needed, *tolerations)]}
+    if spec.node:
+        field = {"key": "metadata.name", "operator": "In", "values": [spec.node]}
+        terms = {"nodeSelectorTerms": [{"matchFields": [field]}]}
+        made["affinity"] = {"nodeAffinity": {_REQUIRED: terms}}
+    return made
 
 
 def mark_stopped() -> dict[str, Any]:

@@ -1,16 +1,19 @@
 """Probe a Kubernetes cluster: its identity, its capacity, and whether it would accept Pods."""
 
-from collections.abc import Callable
-from typing import TypeVar
 from uuid import UUID
 
-from clusters.drivers.base import ContainerSpec, DriverError, Probe
+from clusters.drivers.base import ContainerSpec, DriverError, NodeReport, NodeState, Probe
 from clusters.drivers.kubernetes import capacity, markers, pods
 from clusters.drivers.kubernetes.api import Api
-from clusters.drivers.kubernetes.errors import Refused, missing_right
+from clusters.drivers.kubernetes.errors import Refused, missing_right, unless_forbidden
+from clusters.drivers.kubernetes.supply import Supply
 from clusters.models import DIMENSIONS, Connection
 
-T = TypeVar("T")
+_ONLY_OWN_PODS = (
+    "The service account may not list the Pods of all namespaces, so it is unknown what other Pods"
+    " use: a node may refuse a Pod after deployments were evicted for it. Grant the ClusterRole in"
+    " docs/operating.md."
+)
 
 RIGHTS = (
     ("create", "pods"), ("get", "pods"), ("list", "pods"), ("watch", "pods"), ("patch", "pods"),
@@ -22,15 +25,14 @@ _TRIAL = ContainerSpec(
 )
 
 
-def probe(api: Api, connection: Connection) -> Probe:
+def probe(api: Api, connection: Connection, supply: Supply) -> Probe:
     """Return the cluster's identity and capacity. Raises DriverError if a right is missing."""
     own_uid = api.namespace_uid(connection.namespace)
     _check_rights(api)
-    nodes, quotas = _unless_forbidden(api.nodes), _unless_forbidden(api.quotas)
-    claimed = {name: getattr(connection.cluster, name) for name in DIMENSIONS}
-    measured, warnings = capacity.measure(nodes, quotas, claimed)
+    nodes = supply.nodes()
+    measured, warnings = _measured(api, connection, nodes, supply)
     # Not derived from the nodes, because the identity must not change with them.
-    whole = _unless_forbidden(lambda: api.namespace_uid("kube-system"))
+    whole = unless_forbidden(lambda: api.namespace_uid("kube-system"))
     return Probe(
         engine_id=f"kubernetes:{whole or own_uid}",
         version=f"Kubernetes {api.version()}",
@@ -38,7 +40,20 @@ def probe(api: Api, connection: Connection) -> Probe:
         ram_mib=measured["ram_mib"],
         gpu=measured["gpu"],
         warnings=(*warnings, *_objections(api, connection), *_without_markers(api)),
+        nodes=None if nodes is None else tuple(nodes),
     )
+
+
+def _measured(
+    api: Api, connection: Connection, nodes: list[NodeReport] | None, supply: Supply
+) -> tuple[capacity.Amounts, list[str]]:
+    """Return the capacity that takes Pods now, and warnings."""
+    if nodes is None:
+        claimed = {name: getattr(connection.cluster, name) for name in DIMENSIONS}
+        return capacity.measure(capacity.bounded(unless_forbidden(api.quotas)), claimed)
+    active = [node for node in nodes if node.state is NodeState.ACTIVE]
+    total = {name: sum(getattr(node, name) for node in active) for name in DIMENSIONS}
+    return total, [] if supply.sees_all_pods() else [_ONLY_OWN_PODS]
 
 
 def _check_rights(api: Api) -> None:
@@ -68,12 +83,3 @@ def _objections(api: Api, connection: Connection) -> list[str]:
             raise
         return [f"The Kubernetes cluster would refuse the hypervisor's Pods. {error}"]
     return []
-
-
-def _unless_forbidden(ask: Callable[[], T]) -> T | None:
-    try:
-        return ask()
-    except Refused as error:
-        if error.status == 403:
-            return None
-        raise

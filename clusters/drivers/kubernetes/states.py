@@ -13,6 +13,13 @@ from clusters.drivers.kubernetes.failures import Failure
 UNSCHEDULABLE_S = 600
 """How long a Pod may wait for a node before its start fails for insufficient capacity."""
 
+REFUSED_S = 15
+"""How long a Pod may wait for the node that it is bound to until the node counts as refusing it.
+
+The scheduler may learn only after a moment that the Pods before it have ended, and tries a Pod
+again after ten seconds at most.
+"""
+
 CONFIRM_S = 60
 """How long after the grace period a node may take to confirm that a Pod has ended."""
 
@@ -112,8 +119,11 @@ class _Reading:
         if condition.get("status") != "False":
             return None
         since = time(condition.get("lastTransitionTime")) or self.now
-        too_long = self.now - since >= timedelta(seconds=UNSCHEDULABLE_S)
-        return failures.unscheduled(condition.get("message", ""), final=too_long)
+        waited, detail = self.now - since, condition.get("message", "")
+        if node := pods.planned_node(self.spec):
+            return failures.refused(node, detail, final=waited >= timedelta(seconds=REFUSED_S))
+        too_long = waited >= timedelta(seconds=UNSCHEDULABLE_S)
+        return failures.unscheduled(detail, final=too_long)
 
     def _disruption(self, ended_at: datetime | None = None) -> Failure | None:
         """Return why Kubernetes or another client ended the container.
@@ -185,6 +195,7 @@ class _Reading:
             phase=phase,
             cause=failure.cause if failure else None,
             message=failure.message if failure else message,
+            lacks=failure.lacks if failure else (),
             **pods.about(self.meta, self.spec),
             **known,
         )

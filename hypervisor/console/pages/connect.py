@@ -126,7 +126,8 @@ class ConnectPage(ConsolePage):
         fresh = timezone.now().timestamp() - sealed["at"] < _VALID_S
         if sealed["for"] != self._for() or not fresh:
             return None
-        return Route(**sealed["route"] | {"devices": tuple(sealed["route"]["devices"])})
+        lists = ("devices", "node_labels", "tolerations")
+        return Route(**sealed["route"] | {name: tuple(sealed["route"][name]) for name in lists})
 
     def _for(self) -> list[int | None]:
         return [self.cluster.pk, self.request.user.pk]

@@ -9,6 +9,7 @@ from clusters import drivers
 from clusters import services as cluster_services
 from clusters.capacity import Capacity
 from clusters.models import Cluster, Connection
+from deployments.runtime import node_sync
 from orgs.models import Organization
 from tests.support.kube_api import KubeCluster, Node
 from tests.support.kubernetes import IMAGE, NAMESPACE, account
@@ -30,8 +31,16 @@ def kube(counts_back: bool) -> Iterator[KubeCluster]:
 
 @pytest.fixture
 def east(acme: Organization, kube: KubeCluster, monkeypatch: pytest.MonkeyPatch) -> Cluster:
-    """A cluster of 8 cores and 16 GiB whose engine is the Kubernetes double."""
+    """A cluster whose engine is the Kubernetes double, with its nodes."""
     monkeypatch.setattr(drivers, "_drivers", {})
+    cluster = connected(acme, kube)
+    node_sync.sync(cluster, drivers.driver_for(cluster), timezone.now())
+    cluster.refresh_from_db()
+    return cluster
+
+
+def connected(acme: Organization, kube: KubeCluster) -> Cluster:
+    """Return a cluster of one node, as a release that knew no nodes of Kubernetes connected it."""
     cluster = cluster_services.create(
         actor="alice", organization=acme, name="east", capacity=Capacity(8000, 16384, 0)
     )

@@ -110,6 +110,8 @@ def test_a_preemptor_waits_until_its_victims_container_has_ended(
     kube: KubeCluster, east: Cluster, submit: Submit, settings: Settings
 ) -> None:
     settings.STOP_GRACE_SECONDS = 3
+    kube.nodes.pop()
+    step(east)
     victim = submit(image=IMAGE, command=STUBBORN, cpu_milli=8000, priority=10)
     first = running(east, victim)
     preemptor = submit(image=IMAGE, command=UNTIL_ASKED, cpu_milli=8000, priority=90)

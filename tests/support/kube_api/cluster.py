@@ -4,12 +4,8 @@ import itertools
 import ssl
 import tempfile
 import threading
-from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any
 from uuid import uuid4
-
-from kubernetes.utils.quantity import parse_quantity
 
 from tests.support.kube_api import kubelet
 from tests.support.kube_api.admission import (
@@ -17,49 +13,16 @@ from tests.support.kube_api.admission import (
     check_limits,
     check_quota,
     check_restricted,
-    requested,
 )
 from tests.support.kube_api.config_maps import ConfigMaps
 from tests.support.kube_api.events import EventLog
 from tests.support.kube_api.http import Server
 from tests.support.kube_api.kubelet import PodLife
+from tests.support.kube_api.nodes import GPU, Node, NodeBook, place
 from tests.support.kube_api.rbac import Account
 from tests.support.kube_api.store import Key, Store
 
 Json = dict[str, Any]
-
-GPU = "nvidia.com/gpu"
-
-
-@dataclass(slots=True)
-class Node:
-    """A machine; `answers` is whether its kubelet reaches the API, `removed` whether it is gone."""
-
-    name: str
-    cpu: str = "8"
-    memory: str = "16Gi"
-    gpu: int = 0
-    unschedulable: bool = False
-    taints: list[Json] = field(default_factory=list)
-    answers: bool = True
-    removed: bool = False
-
-    def manifest(self) -> Json:
-        ready = {"type": "Ready", "status": "True" if self.answers else "Unknown"}
-        allocatable = {"cpu": self.cpu, "memory": self.memory, "pods": "110"}
-        if self.gpu:
-            allocatable[GPU] = str(self.gpu)
-        spec: Json = {"unschedulable": True} if self.unschedulable else {}
-        taints = list(self.taints)
-        if not self.answers:
-            taints.append({"key": "node.kubernetes.io/unreachable", "effect": "NoExecute"})
-        if taints:
-            spec["taints"] = taints
-        return {
-            "metadata": {"name": self.name},
-            "spec": spec,
-            "status": {"allocatable": allocatable, "conditions": [ready]},
-        }
 
 
 class KubeCluster:
@@ -78,6 +41,7 @@ class KubeCluster:
         counts_back: bool = True,
     ) -> None:
         self.nodes = list(nodes or (Node("node-1"),))
+        self.node_book = NodeBook(self.nodes)
         self.namespaces = {name: str(uuid4()) for name in ("kube-system", "default", *namespaces)}
         self.accounts: list[Account] = []
         self.quotas: dict[str, dict[str, str]] = {}
@@ -141,15 +105,10 @@ class KubeCluster:
         """Place the Pod on the first node that it fits on; return the node, or why none fits."""
         with self._binding:
             pods, _ = self.store.all()
-            pod = self.store.get(key)
-            reasons = []
-            for node in self.nodes:
-                why = _misfit(node, pod, pods)
-                if why is None:
-                    self.store.update(key, lambda pod, name=node.name: kubelet.scheduled(pod, name))  # type: ignore[misc]
-                    return node, ""
-                reasons.append(f"1 {why}")
-        return None, f"0/{len(self.nodes)} nodes are available: {', '.join(reasons)}."
+            node, why = place(self.nodes, self.store.get(key), pods)
+            if node:
+                self.store.update(key, lambda pod: kubelet.scheduled(pod, node.name))
+            return node, why
 
     # Actions of other clients and faults of nodes.
 
@@ -166,6 +125,20 @@ class KubeCluster:
     def press(self, key: Key, message: str = "The node was low on resource: memory.") -> None:
         """Have the kubelet evict the Pod, which then stays in the phase Failed."""
         self.lives[key].evicted = message
+
+    def occupy(self, node: Node, name: str = "foreign", *, namespace: str = "default",
+               **amounts: str) -> Key:  # fmt: skip
+        """Run a Pod of others on the node, which requests `cpu`, `memory` or `gpu`."""
+        requests = {GPU if key == "gpu" else key: amount for key, amount in amounts.items()}
+        pod = {
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": namespace},
+            "spec": {"nodeName": node.name, "terminationGracePeriodSeconds": 0, "containers": [
+                {"name": "app", "image": "app:1", "resources": {"requests": requests}},
+            ]},
+            "status": {"phase": "Running"},
+        }  # fmt: skip
+        self.store.create(pod, lambda _: None)
+        return namespace, name
 
     def delete(self, key: Key) -> None:
         """Delete the Pod as `kubectl delete pod` does."""
@@ -206,21 +179,3 @@ class KubeCluster:
             for pod in self.store.all()[0]
             if pod["spec"].get("nodeName") == node.name
         ]
-
-
-def _misfit(node: Node, pod: Json, pods: list[Json]) -> str | None:
-    tolerated = {t.get("key") for t in pod["spec"]["tolerations"]}
-    manifest = node.manifest()
-    if node.unschedulable:
-        return "node(s) were unschedulable"
-    for taint in manifest["spec"].get("taints", ()):
-        if taint["effect"] != "PreferNoSchedule" and (
-            taint["key"] not in tolerated or "unreachable" in taint["key"]
-        ):
-            return f"node(s) had untolerated taint {{{taint['key']}: }}"
-    there = [p for p in pods if p["spec"].get("nodeName") == node.name]
-    for key in ("cpu", "memory", GPU):
-        has = Decimal(parse_quantity(manifest["status"]["allocatable"].get(key, "0")))
-        if requested(there, key) + requested([pod], key) > has:
-            return f"Insufficient {key}"
-    return None

@@ -13,7 +13,8 @@ from tests.support.kube_api.process import NotStarted, Process
 from tests.support.kube_api.store import Key, now
 
 if TYPE_CHECKING:
-    from tests.support.kube_api.cluster import KubeCluster, Node
+    from tests.support.kube_api.cluster import KubeCluster
+    from tests.support.kube_api.nodes import Node
 
 Json = dict[str, Any]
 
@@ -58,6 +59,9 @@ class PodLife:
 
     def _start(self, node: "Node") -> bool:
         """Pull the image and start the container; return whether it runs."""
+        if node.rejects:
+            self._store.update(self._key, lambda pod: _rejected(pod, node.rejects))
+            return False
         self._state({"waiting": {"reason": "ContainerCreating"}}, "Pending")
         if not self._make_sandbox(node):
             return False
@@ -227,6 +231,11 @@ def scheduled(pod: Json, node: str) -> None:
     pod["spec"]["nodeName"] = node
     pod["status"]["startTime"] = now()
     _condition(pod, {"type": "PodScheduled", "status": "True", "lastTransitionTime": now()})
+
+
+def _rejected(pod: Json, reason: str) -> None:
+    message = f"Pod was rejected: Node didn't have enough resource: {reason.removeprefix('OutOf')}"
+    pod["status"] |= {"phase": "Failed", "reason": reason, "message": message}
 
 
 def _unschedulable(pod: Json, why: str) -> None:

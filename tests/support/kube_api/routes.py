@@ -44,7 +44,7 @@ class Routes:
         if a.resource == "namespaces":
             return self._namespace(str(a.name))
         if a.resource == "nodes":
-            return _list("NodeList", [node.manifest() for node in self.cluster.nodes], 1)
+            return self._nodes(request)
         if a.namespace not in self.cluster.namespaces and request.method == "POST":
             raise status.not_found("namespaces", str(a.namespace))
         if a.resource == "resourcequotas":
@@ -57,6 +57,15 @@ class Routes:
         if a.resource == "configmaps":
             return self._config_map(request)
         return self._pods(request)
+
+    def _nodes(self, request: Request) -> Json | Stream:
+        book = self.cluster.node_book
+        if request.attributes.verb == "list":
+            return _list("NodeList", *book.all())
+        until = time.monotonic() + int(request.query.get("timeoutSeconds", _LONGEST_WATCH_S))
+        version = int(request.query["resourceVersion"])
+        events = book.watch(version, until, lambda: self.cluster.store.closed)
+        return (_event(*event) if event else b"" for event in events)
 
     def _config_map(self, request: Request) -> Json:
         a, maps = request.attributes, self.cluster.config_maps
@@ -80,7 +89,7 @@ class Routes:
 
     def _pods(self, request: Request) -> Json | Stream:
         a, store = request.attributes, self.cluster.store
-        key = (str(a.namespace), str(a.name))
+        key, namespace = (str(a.namespace), str(a.name)), a.namespace
         match a.verb:
             case "create":
                 dry = request.query.get("dryRun") == "All"
@@ -94,16 +103,16 @@ class Routes:
             case "get":
                 return store.get(key)
             case "watch":
-                return self._watch(key[0], request.query)
+                return self._watch(namespace, request.query)
             case _:
-                return self._list(key[0], request.query)
+                return self._list(namespace, request.query)
 
     def _delete(self, key: tuple[str, str], request: Request) -> Json:
         grace = request.body.get("gracePeriodSeconds", request.query.get("gracePeriodSeconds"))
         uid = request.body.get("preconditions", {}).get("uid")
         return self.cluster.store.delete(key, None if grace is None else int(grace), uid)
 
-    def _list(self, namespace: str, query: dict[str, str]) -> Json:
+    def _list(self, namespace: str | None, query: dict[str, str]) -> Json:
         pods, version = self.cluster.store.all()
         found = [pod for pod in pods if _selected(pod, namespace, query)]
         start, at = 0, version
@@ -117,7 +126,7 @@ class Routes:
             answer["metadata"]["continue"] = f"{start + limit}@{at}"
         return answer
 
-    def _watch(self, namespace: str, query: dict[str, str]) -> Stream:
+    def _watch(self, namespace: str | None, query: dict[str, str]) -> Stream:
         until = time.monotonic() + int(query.get("timeoutSeconds", _LONGEST_WATCH_S))
         store = self.cluster.store
         version = int(query.get("resourceVersion") or store.version)
@@ -164,10 +173,10 @@ class Routes:
         return "terminated" in state or self.cluster.store.closed
 
 
-def _selected(pod: Json, namespace: str, query: dict[str, str]) -> bool:
-    """Whether a list or watch with this query includes the Pod."""
+def _selected(pod: Json, namespace: str | None, query: dict[str, str]) -> bool:
+    """Whether a list or watch with this query includes the Pod; of all namespaces for None."""
     labels = pod["metadata"].get("labels", {})
-    if pod["metadata"]["namespace"] != namespace:
+    if namespace not in (None, pod["metadata"]["namespace"]):
         return False
     for term in filter(None, query.get("labelSelector", "").split(",")):
         name, equals, value = term.partition("=")

@@ -1,4 +1,4 @@
-"""The contract of all drivers, for the Kubernetes driver against the fake."""
+"""The contract of all drivers, for the Kubernetes driver against the fake, on two nodes."""
 
 import time
 from collections.abc import Callable
@@ -50,6 +50,7 @@ class KubernetesBench(Bench):
             cpu_milli=100,
             ram_mib=_RAM_MIB.get(program, 64),
             gpu=0,
+            node=("node-1", "node-2")[uid.int % 2],
         )
 
     def foreign(self, uid: UUID) -> Callable[[], bool]:

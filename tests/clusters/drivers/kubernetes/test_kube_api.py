@@ -269,6 +269,69 @@ def test_a_pod_that_has_ended_or_has_no_node_needs_no_grace(
         assert meta["deletionGracePeriodSeconds"] == 0
 
 
+# --- The scheduler --------------------------------------------------------------------------------
+
+
+def bound_to(name: str, node: str, **requests: str) -> Json:
+    made = pod(name)
+    field = {"key": "metadata.name", "operator": "In", "values": [node]}
+    terms = {"nodeSelectorTerms": [{"matchFields": [field]}]}
+    required = {"requiredDuringSchedulingIgnoredDuringExecution": terms}
+    made["spec"]["affinity"] = {"nodeAffinity": required}
+    made["spec"]["containers"][0]["resources"] = {"requests": requests, "limits": requests}
+    return made
+
+
+def scheduling(client: Client, name: str) -> Json:
+    """Wait until the scheduler has decided on the Pod; return its condition."""
+
+    def found() -> list[Json]:
+        conditions = client.json("GET", f"{PODS}/{name}")["status"].get("conditions", [])
+        return [c for c in conditions if c["type"] == "PodScheduled"]
+
+    wait_until(found, "a decision of the scheduler")
+    return found()[0]
+
+
+def test_a_pod_that_fits_on_no_node_is_unschedulable_for_each_node_s_reasons(
+    client: Client, kube: KubeCluster
+) -> None:
+    kube.nodes[0].gpu = 1
+    kube.nodes.append(Node("node-2", gpu=1))
+    wanted = {"nvidia.com/gpu": "2", "cpu": "1", "memory": "1Mi"}
+    body = pod("a")
+    body["spec"]["containers"][0]["resources"] = {"requests": wanted, "limits": wanted}
+
+    client.json("POST", PODS, body)
+
+    condition = scheduling(client, "a")
+    assert (condition["status"], condition["reason"]) == ("False", "Unschedulable")
+    assert condition["message"].startswith("0/2 nodes are available: 2 Insufficient nvidia.com/gpu")
+
+
+def test_a_bound_pod_waits_for_its_node_although_another_is_free(
+    client: Client, kube: KubeCluster
+) -> None:
+    kube.nodes.append(Node("node-2", cpu="500m"))
+
+    client.json("POST", PODS, bound_to("a", "node-2", cpu="1", memory="1Mi"))
+    client.json("POST", PODS, bound_to("b", "node-1", cpu="1", memory="64Mi"))
+
+    refused = scheduling(client, "a")["message"]
+    assert "1 Insufficient cpu" in refused
+    assert "1 node(s) didn't satisfy plugin(s) [NodeAffinity]" in refused
+    assert scheduling(client, "b")["status"] == "True"
+    assert client.json("GET", f"{PODS}/b")["spec"]["nodeName"] == "node-1"
+
+
+def test_a_node_has_room_for_a_number_of_pods(client: Client, kube: KubeCluster) -> None:
+    kube.nodes[0].pods = 0
+
+    client.json("POST", PODS, bound_to("a", "node-1", cpu="1", memory="1Mi"))
+
+    assert "1 Too many pods" in scheduling(client, "a")["message"]
+
+
 # --- Logs -----------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 import json
 from types import SimpleNamespace
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -53,9 +54,9 @@ def test_a_container_has_no_privileges() -> None:
     assert not {"hostNetwork", "hostPID", "hostIPC", "volumes"} & set(pod)
 
 
-@pytest.mark.parametrize("gpu", [0, 2])
-def test_the_official_client_knows_every_field(gpu: int) -> None:
-    manifest = made(spec(7, "train", "--fast", env={"A": "1"}, gpu=gpu))
+@pytest.mark.parametrize(("gpu", "node"), [(0, ""), (2, ""), (0, "gpu-1")])
+def test_the_official_client_knows_every_field(gpu: int, node: str) -> None:
+    manifest = made(spec(7, "train", "--fast", env={"A": "1"}, gpu=gpu, node=node))
     client = ApiClient()
 
     model = client.deserialize(SimpleNamespace(data=json.dumps(manifest)), "V1Pod")
@@ -63,9 +64,19 @@ def test_the_official_client_knows_every_field(gpu: int) -> None:
     assert client.sanitize_for_serialization(model) == manifest
 
 
-@pytest.mark.parametrize("gpu", [0, 2])
-def test_the_schema_of_kubernetes_accepts_the_pod(gpu: int) -> None:
+@pytest.mark.parametrize(("gpu", "node"), [(0, ""), (2, ""), (0, "gpu-1")])
+def test_the_schema_of_kubernetes_accepts_the_pod(gpu: int, node: str) -> None:
     kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="of the extra `lint`")
-    manifest = made(spec(7, "train", "--fast", env={"A": "1"}, gpu=gpu))
+    manifest = made(spec(7, "train", "--fast", env={"A": "1"}, gpu=gpu, node=node))
 
     kubernetes_validate.validate(manifest, "1.33", strict=True)
+
+
+def test_a_pod_is_bound_to_its_node_by_the_node_s_name() -> None:
+    bound: dict[str, Any] = made(spec(7, "train", node="gpu-1.example.org"))["spec"]  # type: ignore[assignment]
+
+    terms = bound["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    field = {"key": "metadata.name", "operator": "In", "values": ["gpu-1.example.org"]}
+    assert terms == {"nodeSelectorTerms": [{"matchFields": [field]}]}
+    assert pods.planned_node(bound) == "gpu-1.example.org"
+    assert pods.planned_node(made(spec(7, "train"))["spec"]) == ""  # type: ignore[arg-type]

@@ -8,7 +8,13 @@ from clusters.drivers.base import DriverError
 from clusters.drivers.kubernetes.driver import KubernetesDriver
 from clusters.models import Connection
 from tests.support.kube_api import Account, KubeCluster, Node
-from tests.support.kubernetes import NAMESPACE, account, manifests, without
+from tests.support.kubernetes import (
+    NAMESPACE,
+    account,
+    account_without_others_pods,
+    manifests,
+    without,
+)
 
 
 def without_cluster_role(kube: KubeCluster) -> None:
@@ -60,14 +66,15 @@ def test_a_quota_bounds_the_capacity_of_the_nodes(
     assert (probe.cpu_milli, probe.ram_mib) == (3_000, 24 * 1024)
 
 
-def test_the_probe_warns_of_a_capacity_larger_than_any_node(
-    driver: KubernetesDriver, connection: Connection
+def test_the_probe_warns_without_the_right_to_list_the_pods_of_others(
+    kube: KubeCluster, driver: KubernetesDriver
 ) -> None:
-    connection.cluster.cpu_milli = 9_000
+    kube.accounts[0] = account_without_others_pods()
 
-    (warning,) = driver.probe().warnings
+    probe = driver.probe()
 
-    assert "8 CPU, 16 GiB RAM, 2 GPU" in warning
+    assert probe.nodes
+    assert "list the Pods of all namespaces" in probe.warnings[0]
 
 
 def test_without_nodes_the_quota_is_the_capacity(
@@ -81,6 +88,8 @@ def test_without_nodes_the_quota_is_the_capacity(
     probe = driver.probe()
 
     assert (probe.cpu_milli, probe.ram_mib, probe.gpu) == (20_000, 10 * 1024, 1)
+    assert probe.nodes is None
+    assert "counts as one node of its own size" in probe.warnings[0]
     assert "ClusterRole" in probe.warnings[0]
 
 

@@ -141,8 +141,10 @@ def test_a_failure_that_may_pass_is_left_to_kubernetes_for_five_minutes(
 @pytest.mark.parametrize(
     ("reason", "cause"),
     [
-        ("OutOfcpu", Cause.ENGINE_FAILED),
-        ("UnexpectedAdmissionError", Cause.ENGINE_FAILED),
+        ("OutOfcpu", Cause.NODE_REFUSED),
+        ("OutOfnvidia.com/gpu", Cause.NODE_REFUSED),
+        ("UnexpectedAdmissionError", Cause.NODE_REFUSED),
+        ("", Cause.ENGINE_FAILED),
         ("NodeShutdown", Cause.ENGINE_EVICTED),
         ("Preempting", Cause.ENGINE_EVICTED),
     ],

@@ -14,7 +14,7 @@ from clusters.drivers.kubernetes.driver import KubernetesDriver
 from tests.support.docker_engine import wait_until
 from tests.support.kube_api import KubeCluster, Rule
 from tests.support.kube_api.status import ApiError
-from tests.support.kubernetes import account, manifests, spec, uid
+from tests.support.kubernetes import NAMESPACE, account, manifests, spec, uid
 
 Observed = Callable[..., Observation]
 
@@ -55,11 +55,17 @@ def listening(driver: KubernetesDriver, kube: KubeCluster) -> Iterator[Listener]
 
 
 def watches(kube: KubeCluster) -> int:
-    return sum(r.attributes.verb == "watch" for r in kube.server.requests)
+    return calls(kube, "watch")
 
 
 def lists(kube: KubeCluster) -> int:
-    return sum(r.attributes.verb == "list" for r in kube.server.requests)
+    return calls(kube, "list")
+
+
+def calls(kube: KubeCluster, verb: str) -> int:
+    """Return the number of calls for the connection's Pods, not for what else it follows."""
+    asked = [r.attributes for r in kube.server.requests if r.attributes.verb == verb]
+    return sum((a.resource, a.namespace) == ("pods", NAMESPACE) for a in asked)
 
 
 def test_every_step_of_a_container_is_reported(
