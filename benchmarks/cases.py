@@ -1,7 +1,7 @@
 """Seeded snapshots to plan: cut from a workload trace, or synthetic with many tight fits."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -27,6 +27,8 @@ _FREQUENCIES = [12, 6, 30, 12, 15, 10, 5, 10]
 _REQUIRE: list[dict[str, Any]] = [
     {"gpu.model": ["a100", "h100"]}, {"gpu.model": {"not": ["t4"]}}, {"zone": ["a"]},
 ]  # fmt: skip
+_LIMITS = [900, 3_600, 4 * 3_600, 24 * 3_600, 7 * 24 * 3_600, 30 * 24 * 3_600]
+_EPOCH = 900 << 12  # Turns of every length begin at multiples of it.
 
 _SHAPES = [(1000, 2048, 0), (2000, 8192, 0), (4000, 16384, 1), (8000, 32768, 1), (16000, 65536, 2)]
 
@@ -112,6 +114,31 @@ def _on(random: Random, clusters: tuple[Cluster, ...], number: int) -> Snapshot:
             d = replace(d, cluster=cluster, node=node, placed_at=now - random.randint(900, 90_000))
         rows.append(d)
     return Snapshot(now, POLICY, clusters, tuple(rows))
+
+
+def with_default_settings(snapshots: Iterable[Snapshot], seed: int) -> Iterator[Snapshot]:
+    """Yield the snapshots with the default policy, at random moments in the cycle of the turns.
+
+    In a third of them no deployment states `max_runtime_s`, in a third about a half do, and in a
+    third all do. Deployments of a synthetic snapshot, which have no ages, get ages between a minute
+    and two days.
+    """
+    random = Random(seed)  # noqa: S311 - reproducible, not secret
+    for snapshot in snapshots:
+        now = _EPOCH + random.randrange(_EPOCH)
+        stating = random.choice([0.0, 0.5, 1.0])
+        is_synthetic = len({d.queued_at for d in snapshot.deployments}) == 1
+        rows = []
+        for d in snapshot.deployments:
+            age = snapshot.now - d.queued_at
+            if is_synthetic:
+                age = int(60 * 2_880 ** random.random())
+            placed_at, ran = (None, 0) if d.cluster is None else (now - age, age)
+            row = replace(d, queued_at=now - age, placed_at=placed_at)
+            if random.random() < stating:
+                row = replace(row, max_runtime_s=random.choice([n for n in _LIMITS if n > ran]))
+            rows.append(row)
+        yield Snapshot(now, Policy(), snapshot.clusters, tuple(rows))
 
 
 def _row(row: dict[str, str]) -> tuple[int, Resources]:

@@ -84,7 +84,7 @@ def features(snapshot: Snapshot, plan: Plan) -> Iterator[str]:
             yield "required label"
         if d.cluster is not None:
             yield from _features_of_active(result, d)
-        elif d.id in result.having_turns:
+        elif result.goes_first(d.id):
             yield "turn"
     for wait in plan.wait_reasons:
         yield f"waits: {wait.code}"

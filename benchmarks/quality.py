@@ -9,13 +9,14 @@ from statistics import fmean, median
 from time import process_time
 from typing import Any
 
-from benchmarks.cases import from_trace, on_nodes, synthetic
+from benchmarks.cases import from_trace, on_nodes, synthetic, with_default_settings
 from benchmarks.planners import PLANNERS, Planner
 from benchmarks.references import Optimum, References
 from benchmarks.rules import Result, only_when_needed, violations
 from scheduling.planner.snapshot import Snapshot
 from scheduling.simulation.table import aligned
 
+_OURS = "this planner"
 Case = tuple[Snapshot, Optimum]
 _HEADING = [
     "planner", "top level, %", "5th percentile", "all levels, %", "optimal counts, %",
@@ -102,6 +103,10 @@ def _share(part: int, whole: int) -> float:
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--trace", type=Path, help="CSV to cut snapshots from as well")
     parser.add_argument("--count", type=int, default=200, help="snapshots of each kind (200)")
+    parser.add_argument(
+        "--settings", choices=("both", "no-turns", "default"), default="both",
+        help="plan without turns, or with the default settings and real ages (both)",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=1, help="seed of the snapshots (1)")
     parser.add_argument("--nodes", action="store_true", help="only snapshots with many nodes")
     parser.add_argument(
@@ -114,19 +119,25 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def command(options: Mapping[str, Any], out: Callable[[str], object]) -> None:
     references = References(options["references"], options["work"])
-    count, seed = options["count"], options["seed"]
+    trace, count, seed = options["trace"], options["count"], options["seed"]
     if options["nodes"]:
-        _report("snapshots on nodes", list(on_nodes(count, seed)), references.of, out)
-        return
-    if options["trace"]:
-        snapshots = list(from_trace(options["trace"], count, seed))
-        _report("cuts of the trace", snapshots, references.of, out)
-    _report("synthetic snapshots", list(synthetic(count, seed)), references.of, out)
+        workloads = {"snapshots on nodes": list(on_nodes(count, seed))}
+    else:
+        workloads = {"cuts of the trace": list(from_trace(trace, count, seed))} if trace else {}
+        workloads["synthetic snapshots"] = list(synthetic(count, seed))
+    for title, snapshots in workloads.items():
+        if options["settings"] != "default":
+            _report(f"{title} without turns", snapshots, PLANNERS, references.of, out)
+        if options["settings"] != "no-turns":
+            defaults = list(with_default_settings(snapshots, seed))
+            title = f"{title} with the default settings"
+            _report(title, defaults, {_OURS: PLANNERS[_OURS]}, references.of, out)
 
 
 def _report(
     title: str,
     snapshots: Sequence[Snapshot],
+    planners: Mapping[str, Planner],
     reference: Callable[[Snapshot], Optimum | None],
     out: Callable[[str], object],
 ) -> None:
@@ -136,18 +147,21 @@ def _report(
     missing = len(snapshots) - len(found)
     if missing:
         out(f"{missing} more were left out because no reference was found in time.")
-    for line in aligned([_HEADING, *_rows(found)]):
+    for line in aligned([_HEADING, *_rows(found, planners)]):
         out(line)
-    planner = PLANNERS["this planner"]
-    broken = [s for snapshot, _ in found for s in violations(snapshot, planner(snapshot))]
+    results = [Result(snapshot, PLANNERS[_OURS](snapshot)) for snapshot, _ in found]
+    turns = sum(any(result.taking_turns.values()) for result in results)
+    reserving = sum(bool(result.holders()) for result in results)
+    out(f"In {turns} of them a deployment has its turn, in {reserving} capacity is reserved.")
+    broken = [s for result in results for s in violations(result.snapshot, result.plan)]
     out(f"This planner has {len(broken)} violations of rules 1 to 5 and 12.")
     for sentence in broken:
         out(f"  {sentence}")
     out("")
 
 
-def _rows(cases: Sequence[Case]) -> Iterator[list[str]]:
-    for name, planner in PLANNERS.items():
+def _rows(cases: Sequence[Case], planners: Mapping[str, Planner]) -> Iterator[list[str]]:
+    for name, planner in planners.items():
         yield summarize([sample(planner, snapshot, best) for snapshot, best in cases]).row(name)
     evictions = sum(best.evictions for _, best in cases)
     yield ["the reference", "100", "100", "100", "100", "0", str(evictions), "-", "-"]

@@ -21,7 +21,8 @@ _MISSING = object()
 @dataclass
 class Result:
     """A snapshot and its plan. `homes` and `after` are the cluster and the node of each active
-    deployment before and after the plan.
+    deployment before and after the plan. `taking_turns` maps each deployment that takes turns to
+    whether its turn is now.
     """
 
     snapshot: Snapshot
@@ -30,7 +31,7 @@ class Result:
     deployments: dict[int, Deployment] = field(init=False)
     homes: dict[int, Place] = field(init=False)
     after: dict[int, Place] = field(init=False)
-    having_turns: set[int] = field(init=False)
+    taking_turns: dict[int, bool] = field(init=False)
 
     def __post_init__(self) -> None:
         self.snapshot = suspended(self.snapshot, self.plan.suspensions)
@@ -44,7 +45,7 @@ class Result:
             self.after[move.deployment] = move.target, move.target_node
         for placement in self.plan.placements:
             self.after[placement.deployment] = placement.cluster, placement.node
-        self.having_turns = set(_having_turns(self))
+        self.taking_turns = dict(_taking_turns(self))
 
     def before(self, place: Place) -> list[Deployment]:
         return [self.deployments[d] for d, home in self.homes.items() if home == place]
@@ -128,6 +129,11 @@ class Result:
             and not self.may_backfill(h, holder.priority)
         )
 
+    def goes_first(self, id_: int) -> bool:
+        """Return whether it goes first in its level: in its turn, or if it had a reservation."""
+        now = self.taking_turns.get(id_)
+        return now is not None and (now or self.deployments[id_].reserved)
+
     def holders(self) -> list[int]:
         """Return the ids of the deployments that have a reservation."""
         return [w.deployment for w in self.plan.wait_reasons if w.detail.get("reservation")]
@@ -146,7 +152,9 @@ class Result:
     def carried_out(self) -> Snapshot:
         """Return the snapshot after the plan, at the same moment."""
         rows = []
-        for d in self.snapshot.deployments:
+        holders = self.holders()
+        for row in self.snapshot.deployments:
+            d = replace(row, reserved=row.id in holders)
             now = self.after.get(d.id)
             if now == self.homes.get(d.id):
                 rows.append(d)
@@ -175,8 +183,8 @@ def _holds(requirement: Requirement, labels: Mapping[str, str]) -> bool:
     }[requirement.operator]
 
 
-def _having_turns(result: Result) -> Iterator[int]:
-    """Yield the deployments whose turn it is now."""
+def _taking_turns(result: Result) -> Iterator[tuple[int, bool]]:
+    """Yield the deployments that take turns, and whether the turn of each is now."""
     snapshot, groups = result.snapshot, defaultdict(list)
     threshold = max(snapshot.policy.starvation_seconds, 1)
     for d in result.deployments.values():
@@ -185,17 +193,16 @@ def _having_turns(result: Result) -> Iterator[int]:
         if not competes or waited <= snapshot.policy.starvation_seconds:
             continue
         if any(result.is_eligible(bin_, d) for bin_ in result.bins.values()):
-            period = threshold
-            while 2 * period <= waited:
-                period *= 2
-            groups[period].append(d)
+            ages = range(int(waited / threshold).bit_length() + 1)
+            periods = [threshold] + [threshold * 2**n for n in ages]
+            began = [p for p in periods if snapshot.now // p * p - p >= d.waits_since]
+            groups[max(began, default=threshold)].append(d)
     for period, members in groups.items():
         first = min(members, key=lambda d: (-d.priority, d.waits_since, d.id))
         allowed = Fraction(snapshot.policy.reservation_percent, 100 * len(groups))
         share = _share(first, snapshot)
         part = min(allowed / share, Fraction(1)) if share else Fraction(1)
-        if snapshot.now % period < int(part * period):
-            yield first.id
+        yield first.id, snapshot.now % period < int(part * period)
 
 
 def _share(d: Deployment, snapshot: Snapshot) -> Fraction:
@@ -309,9 +316,9 @@ def _goes_before(result: Result, d: Deployment, other: Deployment) -> bool:
     With `most`, the planner may place a level in any order, except the deployments whose turn it
     is. With `fifo`, only victims go before the longest waiting.
     """
-    if d.id in result.having_turns:
+    if result.goes_first(d.id):
         waited_longer = (other.waits_since, other.id) < (d.waits_since, d.id)
-        return not (other.id in result.having_turns and waited_longer)
+        return not (result.goes_first(other.id) and waited_longer)
     is_fifo, turn = result.snapshot.policy.order == Order.FIFO, _turn(result, other)
     return is_fifo and turn > _turn(result, d) and turn[:2] == (True, True)
 
@@ -340,10 +347,10 @@ def in_order(result: Result) -> Iterator[str]:
 def _turn(result: Result, d: Deployment) -> tuple[bool, bool, int, int]:
     """Return the place in the order of rule 5 among equal requests.
 
-    A deployment whose turn it is goes first. An active one goes before those that wait, unless it
-    has to leave a draining cluster.
+    A deployment that goes first by rule 9 is the head. An active one goes before those that wait,
+    unless it has to leave a draining cluster.
     """
-    if d.id in result.having_turns:
+    if result.goes_first(d.id):
         return False, False, d.waits_since, d.id
     home = result.homes.get(d.id)
     drains = home is None or result.bins[home].state == ClusterState.DRAINING

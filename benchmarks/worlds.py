@@ -161,4 +161,5 @@ def _ready(random: Random, number: int, priority: int, request: Resources) -> De
         suspended_until=NOW + 100 if random.random() < 0.06 else None,
         past_victims=tuple(random.sample(range(1, 40), 8)) if has_a_past else (),
         preempted_in_vain=random.random() < 0.05,
+        reserved=number % 3 == 0,
     )

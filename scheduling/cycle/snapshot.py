@@ -21,7 +21,7 @@ from scheduling.planner.snapshot import Cluster, ClusterState, Deployment, Node,
 _COLUMNS = (
     "pk", "revision", "priority", "cpu_milli", "ram_mib", "gpu", "queued_at", "requested_cluster",
     "cluster", "node", "require", "prefer", "placed_at", "max_runtime_s", "preemptible",
-    "checkpoint_at", "ready_after", "suspended_until", "organization",
+    "checkpoint_at", "ready_after", "suspended_until", "status_code", "organization",
 )  # fmt: skip
 
 _CLUSTER = _COLUMNS.index("cluster")
@@ -172,7 +172,7 @@ def _deployment(row: tuple[Any, ...], past: _Past) -> Deployment:
     (
         pk, _revision, priority, cpu_milli, ram_mib, gpu, queued_at, requested_cluster, cluster,
         node, require, prefer, placed_at, max_runtime_s, preemptible, checkpoint_at, ready_after,
-        suspended_until, _organization,
+        suspended_until, status_code, _organization,
     ) = row  # fmt: skip
     evictions, evicted_at = past.evictions.get(pk, (0, None))
     return Deployment(
@@ -194,6 +194,7 @@ def _deployment(row: tuple[Any, ...], past: _Past) -> Deployment:
         node=node,
         require=requirements(require),
         prefer=preferences(prefer),
+        reserved=cluster is None and status_code == "reserved",
     )
 
 

@@ -97,6 +97,14 @@ class Problem:
     eviction_order: list[list[int]] = field(default_factory=list)
     victims_cache: dict[object, frozenset[int]] = field(default_factory=dict)
 
+    def goes_first(self, d: int) -> bool:
+        """Return whether d, which takes turns, goes first in its level if it fits.
+
+        It does during its turn, and if the last plan reserved capacity for it: otherwise others
+        would take what it has waited for when that becomes free after its turn.
+        """
+        return self.has_turn[d] or self.deployments[d].reserved
+
     def threshold_once_started(self, d: int) -> int:
         """Return the lowest priority that could evict d if it started in this plan."""
         deployment, policy = self.deployments[d], self.snapshot.policy

@@ -121,8 +121,9 @@ class Deployment:
     that satisfy more of `prefer`, by weight, is taken.
 
     Times are seconds since the epoch. `queued_at` is its place in the queue, which an eviction does
-    not change; `ready_since` is when it last became ready, if that was later. `recent_preemptions`
-    counts its evictions within the budget's window. `checkpoint_at` is when it last saved its
+    not change; `ready_since` is when it last became ready, if that was later. `reserved`: the last
+    plan reserved capacity for it. `recent_preemptions` counts its evictions within the budget's
+    window. `checkpoint_at` is when it last saved its
     progress in this run. Until `suspended_until` preemption is suspended for it: it takes free
     capacity but evicts nothing. `past_victims` were evicted in vain for it since it was queued, the
     earliest first: it lost that place before its container started. `preempted_in_vain`: other
@@ -149,6 +150,7 @@ class Deployment:
     node: int | None = None
     require: tuple[Requirement, ...] = ()
     prefer: tuple[Preference, ...] = ()
+    reserved: bool = False
 
     def admits(self, bin_: Bin) -> bool:
         """Return whether it may run on a node of this cluster and with these labels."""
@@ -303,6 +305,7 @@ def _deployment(row: Fields) -> Deployment:
         node=row.optional("node"),
         require=requirements(*row.document("require")),
         prefer=preferences(*row.document("prefer")),
+        reserved=row.flag("reserved", False),
     )
     row.finish()
     return deployment
@@ -322,7 +325,7 @@ def _deployment_to_json(deployment: Deployment) -> dict[str, Any]:
     row = _flat(asdict(deployment), "request")
     row["require"] = requirements_to_json(deployment.require)
     row["prefer"] = preferences_to_json(deployment.prefer)
-    return _without_empty(row, "node", "require", "prefer")
+    return _without_empty(row, "node", "require", "prefer", "reserved")
 
 
 def _without_empty(row: dict[str, Any], *names: str) -> dict[str, Any]:

@@ -26,32 +26,39 @@ def turns(snapshot: Snapshot, candidates: Iterable[Candidate], whole: int) -> li
 
     A candidate is the index of a ready deployment that could run, the deployment, and its share;
     `whole` is the share of the total capacity. The candidates that have waited longer than
-    `starvation_seconds` are grouped by the number of times that their wait has doubled since then.
-    Of each group, the one with the highest priority takes turns, and of several the longest
-    waiting. Each period begins with a turn: as long as `starvation_seconds` in the first group, and
-    twice as long in each further one. So a period is never longer than the wait. In all groups
-    together, turns take so little of the time that the capacity that they could keep idle is at
-    most `reservation_percent` of the total. Because they become longer with the wait, a turn is
+    `starvation_seconds` are grouped by their periods. Of each group, the one with the highest
+    priority takes turns, and of several the longest waiting. Each period begins with a turn. In all
+    groups together, turns take so little of the time that the capacity that they could keep idle is
+    at most `reservation_percent` of the total. Because they become longer with the wait, a turn is
     long enough in the end for the active deployments to leave, however long they run.
     """
     policy = snapshot.policy
-    base = max(policy.starvation_seconds, 1)
     first: dict[int, tuple[tuple[int, int, int], Candidate]] = {}
     for candidate in candidates:
         d = candidate[1]
-        wait = snapshot.now - d.waits_since
-        if wait > policy.starvation_seconds:
-            doublings = (wait // base).bit_length() - 1
-            key = (-d.priority, d.waits_since, d.id)
-            if doublings not in first or key < first[doublings][0]:
-                first[doublings] = key, candidate
+        if snapshot.now - d.waits_since > policy.starvation_seconds:
+            period, key = _period(snapshot, d), (-d.priority, d.waits_since, d.id)
+            if period not in first or key < first[period][0]:
+                first[period] = key, candidate
     found = []
-    for doublings, (_, (index, d, share)) in first.items():
-        period = base << doublings
+    for period, (_, (index, _d, share)) in first.items():
         parts = 100 * len(first) * max(share, 1)
         length = min(period * policy.reservation_percent * whole // parts, period)
         elapsed = snapshot.now % period
         now = elapsed < length
-        change = snapshot.now - elapsed + (length if now and length < period else period)
-        found.append(Turn(index, now, min(change, d.waits_since + 2 * period)))
+        change = snapshot.now - elapsed + (length if now else period)
+        found.append(Turn(index, now, change))
     return found
+
+
+def _period(snapshot: Snapshot, d: Deployment) -> int:
+    """Return the length of the deployment's present period, in seconds.
+
+    It is `starvation_seconds`, doubled as long as it is at most the wait when the period began.
+    Since each period begins at a multiple of its length, no turn ends early because the deployment
+    gets a longer period.
+    """
+    period = max(snapshot.policy.starvation_seconds, 1)
+    while snapshot.now - snapshot.now % (2 * period) - d.waits_since >= 2 * period:
+        period *= 2
+    return period

@@ -8,7 +8,7 @@ from enum import IntEnum
 from scheduling.planner.plan import Plan
 from scheduling.planner.policy import Policy, Threshold
 from scheduling.planner.problem import Shares
-from scheduling.planner.reserved import idle_share
+from scheduling.planner.reserved import holders, idle_share
 from scheduling.planner.resources import NOTHING, Resources
 from scheduling.planner.snapshot import Cluster, Deployment, Place, Snapshot
 from scheduling.planner.turns import turns
@@ -185,6 +185,10 @@ class _World:
         if any(wait.code == "reserved" for wait in plan.wait_reasons):
             self._wake_after_turn(snapshot)
         self._replay.out_of_order += starts_out_of_order(snapshot, plan)
+        reserved_for = holders(plan).values()
+        for number, d in self._ready.items():
+            if d.reserved != (number in reserved_for):
+                self._ready[number] = replace(d, reserved=not d.reserved)
         for eviction in plan.evictions:
             self._evict(eviction.deployment, now)
         for move in plan.moves:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from django.core.management import call_command
 
-from benchmarks.cases import on_nodes, synthetic
+from benchmarks.cases import on_nodes, synthetic, with_default_settings
 from benchmarks.planners import PLANNERS
 from benchmarks.quality import sample, summarize
 from benchmarks.references import Optimum, digest
-from benchmarks.rules import violations
+from benchmarks.rules import Result, violations
 from scheduling.planner.pipeline import make_plan
 from scheduling.planner.policy import Policy
 from scheduling.planner.resources import Resources
@@ -72,7 +72,22 @@ def test_stored_references_are_used_instead_of_the_solver(tmp_path: Path) -> Non
     rows[1]["best"] = None
     stored.write_text("".join(json.dumps(row) + "\n" for row in rows))
     out = StringIO()
-    call_command("bench", "quality", "--count=2", "--seed=5", f"--references={stored}", stdout=out)
-    assert "1 synthetic snapshots; the reference is proved to be optimal for 1" in out.getvalue()
+    arguments = "--count=2", "--seed=5", "--settings=no-turns", f"--references={stored}"
+    call_command("bench", "quality", *arguments, stdout=out)
+    assert (
+        "1 synthetic snapshots without turns; the reference is proved to be optimal for 1"
+        in out.getvalue()
+    )
     assert "1 more were left out" in out.getvalue()
     assert "This planner has 0 violations" in out.getvalue()
+
+
+def test_snapshots_with_the_default_settings_have_turns_and_differ_in_nothing_else() -> None:
+    before = list(synthetic(6, 3))
+    after = list(with_default_settings(before, 1))
+    assert {s.policy for s in after} == {Policy()}
+    assert [[d.request for d in s.deployments] for s in after] == [
+        [d.request for d in s.deployments] for s in before
+    ]
+    assert any(any(Result(s, PLANNERS["this planner"](s)).taking_turns.values()) for s in after)
+    assert len({d.max_runtime_s is None for s in after for d in s.deployments}) == 2

@@ -99,6 +99,7 @@ def deployments(draw: st.DrawFn, clusters: int, levels: int) -> Deployment:
         suspended_until=draw(st.sampled_from([None, None, None, NOW, NOW + 100])),
         past_victims=tuple(draw(st.sampled_from([[], [], [1], [3, 2], [4, 5, 6]]))),
         preempted_in_vain=draw(st.sampled_from([False, False, False, True])),
+        reserved=not active and draw(st.booleans()),
         require=draw(st.sampled_from([{}, {}, {}, *FORMS]).map(requirements)),
         prefer=draw(st.sampled_from([{}, {}, {}, *FORMS]).map(preferences)),
     )

@@ -2,8 +2,8 @@
 
 At each level
 1. the active deployments that are due keep their place as far as higher levels have left capacity;
-2. deployments whose turn it is are placed, the longest waiting first, and a node is reserved for
-   each that does not fit;
+2. deployments that go first because they take turns are placed, the longest waiting at the head,
+   and a node is reserved for each that does not fit;
 3. the other deployments of the level are placed: the ready, the drained and the displaced; of equal
    ones, those that have waited longest get the places;
 4. deployments for which preemption is suspended take capacity that is free beside all active

@@ -21,14 +21,14 @@ class Measure:
 def queue_order(snapshot: Snapshot) -> list[int]:
     """Return the ids of the ready deployments, the first to be placed at the head.
 
-    By level from the highest; within a level the ones whose turn it is first, the longest waiting
+    By level from the highest; within a level the ones that go first by rule 9, the longest waiting
     at the head; then by dominant share and time in the queue, or by time in the queue alone, as the
     policy states. Deployments for which preemption is suspended come last in their level.
     """
     problem = prepare(snapshot)
     order: list[int] = []
     for level in problem.levels:
-        first = [d for d in level.taking_turns if problem.has_turn[d]]
+        first = [d for d in level.taking_turns if problem.goes_first(d)]
         others = [d for d in level.ready if d not in first]
         order += [*first, *base_order(problem, others), *base_order(problem, level.suspended)]
     return [problem.deployments[d].id for d in order]

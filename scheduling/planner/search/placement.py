@@ -17,8 +17,8 @@ Choice = tuple[int, list[int]]
 
 
 def place_turns(state: State, level: Level, guide: Guide) -> set[int]:
-    """Place the deployments whose turn it is, or reserve a node for them; return them, and others
-    for which a node is reserved.
+    """Place the deployments that go first, or reserve a node for them; return them, and others for
+    which a node is reserved.
 
     Outside its turn a deployment has a node reserved if it is known when it will fit there, and if
     that is no further away than the deployment has waited. Those that do not fit come first, so
@@ -26,30 +26,29 @@ def place_turns(state: State, level: Level, guide: Guide) -> set[int]:
     this cycle starts the one before it.
     """
     problem = state.problem
-    now = {d for d in level.taking_turns if problem.has_turn[d]}
     fitting = []
-    first = set(now)
+    first = {d for d in level.taking_turns if problem.goes_first(d)}
     for d in level.taking_turns:
         state.effort += _OVERHEAD + len(problem.eligible[d])
         if choose_node(state, d, guide):
             fitting.append(d)
-        elif _reserve(state, d, its_turn=d in now):
+        elif _reserve(state, d):
             first.add(d)
     for d in fitting:
-        if d in now:
+        if problem.goes_first(d):
             choice = choose_node(state, d, guide)
             if choice:
                 state.place(d, *choice)
             else:
-                _reserve(state, d, its_turn=True)
+                _reserve(state, d)
     return first
 
 
-def _reserve(state: State, d: int, *, its_turn: bool) -> bool:
+def _reserve(state: State, d: int) -> bool:
     """Reserve a node for d if it is its turn or enough will be free soon; return whether one is."""
     problem = state.problem
     reservation = reserve(problem, state.free, state.where, d, state.reserved)
-    if reservation is None or not (its_turn or _is_soon(problem, reservation)):
+    if reservation is None or not (problem.has_turn[d] or _is_soon(problem, reservation)):
         return False
     state.reserved[reservation.node] = reservation
     return True

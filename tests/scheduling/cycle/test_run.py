@@ -481,3 +481,19 @@ def test_a_cycle_of_a_deleted_organization_does_nothing(acme: Organization) -> N
     acme.delete()
 
     assert run_cycle(gone, CHANGE) is None
+
+
+def test_the_next_snapshot_knows_for_which_deployment_capacity_is_reserved(
+    acme: Organization, forge: Cluster, submit: Submit, endless_turns: None
+) -> None:
+    submit(cpu_milli=6000)
+    cycle(acme)
+    with time_machine.travel(timezone.now() - timedelta(hours=1), tick=False):
+        large = submit(cpu_milli=8000)
+    small = submit(cpu_milli=1000)
+    cycle(acme)
+
+    rows = {d.id: d.reserved for d in load(acme.pk, lock=False).snapshot.deployments}
+
+    assert (rows[large.pk], rows[small.pk]) == (True, False)
+    assert statuses(small) == [Status.PENDING]

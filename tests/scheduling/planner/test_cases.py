@@ -1,5 +1,7 @@
 """The examples of the rules in docs/scheduling.md."""
 
+from dataclasses import replace
+
 import pytest
 
 from scheduling.planner.resources import Resources
@@ -334,6 +336,22 @@ def test_outside_a_turn_capacity_is_reserved_if_enough_will_be_free_soon(
     running = active(1, 5, 2, ran=100, max_runtime_s=200 + left)
     rows = cluster(1, 4), running, ready(2, 5, 4, waited=1_000), ready(3, 5, 1)
     assert wait_codes(plan(*rows, now=NOW + 100)) == codes
+
+
+def test_a_turn_does_not_end_early_because_its_deployment_gets_a_longer_period() -> None:
+    """The turn begins after a wait of 1,750 s, within a period of 900 s."""
+    rows = cluster(1, 4), active(1, 5, 1), ready(2, 5, 4, waited=850), ready(3, 5, 1)
+    assert wait_codes(plan(*rows, now=NOW + 989)) == {2: "reserved", 3: "reserved_for_other"}
+    assert wait_codes(plan(*rows, now=NOW + 990)) == {2: "no_free_capacity"}
+
+
+def test_a_deployment_that_had_a_reservation_goes_first_after_its_turn() -> None:
+    rows = cluster(1, 4), ready(2, 5, 2), ready(3, 5, 2)
+    late = ready(1, 5, 4, waited=1_000)
+    assert placed(plan(*rows, late, now=NOW + 90)) == {2: 1, 3: 1}
+    assert placed(plan(*rows, replace(late, reserved=True), now=NOW + 90)) == {1: 1}
+    early = ready(1, 5, 4, waited=800, reserved=True)
+    assert placed(plan(*rows, early, now=NOW + 90)) == {2: 1, 3: 1}
 
 
 def test_no_lower_deployment_uses_reserved_capacity_that_is_refused_to_a_higher_one() -> None:

@@ -17,7 +17,7 @@ def test_a_replay_measures_the_idle_share_until_the_turn_ends(
     one, two = Resources(1_000, 1_024, 1), Resources(2_000, 2_048, 2)
     jobs = (
         Job(1, 0, 5_000, one, 1, "ml"),
-        Job(2, 10, 900, two, 1, "ml"),
+        Job(2, 0, 900, two, 1, "ml"),
         Job(3, 1_815, 100, one, 1, "ml"),  # It fits, but the turn ends at 1,980.
     )
     terms = Terms(Policy(reservation_percent=percent))
