@@ -149,6 +149,11 @@ class Result:
         )
         return policy.backfill == "evictable" and self.evictable(started, priority)
 
+    def passes_a_turn_on(self) -> bool:
+        """Return whether the plan's starts give a turn to a deployment that had none."""
+        turns = Result(self.carried_out(), Plan()).taking_turns
+        return any(now and not self.taking_turns.get(id_) for id_, now in turns.items())
+
     def carried_out(self) -> Snapshot:
         """Return the snapshot after the plan, at the same moment."""
         rows = []
