@@ -151,7 +151,7 @@ def changes(draw: st.DrawFn) -> tuple[Snapshot, Snapshot]:
     return before, replace(before, clusters=(first, *rest), deployments=tuple(rows))
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@settings(max_examples=150, deadline=None, derandomize=True, database=None)
 @given(changes())
 def test_the_consequences_give_the_cluster_of_each_deployment_after_the_next_cycle(
     change: tuple[Snapshot, Snapshot],

@@ -72,7 +72,7 @@ def test_capacity_that_is_reserved_for_another_counts_as_allocated() -> None:
     assert inversions(state, {(1, 1): 3}) == [Inversion(3, 1, 1, overlooked=False)]
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@settings(max_examples=150, deadline=None, derandomize=True, database=None)
 @given(snapshots())
 def test_a_plan_leaves_no_inversions(state: Snapshot) -> None:
     settled = Result(state, make_plan(state)).carried_out()

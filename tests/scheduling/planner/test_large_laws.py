@@ -17,7 +17,7 @@ from scheduling.planner.snapshot import Snapshot
 from tests.support.snapshots import large, policies
 
 bounded = settings(
-    max_examples=25, deadline=None, derandomize=True, database=None,
+    max_examples=12, deadline=None, derandomize=True, database=None,
     phases=(Phase.explicit, Phase.generate, Phase.shrink),
 )  # fmt: skip
 seeds = st.integers(0, 2**32 - 1)
@@ -45,7 +45,7 @@ once_broken = Policy(
 )
 
 
-@settings(bounded, max_examples=75)
+@settings(bounded, max_examples=25)
 @given(worlds)
 @example(World(60, 8, once_broken, seed=0, nodes=1))
 def test_no_plan_of_a_large_world_breaks_a_rule(world: World) -> None:
@@ -53,7 +53,7 @@ def test_no_plan_of_a_large_world_breaks_a_rule(world: World) -> None:
     assert violations(snapshot, make_plan(snapshot)) == []
 
 
-@settings(bounded, max_examples=75)
+@settings(bounded, max_examples=25)
 @given(worlds_of_nodes)
 def test_no_plan_of_a_large_world_with_nodes_breaks_a_rule(world: World) -> None:
     snapshot = world.snapshot()

@@ -13,9 +13,9 @@ from scheduling.planner.snapshot import Snapshot
 from scheduling.simulation.order import starts_out_of_order
 from tests.support.snapshots import snapshots
 
-TIGHT = 4_000
+TIGHT = 1_500
 
-bounded = settings(max_examples=300, deadline=None, derandomize=True, database=None)
+bounded = settings(max_examples=150, deadline=None, derandomize=True, database=None)
 
 
 @bounded
