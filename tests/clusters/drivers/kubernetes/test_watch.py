@@ -192,7 +192,7 @@ def test_a_watch_without_the_right_raises_the_error(
 
 
 def test_a_broken_connection_is_reported(kube: KubeCluster, driver: KubernetesDriver) -> None:
-    kube.server.fail_next("GET", "/pods", ApiError(500, "InternalError", "leader changed"))
+    kube.server.fail_next("GET", "/namespaces/", ApiError(500, "InternalError", "leader changed"))
 
     with pytest.raises(DriverError, match="leader changed"):
         list(driver.watch())
