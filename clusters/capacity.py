@@ -45,6 +45,10 @@ class Capacity:
     def amounts(self) -> tuple[int, int, int]:
         return self.cpu_milli, self.ram_mib, self.gpu
 
+    def by_size(self) -> tuple[int, int, int]:
+        """Return the amounts in the order in which capacities are compared: GPU, RAM, CPU."""
+        return self.gpu, self.ram_mib, self.cpu_milli
+
     def columns(self) -> dict[str, int]:
         return {name: getattr(self, name) for name in DIMENSIONS}
 

@@ -158,8 +158,10 @@ def _set(connection: Connection, route: Route) -> None:
 
 
 def _check_nodes(cluster: Cluster, route: Route, found: Probe | None) -> None:
-    """Raise Conflict if the cluster has several nodes and the engine does not; `found` is None
-    before it is probed."""
+    """Raise Conflict if the cluster has several nodes, but its engine would have only one.
+
+    `found` is None before the engine has been probed.
+    """
     kind = kind_of(route.driver)
     count = cluster.nodes.count() if cluster.pk else 1
     reports = kind.reports_nodes if found is None else found.nodes is not None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from django.db import models
 from django.db.models import Prefetch, Q
+from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -25,16 +26,19 @@ from orgs.tenancy import TenantQuerySet
 DIMENSIONS = ("cpu_milli", "ram_mib", "gpu")
 
 
+def _allocated() -> dict[str, Combinable]:
+    """Return the annotations `allocated_cpu_milli` and so on, of clusters and of nodes."""
+    return {f"allocated_{name}": amount for name, amount in demand().allocated().items()}
+
+
 class ClusterQuerySet(TenantQuerySet["Cluster"]):
     def with_allocated(self) -> "ClusterQuerySet":
         """Annotate allocated_cpu_milli, allocated_ram_mib and allocated_gpu.
 
         They are summed over the active deployments at each read, because a counter could drift.
         """
-        sums = demand().allocated()
-        amounts = {f"allocated_{name}": sums[name] for name in DIMENSIONS}
         # The model's ordering does not apply to a query with sums.
-        return self.annotate(**amounts).order_by("pk")
+        return self.annotate(**_allocated()).order_by("pk")
 
     def with_nodes(self) -> "ClusterQuerySet":
         """Read the nodes with what is allocated on each, in one more query."""
@@ -104,10 +108,8 @@ class NodeQuerySet(TenantQuerySet["Node"]):
 
     def with_allocated(self) -> "NodeQuerySet":
         """Annotate the same sums as for clusters, over the active deployments of each node."""
-        sums = demand().allocated()
-        amounts = {f"allocated_{name}": sums[name] for name in DIMENSIONS}
         # The model's ordering does not apply to a query with sums.
-        return self.annotate(**amounts).order_by("pk")
+        return self.annotate(**_allocated()).order_by("pk")
 
     def of_each_shape(self) -> "NodeQuerySet":
         """Return one node, with its cluster, of those that are alike: of the same cluster, with the

@@ -79,7 +79,7 @@ def add(cluster: Cluster, *, actor: str, spec: NodeSpec, bounded: bool = True) -
     Raises Conflict if the organization has too many nodes or if the engine reports them, and the
     errors of `insert`.
     """
-    _check_people_s(cluster)
+    _check_unreported(cluster)
     if bounded:
         bounds.check([bound(cluster.organization, adding=1)])
     cluster = Cluster.objects.get_locked(cluster.pk)
@@ -99,7 +99,7 @@ def update(node: Node, *, actor: str, spec: NodeSpec) -> Node:
     before = NodeSpec(node.name, Capacity.of(node), node.labels)
     if spec == before:
         return node
-    _check_people_s(node.cluster)
+    _check_unreported(node.cluster)
     _check_specs([spec])
     node.name, node.labels = spec.name, dict(spec.labels)
     _resize(node, spec.capacity)
@@ -143,7 +143,7 @@ def delete(node: Node, *, actor: str) -> None:
     """
     node = _locked(node)
     cluster = node.cluster
-    _check_people_s(cluster)
+    _check_unreported(cluster)
     if cluster.nodes.count() == 1:
         raise Conflict(
             f"Node {node.name} is the only one of cluster {cluster.name}: add another node first,"
@@ -160,7 +160,7 @@ def resize_only(cluster: Cluster, capacity: Capacity) -> None:
 
     Raises Invalid if the cluster has several, and the errors of `update`.
     """
-    _check_people_s(cluster)
+    _check_unreported(cluster)
     nodes = list(cluster.nodes.all()[:2])
     if len(nodes) > 1:
         raise Invalid(
@@ -238,7 +238,7 @@ def _record(
     request_cycle(node.cluster.organization_id)
 
 
-def _check_people_s(cluster: Cluster) -> None:
+def _check_unreported(cluster: Cluster) -> None:
     """Raise Conflict if the cluster's nodes are those that its engine reports."""
     if Connection.objects.filter(cluster=cluster, reports_nodes=True).exists():
         raise Conflict(

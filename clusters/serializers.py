@@ -220,7 +220,7 @@ class ClusterSerializer(StrictModelSerializer[Cluster]):
     def get_largest_free(self, cluster: Cluster) -> dict[str, Any]:
         active = [n for n in cluster.nodes.all() if n.state == Node.State.ACTIVE]
         free = map(Capacity.free_on, active if cluster.takes_deployments else ())
-        return _amounts(max(free, key=_by_size, default=NOTHING))
+        return _amounts(max(free, key=Capacity.by_size, default=NOTHING))
 
     def validate_organization(self, organization_id: int) -> int:
         if self.instance is not None and organization_id != self.instance.organization_id:
@@ -263,10 +263,6 @@ def _spec(given: Mapping[str, Any]) -> NodeSpec:
 
 def _capacity(given: Mapping[str, Any]) -> Capacity:
     return Capacity(*(given[name] for name in DIMENSIONS))
-
-
-def _by_size(free: Capacity) -> tuple[int, int, int]:
-    return free.gpu, free.ram_mib, free.cpu_milli
 
 
 def _amounts(amounts: Capacity) -> dict[str, Any]:

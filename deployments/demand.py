@@ -5,7 +5,7 @@
 
 from collections.abc import Mapping
 
-from django.db.models import Q, Sum
+from django.db.models import Q, QuerySet, Sum
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Coalesce
 
@@ -42,11 +42,7 @@ class DemandOnClusters:
                 " first."
             )
         # A run without a cluster would never end, and its deployment could never start again.
-        if stopping := Run.objects.unfinished().filter(cluster=cluster).count():
-            raise Conflict(
-                f"Cluster {cluster.name} has {stopping} containers that are still stopping: try"
-                " again when they have ended."
-            )
+        _check_stopped(f"Cluster {cluster.name}", Run.objects.unfinished().filter(cluster=cluster))
         asking = Deployment.objects.filter(requested_cluster=cluster)
         if waiting := asking.filter(status=Status.PENDING).values_list("pk", flat=True).first():
             raise Conflict(
@@ -64,13 +60,17 @@ class DemandOnClusters:
                 f"Node {node.name} is not empty: {', '.join(names[:_NAMED])}{more}. Drain it, and"
                 " delete it when nothing runs there any more."
             )
-        if stopping := Run.objects.unfinished().filter(node=node).count():
-            raise Conflict(
-                f"Node {node.name} has {stopping} containers that are still stopping: try again"
-                " when they have ended."
-            )
+        _check_stopped(f"Node {node.name}", Run.objects.unfinished().filter(node=node))
         # Deleting the node sets their reference to null, which would lock the rows in any order.
         list(Run.objects.filter(node=node).locked().values_list("pk"))
+
+
+def _check_stopped(called: str, unfinished: QuerySet[Run]) -> None:
+    if stopping := unfinished.count():
+        raise Conflict(
+            f"{called} has {stopping} containers that are still stopping: try again when they have"
+            " ended."
+        )
 
 
 def before_deletion(organization: Organization) -> None:

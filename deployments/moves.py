@@ -117,7 +117,7 @@ def _checked(row: Deployment, nodes: Iterable[Node], target: Node) -> Node:
 
 
 def _tightness(node: Node) -> tuple[int, ...]:
-    return (*reversed(Capacity.free_on(node).amounts()), node.cluster_id, node.pk)
+    return (*Capacity.free_on(node).by_size(), node.cluster_id, node.pk)
 
 
 def _fits(row: Deployment, node: Node) -> bool:

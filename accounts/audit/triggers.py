@@ -83,7 +83,7 @@ def trail(
 
     An update of other columns costs nothing, because the trigger's `UPDATE OF` names these. For
     `secrets`, only the fact that they changed is recorded. `called` is the column with the row's
-    name, "" if there is none. An update under the condition `unless` is not recorded.
+    name, "" if there is none. `unless` is a condition in SQL under which an update is not recorded.
     """
     watched = (*columns, *secrets)
     life = pgtrigger.Insert | pgtrigger.Delete if inserts else pgtrigger.Delete

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from scheduling.planner.policy import Backfill
 from scheduling.planner.problem import Problem
-from scheduling.planner.snapshot import Deployment
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,16 +22,10 @@ class Reservation:
     amount: int
     refuses: int | None = None
 
-    def ends_before(self, deployment: Deployment, now: int) -> bool:
-        """Return whether the deployment, started now, is certain to end in time."""
-        if self.until is None or deployment.max_runtime_s is None:
-            return False
-        return now + deployment.max_runtime_s <= self.until
-
 
 def may_use(problem: Problem, reservation: Reservation, d: int) -> bool:
     """Return whether d, of the same or a lower priority, may use the reserved capacity."""
-    if reservation.ends_before(problem.deployments[d], problem.snapshot.now):
+    if problem.deployments[d].ends_by(reservation.until, problem.snapshot.now):
         return True
     if problem.snapshot.policy.backfill != Backfill.EVICTABLE:
         return False

@@ -152,6 +152,12 @@ class Deployment:
     prefer: tuple[Preference, ...] = ()
     reserved: bool = False
 
+    def ends_by(self, until: int | None, now: int) -> bool:
+        """Return whether it is certain to end by then if it starts now; not if that is unknown."""
+        if until is None or self.max_runtime_s is None:
+            return False
+        return now + self.max_runtime_s <= until
+
     def admits(self, bin_: Bin) -> bool:
         """Return whether it may run on a node of this cluster and with these labels."""
         return self.requested_cluster in (None, bin_.cluster.id) and all(

@@ -18,12 +18,6 @@ class _Reservation:
     amount: Resources
     until: int | None
 
-    def ends_before(self, d: Deployment, now: int) -> bool:
-        """Return whether d, started now, is certain to end before the holder can start."""
-        if self.until is None or d.max_runtime_s is None:
-            return False
-        return now + d.max_runtime_s <= self.until
-
 
 def starts_out_of_order(snapshot: Snapshot, plan: Plan) -> int:
     """Return how many starts and moves take capacity that a waiting higher deployment could have.
@@ -68,7 +62,7 @@ def _on(
             for p, group in by_priority.items()
             if p < h.priority
             for d in group
-            if not (reservation and reservation.ends_before(d, snapshot.now))
+            if not (reservation and d.ends_by(reservation.until, snapshot.now))
         ]
         free = left - _total(higher)
         if (

@@ -9,7 +9,7 @@ import structlog
 
 from clusters.drivers.base import DriverError
 from clusters.drivers.kubernetes.api import Json, Listed
-from clusters.drivers.kubernetes.errors import Refused
+from clusters.drivers.kubernetes.errors import unless_forbidden
 
 T = TypeVar("T")
 
@@ -18,8 +18,6 @@ WATCH_S = 240
 
 PAUSE_S = 60
 """How long nothing is listed after the service account was found to lack the right."""
-
-_FORBIDDEN = 403
 
 log = structlog.get_logger(__name__)
 
@@ -51,13 +49,11 @@ class Followed(Generic[T]):
                 return list(self._objects.values())
         if monotonic() < self._forbidden_until:
             return None
-        try:
-            items, _ = self._list_all()
-        except Refused as error:
-            if error.status != _FORBIDDEN:
-                raise
+        listed = unless_forbidden(self._list_all)
+        if listed is None:
             self._forbidden_until = monotonic() + PAUSE_S
             return None
+        items, _ = listed
         return list(self._by_uid(items).values())
 
     def keep_up(self) -> None:

@@ -127,7 +127,7 @@ def band(priority: int) -> str:
 
 @register.filter
 def gpus(block: Block) -> str:
-    """Describe adjacent GPUs in full: who has them, since they may be too narrow for the text."""
+    """Return the full description of adjacent GPUs, whose cells may be too narrow for it."""
     amount = f"GPU {', '.join(block.ids)}" if block.ids else f"{block.width} GPU"
     if block.run:
         row = block.run.deployment

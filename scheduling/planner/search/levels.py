@@ -83,7 +83,7 @@ def _queue(state: State, k: int, level: Level, guide: Guide) -> list[int]:
 
 
 def _unequal(state: State, unplaced: list[int], first: set[int]) -> list[int]:
-    """Return the deployments to which none of those equals that go first and wait."""
+    """Return those that are not of the same kind as a waiting deployment that goes first."""
     kinds = state.problem.kinds
     waiting = {kinds[d] for d in first if d not in state.where}
     return [d for d in unplaced if kinds[d] not in waiting]

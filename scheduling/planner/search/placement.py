@@ -29,7 +29,6 @@ def place_turns(state: State, level: Level, guide: Guide) -> set[int]:
     fitting = []
     first = {d for d in level.taking_turns if problem.goes_first(d)}
     for d in level.taking_turns:
-        state.effort += _OVERHEAD + len(problem.eligible[d])
         if choose_node(state, d, guide):
             fitting.append(d)
         elif _reserve(state, d):

@@ -36,13 +36,12 @@ def retain(state: State, level: Level, guide: Guide) -> None:
             state.where |= due.home
         else:
             _retain_what_fits(state, c, groups, later, guide)
-        if state.indexes:
-            state.changed.append(c)
+        state.record_change(c)
     for c, members in again.items():
         groups = _by_priority(state.problem, members)
         later = _due_later(state, c, level.priority, groups)
         _retain_what_fits(state, c, groups, later, guide)
-        state.changed.append(c)
+        state.record_change(c)
 
 
 def _displaced_earlier(state: State, priority: int) -> dict[int, list[int]]:

@@ -170,14 +170,18 @@ class State:
             self.load[c] -= requests[v]
         self.free[c] -= requests[d]
         self.where[d] = c
-        if self.indexes:
-            self.changed.append(c)
+        self.record_change(c)
 
     def unplace(self, d: int) -> None:
         """Undo a placement. The victims that were expected because of it remain expected."""
         c = self.where.pop(d)
         self.free[c] += self.problem.requests[d]
-        self.changed.append(c)
+        self.record_change(c)
+
+    def record_change(self, c: int) -> None:
+        """Record for the indexes that the free amount or the load of c has changed."""
+        if self.indexes:
+            self.changed.append(c)
 
     def outcome(self) -> Outcome:
         """Return the result of the attempt after its last level."""
