@@ -102,6 +102,12 @@ class Cluster(ResourceColumns):
     def takes_deployments(self) -> bool:
         return self.state == self.State.ACTIVE
 
+    @property
+    def reports_nodes(self) -> bool:
+        """Whether the cluster's nodes are those that its engine reports."""
+        connection: Connection | None = getattr(self, "connection", None)
+        return connection is not None and connection.reports_nodes
+
 
 class NodeQuerySet(TenantQuerySet["Node"]):
     organization_path = "cluster__organization_id"
@@ -110,6 +116,10 @@ class NodeQuerySet(TenantQuerySet["Node"]):
         """Annotate the same sums as for clusters, over the active deployments of each node."""
         # The model's ordering does not apply to a query with sums.
         return self.annotate(**_allocated()).order_by("pk")
+
+    def taking_deployments(self) -> "NodeQuerySet":
+        """Return the nodes that are active, of active clusters."""
+        return self.filter(state=Node.State.ACTIVE, cluster__state=Cluster.State.ACTIVE)
 
     def of_each_shape(self) -> "NodeQuerySet":
         """Return one node, with its cluster, of those that are alike: of the same cluster, with the

@@ -4,12 +4,13 @@ Every verb locks the cluster, as a cycle does, so that nothing allocates capacit
 meanwhile. The events belong to the cluster's history.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from django.db import IntegrityError, transaction
 
+from clusters import node_rules
 from clusters.capacity import Capacity
 from clusters.demand import demand
 from clusters.labels import MAX_LABELS, name_like, problems, wrong_name
@@ -79,10 +80,10 @@ def add(cluster: Cluster, *, actor: str, spec: NodeSpec, bounded: bool = True) -
     Raises Conflict if the organization has too many nodes or if the engine reports them, and the
     errors of `insert`.
     """
-    _check_unreported(cluster)
     if bounded:
         bounds.check([bound(cluster.organization, adding=1)])
     cluster = Cluster.objects.get_locked(cluster.pk)
+    _refuse(node_rules.changing(cluster))
     (node,) = insert(cluster, [spec])
     _record(node, "node_added", actor, f"Node {node.name} added with {spec.capacity}.")
     return node
@@ -99,7 +100,7 @@ def update(node: Node, *, actor: str, spec: NodeSpec) -> Node:
     before = NodeSpec(node.name, Capacity.of(node), node.labels)
     if spec == before:
         return node
-    _check_unreported(node.cluster)
+    _refuse(node_rules.changing(node.cluster))
     _check_specs([spec])
     node.name, node.labels = spec.name, dict(spec.labels)
     _resize(node, spec.capacity)
@@ -117,21 +118,20 @@ def update(node: Node, *, actor: str, spec: NodeSpec) -> Node:
 
 def cordon(node: Node, *, actor: str) -> Node:
     """Stop placing deployments on the node; those that run there continue."""
-    return _set_state(node, Node.State.CORDONED, actor, "cordoned: no deployments are placed on it")
+    what = "cordoned: no deployments are placed on it"
+    return _set_state(node, Node.State.CORDONED, actor, what, node_rules.cordoning)
 
 
 def uncordon(node: Node, *, actor: str) -> Node:
     """Place deployments on the node again."""
-    return _set_state(
-        node, Node.State.ACTIVE, actor, "uncordoned: deployments are placed on it again"
-    )
+    what = "uncordoned: deployments are placed on it again"
+    return _set_state(node, Node.State.ACTIVE, actor, what, node_rules.uncordoning)
 
 
 def drain(node: Node, *, actor: str) -> Node:
     """Stop placing deployments on the node, and move or requeue those that run there."""
-    return _set_state(
-        node, Node.State.DRAINING, actor, "draining: its deployments are moved or requeued"
-    )
+    what = "draining: its deployments are moved or requeued"
+    return _set_state(node, Node.State.DRAINING, actor, what, node_rules.cordoning)
 
 
 @transaction.atomic
@@ -143,12 +143,7 @@ def delete(node: Node, *, actor: str) -> None:
     """
     node = _locked(node)
     cluster = node.cluster
-    _check_unreported(cluster)
-    if cluster.nodes.count() == 1:
-        raise Conflict(
-            f"Node {node.name} is the only one of cluster {cluster.name}: add another node first,"
-            " or delete the cluster."
-        )
+    _refuse(node_rules.deleting(node))
     demand().before_node_deletion(node)
     _record(node, "node_deleted", actor, f"Node {node.name} deleted.")
     node.delete()
@@ -160,16 +155,12 @@ def resize_only(cluster: Cluster, capacity: Capacity) -> None:
 
     Raises Invalid if the cluster has several, and the errors of `update`.
     """
-    _check_unreported(cluster)
-    nodes = list(cluster.nodes.all()[:2])
-    if len(nodes) > 1:
-        raise Invalid(
-            f"Cluster {cluster.name} has several nodes, and its capacity is their sum: resize a"
-            f" node instead, with PATCH /clusters/{cluster.pk}/nodes/{{id}}.",
-            code="several_nodes",
-        )
-    nodes[0].cluster = cluster
-    _resize(nodes[0], capacity)
+    _refuse(node_rules.changing(cluster))
+    if why := node_rules.resizing_cluster(cluster):
+        raise Invalid(why, code="several_nodes")
+    node = cluster.nodes.get()
+    node.cluster = cluster
+    _resize(node, capacity)
 
 
 def keep_sums(cluster: Cluster) -> None:
@@ -209,18 +200,11 @@ def _locked(node: Node) -> Node:
 
 
 @transaction.atomic
-def _set_state(node: Node, state: Node.State, actor: str, what: str) -> Node:
+def _set_state(
+    node: Node, state: Node.State, actor: str, what: str, objection: Callable[[Node], str]
+) -> Node:
     node = _locked(node)
-    if node.state == Node.State.LOST:
-        raise Conflict(
-            f"Node {node.name} is lost: its engine reports no contact with it. Its state changes"
-            " when the node answers again."
-        )
-    if state == Node.State.ACTIVE and node.engine_state == Node.State.CORDONED:
-        raise Conflict(
-            f"Node {node.name} is cordoned by its engine: {node.engine_message} Its state changes"
-            " when the engine reports that the node takes containers again."
-        )
+    _refuse(objection(node))
     before = node.chosen_state, node.state
     node.chosen_state = state
     node.settle()
@@ -238,13 +222,9 @@ def _record(
     request_cycle(node.cluster.organization_id)
 
 
-def _check_unreported(cluster: Cluster) -> None:
-    """Raise Conflict if the cluster's nodes are those that its engine reports."""
-    if Connection.objects.filter(cluster=cluster, reports_nodes=True).exists():
-        raise Conflict(
-            f"The nodes of cluster {cluster.name} are those of its engine ({cluster.kind.title}):"
-            " change them there. Here you can cordon, uncordon and drain them."
-        )
+def _refuse(why: str) -> None:
+    if why:
+        raise Conflict(why)
 
 
 def _check_specs(specs: Sequence[NodeSpec]) -> None:
@@ -263,14 +243,9 @@ def _check_labels(labels: object) -> None:
 
 
 def _check_number(cluster: Cluster, *, adding: int) -> None:
-    there = cluster.nodes.count() + adding
-    if there > 1 and not cluster.kind.has_several_nodes:
-        raise Invalid(
-            f"Cluster {cluster.name} is connected to an engine ({cluster.kind.title}), and such a"
-            " cluster has exactly one node: create another cluster for the other machine.",
-            code="one_node",
-        )
-    if there > MAX_NODES:
+    if why := node_rules.adding(cluster, adding):
+        raise Invalid(why, code="one_node")
+    if cluster.nodes.count() + adding > MAX_NODES:
         raise Invalid(
             f"A cluster has at most {MAX_NODES:,} nodes: create another cluster.", code="max_nodes"
         )

@@ -118,6 +118,14 @@ def is_lost(since: datetime, now: datetime) -> bool:
     return now - since >= timedelta(seconds=settings.LOST_CONTACT_SECONDS)
 
 
+def declaring(cluster: Cluster) -> str:
+    """Return why the cluster cannot be declared lost, "" if it can."""
+    connection: Connection | None = getattr(cluster, "connection", None)
+    if connection is not None and connection.lost_contact_at is not None:
+        return ""
+    return f"The engine of cluster {cluster.name} answers: drain the cluster instead."
+
+
 @transaction.atomic
 def declare_lost(cluster: Cluster, *, actor: str) -> Cluster:
     """Queue again all deployments on a cluster whose engine does not answer.
@@ -127,8 +135,8 @@ def declare_lost(cluster: Cluster, *, actor: str) -> Cluster:
     left are removed before anything starts there. Raises Conflict while the engine answers.
     """
     row = Cluster.objects.get_locked(cluster.pk)
-    if not Connection.objects.filter(cluster=row).exclude(lost_contact_at=None).exists():
-        raise Conflict(f"The engine of cluster {row.name} answers: drain the cluster instead.")
+    if why := declaring(row):
+        raise Conflict(why)
     _release_all(row, f"was declared lost by {actor}", actor, timezone.now())
     return row
 

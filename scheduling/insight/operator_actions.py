@@ -7,7 +7,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from clusters import nodes
+from clusters import node_rules, nodes
 from clusters import services as cluster_services
 from clusters.capacity import Capacity
 from clusters.models import Cluster, Node
@@ -25,9 +25,17 @@ class Needs(StrEnum):
     CAPACITY = "capacity"
 
 
+def _no_objection(row: Any) -> str:
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One verb. `hint` explains it in a tooltip; `done` completes the message "job-1: stopped."."""
+    """One verb. `hint` explains it in a tooltip; `done` completes the message "job-1: stopped.".
+
+    - objection: returns why the service would refuse the verb for this row in its present state, ""
+      if it is not known to refuse.
+    """
 
     name: str
     label: str
@@ -38,6 +46,7 @@ class Action:
     model: type[Deployment] | type[Cluster] | type[Node] = Deployment
     needs: Needs = Needs.NOTHING
     stops_work: bool = False
+    objection: Callable[[Any], str] = _no_objection
 
     @property
     def subject(self) -> str:
@@ -118,27 +127,31 @@ _ALL = (
         "Its engine does not answer and its containers are certainly gone: requeue its"
         " deployments.",
         "declared lost", "clusters.steer_cluster", lost_contact.declare_lost, Cluster,
-        stops_work=True,
+        stops_work=True, objection=lost_contact.declaring,
     ),
     Action(
         "resize", "Resize", "Give it another capacity.", "resized",
         "clusters.resize_cluster", _resize, Cluster, needs=Needs.CAPACITY,
+        objection=node_rules.resizing_cluster,
     ),
     Action(
         "cordon_node", "Cordon", "Place nothing new on it; its deployments keep running.",
         "cordoned", "clusters.steer_cluster", nodes.cordon, Node,
+        objection=node_rules.cordoning,
     ),
     Action(
         "uncordon_node", "Uncordon", "Place deployments on it again.", "in use again",
-        "clusters.steer_cluster", nodes.uncordon, Node,
+        "clusters.steer_cluster", nodes.uncordon, Node, objection=node_rules.uncordoning,
     ),
     Action(
         "drain_node", "Drain", "Place nothing new on it; its deployments are moved or requeued.",
         "draining", "clusters.steer_cluster", nodes.drain, Node, stops_work=True,
+        objection=node_rules.cordoning,
     ),
     Action(
         "resize_node", "Resize", "Give it another capacity.", "resized",
         "clusters.resize_cluster", _resize_node, Node, needs=Needs.CAPACITY,
+        objection=node_rules.resizing,
     ),
 )  # fmt: skip
 

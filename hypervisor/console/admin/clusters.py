@@ -7,7 +7,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from unfold.decorators import action, display
 
-from clusters import nodes, services
+from clusters import node_rules, nodes, services
 from clusters.capacity import Capacity
 from clusters.models import (
     DIMENSIONS,
@@ -157,7 +157,7 @@ class NodeAdmin(ServiceAdmin):
     list_filter = ["state", "cluster"]
     list_select_related = ["cluster"]
     search_fields = ["name", "cluster__name"]
-    readonly_fields = ["state", "created_at"]
+    readonly_fields = ["state", "engine_message", "restrictions", "created_at"]
     autocomplete_fields = ["cluster"]
     actions = ["cordon_node", "uncordon_node", "drain_node", "resize_node"]
 
@@ -165,14 +165,25 @@ class NodeAdmin(ServiceAdmin):
         return Node.objects.with_allocated()
 
     def get_readonly_fields(self, request: HttpRequest, obj: Node | None = None) -> list[str]:
-        fixed = ["cluster", *DIMENSIONS] if obj else []
-        return [*self.readonly_fields, *fixed]
+        if obj is None:
+            return ["state", "created_at"]
+        engines = ["name", "labels"] if node_rules.changing(obj.cluster) else []
+        return [*self.readonly_fields, "cluster", *DIMENSIONS, *engines]
+
+    def has_delete_permission(self, request: HttpRequest, obj: Node | None = None) -> bool:
+        possible = obj is None or not node_rules.deleting(obj)
+        return possible and super().has_delete_permission(request, obj)
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("clusters.steer_cluster")
 
     def has_resize_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("clusters.resize_cluster")
+
+    @admin.display(description="Restrictions")
+    def restrictions(self, node: Node) -> str:
+        """Return why the node can be neither changed nor deleted here."""
+        return node_rules.deleting(node)
 
     @admin.display(description="Cluster", ordering="cluster__name")
     def of_cluster(self, node: Node) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from django.db.models import Count
 
+from clusters import node_rules
 from clusters.capacity import NOTHING, Capacity
 from clusters.models import Cluster, Connection, Node
 from deployments.models import OCCUPYING, Run
@@ -22,19 +23,23 @@ _OFFERED = {
     Node.State.ACTIVE: ("cordon_node", "drain_node", "resize_node"),
     Node.State.CORDONED: ("uncordon_node", "drain_node", "resize_node"),
     Node.State.DRAINING: ("uncordon_node", "cordon_node", "resize_node"),
-    Node.State.LOST: (),
 }
+"""The actions by the state that people have chosen for the node."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeRow:
-    """A node, its resources, the number of deployments there, and what may be done with it."""
+    """A node, its resources, the number of deployments there, and what may be done with it.
+
+    `objections` are the reasons why the other actions on a node cannot be taken.
+    """
 
     node: Node
     bars: list[Bar]
     gpus: Gpus
     deployments: int
     actions: list[Action]
+    objections: list[str]
 
     @property
     def labels(self) -> list[tuple[str, str]]:
@@ -46,23 +51,39 @@ def nodes_of(
 ) -> list[NodeRow]:
     """Return the cluster's first nodes; `may` says whether the operator has a permission."""
     nodes = list(cluster.nodes.with_allocated()[:_SHOWN])
+    for node in nodes:
+        node.cluster = cluster  # Saves a query for each node.
     there, runs, ids = _counts(cluster), _runs_with_gpus(nodes), _device_ids(cluster)
     reserved = {reservation.node: reservation for reservation in reservations}
     rows = []
     for node in nodes:
         capacity, allocated = Capacity.of(node), Capacity.allocated_on(node)
         reservation = reserved.get(node.pk)
-        offered = [ACTIONS[name] for name in _OFFERED[Node.State(node.state)]]
+        actions, objections = _offered(node, may)
         rows.append(
             NodeRow(
                 node,
                 bars(capacity, allocated, reservation.amounts if reservation else NOTHING),
                 gpus_of(node.gpu, ids, runs[node.pk], reservation),
                 there.get(node.pk, 0),
-                [action for action in offered if may(action.permission)],
+                actions,
+                objections,
             )
         )
     return rows
+
+
+def _offered(node: Node, may: Callable[[str], bool]) -> tuple[list[Action], list[str]]:
+    """Return the actions that can be taken, and the reasons why the others cannot.
+
+    Without the reason that applies to every node of the cluster, which the page shows once.
+    """
+    wanted = [ACTIONS[name] for name in _OFFERED[Node.State(node.chosen_state)]]
+    allowed = [action for action in wanted if may(action.permission)]
+    why = [action.objection(node) for action in allowed]
+    possible = [action for action, objection in zip(allowed, why, strict=True) if not objection]
+    common = ("", node_rules.changing(node.cluster))
+    return possible, [each for each in dict.fromkeys(why) if each not in common]
 
 
 def _counts(cluster: Cluster) -> dict[int | None, int]:

@@ -8,6 +8,7 @@ from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
 
+from clusters import node_rules
 from clusters.capacity import Capacity
 from clusters.models import Cluster, Connection
 from deployments.models import Deployment
@@ -98,7 +99,8 @@ class ClusterPage(TopLevelPage):
             entries=entries,
             shares={entry.deployment.pk: share_of(entry.deployment, cluster) for entry in entries},
             actions=offered(self.request, Group.PLACED),
-            steps=_steps(self.request, cluster, silence, resizes=len(names) == 1),
+            steps=_steps(self.request, cluster),
+            cannot_add=node_rules.adding(cluster),
             caption=f"What is on {cluster.name}",
             here=self.request.get_full_path(),
             **kwargs,
@@ -120,13 +122,14 @@ def _unknown(cluster: Cluster) -> list[dict[str, Any]]:
     return connection.unknown_containers if connection else []
 
 
-def _steps(
-    request: HttpRequest, cluster: Cluster, silence: Silence | None, *, resizes: bool
-) -> list[Action]:
+def _steps(request: HttpRequest, cluster: Cluster) -> list[Action]:
     """Return the actions that the operator may take on the cluster in its present state."""
-    names = [n for n in _OFFERED[Cluster.State(cluster.state)] if n != "resize" or resizes]
-    actions = [ACTIONS[name] for name in (*names, *(("declare_lost",) if silence else ()))]
-    return [action for action in actions if request.user.has_perm(action.permission)]
+    names = (*_OFFERED[Cluster.State(cluster.state)], "declare_lost")
+    return [
+        action
+        for action in map(ACTIONS.__getitem__, names)
+        if request.user.has_perm(action.permission) and not action.objection(cluster)
+    ]
 
 
 def _waiting(filters: Filters, now: datetime) -> int:

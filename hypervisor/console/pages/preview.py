@@ -61,7 +61,7 @@ class TargetForm(forms.Form):
         required=False,
         empty_label="Any node",
         help_text="It moves to this node if that has enough free capacity, and may still run"
-        " elsewhere.",
+        " elsewhere. Only active nodes of active clusters are listed.",
     )
 
     def clean(self) -> None:
@@ -157,6 +157,10 @@ class PreviewPage(TopLevelPage):
             messages.error(request, f"Choose at most {MOST_AT_ONCE} at once: there are more.")
             return HttpResponseRedirect(self._back())
         form = self._form()
+        if form is not None and (why := self._objections()):
+            for reason in why:
+                messages.warning(request, reason)
+            return HttpResponseRedirect(self._back())
         result = preview(self._change(form)) if form is None or form.is_valid() else None
         return self._page(form, result)
 
@@ -175,6 +179,14 @@ class PreviewPage(TopLevelPage):
         for level, text in _outcome(self.action, result.touched):
             messages.add_message(request, level, text)
         return HttpResponseRedirect(self._back())
+
+    def _objections(self) -> list[str]:
+        """Return why the action is refused, whatever its options; none if it is possible for a row.
+
+        Otherwise, an operator would fill in the form for nothing.
+        """
+        why = [self.action.objection(row) for row in self.rows]
+        return list(dict.fromkeys(why)) if all(why) else []
 
     def _change(self, form: OptionForm | None) -> Change:
         options = form.options() if form else {}
@@ -196,7 +208,8 @@ class PreviewPage(TopLevelPage):
                 Cluster.objects.filter(organization__in=organizations).order_by("name")
             )
             form.fields["node"].queryset = (  # type: ignore[attr-defined]
-                Node.objects.filter(cluster__organization__in=organizations)
+                Node.objects.taking_deployments()
+                .filter(cluster__organization__in=organizations)
                 .select_related("cluster")
                 .order_by("cluster__name", "pk")
             )

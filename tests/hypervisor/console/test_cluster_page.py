@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import User
+from clusters import nodes
 from clusters import services as cluster_services
 from clusters.capacity import Capacity
 from clusters.models import Cluster, Connection, Node
@@ -213,7 +214,8 @@ def test_it_shows_its_nodes_with_what_is_allocated_and_offered(
     console: Client, rack: Cluster, submit: Submit, acme: Organization
 ) -> None:
     first, second = rack.nodes.all()
-    Node.objects.filter(pk=second.pk).update(state="cordoned", labels={"gpu.model": "h100"})
+    nodes.cordon(second, actor="olga")
+    Node.objects.filter(pk=second.pk).update(labels={"gpu.model": "h100"})
     submit(gpu=1)
     run_cycle(acme.pk, CHANGE)
 
