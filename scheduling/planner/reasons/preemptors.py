@@ -1,12 +1,14 @@
 """Assign each victim to the preemptor that needs it."""
 
-from collections import defaultdict, deque
+from collections import defaultdict
+from heapq import heappop, heappush
 
 from scheduling.planner.packed import OVERDRAWN, unpack
 from scheduling.planner.problem import Problem
 from scheduling.planner.resources import NOTHING, Resources
 
-_TRIES = 8  # preemptors for which a victim is tried; bounds the work
+_TRIES = 8  # how often a victim is tried and put back before the others of its threshold come first
+Entry = tuple[int, int, int, int]
 
 
 class Assignment:
@@ -15,9 +17,10 @@ class Assignment:
     The deployments that start are served from the highest priority down. Each takes from the free
     capacity, and if that is not enough, victims that it may evict: those that have the most of the
     missing dimensions come first, then those that the fewest others may evict, then the smallest. A
-    victim that is not needed any more when the deployment fits is put back. A deployment for which
-    preemption is suspended takes what the preemptors before it leave. The number of steps is linear
-    in the number of victims and starting deployments.
+    victim that is not needed any more when the deployment fits is put back. One that was put back
+    again and again comes after the others that as many may evict, so that large preemptors do not
+    try all small victims each time. A deployment for which preemption is suspended takes what the
+    preemptors before it leave.
     """
 
     def __init__(
@@ -28,14 +31,11 @@ class Assignment:
             [problem.requests[d] for d in (*staying, *victims)]
         )
         self._starting = sorted(starting, key=self._turn)
-        self._queues: dict[int, deque[int]] = defaultdict(deque)
+        self._queues: dict[int, list[Entry]] = defaultdict(list)  # heaps, by dimensions
         self._tries: dict[int, int] = defaultdict(int)
-        in_order = sorted(victims, key=lambda v: (-problem.threshold[v], problem.shares[v], v))
-        self._rank = {v: rank for rank, v in enumerate(in_order)}
-        self._dimensions = {v: _positive(problem.deployments[v].request) for v in victims}
-        for v in in_order:
-            self._queues[self._dimensions[v]].append(v)
         self._preemptors: dict[int, int] = {}
+        for v in victims:
+            self._enqueue(v)
 
     def preemptors(self) -> dict[int, int]:
         """Return the preemptor of each victim. It may evict the victim."""
@@ -60,13 +60,18 @@ class Assignment:
 
         None: there is no following preemptor.
         """
-        threshold = self._problem.threshold
         for queue in self._queues.values():
-            while queue and (following is None or threshold[queue[0]] > following):
+            while queue and (following is None or -queue[0][0] > following):
                 self._take(queue, s)
 
-    def _take(self, queue: deque[int], s: int) -> int:
-        v = queue.popleft()
+    def _enqueue(self, v: int) -> None:
+        problem = self._problem
+        queue = self._queues[_positive(problem.deployments[v].request)]
+        rounds = self._tries[v] // _TRIES
+        heappush(queue, (-problem.threshold[v], rounds, problem.shares[v], v))
+
+    def _take(self, queue: list[Entry], s: int) -> int:
+        v = heappop(queue)[-1]
         self._preemptors[v] = s
         self._free += self._problem.requests[v]
         return v
@@ -77,7 +82,7 @@ class Assignment:
         while self._free & OVERDRAWN:
             missing = _positive(NOTHING - unpack(self._free))
             found = [
-                (-(dimensions & missing).bit_count(), self._rank[queue[0]], queue)
+                (-(dimensions & missing).bit_count(), queue[0], queue)
                 for dimensions, queue in self._queues.items()
                 if queue and dimensions & missing
             ]
@@ -86,11 +91,11 @@ class Assignment:
             taken.append(self._take(min(found)[-1], s))
         for v in reversed(taken[:-1]):
             left = self._free - self._problem.requests[v]
-            if not left & OVERDRAWN and self._tries[v] < _TRIES:
+            if not left & OVERDRAWN:
                 self._tries[v] += 1
                 self._free = left
                 del self._preemptors[v]
-                self._queues[self._dimensions[v]].appendleft(v)
+                self._enqueue(v)
 
 
 def _positive(vector: Resources) -> int:

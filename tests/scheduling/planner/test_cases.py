@@ -612,6 +612,16 @@ def test_a_victim_is_evicted_for_the_preemptor_that_lacks_what_it_has() -> None:
     assert evicted(made) == {1: 4, 2: 3}
 
 
+def test_a_small_victim_is_not_evicted_for_one_of_many_large_preemptors() -> None:
+    """Each preemptor of 2 lacks 2, so that the victim of 1 does not help any of them."""
+    large = [active(number, 1, 2) for number in range(2, 22)]
+    preemptors = [ready(number, 5, 2) for number in range(30, 50)]
+    made = plan(cluster(1, 41), active(1, 1, 1), *large, *preemptors, ready(50, 5, 1))
+    assert len(evicted(made)) == 21
+    assert evicted(made)[1] == 50
+    assert {p.code for p in made.placements} == {"preempting"}
+
+
 def test_every_decision_has_a_reason_with_its_numbers() -> None:
     made = plan(cluster(1, 2), active(1, 1, 2), ready(2, 2, 2), ready(3, 1, 1))
     assert made.placements[0].reason == (
