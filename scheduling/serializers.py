@@ -36,6 +36,11 @@ class ClusterObstacleSerializer(serializers.Serializer[Any]):
         return f"{row['name']}: {row['why']}."
 
 
+class TurnSerializer(serializers.Serializer[Any]):
+    begins = serializers.DateTimeField(allow_null=True, help_text="null during the turn")
+    ends = serializers.DateTimeField(allow_null=True, help_text="null before the turn")
+
+
 class ExplanationSerializer(serializers.Serializer[Any]):
     deployment = serializers.IntegerField()
     status = serializers.CharField()
@@ -46,6 +51,10 @@ class ExplanationSerializer(serializers.Serializer[Any]):
     queue_length = serializers.IntegerField(allow_null=True)
     waits_for = serializers.ListField(child=serializers.CharField())
     clusters = ClusterObstacleSerializer(many=True)
+    turn = TurnSerializer(
+        allow_null=True,
+        help_text="When it goes first in its level because it has waited long; null if never.",
+    )
 
 
 class EvictionSerializer(serializers.Serializer[Any]):

@@ -7,6 +7,7 @@ from itertools import pairwise
 from time import perf_counter_ns
 
 import structlog
+from django.conf import settings
 from django.utils import timezone
 
 from clusters.wakeups import request_cycle
@@ -21,6 +22,8 @@ from scheduling.planner.plan import Plan
 from scheduling.planner.reserved import idle_after
 
 _ATTEMPTS = 3
+
+_SHORTEST_DELAY_S = 0.05
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +42,8 @@ def run_cycle(
     3. Plan.
     4. Lock the rows that the plan changes. If one has changed since the snapshot, start again.
     5. Apply the plan, and record the cycle.
-    6. After the commit, request that the containers are reconciled.
+    6. After the commit, request that the containers are reconciled, and another cycle for when a
+       turn begins or ends.
 
     Return None when the organization no longer exists. Also return None when another cycle of it is
     running, another transaction keeps its rows locked, or the plan's deployments changed during
@@ -72,8 +76,17 @@ def _attempt(
     if not lock_unchanged(plan, loaded):
         return Superseded()
     apply(plan, loaded)
+    _request_at_next_turn(organization_id, loaded, plan)
     times = (started, loaded_at, planned_at, perf_counter_ns())
     return _record(organization_id, trigger, loaded, plan, times)
+
+
+def _request_at_next_turn(organization_id: int, loaded: Loaded, plan: Plan) -> None:
+    """Request a cycle for when a turn begins or ends, unless a periodic one comes before."""
+    changes = [turn.changes_at - loaded.now.timestamp() for turn in plan.turns]
+    delay_s = min(changes, default=settings.SCHEDULER_INTERVAL)
+    if delay_s < settings.SCHEDULER_INTERVAL:
+        request_cycle(organization_id, delay_s=max(delay_s, _SHORTEST_DELAY_S))
 
 
 def _exists(organization_id: int) -> bool:

@@ -5,7 +5,7 @@ Both call the planner on a snapshot taken now, so they cannot contradict it.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db import transaction
@@ -25,12 +25,28 @@ from scheduling.planner.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """A deployment that has waited too long goes first in its level from `begins` to `ends`.
+
+    One of both is None: the end of a turn that has not begun depends on what waits by then.
+    """
+
+    begins: datetime | None
+    ends: datetime | None
+
+    def __str__(self) -> str:
+        if self.ends:
+            return f"It is its turn, until {self.ends:%Y-%m-%d %H:%M:%S} UTC."
+        return f"Its next turn begins at {self.begins:%Y-%m-%d %H:%M} UTC."
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """Why a deployment is in its state.
 
     `code` is for programs and `reason` for people. For a pending deployment that competes,
     `position` is its place in the queue of `queue_length`, counted from 1, and `clusters` lists
-    what is missing on each cluster, as in `WaitReason.detail`.
+    what is missing on each cluster, as in `WaitReason.detail`. `turn` is None if it takes no turns.
     """
 
     deployment: int
@@ -42,6 +58,7 @@ class Explanation:
     queue_length: int | None = None
     waits_for: list[str] = field(default_factory=list)
     clusters: list[dict[str, Any]] = field(default_factory=list)
+    turn: Turn | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,17 +155,27 @@ def _from_plan(deployment: Deployment) -> Explanation:
     else:
         wait = _wait_reason(plan, deployment.pk)
         code, reason, detail = wait.code, wait.reason, wait.detail
+    turn = None if placement else _turn(plan, deployment.pk)
     return Explanation(
         deployment=deployment.pk,
         status=deployment.status,
         code=code,
-        reason=reason,
+        reason=f"{reason} {turn}" if turn else reason,
         since=deployment.queued_at,
         position=position,
         queue_length=len(order),
         waits_for=[] if placement else [reason],
         clusters=detail.get("clusters", []),
+        turn=turn,
     )
+
+
+def _turn(plan: Plan, deployment_id: int) -> Turn | None:
+    for turn in plan.turns:
+        if turn.deployment == deployment_id:
+            changes = datetime.fromtimestamp(turn.changes_at, UTC)
+            return Turn(None, changes) if turn.now else Turn(changes, None)
+    return None
 
 
 def _wait_reason(plan: Plan, deployment_id: int) -> WaitReason:

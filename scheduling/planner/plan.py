@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from scheduling.planner.turns import Turn
+
 _MOVE = {
     "source": "from", "node": "from_node", "target": "to", "target_node": "to_node", "for_": "for",
 }  # fmt: skip
@@ -86,12 +88,13 @@ class Suspension:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Each part is sorted by the deployment's id."""
+    """Each part is sorted by the deployment's id. `turns` are as they were before the plan."""
 
     placements: tuple[Placement, ...] = field(default=())
     evictions: tuple[Eviction, ...] = field(default=())
     moves: tuple[Move, ...] = field(default=())
     wait_reasons: tuple[WaitReason, ...] = field(default=())
+    turns: tuple[Turn, ...] = field(default=())
     suspensions: tuple[Suspension, ...] = field(default=())
 
     @property
@@ -104,6 +107,7 @@ class Plan:
             "evictions": [_renamed(row, for_="for") for row in self.evictions],
             "moves": [_renamed(row, **_MOVE) for row in self.moves],
             "wait_reasons": [_wait_reason(row) for row in self.wait_reasons],
+            "turns": [asdict(row) for row in self.turns],
             "suspensions": [asdict(row) for row in self.suspensions],
         }
 

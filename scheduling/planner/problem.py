@@ -13,7 +13,7 @@ from scheduling.planner.packed import OVERDRAWN, pack
 from scheduling.planner.requirements import Requirement
 from scheduling.planner.resources import NOTHING, Resources
 from scheduling.planner.snapshot import Bin, Cluster, ClusterState, Deployment, Place, Snapshot
-from scheduling.planner.turns import turns
+from scheduling.planner.turns import Turn, turns
 
 NEVER = 1 << 62
 NOWHERE = -1
@@ -69,8 +69,7 @@ class Problem:
     `shares` are the dominant shares. `kinds` number the distinct combinations of request, requested
     cluster and required labels. `threshold[d]` is the lowest priority that may evict the active d,
     and `loss[d]` the work, in shares times seconds, that an eviction of d would lose. `suspended`
-    are the ready deployments for which preemption is suspended. `has_turn` maps each deployment
-    that takes turns to whether its turn is now. `due_at[d]` is the level at which the active d is
+    are the ready deployments for which preemption is suspended. `turns` has those that take turns. `due_at[d]` is the level at which the active d is
     due; `eviction_order` has the active deployments by node, the first to be evicted at the head.
     `victims_cache` belongs to `fewest_victims`.
     """
@@ -91,7 +90,7 @@ class Problem:
     threshold: list[int]
     loss: list[int]
     suspended: frozenset[int]
-    has_turn: dict[int, bool]
+    turns: dict[int, Turn]
     levels: list[Level]
     due_at: list[int] = field(default_factory=list)
     eviction_order: list[list[int]] = field(default_factory=list)
@@ -103,7 +102,7 @@ class Problem:
         It does during its turn, and if the last plan reserved capacity for it: otherwise others
         would take what it has waited for when that becomes free after its turn.
         """
-        return self.has_turn[d] or self.deployments[d].reserved
+        return self.turns[d].now or self.deployments[d].reserved
 
     def threshold_once_started(self, d: int) -> int:
         """Return the lowest priority that could evict d if it started in this plan."""
@@ -143,14 +142,14 @@ def prepare(snapshot: Snapshot) -> Problem:
         threshold=[NEVER] * len(deployments),
         loss=[0] * len(deployments),
         suspended=frozenset(i for i, d in enumerate(deployments) if snapshot.is_suspended(d)),
-        has_turn={},
+        turns={},
         levels=[],
     )
     for d, deployment in enumerate(deployments):
         if deployment.cluster is not None:
             problem.threshold[d] = threshold(deployment, snapshot)
             problem.loss[d] = lost_seconds(deployment, snapshot.now) * shares[d]
-    problem.has_turn = _turns(problem, share.whole)
+    problem.turns = _turns(problem, share.whole)
     problem.levels = _levels(problem)
     _order_victims(problem)
     return problem
@@ -295,7 +294,7 @@ def _levels(problem: Problem) -> list[Level]:
             level.suspended.append(d)
         elif home == NOWHERE:
             level.ready.append(d)
-            if d in problem.has_turn:
+            if d in problem.turns:
                 level.taking_turns.append(d)
         elif problem.open[home]:
             due[problem.threshold[d]][home].append(d)
@@ -307,13 +306,14 @@ def _levels(problem: Problem) -> list[Level]:
     return list(levels.values())
 
 
-def _turns(problem: Problem, whole: int) -> dict[int, bool]:
-    candidates = (
-        (d, deployment, problem.shares[d])
+def _turns(problem: Problem, whole: int) -> dict[int, Turn]:
+    candidates = {
+        deployment.id: d
         for d, deployment in enumerate(problem.deployments)
         if deployment.cluster is None and problem.eligible[d] and d not in problem.suspended
-    )
-    return {turn.index: turn.now for turn in turns(problem.snapshot, candidates, whole)}
+    }
+    shares = ((problem.deployments[d], problem.shares[d]) for d in candidates.values())
+    return {candidates[t.deployment]: t for t in turns(problem.snapshot, shares, whole)}
 
 
 def _drains(problem: Problem, c: int) -> bool:

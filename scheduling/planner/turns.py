@@ -5,18 +5,18 @@ from dataclasses import dataclass
 
 from scheduling.planner.snapshot import Deployment, Snapshot
 
-Candidate = tuple[int, Deployment, int]
+Candidate = tuple[Deployment, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """When the deployment with this index goes first in its level.
+    """When the deployment with this id goes first in its level.
 
     `now`: its turn has begun and has not ended. `changes_at` is when that changes, in seconds since
     the epoch, provided that no other deployment enters or leaves the queue.
     """
 
-    index: int
+    deployment: int
     now: bool
     changes_at: int
 
@@ -24,8 +24,8 @@ class Turn:
 def turns(snapshot: Snapshot, candidates: Iterable[Candidate], whole: int) -> list[Turn]:
     """Return the deployments that take turns.
 
-    A candidate is the index of a ready deployment that could run, the deployment, and its share;
-    `whole` is the share of the total capacity. The candidates that have waited longer than
+    A candidate is a ready deployment that could run, and its share; `whole` is the share of the
+    total capacity. The candidates that have waited longer than
     `starvation_seconds` are grouped by their periods. Of each group, the one with the highest
     priority takes turns, and of several the longest waiting. Each period begins with a turn. In all
     groups together, turns take so little of the time that the capacity that they could keep idle is
@@ -35,19 +35,19 @@ def turns(snapshot: Snapshot, candidates: Iterable[Candidate], whole: int) -> li
     policy = snapshot.policy
     first: dict[int, tuple[tuple[int, int, int], Candidate]] = {}
     for candidate in candidates:
-        d = candidate[1]
+        d = candidate[0]
         if snapshot.now - d.waits_since > policy.starvation_seconds:
             period, key = _period(snapshot, d), (-d.priority, d.waits_since, d.id)
             if period not in first or key < first[period][0]:
                 first[period] = key, candidate
     found = []
-    for period, (_, (index, _d, share)) in first.items():
+    for period, (_, (d, share)) in first.items():
         parts = 100 * len(first) * max(share, 1)
         length = min(period * policy.reservation_percent * whole // parts, period)
         elapsed = snapshot.now % period
         now = elapsed < length
         change = snapshot.now - elapsed + (length if now else period)
-        found.append(Turn(index, now, change))
+        found.append(Turn(d.id, now, change))
     return found
 
 

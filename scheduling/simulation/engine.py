@@ -7,11 +7,9 @@ from enum import IntEnum
 
 from scheduling.planner.plan import Plan
 from scheduling.planner.policy import Policy, Threshold
-from scheduling.planner.problem import Shares
 from scheduling.planner.reserved import holders, idle_share
 from scheduling.planner.resources import NOTHING, Resources
 from scheduling.planner.snapshot import Cluster, Deployment, Place, Snapshot
-from scheduling.planner.turns import turns
 from scheduling.simulation.order import starts_out_of_order
 from scheduling.simulation.trace import Job
 
@@ -183,7 +181,7 @@ class _World:
         snapshot = Snapshot(now, self._terms.policy, self._replay.clusters, rows)
         plan = self._decide(snapshot)
         if any(wait.code == "reserved" for wait in plan.wait_reasons):
-            self._wake_after_turn(snapshot)
+            self._wake_after_turn(plan)
         self._replay.out_of_order += starts_out_of_order(snapshot, plan)
         reserved_for = holders(plan).values()
         for number, d in self._ready.items():
@@ -198,14 +196,12 @@ class _World:
             self._start(placement.deployment, (placement.cluster, placement.node), now)
         return idle_share(snapshot.clusters, plan, self._ready, self._active.values())
 
-    def _wake_after_turn(self, snapshot: Snapshot) -> None:
+    def _wake_after_turn(self, plan: Plan) -> None:
         """Plan again when a turn ends, because what was reserved is free then."""
-        shares = Shares(list(snapshot.clusters))
-        candidates = ((d.id, d, shares.of(d.request)) for d in self._ready.values())
-        for turn in turns(snapshot, candidates, shares.whole):
+        for turn in plan.turns:
             if turn.now and turn.changes_at not in self._wakes:
                 self._wakes.add(turn.changes_at)
-                heapq.heappush(self._events, (turn.changes_at, Kind.WAKE, turn.index))
+                heapq.heappush(self._events, (turn.changes_at, Kind.WAKE, turn.deployment))
 
     def _with_checkpoint(self, deployment: Deployment, now: int) -> Deployment:
         every = self._terms.checkpoint_every

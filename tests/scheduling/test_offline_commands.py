@@ -33,7 +33,8 @@ def test_a_plan_is_printed_in_the_documented_format(tmp_path: Path) -> None:
     file = tmp_path / "snapshot.json"
     file.write_text(json.dumps(SNAPSHOT))
     plan = json.loads(run("plan", str(file)))
-    assert set(plan) == {"placements", "evictions", "moves", "wait_reasons", "suspensions"}
+    parts = {"placements", "evictions", "moves", "wait_reasons", "turns", "suspensions"}
+    assert set(plan) == parts
     keys = {"deployment", "cluster", "node", "code", "reason"}
     assert [set(row) for row in plan["placements"]] == [keys]
     eviction = plan["evictions"][0]

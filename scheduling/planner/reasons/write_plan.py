@@ -52,7 +52,10 @@ class Writer:
                 placements.append(self._placement(d, victims[d]))
             elif home == NOWHERE:
                 wait_reasons.append(self._wait_reason(d))
-        return Plan(tuple(placements), tuple(evictions), tuple(moves), tuple(wait_reasons))
+        turns = sorted(self._problem.turns.values(), key=lambda turn: turn.deployment)
+        return Plan(
+            tuple(placements), tuple(evictions), tuple(moves), tuple(wait_reasons), tuple(turns)
+        )
 
     def _find_displaced(self) -> Iterator[int]:
         """Yield the active deployments that are evicted or moved, in the order of their ids."""

@@ -47,7 +47,7 @@ def _reserve(state: State, d: int) -> bool:
     """Reserve a node for d if it is its turn or enough will be free soon; return whether one is."""
     problem = state.problem
     reservation = reserve(problem, state.free, state.where, d, state.reserved)
-    if reservation is None or not (problem.has_turn[d] or _is_soon(problem, reservation)):
+    if reservation is None or not (problem.turns[d].now or _is_soon(problem, reservation)):
         return False
     state.reserved[reservation.node] = reservation
     return True

@@ -1,8 +1,9 @@
 """GET /deployments/{id}/explain: why a deployment is in its state."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
+import time_machine
 from django.utils import timezone
 from rest_framework.test import APIClient
 
@@ -23,7 +24,7 @@ from tests.support.preemption import preempt_in_vain
 
 KEYS = {
     "deployment", "status", "code", "reason", "since", "position", "queue_length", "waits_for",
-    "clusters",
+    "clusters", "turn",
 }  # fmt: skip
 
 
@@ -70,6 +71,26 @@ def test_what_is_missing_on_each_cluster_is_listed(
     assert rows[forge.pk]["missing"] == {"cpu": 0.5, "ram_mib": 640, "gpu": 1}
     assert "forge" in rows[forge.pk]["why"]
     assert "too small by 2 GPU" in rows[anvil.pk]["why"]
+
+
+def test_a_deployment_that_has_waited_too_long_learns_when_its_turn_is(
+    api: APIClient, acme: Organization, submit: Submit
+) -> None:
+    noon = datetime(2100, 1, 1, 12, tzinfo=UTC)
+    with time_machine.travel(noon - timedelta(minutes=20), tick=False):
+        fill(acme, submit)
+        waiting = submit(cpu_milli=2000)
+        assert explained(api, waiting)["turn"] is None
+    # A quarter of the capacity that is reserved for a tenth of 15 minutes lasts for 6 minutes.
+    with time_machine.travel(noon - timedelta(minutes=1), tick=False):
+        before = explained(api, waiting)
+    with time_machine.travel(noon + timedelta(minutes=1), tick=False):
+        during = explained(api, waiting)
+
+    assert before["turn"] == {"begins": "2100-01-01T12:00:00Z", "ends": None}
+    assert str(before["reason"]).endswith("Its next turn begins at 2100-01-01 12:00 UTC.")
+    assert during["turn"] == {"begins": None, "ends": "2100-01-01T12:06:00Z"}
+    assert str(during["reason"]).endswith("It is its turn, until 2100-01-01 12:06:00 UTC.")
 
 
 def test_the_reason_is_the_one_that_the_last_cycle_wrote(
