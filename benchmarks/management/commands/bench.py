@@ -11,6 +11,7 @@ from hypervisor.base import commands
 BENCHES = {
     "dashboard": "the operators' first page with a million deployments, on a separate service",
     "engine": "starts, preemptions, chaos and churn on a real Docker Engine",
+    "fragmentation": "GPUs that stay unallocated on a cluster that is filled, by policy",
     "growth": "the planner's time for 1,000 to 100,000 pending deployments on 100 clusters",
     "laws": "random worlds whose plans are checked against the rules",
     "latency": "the time from a POST until it is placed and running, on a running service",
