@@ -69,9 +69,10 @@ class Problem:
     `shares` are the dominant shares. `kinds` number the distinct combinations of request, requested
     cluster and required labels. `threshold[d]` is the lowest priority that may evict the active d,
     and `loss[d]` the work, in shares times seconds, that an eviction of d would lose. `suspended`
-    are the ready deployments for which preemption is suspended. `turns` has those that take turns. `due_at[d]` is the level at which the active d is
-    due; `eviction_order` has the active deployments by node, the first to be evicted at the head.
-    `victims_cache` belongs to `fewest_victims`.
+    are the ready deployments for which preemption is suspended. `turns` has those that take turns.
+    `due_at[d]` is the level at which the active d is due; `eviction_order` has the active
+    deployments by node, the first to be evicted at the head. `victims_cache` belongs to
+    `fewest_victims`.
     """
 
     snapshot: Snapshot
