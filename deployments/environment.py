@@ -44,9 +44,14 @@ def masked(env: Env) -> dict[str, Any]:
     }
 
 
+def plain(env: Env) -> dict[str, str]:
+    """Return the variables that are not secrets."""
+    return {name: value for name, value in env.items() if isinstance(value, str)}
+
+
 def opened(env: Env) -> dict[str, str]:
-    """Return all values in plain text, for the container only. Raises CannotDecrypt."""
-    return {name: value if isinstance(value, str) else _open(value) for name, value in env.items()}
+    """Return the secrets in plain text, for the container only. Raises CannotDecrypt."""
+    return {name: _open(value) for name, value in env.items() if not isinstance(value, str)}
 
 
 def completed(given: Env, former: Env) -> dict[str, Any]:

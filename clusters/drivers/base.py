@@ -72,9 +72,11 @@ def run_by_uid(uid: UUID) -> int | None:
 class ContainerSpec:
     """A container to start; cpu in millicores, RAM in MiB, GPU in devices.
 
-    `devices` are the ids of its `gpu` GPUs, or empty if the engine chooses them. `node` is the name
-    of the node that it has to run on, "" if the engine has only one or chooses it. `run_id` is only
-    a label for people.
+    `env` are its plain variables, `secrets` those whose values only the container may see: an
+    engine that describes containers to others must keep them out of the description. `devices` are
+    the ids of its `gpu` GPUs, or empty if the engine chooses them. `node` is the name of the node
+    that it has to run on, "" if the engine has only one or chooses it. `run_id` is only a label for
+    people.
     """
 
     uid: UUID
@@ -87,6 +89,12 @@ class ContainerSpec:
     devices: tuple[str, ...] = ()
     node: str = ""
     run_id: int = 0
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """All variables, for engines that do not keep secrets apart."""
+        return {**self.env, **self.secrets}
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from clusters.models import Cluster
 from clusters.secrets import CannotDecrypt
 from clusters.wakeups import request_cycle, request_reconcile
 from deployments import lifecycle
-from deployments.environment import opened
+from deployments.environment import opened, plain
 from deployments.lifecycle import Change, Verb, transition, update_reasons
 from deployments.logs import store
 from deployments.models import Dependency, Deployment, Run, Status
@@ -312,7 +312,8 @@ def _spec(launch: Launch, uid: UUID, *, bound: bool) -> ContainerSpec:
         uid=uid,
         image=run.deployment.image,
         command=tuple(run.deployment.command),
-        env=_environment(run.deployment),
+        env=plain(run.deployment.env),
+        secrets=_secrets(run.deployment),
         cpu_milli=run.cpu_milli,
         ram_mib=run.ram_mib,
         gpu=run.gpu,
@@ -322,7 +323,7 @@ def _spec(launch: Launch, uid: UUID, *, bound: bool) -> ContainerSpec:
     )
 
 
-def _environment(deployment: Deployment) -> dict[str, str]:
+def _secrets(deployment: Deployment) -> dict[str, str]:
     try:
         return opened(deployment.env)
     except CannotDecrypt as error:

@@ -44,7 +44,7 @@ def row(api: APIClient) -> Deployment:
 
 
 def env_in_container(engine: FakeEngine, deployment: Deployment) -> dict[str, str]:
-    return dict(engine.containers[deployment.runs.latest("pk").pk].spec.env)
+    return dict(engine.containers[deployment.runs.latest("pk").pk].spec.environment)
 
 
 def test_a_response_has_null_for_a_secret(api: APIClient) -> None:

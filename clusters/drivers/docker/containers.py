@@ -27,7 +27,7 @@ def settings(client: APIClient, spec: ContainerSpec, uid: UUID, network: str) ->
     return {
         "image": spec.image,
         "command": list(spec.command) or None,
-        "environment": dict(spec.env),
+        "environment": spec.environment,
         "name": name(uid, spec),
         "labels": labels(uid, spec),
         "host_config": client.create_host_config(**_limits(spec), **_fences(network)),

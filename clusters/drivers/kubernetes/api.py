@@ -31,6 +31,7 @@ class Api:
         self._namespace = namespace
         self._pods = f"{_NAMESPACES}/{namespace}/pods"
         self._config_maps = f"{_NAMESPACES}/{namespace}/configmaps"
+        self._secrets = f"{_NAMESPACES}/{namespace}/secrets"
 
     def create_pod(self, manifest: Json, *, really: bool = True) -> Json:
         """Create the Pod, or only have it validated and admitted if not `really`."""
@@ -104,15 +105,22 @@ class Api:
         """Change the Pod with a strategic merge patch; return it, None if there is none."""
         return _if_there(lambda: self._call("PATCH", f"{self._pods}/{name}", change))
 
-    def delete_pod(self, name: str, *, uid: str, grace_seconds: int) -> None:
-        """Request the deletion of the Pod with this uid, if it still exists."""
-        options = {"gracePeriodSeconds": grace_seconds, "preconditions": {"uid": uid}}
+    def delete_pod(self, name: str, *, uid: str, grace_seconds: int, version: str = "") -> None:
+        """Request the deletion of the Pod with this uid, if it still exists.
+
+        With `version`, raises Refused if the Pod has changed since that version.
+        """
+        conditions = {"uid": uid, **({"resourceVersion": version} if version else {})}
+        options = {"gracePeriodSeconds": grace_seconds, "preconditions": conditions}
         try:
             self._call("DELETE", f"{self._pods}/{name}", options)
         except Refused as error:
-            # 409: another Pod has this name, so the one to delete is gone.
-            if error.status not in (404, 409):
+            # 409 without a version: another Pod has this name, so the one to delete is gone.
+            if error.status != 404 and (version or error.status != 409):
                 raise
+
+    def create_secret(self, manifest: Json) -> None:
+        self._call("POST", self._secrets, manifest)
 
     def read_config_map(self, name: str) -> Json | None:
         """Return the ConfigMap, None if there is none."""

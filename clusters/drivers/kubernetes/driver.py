@@ -19,7 +19,16 @@ from clusters.drivers.base import (
     Phase,
     Probe,
 )
-from clusters.drivers.kubernetes import access, deletions, logs, markers, pods, probing, states
+from clusters.drivers.kubernetes import (
+    access,
+    deletions,
+    logs,
+    markers,
+    pod_secrets,
+    pods,
+    probing,
+    states,
+)
 from clusters.drivers.kubernetes.api import Api, Json
 from clusters.drivers.kubernetes.errors import Refused
 from clusters.drivers.kubernetes.events import PodEvents
@@ -74,17 +83,22 @@ class KubernetesDriver:
         return self._supply.nodes()
 
     def start(self, spec: ContainerSpec, now: datetime) -> None:
+        secret = pod_secrets.new_name(self._connection.uid, spec)
         manifest = pods.manifest(
             self._connection.uid,
             spec,
             grace_seconds=settings.STOP_GRACE_SECONDS,
             tolerations=[Toleration.read(text) for text in self._connection.tolerations],
+            secret=secret,
         )
         try:
-            self._api.create_pod(manifest)
+            pod = self._api.create_pod(manifest)
         except Refused as error:
             if error.reason != "AlreadyExists":
                 raise
+            return
+        if secret:
+            pod_secrets.release(self._api, pod, secret, spec)
 
     def stop(self, uid: UUID, grace_seconds: int, now: datetime) -> None:
         # Marked first, because a deletion without the mark counts as another client's.
@@ -94,7 +108,7 @@ class KubernetesDriver:
             self._delete(pod, max(grace_seconds, 1))
 
     def observe(self, now: datetime) -> list[Observation]:
-        listed = self._list()[0]
+        listed = pod_secrets.without_interrupted(self._api, self._list()[0])
         observations = [observation(pod, now) for pod in listed]
         unexplained = {
             pod["metadata"]["uid"]: pod

@@ -12,6 +12,7 @@ T = TypeVar("T")
 _MISSING_RIGHT = re.compile(r'cannot (?P<verb>\S+) resource "(?P<resource>[^"]+)"')
 _PASSING = re.compile(r"because it is being terminated|error looking up service account")
 _BOUND = re.compile(r"(maximum|minimum) \S+ usage per (?:Container|Pod)")
+_SECRET = re.compile(r'^Secret "')
 _ENV_NAME = re.compile(r"env\[\d+\]\.name: ")
 _LONGEST = 500
 
@@ -81,6 +82,8 @@ def _meaning(status: int, detail: str, after: str) -> tuple[str, bool, Cause]:
 def _invalid(detail: str) -> str:
     if _ENV_NAME.search(detail):
         return f"Kubernetes refuses the name of an environment variable: correct `env`. ({detail})"
+    if _SECRET.search(detail):
+        return f"Kubernetes refuses the secrets of `env`: give fewer or shorter ones. ({detail})"
     return f"Kubernetes does not accept the Pod: correct the deployment. ({detail})"
 
 

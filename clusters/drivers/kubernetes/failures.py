@@ -25,6 +25,7 @@ _PULL_REASONS = {
     "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable",
     "ImageInspectError", "SignatureValidationFailed",
 }  # fmt: skip
+_NO_SECRET = re.compile(r'^(secret "[^"]*" not found|couldn\'t find key )')
 _START_REASONS = {"StartError", "ContainerCannotRun", "RunContainerError", "CreateContainerError"}
 
 _NO_IMAGE = re.compile(r"not found|manifest unknown|not exist|no such image", re.IGNORECASE)
@@ -85,6 +86,9 @@ BAD_COMMANDS = {
     ),
 }
 DELETED = Failure(Cause.ENGINE_EVICTED, "Its Pod was deleted in Kubernetes by another client.")
+SECRET_DELETED = Failure(
+    Cause.ENGINE_FAILED, "Its Secret was deleted in Kubernetes by another client."
+)
 NODE_LOST_TRACK = Failure(
     Cause.NODE_LOST, "Its node lost track of the container, probably after a restart of the node."
 )
@@ -181,6 +185,8 @@ def waiting(reason: str, detail: str, waited_s: float) -> Failure | None:
             Cause.INVALID_SPEC,
             f"`image` is not a valid image reference: correct it. ({_cut(detail)})",
         )
+    if reason == "CreateContainerConfigError" and _NO_SECRET.search(detail):
+        return SECRET_DELETED
     if reason == "CreateContainerConfigError":
         return Failure(
             Cause.INVALID_SPEC,

@@ -22,6 +22,9 @@ DELETION_REQUESTED = "mlops-hypervisor/deletion-requested"
 OBSERVED = "mlops-hypervisor/observed"
 """Finalizer: keeps a deleted Pod until its ending has been observed."""
 
+GATE = "mlops-hypervisor/secrets"
+"""Scheduling gate: keeps a Pod from all nodes until its Secrets exist."""
+
 CONTAINER = "main"
 GPU = "nvidia.com/gpu"
 
@@ -88,8 +91,13 @@ def manifest(
     *,
     grace_seconds: int,
     tolerations: Sequence[Toleration] = (),
+    secret: str = "",
 ) -> dict[str, Any]:
-    """Return the Pod to create; `grace_seconds` apply to endings that Kubernetes decides on."""
+    """Return the Pod to create; `grace_seconds` apply to endings that Kubernetes decides on.
+
+    `secret` is the name of the Secret with the secret variables, if there are any. Its Pod is
+    created behind the gate.
+    """
     resources = {"cpu": f"{spec.cpu_milli}m", "memory": f"{spec.ram_mib}Mi"}
     if spec.gpu:
         resources[GPU] = str(spec.gpu)
@@ -97,7 +105,7 @@ def manifest(
         "name": CONTAINER,
         "image": spec.image,
         "args": [_literal(word) for word in spec.command],
-        "env": [{"name": name, "value": _literal(spec.env[name])} for name in spec.env],
+        "env": _variables(spec, secret),
         "resources": {"requests": resources, "limits": resources},
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -124,9 +132,19 @@ def manifest(
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
+            **({"schedulingGates": [{"name": GATE}]} if secret else {}),
             **_placing(spec, tolerations),
         },
     }
+
+
+def _variables(spec: ContainerSpec, secret: str) -> list[dict[str, Any]]:
+    """Return the environment, which has only a reference for each secret variable."""
+    plain = [{"name": name, "value": _literal(spec.env[name])} for name in spec.env]
+    return plain + [
+        {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": name}}}
+        for name in spec.secrets
+    ]
 
 
 def _placing(spec: ContainerSpec, tolerations: Sequence[Toleration]) -> dict[str, Any]:
@@ -140,6 +158,16 @@ def _placing(spec: ContainerSpec, tolerations: Sequence[Toleration]) -> dict[str
         terms = {"nodeSelectorTerms": [{"matchFields": [field]}]}
         made["affinity"] = {"nodeAffinity": {_REQUIRED: terms}}
     return made
+
+
+def is_gated(pod: Mapping[str, Any]) -> bool:
+    """Whether the Pod waits behind the gate, so that no node has ever had it."""
+    return any(gate["name"] == GATE for gate in pod["spec"].get("schedulingGates") or ())
+
+
+def without_gate() -> dict[str, Any]:
+    """Return the patch that lets Kubernetes schedule the Pod."""
+    return {"spec": {"schedulingGates": [{"name": GATE, "$patch": "delete"}]}}
 
 
 def mark_stopped() -> dict[str, Any]:

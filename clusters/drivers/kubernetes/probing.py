@@ -1,9 +1,10 @@
 """Probe a Kubernetes cluster: its identity, its capacity, and whether it would accept Pods."""
 
+from collections.abc import Iterable
 from uuid import UUID
 
 from clusters.drivers.base import ContainerSpec, DriverError, NodeReport, NodeState, Probe
-from clusters.drivers.kubernetes import capacity, markers, pods
+from clusters.drivers.kubernetes import capacity, markers, pod_secrets, pods
 from clusters.drivers.kubernetes.api import Api
 from clusters.drivers.kubernetes.errors import Refused, missing_right, unless_forbidden
 from clusters.drivers.kubernetes.supply import Supply
@@ -14,6 +15,9 @@ _ONLY_OWN_PODS = (
     " use: a node may refuse a Pod after deployments were evicted for it. Grant the ClusterRole in"
     " docs/operating.md."
 )
+
+_COPY = "a copied or restored installation may not detect that the Pods belong to another one"
+_NO_SECRETS = "no deployment with a secret in its `env` can start"
 
 RIGHTS = (
     ("create", "pods"), ("get", "pods"), ("list", "pods"), ("watch", "pods"), ("patch", "pods"),
@@ -39,7 +43,12 @@ def probe(api: Api, connection: Connection, supply: Supply) -> Probe:
         cpu_milli=measured["cpu_milli"],
         ram_mib=measured["ram_mib"],
         gpu=measured["gpu"],
-        warnings=(*warnings, *_objections(api, connection), *_without_markers(api)),
+        warnings=(
+            *warnings,
+            *_objections(api, connection),
+            *_missing(api, markers.RIGHTS, _COPY),
+            *_missing(api, pod_secrets.RIGHTS, _NO_SECRETS),
+        ),
         nodes=None if nodes is None else tuple(nodes),
     )
 
@@ -62,14 +71,14 @@ def _check_rights(api: Api) -> None:
         raise DriverError(missing_right(", ".join(missing)), retriable=True)
 
 
-def _without_markers(api: Api) -> list[str]:
-    missing = [f"`{verb}` `{what}`" for verb, what in markers.RIGHTS if not api.may(verb, what)]
+def _missing(api: Api, rights: Iterable[tuple[str, str]], effect: str) -> list[str]:
+    """Return a warning with the effect if one of these rights, which are optional, is missing."""
+    missing = [f"`{verb}` `{what}`" for verb, what in rights if not api.may(verb, what)]
     if not missing:
         return []
     warning = (
-        f"The service account is missing the right to {', '.join(missing)}. Without it, a copied or"
-        " restored installation may not detect that the Pods belong to another one: grant it"
-        " as docs/operating.md describes."
+        f"The service account is missing the right to {', '.join(missing)}. Without it, {effect}:"
+        " grant it as docs/operating.md describes."
     )
     return [warning]
 

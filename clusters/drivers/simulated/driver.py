@@ -93,8 +93,8 @@ class SimulatedDriver:
                 "exits_at": None if runs_for is None else now + timedelta(seconds=runs_for),
                 "exit_code": exit_code,
                 "cause": cause or "",
-                "stop_seconds": _seconds(spec.env, "SIMULATE_STOP_SECONDS") or 0,
-                "output": spec.env.get("SIMULATE_LOG", _OUTPUT),
+                "stop_seconds": _seconds(spec.environment, "SIMULATE_STOP_SECONDS") or 0,
+                "output": spec.environment.get("SIMULATE_LOG", _OUTPUT),
             },
         )
 
@@ -157,10 +157,10 @@ def _ending(spec: ContainerSpec) -> tuple[int | None, int, Cause | None]:
     """Return the seconds until the container exits (None: never), its exit code and the cause."""
     if spec.command[:1] == (MISSING_COMMAND,):
         return 0, _NOT_FOUND, Cause.COMMAND_NOT_FOUND
-    runs_for = _seconds(spec.env, "SIMULATE_RUN_SECONDS")
-    if spec.env.get("SIMULATE_OUT_OF_MEMORY") == "1":
+    runs_for = _seconds(spec.environment, "SIMULATE_RUN_SECONDS")
+    if spec.environment.get("SIMULATE_OUT_OF_MEMORY") == "1":
         return runs_for or 0, _KILLED, Cause.OUT_OF_MEMORY
-    exit_code = _seconds(spec.env, "SIMULATE_EXIT_CODE")
+    exit_code = _seconds(spec.environment, "SIMULATE_EXIT_CODE")
     if runs_for is None and exit_code is not None:
         runs_for = 0
     return runs_for, exit_code or 0, None

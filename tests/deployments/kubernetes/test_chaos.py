@@ -13,6 +13,7 @@ from clusters import drivers
 from clusters.drivers.kubernetes import pods
 from clusters.models import Cluster
 from deployments import services
+from deployments.environment import seal
 from deployments.models import Deployment, Run, Status
 from deployments.runtime.reconcile import reconcile
 from scheduling.cycle.run import run_cycle
@@ -62,6 +63,7 @@ class Chaos:
             name=f"job-{self.done.total()}",
             image=self.random.choice([IMAGE, IMAGE, IMAGE, IMAGE, "nobody/nothing:1"]),
             command=self.random.choice(PROGRAMS),
+            env=self.random.choice([{}, {"TOKEN": seal("hunter2")}]),
             cpu_milli=self.random.choice([1000, 2000, 4000, 8000]),
             priority=self.random.choice([10, 50, 90]),
         )
@@ -74,7 +76,8 @@ class Chaos:
     def disturb(self) -> None:
         method = self.random.choice(["GET", "POST", "PATCH", "DELETE"])
         after = self.random.random() < 0.5
-        self.kube.server.fail_next(method, "/pods", self.random.choice(FAULTS), after=after)
+        part = self.random.choice(["/pods", "/secrets"]) if method == "POST" else "/pods"
+        self.kube.server.fail_next(method, part, self.random.choice(FAULTS), after=after)
 
     def evict(self) -> None:
         """End a Pod from outside, in one of the ways of Kubernetes."""
@@ -129,7 +132,8 @@ def test_at_random(kube: KubeCluster, east: Cluster, submit: Submit, settings: S
 
     def is_over() -> bool:
         chaos.step()
-        return not chaos.pods() and not Run.objects.unfinished().exists()
+        left = chaos.pods() or kube.secrets.all()
+        return not left and not Run.objects.unfinished().exists()
 
     wait_until(is_over, "nothing is left", seconds=60)
     ended = Counter(Deployment.objects.values_list("status", flat=True))

@@ -12,7 +12,9 @@ from clusters.drivers.base import ContainerSpec
 from clusters.drivers.kubernetes import pods
 from clusters.models import Cluster, Connection
 from deployments import services
+from deployments.environment import seal
 from deployments.models import Deployment, Run, Status
+from deployments.runtime.launching import SETTLE
 from deployments.runtime.reconcile import reconcile
 from scheduling.cycle.run import run_cycle
 from scheduling.insight.verify import violations
@@ -76,6 +78,55 @@ def test_a_deployment_runs_to_its_end_and_leaves_no_pod(
     run.refresh_from_db()
     assert (run.exit_code, run.ended_at is not None) == (0, True)
     assert names(kube) == []
+
+
+def test_a_secret_reaches_the_container_and_ends_with_it(
+    kube: KubeCluster, east: Cluster, submit: Submit
+) -> None:
+    deployment = submit(
+        image=IMAGE,
+        command=["sh", "-c", 'test "$TOKEN" = hunter2 && echo up && sleep 600', "x"],
+        env={"PLAIN": "1", "TOKEN": seal("hunter2")},
+    )
+    running(east, deployment)
+    assert "hunter2" not in repr([kube.store.all()[0][0]["spec"]["containers"][0]["env"]])
+    assert len(kube.secrets.all()) == 1
+
+    services.stop(deployment, actor="bob")
+    until(east, deployment, Status.STOPPED)
+
+    step(east)
+    assert (names(kube), kube.secrets.all()) == ([], [])
+
+
+@pytest.mark.parametrize("fault", [("POST", "/secrets"), ("PATCH", "/pods")], ids=" ".join)
+def test_a_worker_that_dies_while_it_starts_a_container_with_a_secret_leaves_no_secret(
+    kube: KubeCluster, east: Cluster, submit: Submit, fault: tuple[str, str]
+) -> None:
+    deployment = submit(image=IMAGE, command=UNTIL_ASKED, env={"TOKEN": seal("hunter2")})
+    kube.server.fail_next(*fault, None)
+    step(east)
+    assert len(names(kube)) == 1
+
+    services.stop(deployment, actor="bob")
+    with time_machine.travel(timezone.now() + 2 * SETTLE):
+        until(east, deployment, Status.STOPPED)
+
+    assert (names(kube), kube.secrets.all()) == ([], [])
+
+
+@pytest.mark.parametrize("fault", [("POST", "/secrets"), ("PATCH", "/pods")], ids=" ".join)
+def test_an_interrupted_start_with_a_secret_is_completed(
+    kube: KubeCluster, east: Cluster, submit: Submit, fault: tuple[str, str]
+) -> None:
+    deployment = submit(image=IMAGE, command=UNTIL_ASKED, env={"TOKEN": seal("hunter2")})
+    kube.server.fail_next(*fault, None)
+
+    step(east)
+    running(east, deployment)
+
+    assert (len(names(kube)), len(kube.secrets.all())) == (1, 1)
+    assert Run.objects.filter(deployment=deployment).count() == 1
 
 
 def test_a_failure_has_its_code(kube: KubeCluster, east: Cluster, submit: Submit) -> None:

@@ -47,6 +47,11 @@ def admit(pod: Json, namespace: str, *, relaxed_names: bool = False) -> Json:
         container.setdefault("terminationMessagePath", "/dev/termination-log")
         container.setdefault("imagePullPolicy", "IfNotPresent")
     pod["status"] = {"phase": "Pending", "qosClass": "Guaranteed"}
+    if spec.get("schedulingGates"):
+        pod["status"]["conditions"] = [
+            {"type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
+             "message": "Scheduling is blocked due to non-empty scheduling gates"}
+        ]  # fmt: skip
     return pod
 
 
@@ -64,8 +69,19 @@ def _validate(pod: Json, env_name: re.Pattern[str]) -> None:
             raise status.invalid(name, "metadata.finalizers", f'Invalid value: "{finalizer}"')
     if not containers:
         raise status.invalid(name, "spec.containers", "Required value")
+    _validate_gates(name, pod["spec"])
     for number, container in enumerate(containers):
         _validate_container(name, f"spec.containers[{number}]", container, env_name)
+
+
+def _validate_gates(name: str, spec: Json) -> None:
+    for number, gate in enumerate(spec.get("schedulingGates") or ()):
+        if "/" not in gate["name"] or not _QUALIFIED.fullmatch(gate["name"]):
+            why = f'Invalid value: "{gate["name"]}"'
+            raise status.invalid(name, f"spec.schedulingGates[{number}]", why)
+        if spec.get("nodeName"):
+            why = "Forbidden: cannot be set until all schedulingGates have been cleared"
+            raise status.invalid(name, "spec.nodeName", why)
 
 
 def _validate_container(name: str, path: str, container: Json, env_name: re.Pattern[str]) -> None:
@@ -81,7 +97,20 @@ def _validate_container(name: str, path: str, container: Json, env_name: re.Patt
             raise status.invalid(name, f"{path}.env[{number}].name", why)
         if not isinstance(entry.get("value", ""), str):
             raise status.bad_request("cannot unmarshal number into Go struct field EnvVar.value")
+        _validate_source(name, f"{path}.env[{number}].valueFrom", entry)
     _validate_resources(name, f"{path}.resources", container.get("resources", {}))
+
+
+def _validate_source(name: str, path: str, entry: Json) -> None:
+    if "valueFrom" not in entry:
+        return
+    if entry.get("value"):
+        raise status.invalid(name, path, "Invalid value: may not be specified when `value` is set")
+    source = entry["valueFrom"]
+    if set(source) != {"secretKeyRef"}:
+        raise status.invalid(name, path, "Invalid value: must specify one of: `secretKeyRef`")
+    if not source["secretKeyRef"].get("key"):
+        raise status.invalid(name, f"{path}.secretKeyRef.key", "Required value")
 
 
 def _validate_resources(name: str, path: str, resources: Json) -> None:

@@ -20,6 +20,7 @@ from tests.support.kube_api.http import Server
 from tests.support.kube_api.kubelet import PodLife
 from tests.support.kube_api.nodes import GPU, Node, NodeBook, place
 from tests.support.kube_api.rbac import Account
+from tests.support.kube_api.secrets import Secrets
 from tests.support.kube_api.store import Key, Store
 
 Json = dict[str, Any]
@@ -56,6 +57,7 @@ class KubeCluster:
         self.config_maps = ConfigMaps()
         self.confirms_after_s = 0.0
         self.store = Store(counts_back)
+        self.secrets = Secrets(self._pod_uids)
         self.lives: dict[Key, PodLife] = {}
         self._numbers = itertools.count(1)
         self._threads: list[threading.Thread] = []
@@ -169,6 +171,9 @@ class KubeCluster:
             self._disrupt(key, "DeletionByPodGC", "PodGC: node no longer exists")
             self.store.update(key, lambda pod: pod["status"].update(phase="Failed"))
             self.store.delete(key, 0)
+
+    def _pod_uids(self) -> set[str]:
+        return {pod["metadata"]["uid"] for pod in self.store.all()[0]}
 
     def _disrupt(self, key: Key, reason: str, message: str) -> None:
         self.store.update(key, lambda pod: kubelet.disrupt(pod, reason, message))

@@ -22,7 +22,8 @@ Stream = Iterator[bytes]
 
 _PATH = re.compile(
     r"/api/v1(/namespaces/(?P<namespace>[^/]+))?"
-    r"/(?P<resource>pods|nodes|resourcequotas|events|configmaps|namespaces)(/(?P<name>[^/]+)(/(?P<sub>log))?)?"
+    r"/(?P<resource>pods|nodes|resourcequotas|events|configmaps|secrets|namespaces)"
+    r"(/(?P<name>[^/]+)(/(?P<sub>log))?)?"
 )
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 _EVERYBODYS = {"version", "selfsubjectaccessreviews"}

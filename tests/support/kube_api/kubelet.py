@@ -49,6 +49,9 @@ class PodLife:
             pod = self._store.get(self._key)
             if "deletionTimestamp" in pod["metadata"]:
                 return None
+            if pod["spec"].get("schedulingGates"):
+                self._store.wait(0.2)
+                continue
             node, why = self._cluster.bind(self._key)
             if node:
                 self._report("Normal", "Scheduled", f"Successfully assigned to {node.name}")
@@ -76,7 +79,9 @@ class PodLife:
             return False
         self._report("Normal", "Pulled", f'Container image "{image}" already present on machine')
         args = [_expand(word) for word in spec.get("args", ())] or ["true"]
-        env = {entry["name"]: _expand(entry.get("value", "")) for entry in spec.get("env", ())}
+        env = self._environment(spec)
+        if env is None:
+            return False
         memory = int(parse_quantity(spec["resources"]["limits"]["memory"]))
         try:
             self.process = Process(args, env, memory, self.log)
@@ -86,6 +91,41 @@ class PodLife:
         self._state({"running": {"startedAt": now()}}, "Running")
         self._report("Normal", "Started", "Started container main")
         return True
+
+    def _environment(self, container: Json) -> dict[str, str] | None:
+        """Return the variables once every Secret that they need is there; None at a deletion."""
+        found: list[dict[str, str]] = []
+        told = ""
+
+        def is_incomplete() -> bool:
+            nonlocal told
+            env, why = self._resolved(container)
+            if why and why != told:
+                waiting = {"reason": "CreateContainerConfigError", "message": why}
+                self._state({"waiting": waiting}, "Pending")
+                self._report("Warning", "Failed", f"Error: {why}")
+                told = why
+            found[:] = [env]
+            return bool(why)
+
+        return found[0] if self._wait_while(is_incomplete) else None
+
+    def _resolved(self, container: Json) -> tuple[dict[str, str], str]:
+        """Return the variables, and the kubelet's message for the first one without a value."""
+        namespace, env = self._key[0], {}
+        for entry in container.get("env", ()):
+            if "valueFrom" not in entry:
+                env[entry["name"]] = _expand(entry.get("value", ""))
+                continue
+            wanted = entry["valueFrom"]["secretKeyRef"]
+            values = self._cluster.secrets.values(namespace, wanted["name"])
+            if values is None:
+                return {}, f'secret "{wanted["name"]}" not found'
+            if wanted["key"] not in values:
+                where = f"{namespace}/{wanted['name']}"
+                return {}, f"couldn't find key {wanted['key']} in Secret {where}"
+            env[entry["name"]] = values[wanted["key"]]
+        return env, ""
 
     def _make_sandbox(self, node: "Node") -> bool:
         """Try until the sandbox can be created; return whether it was, before a deletion."""

@@ -56,6 +56,9 @@ class Routes:
             return _list("EventList", self.cluster.events.select(str(a.namespace), selector), 1)
         if a.resource == "configmaps":
             return self._config_map(request)
+        if a.resource == "secrets":
+            # The account has no other right on them.
+            return self.cluster.secrets.create(str(a.namespace), request.body)
         return self._pods(request)
 
     def _nodes(self, request: Request) -> Json | Stream:
@@ -109,8 +112,9 @@ class Routes:
 
     def _delete(self, key: tuple[str, str], request: Request) -> Json:
         grace = request.body.get("gracePeriodSeconds", request.query.get("gracePeriodSeconds"))
-        uid = request.body.get("preconditions", {}).get("uid")
-        return self.cluster.store.delete(key, None if grace is None else int(grace), uid)
+        return self.cluster.store.delete(
+            key, None if grace is None else int(grace), request.body.get("preconditions", {})
+        )
 
     def _list(self, namespace: str | None, query: dict[str, str]) -> Json:
         pods, version = self.cluster.store.all()

@@ -4,7 +4,7 @@ import copy
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -76,14 +76,17 @@ class Store:
             gone = "finalizers" not in meta and meta.get("deletionGracePeriodSeconds") == 0
             return self._write("DELETED" if gone else "MODIFIED", pod)
 
-    def delete(self, key: Key, grace_s: int | None, precondition: str | None = None) -> Json:
+    def delete(
+        self, key: Key, grace_s: int | None, preconditions: Mapping[str, str] | None = None
+    ) -> Json:
         """Begin, shorten or complete a deletion, as `registry/rest/delete.go` does."""
 
         def change(pod: Json) -> None:
             meta = pod["metadata"]
-            if precondition not in (None, meta["uid"]):
-                why = f"the UID in the precondition ({precondition}) does not match {meta['uid']}"
-                raise status.conflict(key[1], why)
+            for name, wanted in (preconditions or {}).items():
+                if wanted != meta[name]:
+                    why = f"the {name} in the precondition ({wanted}) does not match {meta[name]}"
+                    raise status.conflict(key[1], why)
             grace = pod["spec"]["terminationGracePeriodSeconds"] if grace_s is None else grace_s
             ended = pod["status"].get("phase") in ("Succeeded", "Failed")
             if ended or not pod["spec"].get("nodeName"):

@@ -16,7 +16,8 @@ UID = UUID("0b9bd1f7-3f0b-4b51-8d1f-8b1a4a4f2f10")
 
 
 def made(of: ContainerSpec) -> dict[str, object]:
-    return pods.manifest(UID, of, grace_seconds=10)
+    secret = "run-7-abc" if of.secrets else ""
+    return pods.manifest(UID, of, grace_seconds=10, secret=secret)
 
 
 def test_requests_equal_limits() -> None:
@@ -32,6 +33,24 @@ def test_every_mark_has_the_product_s_prefix() -> None:
 
     assert len(meta["labels"]) == 3
     assert all(name.startswith("mlops-hypervisor/") for name in meta["labels"])
+
+
+def test_a_secret_variable_is_a_reference() -> None:
+    manifest = made(spec(7, "train", env={"A": "1"}, secrets={"TOKEN": "hunter2"}))
+    (_, token) = manifest["spec"]["containers"][0]["env"]  # type: ignore[index]
+
+    reference = {"secretKeyRef": {"name": "run-7-abc", "key": "TOKEN"}}
+    assert token == {"name": "TOKEN", "valueFrom": reference}
+    assert "hunter2" not in json.dumps(manifest)
+    assert manifest["spec"]["schedulingGates"] == [{"name": "mlops-hypervisor/secrets"}]  # type: ignore[index]
+
+
+def test_a_pod_without_secrets_waits_for_nothing() -> None:
+    assert "schedulingGates" not in made(spec(7, "train"))["spec"]  # type: ignore[operator]
+
+
+def test_a_description_of_a_container_has_no_secret() -> None:
+    assert "hunter2" not in repr(spec(7, "train", secrets={"TOKEN": "hunter2"}))
 
 
 def test_a_pod_without_gpus_does_not_mention_any() -> None:
@@ -56,7 +75,9 @@ def test_a_container_has_no_privileges() -> None:
 
 @pytest.mark.parametrize(("gpu", "node"), [(0, ""), (2, ""), (0, "gpu-1")])
 def test_the_official_client_knows_every_field(gpu: int, node: str) -> None:
-    manifest = made(spec(7, "train", "--fast", env={"A": "1"}, gpu=gpu, node=node))
+    manifest = made(
+        spec(7, "train", "--fast", env={"A": "1"}, secrets={"B": "2"}, gpu=gpu, node=node)
+    )
     client = ApiClient()
 
     model = client.deserialize(SimpleNamespace(data=json.dumps(manifest)), "V1Pod")
@@ -67,7 +88,9 @@ def test_the_official_client_knows_every_field(gpu: int, node: str) -> None:
 @pytest.mark.parametrize(("gpu", "node"), [(0, ""), (2, ""), (0, "gpu-1")])
 def test_the_schema_of_kubernetes_accepts_the_pod(gpu: int, node: str) -> None:
     kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="of the extra `lint`")
-    manifest = made(spec(7, "train", "--fast", env={"A": "1"}, gpu=gpu, node=node))
+    manifest = made(
+        spec(7, "train", "--fast", env={"A": "1"}, secrets={"B": "2"}, gpu=gpu, node=node)
+    )
 
     kubernetes_validate.validate(manifest, "1.33", strict=True)
 

@@ -18,6 +18,7 @@ from tests.support.kubernetes import NAMESPACE, account, manifests, spec, uid, w
 NEEDED = [
     ("get", "namespaces"), ("create", "pods"), ("list", "pods"), ("watch", "pods"),
     ("get", "pods/log"), ("patch", "pods"), ("delete", "pods"), ("get", "pods"),
+    ("create", "secrets"),
 ]  # fmt: skip
 
 
@@ -25,7 +26,7 @@ def everything(kube: KubeCluster, driver: KubernetesDriver) -> None:
     """Call every verb of the driver once."""
     driver.probe()
     kube.pulling = True
-    driver.start(spec(7, "sleep", "60"), timezone.now())
+    driver.start(spec(7, "sleep", "60", secrets={"TOKEN": "t"}), timezone.now())
 
     def phase() -> Phase:
         return driver.observe(timezone.now())[0].phase
@@ -78,6 +79,17 @@ def test_without_the_right_to_its_marker_the_driver_works_and_the_probe_warns(
 
     assert any(f"`{verb}` `configmaps`" in warning for warning in driver.probe().warnings)
     assert driver.markers() == {"get": None, "create": frozenset(), "update": {uid(1)}}[verb]
+
+
+def test_the_probe_warns_without_the_right_to_create_secrets(
+    kube: KubeCluster, driver: KubernetesDriver
+) -> None:
+    granted = kube.accounts[0]
+    kube.accounts[0] = Account(granted.name, granted.token, without(granted, "create", "secrets"))
+
+    (warning,) = driver.probe().warnings
+
+    assert "`create` `secrets`. Without it, no deployment with a secret in its `env`" in warning
 
 
 def test_every_right_is_used(kube: KubeCluster, driver: KubernetesDriver) -> None:
