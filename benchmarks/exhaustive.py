@@ -6,6 +6,7 @@ The search knows nothing of the planner's. Whether a plan is allowed is decided 
 from collections.abc import Iterator
 from dataclasses import replace
 
+from benchmarks.reservations import unreserved
 from benchmarks.rules import Result, capacity, in_order, no_idle_waiting, only_when_needed
 from scheduling.planner.plan import Eviction, Move, Placement
 from scheduling.planner.resources import Resources
@@ -23,7 +24,8 @@ class Avoidable:
     lose it in the result as well, but not all of these. `searched`: there is such a deployment, and
     all plans were examined. Deployments for which preemption is suspended stay as they are in the
     result. Nothing is searched if a deployment starts that has to respect a reservation, because in
-    another plan another node could be reserved.
+    another plan another node could be reserved. For the same reason the other plan must not demand
+    a reservation that the result does not have.
     """
 
     def __init__(self, result: Result) -> None:
@@ -110,7 +112,7 @@ class Avoidable:
             moves=tuple(moves),
         )
         other = Result(result.snapshot, plan)
-        rules = (capacity, only_when_needed, no_idle_waiting, in_order)
+        rules = (capacity, only_when_needed, no_idle_waiting, in_order, unreserved)
         return not any(True for rule in rules for _ in rule(other))
 
     def _drained(self) -> list[Eviction]:

@@ -13,6 +13,7 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from benchmarks.exhaustive import Avoidable
+from benchmarks.reservations import unreserved
 from benchmarks.rules import Result, violations
 from benchmarks.worlds import worlds
 from scheduling.planner.pipeline import make_plan
@@ -72,7 +73,7 @@ def broken(snapshot: Snapshot, plan: Plan, reached: Counter[str] | None = None) 
     Count in `reached` the searches for a plan with fewer evictions.
     """
     result = Result(snapshot, plan)
-    sentences = violations(snapshot, plan)
+    sentences = [*violations(snapshot, plan), *unreserved(result)]
     if not settles(snapshot, plan):
         sentences.append("rule 11: planning on the result changes something")
     if make_plan(_reversed(snapshot)) != plan:

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from typing import Any
 
 from scheduling.planner.plan import Eviction, Move, Placement, Plan, WaitReason
 from scheduling.planner.policy import Order
@@ -103,7 +104,7 @@ class Result:
         """Return whether the node has a reservation that this deployment must respect."""
         for wait in self.plan.wait_reasons:
             reservation = wait.detail.get("reservation")
-            if reservation and (reservation["cluster"], reservation["node"]) == place:
+            if reservation and _place(reservation) == place:
                 holder = self.deployments[wait.deployment]
                 ends = deployment.max_runtime_s
                 until = reservation["until"]
@@ -134,9 +135,10 @@ class Result:
         now = self.taking_turns.get(id_)
         return now is not None and (now or self.deployments[id_].reserved)
 
-    def holders(self) -> list[int]:
-        """Return the ids of the deployments that have a reservation."""
-        return [w.deployment for w in self.plan.wait_reasons if w.detail.get("reservation")]
+    def holders(self) -> dict[int, Place]:
+        """Return the ids of the deployments that have a reservation, and the node of each."""
+        reservations = {w.deployment: w.detail.get("reservation") for w in self.plan.wait_reasons}
+        return {id_: _place(row) for id_, row in reservations.items() if row}
 
     def may_backfill(self, deployment: Deployment, priority: int) -> bool:
         """Return whether it may use capacity reserved for a priority that could evict it again."""
@@ -176,6 +178,10 @@ class Result:
                             checkpoint_at=None, recent_preemptions=d.recent_preemptions + moved)
                 )  # fmt: skip
         return replace(self.snapshot, deployments=tuple(rows))
+
+
+def _place(reservation: Mapping[str, Any]) -> Place:
+    return reservation["cluster"], reservation["node"]
 
 
 def _holds(requirement: Requirement, labels: Mapping[str, str]) -> bool:

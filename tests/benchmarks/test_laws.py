@@ -10,6 +10,7 @@ from django.core.management import CommandError, call_command
 
 from benchmarks import laws
 from benchmarks.exhaustive import Avoidable
+from benchmarks.reservations import unreserved
 from benchmarks.rules import Result, violations
 from benchmarks.worlds import world
 from scheduling.planner.pipeline import make_plan
@@ -70,6 +71,18 @@ def test_an_eviction_that_another_plan_avoids_is_found() -> None:
     avoidable = Avoidable(Result(two_clusters(), together))
     assert avoidable.searched
     assert list(avoidable.sentences()) == []
+
+
+def test_a_turn_without_a_reservation_is_found() -> None:
+    """4 has waited for longer than 3 will run, so that capacity is reserved for it."""
+    ends = replace(two_clusters().deployments[2], priority=6, max_runtime_s=900)
+    waits = Deployment(4, 5, gpu(6), -10)
+    snapshot = replace(two_clusters(), deployments=(*two_clusters().deployments[:2], ends, waits))
+    made = plan({3: 1}, {1: (1, 3)})
+    assert list(unreserved(Result(snapshot, made))) == ["rule 9: no capacity is reserved for 4"]
+    reserved = WaitReason(4, "no_free_capacity", {"reservation": {"cluster": 1, "node": 1}}, "No.")
+    assert list(unreserved(Result(snapshot, replace(made, wait_reasons=(reserved,))))) == []
+    assert list(unreserved(Result(snapshot, make_plan(snapshot)))) == []
 
 
 def test_a_deployment_that_overtakes_an_equal_one_is_found() -> None:

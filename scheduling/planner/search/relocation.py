@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from scheduling.planner.outcome import Outcome
 from scheduling.planner.packed import OVERDRAWN, unpack
-from scheduling.planner.problem import Problem
+from scheduling.planner.problem import NEVER, Problem
 from scheduling.planner.resources import NOTHING
 
 _STEPS = 2_000  # changes of node to examine for one victim
@@ -19,8 +19,9 @@ class Relocation:
     """The changes to an outcome that each let a victim stay, and all others run that run.
 
     A victim lost its place on a node that takes deployments. Deployments that start may change
-    to any node that is not reserved for another one of their level or above. `effort_left` is
-    the number of pairs of a deployment and a node that may still be examined.
+    to any node that is not reserved for another one of their level or above. The other victims
+    of a node stay as well if none of those that start there then may evict them. `effort_left`
+    is the number of pairs of a deployment and a node that may still be examined.
     """
 
     def __init__(self, problem: Problem, outcome: Outcome, effort_left: int) -> None:
@@ -29,6 +30,11 @@ class Relocation:
         self._reserved = outcome.reservations
         self._free = problem.capacities.copy()
         self._movable: dict[int, list[int]] = {}
+        self._victims = {
+            c: lost
+            for c, members in enumerate(problem.eviction_order)
+            if (lost := [v for v in members if where.get(v) != c])
+        }
         for d, c in where.items():
             self._free[c] -= problem.requests[d]
             if c != problem.home[d] and d not in problem.suspended:
@@ -40,12 +46,7 @@ class Relocation:
         """Yield nodes for deployments that start, each time for another victim."""
         problem, where = self._problem, self._where
         left = sum((unpack(self._free[c]) for c, o in enumerate(problem.open) if o), NOTHING)
-        victims = [
-            v
-            for c, members in enumerate(problem.eviction_order)
-            for v in members
-            if where.get(v) != c
-        ]
+        victims = [v for lost in self._victims.values() for v in lost]
         for v in sorted(victims, key=lambda v: (v in where, -problem.loss[v], v)):
             request = problem.deployments[v].request
             if self.effort_left <= 0:
@@ -80,7 +81,7 @@ class Relocation:
         """
         over = next((c for c in used if free[c] & OVERDRAWN), None)
         if over is None:
-            return True
+            return all(self._others_leave(free, c, changed) for c in used)
         if depth == 0:
             return False
         problem, requests = self._problem, self._problem.requests
@@ -102,6 +103,17 @@ class Relocation:
                 free[over] -= requests[d]
                 free[c] += requests[d]
         return False
+
+    def _others_leave(self, free: list[int], c: int, changed: dict[int, int]) -> bool:
+        """Return whether the other victims of c leave it as well, or fit there if they stay."""
+        problem, others = self._problem, [v for v in self._victims.get(c, ()) if v not in changed]
+        if not others:
+            return True
+        starting = [d for d in self._movable.get(c, ()) if d not in changed]
+        starting += [d for d, node in changed.items() if node == c != problem.home[d]]
+        highest = max([problem.deployments[d].priority for d in starting], default=-NEVER)
+        stay = [v for v in others if problem.threshold[v] > highest]
+        return not (free[c] - sum([problem.requests[v] for v in stay])) & OVERDRAWN
 
     def _is_reserved(self, c: int, d: int) -> bool:
         reservation, deployments = self._reserved.get(c), self._problem.deployments

@@ -234,6 +234,17 @@ def test_with_fifo_a_victim_stays_even_if_another_deployment_starts_then() -> No
     assert (placed(made), evicted(made), moved(made)) == ({2: 2, 3: 1, 4: 1, 5: 2}, {}, {})
 
 
+def test_a_start_changes_its_node_only_if_the_other_victims_there_still_leave() -> None:
+    """If 7 started on cluster 2, 1 would stay, which 8 may not evict, and 2 would have to leave."""
+    spent = {"recent_preemptions": 3}
+    made = plan(
+        cluster(1, 4), active(1, 10, 1, **spent), active(2, 40, 1), active(3, 55, 1),
+        active(4, 60, 1), cluster(2, 3), active(5, 10, 1, on=2, **spent), active(6, 55, 1, on=2),
+        ready(7, 60, 1), ready(8, 55, 1), ready(9, 60, 5),
+    )  # fmt: skip
+    assert (placed(made), evicted(made), moved(made)) == ({7: 1, 8: 2}, {1: 7}, {})
+
+
 def test_the_victim_has_the_lowest_possible_priority() -> None:
     made = plan(
         cluster(1, 2), cluster(2, 2), active(1, 2, 2, on=1), active(2, 1, 2, on=2), ready(3, 5, 2)
