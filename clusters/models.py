@@ -14,7 +14,7 @@ from django.utils import timezone
 from accounts.audit.triggers import trail
 from clusters.demand import demand
 from clusters.drivers.kinds import UNCONNECTED, Kind, choices, kind_of
-from clusters.labels import MAX_NAME, name_like
+from clusters.labels import MAX_NAME
 from clusters.resources import ResourceColumns
 from clusters.secrets import decrypt, encrypt
 from clusters.triggers import FOR_STATEMENTS_WITHOUT_NODES
@@ -205,12 +205,6 @@ class Node(ResourceColumns):
         states = {self.chosen_state, self.engine_state}
         order = (self.State.LOST, self.State.DRAINING, self.State.CORDONED)
         self.state = next((state for state in order if state in states), self.State.ACTIVE)
-
-    @property
-    def place(self) -> str:
-        """Return `gpu-1 of rack`, or `rack` if the node is named like its cluster."""
-        cluster = self.cluster.name
-        return cluster if self.name == name_like(cluster) else f"{self.name} of {cluster}"
 
 
 class ConnectionQuerySet(LockingQuerySet["Connection"]):

@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from clusters.capacity import Capacity
 from clusters.models import Cluster, Node
+from clusters.places import Places
 from clusters.resources import describe
 from clusters.wakeups import request_cycle, request_reconcile
 from deployments import lifecycle, services
@@ -136,7 +137,7 @@ def _is_lost(cluster: Cluster) -> bool:
 
 def _relocate(row: Deployment, actor: str, node: Node, *, bound: bool) -> Deployment:
     cluster = node.cluster
-    where = node.name if cluster.pk == row.cluster_id else cluster.name
+    where = Places.of_nodes([node]).of_node(node)
     change = Change(
         row.pk,
         f"Moved by {actor} to {where}, which has enough free capacity.",

@@ -6,6 +6,7 @@ from typing import Any
 
 from clusters.capacity import Capacity
 from clusters.models import Cluster, Node
+from clusters.places import Places
 from deployments.dependencies import Wait
 from deployments.environment import Env, comparable
 from deployments.images import check_reference
@@ -168,8 +169,9 @@ def _no_such_labels(nodes: Sequence[Node], spec: Spec) -> Invalid:
 
 def _largest(nodes: Sequence[Node]) -> list[str]:
     """Return a clause for each of the three largest nodes, by GPU."""
-    largest = sorted(nodes, key=lambda n: (-n.gpu, -n.ram_mib, -n.cpu_milli, n.pk))
-    return [f"{node.place} has {Capacity.of(node)}" for node in largest[:3]]
+    largest = sorted(nodes, key=lambda n: (-n.gpu, -n.ram_mib, -n.cpu_milli, n.pk))[:3]
+    places = Places.of_nodes(largest)
+    return [f"{places.of_node(node)} has {Capacity.of(node)}" for node in largest]
 
 
 def _too_large(spec: Spec, nodes: Sequence[Node]) -> str | None:

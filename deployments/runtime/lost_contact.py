@@ -5,7 +5,7 @@ time. Only three things end the uncertainty: no container was ever requested, th
 again, or an operator declares that the containers are gone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
@@ -19,6 +19,7 @@ from django.utils import timezone
 from clusters.drivers.base import Cause, DriverError
 from clusters.models import Cluster, Connection
 from clusters.ownership import ForeignEngine
+from clusters.places import Places
 from clusters.wakeups import request_cycle, request_reconcile
 from deployments import lifecycle
 from deployments.lifecycle import Change, transition, update_reasons
@@ -81,12 +82,8 @@ def answered(cluster: Cluster, now: datetime) -> None:
         return
     seconds = int((now - since).total_seconds())
     record(cluster, REGAINED, ACTOR, f"Its engine is in use again after {seconds} seconds.")
-    _update_reasons_on(
-        REGAINED, cluster, Status.RUNNING, "running", f"Runs on {cluster.name}.", now
-    )
-    _update_reasons_on(
-        REGAINED, cluster, Status.STARTING, "placed", f"Starts on {cluster.name}.", now
-    )
+    _update_reasons_on(REGAINED, cluster, Status.RUNNING, "running", "Runs on {}.".format, now)
+    _update_reasons_on(REGAINED, cluster, Status.STARTING, "placed", "Starts on {}.".format, now)
     request_cycle(cluster.organization_id)
 
 
@@ -183,8 +180,8 @@ def _report(cluster: Cluster, since: datetime, error: Exception, now: datetime) 
     if not _was_recorded(cluster, since, kind):
         record(cluster, kind, ACTOR, reason, {"since": since.isoformat()})
         request_cycle(cluster.organization_id)
-    _update_reasons_on(LOST, cluster, Status.RUNNING, LOST, sentence, now)
-    _update_reasons_on(LOST, cluster, Status.STARTING, LOST, sentence, now)
+    for status in (Status.RUNNING, Status.STARTING):
+        _update_reasons_on(LOST, cluster, status, LOST, lambda _: sentence, now)
 
 
 def _was_recorded(cluster: Cluster, since: datetime, *kinds: str) -> bool:
@@ -206,15 +203,17 @@ def requeue_unlaunched(cluster: Cluster, why: str, now: datetime) -> None:
 
 
 def _update_reasons_on(
-    kind: str, cluster: Cluster, status: Status, code: str, sentence: str, now: datetime
-) -> None:
+    kind: str, cluster: Cluster, status: Status, code: str, reason: Callable[[str], str],
+    now: datetime,
+) -> None:  # fmt: skip
+    """Write the reason of each deployment on the cluster; `reason` makes it of the place's name."""
     rows = Deployment.objects.filter(cluster=cluster, status=status)
     if kind == REGAINED:
         rows = rows.filter(status_code=LOST)
-    changes = [
-        Change(pk, sentence, data={"code": code, "cluster": cluster.pk})
-        for pk in rows.values_list("pk", flat=True)
-    ]
+    found = list(rows.only("cluster", "node"))
+    places = Places.of_rows(found)
+    data = {"code": code, "cluster": cluster.pk}
+    changes = [Change(row.pk, reason(places.of(row)), data=data) for row in found]
     update_reasons(kind, changes, statuses=(status,), actor=ACTOR, now=now)
 
 

@@ -11,6 +11,7 @@ from clusters import engine_nodes
 from clusters.capacity import Capacity
 from clusters.drivers.base import Cause, Driver, DriverError, NodeState, Observation
 from clusters.models import Cluster, Connection, Node
+from clusters.places import Places
 from clusters.wakeups import request_cycle
 from deployments import lifecycle
 from deployments.lifecycle import Change, transition
@@ -124,6 +125,7 @@ def _misplaced(node: Node) -> list[Run]:
 
 def _requeued(run: Run, node: Node) -> Change:
     why = node.engine_message or f"it has only {Capacity.of(node)} now."
-    reason = f"Node {node.place} does not take it any more: {why} It waits to be placed again."
+    place = Places.of_nodes([node]).of_node(node)
+    reason = f"{place} does not take it any more: {why} It waits to be placed again."
     data = {"code": Cause.NODE_REFUSED, "cluster": run.cluster_id, "run": run.pk}
     return Change(run.deployment_id, reason, run=run.pk, data=data)

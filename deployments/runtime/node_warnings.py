@@ -1,10 +1,11 @@
 """Warnings of an engine about running containers, such as a node that does not respond."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from clusters.drivers.base import Cause, Observation, Phase
 from clusters.models import Cluster
+from clusters.places import Places
 from deployments import lifecycle
 from deployments.lifecycle import Change, update_reasons
 from deployments.models import Run, Status
@@ -14,10 +15,11 @@ KIND = "caution"
 
 
 def report(
-    cluster: Cluster, runs: Iterable[Run], seen: Mapping[int, Observation], now: datetime
+    cluster: Cluster, runs: Collection[Run], seen: Mapping[int, Observation], now: datetime
 ) -> None:
     """Show a warning as the deployment's reason while it lasts; nothing else changes."""
     changes = []
+    places = Places.of_rows(run for run in runs if run.deployment.status_code == Cause.NODE_LOST)
     for run in runs:
         observed = seen.get(run.pk)
         if observed is None or observed.phase is not Phase.RUNNING or run.released_at is not None:
@@ -25,7 +27,7 @@ def report(
         if observed.cause:
             reason, code = observed.message, str(observed.cause)
         elif run.deployment.status_code == Cause.NODE_LOST:
-            reason, code = f"Runs on {cluster.name}.", lifecycle.START.kind
+            reason, code = f"Runs on {places.of(run)}.", lifecycle.START.kind
         else:
             continue
         data = {"code": code, "cluster": cluster.pk, "run": run.pk}

@@ -4,7 +4,7 @@ Level-triggered: each pass compares a cluster's unfinished runs with its contain
 next step for each run. It does not depend on any message about what has changed.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum, auto
@@ -20,6 +20,7 @@ from clusters import ownership
 from clusters.drivers import driver_for
 from clusters.drivers.base import Cause, ContainerSpec, Driver, DriverError, Observation, Phase
 from clusters.models import Cluster
+from clusters.places import Places
 from clusters.secrets import CannotDecrypt
 from clusters.wakeups import request_cycle, request_reconcile
 from deployments import lifecycle
@@ -170,27 +171,31 @@ class _Pass:
         return due
 
     def _mark(self, due: Mapping[Step, list[Run]]) -> None:
-        where, now = self.cluster.name, self.now
-        started = self._transition(lifecycle.START, due[Step.MARK_STARTED], f"Runs on {where}.")
+        marked = (Step.MARK_STARTED, Step.REQUEUE, Step.MARK_PREPARING)
+        places, now = Places.of_rows(run for step in marked for run in due[step]), self.now
+        started = self._transition(
+            lifecycle.START, due[Step.MARK_STARTED], lambda run: f"Runs on {places.of(run)}."
+        )
         if Dependency.objects.filter(on__in=started).exists():
             request_cycle(self.cluster.organization_id)
-        for run in due[Step.EXPIRE]:
-            limit = run.deployment.max_runtime_s
-            self._transition(lifecycle.EXPIRE, [run], f"Reached its `max_runtime_s` ({limit} s).")
-        self._apply_endings(outcomes.of_vanished(run, where, now) for run in due[Step.REQUEUE])
-        preparing = [self._preparing(run) for run in due[Step.MARK_PREPARING]]
+        self._transition(lifecycle.EXPIRE, due[Step.EXPIRE], _expired)
+        gone = due[Step.REQUEUE]
+        self._apply_endings(outcomes.of_vanished(run, places.of(run), now) for run in gone)
+        preparing = [self._preparing(run, places.of(run)) for run in due[Step.MARK_PREPARING]]
         update_reasons("preparing", preparing, statuses=(Status.STARTING,), actor=ACTOR, now=now)
 
-    def _preparing(self, run: Run) -> Change:
-        default = f"Its container is being prepared on {self.cluster.name}."
+    def _preparing(self, run: Run, where: str) -> Change:
+        default = f"Its container is being prepared on {where}."
         reason = self.seen[run.pk].message or default
         return Change(run.deployment_id, reason, data={"code": "preparing", "run": run.pk})
 
-    def _transition(self, verb: Verb, runs: Iterable[Run], reason: str) -> list[int]:
+    def _transition(
+        self, verb: Verb, runs: Iterable[Run], reason: Callable[[Run], str]
+    ) -> list[int]:
         changes = [
             Change(
                 run.deployment_id,
-                reason,
+                reason(run),
                 run=run.pk,
                 data={"code": verb.kind, "cluster": self.cluster.pk, "run": run.pk},
             )
@@ -286,6 +291,10 @@ class _Pass:
         if times:
             delay = (min(times) - self.now).total_seconds()
             request_reconcile(self.cluster.pk, delay_s=delay)
+
+
+def _expired(run: Run) -> str:
+    return f"Reached its `max_runtime_s` ({run.deployment.max_runtime_s} s)."
 
 
 def _expires_at(run: Run) -> datetime | None:

@@ -12,13 +12,13 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import User
+from clusters.places import Places
 from deployments import services, waiting
 from deployments.bounds import check_bounds
 from deployments.models import Deployment, Status
 from deployments.specs import Spec
 from orgs.models import Event, Organization
 from scheduling.cycle.snapshot import load
-from scheduling.insight.places import Places
 from scheduling.planner.pipeline import make_plan, served_order
 from scheduling.planner.plan import Plan, WaitReason
 from scheduling.planner.snapshot import Snapshot

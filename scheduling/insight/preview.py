@@ -15,13 +15,13 @@ from django.db import transaction
 from django.utils import timezone
 
 from clusters.models import Cluster, Node
+from clusters.places import Places
 from deployments.dependencies import lock_graph
 from deployments.models import Dependency, Deployment, OnDependencyFailure, Status
 from hypervisor.base.errors import DomainError
 from orgs.models import Organization
 from scheduling.cycle.snapshot import load
 from scheduling.insight.operator_actions import Change
-from scheduling.insight.places import Places
 from scheduling.planner.compare import Consequence, consequences
 from scheduling.planner.pipeline import make_plan
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from clusters.places import Places
 from deployments.models import Deployment
-from scheduling.insight.places import Places
 from scheduling.planner.pipeline import served_order
 from scheduling.planner.plan import Plan
 from scheduling.planner.snapshot import Snapshot

@@ -9,6 +9,7 @@ from django.db import connection
 from django.db.models import Exists, Max, OuterRef
 
 from clusters.models import Cluster, Connection, Node
+from clusters.places import Places
 from deployments import waiting
 from deployments.models import Deployment, Run
 from deployments.runtime import orphans
@@ -225,7 +226,7 @@ def _clusters(now: datetime) -> Iterator[Alarm]:
 def _draining_nodes(now: datetime) -> Iterator[Alarm]:
     busy = Run.objects.current().filter(node=OuterRef("pk"))
     draining = Node.objects.filter(Exists(busy), state=Node.State.DRAINING)
-    rows = list(draining.select_related("cluster"))
+    rows = list(draining)
     if not rows:
         return
     since = Event.objects.filter(
@@ -234,8 +235,9 @@ def _draining_nodes(now: datetime) -> Iterator[Alarm]:
         kind="node_draining",
     )
     begun = dict(since.order_by().values_list("data__node").annotate(Max("time")))
+    places = Places.of_nodes(rows)
     for node in rows:
-        yield from _long_drain(node.place, node.cluster_id, begun.get(node.pk), now)
+        yield from _long_drain(places.of_node(node), node.cluster_id, begun.get(node.pk), now)
 
 
 def _long_drain(name: str, cluster: int, begun: datetime | None, now: datetime) -> Iterator[Alarm]:

@@ -199,7 +199,7 @@ def test_an_active_deployment_moves_to_another_node_of_its_cluster(
 
     assert (moved.status, moved.node, moved.requested_cluster) == ("starting", other, rack)
     event = last_event(moved)
-    assert event.reason == f"Moved by olga to {other.name}, which has enough free capacity."
+    assert event.reason == f"Moved by olga to {other.name} of rack, which has enough free capacity."
     assert (event.data["node"], event.data["from_node"]) == (other.pk, deployment.node_id)
     assert not list(violations())
 

@@ -11,6 +11,7 @@ from django.db.models import Q, QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
+from clusters.places import Places
 from deployments import requirements
 from deployments.models import ENDED, OCCUPYING, Deployment, Run, Status
 from hypervisor.console.data.deployment_timeline import RUNS_SHOWN, draw
@@ -78,6 +79,7 @@ class DeploymentPage(TopLevelPage):
             actions=self._actions(),
             timeline=draw(deployment, runs, changes, now),
             attempts=_attempts(deployment, runs, now),
+            places=Places.of_rows([deployment, *runs]),
             all_runs=_all_runs(deployment, runs),
             last_output=last_output(runs),
             events=self._events(),
@@ -113,7 +115,7 @@ def _history(deployment: Deployment) -> QuerySet[Event]:
 
 def _runs(deployment: Deployment) -> list[Run]:
     """Return the latest runs, the oldest first."""
-    runs = deployment.runs.select_related("cluster", "node", "preempted_by").order_by("-pk")
+    runs = deployment.runs.select_related("cluster", "preempted_by").order_by("-pk")
     return list(runs[:RUNS_SHOWN])[::-1]
 
 

@@ -2,18 +2,20 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from clusters.capacity import Capacity
 from clusters.models import Cluster, Node
+from clusters.places import Places
 from clusters.resources import cores, parse_cpu, parse_ram_mib
 from deployments.models import Deployment
 from hypervisor.base.forms import IntegerFormField
@@ -41,8 +43,14 @@ class PriorityForm(forms.Form):
 
 
 class NodeField(forms.ModelChoiceField):  # type: ignore[type-arg]
+    places = Places()
+
+    def offer(self, nodes: QuerySet[Node]) -> None:
+        self.places = Places.of_nodes(nodes)
+        self.queryset = nodes
+
     def label_from_instance(self, obj: Node) -> str:
-        return obj.place
+        return self.places.of_node(obj)
 
 
 class TargetForm(forms.Form):
@@ -207,12 +215,9 @@ class PreviewPage(TopLevelPage):
             form.fields["target"].queryset = (  # type: ignore[attr-defined]
                 Cluster.objects.filter(organization__in=organizations).order_by("name")
             )
-            form.fields["node"].queryset = (  # type: ignore[attr-defined]
-                Node.objects.taking_deployments()
-                .filter(cluster__organization__in=organizations)
-                .select_related("cluster")
-                .order_by("cluster__name", "pk")
-            )
+            nodes = Node.objects.taking_deployments()
+            nodes = nodes.filter(cluster__organization__in=organizations)
+            cast("NodeField", form.fields["node"]).offer(nodes.order_by("cluster__name", "pk"))
             return form
         return None
 

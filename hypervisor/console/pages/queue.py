@@ -10,6 +10,7 @@ from django.http import HttpRequest, QueryDict
 from django.utils import timezone
 
 from clusters.models import Cluster
+from clusters.places import Places
 from deployments.models import Run
 from hypervisor.base.numbers import whole
 from hypervisor.console.pages.base import TopLevelPage
@@ -76,6 +77,7 @@ class QueuePage(TopLevelPage):
             self.refresh_s = _REFRESH_LONG_S
         size = query["size"] if query.get("size") in _SIZES else _SIZES[0]
         page = Paginator(range(counts[group]), int(size)).get_page(query.get("page"))
+        entries = queue.entries(group, page.start_index() - 1, page.end_index()) if page else []
         return super().get_context_data(
             group=group,
             filters=filters,
@@ -83,7 +85,8 @@ class QueuePage(TopLevelPage):
             narrowed=any(query.get(name) for name in _FILTERS[1:]),
             tabs=[_tab(each, counts[each], query, group) for each in Group],
             page=page,
-            entries=queue.entries(group, page.start_index() - 1, page.end_index()) if page else [],
+            entries=entries,
+            places=Places.of_rows(entry.deployment for entry in entries),
             page_link=_link(query, page=None),
             sizes=[(each, _link(query, page=None, size=each), each == size) for each in _SIZES],
             codes=sorted(queue.codes.items()),

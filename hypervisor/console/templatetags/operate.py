@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from django import template
 from django.utils import timezone
 
+from clusters.places import Places
 from clusters.resources import ResourceColumns, cores
 from deployments.models import Deployment, Run
 from hypervisor.console.data.cluster_timeline import Bar, band_of
@@ -49,12 +50,9 @@ def request(row: ResourceColumns) -> str:
 
 
 @register.filter
-def place(row: Deployment | Run) -> str:
-    """Return where a row is: its cluster, and its node if that is not named like the cluster."""
-    if row.cluster is None or row.node is None:
-        return row.cluster.name if row.cluster else ""
-    row.node.cluster = row.cluster  # Saves a query for each row.
-    return row.node.place
+def place(row: Deployment | Run, places: Places) -> str:
+    """Return the name of the place where a row is."""
+    return places.of(row)
 
 
 @register.filter

@@ -260,7 +260,7 @@ def test_a_node_that_becomes_not_ready_is_reported_on_its_deployment_at_once(
 
     wait_until(is_told, "that its node is back")
     assert meanwhile == (Status.RUNNING, "node_lost")
-    assert deployment.status_reason == "Runs on east."
+    assert deployment.status_reason == "Runs on node-1 of east."
 
 
 def test_a_deployment_on_a_lost_node_is_queued_again_only_when_its_pod_is_gone(

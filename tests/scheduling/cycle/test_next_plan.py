@@ -16,6 +16,7 @@ from accounts.models import User
 from clusters import services as cluster_services
 from clusters.capacity import Capacity
 from clusters.nodes import NodeSpec
+from clusters.places import Places
 from deployments import services
 from deployments.models import ACTIVE, ENDED, Deployment, Run, Status
 from deployments.runtime.reconcile import reconcile
@@ -24,7 +25,6 @@ from hypervisor.base.errors import DomainError
 from orgs.models import Organization
 from scheduling.cycle.run import run_cycle
 from scheduling.insight.explain import explain
-from scheduling.insight.places import Places
 from scheduling.insight.queue import Filters, Group, Queue
 from scheduling.models import SchedulingCycle
 from tests.support.factories import MembershipFactory, OrganizationFactory
