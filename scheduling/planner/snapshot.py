@@ -1,7 +1,7 @@
 """The planner's input: one organization at one moment."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
@@ -250,6 +250,10 @@ class Snapshot:
         }
 
 
+_PLAIN = tuple(f.name for f in fields(Deployment) if f.name not in ("request", "require", "prefer"))
+"""The fields of a deployment that JSON has as they are."""
+
+
 def _check_ids(name: str, rows: Sequence[Cluster | Node | Deployment]) -> None:
     ids = [row.id for row in rows]
     if len(set(ids)) != len(ids):
@@ -328,7 +332,9 @@ def _cluster_to_json(cluster: Cluster) -> dict[str, Any]:
 
 
 def _deployment_to_json(deployment: Deployment) -> dict[str, Any]:
-    row = _flat(asdict(deployment), "request")
+    # Not by asdict, which copies every value: a cycle records its whole snapshot.
+    plain = {name: getattr(deployment, name) for name in _PLAIN}
+    row = {**deployment.request.to_json(), **plain}
     row["require"] = requirements_to_json(deployment.require)
     row["prefer"] = preferences_to_json(deployment.prefer)
     return _without_empty(row, "node", "require", "prefer", "reserved")
