@@ -9,6 +9,10 @@ from argparse import ArgumentTypeError
 MAX_NAME = 255
 _EXAMPLE = "Give a reference such as registry.example.org/team/train:1."
 
+DOCKER_HUB = "docker.io"
+_HUBS = {"index.docker.io", "registry-1.docker.io", "registry.hub.docker.com", "hub.docker.com"}
+"""Other names of Docker Hub."""
+
 _ID = re.compile(r"[a-f0-9]{64}")
 _HOST_PART = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
 _REGISTRY = re.compile(
@@ -39,6 +43,41 @@ def check_reference(text: str) -> None:
     _check_name(name)
 
 
+def registry_of(image: str) -> str:
+    """Return the host of the image's registry in lower case, DOCKER_HUB if its name has none."""
+    first, slash, _ = image.partition("/")
+    return _canonical(first) if slash and _names_registry(first) else DOCKER_HUB
+
+
+def registry_host(text: str) -> str:
+    """Return the host of a registry as `registry_of` does.
+
+    Raises ValueError for a text that cannot be the host in an image's name, with the remedy.
+    """
+    if "/" in text:
+        raise ValueError(
+            "Give only the host of the registry, with a port if images name it, such as"
+            " registry.example.org:5000: no https:// and no path."
+        )
+    _check_registry(text)
+    if not _names_registry(text):
+        raise ValueError(
+            f"{text!r} in an image's name would be a part of the repository: the host of a registry"
+            " has a dot or a port, or is localhost."
+        )
+    return _canonical(text)
+
+
+def _canonical(host: str) -> str:
+    host = host.lower()
+    return DOCKER_HUB if host in _HUBS else host
+
+
+def _names_registry(first: str) -> bool:
+    """Whether the part of an image's name before the first slash names its registry."""
+    return first == "localhost" or any(c in first for c in ".:[")
+
+
 def argument(text: str) -> str:
     """Parse an image reference on a command line: the `type` of an option."""
     try:
@@ -50,7 +89,7 @@ def argument(text: str) -> str:
 
 def _check_name(name: str) -> None:
     first, slash, rest = name.partition("/")
-    has_registry = bool(slash) and (first == "localhost" or any(c in first for c in ".:["))
+    has_registry = bool(slash) and _names_registry(first)
     if has_registry:
         _check_registry(first)
     for part in (rest if has_registry else name).split("/"):

@@ -16,6 +16,7 @@ from clusters.drivers.base import uid_by_run
 from clusters.models import Cluster, Node
 from clusters.resources import ResourceColumns
 from clusters.triggers import nodes_follow_clusters
+from deployments.registries.models import Registry as Registry
 from hypervisor.base.locks import LockingQuerySet
 from hypervisor.base.names import NameField
 from orgs.models import Membership, Organization

@@ -6,6 +6,7 @@ from rest_framework.routers import SimpleRouter
 from accounts.views import RefreshView, RevokeView, TokenView
 from clusters.node_views import NodeViewSet
 from clusters.views import ClusterViewSet
+from deployments.registries.views import RegistryViewSet
 from orgs.views import JoinView, MeView, OrganizationViewSet, RegisterView
 from scheduling.views import DeploymentViewSet
 
@@ -14,6 +15,7 @@ router.register("organizations", OrganizationViewSet)
 router.register("clusters", ClusterViewSet)
 router.register("clusters/(?P<cluster_pk>[0-9]{1,18})/nodes", NodeViewSet)
 router.register("deployments", DeploymentViewSet)
+router.register("registries", RegistryViewSet)
 
 urlpatterns = [
     path("register", RegisterView.as_view()),

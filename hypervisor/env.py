@@ -98,7 +98,8 @@ SETTINGS = (
     Setting("DEBUG", "bool", False, "Django's debug pages; refused in production."),
     Setting("SECRET_KEY", "str", "", "Signs sessions and tokens; 32 characters or more."),
     Setting("CREDENTIALS_KEYS", "list", "",
-            "Keys, separated by commas, that encrypt engine credentials and secret values of `env`:"
+            "Keys, separated by commas, that encrypt engine credentials, passwords of"
+            " registries and secret values of `env`:"
             " the first one encrypts, all of them decrypt."),
     Setting("SECRETS_NEEDED", "str", "all",
             "Secrets that a process needs in production: `all` (SECRET_KEY and CREDENTIALS_KEYS),"

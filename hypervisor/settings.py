@@ -221,6 +221,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         {"name": "authentication", "description": "Users and their tokens."},
         {"name": "organizations", "description": "Groups of users who share clusters; roles."},
         {"name": "clusters", "description": "Supply: fixed capacity to run deployments on."},
+        {"name": "registries", "description": "Log-ins to pull images with."},
         {"name": "deployments", "description": "Demand: containers to run, and their history."},
     ],
     "SERVE_INCLUDE_SCHEMA": False,

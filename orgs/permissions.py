@@ -6,6 +6,7 @@
 | create deployments; change, start, stop, cancel, delete their own  | developer  |
 | the same for all deployments; hold and release; hand over          | admin      |
 | create, change, cordon, drain, delete clusters and their nodes     | admin      |
+| store, change and delete log-ins to registries                     | admin      |
 | see and regenerate the invite code; rename the organization        | admin      |
 | change roles and remove members, below their own role              | admin      |
 | delete the organization; make another member an owner              | owner      |

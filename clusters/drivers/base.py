@@ -69,11 +69,21 @@ def run_by_uid(uid: UUID) -> int | None:
 
 
 @dataclass(frozen=True, slots=True)
+class RegistryLogin:
+    """The log-in to a registry, "docker.io" for images whose names contain none."""
+
+    host: str
+    username: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class ContainerSpec:
     """A container to start; cpu in millicores, RAM in MiB, GPU in devices.
 
     `env` are its plain variables, `secrets` those whose values only the container may see: an
-    engine that describes containers to others must keep them out of the description. `devices` are
+    engine that describes containers to others must keep them out of the description. `login` is
+    for pulling the image, None if its organization has none for its registry. `devices` are
     the ids of its `gpu` GPUs, or empty if the engine chooses them. `node` is the name of the node
     that it has to run on, "" if the engine has only one or chooses it. `run_id` is only a label for
     people.
@@ -90,6 +100,7 @@ class ContainerSpec:
     node: str = ""
     run_id: int = 0
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    login: RegistryLogin | None = None
 
     @property
     def environment(self) -> dict[str, str]:
@@ -181,6 +192,13 @@ class DriverError(Exception):
         super().__init__(message)
         self.retriable = retriable
         self.cause = cause
+
+
+NO_ACCESS = (
+    "correct `image`, or let an admin of the organization store or correct the log-in to its"
+    " registry (`/registries`)"
+)
+"""The remedy for an image that does not exist or may not be pulled."""
 
 
 class Driver(Protocol):

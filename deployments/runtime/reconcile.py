@@ -18,7 +18,15 @@ from django.utils import timezone
 
 from clusters import ownership
 from clusters.drivers import driver_for
-from clusters.drivers.base import Cause, ContainerSpec, Driver, DriverError, Observation, Phase
+from clusters.drivers.base import (
+    Cause,
+    ContainerSpec,
+    Driver,
+    DriverError,
+    Observation,
+    Phase,
+    RegistryLogin,
+)
 from clusters.models import Cluster
 from clusters.places import Places
 from clusters.secrets import CannotDecrypt
@@ -28,6 +36,7 @@ from deployments.environment import opened, plain
 from deployments.lifecycle import Change, Verb, transition, update_reasons
 from deployments.logs import store
 from deployments.models import Dependency, Deployment, Run, Status
+from deployments.registries.services import login_for
 from deployments.runtime import closing, lost_contact, node_sync, node_warnings, orphans, outcomes
 from deployments.runtime.launching import Launch, launches, may_appear
 from deployments.runtime.lock import one_at_a_time
@@ -323,6 +332,7 @@ def _spec(launch: Launch, uid: UUID, *, bound: bool) -> ContainerSpec:
         command=tuple(run.deployment.command),
         env=plain(run.deployment.env),
         secrets=_secrets(run.deployment),
+        login=_login(run.deployment),
         cpu_milli=run.cpu_milli,
         ram_mib=run.ram_mib,
         gpu=run.gpu,
@@ -340,4 +350,16 @@ def _secrets(deployment: Deployment) -> dict[str, str]:
             f"A secret of its `env` cannot be decrypted: set it again. {error}",
             retriable=False,
             cause=Cause.INVALID_SPEC,
+        ) from error
+
+
+def _login(deployment: Deployment) -> RegistryLogin | None:
+    try:
+        return login_for(deployment.organization_id, deployment.image)
+    except CannotDecrypt as error:
+        raise DriverError(
+            "The password of its image's registry cannot be decrypted: an admin of the organization"
+            f" has to set it again. {error}",
+            retriable=False,
+            cause=Cause.IMAGE_NOT_PULLABLE,
         ) from error

@@ -33,6 +33,7 @@ _GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         "People",
         (
             ("Organizations", "apartment", "orgs.organization"),
+            ("Registries", "package", "deployments.registry"),
             ("Users", "person", "accounts.user"),
             ("Groups", "group", "auth.group"),
             ("API log-ins", "key", "accounts.tokenfamily"),

@@ -4,6 +4,7 @@ import pytest
 
 from accounts.models import User
 from deployments.models import Status
+from deployments.registries import services as registries
 from orgs.models import Organization
 from tests.fixtures.deployments import Bring
 
@@ -14,10 +15,14 @@ def ids(acme: Organization, bob: User, bring: Bring) -> dict[str, int]:
     deployment = bring(Status.RUNNING)
     assert deployment.cluster_id is not None
     assert deployment.node_id is not None
+    registry = registries.add(
+        actor="alice", organization=acme, host="ghcr.io", username="ci", password="hunter2"
+    )
     return {
         "organizations": acme.pk,
         "clusters": deployment.cluster_id,
         "nodes": deployment.node_id,
         "deployments": deployment.pk,
+        "registries": registry.pk,
         "user": bob.pk,
     }

@@ -165,7 +165,7 @@ def test_a_patch_has_no_defaults_that_a_client_would_send(document: Any) -> None
     ]
     schemas = document["components"]["schemas"]
 
-    assert len(patches) == 5
+    assert len(patches) == 6
     for name in patches:
         assert not [f for f in schemas[name]["properties"].values() if "default" in f], name
     assert schemas["DeploymentRequest"]["properties"]["priority"]["default"] == 50

@@ -28,6 +28,7 @@ BODIES: dict[str, Any] = {
     "/clusters": {"name": "anvil", "cpu": 1, "ram_mib": 1024},
     "/clusters/{cluster_pk}/nodes": {"name": "n2", "cpu": 1, "ram_mib": 1024},
     "/deployments": JOB,
+    "/registries": {"host": "ghcr.io", "username": "ci", "password": "hunter2"},
     "/deployments/bulk": {"deployments": [JOB]},
 }
 NEEDS = {"/deployments/{pk}/start": Status.STOPPED, "/deployments/{pk}/stop": Status.RUNNING,

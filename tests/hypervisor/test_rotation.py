@@ -10,7 +10,8 @@ from pytest_django import Settings
 from clusters.models import Cluster, Connection
 from clusters.secrets import encrypt
 from deployments.environment import opened, plain, seal
-from deployments.models import Deployment
+from deployments.models import Deployment, Registry
+from deployments.registries import services as registries
 from tests.fixtures.deployments import Submit
 
 pytestmark = pytest.mark.django_db
@@ -26,6 +27,10 @@ def sealed(forge: Cluster, submit: Submit, settings: Settings) -> Deployment:
     Connection.objects.create(
         cluster=forge, endpoint="tcp://h:1", credentials=credentials, probed_at=timezone.now()
     )
+    registries.add(
+        actor="alice", organization=forge.organization, host="ghcr.io", username="ci",
+        password="hunter2",
+    )  # fmt: skip
     submit()
     return submit(env={"TOKEN": seal("s3cret"), "PLAIN": "text"})
 
@@ -45,12 +50,14 @@ def test_after_a_rotation_the_new_key_decrypts_all_secrets(
 
     assert "1 connections" in out
     assert "1 deployments" in out
+    assert "1 registries" in out
     settings.CREDENTIALS_KEYS = [NEW]
     row = Deployment.objects.get(pk=sealed.pk)
     assert opened(row.env) == {"TOKEN": "s3cret"}
     assert plain(row.env) == {"PLAIN": "text"}
     assert row.revision == sealed.revision
     assert Connection.objects.get().open_credentials() == {"token": "t"}
+    assert Registry.objects.get().open_login().password == "hunter2"
 
 
 def test_without_the_old_key_nothing_changes(sealed: Deployment, settings: Settings) -> None:

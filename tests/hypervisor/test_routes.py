@@ -37,6 +37,7 @@ def test_the_routes_are_found() -> None:
         "organizations",
         "clusters",
         "deployments",
+        "registries",
     }
 
 

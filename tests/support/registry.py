@@ -6,6 +6,7 @@ Docker Engine pulls from 127.0.0.1 without TLS. Only the requests of a pull are 
 import gzip
 import hashlib
 import json
+from base64 import b64encode
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
 from types import TracebackType
@@ -22,10 +23,12 @@ class Registry:
     """Has `{host}/busybox:1`, and `{host}/foreign:1` for another architecture.
 
     `refuse` is a status for every request. While `open_` is not set, requests for layers wait.
+    `login`, a user and a password, is needed for every request if it is set.
     """
 
     def __init__(self) -> None:
         self.refuse: int | None = None
+        self.login: tuple[str, str] | None = None
         self.open_ = Event()
         self.open_.set()
         self.asked: list[str] = []
@@ -88,6 +91,8 @@ class Registry:
     def _answer(self, request: BaseHTTPRequestHandler) -> None:
         path = request.path.rstrip("/")
         self.asked.append(path)
+        if self.login and request.headers.get("Authorization") != _basic(*self.login):
+            return _send(request, 401, _errors("UNAUTHORIZED", "authentication required"))
         if path == "/v2":
             return _send(request, 200, b"{}")
         if self.refuse:
@@ -120,10 +125,16 @@ def _send(
     request.send_header("Content-Type", kind)
     request.send_header("Content-Length", str(len(body)))
     request.send_header("Docker-Distribution-Api-Version", "registry/2.0")
+    if status == 401:
+        request.send_header("WWW-Authenticate", 'Basic realm="registry"')
     request.send_header("Docker-Content-Digest", f"sha256:{_sha(body)}")
     request.end_headers()
     if request.command == "GET":
         request.wfile.write(body)
+
+
+def _basic(user: str, password: str) -> str:
+    return f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}"
 
 
 def _errors(code: str, message: str) -> bytes:

@@ -119,7 +119,7 @@ class DockerDriver:
         try:
             made = engine.create_container(**containers.settings(engine, spec, self._uid, network))
         except ImageNotFound:
-            self._pulls.pull(spec.image)
+            self._pulls.pull(spec.image, spec.login)
             raise
         return str(made["Id"])
 

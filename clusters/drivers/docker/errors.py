@@ -7,10 +7,14 @@ import requests
 import urllib3.exceptions
 from docker.errors import APIError, DockerException
 
-from clusters.drivers.base import Cause, DriverError
+from clusters.drivers.base import NO_ACCESS, Cause, DriverError
 
 _NO_CONNECTION = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 
+_NO_ACCESS = (
+    "denied", "unauthorized", "forbidden", "authentication required", "basic auth credentials",
+    "incorrect username",
+)  # fmt: skip
 _NONE_SUCH = ("manifest unknown", "not found", "no matching manifest")
 
 _REFUSALS: tuple[tuple[str, Cause, bool, str], ...] = (
@@ -116,12 +120,9 @@ def pull_failed(image: str, message: str, status: int | None = None) -> DriverEr
     """Return the error of a failed pull: no image, no right to it, or a faulty registry."""
     text = message.lower()
     # Docker Hub also answers "denied" for an image that does not exist.
-    if status in (401, 403) or any(
-        word in text for word in ("denied", "unauthorized", "forbidden")
-    ):
+    if status in (401, 403) or any(words in text for words in _NO_ACCESS):
         return DriverError(
-            f"Image {image} does not exist, or the engine may not pull it: correct `image`, or ask"
-            f" an operator to give the engine access to the registry. ({message})",
+            f"Image {image} does not exist, or may not be pulled: {NO_ACCESS}. ({message})",
             retriable=False,
             cause=Cause.IMAGE_NOT_PULLABLE,
         )

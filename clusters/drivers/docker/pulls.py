@@ -18,7 +18,7 @@ from django.core.cache import cache
 from docker import APIClient
 from docker.errors import APIError
 
-from clusters.drivers.base import Cause, DriverError
+from clusters.drivers.base import Cause, DriverError, RegistryLogin
 from clusters.drivers.docker.errors import pull_failed, translated
 
 _ALIVE_S = 60
@@ -49,8 +49,11 @@ class Pulls:
         self._running: set[str] = set()
         self._lock = Lock()
 
-    def pull(self, image: str) -> None:
-        """Pull an image in the background; always raise DriverError with the pull's state."""
+    def pull(self, image: str, login: RegistryLogin | None = None) -> None:
+        """Pull an image in the background; always raise DriverError with the pull's state.
+
+        Without a log-in, the one in the process's own `~/.docker/config.json` is used, if any.
+        """
         state = self._state(image)
         if isinstance(state, _Failure):
             raise DriverError(state.message, retriable=state.retriable, cause=state.cause)
@@ -61,23 +64,23 @@ class Pulls:
                 retriable=True,
             )
         if state is None:
-            self._begin(image)
+            self._begin(image, login)
         raise DriverError(
             f"Image {image} is being pulled.", retriable=True, cause=Cause.FETCHING_IMAGE
         )
 
-    def _begin(self, image: str) -> None:
+    def _begin(self, image: str, login: RegistryLogin | None) -> None:
         with self._lock:
             if image in self._running:
                 return
             self._running.add(image)
         self._record(image, _PULLING, _ALIVE_S)
-        Thread(target=self._run, args=(image,), name=f"pull-{image}", daemon=True).start()
+        Thread(target=self._run, args=(image, login), name=f"pull-{image}", daemon=True).start()
 
-    def _run(self, image: str) -> None:
+    def _run(self, image: str, login: RegistryLogin | None) -> None:
         try:
             with translated(), self._client() as client:
-                self._pull(client, image)
+                self._pull(client, image, login)
             self._record(image, _PULLED, _REMEMBERED_S)
         except DriverError as error:
             log.info("pull_failed", engine=self._engine, image=image, error=str(error))
@@ -87,10 +90,11 @@ class Pulls:
                 self._running.discard(image)
             self._done()
 
-    def _pull(self, client: APIClient, image: str) -> None:
+    def _pull(self, client: APIClient, image: str, login: RegistryLogin | None) -> None:
         recorded = monotonic()
+        auth = {"username": login.username, "password": login.password} if login else None
         try:
-            for line in client.pull(image, stream=True, decode=True):
+            for line in client.pull(image, stream=True, decode=True, auth_config=auth):
                 if "error" in line:
                     raise pull_failed(image, str(line["error"]))
                 if monotonic() - recorded > _ALIVE_S / 3:

@@ -83,13 +83,13 @@ class KubernetesDriver:
         return self._supply.nodes()
 
     def start(self, spec: ContainerSpec, now: datetime) -> None:
-        secret = pod_secrets.new_name(self._connection.uid, spec)
+        names = pod_secrets.new_names(self._connection.uid, spec)
         manifest = pods.manifest(
             self._connection.uid,
             spec,
             grace_seconds=settings.STOP_GRACE_SECONDS,
             tolerations=[Toleration.read(text) for text in self._connection.tolerations],
-            secret=secret,
+            secrets=names,
         )
         try:
             pod = self._api.create_pod(manifest)
@@ -97,8 +97,8 @@ class KubernetesDriver:
             if error.reason != "AlreadyExists":
                 raise
             return
-        if secret:
-            pod_secrets.release(self._api, pod, secret, spec)
+        if names:
+            pod_secrets.release(self._api, pod, names, spec)
 
     def stop(self, uid: UUID, grace_seconds: int, now: datetime) -> None:
         # Marked first, because a deletion without the mark counts as another client's.

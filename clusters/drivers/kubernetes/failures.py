@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from clusters.drivers.base import Cause
+from clusters.drivers.base import NO_ACCESS, Cause
 from clusters.drivers.kubernetes.capacity import RESOURCES
 
 PULL_S = 300
@@ -30,7 +30,9 @@ _START_REASONS = {"StartError", "ContainerCannotRun", "RunContainerError", "Crea
 
 _NO_IMAGE = re.compile(r"not found|manifest unknown|not exist|no such image", re.IGNORECASE)
 _NO_ACCESS = re.compile(
-    r"denied|unauthorized|authorization failed|authentication required|forbidden", re.IGNORECASE
+    r"denied|unauthorized|authorization failed|authentication required|forbidden"
+    r"|basic auth credentials|incorrect username",
+    re.IGNORECASE,
 )
 _NO_COMMAND = re.compile(
     r"executable file not found|no such file or directory|permission denied|is a directory"
@@ -202,9 +204,7 @@ def _not_pulled(detail: str, waited_s: float) -> Failure:
     if _NO_ACCESS.search(detail):
         return Failure(
             Cause.IMAGE_NOT_PULLABLE,
-            "The image does not exist, or may not be pulled: correct `image`, or ask an operator to"
-            " give the namespace's default service account a pull secret."
-            f" ({_cut(detail)})",
+            f"The image does not exist, or may not be pulled: {NO_ACCESS}. ({_cut(detail)})",
         )
     if _NO_IMAGE.search(detail):
         return Failure(

@@ -1,46 +1,58 @@
-"""The Secret of a run's Pod.
+"""The Secrets of a run's Pod: of its secret variables, and of the log-in to its image's registry.
 
-The Pod is created first, behind a scheduling gate, then its Secret, which the Pod owns from the
+The Pod is created first, behind a scheduling gate, then its Secrets, which the Pod owns from the
 beginning, and then the gate is removed. So Kubernetes deletes each Secret with its Pod, whatever
 happens to this process in between, and the service account needs no right to read, list or delete
 Secrets. See decision 0027.
 """
 
+import json
 import secrets
 from base64 import b64encode
+from collections.abc import Mapping
 from uuid import UUID
 
 import structlog
 
-from clusters.drivers.base import Cause, ContainerSpec, DriverError
+from clusters.drivers.base import Cause, ContainerSpec, DriverError, RegistryLogin
 from clusters.drivers.kubernetes import pods
 from clusters.drivers.kubernetes.api import Api, Json
 from clusters.drivers.kubernetes.errors import Refused
+from clusters.drivers.kubernetes.pods import SecretNames
 
 RIGHTS = (("create", "secrets"),)
+
+_LOGIN = "kubernetes.io/dockerconfigjson"
+_KEYS = {"docker.io": "https://index.docker.io/v1/"}
+"""The hosts that kubelets know by another name."""
 
 log = structlog.get_logger(__name__)
 
 
-def new_name(connection: UUID, spec: ContainerSpec) -> str:
-    """Return a name for the Secret of the spec's Pod, "" if it needs none.
+def new_names(connection: UUID, spec: ContainerSpec) -> SecretNames:
+    """Return names for the Secrets that the spec's Pod needs.
 
-    The name differs at each attempt, because Kubernetes may still be about to delete the Secret of
-    an attempt before.
+    They differ at each attempt, because Kubernetes may still be about to delete the Secrets of an
+    attempt before.
     """
-    if not spec.secrets:
-        return ""
-    return f"{pods.name_of(connection, spec.uid)}-{secrets.token_hex(4)}"
+    stem = f"{pods.name_of(connection, spec.uid)}-{secrets.token_hex(4)}"
+    return SecretNames(
+        variables=f"{stem}-env" if spec.secrets else "",
+        login=f"{stem}-pull" if spec.login else "",
+    )
 
 
-def release(api: Api, pod: Json, name: str, spec: ContainerSpec) -> None:
-    """Create the Secret that the Pod waits for, then let Kubernetes schedule the Pod.
+def release(api: Api, pod: Json, names: SecretNames, spec: ContainerSpec) -> None:
+    """Create the Secrets that the Pod waits for, then let Kubernetes schedule the Pod.
 
     Raises DriverError. The Pod is gone then, unless the cause is UNREACHABLE: it may still be
     there, behind the gate or released.
     """
     try:
-        api.create_secret(_manifest(pod, name, spec))
+        if names.variables:
+            api.create_secret(_manifest(pod, names.variables, "Opaque", spec.secrets))
+        if names.login and spec.login:
+            api.create_secret(_manifest(pod, names.login, _LOGIN, _docker_config(spec.login)))
         released = api.patch_pod(pod["metadata"]["name"], pods.without_gate())
     except Refused:
         if _discarded(api, pod):
@@ -100,14 +112,28 @@ def _discarded(api: Api, pod: Json) -> bool:
         raise DriverError(str(error), retriable=True, cause=Cause.UNREACHABLE) from error
 
 
-def _manifest(pod: Json, name: str, spec: ContainerSpec) -> Json:
+def _manifest(pod: Json, name: str, kind: str, values: Mapping[str, str]) -> Json:
     meta = pod["metadata"]
     owner = {"apiVersion": "v1", "kind": "Pod", "name": meta["name"], "uid": meta["uid"]}
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {"name": name, "labels": meta["labels"], "ownerReferences": [owner]},
-        "type": "Opaque",
+        "type": kind,
         "immutable": True,
-        "data": {key: b64encode(spec.secrets[key].encode()).decode() for key in spec.secrets},
+        "data": {key: _base64(value) for key, value in values.items()},
     }
+
+
+def _docker_config(login: RegistryLogin) -> dict[str, str]:
+    entry = {
+        "username": login.username,
+        "password": login.password,
+        "auth": _base64(f"{login.username}:{login.password}"),
+    }
+    config = {"auths": {_KEYS.get(login.host, login.host): entry}}
+    return {".dockerconfigjson": json.dumps(config)}
+
+
+def _base64(text: str) -> str:
+    return b64encode(text.encode()).decode()

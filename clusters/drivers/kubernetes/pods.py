@@ -1,6 +1,7 @@
 """The manifest of a run's Pod, and the marks that identify it."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -29,6 +30,17 @@ CONTAINER = "main"
 GPU = "nvidia.com/gpu"
 
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+
+
+@dataclass(frozen=True, slots=True)
+class SecretNames:
+    """The names of a Pod's Secrets, "" for those that it does not have."""
+
+    variables: str = ""
+    login: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.variables or self.login)
 
 
 def name_of(connection: UUID, uid: UUID) -> str:
@@ -91,12 +103,11 @@ def manifest(
     *,
     grace_seconds: int,
     tolerations: Sequence[Toleration] = (),
-    secret: str = "",
+    secrets: SecretNames = SecretNames(),
 ) -> dict[str, Any]:
     """Return the Pod to create; `grace_seconds` apply to endings that Kubernetes decides on.
 
-    `secret` is the name of the Secret with the secret variables, if there are any. Its Pod is
-    created behind the gate.
+    A Pod that has `secrets` is created behind the gate.
     """
     resources = {"cpu": f"{spec.cpu_milli}m", "memory": f"{spec.ram_mib}Mi"}
     if spec.gpu:
@@ -105,7 +116,7 @@ def manifest(
         "name": CONTAINER,
         "image": spec.image,
         "args": [_literal(word) for word in spec.command],
-        "env": _variables(spec, secret),
+        "env": _variables(spec, secrets.variables),
         "resources": {"requests": resources, "limits": resources},
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -132,7 +143,7 @@ def manifest(
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
-            **({"schedulingGates": [{"name": GATE}]} if secret else {}),
+            **_waiting(secrets),
             **_placing(spec, tolerations),
         },
     }
@@ -145,6 +156,14 @@ def _variables(spec: ContainerSpec, secret: str) -> list[dict[str, Any]]:
         {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": name}}}
         for name in spec.secrets
     ]
+
+
+def _waiting(secrets: SecretNames) -> dict[str, Any]:
+    """Return the fields of a Pod that waits for its Secrets."""
+    made: dict[str, Any] = {"schedulingGates": [{"name": GATE}]} if secrets else {}
+    if secrets.login:
+        made["imagePullSecrets"] = [{"name": secrets.login}]
+    return made
 
 
 def _placing(spec: ContainerSpec, tolerations: Sequence[Toleration]) -> dict[str, Any]:

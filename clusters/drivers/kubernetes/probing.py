@@ -17,7 +17,10 @@ _ONLY_OWN_PODS = (
 )
 
 _COPY = "a copied or restored installation may not detect that the Pods belong to another one"
-_NO_SECRETS = "no deployment with a secret in its `env` can start"
+_NO_SECRETS = (
+    "no deployment can start that has a secret in its `env`, or an image from a registry to which"
+    " its organization has a log-in"
+)
 
 RIGHTS = (
     ("create", "pods"), ("get", "pods"), ("list", "pods"), ("watch", "pods"), ("patch", "pods"),

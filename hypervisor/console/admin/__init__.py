@@ -7,6 +7,9 @@ from hypervisor.console.admin import (
     organizations,
     people,
     platform,
+    registries,
 )
 
-__all__ = ["clusters", "cycles", "deployments", "organizations", "people", "platform"]
+__all__ = [
+    "clusters", "cycles", "deployments", "organizations", "people", "platform", "registries",
+]  # fmt: skip

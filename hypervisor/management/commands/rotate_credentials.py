@@ -5,6 +5,7 @@ from django.db import transaction
 
 from clusters.connections import rotate_credentials
 from clusters.secrets import CannotDecrypt
+from deployments.registries.services import rotate_passwords
 from deployments.rotation import rotate_secrets
 from hypervisor.base import commands
 
@@ -16,9 +17,10 @@ class Command(commands.Command):
         try:
             with transaction.atomic():
                 connections, deployments = rotate_credentials(), rotate_secrets()
+                registries = rotate_passwords()
         except CannotDecrypt as error:
             raise CommandError(f"Nothing was changed. {error}") from error
         self.stdout.write(
-            f"Encrypted the credentials of {connections} connections and the secrets of"
-            f" {deployments} deployments with the first key."
+            f"Encrypted the credentials of {connections} connections, the secrets of {deployments}"
+            f" deployments and the passwords of {registries} registries with the first key."
         )

@@ -31,7 +31,8 @@ class KubeCluster:
 
     `confirms_after_s` is how long a kubelet takes to complete a deletion after the Pod's end.
     `no_sandbox` is the reason why no kubelet can create a sandbox, if there is one. `counts_back`
-    is how the server dates a deletion (see `Store`).
+    is how the server dates a deletion (see `Store`). `private` are the registries that need a
+    log-in, each with its user and password.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class KubeCluster:
         self.restricted: set[str] = set()
         self.pullable: set[str] = set()
         self.unpullable: dict[str, str] = {}
+        self.private: dict[str, tuple[str, str]] = {}
         self.pulling = False
         self.no_sandbox = ""
         self.events = EventLog()

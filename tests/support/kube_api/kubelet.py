@@ -1,6 +1,8 @@
 """The life of one Pod from its creation to its end: scheduler and kubelet, one thread per Pod."""
 
+import json
 import time
+from base64 import b64decode
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,8 +73,8 @@ class PodLife:
         pod = self._store.get(self._key)
         spec = pod["spec"]["containers"][0]
         image = spec["image"]
-        if image not in self._cluster.pullable:
-            return self._cannot_pull(image)
+        if why := self._unpullable(pod):
+            return self._cannot_pull(image, why)
         if self._cluster.pulling:
             self._report("Normal", "Pulling", f'Pulling image "{image}"')
         if not self._wait_while(lambda: self._cluster.pulling):
@@ -143,8 +145,36 @@ class PodLife:
     def _report(self, kind: str, reason: str, message: str) -> None:
         self._cluster.events.record(self._store.get(self._key), kind, reason, message)
 
-    def _cannot_pull(self, image: str) -> bool:
-        why = self._cluster.unpullable.get(image, f'{_PULL} "{image}": {image}: not found')
+    def _unpullable(self, pod: Json) -> str:
+        """Return why the image cannot be pulled, "" if it can."""
+        image = pod["spec"]["containers"][0]["image"]
+        logins = self._logins(pod)
+        host = image.partition("/")[0]
+        if host in self._cluster.private:
+            failed = f'failed to pull and unpack image "{image}": failed to resolve reference: '
+            if host not in logins:
+                return f"{failed}authorization failed: no basic auth credentials"
+            if logins[host] != self._cluster.private[host]:
+                return f"{failed}unexpected status from HEAD request: 401 Unauthorized"
+        if image in self._cluster.pullable:
+            return ""
+        return self._cluster.unpullable.get(image, f'{_PULL} "{image}": {image}: not found')
+
+    def _logins(self, pod: Json) -> dict[str, tuple[str, str]]:
+        """Return the log-ins of the Pod's pull Secrets; one that is missing is only reported."""
+        found: dict[str, tuple[str, str]] = {}
+        for reference in pod["spec"].get("imagePullSecrets", ()):
+            values = self._cluster.secrets.values(self._key[0], reference["name"])
+            if values is None:
+                why = f"Unable to retrieve some image pull secrets ({reference['name']})"
+                self._report("Warning", "FailedToRetrieveImagePullSecret", why)
+                continue
+            for host, entry in json.loads(values[".dockerconfigjson"])["auths"].items():
+                user, _, password = b64decode(entry["auth"]).decode().partition(":")
+                found[host] = user, password
+        return found
+
+    def _cannot_pull(self, image: str, why: str) -> bool:
         self._state({"waiting": {"reason": "ErrImagePull", "message": why}}, "Pending")
         back_off = f'Back-off pulling image "{image}": ErrImagePull: {why}'
         self._wait_for_deletion(0.3)

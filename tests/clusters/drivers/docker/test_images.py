@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from clusters.drivers.base import Cause, ContainerSpec, DriverError
+from clusters.drivers.base import Cause, ContainerSpec, DriverError, RegistryLogin
 from clusters.drivers.docker.driver import DockerDriver
 from tests.support.docker_bench import DockerBench
 from tests.support.docker_engine import Engine, wait_until
@@ -20,6 +20,7 @@ pytestmark = pytest.mark.docker
 def unknown_image(engine: Engine, registry: Registry) -> Iterator[None]:
     yield
     registry.open_.set()
+    registry.login = None
     engine.remove_image(registry.image)
 
 
@@ -117,7 +118,30 @@ def test_a_pull_without_access_is_distinguished_from_a_missing_image(
     error = final_refusal(docker_bench, spec)
 
     assert (error.cause, error.retriable) == (Cause.IMAGE_NOT_PULLABLE, False)
-    assert "ask an operator to give the engine access" in str(error)
+    assert "store or correct the log-in to its registry (`/registries`)" in str(error)
+
+
+def test_an_image_is_pulled_with_the_log_in_to_its_registry(
+    docker_bench: DockerBench, spec: ContainerSpec, registry: Registry
+) -> None:
+    registry.login = ("ci", "hunter2")
+    login = RegistryLogin(registry.host, *registry.login)
+
+    wait_until(lambda: starts(docker_bench, replace(spec, login=login)), "it starts")
+
+
+@pytest.mark.parametrize("password", ["wrong-one", None])
+def test_without_the_right_log_in_the_image_is_not_pullable(
+    docker_bench: DockerBench, spec: ContainerSpec, registry: Registry, password: str | None
+) -> None:
+    registry.login = ("ci", "hunter2")
+    login = RegistryLogin(registry.host, "ci", password) if password else None
+
+    error = final_refusal(docker_bench, replace(spec, login=login))
+
+    assert (error.cause, error.retriable) == (Cause.IMAGE_NOT_PULLABLE, False)
+    assert "(`/registries`)" in str(error)
+    assert "wrong-one" not in str(error)
 
 
 @pytest.mark.parametrize("status", [500, 503, 429])

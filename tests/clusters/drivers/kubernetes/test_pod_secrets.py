@@ -1,13 +1,14 @@
-"""The Secret of a Pod: only the container has its values, and it never outlives its Pod."""
+"""The Secrets of a Pod: they never outlive it, and only its container and kubelet use them."""
 
 import json
+from base64 import b64decode
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.utils import timezone
 
-from clusters.drivers.base import Cause, DriverError, Observation, Phase
+from clusters.drivers.base import Cause, DriverError, Observation, Phase, RegistryLogin
 from clusters.drivers.kubernetes import pods
 from clusters.drivers.kubernetes.driver import KubernetesDriver
 from clusters.models import Connection
@@ -264,3 +265,75 @@ def test_a_pod_without_secrets_needs_one_call(kube: KubeCluster, driver: Kuberne
     driver.start(spec(7, "true", image=IMAGE), timezone.now())
 
     assert [r.method for r in kube.server.requests] == ["POST"]
+
+
+# --- Registries -----------------------------------------------------------------------------------
+
+HOST = "registry.example.org:5000"
+PRIVATE = f"{HOST}/team/train:1"
+LOGIN = RegistryLogin(HOST, "ci", "hunter2")
+
+
+@pytest.fixture
+def private(kube: KubeCluster) -> KubeCluster:
+    """A registry that needs the log-in above."""
+    kube.private[HOST] = ("ci", "hunter2")
+    kube.pullable.add(PRIVATE)
+    return kube
+
+
+def test_an_image_is_pulled_with_the_log_in(
+    private: KubeCluster, driver: KubernetesDriver, observed: Observed
+) -> None:
+    driver.start(spec(7, "true", image=PRIVATE, login=LOGIN), timezone.now())
+
+    observed(7, exit_code=0)
+    assert "hunter2" not in json.dumps(
+        [private.store.all()[0], private.events.select(NAMESPACE, "")]
+    )
+    (secret,) = private.secrets.all()
+    assert secret["type"] == "kubernetes.io/dockerconfigjson"
+    assert secret["metadata"]["ownerReferences"]
+    driver.remove(uid(7))
+    assert there(private) == (0, 0)
+
+
+@pytest.mark.parametrize("login", [None, RegistryLogin(HOST, "ci", "wrong")])
+def test_without_the_right_log_in_the_remedy_is_to_store_it(
+    private: KubeCluster, driver: KubernetesDriver, observed: Observed, login: RegistryLogin | None
+) -> None:
+    driver.start(spec(7, "true", image=PRIVATE, login=login), timezone.now())
+
+    ending = observed(7, phase=Phase.EXITED)
+
+    assert ending.cause is Cause.IMAGE_NOT_PULLABLE
+    assert "store or correct the log-in to its registry (`/registries`)" in ending.message
+    assert "wrong" not in ending.message
+
+
+def test_no_pull_begins_before_its_secret_exists(
+    private: KubeCluster, driver: KubernetesDriver, observed: Observed
+) -> None:
+    started = spec(7, "true", image=PRIVATE, login=LOGIN, secrets={"TOKEN": "t"})
+    private.server.fail_next("PATCH", "/pods", None)
+    with pytest.raises(DriverError):
+        driver.start(started, timezone.now())
+    driver.observe(timezone.now())
+
+    driver.start(started, timezone.now())
+
+    observed(7, exit_code=0)
+    assert there(private) == (1, 2)
+    assert not private.events.select(NAMESPACE, "reason=FailedToRetrieveImagePullSecret")
+
+
+def test_docker_hub_has_the_name_that_kubelets_know(
+    kube: KubeCluster, driver: KubernetesDriver
+) -> None:
+    login = RegistryLogin("docker.io", "ci", "hunter2")
+
+    driver.start(spec(7, "true", login=login), timezone.now())
+
+    (secret,) = kube.secrets.all()
+    config = json.loads(b64decode(secret["data"][".dockerconfigjson"]))
+    assert list(config["auths"]) == ["https://index.docker.io/v1/"]

@@ -8,16 +8,26 @@ from uuid import UUID
 import pytest
 from kubernetes.client import ApiClient
 
-from clusters.drivers.base import ContainerSpec
+from clusters.drivers.base import ContainerSpec, RegistryLogin
 from clusters.drivers.kubernetes import pods
 from tests.support.kubernetes import spec
 
+LOGIN = RegistryLogin("ghcr.io", "ci", "hunter2")
 UID = UUID("0b9bd1f7-3f0b-4b51-8d1f-8b1a4a4f2f10")
 
 
 def made(of: ContainerSpec) -> dict[str, object]:
-    secret = "run-7-abc" if of.secrets else ""
-    return pods.manifest(UID, of, grace_seconds=10, secret=secret)
+    names = pods.SecretNames(
+        variables="run-7-env" if of.secrets else "", login="run-7-pull" if of.login else ""
+    )
+    return pods.manifest(UID, of, grace_seconds=10, secrets=names)
+
+
+def everything(gpu: int, node: str) -> ContainerSpec:
+    """Return a container that has all that one may have."""
+    return spec(
+        7, "train", "--fast", env={"A": "1"}, secrets={"B": "2"}, login=LOGIN, gpu=gpu, node=node
+    )
 
 
 def test_requests_equal_limits() -> None:
@@ -39,7 +49,7 @@ def test_a_secret_variable_is_a_reference() -> None:
     manifest = made(spec(7, "train", env={"A": "1"}, secrets={"TOKEN": "hunter2"}))
     (_, token) = manifest["spec"]["containers"][0]["env"]  # type: ignore[index]
 
-    reference = {"secretKeyRef": {"name": "run-7-abc", "key": "TOKEN"}}
+    reference = {"secretKeyRef": {"name": "run-7-env", "key": "TOKEN"}}
     assert token == {"name": "TOKEN", "valueFrom": reference}
     assert "hunter2" not in json.dumps(manifest)
     assert manifest["spec"]["schedulingGates"] == [{"name": "mlops-hypervisor/secrets"}]  # type: ignore[index]
@@ -49,8 +59,18 @@ def test_a_pod_without_secrets_waits_for_nothing() -> None:
     assert "schedulingGates" not in made(spec(7, "train"))["spec"]  # type: ignore[operator]
 
 
+def test_a_log_in_to_a_registry_is_a_reference() -> None:
+    manifest = made(spec(7, "train", login=LOGIN))
+
+    assert manifest["spec"]["imagePullSecrets"] == [{"name": "run-7-pull"}]  # type: ignore[index]
+    assert "hunter2" not in json.dumps(manifest)
+    assert manifest["spec"]["schedulingGates"] == [{"name": "mlops-hypervisor/secrets"}]  # type: ignore[index]
+
+
 def test_a_description_of_a_container_has_no_secret() -> None:
-    assert "hunter2" not in repr(spec(7, "train", secrets={"TOKEN": "hunter2"}))
+    made = spec(7, secrets={"TOKEN": "hunter2"}, login=LOGIN)
+
+    assert "hunter2" not in repr(made)
 
 
 def test_a_pod_without_gpus_does_not_mention_any() -> None:
@@ -76,7 +96,16 @@ def test_a_container_has_no_privileges() -> None:
 @pytest.mark.parametrize(("gpu", "node"), [(0, ""), (2, ""), (0, "gpu-1")])
 def test_the_official_client_knows_every_field(gpu: int, node: str) -> None:
     manifest = made(
-        spec(7, "train", "--fast", env={"A": "1"}, secrets={"B": "2"}, gpu=gpu, node=node)
+        spec(
+            7,
+            "train",
+            "--fast",
+            env={"A": "1"},
+            secrets={"B": "2"},
+            login=LOGIN,
+            gpu=gpu,
+            node=node,
+        )
     )
     client = ApiClient()
 
@@ -89,7 +118,16 @@ def test_the_official_client_knows_every_field(gpu: int, node: str) -> None:
 def test_the_schema_of_kubernetes_accepts_the_pod(gpu: int, node: str) -> None:
     kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="of the extra `lint`")
     manifest = made(
-        spec(7, "train", "--fast", env={"A": "1"}, secrets={"B": "2"}, gpu=gpu, node=node)
+        spec(
+            7,
+            "train",
+            "--fast",
+            env={"A": "1"},
+            secrets={"B": "2"},
+            login=LOGIN,
+            gpu=gpu,
+            node=node,
+        )
     )
 
     kubernetes_validate.validate(manifest, "1.33", strict=True)
