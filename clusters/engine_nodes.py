@@ -7,6 +7,7 @@ What people choose stays: a node that they have cordoned or drain remains so.
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
+import structlog
 from django.db import transaction
 
 from clusters.capacity import Capacity
@@ -17,6 +18,8 @@ from clusters.nodes import keep_sums
 from clusters.wakeups import request_cycle
 from hypervisor.base.errors import Conflict
 from orgs.events import record
+
+log = structlog.get_logger(__name__)
 
 REFUSED_FOR = timedelta(minutes=5)
 """How long a refusal counts that the engine's reports do not explain."""
@@ -46,6 +49,20 @@ def sync(cluster: Cluster, reports: Sequence[NodeReport], *, actor: str, now: da
         keep_sums(row)
         if any(changed):
             request_cycle(row.organization_id)
+
+
+def warn(cluster: Cluster, warnings: Sequence[str]) -> bool:
+    """Record why the reports may be incomplete or old; return whether the nodes are the engine's.
+
+    A cluster whose engine has never reported nodes gets no warning: the operator saw it at the
+    probe.
+    """
+    rows = Connection.objects.filter(cluster=cluster, reports_nodes=True)
+    former = rows.values_list("warnings", flat=True).first()
+    if former is not None and former != list(warnings):
+        rows.update(warnings=list(warnings))
+        log.warning("engine_warnings", cluster=cluster.pk, warnings=list(warnings))
+    return former is not None
 
 
 def forget(cluster: Cluster) -> None:

@@ -213,6 +213,9 @@ class Driver(Protocol):
         Without reports, a cluster has the nodes that people have given it.
         """
 
+    def warnings(self) -> Sequence[str]:
+        """Return why the last reports of `nodes` may be incomplete or old, with the remedy."""
+
     def start(self, spec: ContainerSpec, now: datetime) -> None:
         """Start the container unless it already exists."""
 

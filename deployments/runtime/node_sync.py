@@ -9,8 +9,15 @@ from django.db.models import Q
 
 from clusters import engine_nodes
 from clusters.capacity import Capacity
-from clusters.drivers.base import Cause, Driver, DriverError, NodeState, Observation
-from clusters.models import Cluster, Connection, Node
+from clusters.drivers.base import (
+    Cause,
+    Driver,
+    DriverError,
+    NodeReport,
+    NodeState,
+    Observation,
+)
+from clusters.models import Cluster, Node
 from clusters.places import Places
 from clusters.wakeups import request_cycle
 from deployments import lifecycle
@@ -26,23 +33,24 @@ def sync(cluster: Cluster, driver: Driver, now: datetime) -> bool:
     """Update the cluster's nodes from its engine; return whether they are those of the engine.
 
     Deployments that have not been launched are queued again if their node no longer takes them. If
-    the engine reported its nodes before and does not any more, the last reports stay. Raises
-    DriverError if the engine does not answer at all.
+    the engine reported its nodes before and does not any more, the last reports stay, and the
+    connection has a warning. Raises DriverError if the engine does not answer at all.
     """
     if not cluster.kind.reports_nodes:
         return False
-    reports = None
+    reports: Sequence[NodeReport] | None = None
     try:
-        reports = driver.nodes()
+        reports, warnings = driver.nodes(), driver.warnings()
     except DriverError as error:
         if error.cause is Cause.UNREACHABLE:
             raise
         # Containers are reconciled all the same.
         log.warning("nodes_not_reported", cluster=cluster.pk, error=str(error))
+        warnings = [f"The nodes could not be read, and are kept as last reported: {error}"]
     if reports is not None:
         engine_nodes.sync(cluster, reports, actor=ACTOR, now=now)
         _requeue_unlaunched(cluster, now)
-    return Connection.objects.filter(cluster=cluster, reports_nodes=True).exists()
+    return engine_nodes.warn(cluster, warnings)
 
 
 def follow(cluster: Cluster, runs: Sequence[Run], seen: Mapping[int, Observation]) -> None:

@@ -79,6 +79,7 @@ def alarms(
         *_parts(health),
         *_clocks(now, here),
         *_engines(),
+        *_engine_warnings(),
         *_unknown_containers(),
         *_cycles(now),
         *_order(last),
@@ -136,6 +137,18 @@ def _engines() -> Iterator[Alarm]:
             "critical",
             f"The engine of {row.cluster} {what}",
             f"Since {row.lost_contact_at:%Y-%m-%d %H:%M} UTC. {row.last_error}".strip(),
+            Subject.CLUSTER,
+            row.cluster_id,
+        )
+
+
+def _engine_warnings() -> Iterator[Alarm]:
+    rows = Connection.objects.exclude(warnings=[]).select_related("cluster")
+    for row in rows.order_by("pk")[:20]:
+        yield Alarm(
+            "warning",
+            f"The nodes of {row.cluster} may be out of date",
+            " ".join(row.warnings),
             Subject.CLUSTER,
             row.cluster_id,
         )

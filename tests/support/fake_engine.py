@@ -83,6 +83,9 @@ class FakeDriver:
     def nodes(self) -> None:
         return None
 
+    def warnings(self) -> tuple[str, ...]:
+        return ()
+
     def start(self, spec: ContainerSpec, now: datetime) -> None:
         self._engine.interrupt("start")
         self._engine.call()

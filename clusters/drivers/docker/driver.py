@@ -45,6 +45,9 @@ class DockerDriver:
     def nodes(self) -> None:
         return None
 
+    def warnings(self) -> tuple[str, ...]:
+        return ()
+
     def start(self, spec: ContainerSpec, now: datetime) -> None:
         with self._engine() as engine:
             there = self._find(engine, spec.uid)

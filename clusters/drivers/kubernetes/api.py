@@ -92,14 +92,8 @@ class Api:
 
     def _watch(self, path: str, version: str, seconds: int, **query: str | int) -> Iterator[Json]:
         query |= {"resourceVersion": version, "watch": "true", "timeoutSeconds": seconds}
-        response = self._transport.request("GET", path, query=query, read_s=seconds + READ_S)
-        try:
-            for line in _lines(response):
-                yield json.loads(line)
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise unreachable(error) from error
-        finally:
-            response.close()
+        # Sent at once, so that a refusal is raised here and not at the first event.
+        return _events(self._transport.request("GET", path, query=query, read_s=seconds + READ_S))
 
     def patch_pod(self, name: str, change: Json) -> Json | None:
         """Change the Pod with a strategic merge patch; return it, None if there is none."""
@@ -182,6 +176,16 @@ class Api:
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise unreachable(error) from error
         return answer
+
+
+def _events(response: urllib3.BaseHTTPResponse) -> Iterator[Json]:
+    try:
+        for line in _lines(response):
+            yield json.loads(line)
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        raise unreachable(error) from error
+    finally:
+        response.close()
 
 
 def _lines(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:

@@ -82,6 +82,9 @@ class KubernetesDriver:
     def nodes(self) -> list[NodeReport] | None:
         return self._supply.nodes()
 
+    def warnings(self) -> list[str]:
+        return self._supply.warnings()
+
     def start(self, spec: ContainerSpec, now: datetime) -> None:
         names = pod_secrets.new_names(self._connection.uid, spec)
         manifest = pods.manifest(

@@ -9,6 +9,8 @@ from clusters.drivers.base import Cause, DriverError
 
 T = TypeVar("T")
 
+FORBIDDEN = 403
+
 _MISSING_RIGHT = re.compile(r'cannot (?P<verb>\S+) resource "(?P<resource>[^"]+)"')
 _PASSING = re.compile(r"because it is being terminated|error looking up service account")
 _BOUND = re.compile(r"(maximum|minimum) \S+ usage per (?:Container|Pod)")
@@ -47,7 +49,7 @@ def unless_forbidden(ask: Callable[[], T]) -> T | None:
     try:
         return ask()
     except Refused as error:
-        if error.status == 403:
+        if error.status == FORBIDDEN:
             return None
         raise
 
@@ -65,7 +67,7 @@ def _meaning(status: int, detail: str, after: str) -> tuple[str, bool, Cause]:
             "The API server does not accept the credentials: the token or certificate has expired"
             " or been revoked. Give the connection new credentials."
         )
-    if status == 403:
+    if status == FORBIDDEN:
         return _forbidden(detail)
     if status == 404:
         return _engines(f"The API server could not find the object: {detail}")

@@ -9,9 +9,10 @@ import structlog
 
 from clusters.drivers.base import DriverError
 from clusters.drivers.kubernetes.api import Json, Listed
-from clusters.drivers.kubernetes.errors import unless_forbidden
+from clusters.drivers.kubernetes.errors import FORBIDDEN, Refused, unless_forbidden
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 WATCH_S = 240
 """How long a watch lasts. The next one begins with a list."""
@@ -25,7 +26,8 @@ log = structlog.get_logger(__name__)
 class Followed(Generic[T]):
     """The objects of one kind as `read` returns them, except those for which it returns None.
 
-    `on_news` is called in the watching thread when one of them has changed.
+    `on_news` is called in the watching thread when one of them has changed. `denied` are those of
+    the rights `list` and `watch` that the service account lacked at the last call that needs them.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class Followed(Generic[T]):
         self._list_all, self._watch, self._read, self._on_news = list_all, watch, read, on_news
         self._objects: dict[str, T] = {}
         self._is_current = False
+        self.denied: frozenset[str] = frozenset()
         self._forbidden_until = 0.0
         self._thread: Thread | None = None
         self._lock = Lock()
@@ -49,7 +52,7 @@ class Followed(Generic[T]):
                 return list(self._objects.values())
         if monotonic() < self._forbidden_until:
             return None
-        listed = unless_forbidden(self._list_all)
+        listed = unless_forbidden(lambda: self._permitted("list", self._list_all))
         if listed is None:
             self._forbidden_until = monotonic() + PAUSE_S
             return None
@@ -66,10 +69,10 @@ class Followed(Generic[T]):
 
     def _follow(self) -> None:
         try:
-            items, version = self._list_all()
+            items, version = self._permitted("list", self._list_all)
             if self._replace(self._by_uid(items)):
                 self._on_news()
-            for event in self._watch(version, WATCH_S):
+            for event in self._permitted("watch", lambda: self._watch(version, WATCH_S)):
                 if event["type"] == "ERROR":  # Usually 410; the next watch lists again.
                     return
                 if self._apply(event):
@@ -80,6 +83,17 @@ class Followed(Generic[T]):
         finally:
             with self._lock:
                 self._is_current = False
+
+    def _permitted(self, right: str, call: Callable[[], R]) -> R:
+        """Return the response, and record whether the service account has this right."""
+        try:
+            response = call()
+        except Refused as error:
+            if error.status == FORBIDDEN:
+                self.denied |= {right}
+            raise
+        self.denied -= {right}
+        return response
 
     def _replace(self, objects: dict[str, T]) -> bool:
         with self._lock:

@@ -7,13 +7,12 @@ from uuid import UUID
 
 from clusters.drivers.base import DriverError
 from clusters.drivers.kubernetes.api import Api
-from clusters.drivers.kubernetes.errors import Refused
+from clusters.drivers.kubernetes.errors import FORBIDDEN, Refused
 from clusters.drivers.kubernetes.pods import CONNECTION
 
 RIGHTS = (("get", "configmaps"), ("create", "configmaps"), ("update", "configmaps"))
 
 _KEY = "marker"
-_FORBIDDEN = 403
 
 
 def present(api: Api, connection: UUID) -> frozenset[UUID] | None:
@@ -21,7 +20,7 @@ def present(api: Api, connection: UUID) -> frozenset[UUID] | None:
     try:
         found = api.read_config_map(_name(connection))
     except Refused as error:
-        if error.status == _FORBIDDEN:
+        if error.status == FORBIDDEN:
             return None
         raise
     return frozenset(filter(None, [_marker(found)]))
@@ -33,7 +32,7 @@ def put(api: Api, connection: UUID, marker: UUID, instead_of: Collection[UUID]) 
         _put(api, connection, marker, instead_of)
     except Refused as error:
         # The right is optional, and the probe warns if it is missing.
-        if error.status != _FORBIDDEN:
+        if error.status != FORBIDDEN:
             raise
 
 

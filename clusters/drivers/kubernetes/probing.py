@@ -10,12 +10,6 @@ from clusters.drivers.kubernetes.errors import Refused, missing_right, unless_fo
 from clusters.drivers.kubernetes.supply import Supply
 from clusters.models import DIMENSIONS, Connection
 
-_ONLY_OWN_PODS = (
-    "The service account may not list the Pods of all namespaces, so it is unknown what other Pods"
-    " use: a node may refuse a Pod after deployments were evicted for it. Grant the ClusterRole in"
-    " docs/operating.md."
-)
-
 _COPY = "a copied or restored installation may not detect that the Pods belong to another one"
 _NO_SECRETS = (
     "no deployment can start that has a secret in its `env`, or an image from a registry to which"
@@ -65,7 +59,7 @@ def _measured(
         return capacity.measure(capacity.bounded(unless_forbidden(api.quotas)), claimed)
     active = [node for node in nodes if node.state is NodeState.ACTIVE]
     total = {name: sum(getattr(node, name) for node in active) for name in DIMENSIONS}
-    return total, [] if supply.sees_all_pods() else [_ONLY_OWN_PODS]
+    return total, supply.warnings()
 
 
 def _check_rights(api: Api) -> None:

@@ -13,6 +13,22 @@ from clusters.drivers.kubernetes.taints import Toleration
 from clusters.labels import wrong_key
 from clusters.models import Connection
 
+ONLY_OWN_PODS = (
+    "The service account may not list the Pods of all namespaces, so it is unknown what other Pods"
+    " use: a node may refuse a Pod after deployments were evicted for it. Grant the ClusterRole in"
+    " docs/operating.md."
+)
+
+_NODES_UNKNOWN = (
+    "The service account may not `list` `nodes` any more, so the nodes are kept as they were last"
+    " reported, and changes in Kubernetes go unnoticed. Grant the ClusterRole in docs/operating.md."
+)
+
+_UNWATCHED = (
+    "The service account may not `watch` {what}, so changes are noticed only at the periodic"
+    " reconciliations. Grant the ClusterRole in docs/operating.md."
+)
+
 
 class Supply:
     """The nodes and the Pods of all namespaces, followed by threads while `keep_up` is called.
@@ -46,8 +62,17 @@ class Supply:
         quota = capacity.bounded(unless_forbidden(self._api.quotas))
         return reports(machines, uses, quota, self._namespace)
 
-    def sees_all_pods(self) -> bool:
-        return self._uses.present() is not None
+    def warnings(self) -> list[str]:
+        """Return which rights were missing when the nodes were last read, and what that costs."""
+        if "list" in self._machines.denied:
+            return [_NODES_UNKNOWN]
+        found = [ONLY_OWN_PODS] if "list" in self._uses.denied else []
+        denied = {
+            "`nodes`": self._machines.denied,
+            "the `pods` of all namespaces": self._uses.denied,
+        }
+        unwatched = [name for name, rights in denied.items() if rights == {"watch"}]
+        return found + [_UNWATCHED.format(what=name) for name in unwatched]
 
     def keep_up(self) -> None:
         """Have changes reported to `on_news` from now on, for a few minutes."""

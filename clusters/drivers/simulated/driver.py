@@ -72,6 +72,9 @@ class SimulatedDriver:
     def nodes(self) -> None:
         return None
 
+    def warnings(self) -> tuple[str, ...]:
+        return ()
+
     def start(self, spec: ContainerSpec, now: datetime) -> None:
         if spec.image == MISSING_IMAGE:
             raise DriverError(
