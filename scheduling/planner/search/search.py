@@ -242,7 +242,7 @@ class Search:
         relocation = Relocation(problem, best, self._relocation_left)
         for changed in relocation.changes():
             guide = replace(again, prefer=again.prefer | changed)
-            state = State.of(problem)
+            state = State.of(problem, guide.prefer)
             place_levels(state, guide)
             outcome = state.outcome()
             relocation.effort_left -= state.effort + len(state.where)
@@ -253,10 +253,8 @@ class Search:
         return self._best is not best
 
     def _best_again(self) -> Guide:
-        """Return a guide to the best outcome: what starts prefers its node, and goes first."""
-        home = self._problem.home
-        now = {d: c for d, c in self._best.where.items() if home[d] != c}
-        guide = replace(self._best_guide, tight=True, prefer=now)
+        """Return a guide to the best outcome: what runs prefers its node, and goes first."""
+        guide = replace(self._best_guide, tight=True, prefer=self._best.where)
         return replace(guide, preferred_first=self._searches)
 
     def _satisfy_preferences(self) -> None:
@@ -265,7 +263,7 @@ class Search:
         for wanting in preferences.trials(self._best.where):
             best, weights = self._best, preferences.weights
             guide = replace(self._best_again(), weights={d: weights[d] for d in wanting})
-            state = State.of(self._problem)
+            state = State.of(self._problem, guide.prefer)
             place_levels(state, guide, best.counts)
             outcome = state.outcome()
             equal = score(outcome) == score(best) and outcome.where.keys() == best.where.keys()

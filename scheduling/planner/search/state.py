@@ -1,6 +1,6 @@
 """The state of an attempt between two levels: what is placed where, and what is free."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from scheduling.planner.outcome import Outcome, Reservation, may_use
@@ -38,15 +38,17 @@ class Guide:
 class State:
     """Lists are indexed by node.
 
-    `free` is the packed capacity less what is placed; `load` is what the deployments that are not
-    due yet are expected to keep of it. `expected_victims` are not due yet, but will lose their
-    place; `displaced` have lost it, by priority. `reserved` are the reservations by node.
+    `eviction_order` has the active deployments, the first to be evicted at the head. `free` is the
+    packed capacity less what is placed; `load` is what the deployments that are not due yet are
+    expected to keep of it. `expected_victims` are not due yet, but will lose their place;
+    `displaced` have lost it, by priority. `reserved` are the reservations by node.
     `counts` and `free_at` are as in `Outcome`, and `effort` is the number of pairs of a deployment
     and a node that have been examined. `changed` are the nodes whose `free` or `load` has changed
     since there are `indexes`, each time again.
     """
 
     problem: Problem
+    eviction_order: list[list[int]]
     free: list[int]
     load: list[int]
     expected_victims: set[int] = field(default_factory=set)
@@ -60,18 +62,25 @@ class State:
     indexes: dict[int, Indexes] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, problem: Problem) -> "State":
-        """Return the state before the first level."""
+    def of(cls, problem: Problem, prefer: Mapping[int, int] | None = None) -> "State":
+        """Return the state before the first level.
+
+        On each node, the deployments that are to keep their place by `prefer` are evicted last.
+        """
+        order = problem.eviction_order
+        if prefer is not None:
+            order = [sorted(v, key=lambda d: prefer.get(d) == c) for c, v in enumerate(order)]
         load = [0] * len(problem.capacities)
         for level in problem.levels:
             for due in level.due:
                 load[due.node] += due.total
-        return cls(problem, problem.capacities.copy(), load)
+        return cls(problem, order, problem.capacities.copy(), load)
 
     def fork(self) -> "State":
         """Return an independent copy, with an effort of 0."""
         return State(
             self.problem,
+            self.eviction_order,
             self.free.copy(),
             self.load.copy(),
             self.expected_victims.copy(),
@@ -112,7 +121,7 @@ class State:
         still do when something has been placed in the spare capacity.
         """
         requests, due_at, decided = self.problem.requests, self.problem.due_at, len(self.counts)
-        due_later = [v for v in self.problem.eviction_order[c] if due_at[v] > decided]
+        due_later = [v for v in self.eviction_order[c] if due_at[v] > decided]
         all_stay = self.free[c] - sum([requests[v] for v in due_later])
         victims = remove_and_restore(requests, due_later, all_stay)
         return all_stay + sum([requests[v] for v in victims])
@@ -141,7 +150,7 @@ class State:
         problem, expected, decided = self.problem, self.expected_victims, len(self.counts)
         due_at = problem.due_at
         candidates = (
-            v for v in problem.eviction_order[c] if v not in expected and due_at[v] > decided
+            v for v in self.eviction_order[c] if v not in expected and due_at[v] > decided
         )
         left = self.free[c] - self.load[c] - request
         return remove_and_restore(problem.requests, candidates, left)
@@ -149,17 +158,16 @@ class State:
     def highest_victim(self, request: int, c: int) -> int:
         """Return the highest priority among the expected victims of the request on c.
 
-        It is that of the last deployment that has to be removed; it is not restored. Without
-        victims it is -NEVER.
+        Without victims it is -NEVER.
         """
         problem, expected, decided = self.problem, self.expected_victims, len(self.counts)
         left, highest = self.free[c] - self.load[c] - request, -NEVER
-        for v in problem.eviction_order[c]:
+        for v in self.eviction_order[c]:
             if not left & OVERDRAWN:
                 break
             if v not in expected and problem.due_at[v] > decided:
                 left += problem.requests[v]
-                highest = problem.deployments[v].priority
+                highest = max(highest, problem.deployments[v].priority)
         return highest
 
     def place(self, d: int, c: int, victims: Collection[int] = ()) -> None:

@@ -245,6 +245,24 @@ def test_a_start_changes_its_node_only_if_the_other_victims_there_still_leave() 
     assert (placed(made), evicted(made), moved(made)) == ({7: 1, 8: 2}, {1: 7}, {})
 
 
+def test_a_victim_stays_if_others_that_leave_in_any_case_leave_enough() -> None:
+    """1 evicts nothing and takes what 7 leaves next to 8. It does not fit in what 5 would leave."""
+    homes = {2: 1, 3: 2, 4: 2, 5: 1, 6: 1, 7: 1}
+    rows = {
+        1: (100, 1, 1), 2: (100, 0, 2), 3: (55, 0, 3), 4: (10, 1, 1), 5: (4, 0, 2), 6: (4, 1, 1),
+        7: (4, 0, 3), 8: (100, 0, 3), 9: (55, 1, 1), 10: (4, 0, 3),
+    }  # fmt: skip
+    spared, suspended = {"preemptible": False}, {"suspended_until": NOW + 100}
+    made = plan(
+        Cluster(1, Resources(2, 9, 0)), Cluster(2, Resources(1, 4, 0)),
+        *(Deployment(n, priority, Resources(cpu, ram, 0), NOW - 90, cluster=homes.get(n),
+                     placed_at=NOW - (7 if n == 5 else 90) if n in homes else None,
+                     **(spared if n in (2, 4) else suspended if n == 1 else {}))
+          for n, (priority, cpu, ram) in rows.items()),
+    )  # fmt: skip
+    assert (placed(made), evicted(made), moved(made)) == ({1: 1, 8: 1, 9: 1}, {6: 9, 7: 8}, {})
+
+
 def test_the_victim_has_the_lowest_possible_priority() -> None:
     made = plan(
         cluster(1, 2), cluster(2, 2), active(1, 2, 2, on=1), active(2, 1, 2, on=2), ready(3, 5, 2)
