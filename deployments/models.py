@@ -120,6 +120,7 @@ class Deployment(ResourceColumns):
     - Until `suspended_until`, preemption is suspended for it because earlier preemptions were in
       vain. A change of its priority or a release lifts the suspension.
     - `env` has a text per variable, or `{"secret": encrypted}`.
+    - `run_as` is `{"uid": …, "gid": … or null}`, or null for the image's own user.
     - `require` and `prefer` have conditions on the labels of its node, see `requirements`.
     """
 
@@ -139,6 +140,7 @@ class Deployment(ResourceColumns):
     requested_cluster = models.ForeignKey(
         Cluster, on_delete=models.SET_NULL, null=True, blank=True, related_name="requested_by"
     )
+    run_as = models.JSONField(null=True, blank=True)
     require = models.JSONField(default=dict, db_default={}, blank=True)
     prefer = models.JSONField(default=dict, db_default={}, blank=True)
     on_dependency_failure = models.CharField(
@@ -207,7 +209,7 @@ class Deployment(ResourceColumns):
         triggers = [
             *trail(
                 "name", "image", "command", "cpu_milli", "ram_mib", "gpu", "priority",
-                "preemptible", "requested_cluster_id", "require", "prefer",
+                "preemptible", "requested_cluster_id", "require", "prefer", "run_as",
                 "on_dependency_failure", "max_runtime_s", "restart_policy", "max_restarts", "held",
                 secrets=("env",), inserts=False,
             ),

@@ -11,6 +11,7 @@ from clusters.resources import MAX_GPU
 from deployments import requirements
 from deployments.dependencies import Wait
 from deployments.environment import SECRET, masked, seal, wrong_name
+from deployments.fields import RunAsField
 from deployments.images import check_reference
 from deployments.models import Condition, Deployment, OnDependencyFailure, RestartPolicy
 from deployments.specs import Spec
@@ -209,6 +210,7 @@ class DeploymentSerializer(StrictModelSerializer[Deployment]):
         default=list,
     )
     env = EnvField(default=dict)
+    run_as = RunAsField(allow_null=True, default=None)
     requested_cluster = IntegerField(
         source="requested_cluster_id",
         allow_null=True,
@@ -268,9 +270,9 @@ class DeploymentSerializer(StrictModelSerializer[Deployment]):
     class Meta:
         model = Deployment
         fields = [
-            "id", "organization", "name", "image", "command", "env", "cpu", "ram_mib", "gpu",
-            "priority", "requested_cluster", "require", "prefer", "cluster", "node", "status",
-            "status_reason", "status_code", "held", "max_runtime_s", "restart_policy",
+            "id", "organization", "name", "image", "command", "env", "run_as", "cpu", "ram_mib",
+            "gpu", "priority", "requested_cluster", "require", "prefer", "cluster", "node",
+            "status", "status_reason", "status_code", "held", "max_runtime_s", "restart_policy",
             "max_restarts", "restarts", "depends_on", "on_dependency_failure", "preemptions",
             "exit_code", "created_by", "created_at",
             "queued_at", "ready_after", "placed_at", "started_at", "finished_at", "lost_contact_at",

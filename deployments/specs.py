@@ -39,6 +39,7 @@ class Spec:
     priority: int = 50
     command: tuple[str, ...] = ()
     env: Env = field(default_factory=dict)
+    run_as: Mapping[str, int | None] | None = None
     requested_cluster: Cluster | None = None
     require: Conditions = field(default_factory=dict)
     prefer: Conditions = field(default_factory=dict)

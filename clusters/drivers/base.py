@@ -78,12 +78,28 @@ class RegistryLogin:
 
 
 @dataclass(frozen=True, slots=True)
+class RunAs:
+    """The user that a container's processes run as; 0 is root.
+
+    Without a `gid`, the group is the one that the image gives this user, or 0.
+    """
+
+    uid: int
+    gid: int | None = None
+
+    @property
+    def is_root(self) -> bool:
+        return self.uid == 0
+
+
+@dataclass(frozen=True, slots=True)
 class ContainerSpec:
     """A container to start; cpu in millicores, RAM in MiB, GPU in devices.
 
     `env` are its plain variables, `secrets` those whose values only the container may see: an
     engine that describes containers to others must keep them out of the description. `login` is
-    for pulling the image, None if its organization has none for its registry. `devices` are
+    for pulling the image, None if its organization has none for its registry. `run_as` is None for
+    the image's own user. `devices` are
     the ids of its `gpu` GPUs, or empty if the engine chooses them. `node` is the name of the node
     that it has to run on, "" if the engine has only one or chooses it. `run_id` is only a label for
     people.
@@ -101,6 +117,7 @@ class ContainerSpec:
     run_id: int = 0
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     login: RegistryLogin | None = None
+    run_as: RunAs | None = None
 
     @property
     def environment(self) -> dict[str, str]:

@@ -26,6 +26,7 @@ from clusters.drivers.base import (
     Observation,
     Phase,
     RegistryLogin,
+    RunAs,
 )
 from clusters.models import Cluster
 from clusters.places import Places
@@ -333,6 +334,7 @@ def _spec(launch: Launch, uid: UUID, *, bound: bool) -> ContainerSpec:
         env=plain(run.deployment.env),
         secrets=_secrets(run.deployment),
         login=_login(run.deployment),
+        run_as=RunAs(**run.deployment.run_as) if run.deployment.run_as else None,
         cpu_milli=run.cpu_milli,
         ram_mib=run.ram_mib,
         gpu=run.gpu,

@@ -16,9 +16,9 @@ from tests.support.answers import attrs, refusal
 from tests.support.factories import make_cluster
 
 KEYS = {
-    "id", "organization", "name", "image", "command", "env", "cpu", "ram_mib", "gpu", "priority",
-    "requested_cluster", "require", "prefer", "cluster", "node", "status", "status_reason",
-    "status_code", "held",
+    "id", "organization", "name", "image", "command", "env", "run_as", "cpu", "ram_mib", "gpu",
+    "priority", "requested_cluster", "require", "prefer", "cluster", "node", "status",
+    "status_reason", "status_code", "held",
     "max_runtime_s", "restart_policy", "max_restarts", "restarts", "depends_on",
     "on_dependency_failure", "preemptions", "exit_code", "created_by", "created_at", "queued_at",
     "ready_after", "placed_at", "started_at", "finished_at", "lost_contact_at",
@@ -44,6 +44,7 @@ def test_a_minimal_request_gets_defaults_for_the_rest(
         "organization": acme.pk,
         "command": [],
         "env": {},
+        "run_as": None,
         "gpu": 0,
         "priority": 50,
         "requested_cluster": None,

@@ -6,7 +6,7 @@ from uuid import UUID
 from docker import APIClient
 from docker.types import DeviceRequest, LogConfig
 
-from clusters.drivers.base import ContainerSpec
+from clusters.drivers.base import ContainerSpec, RunAs
 from clusters.drivers.docker.labels import labels, name
 
 MAX_PROCESSES = 4096
@@ -30,10 +30,17 @@ def settings(client: APIClient, spec: ContainerSpec, uid: UUID, network: str) ->
         "environment": spec.environment,
         "name": name(uid, spec),
         "labels": labels(uid, spec),
+        "user": _user(spec.run_as),
         "host_config": client.create_host_config(**_limits(spec), **_fences(network)),
         # The worker's proxy must not be passed on to containers.
         "use_config_proxy": False,
     }
+
+
+def _user(run_as: RunAs | None) -> str | None:
+    if run_as is None:
+        return None
+    return str(run_as.uid) if run_as.gid is None else f"{run_as.uid}:{run_as.gid}"
 
 
 def _limits(spec: ContainerSpec) -> dict[str, Any]:

@@ -13,6 +13,7 @@ FORBIDDEN = 403
 
 _MISSING_RIGHT = re.compile(r'cannot (?P<verb>\S+) resource "(?P<resource>[^"]+)"')
 _PASSING = re.compile(r"because it is being terminated|error looking up service account")
+_NON_ROOT = re.compile(r"violates PodSecurity .*(runAsNonRoot != true|runAsUser=0)")
 _BOUND = re.compile(r"(maximum|minimum) \S+ usage per (?:Container|Pod)")
 _SECRET = re.compile(r'^Secret "')
 _ENV_NAME = re.compile(r"env\[\d+\]\.name: ")
@@ -107,6 +108,12 @@ def _forbidden(detail: str) -> tuple[str, bool, Cause]:
         )
     if _PASSING.search(detail):
         return _engines(f"The namespace is not ready: {detail}")
+    if _NON_ROOT.search(detail):
+        message = (
+            "The namespace allows no container to run as root: set `run_as` to the id of another"
+            f" user. ({detail})"
+        )
+        return message, False, Cause.INVALID_SPEC
     return (
         f"A rule of the Kubernetes cluster forbids it: ask an operator about the rule. ({detail})",
         False,

@@ -189,6 +189,12 @@ def waiting(reason: str, detail: str, waited_s: float) -> Failure | None:
         )
     if reason == "CreateContainerConfigError" and _NO_SECRET.search(detail):
         return SECRET_DELETED
+    if reason == "CreateContainerConfigError" and "runAsNonRoot" in detail:
+        return Failure(
+            Cause.INVALID_SPEC,
+            "The container may not run as root: set `run_as` to the id of another user."
+            f" ({_cut(detail)})",
+        )
     if reason == "CreateContainerConfigError":
         return Failure(
             Cause.INVALID_SPEC,

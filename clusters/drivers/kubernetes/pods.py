@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from clusters.drivers.base import ContainerSpec, run_by_uid, uid_by_run
+from clusters.drivers.base import ContainerSpec, RunAs, run_by_uid, uid_by_run
 from clusters.drivers.kubernetes.taints import GPU_TOLERATION, Toleration
 
 CONNECTION = "mlops-hypervisor/connection"
@@ -122,6 +122,7 @@ def manifest(
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},
             "privileged": False,
+            **_user(spec.run_as),
         },
     }
     return {
@@ -156,6 +157,15 @@ def _variables(spec: ContainerSpec, secret: str) -> list[dict[str, Any]]:
         {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": name}}}
         for name in spec.secrets
     ]
+
+
+def _user(run_as: RunAs | None) -> dict[str, Any]:
+    if run_as is None:
+        return {}
+    made: dict[str, Any] = {"runAsUser": run_as.uid, "runAsNonRoot": not run_as.is_root}
+    if run_as.gid is not None:
+        made["runAsGroup"] = run_as.gid
+    return made
 
 
 def _waiting(secrets: SecretNames) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """Probe a Kubernetes cluster: its identity, its capacity, and whether it would accept Pods."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from uuid import UUID
 
-from clusters.drivers.base import ContainerSpec, DriverError, NodeReport, NodeState, Probe
+from clusters.drivers.base import ContainerSpec, DriverError, NodeReport, NodeState, Probe, RunAs
 from clusters.drivers.kubernetes import capacity, markers, pod_secrets, pods
 from clusters.drivers.kubernetes.api import Api
 from clusters.drivers.kubernetes.errors import Refused, missing_right, unless_forbidden
@@ -15,6 +16,11 @@ _NO_SECRETS = (
     "no deployment can start that has a secret in its `env`, or an image from a registry to which"
     " its organization has a log-in"
 )
+
+_ONLY_WITH_RUN_AS = (
+    "The namespace allows no container to run as root: deployments without `run_as` fail there."
+)
+_NOBODY = RunAs(65534)
 
 RIGHTS = (
     ("create", "pods"), ("get", "pods"), ("list", "pods"), ("watch", "pods"), ("patch", "pods"),
@@ -82,10 +88,19 @@ def _missing(api: Api, rights: Iterable[tuple[str, str]], effect: str) -> list[s
 
 def _objections(api: Api, connection: Connection) -> list[str]:
     """Return why the hypervisor's Pods would be refused: by a security policy, quota or webhook."""
+    objection = _objection(api, connection, _TRIAL)
+    if objection is None:
+        return []
+    if _objection(api, connection, replace(_TRIAL, run_as=_NOBODY)) is None:
+        return [_ONLY_WITH_RUN_AS]
+    return [f"The Kubernetes cluster would refuse the hypervisor's Pods. {objection}"]
+
+
+def _objection(api: Api, connection: Connection, trial: ContainerSpec) -> Refused | None:
     try:
-        api.create_pod(pods.manifest(connection.uid, _TRIAL, grace_seconds=1), really=False)
+        api.create_pod(pods.manifest(connection.uid, trial, grace_seconds=1), really=False)
     except Refused as error:
         if error.retriable and error.status != 403:
             raise
-        return [f"The Kubernetes cluster would refuse the hypervisor's Pods. {error}"]
-    return []
+        return error
+    return None

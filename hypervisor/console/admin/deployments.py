@@ -122,7 +122,7 @@ class DeploymentAdmin(ServiceAdmin):
             "Specification",
             {
                 "fields": [
-                    "name", "organization", "created_by", "image", "command", "requests",
+                    "name", "organization", "created_by", "image", "command", "run_as", "requests",
                     "requested_cluster", "require", "prefer", "max_runtime_s",
                     "on_dependency_failure", "restart_policy", "max_restarts",
                 ]

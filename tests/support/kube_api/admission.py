@@ -1,7 +1,7 @@
 """The API server's processing of a Pod before it is stored: defaults, validation, quota."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -98,6 +98,10 @@ def _validate_container(name: str, path: str, container: Json, env_name: re.Patt
         if not isinstance(entry.get("value", ""), str):
             raise status.bad_request("cannot unmarshal number into Go struct field EnvVar.value")
         _validate_source(name, f"{path}.env[{number}].valueFrom", entry)
+    for key in ("runAsUser", "runAsGroup"):
+        if not 0 <= container.get("securityContext", {}).get(key, 0) < 2**31:
+            why = "Invalid value: must be between 0 and 2147483647, inclusive"
+            raise status.invalid(name, f"{path}.securityContext.{key}", why)
     _validate_resources(name, f"{path}.resources", container.get("resources", {}))
 
 
@@ -139,14 +143,42 @@ def _quantity(text: str) -> Decimal:
 
 def check_restricted(pod: Json) -> None:
     """Raise ApiError 403 if the Pod violates the Pod security level `restricted`."""
-    for container in pod["spec"]["containers"]:
-        contexts = pod["spec"].get("securityContext", {}), container.get("securityContext", {})
-        if not any(context.get("runAsNonRoot") for context in contexts):
-            raise status.forbidden(
-                f'pods "{pod["metadata"]["name"]}" is forbidden: violates PodSecurity'
-                ' "restricted:latest": runAsNonRoot != true (pod or container'
-                f' "{container["name"]}" must set securityContext.runAsNonRoot=true)'
-            )
+    whys = [why for container in pod["spec"]["containers"] for why in _violations(pod, container)]
+    if whys:
+        raise status.forbidden(
+            f'pods "{pod["metadata"]["name"]}" is forbidden: violates PodSecurity'
+            f' "restricted:latest": {", ".join(whys)}'
+        )
+
+
+def _violations(pod: Json, container: Json) -> Iterator[str]:
+    """Yield what of the container the level `restricted` forbids, in its order and words."""
+    name, own = container["name"], container.get("securityContext", {})
+    both = {**pod["spec"].get("securityContext", {}), **own}
+    if own.get("allowPrivilegeEscalation") is not False:
+        yield (
+            f'allowPrivilegeEscalation != false (container "{name}" must set'
+            " securityContext.allowPrivilegeEscalation=false)"
+        )
+    capabilities = own.get("capabilities", {})
+    added = set(capabilities.get("add", ())) - {"NET_BIND_SERVICE"}
+    if "ALL" not in capabilities.get("drop", ()) or added:
+        yield (
+            f'unrestricted capabilities (container "{name}" must set'
+            ' securityContext.capabilities.drop=["ALL"])'
+        )
+    if both.get("runAsNonRoot") is not True:
+        yield (
+            f'runAsNonRoot != true (pod or container "{name}" must set'
+            " securityContext.runAsNonRoot=true)"
+        )
+    if both.get("runAsUser") == 0:
+        yield f'runAsUser=0 (container "{name}" must not set runAsUser=0)'
+    if both.get("seccompProfile", {}).get("type") not in ("RuntimeDefault", "Localhost"):
+        yield (
+            f'seccompProfile (pod or container "{name}" must set'
+            ' securityContext.seccompProfile.type to "RuntimeDefault" or "Localhost")'
+        )
 
 
 def requested(pods: Iterable[Json], key: str) -> Decimal:

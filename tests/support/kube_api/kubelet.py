@@ -86,7 +86,7 @@ class PodLife:
             return False
         memory = int(parse_quantity(spec["resources"]["limits"]["memory"]))
         try:
-            self.process = Process(args, env, memory, self.log)
+            self.process = Process(args, env, memory, self.log, spec.get("securityContext", {}))
         except NotStarted as error:
             self._ended(128, "StartError", str(error))
             return False

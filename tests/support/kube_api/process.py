@@ -4,9 +4,10 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -18,7 +19,16 @@ class NotStarted(Exception):
 
 
 class Process:
-    def __init__(self, args: list[str], env: dict[str, str], memory: int, log: Path) -> None:
+    """`context` is the container's securityContext, whose user applies if this process is root."""
+
+    def __init__(
+        self,
+        args: list[str],
+        env: dict[str, str],
+        memory: int,
+        log: Path,
+        context: Mapping[str, Any],
+    ) -> None:
         self.log = log
         self.log.touch()
         self._memory = memory
@@ -27,7 +37,7 @@ class Process:
             with self.log.open("wb") as out:
                 self._popen = subprocess.Popen(
                     args, env={"PATH": os.environ["PATH"], **env}, stdin=subprocess.DEVNULL,
-                    stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
+                    stdout=out, stderr=subprocess.STDOUT, start_new_session=True, **_user(context),
                 )  # fmt: skip
         except OSError as error:
             raise NotStarted(
@@ -65,6 +75,13 @@ class Process:
         if used > self._memory:
             self.out_of_memory = True
             self.kill()
+
+
+def _user(context: Mapping[str, Any]) -> dict[str, Any]:
+    if "runAsUser" not in context or os.geteuid():
+        return {}
+    group = context.get("runAsGroup", 0)
+    return {"user": context["runAsUser"], "group": group, "extra_groups": []}
 
 
 def output(log: Path, tail: int | None) -> bytes:

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from clusters.drivers.base import Cause, ContainerSpec, DriverError
+from clusters.drivers.base import Cause, ContainerSpec, DriverError, RunAs
 from clusters.drivers.docker.containers import CAPABILITIES, MAX_PROCESSES
 from clusters.drivers.docker.driver import DockerDriver
 from clusters.drivers.docker.labels import label_filter
@@ -65,6 +65,23 @@ def test_a_container_has_the_documented_capabilities_and_cannot_get_more(
     fields = dict(line.split(":\t") for line in status.splitlines())
     assert int(fields["CapBnd"], 16) == int(fields["CapEff"], 16) == allowed
     assert fields["NoNewPrivs"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("run_as", "ids"),
+    [(None, "0 0"), (RunAs(12345), "12345 0"), (RunAs(12345, 54321), "12345 54321"),
+     (RunAs(0, 54321), "0 54321")],
+)  # fmt: skip
+def test_a_container_runs_as_the_given_user(
+    docker_bench: DockerBench, run_as: RunAs | None, ids: str
+) -> None:
+    script = ("sh", "-c", "echo $(id -u) $(id -g); sleep 600")
+    spec = docker_bench.spec(Program.SLEEPS, docker_bench.next_run())
+    docker_bench.driver.start(replace(spec, command=script, run_as=run_as), docker_bench.now())
+
+    docker_bench.wait_for(lambda: docker_bench.logs(spec.uid))
+
+    assert docker_bench.logs(spec.uid).decode() == f"{ids}\n"
 
 
 def test_a_container_sees_nothing_of_the_machine(docker_bench: DockerBench) -> None:

@@ -1,6 +1,7 @@
 """The verbs against the fake: their calls, and the errors for its refusals."""
 
 import logging
+import os
 import socket
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -11,7 +12,7 @@ import pytest
 from django.conf import settings
 from django.utils import timezone
 
-from clusters.drivers.base import Cause, DriverError, Observation, Phase, uid_by_run
+from clusters.drivers.base import Cause, DriverError, Observation, Phase, RunAs, uid_by_run
 from clusters.drivers.kubernetes import pods
 from clusters.drivers.kubernetes.driver import KubernetesDriver
 from clusters.models import Connection
@@ -63,6 +64,41 @@ def test_the_command_and_environment_arrive_unchanged(
 
     assert b"".join(driver.logs(uid(7))).decode() == "".join(f"{given[name]}\n" for name in given)
     assert b"".join(driver.logs(uid(8))) == b"$(PLAIN) $$(PLAIN)"
+
+
+# --- The user -------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
+def test_a_container_runs_as_the_given_user(driver: KubernetesDriver, observed: Observed) -> None:
+    driver.start(spec(7, "id", "-u", run_as=RunAs(12345)), timezone.now())
+    driver.start(spec(8, "id", "-g", run_as=RunAs(12345, 54321)), timezone.now())
+    observed(7, exit_code=0)
+    observed(8, exit_code=0)
+
+    assert [b"".join(driver.logs(uid(n))) for n in (7, 8)] == [b"12345\n", b"54321\n"]
+
+
+def test_a_restricted_namespace_takes_a_container_of_another_user_than_root(
+    kube: KubeCluster, driver: KubernetesDriver, observed: Observed
+) -> None:
+    kube.restricted.add(NAMESPACE)
+
+    driver.start(spec(7, "true", run_as=RunAs(1000, 0)), timezone.now())
+
+    observed(7, exit_code=0)
+
+
+@pytest.mark.parametrize("run_as", [None, RunAs(0)])
+def test_a_restricted_namespace_refuses_root_with_the_remedy(
+    kube: KubeCluster, driver: KubernetesDriver, run_as: RunAs | None
+) -> None:
+    kube.restricted.add(NAMESPACE)
+
+    with pytest.raises(DriverError, match="set `run_as` to the id of another user") as refused:
+        driver.start(spec(7, "true", run_as=run_as), timezone.now())
+
+    assert (refused.value.cause, refused.value.retriable) == (Cause.INVALID_SPEC, False)
 
 
 # --- Start ----------------------------------------------------------------------------------------

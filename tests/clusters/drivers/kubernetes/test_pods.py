@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from kubernetes.client import ApiClient
 
-from clusters.drivers.base import ContainerSpec, RegistryLogin
+from clusters.drivers.base import ContainerSpec, RegistryLogin, RunAs
 from clusters.drivers.kubernetes import pods
 from tests.support.kubernetes import spec
 
@@ -26,8 +26,9 @@ def made(of: ContainerSpec) -> dict[str, object]:
 def everything(gpu: int, node: str) -> ContainerSpec:
     """Return a container that has all that one may have."""
     return spec(
-        7, "train", "--fast", env={"A": "1"}, secrets={"B": "2"}, login=LOGIN, gpu=gpu, node=node
-    )
+        7, "train", "--fast", env={"A": "1"}, secrets={"B": "2"}, login=LOGIN, gpu=gpu, node=node,
+        run_as=RunAs(1000, 1000),
+    )  # fmt: skip
 
 
 def test_requests_equal_limits() -> None:
@@ -43,6 +44,22 @@ def test_every_mark_has_the_product_s_prefix() -> None:
 
     assert len(meta["labels"]) == 3
     assert all(name.startswith("mlops-hypervisor/") for name in meta["labels"])
+
+
+@pytest.mark.parametrize(
+    ("run_as", "context"),
+    [
+        (None, {}),
+        (RunAs(1000), {"runAsUser": 1000, "runAsNonRoot": True}),
+        (RunAs(1000, 0), {"runAsUser": 1000, "runAsGroup": 0, "runAsNonRoot": True}),
+        (RunAs(0, 0), {"runAsUser": 0, "runAsGroup": 0, "runAsNonRoot": False}),
+    ],
+)
+def test_a_container_runs_as_the_given_user(run_as: RunAs | None, context: dict[str, Any]) -> None:
+    container = made(spec(7, "train", run_as=run_as))["spec"]["containers"][0]  # type: ignore[index]
+
+    user = {k: v for k, v in container["securityContext"].items() if k.startswith("runAs")}
+    assert user == context
 
 
 def test_a_secret_variable_is_a_reference() -> None:

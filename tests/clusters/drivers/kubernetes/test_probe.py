@@ -161,14 +161,25 @@ def test_all_missing_rights_are_named_together(kube: KubeCluster, driver: Kubern
         driver.probe()
 
 
-def test_the_probe_warns_if_the_namespace_would_refuse_pods(
+def test_the_probe_warns_if_the_namespace_refuses_root(
     kube: KubeCluster, driver: KubernetesDriver
 ) -> None:
     kube.restricted.add(NAMESPACE)
 
     (warning,) = driver.probe().warnings
 
-    assert "runAsNonRoot" in warning
+    assert "deployments without `run_as` fail there" in warning
+
+
+def test_the_probe_warns_if_the_namespace_would_refuse_all_pods(
+    kube: KubeCluster, driver: KubernetesDriver
+) -> None:
+    kube.limits[NAMESPACE] = {"min": {"memory": "1Gi"}}
+
+    (warning,) = driver.probe().warnings
+
+    assert "would refuse the hypervisor's Pods" in warning
+    assert "minimum memory usage" in warning
 
 
 def test_a_probe_leaves_nothing_behind(kube: KubeCluster, driver: KubernetesDriver) -> None:

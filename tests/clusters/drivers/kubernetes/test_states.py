@@ -203,6 +203,15 @@ def conditions(ready: str, containers: str) -> tuple[dict[str, Any], ...]:
     )
 
 
+def test_a_container_that_may_not_run_as_root_has_run_as_as_the_remedy() -> None:
+    why = "container has runAsNonRoot and image will run as root"
+
+    observed = seen(waiting("CreateContainerConfigError", why), startTime=at(-1))
+
+    assert observed.cause is Cause.INVALID_SPEC
+    assert "set `run_as`" in observed.message
+
+
 def test_a_pod_that_was_marked_because_its_node_is_not_ready_is_reported_at_once() -> None:
     observed = seen({"running": {}}, phase="Running", conditions=conditions("False", "True"))
 
