@@ -30,8 +30,8 @@ from orgs.events import record
 class Route:
     """How to reach an engine. `credentials` are texts by name, as its driver expects them.
 
-    `devices` are the ids of its GPUs, if the engine does not report them itself. `node_labels` and
-    `tolerations` are as on the connection.
+    `devices` are the ids of its GPUs, if the engine does not report them itself. `node_labels`,
+    `tolerations` and `node_selector` are as on the connection.
     """
 
     driver: str
@@ -41,12 +41,14 @@ class Route:
     devices: tuple[str, ...] = ()
     node_labels: tuple[str, ...] = ()
     tolerations: tuple[str, ...] = ()
+    node_selector: tuple[str, ...] = ()
     credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 _SET = (
     "uid", "endpoint", "namespace", "network", "devices", "node_labels", "tolerations",
-    "credentials", "engine_id", "version", *DIMENSIONS, "probed_at", "reports_nodes",
+    "node_selector", "credentials", "engine_id", "version", *DIMENSIONS, "probed_at",
+    "reports_nodes",
 )  # fmt: skip
 """The columns that an operator sets. A worker may be writing the others at the same time."""
 
@@ -68,6 +70,7 @@ def probe(cluster: Cluster, route: Route) -> Probe:
         raise Invalid(str(error), attr="endpoint", code="unreachable") from error
     _check_engine(cluster, found)
     _check_nodes(cluster, route, found)
+    _check_selector(route, found)
     return Probe(
         **{name: getattr(found, name) for name in Probe.__dataclass_fields__ if name != "warnings"},
         warnings=(*_excess(cluster, found), *found.warnings),
@@ -154,6 +157,7 @@ def _set(connection: Connection, route: Route) -> None:
     connection.devices = list(route.devices)
     connection.node_labels = list(route.node_labels)
     connection.tolerations = list(route.tolerations)
+    connection.node_selector = list(route.node_selector)
     connection.seal_credentials(route.credentials)
 
 
@@ -171,6 +175,19 @@ def _check_nodes(cluster: Cluster, route: Route, found: Probe | None) -> None:
             f" engine ({kind.title}) has exactly one: delete the others first, or create another"
             " cluster for this engine."
         )
+
+
+def _check_selector(route: Route, found: Probe) -> None:
+    """Raise Invalid if the route has a node selector that matches no node."""
+    if not route.node_selector or any(node.selected for node in found.nodes or ()):
+        return
+    unknown = found.nodes is None
+    why = "the engine does not report its nodes" if unknown else "no node has these labels"
+    raise Invalid(
+        f"The node selector {', '.join(route.node_selector)} selects nothing: {why}. Label the"
+        " nodes, or correct the selector.",
+        attr="node_selector",
+    )
 
 
 def _check_engine(cluster: Cluster, found: Probe) -> None:

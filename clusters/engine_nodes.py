@@ -26,6 +26,8 @@ REFUSED_FOR = timedelta(minutes=5)
 
 GONE = "The engine does not have it any more."
 
+UNSELECTED = "The node selector of the connection does not match it any more."
+
 _STATE = ("state", "engine_state", "engine_message", "refused_until", "limits")
 _COLUMNS = ("labels", "foreign", *_STATE, *DIMENSIONS)
 
@@ -34,7 +36,8 @@ def sync(cluster: Cluster, reports: Sequence[NodeReport], *, actor: str, now: da
     """Make the cluster's nodes those of the reports.
 
     A node that is not reported is deleted as soon as nothing is on it; until then it is lost, as
-    all nodes are if none is reported.
+    all nodes are if none is reported. A node that the connection's selector no longer matches is
+    deleted in the same way, and cordoned until then.
     """
     if _is_in_sync(cluster, reports, now):
         return
@@ -42,8 +45,11 @@ def sync(cluster: Cluster, reports: Sequence[NodeReport], *, actor: str, now: da
         row = Cluster.objects.get_locked(cluster.pk)
         Connection.objects.filter(cluster=row).update(reports_nodes=True)
         known = {node.name: node for node in row.nodes.all()}
+        reports = [report for report in reports if report.selected or report.name in known]
+        last = not any(report.selected for report in reports)
         changed = [
-            _keep(row, known.pop(report.name, None), report, actor, now) for report in reports
+            _keep(row, known.pop(report.name, None), report, actor, now, last=last)
+            for report in reports
         ]
         changed += [_let_go(row, node, actor, last=not reports) for node in known.values()]
         keep_sums(row)
@@ -106,9 +112,9 @@ def _is_in_sync(cluster: Cluster, reports: Sequence[NodeReport], now: datetime) 
     if not Connection.objects.filter(cluster=cluster, reports_nodes=True).exists():
         return False
     known = {node.name: node for node in cluster.nodes.all()}
-    return len(known) == len(reports) and all(
-        report.name in known and not _differences(known[report.name], report, now)
-        for report in reports
+    selected = {report.name: report for report in reports if report.selected}
+    return known.keys() == selected.keys() and not any(
+        _differences(node, selected[name], now) for name, node in known.items()
     )
 
 
@@ -126,6 +132,8 @@ def _wanted(node: Node, report: NodeReport, now: datetime) -> dict[str, object]:
     bound = {name: min(has, most.get(name, has)) for name, has in reported.columns().items()}
     capacity = Capacity(max(bound["cpu_milli"], 1), max(bound["ram_mib"], 1), max(bound["gpu"], 0))
     state, message = report.state, report.message
+    if not report.selected and state is not NodeState.LOST:
+        state, message = NodeState.CORDONED, UNSELECTED
     if refusing and not most and state is NodeState.ACTIVE:
         state, message = NodeState.CORDONED, node.engine_message
     return {
@@ -142,11 +150,17 @@ def _reported(report: NodeReport) -> Capacity:
 
 
 def _keep(
-    cluster: Cluster, node: Node | None, report: NodeReport, actor: str, now: datetime
-) -> bool:
-    """Add the node, or change what differs; return whether anything did."""
+    cluster: Cluster, node: Node | None, report: NodeReport, actor: str, now: datetime, *,
+    last: bool,
+) -> bool:  # fmt: skip
+    """Add the node, or change what differs; return whether anything did.
+
+    A node that is not selected any more is deleted, if nothing is on it and it is not the `last`.
+    """
     if node is None:
         _add(cluster, report, actor, now)
+        return True
+    if not (report.selected or last) and _deleted(cluster, node, actor, UNSELECTED):
         return True
     if not _differences(node, report, now):
         return False
@@ -184,20 +198,26 @@ def _whole(node: Node) -> dict[str, int]:
 
 def _let_go(cluster: Cluster, node: Node, actor: str, *, last: bool) -> bool:
     """Delete a node that is not reported, or make it lost; return whether anything changed."""
-    try:
-        if not last:
-            demand().before_node_deletion(node)
-            _record(cluster, node, "node_deleted", actor, f"Node {node.name} deleted. {GONE}")
-            node.delete()
-            return True
-    except Conflict:
-        pass  # It is lost until what is on it has ended.
+    if not last and _deleted(cluster, node, actor, GONE):
+        return True
+    # It is lost until what is on it has ended.
     if node.engine_message == GONE:
         return False
     former, node.engine_state, node.engine_message = node.state, NodeState.LOST, GONE
     node.settle()
     node.save(update_fields=_STATE)
     _record_state(cluster, node, former, actor)
+    return True
+
+
+def _deleted(cluster: Cluster, node: Node, actor: str, why: str) -> bool:
+    """Delete the node if nothing is on it; return whether it was deleted."""
+    try:
+        demand().before_node_deletion(node)
+    except Conflict:
+        return False
+    _record(cluster, node, "node_deleted", actor, f"Node {node.name} deleted. {why}")
+    node.delete()
     return True
 
 

@@ -225,6 +225,7 @@ class Connection(models.Model):
       (see `ownership`).
     - node_labels, tolerations: which labels of the engine's nodes are taken over, and which taints
       do not keep containers off them, as its kind writes both.
+    - node_selector: which of the engine's nodes are used, as its kind writes it; all without any.
     - reports_nodes: the cluster's nodes are those that the engine reports.
     - warnings: why the engine's reports of its nodes may be incomplete or old.
     - unclaimed: the engine was found to belong to another copy of this installation.
@@ -255,6 +256,7 @@ class Connection(models.Model):
     probed_at = models.DateTimeField()
     node_labels = models.JSONField(default=list, db_default=[], blank=True)
     tolerations = models.JSONField(default=list, db_default=[], blank=True)
+    node_selector = models.JSONField(default=list, db_default=[], blank=True)
     reports_nodes = models.BooleanField(default=False, db_default=False, editable=False)
     warnings = models.JSONField(default=list, db_default=[], blank=True, editable=False)
     lost_contact_at = models.DateTimeField(null=True, blank=True)
@@ -274,7 +276,7 @@ class Connection(models.Model):
         ordering = ["id"]
         triggers = trail(
             "cluster_id", "endpoint", "namespace", "network", "engine_id", "node_labels",
-            "tolerations",
+            "tolerations", "node_selector",
             secrets=("credentials",), called="",
         )  # fmt: skip
 

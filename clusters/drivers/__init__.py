@@ -52,6 +52,7 @@ def _cached(connection: "models.Connection") -> Driver:
         tuple(connection.devices),
         tuple(connection.node_labels),
         tuple(connection.tolerations),
+        tuple(connection.node_selector),
     )
     with _lock:
         cached = _drivers.get(connection.pk)

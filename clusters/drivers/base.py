@@ -168,7 +168,7 @@ class NodeReport:
 
     The amounts are what containers of this connection may use in total: `foreign` is already
     subtracted, the amounts, in the same order, that the engine has given to others. `message` says
-    why the node is not active.
+    why the node is not active. `selected` is whether the connection's node selector matches it.
     """
 
     name: str
@@ -179,6 +179,7 @@ class NodeReport:
     labels: Mapping[str, str] = field(default_factory=dict)
     state: NodeState = NodeState.ACTIVE
     message: str = ""
+    selected: bool = True
 
 
 @dataclass(frozen=True, slots=True)

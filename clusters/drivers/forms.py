@@ -22,6 +22,7 @@ class ConnectForm(forms.Form):
             "devices": "\n".join(connection.devices),
             "node_labels": "\n".join(connection.node_labels),
             "tolerations": "\n".join(connection.tolerations),
+            "node_selector": "\n".join(connection.node_selector),
         }
 
     def route(self, driver: str) -> Route:

@@ -7,6 +7,13 @@ from clusters.drivers.forms import ConnectForm, secret
 
 class KubernetesForm(ConnectForm):
     namespace = forms.CharField(max_length=63, widget=UnfoldAdminTextInputWidget)
+    node_selector = forms.CharField(
+        label="Node selector",
+        required=False,
+        widget=UnfoldAdminTextareaWidget({"rows": 3}),
+        help_text="Labels of the Nodes to use, one per line: KEY=VALUE. Without any, all Nodes are"
+        " used. Clusters that use the same Kubernetes need one each, for different Nodes.",
+    )
     node_labels = forms.CharField(
         label="Labels of Nodes",
         required=False,
@@ -44,6 +51,7 @@ class KubernetesForm(ConnectForm):
             driver=driver,
             endpoint=data["endpoint"],
             namespace=data["namespace"],
+            node_selector=tuple(data["node_selector"].split()),
             node_labels=tuple(data["node_labels"].split()),
             tolerations=tuple(data["tolerations"].split()),
             credentials=self.credentials("kubeconfig", "token", "ca"),

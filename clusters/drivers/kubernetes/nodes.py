@@ -13,6 +13,7 @@ from uuid import UUID
 from clusters.drivers.base import NodeReport, NodeState
 from clusters.drivers.kubernetes import pods
 from clusters.drivers.kubernetes.capacity import Amounts, Exact, exact, whole
+from clusters.drivers.kubernetes.selector import EVERY_NODE, NodeSelector
 from clusters.drivers.kubernetes.taints import Toleration, barring
 from clusters.models import DIMENSIONS
 
@@ -32,10 +33,15 @@ class Machine:
     labels: Mapping[str, str]
     state: NodeState
     message: str
+    selected: bool = True
 
     @classmethod
     def read(
-        cls, node: Mapping[str, Any], names: Mapping[str, str], tolerations: Sequence[Toleration]
+        cls,
+        node: Mapping[str, Any],
+        names: Mapping[str, str],
+        tolerations: Sequence[Toleration],
+        selector: NodeSelector = EVERY_NODE,
     ) -> "Machine":
         """Read a Node; `names` are the labels to take over, and their names here."""
         meta, has = node["metadata"], node.get("status", {}).get("allocatable", {})
@@ -45,6 +51,7 @@ class Machine:
             exact(has),
             {names[name]: value for name, value in there.items() if name in names},
             *_state(node, tolerations),
+            selected=selector.matches(there),
         )
 
 
@@ -70,8 +77,8 @@ def reports(
 ) -> list[NodeReport]:
     """Return the reports of the nodes by name; `quota` has the dimensions that one bounds.
 
-    The nodes share the quota in the order of their names, those that take Pods first, so that a
-    deployment that fits on its node is not refused by the quota.
+    The nodes share the quota in the order of their names, those that the connection uses and that
+    take Pods first, so that a deployment that fits on its node is not refused by the quota.
     """
     used: dict[str, Exact] = {}
     in_namespace = _NOTHING
@@ -81,7 +88,11 @@ def reports(
             in_namespace = _sum(in_namespace, use.amounts)
     left = {name: max(bound - in_namespace[name], Decimal(0)) for name, bound in quota.items()}
     made = []
-    for machine in sorted(machines, key=lambda m: (m.state is not NodeState.ACTIVE, m.name)):
+
+    def order(machine: Machine) -> tuple[bool, bool, str]:
+        return not machine.selected, machine.state is not NodeState.ACTIVE, machine.name
+
+    for machine in sorted(machines, key=order):
         free = whole(_difference(machine.allocatable, used.get(machine.name, _NOTHING)))
         free = {name: min(free[name], int(left.get(name, free[name]))) for name in DIMENSIONS}
         left = {name: left[name] - free[name] for name in left}
@@ -102,6 +113,7 @@ def _report(machine: Machine, free: Amounts) -> NodeReport:
         labels=machine.labels,
         state=machine.state,
         message=machine.message,
+        selected=machine.selected,
     )
 
 

@@ -22,6 +22,11 @@ class KubernetesOptions(ConnectOptions):
             "--ca", type=text, metavar="FILE", help="PEM text of the server's authority"
         )
         own.add_argument(
+            "--node-selector", action="append", metavar="KEY=VALUE[,KEY=VALUE]",
+            help="labels of the Nodes to use; repeat it for more. If it is omitted, a cluster that"
+            " is already connected keeps its selector; '' uses all Nodes",
+        )  # fmt: skip
+        own.add_argument(
             "--node-label", action="append", metavar="NAME[=OWN]",
             help="label of the Nodes to take over, by its own name or another; repeat it for each"
             " label. If it is omitted, a cluster that is already connected keeps its labels",
@@ -40,7 +45,14 @@ class KubernetesOptions(ConnectOptions):
             driver=driver,
             endpoint=options["server"],
             namespace=namespace,
+            node_selector=_selector(options["node_selector"], known),
             node_labels=tuple(options["node_label"] or (known.node_labels if known else ())),
             tolerations=tuple(options["toleration"] or (known.tolerations if known else ())),
             credentials=given({name: options[name] for name in ("kubeconfig", "token", "ca")}),
         )
+
+
+def _selector(given: list[str] | None, known: Connection | None) -> tuple[str, ...]:
+    if given is None:
+        return tuple(known.node_selector) if known else ()
+    return tuple(part for text in given for part in text.split(",") if part)

@@ -63,7 +63,7 @@ def _measured(
     if nodes is None:
         claimed = {name: getattr(connection.cluster, name) for name in DIMENSIONS}
         return capacity.measure(capacity.bounded(unless_forbidden(api.quotas)), claimed)
-    active = [node for node in nodes if node.state is NodeState.ACTIVE]
+    active = [node for node in nodes if node.selected and node.state is NodeState.ACTIVE]
     total = {name: sum(getattr(node, name) for node in active) for name in DIMENSIONS}
     return total, supply.warnings()
 

@@ -9,6 +9,7 @@ from clusters.drivers.kubernetes.api import Api, Json
 from clusters.drivers.kubernetes.errors import unless_forbidden
 from clusters.drivers.kubernetes.following import Followed
 from clusters.drivers.kubernetes.nodes import LABELS, Machine, Use, reports
+from clusters.drivers.kubernetes.selector import NodeSelector
 from clusters.drivers.kubernetes.taints import Toleration
 from clusters.labels import wrong_key
 from clusters.models import Connection
@@ -43,9 +44,10 @@ class Supply:
         self._read_use = partial(Use.read, connection=connection.uid)
         tolerations = [Toleration.read(text) for text in connection.tolerations]
         names = LABELS | label_names(connection)
+        selector = NodeSelector.read(connection.node_selector)
 
         def read(node: Json) -> Machine:
-            return Machine.read(node, names, tolerations)
+            return Machine.read(node, names, tolerations, selector)
 
         self._machines = Followed(api.list_nodes, api.watch_nodes, read, on_news)
         self._uses = Followed(api.list_all_pods, api.watch_all_pods, self._read_use, on_news)

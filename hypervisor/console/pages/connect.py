@@ -126,7 +126,7 @@ class ConnectPage(ConsolePage):
         fresh = timezone.now().timestamp() - sealed["at"] < _VALID_S
         if sealed["for"] != self._for() or not fresh:
             return None
-        lists = ("devices", "node_labels", "tolerations")
+        lists = ("devices", "node_labels", "tolerations", "node_selector")
         return Route(**sealed["route"] | {name: tuple(sealed["route"][name]) for name in lists})
 
     def _for(self) -> list[int | None]:
