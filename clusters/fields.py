@@ -1,11 +1,12 @@
 """Serializer fields for quantities: they accept numbers and quantities, and return numbers."""
 
+from functools import partial
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from clusters.resources import cores, parse_cpu, parse_ram_mib
+from clusters.resources import cores, parse_cpu, parse_mib, parse_ram_mib
 
 
 @extend_schema_field(
@@ -46,6 +47,25 @@ class RamField(serializers.Field[int, Any, Any, Any]):
 
     def to_representation(self, value: int) -> int:
         return value
+
+
+@extend_schema_field(
+    {
+        "oneOf": [
+            {"type": "integer", "minimum": 1, "nullable": True},
+            {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?([KMGTP]i|[kMGTP])$"},
+        ],
+        "description": "How much of its node's disk the container may use for its files and its"
+        ' output: MiB, or a quantity such as "8Gi". It is a limit, not a reservation. Engines that'
+        " cannot enforce it refuse the deployment. Null: no limit.",
+        "example": 8192,
+    }
+)
+class StorageField(RamField):
+    """The same for ephemeral storage."""
+
+    def to_internal_value(self, data: Any) -> int:
+        return _parsed(partial(parse_mib, what="Ephemeral storage"), data)
 
 
 def _parsed(parse: Any, data: Any) -> int:

@@ -54,21 +54,29 @@ def parse_cpu(value: object) -> int:
 
 
 def parse_ram_mib(value: object) -> int:
+    """Return MiB as `parse_mib` does."""
+    return parse_mib(value, "RAM")
+
+
+def parse_mib(value: object, what: str) -> int:
     """Return MiB for a number of MiB or a Kubernetes quantity (`"8Gi"`, `"500M"`), rounded up.
 
-    Raises ValueError with a message that describes what is accepted.
+    Raises ValueError with a message that describes what is accepted, of `what`.
     """
     amount, unit = _read(value) or (Fraction(), None)
     scale = _MIB if unit == "" and not isinstance(value, str) else _RAM_UNITS.get(unit or "")
     if scale is None or (unit == "" and amount.denominator != 1):
         raise ValueError(
-            'RAM must be a whole number of MiB, such as 8192, or a text with a unit, such as "8Gi".'
+            f"{what} must be a whole number of MiB, such as 8192, or a text with a unit, such as"
+            ' "8Gi".'
         )
     mib = ceil(amount * scale / _MIB)
     if not 1 <= mib <= MAX_RAM_MIB:
-        raise ValueError("RAM must be between 1 MiB and 1048576 TiB.")
+        raise ValueError(f"{what} must be between 1 MiB and 1048576 TiB.")
     if (amount * 1000).denominator != 1:
-        raise ValueError("RAM may have at most three decimals: round it, or use a smaller unit.")
+        raise ValueError(
+            f"{what} may have at most three decimals: round it, or use a smaller unit."
+        )
     return mib
 
 

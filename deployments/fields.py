@@ -13,8 +13,6 @@ _ID = {"type": "integer", "minimum": 0, "maximum": _MAX_ID}
 
 @extend_schema_field(
     {
-        "type": "object",
-        "nullable": True,
         "description": "The user that its processes run as: an id, or an object with `uid` and"
         " `gid`. Without a `gid`, the group is the one that the image gives this user, otherwise 0."
         " 0 is root, which some clusters refuse. Null: the user of the image.",
@@ -23,6 +21,7 @@ _ID = {"type": "integer", "minimum": 0, "maximum": _MAX_ID}
                 "type": "object",
                 "properties": {"uid": _ID, "gid": {**_ID, "nullable": True}},
                 "required": ["uid"],
+                "nullable": True,
             },
             _ID,
         ],

@@ -14,7 +14,7 @@ from django.utils import timezone
 from accounts.audit.triggers import trail, trail_of_requests
 from clusters.drivers.base import uid_by_run
 from clusters.models import Cluster, Node
-from clusters.resources import ResourceColumns
+from clusters.resources import MAX_RAM_MIB, ResourceColumns
 from clusters.triggers import nodes_follow_clusters
 from deployments.registries.models import Registry as Registry
 from hypervisor.base.locks import LockingQuerySet
@@ -141,6 +141,12 @@ class Deployment(ResourceColumns):
         Cluster, on_delete=models.SET_NULL, null=True, blank=True, related_name="requested_by"
     )
     run_as = models.JSONField(null=True, blank=True)
+    ephemeral_storage_mib = models.PositiveBigIntegerField(
+        "Ephemeral storage (MiB)",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_RAM_MIB)],
+    )
     require = models.JSONField(default=dict, db_default={}, blank=True)
     prefer = models.JSONField(default=dict, db_default={}, blank=True)
     on_dependency_failure = models.CharField(
@@ -210,6 +216,7 @@ class Deployment(ResourceColumns):
             *trail(
                 "name", "image", "command", "cpu_milli", "ram_mib", "gpu", "priority",
                 "preemptible", "requested_cluster_id", "require", "prefer", "run_as",
+                "ephemeral_storage_mib",
                 "on_dependency_failure", "max_runtime_s", "restart_policy", "max_restarts", "held",
                 secrets=("env",), inserts=False,
             ),

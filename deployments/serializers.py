@@ -5,7 +5,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from clusters.fields import CpuField, RamField
+from clusters.fields import CpuField, RamField, StorageField
 from clusters.models import Cluster, Node
 from clusters.resources import MAX_GPU
 from deployments import requirements
@@ -211,6 +211,7 @@ class DeploymentSerializer(StrictModelSerializer[Deployment]):
     )
     env = EnvField(default=dict)
     run_as = RunAsField(allow_null=True, default=None)
+    ephemeral_storage_mib = StorageField(allow_null=True, default=None)
     requested_cluster = IntegerField(
         source="requested_cluster_id",
         allow_null=True,
@@ -271,11 +272,11 @@ class DeploymentSerializer(StrictModelSerializer[Deployment]):
         model = Deployment
         fields = [
             "id", "organization", "name", "image", "command", "env", "run_as", "cpu", "ram_mib",
-            "gpu", "priority", "requested_cluster", "require", "prefer", "cluster", "node",
-            "status", "status_reason", "status_code", "held", "max_runtime_s", "restart_policy",
-            "max_restarts", "restarts", "depends_on", "on_dependency_failure", "preemptions",
-            "exit_code", "created_by", "created_at",
-            "queued_at", "ready_after", "placed_at", "started_at", "finished_at", "lost_contact_at",
+            "gpu", "ephemeral_storage_mib", "priority", "requested_cluster", "require", "prefer",
+            "cluster", "node", "status", "status_reason", "status_code", "held", "max_runtime_s",
+            "restart_policy", "max_restarts", "restarts", "depends_on", "on_dependency_failure",
+            "preemptions", "exit_code", "created_by", "created_at", "queued_at", "ready_after",
+            "placed_at", "started_at", "finished_at", "lost_contact_at",
         ]  # fmt: skip
         read_only_fields = [
             "id", "status", "status_reason", "status_code", "held", "restarts", "preemptions",

@@ -30,7 +30,10 @@ from orgs.services import protect_organizations
 _PLACEMENT = {"cpu_milli", "ram_mib", "gpu", "requested_cluster", "require"}
 """The fields that decide where a deployment fits."""
 
-_UNPLANNED = {"name", "image", "command", "env", "run_as", "restart_policy", "max_restarts"}
+_UNPLANNED = {
+    "name", "image", "command", "env", "run_as", "ephemeral_storage_mib", "restart_policy",
+    "max_restarts",
+}  # fmt: skip
 """The fields that no plan depends on: changing only these keeps the revision."""
 
 

@@ -28,7 +28,7 @@ _CHANGEABLE_ALWAYS = {"name", "priority", "restart_policy", "max_restarts"}
 class Spec:
     """The fields of a deployment that its submitter sets.
 
-    CPU is in millicores, RAM in MiB, GPU in devices, `max_runtime_s` in seconds.
+    CPU is in millicores, RAM and storage in MiB, GPU in devices, `max_runtime_s` in seconds.
     """
 
     name: str
@@ -40,6 +40,7 @@ class Spec:
     command: tuple[str, ...] = ()
     env: Env = field(default_factory=dict)
     run_as: Mapping[str, int | None] | None = None
+    ephemeral_storage_mib: int | None = None
     requested_cluster: Cluster | None = None
     require: Conditions = field(default_factory=dict)
     prefer: Conditions = field(default_factory=dict)

@@ -38,6 +38,7 @@ class Cause(StrEnum):
     OVER_CAPACITY = "over_capacity"
     NO_DEVICE = "no_device"
     OUT_OF_MEMORY = "out_of_memory"
+    OUT_OF_STORAGE = "out_of_storage"
     KILLED = "killed"
     ENGINE_EVICTED = "engine_evicted"
     NODE_LOST = "node_lost"
@@ -97,11 +98,12 @@ class ContainerSpec:
     """A container to start; cpu in millicores, RAM in MiB, GPU in devices.
 
     `env` are its plain variables, `secrets` those whose values only the container may see: an
-    engine that describes containers to others must keep them out of the description. `login` is
-    for pulling the image, None if its organization has none for its registry. `run_as` is None for
-    the image's own user. `devices` are
-    the ids of its `gpu` GPUs, or empty if the engine chooses them. `node` is the name of the node
-    that it has to run on, "" if the engine has only one or chooses it. `run_id` is only a label for
+    engine that describes containers to others must keep them out of the description. `login` is for
+    pulling the image, None if its organization has none for its registry. `run_as` is None for the
+    image's own user. `ephemeral_storage_mib` limits what its files and output may use of its node's
+    disk, None for no limit; an engine that cannot enforce it refuses the start. `devices` are the
+    ids of its `gpu` GPUs, or empty if the engine chooses them. `node` is the name of the node that
+    it has to run on, "" if the engine has only one or chooses it. `run_id` is only a label for
     people.
     """
 
@@ -118,6 +120,7 @@ class ContainerSpec:
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     login: RegistryLogin | None = None
     run_as: RunAs | None = None
+    ephemeral_storage_mib: int | None = None
 
     @property
     def environment(self) -> dict[str, str]:

@@ -35,6 +35,8 @@ _NOT_RESTARTED = {
 }  # fmt: skip
 """Causes after which a restart would fail in the same way."""
 
+_OWN_LIMITS = {Cause.OUT_OF_MEMORY, Cause.OUT_OF_STORAGE}
+
 _FALLBACKS = {
     Cause.IMAGE_NOT_FOUND: "Its image does not exist: correct `image` and submit it again.",
     Cause.IMAGE_NOT_PULLABLE: "Its image could not be fetched: check whether its registry answers.",
@@ -43,6 +45,8 @@ _FALLBACKS = {
     Cause.INVALID_SPEC: "The engine refused its specification: correct it and submit it again.",
     Cause.OVER_CAPACITY: "The engine has less capacity than its cluster: notify an operator.",
     Cause.NO_DEVICE: "The engine does not have its GPU: notify an operator.",
+    Cause.OUT_OF_STORAGE: "Used more ephemeral storage than it may: set a larger"
+    " `ephemeral_storage_mib`.",
     Cause.KILLED: "Killed by something other than the hypervisor: see its logs.",
     Cause.ENGINE_EVICTED: "The cluster's engine evicted it",
     Cause.NODE_LOST: "Its node is gone",
@@ -111,7 +115,7 @@ def of_grace(run: Run, seen: Observation, now: datetime) -> Remark | None:
     grace, asked_at = settings.STOP_GRACE_SECONDS, run.stop_requested_at
     if asked_at is None or now - asked_at < timedelta(seconds=grace):
         return None
-    if seen.exit_code != KILLED_CODE or seen.cause is Cause.OUT_OF_MEMORY:
+    if seen.exit_code != KILLED_CODE or seen.cause in _OWN_LIMITS:
         return None
     sentence = f"It did not end within {grace} s of SIGTERM, so it was killed."
     return Remark("killed_after_grace", sentence)

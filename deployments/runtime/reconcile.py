@@ -334,6 +334,7 @@ def _spec(launch: Launch, uid: UUID, *, bound: bool) -> ContainerSpec:
         env=plain(run.deployment.env),
         secrets=_secrets(run.deployment),
         login=_login(run.deployment),
+        ephemeral_storage_mib=run.deployment.ephemeral_storage_mib,
         run_as=RunAs(**run.deployment.run_as) if run.deployment.run_as else None,
         cpu_milli=run.cpu_milli,
         ram_mib=run.ram_mib,

@@ -17,11 +17,11 @@ from tests.support.factories import make_cluster
 
 KEYS = {
     "id", "organization", "name", "image", "command", "env", "run_as", "cpu", "ram_mib", "gpu",
-    "priority", "requested_cluster", "require", "prefer", "cluster", "node", "status",
-    "status_reason", "status_code", "held",
-    "max_runtime_s", "restart_policy", "max_restarts", "restarts", "depends_on",
-    "on_dependency_failure", "preemptions", "exit_code", "created_by", "created_at", "queued_at",
-    "ready_after", "placed_at", "started_at", "finished_at", "lost_contact_at",
+    "ephemeral_storage_mib", "priority", "requested_cluster", "require", "prefer", "cluster",
+    "node", "status", "status_reason", "status_code", "held", "max_runtime_s", "restart_policy",
+    "max_restarts", "restarts", "depends_on", "on_dependency_failure", "preemptions", "exit_code",
+    "created_by", "created_at", "queued_at", "ready_after", "placed_at", "started_at",
+    "finished_at", "lost_contact_at",
 }  # fmt: skip
 BODY = {"name": "train", "image": "pytorch", "cpu": 1, "ram_mib": 1024}
 
@@ -46,6 +46,7 @@ def test_a_minimal_request_gets_defaults_for_the_rest(
         "env": {},
         "run_as": None,
         "gpu": 0,
+        "ephemeral_storage_mib": None,
         "priority": 50,
         "requested_cluster": None,
         "cluster": None,
@@ -84,6 +85,7 @@ def test_all_fields_are_stored(api: APIClient, forge: Cluster, submit: Submit) -
         "priority": 100,
         "requested_cluster": forge.pk,
         "max_runtime_s": 60,
+        "ephemeral_storage_mib": 2048,
         "depends_on": [{"deployment": first.pk, "condition": "running"}],
         "on_dependency_failure": "cancel",
     }
@@ -117,6 +119,8 @@ def test_a_bare_id_waits_for_completion(api: APIClient, submit: Submit) -> None:
         ({"cpu": 2.0}, {"cpu": 2}),
         ({"ram_mib": "8Gi"}, {"ram_mib": 8192}),
         ({"ram_mib": "100Ki"}, {"ram_mib": 1}),
+        ({"ephemeral_storage_mib": "20Gi"}, {"ephemeral_storage_mib": 20480}),
+        ({"ephemeral_storage_mib": 100}, {"ephemeral_storage_mib": 100}),
     ],
 )
 def test_quantities_are_accepted_in_either_form_and_returned_as_numbers(
@@ -132,6 +136,8 @@ def test_quantities_are_accepted_in_either_form_and_returned_as_numbers(
     [
         ("name", ""), ("name", "x" * 201), ("image", ""), ("image", "x" * 501), ("image", None),
         ("cpu", 0), ("cpu", 0.0001), ("cpu", "1e99999999m"), ("ram_mib", "lots"), ("gpu", -1),
+        ("ephemeral_storage_mib", 0), ("ephemeral_storage_mib", "lots"),
+        ("ephemeral_storage_mib", 1.5),
         ("priority", 0), ("priority", 101), ("priority", "high"), ("priority", None),
         ("command", "python"), ("command", ["x"] * 101), ("command", None),
         ("env", ["A=1"]), ("env", {"A=B": "1"}), ("env", {"": "1"}), ("env", {"A\0": "1"}),

@@ -52,11 +52,18 @@ def _limits(spec: ContainerSpec) -> dict[str, Any]:
         "shm_size": ram // 2,  # part of the memory; the default of 64 MiB is too little
         "pids_limit": MAX_PROCESSES,
         "device_requests": _gpus(spec),
+        "storage_opt": _storage(spec),
         "log_config": LogConfig(
             type=LogConfig.types.JSON,
             config={"max-size": f"{LOG_FILE_MIB}m", "max-file": str(LOG_FILES)},
         ),
     }
+
+
+def _storage(spec: ContainerSpec) -> dict[str, str] | None:
+    if spec.ephemeral_storage_mib is None:
+        return None
+    return {"size": f"{spec.ephemeral_storage_mib}M"}  # the engine's M is 2**20
 
 
 def _fences(network: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from clusters.drivers.base import Cause, ContainerSpec, DriverError, Observation
 from clusters.drivers.docker import containers, labels, markers, networks, output, probing, reading
 from clusters.drivers.docker.client import connect
 from clusters.drivers.docker.endings import EngineEvents
-from clusters.drivers.docker.errors import translated
+from clusters.drivers.docker.errors import NO_STORAGE_LIMITS, translated
 from clusters.drivers.docker.pulls import Pulls
 from clusters.models import Connection
 from clusters.secrets import CannotDecrypt
@@ -136,6 +136,8 @@ class DockerDriver:
                 retriable=False,
                 cause=Cause.OVER_CAPACITY,
             )
+        if spec.ephemeral_storage_mib is not None and not probing.checks_storage_limits(engine):
+            raise DriverError(NO_STORAGE_LIMITS, retriable=False, cause=Cause.INVALID_SPEC)
         if spec.gpu != len(spec.devices):
             raise DriverError(
                 f"The deployment requests {spec.gpu} GPUs, but was assigned {len(spec.devices)}: an"

@@ -17,6 +17,12 @@ _NO_ACCESS = (
 )  # fmt: skip
 _NONE_SUCH = ("manifest unknown", "not found", "no matching manifest")
 
+NO_STORAGE_LIMITS = (
+    "The engine cannot limit storage, which takes the storage driver overlay2 on XFS with project"
+    " quotas (`pquota`), or btrfs or zfs: leave `ephemeral_storage_mib` out, or request another"
+    " cluster."
+)
+
 _REFUSALS: tuple[tuple[str, Cause, bool, str], ...] = (
     (
         "range of cpus",
@@ -66,6 +72,7 @@ _REFUSALS: tuple[tuple[str, Cause, bool, str], ...] = (
         False,
         "The engine refuses the name of an environment variable: correct `env`.",
     ),
+    ("storage-opt", Cause.INVALID_SPEC, False, NO_STORAGE_LIMITS),
     (
         "no space left",
         Cause.ENGINE_FAILED,

@@ -33,6 +33,15 @@ def probe(engine: APIClient, connection: Connection) -> Probe:
     )
 
 
+def checks_storage_limits(engine: APIClient) -> bool:
+    """Whether the engine refuses a limit of storage that it cannot enforce.
+
+    With the image store of containerd, it ignores the limit.
+    """
+    status = dict(engine.info().get("DriverStatus") or ())
+    return status.get("driver-type") != "io.containerd.snapshotter.v1"
+
+
 def _advertised(info: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the GPUs in the engine's configuration (`node-generic-resources` in daemon.json)."""
     named = (resource.get("NamedResourceSpec") for resource in info.get("GenericResources") or ())

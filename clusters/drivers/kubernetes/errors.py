@@ -13,6 +13,7 @@ FORBIDDEN = 403
 
 _MISSING_RIGHT = re.compile(r'cannot (?P<verb>\S+) resource "(?P<resource>[^"]+)"')
 _PASSING = re.compile(r"because it is being terminated|error looking up service account")
+_NO_STORAGE_LIMIT = re.compile(r"must specify .*ephemeral-storage")
 _NON_ROOT = re.compile(r"violates PodSecurity .*(runAsNonRoot != true|runAsUser=0)")
 _BOUND = re.compile(r"(maximum|minimum) \S+ usage per (?:Container|Pod)")
 _SECRET = re.compile(r'^Secret "')
@@ -108,6 +109,9 @@ def _forbidden(detail: str) -> tuple[str, bool, Cause]:
         )
     if _PASSING.search(detail):
         return _engines(f"The namespace is not ready: {detail}")
+    if _NO_STORAGE_LIMIT.search(detail):
+        message = f"The namespace's quota requires a limit: set `ephemeral_storage_mib`. ({detail})"
+        return message, False, Cause.INVALID_SPEC
     if _NON_ROOT.search(detail):
         message = (
             "The namespace allows no container to run as root: set `run_as` to the id of another"

@@ -40,7 +40,9 @@ _NO_COMMAND = re.compile(
     re.IGNORECASE,
 )
 _IMAGE = re.compile(r'image "([^"]+)"')
-_OWN_LIMIT = re.compile(r"exceed", re.IGNORECASE)
+_OWN_LIMIT = re.compile(r"exceed(s|ed) (its local ephemeral storage |the (total )?)limit")
+"""The messages of an eviction because of a limit. A Pod that was evicted because its node lacks
+something may be said to exceed its request."""
 _LONGEST = 500
 
 
@@ -99,13 +101,13 @@ NODE_LOST_TRACK = Failure(
 def evicted(reason: str, detail: str) -> Failure:
     """Return the failure for an ending that Kubernetes decided on.
 
-    Kubernetes also calls it an eviction when a Pod exceeds its own storage limit; that is KILLED.
+    Kubernetes also calls it an eviction when a Pod exceeds its own storage limit.
     """
     if _OWN_LIMIT.search(detail):
         return Failure(
-            Cause.KILLED,
-            "Was killed because it used more storage than it may: make the program write less."
-            f" ({_cut(detail)})",
+            Cause.OUT_OF_STORAGE,
+            "Was killed because it used more ephemeral storage than it may: set a larger"
+            f" `ephemeral_storage_mib`, or make the program write less. ({_cut(detail)})",
         )
     return Failure(Cause.ENGINE_EVICTED, f"Evicted by Kubernetes ({reason}): {_cut(detail)}")
 

@@ -28,6 +28,7 @@ GATE = "mlops-hypervisor/secrets"
 
 CONTAINER = "main"
 GPU = "nvidia.com/gpu"
+STORAGE = "ephemeral-storage"
 
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 
@@ -109,15 +110,12 @@ def manifest(
 
     A Pod that has `secrets` is created behind the gate.
     """
-    resources = {"cpu": f"{spec.cpu_milli}m", "memory": f"{spec.ram_mib}Mi"}
-    if spec.gpu:
-        resources[GPU] = str(spec.gpu)
     container: dict[str, Any] = {
         "name": CONTAINER,
         "image": spec.image,
         "args": [_literal(word) for word in spec.command],
         "env": _variables(spec, secrets.variables),
-        "resources": {"requests": resources, "limits": resources},
+        "resources": _resources(spec),
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},
@@ -147,6 +145,20 @@ def manifest(
             **_waiting(secrets),
             **_placing(spec, tolerations),
         },
+    }
+
+
+def _resources(spec: ContainerSpec) -> dict[str, dict[str, str]]:
+    amounts = {"cpu": f"{spec.cpu_milli}m", "memory": f"{spec.ram_mib}Mi"}
+    if spec.gpu:
+        amounts[GPU] = str(spec.gpu)
+    if spec.ephemeral_storage_mib is None:
+        return {"requests": amounts, "limits": amounts}
+    # Explicitly 0, because Kubernetes would take the limit as the request: the scheduler would then
+    # refuse Pods on nodes for which the planner, which does not count disks, has chosen them.
+    return {
+        "requests": {**amounts, STORAGE: "0"},
+        "limits": {**amounts, STORAGE: f"{spec.ephemeral_storage_mib}Mi"},
     }
 
 

@@ -123,6 +123,7 @@ class DeploymentAdmin(ServiceAdmin):
             {
                 "fields": [
                     "name", "organization", "created_by", "image", "command", "run_as", "requests",
+                    "ephemeral_storage_mib",
                     "requested_cluster", "require", "prefer", "max_runtime_s",
                     "on_dependency_failure", "restart_policy", "max_restarts",
                 ]

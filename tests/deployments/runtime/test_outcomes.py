@@ -34,6 +34,20 @@ def fail(engine: FakeEngine, deployment: Deployment, code: int = 1) -> Deploymen
     return fresh(deployment)
 
 
+def test_running_out_of_storage_is_reported_and_restarted_like_other_failures(
+    engine: FakeEngine, place: Submit, foundry: Cluster
+) -> None:
+    deployment = place(restart_policy=RestartPolicy.ON_FAILURE, max_restarts=1)
+    reconcile(foundry.pk)
+
+    engine.exit(run_of(deployment), 137, Cause.OUT_OF_STORAGE, "Used more than 10 MiB.")
+    reconcile(foundry.pk)
+
+    row = fresh(deployment)
+    assert (row.status, row.status_code, row.restarts) == (Status.PENDING, "restart_backoff", 1)
+    assert row.status_reason.startswith("Used more than 10 MiB. Restart 1 of 1")
+
+
 def test_running_out_of_memory_is_reported_with_the_limit_and_the_remedy(
     foundry: Cluster, engine: FakeEngine, place: Submit
 ) -> None:

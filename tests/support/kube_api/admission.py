@@ -181,11 +181,11 @@ def _violations(pod: Json, container: Json) -> Iterator[str]:
         )
 
 
-def requested(pods: Iterable[Json], key: str) -> Decimal:
-    """Return the sum of the requests of the Pods that have not ended."""
+def requested(pods: Iterable[Json], key: str, kind: str = "requests") -> Decimal:
+    """Return the sum of the requests (or `limits`) of the Pods that have not ended."""
     return sum(
         (
-            _quantity(container.get("resources", {}).get("requests", {}).get(key, "0"))
+            _quantity(container.get("resources", {}).get(kind, {}).get(key, "0"))
             for pod in pods
             if pod["status"].get("phase") not in ("Succeeded", "Failed")
             for container in pod["spec"]["containers"]
@@ -218,9 +218,16 @@ def check_quota(pod: Json, others: Iterable[Json], hard: Mapping[str, str]) -> N
     """Raise ApiError 403 if the Pod would exceed the namespace's quota."""
     others = list(others)
     name = pod["metadata"]["name"]
+    limits = pod["spec"]["containers"][0].get("resources", {}).get("limits", {})
+    keys = ",".join(key for key in hard if "ephemeral-storage" in key)
+    if keys and "ephemeral-storage" not in limits:
+        raise status.forbidden(
+            f'pods "{name}" is forbidden: failed quota: team: must specify {keys} for: main'
+        )
     for key, limit in hard.items():
         resource = key.removeprefix("requests.").removeprefix("limits.")
-        used, wanted = requested(others, resource), requested([pod], resource)
+        kind = "limits" if key.startswith("limits.") else "requests"
+        used, wanted = (requested(each, resource, kind) for each in (others, [pod]))
         if used + wanted > _quantity(limit):
             raise status.forbidden(
                 f'pods "{name}" is forbidden: exceeded quota: team, requested: {key}={wanted},'

@@ -7,6 +7,8 @@ import threading
 from typing import Any
 from uuid import uuid4
 
+from kubernetes.utils.quantity import parse_quantity
+
 from tests.support.kube_api import kubelet
 from tests.support.kube_api.admission import (
     admit,
@@ -129,6 +131,21 @@ class KubeCluster:
     def press(self, key: Key, message: str = "The node was low on resource: memory.") -> None:
         """Have the kubelet evict the Pod, which then stays in the phase Failed."""
         self.lives[key].evicted = message
+
+    def fill(self, key: Key, used: str) -> None:
+        """Let the Pod use so much of its node's disk, which a kubelet bounds by the Pod's limit.
+
+        A kubelet adds no condition to a Pod that it evicts for its own limit.
+        """
+        (container,) = self.store.get(key)["spec"]["containers"]
+        limit = container["resources"]["limits"].get("ephemeral-storage")
+        if limit is not None and parse_quantity(used) > parse_quantity(limit):
+            self.lives[key].is_disrupted = False
+            self.lives[
+                key
+            ].evicted = (
+                f"Pod ephemeral local storage usage exceeds the total limit of containers {limit}. "
+            )
 
     def occupy(self, node: Node, name: str = "foreign", *, namespace: str = "default",
                **amounts: str) -> Key:  # fmt: skip

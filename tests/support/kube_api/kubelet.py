@@ -32,6 +32,8 @@ class PodLife:
         self.log = Path(cluster.folder) / f"{key[0]}.{key[1]}.{cluster.next_number()}.log"
         self.process: Process | None = None
         self.evicted: str | None = None
+        self.is_disrupted = True
+        """Whether an eviction has the condition DisruptionTarget."""
 
     def run(self) -> None:
         try:
@@ -275,6 +277,7 @@ class PodLife:
                 _condition(pod, {"type": name, "status": runs, "lastTransitionTime": now()})
             if evicted:
                 pod["status"] |= {"reason": "Evicted", "message": evicted}
+            if evicted and self.is_disrupted:
                 disrupt(pod, "TerminationByKubelet", evicted)
 
         self._store.update(self._key, change)

@@ -29,6 +29,7 @@ class Node:
     cpu: str = "8"
     memory: str = "16Gi"
     gpu: int = 0
+    storage: str = "50Gi"
     pods: int = 110
     unschedulable: bool = False
     taints: list[Json] = field(default_factory=list)
@@ -41,7 +42,8 @@ class Node:
 
     def manifest(self) -> Json:
         ready = {"type": "Ready", "status": "True" if self.answers else "Unknown"}
-        allocatable = {"cpu": self.cpu, "memory": self.memory, "pods": str(self.pods)}
+        allocatable = {"cpu": self.cpu, "memory": self.memory, "pods": str(self.pods),
+                       "ephemeral-storage": self.storage}  # fmt: skip
         if self.gpu:
             allocatable[GPU] = str(self.gpu)
         spec: Json = {"unschedulable": True} if self.unschedulable else {}
@@ -154,7 +156,7 @@ def _misfits(node: Node, pod: Json, pods: list[Json]) -> list[str]:
     allocatable = manifest["status"]["allocatable"]
     return [
         f"Insufficient {key}"
-        for key in ("cpu", "memory", GPU)
+        for key in ("cpu", "memory", "ephemeral-storage", GPU)
         if requested(there, key) + requested([pod], key)
         > Decimal(parse_quantity(allocatable.get(key, "0")))
     ]

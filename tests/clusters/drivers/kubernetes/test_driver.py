@@ -240,6 +240,50 @@ def test_a_missing_namespace_is_the_engine_s_failure(
     assert refused.value.cause is Cause.ENGINE_FAILED
 
 
+# --- Storage --------------------------------------------------------------------------------------
+
+
+def test_more_storage_than_the_limit_is_the_end(
+    kube: KubeCluster, driver: KubernetesDriver, connection: Connection, observed: Observed
+) -> None:
+    driver.start(spec(7, *STUBBORN, ephemeral_storage_mib=10), timezone.now())
+    driver.start(spec(8, *STUBBORN), timezone.now())
+    for run_id in (7, 8):
+        observed(run_id, phase=Phase.RUNNING)
+        kube.fill(key(connection, run_id), "11Mi")
+
+    ending = observed(7, phase=Phase.EXITED)
+
+    assert ending.cause is Cause.OUT_OF_STORAGE
+    assert "set a larger `ephemeral_storage_mib`" in ending.message
+    assert "limit of containers 10Mi" in ending.message
+    assert observed(8).phase is Phase.RUNNING
+
+
+def test_a_limit_beyond_a_node_s_disk_does_not_keep_a_container_off_it(
+    kube: KubeCluster, driver: KubernetesDriver, observed: Observed
+) -> None:
+    kube.nodes[0].storage = "1Gi"
+
+    started = spec(7, "true", ephemeral_storage_mib=2048, node="node-1")
+    driver.start(started, timezone.now())
+
+    observed(7, exit_code=0)
+
+
+def test_a_quota_that_requires_a_limit_of_storage_has_the_field_as_the_remedy(
+    kube: KubeCluster, driver: KubernetesDriver, observed: Observed
+) -> None:
+    kube.quotas[NAMESPACE] = {"limits.ephemeral-storage": "10Gi"}
+
+    with pytest.raises(DriverError, match="set `ephemeral_storage_mib`") as refused:
+        driver.start(spec(7, "true"), timezone.now())
+    driver.start(spec(8, "true", ephemeral_storage_mib=100), timezone.now())
+
+    assert (refused.value.cause, refused.value.retriable) == (Cause.INVALID_SPEC, False)
+    observed(8, exit_code=0)
+
+
 # --- Connecting -----------------------------------------------------------------------------------
 
 

@@ -27,7 +27,7 @@ def everything(gpu: int, node: str) -> ContainerSpec:
     """Return a container that has all that one may have."""
     return spec(
         7, "train", "--fast", env={"A": "1"}, secrets={"B": "2"}, login=LOGIN, gpu=gpu, node=node,
-        run_as=RunAs(1000, 1000),
+        run_as=RunAs(1000, 1000), ephemeral_storage_mib=2048,
     )  # fmt: skip
 
 
@@ -36,6 +36,14 @@ def test_requests_equal_limits() -> None:
 
     wanted = {"cpu": "1500m", "memory": "2048Mi", "nvidia.com/gpu": "2"}
     assert container["resources"] == {"requests": wanted, "limits": wanted}
+
+
+def test_storage_is_limited_but_not_requested() -> None:
+    container = made(spec(7, "train", ephemeral_storage_mib=2048))["spec"]["containers"][0]  # type: ignore[index]
+
+    storage = {k: v["ephemeral-storage"] for k, v in container["resources"].items()}
+    assert storage == {"requests": "0", "limits": "2048Mi"}
+    assert "ephemeral-storage" not in repr(made(spec(7, "train")))
 
 
 def test_every_mark_has_the_product_s_prefix() -> None:

@@ -318,13 +318,38 @@ def test_pressure_on_the_node_is_an_eviction_even_without_a_container() -> None:
     assert "low on resource: memory" in observed.message
 
 
-def test_exceeding_the_storage_limit_is_the_deployment_s_own_failure() -> None:
-    observed = seen(terminated(137), phase="Failed", reason="Evicted",
-                    message="Pod ephemeral local storage usage exceeds the total limit of"
-                    " containers 1Gi.")  # fmt: skip
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Pod ephemeral local storage usage exceeds the total limit of containers 1Gi. ",
+        'Container main exceeded its local ephemeral storage limit "1Gi". ',
+        'Usage of EmptyDir volume "x" exceeds the limit "1Gi". ',
+    ],
+)
+@pytest.mark.parametrize("code", [0, 137])
+def test_exceeding_the_storage_limit_is_the_deployment_s_own_failure(
+    message: str, code: int
+) -> None:
+    observed = seen(terminated(code), phase="Failed", reason="Evicted", message=message)
 
-    assert observed.cause is Cause.KILLED
-    assert "storage" in observed.message
+    assert observed.cause is Cause.OUT_OF_STORAGE
+    assert "set a larger `ephemeral_storage_mib`" in observed.message
+    assert message.strip() in observed.message
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        "Container main was using 5Gi, which exceeds its request of 0.",
+        "Container main was using 5Gi, request is 0, has larger consumption of ephemeral-storage.",
+    ],
+)
+def test_pressure_on_the_disk_of_a_node_is_an_eviction(own: str) -> None:
+    message = f"The node was low on resource: ephemeral-storage. {own}"
+
+    observed = seen(terminated(137), phase="Failed", reason="Evicted", message=message)
+
+    assert observed.cause is Cause.ENGINE_EVICTED
 
 
 def test_a_pod_that_another_client_deleted_did_not_fail() -> None:
