@@ -24,6 +24,7 @@ from tests.support.docker_engine import missing
 pytest_plugins = [
     "tests.fixtures.deployments",
     "tests.fixtures.docker",
+    "tests.fixtures.engines",
     "tests.fixtures.log_in",
     "tests.fixtures.people",
 ]

@@ -11,14 +11,16 @@ from dataclasses import dataclass, field
 from uuid import uuid4
 
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 from django.utils import timezone
 
-from clusters import engine_nodes
+from clusters import engine_nodes, engines, node_states
 from clusters.demand import demand
-from clusters.drivers import driver_of
+from clusters.drivers import driver_for, driver_of
 from clusters.drivers.base import DriverError, Probe
 from clusters.drivers.kinds import UNCONNECTED, kind_of
-from clusters.models import DIMENSIONS, Cluster, Connection
+from clusters.engines import Engine
+from clusters.models import DIMENSIONS, Cluster, Connection, Node
 from clusters.resources import cores, describe
 from clusters.secrets import rotate
 from clusters.wakeups import request_cycle, request_reconcile
@@ -46,90 +48,116 @@ class Route:
 
 
 _SET = (
-    "uid", "endpoint", "namespace", "network", "devices", "node_labels", "tolerations",
-    "node_selector", "credentials", "engine_id", "version", *DIMENSIONS, "probed_at",
+    "uid", "node", "endpoint", "namespace", "network", "devices", "node_labels",
+    "tolerations", "node_selector", "credentials", "engine_id", "version", *DIMENSIONS, "probed_at",
     "reports_nodes",
 )  # fmt: skip
 """The columns that an operator sets. A worker may be writing the others at the same time."""
 
 
-def probe(cluster: Cluster, route: Route) -> Probe:
+def present(cluster: Cluster, driver: str, *, node: str | None = None) -> Connection | None:
+    """Return the connection to the present engine of the node, if it is of this kind.
+
+    Without a node, to the cluster's only engine; None if it has several.
+    """
+    rows = Connection.objects.filter(cluster=cluster, cluster__driver=driver)
+    if node is not None:
+        rows = rows.filter(Q(node=None) | Q(node__name=node))
+    found = list(rows.select_related("node")[:2])
+    return found[0] if len(found) == 1 else None
+
+
+def probe(cluster: Cluster, route: Route, *, node: str | None = None) -> Probe:
     """Return the engine's identity, amounts and warnings, without storing anything.
 
-    `warnings` include each resource of which the cluster's capacity exceeds the engine's. Raises
-    Invalid if the engine cannot be reached, Conflict if it is connected to another cluster or if
-    the cluster has several nodes and the engine does not.
+    `node` names the node whose containers the engine is to run; it may be omitted for the only one,
+    and has to be for an engine of all nodes. `warnings` include each resource of which the node's
+    capacity exceeds the engine's. Raises Invalid if the node is not clear or the engine cannot be
+    reached, Conflict if the engine is connected already or if the cluster's nodes or its other
+    engines do not go with it.
     """
+    of = _node_for(cluster, route, node)
     _check_nodes(cluster, route, None)
-    # For a copy, because Django would cache the unsaved connection on the caller's cluster.
-    connection = _of(cluster) or Connection(cluster=copy(cluster))
+    connection = _of(cluster, of) or Connection()
+    # A copy, because Django would cache the unsaved connection on the caller's cluster.
+    connection.cluster, connection.node = copy(cluster), copy(of)
+    _check_others(cluster, route, connection)
     _set(connection, route)
     try:
         found = driver_of(connection, route.driver).probe()
     except DriverError as error:
         raise Invalid(str(error), attr="endpoint", code="unreachable") from error
-    _check_engine(cluster, found)
+    _check_engine(connection, found)
     _check_nodes(cluster, route, found)
     _check_selector(route, found)
     return Probe(
         **{name: getattr(found, name) for name in Probe.__dataclass_fields__ if name != "warnings"},
-        warnings=(*_excess(cluster, found), *found.warnings),
+        warnings=(*_excess(cluster, of, found), *found.warnings),
     )
 
 
-def connect(cluster: Cluster, *, actor: str, route: Route) -> Connection:
-    """Connect the cluster to an engine, or change how its present engine is reached.
+def connect(cluster: Cluster, *, actor: str, route: Route, node: str | None = None) -> Connection:
+    """Connect the cluster or one of its nodes to an engine, or change how it is reached.
 
-    Raises what `probe` raises, and Conflict while containers run on the cluster's former engine.
+    Raises what `probe` raises, and Conflict while containers run on the former engine.
     """
-    found = probe(cluster, route)
-    with transaction.atomic(), _one_cluster_per_engine():
+    found = probe(cluster, route, node=node)
+    with transaction.atomic(), _each_engine_once():
         row = Cluster.objects.get_locked(cluster.pk)
+        of = _node_for(row, route, node)
         _check_nodes(row, route, found)
-        connection = _of(row) or Connection(cluster=row)
+        connection = _of(row, of) or Connection(cluster=row)
+        _check_others(row, route, connection)
         if connection.engine_id != found.engine_id:
-            demand().check_idle(row)
+            demand().check_idle(row, of if row.driver == route.driver else None)
             # A new uid, so that containers left on the former engine never belong to this one.
             connection.uid = uuid4()
+        connection.node = of
         _set(connection, route)
-        connection.engine_id = found.engine_id
-        connection.version = found.version
-        connection.devices = list(found.devices)
-        for name in DIMENSIONS:
-            setattr(connection, name, getattr(found, name))
-        connection.probed_at = timezone.now()
-        connection.reports_nodes = found.nodes is not None
+        _describe(connection, found)
         connection.save(update_fields=_SET if connection.pk else None)
         row.driver = route.driver
         row.save(update_fields=["driver"])
         has = describe(found.cpu_milli, found.ram_mib, found.gpu)
-        record(row, "connected", actor, f"Connected to an engine with {has} ({found.version}).")
+        subject = f"Node {of.name} connected" if of and row.nodes.count() > 1 else "Connected"
+        text = f"{subject} to an engine with {has} ({found.version})."
+        record(row, "connected", actor, text, {"node": of.pk} if of else {})
         if found.nodes is not None:
             engine_nodes.sync(row, found.nodes, actor=actor, now=connection.probed_at)
+        node_states.cordon_unconnected(row)
         request_cycle(row.organization_id)
         request_reconcile(row.pk)
     return connection
 
 
-def disconnect(cluster: Cluster, *, actor: str, engine_is_gone: bool = False) -> None:
-    """Delete the connection, and cordon the cluster so that nothing is placed on it.
+def disconnect(
+    cluster: Cluster, *, actor: str, node: str | None = None, engine_is_gone: bool = False
+) -> None:
+    """Delete a connection, and cordon its node or the cluster so that nothing is placed there.
 
-    Raises Conflict while containers are on the engine or may be there. `engine_is_gone` skips
-    asking the engine, because it no longer exists.
+    `node` names the node whose engine it is; it may be omitted for the only engine. Raises Invalid
+    if the engine is not clear, Conflict while containers are on the engine or may be there.
+    `engine_is_gone` skips asking the engine, because it no longer exists.
     """
-    connection = _of(cluster)
-    if connection is None:
+    some = Connection.objects.filter(cluster=cluster).select_related("cluster").first()
+    if some is None:
         raise Conflict(f"Cluster {cluster.name} has no connection.")
+    engine = engines.named(some.cluster, node)
     if not engine_is_gone:
-        _check_empty(connection)
+        _check_empty(engine)
     with transaction.atomic():
         row = Cluster.objects.get_locked(cluster.pk)
-        demand().check_idle(row)
-        Connection.objects.filter(cluster=row).delete()
-        engine_nodes.forget(row)
-        row.driver, row.state = UNCONNECTED, Cluster.State.CORDONED
-        row.save(update_fields=["driver", "state"])
-        record(row, "disconnected", actor, "Disconnected from its engine and cordoned.")
+        demand().check_idle(row, engine.node)
+        Connection.objects.filter(engine.connected).delete()
+        if Connection.objects.filter(cluster=row).exists():
+            node_states.cordon_unconnected(row)
+            text = f"{engine.called} disconnected from its engine and cordoned."
+        else:
+            node_states.forget_engines(row)
+            row.driver, row.state = UNCONNECTED, Cluster.State.CORDONED
+            row.save(update_fields=["driver", "state"])
+            text = "Disconnected from its engine and cordoned."
+        record(row, "disconnected", actor, text, engine.facts_within)
         request_cycle(row.organization_id)
 
 
@@ -146,8 +174,26 @@ def rotate_credentials() -> int:
     return len(rows)
 
 
-def _of(cluster: Cluster) -> Connection | None:
-    return Connection.objects.select_related("cluster").filter(cluster=cluster.pk).first()
+def _node_for(cluster: Cluster, route: Route, name: str | None) -> Node | None:
+    """Return the node whose containers the engine is to run, None if it runs those of all nodes."""
+    kind = kind_of(route.driver)
+    if not kind.has_engine_per_node:
+        if name is not None:
+            raise Invalid(
+                f"An engine of this kind ({kind.title}) runs the containers of all nodes of its"
+                " cluster: omit the node.",
+                attr="node",
+            )
+        return None
+    if cluster.pk is None:
+        return None
+    return engines.node_named(cluster, name) if name else engines.only_node(cluster)
+
+
+def _of(cluster: Cluster, node: Node | None) -> Connection | None:
+    """Return the connection that the one to this node's engine is made from."""
+    rows = Connection.objects.select_related("cluster", "node").filter(cluster=cluster.pk)
+    return (rows.filter(Q(node=node) | Q(node=None)) if node else rows).first()
 
 
 def _set(connection: Connection, route: Route) -> None:
@@ -159,6 +205,27 @@ def _set(connection: Connection, route: Route) -> None:
     connection.tolerations = list(route.tolerations)
     connection.node_selector = list(route.node_selector)
     connection.seal_credentials(route.credentials)
+
+
+def _describe(connection: Connection, found: Probe) -> None:
+    connection.engine_id = found.engine_id
+    connection.version = found.version
+    connection.devices = list(found.devices)
+    for name in DIMENSIONS:
+        setattr(connection, name, getattr(found, name))
+    connection.probed_at = timezone.now()
+    connection.reports_nodes = found.nodes is not None
+
+
+def _check_others(cluster: Cluster, route: Route, connection: Connection) -> None:
+    """Raise Conflict if the cluster's other engines are of another kind."""
+    others = Connection.objects.filter(cluster=cluster.pk).exclude(pk=connection.pk)
+    other = others.select_related("cluster").first()
+    if other and other.cluster.driver != route.driver:
+        raise Conflict(
+            f"Other nodes of cluster {cluster.name} are connected to engines of another kind"
+            f" ({other.cluster.kind.title}): disconnect them first, or create another cluster."
+        )
 
 
 def _check_nodes(cluster: Cluster, route: Route, found: Probe | None) -> None:
@@ -190,20 +257,25 @@ def _check_selector(route: Route, found: Probe) -> None:
     )
 
 
-def _check_engine(cluster: Cluster, found: Probe) -> None:
-    others = Connection.objects.filter(engine_id=found.engine_id).exclude(cluster=cluster.pk)
-    if other := others.select_related("cluster__organization").first():
-        raise Conflict(
-            f"This engine is already connected to cluster {other.cluster} of"
-            f" {other.cluster.organization}, and an engine can serve only one cluster: share that"
-            " cluster, or disconnect it first. (Two machines cloned from the same image may have"
-            " the same engine id: give one of them a new id.)"
-        )
+def _check_engine(connection: Connection, found: Probe) -> None:
+    others = Connection.objects.filter(engine_id=found.engine_id).exclude(pk=connection.pk)
+    other = others.select_related("cluster__organization", "node").first()
+    if other is None:
+        return
+    of = f"cluster {other.cluster}"
+    if other.node and other.cluster.nodes.count() > 1:
+        of = f"node {other.node} of {of}"
+    raise Conflict(
+        f"This engine is already connected to {of} of {other.cluster.organization}, and an engine"
+        " can serve only one cluster, as one of its nodes: share that cluster, or disconnect it"
+        " first. (Two machines cloned from the same image may have the same engine id: give one of"
+        " them a new id.)"
+    )
 
 
-def _check_empty(connection: Connection) -> None:
+def _check_empty(engine: Engine) -> None:
     try:
-        there = driver_of(connection, connection.cluster.driver).observe(timezone.now())
+        there = driver_for(engine).observe(timezone.now())
     except DriverError as error:
         raise Conflict(
             f"{error} Containers may still be there: bring the engine back first, or confirm that"
@@ -211,29 +283,31 @@ def _check_empty(connection: Connection) -> None:
         ) from error
     if there:
         raise Conflict(
-            f"{len(there)} containers are still on the engine: drain cluster"
-            f" {connection.cluster.name}, and wait until it is empty."
+            f"{len(there)} containers are still on the engine: drain {engine.unit} {engine.where},"
+            " and wait until it is empty."
         )
 
 
-def _excess(cluster: Cluster, found: Probe) -> Iterator[str]:
-    """Yield a warning for each resource of which the cluster's capacity exceeds the engine's.
+def _excess(cluster: Cluster, node: Node | None, found: Probe) -> Iterator[str]:
+    """Yield a warning for each resource of which the capacity exceeds the engine's.
 
     A cluster whose engine reports its nodes has their capacity.
     """
     words = {"cpu_milli": "cores", "ram_mib": "MiB of RAM", "gpu": "GPUs"}
+    is_one_of_several = node is not None and cluster.nodes.count() > 1
+    subject, kind = (f"Node {node}", "node") if is_one_of_several else ("The cluster", "cluster")
     for name in DIMENSIONS if found.nodes is None else ():
-        claimed, there = getattr(cluster, name), getattr(found, name)
+        claimed, there = getattr(node or cluster, name), getattr(found, name)
         if claimed > there:
             amounts = (cores(claimed), cores(there)) if name == "cpu_milli" else (claimed, there)
             yield (
-                f"The cluster has {amounts[0]} {words[name]}, but its engine has only {amounts[1]}:"
-                " resize the cluster, or deployments will be placed on it that cannot start."
+                f"{subject} has {amounts[0]} {words[name]}, but its engine has only {amounts[1]}:"
+                f" resize the {kind}, or deployments will be placed on it that cannot start."
             )
 
 
 @contextmanager
-def _one_cluster_per_engine() -> Iterator[None]:
+def _each_engine_once() -> Iterator[None]:
     """Turn the unique constraint's IntegrityError into the Conflict that `_check_engine` raises."""
     try:
         yield
@@ -241,6 +315,6 @@ def _one_cluster_per_engine() -> Iterator[None]:
         if "engine_id" not in str(error):
             raise
         raise Conflict(
-            "Another cluster was connected to this engine at the same time: use that cluster, or"
-            " disconnect it first."
+            "This engine was connected elsewhere at the same time: use that cluster, or disconnect"
+            " it first."
         ) from error

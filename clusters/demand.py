@@ -20,8 +20,8 @@ class Demand(Protocol):
         The row is one of Cluster or of Node.
         """
 
-    def check_idle(self, cluster: "Cluster") -> None:
-        """Raise Conflict while a run on the cluster has not ended."""
+    def check_idle(self, cluster: "Cluster", node: "Node | None" = None) -> None:
+        """Raise Conflict while a run on the cluster, or on this node of it, has not ended."""
 
     def before_deletion(self, cluster: "Cluster") -> None:
         """Lock the deployments that refer to the cluster.

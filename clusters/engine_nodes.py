@@ -71,15 +71,6 @@ def warn(cluster: Cluster, warnings: Sequence[str]) -> bool:
     return former is not None
 
 
-def forget(cluster: Cluster) -> None:
-    """Leave the nodes of a locked cluster to people, because it has no engine any more."""
-    for node in cluster.nodes.exclude(engine_state=NodeState.ACTIVE):
-        node.engine_state, node.engine_message = NodeState.ACTIVE, ""
-        node.refused_until, node.limits = None, {}
-        node.settle()
-        node.save(update_fields=_STATE)
-
-
 @transaction.atomic
 def refused(
     node: Node, message: str, *, limits: Mapping[str, int], actor: str, now: datetime

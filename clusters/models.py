@@ -3,6 +3,7 @@
 import json
 import uuid
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from django.db import models
@@ -17,7 +18,8 @@ from clusters.drivers.kinds import UNCONNECTED, Kind, choices, kind_of
 from clusters.labels import MAX_NAME
 from clusters.resources import ResourceColumns
 from clusters.secrets import decrypt, encrypt
-from clusters.triggers import FOR_STATEMENTS_WITHOUT_NODES
+from clusters.triggers import ENGINES_OF_NODES, FOR_STATEMENTS_WITHOUT_NODES
+from clusters.wakeups import RECONCILE, RECONCILE_ENGINE, Wakeup
 from hypervisor.base.locks import LockingQuerySet
 from hypervisor.base.names import NameField
 from orgs.models import Organization
@@ -46,7 +48,10 @@ class ClusterQuerySet(TenantQuerySet["Cluster"]):
 
 
 class Cluster(ResourceColumns):
-    """Nodes that one engine runs containers on; its capacity is the sum over them."""
+    """Nodes on which one engine, or one for each node, runs containers.
+
+    Its capacity is the sum over the nodes.
+    """
 
     class State(models.TextChoices):
         ACTIVE = "active"
@@ -105,8 +110,23 @@ class Cluster(ResourceColumns):
     @property
     def reports_nodes(self) -> bool:
         """Whether the cluster's nodes are those that its engine reports."""
-        connection: Connection | None = getattr(self, "connection", None)
+        connection = self.connection_of(None)
         return connection is not None and connection.reports_nodes
+
+    def connection_of(self, node_id: int | None) -> "Connection | None":
+        """Return the connection to the engine that runs the containers of this node.
+
+        With None, the connection to an engine of all nodes. The cluster's `connections` should be
+        prefetched.
+        """
+        connections = self.connections.all()
+        return next((c for c in connections if c.node_id in (None, node_id)), None)
+
+    @property
+    def lost_contact_at(self) -> datetime | None:
+        """Since when one of its engines has not answered, None while all answer."""
+        times = [c.lost_contact_at for c in self.connections.all() if c.lost_contact_at]
+        return min(times, default=None)
 
 
 class NodeQuerySet(TenantQuerySet["Node"]):
@@ -206,17 +226,27 @@ class Node(ResourceColumns):
         order = (self.State.LOST, self.State.DRAINING, self.State.CORDONED)
         self.state = next((state for state in order if state in states), self.State.ACTIVE)
 
+    @property
+    def lost_contact_at(self) -> datetime | None:
+        """Since when its engine has not answered, None while it answers."""
+        connection = self.cluster.connection_of(self.pk)
+        return connection.lost_contact_at if connection else None
+
 
 class ConnectionQuerySet(LockingQuerySet["Connection"]):
     pass
 
 
 class Connection(models.Model):
-    """How a cluster's engine is reached; only the platform's operators create one.
+    """How an engine is reached; only the platform's operators create one.
 
+    A cluster has either one connection to an engine of all its nodes, or any number of connections
+    to engines of one node each.
+
+    - node: the node whose containers the engine runs, None if it runs those of all nodes.
     - uid: marks this connection's containers. Other containers on the engine are ignored.
     - credentials: encrypted.
-    - engine_id: the engine's own id; unique, so that no two clusters share an engine's capacity.
+    - engine_id: the engine's own id; unique, so that nothing shares an engine's capacity.
     - devices: the ids of the engine's GPUs, if the reconciler chooses among them.
     - cpu_milli, ram_mib, gpu: what the engine had when it was last probed (millicores, MiB).
     - lost_contact_at: since when the engine has not answered, None while it answers.
@@ -235,7 +265,10 @@ class Connection(models.Model):
         ISOLATED = "isolated", "Isolated: the internet, but no other container"
         NONE = "none", "None: no network at all"
 
-    cluster = models.OneToOneField(Cluster, on_delete=models.CASCADE, related_name="connection")
+    cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="connections")
+    node = models.OneToOneField(
+        Node, on_delete=models.CASCADE, null=True, related_name="connection", editable=False
+    )
     uid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     endpoint = models.CharField(max_length=500)
     namespace = models.CharField(max_length=63, blank=True, default="")
@@ -272,16 +305,33 @@ class Connection(models.Model):
 
     objects = ConnectionQuerySet.as_manager()
 
+    if TYPE_CHECKING:
+        cluster_id: int
+        node_id: int | None
+
     class Meta:
         ordering = ["id"]
-        triggers = trail(
-            "cluster_id", "endpoint", "namespace", "network", "engine_id", "node_labels",
-            "tolerations", "node_selector",
-            secrets=("credentials",), called="",
-        )  # fmt: skip
+        triggers = [
+            *trail(
+                "cluster_id", "node_id", "endpoint", "namespace", "network", "engine_id",
+                "node_labels", "tolerations", "node_selector",
+                secrets=("credentials",), called="",
+            ),
+            ENGINES_OF_NODES,
+        ]  # fmt: skip
+        constraints = [
+            models.UniqueConstraint(
+                fields=["cluster"], condition=Q(node=None), name="connection_of_all_nodes_unique"
+            )
+        ]
 
     def __str__(self) -> str:
-        return f"connection of {self.cluster}"
+        return f"connection of {self.node or self.cluster}"
+
+    @property
+    def wakeup(self) -> Wakeup:
+        """The request for a reconcile of this engine."""
+        return (RECONCILE_ENGINE, self.pk) if self.node_id else (RECONCILE, self.cluster_id)
 
     @property
     def is_blocked(self) -> bool:

@@ -4,7 +4,7 @@ Each function returns the reason why something cannot be done, or "" if it can. 
 for these reasons, and the pages do not offer what would be refused.
 """
 
-from clusters.models import Cluster, Node
+from clusters.models import Cluster, Connection, Node
 
 
 def changing(cluster: Cluster) -> str:
@@ -32,6 +32,8 @@ def adding(cluster: Cluster, count: int = 1) -> str:
 def deleting(node: Node) -> str:
     if why := changing(node.cluster):
         return why
+    if Connection.objects.filter(node=node).exists() and node.cluster.nodes.count() > 1:
+        return f"Node {node.name} is connected to an engine: disconnect it first."
     if node.cluster.nodes.count() > 1:
         return ""
     return (
@@ -61,8 +63,8 @@ def cordoning(node: Node) -> str:
     if node.state != Node.State.LOST:
         return ""
     return (
-        f"Node {node.name} is lost: its engine reports no contact with it. Its state changes when"
-        " the node answers again."
+        f"Node {node.name} is lost, because there is no contact with it. Its state changes when the"
+        " node answers again."
     )
 
 
@@ -73,5 +75,5 @@ def uncordoning(node: Node) -> str:
         return ""
     return (
         f"Node {node.name} is cordoned by its engine: {node.engine_message} Its state changes when"
-        " the engine reports that the node takes containers again."
+        " the engine takes containers again."
     )

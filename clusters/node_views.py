@@ -21,7 +21,11 @@ from orgs.viewsets import TenantViewSet
 class NodeViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Node]):
     """The machines of a cluster."""
 
-    queryset = Node.objects.with_allocated().select_related("cluster")
+    queryset = (
+        Node.objects.with_allocated()
+        .select_related("cluster")
+        .prefetch_related("cluster__connections")
+    )
     serializer_class = NodeSerializer
     filterset_class = NodeFilter
     ordering_fields: ClassVar = ["id", "name", "state", "created_at", "cpu_milli", "ram_mib", "gpu"]

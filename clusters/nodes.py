@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 
 from django.db import IntegrityError, transaction
 
-from clusters import node_rules
+from clusters import engines, node_rules, node_states
 from clusters.capacity import Capacity
 from clusters.demand import demand
 from clusters.labels import MAX_LABELS, name_like, problems, wrong_name
-from clusters.models import DIMENSIONS, Cluster, Connection, Node
+from clusters.models import DIMENSIONS, Cluster, Node
 from clusters.resources import describe
 from clusters.wakeups import request_cycle
 from hypervisor.base import bounds
@@ -56,6 +56,7 @@ def insert(cluster: Cluster, specs: Sequence[NodeSpec]) -> list[Node]:
     with _unique(cluster):
         nodes = Node.objects.bulk_create(_row(cluster, spec) for spec in specs)
     keep_sums(cluster)
+    node_states.cordon_unconnected(cluster)
     return nodes
 
 
@@ -264,7 +265,7 @@ def _check_engine(node: Node, before: Capacity, capacity: Capacity) -> None:
     """Raise Conflict if the capacity grows beyond that of an engine whose capacity is fixed."""
     if not node.cluster.kind.has_fixed_capacity:
         return
-    has = Connection.objects.filter(cluster=node.cluster_id).first()
+    has = engines.of_node(node.cluster, node.pk).connection
     for name in DIMENSIONS if has else ():
         wanted, there = getattr(capacity, name), getattr(has, name)
         if wanted > there and wanted > getattr(before, name):

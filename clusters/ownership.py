@@ -18,7 +18,8 @@ import structlog
 from django.db import connection as database
 
 from clusters.drivers.base import Cause, Driver, DriverError
-from clusters.models import Cluster, Connection
+from clusters.engines import Engine
+from clusters.models import Connection
 
 RENEW_AFTER = timedelta(minutes=1)
 
@@ -33,46 +34,52 @@ log = structlog.get_logger(__name__)
 class ForeignEngine(DriverError):
     """The engine belongs to another copy of this installation, or this one was restored."""
 
-    def __init__(self, cluster: Cluster, why: str) -> None:
+    def __init__(self, engine: Engine, why: str) -> None:
         super().__init__(
             f"{why} If this installation is to use the engine from now on, run"
-            f" `manage.py claim_engine {cluster.pk}`.",
+            f" `{claim_command(engine)}`.",
             retriable=True,
             cause=Cause.UNREACHABLE,
         )
 
 
-def check(cluster: Cluster, driver: Driver, now: datetime) -> None:
+def claim_command(engine: Engine) -> str:
+    """Return the command with which an operator claims the engine."""
+    node = f" --node {engine.node}" if engine.unit == "node" else ""
+    return f"manage.py claim_engine {engine.cluster.pk}{node}"
+
+
+def check(engine: Engine, driver: Driver, now: datetime) -> None:
     """Renew the engine's marker if due. Raises ForeignEngine if the engine belongs to another copy.
 
     Only the process that holds the engine's lock may call it.
     """
-    connection = _of(cluster)
+    connection = _of(engine)
     if connection is None:
         return
     markers = driver.markers()
     if why := _objection(connection, markers):
-        raise ForeignEngine(cluster, why)
+        raise ForeignEngine(engine, why)
     if _is_due(connection, markers, now):
         _renew(connection, driver, markers, connection.next_marker or uuid4(), now)
         _seen_by_this_process.add(connection.uid)
 
 
-def claim(cluster: Cluster, driver: Driver, now: datetime) -> None:
+def claim(engine: Engine, driver: Driver, now: datetime) -> None:
     """Make the engine this installation's. Only the holder of the engine's lock may call it."""
-    if connection := _of(cluster):
+    if connection := _of(engine):
         _renew(connection, driver, driver.markers(), uuid4(), now)
 
 
-def objection(cluster: Cluster, driver: Driver) -> str:
+def objection(engine: Engine, driver: Driver) -> str:
     """Return why the engine does not belong to this installation, "" if it does; change nothing."""
-    connection = _of(cluster)
+    connection = _of(engine)
     return _objection(connection, driver.markers()) if connection else ""
 
 
-def _of(cluster: Cluster) -> Connection | None:
+def _of(engine: Engine) -> Connection | None:
     """Return the connection as it is now, None for a simulated engine, which has no owner."""
-    return Connection.objects.filter(cluster=cluster).first()
+    return Connection.objects.filter(engine.connected).first()
 
 
 def _objection(connection: Connection, markers: Markers) -> str:

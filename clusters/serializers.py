@@ -74,12 +74,18 @@ class NodeSerializer(StrictModelSerializer[Node]):
     engine_message = serializers.CharField(
         read_only=True, help_text="Why the engine keeps deployments off the node; empty otherwise."
     )
+    lost_contact_at = serializers.DateTimeField(
+        read_only=True,
+        allow_null=True,
+        default=None,
+        help_text="Since when the node's engine has not answered; null while it answers.",
+    )
 
     class Meta:
         model = Node
         fields = [
             "id", "cluster", "name", "cpu", "ram_mib", "gpu", "labels", "allocated", "available",
-            "foreign", "state", "engine_message", "created_at",
+            "foreign", "state", "engine_message", "lost_contact_at", "created_at",
         ]  # fmt: skip
         read_only_fields = ["id", "state", "created_at"]
 
@@ -193,11 +199,11 @@ class ClusterSerializer(StrictModelSerializer[Cluster]):
         " runs on one node. Zero if no node takes deployments."
     )
     lost_contact_at = serializers.DateTimeField(
-        source="connection.lost_contact_at",
         read_only=True,
         allow_null=True,
         default=None,
-        help_text="Since when its engine has not answered; null while it answers.",
+        help_text="Since when its engine, or one of its engines, has not answered; null while all"
+        " answer.",
     )
 
     class Meta:

@@ -1,9 +1,9 @@
-"""Triggers that keep nodes right under statements that do not know them.
+"""Triggers that keep nodes and connections right.
 
-Such statements come from processes of the former release, which run during an upgrade, and from an
-operator's SQL: they write a cluster's capacity or a placement and leave out the node. A cluster of
-one node then keeps its node; for a cluster of several nodes, the triggers change nothing, and
-`manage.py verify` reports what is missing.
+Some serve statements that do not know nodes. Such statements come from processes of the former
+release, which run during an upgrade, and from an operator's SQL: they write a cluster's capacity or
+a placement and leave out the node. A cluster of one node then keeps its node; for a cluster of
+several nodes, the triggers change nothing, and `manage.py verify` reports what is missing.
 """
 
 import pgtrigger
@@ -79,3 +79,28 @@ def _follows(name: str, operation: pgtrigger.Operation, condition: str) -> pgtri
         condition=pgtrigger.Condition(condition),
         func=_ONLY_NODE,
     )
+
+
+ENGINES_OF_NODES = pgtrigger.Trigger(
+    name="engines_of_nodes",
+    when=pgtrigger.Before,
+    operation=pgtrigger.Insert | pgtrigger.UpdateOf("cluster_id", "node_id"),  # type: ignore[no-untyped-call]
+    func="""
+        IF NEW.node_id IS NOT NULL AND NOT EXISTS (
+            SELECT FROM clusters_node n WHERE n.id = NEW.node_id AND n.cluster_id = NEW.cluster_id
+        ) THEN
+            RAISE EXCEPTION 'A connection and its node belong to different clusters.'
+                USING ERRCODE = 'check_violation';
+        END IF;
+        IF EXISTS (
+            SELECT FROM clusters_connection c
+            WHERE c.cluster_id = NEW.cluster_id AND c.id <> NEW.id
+              AND (c.node_id IS NULL) <> (NEW.node_id IS NULL)
+        ) THEN
+            RAISE EXCEPTION 'A cluster has one engine, or one for each node.'
+                USING ERRCODE = 'check_violation';
+        END IF;
+        RETURN NEW;
+    """,
+)
+"""For connections: the engines of a cluster do not overlap. The writer has locked the cluster."""

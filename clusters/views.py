@@ -20,7 +20,7 @@ from orgs.viewsets import TenantViewSet
 class ClusterViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Cluster]):
     """The clusters on which an organization runs its deployments."""
 
-    queryset = Cluster.objects.with_allocated().with_nodes().select_related("connection")
+    queryset = Cluster.objects.with_allocated().with_nodes().prefetch_related("connections")
     serializer_class = ClusterSerializer
     filterset_class = ClusterFilter
     ordering_fields: ClassVar = ["id", "name", "state", "created_at", "cpu_milli", "ram_mib", "gpu"]

@@ -22,6 +22,7 @@ from redis import Redis, RedisError, ResponseError
 
 RUN_CYCLE = "scheduling.run_cycle"
 RECONCILE = "deployments.reconcile"
+RECONCILE_ENGINE = "deployments.reconcile_engine"
 ENGINES = "engines"
 """The queue of tasks that may wait for an engine, apart from the cycles, which never do."""
 
@@ -100,17 +101,23 @@ atexit.register(flush)
 
 def request_cycle(organization_id: int, *, delay_s: float = 0) -> None:
     """Request a scheduling cycle of the organization once this transaction has committed."""
-    _request((RUN_CYCLE, organization_id), delay_s)
+    request((RUN_CYCLE, organization_id), delay_s=delay_s)
 
 
-def request_reconcile(cluster_id: int, *, delay_s: float = 0) -> None:
-    """Request a reconcile of the cluster once this transaction has committed."""
-    _request((RECONCILE, cluster_id), delay_s)
+def request_reconcile(cluster_id: int) -> None:
+    """Request a reconcile of all engines of the cluster once this transaction has committed."""
+    request((RECONCILE, cluster_id))
 
 
-def reconcile_at_once(cluster_id: int) -> None:
-    """Request a reconcile of the cluster at once, from a thread without a database connection."""
-    _send_soon((RECONCILE, cluster_id))
+def request(wakeup: Wakeup, *, delay_s: float = 0) -> None:
+    """Request this work once this transaction has committed."""
+    act = partial(_send_later, wakeup, delay_s) if delay_s else partial(request_at_once, wakeup)
+    transaction.on_commit(act, robust=True)
+
+
+def request_at_once(wakeup: Wakeup) -> None:
+    """Request this work at once, from a thread without a database connection."""
+    _sender.add(wakeup)
 
 
 def begin(task: str, subject_id: int) -> None:
@@ -164,15 +171,6 @@ def broker_state() -> str:
     return "ok"
 
 
-def _request(wakeup: Wakeup, delay_s: float) -> None:
-    act = partial(_send_later, wakeup, delay_s) if delay_s else partial(_send_soon, wakeup)
-    transaction.on_commit(act, robust=True)
-
-
-def _send_soon(wakeup: Wakeup) -> None:
-    _sender.add(wakeup)
-
-
 def _send_later(wakeup: Wakeup, delay_s: float) -> None:
     """Set this process's timer for the subject, unless one fires sooner anyway.
 
@@ -194,7 +192,7 @@ def _send_later(wakeup: Wakeup, delay_s: float) -> None:
 def _fire(wakeup: Wakeup) -> None:
     with _lock:
         _timers.pop(wakeup, None)
-    _send_soon(wakeup)
+    request_at_once(wakeup)
 
 
 def _send(task: str, subject_id: int) -> None:

@@ -11,40 +11,38 @@ import structlog
 
 from clusters.drivers import driver_for
 from clusters.drivers.base import Driver, DriverError
-from clusters.models import Cluster
-from clusters.wakeups import reconcile_at_once
+from clusters.engines import Engine
+from clusters.wakeups import Wakeup, request_at_once
 
-_watched: dict[int, Thread] = {}
+_watched: dict[Wakeup, Thread] = {}
 _lock = Lock()
 os.register_at_fork(after_in_child=_watched.clear)
 
 log = structlog.get_logger(__name__)
 
 
-def keep_watch(cluster_id: int) -> None:
+def keep_watch(engine: Engine) -> None:
     """Start a thread that requests a reconcile at each change on the engine, unless one runs."""
+    if not engine.cluster.kind.can_watch:
+        return
+    wakeup = engine.wakeup
     with _lock:
-        thread = _watched.get(cluster_id)
+        thread = _watched.get(wakeup)
         if thread and thread.is_alive():
             return
-        cluster = Cluster.objects.filter(pk=cluster_id).first()
-        if cluster is None or not cluster.kind.can_watch:
-            return
         try:
-            driver = driver_for(cluster)
+            driver = driver_for(engine)
         except DriverError:
             return
-        thread = Thread(
-            target=_watch, args=(cluster_id, driver), name=f"watch-{cluster_id}", daemon=True
-        )
-        _watched[cluster_id] = thread
+        name = f"watch-{engine.where}"
+        thread = Thread(target=_watch, args=(wakeup, driver), name=name, daemon=True)
+        _watched[wakeup] = thread
         thread.start()
 
 
-def _watch(cluster_id: int, driver: Driver) -> None:
+def _watch(wakeup: Wakeup, driver: Driver) -> None:
     try:
-        changes = driver.watch()
-        for _ in changes:
-            reconcile_at_once(cluster_id)
+        for _ in driver.watch():
+            request_at_once(wakeup)
     except DriverError as error:
-        log.info("watch_ended", cluster=cluster_id, error=str(error))
+        log.info("watch_ended", wakeup=wakeup, error=str(error))

@@ -10,6 +10,7 @@ from django.db.models.expressions import Combinable
 from django.db.models.functions import Coalesce
 
 from clusters.models import DIMENSIONS, Cluster, Node
+from clusters.places import Places
 from deployments.models import ACTIVE, OCCUPYING, Deployment, Run, Status
 from hypervisor.base.errors import Conflict
 from orgs.models import Organization
@@ -27,11 +28,13 @@ class DemandOnClusters:
             name: Coalesce(Sum(f"deployments__{name}", filter=active), 0) for name in DIMENSIONS
         }
 
-    def check_idle(self, cluster: Cluster) -> None:
-        if count := Run.objects.unfinished().filter(cluster=cluster).count():
+    def check_idle(self, cluster: Cluster, node: Node | None = None) -> None:
+        runs = Run.objects.unfinished().filter(cluster=cluster)
+        if count := (runs.filter(node=node) if node else runs).count():
+            subject = Places.of_nodes([node]).of_node(node) if node else cluster.name
             raise Conflict(
-                f"Cluster {cluster.name} has {count} runs on its present engine: drain it, wait"
-                " until it is empty, then try again."
+                f"{subject} has {count} runs on its present engine: drain it, wait until it is"
+                " empty, then try again."
             )
 
     def before_deletion(self, cluster: Cluster) -> None:

@@ -275,6 +275,12 @@ class Deployment(ResourceColumns):
     def __str__(self) -> str:
         return f"{self.name} (deployment {self.pk})"
 
+    @property
+    def lost_contact_at(self) -> datetime | None:
+        """Since when the engine that it runs on has not answered, None while it answers."""
+        connection = self.cluster.connection_of(self.node_id) if self.cluster else None
+        return connection.lost_contact_at if connection else None
+
 
 class DependencyQuerySet(models.QuerySet["Dependency"]):
     def unmet(self) -> "DependencyQuerySet":
@@ -389,9 +395,10 @@ class Run(ResourceColumns):
                     " AND (OLD.launched_at IS NOT NULL OR OLD.container_uid IS NOT NULL)"
                 ),
                 func="""
-                    INSERT INTO deployments_abandonedcontainer (uid, cluster_id, run_id, since)
+                    INSERT INTO deployments_abandonedcontainer
+                           (uid, cluster_id, node_id, run_id, since)
                     SELECT coalesce(OLD.container_uid, lpad(to_hex(OLD.id), 32, '0')::uuid),
-                           OLD.cluster_id, OLD.id, clock_timestamp()
+                           OLD.cluster_id, OLD.node_id, OLD.id, clock_timestamp()
                     FROM clusters_cluster WHERE id = OLD.cluster_id
                     ON CONFLICT DO NOTHING;
                     RETURN NULL;
@@ -451,6 +458,9 @@ class AbandonedContainer(models.Model):
     uid = models.UUIDField(primary_key=True)
     cluster = models.ForeignKey(
         Cluster, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+"
+    )
+    node = models.ForeignKey(
+        Node, on_delete=models.DO_NOTHING, null=True, db_constraint=False, related_name="+"
     )
     run_id = models.BigIntegerField()
     since = models.DateTimeField(default=timezone.now)

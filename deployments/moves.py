@@ -65,7 +65,8 @@ def _locked_nodes(organization_id: int) -> list[Node]:
     """Lock the organization's clusters in the order of their ids; return their nodes."""
     list(Cluster.objects.filter(organization_id=organization_id).locked().values_list("pk"))
     nodes = Node.objects.filter(cluster__organization_id=organization_id)
-    return list(nodes.select_related("cluster__connection").with_allocated())
+    rows = nodes.select_related("cluster").prefetch_related("cluster__connections")
+    return list(rows.with_allocated())
 
 
 def _rebind(deployment: Deployment, actor: str, target: Cluster | None) -> Deployment:

@@ -261,11 +261,10 @@ class DeploymentSerializer(StrictModelSerializer[Deployment]):
         help_text="The most restarts in a row. A run of ten minutes resets the count.",
     )
     lost_contact_at = serializers.DateTimeField(
-        source="cluster.connection.lost_contact_at",
         read_only=True,
         allow_null=True,
         default=None,
-        help_text="Since when the engine of its cluster has not answered; null while it answers.",
+        help_text="Since when the engine that it runs on has not answered; null while it answers.",
     )
 
     class Meta:

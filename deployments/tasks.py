@@ -5,7 +5,10 @@ from celery import shared_task
 from django.db import OperationalError
 from django.utils import timezone
 
-from clusters.wakeups import RECONCILE, begin, request_reconcile
+from clusters import engines
+from clusters.engines import Engine
+from clusters.models import Cluster
+from clusters.wakeups import RECONCILE, RECONCILE_ENGINE, begin, request, request_reconcile
 from clusters.watching import keep_watch
 from deployments.logs import store
 from deployments.runtime import closing, orphans
@@ -14,27 +17,34 @@ from deployments.runtime.reconcile import clusters_to_reconcile, reconcile
 from hypervisor.base.outages import is_lock_timeout
 
 _AGAIN_AFTER_S = 1.0
-"""How long after a lock timeout the cluster is reconciled again."""
+"""How long after a lock timeout the engine is reconciled again."""
 
 log = structlog.get_logger(__name__)
 
 
 @shared_task(name=RECONCILE)
 def reconcile_cluster(cluster_id: int) -> None:
+    """Reconcile the cluster's engine; if it has several, request a reconcile of each."""
     begin(RECONCILE, cluster_id)
-    keep_watch(cluster_id)
-    try:
-        reconcile(cluster_id)
-    except OperationalError as error:
-        if not is_lock_timeout(error):
-            raise
-        request_reconcile(cluster_id, delay_s=_AGAIN_AFTER_S)
-        log.warning("reconcile_locked_out", cluster=cluster_id)
+    cluster = Cluster.objects.filter(pk=cluster_id).first()
+    there = engines.of_cluster(cluster) if cluster else []
+    if len(there) == 1:
+        _reconcile(there[0])
+        return
+    for engine in there:
+        request(engine.wakeup)
+
+
+@shared_task(name=RECONCILE_ENGINE)
+def reconcile_engine(connection_id: int) -> None:
+    begin(RECONCILE_ENGINE, connection_id)
+    if engine := engines.get(connection_id):
+        _reconcile(engine)
 
 
 @shared_task(name="deployments.reconcile_all")
 def reconcile_all() -> None:
-    """Reconcile every cluster that has a real engine or unfinished runs.
+    """Reconcile the engines of every cluster that has a real engine or unfinished runs.
 
     Then end what the reconciliation of a cluster never ends (see `closing.heal`).
     """
@@ -46,6 +56,17 @@ def reconcile_all() -> None:
         if not is_lock_timeout(error):
             raise
         log.warning("healing_locked_out")  # the next period tries again
+
+
+def _reconcile(engine: Engine) -> None:
+    keep_watch(engine)
+    try:
+        reconcile(engine)
+    except OperationalError as error:
+        if not is_lock_timeout(error):
+            raise
+        request(engine.wakeup, delay_s=_AGAIN_AFTER_S)
+        log.warning("reconcile_locked_out", **engine.facts)
 
 
 @shared_task(name="deployments.purge_outputs")

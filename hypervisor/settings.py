@@ -278,7 +278,10 @@ CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_TASK_IGNORE_RESULT = True
 # Calls of engines run in a separate worker with threads, because an engine that hangs blocks one.
-CELERY_TASK_ROUTES = {"deployments.reconcile": {"queue": "engines"}}
+CELERY_TASK_ROUTES = {
+    "deployments.reconcile": {"queue": "engines"},
+    "deployments.reconcile_engine": {"queue": "engines"},
+}
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULER = "scheduling.monitoring.beat_scheduler:HeartbeatScheduler"

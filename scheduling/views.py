@@ -71,8 +71,8 @@ class TextRenderer(JSONRenderer):
 class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deployment]):
     """Deployments: pending, active and ended."""
 
-    queryset = Deployment.objects.select_related("cluster__connection", "node").prefetch_related(
-        "dependencies"
+    queryset = Deployment.objects.select_related("cluster", "node").prefetch_related(
+        "dependencies", "cluster__connections"
     )
     serializer_class = DeploymentSerializer
     filterset_class = DeploymentFilter

@@ -5,11 +5,15 @@
 
 import os
 from threading import Lock
+from typing import TYPE_CHECKING
 
 # The module, not its classes, because `clusters.models` may be importing `kinds` at this point.
 from clusters import models
 from clusters.drivers.base import Cause, Driver, DriverError
 from clusters.drivers.kinds import kind_of
+
+if TYPE_CHECKING:
+    from clusters.engines import Engine
 
 _Key = tuple[object, ...]
 _drivers: dict[int, tuple[_Key, Driver]] = {}
@@ -18,21 +22,20 @@ _lock = Lock()
 os.register_at_fork(after_in_child=_drivers.clear)
 
 
-def driver_for(cluster: "models.Cluster") -> Driver:
-    """Return the driver of the cluster's engine, one per process and connection.
+def driver_for(engine: "Engine") -> Driver:
+    """Return the driver of an engine, one per process and connection.
 
-    Raises DriverError if the cluster needs a connection and has none.
+    Raises DriverError if the engine needs a connection and has none.
     """
+    cluster, connection = engine.cluster, engine.connection
     if not cluster.kind.needs_connection:
         return cluster.kind.make_driver(models.Connection(cluster=cluster))
-    connection = models.Connection.objects.filter(cluster=cluster).first()
     if connection is None:
         raise DriverError(
             f"Cluster {cluster.name} has no connection: an operator has to connect it.",
             retriable=True,
             cause=Cause.UNREACHABLE,
         )
-    connection.cluster = cluster
     return _cached(connection)
 
 
@@ -53,6 +56,7 @@ def _cached(connection: "models.Connection") -> Driver:
         tuple(connection.node_labels),
         tuple(connection.tolerations),
         tuple(connection.node_selector),
+        connection.node_id,
     )
     with _lock:
         cached = _drivers.get(connection.pk)

@@ -42,6 +42,8 @@ class Kind:
       and the reconciler chooses.
     - has_fixed_capacity: a cluster cannot grow beyond what its engine had when last probed.
     - has_several_nodes: a cluster may have any number of nodes. Otherwise it has exactly one.
+    - has_engine_per_node: an engine is one machine, so that each node is connected to its own.
+      Otherwise one engine runs the containers of all nodes.
     - reports_nodes: `Driver.nodes` may report the engine's nodes; they are then the cluster's.
     - can_watch: `Driver.watch` reports changes. Otherwise no thread is started for it.
     - local_endpoint: returns the usual endpoint of an engine on this machine, "" if there is none.
@@ -54,6 +56,7 @@ class Kind:
     chooses_devices: bool
     has_fixed_capacity: bool
     has_several_nodes: bool = False
+    has_engine_per_node: bool = False
     reports_nodes: bool = False
     can_watch: bool
     local_endpoint: Callable[[], str] = lambda: ""

@@ -8,9 +8,9 @@ import structlog
 from django.conf import settings
 from django.db import transaction
 
+from clusters import engines
 from clusters.drivers import driver_for
 from clusters.drivers.base import Cause, Driver, DriverError
-from clusters.models import Connection
 from clusters.secrets import CannotDecrypt
 from deployments.logs import readers
 from deployments.models import ENDED, Deployment, Run, RunOutput, RunQuerySet, Status
@@ -164,16 +164,17 @@ def _followed(run: Run, tail: int | None) -> Iterator[bytes]:
 def _live(run: Run, tail: int | None) -> Iterator[bytes]:
     if run.cluster is None or run.container is None:
         return iter(())
-    return driver_for(run.cluster).logs(run.container, tail=tail, follow=True)
+    engine = engines.of_node(run.cluster, run.node_id)
+    return driver_for(engine).logs(run.container, tail=tail, follow=True)
 
 
 def _from_engine(run: Run, tail: int | None) -> bytes:
     assert run.cluster is not None and run.container is not None  # noqa: S101, PT018
-    connections = Connection.objects.filter(cluster=run.cluster)
-    if connections.filter(lost_contact_at__isnull=False).exists():
+    engine = engines.of_node(run.cluster, run.node_id)
+    if engine.connection and engine.connection.lost_contact_at:
         raise DriverError("Contact is lost.", retriable=True, cause=Cause.UNREACHABLE)
     with readers.place(run.cluster.organization_id):
-        text, is_cut = _last(driver_for(run.cluster).logs(run.container, tail=tail), READ_BYTES)
+        text, is_cut = _last(driver_for(engine).logs(run.container, tail=tail), READ_BYTES)
     return _CUT + text if is_cut else text
 
 
@@ -196,7 +197,7 @@ def _named(deployment: Deployment, run_id: int) -> Run:
 
 
 def _is_over(run: Run) -> bool:
-    run.refresh_from_db(fields=["ended_at", "cluster", "launched_at", "container_uid"])
+    run.refresh_from_db(fields=["ended_at", "cluster", "node", "launched_at", "container_uid"])
     return run.ended_at is not None or run.cluster is None
 
 

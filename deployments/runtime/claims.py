@@ -10,9 +10,9 @@ from django.utils import timezone
 from clusters import ownership
 from clusters.drivers import driver_for
 from clusters.drivers.base import Driver, DriverError, Observation
-from clusters.models import Cluster
+from clusters.engines import Engine
 from clusters.secrets import CannotDecrypt
-from clusters.wakeups import request_reconcile
+from clusters.wakeups import request
 from deployments.models import AbandonedContainer, Run
 from deployments.runtime import orphans
 from deployments.runtime.lock import exclusive_access
@@ -38,26 +38,25 @@ class Inventory:
     unknown: Sequence[Observation]
 
 
-def inventory(cluster: Cluster) -> Inventory:
-    """Return the containers on the cluster's engine. Raises Unavailable if it does not answer."""
+def inventory(engine: Engine) -> Inventory:
+    """Return the containers on an engine. Raises Unavailable if it does not answer."""
     try:
-        driver = driver_for(cluster)
-        return _inventory(cluster, driver)
+        return _inventory(engine, driver_for(engine))
     except (DriverError, CannotDecrypt) as error:
         raise Unavailable(str(error)) from error
 
 
-def claim(cluster: Cluster, *, actor: str, remove: Collection[UUID]) -> list[UUID]:
+def claim(engine: Engine, *, actor: str, remove: Collection[UUID]) -> list[UUID]:
     """Make the engine belong to this installation, and remove these containers from it.
 
     Any other installation that has used the engine stops using it at its next reconciliation.
     Returns the uids of the containers that are still there after 30 s; the worker then continues
     the removal. Raises Unavailable if the engine does not answer.
     """
-    with exclusive_access(cluster.pk):
-        fresh = Cluster.objects.select_related("connection").filter(pk=cluster.pk).first()
+    with exclusive_access(engine):
+        fresh = engine.refreshed()
         if fresh is None:
-            raise NotFound(f"Cluster {cluster.pk} has just been deleted.")
+            raise NotFound(f"{engine.called} has just been deleted or disconnected.")
         try:
             driver = driver_for(fresh)
             ownership.claim(fresh, driver, timezone.now())
@@ -65,37 +64,41 @@ def claim(cluster: Cluster, *, actor: str, remove: Collection[UUID]) -> list[UUI
             left = _remove(fresh, driver)
         except (DriverError, CannotDecrypt) as error:
             raise Unavailable(str(error)) from error
-    request_reconcile(cluster.pk)
+    request(engine.wakeup)
     return left
 
 
-def _inventory(cluster: Cluster, driver: Driver) -> Inventory:
-    objection = ownership.objection(cluster, driver)
-    rows = Run.objects.unfinished().filter(cluster=cluster).select_related("deployment")
+def _inventory(engine: Engine, driver: Driver) -> Inventory:
+    objection = ownership.objection(engine, driver)
+    rows = Run.objects.unfinished().filter(engine.placed).select_related("deployment")
     runs = {run.pk: run for run in rows}
     seen, strays = orphans.matched(driver.observe(timezone.now()), runs.values())
-    known, unknown = orphans.split(cluster, strays)
+    known, unknown = orphans.split(engine, strays)
     return Inventory(objection, [(runs[pk], seen[pk]) for pk in sorted(seen)], known, unknown)
 
 
-def _abandon(cluster: Cluster, driver: Driver, uids: Collection[UUID], actor: str) -> None:
+def _abandon(engine: Engine, driver: Driver, uids: Collection[UUID], actor: str) -> None:
     """Record the containers as abandoned, so that they are removed even if this process dies."""
-    abandoned = [o for o in _inventory(cluster, driver).unknown if o.uid in uids]
+    abandoned = [o for o in _inventory(engine, driver).unknown if o.uid in uids]
     AbandonedContainer.objects.bulk_create(
-        [AbandonedContainer(uid=o.uid, cluster=cluster, run_id=o.run_id) for o in abandoned],
+        [
+            AbandonedContainer(uid=o.uid, cluster=engine.cluster, node=engine.node, run_id=o.run_id)
+            for o in abandoned
+        ],
         ignore_conflicts=True,
     )
     reason = f"Its engine was claimed. Unknown containers to remove: {len(abandoned)}."
-    record(cluster, CLAIMED, actor, reason, {"removed": [str(o.uid) for o in abandoned]})
+    data = {**engine.facts_within, "removed": [str(o.uid) for o in abandoned]}
+    record(engine.cluster, CLAIMED, actor, reason, data)
 
 
-def _remove(cluster: Cluster, driver: Driver) -> list[UUID]:
+def _remove(engine: Engine, driver: Driver) -> list[UUID]:
     deadline = time.monotonic() + _REMOVAL_S
     while True:
-        found = _inventory(cluster, driver)
-        orphans.remove(cluster, driver, list(found.orphans), timezone.now())
+        found = _inventory(engine, driver)
+        orphans.remove(engine, driver, list(found.orphans), timezone.now())
         if not found.orphans:
-            orphans.report(cluster, found.unknown)
+            orphans.report(engine, found.unknown)
             return []
         if time.monotonic() > deadline:
             return [o.uid for o in found.orphans]

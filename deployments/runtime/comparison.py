@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from django.conf import settings
 from django.utils import timezone
 
+from clusters import engines
 from clusters.drivers.base import Observation, Phase
+from clusters.engines import Engine
 from clusters.models import Cluster
 from deployments.models import Run
 from deployments.runtime import claims
@@ -37,34 +39,38 @@ class Comparison:
 def compare_engines() -> Comparison:
     """Compare each engine with the ledger; what the next reconciliation fixes does not count."""
     result = Comparison()
-    for cluster in Cluster.objects.filter(pk__in=list(clusters_to_reconcile())).order_by("pk"):
+    clusters = Cluster.objects.filter(pk__in=list(clusters_to_reconcile())).order_by("pk")
+    for engine in (engine for cluster in clusters for engine in engines.of_cluster(cluster)):
         try:
-            result.differences += _lasting(cluster)
+            result.differences += _lasting(engine)
             result.compared += 1
         except DomainError as error:
-            result.silent.append(f"cluster {cluster.pk} ({cluster}): {error.detail}")
+            result.silent.append(f"{_name(engine)}: {error.detail}")
     return result
 
 
-def _lasting(cluster: Cluster) -> list[str]:
+def _lasting(engine: Engine) -> list[str]:
     """Return the differences that remain after the worker has had two intervals to fix them."""
     deadline = time.monotonic() + 2 * settings.RECONCILE_INTERVAL + _POLL_S
-    found = _differences(cluster)
+    found = _differences(engine)
     while found and time.monotonic() < deadline:
         time.sleep(_POLL_S)
-        still = set(_differences(cluster))
+        still = set(_differences(engine))
         found = [sentence for sentence in found if sentence in still]
     return found
 
 
-def _differences(cluster: Cluster) -> list[str]:
+def _differences(engine: Engine) -> list[str]:
     # The lock keeps the worker from launching or removing anything between the two reads.
-    with exclusive_access(cluster.pk):
-        found = claims.inventory(cluster)
+    with exclusive_access(engine):
+        found = claims.inventory(engine)
         seen = {run.pk for run, _ in found.known}
-        missing = list(_missing(cluster, seen))
-    where = f"cluster {cluster.pk} ({cluster})"
-    return [f"{what} on {where}: {detail}" for what, detail in [*_of(found), *missing]]
+        missing = list(_missing(engine, seen))
+    return [f"{what} on {_name(engine)}: {detail}" for what, detail in [*_of(found), *missing]]
+
+
+def _name(engine: Engine) -> str:
+    return f"cluster {engine.cluster.pk} ({engine.where})"
 
 
 def _of(found: Inventory) -> Iterator[tuple[str, str]]:
@@ -79,8 +85,8 @@ def _of(found: Inventory) -> Iterator[tuple[str, str]]:
             yield "container with another image or command", f"run {run.pk} has {_about(container)}"
 
 
-def _missing(cluster: Cluster, seen: set[int]) -> Iterator[tuple[str, str]]:
-    runs = Run.objects.current().launched().filter(cluster=cluster).exclude(pk__in=seen)
+def _missing(engine: Engine, seen: set[int]) -> Iterator[tuple[str, str]]:
+    runs = Run.objects.current().launched().filter(engine.placed).exclude(pk__in=seen)
     for run in runs:
         settled = run.launched_at and timezone.now() - run.launched_at > SETTLE
         if run.started_at or settled:

@@ -1,21 +1,22 @@
-"""The lock of a cluster's engine: one process at a time calls it, and no worker waits for it."""
+"""The lock of an engine: one process at a time calls it, and no worker waits for it."""
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from django.db import connection
 
+from clusters.engines import Engine
 from clusters.wakeups import RECONCILE, clear_rerun, request_rerun, rerun_requested
 from hypervisor.base.errors import Conflict
 
 _MAX_TURNS = 20
-"""After this, the next periodic reconciliation continues: no cluster may occupy a thread."""
+"""After this, the next periodic reconciliation continues: no engine may occupy a thread."""
 
 _PATIENCE_S, _POLL_S = 60, 0.1
 
 
-def one_at_a_time(cluster_id: int, work: Callable[[], bool]) -> None:
+def one_at_a_time(engine: Engine, work: Callable[[], bool]) -> None:
     """Call `work` under the engine's lock; call it again while it is requested and returns true.
 
     If the lock is taken, set a flag and return, because a worker must not wait behind an engine
@@ -24,29 +25,29 @@ def one_at_a_time(cluster_id: int, work: Callable[[], bool]) -> None:
     """
     flagged = answered = False
     for _ in range(_MAX_TURNS):
-        with _exclusive(cluster_id) as acquired:
+        with _exclusive(engine) as acquired:
             if acquired:
-                clear_rerun(RECONCILE, cluster_id)
+                clear_rerun(*engine.wakeup)
                 answered = work()
         if acquired:
-            if not (answered and rerun_requested(RECONCILE, cluster_id)):
+            if not (answered and rerun_requested(*engine.wakeup)):
                 return
         elif flagged:
             return
         else:
-            request_rerun(RECONCILE, cluster_id)
+            request_rerun(*engine.wakeup)
             flagged = True
 
 
 @contextmanager
-def exclusive_access(cluster_id: int) -> Iterator[None]:
+def exclusive_access(engine: Engine) -> Iterator[None]:
     """Hold the engine's lock until the end of this block, after waiting for it.
 
     Raises Conflict if the lock has not become free within a minute.
     """
     deadline = time.monotonic() + _PATIENCE_S
     while True:
-        with _exclusive(cluster_id) as acquired:
+        with _exclusive(engine) as acquired:
             if acquired:
                 yield
                 return
@@ -56,15 +57,29 @@ def exclusive_access(cluster_id: int) -> Iterator[None]:
 
 
 @contextmanager
-def _exclusive(cluster_id: int) -> Iterator[bool]:
-    """Try to lock the engine until the end of this block; yield whether it worked."""
+def _exclusive(engine: Engine) -> Iterator[bool]:
+    """Try to lock the engine until the end of this block; yield whether it worked.
+
+    Engines of single nodes share the lock of the cluster, which an engine of all its nodes has for
+    itself, so that a change from one to the other is safe.
+    """
+    with ExitStack() as held:
+        own = "" if engine.node is None else "_shared"
+        acquired = held.enter_context(_advisory(RECONCILE, engine.cluster.pk, own))
+        if acquired and engine.node is not None:
+            acquired = held.enter_context(_advisory(*engine.wakeup))
+        yield acquired
+
+
+@contextmanager
+def _advisory(name: str, subject: int, mode: str = "") -> Iterator[bool]:
     # The session holds the lock, because an engine is never called inside a transaction.
-    key = "hashtextextended('deployments.reconcile', %s)"
+    key = (name, subject)
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT pg_try_advisory_lock({key})", [cluster_id])
+        cursor.execute(f"SELECT pg_try_advisory_lock{mode}(hashtextextended(%s, %s))", key)
         (acquired,) = cursor.fetchone()
         try:
             yield acquired
         finally:
             if acquired:
-                cursor.execute(f"SELECT pg_advisory_unlock({key})", [cluster_id])
+                cursor.execute(f"SELECT pg_advisory_unlock{mode}(hashtextextended(%s, %s))", key)

@@ -17,6 +17,7 @@ from clusters.drivers.base import (
     NodeState,
     Observation,
 )
+from clusters.engines import Engine
 from clusters.models import Cluster, Node
 from clusters.places import Places
 from clusters.wakeups import request_cycle
@@ -29,13 +30,14 @@ from deployments.runtime.lost_contact import ACTOR
 log = structlog.get_logger(__name__)
 
 
-def sync(cluster: Cluster, driver: Driver, now: datetime) -> bool:
+def sync(engine: Engine, driver: Driver, now: datetime) -> bool:
     """Update the cluster's nodes from its engine; return whether they are those of the engine.
 
     Deployments that have not been launched are queued again if their node no longer takes them. If
     the engine reported its nodes before and does not any more, the last reports stay, and the
     connection has a warning. Raises DriverError if the engine does not answer at all.
     """
+    cluster = engine.cluster
     if not cluster.kind.reports_nodes:
         return False
     reports: Sequence[NodeReport] | None = None
@@ -77,7 +79,7 @@ def follow(cluster: Cluster, runs: Sequence[Run], seen: Mapping[int, Observation
 
 
 def learn(
-    cluster: Cluster, driver: Driver, runs: Iterable[Run], seen: Mapping[int, Observation],
+    engine: Engine, driver: Driver, runs: Iterable[Run], seen: Mapping[int, Observation],
     now: datetime,
 ) -> None:  # fmt: skip
     """Correct the nodes that refused containers of these runs, which should have fitted.
@@ -85,10 +87,10 @@ def learn(
     Called before the runs are released, so that no cycle places them there again in between.
     """
     refused = [run for run in runs if seen[run.pk].cause is Cause.NODE_REFUSED]
-    if not (refused and sync(cluster, driver, now)):
+    if not (refused and sync(engine, driver, now)):
         return
     for run in refused:
-        node = cluster.nodes.with_allocated().filter(runs=run).first()
+        node = engine.cluster.nodes.with_allocated().filter(runs=run).first()
         # What does not fit by the engine's reports is not placed there again anyway.
         if node and Capacity.of(node).holds(Capacity.allocated_on(node)):
             observed = seen[run.pk]

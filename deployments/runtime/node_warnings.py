@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from clusters.drivers.base import Cause, Observation, Phase
-from clusters.models import Cluster
+from clusters.engines import Engine
 from clusters.places import Places
 from deployments import lifecycle
 from deployments.lifecycle import Change, update_reasons
@@ -15,7 +15,7 @@ KIND = "caution"
 
 
 def report(
-    cluster: Cluster, runs: Collection[Run], seen: Mapping[int, Observation], now: datetime
+    engine: Engine, runs: Collection[Run], seen: Mapping[int, Observation], now: datetime
 ) -> None:
     """Show a warning as the deployment's reason while it lasts; nothing else changes."""
     changes = []
@@ -30,6 +30,6 @@ def report(
             reason, code = f"Runs on {places.of(run)}.", lifecycle.START.kind
         else:
             continue
-        data = {"code": code, "cluster": cluster.pk, "run": run.pk}
+        data = {"code": code, **engine.facts, "run": run.pk}
         changes.append(Change(run.deployment_id, reason, data=data))
     update_reasons(KIND, changes, statuses=(Status.RUNNING,), actor=ACTOR, now=now)

@@ -16,10 +16,17 @@ from django.db.models import Q
 from django.utils import timezone
 
 from clusters.drivers.base import Driver, Observation, Phase, run_by_uid
-from clusters.models import Cluster, Connection
+from clusters.engines import Engine
+from clusters.models import Cluster
+from clusters.ownership import claim_command
 from clusters.wakeups import request_cycle
 from deployments.models import AbandonedContainer, Run
-from deployments.runtime.lost_contact import ACTOR, requeue_unlaunched, tolerate_failure
+from deployments.runtime.lost_contact import (
+    ACTOR,
+    keep_node_state,
+    requeue_unlaunched,
+    tolerate_failure,
+)
 from orgs.events import record
 from orgs.models import Event
 
@@ -45,19 +52,19 @@ def matched(
 
 
 def split(
-    cluster: Cluster, strays: Sequence[Observation]
+    engine: Engine, strays: Sequence[Observation]
 ) -> tuple[list[Observation], list[Observation]]:
     """Divide containers without an unfinished run into orphans and unknown containers."""
     if not strays:
         return [], []
-    known = _known(cluster, [stray.uid for stray in strays])
+    known = _known(engine, [stray.uid for stray in strays])
     return [o for o in strays if o.uid in known], [o for o in strays if o.uid not in known]
 
 
-def remove(cluster: Cluster, driver: Driver, orphans: list[Observation], now: datetime) -> None:
+def remove(engine: Engine, driver: Driver, orphans: list[Observation], now: datetime) -> None:
     """Kill running orphans and remove ended ones, with an event for each container."""
     for orphan in orphans:
-        _record_removal(cluster, orphan)
+        _record_removal(engine, orphan)
         with tolerate_failure(orphan.run_id):
             if orphan.phase is Phase.EXITED:
                 driver.remove(orphan.uid)
@@ -65,23 +72,24 @@ def remove(cluster: Cluster, driver: Driver, orphans: list[Observation], now: da
                 driver.stop(orphan.uid, 0, now)
 
 
-def report(cluster: Cluster, unknown: Sequence[Observation]) -> None:
-    """Record which containers on the cluster are unknown, if that has changed."""
-    connection: Connection | None = getattr(cluster, "connection", None)
+def report(engine: Engine, unknown: Sequence[Observation]) -> None:
+    """Record which containers on the engine are unknown, if that has changed."""
+    connection = engine.connection
     described = [_described(o) for o in unknown[:_MOST_NAMED]]
     if connection is None or connection.unknown_containers != described:
-        _record_unknown(cluster, unknown)
+        _record_unknown(engine, unknown)
     if connection is not None and connection.unknown_containers != described:
         connection.unknown_containers = described
         connection.save(update_fields=["unknown_containers"])
-        request_cycle(cluster.organization_id)
+        keep_node_state(engine, timezone.now())
+        request_cycle(engine.cluster.organization_id)
     if any(o.phase is not Phase.EXITED for o in unknown):
-        requeue_unlaunched(cluster, f"Unknown containers are on {cluster.name}", timezone.now())
+        requeue_unlaunched(engine, f"Unknown containers are on {engine.where}", timezone.now())
 
 
-def forget(cluster: Cluster, seen: Iterable[UUID], now: datetime) -> None:
+def forget(engine: Engine, seen: Iterable[UUID], now: datetime) -> None:
     """Delete the records of abandoned containers that the engine does not have any more."""
-    rows = AbandonedContainer.objects.filter(cluster=cluster, since__lt=now - _REMEMBERED)
+    rows = AbandonedContainer.objects.filter(engine.placed, since__lt=now - _REMEMBERED)
     rows.exclude(uid__in=list(seen)).delete()
 
 
@@ -90,20 +98,20 @@ def forget_deleted_clusters() -> None:
     AbandonedContainer.objects.exclude(cluster__in=Cluster.objects.all()).delete()
 
 
-def remedy(cluster: Cluster) -> str:
+def remedy(engine: Engine) -> str:
     """Return the explanation of unknown containers, with the remedy."""
     return (
         "This database has no record of it: the database was restored or copied, or another copy of"
-        " this installation uses the engine. Nothing starts there until it is gone: `manage.py"
-        f" claim_engine {cluster.pk}` shows what is there and removes it."
+        " this installation uses the engine. Nothing starts there until it is gone:"
+        f" `{claim_command(engine)}` shows what is there and removes it."
     )
 
 
-def _known(cluster: Cluster, uids: Sequence[UUID]) -> set[UUID]:
+def _known(engine: Engine, uids: Sequence[UUID]) -> set[UUID]:
     by_run = {run: uid for uid in uids if (run := run_by_uid(uid)) is not None}
-    unnamed = Q(pk__in=by_run, container_uid=None, cluster=cluster)
+    unnamed = Q(pk__in=by_run, container_uid=None, cluster=engine.cluster)
     runs = Run.objects.filter(Q(container_uid__in=uids) | unnamed).launched_ever()
-    abandoned = AbandonedContainer.objects.filter(cluster=cluster, uid__in=uids)
+    abandoned = AbandonedContainer.objects.filter(uid__in=uids)
     known = set(abandoned.values_list("uid", flat=True))
     for pk, uid in runs.values_list("pk", "container_uid"):
         known.add(uid or by_run[pk])
@@ -121,47 +129,48 @@ def _described(container: Observation) -> dict[str, Any]:
     }
 
 
-def _record_removal(cluster: Cluster, orphan: Observation) -> None:
+def _record_removal(engine: Engine, orphan: Observation) -> None:
     uid = str(orphan.uid)
-    if _recorded(cluster, REMOVED, [uid]):
+    if _recorded(engine, REMOVED, [uid]):
         return
-    log.warning(REMOVED, cluster=cluster.pk, run=orphan.run_id, container=uid)
+    log.warning(REMOVED, **engine.facts, run=orphan.run_id, container=uid)
     # In a restored database, the run with this id may be a different one.
     runs = Run.objects.filter(pk=orphan.run_id).filter(Q(container_uid=uid) | Q(container_uid=None))
     deployment = runs.values_list("deployment", flat=True).first()
     whose = f"deployment {deployment}" if deployment else "a deployment that is not in the database"
+    there = "there" if engine.unit == "cluster" else f"on {engine.where}"
     record(
-        cluster,
+        engine.cluster,
         REMOVED,
         ACTOR,
-        f"Removed a container that was left there, of run {orphan.run_id} of {whose}.",
-        {"run": orphan.run_id, "deployment": deployment, "container": uid},
+        f"Removed a container that was left {there}, of run {orphan.run_id} of {whose}.",
+        {**engine.facts_within, "run": orphan.run_id, "deployment": deployment, "container": uid},
     )
 
 
-def _record_unknown(cluster: Cluster, unknown: Sequence[Observation]) -> None:
-    recorded = _recorded(cluster, UNKNOWN, [str(o.uid) for o in unknown])
+def _record_unknown(engine: Engine, unknown: Sequence[Observation]) -> None:
+    recorded = _recorded(engine, UNKNOWN, [str(o.uid) for o in unknown])
     new = [o for o in unknown if str(o.uid) not in recorded]
     if not new:
         return
-    log.warning(UNKNOWN, cluster=cluster.pk, containers=[str(o.uid) for o in new])
+    log.warning(UNKNOWN, **engine.facts, containers=[str(o.uid) for o in new])
     for container in new[:_MOST_NAMED]:
-        facts = _described(container)
+        facts = engine.facts_within | _described(container)
         about = f"{container.name or container.uid} ({container.image or 'image unknown'})"
         record(
-            cluster,
+            engine.cluster,
             UNKNOWN,
             ACTOR,
-            f"Unknown container {about}. {remedy(cluster)}",
+            f"Unknown container {about}. {remedy(engine)}",
             facts | {"container": facts["uid"]},
         )
 
 
-def _recorded(cluster: Cluster, kind: str, uids: Sequence[str]) -> set[str]:
+def _recorded(engine: Engine, kind: str, uids: Sequence[str]) -> set[str]:
     """Return the uids, of those given, for which the cluster has an event of this kind."""
     events = Event.objects.filter(
         subject=Event.Subject.CLUSTER,
-        subject_id=cluster.pk,
+        subject_id=engine.cluster.pk,
         kind=kind,
         data__container__in=list(uids),
     )

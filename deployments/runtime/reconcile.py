@@ -1,10 +1,10 @@
 """Reconcile runs in the ledger with containers on the engines, in both directions.
 
-Level-triggered: each pass compares a cluster's unfinished runs with its containers and takes the
+Level-triggered: each pass compares an engine's unfinished runs with its containers and takes the
 next step for each run. It does not depend on any message about what has changed.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum, auto
@@ -28,10 +28,11 @@ from clusters.drivers.base import (
     RegistryLogin,
     RunAs,
 )
+from clusters.engines import Engine
 from clusters.models import Cluster
 from clusters.places import Places
 from clusters.secrets import CannotDecrypt
-from clusters.wakeups import request_cycle, request_reconcile
+from clusters.wakeups import request, request_cycle, request_reconcile
 from deployments import lifecycle
 from deployments.environment import opened, plain
 from deployments.lifecycle import Change, Verb, transition, update_reasons
@@ -68,37 +69,39 @@ _NEEDS_ANOTHER_PASS = set(Step) - {Step.MARK_PREPARING, Step.MARK_STARTED, Step.
 """The steps after which another pass may find more to do."""
 
 
-def reconcile(cluster_id: int) -> None:
-    """Reconcile one cluster's containers and runs, as far as possible without waiting.
+def reconcile(engine: Engine) -> None:
+    """Reconcile the containers and runs of one engine, as far as possible without waiting.
 
-    If another process is reconciling the cluster, request a rerun and return.
+    If another process is reconciling the engine, request a rerun and return.
     """
-    one_at_a_time(cluster_id, lambda: _reconcile(cluster_id))
+    one_at_a_time(engine, lambda: _reconcile(engine))
 
 
 def clusters_to_reconcile() -> Iterable[int]:
     """Return the ids of clusters with a real engine or with unfinished runs."""
     busy = Run.objects.unfinished().filter(cluster=OuterRef("pk"))
-    real = Cluster.objects.exclude(connection=None)
+    real = Cluster.objects.exclude(connections=None)
     return real.union(Cluster.objects.filter(Exists(busy))).values_list("pk", flat=True)
 
 
-def _reconcile(cluster_id: int) -> bool:
+def _reconcile(known: Engine) -> bool:
     """Make passes until nothing is left to do; return whether the engine answered."""
-    cluster = Cluster.objects.select_related("connection").filter(pk=cluster_id).first()
-    if cluster is None:
+    # As it is under the lock: an engine of all nodes may have become one of a single node.
+    engine = known.refreshed()
+    if engine is None or engine.node != known.node:
         return True
     try:
-        driver = driver_for(cluster)
-        ownership.check(cluster, driver, timezone.now())
-        binds = node_sync.sync(cluster, driver, timezone.now())
+        driver = driver_for(engine)
+        ownership.check(engine, driver, timezone.now())
+        binds = node_sync.sync(engine, driver, timezone.now())
         for _ in range(_MAX_PASSES):
-            this = _Pass(cluster, driver, timezone.now(), binds)
+            this = _Pass(engine, driver, timezone.now(), binds)
             if not this.carry_out():
                 break
-        orphans.forget(cluster, this.present, this.now)
+        orphans.forget(engine, this.present, this.now)
+        lost_contact.keep_node_state(engine, timezone.now())
     except (DriverError, CannotDecrypt) as error:
-        lost_contact.failed(cluster, error, timezone.now())
+        lost_contact.failed(engine, error, timezone.now())
         return False
     return True
 
@@ -124,7 +127,7 @@ def next_step(run: Run, seen: Observation | None, now: datetime) -> Step | None:
 
 @dataclass(slots=True)
 class _Pass:
-    cluster: Cluster
+    engine: Engine
     driver: Driver
     now: datetime
     binds: bool
@@ -141,28 +144,26 @@ class _Pass:
         # The ledger is read before the engine: in the other order, a container launched in between
         # would seem to have vanished.
         self.runs = list(
-            Run.objects.unfinished()
-            .filter(cluster=self.cluster)
-            .select_related("deployment", "node")
+            Run.objects.unfinished().filter(self.engine.placed).select_related("deployment", "node")
         )
         self.seen, strays = orphans.matched(self.driver.observe(self.now), self.runs)
-        self.orphans, self.unknown = orphans.split(self.cluster, strays)
-        lost_contact.answered(self.cluster, self.now)
+        self.orphans, self.unknown = orphans.split(self.engine, strays)
+        lost_contact.answered(self.engine, self.now)
         if self.binds:
-            node_sync.follow(self.cluster, self.runs, self.seen)
+            node_sync.follow(self.engine.cluster, self.runs, self.seen)
         due = self._due()
         self._wake_for()
-        orphans.report(self.cluster, self.unknown)
-        orphans.remove(self.cluster, self.driver, self.orphans, self.now)
+        orphans.report(self.engine, self.unknown)
+        orphans.remove(self.engine, self.driver, self.orphans, self.now)
         self._stop(due[Step.STOP])
         self._end(due[Step.END])
-        node_sync.learn(self.cluster, self.driver, due[Step.FINISH], self.seen, self.now)
+        node_sync.learn(self.engine, self.driver, due[Step.FINISH], self.seen, self.now)
         self._apply_endings(
             outcomes.of_exit(run, self.seen[run.pk], self.now) for run in due[Step.FINISH]
         )
         self._launch(self._launches(due[Step.LAUNCH]))
         self._mark(due)
-        node_warnings.report(self.cluster, self.runs, self.seen, self.now)
+        node_warnings.report(self.engine, self.runs, self.seen, self.now)
         exits_soon = any(self.seen[r.pk].phase is Phase.EXITED for r in due[Step.MARK_STARTED])
         again = bool(self.orphans) or exits_soon or self.superseded
         return again or any(due[step] for step in _NEEDS_ANOTHER_PASS)
@@ -187,7 +188,7 @@ class _Pass:
             lifecycle.START, due[Step.MARK_STARTED], lambda run: f"Runs on {places.of(run)}."
         )
         if Dependency.objects.filter(on__in=started).exists():
-            request_cycle(self.cluster.organization_id)
+            request_cycle(self.engine.cluster.organization_id)
         self._transition(lifecycle.EXPIRE, due[Step.EXPIRE], _expired)
         gone = due[Step.REQUEUE]
         self._apply_endings(outcomes.of_vanished(run, places.of(run), now) for run in gone)
@@ -207,7 +208,7 @@ class _Pass:
                 run.deployment_id,
                 reason(run),
                 run=run.pk,
-                data={"code": verb.kind, "cluster": self.cluster.pk, "run": run.pk},
+                data={"code": verb.kind, **self.engine.facts, "run": run.pk},
             )
             for run in runs
         ]
@@ -224,7 +225,7 @@ class _Pass:
         changed = list(transition(verb, changes, actor=ACTOR, now=self.now))
         self.superseded |= len(changed) < len(changes)
         if changed and verb.releases:
-            request_cycle(self.cluster.organization_id)
+            request_cycle(self.engine.cluster.organization_id)
         return changed
 
     def _stop(self, runs: list[Run]) -> None:
@@ -244,7 +245,7 @@ class _Pass:
                     store.keep(self.driver, run)
                     self.driver.remove(seen.uid)
                 self._close(run, seen)
-        for cluster_id in _waiting_elsewhere(self.cluster, runs):
+        for cluster_id in _waiting_elsewhere(self.engine, runs):
             request_reconcile(cluster_id)
 
     @transaction.atomic
@@ -253,14 +254,12 @@ class _Pass:
         code = seen.exit_code if seen else None
         ended = closing.close([run.pk], actor=ACTOR, now=self.now, exit_code=code, remark=remark)
         if remark and not ended:
-            data = {"code": remark.code, "cluster": self.cluster.pk, "run": run.pk}
+            data = {"code": remark.code, **self.engine.facts, "run": run.pk}
             record(run.deployment, "killed", ACTOR, remark.sentence, data)
 
     def _launches(self, wanting: list[Run]) -> list[Launch]:
-        connection = getattr(self.cluster, "connection", None)
-        devices: Sequence[str] = connection.devices if connection else ()
         strays = [*self.orphans, *self.unknown]
-        nodes = self.cluster.nodes.all()
+        nodes, devices = self.engine.nodes, self.engine.devices
         return launches(nodes, devices, wanting, self.runs, self.seen, strays)
 
     def _launch(self, chosen: list[Launch]) -> None:
@@ -300,7 +299,7 @@ class _Pass:
         times = [time for time in known if time and self.now < time < horizon]
         if times:
             delay = (min(times) - self.now).total_seconds()
-            request_reconcile(self.cluster.pk, delay_s=delay)
+            request(self.engine.wakeup, delay_s=delay)
 
 
 def _expired(run: Run) -> str:
@@ -314,11 +313,11 @@ def _expires_at(run: Run) -> datetime | None:
     return run.started_at + timedelta(seconds=limit)
 
 
-def _waiting_elsewhere(cluster: Cluster, ended: Iterable[Run]) -> set[int]:
-    """Return the other clusters where deployments of the ended runs may be able to start now."""
+def _waiting_elsewhere(engine: Engine, ended: Iterable[Run]) -> set[int]:
+    """Return the clusters where deployments of the ended runs may start now on another engine."""
     moved = {run.deployment_id for run in ended if run.outcome != Run.Outcome.STOPPED}
     runs = Run.objects.current().filter(deployment__in=moved, launched_at=None)
-    return {pk for pk in runs.values_list("cluster", flat=True) if pk and pk != cluster.pk}
+    return {pk for pk in runs.exclude(engine.placed).values_list("cluster", flat=True) if pk}
 
 
 def _spec(launch: Launch, uid: UUID, *, bound: bool) -> ContainerSpec:

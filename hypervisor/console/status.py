@@ -73,7 +73,7 @@ def read() -> Status:
 def _engines() -> Engines:
     connections = Connection.objects.count()
     lost = Connection.objects.filter(lost_contact_at__isnull=False).count()
-    simulated = Cluster.objects.filter(connection=None).count()
+    simulated = Cluster.objects.filter(connections=None).count()
     return Engines(connections - lost, lost, simulated)
 
 

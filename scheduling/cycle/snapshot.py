@@ -94,7 +94,7 @@ def _read(
         Organization.objects.protect(organization_ids)
         clusters = clusters.locked()
     supplies: dict[int, list[Cluster]] = {pk: [] for pk in organization_ids}
-    rows_of_clusters = list(clusters.select_related("connection").prefetch_related("nodes"))
+    rows_of_clusters = list(clusters.prefetch_related("connections", "nodes"))
     now = clock()
     for row in rows_of_clusters:
         supplies[row.organization_id].append(_cluster(row, now))

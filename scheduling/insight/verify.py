@@ -63,11 +63,11 @@ CHECKS = {
         WHERE d.status = 'stopping' AND (r.id IS NULL OR r.ended_at IS NOT NULL)
     """,
     "GPU allocated to two runs at once": """
-        SELECT format('GPU %s of cluster %s: runs %s', device, r.cluster_id,
+        SELECT format('GPU %s of node %s of cluster %s: runs %s', device, r.node_id, r.cluster_id,
                       string_agg(r.id::text, ' and ' ORDER BY r.id))
         FROM deployments_run r, jsonb_array_elements_text(r.devices) AS device
         WHERE r.ended_at IS NULL
-        GROUP BY r.cluster_id, device HAVING count(*) > 1
+        GROUP BY r.cluster_id, r.node_id, device HAVING count(*) > 1
     """,
     "status that contradicts the last event": """
         SELECT format('deployment %s is %s, but its last event has status %s', d.id, d.status,

@@ -8,6 +8,7 @@ from enum import StrEnum
 from django.db import connection
 from django.db.models import Exists, Max, OuterRef
 
+from clusters.engines import Engine
 from clusters.models import Cluster, Connection, Node
 from clusters.places import Places
 from deployments import waiting
@@ -130,12 +131,14 @@ def _offset(seconds: float) -> str:
 
 
 def _engines() -> Iterator[Alarm]:
-    lost = Connection.objects.filter(lost_contact_at__isnull=False).select_related("cluster")
-    for row in lost.order_by("lost_contact_at")[:20]:
+    lost = Connection.objects.filter(lost_contact_at__isnull=False)
+    rows = list(lost.order_by("lost_contact_at")[:20])
+    places = Places.of_rows(rows)
+    for row in rows:
         what = "is not this installation's" if row.unclaimed else "does not answer"
         yield Alarm(
             "critical",
-            f"The engine of {row.cluster} {what}",
+            f"The engine of {places.of(row)} {what}",
             f"Since {row.lost_contact_at:%Y-%m-%d %H:%M} UTC. {row.last_error}".strip(),
             Subject.CLUSTER,
             row.cluster_id,
@@ -155,13 +158,15 @@ def _engine_warnings() -> Iterator[Alarm]:
 
 
 def _unknown_containers() -> Iterator[Alarm]:
-    rows = Connection.objects.exclude(unknown_containers=[]).select_related("cluster")
-    for row in rows.order_by("pk")[:20]:
+    found = Connection.objects.exclude(unknown_containers=[]).select_related("cluster", "node")
+    rows = list(found.order_by("pk")[:20])
+    places = Places.of_rows(rows)
+    for row in rows:
         count = len(row.unknown_containers)
         yield Alarm(
             "critical",
-            f"{_many(count, 'unknown container is', 'unknown containers are')} on {row.cluster}",
-            orphans.remedy(row.cluster),
+            f"{_many(count, 'unknown container is', 'unknown containers are')} on {places.of(row)}",
+            orphans.remedy(Engine(row.cluster, row)),
             Subject.CLUSTER,
             row.cluster_id,
         )

@@ -12,7 +12,6 @@ from clusters import connections
 from clusters import services as cluster_services
 from clusters.capacity import Capacity
 from clusters.connections import Route
-from clusters.drivers import driver_for
 from clusters.drivers.base import Cause, DriverError
 from clusters.models import Cluster, Connection
 from clusters.secrets import encrypt
@@ -24,6 +23,7 @@ from tests.fixtures.docker import NewEngine
 from tests.support.certificates import Authority
 from tests.support.docker_engine import Engine
 from tests.support.factories import make_cluster
+from tests.support.reconcile import driver_of
 
 pytestmark = pytest.mark.django_db
 
@@ -90,7 +90,7 @@ def test_a_cluster_without_its_connection_is_unreachable(forge: Cluster) -> None
     forge.driver = "docker"
 
     with pytest.raises(DriverError, match="has to connect it") as failed:
-        driver_for(forge)
+        driver_of(forge)
 
     assert failed.value.cause is Cause.UNREACHABLE
 
@@ -106,7 +106,7 @@ def test_credentials_that_no_key_decrypts_make_the_engine_unreachable(
     settings.CREDENTIALS_KEYS = [Fernet.generate_key().decode()]
 
     with pytest.raises(DriverError, match="CREDENTIALS_KEYS") as failed:
-        driver_for(forge).observe(timezone.now())
+        driver_of(forge).observe(timezone.now())
 
     assert failed.value.cause is Cause.UNREACHABLE
 
@@ -162,8 +162,8 @@ def test_a_connected_cluster_has_its_driver_and_an_event(forge: Cluster, route: 
 
     forge.refresh_from_db()
     assert forge.driver == "docker"
-    assert forge.connection.devices == ["0", "1"]
-    assert driver_for(forge).observe(timezone.now()) == []
+    assert forge.connections.get().devices == ["0", "1"]
+    assert driver_of(forge).observe(timezone.now()) == []
     event = Event.objects.filter(subject="cluster", kind="connected").get()
     assert event.actor == "olga"
     assert "docker.sock" not in event.reason
@@ -196,11 +196,11 @@ def test_a_process_keeps_a_driver_until_the_connection_changes(
 ) -> None:
     connections.connect(forge, actor="olga", route=route)
     forge.refresh_from_db()
-    first = driver_for(forge)
+    first = driver_of(forge)
 
-    assert driver_for(forge) is first
+    assert driver_of(forge) is first
     Connection.objects.update(devices=["0"])
-    assert driver_for(forge) is not first
+    assert driver_of(forge) is not first
 
 
 @docker
@@ -291,19 +291,11 @@ def test_an_engine_on_the_network_needs_a_certificate_of_its_authority(
     connections.connect(forge, actor="olga", route=route(trusted.certificate, trusted.key))
 
     forge.refresh_from_db()
-    assert driver_for(forge).observe(timezone.now()) == []
-    assert trusted.key.encode() not in bytes(forge.connection.credentials)
+    assert driver_of(forge).observe(timezone.now()) == []
+    assert trusted.key.encode() not in bytes(forge.connections.get().credentials)
     with pytest.raises(Invalid, match="cannot be reached"):
         connections.probe(forge, route(untrusted.certificate, untrusted.key))
     with pytest.raises(Invalid, match="cannot be reached"):
         connections.probe(
             forge, route(trusted.certificate, trusted.key, Authority("other").certificate)
         )
-
-
-@pytest.mark.django_db
-def test_a_cluster_of_several_nodes_is_not_connected(rack: Cluster) -> None:
-    route = Route("docker", "tcp://192.0.2.1:2376")
-
-    with pytest.raises(Conflict, match=r"has 2 nodes, and .* exactly one: delete the others first"):
-        connections.probe(rack, route)

@@ -21,7 +21,7 @@ def is_requested(cluster: int) -> bool:
 def test_a_delayed_request_is_sent_when_it_is_due_and_not_before() -> None:
     cluster, began = next(_clusters), time.monotonic()
 
-    wakeups.request_reconcile(cluster, delay_s=0.3)
+    wakeups.request((wakeups.RECONCILE, cluster), delay_s=0.3)
     assert not is_requested(cluster)
     wait_until(lambda: is_requested(cluster), "the request is sent")
 
@@ -31,9 +31,9 @@ def test_a_delayed_request_is_sent_when_it_is_due_and_not_before() -> None:
 def test_the_earliest_of_several_requests_counts() -> None:
     cluster = next(_clusters)
 
-    wakeups.request_reconcile(cluster, delay_s=600)
-    wakeups.request_reconcile(cluster, delay_s=0.05)
-    wakeups.request_reconcile(cluster, delay_s=300)
+    wakeups.request((wakeups.RECONCILE, cluster), delay_s=600)
+    wakeups.request((wakeups.RECONCILE, cluster), delay_s=0.05)
+    wakeups.request((wakeups.RECONCILE, cluster), delay_s=300)
 
     wait_until(lambda: is_requested(cluster), "the earlier request is sent")
     assert (wakeups.RECONCILE, cluster) not in wakeups._timers

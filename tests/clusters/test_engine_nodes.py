@@ -8,7 +8,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from accounts.models import User
-from clusters import engine_nodes, nodes
+from clusters import engine_nodes, node_states, nodes
 from clusters.capacity import Capacity
 from clusters.drivers.base import NodeReport, NodeState
 from clusters.models import Cluster, Connection, Node
@@ -213,7 +213,7 @@ def test_without_its_engine_the_nodes_are_people_s_again(forge: Cluster) -> None
     sync(forge, report(A, state=NodeState.LOST, message="It is not ready."), B)
 
     Connection.objects.all().delete()
-    engine_nodes.forget(forge)
+    node_states.forget_engines(forge)
 
     assert states(forge) == {"a": "active", "b": "active"}
     nodes.add(forge, actor="alice", spec=NodeSpec("c", Capacity(1, 1, 0)))

@@ -22,7 +22,7 @@ A100 = {"gpu.model": "a100-80gb", "zone": "a"}
 BODY = {"name": "gpu-9", "cpu": 2, "ram_mib": "4Gi", "gpu": 1, "labels": A100}
 KEYS = {
     "id", "cluster", "name", "cpu", "ram_mib", "gpu", "labels", "allocated", "available", "state",
-    "foreign", "engine_message", "created_at",
+    "foreign", "engine_message", "lost_contact_at", "created_at",
 }  # fmt: skip
 
 

@@ -11,12 +11,12 @@ from clusters.nodes import NodeSpec
 from clusters.places import Places
 from deployments import moves
 from deployments.models import Deployment, Status
-from deployments.runtime.reconcile import reconcile
 from orgs.models import Organization
 from scheduling.cycle.run import run_cycle
 from scheduling.cycle.snapshot import load
 from scheduling.models import SchedulingCycle
 from tests.fixtures.deployments import Submit
+from tests.support.reconcile import reconcile
 
 pytestmark = pytest.mark.django_db
 

@@ -6,11 +6,12 @@ from django.core.cache import cache
 from clusters import connections
 from clusters.connections import Route
 from clusters.models import Cluster, Connection
-from clusters.wakeups import RECONCILE, begin
+from clusters.wakeups import begin
 from clusters.watching import keep_watch
 from tests.support.docker_bench import DockerBench
 from tests.support.docker_engine import Engine, wait_until
 from tests.support.driver_contract import Program
+from tests.support.reconcile import only_engine
 
 pytestmark = [pytest.mark.django_db, pytest.mark.docker]
 
@@ -19,17 +20,20 @@ pytestmark = [pytest.mark.django_db, pytest.mark.docker]
 def bench(forge: Cluster, engine: Engine) -> DockerBench:
     """The engine of forge, and a driver for it."""
     route = Route("docker", engine.socket, network=Connection.Network.NONE)
-    return DockerBench(engine, connection=connections.connect(forge, actor="olga", route=route))
+    connection = connections.connect(forge, actor="olga", route=route)
+    forge.refresh_from_db()
+    return DockerBench(engine, connection=connection)
 
 
 def is_requested(cluster: Cluster) -> bool:
-    return cache.get(f"wakeup:{RECONCILE}:{cluster.pk}") is not None
+    task, subject = only_engine(cluster).wakeup
+    return cache.get(f"wakeup:{task}:{subject}") is not None
 
 
 def changes_are_noticed(cluster: Cluster, bench: DockerBench) -> bool:
     """Make a change on the engine; return whether a reconcile was requested."""
-    keep_watch(cluster.pk)
-    begin(RECONCILE, cluster.pk)
+    keep_watch(only_engine(cluster))
+    begin(*only_engine(cluster).wakeup)
     bench.exited(bench.start(Program.SUCCEEDS))
     return is_requested(cluster)
 

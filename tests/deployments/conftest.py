@@ -3,27 +3,22 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from clusters import drivers
 from clusters import services as cluster_services
 from clusters.capacity import Capacity
-from clusters.drivers.kinds import KINDS
 from clusters.models import Cluster, Connection
 from deployments import lifecycle
 from deployments.lifecycle import Change, transition
 from deployments.models import Deployment
 from orgs.models import Organization
 from tests.fixtures.deployments import Submit
-from tests.support.fake_engine import ENGINES, FakeEngine
+from tests.fixtures.engines import NewFake
+from tests.support.fake_engine import FakeEngine
 
 
 @pytest.fixture
-def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
+def engine(new_fake: NewFake) -> FakeEngine:
     """The engine behind foundry."""
-    monkeypatch.setitem(KINDS, "docker", "tests.support.fake_engine.KIND")
-    monkeypatch.setattr(drivers, "_drivers", {})
-    made = FakeEngine()
-    monkeypatch.setitem(ENGINES, "fake://foundry", made)
-    return made
+    return new_fake("foundry")
 
 
 @pytest.fixture
@@ -36,7 +31,7 @@ def foundry(acme: Organization, engine: FakeEngine) -> Cluster:
     Connection.objects.create(
         cluster=cluster,
         endpoint="fake://foundry",
-        engine_id="fake",
+        engine_id=engine.engine_id,
         devices=["g0", "g1"],
         probed_at=timezone.now(),
     )

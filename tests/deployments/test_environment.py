@@ -11,13 +11,13 @@ from rest_framework.test import APIClient
 from accounts.models import AuditEntry, IdempotencyKey, User
 from clusters.models import Cluster
 from deployments.models import Deployment, Run
-from deployments.runtime.reconcile import reconcile
 from orgs.models import Event
 from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle
 from tests.fixtures.deployments import Submit
 from tests.fixtures.people import ClientFor
 from tests.support.fake_engine import FakeEngine
+from tests.support.reconcile import reconcile
 
 pytestmark = pytest.mark.django_db
 

@@ -14,7 +14,6 @@ from accounts.models import AuditEntry, IdempotencyKey, User
 from clusters.models import Cluster
 from deployments.models import Deployment, Registry, Status
 from deployments.registries import services
-from deployments.runtime.reconcile import reconcile
 from orgs.models import Event, Membership, Organization, Role
 from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle
@@ -22,6 +21,7 @@ from tests.fixtures.deployments import MemberAs, Submit
 from tests.fixtures.people import ClientFor
 from tests.support.answers import refusal
 from tests.support.fake_engine import FakeEngine
+from tests.support.reconcile import reconcile
 
 pytestmark = pytest.mark.django_db
 

@@ -11,7 +11,6 @@ from accounts.models import AuditEntry, User
 from clusters.drivers.base import RunAs
 from clusters.models import Cluster
 from deployments.models import Deployment, Status
-from deployments.runtime.reconcile import reconcile
 from orgs.models import Event
 from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle
@@ -19,6 +18,7 @@ from tests.fixtures.deployments import Bring, Submit
 from tests.fixtures.people import ClientFor
 from tests.support.answers import refusal
 from tests.support.fake_engine import FakeEngine
+from tests.support.reconcile import reconcile
 
 pytestmark = pytest.mark.django_db
 

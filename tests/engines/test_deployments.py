@@ -34,7 +34,6 @@ from deployments.environment import seal
 from deployments.logs import store
 from deployments.models import Deployment, Run, Status
 from deployments.runtime import lost_contact
-from deployments.runtime.reconcile import reconcile
 from hypervisor.base.errors import Conflict
 from hypervisor.standalone.bootstrap import ROOT
 from orgs.models import Event, Organization
@@ -45,6 +44,7 @@ from tests.fixtures.deployments import Submit
 from tests.fixtures.docker import NewEngine
 from tests.support.docker_engine import Engine, wait_until
 from tests.support.docker_image import IMAGE
+from tests.support.reconcile import reconcile
 
 pytestmark = [pytest.mark.docker, pytest.mark.django_db(transaction=True)]
 

@@ -7,19 +7,18 @@ from django.utils import timezone
 
 from clusters import connections
 from clusters.connections import Route
-from clusters.drivers import driver_for
 from clusters.drivers.base import Observation, Phase
 from clusters.models import Cluster, Connection
 from deployments import lifecycle, services
 from deployments.lifecycle import Change, transition
 from deployments.models import Deployment, Status
-from deployments.runtime.reconcile import reconcile
 from orgs.models import Organization
 from tests.fixtures.deployments import Submit
 from tests.fixtures.docker import NewEngine
 from tests.support.docker_engine import Engine, wait_until
 from tests.support.docker_image import IMAGE
 from tests.support.factories import make_cluster
+from tests.support.reconcile import driver_of, reconcile
 
 pytestmark = [pytest.mark.django_db, pytest.mark.docker]
 
@@ -44,7 +43,7 @@ def place(deployment: Deployment, cluster: Cluster) -> None:
 
 
 def running(cluster: Cluster) -> list[Observation]:
-    seen = driver_for(cluster).observe(timezone.now())
+    seen = driver_of(cluster).observe(timezone.now())
     return [o for o in seen if o.phase is Phase.RUNNING]
 
 

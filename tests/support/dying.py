@@ -16,7 +16,7 @@ import django
 def main(cluster_id: int, where: str) -> None:
     django.setup()
     from clusters.drivers.docker.driver import DockerDriver
-    from deployments.runtime.reconcile import reconcile
+    from tests.support.reconcile import reconcile
 
     original = getattr(DockerDriver, _VERBS[where])
 

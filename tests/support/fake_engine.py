@@ -34,7 +34,8 @@ class Container:
 
 
 class FakeEngine:
-    def __init__(self) -> None:
+    def __init__(self, engine_id: str = "fake") -> None:
+        self.engine_id = engine_id
         self.by_uid: dict[UUID, Container] = {}
         self.markers: set[UUID] | None = set()
         self.is_down = False
@@ -75,10 +76,11 @@ class FakeDriver:
 
     def __init__(self, connection: Connection) -> None:
         self._engine = ENGINES[connection.endpoint]
+        self._devices = tuple(connection.devices)
 
     def probe(self) -> Probe:
         self._engine.call()
-        return Probe("fake", "fake 1", 8000, 16384, 2)
+        return Probe(self._engine.engine_id, "fake 1", 8000, 16384, 2, devices=self._devices)
 
     def nodes(self) -> None:
         return None

@@ -18,6 +18,8 @@ KIND = Kind(
     options="clusters.drivers.docker.options.DockerOptions",
     chooses_devices=False,
     has_fixed_capacity=True,
+    has_several_nodes=True,
+    has_engine_per_node=True,
     can_watch=True,
     local_endpoint=_local_endpoint,
 )

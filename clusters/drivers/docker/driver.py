@@ -18,7 +18,7 @@ from clusters.drivers.docker.errors import NO_STORAGE_LIMITS, translated
 from clusters.drivers.docker.pulls import Pulls
 from clusters.models import Connection
 from clusters.secrets import CannotDecrypt
-from clusters.wakeups import reconcile_at_once
+from clusters.wakeups import request_at_once
 
 _NOT_FOUND, _CONFLICT = 404, 409
 _MIB = 2**20
@@ -33,7 +33,7 @@ class DockerDriver:
         self._client: APIClient | None = None
         self._lock = Lock()
         self._pulls = Pulls(
-            str(self._uid), self._connect, lambda: reconcile_at_once(connection.cluster_id)
+            str(self._uid), self._connect, lambda: request_at_once(connection.wakeup)
         )
         self._has_mib = 0
         self._running: dict[str, Mapping[str, Any]] = {}

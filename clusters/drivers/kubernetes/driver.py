@@ -38,7 +38,7 @@ from clusters.drivers.kubernetes.supply import Supply
 from clusters.drivers.kubernetes.taints import Toleration
 from clusters.models import Connection
 from clusters.secrets import CannotDecrypt
-from clusters.wakeups import reconcile_at_once
+from clusters.wakeups import request_at_once
 
 log = structlog.get_logger(__name__)
 
@@ -70,9 +70,9 @@ class KubernetesDriver:
 
     @cached_property
     def _supply(self) -> Supply:
-        cluster = self._connection.cluster_id
+        wakeup = self._connection.wakeup
         try:
-            return Supply(self._api, self._connection, lambda: reconcile_at_once(cluster))
+            return Supply(self._api, self._connection, lambda: request_at_once(wakeup))
         except ValueError as error:
             raise DriverError(str(error), retriable=False, cause=Cause.INVALID_SPEC) from error
 

@@ -9,10 +9,13 @@ from hypervisor.base.errors import DomainError
 
 
 class Command(commands.Command):
-    help = "Disconnect an empty cluster from its engine, and cordon it."
+    help = "Disconnect an empty cluster or node from its engine, and cordon it."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("cluster", metavar="CLUSTER", help="its name or its id")
+        parser.add_argument(
+            "--node", metavar="NAME", help="the node whose engine it is, if each has its own"
+        )
         parser.add_argument(
             "--engine-is-gone",
             action="store_true",
@@ -20,9 +23,11 @@ class Command(commands.Command):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        cluster = cluster_named(options["cluster"])
+        cluster, node = cluster_named(options["cluster"]), options["node"]
+        gone = options["engine_is_gone"]
         try:
-            connections.disconnect(cluster, actor=ACTOR, engine_is_gone=options["engine_is_gone"])
+            connections.disconnect(cluster, actor=ACTOR, node=node, engine_is_gone=gone)
         except DomainError as error:
             raise CommandError(error.detail) from error
-        self.stdout.write(f"Disconnected cluster {cluster.name} ({cluster.pk}) and cordoned it.")
+        where = f"node {node} of cluster" if node else "cluster"
+        self.stdout.write(f"Disconnected {where} {cluster.name} ({cluster.pk}) and cordoned it.")

@@ -6,9 +6,10 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
+from clusters import engines
 from clusters.drivers.base import Observation, Phase
+from clusters.engines import Engine
 from clusters.management.naming import ACTOR, cluster_named
-from clusters.models import Cluster
 from deployments.models import Run
 from deployments.runtime import claims
 from deployments.runtime.claims import Inventory
@@ -25,6 +26,9 @@ class Command(commands.Command):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("cluster", metavar="CLUSTER", help="its name or its id")
+        parser.add_argument(
+            "--node", metavar="NAME", help="the node whose engine it is, if each has its own"
+        )
         ask = parser.add_mutually_exclusive_group()
         ask.add_argument("--yes", action="store_true", help="do not ask")
         ask.add_argument(
@@ -39,19 +43,20 @@ class Command(commands.Command):
     def handle(self, *args: Any, **options: Any) -> None:
         cluster = cluster_named(options["cluster"])
         try:
-            found = claims.inventory(cluster)
+            engine = engines.named(cluster, options["node"])
+            found = claims.inventory(engine)
             if options["json"]:
-                self.write_json(_document(cluster, found))
+                self.write_json(_document(engine, found))
                 return
-            self._show(cluster, found, keeps=options["keep_unknown"])
+            self._show(engine, found, keeps=options["keep_unknown"])
             if not options["yes"]:
                 _confirm()
             remove = [] if options["keep_unknown"] else [o.uid for o in found.unknown]
-            left = claims.claim(cluster, actor=ACTOR, remove=remove)
+            left = claims.claim(engine, actor=ACTOR, remove=remove)
         except DomainError as error:
             raise CommandError(error.detail) from error
         self.stdout.write(
-            f"The engine of {cluster.name} ({cluster.pk}) belongs to this installation now."
+            f"The engine of {engine.where} ({cluster.pk}) belongs to this installation now."
         )
         if left:
             self.stdout.write(
@@ -61,13 +66,13 @@ class Command(commands.Command):
             self.stdout.write(
                 self.style.WARNING(
                     f"{len(found.unknown)} unknown containers were kept: nothing starts on"
-                    f" {cluster.name} until they are gone."
+                    f" {engine.where} until they are gone."
                 )
             )
 
-    def _show(self, cluster: Cluster, found: Inventory, *, keeps: bool) -> None:
+    def _show(self, engine: Engine, found: Inventory, *, keeps: bool) -> None:
         state = found.objection or "The engine already belongs to this installation."
-        self.stdout.write(f"{cluster.name} ({cluster.pk}): {state}")
+        self.stdout.write(f"{engine.where} ({engine.cluster.pk}): {state}")
         self._list("of deployments, which continue", (_known(*pair) for pair in found.known))
         self._list("of ended runs, to be removed", map(_about, found.orphans))
         decision = "to be kept" if keeps else "to be removed"
@@ -80,10 +85,11 @@ class Command(commands.Command):
             self.stdout.write(f"  {line}")
 
 
-def _document(cluster: Cluster, found: Inventory) -> dict[str, Any]:
+def _document(engine: Engine, found: Inventory) -> dict[str, Any]:
     known = [_container(o) | {"run": r.pk, "deployment": r.deployment_id} for r, o in found.known]
     return {
-        "cluster": cluster.pk,
+        "cluster": engine.cluster.pk,
+        "node": engine.node.name if engine.node else None,
         "claimed": not found.objection,
         "objection": found.objection,
         "known": known,

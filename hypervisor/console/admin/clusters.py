@@ -56,7 +56,7 @@ class ClusterAdmin(ServiceAdmin):
     list_display = ["page", "organization", "condition", "cpu", "ram", "gpu_devices", "driver"]
     list_display_links = None
     list_filter = ["state", "driver", "organization"]
-    list_select_related = ["organization", "connection"]
+    list_select_related = ["organization"]
     search_fields = ["name", "organization__name"]
     readonly_fields = ["state", "driver", "created_at"]
     autocomplete_fields = ["organization"]
@@ -67,7 +67,7 @@ class ClusterAdmin(ServiceAdmin):
     actions_detail = ["connect"]
 
     def get_queryset(self, request: HttpRequest) -> ClusterQuerySet:
-        return Cluster.objects.with_allocated()
+        return Cluster.objects.with_allocated().prefetch_related("connections")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Cluster | None = None) -> list[str]:
         if obj is None:
@@ -94,9 +94,7 @@ class ClusterAdmin(ServiceAdmin):
 
     @display(description="State", ordering="state", label=_COLOURS)  # type: ignore[untyped-decorator]
     def condition(self, cluster: Cluster) -> str:
-        connection = getattr(cluster, "connection", None)
-        silent = connection is not None and connection.lost_contact_at is not None
-        return "no answer" if silent else cluster.state
+        return "no answer" if cluster.lost_contact_at else cluster.state
 
     cpu = admin.display(description="CPU allocated", ordering="cpu_milli")(_cpu)
     ram = admin.display(description="RAM allocated (GiB)", ordering="ram_mib")(_ram)
@@ -226,11 +224,19 @@ class NodeAdmin(ServiceAdmin):
 
 @admin.register(Connection)
 class ConnectionAdmin(HistoryAdmin):
-    """The engine of each cluster; the cluster's engine page changes it."""
+    """The engines of each cluster; the cluster's engine page changes them."""
 
-    list_display = ["cluster", "endpoint", "version", "probed_at", "lost_contact_at", "last_error"]
-    list_select_related = ["cluster"]
-    search_fields = ["cluster__name", "endpoint", "engine_id"]
+    list_display = [
+        "cluster",
+        "node",
+        "endpoint",
+        "version",
+        "probed_at",
+        "lost_contact_at",
+        "last_error",
+    ]
+    list_select_related = ["cluster", "node"]
+    search_fields = ["cluster__name", "node__name", "endpoint", "engine_id"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Connection]:
         return super().get_queryset(request).defer("credentials")  # type: ignore[no-any-return]

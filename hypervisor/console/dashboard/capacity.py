@@ -50,14 +50,15 @@ def clusters(reserved: Mapping[str, Mapping[str, int]]) -> list[ClusterNow]:
         for name in DIMENSIONS
     )
     sql = f"""
-        SELECT c.id, c.name, o.name, c.state, n.lost_contact_at IS NOT NULL,
+        SELECT c.id, c.name, o.name, c.state,
+               EXISTS (SELECT FROM clusters_connection n
+                       WHERE n.cluster_id = c.id AND n.lost_contact_at IS NOT NULL),
                count(r.started_at), count(r.id) - count(r.started_at),
                c.cpu_milli, c.ram_mib, c.gpu, {sums}
         FROM clusters_cluster c
         JOIN orgs_organization o ON o.id = c.organization_id
-        LEFT JOIN clusters_connection n ON n.cluster_id = c.id
         LEFT JOIN deployments_run r ON r.cluster_id = c.id AND r.released_at IS NULL
-        GROUP BY c.id, o.id, n.id ORDER BY c.id
+        GROUP BY c.id, o.id ORDER BY c.id
     """  # noqa: S608
     with connection.cursor() as cursor:
         cursor.execute(sql)

@@ -8,7 +8,7 @@ from django.db.models import Count
 
 from clusters import node_rules
 from clusters.capacity import NOTHING, Capacity
-from clusters.models import Cluster, Connection, Node
+from clusters.models import Cluster, Node
 from deployments.models import OCCUPYING, Run
 from hypervisor.console.charts import Bar
 from hypervisor.console.data.amounts import bars
@@ -53,7 +53,7 @@ def nodes_of(
     nodes = list(cluster.nodes.with_allocated()[:_SHOWN])
     for node in nodes:
         node.cluster = cluster  # Saves a query for each node.
-    there, runs, ids = _counts(cluster), _runs_with_gpus(nodes), _device_ids(cluster)
+    there, runs = _counts(cluster), _runs_with_gpus(nodes)
     reserved = {reservation.node: reservation for reservation in reservations}
     rows = []
     for node in nodes:
@@ -64,7 +64,7 @@ def nodes_of(
             NodeRow(
                 node,
                 bars(capacity, allocated, reservation.amounts if reservation else NOTHING),
-                gpus_of(node.gpu, ids, runs[node.pk], reservation),
+                gpus_of(node.gpu, _device_ids(cluster, node), runs[node.pk], reservation),
                 there.get(node.pk, 0),
                 actions,
                 objections,
@@ -99,7 +99,7 @@ def _runs_with_gpus(nodes: Iterable[Node]) -> dict[int | None, list[Run]]:
     return by_node
 
 
-def _device_ids(cluster: Cluster) -> list[str]:
-    """Return the ids of the engine's GPUs, if the hypervisor chooses among them."""
-    connection: Connection | None = getattr(cluster, "connection", None)
+def _device_ids(cluster: Cluster, node: Node) -> list[str]:
+    """Return the ids of the GPUs of the node's engine, if the hypervisor chooses among them."""
+    connection = cluster.connection_of(node.pk)
     return connection.devices if connection else []

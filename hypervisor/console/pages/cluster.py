@@ -10,10 +10,12 @@ from django.utils import timezone
 
 from clusters import node_rules
 from clusters.capacity import Capacity
-from clusters.models import Cluster, Connection
+from clusters.engines import Engine
+from clusters.models import Cluster
+from clusters.places import Places
 from deployments.models import Deployment
 from deployments.runtime import orphans
-from deployments.runtime.lost_contact import is_without_contact
+from deployments.runtime.lost_contact import is_lost
 from hypervisor.console.data.amounts import bars
 from hypervisor.console.data.cluster_data import (
     drain_of,
@@ -47,12 +49,37 @@ _SHOWN = 300
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """An engine that does not answer: since when, its last error, whether it counts as lost."""
+    """An engine that does not answer: since when, its last error, whether it counts as lost.
 
+    `node` is the name of the node whose engine it is, "" if it is the cluster's only engine.
+    """
+
+    node: str
     since: datetime
     error: str
     lost: bool
     unclaimed: bool
+
+    @property
+    def engine(self) -> str:
+        return f"the engine of {self.node}" if self.node else "its engine"
+
+    @property
+    def prefix(self) -> str:
+        return f"{self.node}: " if self.node else ""
+
+    @property
+    def what(self) -> str:
+        return "node" if self.node else "cluster"
+
+
+@dataclass(frozen=True, slots=True)
+class Strangers:
+    """The containers on an engine that are unknown to the database, with the remedy."""
+
+    where: str
+    remedy: str
+    containers: list[dict[str, Any]]
 
 
 class ClusterPage(TopLevelPage):
@@ -62,13 +89,14 @@ class ClusterPage(TopLevelPage):
 
     def setup(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
         super().setup(request, *args, **kwargs)
-        clusters = Cluster.objects.with_allocated().select_related("organization", "connection")
-        self.cluster = get_object_or_404(clusters, pk=kwargs["pk"])
+        clusters = Cluster.objects.with_allocated().select_related("organization")
+        rows = clusters.prefetch_related("connections__node")
+        self.cluster = get_object_or_404(rows, pk=kwargs["pk"])
         self.title = f"Cluster {self.cluster.name}"
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         cluster, now = self.cluster, timezone.now()
-        filters, silence = Filters(cluster=cluster), _silence(cluster, now)
+        filters, silences = Filters(cluster=cluster), _silences(cluster, now)
         entries = Queue(filters, now).entries(Group.PLACED, 0, _SHOWN)
         asked = self.request.GET.get("span", "")
         span = asked if asked in SPANS else "1h"
@@ -84,9 +112,9 @@ class ClusterPage(TopLevelPage):
             nodes=nodes_of(cluster, reservations, self.request.user.has_perm),
             node_count=len(names),
             node_names=names,
-            silence=silence,
+            silences=silences,
             unknown=_unknown(cluster),
-            remedy=orphans.remedy(cluster),
+            warnings=[text for row in cluster.connections.all() for text in row.warnings],
             drain=drain_of(cluster),
             reservations=reservations,
             idle=idle.share(now - idle.SPAN, now, cluster=cluster.pk),
@@ -107,19 +135,29 @@ class ClusterPage(TopLevelPage):
         )
 
 
-def _silence(cluster: Cluster, now: datetime) -> Silence | None:
-    connection = getattr(cluster, "connection", None)
-    if connection is None or connection.lost_contact_at is None:
-        return None
-    lost = is_without_contact(cluster, now)
-    return Silence(
-        connection.lost_contact_at, connection.last_error, lost, connection.unclaimed
-    )  # fmt: skip
+def _silences(cluster: Cluster, now: datetime) -> list[Silence]:
+    silent = [row for row in cluster.connections.all() if row.lost_contact_at is not None]
+    places = Places.of_rows(silent)
+    return [
+        Silence(
+            places.nodes.get(row.node_id or 0, ""),
+            row.lost_contact_at,
+            row.last_error,
+            row.is_blocked or is_lost(row.lost_contact_at, now),
+            row.unclaimed,
+        )
+        for row in silent
+        if row.lost_contact_at is not None
+    ]
 
 
-def _unknown(cluster: Cluster) -> list[dict[str, Any]]:
-    connection: Connection | None = getattr(cluster, "connection", None)
-    return connection.unknown_containers if connection else []
+def _unknown(cluster: Cluster) -> list[Strangers]:
+    rows = [row for row in cluster.connections.all() if row.unknown_containers]
+    places = Places.of_rows(rows)
+    return [
+        Strangers(places.of(row), orphans.remedy(Engine(cluster, row)), row.unknown_containers)
+        for row in rows
+    ]
 
 
 def _steps(request: HttpRequest, cluster: Cluster) -> list[Action]:

@@ -16,19 +16,18 @@ from rest_framework.test import APIClient
 from accounts.models import User
 from clusters import watching
 from clusters.capacity import Capacity
-from clusters.drivers import driver_for
 from clusters.drivers.base import Phase
 from clusters.drivers.kinds import KINDS
 from clusters.models import Cluster, Connection
 from clusters.services import create, update
 from deployments.models import Status
-from deployments.runtime.reconcile import reconcile
 from hypervisor.base.errors import Conflict
 from orgs.models import Organization
 from tests.fixtures.deployments import Bring
 from tests.fixtures.people import ClientFor
 from tests.support import simulated_slow
 from tests.support.driver_contract import Bench, DriverContract, MemoryContract, Program
+from tests.support.reconcile import driver_of, only_engine, reconcile
 from tests.support.simulated_bench import SimulatedBench
 from tests.support.simulated_slow import KIND
 from tests.support.simulated_slow.driver import SlowDriver, endpoint
@@ -97,8 +96,8 @@ def test_the_command_connects_a_cluster_to_the_new_kind(registered: None, forge:
 
     assert "simulated, images in 20 s with 8 CPU" in output
     forge.refresh_from_db()
-    assert (forge.driver, forge.connection.endpoint) == (NAME, "slow:20")
-    assert isinstance(driver_for(forge), SlowDriver)
+    assert (forge.driver, forge.connections.get().endpoint) == (NAME, "slow:20")
+    assert isinstance(driver_of(forge), SlowDriver)
 
 
 def test_the_command_keeps_options_that_are_not_given(registered: None, forge: Cluster) -> None:
@@ -192,10 +191,11 @@ def test_only_an_engine_that_can_be_watched_gets_a_watching_thread(
     registered: None, forge: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connect()
+    forge.refresh_from_db()
     monkeypatch.setattr(watching, "_watched", {})
-    watching.keep_watch(forge.pk)
+    watching.keep_watch(only_engine(forge))
     assert watching._watched == {}
 
     monkeypatch.setattr(simulated_slow, "KIND", replace(KIND, can_watch=True))
-    watching.keep_watch(forge.pk)
-    watching._watched[forge.pk].join()
+    watching.keep_watch(only_engine(forge))
+    watching._watched[only_engine(forge).wakeup].join()

@@ -13,6 +13,7 @@ from deployments.runtime import node_sync
 from orgs.models import Organization
 from tests.support.kube_api import KubeCluster, Node
 from tests.support.kubernetes import IMAGE, NAMESPACE, account
+from tests.support.reconcile import driver_of, only_engine
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def east(acme: Organization, kube: KubeCluster, monkeypatch: pytest.MonkeyPatch)
     """A cluster whose engine is the Kubernetes double, with its nodes."""
     monkeypatch.setattr(drivers, "_drivers", {})
     cluster = connected(acme, kube)
-    node_sync.sync(cluster, drivers.driver_for(cluster), timezone.now())
+    node_sync.sync(only_engine(cluster), driver_of(cluster), timezone.now())
     cluster.refresh_from_db()
     return cluster
 

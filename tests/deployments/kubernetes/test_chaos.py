@@ -15,7 +15,6 @@ from clusters.models import Cluster
 from deployments import services
 from deployments.environment import seal
 from deployments.models import Deployment, Run, Status
-from deployments.runtime.reconcile import reconcile
 from scheduling.cycle.run import run_cycle
 from scheduling.insight.verify import violations
 from scheduling.models import SchedulingCycle
@@ -24,6 +23,7 @@ from tests.support.docker_engine import wait_until
 from tests.support.kube_api import KubeCluster
 from tests.support.kube_api.status import ApiError
 from tests.support.kubernetes import IMAGE, STUBBORN, UNTIL_ASKED
+from tests.support.reconcile import reconcile
 
 pytestmark = pytest.mark.django_db
 

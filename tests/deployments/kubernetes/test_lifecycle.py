@@ -7,7 +7,6 @@ import time_machine
 from django.utils import timezone
 from pytest_django import Settings
 
-from clusters import drivers
 from clusters.drivers.base import ContainerSpec
 from clusters.drivers.kubernetes import pods
 from clusters.models import Cluster, Connection
@@ -15,7 +14,6 @@ from deployments import services
 from deployments.environment import seal
 from deployments.models import Deployment, Run, Status
 from deployments.runtime.launching import SETTLE
-from deployments.runtime.reconcile import reconcile
 from scheduling.cycle.run import run_cycle
 from scheduling.insight.verify import violations
 from scheduling.models import SchedulingCycle
@@ -23,6 +21,7 @@ from tests.fixtures.deployments import Submit
 from tests.support.docker_engine import wait_until
 from tests.support.kube_api import KubeCluster
 from tests.support.kubernetes import IMAGE, NAMESPACE, STUBBORN, UNTIL_ASKED
+from tests.support.reconcile import driver_of, reconcile
 
 pytestmark = pytest.mark.django_db
 
@@ -57,7 +56,7 @@ def running(cluster: Cluster, deployment: Deployment) -> Run:
     run = Run.objects.current().get(deployment=deployment)
     uid = run.container
     assert uid
-    driver = drivers.driver_for(cluster)
+    driver = driver_of(cluster)
     wait_until(lambda: b"up" in b"".join(driver.logs(uid)), "its first word")
     return run
 

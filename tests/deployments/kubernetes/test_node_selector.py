@@ -14,7 +14,6 @@ from clusters import connections, drivers
 from clusters.connections import Route
 from clusters.models import Cluster, Connection
 from deployments.models import Deployment
-from deployments.runtime.reconcile import reconcile
 from hypervisor.base.errors import Invalid
 from orgs.models import Organization
 from scheduling.cycle.run import run_cycle
@@ -24,6 +23,7 @@ from tests.fixtures.deployments import Submit
 from tests.support.docker_engine import wait_until
 from tests.support.kube_api import KubeCluster, Node
 from tests.support.kubernetes import IMAGE, NAMESPACE, UNTIL_ASKED
+from tests.support.reconcile import reconcile
 
 pytestmark = pytest.mark.django_db
 

@@ -14,7 +14,6 @@ from clusters.connections import Route
 from clusters.drivers.kubernetes import pods, states
 from clusters.models import Cluster, Node
 from deployments.models import Deployment, Run, Status
-from deployments.runtime.reconcile import reconcile
 from hypervisor.base.errors import Conflict, Invalid
 from orgs.models import Event, Organization
 from scheduling.cycle.run import run_cycle
@@ -33,6 +32,7 @@ from tests.support.kubernetes import (
     account_without_others_pods,
     manifests,
 )
+from tests.support.reconcile import driver_of, reconcile
 
 pytestmark = pytest.mark.django_db
 
@@ -171,7 +171,7 @@ def test_a_refusal_that_the_reports_explain_leaves_the_node_active(
     step(east)
     large = train(submit, gpu=2)
     run_cycle(east.organization_id, SchedulingCycle.Trigger.MANUAL)
-    driver = drivers.driver_for(east)
+    driver = driver_of(east)
     start = driver.start
 
     def start_late(*args: object) -> None:
@@ -252,7 +252,7 @@ def test_a_tolerated_taint_does_not_keep_deployments_off(
 ) -> None:
     for machine in kube.nodes:
         machine.taints = [{"key": "team", "value": "x", "effect": "NoSchedule"}]
-    connection = east.connection
+    connection = east.connections.get()
     connection.tolerations = ["team=x:NoSchedule"]
     connection.save()
 
@@ -268,7 +268,7 @@ def test_labels_of_nodes_are_taken_over_and_required(
         "nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3", "topology.kubernetes.io/zone": "b",
         "example.com/rack": "r7", "example.com/secret": "x",
     }  # fmt: skip
-    connection = east.connection
+    connection = east.connections.get()
     connection.node_labels = ["example.com/rack=rack"]
     connection.save()
     reconcile(east.pk)

@@ -9,7 +9,6 @@ from clusters import drivers
 from clusters.drivers.kubernetes import following
 from clusters.models import Cluster, Connection
 from deployments.models import Deployment, Status
-from deployments.runtime.reconcile import reconcile
 from orgs.models import Organization
 from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle
@@ -21,6 +20,7 @@ from tests.support.docker_engine import wait_until
 from tests.support.kube_api import Account, KubeCluster
 from tests.support.kube_api.status import ApiError
 from tests.support.kubernetes import IMAGE, UNTIL_ASKED, account_without_others_pods, without
+from tests.support.reconcile import driver_of, reconcile
 
 pytestmark = pytest.mark.django_db
 
@@ -103,7 +103,7 @@ def test_a_watch_that_is_refused_is_named_although_the_nodes_are_listed(
 ) -> None:
     withdraw(kube, "watch", "nodes")
     started(submit, acme, east)
-    driver = drivers.driver_for(east)
+    driver = driver_of(east)
     changes = driver.watch()
     next(changes)  # It follows the nodes from here on.
     kube.nodes[0].unschedulable = True

@@ -22,12 +22,12 @@ from deployments import services
 from deployments.logs import readers, store
 from deployments.logs.follow_limit import Following
 from deployments.models import Deployment, Run, RunOutput
-from deployments.runtime.reconcile import reconcile
 from hypervisor.base.errors import Busy
 from tests.fixtures.deployments import Submit
 from tests.fixtures.people import ClientFor
 from tests.support.answers import refusal
 from tests.support.fake_engine import FakeEngine
+from tests.support.reconcile import reconcile
 
 pytestmark = pytest.mark.django_db
 

@@ -9,11 +9,11 @@ from django.utils import timezone
 from clusters.models import Cluster, Connection
 from deployments import services
 from deployments.models import Deployment, Run, Status
-from deployments.runtime.reconcile import reconcile
 from scheduling.models import Pulse
 from scheduling.monitoring import clocks, heartbeats
 from tests.fixtures.deployments import Submit
 from tests.support.fake_engine import FakeEngine
+from tests.support.reconcile import reconcile
 
 pytestmark = pytest.mark.django_db
 DAY = timedelta(days=1)

@@ -12,13 +12,13 @@ from deployments import lifecycle, services
 from deployments.lifecycle import Change, transition
 from deployments.models import Deployment, RestartPolicy, Run, Status
 from deployments.runtime.lost_contact import declare_lost
-from deployments.runtime.reconcile import reconcile
 from deployments.tasks import reconcile_all
 from orgs.models import Event
 from scheduling.insight.verify import violations
 from tests.fixtures.deployments import Submit
 from tests.support.clock import at
 from tests.support.fake_engine import FakeEngine
+from tests.support.reconcile import reconcile
 
 pytestmark = pytest.mark.django_db
 

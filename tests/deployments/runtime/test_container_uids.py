@@ -10,11 +10,11 @@ from clusters.drivers.base import Cause, DriverError, uid_by_run
 from clusters.models import Cluster, Connection
 from deployments import services
 from deployments.models import AbandonedContainer, Deployment, Run, Status
-from deployments.runtime.reconcile import reconcile
 from deployments.tasks import purge_outputs
 from orgs.models import Event
 from tests.fixtures.deployments import Submit
 from tests.support.fake_engine import FakeEngine
+from tests.support.reconcile import reconcile
 from tests.support.restore import restored_without
 
 pytestmark = pytest.mark.django_db(transaction=True)

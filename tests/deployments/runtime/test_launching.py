@@ -10,10 +10,10 @@ from clusters.drivers.base import Phase
 from clusters.models import Cluster
 from deployments import services
 from deployments.models import Deployment, Run, Status
-from deployments.runtime.reconcile import reconcile
 from orgs.models import Event
 from tests.fixtures.deployments import Submit
 from tests.support.fake_engine import SLOW, FakeEngine
+from tests.support.reconcile import reconcile
 
 pytestmark = pytest.mark.django_db
 

@@ -10,6 +10,7 @@ import pytest
 from django.core.cache import cache
 from django.db import connection, connections
 
+from clusters.engines import Engine
 from clusters.models import Cluster
 from clusters.wakeups import RECONCILE, flush, request_rerun
 from deployments.models import Deployment, Status
@@ -22,6 +23,7 @@ from tests.support.locks import held
 pytestmark = pytest.mark.django_db(transaction=True)
 
 CLUSTER = 4711
+ENGINE = Engine(Cluster(pk=CLUSTER))
 _PATIENCE_S = 10
 
 
@@ -41,7 +43,7 @@ def in_thread(pool: ThreadPoolExecutor, work: Callable[[], bool]) -> Callable[[]
 
     def take() -> None:
         try:
-            one_at_a_time(CLUSTER, work)
+            one_at_a_time(ENGINE, work)
         finally:
             connections.close_all()
 
@@ -72,7 +74,7 @@ def test_a_request_during_a_reconciliation_returns_at_once_and_causes_another() 
 def test_without_another_request_there_is_one_reconciliation() -> None:
     calls: list[Any] = []
 
-    one_at_a_time(CLUSTER, partial(recorded, calls, 1))
+    one_at_a_time(ENGINE, partial(recorded, calls, 1))
 
     assert len(calls) == 1
 
@@ -85,7 +87,7 @@ def test_an_engine_that_does_not_answer_is_tried_again_in_the_next_period() -> N
         request_rerun(RECONCILE, CLUSTER)
         return False
 
-    one_at_a_time(CLUSTER, silent)
+    one_at_a_time(ENGINE, silent)
 
     assert len(calls) == 1
 
@@ -98,7 +100,7 @@ def test_a_cluster_that_changes_constantly_does_not_occupy_the_thread() -> None:
         request_rerun(RECONCILE, CLUSTER)
         return True
 
-    one_at_a_time(CLUSTER, busy)
+    one_at_a_time(ENGINE, busy)
 
     assert len(calls) == 20
 
@@ -114,7 +116,7 @@ def test_one_engine_does_not_block_another() -> None:
     with ThreadPoolExecutor() as pool:
         wait_for_first = in_thread(pool, hung)
         assert looking.wait(_PATIENCE_S)
-        one_at_a_time(CLUSTER + 1, partial(recorded, others, 1))
+        one_at_a_time(Engine(Cluster(pk=CLUSTER + 1)), partial(recorded, others, 1))
         assert others == [1]
         go_on.set()
         wait_for_first()
@@ -125,7 +127,7 @@ def test_a_failure_releases_the_lock() -> None:
         raise RuntimeError("on purpose")
 
     with pytest.raises(RuntimeError):
-        one_at_a_time(CLUSTER, fails)
+        one_at_a_time(ENGINE, fails)
     calls: list[Any] = []
     with ThreadPoolExecutor() as pool:
         in_thread(pool, partial(recorded, calls, 1))()

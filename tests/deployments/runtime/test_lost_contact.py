@@ -16,7 +16,6 @@ from clusters.secrets import CannotDecrypt
 from deployments import moves, services
 from deployments.models import Deployment, Run, Status
 from deployments.runtime import lost_contact
-from deployments.runtime.reconcile import reconcile
 from hypervisor.base.errors import Conflict
 from orgs.models import Event, Organization
 from scheduling.cycle.run import run_cycle
@@ -25,6 +24,7 @@ from scheduling.models import SchedulingCycle
 from tests.fixtures.deployments import Submit
 from tests.fixtures.people import ClientFor
 from tests.support.fake_engine import FakeDriver, FakeEngine
+from tests.support.reconcile import reconcile
 
 pytestmark = pytest.mark.django_db
 

@@ -23,7 +23,6 @@ from deployments import moves, services
 from deployments.dependencies import Wait
 from deployments.models import Condition, Deployment, RestartPolicy, Run, Status
 from deployments.runtime import lost_contact
-from deployments.runtime.reconcile import reconcile
 from deployments.specs import Spec
 from hypervisor.base.errors import DomainError
 from orgs.models import Organization
@@ -31,6 +30,7 @@ from scheduling.insight.explain import explain
 from scheduling.insight.verify import violations
 from scheduling.tasks import run_requested_cycle
 from tests.support.fake_engine import ENGINES, FakeEngine
+from tests.support.reconcile import reconcile
 
 pytestmark = pytest.mark.django_db
 

@@ -5,10 +5,10 @@ import pytest
 from clusters.drivers.base import Cause
 from clusters.models import Cluster
 from deployments.models import Deployment, Run, Status
-from deployments.runtime.reconcile import reconcile
 from orgs.models import Event
 from tests.fixtures.deployments import Submit
 from tests.support.fake_engine import FakeEngine
+from tests.support.reconcile import reconcile
 
 pytestmark = pytest.mark.django_db
 

@@ -11,11 +11,11 @@ from clusters.models import Cluster
 from deployments import services
 from deployments.models import Deployment, RestartPolicy, Run, Status
 from deployments.runtime import outcomes
-from deployments.runtime.reconcile import reconcile
 from orgs.models import Event
 from tests.fixtures.deployments import Submit
 from tests.support.clock import at
 from tests.support.fake_engine import SLOW, FakeEngine
+from tests.support.reconcile import reconcile
 
 pytestmark = pytest.mark.django_db
 

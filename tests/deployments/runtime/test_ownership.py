@@ -21,10 +21,10 @@ from clusters.models import Cluster, Connection
 from deployments import services
 from deployments.models import Deployment, Run, Status
 from deployments.runtime import claims, lost_contact
-from deployments.runtime.reconcile import reconcile
 from orgs.models import Event
 from tests.fixtures.deployments import Submit
 from tests.support.fake_engine import FakeEngine
+from tests.support.reconcile import only_engine, reconcile
 from tests.support.restore import restored_without
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -383,9 +383,9 @@ def test_a_claim_that_was_interrupted_can_be_repeated(
     for moment in ("put", "replace", "marked"):
         engine.interruptions[moment] = die
         with pytest.raises(Killed):
-            claims.claim(foundry, actor="olga", remove=[])
+            claims.claim(only_engine(foundry), actor="olga", remove=[])
 
-    claims.claim(foundry, actor="olga", remove=[])
+    claims.claim(only_engine(foundry), actor="olga", remove=[])
     restart()
     reconcile(foundry.pk)
 

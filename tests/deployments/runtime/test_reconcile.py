@@ -8,8 +8,8 @@ from clusters.models import Cluster, SimulatedContainer
 from deployments import lifecycle, services
 from deployments.lifecycle import Change, transition
 from deployments.models import Deployment, Run, Status
-from deployments.runtime.reconcile import reconcile
 from tests.fixtures.deployments import Submit
+from tests.support.reconcile import reconcile
 
 pytestmark = pytest.mark.django_db
 

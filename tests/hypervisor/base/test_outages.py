@@ -5,7 +5,7 @@ from contextlib import closing
 import pytest
 from django.db import Error, InterfaceError, connection, connections, transaction
 
-from clusters.models import Cluster
+from clusters.models import Node
 from hypervisor.base.errors import Conflict, DomainError, NotFound, Unavailable
 from hypervisor.base.outages import is_lock_timeout, refusal_of
 from orgs.models import Organization
@@ -91,7 +91,7 @@ def test_a_deleted_row_is_not_found_but_a_relation_that_never_existed_is_an_erro
 
     assert isinstance(refusal_of(gone.value), NotFound)
     with pytest.raises(AttributeError) as never:
-        Cluster(pk=0).connection  # noqa: B018
+        Node(pk=0).connection  # noqa: B018
     assert refusal_of(never.value) is None
 
 

@@ -17,12 +17,12 @@ from clusters.capacity import Capacity
 from clusters.models import Cluster, Connection, Node
 from clusters.nodes import NodeSpec
 from deployments.models import Deployment, Run, Status
-from deployments.runtime.reconcile import reconcile
 from orgs.models import Organization
 from scheduling.cycle.run import run_cycle
 from scheduling.models import ClusterSample, SchedulingCycle
 from scheduling.monitoring.minutes import take_sample
 from tests.fixtures.deployments import Bring, Submit
+from tests.support.reconcile import reconcile
 
 pytestmark = pytest.mark.django_db
 

@@ -10,7 +10,6 @@ from pytest_django import Settings
 from accounts.models import User
 from clusters.models import Cluster
 from deployments.models import Deployment
-from deployments.runtime.reconcile import reconcile
 from hypervisor.base.errors import DomainError
 from hypervisor.demo import removal
 from hypervisor.demo.company import TEAMS, found, submit_batch
@@ -18,6 +17,7 @@ from orgs import services as org_services
 from orgs.models import Organization
 from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle
+from tests.support.reconcile import reconcile
 
 pytestmark = pytest.mark.django_db
 

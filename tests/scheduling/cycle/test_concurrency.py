@@ -19,7 +19,6 @@ from deployments import services
 from deployments.dependencies import Wait
 from deployments.models import Deployment, Run, Status
 from deployments.moves import move
-from deployments.runtime.reconcile import reconcile
 from deployments.specs import Spec
 from hypervisor.base.errors import DomainError
 from orgs.models import Organization
@@ -35,6 +34,7 @@ from scheduling.planner.snapshot import Snapshot
 from tests.fixtures.deployments import Submit
 from tests.support.docker_engine import wait_until
 from tests.support.preemption import preempt_in_vain
+from tests.support.reconcile import reconcile
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -19,7 +19,6 @@ from clusters.nodes import NodeSpec
 from clusters.places import Places
 from deployments import services
 from deployments.models import ACTIVE, ENDED, Deployment, Run, Status
-from deployments.runtime.reconcile import reconcile
 from deployments.specs import Spec
 from hypervisor.base.errors import DomainError
 from orgs.models import Organization
@@ -29,6 +28,7 @@ from scheduling.insight.queue import Filters, Group, Queue
 from scheduling.models import SchedulingCycle
 from tests.support.factories import MembershipFactory, OrganizationFactory
 from tests.support.preemption import preempt_in_vain
+from tests.support.reconcile import reconcile
 
 pytestmark = pytest.mark.django_db
 

@@ -12,7 +12,6 @@ from clusters.models import Cluster, Node
 from deployments import services
 from deployments.models import Deployment, Run, Status
 from deployments.moves import move
-from deployments.runtime.reconcile import reconcile
 from orgs.models import Event, Organization
 from scheduling.cycle.recording import replay, unpack
 from scheduling.cycle.run import run_cycle
@@ -28,6 +27,7 @@ from scheduling.planner.snapshot import Snapshot
 from tests.fixtures.deployments import Submit
 from tests.fixtures.people import ClientFor
 from tests.support.console import confirm
+from tests.support.reconcile import reconcile
 
 pytestmark = pytest.mark.django_db
 

@@ -14,7 +14,6 @@ from clusters.capacity import Capacity
 from clusters.models import Cluster
 from deployments import services
 from deployments.models import Deployment, Run, Status
-from deployments.runtime.reconcile import reconcile
 from deployments.specs import Spec
 from orgs.models import Event, Organization
 from scheduling.cycle.run import run_cycle
@@ -24,6 +23,7 @@ from scheduling.models import SchedulingCycle
 from scheduling.planner.policy import Policy
 from scheduling.tasks import run_due_cycles
 from tests.fixtures.deployments import Bring, Submit
+from tests.support.reconcile import reconcile
 
 pytestmark = pytest.mark.django_db
 

@@ -9,11 +9,11 @@ import time_machine
 from clusters.models import Cluster
 from deployments import services
 from deployments.models import Deployment, Status
-from deployments.runtime.reconcile import reconcile
 from orgs.models import Event
 from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle
 from tests.fixtures.deployments import Submit
+from tests.support.reconcile import reconcile
 
 pytestmark = pytest.mark.django_db
 

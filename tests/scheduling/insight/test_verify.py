@@ -287,7 +287,8 @@ def test_a_gpu_allocated_to_two_runs_is_found(bring: Bring, forge: Cluster) -> N
     check, message = found()
 
     assert check == "GPU allocated to two runs at once"
-    assert message == f"GPU g1 of cluster {forge.pk}: runs {runs[0].pk} and {runs[1].pk}"
+    node, pair = forge.nodes.get(), f"{runs[0].pk} and {runs[1].pk}"
+    assert message == f"GPU g1 of node {node.pk} of cluster {forge.pk}: runs {pair}"
 
 
 def test_a_status_that_does_not_exist_is_found_even_without_its_constraint(bring: Bring) -> None:

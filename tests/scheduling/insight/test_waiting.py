@@ -18,7 +18,6 @@ from clusters.models import Cluster
 from deployments import bulk, services, waiting
 from deployments.dependencies import Wait
 from deployments.models import Condition, Deployment, OnDependencyFailure, RestartPolicy, Status
-from deployments.runtime.reconcile import reconcile
 from deployments.specs import Spec
 from orgs.models import Event, Organization
 from scheduling.insight.explain import explain
@@ -26,6 +25,7 @@ from scheduling.planner.policy import Policy
 from scheduling.tasks import run_due_cycles, run_requested_cycle
 from tests.fixtures.deployments import Bring, Submit
 from tests.fixtures.people import ClientFor
+from tests.support.reconcile import reconcile
 
 pytestmark = pytest.mark.django_db
 
