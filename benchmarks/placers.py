@@ -16,8 +16,8 @@ from benchmarks.cases import POLICY
 from scheduling.planner.pipeline import make_plan
 from scheduling.planner.problem import prepare
 from scheduling.planner.resources import DIMENSIONS, NOTHING, Resources
+from scheduling.planner.search.node_choice import NodeChoice
 from scheduling.planner.search.ordering import base_orders
-from scheduling.planner.search.placement import choose_node
 from scheduling.planner.search.retention import retain
 from scheduling.planner.search.state import Guide, State
 from scheduling.planner.snapshot import Cluster, Deployment, Node, Snapshot
@@ -145,22 +145,25 @@ def planner_one_by_one(
 ) -> Iterator[bool]:
     """Place each request as the planner places a single pending deployment.
 
-    The planner's problem is prepared once for a window of requests, which are placed in the order
-    of their arrival, because a plan for each of them would take hours.
+    The planner's problem, and with it the estimate of what is requested, is prepared once for a
+    window of requests, which are placed in the order of their arrival, because a plan for each of
+    them would take hours.
     """
     active: list[Deployment] = []
     for window in _windows(requests, _WINDOW):
         snapshot = _snapshot(nodes, active, window)
         problem = prepare(snapshot)
-        state, guide = State.of(problem), Guide(base_orders(problem))
-        retain(state, problem.levels[0], guide)
+        state = State.of(problem)
+        retain(state, problem.levels[0], Guide(base_orders(problem)))
         index = {row.id: d for d, row in enumerate(problem.deployments)}
+        choice = NodeChoice(problem, state.free.copy())
         for row in window:
-            choice = choose_node(state, index[row.id], guide)
-            if choice:
-                state.place(index[row.id], *choice)
-                active.append(_placed(row, problem.bins[choice[0]].node.id))
-            yield choice is not None
+            d = index[row.id]
+            c = choice.best(d)
+            if c is not None:
+                choice.change(c, -problem.requests[d])
+                active.append(_placed(row, problem.bins[c].node.id))
+            yield c is not None
 
 
 def planner_in_batches(size: int) -> Placer:

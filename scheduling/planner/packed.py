@@ -29,6 +29,11 @@ def unpack(packed: int) -> Resources:
     return Resources(cpu, ram, (packed - ram) >> _BITS)
 
 
+def gpus(packed: int) -> int:
+    """Return the GPUs of a vector without negative dimensions."""
+    return packed >> 2 * _BITS
+
+
 def beyond(free: int, reserved: int) -> int:
     """Return what is free beyond `reserved`, at least 0 in each dimension."""
     left = unpack(free - reserved)

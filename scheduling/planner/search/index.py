@@ -32,6 +32,16 @@ class Index:
             if not (amount - request) & OVERDRAWN:
                 yield c
 
+    def first_fits(self, request: int) -> Iterator[int]:
+        """Yield of the same nodes the first of each amount."""
+        order = self._order
+        at = bisect_left(order, (request, -1))
+        while at < len(order):
+            amount, c = order[at]
+            if not (amount - request) & OVERDRAWN:
+                yield c
+            at = bisect_left(order, (amount + 1, -1), at)
+
     def fits_from_largest(self, request: int) -> Iterator[int]:
         """Yield the same nodes, the largest amount first; of equal amounts the lowest id first."""
         order = self._order

@@ -13,6 +13,7 @@ from scheduling.planner.policy import Order
 from scheduling.planner.problem import Problem
 from scheduling.planner.resources import Resources
 from scheduling.planner.search.levels import place_level, place_levels
+from scheduling.planner.search.node_choice import reduce_fragmentation
 from scheduling.planner.search.ordering import Measure, base_orders, measures
 from scheduling.planner.search.preference import Preferences
 from scheduling.planner.search.relocation import Relocation
@@ -35,6 +36,7 @@ def best_outcome(problem: Problem) -> Outcome:
     4. Change single deployments of the best attempt, as long as that helps and work is left.
     5. Let victims of the best attempt keep their place by changing the nodes of deployments that
        start.
+    6. Change the nodes of deployments that start so that free GPUs stay usable.
     """
     return Search(problem).run()
 
@@ -107,6 +109,7 @@ class Search:
         while self._best.evicted and not self._is_large and self._relocate():
             pass
         self._satisfy_preferences()
+        reduce_fragmentation(self._problem, self._best)
         return self._best
 
     def _is_optimal(self) -> bool:

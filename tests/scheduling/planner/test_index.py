@@ -70,5 +70,7 @@ def test_an_index_follows_changes(seed: int) -> None:
     request = amount()
     fitting = [c for c in nodes if not (amounts[c] - request) & OVERDRAWN]
     assert list(index.fits(request)) == sorted(fitting, key=lambda c: (amounts[c], c))
+    distinct = {amounts[c]: c for c in sorted(fitting, reverse=True)}
+    assert list(index.first_fits(request)) == [distinct[amount] for amount in sorted(distinct)]
     from_largest = sorted(fitting, key=lambda c: (-amounts[c], c))
     assert list(index.fits_from_largest(request)) == from_largest
