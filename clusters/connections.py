@@ -14,7 +14,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from clusters import engine_nodes, engines, node_states
+from clusters import engine_nodes, engines, node_states, sharing
 from clusters.demand import demand
 from clusters.drivers import driver_for, driver_of
 from clusters.drivers.base import DriverError, Probe
@@ -73,8 +73,8 @@ def probe(cluster: Cluster, route: Route, *, node: str | None = None) -> Probe:
     `node` names the node whose containers the engine is to run; it may be omitted for the only one,
     and has to be for an engine of all nodes. `warnings` include each resource of which the node's
     capacity exceeds the engine's. Raises Invalid if the node is not clear or the engine cannot be
-    reached, Conflict if the engine is connected already or if the cluster's nodes or its other
-    engines do not go with it.
+    reached, Conflict if the engine or its nodes are used already or if the cluster's nodes or its
+    other engines do not go with it.
     """
     of = _node_for(cluster, route, node)
     _check_nodes(cluster, route, None)
@@ -82,14 +82,15 @@ def probe(cluster: Cluster, route: Route, *, node: str | None = None) -> Probe:
     # A copy, because Django would cache the unsaved connection on the caller's cluster.
     connection.cluster, connection.node = copy(cluster), copy(of)
     _check_others(cluster, route, connection)
+    former = _use(connection)
     _set(connection, route)
     try:
         found = driver_of(connection, route.driver).probe()
     except DriverError as error:
         raise Invalid(str(error), attr="endpoint", code="unreachable") from error
-    _check_engine(connection, found)
     _check_nodes(cluster, route, found)
     _check_selector(route, found)
+    _check_share(connection, former, route, found)
     return Probe(
         **{name: getattr(found, name) for name in Probe.__dataclass_fields__ if name != "warnings"},
         warnings=(*_excess(cluster, of, found), *found.warnings),
@@ -106,14 +107,18 @@ def connect(cluster: Cluster, *, actor: str, route: Route, node: str | None = No
         row = Cluster.objects.get_locked(cluster.pk)
         of = _node_for(row, route, node)
         _check_nodes(row, route, found)
+        sharing.lock(found.engine_id)
         connection = _of(row, of) or Connection(cluster=row)
+        former = _use(connection)
         _check_others(row, route, connection)
-        if connection.engine_id != found.engine_id:
+        is_new = connection.engine_id != found.engine_id
+        if is_new:
             demand().check_idle(row, of if row.driver == route.driver else None)
             # A new uid, so that containers left on the former engine never belong to this one.
             connection.uid = uuid4()
         connection.node = of
         _set(connection, route)
+        _check_share(connection, former, route, found)
         _describe(connection, found)
         connection.save(update_fields=_SET if connection.pk else None)
         row.driver = route.driver
@@ -123,7 +128,8 @@ def connect(cluster: Cluster, *, actor: str, route: Route, node: str | None = No
         text = f"{subject} to an engine with {has} ({found.version})."
         record(row, "connected", actor, text, {"node": of.pk} if of else {})
         if found.nodes is not None:
-            engine_nodes.sync(row, found.nodes, actor=actor, now=connection.probed_at)
+            now = connection.probed_at
+            engine_nodes.sync(row, found.nodes, actor=actor, now=now, is_new=is_new)
         node_states.cordon_unconnected(row)
         request_cycle(row.organization_id)
         request_reconcile(row.pk)
@@ -148,6 +154,7 @@ def disconnect(
     with transaction.atomic():
         row = Cluster.objects.get_locked(cluster.pk)
         demand().check_idle(row, engine.node)
+        sharing.wake_others(engine.connection)
         Connection.objects.filter(engine.connected).delete()
         if Connection.objects.filter(cluster=row).exists():
             node_states.cordon_unconnected(row)
@@ -257,20 +264,18 @@ def _check_selector(route: Route, found: Probe) -> None:
     )
 
 
-def _check_engine(connection: Connection, found: Probe) -> None:
-    others = Connection.objects.filter(engine_id=found.engine_id).exclude(pk=connection.pk)
-    other = others.select_related("cluster__organization", "node").first()
-    if other is None:
-        return
-    of = f"cluster {other.cluster}"
-    if other.node and other.cluster.nodes.count() > 1:
-        of = f"node {other.node} of {of}"
-    raise Conflict(
-        f"This engine is already connected to {of} of {other.cluster.organization}, and an engine"
-        " can serve only one cluster, as one of its nodes: share that cluster, or disconnect it"
-        " first. (Two machines cloned from the same image may have the same engine id: give one of"
-        " them a new id.)"
-    )
+def _use(connection: Connection) -> tuple[str, tuple[str, ...]]:
+    """Return what of the engine's the connection uses."""
+    return connection.engine_id, tuple(connection.node_selector)
+
+
+def _check_share(
+    connection: Connection, former: tuple[str, tuple[str, ...]], route: Route, found: Probe
+) -> None:
+    """Raise Conflict if another cluster uses the engine, or nodes that were not used before."""
+    sharing.check(kind_of(route.driver), connection, found)
+    if former != (found.engine_id, route.node_selector):
+        sharing.check_nodes(connection, found)
 
 
 def _check_empty(engine: Engine) -> None:

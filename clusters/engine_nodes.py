@@ -10,11 +10,13 @@ from datetime import datetime, timedelta
 import structlog
 from django.db import transaction
 
+from clusters import sharing
 from clusters.capacity import Capacity
 from clusters.demand import demand
 from clusters.drivers.base import NodeReport, NodeState
 from clusters.models import DIMENSIONS, Cluster, Connection, Node
 from clusters.nodes import keep_sums
+from clusters.sharing import UNSELECTED
 from clusters.wakeups import request_cycle
 from hypervisor.base.errors import Conflict
 from orgs.events import record
@@ -26,25 +28,37 @@ REFUSED_FOR = timedelta(minutes=5)
 
 GONE = "The engine does not have it any more."
 
-UNSELECTED = "The node selector of the connection does not match it any more."
-
 _STATE = ("state", "engine_state", "engine_message", "refused_until", "limits")
 _COLUMNS = ("labels", "foreign", *_STATE, *DIMENSIONS)
 
 
-def sync(cluster: Cluster, reports: Sequence[NodeReport], *, actor: str, now: datetime) -> None:
-    """Make the cluster's nodes those of the reports.
+def sync(
+    cluster: Cluster, reports: Sequence[NodeReport], *, actor: str, now: datetime,
+    is_new: bool = False,
+) -> Sequence[str]:  # fmt: skip
+    """Make the cluster's nodes those of the reports; return warnings.
+
+    A node that another cluster of the engine has is left out, with a warning (see `sharing`);
+    `is_new` is whether the present nodes are from before the cluster was connected to this engine.
 
     A node that is not reported is deleted as soon as nothing is on it; until then it is lost, as
     all nodes are if none is reported. A node that the connection's selector no longer matches is
     deleted in the same way, and cordoned until then.
     """
-    if _is_in_sync(cluster, reports, now):
-        return
+    connection = Connection.objects.filter(cluster=cluster, node=None).first()
+    if connection is None:
+        return ()
+    share = sharing.share_of(connection, reports, is_new=is_new)
+    if connection.reports_nodes and _is_in_sync(cluster, share.reports, now):
+        return share.warnings
     with transaction.atomic():
         row = Cluster.objects.get_locked(cluster.pk)
-        Connection.objects.filter(cluster=row).update(reports_nodes=True)
+        sharing.lock(connection.engine_id)
+        share = sharing.share_of(connection, reports, is_new=is_new)
+        reports = share.reports
+        Connection.objects.filter(pk=connection.pk).update(reports_nodes=True)
         known = {node.name: node for node in row.nodes.all()}
+        before = set(known)
         reports = [report for report in reports if report.selected or report.name in known]
         last = not any(report.selected for report in reports)
         changed = [
@@ -55,6 +69,9 @@ def sync(cluster: Cluster, reports: Sequence[NodeReport], *, actor: str, now: da
         keep_sums(row)
         if any(changed):
             request_cycle(row.organization_id)
+        if before - set(row.nodes.values_list("name", flat=True)):
+            sharing.wake_others(connection)
+    return share.warnings
 
 
 def warn(cluster: Cluster, warnings: Sequence[str]) -> bool:
@@ -100,8 +117,6 @@ def refused(
 
 
 def _is_in_sync(cluster: Cluster, reports: Sequence[NodeReport], now: datetime) -> bool:
-    if not Connection.objects.filter(cluster=cluster, reports_nodes=True).exists():
-        return False
     known = {node.name: node for node in cluster.nodes.all()}
     selected = {report.name: report for report in reports if report.selected}
     return known.keys() == selected.keys() and not any(

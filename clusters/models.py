@@ -246,7 +246,8 @@ class Connection(models.Model):
     - node: the node whose containers the engine runs, None if it runs those of all nodes.
     - uid: marks this connection's containers. Other containers on the engine are ignored.
     - credentials: encrypted.
-    - engine_id: the engine's own id; unique, so that nothing shares an engine's capacity.
+    - engine_id: the engine's own id. Several clusters may use one engine only if it has namespaces,
+      each in its own namespace and with other nodes (see `sharing`).
     - devices: the ids of the engine's GPUs, if the reconciler chooses among them.
     - cpu_milli, ram_mib, gpu: what the engine had when it was last probed (millicores, MiB).
     - lost_contact_at: since when the engine has not answered, None while it answers.
@@ -279,7 +280,7 @@ class Connection(models.Model):
         help_text="Where it can be chosen.",
     )
     credentials = models.BinaryField(default=bytes, blank=True, editable=False)
-    engine_id = models.CharField(max_length=200, unique=True)
+    engine_id = models.CharField(max_length=200)
     version = models.CharField(max_length=100, blank=True, default="")
     devices = models.JSONField(default=list, blank=True)
     cpu_milli = models.PositiveBigIntegerField(default=0)
@@ -322,7 +323,10 @@ class Connection(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=["cluster"], condition=Q(node=None), name="connection_of_all_nodes_unique"
-            )
+            ),
+            models.UniqueConstraint(
+                fields=["engine_id", "namespace"], name="connection_engine_id_unique"
+            ),
         ]
 
     def __str__(self) -> str:

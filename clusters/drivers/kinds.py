@@ -45,6 +45,8 @@ class Kind:
     - has_engine_per_node: an engine is one machine, so that each node is connected to its own.
       Otherwise one engine runs the containers of all nodes.
     - reports_nodes: `Driver.nodes` may report the engine's nodes; they are then the cluster's.
+    - has_namespaces: several clusters may use one engine, each in a namespace of its own and with
+      other nodes.
     - can_watch: `Driver.watch` reports changes. Otherwise no thread is started for it.
     - local_endpoint: returns the usual endpoint of an engine on this machine, "" if there is none.
     """
@@ -58,6 +60,7 @@ class Kind:
     has_several_nodes: bool = False
     has_engine_per_node: bool = False
     reports_nodes: bool = False
+    has_namespaces: bool = False
     can_watch: bool
     local_endpoint: Callable[[], str] = lambda: ""
 

@@ -41,6 +41,7 @@ def sync(engine: Engine, driver: Driver, now: datetime) -> bool:
     if not cluster.kind.reports_nodes:
         return False
     reports: Sequence[NodeReport] | None = None
+    warnings: Sequence[str]
     try:
         reports, warnings = driver.nodes(), driver.warnings()
     except DriverError as error:
@@ -50,7 +51,8 @@ def sync(engine: Engine, driver: Driver, now: datetime) -> bool:
         log.warning("nodes_not_reported", cluster=cluster.pk, error=str(error))
         warnings = [f"The nodes could not be read, and are kept as last reported: {error}"]
     if reports is not None:
-        engine_nodes.sync(cluster, reports, actor=ACTOR, now=now)
+        contested = engine_nodes.sync(cluster, reports, actor=ACTOR, now=now)
+        warnings = [*warnings, *contested]
         _requeue_unlaunched(cluster, now)
     return engine_nodes.warn(cluster, warnings)
 

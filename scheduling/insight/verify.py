@@ -24,6 +24,13 @@ CHECKS = {
         HAVING (sum(n.cpu_milli), sum(n.ram_mib), sum(n.gpu))
                 IS DISTINCT FROM (c.cpu_milli, c.ram_mib, c.gpu)
     """,
+    "node of an engine that belongs to several clusters": """
+        SELECT format('node %s of engine %s: clusters %s', n.name, e.engine_id,
+                      string_agg(n.cluster_id::text, ' and ' ORDER BY n.cluster_id))
+        FROM clusters_connection e JOIN clusters_node n ON n.cluster_id = e.cluster_id
+        WHERE e.reports_nodes
+        GROUP BY e.engine_id, n.name HAVING count(*) > 1
+    """,
     "deployment or run on no node of its cluster": """
         SELECT format('deployment %s is on cluster %s and on node %s', d.id, d.cluster_id,
                       coalesce(d.node_id::text, 'none'))

@@ -150,7 +150,7 @@ def _engine_warnings() -> Iterator[Alarm]:
     for row in rows.order_by("pk")[:20]:
         yield Alarm(
             "warning",
-            f"The nodes of {row.cluster} may be out of date",
+            f"The nodes of {row.cluster} are incomplete or out of date",
             " ".join(row.warnings),
             Subject.CLUSTER,
             row.cluster_id,

@@ -17,5 +17,6 @@ KIND = Kind(
     chooses_devices=True,
     has_fixed_capacity=False,
     reports_nodes=True,
+    has_namespaces=True,
     can_watch=True,
 )

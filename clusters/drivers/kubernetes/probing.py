@@ -22,6 +22,12 @@ _ONLY_WITH_RUN_AS = (
 )
 _NOBODY = RunAs(65534)
 
+_UNIDENTIFIED = (
+    "The service account may not read the namespace kube-system, whose UID identifies the engine."
+    " Therefore another cluster that is connected to the same nodes is not detected. Grant the"
+    " ClusterRole in docs/operating.md."
+)
+
 RIGHTS = (
     ("create", "pods"), ("get", "pods"), ("list", "pods"), ("watch", "pods"), ("patch", "pods"),
     ("delete", "pods"), ("get", "pods/log"),
@@ -40,6 +46,8 @@ def probe(api: Api, connection: Connection, supply: Supply) -> Probe:
     measured, warnings = _measured(api, connection, nodes, supply)
     # Not derived from the nodes, because the identity must not change with them.
     whole = unless_forbidden(lambda: api.namespace_uid("kube-system"))
+    if nodes is not None and whole is None:
+        warnings = [*warnings, _UNIDENTIFIED]
     return Probe(
         engine_id=f"kubernetes:{whole or own_uid}",
         version=f"Kubernetes {api.version()}",

@@ -57,7 +57,7 @@ def started(submit: Submit, organization: Organization, cluster: Cluster) -> Dep
 def raised() -> list[Alarm]:
     now = timezone.now()
     found = alarms.alarms(now, health.read(now, None), None, Hour(0, 0, 0))
-    return [alarm for alarm in found if "may be out of date" in alarm.title]
+    return [alarm for alarm in found if "are incomplete or out of date" in alarm.title]
 
 
 def test_the_nodes_stay_and_an_alarm_names_the_right_until_it_is_granted_again(
@@ -74,14 +74,14 @@ def test_the_nodes_stay_and_an_alarm_names_the_right_until_it_is_granted_again(
     assert "may not `list` `nodes` any more" in alarm.detail
     assert "Grant the ClusterRole in docs/operating.md" in alarm.detail
     assert nodes_of(east) == before
-    assert "Its nodes may be out of date" in page(console, east)
+    assert "Its nodes are incomplete or out of date" in page(console, east)
 
     kube.accounts[0] = granted
     reconcile(east.pk)
 
     assert raised() == []
     assert [state for _, state, _ in nodes_of(east)] == ["cordoned", "active"]
-    assert "Its nodes may be out of date" not in page(console, east)
+    assert "Its nodes are incomplete or out of date" not in page(console, east)
 
 
 def test_deployments_run_on_the_nodes_that_were_reported_last(
