@@ -4,6 +4,9 @@ The keys are `CREDENTIALS_KEYS`. Fernet is AES-128-CBC with an HMAC-SHA256, so a
 rejected too.
 """
 
+import hmac
+from hashlib import sha256
+
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 
@@ -31,6 +34,14 @@ def decrypt(token: bytes | memoryview | str) -> str:
 def rotate(token: bytes | memoryview | str) -> bytes:
     """Return the same secret encrypted with the first key. Raises CannotDecrypt."""
     return encrypt(decrypt(token))
+
+
+def fingerprint(text: str) -> str:
+    """Return a digest that tells whether texts are equal, and nothing else without the first key.
+
+    It differs once the first key has changed.
+    """
+    return hmac.new(settings.CREDENTIALS_KEYS[0].encode(), text.encode(), sha256).hexdigest()
 
 
 def _keys() -> MultiFernet:

@@ -18,28 +18,18 @@ from django.utils import timezone
 
 from clusters import ownership
 from clusters.drivers import driver_for
-from clusters.drivers.base import (
-    Cause,
-    ContainerSpec,
-    Driver,
-    DriverError,
-    Observation,
-    Phase,
-    RegistryLogin,
-    RunAs,
-)
+from clusters.drivers.base import Cause, Driver, DriverError, Observation, Phase
 from clusters.engines import Engine
 from clusters.models import Cluster
 from clusters.places import Places
 from clusters.secrets import CannotDecrypt
 from clusters.wakeups import request, request_cycle, request_reconcile
 from deployments import lifecycle
-from deployments.environment import opened, plain
 from deployments.lifecycle import Change, Verb, transition, update_reasons
 from deployments.logs import store
-from deployments.models import Dependency, Deployment, Run, Status
-from deployments.registries.services import login_for
+from deployments.models import Dependency, Run, Status
 from deployments.runtime import closing, lost_contact, node_sync, node_warnings, orphans, outcomes
+from deployments.runtime.containers import container_of
 from deployments.runtime.launching import Launch, launches, may_appear
 from deployments.runtime.lock import one_at_a_time
 from deployments.runtime.lost_contact import ACTOR, tolerate_failure
@@ -272,7 +262,7 @@ class _Pass:
             if not current.update(launched_at=self.now, devices=devices, container_uid=uid):
                 continue
             try:
-                self.driver.start(_spec(launch, uid, bound=self.binds), self.now)
+                self.driver.start(container_of(launch, uid, bound=self.binds), self.now)
             except DriverError as error:
                 self._start_failed(run, error)
 
@@ -318,50 +308,3 @@ def _waiting_elsewhere(engine: Engine, ended: Iterable[Run]) -> set[int]:
     moved = {run.deployment_id for run in ended if run.outcome != Run.Outcome.STOPPED}
     runs = Run.objects.current().filter(deployment__in=moved, launched_at=None)
     return {pk for pk in runs.exclude(engine.placed).values_list("cluster", flat=True) if pk}
-
-
-def _spec(launch: Launch, uid: UUID, *, bound: bool) -> ContainerSpec:
-    """Return what the engine is to start, on the node of the run if it is `bound`.
-
-    Raises DriverError if a secret cannot be decrypted.
-    """
-    run = launch.run
-    return ContainerSpec(
-        uid=uid,
-        image=run.deployment.image,
-        command=tuple(run.deployment.command),
-        env=plain(run.deployment.env),
-        secrets=_secrets(run.deployment),
-        login=_login(run.deployment),
-        ephemeral_storage_mib=run.deployment.ephemeral_storage_mib,
-        run_as=RunAs(**run.deployment.run_as) if run.deployment.run_as else None,
-        cpu_milli=run.cpu_milli,
-        ram_mib=run.ram_mib,
-        gpu=run.gpu,
-        devices=launch.devices,
-        node=run.node.name if bound and run.node else "",
-        run_id=run.pk,
-    )
-
-
-def _secrets(deployment: Deployment) -> dict[str, str]:
-    try:
-        return opened(deployment.env)
-    except CannotDecrypt as error:
-        raise DriverError(
-            f"A secret of its `env` cannot be decrypted: set it again. {error}",
-            retriable=False,
-            cause=Cause.INVALID_SPEC,
-        ) from error
-
-
-def _login(deployment: Deployment) -> RegistryLogin | None:
-    try:
-        return login_for(deployment.organization_id, deployment.image)
-    except CannotDecrypt as error:
-        raise DriverError(
-            "The password of its image's registry cannot be decrypted: an admin of the organization"
-            f" has to set it again. {error}",
-            retriable=False,
-            cause=Cause.IMAGE_NOT_PULLABLE,
-        ) from error

@@ -3,7 +3,7 @@ from cryptography.fernet import Fernet
 from pytest_django import Settings
 
 from clusters.models import Connection
-from clusters.secrets import CannotDecrypt, decrypt, encrypt, rotate
+from clusters.secrets import CannotDecrypt, decrypt, encrypt, fingerprint, rotate
 
 OLD, NEW = Fernet.generate_key().decode(), Fernet.generate_key().decode()
 
@@ -14,6 +14,15 @@ def test_an_encrypted_text_can_be_decrypted_and_reveals_nothing() -> None:
     assert decrypt(token) == decrypt(token.decode()) == "Lovelace's key: ü"
     assert b"Lovelace" not in token
     assert encrypt("Lovelace's key: ü") != token
+
+
+def test_a_fingerprint_is_that_of_a_text_and_a_key(settings: Settings) -> None:
+    settings.CREDENTIALS_KEYS = [OLD]
+    first, same, other = fingerprint("secret"), fingerprint("secret"), fingerprint("secret!")
+    settings.CREDENTIALS_KEYS = [NEW, OLD]
+
+    assert first == same
+    assert len({first, other, fingerprint("secret")}) == 3
 
 
 def test_the_first_key_encrypts_and_all_keys_decrypt(settings: Settings) -> None:

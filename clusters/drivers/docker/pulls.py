@@ -1,11 +1,10 @@
 """Pull images in separate threads, so that a large image does not delay other containers.
 
 The state of each pull is in the cache, for all workers: an image is pulled only once, and the next
-start gets the error of a pull that failed. Without the cache, several processes may request the
-same pull, which the engine merges.
+start gets the error of a pull that failed with the same log-in. Without the cache, several
+processes may request the same pull, which the engine merges.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from docker.errors import APIError
 
 from clusters.drivers.base import Cause, DriverError, RegistryLogin
 from clusters.drivers.docker.errors import pull_failed, translated
+from clusters.secrets import fingerprint
 
 _ALIVE_S = 60
 """A pull without an update for this long has died with its worker."""
@@ -54,7 +54,7 @@ class Pulls:
 
         Without a log-in, the one in the process's own `~/.docker/config.json` is used, if any.
         """
-        state = self._state(image)
+        state = self._state(image, login)
         if isinstance(state, _Failure):
             raise DriverError(state.message, retriable=state.retriable, cause=state.cause)
         if state == _PULLED:
@@ -74,17 +74,18 @@ class Pulls:
             if image in self._running:
                 return
             self._running.add(image)
-        self._record(image, _PULLING, _ALIVE_S)
+        self._record(image, login, _PULLING, _ALIVE_S)
         Thread(target=self._run, args=(image, login), name=f"pull-{image}", daemon=True).start()
 
     def _run(self, image: str, login: RegistryLogin | None) -> None:
         try:
             with translated(), self._client() as client:
                 self._pull(client, image, login)
-            self._record(image, _PULLED, _REMEMBERED_S)
+            self._record(image, login, _PULLED, _REMEMBERED_S)
         except DriverError as error:
             log.info("pull_failed", engine=self._engine, image=image, error=str(error))
-            self._record(image, _Failure(str(error), error.retriable, error.cause), _REMEMBERED_S)
+            failure = _Failure(str(error), error.retriable, error.cause)
+            self._record(image, login, failure, _REMEMBERED_S)
         finally:
             with self._lock:
                 self._running.discard(image)
@@ -99,7 +100,7 @@ class Pulls:
                     raise pull_failed(image, str(line["error"]))
                 if monotonic() - recorded > _ALIVE_S / 3:
                     recorded = monotonic()
-                    self._record(image, _PULLING, _ALIVE_S)
+                    self._record(image, login, _PULLING, _ALIVE_S)
         except APIError as error:
             status = error.response.status_code if error.response is not None else None
             raise pull_failed(image, str(error.explanation or error), status) from error
@@ -113,14 +114,15 @@ class Pulls:
         finally:
             client.close()
 
-    def _state(self, image: str) -> Any:
+    def _state(self, image: str, login: RegistryLogin | None) -> Any:
         with suppress(Exception):
-            return cache.get(self._key(image))
+            return cache.get(self._key(image, login))
         return None
 
-    def _record(self, image: str, state: Any, seconds: int) -> None:
+    def _record(self, image: str, login: RegistryLogin | None, state: Any, seconds: int) -> None:
         with suppress(Exception):
-            cache.set(self._key(image), state, seconds)
+            cache.set(self._key(image, login), state, seconds)
 
-    def _key(self, image: str) -> str:
-        return f"pull:{self._engine}:{hashlib.sha256(image.encode()).hexdigest()}"
+    def _key(self, image: str, login: RegistryLogin | None) -> str:
+        account = f"{login.username}:{login.password}" if login else ""
+        return f"pull:{self._engine}:{fingerprint(f'{image} {account}')}"
