@@ -150,11 +150,14 @@ def declaring(cluster: Cluster) -> str:
 
 
 def declaring_node(node: Node) -> str:
-    """Return why the node cannot be declared lost, "" if it can."""
-    engine = engines.of_node(node.cluster, node.pk)
-    if engine.connection and engine.node is None:
-        return f"Node {node} has no engine of its own."
-    return _objection(engine)
+    """Return why the node cannot be declared lost on its own, "" if it can."""
+    # Without a query for each node, if the cluster's connections are prefetched.
+    if len(node.cluster.connections.all()) < 2:
+        return f"Cluster {node.cluster} has only one engine: declare the cluster lost instead."
+    connection = node.cluster.connection_of(node.pk)
+    if connection is None:
+        return f"Node {node} has no engine."
+    return _objection(Engine(node.cluster, connection))
 
 
 @transaction.atomic
@@ -175,6 +178,13 @@ def declare_lost(cluster: Cluster, *, actor: str, node: str | None = None) -> Cl
         node_states.keep_contact(engine.node, f"It was declared lost by {actor}.")
     _release_all(engine, f"was declared lost by {actor}", actor, timezone.now())
     return row
+
+
+def declare_node_lost(node: Node, *, actor: str) -> Cluster:
+    """Queue again all deployments on a node whose own engine does not answer."""
+    if why := declaring_node(node):
+        raise Conflict(why)
+    return declare_lost(node.cluster, actor=actor, node=node.name)
 
 
 @transaction.atomic

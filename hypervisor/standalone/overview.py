@@ -40,9 +40,9 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
         Entry("schedule", "runs a scheduling cycle, or shows what it would do"),
     ),
     "Clusters and their engines": (
-        Entry("connect_cluster CLUSTER", "connects a cluster to its engine"),
-        Entry("disconnect_cluster CLUSTER", "disconnects an empty cluster from its engine"),
-        Entry("declare_lost CLUSTER", "declares a cluster lost: its work runs elsewhere"),
+        Entry("connect_cluster CLUSTER", "connects a cluster or a node to its engine"),
+        Entry("disconnect_cluster CLUSTER", "disconnects an empty cluster or node"),
+        Entry("declare_lost CLUSTER", "declares an engine lost: its work runs elsewhere"),
         Entry("claim_engine CLUSTER", "claims an engine after a restore"),
     ),
     "Operation": (

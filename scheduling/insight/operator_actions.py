@@ -130,6 +130,13 @@ _ALL = (
         stops_work=True, objection=lost_contact.declaring,
     ),
     Action(
+        "declare_node_lost", "Declare lost",
+        "Its engine does not answer and its containers are certainly gone: requeue its"
+        " deployments.",
+        "declared lost", "clusters.steer_cluster", lost_contact.declare_node_lost, Node,
+        stops_work=True, objection=lost_contact.declaring_node,
+    ),
+    Action(
         "resize", "Resize", "Give it another capacity.", "resized",
         "clusters.resize_cluster", _resize, Cluster, needs=Needs.CAPACITY,
         objection=node_rules.resizing_cluster,

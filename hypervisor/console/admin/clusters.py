@@ -157,7 +157,9 @@ class NodeAdmin(ServiceAdmin):
     search_fields = ["name", "cluster__name"]
     readonly_fields = ["state", "engine_message", "restrictions", "created_at"]
     autocomplete_fields = ["cluster"]
-    actions = ["cordon_node", "uncordon_node", "drain_node", "resize_node"]
+    actions = [
+        "cordon_node", "uncordon_node", "drain_node", "resize_node", "declare_node_lost",
+    ]  # fmt: skip
 
     def get_queryset(self, request: HttpRequest) -> NodeQuerySet:
         return Node.objects.with_allocated()
@@ -216,6 +218,10 @@ class NodeAdmin(ServiceAdmin):
     @admin.action(description="Drain: move or requeue its deployments…", permissions=["operate"])
     def drain_node(self, request: HttpRequest, queryset: QuerySet[Node]) -> HttpResponse:
         return preview_first(request, "drain_node", queryset)
+
+    @admin.action(description="Declare lost: requeue its deployments…", permissions=["operate"])
+    def declare_node_lost(self, request: HttpRequest, queryset: QuerySet[Node]) -> HttpResponse:
+        return preview_first(request, "declare_node_lost", queryset)
 
     @admin.action(description="Resize…", permissions=["resize"])
     def resize_node(self, request: HttpRequest, queryset: QuerySet[Node]) -> HttpResponse:

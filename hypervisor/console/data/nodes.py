@@ -83,6 +83,9 @@ def _offered(node: Node, may: Callable[[str], bool]) -> tuple[list[Action], list
     why = [action.objection(node) for action in allowed]
     possible = [action for action, objection in zip(allowed, why, strict=True) if not objection]
     common = ("", node_rules.changing(node.cluster))
+    giving_up = ACTIONS["declare_node_lost"]
+    if may(giving_up.permission) and not giving_up.objection(node):
+        possible.append(giving_up)
     return possible, [each for each in dict.fromkeys(why) if each not in common]
 
 
