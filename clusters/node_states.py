@@ -1,5 +1,7 @@
 """What contact with the engines means for the states of nodes."""
 
+from collections.abc import Iterable
+
 from django.db import transaction
 
 from clusters.drivers.base import NodeState
@@ -33,16 +35,17 @@ def forget_engines(cluster: Cluster) -> None:
 
 
 @transaction.atomic
-def keep_contact(node: Node, problem: str) -> None:
-    """Record whether the node's own engine can be used: it cannot if there is a problem."""
+def keep_contact(nodes: Iterable[Node], problem: str) -> None:
+    """Record the problem of the engine of these nodes of one cluster, "" if it can be used."""
     state = NodeState.LOST if problem else NodeState.ACTIVE
-    if (node.engine_state, node.engine_message) == (state, problem):
+    differing = [n for n in nodes if (n.engine_state, n.engine_message) != (state, problem)]
+    if not differing:
         return
-    cluster = Cluster.objects.get_locked(node.cluster_id)
-    row = Node.objects.get_locked(node.pk)
-    changes = row.engine_state != state
-    _set(row, state, problem)
-    node.engine_state, node.engine_message, node.state = state, problem, row.state
+    cluster = Cluster.objects.get_locked(differing[0].cluster_id)
+    rows = list(Node.objects.filter(pk__in=[node.pk for node in differing]).locked())
+    changes = any(row.engine_state != state for row in rows)
+    for row in rows:
+        _set(row, state, problem)
     if changes:
         request_cycle(cluster.organization_id)
 

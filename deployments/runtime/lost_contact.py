@@ -39,6 +39,8 @@ FOREIGN = "engine_unclaimed"
 REGAINED = "contact_regained"
 DECLARED = "declared_lost"
 
+BLOCKED = "Its engine has containers that are unknown to this database."
+
 _MAX_ERROR = 1000
 
 log = structlog.get_logger(__name__)
@@ -92,21 +94,25 @@ def answered(engine: Engine, now: datetime) -> None:
 
 
 def keep_node_state(engine: Engine, now: datetime) -> None:
-    """Make the node of an engine of one node lost or active, as its connection now says."""
+    """Make the engine's nodes lost or active, as its connection now says.
+
+    An engine that reports its nodes says itself which of them are active.
+    """
     connection = engine.connection
-    if connection is None or engine.node is None:
+    if connection is None:
         return
-    fields = ["lost_contact_at", "unclaimed", "unknown_containers"]
+    fields = ["lost_contact_at", "unclaimed", "unknown_containers", "reports_nodes"]
     connection.refresh_from_db(fields=fields)
     since = connection.lost_contact_at
     problem = ""
     if connection.unclaimed:
         problem = "Its engine has to be claimed by an operator first."
     elif connection.is_blocked:
-        problem = "Its engine has containers that are unknown to this database."
+        problem = BLOCKED
     elif since is not None and is_lost(since, now):
         problem = f"Its engine has not answered since {since:%Y-%m-%d %H:%M:%S} UTC."
-    node_states.keep_contact(engine.node, problem)
+    if problem or not connection.reports_nodes:
+        node_states.keep_contact(engine.nodes, problem)
 
 
 @contextmanager
@@ -175,7 +181,7 @@ def declare_lost(cluster: Cluster, *, actor: str, node: str | None = None) -> Cl
     if why := _objection(engine):
         raise Conflict(why)
     if engine.node:
-        node_states.keep_contact(engine.node, f"It was declared lost by {actor}.")
+        node_states.keep_contact([engine.node], f"It was declared lost by {actor}.")
     _release_all(engine, f"was declared lost by {actor}", actor, timezone.now())
     return row
 

@@ -1,6 +1,7 @@
 """Keep the ledger in agreement with the nodes that an engine reports."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import structlog
@@ -25,7 +26,7 @@ from deployments import lifecycle
 from deployments.lifecycle import Change, transition
 from deployments.models import Deployment, Run
 from deployments.runtime import closing
-from deployments.runtime.lost_contact import ACTOR
+from deployments.runtime.lost_contact import ACTOR, BLOCKED
 
 log = structlog.get_logger(__name__)
 
@@ -51,6 +52,8 @@ def sync(engine: Engine, driver: Driver, now: datetime) -> bool:
         log.warning("nodes_not_reported", cluster=cluster.pk, error=str(error))
         warnings = [f"The nodes could not be read, and are kept as last reported: {error}"]
     if reports is not None:
+        if engine.connection and engine.connection.is_blocked:
+            reports = [replace(r, state=NodeState.LOST, message=BLOCKED) for r in reports]
         contested = engine_nodes.sync(cluster, reports, actor=ACTOR, now=now)
         warnings = [*warnings, *contested]
         _requeue_unlaunched(cluster, now)
