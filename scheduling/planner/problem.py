@@ -6,12 +6,13 @@ clusters only what `eligible` says.
 """
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 
-from scheduling.planner.packed import OVERDRAWN, pack
+from scheduling.planner.packed import OVERDRAWN, pack, unpack
 from scheduling.planner.requirements import Requirement
-from scheduling.planner.resources import NOTHING, Resources
+from scheduling.planner.resources import DIMENSIONS, NOTHING, Resources
 from scheduling.planner.snapshot import Bin, Cluster, ClusterState, Deployment, Place, Snapshot
 from scheduling.planner.turns import Turn, turns
 
@@ -239,6 +240,7 @@ class _Eligibility:
         self._open = open_
         self._admitted: dict[Class, tuple[int, ...]] = {}
         self._by_capacity: dict[Class, dict[int, list[int]]] = {}
+        self._fits_all: dict[Class, int] = {}
         self._of_shape: dict[Shape, tuple[int, ...]] = {}
         self._of_capacities: dict[tuple[Class, tuple[int, ...]], tuple[int, ...]] = {}
 
@@ -265,12 +267,23 @@ class _Eligibility:
             for c in self.admitted(d):
                 if self._open[c]:
                     nodes[self._capacities[c]].append(c)
-        large = tuple([capacity for capacity in nodes if not (capacity - request) & OVERDRAWN])
+            self._fits_all[class_] = _smallest(nodes)
+        if (self._fits_all[class_] - request) & OVERDRAWN:
+            large = tuple([capacity for capacity in nodes if not (capacity - request) & OVERDRAWN])
+        else:
+            large = tuple(nodes)
         found = self._of_capacities.get((class_, large))
         if found is None:
             found = tuple(sorted([c for capacity in large for c in nodes[capacity]]))
             self._of_capacities[class_, large] = found
         return found
+
+
+def _smallest(capacities: Iterable[int]) -> int:
+    """Return the least of each dimension: what fits there fits everywhere."""
+    amounts = [unpack(capacity) for capacity in capacities]
+    least = [min([getattr(a, name) for a in amounts], default=0) for name in DIMENSIONS]
+    return pack(Resources(*least))
 
 
 def _kinds(shapes: list[Shape]) -> list[int]:

@@ -5,7 +5,7 @@ packed amounts compare. A request fits only on nodes that do not come before it.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from scheduling.planner.packed import OVERDRAWN
 
@@ -13,7 +13,7 @@ from scheduling.planner.packed import OVERDRAWN
 class Index:
     """The nodes of a set by an amount, packed, of each."""
 
-    def __init__(self, nodes: Sequence[int], amounts: Sequence[int]) -> None:
+    def __init__(self, nodes: Sequence[int], amounts: Sequence[int] | Mapping[int, int]) -> None:
         self._amounts = {c: amounts[c] for c in nodes}
         self._order = sorted([(amount, c) for c, amount in self._amounts.items()])
 
@@ -57,7 +57,8 @@ class Index:
 class Indexes:
     """Of one set of nodes, an index by what is free, and one by what is free less the load.
 
-    `seen` is the number of changes of an attempt that the indexes contain.
+    There are others for what would be free without some victims. `seen` is the number of changes
+    of an attempt that the indexes contain.
     """
 
     def __init__(
@@ -65,7 +66,9 @@ class Indexes:
     ) -> None:
         self.free = Index(nodes, free)
         self.slack = Index(nodes, [left - later for left, later in zip(free, load, strict=True)])
+        self._nodes = nodes
         self._seen = seen
+        self._without: dict[int, tuple[Index, int]] = {}
 
     def follow(self, changed: Sequence[int], free: Sequence[int], load: Sequence[int]) -> None:
         """Take over the changes that are new in the list of all nodes that have changed."""
@@ -73,3 +76,17 @@ class Indexes:
             self.free.update(c, free[c])
             self.slack.update(c, free[c] - load[c])
         self._seen = len(changed)
+
+    def without(self, priority: int, changed: Sequence[int], amount: Callable[[int], int]) -> Index:
+        """Return the index by what is free once the victims up to this priority have left.
+
+        `amount` returns this for a node, and `changed` is as for `follow`.
+        """
+        if priority in self._without:
+            index, seen = self._without[priority]
+            for c in set(changed[seen:]):
+                index.update(c, amount(c))
+        else:
+            index = Index(self._nodes, {c: amount(c) for c in self._nodes})
+        self._without[priority] = index, len(changed)
+        return index

@@ -1,12 +1,13 @@
 """Choose which deployments start at a level, and on which node."""
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from scheduling.planner.outcome import Reservation
 from scheduling.planner.packed import OVERDRAWN
 from scheduling.planner.problem import NEVER, Level, Problem
+from scheduling.planner.search.index import Index
 from scheduling.planner.search.reservation import reserve
 from scheduling.planner.search.state import MANY, Guide, State
 
@@ -168,12 +169,44 @@ def _choose_of_many(state: State, d: int, guide: Guide) -> Choice | None:
     for c in fits(request):
         if not (state.usable(d, c) - state.load[c] - request) & OVERDRAWN:
             return c, _NO_VICTIMS
-    crowded = [
-        c
-        for c in index.free.fits(request)
-        if c not in state.reserved or not (state.usable(d, c) - request) & OVERDRAWN
-    ]
+    crowded = list(islice(_usable(state, d, index.free), _COMPARED + 1))
+    if len(crowded) > _COMPARED:
+        crowded = _with_lowest_victims(state, d)
     return _least_harm(state, d, crowded)
+
+
+def _usable(state: State, d: int, index: Index) -> Iterator[int]:
+    """Yield the nodes that d fits by the index and by what is reserved for others."""
+    request = state.problem.requests[d]
+    for c in index.fits(request):
+        if c not in state.reserved or not (state.usable(d, c) - request) & OVERDRAWN:
+            yield c
+
+
+def _with_lowest_victims(state: State, d: int) -> list[int]:
+    """Return some of the nodes for d on which the highest priority among the victims is lowest.
+
+    Up to which priority victims have to leave before d fits somewhere is found by a binary search.
+    """
+    request, nodes = state.problem.requests[d], state.problem.eligible[d]
+    later = state.problem.levels[len(state.counts) + 1 :]
+    priorities = [-NEVER, *(level.priority for level in reversed(later))]
+
+    def fits_without(priority: int) -> bool:
+        index = state.without_victims_up_to(priority, nodes)
+        return any(True for _ in _usable(state, d, index))
+
+    lowest = priorities[bisect_left(priorities, True, key=fits_without)]
+    return list(
+        islice(
+            (
+                c
+                for c in _usable(state, d, state.index(nodes).free)
+                if not (state.free_without(c, lowest) - request) & OVERDRAWN
+            ),
+            _COMPARED,
+        )
+    )
 
 
 def _contains(nodes: tuple[int, ...], c: int) -> bool:
@@ -190,8 +223,6 @@ def _least_harm(state: State, d: int, crowded: list[int]) -> Choice | None:
     request, deployments = state.problem.requests[d], state.problem.deployments
     if len(crowded) < 2:
         return (crowded[0], state.victims(request, crowded[0])) if crowded else None
-    if len(crowded) > _COMPARED:
-        crowded = _with_lowest_victims(state, request, crowded)
     choices = [(c, state.victims(request, c)) for c in crowded]
     highest = [
         max([deployments[v].priority for v in victims], default=-NEVER) for _, victims in choices
@@ -200,16 +231,19 @@ def _least_harm(state: State, d: int, crowded: list[int]) -> Choice | None:
     among = [choice for choice, worst in zip(choices, highest, strict=True) if worst == lowest]
     if len(among) == 1:
         return among[0]
-    elsewhere: dict[int, list[int]] = {}
-    return min(among, key=lambda choice: (_harm(state, choice, elsewhere), choice[0]))
+    return _fewest_lost(state, among)
 
 
-def _with_lowest_victims(state: State, request: int, crowded: list[int]) -> list[int]:
-    """Return some of the nodes on which the highest priority among the victims is lowest."""
-    highest = [state.highest_victim(request, c) for c in crowded]
-    lowest = min(highest)
-    among = [c for c, worst in zip(crowded, highest, strict=True) if worst == lowest]
-    return among[:_COMPARED]
+def _fewest_lost(state: State, choices: list[Choice]) -> Choice:
+    """Return the choice with the least harm; the highest priority among the victims is equal."""
+    loss, elsewhere = state.problem.loss, dict[int, list[int]]()
+    best, fewest = choices[0], NEVER
+    # Of choices with as many lost victims the first is the best, so each later one needs fewer.
+    for choice in sorted(choices, key=lambda x: (len(x[1]), sum([loss[v] for v in x[1]]), x[0])):
+        lost = _lost(state, choice, elsewhere, fewest)
+        if lost < fewest:
+            best, fewest = choice, lost
+    return best
 
 
 def _victims(state: State, request: int, c: int) -> list[int]:
@@ -218,12 +252,17 @@ def _victims(state: State, request: int, c: int) -> list[int]:
     return _NO_VICTIMS
 
 
-def _harm(state: State, choice: Choice, elsewhere: dict[int, list[int]]) -> tuple[int, int, int]:
-    """Return the harm, without the priority. `elsewhere` has two nodes, if any, for each kind."""
-    (c, victims), kinds, loss, lost = choice, state.problem.kinds, state.problem.loss, 0
+def _lost(state: State, choice: Choice, elsewhere: dict[int, list[int]], enough: int) -> int:
+    """Return how many of the victims fit on no other node, counted up to `enough`.
+
+    `elsewhere` has two nodes, if any, for each kind.
+    """
+    (c, victims), kinds, lost = choice, state.problem.kinds, 0
     for v in victims:
+        if lost >= enough:
+            break
         nodes = elsewhere.get(kinds[v])
         if nodes is None:
             nodes = elsewhere[kinds[v]] = list(islice(state.without_victims(v), 2))
         lost += not nodes or nodes == [c]
-    return lost, len(victims), sum([loss[v] for v in victims])
+    return lost

@@ -1,12 +1,14 @@
 """The state of an attempt between two levels: what is placed where, and what is free."""
 
+from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 from scheduling.planner.outcome import Outcome, Reservation, may_use
 from scheduling.planner.packed import OVERDRAWN, beyond
 from scheduling.planner.problem import NEVER, Problem
-from scheduling.planner.search.index import Indexes
+from scheduling.planner.search.index import Index, Indexes
 from scheduling.planner.search.preemption import remove_and_restore
 
 MANY = 64  # nodes from which on they are found by an index
@@ -44,7 +46,8 @@ class State:
     `displaced` have lost it, by priority. `reserved` are the reservations by node.
     `counts` and `free_at` are as in `Outcome`, and `effort` is the number of pairs of a deployment
     and a node that have been examined. `changed` are the nodes whose `free` or `load` has changed
-    since there are `indexes`, each time again.
+    since there are `indexes`, each time again. `without` caches what would be free on a node
+    without its expected victims, by their highest priority.
     """
 
     problem: Problem
@@ -60,6 +63,7 @@ class State:
     effort: int = 0
     changed: list[int] = field(default_factory=list)
     indexes: dict[int, Indexes] = field(default_factory=dict)
+    without: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, problem: Problem, prefer: Mapping[int, int] | None = None) -> "State":
@@ -155,20 +159,37 @@ class State:
         left = self.free[c] - self.load[c] - request
         return remove_and_restore(problem.requests, candidates, left)
 
-    def highest_victim(self, request: int, c: int) -> int:
-        """Return the highest priority among the expected victims of the request on c.
+    def without_victims_up_to(self, priority: int, nodes: tuple[int, ...]) -> Index:
+        """Return the index of the nodes by what is free once those up to this priority are evicted.
 
-        Without victims it is -NEVER.
+        These are the first in the order of eviction, up to a higher priority. The nodes must be one
+        of the problem's `eligible`.
         """
-        problem, expected, decided = self.problem, self.expected_victims, len(self.counts)
-        left, highest = self.free[c] - self.load[c] - request, -NEVER
-        for v in self.eviction_order[c]:
-            if not left & OVERDRAWN:
-                break
-            if v not in expected and problem.due_at[v] > decided:
-                left += problem.requests[v]
-                highest = max(highest, problem.deployments[v].priority)
-        return highest
+
+        return self.index(nodes).without(
+            priority, self.changed, lambda c: self.free_without(c, priority)
+        )
+
+    def free_without(self, c: int, priority: int) -> int:
+        """Return what is free on c once its victims up to this priority have left."""
+        amounts = self._amounts_without(c)
+        return amounts[bisect_right(amounts, priority, key=itemgetter(0)) - 1][1]
+
+    def _amounts_without(self, c: int) -> list[tuple[int, int]]:
+        """Return what is free on c beside all, -NEVER, and without those up to each priority."""
+        known = self.without.get(c)
+        if known is None:
+            problem, expected, decided = self.problem, self.expected_victims, len(self.counts)
+            known = self.without[c] = [(-NEVER, self.free[c] - self.load[c])]
+            for v in self.eviction_order[c]:
+                if v not in expected and problem.due_at[v] > decided:
+                    highest, left = known[-1]
+                    priority = problem.deployments[v].priority
+                    if priority > highest:
+                        known.append((priority, left + problem.requests[v]))
+                    else:
+                        known[-1] = highest, left + problem.requests[v]
+        return known
 
     def place(self, d: int, c: int, victims: Collection[int] = ()) -> None:
         """Place d on c, which starts it there or returns it to its home; expect the victims."""
@@ -190,6 +211,7 @@ class State:
         """Record for the indexes that the free amount or the load of c has changed."""
         if self.indexes:
             self.changed.append(c)
+            self.without.pop(c, None)
 
     def outcome(self) -> Outcome:
         """Return the result of the attempt after its last level."""
