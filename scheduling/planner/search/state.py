@@ -46,8 +46,9 @@ class State:
     `displaced` have lost it, by priority. `reserved` are the reservations by node.
     `counts` and `free_at` are as in `Outcome`, and `effort` is the number of pairs of a deployment
     and a node that have been examined. `changed` are the nodes whose `free` or `load` has changed
-    since there are `indexes`, each time again. `without` caches what would be free on a node
-    without its expected victims, by their highest priority.
+    since there are `indexes`, each time again. Two caches belong to nodes that have not
+    changed: `candidates` are not due yet and expected to stay, in the order of eviction; `without`
+    is what would be free without the first of them, by the highest priority among these.
     """
 
     problem: Problem
@@ -63,6 +64,7 @@ class State:
     effort: int = 0
     changed: list[int] = field(default_factory=list)
     indexes: dict[int, Indexes] = field(default_factory=dict)
+    candidates: dict[int, list[int]] = field(default_factory=dict)
     without: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
 
     @classmethod
@@ -151,13 +153,20 @@ class State:
         Deployments are removed in the order of eviction until the request fits; see
         `remove_and_restore`.
         """
-        problem, expected, decided = self.problem, self.expected_victims, len(self.counts)
-        due_at = problem.due_at
-        candidates = (
-            v for v in self.eviction_order[c] if v not in expected and due_at[v] > decided
-        )
         left = self.free[c] - self.load[c] - request
-        return remove_and_restore(problem.requests, candidates, left)
+        return remove_and_restore(self.problem.requests, self._candidates(c), left)
+
+    def _candidates(self, c: int) -> list[int]:
+        """Return the deployments on c that are not due yet and expected to stay, in the order of
+        eviction.
+        """
+        known = self.candidates.get(c)
+        if known is None:
+            expected, due_at, decided = self.expected_victims, self.problem.due_at, len(self.counts)
+            known = self.candidates[c] = [
+                v for v in self.eviction_order[c] if v not in expected and due_at[v] > decided
+            ]
+        return known
 
     def without_victims_up_to(self, priority: int, nodes: tuple[int, ...]) -> Index:
         """Return the index of the nodes by what is free once those up to this priority are evicted.
@@ -179,16 +188,17 @@ class State:
         """Return what is free on c beside all, -NEVER, and without those up to each priority."""
         known = self.without.get(c)
         if known is None:
-            problem, expected, decided = self.problem, self.expected_victims, len(self.counts)
             known = self.without[c] = [(-NEVER, self.free[c] - self.load[c])]
-            for v in self.eviction_order[c]:
-                if v not in expected and problem.due_at[v] > decided:
-                    highest, left = known[-1]
-                    priority = problem.deployments[v].priority
-                    if priority > highest:
-                        known.append((priority, left + problem.requests[v]))
-                    else:
-                        known[-1] = highest, left + problem.requests[v]
+            for v in self._candidates(c):
+                highest, left = known[-1]
+                priority, left = (
+                    self.problem.deployments[v].priority,
+                    left + self.problem.requests[v],
+                )
+                if priority > highest:
+                    known.append((priority, left))
+                else:
+                    known[-1] = highest, left
         return known
 
     def place(self, d: int, c: int, victims: Collection[int] = ()) -> None:
@@ -208,7 +218,8 @@ class State:
         self.record_change(c)
 
     def record_change(self, c: int) -> None:
-        """Record for the indexes that the free amount or the load of c has changed."""
+        """Record that the free amount or the load of c has changed."""
+        self.candidates.pop(c, None)
         if self.indexes:
             self.changed.append(c)
             self.without.pop(c, None)
