@@ -17,7 +17,7 @@ from scheduling.planner.search.node_choice import reduce_fragmentation
 from scheduling.planner.search.ordering import Measure, base_orders, measures
 from scheduling.planner.search.preference import Preferences
 from scheduling.planner.search.relocation import Relocation
-from scheduling.planner.search.state import Guide, State
+from scheduling.planner.search.state import MANY, Guide, State
 
 _WORK = 300_000  # pairs of a deployment and a node to examine in all attempts on few nodes
 _LEAST_WORK = 100_000  # on many nodes, on which an attempt takes longer and gains less
@@ -34,9 +34,10 @@ def best_outcome(problem: Problem) -> Outcome:
     2. Try other measures of size, and the emptiest nodes first, on all levels.
     3. Try them on one level at a time.
     4. Change single deployments of the best attempt, as long as that helps and work is left.
-    5. Let victims of the best attempt keep their place by changing the nodes of deployments that
+    5. Start several deployments of a level on one node, and go on with step 4 if that helps.
+    6. Let victims of the best attempt keep their place by changing the nodes of deployments that
        start.
-    6. Change the nodes of deployments that start so that free GPUs stay usable.
+    7. Change the nodes of deployments that start so that free GPUs stay usable.
     """
     return Search(problem).run()
 
@@ -53,6 +54,12 @@ def score(outcome: Outcome) -> Score:
 def _work(nodes: int) -> int:
     """Return how many pairs of a deployment and a node to examine, less on more nodes."""
     return max(_WORK * _FEW**2 // max(nodes, _FEW) ** 2, _LEAST_WORK)
+
+
+def _parts(number: int) -> list[int]:
+    """Return the number, one less, and three, two and one quarters of it, as far as positive."""
+    parts = {number, number - 1, number * 3 // 4, number // 2, number // 4}
+    return sorted((part for part in parts if part > 0), reverse=True)
 
 
 def coverage(request: Resources, free: Resources) -> int:
@@ -104,7 +111,7 @@ class Search:
                     self._attempt(replace(self._guide, orders=measure.orders, tight=tight))
             self._attempt(replace(self._guide, sizes=self._problem.shares))
             self._level_by_level(sizes)
-            while self._improve():
+            while self._improve() or self._concentrate():
                 pass
         while self._best.evicted and not self._is_large and self._relocate():
             pass
@@ -199,7 +206,6 @@ class Search:
                 for measure in self._distinct(k, sizes):
                     for tight in (True, False):
                         guide = self._reordered(k, measure.orders[k], tight=tight)
-                        self._attempt(guide, k)
                         self._attempt(replace(guide, sizes=measure.sizes), k)
 
     def _distinct(self, k: int, sizes: list[Measure]) -> Iterator[Measure]:
@@ -225,9 +231,7 @@ class Search:
         """
         where, home = self._where, self._problem.home
         starts = {d: c for d, c in where.items() if home[d] != c}
-        levels = self._problem.levels
-        full = [k for k, level in enumerate(levels) if any(d not in where for d in level.ready)]
-        for k in range(full[0] if full else -1, -1, -1):
+        for k in range(self._first_full(), -1, -1):
             rest = self._guide.orders[k]
             for d, c in self._changes(k, starts):
                 others = [o for o in rest if o != d]
@@ -238,6 +242,30 @@ class Search:
                 if self._work_left <= 0:
                     return False
         return False
+
+    def _concentrate(self) -> bool:
+        """Start several deployments of one level on one node: all that fit there or a part of them.
+
+        Then one large victim may leave in place of many small ones, which a change of a single
+        deployment does not show. Return whether that gave a new basis.
+        """
+        eligible, nodes = self._problem.eligible, range(len(self._problem.bins))
+        for k in range(self._first_full() + 1 if len(nodes) <= MANY else 0):
+            order, load = self._guide.orders[k], self._before[k].load
+            for c in nodes:
+                starts = [d for d in order if d in self._where and c in eligible[d]]
+                for number in _parts(len(starts)) if load[c] else ():
+                    prefer = dict.fromkeys(starts[:number], c)
+                    if self._attempt(self._reordered(k, order, prefer, tight=self._guide.tight), k):
+                        return True
+                    if self._work_left <= 0:
+                        return False
+        return False
+
+    def _first_full(self) -> int:
+        """Return the highest level of which a deployment waits in the basis; -1 if none does."""
+        levels, where = enumerate(self._problem.levels), self._where
+        return next((k for k, level in levels if any(d not in where for d in level.ready)), -1)
 
     def _relocate(self) -> bool:
         """Let a victim keep its place; return whether that leads to a better outcome."""

@@ -144,6 +144,15 @@ def test_an_exchange_does_not_let_an_equal_request_overtake() -> None:
     assert placed(made).keys() == {3, 4, 6, 7, 8}
 
 
+def test_two_deployments_start_where_they_evict_a_large_one_if_more_run_then() -> None:
+    """If 3 or 4 starts on cluster 1, only one of 5 and 6 fits there."""
+    made = plan(
+        cluster(1, 6), cluster(2, 10), active(1, 5, 2, on=2), active(2, 5, 8, on=2),
+        ready(3, 9, 2), ready(4, 9, 2), ready(5, 5, 3, requested_cluster=1), ready(6, 5, 3),
+    )  # fmt: skip
+    assert (placed(made), set(evicted(made))) == ({3: 2, 4: 2, 5: 1, 6: 1}, {2})
+
+
 # -- 6 free capacity first, 8 least harm --
 
 
