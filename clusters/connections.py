@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from uuid import uuid4
 
 from django.db import IntegrityError, transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from clusters import engine_nodes, engines, node_states, sharing
@@ -121,6 +121,7 @@ def connect(cluster: Cluster, *, actor: str, route: Route, node: str | None = No
         _check_share(connection, former, route, found)
         _describe(connection, found)
         connection.save(update_fields=_SET if connection.pk else None)
+        _nodes(row, of).update(can_limit_storage=found.can_limit_storage)
         row.driver = route.driver
         row.save(update_fields=["driver"])
         has = describe(found.cpu_milli, found.ram_mib, found.gpu)
@@ -156,6 +157,7 @@ def disconnect(
         demand().check_idle(row, engine.node)
         sharing.wake_others(engine.connection)
         Connection.objects.filter(engine.connected).delete()
+        _nodes(row, engine.node).update(can_limit_storage=True)
         if Connection.objects.filter(cluster=row).exists():
             node_states.cordon_unconnected(row)
             text = f"{engine.called} disconnected from its engine and cordoned."
@@ -201,6 +203,11 @@ def _of(cluster: Cluster, node: Node | None) -> Connection | None:
     """Return the connection that the one to this node's engine is made from."""
     rows = Connection.objects.select_related("cluster", "node").filter(cluster=cluster.pk)
     return (rows.filter(Q(node=node) | Q(node=None)) if node else rows).first()
+
+
+def _nodes(cluster: Cluster, node: Node | None) -> QuerySet[Node]:
+    """Return the nodes of an engine: this one, or all of its cluster."""
+    return cluster.nodes.filter(pk=node.pk) if node else cluster.nodes.all()
 
 
 def _set(connection: Connection, route: Route) -> None:

@@ -143,9 +143,9 @@ class NodeQuerySet(TenantQuerySet["Node"]):
 
     def of_each_shape(self) -> "NodeQuerySet":
         """Return one node, with its cluster, of those that are alike: of the same cluster, with the
-        same capacity and labels.
+        same capacity and labels, and as able to limit storage.
         """
-        alike = ("cluster_id", *DIMENSIONS, "labels")
+        alike = ("cluster_id", *DIMENSIONS, "labels", "can_limit_storage")
         return self.select_related("cluster").order_by(*alike, "pk").distinct(*alike)
 
 
@@ -161,6 +161,7 @@ class Node(ResourceColumns):
     - refused_until: until when a refusal of a container that should have fitted counts. Until then
       the node has at most `limits`, amounts by dimension, or takes no deployment if there are none.
     - foreign: by dimension, what the engine has given to others; not part of the capacity.
+    - can_limit_storage: false if its engine cannot enforce a limit of ephemeral storage.
     """
 
     class State(models.TextChoices):
@@ -185,6 +186,7 @@ class Node(ResourceColumns):
     refused_until = models.DateTimeField(null=True, editable=False)
     limits = models.JSONField(default=dict, db_default={}, editable=False)
     foreign = models.JSONField(default=dict, db_default={}, editable=False)
+    can_limit_storage = models.BooleanField(default=True, db_default=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, db_default=Now())
 
     objects = NodeQuerySet.as_manager()

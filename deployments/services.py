@@ -27,12 +27,13 @@ from orgs.events import record
 from orgs.models import Organization
 from orgs.services import protect_organizations
 
-_PLACEMENT = {"cpu_milli", "ram_mib", "gpu", "requested_cluster", "require"}
+_PLACEMENT = {
+    "cpu_milli", "ram_mib", "gpu", "ephemeral_storage_mib", "requested_cluster", "require",
+}  # fmt: skip
 """The fields that decide where a deployment fits."""
 
 _UNPLANNED = {
-    "name", "image", "command", "env", "run_as", "ephemeral_storage_mib", "restart_policy",
-    "max_restarts",
+    "name", "image", "command", "env", "run_as", "restart_policy", "max_restarts",
 }  # fmt: skip
 """The fields that no plan depends on: changing only these keeps the revision."""
 

@@ -139,6 +139,13 @@ def check_fits(nodes: Sequence[Node], spec: Spec) -> None:
     labelled = [node for node in nodes if satisfied(spec.require, node.labels)]
     if nodes and not labelled:
         raise _no_such_labels(nodes, spec)
+    if labelled and not any(_can_limit(spec, node) for node in labelled):
+        raise Invalid(
+            "No engine that this deployment may use can limit storage: leave"
+            " `ephemeral_storage_mib` out, or request another cluster.",
+            attr="ephemeral_storage_mib",
+            code="unsupported",
+        )
     raise Invalid(
         f"No node that this deployment may use can ever hold {request}"
         + (f": {'; '.join(_largest(labelled))}. Request less, or add a larger node."
@@ -149,7 +156,12 @@ def check_fits(nodes: Sequence[Node], spec: Spec) -> None:
 
 
 def _could_run(spec: Spec, request: Capacity, node: Node) -> bool:
-    return Capacity.of(node).holds(request) and satisfied(spec.require, node.labels)
+    fits = Capacity.of(node).holds(request) and satisfied(spec.require, node.labels)
+    return fits and _can_limit(spec, node)
+
+
+def _can_limit(spec: Spec, node: Node) -> bool:
+    return spec.ephemeral_storage_mib is None or node.can_limit_storage
 
 
 def _no_such_labels(nodes: Sequence[Node], spec: Spec) -> Invalid:

@@ -37,6 +37,7 @@ class Cause(StrEnum):
     INVALID_SPEC = "invalid_spec"
     OVER_CAPACITY = "over_capacity"
     NO_DEVICE = "no_device"
+    NO_STORAGE_LIMIT = "no_storage_limit"
     OUT_OF_MEMORY = "out_of_memory"
     OUT_OF_STORAGE = "out_of_storage"
     KILLED = "killed"
@@ -191,7 +192,8 @@ class Probe:
 
     `engine_id` is the same for all endpoints of the same engine. `devices` are the ids of its GPUs
     if the reconciler chooses them. `warnings` are sentences for the operator who connects it.
-    `nodes` are the engine's nodes, None if it does not report any.
+    `nodes` are the engine's nodes, None if it does not report any. `can_limit_storage` is false if
+    it certainly cannot enforce a limit of ephemeral storage.
     """
 
     engine_id: str
@@ -202,6 +204,7 @@ class Probe:
     devices: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     nodes: tuple[NodeReport, ...] | None = None
+    can_limit_storage: bool = True
 
 
 class DriverError(Exception):

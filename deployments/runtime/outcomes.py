@@ -31,7 +31,7 @@ KILLED_CODE = 137
 
 _NOT_RESTARTED = {
     Cause.IMAGE_NOT_FOUND, Cause.COMMAND_NOT_FOUND, Cause.INVALID_SPEC, Cause.OVER_CAPACITY,
-    Cause.NO_DEVICE,
+    Cause.NO_DEVICE, Cause.NO_STORAGE_LIMIT,
 }  # fmt: skip
 """Causes after which a restart would fail in the same way."""
 
@@ -45,6 +45,7 @@ _FALLBACKS = {
     Cause.INVALID_SPEC: "The engine refused its specification: correct it and submit it again.",
     Cause.OVER_CAPACITY: "The engine has less capacity than its cluster: notify an operator.",
     Cause.NO_DEVICE: "The engine does not have its GPU: notify an operator.",
+    Cause.NO_STORAGE_LIMIT: "The engine cannot limit storage: leave `ephemeral_storage_mib` out.",
     Cause.OUT_OF_STORAGE: "Used more ephemeral storage than it may: set a larger"
     " `ephemeral_storage_mib`.",
     Cause.KILLED: "Killed by something other than the hypervisor: see its logs.",

@@ -20,7 +20,7 @@ from clusters import ownership
 from clusters.drivers import driver_for
 from clusters.drivers.base import Cause, Driver, DriverError, Observation, Phase
 from clusters.engines import Engine
-from clusters.models import Cluster
+from clusters.models import Cluster, Node
 from clusters.places import Places
 from clusters.secrets import CannotDecrypt
 from clusters.wakeups import request, request_cycle, request_reconcile
@@ -272,6 +272,8 @@ class _Pass:
         # The engine refused: there is no container and none will appear. The next attempt uses the
         # same uid.
         Run.objects.filter(pk=run.pk).update(launched_at=None, devices=[])
+        if error.cause is Cause.NO_STORAGE_LIMIT and run.node_id:
+            Node.objects.filter(pk=run.node_id).update(can_limit_storage=False)
         ending = outcomes.of_refusal(run, error, self.now)
         if ending:
             self._apply_endings([ending])

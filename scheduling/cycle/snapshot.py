@@ -22,11 +22,18 @@ _COLUMNS = (
     "pk", "revision", "priority", "cpu_milli", "ram_mib", "gpu", "queued_at", "requested_cluster",
     "cluster", "node", "require", "prefer", "placed_at", "max_runtime_s", "preemptible",
     "checkpoint_at", "ready_after", "suspended_until", "status_code", "organization",
+    "ephemeral_storage_mib",
 )  # fmt: skip
 
 _CLUSTER = _COLUMNS.index("cluster")
 _NODE = _COLUMNS.index("node")
 _ORGANIZATION = _COLUMNS.index("organization")
+
+
+_UNLIMITED = {"ephemeral-storage": "unlimited"}
+_LIMITED = {"ephemeral-storage": {"not": ["unlimited"]}}
+"""The planner knows only labels, so a node whose engine cannot limit storage has one, which
+deployments with a limit avoid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +170,7 @@ def _node(row: supply.Node) -> Node:
         id=row.pk,
         capacity=Resources(row.cpu_milli, row.ram_mib, row.gpu),
         name=row.name,
-        labels=row.labels,
+        labels=row.labels if row.can_limit_storage else row.labels | _UNLIMITED,
         state=ClusterState(row.state),
     )
 
@@ -172,7 +179,7 @@ def _deployment(row: tuple[Any, ...], past: _Past) -> Deployment:
     (
         pk, _revision, priority, cpu_milli, ram_mib, gpu, queued_at, requested_cluster, cluster,
         node, require, prefer, placed_at, max_runtime_s, preemptible, checkpoint_at, ready_after,
-        suspended_until, status_code, _organization,
+        suspended_until, status_code, _organization, ephemeral_storage_mib,
     ) = row  # fmt: skip
     evictions, evicted_at = past.evictions.get(pk, (0, None))
     return Deployment(
@@ -192,7 +199,7 @@ def _deployment(row: tuple[Any, ...], past: _Past) -> Deployment:
         past_victims=past.victims_since(pk, queued_at) if cluster is None else (),
         preempted_in_vain=cluster is None and past.ended_in_vain(pk),
         node=node,
-        require=requirements(require),
+        require=requirements(require if ephemeral_storage_mib is None else require | _LIMITED),
         prefer=preferences(prefer),
         reserved=cluster is None and status_code == "reserved",
     )

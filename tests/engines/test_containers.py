@@ -14,6 +14,7 @@ from deployments.environment import seal
 from deployments.logs import store
 from deployments.models import Deployment, Status
 from deployments.registries import services as registries
+from hypervisor.base.errors import Invalid
 from orgs.models import Organization
 from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle
@@ -100,8 +101,17 @@ def test_an_image_is_pulled_with_the_log_in_of_the_organization(
     assert (right.status, output(right)) == (Status.COMPLETED, "pulled")
 
 
-def test_an_engine_that_cannot_limit_storage_refuses_the_deployment(ended: Ended) -> None:
+def test_an_engine_that_cannot_limit_storage_gets_no_deployment_with_a_limit(
+    ended: Ended, cluster: Cluster
+) -> None:
+    with pytest.raises(Invalid, match="leave `ephemeral_storage_mib` out"):
+        ended("true", ephemeral_storage_mib=100)
+    # As if it was connected by a release that did not ask for it.
+    cluster.nodes.update(can_limit_storage=True)
+
     deployment = ended("true", ephemeral_storage_mib=100)
 
-    assert (deployment.status, deployment.status_code) == (Status.FAILED, "invalid_spec")
+    assert (deployment.status, deployment.status_code) == (Status.FAILED, "no_storage_limit")
     assert "leave `ephemeral_storage_mib` out" in deployment.status_reason
+    with pytest.raises(Invalid, match="leave `ephemeral_storage_mib` out"):
+        ended("true", ephemeral_storage_mib=100)

@@ -136,8 +136,8 @@ class DockerDriver:
                 retriable=False,
                 cause=Cause.OVER_CAPACITY,
             )
-        if spec.ephemeral_storage_mib is not None and not probing.checks_storage_limits(engine):
-            raise DriverError(NO_STORAGE_LIMITS, retriable=False, cause=Cause.INVALID_SPEC)
+        if spec.ephemeral_storage_mib is not None and not probing.can_limit_storage(engine.info()):
+            raise DriverError(NO_STORAGE_LIMITS, retriable=False, cause=Cause.NO_STORAGE_LIMIT)
         if spec.gpu != len(spec.devices):
             raise DriverError(
                 f"The deployment requests {spec.gpu} GPUs, but was assigned {len(spec.devices)}: an"

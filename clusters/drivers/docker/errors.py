@@ -72,7 +72,7 @@ _REFUSALS: tuple[tuple[str, Cause, bool, str], ...] = (
         False,
         "The engine refuses the name of an environment variable: correct `env`.",
     ),
-    ("storage-opt", Cause.INVALID_SPEC, False, NO_STORAGE_LIMITS),
+    ("storage-opt", Cause.NO_STORAGE_LIMIT, False, NO_STORAGE_LIMITS),
     (
         "no space left",
         Cause.ENGINE_FAILED,

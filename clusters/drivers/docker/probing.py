@@ -30,16 +30,22 @@ def probe(engine: APIClient, connection: Connection) -> Probe:
         gpu=len(devices),
         devices=devices,
         warnings=tuple(_warnings(engine, info, connection)),
+        can_limit_storage=can_limit_storage(info),
     )
 
 
-def checks_storage_limits(engine: APIClient) -> bool:
-    """Whether the engine refuses a limit of storage that it cannot enforce.
+def can_limit_storage(info: Mapping[str, Any]) -> bool:
+    """Whether the engine may be able to limit storage.
 
-    With the image store of containerd, it ignores the limit.
+    The image store of containerd ignores a limit. On overlay2, the engine does not tell whether its
+    file system XFS has project quotas, and refuses a container if it has not.
     """
-    status = dict(engine.info().get("DriverStatus") or ())
-    return status.get("driver-type") != "io.containerd.snapshotter.v1"
+    status = dict(info.get("DriverStatus") or ())
+    if status.get("driver-type") == "io.containerd.snapshotter.v1":
+        return False
+    return not (info.get("Driver") or "").startswith("overlay") or (
+        status.get("Backing Filesystem") == "xfs"
+    )
 
 
 def _advertised(info: Mapping[str, Any]) -> tuple[str, ...]:

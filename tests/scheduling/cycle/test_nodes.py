@@ -318,3 +318,59 @@ def test_an_answer_names_the_node(
     assert client.get(f"/deployments/{row.pk}").data["node"] == {"id": node.pk, "name": node.name}
     found = client.get(f"/deployments?node={node.pk}").data["results"]
     assert [each["id"] for each in found] == [row.pk]
+
+
+# --- Storage --------------------------------------------------------------------------------------
+
+
+def test_a_deployment_with_a_limit_of_storage_evicts_nothing_where_none_is_possible(
+    rack: Cluster, submit: Submit
+) -> None:
+    Node.objects.filter(pk=first(rack).pk).update(can_limit_storage=False)
+    lower = [submit(gpu=2, priority=10) for _ in range(2)]
+    cycle(rack.organization)
+
+    limited = submit(gpu=2, priority=90, ephemeral_storage_mib=100)
+    cycle(rack.organization)
+
+    limited.refresh_from_db()
+    assert limited.node
+    assert limited.node.name == "gpu-2"
+    there = {row.node.name for row in Deployment.objects.filter(pk__in=[r.pk for r in lower])
+             if row.node}  # fmt: skip
+    assert there == {"gpu-1"}
+
+
+def test_it_waits_with_a_reason_if_no_engine_can_limit_storage_any_more(
+    rack: Cluster, submit: Submit
+) -> None:
+    limited = submit(ephemeral_storage_mib=100)
+    rack.nodes.update(can_limit_storage=False)
+
+    cycle(rack.organization)
+
+    limited.refresh_from_db()
+    assert limited.status == Status.PENDING
+    assert "ephemeral-storage is not unlimited" in explain(limited).reason
+
+
+@pytest.mark.parametrize("able", [[], ["gpu-1"], ["gpu-1", "gpu-2"]])
+def test_a_limit_that_no_engine_can_enforce_is_refused_at_submission(
+    rack: Cluster, alice: User, client_for: ClientFor, able: list[str]
+) -> None:
+    rack.nodes.exclude(name__in=able).update(can_limit_storage=False)
+    body = {"name": "x", "image": "x", "cpu": 1, "ram_mib": 1}
+
+    answer = client_for(alice).post("/deployments", body | {"ephemeral_storage_mib": 100})
+    without = client_for(alice).post("/deployments", body)
+    changed = client_for(alice).patch(
+        f"/deployments/{without.data['id']}", {"ephemeral_storage_mib": 100}
+    )
+
+    assert without.status_code == 201
+    assert (answer.status_code, changed.status_code) == ((201, 200) if able else (400, 400))
+    if not able:
+        (error,) = answer.data["errors"]
+        assert (error["attr"], error["code"]) == ("ephemeral_storage_mib", "unsupported")
+        assert error["detail"] == changed.data["errors"][0]["detail"]
+        assert "leave `ephemeral_storage_mib` out" in error["detail"]

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -29,17 +28,18 @@ def test_the_engine_gets_the_limit(mib: int | None, option: Mapping[str, str] | 
 
 
 @pytest.mark.parametrize(
-    ("status", "checks"),
+    ("driver", "status", "can"),
     [
-        ([["Backing Filesystem", "xfs"]], True),
-        ([["driver-type", "io.containerd.snapshotter.v1"]], False),
-        (None, True),
+        ("overlay2", [["Backing Filesystem", "xfs"], ["Supports d_type", "true"]], True),
+        ("overlay2", [["Backing Filesystem", "extfs"]], False),
+        ("overlay2", None, False),
+        ("overlayfs", [["driver-type", "io.containerd.snapshotter.v1"]], False),
+        ("btrfs", [["Build Version", "Btrfs v4.20.1"]], True),
+        ("zfs", None, True),
     ],
 )
-def test_the_image_store_of_containerd_would_ignore_the_limit(status: Any, checks: bool) -> None:
-    engine: Any = SimpleNamespace(info=lambda: {"DriverStatus": status})
-
-    assert probing.checks_storage_limits(engine) is checks
+def test_what_an_engine_says_of_its_storage(driver: str, status: Any, can: bool) -> None:
+    assert probing.can_limit_storage({"Driver": driver, "DriverStatus": status}) is can
 
 
 @pytest.mark.parametrize("driver", ["overlay", "vfs"])
@@ -48,7 +48,7 @@ def test_a_refused_limit_has_the_remedy(driver: str) -> None:
 
     error = refusal(APIError("500", explanation=why))
 
-    assert (error.cause, error.retriable) == (Cause.INVALID_SPEC, False)
+    assert (error.cause, error.retriable) == (Cause.NO_STORAGE_LIMIT, False)
     assert "leave `ephemeral_storage_mib` out, or request another cluster" in str(error)
 
 
@@ -59,10 +59,11 @@ def test_an_engine_that_cannot_limit_storage_refuses_and_keeps_nothing(
     spec = docker_bench.spec(Program.SLEEPS, docker_bench.next_run())
     limited = replace(spec, ephemeral_storage_mib=100)
 
+    assert docker_bench.driver.probe().can_limit_storage is False
     with pytest.raises(DriverError, match="leave `ephemeral_storage_mib` out") as refused:
         docker_bench.driver.start(limited, docker_bench.now())
 
-    assert (refused.value.cause, refused.value.retriable) == (Cause.INVALID_SPEC, False)
+    assert (refused.value.cause, refused.value.retriable) == (Cause.NO_STORAGE_LIMIT, False)
     assert docker_bench.see(spec.uid) is None
     docker_bench.driver.start(spec, docker_bench.now())
     assert docker_bench.see(spec.uid)
