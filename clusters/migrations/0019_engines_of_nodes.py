@@ -5,6 +5,11 @@ import pgtrigger.compiler
 import pgtrigger.migrations
 from django.db import migrations, models
 
+CLUSTERS_MAY_REPEAT = """
+    ALTER TABLE clusters_connection DROP CONSTRAINT clusters_connection_cluster_id_key;
+    CREATE INDEX clusters_connection_cluster_id_cf8be4ec ON clusters_connection (cluster_id);
+"""
+
 
 class Migration(migrations.Migration):
 
@@ -26,10 +31,17 @@ class Migration(migrations.Migration):
             name='node',
             field=models.OneToOneField(editable=False, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='connection', to='clusters.node'),
         ),
-        migrations.AlterField(
-            model_name='connection',
-            name='cluster',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='connections', to='clusters.cluster'),
+        # Django would drop the foreign key and add it again. That locks clusters_cluster while
+        # clusters_connection is locked, but statements of the former release lock the clusters first.
+        migrations.SeparateDatabaseAndState(
+            database_operations=[migrations.RunSQL(CLUSTERS_MAY_REPEAT, migrations.RunSQL.noop)],
+            state_operations=[
+                migrations.AlterField(
+                    model_name='connection',
+                    name='cluster',
+                    field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='connections', to='clusters.cluster'),
+                ),
+            ],
         ),
         pgtrigger.migrations.AddTrigger(
             model_name='connection',
