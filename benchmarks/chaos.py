@@ -1,13 +1,13 @@
 """Containers that start, stop and preempt each other at random while processes are killed.
 
-The bench polls the engine for its running containers. They must never exceed the cluster's
-capacity, share a GPU, or belong to the same deployment.
+The bench polls the engines for their running containers. Those of an engine must never exceed its
+node's capacity or share a GPU, and no two on any engines may belong to the same deployment.
 """
 
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 from django.core.management.base import CommandError
+from docker.client import DockerClient
 from docker.errors import DockerException
 from requests import RequestException
 
@@ -40,7 +41,7 @@ class Report:
 
 
 def run(
-    bench: Bench, engine: Any, count: int, choose: Random, out: Callable[[str], object]
+    bench: Bench, engines: Sequence[Any], count: int, choose: Random, out: Callable[[str], object]
 ) -> None:
     """Run the bench. Raises CommandError when a check failed."""
     report, over, began = Report(), threading.Event(), time.monotonic()
@@ -50,7 +51,7 @@ def run(
         changing = background.submit(_change, bench, count, Random(1), over)  # noqa: S311
         try:
             # In this thread, because an engine ends with the thread that started it.
-            _kill(bench, engine, count, choose, report)
+            _kill(bench, engines, count, choose, report)
             changing.result()
             wait_until(lambda: not _competing(bench), "every deployment has ended", _SETTLE_S)
         finally:
@@ -62,12 +63,16 @@ def run(
     out(
         f"{count} deployments in {time.monotonic() - began:.0f} s: {dict(statuses)},"
         f" {preemptions} preemptions, {len(report.seen)} containers seen, at most {report.most} at"
-        f" once\nkilled with -9: {dict(report.killed)}\n{report.polls} polls of the engine"
+        f" once\nkilled with -9: {dict(report.killed)}\n{report.polls} polls of {_many(engines)}"
     )
     for problem in report.problems[:20]:
         out(f"PROBLEM {problem}")
     if report.problems:
         raise CommandError(f"{len(report.problems)} checks failed.")
+
+
+def _many(engines: Sequence[Any]) -> str:
+    return "the engine" if len(engines) == 1 else f"{len(engines)} engines"
 
 
 def _submit(bench: Bench, count: int, choose: Random) -> None:
@@ -124,12 +129,13 @@ def _change(bench: Bench, count: int, choose: Random, over: threading.Event) -> 
                         client.patch(path, priority=50)
 
 
-def _kill(bench: Bench, engine: Any, count: int, choose: Random, report: Report) -> None:
+def _kill(bench: Bench, engines: Sequence[Any], count: int, choose: Random, report: Report) -> None:
     """Kill one process at a time, and wait until it is back, until three quarters have ended."""
     while len(_competing(bench)) > count // 4:
         time.sleep(choose.uniform(1, 4))
         victim = choose.choice(_VICTIMS)
         if victim == "engine":
+            engine = choose.choice(engines)
             engine.kill()
             time.sleep(choose.uniform(0, 3))
             engine.start()
@@ -145,26 +151,66 @@ def is_back(bench: Bench, name: str, former: psutil.Process) -> bool:
 
 
 def watch(bench: Bench, over: threading.Event, report: Report) -> None:
-    known: dict[str, dict[str, Any]] = {}
+    polled = [_Polled(engine) for engine in bench.engines]
     while not over.is_set():
-        try:
-            listed = bench.engine.api.containers(filters={"label": "mlops-hypervisor.run"})
-            for row in listed:
-                if row["Id"] not in known:
-                    known[row["Id"]] = bench.engine.api.inspect_container(row["Id"])
-        except (DockerException, RequestException):
-            over.wait(0.2)  # The engine has been killed.
-            continue
-        running = [known[row["Id"]] for row in listed]
+        running = [container for one in polled for container in one.running(report)]
         report.polls += 1
         report.most = max(report.most, len(running))
-        report.seen |= {row["Id"] for row in listed}
-        report.problems += _overfull(running)
+        report.problems += _together(running, polled)
         over.wait(0.02)
 
 
+class _Polled:
+    """An engine with what is known of its containers, which does not change while they run."""
+
+    def __init__(self, engine: DockerClient) -> None:
+        self._engine = engine
+        self._known: dict[str, dict[str, Any]] = {}
+
+    def running(self, report: Report) -> list[dict[str, Any]]:
+        """Return the running containers, none while the engine does not answer; check them."""
+        try:
+            listed = self._engine.api.containers(filters={"label": "mlops-hypervisor.run"})
+            for row in listed:
+                if row["Id"] not in self._known:
+                    self._known[row["Id"]] = self._engine.api.inspect_container(row["Id"])
+        except (DockerException, RequestException):
+            return []  # The engine has been killed.
+        found = [self._known[row["Id"]] for row in listed]
+        report.seen |= {row["Id"] for row in listed}
+        report.problems += _overfull(found)
+        return found
+
+    def still_runs(self, container: dict[str, Any]) -> bool:
+        """Return whether the container still runs, as far as the engine answers."""
+        if container["Id"] not in self._known:
+            return False
+        try:
+            state = self._engine.api.inspect_container(container["Id"])["State"]
+        except (DockerException, RequestException):
+            return False
+        return bool(state["Running"])
+
+
+def _together(running: list[dict[str, Any]], polled: list[_Polled]) -> list[str]:
+    """Return the deployments of which several containers run at once, on any engines.
+
+    The engines are polled one after the other, so the containers must all still run afterwards.
+    """
+    by_owner: dict[str, list[dict[str, Any]]] = {}
+    for container in running:
+        for value in container["Config"]["Env"]:
+            if value.startswith(f"{_NAME}="):
+                by_owner.setdefault(value, []).append(container)
+    return [
+        f"{len(containers)} containers of {owner} at once"
+        for owner, containers in by_owner.items()
+        if len(containers) > 1 and all(any(one.still_runs(c) for one in polled) for c in containers)
+    ]
+
+
 def _overfull(running: list[dict[str, Any]]) -> list[str]:
-    """Return the violations among the containers that run at one moment."""
+    """Return the violations among the containers that run on an engine at one moment."""
     hosts = [container["HostConfig"] for container in running]
     cpu = sum(host["NanoCpus"] for host in hosts) / 10**9
     ram = sum(host["Memory"] for host in hosts) / 2**20
@@ -174,16 +220,7 @@ def _overfull(running: list[dict[str, Any]]) -> list[str]:
         for request in host["DeviceRequests"] or ()
         for device in request["DeviceIDs"]
     )
-    owners = Counter(
-        value
-        for container in running
-        for value in container["Config"]["Env"]
-        if value.startswith(f"{_NAME}=")
-    )
-    problems = [f"{n} containers of {owner} at once" for owner, n in owners.items() if n > 1]
-    problems += [
-        f"GPU {device} belongs to {n} containers" for device, n in devices.items() if n > 1
-    ]
+    problems = [f"GPU {device} belongs to {n} containers" for device, n in devices.items() if n > 1]
     problems += [f"unknown GPU {device}" for device in devices if device not in DEVICES]
     if cpu > CAPACITY["cpu"] or ram > CAPACITY["ram_mib"]:
         problems.append(f"{cpu:g} CPU and {ram:g} MiB are allocated of {CAPACITY}")

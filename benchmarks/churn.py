@@ -1,9 +1,9 @@
 """Every verb in every status, at random, while processes are killed and frozen.
 
-Three users submit, change, rename, stop, hold, cancel, start and delete deployments on a real
-engine, and containers are killed and removed directly on the engine. In the end, no deployment may
-be between two states, every run must have ended, no container may remain, and every deployment that
-was accepted must exist exactly once.
+Three users submit, change, rename, stop, hold, cancel, start and delete deployments on real
+engines, and containers are killed and removed directly on the engines. In the end, no deployment
+may be between two states, every run must have ended, no container may remain, and every deployment
+that was accepted must exist exactly once.
 """
 
 import itertools
@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -34,7 +34,8 @@ from benchmarks.service import wait_until
 
 _USERS = 3
 _WANTED_LIVE = 24
-"""How many deployments that have not ended there should be: about three times what fits."""
+"""How many deployments that have not ended there should be for each node: about three times what
+fits."""
 
 _SETTLE_S = 300
 _LONGEST_FREEZE_S = 8.0
@@ -58,8 +59,9 @@ class _Ledger:
 
 
 def run(
-    bench: Bench, engine: Any, minutes: float, choose: Random, out: Callable[[str], object]
-) -> None:
+    bench: Bench, engines: Sequence[Any], minutes: float, choose: Random,
+    out: Callable[[str], object],
+) -> None:  # fmt: skip
     """Run the bench. Raises CommandError when a check failed."""
     report, ledger, over, rest = Report(), _Ledger(), threading.Event(), threading.Event()
     frozen: Counter[str] = Counter()
@@ -72,7 +74,7 @@ def run(
         outside = background.submit(_interfere, bench, Random(choose.random()), ledger, rest)  # noqa: S311
         try:
             # In this thread, because an engine ends with the thread that started it.
-            _disturb(bench, engine, time.monotonic() + 60 * minutes, choose, report, frozen)
+            _disturb(bench, engines, time.monotonic() + 60 * minutes, choose, report, frozen)
             rest.set()
             for task in (*users, outside):
                 task.result()
@@ -97,7 +99,7 @@ def _act(bench: Bench, number: int, choose: Random, ledger: _Ledger, rest: threa
             if rest.wait(choose.uniform(0, 0.3)):
                 return
             try:
-                _do_something(client, f"churn-{number}-{count}", bench.image, choose, ledger)
+                _do_something(bench, client, f"churn-{number}-{count}", choose, ledger)
             except (HTTPException, OSError):  # The service has done it once or not at all.
                 ledger.unanswered += 1
             except ApiError as error:
@@ -106,10 +108,10 @@ def _act(bench: Bench, number: int, choose: Random, ledger: _Ledger, rest: threa
                 ledger.unanswered += 1
 
 
-def _do_something(client: Client, name: str, image: str, choose: Random, ledger: _Ledger) -> None:
+def _do_something(bench: Bench, client: Client, name: str, choose: Random, ledger: _Ledger) -> None:
     rows = live(client)
-    if len(rows) < _WANTED_LIVE:
-        created = client.post("/deployments", **_spec(name, image, choose))
+    if len(rows) < _WANTED_LIVE * len(bench.engines):
+        created = client.post("/deployments", **_spec(name, bench.image, choose))
         ledger.accepted.add(created["id"])
     else:
         _call(client, choose.choice(_VERBS), rows, choose, ledger)
@@ -179,7 +181,7 @@ def _interfere(bench: Bench, choose: Random, ledger: _Ledger, rest: threading.Ev
 
 def _disturb(
     bench: Bench,
-    engine: Any,
+    engines: Sequence[Any],
     until: float,
     choose: Random,
     report: Report,
@@ -188,7 +190,7 @@ def _disturb(
     """Kill or freeze one process at a time, and wait until it is back."""
     while time.monotonic() < until:
         time.sleep(choose.uniform(2, 6))
-        name = choose.choice(_PROCESSES)
+        name, engine = choose.choice(_PROCESSES), choose.choice(engines)
         if choose.random() < 0.5:
             _freeze(bench, engine, name, choose.uniform(1, _LONGEST_FREEZE_S))
             frozen[name] += 1

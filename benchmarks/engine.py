@@ -1,15 +1,15 @@
-"""Latencies of starts and preemptions on a real Docker Engine, and the benches chaos and churn.
+"""Latencies of starts and preemptions on real Docker Engines, and the benches chaos and churn.
 
 Latencies are differences between the time of the placement's event and the time at which the engine
-reports the container's start. Without `--docker`, the bench starts a private engine (Debian's
-docker.io, as root).
+reports the container's start. Without `--docker`, the bench starts private engines (Debian's
+docker.io, as root), one for each node of the cluster.
 """
 
 import random
 import secrets
 from argparse import ArgumentParser
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from statistics import median
@@ -27,7 +27,8 @@ from deployments import images
 
 GRACE_S = 2
 CAPACITY = {"cpu": 2, "ram_mib": 4096, "gpu": 4}
-"""As small as a small machine, because an engine rejects containers that are larger than it is."""
+"""Of each node: as small as a small machine, because an engine rejects containers that are larger
+than it is."""
 
 DEVICES = tuple(f"bench-gpu-{n}" for n in range(CAPACITY["gpu"]))
 _LABEL = "mlops-hypervisor.run"
@@ -35,15 +36,18 @@ _STUBBORN = ["sh", "-c", "trap '' TERM; echo ready; exec sleep 600"]
 
 
 class Bench:
-    """A separate service with one cluster on the engine."""
+    """A separate service with one cluster, of which each node is one of the engines."""
 
-    def __init__(self, service: Service, socket: str, image: str) -> None:
-        self.service, self.socket, self.image = service, socket, image
-        self.engine: DockerClient = docker.DockerClient(socket, timeout=30)
+    def __init__(self, service: Service, sockets: Sequence[str], image: str) -> None:
+        self.service, self.image = service, image
+        self.engines: list[DockerClient] = [docker.DockerClient(s, timeout=30) for s in sockets]
         self.client = Client.newcomer(service.url, f"bench-{secrets.token_hex(4)}", patience_s=60)
         self.client.post("/organizations", name="Bench engine")
-        self.cluster = self.client.post("/clusters", name="engine", **CAPACITY)["id"]
-        self._connect()
+        names = [f"node-{number}" for number, _ in enumerate(sockets, 1)]
+        nodes = [{"name": name, **CAPACITY} for name in names]
+        self.cluster = self.client.post("/clusters", name="engine", nodes=nodes)["id"]
+        for name, socket in zip(names, sockets, strict=True):
+            self._connect(name, socket)
 
     def deploy(self, command: list[str], **fields: Any) -> int:
         whole = {"name": "probe", "image": self.image, "cpu": 2, "ram_mib": 64, "gpu": 1}
@@ -66,8 +70,8 @@ class Bench:
         return max(datetime.fromisoformat(e["time"]) for e in events if e["kind"] == kind)
 
     def started_at(self) -> datetime:
-        """Return when the only running container was started, by the engine's clock."""
-        (container,) = self.engine.containers.list(filters={"label": _LABEL})
+        """Return when the only running container was started, by its engine's clock."""
+        (container,) = self._containers(ended=False)
         started = parse(container.attrs["State"]["StartedAt"])
         assert started is not None  # noqa: S101 - it is running
         return started
@@ -89,14 +93,18 @@ class Bench:
         wait_until(lambda: not self.containers(), "their containers are gone")
 
     def containers(self) -> list[Any]:
-        found: list[Any] = self.engine.containers.list(all=True, filters={"label": _LABEL})
-        return found
+        """Return the containers on all engines, also those that have ended."""
+        return self._containers(ended=True)
 
-    def _connect(self) -> None:
+    def _containers(self, *, ended: bool) -> list[Any]:
+        labelled: dict[str, Any] = {"label": _LABEL}
+        return [c for e in self.engines for c in e.containers.list(all=ended, filters=labelled)]
+
+    def _connect(self, node: str, socket: str) -> None:
         gpus = [word for device in DEVICES for word in ("--gpu-device", device)]
         status, output = self.service.run(
-            "connect_cluster", str(self.cluster), "--docker", self.socket, "--network", "none",
-            "--yes", *gpus,
+            "connect_cluster", str(self.cluster), "--node", node, "--docker", socket,
+            "--network", "none", "--yes", *gpus,
         )  # fmt: skip
         if status:
             raise CommandError(output)
@@ -107,7 +115,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--image",
         type=images.argument,
-        help="an image with sh and sleep; default: the private engine's",
+        help="an image with sh and sleep; default: the private engines'",
+    )
+    parser.add_argument(
+        "--nodes",
+        type=int,
+        default=1,
+        metavar="N",
+        help="private engines, each of them a node of the cluster; default: %(default)s",
     )
     parser.add_argument("--tries", type=int, default=20, help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
@@ -115,7 +130,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--chaos",
         type=int,
         metavar="N",
-        help="run N containers instead while the workers and the private engine are killed",
+        help="run N containers instead while the workers and the private engines are killed",
     )
     parser.add_argument(
         "--churn",
@@ -128,26 +143,28 @@ def add_arguments(parser: ArgumentParser) -> None:
 def command(options: Mapping[str, Any], out: Callable[[str], object]) -> None:
     """Run the bench. Raises CommandError when a check failed."""
     if options["docker"]:
-        if options["chaos"] or options["churn"] or not options["image"]:
+        private = options["chaos"] or options["churn"] or options["nodes"] != 1
+        if private or not options["image"]:
             raise CommandError(
-                "--docker needs --image; --chaos and --churn need an engine that may be killed."
+                "--docker needs --image; --chaos, --churn and --nodes need engines that may be"
+                " killed."
             )
         with _service() as service:
-            _latencies(Bench(service, options["docker"], options["image"]), options["tries"], out)
+            _latencies(Bench(service, [options["docker"]], options["image"]), options["tries"], out)
         return
-    with _private_engine() as engine, _service() as service:
+    with _private_engines(options["nodes"]) as engines, _service() as service:
         from tests.support.docker_image import IMAGE
 
-        bench = Bench(service, engine.socket, options["image"] or IMAGE)
+        bench = Bench(service, [engine.socket for engine in engines], options["image"] or IMAGE)
         choose = random.Random(options["seed"])  # noqa: S311 - reproducible, not secret
         if options["chaos"]:
             from benchmarks import chaos
 
-            chaos.run(bench, engine, options["chaos"], choose, out)
+            chaos.run(bench, engines, options["chaos"], choose, out)
         elif options["churn"]:
             from benchmarks import churn
 
-            churn.run(bench, engine, options["churn"], choose, out)
+            churn.run(bench, engines, options["churn"], choose, out)
         else:
             _latencies(bench, options["tries"], out)
 
@@ -169,18 +186,19 @@ def _service() -> Iterator[Service]:
 
 
 @contextmanager
-def _private_engine() -> Iterator[Any]:
-    """Start the engine that the tests use: it removes all its data, and may be killed."""
+def _private_engines(count: int) -> Iterator[Sequence[Any]]:
+    """Start engines like those of the tests: they remove all their data, and may be killed."""
     from tests.support.docker_engine import Engine, missing
 
     if why := missing():
         raise CommandError(f"{why}. Or name one: --docker unix:///var/run/docker.sock --image …")
-    engine = Engine()
-    try:
-        engine.start()
-        yield engine
-    finally:
-        engine.close()
+    with ExitStack() as started:
+        engines = [Engine() for _ in range(count)]
+        for engine in engines:
+            started.callback(engine.close)
+        for engine in engines:
+            engine.start()
+        yield engines
 
 
 def _latencies(bench: Bench, tries: int, out: Callable[[str], object]) -> None:
