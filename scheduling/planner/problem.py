@@ -73,7 +73,7 @@ class Problem:
     are the ready deployments for which preemption is suspended. `turns` has those that take turns.
     `due_at[d]` is the level at which the active d is due; `eviction_order` has the active
     deployments by node, the first to be evicted at the head. `victims_cache` belongs to
-    `fewest_victims`.
+    `fewest_victims`, `expected_cache` to the expected victims of states.
     """
 
     snapshot: Snapshot
@@ -97,6 +97,7 @@ class Problem:
     due_at: list[int] = field(default_factory=list)
     eviction_order: list[list[int]] = field(default_factory=list)
     victims_cache: dict[object, frozenset[int]] = field(default_factory=dict)
+    expected_cache: dict[object, tuple[list[int], int]] = field(default_factory=dict)
 
     def goes_first(self, d: int) -> bool:
         """Return whether d, which takes turns, goes first in its level if it fits.

@@ -6,6 +6,7 @@ and reserved nodes are not affected.
 """
 
 from collections.abc import Sequence
+from itertools import compress
 
 from scheduling.planner.packed import OVERDRAWN
 from scheduling.planner.problem import Problem
@@ -31,6 +32,7 @@ class Exchange:
         unplaced: list[int],
         sizes: list[int],
     ) -> None:
+        self._open = problem.open
         self._requests = problem.requests
         self._kinds = problem.kinds
         self._eligible = eligible
@@ -141,12 +143,20 @@ class Exchange:
         if len(self.free) < 2:
             return False
         requests = self._requests
+        total = sum(compress(self.free, self._open))
+        smallest = sorted(self._unplaced, key=lambda kind: requests[self._unplaced[kind][0]])
+        possible = [
+            kind
+            for kind in smallest[:_REPACKED]
+            if not (total - requests[self._unplaced[kind][0]]) & OVERDRAWN
+        ]
+        if not possible:
+            return False
         placed = [d for members in self.placed.values() for d in members]
         free = self.free.copy()
         for c, members in self.placed.items():
             free[c] += sum([requests[d] for d in members])
-        smallest = sorted(self._unplaced, key=lambda kind: requests[self._unplaced[kind][0]])
-        for kind in smallest[:_REPACKED]:
+        for kind in possible:
             candidates = [*placed, self._unplaced[kind][0]]
             for tight in (True, False):
                 if self.effort > _EFFORT:

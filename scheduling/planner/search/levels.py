@@ -116,7 +116,7 @@ def _exchange(state: State, guide: Guide, queue: list[int], unplaced: list[int])
             state.unplace(d)
     for d, c in after.items():
         if before.get(d) != c:
-            state.place(d, c, state.victims(problem.requests[d], c))
+            state.place(d, c, state.victims(problem.requests[d], c)[0])
 
 
 def _longest_waiting_first(state: State, queue: list[int]) -> None:

@@ -220,17 +220,15 @@ def _least_harm(state: State, d: int, crowded: list[int]) -> Choice | None:
     The harm is the highest priority among the victims, the number of those that fit on no other
     node, their number, and the lost work.
     """
-    request, deployments = state.problem.requests[d], state.problem.deployments
-    if len(crowded) < 2:
-        return (crowded[0], state.victims(request, crowded[0])) if crowded else None
-    choices = [(c, state.victims(request, c)) for c in crowded]
-    highest = [
-        max([deployments[v].priority for v in victims], default=-NEVER) for _, victims in choices
-    ]
-    lowest = min(highest)
-    among = [choice for choice, worst in zip(choices, highest, strict=True) if worst == lowest]
-    if len(among) == 1:
-        return among[0]
+    request, lowest, among = state.problem.requests[d], NEVER, list[Choice]()
+    for c in crowded:
+        victims, highest = state.victims(request, c)
+        if highest < lowest:
+            lowest, among = highest, []
+        if highest == lowest:
+            among.append((c, victims))
+    if len(among) < 2:
+        return among[0] if among else None
     return _fewest_lost(state, among)
 
 
@@ -248,7 +246,7 @@ def _fewest_lost(state: State, choices: list[Choice]) -> Choice:
 
 def _victims(state: State, request: int, c: int) -> list[int]:
     if (state.free[c] - state.load[c] - request) & OVERDRAWN:
-        return state.victims(request, c)
+        return state.victims(request, c)[0]
     return _NO_VICTIMS
 
 

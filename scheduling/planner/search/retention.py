@@ -24,8 +24,8 @@ def retain(state: State, level: Level, guide: Guide) -> None:
     for due in level.due:
         c = due.node
         state.load[c] -= due.total
-        if state.expected_victims:
-            state.load[c] += sum([requests[d] for d in due.members if d in state.expected_victims])
+        if expected := state.expected_victims.get(c):
+            state.load[c] += sum([requests[d] for d in due.members if d in expected])
         groups = due.groups
         if c in again:
             groups = _by_priority(state.problem, [*again.pop(c), *due.members])

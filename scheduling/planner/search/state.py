@@ -11,6 +11,7 @@ from scheduling.planner.problem import NEVER, Problem
 from scheduling.planner.search.index import Index, Indexes
 from scheduling.planner.search.preemption import remove_and_restore
 
+Victims = tuple[list[int], int]
 MANY = 64  # nodes from which on they are found by an index
 
 
@@ -42,20 +43,22 @@ class State:
 
     `eviction_order` has the active deployments, the first to be evicted at the head. `free` is the
     packed capacity less what is placed; `load` is what the deployments that are not due yet are
-    expected to keep of it. `expected_victims` are not due yet, but will lose their place;
+    expected to keep of it. `expected_victims` are not due yet, but will lose their place, by node;
     `displaced` have lost it, by priority. `reserved` are the reservations by node.
     `counts` and `free_at` are as in `Outcome`, and `effort` is the number of pairs of a deployment
     and a node that have been examined. `changed` are the nodes whose `free` or `load` has changed
     since there are `indexes`, each time again. Two caches belong to nodes that have not
     changed: `candidates` are not due yet and expected to stay, in the order of eviction; `without`
     is what would be free without the first of them, by the highest priority among these.
+    `victims_cache` belongs to `victims`; states with the same eviction order have it in common.
     """
 
     problem: Problem
     eviction_order: list[list[int]]
     free: list[int]
     load: list[int]
-    expected_victims: set[int] = field(default_factory=set)
+    victims_cache: dict[object, Victims]
+    expected_victims: dict[int, frozenset[int]] = field(default_factory=dict)
     where: dict[int, int] = field(default_factory=dict)
     displaced: dict[int, tuple[int, ...]] = field(default_factory=dict)
     reserved: dict[int, Reservation] = field(default_factory=dict)
@@ -73,14 +76,15 @@ class State:
 
         On each node, the deployments that are to keep their place by `prefer` are evicted last.
         """
-        order = problem.eviction_order
+        order, victims_cache = problem.eviction_order, problem.expected_cache
         if prefer is not None:
+            victims_cache = {}
             order = [sorted(v, key=lambda d: prefer.get(d) == c) for c, v in enumerate(order)]
         load = [0] * len(problem.capacities)
         for level in problem.levels:
             for due in level.due:
                 load[due.node] += due.total
-        return cls(problem, order, problem.capacities.copy(), load)
+        return cls(problem, order, problem.capacities.copy(), load, victims_cache)
 
     def fork(self) -> "State":
         """Return an independent copy, with an effort of 0."""
@@ -89,6 +93,7 @@ class State:
             self.eviction_order,
             self.free.copy(),
             self.load.copy(),
+            self.victims_cache,
             self.expected_victims.copy(),
             self.where.copy(),
             self.displaced.copy(),
@@ -147,14 +152,22 @@ class State:
             if not (left - load[c] - request) & OVERDRAWN:
                 yield c
 
-    def victims(self, request: int, c: int) -> list[int]:
-        """Return the expected victims of the request on c.
+    def victims(self, request: int, c: int) -> Victims:
+        """Return the expected victims of the request on c, and the highest priority among them.
 
         Deployments are removed in the order of eviction until the request fits; see
-        `remove_and_restore`.
+        `remove_and_restore`. Many attempts meet the same case, so that results are kept. Without
+        victims the priority is -NEVER.
         """
         left = self.free[c] - self.load[c] - request
-        return remove_and_restore(self.problem.requests, self._candidates(c), left)
+        case = c, left, len(self.counts), self.expected_victims.get(c)
+        known = self.victims_cache.get(case)
+        if known is None:
+            deployments = self.problem.deployments
+            victims = remove_and_restore(self.problem.requests, self._candidates(c), left)
+            highest = max([deployments[v].priority for v in victims], default=-NEVER)
+            known = self.victims_cache[case] = victims, highest
+        return known
 
     def _candidates(self, c: int) -> list[int]:
         """Return the deployments on c that are not due yet and expected to stay, in the order of
@@ -162,7 +175,8 @@ class State:
         """
         known = self.candidates.get(c)
         if known is None:
-            expected, due_at, decided = self.expected_victims, self.problem.due_at, len(self.counts)
+            due_at, decided = self.problem.due_at, len(self.counts)
+            expected = self.expected_victims.get(c, ())
             known = self.candidates[c] = [
                 v for v in self.eviction_order[c] if v not in expected and due_at[v] > decided
             ]
@@ -204,9 +218,9 @@ class State:
     def place(self, d: int, c: int, victims: Collection[int] = ()) -> None:
         """Place d on c, which starts it there or returns it to its home; expect the victims."""
         requests = self.problem.requests
-        for v in victims:
-            self.expected_victims.add(v)
-            self.load[c] -= requests[v]
+        if victims:
+            self.expected_victims[c] = self.expected_victims.get(c, frozenset()).union(victims)
+            self.load[c] -= sum([requests[v] for v in victims])
         self.free[c] -= requests[d]
         self.where[d] = c
         self.record_change(c)
