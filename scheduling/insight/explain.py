@@ -19,6 +19,7 @@ from deployments.models import Deployment, Status
 from deployments.specs import Spec
 from orgs.models import Event, Organization
 from scheduling.cycle.snapshot import load
+from scheduling.insight.wording import named, names_in
 from scheduling.planner.pipeline import make_plan, served_order
 from scheduling.planner.plan import Plan, WaitReason
 from scheduling.planner.snapshot import Snapshot
@@ -115,7 +116,8 @@ def _outcome(deployment_id: int, snapshot: Snapshot, plan: Plan) -> DryRun:
     placement = next((p for p in plan.placements if p.deployment == deployment_id), None)
     if placement is None:
         wait = _wait_reason(plan, deployment_id)
-        return DryRun("wait", wait.code, wait.reason, clusters=wait.detail.get("clusters", []))
+        reason = named(wait, names_in([wait]))
+        return DryRun("wait", wait.code, reason, clusters=wait.detail.get("clusters", []))
     priorities = {d.id: d.priority for d in snapshot.deployments}
     evictions = [
         asdict(e) | {"priority": priorities[e.deployment]}
@@ -154,7 +156,7 @@ def _from_plan(deployment: Deployment) -> Explanation:
         code, reason = "next_cycle", f"The next cycle places it on {Places.named([at]).name(*at)}."
     else:
         wait = _wait_reason(plan, deployment.pk)
-        code, reason, detail = wait.code, wait.reason, wait.detail
+        code, reason, detail = wait.code, named(wait, names_in([wait])), wait.detail
     turn = None if placement else _turn(plan, deployment.pk)
     return Explanation(
         deployment=deployment.pk,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
+from typing import Any
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
@@ -18,10 +19,14 @@ from deployments import waiting
 from deployments.models import OCCUPYING, Dependency, Deployment, Status
 from hypervisor.base.numbers import whole
 from scheduling.cycle.snapshot import Loaded, load_many
+from scheduling.insight.wording import named, names_in
 from scheduling.planner.pipeline import make_plan, served_order
 from scheduling.planner.plan import WaitReason
 from scheduling.planner.resources import in_words
 from scheduling.planner.snapshot import Deployment as Row
+
+SCATTERED = "scattered"
+"""The code of a deployment for which enough is free on a cluster, but on no node of it."""
 
 NEXT = "next_cycle"
 """The code of a deployment that the next cycle places."""
@@ -192,10 +197,12 @@ class Queue:
         organizations = {row.organization_id for row in rows.values()}
         clusters = Cluster.objects.filter(organization__in=organizations)
         names = dict(clusters.values_list("pk", "name"))
+        moving = names_in(c.wait for c in competitors if c.wait)
         for c in competitors:
             if c.row.id in rows:
                 shortages = list(_shortages(c.wait, names))
-                yield Entry(rows[c.row.id], c.code, c.reason, c.position, shortages)
+                reason = named(c.wait, moving) if c.wait else c.reason
+                yield Entry(rows[c.row.id], c.code, reason, c.position, shortages)
 
 
 def competitors(loaded: Loaded) -> list[Competitor]:
@@ -239,5 +246,11 @@ def _shortages(wait: WaitReason | None, names: Mapping[int, str]) -> Iterator[Sh
     rows = wait.detail["clusters"] if wait else []
     for row in sorted(rows, key=lambda row: (row["code"] in _SHORT, row["cluster"])):
         if row["code"] != "other_cluster":
-            text = _SHORT.get(row["code"]) or f"short of {in_words(row['missing'])}"
+            text = _SHORT.get(row["code"]) or _short_of(row)
             yield Shortage(names.get(row["cluster"], f"cluster {row['cluster']}"), text)
+
+
+def _short_of(row: Mapping[str, Any]) -> str:
+    if row["code"] == SCATTERED:
+        return f"{in_words(row['free'])} free, but at most {in_words(row['largest'])} on one node"
+    return f"short of {in_words(row['missing'])}"

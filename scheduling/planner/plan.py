@@ -64,7 +64,7 @@ class WaitReason:
     `detail["clusters"]` has a row for each cluster, with the reason why the deployment cannot run
     there and what is missing: `{"cluster": 1, "name": "forge", "code": "no_free_capacity", "why":
     "2 GPU is free for this deployment, 2 GPU is missing", "missing": {"gpu": 2}}`, CPU in
-    millicores, RAM in MiB.
+    millicores, RAM in MiB. `detail["move"]` is the move that the reason proposes, if there is one.
     """
 
     deployment: int

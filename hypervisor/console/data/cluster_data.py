@@ -1,6 +1,6 @@
 """One cluster's drain, reservation and timeline."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -13,7 +13,10 @@ from deployments.models import Deployment, Run
 from hypervisor.console.data.cluster_timeline import Stay, Timeline
 from orgs.models import Event
 from scheduling.cycle.snapshot import load
-from scheduling.insight.queue import competitors
+from scheduling.insight.queue import SCATTERED, Competitor, competitors
+from scheduling.insight.wording import named, names_in
+
+_SCATTERED_SHOWN = 3
 
 _MOST_RUNS = 5000
 """The number of latest runs that are read for a timeline."""
@@ -69,18 +72,55 @@ def drain_of(cluster: Cluster) -> Drain | None:
     )
 
 
-def reservations_on(cluster: Cluster, now: datetime) -> list[Reservation]:
-    """Return the reservations on the cluster; each of its nodes has at most one.
+@dataclass(frozen=True, slots=True)
+class Scattered:
+    """A deployment for which enough is free on the cluster, but on no node of it."""
 
-    The planner runs only if a deployment has waited long enough for a reservation.
+    deployment: int
+    name: str
+    reason: str
+
+
+def waits_on(cluster: Cluster, now: datetime) -> list[Competitor]:
+    """Return the organization's competing deployments, for the next two functions.
+
+    The planner runs only if a deployment has waited long enough for a reservation, or if the last
+    cycle found free capacity scattered. Otherwise there are none to return.
     """
     long_ago = now - timedelta(seconds=settings.SCHEDULER_POLICY.starvation_seconds)
     ready = Deployment.objects.filter(organization=cluster.organization_id).ready(now)
-    if not ready.filter(queued_at__lte=long_ago).exists():
+    if not ready.filter(Q(queued_at__lte=long_ago) | Q(status_code=SCATTERED)).exists():
         return []
+    return competitors(load(cluster.organization_id, lock=False))
+
+
+def scattered_on(cluster: Cluster, waits: Sequence[Competitor]) -> list[Scattered]:
+    """Return the first deployments for which the cluster's free capacity is scattered."""
+    found = [
+        competitor.wait
+        for competitor in waits
+        if competitor.wait
+        and competitor.wait.code == SCATTERED
+        and any(
+            row["cluster"] == cluster.pk and row["code"] == SCATTERED
+            for row in competitor.wait.detail["clusters"]
+        )
+    ][:_SCATTERED_SHOWN]
+    moving = names_in(found)
+    ids = [wait.deployment for wait in found]
+    names = dict(Deployment.objects.filter(pk__in=ids).values_list("pk", "name"))
+    return [
+        Scattered(wait.deployment, names[wait.deployment], named(wait, moving))
+        for wait in found
+        if wait.deployment in names
+    ]
+
+
+def reservations_on(cluster: Cluster, waits: Sequence[Competitor]) -> list[Reservation]:
+    """Return the reservations on the cluster; each of its nodes has at most one."""
     found = {
         competitor.row.id: (competitor.row.request, competitor.wait.detail["reservation"])
-        for competitor in competitors(load(cluster.organization_id, lock=False))
+        for competitor in waits
         if competitor.wait and competitor.wait.code == "reserved"
     }
     names = dict(Deployment.objects.filter(pk__in=found).values_list("pk", "name"))

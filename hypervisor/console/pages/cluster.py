@@ -20,8 +20,10 @@ from hypervisor.console.data.amounts import bars
 from hypervisor.console.data.cluster_data import (
     drain_of,
     reservations_on,
+    scattered_on,
     share_of,
     timeline_of,
+    waits_on,
 )
 from hypervisor.console.data.nodes import nodes_of
 from hypervisor.console.pages.base import TopLevelPage
@@ -100,7 +102,8 @@ class ClusterPage(TopLevelPage):
         entries = Queue(filters, now).entries(Group.PLACED, 0, _SHOWN)
         asked = self.request.GET.get("span", "")
         span = asked if asked in SPANS else "1h"
-        reservations = reservations_on(cluster, now)
+        waits = waits_on(cluster, now)
+        reservations = reservations_on(cluster, waits)
         names = dict(cluster.nodes.values_list("pk", "name"))
         return super().get_context_data(
             cluster=cluster,
@@ -117,6 +120,7 @@ class ClusterPage(TopLevelPage):
             warnings=[text for row in cluster.connections.all() for text in row.warnings],
             drain=drain_of(cluster),
             reservations=reservations,
+            scattered=scattered_on(cluster, waits),
             idle=idle.share(now - idle.SPAN, now, cluster=cluster.pk),
             idle_in_all=idle.share(now - idle.SPAN, now, organization=cluster.organization_id),
             waiting=_waiting(filters, now),

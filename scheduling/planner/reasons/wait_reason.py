@@ -1,6 +1,7 @@
 """Explain why a ready deployment stays pending: a sentence, and on demand a row per cluster."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from heapq import nsmallest
@@ -16,6 +17,25 @@ from scheduling.planner.resources import Resources, in_words
 _LISTED = 8  # nodes of one cluster of which the detail has a row
 
 
+@dataclass(frozen=True, slots=True)
+class Scatter:
+    """Capacity that is free in sum on a cluster, but not on one of its nodes, by dimension.
+
+    Only the dimensions of which no node has enough, or all that are requested if each has its node.
+    """
+
+    cluster: str
+    free: dict[str, int]
+    needed: dict[str, int]
+    largest: dict[str, int]
+
+    def __str__(self) -> str:
+        return (
+            f"{in_words(self.free)} are free for it on {self.cluster}, but no node has"
+            f" {in_words(self.needed)}: the largest free block is {in_words(self.largest)}"
+        )
+
+
 class Detail(Mapping[str, Any]):
     """The detail of a wait reason, computed when it is first read.
 
@@ -23,7 +43,9 @@ class Detail(Mapping[str, Any]):
     cluster has several: the closest of those that could run the deployment, with `node`, `name`,
     `why` and `missing`. For the holder of a reservation also `reservation`, with `cluster`, `node`
     and `until`, the time at which enough will be free at the latest (seconds since the epoch, None
-    when it is unknown).
+    when it is unknown). If free capacity is scattered, the row of that cluster also has `free`, the
+    sum, and `largest`, the most on one node; `move` is the move that would mend it, if one was
+    found, with `deployment` and the nodes `source` and `target`.
     """
 
     def __init__(
@@ -46,6 +68,7 @@ class Detail(Mapping[str, Any]):
         level = problem.levels[-1].priority if suspended else self._deployment.priority
         self._supplies = supplies
         self._supply = supplies.at(level, self._eligible)
+        self._move: dict[str, int] = {}
         self.code, self.reason = self._explain()
 
     def __getitem__(self, key: str) -> Any:
@@ -66,13 +89,16 @@ class Detail(Mapping[str, Any]):
             cluster, node = self._problem.bins[self._own.node].place
             until = self._own.until
             detail["reservation"] = {"cluster": cluster, "node": node, "until": until}
+        if self._move:
+            detail["move"] = self._move
         return detail
 
     def _row(self, nodes: range) -> dict[str, Any]:
         problem, cluster = self._problem, self._problem.bins[nodes[0]].cluster
         here = self._supply.by_cluster.get(cluster.id, [])
+        scatter = None
         if here:
-            code, why, missing = self._short(nodes, here)
+            code, why, missing, scatter = self._short(nodes, here)
         else:
             code, why = obstacle(problem, self._index, nodes) or _OVERCOMMITTED
             missing = missing_from_largest(problem, self._index, nodes)
@@ -83,12 +109,18 @@ class Detail(Mapping[str, Any]):
             "why": why,
             "missing": missing,
         }
+        if scatter:
+            row |= {"free": scatter.free, "largest": scatter.largest}
         if len(nodes) > 1:
             row["nodes"] = [self._node(c) for c in self._closest_of(here, _LISTED)]
         return row
 
-    def _short(self, nodes: range, here: list[int]) -> tuple[str, str, dict[str, int]]:
-        """Return the code, the clause and what is missing on the closest of the eligible nodes."""
+    def _short(
+        self, nodes: range, here: list[int]
+    ) -> tuple[str, str, dict[str, int], Scatter | None]:
+        """Return the code, the clause, what is missing on the closest of the eligible nodes, and
+        how the free capacity is scattered.
+        """
         [closest] = self._closest_of(here, 1)
         missing = self._deployment.request.missing_from(self._free_on(closest))
         why = self._shortfall(closest, missing)
@@ -100,8 +132,8 @@ class Detail(Mapping[str, Any]):
             why += f"; {mismatch}" if mismatch else ""
             scattered = self._scattered(closest)
             if scattered and code == "no_free_capacity":
-                return "scattered", f"{why}; {scattered}", missing
-        return code, why, missing
+                return "scattered", f"{why}; {scattered}", missing, scattered
+        return code, why, missing, None
 
     def _node(self, c: int) -> dict[str, Any]:
         node = self._problem.bins[c].node
@@ -149,25 +181,23 @@ class Detail(Mapping[str, Any]):
         none = f"None of the {number} {unit} that could run it has enough free capacity"
         return f"{none}; the closest, {label},"
 
-    def _scattered(self, closest: int) -> str:
-        """Return a clause if what is free on the closest node's cluster is enough in sum; else an
-        empty text.
+    def _scattered(self, closest: int) -> Scatter | None:
+        """Return how the free capacity of the closest node's cluster is scattered.
+
+        None if it is not enough in sum either.
         """
         cluster = self._problem.bins[closest].cluster
         total = self._supply.totals[cluster.id]
         if (total - self._problem.requests[self._index]) & OVERDRAWN:
-            return ""
+            return None
         request, most = self._deployment.request.to_json(), self._supply.most[cluster.id]
         short = [name for name, wanted in request.items() if most[name] < wanted]
         short = short or [name for name, wanted in request.items() if wanted]
-        in_sum, needed, largest = (
-            in_words({name: getattr(vector, name) for name in short})
+        free, needed, largest = (
+            {name: int(getattr(vector, name)) for name in short}
             for vector in (unpack(total), self._deployment.request, self._free_on(closest))
         )
-        return (
-            f"{in_sum} are free for it on {cluster.label}, but no node has {needed}: the largest"
-            f" free block is {largest}"
-        )
+        return Scatter(cluster.label, free, needed, largest)
 
     def _remedy(self, closest: int) -> str:
         """Return a clause about the move of one deployment that would make a free block."""
@@ -180,6 +210,7 @@ class Detail(Mapping[str, Any]):
         home = bins[self._outcome.where[v]]
         to = bins[target].node if bins[target].cluster.id == cluster.id else bins[target]
         id_ = self._problem.deployments[v].id
+        self._move = {"deployment": id_, "source": home.node.id, "target": bins[target].node.id}
         return f"; moving deployment {id_} from {home.node.label} to {to.label} would make one"
 
     def _reserved(self, request: str, own: Reservation) -> tuple[str, str]:

@@ -225,6 +225,11 @@ def test_scattered_capacity_is_the_wait_reason() -> None:
         " on rack-1, but no node has 12 CPU, 24 GiB RAM, 3 GPU: the largest free block is 8 CPU,"
         " 16 GiB RAM, 2 GPU; moving deployment 1 from n1 to n2 would make one."
     )
+    detail = made.wait_reasons[0].detail
+    [row] = detail["clusters"]
+    assert row["code"] == "scattered"
+    assert (row["free"]["gpu"], row["largest"]["gpu"]) == (4, 2)
+    assert detail["move"] == {"deployment": 1, "source": 1, "target": 2}
 
 
 def test_no_move_is_named_if_the_deployment_fits_nowhere_else() -> None:
@@ -232,6 +237,7 @@ def test_no_move_is_named_if_the_deployment_fits_nowhere_else() -> None:
     made = plan(nodes, active(1, 5, 3, node=1), active(2, 5, 3, node=2), ready(3, 5, 2))
     assert wait_codes(made) == {3: "scattered"}
     assert reason(made, 3).endswith("the largest free block is 4 CPU, 8 GiB RAM, 1 GPU.")
+    assert "move" not in made.wait_reasons[0].detail
 
 
 def test_a_wait_reason_names_the_closest_node_and_lists_the_others() -> None:
