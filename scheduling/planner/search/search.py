@@ -94,7 +94,7 @@ class Search:
             and any(len(level.ready) + len(level.drained) for level in problem.levels)
         )
         self._guide = Guide(base_orders(problem), exchange=self._searches)
-        first = State.of(problem)
+        first = State.of(problem, is_only=self._is_large)
         self._before = [first.fork()]
         self._seen: set[object] = set()
         place_levels(first, self._guide)
@@ -294,7 +294,7 @@ class Search:
         for wanting in preferences.trials(self._best.where):
             best, weights = self._best, preferences.weights
             guide = replace(self._best_again(), weights={d: weights[d] for d in wanting})
-            state = State.of(self._problem, guide.prefer)
+            state = State.of(self._problem, guide.prefer, is_only=self._is_large)
             place_levels(state, guide, best.counts)
             outcome = state.outcome()
             equal = score(outcome) == score(best) and outcome.where.keys() == best.where.keys()

@@ -50,14 +50,15 @@ class State:
     since there are `indexes`, each time again. Two caches belong to nodes that have not
     changed: `candidates` are not due yet and expected to stay, in the order of eviction; `without`
     is what would be free without the first of them, by the highest priority among these.
-    `victims_cache` belongs to `victims`; states with the same eviction order have it in common.
+    `victims_cache` belongs to `victims`; states with the same eviction order have it in common,
+    and the only attempt has none.
     """
 
     problem: Problem
     eviction_order: list[list[int]]
     free: list[int]
     load: list[int]
-    victims_cache: dict[object, Victims]
+    victims_cache: dict[object, Victims] | None
     expected_victims: dict[int, frozenset[int]] = field(default_factory=dict)
     where: dict[int, int] = field(default_factory=dict)
     displaced: dict[int, tuple[int, ...]] = field(default_factory=dict)
@@ -71,14 +72,16 @@ class State:
     without: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, problem: Problem, prefer: Mapping[int, int] | None = None) -> "State":
-        """Return the state before the first level.
+    def of(
+        cls, problem: Problem, prefer: Mapping[int, int] | None = None, *, is_only: bool = False
+    ) -> "State":
+        """Return the state before the first level of one attempt of several, or of the only one.
 
         On each node, the deployments that are to keep their place by `prefer` are evicted last.
         """
-        order, victims_cache = problem.eviction_order, problem.expected_cache
+        order, victims_cache = problem.eviction_order, None if is_only else problem.expected_cache
         if prefer is not None:
-            victims_cache = {}
+            victims_cache = None if is_only else {}
             order = [sorted(v, key=lambda d: prefer.get(d) == c) for c, v in enumerate(order)]
         load = [0] * len(problem.capacities)
         for level in problem.levels:
@@ -160,14 +163,18 @@ class State:
         victims the priority is -NEVER.
         """
         left = self.free[c] - self.load[c] - request
+        if self.victims_cache is None:
+            return self._victims(left, c)
         case = c, left, len(self.counts), self.expected_victims.get(c)
         known = self.victims_cache.get(case)
         if known is None:
-            deployments = self.problem.deployments
-            victims = remove_and_restore(self.problem.requests, self._candidates(c), left)
-            highest = max([deployments[v].priority for v in victims], default=-NEVER)
-            known = self.victims_cache[case] = victims, highest
+            known = self.victims_cache[case] = self._victims(left, c)
         return known
+
+    def _victims(self, left: int, c: int) -> Victims:
+        deployments = self.problem.deployments
+        victims = remove_and_restore(self.problem.requests, self._candidates(c), left)
+        return victims, max([deployments[v].priority for v in victims], default=-NEVER)
 
     def _candidates(self, c: int) -> list[int]:
         """Return the deployments on c that are not due yet and expected to stay, in the order of
