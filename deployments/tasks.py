@@ -8,12 +8,13 @@ from django.utils import timezone
 from clusters import engines
 from clusters.engines import Engine
 from clusters.models import Cluster
-from clusters.wakeups import RECONCILE, RECONCILE_ENGINE, begin, request, request_reconcile
+from clusters.wakeups import RECONCILE, RECONCILE_ENGINE, begin, request
 from clusters.watching import keep_watch
 from deployments.logs import store
 from deployments.runtime import closing, orphans
 from deployments.runtime.lost_contact import ACTOR
-from deployments.runtime.reconcile import clusters_to_reconcile, reconcile
+from deployments.runtime.reconcile import reconcile
+from deployments.runtime.requests import engines_with_work, periodic_requests
 from hypervisor.base.outages import is_lock_timeout
 
 _AGAIN_AFTER_S = 1.0
@@ -24,14 +25,14 @@ log = structlog.get_logger(__name__)
 
 @shared_task(name=RECONCILE)
 def reconcile_cluster(cluster_id: int) -> None:
-    """Reconcile the cluster's engine; if it has several, request a reconcile of each."""
+    """Reconcile the cluster's engine; if it has several, request it of those with work to do."""
     begin(RECONCILE, cluster_id)
     cluster = Cluster.objects.filter(pk=cluster_id).first()
     there = engines.of_cluster(cluster) if cluster else []
     if len(there) == 1:
         _reconcile(there[0])
         return
-    for engine in there:
+    for engine in engines_with_work(there):
         request(engine.wakeup)
 
 
@@ -48,8 +49,8 @@ def reconcile_all() -> None:
 
     Then end what the reconciliation of a cluster never ends (see `closing.heal`).
     """
-    for cluster_id in clusters_to_reconcile():
-        request_reconcile(cluster_id)
+    for wakeup in periodic_requests():
+        request(wakeup)
     try:
         closing.heal(timezone.now(), actor=ACTOR)
     except OperationalError as error:

@@ -1,6 +1,7 @@
 """Reconciliation of the ledger with the containers.
 
 reconcile      compares runs with containers, then stops, launches and records
+requests       which engines are to be reconciled
 launching      which runs may start a container now, and on which GPUs
 outcomes       what follows when a container could not start, ended or vanished
 closing        ends runs whose containers are gone

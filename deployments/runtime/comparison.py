@@ -16,7 +16,7 @@ from deployments.runtime import claims
 from deployments.runtime.claims import Inventory
 from deployments.runtime.launching import SETTLE
 from deployments.runtime.lock import exclusive_access
-from deployments.runtime.reconcile import clusters_to_reconcile
+from deployments.runtime.requests import clusters_to_reconcile
 from hypervisor.base.errors import DomainError
 
 _POLL_S = 1.0

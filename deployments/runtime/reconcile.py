@@ -13,14 +13,13 @@ from uuid import UUID
 import structlog
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from clusters import ownership
 from clusters.drivers import driver_for
 from clusters.drivers.base import Cause, Driver, DriverError, Observation, Phase
 from clusters.engines import Engine
-from clusters.models import Cluster, Node
+from clusters.models import Node
 from clusters.places import Places
 from clusters.secrets import CannotDecrypt
 from clusters.wakeups import request, request_cycle, request_reconcile
@@ -65,13 +64,6 @@ def reconcile(engine: Engine) -> None:
     If another process is reconciling the engine, request a rerun and return.
     """
     one_at_a_time(engine, lambda: _reconcile(engine))
-
-
-def clusters_to_reconcile() -> Iterable[int]:
-    """Return the ids of clusters with a real engine or with unfinished runs."""
-    busy = Run.objects.unfinished().filter(cluster=OuterRef("pk"))
-    real = Cluster.objects.exclude(connections=None)
-    return real.union(Cluster.objects.filter(Exists(busy))).values_list("pk", flat=True)
 
 
 def _reconcile(known: Engine) -> bool:

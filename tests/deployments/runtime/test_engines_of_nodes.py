@@ -17,14 +17,15 @@ from clusters import connections, engines
 from clusters.drivers.base import Observation, Phase
 from clusters.engines import Engine
 from clusters.models import Cluster, Connection, Node
-from clusters.wakeups import RECONCILE_ENGINE, flush
+from clusters.wakeups import RECONCILE, RECONCILE_ENGINE, flush
 from deployments import lifecycle, moves, services
 from deployments.lifecycle import Change, transition
 from deployments.models import AbandonedContainer, Deployment, Run, Status
 from deployments.runtime import comparison
 from deployments.runtime.lock import exclusive_access, one_at_a_time
 from deployments.runtime.lost_contact import declare_lost
-from deployments.tasks import reconcile_cluster, reconcile_engine
+from deployments.runtime.requests import periodic_requests
+from deployments.tasks import reconcile_all, reconcile_cluster, reconcile_engine
 from hypervisor.base.errors import Conflict, Invalid
 from orgs.models import Event, Organization
 from scheduling.cycle.run import run_cycle
@@ -293,13 +294,60 @@ def test_an_engine_forgets_only_its_own_abandoned_containers(
 # --- Each on its own ------------------------------------------------------------------------------
 
 
-def test_the_request_for_a_cluster_becomes_one_for_each_engine(rack: Cluster, rigs: Rigs) -> None:
-    reconcile_cluster(rack.pk)
-
+def requested() -> set[str]:
+    """Return the nodes whose engines a reconcile is requested of, and clear the requests."""
     flush()
-    wanted = [f"wakeup:{RECONCILE_ENGINE}:{row.pk}" for row in Connection.objects.all()]
-    assert [cache.get(key) for key in wanted] == [1, 1]
-    assert all(rig.starts == [] for rig in rigs.values())
+    rows = Connection.objects.select_related("node")
+    keys = {f"wakeup:{RECONCILE_ENGINE}:{row.pk}": str(row.node) for row in rows}
+    found = {node for key, node in keys.items() if cache.get(key)}
+    cache.clear()
+    return found
+
+
+def test_the_request_for_a_cluster_becomes_one_for_each_engine_with_work(
+    rack: Cluster, rigs: Rigs, put: Submit
+) -> None:
+    reconcile_cluster(rack.pk)
+    assert requested() == {"gpu-1", "gpu-2"}  # neither has its marker yet
+    reconcile(rack.pk)
+    reconcile_cluster(rack.pk)
+    assert requested() == set()
+
+    first, second = put("gpu-1"), put("gpu-2")
+    reconcile_cluster(rack.pk)
+    assert requested() == {"gpu-1", "gpu-2"}
+    reconcile(rack.pk)
+    services.stop(second, actor="bob")
+    cache.clear()
+    reconcile_cluster(rack.pk)
+    assert requested() == {"gpu-2"}
+    reconcile(rack.pk)
+    Run.objects.filter(deployment=first).delete()
+    reconcile_cluster(rack.pk)
+    assert requested() == {"gpu-1"}
+
+
+def test_each_engine_is_reconciled_periodically(rack: Cluster, rigs: Rigs) -> None:
+    reconcile(rack.pk)
+    cache.clear()
+
+    reconcile_all()
+
+    assert requested() == {"gpu-1", "gpu-2"}
+
+
+def test_the_only_engine_of_a_cluster_is_requested_as_in_the_former_release(
+    forge: Cluster, new_fake: NewFake
+) -> None:
+    new_fake("forge")
+    connections.connect(forge, actor="olga", route=route_to("forge"))
+    flush()
+    cache.clear()
+
+    reconcile_all()
+
+    assert requested() == set()
+    assert periodic_requests() == [(RECONCILE, forge.pk)]
 
 
 def test_the_request_for_a_cluster_of_one_engine_is_carried_out_at_once(
