@@ -7,8 +7,9 @@ from tests.support.browser import Screenshot
 from tests.support.service import User
 
 LISTS = (
-    "clusters/cluster", "clusters/node", "deployments/deployment", "deployments/run", "orgs/event",
-    "scheduling/schedulingcycle", "django_celery_beat/periodictask", "accounts/user",
+    "clusters/cluster", "clusters/node", "deployments/deployment", "deployments/run",
+    "deployments/registry", "orgs/event", "scheduling/schedulingcycle",
+    "django_celery_beat/periodictask", "accounts/user",
 )  # fmt: skip
 
 
@@ -47,3 +48,15 @@ def test_the_first_page_looks_right_in_every_layout(
     page.goto("/admin/")
 
     screenshot(page, "index")
+
+
+def test_the_form_of_a_registry_looks_right_in_every_layout(
+    page: Page, alice: User, screenshot: Screenshot
+) -> None:
+    page.goto("/admin/deployments/registry/add/")
+    password = page.get_by_label("Password")
+    password.fill("hunter2")
+    page.get_by_role("button", name="Save", exact=True).click()
+
+    expect(page.get_by_label("Password")).to_have_value("")
+    screenshot(page, "registry")

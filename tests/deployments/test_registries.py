@@ -257,7 +257,8 @@ def form(**fields: Any) -> dict[str, Any]:
 
 
 def test_operators_add_change_and_delete_log_ins(console: Client, acme: Organization) -> None:
-    console.post(reverse("admin:deployments_registry_add"), form(organization=acme.pk))
+    pasted = form(organization=acme.pk, password=f"{PASSWORD}\r\n")
+    console.post(reverse("admin:deployments_registry_add"), pasted)
     row = Registry.objects.get()
     page = reverse("admin:deployments_registry_change", args=[row.pk])
     console.post(page, {"username": "bot", "password": ""})

@@ -34,7 +34,8 @@ class RegistryForm(forms.ModelForm):  # type: ignore[type-arg]
         return _or_refused(checked_username, self.cleaned_data["username"])
 
     def clean_password(self) -> str | None:
-        text = self.cleaned_data["password"]
+        # A token that was copied from a file often ends with its line.
+        text = self.cleaned_data["password"].strip("\r\n")
         if not text and self.instance.pk:
             return None
         return _or_refused(checked_password, text)
