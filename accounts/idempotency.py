@@ -10,7 +10,7 @@ caller may have lost them since.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime, timedelta
@@ -19,6 +19,7 @@ from typing import Any
 
 from django.db import connection, transaction
 from django.utils import timezone
+from django.utils.crypto import salted_hmac
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -92,12 +93,11 @@ def _once(
     **kwargs: Any,
 ) -> Response:
     now = timezone.now()
-    fingerprint = _fingerprint(request)
-    claimed = _claim(user, key, fingerprint, now)
+    fingerprints = _fingerprints(request)
+    claimed = _claim(user, key, fingerprints[0], now)
     if claimed is None:
-        return _replay(
-            view, IdempotencyKey.objects.select_related("user").get(user=user, key=key), fingerprint
-        )
+        kept = IdempotencyKey.objects.select_related("user").get(user=user, key=key)
+        return _replay(view, kept, fingerprints)
     with _recording() as needed:
         response = handler(request, *args, **kwargs)
     if 200 <= response.status_code < 300:
@@ -122,7 +122,16 @@ def _recording() -> Iterator[set[Needed]]:
         _needed.reset(token)
 
 
-def _fingerprint(request: Request) -> str:
+def _fingerprints(request: Request) -> tuple[str, str]:
+    """Return the digest of the request to store, and that of the former release.
+
+    It is keyed, because a short secret in the body could be guessed from a plain digest.
+    """
+    former = _digest(request)
+    return salted_hmac(__name__, former, algorithm="sha256").hexdigest(), former
+
+
+def _digest(request: Request) -> str:
     digest = hashlib.sha256()
     django_request = request._request
     for part in (
@@ -161,8 +170,8 @@ def _claim(user: User, key: str, fingerprint: str, now: datetime) -> int | None:
     return None if row is None else int(row[0])
 
 
-def _replay(view: IdempotentMixin, kept: IdempotencyKey, fingerprint: str) -> Response:
-    if kept.fingerprint != fingerprint:
+def _replay(view: IdempotentMixin, kept: IdempotencyKey, fingerprints: Collection[str]) -> Response:
+    if kept.fingerprint not in fingerprints:
         raise Conflict(
             f"This {HEADER} was used for a different request within the last 24 hours: use a new"
             " key for each new request.",

@@ -1,5 +1,7 @@
 """The Idempotency-Key header on POST /deployments."""
 
+import hashlib
+import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Barrier
@@ -9,9 +11,10 @@ import pytest
 import time_machine
 from django.db import connection
 from django.utils import timezone
+from pytest_django import Settings
 from rest_framework.test import APIClient
 
-from accounts.models import User
+from accounts.models import IdempotencyKey, User
 from clusters.models import Cluster
 from deployments.models import Deployment, Status
 from orgs.models import Event
@@ -68,6 +71,25 @@ def test_the_same_key_on_another_path_is_refused(api: APIClient) -> None:
     post(api)
 
     refusal(post(api, path="/deployments?dry_run=true"), 409)
+
+
+def test_what_is_kept_of_a_body_depends_on_the_secret_key(
+    api: APIClient, settings: Settings
+) -> None:
+    post(api)
+    settings.SECRET_KEY = "another secret key, of more than 32 characters"
+
+    refusal(post(api), 409)
+
+
+def test_a_key_that_the_former_release_stored_is_replayed(api: APIClient) -> None:
+    first = post(api).json()
+    body = json.dumps(BODY, separators=(",", ":")).encode()
+    parts = (b"POST", b"/deployments", body)
+    plain = hashlib.sha256(b"".join(len(part).to_bytes(8) + part for part in parts))
+    assert IdempotencyKey.objects.update(fingerprint=plain.hexdigest()) == 1
+
+    assert post(api).json() == first
 
 
 def test_a_refused_request_does_not_use_up_its_key(api: APIClient) -> None:
