@@ -1,6 +1,7 @@
 """The bench `quality`, on known optima, so that the exact solver is not needed."""
 
 import json
+from collections import Counter
 from io import StringIO
 from pathlib import Path
 
@@ -45,6 +46,15 @@ def test_the_snapshots_on_nodes_are_tight_and_their_plans_break_no_rule() -> Non
     codes = {wait.code for plan in plans for wait in plan.wait_reasons}
     assert {"no_free_capacity", "scattered"} <= codes
     assert any(move.source == move.target for plan in plans for move in plan.moves)
+
+
+def test_a_search_on_many_nodes_also_changes_single_deployments() -> None:
+    """With the search's whole work for the order of levels, 18 of the second level would run."""
+    snapshot = list(on_nodes(24, seed=1))[22]
+    result = Result(snapshot, make_plan(snapshot))
+    counts = Counter(result.deployments[d].priority for d in result.after)
+    assert (len(snapshot.bins), len(snapshot.deployments)) == (24, 160)
+    assert [counts[priority] for priority in sorted(counts, reverse=True)] == [48, 21, 4, 6]
 
 
 def test_no_plan_that_is_made_level_by_level_has_a_needless_eviction() -> None:

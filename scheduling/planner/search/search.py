@@ -32,7 +32,7 @@ def best_outcome(problem: Problem) -> Outcome:
 
     1. Place everything in the order of the queue.
     2. Try other measures of size, and the emptiest nodes first, on all levels.
-    3. Try them on one level at a time.
+    3. Try them on one level at a time, with half of the work that is left.
     4. Change single deployments of the best attempt, as long as that helps and work is left.
     5. Start several deployments of a level on one node, and go on with step 4 if that helps.
     6. Let victims of the best attempt keep their place by changing the nodes of deployments that
@@ -201,10 +201,14 @@ class Search:
         return outcome.counts, 0
 
     def _level_by_level(self, sizes: list[Measure]) -> None:
+        """Vary one level at a time with half of the work that is left; single changes need some."""
+        enough = self._work_left // 2
         for k, level in enumerate(self._problem.levels):
             if len(level.ready) + len(level.drained) > 1:
                 for measure in self._distinct(k, sizes):
                     for tight in (True, False):
+                        if self._work_left <= enough:
+                            return
                         guide = self._reordered(k, measure.orders[k], tight=tight)
                         self._attempt(replace(guide, sizes=measure.sizes), k)
 
