@@ -56,6 +56,12 @@ class Engine:
         return Q(pk=self.connection.pk if self.connection else None)
 
     @property
+    def is_only(self) -> bool:
+        """Whether the cluster has no other engine."""
+        others = Connection.objects.filter(cluster=self.cluster).exclude(self.connected)
+        return not others.exists()
+
+    @property
     def wakeup(self) -> Wakeup:
         """The request for a reconcile of this engine."""
         return self.connection.wakeup if self.connection else (RECONCILE, self.cluster.pk)

@@ -72,5 +72,6 @@ def _reconcile(engine: Engine) -> None:
 
 @shared_task(name="deployments.purge_outputs")
 def purge_outputs() -> None:
-    store.purge(timezone.now())
-    orphans.forget_deleted_clusters()
+    now = timezone.now()
+    store.purge(now)
+    orphans.forget_ownerless(now)

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from clusters.drivers.base import Driver, Observation, Phase, run_by_uid
 from clusters.engines import Engine
-from clusters.models import Cluster
+from clusters.models import Cluster, Connection, Node
 from clusters.ownership import claim_command
 from clusters.wakeups import request_cycle
 from deployments.models import AbandonedContainer, Run
@@ -35,6 +35,9 @@ UNKNOWN = "unknown_container"
 
 _REMEMBERED = timedelta(hours=1)
 """How long an abandoned container is remembered: well over the time that a start may take."""
+
+_LONGEST_SILENCE = timedelta(days=7)
+"""How long an engine may be silent and still have its container of an old run recognized."""
 
 _MOST_NAMED = 50
 
@@ -89,13 +92,22 @@ def report(engine: Engine, unknown: Sequence[Observation]) -> None:
 
 def forget(engine: Engine, seen: Iterable[UUID], now: datetime) -> None:
     """Delete the records of abandoned containers that the engine does not have any more."""
-    rows = AbandonedContainer.objects.filter(engine.placed, since__lt=now - _REMEMBERED)
+    own = Q(cluster=engine.cluster) if engine.is_only else engine.placed
+    rows = AbandonedContainer.objects.filter(own, since__lt=now - _REMEMBERED)
     rows.exclude(uid__in=list(seen)).delete()
 
 
-def forget_deleted_clusters() -> None:
-    """Delete the records of abandoned containers whose cluster was deleted."""
-    AbandonedContainer.objects.exclude(cluster__in=Cluster.objects.all()).delete()
+def forget_ownerless(now: datetime) -> None:
+    """Delete the records of abandoned containers that no engine's reconciliation would delete.
+
+    Their cluster or their node was deleted, or their run ended before runs had nodes, and the
+    cluster has several engines now.
+    """
+    rows = AbandonedContainer.objects.all()
+    rows.exclude(cluster__in=Cluster.objects.all()).delete()
+    rows.exclude(node=None).exclude(node__in=Node.objects.all()).delete()
+    several = Connection.objects.exclude(node=None).values("cluster")
+    rows.filter(node=None, cluster__in=several, since__lt=now - _LONGEST_SILENCE).delete()
 
 
 def remedy(engine: Engine) -> str:

@@ -20,7 +20,7 @@ _LONGEST = 3
 
 @dataclass(frozen=True, slots=True)
 class Engines:
-    """How many clusters' engines are in contact, have lost contact, or are simulated."""
+    """How many engines are in contact, have lost contact, or are simulated."""
 
     in_contact: int
     lost: int

@@ -13,7 +13,7 @@ from django.core.management import call_command
 from django.db import connections as databases
 from django.utils import timezone
 
-from clusters import connections, engines
+from clusters import connections, engines, nodes
 from clusters.drivers.base import Observation, Phase
 from clusters.engines import Engine
 from clusters.models import Cluster, Connection, Node
@@ -25,7 +25,7 @@ from deployments.runtime import comparison
 from deployments.runtime.lock import exclusive_access, one_at_a_time
 from deployments.runtime.lost_contact import declare_lost
 from deployments.runtime.requests import periodic_requests
-from deployments.tasks import reconcile_all, reconcile_cluster, reconcile_engine
+from deployments.tasks import purge_outputs, reconcile_all, reconcile_cluster, reconcile_engine
 from hypervisor.base.errors import Conflict, Invalid
 from orgs.models import Event, Organization
 from scheduling.cycle.run import run_cycle
@@ -289,6 +289,41 @@ def test_an_engine_forgets_only_its_own_abandoned_containers(
     reconcile(rack.pk)
     assert not AbandonedContainer.objects.exists()
     assert not Event.objects.filter(kind="unknown_container").exists()
+
+
+def test_the_records_of_a_node_that_was_deleted_are_deleted(
+    rack: Cluster, rigs: Rigs, put: Submit
+) -> None:
+    for name in ("gpu-1", "gpu-2"):
+        put(name)
+    reconcile(rack.pk)
+    rigs["gpu-2"].is_down = True
+    Run.objects.all().delete()
+    connections.disconnect(rack, actor="olga", node="gpu-2", engine_is_gone=True)
+    Deployment.objects.all().delete()
+    nodes.delete(rack.nodes.get(name="gpu-2"), actor="alice")
+
+    purge_outputs()
+
+    assert [str(row.node) for row in AbandonedContainer.objects.all()] == ["gpu-1"]
+
+
+def test_the_records_of_runs_from_before_nodes_are_deleted_after_a_week(
+    rack: Cluster, rigs: Rigs, new_fake: NewFake, forge: Cluster
+) -> None:
+    new_fake("forge")
+    connections.connect(forge, actor="olga", route=route_to("forge"))
+    old = timezone.now() - timedelta(days=8)
+    for cluster, since in ((rack, old), (rack, timezone.now()), (forge, old)):
+        AbandonedContainer.objects.create(uid=uuid4(), cluster=cluster, run_id=1, since=since)
+
+    reconcile(rack.pk)
+    reconcile(forge.pk)
+    left = list(AbandonedContainer.objects.values_list("cluster", flat=True))
+    assert left == [rack.pk, rack.pk]  # that of forge was certainly not on another engine
+    purge_outputs()
+
+    assert AbandonedContainer.objects.get().since > old
 
 
 # --- Each on its own ------------------------------------------------------------------------------
