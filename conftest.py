@@ -67,6 +67,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--docker", action="store_true", help="also run the tests that need a real Docker Engine"
     )
     parser.addoption("--screenshots", help="folder for screenshots of the console")
+    parser.addoption("--pictures", help="folder for the pictures of the documentation")
 
 
 def pytest_configure(config: pytest.Config) -> None:

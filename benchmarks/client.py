@@ -46,8 +46,8 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self._connection.close()
 
-    def log_in(self, username: str) -> None:
-        tokens = self.post("/token", username=username, password=PASSWORD)
+    def log_in(self, username: str, password: str = PASSWORD) -> None:
+        tokens = self.post("/token", username=username, password=password)
         self._token = tokens["access_token"]
 
     def sibling(self) -> Self:

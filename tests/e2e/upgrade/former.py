@@ -107,8 +107,8 @@ class Person(Client):
         client.log_in(username)
         return client
 
-    def log_in(self, username: str) -> None:
-        pair = self.post("/token", username=username, password=_PASSWORD)
+    def log_in(self, username: str, password: str = _PASSWORD) -> None:
+        pair = self.post("/token", username=username, password=password)
         self._token = self.post("/token/refresh", refresh_token=pair["refresh_token"])[
             "access_token"
         ]
