@@ -18,7 +18,7 @@ from benchmarks.client import Client
 from benchmarks.service import Service
 
 MINUTES = 16
-"""How long the demo runs: until some deployments have waited too long. Longer gives fuller plots."""
+"""How long the demo runs: until deployments have waited too long. Longer gives fuller plots."""
 
 EVERY_S = 75
 """The time between urgent deployments."""

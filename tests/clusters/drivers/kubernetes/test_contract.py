@@ -20,8 +20,10 @@ from tests.support.driver_contract import (
     Program,
     WatchContract,
 )
-from tests.support.kube_api import KubeCluster
-from tests.support.kubernetes import IMAGE, NAMESPACE
+from tests.support.kube_api import Account, KubeCluster
+from tests.support.kubernetes import IMAGE, NAMESPACE, manifests
+
+OTHER = "team-b"
 
 _COMMANDS = {
     Program.SLEEPS: ("sleep", "600"),
@@ -50,16 +52,23 @@ class KubernetesBench(Bench):
             cpu_milli=100,
             ram_mib=_RAM_MIB.get(program, 64),
             gpu=0,
-            node=("node-1", "node-2")[uid.int % 2],
+            node=self.node_of(uid),
         )
+
+    def node_of(self, uid: UUID) -> str:
+        return ("node-1", "node-2")[uid.int % 2]
 
     def foreign(self, uid: UUID) -> Callable[[], bool]:
         other = Connection(
             cluster=self.connection.cluster, endpoint=self.kube.url, namespace=NAMESPACE
         )
         other.seal_credentials({"token": "a-token"})
+        return self.started(other, uid)
+
+    def started(self, other: Connection, uid: UUID) -> Callable[[], bool]:
+        """Start a container of another connection; return whether it still runs."""
         KubernetesDriver(other).start(self.spec(Program.SLEEPS, uid), self.now())
-        key = NAMESPACE, pods.name_of(other.uid, uid)
+        key = other.namespace, pods.name_of(other.uid, uid)
 
         def still_runs() -> bool:
             pod = self.kube.store.get(key)
@@ -82,3 +91,32 @@ class TestKubernetes(DriverContract, MarkerContract, MemoryContract, WatchContra
         # A team's namespace has one. Without it, a Pod too large for any node waits ten minutes.
         kube.quotas[NAMESPACE] = {"limits.memory": "16Gi"}
         return KubernetesBench(kube, connection)
+
+
+class ShareBench(KubernetesBench):
+    """Two connections to one Kubernetes, in different namespaces and with different nodes."""
+
+    def foreign(self, uid: UUID) -> Callable[[], bool]:
+        other = Connection(
+            cluster=self.connection.cluster, endpoint=self.kube.url, namespace=OTHER,
+            node_selector=["kubernetes.io/hostname=node-2"],
+        )  # fmt: skip
+        other.seal_credentials({"token": OTHER})
+        return self.started(other, uid)
+
+    def node_of(self, uid: UUID) -> str:
+        return "node-1"
+
+
+class TestShare(DriverContract, MarkerContract):
+    """A connection with a share of the nodes keeps to them and to its own Pods."""
+
+    @pytest.fixture
+    def bench(self, kube: KubeCluster, connection: Connection) -> Bench:
+        kube.namespaces[OTHER] = OTHER
+        text = [{**d, "metadata": {**d["metadata"], "namespace": OTHER}} for d in manifests()]
+        kube.accounts.append(Account.of("other", OTHER, text))
+        for namespace in (NAMESPACE, OTHER):
+            kube.quotas[namespace] = {"limits.memory": "16Gi"}
+        connection.node_selector = ["kubernetes.io/hostname=node-1"]
+        return ShareBench(kube, connection)
