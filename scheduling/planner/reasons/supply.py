@@ -19,6 +19,7 @@ class Supply:
         self._problem = problem
         self.free = free
         self.nodes = nodes
+        self._largest: dict[tuple[int, tuple[str, ...]], dict[str, int]] = {}
 
     @cached_property
     def freest(self) -> list[int]:
@@ -62,6 +63,17 @@ class Supply:
             }
             for cluster, nodes in self.by_cluster.items()
         }
+
+    def largest(self, cluster: int, names: tuple[str, ...]) -> dict[str, int]:
+        """Return what is free on the node of the cluster that has the most of these dimensions, GPU
+        before RAM before CPU.
+        """
+        known = self._largest.get((cluster, names))
+        if known is None:
+            rows = [unpack(self.free[c]).to_json() for c in self.by_cluster[cluster]]
+            known = max(rows, key=lambda row: [row[name] for name in reversed(names)])
+            self._largest[cluster, names] = known
+        return known
 
 
 class Supplies:

@@ -191,11 +191,15 @@ class Detail(Mapping[str, Any]):
         if (total - self._problem.requests[self._index]) & OVERDRAWN:
             return None
         request, most = self._deployment.request.to_json(), self._supply.most[cluster.id]
-        short = [name for name, wanted in request.items() if most[name] < wanted]
-        short = short or [name for name, wanted in request.items() if wanted]
+        short = tuple(name for name, wanted in request.items() if most[name] < wanted)
+        if short:
+            block = self._supply.largest(cluster.id, short)
+        else:
+            block = self._free_on(closest).to_json()
+            short = tuple(name for name, wanted in request.items() if wanted)
         free, needed, largest = (
-            {name: int(getattr(vector, name)) for name in short}
-            for vector in (unpack(total), self._deployment.request, self._free_on(closest))
+            {name: amounts[name] for name in short}
+            for amounts in (unpack(total).to_json(), request, block)
         )
         return Scatter(cluster.label, free, needed, largest)
 

@@ -240,6 +240,15 @@ def test_no_move_is_named_if_the_deployment_fits_nowhere_else() -> None:
     assert "move" not in made.wait_reasons[0].detail
 
 
+def test_the_largest_free_block_is_the_largest_and_not_that_of_the_closest_node() -> None:
+    nodes = rack(node(1, 16), node(2, 4))
+    made = plan(nodes, active(1, 5, 14, node=1), active(2, 5, 1, node=2), ready(3, 5, 4))
+    assert "the largest free block is 12 CPU, 24 GiB RAM, 3 GPU;" in reason(made, 3)
+    [row] = made.wait_reasons[0].detail["clusters"]
+    assert row["largest"]["gpu"] == 3
+    assert row["nodes"][0]["name"] == "n1"
+
+
 def test_a_wait_reason_names_the_closest_node_and_lists_the_others() -> None:
     nodes = rack(node(1, 2), node(2, 4))
     made = plan(nodes, active(1, 9, 2, node=1), active(2, 9, 3, node=2), ready(3, 5, 2))
