@@ -2,17 +2,31 @@
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from clusters.fields import CpuField
 
 
+@extend_schema_field({"type": "number", "minimum": 0, "description": "Cores.", "example": 0.5})
+class CoresField(CpuField):
+    """Cores of a response, zero included."""
+
+
 class MissingSerializer(serializers.Serializer[Any]):
     """What is missing on a cluster; zero where it has enough."""
 
-    cpu = CpuField(source="cpu_milli", default=0)
-    ram_mib = serializers.IntegerField(default=0)
-    gpu = serializers.IntegerField(default=0)
+    cpu = CoresField(source="cpu_milli", default=0)
+    ram_mib = serializers.IntegerField(default=0, min_value=0)
+    gpu = serializers.IntegerField(default=0, min_value=0)
+
+
+class ScatteredSerializer(serializers.Serializer[Any]):
+    """Amounts of the resources of which no node has enough."""
+
+    cpu = CoresField(source="cpu_milli", required=False)
+    ram_mib = serializers.IntegerField(required=False, min_value=0)
+    gpu = serializers.IntegerField(required=False, min_value=0)
 
 
 class NodeObstacleSerializer(serializers.Serializer[Any]):
@@ -25,6 +39,14 @@ class NodeObstacleSerializer(serializers.Serializer[Any]):
 class ClusterObstacleSerializer(serializers.Serializer[Any]):
     cluster = serializers.IntegerField()
     missing = MissingSerializer(help_text="On the node that lacks the least.")
+    free = ScatteredSerializer(
+        required=False,
+        help_text="The sum over its nodes of what is free for the deployment. Only if that is"
+        " scattered: enough in sum, but on no node.",
+    )
+    largest = ScatteredSerializer(
+        required=False, help_text="With `free`: the most that is free on one node."
+    )
     why = serializers.SerializerMethodField()
     nodes = NodeObstacleSerializer(
         many=True,

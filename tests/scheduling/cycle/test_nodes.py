@@ -96,6 +96,7 @@ def test_the_free_capacity_of_several_nodes_does_not_add_up(
     (found,) = client_for(bob).get(f"/deployments/{large.pk}/explain").data["clusters"]
     assert {row["name"] for row in found["nodes"]} == {"gpu-1", "gpu-2"}
     assert [row["missing"]["gpu"] for row in found["nodes"]] == [1, 1]
+    assert (found["free"], found["largest"]) == ({"gpu": 2}, {"gpu": 1})
 
 
 def test_the_victims_of_a_preemptor_are_on_one_node(
