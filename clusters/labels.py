@@ -6,6 +6,7 @@ from typing import Any
 
 MAX_LABELS = 64
 MAX_NAME = 253
+MAX_VALUE = 63
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?")
 _KEY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/-]{0,251}[A-Za-z0-9])?")

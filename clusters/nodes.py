@@ -158,7 +158,9 @@ def resize_only(cluster: Cluster, capacity: Capacity) -> None:
     """
     _refuse(node_rules.changing(cluster))
     if why := node_rules.resizing_cluster(cluster):
-        raise Invalid(why, code="several_nodes")
+        changed = (name for name in DIMENSIONS if getattr(cluster, name) != getattr(capacity, name))
+        attr = next(changed).removesuffix("_milli")
+        raise Invalid(why, code="several_nodes", attr=attr)
     node = cluster.nodes.get()
     node.cluster = cluster
     _resize(node, capacity)

@@ -35,7 +35,8 @@ _EXAMPLE_LABELS = {"gpu.model": "a100-80gb", "zone": "a"}
         "type": "object",
         "description": "Texts by name, in the form of Kubernetes' labels. Deployments may require"
         " them.",
-        "additionalProperties": {"type": "string", "maxLength": 63},
+        "additionalProperties": {"type": "string", "maxLength": label_rules.MAX_VALUE},
+        "maxProperties": label_rules.MAX_LABELS,
         "example": _EXAMPLE_LABELS,
     }
 )
@@ -130,6 +131,14 @@ class NewNodeSerializer(StrictSerializer):
 
     def validate_name(self, name: str) -> str:
         return _check_name(name)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        most = label_rules.MAX_NAME - len(f"-{attrs['count']}") if "count" in attrs else None
+        if most is not None and len(attrs["name"]) > most:
+            raise serializers.ValidationError(
+                {"name": f"Give at most {most} characters, because `count` adds a number to them."}
+            )
+        return attrs
 
 
 class NodesField(serializers.Field[Any, Any, Any, Any]):

@@ -35,8 +35,8 @@ class RunAsField(serializers.Field[dict[str, int | None], Any, Any, Any]):
         given = {"uid": data} if _is_id(data) else data
         if not isinstance(given, dict) or set(given) - {"uid", "gid"} or "uid" not in given:
             raise serializers.ValidationError(
-                'Give the id of a user, or {"uid": id, "gid": id}. Names are not accepted, because'
-                " only the image knows them."
+                f'Give the id of a user, from 0 to {_MAX_ID}, or {{"uid": id, "gid": id}}. Names'
+                " are not accepted, because only the image knows them."
             )
         uid, gid = given["uid"], given.get("gid")
         wrong = {

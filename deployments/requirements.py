@@ -48,10 +48,15 @@ def holds(form: Any, value: str | None) -> bool:
 def in_words(key: str, form: Any) -> str:
     """Return the condition as text for people: `zone is a or b`."""
     if isinstance(form, list):
-        return f"{key} is {' or '.join(form)}"
+        return f"{key} is {' or '.join(map(value_in_words, form))}"
     if "not" in form:
-        return f"{key} is not {' or '.join(form['not'])}"
+        return f"{key} is not {' or '.join(map(value_in_words, form['not']))}"
     return f"{key} exists" if form["exists"] else f"{key} does not exist"
+
+
+def value_in_words(value: str) -> str:
+    """Return a label's value as text for people, who would overlook an empty one."""
+    return value or '""'
 
 
 def sentences(conditions: Conditions) -> list[str]:
@@ -74,7 +79,7 @@ def existing(nodes: Iterable[Mapping[str, str]], most: int = 10) -> str:
 
 
 def _some(values: set[str], most: int) -> str:
-    shown = sorted(values)[:most]
+    shown = [value_in_words(value) for value in sorted(values)[:most]]
     return ", ".join([*shown, *(["…"] if len(values) > most else [])])
 
 

@@ -6,6 +6,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from clusters.fields import CpuField, RamField, StorageField
+from clusters.labels import MAX_VALUE
 from clusters.models import Cluster, Node
 from clusters.resources import MAX_GPU
 from deployments import requirements
@@ -130,7 +131,12 @@ class EnvField(serializers.DictField):
             raise serializers.ValidationError(wrong)
 
 
-_VALUES = {"type": "array", "items": {"type": "string"}, "minItems": 1}
+_VALUES = {
+    "type": "array",
+    "items": {"type": "string", "maxLength": MAX_VALUE},
+    "minItems": 1,
+    "maxItems": requirements.MAX_VALUES,
+}
 
 
 def _condition(name: str, value: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
@@ -147,6 +153,7 @@ def _conditions(description: str, example: dict[str, Any], **more: Any) -> dict[
         "type": "object",
         "description": description,
         "additionalProperties": {"oneOf": [_VALUES, *objects]},
+        "maxProperties": requirements.MAX_LABELS,
         "example": example,
     }
 

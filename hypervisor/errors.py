@@ -92,8 +92,9 @@ class DomainErrorHandler(ExceptionHandler):
         if isinstance(self.exc, DomainError):
             data["errors"][0]["attr"] = self.exc.attr
         for error in data["errors"]:
-            if error["attr"] == "non_field_errors":
-                error["attr"] = None
+            if error["attr"] is not None:
+                of_whole = error["attr"].removesuffix("non_field_errors")
+                error["attr"] = of_whole.removesuffix(".") or None
         return data
 
     def report_exception(self, exc: exceptions.APIException, response: Response) -> None:

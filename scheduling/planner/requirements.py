@@ -52,13 +52,16 @@ class Requirement:
     def __str__(self) -> str:
         match self.operator:
             case Operator.IN:
-                return f"{self.label} is {' or '.join(self.values)}"
+                return f"{self.label} is {self._values_in_words()}"
             case Operator.NOT_IN:
-                return f"{self.label} is not {' or '.join(self.values)}"
+                return f"{self.label} is not {self._values_in_words()}"
             case Operator.EXISTS:
                 return f"{self.label} exists"
             case Operator.ABSENT:
                 return f"{self.label} does not exist"
+
+    def _values_in_words(self) -> str:
+        return " or ".join(value or '""' for value in self.values)
 
 
 @dataclass(frozen=True, slots=True)

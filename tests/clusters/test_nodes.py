@@ -85,6 +85,7 @@ def test_a_cluster_of_nodes_is_their_sum(api: APIClient) -> None:
         ({"name": "Gpu"}, "nodes.0.name"),
         ({"name": "-gpu"}, "nodes.0.name"),
         ({"name": "g" * 254}, "nodes.0.name"),
+        ({"name": "g" * 252, "count": 10}, "nodes.0.name"),
         ({"cpu": 0}, "nodes.0.cpu"),
         ({"count": 0}, "nodes.0.count"),
         ({"count": 2001}, "nodes.0.count"),
@@ -101,6 +102,12 @@ def test_a_wrong_field_of_a_node_is_named(api: APIClient, wrong: dict[str, Any],
 
     assert attrs(response) == {attr}
     assert not Cluster.objects.exists()
+
+
+def test_an_entry_that_is_no_node_is_named(api: APIClient) -> None:
+    response = api.post("/clusters", {"name": "rack", "nodes": [BODY, 3]})
+
+    assert attrs(response) == {"nodes.1"}
 
 
 @pytest.mark.parametrize("amount", [{"cpu": 1}, {"ram_mib": 1}, {"gpu": 1}])
@@ -203,7 +210,7 @@ def test_a_cluster_of_several_nodes_is_resized_by_its_nodes(api: APIClient, rack
     error = refusal(api.patch(f"/clusters/{rack.pk}", {"gpu": 4}), 400)
     renamed = api.patch(f"/clusters/{rack.pk}", {"name": "shelf"})
 
-    assert error["code"] == "several_nodes"
+    assert (error["code"], error["attr"]) == ("several_nodes", "gpu")
     assert f"PATCH /clusters/{rack.pk}/nodes/{{id}}" in error["detail"]
     assert (renamed.status_code, renamed.data["gpu"]) == (200, 2)
 

@@ -13,6 +13,7 @@ from clusters.nodes import NodeSpec
 from deployments.models import Deployment
 from deployments.requirements import satisfied, sentences
 from orgs.models import Organization
+from scheduling.planner.requirements import requirements
 from tests.fixtures.people import ClientFor
 from tests.support.answers import attrs, refusal
 
@@ -121,6 +122,16 @@ def test_a_requirement_that_no_node_satisfies_is_refused_with_the_labels_that_ex
     assert (error["code"], error["attr"]) == ("unsatisfiable_requirement", "require.gpu.model")
     assert "satisfies: gpu.model is a100 or v100. " in error["detail"]
     assert "The labels of these nodes are: gpu.model (h100, l4), zone (a, b)." in error["detail"]
+
+
+def test_an_empty_value_of_a_label_is_visible(api: APIClient, rack: Cluster) -> None:
+    rack.nodes.filter(name="small").update(labels={"zone": ""})
+
+    error = refusal(api.post("/deployments", BODY | {"require": {"spot": [""]}}), 400)
+
+    assert 'satisfies: spot is "". ' in error["detail"]
+    assert 'zone ("", b).' in error["detail"]
+    assert str(requirements({"zone": ["", "a"]})[0]) == 'zone is "" or a'
 
 
 def test_requirements_that_no_node_satisfies_together_are_refused(api: APIClient) -> None:
