@@ -106,6 +106,11 @@ class Bin:
         return len(self.cluster.nodes) < 2
 
     @property
+    def closed_as_a_whole(self) -> bool:
+        """Return whether a closed node is so with all of its cluster."""
+        return self.is_only or self.cluster.state != ClusterState.ACTIVE
+
+    @property
     def label(self) -> str:
         """Return the cluster's name, after the node's if the cluster has several nodes."""
         cluster = self.cluster.label

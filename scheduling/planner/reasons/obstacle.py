@@ -40,6 +40,16 @@ def obstacle(problem: Problem, d: int, nodes: range) -> Obstacle | None:
     return _closed(matching)
 
 
+def closed(problem: Problem, d: int, nodes: range) -> list[Bin]:
+    """Return the closed nodes of a cluster that could run d; only one if all of it is closed."""
+    large = (c for c in problem.admitted[d] if c in nodes)
+    found = [
+        problem.bins[c] for c in large
+        if not (problem.capacities[c] - problem.requests[d]) & OVERDRAWN
+    ]  # fmt: skip
+    return found[:1] if found[0].closed_as_a_whole else found
+
+
 def failing(problem: Problem, d: int, nodes: range | list[int]) -> str:
     """Return how many of the nodes fail which requirement of d; empty if all satisfy them."""
     fails = Counter(
@@ -48,7 +58,10 @@ def failing(problem: Problem, d: int, nodes: range | list[int]) -> str:
         for requirement in problem.deployments[d].require
         if not requirement.holds(problem.bins[c].node.labels)
     )
-    return ", ".join(f"{count} fail {requirement}" for requirement, count in sorted(fails.items()))
+    return ", ".join(
+        f"{count} {'does' if count == 1 else 'do'} not satisfy {requirement}"
+        for requirement, count in sorted(fails.items())
+    )
 
 
 def missing_from_largest(problem: Problem, d: int, nodes: range) -> dict[str, int]:
@@ -81,14 +94,13 @@ def _mismatch(problem: Problem, d: int, large: list[int], number: int) -> str:
     if number == 1:
         labels = problem.bins[large[0]].node.labels
         unmet = [r for r in problem.deployments[d].require if not r.holds(labels)]
-        return f"its node fails {', '.join(map(str, unmet))}"
+        return f"its node does not satisfy {', '.join(map(str, unmet))}"
     return f"of its {number} nodes, {len(large)} are large enough: {failing(problem, d, large)}"
 
 
 def _closed(matching: list[Bin]) -> Obstacle:
     """Return the state of nodes that could run a deployment but are all closed."""
-    cluster = matching[0].cluster
-    if cluster.state != ClusterState.ACTIVE or matching[0].is_only:
+    if matching[0].closed_as_a_whole:
         state = matching[0].state
         return f"cluster_{state}", f"the cluster is {_STATES_OF_CLUSTERS[state]}"
     states = list(dict.fromkeys(bin_.state for bin_ in matching))

@@ -10,11 +10,13 @@ from typing import Any
 from scheduling.planner.outcome import Outcome, Reservation, may_use
 from scheduling.planner.packed import OVERDRAWN, beyond, unpack
 from scheduling.planner.problem import Problem
-from scheduling.planner.reasons.obstacle import failing, missing_from_largest, obstacle
+from scheduling.planner.reasons.obstacle import closed, failing, missing_from_largest, obstacle
 from scheduling.planner.reasons.supply import Supplies
 from scheduling.planner.resources import Resources, in_words
+from scheduling.planner.snapshot import ClusterState
 
 _LISTED = 8  # nodes of one cluster of which the detail has a row
+_NAMED = 8  # closed clusters or nodes that a sentence names
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,13 +248,25 @@ class Detail(Mapping[str, Any]):
             labels = " and ".join(map(str, self._deployment.require))
             which = f"Needs {request} on a node where {labels}"
             return code, f"{which}, but no node that is large enough satisfies this."
-        labels = ", ".join(
-            problem.bins[nodes[0]].cluster.label
-            for nodes, (each, _) in zip(among, found, strict=True)
-            if each not in _USELESS
-        )
-        why = _CLOSED.get(code, "overcommitted") if len(codes) == 1 else "closed to new deployments"
-        return code, f"Needs {request}, but the clusters that could run it are {why}: {labels}."
+        useful = [
+            nodes for nodes, (each, _) in zip(among, found, strict=True) if each not in _USELESS
+        ]
+        return code, f"Needs {request}, but {self._all_closed(useful)}."
+
+    def _all_closed(self, useful: Sequence[range]) -> str:
+        """Return a clause about clusters or nodes that could run it, but are all closed."""
+        problem = self._problem
+        places = [bin_ for nodes in useful for bin_ in closed(problem, self._index, nodes)]
+        wholes = [bin_.closed_as_a_whole for bin_ in places]
+        unit = "clusters" if all(wholes) else "clusters and nodes" if any(wholes) else "nodes"
+        states = {bin_.state for bin_ in places}
+        why = _CLOSED[states.pop()] if len(states) == 1 else "closed to new deployments"
+        labels = [
+            bin_.cluster.label if whole else bin_.label
+            for bin_, whole in zip(places, wholes, strict=True)
+        ]
+        more = f" and {len(labels) - _NAMED} more" if len(labels) > _NAMED else ""
+        return f"the {unit} that could run it are {why}: {', '.join(labels[:_NAMED])}{more}"
 
     def _all_of(self, among: Sequence[range]) -> str:
         """Return what the clusters are called together."""
@@ -295,9 +309,10 @@ _OVERCOMMITTED = "overcommitted", "more is allocated there than the cluster has"
 _USELESS = "exceeds_capacity", "no_matching_node"
 
 _CLOSED = {
-    "cluster_cordoned": "cordoned",
-    "cluster_draining": "draining",
-    "cluster_lost": "out of contact or unclaimed",
+    ClusterState.ACTIVE: "overcommitted",
+    ClusterState.CORDONED: "cordoned",
+    ClusterState.DRAINING: "draining",
+    ClusterState.LOST: "out of contact or unclaimed",
 }
 
 

@@ -100,7 +100,8 @@ def test_a_requirement_that_no_node_satisfies_is_the_wait_reason() -> None:
         " is large enough satisfies this."
     )
     [row] = made.wait_reasons[0].detail["clusters"]
-    assert row["why"] == "of its 2 nodes, 2 are large enough: 2 fail gpu.model is h100 or b200"
+    why = "of its 2 nodes, 2 are large enough: 2 do not satisfy gpu.model is h100 or b200"
+    assert row["why"] == why
 
 
 # -- preferences --
@@ -156,8 +157,24 @@ def test_a_cordoned_node_keeps_its_deployments_and_takes_no_others() -> None:
     assert places(made) == {2: (1, 2)}
     assert made.evictions == ()
     assert wait_codes(made) == {3: "cluster_cordoned"}
+    assert reason(made, 3).endswith(
+        "2 GPU, but the nodes that could run it are cordoned: n1 of rack-1."
+    )
     [row] = made.wait_reasons[0].detail["clusters"]
     assert row["why"] == "the nodes that could run it are closed: n1 is cordoned"
+
+
+def test_closed_nodes_and_clusters_are_named_together() -> None:
+    draining = ClusterState.DRAINING
+    nodes = rack(node(1, 2, state=ClusterState.CORDONED), node(2, 1), node(3, 4, state=draining))
+    whole = rack(node(4, 2), node(5, 2), number=2, state=draining)
+    assert reason(plan(nodes, whole, ready(1, 9, 2)), 1).endswith(
+        "but the clusters and nodes that could run it are closed to new deployments:"
+        " n1 of rack-1, n3 of rack-1, rack-2."
+    )
+    assert reason(plan(whole, ready(1, 9, 2)), 1).endswith(
+        "but the clusters that could run it are draining: rack-2."
+    )
 
 
 def test_a_drained_node_moves_what_fits_on_another_node_and_evicts_the_rest() -> None:
