@@ -23,6 +23,8 @@ class CredentialsSerializer(serializers.Serializer[Any]):
 
 
 class RefreshTokenSerializer(StrictSerializer):
+    """The refresh token of a log-in."""
+
     refresh_token = serializers.CharField(max_length=4000)
 
 

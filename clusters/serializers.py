@@ -60,8 +60,9 @@ def _check_name(name: str) -> str:
 
 
 class NodeSerializer(StrictModelSerializer[Node]):
-    """A node with its allocated and free amounts; needs a row of `with_allocated()`."""
+    """A node with its allocated and free amounts."""
 
+    # Needs a row of `with_allocated()`.
     cluster = serializers.IntegerField(source="cluster_id", read_only=True)
     cpu = CpuField(source="cpu_milli")
     ram_mib = RamField()
@@ -191,11 +192,9 @@ class NodesFieldSchema(OpenApiSerializerFieldExtension):  # type: ignore[no-unty
 
 
 class ClusterSerializer(StrictModelSerializer[Cluster]):
-    """A cluster with its allocated and free amounts.
+    """A cluster with its allocated and free amounts."""
 
-    Needs a row of `with_allocated()` and `with_nodes()`.
-    """
-
+    # Needs a row of `with_allocated()` and `with_nodes()`.
     organization = OrganizationField()
     cpu = CpuField(source="cpu_milli", required=False)
     ram_mib = RamField(required=False)

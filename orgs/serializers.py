@@ -54,6 +54,8 @@ class PersonSerializer(serializers.ModelSerializer[User]):
 
 
 class RegistrationSerializer(StrictModelSerializer[User]):
+    """A new user, who also joins an organization if there is an invite code."""
+
     password = serializers.CharField(
         write_only=True,
         max_length=1000,
@@ -79,6 +81,8 @@ class RegistrationSerializer(StrictModelSerializer[User]):
 
 
 class InviteSerializer(StrictSerializer):
+    """The invite code of an organization."""
+
     invite_code = serializers.CharField(max_length=100)
 
 
@@ -144,6 +148,8 @@ class UserReferenceSerializer(serializers.ModelSerializer[User]):
 
 
 class MemberSerializer(StrictModelSerializer[Membership]):
+    """A member of an organization with the role in it."""
+
     user = UserReferenceSerializer(read_only=True)
     role = serializers.ChoiceField(choices=Role.choices)
 

@@ -157,6 +157,13 @@ def test_a_generated_client_sends_json_bodies_and_numeric_ids(document: Any) -> 
             assert list(call["requestBody"]["content"]) == ["application/json"], path
 
 
+def test_no_schema_is_described_to_the_authors_of_the_code(document: Any) -> None:
+    schemas = document["components"]["schemas"]
+    said = {name: schema.get("description", "").lower() for name, schema in schemas.items()}
+
+    assert not [name for name, text in said.items() if "serializer" in text or "()" in text]
+
+
 def test_a_patch_has_no_defaults_that_a_client_would_send(document: Any) -> None:
     patches = [
         call["requestBody"]["content"]["application/json"]["schema"]["$ref"].rsplit("/")[-1]
