@@ -1,8 +1,8 @@
 """Choose, among equal outcomes, nodes that leave less fragmentation.
 
 A deployment that starts may change its node if that changes nothing for any other: no deployment
-loses its place on either node, no capacity is reserved there, and what is freed on the first is not
-enough for any that waits.
+loses its place on either node, none starts there for which preemption is suspended, no capacity is
+reserved there, and what is freed on the first is not enough for any that waits.
 """
 
 from collections.abc import Collection
@@ -98,9 +98,12 @@ def _may_change(problem: Problem, d: int) -> bool:
 
 
 def _closed(problem: Problem, outcome: Outcome) -> set[int]:
-    """Return the nodes on which capacity is reserved or a deployment loses its place."""
+    """Return the nodes on which capacity is reserved, a deployment loses its place, or one starts
+    for which preemption is suspended: others that wait would go before it.
+    """
     left = {c for d, c in enumerate(problem.home) if c != NOWHERE and outcome.where.get(d) != c}
-    return left | outcome.reservations.keys()
+    suspended = {outcome.where[d] for d in problem.suspended if d in outcome.where}
+    return left | suspended | outcome.reservations.keys()
 
 
 def _waiting(problem: Problem, outcome: Outcome) -> list[tuple[int, int]]:

@@ -1,6 +1,7 @@
 """The examples of the rules in docs/scheduling.md."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -562,6 +563,29 @@ def test_with_preemption_suspended_a_deployment_takes_what_a_victim_leaves() -> 
         ready(2, 9, 3), ready(3, 5, 1, suspended_until=NOW + 1), ready(4, 3, 1),
     )  # fmt: skip
     assert (evicted(made), placed(made)) == ({1: 2}, {2: 1, 3: 1})
+
+
+def test_a_deployment_stays_where_another_one_would_go_before_a_suspended_one() -> None:
+    """On cluster 2, 3 runs and 4 waits because of 2. If 2 started elsewhere, 4 went before 3."""
+    rows = {
+        1: (55, 90, 1, 0, 1), 2: (100, 1_000, 1, 0, 1), 3: (100, 1_000, 3, 3, 0),
+        4: (100, 1_000, 3, 2, 2), 5: (55, 10, 3, 1, 0), 6: (55, 5_000, 3, 3, 0),
+    }  # fmt: skip
+    more: dict[int, dict[str, Any]] = {
+        1: {"cluster": 2, "placed_at": NOW - 7},
+        2: {"max_runtime_s": 900},
+        3: {"requested_cluster": 2, "suspended_until": NOW + 100},
+        4: {"requested_cluster": 2},
+        5: {"max_runtime_s": 900},
+    }
+    made = plan(
+        Cluster(1, Resources(7, 7, 1)), Cluster(2, Resources(5, 6, 2)),
+        Cluster(3, Resources(4, 6, 3)),
+        *(Deployment(n, priority, Resources(*request), NOW - waited, **more.get(n, {}))
+          for n, (priority, waited, *request) in rows.items()),
+    )  # fmt: skip
+    assert placed(made)[2] == 2
+    assert 4 in wait_codes(made)
 
 
 def test_a_lower_deployment_may_evict_beside_one_with_preemption_suspended() -> None:
