@@ -75,7 +75,8 @@ class ExplanationSerializer(serializers.Serializer[Any]):
     clusters = ClusterObstacleSerializer(many=True)
     turn = TurnSerializer(
         allow_null=True,
-        help_text="When it goes first in its level because it has waited long; null if never.",
+        help_text="When it goes first in its level because it has waited long. Null while it takes"
+        " no turns: until it has waited that long, or while another one has those of its period.",
     )
 
 

@@ -305,8 +305,8 @@ def _waiting(now: datetime, last: Sample | None) -> Iterator[Alarm]:
         yield Alarm(
             "warning",
             f"{_many(count, 'deployment', 'deployments')} can never start",
-            "A dependency did not end as required, or no cluster is large enough. See their wait"
-            " reasons.",
+            "A dependency did not end as required, or no node is large enough and has the labels"
+            " that they require. See their wait reasons.",
             Subject.DEPLOYMENTS,
             where={"status": "pending"},
         )
