@@ -138,3 +138,12 @@ def test_the_command_fails_and_writes_the_smallest_snapshot_that_breaks_a_rule(
     assert "rule 4" in out.getvalue()
     written = Snapshot.from_json(json.loads(file.read_text()))
     assert (len(written.clusters), len(written.deployments)) == (1, 1)
+
+
+@pytest.mark.parametrize(("seed", "number"), [(1, 40241), (2, 50007), (2, 56130), (2, 84006)])
+def test_a_change_of_node_that_leaves_less_fragmentation_breaks_no_rule(
+    seed: int, number: int
+) -> None:
+    """If a start changed its node in these worlds, another one would fit that has to wait."""
+    snapshot = world(seed, number)
+    assert laws.broken(snapshot, make_plan(snapshot)) == []

@@ -1,10 +1,11 @@
 """Choose, among equal outcomes, nodes that leave less fragmentation.
 
 A deployment that starts may change its node if that changes nothing for any other: no deployment
-loses its place on either node, none starts there for which preemption is suspended, no capacity is
-reserved there, and what is freed on the first is not enough for any that waits.
+loses its place on either node, no capacity is reserved there, and none that waits would fit on
+either node next to those that stay there and those that higher levels start.
 """
 
+from collections import defaultdict
 from collections.abc import Collection
 from itertools import islice
 
@@ -74,16 +75,24 @@ def reduce_fragmentation(problem: Problem, outcome: Outcome) -> None:
     outcome.free_at = {priority: free.copy() for priority, free in outcome.free_at.items()}
     choice = NodeChoice(problem, outcome.free_at[problem.levels[-1].priority].copy())
     closed, waiting = _closed(problem, outcome), _waiting(problem, outcome)
+    started: dict[int, set[int]] = defaultdict(set)
+    for d, c in where.items():
+        if problem.home[d] != c:
+            started[c].add(d)
     for d in sorted(starting, key=lambda d: (-problem.shares[d], d)):
         c = where[d]
         if choice.work >= _WORK:
             return
         choice.work += len(waiting) // _WAITING
-        if c in closed or _is_wanted(problem, outcome, d, waiting):
+        wanting = [(level, w) for level, w in waiting if level <= problem.deployments[d].priority]
+        if c in closed or _is_wanted(problem, outcome, c, started[c], wanting):
             continue
         choice.change(c, requests[d])
         best = choice.best(d, closed)
-        where[d] = c if best is None else best
+        if best is not None and not _is_wanted(problem, outcome, best, started[best], wanting):
+            where[d] = best
+            started[c].remove(d)
+            started[best].add(d)
         choice.change(where[d], -requests[d])
         for priority, free in outcome.free_at.items():
             if priority <= problem.deployments[d].priority:
@@ -98,12 +107,9 @@ def _may_change(problem: Problem, d: int) -> bool:
 
 
 def _closed(problem: Problem, outcome: Outcome) -> set[int]:
-    """Return the nodes on which capacity is reserved, a deployment loses its place, or one starts
-    for which preemption is suspended: others that wait would go before it.
-    """
+    """Return the nodes on which capacity is reserved or a deployment loses its place."""
     left = {c for d, c in enumerate(problem.home) if c != NOWHERE and outcome.where.get(d) != c}
-    suspended = {outcome.where[d] for d in problem.suspended if d in outcome.where}
-    return left | suspended | outcome.reservations.keys()
+    return left | outcome.reservations.keys()
 
 
 def _waiting(problem: Problem, outcome: Outcome) -> list[tuple[int, int]]:
@@ -116,12 +122,18 @@ def _waiting(problem: Problem, outcome: Outcome) -> list[tuple[int, int]]:
     ]
 
 
-def _is_wanted(problem: Problem, outcome: Outcome, d: int, waiting: list[tuple[int, int]]) -> bool:
-    """Return whether one of the waiting would fit in the place of d."""
-    c, request, priority = outcome.where[d], problem.requests[d], problem.deployments[d].priority
-    return any(
-        not (outcome.free_at[level][c] + request - problem.requests[w]) & OVERDRAWN
-        and c in problem.eligible[w]
-        for level, w in waiting
-        if level <= priority
-    )
+def _is_wanted(
+    problem: Problem, outcome: Outcome, c: int, started: set[int], waiting: list[tuple[int, int]]
+) -> bool:
+    """Return whether one of the waiting would fit on c if none of its level or above started there.
+
+    Some that start there may come after it: by the order, or with preemption suspended.
+    """
+    here = [w for w in waiting if c in problem.eligible[w[1]]]
+    if not here:
+        return False
+    free: dict[int, int] = {}
+    for level, _ in here:
+        gone = [problem.requests[d] for d in started if problem.deployments[d].priority >= level]
+        free[level] = outcome.free_at[level][c] + sum(gone)
+    return any(not (free[level] - problem.requests[w]) & OVERDRAWN for level, w in here)
