@@ -138,7 +138,7 @@ class Policy:
         replayable=False,
     )
     budget_override_gap: int = threshold(
-        50,
+        30,
         Unit.STEPS,
         "A deployment whose priority is higher by at least this much may evict a spared one.",
         at_least=1,

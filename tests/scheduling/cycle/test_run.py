@@ -347,7 +347,7 @@ def test_after_three_evictions_a_deployment_is_spared_unless_the_gap_is_wide(
             services.stop(preemptor, actor="bob")
     with time_machine.travel(timezone.now() + timedelta(hours=4)):
         cycle(acme)
-        near, far = submit(cpu_milli=8000, priority=59), submit(cpu_milli=8000, priority=60)
+        near, far = submit(cpu_milli=8000, priority=39), submit(cpu_milli=8000, priority=40)
         services.hold(far, actor="alice")
 
         cycle(acme)

@@ -248,8 +248,8 @@ def test_a_start_changes_its_node_only_if_the_other_victims_there_still_leave() 
     """If 7 started on cluster 2, 1 would stay, which 8 may not evict, and 2 would have to leave."""
     spent = {"recent_preemptions": 3}
     made = plan(
-        cluster(1, 4), active(1, 10, 1, **spent), active(2, 40, 1), active(3, 55, 1),
-        active(4, 60, 1), cluster(2, 3), active(5, 10, 1, on=2, **spent), active(6, 55, 1, on=2),
+        cluster(1, 4), active(1, 30, 1, **spent), active(2, 40, 1), active(3, 55, 1),
+        active(4, 60, 1), cluster(2, 3), active(5, 30, 1, on=2, **spent), active(6, 55, 1, on=2),
         ready(7, 60, 1), ready(8, 55, 1), ready(9, 60, 5),
     )  # fmt: skip
     assert (placed(made), evicted(made), moved(made)) == ({7: 1, 8: 2}, {1: 7}, {})
@@ -468,8 +468,8 @@ def test_a_deployment_stays_for_the_minimum_run_time() -> None:
 
 def test_a_spent_budget_protects_from_all_but_a_much_higher_priority() -> None:
     rows = cluster(1, 2), active(1, 1, 2, recent_preemptions=3)
-    assert plan(*rows, ready(2, 50, 2)).changes_nothing
-    assert evicted(plan(*rows, ready(2, 51, 2))) == {1: 2}
+    assert plan(*rows, ready(2, 30, 2)).changes_nothing
+    assert evicted(plan(*rows, ready(2, 31, 2))) == {1: 2}
 
 
 def test_a_protected_low_deployment_does_not_protect_a_higher_one() -> None:

@@ -51,7 +51,7 @@ def test_waiting_is_no_inversion_if_the_victims_are_too_small() -> None:
 
 def test_waiting_for_a_protected_deployment_is_no_inversion() -> None:
     assert found(running(1, 20, 2, preemptible=False), deployment(2, 90)) == []
-    assert found(running(1, 60, 2, recent_preemptions=3), deployment(2, 90)) == []
+    assert found(running(1, 61, 2, recent_preemptions=3), deployment(2, 90)) == []
     assert found(running(1, 20, 2), deployment(2, 90), min_run_seconds=3600) == []
 
 

@@ -34,11 +34,11 @@ def test_an_equal_priority_waits_and_gets_a_reservation_later() -> None:
     assert wait_codes(late) == {3: "reserved", 5: "reserved_for_other"}
 
 
-def test_after_three_evictions_a_deployment_is_spared_from_priorities_up_to_59() -> None:
+def test_after_three_evictions_a_deployment_is_spared_from_priorities_up_to_39() -> None:
     d = active(1, 10, 1, recent_preemptions=3)
 
-    assert wait_codes(plan(cluster(1, 1), d, ready(2, 59, 1))) == {2: "no_free_capacity"}
-    assert evicted(plan(cluster(1, 1), d, ready(2, 60, 1))) == {1: 2}
+    assert wait_codes(plan(cluster(1, 1), d, ready(2, 39, 1))) == {2: "no_free_capacity"}
+    assert evicted(plan(cluster(1, 1), d, ready(2, 40, 1))) == {1: 2}
 
 
 def test_small_deployments_pass_a_large_one_until_it_has_waited_too_long() -> None:
