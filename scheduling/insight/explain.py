@@ -162,7 +162,7 @@ def _from_plan(deployment: Deployment) -> Explanation:
         deployment=deployment.pk,
         status=deployment.status,
         code=code,
-        reason=f"{reason} {turn}" if turn else reason,
+        reason=reason,
         since=deployment.queued_at,
         position=position,
         queue_length=len(order),

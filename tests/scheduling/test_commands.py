@@ -1,10 +1,14 @@
 """`manage.py schedule` and `manage.py explain`."""
 
 import json
+from datetime import timedelta
 from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
 
 from accounts.models import User
 from clusters.models import Cluster
@@ -191,6 +195,19 @@ def test_explain_prints_what_a_pending_deployment_waits_for(
     assert "1 of 1 in the queue" in output
     assert "no_free_capacity: " in output
     assert f"cluster {forge.pk}: forge" in output
+
+
+def test_explain_and_the_page_say_until_when_a_deployment_has_its_turn(
+    console: Client, bring: Bring, submit: Submit, endless_turns: None
+) -> None:
+    bring(Status.RUNNING, cpu_milli=8000)
+    waiting = submit(cpu_milli=500)
+    Deployment.objects.filter(pk=waiting.pk).update(queued_at=timezone.now() - timedelta(hours=1))
+
+    page = console.get(reverse("admin:deployments_deployment_change", args=[waiting.pk]))
+
+    assert "\nIt is its turn, until " in output_of("explain", waiting.pk)
+    assert "It is its turn, until " in page.content.decode()
 
 
 def test_explain_prints_why_a_running_deployment_is_on_its_cluster(bring: Bring) -> None:

@@ -32,5 +32,7 @@ class Command(commands.Command):
         if explanation.position:
             self.stdout.write(f"{explanation.position} of {explanation.queue_length} in the queue")
         self.stdout.write(f"{explanation.code}: {explanation.reason}")
+        if explanation.turn:
+            self.stdout.write(str(explanation.turn))
         for row in explanation.clusters:
             self.stdout.write(f"  cluster {row['cluster']}: {row['name']}: {row['why']}.")

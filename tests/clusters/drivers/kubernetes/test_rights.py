@@ -89,7 +89,7 @@ def test_the_probe_warns_without_the_right_to_create_secrets(
 
     (warning,) = driver.probe().warnings
 
-    assert "`create` `secrets`. Without it, no deployment with a secret in its `env`" in warning
+    assert "`create` `secrets`. Without it, no deployment can start that has a secret" in warning
 
 
 def test_every_right_is_used(kube: KubeCluster, driver: KubernetesDriver) -> None:
