@@ -11,7 +11,7 @@ from orgs.models import Organization
 from tests.support.docker_engine import wait_until
 
 ADD_NODES = import_module("clusters.migrations.0014_one_node_each").ADD_NODES
-WAITING = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'DELETE%' AND wait_event = %s"
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'DELETE%%' AND wait_event = %s"
 
 
 @pytest.mark.django_db(transaction=True)
