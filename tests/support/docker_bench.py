@@ -23,6 +23,7 @@ _COMMANDS = {
     Program.SUCCEEDS: ("true",),
     Program.FAILS: ("sh", "-c", "exit 3"),
     Program.SPEAKS: ("printf", "one\\ntwo\\nthree\\n"),
+    Program.IS_OBEDIENT: ("sh", "-c", "echo ready; exec sleep 600"),
     Program.IS_STUBBORN: ("sh", "-c", "trap '' TERM; echo ready; exec sleep 600"),
     Program.HAS_NO_COMMAND: ("no-such-program",),
     Program.EATS_MEMORY: ("sh", "-c", "exec tail /dev/zero"),

@@ -31,6 +31,8 @@ class Program(Enum):
     """Exits at once with 3."""
     SPEAKS = auto()
     """Writes `one`, `two` and `three`, a line each, and exits with 0."""
+    IS_OBEDIENT = auto()
+    """Writes `ready`, sleeps, and ends at once when it is stopped."""
     IS_STUBBORN = auto()
     """Writes `ready`, sleeps, and ignores a stop."""
     HAS_NO_IMAGE = auto()
@@ -72,7 +74,8 @@ class Bench(ABC):
         spec = self.spec(program, uid, devices)
         self.driver.start(spec, self.now())
         self.wait_for(lambda: (seen := self.see(uid)) and seen.phase is not Phase.PREPARING)
-        if program is Program.IS_STUBBORN:  # ignores a stop only once it is ready
+        # Before that, process 1 of the container ignores a stop, or does not ignore it yet.
+        if program in (Program.IS_OBEDIENT, Program.IS_STUBBORN):
             self.wait_for(lambda: self.logs(uid) == b"ready\n")
         return uid
 
@@ -252,7 +255,7 @@ class DriverContract:
     # --- Stop -------------------------------------------------------------------------------------
 
     def test_a_container_that_ends_on_a_stop_was_not_killed(self, bench: Bench) -> None:
-        uid = bench.start(Program.SLEEPS)
+        uid = bench.start(Program.IS_OBEDIENT)
 
         ending = bench.stopped(uid, 60)
 

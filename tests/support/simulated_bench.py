@@ -17,6 +17,7 @@ _ENVS = {
     Program.SUCCEEDS: {"SIMULATE_EXIT_CODE": "0"},
     Program.FAILS: {"SIMULATE_EXIT_CODE": "3"},
     Program.SPEAKS: {"SIMULATE_EXIT_CODE": "0", "SIMULATE_LOG": "one\ntwo\nthree\n"},
+    Program.IS_OBEDIENT: {"SIMULATE_LOG": "ready\n"},
     Program.IS_STUBBORN: {"SIMULATE_STOP_SECONDS": "1000", "SIMULATE_LOG": "ready\n"},
     Program.EATS_MEMORY: {"SIMULATE_OUT_OF_MEMORY": "1"},
 }
