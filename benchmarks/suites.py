@@ -43,6 +43,7 @@ def thresholds() -> Iterator[Setting]:
     yield Setting("defaults", make_plan, Terms())
     for budget in (1, 5, 10):
         yield _ours(f"budget-{budget}", preemption_budget=budget)
+    yield _ours("gap-50", budget_override_gap=50)
     yield _ours("no-gap", budget_override_gap=100)
     for seconds in (300, 1800):
         yield _ours(f"min-run-{seconds}", min_run_seconds=seconds)
