@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 import time_machine
 from django.db import connection
+from django.db.models import F
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -275,7 +276,7 @@ def test_the_alarm_for_long_waits_says_how_much_reservations_kept_idle(
     Deployment.objects.filter(pk=patient.pk).update(queued_at=ago(hours=1))
     cycled(patient.organization)
     take_sample()
-    Sample.objects.filter(gpu=2).update(idle_gpu=0.25)
+    Sample.objects.update(idle_gpu=F("gpu") * 0.125)
 
     (alarm,) = (each for each in raised() if "waited too long" in each.title)
 
