@@ -23,8 +23,6 @@ from scheduling.planner.reserved import idle_after
 
 _ATTEMPTS = 3
 
-_SHORTEST_DELAY_S = 0.05
-
 log = structlog.get_logger(__name__)
 
 
@@ -86,7 +84,7 @@ def _request_at_next_turn(organization_id: int, loaded: Loaded, plan: Plan) -> N
     changes = [turn.changes_at - loaded.now.timestamp() for turn in plan.turns]
     delay_s = min(changes, default=settings.SCHEDULER_INTERVAL)
     if delay_s < settings.SCHEDULER_INTERVAL:
-        request_cycle(organization_id, delay_s=max(delay_s, _SHORTEST_DELAY_S))
+        request_cycle(organization_id, delay_s=delay_s)
 
 
 def _exists(organization_id: int) -> bool:
