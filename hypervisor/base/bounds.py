@@ -36,7 +36,9 @@ def check(bounds: Sequence[Bound], *, lock: bool = True) -> None:
     With `lock`, no other transaction adds such rows until this one ends.
     """
     bounds = [bound for bound in bounds if _limit(bound)]
-    if lock and bounds:
+    if not bounds:
+        return
+    if lock:
         _lock(bounds)
     for bound, there in zip(bounds, _counts(bounds), strict=True):
         limit = _limit(bound)
@@ -47,8 +49,6 @@ def check(bounds: Sequence[Bound], *, lock: bool = True) -> None:
 
 def _counts(bounds: Sequence[Bound]) -> tuple[int, ...]:
     """Return the number of rows of each bound, counted in one statement."""
-    if not bounds:
-        return ()
     queries = [b.rows.order_by().values("pk").query.sql_with_params() for b in bounds]
     counts = ", ".join(f"(SELECT count(*) FROM ({sql}) AS rows)" for sql, _ in queries)  # noqa: S608
     with connection.cursor() as cursor:
