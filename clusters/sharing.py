@@ -8,7 +8,6 @@ is made under the engine's lock, so that two clusters never take the same node a
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from django.db import connection as database
 from django.db.models import QuerySet
 
 from clusters.drivers.base import NodeReport, Probe
@@ -16,6 +15,7 @@ from clusters.drivers.kinds import Kind
 from clusters.models import Connection, Node
 from clusters.wakeups import request_reconcile
 from hypervisor.base.errors import Conflict
+from hypervisor.base.locks import lock_name
 
 UNSELECTED = "The node selector of the connection does not match it any more."
 """The engine's message of a node that its cluster still has, but does not select any more."""
@@ -33,11 +33,7 @@ class Share:
 
 def lock(engine_id: str) -> None:
     """Let no other transaction change whose the engine's nodes are, until this one ends."""
-    with database.cursor() as cursor:
-        cursor.execute(
-            "SELECT pg_advisory_xact_lock(hashtextextended('clusters.engine:' || %s, 0))",
-            [engine_id],
-        )
+    lock_name(f"clusters.engine:{engine_id}")
 
 
 def share_of(row: Connection, reports: Sequence[NodeReport], *, is_new: bool = False) -> Share:

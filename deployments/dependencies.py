@@ -7,6 +7,7 @@ from django.db import connection
 
 from deployments.models import Condition, Dependency, Deployment
 from hypervisor.base.errors import Invalid
+from hypervisor.base.locks import lock_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +57,7 @@ def lock_graph(organization_id: int) -> None:
 
     Otherwise two concurrent changes could close a cycle that neither transaction sees.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT pg_advisory_xact_lock(hashtextextended('deployments.dependencies', %s))",
-            [organization_id],
-        )
+    lock_name("deployments.dependencies", organization_id)
 
 
 def _dependents(deployment_id: int) -> set[int]:

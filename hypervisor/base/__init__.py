@@ -5,7 +5,7 @@ outages   database errors by SQLSTATE, and the refusals that they lead to
 names     names that people can distinguish, as a model field and a serializer field
 numbers   whole numbers in text from outside
 forms     form fields that read such numbers
-locks     the base of every queryset whose rows are locked
+locks     the base of every queryset whose rows are locked, and locks of names
 bounds    limits on how much one user or organization may have
 cache     the shared cache, with short timeouts
 commands  the base of the product's commands

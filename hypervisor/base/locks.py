@@ -1,12 +1,18 @@
-"""The one way to lock rows until the transaction ends."""
+"""The one way to lock rows, or a name, until the transaction ends."""
 
 from typing import Any, Self, TypeVar
 
-from django.db import models
+from django.db import connection, models
 
 from hypervisor.base.errors import NotFound
 
 M = TypeVar("M", bound=models.Model)
+
+
+def lock_name(name: str, number: int = 0) -> None:
+    """Wait until no other transaction has locked this name and number, and lock them."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, %s))", [name, number])
 
 
 class LockingQuerySet(models.QuerySet[M]):
