@@ -14,6 +14,7 @@ from clusters.models import Cluster, Connection, Node
 from clusters.places import Places
 from clusters.wakeups import RECONCILE, Wakeup
 from hypervisor.base.errors import Invalid
+from hypervisor.base.names import listed
 
 _NAMED = 10
 """The most nodes that an error names."""
@@ -165,8 +166,7 @@ def only_node(cluster: Cluster) -> Node:
 
 
 def _listed(names: Iterable[str]) -> str:
-    ordered = sorted(names)
-    return ", ".join(ordered[:_NAMED]) + (", …" if len(ordered) > _NAMED else "")
+    return listed(sorted(names), _NAMED)
 
 
 def _engine(cluster: Cluster, row: Connection) -> Engine:

@@ -13,6 +13,7 @@ from clusters.models import DIMENSIONS, Cluster, Node
 from clusters.places import Places
 from deployments.models import ACTIVE, OCCUPYING, Deployment, Run, Status
 from hypervisor.base.errors import Conflict
+from hypervisor.base.names import listed
 from orgs.models import Organization
 
 _NAMED = 5
@@ -58,10 +59,9 @@ class DemandOnClusters:
     def before_node_deletion(self, node: Node) -> None:
         there = Deployment.objects.filter(node=node, status__in=OCCUPYING).order_by("pk")
         if names := [str(row) for row in there[: _NAMED + 1]]:
-            more = ", …" if len(names) > _NAMED else ""
             raise Conflict(
-                f"Node {node.name} is not empty: {', '.join(names[:_NAMED])}{more}. Drain it, and"
-                " delete it when nothing runs there any more."
+                f"Node {node.name} is not empty: {listed(names, _NAMED)}. Drain it, and delete it"
+                " when nothing runs there any more."
             )
         _check_stopped(f"Node {node.name}", Run.objects.unfinished().filter(node=node))
         # Deleting the node sets their reference to null, which would lock the rows in any order.

@@ -1,6 +1,7 @@
 """Names of users, organizations, clusters and deployments that people can distinguish."""
 
 import unicodedata
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ValidationError
@@ -11,6 +12,11 @@ from rest_framework import serializers
 def normalized(name: str) -> str:
     """Return the name in Unicode's normal form NFKC, without surrounding whitespace."""
     return unicodedata.normalize("NFKC", name).strip()
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """Return at most this many of the names for a sentence, with `…` if there are more."""
+    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
 
 
 _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")

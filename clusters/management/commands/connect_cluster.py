@@ -12,6 +12,7 @@ from clusters.models import Cluster
 from clusters.resources import describe
 from hypervisor.base import commands
 from hypervisor.base.errors import DomainError
+from hypervisor.base.names import listed
 
 _NAMED = 10
 """The most nodes that are named."""
@@ -57,11 +58,10 @@ class Command(commands.Command):
 
     def _report_unconnected(self, cluster: Cluster) -> None:
         without = cluster.nodes.filter(connection=None).values_list("name", flat=True)
-        if names := list(without[:_NAMED]):
-            more = ", …" if len(without) > _NAMED else ""
+        if names := list(without[: _NAMED + 1]):
             self.stdout.write(
-                f"Without an engine, and therefore cordoned: {', '.join(names)}{more}. Connect"
-                " each with --node."
+                f"Without an engine, and therefore cordoned: {listed(names, _NAMED)}. Connect each"
+                " with --node."
             )
 
 
