@@ -1,5 +1,7 @@
 """Changes to registries: one verb per function, each atomic and with one event."""
 
+from collections.abc import Mapping
+
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
@@ -74,12 +76,17 @@ def delete(registry: Registry, *, actor: str) -> None:
     registry.delete()
 
 
-def login_for(organization_id: int, image: str) -> RegistryLogin | None:
-    """Return the organization's log-in to the image's registry, None if it has none.
+def by_host(organization_id: int) -> dict[str, Registry]:
+    """Return the organization's registries by their hosts."""
+    return {row.host: row for row in Registry.objects.filter(organization=organization_id)}
+
+
+def login_for(registries: Mapping[str, Registry], image: str) -> RegistryLogin | None:
+    """Return the log-in to the image's registry, None if there is none.
 
     Raises CannotDecrypt.
     """
-    found = Registry.objects.filter(organization=organization_id, host=registry_of(image)).first()
+    found = registries.get(registry_of(image))
     return found.open_login() if found else None
 
 

@@ -27,6 +27,7 @@ from deployments import lifecycle
 from deployments.lifecycle import Change, Verb, transition, update_reasons
 from deployments.logs import store
 from deployments.models import Dependency, Run, Status
+from deployments.registries.services import by_host
 from deployments.runtime import closing, lost_contact, node_sync, node_warnings, orphans, outcomes
 from deployments.runtime.containers import container_of
 from deployments.runtime.launching import Launch, launches, may_appear
@@ -245,6 +246,7 @@ class _Pass:
         return launches(nodes, devices, wanting, self.runs, self.seen, strays)
 
     def _launch(self, chosen: list[Launch]) -> None:
+        registries = by_host(self.engine.cluster.organization_id) if chosen else {}
         for launch in chosen:
             run = launch.run
             uid = run.uid_to_launch()
@@ -254,7 +256,8 @@ class _Pass:
             if not current.update(launched_at=self.now, devices=devices, container_uid=uid):
                 continue
             try:
-                self.driver.start(container_of(launch, uid, bound=self.binds), self.now)
+                spec = container_of(launch, uid, registries, bound=self.binds)
+                self.driver.start(spec, self.now)
             except DriverError as error:
                 self._start_failed(run, error)
 

@@ -206,7 +206,7 @@ def test_a_log_in_is_used_for_images_of_its_registry_only(
 ) -> None:
     api.post("/registries", {**BODY, "host": host})
 
-    login = services.login_for(acme.pk, image)
+    login = services.login_for(services.by_host(acme.pk), image)
 
     assert bool(login) is used
     if login:
@@ -216,7 +216,7 @@ def test_a_log_in_is_used_for_images_of_its_registry_only(
 def test_a_log_in_of_another_organization_is_not_used(
     api: APIClient, row: Registry, globex: Organization
 ) -> None:
-    assert services.login_for(globex.pk, f"{row.host}/train") is None
+    assert services.login_for(services.by_host(globex.pk), f"{row.host}/train") is None
 
 
 def test_the_engine_gets_the_log_in(
