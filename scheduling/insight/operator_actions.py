@@ -72,6 +72,8 @@ def _resize_node(node: Node, *, actor: str, capacity: Capacity) -> Node:
     return nodes.update(node, actor=actor, spec=spec)
 
 
+_GONE = "Its engine does not answer and its containers are certainly gone: requeue its deployments."
+
 _ALL = (
     Action(
         "hold", "Hold", "Put it on hold until it is released.", "put on hold",
@@ -124,15 +126,13 @@ _ALL = (
     ),
     Action(
         "declare_lost", "Declare lost",
-        "Its engine does not answer and its containers are certainly gone: requeue its"
-        " deployments.",
+        _GONE,
         "declared lost", "clusters.steer_cluster", lost_contact.declare_lost, Cluster,
         stops_work=True, objection=lost_contact.declaring,
     ),
     Action(
         "declare_node_lost", "Declare lost",
-        "Its engine does not answer and its containers are certainly gone: requeue its"
-        " deployments.",
+        _GONE,
         "declared lost", "clusters.steer_cluster", lost_contact.declare_node_lost, Node,
         stops_work=True, objection=lost_contact.declaring_node,
     ),
