@@ -118,20 +118,15 @@ def test_a_container_has_no_privileges() -> None:
     assert not {"hostNetwork", "hostPID", "hostIPC", "volumes"} & set(pod)
 
 
-@pytest.mark.parametrize(("gpu", "node"), [(0, ""), (2, ""), (0, "gpu-1")])
-def test_the_official_client_knows_every_field(gpu: int, node: str) -> None:
-    manifest = made(
-        spec(
-            7,
-            "train",
-            "--fast",
-            env={"A": "1"},
-            secrets={"B": "2"},
-            login=LOGIN,
-            gpu=gpu,
-            node=node,
-        )
-    )
+@pytest.fixture(params=[(0, ""), (2, ""), (0, "gpu-1")])
+def manifest(request: pytest.FixtureRequest) -> dict[str, object]:
+    """A Pod of which no part is left out, with or without GPUs and a node."""
+    gpu, node = request.param
+    given: dict[str, Any] = {"env": {"A": "1"}, "secrets": {"B": "2"}, "login": LOGIN}
+    return made(spec(7, "train", "--fast", gpu=gpu, node=node, **given))
+
+
+def test_the_official_client_knows_every_field(manifest: dict[str, object]) -> None:
     client = ApiClient()
 
     model = client.deserialize(SimpleNamespace(data=json.dumps(manifest)), "V1Pod")
@@ -139,21 +134,8 @@ def test_the_official_client_knows_every_field(gpu: int, node: str) -> None:
     assert client.sanitize_for_serialization(model) == manifest
 
 
-@pytest.mark.parametrize(("gpu", "node"), [(0, ""), (2, ""), (0, "gpu-1")])
-def test_the_schema_of_kubernetes_accepts_the_pod(gpu: int, node: str) -> None:
+def test_the_schema_of_kubernetes_accepts_the_pod(manifest: dict[str, object]) -> None:
     kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="of the extra `lint`")
-    manifest = made(
-        spec(
-            7,
-            "train",
-            "--fast",
-            env={"A": "1"},
-            secrets={"B": "2"},
-            login=LOGIN,
-            gpu=gpu,
-            node=node,
-        )
-    )
 
     kubernetes_validate.validate(manifest, "1.33", strict=True)
 
