@@ -37,8 +37,8 @@ def probe(engine: APIClient, connection: Connection) -> Probe:
 def can_limit_storage(info: Mapping[str, Any]) -> bool:
     """Whether the engine may be able to limit storage.
 
-    The image store of containerd ignores a limit. On overlay2, the engine does not tell whether its
-    file system XFS has project quotas, and refuses a container if it has not.
+    The image store of containerd ignores a limit. On overlay2, the engine does not report whether
+    its file system XFS has project quotas, and refuses a container if it has not.
     """
     status = dict(info.get("DriverStatus") or ())
     if status.get("driver-type") == "io.containerd.snapshotter.v1":

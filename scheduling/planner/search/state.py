@@ -206,7 +206,9 @@ class State:
         return amounts[bisect_right(amounts, priority, key=itemgetter(0)) - 1][1]
 
     def _amounts_without(self, c: int) -> list[tuple[int, int]]:
-        """Return what is free on c beside all, -NEVER, and without those up to each priority."""
+        """Return what is free on c with all candidates, as -NEVER, and without those up to each of
+        their priorities.
+        """
         known = self.without.get(c)
         if known is None:
             known = self.without[c] = [(-NEVER, self.free[c] - self.load[c])]

@@ -99,16 +99,16 @@ class PodLife:
     def _environment(self, container: Json) -> dict[str, str] | None:
         """Return the variables once every Secret that they need is there; None at a deletion."""
         found: list[dict[str, str]] = []
-        told = ""
+        reported = ""
 
         def is_incomplete() -> bool:
-            nonlocal told
+            nonlocal reported
             env, why = self._resolved(container)
-            if why and why != told:
+            if why and why != reported:
                 waiting = {"reason": "CreateContainerConfigError", "message": why}
                 self._state({"waiting": waiting}, "Pending")
                 self._report("Warning", "Failed", f"Error: {why}")
-                told = why
+                reported = why
             found[:] = [env]
             return bool(why)
 
