@@ -237,17 +237,22 @@ def test_a_read_only_database_refuses_writes_and_serves_reads(service: Service, 
 def test_a_database_without_free_connections_is_a_503(service: Service, ben: User) -> None:
     token = token_of(service, "ben")
     connections: list[psycopg.Connection[Any]] = []
-    try:
+
+    def unreachable() -> bool:
+        """Take the connections that are free by now, then ask."""
         with suppress(psycopg.OperationalError):
             while True:
                 connections.append(database(service))
         ready = fetch(service, "/readyz")
+        return (ready.status, checks(ready)["database"]) == (503, "unreachable")
+
+    try:
+        wait_until(unreachable, "the web server gets no connection")
         answers = [fetch(service, "/me", token=token) for _ in range(30)]
     finally:
         for connection in connections:
             connection.close()
 
-    assert (ready.status, checks(ready)["database"]) == (503, "unreachable")
     assert {answer.status for answer in answers} <= {200, 503}
     wait_until(lambda: fetch(service, "/readyz").status == 200, "it is ready again")
 
