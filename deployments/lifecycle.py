@@ -8,16 +8,17 @@ A decision about placement is guarded by the revision. A decision about a contai
 its run, so that a rename, for example, does not invalidate it.
 """
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from django.db import connection, transaction
 
-from deployments.models import ACTIVE, Deployment, Run, Status
-from orgs.events import record_many
-from orgs.models import Event
+from deployments.models import ACTIVE, Run, Status
+from hypervisor.base import arrays
+from orgs.events import INSERT
 
 _OFF = "cluster_id = NULL, node_id = NULL"
 _UNPLACED = f"{_OFF}, placed_at = NULL, started_at = NULL, checkpoint_at = NULL"
@@ -39,10 +40,31 @@ class Verb:
     sets: str = "cluster_id = d.cluster_id"
     releases: Run.Outcome | None = None
     opens_run: bool = False
+    starts_run: bool = False
+
+    @property
+    def updates_run(self) -> str:
+        """The statement that changes the current runs of the deployments in `changed`.
+
+        Once a run is released, its request is free in the ledger; its container follows.
+        """
+        if self.releases:
+            sets = (
+                "released_at = %(now)s, outcome = %(outcome)s, exit_code = changed.exit_code,"
+                " preempted_by_id = changed.preemptor_id"
+            )
+        elif self.starts_run:
+            sets = "started_at = %(now)s"
+        else:
+            return "SELECT"
+        return (
+            f"UPDATE deployments_run r SET {sets} FROM changed"  # noqa: S608
+            " WHERE r.deployment_id = changed.id AND r.released_at IS NULL"
+        )
 
 
 PLACE = Verb("placed", (Status.PENDING,), Status.STARTING, _PLACED, opens_run=True)
-START = Verb("running", (Status.STARTING,), Status.RUNNING, "started_at = %(now)s")
+START = Verb("running", (Status.STARTING,), Status.RUNNING, "started_at = %(now)s", starts_run=True)
 EVICT = Verb(
     "evicted",
     ACTIVE,
@@ -127,114 +149,101 @@ def transition(
     if not changes:
         return {}
     with transaction.atomic():
-        return _transition(verb, changes, actor, now)
+        # A separate statement, because a statement that waits for a row's lock goes on reading the
+        # other tables, here the runs, as they were before the wait.
+        _lock([change.deployment for change in changes if change.run is not None])
+        changed = _change(verb, changes, actor, now)
+        if verb.opens_run:
+            _open_runs(changed, now)
+    return changed
 
 
-def _transition(
+def _lock(deployments: Sequence[int]) -> None:
+    if not deployments:
+        return
+    sql = """
+        SELECT count(*) FROM (
+            SELECT FROM deployments_deployment WHERE id = ANY(%s::bigint[])
+            ORDER BY id FOR NO KEY UPDATE
+        ) AS locked
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [arrays.numbers(deployments)])
+
+
+def _change(
     verb: Verb, changes: Sequence[Change], actor: str, now: datetime
 ) -> dict[int, int | None]:
-    ordered = _of_newest_runs(sorted(changes, key=lambda change: change.deployment))
-    rows = _update_deployments(verb, ordered, now)
-    changed = [change for change in ordered if change.deployment in rows]
-    if verb.releases:
-        _release_runs(verb.releases, changed, now)
-    if verb is START:
-        Run.objects.current().filter(deployment__in=rows).update(started_at=now)
-    if verb.opens_run:
-        _open_runs(changed, now)
-    record_many(
-        [
-            _event(change, rows[change.deployment][0], verb.kind, verb.target, actor, now)
-            for change in changed
-        ]
-    )
-    return {deployment: cluster for deployment, (_, cluster) in rows.items()}
+    """Change the deployments and their runs, and write the events, in one statement.
 
-
-def _of_newest_runs(changes: list[Change]) -> list[Change]:
-    """Lock the deployments of the changes that name a run; drop changes of an older run."""
-    guarded = [change for change in changes if change.run is not None]
-    if not guarded:
-        return changes
-    ids = [change.deployment for change in guarded]
-    # The lock is a separate statement, because a statement that waits for a row's lock goes on
-    # reading the other tables as they were before the wait.
-    list(Deployment.objects.filter(pk__in=ids).locked().values_list("pk"))
-    runs = Run.objects.filter(deployment__in=ids).order_by("deployment_id", "-pk")
-    newest = set(runs.distinct("deployment_id").values_list("pk", flat=True))
-    return [change for change in changes if change.run is None or change.run in newest]
-
-
-def _update_deployments(
-    verb: Verb, changes: Sequence[Change], now: datetime
-) -> dict[int, tuple[int, int | None]]:
-    """Return the organization and the former cluster of each changed row, by deployment id."""
-    # The rows are locked in order first, because an UPDATE may lock them in any order.
-    sql = f"""
-        WITH v AS (
-            SELECT * FROM unnest(
-                %(ids)s::bigint[], %(revisions)s::bigint[], %(reasons)s::text[],
-                %(clusters)s::bigint[], %(nodes)s::bigint[], %(ready_after)s::timestamptz[],
-                %(exit_codes)s::int[], %(preemptors)s::bigint[], %(restarts)s::int[],
-                %(codes)s::text[]
-            ) AS v(id, revision, reason, cluster_id, node_id, ready_after, exit_code, preemptor_id,
-                   restarts, code)
-        ), locked AS (
-            SELECT d.id, d.cluster_id AS former FROM deployments_deployment d JOIN v USING (id)
-            WHERE d.status = ANY(%(sources)s) AND d.revision = coalesce(v.revision, d.revision)
-            ORDER BY d.id FOR NO KEY UPDATE OF d
-        )
-        UPDATE deployments_deployment d
-        SET status = %(target)s, status_reason = v.reason, status_code = v.code,
-            revision = d.revision + 1, {verb.sets}
-        FROM v JOIN locked USING (id)
-        WHERE d.id = v.id
-        RETURNING d.id, d.organization_id, locked.former
-    """  # noqa: S608
-    parameters: dict[str, Any] = {
-        "ids": [change.deployment for change in changes],
-        "revisions": [change.revision for change in changes],
-        "reasons": [change.reason for change in changes],
-        "clusters": [change.cluster for change in changes],
-        "nodes": [change.node for change in changes],
-        "ready_after": [change.ready_after for change in changes],
-        "exit_codes": [change.exit_code for change in changes],
-        "preemptors": [change.preemptor for change in changes],
-        "restarts": [change.restarts for change in changes],
-        "codes": [c.status_code or c.data.get("code", verb.kind) for c in changes],
+    Returns the former cluster of each changed deployment, by id.
+    """
+    parameters = _columns(verb, changes) | {
         "sources": list(verb.sources),
         "target": verb.target,
+        "outcome": verb.releases,
+        "kind": verb.kind,
+        "actor": actor,
         "now": now,
     }
     with connection.cursor() as cursor:
-        cursor.execute(sql, parameters)
-        return {row[0]: (row[1], row[2]) for row in cursor.fetchall()}
+        cursor.execute(_statement(verb), parameters)
+        return dict(cursor.fetchall())
 
 
-def _release_runs(outcome: Run.Outcome, changes: Sequence[Change], now: datetime) -> None:
-    """Release the current runs: their requests are free in the ledger; their containers follow."""
-    sql = """
-        UPDATE deployments_run r
-        SET released_at = %(now)s, outcome = %(outcome)s, exit_code = v.exit_code,
-            preempted_by_id = v.preemptor_id
-        FROM unnest(%(ids)s::bigint[], %(exit_codes)s::int[], %(preemptors)s::bigint[])
-            AS v(deployment_id, exit_code, preemptor_id)
-        WHERE r.deployment_id = v.deployment_id AND r.released_at IS NULL
-    """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            sql,
-            {
-                "ids": [change.deployment for change in changes],
-                "exit_codes": [change.exit_code for change in changes],
-                "preemptors": [change.preemptor for change in changes],
-                "outcome": outcome,
-                "now": now,
-            },
+def _statement(verb: Verb) -> str:
+    # The rows are locked in order first, because an UPDATE may lock them in any order.
+    return f"""
+        WITH v AS (
+            SELECT * FROM unnest(
+                %(ids)s::bigint[], %(revisions)s::bigint[], %(runs)s::bigint[], %(reasons)s::text[],
+                %(clusters)s::bigint[], %(nodes)s::bigint[], %(ready_after)s::timestamptz[],
+                %(exit_codes)s::int[], %(preemptors)s::bigint[], %(restarts)s::int[],
+                %(codes)s::text[], %(data)s::jsonb[]
+            ) AS v(id, revision, run_id, reason, cluster_id, node_id, ready_after, exit_code,
+                   preemptor_id, restarts, code, data)
+        ), locked AS (
+            SELECT d.id, d.cluster_id AS former FROM deployments_deployment d JOIN v USING (id)
+            WHERE d.status = ANY(%(sources)s) AND d.revision = coalesce(v.revision, d.revision)
+              AND (v.run_id IS NULL OR v.run_id = (
+                  SELECT max(r.id) FROM deployments_run r WHERE r.deployment_id = d.id))
+            ORDER BY d.id FOR NO KEY UPDATE OF d
+        ), changed AS (
+            UPDATE deployments_deployment d
+            SET status = %(target)s, status_reason = v.reason, status_code = v.code,
+                revision = d.revision + 1, {verb.sets}
+            FROM v JOIN locked USING (id) WHERE d.id = v.id
+            RETURNING d.id, d.organization_id, locked.former, v.reason, v.exit_code, v.preemptor_id,
+                      v.data
+        ), runs AS ({verb.updates_run}
+        ), events AS (
+            {INSERT}
+            SELECT organization_id, 'deployment', id, %(now)s, %(kind)s, %(actor)s, reason,
+                   %(target)s, data
+            FROM changed ORDER BY id
         )
+        SELECT id, former FROM changed
+    """  # noqa: S608
 
 
-def _open_runs(changes: Sequence[Change], now: datetime) -> None:
+def _columns(verb: Verb, changes: Sequence[Change]) -> dict[str, Any]:
+    return {
+        "ids": arrays.numbers(change.deployment for change in changes),
+        "revisions": arrays.numbers(change.revision for change in changes),
+        "runs": arrays.numbers(change.run for change in changes),
+        "reasons": arrays.texts(change.reason for change in changes),
+        "clusters": arrays.numbers(change.cluster for change in changes),
+        "nodes": arrays.numbers(change.node for change in changes),
+        "ready_after": arrays.times(change.ready_after for change in changes),
+        "exit_codes": arrays.numbers(change.exit_code for change in changes),
+        "preemptors": arrays.numbers(change.preemptor for change in changes),
+        "restarts": arrays.numbers(change.restarts for change in changes),
+        "codes": arrays.texts(c.status_code or c.data.get("code", verb.kind) for c in changes),
+        "data": arrays.texts(json.dumps(change.data) for change in changes),
+    }
+
+
+def _open_runs(deployments: Collection[int], now: datetime) -> None:
     """Insert a run for each placed deployment, with its present request."""
     sql = """
         INSERT INTO deployments_run
@@ -243,7 +252,7 @@ def _open_runs(changes: Sequence[Change], now: datetime) -> None:
         FROM deployments_deployment WHERE id = ANY(%(ids)s::bigint[]) ORDER BY id
     """
     with connection.cursor() as cursor:
-        cursor.execute(sql, {"ids": [change.deployment for change in changes], "now": now})
+        cursor.execute(sql, {"ids": arrays.numbers(deployments), "now": now})
 
 
 def record_wait_reasons(reasons: Mapping[int, tuple[str, str]]) -> None:
@@ -253,7 +262,7 @@ def record_wait_reasons(reasons: Mapping[int, tuple[str, str]]) -> None:
     its reason.
     """
     changes = [Change(pk, why, data={"code": code}) for pk, (code, why) in reasons.items()]
-    _write_reasons(changes, (Status.PENDING,))
+    _write_reasons(changes, (Status.PENDING,), "SELECT", data="{}")
 
 
 def update_reasons(
@@ -263,61 +272,49 @@ def update_reasons(
 
     Returns the ids of the changed deployments. A locked row is skipped.
     """
-    if not changes:
-        return []
-    with transaction.atomic():
-        written = _write_reasons(changes, statuses)
-        record_many(
-            [
-                _event(change, written[change.deployment], kind, None, actor, now)
-                for change in changes
-                if change.deployment in written
-            ]
-        )
-    return list(written)
+    events = f"""
+        {INSERT}
+        SELECT organization_id, 'deployment', id, %(now)s, %(kind)s, %(actor)s, reason, NULL, data
+        FROM changed ORDER BY id
+    """  # noqa: S608
+    data = arrays.texts(json.dumps(change.data) for change in changes)
+    given = {"kind": kind, "actor": actor, "now": now, "data": data}
+    return _write_reasons(changes, statuses, events, **given)
 
 
-def _write_reasons(changes: Sequence[Change], statuses: Sequence[Status]) -> dict[int, int]:
-    """Update the reasons and codes that differ; return organizations by changed deployment."""
-    sql = """
+def _write_reasons(
+    changes: Sequence[Change], statuses: Sequence[Status], events: str, **given: Any
+) -> list[int]:
+    """Update the reasons and codes that differ, and execute `events` on the changed rows.
+
+    Returns the ids of the changed deployments.
+    """
+    sql = f"""
         WITH v AS (
-            SELECT * FROM unnest(%(ids)s::bigint[], %(codes)s::text[], %(reasons)s::text[])
-                AS v(id, code, reason)
+            SELECT * FROM unnest(
+                %(ids)s::bigint[], %(codes)s::text[], %(reasons)s::text[], %(data)s::jsonb[]
+            ) AS v(id, code, reason, data)
         ), stale AS (
-            SELECT d.id, v.code, v.reason FROM deployments_deployment d JOIN v USING (id)
+            SELECT d.id, v.code, v.reason, v.data FROM deployments_deployment d JOIN v USING (id)
             WHERE d.status = ANY(%(statuses)s) AND NOT d.held
               AND (d.status_reason, d.status_code) <> (v.reason, v.code)
             ORDER BY d.id FOR NO KEY UPDATE OF d SKIP LOCKED
-        )
-        UPDATE deployments_deployment d
-        SET status_reason = stale.reason, status_code = stale.code
-        FROM stale WHERE d.id = stale.id
-        RETURNING d.id, d.organization_id
-    """
+        ), changed AS (
+            UPDATE deployments_deployment d
+            SET status_reason = stale.reason, status_code = stale.code
+            FROM stale WHERE d.id = stale.id
+            RETURNING d.id, d.organization_id, stale.reason, stale.data
+        ), events AS ({events})
+        SELECT id FROM changed
+    """  # noqa: S608
     if not changes:
-        return {}
+        return []
     parameters = {
-        "ids": [change.deployment for change in changes],
-        "codes": [change.data["code"] for change in changes],
-        "reasons": [change.reason for change in changes],
+        "ids": arrays.numbers(change.deployment for change in changes),
+        "codes": arrays.texts(change.data["code"] for change in changes),
+        "reasons": arrays.texts(change.reason for change in changes),
         "statuses": list(statuses),
     }
     with connection.cursor() as cursor:
-        cursor.execute(sql, parameters)
-        return dict(cursor.fetchall())
-
-
-def _event(
-    change: Change, organization: int, kind: str, status: Status | None, actor: str, now: datetime
-) -> Event:
-    return Event(
-        organization_id=organization,
-        subject=Event.Subject.DEPLOYMENT,
-        subject_id=change.deployment,
-        time=now,
-        kind=kind,
-        actor=actor,
-        reason=change.reason,
-        status=status,
-        data=change.data,
-    )
+        cursor.execute(sql, parameters | given)
+        return [pk for (pk,) in cursor.fetchall()]

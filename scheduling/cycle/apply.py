@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+from django.db import connection
 from django.db.models import F
 
 from clusters.wakeups import request_reconcile
 from deployments import lifecycle, waiting
 from deployments.lifecycle import Change, transition
 from deployments.models import ACTIVE, Deployment, Status
+from hypervisor.base import arrays
 from orgs.events import record_many
 from orgs.models import Event
 from scheduling.cycle.snapshot import Loaded
@@ -19,26 +22,43 @@ ACTOR = "system:scheduler"
 
 
 def lock_unchanged(plan: Plan, loaded: Loaded) -> bool:
-    """Lock the rows that the plan changes. Return whether none has changed since the snapshot."""
-    expected = {d.id: d for d in loaded.snapshot.deployments}
-    touched = {p.deployment for p in plan.placements} | {s.deployment for s in plan.suspensions}
+    """Lock the rows that the plan changes. Return whether none has changed since the snapshot.
+
+    A pending deployment must have its revision. An active one must be where it was, with the same
+    priority, and preemptible unless its node drains.
+    """
+    pending = {p.deployment for p in plan.placements} | {s.deployment for s in plan.suspensions}
     drained = {e.deployment for e in plan.evictions if e.for_ is None}
     drained |= {m.deployment for m in plan.moves if m.for_ is None}
-    displaced = {e.deployment for e in plan.evictions} | {m.deployment for m in plan.moves}
-    rows = (
-        Deployment.objects.filter(pk__in=touched | displaced)
-        .locked()
-        .values_list("pk", "status", "revision", "cluster", "node", "priority", "preemptible")
-    )
-    unchanged = 0
-    for pk, status, revision, cluster, node, priority, preemptible in rows:
-        if pk in touched:
-            unchanged += status == Status.PENDING and revision == loaded.revisions[pk]
-        else:
-            d = expected[pk]
-            same = (cluster, priority) == (d.cluster, d.priority) and node in (d.node, None)
-            unchanged += status in ACTIVE and same and (preemptible or pk in drained)
-    return unchanged == len(touched | displaced)
+    active = {e.deployment for e in plan.evictions} | {m.deployment for m in plan.moves}
+    active -= pending
+    expected = [d for d in loaded.snapshot.deployments if d.id in active]
+    sql = """
+        SELECT count(*) FROM (
+            SELECT d.status, d.revision, d.cluster_id, d.node_id, d.priority, d.preemptible,
+                   v.revision AS planned, v.cluster, v.node, v.priority AS level, v.drained
+            FROM deployments_deployment d JOIN unnest(
+                %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::int[], %s::boolean[]
+            ) AS v(id, revision, cluster, node, priority, drained) USING (id)
+            ORDER BY d.id FOR NO KEY UPDATE OF d
+        ) AS locked
+        WHERE CASE WHEN planned IS NOT NULL THEN status = 'pending' AND revision = planned
+              ELSE status = ANY(%s) AND (cluster_id, priority) = (cluster, level)
+                   AND (node_id IS NULL OR node_id = node) AND (preemptible OR drained) END
+    """
+    none = [None] * len(pending)
+    columns: list[Any] = [
+        arrays.numbers([*pending, *(d.id for d in expected)]),
+        arrays.numbers([*(loaded.revisions[pk] for pk in pending), *(None for _ in expected)]),
+        arrays.numbers([*none, *(d.cluster for d in expected)]),
+        arrays.numbers([*none, *(d.node for d in expected)]),
+        arrays.numbers([*none, *(d.priority for d in expected)]),
+        arrays.numbers([*none, *(int(d.id in drained) for d in expected)]),
+        list(ACTIVE),
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(sql, columns)
+        return bool(cursor.fetchone()[0] == len(pending | active))
 
 
 def apply(plan: Plan, loaded: Loaded) -> None:
