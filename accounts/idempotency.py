@@ -26,6 +26,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.models import IdempotencyKey, User
+from hypervisor.base import purging
 from hypervisor.base.errors import Conflict, Invalid
 
 HEADER = "Idempotency-Key"
@@ -72,8 +73,8 @@ class IdempotentMixin(APIView):
 
 def purge(now: datetime) -> int:
     """Delete the responses that are older than a day. Returns the number of deleted rows."""
-    deleted, _by_model = IdempotencyKey.objects.filter(created_at__lt=now - LIFETIME).delete()
-    return deleted
+    rows = IdempotencyKey.objects.all()
+    return purging.purge(rows, "created_at", now - LIFETIME, order="created_at")
 
 
 def _checked(key: str) -> str:

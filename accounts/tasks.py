@@ -5,6 +5,7 @@ from django.core.management import call_command
 from django.utils import timezone
 
 from accounts import idempotency, tokens
+from accounts.audit import retention
 
 
 @shared_task(name="accounts.purge_idempotency_keys")
@@ -16,3 +17,8 @@ def purge_idempotency_keys() -> None:
 def purge_expired_tokens() -> None:
     tokens.purge(timezone.now())
     call_command("flushexpiredtokens")
+
+
+@shared_task(name="accounts.purge_audit_trail")
+def purge_audit_trail() -> None:
+    retention.purge_entries(timezone.now())

@@ -23,6 +23,7 @@ from rest_framework_simplejwt.tokens import RefreshToken
 from rest_framework_simplejwt.utils import get_md5_hash_password
 
 from accounts.models import TokenFamily, User
+from hypervisor.base import purging
 from hypervisor.base.errors import Unauthorized
 
 log = structlog.get_logger(__name__)
@@ -87,7 +88,7 @@ def end(families: Iterable[TokenFamily]) -> None:
 
 def purge(now: datetime) -> None:
     """Delete the families whose last refresh token has expired."""
-    TokenFamily.objects.filter(expires_at__lt=now).delete()
+    purging.purge(TokenFamily.objects.all(), "expires_at", now, order="expires_at")
 
 
 @transaction.atomic

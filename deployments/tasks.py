@@ -10,6 +10,7 @@ from clusters.engines import Engine
 from clusters.models import Cluster
 from clusters.wakeups import RECONCILE, RECONCILE_ENGINE, begin, request
 from clusters.watching import keep_watch
+from deployments import retention
 from deployments.logs import store
 from deployments.runtime import closing, orphans
 from deployments.runtime.lost_contact import ACTOR
@@ -75,3 +76,13 @@ def purge_outputs() -> None:
     now = timezone.now()
     store.purge(now)
     orphans.forget_ownerless(now)
+
+
+@shared_task(name="deployments.purge_ended")
+def purge_ended() -> None:
+    retention.purge_ended(timezone.now())
+
+
+@shared_task(name="deployments.purge_events")
+def purge_events() -> None:
+    retention.purge_events(timezone.now())

@@ -92,6 +92,10 @@ _RATE = re.compile(r"[1-9][0-9]*/(s|sec|second|m|min|minute|h|hour|d|day)")
 _CREDENTIALS_KEY = re.compile(r"[A-Za-z0-9_-]{43}=")
 _MAKE_CREDENTIALS_KEY = "python3 -c 'import secrets; print(secrets.token_urlsafe(32) + \"=\")'"
 
+_SHORTEST_HISTORY_DAYS = 8
+"""Longer than an engine may be silent (`deployments.runtime.orphans`), and than it takes until the
+statistics of a day are complete (`scheduling.monitoring.days`)."""
+
 SETTINGS = (
     Setting("ENVIRONMENT", "str", "production", "`production` or `development`.",
             choices=("production", "development")),
@@ -158,6 +162,14 @@ SETTINGS = (
     *of_thresholds(Policy),
     Setting("CYCLE_HISTORY_DAYS", "int", 14, "How long records of scheduling cycles are kept.",
             1, 3650),
+    Setting("EVENT_HISTORY_DAYS", "int", 365,
+            "How long events are kept; those of deployments that have not ended are not deleted.",
+            _SHORTEST_HISTORY_DAYS, 3650),
+    Setting("DEPLOYMENT_HISTORY_DAYS", "int", 0,
+            "How long ended deployments are kept, with their runs and output, and earlier runs of"
+            " the others; 0: for ever, otherwise at least 8.", 0, 3650),
+    Setting("AUDIT_HISTORY_DAYS", "int", 0,
+            "How long the audit trail is kept; 0: for ever.", 0, 3650),
     Setting("SAMPLE_HISTORY_DAYS", "int", 7,
             "How long the dashboard's figures per minute are kept; those per day are not deleted.",
             1, 3650),
@@ -224,6 +236,11 @@ def _refusals(values: Mapping[str, Any]) -> list[str]:
         for number, key in enumerate(values["CREDENTIALS_KEYS"], start=1)
         if not _CREDENTIALS_KEY.fullmatch(key)
     ]
+    if 0 < values["DEPLOYMENT_HISTORY_DAYS"] < _SHORTEST_HISTORY_DAYS:
+        problems.append(
+            f"DEPLOYMENT_HISTORY_DAYS: Must be 0 or at least {_SHORTEST_HISTORY_DAYS}: until then,"
+            " an engine that is silent may still have its containers."
+        )
     if values["ENVIRONMENT"] != "production":
         return problems
     if values["DEBUG"]:

@@ -294,6 +294,9 @@ SCHEDULER_INTERVAL: int = _values["SCHEDULER_INTERVAL"]
 RECONCILE_INTERVAL: int = _values["RECONCILE_INTERVAL"]
 SCHEDULER_POLICY = Policy.from_settings(_values)
 CYCLE_HISTORY_DAYS: int = _values["CYCLE_HISTORY_DAYS"]
+EVENT_HISTORY_DAYS: int = _values["EVENT_HISTORY_DAYS"]
+DEPLOYMENT_HISTORY_DAYS: int = _values["DEPLOYMENT_HISTORY_DAYS"]
+AUDIT_HISTORY_DAYS: int = _values["AUDIT_HISTORY_DAYS"]
 SAMPLE_HISTORY_DAYS: int = _values["SAMPLE_HISTORY_DAYS"]
 
 # --- Engines --------------------------------------------------------------------------------------

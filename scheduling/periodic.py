@@ -29,18 +29,21 @@ class Job:
 
 
 def jobs() -> tuple[Job, ...]:
-    day = 24 * 3600
+    hour = 3600
     return (
         Job("Scheduling cycles", "scheduling.run_due_cycles", settings.SCHEDULER_INTERVAL),
         Job("Reconcile containers", "deployments.reconcile_all", settings.RECONCILE_INTERVAL),
         Job("Record workers' heartbeats", "scheduling.note_pulse", EVERY_S),
         Job("Record engine workers' heartbeats", "scheduling.note_pulse", EVERY_S, queue=ENGINES),
         Job("Take a sample", "scheduling.take_sample", 20),
-        Job("Purge samples", "scheduling.purge_samples", day),
-        Job("Purge scheduling cycles", "scheduling.purge_cycles", day),
-        Job("Purge kept output", "deployments.purge_outputs", day),
-        Job("Purge idempotency keys", "accounts.purge_idempotency_keys", 3600),
-        Job("Purge expired tokens", "accounts.purge_expired_tokens", day),
+        Job("Purge samples", "scheduling.purge_samples", hour),
+        Job("Purge scheduling cycles", "scheduling.purge_cycles", hour),
+        Job("Purge events", "deployments.purge_events", hour),
+        Job("Purge ended deployments", "deployments.purge_ended", hour),
+        Job("Purge kept output", "deployments.purge_outputs", hour),
+        Job("Purge the audit trail", "accounts.purge_audit_trail", hour),
+        Job("Purge idempotency keys", "accounts.purge_idempotency_keys", hour),
+        Job("Purge expired tokens", "accounts.purge_expired_tokens", 24 * hour),
     )
 
 

@@ -15,6 +15,7 @@ from clusters.wakeups import RUN_CYCLE, begin
 from deployments import waiting
 from deployments.models import Deployment
 from deployments.services import cancel_unsatisfiable
+from hypervisor.base import purging
 from hypervisor.base.outages import is_lock_timeout
 from scheduling.cycle.apply import ACTOR
 from scheduling.cycle.run import run_cycle
@@ -64,7 +65,7 @@ def _run_cycle(organization_id: int, trigger: SchedulingCycle.Trigger) -> None:
 @shared_task(name="scheduling.purge_cycles")
 def purge_cycles() -> None:
     limit = timezone.now() - timedelta(days=settings.CYCLE_HISTORY_DAYS)
-    SchedulingCycle.objects.filter(started_at__lt=limit).delete()
+    purging.purge(SchedulingCycle.objects.all(), "started_at", limit)
 
 
 @shared_task(name="scheduling.take_sample")
@@ -80,7 +81,7 @@ def purge_samples() -> None:
     now = timezone.now()
     limit = now - timedelta(days=settings.SAMPLE_HISTORY_DAYS)
     for model in (ClusterSample, Sample):
-        model.objects.filter(time__lt=limit).delete()
+        purging.purge(model._base_manager.all(), "time", limit)
     heartbeats.forget_before(now - timedelta(days=1))
 
 

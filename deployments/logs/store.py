@@ -14,6 +14,7 @@ from clusters.drivers.base import Cause, Driver, DriverError
 from clusters.secrets import CannotDecrypt
 from deployments.logs import readers
 from deployments.models import ENDED, Deployment, Run, RunOutput, RunQuerySet, Status
+from hypervisor.base import purging
 from hypervisor.base.errors import Conflict, NotFound, Unavailable
 
 DEFAULT_TAIL = 1000
@@ -59,8 +60,8 @@ def keep(driver: Driver, run: Run) -> None:
 
 def purge(now: datetime) -> int:
     """Delete output that is older than LOG_KEEP_DAYS. Returns the number of deleted rows."""
-    old = RunOutput.objects.filter(kept_at__lt=now - timedelta(days=settings.LOG_KEEP_DAYS))
-    return old.delete()[0]
+    limit = now - timedelta(days=settings.LOG_KEEP_DAYS)
+    return purging.purge(RunOutput.objects.all(), "kept_at", limit, order="kept_at")
 
 
 def run_of(deployment: Deployment, run_id: int | None = None) -> Run:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
@@ -85,6 +86,7 @@ CHECKS = {
             ORDER BY e.id DESC LIMIT 1
         ) e ON true
         WHERE d.status IS DISTINCT FROM e.status
+          AND NOT (e.status IS NULL AND coalesce(d.finished_at < {events}, false))
     """,
     "deployment on hold that is not pending": """
         SELECT format('deployment %s is %s and on hold', d.id, d.status)
@@ -153,8 +155,9 @@ def violations() -> Iterator[str]:
     """
     # The later of the database's clock and this process's: a time ahead of both is wrong.
     now = f"greatest(now(), timestamptz '{timezone.now().isoformat()}')"
+    events = f"now() - interval '{settings.EVENT_HISTORY_DAYS} days'"  # older ones are deleted
     checks = (
-        f"SELECT '{name}', m FROM ({sql.replace('{now}', now)}) AS t(m)"  # noqa: S608
+        f"SELECT '{name}', m FROM ({sql.replace('{now}', now).replace('{events}', events)}) AS t(m)"  # noqa: S608
         for name, sql in CHECKS.items()
     )
     with connection.cursor() as cursor:

@@ -1,6 +1,7 @@
 """The audit trail: actor, request, and the values before and after each change."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,8 +10,11 @@ from django.db import DatabaseError, connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
+from pytest_django import Settings
 
+from accounts.audit import retention
 from accounts.models import AuditEntry, User
 from clusters import services as cluster_services
 from clusters.capacity import Capacity
@@ -255,3 +259,17 @@ def test_nothing_in_the_trail_can_be_changed(console: Client, forge: Cluster) ->
     assert console.post(address, {"name": "x"}).status_code == 403
     assert console.post(f"{PAGE}{entry.pk}/delete/", {"post": "yes"}).status_code == 403
     assert console.get(f"{PAGE}add/").status_code == 403
+
+
+def test_entries_are_kept_for_ever_unless_a_setting_limits_it(
+    forge: Cluster, settings: Settings
+) -> None:
+    later = timezone.now() + timedelta(days=31)
+    kept = AuditEntry.objects.count()
+    assert retention.purge_entries(later) == 0
+
+    settings.AUDIT_HISTORY_DAYS = 30
+
+    assert retention.purge_entries(later - timedelta(days=2)) == 0
+    assert retention.purge_entries(later) == kept > 0
+    assert not AuditEntry.objects.exists()
