@@ -36,6 +36,7 @@ def jobs() -> tuple[Job, ...]:
         Job("Record workers' heartbeats", "scheduling.note_pulse", EVERY_S),
         Job("Record engine workers' heartbeats", "scheduling.note_pulse", EVERY_S, queue=ENGINES),
         Job("Take a sample", "scheduling.take_sample", 20),
+        Job("Purge the log of changes", "deployments.purge_changes", 300),
         Job("Purge samples", "scheduling.purge_samples", hour),
         Job("Purge scheduling cycles", "scheduling.purge_cycles", hour),
         Job("Purge events", "deployments.purge_events", hour),
