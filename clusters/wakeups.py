@@ -1,8 +1,10 @@
 """Requests, sent on commit, for work that the periodic tasks would otherwise do later.
 
-Requests for the same subject are merged into one message until a worker begins it. A message that
-is lost, or cannot be sent, delays the work by at most one period. One thread of each process sends
-the messages, so that no caller waits for a broker that hangs.
+Requests for the same subject are merged into one message until a worker begins it, and each process
+sends only so many messages a second for the same cycle: the requests of a burst that come in
+between cost nothing, and one message follows for all of them. A message that is lost, or cannot be
+sent, delays the work by at most one period. One thread of each process sends the messages, so that
+no caller waits for a broker that hangs.
 """
 
 import atexit
@@ -32,6 +34,12 @@ _MERGE_SECONDS = 5
 _FLUSH_SECONDS = 2
 """How long a process that is ending waits for its requests to be sent."""
 
+_PACE_SECONDS = 0.1
+"""The time between messages for the same cycle while its requests do not pause."""
+
+_BURST = 4
+"""How many messages for the same cycle are sent without delay after a pause of as many paces."""
+
 _RERUN_SECONDS = 120
 """How long a request for another run is kept: longer than a reconcile of an engine that hangs."""
 
@@ -44,40 +52,87 @@ _lock = Lock()
 log = structlog.get_logger(__name__)
 
 
+class _Pace:
+    """Tells when the next message for a cycle may be sent: the generic cell rate algorithm.
+
+    Other subjects may be sent at once, because their work does not grow with what waits.
+    """
+
+    def __init__(self) -> None:
+        self._full_until: dict[Wakeup, float] = {}
+
+    def due(self, wakeup: Wakeup, now: float) -> float:
+        """Return the earliest time for the next message, by the monotonic clock in seconds."""
+        return max(now, self._full_until.get(wakeup, now) - (_BURST - 1) * _PACE_SECONDS)
+
+    def count(self, wakeup: Wakeup, now: float) -> None:
+        """Count a message that is sent now."""
+        if wakeup[0] != RUN_CYCLE:
+            return
+        until = max(now, self._full_until.pop(wakeup, now)) + _PACE_SECONDS
+        # Those that have paused come first in the dictionary, and no longer matter.
+        while self._full_until and next(iter(self._full_until.values())) < now:
+            del self._full_until[next(iter(self._full_until))]
+        self._full_until[wakeup] = until
+
+
 class _Sender:
     """The requests to be sent, without duplicates, and the thread that sends them."""
 
     def __init__(self) -> None:
-        self._waiting: dict[Wakeup, None] = {}
+        self._waiting: dict[Wakeup, float] = {}
+        self._pace = _Pace()
         self._is_sending = False
+        self._flushing = 0
         self._changed = Condition()
         self._thread: Thread | None = None
 
     def add(self, wakeup: Wakeup) -> None:
         with self._changed:
-            self._waiting[wakeup] = None
+            if wakeup in self._waiting:
+                return
+            self._waiting[wakeup] = self._pace.due(wakeup, monotonic())
             if self._thread is None:
                 self._thread = Thread(target=self._run, name="wakeups", daemon=True)
                 self._thread.start()
             self._changed.notify_all()
 
     def flush(self, seconds: float = _FLUSH_SECONDS) -> bool:
-        """Wait until no request is left to send. Returns whether that happened in time."""
+        """Send all requests at once, and wait for it. Returns whether that happened in time."""
         with self._changed:
-            return self._changed.wait_for(lambda: not (self._waiting or self._is_sending), seconds)
+            self._flushing += 1
+            self._changed.notify_all()
+            try:
+                return self._changed.wait_for(
+                    lambda: not (self._waiting or self._is_sending), seconds
+                )
+            finally:
+                self._flushing -= 1
 
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting)
-                wakeup = next(iter(self._waiting))
+                wakeup = self._next()
                 # Removed first, because a change during the sending needs a request of its own.
                 del self._waiting[wakeup]
+                self._pace.count(wakeup, monotonic())
                 self._is_sending = True
             _send(*wakeup)
             with self._changed:
                 self._is_sending = False
                 self._changed.notify_all()
+
+    def _next(self) -> Wakeup:
+        """Wait until a request is due, and return it."""
+        while True:
+            if self._waiting:
+                wakeup = min(self._waiting, key=self._waiting.__getitem__)
+                delay = self._waiting[wakeup] - monotonic()
+                if delay <= 0 or self._flushing:
+                    return wakeup
+                self._changed.wait(delay)
+            else:
+                self._changed.wait()
 
 
 _sender = _Sender()
