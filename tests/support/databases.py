@@ -25,4 +25,4 @@ def postgres(folder: Path) -> Iterator[str]:
 
 
 def postgres_tool(name: str, *arguments: str) -> None:
-    subprocess.run([str(servers._postgres_bin() / name), *arguments], check=True)
+    subprocess.run([str(servers.postgres_bin() / name), *arguments], check=True)

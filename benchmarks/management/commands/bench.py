@@ -19,6 +19,7 @@ BENCHES = {
     "load": "many concurrent clients and a check of the result, on a running service",
     "over_time": "policies over time: the same workloads replayed with each, paired, with spread",
     "quality": "planners compared with the exact optimum, on generated and recorded workloads",
+    "submissions": "deployments submitted a second, compared with FastAPI and with pgbench",
     "victims": "the victims of one preemptor, compared with an exhaustive search",
 }
 """The modules of `benchmarks` with `add_arguments(parser)` and `command(options, out)`."""
