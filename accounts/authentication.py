@@ -1,9 +1,18 @@
 """Identify the caller by the token in the `Authorization` header."""
 
+from functools import lru_cache
+
 from rest_framework.request import Request
 from rest_framework_simplejwt.authentication import JWTAuthentication
+from rest_framework_simplejwt.exceptions import AuthenticationFailed, InvalidToken, TokenError
+from rest_framework_simplejwt.settings import api_settings
+from rest_framework_simplejwt.tokens import AccessToken, Token
+from rest_framework_simplejwt.utils import aware_utcnow, get_md5_hash_password
 
 from accounts.models import User
+from hypervisor.base.prepared import Prepared
+
+_users = Prepared(lambda user: User.objects.filter(pk=user))
 
 
 class BearerAuthentication(JWTAuthentication):
@@ -14,6 +23,35 @@ class BearerAuthentication(JWTAuthentication):
         if scheme.lower() == b"bearer":
             header = b" ".join([b"Bearer", *rest])
         return super().get_raw_token(header)
+
+    def get_validated_token(self, raw_token: bytes) -> Token:
+        """Return the token. Raises InvalidToken if its signature is wrong or it has expired."""
+        try:
+            token = _verified(raw_token)
+            token.check_exp(current_time=aware_utcnow())
+        except TokenError as error:
+            raise InvalidToken from error
+        return token
+
+    def get_user(self, validated_token: Token) -> User:  # type: ignore[override]
+        """Return the token's user.
+
+        Raises AuthenticationFailed if there is no such user, if the user is inactive, or if the
+        password has changed since.
+        """
+        found = _users(int(validated_token[api_settings.USER_ID_CLAIM]))
+        if not found or not found[0].is_active:
+            raise AuthenticationFailed("User not found", code="user_not_found")
+        password = get_md5_hash_password(found[0].password)
+        if validated_token.get(api_settings.REVOKE_TOKEN_CLAIM) != password:
+            raise AuthenticationFailed("The password has changed.", code="password_changed")
+        return found[0]
+
+
+@lru_cache(maxsize=1024)
+def _verified(raw_token: bytes) -> AccessToken:
+    """Return the token if its signature is right. A caller sends the same one again and again."""
+    return AccessToken(raw_token)  # type: ignore[arg-type]
 
 
 def caller(request: Request) -> User:

@@ -3,6 +3,7 @@
 models        deployments, dependencies, runs
 lifecycle     the state machine: the only code that changes a status
 services, bulk, selection   actions on one, many, or all that a filter selects
+insertion     the rows and events of a submission in one statement
 specs         what a submission requests, and whether a cluster could ever run it
 waiting       why a pending deployment does not compete
 dependencies, environment, images, moves, handover, bounds   one subject each

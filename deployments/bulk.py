@@ -17,17 +17,24 @@ from accounts.models import User
 from clusters.models import Cluster, Node
 from clusters.wakeups import request_cycle
 from deployments import dependencies, waiting
-from deployments.bounds import check_bounds
+from deployments.bounds import check_bounds, counted_up_to, forget, limits_of
 from deployments.dependencies import Wait
 from deployments.environment import completed
+from deployments.insertion import insert, insert_at_once
 from deployments.lifecycle import record_wait_reasons
 from deployments.models import Dependency, Deployment, Status
 from deployments.specs import Spec, check_fits, check_image
 from hypervisor.base.errors import DomainError, Invalid, NotFound
+from hypervisor.base.prepared import Prepared
 from orgs.events import record_many
 from orgs.models import Event, Organization, Role
 from orgs.permissions import organization_for
 from orgs.services import protect_organizations
+
+_nodes_of_each_shape = Prepared(
+    lambda organization: Node.objects.filter(cluster__organization=organization).of_each_shape(),
+    related="cluster",
+)
 
 Fields = Mapping[str, Any]
 """The validated fields of one deployment."""
@@ -72,7 +79,6 @@ def requested_cluster(user: User, row: Fields) -> Cluster | None:
     return _cluster_of(row, _visible_clusters(user, [row]))
 
 
-@transaction.atomic
 def submit_many(
     *, created_by: User, entries: Sequence[Entry], bounded: bool = True
 ) -> list[Deployment]:
@@ -81,6 +87,38 @@ def submit_many(
     Raises Invalid for a deployment that no node available to it could hold and for a wrong
     dependency, NotFound for a deleted cluster, and Conflict if too many deployments are pending.
     """
+    waits = any(entry.spec.depends_on for entry in entries)
+    rows = _submit_at_once(created_by, entries) if bounded and not waits else None
+    rows = rows or _submit_in_steps(created_by, entries, bounded=bounded)
+    for pk in sorted({row.organization_id for row in rows}):
+        request_cycle(pk)
+    return rows
+
+
+def _submit_at_once(created_by: User, entries: Sequence[Entry]) -> list[Deployment] | None:
+    """Submit with one message to the database, or return None.
+
+    That is possible while the limits are far, and if nothing is wrong: what is wrong is reported by
+    the submission in steps, in its order.
+    """
+    limits = limits_of(created_by.pk, {entry.organization.pk for entry in entries})
+    up_to = counted_up_to(limits)
+    if up_to is None:
+        return None
+    try:
+        rows = _rows(created_by, entries)
+    except DomainError:
+        return None
+    if insert_at_once(rows, actor=created_by.username, limits=limits, up_to=up_to):
+        return rows
+    forget(limits)
+    return None
+
+
+@transaction.atomic
+def _submit_in_steps(
+    created_by: User, entries: Sequence[Entry], *, bounded: bool
+) -> list[Deployment]:
     adding = Counter(entry.organization.pk for entry in entries)
     if bounded:
         check_bounds(created_by.pk, adding)
@@ -90,16 +128,12 @@ def submit_many(
     _protect_clusters(entries)
     rows = _rows(created_by, entries)
     _store(rows, entries, created_by)
-    for pk in sorted(adding):
-        request_cycle(pk)
     return rows
 
 
 def _rows(created_by: User, entries: Sequence[Entry]) -> list[Deployment]:
     """Return the rows to insert. A cycle is impossible: nothing waits for a new deployment."""
-    nodes: dict[int, list[Node]] = {entry.organization.pk: [] for entry in entries}
-    for node in Node.objects.filter(cluster__organization__in=nodes).of_each_shape():
-        nodes[node.cluster.organization_id].append(node)
+    nodes = {pk: _nodes_of_each_shape(pk) for pk in {entry.organization.pk for entry in entries}}
     known = _organizations_of({w.deployment for e in entries for w in e.spec.depends_on})
     rows = []
     for entry in entries:
@@ -137,7 +171,7 @@ def _protect_clusters(entries: Sequence[Entry]) -> None:
 
 
 def _store(rows: list[Deployment], entries: Sequence[Entry], created_by: User) -> None:
-    Deployment.objects.bulk_create(rows)
+    insert(rows)
     waits = {row: e.spec.depends_on for row, e in zip(rows, entries, strict=True)}
     reasons = _store_dependencies(waits) if any(waits.values()) else {}
     record_many(

@@ -111,7 +111,8 @@ def start(deployment: Deployment, *, actor: str, bounded: bool = True) -> Deploy
     was cancelled while held stays held, so that `start` cannot replace `release`.
     """
     if bounded and deployment.status in ENDED:
-        check_bounds(deployment.created_by_id, {deployment.organization_id: 1})
+        adding = {deployment.organization_id: 1}
+        check_bounds(deployment.created_by_id, adding, inserts=False)
     waits = "held, waits until it is released" if deployment.held else "waits for the next cycle"
     return _carry_out(
         deployment, lifecycle.RESTART, actor, f"Started again: {waits}.",

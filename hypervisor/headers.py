@@ -1,10 +1,14 @@
-"""Headers of every response: the request's id and `Cache-Control`."""
+"""What every request gets: an id, `Cache-Control`, and its lines in the log."""
 
 import re
 from collections.abc import Callable
 from uuid import uuid4
 
 from django.http import HttpRequest, HttpResponse
+from django_structlog.middlewares import RequestMiddleware
+from structlog.contextvars import bind_contextvars
+
+from accounts.lockout import client_address
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
@@ -44,3 +48,11 @@ class NoStoreMiddleware:
         response = self.get_response(request)
         response.headers.setdefault("Cache-Control", "no-store")
         return response
+
+
+class LogMiddleware(RequestMiddleware):
+    """Logs each request, with the caller's address as the rate limits see it."""
+
+    @classmethod
+    def bind_ip(cls, request: HttpRequest) -> None:
+        bind_contextvars(ip=client_address(request))

@@ -83,7 +83,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "django_structlog.middlewares.RequestMiddleware",
+    "hypervisor.headers.LogMiddleware",
     "accounts.audit.triggers.AuditMiddleware",
     "axes.middleware.AxesMiddleware",
     "hypervisor.errors.RefusalMiddleware",

@@ -16,11 +16,28 @@ from collections.abc import Sequence
 
 from accounts.idempotency import record_needed
 from hypervisor.base.errors import Forbidden, Invalid, NotFound
+from hypervisor.base.prepared import Prepared
 from orgs.models import Membership, Organization, Role
 from orgs.tenancy import Person, id_of
 
 _CHOICES = 10
 """The maximum number of organizations that an error lists."""
+
+
+_memberships = Prepared(
+    lambda user: (
+        Membership.objects.filter(user=user)
+        .select_related("organization")
+        .order_by("organization")[: _CHOICES + 1]
+    ),
+    related="organization",
+)
+_membership = Prepared(
+    lambda user, organization: Membership.objects.filter(
+        user=user, organization=organization
+    ).select_related("organization"),
+    related="organization",
+)
 
 
 def role_of(user: Person, organization_id: int) -> Role:
@@ -48,10 +65,10 @@ def organization_for(user: Person, organization_id: int | None, least: Role) -> 
     Raises NotFound if the caller is not a member of it, Forbidden if the caller's role there is
     lower than `least`, and Invalid if none is named and the caller is a member of none or several.
     """
-    memberships = Membership.objects.filter(user_id=id_of(user)).select_related("organization")
-    if organization_id is not None:
-        memberships = memberships.filter(organization=organization_id)
-    found = list(memberships.order_by("organization")[: _CHOICES + 1])
+    if organization_id is None:
+        found = _memberships(id_of(user))
+    else:
+        found = _membership(id_of(user), organization_id)
     if len(found) == 1:
         _check(Role(found[0].role), found[0].organization_id, least)
         return found[0].organization

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any, ClassVar, cast
 
-from django.db.models import Prefetch, prefetch_related_objects
+from django.db.models import prefetch_related_objects
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
@@ -108,7 +108,7 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
     def create(self, request: Request) -> Response:
         """Submit a deployment. It is pending until the scheduler places it on a cluster."""
         is_dry_run = flag(request, "dry_run")
-        serializer = self.get_serializer(data=request.data)
+        serializer = DeploymentSerializer.of(request.data)
         serializer.is_valid(raise_exception=True)
         (entry,) = bulk.authorize(caller(request), {"": serializer.validated_data})
         if is_dry_run:
@@ -117,7 +117,6 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
             )
             return Response(DryRunSerializer(result).data)
         (created,) = self._submit(request, [entry])
-        # By the serializer of the request, because making its fields again takes a millisecond.
         return Response(serializer.to_representation(created), status=201)
 
     @extend_schema(request=BulkSerializer, responses={201: BulkSerializer})
@@ -127,7 +126,7 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
 
         The `attr` of an error begins with the entry that it is about, as in `deployments.3.cpu`.
         """
-        serializer = BulkSerializer(data=request.data, context=self.get_serializer_context())
+        serializer = BulkSerializer.of(request.data)
         serializer.is_valid(raise_exception=True)
         rows = enumerate(serializer.validated_data["deployments"])
         entries = bulk.authorize(caller(request), {f"deployments.{n}": row for n, row in rows})
@@ -309,9 +308,12 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
 
     def _submit(self, request: Request, entries: Sequence[Entry]) -> list[Deployment]:
         created = bulk.submit_many(created_by=caller(request), entries=entries)
-        waits = any(entry.spec.depends_on for entry in entries)
-        dependencies = Dependency.objects.all() if waits else Dependency.objects.none()
-        prefetch_related_objects(created, Prefetch("dependencies", dependencies))
+        if any(entry.spec.depends_on for entry in entries):
+            prefetch_related_objects(created, "dependencies")
+        else:
+            none = {"dependencies": Dependency.objects.none()}
+            for row in created:
+                row._prefetched_objects_cache = none  # type: ignore[attr-defined]
         return created
 
     def _carry_out(

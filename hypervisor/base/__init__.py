@@ -6,6 +6,7 @@ names     names that people can distinguish, as a model field and a serializer f
 numbers   whole numbers in text from outside
 forms     form fields that read such numbers
 locks     the base of every queryset whose rows are locked, and locks of names
+prepared  queries that are compiled once
 bounds    limits on how much one user or organization may have
 cache     the shared cache, with short timeouts
 commands  the base of the product's commands

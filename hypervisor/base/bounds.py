@@ -4,7 +4,7 @@ The rows are counted in the transaction that adds rows, under a lock for each se
 These locks are taken before all others, in the order of the bounds given.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,15 @@ from django.db import connection
 from django.db.models import QuerySet
 
 from hypervisor.base.errors import Conflict
+
+Key = tuple[str, int]
+"""What the lock of a bound is for: its setting and its owner."""
+
+LOCK = (
+    "SELECT pg_advisory_xact_lock(hashtextextended(setting, owner))"
+    " FROM unnest(%(settings)s::text[], %(owners)s::bigint[]) AS bound(setting, owner)"
+)
+"""Locks bounds until the transaction ends; `lock_parameters` says which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,22 +38,38 @@ class Bound:
     refusal: Callable[[str, str], str]
     adding: int = 1
 
+    @property
+    def key(self) -> Key:
+        return self.setting, self.owner
 
-def check(bounds: Sequence[Bound], *, lock: bool = True) -> None:
+    @property
+    def limit(self) -> int:
+        return int(getattr(settings, self.setting))
+
+
+def check(bounds: Sequence[Bound], *, lock: bool = True) -> list[tuple[Bound, int]]:
     """Raise Conflict if adding the rows would exceed one of the bounds.
 
-    With `lock`, no other transaction adds such rows until this one ends.
+    Returns how many rows there are for each bound with a limit. With `lock`, no other transaction
+    adds such rows until this one ends.
     """
-    bounds = [bound for bound in bounds if _limit(bound)]
+    bounds = [bound for bound in bounds if bound.limit]
     if not bounds:
-        return
+        return []
     if lock:
         _lock(bounds)
-    for bound, there in zip(bounds, _counts(bounds), strict=True):
-        limit = _limit(bound)
-        if there + bound.adding > limit:
-            detail = bound.refusal(f"{there:,}", f"{limit:,} ({bound.setting})")
+    counted = list(zip(bounds, _counts(bounds), strict=True))
+    for bound, there in counted:
+        if there + bound.adding > bound.limit:
+            detail = bound.refusal(f"{there:,}", f"{bound.limit:,} ({bound.setting})")
             raise Conflict(detail, code="limit_reached")
+    return counted
+
+
+def lock_parameters(keys: Iterable[Key]) -> Mapping[str, list[Any]]:
+    """Return the parameters of LOCK."""
+    keys = list(keys)
+    return {"settings": [setting for setting, _ in keys], "owners": [owner for _, owner in keys]}
 
 
 def _counts(bounds: Sequence[Bound]) -> tuple[int, ...]:
@@ -58,12 +83,4 @@ def _counts(bounds: Sequence[Bound]) -> tuple[int, ...]:
 
 def _lock(bounds: Sequence[Bound]) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT pg_advisory_xact_lock(hashtextextended(setting, owner))"
-            " FROM unnest(%s::text[], %s::bigint[]) AS bound(setting, owner)",
-            [[bound.setting for bound in bounds], [bound.owner for bound in bounds]],
-        )
-
-
-def _limit(bound: Bound) -> int:
-    return int(getattr(settings, bound.setting))
+        cursor.execute(LOCK, lock_parameters(bound.key for bound in bounds))

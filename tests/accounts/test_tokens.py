@@ -102,6 +102,7 @@ def test_a_request_without_a_valid_token_is_refused(header: str | None) -> None:
 
 def test_an_access_token_expires(dora: User, log_in: LogIn) -> None:
     token = log_in().json()["access_token"]
+    assert me(token).status_code == 200
 
     with time_machine.travel(timezone.now() + timedelta(minutes=31), tick=False):
         error = refusal(me(token), 401)

@@ -1,0 +1,119 @@
+"""Insert submitted deployments in one statement, whatever their number.
+
+The rows are passed as one JSON text: Django would adapt each value of each row by itself, which
+takes longer than all else that a large submission costs.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from django.db import connection
+from django.db.models import Field
+
+from deployments.models import Deployment, Status
+from hypervisor.base import bounds
+from hypervisor.base.bounds import Key
+from orgs.models import Event
+
+LAST_ID = "SELECT last_value FROM deployments_deployment_id_seq"
+"""The highest id that has been drawn, also by transactions that have not ended."""
+
+_IDS = "SELECT id FROM new ORDER BY id"
+
+_PROTECT_ORGANIZATIONS = (
+    "SELECT id FROM orgs_organization WHERE id = ANY(%(organizations)s) ORDER BY id FOR KEY SHARE"
+)
+_PROTECT_CLUSTERS = (
+    "SELECT id FROM clusters_cluster WHERE id = ANY(%(clusters)s) ORDER BY id FOR KEY SHARE"
+)
+_IF = f"""
+    WHERE ({LAST_ID}) + %(count)s <= %(up_to)s
+    AND cardinality(%(organizations)s::bigint[])
+        = (SELECT count(*) FROM orgs_organization WHERE id = ANY(%(organizations)s))
+    AND cardinality(%(clusters)s::bigint[])
+        = (SELECT count(*) FROM clusters_cluster WHERE id = ANY(%(clusters)s))
+"""  # noqa: S608
+_EVENTS = f"""
+    INSERT INTO orgs_event
+        (organization_id, subject, subject_id, time, kind, actor, reason, status, data)
+    SELECT organization_id, '{Event.Subject.DEPLOYMENT}', id, %(time)s, 'submitted', %(actor)s, '',
+           '{Status.PENDING}', '{{}}'
+    FROM new ORDER BY id
+"""  # noqa: S608
+
+
+def insert(rows: Sequence[Deployment]) -> None:
+    """Insert the rows, and set their ids."""
+    _execute(f"{_insert()} RETURNING id) {_IDS}", rows, {})
+
+
+def insert_at_once(
+    rows: Sequence[Deployment], *, actor: str, limits: Sequence[Key], up_to: int
+) -> bool:
+    """Insert the rows and their events in one message, which commits if no transaction is open.
+
+    Do nothing, and return False, if the rows would get ids above `up_to`, or if an organization or
+    a requested cluster no longer exists. The locks are those of a submission in steps, in the same
+    order, but held only while PostgreSQL works.
+    """
+    clusters = {row.requested_cluster_id for row in rows} - {None}
+    locks = [_PROTECT_ORGANIZATIONS, *([_PROTECT_CLUSTERS] if clusters else [])]
+    if limits:
+        locks.insert(0, bounds.LOCK)
+    inserted = f"{_insert()} {_IF} RETURNING id, organization_id), noted AS ({_EVENTS}) {_IDS}"
+    sql = "; ".join([*locks, inserted])
+    parameters = {
+        **bounds.lock_parameters(limits),
+        "organizations": list({row.organization_id for row in rows}),
+        "clusters": list(clusters),
+        "count": len(rows),
+        "up_to": up_to,
+        "actor": actor,
+        "time": rows[0].created_at,
+    }
+    return _execute(sql, rows, parameters)
+
+
+def _execute(sql: str, rows: Sequence[Deployment], parameters: Mapping[str, Any]) -> bool:
+    """Set the ids that the last statement returns; return whether it returns any."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql, {"rows": _document(rows), **parameters})
+        while cursor.nextset():
+            pass
+        ids = cursor.fetchall()
+    for row, (pk,) in zip(rows, ids, strict=bool(ids)):
+        row.pk = pk
+        row._state.adding, row._state.db = False, connection.alias
+    return bool(ids)
+
+
+@cache
+def _insert() -> str:
+    """Return the beginning of a statement that inserts the rows as `new`."""
+    quote = connection.ops.quote_name
+    columns = {quote(str(field.column)): field.db_type(connection) for field in _fields()}
+    names, types = ", ".join(columns), ", ".join(f"{c} {kind}" for c, kind in columns.items())
+    table = quote(Deployment._meta.db_table)
+    return (
+        f"WITH new AS (INSERT INTO {table} ({names})"  # noqa: S608
+        f" SELECT {names} FROM json_to_recordset(%(rows)s) AS given({types})"
+    )
+
+
+@cache
+def _fields() -> "list[Field[Any, Any]]":
+    return [field for field in Deployment._meta.concrete_fields if not field.primary_key]
+
+
+def _document(rows: Sequence[Deployment]) -> str:
+    names = [(field.column, field.attname) for field in _fields()]
+    return json.dumps(
+        [
+            {column: value for column, name in names if (value := getattr(row, name)) is not None}
+            for row in rows
+        ],
+        default=datetime.isoformat,
+    )
