@@ -61,6 +61,8 @@ def _embed(name: str) -> str:
 os.environ.update(_settings())
 django.setup()
 
+from scheduling.cycle import lanes  # noqa: E402 the models need the settings
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
@@ -112,3 +114,10 @@ def embedded_servers() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(embedded_servers: None) -> None:
     """Start the servers before pytest-django makes the test database."""
+
+
+@pytest.fixture(autouse=True)
+def every_cycle_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no cycle count as long, however busy this machine is."""
+    for name in ("LONG_S", "LONG_CPU_S"):
+        monkeypatch.setattr(lanes, name, float("inf"))

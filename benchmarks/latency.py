@@ -64,7 +64,7 @@ def _measure(client: Client, tries: int) -> list[Report]:
     )
     try:
         return [
-            Report("fits", [_fitting(client) for _ in range(tries)]),
+            Report("fits", [fitting(client) for _ in range(tries)]),
             Report("must preempt", [_preempting(client) for _ in range(tries)]),
         ]
     finally:
@@ -73,7 +73,7 @@ def _measure(client: Client, tries: int) -> list[Report]:
         client.delete(f"/organizations/{organization}")
 
 
-def _fitting(client: Client) -> Sample:
+def fitting(client: Client) -> Sample:
     sample = _submit(client, priority=50)
     _clear(client)
     return sample

@@ -20,6 +20,7 @@ _MARKS = {
     "valkey-server": "valkey",
     "hypervisor.web": "web",
     "--queues engines": "engines",
+    "--queues background": "background",
     " worker": "worker",
     " beat": "beat",
 }

@@ -7,8 +7,11 @@ from celery import Celery
 from celery.signals import beat_init, celeryd_init
 
 from hypervisor import sessions
+from hypervisor.base import long_locks
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hypervisor.settings")
+
+_LOCK_CONNECTIONS = 16
 
 app = Celery("hypervisor")
 app.config_from_object("django.conf:settings", namespace="CELERY")
@@ -22,3 +25,4 @@ app.set_default()
 def _limit_sessions(**_: Any) -> None:
     """Set the limits of beat, and of the workers before any is forked."""
     sessions.use(sessions.WORKER)
+    long_locks.keep_connections(_LOCK_CONNECTIONS)

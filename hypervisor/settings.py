@@ -281,6 +281,10 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ROUTES = {
     "deployments.reconcile": {"queue": "engines"},
     "deployments.reconcile_engine": {"queue": "engines"},
+    # A caller waits for none of these, and the number of rows decides how long they take.
+    "scheduling.refresh_reasons": {"queue": "background"},
+    "scheduling.take_sample": {"queue": "background"},
+    "*.purge_*": {"queue": "background"},
 }
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
@@ -293,7 +297,6 @@ DJANGO_CELERY_BEAT_TZ_AWARE = True
 SCHEDULER_INTERVAL: int = _values["SCHEDULER_INTERVAL"]
 RECONCILE_INTERVAL: int = _values["RECONCILE_INTERVAL"]
 SCHEDULER_POLICY = Policy.from_settings(_values)
-SCHEDULER_COPY_SECONDS: int = _values["SCHEDULER_COPY_SECONDS"]
 CYCLE_HISTORY_DAYS: int = _values["CYCLE_HISTORY_DAYS"]
 EVENT_HISTORY_DAYS: int = _values["EVENT_HISTORY_DAYS"]
 DEPLOYMENT_HISTORY_DAYS: int = _values["DEPLOYMENT_HISTORY_DAYS"]

@@ -53,6 +53,30 @@ class SchedulingCycle(models.Model):
         return f"cycle {self.pk}"
 
 
+class BackgroundCycles(models.Model):
+    """An organization whose cycles run in the background until then (`scheduling.cycle.lanes`).
+
+    `seconds` is how long the latest long cycle took. `failures` counts the cycles that failed since
+    `failing_since` without one that succeeded; `error` is why the last one failed.
+    """
+
+    # Without a constraint, because this is written while the organization may be locked.
+    organization = models.OneToOneField(
+        Organization, on_delete=models.CASCADE, primary_key=True, db_constraint=False,
+        related_name="+",
+    )  # fmt: skip
+    until = models.DateTimeField()
+    seconds = models.FloatField(default=0)
+    failures = models.PositiveIntegerField(default=0)
+    failing_since = models.DateTimeField(null=True)
+    retry_at = models.DateTimeField(null=True)
+    error = models.CharField(max_length=200, default="")
+
+    class Meta:
+        ordering = ["pk"]
+        default_permissions = ("view",)
+
+
 class Usage(models.Model):
     """Capacity at a moment, and how much of it is allocated (`used_`) and reserved (`held_`).
 
@@ -182,6 +206,18 @@ class Pulse(models.Model):
     name = models.CharField(max_length=200, unique=True)
     time = models.DateTimeField()
     ahead_s = models.FloatField(default=0, db_default=0)
+
+    class Meta:
+        ordering = ["name"]
+        default_permissions = ("view",)
+
+
+class Lease(models.Model):
+    """Which process does a work of which there must be one (`scheduling.monitoring.lease`)."""
+
+    name = models.CharField(max_length=100, primary_key=True)
+    holder = models.CharField(max_length=300)
+    expires_at = models.DateTimeField()
 
     class Meta:
         ordering = ["name"]

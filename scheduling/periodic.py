@@ -8,7 +8,7 @@ from django.conf import settings
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from clusters.wakeups import ENGINES
-from scheduling.monitoring.heartbeats import EVERY_S
+from scheduling.monitoring.heartbeats import BACKGROUND, EVERY_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,13 @@ def jobs() -> tuple[Job, ...]:
         Job("Reconcile containers", "deployments.reconcile_all", settings.RECONCILE_INTERVAL),
         Job("Record workers' heartbeats", "scheduling.note_pulse", EVERY_S),
         Job("Record engine workers' heartbeats", "scheduling.note_pulse", EVERY_S, queue=ENGINES),
+        Job(
+            "Record background workers' heartbeats",
+            "scheduling.note_pulse",
+            EVERY_S,
+            queue=BACKGROUND,
+        ),
         Job("Take a sample", "scheduling.take_sample", 20),
-        Job("Purge the log of changes", "deployments.purge_changes", 300),
         Job("Purge samples", "scheduling.purge_samples", hour),
         Job("Purge scheduling cycles", "scheduling.purge_cycles", hour),
         Job("Purge events", "deployments.purge_events", hour),

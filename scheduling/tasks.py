@@ -1,13 +1,17 @@
 """The Celery tasks of `scheduling`; the work is in `cycle` and `monitoring`."""
 
 from datetime import timedelta
+from time import monotonic, thread_time
 from typing import Any
 
 import structlog
+from billiard.exceptions import TimeLimitExceeded
 from celery import Task, shared_task
 from celery.signals import task_revoked
 from django.conf import settings
 from django.db import DatabaseError, OperationalError, connection
+from django.db.models import Exists, OuterRef
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from clusters.models import Cluster
@@ -17,40 +21,92 @@ from deployments.models import Deployment
 from deployments.services import cancel_unsatisfiable
 from hypervisor.base import purging
 from hypervisor.base.outages import is_lock_timeout
+from orgs.models import Organization
+from scheduling.cycle import lanes
 from scheduling.cycle.apply import ACTOR
+from scheduling.cycle.lock import leave_to_running
 from scheduling.cycle.run import run_cycle
-from scheduling.models import ClusterSample, Sample, SchedulingCycle
+from scheduling.models import BackgroundCycles, ClusterSample, Sample, SchedulingCycle
 from scheduling.monitoring import clocks, heartbeats
 from scheduling.monitoring.days import roll_up
 from scheduling.monitoring.minutes import take_sample
 
 _ROLL_UP_MINUTES = 5
 
+_AFTER_OTHERS = 9
+"""The priority of messages that wait until the queue has no others; Redis has 0 as the highest."""
+
+_DUE_EXPIRES_S = 60
+
 log = structlog.get_logger(__name__)
 
 
-@shared_task(name=RUN_CYCLE)
+class _CycleTask(Task):  # type: ignore[type-arg]
+    """A task of an organization's cycle; its worker is killed when it exceeds its time limit."""
+
+    def on_failure(self, exc: Any, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
+        if isinstance(exc, TimeLimitExceeded):  # in the worker's main process
+            trigger = args[1] if len(args) > 1 else SchedulingCycle.Trigger.CHANGE
+            lanes.killed(args[0], trigger, float(exc.args[0]))
+            connection.close()
+
+
+@shared_task(name=RUN_CYCLE, base=_CycleTask, time_limit=lanes.SHORT_LIMIT_S)
 def run_requested_cycle(organization_id: int) -> None:
     begin(RUN_CYCLE, organization_id)
-    _run_cycle(organization_id, SchedulingCycle.Trigger.CHANGE)
+    if not lanes.hand_over(organization_id, SchedulingCycle.Trigger.CHANGE):
+        _run_cycle(organization_id, SchedulingCycle.Trigger.CHANGE)
 
 
 @shared_task(name="scheduling.run_due_cycles")
 def run_due_cycles() -> None:
-    """Run a cycle of every organization that has something to decide."""
+    """Request a cycle of every organization that has something to decide."""
     try:
         clocks.cut(actor=ACTOR)
-        waiting.refresh(timezone.now(), actor=ACTOR)
     except DatabaseError:
         log.exception("repair_failed")
+    refresh_reasons.apply_async(expires=_DUE_EXPIRES_S)
     for organization_id in due_organizations():
-        try:
-            _run_cycle(organization_id, SchedulingCycle.Trigger.INTERVAL)
-        except DatabaseError:
-            log.exception("cycle_failed", organization=organization_id)
+        run_due_cycle.apply_async(
+            (organization_id,), priority=_AFTER_OTHERS, expires=_DUE_EXPIRES_S
+        )
+
+
+@shared_task(name="scheduling.run_due_cycle", base=_CycleTask, time_limit=lanes.SHORT_LIMIT_S)
+def run_due_cycle(organization_id: int) -> None:
+    if not lanes.hand_over(organization_id, SchedulingCycle.Trigger.INTERVAL):
+        _run_cycle(organization_id, SchedulingCycle.Trigger.INTERVAL)
+
+
+@shared_task(name=lanes.RUN_LONG_CYCLE, base=_CycleTask, time_limit=lanes.LONG_LIMIT_S)
+def run_long_cycle(organization_id: int, trigger: str) -> None:
+    lanes.begin(organization_id)
+    _run_cycle(organization_id, SchedulingCycle.Trigger(trigger))
+
+
+@shared_task(name="scheduling.refresh_reasons")
+def refresh_reasons() -> None:
+    """Update the wait reasons of dependents in organizations whose request for a cycle was lost."""
+    waiting.refresh(timezone.now(), actor=ACTOR)
 
 
 def _run_cycle(organization_id: int, trigger: SchedulingCycle.Trigger) -> None:
+    """Run a cycle unless one is running, and record whether the next belongs to the background."""
+    if leave_to_running(organization_id):
+        return
+    began, computed = monotonic(), thread_time()
+    try:
+        cycle = _prepare_and_run(organization_id, trigger)
+    except Exception as error:
+        lanes.failed(organization_id, monotonic() - began, type(error).__name__)
+        raise
+    if cycle:
+        lanes.succeeded(organization_id, monotonic() - began, thread_time() - computed)
+
+
+def _prepare_and_run(
+    organization_id: int, trigger: SchedulingCycle.Trigger
+) -> SchedulingCycle | None:
     """Run a cycle, after dependents are cancelled on request or have their wait reasons updated."""
     try:
         cancel_unsatisfiable(organization_id, actor=ACTOR)
@@ -59,13 +115,14 @@ def _run_cycle(organization_id: int, trigger: SchedulingCycle.Trigger) -> None:
             raise
         log.warning("cancelling_locked_out", organization=organization_id)
     waiting.refresh(timezone.now(), actor=ACTOR, organization=organization_id)
-    run_cycle(organization_id, trigger)
+    return run_cycle(organization_id, trigger)
 
 
 @shared_task(name="scheduling.purge_cycles")
 def purge_cycles() -> None:
     limit = timezone.now() - timedelta(days=settings.CYCLE_HISTORY_DAYS)
     purging.purge(SchedulingCycle.objects.all(), "started_at", limit)
+    BackgroundCycles.objects.filter(until__lt=Now() - timedelta(days=1)).delete()
 
 
 @shared_task(name="scheduling.take_sample")
@@ -109,8 +166,7 @@ def record_discard(*, request: Any, expired: bool, **_: Any) -> None:
 
 def due_organizations() -> list[int]:
     """Return the ids of the organizations with something to place, drain or cancel, in order."""
-    ready = Deployment.objects.ready(timezone.now()).order_by().values("organization")
-    draining = Deployment.objects.active().filter(cluster__state=Cluster.State.DRAINING)
-    unsatisfiable = Deployment.objects.unsatisfiable().order_by().values("organization")
-    due = ready.union(draining.order_by().values("organization"), unsatisfiable)
-    return sorted(row["organization"] for row in due)
+    own = Deployment.objects.filter(organization=OuterRef("pk")).order_by()
+    draining = own.active().filter(cluster__state=Cluster.State.DRAINING)
+    due = Exists(own.ready(timezone.now())) | Exists(draining) | Exists(own.unsatisfiable())
+    return list(Organization.objects.filter(due).order_by("pk").values_list("pk", flat=True))

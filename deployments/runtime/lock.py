@@ -2,13 +2,12 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-
-from django.db import connection
+from contextlib import AbstractContextManager, contextmanager
 
 from clusters.engines import Engine
 from clusters.wakeups import RECONCILE, clear_rerun, request_rerun, rerun_requested
 from hypervisor.base.errors import Conflict
+from hypervisor.base.long_locks import Name, try_to_hold
 
 _MAX_TURNS = 20
 """After this, the next periodic reconciliation continues: no engine may occupy a thread."""
@@ -56,30 +55,12 @@ def exclusive_access(engine: Engine) -> Iterator[None]:
         time.sleep(_POLL_S)
 
 
-@contextmanager
-def _exclusive(engine: Engine) -> Iterator[bool]:
-    """Try to lock the engine until the end of this block; yield whether it worked.
+def _exclusive(engine: Engine) -> AbstractContextManager[bool]:
+    """Try to lock the engine until the end of a block; return whether it worked.
 
     Engines of single nodes share the lock of the cluster, which an engine of all its nodes has for
-    itself, so that a change from one to the other is safe.
+    itself, so that a change from one to the other is safe. The lock outlasts transactions, because
+    an engine is never called inside one.
     """
-    with ExitStack() as held:
-        own = "" if engine.node is None else "_shared"
-        acquired = held.enter_context(_advisory(RECONCILE, engine.cluster.pk, own))
-        if acquired and engine.node is not None:
-            acquired = held.enter_context(_advisory(*engine.wakeup))
-        yield acquired
-
-
-@contextmanager
-def _advisory(name: str, subject: int, mode: str = "") -> Iterator[bool]:
-    # The session holds the lock, because an engine is never called inside a transaction.
-    key = (name, subject)
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT pg_try_advisory_lock{mode}(hashtextextended(%s, %s))", key)
-        (acquired,) = cursor.fetchone()
-        try:
-            yield acquired
-        finally:
-            if acquired:
-                cursor.execute(f"SELECT pg_advisory_unlock{mode}(hashtextextended(%s, %s))", key)
+    cluster = Name(RECONCILE, engine.cluster.pk, shared=engine.node is not None)
+    return try_to_hold(cluster, *([] if engine.node is None else [Name(*engine.wakeup)]))

@@ -4,7 +4,7 @@ from urllib.parse import urlencode
 
 from django.urls import reverse
 
-from scheduling.monitoring.alarms import Alarm, Subject
+from scheduling.monitoring.alarm import Alarm, Subject
 
 _PAGES: dict[Subject, tuple[str, str, dict[str, str]]] = {
     Subject.CLUSTER: ("cluster", "Cluster", {}),

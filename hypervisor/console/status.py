@@ -12,7 +12,8 @@ from hypervisor.console.dashboard import capacity, queue
 from hypervisor.console.dashboard.capacity import ClusterNow
 from scheduling.models import Sample
 from scheduling.monitoring import health
-from scheduling.monitoring.alarms import Alarm, Hour, alarms
+from scheduling.monitoring.alarm import Alarm
+from scheduling.monitoring.alarms import Hour, alarms
 from scheduling.monitoring.health import Part
 
 _LONGEST = 3

@@ -12,7 +12,7 @@ from hypervisor.console.dashboard.capacity import UNITS, ClusterNow
 from hypervisor.console.status import Status, Waiting
 from hypervisor.console.templatetags.console import duration
 from hypervisor.version import NAME, VERSION
-from scheduling.monitoring.alarms import Alarm
+from scheduling.monitoring.alarm import Alarm
 
 _ALARMS = 5
 _CODES = 5

@@ -21,6 +21,8 @@ from hypervisor.standalone.supervisor import Stopped, Supervisor, stop_on_signal
 ADMIN = "admin"
 _WEB_PROCESSES = 2
 _CELERY_PROCESSES = 2
+_BACKGROUND_PROCESSES = 2
+_BACKGROUND_NICE = 10
 _ENGINE_THREADS = 16
 
 
@@ -57,7 +59,10 @@ def _run(supervisor: Supervisor, home: Home) -> None:
     _migrate()
     password = _create_admin(home)
     _print("Starting the web server, the workers and beat ...")
-    supervisor.start(_web(home, listener, lock), _worker(home, lock), _engines(home, lock))
+    supervisor.start(
+        _web(home, listener, lock), _worker(home, lock), _background(home, lock),
+        _engines(home, lock),
+    )  # fmt: skip
     supervisor.start(_beat(home, lock))
     _print(_welcome(home, listener, password, time.monotonic() - began))
     supervisor.watch()
@@ -133,7 +138,7 @@ def _create_admin(home: Home) -> str | None:
     return password
 
 
-# --- The three processes of the application -------------------------------------------------------
+# --- The processes of the application -------------------------------------------------------------
 
 
 def _web(home: Home, listener: socket.socket, lock: int) -> Service:
@@ -160,6 +165,23 @@ def _worker(home: Home, lock: int) -> Service:
         ),
         log=home.logs / "worker.log",
         is_ready=lambda: _worker_answers("celery"),
+        descriptors=(lock,),
+    )  # fmt: skip
+
+
+def _background(home: Home, lock: int) -> Service:
+    """Return the worker of long cycles, which has the processor when the others do not need it."""
+    return Service(
+        name="background",
+        command=[
+            "nice", "-n", str(_BACKGROUND_NICE),
+            *_celery(
+                "worker", "-Ofair", "--queues", "background", "--hostname", "background@%h",
+                "--concurrency", str(_BACKGROUND_PROCESSES), "--without-gossip", "--without-mingle",
+            ),
+        ],
+        log=home.logs / "background.log",
+        is_ready=lambda: _worker_answers("background"),
         descriptors=(lock,),
     )  # fmt: skip
 

@@ -8,6 +8,7 @@ from django.db import OperationalError, connection, transaction
 
 from clusters.wakeups import RUN_CYCLE, clear_rerun, request_cycle, request_rerun, rerun_requested
 from hypervisor.base.outages import is_lock_timeout
+from scheduling.cycle.lanes import locked_out
 
 _LOCK_MS = 200
 """How long a cycle waits for each row that another transaction has locked."""
@@ -40,12 +41,37 @@ def in_turn(organization_id: int, work: Callable[[], T]) -> T | None:
     except OperationalError as error:
         if not is_lock_timeout(error):
             raise
+        locked_out(organization_id)
         request_cycle(organization_id, delay_s=_RETRY_AFTER_S)
         log.warning("cycle_locked_out", organization=organization_id)
         return None
     if acquired and rerun_requested(RUN_CYCLE, organization_id):
         request_cycle(organization_id)
     return result
+
+
+def leave_to_running(organization_id: int) -> bool:
+    """Return whether a cycle of the organization is running, which will request another.
+
+    This takes no lock, because even a short one could turn another cycle away.
+    """
+    if not _is_running(organization_id):
+        return False
+    request_rerun(RUN_CYCLE, organization_id)
+    return _is_running(organization_id)
+
+
+def _is_running(organization_id: int) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM pg_locks, hashtextextended('scheduling.cycle', %s) AS key"
+            " WHERE locktype = 'advisory' AND objsubid = 1 AND granted AND pid <> pg_backend_pid()"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            " AND classid::bigint = key >> 32 & 4294967295"
+            " AND objid::bigint = key & 4294967295)",
+            [organization_id],
+        )
+        return bool(cursor.fetchone()[0])
 
 
 def _try(organization_id: int, work: Callable[[], T]) -> tuple[bool, T | None]:

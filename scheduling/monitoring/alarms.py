@@ -1,11 +1,9 @@
 """The problems that need an operator's attention, the worst first."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 
-from django.db import connection
 from django.db.models import Exists, Max, OuterRef
 
 from clusters.engines import Engine
@@ -16,8 +14,9 @@ from deployments.models import Deployment, Run
 from deployments.runtime import orphans
 from orgs.models import Event
 from scheduling.models import Sample
-from scheduling.monitoring import clocks, heartbeats, idle
-from scheduling.monitoring.health import Health, cycles_are_late_after
+from scheduling.monitoring import clocks, cycle_alarms, heartbeats, idle
+from scheduling.monitoring.alarm import Alarm, Subject
+from scheduling.monitoring.health import Health
 
 _DRAINS_LONG = timedelta(minutes=30)
 _HELD_LONG = timedelta(days=1)
@@ -33,34 +32,6 @@ _NEVER = (
 """The wait reasons that do not end without a change by a person."""
 
 _FAILING_SHARE, _FAILING_COUNT = 0.5, 5
-
-
-class Subject(StrEnum):
-    """What an alarm is about; each user interface maps it to a page."""
-
-    CLUSTER = "cluster"
-    CYCLES = "cycles"
-    DEPLOYMENT = "deployment"
-    DEPLOYMENTS = "deployments"
-    EVENTS = "events"
-    PERIODIC_TASKS = "periodic_tasks"
-    QUEUE = "queue"
-    RUNS = "runs"
-
-
-@dataclass(frozen=True, slots=True)
-class Alarm:
-    """A problem: `level` is `critical` (act now), `warning` (check it today) or `info`.
-
-    The subject is the row with the id `pk`, or all rows that match `where` by field.
-    """
-
-    level: str
-    title: str
-    detail: str
-    subject: Subject | None = None
-    pk: int | None = None
-    where: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +53,7 @@ def alarms(
         *_engines(),
         *_engine_warnings(),
         *_unknown_containers(),
-        *_cycles(now),
+        *cycle_alarms.found(now),
         *_order(last),
         *_clusters(now),
         *_draining_nodes(now),
@@ -98,6 +69,8 @@ def _parts(health: Health) -> Iterator[Alarm]:
     consequence = {
         "Beat": "Periodic tasks do not run, so lost messages and ended back-offs wait. Start beat.",
         "Worker": "Nothing is placed. Start a worker.",
+        "Background worker": "No samples are taken, and other organizations wait for long cycles."
+        " Start a worker of the queue background.",
         "Engine worker": "Containers neither start nor stop. Start a worker of the queue engines.",
         "Broker": "Submissions are accepted but wait. Start the broker (Valkey or Redis).",
         "Samples": "The figures below are old. Beat and a worker take a sample every minute.",
@@ -169,35 +142,6 @@ def _unknown_containers() -> Iterator[Alarm]:
             orphans.remedy(Engine(row.cluster, row)),
             Subject.CLUSTER,
             row.cluster_id,
-        )
-
-
-def _cycles(now: datetime) -> Iterator[Alarm]:
-    """Yield an alarm for organizations with long-ready deployments and no cycle since."""
-    sql = """
-        SELECT o.name FROM orgs_organization o
-        WHERE coalesce((
-            SELECT c.started_at FROM scheduling_schedulingcycle c
-            WHERE c.organization_id = o.id ORDER BY c.id DESC LIMIT 1
-        ), '-infinity') < %(limit)s AND EXISTS (
-            SELECT FROM deployments_deployment d
-            WHERE d.organization_id = o.id AND d.status = 'pending' AND NOT d.held
-              AND d.queued_at < %(limit)s AND coalesce(d.ready_after < %(limit)s, true)
-              AND NOT EXISTS (
-                SELECT FROM deployments_dependency x WHERE x.deployment_id = d.id))
-        ORDER BY o.id LIMIT 4
-    """
-    late = cycles_are_late_after()
-    with connection.cursor() as cursor:
-        cursor.execute(sql, {"limit": now - late})
-        names = [row[0] for row in cursor.fetchall()]
-    if names:
-        yield Alarm(
-            "critical",
-            "No scheduling cycle although deployments are ready",
-            f"In {', '.join(names[:3])}{' and others' if names[3:] else ''}, for over"
-            f" {late.total_seconds():.0f} seconds. See the worker's log for the error.",
-            Subject.CYCLES,
         )
 
 

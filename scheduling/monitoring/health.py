@@ -3,15 +3,11 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from celery import current_app
 from django.conf import settings
 
 from clusters.wakeups import ENGINES, broker_state
 from scheduling.models import Sample, SchedulingCycle
 from scheduling.monitoring import clocks, heartbeats
-
-_LATE = timedelta(seconds=6 * heartbeats.EVERY_S)
-"""A process without a heartbeat for longer counts as dead."""
 
 _SAMPLE_LATE = timedelta(minutes=3)
 
@@ -29,6 +25,12 @@ class Part:
         return self.state in ("down", "warning")
 
 
+_WORKERS = {
+    "Worker": heartbeats.PLANNING,
+    "Background worker": heartbeats.BACKGROUND,
+    "Engine worker": ENGINES,
+}
+
 _BROKER = {
     "ok": Part("Broker", "ok", "answers"),
     "refuses writes": Part("Broker", "down", "refuses writes: its memory or its disk is full"),
@@ -38,10 +40,11 @@ _BROKER = {
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """`worker` runs scheduling cycles; `engines` are the workers that call the engines."""
+    """`worker` runs the short cycles, `background` the long ones; `engines` calls the engines."""
 
     beat: Part
     worker: Part
+    background: Part
     engines: Part
     broker: Part
     database: Part
@@ -50,7 +53,8 @@ class Health:
 
     @property
     def all(self) -> tuple[Part, ...]:
-        return self.beat, self.worker, self.engines, self.broker, self.database, self.samples
+        workers = self.worker, self.background, self.engines
+        return self.beat, *workers, self.broker, self.database, self.samples
 
 
 def read(now: datetime, last: Sample | None) -> Health:
@@ -61,13 +65,14 @@ def read(now: datetime, last: Sample | None) -> Health:
     broker_works = broker == "ok"
     beat = _beat(seen_at, beat_seen)
     newest = SchedulingCycle.objects.select_related("organization").defer("record")
-    planning, engines = (
+    planning, background, engines = (
         _worker(name, seen_at, workers.get(queue, {}), beat, broker_works=broker_works)
-        for name, queue in (("Worker", heartbeats.PLANNING), ("Engine worker", ENGINES))
+        for name, queue in _WORKERS.items()
     )
     return Health(
         beat=beat,
         worker=planning,
+        background=background,
         engines=engines,
         broker=_BROKER[broker],
         database=Part("Database", "ok", "answers"),
@@ -79,7 +84,7 @@ def read(now: datetime, last: Sample | None) -> Health:
 def _beat(now: datetime, seen: datetime | None) -> Part:
     if seen is None:
         return Part("Beat", "down", "never seen")
-    if now - seen > _LATE:
+    if now - seen > heartbeats.LATE:
         return Part("Beat", "down", f"last seen at {seen:%Y-%m-%d %H:%M:%S} UTC")
     return Part("Beat", "ok", f"seen {_seconds(now, seen)} s ago")
 
@@ -88,13 +93,13 @@ def _worker(
     name: str, now: datetime, seen: dict[str, datetime], beat: Part, *, broker_works: bool
 ) -> Part:
     """Judge by the answers to beat's periodic message, or if there are none, ping the workers."""
-    alive = [time for time in seen.values() if now - time <= _LATE]
+    alive = [time for time in seen.values() if now - time <= heartbeats.LATE]
     if alive:
         many = f"{len(alive)} of them, last seen" if len(alive) > 1 else "seen"
         return Part(name, "ok", f"{many} {_seconds(now, max(alive))} s ago")
     if not broker_works:
         return Part(name, "unknown", "cannot be reached without the broker")
-    if seen and current_app.control.ping(list(seen), timeout=0.2, limit=1):
+    if heartbeats.answers(seen):
         if beat.is_bad:
             return Part(name, "ok", "answers, but beat sends it nothing")
         return Part(name, "warning", f"answers, but busy since {max(seen.values()):%H:%M:%S} UTC")

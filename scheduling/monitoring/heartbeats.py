@@ -1,6 +1,9 @@
 """Record that one of the product's processes works, and read when it last did."""
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
+
+from celery import current_app
 
 from scheduling.models import Pulse
 from scheduling.monitoring import clocks
@@ -9,11 +12,17 @@ BEAT = "beat"
 PLANNING = "planning"
 """The workers of the default queue."""
 
+BACKGROUND = "background"
+"""The queue, and the workers, of long cycles and of everything that nobody waits for."""
+
 DISCARDING = "discards"
 """Workers that discarded a message because it had expired by their own clock."""
 
 EVERY_S = 5
 """Seconds between two heartbeats of the same process."""
+
+LATE = timedelta(seconds=6 * EVERY_S)
+"""A process without a heartbeat for longer counts as dead, unless it answers a ping."""
 
 
 def record(name: str, now: datetime | None = None) -> None:
@@ -55,3 +64,15 @@ def last_seen(now: datetime) -> tuple[datetime | None, dict[str, dict[str, datet
         if time > now - timedelta(hours=1):
             workers.setdefault(queue, {})[hostname] = time
     return beat, workers
+
+
+def is_working(queue: str) -> bool:
+    """Return whether a worker of the queue has a recent heartbeat, or answers a ping."""
+    now = clocks.read().database
+    seen = last_seen(now)[1].get(queue, {})
+    return any(now - time <= LATE for time in seen.values()) or answers(seen)
+
+
+def answers(seen: Collection[str]) -> bool:
+    """Return whether one of the workers of these names answers a ping within 0.2 s."""
+    return bool(seen and current_app.control.ping(list(seen), timeout=0.2, limit=1))

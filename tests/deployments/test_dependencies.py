@@ -14,10 +14,11 @@ from deployments.models import Condition, Dependency, Deployment, Status
 from orgs.models import Organization
 from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle
-from scheduling.tasks import run_due_cycles, run_requested_cycle
+from scheduling.tasks import run_requested_cycle
 from tests.fixtures.deployments import Bring, Submit
 from tests.fixtures.people import ClientFor
 from tests.support.answers import refusal
+from tests.support.cycles import run_due_cycles
 
 BODY = {"name": "second", "image": "busybox", "cpu": 1, "ram_mib": 1024}
 HOLDS = {

@@ -23,7 +23,9 @@ def bob(service: Service) -> Iterator[User]:
         yield client
 
 
-@pytest.mark.parametrize("name", ["worker", "engines", "beat", "web", "valkey", "postgres"])
+@pytest.mark.parametrize(
+    "name", ["worker", "background", "engines", "beat", "web", "valkey", "postgres"]
+)
 def test_a_killed_process_is_restarted_and_work_continues(
     service: Service, bob: User, name: str
 ) -> None:

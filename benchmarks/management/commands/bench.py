@@ -17,6 +17,7 @@ BENCHES = {
     "laws": "random worlds whose plans are checked against the rules",
     "latency": "the time from a POST until it is placed and running, on a running service",
     "load": "many concurrent clients and a check of the result, on a running service",
+    "neighbours": "one organization's latency while another has many deployments waiting",
     "over_time": "policies over time: the same workloads replayed with each, paired, with spread",
     "quality": "planners compared with the exact optimum, on generated and recorded workloads",
     "submissions": "deployments submitted a second, compared with FastAPI and with pgbench",

@@ -15,7 +15,8 @@ from hypervisor.console.links import link_of
 from hypervisor.console.templatetags.console import duration
 from scheduling.models import Day, Sample
 from scheduling.monitoring import health, idle
-from scheduling.monitoring.alarms import Alarm, Hour, alarms
+from scheduling.monitoring.alarm import Alarm
+from scheduling.monitoring.alarms import Hour, alarms
 from scheduling.monitoring.health import Health
 from scheduling.monitoring.histogram import quantile
 

@@ -13,7 +13,8 @@ from orgs.models import Organization
 from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle
 from scheduling.monitoring import alarms, health
-from scheduling.monitoring.alarms import Alarm, Hour
+from scheduling.monitoring.alarm import Alarm
+from scheduling.monitoring.alarms import Hour
 from tests.deployments.kubernetes.conftest import connected
 from tests.fixtures.deployments import Submit
 from tests.support.docker_engine import wait_until

@@ -461,6 +461,8 @@ def test_what_locks_a_cluster_as_a_whole_waits_for_each_of_its_engines(
     hung.set()
     with exclusive_access(whole):
         one_at_a_time(whole, called)
+        assert calls == []
+    one_at_a_time(whole, called)
     assert calls == [1]
 
 

@@ -33,6 +33,7 @@ def all_at_work() -> None:
     """Let beat and both kinds of workers have recent heartbeats."""
     heartbeats.record(heartbeats.BEAT)
     heartbeats.record_worker(heartbeats.PLANNING, "celery@here")
+    heartbeats.record_worker(heartbeats.BACKGROUND, "background@here")
     heartbeats.record_worker(ENGINES, "engines@here")
 
 
@@ -67,7 +68,7 @@ def test_a_working_service_is_healthy(all_at_work: None) -> None:
     assert code == 0
     assert output.splitlines()[0].startswith(f"MLOps Hypervisor {VERSION}, ")
     assert ": healthy" in output.splitlines()[0]
-    assert "beat ok, worker ok, engine worker ok, broker ok, database ok" in output
+    assert "beat ok, worker ok, background worker ok, engine worker ok, broker ok" in output
     assert "There is no cluster yet." in output
     assert "No deployment is waiting." in output
 
@@ -76,8 +77,8 @@ def test_without_beat_and_workers_it_fails_and_names_them() -> None:
     code, output = run_status()
 
     assert code == 1
-    assert "3 critical" in output
-    for part in ("Beat", "Worker", "Engine worker"):
+    assert "4 critical" in output
+    for part in ("Beat", "Worker", "Background worker", "Engine worker"):
         assert f"  CRITICAL  {part}: " in output
 
 
@@ -99,8 +100,8 @@ def test_the_json_output_has_the_same_contents(all_at_work: None, busy: list[Dep
 
     assert (found["healthy"], found["version"], found["alarms"]) == (True, VERSION, found["alarms"])
     assert {part["name"]: part["state"] for part in found["parts"]} == {
-        "Beat": "ok", "Worker": "ok", "Engine worker": "ok", "Broker": "ok", "Database": "ok",
-        "Samples": "warning",
+        "Beat": "ok", "Worker": "ok", "Background worker": "ok", "Engine worker": "ok",
+        "Broker": "ok", "Database": "ok", "Samples": "warning",
     }  # fmt: skip
     assert found["engines"] == {"in_contact": 0, "lost": 0, "simulated": 1}
     (cluster,) = found["clusters"]

@@ -26,8 +26,9 @@ from scheduling.models import SchedulingCycle
 from scheduling.planner.pipeline import make_plan
 from scheduling.planner.plan import Plan
 from scheduling.planner.snapshot import Snapshot
-from scheduling.tasks import run_due_cycles, run_requested_cycle
+from scheduling.tasks import run_requested_cycle
 from tests.fixtures.deployments import Submit
+from tests.support.cycles import run_due_cycles
 from tests.support.docker_engine import wait_until
 from tests.support.locks import held
 

@@ -21,8 +21,8 @@ from scheduling.cycle.snapshot import load
 from scheduling.insight.verify import violations
 from scheduling.models import SchedulingCycle
 from scheduling.planner.policy import Policy
-from scheduling.tasks import run_due_cycles
 from tests.fixtures.deployments import Bring, Submit
+from tests.support.cycles import run_due_cycles
 from tests.support.reconcile import reconcile
 
 pytestmark = pytest.mark.django_db

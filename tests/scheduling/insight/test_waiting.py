@@ -22,9 +22,10 @@ from deployments.specs import Spec
 from orgs.models import Event, Organization
 from scheduling.insight.explain import explain
 from scheduling.planner.policy import Policy
-from scheduling.tasks import run_due_cycles, run_requested_cycle
+from scheduling.tasks import run_requested_cycle
 from tests.fixtures.deployments import Bring, Submit
 from tests.fixtures.people import ClientFor
+from tests.support.cycles import run_due_cycles
 from tests.support.reconcile import reconcile
 
 pytestmark = pytest.mark.django_db

@@ -24,7 +24,8 @@ from orgs.models import Event, Organization
 from scheduling.cycle.run import run_cycle
 from scheduling.models import Pulse, Sample, SchedulingCycle
 from scheduling.monitoring import health, heartbeats
-from scheduling.monitoring.alarms import Alarm, Hour, alarms
+from scheduling.monitoring.alarm import Alarm
+from scheduling.monitoring.alarms import Hour, alarms
 from scheduling.monitoring.minutes import take_sample
 from tests.fixtures.deployments import Bring, Submit
 
@@ -35,6 +36,7 @@ CALM = Hour(suspended=0, failed=0, ended=0)
 def alive(db: None) -> None:
     heartbeats.record(heartbeats.BEAT)
     heartbeats.record_worker(heartbeats.PLANNING, "celery@here")
+    heartbeats.record_worker(heartbeats.BACKGROUND, "background@here")
     heartbeats.record_worker(ENGINES, "engines@here")
 
 
@@ -75,6 +77,7 @@ def last_seen(name: str, **span: float) -> None:
     [
         (heartbeats.BEAT, "Beat: last seen"),
         (heartbeats.PLANNING, "Worker: last seen"),
+        (heartbeats.BACKGROUND, "Background worker: last seen"),
         (ENGINES, "Engine worker: last seen"),
     ],
 )
@@ -89,8 +92,8 @@ def test_each_dead_process_has_its_own_alarm(alive: None, name: str, title: str)
 
 def test_without_a_broker_the_workers_raise_no_alarm(alive: None, settings: Settings) -> None:
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
-    last_seen(heartbeats.PLANNING, minutes=2)
-    last_seen(ENGINES, minutes=2)
+    for name in (heartbeats.PLANNING, heartbeats.BACKGROUND, ENGINES):
+        last_seen(name, minutes=2)
 
     (alarm,) = raised()
 
@@ -98,7 +101,9 @@ def test_without_a_broker_the_workers_raise_no_alarm(alive: None, settings: Sett
 
 
 def test_processes_that_were_never_seen_raise_alarms(db: None) -> None:
-    assert [title.split(":")[0] for title in titles()] == ["Beat", "Worker", "Engine worker"]
+    assert [title.split(":")[0] for title in titles()] == [
+        "Beat", "Worker", "Background worker", "Engine worker"
+    ]  # fmt: skip
 
 
 def test_one_of_several_workers_is_enough(alive: None) -> None:

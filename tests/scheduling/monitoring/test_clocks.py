@@ -24,12 +24,13 @@ from orgs.models import Event, Organization
 from scheduling.insight import verify
 from scheduling.models import Pulse
 from scheduling.monitoring import clocks, health, heartbeats
-from scheduling.monitoring.alarms import Alarm, Hour, alarms
+from scheduling.monitoring.alarm import Alarm
+from scheduling.monitoring.alarms import Hour, alarms
 from scheduling.monitoring.beat_scheduler import HeartbeatScheduler
 from scheduling.monitoring.minutes import take_sample
 from scheduling.planner.policy import Policy
-from scheduling.tasks import run_due_cycles
 from tests.fixtures.deployments import Bring
+from tests.support.cycles import run_due_cycles
 
 pytestmark = pytest.mark.django_db
 DAY = timedelta(days=1)

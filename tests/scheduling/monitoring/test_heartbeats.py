@@ -59,7 +59,9 @@ def test_beat_asks_the_workers_of_each_queue_for_a_heartbeat() -> None:
 
     rows = PeriodicTask.objects.filter(task="scheduling.note_pulse")
     asked = rows.order_by("pk").values_list("queue", "args", "interval__every")
-    assert list(asked) == [(None, "[]", 5), ("engines", '["engines"]', 5)]
+    assert list(asked) == [
+        (None, "[]", 5), ("engines", '["engines"]', 5), ("background", '["background"]', 5)
+    ]  # fmt: skip
     assert set(settings.CELERY_TASK_ROUTES["deployments.reconcile"].values()) == {ENGINES}
 
 
