@@ -16,6 +16,9 @@ from clusters.drivers.base import uid_by_run
 from clusters.models import Cluster, Node
 from clusters.resources import MAX_RAM_MIB, ResourceColumns
 from clusters.triggers import nodes_follow_clusters
+from deployments.changes import ChangeLimit as ChangeLimit
+from deployments.changes import DeploymentChange as DeploymentChange
+from deployments.changes import log_of_dependencies, log_of_deployments
 from deployments.registries.models import Registry as Registry
 from hypervisor.base.locks import LockingQuerySet
 from hypervisor.base.names import NameField
@@ -96,15 +99,18 @@ class DeploymentQuerySet(TenantQuerySet["Deployment"]):
             Exists(failed), on_dependency_failure=OnDependencyFailure.CANCEL
         )
 
-    def active_or_ready(self, now: datetime) -> "DeploymentQuerySet":
-        """Everything that a plan covers, in one statement: each is active or ready, never both."""
-        return self.filter(Q(status__in=ACTIVE) | _ready(now)).order_by("pk")
+    def active_or_competing(self) -> "DeploymentQuerySet":
+        """Deployments that a plan covers once their back-off is over: active or pending."""
+        return self.filter(Q(status__in=ACTIVE) | _competing())
 
 
 def _ready(now: datetime) -> Q:
+    return _competing() & (Q(ready_after=None) | Q(ready_after__lte=now))
+
+
+def _competing() -> Q:
     unmet = Dependency.objects.unmet().filter(deployment=OuterRef("pk"))
-    over = Q(ready_after=None) | Q(ready_after__lte=now)
-    return Q(~Exists(unmet), over, status=Status.PENDING, held=False)
+    return Q(~Exists(unmet), status=Status.PENDING, held=False)
 
 
 class Deployment(ResourceColumns):
@@ -226,6 +232,7 @@ class Deployment(ResourceColumns):
                 when="NOT (OLD.status = 'pending' AND NEW.status = 'starting')",
             ),
             *nodes_follow_clusters(inserts=False),
+            *log_of_deployments(),
         ]  # fmt: skip
         indexes = [
             models.Index(
@@ -306,6 +313,7 @@ class Dependency(models.Model):
     class Meta:
         ordering = ["id"]
         verbose_name_plural = "dependencies"
+        triggers = log_of_dependencies()
         constraints = [
             models.UniqueConstraint(fields=["deployment", "on"], name="dependency_unique"),
             models.CheckConstraint(condition=~Q(deployment=F("on")), name="dependency_not_self"),

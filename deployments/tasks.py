@@ -10,7 +10,7 @@ from clusters.engines import Engine
 from clusters.models import Cluster
 from clusters.wakeups import RECONCILE, RECONCILE_ENGINE, begin, request
 from clusters.watching import keep_watch
-from deployments import retention
+from deployments import changes, retention
 from deployments.logs import store
 from deployments.runtime import closing, orphans
 from deployments.runtime.lost_contact import ACTOR
@@ -86,3 +86,8 @@ def purge_ended() -> None:
 @shared_task(name="deployments.purge_events")
 def purge_events() -> None:
     retention.purge_events(timezone.now())
+
+
+@shared_task(name="deployments.purge_changes")
+def purge_changes() -> None:
+    changes.purge()

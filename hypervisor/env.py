@@ -160,6 +160,10 @@ SETTINGS = (
             "Initial number of seconds between periodic comparisons with what the engines run;"
             " operators change it in the admin.", 1, 3600),
     *of_thresholds(Policy),
+    Setting("SCHEDULER_COPY_SECONDS", "int", 600,
+            "How long a process brings its copy of an organization's deployments up to date by what"
+            " changed, before it reads all of them again; 0: it always reads all of them.",
+            0, 86400),
     Setting("CYCLE_HISTORY_DAYS", "int", 14, "How long records of scheduling cycles are kept.",
             1, 3650),
     Setting("EVENT_HISTORY_DAYS", "int", 365,

@@ -1,8 +1,10 @@
 """One scheduling cycle of one organization, in one transaction.
 
-lock       allows one cycle of an organization at a time
-snapshot   reads the planner's input
-run        lock, snapshot, plan, apply
-apply      checks the rows again and writes the plan
-recording  stores a cycle's snapshot and decisions, so that it can be planned again
+lock          allows one cycle of an organization at a time
+snapshot      reads the planner's input
+working_copy  keeps what was read of the deployments, and brings it up to date
+past          reads the recent evictions
+run           lock, snapshot, plan, apply
+apply         checks the rows again and writes the plan
+recording     stores a cycle's snapshot and decisions, so that it can be planned again
 """

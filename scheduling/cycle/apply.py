@@ -32,7 +32,7 @@ def lock_unchanged(plan: Plan, loaded: Loaded) -> bool:
     drained |= {m.deployment for m in plan.moves if m.for_ is None}
     active = {e.deployment for e in plan.evictions} | {m.deployment for m in plan.moves}
     active -= pending
-    expected = [d for d in loaded.snapshot.deployments if d.id in active]
+    expected = [loaded.known[pk].deployment for pk in sorted(active)]
     sql = """
         SELECT count(*) FROM (
             SELECT d.status, d.revision, d.cluster_id, d.node_id, d.priority, d.preemptible,
@@ -49,7 +49,7 @@ def lock_unchanged(plan: Plan, loaded: Loaded) -> bool:
     none = [None] * len(pending)
     columns: list[Any] = [
         arrays.numbers([*pending, *(d.id for d in expected)]),
-        arrays.numbers([*(loaded.revisions[pk] for pk in pending), *(None for _ in expected)]),
+        arrays.numbers([*(loaded.known[pk].revision for pk in pending), *(None for _ in expected)]),
         arrays.numbers([*none, *(d.cluster for d in expected)]),
         arrays.numbers([*none, *(d.node for d in expected)]),
         arrays.numbers([*none, *(d.priority for d in expected)]),
@@ -66,8 +66,9 @@ def apply(plan: Plan, loaded: Loaded) -> None:
     now, policy = loaded.now, loaded.snapshot.policy
     preempted = [e for e in plan.evictions if e.for_ is not None]
     drained = [e for e in plan.evictions if e.for_ is None]
-    evictions = {d.id: d.recent_preemptions for d in loaded.snapshot.deployments}
-    evicted = [_eviction(e, evictions[e.deployment] + 1, policy, now) for e in preempted]
+    evicted = [
+        _eviction(e, loaded.known[e.deployment].past.evictions + 1, policy, now) for e in preempted
+    ]
     _suspend(plan.suspensions, now)
     transition(lifecycle.EVICT, evicted, actor=ACTOR, now=now)
     transition(lifecycle.REQUEUE, [_requeue(e) for e in drained], actor=ACTOR, now=now)

@@ -73,7 +73,7 @@ class Backlog:
         if share:
             self._shares.append(share)
         for found in inversions(snapshot, reserved_for):
-            self._suspect(found, loaded.revisions[found.deployment])
+            self._suspect(found, loaded.known[found.deployment].revision)
 
     def _reserved_for(self, snapshot: Snapshot) -> dict[Place, int]:
         """Plan, and return by node the deployment that capacity is reserved for."""

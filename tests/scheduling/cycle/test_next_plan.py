@@ -1,10 +1,8 @@
 """Pages and commands announce what the next cycle does, in random worlds."""
 
 import json
-from contextlib import suppress
 from datetime import UTC, datetime
 from io import StringIO
-from random import Random
 from typing import NamedTuple
 
 import pytest
@@ -13,22 +11,13 @@ from django.core.management import call_command
 from django.utils import timezone
 
 from accounts.models import User
-from clusters import services as cluster_services
-from clusters.capacity import Capacity
-from clusters.nodes import NodeSpec
 from clusters.places import Places
-from deployments import services
-from deployments.models import ACTIVE, ENDED, Deployment, Run, Status
-from deployments.specs import Spec
-from hypervisor.base.errors import DomainError
-from orgs.models import Organization
+from deployments.models import Run, Status
 from scheduling.cycle.run import run_cycle
 from scheduling.insight.explain import explain
 from scheduling.insight.queue import Filters, Group, Queue
 from scheduling.models import SchedulingCycle
-from tests.support.factories import MembershipFactory, OrganizationFactory
-from tests.support.preemption import preempt_in_vain
-from tests.support.reconcile import reconcile
+from tests.support.organization_world import World
 
 pytestmark = pytest.mark.django_db
 
@@ -50,77 +39,6 @@ class Step(NamedTuple):
     from_: int | None
     to: int | None
     for_: int | None = None
-
-
-class World:
-    """An organization whose deployments start, end, fail to start and preempt each other."""
-
-    def __init__(self, bob: User, seed: int) -> None:
-        self.random = Random(seed)
-        self.bob = bob
-        self.organization: Organization = OrganizationFactory()
-        MembershipFactory(organization=self.organization, user=bob)
-        self.clusters = [
-            cluster_services.create(
-                actor="alice", organization=self.organization, name=name,
-                specs=NodeSpec("n", Capacity(8000, 16384, 2)).repeated(count),
-            )
-            for name, count in (("anvil", 1), ("bellows", 2))
-        ]  # fmt: skip
-        for _ in range(8):
-            self._submit()
-
-    def act(self) -> None:
-        """Act as users and operators at random, and reconcile some containers."""
-        actions = self.random.choices(
-            (self._submit, self._hold_or_release, self._reprioritize, self._start_again,
-             self._end, self._follow),
-            weights=(2, 1, 1, 4, 1, 3), k=3,
-        )  # fmt: skip
-        for action in (self._push_back, *actions):
-            with suppress(DomainError):
-                action()
-
-    def _submit(self) -> None:
-        pinned = self.random.random() < 0.3
-        spec = Spec(
-            name="job",
-            image=self.random.choice(["busybox", "simulated/missing"]),
-            cpu_milli=self.random.choice([4000, 8000, 8000]),
-            ram_mib=1024,
-            priority=self.random.choice([10, 30, 50, 70]),
-            requested_cluster=self.random.choice(self.clusters) if pinned else None,
-        )
-        services.submit(created_by=self.bob, organization=self.organization, spec=spec)
-
-    def _push_back(self) -> None:
-        for one in self._some(status=Status.STARTING, preempted_runs__isnull=False):
-            preempt_in_vain(one)
-
-    def _hold_or_release(self) -> None:
-        for one in self._some(status=Status.PENDING):
-            (services.release if one.held else services.hold)(one, actor="olga")
-
-    def _reprioritize(self) -> None:
-        for one in self._some(status=Status.PENDING):
-            services.adjust(one, actor="olga", priority=self.random.choice([10, 30, 50, 70]))
-
-    def _start_again(self) -> None:
-        for one in self._some(status__in=ENDED):
-            services.start(one, actor="bob")
-
-    def _end(self) -> None:
-        for one in self._some(status__in=ACTIVE):
-            services.stop(one, actor="bob")
-
-    def _follow(self) -> None:
-        for cluster in self.clusters:
-            reconcile(cluster.pk)
-
-    def _some(self, **lookup: object) -> list[Deployment]:
-        """Return a random one of the deployments that match, if there is one."""
-        rows = list(self.organization.deployments.filter(**lookup).distinct().order_by("pk"))
-        return [self.random.choice(rows)] if rows else []
 
 
 def explained_results(world: World) -> dict[int, Result]:

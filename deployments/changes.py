@@ -1,0 +1,193 @@
+"""The log of which deployments changed, by which a process keeps its copy of them up to date.
+
+Triggers add a row for each deployment that a statement inserts, updates or deletes, and for each
+whose dependencies it changes, so that no writer can forget it. A row has the id of the transaction
+that made the change. A reader keeps the database's snapshot of its last reading: what it has not
+seen since are the rows of the transactions that are not visible in that snapshot. A sequence would
+not do, because transactions do not commit in the order of their numbers.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pgtrigger
+from django.db import connection, models, transaction
+
+_XACT = "pg_current_xact_id()::text::bigint"
+
+
+class DeploymentChange(models.Model):
+    """Transaction `xact` changed the deployment, which may be deleted by now."""
+
+    organization_id = models.BigIntegerField()
+    deployment_id = models.BigIntegerField()
+    xact = models.BigIntegerField()
+
+    class Meta:
+        ordering = ["id"]
+        indexes = [
+            models.Index(fields=["organization_id", "xact"], name="change_of_organization"),
+            models.Index(fields=["xact"], name="change_by_xact"),
+        ]
+
+    def __str__(self) -> str:
+        return f"transaction {self.xact} changed deployment {self.deployment_id}"
+
+
+class ChangeLimit(models.Model):
+    """The only row: the log is complete from transaction `kept_from` on.
+
+    The next purge deletes what is older than `next_from`.
+    """
+
+    kept_from = models.BigIntegerField(default=0)
+    next_from = models.BigIntegerField(default=0)
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"changes are kept from transaction {self.kept_from} on"
+
+
+def log_of_deployments() -> list[pgtrigger.Trigger]:
+    """Return the triggers for the table of deployments."""
+    return _log("organization_id, id FROM {rows}")
+
+
+def log_of_dependencies() -> list[pgtrigger.Trigger]:
+    """Return the triggers for the table of dependencies: their deployments count as changed."""
+    return _log(
+        "d.organization_id, d.id FROM {rows} r"
+        " JOIN deployments_deployment d ON d.id = r.deployment_id"
+    )
+
+
+def _log(selected: str) -> list[pgtrigger.Trigger]:
+    """Return a trigger for each kind of statement: only such a one sees the statement's rows."""
+    new = pgtrigger.Referencing(new="changed_rows")  # type: ignore[no-untyped-call]
+    old = pgtrigger.Referencing(old="changed_rows")  # type: ignore[no-untyped-call]
+    operations = {
+        "insert": (pgtrigger.Insert, new),
+        "update": (pgtrigger.Update, new),
+        "delete": (pgtrigger.Delete, old),
+    }
+    return [
+        pgtrigger.Trigger(
+            name=f"log_{name}",
+            level=pgtrigger.Statement,
+            when=pgtrigger.After,
+            operation=operation,
+            referencing=referencing,
+            func=f"""
+                INSERT INTO deployments_deploymentchange (organization_id, deployment_id, xact)
+                SELECT {selected.format(rows="changed_rows")};
+                RETURN NULL;
+            """.replace(" FROM changed_rows", f", {_XACT} FROM changed_rows"),
+        )
+        for name, (operation, referencing) in operations.items()
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What a statement saw of the database.
+
+    `snapshot` is PostgreSQL's text for the transactions that it saw. `source` identifies the table:
+    it differs after a restore. `kept_from` is the first transaction from which the log is complete.
+    `xact` is the transaction of the statement, None before its first write or lock: the snapshot
+    has it among those that have ended, although it may still change deployments.
+    """
+
+    snapshot: str
+    source: str
+    kept_from: int
+    xact: int | None
+
+    def leads_to(self, later: "Moment") -> bool:
+        """Return whether the log has every change between this moment and the later one."""
+        oldest, newest, _ = self.snapshot.split(":")
+        return (
+            self.source == later.source
+            and int(oldest) >= later.kept_from
+            and int(newest) <= int(later.snapshot.split(":")[1])
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """The deployments that changed before a moment, by organization.
+
+    Of the organizations in `own`, this transaction itself has changed deployments: nothing that it
+    reads of these may outlast it.
+    """
+
+    moment: Moment
+    deployments: Mapping[int, set[int]]
+    own: frozenset[int]
+
+
+def since(moments: Mapping[int, Moment | None]) -> Changes:
+    """Return what changed since a moment for each organization; without a moment, nothing.
+
+    The deployments that wait for a changed one are included, because it decides whether they are
+    ready. One statement reads all, because what it saw is what `moment` says. If an organization's
+    moment does not lead to it, its changes are incomplete.
+    """
+    sql = """
+        WITH seen AS (
+            SELECT * FROM unnest(%s::bigint[], %s::text[], %s::bigint[])
+                AS s(organization_id, snapshot, xact)
+        ), changed AS (
+            SELECT DISTINCT c.organization_id, c.deployment_id
+            FROM seen JOIN deployments_deploymentchange c USING (organization_id)
+            WHERE c.xact >= pg_snapshot_xmin(snapshot::pg_snapshot)::text::bigint
+              AND (c.xact = seen.xact
+                   OR NOT pg_visible_in_snapshot(c.xact::text::xid8, snapshot::pg_snapshot))
+        ), affected AS (
+            SELECT organization_id, deployment_id FROM changed
+            UNION
+            SELECT organization_id, w.deployment_id
+            FROM changed JOIN deployments_dependency w ON w.on_id = changed.deployment_id
+        ), own AS (
+            SELECT organization_id FROM seen WHERE EXISTS (
+                SELECT FROM deployments_deploymentchange c
+                WHERE c.organization_id = seen.organization_id
+                  AND c.xact = pg_current_xact_id_if_assigned()::text::bigint)
+        )
+        SELECT pg_current_snapshot()::text, pg_current_xact_id_if_assigned()::text::bigint,
+               (SELECT oid FROM pg_database WHERE datname = current_database()) || '/'
+                   || pg_relation_filenode('deployments_deployment'),
+               (SELECT max(kept_from) FROM deployments_changelimit),
+               (SELECT array_agg(organization_id) FROM own),
+               (SELECT array_agg(ARRAY[organization_id, deployment_id]) FROM affected)
+    """
+    snapshots = [moment and moment.snapshot for moment in moments.values()]
+    xacts = [moment and moment.xact for moment in moments.values()]
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [list(moments), snapshots, xacts])
+        snapshot, xact, source, kept_from, own, affected = cursor.fetchone()
+    deployments: dict[int, set[int]] = defaultdict(set)
+    for organization, deployment in affected or ():
+        deployments[organization].add(deployment)
+    moment = Moment(snapshot, source, kept_from or 0, xact)
+    return Changes(moment, deployments, frozenset(own or ()))
+
+
+@transaction.atomic
+def purge() -> int:
+    """Delete the changes from before the purge before this one; return their number.
+
+    A copy that was brought up to date since then needs none of them.
+    """
+    limit = ChangeLimit.objects.select_for_update().order_by("pk").first()
+    if limit is None:
+        limit = ChangeLimit.objects.create()
+    deleted, _ = DeploymentChange.objects.filter(xact__lt=limit.next_from).delete()
+    limit.kept_from = limit.next_from
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
+        limit.next_from = cursor.fetchone()[0]
+    limit.save()
+    return deleted

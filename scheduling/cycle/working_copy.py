@@ -1,0 +1,202 @@
+"""What this process knows of each organization's deployments, brought up to date by what changed.
+
+Reading a row of the database and turning it into the planner's form costs far more than planning
+it, so a process does it once for each change of a deployment. The first reading of an organization,
+and a reading whenever there is doubt, takes all of its rows; both give the same result.
+"""
+
+from collections import OrderedDict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from threading import Lock
+from time import monotonic
+from typing import Any
+
+from django.conf import settings
+
+from deployments import changes
+from deployments import models as demand
+from deployments.changes import Moment
+from scheduling.cycle.past import NO_PAST, PastOf
+from scheduling.planner.requirements import preferences, requirements
+from scheduling.planner.resources import Resources
+from scheduling.planner.snapshot import Deployment
+
+_COLUMNS = (
+    "organization", "pk", "revision", "priority", "cpu_milli", "ram_mib", "gpu", "queued_at",
+    "requested_cluster", "cluster", "node", "require", "prefer", "placed_at", "max_runtime_s",
+    "preemptible", "checkpoint_at", "ready_after", "suspended_until", "status_code",
+    "ephemeral_storage_mib",
+)  # fmt: skip
+
+UNLIMITED = {"ephemeral-storage": "unlimited"}
+_LIMITED = {"ephemeral-storage": {"not": ["unlimited"]}}
+"""The planner knows only labels, so a node whose engine cannot limit storage has one, which
+deployments with a limit avoid."""
+
+_MOST_DEPLOYMENTS = 500_000
+"""How many deployments a process keeps in all, about 1 KiB each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An active or competing deployment at a revision of its row; it is ready at `ready_after`."""
+
+    deployment: Deployment
+    revision: int
+    ready_after: datetime | None
+    past: PastOf
+
+
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    """The deployments of an organization as of a moment; all rows were read at `read_at`.
+
+    `with_past` are the ids of those that have a past.
+    """
+
+    moment: Moment
+    read_at: float
+    known: dict[int, Known]
+    with_past: frozenset[int]
+
+
+_copies: OrderedDict[int, _Copy] = OrderedDict()
+_lock = Lock()
+
+
+def forget_all() -> None:
+    """Read every organization's rows again when it is next needed."""
+    with _lock:
+        _copies.clear()
+
+
+def read(
+    organization_ids: Sequence[int], past: Mapping[int, PastOf]
+) -> dict[int, Mapping[int, Known]]:
+    """Return the active and competing deployments of each organization, by id.
+
+    The number of statements depends on neither the number of organizations nor of deployments.
+    """
+    former = _copies_of(organization_ids)
+    seen = changes.since({pk: copy.moment if copy else None for pk, copy in former.items()})
+    usable = {pk: copy for pk, copy in former.items() if copy and copy.moment.leads_to(seen.moment)}
+    stale = {pk: seen.deployments.get(pk, set()) | _aged(copy, past) for pk, copy in usable.items()}
+    cold = [pk for pk in organization_ids if pk not in usable]
+    rows = _rows(cold, [id_ for ids in stale.values() for id_ in ids], past)
+    copies = {
+        pk: _brought_up(usable.get(pk), stale.get(pk, ()), rows.get(pk, {}), seen.moment)
+        for pk in organization_ids
+    }
+    _keep({pk: copy for pk, copy in copies.items() if pk not in seen.own})
+    return {pk: copy.known for pk, copy in copies.items()}
+
+
+def _copies_of(organization_ids: Iterable[int]) -> dict[int, _Copy | None]:
+    """Return each organization's copy unless it is too old."""
+    oldest = monotonic() - settings.SCHEDULER_COPY_SECONDS
+    with _lock:
+        copies = {pk: _copies.get(pk) for pk in organization_ids}
+    return {pk: copy if copy and copy.read_at > oldest else None for pk, copy in copies.items()}
+
+
+def _aged(copy: _Copy, past: Mapping[int, PastOf]) -> set[int]:
+    """Return the deployments whose past differs: evictions leave the window as time goes on."""
+    known = copy.known
+    return {
+        pk
+        for pk in copy.with_past | (past.keys() & known.keys())
+        if known[pk].past != past.get(pk, NO_PAST)
+    }
+
+
+def _rows(
+    organizations: Collection[int], deployments: Collection[int], past: Mapping[int, PastOf]
+) -> dict[int, dict[int, Known]]:
+    """Read the rows of these organizations and of these deployments, by organization and id."""
+    found: dict[int, dict[int, Known]] = {}
+    of = demand.Deployment.objects.active_or_competing().order_by("pk")
+    for rows in (
+        of.filter(organization__in=organizations) if organizations else None,
+        of.filter(pk__in=deployments) if deployments else None,
+    ):
+        for row in rows.values_list(*_COLUMNS) if rows is not None else ():
+            found.setdefault(row[0], {})[row[1]] = _known(row, past.get(row[1], NO_PAST))
+    return found
+
+
+def _brought_up(
+    former: _Copy | None, stale: Iterable[int], rows: Mapping[int, Known], moment: Moment
+) -> _Copy:
+    """Return the former copy with its stale deployments replaced by the rows, sorted by id."""
+    if former is None:
+        return _Copy(moment, monotonic(), dict(rows), _with_past(rows))
+    known = {**former.known, **rows}
+    for pk in stale:
+        if pk not in rows:
+            known.pop(pk, None)
+    if any(pk not in former.known for pk in rows):
+        known = dict(sorted(known.items()))
+    with_past = (former.with_past - frozenset(stale)) | _with_past(rows)
+    return _Copy(moment, former.read_at, known, with_past)
+
+
+def _with_past(rows: Mapping[int, Known]) -> frozenset[int]:
+    return frozenset(pk for pk, known in rows.items() if known.past is not NO_PAST)
+
+
+def _keep(copies: Mapping[int, _Copy]) -> None:
+    """Keep these copies; drop the copies that have not been used for the longest."""
+    with _lock:
+        _copies.update(copies)
+        for pk in copies:
+            _copies.move_to_end(pk)
+        total = sum(len(copy.known) for copy in _copies.values())
+        while total > _MOST_DEPLOYMENTS:
+            _, dropped = _copies.popitem(last=False)
+            total -= len(dropped.known)
+
+
+def _known(row: tuple[Any, ...], past: PastOf) -> Known:
+    (
+        _organization, pk, revision, priority, cpu_milli, ram_mib, gpu, queued_at,
+        requested_cluster, cluster, node, require, prefer, placed_at, max_runtime_s,
+        preemptible, checkpoint_at, ready_after, suspended_until, status_code,
+        ephemeral_storage_mib,
+    ) = row  # fmt: skip
+    waits = cluster is None
+    deployment = Deployment(
+        id=pk,
+        priority=priority,
+        request=Resources(cpu_milli, ram_mib, gpu),
+        queued_at=seconds(queued_at),
+        requested_cluster=requested_cluster,
+        cluster=cluster,
+        placed_at=seconds(placed_at) if placed_at else None,
+        max_runtime_s=max_runtime_s,
+        preemptible=preemptible,
+        recent_preemptions=past.evictions,
+        checkpoint_at=seconds(checkpoint_at) if checkpoint_at else None,
+        ready_since=_ready_since(queued_at, ready_after, past.evicted_at) if waits else None,
+        suspended_until=seconds(suspended_until) if suspended_until else None,
+        past_victims=past.victims_since(queued_at) if waits else (),
+        preempted_in_vain=waits and past.ended_in_vain,
+        node=node,
+        require=requirements(require if ephemeral_storage_mib is None else require | _LIMITED),
+        prefer=preferences(prefer),
+        reserved=waits and status_code == "reserved",
+    )
+    return Known(deployment, revision, ready_after if waits else None, past)
+
+
+def _ready_since(
+    queued_at: datetime, ready_after: datetime | None, evicted_at: datetime | None
+) -> int | None:
+    """Return when an eviction or a back-off last restarted the wait; None if none has."""
+    since = max(queued_at, ready_after or queued_at, evicted_at or queued_at)
+    return None if since == queued_at else seconds(since)
+
+
+def seconds(time: datetime) -> int:
+    return int(time.timestamp())

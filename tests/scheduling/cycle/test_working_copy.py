@@ -1,0 +1,245 @@
+"""A working copy that is brought up to date equals one that is read in full, whatever happened."""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+import pytest
+import time_machine
+from django.db import connection, transaction
+from pytest_django import DjangoAssertNumQueries, Settings
+
+from accounts.models import User
+from clusters.models import Cluster
+from deployments import changes, services
+from deployments.changes import DeploymentChange
+from deployments.models import Deployment, Status
+from orgs.models import Organization
+from scheduling.cycle import working_copy
+from scheduling.cycle.run import run_cycle
+from scheduling.cycle.snapshot import Loaded, load, load_many
+from scheduling.models import SchedulingCycle
+from scheduling.planner.pipeline import make_plan
+from tests.fixtures.deployments import Bring, Submit
+from tests.support.organization_world import World
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("forge")]
+
+CHANGE = SchedulingCycle.Trigger.CHANGE
+
+
+@pytest.fixture(autouse=True)
+def _own_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(working_copy, "_copies", OrderedDict())
+
+
+@pytest.fixture(autouse=True)
+def _stopped_clock() -> Iterator[None]:
+    with time_machine.travel(datetime(2030, 1, 1, tzinfo=UTC), tick=False):
+        yield
+
+
+@contextmanager
+def another_process(monkeypatch: pytest.MonkeyPatch, copies: Any = None) -> Iterator[Any]:
+    """Use another process's copies, none unless given."""
+    with monkeypatch.context() as patch:
+        patch.setattr(working_copy, "_copies", OrderedDict() if copies is None else copies)
+        yield working_copy._copies
+
+
+@pytest.fixture
+def session() -> Iterator["psycopg.Connection[Any]"]:
+    """A session of another process."""
+    with psycopg.connect(**connection.get_connection_params()) as other:
+        yield other
+
+
+def warm(organization: Organization) -> Loaded:
+    return load(organization.pk, lock=False)
+
+
+def cold(organization: Organization, monkeypatch: pytest.MonkeyPatch) -> Loaded:
+    with another_process(monkeypatch):
+        return load(organization.pk, lock=False)
+
+
+def is_known(organization: Organization, deployment: Deployment) -> bool:
+    return deployment.pk in warm(organization).known
+
+
+def assert_up_to_date(organization: Organization, monkeypatch: pytest.MonkeyPatch) -> None:
+    up_to_date, whole = warm(organization), cold(organization, monkeypatch)
+    assert list(up_to_date.known.items()) == list(whole.known.items())
+    assert up_to_date.snapshot == whole.snapshot
+    assert make_plan(up_to_date.snapshot) == make_plan(whole.snapshot)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_it_equals_a_full_reading_in_random_worlds(
+    bob: User, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(bob, seed)
+    rare: Any = OrderedDict()
+    with time_machine.travel(datetime(2030, 1, 1, tzinfo=UTC), tick=False) as clock:
+        for step in range(14):
+            clock.shift(world.random.choice([5, 90, 700]))
+            world.act_in_all_ways()
+            assert_up_to_date(world.organization, monkeypatch)
+            run_cycle(world.organization.pk, CHANGE)
+            if step % 4 == 0:
+                with another_process(monkeypatch, rare):
+                    assert_up_to_date(world.organization, monkeypatch)
+            if step % 5 == 0:
+                changes.purge()
+
+
+def test_only_changed_deployments_are_read(
+    acme: Organization, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = submit(), submit()
+    before = warm(acme).known
+
+    services.adjust(second, actor="olga", priority=70)
+    after = warm(acme).known
+
+    assert after[first.pk] is before[first.pk]
+    assert after[second.pk].deployment.priority == 70
+
+
+def test_a_transaction_that_commits_late_is_seen(
+    acme: Organization, submit: Submit, session: "psycopg.Connection[Any]"
+) -> None:
+    early, late = submit(priority=10), submit(priority=10)
+    session.execute("UPDATE deployments_deployment SET priority = 20 WHERE id = %s", [early.pk])
+    services.adjust(late, actor="olga", priority=30)
+    assert [k.deployment.priority for k in warm(acme).known.values()] == [10, 30]
+
+    session.commit()
+
+    assert [k.deployment.priority for k in warm(acme).known.values()] == [20, 30]
+
+
+def test_what_a_transaction_rolls_back_is_not_kept(
+    acme: Organization, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit()
+    warm(acme)
+    with transaction.atomic():
+        tried = submit()
+        assert is_known(acme, tried)
+        transaction.set_rollback(True)
+
+    assert not is_known(acme, tried)
+    assert_up_to_date(acme, monkeypatch)
+
+
+def test_what_a_cycle_reads_before_it_writes_is_brought_up_to_date(
+    acme: Organization, forge: Cluster, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment = submit()
+
+    run_cycle(acme.pk, CHANGE)
+
+    assert warm(acme).known[deployment.pk].deployment.cluster == forge.pk
+    assert_up_to_date(acme, monkeypatch)
+
+
+def test_a_dependent_is_read_again_when_its_dependency_ends(
+    acme: Organization, bring: Bring, submit: Submit
+) -> None:
+    on = bring(Status.RUNNING)
+    dependent = submit()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO deployments_dependency (deployment_id, on_id, condition)"
+            " VALUES (%s, %s, 'completed')",
+            [dependent.pk, on.pk],
+        )
+    assert not is_known(acme, dependent)
+
+    Deployment.objects.filter(pk=on.pk).update(
+        status=Status.COMPLETED, cluster=None, node=None, finished_at=datetime.now(UTC)
+    )
+
+    assert is_known(acme, dependent)
+    assert not is_known(acme, on)
+
+
+def test_a_copy_older_than_the_log_is_read_in_full(
+    acme: Organization, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment = submit()
+    warm(acme)
+    services.adjust(deployment, actor="olga", priority=70)
+
+    changes.purge()
+    changes.purge()
+
+    assert not DeploymentChange.objects.filter(deployment_id=deployment.pk).exists()
+    assert_up_to_date(acme, monkeypatch)
+
+
+def test_a_copy_that_was_used_since_the_last_purge_needs_no_full_reading(
+    acme: Organization, submit: Submit
+) -> None:
+    deployment = submit()
+    before = warm(acme).known
+    changes.purge()
+    warm(acme)
+    changes.purge()
+
+    assert warm(acme).known[deployment.pk] is before[deployment.pk]
+
+
+def test_a_restored_table_is_read_in_full(
+    acme: Organization, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Statements that restore a table run without triggers."""
+    deployment = submit()
+    warm(acme)
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE deployments_deployment DISABLE TRIGGER USER")
+        cursor.execute("UPDATE deployments_deployment SET priority = 70")
+        cursor.execute("ALTER TABLE deployments_deployment ENABLE TRIGGER USER")
+        cursor.execute("VACUUM FULL deployments_deployment")
+
+    assert warm(acme).known[deployment.pk].deployment.priority == 70
+
+
+def test_without_a_copy_everything_is_read(
+    acme: Organization, submit: Submit, settings: Settings
+) -> None:
+    settings.SCHEDULER_COPY_SECONDS = 0
+    deployment = submit()
+
+    assert warm(acme).known[deployment.pk] is not warm(acme).known[deployment.pk]
+
+
+def test_as_many_statements_for_many_organizations_as_for_one(
+    acme: Organization,
+    globex: Organization,
+    submit: Submit,
+    django_assert_num_queries: DjangoAssertNumQueries,
+) -> None:
+    submit()
+    now = datetime.now(UTC)
+    organizations = [acme.pk, globex.pk]
+    with django_assert_num_queries(7):
+        load_many(organizations, now=now)
+    with django_assert_num_queries(6):
+        load_many(organizations, now=now)
+
+
+def test_the_copies_that_were_not_used_for_the_longest_are_dropped(
+    acme: Organization, globex: Organization, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(working_copy, "_MOST_DEPLOYMENTS", 1)
+    submit(), submit()
+
+    warm(globex)
+    warm(acme)
+
+    assert list(working_copy._copies) == []
