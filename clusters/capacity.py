@@ -2,9 +2,21 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 from clusters.models import DIMENSIONS
 from clusters.resources import ResourceColumns, describe
+
+
+class Amounts(Protocol):
+    """A row with the three amounts, such as a node or a run."""
+
+    @property
+    def cpu_milli(self) -> int: ...
+    @property
+    def ram_mib(self) -> int: ...
+    @property
+    def gpu(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,9 +28,9 @@ class Capacity:
     gpu: int
 
     @classmethod
-    def of(cls, row: ResourceColumns) -> "Capacity":
-        """Return the capacity of a cluster or a node."""
-        return cls(*(getattr(row, name) for name in DIMENSIONS))
+    def of(cls, row: Amounts) -> "Capacity":
+        """Return the capacity of a cluster or a node, or the request of a run."""
+        return cls(row.cpu_milli, row.ram_mib, row.gpu)
 
     @classmethod
     def allocated_on(cls, row: ResourceColumns) -> "Capacity":

@@ -450,10 +450,6 @@ class Run(ResourceColumns):
             return None
         return self.container_uid or uid_by_run(self.pk)
 
-    def uid_to_launch(self) -> uuid.UUID:
-        """Return the uid for its container: new at the first attempt, the same at every other."""
-        return self.container_uid or self.container or uuid.uuid4()
-
 
 class AbandonedContainer(models.Model):
     """A container that may still be on its cluster's engine although no run owns it any more.

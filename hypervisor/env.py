@@ -179,6 +179,8 @@ SETTINGS = (
             1, 3650),
     Setting("STOP_GRACE_SECONDS", "int", 10,
             "Time between asking a container to stop and killing it.", 0, 3600),
+    Setting("STARTS_AT_ONCE", "int", 8,
+            "How many containers a worker starts at the same time on one engine.", 1, 50),
     Setting("LOST_CONTACT_SECONDS", "int", 30,
             "Contact with an engine is lost after this long without an answer: nothing new is"
             " placed on its cluster.", 1, 3600),

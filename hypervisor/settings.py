@@ -306,6 +306,7 @@ SAMPLE_HISTORY_DAYS: int = _values["SAMPLE_HISTORY_DAYS"]
 
 # --- Engines --------------------------------------------------------------------------------------
 STOP_GRACE_SECONDS: int = _values["STOP_GRACE_SECONDS"]
+STARTS_AT_ONCE: int = _values["STARTS_AT_ONCE"]
 LOST_CONTACT_SECONDS: int = _values["LOST_CONTACT_SECONDS"]
 LOST_CONTACT_REQUEUE_SECONDS: int = _values["LOST_CONTACT_REQUEUE_SECONDS"]
 LOG_KEEP_KIB: int = _values["LOG_KEEP_KIB"]

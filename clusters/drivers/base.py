@@ -243,6 +243,19 @@ class Driver(Protocol):
     def start(self, spec: ContainerSpec, now: datetime) -> None:
         """Start the container unless it already exists."""
 
+    @property
+    def starts_at_once(self) -> int:
+        """How many containers one call of `start_all` may contain, at least 1."""
+
+    def start_all(
+        self, specs: Sequence[ContainerSpec], now: datetime
+    ) -> Sequence[DriverError | None]:
+        """Start these containers at the same time; return the error of each, None if it has none.
+
+        They are recorded as launched when it is called, so it must call the engine for each at
+        once, without a queue.
+        """
+
     def stop(self, uid: UUID, grace_seconds: int, now: datetime) -> None:
         """Ask the container to stop, and have it killed after the grace; return without waiting."""
 

@@ -1,8 +1,10 @@
 """Reconciliation of the ledger with the containers.
 
 reconcile      compares runs with containers, then stops, launches and records
+known          what a pass knows of each run
 requests       which engines are to be reconciled
 launching      which runs may start a container now, and on which GPUs
+starting       starts the containers of launches, several at once
 outcomes       what follows when a container could not start, ended or vanished
 closing        ends runs whose containers are gone
 lost_contact   engines that do not answer

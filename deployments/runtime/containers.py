@@ -12,9 +12,9 @@ from deployments.runtime.launching import Launch
 
 
 def container_of(
-    launch: Launch, uid: UUID, registries: Mapping[str, Registry], *, bound: bool
+    launch: Launch, deployment: Deployment, uid: UUID, registries: Mapping[str, Registry], node: str
 ) -> ContainerSpec:
-    """Return what the engine is to start, on the node of the run if it is `bound`.
+    """Return what the engine is to start, on the node with this name unless it is "".
 
     `registries` are those of its organization by their hosts.
     Raises DriverError if a secret cannot be decrypted.
@@ -22,18 +22,18 @@ def container_of(
     run = launch.run
     return ContainerSpec(
         uid=uid,
-        image=run.deployment.image,
-        command=tuple(run.deployment.command),
-        env=plain(run.deployment.env),
-        secrets=_secrets(run.deployment),
-        login=_login(run.deployment, registries),
-        ephemeral_storage_mib=run.deployment.ephemeral_storage_mib,
-        run_as=RunAs(**run.deployment.run_as) if run.deployment.run_as else None,
+        image=deployment.image,
+        command=tuple(deployment.command),
+        env=plain(deployment.env),
+        secrets=_secrets(deployment),
+        login=_login(deployment, registries),
+        ephemeral_storage_mib=deployment.ephemeral_storage_mib,
+        run_as=RunAs(**deployment.run_as) if deployment.run_as else None,
         cpu_milli=run.cpu_milli,
         ram_mib=run.ram_mib,
         gpu=run.gpu,
         devices=launch.devices,
-        node=run.node.name if bound and run.node else "",
+        node=node,
         run_id=run.pk,
     )
 

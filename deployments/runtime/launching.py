@@ -12,6 +12,7 @@ from clusters.capacity import Capacity
 from clusters.drivers.base import Observation, Phase
 from clusters.models import Node
 from deployments.models import Run
+from deployments.runtime.known import KnownRun
 
 SETTLE = timedelta(seconds=30)
 """How long a container may still appear after a start whose response was lost."""
@@ -23,18 +24,18 @@ Seen = Mapping[int, Observation]
 class Launch:
     """A run to start, and the ids of the GPUs for its container."""
 
-    run: Run
+    run: KnownRun
     devices: tuple[str, ...] = ()
 
 
-def has_container(run: Run, seen: Observation | None) -> bool:
+def has_container(run: KnownRun, seen: Observation | None) -> bool:
     """Whether the run has, or may have, a container that uses resources."""
     if seen is None:
         return run.launched_at is not None
     return seen.phase is not Phase.EXITED
 
 
-def may_appear(run: Run, now: datetime) -> bool:
+def may_appear(run: KnownRun, now: datetime) -> bool:
     """Whether a container of this run may still appear, because its start was requested lately."""
     if run.launched_at is None or run.started_at is not None:
         return False
@@ -45,8 +46,8 @@ def may_appear(run: Run, now: datetime) -> bool:
 def launches(
     nodes: Iterable[Node],
     devices: Sequence[str],
-    wanting: Iterable[Run],
-    runs: Sequence[Run],
+    wanting: Iterable[KnownRun],
+    runs: Sequence[KnownRun],
     seen: Seen,
     strays: Iterable[Observation] = (),
 ) -> list[Launch]:
@@ -54,7 +55,8 @@ def launches(
 
     `nodes` are those of the cluster, `runs` all its unfinished runs, `seen` their containers by the
     run's id, `strays` the containers that belong to none of them, and `devices` the ids of the
-    engine's GPUs if the hypervisor chooses them.
+    engine's GPUs if the hypervisor chooses them. Runs of the same priority are launched in the
+    order of `wanting`.
 
     - Nothing is launched while a stray runs, because the resources that it uses are unknown.
     - A run must fit in what is left on its node by all runs that may have a container there,
@@ -67,11 +69,12 @@ def launches(
     if any(stray.phase is not Phase.EXITED for stray in strays):
         return []
     present = [run for run in runs if has_container(run, seen.get(run.pk))]
+    may_have_one = {run.pk for run in present}
     free = _free(nodes, present)
     free_devices = _free_devices(devices, runs, seen)
     chosen = []
-    for run in sorted(wanting, key=lambda r: (-r.deployment.priority, r.placed_at, r.pk)):
-        if run in present:
+    for run in sorted(wanting, key=lambda run: -run.priority):
+        if run.pk in may_have_one:
             chosen.append(Launch(run, tuple(run.devices)))
             continue
         wanted = run.gpu if devices else 0
@@ -84,7 +87,7 @@ def launches(
     return _only_oldest(chosen)
 
 
-def _free(nodes: Iterable[Node], present: Iterable[Run]) -> dict[int | None, Capacity]:
+def _free(nodes: Iterable[Node], present: Iterable[KnownRun]) -> dict[int | None, Capacity]:
     """Return by node's id what is left by the runs that may have a container."""
     free: dict[int | None, Capacity] = {node.pk: Capacity.of(node) for node in nodes}
     for run in present:
@@ -93,7 +96,7 @@ def _free(nodes: Iterable[Node], present: Iterable[Run]) -> dict[int | None, Cap
     return free
 
 
-def _free_devices(devices: Sequence[str], runs: Sequence[Run], seen: Seen) -> list[str]:
+def _free_devices(devices: Sequence[str], runs: Sequence[KnownRun], seen: Seen) -> list[str]:
     used = {device for run in runs for device in run.devices}
     used |= {d for o in seen.values() if o.phase is not Phase.EXITED for d in o.devices}
     return [device for device in devices if device not in used]

@@ -26,6 +26,7 @@ from deployments import lifecycle
 from deployments.lifecycle import Change, transition
 from deployments.models import Deployment, Run
 from deployments.runtime import closing
+from deployments.runtime.known import KnownRun
 from deployments.runtime.lost_contact import ACTOR, BLOCKED
 
 log = structlog.get_logger(__name__)
@@ -60,22 +61,22 @@ def sync(engine: Engine, driver: Driver, now: datetime) -> bool:
     return engine_nodes.warn(cluster, warnings)
 
 
-def follow(cluster: Cluster, runs: Sequence[Run], seen: Mapping[int, Observation]) -> None:
+def follow(cluster: Cluster, runs: Sequence[KnownRun], seen: Mapping[int, Observation]) -> None:
     """Record the node of each container that is on another one than its run.
 
     This is so for containers from before the engine reported its nodes.
     """
     there = dict(cluster.nodes.values_list("name", "pk"))
-    strayed = {
-        run: there[observed.node]
+    strayed = [
+        (run, there[observed.node])
         for run in runs
         if (observed := seen.get(run.pk)) and there.get(observed.node, run.node_id) != run.node_id
-    }
+    ]
     if not strayed:
         return
     with transaction.atomic():
         Cluster.objects.get_locked(cluster.pk)
-        for run, node in strayed.items():
+        for run, node in strayed:
             current = Q(pk=run.deployment_id, cluster=cluster, node=run.node_id)
             Deployment.objects.filter(current).update(node=node)
             Run.objects.filter(pk=run.pk).update(node=node)

@@ -8,25 +8,26 @@ from clusters.engines import Engine
 from clusters.places import Places
 from deployments import lifecycle
 from deployments.lifecycle import Change, update_reasons
-from deployments.models import Run, Status
+from deployments.models import Status
+from deployments.runtime.known import KnownRun
 from deployments.runtime.lost_contact import ACTOR
 
 KIND = "caution"
 
 
 def report(
-    engine: Engine, runs: Collection[Run], seen: Mapping[int, Observation], now: datetime
+    engine: Engine, runs: Collection[KnownRun], seen: Mapping[int, Observation], now: datetime
 ) -> None:
     """Show a warning as the deployment's reason while it lasts; nothing else changes."""
     changes = []
-    places = Places.of_rows(run for run in runs if run.deployment.status_code == Cause.NODE_LOST)
+    places = Places.of_rows(run for run in runs if run.status_code == Cause.NODE_LOST)
     for run in runs:
         observed = seen.get(run.pk)
         if observed is None or observed.phase is not Phase.RUNNING or run.released_at is not None:
             continue
         if observed.cause:
             reason, code = observed.message, str(observed.cause)
-        elif run.deployment.status_code == Cause.NODE_LOST:
+        elif run.status_code == Cause.NODE_LOST:
             reason, code = f"Runs on {places.of(run)}.", lifecycle.START.kind
         else:
             continue

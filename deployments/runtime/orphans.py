@@ -21,6 +21,7 @@ from clusters.models import Cluster, Connection, Node
 from clusters.ownership import claim_command
 from clusters.wakeups import request_cycle
 from deployments.models import AbandonedContainer, Run
+from deployments.runtime.known import KnownRun
 from deployments.runtime.lost_contact import (
     ACTOR,
     keep_node_state,
@@ -45,10 +46,10 @@ log = structlog.get_logger(__name__)
 
 
 def matched(
-    found: Iterable[Observation], runs: Iterable[Run]
+    found: Iterable[Observation], runs: Iterable[Run | KnownRun]
 ) -> tuple[dict[int, Observation], list[Observation]]:
     """Return the containers of the runs by the run's id, and the containers of none of them."""
-    owners = {run.container: run.pk for run in runs if run.container}
+    owners = {uid: run.pk for run in runs if (uid := run.container)}
     present = list(found)
     seen = {owners[o.uid]: o for o in present if o.uid in owners}
     return seen, [o for o in present if o.uid not in owners]

@@ -4,10 +4,12 @@ Level-triggered: each pass compares an engine's unfinished runs with its contain
 next step for each run. It does not depend on any message about what has changed.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum, auto
+from time import monotonic
+from typing import TypeVar
 from uuid import UUID
 
 import structlog
@@ -17,9 +19,8 @@ from django.utils import timezone
 
 from clusters import ownership
 from clusters.drivers import driver_for
-from clusters.drivers.base import Cause, Driver, DriverError, Observation, Phase
+from clusters.drivers.base import Driver, DriverError, Observation, Phase
 from clusters.engines import Engine
-from clusters.models import Node
 from clusters.places import Places
 from clusters.secrets import CannotDecrypt
 from clusters.wakeups import request, request_cycle, request_reconcile
@@ -28,16 +29,33 @@ from deployments.lifecycle import Change, Verb, transition, update_reasons
 from deployments.logs import store
 from deployments.models import Dependency, Run, Status
 from deployments.registries.services import by_host
-from deployments.runtime import closing, lost_contact, node_sync, node_warnings, orphans, outcomes
-from deployments.runtime.containers import container_of
+from deployments.runtime import (
+    closing,
+    lost_contact,
+    node_sync,
+    node_warnings,
+    orphans,
+    outcomes,
+    starting,
+)
+from deployments.runtime.known import KnownRun, unfinished, whole
 from deployments.runtime.launching import Launch, launches, may_appear
 from deployments.runtime.lock import one_at_a_time
 from deployments.runtime.lost_contact import ACTOR, tolerate_failure
 from deployments.runtime.outcomes import Ending
+from deployments.runtime.starting import Failure
 from orgs.events import record
 
 _MAX_PASSES = 8
 """Enough for one wake-up: start seen, ended, closed, the next one launched, its start seen."""
+
+_LAUNCH_S = 5.0
+"""How long a pass starts containers, before the next pass looks at what else has happened."""
+
+_BATCH = 1000
+"""How many deployments are changed at once, so that no row stays locked for long."""
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -89,7 +107,7 @@ def _reconcile(known: Engine) -> bool:
     return True
 
 
-def next_step(run: Run, seen: Observation | None, now: datetime) -> Step | None:
+def next_step(run: KnownRun, seen: Observation | None, now: datetime) -> Step | None:
     """Return what the run needs next, given its container on the engine (None: it has none)."""
     current = run.released_at is None
     if seen is None:
@@ -104,8 +122,7 @@ def next_step(run: Run, seen: Observation | None, now: datetime) -> Step | None:
         return Step.MARK_STARTED
     if seen.phase is Phase.EXITED:
         return Step.FINISH
-    expires_at = _expires_at(run)
-    return Step.EXPIRE if expires_at and expires_at <= now else None
+    return Step.EXPIRE if run.expires_at and run.expires_at <= now else None
 
 
 @dataclass(slots=True)
@@ -115,7 +132,7 @@ class _Pass:
     now: datetime
     binds: bool
     """Whether each container has to run on the node of its run, because there are several."""
-    runs: list[Run] = field(default_factory=list)
+    runs: list[KnownRun] = field(default_factory=list)
     seen: dict[int, Observation] = field(default_factory=dict)
     orphans: list[Observation] = field(default_factory=list)
     unknown: list[Observation] = field(default_factory=list)
@@ -126,9 +143,7 @@ class _Pass:
         """Take every step that is due; return whether another pass may find more."""
         # The ledger is read before the engine: in the other order, a container launched in between
         # would seem to have vanished.
-        self.runs = list(
-            Run.objects.unfinished().filter(self.engine.placed).select_related("deployment", "node")
-        )
+        self.runs = unfinished(self.engine)
         self.seen, strays = orphans.matched(self.driver.observe(self.now), self.runs)
         self.orphans, self.unknown = orphans.split(self.engine, strays)
         lost_contact.answered(self.engine, self.now)
@@ -138,12 +153,9 @@ class _Pass:
         self._wake_for()
         orphans.report(self.engine, self.unknown)
         orphans.remove(self.engine, self.driver, self.orphans, self.now)
-        self._stop(due[Step.STOP])
-        self._end(due[Step.END])
-        node_sync.learn(self.engine, self.driver, due[Step.FINISH], self.seen, self.now)
-        self._apply_endings(
-            outcomes.of_exit(run, self.seen[run.pk], self.now) for run in due[Step.FINISH]
-        )
+        self._stop(whole(due[Step.STOP]))
+        self._end(whole(due[Step.END]))
+        self._finish(whole(due[Step.FINISH]))
         self._launch(self._launches(due[Step.LAUNCH]))
         self._mark(due)
         node_warnings.report(self.engine, self.runs, self.seen, self.now)
@@ -156,15 +168,15 @@ class _Pass:
         """The uids of all containers that were observed on the engine."""
         return [o.uid for o in (*self.seen.values(), *self.orphans, *self.unknown)]
 
-    def _due(self) -> dict[Step, list[Run]]:
-        due: dict[Step, list[Run]] = {step: [] for step in Step}
+    def _due(self) -> dict[Step, list[KnownRun]]:
+        due: dict[Step, list[KnownRun]] = {step: [] for step in Step}
         for run in self.runs:
             step = next_step(run, self.seen.get(run.pk), self.now)
             if step:
                 due[step].append(run)
         return due
 
-    def _mark(self, due: Mapping[Step, list[Run]]) -> None:
+    def _mark(self, due: Mapping[Step, list[KnownRun]]) -> None:
         marked = (Step.MARK_STARTED, Step.REQUEUE, Step.MARK_PREPARING)
         places, now = Places.of_rows(run for step in marked for run in due[step]), self.now
         started = self._transition(
@@ -173,18 +185,18 @@ class _Pass:
         if Dependency.objects.filter(on__in=started).exists():
             request_cycle(self.engine.cluster.organization_id)
         self._transition(lifecycle.EXPIRE, due[Step.EXPIRE], _expired)
-        gone = due[Step.REQUEUE]
+        gone = whole(due[Step.REQUEUE])
         self._apply_endings(outcomes.of_vanished(run, places.of(run), now) for run in gone)
         preparing = [self._preparing(run, places.of(run)) for run in due[Step.MARK_PREPARING]]
         update_reasons("preparing", preparing, statuses=(Status.STARTING,), actor=ACTOR, now=now)
 
-    def _preparing(self, run: Run, where: str) -> Change:
+    def _preparing(self, run: KnownRun, where: str) -> Change:
         default = f"Its container is being prepared on {where}."
         reason = self.seen[run.pk].message or default
         return Change(run.deployment_id, reason, data={"code": "preparing", "run": run.pk})
 
     def _transition(
-        self, verb: Verb, runs: Iterable[Run], reason: Callable[[Run], str]
+        self, verb: Verb, runs: Iterable[KnownRun], reason: Callable[[KnownRun], str]
     ) -> list[int]:
         changes = [
             Change(
@@ -205,11 +217,18 @@ class _Pass:
             self._apply(verb, changes)
 
     def _apply(self, verb: Verb, changes: list[Change]) -> list[int]:
-        changed = list(transition(verb, changes, actor=ACTOR, now=self.now))
+        changed: list[int] = []
+        for batch in _batches(changes, _BATCH):
+            changed += transition(verb, batch, actor=ACTOR, now=self.now)
         self.superseded |= len(changed) < len(changes)
         if changed and verb.releases:
             request_cycle(self.engine.cluster.organization_id)
         return changed
+
+    def _finish(self, runs: list[Run]) -> None:
+        """Record how containers have ended by themselves."""
+        node_sync.learn(self.engine, self.driver, runs, self.seen, self.now)
+        self._apply_endings(outcomes.of_exit(run, self.seen[run.pk], self.now) for run in runs)
 
     def _stop(self, runs: list[Run]) -> None:
         new = [run.pk for run in runs if run.stop_requested_at is None]
@@ -240,64 +259,54 @@ class _Pass:
             data = {"code": remark.code, **self.engine.facts, "run": run.pk}
             record(run.deployment, "killed", ACTOR, remark.sentence, data)
 
-    def _launches(self, wanting: list[Run]) -> list[Launch]:
+    def _launches(self, wanting: list[KnownRun]) -> list[Launch]:
+        if not wanting:
+            return []
         strays = [*self.orphans, *self.unknown]
         nodes, devices = self.engine.nodes, self.engine.devices
         return launches(nodes, devices, wanting, self.runs, self.seen, strays)
 
-    def _launch(self, chosen: list[Launch]) -> None:
+    def _launch(self, chosen: Sequence[Launch]) -> None:
+        """Start the containers, but not for so long that what else happens has to wait."""
         registries = by_host(self.engine.cluster.organization_id) if chosen else {}
-        for launch in chosen:
-            run = launch.run
-            uid = run.uid_to_launch()
-            # Recorded first, because a container may exist from here on even if this process dies.
-            current = Run.objects.current().filter(pk=run.pk)
-            devices = list(launch.devices)
-            if not current.update(launched_at=self.now, devices=devices, container_uid=uid):
-                continue
-            try:
-                spec = container_of(launch, uid, registries, bound=self.binds)
-                self.driver.start(spec, self.now)
-            except DriverError as error:
-                self._start_failed(run, error)
+        nodes = {node.pk: node.name for node in self.engine.nodes} if self.binds else {}
+        until = monotonic() + _LAUNCH_S
+        for batch in _batches(chosen, self.driver.starts_at_once):
+            failures = starting.start(self.driver, batch, registries, nodes)
+            self._refused([failure for failure in failures if failure.is_refusal])
+            for failure in failures:
+                if not failure.is_refusal:
+                    raise failure.error
+            if monotonic() > until:
+                return
 
-    def _start_failed(self, run: Run, error: DriverError) -> None:
-        if error.cause is Cause.UNREACHABLE:
-            raise error
-        # The engine refused: there is no container and none will appear. The next attempt uses the
-        # same uid.
-        Run.objects.filter(pk=run.pk).update(launched_at=None, devices=[])
-        if error.cause is Cause.NO_STORAGE_LIMIT and run.node_id:
-            Node.objects.filter(pk=run.node_id).update(can_limit_storage=False)
-        ending = outcomes.of_refusal(run, error, self.now)
-        if ending:
-            self._apply_endings([ending])
+    def _refused(self, refusals: list[Failure]) -> None:
+        if not refusals:
             return
-        fetching = error.cause is Cause.FETCHING_IMAGE
-        why = str(error) if fetching else f"Could not start yet, and is tried again: {error}"
-        change = Change(run.deployment_id, why, data={"code": error.cause, "run": run.pk})
-        kind = "preparing" if fetching else "start_failed"
-        update_reasons(kind, [change], statuses=(Status.STARTING,), actor=ACTOR, now=self.now)
+        starting.take_back(refusals)
+        errors = {refusal.run.pk: refusal.error for refusal in refusals}
+        runs = whole(refusal.run for refusal in refusals)
+        endings = {run.pk: outcomes.of_refusal(run, errors[run.pk], self.now) for run in runs}
+        self._apply_endings(ending for ending in endings.values() if ending)
+        starting.report([each for each in refusals if not endings.get(each.run.pk)], self.now)
 
     def _wake_for(self) -> None:
         """Request a reconciliation at the next known ending, if that is before the periodic one."""
         horizon = self.now + timedelta(seconds=settings.RECONCILE_INTERVAL)
-        known = [o.until for o in self.seen.values()] + [_expires_at(run) for run in self.runs]
+        known = [o.until for o in self.seen.values()] + [run.expires_at for run in self.runs]
         times = [time for time in known if time and self.now < time < horizon]
         if times:
             delay = (min(times) - self.now).total_seconds()
             request(self.engine.wakeup, delay_s=delay)
 
 
-def _expired(run: Run) -> str:
-    return f"Reached its `max_runtime_s` ({run.deployment.max_runtime_s} s)."
+def _batches(rows: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
 
 
-def _expires_at(run: Run) -> datetime | None:
-    limit = run.deployment.max_runtime_s
-    if limit is None or run.started_at is None or run.released_at is not None:
-        return None
-    return run.started_at + timedelta(seconds=limit)
+def _expired(run: KnownRun) -> str:
+    return f"Reached its `max_runtime_s` ({run.max_runtime_s} s)."
 
 
 def _waiting_elsewhere(engine: Engine, ended: Iterable[Run]) -> set[int]:

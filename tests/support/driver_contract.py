@@ -172,6 +172,19 @@ class DriverContract:
 
         assert bench.see(uid) == before
 
+    def test_several_are_started_at_once_and_each_has_its_own_error(self, bench: Bench) -> None:
+        uids = [uuid4() for _ in range(4)]
+        there = bench.start(Program.SLEEPS)
+        specs = [bench.spec(Program.SLEEPS, uid) for uid in (*uids[:3], there)]
+        specs.insert(1, bench.spec(Program.IS_TOO_LARGE, uids[3]))
+
+        errors = bench.driver.start_all(specs, bench.now())
+
+        refused = uids[3] if errors[1] else None  # some engines refuse only after the start
+        assert [error for n, error in enumerate(errors) if n != 1] == [None] * 4
+        expected = {*uids, there} - {refused}
+        bench.wait_for(lambda: {o.uid for o in bench.driver.observe(bench.now())} == expected)
+
     def test_starting_a_stopping_container_creates_no_second_one(self, bench: Bench) -> None:
         uid = bench.start(Program.IS_STUBBORN)
         bench.stop(uid, 60)

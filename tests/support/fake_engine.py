@@ -4,7 +4,7 @@ Its containers start at once unless their image is slow, run until the test ends
 the spec that they were started with. While the engine is down, every verb raises DriverError.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -42,6 +42,9 @@ class FakeEngine:
         self.refusal: DriverError | None = None
         self.ignores_stop = False
         self.starts: list[ContainerSpec] = []
+        self.starts_at_once = 3
+        self.batches: list[int] = []
+        """The number of containers of each call of `start_all`."""
         self.interruptions: dict[str, Callable[[], object]] = {}
         """By verb: an action of another process, carried out once at the next call of the verb."""
 
@@ -100,6 +103,23 @@ class FakeDriver:
             image=spec.image, command=spec.command, name=f"fake-{spec.uid}",
         )  # fmt: skip
         self._engine.by_uid.setdefault(spec.uid, Container(spec, seen))
+
+    @property
+    def starts_at_once(self) -> int:
+        return self._engine.starts_at_once
+
+    def start_all(
+        self, specs: Sequence[ContainerSpec], now: datetime
+    ) -> Sequence[DriverError | None]:
+        self._engine.batches.append(len(specs))
+        return [self._error(spec, now) for spec in specs]
+
+    def _error(self, spec: ContainerSpec, now: datetime) -> DriverError | None:
+        try:
+            self.start(spec, now)
+        except DriverError as error:
+            return error
+        return None
 
     def stop(self, uid: UUID, grace_seconds: int, now: datetime) -> None:
         self._engine.interrupt("stop")

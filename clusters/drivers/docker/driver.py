@@ -3,10 +3,10 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime, timedelta
-from threading import Lock
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from docker import APIClient
 from docker.errors import APIError, ImageNotFound, NotFound
 
@@ -16,6 +16,7 @@ from clusters.drivers.docker.client import connect
 from clusters.drivers.docker.endings import EngineEvents
 from clusters.drivers.docker.errors import NO_STORAGE_LIMITS, translated
 from clusters.drivers.docker.pulls import Pulls
+from clusters.drivers.starts import in_threads
 from clusters.models import Connection
 from clusters.secrets import CannotDecrypt
 from clusters.wakeups import request_at_once
@@ -30,8 +31,7 @@ class DockerDriver:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._uid = connection.uid
-        self._client: APIClient | None = None
-        self._lock = Lock()
+        self._idle: list[APIClient] = []
         self._pulls = Pulls(
             str(self._uid), self._connect, lambda: request_at_once(connection.wakeup)
         )
@@ -54,6 +54,15 @@ class DockerDriver:
             if there and there["State"] != "created":
                 return
             self._start(engine, there["Id"] if there else self._create(engine, spec))
+
+    @property
+    def starts_at_once(self) -> int:
+        return int(settings.STARTS_AT_ONCE)
+
+    def start_all(
+        self, specs: Sequence[ContainerSpec], now: datetime
+    ) -> Sequence[DriverError | None]:
+        return in_threads(self.start, specs, now)
 
     def stop(self, uid: UUID, grace_seconds: int, now: datetime) -> None:
         with self._engine() as engine:
@@ -234,20 +243,35 @@ class DockerDriver:
 
     @contextmanager
     def _engine(self) -> Iterator[APIClient]:
-        """Yield the cached client, and discard it if the engine is unreachable.
+        """Yield a client that no other thread uses, because threads cannot share a session.
 
-        The engine may come back with another version of the API.
+        It is kept for later calls unless the engine is unreachable. All are discarded then, because
+        the engine may come back with another version of the API.
         """
-        with self._lock:
-            try:
-                with translated():
-                    self._client = self._client or self._connect()
-                    yield self._client
-            except DriverError as error:
-                if error.cause is Cause.UNREACHABLE and self._client:
-                    self._client.close()
-                    self._client, self._has_mib = None, 0
-                raise
+        client: APIClient | None = None
+        try:
+            with translated():
+                client = self._take()
+                yield client
+        except DriverError as error:
+            if error.cause is Cause.UNREACHABLE:
+                self._discard(client)
+            elif client:
+                self._idle.append(client)
+            raise
+        self._idle.append(client)
+
+    def _take(self) -> APIClient:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._connect()
+
+    def _discard(self, client: APIClient | None) -> None:
+        former, self._idle, self._has_mib = self._idle, [], 0
+        for each in (client, *former):
+            if each:
+                each.close()
 
 
 def _is(error: APIError, *statuses: int) -> bool:

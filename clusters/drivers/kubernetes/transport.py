@@ -23,7 +23,7 @@ from clusters.drivers.kubernetes.errors import refusal
 CONNECT_S = 4
 READ_S = 15
 
-_POOL = 16
+_POOL = 64
 _REFUSAL = 1 << 16
 
 _KEEPALIVE = [

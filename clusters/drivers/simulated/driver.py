@@ -11,10 +11,12 @@ A deployment's image, command and environment control the simulation:
 """
 
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
+from django.db import connection
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
@@ -30,6 +32,7 @@ from clusters.drivers.base import (
 )
 from clusters.models import DIMENSIONS, Connection, SimulatedContainer
 from clusters.resources import describe
+from hypervisor.base import arrays
 from hypervisor.base.numbers import whole
 
 MISSING_IMAGE = "simulated/missing"
@@ -38,6 +41,7 @@ _NOT_FOUND = 127
 _KILLED = 137
 _TERMINATED = 143
 _LONGEST = 10**9
+_AT_ONCE = 1000
 _SILENCE_S = 1
 _OUTPUT = "A simulated container writes nothing else.\n"
 
@@ -76,30 +80,56 @@ class SimulatedDriver:
         return ()
 
     def start(self, spec: ContainerSpec, now: datetime) -> None:
-        if spec.image == MISSING_IMAGE:
-            raise DriverError(
-                f"Image {spec.image} cannot be pulled: correct `image` and submit the deployment"
-                " again.",
-                retriable=False,
-                cause=Cause.IMAGE_NOT_FOUND,
+        for error in filter(None, self.start_all([spec], now)):
+            raise error
+
+    @property
+    def starts_at_once(self) -> int:
+        return _AT_ONCE
+
+    def start_all(
+        self, specs: Sequence[ContainerSpec], now: datetime
+    ) -> Sequence[DriverError | None]:
+        refusals = [self._refusal(spec) for spec in specs]
+        accepted = [spec for spec, refusal in zip(specs, refusals, strict=True) if not refusal]
+        if accepted:
+            self._insert(accepted, now)
+        return refusals
+
+    def _insert(self, specs: Sequence[ContainerSpec], now: datetime) -> None:
+        sql = """
+            INSERT INTO clusters_simulatedcontainer
+                (cluster_id, started_at, uid, run_id, exits_at, exit_code, cause, stop_seconds,
+                 output)
+            SELECT %s, %s, v.* FROM unnest(
+                %s::uuid[], %s::bigint[], %s::timestamptz[], %s::int[], %s::text[], %s::int[],
+                %s::text[]
+            ) AS v(uid, run_id, exits_at, exit_code, cause, stop_seconds, output)
+            WHERE NOT EXISTS (
+                SELECT FROM clusters_simulatedcontainer c
+                WHERE c.uid IS NULL AND c.run_id = v.run_id AND c.cluster_id = %s
+                  AND v.uid = ANY(%s::uuid[])
             )
-        self._check_capacity(spec)
-        runs_for, exit_code, cause = _ending(spec)
-        if self._of(spec.uid).exists():
-            return
-        self._containers.get_or_create(
-            uid=spec.uid,
-            defaults={
-                "cluster": self._cluster,
-                "run_id": spec.run_id,
-                "started_at": now,
-                "exits_at": None if runs_for is None else now + timedelta(seconds=runs_for),
-                "exit_code": exit_code,
-                "cause": cause or "",
-                "stop_seconds": _seconds(spec.environment, "SIMULATE_STOP_SECONDS") or 0,
-                "output": spec.environment.get("SIMULATE_LOG", _OUTPUT),
-            },
-        )
+            ON CONFLICT (uid) DO NOTHING
+        """
+        endings = [_ending(spec) for spec in specs]
+        environments = [spec.environment for spec in specs]
+        columns: list[Any] = [
+            self._cluster.pk,
+            now,
+            arrays.texts(str(spec.uid) for spec in specs),
+            arrays.numbers(spec.run_id for spec in specs),
+            arrays.times(None if s is None else now + timedelta(seconds=s) for s, _, _ in endings),
+            arrays.numbers(exit_code for _, exit_code, _ in endings),
+            arrays.texts(cause or "" for _, _, cause in endings),
+            arrays.numbers(_seconds(e, "SIMULATE_STOP_SECONDS") or 0 for e in environments),
+            arrays.texts(e.get("SIMULATE_LOG", _OUTPUT) for e in environments),
+            self._cluster.pk,
+            # Containers of former releases have only their run's id.
+            arrays.texts(str(s.uid) for s in specs if run_by_uid(s.uid) is not None),
+        ]
+        with connection.cursor() as cursor:
+            cursor.execute(sql, columns)
 
     def stop(self, uid: UUID, grace_seconds: int, now: datetime) -> None:
         container = self._of(uid).first()
@@ -115,7 +145,10 @@ class SimulatedDriver:
             )
 
     def observe(self, now: datetime) -> list[Observation]:
-        return [_observation(container, now) for container in self._containers.all()]
+        rows = self._containers.values_list(
+            "uid", "run_id", "started_at", "exits_at", "exit_code", "cause"
+        )
+        return [_observation(*row, now) for row in rows]
 
     def logs(self, uid: UUID, *, tail: int | None = None, follow: bool = False) -> Iterator[bytes]:
         container = self._of(uid).first()
@@ -146,14 +179,22 @@ class SimulatedDriver:
         over = Q(exits_at__lte=timezone.now())
         return self._of(uid).exclude(over).exists()
 
-    def _check_capacity(self, spec: ContainerSpec) -> None:
+    def _refusal(self, spec: ContainerSpec) -> DriverError | None:
+        if spec.image == MISSING_IMAGE:
+            return DriverError(
+                f"Image {spec.image} cannot be pulled: correct `image` and submit the deployment"
+                " again.",
+                retriable=False,
+                cause=Cause.IMAGE_NOT_FOUND,
+            )
         if any(getattr(spec, name) > getattr(self._cluster, name) for name in DIMENSIONS):
             has = describe(*(getattr(self._cluster, name) for name in DIMENSIONS))
-            raise DriverError(
+            return DriverError(
                 f"The engine has only {has}: request less.",
                 retriable=False,
                 cause=Cause.OVER_CAPACITY,
             )
+        return None
 
 
 def _ending(spec: ContainerSpec) -> tuple[int | None, int, Cause | None]:
@@ -169,30 +210,24 @@ def _ending(spec: ContainerSpec) -> tuple[int | None, int, Cause | None]:
     return runs_for, exit_code or 0, None
 
 
-def _observation(container: SimulatedContainer, now: datetime) -> Observation:
-    if container.exits_at is None or container.exits_at > now:
-        return Observation(
-            _uid(container),
-            Phase.RUNNING,
-            until=container.exits_at,
-            started_at=container.started_at,
-            run_id=container.run_id,
-        )
-    cause = Cause(container.cause) if container.cause else None
+def _observation(
+    uid: UUID | None, run_id: int, started_at: datetime, exits_at: datetime | None, exit_code: int,
+    cause_name: str, now: datetime,
+) -> Observation:  # fmt: skip
+    uid = uid or uid_by_run(run_id)
+    if exits_at is None or exits_at > now:
+        return Observation(uid, Phase.RUNNING, until=exits_at, started_at=started_at, run_id=run_id)
+    cause = Cause(cause_name) if cause_name else None
     return Observation(
-        _uid(container),
+        uid,
         Phase.EXITED,
-        exit_code=container.exit_code,
+        exit_code=exit_code,
         cause=cause,
         message=_MESSAGES[cause] if cause else "",
-        started_at=container.started_at,
-        exited_at=container.exits_at,
-        run_id=container.run_id,
+        started_at=started_at,
+        exited_at=exits_at,
+        run_id=run_id,
     )
-
-
-def _uid(container: SimulatedContainer) -> UUID:
-    return container.uid or uid_by_run(container.run_id)
 
 
 def _seconds(env: Mapping[str, str], name: str) -> int | None:

@@ -175,7 +175,8 @@ def test_a_container_without_a_container_uid_still_belongs_to_its_run(
     deployment = place()
     reconcile(foundry.pk)
     run = deployment.runs.get()
-    container = engine.by_uid.pop(run.uid_to_launch())
+    (container,) = engine.by_uid.values()
+    engine.by_uid.clear()
     container.change(uid=uid_by_run(run.pk))
     engine.by_uid[uid_by_run(run.pk)] = container
     Run.objects.filter(pk=run.pk).update(container_uid=None)

@@ -449,7 +449,9 @@ def test_verify_finds_containers_that_are_missing_or_have_another_image(
 ) -> None:
     missing, adopted, ended = place(), place(image="own:1", command=["own"]), place()
     reconcile(foundry.pk)
-    engine.by_uid.pop(missing.runs.get().uid_to_launch())
+    uid = missing.runs.get().container
+    assert uid
+    del engine.by_uid[uid]
     engine.change(adopted.runs.get().pk, image="other:1", command=("other",))
     Run.objects.filter(deployment=ended).delete()
 

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -42,8 +43,10 @@ class SlowDriver(SimulatedDriver):
         version = f"simulated, images in {seconds(self._endpoint)} s"
         return replace(found, engine_id=f"slow-{self._cluster.pk}", version=version)
 
-    def start(self, spec: ContainerSpec, now: datetime) -> None:
-        super().start(spec, now + timedelta(seconds=seconds(self._endpoint)))
+    def start_all(
+        self, specs: Sequence[ContainerSpec], now: datetime
+    ) -> Sequence[DriverError | None]:
+        return super().start_all(specs, now + timedelta(seconds=seconds(self._endpoint)))
 
     def observe(self, now: datetime) -> list[Observation]:
         return [_seen(observed, now) for observed in super().observe(now)]

@@ -1,0 +1,30 @@
+"""Start several containers of an engine whose calls take long, each call in its own thread."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+
+from clusters.drivers.base import ContainerSpec, DriverError
+
+Start = Callable[[ContainerSpec, datetime], None]
+
+
+def in_threads(
+    start: Start, specs: Sequence[ContainerSpec], now: datetime
+) -> list[DriverError | None]:
+    """Return the error of each start, None if it succeeded.
+
+    `start` must not use the database, because the threads have no connection that is ever closed.
+    """
+    if len(specs) < 2:
+        return [_error(start, spec, now) for spec in specs]
+    with ThreadPoolExecutor(len(specs), thread_name_prefix="start") as threads:
+        return list(threads.map(lambda spec: _error(start, spec, now), specs))
+
+
+def _error(start: Start, spec: ContainerSpec, now: datetime) -> DriverError | None:
+    try:
+        start(spec, now)
+    except DriverError as error:
+        return error
+    return None
