@@ -24,6 +24,7 @@ def retain(state: State, level: Level, guide: Guide) -> None:
     for due in level.due:
         c = due.node
         state.load[c] -= due.total
+        state.candidates.pop(c, None)
         if expected := state.expected_victims.get(c):
             state.load[c] += sum([requests[d] for d in due.members if d in expected])
         groups = due.groups

@@ -47,9 +47,10 @@ class State:
     `displaced` have lost it, by priority. `reserved` are the reservations by node.
     `counts` and `free_at` are as in `Outcome`, and `effort` is the number of pairs of a deployment
     and a node that have been examined. `changed` are the nodes whose `free` or `load` has changed
-    since there are `indexes`, each time again. Two caches belong to nodes that have not
-    changed: `candidates` are not due yet and expected to stay, in the order of eviction; `without`
-    is what would be free without the first of them, by the highest priority among these.
+    since there are `indexes`, each time again. `candidates` caches by node the deployments that are
+    not due yet and expected to stay, the first to be evicted at the end. `without` caches, for nodes
+    that have not changed, what would be free without the first of them, by the highest priority
+    among these.
     `victims_cache` belongs to `victims`; states with the same eviction order have it in common,
     and the only attempt has none.
     """
@@ -173,21 +174,37 @@ class State:
 
     def _victims(self, left: int, c: int) -> Victims:
         deployments = self.problem.deployments
-        victims = remove_and_restore(self.problem.requests, self._candidates(c), left)
+        victims = remove_and_restore(self.problem.requests, reversed(self._candidates(c)), left)
         return victims, max([deployments[v].priority for v in victims], default=-NEVER)
 
     def _candidates(self, c: int) -> list[int]:
-        """Return the deployments on c that are not due yet and expected to stay, in the order of
-        eviction.
+        """Return the deployments on c that are not due yet and expected to stay, the first to be
+        evicted at the end.
         """
         known = self.candidates.get(c)
         if known is None:
             due_at, decided = self.problem.due_at, len(self.counts)
             expected = self.expected_victims.get(c, ())
             known = self.candidates[c] = [
-                v for v in self.eviction_order[c] if v not in expected and due_at[v] > decided
+                v
+                for v in reversed(self.eviction_order[c])
+                if due_at[v] > decided and v not in expected
             ]
         return known
+
+    def _expect(self, victims: Collection[int], c: int) -> None:
+        """Expect that these candidates lose their place on c."""
+        self.expected_victims[c] = self.expected_victims.get(c, frozenset()).union(victims)
+        requests, candidates = self.problem.requests, self.candidates.get(c, [])
+        self.load[c] -= sum([requests[v] for v in victims])
+        left, passed = set(victims), list[int]()
+        while left and candidates:
+            v = candidates.pop()
+            if v in left:
+                left.remove(v)
+            else:
+                passed.append(v)
+        candidates += reversed(passed)
 
     def without_victims_up_to(self, priority: int, nodes: tuple[int, ...]) -> Index:
         """Return the index of the nodes by what is free once those up to this priority are evicted.
@@ -212,7 +229,7 @@ class State:
         known = self.without.get(c)
         if known is None:
             known = self.without[c] = [(-NEVER, self.free[c] - self.load[c])]
-            for v in self._candidates(c):
+            for v in reversed(self._candidates(c)):
                 highest, left = known[-1]
                 priority, left = (
                     self.problem.deployments[v].priority,
@@ -226,11 +243,9 @@ class State:
 
     def place(self, d: int, c: int, victims: Collection[int] = ()) -> None:
         """Place d on c, which starts it there or returns it to its home; expect the victims."""
-        requests = self.problem.requests
         if victims:
-            self.expected_victims[c] = self.expected_victims.get(c, frozenset()).union(victims)
-            self.load[c] -= sum([requests[v] for v in victims])
-        self.free[c] -= requests[d]
+            self._expect(victims, c)
+        self.free[c] -= self.problem.requests[d]
         self.where[d] = c
         self.record_change(c)
 
@@ -242,7 +257,6 @@ class State:
 
     def record_change(self, c: int) -> None:
         """Record that the free amount or the load of c has changed."""
-        self.candidates.pop(c, None)
         if self.indexes:
             self.changed.append(c)
             self.without.pop(c, None)
