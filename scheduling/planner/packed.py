@@ -5,6 +5,8 @@ vectors add and subtract like vectors. A dimension below zero sets the top bit o
 `(free - request) & OVERDRAWN` is zero if and only if the request fits.
 """
 
+from collections.abc import Sequence
+
 from scheduling.planner.resources import Resources
 
 _BITS = 48
@@ -27,6 +29,14 @@ def unpack(packed: int) -> Resources:
     packed = (packed - cpu) >> _BITS
     ram = _signed(packed & _MASK)
     return Resources(cpu, ram, (packed - ram) >> _BITS)
+
+
+def most(amounts: Sequence[int]) -> int:
+    """Return the most of each dimension that one of the vectors has; none may be negative."""
+    cpu = max([packed & _MASK for packed in amounts], default=0)
+    ram = max([packed >> _BITS & _MASK for packed in amounts], default=0)
+    gpu = max([packed >> 2 * _BITS for packed in amounts], default=0)
+    return cpu | ram << _BITS | gpu << 2 * _BITS
 
 
 def gpus(packed: int) -> int:

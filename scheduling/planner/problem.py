@@ -6,20 +6,19 @@ clusters only what `eligible` says.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
+from operator import attrgetter
 
-from scheduling.planner.packed import OVERDRAWN, pack, unpack
-from scheduling.planner.requirements import Requirement
-from scheduling.planner.resources import DIMENSIONS, NOTHING, Resources
+from scheduling.planner.eligibility import Eligibility
+from scheduling.planner.packed import OVERDRAWN, pack
+from scheduling.planner.resources import NOTHING, Resources
 from scheduling.planner.snapshot import Bin, Cluster, ClusterState, Deployment, Place, Snapshot
 from scheduling.planner.turns import Turn, turns
 
 NEVER = 1 << 62
 NOWHERE = -1
-Class = tuple[int | None, tuple[Requirement, ...]]
-Shape = tuple[int, Class]
 
 
 @dataclass(slots=True)
@@ -65,15 +64,15 @@ class Problem:
     `bins` are the nodes of all clusters. `capacities` and `requests` are packed. `open[c]`: c is
     active and not overcommitted. Any other node takes nothing; it keeps what it has unless it
     drains. `clusters` are ranges of nodes, one for each cluster. `admitted[d]` are the nodes of the
-    requested cluster, or of all, with the required labels; `eligible[d]` are those of them that are
-    open and large enough. `weights` turn CPU, RAM and GPU into shares of the total capacity,
-    `shares` are the dominant shares. `kinds` number the distinct combinations of request, requested
-    cluster and required labels. `threshold[d]` is the lowest priority that may evict the active d,
-    and `loss[d]` the work, in shares times seconds, that an eviction of d would lose. `suspended`
-    are the ready deployments for which preemption is suspended. `turns` has those that take turns.
-    `due_at[d]` is the level at which the active d is due; `eviction_order` has the active
-    deployments by node, the first to be evicted at the head. `victims_cache` belongs to
-    `fewest_victims`, `expected_cache` to the expected victims of states.
+    requested cluster, or of all, with the required labels; `pool[d]` are those of them that are
+    open, and `eligible[d]` those that are also large enough. `weights` turn CPU, RAM and GPU into
+    shares of the total capacity, `shares` are the dominant shares. `kinds` number the distinct
+    combinations of request, requested cluster and required labels. `threshold[d]` is the lowest
+    priority that may evict the active d, and `loss[d]` the work, in shares times seconds, that an
+    eviction of d would lose. `suspended` are the ready deployments for which preemption is
+    suspended. `turns` has those that take turns. `due_at[d]` is the level at which the active d is
+    due; `eviction_order` has the active deployments by node, the first to be evicted at the head.
+    `victims_cache` belongs to `fewest_victims`, `expected_cache` to the expected victims of states.
     """
 
     snapshot: Snapshot
@@ -86,7 +85,8 @@ class Problem:
     weights: tuple[int, int, int]
     shares: list[int]
     admitted: list[tuple[int, ...]]
-    eligible: list[tuple[int, ...]]
+    pool: list[tuple[int, ...]]
+    eligible: list[Sequence[int]]
     kinds: list[int]
     home: list[int]
     threshold: list[int]
@@ -119,15 +119,14 @@ class Problem:
 
 def prepare(snapshot: Snapshot) -> Problem:
     bins = list(snapshot.bins)
-    deployments = sorted(snapshot.deployments, key=lambda d: d.id)
+    deployments = sorted(snapshot.deployments, key=attrgetter("id"))
     requests = [pack(d.request) for d in deployments]
     capacities = [pack(bin_.capacity) for bin_ in bins]
-    home = _home(snapshot, bins, deployments)
+    home = _home(bins, deployments)
     open_ = _open(bins, capacities, requests, home)
     share = Shares(list(snapshot.clusters))
-    shares = [share.of(d.request) for d in deployments]
-    shapes = _shapes(deployments, requests)
-    search = _Eligibility(bins, capacities, open_)
+    eligibility = Eligibility(bins, open_)
+    eligibility.add(deployments, requests)
     problem = Problem(
         snapshot=snapshot,
         bins=bins,
@@ -137,21 +136,26 @@ def prepare(snapshot: Snapshot) -> Problem:
         open=open_,
         requests=requests,
         weights=share.weights,
-        shares=shares,
-        admitted=[search.admitted(d) for d in deployments],
-        eligible=[search.eligible(d, shape) for d, shape in zip(deployments, shapes, strict=True)],
-        kinds=_kinds(shapes),
+        shares=share.of_all(deployments),
+        admitted=eligibility.admitted,
+        pool=eligibility.pool,
+        eligible=eligibility.eligible,
+        kinds=eligibility.kinds,
         home=home,
         threshold=[NEVER] * len(deployments),
         loss=[0] * len(deployments),
-        suspended=frozenset(i for i, d in enumerate(deployments) if snapshot.is_suspended(d)),
+        suspended=frozenset(
+            i
+            for i, d in enumerate(deployments)
+            if d.suspended_until is not None and snapshot.is_suspended(d)
+        ),
         turns={},
         levels=[],
     )
-    for d, deployment in enumerate(deployments):
-        if deployment.cluster is not None:
-            problem.threshold[d] = threshold(deployment, snapshot)
-            problem.loss[d] = lost_seconds(deployment, snapshot.now) * shares[d]
+    for d, c in enumerate(home):
+        if c != NOWHERE:
+            problem.threshold[d] = threshold(deployments[d], snapshot)
+            problem.loss[d] = lost_seconds(deployments[d], snapshot.now) * problem.shares[d]
     problem.turns = _turns(problem, share.whole)
     problem.levels = _levels(problem)
     _order_victims(problem)
@@ -171,6 +175,12 @@ class Shares:
         """Return the request's dominant share: the largest of its shares of the total capacity."""
         cpu, ram, gpu = self.weights
         return max(request.cpu_milli * cpu, request.ram_mib * ram, request.gpu * gpu)
+
+    def of_all(self, deployments: Iterable[Deployment]) -> list[int]:
+        """Return the dominant share of each deployment's request."""
+        cpu, ram, gpu = self.weights
+        requests = [d.request for d in deployments]
+        return [max(r.cpu_milli * cpu, r.ram_mib * ram, r.gpu * gpu) for r in requests]
 
 
 def threshold(deployment: Deployment, snapshot: Snapshot) -> int:
@@ -195,10 +205,17 @@ def is_starved(deployment: Deployment, snapshot: Snapshot) -> bool:
     return snapshot.now - deployment.waits_since > snapshot.policy.starvation_seconds
 
 
-def _home(snapshot: Snapshot, bins: list[Bin], deployments: list[Deployment]) -> list[int]:
+def _home(bins: list[Bin], deployments: list[Deployment]) -> list[int]:
     index: dict[Place, int] = {bin_.place: c for c, bin_ in enumerate(bins)}
-    homes = snapshot.homes()
-    return [index[homes[d.id]] if d.id in homes else NOWHERE for d in deployments]
+    only = {bin_.cluster.id: c for c, bin_ in enumerate(bins)}
+    return [
+        NOWHERE
+        if d.cluster is None
+        else only[d.cluster]
+        if d.node is None
+        else index[d.cluster, d.node]
+        for d in deployments
+    ]
 
 
 def _open(
@@ -220,115 +237,46 @@ def _clusters(bins: list[Bin]) -> list[range]:
     return [range(first, end) for first, end in pairwise([0, *ends])]
 
 
-def _shapes(deployments: list[Deployment], requests: list[int]) -> list[Shape]:
-    return [
-        (request, (d.requested_cluster, d.require))
-        for d, request in zip(deployments, requests, strict=True)
-    ]
-
-
-class _Eligibility:
-    """Finds the eligible nodes of many deployments.
-
-    Deployments with the same requested cluster and required labels are a class: its nodes are found
-    once, and those of equal capacity are compared with a request once. Equal results are one
-    object.
-    """
-
-    def __init__(self, bins: list[Bin], capacities: list[int], open_: list[bool]) -> None:
-        self._bins = bins
-        self._capacities = capacities
-        self._open = open_
-        self._admitted: dict[Class, tuple[int, ...]] = {}
-        self._by_capacity: dict[Class, dict[int, list[int]]] = {}
-        self._fits_all: dict[Class, int] = {}
-        self._of_shape: dict[Shape, tuple[int, ...]] = {}
-        self._of_capacities: dict[tuple[Class, tuple[int, ...]], tuple[int, ...]] = {}
-
-    def admitted(self, d: Deployment) -> tuple[int, ...]:
-        """Return the nodes of its requested cluster, or of all, with the labels it requires."""
-        class_ = d.requested_cluster, d.require
-        known = self._admitted.get(class_)
-        if known is None:
-            known = tuple([c for c, bin_ in enumerate(self._bins) if d.admits(bin_)])
-            self._admitted[class_] = known
-        return known
-
-    def eligible(self, d: Deployment, shape: Shape) -> tuple[int, ...]:
-        known = self._of_shape.get(shape)
-        if known is None:
-            known = self._of_shape[shape] = self._find(d, shape)
-        return known
-
-    def _find(self, d: Deployment, shape: Shape) -> tuple[int, ...]:
-        request, class_ = shape
-        nodes = self._by_capacity.get(class_)
-        if nodes is None:
-            nodes = self._by_capacity[class_] = defaultdict(list)
-            for c in self.admitted(d):
-                if self._open[c]:
-                    nodes[self._capacities[c]].append(c)
-            self._fits_all[class_] = _smallest(nodes)
-        if (self._fits_all[class_] - request) & OVERDRAWN:
-            large = tuple([capacity for capacity in nodes if not (capacity - request) & OVERDRAWN])
-        else:
-            large = tuple(nodes)
-        found = self._of_capacities.get((class_, large))
-        if found is None:
-            found = tuple(sorted([c for capacity in large for c in nodes[capacity]]))
-            self._of_capacities[class_, large] = found
-        return found
-
-
-def _smallest(capacities: Iterable[int]) -> int:
-    """Return the least of each dimension: what fits there fits everywhere."""
-    amounts = [unpack(capacity) for capacity in capacities]
-    least = [min([getattr(a, name) for a in amounts], default=0) for name in DIMENSIONS]
-    return pack(Resources(*least))
-
-
-def _kinds(shapes: list[Shape]) -> list[int]:
-    known: dict[Shape, int] = {}
-    return [known.setdefault(shape, len(known)) for shape in shapes]
-
-
 def _levels(problem: Problem) -> list[Level]:
-    participants = [
-        d
-        for d, home in enumerate(problem.home)
-        if home == NOWHERE or problem.open[home] or _drains(problem, home)
-    ]
-    priorities = sorted({problem.deployments[d].priority for d in participants}, reverse=True)
-    levels = {priority: Level(priority) for priority in priorities}
+    levels: dict[int, Level] = {}
     due: dict[int, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
-    for d in participants:
-        deployment, home = problem.deployments[d], problem.home[d]
-        level = levels[deployment.priority]
+    for d, (home, deployment) in enumerate(zip(problem.home, problem.deployments, strict=True)):
+        is_open = home != NOWHERE and problem.open[home]
+        if home != NOWHERE and not is_open and not _drains(problem, home):
+            continue
+        level = levels.get(deployment.priority)
+        if level is None:
+            level = levels[deployment.priority] = Level(deployment.priority)
         level.members.add(d)
-        if d in problem.suspended:
-            level.suspended.append(d)
-        elif home == NOWHERE:
-            level.ready.append(d)
-            if d in problem.turns:
-                level.taking_turns.append(d)
-        elif problem.open[home]:
+        if is_open:
             due[problem.threshold[d]][home].append(d)
-        else:
+        elif home != NOWHERE:
             level.drained.append(d)
-    _assign_due(problem, due, [levels[priority] for priority in priorities])
-    for level in levels.values():
+        elif d in problem.suspended:
+            level.suspended.append(d)
+        else:
+            level.ready.append(d)
+    for d in problem.turns:
+        levels[problem.deployments[d].priority].taking_turns.append(d)
+    found = [levels[priority] for priority in sorted(levels, reverse=True)]
+    _assign_due(problem, due, found)
+    for level in found:
         level.taking_turns.sort(key=lambda d: (problem.deployments[d].waits_since, d))
-    return list(levels.values())
+    return found
 
 
 def _turns(problem: Problem, whole: int) -> dict[int, Turn]:
+    snapshot, eligible, suspended = problem.snapshot, problem.eligible, problem.suspended
     candidates = {
         deployment.id: d
         for d, deployment in enumerate(problem.deployments)
-        if deployment.cluster is None and problem.eligible[d] and d not in problem.suspended
+        if deployment.cluster is None
+        and is_starved(deployment, snapshot)
+        and eligible[d]
+        and d not in suspended
     }
     shares = ((problem.deployments[d], problem.shares[d]) for d in candidates.values())
-    return {candidates[t.deployment]: t for t in turns(problem.snapshot, shares, whole)}
+    return {candidates[t.deployment]: t for t in turns(snapshot, shares, whole)}
 
 
 def _drains(problem: Problem, c: int) -> bool:

@@ -26,7 +26,7 @@ class Exchange:
     def __init__(
         self,
         problem: Problem,
-        eligible: Sequence[tuple[int, ...]],
+        eligible: Sequence[Sequence[int]],
         free: list[int],
         placed: dict[int, list[int]],
         unplaced: list[int],

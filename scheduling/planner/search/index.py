@@ -2,56 +2,114 @@
 
 An index has the nodes of one set in the order of what is free there, GPU before RAM before CPU, as
 packed amounts compare. A request fits only on nodes that do not come before it.
+
+The order is kept in blocks, so that a change moves few entries, and each block has the most of each
+dimension that one of its nodes has. A block whose maxima are less than the request is skipped
+(Moerkotte, *Small Materialized Aggregates*, VLDB '98). The nodes of a block have similar amounts of
+GPU and RAM, so that few others are read in vain.
 """
 
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from scheduling.planner.packed import OVERDRAWN
+from scheduling.planner.packed import OVERDRAWN, most
+
+_BLOCK = 32  # nodes of a block when it is new; it is divided at twice as many
+Entry = tuple[int, int]
 
 
 class Index:
-    """The nodes of a set by an amount, packed, of each."""
+    """The nodes of a set by an amount, packed, of each, which `amounts` has.
+
+    `_lasts` has the last entry of each block, `_maxima` its maxima; those of the blocks in `_stale`
+    may be too high, because a node has left.
+    """
 
     def __init__(self, nodes: Sequence[int], amounts: Sequence[int] | Mapping[int, int]) -> None:
-        self._amounts = {c: amounts[c] for c in nodes}
-        self._order = sorted([(amount, c) for c, amount in self._amounts.items()])
+        self.amounts = {c: amounts[c] for c in nodes}
+        order = sorted([(amount, c) for c, amount in self.amounts.items()])
+        self._blocks = [order[at : at + _BLOCK] for at in range(0, len(order), _BLOCK)]
+        self._lasts = [block[-1] for block in self._blocks]
+        self._maxima = [_maxima(block) for block in self._blocks]
+        self._stale = [False] * len(self._blocks)
 
     def update(self, c: int, amount: int) -> None:
-        known = self._amounts.get(c)
+        known = self.amounts.get(c)
         if known is not None and known != amount:
-            del self._order[bisect_left(self._order, (known, c))]
-            self._amounts[c] = amount
-            insort(self._order, (amount, c))
+            self.amounts[c] = amount
+            self._remove((known, c))
+            self._insert((amount, c))
 
     def fits(self, request: int) -> Iterator[int]:
         """Yield the nodes whose amount is not below the request, the smallest amount first."""
-        order = self._order
-        for at in range(bisect_left(order, (request, -1)), len(order)):
-            amount, c = order[at]
-            if not (amount - request) & OVERDRAWN:
-                yield c
+        for at in range(bisect_left(self._lasts, (request, -1)), len(self._blocks)):
+            yield from [c for _, c in self._fitting(at, request)]
 
     def first_fits(self, request: int) -> Iterator[int]:
         """Yield of the same nodes the first of each amount."""
-        order = self._order
-        at = bisect_left(order, (request, -1))
-        while at < len(order):
-            amount, c = order[at]
-            if not (amount - request) & OVERDRAWN:
-                yield c
-            at = bisect_left(order, (amount + 1, -1), at)
+        before = -1
+        for at in range(bisect_left(self._lasts, (request, -1)), len(self._blocks)):
+            if self._lasts[at][0] != before:
+                for amount, c in self._fitting(at, request):
+                    if amount != before:
+                        before = amount
+                        yield c
 
     def fits_from_largest(self, request: int) -> Iterator[int]:
         """Yield the same nodes, the largest amount first; of equal amounts the lowest id first."""
-        order = self._order
-        end, first = len(order), bisect_left(order, (request, -1))
-        while end > first:
-            amount = order[end - 1][0]
-            start = bisect_left(order, (amount, -1))
-            if not (amount - request) & OVERDRAWN:
-                yield from [c for _, c in order[start:end]]
-            end = start
+        equal: list[Entry] = []
+        first = bisect_left(self._lasts, (request, -1))
+        for at in range(len(self._blocks) - 1, first - 1, -1):
+            for entry in reversed(self._fitting(at, request)):
+                if equal and equal[0][0] != entry[0]:
+                    yield from [c for _, c in reversed(equal)]
+                    equal = []
+                equal.append(entry)
+        yield from [c for _, c in reversed(equal)]
+
+    def _fitting(self, at: int, request: int) -> list[Entry]:
+        """Return the entries of a block that are not below the request."""
+        if (self._maxima[at] - request) & OVERDRAWN:
+            return []
+        found = [entry for entry in self._blocks[at] if not (entry[0] - request) & OVERDRAWN]
+        if not found and self._stale[at]:
+            self._maxima[at], self._stale[at] = _maxima(self._blocks[at]), False
+        return found
+
+    def _remove(self, entry: Entry) -> None:
+        at = bisect_left(self._lasts, entry)
+        block = self._blocks[at]
+        del block[bisect_left(block, entry)]
+        if block:
+            self._lasts[at], self._stale[at] = block[-1], True
+        else:
+            for each in (self._blocks, self._lasts, self._maxima, self._stale):
+                del each[at]
+
+    def _insert(self, entry: Entry) -> None:
+        if not self._blocks:
+            self._replace(0, 0, [entry])
+            return
+        at = min(bisect_left(self._lasts, entry), len(self._blocks) - 1)
+        block = self._blocks[at]
+        insort(block, entry)
+        if len(block) == 2 * _BLOCK:
+            self._replace(at, at + 1, block[:_BLOCK], block[_BLOCK:])
+            return
+        self._lasts[at] = block[-1]
+        if (self._maxima[at] - entry[0]) & OVERDRAWN and not entry[0] & OVERDRAWN:
+            self._maxima[at] = most([self._maxima[at], entry[0]])
+
+    def _replace(self, start: int, end: int, *blocks: list[Entry]) -> None:
+        self._blocks[start:end] = blocks
+        self._lasts[start:end] = [block[-1] for block in blocks]
+        self._maxima[start:end] = [_maxima(block) for block in blocks]
+        self._stale[start:end] = [False] * len(blocks)
+
+
+def _maxima(block: list[Entry]) -> int:
+    """Return the most of each dimension, without the amounts that are negative in one."""
+    return most([amount for amount, _ in block if not amount & OVERDRAWN])
 
 
 class Indexes:
@@ -72,6 +130,8 @@ class Indexes:
 
     def follow(self, changed: Sequence[int], free: Sequence[int], load: Sequence[int]) -> None:
         """Take over the changes that are new in the list of all nodes that have changed."""
+        if self._seen == len(changed):
+            return
         for c in set(changed[self._seen :]):
             self.free.update(c, free[c])
             self.slack.update(c, free[c] - load[c])

@@ -17,6 +17,8 @@ deployment waits for a lower one, and none is evicted that would fit next to the
 those that stay. The rules hold whatever order and nodes a `Guide` prefers.
 """
 
+from collections.abc import Sequence
+
 from scheduling.planner.packed import OVERDRAWN
 from scheduling.planner.problem import Level
 from scheduling.planner.search.exchange import Exchange
@@ -99,7 +101,7 @@ def _exchange(state: State, guide: Guide, queue: list[int], unplaced: list[int])
         if c is not None and c not in reserved and problem.home[d] != c:
             placed.setdefault(c, []).append(d)
             before[d] = c
-    eligible = problem.eligible
+    eligible: Sequence[Sequence[int]] = problem.eligible
     if reserved:
         distinct = {id(nodes): nodes for nodes in eligible}.values()
         left = {id(nodes): tuple([c for c in nodes if c not in reserved]) for nodes in distinct}

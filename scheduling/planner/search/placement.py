@@ -162,9 +162,9 @@ def _choose_of_many(state: State, d: int, guide: Guide) -> Choice | None:
     state.effort += _OVERHEAD + MANY
     problem, nodes, request = state.problem, state.problem.eligible[d], state.problem.requests[d]
     for c in (guide.prefer.get(d), problem.home[d]):
-        if c is not None and _contains(nodes, c) and not (state.usable(d, c) - request) & OVERDRAWN:
+        if c is not None and c in nodes and not (state.usable(d, c) - request) & OVERDRAWN:
             return c, _victims(state, request, c)
-    index = state.index(nodes)
+    index = state.index(problem.pool[d])
     fits = index.slack.fits if guide.tight else index.slack.fits_from_largest
     for c in fits(request):
         if not (state.usable(d, c) - state.load[c] - request) & OVERDRAWN:
@@ -176,11 +176,15 @@ def _choose_of_many(state: State, d: int, guide: Guide) -> Choice | None:
 
 
 def _usable(state: State, d: int, index: Index) -> Iterator[int]:
-    """Yield the nodes that d fits by the index and by what is reserved for others."""
-    request = state.problem.requests[d]
-    for c in index.fits(request):
-        if c not in state.reserved or not (state.usable(d, c) - request) & OVERDRAWN:
-            yield c
+    """Return the nodes that d fits by the index and by what is reserved for others."""
+    request, reserved = state.problem.requests[d], state.reserved
+    if not reserved:
+        return index.fits(request)
+    return (
+        c
+        for c in index.fits(request)
+        if c not in reserved or not (state.usable(d, c) - request) & OVERDRAWN
+    )
 
 
 def _with_lowest_victims(state: State, d: int) -> list[int]:
@@ -188,8 +192,8 @@ def _with_lowest_victims(state: State, d: int) -> list[int]:
 
     Up to which priority victims have to leave before d fits somewhere is found by a binary search.
     """
-    request, nodes = state.problem.requests[d], state.problem.eligible[d]
-    later = state.problem.levels[len(state.counts) + 1 :]
+    problem, request, nodes = state.problem, state.problem.requests[d], state.problem.pool[d]
+    later = problem.levels[len(state.counts) + 1 :]
     priorities = [-NEVER, *(level.priority for level in reversed(later))]
 
     def fits_without(priority: int) -> bool:
@@ -197,21 +201,9 @@ def _with_lowest_victims(state: State, d: int) -> list[int]:
         return any(True for _ in _usable(state, d, index))
 
     lowest = priorities[bisect_left(priorities, True, key=fits_without)]
-    return list(
-        islice(
-            (
-                c
-                for c in _usable(state, d, state.index(nodes).free)
-                if not (state.free_without(c, lowest) - request) & OVERDRAWN
-            ),
-            _COMPARED,
-        )
-    )
-
-
-def _contains(nodes: tuple[int, ...], c: int) -> bool:
-    at = bisect_left(nodes, c)
-    return at < len(nodes) and nodes[at] == c
+    without = state.without_victims_up_to(lowest, nodes).amounts
+    fitting = _usable(state, d, state.index(nodes).free)
+    return list(islice((c for c in fitting if not (without[c] - request) & OVERDRAWN), _COMPARED))
 
 
 def _least_harm(state: State, d: int, crowded: list[int]) -> Choice | None:
@@ -234,13 +226,20 @@ def _least_harm(state: State, d: int, crowded: list[int]) -> Choice | None:
 
 def _fewest_lost(state: State, choices: list[Choice]) -> Choice:
     """Return the choice with the least harm; the highest priority among the victims is equal."""
-    loss, elsewhere = state.problem.loss, dict[int, list[int]]()
-    best, fewest = choices[0], NEVER
+    loss, best, fewest = state.problem.loss, choices[0], NEVER
+    ranked = [(len(victims), sum([loss[v] for v in victims]), c, victims) for c, victims in choices]
     # Of choices with as many lost victims the first is the best, so each later one needs fewer.
-    for choice in sorted(choices, key=lambda x: (len(x[1]), sum([loss[v] for v in x[1]]), x[0])):
-        lost = _lost(state, choice, elsewhere, fewest)
-        if lost < fewest:
-            best, fewest = choice, lost
+    for _, _, c, victims in sorted(ranked):
+        lost = 0
+        for v in victims:
+            nodes = state.two_without_victims(v)
+            lost += not nodes or nodes == [c]
+            if lost >= fewest:
+                break
+        else:
+            best, fewest = (c, victims), lost
+            if not lost:
+                break
     return best
 
 
@@ -248,19 +247,3 @@ def _victims(state: State, request: int, c: int) -> list[int]:
     if (state.free[c] - state.load[c] - request) & OVERDRAWN:
         return state.victims(request, c)[0]
     return _NO_VICTIMS
-
-
-def _lost(state: State, choice: Choice, elsewhere: dict[int, list[int]], enough: int) -> int:
-    """Return how many of the victims fit on no other node, counted up to `enough`.
-
-    `elsewhere` has two nodes, if any, for each kind.
-    """
-    (c, victims), kinds, lost = choice, state.problem.kinds, 0
-    for v in victims:
-        if lost >= enough:
-            break
-        nodes = elsewhere.get(kinds[v])
-        if nodes is None:
-            nodes = elsewhere[kinds[v]] = list(islice(state.without_victims(v), 2))
-        lost += not nodes or nodes == [c]
-    return lost

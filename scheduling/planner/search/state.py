@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate, islice
 from operator import itemgetter
 
 from scheduling.planner.outcome import Outcome, Reservation, may_use
@@ -13,6 +14,8 @@ from scheduling.planner.search.preemption import remove_and_restore
 
 Victims = tuple[list[int], int]
 MANY = 64  # nodes from which on they are found by an index
+_SUMS = 16  # candidates of a node whose requests are added up once for many requests
+_UNKNOWN: tuple[list[int], int] = [], -(1 << 32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +50,13 @@ class State:
     `displaced` have lost it, by priority. `reserved` are the reservations by node.
     `counts` and `free_at` are as in `Outcome`, and `effort` is the number of pairs of a deployment
     and a node that have been examined. `changed` are the nodes whose `free` or `load` has changed
-    since there are `indexes`, each time again. `candidates` caches by node the deployments that are
-    not due yet and expected to stay, the first to be evicted at the end. `without` caches, for nodes
-    that have not changed, what would be free without the first of them, by the highest priority
-    among these.
+    since there are `indexes`, each time again.
+
+    The others are caches. `candidates` has by node the deployments that are not due yet and
+    expected to stay, the first to be evicted at the end. Two caches belong to nodes that have not
+    changed: `without` is what would be free without the first of the candidates, by the highest
+    priority among these, `sums` what would be free without none, the first, the first two and so
+    on. `elsewhere` has by kind what `two_without_victims` found, and the number of changes then.
     `victims_cache` belongs to `victims`; states with the same eviction order have it in common,
     and the only attempt has none.
     """
@@ -71,6 +77,8 @@ class State:
     indexes: dict[int, Indexes] = field(default_factory=dict)
     candidates: dict[int, list[int]] = field(default_factory=dict)
     without: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
+    elsewhere: dict[int, tuple[list[int], int]] = field(default_factory=dict)
+    sums: dict[int, list[int]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -107,7 +115,7 @@ class State:
         )
 
     def index(self, nodes: tuple[int, ...]) -> Indexes:
-        """Return the indexes of the nodes, which must be one of the problem's `eligible`."""
+        """Return the indexes of the nodes, which must be one of the problem's `pool`."""
         known = self.indexes.get(id(nodes))
         if known is None:
             known = Indexes(nodes, self.free, self.load, len(self.changed))
@@ -150,11 +158,36 @@ class State:
         request, free, load = self.problem.requests[d], self.free, self.load
         nodes: Iterable[int] = self.problem.eligible[d]
         if len(self.problem.eligible[d]) > MANY:
-            nodes = self.index(self.problem.eligible[d]).slack.fits(request)
+            nodes = self.index(self.problem.pool[d]).slack.fits(request)
         for c in nodes:
             left = self.usable(d, c) if c in self.reserved else free[c]
             if not (left - load[c] - request) & OVERDRAWN:
                 yield c
+
+    def two_without_victims(self, d: int) -> list[int]:
+        """Return two or more of the nodes on which d fits beside all that are expected to stay, or
+        all of them.
+
+        What was found for a kind of deployments still holds for nodes that have not changed since.
+        """
+        problem, kind, changed = self.problem, self.problem.kinds[d], self.changed
+        if len(problem.eligible[d]) <= MANY or self.reserved:
+            return list(islice(self.without_victims(d), 2))
+        before, seen = self.elsewhere.get(kind, _UNKNOWN)
+        number, nodes = len(changed) - seen, before
+        if 0 < number <= MANY:
+            request, admitted = problem.requests[d], self.index(problem.pool[d]).free.amounts
+            new = changed[seen:] if len(before) < 2 else ()
+            nodes = [
+                c
+                for c in {*before, *new}
+                if not (self.free[c] - self.load[c] - request) & OVERDRAWN and c in admitted
+            ]
+        if number > MANY or len(nodes) < 2 <= len(before):
+            nodes = list(islice(self.without_victims(d), 2))
+        if number:
+            self.elsewhere[kind] = nodes, len(changed)
+        return nodes
 
     def victims(self, request: int, c: int) -> Victims:
         """Return the expected victims of the request on c, and the highest priority among them.
@@ -163,19 +196,38 @@ class State:
         `remove_and_restore`. Many attempts meet the same case, so that results are kept. Without
         victims the priority is -NEVER.
         """
-        left = self.free[c] - self.load[c] - request
         if self.victims_cache is None:
-            return self._victims(left, c)
+            return self._with_highest(self._first_victims(request, c))
+        left = self.free[c] - self.load[c] - request
         case = c, left, len(self.counts), self.expected_victims.get(c)
         known = self.victims_cache.get(case)
         if known is None:
-            known = self.victims_cache[case] = self._victims(left, c)
+            known = self.victims_cache[case] = self._with_highest(self._victims(left, c))
         return known
 
-    def _victims(self, left: int, c: int) -> Victims:
+    def _with_highest(self, victims: list[int]) -> Victims:
         deployments = self.problem.deployments
-        victims = remove_and_restore(self.problem.requests, reversed(self._candidates(c)), left)
         return victims, max([deployments[v].priority for v in victims], default=-NEVER)
+
+    def _victims(self, left: int, c: int) -> list[int]:
+        return remove_and_restore(self.problem.requests, reversed(self._candidates(c)), left)
+
+    def _first_victims(self, request: int, c: int) -> list[int]:
+        """Return the same victims; faster for many requests, of which each has a few there."""
+        sums = self.sums.get(c)
+        if sums is None:
+            requests, first = self.problem.requests, self._candidates(c)[: -_SUMS - 1 : -1]
+            slack = self.free[c] - self.load[c]
+            sums = self.sums[c] = list(accumulate([requests[v] for v in first], initial=slack))
+        for number, left in enumerate(sums):  # noqa: B007 - used after the loop
+            if not (left - request) & OVERDRAWN:
+                break
+        else:
+            return self._victims(sums[0] - request, c)
+        removed = self._candidates(c)[: -number - 1 : -1]
+        if number > 1:
+            return remove_and_restore(self.problem.requests, removed, sums[0] - request)
+        return removed
 
     def _candidates(self, c: int) -> list[int]:
         """Return the deployments on c that are not due yet and expected to stay, the first to be
@@ -210,7 +262,7 @@ class State:
         """Return the index of the nodes by what is free once those up to this priority are evicted.
 
         These are the first in the order of eviction, up to a higher priority. The nodes must be one
-        of the problem's `eligible`.
+        of the problem's `pool`.
         """
 
         return self.index(nodes).without(
@@ -257,6 +309,7 @@ class State:
 
     def record_change(self, c: int) -> None:
         """Record that the free amount or the load of c has changed."""
+        self.sums.pop(c, None)
         if self.indexes:
             self.changed.append(c)
             self.without.pop(c, None)

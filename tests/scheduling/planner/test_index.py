@@ -60,13 +60,15 @@ def test_an_index_follows_changes(seed: int) -> None:
     def amount() -> int:
         return pack(Resources(random.randint(0, 4), random.randint(0, 4), random.randint(0, 2)))
 
-    nodes = sorted(random.sample(range(30), 20))
-    amounts = [amount() for _ in range(30)]
+    number = random.choice([1, 30, 300])
+    nodes = sorted(random.sample(range(number), -(-2 * number // 3)))
+    amounts = [amount() for _ in range(number)]
     index = Index(nodes, amounts)
-    for _ in range(15):
-        c = random.randrange(30)
+    for _ in range(number):
+        c = random.randrange(number)
         amounts[c] = amount() - amount()
         index.update(c, amounts[c])
+        list(index.fits(amount()))
     request = amount()
     fitting = [c for c in nodes if not (amounts[c] - request) & OVERDRAWN]
     assert list(index.fits(request)) == sorted(fitting, key=lambda c: (amounts[c], c))
