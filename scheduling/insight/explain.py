@@ -21,7 +21,7 @@ from orgs.models import Event, Organization
 from scheduling.cycle.snapshot import load
 from scheduling.insight.wording import named, names_in
 from scheduling.planner.pipeline import make_plan, served_order
-from scheduling.planner.plan import Plan, WaitReason
+from scheduling.planner.plan import Plan, Stated, WaitReason
 from scheduling.planner.snapshot import Snapshot
 
 
@@ -189,7 +189,7 @@ def _wait_reason(plan: Plan, deployment_id: int) -> WaitReason:
         if wait.deployment == deployment_id:
             return wait
     return WaitReason(
-        deployment_id, "changing", {}, "Its state is changing at this moment: try again."
+        deployment_id, Stated("changing", "Its state is changing at this moment: try again.")
     )
 
 

@@ -1,8 +1,8 @@
 """The planner's output. Each decision has a code for programs and a reason for people."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from scheduling.planner.turns import Turn
 
@@ -57,6 +57,32 @@ class Move:
     reason: str
 
 
+class Explanation(Protocol):
+    """Why a deployment waits: see `WaitReason`. A plan computes a part of it when it is read."""
+
+    @property
+    def code(self) -> str: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def detail(self) -> Mapping[str, Any]: ...
+    @property
+    def key(self) -> Hashable: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """An explanation of which everything is known."""
+
+    code: str
+    reason: str
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> Hashable:
+        return self.code, self.reason
+
+
 @dataclass(frozen=True, slots=True)
 class WaitReason:
     """A ready deployment stays pending.
@@ -65,12 +91,30 @@ class WaitReason:
     there and what is missing: `{"cluster": 1, "name": "forge", "code": "no_free_capacity", "why":
     "2 GPU is free for this deployment, 2 GPU is missing", "missing": {"gpu": 2}}`, CPU in
     millicores, RAM in MiB. `detail["move"]` is the move that the reason proposes, if there is one.
+
+    `key` has all that the code and the reason depend on: wait reasons with equal keys, also of
+    different plans, have the same code and the same reason. To compare keys is cheaper than to read
+    the reason.
     """
 
     deployment: int
-    code: str
-    detail: Mapping[str, Any]
-    reason: str
+    explanation: Explanation
+
+    @property
+    def code(self) -> str:
+        return self.explanation.code
+
+    @property
+    def reason(self) -> str:
+        return self.explanation.reason
+
+    @property
+    def detail(self) -> Mapping[str, Any]:
+        return self.explanation.detail
+
+    @property
+    def key(self) -> Hashable:
+        return self.explanation.key
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,15 +47,45 @@ class Resources:
     def __str__(self) -> str:
         return in_words(self.to_json())
 
+    @property
+    def positive(self) -> str:
+        """Return the positive dimensions as text, as `in_words` does."""
+        return _positive(self.cpu_milli, self.ram_mib, self.gpu)
+
+    def short_of(self, free: "Resources") -> str:
+        """Return what is missing for this to fit as text, as `in_words` does."""
+        return _positive(
+            self.cpu_milli - free.cpu_milli, self.ram_mib - free.ram_mib, self.gpu - free.gpu
+        )
+
 
 def quantity(dimension: str, amount: int) -> str:
     """Return an amount of one dimension without its name: `0.5` cores, `16 GiB`, `2` devices."""
     if dimension == "cpu_milli":
-        cores, milli = divmod(amount, 1000)
-        return f"{cores}.{milli:03}".rstrip("0") if milli else str(cores)
+        return _cores(amount)
     if dimension == "ram_mib":
-        return f"{amount} MiB" if amount % 1024 else f"{amount // 1024} GiB"
+        return _mebibytes(amount)
     return str(amount)
+
+
+def _cores(milli: int) -> str:
+    cores, rest = divmod(milli, 1000)
+    return f"{cores}.{rest:03}".rstrip("0") if rest else str(cores)
+
+
+def _positive(cpu_milli: int, ram_mib: int, gpu: int) -> str:
+    parts = []
+    if cpu_milli > 0:
+        parts.append(f"{_cores(cpu_milli)} CPU")
+    if ram_mib > 0:
+        parts.append(f"{_mebibytes(ram_mib)} RAM")
+    if gpu > 0:
+        parts.append(f"{gpu} GPU")
+    return ", ".join(parts) or "nothing"
+
+
+def _mebibytes(amount: int) -> str:
+    return f"{amount} MiB" if amount % 1024 else f"{amount // 1024} GiB"
 
 
 def in_words(amounts: Mapping[str, int]) -> str:

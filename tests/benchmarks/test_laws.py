@@ -14,7 +14,7 @@ from benchmarks.reservations import unreserved
 from benchmarks.rules import Result, violations
 from benchmarks.worlds import world
 from scheduling.planner.pipeline import make_plan
-from scheduling.planner.plan import Eviction, Placement, Plan, WaitReason
+from scheduling.planner.plan import Eviction, Placement, Plan, Stated, WaitReason
 from scheduling.planner.policy import Policy
 from scheduling.planner.resources import Resources
 from scheduling.planner.snapshot import Cluster, Deployment, Snapshot
@@ -48,13 +48,13 @@ def plan(where: dict[int, int], evicted: dict[int, tuple[int, int]]) -> Plan:
             Eviction(d, c, c, preemptor, False, "preempted", "Yes.")
             for d, (c, preemptor) in evicted.items()
         ),
-        wait_reasons=tuple(WaitReason(d, "no_free_capacity", {}, "No.") for d in waiting),
+        wait_reasons=tuple(WaitReason(d, Stated("no_free_capacity", "No.")) for d in waiting),
     )
 
 
 def test_with_fifo_a_plan_that_passes_the_longest_waiting_one_breaks_rule_4() -> None:
     rows = Deployment(3, 5, gpu(3), 900), Deployment(4, 5, gpu(2), 990)
-    waits = WaitReason(3, "no_free_capacity", {}, "No.")
+    waits = WaitReason(3, Stated("no_free_capacity", "No."))
     made = Plan(placements=(Placement(4, 1, 1, "placed", "Yes."),), wait_reasons=(waits,))
     passed = ["rule 4: 3 waits although it fits on cluster 1"]
     for order, broken in ("most", []), ("fifo", passed):
@@ -80,7 +80,9 @@ def test_a_turn_without_a_reservation_is_found() -> None:
     snapshot = replace(two_clusters(), deployments=(*two_clusters().deployments[:2], ends, waits))
     made = plan({3: 1}, {1: (1, 3)})
     assert list(unreserved(Result(snapshot, made))) == ["rule 9: no capacity is reserved for 4"]
-    reserved = WaitReason(4, "no_free_capacity", {"reservation": {"cluster": 1, "node": 1}}, "No.")
+    reserved = WaitReason(
+        4, Stated("no_free_capacity", "No.", {"reservation": {"cluster": 1, "node": 1}})
+    )
     assert list(unreserved(Result(snapshot, replace(made, wait_reasons=(reserved,))))) == []
     assert list(unreserved(Result(snapshot, make_plan(snapshot)))) == []
 
@@ -124,7 +126,7 @@ def test_the_command_fails_and_writes_the_smallest_snapshot_that_breaks_a_rule(
     def idle(snapshot: Snapshot) -> Plan:
         made = make_plan(snapshot)
         waits = tuple(
-            WaitReason(d.id, "no_free_capacity", {}, "No.")
+            WaitReason(d.id, Stated("no_free_capacity", "No."))
             for d in snapshot.deployments
             if d.cluster is None
         )

@@ -11,7 +11,6 @@ from deployments.models import Deployment, Run
 from hypervisor.console.data.cluster_timeline import Bar, band_of
 from hypervisor.console.data.gpus import Block
 from hypervisor.console.templatetags.console import duration
-from scheduling.planner.reasons.wait_reason import amount
 from scheduling.planner.resources import Resources, in_words, quantity
 
 register = template.Library()
@@ -114,7 +113,7 @@ def between(begin: datetime, end: datetime) -> str:
 @register.filter
 def vector(amounts: Resources) -> str:
     """Return the amounts in words, without those that are zero."""
-    return amount(amounts)
+    return amounts.positive
 
 
 @register.filter

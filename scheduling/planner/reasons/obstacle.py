@@ -1,6 +1,7 @@
 """Explain why no node of a cluster could run a deployment, even if all its capacity were free."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 from scheduling.planner.packed import OVERDRAWN
 from scheduling.planner.problem import Problem
@@ -10,6 +11,8 @@ from scheduling.planner.snapshot import Bin, ClusterState
 Obstacle = tuple[str, str]
 """A code and what it means, as a clause without a full stop."""
 
+OVERCOMMITTED = "overcommitted", "more is allocated there than the cluster has"
+_USELESS = "exceeds_capacity", "no_matching_node"
 _STATES = {
     ClusterState.CORDONED: "cordoned",
     ClusterState.DRAINING: "draining",
@@ -18,6 +21,65 @@ _STATES = {
 _STATES_OF_CLUSTERS = {
     **_STATES, ClusterState.LOST: "out of contact or its engine is unclaimed",
 }  # fmt: skip
+
+_CLOSED = {
+    ClusterState.ACTIVE: "overcommitted",
+    ClusterState.CORDONED: "cordoned",
+    ClusterState.DRAINING: "draining",
+    ClusterState.LOST: "out of contact or unclaimed",
+}
+_LISTED = 4  # closed nodes of a cluster that its row names
+_NAMED = 8  # closed clusters or nodes that a sentence names
+
+
+def not_eligible(problem: Problem, d: int) -> tuple[str, str]:
+    """Return a code and a sentence about why no node is eligible for d."""
+    deployment, request = problem.deployments[d], problem.deployments[d].request.positive
+    wanted = deployment.requested_cluster
+    among = [
+        nodes for nodes in problem.clusters if wanted in (None, problem.bins[nodes[0]].cluster.id)
+    ]
+    if not among:
+        if wanted is None:
+            return "no_cluster", f"Needs {request}, but the organization has no cluster."
+        return "requested_cluster_gone", f"Requests cluster {wanted}, which does not exist."
+    found = [obstacle(problem, d, nodes) or OVERCOMMITTED for nodes in among]
+    codes = {code for code, _ in found}
+    for useless in _USELESS:
+        codes = codes - {useless} or codes
+    code = min(codes)
+    if code == "exceeds_capacity":
+        return code, f"Needs {request}, which exceeds the capacity of {_all_of(problem, among)}."
+    if code == "no_matching_node":
+        which = f"Needs {request} on a node where {' and '.join(map(str, deployment.require))}"
+        return code, f"{which}, but no node that is large enough satisfies this."
+    useful = [nodes for nodes, (each, _) in zip(among, found, strict=True) if each not in _USELESS]
+    return code, f"Needs {request}, but {_all_closed(problem, d, useful)}."
+
+
+def _all_closed(problem: Problem, d: int, useful: Sequence[range]) -> str:
+    """Return a clause about clusters or nodes that could run d, but are all closed."""
+    places = [bin_ for nodes in useful for bin_ in closed(problem, d, nodes)]
+    wholes = [bin_.closed_as_a_whole for bin_ in places]
+    unit = "clusters" if all(wholes) else "clusters and nodes" if any(wholes) else "nodes"
+    states = {bin_.state for bin_ in places}
+    why = _CLOSED[states.pop()] if len(states) == 1 else "closed to new deployments"
+    labels = [
+        bin_.cluster.label if whole else bin_.label
+        for bin_, whole in zip(places, wholes, strict=True)
+    ]
+    more = f" and {len(labels) - _NAMED} more" if len(labels) > _NAMED else ""
+    return f"the {unit} that could run it are {why}: {', '.join(labels[:_NAMED])}{more}"
+
+
+def _all_of(problem: Problem, among: Sequence[range]) -> str:
+    """Return what the clusters are called together."""
+    nodes = sum(map(len, among))
+    if nodes > len(among):
+        return f"any of the {nodes} nodes"
+    if nodes > 1:
+        return f"any of the {nodes} clusters"
+    return problem.bins[among[0][0]].label
 
 
 def obstacle(problem: Problem, d: int, nodes: range) -> Obstacle | None:
@@ -104,9 +166,6 @@ def _closed(matching: list[Bin]) -> Obstacle:
         state = matching[0].state
         return f"cluster_{state}", f"the cluster is {_STATES_OF_CLUSTERS[state]}"
     states = list(dict.fromkeys(bin_.state for bin_ in matching))
-    names = ", ".join(f"{bin_.node.label} is {_STATES[bin_.state]}" for bin_ in matching[:_NAMED])
-    more = f", and {len(matching) - _NAMED} more" if len(matching) > _NAMED else ""
+    names = ", ".join(f"{bin_.node.label} is {_STATES[bin_.state]}" for bin_ in matching[:_LISTED])
+    more = f", and {len(matching) - _LISTED} more" if len(matching) > _LISTED else ""
     return f"cluster_{states[0]}", f"the nodes that could run it are closed: {names}{more}"
-
-
-_NAMED = 4

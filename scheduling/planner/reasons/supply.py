@@ -1,68 +1,143 @@
 """What is free for the deployments of one level on the nodes that they are eligible for."""
 
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from heapq import nsmallest
+from hashlib import blake2b
+from itertools import islice
 
 from scheduling.planner.outcome import Outcome
 from scheduling.planner.packed import OVERDRAWN, unpack
 from scheduling.planner.problem import Problem
-from scheduling.planner.resources import DIMENSIONS
+from scheduling.planner.resources import DIMENSIONS, Resources
 
 _COMPARED = 4  # nodes of which a sentence names the closest
 _PAIRS = 20_000  # pairs of a deployment and a node to examine for one plan
 
 
 class Supply:
-    """The free capacity, packed, on `nodes`, as `free`; many deployments share it."""
+    """The free capacity, packed, on `nodes`, as `free`; many deployments share it.
 
-    def __init__(self, problem: Problem, free: list[int], nodes: tuple[int, ...]) -> None:
+    `ranked` are these and other nodes, those with the most free capacity first, `ranges` has all
+    nodes of each cluster by its id, and `shared` are the nodes that are not alone in their cluster.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        outcome: Outcome,
+        free: list[int],
+        nodes: Sequence[int],
+        ranked: Sequence[int],
+        ranges: Mapping[int, range],
+        shared: Sequence[int],
+    ) -> None:
         self._problem = problem
+        self._reservations = outcome.reservations
         self.free = free
         self.nodes = nodes
+        self._ranked = ranked
+        self._ranges = ranges
+        self._shared = shared
         self._largest: dict[tuple[int, tuple[str, ...]], dict[str, int]] = {}
+        self._in_words: dict[int, str] = {}
+        self._free: dict[int, Resources] = {}
+        self._of_cluster: dict[int, list[int]] = {}
 
     @cached_property
     def freest(self) -> list[int]:
         """A few nodes with the most free capacity, GPU before RAM before CPU."""
         if len(self.nodes) <= _COMPARED:
             return list(self.nodes)
-        return nsmallest(_COMPARED, self.nodes, key=lambda c: (-self.free[c], c))
+        return list(islice((c for c in self._ranked if c in self.nodes), _COMPARED))
+
+    @cached_property
+    def reservations(self) -> list[int]:
+        """Those of the freest nodes on which capacity is reserved."""
+        return [c for c in self.freest if c in self._reservations]
+
+    @cached_property
+    def digest(self) -> bytes:
+        """A digest of all that a sentence about the closest of the freest nodes depends on."""
+        bins, reservations = self._problem.bins, self._reservations
+        deployments = self._problem.deployments
+        rows = []
+        for c in sorted(self.freest):
+            row: tuple[object, ...] = bins[c].label, bins[c].capacity, self.free[c]
+            if c in reservations:
+                holder = deployments[reservations[c].deployment].id
+                row += holder, reservations[c].amount
+            rows.append(row)
+        return digest((len(self.nodes), self.unit, rows))
+
+    def closest(self, request: Resources) -> int:
+        """Return the closest of the freest nodes by `distance`, regardless of reservations."""
+        cpu, ram, gpu = request.cpu_milli, request.ram_mib, request.gpu
+        closest, least = self.freest[0], 1 << 62
+        for c, free_cpu, free_ram, free_gpu, all_cpu, all_ram, all_gpu in self._amounts:
+            missing = (cpu - free_cpu) * 10**6 // all_cpu
+            missing = max(missing, (ram - free_ram) * 10**6 // all_ram)
+            missing = max(missing, (gpu - free_gpu) * 10**6 // all_gpu)
+            if missing < least:
+                closest, least = c, missing
+        return closest
+
+    @cached_property
+    def _amounts(self) -> list[tuple[int, ...]]:
+        """What is free of each dimension on the freest nodes, and what they have, by node."""
+        found = []
+        for c in sorted(self.freest):
+            free, capacity = self.free_on(c).to_json(), self._problem.bins[c].capacity.to_json()
+            found.append((c, *free.values(), *[max(amount, 1) for amount in capacity.values()]))
+        return found
+
+    def free_on(self, c: int) -> Resources:
+        known = self._free.get(c)
+        if known is None:
+            known = self._free[c] = unpack(self.free[c])
+        return known
+
+    def in_words(self, c: int) -> str:
+        """Return the node as the closest of those that could run a deployment."""
+        known = self._in_words.get(c)
+        if known is None:
+            label, number, unit = self._problem.bins[c].label, len(self.nodes), self.unit
+            known = f"The only {unit.removesuffix('s')} that could run it, {label},"
+            if number > 1:
+                none = f"None of the {number} {unit} that could run it has enough free capacity"
+                known = f"{none}; the closest, {label},"
+            self._in_words[c] = known
+        return known
+
+    def may_scatter(self, request: int) -> bool:
+        """Return whether the sum of what is free on a cluster of the freest nodes is enough."""
+        return any(not (total - request) & OVERDRAWN for total in self._totals_of_freest)
+
+    @cached_property
+    def _totals_of_freest(self) -> set[int]:
+        bins = self._problem.bins
+        return {self.total(cluster) for cluster in {bins[c].cluster.id for c in self.freest}}
 
     @cached_property
     def unit(self) -> str:
         """What the nodes are called: those that are alone in their clusters are `clusters`."""
-        return "clusters" if all(self._problem.bins[c].is_only for c in self.nodes) else "nodes"
+        return "nodes" if any(c in self.nodes for c in self._shared) else "clusters"
 
-    @cached_property
-    def by_cluster(self) -> dict[int, list[int]]:
-        """The nodes by the id of their cluster."""
-        found: dict[int, list[int]] = {}
-        for c in self.nodes:
-            found.setdefault(self._problem.bins[c].cluster.id, []).append(c)
-        return found
+    def of_cluster(self, cluster: int) -> list[int]:
+        """Return the nodes of the cluster with this id."""
+        known = self._of_cluster.get(cluster)
+        if known is None:
+            known = [c for c in self._ranges[cluster] if c in self.nodes]
+            self._of_cluster[cluster] = known
+        return known
 
-    @cached_property
-    def totals(self) -> dict[int, int]:
-        """The sum of what is free, packed, by the id of the cluster."""
-        return {
-            cluster: sum([self.free[c] for c in nodes])
-            for cluster, nodes in self.by_cluster.items()
-        }
+    def total(self, cluster: int) -> int:
+        """Return the sum of what is free on the cluster with this id, packed."""
+        return sum([self.free[c] for c in self.of_cluster(cluster)])
 
-    @cached_property
-    def most(self) -> dict[int, dict[str, int]]:
-        """The most of each dimension that is free on one node, by the id of the cluster."""
-        return {
-            cluster: {
-                name: max(amounts)
-                for name, amounts in zip(
-                    DIMENSIONS,
-                    zip(*[unpack(self.free[c]).to_json().values() for c in nodes], strict=True),
-                    strict=True,
-                )
-            }
-            for cluster, nodes in self.by_cluster.items()
-        }
+    def most(self, cluster: int) -> dict[str, int]:
+        """Return the most of each dimension that is free on one node of the cluster."""
+        amounts = [unpack(self.free[c]).to_json() for c in self.of_cluster(cluster)]
+        return {name: max([row[name] for row in amounts]) for name in DIMENSIONS}
 
     def largest(self, cluster: int, names: tuple[str, ...]) -> dict[str, int]:
         """Return what is free on the node of the cluster that has the most of these dimensions, GPU
@@ -70,7 +145,7 @@ class Supply:
         """
         known = self._largest.get((cluster, names))
         if known is None:
-            rows = [unpack(self.free[c]).to_json() for c in self.by_cluster[cluster]]
+            rows = [unpack(self.free[c]).to_json() for c in self.of_cluster(cluster)]
             known = max(rows, key=lambda row: [row[name] for name in reversed(names)])
             self._largest[cluster, names] = known
         return known
@@ -88,16 +163,40 @@ class Supplies:
         self._outcome = outcome
         self._staying = staying
         self._known: dict[tuple[int, int], Supply] = {}
+        self._ranked_pools: dict[tuple[int, int], list[int]] = {}
+        bins = problem.bins
+        self._ranges = {bins[nodes[0]].cluster.id: nodes for nodes in problem.clusters}
+        self._shared = [c for c, bin_ in enumerate(bins) if not bin_.is_only]
         self._pairs_left = _PAIRS
 
-    def at(self, priority: int, nodes: tuple[int, ...]) -> Supply:
-        """Return what is free on the nodes after the level of this priority was placed."""
-        key = priority, id(nodes)
-        known = self._known.get(key)
+    def at(self, priority: int, d: int) -> Supply:
+        """Return what is free for d on its eligible nodes after this level was placed."""
+        problem, nodes = self._problem, self._problem.eligible[d]
+        known = self._known.get((priority, id(nodes)))
         if known is None:
-            free = self._outcome.free_at.get(priority, self._problem.capacities)
-            known = self._known[key] = Supply(self._problem, free, nodes)
+            free = self._outcome.free_at.get(priority, problem.capacities)
+            ranked = self._ranked(priority, free, problem.pool[d])
+            known = Supply(problem, self._outcome, free, nodes, ranked, self._ranges, self._shared)
+            self._known[priority, id(nodes)] = known
         return known
+
+    def _ranked(self, priority: int, free: list[int], pool: tuple[int, ...]) -> list[int]:
+        """Return the nodes of the pool, those with the most free capacity first."""
+        known = self._ranked_pools.get((priority, id(pool)))
+        if known is None:
+            known = sorted(pool, key=lambda c: (-free[c], c))
+            self._ranked_pools[priority, id(pool)] = known
+        return known
+
+    @cached_property
+    def capacity_digest(self) -> bytes:
+        """A digest of which nodes there are, whatever is allocated on them."""
+        rows = [
+            (bin_.cluster.id, bin_.label, bin_.capacity, sorted(bin_.node.labels.items()),
+             bin_.state, bin_.closed_as_a_whole, is_open)
+            for bin_, is_open in zip(self._problem.bins, self._problem.open, strict=True)
+        ]  # fmt: skip
+        return digest(rows)
 
     def move(self, d: int, supply: Supply, nodes: list[int]) -> tuple[int, int] | None:
         """Return a deployment of d's priority or a lower one and the node to which it could move so
@@ -132,3 +231,17 @@ class Supplies:
             if c != home and c not in reserved and not (free[c] - problem.requests[v]) & OVERDRAWN:
                 return c
         return None
+
+
+def distance(request: Resources, free: Resources, capacity: Resources) -> int:
+    """Return the largest share of the node's capacity that is missing, in millionths."""
+    return max(
+        (request.cpu_milli - free.cpu_milli) * 10**6 // max(capacity.cpu_milli, 1),
+        (request.ram_mib - free.ram_mib) * 10**6 // max(capacity.ram_mib, 1),
+        (request.gpu - free.gpu) * 10**6 // max(capacity.gpu, 1),
+    )
+
+
+def digest(values: object) -> bytes:
+    """Return a digest that equal plain values have in common, also in other processes."""
+    return blake2b(repr(values).encode(), digest_size=16).digest()

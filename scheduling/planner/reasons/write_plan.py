@@ -10,7 +10,7 @@ from scheduling.planner.problem import NOWHERE, Problem
 from scheduling.planner.reasons.minimality import Prover
 from scheduling.planner.reasons.preemptors import Assignment
 from scheduling.planner.reasons.supply import Supplies
-from scheduling.planner.reasons.wait_reason import Detail, amount
+from scheduling.planner.reasons.wait_reason import Reason
 
 
 class Writer:
@@ -31,7 +31,7 @@ class Writer:
         self._prover = Prover(problem)
         self._minimal: dict[int, bool] = {}
         self._supplies = Supplies(problem, outcome, self._staying)
-        self._details: dict[tuple[Any, ...], Detail] = {}
+        self._reasons: dict[tuple[Any, ...], Reason] = {}
 
     def plan(self) -> Plan:
         placements: list[Placement] = []
@@ -104,14 +104,14 @@ class Writer:
             deployment.id,
             *self._problem.bins[c].place,
             code,
-            f"Needs {amount(deployment.request)}; placed on {self._label(c)} {how}.",
+            f"Needs {deployment.request.positive}; placed on {self._label(c)} {how}.",
         )
 
     def _for_preemptor(self, cause: int) -> str:
         preemptor = self._problem.deployments[cause]
         return (
             f"for deployment {preemptor.id} of priority {preemptor.priority}, which needs"
-            f" {amount(preemptor.request)}"
+            f" {preemptor.request.positive}"
         )
 
     def _eviction(self, d: int, cause: int | None) -> Eviction:
@@ -154,7 +154,7 @@ class Writer:
         )
 
     def _wait_reason(self, d: int) -> WaitReason:
-        """Return why d waits. Deployments that wait for the same reason share the detail."""
+        """Return why d waits. Deployments that wait for the same reason have it in common."""
         deployment = self._problem.deployments[d]
         own = self._reserved.get(d)
         key: tuple[Any, ...] = (
@@ -165,8 +165,8 @@ class Writer:
         )
         if self._outcome.reservations:
             key += (deployment.max_runtime_s, self._problem.threshold_once_started(d))
-        detail = self._details.get(key)
-        if detail is None:
-            detail = Detail(self._problem, self._outcome, d, own, self._supplies)
-            self._details[key] = detail
-        return WaitReason(deployment.id, detail.code, detail, detail.reason)
+        reason = self._reasons.get(key)
+        if reason is None:
+            reason = Reason(self._problem, self._outcome, d, own, self._supplies)
+            self._reasons[key] = reason
+        return WaitReason(deployment.id, reason)

@@ -11,7 +11,7 @@ from orgs.models import Organization
 from scheduling.cycle.recording import Decision, Kind, decisions, pack, unpack
 from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle
-from scheduling.planner.plan import Eviction, Move, Placement, Plan, Suspension, WaitReason
+from scheduling.planner.plan import Eviction, Move, Placement, Plan, Stated, Suspension, WaitReason
 from scheduling.planner.policy import Policy
 from scheduling.planner.snapshot import Snapshot
 from tests.fixtures.deployments import Submit
@@ -172,7 +172,7 @@ PLAN = Plan(
     placements=(Placement(1, 7, 7, "placed", ""),),
     evictions=(Eviction(2, 7, 7, 1, True, "preempted", ""), Eviction(3, 8, 8, None, False, "", "")),
     moves=(Move(4, 7, 7, 8, 8, 1, "preempted", ""), Move(5, 7, 7, 8, 8, None, "drained", "")),
-    wait_reasons=(WaitReason(6, "no_room", {}, ""), WaitReason(7, "thrash", {}, "")),
+    wait_reasons=(WaitReason(6, Stated("no_room", "")), WaitReason(7, Stated("thrash", ""))),
     suspensions=(Suspension(7, 1_003_600, "thrash", ""),),
 )
 DECIDED = [

@@ -3,7 +3,7 @@
 import pytest
 
 from scheduling.planner.pipeline import make_plan
-from scheduling.planner.plan import Plan, WaitReason
+from scheduling.planner.plan import Plan, Stated, WaitReason
 from scheduling.planner.policy import Policy
 from scheduling.planner.requirements import requirements
 from scheduling.planner.reserved import holders, idle_after, idle_share
@@ -11,8 +11,10 @@ from scheduling.planner.resources import Resources
 from scheduling.planner.snapshot import Cluster, Deployment, Node, Snapshot
 from tests.support.planner_cases import NOW, active, cluster, ready
 
-RESERVED = WaitReason(9, "reserved", {"reservation": {"cluster": 1, "node": 1, "until": None}}, "")
-PLAN = Plan(wait_reasons=(WaitReason(5, "no_free_capacity", {}, ""), RESERVED))
+RESERVED = WaitReason(
+    9, Stated("reserved", "", {"reservation": {"cluster": 1, "node": 1, "until": None}})
+)
+PLAN = Plan(wait_reasons=(WaitReason(5, Stated("no_free_capacity", "")), RESERVED))
 
 
 def share(*rows: Cluster | Deployment, plan: Plan = PLAN) -> float:

@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from scheduling.planner.plan import Eviction, Move, Placement, Plan, WaitReason
+from scheduling.planner.plan import Eviction, Move, Placement, Plan, Stated, WaitReason
 from scheduling.planner.policy import Policy
 from scheduling.planner.snapshot import Cluster, Deployment, Snapshot
 from scheduling.simulation.order import starts_out_of_order
@@ -41,7 +41,7 @@ def test_a_start_that_ends_before_the_holder_of_a_reservation_can_start_is_in_or
     running = active(1, 5, 2, ran=100, max_runtime_s=700)
     rows = cluster(1, 4), running, ready(2, 5, 4), ready(3, 5, 1, max_runtime_s=601)
     detail = {"reservation": {"cluster": 1, "node": 1, "until": NOW + 600}}
-    made = Plan((start(4),), wait_reasons=(WaitReason(2, "reserved", detail, ""),))
+    made = Plan((start(4),), wait_reasons=(WaitReason(2, Stated("reserved", "", detail)),))
     assert count(made, *rows, ready(4, 4, 1, max_runtime_s=600)) == 0
     assert count(made, *rows, ready(4, 4, 1, max_runtime_s=601)) == 1
 
@@ -51,7 +51,7 @@ def test_a_start_that_leaves_a_reservation_all_that_it_needs_is_in_order() -> No
     beside = replace(small, request=replace(small.request, gpu=0))
     for lower, expected in ((small, 1), (beside, 0)):
         detail = {"reservation": {"cluster": 1, "node": 1, "until": None}}
-        made = Plan((start(4),), wait_reasons=(WaitReason(2, "reserved", detail, ""),))
+        made = Plan((start(4),), wait_reasons=(WaitReason(2, Stated("reserved", "", detail)),))
         big = replace(ready(2, 5, 4), request=replace(ready(2, 5, 4).request, cpu_milli=4_000))
         rows = cluster(1, 4), active(1, 5, 1), big, ready(3, 5, 1)
         roomy = replace(rows[0], capacity=replace(rows[0].capacity, ram_mib=10**6))
