@@ -51,11 +51,11 @@ def _print_help(command: str, arguments: list[str]) -> bool:
 
 
 def _up(arguments: list[str]) -> NoReturn:
-    overview.up_parser().parse_args(arguments)
+    options = overview.up_parser().parse_args(arguments)
     bootstrap.ensure("up")
     from hypervisor.standalone import up
 
-    sys.exit(up.main())
+    sys.exit(up.main(dict(options.scale)))
 
 
 def _test(arguments: list[str]) -> NoReturn:

@@ -15,7 +15,6 @@ from functools import partial
 from random import Random
 from typing import Any
 
-import psutil
 from django.core.management.base import CommandError
 from docker.client import DockerClient
 from docker.errors import DockerException
@@ -28,7 +27,17 @@ from benchmarks.service import wait_until
 _SETTLE_S = 900
 _LIVE = ("pending", "starting", "running", "stopping")
 _NAME = "BENCH_NAME"
-_VICTIMS = ("engines", "engines", "engine", "engine", "worker", "beat", "valkey", "web")
+_VICTIMS = (
+    "engines",
+    "engines",
+    "engine",
+    "engine",
+    "worker",
+    "background",
+    "beat",
+    "valkey",
+    "web",
+)
 
 
 @dataclass(slots=True)
@@ -140,14 +149,9 @@ def _kill(bench: Bench, engines: Sequence[Any], count: int, choose: Random, repo
             time.sleep(choose.uniform(0, 3))
             engine.start()
         else:
-            killed = bench.service.kill(victim)
-            wait_until(partial(is_back, bench, victim, killed), f"{victim} is back")
+            killed = bench.service.kill(victim, choose)
+            wait_until(partial(bench.service.is_back, victim, killed), f"{victim} is back")
         report.killed[victim] += 1
-
-
-def is_back(bench: Bench, name: str, former: psutil.Process) -> bool:
-    process = bench.service.processes().get(name)
-    return process is not None and process.pid != former.pid
 
 
 def watch(bench: Bench, over: threading.Event, report: Report) -> None:

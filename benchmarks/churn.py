@@ -27,7 +27,7 @@ from django.core.management.base import CommandError
 from docker.errors import DockerException
 from requests import RequestException
 
-from benchmarks.chaos import Report, inspect, is_back, live, submission, watch
+from benchmarks.chaos import Report, inspect, live, submission, watch
 from benchmarks.client import ApiError, Client
 from benchmarks.engine import Bench
 from benchmarks.service import wait_until
@@ -200,8 +200,8 @@ def _disturb(
             engine.start()
             report.killed[name] += 1
         else:
-            killed = bench.service.kill(name)
-            wait_until(partial(is_back, bench, name, killed), f"{name} is back")
+            killed = bench.service.kill(name, choose)
+            wait_until(partial(bench.service.is_back, name, killed), f"{name} is back")
             report.killed[name] += 1
 
 
@@ -212,8 +212,7 @@ def _freeze(bench: Bench, engine: Any, name: str, seconds: float) -> None:
         time.sleep(seconds)
         engine.resume()
         return
-    wait_until(lambda: name in bench.service.processes(), f"{name} is running")
-    process = bench.service.processes()[name]
+    process = bench.service.one_of(name)
     family = [process, *process.children(recursive=True)]
     for number, pause in ((signal.SIGSTOP, seconds), (signal.SIGCONT, 0)):
         for member in family:

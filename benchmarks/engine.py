@@ -21,7 +21,7 @@ from django.core.management.base import CommandError
 from docker.client import DockerClient
 
 from benchmarks.client import Client
-from benchmarks.service import Service, wait_until
+from benchmarks.service import Service, add_scale, wait_until
 from clusters.drivers.docker.times import parse
 from deployments import images
 
@@ -138,6 +138,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="MINUTES",
         help="call every verb at random instead while processes are killed and frozen",
     )
+    add_scale(parser)
 
 
 def command(options: Mapping[str, Any], out: Callable[[str], object]) -> None:
@@ -149,10 +150,10 @@ def command(options: Mapping[str, Any], out: Callable[[str], object]) -> None:
                 "--docker needs --image; --chaos, --churn and --nodes need engines that may be"
                 " killed."
             )
-        with _service() as service:
+        with _service(options["scale"]) as service:
             _latencies(Bench(service, [options["docker"]], options["image"]), options["tries"], out)
         return
-    with _private_engines(options["nodes"]) as engines, _service() as service:
+    with _private_engines(options["nodes"]) as engines, _service(options["scale"]) as service:
         from tests.support.docker_image import IMAGE
 
         bench = Bench(service, [engine.socket for engine in engines], options["image"] or IMAGE)
@@ -170,7 +171,7 @@ def command(options: Mapping[str, Any], out: Callable[[str], object]) -> None:
 
 
 @contextmanager
-def _service() -> Iterator[Service]:
+def _service(scale: Sequence[tuple[str, int]]) -> Iterator[Service]:
     with TemporaryDirectory(prefix="hypervisor-bench-") as folder:
         # With a budget of 2, a deployment has no third eviction with minutes of back-off. The
         # access token has to last for a long run.
@@ -178,7 +179,7 @@ def _service() -> Iterator[Service]:
             Path(folder) / "home", STOP_GRACE_SECONDS=str(GRACE_S), SCHEDULER_PREEMPTION_BUDGET="2",
             ACCESS_TOKEN_EXPIRE_MINUTES="1440",  # noqa: S106 - not a password
         )  # fmt: skip
-        service.start()
+        service.scale(scale).start()
         try:
             yield service
         finally:

@@ -1,6 +1,7 @@
 """Many concurrent clients on three clusters, which are polled all the time and checked at the end.
 
-With chaos, the bench starts a separate service and kills its processes.
+With chaos, or with a number of processes of some kind, the bench starts a separate service. With
+chaos it kills that service's processes.
 """
 
 import random
@@ -11,6 +12,7 @@ from argparse import ArgumentParser
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,7 +21,7 @@ from django.conf import settings
 from django.core.management.base import CommandError
 
 from benchmarks.client import Client
-from benchmarks.service import Service, running_service, wait_until
+from benchmarks.service import Service, add_scale, running_service, wait_until
 from scheduling.insight.verify import violations
 
 _DIMENSIONS = ("cpu", "ram_mib", "gpu")
@@ -28,7 +30,7 @@ _CAPACITIES = (
     {"cpu": 32, "ram_mib": 131072, "gpu": 4},
     {"cpu": 128, "ram_mib": 65536, "gpu": 0},
 )
-_VICTIMS = ("web", "worker", "engines", "beat", "valkey")
+_VICTIMS = ("web", "worker", "background", "engines", "beat", "valkey")
 _PATIENCE_S = 60.0
 
 
@@ -69,17 +71,18 @@ def add_arguments(parser: ArgumentParser) -> None:
         action="store_true",
         help="start a separate service and kill its processes with -9",
     )
+    add_scale(parser)
 
 
 def command(options: Mapping[str, Any], out: Callable[[str], object]) -> None:
     """Run the bench. Raises CommandError when a check failed."""
     sizes = {name: options[name] for name in ("clients", "deployments", "seed")}
-    if options["chaos"]:
+    if options["chaos"] or options["scale"]:
         with TemporaryDirectory(prefix="hypervisor-bench-") as folder:
-            service = Service(Path(folder) / "home")
+            service = Service(Path(folder) / "home").scale(options["scale"])
             service.start()
             try:
-                report = run(service.url, **sizes, chaos=service)
+                report = run(service.url, **sizes, chaos=service if options["chaos"] else None)
                 status, output = service.run("verify")
             finally:
                 service.stop()
@@ -169,20 +172,13 @@ def _watch(client: Client, over: threading.Event, report: Report) -> None:
 
 def _kill(service: Service, over: threading.Event, report: Report) -> None:
     """Kill one process at a time, and wait until it is back."""
+    choose = random.Random(0)  # noqa: S311 - reproducible, not secret
     for name in _VICTIMS:
         if over.wait(0.5):
             return
-        killed = service.kill(name)
+        killed = service.kill(name, choose)
         report.killed.append(name)
-        wait_until(_is_back(service, name, killed.pid), f"{name} is back")
-
-
-def _is_back(service: Service, name: str, former: int) -> Callable[[], bool]:
-    def check() -> bool:
-        process = service.processes().get(name)
-        return process is not None and process.pid != former
-
-    return check
+        wait_until(partial(service.is_back, name, killed), f"{name} is back")
 
 
 def _settle(client: Client, report: Report) -> None:

@@ -6,12 +6,17 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
+from random import Random
+from typing import Self
 
 import psutil
 from django.conf import settings
+
+from hypervisor.standalone import overview
 
 START_WITHIN_S = 240.0
 SETTLE_WITHIN_S = 60.0
@@ -56,11 +61,17 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
+def add_scale(parser: ArgumentParser) -> None:
+    """Add the option to start several processes of a kind in a separate service."""
+    overview.add_scale(parser, "of the separate service, run N processes of this kind: {kinds}")
+
+
 class Service:
     """A service that may be started and stopped repeatedly, with the same home and port."""
 
     def __init__(self, home: Path, **environment: str) -> None:
         self.home = home
+        self._scale: dict[str, int] = {}
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.environment = {
@@ -74,6 +85,11 @@ class Service:
         }  # fmt: skip
         self._log = home.with_suffix(".up.log")
         self._up: subprocess.Popen[bytes] | None = None
+
+    def scale(self, numbers: Iterable[tuple[str, int]]) -> Self:
+        """Let the next start run so many processes of each kind."""
+        self._scale.update(numbers)
+        return self
 
     @property
     def output(self) -> str:
@@ -92,7 +108,8 @@ class Service:
             self._up.wait()
         with self._log.open("wb") as log:
             self._up = subprocess.Popen(
-                [sys.executable, "manage.py", "up"], cwd=settings.BASE_DIR, env=self.environment,
+                [sys.executable, "manage.py", "up", *self._scale_arguments()],
+                cwd=settings.BASE_DIR, env=self.environment,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
             )  # fmt: skip
         wait_until(self._is_ready, "`up` is ready", START_WITHIN_S)
@@ -102,22 +119,27 @@ class Service:
         self.up.send_signal(number)
         return self.up.wait(60)
 
-    def kill(self, name: str) -> psutil.Process:
-        """Wait until this process runs, kill it with -9, and return it."""
-        wait_until(lambda: name in self.processes(), f"{name} is running")
-        process = self.processes()[name]
+    def kill(self, kind: str, choose: Random | None = None) -> psutil.Process:
+        """Wait until processes of this kind run, kill one of them with -9, and return it."""
+        process = self.one_of(kind, choose)
         process.kill()
         process.wait(10)
         return process
 
+    def one_of(self, kind: str, choose: Random | None = None) -> psutil.Process:
+        """Wait until processes of this kind run, and return the first, or a random one."""
+        wait_until(lambda: self._of_kind(kind), f"{kind} is running")
+        found = self._of_kind(kind)
+        return choose.choice(found) if choose else found[0]
+
+    def is_back(self, kind: str, killed: psutil.Process) -> bool:
+        """Return whether another process runs instead of one that was killed."""
+        found = self._of_kind(kind)
+        return len(found) >= self._scale.get(kind, 1) and killed not in found
+
     def processes(self) -> dict[str, psutil.Process]:
-        """Return its child processes by their names."""
-        found = {}
-        for child in self._process().children():
-            with suppress(psutil.Error):
-                words = " ".join(child.cmdline())
-                found[next((name for mark, name in _MARKS.items() if mark in words), "?")] = child
-        return found
+        """Return its child processes by their kinds, one of each."""
+        return {kind: found[0] for kind, found in self._by_kind().items()}
 
     def family(self) -> list[psutil.Process]:
         """Return `up` and its descendants."""
@@ -131,6 +153,21 @@ class Service:
             check=False,
         )  # fmt: skip
         return done.returncode, done.stdout
+
+    def _scale_arguments(self) -> list[str]:
+        return [word for kind, n in self._scale.items() for word in ("--scale", f"{kind}={n}")]
+
+    def _of_kind(self, kind: str) -> list[psutil.Process]:
+        return self._by_kind().get(kind, [])
+
+    def _by_kind(self) -> dict[str, list[psutil.Process]]:
+        found: dict[str, list[psutil.Process]] = {}
+        for child in self._process().children():
+            with suppress(psutil.Error):
+                words = " ".join(child.cmdline())
+                kind = next((kind for mark, kind in _MARKS.items() if mark in words), "?")
+                found.setdefault(kind, []).append(child)
+        return found
 
     def _process(self) -> psutil.Process:
         return psutil.Process(self.up.pid)

@@ -61,6 +61,10 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
 
 NAMES = frozenset(entry.name for group in GROUPS.values() for entry in group)
 
+SCALABLE = ("web", "worker", "background", "engines", "beat")
+"""The kinds of processes of which `up` runs any number."""
+
+_MOST = 64
 _USAGE = 28
 
 
@@ -85,19 +89,38 @@ def other_commands(names: Iterable[str]) -> str:
 
 
 def up_parser() -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         prog="manage.py up",
         description="Run the whole service on this machine: PostgreSQL, Valkey, the web server, the"
         " workers and beat. Ctrl-C stops everything and loses nothing.",
         epilog="Settings come from the environment or from .env, such as PORT=8001 for another"
         " port, or HYPERVISOR_HOME for another data folder: see README.md.",
     )
+    add_scale(parser, "run N processes of this kind instead of one: {kinds}")
+    return parser
+
+
+def add_scale(parser: argparse.ArgumentParser, about: str) -> None:
+    """Add the option `--scale KIND=N`, whose value is a list of kinds and numbers."""
+    parser.add_argument(
+        "--scale", type=_scale, metavar="KIND=N", action="append", default=[],
+        help=about.format(kinds=", ".join(SCALABLE)),
+    )  # fmt: skip
+
+
+def _scale(text: str) -> tuple[str, int]:
+    kind, _, number = text.partition("=")
+    if kind not in SCALABLE or not number.isdecimal() or not 1 <= int(number) <= _MOST:
+        kinds = ", ".join(SCALABLE)
+        raise argparse.ArgumentTypeError(f"give KIND=N: one of {kinds}, and 1 to {_MOST}")
+    return kind, int(number)
 
 
 def test_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="manage.py test",
-        usage="manage.py test [--docker] [--screenshots FOLDER] [PATH ...] [PYTEST OPTION ...]",
+        usage="manage.py test [--docker] [--pgbouncer] [--screenshots FOLDER] [PATH ...]"
+        " [PYTEST OPTION ...]",
         description="Run the tests, which start their own PostgreSQL and Valkey. All arguments go"
         " to pytest.",
         epilog="pytest's own options, such as -x and -m: .venv/bin/pytest --help",
@@ -106,6 +129,9 @@ def test_parser() -> argparse.ArgumentParser:
     parser.add_argument("-k", metavar="NAME", help="run only tests whose names match")
     parser.add_argument(
         "--docker", action="store_true", help="also run the tests that need a Docker Engine"
+    )
+    parser.add_argument(
+        "--pgbouncer", action="store_true", help="reach PostgreSQL through PgBouncer"
     )
     parser.add_argument("--screenshots", metavar="FOLDER", help="save screenshots of the console")
     return parser

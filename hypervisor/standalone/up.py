@@ -7,6 +7,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
@@ -15,23 +16,26 @@ from hypervisor import env
 from hypervisor.standalone import servers
 from hypervisor.standalone.bootstrap import ROOT
 from hypervisor.standalone.home import Home, HomeInUseError, given, write_private
+from hypervisor.standalone.overview import SCALABLE
 from hypervisor.standalone.process import Service, StartError
 from hypervisor.standalone.supervisor import Stopped, Supervisor, stop_on_signals
 
 ADMIN = "admin"
 _WEB_PROCESSES = 2
 _CELERY_PROCESSES = 2
-_BACKGROUND_PROCESSES = 2
 _BACKGROUND_NICE = 10
 _ENGINE_THREADS = 16
 
 
-def main() -> int:
-    """Run the service until a signal; return the exit status."""
+def main(scale: Mapping[str, int]) -> int:
+    """Run the service until a signal; return the exit status.
+
+    `scale` has by kind how many processes to run if not one.
+    """
     supervisor = Supervisor(_print)
     try:
         with stop_on_signals():
-            _run(supervisor, Home.current())
+            _run(supervisor, Home.current(), scale)
     except Stopped:
         _print("Stopping ...")
         supervisor.stop()
@@ -47,7 +51,7 @@ def main() -> int:
     return 0
 
 
-def _run(supervisor: Supervisor, home: Home) -> None:
+def _run(supervisor: Supervisor, home: Home, scale: Mapping[str, int]) -> None:
     began = time.monotonic()
     home.create()
     lock = home.lock()
@@ -59,11 +63,7 @@ def _run(supervisor: Supervisor, home: Home) -> None:
     _migrate()
     password = _create_admin(home)
     _print("Starting the web server, the workers and beat ...")
-    supervisor.start(
-        _web(home, listener, lock), _worker(home, lock), _background(home, lock),
-        _engines(home, lock),
-    )  # fmt: skip
-    supervisor.start(_beat(home, lock))
+    supervisor.start(*_application(home, listener, lock, scale))
     _print(_welcome(home, listener, password, time.monotonic() - began))
     supervisor.watch()
 
@@ -141,73 +141,62 @@ def _create_admin(home: Home) -> str | None:
 # --- The processes of the application -------------------------------------------------------------
 
 
-def _web(home: Home, listener: socket.socket, lock: int) -> Service:
+def _application(
+    home: Home, listener: socket.socket, lock: int, scale: Mapping[str, int]
+) -> Iterator[Service]:
+    """Yield the processes of the application, the first of each kind before the second."""
     url = f"{_url(listener)}/readyz"
+    for number in range(1, max([1, *scale.values()]) + 1):
+        for kind in SCALABLE:
+            if number <= scale.get(kind, 1):
+                yield _process(kind, number, home, url, listener.fileno(), lock)
+
+
+def _process(kind: str, number: int, home: Home, url: str, listener: int, lock: int) -> Service:
+    name = kind if number == 1 else f"{kind}-{number}"
+    node = name.replace("worker", "celery")
+    command, is_ready = {
+        "web": (_web(listener), lambda: _answers_http(url)),
+        "worker": (_worker("celery", node), lambda: _worker_answers(node)),
+        "background": (_background(node), lambda: _worker_answers(node)),
+        "engines": (_engines(node), lambda: _worker_answers(node)),
+        # Nothing depends on beat: it only repeats what changes trigger.
+        "beat": (_celery("beat"), lambda: True),
+    }[kind]
     return Service(
-        name="web",
-        command=[
-            sys.executable, "-m", "hypervisor.web", "--fd", str(listener.fileno()),
-            "--processes", str(_WEB_PROCESSES),
-        ],
-        log=home.logs / "web.log",
+        name=name,
+        command=command,
+        log=home.logs / f"{name}.log",
         environment={"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
-        is_ready=lambda: _answers_http(url),
-        descriptors=(listener.fileno(), lock),
-    )  # fmt: skip
-
-
-def _worker(home: Home, lock: int) -> Service:
-    return Service(
-        name="worker",
-        command=_celery(
-            "worker", "-Ofair", "--concurrency", str(_CELERY_PROCESSES),
-            "--without-gossip", "--without-mingle",
-        ),
-        log=home.logs / "worker.log",
-        is_ready=lambda: _worker_answers("celery"),
-        descriptors=(lock,),
-    )  # fmt: skip
-
-
-def _background(home: Home, lock: int) -> Service:
-    """Return the worker of long cycles, which has the processor when the others do not need it."""
-    return Service(
-        name="background",
-        command=[
-            "nice", "-n", str(_BACKGROUND_NICE),
-            *_celery(
-                "worker", "-Ofair", "--queues", "background", "--hostname", "background@%h",
-                "--concurrency", str(_BACKGROUND_PROCESSES), "--without-gossip", "--without-mingle",
-            ),
-        ],
-        log=home.logs / "background.log",
-        is_ready=lambda: _worker_answers("background"),
-        descriptors=(lock,),
-    )  # fmt: skip
-
-
-def _engines(home: Home, lock: int) -> Service:
-    return Service(
-        name="engines",
-        command=_celery(
-            "worker", "--queues", "engines", "--hostname", "engines@%h",
-            "--pool", "threads", "--concurrency", str(_ENGINE_THREADS),
-            "--without-gossip", "--without-mingle",
-        ),
-        log=home.logs / "engines.log",
-        is_ready=lambda: _worker_answers("engines"),
-        descriptors=(lock,),
-    )  # fmt: skip
-
-
-def _beat(home: Home, lock: int) -> Service:
-    return Service(
-        name="beat",
-        command=_celery("beat"),
-        log=home.logs / "beat.log",
-        is_ready=lambda: True,  # nothing depends on it: it only repeats what changes trigger
-        descriptors=(lock,),
+        is_ready=is_ready,
+        descriptors=(listener, lock) if kind == "web" else (lock,),
     )
+
+
+def _web(listener: int) -> list[str]:
+    processes = str(_WEB_PROCESSES)
+    web = [sys.executable, "-m", "hypervisor.web", "--fd", str(listener)]
+    return [*web, "--processes", processes]
+
+
+def _worker(queue: str, node: str) -> list[str]:
+    return _celery(
+        "worker", "-Ofair", "--queues", queue, "--hostname", f"{node}@%h",
+        "--concurrency", str(_CELERY_PROCESSES), "--without-gossip", "--without-mingle",
+    )  # fmt: skip
+
+
+def _background(node: str) -> list[str]:
+    """Return a worker of long cycles, which computes when the other processes do not."""
+    return ["nice", "-n", str(_BACKGROUND_NICE), *_worker("background", node)]
+
+
+def _engines(node: str) -> list[str]:
+    return _celery(
+        "worker", "--queues", "engines", "--hostname", f"{node}@%h",
+        "--pool", "threads", "--concurrency", str(_ENGINE_THREADS),
+        "--without-gossip", "--without-mingle",
+    )  # fmt: skip
 
 
 def _celery(*arguments: str) -> list[str]:
