@@ -7,6 +7,7 @@ effect, except that the tests use the servers of DATABASE_URL and REDIS_URL if t
 import os
 import secrets
 import signal
+import sys
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from hypervisor import env
 from hypervisor.standalone import servers
 from hypervisor.standalone.home import free_port
 from hypervisor.standalone.process import Process, Service
+from tests.support import pgbouncer
 from tests.support.docker_engine import missing
 
 pytest_plugins = [
@@ -33,6 +35,10 @@ _FOLDER = tempfile.TemporaryDirectory(prefix="hypervisor-tests-")
 _EMBEDDED: list[Service] = []
 
 
+_IS_POOLED = "--pgbouncer" in sys.argv
+"""Whether PgBouncer is in front of PostgreSQL: needed before pytest reads its options."""
+
+
 def _settings() -> dict[str, str]:
     """Return every setting, with its default unless the tests need another value."""
     defaults = {s.name: str(s.default) for s in env.SETTINGS if s.default is not None}
@@ -42,7 +48,7 @@ def _settings() -> dict[str, str]:
         "LOG_FORMAT": "console",
         "LOG_LEVEL": "WARNING",
         "HYPERVISOR_HOME": f"{_FOLDER.name}/home",
-        "DATABASE_URL": os.environ.get("DATABASE_URL") or _embed("postgres"),
+        "DATABASE_URL": os.environ.get("DATABASE_URL") or _database(),
         "REDIS_URL": os.environ.get("REDIS_URL") or _embed("valkey"),
         "DJANGO_SETTINGS_MODULE": "hypervisor.settings",
     }
@@ -58,6 +64,18 @@ def _embed(name: str) -> str:
     return url
 
 
+def _database() -> str:
+    url = _embed("postgres")
+    if not _IS_POOLED:
+        return url
+    folder = Path(_FOLDER.name)
+    service, url = pgbouncer.pgbouncer(
+        folder / "pgbouncer", free_port(), url, folder / "pgbouncer.log"
+    )
+    _EMBEDDED.append(service)
+    return url
+
+
 os.environ.update(_settings())
 django.setup()
 
@@ -67,6 +85,11 @@ from scheduling.cycle import lanes  # noqa: E402 the models need the settings
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--docker", action="store_true", help="also run the tests that need a real Docker Engine"
+    )
+    parser.addoption(
+        "--pgbouncer",
+        action="store_true",
+        help="connect to the tests' PostgreSQL through PgBouncer in transaction mode",
     )
     parser.addoption("--screenshots", help="folder for screenshots of the console")
     parser.addoption("--pictures", help="folder for the pictures of the documentation")
@@ -78,6 +101,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "docker: needs a real Docker Engine, which --docker starts")
     if config.getoption("docker") and (reason := missing()):
         raise pytest.UsageError(f"--docker: {reason}")
+    if _IS_POOLED and (reason := pgbouncer.missing()):
+        raise pytest.UsageError(f"--pgbouncer: {reason}")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -109,6 +134,12 @@ def embedded_servers() -> Iterator[None]:
     finally:
         for process in processes:
             process.stop()
+
+
+@pytest.fixture(scope="session")
+def django_db_keepdb(django_db_keepdb: bool) -> bool:
+    """Do not drop the test database while PgBouncer keeps connections to it."""
+    return django_db_keepdb or _IS_POOLED
 
 
 @pytest.fixture(scope="session")

@@ -54,17 +54,28 @@ _FROM_THERE = {
 
 def options(limits: Limits, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the connection's OPTIONS: these limits, overridden by the operator's options."""
-    wanted = {
-        "lock_timeout": limits.lock,
-        "statement_timeout": limits.statement,
-        "idle_in_transaction_session_timeout": limits.idle,
-        **_FROM_THERE,
-    }
+    wanted = {**_names(limits), **_FROM_THERE}
     own = [f"-c {name}={value}" for name, value in wanted.items()]
     return {**_FROM_HERE, **given, "options": " ".join([*own, given.get("options", "")]).strip()}
+
+
+def statement(limits: Limits) -> str:
+    """Return the statement that sets these limits, with which a pooler begins its sessions."""
+    values = ", ".join(
+        f"set_config($${name}$$, $${value}$$, false)" for name, value in _names(limits).items()
+    )
+    return f"SELECT {values}"
 
 
 def use(limits: Limits) -> None:
     """Apply these limits to later connections of this process and of processes that it forks."""
     database = connections.settings["default"]
     database["OPTIONS"] = options(limits, database["GIVEN_OPTIONS"])
+
+
+def _names(limits: Limits) -> dict[str, str]:
+    return {
+        "lock_timeout": limits.lock,
+        "statement_timeout": limits.statement,
+        "idle_in_transaction_session_timeout": limits.idle,
+    }

@@ -114,6 +114,8 @@ WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = not PRODUCTION
 _database: dict[str, Any] = {
     **dj_database_url.parse(_values["DATABASE_URL"], conn_max_age=600, conn_health_checks=True)
 }
+# Their sessions would end with the transaction at a pooler in transaction mode.
+_database["DISABLE_SERVER_SIDE_CURSORS"] = True
 _database["GIVEN_OPTIONS"] = _database.get("OPTIONS", {})
 # The limits of commands; the web server and the workers set theirs when they start.
 _database["OPTIONS"] = sessions.options(sessions.COMMAND, _database["GIVEN_OPTIONS"])

@@ -50,7 +50,7 @@ def postgres(
             *settings,
         ],
         log=log,
-        is_ready=lambda: _answers_sql(url),
+        is_ready=lambda: answers_sql(url),
         before_start=lambda: _prepare_postgres(folder, password, durable=durable),
         descriptors=descriptors,
         stop_signal=signal.SIGINT,  # the fast shutdown; SIGTERM waits for clients
@@ -166,7 +166,7 @@ def _give_to(folder: Path, owner: int) -> None:
             os.chown(path, owner, -1, follow_symlinks=False)
 
 
-def _answers_sql(url: str) -> bool:
+def answers_sql(url: str) -> bool:
     try:
         psycopg.connect(url, connect_timeout=2).close()
     except psycopg.OperationalError:

@@ -9,6 +9,7 @@ from django.db import connections
 from hypervisor import sessions
 from hypervisor.celery import app
 from hypervisor.sessions import COMMAND, WEB, WORKER, Limits
+from hypervisor.standalone.bootstrap import ROOT
 
 pytestmark = pytest.mark.django_db
 
@@ -79,3 +80,17 @@ def test_the_operators_options_override_the_limits() -> None:
     assert chosen["options"].endswith("-c statement_timeout=2min")
     assert "-c lock_timeout=3s" in chosen["options"]
     assert (chosen["connect_timeout"], chosen["sslmode"]) == (9, "prefer")
+
+
+@pytest.mark.parametrize(
+    ("name", "limits"),
+    [("web", sessions.WEB), ("worker", sessions.WORKER), ("command", sessions.COMMAND)],
+)
+def test_the_documented_pooler_sets_the_limits_of_each_kind_of_process(
+    name: str, limits: sessions.Limits
+) -> None:
+    page = (ROOT / "docs" / "operating.md").read_text()
+
+    (line,) = [line for line in page.splitlines() if line.startswith(f"{name} = host=")]
+
+    assert line.endswith(f"connect_query='{sessions.statement(limits)}'")

@@ -11,13 +11,12 @@ from typing import Any
 import pytest
 from billiard.exceptions import TimeLimitExceeded
 from django.conf import settings
-from django.core.cache import cache
 from django.db import connections
 from django.utils import timezone
 from redis import Redis
 
 from clusters.models import Cluster
-from clusters.wakeups import RUN_CYCLE, rerun_requested
+from clusters.wakeups import RUN_CYCLE, flush, rerun_requested
 from deployments.models import Status
 from orgs.models import Organization
 from scheduling import tasks
@@ -274,8 +273,8 @@ def test_due_cycles_wait_until_no_change_waits(
     acme: Organization, forge: Cluster, submit: Submit, broker: Redis
 ) -> None:
     submit()
-    cache.clear()
-    broker.delete(f"{_PREFIX}celery")
+    flush()
+    broker.flushall()
 
     tasks.run_due_cycles()
 
