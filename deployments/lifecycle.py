@@ -255,13 +255,19 @@ def _open_runs(deployments: Collection[int], now: datetime) -> None:
         cursor.execute(sql, {"ids": arrays.numbers(deployments), "now": now})
 
 
-def record_wait_reasons(reasons: Mapping[int, tuple[str, str]]) -> None:
+def record_wait_reasons(
+    reasons: Mapping[int, tuple[str, str]], revisions: Mapping[int, int] | None = None
+) -> None:
     """Store the code and the sentence that explain why each pending deployment waits, by id.
 
-    Only differences are written, without an event. A locked row is skipped: the next cycle writes
-    its reason.
+    Only differences are written, without an event. A locked row is skipped, and one that no longer
+    has the revision, if `revisions` is given: the next cycle writes its reason.
     """
-    changes = [Change(pk, why, data={"code": code}) for pk, (code, why) in reasons.items()]
+    known = revisions or {}
+    changes = [
+        Change(pk, why, data={"code": code}, revision=known.get(pk))
+        for pk, (code, why) in reasons.items()
+    ]
     _write_reasons(changes, (Status.PENDING,), "SELECT", data="{}")
 
 
@@ -292,12 +298,14 @@ def _write_reasons(
     sql = f"""
         WITH v AS (
             SELECT * FROM unnest(
-                %(ids)s::bigint[], %(codes)s::text[], %(reasons)s::text[], %(data)s::jsonb[]
-            ) AS v(id, code, reason, data)
+                %(ids)s::bigint[], %(codes)s::text[], %(reasons)s::text[], %(data)s::jsonb[],
+                %(revisions)s::bigint[]
+            ) AS v(id, code, reason, data, revision)
         ), stale AS (
             SELECT d.id, v.code, v.reason, v.data FROM deployments_deployment d JOIN v USING (id)
             WHERE d.status = ANY(%(statuses)s) AND NOT d.held
               AND (d.status_reason, d.status_code) <> (v.reason, v.code)
+              AND (v.revision IS NULL OR d.revision = v.revision)
             ORDER BY d.id FOR NO KEY UPDATE OF d SKIP LOCKED
         ), changed AS (
             UPDATE deployments_deployment d
@@ -313,6 +321,7 @@ def _write_reasons(
         "ids": arrays.numbers(change.deployment for change in changes),
         "codes": arrays.texts(change.data["code"] for change in changes),
         "reasons": arrays.texts(change.reason for change in changes),
+        "revisions": arrays.numbers(change.revision for change in changes),
         "statuses": list(statuses),
     }
     with connection.cursor() as cursor:

@@ -6,5 +6,6 @@ working_copy  keeps what was read of the deployments, and brings it up to date
 past          reads the recent evictions
 run           lock, snapshot, plan, apply
 apply         checks the rows again and writes the plan
+explaining    writes why deployments wait, for most of many only after the commit
 recording     stores a cycle's snapshot and decisions, so that it can be planned again
 """

@@ -62,7 +62,10 @@ def lock_unchanged(plan: Plan, loaded: Loaded) -> bool:
 
 
 def apply(plan: Plan, loaded: Loaded) -> None:
-    """Carry out the plan in the caller's transaction, which has locked the rows."""
+    """Carry out the plan in the caller's transaction, which has locked the rows.
+
+    The wait reasons are written by `explaining`.
+    """
     now, policy = loaded.now, loaded.snapshot.policy
     preempted = [e for e in plan.evictions if e.for_ is not None]
     drained = [e for e in plan.evictions if e.for_ is None]
@@ -74,9 +77,6 @@ def apply(plan: Plan, loaded: Loaded) -> None:
     transition(lifecycle.REQUEUE, [_requeue(e) for e in drained], actor=ACTOR, now=now)
     transition(lifecycle.MOVE, [_move(m) for m in plan.moves], actor=ACTOR, now=now)
     transition(lifecycle.PLACE, [_placement(p) for p in plan.placements], actor=ACTOR, now=now)
-    lifecycle.record_wait_reasons(
-        {wait.deployment: (wait.code, wait.reason) for wait in plan.wait_reasons}
-    )
     for cluster_id in sorted(_touched_clusters(plan)):
         request_reconcile(cluster_id)
 

@@ -3,6 +3,7 @@
 import json
 import re
 import zlib
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -11,7 +12,7 @@ from typing import Any
 from scheduling.planner.pipeline import make_plan
 from scheduling.planner.plan import Plan
 from scheduling.planner.policy import Policy
-from scheduling.planner.snapshot import Snapshot
+from scheduling.planner.snapshot import Deployment, Snapshot, deployment_to_json
 
 
 class Kind(StrEnum):
@@ -107,11 +108,44 @@ class Difference:
 
 
 def pack(snapshot: Snapshot, plan: Plan) -> bytes:
-    """Return a snapshot and the decisions of its plan, compressed: about 25 bytes a deployment."""
-    decided = [decision.to_json() for decision in decisions(snapshot, plan).values()]
-    # The former release reads `decisions`. When it is empty, its pages show only the snapshot.
-    document = {"snapshot": snapshot.to_json(), "decided": decided, "decisions": {}}
-    return zlib.compress(json.dumps(document, separators=(",", ":")).encode())
+    """Return a snapshot and the decisions of its plan, compressed: about 25 bytes a deployment.
+
+    `waits` has the waiting deployments by code, unless the plan suspends preemption for them.
+    """
+    decided = _carried_out(snapshot, plan)
+    waits: dict[str, list[int]] = defaultdict(list)
+    for wait in plan.wait_reasons:
+        if wait.deployment not in decided:
+            waits[wait.code].append(wait.deployment)
+    document = {
+        # The former release reads `decisions`. When it is empty, its pages show only the snapshot.
+        "decisions": {},
+        "decided": [decision.to_json() for decision in decided.values()],
+        "waits": waits,
+        "snapshot": replace(snapshot, deployments=()).to_json(),
+    }
+    text = json.dumps(document, separators=(",", ":"))
+    rows = ",".join([_text(deployment) for deployment in snapshot.deployments])
+    return zlib.compress(f"{text.removesuffix(_END)}{rows}{_END}".encode())
+
+
+_END = "]}}"
+"""The end of a document: its last part is the snapshot, whose last part are the deployments."""
+
+_MOST_TEXTS = 500_000
+_texts: dict[int, tuple[Deployment, str]] = {}
+"""The JSON of deployments by id: most are in one record after another and do not change."""
+
+
+def _text(deployment: Deployment) -> str:
+    known = _texts.get(deployment.id)
+    if known and known[0] is deployment:
+        return known[1]
+    if len(_texts) >= _MOST_TEXTS:
+        _texts.clear()
+    text = json.dumps(deployment_to_json(deployment), separators=(",", ":"))
+    _texts[deployment.id] = deployment, text
+    return text
 
 
 def unpack(record: bytes) -> tuple[Snapshot, Decisions]:
@@ -126,7 +160,12 @@ def unpack(record: bytes) -> tuple[Snapshot, Decisions]:
     policy = {name: value for name, value in stored["policy"].items() if name in known}
     snapshot = Snapshot.from_json(stored | {"policy": policy})
     if "decided" in document:
-        return snapshot, _by_id(map(Decision.from_json, document["decided"]))
+        waits = [
+            Decision(pk, Kind.WAITS, code=code)
+            for code, ids in document.get("waits", {}).items()
+            for pk in ids
+        ]
+        return snapshot, _by_id([*waits, *map(Decision.from_json, document["decided"])])
     return snapshot, _by_id(_read(int(pk), words) for pk, words in document["decisions"].items())
 
 
@@ -148,7 +187,12 @@ def replay(record: bytes, settings: Mapping[str, Any]) -> list[Difference]:
 
 def decisions(snapshot: Snapshot, plan: Plan) -> Decisions:
     """Return the decisions of the snapshot's plan."""
-    suspended = {s.deployment for s in plan.suspensions}
+    waits = _by_id(Decision(w.deployment, Kind.WAITS, code=w.code) for w in plan.wait_reasons)
+    return waits | _carried_out(snapshot, plan)
+
+
+def _carried_out(snapshot: Snapshot, plan: Plan) -> Decisions:
+    """Return the decisions that change something: all but those that only let one wait."""
     several = {cluster.id for cluster in snapshot.clusters if len(cluster.nodes) > 1}
 
     def placed(deployment: int, kind: Kind, cluster: int, node: int, **more: Any) -> Decision:
@@ -157,7 +201,6 @@ def decisions(snapshot: Snapshot, plan: Plan) -> Decisions:
 
     found = _by_id(
         [
-            *(Decision(w.deployment, Kind.WAITS, code=w.code) for w in plan.wait_reasons),
             *(placed(p.deployment, Kind.PLACED, p.cluster, p.node) for p in plan.placements),
             *(
                 Decision(e.deployment, Kind.EVICTED, source=e.cluster, for_=e.for_)
@@ -171,7 +214,11 @@ def decisions(snapshot: Snapshot, plan: Plan) -> Decisions:
             ),
         ]
     )
-    return found | {pk: replace(found[pk], suspended=True) for pk in suspended}
+    for suspension in plan.suspensions:
+        pk, wait = suspension.deployment, plan.wait_reason(suspension.deployment)
+        decision = Decision(pk, Kind.WAITS, code=wait.code) if wait else found[pk]
+        found[pk] = replace(decision, suspended=True)
+    return found
 
 
 def _by_id(found: Iterable[Decision]) -> Decisions:

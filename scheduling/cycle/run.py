@@ -1,6 +1,7 @@
 """One scheduling cycle of one organization: snapshot, plan, apply, in one transaction."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from itertools import pairwise
@@ -13,6 +14,7 @@ from django.utils import timezone
 from clusters.wakeups import request_cycle
 from orgs.models import Organization
 from scheduling.cycle.apply import apply, lock_unchanged
+from scheduling.cycle.explaining import is_short, write_first, write_rest
 from scheduling.cycle.lock import in_turn
 from scheduling.cycle.recording import pack
 from scheduling.cycle.snapshot import Loaded, load
@@ -39,9 +41,9 @@ def run_cycle(
     2. Read the snapshot.
     3. Plan.
     4. Lock the rows that the plan changes. If one has changed since the snapshot, start again.
-    5. Apply the plan, and record the cycle.
+    5. Apply the plan, write why deployments wait, and record the cycle.
     6. After the commit, request that the containers are reconciled, and another cycle for when a
-       turn begins or ends.
+       turn begins or ends. If many wait, write most of the reasons and the record only then.
 
     Return None when the organization no longer exists. Also return None when another cycle of it is
     running, another transaction keeps its rows locked, or the plan's deployments changed during
@@ -50,8 +52,11 @@ def run_cycle(
     attempt = partial(_attempt, organization_id, trigger, clock)
     for _ in range(_ATTEMPTS):
         outcome = in_turn(organization_id, attempt)
-        if not isinstance(outcome, Superseded):
-            return outcome
+        if isinstance(outcome, _Decided):
+            write_rest(outcome.cycle, outcome.plan, outcome.loaded)
+            return outcome.cycle
+        if outcome is None:
+            return None
     request_cycle(organization_id)
     log.warning("cycle_superseded", organization=organization_id, attempts=_ATTEMPTS)
     return None
@@ -61,9 +66,18 @@ class Superseded:
     """The result of an attempt if rows that its plan changes have changed since the snapshot."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """The result of an attempt whose plan was applied."""
+
+    cycle: SchedulingCycle
+    plan: Plan
+    loaded: Loaded
+
+
 def _attempt(
     organization_id: int, trigger: SchedulingCycle.Trigger, clock: Callable[[], datetime]
-) -> SchedulingCycle | Superseded | None:
+) -> _Decided | Superseded | None:
     started = perf_counter_ns()
     loaded = load(organization_id, lock=True, clock=clock)
     if not loaded.snapshot.clusters and not _exists(organization_id):
@@ -74,9 +88,10 @@ def _attempt(
     if not lock_unchanged(plan, loaded):
         return Superseded()
     apply(plan, loaded)
+    write_first(plan, loaded)
     _request_at_next_turn(organization_id, loaded, plan)
     times = (started, loaded_at, planned_at, perf_counter_ns())
-    return _record(organization_id, trigger, loaded, plan, times)
+    return _Decided(_record(organization_id, trigger, loaded, plan, times), plan, loaded)
 
 
 def _request_at_next_turn(organization_id: int, loaded: Loaded, plan: Plan) -> None:
@@ -112,7 +127,7 @@ def _record(
         moved=len(plan.moves),
         left_pending=len(plan.wait_reasons),
         suspended=len(plan.suspensions),
-        record=None if plan.changes_nothing else pack(loaded.snapshot, plan),
+        record=pack(loaded.snapshot, plan) if is_short(plan) and not plan.changes_nothing else None,
         idle={
             str(c): amounts.to_json() for c, amounts in idle_after(loaded.snapshot, plan).items()
         },

@@ -1,6 +1,6 @@
 """Read the planner's input with a number of queries that does not depend on its size."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -12,7 +12,7 @@ from deployments.runtime.lost_contact import is_without_contact
 from orgs.models import Organization
 from scheduling.cycle import working_copy
 from scheduling.cycle.past import past
-from scheduling.cycle.working_copy import UNLIMITED, Known, seconds
+from scheduling.cycle.working_copy import UNLIMITED, Known, Reading, seconds
 from scheduling.planner.resources import NOTHING, Resources
 from scheduling.planner.snapshot import Cluster, ClusterState, Deployment, Node, Snapshot
 
@@ -21,12 +21,14 @@ from scheduling.planner.snapshot import Cluster, ClusterState, Deployment, Node,
 class Loaded:
     """A snapshot, its time, and what is known of the organization's deployments, by id.
 
-    Not all of these are in the snapshot: some are in back-off.
+    Not all of these are in the snapshot: some are in back-off. `read` are those whose rows were
+    read for it: what is known of the others is unchanged since this process loaded them.
     """
 
     snapshot: Snapshot
     now: datetime
     known: Mapping[int, Known]
+    read: Collection[int] = ()
 
 
 def load(
@@ -58,18 +60,18 @@ def _read(
     now = clock()
     for row in rows_of_clusters:
         supplies[row.organization_id].append(_cluster(row, now))
-    known = working_copy.read(organization_ids, past(organization_ids, now))
-    return {pk: _loaded(now, supplies[pk], known[pk]) for pk in organization_ids}
+    readings = working_copy.read(organization_ids, past(organization_ids, now))
+    return {pk: _loaded(now, supplies[pk], readings[pk]) for pk in organization_ids}
 
 
-def _loaded(now: datetime, clusters: list[Cluster], known: Mapping[int, Known]) -> Loaded:
+def _loaded(now: datetime, clusters: list[Cluster], reading: Reading) -> Loaded:
     snapshot = Snapshot(
         now=seconds(now),
         policy=settings.SCHEDULER_POLICY,
         clusters=tuple(clusters),
-        deployments=tuple(_placed_or_ready(clusters, known, now)),
+        deployments=tuple(_placed_or_ready(clusters, reading.known, now)),
     )
-    return Loaded(snapshot, now, known)
+    return Loaded(snapshot, now, reading.known, reading.read)
 
 
 def _placed_or_ready(

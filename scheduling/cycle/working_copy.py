@@ -7,7 +7,7 @@ and a reading whenever there is doubt, takes all of its rows; both give the same
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from threading import Lock
 from time import monotonic
@@ -27,7 +27,7 @@ _COLUMNS = (
     "organization", "pk", "revision", "priority", "cpu_milli", "ram_mib", "gpu", "queued_at",
     "requested_cluster", "cluster", "node", "require", "prefer", "placed_at", "max_runtime_s",
     "preemptible", "checkpoint_at", "ready_after", "suspended_until", "status_code",
-    "ephemeral_storage_mib",
+    "ephemeral_storage_mib", "status_reason",
 )  # fmt: skip
 
 UNLIMITED = {"ephemeral-storage": "unlimited"}
@@ -41,12 +41,27 @@ _MOST_DEPLOYMENTS = 500_000
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """An active or competing deployment at a revision of its row; it is ready at `ready_after`."""
+    """An active or competing deployment at a revision of its row; it is ready at `ready_after`.
+
+    `code` and `reason` are what its row says about its state.
+    """
 
     deployment: Deployment
     revision: int
     ready_after: datetime | None
     past: PastOf
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What is known of an organization's deployments, by id; `read` are those whose rows were read
+    for it, because they changed or because there was no copy.
+    """
+
+    known: Mapping[int, Known]
+    read: Collection[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +87,7 @@ def forget_all() -> None:
         _copies.clear()
 
 
-def read(
-    organization_ids: Sequence[int], past: Mapping[int, PastOf]
-) -> dict[int, Mapping[int, Known]]:
+def read(organization_ids: Sequence[int], past: Mapping[int, PastOf]) -> dict[int, Reading]:
     """Return the active and competing deployments of each organization, by id.
 
     The number of statements depends on neither the number of organizations nor of deployments.
@@ -90,7 +103,7 @@ def read(
         for pk in organization_ids
     }
     _keep({pk: copy for pk, copy in copies.items() if pk not in seen.own})
-    return {pk: copy.known for pk, copy in copies.items()}
+    return {pk: Reading(copy.known, rows.get(pk, {}).keys()) for pk, copy in copies.items()}
 
 
 def _copies_of(organization_ids: Iterable[int]) -> dict[int, _Copy | None]:
@@ -127,11 +140,13 @@ def _rows(
 
 
 def _brought_up(
-    former: _Copy | None, stale: Iterable[int], rows: Mapping[int, Known], moment: Moment
+    former: _Copy | None, stale: Collection[int], rows: Mapping[int, Known], moment: Moment
 ) -> _Copy:
     """Return the former copy with its stale deployments replaced by the rows, sorted by id."""
     if former is None:
         return _Copy(moment, monotonic(), dict(rows), _with_past(rows))
+    if not stale:
+        return replace(former, moment=moment)
     known = {**former.known, **rows}
     for pk in stale:
         if pk not in rows:
@@ -163,7 +178,7 @@ def _known(row: tuple[Any, ...], past: PastOf) -> Known:
         _organization, pk, revision, priority, cpu_milli, ram_mib, gpu, queued_at,
         requested_cluster, cluster, node, require, prefer, placed_at, max_runtime_s,
         preemptible, checkpoint_at, ready_after, suspended_until, status_code,
-        ephemeral_storage_mib,
+        ephemeral_storage_mib, status_reason,
     ) = row  # fmt: skip
     waits = cluster is None
     deployment = Deployment(
@@ -187,7 +202,8 @@ def _known(row: tuple[Any, ...], past: PastOf) -> Known:
         prefer=preferences(prefer),
         reserved=waits and status_code == "reserved",
     )
-    return Known(deployment, revision, ready_after if waits else None, past)
+    back_off = ready_after if waits else None
+    return Known(deployment, revision, back_off, past, status_code, status_reason)
 
 
 def _ready_since(

@@ -20,7 +20,7 @@ from deployments.specs import Spec
 from orgs.models import Event, Organization
 from scheduling.cycle.snapshot import load
 from scheduling.insight.wording import named, names_in
-from scheduling.planner.pipeline import make_plan, served_order
+from scheduling.planner.pipeline import make_plan
 from scheduling.planner.plan import Plan, Stated, WaitReason
 from scheduling.planner.snapshot import Snapshot
 
@@ -147,7 +147,7 @@ def _without_for(row: dict[str, Any]) -> dict[str, Any]:
 def _from_plan(deployment: Deployment) -> Explanation:
     snapshot = load(deployment.organization_id, lock=False).snapshot
     plan = make_plan(snapshot)
-    order = served_order(snapshot, plan)
+    order = plan.served
     position = order.index(deployment.pk) + 1 if deployment.pk in order else None
     placement = next((p for p in plan.placements if p.deployment == deployment.pk), None)
     detail: Mapping[str, Any] = {}
@@ -185,10 +185,7 @@ def _wait_reason(plan: Plan, deployment_id: int) -> WaitReason:
 
     The plan has no wait reason for a deployment that changed its state during the call.
     """
-    for wait in plan.wait_reasons:
-        if wait.deployment == deployment_id:
-            return wait
-    return WaitReason(
+    return plan.wait_reason(deployment_id) or WaitReason(
         deployment_id, Stated("changing", "Its state is changing at this moment: try again.")
     )
 

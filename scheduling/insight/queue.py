@@ -20,7 +20,7 @@ from deployments.models import OCCUPYING, Dependency, Deployment, Status
 from hypervisor.base.numbers import whole
 from scheduling.cycle.snapshot import Loaded, load_many
 from scheduling.insight.wording import named, names_in
-from scheduling.planner.pipeline import make_plan, served_order
+from scheduling.planner.pipeline import make_plan
 from scheduling.planner.plan import WaitReason
 from scheduling.planner.resources import in_words
 from scheduling.planner.snapshot import Deployment as Row
@@ -218,7 +218,7 @@ def competitors(loaded: Loaded) -> list[Competitor]:
             waits.get(id_),
             waits[id_].reason if id_ in waits else f"The next cycle starts it. {starts[id_]}",
         )
-        for position, id_ in enumerate(served_order(loaded.snapshot, plan), start=1)
+        for position, id_ in enumerate(plan.served, start=1)
     ]
 
 

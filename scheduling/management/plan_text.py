@@ -7,7 +7,6 @@ from typing import Any
 
 from clusters.places import Places
 from deployments.models import Deployment
-from scheduling.planner.pipeline import served_order
 from scheduling.planner.plan import Plan
 from scheduling.planner.snapshot import Snapshot
 
@@ -82,7 +81,7 @@ def _lines(snapshot: Snapshot, plan: Plan, names: _Names) -> Iterator[str]:
     for p in plan.placements:
         yield line("start", p.deployment, f", on {names.place(p.cluster, p.node)}", p.reason)
     waits = {wait.deployment: wait for wait in plan.wait_reasons}
-    waiting = [waits[pk] for pk in served_order(snapshot, plan) if pk in waits]
+    waiting = [waits[pk] for pk in plan.served if pk in waits]
     for wait in waiting[:_WAITING]:
         yield line("wait", wait.deployment, "", wait.reason)
     if rest := Counter(wait.code for wait in waiting[_WAITING:]):

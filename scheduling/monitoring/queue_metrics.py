@@ -13,6 +13,7 @@ from scheduling.models import Sample
 from scheduling.planner.fairness import Inversion, Packing, inversions, packing
 from scheduling.planner.pipeline import make_plan
 from scheduling.planner.problem import is_starved
+from scheduling.planner.reserved import holders
 from scheduling.planner.resources import NOTHING, Resources
 from scheduling.planner.snapshot import Place, Snapshot
 
@@ -80,10 +81,9 @@ class Backlog:
         requests = {d.id: d.request for d in snapshot.deployments}
         found = {}
         totals: dict[int, Resources] = defaultdict(lambda: NOTHING)
-        for wait in make_plan(snapshot).wait_reasons:
-            if reservation := wait.detail.get("reservation"):
-                found[reservation["cluster"], reservation["node"]] = wait.deployment
-                totals[reservation["cluster"]] += requests[wait.deployment]
+        for place, holder in holders(make_plan(snapshot)).items():
+            found[place] = holder
+            totals[place[0]] += requests[holder]
         self.reserved |= {cluster: total.to_json() for cluster, total in totals.items()}
         return found
 

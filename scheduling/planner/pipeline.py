@@ -1,11 +1,12 @@
 """Decide which deployment runs on which node."""
 
 from dataclasses import replace
+from functools import partial
 
-from scheduling.planner.plan import Plan, Suspension
+from scheduling.planner.plan import Plan, Served, Suspension
 from scheduling.planner.problem import prepare
 from scheduling.planner.reasons.write_plan import Writer
-from scheduling.planner.search.ordering import queue_order
+from scheduling.planner.search.ordering import served_order
 from scheduling.planner.search.search import best_outcome
 from scheduling.planner.snapshot import Snapshot
 from scheduling.planner.suspension import suspended, suspensions
@@ -31,15 +32,7 @@ def make_plan(snapshot: Snapshot) -> Plan:
     return replace(plan, suspensions=tuple(sorted(found, key=lambda s: s.deployment)))
 
 
-def served_order(snapshot: Snapshot, plan: Plan) -> list[int]:
-    """Return the ids of the ready deployments in the order in which the plan considers them.
-
-    Deployments for which the plan suspends preemption come last in their level, as in the next
-    snapshot.
-    """
-    return queue_order(suspended(snapshot, plan.suspensions))
-
-
 def _plan(snapshot: Snapshot) -> Plan:
     problem = prepare(snapshot)
-    return Writer(problem, best_outcome(problem)).plan()
+    plan = Writer(problem, best_outcome(problem)).plan()
+    return replace(plan, served=Served(partial(served_order, problem)))

@@ -1,8 +1,10 @@
 """The planner's output. Each decision has a code for programs and a reason for people."""
 
-from collections.abc import Hashable, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from functools import cached_property
+from typing import Any, Protocol, overload
 
 from scheduling.planner.turns import Turn
 
@@ -117,6 +119,76 @@ class WaitReason:
         return self.explanation.key
 
 
+class WaitReasons(Sequence[WaitReason]):
+    """The wait reasons of these deployments, given by id in order; each is made when first read.
+
+    Most readers need few of them, and with thousands that wait, the reasons cost more than the
+    decisions. `reserved` are the positions of the deployments for which capacity is reserved.
+    """
+
+    def __init__(
+        self,
+        deployments: Sequence[int],
+        make: Callable[[int], WaitReason],
+        reserved: Collection[int] = (),
+    ) -> None:
+        self.deployments = deployments
+        self._make = make
+        self._made: dict[int, WaitReason] = {}
+        self._reserved = reserved
+
+    @property
+    def reserved(self) -> list[WaitReason]:
+        return [self[position] for position in sorted(self._reserved)]
+
+    def __len__(self) -> int:
+        return len(self.deployments)
+
+    @overload
+    def __getitem__(self, position: int) -> WaitReason: ...
+    @overload
+    def __getitem__(self, position: slice) -> list[WaitReason]: ...
+    def __getitem__(self, position: int | slice) -> WaitReason | list[WaitReason]:
+        if isinstance(position, slice):
+            return [self[each] for each in range(*position.indices(len(self)))]
+        number = range(len(self))[position]
+        made = self._made.get(number)
+        if made is None:
+            made = self._made[number] = self._make(number)
+        return made
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Served(Sequence[int]):
+    """The ids of the ready deployments in the order in which a plan considers them, found when
+    first read.
+    """
+
+    def __init__(self, find: Callable[[], list[int]]) -> None:
+        self._find = find
+
+    @cached_property
+    def _ids(self) -> list[int]:
+        return self._find()
+
+    @overload
+    def __getitem__(self, position: int) -> int: ...
+    @overload
+    def __getitem__(self, position: slice) -> list[int]: ...
+    def __getitem__(self, position: int | slice) -> int | list[int]:
+        return self._ids[position]
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._ids)
+
+
 @dataclass(frozen=True, slots=True)
 class Suspension:
     """No deployment is preempted for this ready deployment until a time, nor by this plan.
@@ -132,18 +204,36 @@ class Suspension:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Each part is sorted by the deployment's id. `turns` are as they were before the plan."""
+    """Each part is sorted by the deployment's id, except `served`, which has the ready deployments
+    in the order in which the plan considers them. `turns` are as they were before the plan.
+    """
 
     placements: tuple[Placement, ...] = field(default=())
     evictions: tuple[Eviction, ...] = field(default=())
     moves: tuple[Move, ...] = field(default=())
-    wait_reasons: tuple[WaitReason, ...] = field(default=())
+    wait_reasons: Sequence[WaitReason] = field(default=())
     turns: tuple[Turn, ...] = field(default=())
     suspensions: tuple[Suspension, ...] = field(default=())
+    served: Sequence[int] = field(default=(), compare=False, repr=False)
 
     @property
     def changes_nothing(self) -> bool:
         return not (self.placements or self.evictions or self.moves or self.suspensions)
+
+    @property
+    def reserved(self) -> list[WaitReason]:
+        """The wait reasons of the deployments for which the plan reserves capacity."""
+        if isinstance(self.wait_reasons, WaitReasons):
+            return self.wait_reasons.reserved
+        return [wait for wait in self.wait_reasons if wait.code == "reserved"]
+
+    def wait_reason(self, deployment: int) -> WaitReason | None:
+        """Return why the deployment stays pending, None if it does not."""
+        waits = self.wait_reasons
+        position = bisect_left(waits, deployment, key=lambda wait: wait.deployment)
+        if position < len(waits) and waits[position].deployment == deployment:
+            return waits[position]
+        return None
 
     def to_json(self) -> dict[str, Any]:
         return {

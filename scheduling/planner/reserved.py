@@ -14,8 +14,7 @@ def holders(plan: Plan) -> dict[Place, int]:
     """Return, by cluster and node, the deployment that the plan reserves capacity for."""
     return {
         (found["cluster"], found["node"]): wait.deployment
-        for wait in plan.wait_reasons
-        if wait.code == "reserved"
+        for wait in plan.reserved
         for found in [wait.detail["reservation"]]
     }
 

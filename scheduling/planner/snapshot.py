@@ -251,7 +251,7 @@ class Snapshot:
             "now": self.now,
             "policy": asdict(self.policy),
             "clusters": [_cluster_to_json(cluster) for cluster in self.clusters],
-            "deployments": [_deployment_to_json(row) for row in self.deployments],
+            "deployments": [deployment_to_json(row) for row in self.deployments],
         }
 
 
@@ -336,7 +336,8 @@ def _cluster_to_json(cluster: Cluster) -> dict[str, Any]:
     return _without_empty(row, "nodes")
 
 
-def _deployment_to_json(deployment: Deployment) -> dict[str, Any]:
+def deployment_to_json(deployment: Deployment) -> dict[str, Any]:
+    """Return the deployment's row of a snapshot's JSON."""
     # Not by asdict, which copies every value: a cycle records its whole snapshot.
     plain = {name: getattr(deployment, name) for name in _PLAIN}
     row = {**deployment.request.to_json(), **plain}

@@ -180,7 +180,7 @@ class _World:
         rows = (*active, *self._ready.values())
         snapshot = Snapshot(now, self._terms.policy, self._replay.clusters, rows)
         plan = self._decide(snapshot)
-        if any(wait.code == "reserved" for wait in plan.wait_reasons):
+        if plan.reserved:
             self._wake_after_turn(plan)
         self._replay.out_of_order += starts_out_of_order(snapshot, plan)
         reserved_for = holders(plan).values()

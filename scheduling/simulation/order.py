@@ -88,11 +88,7 @@ def _waiting(snapshot: Snapshot, plan: Plan) -> list[Deployment]:
 def _reserved(snapshot: Snapshot, plan: Plan) -> dict[Place, _Reservation]:
     """Return the plan's reservations by place."""
     rows = {d.id: d for d in snapshot.deployments}
-    until = {
-        wait.deployment: wait.detail["reservation"]["until"]
-        for wait in plan.wait_reasons
-        if wait.code == "reserved"
-    }
+    until = {wait.deployment: wait.detail["reservation"]["until"] for wait in plan.reserved}
     return {
         place: _Reservation(rows[holder].request, until[holder])
         for place, holder in holders(plan).items()

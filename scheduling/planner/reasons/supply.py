@@ -11,7 +11,8 @@ from scheduling.planner.problem import Problem
 from scheduling.planner.resources import DIMENSIONS, Resources
 
 _COMPARED = 4  # nodes of which a sentence names the closest
-_PAIRS = 20_000  # pairs of a deployment and a node to examine for one plan
+_PAIRS = 20_000  # pairs of a deployment and a node to examine for all reasons of a plan ...
+_LEAST_PAIRS = 20  # ... but for each reason so many at least
 
 
 class Supply:
@@ -155,10 +156,12 @@ class Supplies:
     """The supply of each level and set of nodes, and moves that would make a large block free.
 
     A move is of an active deployment that stays on its node. The number of pairs that are examined
-    for a plan is bounded.
+    for each reason is bounded, so that a reason does not depend on which others are read.
     """
 
-    def __init__(self, problem: Problem, outcome: Outcome, staying: dict[int, list[int]]) -> None:
+    def __init__(
+        self, problem: Problem, outcome: Outcome, staying: dict[int, list[int]], reasons: int
+    ) -> None:
         self._problem = problem
         self._outcome = outcome
         self._staying = staying
@@ -167,7 +170,8 @@ class Supplies:
         bins = problem.bins
         self._ranges = {bins[nodes[0]].cluster.id: nodes for nodes in problem.clusters}
         self._shared = [c for c, bin_ in enumerate(bins) if not bin_.is_only]
-        self._pairs_left = _PAIRS
+        self._pairs = max(_PAIRS // max(reasons, 1), _LEAST_PAIRS)
+        self._pairs_left = 0
 
     def at(self, priority: int, d: int) -> Supply:
         """Return what is free for d on its eligible nodes after this level was placed."""
@@ -204,6 +208,7 @@ class Supplies:
         """
         problem, priority = self._problem, self._problem.deployments[d].priority
         options = []
+        self._pairs_left = self._pairs
         for c in nodes:
             short = supply.free[c] - problem.requests[d]
             for v in self._staying.get(c, ()):

@@ -46,9 +46,8 @@ class Reason:
     """The explanation of why a deployment waits; deployments that wait for the same have it in
     common.
 
-    What it states is computed when it is first read. An exception is a sentence that may propose a
-    move: the search for moves is bounded for the whole plan, so that it must not depend on what is
-    read first. `own` is the reservation of the deployment, if it has one.
+    What it states is computed when it is first read. `own` is the reservation of the deployment, if
+    it has one.
     """
 
     def __init__(
@@ -73,8 +72,6 @@ class Reason:
         self._may_move = (
             own is None and not self._is_suspended and self._supply.may_scatter(problem.requests[d])
         )
-        if self._may_move:
-            self._explained  # noqa: B018 - see above
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Reason):

@@ -5,7 +5,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from scheduling.planner.outcome import Outcome
-from scheduling.planner.plan import Eviction, Move, Placement, Plan, WaitReason
+from scheduling.planner.plan import (
+    Eviction,
+    Move,
+    Placement,
+    Plan,
+    WaitReason,
+    WaitReasons,
+)
 from scheduling.planner.problem import NOWHERE, Problem
 from scheduling.planner.reasons.minimality import Prover
 from scheduling.planner.reasons.preemptors import Assignment
@@ -30,14 +37,16 @@ class Writer:
         self._preemptors = self._assign()
         self._prover = Prover(problem)
         self._minimal: dict[int, bool] = {}
-        self._supplies = Supplies(problem, outcome, self._staying)
+        self._waiting = [
+            d for d, home in enumerate(problem.home) if home == NOWHERE and d not in outcome.where
+        ]
+        self._supplies = Supplies(problem, outcome, self._staying, len(self._waiting))
         self._reasons: dict[tuple[Any, ...], Reason] = {}
 
     def plan(self) -> Plan:
         placements: list[Placement] = []
         evictions: list[Eviction] = []
         moves: list[Move] = []
-        wait_reasons: list[WaitReason] = []
         victims: dict[int, int] = defaultdict(int)
         for d in self._displaced:
             cause = self._preemptors.get(d)
@@ -50,11 +59,19 @@ class Writer:
         for d, home in enumerate(self._problem.home):
             if home == NOWHERE and d in self._where:
                 placements.append(self._placement(d, victims[d]))
-            elif home == NOWHERE:
-                wait_reasons.append(self._wait_reason(d))
         turns = sorted(self._problem.turns.values(), key=lambda turn: turn.deployment)
         return Plan(
-            tuple(placements), tuple(evictions), tuple(moves), tuple(wait_reasons), tuple(turns)
+            tuple(placements), tuple(evictions), tuple(moves), self._wait_reasons(), tuple(turns)
+        )
+
+    def _wait_reasons(self) -> WaitReasons:
+        waiting, deployments = self._waiting, self._problem.deployments
+        return WaitReasons(
+            [deployments[d].id for d in waiting],
+            lambda position: self._wait_reason(waiting[position]),
+            [position for position, d in enumerate(waiting) if d in self._reserved]
+            if self._reserved
+            else (),
         )
 
     def _find_displaced(self) -> Iterator[int]:

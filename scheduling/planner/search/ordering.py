@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 from scheduling.planner.policy import Order
-from scheduling.planner.problem import NOWHERE, Problem, prepare
-from scheduling.planner.snapshot import Snapshot
+from scheduling.planner.problem import NOWHERE, Problem
 
 _WEIGHTS = ((1, 1, 1), (0, 0, 1), (1, 0, 0), (0, 1, 0), (1, 0, 1), (0, 1, 1), (1, 1, 0))
 Orders = tuple[list[int], ...]
@@ -18,18 +17,18 @@ class Measure:
     sizes: list[int]
 
 
-def queue_order(snapshot: Snapshot) -> list[int]:
+def served_order(problem: Problem) -> list[int]:
     """Return the ids of the ready deployments, the first to be placed at the head.
 
     By level from the highest; within a level the ones that go first by rule 9, the longest waiting
     at the head; then by dominant share and time in the queue, or by time in the queue alone, as the
     policy states. Deployments for which preemption is suspended come last in their level.
     """
-    problem = prepare(snapshot)
     order: list[int] = []
     for level in problem.levels:
         first = [d for d in level.taking_turns if problem.goes_first(d)]
-        others = [d for d in level.ready if d not in first]
+        ahead = set(first)
+        others = [d for d in level.ready if d not in ahead]
         order += [*first, *base_order(problem, others), *base_order(problem, level.suspended)]
     return [problem.deployments[d].id for d in order]
 
