@@ -123,6 +123,7 @@ class AuditEntry(models.Model):
         null=True,
         db_constraint=False,
         related_name="+",
+        db_index=False,
     )
     model = models.CharField(max_length=100)
     object_id = models.BigIntegerField()

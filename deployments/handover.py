@@ -4,7 +4,7 @@ from django.db import transaction
 from django.db.models import Count
 
 from accounts.models import User
-from deployments.models import LIVE, Deployment
+from deployments.models import Deployment
 from hypervisor.base.errors import Conflict, Invalid
 from orgs.events import record_many
 from orgs.models import Event, Membership, Organization, Role
@@ -12,9 +12,7 @@ from orgs.models import Event, Membership, Organization, Role
 
 def left_by(organization_id: int, user_id: int) -> dict[str, int]:
     """Count the user's deployments that have not ended, by status."""
-    rows = Deployment.objects.filter(
-        organization=organization_id, created_by=user_id, status__in=LIVE
-    )
+    rows = Deployment.objects.live().filter(organization=organization_id, created_by=user_id)
     counts = rows.order_by("status").values_list("status").annotate(Count("pk"))
     return dict(counts)
 
@@ -34,10 +32,8 @@ def hand_over(organization: Organization, *, actor: str, from_user: int, to_user
         )
     if from_user == to_user:
         raise Invalid("Name a user other than `from_user`.", attr="to_user")
-    rows = Deployment.objects.locked().filter(
-        organization=organization, created_by=from_user, status__in=LIVE
-    )
-    ids = list(rows.values_list("pk", flat=True))
+    rows = Deployment.objects.live().filter(organization=organization, created_by=from_user)
+    ids = list(rows.locked().values_list("pk", flat=True))
     if not ids:
         raise Conflict(
             f"User {from_user} has no deployments in {organization.name} that have not ended: check"

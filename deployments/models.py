@@ -84,6 +84,10 @@ class DeploymentQuerySet(TenantQuerySet["Deployment"]):
         )
         return self.filter(~Exists(members) if departed else Exists(members))
 
+    def live(self) -> "DeploymentQuerySet":
+        """Deployments that have not ended, by the statuses that the index of these rows names."""
+        return self.filter(status__in=LIVE)
+
     def active(self) -> "DeploymentQuerySet":
         """Deployments that are placed: their requests are allocated on their clusters."""
         return self.filter(status__in=ACTIVE)
@@ -131,7 +135,7 @@ class Deployment(ResourceColumns):
     """
 
     organization = models.ForeignKey(
-        Organization, on_delete=models.CASCADE, related_name="deployments"
+        Organization, on_delete=models.CASCADE, related_name="deployments", db_index=False
     )
     name = NameField(max_length=200)
     image = models.CharField(max_length=500)
@@ -144,7 +148,12 @@ class Deployment(ResourceColumns):
         default=True, help_text="Unticked: no preemptor may evict it, whatever their priorities."
     )
     requested_cluster = models.ForeignKey(
-        Cluster, on_delete=models.SET_NULL, null=True, blank=True, related_name="requested_by"
+        Cluster,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="requested_by",
+        db_index=False,
     )
     run_as = models.JSONField(null=True, blank=True)
     ephemeral_storage_mib = models.PositiveBigIntegerField(
@@ -178,7 +187,12 @@ class Deployment(ResourceColumns):
     status_code = models.CharField(max_length=40, blank=True, default="", db_default="")
     held = models.BooleanField(default=False)
     cluster = models.ForeignKey(
-        Cluster, on_delete=models.RESTRICT, null=True, blank=True, related_name="deployments"
+        Cluster,
+        on_delete=models.RESTRICT,
+        null=True,
+        blank=True,
+        related_name="deployments",
+        db_index=False,
     )
     node = models.ForeignKey(
         Node,
@@ -253,7 +267,15 @@ class Deployment(ResourceColumns):
                 name="deployment_pending_of_user",
             ),
             models.Index(
+                fields=["cluster"], condition=Q(cluster__isnull=False), name="deployment_on_cluster"
+            ),
+            models.Index(
                 fields=["node"], condition=Q(node__isnull=False), name="deployment_on_node"
+            ),
+            models.Index(
+                fields=["requested_cluster"],
+                condition=Q(requested_cluster__isnull=False),
+                name="deployment_for_cluster",
             ),
         ]
         constraints = [
@@ -385,6 +407,7 @@ class Run(ResourceColumns):
         blank=True,
         related_name="preempted_runs",
         db_constraint=False,
+        db_index=False,
     )
 
     objects = RunQuerySet.as_manager()
@@ -417,6 +440,11 @@ class Run(ResourceColumns):
         indexes = [
             models.Index(fields=["cluster"], condition=Q(ended_at=None), name="run_unfinished"),
             models.Index(fields=["node"], condition=Q(node__isnull=False), name="run_on_node"),
+            models.Index(
+                fields=["preempted_by"],
+                condition=Q(preempted_by__isnull=False),
+                name="run_preempted_by",
+            ),
             models.Index(
                 fields=["released_at"],
                 condition=Q(outcome__in=["evicted", "moved"]),

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import connection
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from deployments.models import ENDED, LIVE, Dependency, Deployment, Run
+from deployments.models import ENDED, Dependency, Deployment, Run
 from hypervisor.base.purging import purge
 from orgs.models import Event
 
@@ -56,7 +56,7 @@ def purge_events(now: datetime) -> int:
     `explain` and `verify` read the events of a deployment until it ends. Returns the number of
     deleted events.
     """
-    live = Deployment.objects.filter(pk=OuterRef("subject_id"), status__in=LIVE)
+    live = Deployment.objects.live().filter(pk=OuterRef("subject_id"))
     of_live = Q(Exists(live), subject=Event.Subject.DEPLOYMENT)
     return purge(Event.objects.exclude(of_live), "time", _limit(now, settings.EVENT_HISTORY_DAYS))
 

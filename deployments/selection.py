@@ -12,7 +12,7 @@ from accounts.models import User
 from clusters.wakeups import request_cycle, request_reconcile
 from deployments import lifecycle
 from deployments.lifecycle import Change, Verb, transition
-from deployments.models import ENDED, DeploymentQuerySet, Status
+from deployments.models import DeploymentQuerySet, Status
 from hypervisor.base.errors import Invalid
 from orgs.models import Membership, Role
 
@@ -122,7 +122,7 @@ def _check_number(count: int) -> None:
 def _selected(rows: DeploymentQuerySet) -> list[_Selected]:
     """Return the selected deployments that have not ended. Raises Invalid if they are too many."""
     columns = ("pk", "status", "revision", "organization_id", "created_by_id")
-    live = rows.exclude(status__in=ENDED).order_by("pk").values_list(*columns)
+    live = rows.live().order_by("pk").values_list(*columns)
     found = [_Selected(*row) for row in live[: MAX_SELECTED + 1]]
     if len(found) > MAX_SELECTED:
         raise Invalid(

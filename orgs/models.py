@@ -118,7 +118,11 @@ class Event(models.Model):
         DEPLOYMENT = "deployment"
 
     organization = models.ForeignKey(
-        Organization, on_delete=models.CASCADE, related_name="events", db_constraint=False
+        Organization,
+        on_delete=models.CASCADE,
+        related_name="events",
+        db_constraint=False,
+        db_index=False,
     )
     subject = models.CharField(max_length=12, choices=Subject.choices)
     subject_id = models.BigIntegerField()

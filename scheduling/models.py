@@ -24,7 +24,9 @@ class SchedulingCycle(models.Model):
         INTERVAL = "interval"
         MANUAL = "manual"
 
-    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="cycles")
+    organization = models.ForeignKey(
+        Organization, on_delete=models.CASCADE, related_name="cycles", db_index=False
+    )
     trigger = models.CharField(max_length=10, choices=Trigger.choices)
     started_at = models.DateTimeField()
     snapshot_us = models.PositiveIntegerField("snapshot (µs)")

@@ -29,7 +29,7 @@ class Job:
 
 
 def jobs() -> tuple[Job, ...]:
-    hour = 3600
+    hour, day = 3600, 24 * 3600
     return (
         Job("Scheduling cycles", "scheduling.run_due_cycles", settings.SCHEDULER_INTERVAL),
         Job("Reconcile containers", "deployments.reconcile_all", settings.RECONCILE_INTERVAL),
@@ -43,14 +43,14 @@ def jobs() -> tuple[Job, ...]:
         ),
         Job("Take a sample", "scheduling.take_sample", 20),
         Job("Purge the log of changes", "deployments.purge_changes", 300),
-        Job("Purge samples", "scheduling.purge_samples", hour),
-        Job("Purge scheduling cycles", "scheduling.purge_cycles", hour),
+        Job("Purge samples", "scheduling.purge_samples", day),
+        Job("Purge scheduling cycles", "scheduling.purge_cycles", day),
         Job("Purge events", "deployments.purge_events", hour),
         Job("Purge ended deployments", "deployments.purge_ended", hour),
-        Job("Purge kept output", "deployments.purge_outputs", hour),
+        Job("Purge kept output", "deployments.purge_outputs", day),
         Job("Purge the audit trail", "accounts.purge_audit_trail", hour),
         Job("Purge idempotency keys", "accounts.purge_idempotency_keys", hour),
-        Job("Purge expired tokens", "accounts.purge_expired_tokens", 24 * hour),
+        Job("Purge expired tokens", "accounts.purge_expired_tokens", day),
     )
 
 

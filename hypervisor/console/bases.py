@@ -74,6 +74,10 @@ class ConsolePage(UnfoldModelAdminViewMixin, TemplateView):  # type: ignore[misc
         )
 
 
+ROWS = 50
+"""Rows of a list on a page: rendering one takes longer than reading it."""
+
+
 class Audited:
     """Pages whose History button leads to the object's audit trail."""
 
@@ -92,6 +96,7 @@ class ServiceAdmin(Audited, ModelAdmin):  # type: ignore[misc]
     """Pages that write through services; a service's refusal is shown as a message."""
 
     show_full_result_count = False
+    list_per_page = ROWS
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         raise NotImplementedError(f"{self}: call the services that add and change a row.")
@@ -153,6 +158,7 @@ class HistoryAdmin(ModelAdmin):  # type: ignore[misc]
 
     show_full_result_count = False
     paginator = InfinitePaginator
+    list_per_page = ROWS
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

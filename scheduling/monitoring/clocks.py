@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from clusters.models import Connection
 from deployments.lifecycle import Change, update_reasons
-from deployments.models import ENDED, Deployment, Run, Status
+from deployments.models import Deployment, Run, Status
 from deployments.runtime.outcomes import LONGEST_DELAY
 from scheduling.models import ClusterSample, Pulse, Sample, SchedulingCycle
 
@@ -108,7 +108,7 @@ def _longest_backoff() -> timedelta:
 def _cut_past_times(now: datetime) -> Iterator[int]:
     """Set past times that lie in the future to now, and delete samples of future minutes."""
     yield _cut_runs(now)
-    live = Deployment.objects.exclude(status__in=ENDED)
+    live = Deployment.objects.live()
     yield _cut(live, now, "queued_at", "placed_at", "started_at", "checkpoint_at")
     yield _cut(Connection.objects.all(), now, "lost_contact_at", "marked_at")
     yield _cut(Pulse.objects.all(), now, "time")

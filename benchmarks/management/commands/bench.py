@@ -10,16 +10,17 @@ from hypervisor.base import commands
 
 BENCHES = {
     "cycle": "a cycle that places many deployments, beside raw SQL that writes the same rows",
-    "dashboard": "the operators' first page with a million deployments, on a separate service",
     "engine": "starts, preemptions, chaos and churn on a real Docker Engine",
     "fragmentation": "GPUs that stay unallocated on a cluster that is filled, by policy",
     "growth": "the planner's time for 1,000 to 100,000 pending deployments on 100 clusters",
     "laws": "random worlds whose plans are checked against the rules",
     "latency": "the time from a POST until it is placed and running, on a running service",
+    "lifetime": "throughput with a million ended deployments, and while a transaction stays open",
     "load": "many concurrent clients and a check of the result, on a running service",
     "neighbours": "one organization's latency while another has many deployments waiting",
     "over_time": "policies over time: the same workloads replayed with each, paired, with spread",
     "quality": "planners compared with the exact optimum, on generated and recorded workloads",
+    "reads": "lists and pages while 100,000 deployments wait in one organization",
     "submissions": "deployments submitted a second, compared with FastAPI and with pgbench",
     "victims": "the victims of one preemptor, compared with an exhaustive search",
 }

@@ -12,7 +12,7 @@ from unfold.paginator import InfinitePaginator
 
 from clusters.resources import describe
 from deployments import services
-from deployments.models import LIVE, Dependency, Deployment, Run, Status
+from deployments.models import Dependency, Deployment, Run, Status
 from hypervisor.console.bases import HistoryAdmin, ServiceAdmin, permitted, preview_first
 from hypervisor.console.pages.deployments import DeploymentPage
 
@@ -78,7 +78,7 @@ class DepartedFilter(DropdownFilter):  # type: ignore[misc]
     ) -> QuerySet[Deployment]:
         if self.value() != "yes":
             return queryset
-        left = Deployment.objects.filter(status__in=LIVE).of_departed()
+        left = Deployment.objects.live().of_departed()
         return queryset.filter(pk__in=left.values("pk"))
 
 

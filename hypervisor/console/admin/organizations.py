@@ -210,7 +210,6 @@ class EventAdmin(HistoryAdmin):
         ("time", TimeFilter),
     ]
     list_filter_submit = True
-    list_per_page = 50
     list_select_related = ["organization"]
     search_fields = ["=subject_id", "=actor", "=kind"]
     search_help_text = "An id, a username or a kind of event."

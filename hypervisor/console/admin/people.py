@@ -130,7 +130,6 @@ class AuditEntryAdmin(HistoryAdmin):
     ]
     list_filter_submit = True
     list_select_related = ["actor"]
-    list_per_page = 50
     search_fields = ["=object_id", "name", "=request_id"]
     search_help_text = "An id, a name, or a request's id from the logs."
     fields = ["time", "who", "what", "done", "changes", "via", "request_id"]

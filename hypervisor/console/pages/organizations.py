@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from clusters.capacity import Capacity
 from clusters.models import Cluster
-from deployments.models import LIVE, Deployment, Status
+from deployments.models import Deployment, Status
 from hypervisor.console.charts import Bar
 from hypervisor.console.data.amounts import bars
 from hypervisor.console.pages.base import TopLevelPage
@@ -56,8 +56,9 @@ class OrganizationPage(TopLevelPage):
             ],
             cluster_count=organization.clusters.count(),
             idle=idle.share(now - idle.SPAN, now, organization=organization.pk),
-            departed=Deployment.objects.filter(organization=organization, status__in=LIVE)
+            departed=Deployment.objects.live()
             .of_departed()
+            .filter(organization=organization)
             .count(),
             members=sorted(members[:_MEMBERS_SHOWN], key=_by_role),
             member_count=members.count(),
@@ -73,7 +74,7 @@ class OrganizationPage(TopLevelPage):
 
 def _counts(organization: Organization) -> dict[str, int]:
     """Count the deployments that have not ended by status, with those on hold separately."""
-    rows = Deployment.objects.filter(organization=organization, status__in=LIVE).order_by()
+    rows = Deployment.objects.live().filter(organization=organization).order_by()
     counts: Counter[str] = Counter()
     for status, held, count in rows.values_list("status", "held").annotate(Count("pk")):
         counts["held" if held and status == Status.PENDING else str(status)] += count
