@@ -48,8 +48,10 @@ _FROM_THERE = {
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
     "tcp_user_timeout": "20s",
+    "client_connection_check_interval": "5s",
 }
-"""The same in the other direction: a worker whose machine has vanished loses its locks."""
+"""The same in the other direction: a worker that was killed, or whose machine has vanished, loses
+its locks soon, even in the middle of a statement."""
 
 
 def options(limits: Limits, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -34,11 +34,12 @@ background."""
 LONG_LIMIT_S = 300
 """A cycle in the background that takes longer is killed, and counts as failed."""
 
-_STAYS = timedelta(minutes=10)
-"""How long an organization's cycles stay in the background after one that computed for long."""
+_STAYS_FACTOR = 60
+"""After a cycle that computed for long, an organization's cycles stay in the background for this
+many times as long, so that they occupy a worker of the default queue for a 60th of the time."""
 
-_STAYS_BRIEFLY = timedelta(minutes=1)
-"""The same after one that took long or failed otherwise, which may be the machine's fault."""
+_SHORTEST_STAY, _LONGEST_STAY = timedelta(minutes=1), timedelta(minutes=10)
+"""The shortest stay also follows a cycle that took long otherwise, and several that failed."""
 
 _PAUSE_FACTOR = 4
 """After a failure, the next cycle begins at the earliest after this many times its duration, so
@@ -96,14 +97,18 @@ def begin(organization_id: int) -> None:
 def succeeded(organization_id: int, seconds: float, cpu_s: float) -> None:
     """Record the duration of a cycle if it was long, and that the organization's cycles work."""
     if cpu_s >= LONG_CPU_S or seconds >= LONG_S:
-        stays = _STAYS if cpu_s >= LONG_CPU_S else _STAYS_BRIEFLY
         _write(
-            organization_id, stays,
+            organization_id, _stay(cpu_s),
             seconds=seconds, failures=0, failing_since=None, retry_at=None,
         )  # fmt: skip
     else:
         rows = BackgroundCycles.objects.filter(pk=organization_id).exclude(failures=0)
         rows.update(failures=0, failing_since=None, retry_at=None)
+
+
+def _stay(cpu_s: float) -> timedelta:
+    wanted = timedelta(seconds=_STAYS_FACTOR * cpu_s)
+    return min(max(wanted, _SHORTEST_STAY), _LONGEST_STAY)
 
 
 def failed(organization_id: int, seconds: float, error: str) -> None:
@@ -123,17 +128,17 @@ def killed(organization_id: int, trigger: str, limit_s: float) -> None:
     if limit_s >= LONG_LIMIT_S:
         failed(organization_id, limit_s, f"it took longer than {limit_s:.0f} s")
     else:
-        _write(organization_id, _STAYS, seconds=limit_s)
+        _write(organization_id, _LONGEST_STAY, seconds=limit_s)
         request_long(organization_id, trigger)
 
 
 def _write_failure(organization_id: int, seconds: float, error: str, pause: timedelta) -> None:
-    recent = BackgroundCycles.objects.filter(pk=organization_id, until__gt=Now() - _STAYS_BRIEFLY)
+    recent = BackgroundCycles.objects.filter(pk=organization_id, until__gt=Now() - _SHORTEST_STAY)
     former = recent.exclude(failures=0).first()
     failures = former.failures + 1 if former else 1
     is_one_of_few = failures < FAILURES and seconds < LONG_S
     _write(
-        organization_id, timedelta(0) if is_one_of_few else _STAYS_BRIEFLY,
+        organization_id, timedelta(0) if is_one_of_few else _SHORTEST_STAY,
         seconds=max(seconds, former.seconds if former else 0),
         failures=failures,
         failing_since=former.failing_since if former else Now(),
