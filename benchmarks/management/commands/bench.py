@@ -9,6 +9,7 @@ from django.core.management.base import CommandError
 from hypervisor.base import commands
 
 BENCHES = {
+    "backlog": "a preemptor's latency, explain and dry run while many wait, on a separate service",
     "cycle": "a cycle that places many deployments, beside raw SQL that writes the same rows",
     "engine": "starts, preemptions, chaos and churn on a real Docker Engine",
     "fragmentation": "GPUs that stay unallocated on a cluster that is filled, by policy",
