@@ -99,6 +99,10 @@ def pytest_configure(config: pytest.Config) -> None:
     # SIGTERM acts like Ctrl-C, so that every engine and server is stopped.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     config.addinivalue_line("markers", "docker: needs a real Docker Engine, which --docker starts")
+    config.addinivalue_line(
+        "markers",
+        "own_session: needs a PostgreSQL session for itself, which a pooler does not give",
+    )
     if config.getoption("docker") and (reason := missing()):
         raise pytest.UsageError(f"--docker: {reason}")
     if _IS_POOLED and (reason := pgbouncer.missing()):
@@ -110,6 +114,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         skip = pytest.mark.skip(reason="needs a Docker Engine: python3 manage.py test --docker")
         for item in items:
             if item.get_closest_marker("docker"):
+                item.add_marker(skip)
+    if config.getoption("pgbouncer"):
+        skip = pytest.mark.skip(reason="needs a PostgreSQL session for itself")
+        for item in items:
+            if item.get_closest_marker("own_session"):
                 item.add_marker(skip)
 
 

@@ -177,6 +177,7 @@ def test_the_admin_answers_with_a_plain_page(console: Client, charlie: User) -> 
     assert "The disk of the database is full" in response.content.decode()
 
 
+@pytest.mark.own_session
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("method", ["get", "post"])
 def test_an_outage_outside_of_a_view_gets_the_same_response(method: str) -> None:

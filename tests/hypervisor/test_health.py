@@ -63,6 +63,7 @@ def test_with_an_unapplied_migration_it_is_not_ready(client: Client) -> None:
     assert response.json()["checks"]["database"] == "not migrated"
 
 
+@pytest.mark.own_session
 @pytest.mark.django_db(transaction=True)
 def test_a_read_only_database_is_not_ready(client: Client) -> None:
     with connection.cursor() as cursor:

@@ -11,7 +11,7 @@ from hypervisor.celery import app
 from hypervisor.sessions import COMMAND, WEB, WORKER, Limits
 from hypervisor.standalone.bootstrap import ROOT
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.own_session]
 
 LIMITS = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
 

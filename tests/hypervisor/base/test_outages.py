@@ -64,6 +64,7 @@ def test_a_reference_to_a_deleted_row_is_a_conflict() -> None:
     assert isinstance(refusal_of(raised("23503")), Conflict)
 
 
+@pytest.mark.own_session
 @pytest.mark.django_db(transaction=True)
 def test_a_missing_and_a_closed_connection_are_unavailable() -> None:
     with closing(connections.create_connection("default")) as nowhere:
