@@ -13,6 +13,7 @@ from benchmarks.history import TABLES, History
 from benchmarks.private import found, own_session
 from clusters import engines
 from deployments import waiting
+from deployments.retention import purge_events
 from deployments.runtime import closing
 from deployments.runtime.reconcile import reconcile
 from deployments.runtime.requests import periodic_requests
@@ -20,6 +21,8 @@ from orgs.models import Organization
 from scheduling.cycle.snapshot import load
 from scheduling.insight.verify import violations
 from scheduling.monitoring import clocks
+from scheduling.monitoring.days import roll_up
+from scheduling.monitoring.minutes import take_sample
 from scheduling.tasks import due_organizations
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -61,6 +64,9 @@ FREQUENT: dict[str, Callable[[Organization], object]] = {
     "waiting": lambda _: waiting.refresh(timezone.now(), actor="system:test"),
     "heal": lambda _: closing.heal(timezone.now(), actor="system:test"),
     "requests": lambda _: list(periodic_requests()),
+    "minutes": lambda _: take_sample(),
+    "days": lambda _: roll_up(),
+    "purge": lambda _: purge_events(timezone.now()),
     "reconcile": lambda organization: reconcile(
         engines.of_cluster(organization.clusters.earliest("pk"))[0]
     ),
@@ -78,9 +84,19 @@ def test_a_frequent_statement_reads_nothing_that_has_ended(name: str) -> None:
         assert not _scanned(query["sql"]) & set(TABLES), query["sql"]
 
 
+def test_the_figures_of_a_busy_day_do_not_read_all_events() -> None:
+    found(History(ended=20_000, active=8, days=1, minutes=10))
+
+    with CaptureQueriesContext(connection) as captured:
+        roll_up()
+
+    for query in captured.captured_queries:
+        assert "orgs_event" not in _scanned(query["sql"]), query["sql"]
+
+
 def _scanned(sql: str) -> set[str]:
     """Return the tables that the statement reads from the beginning to the end."""
-    if not sql.startswith(("SELECT", "UPDATE", "(SELECT", "WITH", "DELETE")):
+    if not sql.strip(" \n(").startswith(("SELECT", "UPDATE", "WITH", "DELETE")):
         return set()
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN (FORMAT JSON) {sql}")
