@@ -17,7 +17,7 @@ import sys
 import tempfile
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -194,11 +194,13 @@ def _bulk(_: int) -> dict[str, Any]:
 
 
 def _cpu(processes: Mapping[str, psutil.Process]) -> dict[str, float]:
-    """Return the CPU seconds of each process and its descendants."""
-    spent = {}
+    """Return the CPU seconds of each process and its descendants, also of those that have ended."""
+    spent = dict.fromkeys(processes, 0.0)
     for name, process in processes.items():
-        times = [p.cpu_times() for p in (process, *process.children(recursive=True))]
-        spent[name] = sum(t.user + t.system for t in times)
+        for member in (process, *process.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                # User, system, and the same of the ended children.
+                spent[name] += sum(member.cpu_times()[:4])
     return spent
 
 
