@@ -56,9 +56,14 @@ class Measured:
     pace: Pace
     cpu: Mapping[str, float]
 
+    @property
+    def total_ms(self) -> float:
+        """CPU milliseconds of all processes per request."""
+        return sum(self.cpu.values())
+
     def __str__(self) -> str:
-        parts = ", ".join(f"{name} {ms:.1f}" for name, ms in self.cpu.items())
-        return f"{self.pace}; CPU ms a request: {parts}"
+        parts = ", ".join(f"{name} {ms:.1f}" for name, ms in self.cpu.items() if ms >= 0.05)
+        return f"{self.pace}; CPU ms a request: {self.total_ms:.1f} ({parts})"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -114,7 +119,7 @@ def compare_singles(
     target: Target, rival: Target | None, *, clients: int, count: int, rounds: int
 ) -> Iterator[str]:
     """Submit one by one, to the service and to the rival in turns; yield lines of results."""
-    ratios = []
+    rates, costs = [], []
     for number in range(rounds + 1):
         ours = measure(target, clients=clients, count=count)
         theirs = measure(rival, clients=clients, count=count) if rival else None
@@ -122,10 +127,14 @@ def compare_singles(
             continue  # Connections are open and code is loaded from now on.
         yield f"{_clients(clients)}, one by one: {ours}"
         if theirs:
-            ratios.append(ours.pace.rate / theirs.pace.rate)
+            rates.append(ours.pace.rate / theirs.pace.rate)
+            costs.append(ours.total_ms / theirs.total_ms)
             yield f"{_clients(clients)}, FastAPI and SQLAlchemy: {theirs}"
-    if ratios:
-        yield f"{_clients(clients)}: {_ratios(ratios)} of the rival's requests a second"
+    if rates:
+        yield (
+            f"{_clients(clients)}: {_ratios(rates)} of the rival's requests a second,"
+            f" {_ratios(costs)} times its CPU"
+        )
 
 
 def compare_bulks(target: Target, *, bulks: int, seconds: int, rounds: int) -> Iterator[str]:

@@ -39,6 +39,8 @@ def parse_cpu(value: object) -> int:
 
     Raises ValueError with a message that describes what is accepted.
     """
+    if type(value) is int and 0 < value <= MAX_CPU_MILLI // 1000:
+        return value * 1000
     amount, unit = _read(value) or (Fraction(), None)
     if unit not in ("", "m"):
         raise ValueError('CPU must be in cores, such as 0.5, or a quantity such as "500m".')
@@ -63,6 +65,8 @@ def parse_mib(value: object, what: str) -> int:
 
     Raises ValueError with a message that describes what is accepted, of `what`.
     """
+    if type(value) is int and 0 < value <= MAX_RAM_MIB:
+        return value
     amount, unit = _read(value) or (Fraction(), None)
     scale = _MIB if unit == "" and not isinstance(value, str) else _RAM_UNITS.get(unit or "")
     if scale is None or (unit == "" and amount.denominator != 1):

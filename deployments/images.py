@@ -5,6 +5,7 @@
 
 import re
 from argparse import ArgumentTypeError
+from functools import lru_cache
 
 MAX_NAME = 255
 _EXAMPLE = "Give a reference such as registry.example.org/team/train:1."
@@ -23,6 +24,7 @@ _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _HEX_DIGITS = {"sha256": 64, "sha384": 96, "sha512": 128}
 
 
+@lru_cache(maxsize=1024)
 def check_reference(text: str) -> None:
     """Raise ValueError for a malformed reference, with a sentence for people and the remedy."""
     if not text or not text.isascii() or not text.isprintable() or " " in text:

@@ -45,6 +45,9 @@ from scheduling.serializers import DryRunSerializer, ExplanationSerializer
 
 _OWN_VERBS = ("update", "partial_update", "destroy", "start", "stop", "cancel", "checkpoint")
 
+_NO_DEPENDENCIES = {"dependencies": Dependency.objects.none()}
+"""The prefetched objects of new deployments without dependencies, evaluated once."""
+
 _SELECTION = [
     OpenApiParameter(
         "dry_run", bool, description="Change nothing: return what the call would change."
@@ -311,9 +314,8 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
         if any(entry.spec.depends_on for entry in entries):
             prefetch_related_objects(created, "dependencies")
         else:
-            none = {"dependencies": Dependency.objects.none()}
             for row in created:
-                row._prefetched_objects_cache = none  # type: ignore[attr-defined]
+                row._prefetched_objects_cache = _NO_DEPENDENCIES  # type: ignore[attr-defined]
         return created
 
     def _carry_out(

@@ -10,12 +10,15 @@ from rest_framework import serializers
 
 from hypervisor.base.names import NameField, NameSerializerField
 from hypervisor.base.numbers import whole
+from hypervisor.rest.compiled import Compiled
 
 M = TypeVar("M", bound=Model)
 
 
 class StrictMixin:
     """A serializer that refuses unknown fields; read-only fields may be sent and are ignored."""
+
+    _compiled: Compiled | None = None
 
     @cached_property
     def _readable_fields(self) -> list[Any]:  # each row of a list iterates over them
@@ -50,13 +53,28 @@ class StrictMixin:
             }
             if errors:
                 raise serializers.ValidationError(errors, code="unknown_field")
+            if self._compiled and data.__class__ is dict:
+                fields = self._compiled.validated(self, data)
+                if fields is not None:
+                    return fields
         return super().to_internal_value(data)  # type: ignore[misc]
+
+    def run_validators(self, value: Any) -> None:
+        if self.validators:  # type: ignore[attr-defined]
+            super().run_validators(value)  # type: ignore[misc]
+
+    def to_representation(self, instance: Any) -> dict[str, Any]:
+        shown = self._compiled and self._compiled.represented(instance)
+        return shown or super().to_representation(instance)  # type: ignore[misc]
 
 
 @cache
 def _made_once(serializer_class: Any) -> Any:
     serializer = serializer_class()
-    _ = serializer._readable_fields, serializer._writable_fields
+    for field in (serializer, *(getattr(f, "child", None) for f in serializer.fields.values())):
+        if isinstance(field, StrictMixin):
+            field._compiled = Compiled(field)
+    _ = serializer.validators
     return serializer
 
 

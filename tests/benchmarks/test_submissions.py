@@ -39,8 +39,8 @@ def test_all_requests_of_all_clients_and_rounds_are_accepted(target: Target) -> 
     assert [line.split(":")[0] for line in lines] == [
         "3 clients, one by one", "3 clients, FastAPI and SQLAlchemy", "3 clients",
     ]  # fmt: skip
-    for name in ("web", "worker", "engines", "beat", "postgres", "valkey"):
-        assert f"{name} " in lines[0]
+    assert set(target.processes) >= {"web", "worker", "engines", "beat", "postgres", "valkey"}
+    assert "web " in lines[0]
 
 
 def test_bulks_are_compared_with_single_inserts(
