@@ -117,7 +117,7 @@ class Change:
 
     - `revision`: the revision that the decision was made on; None for any.
     - `run`: the id of the run that the decision was made on, which must still be the deployment's
-      newest; None for any.
+      current one; None for any.
     - `cluster`, `node`: the ids of where to place it; without a node, on the cluster's only one.
     - `preemptor`: the id of the deployment that it is evicted for.
     - `restarts`: its new number of restarts.
@@ -192,7 +192,12 @@ def _change(
 
 
 def _statement(verb: Verb) -> str:
-    # The rows are locked in order first, because an UPDATE may lock them in any order.
+    """Return the statement, whose work is in proportion to the number of changes.
+
+    It finds rows by ids only and checks them afterwards. Statistics are old after many rows have
+    changed, and a condition of which PostgreSQL assumes that few rows satisfy it would let it
+    compare all rows with all changes.
+    """
     return f"""
         WITH v AS (
             SELECT * FROM unnest(
@@ -202,18 +207,21 @@ def _statement(verb: Verb) -> str:
                 %(codes)s::text[], %(data)s::jsonb[]
             ) AS v(id, revision, run_id, reason, cluster_id, node_id, ready_after, exit_code,
                    preemptor_id, restarts, code, data)
-        ), locked AS (
-            SELECT d.id, d.cluster_id AS former FROM deployments_deployment d JOIN v USING (id)
-            WHERE d.status = ANY(%(sources)s) AND d.revision = coalesce(v.revision, d.revision)
-              AND (v.run_id IS NULL OR v.run_id = (
-                  SELECT max(r.id) FROM deployments_run r WHERE r.deployment_id = d.id))
-            ORDER BY d.id FOR NO KEY UPDATE OF d
+        ), locked AS MATERIALIZED (  -- in order, because an UPDATE may lock rows in any order
+            SELECT v.*, d.status, d.revision AS present, d.cluster_id AS former
+            FROM v JOIN deployments_deployment d USING (id)
+            ORDER BY id FOR NO KEY UPDATE OF d
+        ), legal AS (
+            SELECT * FROM locked
+            WHERE status = ANY(%(sources)s) AND present = coalesce(revision, present)
+              AND (run_id IS NULL
+                   OR (SELECT r.released_at IS NULL FROM deployments_run r WHERE r.id = run_id))
         ), changed AS (
             UPDATE deployments_deployment d
             SET status = %(target)s, status_reason = v.reason, status_code = v.code,
                 revision = d.revision + 1, {verb.sets}
-            FROM v JOIN locked USING (id) WHERE d.id = v.id
-            RETURNING d.id, d.organization_id, locked.former, v.reason, v.exit_code, v.preemptor_id,
+            FROM legal v WHERE d.id = v.id
+            RETURNING d.id, d.organization_id, v.former, v.reason, v.exit_code, v.preemptor_id,
                       v.data
         ), runs AS ({verb.updates_run}
         ), events AS (
@@ -301,11 +309,16 @@ def _write_reasons(
                 %(ids)s::bigint[], %(codes)s::text[], %(reasons)s::text[], %(data)s::jsonb[],
                 %(revisions)s::bigint[]
             ) AS v(id, code, reason, data, revision)
+        ), there AS (
+            SELECT v.*, d.status, d.held, d.status_reason, d.status_code
+            FROM v JOIN deployments_deployment d USING (id) OFFSET 0  -- by ids only
         ), stale AS (
-            SELECT d.id, v.code, v.reason, v.data FROM deployments_deployment d JOIN v USING (id)
-            WHERE d.status = ANY(%(statuses)s) AND NOT d.held
-              AND (d.status_reason, d.status_code) <> (v.reason, v.code)
-              AND (v.revision IS NULL OR d.revision = v.revision)
+            SELECT there.id, there.code, there.reason, there.data
+            FROM there JOIN deployments_deployment d USING (id)
+            WHERE (there.status_reason, there.status_code) <> (there.reason, there.code)
+              AND there.status = ANY(%(statuses)s) AND NOT there.held
+              AND d.status || '' = ANY(%(statuses)s) AND NOT d.held
+              AND (there.revision IS NULL OR d.revision = there.revision)
             ORDER BY d.id FOR NO KEY UPDATE OF d SKIP LOCKED
         ), changed AS (
             UPDATE deployments_deployment d

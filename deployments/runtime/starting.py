@@ -83,12 +83,12 @@ def _record(launches: Sequence[Launch], now: datetime) -> dict[int, UUID]:
         WITH v AS (
             SELECT * FROM unnest(%s::bigint[], %s::uuid[], %s::jsonb[]) AS v(id, uid, devices)
         ), free AS (
-            SELECT r.id FROM deployments_run r JOIN v USING (id)
-            WHERE r.released_at IS NULL FOR NO KEY UPDATE OF r SKIP LOCKED
+            SELECT v.* FROM v JOIN deployments_run r USING (id)
+            WHERE (r.released_at IS NULL) IS TRUE FOR NO KEY UPDATE OF r SKIP LOCKED
         )
         UPDATE deployments_run r
-        SET launched_at = %s, container_uid = v.uid, devices = v.devices
-        FROM v JOIN free USING (id) WHERE r.id = v.id
+        SET launched_at = %s, container_uid = free.uid, devices = free.devices
+        FROM free WHERE r.id = free.id
         RETURNING r.id, r.container_uid
     """
     columns: list[Any] = [

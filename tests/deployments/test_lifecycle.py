@@ -6,11 +6,14 @@ from typing import Any
 import pytest
 from django.db import DataError, IntegrityError, connection, transaction
 
+from accounts.models import User
 from clusters.models import Cluster
 from deployments import lifecycle
+from deployments.bulk import Entry, submit_many
 from deployments.lifecycle import VERBS, Change, Verb, transition
 from deployments.models import ENDED, Dependency, Deployment, Run, Status
-from orgs.models import Event
+from deployments.specs import Spec
+from orgs.models import Event, Organization
 from scheduling.insight.verify import violations
 from tests.fixtures.deployments import Bring, Submit
 
@@ -146,6 +149,36 @@ def test_an_ending_keeps_the_exit_code_and_the_times(bring: Bring, forge: Cluste
     assert (deployment.exit_code, deployment.finished_at, deployment.cluster) == (137, NOW, None)
     assert deployment.started_at == started_at
     assert deployment.runs.get().exit_code == 137
+
+
+def test_the_work_is_in_proportion_to_the_changes_although_the_statistics_are_old(
+    forge: Cluster, bring: Bring, acme: Organization, bob: User
+) -> None:
+    """PostgreSQL then expects a few rows where there are many."""
+    count = 2000
+    with connection.cursor() as cursor:
+        bring(Status.STARTING)
+        cursor.execute("ANALYZE")
+        entry = Entry(acme, Spec("job", "busybox", cpu_milli=1, ram_mib=1))
+        rows = submit_many(created_by=bob, entries=[entry] * count)
+        pending = [Change(row.pk, "placed", cluster=forge.pk) for row in rows]
+        transition(lifecycle.PLACE, pending, actor="system:test", now=NOW)
+        runs = Run.objects.filter(deployment__in=rows).values_list("deployment", "pk")
+        starting = [Change(deployment, "runs", run=run) for deployment, run in runs]
+        before = _rows_read(cursor)
+        changed = transition(lifecycle.START, starting, actor="system:test", now=NOW)
+        work = _rows_read(cursor) - before
+
+    assert len(changed) == count
+    assert work < 20 * count
+
+
+def _rows_read(cursor: Any) -> int:
+    cursor.execute(
+        "SELECT sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))"
+        " FROM pg_stat_xact_user_tables"
+    )
+    return int(cursor.fetchone()[0])
 
 
 def test_a_restart_clears_the_previous_result(bring: Bring, forge: Cluster) -> None:

@@ -23,6 +23,7 @@ BENCHES = {
     "quality": "planners compared with the exact optimum, on generated and recorded workloads",
     "reads": "lists and pages while 100,000 deployments wait in one organization",
     "submissions": "deployments submitted a second, compared with FastAPI and with pgbench",
+    "starts": "containers of the simulated engine a second, on a separate service",
     "victims": "the victims of one preemptor, compared with an exhaustive search",
 }
 """The modules of `benchmarks` with `add_arguments(parser)` and `command(options, out)`."""
