@@ -24,7 +24,7 @@ from rest_framework.test import APIClient
 from accounts.models import User
 from benchmarks import private
 from benchmarks.history import TABLES, History
-from benchmarks.private import copies, found, own_session, using
+from benchmarks.private import copies, cpu_seconds, found, own_session, using
 from clusters import engines
 from clusters.models import Cluster
 from deployments.models import ENDED, Deployment
@@ -41,17 +41,30 @@ _BULK = 500
 Out = Callable[[str], object]
 
 
-@dataclass(slots=True)
-class Rates:
-    """Deployments a second of each step, by database, one of each round."""
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one deployment took in a step, in seconds: as time passed, and of the CPU.
 
-    of_step: dict[str, dict[str, list[float]]]
+    The CPU time is that of the application and of PostgreSQL.
+    """
+
+    passed: float
+    cpu: float
+
+
+@dataclass(slots=True)
+class Costs:
+    """The costs of each step, by database, one of each round."""
+
+    of_step: dict[str, dict[str, list[Cost]]]
 
     def lines(self, title: str) -> Iterator[str]:
-        yield f"{title:<28}{'fresh':>10}{'aged':>10}{'ratio':>8}"
-        for step, rates in self.of_step.items():
-            fresh, aged = median(rates[FRESH]), median(rates[AGED])
-            yield f"{step:<28}{fresh:>8.0f}/s{aged:>8.0f}/s{aged / fresh:>8.2f}"
+        yield f"{title:<28}{'fresh':>10}{'aged':>10}{'ratio':>8}{'by CPU':>8}"
+        for step, costs in self.of_step.items():
+            fresh, aged = (median(cost.passed for cost in costs[name]) for name in (FRESH, AGED))
+            cpu = [sum(cost.cpu for cost in costs[name]) for name in (FRESH, AGED)]
+            rates = f"{1 / fresh:>8.0f}/s{1 / aged:>8.0f}/s"
+            yield f"{step:<28}{rates}{fresh / aged:>8.2f}{cpu[0] / cpu[1]:>8.2f}"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -112,32 +125,39 @@ def _write(out: Out, lines: Iterable[str]) -> None:
         out(line)
 
 
-def _alternating(rounds: int, size: int) -> Rates:
-    rates = Rates({step: defaultdict(list) for step in _STEPS})
+def _alternating(rounds: int, size: int) -> Costs:
+    costs = Costs({step: defaultdict(list) for step in _STEPS})
     for number in range(rounds + 1):
         for name in (FRESH, AGED):
             with using(name):
                 took = _round(size)
             if number:  # the first one only warms up
-                for step, seconds in zip(_STEPS, took, strict=True):
-                    rates.of_step[step][name].append(size / seconds)
-    return rates
+                for step, cost in zip(_STEPS, took, strict=True):
+                    costs.of_step[step][name].append(cost)
+    return costs
 
 
-def _round(size: int) -> list[float]:
-    """Let deployments live and end; return the seconds of each step."""
+def _round(size: int) -> list[Cost]:
+    """Let deployments live and end; return the costs of each step."""
     client, organization = _client(), Organization.objects.get()
     run_cycle(organization.pk, SchedulingCycle.Trigger.CHANGE)  # reads the working copy
-    times = [time.perf_counter()]
+    clocks = [_clocks()]
     for number in range(size):
         _submit(client, "/deployments", _spec(number))
-    times.append(time.perf_counter())
+    clocks.append(_clocks())
     run_cycle(organization.pk, SchedulingCycle.Trigger.CHANGE)
-    times.append(time.perf_counter())
+    clocks.append(_clocks())
     _reconcile(organization)
-    times.append(time.perf_counter())
+    clocks.append(_clocks())
     _check(size)
-    return [after - before for before, after in pairwise(times)]
+    return [
+        Cost(*((then - now) / size for now, then in zip(before, after, strict=True)))
+        for before, after in pairwise(clocks)
+    ]
+
+
+def _clocks() -> tuple[float, float]:
+    return time.perf_counter(), sum(cpu_seconds())
 
 
 def _churn(seconds: float) -> int:

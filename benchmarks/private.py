@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import psutil
 import psycopg
 from django.conf import settings
 from django.core.management.base import CommandError
@@ -110,6 +112,13 @@ def own_session() -> "psycopg.Connection[tuple[object, ...]]":
     """Return a session of its own on the database that Django uses, in autocommit mode."""
     parameters: dict[str, Any] = connection.get_connection_params()
     return psycopg.connect(**parameters, autocommit=True)
+
+
+def cpu_seconds() -> tuple[float, float]:
+    """Return the CPU seconds of this process, and of the one that PostgreSQL has for it here."""
+    connection.ensure_connection()
+    times = psutil.Process(connection.connection.info.backend_pid).cpu_times()
+    return time.process_time(), times.user + times.system
 
 
 def _server() -> "psycopg.Connection[tuple[object, ...]]":

@@ -7,14 +7,12 @@ process, which has to run on this machine.
 """
 
 import sys
-import time
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-import psutil
 from django.conf import settings
 from django.db import connection
 from django.test import Client
@@ -23,7 +21,7 @@ from rest_framework.test import APIClient
 from accounts.models import User
 from benchmarks import private
 from benchmarks.history import History
-from benchmarks.private import copies, found, using
+from benchmarks.private import copies, cpu_seconds, found, using
 from clusters.models import Node
 from deployments.models import Deployment, Status
 
@@ -156,11 +154,11 @@ def _read(clients: tuple[Client, Client], name: str, path: str, tries: int) -> R
     api, console = clients
     client = console if path.startswith("/admin/") else api
     _get(client, path)  # the first one only warms up
-    before = _seconds()
+    before = cpu_seconds()
     for _ in range(tries):
         _get(client, path)
     application, postgres = (
-        1000 * (after - was) / tries for was, after in zip(before, _seconds(), strict=True)
+        1000 * (after - was) / tries for was, after in zip(before, cpu_seconds(), strict=True)
     )
     return Read(name, application, postgres)
 
@@ -169,12 +167,6 @@ def _get(client: Client, path: str) -> None:
     status = client.get(path).status_code
     if status != HTTPStatus.OK:
         raise RuntimeError(f"{path} returned {status}")
-
-
-def _seconds() -> tuple[float, float]:
-    """Return the CPU seconds of this process, and of the one that PostgreSQL has for it."""
-    times = psutil.Process(connection.connection.info.backend_pid).cpu_times()
-    return time.process_time(), times.user + times.system
 
 
 def _clients(user: User) -> tuple[Client, Client]:
