@@ -49,7 +49,7 @@ _PAGES = (
     "deployments/deployment/?status__exact=running", "deployments/deployment/?q=past-77",
     "deployments/deployment/?departed=yes", "deployments/deployment/{running}/change/",
     "deployments/run/", "deployments/run/?outcome__exact=completed", "orgs/event/",
-    "orgs/event/?kind=failed", "orgs/event/?subject_id={pending}", "orgs/organization/",
+    "orgs/event/?kind=failed", "orgs/event/?q={pending}", "orgs/organization/",
     "orgs/organization/{organization}/change/", "clusters/cluster/", "scheduling/schedulingcycle/",
     "accounts/auditentry/",
 )  # fmt: skip

@@ -163,6 +163,8 @@ def events(acme: Organization) -> dict[str, Event]:
         ({"subject__exact": "deployment", "subject_id": "7"}, {"evicted"}),
         ({"kind": "renamed"}, {"renamed"}),
         ({"actor": "olga"}, {"draining"}),
+        ({"q": "7"}, {"evicted"}),
+        ({"q": "olga"}, {"draining"}),
         ({"time_to_0": "2026-01-02", "time_to_1": "03:05"}, {"draining"}),
         ({"time_from_0": "2026-01-03"}, {"evicted", "renamed"}),
     ],
