@@ -4,6 +4,7 @@ lock          allows one cycle of an organization at a time
 snapshot      reads the planner's input
 working_copy  keeps what was read of the deployments, and brings it up to date
 past          reads the recent evictions
+next_plan     plans, unless the last plan is still right
 run           lock, snapshot, plan, apply
 apply         checks the rows again and writes the plan
 explaining    writes why deployments wait, for most of many only after the commit

@@ -16,10 +16,10 @@ from orgs.models import Organization
 from scheduling.cycle.apply import apply, lock_unchanged
 from scheduling.cycle.explaining import is_short, write_first, write_rest
 from scheduling.cycle.lock import in_turn
+from scheduling.cycle.next_plan import next_plan
 from scheduling.cycle.recording import pack
 from scheduling.cycle.snapshot import Loaded, load
 from scheduling.models import SchedulingCycle
-from scheduling.planner.pipeline import make_plan
 from scheduling.planner.plan import Plan
 from scheduling.planner.reserved import idle_after
 
@@ -83,7 +83,7 @@ def _attempt(
     if not loaded.snapshot.clusters and not _exists(organization_id):
         return None
     loaded_at = perf_counter_ns()
-    plan = make_plan(loaded.snapshot)
+    plan = next_plan(loaded)
     planned_at = perf_counter_ns()
     if not lock_unchanged(plan, loaded):
         return Superseded()

@@ -19,16 +19,20 @@ from scheduling.planner.snapshot import Cluster, ClusterState, Deployment, Node,
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A snapshot, its time, and what is known of the organization's deployments, by id.
+    """An organization's snapshot, its time, and what is known of its deployments, by id.
 
     Not all of these are in the snapshot: some are in back-off. `read` are those whose rows were
-    read for it: what is known of the others is unchanged since this process loaded them.
+    read for it: what is known of the others is unchanged since this process loaded them. While
+    nothing changes, `known` is the same object. `is_lasting` is false if the present transaction
+    may roll back what it contains.
     """
 
+    organization: int
     snapshot: Snapshot
     now: datetime
     known: Mapping[int, Known]
-    read: Collection[int] = ()
+    read: Collection[int]
+    is_lasting: bool
 
 
 def load(
@@ -61,17 +65,17 @@ def _read(
     for row in rows_of_clusters:
         supplies[row.organization_id].append(_cluster(row, now))
     readings = working_copy.read(organization_ids, past(organization_ids, now))
-    return {pk: _loaded(now, supplies[pk], readings[pk]) for pk in organization_ids}
+    return {pk: _loaded(pk, now, supplies[pk], readings[pk]) for pk in organization_ids}
 
 
-def _loaded(now: datetime, clusters: list[Cluster], reading: Reading) -> Loaded:
+def _loaded(organization: int, now: datetime, clusters: list[Cluster], reading: Reading) -> Loaded:
     snapshot = Snapshot(
         now=seconds(now),
         policy=settings.SCHEDULER_POLICY,
         clusters=tuple(clusters),
         deployments=tuple(_placed_or_ready(clusters, reading.known, now)),
     )
-    return Loaded(snapshot, now, reading.known, reading.read)
+    return Loaded(organization, snapshot, now, reading.known, reading.read, reading.is_lasting)
 
 
 def _placed_or_ready(

@@ -58,10 +58,14 @@ class Known:
 class Reading:
     """What is known of an organization's deployments, by id; `read` are those whose rows were read
     for it, because they changed or because there was no copy.
+
+    While nothing changes, `known` is the same object. `is_lasting` is false if the transaction has
+    changed deployments itself, and may roll back.
     """
 
     known: Mapping[int, Known]
     read: Collection[int]
+    is_lasting: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +107,10 @@ def read(organization_ids: Sequence[int], past: Mapping[int, PastOf]) -> dict[in
         for pk in organization_ids
     }
     _keep({pk: copy for pk, copy in copies.items() if pk not in seen.own})
-    return {pk: Reading(copy.known, rows.get(pk, {}).keys()) for pk, copy in copies.items()}
+    return {
+        pk: Reading(copy.known, rows.get(pk, {}).keys(), pk not in seen.own)
+        for pk, copy in copies.items()
+    }
 
 
 def _copies_of(organization_ids: Iterable[int]) -> dict[int, _Copy | None]:

@@ -18,6 +18,7 @@ from deployments.bounds import check_bounds
 from deployments.models import Deployment, Status
 from deployments.specs import Spec
 from orgs.models import Event, Organization
+from scheduling.cycle.next_plan import next_plan
 from scheduling.cycle.snapshot import load
 from scheduling.insight.wording import named, names_in
 from scheduling.planner.pipeline import make_plan
@@ -145,8 +146,7 @@ def _without_for(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _from_plan(deployment: Deployment) -> Explanation:
-    snapshot = load(deployment.organization_id, lock=False).snapshot
-    plan = make_plan(snapshot)
+    plan = next_plan(load(deployment.organization_id, lock=False))
     order = plan.served
     position = order.index(deployment.pk) + 1 if deployment.pk in order else None
     placement = next((p for p in plan.placements if p.deployment == deployment.pk), None)

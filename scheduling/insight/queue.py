@@ -18,9 +18,9 @@ from clusters.models import Cluster, Node
 from deployments import waiting
 from deployments.models import OCCUPYING, Dependency, Deployment, Status
 from hypervisor.base.numbers import whole
+from scheduling.cycle.next_plan import next_plan
 from scheduling.cycle.snapshot import Loaded, load_many
 from scheduling.insight.wording import named, names_in
-from scheduling.planner.pipeline import make_plan
 from scheduling.planner.plan import WaitReason
 from scheduling.planner.resources import in_words
 from scheduling.planner.snapshot import Deployment as Row
@@ -207,7 +207,7 @@ class Queue:
 
 def competitors(loaded: Loaded) -> list[Competitor]:
     """Return an organization's ready deployments in the scheduler's order, with wait reasons."""
-    plan = make_plan(loaded.snapshot)
+    plan = next_plan(loaded)
     rows = {d.id: d for d in loaded.snapshot.deployments}
     waits = {wait.deployment: wait for wait in plan.wait_reasons}
     starts = {placement.deployment: placement.reason for placement in plan.placements}

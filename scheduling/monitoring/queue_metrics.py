@@ -8,14 +8,14 @@ from django.conf import settings
 from django.db.models import Count, Min, Q
 
 from deployments.models import Deployment
+from scheduling.cycle.next_plan import next_plan
 from scheduling.cycle.snapshot import Loaded, load_many
 from scheduling.models import Sample
 from scheduling.planner.fairness import Inversion, Packing, inversions, packing
-from scheduling.planner.pipeline import make_plan
 from scheduling.planner.problem import is_starved
 from scheduling.planner.reserved import holders
 from scheduling.planner.resources import NOTHING, Resources
-from scheduling.planner.snapshot import Place, Snapshot
+from scheduling.planner.snapshot import Place
 
 _GRACE_S = 20
 """How long a periodic cycle may take, from its due time until its plan is applied."""
@@ -69,21 +69,20 @@ class Backlog:
         snapshot = loaded.snapshot
         starving = sum(d.cluster is None and is_starved(d, snapshot) for d in snapshot.deployments)
         self._starving += starving
-        reserved_for = self._reserved_for(snapshot) if starving else {}
+        reserved_for = self._reserved_for(loaded) if starving else {}
         share = packing(snapshot)
         if share:
             self._shares.append(share)
         for found in inversions(snapshot, reserved_for):
             self._suspect(found, loaded.known[found.deployment].revision)
 
-    def _reserved_for(self, snapshot: Snapshot) -> dict[Place, int]:
+    def _reserved_for(self, loaded: Loaded) -> dict[Place, int]:
         """Plan, and return by node the deployment that capacity is reserved for."""
-        requests = {d.id: d.request for d in snapshot.deployments}
         found = {}
         totals: dict[int, Resources] = defaultdict(lambda: NOTHING)
-        for place, holder in holders(make_plan(snapshot)).items():
+        for place, holder in holders(next_plan(loaded)).items():
             found[place] = holder
-            totals[place[0]] += requests[holder]
+            totals[place[0]] += loaded.known[holder].deployment.request
         self.reserved |= {cluster: total.to_json() for cluster, total in totals.items()}
         return found
 

@@ -12,6 +12,7 @@ from hypervisor.console.data.occupancy import occupancy
 from hypervisor.console.pages.base import TopLevelPage
 from hypervisor.console.pages.replays import KINDS, PolicyForm, names_of, replayed
 from orgs.models import Event, Organization
+from scheduling.cycle.next_plan import next_plan
 from scheduling.cycle.recording import Decision, Kind, unpack
 from scheduling.cycle.recording import decisions as decisions_of
 from scheduling.cycle.snapshot import load
@@ -127,7 +128,7 @@ class RunPage(TopLevelPage):
         rows = Organization.objects.in_bulk(self.organizations)
         planned = self.organizations[:_PLANNED_AHEAD]
         return super().get_context_data(
-            due=[Due(rows[pk], make_plan(load(pk, lock=False).snapshot)) for pk in planned],
+            due=[Due(rows[pk], next_plan(load(pk, lock=False))) for pk in planned],
             more=len(self.organizations) - len(planned),
             back=reverse("admin:scheduling_schedulingcycle_changelist"),
             **kwargs,

@@ -5,11 +5,11 @@ from django.core.management.base import CommandError, CommandParser
 from hypervisor.base import commands
 from orgs.management.naming import organization_named
 from orgs.models import Organization
+from scheduling.cycle.next_plan import next_plan
 from scheduling.cycle.run import run_cycle
 from scheduling.cycle.snapshot import load
 from scheduling.management import plan_text
 from scheduling.models import SchedulingCycle
-from scheduling.planner.pipeline import make_plan
 
 _BUSY = (
     "another cycle is under way, or its clusters or deployments are being changed. Another cycle"
@@ -54,7 +54,7 @@ class Command(commands.Command):
 
     def _plan(self, organization: Organization) -> tuple[dict[str, Any], str]:
         loaded = load(organization.pk, lock=False)
-        plan = make_plan(loaded.snapshot)
+        plan = next_plan(loaded)
         return plan_text.document(plan), plan_text.text(loaded.snapshot, plan)
 
 

@@ -22,7 +22,7 @@ from deployments.moves import move
 from deployments.specs import Spec
 from hypervisor.base.errors import DomainError
 from orgs.models import Organization
-from scheduling.cycle import run as cycle_module
+from scheduling.cycle import next_plan as next_plan_module
 from scheduling.cycle.run import run_cycle
 from scheduling.insight.operator_actions import ACTIONS, Change, Needs
 from scheduling.insight.preview import carry_out, preview
@@ -164,7 +164,7 @@ def test_nothing_is_placed_or_evicted_for_a_deployment_that_is_cancelled_during_
         snapshots.append(snapshot)
         return make_plan(snapshot)
 
-    monkeypatch.setattr(cycle_module, "make_plan", plan_during_a_cancellation)
+    monkeypatch.setattr(next_plan_module, "make_plan", plan_during_a_cancellation)
 
     record = run_cycle(acme.pk, CHANGE)
 
@@ -193,7 +193,7 @@ def test_preemption_is_not_suspended_for_a_deployment_that_is_cancelled_during_p
                 pool.submit(in_thread(lambda: _cancel(preemptor))).result()
         return plans[-1]
 
-    monkeypatch.setattr(cycle_module, "make_plan", plan_during_a_cancellation)
+    monkeypatch.setattr(next_plan_module, "make_plan", plan_during_a_cancellation)
 
     record = run_cycle(acme.pk, CHANGE)
 

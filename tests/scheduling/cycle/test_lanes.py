@@ -21,7 +21,7 @@ from deployments.models import Status
 from orgs.models import Organization
 from scheduling import tasks
 from scheduling.cycle import lanes
-from scheduling.cycle import run as cycle_module
+from scheduling.cycle import next_plan as next_plan_module
 from scheduling.models import BackgroundCycles, SchedulingCycle
 from scheduling.monitoring import cycle_alarms, heartbeats
 from scheduling.planner.pipeline import make_plan
@@ -75,7 +75,7 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     def fail(snapshot: Snapshot) -> Plan:
         raise ValueError("a snapshot that no planner understands")
 
-    monkeypatch.setattr(cycle_module, "make_plan", fail)
+    monkeypatch.setattr(next_plan_module, "make_plan", fail)
     return monkeypatch
 
 
@@ -185,7 +185,7 @@ def test_a_failing_cycle_pauses_and_one_that_succeeds_ends_the_failure(
     run_requested_cycle(acme.pk)
     resumed = messages(broker, "background")
 
-    broken.setattr(cycle_module, "make_plan", make_plan)
+    broken.setattr(next_plan_module, "make_plan", make_plan)
     run_long_cycle(acme.pk, "change")
 
     assert (paused, len(resumed)) == ([], 1)
@@ -254,7 +254,7 @@ def test_a_request_during_a_cycle_is_left_to_it_without_any_work(
     def refuse(*args: object) -> None:
         raise AssertionError("it works although a cycle is running")
 
-    monkeypatch.setattr(cycle_module, "make_plan", slow)
+    monkeypatch.setattr(next_plan_module, "make_plan", slow)
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(first)
         assert planning.wait(10)

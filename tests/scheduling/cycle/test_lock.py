@@ -20,7 +20,7 @@ from deployments import services
 from deployments.models import Deployment, Status
 from deployments.specs import Spec
 from orgs.models import Organization
-from scheduling.cycle import run as cycle_module
+from scheduling.cycle import next_plan as next_plan_module
 from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle
 from scheduling.planner.pipeline import make_plan
@@ -152,7 +152,7 @@ def test_a_second_cycle_of_the_organization_ends_at_once_and_another_follows_the
         finally:
             connections.close_all()
 
-    monkeypatch.setattr(cycle_module, "make_plan", slow)
+    monkeypatch.setattr(next_plan_module, "make_plan", slow)
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(first)
         assert planning.wait(_TIMEOUT_S)

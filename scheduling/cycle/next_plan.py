@@ -1,0 +1,57 @@
+"""The next plan of an organization, which is kept until something changes.
+
+Planning costs what waits, but while nothing changes, the plan of a moment ago is still right: for
+the next cycle, which then has nothing to do, and for everybody who asks why something waits.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from threading import Lock
+
+from scheduling.cycle.snapshot import Loaded
+from scheduling.planner.pipeline import make_plan
+from scheduling.planner.plan import Plan
+from scheduling.planner.validity import valid_until
+
+_MOST_PLANS = 16
+"""How many plans a process keeps. Each has the search's data, a few KiB for each deployment."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A plan of what was loaded, which stays right before second `until`."""
+
+    loaded: Loaded
+    plan: Plan
+    until: int
+
+    def is_of(self, loaded: Loaded) -> bool:
+        """Return whether the planner would make the same plan of this."""
+        former, present = self.loaded.snapshot, loaded.snapshot
+        return (
+            self.loaded.known is loaded.known
+            and (present.now == former.now or former.now < present.now < self.until)
+            and len(former.deployments) == len(present.deployments)
+            and former.policy == present.policy
+            and former.clusters == present.clusters
+        )
+
+
+_kept: OrderedDict[int, _Kept] = OrderedDict()
+_lock = Lock()
+
+
+def next_plan(loaded: Loaded) -> Plan:
+    """Return the plan of the snapshot."""
+    with _lock:
+        kept = _kept.get(loaded.organization)
+    if kept and kept.is_of(loaded):
+        return kept.plan
+    plan = make_plan(loaded.snapshot)
+    if loaded.is_lasting:
+        with _lock:
+            _kept[loaded.organization] = _Kept(loaded, plan, valid_until(loaded.snapshot, plan))
+            _kept.move_to_end(loaded.organization)
+            if len(_kept) > _MOST_PLANS:
+                _kept.popitem(last=False)
+    return plan

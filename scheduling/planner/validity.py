@@ -1,0 +1,41 @@
+"""How long a plan stays right while only time passes."""
+
+from collections.abc import Iterator
+
+from scheduling.planner.plan import Plan
+from scheduling.planner.snapshot import Snapshot
+
+
+def valid_until(snapshot: Snapshot, plan: Plan) -> int:
+    """Return the first second at which the same rows may lead to another plan.
+
+    It is the present second for a plan that changes something, because what an eviction loses grows
+    with time, and for one with reservations, because others may use these if they end early enough.
+    """
+    if plan.reserved or not plan.changes_nothing:
+        return snapshot.now
+    return min(moment for moment in _moments(snapshot, plan) if moment > snapshot.now)
+
+
+def _moments(snapshot: Snapshot, plan: Plan) -> Iterator[int]:
+    """Yield moments, also past ones, at which a rule may look at a deployment differently.
+
+    Periods double only at multiples of twice the shortest one (see `turns`). Capacity is reserved
+    for a deployment that takes turns once the rest of an active one's run time is at most its wait.
+    """
+    now, policy = snapshot.now, snapshot.policy
+    doubling = 2 * max(policy.starvation_seconds, 1)
+    yield now - now % doubling + doubling
+    yield from (turn.changes_at for turn in plan.turns)
+    takers = {turn.deployment for turn in plan.turns}
+    waits = [d.waits_since for d in snapshot.deployments if d.id in takers]
+    for d in snapshot.deployments:
+        if d.cluster is None:
+            yield d.waits_since + policy.starvation_seconds + 1
+            if d.suspended_until is not None:
+                yield d.suspended_until
+        elif d.placed_at is not None:
+            yield d.placed_at + policy.min_run_seconds
+            if d.max_runtime_s is not None:
+                end = d.placed_at + d.max_runtime_s
+                yield from (end, *((end + since + 1) // 2 for since in waits))
