@@ -6,11 +6,11 @@ from functools import partial
 
 import pgtrigger
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from deployments.models import ENDED, Dependency, Deployment, Run
-from hypervisor.base.purging import purge
+from deployments.models import ENDED, LIVE, Dependency, Deployment, Run
+from hypervisor.base.purging import BATCH, purge
 from orgs.models import Event
 
 _WITH_DEPLOYMENTS = (
@@ -37,8 +37,8 @@ def purge_ended(now: datetime) -> int:
     """Delete deployments that ended before the limit, with their runs and their output.
 
     A deployment stays while another one that has not ended depends on it, and while a container of
-    it may exist. Of the remaining deployments, earlier runs are deleted. Returns the number of
-    deleted deployments.
+    it may exist. Of deployments that have not ended, earlier runs are deleted, one batch at a time.
+    Returns the number of deleted deployments.
     """
     if not settings.DEPLOYMENT_HISTORY_DAYS:
         return 0
@@ -46,7 +46,7 @@ def purge_ended(now: datetime) -> int:
     with pgtrigger.ignore(*_BY_PEOPLE):
         every = partial(_execute, _WITH_DEPLOYMENTS)
         deleted = purge(_ended(limit), "created_at", limit, delete=every)
-        purge(_earlier_runs(limit), "placed_at", limit, delete=partial(_execute, _WITH_RUNS))
+        _delete_earlier_runs(limit)
     return deleted
 
 
@@ -76,10 +76,13 @@ def _ended(limit: datetime) -> QuerySet[Deployment]:
     )
 
 
-def _earlier_runs(limit: datetime) -> QuerySet[Run]:
-    """Return the runs that ended before the limit and are not their deployment's newest."""
+@transaction.atomic
+def _delete_earlier_runs(limit: datetime) -> None:
+    """Delete runs that ended before the limit and are not the newest of a live deployment."""
     newer = Run.objects.filter(deployment=OuterRef("deployment"), pk__gt=OuterRef("pk"))
-    return Run.objects.filter(Exists(newer), ended_at__lt=limit)
+    rows = Run.objects.filter(Exists(newer), ended_at__lt=limit, deployment__status__in=LIVE)
+    found = rows.locked(for_deletion=True, skip_locked=True).values_list("pk", flat=True)
+    _execute(_WITH_RUNS, list(found[:BATCH]))
 
 
 def _execute(statements: Collection[str], ids: Collection[int]) -> None:
