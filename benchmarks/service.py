@@ -61,6 +61,15 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
+def _cpu_s(process: psutil.Process) -> float:
+    """Return the seconds that a process and its descendants have computed."""
+    seconds = 0.0
+    for member in (process, *process.children(recursive=True)):
+        with suppress(psutil.Error):
+            seconds += sum(member.cpu_times()[:4])  # user, system, and of descendants that ended
+    return seconds
+
+
 def add_scale(parser: ArgumentParser) -> None:
     """Add the option to start several processes of a kind in a separate service."""
     overview.add_scale(parser, "of the separate service, run N processes of this kind: {kinds}")
@@ -141,6 +150,10 @@ class Service:
         """Return its child processes by their kinds, one of each."""
         return {kind: found[0] for kind, found in self._by_kind().items()}
 
+    def cpu_s(self) -> dict[str, float]:
+        """Return by kind how many seconds its processes have computed, also those that ended."""
+        return {kind: sum(map(_cpu_s, found)) for kind, found in self._by_kind().items()}
+
     def family(self) -> list[psutil.Process]:
         """Return `up` and its descendants."""
         return [self._process(), *self._process().children(recursive=True)]
@@ -165,8 +178,8 @@ class Service:
         for child in self._process().children():
             with suppress(psutil.Error):
                 words = " ".join(child.cmdline())
-                kind = next((kind for mark, kind in _MARKS.items() if mark in words), "?")
-                found.setdefault(kind, []).append(child)
+                if kind := next((kind for mark, kind in _MARKS.items() if mark in words), ""):
+                    found.setdefault(kind, []).append(child)
         return found
 
     def _process(self) -> psutil.Process:

@@ -1,13 +1,14 @@
 """The foundation of every app; it contains nothing about people, clusters or routes.
 
-errors    the refusals that services raise; one handler turns them into responses
-outages   database errors by SQLSTATE, and the refusals that they lead to
-names     names that people can distinguish, as a model field and a serializer field
-numbers   whole numbers in text from outside
-forms     form fields that read such numbers
-locks     the base of every queryset whose rows are locked, and locks of names
-prepared  queries that are compiled once
-bounds    limits on how much one user or organization may have
-cache     the shared cache, with short timeouts
-commands  the base of the product's commands
+errors      the refusals that services raise; one handler turns them into responses
+outages     database errors by SQLSTATE, and the refusals that they lead to
+names       names that people can distinguish, as a model field and a serializer field
+numbers     whole numbers in text from outside
+forms       form fields that read such numbers
+locks       the base of every queryset whose rows are locked, and locks of names
+long_locks  locks of names that outlast a transaction
+prepared    queries that are compiled once
+bounds      limits on how much one user or organization may have
+cache       the shared cache, with short timeouts
+commands    the base of the product's commands
 """

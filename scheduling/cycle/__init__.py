@@ -1,5 +1,6 @@
 """One scheduling cycle of one organization, in one transaction.
 
+lanes         which workers run an organization's cycles
 lock          allows one cycle of an organization at a time
 snapshot      reads the planner's input
 working_copy  keeps what was read of the deployments, and brings it up to date

@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 import psycopg
 from dotenv import dotenv_values
 
-from benchmarks import neighbours
+from benchmarks import neighbours, scaling
 from benchmarks.service import Service, wait_until
 from tests.support.service import User
 
@@ -71,3 +71,10 @@ def test_both_organizations_of_the_bench_are_measured(service: Service) -> None:
 
     assert (len(report.idle), len(report.busy)) == (1, 1)
     assert "20 waiting on 1 full clusters" in str(report)
+
+
+def test_several_workers_are_measured() -> None:
+    report = scaling.measure(workers=2, organizations=2, deployments=2)
+
+    assert report.placed > 0
+    assert {"web", "worker", "background", "engines", "postgres"} <= set(report.cpu_ms)

@@ -22,6 +22,7 @@ BENCHES = {
     "over_time": "policies over time: the same workloads replayed with each, paired, with spread",
     "quality": "planners compared with the exact optimum, on generated and recorded workloads",
     "reads": "lists and pages while 100,000 deployments wait in one organization",
+    "scaling": "several organizations at the same time, with 1, 2 and 4 workers",
     "submissions": "deployments submitted a second, compared with FastAPI and with pgbench",
     "starts": "containers of the simulated engine a second, on a separate service",
     "victims": "the victims of one preemptor, compared with an exhaustive search",
