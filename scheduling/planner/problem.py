@@ -82,6 +82,7 @@ class Problem:
     capacities: list[int]
     open: list[bool]
     requests: list[int]
+    priorities: list[int]
     weights: tuple[int, int, int]
     shares: list[int]
     admitted: list[tuple[int, ...]]
@@ -135,6 +136,7 @@ def prepare(snapshot: Snapshot) -> Problem:
         capacities=capacities,
         open=open_,
         requests=requests,
+        priorities=[d.priority for d in deployments],
         weights=share.weights,
         shares=share.of_all(deployments),
         admitted=eligibility.admitted,

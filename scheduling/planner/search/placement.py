@@ -7,6 +7,7 @@ from itertools import islice
 from scheduling.planner.outcome import Reservation
 from scheduling.planner.packed import OVERDRAWN
 from scheduling.planner.problem import NEVER, Level, Problem
+from scheduling.planner.search.elsewhere import lost
 from scheduling.planner.search.index import Index
 from scheduling.planner.search.reservation import reserve
 from scheduling.planner.search.state import MANY, Guide, State
@@ -213,8 +214,9 @@ def _least_harm(state: State, d: int, crowded: list[int]) -> Choice | None:
     node, their number, and the lost work.
     """
     request, lowest, among = state.problem.requests[d], NEVER, list[Choice]()
+    victims_on = state.first_victims if state.victims_cache is None else state.victims
     for c in crowded:
-        victims, highest = state.victims(request, c)
+        victims, highest = victims_on(request, c)
         if highest < lowest:
             lowest, among = highest, []
         if highest == lowest:
@@ -230,15 +232,10 @@ def _fewest_lost(state: State, choices: list[Choice]) -> Choice:
     ranked = [(len(victims), sum([loss[v] for v in victims]), c, victims) for c, victims in choices]
     # Of choices with as many lost victims the first is the best, so each later one needs fewer.
     for _, _, c, victims in sorted(ranked):
-        lost = 0
-        for v in victims:
-            nodes = state.two_without_victims(v)
-            lost += not nodes or nodes == [c]
-            if lost >= fewest:
-                break
-        else:
-            best, fewest = (c, victims), lost
-            if not lost:
+        number = lost(state, victims, c, fewest)
+        if number < fewest:
+            best, fewest = (c, victims), number
+            if not number:
                 break
     return best
 

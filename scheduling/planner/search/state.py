@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import accumulate, islice
+from itertools import accumulate
 from operator import itemgetter
 
 from scheduling.planner.outcome import Outcome, Reservation, may_use
@@ -15,7 +15,6 @@ from scheduling.planner.search.preemption import remove_and_restore
 Victims = tuple[list[int], int]
 MANY = 64  # nodes from which on they are found by an index
 _SUMS = 16  # candidates of a node whose requests are added up once for many requests
-_UNKNOWN: tuple[list[int], int] = [], -(1 << 32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ class State:
     expected to stay, the first to be evicted at the end. Two caches belong to nodes that have not
     changed: `without` is what would be free without the first of the candidates, by the highest
     priority among these, `sums` what would be free without none, the first, the first two and so
-    on. `elsewhere` has by kind what `two_without_victims` found, and the number of changes then.
+    on. `elsewhere` belongs to the module of that name.
     `victims_cache` belongs to `victims`; states with the same eviction order have it in common,
     and the only attempt has none.
     """
@@ -164,31 +163,6 @@ class State:
             if not (left - load[c] - request) & OVERDRAWN:
                 yield c
 
-    def two_without_victims(self, d: int) -> list[int]:
-        """Return two or more of the nodes on which d fits beside all that are expected to stay, or
-        all of them.
-
-        What was found for a kind of deployments still holds for nodes that have not changed since.
-        """
-        problem, kind, changed = self.problem, self.problem.kinds[d], self.changed
-        if len(problem.eligible[d]) <= MANY or self.reserved:
-            return list(islice(self.without_victims(d), 2))
-        before, seen = self.elsewhere.get(kind, _UNKNOWN)
-        number, nodes = len(changed) - seen, before
-        if 0 < number <= MANY:
-            request, admitted = problem.requests[d], self.index(problem.pool[d]).free.amounts
-            new = changed[seen:] if len(before) < 2 else ()
-            nodes = [
-                c
-                for c in {*before, *new}
-                if not (self.free[c] - self.load[c] - request) & OVERDRAWN and c in admitted
-            ]
-        if number > MANY or len(nodes) < 2 <= len(before):
-            nodes = list(islice(self.without_victims(d), 2))
-        if number:
-            self.elsewhere[kind] = nodes, len(changed)
-        return nodes
-
     def victims(self, request: int, c: int) -> Victims:
         """Return the expected victims of the request on c, and the highest priority among them.
 
@@ -197,7 +171,7 @@ class State:
         victims the priority is -NEVER.
         """
         if self.victims_cache is None:
-            return self._with_highest(self._first_victims(request, c))
+            return self.first_victims(request, c)
         left = self.free[c] - self.load[c] - request
         case = c, left, len(self.counts), self.expected_victims.get(c)
         known = self.victims_cache.get(case)
@@ -206,28 +180,46 @@ class State:
         return known
 
     def _with_highest(self, victims: list[int]) -> Victims:
-        deployments = self.problem.deployments
-        return victims, max([deployments[v].priority for v in victims], default=-NEVER)
+        priorities = self.problem.priorities
+        return victims, max([priorities[v] for v in victims], default=-NEVER)
 
     def _victims(self, left: int, c: int) -> list[int]:
         return remove_and_restore(self.problem.requests, reversed(self._candidates(c)), left)
 
-    def _first_victims(self, request: int, c: int) -> list[int]:
-        """Return the same victims; faster for many requests, of which each has a few there."""
+    def first_victims(self, request: int, c: int) -> Victims:
+        """Return the same as `victims`; faster for many requests, each with few victims on c."""
+        requests, candidates = self.problem.requests, self.candidates.get(c)
         sums = self.sums.get(c)
-        if sums is None:
-            requests, first = self.problem.requests, self._candidates(c)[: -_SUMS - 1 : -1]
+        if sums is None or candidates is None:
+            candidates = self._candidates(c)
+            first = [requests[v] for v in candidates[: -_SUMS - 1 : -1]]
             slack = self.free[c] - self.load[c]
-            sums = self.sums[c] = list(accumulate([requests[v] for v in first], initial=slack))
-        for number, left in enumerate(sums):  # noqa: B007 - used after the loop
+            sums = self.sums[c] = list(accumulate(first, initial=slack))
+        number = 0
+        for left in sums:
             if not (left - request) & OVERDRAWN:
                 break
-        else:
-            return self._victims(sums[0] - request, c)
-        removed = self._candidates(c)[: -number - 1 : -1]
-        if number > 1:
-            return remove_and_restore(self.problem.requests, removed, sums[0] - request)
-        return removed
+            number += 1
+        if number == len(sums):
+            return self._with_highest(self._victims(sums[0] - request, c))
+        if number == 0:
+            return [], -NEVER
+        last = candidates[-number]  # without which it did not fit
+        victims, highest, priorities = (
+            [last],
+            self.problem.priorities[last],
+            self.problem.priorities,
+        )
+        left -= request
+        for at in range(1 - number, 0):
+            v = candidates[at]
+            rest = left - requests[v]
+            if rest & OVERDRAWN:
+                victims.append(v)
+                highest = max(highest, priorities[v])
+            else:
+                left = rest
+        return victims, highest
 
     def _candidates(self, c: int) -> list[int]:
         """Return the deployments on c that are not due yet and expected to stay, the first to be
@@ -280,13 +272,11 @@ class State:
         """
         known = self.without.get(c)
         if known is None:
+            priorities, requests = self.problem.priorities, self.problem.requests
             known = self.without[c] = [(-NEVER, self.free[c] - self.load[c])]
             for v in reversed(self._candidates(c)):
                 highest, left = known[-1]
-                priority, left = (
-                    self.problem.deployments[v].priority,
-                    left + self.problem.requests[v],
-                )
+                priority, left = priorities[v], left + requests[v]
                 if priority > highest:
                     known.append((priority, left))
                 else:
