@@ -114,15 +114,17 @@ class _Class:
         self._smallest = Resources(
             *[amounts[0] if amounts else 0 for amounts, _ in self._by_amount]
         )
-        self._known: dict[int, Sequence[int]] = {}
-        self._bits = sum([1 << c for c in self.pool])
+        few, bits = len(self.pool) <= _FEW, sum([1 << c for c in self.pool])
+        self._all: Sequence[int] = self.pool if few else Nodes(bits)
+        self._known: dict[int, Sequence[int]] = {bits: self._all}
 
     def eligible(self, request: Resources) -> Sequence[int]:
         """Return the open nodes that are large enough for the request."""
-        bits = self._bits
-        if not request.fits_in(self._smallest):
-            for (amounts, sets), name in zip(self._by_amount, DIMENSIONS, strict=True):
-                bits &= sets[bisect_left(amounts, getattr(request, name))]
+        if request.fits_in(self._smallest):
+            return self._all
+        bits = -1
+        for (amounts, sets), name in zip(self._by_amount, DIMENSIONS, strict=True):
+            bits &= sets[bisect_left(amounts, getattr(request, name))]
         known = self._known.get(bits)
         if known is None:
             few = bits.bit_count() <= _FEW

@@ -83,6 +83,7 @@ class Problem:
     open: list[bool]
     requests: list[int]
     priorities: list[int]
+    queued_at: list[int]
     weights: tuple[int, int, int]
     shares: list[int]
     admitted: list[tuple[int, ...]]
@@ -137,6 +138,7 @@ def prepare(snapshot: Snapshot) -> Problem:
         open=open_,
         requests=requests,
         priorities=[d.priority for d in deployments],
+        queued_at=[d.queued_at for d in deployments],
         weights=share.weights,
         shares=share.of_all(deployments),
         admitted=eligibility.admitted,

@@ -6,7 +6,7 @@ from hashlib import blake2b
 from itertools import islice
 
 from scheduling.planner.outcome import Outcome
-from scheduling.planner.packed import OVERDRAWN, unpack
+from scheduling.planner.packed import OVERDRAWN, most, unpack
 from scheduling.planner.problem import Problem
 from scheduling.planner.resources import DIMENSIONS, Resources
 
@@ -111,7 +111,14 @@ class Supply:
 
     def may_scatter(self, request: int) -> bool:
         """Return whether the sum of what is free on a cluster of the freest nodes is enough."""
+        if (self._bound - request) & OVERDRAWN:
+            return False
         return any(not (total - request) & OVERDRAWN for total in self._totals_of_freest)
+
+    @cached_property
+    def _bound(self) -> int:
+        """The most of each dimension that is free on one cluster of the freest nodes."""
+        return most([total for total in self._totals_of_freest if not total & OVERDRAWN])
 
     @cached_property
     def _totals_of_freest(self) -> set[int]:

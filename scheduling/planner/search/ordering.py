@@ -35,10 +35,11 @@ def served_order(problem: Problem) -> list[int]:
 
 def base_order(problem: Problem, members: list[int]) -> list[int]:
     """Return members of one level in the order of the queue, regardless of turns."""
-    deployments, shares = problem.deployments, problem.shares
-    if problem.snapshot.policy.order == Order.FIFO:
-        return sorted(members, key=lambda d: (deployments[d].queued_at, d))
-    return sorted(members, key=lambda d: (shares[d], deployments[d].queued_at, d))
+    queue = sorted(members)
+    queue.sort(key=problem.queued_at.__getitem__)
+    if problem.snapshot.policy.order == Order.MOST:
+        queue.sort(key=problem.shares.__getitem__)  # those with equal shares stay in order
+    return queue
 
 
 def precedence(problem: Problem, d: int) -> tuple[bool, int, int]:

@@ -1,6 +1,7 @@
 """Choose which deployments start at a level, and on which node."""
 
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
@@ -61,26 +62,69 @@ def _is_soon(problem: Problem, reservation: Reservation) -> bool:
     return until is not None and until - now <= waited
 
 
+class Failures:
+    """The requests that fit on no node, of deployments that may use the same capacity.
+
+    A request that is at least as large in every dimension as one of them does not fit either, as
+    long as free capacity only shrinks. Only the smallest are kept, those that are not as large as
+    another one (the skyline of Börzsönyi et al., *The Skyline Operator*, ICDE '01); the last that
+    decided is tried first.
+    """
+
+    def __init__(self) -> None:
+        self._smallest: list[int] = []
+
+    def decide(self, request: int) -> bool:
+        """Return whether it follows from what has failed that the request does not fit."""
+        smallest = self._smallest
+        for at, failed in enumerate(smallest):
+            if not (request - failed) & OVERDRAWN:
+                if at:
+                    smallest.insert(0, smallest.pop(at))
+                return True
+        return False
+
+    def add(self, request: int) -> None:
+        others = [failed for failed in self._smallest if (failed - request) & OVERDRAWN]
+        self._smallest = [request, *others]
+
+
 def place_in_order(state: State, level: Level, queue: Iterable[int], guide: Guide) -> list[int]:
     """Place the deployments that fit, in order, and return the others.
 
-    A kind that did not fit is not tried again, because free capacity only shrinks.
+    A kind that did not fit is not tried again, nor is a larger one, because free capacity only
+    shrinks.
     """
     problem, reserved = state.problem, state.reserved
     failed: set[object] = set()
+    failures: dict[object, Failures] = defaultdict(Failures)
     unplaced = []
     for d in queue:
         kind: object = problem.kinds[d]
+        class_: object = id(problem.pool[d])
         if reserved:
-            kind = kind, problem.deployments[d].max_runtime_s, problem.threshold_once_started(d)
+            terms = problem.deployments[d].max_runtime_s, problem.threshold_once_started(d)
+            kind, class_ = (kind, terms), (class_, terms)
         if kind not in failed:
-            choice = choose_node(state, d, guide)
-            if choice:
-                state.place(d, choice[0], choice[1])
-                continue
+            request = problem.requests[d]
+            if failures[class_].decide(request):
+                state.effort += _effort(state, d, guide)
+            else:
+                choice = choose_node(state, d, guide)
+                if choice:
+                    state.place(d, choice[0], choice[1])
+                    continue
+                failures[class_].add(request)
             failed.add(kind)
         unplaced.append(d)
     return unplaced
+
+
+def _effort(state: State, d: int, guide: Guide) -> int:
+    """Return the effort of the choice of a node for d."""
+    number = len(state.problem.eligible[d])
+    effort = _OVERHEAD + min(number, MANY)
+    return effort + _OVERHEAD + number if d in guide.weights else effort
 
 
 def place_suspended(state: State, queue: Iterable[int], guide: Guide) -> int:
@@ -115,8 +159,8 @@ def choose_node(state: State, d: int, guide: Guide) -> Choice | None:
     it, the guide's node, d's home, a node without victims, and the node with the least harm.
     """
     nodes = state.problem.eligible[d]
-    if guide.weights and d in guide.weights:
-        state.effort += _OVERHEAD + len(nodes)
+    state.effort += _effort(state, d, guide)
+    if d in guide.weights:
         preferred = _heaviest(state, d, guide.weights[d])
         if preferred is not None:
             return preferred, _NO_VICTIMS
@@ -125,7 +169,6 @@ def choose_node(state: State, d: int, guide: Guide) -> Choice | None:
 
 def _choose_of_few(state: State, d: int, guide: Guide) -> Choice | None:
     nodes = state.problem.eligible[d]
-    state.effort += _OVERHEAD + len(nodes)
     problem, free, load, reserved = state.problem, state.free, state.load, state.reserved
     request, home, preferred = problem.requests[d], problem.home[d], guide.prefer.get(d)
     tight, best, best_slack, returns = guide.tight, -1, 0, False
@@ -160,7 +203,6 @@ def _choose_of_many(state: State, d: int, guide: Guide) -> Choice | None:
     """Return the same choice without a look at all nodes, except among those with victims: of
     these, only some of those with the lowest victims are compared.
     """
-    state.effort += _OVERHEAD + MANY
     problem, nodes, request = state.problem, state.problem.eligible[d], state.problem.requests[d]
     for c in (guide.prefer.get(d), problem.home[d]):
         if c is not None and c in nodes and not (state.usable(d, c) - request) & OVERDRAWN:
