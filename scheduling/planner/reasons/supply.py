@@ -43,6 +43,8 @@ class Supply:
         self._in_words: dict[int, str] = {}
         self._free: dict[int, Resources] = {}
         self._of_cluster: dict[int, list[int]] = {}
+        self._totals: dict[int, int] = {}
+        self._most: dict[int, dict[str, int]] = {}
 
     @cached_property
     def freest(self) -> list[int]:
@@ -140,12 +142,19 @@ class Supply:
 
     def total(self, cluster: int) -> int:
         """Return the sum of what is free on the cluster with this id, packed."""
-        return sum([self.free[c] for c in self.of_cluster(cluster)])
+        known = self._totals.get(cluster)
+        if known is None:
+            known = self._totals[cluster] = sum([self.free[c] for c in self.of_cluster(cluster)])
+        return known
 
     def most(self, cluster: int) -> dict[str, int]:
         """Return the most of each dimension that is free on one node of the cluster."""
-        amounts = [unpack(self.free[c]).to_json() for c in self.of_cluster(cluster)]
-        return {name: max([row[name] for row in amounts]) for name in DIMENSIONS}
+        known = self._most.get(cluster)
+        if known is None:
+            rows = [unpack(self.free[c]).to_json() for c in self.of_cluster(cluster)]
+            known = {name: max([row[name] for row in rows]) for name in DIMENSIONS}
+            self._most[cluster] = known
+        return known
 
     def largest(self, cluster: int, names: tuple[str, ...]) -> dict[str, int]:
         """Return what is free on the node of the cluster that has the most of these dimensions, GPU
@@ -169,8 +178,8 @@ class Supplies:
     def __init__(
         self, problem: Problem, outcome: Outcome, staying: dict[int, list[int]], reasons: int
     ) -> None:
-        self._problem = problem
-        self._outcome = outcome
+        self.problem = problem
+        self.outcome = outcome
         self._staying = staying
         self._known: dict[tuple[int, int], Supply] = {}
         self._ranked_pools: dict[tuple[int, int], list[int]] = {}
@@ -182,12 +191,12 @@ class Supplies:
 
     def at(self, priority: int, d: int) -> Supply:
         """Return what is free for d on its eligible nodes after this level was placed."""
-        problem, nodes = self._problem, self._problem.eligible[d]
+        problem, nodes = self.problem, self.problem.eligible[d]
         known = self._known.get((priority, id(nodes)))
         if known is None:
-            free = self._outcome.free_at.get(priority, problem.capacities)
+            free = self.outcome.free_at.get(priority, problem.capacities)
             ranked = self._ranked(priority, free, problem.pool[d])
-            known = Supply(problem, self._outcome, free, nodes, ranked, self._ranges, self._shared)
+            known = Supply(problem, self.outcome, free, nodes, ranked, self._ranges, self._shared)
             self._known[priority, id(nodes)] = known
         return known
 
@@ -205,7 +214,7 @@ class Supplies:
         rows = [
             (bin_.cluster.id, bin_.label, bin_.capacity, sorted(bin_.node.labels.items()),
              bin_.state, bin_.closed_as_a_whole, is_open)
-            for bin_, is_open in zip(self._problem.bins, self._problem.open, strict=True)
+            for bin_, is_open in zip(self.problem.bins, self.problem.open, strict=True)
         ]  # fmt: skip
         return digest(rows)
 
@@ -213,7 +222,7 @@ class Supplies:
         """Return a deployment of d's priority or a lower one and the node to which it could move so
         that d fits in its place; the smallest deployment. None if no such move was found.
         """
-        problem, priority = self._problem, self._problem.deployments[d].priority
+        problem, priority = self.problem, self.problem.deployments[d].priority
         options = []
         self._pairs_left = self._pairs
         for c in nodes:
@@ -234,8 +243,8 @@ class Supplies:
 
     def _target(self, v: int, home: int) -> int | None:
         """Return a node with enough free capacity, beside all active deployments, for v."""
-        problem, reserved = self._problem, self._outcome.reservations
-        free = self._outcome.free_at[problem.levels[-1].priority]
+        problem, reserved = self.problem, self.outcome.reservations
+        free = self.outcome.free_at[problem.levels[-1].priority]
         for c in problem.eligible[v]:
             self._pairs_left -= 1
             if self._pairs_left < 0:

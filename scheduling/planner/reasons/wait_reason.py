@@ -7,7 +7,7 @@ from functools import cached_property
 from heapq import nsmallest
 from typing import Any
 
-from scheduling.planner.outcome import Outcome, Reservation, may_use
+from scheduling.planner.outcome import Reservation, may_use
 from scheduling.planner.packed import OVERDRAWN, beyond, unpack
 from scheduling.planner.problem import Problem
 from scheduling.planner.reasons.obstacle import (
@@ -19,6 +19,7 @@ from scheduling.planner.reasons.obstacle import (
 )
 from scheduling.planner.reasons.supply import Supplies, distance
 from scheduling.planner.resources import Resources, in_words
+from scheduling.planner.snapshot import Deployment
 
 _LISTED = 8  # nodes of one cluster of which the detail has a row
 
@@ -50,28 +51,27 @@ class Reason:
     it has one.
     """
 
-    def __init__(
-        self,
-        problem: Problem,
-        outcome: Outcome,
-        d: int,
-        own: Reservation | None,
-        supplies: Supplies,
-    ) -> None:
-        self._problem = problem
-        self._outcome = outcome
-        self._own = own
-        self._index = d
-        self._deployment = deployment = problem.deployments[d]
+    def __init__(self, supplies: Supplies, d: int, own: Reservation | None) -> None:
+        problem = supplies.problem
         self._supplies = supplies
+        self._index = d
+        self._own = own
         # With preemption suspended, it may only use what all levels leave free.
         self._is_suspended = d in problem.suspended
-        level = problem.levels[-1].priority if self._is_suspended else deployment.priority
+        level = problem.levels[-1].priority if self._is_suspended else problem.priorities[d]
         self._supply = supplies.at(level, d)
-        self.move: dict[str, int] = {}
-        self._may_move = (
-            own is None and not self._is_suspended and self._supply.may_scatter(problem.requests[d])
+        self._move: dict[str, int] = {}
+        self._may_move = self._supply.may_scatter(problem.requests[d]) and not (
+            own or self._is_suspended
         )
+
+    @property
+    def _problem(self) -> Problem:
+        return self._supplies.problem
+
+    @property
+    def _deployment(self) -> Deployment:
+        return self._supplies.problem.deployments[self._index]
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Reason):
@@ -167,10 +167,10 @@ class Reason:
         if move is None:
             return ""
         v, target = move
-        home = bins[self._outcome.where[v]]
+        home = bins[self._supplies.outcome.where[v]]
         to = bins[target].node if bins[target].cluster.id == cluster.id else bins[target]
         id_ = self._problem.deployments[v].id
-        self.move = {"deployment": id_, "source": home.node.id, "target": bins[target].node.id}
+        self._move = {"deployment": id_, "source": home.node.id, "target": bins[target].node.id}
         return f"; moving deployment {id_} from {home.node.label} to {to.label} would make one"
 
     def _reserved(self, own: Reservation) -> tuple[str, str]:
@@ -194,7 +194,7 @@ class Reason:
 
     def _reservation_on(self, c: int) -> Reservation | None:
         """Return the reservation on c that this deployment must respect, None if there is none."""
-        other = self._outcome.reservations.get(c)
+        other = self._supplies.outcome.reservations.get(c)
         if other is None or other == self._own:
             return None
         holder = self._problem.deployments[other.deployment]
@@ -212,6 +212,13 @@ class Reason:
     def clusters(self) -> list[dict[str, Any]]:
         """A row for each cluster."""
         return [self._row(nodes) for nodes in self._problem.clusters]
+
+    @property
+    def move(self) -> dict[str, int]:
+        """The move that the sentence proposes; empty if it proposes none."""
+        if self._may_move:
+            self._explained  # noqa: B018 - finds the move
+        return self._move
 
     @property
     def reservation(self) -> dict[str, Any]:

@@ -184,6 +184,6 @@ class Writer:
             key += (deployment.max_runtime_s, self._problem.threshold_once_started(d))
         reason = self._reasons.get(key)
         if reason is None:
-            reason = Reason(self._problem, self._outcome, d, own, self._supplies)
+            reason = Reason(self._supplies, d, own)
             self._reasons[key] = reason
         return WaitReason(deployment.id, reason)
