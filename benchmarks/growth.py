@@ -1,8 +1,17 @@
-"""How the planner's time grows with the number of pending deployments, and with that of nodes."""
+"""How the planner's time and memory grow with pending and active deployments, clusters and nodes.
+
+One of them is varied at a time, with the others fixed. The slope of a straight line through the
+logarithms of the sizes and the times is the exponent: 1 means that twice as many take twice as
+long.
+"""
 
 from argparse import ArgumentParser
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from math import log
+from multiprocessing import get_context
+from pathlib import Path
 from random import Random
 from time import process_time
 from typing import Any
@@ -11,36 +20,109 @@ from benchmarks.cases import POLICY
 from scheduling.planner.pipeline import make_plan
 from scheduling.planner.resources import NOTHING, Resources
 from scheduling.planner.snapshot import Cluster, Deployment, Node, Snapshot
+from scheduling.simulation.table import aligned
 
-_CLUSTERS = 100
-_CAPACITY = Resources(64_000, 262_144, 8)
 _MACHINE = Resources(96_000, 786_432, 8)
-_FILLER = Resources(32_000, 131_072, 4)
+_NOW = 1_000_000
+_ABOVE = 10  # the priority of all active deployments where the others can only wait
 
 
-def seconds(snapshot: Snapshot) -> float:
-    """Return the CPU seconds of one plan."""
-    started = process_time()
-    make_plan(snapshot)
-    return process_time() - started
+@dataclass(frozen=True, slots=True)
+class Size:
+    """The size of a snapshot.
+
+    `shapes` is the number of different requests, 0 if all are different. Clusters are exactly as
+    large as their active deployments. These have the same four levels as the pending ones; with
+    `waits` they have a higher one, so that every pending deployment waits. With `nodes`, the
+    snapshot is one cluster of so many, see `large_cluster`.
+    """
+
+    pending: int = 0
+    active: int = 0
+    clusters: int = 1
+    shapes: int = 0
+    waits: bool = False
+    nodes: int = 0
+
+    def snapshot(self, seed: int) -> Snapshot:
+        if self.nodes:
+            return large_cluster(self.nodes, self.shapes, seed)
+        return full_clusters(self, seed)
 
 
-def crowd(pending: int, shapes: int, seed: int) -> Snapshot:
-    """Return 100 nearly full clusters, and deployments of four levels, most of which wait."""
-    random = Random(seed)  # noqa: S311 - reproducible, not secret
-    clusters = tuple(Cluster(c, _CAPACITY) for c in range(1, _CLUSTERS + 1))
-    kinds = [
-        Resources(
-            random.randrange(500, 16_000), random.randrange(512, 65_536), random.randint(0, 2)
-        )
-        for _ in range(shapes)
-    ]
-    return Snapshot(
-        now=1_000_000,
-        policy=POLICY,
-        clusters=clusters,
-        deployments=(*_active(), *_pending(random, pending, kinds)),
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """The CPU seconds of a plan with the codes of its wait reasons, and those of all their
+    sentences; the peak of the memory of the process, in MiB.
+    """
+
+    plan: float
+    sentences: float
+    peak_mib: float
+
+
+SERIES: Mapping[str, Sequence[Size]] = {
+    "pending": [Size(n, 5_000, 100) for n in (12_500, 25_000, 50_000, 100_000, 200_000)],
+    "pending, all of which wait": [
+        Size(n, 5_000, 100, waits=True) for n in (12_500, 25_000, 50_000, 100_000, 200_000)
+    ],
+    "active": [Size(10_000, n, 100) for n in (6_250, 12_500, 25_000, 50_000)],
+    "active on one cluster": [Size(4_000, n, 1) for n in (5_000, 10_000, 20_000, 40_000)],
+    "clusters": [Size(10_000, 50_000, n) for n in (125, 250, 500, 1_000)],
+    "nodes": [Size(nodes=n) for n in (400, 800, 1_600)],
+}
+"""What each series varies, and its sizes. Each is measured with all requests different, and with a
+few shapes."""
+
+
+def measure(size: Size, seed: int, repeat: int = 1) -> Cost:
+    """Return the least cost of several plans. The peak is that of this process until now."""
+    snapshot, costs = size.snapshot(seed), []
+    for _ in range(repeat):
+        started = process_time()
+        plan = make_plan(snapshot)
+        for wait in plan.wait_reasons:
+            wait.code  # noqa: B018 - may be computed when it is read
+        planned = process_time()
+        for wait in plan.wait_reasons:
+            wait.reason  # noqa: B018 - the same
+        costs.append((planned - started, process_time() - planned))
+    return Cost(*min(costs), _peak_mib())
+
+
+def _peak_mib() -> float:
+    """Return the peak of this process; unlike `getrusage`, without that of the one it came from."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+def exponent(sizes: Sequence[int], seconds: Sequence[float]) -> float:
+    """Return the exponent of the power of the size that fits the times best."""
+    xs, ys = [log(size) for size in sizes], [log(max(second, 1e-6)) for second in seconds]
+    x, y = sum(xs) / len(xs), sum(ys) / len(ys)
+    return sum((a - x) * (b - y) for a, b in zip(xs, ys, strict=True)) / sum(
+        (a - x) ** 2 for a in xs
     )
+
+
+def full_clusters(size: Size, seed: int) -> Snapshot:
+    """Return full clusters with active deployments, and pending ones."""
+    random = Random(seed)  # noqa: S311 - reproducible, not secret
+    kinds = [_request(random) for _ in range(size.shapes)]
+    capacities = [NOTHING] * size.clusters
+    rows = []
+    for number in range(size.active + size.pending):
+        request = random.choice(kinds) if kinds else _request(random)
+        row = Deployment(number + 1, random.randrange(4), request, _NOW - random.randint(1, 800))
+        if number < size.active:
+            home = number % size.clusters
+            capacities[home] += request
+            placed_at = _NOW - random.randint(1_000, 5_000)
+            priority = _ABOVE if size.waits else row.priority
+            row = replace(row, cluster=home + 1, placed_at=placed_at, priority=priority)
+        rows.append(row)
+    clusters = tuple(Cluster(c, capacity) for c, capacity in enumerate(capacities, start=1))
+    return Snapshot(_NOW, POLICY, clusters, tuple(rows))
 
 
 def large_cluster(nodes: int, shapes: int, seed: int) -> Snapshot:
@@ -53,11 +135,11 @@ def large_cluster(nodes: int, shapes: int, seed: int) -> Snapshot:
         Node(n, _MACHINE, f"n{n}", {"gpu.model": random.choice(["a100", "h100"])})
         for n in range(1, nodes + 1)
     )
-    kinds = [_gpu_request(random) for _ in range(shapes)]
+    kinds = [_request(random) for _ in range(shapes)]
     left = {node.id: node.capacity for node in machines}
     rows = []
     for number in range(1, 10 * nodes + 1):
-        request = random.choice(kinds) if kinds else _gpu_request(random)
+        request = random.choice(kinds) if kinds else _request(random)
         home = random.randint(1, nodes)
         row = Deployment(number, random.randint(1, 5), request, 1_000_000 - random.randrange(800))
         if number % 3 == 0 and request.fits_in(left[home]):
@@ -68,7 +150,7 @@ def large_cluster(nodes: int, shapes: int, seed: int) -> Snapshot:
     return Snapshot(1_000_000, POLICY, (Cluster(1, capacity, nodes=machines),), tuple(rows))
 
 
-def _gpu_request(random: Random) -> Resources:
+def _request(random: Random) -> Resources:
     return Resources(
         random.randrange(500, 16_000),
         random.randrange(512, 65_536),
@@ -76,30 +158,54 @@ def _gpu_request(random: Random) -> Resources:
     )
 
 
-def _active() -> Iterator[Deployment]:
-    for c in range(1, _CLUSTERS + 1):
-        for n in (0, 1):
-            yield Deployment(2 * c + n, 5 if n else 0, _FILLER, 0, cluster=c, placed_at=900_000 + c)
-
-
-def _pending(random: Random, number: int, kinds: list[Resources]) -> Iterator[Deployment]:
-    for n in range(number):
-        yield Deployment(
-            10_000 + n, random.randint(1, 4), random.choice(kinds), random.randrange(1_000_000)
-        )
-
-
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--shapes", type=int, default=20, help="number of different requests")
+    parser.add_argument("--shapes", type=int, default=20, help="number of different requests (20)")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--repeat", type=int, default=3, help="plans of each size; the best counts")
+    parser.add_argument(
+        "--divide", type=int, default=1, help="make all deployments and clusters so much fewer"
+    )
+    parser.add_argument("--series", action="append", choices=SERIES, help="only this (repeatable)")
 
 
 def command(options: Mapping[str, Any], out: Callable[[str], object]) -> None:
-    shapes, seed = options["shapes"], options["seed"]
-    out("  pending  CPU seconds")
-    for pending in (1_000, 3_000, 10_000, 30_000, 100_000):
-        out(f"{pending:9,}  {seconds(crowd(pending, shapes, seed)):.3f}")
-    out("    nodes  CPU seconds, with as many requests as deployments")
-    for nodes in (100, 300, 1_000, 1_500):
-        few, many = (seconds(large_cluster(nodes, number, seed)) for number in (shapes, 0))
-        out(f"{nodes:9,}  {few:.3f}        {many:.3f}")
+    for name in options["series"] or SERIES:
+        for shapes in (0, options["shapes"]):
+            sizes = [_smaller(size, options["divide"], shapes) for size in SERIES[name]]
+            costs = [_alone(size, options["seed"], options["repeat"]) for size in sizes]
+            out(f"{name}, {f'{shapes} shapes' if shapes else 'all requests different'}:")
+            for line in _table(name, sizes, costs):
+                out(line)
+            out("")
+
+
+def _alone(size: Size, seed: int, repeat: int) -> Cost:
+    """Measure in a new process, whose peak of memory is its own."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(measure, size, seed, repeat).result()
+
+
+def _smaller(size: Size, divisor: int, shapes: int) -> Size:
+    return Size(
+        size.pending // divisor, size.active // divisor, -(-size.clusters // divisor), shapes,
+        size.waits, -(-size.nodes // divisor),
+    )  # fmt: skip
+
+
+def _table(name: str, sizes: Sequence[Size], costs: Sequence[Cost]) -> Iterator[str]:
+    """Yield the lines of a table, and the exponents."""
+    head = ["pending", "active", "clusters", "plan, CPU s", "sentences, CPU s", "peak MiB"]
+    rows = [
+        [f"{size.pending:,}", f"{size.active:,}", f"{size.clusters:,}", f"{cost.plan:.3f}",
+         f"{cost.sentences:.3f}", f"{cost.peak_mib:.0f}"]
+        for size, cost in zip(sizes, costs, strict=True)
+    ]  # fmt: skip
+    if name == "nodes":
+        head = ["nodes", *head[3:]]
+        rows = [[f"{size.nodes:,}", *row[3:]] for size, row in zip(sizes, rows, strict=True)]
+    yield from aligned([head, *rows])
+    varied = [getattr(size, name.split(",")[0].split(" ")[0]) for size in sizes]
+    plans, sentences = [cost.plan for cost in costs], [cost.sentences for cost in costs]
+    yield (
+        f"exponent: plan {exponent(varied, plans):.2f}, sentences {exponent(varied, sentences):.2f}"
+    )

@@ -13,7 +13,7 @@ BENCHES = {
     "cycle": "a cycle that places many deployments, beside raw SQL that writes the same rows",
     "engine": "starts, preemptions, chaos and churn on a real Docker Engine",
     "fragmentation": "GPUs that stay unallocated on a cluster that is filled, by policy",
-    "growth": "the planner's time for 1,000 to 100,000 pending deployments on 100 clusters",
+    "growth": "how the planner's time and memory grow with deployments, clusters and nodes",
     "laws": "random worlds whose plans are checked against the rules",
     "latency": "the time from a POST until it is placed and running, on a running service",
     "lifetime": "throughput with a million ended deployments, and while a transaction stays open",
