@@ -112,7 +112,12 @@ WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = not PRODUCTION
 
 # --- Database and cache ---------------------------------------------------------------------------
 _database: dict[str, Any] = {
-    **dj_database_url.parse(_values["DATABASE_URL"], conn_max_age=600, conn_health_checks=True)
+    **dj_database_url.parse(
+        _values["DATABASE_URL"],
+        engine="hypervisor.base.postgresql",
+        conn_max_age=600,
+        conn_health_checks=True,
+    )
 }
 # Their sessions would end with the transaction at a pooler in transaction mode.
 _database["DISABLE_SERVER_SIDE_CURSORS"] = True

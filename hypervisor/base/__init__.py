@@ -8,6 +8,7 @@ forms       form fields that read such numbers
 locks       the base of every queryset whose rows are locked, and locks of names
 long_locks  locks of names that outlast a transaction
 prepared    queries that are compiled once
+postgresql/ the connection to the database, which is checked without a statement
 bounds      limits on how much one user or organization may have
 cache       the shared cache, with short timeouts
 commands    the base of the product's commands

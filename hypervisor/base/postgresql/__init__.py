@@ -1,0 +1,1 @@
+"""Django's PostgreSQL backend, which checks a kept connection without a statement."""
