@@ -159,6 +159,63 @@ TABLES = (
 )  # fmt: skip
 
 
+_BATCH = 1_000
+_LIVES = (
+    """INSERT INTO deployments_deployment
+           (organization_id, name, image, command, env, priority, preemptible,
+            on_dependency_failure, created_by_id, created_at, status, status_reason, status_code,
+            held, preemptions, queued_at, revision, cpu_milli, ram_mib, gpu)
+       SELECT %(organization)s, %(name)s, 'bench/none:1', '[]', '{}', 50, true, 'wait', %(user)s,
+              now(), 'pending', '', 'submitted', false, 0, now(), 1, 1000, 1024, 1
+       FROM generate_series(1, %(count)s)""",
+    """UPDATE deployments_deployment d
+       SET status = 'starting', cluster_id = n.cluster_id, node_id = n.id, placed_at = now(),
+           revision = 2
+       FROM (SELECT n.id, n.cluster_id FROM clusters_node n JOIN clusters_cluster c
+                 ON c.id = n.cluster_id AND c.organization_id = %(organization)s LIMIT 1) n
+       WHERE d.id = ANY(%(ids)s)""",
+    """INSERT INTO deployments_run
+           (deployment_id, cluster_id, node_id, cpu_milli, ram_mib, gpu, placed_at, outcome)
+       SELECT id, cluster_id, node_id, cpu_milli, ram_mib, gpu, now(), ''
+       FROM deployments_deployment WHERE id = ANY(%(ids)s)""",
+    """UPDATE deployments_run SET launched_at = now(), container_uid = gen_random_uuid()
+       WHERE deployment_id = ANY(%(ids)s)""",
+    """INSERT INTO clusters_simulatedcontainer
+           (cluster_id, run_id, uid, started_at, exit_code, stop_seconds)
+       SELECT cluster_id, id, container_uid, now(), 0, 0
+       FROM deployments_run WHERE deployment_id = ANY(%(ids)s)""",
+    """UPDATE deployments_deployment SET status = 'running', started_at = now(), revision = 3
+       WHERE id = ANY(%(ids)s)""",
+    "UPDATE deployments_run SET started_at = now() WHERE deployment_id = ANY(%(ids)s)",
+    """UPDATE deployments_deployment
+       SET status = 'completed', cluster_id = NULL, node_id = NULL, finished_at = now(),
+           revision = 4
+       WHERE id = ANY(%(ids)s)""",
+    """UPDATE deployments_run SET released_at = now(), outcome = 'completed'
+       WHERE deployment_id = ANY(%(ids)s)""",
+    "UPDATE deployments_run SET ended_at = now() WHERE deployment_id = ANY(%(ids)s)",
+    """DELETE FROM clusters_simulatedcontainer WHERE run_id IN (
+           SELECT id FROM deployments_run WHERE deployment_id = ANY(%(ids)s))""",
+)
+"""The statements that a deployment's life consists of, without its events and cycles."""
+
+
+def churn(
+    connection: "Connection[tuple[object, ...]]", count: int, *, organization: int, user: int
+) -> None:
+    """Let so many deployments live and end, in batches, each statement in its own transaction."""
+    for first in range(0, count, _BATCH):
+        values: dict[str, object] = {
+            "organization": organization, "user": user, "name": f"churn-{first}",
+            "count": min(_BATCH, count - first),
+        }  # fmt: skip
+        connection.execute(_LIVES[0].encode(), values)
+        ids = "SELECT array_agg(id) FROM deployments_deployment WHERE name = %(name)s"
+        values["ids"] = (connection.execute(ids, values).fetchone() or [None])[0]
+        for statement in _LIVES[1:]:
+            connection.execute(statement.encode(), values)
+
+
 def fill(
     connection: "Connection[tuple[object, ...]]", history: History, *, organization: int, user: int
 ) -> None:

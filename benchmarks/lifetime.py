@@ -23,7 +23,7 @@ from rest_framework.test import APIClient
 
 from accounts.models import User
 from benchmarks import private
-from benchmarks.history import TABLES, History
+from benchmarks.history import TABLES, History, churn
 from benchmarks.private import copies, cpu_seconds, found, own_session, using
 from clusters import engines
 from clusters.models import Cluster
@@ -36,7 +36,6 @@ from scheduling.models import SchedulingCycle
 FRESH, AGED = "bench_fresh", "bench_aged"
 _STEPS = ("submissions", "placements", "starts and ends")
 _SPARE = 1000
-_BULK = 500
 
 Out = Callable[[str], object]
 
@@ -73,11 +72,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=20, help="default: %(default)s")
     parser.add_argument("--size", type=int, default=50, help="of a round; default: %(default)s")
     parser.add_argument(
-        "--open-minutes",
-        type=float,
-        default=10,
-        help="how long a transaction stays open while deployments come and go;"
-        " default: %(default)s",
+        "--churn",
+        type=int,
+        default=60_000,
+        help="how many deployments live and end, by their statements alone, while a transaction"
+        " stays open: 100 a second in ten minutes; default: %(default)s",
     )
     parser.add_argument(
         private.HERE,
@@ -95,12 +94,12 @@ def command(options: Mapping[str, Any], out: Out) -> None:
         History(ended=options["ended"], active=options["active"]),
         rounds=options["rounds"],
         size=options["size"],
-        open_s=60 * options["open_minutes"],
+        churned=options["churn"],
         out=out,
     )
 
 
-def measure(history: History, *, rounds: int, size: int, open_s: float, out: Out) -> None:
+def measure(history: History, *, rounds: int, size: int, churned: int, out: Out) -> None:
     """Measure all, and write the lines of the report."""
     out(f"{history.ended:,} ended, {history.active:,} active, {rounds} rounds of {size}")
     with copies(FRESH, AGED):
@@ -115,9 +114,10 @@ def measure(history: History, *, rounds: int, size: int, open_s: float, out: Out
         with using(FRESH):
             _write(out, _growth(before, (rounds + 1) * size))
         with _open_transaction():
-            churned = _churn(open_s)
-            title = f"open for {open_s / 60:g} min, {churned:,} ended"
-            _write(out, _alternating(rounds, size).lines(title))
+            with using(AGED), own_session() as session:
+                organization, user = Organization.objects.get(), User.objects.get()
+                churn(session, churned, organization=organization.pk, user=user.pk)
+            _write(out, _alternating(rounds, size).lines(f"open, {churned:,} ended"))
 
 
 def _write(out: Out, lines: Iterable[str]) -> None:
@@ -158,20 +158,6 @@ def _round(size: int) -> list[Cost]:
 
 def _clocks() -> tuple[float, float]:
     return time.perf_counter(), sum(cpu_seconds())
-
-
-def _churn(seconds: float) -> int:
-    """Let deployments live and end in the aged database for so long; return their number."""
-    count, deadline = 0, time.monotonic() + seconds
-    with using(AGED):
-        client, organization = _client(), Organization.objects.get()
-        while time.monotonic() < deadline:
-            body = {"deployments": [_spec(number) for number in range(_BULK)]}
-            _submit(client, "/deployments/bulk", body)
-            run_cycle(organization.pk, SchedulingCycle.Trigger.CHANGE)
-            _reconcile(organization)
-            count += _BULK
-    return count
 
 
 def _client() -> APIClient:

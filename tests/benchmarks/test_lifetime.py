@@ -41,7 +41,7 @@ def test_the_rows_of_a_history_are_consistent() -> None:
 def test_a_long_life_is_measured_and_leaves_no_database_behind() -> None:
     lines: list[str] = []
 
-    lifetime.measure(SMALL, rounds=1, size=2, open_s=0, out=lines.append)
+    lifetime.measure(SMALL, rounds=1, size=2, churned=3, out=lines.append)
 
     steps = [line.split("  ")[0] for line in lines]
     assert steps.count("submissions") == steps.count("starts and ends") == 2
