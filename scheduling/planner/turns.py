@@ -1,5 +1,6 @@
 """Which deployments that have waited too long go first now, and have capacity reserved for them."""
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -33,11 +34,14 @@ def turns(snapshot: Snapshot, candidates: Iterable[Candidate], whole: int) -> li
     long enough in the end for the active deployments to leave, however long they run.
     """
     policy = snapshot.policy
+    shortest, doublings = max(policy.starvation_seconds, 1), _doublings(snapshot)
     first: dict[int, tuple[tuple[int, int, int], Candidate]] = {}
     for candidate in candidates:
         d = candidate[0]
-        if snapshot.now - d.waits_since > policy.starvation_seconds:
-            period, key = _period(snapshot, d), (-d.priority, d.waits_since, d.id)
+        since = d.waits_since
+        if snapshot.now - since > policy.starvation_seconds:
+            period = shortest << bisect_right(doublings, -since)
+            key = -d.priority, since, d.id
             if period not in first or key < first[period][0]:
                 first[period] = key, candidate
     found = []
@@ -51,14 +55,16 @@ def turns(snapshot: Snapshot, candidates: Iterable[Candidate], whole: int) -> li
     return found
 
 
-def _period(snapshot: Snapshot, d: Deployment) -> int:
-    """Return the length of the deployment's present period, in seconds.
+def _doublings(snapshot: Snapshot) -> list[int]:
+    """Return, negated and ascending, until when a deployment must have waited for its period to be
+    doubled once, twice and so on.
 
-    It is `starvation_seconds`, doubled as long as it is at most the wait when the period began.
-    Since each period begins at a multiple of its length, no turn ends early because the deployment
-    gets a longer period.
+    A period is `starvation_seconds`, doubled as long as it is at most the wait when the period
+    began. Since each period begins at a multiple of its length, no turn ends early because the
+    deployment gets a longer period.
     """
-    period = max(snapshot.policy.starvation_seconds, 1)
-    while snapshot.now - snapshot.now % (2 * period) - d.waits_since >= 2 * period:
+    doublings, period = [], 2 * max(snapshot.policy.starvation_seconds, 1)
+    while period <= snapshot.now:
+        doublings.append(period + snapshot.now % period - snapshot.now)
         period *= 2
-    return period
+    return doublings
