@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from argparse import ArgumentParser
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from random import Random
@@ -47,6 +47,17 @@ def wait_until(
                 return
         time.sleep(0.05)
     raise TimeoutError(f"Not within {seconds:.0f} s: {what}; last seen: {last!r}")
+
+
+def cpu_seconds(processes: Mapping[str, psutil.Process]) -> dict[str, float]:
+    """Return the CPU seconds of each process and its descendants, also of those that have ended."""
+    spent = dict.fromkeys(processes, 0.0)
+    for name, process in processes.items():
+        for member in (process, *process.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                # User, system, and the same of the ended children.
+                spent[name] += sum(member.cpu_times()[:4])
+    return spent
 
 
 def running_service() -> str:

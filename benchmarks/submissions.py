@@ -17,7 +17,7 @@ import sys
 import tempfile
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -31,7 +31,7 @@ from dotenv import dotenv_values
 
 from benchmarks.client import Client
 from benchmarks.hammer import Pace, hammer
-from benchmarks.service import Service, free_port, wait_until
+from benchmarks.service import Service, cpu_seconds, free_port, wait_until
 from hypervisor.standalone.servers import postgres_bin
 
 _PROCESSES = 2
@@ -161,14 +161,14 @@ def measure(
 ) -> Measured:
     """Send `count` requests with so many clients."""
     make = body or _spec
-    before = _cpu(target.processes)
+    before = cpu_seconds(target.processes)
     pace = hammer(
         target.url + path,
         target.token,
         lambda client: [make(n) for n in range(client, count, clients)],
         clients=clients,
     )
-    after = _cpu(target.processes)
+    after = cpu_seconds(target.processes)
     spent = {name: 1000 * (after[name] - before[name]) / count for name in after}
     return Measured(pace, spent)
 
@@ -200,17 +200,6 @@ def _spec(number: int) -> dict[str, Any]:
 
 def _bulk(_: int) -> dict[str, Any]:
     return {"deployments": [_spec(n) for n in range(_BULK)]}
-
-
-def _cpu(processes: Mapping[str, psutil.Process]) -> dict[str, float]:
-    """Return the CPU seconds of each process and its descendants, also of those that have ended."""
-    spent = dict.fromkeys(processes, 0.0)
-    for name, process in processes.items():
-        for member in (process, *process.children(recursive=True)):
-            with suppress(psutil.NoSuchProcess):
-                # User, system, and the same of the ended children.
-                spent[name] += sum(member.cpu_times()[:4])
-    return spent
 
 
 @contextmanager
