@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import pgtrigger
 from django.db import connection, models, transaction
 
+from hypervisor.base.locks import LockingQuerySet
+
 _XACT = "pg_current_xact_id()::text::bigint"
 
 
@@ -43,6 +45,8 @@ class ChangeLimit(models.Model):
 
     kept_from = models.BigIntegerField(default=0)
     next_from = models.BigIntegerField(default=0)
+
+    objects = LockingQuerySet["ChangeLimit"].as_manager()
 
     class Meta:
         ordering = ["id"]
@@ -181,7 +185,7 @@ def purge() -> int:
 
     A copy that was brought up to date since then needs none of them.
     """
-    limit = ChangeLimit.objects.select_for_update().order_by("pk").first()
+    limit = ChangeLimit.objects.locked().first()
     if limit is None:
         limit = ChangeLimit.objects.create()
     deleted, _ = DeploymentChange.objects.filter(xact__lt=limit.next_from).delete()

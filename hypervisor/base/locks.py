@@ -7,12 +7,21 @@ from django.db import connection, models
 from hypervisor.base.errors import NotFound
 
 M = TypeVar("M", bound=models.Model)
+Q = TypeVar("Q", bound="models.QuerySet[Any]")
 
 
 def lock_name(name: str, number: int = 0) -> None:
     """Wait until no other transaction has locked this name and number, and lock them."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, %s))", [name, number])
+
+
+def locked(rows: Q, *, for_deletion: bool = False, skip_locked: bool = False) -> Q:
+    """Return the rows of any model as `LockingQuerySet.locked` does."""
+    ordered = rows.order_by("pk")
+    return ordered.select_for_update(  # type: ignore[no-any-return]
+        no_key=not for_deletion, of=("self",), skip_locked=skip_locked
+    )
 
 
 class LockingQuerySet(models.QuerySet[M]):
@@ -28,10 +37,7 @@ class LockingQuerySet(models.QuerySet[M]):
         Other transactions may insert rows that refer to a locked row unless it is locked for
         deletion. `skip_locked` skips the rows that another transaction has locked.
         """
-        ordered = self.order_by("pk")
-        return ordered.select_for_update(
-            no_key=not for_deletion, of=("self",), skip_locked=skip_locked
-        )
+        return locked(self, for_deletion=for_deletion, skip_locked=skip_locked)
 
     def get_locked(self, pk: Any, *, for_deletion: bool = False) -> M:
         """Lock one row and return its present state. Raises NotFound if it no longer exists."""

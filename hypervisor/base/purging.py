@@ -13,6 +13,8 @@ import structlog
 from django.db import transaction
 from django.db.models import QuerySet
 
+from hypervisor.base.locks import locked
+
 BATCH = 2000
 """How many rows one transaction reads at most, and deletes those of them that are due."""
 
@@ -58,8 +60,8 @@ def purge(
 
 @transaction.atomic
 def _delete(rows: "QuerySet[Any]", delete: Delete | None) -> int:
-    locked = rows.order_by("pk").select_for_update(of=("self",), skip_locked=True)
-    ids = list(locked.values_list("pk", flat=True))
+    found = locked(rows, for_deletion=True, skip_locked=True)
+    ids = list(found.values_list("pk", flat=True))
     if delete is not None:
         delete(ids)
     else:
