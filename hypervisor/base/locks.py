@@ -19,9 +19,7 @@ def lock_name(name: str, number: int = 0) -> None:
 def locked(rows: Q, *, for_deletion: bool = False, skip_locked: bool = False) -> Q:
     """Return the rows of any model as `LockingQuerySet.locked` does."""
     ordered = rows.order_by("pk")
-    return ordered.select_for_update(  # type: ignore[no-any-return]
-        no_key=not for_deletion, of=("self",), skip_locked=skip_locked
-    )
+    return ordered.select_for_update(no_key=not for_deletion, of=("self",), skip_locked=skip_locked)
 
 
 class LockingQuerySet(models.QuerySet[M]):
