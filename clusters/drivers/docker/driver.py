@@ -262,10 +262,10 @@ class DockerDriver:
         self._idle.append(client)
 
     def _take(self) -> APIClient:
-        try:
+        # The error of a failed connection would otherwise have the IndexError as its origin.
+        with suppress(IndexError):
             return self._idle.pop()
-        except IndexError:
-            return self._connect()
+        return self._connect()
 
     def _discard(self, client: APIClient | None) -> None:
         former, self._idle, self._has_mib = self._idle, [], 0
