@@ -264,19 +264,20 @@ def _open_runs(deployments: Collection[int], now: datetime) -> None:
 
 
 def record_wait_reasons(
-    reasons: Mapping[int, tuple[str, str]], revisions: Mapping[int, int] | None = None
-) -> None:
+    reasons: Mapping[int, tuple[str, str]], formerly: Mapping[int, tuple[int, str]] | None = None
+) -> int:
     """Store the code and the sentence that explain why each pending deployment waits, by id.
 
     Only differences are written, without an event. A locked row is skipped, and one that no longer
-    has the revision, if `revisions` is given: the next cycle writes its reason.
+    has the revision and the sentence that `formerly` has for it. Returns how many were written.
     """
-    known = revisions or {}
+    known = [(formerly or {}).get(pk, (None, None)) for pk in reasons]
     changes = [
-        Change(pk, why, data={"code": code}, revision=known.get(pk))
-        for pk, (code, why) in reasons.items()
+        Change(pk, why, data={"code": code}, revision=revision)
+        for (pk, (code, why)), (revision, _) in zip(reasons.items(), known, strict=True)
     ]
-    _write_reasons(changes, (Status.PENDING,), "SELECT", data="{}")
+    given = {"data": "{}", "formerly": arrays.texts(sentence for _, sentence in known)}
+    return len(_write_reasons(changes, (Status.PENDING,), "SELECT", **given))
 
 
 def update_reasons(
@@ -307,8 +308,8 @@ def _write_reasons(
         WITH v AS (
             SELECT * FROM unnest(
                 %(ids)s::bigint[], %(codes)s::text[], %(reasons)s::text[], %(data)s::jsonb[],
-                %(revisions)s::bigint[]
-            ) AS v(id, code, reason, data, revision)
+                %(revisions)s::bigint[], %(formerly)s::text[]
+            ) AS v(id, code, reason, data, revision, formerly)
         ), there AS (
             SELECT v.*, d.status, d.held, d.status_reason, d.status_code
             FROM v JOIN deployments_deployment d USING (id) OFFSET 0  -- by ids only
@@ -319,6 +320,7 @@ def _write_reasons(
               AND there.status = ANY(%(statuses)s) AND NOT there.held
               AND d.status || '' = ANY(%(statuses)s) AND NOT d.held
               AND (there.revision IS NULL OR d.revision = there.revision)
+              AND (there.formerly IS NULL OR d.status_reason = there.formerly)
             ORDER BY d.id FOR NO KEY UPDATE OF d SKIP LOCKED
         ), changed AS (
             UPDATE deployments_deployment d
@@ -335,6 +337,7 @@ def _write_reasons(
         "codes": arrays.texts(change.data["code"] for change in changes),
         "reasons": arrays.texts(change.reason for change in changes),
         "revisions": arrays.numbers(change.revision for change in changes),
+        "formerly": "{}",
         "statuses": list(statuses),
     }
     with connection.cursor() as cursor:

@@ -5,10 +5,9 @@ plan places would wait for it.
 """
 
 from collections.abc import Iterable, Mapping
-from functools import partial
 
+from clusters.wakeups import request_cycle
 from deployments import lifecycle
-from scheduling.cycle.lock import unless_taken
 from scheduling.cycle.recording import pack
 from scheduling.cycle.snapshot import Loaded
 from scheduling.cycle.working_copy import Known
@@ -17,6 +16,9 @@ from scheduling.planner.plan import Plan, WaitReason
 from scheduling.planner.snapshot import Cluster
 
 _FEW = 200
+
+_AGAIN_AFTER_S = 1.0
+"""How long after reasons were left out the next cycle is requested."""
 
 _settled: dict[int, tuple[Mapping[int, Known], tuple[Cluster, ...]]] = {}
 """By organization: deployments and clusters of which this process has found every reason to be as
@@ -48,20 +50,21 @@ def write_first(plan: Plan, loaded: Loaded) -> None:
 def write_rest(cycle: SchedulingCycle, plan: Plan, loaded: Loaded) -> None:
     """Write all other reasons, and the cycle's record, after the plan was committed.
 
-    If another cycle of the organization has begun since, that one writes the reasons.
+    A deployment that has changed since the plan, or has got another reason, is left out: another
+    cycle is requested for it.
     """
-    if is_short(plan) or _is_settled(cycle.organization_id, plan, loaded):
+    organization_id = cycle.organization_id
+    if is_short(plan) or _is_settled(organization_id, plan, loaded):
         return
     if not plan.changes_nothing:
         record = pack(loaded.snapshot, plan)
         SchedulingCycle.objects.filter(pk=cycle.pk).update(record=record)
         cycle.record = record
     changed = [wait for wait in plan.wait_reasons if _differs(wait, loaded)]
-    if changed:
-        write = partial(_write_unless_superseded, cycle, changed, plan, loaded)
-        unless_taken(cycle.organization_id, write)
-    elif plan.changes_nothing:
-        _settled[cycle.organization_id] = loaded.known, loaded.snapshot.clusters
+    if changed and _write(changed, plan, loaded) < len(changed):
+        request_cycle(organization_id, delay_s=_AGAIN_AFTER_S)
+    elif not changed and plan.changes_nothing:
+        _settled[organization_id] = loaded.known, loaded.snapshot.clusters
 
 
 def _is_settled(organization_id: int, plan: Plan, loaded: Loaded) -> bool:
@@ -79,26 +82,15 @@ def _is_settled(organization_id: int, plan: Plan, loaded: Loaded) -> bool:
     )
 
 
-def _write_unless_superseded(
-    cycle: SchedulingCycle, waits: Iterable[WaitReason], plan: Plan, loaded: Loaded
-) -> None:
-    later = SchedulingCycle.objects.filter(
-        organization_id=cycle.organization_id, pk__gt=cycle.pk, started_at__gte=cycle.started_at
-    )
-    if not later.exists():
-        _write(waits, plan, loaded)
-
-
-def _write(waits: Iterable[WaitReason], plan: Plan, loaded: Loaded) -> None:
+def _write(waits: Iterable[WaitReason], plan: Plan, loaded: Loaded) -> int:
+    """Write the reasons that differ, unless another cycle has written others; return how many."""
     suspended = {suspension.deployment for suspension in plan.suspensions}
     changed = [wait for wait in waits if _differs(wait, loaded)]
-    lifecycle.record_wait_reasons(
+    known = {wait.deployment: loaded.known[wait.deployment] for wait in changed}
+    return lifecycle.record_wait_reasons(
         {wait.deployment: (wait.code, wait.reason) for wait in changed},
         # The plan's own suspension is a revision more.
-        {
-            pk: loaded.known[pk].revision + (pk in suspended)
-            for pk in [wait.deployment for wait in changed]
-        },
+        {pk: (each.revision + (pk in suspended), each.reason) for pk, each in known.items()},
     )
 
 

@@ -74,21 +74,6 @@ def _is_running(organization_id: int) -> bool:
         return bool(cursor.fetchone()[0])
 
 
-def unless_taken(organization_id: int, work: Callable[[], object]) -> None:
-    """Do the work in a transaction unless a cycle of the organization is running.
-
-    If another worker finds the lock taken meanwhile, a cycle is requested when it is free again.
-    """
-    try:
-        acquired, _ = _try(organization_id, work)
-    except OperationalError as error:
-        if not is_lock_timeout(error):
-            raise
-        acquired = True
-    if acquired and rerun_requested(RUN_CYCLE, organization_id):
-        request_cycle(organization_id)
-
-
 def _try(organization_id: int, work: Callable[[], T]) -> tuple[bool, T | None]:
     """Return whether the lock was free, and the result of the work."""
     with transaction.atomic(durable=True):

@@ -1,14 +1,17 @@
 """While many wait, most reasons are written after the plan is committed, and none gets lost."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from clusters.models import Cluster
+from clusters.models import Cluster, Node
 from deployments import services
 from deployments.models import Deployment
 from orgs.models import Organization
-from scheduling.cycle import explaining, lock
+from scheduling.cycle import explaining
 from scheduling.cycle.recording import decisions, unpack
 from scheduling.cycle.run import run_cycle
 from scheduling.cycle.snapshot import load
@@ -82,41 +85,62 @@ def test_a_placement_is_committed_before_the_reasons_are_found(
     assert "short" in reason(second) + reason(first)
 
 
-def test_the_reasons_of_a_superseded_cycle_are_not_written(
-    acme: Organization, forge: Cluster, submit: Submit, monkeypatch: pytest.MonkeyPatch
+Late = Callable[[Callable[[], object]], None]
+
+
+@pytest.fixture
+def just_before_the_rest(monkeypatch: pytest.MonkeyPatch) -> Late:
+    """Do something once, after the plan is committed and before the reasons are written."""
+    write = explaining._write
+
+    def arrange(act: Callable[[], object]) -> None:
+        def act_then_write(*arguments: Any) -> int:
+            if not connection.in_atomic_block:
+                monkeypatch.setattr(explaining, "_write", write)
+                act()
+            return write(*arguments)
+
+        monkeypatch.setattr(explaining, "_write", act_then_write)
+
+    return arrange
+
+
+def test_the_reasons_of_a_later_cycle_stay(
+    acme: Organization, forge: Cluster, submit: Submit, just_before_the_rest: Late
 ) -> None:
     submit(cpu_milli=8000)
     waiting = submit(cpu_milli=8000)
-    unless_taken = lock.unless_taken
 
-    def after_another_cycle(organization_id: int, work: object) -> None:
-        monkeypatch.setattr(explaining, "unless_taken", unless_taken)
-        services.adjust(waiting, actor="olga", priority=40)
+    def shrink_and_plan() -> None:
+        Node.objects.filter(cluster=forge).update(cpu_milli=4000)
         cycle(acme)
-        unless_taken(organization_id, work)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(explaining, "unless_taken", after_another_cycle)
+    just_before_the_rest(shrink_and_plan)
     cycle(acme)
 
-    assert "at priority 40" in reason(waiting)
+    assert "exceeds the capacity" in reason(waiting)
 
 
 def test_a_deployment_that_changed_since_the_plan_keeps_its_reason(
-    acme: Organization, forge: Cluster, submit: Submit, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    acme: Organization, forge: Cluster, submit: Submit, just_before_the_rest: Late,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    requested: list[float] = []
+    monkeypatch.setattr(
+        explaining, "request_cycle", lambda _, *, delay_s: requested.append(delay_s)
+    )
     submit(cpu_milli=8000)
     waiting = submit(cpu_milli=8000)
-    unless_taken = lock.unless_taken
 
-    def after_a_hold(organization_id: int, work: object) -> None:
+    def hold_and_release() -> None:
         services.hold(waiting, actor="olga")
         services.release(waiting, actor="olga")
-        unless_taken(organization_id, work)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(explaining, "unless_taken", after_a_hold)
+    just_before_the_rest(hold_and_release)
     cycle(acme)
 
     assert reason(waiting) == "Released: waits for the next cycle."
+    assert requested == [explaining._AGAIN_AFTER_S]
 
 
 def test_a_cycle_without_a_change_finds_no_reasons(
