@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime, timedelta
+from threading import Lock
 from typing import Any
 from uuid import UUID
 
@@ -36,6 +37,8 @@ class DockerDriver:
             str(self._uid), self._connect, lambda: request_at_once(connection.wakeup)
         )
         self._has_mib = 0
+        # An engine may make two networks of one name for threads that ask at the same time.
+        self._network = Lock()
         self._running: dict[str, Mapping[str, Any]] = {}
 
     def probe(self) -> Probe:
@@ -127,7 +130,8 @@ class DockerDriver:
     def _create(self, engine: APIClient, spec: ContainerSpec) -> str:
         """Create a container, which does not run yet, and return its id."""
         self._check_capacity(engine, spec)
-        network = networks.mode_of(engine, self._connection)
+        with self._network:
+            network = networks.mode_of(engine, self._connection)
         try:
             made = engine.create_container(**containers.settings(engine, spec, self._uid, network))
         except ImageNotFound:

@@ -188,6 +188,17 @@ def test_containers_can_reach_their_gateway_but_not_each_other(new_engine: NewEn
     assert "refused" in way_out
 
 
+def test_containers_that_start_at_the_same_time_share_one_network(new_engine: NewEngine) -> None:
+    engine = new_engine(fenced=True)
+    bench = DockerBench(engine, network=Connection.Network.ISOLATED)
+    specs = [bench.spec(Program.SLEEPS, bench.next_run()) for _ in range(8)]
+
+    errors = bench.driver.start_all(specs, bench.now())
+
+    assert errors == [None] * 8
+    assert len(engine.client.networks.list(filters=label_filter(bench.connection.uid))) == 1
+
+
 def test_containers_on_an_ordinary_bridge_can_reach_each_other(new_engine: NewEngine) -> None:
     """This shows that the test before can fail."""
     engine = new_engine(fenced=True)
