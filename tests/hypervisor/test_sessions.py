@@ -7,6 +7,7 @@ import pytest
 from django.db import connections
 
 from hypervisor import sessions
+from hypervisor.base import long_locks
 from hypervisor.celery import app
 from hypervisor.sessions import COMMAND, WEB, WORKER, Limits
 from hypervisor.standalone.bootstrap import ROOT
@@ -20,6 +21,7 @@ LIMITS = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_time
 def command_again() -> Iterator[None]:
     yield
     sessions.use(COMMAND)
+    long_locks.keep_connections(0)
 
 
 def shown(*names: str) -> list[str]:
