@@ -4,7 +4,26 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
+from django.conf import settings
+
 from clusters.drivers.base import ContainerSpec, DriverError
+
+
+class StartsInThreads:
+    """The part of a driver that starts as many containers at once as the settings allow."""
+
+    def start(self, spec: ContainerSpec, now: datetime) -> None:
+        raise NotImplementedError
+
+    @property
+    def starts_at_once(self) -> int:
+        return int(settings.STARTS_AT_ONCE)
+
+    def start_all(
+        self, specs: Sequence[ContainerSpec], now: datetime
+    ) -> Sequence[DriverError | None]:
+        return in_threads(self.start, specs, now)
+
 
 Start = Callable[[ContainerSpec, datetime], None]
 

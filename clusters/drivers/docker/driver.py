@@ -7,7 +7,6 @@ from threading import Lock
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from docker import APIClient
 from docker.errors import APIError, ImageNotFound, NotFound
 
@@ -17,7 +16,7 @@ from clusters.drivers.docker.client import connect
 from clusters.drivers.docker.endings import EngineEvents
 from clusters.drivers.docker.errors import NO_STORAGE_LIMITS, translated
 from clusters.drivers.docker.pulls import Pulls
-from clusters.drivers.starts import in_threads
+from clusters.drivers.starts import StartsInThreads
 from clusters.models import Connection
 from clusters.secrets import CannotDecrypt
 from clusters.wakeups import request_at_once
@@ -26,7 +25,7 @@ _NOT_FOUND, _CONFLICT = 404, 409
 _MIB = 2**20
 
 
-class DockerDriver:
+class DockerDriver(StartsInThreads):
     """One engine. The attributes only save calls: all state is on the engine."""
 
     def __init__(self, connection: Connection) -> None:
@@ -57,15 +56,6 @@ class DockerDriver:
             if there and there["State"] != "created":
                 return
             self._start(engine, there["Id"] if there else self._create(engine, spec))
-
-    @property
-    def starts_at_once(self) -> int:
-        return int(settings.STARTS_AT_ONCE)
-
-    def start_all(
-        self, specs: Sequence[ContainerSpec], now: datetime
-    ) -> Sequence[DriverError | None]:
-        return in_threads(self.start, specs, now)
 
     def stop(self, uid: UUID, grace_seconds: int, now: datetime) -> None:
         with self._engine() as engine:

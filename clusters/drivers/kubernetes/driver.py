@@ -1,6 +1,6 @@
 """The Kubernetes driver."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
@@ -36,7 +36,7 @@ from clusters.drivers.kubernetes.following import WATCH_S
 from clusters.drivers.kubernetes.states import observation
 from clusters.drivers.kubernetes.supply import Supply
 from clusters.drivers.kubernetes.taints import Toleration
-from clusters.drivers.starts import in_threads
+from clusters.drivers.starts import StartsInThreads
 from clusters.models import Connection
 from clusters.secrets import CannotDecrypt
 from clusters.wakeups import request_at_once
@@ -44,7 +44,7 @@ from clusters.wakeups import request_at_once
 log = structlog.get_logger(__name__)
 
 
-class KubernetesDriver:
+class KubernetesDriver(StartsInThreads):
     """One Pod per run. All state is in Kubernetes, so that any process can take the next step."""
 
     def __init__(self, connection: Connection) -> None:
@@ -103,15 +103,6 @@ class KubernetesDriver:
             return
         if names:
             pod_secrets.release(self._api, pod, names, spec)
-
-    @property
-    def starts_at_once(self) -> int:
-        return int(settings.STARTS_AT_ONCE)
-
-    def start_all(
-        self, specs: Sequence[ContainerSpec], now: datetime
-    ) -> Sequence[DriverError | None]:
-        return in_threads(self.start, specs, now)
 
     def stop(self, uid: UUID, grace_seconds: int, now: datetime) -> None:
         # Marked first, because a deletion without the mark counts as another client's.
