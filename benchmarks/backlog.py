@@ -18,9 +18,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.client import Client
+from benchmarks.neighbours import different, p95, submit_many
 from benchmarks.service import Service, wait_until
 
-_BULK = 1000
 _PATIENCE_S = 120.0
 _ON_EACH = 8
 _CAPACITY = {"cpu": 64, "ram_mib": 262_144, "gpu": 8}
@@ -39,7 +39,7 @@ _REST_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Milliseconds with so many waiting: from a POST until placed, and of the calls."""
+    """Milliseconds while `waiting` deployments wait: from a POST until placed, and of each call."""
 
     waiting: int
     placed: list[float]
@@ -58,7 +58,7 @@ class Row:
         ]
         return (
             f"{self.waiting:>7,} waiting   {'   '.join(parts)}   placed:"
-            f" 95th percentile {_p95(self.placed):.0f} ms, worst {max(self.placed):.0f} ms"
+            f" 95th percentile {p95(self.placed):.0f} ms, worst {max(self.placed):.0f} ms"
         )
 
 
@@ -116,28 +116,14 @@ def _fill(client: Client, clusters: int) -> None:
 
 
 def _add(client: Client, number: int, choose: random.Random) -> None:
-    """Let so many more wait, and wait until a cycle has decided about all of them."""
-    last = 0
-    for first in range(0, number, _BULK):
-        rows = [_different(choose) for _ in range(min(_BULK, number - first))]
-        last = client.post("/deployments/bulk", deployments=rows)["deployments"][-1]["id"]
+    """Let this many more wait, and wait until a cycle has decided about all of them."""
+    last = submit_many(client, number, lambda: different(choose, least_gpu=1, highest_priority=40))
     if last:
         wait_until(lambda: _is_decided(client, last), "all wait", seconds=300)
 
 
 def _is_decided(client: Client, deployment: int) -> bool:
     return bool(client.get(f"/deployments/{deployment}")["status_code"] != "submitted")
-
-
-def _different(choose: random.Random) -> dict[str, Any]:
-    return {
-        "name": "waits",
-        "image": "bench/none:1",
-        "cpu": choose.randint(1, 64_000) / 1000,
-        "ram_mib": choose.randint(1, 262_144),
-        "gpu": choose.randint(1, 8),
-        "priority": choose.randint(1, 40),
-    }
 
 
 def _measured(client: Client, waiting: int, tries: int) -> Row:
@@ -176,7 +162,3 @@ def _ms(call: Callable[[], object]) -> float:
     began = time.perf_counter()
     call()
     return 1000 * (time.perf_counter() - began)
-
-
-def _p95(values: list[float]) -> float:
-    return sorted(values)[int(0.95 * (len(values) - 1))]

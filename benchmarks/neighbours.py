@@ -49,7 +49,7 @@ class Report:
         return median(self.busy) / median(self.idle)
 
     def __str__(self) -> str:
-        ratio = _p95(self.busy) / _p95(self.idle)
+        ratio = p95(self.busy) / p95(self.idle)
         return (
             f"{_row('neighbour, idle', self.idle)}\n{_row('neighbour, busy', self.busy)}\n"
             f"{_row('large organization', self.own, 'decided')}\n"
@@ -120,19 +120,29 @@ def _fill(client: Client, waiting: int, clusters: int, choose: random.Random) ->
     wait_until(
         lambda: len(client.list("/deployments?status=running")) == clusters, "the clusters are full"
     )
-    for first in range(0, waiting, _BULK):
-        rows = [_different(choose) for _ in range(min(_BULK, waiting - first))]
-        client.post("/deployments/bulk", deployments=rows)
+    submit_many(client, waiting, lambda: different(choose))
 
 
-def _different(choose: random.Random) -> dict[str, Any]:
+def submit_many(client: Client, number: int, make: Callable[[], dict[str, Any]]) -> int:
+    """Submit this many deployments in bulks; return the id of the last one, 0 if there is none."""
+    last = 0
+    for first in range(0, number, _BULK):
+        rows = [make() for _ in range(min(_BULK, number - first))]
+        last = client.post("/deployments/bulk", deployments=rows)["deployments"][-1]["id"]
+    return last
+
+
+def different(
+    choose: random.Random, *, least_gpu: int = 0, highest_priority: int = 99
+) -> dict[str, Any]:
+    """Return a deployment whose request hardly any other one has."""
     return {
         "name": "waits",
         "image": "bench/none:1",
         "cpu": choose.randint(1, 64_000) / 1000,
         "ram_mib": choose.randint(1, 262_144),
-        "gpu": choose.randint(0, 8),
-        "priority": choose.randint(1, 99),
+        "gpu": choose.randint(least_gpu, 8),
+        "priority": choose.randint(1, highest_priority),
     }
 
 
@@ -147,7 +157,7 @@ def _submit_on(
             now = time.perf_counter()
             if now >= due:
                 due += 1
-                pk = own.post("/deployments", **_different(choose))["id"]
+                pk = own.post("/deployments", **different(choose))["id"]
                 undecided.append((pk, now))
             if not undecided:
                 continue
@@ -157,7 +167,8 @@ def _submit_on(
                 undecided.popleft()
 
 
-def _p95(values: list[float]) -> float:
+def p95(values: list[float]) -> float:
+    """Return the 95th percentile."""
     return sorted(values)[int(0.95 * (len(values) - 1))]
 
 
@@ -166,5 +177,5 @@ def _row(name: str, values: list[float], what: str = "placed") -> str:
         return f"{name:<20} none {what}"
     return (
         f"{name:<20} {len(values)} tries   {what}: median {median(values):.0f} ms,"
-        f" 95th percentile {_p95(values):.0f} ms, worst {max(values):.0f} ms"
+        f" 95th percentile {p95(values):.0f} ms, worst {max(values):.0f} ms"
     )
