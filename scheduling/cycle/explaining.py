@@ -4,25 +4,24 @@ With thousands that wait, finding and writing their reasons takes longer than th
 plan places would wait for it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
+from weakref import WeakValueDictionary
 
 from clusters.wakeups import request_cycle
 from deployments import lifecycle
 from scheduling.cycle.recording import pack
 from scheduling.cycle.snapshot import Loaded
-from scheduling.cycle.working_copy import Known
 from scheduling.models import SchedulingCycle
 from scheduling.planner.plan import Plan, WaitReason
-from scheduling.planner.snapshot import Cluster
 
 _FEW = 200
 
 _AGAIN_AFTER_S = 1.0
 """How long after reasons were left out the next cycle is requested."""
 
-_settled: dict[int, tuple[Mapping[int, Known], tuple[Cluster, ...]]] = {}
-"""By organization: deployments and clusters of which this process has found every reason to be as
-it is stored."""
+_stored: WeakValueDictionary[int, Sequence[WaitReason]] = WeakValueDictionary()
+"""By organization: the wait reasons of the last plan, if this process has found all of them to be
+stored. While nothing changes, the next plan has the same ones."""
 
 
 def is_short(plan: Plan) -> bool:
@@ -37,14 +36,14 @@ def write_first(plan: Plan, loaded: Loaded) -> None:
     deployment capacity is reserved, because the next plan depends on them.
     """
     if is_short(plan):
-        _write(plan.wait_reasons, plan, loaded)
+        _write(_differing(plan.wait_reasons, loaded), plan, loaded)
         return
     wanted = {wait.deployment for wait in plan.reserved}
     wanted |= {d.id for d in loaded.snapshot.deployments if d.reserved}
     if len(loaded.read) <= _FEW:
         wanted.update(loaded.read)
     found = [plan.wait_reason(pk) for pk in sorted(wanted)]
-    _write([wait for wait in found if wait], plan, loaded)
+    _write(_differing(filter(None, found), loaded), plan, loaded)
 
 
 def write_rest(cycle: SchedulingCycle, plan: Plan, loaded: Loaded) -> None:
@@ -54,38 +53,26 @@ def write_rest(cycle: SchedulingCycle, plan: Plan, loaded: Loaded) -> None:
     cycle is requested for it.
     """
     organization_id = cycle.organization_id
-    if is_short(plan) or _is_settled(organization_id, plan, loaded):
+    if is_short(plan) or _stored.get(organization_id) is plan.wait_reasons:
         return
     if not plan.changes_nothing:
         record = pack(loaded.snapshot, plan)
         SchedulingCycle.objects.filter(pk=cycle.pk).update(record=record)
         cycle.record = record
-    changed = [wait for wait in plan.wait_reasons if _differs(wait, loaded)]
+    changed = _differing(plan.wait_reasons, loaded)
     if changed and _write(changed, plan, loaded) < len(changed):
         request_cycle(organization_id, delay_s=_AGAIN_AFTER_S)
     elif not changed and plan.changes_nothing:
-        _settled[organization_id] = loaded.known, loaded.snapshot.clusters
+        _stored[organization_id] = plan.wait_reasons
 
 
-def _is_settled(organization_id: int, plan: Plan, loaded: Loaded) -> bool:
-    """Return whether the reasons are certainly as they are stored.
-
-    With reservations and suspensions they also change as time goes on.
-    """
-    if plan.reserved or not plan.changes_nothing:
-        return False
-    known, clusters = _settled.get(organization_id, (None, ()))
-    return (
-        known is loaded.known
-        and clusters == loaded.snapshot.clusters
-        and not any(d.suspended_until for d in loaded.snapshot.deployments)
-    )
+def _differing(waits: Iterable[WaitReason], loaded: Loaded) -> list[WaitReason]:
+    return [wait for wait in waits if _differs(wait, loaded)]
 
 
-def _write(waits: Iterable[WaitReason], plan: Plan, loaded: Loaded) -> int:
-    """Write the reasons that differ, unless another cycle has written others; return how many."""
+def _write(changed: Sequence[WaitReason], plan: Plan, loaded: Loaded) -> int:
+    """Write these reasons unless another cycle has written others; return how many."""
     suspended = {suspension.deployment for suspension in plan.suspensions}
-    changed = [wait for wait in waits if _differs(wait, loaded)]
     known = {wait.deployment: loaded.known[wait.deployment] for wait in changed}
     return lifecycle.record_wait_reasons(
         {wait.deployment: (wait.code, wait.reason) for wait in changed},

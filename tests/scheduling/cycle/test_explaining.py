@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakValueDictionary
 
 import pytest
 from django.db import connection
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def _none_is_few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Treat every organization as one in which many wait."""
     monkeypatch.setattr(explaining, "_FEW", 0)
-    monkeypatch.setattr(explaining, "_settled", {})
+    monkeypatch.setattr(explaining, "_stored", WeakValueDictionary())
 
 
 def cycle(organization: Organization) -> SchedulingCycle:
