@@ -34,7 +34,7 @@ class Size:
     `shapes` is the number of different requests, 0 if all are different. Clusters are exactly as
     large as their active deployments. These have the same four levels as the pending ones; with
     `waits` they have a higher one, so that every pending deployment waits. With `nodes`, the
-    snapshot is one cluster of so many, see `large_cluster`.
+    snapshot is one cluster with this many nodes: see `large_cluster`.
     """
 
     pending: int = 0

@@ -203,7 +203,7 @@ _LIVES = (
 def churn(
     connection: "Connection[tuple[object, ...]]", count: int, *, organization: int, user: int
 ) -> None:
-    """Let so many deployments live and end, in batches, each statement in its own transaction."""
+    """Let `count` deployments live and end, in batches, each statement in its own transaction."""
     for first in range(0, count, _BATCH):
         values: dict[str, object] = {
             "organization": organization, "user": user, "name": f"churn-{first}",

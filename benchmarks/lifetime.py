@@ -213,7 +213,7 @@ def _sizes() -> dict[str, int]:
 
 
 def _growth(before: Mapping[str, int], deployments: int) -> Iterator[str]:
-    """Yield what so many deployments left behind, each submitted alone, with a cycle a round."""
+    """Yield how much each table has grown since `before`, for 10,000 ended deployments."""
     yield f"{'growth per 10,000 ended':<34}MiB"
     for table, size in _sizes().items():
         grown = (size - before[table]) / deployments * 10_000 / 2**20

@@ -107,7 +107,7 @@ class Service:
         self._up: subprocess.Popen[bytes] | None = None
 
     def scale(self, numbers: Iterable[tuple[str, int]]) -> Self:
-        """Let the next start run so many processes of each kind."""
+        """Let the next start run this many processes of each kind."""
         self._scale.update(numbers)
         return self
 

@@ -159,7 +159,7 @@ def measure(
     path: str = "/deployments",
     body: Callable[[int], Any] | None = None,
 ) -> Measured:
-    """Send `count` requests with so many clients."""
+    """Send `count` requests with this many clients."""
     make = body or _spec
     before = cpu_seconds(target.processes)
     pace = hammer(

@@ -1,8 +1,8 @@
 """Requests, sent on commit, for work that the periodic tasks would otherwise do later.
 
-Requests for the same subject are merged into one message until a worker begins it, and each process
-sends only so many messages a second for the same cycle: the requests of a burst that come in
-between cost nothing, and one message follows for all of them. A message that is lost, or cannot be
+Requests for the same subject are merged into one message until a worker begins it. Each process
+also limits the messages per second for the same cycle: while it waits to send the next one, further
+requests cost nothing, because that message serves all of them. A message that is lost, or cannot be
 sent, delays the work by at most one period. One thread of each process sends the messages, so that
 no caller waits for a broker that hangs.
 """
@@ -53,7 +53,7 @@ log = structlog.get_logger(__name__)
 
 
 class _Pace:
-    """Tells when the next message for a cycle may be sent: the generic cell rate algorithm.
+    """Computes when the next message for a cycle may be sent: the generic cell rate algorithm.
 
     Other subjects may be sent at once, because their work does not grow with what waits.
     """

@@ -7,6 +7,8 @@ numbers     whole numbers in text from outside
 forms       form fields that read such numbers
 locks       the base of every queryset whose rows are locked, and locks of names
 long_locks  locks of names that outlast a transaction
+arrays      arrays as parameters of statements, written at once
+purging     deletes old rows in small batches that wait for no lock
 prepared    queries that are compiled once
 postgresql/ the connection to the database, which is checked without a statement
 bounds      limits on how much one user or organization may have

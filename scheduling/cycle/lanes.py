@@ -112,7 +112,7 @@ def _stay(cpu_s: float) -> timedelta:
 
 
 def failed(organization_id: int, seconds: float, error: str) -> None:
-    """Record that a cycle failed after so long. In the background, the next one begins later."""
+    """Record that a cycle failed after `seconds`. In the background, the next one begins later."""
     pause = timedelta(seconds=_PAUSE_FACTOR * seconds)
     _write_failure(organization_id, seconds, error, pause)
 
@@ -148,7 +148,7 @@ def _write_failure(organization_id: int, seconds: float, error: str, pause: time
 
 
 def _write(organization_id: int, stays: timedelta, **values: object) -> None:
-    """Write the values, and that the organization's cycles are in the background for so long."""
+    """Write the values, and that the organization's cycles stay in the background for `stays`."""
     try:
         BackgroundCycles.objects.update_or_create(
             pk=organization_id,

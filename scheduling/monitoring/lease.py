@@ -21,7 +21,7 @@ _RENEW = """
 
 
 class Lease:
-    """The claim of this process to the work of that name, for so many seconds at a time.
+    """This process's claim to the work of this name, which it renews before `seconds` have passed.
 
     The database's clock decides when the claim of another process has expired. This process counts
     from before its own renewal, so it stops before another may begin, even after a pause.

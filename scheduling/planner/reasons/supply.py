@@ -12,7 +12,7 @@ from scheduling.planner.resources import DIMENSIONS, Resources
 
 _COMPARED = 4  # nodes of which a sentence names the closest
 _PAIRS = 20_000  # pairs of a deployment and a node to examine for all reasons of a plan ...
-_LEAST_PAIRS = 20  # ... but for each reason so many at least
+_LEAST_PAIRS = 20  # ... but at least this many for each
 
 
 class Supply:
