@@ -4,7 +4,8 @@ import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import beat_init, celeryd_init
+from celery.signals import beat_init, celeryd_init, task_prerun
+from django.db import close_old_connections
 
 from hypervisor import sessions
 from hypervisor.base import long_locks
@@ -26,3 +27,9 @@ def _limit_sessions(**_: Any) -> None:
     """Set the limits of beat, and of the workers before any is forked."""
     sessions.use(sessions.WORKER)
     long_locks.keep_connections(_LOCK_CONNECTIONS)
+
+
+@task_prerun.connect
+def _check_session(**_: Any) -> None:
+    """Close a thread's session if it is broken or too old, as Django does before a request."""
+    close_old_connections()

@@ -293,6 +293,8 @@ CELERY_TASK_ROUTES = {
     "scheduling.take_sample": {"queue": "background"},
     "*.purge_*": {"queue": "background"},
 }
+# By default each task opens a session of its own, whatever its CONN_MAX_AGE is.
+CELERY_DB_REUSE_MAX = sys.maxsize
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULER = "scheduling.monitoring.beat_scheduler:HeartbeatScheduler"

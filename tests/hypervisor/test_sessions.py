@@ -4,7 +4,10 @@ from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
-from django.db import connections
+from celery import signals
+from celery.app.trace import build_tracer
+from django.db import connection, connections
+from django.utils.module_loading import import_string
 
 from hypervisor import sessions
 from hypervisor.base import long_locks
@@ -22,6 +25,23 @@ def command_again() -> Iterator[None]:
     yield
     sessions.use(COMMAND)
     long_locks.keep_connections(0)
+
+
+@pytest.fixture
+def started() -> Iterator[None]:
+    """Let this process handle the signals of tasks as a worker does."""
+    fixup = import_string("celery.fixups.django.DjangoWorkerFixup")(app).install()
+    yield
+    signals.task_prerun.disconnect(fixup.on_task_prerun)
+    signals.task_postrun.disconnect(fixup.on_task_postrun)
+    signals.worker_process_init.disconnect(fixup.on_worker_process_init)
+    signals.beat_embedded_init.disconnect(fixup.close_database)
+
+
+def run_task() -> None:
+    """Run a task that does nothing, as a worker runs it."""
+    task = app.tasks["celery.accumulate"]
+    build_tracer(task.name, task, app=app)("some-id", [], {}, {"is_eager": False})
 
 
 def shown(*names: str) -> list[str]:
@@ -60,6 +80,30 @@ def test_a_worker_sets_its_limits_before_it_forks() -> None:
     celeryd_init.send(sender="worker@here", instance=None, conf=app.conf, options={})
 
     assert shown("statement_timeout") == ["5min"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_keeps_its_session_from_task_to_task(started: None) -> None:
+    connection.ensure_connection()
+    session = connection.connection
+
+    run_task()
+
+    assert connection.connection is session
+    assert not session.closed
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_replaces_a_session_that_has_ended(started: None) -> None:
+    connection.ensure_connection()
+    session = connection.connection
+    with closing(connections.create_connection("default")) as other, other.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [session.info.backend_pid])
+
+    run_task()
+
+    with connection.cursor():
+        assert connection.connection is not session
 
 
 def test_both_sides_notice_when_the_other_machine_vanishes() -> None:
