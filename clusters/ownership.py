@@ -79,7 +79,7 @@ def objection(engine: Engine, driver: Driver) -> str:
 
 def _of(engine: Engine) -> Connection | None:
     """Return the connection as it is now, None for a simulated engine, which has no owner."""
-    return Connection.objects.filter(engine.connected).first()
+    return Connection.objects.filter(engine.connected).first() if engine.connection else None
 
 
 def _objection(connection: Connection, markers: Markers) -> str:

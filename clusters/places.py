@@ -33,6 +33,8 @@ class Places:
     def named(cls, places: Iterable[tuple[int | None, int | None]]) -> "Places":
         """Read the names of these clusters and nodes, given by their ids."""
         at = list(places)
+        if not at:
+            return cls()
         others = Node.objects.filter(cluster=OuterRef("cluster")).exclude(pk=OuterRef("pk"))
         nodes = Node.objects.filter(Exists(others), pk__in={node for _, node in at if node})
         clusters = Cluster.objects.filter(pk__in={cluster for cluster, _ in at if cluster})

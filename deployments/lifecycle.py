@@ -304,6 +304,8 @@ def _write_reasons(
 
     Returns the ids of the changed deployments.
     """
+    if not changes:
+        return []
     sql = f"""
         WITH v AS (
             SELECT * FROM unnest(

@@ -48,12 +48,14 @@ def reconcile_engine(connection_id: int) -> None:
 def reconcile_all() -> None:
     """Reconcile the engines of every cluster that has a real engine or unfinished runs.
 
-    Then end what the reconciliation of a cluster never ends (see `closing.heal`).
+    Engines that need no pass are left out (see `survey`). Then end what the reconciliation of a
+    cluster never ends (see `closing.heal`).
     """
-    for wakeup in periodic_requests():
-        request(wakeup)
+    now = timezone.now()
+    for wakeup, delay_s in periodic_requests(now).items():
+        request(wakeup, delay_s=delay_s)
     try:
-        closing.heal(timezone.now(), actor=ACTOR)
+        closing.heal(now, actor=ACTOR)
     except OperationalError as error:
         if not is_lock_timeout(error):
             raise

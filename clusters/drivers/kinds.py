@@ -7,11 +7,13 @@ the `Kind`, never its name. CONTRIBUTING.md describes how to add a kind.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from django.utils.module_loading import import_string
 
 from clusters.drivers.base import Driver
+from clusters.drivers.digests import Digest
 
 if TYPE_CHECKING:
     from clusters.drivers.forms import ConnectForm
@@ -48,6 +50,8 @@ class Kind:
     - has_namespaces: several clusters may use one engine, each in a namespace of its own and with
       other nodes.
     - can_watch: `Driver.watch` reports changes. Otherwise no thread is started for it.
+    - digests: the import path of a function that returns the `Digest` of the engine of each cluster
+      that has containers, by the cluster's id, in one statement; "" if each engine has to be asked.
     - local_endpoint: returns the usual endpoint of an engine on this machine, "" if there is none.
     """
 
@@ -62,6 +66,7 @@ class Kind:
     reports_nodes: bool = False
     has_namespaces: bool = False
     can_watch: bool
+    digests: str = ""
     local_endpoint: Callable[[], str] = lambda: ""
 
     @property
@@ -71,6 +76,11 @@ class Kind:
     def make_driver(self, connection: "Connection") -> Driver:
         made: Driver = import_string(self.driver)(connection)
         return made
+
+    def read_digests(self, now: datetime) -> dict[int, Digest]:
+        """Return the digests of all engines of this kind. Only with `digests`."""
+        found: dict[int, Digest] = import_string(self.digests)(now)
+        return found
 
     def form_class(self) -> "type[ConnectForm]":
         """Return the form for the operators' page. Only if `needs_connection`."""

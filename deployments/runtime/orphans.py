@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from clusters.drivers.base import Driver, Observation, Phase, run_by_uid
@@ -93,9 +93,15 @@ def report(engine: Engine, unknown: Sequence[Observation]) -> None:
 
 def forget(engine: Engine, seen: Iterable[UUID], now: datetime) -> None:
     """Delete the records of abandoned containers that the engine does not have any more."""
-    own = Q(cluster=engine.cluster) if engine.is_only else engine.placed
-    rows = AbandonedContainer.objects.filter(own, since__lt=now - _REMEMBERED)
-    rows.exclude(uid__in=list(seen)).delete()
+    rows = forgettable(now)
+    if rows.filter(cluster=engine.cluster).exists():
+        own = Q(cluster=engine.cluster) if engine.is_only else engine.placed
+        rows.filter(own).exclude(uid__in=list(seen)).delete()
+
+
+def forgettable(now: datetime) -> QuerySet[AbandonedContainer]:
+    """Return the records of abandoned containers that are no longer needed once these are gone."""
+    return AbandonedContainer.objects.filter(since__lt=now - _REMEMBERED)
 
 
 def forget_ownerless(now: datetime) -> None:

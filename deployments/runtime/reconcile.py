@@ -182,7 +182,7 @@ class _Pass:
         started = self._transition(
             lifecycle.START, due[Step.MARK_STARTED], lambda run: f"Runs on {places.of(run)}."
         )
-        if Dependency.objects.filter(on__in=started).exists():
+        if started and Dependency.objects.filter(on__in=started).exists():
             request_cycle(self.engine.cluster.organization_id)
         self._transition(lifecycle.EXPIRE, due[Step.EXPIRE], _expired)
         gone = whole(due[Step.REQUEUE])

@@ -1,13 +1,16 @@
 """Which engines are to be reconciled: periodically, and when something has changed in a cluster."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.db.models import Exists, OuterRef, Q
 
 from clusters.engines import Engine
 from clusters.models import Cluster, Connection
 from clusters.wakeups import RECONCILE, Wakeup
 from deployments.models import AbandonedContainer, Run
+from deployments.runtime import survey
 
 
 def engines_with_work(there: Sequence[Engine]) -> list[Engine]:
@@ -29,13 +32,27 @@ def engines_with_work(there: Sequence[Engine]) -> list[Engine]:
     ]
 
 
-def periodic_requests() -> list[Wakeup]:
-    """Return the requests that have every engine reconciled that is to be."""
+def periodic_requests(now: datetime) -> dict[Wakeup, float]:
+    """Return the requests that have every engine reconciled that is to be in this period.
+
+    With each request is its delay in seconds.
+    """
+    horizon = now + timedelta(seconds=settings.RECONCILE_INTERVAL)
+    settled = survey.settled(now)
+    wanted = dict.fromkeys(_of_clusters(set(clusters_to_reconcile()) - settled.keys()), 0.0)
+    for cluster_id, until in settled.items():
+        if until and until < horizon:
+            wanted[RECONCILE, cluster_id] = (until - now).total_seconds()
+    return wanted
+
+
+def _of_clusters(clusters: Collection[int]) -> list[Wakeup]:
+    """Return the requests for all engines of these clusters."""
     several: dict[int, list[Wakeup]] = {}
     for row in Connection.objects.exclude(node=None):
         several.setdefault(row.cluster_id, []).append(row.wakeup)
     wanted: list[Wakeup] = []
-    for cluster_id in clusters_to_reconcile():
+    for cluster_id in sorted(clusters):
         own = several.get(cluster_id, [])
         # An engine that is its cluster's only one is requested as in the former release.
         wanted += own if len(own) > 1 else [(RECONCILE, cluster_id)]

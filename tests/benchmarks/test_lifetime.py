@@ -63,7 +63,7 @@ FREQUENT: dict[str, Callable[[Organization], object]] = {
     "clocks": lambda _: clocks.cut(actor="system:test"),
     "waiting": lambda _: waiting.refresh(timezone.now(), actor="system:test"),
     "heal": lambda _: closing.heal(timezone.now(), actor="system:test"),
-    "requests": lambda _: list(periodic_requests()),
+    "requests": lambda _: list(periodic_requests(timezone.now())),
     "minutes": lambda _: take_sample(),
     "days": lambda _: roll_up(),
     "purge": lambda _: purge_events(timezone.now()),

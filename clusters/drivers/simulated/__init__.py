@@ -9,4 +9,5 @@ KIND = Kind(
     has_fixed_capacity=False,
     has_several_nodes=True,
     can_watch=False,
+    digests="clusters.drivers.simulated.digests.read",
 )

@@ -382,7 +382,7 @@ def test_the_only_engine_of_a_cluster_is_requested_as_in_the_former_release(
     reconcile_all()
 
     assert requested() == set()
-    assert periodic_requests() == [(RECONCILE, forge.pk)]
+    assert periodic_requests(timezone.now()) == {(RECONCILE, forge.pk): 0.0}
 
 
 def test_the_request_for_a_cluster_of_one_engine_is_carried_out_at_once(
