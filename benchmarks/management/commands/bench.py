@@ -14,6 +14,7 @@ BENCHES = {
     "engine": "starts, preemptions, chaos and churn on a real Docker Engine",
     "fragmentation": "GPUs that stay unallocated on a cluster that is filled, by policy",
     "growth": "how the planner's time and memory grow with deployments, clusters and nodes",
+    "idle": "the CPU of each process while nothing happens, by clusters, on a separate service",
     "laws": "random worlds whose plans are checked against the rules",
     "latency": "the time from a POST until it is placed and running, on a running service",
     "lifetime": "throughput with a million ended deployments, and while a transaction stays open",
