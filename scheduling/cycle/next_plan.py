@@ -1,7 +1,8 @@
 """The next plan of an organization, which is kept until something changes.
 
 Planning costs what waits, but while nothing changes, the plan of a moment ago is still right: for
-the next cycle, which then has nothing to do, and for everybody who asks why something waits.
+the next cycle, which then has nothing to do, and for everybody who asks why something waits. When
+something changes, the next plan takes over what the planner has sorted for the last one.
 """
 
 from collections import OrderedDict
@@ -11,6 +12,7 @@ from threading import Lock
 from scheduling.cycle.snapshot import Loaded
 from scheduling.planner.pipeline import make_plan
 from scheduling.planner.plan import Plan
+from scheduling.planner.shortlist import Backlog
 from scheduling.planner.validity import valid_until
 
 _MOST_PLANS = 16
@@ -22,6 +24,7 @@ class _Kept:
     """A plan of what was loaded, which stays right before second `until`."""
 
     loaded: Loaded
+    backlog: Backlog
     plan: Plan
     until: int
 
@@ -47,10 +50,13 @@ def next_plan(loaded: Loaded) -> Plan:
         kept = _kept.get(loaded.organization)
     if kept and kept.is_of(loaded):
         return kept.plan
-    plan = make_plan(loaded.snapshot)
+    snapshot = loaded.snapshot
+    backlog = (kept.backlog if kept else Backlog.of(())).follow(snapshot.deployments)
+    plan = make_plan(snapshot, backlog)
     if loaded.is_lasting:
+        until = valid_until(snapshot, plan, backlog)
         with _lock:
-            _kept[loaded.organization] = _Kept(loaded, plan, valid_until(loaded.snapshot, plan))
+            _kept[loaded.organization] = _Kept(loaded, backlog, plan, until)
             _kept.move_to_end(loaded.organization)
             if len(_kept) > _MOST_PLANS:
                 _kept.popitem(last=False)

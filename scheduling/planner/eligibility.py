@@ -60,14 +60,27 @@ class Eligibility:
     def add(self, deployments: Sequence[Deployment], requests: Sequence[int]) -> None:
         classes, of_kind = self._classes, self._of_kind
         for d, request in zip(deployments, requests, strict=True):
-            class_ = classes.get((d.requested_cluster, d.require))
-            if class_ is None:
-                class_ = classes[d.requested_cluster, d.require] = self._class(d)
+            class_ = classes.get((d.requested_cluster, d.require)) or self._class(d)
             kind = class_.kinds.get(request)
             if kind is None:
                 kind = class_.kinds[request] = len(of_kind)
                 of_kind.append((class_, class_.eligible(d.request)))
             self.kinds.append(kind)
+
+    def nodes(self, kind: int) -> tuple[tuple[int, ...], tuple[int, ...], Sequence[int]]:
+        """Return the nodes that admit the deployments of a kind, those that are open, and those
+        that are also large enough.
+        """
+        class_, eligible = self._of_kind[kind]
+        return class_.admitted, class_.pool, eligible
+
+    def admit(self, d: Deployment) -> tuple[int, ...]:
+        """Return the nodes that admit the deployment."""
+        return self._class(d).admitted
+
+    def is_eligible(self, d: Deployment) -> bool:
+        """Return whether an open node is large enough for the deployment."""
+        return bool(self._class(d).eligible(d.request))
 
     @property
     def admitted(self) -> list[tuple[int, ...]]:
@@ -85,11 +98,12 @@ class Eligibility:
         return [found[kind] for kind in self.kinds]
 
     def _class(self, d: Deployment) -> "_Class":
-        return _Class(
-            self._bins,
-            self._open,
-            tuple([c for c, bin_ in enumerate(self._bins) if d.admits(bin_)]),
-        )
+        known = self._classes.get((d.requested_cluster, d.require))
+        if known is None:
+            admitted = tuple([c for c, bin_ in enumerate(self._bins) if d.admits(bin_)])
+            known = _Class(self._bins, self._open, admitted)
+            self._classes[d.requested_cluster, d.require] = known
+        return known
 
 
 class _Class:

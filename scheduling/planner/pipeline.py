@@ -3,20 +3,31 @@
 from dataclasses import replace
 from functools import partial
 
+from scheduling.planner.outcome import Outcome
 from scheduling.planner.plan import Plan, Served, Suspension
-from scheduling.planner.problem import prepare
+from scheduling.planner.problem import Problem, eligibility_of, prepare
 from scheduling.planner.reasons.write_plan import Writer
 from scheduling.planner.search.ordering import served_order
 from scheduling.planner.search.search import best_outcome
+from scheduling.planner.shortlist import Backlog, is_large
 from scheduling.planner.snapshot import Snapshot
 from scheduling.planner.suspension import suspended, suspensions
 
+WORTHWHILE = 0.5
+"""The largest part of the deployments that a shortlist may have."""
 
-def make_plan(snapshot: Snapshot) -> Plan:
+_ROUNDS = 3
+"""How many plans of a shortlist are tried before one of everything."""
+
+
+def make_plan(snapshot: Snapshot, backlog: Backlog | None = None) -> Plan:
     """Return the plan for a snapshot. The order of the snapshot's rows does not matter.
 
+    `backlog` is that of the snapshot's deployments, if it is known already.
+
     1. Prepare: pack the vectors; find the eligible clusters, the priorities that may evict each
-       deployment, and the starved deployments.
+       deployment, and the starved deployments. Of very many deployments, leave out those that
+       certainly wait.
     2. Place all deployments on paper, level by level, in a bounded number of attempts.
     3. Keep the attempt with the most active deployments from the highest level down, then with the
        least harm.
@@ -24,15 +35,54 @@ def make_plan(snapshot: Snapshot) -> Plan:
     5. If it preempts for a deployment whose earlier preemptions freed capacity that it never used,
        suspend preemption for that deployment and plan again, until there is none.
     """
-    plan = _plan(snapshot)
+    if backlog is None and is_large(snapshot):
+        backlog = Backlog.of(snapshot.deployments)
+    plan = _plan(snapshot, backlog)
     found: tuple[Suspension, ...] = ()
     while more := suspensions(snapshot, plan):
         found += more
-        plan = _plan(suspended(snapshot, found))
+        after = suspended(snapshot, found)
+        plan = _plan(after, backlog and backlog.follow(after.deployments))
     return replace(plan, suspensions=tuple(sorted(found, key=lambda s: s.deployment)))
 
 
-def _plan(snapshot: Snapshot) -> Plan:
-    problem = prepare(snapshot)
-    plan = Writer(problem, best_outcome(problem)).plan()
-    return replace(plan, served=Served(partial(served_order, problem)))
+def _plan(snapshot: Snapshot, backlog: Backlog | None) -> Plan:
+    decided = decide_shortlist(snapshot, backlog) if backlog and is_large(snapshot) else None
+    problem, outcome = decided or _decide(prepare(snapshot))
+    plan = Writer(problem, outcome).plan()
+    return replace(plan, served=Served(partial(_served, problem)))
+
+
+def _decide(problem: Problem) -> tuple[Problem, Outcome]:
+    return problem, best_outcome(problem)
+
+
+def decide_shortlist(snapshot: Snapshot, backlog: Backlog) -> tuple[Problem, Outcome] | None:
+    """Return the outcome for the snapshot by a search that leaves deployments out.
+
+    None if that would not be certain, or not cheaper.
+    """
+    eligibility = eligibility_of(
+        snapshot, [d for d in backlog.others.values() if d.cluster is not None]
+    )
+    levels: set[int] = set()
+    for _ in range(_ROUNDS):
+        chosen = backlog.shortlist(snapshot, levels, eligibility.is_eligible)
+        if len(chosen) > WORTHWHILE * len(snapshot.deployments):
+            return None
+        problem, outcome = _decide(prepare(snapshot, chosen))
+        if outcome.reservations:
+            return None
+        started = {
+            level.priority
+            for level in problem.levels
+            if not outcome.where.keys().isdisjoint(level.ready + level.drained)
+        }
+        if started <= levels:
+            return problem, outcome
+        levels |= started
+    return None
+
+
+def _served(problem: Problem) -> list[int]:
+    return served_order(prepare(problem.snapshot) if problem.has_left_out else problem)

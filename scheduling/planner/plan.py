@@ -4,8 +4,10 @@ from bisect import bisect_left
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from operator import attrgetter
 from typing import Any, Protocol, overload
 
+from scheduling.planner.snapshot import Deployment
 from scheduling.planner.turns import Turn
 
 _MOVE = {
@@ -120,29 +122,43 @@ class WaitReason:
 
 
 class WaitReasons(Sequence[WaitReason]):
-    """The wait reasons of these deployments, given by id in order; each is made when first read.
+    """The wait reasons of deployments, by id in order; each is made when first read.
 
     Most readers need few of them, and with thousands that wait, the reasons cost more than the
-    decisions. `reserved` are the positions of the deployments for which capacity is reserved.
+    decisions; so `find` returns the deployments that wait only when they are needed. `reserved` are
+    those for which capacity is reserved.
     """
 
     def __init__(
         self,
-        deployments: Sequence[int],
-        make: Callable[[int], WaitReason],
-        reserved: Collection[int] = (),
+        number: int,
+        find: Callable[[], list[Deployment]],
+        make: Callable[[Deployment], WaitReason],
+        reserved: Collection[Deployment] = (),
     ) -> None:
-        self.deployments = deployments
+        self._number = number
+        self._find = find
         self._make = make
         self._made: dict[int, WaitReason] = {}
         self._reserved = reserved
 
+    @cached_property
+    def deployments(self) -> list[Deployment]:
+        return self._find()
+
     @property
     def reserved(self) -> list[WaitReason]:
-        return [self[position] for position in sorted(self._reserved)]
+        return [self._of(d) for d in sorted(self._reserved, key=attrgetter("id"))]
+
+    def of(self, deployment: int) -> WaitReason | None:
+        """Return why the deployment stays pending, None if it does not."""
+        position = bisect_left(self.deployments, deployment, key=attrgetter("id"))
+        if position < self._number and self.deployments[position].id == deployment:
+            return self[position]
+        return None
 
     def __len__(self) -> int:
-        return len(self.deployments)
+        return self._number
 
     @overload
     def __getitem__(self, position: int) -> WaitReason: ...
@@ -150,11 +166,13 @@ class WaitReasons(Sequence[WaitReason]):
     def __getitem__(self, position: slice) -> list[WaitReason]: ...
     def __getitem__(self, position: int | slice) -> WaitReason | list[WaitReason]:
         if isinstance(position, slice):
-            return [self[each] for each in range(*position.indices(len(self)))]
-        number = range(len(self))[position]
-        made = self._made.get(number)
+            return [self._of(each) for each in self.deployments[position]]
+        return self._of(self.deployments[position])
+
+    def _of(self, deployment: Deployment) -> WaitReason:
+        made = self._made.get(deployment.id)
         if made is None:
-            made = self._made[number] = self._make(number)
+            made = self._made[deployment.id] = self._make(deployment)
         return made
 
     def __eq__(self, other: object) -> bool:
@@ -229,11 +247,9 @@ class Plan:
 
     def wait_reason(self, deployment: int) -> WaitReason | None:
         """Return why the deployment stays pending, None if it does not."""
-        waits = self.wait_reasons
-        position = bisect_left(waits, deployment, key=lambda wait: wait.deployment)
-        if position < len(waits) and waits[position].deployment == deployment:
-            return waits[position]
-        return None
+        if isinstance(self.wait_reasons, WaitReasons):
+            return self.wait_reasons.of(deployment)
+        return next((wait for wait in self.wait_reasons if wait.deployment == deployment), None)
 
     def to_json(self) -> dict[str, Any]:
         return {

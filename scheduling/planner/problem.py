@@ -6,15 +6,16 @@ clusters only what `eligible` says.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from operator import attrgetter
+from threading import Lock
 
 from scheduling.planner.eligibility import Eligibility
 from scheduling.planner.packed import OVERDRAWN, pack
-from scheduling.planner.resources import NOTHING, Resources
-from scheduling.planner.snapshot import Bin, Cluster, ClusterState, Deployment, Place, Snapshot
+from scheduling.planner.shares import Shares, dominant_share
+from scheduling.planner.snapshot import Bin, ClusterState, Deployment, Place, Snapshot
 from scheduling.planner.turns import Turn, turns
 
 NEVER = 1 << 62
@@ -73,6 +74,9 @@ class Problem:
     suspended. `turns` has those that take turns. `due_at[d]` is the level at which the active d is
     due; `eviction_order` has the active deployments by node, the first to be evicted at the head.
     `victims_cache` belongs to `fewest_victims`, `expected_cache` to the expected victims of states.
+
+    The first `planned` deployments are those of the plan. The others of the snapshot are certain to
+    wait (see `shortlist`), and have an index only once `include` has given them one.
     """
 
     snapshot: Snapshot
@@ -96,6 +100,9 @@ class Problem:
     suspended: frozenset[int]
     turns: dict[int, Turn]
     levels: list[Level]
+    planned: int
+    eligibility: Eligibility
+    included: dict[int, int] = field(default_factory=dict)
     due_at: list[int] = field(default_factory=list)
     eviction_order: list[list[int]] = field(default_factory=list)
     victims_cache: dict[object, frozenset[int]] = field(default_factory=dict)
@@ -118,10 +125,54 @@ class Problem:
         gap = policy.budget_override_gap if evictions >= policy.preemption_budget else 1
         return deployment.priority + max(gap, 1)
 
+    @property
+    def has_left_out(self) -> bool:
+        return self.planned < len(self.snapshot.deployments)
 
-def prepare(snapshot: Snapshot) -> Problem:
+    @property
+    def left_out(self) -> list[Deployment]:
+        """The deployments of the snapshot that are not planned, because they certainly wait."""
+        planned = {d.id for d in self.deployments[: self.planned]}
+        return [d for d in self.snapshot.deployments if d.id not in planned]
+
+    def include(self, deployment: Deployment) -> int:
+        """Return an index for a deployment that was left out."""
+        with _including:
+            if deployment.id not in self.included:
+                self.included[deployment.id] = self._append(deployment)
+            return self.included[deployment.id]
+
+    def _append(self, deployment: Deployment) -> int:
+        request = pack(deployment.request)
+        self.eligibility.add([deployment], [request])
+        kind = self.eligibility.kinds[-1]
+        admitted, pool, eligible = self.eligibility.nodes(kind)
+        self.deployments.append(deployment)
+        self.requests.append(request)
+        self.priorities.append(deployment.priority)
+        self.queued_at.append(deployment.queued_at)
+        self.shares.append(dominant_share(deployment.request, self.weights))
+        self.admitted.append(admitted)
+        self.pool.append(pool)
+        self.eligible.append(eligible)
+        self.home.append(NOWHERE)
+        self.threshold.append(NEVER)
+        self.loss.append(0)
+        self.due_at.append(NEVER)
+        return len(self.deployments) - 1
+
+
+_including = Lock()
+
+
+def prepare(snapshot: Snapshot, shortlist: Sequence[Deployment] | None = None) -> Problem:
+    """Return the problem of a snapshot, or of some of its deployments.
+
+    These must include all active ones and all that take turns.
+    """
     bins = list(snapshot.bins)
-    deployments = sorted(snapshot.deployments, key=attrgetter("id"))
+    chosen = snapshot.deployments if shortlist is None else shortlist
+    deployments = sorted(chosen, key=attrgetter("id"))
     requests = [pack(d.request) for d in deployments]
     capacities = [pack(bin_.capacity) for bin_ in bins]
     home = _home(bins, deployments)
@@ -155,6 +206,8 @@ def prepare(snapshot: Snapshot) -> Problem:
         ),
         turns={},
         levels=[],
+        planned=len(deployments),
+        eligibility=eligibility,
     )
     for d, c in enumerate(home):
         if c != NOWHERE:
@@ -166,25 +219,11 @@ def prepare(snapshot: Snapshot) -> Problem:
     return problem
 
 
-class Shares:
-    """Dominant shares as integers, parts of `whole`: comparable within one snapshot."""
-
-    def __init__(self, clusters: list[Cluster]) -> None:
-        total = sum((c.capacity for c in clusters), NOTHING)
-        cpu, ram, gpu = max(total.cpu_milli, 1), max(total.ram_mib, 1), max(total.gpu, 1)
-        self.weights = (ram * gpu, cpu * gpu, cpu * ram)
-        self.whole = cpu * ram * gpu
-
-    def of(self, request: Resources) -> int:
-        """Return the request's dominant share: the largest of its shares of the total capacity."""
-        cpu, ram, gpu = self.weights
-        return max(request.cpu_milli * cpu, request.ram_mib * ram, request.gpu * gpu)
-
-    def of_all(self, deployments: Iterable[Deployment]) -> list[int]:
-        """Return the dominant share of each deployment's request."""
-        cpu, ram, gpu = self.weights
-        requests = [d.request for d in deployments]
-        return [max(r.cpu_milli * cpu, r.ram_mib * ram, r.gpu * gpu) for r in requests]
+def eligibility_of(snapshot: Snapshot, active: Sequence[Deployment]) -> Eligibility:
+    """Return which nodes are eligible beside the active deployments."""
+    bins = list(snapshot.bins)
+    requests, capacities = [pack(d.request) for d in active], [pack(b.capacity) for b in bins]
+    return Eligibility(bins, _open(bins, capacities, requests, _home(bins, active)))
 
 
 def threshold(deployment: Deployment, snapshot: Snapshot) -> int:
@@ -209,7 +248,7 @@ def is_starved(deployment: Deployment, snapshot: Snapshot) -> bool:
     return snapshot.now - deployment.waits_since > snapshot.policy.starvation_seconds
 
 
-def _home(bins: list[Bin], deployments: list[Deployment]) -> list[int]:
+def _home(bins: list[Bin], deployments: Sequence[Deployment]) -> list[int]:
     index: dict[Place, int] = {bin_.place: c for c, bin_ in enumerate(bins)}
     only = {bin_.cluster.id: c for c, bin_ in enumerate(bins)}
     return [

@@ -55,6 +55,13 @@ def turns(snapshot: Snapshot, candidates: Iterable[Candidate], whole: int) -> li
     return found
 
 
+def ends_of_periods(snapshot: Snapshot) -> list[int]:
+    """Return, in ascending order, at the latest when the waits of each group began; see `turns`."""
+    latest = snapshot.now - snapshot.policy.starvation_seconds - 1
+    bounds = [min(-each, latest) for each in _doublings(snapshot)]
+    return [*reversed(bounds), latest]
+
+
 def _doublings(snapshot: Snapshot) -> list[int]:
     """Return, negated and ascending, until when a deployment must have waited for its period to be
     doubled once, twice and so on.

@@ -3,21 +3,22 @@
 from collections.abc import Iterator
 
 from scheduling.planner.plan import Plan
+from scheduling.planner.shortlist import Backlog
 from scheduling.planner.snapshot import Snapshot
 
 
-def valid_until(snapshot: Snapshot, plan: Plan) -> int:
-    """Return the first second at which the same rows may lead to another plan.
+def valid_until(snapshot: Snapshot, plan: Plan, backlog: Backlog) -> int:
+    """Return the first second at which the same rows, of this backlog, may lead to another plan.
 
     It is the present second for a plan that changes something, because what an eviction loses grows
     with time, and for one with reservations, because others may use these if they end early enough.
     """
     if plan.reserved or not plan.changes_nothing:
         return snapshot.now
-    return min(moment for moment in _moments(snapshot, plan) if moment > snapshot.now)
+    return min(moment for moment in _moments(snapshot, plan, backlog) if moment > snapshot.now)
 
 
-def _moments(snapshot: Snapshot, plan: Plan) -> Iterator[int]:
+def _moments(snapshot: Snapshot, plan: Plan, backlog: Backlog) -> Iterator[int]:
     """Yield moments, also past ones, at which a rule may look at a deployment differently.
 
     Periods double only at multiples of twice the shortest one (see `turns`). Capacity is reserved
@@ -28,8 +29,12 @@ def _moments(snapshot: Snapshot, plan: Plan) -> Iterator[int]:
     yield now - now % doubling + doubling
     yield from (turn.changes_at for turn in plan.turns)
     takers = {turn.deployment for turn in plan.turns}
-    waits = [d.waits_since for d in snapshot.deployments if d.id in takers]
-    for d in snapshot.deployments:
+    waits = [d.waits_since for d in snapshot.deployments if d.id in takers] if takers else []
+    for group in backlog.groups.values():
+        since = group.next_since(now - policy.starvation_seconds - 1)
+        if since is not None:
+            yield since + policy.starvation_seconds + 1
+    for d in backlog.others.values():
         if d.cluster is None:
             yield d.waits_since + policy.starvation_seconds + 1
             if d.suspended_until is not None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from scheduling.planner.pipeline import make_plan
 from scheduling.planner.plan import Eviction, Placement, Plan
-from scheduling.planner.problem import Shares
+from scheduling.planner.shares import Shares
 from scheduling.planner.snapshot import ClusterState, Deployment, Place, Snapshot
 
 Policy = Callable[[Snapshot], Plan]

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from scheduling.planner.problem import Shares
 from scheduling.planner.resources import DIMENSIONS, NOTHING
+from scheduling.planner.shares import Shares
 from scheduling.simulation.engine import Life, Replay
 
 _N = TypeVar("_N", int, float)

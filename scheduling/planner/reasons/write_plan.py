@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import Any
 
 from scheduling.planner.outcome import Outcome
@@ -18,6 +19,7 @@ from scheduling.planner.reasons.minimality import Prover
 from scheduling.planner.reasons.preemptors import Assignment
 from scheduling.planner.reasons.supply import Supplies
 from scheduling.planner.reasons.wait_reason import Reason
+from scheduling.planner.snapshot import Deployment
 
 
 class Writer:
@@ -37,10 +39,13 @@ class Writer:
         self._preemptors = self._assign()
         self._prover = Prover(problem)
         self._minimal: dict[int, bool] = {}
-        self._waiting = [
-            d for d, home in enumerate(problem.home) if home == NOWHERE and d not in outcome.where
-        ]
-        self._supplies = Supplies(problem, outcome, self._staying, len(self._waiting))
+        self._index = {
+            problem.deployments[d].id: d
+            for d, home in enumerate(problem.home)
+            if home == NOWHERE and d not in outcome.where
+        }
+        self._number = len(self._index) + len(problem.snapshot.deployments) - problem.planned
+        self._supplies = Supplies(problem, outcome, self._staying, self._number)
         self._reasons: dict[tuple[Any, ...], Reason] = {}
 
     def plan(self) -> Plan:
@@ -65,14 +70,20 @@ class Writer:
         )
 
     def _wait_reasons(self) -> WaitReasons:
-        waiting, deployments = self._waiting, self._problem.deployments
         return WaitReasons(
-            [deployments[d].id for d in waiting],
-            lambda position: self._wait_reason(waiting[position]),
-            [position for position, d in enumerate(waiting) if d in self._reserved]
-            if self._reserved
-            else (),
+            self._number,
+            self._find_waiting,
+            self._wait_reason,
+            [self._problem.deployments[d] for d in self._reserved],
         )
+
+    def _find_waiting(self) -> list[Deployment]:
+        """Return the deployments that wait, by id."""
+        problem = self._problem
+        planned = [problem.deployments[d] for d in self._index.values()]
+        if not problem.has_left_out:
+            return planned
+        return sorted([*planned, *problem.left_out], key=attrgetter("id"))
 
     def _find_displaced(self) -> Iterator[int]:
         """Yield the active deployments that are evicted or moved, in the order of their ids."""
@@ -170,9 +181,11 @@ class Writer:
             f"{path}: {why}.",
         )
 
-    def _wait_reason(self, d: int) -> WaitReason:
-        """Return why d waits. Deployments that wait for the same reason have it in common."""
-        deployment = self._problem.deployments[d]
+    def _wait_reason(self, deployment: Deployment) -> WaitReason:
+        """Return why it waits. Deployments that wait for the same reason have it in common."""
+        d = self._index.get(deployment.id)
+        if d is None:
+            d = self._problem.include(deployment)
         own = self._reserved.get(d)
         key: tuple[Any, ...] = (
             deployment.priority,

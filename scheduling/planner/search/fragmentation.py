@@ -8,10 +8,13 @@ large requests keep large blocks free.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
+from heapq import nsmallest
+from operator import attrgetter
 
-from scheduling.planner.packed import OVERDRAWN, gpus
+from scheduling.planner.packed import OVERDRAWN, gpus, pack
 from scheduling.planner.problem import Problem
+from scheduling.planner.snapshot import Deployment
 
 _REQUESTS = 16  # kinds of requests that count, those with the most GPUs in total
 
@@ -21,7 +24,7 @@ class Fragmentation:
 
     def __init__(self, problem: Problem) -> None:
         expected = _expected(problem)
-        self._expected = [(problem.requests[d], weight) for d, weight in expected]
+        self._expected = [(pack(d.request), weight) for d, weight in expected]
         self._total = sum([weight for _, weight in expected])
         self._admitting = _admitting(problem, [d for d, _ in expected])
         self._known: dict[tuple[int, int], int] = {}
@@ -58,23 +61,26 @@ class Fragmentation:
         return unusable
 
 
-def _expected(problem: Problem) -> list[tuple[int, int]]:
+def _expected(problem: Problem) -> list[tuple[Deployment, int]]:
     """Return a deployment of each kind that counts, and the GPUs that its kind requests."""
-    one = dict(zip(problem.kinds, range(len(problem.kinds)), strict=True))
+    deployments: list[Deployment] = problem.deployments
+    kinds: list[Hashable] = [*problem.kinds]
+    if problem.has_left_out:
+        deployments = sorted(problem.snapshot.deployments, key=attrgetter("id"))
+        kinds = [(d.requested_cluster, d.require, d.request) for d in deployments]
+    one = dict(zip(kinds, range(len(kinds)), strict=True))
     weights = [
-        (one[kind], number * problem.deployments[one[kind]].request.gpu)
-        for kind, number in Counter(problem.kinds).items()
+        (one[kind], number * deployments[one[kind]].request.gpu)
+        for kind, number in Counter(kinds).items()
     ]
-    heaviest = sorted(weights, key=lambda item: (-item[1], item[0]))[:_REQUESTS]
-    return [(d, weight) for d, weight in heaviest if weight]
+    heaviest = nsmallest(_REQUESTS, weights, key=lambda item: (-item[1], item[0]))
+    return [(deployments[at], weight) for at, weight in heaviest if weight]
 
 
-def _admitting(problem: Problem, expected: list[int]) -> list[int]:
+def _admitting(problem: Problem, expected: list[Deployment]) -> list[int]:
     """Return for each node a bit for each of the expected that may run there."""
     admitting = [0] * len(problem.bins)
-    nodes = {id(problem.admitted[d]): problem.admitted[d] for d in expected}
-    for id_, members in nodes.items():
-        bits = sum([1 << k for k, d in enumerate(expected) if id(problem.admitted[d]) == id_])
-        for c in members:
-            admitting[c] |= bits
+    for k, deployment in enumerate(expected):
+        for c in problem.eligibility.admit(deployment):
+            admitting[c] |= 1 << k
     return admitting

@@ -7,17 +7,23 @@ either node next to those that stay there and those that higher levels start.
 
 from collections import defaultdict
 from collections.abc import Collection
+from functools import cached_property
 from itertools import islice
 
 from scheduling.planner.outcome import Outcome
 from scheduling.planner.packed import OVERDRAWN
 from scheduling.planner.problem import NOWHERE, Problem
+from scheduling.planner.requirements import Requirement
+from scheduling.planner.resources import Resources
 from scheduling.planner.search.fragmentation import Fragmentation
 from scheduling.planner.search.index import Index
+from scheduling.planner.snapshot import Deployment
 
 _WORK = 2_000  # nodes to compare in one plan
 _DIFFERENT = 16  # nodes with different free amounts to compare for one deployment
 _WAITING = 16  # kinds of waiting deployments that are examined in the time of a comparison
+
+Kind = tuple[int, int | None, tuple[Requirement, ...], Resources]
 
 
 class NodeChoice:
@@ -28,10 +34,13 @@ class NodeChoice:
 
     def __init__(self, problem: Problem, free: list[int]) -> None:
         self._problem = problem
-        self._fragmentation = Fragmentation(problem)
         self._indexes: dict[int, list[Index]] = {}
         self._free = free
         self.work = 0
+
+    @cached_property
+    def _fragmentation(self) -> Fragmentation:
+        return Fragmentation(self._problem)
 
     def best(self, d: int, closed: Collection[int] = ()) -> int | None:
         """Return the node for d, which is not among the closed ones; None if it fits on no other.
@@ -70,11 +79,13 @@ def reduce_fragmentation(problem: Problem, outcome: Outcome) -> None:
     """Change the nodes of deployments that start, the largest first, as far as the work allows."""
     requests, where = problem.requests, outcome.where
     starting = [d for d in where if _may_change(problem, d)]
-    if not starting or len(problem.bins) < 2:
+    closed = _closed(problem, outcome) if starting else set()
+    if len(problem.bins) < 2 or all(where[d] in closed for d in starting):
         return
     outcome.free_at = {priority: free.copy() for priority, free in outcome.free_at.items()}
     choice = NodeChoice(problem, outcome.free_at[problem.levels[-1].priority].copy())
-    closed, waiting = _closed(problem, outcome), _waiting(problem, outcome)
+    waiting = _waiting(problem, outcome)
+    examined = (len(waiting) + _left_out(problem, waiting)) // _WAITING
     started: dict[int, set[int]] = defaultdict(set)
     for d, c in where.items():
         if problem.home[d] != c:
@@ -83,7 +94,7 @@ def reduce_fragmentation(problem: Problem, outcome: Outcome) -> None:
         c = where[d]
         if choice.work >= _WORK:
             return
-        choice.work += len(waiting) // _WAITING
+        choice.work += examined
         wanting = [(level, w) for level, w in waiting if level <= problem.deployments[d].priority]
         if c in closed or _is_wanted(problem, outcome, c, started[c], wanting):
             continue
@@ -120,6 +131,20 @@ def _waiting(problem: Problem, outcome: Outcome) -> list[tuple[int, int]]:
         for level in problem.levels
         for d in {kinds[d]: d for d in level.members - active}.values()
     ]
+
+
+def _left_out(problem: Problem, waiting: list[tuple[int, int]]) -> int:
+    """Return the number of kinds that only deployments have that were left out. None of these would
+    fit where a planned one does not.
+    """
+    if not problem.has_left_out:
+        return 0
+    deployments = [problem.deployments[d] for _, d in waiting]
+    return len(set(map(_kind, problem.left_out)) - set(map(_kind, deployments)))
+
+
+def _kind(d: Deployment) -> Kind:
+    return d.priority, d.requested_cluster, d.require, d.request
 
 
 def _is_wanted(

@@ -18,12 +18,12 @@ from scheduling.planner.search.ordering import Measure, base_orders, measures
 from scheduling.planner.search.preference import Preferences
 from scheduling.planner.search.relocation import Relocation
 from scheduling.planner.search.state import MANY, Guide, State
+from scheduling.planner.shortlist import is_large
 
 _WORK = 300_000  # pairs of a deployment and a node to examine in all attempts on few nodes
 _LEAST_WORK = 100_000  # on many nodes, on which an attempt takes longer and gains less
 _FEW = 8
 _RELOCATION_WORK = 60_000  # the same to let victims keep their place
-_LARGE = 4_000  # number of deployments from which only one attempt is made
 Score = tuple[list[int], int, int, int]
 
 
@@ -87,7 +87,7 @@ class Search:
         self._problem = problem
         self._work_left = _work(len(problem.bins))
         self._relocation_left = _RELOCATION_WORK
-        self._is_large = len(problem.requests) >= _LARGE
+        self._is_large = is_large(problem.snapshot)
         self._searches = (
             problem.snapshot.policy.order == Order.MOST
             and not self._is_large

@@ -19,6 +19,7 @@ from scheduling.cycle.snapshot import load
 from scheduling.models import SchedulingCycle
 from scheduling.planner.pipeline import make_plan
 from scheduling.planner.plan import Plan
+from scheduling.planner.shortlist import Backlog
 from scheduling.planner.snapshot import Snapshot
 from tests.fixtures.deployments import Submit
 
@@ -33,9 +34,9 @@ class Planner:
     def __init__(self) -> None:
         self.calls = 0
 
-    def __call__(self, snapshot: Snapshot) -> Plan:
+    def __call__(self, snapshot: Snapshot, backlog: Backlog) -> Plan:
         self.calls += 1
-        return make_plan(snapshot)
+        return make_plan(snapshot, backlog)
 
 
 @pytest.fixture

@@ -7,11 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.rules import Result, violations
+from scheduling.planner import shortlist
 from scheduling.planner.packed import OVERDRAWN, pack
 from scheduling.planner.pipeline import make_plan
 from scheduling.planner.policy import Policy
 from scheduling.planner.resources import Resources
-from scheduling.planner.search import placement, search, state
+from scheduling.planner.search import placement, state
 from scheduling.planner.search.index import Index
 from scheduling.planner.snapshot import Snapshot
 from tests.support.snapshots import large, snapshots
@@ -48,7 +49,7 @@ def test_a_plan_by_index_of_a_large_world_is_the_same(seed: int) -> None:
     """In one attempt: a search by index examines fewer pairs, and so makes more attempts."""
     snapshot = large(120, 3, Policy(starvation_seconds=10**9), seed, nodes=8)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search, "_LARGE", 0)
+        patch.setattr(shortlist, "LARGE", 0)
         assert plan_by_index(snapshot) == make_plan(snapshot).to_json()
 
 

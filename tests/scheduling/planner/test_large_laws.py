@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from benchmarks.laws import settles
 from benchmarks.rules import Result, violations
+from scheduling.planner import shortlist
 from scheduling.planner.pipeline import make_plan
 from scheduling.planner.policy import Backfill, Order, Policy
 from scheduling.planner.search import levels, search
@@ -117,7 +118,7 @@ def test_a_plan_for_thousands_is_made_in_one_attempt_and_breaks_no_rule(
     assert violations(snapshot, plan) == []
     assert make_plan(Result(snapshot, plan).carried_out()).changes_nothing
 
-    monkeypatch.setattr(search, "_LARGE", len(snapshot.deployments) + 1)
+    monkeypatch.setattr(shortlist, "LARGE", len(snapshot.deployments) + 1)
     attempts.count = 0
     make_plan(snapshot)
     assert attempts.count > 1

@@ -1,0 +1,164 @@
+"""Leave deployments out of a plan that certainly wait, so that it costs less than what waits.
+
+The search places the ready deployments of a level in a fixed order, and what is free only shrinks
+meanwhile. So if no ready deployment of the level starts, each was refused by the same free
+capacity, and one that requests at least as much as a refused one, may run on no other nodes and has
+the same priority would be refused too. Therefore the plan is made with the smallest requests of
+each level only, those that are not as large as another one (the skyline of Börzsönyi et al., *The
+Skyline Operator*, ICDE '01). If a ready deployment of a level starts, the plan is made once more
+with all deployments of that level, as constraints are added to a linear program only when they are
+violated (Dantzig, Fulkerson and Johnson, *Solution of a Large-Scale Traveling-Salesman Problem*,
+1954).
+
+Starved deployments may take turns, so the longest waiting of each period are never left out.
+"""
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from operator import attrgetter
+
+from scheduling.planner.packed import OVERDRAWN, pack
+from scheduling.planner.snapshot import Deployment, Snapshot
+from scheduling.planner.turns import ends_of_periods
+
+LARGE = 4_000
+"""The number of deployments from which the search makes only one attempt."""
+
+Kind = tuple[int, int | None, object]
+IsEligible = Callable[[Deployment], bool]
+
+_since = attrgetter("waits_since")
+
+
+def is_large(snapshot: Snapshot) -> bool:
+    """Return whether the search makes only one attempt, so that a shortlist may be planned."""
+    return len(snapshot.deployments) >= LARGE
+
+
+def _by_wait(deployment: Deployment) -> tuple[int, int]:
+    return deployment.waits_since, deployment.id
+
+
+class Group:
+    """The ready deployments of one priority, requested cluster and set of required labels.
+
+    `members` are sorted by the beginning of the wait.
+    """
+
+    def __init__(self, members: Iterable[Deployment]) -> None:
+        self.members = sorted(members, key=_by_wait)
+
+    @cached_property
+    def smallest(self) -> list[Deployment]:
+        """One of each request that is not as large as another one."""
+        by_request = {pack(d.request): d for d in reversed(self.members)}
+        kept: list[int] = []
+        # As packed amounts compare, a request comes after all that it is as large as.
+        for request in sorted(by_request):
+            for at, smaller in enumerate(kept):
+                if not (request - smaller) & OVERDRAWN:
+                    if at:
+                        kept.insert(0, kept.pop(at))
+                    break
+            else:
+                kept.append(request)
+        return [by_request[request] for request in kept]
+
+    def longest_waiting(
+        self, bounds: Sequence[int], is_eligible: IsEligible
+    ) -> Iterator[Deployment]:
+        """Yield of each period the eligible deployment that has waited longest.
+
+        `bounds` has, in ascending order, when the waits of each period began at the latest.
+        """
+        members, start = self.members, 0
+        for bound in bounds:
+            end = bisect_right(members, bound, start, key=_since)
+            found = (members[at] for at in range(start, end))
+            yield from (d for d in [next(filter(is_eligible, found), None)] if d is not None)
+            start = end
+
+    def next_since(self, moment: int) -> int | None:
+        """Return the beginning of the first wait that began after the moment, None if none did."""
+        at = bisect_right(self.members, moment, key=_since)
+        return self.members[at].waits_since if at < len(self.members) else None
+
+    def changed(self, removed: Collection[int], added: Sequence[Deployment]) -> "Group":
+        """Return the group without the members with these ids, and with others."""
+        group = Group([*(d for d in self.members if d.id not in removed), *added])
+        if "smallest" in self.__dict__ and not any(d.id in removed for d in self.smallest):
+            group.smallest = Group([*self.smallest, *added]).smallest
+        return group
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """The deployments of a snapshot: the ready ones in groups, and all others by id.
+
+    Deployments with a suspension count as others, and so do the active ones.
+    """
+
+    deployments: Sequence[Deployment]
+    groups: dict[Kind, Group]
+    others: dict[int, Deployment]
+
+    @classmethod
+    def of(cls, deployments: Sequence[Deployment]) -> "Backlog":
+        others, groups = _divided(deployments)
+        return cls(deployments, {kind: Group(each) for kind, each in groups.items()}, others)
+
+    def follow(self, deployments: Sequence[Deployment]) -> "Backlog":
+        """Return the backlog of other deployments. Those that are the same objects cost little."""
+        if deployments is self.deployments:
+            return self
+        before, after = set(map(id, self.deployments)), set(map(id, deployments))
+        removed = [d for d in self.deployments if id(d) not in after]
+        added = [d for d in deployments if id(d) not in before]
+        if 4 * (len(removed) + len(added)) > len(deployments):
+            return Backlog.of(deployments)
+        gone_others, gone = _divided(removed)
+        new_others, new = _divided(added)
+        groups = self.groups.copy()
+        for kind in gone.keys() | new.keys():
+            group = groups.get(kind, _EMPTY).changed({d.id for d in gone[kind]}, new[kind])
+            if group.members:
+                groups[kind] = group
+            else:
+                del groups[kind]
+        others = {pk: d for pk, d in self.others.items() if pk not in gone_others} | new_others
+        return Backlog(deployments, groups, others)
+
+    def shortlist(
+        self, snapshot: Snapshot, levels: Collection[int], is_eligible: IsEligible
+    ) -> list[Deployment]:
+        """Return the deployments to plan, with all of these levels."""
+        bounds = ends_of_periods(snapshot)
+        chosen = self.others.copy()
+        for (priority, *_), group in self.groups.items():
+            if priority in levels:
+                chosen.update([(d.id, d) for d in group.members])
+            else:
+                chosen.update([(d.id, d) for d in group.smallest])
+                starved = group.longest_waiting(bounds, is_eligible)
+                chosen.update([(d.id, d) for d in starved])
+        return [chosen[pk] for pk in sorted(chosen)]
+
+
+_EMPTY = Group(())
+
+
+def _divided(
+    deployments: Iterable[Deployment],
+) -> tuple[dict[int, Deployment], dict[Kind, list[Deployment]]]:
+    """Return the others by id, and the ready deployments by kind of group."""
+    others: dict[int, Deployment] = {}
+    groups: dict[Kind, list[Deployment]] = defaultdict(list)
+    for d in deployments:
+        if d.cluster is None and d.suspended_until is None:
+            groups[d.priority, d.requested_cluster, d.require].append(d)
+        else:
+            others[d.id] = d
+    return others, groups

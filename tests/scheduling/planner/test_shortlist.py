@@ -1,0 +1,116 @@
+"""A plan that leaves out deployments that certainly wait is the plan of all deployments."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from random import Random
+
+import pytest
+
+from benchmarks.worlds import worlds
+from scheduling.planner import pipeline, shortlist
+from scheduling.planner.pipeline import make_plan
+from scheduling.planner.plan import Plan
+from scheduling.planner.policy import Order, Policy
+from scheduling.planner.resources import Resources
+from scheduling.planner.shortlist import Backlog, Group
+from scheduling.planner.snapshot import Cluster, Deployment, Snapshot
+from tests.support.snapshots import large
+
+_WORLDS = 800
+_LARGE_WORLDS = 60
+
+
+@pytest.fixture(autouse=True)
+def small_worlds_count_as_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shortlist, "LARGE", 0)
+    monkeypatch.setattr(pipeline, "WORTHWHILE", 1)
+
+
+def everything(plan: Plan) -> object:
+    return plan.to_json(), list(plan.served)
+
+
+def full_plan(snapshot: Snapshot) -> object:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "WORTHWHILE", 0)
+        return everything(make_plan(snapshot))
+
+
+def left_out(snapshot: Snapshot) -> int:
+    decided = pipeline.decide_shortlist(snapshot, Backlog.of(snapshot.deployments))
+    return len(decided[0].left_out) if decided else 0
+
+
+def large_worlds() -> Iterator[Snapshot]:
+    """Yield large worlds; in half of them most of the ready deployments have low priorities."""
+    random = Random(3)
+    for seed in range(_LARGE_WORLDS):
+        policy = Policy(
+            order=random.choice(list(Order)),
+            starvation_seconds=random.choice([0, 50, 900, 10**9]),
+            preemption_budget=random.choice([1, 3]),
+        )
+        size, clusters = random.choice([60, 200, 400]), random.choice([1, 4, 20, 70])
+        snapshot = large(size, clusters, policy, seed, nodes=random.choice([1, 1, 3]))
+        if seed % 2:
+            rows = [
+                d if d.cluster else replace(d, priority=d.priority // 3)
+                for d in snapshot.deployments
+            ]
+            snapshot = replace(snapshot, deployments=tuple(rows))
+        yield snapshot
+
+
+def test_the_plan_of_a_small_world_is_the_same() -> None:
+    number_left_out = 0
+    for number, snapshot in worlds(_WORLDS, seed=11):
+        assert everything(make_plan(snapshot)) == full_plan(snapshot), f"world {number}"
+        number_left_out += left_out(snapshot)
+    assert number_left_out >= 50
+
+
+def test_the_plan_of_a_large_world_is_the_same() -> None:
+    number_left_out = 0
+    for number, snapshot in enumerate(large_worlds()):
+        assert everything(make_plan(snapshot)) == full_plan(snapshot), f"world {number}"
+        number_left_out += left_out(snapshot)
+    assert number_left_out >= 500
+
+
+def test_a_backlog_that_follows_changes_equals_a_new_one() -> None:
+    random, snapshot = Random(5), large(400, 4, Policy(starvation_seconds=50), seed=5)
+    rows, backlog = list(snapshot.deployments), Backlog.of(snapshot.deployments)
+    for _ in range(300):
+        at = random.randrange(len(rows))
+        change = random.choice(["remove", "add", "priority", "request"])
+        if change == "remove":
+            del rows[at]
+        elif change == "add":
+            rows.append(replace(rows[at], id=10_000 + random.randrange(10**9), cluster=None))
+        elif change == "priority":
+            rows[at] = replace(rows[at], priority=random.randrange(4))
+        else:
+            rows[at] = replace(rows[at], request=random.choice(rows).request)
+        backlog = backlog.follow(tuple(rows))
+        new = Backlog.of(tuple(rows))
+        assert backlog.others == new.others
+        assert {k: g.members for k, g in backlog.groups.items()} == {
+            k: g.members for k, g in new.groups.items()
+        }
+        for kind, group in new.groups.items():
+            assert requests(backlog.groups[kind]) == requests(group)
+
+
+def requests(group: Group) -> list[Resources]:
+    return sorted([d.request for d in group.smallest], key=str)
+
+
+def test_all_of_a_level_are_planned_when_one_of_it_starts() -> None:
+    """The smallest starts, and what is left is enough for a larger one."""
+    one, two = Resources(1000, 1024, 0), Resources(2000, 2048, 0)
+    clusters = (Cluster(1, Resources(3000, 3072, 0)),)
+    rows = tuple(Deployment(n, 1, request, 0) for n, request in enumerate([one, two], 1))
+
+    plan = make_plan(Snapshot(100, Policy(), clusters, rows))
+
+    assert [p.deployment for p in plan.placements] == [1, 2]
