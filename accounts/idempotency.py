@@ -30,6 +30,7 @@ from hypervisor.base import purging
 from hypervisor.base.errors import Conflict, Invalid
 
 HEADER = "Idempotency-Key"
+REPLAYED = "Idempotent-Replayed"
 LIFETIME = timedelta(hours=24)
 MAX_LENGTH = 255
 
@@ -188,4 +189,4 @@ def _replay(view: IdempotentMixin, kept: IdempotencyKey, fingerprints: Collectio
         )
     view.check_needed(kept.user, kept.needed)
     data = view.from_kept(json.loads(kept.body) if kept.body else None)
-    return Response(data, status=kept.status, headers={"Idempotent-Replayed": "true"})
+    return Response(data, status=kept.status, headers={REPLAYED: "true"})

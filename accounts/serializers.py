@@ -1,18 +1,15 @@
 from typing import Any
 
-from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
 from rest_framework import serializers
 
+from hypervisor.rest.schemas import example
 from hypervisor.rest.serializers import StrictSerializer
 
+_TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJ0b2tlbl90eXBlIjoicmVmcmVzaCJ9.c2lnbmF0dXJl"  # noqa: S105
+"""An example, which no service has issued."""
 
-@extend_schema_serializer(
-    examples=[
-        OpenApiExample(
-            "Alice", {"username": "alice", "password": "correct horse 9"}, request_only=True
-        )
-    ]
-)
+
+@example(body={"username": "alice", "password": "correct horse 9"})
 class CredentialsSerializer(serializers.Serializer[Any]):
     """A username and a password; the other fields of OAuth 2's password grant are ignored."""
 
@@ -22,12 +19,21 @@ class CredentialsSerializer(serializers.Serializer[Any]):
     )
 
 
+@example(body={"refresh_token": _TOKEN})
 class RefreshTokenSerializer(StrictSerializer):
     """The refresh token of a log-in."""
 
     refresh_token = serializers.CharField(max_length=4000)
 
 
+@example(
+    answer={
+        "access_token": _TOKEN,
+        "token_type": "bearer",
+        "expires_in": 1800,
+        "refresh_token": _TOKEN,
+    }
+)
 class TokenPairSerializer(serializers.Serializer[Any]):
     access_token = serializers.CharField()
     token_type = serializers.CharField(default="bearer")

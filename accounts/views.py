@@ -54,7 +54,7 @@ class RefreshView(StrictParametersMixin, PublicView):
     parser_classes = _FORMATS
 
     @extend_schema(
-        operation_id="refresh_token",
+        operation_id="refresh_tokens",
         request={_JSON: RefreshTokenSerializer},
         responses=TokenPairSerializer,
     )
@@ -70,9 +70,7 @@ class RefreshView(StrictParametersMixin, PublicView):
 
 @extend_schema(tags=["authentication"])
 class RevokeView(StrictParametersMixin):
-    @extend_schema(
-        operation_id="revoke_token", request=RefreshTokenSerializer, responses={204: None}
-    )
+    @extend_schema(operation_id="log_out", request=RefreshTokenSerializer, responses={204: None})
     def post(self, request: Request) -> Response:
         """Log out: end the log-in, so that none of its refresh tokens is accepted any longer."""
         tokens.revoke(_validated(RefreshTokenSerializer(data=request.data))["refresh_token"])

@@ -3,24 +3,44 @@
 from functools import partial
 from typing import Any
 
-from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from clusters.resources import cores, parse_cpu, parse_mib, parse_ram_mib
+from clusters.resources import (
+    MAX_CPU_MILLI,
+    MAX_RAM_MIB,
+    cores,
+    parse_cpu,
+    parse_mib,
+    parse_ram_mib,
+)
+from hypervisor.rest.schemas import Described
+
+_AMOUNT = r"^[0-9]{1,30}(\.[0-9]{1,3}0{0,27})?"
+
+_MIB = {"type": "integer", "minimum": 1, "maximum": MAX_RAM_MIB}
+_MIB_OR_QUANTITY = [
+    _MIB,
+    {"type": "string", "pattern": _AMOUNT + "([KMGTP]i|[kMGTP])$", "example": "8Gi"},
+]
+_STORAGE = (
+    "How much of its node's disk the container may use for its files and its output{}. It is a"
+    " limit, not a reservation. Engines that cannot enforce it refuse the deployment. Null: no"
+    " limit."
+)
 
 
-@extend_schema_field(
-    {
+class CpuField(Described, serializers.Field[int, Any, Any, Any]):
+    """Millicores internally; cores or a quantity string in the API."""
+
+    body_schema = {
         "oneOf": [
-            {"type": "number", "minimum": 0.001},
-            {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?m?$"},
+            {"type": "number", "minimum": 0.001, "maximum": MAX_CPU_MILLI // 1000},
+            {"type": "string", "pattern": _AMOUNT + "m?$", "example": "500m"},
         ],
         "description": 'Cores with up to three decimals, or a quantity such as "500m".',
         "example": 0.5,
     }
-)
-class CpuField(serializers.Field[int, Any, Any, Any]):
-    """Millicores internally; cores or a quantity string in the API."""
+    answer_schema = {"type": "number", "minimum": 0, "description": "Cores.", "example": 0.5}
 
     def to_internal_value(self, data: Any) -> int:
         return _parsed(parse_cpu, data)
@@ -29,18 +49,15 @@ class CpuField(serializers.Field[int, Any, Any, Any]):
         return cores(value)
 
 
-@extend_schema_field(
-    {
-        "oneOf": [
-            {"type": "integer", "minimum": 1},
-            {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?([KMGTP]i|[kMGTP])$"},
-        ],
+class RamField(Described, serializers.Field[int, Any, Any, Any]):
+    """MiB internally; MiB or a quantity string in the API."""
+
+    body_schema = {
+        "oneOf": _MIB_OR_QUANTITY,
         "description": 'MiB, or a quantity such as "8Gi".',
         "example": 8192,
     }
-)
-class RamField(serializers.Field[int, Any, Any, Any]):
-    """MiB internally; MiB or a quantity string in the API."""
+    answer_schema = {"type": "integer", "minimum": 0, "description": "MiB.", "example": 8192}
 
     def to_internal_value(self, data: Any) -> int:
         return _parsed(parse_ram_mib, data)
@@ -49,20 +66,15 @@ class RamField(serializers.Field[int, Any, Any, Any]):
         return value
 
 
-@extend_schema_field(
-    {
-        "oneOf": [
-            {"type": "integer", "minimum": 1, "nullable": True},
-            {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?([KMGTP]i|[kMGTP])$"},
-        ],
-        "description": "How much of its node's disk the container may use for its files and its"
-        ' output: MiB, or a quantity such as "8Gi". It is a limit, not a reservation. Engines that'
-        " cannot enforce it refuse the deployment. Null: no limit.",
-        "example": 8192,
-    }
-)
 class StorageField(RamField):
     """The same for ephemeral storage."""
+
+    body_schema = {
+        "oneOf": _MIB_OR_QUANTITY,
+        "description": _STORAGE.format(': MiB, or a quantity such as "8Gi"'),
+        "example": 8192,
+    }
+    answer_schema = {**_MIB, "description": _STORAGE.format(", in MiB"), "example": 8192}
 
     def to_internal_value(self, data: Any) -> int:
         return _parsed(partial(parse_mib, what="Ephemeral storage"), data)

@@ -6,7 +6,7 @@ from hypervisor.rest.filters import SeveralChoicesFilter, SeveralFilter, Several
 
 class ClusterFilter(filters.FilterSet):  # type: ignore[misc]
     organization = SeveralIntegersFilter(field_name="organization_id", label="id")
-    state = SeveralChoicesFilter(choices=Cluster.State.choices)
+    state = SeveralChoicesFilter(choices=Cluster.State.choices, label="its state")
     name = SeveralFilter(lookup_expr="icontains", label="part of the name")
 
     class Meta:
@@ -15,7 +15,7 @@ class ClusterFilter(filters.FilterSet):  # type: ignore[misc]
 
 
 class NodeFilter(filters.FilterSet):  # type: ignore[misc]
-    state = SeveralChoicesFilter(choices=Node.State.choices)
+    state = SeveralChoicesFilter(choices=Node.State.choices, label="its state")
     name = SeveralFilter(lookup_expr="icontains", label="part of the name")
 
     class Meta:

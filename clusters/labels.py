@@ -8,9 +8,13 @@ MAX_LABELS = 64
 MAX_NAME = 253
 MAX_VALUE = 63
 
-_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?")
+NAME = r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?"
+VALUE = r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?"
+"""Patterns of a node's name and of a label's value."""
+
+_NAME = re.compile(NAME)
 _KEY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/-]{0,251}[A-Za-z0-9])?")
-_VALUE = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?")
+_VALUE = re.compile(VALUE)
 
 
 def wrong_name(name: str) -> str | None:

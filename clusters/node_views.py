@@ -29,7 +29,6 @@ class NodeViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Node]):
     serializer_class = NodeSerializer
     filterset_class = NodeFilter
     ordering_fields: ClassVar = ["id", "name", "state", "created_at", "cpu_milli", "ram_mib", "gpu"]
-    operations = "nodes"
     roles: ClassVar = dict.fromkeys(
         ("update", "partial_update", "destroy", "cordon", "uncordon", "drain"), Role.ADMIN
     )
@@ -40,42 +39,42 @@ class NodeViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Node]):
     def organization_id_of(self, obj: Node) -> int:
         return obj.cluster.organization_id
 
-    def create(self, request: Request, cluster_pk: str) -> Response:
+    def create(self, request: Request, cluster_id: str) -> Response:
         """Add a node to a cluster."""
         cluster = self._cluster
         require(request.user, cluster.organization_id, Role.ADMIN)
         node = nodes.add(cluster, actor=request.user.get_username(), spec=self._given(request))
         return self._answer(node, status=201)
 
-    def update(self, request: Request, cluster_pk: str, pk: str, partial: bool = False) -> Response:
+    def update(self, request: Request, cluster_id: str, pk: str, partial: bool = False) -> Response:
         node = self.get_object()
         spec = self._given(request, node, partial=partial)
         nodes.update(node, actor=request.user.get_username(), spec=spec)
         return self._answer(node)
 
-    def partial_update(self, request: Request, cluster_pk: str, pk: str) -> Response:
-        return self.update(request, cluster_pk, pk, partial=True)
+    def partial_update(self, request: Request, cluster_id: str, pk: str) -> Response:
+        return self.update(request, cluster_id, pk, partial=True)
 
-    def destroy(self, request: Request, cluster_pk: str, pk: str) -> Response:
+    def destroy(self, request: Request, cluster_id: str, pk: str) -> Response:
         """Delete a node on which nothing runs."""
         nodes.delete(self.get_object(), actor=request.user.get_username())
         return Response(status=204)
 
     @extend_schema(request=None, responses=NodeSerializer)
     @action(detail=True, methods=["post"])
-    def cordon(self, request: Request, cluster_pk: str, pk: str) -> Response:
+    def cordon(self, request: Request, cluster_id: str, pk: str) -> Response:
         """Stop placing deployments on the node; those that run there continue."""
         return self._change_state(nodes.cordon, request)
 
     @extend_schema(request=None, responses=NodeSerializer)
     @action(detail=True, methods=["post"])
-    def uncordon(self, request: Request, cluster_pk: str, pk: str) -> Response:
+    def uncordon(self, request: Request, cluster_id: str, pk: str) -> Response:
         """Place deployments on the node again."""
         return self._change_state(nodes.uncordon, request)
 
     @extend_schema(request=None, responses=NodeSerializer)
     @action(detail=True, methods=["post"])
-    def drain(self, request: Request, cluster_pk: str, pk: str) -> Response:
+    def drain(self, request: Request, cluster_id: str, pk: str) -> Response:
         """Stop placing deployments on the node, and move or requeue those that run there."""
         return self._change_state(nodes.drain, request)
 
@@ -83,7 +82,7 @@ class NodeViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Node]):
     def _cluster(self) -> Cluster:
         """Return the cluster that the path names, or answer 404."""
         visible = Cluster.objects.visible_to(self.request.user)
-        return get_object_or_404(visible, pk=self.kwargs["cluster_pk"])
+        return get_object_or_404(visible, pk=self.kwargs["cluster_id"])
 
     def _given(
         self, request: Request, node: Node | None = None, *, partial: bool = False

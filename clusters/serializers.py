@@ -5,15 +5,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from drf_spectacular.extensions import OpenApiSerializerFieldExtension
-from drf_spectacular.utils import extend_schema_field, inline_serializer
+from drf_spectacular.utils import (
+    extend_schema_field,
+    extend_schema_serializer,
+    inline_serializer,
+)
 from rest_framework import serializers
 
 from clusters import labels as label_rules
 from clusters.capacity import NOTHING, Capacity
+from clusters.examples import CLUSTER, LABELS, NEW_NODE, NODE
 from clusters.fields import CpuField, RamField
 from clusters.models import DIMENSIONS, Cluster, Node
 from clusters.nodes import MAX_NODES, NodeSpec
 from clusters.resources import MAX_GPU, cores
+from hypervisor.rest.schemas import Described, example
 from hypervisor.rest.serializers import IntegerField, StrictModelSerializer, StrictSerializer
 from orgs.serializers import OrganizationField
 
@@ -27,21 +33,21 @@ _AMOUNTS = inline_serializer(
 )
 
 
-_EXAMPLE_LABELS = {"gpu.model": "a100-80gb", "zone": "a"}
+class LabelsField(Described, serializers.DictField):
+    """`labels` of a node."""
 
-
-@extend_schema_field(
-    {
+    body_schema = answer_schema = {
         "type": "object",
         "description": "Texts by name, in the form of Kubernetes' labels. Deployments may require"
         " them.",
-        "additionalProperties": {"type": "string", "maxLength": label_rules.MAX_VALUE},
+        "additionalProperties": {
+            "type": "string",
+            "maxLength": label_rules.MAX_VALUE,
+            "pattern": f"^{label_rules.VALUE}$",
+        },
         "maxProperties": label_rules.MAX_LABELS,
-        "example": _EXAMPLE_LABELS,
+        "example": LABELS,
     }
-)
-class LabelsField(serializers.DictField):
-    """`labels` of a node."""
 
     def to_internal_value(self, data: Any) -> dict[str, str]:
         if not isinstance(data, dict) or len(data) > label_rules.MAX_LABELS:
@@ -59,6 +65,11 @@ def _check_name(name: str) -> str:
     return name
 
 
+@example(
+    body={key: value for key, value in NEW_NODE.items() if key != "count"},
+    change={"labels": LABELS},
+    answer=NODE,
+)
 class NodeSerializer(StrictModelSerializer[Node]):
     """A node with its allocated and free amounts."""
 
@@ -183,14 +194,16 @@ class NodesFieldSchema(OpenApiSerializerFieldExtension):  # type: ignore[no-unty
         return {
             "type": "array",
             "items": new.ref,
+            "minItems": 1,
+            "maxItems": MAX_NODES,
             "description": "The nodes of a new cluster, instead of `cpu`, `ram_mib` and `gpu`.",
-            "example": [
-                {"name": "gpu", "count": 4, "cpu": 96, "ram_mib": "1Ti", "gpu": 8,
-                 "labels": _EXAMPLE_LABELS},
-            ],
-        }  # fmt: skip
+        }
 
 
+@example(
+    body={"name": "rack-1", "nodes": [NEW_NODE]},
+    answer=CLUSTER,
+)
 class ClusterSerializer(StrictModelSerializer[Cluster]):
     """A cluster with its allocated and free amounts."""
 
@@ -264,6 +277,15 @@ class ClusterSerializer(StrictModelSerializer[Cluster]):
         if self.instance is not None:
             given = Capacity.of(self.instance).columns() | given
         return _capacity(given)
+
+
+@extend_schema_serializer(exclude_fields=["nodes"])
+@example(body={"name": "rack-1", "cpu": 16, "ram_mib": "64Gi", "gpu": 2}, change={"name": "rack-2"})
+class ClusterUpdateSerializer(ClusterSerializer):
+    """The name of a cluster, and the capacity of its only node; describes the body of a change."""
+
+    cpu = CpuField(source="cpu_milli")
+    ram_mib = RamField()
 
 
 def _specs(given: Mapping[str, Any]) -> list[NodeSpec]:

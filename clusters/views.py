@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from clusters import services
 from clusters.filters import ClusterFilter
 from clusters.models import Cluster
-from clusters.serializers import ClusterSerializer
+from clusters.serializers import ClusterSerializer, ClusterUpdateSerializer
 from orgs.models import Role
 from orgs.permissions import organization_for
 from orgs.viewsets import TenantViewSet
@@ -41,6 +41,7 @@ class ClusterViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Cluster])
         )
         return self._answer(cluster, status=201)
 
+    @extend_schema(request=ClusterUpdateSerializer)
     def update(self, request: Request, pk: str, partial: bool = False) -> Response:
         cluster = self.get_object()
         serializer = cast(
@@ -55,6 +56,7 @@ class ClusterViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Cluster])
         )
         return self._answer(cluster)
 
+    @extend_schema(request=ClusterUpdateSerializer)
     def partial_update(self, request: Request, pk: str) -> Response:
         return self.update(request, pk, partial=True)
 

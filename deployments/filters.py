@@ -4,6 +4,7 @@ from django_filters import rest_framework as filters
 from deployments.models import Deployment, DeploymentQuerySet, RestartPolicy, Status
 from hypervisor.base.numbers import whole
 from hypervisor.rest.filters import (
+    FlagFilter,
     IntegerFilter,
     SeveralChoicesFilter,
     SeveralFilter,
@@ -20,9 +21,11 @@ class DeploymentFilter(filters.FilterSet):  # type: ignore[misc]
     requested_cluster = SeveralIntegersFilter(
         field_name="requested_cluster_id", label="id of the only cluster that it may run on"
     )
-    status = SeveralChoicesFilter(choices=Status.choices)
+    status = SeveralChoicesFilter(choices=Status.choices, label="its status")
     status_code = SeveralFilter(label="the machine-readable reason for its status")
-    restart_policy = SeveralChoicesFilter(choices=RestartPolicy.choices)
+    restart_policy = SeveralChoicesFilter(
+        choices=RestartPolicy.choices, label="whether it is queued again after a failure of its own"
+    )
     priority_min = IntegerFilter(
         field_name="priority", lookup_expr="gte", label="the lowest priority"
     )
@@ -34,8 +37,7 @@ class DeploymentFilter(filters.FilterSet):  # type: ignore[misc]
         method="by_people",
         label="`me`, or the id or the name of a user",
     )
-    created_by_departed = filters.ChoiceFilter(
-        choices=[("true", "true"), ("false", "false")],
+    created_by_departed = FlagFilter(
         method="by_departure",
         label="whether the user who submitted it is no longer a member",
     )

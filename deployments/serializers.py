@@ -2,199 +2,33 @@
 
 from typing import Any
 
-from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from clusters.fields import CpuField, RamField, StorageField
-from clusters.labels import MAX_VALUE
 from clusters.models import Cluster, Node
 from clusters.resources import MAX_GPU
-from deployments import requirements
-from deployments.dependencies import Wait
-from deployments.environment import SECRET, masked, seal, wrong_name
-from deployments.fields import RunAsField
+from deployments.examples import DEPLOYMENT, EVENT, SELECTION, SPEC
+from deployments.fields import (
+    MAX_ENTRIES,
+    MAX_TEXT,
+    EnvField,
+    PreferField,
+    RequireField,
+    RunAsField,
+    WaitsField,
+)
 from deployments.images import check_reference
-from deployments.models import Condition, Deployment, OnDependencyFailure, RestartPolicy
+from deployments.models import Deployment, OnDependencyFailure, RestartPolicy
 from deployments.specs import Spec
-from hypervisor.rest.serializers import IntegerField, StrictModelSerializer, StrictSerializer
+from hypervisor.rest.schemas import example
+from hypervisor.rest.serializers import (
+    IdField,
+    IntegerField,
+    StrictModelSerializer,
+    StrictSerializer,
+)
 from orgs.models import Event
 from orgs.serializers import OrganizationField
-
-_MAX_ID = 2**63 - 1
-_MAX_ENTRIES = 100
-_MAX_TEXT = 4096
-
-
-@extend_schema_field(
-    {
-        "type": "array",
-        "items": {
-            "oneOf": [
-                {"type": "integer"},
-                {
-                    "type": "object",
-                    "properties": {
-                        "deployment": {"type": "integer"},
-                        "condition": {"type": "string", "enum": Condition.values},
-                    },
-                    "required": ["deployment"],
-                },
-            ]
-        },
-        "example": [{"deployment": 7, "condition": "completed"}],
-    }
-)
-class WaitsField(serializers.Field[tuple[Wait, ...], Any, Any, Any]):
-    """`depends_on`: a list of ids, or of objects with `deployment` and `condition`."""
-
-    def to_internal_value(self, data: Any) -> tuple[Wait, ...]:
-        if not isinstance(data, list) or len(data) > _MAX_ENTRIES:
-            raise serializers.ValidationError(f"Give a list of at most {_MAX_ENTRIES} entries.")
-        return tuple(self._wait(entry) for entry in data)
-
-    def to_representation(self, value: Any) -> list[dict[str, Any]]:
-        return [{"deployment": wait.on_id, "condition": wait.condition} for wait in value.all()]
-
-    def _wait(self, entry: Any) -> Wait:
-        if isinstance(entry, dict):
-            unknown = set(entry) - {"deployment", "condition"}
-            deployment, condition = entry.get("deployment"), entry.get("condition", "completed")
-        else:
-            unknown, deployment, condition = set(), entry, "completed"
-        plain_id = isinstance(deployment, int) and not isinstance(deployment, bool)
-        if unknown or deployment is None or not plain_id or condition not in Condition.values:
-            raise serializers.ValidationError(
-                "Each entry must be an id, or"
-                ' {"deployment": id, "condition": "completed" or "running"}.'
-            )
-        return Wait(deployment, Condition(condition))
-
-
-_TEXT = {"type": "string", "maxLength": _MAX_TEXT}
-
-
-@extend_schema_field(
-    {
-        "type": "object",
-        "description": "Environment variables by name. A name has only letters, digits, `_`, `-`"
-        " and `.`, and begins neither with a digit nor with `..`. A value is a text, or an object"
-        " with `secret`, which is stored encrypted, passed to the container and never shown again:"
-        " responses have `null` instead. Sending this `null` back keeps the stored secret.",
-        "additionalProperties": {
-            "oneOf": [
-                _TEXT,
-                {
-                    "type": "object",
-                    "properties": {"secret": {**_TEXT, "nullable": True}},
-                    "required": ["secret"],
-                },
-            ]
-        },
-        "example": {"EPOCHS": "40", "HUB_TOKEN": {"secret": "for the container only"}},
-    }
-)
-class EnvField(serializers.DictField):
-    """`env`: environment variables by name; secrets are encrypted at validation."""
-
-    child = serializers.CharField(allow_blank=True, max_length=_MAX_TEXT, trim_whitespace=False)
-
-    def to_internal_value(self, data: Any) -> dict[str, Any]:
-        if not isinstance(data, dict):
-            return dict(super().to_internal_value(data))
-        secrets = {name: value for name, value in data.items() if isinstance(value, dict)}
-        self._check_shape(secrets)
-        texts = {
-            name: value[SECRET] for name, value in secrets.items() if value[SECRET] is not None
-        }
-        plain = {name: value for name, value in data.items() if name not in secrets}
-        env: dict[str, str] = super().to_internal_value({**plain, **texts})
-        self._check_names({*env, *secrets})
-        kept = {name: {SECRET: None} for name in secrets if name not in texts}
-        return {**env, **kept, **{name: seal(env[name]) for name in texts}}
-
-    def to_representation(self, value: Any) -> dict[str, Any]:
-        return masked(value)
-
-    def _check_shape(self, secrets: dict[str, dict[str, Any]]) -> None:
-        wrong = {
-            name: ['Give a text, or {"secret": "…"}.']
-            for name, value in secrets.items()
-            if set(value) != {SECRET}
-        }
-        if wrong:
-            raise serializers.ValidationError(wrong)
-
-    def _check_names(self, names: set[str]) -> None:
-        if len(names) > _MAX_ENTRIES:
-            raise serializers.ValidationError(f"Give at most {_MAX_ENTRIES} variables.")
-        if wrong := next(filter(None, map(wrong_name, sorted(names))), None):
-            raise serializers.ValidationError(wrong)
-
-
-_VALUES = {
-    "type": "array",
-    "items": {"type": "string", "maxLength": MAX_VALUE},
-    "minItems": 1,
-    "maxItems": requirements.MAX_VALUES,
-}
-
-
-def _condition(name: str, value: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "properties": {name: value, **more}, "required": [name]}
-
-
-def _conditions(description: str, example: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """Return the schema of conditions by label; `more` are properties of those in objects."""
-    forms: dict[str, dict[str, Any]] = {"not": _VALUES, "exists": {"type": "boolean"}}
-    if more:
-        forms["in"] = _VALUES
-    objects = [_condition(name, value, more) for name, value in forms.items()]
-    return {
-        "type": "object",
-        "description": description,
-        "additionalProperties": {"oneOf": [_VALUES, *objects]},
-        "maxProperties": requirements.MAX_LABELS,
-        "example": example,
-    }
-
-
-@extend_schema_field(
-    _conditions(
-        "What the labels of its node must be, by name: one of a list of values, `not` one of them,"
-        " or whether the label `exists`.",
-        {"gpu.model": ["a100-80gb", "h100"], "spot": {"not": ["true"]}},
-    )
-)
-class RequireField(serializers.Field[dict[str, Any], Any, Any, Any]):
-    """`require`: conditions on the labels of its node."""
-
-    weighted = False
-
-    def to_internal_value(self, data: Any) -> dict[str, Any]:
-        if not isinstance(data, dict) or len(data) > requirements.MAX_LABELS:
-            raise serializers.ValidationError(
-                f"Give an object with conditions for at most {requirements.MAX_LABELS} labels."
-            )
-        if wrong := requirements.problems(data, weighted=self.weighted):
-            raise serializers.ValidationError(wrong)
-        return data
-
-    def to_representation(self, value: Any) -> dict[str, Any]:
-        return dict(value)
-
-
-@extend_schema_field(
-    _conditions(
-        "What decides between nodes if plans are equal otherwise: as `require`, and conditions in"
-        " an object may have a `weight`.",
-        {"zone": {"in": ["a"], "weight": 5}},
-        weight={"type": "integer", "minimum": 1, "maximum": requirements.MAX_WEIGHT, "default": 1},
-    )
-)
-class PreferField(RequireField):
-    """`prefer`: conditions on the labels of its node, with weights."""
-
-    weighted = True
 
 
 class NodeReferenceSerializer(serializers.ModelSerializer[Node]):
@@ -203,6 +37,7 @@ class NodeReferenceSerializer(serializers.ModelSerializer[Node]):
         fields = ["id", "name"]
 
 
+@example(body=SPEC, change={"name": "train-resnet-50", "priority": 30}, answer=DEPLOYMENT)
 class DeploymentSerializer(StrictModelSerializer[Deployment]):
     """A deployment. In a request, `cluster` means the same as `requested_cluster`."""
 
@@ -212,14 +47,14 @@ class DeploymentSerializer(StrictModelSerializer[Deployment]):
     gpu = IntegerField(min_value=0, max_value=MAX_GPU, default=0)
     priority = IntegerField(min_value=1, max_value=100, default=50)
     command = serializers.ListField(
-        child=serializers.CharField(allow_blank=True, max_length=_MAX_TEXT),
-        max_length=_MAX_ENTRIES,
+        child=serializers.CharField(allow_blank=True, max_length=MAX_TEXT),
+        max_length=MAX_ENTRIES,
         default=list,
     )
     env = EnvField(default=dict)
     run_as = RunAsField(allow_null=True, default=None)
     ephemeral_storage_mib = StorageField(allow_null=True, default=None)
-    requested_cluster = IntegerField(
+    requested_cluster = IdField(
         source="requested_cluster_id",
         allow_null=True,
         required=False,
@@ -228,7 +63,7 @@ class DeploymentSerializer(StrictModelSerializer[Deployment]):
     )
     require = RequireField(default=dict)
     prefer = PreferField(default=dict)
-    cluster = IntegerField(
+    cluster = IdField(
         source="cluster_id",
         allow_null=True,
         required=False,
@@ -350,6 +185,7 @@ class DeploymentSerializer(StrictModelSerializer[Deployment]):
         return Spec.from_fields(self.validated_data, requested_cluster, former)
 
 
+@example(body={"deployments": [SPEC]}, answer={"deployments": [DEPLOYMENT]})
 class BulkSerializer(StrictSerializer):
     """Up to 1,000 deployments, each as in `POST /deployments`."""
 
@@ -358,16 +194,13 @@ class BulkSerializer(StrictSerializer):
     )
 
 
+@example(body={"from_user": 2, "to_user": 1}, answer={"handed_over": 4})
 class HandOverSerializer(StrictSerializer):
     """The ids of the present and the new submitter; `organization` for members of several."""
 
     organization = OrganizationField(write_only=True)
-    from_user = IntegerField(
-        min_value=1, max_value=_MAX_ID, write_only=True, help_text="Id of the present submitter."
-    )
-    to_user = IntegerField(
-        min_value=1, max_value=_MAX_ID, write_only=True, help_text="Id of the new submitter."
-    )
+    from_user = IdField(write_only=True, help_text="Id of the present submitter.")
+    to_user = IdField(write_only=True, help_text="Id of the new submitter.")
     handed_over = serializers.IntegerField(
         read_only=True, help_text="The number of deployments that were handed over."
     )
@@ -384,6 +217,7 @@ class SkippedSerializer(serializers.Serializer[Any]):
     reason = serializers.CharField(help_text="Why it was skipped, and what to do about it.")
 
 
+@example(answer=SELECTION)
 class SelectionSerializer(serializers.Serializer[Any]):
     """The result for all selected deployments that had not ended."""
 
@@ -398,6 +232,7 @@ class SelectionSerializer(serializers.Serializer[Any]):
     )
 
 
+@example(answer=EVENT)
 class EventSerializer(serializers.ModelSerializer[Event]):
     """An event in the history of a deployment."""
 

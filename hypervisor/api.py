@@ -13,7 +13,7 @@ from scheduling.views import DeploymentViewSet
 router = SimpleRouter(trailing_slash=False)
 router.register("organizations", OrganizationViewSet)
 router.register("clusters", ClusterViewSet)
-router.register("clusters/(?P<cluster_pk>[0-9]{1,18})/nodes", NodeViewSet)
+router.register("clusters/(?P<cluster_id>[0-9]{1,18})/nodes", NodeViewSet)
 router.register("deployments", DeploymentViewSet)
 router.register("registries", RegistryViewSet)
 

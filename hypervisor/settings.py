@@ -196,7 +196,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["hypervisor.rest.parsing.StrictJSONParser"],
-    "DEFAULT_SCHEMA_CLASS": "hypervisor.openapi.Schema",
+    "DEFAULT_SCHEMA_CLASS": "hypervisor.openapi.calls.Schema",
     "DEFAULT_PAGINATION_CLASS": "hypervisor.rest.pagination.KeysetPagination",
     "DEFAULT_FILTER_BACKENDS": [
         "hypervisor.rest.filters.StrictFilterBackend",
@@ -223,19 +223,39 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "DESCRIPTION": "A preemptive scheduler for teams that share GPU clusters. Create a user at"
     " `/register`, then press Authorize. All errors have the same format. Lists have pages: follow"
     " `next` until it is null; no row is lost or repeated while others are created or deleted."
-    " Unknown, repeated and empty parameters and unknown and repeated fields are refused.",
+    " Unknown, repeated and empty parameters and unknown and repeated fields are refused."
+    " Answers may get more fields: ignore those that you do not know. A method that a path does not"
+    " have is a 405 with `Allow`.",
+    "LICENSE": {"name": "MIT", "url": "https://spdx.org/licenses/MIT.html"},
+    "SERVERS": [{"url": "/", "description": "This service."}],
     "TAGS": [
         {"name": "authentication", "description": "Users and their tokens."},
-        {"name": "organizations", "description": "Groups of users who share clusters; roles."},
         {"name": "clusters", "description": "Supply: fixed capacity to run deployments on."},
-        {"name": "registries", "description": "Log-ins to pull images with."},
         {"name": "deployments", "description": "Demand: containers to run, and their history."},
+        {"name": "organizations", "description": "Groups of users who share clusters; roles."},
+        {"name": "registries", "description": "Log-ins to pull images with."},
     ],
     "SERVE_INCLUDE_SCHEMA": False,
     "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {
+        "ClusterState": "clusters.models.Cluster.State",
+        "DeploymentStatus": "deployments.models.Status",
+        "Driver": "clusters.drivers.kinds.choices",
+        "DryRunOutcome": ["run", "preempt", "wait"],
+        "ErrorType": ["validation_error", "client_error", "server_error"],
+        "NodeState": "clusters.models.Node.State",
+        "OnDependencyFailure": "deployments.models.OnDependencyFailure",
+        "RestartPolicy": "deployments.models.RestartPolicy",
+        "Role": "orgs.models.Role",
+    },
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "hypervisor.openapi.without_defaults_in_patches",
+        "hypervisor.openapi.document.with_responses",
+        "hypervisor.openapi.document.with_named_objects",
+        "hypervisor.openapi.document.with_typed_nulls",
+        "hypervisor.openapi.document.with_named_choices",
+        "hypervisor.openapi.document.without_unused_components",
     ],
     "SWAGGER_UI_SETTINGS": {"deepLinking": True, "persistAuthorization": True},
     "SWAGGER_UI_DIST": "SIDECAR",

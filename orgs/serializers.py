@@ -9,11 +9,29 @@ from django.utils import timezone
 from rest_framework import serializers
 
 from accounts.models import User
-from hypervisor.rest.serializers import IntegerField, StrictModelSerializer, StrictSerializer
+from hypervisor.rest.schemas import example
+from hypervisor.rest.serializers import (
+    IdField,
+    IntegerField,
+    StrictModelSerializer,
+    StrictSerializer,
+)
 from orgs.models import Membership, Organization, Role
 
+_ALICE = {"id": 1, "username": "alice"}
+_ORGANIZATION = {"id": 1, "name": "Analytical Engines"}
+_MEMBERSHIP = {"organization": _ORGANIZATION, "role": "owner"}
+_CODE = "2u6WnJ0zqG3xQd8kV5sYtA"
+_INVITE = {
+    "invite_code": _CODE,
+    "invite_expires_at": "2026-01-12T09:00:00Z",
+    "invite_max_uses": 1,
+    "invite_uses": 0,
+}
+"""Parts of the examples in the OpenAPI document."""
 
-class OrganizationField(IntegerField):
+
+class OrganizationField(IdField):
     """The organization that a row belongs to, by its id, as `organization_id`.
 
     `permissions.organization_for` resolves a POST without it.
@@ -35,6 +53,7 @@ class OrganizationReferenceSerializer(serializers.ModelSerializer[Organization])
         fields = ["id", "name"]
 
 
+@example(answer=_MEMBERSHIP)
 class MembershipSerializer(serializers.ModelSerializer[Membership]):
     """A membership as the member sees it: the organization and the role in it."""
 
@@ -45,7 +64,8 @@ class MembershipSerializer(serializers.ModelSerializer[Membership]):
         fields = ["organization", "role"]
 
 
-class PersonSerializer(serializers.ModelSerializer[User]):
+@example(answer={**_ALICE, "email": "alice@example.org", "memberships": [_MEMBERSHIP]})
+class UserSerializer(serializers.ModelSerializer[User]):
     memberships = MembershipSerializer(many=True, read_only=True)
 
     class Meta:
@@ -53,6 +73,7 @@ class PersonSerializer(serializers.ModelSerializer[User]):
         fields = ["id", "username", "email", "memberships"]
 
 
+@example(body={"username": "ada", "password": "correct horse 9", "email": "ada@example.org"})
 class RegistrationSerializer(StrictModelSerializer[User]):
     """A new user, who also joins an organization if there is an invite code."""
 
@@ -62,8 +83,10 @@ class RegistrationSerializer(StrictModelSerializer[User]):
         trim_whitespace=False,
         style={"input_type": "password"},
     )
-    email = serializers.EmailField(required=False, allow_blank=True, default="", max_length=254)
-    invite_code = serializers.CharField(required=False, allow_null=True, default=None)
+    email = serializers.EmailField(required=False, allow_blank=True, max_length=254)
+    invite_code = serializers.CharField(
+        required=False, allow_null=True, default=None, max_length=100
+    )
 
     class Meta:
         model = User
@@ -71,6 +94,7 @@ class RegistrationSerializer(StrictModelSerializer[User]):
         extra_kwargs = {"username": {"validators": [User.username_validator], "max_length": 150}}
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        attrs.setdefault("email", "")
         try:
             validate_password(
                 attrs["password"], User(username=attrs["username"], email=attrs["email"])
@@ -80,12 +104,14 @@ class RegistrationSerializer(StrictModelSerializer[User]):
         return attrs
 
 
-class InviteSerializer(StrictSerializer):
+@example(body={"invite_code": _CODE})
+class JoinSerializer(StrictSerializer):
     """The invite code of an organization."""
 
     invite_code = serializers.CharField(max_length=100)
 
 
+@example(body={"expires_in_s": 604800, "max_uses": 1})
 class InviteTermsSerializer(StrictSerializer):
     """How long a new invite code works and for how many people; unlimited if not given."""
 
@@ -113,12 +139,23 @@ class InviteTermsSerializer(StrictSerializer):
 INVITE_FIELDS = ("invite_code", "invite_expires_at", "invite_max_uses", "invite_uses")
 
 
-class InviteAnswerSerializer(serializers.ModelSerializer[Organization]):
+@example(answer=_INVITE)
+class InviteSerializer(serializers.ModelSerializer[Organization]):
     class Meta:
         model = Organization
         fields = INVITE_FIELDS
 
 
+@example(
+    body={"name": "Analytical Engines"},
+    answer={
+        **_ORGANIZATION,
+        "role": "owner",
+        "member_count": 2,
+        "created_at": "2026-01-05T09:00:00Z",
+        **_INVITE,
+    },
+)
 class OrganizationSerializer(StrictModelSerializer[Organization]):
     """An organization as the caller, who is a member, sees it."""
 
@@ -147,6 +184,10 @@ class UserReferenceSerializer(serializers.ModelSerializer[User]):
         fields = ["id", "username"]
 
 
+@example(
+    change={"role": "admin"},
+    answer={"user": _ALICE, "role": "owner", "joined_at": "2026-01-05T09:00:00Z"},
+)
 class MemberSerializer(StrictModelSerializer[Membership]):
     """A member of an organization with the role in it."""
 
@@ -159,7 +200,8 @@ class MemberSerializer(StrictModelSerializer[Membership]):
         read_only_fields = ["joined_at"]
 
 
-class LeftSerializer(serializers.Serializer[Any]):
+@example(answer={"left": {"deployments": {"pending": 2, "running": 1}}})
+class DepartureSerializer(serializers.Serializer[Any]):
     """The rows that a former member leaves behind, counted by status."""
 
     left = serializers.DictField(child=serializers.DictField(child=serializers.IntegerField()))

@@ -20,15 +20,15 @@ from hypervisor.rest.parameters import PAGE, StrictParametersMixin
 from orgs import services
 from orgs.models import Organization, Role
 from orgs.serializers import (
-    InviteAnswerSerializer,
+    DepartureSerializer,
     InviteSerializer,
     InviteTermsSerializer,
-    LeftSerializer,
+    JoinSerializer,
     MemberSerializer,
     MembershipSerializer,
     OrganizationSerializer,
-    PersonSerializer,
     RegistrationSerializer,
+    UserSerializer,
 )
 from orgs.viewsets import RepeatableMixin, TenantViewSet
 
@@ -40,7 +40,7 @@ class RegisterView(StrictParametersMixin, PublicView):
     own_errors: ClassVar = {"": (HTTPStatus.FORBIDDEN,)}
 
     @extend_schema(
-        operation_id="register", request=RegistrationSerializer, responses={201: PersonSerializer}
+        operation_id="register", request=RegistrationSerializer, responses={201: UserSerializer}
     )
     def post(self, request: Request) -> Response:
         """Create a user; with an invite code, the user becomes a member of its organization.
@@ -54,16 +54,16 @@ class RegisterView(StrictParametersMixin, PublicView):
             user = services.register(**serializer.validated_data)
         except NotFound as error:
             raise Invalid(error.detail, attr=error.attr, code=error.code) from error
-        return Response(PersonSerializer(user).data, status=201)
+        return Response(UserSerializer(user).data, status=201)
 
 
 @extend_schema(tags=["authentication"])
 class MeView(StrictParametersMixin):
-    @extend_schema(operation_id="me", responses=PersonSerializer)
+    @extend_schema(operation_id="get_me", responses=UserSerializer)
     def get(self, request: Request) -> Response:
         """Return the caller with all memberships."""
         people = User.objects.prefetch_related("memberships__organization")
-        return Response(PersonSerializer(people.get(pk=caller(request).pk)).data)
+        return Response(UserSerializer(people.get(pk=caller(request).pk)).data)
 
 
 @extend_schema(tags=["organizations"])
@@ -72,11 +72,11 @@ class JoinView(RepeatableMixin, StrictParametersMixin):
     throttle_scope = "join"
 
     @extend_schema(
-        operation_id="join_organization", request=InviteSerializer, responses=MembershipSerializer
+        operation_id="join_organization", request=JoinSerializer, responses=MembershipSerializer
     )
     def post(self, request: Request) -> Response:
         """Become a developer of the organization with this invite code."""
-        serializer = InviteSerializer(data=request.data)
+        serializer = JoinSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         membership = services.join(caller(request), **serializer.validated_data)
         record_needed(membership.organization_id, Role.VIEWER)
@@ -112,7 +112,7 @@ class OrganizationViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Orga
     def from_kept(self, data: Any) -> Any:
         if self.action == "create":
             return self.get_serializer(self.get_queryset().get(pk=data["id"])).data
-        return InviteAnswerSerializer(self.get_object()).data
+        return InviteSerializer(self.get_object()).data
 
     def create(self, request: Request) -> Response:
         """Create an organization, which the caller then owns."""
@@ -133,7 +133,11 @@ class OrganizationViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Orga
         services.delete(self.get_object(), actor=request.user.get_username())
         return Response(status=204)
 
-    @extend_schema(request=InviteTermsSerializer, responses=InviteAnswerSerializer)
+    @extend_schema(
+        operation_id="regenerate_invite",
+        request=InviteTermsSerializer,
+        responses=InviteSerializer,
+    )
     @action(detail=True, methods=["post"], url_path="regenerate-invite")
     def regenerate_invite(self, request: Request, pk: str) -> Response:
         """Replace the invite code: the old one stops working at once.
@@ -148,16 +152,16 @@ class OrganizationViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Orga
         organization = services.regenerate_invite(
             organization, actor=request.user.get_username(), **terms.validated_data
         )
-        return Response(InviteAnswerSerializer(organization).data)
+        return Response(InviteSerializer(organization).data)
 
-    @extend_schema(responses=MemberSerializer(many=True))
+    @extend_schema(operation_id="list_members", responses=MemberSerializer(many=True))
     @action(detail=True, methods=["get"], serializer_class=MemberSerializer)
     def members(self, request: Request, pk: str) -> Response:
         """List the organization's members."""
         rows = self.get_object().memberships.select_related("user")
         return self.paginated(rows, MemberSerializer)
 
-    @extend_schema(request=MemberSerializer, responses=MemberSerializer)
+    @extend_schema(operation_id="change_role", request=MemberSerializer, responses=MemberSerializer)
     @action(
         detail=True,
         methods=["patch"],
@@ -176,7 +180,9 @@ class OrganizationViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Orga
         )
         return Response(MemberSerializer(member).data)
 
-    @extend_schema(request=None, responses={200: LeftSerializer, 204: None})
+    @extend_schema(
+        operation_id="remove_member", request=None, responses={200: DepartureSerializer, 204: None}
+    )
     @member.mapping.delete
     def remove_member(self, request: Request, pk: str, user_id: str) -> Response:
         """Remove a member; members may remove themselves.

@@ -1,9 +1,11 @@
 """The base of all views on rows that belong to organizations."""
 
 from collections.abc import Iterable, Mapping
+from http import HTTPStatus
 from typing import Any, ClassVar, TypeVar
 
 from django.db.models import Model, QuerySet
+from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import GenericViewSet
@@ -30,8 +32,7 @@ class TenantViewSet(RepeatableMixin, StrictParametersMixin, GenericViewSet[M]):
     """Shows a caller only rows of the caller's organizations; any other row is a 404.
 
     `roles` has the lowest role that each action needs; an action without an entry needs only a
-    membership. `own_roles` has the lower role that suffices for rows that the caller owns. A view
-    below another view's path sets `operations`, the first part of its calls' names in the schema.
+    membership. `own_roles` has the lower role that suffices for rows that the caller owns.
     """
 
     roles: ClassVar[Mapping[str, Role]] = {}
@@ -59,6 +60,14 @@ class TenantViewSet(RepeatableMixin, StrictParametersMixin, GenericViewSet[M]):
         """Return a page of rows of another model than the view's own."""
         page: Any = self.paginate_queryset(rows)
         return self.get_paginated_response(serializer_class(page, many=True).data)
+
+    def finalize_response(
+        self, request: Request, response: Response, *args: Any, **kwargs: Any
+    ) -> Response:
+        """Name the path of a new row in `Location`."""
+        if self.action == "create" and response.status_code == HTTPStatus.CREATED:
+            response.headers["Location"] = f"{request.path}/{response.data['id']}"
+        return super().finalize_response(request, response, *args, **kwargs)
 
     def organization_id_of(self, obj: M) -> int:
         return int(obj.organization_id)  # type: ignore[attr-defined]

@@ -2,21 +2,23 @@
 
 from typing import Any
 
-from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from clusters.fields import CpuField
+from hypervisor.rest.schemas import example
 
-
-@extend_schema_field({"type": "number", "minimum": 0, "description": "Cores.", "example": 0.5})
-class CoresField(CpuField):
-    """Cores of a response, zero included."""
+_OBSTACLE = {
+    "cluster": 3,
+    "missing": {"cpu": 0, "ram_mib": 0, "gpu": 1},
+    "why": "rack-1: is short of 1 GPU.",
+    "nodes": [],
+}
 
 
 class MissingSerializer(serializers.Serializer[Any]):
     """What is missing on a cluster; zero where it has enough."""
 
-    cpu = CoresField(source="cpu_milli", default=0)
+    cpu = CpuField(source="cpu_milli", default=0)
     ram_mib = serializers.IntegerField(default=0, min_value=0)
     gpu = serializers.IntegerField(default=0, min_value=0)
 
@@ -24,7 +26,7 @@ class MissingSerializer(serializers.Serializer[Any]):
 class ScatteredSerializer(serializers.Serializer[Any]):
     """Amounts of the resources of which no node has enough."""
 
-    cpu = CoresField(source="cpu_milli", required=False)
+    cpu = CpuField(source="cpu_milli", required=False)
     ram_mib = serializers.IntegerField(required=False, min_value=0)
     gpu = serializers.IntegerField(required=False, min_value=0)
 
@@ -63,6 +65,21 @@ class TurnSerializer(serializers.Serializer[Any]):
     ends = serializers.DateTimeField(allow_null=True, help_text="null before the turn")
 
 
+@example(
+    answer={
+        "deployment": 8,
+        "status": "pending",
+        "code": "no_free_capacity",
+        "reason": "Needs 4 CPU, 16 GiB RAM, 1 GPU at priority 20. The only cluster that could run"
+        " it, rack-1, is short of 1 GPU.",
+        "since": "2026-01-05T09:12:00Z",
+        "position": 1,
+        "queue_length": 1,
+        "waits_for": [],
+        "clusters": [_OBSTACLE],
+        "turn": None,
+    }
+)
 class ExplanationSerializer(serializers.Serializer[Any]):
     deployment = serializers.IntegerField()
     status = serializers.CharField()
@@ -98,6 +115,27 @@ class MoveSerializer(serializers.Serializer[Any]):
     reason = serializers.CharField()
 
 
+@example(
+    answer={
+        "outcome": "preempt",
+        "code": "preemption",
+        "reason": "Needs 2 CPU, 8 GiB RAM, 1 GPU; placed on rack-1 by preempting 1 deployment below"
+        " priority 90.",
+        "cluster": 3,
+        "node": 5,
+        "evictions": [
+            {
+                "deployment": 7,
+                "priority": 20,
+                "cluster": 3,
+                "node": 5,
+                "reason": "Preempted on rack-1 at priority 20 for deployment 0 at priority 90.",
+            }
+        ],
+        "moves": [],
+        "clusters": [],
+    }
+)
 class DryRunSerializer(serializers.Serializer[Any]):
     outcome = serializers.ChoiceField(choices=["run", "preempt", "wait"])
     code = serializers.CharField()

@@ -12,7 +12,7 @@ from django.db.models import prefetch_related_objects
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from rest_framework.decorators import action
 from rest_framework.exceptions import ValidationError
 from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
@@ -37,6 +37,7 @@ from deployments.serializers import (
 )
 from hypervisor.base.errors import Invalid
 from hypervisor.rest.parameters import PAGE, StrictParametersMixin, flag, whole_number
+from hypervisor.rest.schemas import ANSWER
 from orgs.models import Event, Role
 from orgs.permissions import organization_for
 from orgs.viewsets import TenantViewSet
@@ -98,6 +99,7 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
         return obj.created_by_id
 
     @extend_schema(
+        operation_id="submit_deployment",
         parameters=[
             OpenApiParameter(
                 "dry_run",
@@ -122,7 +124,11 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
         (created,) = self._submit(request, [entry])
         return Response(serializer.to_representation(created), status=201)
 
-    @extend_schema(request=BulkSerializer, responses={201: BulkSerializer})
+    @extend_schema(
+        operation_id="submit_deployments",
+        request=BulkSerializer,
+        responses={201: BulkSerializer},
+    )
     @action(detail=False, methods=["post"])
     def bulk(self, request: Request) -> Response:
         """Submit up to 1,000 deployments: all of them, or none.
@@ -136,7 +142,11 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
         created = self._submit(request, entries)
         return Response(serializer.to_representation({"deployments": created}), status=201)
 
-    @extend_schema(request=HandOverSerializer, responses=HandOverSerializer)
+    @extend_schema(
+        operation_id="hand_over_deployments",
+        request=HandOverSerializer,
+        responses=HandOverSerializer,
+    )
     @action(detail=False, methods=["post"], url_path="hand-over")
     def hand_over(self, request: Request) -> Response:
         """Make another member the submitter of a user's deployments that have not ended.
@@ -152,7 +162,12 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
         count = handover.hand_over(organization, actor=request.user.get_username(), **given)
         return Response({"handed_over": count})
 
-    @extend_schema(request=None, parameters=_SELECTION, responses=SelectionSerializer)
+    @extend_schema(
+        operation_id="cancel_deployments",
+        request=None,
+        parameters=_SELECTION,
+        responses=SelectionSerializer,
+    )
     @action(detail=False, methods=["post"], url_path="cancel")
     def cancel_many(self, request: Request) -> Response:
         """Cancel all pending deployments that the filters select.
@@ -164,7 +179,12 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
         """
         return self._carry_out_many(selection.cancel, request)
 
-    @extend_schema(request=None, parameters=_SELECTION, responses=SelectionSerializer)
+    @extend_schema(
+        operation_id="stop_deployments",
+        request=None,
+        parameters=_SELECTION,
+        responses=SelectionSerializer,
+    )
     @action(detail=False, methods=["post"], url_path="stop")
     def stop_many(self, request: Request) -> Response:
         """Stop all starting and running deployments that the filters select.
@@ -243,14 +263,14 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
         """Release a held deployment: it competes for capacity again."""
         return self._carry_out(services.release, request)
 
-    @extend_schema(request=None, responses={204: None})
+    @extend_schema(operation_id="report_checkpoint", request=None, responses={204: None})
     @action(detail=True, methods=["post"])
     def checkpoint(self, request: Request, pk: str) -> Response:
         """Report a checkpoint: an eviction loses only the work after it."""
         services.checkpoint(self.get_object(), actor=request.user.get_username())
         return Response(status=204)
 
-    @extend_schema(responses=EventSerializer(many=True))
+    @extend_schema(operation_id="list_deployment_events", responses=EventSerializer(many=True))
     @action(detail=True, methods=["get"])
     def events(self, request: Request, pk: str) -> Response:
         """List the deployment's events, the oldest first."""
@@ -267,11 +287,12 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
         return Response(ExplanationSerializer(explain(self.get_object())).data)
 
     @extend_schema(
+        operation_id="read_deployment_logs",
         parameters=[
             OpenApiParameter(
                 "tail",
                 str,
-                pattern="^(all|[0-9]+)$",
+                pattern="^(all|[0-9]{1,6})$",
                 default=str(store.DEFAULT_TAIL),
                 description="How many of the last lines to return, or `all`. Without `follow`, at"
                 " most 8 MiB.",
@@ -289,6 +310,11 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
             ),
         ],
         responses={(200, "text/plain"): str},
+        examples=[
+            OpenApiExample(
+                ANSWER, "epoch 1\nepoch 2\n", response_only=True, media_type="text/plain"
+            )
+        ],
     )
     @action(detail=True, methods=["get"], renderer_classes=[JSONRenderer, TextRenderer])
     def logs(self, request: Request, pk: str) -> HttpResponseBase:

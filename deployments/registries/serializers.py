@@ -8,10 +8,23 @@ from rest_framework import serializers
 from deployments.images import registry_host
 from deployments.registries.checks import MAX_PASSWORD, checked_password, checked_username
 from deployments.registries.models import Registry
+from hypervisor.rest.schemas import example
 from hypervisor.rest.serializers import StrictModelSerializer
 from orgs.serializers import OrganizationField
 
 
+@example(
+    body={"host": "registry.example.org", "username": "ci", "password": "a token"},
+    change={"username": "ci", "password": "another token"},
+    answer={
+        "id": 2,
+        "organization": 1,
+        "host": "registry.example.org",
+        "username": "ci",
+        "created_at": "2026-01-05T09:00:00Z",
+        "updated_at": "2026-01-05T09:00:00Z",
+    },
+)
 class RegistrySerializer(StrictModelSerializer[Registry]):
     """A log-in to a registry. The password is write-only."""
 

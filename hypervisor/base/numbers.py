@@ -7,6 +7,9 @@ thousands of digits. This module accepts none of these.
 import re
 from argparse import ArgumentTypeError
 
+MAX = 10**18 - 1
+"""The largest number that is read from text."""
+
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 
 

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, TypeVar
 
 from django import forms
 from django.db.models import Model, QuerySet
-from django_filters import MultipleChoiceFilter
+from django_filters import ChoiceFilter, MultipleChoiceFilter
 from django_filters.rest_framework import DjangoFilterBackend, NumberFilter
 from drf_spectacular.drainage import set_override
 from rest_framework import filters
@@ -13,6 +13,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
 from hypervisor.base.forms import IntegerFormField
+from hypervisor.base.numbers import MAX
 
 M = TypeVar("M", bound=Model)
 
@@ -28,8 +29,15 @@ class _SeveralFormField(forms.Field):
         return [each.clean(text) for text in value or ()]
 
 
-class _SeveralIntegersFormField(_SeveralFormField):
-    each = IntegerFormField
+class _NumberFormField(IntegerFormField):
+    """A whole number that is not negative, such as an id."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"min_value": 0, **options})
+
+
+class _SeveralNumbersFormField(_SeveralFormField):
+    each = _NumberFormField
 
 
 class _IntegerSchemaMixin:
@@ -37,13 +45,14 @@ class _IntegerSchemaMixin:
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        set_override(self, "field", {"type": "integer", "description": kwargs.get("label", "")})
+        schema = {"type": "integer", "minimum": 0, "maximum": MAX}
+        set_override(self, "field", {**schema, "description": kwargs.get("label", "")})
 
 
 class IntegerFilter(_IntegerSchemaMixin, NumberFilter):  # type: ignore[misc]
     """Filters by a whole number, such as an id; 1.5 is an error, not 1."""
 
-    field_class = IntegerFormField
+    field_class = _NumberFormField
 
 
 class SeveralFilter(MultipleChoiceFilter):  # type: ignore[misc]
@@ -59,13 +68,21 @@ class SeveralFilter(MultipleChoiceFilter):  # type: ignore[misc]
 class SeveralIntegersFilter(_IntegerSchemaMixin, SeveralFilter):
     """Filters by any of several whole numbers."""
 
-    field_class = _SeveralIntegersFormField
+    field_class = _SeveralNumbersFormField
 
 
 class SeveralChoicesFilter(SeveralFilter):
     """Filters by any of several values from a list of choices."""
 
     field_class = MultipleChoiceFilter.field_class
+
+
+class FlagFilter(ChoiceFilter):  # type: ignore[misc]
+    """Filters by `true` or `false`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, choices=[("true", "true"), ("false", "false")], **kwargs)
+        set_override(self, "field", {"type": "boolean", "description": kwargs.get("label", "")})
 
 
 class StrictFilterBackend(DjangoFilterBackend):  # type: ignore[misc]
@@ -94,6 +111,7 @@ class StrictOrderingFilter(filters.OrderingFilter):
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
         names = ", ".join(view.ordering_fields)
+        one = f"-?({'|'.join(view.ordering_fields)})"
         return [
             {
                 "name": self.ordering_param,
@@ -101,6 +119,6 @@ class StrictOrderingFilter(filters.OrderingFilter):
                 "required": False,
                 "description": "Fields to sort by, separated by commas; a `-` before a field sorts"
                 f" in descending order. Allowed: {names}.",
-                "schema": {"type": "string"},
+                "schema": {"type": "string", "pattern": f"^{one}(,{one})*$"},
             }
         ]

@@ -20,6 +20,7 @@ from rest_framework.utils.urls import remove_query_param, replace_query_param
 from hypervisor.rest.parameters import whole_number
 
 _NOTHING = Q(pk__in=())
+_MAX_OFFSET = 2**31
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,7 @@ class KeysetPagination(BasePagination):
         order = Order.of(queryset)
         self._salt = f"page of {queryset.model._meta.label} by {','.join(order.names())}"
         limit = whole_number(request, "limit", 1, self.max_limit) or self.default_limit
-        offset = whole_number(request, "offset", 0, 2**31) or 0
+        offset = whole_number(request, "offset", 0, _MAX_OFFSET) or 0
         cursor = self._cursor(request)
         self.count = queryset.count()
         page, more = _read(queryset, order, cursor, offset, limit)
@@ -142,7 +143,8 @@ class KeysetPagination(BasePagination):
         link = {"type": "string", "nullable": True, "format": "uri"}
         count = {
             "type": "integer",
-            "example": 123,
+            "minimum": 0,
+            "example": 1,
             "description": "Number of rows on all pages at the time of this response.",
         }
         return {
@@ -150,9 +152,14 @@ class KeysetPagination(BasePagination):
             "required": ["count", "next", "previous", "results"],
             "properties": {
                 "count": count,
-                "next": {**link, "description": "The page after this one; null on the last page."},
+                "next": {
+                    **link,
+                    "example": None,
+                    "description": "The page after this one; null on the last page.",
+                },
                 "previous": {
                     **link,
+                    "example": None,
                     "description": "The page before this one; null on the first page.",
                 },
                 "results": schema,
@@ -173,7 +180,7 @@ class KeysetPagination(BasePagination):
             ),
             {
                 **_parameter(
-                    "offset", number,
+                    "offset", {**number, "maximum": _MAX_OFFSET},
                     "Number of rows to skip; cannot be combined with `cursor`. Rows that come or go"
                     " between two requests shift the rows after them: follow `next` instead.",
                 ),

@@ -91,6 +91,9 @@ class StrictModelSerializer(StrictMixin, serializers.ModelSerializer[M]):
     }
 
 
+MAX_ID = 2**63 - 1
+
+
 class IntegerField(serializers.IntegerField):
     """A whole number in a body: 50, 50.0 or "50", but not "5_0"."""
 
@@ -98,3 +101,10 @@ class IntegerField(serializers.IntegerField):
         if isinstance(data, str) and whole(data) is None:
             self.fail("invalid")
         return super().to_internal_value(data)
+
+
+class IdField(IntegerField):
+    """The id of a row in a body."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(min_value=1, max_value=MAX_ID, **options)

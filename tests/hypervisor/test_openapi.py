@@ -1,5 +1,6 @@
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -7,7 +8,10 @@ from django.contrib.staticfiles import finders
 from django.core.management import call_command
 from django.test import Client
 
+from accounts.models import User
 from hypervisor import csp
+from orgs.models import Organization
+from tests.fixtures.people import ClientFor
 
 pytestmark = pytest.mark.django_db
 
@@ -38,17 +42,28 @@ def test_every_call_has_a_name_a_summary_and_a_known_tag(document: Any) -> None:
     names = [call["operationId"] for _method, _path, call in calls(document)]
 
     assert len(set(names)) == len(names)
+    unclear = [name for name in names if "_" not in name and name != "register"]
+    assert not unclear, f"Give them an `operation_id` of a verb and a noun: {unclear}"
     assert all(call["summary"] for _method, _path, call in calls(document))
     assert all(set(call["tags"]) <= topics for _method, _path, call in calls(document))
 
 
-def test_every_error_is_described_in_the_common_format(document: Any) -> None:
+def test_every_error_is_described_once_and_in_the_common_format(document: Any) -> None:
     shape = {"$ref": "#/components/schemas/Error"}
+    for response in document["components"]["responses"].values():
+        assert response["content"]["application/json"]["schema"] == shape
     for _method, path, call in calls(document):
         errors = {code: body for code, body in call["responses"].items() if code >= "400"}
         assert errors, path
-        for answer in errors.values():
-            assert answer["content"]["application/json"]["schema"] == shape
+        for error in errors.values():
+            assert error["$ref"].startswith("#/components/responses/")
+
+
+def test_every_header_is_described_once(document: Any) -> None:
+    for method, path, call in calls(document):
+        for status, response in call["responses"].items():
+            for name, header in response.get("headers", {}).items():
+                assert header == {"$ref": f"#/components/headers/{name}"}, (method, path, status)
 
 
 def test_every_call_except_registration_and_log_in_needs_a_token(document: Any) -> None:
@@ -134,7 +149,7 @@ def test_the_schema_forbids_an_empty_parameter(document: Any) -> None:
     for _method, path, call in calls(document):
         for parameter in call.get("parameters", []):
             value = parameter["schema"].get("items", parameter["schema"])
-            if value["type"] == "string" and "enum" not in value:
+            if value.get("type") == "string" and "enum" not in value:
                 assert value["minLength"] == 1, (path, parameter["name"])
 
 
@@ -164,15 +179,78 @@ def test_no_schema_is_described_to_the_authors_of_the_code(document: Any) -> Non
     assert not [name for name, text in said.items() if "serializer" in text or "()" in text]
 
 
+def body_of(call: Any) -> str:
+    """Return the name of the schema of the call's body."""
+    reference: str = call["requestBody"]["content"]["application/json"]["schema"]["$ref"]
+    return reference.rsplit("/")[-1]
+
+
 def test_a_patch_has_no_defaults_that_a_client_would_send(document: Any) -> None:
-    patches = [
-        call["requestBody"]["content"]["application/json"]["schema"]["$ref"].rsplit("/")[-1]
-        for method, _path, call in calls(document)
-        if method == "patch"
-    ]
+    patches = [body_of(call) for method, _path, call in calls(document) if method == "patch"]
     schemas = document["components"]["schemas"]
 
-    assert len(patches) == 6
+    assert "DeploymentChange" in patches
     for name in patches:
+        assert name.endswith("Change")
         assert not [f for f in schemas[name]["properties"].values() if "default" in f], name
     assert schemas["DeploymentRequest"]["properties"]["priority"]["default"] == 50
+
+
+def objects(schema: Any) -> Iterator[Any]:
+    """Yield each schema of an object with known properties within the schema."""
+    if isinstance(schema, dict):
+        if "properties" in schema:
+            yield schema
+        for inner in schema.values():
+            yield from objects(inner)
+    elif isinstance(schema, list):
+        for inner in schema:
+            yield from objects(inner)
+
+
+def test_every_body_is_closed_except_the_log_in(document: Any) -> None:
+    for _method, path, call in calls(document):
+        if "requestBody" in call and path != "/token":
+            name = body_of(call)
+            for each in objects(document["components"]["schemas"][name]):
+                assert each.get("additionalProperties") is False, (
+                    f"{name}, the body of {path}, is open: derive its serializer from"
+                    " StrictSerializer, and describe an object in a field by `closed`."
+                )
+
+
+def test_every_choice_has_a_name(document: Any) -> None:
+    for name, schema in document["components"]["schemas"].items():
+        assert not name.endswith("Enum"), (
+            f"Name the choices {schema['enum']} in ENUM_NAME_OVERRIDES in hypervisor/settings.py."
+        )
+
+
+def test_an_answer_has_every_field_and_no_defaults(document: Any) -> None:
+    optional = {"Scattered", "ClusterObstacle"}
+    requests = {name for name in document["components"]["schemas"] if name.endswith("Request")}
+    requests |= {"PreferredValues", "AvoidedValues", "PreferredLabel"}
+    for name, schema in document["components"]["schemas"].items():
+        if "properties" in schema and name not in requests and not name.endswith("Change"):
+            lacking = set(schema["properties"]) - set(schema.get("required", []))
+            assert not lacking or name in optional, (name, lacking)
+            assert not [f for f in schema["properties"].values() if "readOnly" in f], name
+
+
+def test_amounts_are_numbers_in_answers_and_may_be_quantities_in_bodies(document: Any) -> None:
+    schemas = document["components"]["schemas"]
+
+    for name in ("Deployment", "Cluster", "Node", "Missing", "Amounts"):
+        fields = schemas[name]["properties"]
+        assert (fields["cpu"]["type"], fields["ram_mib"]["type"]) == ("number", "integer")
+    for name in ("DeploymentRequest", "ClusterRequest", "NewNodeRequest"):
+        for field in ("cpu", "ram_mib"):
+            assert len(schemas[name]["properties"][field]["oneOf"]) == 2
+
+
+def test_a_new_row_names_its_path(
+    document: Any, alice: User, acme: Organization, client_for: ClientFor
+) -> None:
+    response = client_for(alice).post("/clusters", {"name": "anvil", "cpu": 1, "ram_mib": 1024})
+
+    assert response.headers["Location"] == f"/clusters/{response.json()['id']}"

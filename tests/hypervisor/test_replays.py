@@ -26,7 +26,7 @@ JOB = {"name": "job", "image": "busybox", "cpu": 1, "ram_mib": 1024}
 BODIES: dict[str, Any] = {
     "/organizations": {"name": "Initech"},
     "/clusters": {"name": "anvil", "cpu": 1, "ram_mib": 1024},
-    "/clusters/{cluster_pk}/nodes": {"name": "n2", "cpu": 1, "ram_mib": 1024},
+    "/clusters/{cluster_id}/nodes": {"name": "n2", "cpu": 1, "ram_mib": 1024},
     "/deployments": JOB,
     "/registries": {"host": "ghcr.io", "username": "ci", "password": "hunter2"},
     "/deployments/bulk": {"deployments": [JOB]},
@@ -53,7 +53,7 @@ def repeat(
         Membership.objects.filter(user=alice).delete()
     if path == "/deployments/hand-over":
         body = {"from_user": bob.pk, "to_user": alice.pk}
-    if "pk}" in path:
+    if "{" in path:
         deployment = bring(NEEDS.get(path, Status.PENDING))
         ids |= {"deployments": deployment.pk, "clusters": acme.clusters.get().pk}
         ids |= {"nodes": acme.clusters.get().nodes.get().pk}

@@ -15,4 +15,4 @@ def filled_in(path: str, ids: dict[str, int]) -> str:
         return path
     own = ids["nodes" if "/nodes" in path else path.split("/")[1]]
     path = path.replace("{pk}", str(own)).replace("{user_id}", str(ids["user"]))
-    return path.replace("{cluster_pk}", str(ids["clusters"]))
+    return path.replace("{cluster_id}", str(ids["clusters"]))
