@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from django.db import connection
 
 from clusters.models import DIMENSIONS
 from hypervisor.console.charts import Bar
+from scheduling.monitoring import usage
+from scheduling.monitoring.usage import Usage
 
 UNITS = {
     "gpu": ("GPU", 1, ""),
@@ -44,37 +43,14 @@ def clusters(reserved: Mapping[str, Mapping[str, int]]) -> list[ClusterNow]:
 
     `reserved` is, by the cluster's id, the amounts reserved for a deployment that waits too long.
     """
-    sums = ", ".join(
-        f"coalesce(sum(r.{name}) FILTER (WHERE r.launched_at IS {launched} NULL), 0)"
-        for launched in ("NOT", "")
-        for name in DIMENSIONS
+    return [_cluster(row) for row in usage.read(reserved)]
+
+
+def _cluster(row: Usage) -> ClusterNow:
+    bars = _bars(row.capacity, row.allocated, row.reserved)
+    return ClusterNow(
+        row.id, row.name, row.organization, row.state, row.lost, row.running, row.starting, bars
     )
-    sql = f"""
-        SELECT c.id, c.name, o.name, c.state,
-               EXISTS (SELECT FROM clusters_connection n
-                       WHERE n.cluster_id = c.id AND n.lost_contact_at IS NOT NULL),
-               count(r.started_at), count(r.id) - count(r.started_at),
-               c.cpu_milli, c.ram_mib, c.gpu, {sums}
-        FROM clusters_cluster c
-        JOIN orgs_organization o ON o.id = c.organization_id
-        LEFT JOIN deployments_run r ON r.cluster_id = c.id AND r.released_at IS NULL
-        GROUP BY c.id, o.id ORDER BY c.id
-    """  # noqa: S608
-    with connection.cursor() as cursor:
-        cursor.execute(sql)
-        return [_cluster(reserved.get(str(row[0]), {}), *row) for row in cursor.fetchall()]
-
-
-def _cluster(reservation: Mapping[str, int], *row: Any) -> ClusterNow:
-    id_, name, organization, state, lost, running, starting, *amounts = row
-    capacity, allocated, unlaunched = amounts[0:3], amounts[3:6], amounts[6:9]
-    free = [max(c - a - u, 0) for c, a, u in zip(capacity, allocated, unlaunched, strict=True)]
-    reserved = [
-        u + min(reservation.get(dimension, 0), f)
-        for dimension, u, f in zip(DIMENSIONS, unlaunched, free, strict=True)
-    ]
-    bars = _bars(capacity, allocated, reserved)
-    return ClusterNow(id_, name, organization, state, lost, running, starting, bars)
 
 
 def total(clusters: Sequence[ClusterNow]) -> ClusterNow:
@@ -97,9 +73,9 @@ def total(clusters: Sequence[ClusterNow]) -> ClusterNow:
 def _bars(
     capacity: Sequence[int], allocated: Sequence[int], reserved: Sequence[int]
 ) -> tuple[Bar, ...]:
-    """Return a bar for each dimension; PostgreSQL's sums are Decimals."""
+    """Return a bar for each dimension."""
     amounts = zip(DIMENSIONS, capacity, allocated, reserved, strict=True)
-    return tuple(bar_of(name, int(c), int(a), int(r)) for name, c, a, r in amounts)
+    return tuple(bar_of(*each) for each in amounts)
 
 
 def bar_of(name: str, capacity: int, allocated: int, reserved: int) -> Bar:
