@@ -311,6 +311,7 @@ CELERY_TASK_ROUTES = {
     # A caller waits for none of these, and the number of rows decides how long they take.
     "scheduling.refresh_reasons": {"queue": "background"},
     "scheduling.take_sample": {"queue": "background"},
+    "scheduling.count_totals": {"queue": "background"},
     "*.purge_*": {"queue": "background"},
 }
 # By default each task opens a session of its own, whatever its CONN_MAX_AGE is.

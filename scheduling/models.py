@@ -1,4 +1,4 @@
-"""Records of scheduling cycles, samples of each minute and day, and heartbeats."""
+"""Records of scheduling cycles, samples of each minute and day, totals, and heartbeats."""
 
 from typing import TYPE_CHECKING
 
@@ -197,6 +197,47 @@ class Day(Counts):
     class Meta:
         ordering = ["date"]
         default_permissions = ("view",)
+
+
+class Total(models.Model):
+    """How much of something has happened, counted since the installation had this table.
+
+    `monitoring.totals` has the names and their labels. Without an organization, it is the total of
+    the platform.
+    """
+
+    # Without a constraint, because this is written while the organization may be locked.
+    organization = models.ForeignKey(
+        Organization, on_delete=models.CASCADE, null=True, db_constraint=False, db_index=False,
+        related_name="+",
+    )  # fmt: skip
+    name = models.CharField(max_length=20)
+    label = models.CharField(max_length=20)
+    value = models.FloatField()
+
+    if TYPE_CHECKING:
+        organization_id: int | None
+
+    class Meta:
+        ordering = ["pk"]
+        default_permissions = ("view",)
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organization", "name", "label"],
+                nulls_distinct=False,
+                name="total_unique",
+            )
+        ]
+
+
+class CountedUntil(models.Model):
+    """The one row says until when the totals have counted what happened."""
+
+    time = models.DateTimeField()
+
+    class Meta:
+        ordering = ["pk"]
+        default_permissions = ()
 
 
 class Pulse(models.Model):

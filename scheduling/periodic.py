@@ -42,6 +42,7 @@ def jobs() -> tuple[Job, ...]:
             queue=BACKGROUND,
         ),
         Job("Take a sample", "scheduling.take_sample", 20),
+        Job("Count totals", "scheduling.count_totals", 20),
         Job("Purge the log of changes", "deployments.purge_changes", 300),
         Job("Purge samples", "scheduling.purge_samples", day),
         Job("Purge scheduling cycles", "scheduling.purge_cycles", day),

@@ -27,7 +27,7 @@ from scheduling.cycle.apply import ACTOR
 from scheduling.cycle.lock import leave_to_running
 from scheduling.cycle.run import run_cycle
 from scheduling.models import BackgroundCycles, ClusterSample, Sample, SchedulingCycle
-from scheduling.monitoring import clocks, heartbeats
+from scheduling.monitoring import clocks, heartbeats, totals
 from scheduling.monitoring.days import roll_up
 from scheduling.monitoring.minutes import take_sample
 
@@ -131,6 +131,11 @@ def sample() -> None:
     taken = take_sample()
     if taken and taken.time.minute % _ROLL_UP_MINUTES == 0:
         roll_up()
+
+
+@shared_task(name="scheduling.count_totals")
+def count_totals() -> None:
+    totals.count()
 
 
 @shared_task(name="scheduling.purge_samples")

@@ -9,6 +9,8 @@ queue_metrics   pending deployments, their waits, and priority inversions
 idle            how much of the capacity reservations kept idle
 histogram       waits in steps, for quantiles
 minutes, days   samples of each minute, rolled up into days
+totals          what has happened, counted once, in figures that only grow
+usage           the capacity of each cluster: allocated, reserved, free
 alarms          the problems that need an operator's attention; `alarm` is what they are made of
 cycle_alarms    the alarms about cycles that are missing, fail or take long
 """

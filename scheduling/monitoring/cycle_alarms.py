@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from django.db import connection
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from scheduling.cycle import lanes
@@ -22,8 +23,8 @@ def found(now: datetime) -> Iterator[Alarm]:
     yield from _long()
 
 
-def _missing(now: datetime) -> Iterator[Alarm]:
-    """Yield an alarm for organizations with long-ready deployments and no cycle since."""
+def without_cycles(now: datetime, most: int) -> list[str]:
+    """Return the names of organizations with long-ready deployments and no cycle since."""
     sql = """
         SELECT o.name FROM orgs_organization o
         WHERE coalesce((
@@ -35,12 +36,20 @@ def _missing(now: datetime) -> Iterator[Alarm]:
               AND d.queued_at < %(limit)s AND coalesce(d.ready_after < %(limit)s, true)
               AND NOT EXISTS (
                 SELECT FROM deployments_dependency x WHERE x.deployment_id = d.id))
-        ORDER BY o.id LIMIT 4
+        ORDER BY o.id LIMIT %(most)s
     """
-    late = cycles_are_late_after()
     with connection.cursor() as cursor:
-        cursor.execute(sql, {"limit": now - late})
-        names = [row[0] for row in cursor.fetchall()]
+        cursor.execute(sql, {"limit": now - cycles_are_late_after(), "most": most})
+        return [row[0] for row in cursor.fetchall()]
+
+
+def failing() -> QuerySet[BackgroundCycles]:
+    """Return the organizations whose cycles fail again and again."""
+    return BackgroundCycles.objects.filter(until__gt=Now(), failures__gte=lanes.FAILURES)
+
+
+def _missing(now: datetime) -> Iterator[Alarm]:
+    names, late = without_cycles(now, most=4), cycles_are_late_after()
     if names:
         yield Alarm(
             "critical",
@@ -52,8 +61,7 @@ def _missing(now: datetime) -> Iterator[Alarm]:
 
 
 def _failing() -> Iterator[Alarm]:
-    failing = BackgroundCycles.objects.filter(until__gt=Now(), failures__gte=lanes.FAILURES)
-    for row in failing.select_related("organization")[:_FEW]:
+    for row in failing().select_related("organization")[:_FEW]:
         yield Alarm(
             "critical",
             f"The cycles of {row.organization.name} fail since {row.failing_since:%Y-%m-%d %H:%M}"

@@ -25,6 +25,22 @@ MINUTE = timedelta(minutes=1)
 USAGE = tuple(f"{kind}{name}" for kind in ("", "used_", "held_", "idle_") for name in DIMENSIONS)
 """The columns of capacity, allocated (`used_`), reserved (`held_`) and kept idle (`idle_`)."""
 
+WAITS = """
+    SELECT d.organization_id, r.placed_at,
+           extract(epoch FROM r.placed_at - greatest(d.queued_at, former.released_at)) AS seconds
+    FROM deployments_run r JOIN deployments_deployment d ON d.id = r.deployment_id
+    LEFT JOIN LATERAL (
+        SELECT p.released_at, p.outcome FROM deployments_run p
+        WHERE p.deployment_id = r.deployment_id AND p.id < r.id ORDER BY p.id DESC LIMIT 1
+    ) former ON true
+    WHERE r.placed_at >= %(since)s AND r.placed_at < %(until)s AND d.queued_at <= r.placed_at
+      AND former.outcome IS DISTINCT FROM 'moved'
+"""
+"""The waits of deployments that were placed in that time, since they were queued or evicted.
+
+A move is not a placement from the queue, so it does not count.
+"""
+
 _FILL_IN = timedelta(hours=24)
 
 
@@ -173,24 +189,11 @@ def _by_minute(rows: Any, time: str, **figures: Any) -> list[dict[str, Any]]:
 
 
 def _waits(since: datetime, last: datetime) -> dict[datetime, list[float]]:
-    """Return, by minute, the waits of placed deployments since they were queued or evicted.
-
-    A move is not a placement from the queue, so it does not count.
-    """
-    sql = """
-        SELECT date_trunc('minute', r.placed_at),
-               extract(epoch FROM r.placed_at - greatest(d.queued_at, former.released_at))
-        FROM deployments_run r JOIN deployments_deployment d ON d.id = r.deployment_id
-        LEFT JOIN LATERAL (
-            SELECT p.released_at, p.outcome FROM deployments_run p
-            WHERE p.deployment_id = r.deployment_id AND p.id < r.id ORDER BY p.id DESC LIMIT 1
-        ) former ON true
-        WHERE r.placed_at >= %s AND r.placed_at < %s AND d.queued_at <= r.placed_at
-          AND former.outcome IS DISTINCT FROM 'moved'
-    """
+    """Return, by minute, the waits of the deployments that were placed."""
     waits: dict[datetime, list[float]] = defaultdict(list)
     with connection.cursor() as cursor:
-        cursor.execute(sql, [since, last])
+        sql = f"SELECT date_trunc('minute', placed_at), seconds FROM ({WAITS}) waits"  # noqa: S608
+        cursor.execute(sql, {"since": since, "until": last})
         for minute, wait in cursor.fetchall():
             waits[minute].append(float(wait))
     return waits
