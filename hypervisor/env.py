@@ -124,6 +124,13 @@ SETTINGS = (
     Setting("SECURE_PROXY", "bool", False,
             "Whether a proxy in front terminates TLS and sets `X-Forwarded-Proto`: cookies become"
             " secure."),
+    Setting("METRICS_TOKEN", "str", "",
+            "The bearer token with which Prometheus reads `/metrics`, 32 characters or more."
+            " Without one, only operators read it, and in development also programs on this"
+            " machine."),
+    Setting("METRICS_LIMIT", "int", 1000,
+            "How many organizations, and how many clusters, `/metrics` lists: the oldest ones.",
+            1, 100000),
     Setting("LOG_LEVEL", "str", "INFO", "`DEBUG`, `INFO`, `WARNING` or `ERROR`.",
             choices=("DEBUG", "INFO", "WARNING", "ERROR")),
     Setting("LOG_FORMAT", "str", "json", "`json` or `console`.", choices=("json", "console")),
@@ -246,6 +253,11 @@ def _refusals(values: Mapping[str, Any]) -> list[str]:
         problems.append(
             f"DEPLOYMENT_HISTORY_DAYS: Must be 0 or at least {_SHORTEST_HISTORY_DAYS}: until then,"
             " an engine that is silent may still have its containers."
+        )
+    if 0 < len(values["METRICS_TOKEN"]) < 32:
+        problems.append(
+            "METRICS_TOKEN: needs 32 characters or more. Make one with:"
+            " python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
         )
     if values["ENVIRONMENT"] != "production":
         return problems

@@ -334,6 +334,10 @@ DEPLOYMENT_HISTORY_DAYS: int = _values["DEPLOYMENT_HISTORY_DAYS"]
 AUDIT_HISTORY_DAYS: int = _values["AUDIT_HISTORY_DAYS"]
 SAMPLE_HISTORY_DAYS: int = _values["SAMPLE_HISTORY_DAYS"]
 
+# --- Metrics --------------------------------------------------------------------------------------
+METRICS_TOKEN: str = _values["METRICS_TOKEN"]
+METRICS_LIMIT: int = _values["METRICS_LIMIT"]
+
 # --- Engines --------------------------------------------------------------------------------------
 STOP_GRACE_SECONDS: int = _values["STOP_GRACE_SECONDS"]
 STARTS_AT_ONCE: int = _values["STARTS_AT_ONCE"]

@@ -10,7 +10,7 @@ from hypervisor.standalone.bootstrap import ROOT
 
 APPLICATION = ("migrate", "web", "worker", "background", "engines", "beat")
 NOT_OF_THE_CONTAINERS = {"DEBUG", "HYPERVISOR_HOME", "HOST", "PORT"}
-SECRETS = {"SECRET_KEY", "CREDENTIALS_KEYS", "SECRETS_NEEDED"}
+SECRETS = {"SECRET_KEY", "CREDENTIALS_KEYS", "SECRETS_NEEDED", "METRICS_TOKEN"}
 
 
 def services() -> dict[str, Any]:
@@ -51,6 +51,7 @@ def test_a_service_gets_only_the_secrets_that_it_needs(name: str, secrets: set[s
     assert set(environment) & {"SECRET_KEY", "CREDENTIALS_KEYS"} == secrets
     needed = {2: "all", 1: "credentials", 0: "none"}[len(secrets)]
     assert environment.get("SECRETS_NEEDED", "all") == needed
+    assert ("METRICS_TOKEN" in environment) == (name == "web")
 
 
 def test_only_the_web_server_is_published_and_only_on_the_loopback_address() -> None:

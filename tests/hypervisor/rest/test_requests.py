@@ -20,7 +20,7 @@ from tests.support.routes import ROUTES, filled_in
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
-OPEN = {"/docs", "/openapi.json", "/healthz", "/readyz"}
+OPEN = {"/docs", "/openapi.json", "/healthz", "/readyz", "/metrics"}
 JOB: dict[str, Any] = {"name": "job", "image": "busybox", "cpu": 1, "ram_mib": 64}
 FORMS = [("POST", "/token"), ("POST", "/token/refresh")]
 
