@@ -1,14 +1,16 @@
 """Write why deployments wait: with the plan while few wait, otherwise most of it after the commit.
 
 With thousands that wait, finding and writing their reasons takes longer than the plan, and what the
-plan places would wait for it.
+plan places would wait for it. So would the next plan: if it is requested by then, it writes them.
 """
 
 from collections.abc import Iterable, Sequence
+from time import monotonic
 from weakref import WeakValueDictionary
 
 from clusters.wakeups import request_cycle
 from deployments import lifecycle
+from scheduling.cycle import lanes
 from scheduling.cycle.recording import pack
 from scheduling.cycle.snapshot import Loaded
 from scheduling.models import SchedulingCycle
@@ -18,6 +20,12 @@ _FEW = 200
 
 _AGAIN_AFTER_S = 1.0
 """How long after reasons were left out the next cycle is requested."""
+
+_LATEST_S = 10.0
+"""How long reasons may be left to cycles that are requested already."""
+
+_left_since: dict[int, float] = {}
+"""By organization, since when this process has left reasons to cycles that were requested."""
 
 _stored: WeakValueDictionary[int, Sequence[WaitReason]] = WeakValueDictionary()
 """By organization: the wait reasons of the last plan, if this process has found all of them to be
@@ -50,7 +58,8 @@ def write_rest(cycle: SchedulingCycle, plan: Plan, loaded: Loaded) -> None:
     """Write all other reasons, and the cycle's record, after the plan was committed.
 
     A deployment that has changed since the plan, or has got another reason, is left out: another
-    cycle is requested for it.
+    cycle is requested for it. All are left out if another cycle is requested already, which finds
+    them, but not for longer than `_LATEST_S`.
     """
     organization_id = cycle.organization_id
     if is_short(plan) or _stored.get(organization_id) is plan.wait_reasons:
@@ -59,11 +68,23 @@ def write_rest(cycle: SchedulingCycle, plan: Plan, loaded: Loaded) -> None:
         record = pack(loaded.snapshot, plan)
         SchedulingCycle.objects.filter(pk=cycle.pk).update(record=record)
         cycle.record = record
+    if _may_leave(organization_id):
+        return
     changed = _differing(plan.wait_reasons, loaded)
     if changed and _write(changed, plan, loaded) < len(changed):
         request_cycle(organization_id, delay_s=_AGAIN_AFTER_S)
     elif not changed and plan.changes_nothing:
         _stored[organization_id] = plan.wait_reasons
+
+
+def _may_leave(organization_id: int) -> bool:
+    """Return whether the next cycle may write the reasons instead of this one."""
+    if lanes.is_requested(organization_id):
+        since = _left_since.setdefault(organization_id, monotonic())
+        if monotonic() - since < _LATEST_S:
+            return True
+    _left_since.pop(organization_id, None)
+    return False
 
 
 def _differing(waits: Iterable[WaitReason], loaded: Loaded) -> list[WaitReason]:

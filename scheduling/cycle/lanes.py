@@ -15,6 +15,8 @@ from django.db import DatabaseError, connection
 from django.db.models import F, Q
 from django.db.models.functions import Greatest, Now
 
+from clusters.wakeups import RUN_CYCLE, rerun_requested
+from clusters.wakeups import is_requested as wakeup_requested
 from scheduling.models import BackgroundCycles
 from scheduling.monitoring import heartbeats
 
@@ -84,6 +86,16 @@ def request_long(organization_id: int, trigger: str) -> None:
             )
     except Exception as error:  # noqa: BLE001 whatever the broker's client raises
         log.warning("long_cycle_not_requested", organization=organization_id, error=str(error))
+
+
+def is_requested(organization_id: int) -> bool:
+    """Return whether a cycle of the organization is requested and has not begun."""
+    try:
+        if cache.get(_key(organization_id)):
+            return True
+    except Exception as error:  # noqa: BLE001 whatever the broker's client raises
+        log.warning("wakeup_record_lost", error=str(error))
+    return any(asked(RUN_CYCLE, organization_id) for asked in (wakeup_requested, rerun_requested))
 
 
 def begin(organization_id: int) -> None:

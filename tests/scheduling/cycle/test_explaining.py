@@ -1,6 +1,7 @@
 """While many wait, most reasons are written after the plan is committed, and none gets lost."""
 
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -9,10 +10,11 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from clusters.models import Cluster, Node
+from clusters.wakeups import RUN_CYCLE, begin, flush
 from deployments import services
 from deployments.models import Deployment
 from orgs.models import Organization
-from scheduling.cycle import explaining
+from scheduling.cycle import explaining, lanes
 from scheduling.cycle.recording import decisions, unpack
 from scheduling.cycle.run import run_cycle
 from scheduling.cycle.snapshot import load
@@ -30,7 +32,13 @@ def _none_is_few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(explaining, "_stored", WeakValueDictionary())
 
 
-def cycle(organization: Organization) -> SchedulingCycle:
+def cycle(organization: Organization, *, is_requested_again: bool = False) -> SchedulingCycle:
+    """Run a cycle that begins after all requests for it, except for one if that is wanted."""
+    flush()
+    begin(RUN_CYCLE, organization.pk)
+    lanes.begin(organization.pk)
+    if is_requested_again:
+        lanes.request_long(organization.pk, "change")
     done = run_cycle(organization.pk, SchedulingCycle.Trigger.CHANGE)
     assert done is not None
     return done
@@ -84,6 +92,24 @@ def test_a_placement_is_committed_before_the_reasons_are_found(
 
     assert in_transaction[0] is False
     assert "short" in reason(second) + reason(first)
+
+
+@pytest.mark.parametrize(("after_s", "written"), [(0.0, False), (explaining._LATEST_S, True)])
+def test_reasons_are_left_to_a_requested_cycle_for_a_while(
+    acme: Organization, forge: Cluster, submit: Submit, monkeypatch: pytest.MonkeyPatch,
+    after_s: float, written: bool,
+) -> None:  # fmt: skip
+    submit(cpu_milli=8000)
+    waiting = submit(cpu_milli=8000)
+    cycle(acme)
+    Node.objects.filter(cluster=forge).update(cpu_milli=4000)
+    monkeypatch.setattr(explaining, "_left_since", {acme.pk: monotonic() - after_s})
+
+    cycle(acme, is_requested_again=True)
+
+    assert ("exceeds the capacity" in reason(waiting)) is written
+    cycle(acme)
+    assert "exceeds the capacity" in reason(waiting)
 
 
 Late = Callable[[Callable[[], object]], None]
