@@ -28,6 +28,7 @@ pytest_plugins = [
     "tests.fixtures.docker",
     "tests.fixtures.engines",
     "tests.fixtures.log_in",
+    "tests.fixtures.node",
     "tests.fixtures.people",
 ]
 

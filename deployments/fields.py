@@ -143,7 +143,7 @@ class EnvField(Described, serializers.DictField):
             "oneOf": [
                 {"type": "string"},
                 {
-                    NAME: "Secret",
+                    NAME: "MaskedSecret",
                     "type": "object",
                     "properties": {SECRET: {"type": "string", "nullable": True}},
                     "required": [SECRET],
