@@ -1,14 +1,15 @@
 """Requests, sent on commit, for work that the periodic tasks would otherwise do later.
 
 Requests for the same subject are merged into one message until a worker begins it. Each process
-also limits the messages per second for the same cycle: while it waits to send the next one, further
-requests cost nothing, because that message serves all of them. A message that is lost, or cannot be
-sent, delays the work by at most one period. One thread of each process sends the messages, so that
-no caller waits for a broker that hangs.
+also limits the messages per second for the same cycle, the more the faster the requests come: while
+it waits to send the next one, further requests cost nothing, because that message serves all of
+them. A message that is lost, or cannot be sent, delays the work by at most one period. One thread
+of each process sends the messages, so that no caller waits for a broker that hangs.
 """
 
 import atexit
 import os
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from threading import Condition, Lock, Thread, Timer
@@ -35,7 +36,13 @@ _FLUSH_SECONDS = 2
 """How long a process that is ending waits for its requests to be sent."""
 
 _PACE_SECONDS = 0.1
-"""The time between messages for the same cycle while its requests do not pause."""
+"""The least time between messages for the same cycle while its requests do not pause."""
+
+_PACE_OF_EACH = 0.025
+"""How many seconds each request that a message serves delays the next one, beyond the least time:
+at less than 40 requests a second the pace is the least, at more it becomes the longest."""
+
+_LONGEST_PACE = 0.5
 
 _BURST = 4
 """How many messages for the same cycle are sent without delay after a pause of as many paces."""
@@ -65,11 +72,12 @@ class _Pace:
         """Return the earliest time for the next message, by the monotonic clock in seconds."""
         return max(now, self._full_until.get(wakeup, now) - (_BURST - 1) * _PACE_SECONDS)
 
-    def count(self, wakeup: Wakeup, now: float) -> None:
-        """Count a message that is sent now."""
+    def count(self, wakeup: Wakeup, requests: int, now: float) -> None:
+        """Count a message that is sent now and serves this many requests."""
         if wakeup[0] != RUN_CYCLE:
             return
-        until = max(now, self._full_until.pop(wakeup, now)) + _PACE_SECONDS
+        pace = max(_PACE_SECONDS, min(requests * _PACE_OF_EACH, _LONGEST_PACE))
+        until = max(now, self._full_until.pop(wakeup, now)) + pace
         # Those that have paused come first in the dictionary, and no longer matter.
         while self._full_until and next(iter(self._full_until.values())) < now:
             del self._full_until[next(iter(self._full_until))]
@@ -81,6 +89,7 @@ class _Sender:
 
     def __init__(self) -> None:
         self._waiting: dict[Wakeup, float] = {}
+        self._requests: Counter[Wakeup] = Counter()
         self._pace = _Pace()
         self._is_sending = False
         self._flushing = 0
@@ -89,6 +98,7 @@ class _Sender:
 
     def add(self, wakeup: Wakeup) -> None:
         with self._changed:
+            self._requests[wakeup] += 1
             if wakeup in self._waiting:
                 return
             self._waiting[wakeup] = self._pace.due(wakeup, monotonic())
@@ -115,7 +125,7 @@ class _Sender:
                 wakeup = self._next()
                 # Removed first, because a change during the sending needs a request of its own.
                 del self._waiting[wakeup]
-                self._pace.count(wakeup, monotonic())
+                self._pace.count(wakeup, self._requests.pop(wakeup), monotonic())
                 self._is_sending = True
             _send(*wakeup)
             with self._changed:

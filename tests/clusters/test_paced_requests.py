@@ -1,5 +1,7 @@
 """Requests for cycles in a burst are merged, and the last one is always served by a message."""
 
+from itertools import pairwise
+
 import pytest
 
 from clusters import wakeups
@@ -62,17 +64,61 @@ def test_messages_are_due_a_pace_apart_after_the_burst_and_at_once_after_a_pause
     pace, gap = wakeups._Pace(), wakeups._PACE_SECONDS
     for _ in range(wakeups._BURST):
         assert pace.due(CYCLE, 100.0) == 100.0
-        pace.count(CYCLE, 100.0)
+        pace.count(CYCLE, 1, 100.0)
 
     assert pace.due(CYCLE, 100.0) == pytest.approx(100 + gap)
-    pace.count(CYCLE, 100 + gap)
+    pace.count(CYCLE, 1, 100 + gap)
     assert pace.due(CYCLE, 100 + gap) == pytest.approx(100 + 2 * gap)
     assert pace.due(CYCLE, 101.0) == 101.0
+
+
+def gaps(rate: int, count: int) -> list[float]:
+    """Return the times between messages for this many requests a second, after the burst."""
+    pace, now, sent = wakeups._Pace(), 100.0, [100.0]
+    for _ in range(count):
+        due = pace.due(CYCLE, now)
+        pace.count(CYCLE, max(1, round((due - sent[-1]) * rate)), due)
+        sent.append(due)
+        now = due + 1 / rate
+    return [after - before for before, after in pairwise(sent)][-5:]
+
+
+def test_the_faster_the_requests_come_the_longer_is_the_pace() -> None:
+    assert gaps(20, 50) == pytest.approx([wakeups._PACE_SECONDS] * 5)
+    assert gaps(100, 50) == pytest.approx([wakeups._LONGEST_PACE] * 5)
+    assert gaps(10_000, 50) == pytest.approx([wakeups._LONGEST_PACE] * 5)
+
+
+def test_a_request_after_fast_ones_and_a_pause_is_sent_at_once() -> None:
+    pace = wakeups._Pace()
+    for _ in range(wakeups._BURST + 1):
+        pace.count(CYCLE, 1000, pace.due(CYCLE, 100.0))
+
+    # All but the last were sent without a wait, so as many paces have to pass.
+    last = pace.due(CYCLE, 100.0)
+    assert last - 100.0 <= (wakeups._BURST + 1) * wakeups._LONGEST_PACE
+    assert pace.due(CYCLE, last + wakeups._LONGEST_PACE) == last + wakeups._LONGEST_PACE
+
+
+def test_requests_are_counted_by_the_message_that_serves_them(
+    sent: list[Wakeup], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[int] = []
+    monkeypatch.setattr(wakeups._Pace, "count", lambda *given: counted.append(given[2]))
+    monkeypatch.setattr(wakeups._Pace, "due", lambda *given: _HOUR + given[2])
+
+    for _ in range(3):
+        wakeups.request_at_once(CYCLE)
+    assert wakeups.flush()
+    wakeups.request_at_once(CYCLE)
+    assert wakeups.flush()
+
+    assert counted == [3, 1]
 
 
 def test_subjects_that_have_paused_are_forgotten() -> None:
     pace = wakeups._Pace()
     for subject in range(1000):
-        pace.count((RUN_CYCLE, subject), float(subject))
+        pace.count((RUN_CYCLE, subject), 1, float(subject))
 
     assert len(pace._full_until) == 1
