@@ -39,7 +39,7 @@ _PROCESSES = 2
 
 _ENVIRONMENT = {"ACCESS_TOKEN_EXPIRE_MINUTES": "600"}
 _BULK = 1000
-_RIVAL = ("fastapi", "sqlalchemy", "asyncpg")
+_RIVAL = ("fastapi", "sqlalchemy", "asyncpg", "uvloop", "httptools")
 _CLUSTER = {"name": "rack", "cpu": 64, "ram_mib": 262144, "gpu": 8}
 
 _PGBENCH = """
@@ -217,7 +217,8 @@ def _rival(service: Service) -> Iterator[Target | None]:
     )  # fmt: skip
     server = subprocess.Popen(
         [sys.executable, "-m", "uvicorn", "benchmarks.rival:app", "--port", str(port),
-         "--workers", str(_PROCESSES), "--log-level", "warning", "--no-access-log"],
+         "--workers", str(_PROCESSES), "--loop", "uvloop", "--http", "httptools",
+         "--log-level", "warning", "--no-access-log"],
         cwd=settings.BASE_DIR, env=environment,
     )  # fmt: skip
     try:
