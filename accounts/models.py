@@ -13,6 +13,7 @@ from django.db.models.functions import Lower
 from accounts.audit.triggers import trail
 from accounts.usernames import UserManager
 from hypervisor.base.locks import LockingQuerySet
+from hypervisor.base.prepared import ReadAhead
 
 
 class User(AbstractUser):
@@ -28,6 +29,9 @@ class User(AbstractUser):
     )
 
     objects: ClassVar = UserManager()
+
+    read_ahead = ReadAhead({})
+    """What was read together with the user, as the caller of a request; see `authentication`."""
 
     class Meta(AbstractUser.Meta):
         triggers = trail(

@@ -15,6 +15,7 @@
 from collections.abc import Sequence
 
 from accounts.idempotency import record_needed
+from accounts.models import User
 from hypervisor.base.errors import Forbidden, Invalid, NotFound
 from hypervisor.base.prepared import Prepared
 from orgs.models import Membership, Organization, Role
@@ -24,7 +25,7 @@ _CHOICES = 10
 """The maximum number of organizations that an error lists."""
 
 
-_memberships = Prepared(
+first_memberships = Prepared(
     lambda user: (
         Membership.objects.filter(user=user)
         .select_related("organization")
@@ -65,10 +66,7 @@ def organization_for(user: Person, organization_id: int | None, least: Role) -> 
     Raises NotFound if the caller is not a member of it, Forbidden if the caller's role there is
     lower than `least`, and Invalid if none is named and the caller is a member of none or several.
     """
-    if organization_id is None:
-        found = _memberships(id_of(user))
-    else:
-        found = _membership(id_of(user), organization_id)
+    found = _memberships_that_decide(user, organization_id)
     if len(found) == 1:
         _check(Role(found[0].role), found[0].organization_id, least)
         return found[0].organization
@@ -82,6 +80,18 @@ def organization_for(user: Person, organization_id: int | None, least: Role) -> 
         attr="organization",
         code="required",
     )
+
+
+def _memberships_that_decide(user: Person, organization_id: int | None) -> list[Membership]:
+    """Return the membership in this organization if there is one; with None, the first ones."""
+    read: list[Membership] | None = None
+    if isinstance(user, User):
+        read = user.read_ahead.take(first_memberships)
+    if organization_id is None:
+        return first_memberships(id_of(user)) if read is None else read
+    if read is None or len(read) > _CHOICES:
+        return _membership(id_of(user), organization_id)
+    return [membership for membership in read if membership.organization_id == organization_id]
 
 
 def _check(role: Role, organization_id: int, least: Role) -> None:

@@ -91,6 +91,7 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
         "logs": ("tail", "follow", "run"),
         **dict.fromkeys(("cancel_many", "stop_many"), ("dry_run", "all", "limit")),
     }
+    read_with_caller: ClassVar = dict.fromkeys(("create", "bulk"), bulk.READ_WITH_CALLER)
     own_errors: ClassVar = {"logs": (HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS)}
     own_roles: ClassVar = dict.fromkeys(_OWN_VERBS, Role.DEVELOPER)
     roles: ClassVar = dict.fromkeys((*_OWN_VERBS, "hold", "release"), Role.ADMIN)

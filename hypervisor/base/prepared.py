@@ -3,7 +3,7 @@
 Compiling takes several times as long as the statement itself.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar, cast
 
 from django.db import connection
@@ -29,11 +29,18 @@ class Prepared(Generic[M]):
 
     def __call__(self, *numbers: int) -> list[M]:
         """Return the rows for these numbers."""
+        (rows,) = read_together([self], *numbers)
+        return rows
+
+    def statement(self, *numbers: int) -> tuple[str, list[Any]]:
+        """Return the SQL for these numbers, and its parameters."""
         sql, parameters = self._compiled or self._compile(len(numbers))
         by_mark = {_FIRST_MARK + n: number for n, number in enumerate(numbers)}
-        with connection.cursor() as cursor:
-            cursor.execute(sql, [by_mark.get(value, value) for value in parameters])
-            return [self._row(values) for values in cursor.fetchall()]
+        return sql, [by_mark.get(value, value) for value in parameters]
+
+    def rows(self, found: Iterable[Sequence[Any]]) -> list[M]:
+        """Return the rows for what the database has found."""
+        return [self._row(values) for values in found]
 
     def _compile(self, count: int) -> tuple[str, list[Any]]:
         marks = range(_FIRST_MARK, _FIRST_MARK + count)
@@ -55,6 +62,36 @@ class Prepared(Generic[M]):
             related = self._related_fields.row(values[len(self._fields.names) :])
             setattr(row, self._related, related)
         return cast("M", row)
+
+
+def read_together(queries: "Sequence[Prepared[Any]]", *numbers: int) -> list[list[Any]]:
+    """Return the rows of each query for these numbers, read by one message to the database."""
+    statements = [query.statement(*numbers) for query in queries]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "; ".join(sql for sql, _ in statements),
+            [value for _, parameters in statements for value in parameters],
+        )
+        read = []
+        for number, query in enumerate(queries):
+            # pghistory has gone to the last result already.
+            cursor.set_result(number)
+            read.append(query.rows(cursor.fetchall()))
+        return read
+
+
+class ReadAhead:
+    """Rows that were read for a request together with its caller, each of which is taken once.
+
+    They are as of the beginning of the request: under a lock, rows must be read again.
+    """
+
+    def __init__(self, rows: "Mapping[Prepared[Any], list[Any]]") -> None:
+        self._rows = dict(rows)
+
+    def take(self, query: Prepared[M]) -> list[M] | None:
+        """Return the rows of the query, None if it was not read or they have been taken."""
+        return self._rows.pop(query, None)
 
 
 class _Fields:
