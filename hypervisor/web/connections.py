@@ -95,7 +95,7 @@ class Connection(H11Protocol):
         transport.max_size = READ_BYTES  # type: ignore[attr-defined]
         self.since = self.loop.time()
         self.received = 0
-        self.wire = _Wire(transport)
+        self.wire = Wire(transport, self.loop)
         self.pace = (self.since, 0)
         super().connection_made(self.wire)  # type: ignore[arg-type]
         Guard.of(self.server_state).admit(self)
@@ -169,11 +169,17 @@ class Connection(H11Protocol):
         return now - since > READER_S
 
 
-class _Wire:
-    """A transport that counts the bytes that it has sent to the caller."""
+class Wire:
+    """A transport that counts the bytes that it has sent to the caller.
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    It sends together what is written in one step of the event loop, because a response is written
+    in pieces: its headers, its body and its end.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
+        self._loop = loop
+        self._pieces: list[bytes] = []
         self._written = 0
         self.was_empty = True
 
@@ -181,6 +187,19 @@ class _Wire:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
+        if not self._pieces:
+            self._loop.call_soon(self._flush)
+        self._pieces.append(data)
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        data = b"".join(self._pieces)
+        self._pieces.clear()
+        if not data:
+            return
         self.was_empty = self.was_empty or not self._transport.get_write_buffer_size()
         self._written += len(data)
         self._transport.write(data)

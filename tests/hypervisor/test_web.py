@@ -15,7 +15,7 @@ from django.core.exceptions import RequestDataTooBig
 
 from hypervisor.web import bridge, connections
 from hypervisor.web.bridge import Bridge
-from hypervisor.web.connections import Connection
+from hypervisor.web.connections import Connection, Wire
 
 BODY_LIMIT = 1000
 LARGE = 8_000_000
@@ -149,6 +149,32 @@ def test_a_request_arrives_as_it_was_sent(web: Web) -> None:
     assert environ["QUERY_STRING"] == "q=%20"
     assert (environ["CONTENT_TYPE"], environ["HTTP_X_A"]) == ("text/x", "1")
     assert environ["REMOTE_ADDR"] == "127.0.0.1"
+
+
+def test_a_response_is_sent_in_one_piece() -> None:
+    loop, sent = asyncio.new_event_loop(), []
+
+    class Transport:
+        def write(self, data: bytes) -> None:
+            sent.append(data)
+
+        def close(self) -> None:
+            sent.append(b"closed")
+
+        def get_write_buffer_size(self) -> int:
+            return 0
+
+    wire = Wire(Transport(), loop)  # type: ignore[arg-type]
+    for piece in (b"headers", b"body", b""):
+        wire.write(piece)
+    loop.call_soon(loop.stop)
+    loop.run_forever()
+    wire.write(b"last words")
+    wire.close()
+    loop.close()
+
+    assert sent == [b"headersbody", b"last words", b"closed"]
+    assert wire.sent == len(b"headersbodylast words")
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
