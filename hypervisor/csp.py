@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 
+from hypervisor import pages
+
 _STRICT = (
     "default-src 'none'; base-uri 'none'; connect-src 'self'; font-src 'self' data:;"
     " form-action 'self'; frame-ancestors 'none'; img-src 'self' data:; script-src 'self';"
@@ -26,6 +28,6 @@ class ContentSecurityPolicyMiddleware:
 
 
 def policy_of(path: str) -> str:
-    if path.startswith("/admin"):
+    if path.startswith(pages.ROOT):
         return ADMIN
     return DOCS if path == "/docs" else STRICT

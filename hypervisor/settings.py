@@ -1,5 +1,6 @@
 """All of Django's settings; values that differ between installations come from `env`."""
 
+import logging
 import sys
 from datetime import timedelta
 from secrets import token_urlsafe
@@ -77,11 +78,11 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "hypervisor.headers.NoStoreMiddleware",
     "hypervisor.csp.ContentSecurityPolicyMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
+    "hypervisor.pages.PageSessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
+    "hypervisor.pages.PageAuthenticationMiddleware",
+    "hypervisor.pages.PageMessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "hypervisor.headers.LogMiddleware",
     "accounts.audit.triggers.AuditMiddleware",
@@ -348,6 +349,9 @@ LOG_KEEP_DAYS: int = _values["LOG_KEEP_DAYS"]
 LOG_FOLLOWERS: int = _values["LOG_FOLLOWERS"]
 
 # --- Logs -----------------------------------------------------------------------------------------
+# No line shows the caller's source, thread or process, which cost more than its text.
+logging._srcfile = None
+logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 _shared_processors: list[Any] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_logger_name,
