@@ -1,6 +1,7 @@
 """The planners that the bench `quality` compares, from the simplest to the product's."""
 
 from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 
 from scheduling.planner.pipeline import make_plan
 from scheduling.planner.plan import Plan
@@ -34,13 +35,13 @@ def oldest_first(snapshot: Snapshot) -> Plan:
 def smallest_first(snapshot: Snapshot) -> Plan:
     """Place all deployments again, level by level: the active ones first, then the smallest."""
     problem = prepare(snapshot)
-    return _best(problem, [measures(problem)[0].orders])
+    return _best(problem, [next(measures(problem)).orders])
 
 
 def best_of_seven(snapshot: Snapshot) -> Plan:
     """Place all deployments again with each of seven measures of size, and take the best."""
     problem = prepare(snapshot)
-    return _best(problem, [measure.orders for measure in measures(problem)[:7]])
+    return _best(problem, [measure.orders for measure in islice(measures(problem), 7)])
 
 
 def _best(problem: Problem, attempts: Iterable[Orders]) -> Plan:

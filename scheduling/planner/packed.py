@@ -14,6 +14,7 @@ _MASK = (1 << _BITS) - 1
 _TOP = 1 << (_BITS - 1)
 OVERDRAWN = _TOP | _TOP << _BITS | _TOP << 2 * _BITS
 _AMOUNT_BITS = 44  # of one amount; the sum of eight amounts does not reach the top bit
+LARGEST = (1 << _AMOUNT_BITS) - 1  # amount of a dimension
 
 
 def pack(vector: Resources) -> int:

@@ -1,34 +1,46 @@
 """Find how many victims of a preemptor could go to another node without any eviction."""
 
+from collections.abc import Iterable
 from itertools import islice
 
 from scheduling.planner.packed import OVERDRAWN
 from scheduling.planner.search.state import MANY, State
 
 _UNKNOWN: tuple[list[int], int] = [], -(1 << 32)  # before any change
+_NOT_EVEN_HERE: tuple[list[int], int] = [-1], 0
 
 
 def lost(state: State, victims: list[int], c: int, enough: int) -> int:
     """Return how many of the victims, which are on c, fit on no other node beside all that are
     expected to stay, counted up to `enough`.
     """
-    lost, kinds, changed, unknown = 0, state.problem.kinds, state.changed, ([0], 0)
+    number = 0
     for v in victims:
-        nodes, seen = state.elsewhere.get(kinds[v], unknown)
-        new = changed[seen:] if not nodes else []
-        if nodes or state.reserved or len(new) > MANY or not _fits_none(state, v, new):
-            nodes = _two_without_victims(state, v)
-        elif new:
-            state.elsewhere[kinds[v]] = nodes, len(changed)
-        lost += not nodes or nodes == [c]
-        if lost >= enough:
+        number += is_lost(state, v, c)
+        if number >= enough:
             break
-    return lost
+    return number
 
 
-def _fits_none(state: State, d: int, nodes: list[int]) -> bool:
+def is_lost(state: State, v: int, c: int) -> bool:
+    """Return whether v, which is on c, fits on no other node beside all expected to stay."""
+    changed, kind = state.changed, state.problem.kinds[v]
+    nodes, seen = state.elsewhere.get(kind, _NOT_EVEN_HERE)
+    new = changed[seen:]
+    if nodes or state.reserved or len(new) > MANY or not _fits_none(state, v, new):
+        nodes = _two_without_victims(state, v)
+        return not nodes or nodes == [c]
+    if new:
+        state.elsewhere[kind] = nodes, len(changed)
+    return True
+
+
+def _fits_none(state: State, d: int, nodes: Iterable[int]) -> bool:
     request, free, load = state.problem.requests[d], state.free, state.load
-    return all((free[c] - load[c] - request) & OVERDRAWN for c in nodes)
+    for c in nodes:  # noqa: SIM110 - a generator takes twice as long
+        if not (free[c] - load[c] - request) & OVERDRAWN:
+            return False
+    return True
 
 
 def _two_without_victims(state: State, d: int) -> list[int]:

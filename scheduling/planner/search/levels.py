@@ -40,8 +40,9 @@ def place_level(state: State, guide: Guide) -> None:
         first = place_turns(state, level, guide)
         queue = [d for d in queue if d not in first]
     if queue:
-        unplaced = place_in_order(state, level, queue, guide)
-        if unplaced and guide.exchange and len(unplaced) < len(queue):
+        place_in_order(state, queue, guide)
+        unplaced = [d for d in queue if d not in state.where] if guide.exchange else []
+        if unplaced and len(unplaced) < len(queue):
             _exchange(state, guide, queue, _unequal(state, unplaced, first))
             _longest_waiting_first(state, queue)
     if state.reserved:
@@ -75,11 +76,17 @@ def _place_suspended_at_last(state: State, guide: Guide) -> None:
 
 
 def _queue(state: State, k: int, level: Level, guide: Guide) -> list[int]:
-    queue, displaced = guide.orders[k], state.displaced.get(level.priority)
+    problem, displaced = state.problem, [*state.displaced.get(level.priority, ())]
+    if guide.orders:
+        queue = guide.orders[k]
+    else:
+        largest, requests = state.largest_free(), problem.requests
+        displaced = largest.fitting(displaced, requests)
+        queue = base_order(problem, largest.fitting(level.ready + level.drained, requests))
     if displaced and guide.sizes is not None:
         queue = sorted([*displaced, *queue], key=guide.sizes.__getitem__)
     elif displaced:
-        shares = state.problem.shares
+        shares = problem.shares
         queue = sorted(displaced, key=lambda d: (shares[d], d)) + queue
     return sorted(queue, key=lambda d: d not in guide.prefer) if guide.preferred_first else queue
 

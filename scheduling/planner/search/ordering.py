@@ -1,5 +1,6 @@
 """The total orders in which deployments are placed. Each ends in the id."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from scheduling.planner.policy import Order
@@ -58,16 +59,15 @@ def base_orders(problem: Problem) -> Orders:
     return tuple(base_order(problem, level.ready + level.drained) for level in problem.levels)
 
 
-def measures(problem: Problem) -> list[Measure]:
-    """Return the measures to try: first the queue's order with the dominant share, then weighted
+def measures(problem: Problem) -> Iterator[Measure]:
+    """Yield the measures to try: first the queue's order with the dominant share, then weighted
     sums of shares with the smallest first.
     """
     queue = base_orders(problem)
     requests = [d.request for d in problem.deployments]
     cpu, ram, gpu = problem.weights
-    found = [Measure(queue, problem.shares)]
+    yield Measure(queue, problem.shares)
     for a, b, g in _WEIGHTS:
         sizes = [r.cpu_milli * cpu * a + r.ram_mib * ram * b + r.gpu * gpu * g for r in requests]
         orders = tuple(sorted(order, key=sizes.__getitem__) for order in queue)
-        found.append(Measure(orders, sizes))
-    return found
+        yield Measure(orders, sizes)

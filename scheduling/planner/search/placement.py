@@ -2,16 +2,17 @@
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 
 from scheduling.planner.outcome import Reservation
 from scheduling.planner.packed import OVERDRAWN
 from scheduling.planner.problem import NEVER, Level, Problem
-from scheduling.planner.search.elsewhere import lost
+from scheduling.planner.search.elsewhere import is_lost, lost
 from scheduling.planner.search.index import Index
 from scheduling.planner.search.reservation import reserve
-from scheduling.planner.search.state import MANY, Guide, State
+from scheduling.planner.search.skyline import Failures
+from scheduling.planner.search.state import MANY, NOBODY, Guide, State
 
 _OVERHEAD = 4  # effort of a placement, in addition to the nodes that are examined
 _COMPARED = 64  # nodes with victims of the same highest priority
@@ -62,62 +63,49 @@ def _is_soon(problem: Problem, reservation: Reservation) -> bool:
     return until is not None and until - now <= waited
 
 
-class Failures:
-    """The requests that fit on no node, of deployments that may use the same capacity.
-
-    A request that is at least as large in every dimension as one of them does not fit either, as
-    long as free capacity only shrinks. Only the smallest are kept, those that are not as large as
-    another one (the skyline of Börzsönyi et al., *The Skyline Operator*, ICDE '01); the last that
-    decided is tried first.
-    """
-
-    def __init__(self) -> None:
-        self._smallest: list[int] = []
-
-    def decide(self, request: int) -> bool:
-        """Return whether it follows from what has failed that the request does not fit."""
-        smallest = self._smallest
-        for at, failed in enumerate(smallest):
-            if not (request - failed) & OVERDRAWN:
-                if at:
-                    smallest.insert(0, smallest.pop(at))
-                return True
-        return False
-
-    def add(self, request: int) -> None:
-        others = [failed for failed in self._smallest if (failed - request) & OVERDRAWN]
-        self._smallest = [request, *others]
-
-
-def place_in_order(state: State, level: Level, queue: Iterable[int], guide: Guide) -> list[int]:
-    """Place the deployments that fit, in order, and return the others.
+def place_in_order(state: State, queue: Sequence[int], guide: Guide) -> None:
+    """Place the deployments that fit, in order.
 
     A kind that did not fit is not tried again, nor is a larger one, because free capacity only
-    shrinks.
+    shrinks. For the same reason none is tried that does not fit before the first is placed.
     """
-    problem, reserved = state.problem, state.reserved
+    problem, requests = state.problem, state.problem.requests
     failed: set[object] = set()
     failures: dict[object, Failures] = defaultdict(Failures)
-    unplaced = []
-    for d in queue:
-        kind: object = problem.kinds[d]
-        class_: object = id(problem.pool[d])
-        if reserved:
-            terms = problem.deployments[d].max_runtime_s, problem.threshold_once_started(d)
-            kind, class_ = (kind, terms), (class_, terms)
-        if kind not in failed:
-            request = problem.requests[d]
-            if failures[class_].decide(request):
-                state.effort += _effort(state, d, guide)
-            else:
-                choice = choose_node(state, d, guide)
-                if choice:
-                    state.place(d, choice[0], choice[1])
-                    continue
-                failures[class_].add(request)
-            failed.add(kind)
-        unplaced.append(d)
-    return unplaced
+    for d in _fitting(state, queue, guide):
+        kind, class_ = _terms(state, d, problem.kinds[d]), _terms(state, d, id(problem.pool[d]))
+        if kind in failed:
+            continue
+        if failures[class_].decide(requests[d]):
+            state.effort += _effort(state, d, guide)
+        else:
+            choice = choose_node(state, d, guide)
+            if choice:
+                state.place(d, choice[0], choice[1])
+                continue
+            failures[class_].add(requests[d])
+        failed.add(kind)
+
+
+def _terms(state: State, d: int, number: int) -> object:
+    """Return the number, with what decides on the use of reserved capacity if there is any."""
+    if not state.reserved:
+        return number
+    problem = state.problem
+    return number, problem.deployments[d].max_runtime_s, problem.threshold_once_started(d)
+
+
+def _fitting(state: State, queue: Sequence[int], guide: Guide) -> Sequence[int]:
+    """Return those that fit into what is free now; the effort is that of a look at all of them."""
+    problem = state.problem
+    if len(queue) <= len(state.free):
+        return queue
+    fitting = state.largest_free().fitting(queue, problem.requests)
+    if guide.orders:
+        some = set(fitting)
+        others = {_terms(state, d, problem.kinds[d]): d for d in queue if d not in some}
+        state.effort += sum([_effort(state, d, guide) for d in others.values()])
+    return fitting
 
 
 def _effort(state: State, d: int, guide: Guide) -> int:
@@ -212,9 +200,10 @@ def _choose_of_many(state: State, d: int, guide: Guide) -> Choice | None:
     for c in fits(request):
         if not (state.usable(d, c) - state.load[c] - request) & OVERDRAWN:
             return c, _NO_VICTIMS
-    crowded = list(islice(_usable(state, d, index.free), _COMPARED + 1))
+    fitting = _usable(state, d, index.free)
+    crowded = list(islice(fitting, _COMPARED + 1))
     if len(crowded) > _COMPARED:
-        crowded = _with_lowest_victims(state, d)
+        crowded = _with_lowest_victims(state, d, chain(crowded, fitting))
     return _least_harm(state, d, crowded)
 
 
@@ -230,8 +219,8 @@ def _usable(state: State, d: int, index: Index) -> Iterator[int]:
     )
 
 
-def _with_lowest_victims(state: State, d: int) -> list[int]:
-    """Return some of the nodes for d on which the highest priority among the victims is lowest.
+def _with_lowest_victims(state: State, d: int, fitting: Iterator[int]) -> list[int]:
+    """Return some of the fitting nodes on which the highest priority among the victims is lowest.
 
     Up to which priority victims have to leave before d fits somewhere is found by a binary search.
     """
@@ -245,7 +234,6 @@ def _with_lowest_victims(state: State, d: int) -> list[int]:
 
     lowest = priorities[bisect_left(priorities, True, key=fits_without)]
     without = state.without_victims_up_to(lowest, nodes).amounts
-    fitting = _usable(state, d, state.index(nodes).free)
     return list(islice((c for c in fitting if not (without[c] - request) & OVERDRAWN), _COMPARED))
 
 
@@ -253,33 +241,34 @@ def _least_harm(state: State, d: int, crowded: list[int]) -> Choice | None:
     """Return one of the nodes, on each of which d has victims, and these; None if there is none.
 
     The harm is the highest priority among the victims, the number of those that fit on no other
-    node, their number, and the lost work.
+    node, their number, and the lost work. It is at least that of the certain victim of each node;
+    the others are only found on nodes where this is not too much. Nodes without others come first,
+    because they show best what is too much.
     """
-    request, lowest, among = state.problem.requests[d], NEVER, list[Choice]()
-    victims_on = state.first_victims if state.victims_cache is None else state.victims
-    for c in crowded:
-        victims, highest = victims_on(request, c)
-        if highest < lowest:
-            lowest, among = highest, []
-        if highest == lowest:
-            among.append((c, victims))
-    if len(among) < 2:
-        return among[0] if among else None
-    return _fewest_lost(state, among)
-
-
-def _fewest_lost(state: State, choices: list[Choice]) -> Choice:
-    """Return the choice with the least harm; the highest priority among the victims is equal."""
-    loss, best, fewest = state.problem.loss, choices[0], NEVER
-    ranked = [(len(victims), sum([loss[v] for v in victims]), c, victims) for c, victims in choices]
-    # Of choices with as many lost victims the first is the best, so each later one needs fewer.
-    for _, _, c, victims in sorted(ranked):
-        number = lost(state, victims, c, fewest)
-        if number < fewest:
-            best, fewest = (c, victims), number
-            if not number:
-                break
+    request = state.problem.requests[d]
+    if len(crowded) < 2:
+        return next(((c, state.victims(request, c)[0]) for c in crowded), None)
+    best, least = None, (NEVER, 0, 0, 0, 0)
+    for priority, number, work, c, v in sorted(state.certain_victims(request, crowded)):
+        if v == NOBODY:
+            return c, _NO_VICTIMS
+        if (priority, 0, number, work, c) >= least:
+            continue
+        harm, victims = (priority, int(is_lost(state, v, c)), number, work, c), [v]
+        if number > 1 and harm < least:
+            victims, highest = state.victims(request, c)
+            harm = highest, *_harm(state, victims, c, least[1] if highest == least[0] else NEVER)
+        if harm < least:
+            best, least = (c, victims), harm
     return best
+
+
+def _harm(state: State, victims: list[int], c: int, most: int) -> tuple[int, int, int, int]:
+    """Return how many victims are lost, counted up to one more than `most`, their number, their
+    lost work, and the node.
+    """
+    work = sum([state.problem.loss[v] for v in victims])
+    return lost(state, victims, c, most + 1), len(victims), work, c
 
 
 def _victims(state: State, request: int, c: int) -> list[int]:

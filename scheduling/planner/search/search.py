@@ -8,15 +8,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from scheduling.planner.outcome import Outcome
-from scheduling.planner.packed import OVERDRAWN, unpack
+from scheduling.planner.packed import OVERDRAWN
 from scheduling.planner.policy import Order
 from scheduling.planner.problem import Problem
-from scheduling.planner.resources import Resources
+from scheduling.planner.search.coverage import closest
 from scheduling.planner.search.levels import place_level, place_levels
 from scheduling.planner.search.node_choice import reduce_fragmentation
 from scheduling.planner.search.ordering import Measure, base_orders, measures
 from scheduling.planner.search.preference import Preferences
 from scheduling.planner.search.relocation import Relocation
+from scheduling.planner.search.skyline import Largest
 from scheduling.planner.search.state import MANY, Guide, State
 from scheduling.planner.shortlist import is_large
 
@@ -62,18 +63,6 @@ def _parts(number: int) -> list[int]:
     return sorted((part for part in parts if part > 0), reverse=True)
 
 
-def coverage(request: Resources, free: Resources) -> int:
-    """Return the share of the request that is free in every dimension, in thousandths."""
-    share = 1000
-    if request.cpu_milli:
-        share = min(share, free.cpu_milli * 1000 // request.cpu_milli)
-    if request.ram_mib:
-        share = min(share, free.ram_mib * 1000 // request.ram_mib)
-    if request.gpu:
-        share = min(share, free.gpu * 1000 // request.gpu)
-    return share
-
-
 class Search:
     """A search that varies one attempt, the basis.
 
@@ -93,7 +82,8 @@ class Search:
             and not self._is_large
             and any(len(level.ready) + len(level.drained) for level in problem.levels)
         )
-        self._guide = Guide(base_orders(problem), exchange=self._searches)
+        orders = () if self._is_large else base_orders(problem)
+        self._guide = Guide(orders, exchange=self._searches)
         first = State.of(problem, is_only=self._is_large)
         self._before = [first.fork()]
         self._seen: set[object] = set()
@@ -105,8 +95,11 @@ class Search:
         if self._searches and not self._is_optimal():
             self._best_potential = self._potential(self._best)
             self._adopt(self._guide, 0)
-            sizes = measures(self._problem)
-            for measure in sizes:
+            sizes = []
+            for measure in measures(self._problem):
+                if self._work_left <= 0:
+                    break
+                sizes.append(measure)
                 for tight in (True, False):
                     self._attempt(replace(self._guide, orders=measure.orders, tight=tight))
             self._attempt(replace(self._guide, sizes=self._problem.shares))
@@ -132,11 +125,11 @@ class Search:
                 if d in where:
                     started[where[d]] += problem.requests[d]
             free = self._best.free_at[level.priority]
-            for d in level.ready:
-                if d not in where and any(
-                    not (free[c] + started[c] - problem.requests[d]) & OVERDRAWN
-                    for c in problem.eligible[d]
-                ):
+            without = [left + gone for left, gone in zip(free, started, strict=True)]
+            waiting = [d for d in level.ready if d not in where]
+            for d in Largest(without).fitting(waiting, problem.requests):
+                request = problem.requests[d]
+                if any(not (without[c] - request) & OVERDRAWN for c in problem.eligible[d]):
                     return False
         return True
 
@@ -190,12 +183,7 @@ class Search:
         for level in problem.levels:
             waiting = {problem.kinds[d]: d for d in level.ready if d not in where}
             if waiting:
-                free = [unpack(packed) for packed in outcome.free_at[level.priority]]
-                best = 0
-                for d in waiting.values():
-                    request = problem.deployments[d].request
-                    for c in problem.eligible[d]:
-                        best = max(best, coverage(request, free[c]))
+                best = closest(problem, waiting.values(), outcome.free_at[level.priority])
                 if best:
                     return outcome.counts, best
         return outcome.counts, 0

@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, compress
 from operator import itemgetter
 
 from scheduling.planner.outcome import Outcome, Reservation, may_use
@@ -11,9 +11,11 @@ from scheduling.planner.packed import OVERDRAWN, beyond
 from scheduling.planner.problem import NEVER, Problem
 from scheduling.planner.search.index import Index, Indexes
 from scheduling.planner.search.preemption import remove_and_restore
+from scheduling.planner.search.skyline import Largest
 
 Victims = tuple[list[int], int]
 MANY = 64  # nodes from which on they are found by an index
+NOBODY = -1
 _SUMS = 16  # candidates of a node whose requests are added up once for many requests
 
 
@@ -21,7 +23,8 @@ _SUMS = 16  # candidates of a node whose requests are added up once for many req
 class Guide:
     """What an attempt may choose freely: the order within each level, and nodes to prefer.
 
-    `orders[k]` are the ready and drained deployments of level k in the order to place them; `tight`
+    `orders[k]` are the ready and drained deployments of level k in the order to place them; without
+    `orders`, those that fit are placed in the order of the queue, and no effort is counted. `tight`
     prefers the fullest node, otherwise the emptiest; `exchange` improves each level afterwards;
     `prefer[d]` is a node to try first, or on which to evict d last; before it, of the nodes without
     victims, that with the largest of `weights[d]`. With `sizes`, the largest deployments of a level
@@ -30,7 +33,7 @@ class Guide:
     that prefer a node are placed first, also before the displaced ones.
     """
 
-    orders: tuple[list[int], ...]
+    orders: tuple[list[int], ...] = ()
     tight: bool = True
     exchange: bool = False
     sizes: list[int] | None = None
@@ -123,6 +126,10 @@ class State:
             known.follow(self.changed, self.free, self.load)
         return known
 
+    def largest_free(self) -> Largest:
+        """Return the largest amounts that are free on open nodes."""
+        return Largest(compress(self.free, self.problem.open))
+
     def usable(self, d: int, c: int) -> int:
         """Return the free capacity of c that d may use, less what is reserved for another."""
         return self.less_reserved(d, c, self.free[c])
@@ -170,9 +177,9 @@ class State:
         `remove_and_restore`. Many attempts meet the same case, so that results are kept. Without
         victims the priority is -NEVER.
         """
-        if self.victims_cache is None:
-            return self.first_victims(request, c)
         left = self.free[c] - self.load[c] - request
+        if self.victims_cache is None:
+            return self._with_highest(self._victims(left, c))
         case = c, left, len(self.counts), self.expected_victims.get(c)
         known = self.victims_cache.get(case)
         if known is None:
@@ -186,40 +193,41 @@ class State:
     def _victims(self, left: int, c: int) -> list[int]:
         return remove_and_restore(self.problem.requests, reversed(self._candidates(c)), left)
 
-    def first_victims(self, request: int, c: int) -> Victims:
-        """Return the same as `victims`; faster for many requests, each with few victims on c."""
-        requests, candidates = self.problem.requests, self.candidates.get(c)
-        sums = self.sums.get(c)
-        if sums is None or candidates is None:
-            candidates = self._candidates(c)
-            first = [requests[v] for v in candidates[: -_SUMS - 1 : -1]]
-            slack = self.free[c] - self.load[c]
-            sums = self.sums[c] = list(accumulate(first, initial=slack))
-        number = 0
-        for left in sums:
-            if not (left - request) & OVERDRAWN:
-                break
-            number += 1
-        if number == len(sums):
-            return self._with_highest(self._victims(sums[0] - request, c))
-        if number == 0:
-            return [], -NEVER
-        last = candidates[-number]  # without which it did not fit
-        victims, highest, priorities = (
-            [last],
-            self.problem.priorities[last],
-            self.problem.priorities,
-        )
-        left -= request
-        for at in range(1 - number, 0):
-            v = candidates[at]
-            rest = left - requests[v]
-            if rest & OVERDRAWN:
-                victims.append(v)
-                highest = max(highest, priorities[v])
+    def certain_victims(
+        self, request: int, nodes: Iterable[int]
+    ) -> Iterator[tuple[int, int, int, int, int]]:
+        """Yield for each node the deployment after whose removal the request fits: its priority,
+        1 if it is the only victim or else 2, its lost work, the node, and the deployment.
+
+        NOBODY has to leave if the request only does not fit next to a reservation.
+        """
+        problem = self.problem
+        priorities, loss, requests = problem.priorities, problem.loss, problem.requests
+        for c in nodes:
+            sums = self.sums.get(c) or self._sums(c)
+            number = 0
+            for left in sums:
+                if not (left - request) & OVERDRAWN:
+                    break
+                number += 1
+            if number == 0:
+                yield -NEVER, 0, 0, c, NOBODY
+                continue
+            if number < len(sums):
+                v = self.candidates[c][-number]
             else:
-                left = rest
-        return victims, highest
+                v = self._victims(sums[0] - request, c)[-1]
+            alone = number == 1 or not (sums[0] + requests[v] - request) & OVERDRAWN
+            yield priorities[v], 1 if alone else 2, loss[v], c, v
+
+    def _sums(self, c: int) -> list[int]:
+        """Return what is free on c with all candidates, without the first, the first two and so on,
+        up to a number.
+        """
+        requests, slack = self.problem.requests, self.free[c] - self.load[c]
+        first = [requests[v] for v in self._candidates(c)[: -_SUMS - 1 : -1]]
+        sums = self.sums[c] = list(accumulate(first, initial=slack))
+        return sums
 
     def _candidates(self, c: int) -> list[int]:
         """Return the deployments on c that are not due yet and expected to stay, the first to be
