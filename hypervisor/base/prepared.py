@@ -16,10 +16,10 @@ _FIRST_MARK = 7_300_000_000_000_000_001
 
 
 class Prepared(Generic[M]):
-    """A queryset of whole rows that depends on numbers alone, such as ids.
+    """A queryset of whole rows that depends on numbers and texts alone, such as ids.
 
-    `build` makes the queryset from the numbers, `related` names the foreign key that it selects as
-    well, if any. The numbers must appear in the SQL as they are given.
+    `build` makes the queryset from these, `related` names the foreign key that it selects as well,
+    if any. The values must appear in the SQL as they are given.
     """
 
     def __init__(self, build: Callable[..., "QuerySet[M]"], related: str = "") -> None:
@@ -27,23 +27,23 @@ class Prepared(Generic[M]):
         self._related = related
         self._compiled: tuple[str, list[int | Any]] | None = None
 
-    def __call__(self, *numbers: int) -> list[M]:
-        """Return the rows for these numbers."""
-        (rows,) = read_together([self], *numbers)
+    def __call__(self, *values: int | str) -> list[M]:
+        """Return the rows for these values, which have the same types at each call."""
+        (rows,) = read_together([self], *values)
         return rows
 
-    def statement(self, *numbers: int) -> tuple[str, list[Any]]:
-        """Return the SQL for these numbers, and its parameters."""
-        sql, parameters = self._compiled or self._compile(len(numbers))
-        by_mark = {_FIRST_MARK + n: number for n, number in enumerate(numbers)}
+    def statement(self, *values: int | str) -> tuple[str, list[Any]]:
+        """Return the SQL for these values, and its parameters."""
+        sql, parameters = self._compiled or self._compile([type(value) for value in values])
+        by_mark = {type(value)(_FIRST_MARK + n): value for n, value in enumerate(values)}
         return sql, [by_mark.get(value, value) for value in parameters]
 
     def rows(self, found: Iterable[Sequence[Any]]) -> list[M]:
         """Return the rows for what the database has found."""
         return [self._row(values) for values in found]
 
-    def _compile(self, count: int) -> tuple[str, list[Any]]:
-        marks = range(_FIRST_MARK, _FIRST_MARK + count)
+    def _compile(self, types: Sequence[type[int | str]]) -> tuple[str, list[Any]]:
+        marks = [make(_FIRST_MARK + n) for n, make in enumerate(types)]
         queryset = self._build(*marks)
         sql, parameters = queryset.query.sql_with_params()
         missing = set(marks) - set(parameters)
@@ -64,9 +64,9 @@ class Prepared(Generic[M]):
         return cast("M", row)
 
 
-def read_together(queries: "Sequence[Prepared[Any]]", *numbers: int) -> list[list[Any]]:
-    """Return the rows of each query for these numbers, read by one message to the database."""
-    statements = [query.statement(*numbers) for query in queries]
+def read_together(queries: "Sequence[Prepared[Any]]", *values: int | str) -> list[list[Any]]:
+    """Return the rows of each query for these values, read by one message to the database."""
+    statements = [query.statement(*values) for query in queries]
     with connection.cursor() as cursor:
         cursor.execute(
             "; ".join(sql for sql, _ in statements),

@@ -36,6 +36,14 @@ def test_it_joins_the_related_row_and_converts_values(forge: Cluster) -> None:
     assert len(queries) == 1
 
 
+def test_it_takes_texts(alice: User, bob: User) -> None:
+    named = Prepared(lambda name, pk: User.objects.filter(username=name, pk=pk))
+
+    assert named("alice", alice.pk) == [alice]
+    assert named("alice", bob.pk) == []
+    assert named("' OR true --", bob.pk) == []
+
+
 def test_it_takes_several_numbers(alice: User, acme: Organization) -> None:
     memberships = Prepared(
         lambda user, organization: Membership.objects.filter(user=user, organization=organization)
