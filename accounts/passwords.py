@@ -4,7 +4,25 @@ from typing import Any
 
 from django.contrib.auth.password_validation import MinimumLengthValidator
 
+from accounts import access
 from hypervisor.base.names import is_visible
+
+
+class EndOfAccess:
+    """No rule, but what a new password causes, however it is set: log-ins and API tokens end.
+
+    Django calls it when a user with a new password is saved, but not when the hash of the same
+    password is renewed.
+    """
+
+    def validate(self, password: str, user: Any = None) -> None:
+        """Accept every password."""
+
+    def password_changed(self, password: str, user: Any = None) -> None:
+        access.end(user)
+
+    def get_help_text(self) -> str:
+        return "A new password ends the user's log-ins to the API and revokes the API tokens."
 
 
 class VisibleLengthValidator(MinimumLengthValidator):

@@ -7,6 +7,7 @@ from django.contrib.auth.models import Group, Permission
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, transaction
 
+from accounts import access
 from accounts.models import User
 from hypervisor.base.errors import Invalid
 
@@ -53,7 +54,7 @@ def update_user(user: User, values: Mapping[str, Any]) -> User:
         setattr(user, name, value)
     user.save(update_fields=list(values))
     if not user.is_active:
-        user.token_families.all().delete()
+        access.end(user)
     return user
 
 
@@ -66,7 +67,6 @@ def set_rights(user: User, *, groups: Iterable[Group], permissions: Iterable[Per
 
 @transaction.atomic
 def replace_password(user: User) -> User:
-    """Store the password that was set on the user, and end every log-in."""
+    """Store the password that was set on the user, which ends all access; see `passwords`."""
     user.save(update_fields=["password"])
-    user.token_families.all().delete()
     return user

@@ -146,6 +146,7 @@ AUTHENTICATION_BACKENDS = [
 ]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "accounts.passwords.VisibleLengthValidator"},
+    {"NAME": "accounts.passwords.EndOfAccess"},
     *(
         {"NAME": f"django.contrib.auth.password_validation.{name}"}
         for name in (
