@@ -98,8 +98,8 @@ def _once(
     fingerprints = _fingerprints(request)
     claimed = _claim(user, key, fingerprints[0], now)
     if claimed is None:
-        kept = IdempotencyKey.objects.select_related("user").get(user=user, key=key)
-        return _replay(view, kept, fingerprints)
+        kept = IdempotencyKey.objects.get(user=user, key=key)
+        return _replay(view, user, kept, fingerprints)
     with _recording() as needed:
         response = handler(request, *args, **kwargs)
     if 200 <= response.status_code < 300:
@@ -172,7 +172,9 @@ def _claim(user: User, key: str, fingerprint: str, now: datetime) -> int | None:
     return None if row is None else int(row[0])
 
 
-def _replay(view: IdempotentMixin, kept: IdempotencyKey, fingerprints: Collection[str]) -> Response:
+def _replay(
+    view: IdempotentMixin, user: User, kept: IdempotencyKey, fingerprints: Collection[str]
+) -> Response:
     if kept.fingerprint not in fingerprints:
         raise Conflict(
             f"This {HEADER} was used for a different request within the last 24 hours: use a new"
@@ -187,6 +189,6 @@ def _replay(view: IdempotentMixin, kept: IdempotencyKey, fingerprints: Collectio
             attr=HEADER,
             code="answer_not_kept",
         )
-    view.check_needed(kept.user, kept.needed)
+    view.check_needed(user, kept.needed)
     data = view.from_kept(json.loads(kept.body) if kept.body else None)
     return Response(data, status=kept.status, headers={REPLAYED: "true"})

@@ -70,6 +70,8 @@ class RefreshView(StrictParametersMixin, PublicView):
 
 @extend_schema(tags=["authentication"])
 class RevokeView(StrictParametersMixin):
+    of_account: ClassVar = ("post",)
+
     @extend_schema(operation_id="log_out", request=RefreshTokenSerializer, responses={204: None})
     def post(self, request: Request) -> Response:
         """Log out: end the log-in, so that none of its refresh tokens is accepted any longer."""

@@ -14,7 +14,8 @@ from deployments import lifecycle
 from deployments.lifecycle import Change, Verb, transition
 from deployments.models import DeploymentQuerySet, Status
 from hypervisor.base.errors import Invalid
-from orgs.models import Membership, Role
+from orgs.models import Role
+from orgs.permissions import roles_of
 
 MAX_SELECTED = 10_000
 """The most deployments that have not ended that a filter may select."""
@@ -134,8 +135,7 @@ def _selected(rows: DeploymentQuerySet) -> list[_Selected]:
 
 
 def _skipped(selected: Iterable[_Selected], verb: Verb, user: User) -> Iterator[Skipped]:
-    memberships = Membership.objects.filter(user=user).values_list("organization", "role")
-    roles = {organization: Role(role) for organization, role in memberships}
+    roles = roles_of(user)
     for each in selected:
         record_needed(each.organization, Role.VIEWER)
         least = Role.DEVELOPER if each.created_by == user.pk else Role.ADMIN

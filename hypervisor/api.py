@@ -7,6 +7,7 @@ from accounts.views import RefreshView, RevokeView, TokenView
 from clusters.node_views import NodeViewSet
 from clusters.views import ClusterViewSet
 from deployments.registries.views import RegistryViewSet
+from orgs.tokens.views import TokenViewSet
 from orgs.views import JoinView, MeView, OrganizationViewSet, RegisterView
 from scheduling.views import DeploymentViewSet
 
@@ -16,6 +17,7 @@ router.register("clusters", ClusterViewSet)
 router.register("clusters/(?P<cluster_id>[0-9]{1,18})/nodes", NodeViewSet)
 router.register("deployments", DeploymentViewSet)
 router.register("registries", RegistryViewSet)
+router.register("tokens", TokenViewSet)
 
 urlpatterns = [
     path("register", RegisterView.as_view()),

@@ -139,6 +139,9 @@ SETTINGS = (
     Setting("REFRESH_TOKEN_GRACE_SECONDS", "int", 0,
             "How long a used refresh token still returns the same successor, for clients that lost"
             " the response; 0: its reuse ends the log-in at once.", 0, 60),
+    Setting("TOKEN_MAX_DAYS", "int", 366, "The longest lifetime of an API token.", 1, 36500),
+    Setting("MAX_TOKENS_PER_USER", "int", 50,
+            "API tokens of one user, without those that have expired; 0: no limit.", 0),
     Setting("REGISTRATION", "str", "open",
             "`open`: anyone may register; `invite`: registration requires an organization's invite"
             " code; `closed`: only operators add users.", choices=("open", "invite", "closed")),

@@ -65,7 +65,8 @@ class DomainErrorHandler(ExceptionHandler):
                 return _with_status(exceptions.APIException(_detail(exc)), _STATUS[type(exc)])
             case TokenRefused():
                 return exceptions.AuthenticationFailed(
-                    "The token is invalid, expired or revoked: get a new one at /token.",
+                    "The token is invalid, expired or revoked: log in at /token, or use another API"
+                    " token.",
                     "token_not_valid",
                 )
             case Http404():

@@ -177,6 +177,8 @@ SIMPLE_JWT = {
 
 REGISTRATION: str = _values["REGISTRATION"]
 REFRESH_TOKEN_GRACE_SECONDS: int = _values["REFRESH_TOKEN_GRACE_SECONDS"]
+TOKEN_MAX_DAYS: int = _values["TOKEN_MAX_DAYS"]
+MAX_TOKENS_PER_USER: int = _values["MAX_TOKENS_PER_USER"]
 MAX_ORGANIZATIONS_PER_USER: int = _values["MAX_ORGANIZATIONS_PER_USER"]
 MAX_CLUSTERS_PER_ORGANIZATION: int = _values["MAX_CLUSTERS_PER_ORGANIZATION"]
 MAX_NODES_PER_ORGANIZATION: int = _values["MAX_NODES_PER_ORGANIZATION"]
@@ -194,8 +196,11 @@ if _values["SECURE_PROXY"]:
 
 # --- REST API -------------------------------------------------------------------------------------
 REST_FRAMEWORK: dict[str, Any] = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.authentication.BearerAuthentication"],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["orgs.tokens.authentication.TokenAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": [
+        "rest_framework.permissions.IsAuthenticated",
+        "orgs.tokens.scopes.WithinScope",
+    ],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["hypervisor.rest.parsing.StrictJSONParser"],
     "DEFAULT_SCHEMA_CLASS": "hypervisor.openapi.calls.Schema",
@@ -249,6 +254,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "OnDependencyFailure": "deployments.models.OnDependencyFailure",
         "RestartPolicy": "deployments.models.RestartPolicy",
         "Role": "orgs.models.Role",
+        "Scope": "orgs.tokens.grants.Scope",
     },
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
     "POSTPROCESSING_HOOKS": [

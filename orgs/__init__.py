@@ -7,5 +7,6 @@ services      actions on organizations and members, with the check of an invite 
 events        the append-only history
 viewsets      the base that scopes every view to the caller's organizations
 departures, deletion   what other apps register for members who leave, and for deletions
+tokens/                API tokens, which limit what a caller sees and may do
 views, serializers     the REST API
 """

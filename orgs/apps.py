@@ -4,3 +4,9 @@ from django.apps import AppConfig
 class OrgsConfig(AppConfig):
     name = "orgs"
     verbose_name = "Organizations"
+
+    def ready(self) -> None:
+        from accounts import access
+        from orgs.tokens.services import revoke_all
+
+        access.register(revoke_all)

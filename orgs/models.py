@@ -2,17 +2,19 @@
 
 import secrets
 from datetime import datetime
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Count, OuterRef, Subquery
+from django.db.models import Case, Count, OuterRef, Subquery, Value, When
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from accounts.audit.triggers import trail
 from hypervisor.base.names import NameField
 from orgs.tenancy import Person, TenantQuerySet, id_of
+from orgs.tokens.grants import Grant, Scope, grant_of
+from orgs.tokens.models import ApiToken as ApiToken
 
 
 def new_invite_code() -> str:
@@ -24,11 +26,12 @@ class OrganizationQuerySet(TenantQuerySet["Organization"]):
     organization_path = "pk"
 
     def as_seen_by(self, user: Person) -> Self:
-        """Return the person's organizations, annotated with the person's `role` and with
-        `member_count`."""
+        """Return the person's organizations, annotated with the person's `role`, as far as the
+        caller's token allows it, and with `member_count`."""
         members = Membership.objects.filter(organization=OuterRef("pk")).order_by()
+        own = members.filter(user_id=id_of(user))
         return self.visible_to(user).annotate(
-            role=Subquery(members.filter(user_id=id_of(user)).values("role")),
+            role=Subquery(own.values_list(_role_within(grant_of(user)))),
             member_count=Subquery(
                 members.values("organization").annotate(count=Count("pk")).values("count")
             ),
@@ -79,6 +82,25 @@ class Role(models.TextChoices):
     @property
     def rank(self) -> int:
         return list(Role).index(self)
+
+    def within(self, grant: Grant | None) -> "Role":
+        """Return the role that the caller's token leaves of this one; all of it after a log-in."""
+        return self if grant is None else min(self, _HIGHEST[grant.scope], key=lambda r: r.rank)
+
+    @property
+    def scope(self) -> Scope:
+        """The lowest scope that leaves a member this role."""
+        return next(scope for scope in Scope if _HIGHEST[scope].rank >= self.rank)
+
+
+_HIGHEST = {Scope.READ: Role.VIEWER, Scope.SUBMIT: Role.DEVELOPER, Scope.ADMIN: Role.OWNER}
+
+
+def _role_within(grant: Grant | None) -> Any:
+    """Return `Role.within` as an expression of the column."""
+    if grant is None:
+        return "role"
+    return Case(*(When(role=role, then=Value(role.within(grant))) for role in Role))
 
 
 class Membership(models.Model):

@@ -10,6 +10,9 @@
 | see and regenerate the invite code; rename the organization        | admin      |
 | change roles and remove members, below their own role              | admin      |
 | delete the organization; make another member an owner              | owner      |
+
+A caller with an API token has the role that the token leaves of the member's, and only in the
+token's organization if it is for one.
 """
 
 from collections.abc import Sequence
@@ -19,7 +22,8 @@ from accounts.models import User
 from hypervisor.base.errors import Forbidden, Invalid, NotFound
 from hypervisor.base.prepared import Prepared
 from orgs.models import Membership, Organization, Role
-from orgs.tenancy import Person, id_of
+from orgs.tenancy import Person, id_of, memberships_of
+from orgs.tokens.grants import grant_of, require_scope
 
 _CHOICES = 10
 """The maximum number of organizations that an error lists."""
@@ -43,21 +47,20 @@ _membership = Prepared(
 
 def role_of(user: Person, organization_id: int) -> Role:
     """Return the person's role. Raises NotFound for a non-member, as for an unknown id."""
-    role = (
-        Membership.objects.filter(user_id=id_of(user), organization=organization_id)
-        .values_list("role", flat=True)
-        .first()
-    )
-    if role is None:
-        raise NotFound(f"Organization {organization_id} does not exist.")
-    return Role(role)
+    return _full_role_of(user, organization_id).within(grant_of(user))
+
+
+def roles_of(user: Person) -> dict[int, Role]:
+    """Return the person's role in each of the person's organizations."""
+    found = memberships_of(user).values_list("organization", "role")
+    return {organization: Role(role).within(grant_of(user)) for organization, role in found}
 
 
 def require(user: Person, organization_id: int, least: Role) -> Role:
     """Return the person's role. Raises Forbidden if it is lower than `least`."""
-    role = role_of(user, organization_id)
-    _check(role, organization_id, least)
-    return role
+    role = _full_role_of(user, organization_id)
+    _check(user, role, organization_id, least)
+    return role.within(grant_of(user))
 
 
 def organization_for(user: Person, organization_id: int | None, least: Role) -> Organization:
@@ -66,12 +69,17 @@ def organization_for(user: Person, organization_id: int | None, least: Role) -> 
     Raises NotFound if the caller is not a member of it, Forbidden if the caller's role there is
     lower than `least`, and Invalid if none is named and the caller is a member of none or several.
     """
+    grant = grant_of(user)
+    if grant is not None and grant.organization is not None:
+        if organization_id not in (None, grant.organization):
+            raise _unknown(organization_id)
+        organization_id = grant.organization
     found = _memberships_that_decide(user, organization_id)
     if len(found) == 1:
-        _check(Role(found[0].role), found[0].organization_id, least)
+        _check(user, Role(found[0].role), found[0].organization_id, least)
         return found[0].organization
     if organization_id is not None:
-        raise NotFound(f"Organization {organization_id} does not exist.", attr="organization")
+        raise _unknown(organization_id)
     raise Invalid(
         _choose([membership.organization for membership in found])
         if found
@@ -94,12 +102,26 @@ def _memberships_that_decide(user: Person, organization_id: int | None) -> list[
     return [membership for membership in read if membership.organization_id == organization_id]
 
 
-def _check(role: Role, organization_id: int, least: Role) -> None:
+def _full_role_of(user: Person, organization_id: int) -> Role:
+    """Return the member's role, whatever the token's scope. Raises NotFound for a non-member."""
+    mine = memberships_of(user).filter(organization=organization_id)
+    role = mine.values_list("role", flat=True).first()
+    if role is None:
+        raise NotFound(f"Organization {organization_id} does not exist.")
+    return Role(role)
+
+
+def _unknown(organization_id: int | None) -> NotFound:
+    return NotFound(f"Organization {organization_id} does not exist.", attr="organization")
+
+
+def _check(user: Person, role: Role, organization_id: int, least: Role) -> None:
     if role.rank < least.rank:
         raise Forbidden(
             f"This needs the role {least} or higher; yours is {role}. Ask an admin of the"
             " organization."
         )
+    require_scope(user, least.scope)
     record_needed(organization_id, least)
 
 

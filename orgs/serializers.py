@@ -17,10 +17,12 @@ from hypervisor.rest.serializers import (
     StrictSerializer,
 )
 from orgs.models import Membership, Organization, Role
+from orgs.tokens.serializers import API_TOKEN, ApiTokenSerializer
 
 _ALICE = {"id": 1, "username": "alice"}
 _ORGANIZATION = {"id": 1, "name": "Analytical Engines"}
 _MEMBERSHIP = {"organization": _ORGANIZATION, "role": "owner"}
+_USER = {**_ALICE, "email": "alice@example.org", "memberships": [_MEMBERSHIP]}
 _CODE = "2u6WnJ0zqG3xQd8kV5sYtA"
 _INVITE = {
     "invite_code": _CODE,
@@ -64,13 +66,27 @@ class MembershipSerializer(serializers.ModelSerializer[Membership]):
         fields = ["organization", "role"]
 
 
-@example(answer={**_ALICE, "email": "alice@example.org", "memberships": [_MEMBERSHIP]})
+@example(answer=_USER)
 class UserSerializer(serializers.ModelSerializer[User]):
     memberships = MembershipSerializer(many=True, read_only=True)
 
     class Meta:
         model = User
         fields = ["id", "username", "email", "memberships"]
+
+
+@example(answer={**_USER, "token": API_TOKEN})
+class CallerSerializer(UserSerializer):
+    """The caller, with the API token of the call, if there is one.
+
+    For a caller with such a token, the memberships are those that it is for, with the roles that it
+    leaves.
+    """
+
+    token = ApiTokenSerializer(read_only=True, allow_null=True)
+
+    class Meta(UserSerializer.Meta):
+        fields = [*UserSerializer.Meta.fields, "token"]
 
 
 @example(body={"username": "ada", "password": "correct horse 9", "email": "ada@example.org"})

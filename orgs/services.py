@@ -21,9 +21,10 @@ from hypervisor.base.errors import Conflict, Forbidden, NotFound
 from orgs import deletion
 from orgs.departures import Left, left_behind, sentence
 from orgs.events import record
-from orgs.models import Membership, Organization, Role, new_invite_code
+from orgs.models import ApiToken, Membership, Organization, Role, new_invite_code
 from orgs.permissions import role_of
 from orgs.tenancy import Person
+from orgs.tokens.grants import require_account
 
 log = structlog.get_logger(__name__)
 
@@ -179,6 +180,9 @@ def remove_member(
 ) -> Left:
     """End a membership; members may end their own. Returns the counts of what the member leaves.
 
+    The member's tokens for this organization are revoked, so that they stay invalid if the member
+    joins again.
+
     Raises Forbidden if the member's role is not below the actor's, Conflict for the last owner.
     """
     organization = Organization.objects.get_locked(organization.pk)
@@ -186,8 +190,11 @@ def remove_member(
     member = _member(organization, user_id)
     if member.user.username != actor:
         _check_authority(own_role, Role(member.role))
+    elif authority is not None:
+        require_account(authority)
     _check_another_owner(organization, member)
     member.delete()
+    ApiToken.objects.filter(user=user_id, organization=organization).delete()
     left = left_behind(organization.pk, user_id)
     reason = f"{member.user.username} is no longer a member."
     if left:

@@ -1,22 +1,30 @@
 """Visibility: the one place that turns a person into a condition on rows."""
 
 from collections.abc import Iterable
-from typing import ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from django.apps import apps
-from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db import connection, models
 
 from hypervisor.base.locks import LockingQuerySet
+from orgs.tokens.grants import Person as Person
+from orgs.tokens.grants import grant_of
 
 M = TypeVar("M", bound=models.Model)
-
-Person = AbstractBaseUser | AnonymousUser
 
 
 def id_of(user: Person) -> int:
     """Return the person's id, or 0, which is no user's id, for a person who is not logged in."""
     return user.pk or 0
+
+
+def memberships_of(user: Person) -> "models.QuerySet[Any]":
+    """Return the person's memberships; with a token for one organization, only the one there."""
+    rows = apps.get_model("orgs", "Membership").objects.filter(user_id=id_of(user))
+    grant = grant_of(user)
+    if grant is None or grant.organization is None:
+        return rows
+    return rows.filter(organization=grant.organization)
 
 
 class TenantQuerySet(LockingQuerySet[M]):
@@ -26,7 +34,7 @@ class TenantQuerySet(LockingQuerySet[M]):
 
     def visible_to(self, user: Person) -> Self:
         """Return the rows of the organizations that the person is a member of."""
-        mine = apps.get_model("orgs", "Membership").objects.filter(user_id=id_of(user))
+        mine = memberships_of(user)
         return self.filter(**{f"{self.organization_path}__in": mine.values("organization")})
 
     def protect(self, ids: Iterable[int]) -> set[int]:

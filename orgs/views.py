@@ -12,14 +12,14 @@ from rest_framework.serializers import BaseSerializer
 
 from accounts.authentication import caller
 from accounts.idempotency import record_needed
-from accounts.models import User
 from accounts.throttles import ScopedThrottle
 from accounts.views import PublicView
 from hypervisor.base.errors import Invalid, NotFound
 from hypervisor.rest.parameters import PAGE, StrictParametersMixin
 from orgs import services
-from orgs.models import Organization, Role
+from orgs.models import ApiToken, Organization, Role
 from orgs.serializers import (
+    CallerSerializer,
     DepartureSerializer,
     InviteSerializer,
     InviteTermsSerializer,
@@ -30,6 +30,8 @@ from orgs.serializers import (
     RegistrationSerializer,
     UserSerializer,
 )
+from orgs.tenancy import memberships_of
+from orgs.tokens.grants import grant_of
 from orgs.viewsets import RepeatableMixin, TenantViewSet
 
 
@@ -59,17 +61,24 @@ class RegisterView(StrictParametersMixin, PublicView):
 
 @extend_schema(tags=["authentication"])
 class MeView(StrictParametersMixin):
-    @extend_schema(operation_id="get_me", responses=UserSerializer)
+    @extend_schema(operation_id="get_me", responses=CallerSerializer)
     def get(self, request: Request) -> Response:
-        """Return the caller with all memberships."""
-        people = User.objects.prefetch_related("memberships__organization")
-        return Response(UserSerializer(people.get(pk=caller(request).pk)).data)
+        """Return the caller with all memberships, as far as the caller's token allows."""
+        user = caller(request)
+        memberships = list(memberships_of(user).select_related("organization"))
+        for membership in memberships:
+            membership.role = Role(membership.role).within(grant_of(user))
+        shown: Any = {name: getattr(user, name) for name in ("id", "username", "email")}
+        shown["memberships"] = memberships
+        shown["token"] = request.auth if isinstance(request.auth, ApiToken) else None
+        return Response(CallerSerializer(shown).data)
 
 
 @extend_schema(tags=["organizations"])
 class JoinView(RepeatableMixin, StrictParametersMixin):
     throttle_classes = (ScopedThrottle,)
     throttle_scope = "join"
+    of_account: ClassVar = ("post",)
 
     @extend_schema(
         operation_id="join_organization", request=JoinSerializer, responses=MembershipSerializer
@@ -90,6 +99,7 @@ class OrganizationViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Orga
     queryset = Organization.objects.all()
     serializer_class = OrganizationSerializer
     ordering_fields: ClassVar = ["id", "name", "created_at"]
+    of_account: ClassVar = ("create",)
     query_parameters: ClassVar = {"members": PAGE}
     bodies: ClassVar = (*StrictParametersMixin.bodies, "member", "regenerate_invite")
     roles: ClassVar = {

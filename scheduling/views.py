@@ -40,6 +40,7 @@ from hypervisor.rest.parameters import PAGE, StrictParametersMixin, flag, whole_
 from hypervisor.rest.schemas import ANSWER
 from orgs.models import Event, Role
 from orgs.permissions import organization_for
+from orgs.tokens.grants import Scope
 from orgs.viewsets import TenantViewSet
 from scheduling.insight.explain import dry_run, explain
 from scheduling.serializers import DryRunSerializer, ExplanationSerializer
@@ -95,6 +96,9 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
     own_errors: ClassVar = {"logs": (HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS)}
     own_roles: ClassVar = dict.fromkeys(_OWN_VERBS, Role.DEVELOPER)
     roles: ClassVar = dict.fromkeys((*_OWN_VERBS, "hold", "release"), Role.ADMIN)
+    scopes: ClassVar = dict.fromkeys(
+        (*_OWN_VERBS, "create", "bulk", "cancel_many", "stop_many"), Scope.SUBMIT
+    )
 
     def owner_id_of(self, obj: Deployment) -> int | None:
         return obj.created_by_id

@@ -41,6 +41,7 @@ _OPERATE = frozenset(
         "orgs.change_organization",
         "orgs.delete_membership",
         "orgs.delete_organization",
+        "orgs.revoke_apitoken",
         "scheduling.run_schedulingcycle",
     }
 )

@@ -37,6 +37,7 @@ _GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("Users", "person", "accounts.user"),
             ("Groups", "group", "auth.group"),
             ("API log-ins", "key", "accounts.tokenfamily"),
+            ("API tokens", "vpn_key", "orgs.apitoken"),
             ("Failed log-ins", "gpp_maybe", "axes.accessattempt"),
         ),
     ),

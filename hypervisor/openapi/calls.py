@@ -83,7 +83,7 @@ class Schema(AutoSchema):
         if not action:
             raise TypeError(f"Name {self.method} {self.path}: @extend_schema(operation_id=…).")
         return _NAMES.get(action, f"{action}_{{one}}").format_map(
-            {key: noun.replace(" ", "_") for key, noun in self._nouns().items()}
+            {key: noun.replace(" ", "_").lower() for key, noun in self._nouns().items()}
         )
 
     def get_summary(self) -> str | None:
@@ -169,7 +169,7 @@ class Schema(AutoSchema):
         possible = {
             HTTPStatus.BAD_REQUEST: True,
             HTTPStatus.UNAUTHORIZED: self.view.permission_classes or "/token" in self.path,
-            HTTPStatus.FORBIDDEN: tenant and writes,
+            HTTPStatus.FORBIDDEN: writes and self.view.permission_classes,
             HTTPStatus.NOT_FOUND: "{" in self.path or (tenant and writes) or "join" in self.path,
             HTTPStatus.NOT_ACCEPTABLE: True,
             HTTPStatus.REQUEST_TIMEOUT: reads_body,
@@ -220,13 +220,20 @@ class DescribedField(OpenApiSerializerFieldExtension):  # type: ignore[no-untype
         return deepcopy(dict(of))
 
 
-class PasswordFlow(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    """Lets the Authorize button of /docs get a token from `/token`."""
+class EitherToken(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """Lets the Authorize button of /docs get a token from `/token`, or take an API token."""
 
-    target_class = "accounts.authentication.BearerAuthentication"
-    name = "password"
+    target_class = "orgs.tokens.authentication.TokenAuthentication"
+    name = ["password", "token"]
     priority = 1
 
-    def get_security_definition(self, auto_schema: Any) -> dict[str, Any]:
+    def get_security_requirement(self, auto_schema: Any) -> list[dict[str, list[Any]]]:
+        """Require one of them."""
+        return [{name: []} for name in self.name]
+
+    def get_security_definition(self, auto_schema: Any) -> list[dict[str, Any]]:
         flow = {"tokenUrl": "/token", "refreshUrl": "/token/refresh", "scopes": {}}
-        return {"type": "oauth2", "flows": {"password": flow}}
+        return [
+            {"type": "oauth2", "flows": {"password": flow}},
+            {"type": "http", "scheme": "bearer", "description": "An API token: `hv_…`."},
+        ]

@@ -72,7 +72,8 @@ REFUSALS: dict[HTTPStatus, Refusal] = {
         "Authentication credentials were not provided.", headers=(CHALLENGE,),
     ),
     HTTPStatus.FORBIDDEN: Refusal(
-        "The member's role is too low, or registration is not open.", "permission_denied",
+        "The member's role is too low, or the API token does not allow the call, or registration is"
+        " not open.", "permission_denied",
         "This needs the role admin or higher; yours is developer.",
     ),
     HTTPStatus.NOT_FOUND: Refusal(

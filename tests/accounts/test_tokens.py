@@ -282,6 +282,7 @@ def test_me_returns_the_caller_with_memberships(dora: User, log_in: LogIn) -> No
         "username": "dora",
         "email": "dora@example.org",
         "memberships": [],
+        "token": None,
     }
 
 

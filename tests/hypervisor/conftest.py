@@ -7,6 +7,7 @@ from deployments.models import Status
 from deployments.registries import services as registries
 from orgs.models import Organization
 from tests.fixtures.deployments import Bring
+from tests.support.tokens import token_of
 
 
 @pytest.fixture
@@ -24,5 +25,6 @@ def ids(acme: Organization, bob: User, bring: Bring) -> dict[str, int]:
         "nodes": deployment.node_id,
         "deployments": deployment.pk,
         "registries": registry.pk,
+        "tokens": token_of(bob)[0].pk,
         "user": bob.pk,
     }

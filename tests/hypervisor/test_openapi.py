@@ -78,10 +78,19 @@ def test_every_call_except_registration_and_log_in_needs_a_token(document: Any) 
 
 
 def test_the_authorize_button_asks_for_a_password(document: Any) -> None:
-    (scheme,) = document["components"]["securitySchemes"].values()
+    schemes = document["components"]["securitySchemes"]
 
-    assert scheme["type"] == "oauth2"
-    assert scheme["flows"]["password"]["tokenUrl"] == "/token"
+    assert schemes["password"]["type"] == "oauth2"
+    assert schemes["password"]["flows"]["password"]["tokenUrl"] == "/token"
+
+
+def test_every_call_with_a_token_takes_either_kind(document: Any) -> None:
+    schemes = document["components"]["securitySchemes"]
+    kinds = [call["security"] for _method, _path, call in calls(document) if call.get("security")]
+
+    assert (schemes["token"]["type"], schemes["token"]["scheme"]) == ("http", "bearer")
+    assert [{"password": []}, {"token": []}] in kinds
+    assert all(each in ([{"password": []}, {"token": []}], [{}]) for each in kinds)
 
 
 def test_every_repeatable_post_documents_the_idempotency_key(document: Any) -> None:

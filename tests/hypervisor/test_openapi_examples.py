@@ -20,6 +20,7 @@ from tests.support.factories import PASSWORD
 from tests.support.openapi import JSON, Call, calls, check_answer, examples, named, problems
 from tests.support.reconcile import reconcile
 from tests.support.routes import filled_in
+from tests.support.tokens import token_of
 
 pytestmark = pytest.mark.django_db
 
@@ -76,6 +77,8 @@ class World:
             reconcile(self.forge.pk)
         if first == "registries" and "{" in call.path:
             ids[first] = self._registry()
+        if first == "tokens" and "{" in call.path:
+            ids[first] = token_of(self.alice)[0].pk
         path = filled_in(call.path.replace("{id}", "{pk}"), ids)
         return path + QUERIES.get(call.name, "")
 

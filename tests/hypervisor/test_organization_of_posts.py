@@ -62,7 +62,8 @@ def test_every_post_that_takes_an_organization_is_tested_here(client: Client) ->
         if takes_an_organization(calls.get("post", {}).get("requestBody"), schemas)
     }
 
-    assert taking == {path.partition("?")[0] for path in BODIES}
+    # A token is not in an organization, but may be limited to one.
+    assert taking - {"/tokens"} == {path.partition("?")[0] for path in BODIES}
 
 
 @each_route

@@ -41,6 +41,7 @@ def test_the_routes_are_found() -> None:
         "clusters",
         "deployments",
         "registries",
+        "tokens",
     }
 
 

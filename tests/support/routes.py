@@ -10,6 +10,19 @@ ENUMERATOR: Any = EndpointEnumerator()
 ROUTES = sorted((method, path) for path, _, method, _ in ENUMERATOR.get_api_endpoints())
 
 
+JOB = {"name": "job", "image": "busybox", "cpu": 1, "ram_mib": 1024}
+BODIES: dict[str, Any] = {
+    "/organizations": {"name": "Initech"},
+    "/clusters": {"name": "anvil", "cpu": 1, "ram_mib": 1024},
+    "/clusters/{cluster_id}/nodes": {"name": "n2", "cpu": 1, "ram_mib": 1024},
+    "/deployments": JOB,
+    "/registries": {"host": "ghcr.io", "username": "ci", "password": "hunter2"},
+    "/deployments/bulk": {"deployments": [JOB]},
+    "/tokens": {"name": "ci", "scopes": ["read"]},
+}
+"""A valid body of each POST that creates something, by its path."""
+
+
 def filled_in(path: str, ids: dict[str, int]) -> str:
     if "{" not in path:
         return path

@@ -19,6 +19,8 @@ from accounts import services, tokens
 from accounts.audit.entries import differences, names, watched
 from accounts.models import AuditEntry, IdempotencyKey, TokenFamily, User
 from hypervisor.console.bases import HistoryAdmin, ServiceAdmin, TimeFilter, permitted
+from orgs.models import ApiToken
+from orgs.tokens import services as api_tokens
 
 _RIGHTS = ["is_staff", "is_superuser", "groups", "user_permissions"]
 
@@ -92,6 +94,28 @@ class TokenFamilyAdmin(HistoryAdmin):
         families = list(queryset)
         tokens.end(families)
         self.message_user(request, f"{len(families)} ended.")
+
+
+@admin.register(ApiToken)
+class ApiTokenAdmin(HistoryAdmin):
+    """The API tokens, by their names and first characters."""
+
+    list_display = [
+        "name", "user", "organization", "scope", "start", "created_at", "expires_at",
+        "last_used_at",
+    ]  # fmt: skip
+    list_filter = ["scope", "created_at", "expires_at", "last_used_at"]
+    list_select_related = ["user", "organization"]
+    search_fields = ["name", "start", "user__username"]
+    search_help_text = "A name, the beginning of a token, or a username."
+    ordering = ["-id"]
+    fields = list_display
+    actions = ["revoke"]
+    has_revoke_permission = permitted("revoke")
+
+    @admin.action(description="Revoke these tokens", permissions=["revoke"])
+    def revoke(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> None:
+        self.message_user(request, f"{api_tokens.revoke(queryset)} revoked.")
 
 
 @admin.register(IdempotencyKey)

@@ -1,0 +1,147 @@
+"""Make, find and revoke API tokens."""
+
+import hashlib
+import secrets
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+import structlog
+from django.conf import settings
+from django.db import DatabaseError, connection, transaction
+from django.utils import timezone
+
+from accounts.models import User
+from hypervisor.base import bounds, purging
+from hypervisor.base.bounds import Bound
+from hypervisor.base.errors import Invalid
+from hypervisor.base.prepared import Prepared
+from orgs.models import ApiToken, Organization
+from orgs.tokens.grants import Scope, grant_of
+
+PREFIX = "hv_"
+"""The beginning of every token, by which callers, proxies and scanners for secrets recognize it."""
+
+DEFAULT_DAYS = 90
+
+EXPIRED_DAYS = 30
+"""How long an expired token is listed, so that its user finds out why a program was refused."""
+
+_SHOWN = len(PREFIX) + 6
+_USE_INTERVAL = timedelta(minutes=1)
+
+_by_digest = Prepared(
+    lambda digest: ApiToken.objects.filter(digest=digest).select_related("user"), related="user"
+)
+
+log = structlog.get_logger(__name__)
+
+
+@transaction.atomic
+def create(
+    user: User,
+    *,
+    name: str,
+    scope: Scope,
+    organization: Organization | None = None,
+    days: int | None = None,
+) -> tuple[ApiToken, str]:
+    """Make a token that is valid for so many days; return it with its text, which is not stored.
+
+    Raises Invalid if it would be valid for too long, Conflict if the user has too many.
+    """
+    now = timezone.now()
+    bounds.check([_bound(user, now)])
+    text = PREFIX + secrets.token_urlsafe(32)
+    token = ApiToken.objects.create(
+        user=user,
+        organization=organization,
+        name=name,
+        scope=scope,
+        digest=_digest(text),
+        start=text[:_SHOWN],
+        created_at=now,
+        expires_at=_end(user, days, now),
+    )
+    return token, text
+
+
+def find(text: str, now: datetime) -> ApiToken | None:
+    """Return the token with its user, None if it is unknown, revoked or expired."""
+    found = _by_digest(_digest(text))
+    return found[0] if found and found[0].expires_at > now else None
+
+
+def record_use(token: ApiToken, now: datetime) -> None:
+    """Record that the token is used now, unless that was recorded within the last minute.
+
+    The call goes on whatever happens: a row that another transaction has locked is left alone, and
+    a database that accepts no writes is no reason to refuse a read.
+    """
+    if token.last_used_at is not None and now - token.last_used_at < _USE_INTERVAL:
+        return
+    sql = """
+        UPDATE orgs_apitoken SET last_used_at = %(now)s WHERE id = (
+            SELECT id FROM orgs_apitoken WHERE id = %(id)s FOR NO KEY UPDATE SKIP LOCKED
+        )
+    """
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(sql, {"now": now, "id": token.pk})
+    except DatabaseError as error:
+        log.warning("token_use_not_recorded", token=token.pk, error=str(error))
+
+
+@transaction.atomic
+def revoke(tokens: Iterable[ApiToken]) -> int:
+    """Delete the tokens: from now on, they are refused. Returns how many there were."""
+    rows = ApiToken.objects.filter(pk__in=[token.pk for token in tokens])
+    return rows.delete()[0]
+
+
+def revoke_all(user: User) -> None:
+    """Revoke every token of the user."""
+    user.api_tokens.all().delete()
+
+
+def purge(now: datetime) -> int:
+    """Delete the tokens that expired long ago; return how many."""
+    before = now - timedelta(days=EXPIRED_DAYS)
+    return purging.purge(ApiToken.objects.all(), "expires_at", before, order="expires_at")
+
+
+def _digest(text: str) -> str:
+    # A token has 256 random bits, so there is nothing that a slow hash would protect.
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _end(user: User, days: int | None, now: datetime) -> datetime:
+    """Return when a new token expires: no token outlives the one that it is made with."""
+    most: int = settings.TOKEN_MAX_DAYS
+    if days is not None and days > most:
+        raise Invalid(
+            f"A token is valid for at most {most} days (TOKEN_MAX_DAYS): give a smaller number.",
+            attr="expires_in_days",
+        )
+    end = now + timedelta(days=min(DEFAULT_DAYS, most) if days is None else days)
+    grant = grant_of(user)
+    if grant is None or end <= grant.expires_at:
+        return end
+    if days is not None:
+        raise Invalid(
+            f"The token that you use expires at {grant.expires_at:%Y-%m-%d %H:%M} UTC, and cannot"
+            " make one that is valid for longer: log in, or give a smaller number.",
+            attr="expires_in_days",
+        )
+    return grant.expires_at
+
+
+def _bound(user: User, now: datetime) -> Bound:
+    return Bound(
+        "MAX_TOKENS_PER_USER",
+        user.pk,
+        ApiToken.objects.filter(user=user, expires_at__gt=now),
+        lambda there, bound: (
+            f"{user.username} has {there} tokens, and a user may have no more than {bound}: revoke"
+            " one."
+        ),
+    )
