@@ -15,12 +15,13 @@ from typing import Any
 
 import django
 import pytest
+from pytest_django import DjangoDbBlocker
 
 from hypervisor import env
 from hypervisor.standalone import servers
 from hypervisor.standalone.home import free_port
 from hypervisor.standalone.process import Process, Service
-from tests.support import pgbouncer
+from tests.support import initial_rows, pgbouncer
 from tests.support.docker_engine import missing
 
 pytest_plugins = [
@@ -155,6 +156,13 @@ def django_db_keepdb(django_db_keepdb: bool) -> bool:
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(embedded_servers: None) -> None:
     """Start the servers before pytest-django makes the test database."""
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
+    """Keep the rows of the new test database for the tests with transactions of their own."""
+    with django_db_blocker.unblock():
+        initial_rows.keep()
 
 
 @pytest.fixture(autouse=True)
