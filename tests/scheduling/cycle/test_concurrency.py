@@ -30,6 +30,7 @@ from scheduling.insight.verify import violations
 from scheduling.models import SchedulingCycle
 from scheduling.planner.pipeline import make_plan
 from scheduling.planner.plan import Plan
+from scheduling.planner.shortlist import Backlog
 from scheduling.planner.snapshot import Snapshot
 from tests.fixtures.deployments import Submit
 from tests.support.docker_engine import wait_until
@@ -157,12 +158,12 @@ def test_nothing_is_placed_or_evicted_for_a_deployment_that_is_cancelled_during_
     preemptor = submit(cpu_milli=8000, priority=90)
     snapshots: list[Snapshot] = []
 
-    def plan_during_a_cancellation(snapshot: Snapshot) -> Plan:
+    def plan_during_a_cancellation(snapshot: Snapshot, backlog: Backlog) -> Plan:
         if not snapshots:
             with ThreadPoolExecutor(1) as pool:
                 pool.submit(in_thread(lambda: _cancel(preemptor))).result()
         snapshots.append(snapshot)
-        return make_plan(snapshot)
+        return make_plan(snapshot, backlog)
 
     monkeypatch.setattr(next_plan_module, "make_plan", plan_during_a_cancellation)
 
@@ -186,8 +187,8 @@ def test_preemption_is_not_suspended_for_a_deployment_that_is_cancelled_during_p
     preempt_in_vain(preemptor)
     plans: list[Plan] = []
 
-    def plan_during_a_cancellation(snapshot: Snapshot) -> Plan:
-        plans.append(make_plan(snapshot))
+    def plan_during_a_cancellation(snapshot: Snapshot, backlog: Backlog) -> Plan:
+        plans.append(make_plan(snapshot, backlog))
         if len(plans) == 1:
             with ThreadPoolExecutor(1) as pool:
                 pool.submit(in_thread(lambda: _cancel(preemptor))).result()

@@ -26,6 +26,7 @@ from scheduling.models import BackgroundCycles, SchedulingCycle
 from scheduling.monitoring import cycle_alarms, heartbeats
 from scheduling.planner.pipeline import make_plan
 from scheduling.planner.plan import Plan
+from scheduling.planner.shortlist import Backlog
 from scheduling.planner.snapshot import Snapshot
 from scheduling.tasks import run_due_cycle, run_long_cycle, run_requested_cycle
 from tests.fixtures.deployments import Submit
@@ -72,7 +73,7 @@ def test_a_cycle_that_waits_for_long_is_long_as_well(
 def broken(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Let each plan fail."""
 
-    def fail(snapshot: Snapshot) -> Plan:
+    def fail(snapshot: Snapshot, backlog: Backlog) -> Plan:
         raise ValueError("a snapshot that no planner understands")
 
     monkeypatch.setattr(next_plan_module, "make_plan", fail)
@@ -240,10 +241,10 @@ def test_a_request_during_a_cycle_is_left_to_it_without_any_work(
     submit()
     planning, resume = Event(), Event()
 
-    def slow(snapshot: Snapshot) -> Plan:
+    def slow(snapshot: Snapshot, backlog: Backlog) -> Plan:
         planning.set()
         assert resume.wait(10)
-        return make_plan(snapshot)
+        return make_plan(snapshot, backlog)
 
     def first() -> None:
         try:

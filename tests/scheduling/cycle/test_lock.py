@@ -25,6 +25,7 @@ from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle
 from scheduling.planner.pipeline import make_plan
 from scheduling.planner.plan import Plan
+from scheduling.planner.shortlist import Backlog
 from scheduling.planner.snapshot import Snapshot
 from scheduling.tasks import run_requested_cycle
 from tests.fixtures.deployments import Submit
@@ -141,10 +142,10 @@ def test_a_second_cycle_of_the_organization_ends_at_once_and_another_follows_the
     cache.clear()
     planning, resume = Event(), Event()
 
-    def slow(snapshot: Snapshot) -> Plan:
+    def slow(snapshot: Snapshot, backlog: Backlog) -> Plan:
         planning.set()
         assert resume.wait(_TIMEOUT_S)
-        return make_plan(snapshot)
+        return make_plan(snapshot, backlog)
 
     def first() -> SchedulingCycle | None:
         try:
