@@ -30,6 +30,7 @@ def _limit_sessions(**_: Any) -> None:
 
 
 @task_prerun.connect
-def _check_session(**_: Any) -> None:
+def _check_session(task: Any, **_: Any) -> None:
     """Close a thread's session if it is broken or too old, as Django does before a request."""
-    close_old_connections()
+    if not task.request.is_eager:
+        close_old_connections()
