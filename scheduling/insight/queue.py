@@ -107,12 +107,19 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Competitor:
-    """A ready deployment at its position in its organization; `wait` is None if it starts next."""
+    """A ready deployment at its position in its organization.
+
+    `wait` is None if it starts next, for which `start` is the reason.
+    """
 
     position: int
     row: Row
     wait: WaitReason | None
-    reason: str
+    start: str
+
+    @property
+    def reason(self) -> str:
+        return self.wait.reason if self.wait else self.start
 
     @property
     def code(self) -> str:
@@ -216,7 +223,7 @@ def competitors(loaded: Loaded) -> list[Competitor]:
             position,
             rows[id_],
             waits.get(id_),
-            waits[id_].reason if id_ in waits else f"The next cycle starts it. {starts[id_]}",
+            "" if id_ in waits else f"The next cycle starts it. {starts[id_]}",
         )
         for position, id_ in enumerate(plan.served, start=1)
     ]

@@ -18,7 +18,8 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from operator import attrgetter
+from itertools import compress, count, islice
+from operator import attrgetter, is_not
 
 from scheduling.planner.packed import OVERDRAWN, pack
 from scheduling.planner.snapshot import Deployment, Snapshot
@@ -29,6 +30,8 @@ LARGE = 4_000
 
 Kind = tuple[int, int | None, object]
 IsEligible = Callable[[Deployment], bool]
+
+_FEW = 64  # differences that are found one by one
 
 _since = attrgetter("waits_since")
 
@@ -114,9 +117,7 @@ class Backlog:
         """Return the backlog of other deployments. Those that are the same objects cost little."""
         if deployments is self.deployments:
             return self
-        before, after = set(map(id, self.deployments)), set(map(id, deployments))
-        removed = [d for d in self.deployments if id(d) not in after]
-        added = [d for d in deployments if id(d) not in before]
+        removed, added = _differences(self.deployments, deployments)
         if 4 * (len(removed) + len(added)) > len(deployments):
             return Backlog.of(deployments)
         gone_others, gone = _divided(removed)
@@ -148,6 +149,37 @@ class Backlog:
 
 
 _EMPTY = Group(())
+
+
+def _differences(
+    former: Sequence[Deployment], present: Sequence[Deployment]
+) -> tuple[list[Deployment], list[Deployment]]:
+    """Return the former deployments that are not present as the same objects, and the new ones.
+
+    If both are in the order of their ids, as is usual, few are compared in Python.
+    """
+    removed, added, i, j = list[Deployment](), list[Deployment](), 0, 0
+    while i < len(former) and j < len(present):
+        differ = map(is_not, islice(former, i, None), islice(present, j, None))
+        equal = next(compress(count(), differ), min(len(former) - i, len(present) - j))
+        i, j = i + equal, j + equal
+        if i == len(former) or j == len(present):
+            break
+        if len(removed) + len(added) > _FEW:
+            return _differing(former, present), _differing(present, former)
+        was, is_ = former[i], present[j]
+        if was.id <= is_.id:
+            removed.append(was)
+            i += 1
+        if is_.id <= was.id:
+            added.append(is_)
+            j += 1
+    return [*removed, *former[i:]], [*added, *present[j:]]
+
+
+def _differing(some: Sequence[Deployment], others: Sequence[Deployment]) -> list[Deployment]:
+    there = set(map(id, others))
+    return [d for d in some if id(d) not in there]
 
 
 def _divided(

@@ -3,7 +3,6 @@
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
 from heapq import nsmallest
 from typing import Any
 
@@ -51,6 +50,10 @@ class Reason:
     it has one.
     """
 
+    __slots__ = (
+        "_index", "_is_suspended", "_known", "_may_move", "_move", "_own", "_supplies", "_supply",
+    )  # fmt: skip
+
     def __init__(self, supplies: Supplies, d: int, own: Reservation | None) -> None:
         problem = supplies.problem
         self._supplies = supplies
@@ -60,7 +63,8 @@ class Reason:
         self._is_suspended = d in problem.suspended
         level = problem.levels[-1].priority if self._is_suspended else problem.priorities[d]
         self._supply = supplies.at(level, d)
-        self._move: dict[str, int] = {}
+        self._move: dict[str, int] | None = None
+        self._known: tuple[str, str] | None = None
         self._may_move = self._supply.may_scatter(problem.requests[d]) and not (
             own or self._is_suspended
         )
@@ -91,11 +95,11 @@ class Reason:
     def reason(self) -> str:
         return self._explained[1]
 
-    @cached_property
+    @property
     def detail(self) -> Mapping[str, Any]:
         return Detail(self)
 
-    @cached_property
+    @property
     def key(self) -> Hashable:
         """See `WaitReason`. It is made of numbers, texts and a digest."""
         deployment, supply = self._deployment, self._supply
@@ -111,9 +115,14 @@ class Reason:
         respected = tuple([self._reservation_on(c) is not None for c in supply.reservations])
         return request, priority, until, respected, supply.digest
 
-    @cached_property
+    @property
     def _explained(self) -> tuple[str, str]:
         """The code and the sentence."""
+        if self._known is None:
+            self._known = self._explain()
+        return self._known
+
+    def _explain(self) -> tuple[str, str]:
         deployment, request = self._deployment, self._deployment.request
         if not self._supply.nodes:
             return not_eligible(self._problem, self._index)
@@ -208,7 +217,7 @@ class Reason:
             return self._supply.free_on(c)
         return unpack(beyond(self._supply.free[c], other.amount))
 
-    @cached_property
+    @property
     def clusters(self) -> list[dict[str, Any]]:
         """A row for each cluster."""
         return [self._row(nodes) for nodes in self._problem.clusters]
@@ -218,7 +227,7 @@ class Reason:
         """The move that the sentence proposes; empty if it proposes none."""
         if self._may_move:
             self._explained  # noqa: B018 - finds the move
-        return self._move
+        return self._move or {}
 
     @property
     def reservation(self) -> dict[str, Any]:
