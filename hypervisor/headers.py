@@ -2,10 +2,13 @@
 
 import re
 from collections.abc import Callable
+from typing import Any
 from uuid import uuid4
 
+from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
 from django_structlog.middlewares import RequestMiddleware
+from django_structlog.signals import bind_extra_request_finished_metadata
 from structlog.contextvars import bind_contextvars
 
 from accounts.lockout import client_address
@@ -51,8 +54,13 @@ class NoStoreMiddleware:
 
 
 class LogMiddleware(RequestMiddleware):
-    """Logs each request, with the caller's address as the rate limits see it."""
+    """Logs each request when it ends, with the caller's address as the rate limits see it."""
 
     @classmethod
     def bind_ip(cls, request: HttpRequest) -> None:
         bind_contextvars(ip=client_address(request))
+
+
+@receiver(bind_extra_request_finished_metadata)
+def _add_user_agent(request: HttpRequest, log_kwargs: dict[str, Any], **_: object) -> None:
+    log_kwargs["user_agent"] = request.META.get("HTTP_USER_AGENT")

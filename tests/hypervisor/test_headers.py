@@ -1,5 +1,7 @@
 """Headers of every response."""
 
+import logging
+
 import pytest
 from django.test import Client
 from django.urls import reverse
@@ -54,3 +56,18 @@ def test_no_cache_may_store_an_invite_code(
         client.post(f"/organizations/{acme.pk}/regenerate-invite"),
     ):
         assert response.headers["Cache-Control"] == "no-store"
+
+
+def test_a_request_has_one_line_in_the_log_which_says_all(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    client.get("/readyz", headers={"user-agent": "curl/8", "x-request-id": "mine"})
+
+    (line,) = (r.msg for r in caplog.records if r.name == "django_structlog.middlewares.request")
+    assert isinstance(line, dict)
+    assert line["event"] == "request_finished"
+    assert line["request"] == "GET /readyz"
+    assert (line["code"], line["ip"]) == (200, "127.0.0.1")
+    assert (line["user_agent"], line["request_id"]) == ("curl/8", "mine")
