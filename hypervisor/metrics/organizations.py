@@ -161,7 +161,7 @@ def _counters(organizations: Sequence[int], counted: Totals) -> Iterator[Metric]
     )
     yield counter(
         "hypervisor_runs",
-        "Runs that lost or gave up their place, by outcome.",
+        "Runs that ended, by outcome.",
         ["organization", "outcome"],
         rows(totals.RUNS),
     )

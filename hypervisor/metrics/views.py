@@ -12,7 +12,7 @@ from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema
-from prometheus_client import CONTENT_TYPE_LATEST
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
@@ -67,7 +67,7 @@ class MetricsView(StrictParametersMixin, APIView):
     content_negotiation_class = OneFormat
 
     def get(self, request: Request) -> HttpResponse:
-        return HttpResponse(page.text(), content_type=CONTENT_TYPE_LATEST)
+        return HttpResponse(page.text(), content_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
 def _is_token(raw: bytes) -> bool:
