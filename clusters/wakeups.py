@@ -22,6 +22,9 @@ from django.conf import settings
 from django.core.cache import cache
 from django.db import transaction
 from redis import Redis, RedisError, ResponseError
+from structlog.contextvars import get_contextvars
+
+from hypervisor.base.tracing import REQUEST_ID
 
 RUN_CYCLE = "scheduling.run_cycle"
 RECONCILE = "deployments.reconcile"
@@ -85,10 +88,13 @@ class _Pace:
 
 
 class _Sender:
-    """The requests to be sent, without duplicates, and the thread that sends them."""
+    """The requests to be sent, without duplicates, and the thread that sends them.
+
+    Of each, it keeps when it is due, and the id of the first caller's request that caused it.
+    """
 
     def __init__(self) -> None:
-        self._waiting: dict[Wakeup, float] = {}
+        self._waiting: dict[Wakeup, tuple[float, str]] = {}
         self._requests: Counter[Wakeup] = Counter()
         self._pace = _Pace()
         self._is_sending = False
@@ -101,7 +107,9 @@ class _Sender:
             self._requests[wakeup] += 1
             if wakeup in self._waiting:
                 return
-            self._waiting[wakeup] = self._pace.due(wakeup, monotonic())
+            # This thread's context is not that of the thread that sends.
+            caller = str(get_contextvars().get(REQUEST_ID, ""))
+            self._waiting[wakeup] = self._pace.due(wakeup, monotonic()), caller
             if self._thread is None:
                 self._thread = Thread(target=self._run, name="wakeups", daemon=True)
                 self._thread.start()
@@ -124,10 +132,10 @@ class _Sender:
             with self._changed:
                 wakeup = self._next()
                 # Removed first, because a change during the sending needs a request of its own.
-                del self._waiting[wakeup]
+                _due, caller = self._waiting.pop(wakeup)
                 self._pace.count(wakeup, self._requests.pop(wakeup), monotonic())
                 self._is_sending = True
-            _send(*wakeup)
+            _send(*wakeup, caller)
             with self._changed:
                 self._is_sending = False
                 self._changed.notify_all()
@@ -137,7 +145,7 @@ class _Sender:
         while True:
             if self._waiting:
                 wakeup = min(self._waiting, key=self._waiting.__getitem__)
-                delay = self._waiting[wakeup] - monotonic()
+                delay = self._waiting[wakeup][0] - monotonic()
                 if delay <= 0 or self._flushing:
                     return wakeup
                 self._changed.wait(delay)
@@ -265,10 +273,10 @@ def _fire(wakeup: Wakeup) -> None:
     request_at_once(wakeup)
 
 
-def _send(task: str, subject_id: int) -> None:
+def _send(task: str, subject_id: int, caller: str) -> None:
     try:
         if cache.add(_key(task, subject_id), 1, timeout=_MERGE_SECONDS):
-            current_app.send_task(task, args=[subject_id])
+            current_app.send_task(task, args=[subject_id], headers={REQUEST_ID: caller})
     except Exception as error:  # noqa: BLE001 whatever the broker's client raises
         log.warning("wakeup_not_sent", task=task, subject=subject_id, error=str(error))
 

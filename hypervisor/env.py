@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -131,6 +132,9 @@ SETTINGS = (
     Setting("METRICS_LIMIT", "int", 1000,
             "How many organizations, and how many clusters, `/metrics` lists: the oldest ones.",
             1, 100000),
+    Setting("TRACES_ENDPOINT", "str", "",
+            "Where traces of scheduling cycles go: a collector's address for OTLP over HTTP, such"
+            " as `http://localhost:4318/v1/traces`. Empty: none are made."),
     Setting("LOG_LEVEL", "str", "INFO", "`DEBUG`, `INFO`, `WARNING` or `ERROR`.",
             choices=("DEBUG", "INFO", "WARNING", "ERROR")),
     Setting("LOG_FORMAT", "str", "json", "`json` or `console`.", choices=("json", "console")),
@@ -257,6 +261,8 @@ def _refusals(values: Mapping[str, Any]) -> list[str]:
             f"DEPLOYMENT_HISTORY_DAYS: Must be 0 or at least {_SHORTEST_HISTORY_DAYS}: until then,"
             " an engine that is silent may still have its containers."
         )
+    if values["TRACES_ENDPOINT"] and not find_spec("opentelemetry"):
+        problems.append("TRACES_ENDPOINT: needs packages. Install them: pip install '.[traces]'")
     if 0 < len(values["METRICS_TOKEN"]) < 32:
         problems.append(
             "METRICS_TOKEN: needs 32 characters or more. Make one with:"

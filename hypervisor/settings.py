@@ -342,9 +342,10 @@ DEPLOYMENT_HISTORY_DAYS: int = _values["DEPLOYMENT_HISTORY_DAYS"]
 AUDIT_HISTORY_DAYS: int = _values["AUDIT_HISTORY_DAYS"]
 SAMPLE_HISTORY_DAYS: int = _values["SAMPLE_HISTORY_DAYS"]
 
-# --- Metrics --------------------------------------------------------------------------------------
+# --- Metrics and traces ---------------------------------------------------------------------------
 METRICS_TOKEN: str = _values["METRICS_TOKEN"]
 METRICS_LIMIT: int = _values["METRICS_LIMIT"]
+TRACES_ENDPOINT: str = _values["TRACES_ENDPOINT"]
 
 # --- Engines --------------------------------------------------------------------------------------
 STOP_GRACE_SECONDS: int = _values["STOP_GRACE_SECONDS"]
@@ -400,4 +401,6 @@ LOGGING = {
     },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},
     "root": {"handlers": ["stderr"], "level": _values["LOG_LEVEL"]},
+    # It has a line for each message that is sent or received.
+    "loggers": {"celery": {"level": "WARNING"}},
 }

@@ -12,6 +12,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from clusters.wakeups import request_cycle
+from hypervisor.base import tracing
 from orgs.models import Organization
 from scheduling.cycle.apply import apply, lock_unchanged
 from scheduling.cycle.explaining import is_short, write_first, write_rest
@@ -49,11 +50,14 @@ def run_cycle(
     running, another transaction keeps its rows locked, or the plan's deployments changed during
     every attempt; in these three cases another cycle has been requested.
     """
+    began = perf_counter_ns()
     attempt = partial(_attempt, organization_id, trigger, clock)
     for _ in range(_ATTEMPTS):
         outcome = in_turn(organization_id, attempt)
         if isinstance(outcome, _Decided):
+            committed = perf_counter_ns()
             write_rest(outcome.cycle, outcome.plan, outcome.loaded)
+            _trace(began, outcome, committed)
             return outcome.cycle
         if outcome is None:
             return None
@@ -68,11 +72,15 @@ class Superseded:
 
 @dataclass(frozen=True, slots=True)
 class _Decided:
-    """The result of an attempt whose plan was applied."""
+    """The result of an attempt whose plan was applied.
+
+    `times` are when it began, and when its phases ended, by `perf_counter_ns`.
+    """
 
     cycle: SchedulingCycle
     plan: Plan
     loaded: Loaded
+    times: tuple[int, int, int, int]
 
 
 def _attempt(
@@ -91,7 +99,26 @@ def _attempt(
     write_first(plan, loaded)
     _request_at_next_turn(organization_id, loaded, plan)
     times = (started, loaded_at, planned_at, perf_counter_ns())
-    return _Decided(_record(organization_id, trigger, loaded, plan, times), plan, loaded)
+    return _Decided(_record(organization_id, trigger, loaded, plan, times), plan, loaded, times)
+
+
+def _trace(began: int, decided: _Decided, committed: int) -> None:
+    """Record a trace of the cycle; the time of superseded attempts belongs to the lock."""
+    cycle = decided.cycle
+    names = ("lock", "snapshot", "plan", "apply", "commit", "reasons")
+    ends = (*decided.times, committed, perf_counter_ns())
+    counts = ("ready", "placed", "evicted", "moved", "left_pending")
+    tracing.record(
+        "cycle",
+        began,
+        list(zip(names, ends, strict=True)),
+        {
+            "organization": cycle.organization_id,
+            "cycle": cycle.pk,
+            "trigger": cycle.trigger,
+            **{name: getattr(cycle, name) for name in counts},
+        },
+    )
 
 
 def _request_at_next_turn(organization_id: int, loaded: Loaded, plan: Plan) -> None:

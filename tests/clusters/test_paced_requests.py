@@ -17,7 +17,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[Wakeup]:
     """The messages that a new sender sends, with an hour between those of a burst."""
     messages: list[Wakeup] = []
     monkeypatch.setattr(wakeups, "_PACE_SECONDS", _HOUR)
-    monkeypatch.setattr(wakeups, "_send", lambda *wakeup: messages.append(wakeup))
+    monkeypatch.setattr(wakeups, "_send", lambda task, pk, _caller: messages.append((task, pk)))
     monkeypatch.setattr(wakeups, "_sender", wakeups._Sender())
     return messages
 

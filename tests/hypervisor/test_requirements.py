@@ -11,11 +11,11 @@ from packaging.utils import canonicalize_name
 from hypervisor.standalone.bootstrap import LOCKS, ROOT
 
 EXTRAS = {
-    "production": ["engines"],
+    "production": ["engines", "traces"],
     "up": ["engines", "embedded"],
-    "test": ["engines", "embedded", "test"],
-    "dev": ["engines", "embedded", "test", "lint"],
-    "bench": ["engines", "embedded", "test", "lint", "bench"],
+    "test": ["engines", "traces", "embedded", "test"],
+    "dev": ["engines", "traces", "embedded", "test", "lint"],
+    "bench": ["engines", "traces", "embedded", "test", "lint", "bench"],
 }
 
 
