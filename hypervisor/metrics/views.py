@@ -18,9 +18,10 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from accounts.authentication import BearerAuthentication
 from hypervisor.metrics import page
 from hypervisor.rest.parameters import StrictParametersMixin
+from orgs.tokens.authentication import TokenAuthentication
+from orgs.tokens.grants import grant_of
 
 PERMISSION = "scheduling.view_sample"
 """The permission of the operators who may read the metrics: that of the dashboard's figures."""
@@ -33,7 +34,7 @@ _SCRAPER = "scraper"
 """What `request.auth` is for a scraper, which is no user."""
 
 
-class ScraperAuthentication(BearerAuthentication):
+class ScraperAuthentication(TokenAuthentication):
     """Accepts METRICS_TOKEN, and in development a caller on this machine without a token."""
 
     def authenticate(self, request: Request) -> Any:
@@ -47,10 +48,17 @@ class ScraperAuthentication(BearerAuthentication):
 
 
 class MayRead(BasePermission):
-    message = f"Reading the metrics needs METRICS_TOKEN, or the permission {PERMISSION}."
+    message = (
+        f"Reading the metrics needs METRICS_TOKEN, or the permission {PERMISSION} and a token that is"
+        " not limited to an organization."
+    )
 
     def has_permission(self, request: Request, view: APIView) -> bool:
-        return request.auth == _SCRAPER or request.user.has_perm(PERMISSION)
+        if request.auth == _SCRAPER:
+            return True
+        grant = grant_of(request.user)
+        is_limited = grant is not None and grant.organization is not None
+        return request.user.has_perm(PERMISSION) and not is_limited
 
 
 class OneFormat(DefaultContentNegotiation):

@@ -7,6 +7,9 @@ from rest_framework.test import APIClient
 
 from accounts.models import User
 from hypervisor.env import read
+from orgs.models import Organization
+from orgs.tokens import services as tokens
+from orgs.tokens.grants import Scope
 from tests.fixtures.people import ClientFor
 from tests.support.answers import refusal
 
@@ -74,6 +77,20 @@ def test_operators_read_them_and_members_do_not(
     refusal(client_for(alice).get("/metrics"), 403)
     assert client_for(bob).get("/metrics").status_code == 200
     assert client_for(olga).get("/metrics").status_code == 200
+
+
+def test_an_operator_reads_them_with_an_api_token_of_any_scope_for_all_organizations(
+    olga: User, alice: User, acme: Organization
+) -> None:
+    def status_with(user: User, organization: Organization | None) -> int:
+        _, text = tokens.create(
+            user, name="scraper", scope=Scope.READ, organization=organization, days=1
+        )
+        return status(ELSEWHERE, Authorization=f"Bearer {text}")
+
+    assert status_with(olga, None) == 200
+    assert status_with(olga, acme) == 403
+    assert status_with(alice, None) == 403
 
 
 def test_an_unknown_parameter_is_refused(client_for: ClientFor, olga: User) -> None:
