@@ -49,8 +49,8 @@ class ScraperAuthentication(TokenAuthentication):
 
 class MayRead(BasePermission):
     message = (
-        f"Reading the metrics needs METRICS_TOKEN, or the permission {PERMISSION} and a token that is"
-        " not limited to an organization."
+        f"Reading the metrics needs METRICS_TOKEN, or the permission {PERMISSION} and a token that"
+        " is not limited to an organization."
     )
 
     def has_permission(self, request: Request, view: APIView) -> bool:
