@@ -11,7 +11,7 @@ from django.db import models
 from django.db.models.functions import Lower
 
 from accounts.audit.triggers import trail
-from accounts.usernames import UserManager
+from accounts.usernames import UserManager, is_service
 from hypervisor.base.locks import LockingQuerySet
 from hypervisor.base.prepared import ReadAhead
 
@@ -45,6 +45,11 @@ class User(AbstractUser):
                 violation_error_message="A user with that username already exists.",
             )
         ]
+
+    @property
+    def is_service(self) -> bool:
+        """Whether this is the user of a service account: a program, which cannot log in."""
+        return is_service(self.username)
 
 
 class TokenFamilyQuerySet(LockingQuerySet["TokenFamily"]):

@@ -38,6 +38,18 @@ def add_user(user: User) -> User:
     return user
 
 
+@transaction.atomic
+def add_service_user(username: str) -> User:
+    """Add the user of a service account, which has no password, or reactivate it."""
+    user = User.objects.filter(username=username).first()
+    if user is not None:
+        return update_user(user, {"is_active": True})
+    user = User(username=username)
+    user.set_unusable_password()
+    user.save(force_insert=True)
+    return user
+
+
 def _lock_name(username: str) -> None:
     """Make other registrations of this name wait until this transaction ends."""
     with connection.cursor() as cursor:

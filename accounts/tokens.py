@@ -48,7 +48,7 @@ class TokenPair:
 def log_in(request: HttpRequest, *, username: str, password: str) -> TokenPair:
     """Return tokens for the user. Raises Unauthorized if the username or password is wrong."""
     user = authenticate(request, username=username, password=password)
-    if not isinstance(user, User):
+    if not isinstance(user, User) or user.is_service:
         raise Unauthorized("The username or password is wrong.")
     user_logged_in.send(sender=User, request=request, user=user)
     return _begin(user, timezone.now())

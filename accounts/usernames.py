@@ -1,4 +1,4 @@
-"""Find users by name in any case, preferring an exact match."""
+"""The names of users: how they are found, and how those of programs differ."""
 
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,20 @@ from hypervisor.base.names import normalized
 
 if TYPE_CHECKING:
     from accounts.models import User
+
+
+_SERVICE = "service:"
+"""The beginning of a service account's username; no person's name may contain a colon."""
+
+
+def service_name(name: str, organization_id: int) -> str:
+    """Return the username of a service account of an organization."""
+    return f"{_SERVICE}{name}@{organization_id}"
+
+
+def is_service(username: str) -> bool:
+    """Return whether this is the name of a service account."""
+    return username.startswith(_SERVICE)
 
 
 class UserManager(BaseUserManager["User"]):

@@ -7,12 +7,16 @@ from accounts.views import RefreshView, RevokeView, TokenView
 from clusters.node_views import NodeViewSet
 from clusters.views import ClusterViewSet
 from deployments.registries.views import RegistryViewSet
+from orgs.service_accounts.views import ServiceAccountViewSet
 from orgs.tokens.views import TokenViewSet
 from orgs.views import JoinView, MeView, OrganizationViewSet, RegisterView
 from scheduling.views import DeploymentViewSet
 
 router = SimpleRouter(trailing_slash=False)
 router.register("organizations", OrganizationViewSet)
+router.register(
+    "organizations/(?P<organization_id>[0-9]{1,18})/service-accounts", ServiceAccountViewSet
+)
 router.register("clusters", ClusterViewSet)
 router.register("clusters/(?P<cluster_id>[0-9]{1,18})/nodes", NodeViewSet)
 router.register("deployments", DeploymentViewSet)

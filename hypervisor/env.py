@@ -159,6 +159,8 @@ SETTINGS = (
     Setting("LOCKOUT_MINUTES", "int", 15, "How long such a lockout lasts.", 1, 10080),
     Setting("MAX_ORGANIZATIONS_PER_USER", "int", 100,
             "Organizations that one user may own by founding them; 0: no limit.", 0),
+    Setting("MAX_SERVICE_ACCOUNTS_PER_ORGANIZATION", "int", 100,
+            "Service accounts of one organization; 0: no limit.", 0),
     Setting("MAX_CLUSTERS_PER_ORGANIZATION", "int", 1000,
             "Clusters of one organization; 0: no limit.", 0),
     Setting("MAX_NODES_PER_ORGANIZATION", "int", 5000,

@@ -12,8 +12,10 @@ from django.utils import timezone
 
 from accounts.audit.triggers import trail
 from hypervisor.base.names import NameField
+from orgs.roles import Role as Role
+from orgs.service_accounts.models import ServiceAccount as ServiceAccount
 from orgs.tenancy import Person, TenantQuerySet, id_of
-from orgs.tokens.grants import Grant, Scope, grant_of
+from orgs.tokens.grants import Grant, grant_of
 from orgs.tokens.models import ApiToken as ApiToken
 
 
@@ -69,31 +71,6 @@ class Organization(models.Model):
         expired = self.invite_expires_at is not None and self.invite_expires_at <= now
         used_up = self.invite_max_uses is not None and self.invite_uses >= self.invite_max_uses
         return not (expired or used_up)
-
-
-class Role(models.TextChoices):
-    """A member's role; `permissions` has the table of what each role may do."""
-
-    VIEWER = "viewer"
-    DEVELOPER = "developer"
-    ADMIN = "admin"
-    OWNER = "owner"
-
-    @property
-    def rank(self) -> int:
-        return list(Role).index(self)
-
-    def within(self, grant: Grant | None) -> "Role":
-        """Return the role that the caller's token leaves of this one; all of it after a log-in."""
-        return self if grant is None else min(self, _HIGHEST[grant.scope], key=lambda r: r.rank)
-
-    @property
-    def scope(self) -> Scope:
-        """The lowest scope that leaves a member this role."""
-        return next(scope for scope in Scope if _HIGHEST[scope].rank >= self.rank)
-
-
-_HIGHEST = {Scope.READ: Role.VIEWER, Scope.SUBMIT: Role.DEVELOPER, Scope.ADMIN: Role.OWNER}
 
 
 def _role_within(grant: Grant | None) -> Any:

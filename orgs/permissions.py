@@ -9,6 +9,7 @@
 | store, change and delete log-ins to registries                     | admin      |
 | see and regenerate the invite code; rename the organization        | admin      |
 | change roles and remove members, below their own role              | admin      |
+| add and delete service accounts, below their own role; their tokens | admin     |
 | delete the organization; make another member an owner              | owner      |
 
 A caller with an API token has the role that the token leaves of the member's, and only in the
@@ -100,6 +101,18 @@ def _memberships_that_decide(user: Person, organization_id: int | None) -> list[
     if read is None or len(read) > _CHOICES:
         return _membership(id_of(user), organization_id)
     return [membership for membership in read if membership.organization_id == organization_id]
+
+
+def check_authority(own_role: Role | None, role: Role) -> None:
+    """Raise Forbidden unless the role is below the member's own, and that is admin or owner.
+
+    An operator of the platform, whose own role is None, ranks above all members.
+    """
+    if own_role is not None and (own_role.rank < Role.ADMIN.rank or own_role.rank <= role.rank):
+        raise Forbidden(
+            f"This needs the role admin or owner, and one above {role}; yours is {own_role}. Ask an"
+            " owner of the organization."
+        )
 
 
 def _full_role_of(user: Person, organization_id: int) -> Role:

@@ -201,17 +201,29 @@ class UserReferenceSerializer(serializers.ModelSerializer[User]):
 
 @example(
     change={"role": "admin"},
-    answer={"user": _ALICE, "role": "owner", "joined_at": "2026-01-05T09:00:00Z"},
+    answer={
+        "user": _ALICE,
+        "role": "owner",
+        "service_account": None,
+        "joined_at": "2026-01-05T09:00:00Z",
+    },
 )
 class MemberSerializer(StrictModelSerializer[Membership]):
     """A member of an organization with the role in it."""
 
     user = UserReferenceSerializer(read_only=True)
     role = serializers.ChoiceField(choices=Role.choices)
+    service_account = serializers.IntegerField(
+        source="user.service_account.pk",
+        read_only=True,
+        allow_null=True,
+        default=None,
+        help_text="The id of the service account that the member is; null for a person.",
+    )
 
     class Meta:
         model = Membership
-        fields = ["user", "role", "joined_at"]
+        fields = ["user", "role", "service_account", "joined_at"]
         read_only_fields = ["joined_at"]
 
 

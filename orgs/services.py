@@ -22,7 +22,8 @@ from orgs import deletion
 from orgs.departures import Left, left_behind, sentence
 from orgs.events import record
 from orgs.models import ApiToken, Membership, Organization, Role, new_invite_code
-from orgs.permissions import role_of
+from orgs.permissions import check_authority, role_of
+from orgs.service_accounts import services as service_accounts
 from orgs.tenancy import Person
 from orgs.tokens.grants import require_account
 
@@ -64,6 +65,7 @@ def register(*, username: str, email: str, password: str, invite_code: str | Non
 @transaction.atomic
 def create(*, owner: User, name: str, bounded: bool = True) -> Organization:
     """Create an organization. Raises Conflict if the owner already owns too many."""
+    _check_person(owner)
     if bounded:
         bounds.check([_bound(owner)])
     organization = Organization.objects.create(name=name)
@@ -134,6 +136,7 @@ def join(user: User, *, invite_code: str) -> Membership:
 @transaction.atomic
 def add_member(organization: Organization, *, actor: str, user: User, role: Role) -> Membership:
     """Make the user a member; for operators. Raises Conflict if the user already is one."""
+    _check_person(user)
     organization = Organization.objects.get_locked(organization.pk)
     try:
         with transaction.atomic():
@@ -161,10 +164,12 @@ def change_role(
     before = Role(member.role)
     if role == before:
         return member
+    if role is Role.OWNER:
+        _check_person(member.user)
     if not _steps_down(member, actor, role):
-        _check_authority(own_role, before)
+        check_authority(own_role, before)
         if (own_role, role) != (Role.OWNER, Role.OWNER):
-            _check_authority(own_role, role)
+            check_authority(own_role, role)
     _check_another_owner(organization, member)
     member.role = role
     member.save(update_fields=["role"])
@@ -181,7 +186,7 @@ def remove_member(
     """End a membership; members may end their own. Returns the counts of what the member leaves.
 
     The member's tokens for this organization are revoked, so that they stay invalid if the member
-    joins again.
+    joins again. A service account is deleted with its membership.
 
     Raises Forbidden if the member's role is not below the actor's, Conflict for the last owner.
     """
@@ -189,11 +194,13 @@ def remove_member(
     own_role = role_of(authority, organization.pk) if authority else None
     member = _member(organization, user_id)
     if member.user.username != actor:
-        _check_authority(own_role, Role(member.role))
+        check_authority(own_role, Role(member.role))
     elif authority is not None:
         require_account(authority)
     _check_another_owner(organization, member)
     member.delete()
+    if member.user.is_service:
+        service_accounts.close(member.user)
     ApiToken.objects.filter(user=user_id, organization=organization).delete()
     left = left_behind(organization.pk, user_id)
     reason = f"{member.user.username} is no longer a member."
@@ -212,6 +219,7 @@ def delete(organization: Organization, *, actor: str) -> None:
     # For deletion, so that a transaction that adds a row to the organization has to wait.
     row = Organization.objects.get_locked(organization.pk, for_deletion=True)
     deletion.prepare(row)
+    service_accounts.close_all(row)
     row.delete()
     log.info("organization_deleted", organization=organization.pk, name=row.name, actor=actor)
 
@@ -238,16 +246,15 @@ def protect_organizations(ids: Iterable[int]) -> None:
         raise NotFound(f"Organization {min(gone)} does not exist.", attr="organization")
 
 
+def _check_person(user: User) -> None:
+    if user.is_service:
+        raise Conflict(
+            f"{user.username} is a service account: it belongs to one organization, and owns none."
+        )
+
+
 def _steps_down(member: Membership, actor: str, role: Role) -> bool:
     return member.user.username == actor and role.rank < Role(member.role).rank
-
-
-def _check_authority(own_role: Role | None, role: Role) -> None:
-    if own_role is not None and (own_role.rank < Role.ADMIN.rank or own_role.rank <= role.rank):
-        raise Forbidden(
-            f"This needs the role admin or owner, and one above {role}; yours is {own_role}. Ask an"
-            " owner of the organization."
-        )
 
 
 def _check_another_owner(organization: Organization, member: Membership) -> None:

@@ -168,7 +168,7 @@ class OrganizationViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Orga
     @action(detail=True, methods=["get"], serializer_class=MemberSerializer)
     def members(self, request: Request, pk: str) -> Response:
         """List the organization's members."""
-        rows = self.get_object().memberships.select_related("user")
+        rows = self.get_object().memberships.select_related("user__service_account")
         return self.paginated(rows, MemberSerializer)
 
     @extend_schema(operation_id="change_role", request=MemberSerializer, responses=MemberSerializer)

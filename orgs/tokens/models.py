@@ -2,24 +2,31 @@ from typing import TYPE_CHECKING, Self
 
 from django.conf import settings
 from django.db import models
+from django.db.models import Q
 
 from accounts.audit.triggers import trail
 from hypervisor.base.names import NameField
-from orgs.tenancy import Person, TenantQuerySet, id_of
+from orgs.roles import Role
+from orgs.tenancy import Person, TenantQuerySet, id_of, memberships_of
 from orgs.tokens.grants import Grant, Scope, grant_of
 
 
 class ApiTokenQuerySet(TenantQuerySet["ApiToken"]):
     def visible_to(self, user: Person) -> Self:
-        """Return the person's own tokens.
+        """Return the person's own tokens, and those of the service accounts that the person
+        administers.
 
         A caller with a token for one organization sees only tokens for that organization.
         """
-        own = self.filter(user_id=id_of(user))
         grant = grant_of(user)
-        if grant is None or grant.organization is None:
-            return own
-        return own.filter(organization=grant.organization)
+        own = Q(user_id=id_of(user))
+        if grant is not None and grant.organization is not None:
+            own &= Q(organization=grant.organization)
+        if Role.OWNER.within(grant).rank < Role.ADMIN.rank:
+            return self.filter(own)
+        administered = memberships_of(user).filter(role__in=[Role.ADMIN, Role.OWNER])
+        accounts = Q(user__service_account__organization__in=administered.values("organization"))
+        return self.filter(own | accounts)
 
 
 class ApiToken(models.Model):
@@ -69,6 +76,11 @@ class ApiToken(models.Model):
     def scopes(self) -> list[Scope]:
         """The scope and those that it includes."""
         return Scope(self.scope).included
+
+    @property
+    def service_account_id(self) -> int | None:
+        """The service account that the token is for; None if it is for a person."""
+        return self.user.service_account.pk if self.user.is_service else None
 
     @property
     def grant(self) -> Grant:

@@ -13,6 +13,7 @@ API_TOKEN = {
     "name": "nightly training",
     "scopes": ["read", "submit"],
     "organization": 1,
+    "service_account": None,
     "start": "hv_9fKq2c",
     "created_at": "2026-01-05T09:00:00Z",
     "expires_at": "2026-04-05T09:00:00Z",
@@ -43,6 +44,14 @@ class ApiTokenSerializer(StrictModelSerializer[ApiToken]):
         help_text="The id of the only organization that the token is for; null: all organizations"
         " of its user.",
     )
+    service_account = IdField(
+        source="service_account_id",
+        required=False,
+        allow_null=True,
+        default=None,
+        help_text="The id of the service account that the token is for, which the caller has to"
+        " administer; null: the caller.",
+    )
     expires_in_days = IntegerField(
         required=False,
         allow_null=True,
@@ -57,8 +66,8 @@ class ApiTokenSerializer(StrictModelSerializer[ApiToken]):
     class Meta:
         model = ApiToken
         fields = [
-            "id", "name", "scopes", "organization", "start", "created_at", "expires_at",
-            "last_used_at", "expires_in_days",
+            "id", "name", "scopes", "organization", "service_account", "start", "created_at",
+            "expires_at", "last_used_at", "expires_in_days",
         ]  # fmt: skip
         read_only_fields = ["id", "start", "created_at", "expires_at", "last_used_at"]
         extra_kwargs = {

@@ -15,7 +15,8 @@ from hypervisor.base import bounds, purging
 from hypervisor.base.bounds import Bound
 from hypervisor.base.errors import Invalid
 from hypervisor.base.prepared import Prepared
-from orgs.models import ApiToken, Organization
+from orgs.events import record
+from orgs.models import ApiToken, Organization, ServiceAccount
 from orgs.tokens.grants import Scope, grant_of
 
 PREFIX = "hv_"
@@ -44,17 +45,20 @@ def create(
     scope: Scope,
     organization: Organization | None = None,
     days: int | None = None,
+    account: ServiceAccount | None = None,
 ) -> tuple[ApiToken, str]:
     """Make a token that is valid for so many days; return it with its text, which is not stored.
 
-    Raises Invalid if it would be valid for too long, Conflict if the user has too many.
+    It is for the user, or for a service account, in whose organization it is valid. Raises Invalid
+    if it would be valid for too long, Conflict if there are too many.
     """
     now = timezone.now()
-    bounds.check([_bound(user, now)])
+    owner = account.user if account else user
+    bounds.check([_bound(owner, now)])
     text = PREFIX + secrets.token_urlsafe(32)
     token = ApiToken.objects.create(
-        user=user,
-        organization=organization,
+        user=owner,
+        organization=account.organization if account else organization,
         name=name,
         scope=scope,
         digest=_digest(text),
@@ -62,6 +66,7 @@ def create(
         created_at=now,
         expires_at=_end(user, days, now),
     )
+    _record(token, "created", user.username)
     return token, text
 
 
@@ -92,10 +97,12 @@ def record_use(token: ApiToken, now: datetime) -> None:
 
 
 @transaction.atomic
-def revoke(tokens: Iterable[ApiToken]) -> int:
+def revoke(tokens: Iterable[ApiToken], *, actor: str) -> int:
     """Delete the tokens: from now on, they are refused. Returns how many there were."""
-    rows = ApiToken.objects.filter(pk__in=[token.pk for token in tokens])
-    return rows.delete()[0]
+    found = ApiToken.objects.filter(pk__in=[token.pk for token in tokens])
+    for token in found.select_related("user__service_account"):
+        _record(token, "revoked", actor)
+    return found.delete()[0]
 
 
 def revoke_all(user: User) -> None:
@@ -107,6 +114,15 @@ def purge(now: datetime) -> int:
     """Delete the tokens that expired long ago; return how many."""
     before = now - timedelta(days=EXPIRED_DAYS)
     return purging.purge(ApiToken.objects.all(), "expires_at", before, order="expires_at")
+
+
+def _record(token: ApiToken, done: str, actor: str) -> None:
+    """Record an event of the organization if the token is for one of its service accounts."""
+    if token.user.is_service and token.organization is not None:
+        account = token.user.service_account
+        reason = f"Token {token.name} of the service account {account.name} was {done}."
+        data = {"service_account": account.pk, "token": token.pk}
+        record(token.organization, f"token_{done}", actor, reason, data)
 
 
 def _digest(text: str) -> str:

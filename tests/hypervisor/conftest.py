@@ -5,7 +5,8 @@ import pytest
 from accounts.models import User
 from deployments.models import Status
 from deployments.registries import services as registries
-from orgs.models import Organization
+from orgs.models import Organization, Role
+from orgs.service_accounts import services as service_accounts
 from tests.fixtures.deployments import Bring
 from tests.support.tokens import token_of
 
@@ -19,8 +20,11 @@ def ids(acme: Organization, bob: User, bring: Bring) -> dict[str, int]:
     registry = registries.add(
         actor="alice", organization=acme, host="ghcr.io", username="ci", password="hunter2"
     )
+    alice = acme.memberships.get(role=Role.OWNER).user
+    account = service_accounts.create(acme, by=alice, name="ci", role=Role.DEVELOPER)
     return {
         "organizations": acme.pk,
+        "service-accounts": account.pk,
         "clusters": deployment.cluster_id,
         "nodes": deployment.node_id,
         "deployments": deployment.pk,

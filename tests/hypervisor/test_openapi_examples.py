@@ -13,7 +13,8 @@ from clusters.models import Cluster
 from clusters.nodes import NodeSpec
 from deployments.models import Status
 from deployments.registries import services as registries
-from orgs.models import Organization
+from orgs.models import Organization, Role
+from orgs.service_accounts import services as service_accounts
 from tests.fixtures.deployments import Bring
 from tests.fixtures.people import ClientFor
 from tests.support.factories import PASSWORD
@@ -77,6 +78,10 @@ class World:
             reconcile(self.forge.pk)
         if first == "registries" and "{" in call.path:
             ids[first] = self._registry()
+        if "service-accounts/" in call.path:
+            ids["service-accounts"] = service_accounts.create(
+                self.acme, by=self.alice, name="ci", role=Role.DEVELOPER
+            ).pk
         if first == "tokens" and "{" in call.path:
             ids[first] = token_of(self.alice)[0].pk
         path = filled_in(call.path.replace("{id}", "{pk}"), ids)

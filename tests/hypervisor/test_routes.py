@@ -29,7 +29,7 @@ LISTS = [p for method, p in PRIVATE if method == "GET" and "{" not in p and p no
 
 
 def any_of(path: str) -> str:
-    for name in ("{pk}", "{user_id}", "{cluster_id}"):
+    for name in ("{pk}", "{user_id}", "{cluster_id}", "{organization_id}"):
         path = path.replace(name, "1")
     return path
 
@@ -56,7 +56,7 @@ def test_a_stranger_gets_404_from_every_route(
 ) -> None:
     foreign = client_for(charlie).generic(method, filled_in(path, ids), "{}", "application/json")
     nothing = path.replace("{pk}", "987654321").replace("{user_id}", "1")
-    nothing = nothing.replace("{cluster_id}", "987654321")
+    nothing = nothing.replace("{cluster_id}", "987654321").replace("{organization_id}", "987654321")
     absent = client_for(charlie).generic(method, nothing, "{}", "application/json")
 
     assert refusal(foreign, 404) == refusal(absent, 404)

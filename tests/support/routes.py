@@ -13,6 +13,7 @@ ROUTES = sorted((method, path) for path, _, method, _ in ENUMERATOR.get_api_endp
 JOB = {"name": "job", "image": "busybox", "cpu": 1, "ram_mib": 1024}
 BODIES: dict[str, Any] = {
     "/organizations": {"name": "Initech"},
+    "/organizations/{organization_id}/service-accounts": {"name": "new", "role": "viewer"},
     "/clusters": {"name": "anvil", "cpu": 1, "ram_mib": 1024},
     "/clusters/{cluster_id}/nodes": {"name": "n2", "cpu": 1, "ram_mib": 1024},
     "/deployments": JOB,
@@ -26,6 +27,8 @@ BODIES: dict[str, Any] = {
 def filled_in(path: str, ids: dict[str, int]) -> str:
     if "{" not in path:
         return path
-    own = ids["nodes" if "/nodes" in path else path.split("/")[1]]
+    nested = (name for name in ("nodes", "service-accounts") if f"/{name}" in path)
+    own = ids.get(next(nested, path.split("/")[1]), 0)
+    path = path.replace("{organization_id}", str(ids["organizations"]))
     path = path.replace("{pk}", str(own)).replace("{user_id}", str(ids["user"]))
     return path.replace("{cluster_id}", str(ids["clusters"]))

@@ -34,8 +34,9 @@ class PasswordForm(AdminPasswordChangeForm):  # type: ignore[misc]
 class UserAdmin(BaseUserAdmin, ServiceAdmin):  # type: ignore[misc, type-arg]
     """Users are deactivated, never deleted or renamed, because the history contains their names.
 
-    Only superusers change permissions and staff; otherwise a user with the permission to change
-    users could get every other permission.
+    The users of service accounts are not changed here: they have no password, and organizations add
+    and delete them. Only superusers change permissions and staff; otherwise a user with the
+    permission to change users could get every other permission.
     """
 
     form = UserChangeForm
@@ -51,7 +52,7 @@ class UserAdmin(BaseUserAdmin, ServiceAdmin):  # type: ignore[misc, type-arg]
         return [*self.readonly_fields, *(["username", *rights] if obj else [])]
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        if obj is not None and obj.is_staff and not request.user.is_superuser:
+        if obj is not None and (obj.is_service or (obj.is_staff and not request.user.is_superuser)):
             return False
         return super().has_change_permission(request, obj)
 
@@ -115,7 +116,8 @@ class ApiTokenAdmin(HistoryAdmin):
 
     @admin.action(description="Revoke these tokens", permissions=["revoke"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> None:
-        self.message_user(request, f"{api_tokens.revoke(queryset)} revoked.")
+        count = api_tokens.revoke(queryset, actor=request.user.get_username())
+        self.message_user(request, f"{count} revoked.")
 
 
 @admin.register(IdempotencyKey)

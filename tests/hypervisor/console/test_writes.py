@@ -81,7 +81,12 @@ def test_users_are_written_by_services(console: Client, bob: User, writes: list[
     bob.refresh_from_db()
     assert bob.check_password(PASSWORD)
     assert (bob.email, bob.is_staff, bob.groups.count()) == ("bob@example.com", True, 1)
-    assert set(writes) == {"accounts_user", "accounts_user_groups", "accounts_tokenfamily"}
+    assert set(writes) == {
+        "accounts_user",
+        "accounts_user_groups",
+        "accounts_tokenfamily",
+        "orgs_apitoken",
+    }
 
 
 def test_organizations_are_written_by_services(
