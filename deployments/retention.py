@@ -11,6 +11,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from deployments.models import ENDED, LIVE, Dependency, Deployment, Run
 from hypervisor.base.purging import BATCH, purge
+from orgs.feed.numbering import forget, number_events
 from orgs.models import Event
 
 _WITH_DEPLOYMENTS = (
@@ -53,12 +54,15 @@ def purge_ended(now: datetime) -> int:
 def purge_events(now: datetime) -> int:
     """Delete events before the limit, except those of deployments that have not ended.
 
-    `explain` and `verify` read the events of a deployment until it ends. Returns the number of
-    deleted events.
+    `explain` and `verify` read the events of a deployment until it ends. The numbers of deleted
+    events are deleted with them; events that nobody has followed get theirs first. Returns the
+    number of deleted events.
     """
+    number_events()
     live = Deployment.objects.live().filter(pk=OuterRef("subject_id"))
     of_live = Q(Exists(live), subject=Event.Subject.DEPLOYMENT)
-    return purge(Event.objects.exclude(of_live), "time", _limit(now, settings.EVENT_HISTORY_DAYS))
+    limit = _limit(now, settings.EVENT_HISTORY_DAYS)
+    return purge(Event.objects.exclude(of_live), "time", limit, delete=_delete_events)
 
 
 def _limit(now: datetime, days: int) -> datetime:
@@ -74,6 +78,11 @@ def _ended(limit: datetime) -> QuerySet[Deployment]:
     return Deployment.objects.filter(
         ~Exists(waited_for), ~Exists(unfinished), status__in=ENDED, finished_at__lt=limit
     )
+
+
+def _delete_events(ids: Collection[int]) -> None:
+    forget(ids)
+    _execute(("DELETE FROM orgs_event WHERE id = ANY(%s)",), ids)
 
 
 @transaction.atomic

@@ -12,6 +12,10 @@ from django.utils import timezone
 
 from accounts.audit.triggers import trail
 from hypervisor.base.names import NameField
+from orgs.feed.models import EventCounter as EventCounter
+from orgs.feed.models import EventNumber as EventNumber
+from orgs.feed.models import UnnumberedEvent as UnnumberedEvent
+from orgs.feed.models import numbers_wanted
 from orgs.roles import Role as Role
 from orgs.service_accounts.models import ServiceAccount as ServiceAccount
 from orgs.tenancy import Person, TenantQuerySet, id_of
@@ -134,6 +138,7 @@ class Event(models.Model):
 
     class Meta:
         ordering = ["id"]
+        triggers = [numbers_wanted()]
         indexes = [
             models.Index(fields=["subject", "subject_id", "id"], name="event_subject"),
             models.Index(fields=["organization", "id"], name="event_organization"),
