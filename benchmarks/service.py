@@ -23,6 +23,7 @@ SETTLE_WITHIN_S = 60.0
 _MARKS = {
     "bin/postgres": "postgres",
     "valkey-server": "valkey",
+    "hypervisor.web --events": "events",
     "hypervisor.web": "web",
     "--queues engines": "engines",
     "--queues background": "background",

@@ -7,6 +7,7 @@ from accounts.views import RefreshView, RevokeView, TokenView
 from clusters.node_views import NodeViewSet
 from clusters.views import ClusterViewSet
 from deployments.registries.views import RegistryViewSet
+from orgs.feed.views import EventStreamView, EventsView
 from orgs.service_accounts.views import ServiceAccountViewSet
 from orgs.tokens.views import TokenViewSet
 from orgs.views import JoinView, MeView, OrganizationViewSet, RegisterView
@@ -30,5 +31,7 @@ urlpatterns = [
     path("token/revoke", RevokeView.as_view()),
     path("me", MeView.as_view()),
     path("join-organization", JoinView.as_view()),
+    path("events", EventsView.as_view()),
+    path("events/stream", EventStreamView.as_view()),
     *router.urls,
 ]

@@ -212,6 +212,13 @@ SETTINGS = (
             "Logs that callers may follow at once in each web process: at most a quarter of them by"
             " one user and half by one organization.",
             1, 1000),
+    Setting("EVENT_FOLLOWERS", "int", 1000,
+            "Callers that may follow events at once in each process that serves them: at most a"
+            " quarter of them by one user and half by one organization.",
+            1, 10000),
+    Setting("EVENTS_URL", "str", "",
+            "Address of the `events` process, such as `http://events:8000`, to which the web server"
+            " forwards calls that follow events; empty: it serves them itself."),
 )  # fmt: skip
 
 

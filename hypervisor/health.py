@@ -1,8 +1,13 @@
 """The liveness and readiness checks, for orchestrators and people."""
 
 from contextlib import closing
+from http.client import HTTPException
+from urllib.error import HTTPError
+from urllib.request import Request as Call
+from urllib.request import urlopen
 
 import structlog
+from django.conf import settings
 from django.db import Error, connection, connections, transaction
 from django.db.migrations.executor import MigrationExecutor
 from drf_spectacular.utils import extend_schema
@@ -32,14 +37,17 @@ class ReadyView(PublicView):
     """Reports which parts work.
 
     The status is 503 unless the database is migrated and accepts writes and new connections.
-    Without a broker the service is only slower, so the status is 200.
+    Without a broker the service is only slower, and without the process `events` nothing can be
+    followed, so the status is 200.
     """
 
     def get(self, request: Request) -> Response:
         checks = {"database": database(), "broker": broker()}
+        if settings.EVENTS_URL:
+            checks["events"] = events()
         if checks["database"] != "ok":
             return Response({"status": "unavailable", "checks": checks}, status=503)
-        status = "ok" if checks["broker"] == "ok" else "degraded"
+        status = "ok" if set(checks.values()) == {"ok"} else "degraded"
         return Response({"status": status, "checks": checks})
 
 
@@ -63,6 +71,21 @@ def database() -> str:
 def broker() -> str:
     """Return `ok`, `refuses writes` or `unreachable`, within a second."""
     return broker_state()
+
+
+def events() -> str:
+    """Return `ok`, or `unreachable` if the process that serves followers is, within a second."""
+    # The host is one that the process allows, whatever its address is called here.
+    headers = {"Host": "127.0.0.1"}
+    call = Call(f"{settings.EVENTS_URL}/healthz", headers=headers)  # noqa: S310 its own address
+    try:
+        with urlopen(call, timeout=1):  # noqa: S310
+            return "ok"
+    except HTTPError:
+        return "ok"
+    except (OSError, HTTPException) as error:
+        log.warning("events_unreachable", error=str(error))
+        return "unreachable"
 
 
 def _is_read_only() -> bool:

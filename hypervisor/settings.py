@@ -240,6 +240,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         {"name": "authentication", "description": "Users and their tokens."},
         {"name": "clusters", "description": "Supply: fixed capacity to run deployments on."},
         {"name": "deployments", "description": "Demand: containers to run, and their history."},
+        {"name": "events", "description": "What happens, to be followed by programs."},
         {"name": "organizations", "description": "Groups of users who share clusters; roles."},
         {"name": "registries", "description": "Log-ins to pull images with."},
     ],
@@ -250,6 +251,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "DeploymentStatus": "deployments.models.Status",
         "Driver": "clusters.drivers.kinds.choices",
         "DryRunOutcome": ["run", "preempt", "wait"],
+        "EventSubject": "orgs.models.Event.Subject",
         "ErrorType": ["validation_error", "client_error", "server_error"],
         "NodeState": "clusters.models.Node.State",
         "OnDependencyFailure": "deployments.models.OnDependencyFailure",
@@ -356,6 +358,10 @@ LOST_CONTACT_REQUEUE_SECONDS: int = _values["LOST_CONTACT_REQUEUE_SECONDS"]
 LOG_KEEP_KIB: int = _values["LOG_KEEP_KIB"]
 LOG_KEEP_DAYS: int = _values["LOG_KEEP_DAYS"]
 LOG_FOLLOWERS: int = _values["LOG_FOLLOWERS"]
+
+# --- Events ---------------------------------------------------------------------------------------
+EVENT_FOLLOWERS: int = _values["EVENT_FOLLOWERS"]
+EVENTS_URL: str = _values["EVENTS_URL"]
 
 # --- Logs -----------------------------------------------------------------------------------------
 # No line shows the caller's source, thread or process, which cost more than its text.

@@ -39,6 +39,12 @@ class Conflict(DomainError):
     default_code = "conflict"
 
 
+class Gone(DomainError):
+    """What the request continues from no longer exists (410)."""
+
+    default_code = "gone"
+
+
 class Unauthorized(DomainError):
     """The caller is not authenticated (401)."""
 

@@ -92,6 +92,12 @@ REFUSALS: dict[HTTPStatus, Refusal] = {
         "The present state forbids the call.", "conflict",
         "Deployment 7 is running; only a pending deployment can be held: stop it first.",
     ),
+    HTTPStatus.GONE: Refusal(
+        "Events after this number were deleted, or this database has never assigned it.",
+        "events_deleted",
+        "Events up to number 1200 were deleted. Continue with `after=0`, which begins with the"
+        " oldest event that is kept (1201).", "after",
+    ),
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: Refusal(
         "The body is too large.", "too_large",
         "The body is too large: send at most 2621440 bytes at a time.",

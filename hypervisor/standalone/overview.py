@@ -61,7 +61,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
 
 NAMES = frozenset(entry.name for group in GROUPS.values() for entry in group)
 
-SCALABLE = ("web", "worker", "background", "engines", "beat")
+SCALABLE = ("web", "events", "worker", "background", "engines", "beat")
 """The kinds of processes of which `up` runs any number."""
 
 _MOST = 64

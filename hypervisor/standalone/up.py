@@ -7,7 +7,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
@@ -57,13 +58,17 @@ def _run(supervisor: Supervisor, home: Home, scale: Mapping[str, int]) -> None:
     lock = home.lock()
     own = _decide_settings(home, lock)
     listener = _listen(given("HOST") or "127.0.0.1", int(given("PORT") or 8000))
+    # Callers reach it through the web server.
+    followers = _listen("127.0.0.1", 0)
+    os.environ["EVENTS_URL"] = f"http://127.0.0.1:{followers.getsockname()[1]}"
     if own:
         _print(f"Starting {' and '.join(server.name for server in own)} in {home.path} ...")
     supervisor.start(*own)
     _migrate()
     password = _create_admin(home)
     _print("Starting the web server, the workers and beat ...")
-    supervisor.start(*_application(home, listener, lock, scale))
+    listeners = {"web": listener, "events": followers}
+    supervisor.start(*_application(home, listeners, lock, scale))
     _print(_welcome(home, listener, password, time.monotonic() - began))
     supervisor.watch()
 
@@ -142,41 +147,58 @@ def _create_admin(home: Home) -> str | None:
 
 
 def _application(
-    home: Home, listener: socket.socket, lock: int, scale: Mapping[str, int]
+    home: Home, listeners: Mapping[str, socket.socket], lock: int, scale: Mapping[str, int]
 ) -> Iterator[Service]:
-    """Yield the processes of the application, the first of each kind before the second."""
-    url = f"{_url(listener)}/readyz"
+    """Yield the processes of the application, the first of each kind before the second.
+
+    `listeners` has the sockets of the kinds that serve HTTP.
+    """
     for number in range(1, max([1, *scale.values()]) + 1):
         for kind in SCALABLE:
             if number <= scale.get(kind, 1):
-                yield _process(kind, number, home, url, listener.fileno(), lock)
+                yield _process(kind, number, home, listeners.get(kind), lock)
 
 
-def _process(kind: str, number: int, home: Home, url: str, listener: int, lock: int) -> Service:
+def _process(
+    kind: str, number: int, home: Home, listener: socket.socket | None, lock: int
+) -> Service:
     name = kind if number == 1 else f"{kind}-{number}"
-    node = name.replace("worker", "celery")
-    command, is_ready = {
-        "web": (_web(listener), lambda: _answers_http(url)),
-        "worker": (_worker("celery", node), lambda: _worker_answers(node)),
-        "background": (_background(node), lambda: _worker_answers(node)),
-        "engines": (_engines(node), lambda: _worker_answers(node)),
-        # Nothing depends on beat: it only repeats what changes trigger.
-        "beat": (_celery("beat"), lambda: True),
-    }[kind]
+    command, is_ready = _of_kind(kind, name, listener)
     return Service(
         name=name,
         command=command,
         log=home.logs / f"{name}.log",
         environment={"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
         is_ready=is_ready,
-        descriptors=(listener, lock) if kind == "web" else (lock,),
+        descriptors=(listener.fileno(), lock) if listener else (lock,),
     )
 
 
-def _web(listener: int) -> list[str]:
-    processes = str(_WEB_PROCESSES)
-    web = [sys.executable, "-m", "hypervisor.web", "--fd", str(listener)]
-    return [*web, "--processes", processes]
+def _of_kind(
+    kind: str, name: str, listener: socket.socket | None
+) -> tuple[list[str], Callable[[], bool]]:
+    """Return the command of a process, and how to check that it is ready."""
+    if listener is not None:
+        url = f"{_url(listener)}/readyz"
+        return _server(kind, listener.fileno()), lambda: _answers_http(url)
+    if kind == "beat":
+        # Nothing depends on beat: it only repeats what changes trigger.
+        return _celery("beat"), lambda: True
+    node = name.replace("worker", "celery")
+    commands: dict[str, Callable[[str], list[str]]] = {
+        "worker": partial(_worker, "celery"),
+        "background": _background,
+        "engines": _engines,
+    }
+    return commands[kind](node), lambda: _worker_answers(node)
+
+
+def _server(kind: str, listener: int) -> list[str]:
+    server = [sys.executable, "-m", "hypervisor.web"]
+    if kind == "events":
+        # One event loop reads for all followers.
+        return [*server, "--events", "--processes", "1", "--fd", str(listener)]
+    return [*server, "--processes", str(_WEB_PROCESSES), "--fd", str(listener)]
 
 
 def _worker(queue: str, node: str) -> list[str]:

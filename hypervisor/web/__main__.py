@@ -1,6 +1,7 @@
 """`python -m hypervisor.web`: run the processes of the web server until a signal."""
 
 import argparse
+import os
 import socket
 
 from uvicorn import Config
@@ -17,7 +18,12 @@ def main() -> None:
     where.add_argument("--bind", metavar="HOST:PORT", help="the address to listen on")
     where.add_argument("--fd", type=int, help="a socket that already listens")
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument(
+        "--events", action="store_true", help="serve followers of events, whatever EVENTS_URL says"
+    )
     options = parser.parse_args()
+    if options.events:
+        os.environ["EVENTS_URL"] = ""
     if options.fd is None:
         host, _, port = options.bind.rpartition(":")
         descriptor = socket.create_server((host, int(port)), backlog=1024).detach()

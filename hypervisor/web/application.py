@@ -1,16 +1,29 @@
 """The ASGI application that each web process serves."""
 
+# First, because the others need the models that it loads.
+from hypervisor.wsgi import application as django  # isort: skip
+
 from django.conf import settings
 
 from hypervisor.web.bridge import Bridge
-from hypervisor.wsgi import application as django
+from hypervisor.web.connections import CONNECTIONS
+from hypervisor.web.followers import Followers
+from hypervisor.web.forwarding import Forwarding
 
 THREADS = 8
 """Requests that one process handles at once; each thread has its own database connection."""
 
-application = Bridge(
+_FORWARDED = CONNECTIONS * 4 // 5
+"""How many followers one process forwards; its other connections are for other calls."""
+
+_bridge = Bridge(
     django,
     threads=THREADS,
     streams=settings.LOG_FOLLOWERS,
     body_limit=settings.DATA_UPLOAD_MAX_MEMORY_SIZE,
+    followers=Followers(settings.EVENT_FOLLOWERS),
+)
+
+application = (
+    Forwarding(_bridge, settings.EVENTS_URL, limit=_FORWARDED) if settings.EVENTS_URL else _bridge
 )

@@ -2,10 +2,9 @@
 
 import asyncio
 import io
-import json
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -16,13 +15,13 @@ from django.core.exceptions import RequestDataTooBig
 from django.db import connections
 
 from hypervisor.web.connections import BODY_S
+from hypervisor.web.followers import Followers
+from hypervisor.web.messages import Message, Receive, Send, refuse
+from orgs.feed.following import Subscription
 
 LIVENESS = "/healthz"
 """The path with a separate thread, because it needs no database."""
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[dict[str, Any], Any], Any]
 """A WSGI application. Django's response is more than an iterable of bytes."""
 
@@ -32,12 +31,16 @@ BODIES_BYTES = 128 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A response. `pieces` is complete, or a stream that has to be read and closed."""
+    """A response. `pieces` is complete, or a stream that has to be read and closed.
+
+    With a `subscription`, the event loop writes the body.
+    """
 
     status: int
     headers: list[tuple[bytes, bytes]]
     pieces: Iterable[bytes]
-    is_stream: bool
+    is_stream: bool = False
+    subscription: Subscription | None = None
 
     @property
     def start(self) -> Message:
@@ -48,12 +51,20 @@ class Bridge:
     """An ASGI application that runs at most `threads` requests and `streams` streams at once.
 
     Calls of LIVENESS have a separate thread. Bodies of more than `body_limit` bytes are refused.
+    `followers` of events need no thread.
     """
 
     def __init__(
-        self, application: Application, *, threads: int, streams: int, body_limit: int
+        self,
+        application: Application,
+        *,
+        threads: int,
+        streams: int,
+        body_limit: int,
+        followers: Followers,
     ) -> None:
         self._application = application
+        self._followers = followers
         self._body_limit = body_limit
         self._bodies = 0
         self._workers = ThreadPoolExecutor(threads, "web")
@@ -65,32 +76,40 @@ class Bridge:
             async with asyncio.timeout(BODY_S):
                 body = await self._body(scope, receive)
         except TimeoutError:
-            await _refuse(send, *_TIMEOUT)
+            await refuse(send, *_TIMEOUT)
             return
         if body is None:
             return
         size = 0 if isinstance(body, _TooLarge) else len(body)
         if size and self._bodies + size > BODIES_BYTES:
-            await _refuse(send, *_BUSY)
+            await refuse(send, *_BUSY)
             return
         self._bodies += size
         disconnected = threading.Event()
         listener = asyncio.create_task(_wait_for_disconnect(receive, disconnected))
         try:
-            await self._answer(_environ(scope, body), send, disconnected)
+            await self._answer(_environ(scope, body), send, disconnected, listener)
         finally:
             self._bodies -= size
             disconnected.set()
             listener.cancel()
 
     async def _answer(
-        self, environ: dict[str, Any], send: Send, disconnected: threading.Event
+        self,
+        environ: dict[str, Any],
+        send: Send,
+        disconnected: threading.Event,
+        listener: "asyncio.Task[None]",
     ) -> None:
         loop = asyncio.get_running_loop()
         # A process whose threads all wait for a lock is alive, and the liveness check must pass.
         pool = self._liveness if environ["PATH_INFO"] == LIVENESS else self._workers
         answer = await loop.run_in_executor(pool, _run, self._application, environ, disconnected)
         if answer is None:
+            return
+        if answer.subscription is not None:
+            following = self._followers.serve(answer.subscription, answer.start, send)
+            await _until(listener, following)
             return
         if not answer.is_stream:
             await send(answer.start)
@@ -126,6 +145,17 @@ class _TooLarge(io.RawIOBase):
         raise RequestDataTooBig("The body exceeds the limit.")
 
 
+async def _until(listener: "asyncio.Task[None]", call: Coroutine[Any, Any, None]) -> None:
+    """Run the call until it ends or the caller disconnects."""
+    task = asyncio.create_task(call)
+    try:
+        await asyncio.wait({task, listener}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            task.result()
+    finally:
+        task.cancel()
+
+
 async def _wait_for_disconnect(receive: Receive, disconnected: threading.Event) -> None:
     """Set the event when the caller disconnects; discard the rest of a refused body."""
     while (await receive())["type"] != "http.disconnect":
@@ -148,11 +178,14 @@ def _run(
 
     response = application(environ, start_response)
     status, headers = started[0]
+    if subscription := getattr(response, "subscription", None):
+        _close(response)
+        return Answer(status, headers, (), subscription=subscription)
     is_stream = getattr(response, "streaming", False) and b"content-length" not in dict(headers)
     if is_stream:
         return Answer(status, headers, response, is_stream=True)
     try:
-        return Answer(status, headers, list(response), is_stream=False)
+        return Answer(status, headers, list(response))
     finally:
         _close(response)
 
@@ -195,22 +228,6 @@ _TIMEOUT = (
     f"The body was not complete within {BODY_S:.0f} seconds: send it faster.",
 )
 _BUSY = (503, "busy", "Too many large requests are waiting already. Repeat the call.")
-
-
-async def _refuse(send: Send, status: int, code: str, detail: str) -> None:
-    """Answer without the application, in the API's error format, and close the connection."""
-    kind = "server_error" if status >= 500 else "client_error"
-    errors = [{"code": code, "detail": detail, "attr": None}]
-    body = json.dumps({"type": kind, "errors": errors}).encode()
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"connection", b"close"),
-    ]
-    if status == 503:
-        headers.append((b"retry-after", b"2"))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
 
 
 def _environ(scope: Message, body: bytes | _TooLarge) -> dict[str, Any]:

@@ -278,6 +278,7 @@ def _drop(connection: Connection, reason: str) -> None:
 def _open_files() -> int:
     """Raise the limit on open files as far as the system allows; return it."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = CONNECTIONS + _RESERVED_FILES if hard == resource.RLIM_INFINITY else hard
+    # A follower that is forwarded has two connections.
+    wanted = 2 * CONNECTIONS + _RESERVED_FILES if hard == resource.RLIM_INFINITY else hard
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     return wanted

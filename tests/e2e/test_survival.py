@@ -24,7 +24,7 @@ def bob(service: Service) -> Iterator[User]:
 
 
 @pytest.mark.parametrize(
-    "name", ["worker", "background", "engines", "beat", "web", "valkey", "postgres"]
+    "name", ["worker", "background", "engines", "beat", "web", "events", "valkey", "postgres"]
 )
 def test_a_killed_process_is_restarted_and_work_continues(
     service: Service, bob: User, name: str

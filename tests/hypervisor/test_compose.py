@@ -8,7 +8,7 @@ import yaml
 from hypervisor.env import SETTINGS
 from hypervisor.standalone.bootstrap import ROOT
 
-APPLICATION = ("migrate", "web", "worker", "background", "engines", "beat")
+APPLICATION = ("migrate", "web", "events", "worker", "background", "engines", "beat")
 NOT_OF_THE_CONTAINERS = {"DEBUG", "HYPERVISOR_HOME", "HOST", "PORT"}
 SECRETS = {"SECRET_KEY", "CREDENTIALS_KEYS", "SECRETS_NEEDED", "METRICS_TOKEN"}
 
@@ -41,6 +41,7 @@ def test_every_setting_reaches_every_service_of_the_application(name: str) -> No
     ("name", "secrets"),
     [
         ("web", {"SECRET_KEY", "CREDENTIALS_KEYS"}),
+        ("events", {"SECRET_KEY", "CREDENTIALS_KEYS"}),
         ("engines", {"CREDENTIALS_KEYS"}),
         *((name, set()) for name in ("worker", "background", "beat", "migrate")),
     ],

@@ -98,3 +98,15 @@ def test_the_readiness_check_writes_to_the_disk() -> None:
 
     assert "temp" in plan
     assert "written" in plan
+
+
+@pytest.mark.django_db
+def test_without_the_events_process_it_is_ready_but_degraded(
+    client: Client, settings: Settings
+) -> None:
+    settings.EVENTS_URL = "http://127.0.0.1:1"
+
+    response = client.get("/readyz")
+
+    assert (response.status_code, response.json()["status"]) == (200, "degraded")
+    assert response.json()["checks"]["events"] == "unreachable"

@@ -24,7 +24,7 @@ PRIVATE = [route for route in ROUTES if route not in PUBLIC]
 OF_ONE = [route for route in PRIVATE if "{" in route[1]]
 ELSEWHERE = "192.0.2.7"
 """The address of a caller on another machine."""
-NO_LISTS = ("/me", "/metrics")
+NO_LISTS = ("/me", "/metrics", "/events", "/events/stream")
 LISTS = [p for method, p in PRIVATE if method == "GET" and "{" not in p and p not in NO_LISTS]
 
 

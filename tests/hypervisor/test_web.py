@@ -16,6 +16,7 @@ from django.core.exceptions import RequestDataTooBig
 from hypervisor.web import bridge, connections
 from hypervisor.web.bridge import Bridge
 from hypervisor.web.connections import Connection, Wire
+from hypervisor.web.followers import Followers
 
 BODY_LIMIT = 1000
 LARGE = 8_000_000
@@ -45,7 +46,9 @@ class Web:
         self.streams: list[Stream] = []
         self.may_go_on = threading.Event()
         self.began = threading.Event()
-        self.bridge = Bridge(self.application, threads=1, streams=2, body_limit=BODY_LIMIT)
+        self.bridge = Bridge(
+            self.application, threads=1, streams=2, body_limit=BODY_LIMIT, followers=Followers(1)
+        )
         config = uvicorn.Config(
             self.bridge,
             http=Connection, ws="none", lifespan="off", log_config=None, port=0,

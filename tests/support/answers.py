@@ -3,7 +3,7 @@
 from typing import Any
 
 ERROR_TYPES = {400: "validation_error", 401: "client_error", 403: "client_error",
-               404: "client_error", 409: "client_error"}  # fmt: skip
+               404: "client_error", 409: "client_error", 410: "client_error"}  # fmt: skip
 
 
 def refusal(response: Any, status: int) -> dict[str, Any]:

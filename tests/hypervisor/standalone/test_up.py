@@ -13,7 +13,8 @@ from hypervisor.standalone.process import Service
 def started(home: Path, *arguments: str) -> list[Service]:
     scale = dict(overview.up_parser().parse_args(arguments).scale)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        return list(up._application(Home(home), listener, 0, scale))
+        listeners = {"web": listener, "events": listener}
+        return list(up._application(Home(home), listeners, 0, scale))
 
 
 def node(service: Service) -> str | None:
@@ -25,7 +26,7 @@ def test_it_starts_one_process_of_each_kind(tmp_path: Path) -> None:
     found = {service.name: node(service) for service in started(tmp_path)}
 
     assert found == {
-        "web": None, "worker": "celery@%h", "background": "background@%h",
+        "web": None, "events": None, "worker": "celery@%h", "background": "background@%h",
         "engines": "engines@%h", "beat": None,
     }  # fmt: skip
 
@@ -35,7 +36,7 @@ def test_it_starts_several_processes_each_with_its_own_name_and_log(tmp_path: Pa
 
     names = [service.name for service in found]
     assert sorted(names) == [
-        "background", "beat", "beat-2", "engines", "web", "worker", "worker-2", "worker-3"
+        "background", "beat", "beat-2", "engines", "events", "web", "worker", "worker-2", "worker-3"
     ]  # fmt: skip
     assert [node(s) for s in found if s.name == "worker-3"] == ["celery-3@%h"]
     assert len({service.log for service in found}) == len(found)
@@ -46,4 +47,7 @@ def test_it_refuses_what_cannot_be_scaled(text: str, capsys: pytest.CaptureFixtu
     with pytest.raises(SystemExit):
         overview.up_parser().parse_args(["--scale", text])
 
-    assert "give KIND=N: one of web, worker, background, engines, beat" in capsys.readouterr().err
+    assert (
+        "give KIND=N: one of web, events, worker, background, engines, beat"
+        in capsys.readouterr().err
+    )

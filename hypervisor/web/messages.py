@@ -1,0 +1,28 @@
+"""The messages of ASGI, and a response that needs no application."""
+
+import json
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Scope = MutableMapping[str, Any]
+
+_RETRY_AFTER_S = {429: 10, 503: 2}
+
+
+async def refuse(send: Send, status: int, code: str, detail: str) -> None:
+    """Answer without the application, in the API's error format, and close the connection."""
+    kind = "server_error" if status >= 500 else "client_error"
+    errors = [{"code": code, "detail": detail, "attr": None}]
+    body = json.dumps({"type": kind, "errors": errors}).encode()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"connection", b"close"),
+    ]
+    if status in _RETRY_AFTER_S:
+        headers.append((b"retry-after", str(_RETRY_AFTER_S[status]).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
