@@ -12,6 +12,7 @@ BENCHES = {
     "backlog": "a preemptor's latency, explain and dry run while many wait, on a separate service",
     "cycle": "a cycle that places many deployments, beside raw SQL that writes the same rows",
     "engine": "starts, preemptions, chaos and churn on a real Docker Engine",
+    "followers": "followers of events: latency, memory, and no gap while processes are killed",
     "fragmentation": "GPUs that stay unallocated on a cluster that is filled, by policy",
     "growth": "how the planner's time and memory grow with deployments, clusters and nodes",
     "idle": "the CPU of each process while nothing happens, by clusters, on a separate service",
