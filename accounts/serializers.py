@@ -2,6 +2,7 @@ from typing import Any
 
 from rest_framework import serializers
 
+from hypervisor.base.names import TextSerializerField
 from hypervisor.rest.schemas import example
 from hypervisor.rest.serializers import StrictSerializer
 
@@ -23,7 +24,7 @@ class CredentialsSerializer(serializers.Serializer[Any]):
 class RefreshTokenSerializer(StrictSerializer):
     """The refresh token of a log-in."""
 
-    refresh_token = serializers.CharField(max_length=4000)
+    refresh_token = TextSerializerField(max_length=4000)
 
 
 @example(

@@ -15,12 +15,21 @@ from clusters.resources import (
 )
 from hypervisor.rest.schemas import Described
 
-_AMOUNT = r"^[0-9]{1,30}(\.[0-9]{1,3}0{0,27})?"
+_FRACTION = r"0\.([1-9][0-9]{0,2}|0[1-9][0-9]?|00[1-9])"
+_DECIMALS = r"(\.[0-9]{1,3})?"
+
+_CPU = rf"^([1-9][0-9]{{0,6}}{_DECIMALS}|{_FRACTION}|[1-9][0-9]{{0,9}}m)$"
+_DIGITS = {"Pi?": 3, "Ti?": 6, "Gi?": 9, "Mi?": 12, "(Ki|k)": 15}
+_RAM = "|".join(
+    rf"([1-9][0-9]{{0,{digits - 1}}}{_DECIMALS}|{_FRACTION}){unit}"
+    for unit, digits in _DIGITS.items()
+)
+"""Patterns of quantities within the bounds; the fields accept more spellings, such as `08.0Gi`."""
 
 _MIB = {"type": "integer", "minimum": 1, "maximum": MAX_RAM_MIB}
 _MIB_OR_QUANTITY = [
     _MIB,
-    {"type": "string", "pattern": _AMOUNT + "([KMGTP]i|[kMGTP])$", "example": "8Gi"},
+    {"type": "string", "pattern": f"^({_RAM})$", "example": "8Gi"},
 ]
 _STORAGE = (
     "How much of its node's disk the container may use for its files and its output{}. It is a"
@@ -35,7 +44,7 @@ class CpuField(Described, serializers.Field[int, Any, Any, Any]):
     body_schema = {
         "oneOf": [
             {"type": "number", "minimum": 0.001, "maximum": MAX_CPU_MILLI // 1000},
-            {"type": "string", "pattern": _AMOUNT + "m?$", "example": "500m"},
+            {"type": "string", "pattern": _CPU, "example": "500m"},
         ],
         "description": 'Cores with up to three decimals, or a quantity such as "500m".',
         "example": 0.5,

@@ -19,6 +19,7 @@ from clusters.fields import CpuField, RamField
 from clusters.models import DIMENSIONS, Cluster, Node
 from clusters.nodes import MAX_NODES, NodeSpec
 from clusters.resources import MAX_GPU, cores
+from hypervisor.base.names import TextSerializerField
 from hypervisor.rest.schemas import Described, example
 from hypervisor.rest.serializers import IntegerField, StrictModelSerializer, StrictSerializer
 from orgs.serializers import OrganizationField
@@ -130,7 +131,7 @@ class NodeSerializer(StrictModelSerializer[Node]):
 class NewNodeSerializer(StrictSerializer):
     """A node of a new cluster, or `count` equal ones."""
 
-    name = serializers.CharField(
+    name = TextSerializerField(
         max_length=label_rules.MAX_NAME,
         help_text="Lower-case letters, digits, `-` and `.`. With a `count`, the nodes are called"
         " `name-1`, `name-2` and so on.",

@@ -9,6 +9,7 @@ from deployments import requirements
 from deployments.dependencies import Wait
 from deployments.environment import SECRET, masked, seal, wrong_name
 from deployments.models import Condition
+from hypervisor.base.names import TextSerializerField
 from hypervisor.rest.schemas import NAME, Described, closed
 from hypervisor.rest.serializers import MAX_ID
 
@@ -152,7 +153,7 @@ class EnvField(Described, serializers.DictField):
         },
     }
 
-    child = serializers.CharField(allow_blank=True, max_length=MAX_TEXT, trim_whitespace=False)
+    child = TextSerializerField(allow_blank=True, max_length=MAX_TEXT, trim_whitespace=False)
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
         if not isinstance(data, dict):

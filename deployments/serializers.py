@@ -20,6 +20,7 @@ from deployments.fields import (
 from deployments.images import check_reference
 from deployments.models import Deployment, OnDependencyFailure, RestartPolicy
 from deployments.specs import Spec
+from hypervisor.base.names import TextSerializerField
 from hypervisor.rest.schemas import example
 from hypervisor.rest.serializers import (
     IdField,
@@ -47,7 +48,7 @@ class DeploymentSerializer(StrictModelSerializer[Deployment]):
     gpu = IntegerField(min_value=0, max_value=MAX_GPU, default=0)
     priority = IntegerField(min_value=1, max_value=100, default=50)
     command = serializers.ListField(
-        child=serializers.CharField(allow_blank=True, max_length=MAX_TEXT),
+        child=TextSerializerField(allow_blank=True, max_length=MAX_TEXT),
         max_length=MAX_ENTRIES,
         default=list,
     )

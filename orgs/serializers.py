@@ -9,6 +9,7 @@ from django.utils import timezone
 from rest_framework import serializers
 
 from accounts.models import User
+from hypervisor.base.names import TextSerializerField
 from hypervisor.rest.schemas import example
 from hypervisor.rest.serializers import (
     IdField,
@@ -93,16 +94,14 @@ class CallerSerializer(UserSerializer):
 class RegistrationSerializer(StrictModelSerializer[User]):
     """A new user, who also joins an organization if there is an invite code."""
 
-    password = serializers.CharField(
+    password = TextSerializerField(
         write_only=True,
         max_length=1000,
         trim_whitespace=False,
         style={"input_type": "password"},
     )
     email = serializers.EmailField(required=False, allow_blank=True, max_length=254)
-    invite_code = serializers.CharField(
-        required=False, allow_null=True, default=None, max_length=100
-    )
+    invite_code = TextSerializerField(required=False, allow_null=True, default=None, max_length=100)
 
     class Meta:
         model = User
@@ -124,7 +123,7 @@ class RegistrationSerializer(StrictModelSerializer[User]):
 class JoinSerializer(StrictSerializer):
     """The invite code of an organization."""
 
-    invite_code = serializers.CharField(max_length=100)
+    invite_code = TextSerializerField(max_length=100)
 
 
 @example(body={"expires_in_s": 604800, "max_uses": 1})

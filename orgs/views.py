@@ -181,12 +181,16 @@ class OrganizationViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Orga
     def member(self, request: Request, pk: str, user_id: str) -> Response:
         """Give a member another role."""
         organization = self.get_object()
+        given = self._given(request, partial=True)
+        if "role" not in given:
+            members = organization.memberships.select_related("user")
+            return Response(MemberSerializer(get_object_or_404(members, user_id=user_id)).data)
         member = services.change_role(
             organization,
             actor=request.user.get_username(),
             authority=caller(request),
             user_id=int(user_id),
-            role=Role(self._given(request)["role"]),
+            role=Role(given["role"]),
         )
         return Response(MemberSerializer(member).data)
 

@@ -8,6 +8,7 @@ from rest_framework import serializers
 from deployments.images import registry_host
 from deployments.registries.checks import MAX_PASSWORD, checked_password, checked_username
 from deployments.registries.models import Registry
+from hypervisor.base.names import TextSerializerField
 from hypervisor.rest.schemas import example
 from hypervisor.rest.serializers import StrictModelSerializer
 from orgs.serializers import OrganizationField
@@ -29,13 +30,13 @@ class RegistrySerializer(StrictModelSerializer[Registry]):
     """A log-in to a registry. The password is write-only."""
 
     organization = OrganizationField()
-    host = serializers.CharField(
+    host = TextSerializerField(
         max_length=255,
         help_text="As images name it, with a port if they do: `registry.example.org:5000`. Images"
         " without a registry are from `docker.io`.",
     )
-    username = serializers.CharField(max_length=255)
-    password = serializers.CharField(
+    username = TextSerializerField(max_length=255)
+    password = TextSerializerField(
         write_only=True,
         max_length=MAX_PASSWORD,
         trim_whitespace=False,

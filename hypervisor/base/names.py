@@ -59,8 +59,17 @@ class NameField(TextField):
         return name, "django.db.models.CharField", args, kwargs
 
 
-class NameSerializerField(serializers.CharField):
-    """The same field in the API."""
+class TextSerializerField(serializers.CharField):
+    """A text in the API. A number is refused, because the tag 1.10 would become 1.1."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class NameSerializerField(TextSerializerField):
+    """A name in the API."""
 
     def run_validation(self, data: Any = serializers.empty) -> Any:
         return super().run_validation(normalized(data) if isinstance(data, str) else data)

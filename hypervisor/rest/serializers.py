@@ -5,14 +5,14 @@ from copy import copy
 from functools import cache, cached_property
 from typing import Any, Self, TypeVar
 
-from django.db.models import Model
+from django.db import models
 from rest_framework import serializers
 
-from hypervisor.base.names import NameField, NameSerializerField
+from hypervisor.base.names import NameField, NameSerializerField, TextSerializerField
 from hypervisor.base.numbers import whole
 from hypervisor.rest.compiled import Compiled
 
-M = TypeVar("M", bound=Model)
+M = TypeVar("M", bound=models.Model)
 
 
 class StrictMixin:
@@ -87,6 +87,8 @@ class StrictModelSerializer(StrictMixin, serializers.ModelSerializer[M]):
 
     serializer_field_mapping = {
         **serializers.ModelSerializer.serializer_field_mapping,
+        models.CharField: TextSerializerField,
+        models.TextField: TextSerializerField,
         NameField: NameSerializerField,
     }
 

@@ -9,9 +9,12 @@ from django.core.management import call_command
 from django.test import Client
 
 from accounts.models import User
+from clusters.resources import parse_cpu, parse_ram_mib
 from hypervisor import csp
 from orgs.models import Organization
 from tests.fixtures.people import ClientFor
+from tests.support.answers import attrs
+from tests.support.openapi import problems
 
 pytestmark = pytest.mark.django_db
 
@@ -263,3 +266,40 @@ def test_a_new_row_names_its_path(
     response = client_for(alice).post("/clusters", {"name": "anvil", "cpu": 1, "ram_mib": 1024})
 
     assert response.headers["Location"] == f"/clusters/{response.json()['id']}"
+
+
+def test_a_number_is_no_text(alice: User, acme: Organization, client_for: ClientFor) -> None:
+    job = {"name": "job", "image": "ml/train:1", "cpu": 1, "ram_mib": 1024}
+
+    for wrong in ({"name": 1.10}, {"image": 7}, {"command": ["train", 1]}, {"env": {"EPOCHS": 40}}):
+        response = client_for(alice).post("/deployments", {**job, **wrong})
+        (field,) = wrong
+        assert {name.partition(".")[0] for name in attrs(response)} == {field}
+
+
+def test_a_change_without_a_field_changes_nothing(
+    alice: User, bob: User, acme: Organization, client_for: ClientFor
+) -> None:
+    response = client_for(alice).patch(f"/organizations/{acme.pk}/members/{bob.pk}", {})
+
+    assert (response.status_code, response.json()["role"]) == (200, "developer")
+
+
+@pytest.mark.parametrize(
+    ("field", "good", "bad"),
+    [
+        ("cpu", ["500m", "0.001", "2.5", "9999999"], ["0", "0m", "0.000", "0.5m", "10000001"]),
+        ("ram_mib", ["8Gi", "0.5Gi", "1k", "999Pi", "2048Mi"], ["0Gi", "0.000Gi", "8", "2000P"]),
+    ],
+)
+def test_the_pattern_of_a_quantity_agrees_with_the_field(
+    document: Any, field: str, good: list[str], bad: list[str]
+) -> None:
+    schema = document["components"]["schemas"]["ClusterRequest"]["properties"][field]
+    reads = {"cpu": parse_cpu, "ram_mib": parse_ram_mib}[field]
+
+    for text in good:
+        assert problems(text, schema) == []
+        assert reads(text) > 0
+    for text in bad:
+        assert problems(text, schema)
