@@ -44,7 +44,7 @@ class NumberedEventSerializer(serializers.ModelSerializer[Event]):
 
 
 @example(answer={"events": [EVENT], "after": 1207})
-class EventsSerializer(serializers.Serializer[Any]):
+class FollowedEventsSerializer(serializers.Serializer[Any]):
     """Events in the order of their numbers, and where to continue."""
 
     events = NumberedEventSerializer(many=True)

@@ -21,7 +21,7 @@ from hypervisor.rest.schemas import ANSWER
 from orgs.feed.following import STREAM, Following, Subscription, page
 from orgs.feed.kinds import KINDS
 from orgs.feed.reading import Filter, begin, read
-from orgs.feed.serializers import EVENT, EventsSerializer
+from orgs.feed.serializers import EVENT, FollowedEventsSerializer
 from orgs.models import Role
 from orgs.permissions import organization_for
 
@@ -118,7 +118,7 @@ class EventsView(FollowingView):
                 description="Wait up to so many seconds for the first event (long poll).",
             ),
         ],
-        responses=EventsSerializer,
+        responses=FollowedEventsSerializer,
     )
     def get(self, request: Request) -> HttpResponseBase:
         """Return the events after a number, or wait for the next one.

@@ -303,3 +303,12 @@ def test_the_pattern_of_a_quantity_agrees_with_the_field(
         assert reads(text) > 0
     for text in bad:
         assert problems(text, schema)
+
+
+def test_no_schema_has_a_field_of_its_own_name(document: Any) -> None:
+    for name, schema in document["components"]["schemas"].items():
+        fields = {field.replace("_", "") for field in schema.get("properties", {})}
+        assert name.lower() not in fields, (
+            f"{name} has a field of that name, for which openapi-python-client generates wrong"
+            " code: rename the serializer, or give it a component_name."
+        )
