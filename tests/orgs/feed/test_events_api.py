@@ -1,8 +1,12 @@
 """GET /events and /events/stream: what is returned, from where, and to whom."""
 
+import ast
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from rest_framework.test import APIClient
 
 from accounts.models import User
@@ -219,6 +223,24 @@ def test_the_rights_of_a_follower_are_checked_again(
     Membership.objects.filter(user=bob).delete()
 
     assert not answer.subscription.is_allowed()
+
+
+def recorded_kinds() -> Iterator[str]:
+    """Yield the kinds that the apps pass to `record` as they are."""
+    for app in ("orgs", "clusters", "deployments", "scheduling"):
+        for path in sorted(Path(settings.BASE_DIR, app).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "record":
+                    kind = node.args[1] if len(node.args) > 1 else None
+                    if isinstance(kind, ast.Constant):
+                        yield str(kind.value)
+
+
+def test_every_kind_in_the_code_is_listed() -> None:
+    found = set(recorded_kinds())
+
+    assert {"renamed", "held", "connected", "service_account_added"} <= found
+    assert found <= set(KINDS)
 
 
 def test_every_kind_that_the_life_of_a_deployment_records_is_listed(bring: Bring) -> None:
