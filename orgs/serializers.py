@@ -67,8 +67,20 @@ class MembershipSerializer(serializers.ModelSerializer[Membership]):
         fields = ["organization", "role"]
 
 
+class UsernameField(serializers.CharField):
+    """The name of a user in an answer; that of a service account has other characters."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(
+            read_only=True,
+            help_text="The user's name; `service:NAME@ORGANIZATION` for a service account.",
+            **options,
+        )
+
+
 @example(answer=_USER)
 class UserSerializer(serializers.ModelSerializer[User]):
+    username = UsernameField()
     memberships = MembershipSerializer(many=True, read_only=True)
 
     class Meta:
@@ -194,6 +206,8 @@ class OrganizationSerializer(StrictModelSerializer[Organization]):
 
 
 class UserReferenceSerializer(serializers.ModelSerializer[User]):
+    username = UsernameField()
+
     class Meta:
         model = User
         fields = ["id", "username"]
