@@ -1,0 +1,202 @@
+"""The calls of the REST API that people and programs need most."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlsplit
+
+from hypervisor_client.errors import ApiError
+from hypervisor_client.transport import Transport
+
+JSON = dict[str, Any]
+
+ENDED = ("completed", "failed", "stopped", "cancelled")
+_LONG_POLL_S = 30.0
+_WITHOUT_EVENTS_S = 2.0
+"""How long to wait before looking again while the service sends no events."""
+
+_CANNOT_FOLLOW = (410, 429, 502, 503, 504)
+
+
+class Client:
+    """A client of one service, for one thread at a time; use it in a `with` statement.
+
+    - url: the service's address, such as `https://gpu.example.org`.
+    - token: an API token (`hv_…`) or an access token; "" for calls that need none.
+    - timeout_s: how long one attempt waits for its response.
+    - patience_s: how long a call is repeated while the service is unreachable or busy.
+
+    All calls raise ApiError for an error response and Unreachable without a response.
+    """
+
+    def __init__(
+        self, url: str, token: str = "", *, timeout_s: float = 30, patience_s: float = 60
+    ) -> None:
+        self.transport = Transport(url, token, timeout_s=timeout_s, patience_s=patience_s)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.transport.close()
+
+    def call(
+        self, method: str, path: str, *, params: Mapping[str, Any] | None = None, body: Any = None
+    ) -> Any:
+        """Make any call of the API; return the JSON of its response, None if it has no body."""
+        response = self.transport.send(method, path, params=params, body=body)
+        return response.json() if response.content else None
+
+    def rows(
+        self, path: str, params: Mapping[str, Any] | None = None, *, limit: int | None = None
+    ) -> Iterator[JSON]:
+        """Yield the rows of a list, page after page; no more than `limit`."""
+        wanted: Mapping[str, Any] | None = {**(params or {}), "limit": min(limit or 200, 500)}
+        following: str | None = path
+        left = limit
+        while following is not None:
+            page = self.call("GET", following, params=wanted)
+            for row in page["results"]:
+                if left == 0:
+                    return
+                yield row
+                left = None if left is None else left - 1
+            following, wanted = page["next"] and self._path_of(page["next"]), None
+
+    def _path_of(self, url: str) -> str:
+        """Return the path and the query of a page's address, for the address that is in use.
+
+        Behind a proxy the service may not know the address under which the caller reaches it.
+        """
+        parts, base = urlsplit(url), urlsplit(self.transport.url).path
+        path = parts.path[len(base) :] if base and parts.path.startswith(base) else parts.path
+        return f"{path}?{parts.query}"
+
+    def me(self) -> JSON:
+        """Return the caller with the memberships."""
+        found: JSON = self.call("GET", "/me")
+        return found
+
+    def submit(self, **spec: Any) -> JSON:
+        """Submit a deployment, with the fields of `POST /deployments`; return it."""
+        created: JSON = self.call("POST", "/deployments", body=spec)
+        return created
+
+    def dry_run(self, **spec: Any) -> JSON:
+        """Return what would happen if this deployment were submitted; nothing is stored."""
+        result: JSON = self.call("POST", "/deployments", params={"dry_run": "true"}, body=spec)
+        return result
+
+    def deployment(self, deployment: int) -> JSON:
+        found: JSON = self.call("GET", f"/deployments/{deployment}")
+        return found
+
+    def deployments(self, *, limit: int | None = None, **filters: Any) -> Iterator[JSON]:
+        """Yield deployments, with the filters of `GET /deployments`."""
+        return self.rows("/deployments", filters, limit=limit)
+
+    def explain(self, deployment: int) -> JSON:
+        """Return why a deployment has its status; while it is pending, what it waits for."""
+        found: JSON = self.call("GET", f"/deployments/{deployment}/explain")
+        return found
+
+    def change(self, deployment: int, **fields: Any) -> JSON:
+        """Change some fields of a deployment; return it."""
+        changed: JSON = self.call("PATCH", f"/deployments/{deployment}", body=fields)
+        return changed
+
+    def act(self, deployment: int, verb: str) -> JSON:
+        """Carry out `start`, `stop`, `cancel`, `hold` or `release`; return the deployment."""
+        changed: JSON = self.call("POST", f"/deployments/{deployment}/{verb}")
+        return changed
+
+    def delete(self, deployment: int) -> None:
+        """Delete a pending or ended deployment."""
+        self.call("DELETE", f"/deployments/{deployment}")
+
+    def events(self, deployment: int) -> Iterator[JSON]:
+        """Yield the history of a deployment, the oldest event first."""
+        return self.rows(f"/deployments/{deployment}/events")
+
+    def logs(
+        self, deployment: int, *, tail: str = "", run: int | None = None, follow: bool = False
+    ) -> Iterator[bytes]:
+        """Yield pieces of a container's output; with `follow`, until the run ends."""
+        params = {"tail": tail, "run": run, "follow": "true" if follow else None}
+        given = {name: value for name, value in params.items() if value}
+        with self.transport.stream(f"/deployments/{deployment}/logs", given) as response:
+            yield from response.iter_bytes()
+
+    def clusters(self) -> Iterator[JSON]:
+        return self.rows("/clusters")
+
+    def follow(
+        self, *, after: int | None = None, wait_s: float | None = None, **filters: Any
+    ) -> Iterator[JSON]:
+        """Yield the events of an organization after a number as they happen; without one, the new.
+
+        `filters` are those of `GET /events`. To resume, give the `number` of the last event. Ends
+        after `wait_s` seconds without an event, or never.
+        """
+        while True:
+            page = self._events(after, _LONG_POLL_S if wait_s is None else wait_s, filters)
+            yield from page["events"]
+            if wait_s is not None and page["after"] == after:
+                return
+            after = page["after"]
+
+    def wait(self, deployment: int, *statuses: str, timeout_s: float | None = None) -> JSON:
+        """Wait until a deployment has one of the statuses, or has ended; return it.
+
+        Raises TimeoutError after `timeout_s` seconds.
+        """
+        until = None if timeout_s is None else time.monotonic() + timeout_s
+        after: int | None = None
+        while True:
+            found = self.deployment(deployment)
+            if found["status"] in (*statuses, *ENDED):
+                return found
+            left = _LONG_POLL_S if until is None else min(_LONG_POLL_S, until - time.monotonic())
+            if left <= 0:
+                raise TimeoutError(f"Deployment {deployment} is still {found['status']}.")
+            after = self._number_after_change(found, after, left)
+
+    def _number_after_change(self, found: JSON, after: int | None, wait_s: float) -> int | None:
+        """Wait for the deployment's next event after a number; return the number to go on with.
+
+        Without a number, return the present one at once: what happened before it, the caller sees.
+        """
+        filters = {"organization": found["organization"], "deployment": found["id"]}
+        try:
+            page = self._events(after, 0 if after is None else wait_s, filters)
+            while after is not None and not page["events"] and page["after"] > after:
+                after = int(page["after"])  # These events were about other deployments.
+                page = self._events(after, wait_s, filters)
+        except ApiError as error:
+            if error.status not in _CANNOT_FOLLOW:
+                raise
+            time.sleep(min(wait_s, _WITHOUT_EVENTS_S))
+            return None
+        return int(page["after"])
+
+    def _events(self, after: int | None, wait_s: float, filters: Mapping[str, Any]) -> JSON:
+        params = {"after": after, "wait": math.ceil(wait_s) or None, **filters}
+        response = self.transport.send(
+            "GET", "/events",
+            params={name: value for name, value in params.items() if value is not None},
+            timeout_s=wait_s + 30,
+        )  # fmt: skip
+        page: JSON = response.json()
+        return page

@@ -1,0 +1,27 @@
+"""Amounts and times as people write them."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any
+
+_UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
+
+
+def amounts(row: dict[str, Any]) -> str:
+    """Return CPU, RAM and GPU of a deployment or a cluster in a few words."""
+    return f"{row['cpu']:g} CPU, {memory(row['ram_mib'])}, {row['gpu']} GPU"
+
+
+def memory(mib: int) -> str:
+    return f"{mib / 1024:g} GiB" if mib % 256 == 0 and mib >= 1024 else f"{mib} MiB"
+
+
+def ago(time: str | None) -> str:
+    """Return how long ago a time of the API was, such as `3m`; "" for none."""
+    if time is None:
+        return ""
+    # Python before 3.11 does not read a `Z`.
+    then = datetime.fromisoformat(time.replace("Z", "+00:00"))
+    seconds = max(0, int((datetime.now(timezone.utc) - then).total_seconds()))
+    return next((f"{seconds // size}{unit}" for size, unit in _UNITS if seconds >= size), "0s")

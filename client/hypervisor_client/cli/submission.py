@@ -1,0 +1,181 @@
+"""Submit a deployment, and wait until it has ended."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from hypervisor_client.api import ENDED, JSON, Client
+from hypervisor_client.cli.session import Session
+from hypervisor_client.errors import ClientError, NotOne
+
+NO_CODE = 125
+"""The exit code for a deployment whose container gave none."""
+
+_REACHED = {
+    "starting": ("starting", "running", "stopping"),
+    "running": ("running", "stopping"),
+}
+"""The statuses that end a wait for one of them."""
+
+_DEFAULTS = {"cpu": 1, "ram_mib": "1Gi"}
+
+
+def submit(session: Session, given: Namespace) -> int:
+    """Submit what a file and the options describe; return the exit code."""
+    spec = {**_DEFAULTS, **_of_file(given.file), **_of_options(session, given)}
+    if "image" not in spec:
+        raise ClientError("Say what to run: --image, or `image` in a file.")
+    spec.setdefault("name", str(spec["image"]).rpartition("/")[2].partition(":")[0])
+    if given.dry_run:
+        return _try(session, spec)
+    made = session.client.submit(**spec)
+    if not (given.wait or given.logs):
+        session.show(made, str(made["id"]))
+        return 0
+    session.note(f"Deployment {made['id']} ({made['name']})")
+    ended = follow(session, made["id"]) if given.logs else _awaited(session, made["id"])
+    return _code_of(session, ended)
+
+
+def wait(session: Session, given: Namespace) -> int:
+    """Wait for all deployments; return the first exit code that is not 0."""
+    until = None if given.timeout is None else time.monotonic() + given.timeout
+    reached = _REACHED.get(given.until, ())
+    codes = []
+    for text in given.deployments:
+        left = None if until is None else max(0.0, until - time.monotonic())
+        try:
+            found = session.client.wait(session.deployment_of(text), *reached, timeout_s=left)
+        except TimeoutError as error:
+            raise ClientError(str(error)) from error
+        codes.append(0 if found["status"] in reached else _code_of(session, found))
+    return next((code for code in codes if code), 0)
+
+
+def schema(session: Session, given: Namespace) -> None:
+    print(resources.files("hypervisor_client").joinpath("job.schema.json").read_text("utf-8"))
+
+
+def follow(session: Session, deployment: int) -> JSON:
+    """Print the output of each run, also after evictions, until the deployment has ended."""
+    client, seen = session.client, set()
+    while True:
+        found = client.wait(deployment, "running", "stopping")
+        for run in _runs(client, deployment):
+            if run not in seen:
+                seen.add(run)
+                for piece in client.logs(deployment, run=run, tail="all", follow=True):
+                    sys.stdout.buffer.write(piece)
+                    sys.stdout.buffer.flush()
+        if found["status"] in ENDED:
+            return found
+        found = client.wait(deployment, "pending", "starting")
+        if found["status"] not in ENDED:
+            session.note(f"hv: {found['status_reason']}")
+
+
+def _runs(client: Client, deployment: int) -> Iterator[int]:
+    """Yield the ids of the runs whose containers have started, the oldest first."""
+    for event in client.events(deployment):
+        if event["kind"] == "running" and "run" in event["data"]:
+            yield int(event["data"]["run"])
+
+
+def _awaited(session: Session, deployment: int) -> JSON:
+    """Wait until the deployment has ended; report each change of its status."""
+    client = session.client
+    found = client.deployment(deployment)
+    while found["status"] not in ENDED:
+        session.note(f"hv: {found['status']}: {found['status_reason']}")
+        others = {"pending", "starting", "running", "stopping"} - {found["status"]}
+        found = client.wait(deployment, *others)
+    return found
+
+
+def _code_of(session: Session, ended: JSON) -> int:
+    session.note(f"hv: {ended['id']} ({ended['name']}) {ended['status']}: {ended['status_reason']}")
+    if ended["status"] == "completed":
+        return 0
+    return ended["exit_code"] or NO_CODE if ended["status"] == "failed" else NO_CODE
+
+
+def _try(session: Session, spec: JSON) -> int:
+    result = session.client.dry_run(**spec)
+    lines = [f"{result['outcome']}: {result['reason']}"]
+    lines += [f"  evicts {e['deployment']}: {e['reason']}" for e in result["evictions"]]
+    lines += [f"  moves {m['deployment']}: {m['reason']}" for m in result["moves"]]
+    lines += [f"  {c['why']}" for c in result["clusters"]]
+    session.show(result, "\n".join(lines))
+    return 0
+
+
+def _of_file(name: str | None) -> JSON:
+    if name is None:
+        return {}
+    import yaml  # Slow to import, and only for a file.
+
+    try:
+        text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
+        found = yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ClientError(f"{name} cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise ClientError(f"{name} is neither YAML nor JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise ClientError(f"{name} must have the fields of a deployment, such as `image: ml/a:1`.")
+    return found
+
+
+def _of_options(session: Session, given: Namespace) -> JSON:
+    restarts = given.restart and {"restart_policy": "on-failure", "max_restarts": given.restart}
+    fields = {
+        "name": given.name, "image": given.image, "cpu": given.cpu, "ram_mib": given.ram,
+        "gpu": given.gpu, "priority": given.priority, "organization": given.organization,
+        "max_runtime_s": given.max_runtime, "command": given.words or None,
+        "env": _environment(given) or None, "require": _requirements(given.require) or None,
+        "requested_cluster": given.cluster and _cluster(session, given.cluster),
+        "depends_on": [session.deployment_of(text) for text in given.after or ()] or None,
+        **(restarts or {}),
+    }  # fmt: skip
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _environment(given: Namespace) -> dict[str, Any]:
+    variables: dict[str, Any] = {}
+    for text in given.env or ():
+        name, is_given, value = text.partition("=")
+        if not is_given:
+            raise ClientError(f"--env {text}: write NAME=VALUE.")
+        variables[name] = value
+    for text in given.secret or ():
+        name, is_given, value = text.partition("=")
+        if not is_given and name not in os.environ:
+            raise ClientError(f"--secret {name}: there is no such variable in the environment.")
+        variables[name] = {"secret": value if is_given else os.environ[name]}
+    return variables
+
+
+def _requirements(texts: list[str] | None) -> dict[str, list[str]]:
+    found = {}
+    for text in texts or ():
+        label, is_given, values = text.partition("=")
+        if not is_given:
+            raise ClientError(f"--require {text}: write LABEL=VALUE or LABEL=VALUE,VALUE.")
+        found[label] = values.split(",")
+    return found
+
+
+def _cluster(session: Session, text: str) -> int:
+    if text.isascii() and text.isdigit():
+        return int(text)
+    found = [c for c in session.client.clusters() if c["name"] == text]
+    if len(found) != 1:
+        raise NotOne(f"You can see {len(found)} clusters called {text!r}: hv clusters")
+    return int(found[0]["id"])

@@ -1,0 +1,66 @@
+"""The client as a user installs it: its wheel in an environment of its own."""
+
+import os
+import subprocess
+import sys
+import venv
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks.service import Service
+from hypervisor.standalone.bootstrap import ROOT
+
+Completed = subprocess.CompletedProcess[str]
+Run = Callable[..., Completed]
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The programs of a virtual environment with the client's wheel."""
+    folder = tmp_path_factory.mktemp("client")
+    venv.create(folder / "venv", with_pip=False)
+    # The environment of the tests itself has no pip.
+    pip = [
+        str(Path(sys.base_prefix) / "bin" / "python3"),
+        "-m",
+        "pip",
+        "--quiet",
+        "--disable-pip-version-check",
+    ]
+    for command in (
+        [*pip, "wheel", "--no-deps", "--wheel-dir", str(folder), str(ROOT / "client")],
+        [*pip, "--python", str(folder / "venv" / "bin" / "python"), "install",
+         "--find-links", str(folder), "hypervisor-client"],
+    ):  # fmt: skip
+        subprocess.run(command, check=True, cwd=folder)
+    return folder / "venv" / "bin"
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A running service for the module."""
+    up = Service(tmp_path_factory.mktemp("service") / "home")
+    try:
+        up.start()
+        yield up
+    finally:
+        up.stop()
+
+
+@pytest.fixture
+def hv(environment: Path, tmp_path: Path) -> Run:
+    """Run `hv` with contexts of its own; return what it printed."""
+
+    def run(
+        *arguments: str, given: str = "", **variables: str
+    ) -> "subprocess.CompletedProcess[str]":
+        own = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "LANG": "C.UTF-8"}
+        return subprocess.run(
+            [str(environment / "hv"), *arguments],
+            input=given, capture_output=True, text=True, timeout=60, check=False,
+            env={**own, **variables},
+        )  # fmt: skip
+
+    return run

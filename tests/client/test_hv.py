@@ -1,0 +1,167 @@
+"""What `hv` prints and returns, against a real service."""
+
+import http.server
+import json
+import stat
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from benchmarks.client import PASSWORD, Client
+from benchmarks.service import Service
+from tests.client.conftest import Run
+
+
+@pytest.fixture(scope="module")
+def ada(service: Service) -> Iterator[Client]:
+    with Client.newcomer(service.url, "ada", patience_s=10) as client:
+        client.post("/organizations", name="Engines")
+        client.post("/clusters", name="rack-1", cpu=8, ram_mib=32768, gpu=2)
+        yield client
+
+
+@pytest.fixture
+def log_in(hv: Run, service: Service, ada: Client) -> None:
+    done = hv("login", service.url, "--user", "ada", "--password-stdin", given=PASSWORD + "\n")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_log_in_keeps_a_token_for_its_owner_alone_and_a_logout_revokes_it(
+    hv: Run, log_in: None, service: Service, tmp_path: Path
+) -> None:
+    file = tmp_path / ".config" / "hv" / "contexts.json"
+    (context,) = json.loads(file.read_text())["contexts"].values()
+
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert context["token"].startswith("hv_")
+    assert PASSWORD not in file.read_text()
+
+    assert hv("logout").returncode == 0
+    refused = hv("whoami", HV_URL=service.url, HV_TOKEN=context["token"])
+    assert refused.returncode == 1
+    assert "hv login" in refused.stderr
+
+
+def test_waiting_ends_with_the_code_of_the_container(hv: Run, log_in: None) -> None:
+    simulated = ("--env", "SIMULATE_RUN_SECONDS=1", "--env", "SIMULATE_EXIT_CODE=3")
+
+    done = hv("submit", "--image", "ml/a:1", "--name", "fails", *simulated, "--wait")
+
+    assert done.returncode == 3, done.stderr
+    assert hv("wait", "fails").returncode == 3
+    assert hv("wait", "fails", "--until", "running").returncode == 3
+
+
+def test_events_are_shown_as_they_happen(
+    environment: Path, service: Service, ada: Client, tmp_path: Path
+) -> None:
+    with subprocess.Popen(
+        [str(environment / "hv"), "events", "--follow", "--after", "0", "--kinds", "submitted"],
+        env={"HV_URL": service.url, "HV_TOKEN": ada.token, "HOME": str(tmp_path)},
+        stdout=subprocess.PIPE, text=True,
+    ) as following:  # fmt: skip
+        made = ada.post("/deployments", name="seen", image="ml/a:1", cpu=1, ram_mib=512)
+        assert following.stdout
+        line = next(each for each in following.stdout if f"deployment {made['id']} " in each)
+        following.terminate()
+
+    assert "submitted" in line
+    ada.post(f"/deployments/{made['id']}/stop")
+
+
+def test_a_cancelled_deployment_has_no_code_of_its_own(hv: Run, log_in: None) -> None:
+    hv("submit", "--image", "ml/a:1", "--gpu", "2", "--priority", "90", "--name", "first")
+    hv("submit", "--image", "ml/a:1", "--gpu", "2", "--name", "second")
+
+    assert hv("cancel", "second").returncode == 0
+    assert hv("wait", "second").returncode == 125
+    assert hv("stop", "first").returncode == 0
+
+
+def test_json_is_the_services_answer(hv: Run, log_in: None, ada: Client) -> None:
+    made = json.loads(hv("submit", "--image", "ml/a:1", "--name", "as-json", "--json").stdout)
+
+    shown = json.loads(hv("--json", "show", str(made["id"])).stdout)
+
+    assert shown.keys() == ada.get(f"/deployments/{made['id']}").keys()
+    assert hv("delete", "as-json").returncode == 1  # It is not pending.
+    assert hv("stop", "as-json").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("submit",), 1, "Say what to run"),
+        (("submit", "--image", "ML/a:1"), 1, "image: A repository's name is in lower case"),
+        (("submit", "--image", "a:1", "--require", "gpu"), 1, "write LABEL=VALUE"),
+        (("submit", "--image", "a:1", "--secret", "NO_SUCH"), 1, "no such variable"),
+        (("submit", "no-such-file.yaml"), 1, "cannot be read"),
+        (("show", "no-such-name"), 1, "You can see no deployment called"),
+        (("explain", "999999"), 1, "does not exist"),
+        (("api", "POST", "/organizations", "{"), 1, "The body is not JSON"),
+        (("context", "use", "nowhere"), 1, "There is no context 'nowhere'"),
+        (("no-such-command",), 2, "invalid choice"),
+        (("ps", "--", "ls"), 2, "only `submit` takes a command"),
+    ],
+)
+def test_errors_say_what_to_do(
+    hv: Run, log_in: None, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    done = hv(*arguments)
+
+    assert done.returncode == code
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_without_a_log_in_or_an_answer_it_says_so(hv: Run) -> None:
+    assert "hv login" in hv("ps").stderr
+    assert "is no address" in hv("ps", HV_URL="nonsense").stderr
+
+
+def test_the_completions_are_scripts_of_their_shell(hv: Run) -> None:
+    script = hv("completion", "bash").stdout
+
+    assert subprocess.run(["bash", "-n"], input=script, text=True, check=False).returncode == 0
+    asked = f"{script}\nCOMP_WORDS=(hv su); COMP_CWORD=1; _hv; echo ${{COMPREPLY[@]}}"
+    done = subprocess.run(["bash"], input=asked, text=True, capture_output=True, check=True)
+    assert done.stdout.split() == ["submit"]
+
+
+class _Flaky(http.server.BaseHTTPRequestHandler):
+    """Loses the answer to the first request of each key."""
+
+    keys: ClassVar[list[str]] = []
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        key = str(self.headers["Idempotency-Key"])
+        self.keys.append(key)
+        if self.keys.count(key) == 1:
+            self.close_connection = True
+            return
+        body = json.dumps({"id": 7}).encode()
+        self.send_response(201)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_lost_answer_is_asked_for_again_with_the_same_key(hv: Run) -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Flaky) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        done = hv("submit", "--image", "ml/a:1", HV_URL=url, HV_TOKEN="hv_x")
+        server.shutdown()
+
+    assert done.stdout.strip() == "7", done.stderr
+    assert len(_Flaky.keys) == 2
+    assert len(set(_Flaky.keys)) == 1
