@@ -68,6 +68,10 @@ class TextSerializerField(serializers.CharField):
         return super().to_internal_value(data)
 
 
+class PatternSerializerField(TextSerializerField, serializers.RegexField):
+    """A text in the API that has to match a pattern."""
+
+
 class NameSerializerField(TextSerializerField):
     """A name in the API."""
 

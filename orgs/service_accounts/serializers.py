@@ -2,6 +2,7 @@ from typing import Any
 
 from rest_framework import serializers
 
+from hypervisor.base.names import PatternSerializerField
 from hypervisor.rest.schemas import example
 from hypervisor.rest.serializers import StrictModelSerializer
 from orgs.models import Role, ServiceAccount
@@ -26,7 +27,7 @@ class ServiceAccountSerializer(StrictModelSerializer[ServiceAccount]):
 
     # Needs rows of with_role().
 
-    name = serializers.RegexField(
+    name = PatternSerializerField(
         rf"\A{NAME.pattern}\Z",
         max_length=100,
         error_messages={

@@ -178,11 +178,17 @@ def test_a_call_refuses_another_body_as_described(
     (example,) = examples(call.body)
     is_closed = call.name != "log_in"  # OAuth's password grant has other fields, which are ignored.
 
-    for body in ([], "text", 1, *([{**example, "unknown": 1}] if is_closed else [])):
+    bodies = [{**example, "unknown": 1}] if is_closed else []
+    texts = [field for field, value in example.items() if isinstance(value, str) and is_closed]
+    bodies += [{**example, field: 7} for field in texts if field not in ("cpu", "ram_mib")]
+    for body in ([], "text", 1, *bodies):
         wrong = problems(body, call.body["schema"])
         assert wrong, f"The schema of {call} allows {body}: derive its serializer from Strict…."
         response = carried_out(call, client, path, body)
-        assert response.status_code == 400, f"{call} accepts {body}"
+        assert response.status_code == 400, (
+            f"{call} accepts {body}: derive its serializer from Strict…, and its texts from"
+            " TextSerializerField."
+        )
         check_answer(call, response)
 
 
