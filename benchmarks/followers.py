@@ -173,6 +173,8 @@ def _following(
     ]
     try:
         wait(wait_until_connected(followers))
+        for seen in followers:
+            seen.since = time.time()
         yield all_arrived
     finally:
         for task in tasks:

@@ -15,9 +15,13 @@ _MOST_PROBLEMS = 10
 
 @dataclass(slots=True)
 class Seen:
-    """What one follower of an organization has got, from the first event on."""
+    """What one follower of an organization has got, from the first event on.
+
+    Latencies are those of events after `since`, a time in seconds since the epoch.
+    """
 
     position: int = 0
+    since: float = 0.0
     connections: int = 0
     latencies_s: list[float] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -27,7 +31,9 @@ class Seen:
         if number != self.position + 1 and len(self.problems) < _MOST_PROBLEMS:
             self.problems.append(f"{number} came after {self.position}")
         self.position = number
-        self.latencies_s.append(time.time() - datetime.fromisoformat(happened).timestamp())
+        at = datetime.fromisoformat(happened).timestamp()
+        if at >= self.since:
+            self.latencies_s.append(time.time() - at)
 
 
 async def follow(url: str, token: str, seen: Seen) -> None:

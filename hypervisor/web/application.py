@@ -6,15 +6,12 @@ from hypervisor.wsgi import application as django  # isort: skip
 from django.conf import settings
 
 from hypervisor.web.bridge import Bridge
-from hypervisor.web.connections import CONNECTIONS
+from hypervisor.web.connections import allow_followers
 from hypervisor.web.followers import Followers
 from hypervisor.web.forwarding import Forwarding
 
 THREADS = 8
 """Requests that one process handles at once; each thread has its own database connection."""
-
-_FORWARDED = CONNECTIONS * 4 // 5
-"""How many followers one process forwards; its other connections are for other calls."""
 
 _bridge = Bridge(
     django,
@@ -25,5 +22,8 @@ _bridge = Bridge(
 )
 
 application = (
-    Forwarding(_bridge, settings.EVENTS_URL, limit=_FORWARDED) if settings.EVENTS_URL else _bridge
+    Forwarding(_bridge, settings.EVENTS_URL, limit=settings.EVENT_FOLLOWERS)
+    if settings.EVENTS_URL
+    else _bridge
 )
+allow_followers(settings.EVENT_FOLLOWERS)

@@ -27,7 +27,8 @@ READER_S, READER_BYTES = 20.0, 64 * 1024
 
 HEADER_BYTES = 32 * 1024
 CONNECTIONS = 1000
-"""Open connections of one process; beyond it, connections that wait for callers are closed."""
+"""Open connections of one process, followers of events apart; beyond it, connections that wait for
+callers are closed."""
 
 BUFFERED_BYTES = 256 * 1024 * 1024
 """Memory limit of unfinished bodies and unread responses; the largest are dropped first."""
@@ -209,6 +210,15 @@ class Wire:
         return self._written - self._transport.get_write_buffer_size()
 
 
+def allow_followers(number: int) -> None:
+    """Allow so many more connections in this process, which followers of events keep open."""
+    global _followers
+    _followers = number
+
+
+_followers = 0
+
+
 class Guard:
     """Enforces the limits on a process's connections, once a second and at each new connection."""
 
@@ -227,7 +237,7 @@ class Guard:
 
     def admit(self, newcomer: Connection) -> None:
         """Close waiting connections for one more; refuse it if the application uses all others."""
-        if len(self._connections) <= min(CONNECTIONS, self._files):
+        if len(self._connections) <= min(CONNECTIONS + _followers, self._files):
             return
         waiting = [
             c for c in self._connections if c is not newcomer and c.phase is not Phase.APPLICATION
@@ -279,6 +289,8 @@ def _open_files() -> int:
     """Raise the limit on open files as far as the system allows; return it."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     # A follower that is forwarded has two connections.
-    wanted = 2 * CONNECTIONS + _RESERVED_FILES if hard == resource.RLIM_INFINITY else hard
+    wanted = (
+        CONNECTIONS + 2 * _followers + _RESERVED_FILES if hard == resource.RLIM_INFINITY else hard
+    )
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     return wanted

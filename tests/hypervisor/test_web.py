@@ -504,3 +504,16 @@ def wait_until(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_followers_leave_the_connections_of_other_calls_alone(
+    web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "CONNECTIONS", 1)
+    monkeypatch.setattr(connections, "_followers", 2)
+    with closing(web.connect()) as first, closing(web.connect()) as second:
+        for each in (first, second):
+            each.sendall(b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert each.recv(100).startswith(b"HTTP/1.1 200")
+
+        assert web.ask("GET / HTTP/1.1")[0] == 200
