@@ -62,8 +62,9 @@ class Report:
             p50, p99 = (times[min(len(times) - 1, len(times) * p // 100)] for p in (50, 99))
             yield f"from the event to its arrival: median {p50:.3f} s, 99th percentile {p99:.3f} s"
         for kind, (before, after) in self.memory.items():
-            cpu = self.cpu_s.get(kind, 0.0)
-            yield f"{kind}: {before:.0f} MiB, with all followers {after:.0f} MiB; CPU {cpu:.1f} s"
+            # A killed process takes its CPU along.
+            cpu = "" if self.killed else f"; CPU {self.cpu_s.get(kind, 0.0):.1f} s"
+            yield f"{kind}: {before:.0f} MiB, with all followers {after:.0f} MiB{cpu}"
 
 
 def add_arguments(parser: ArgumentParser) -> None:

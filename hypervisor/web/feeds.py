@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import islice
 from typing import TypeVar
 
@@ -18,9 +19,6 @@ POLL_S = 0.1
 
 OUTAGE_S = 1.0
 """How long to wait after the database did not answer."""
-
-_THREADS = 2
-"""One for new events, and one for followers that catch up and for checks of their rights."""
 
 T = TypeVar("T")
 
@@ -60,7 +58,9 @@ class Feeds:
     def __init__(self) -> None:
         self._feeds: dict[int, Feed] = {}
         self._reader: asyncio.Task[None] | None = None
-        self._database = ThreadPoolExecutor(_THREADS, "feeds")
+        # A thread of its own, so that no follower that catches up delays the others.
+        self._for_new = ThreadPoolExecutor(1, "feeds")
+        self._for_followers = ThreadPoolExecutor(1, "followers")
 
     @asynccontextmanager
     async def following(self, organization_id: int, last: int) -> AsyncIterator[Feed]:
@@ -82,20 +82,19 @@ class Feeds:
             await feed.changed()
         items = feed.after(after)
         if items is None:
-            return await self.in_thread(lambda: read(organization_id, after, wanted))
+            return await self.query(lambda: read(organization_id, after, wanted))
         return Page([item for item in items if wanted.admits(item)], feed.position)
 
-    async def in_thread(self, call: Callable[[], T]) -> T:
-        """Run a call that uses the database."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._database, _on_good_connection, call)
+    async def query(self, call: Callable[[], T]) -> T:
+        """Run a call that uses the database for one follower."""
+        return await _in_thread(self._for_followers, call)
 
     async def _read_on(self) -> None:
         """Read new events until nobody follows any more."""
         while self._feeds:
             positions = {pk: feed.position for pk, feed in self._feeds.items()}
             try:
-                found = await self.in_thread(lambda known=positions: newer(known))  # type: ignore[misc]
+                found = await _in_thread(self._for_new, partial(newer, positions))
             except Exception:
                 log.warning("events_not_read", exc_info=True)
                 await asyncio.sleep(OUTAGE_S)
@@ -105,6 +104,10 @@ class Feeds:
                     self._feeds[pk].add(items)
             if not any(len(items) == WINDOW for items in found.values()):
                 await asyncio.sleep(POLL_S)
+
+
+async def _in_thread(pool: ThreadPoolExecutor, call: Callable[[], T]) -> T:
+    return await asyncio.get_running_loop().run_in_executor(pool, _on_good_connection, call)
 
 
 def _on_good_connection(call: Callable[[], T]) -> T:

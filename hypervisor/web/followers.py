@@ -7,6 +7,7 @@ followers share; one that falls behind reads pages from the database, at its own
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from random import uniform
 
 from django.db import DatabaseError, InterfaceError
 
@@ -67,7 +68,9 @@ class Followers:
         after = subscription.after
         await send(start)
         await _send_piece(send, position(after))
-        alive_at, check_at = now() + ALIVE_S, now() + CHECK_S
+        # The first check comes at a random time, so that those who came together are not checked
+        # together.
+        alive_at, check_at = now() + ALIVE_S, now() + uniform(0, CHECK_S)  # noqa: S311 no secret
         while True:
             try:
                 async with asyncio.timeout_at(min(alive_at, check_at)):
@@ -79,7 +82,7 @@ class Followers:
             except _ENDS:
                 break
             if now() >= check_at:
-                if not await self._feeds.in_thread(subscription.is_allowed):
+                if not await self._feeds.query(subscription.is_allowed):
                     break
                 check_at = now() + CHECK_S
             if found is not None:
@@ -110,7 +113,7 @@ class Followers:
         except (TimeoutError, *_ENDS):
             pass
         late = now() - began > CHECK_S
-        if late and not await self._feeds.in_thread(subscription.is_allowed):
+        if late and not await self._feeds.query(subscription.is_allowed):
             items, after = (), subscription.after  # The next call is refused.
         body = page(items, after)
         start["headers"].append((b"content-length", str(len(body)).encode()))
