@@ -58,6 +58,7 @@ class Feeds:
     def __init__(self) -> None:
         self._feeds: dict[int, Feed] = {}
         self._reader: asyncio.Task[None] | None = None
+        self._pages: dict[tuple[int, int, Filter], asyncio.Task[Page]] = {}
         # A thread of its own, so that no follower that catches up delays the others.
         self._for_new = ThreadPoolExecutor(1, "feeds")
         self._for_followers = ThreadPoolExecutor(1, "followers")
@@ -82,8 +83,18 @@ class Feeds:
             await feed.changed()
         items = feed.after(after)
         if items is None:
-            return await self.query(lambda: read(organization_id, after, wanted))
+            return await self._page(organization_id, after, wanted)
         return Page([item for item in items if wanted.admits(item)], feed.position)
+
+    async def _page(self, organization_id: int, after: int, wanted: Filter) -> Page:
+        """Read a page, once for all followers that need the same one at the same time."""
+        key = organization_id, after, wanted
+        if key not in self._pages:
+            reading = self.query(partial(read, organization_id, after, wanted))
+            self._pages[key] = asyncio.create_task(reading)
+            self._pages[key].add_done_callback(lambda _: self._pages.pop(key))
+        # A follower that gives up must not cancel the reading of the others.
+        return await asyncio.shield(self._pages[key])
 
     async def query(self, call: Callable[[], T]) -> T:
         """Run a call that uses the database for one follower."""
