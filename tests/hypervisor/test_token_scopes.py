@@ -26,7 +26,9 @@ PUBLIC = OPEN | {"/metrics"}
 PRIVATE = [route for route in ROUTES if route[1] not in PUBLIC]
 WRITES = [route for route in PRIVATE if route[0] != "GET"]
 READS = [path for method, path in PRIVATE if method == "GET"]
-LISTS = [path for path in READS if "{" not in path and path != "/me"]
+LISTS = [
+    path for path in READS if "{" not in path and path not in ("/me", "/events", "/events/stream")
+]
 SUBMITTING = {
     ("POST", "/deployments"),
     ("POST", "/deployments/bulk"),
@@ -157,6 +159,13 @@ def test_a_token_for_another_organization_lists_nothing(elsewhere: APIClient, pa
     own = {"/organizations": 1, "/tokens": 1}
 
     assert elsewhere.get(path).json()["count"] == own.get(path, 0)
+
+
+@pytest.mark.parametrize("path", ["/events", "/events/stream"])
+def test_a_token_for_another_organization_follows_no_events(
+    elsewhere: APIClient, acme: Organization, path: str
+) -> None:
+    refusal(elsewhere.get(path, {"organization": acme.pk}), 404)
 
 
 def test_a_token_for_another_organization_shows_no_other_membership(

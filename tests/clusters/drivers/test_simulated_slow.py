@@ -141,7 +141,7 @@ def test_the_rest_api_describes_and_returns_the_new_kind(
     connect()
     api: APIClient = client_for(alice)
 
-    schema = api.get("/openapi.json").json()["components"]["schemas"]["DriverEnum"]
+    schema = api.get("/openapi.json").json()["components"]["schemas"]["Driver"]
 
     assert schema["enum"] == [*KINDS]
     assert schema["enum"][-1] == NAME
