@@ -46,6 +46,17 @@ def test_a_log_in_keeps_a_token_for_its_owner_alone_and_a_logout_revokes_it(
     assert "hv login" in refused.stderr
 
 
+def test_a_token_for_a_program_is_made_without_further_options(
+    hv: Run, log_in: None, service: Service
+) -> None:
+    made = hv("token", "create", "ci", "--scope", "read")
+
+    assert made.returncode == 0, made.stderr
+    seen = hv("clusters", HV_URL=service.url, HV_TOKEN=made.stdout.strip())
+    assert "rack-1" in seen.stdout
+    assert hv("stop", "none", HV_URL=service.url, HV_TOKEN=made.stdout.strip()).returncode == 1
+
+
 def test_waiting_ends_with_the_code_of_the_container(hv: Run, log_in: None) -> None:
     simulated = ("--env", "SIMULATE_RUN_SECONDS=1", "--env", "SIMULATE_EXIT_CODE=3")
 

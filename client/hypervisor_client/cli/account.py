@@ -14,6 +14,8 @@ from hypervisor_client.contexts import Context, Contexts
 from hypervisor_client.errors import ApiError, ClientError
 
 _DAYS = 90
+_SHORT_DAYS = 30
+"""Of a token that `hv` makes for others: it cannot be valid for longer than that of `hv` itself."""
 
 
 def register(session: Session, given: Namespace) -> None:
@@ -137,7 +139,7 @@ def token(session: Session, given: Namespace) -> None:
         body = {
             "name": given.name,
             "scopes": given.scope or ["submit"],
-            "expires_in_days": given.days or _DAYS,
+            "expires_in_days": given.days or _SHORT_DAYS,
             "organization": given.organization,
         }
         made = session.client.call(

@@ -104,7 +104,7 @@ def _account(add: _Adder) -> None:
     token.add_argument(
         "--scope", action="append", choices=("read", "submit", "admin"), help="default: submit"
     )
-    token.add_argument("--days", type=int, help="how long it is valid; default: 90")
+    token.add_argument("--days", type=int, help="how long it is valid; default: 30")
     token.add_argument("--organization", type=int, help="the only organization it is valid in")
 
 
