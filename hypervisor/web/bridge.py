@@ -4,7 +4,7 @@ import asyncio
 import io
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from django.db import connections
 
 from hypervisor.web.connections import BODY_S
 from hypervisor.web.followers import Followers
-from hypervisor.web.messages import Message, Receive, Send, refuse
+from hypervisor.web.messages import Message, Receive, Send, refuse, run_until
 from orgs.feed.following import Subscription
 
 LIVENESS = "/healthz"
@@ -109,7 +109,7 @@ class Bridge:
             return
         if answer.subscription is not None:
             following = self._followers.serve(answer.subscription, answer.start, send)
-            await _until(listener, following)
+            await run_until(listener, following)
             return
         if not answer.is_stream:
             await send(answer.start)
@@ -143,17 +143,6 @@ class _TooLarge(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         raise RequestDataTooBig("The body exceeds the limit.")
-
-
-async def _until(listener: "asyncio.Task[None]", call: Coroutine[Any, Any, None]) -> None:
-    """Run the call until it ends or the caller disconnects."""
-    task = asyncio.create_task(call)
-    try:
-        await asyncio.wait({task, listener}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            task.result()
-    finally:
-        task.cancel()
 
 
 async def _wait_for_disconnect(receive: Receive, disconnected: threading.Event) -> None:

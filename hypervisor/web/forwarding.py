@@ -13,7 +13,7 @@ import h11
 import structlog
 
 from hypervisor.web.bridge import Bridge
-from hypervisor.web.messages import Receive, Scope, Send, refuse
+from hypervisor.web.messages import Receive, Scope, Send, refuse, run_until
 
 PATHS = ("/events", "/events/stream")
 
@@ -49,14 +49,10 @@ class Forwarding:
 
     async def _forward(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Forward until the response ends or the caller disconnects."""
-        exchange = asyncio.create_task(self._exchange(scope, send))
         listener = asyncio.create_task(_disconnected(receive))
         try:
-            await asyncio.wait({exchange, listener}, return_when=asyncio.FIRST_COMPLETED)
-            if exchange.done():
-                exchange.result()
+            await run_until(listener, self._exchange(scope, send))
         finally:
-            exchange.cancel()
             listener.cancel()
 
     async def _exchange(self, scope: Scope, send: Send) -> None:

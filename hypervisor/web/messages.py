@@ -1,7 +1,8 @@
-"""The messages of ASGI, and a response that needs no application."""
+"""The messages of ASGI, a response that needs no application, and a call that a caller may end."""
 
+import asyncio
 import json
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from typing import Any
 
 Message = MutableMapping[str, Any]
@@ -26,3 +27,14 @@ async def refuse(send: Send, status: int, code: str, detail: str) -> None:
         headers.append((b"retry-after", str(_RETRY_AFTER_S[status]).encode()))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+async def run_until(listener: "asyncio.Task[None]", call: Coroutine[Any, Any, None]) -> None:
+    """Run the call until it ends or the caller disconnects, which ends the listener."""
+    task = asyncio.create_task(call)
+    try:
+        await asyncio.wait({task, listener}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            task.result()
+    finally:
+        task.cancel()
