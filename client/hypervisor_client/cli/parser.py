@@ -182,7 +182,7 @@ def _single(add: _Adder) -> None:
         ("start", "queue ended deployments again"),
         ("delete", "delete pending or ended deployments"),
     ):
-        many = add(verb, f"single.{verb}", text)
+        many = add(verb, "single.each", text)
         many.add_argument("deployments", nargs="+", metavar="DEPLOYMENT")
     priority = add("priority", "single.priority", "change the priority of a deployment")
     priority.add_argument("deployment", metavar="DEPLOYMENT")

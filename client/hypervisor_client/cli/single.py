@@ -93,33 +93,9 @@ def priority(session: Session, given: Namespace) -> None:
     session.show(changed, f"{deployment} ({changed['name']}) has priority {changed['priority']}.")
 
 
-def stop(session: Session, given: Namespace) -> int:
-    return _each(session, given, "stop")
-
-
-def cancel(session: Session, given: Namespace) -> int:
-    return _each(session, given, "cancel")
-
-
-def hold(session: Session, given: Namespace) -> int:
-    return _each(session, given, "hold")
-
-
-def release(session: Session, given: Namespace) -> int:
-    return _each(session, given, "release")
-
-
-def start(session: Session, given: Namespace) -> int:
-    return _each(session, given, "start")
-
-
-def delete(session: Session, given: Namespace) -> int:
-    return _each(session, given, "delete")
-
-
-def _each(session: Session, given: Namespace, verb: str) -> int:
-    """Carry the verb out for each deployment, also after a failure; return 1 if one failed."""
-    results = [_carry_out(session, text, verb) for text in given.deployments]
+def each(session: Session, given: Namespace) -> int:
+    """Carry the command out for each deployment, also after a failure; return 1 if one failed."""
+    results = [_carry_out(session, text, given.command) for text in given.deployments]
     done = [result for result in results if result]
     rows = [dict(zip(("id", "status", "status_reason"), result)) for result in done]
     if rows or session.as_json:
