@@ -1,4 +1,4 @@
-"""Who may read the metrics: a scraper with its token, and operators.
+"""Access to the metrics: for a scraper with its token, and operators.
 
 They contain the names of all organizations. So in production no address is trusted: behind a proxy
 on the same machine, every caller has a loopback address.

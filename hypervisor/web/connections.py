@@ -211,7 +211,7 @@ class Wire:
 
 
 def allow_followers(number: int) -> None:
-    """Allow so many more connections in this process, which followers of events keep open."""
+    """Raise this process's limit by the connections that followers of events keep open."""
     global _followers
     _followers = number
 

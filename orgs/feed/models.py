@@ -82,7 +82,7 @@ class EventCounter(models.Model):
 
 
 def numbers_wanted() -> pgtrigger.Trigger:
-    """Return the trigger that adds new events to those without a number, whoever inserts them.
+    """Return the trigger that adds new events to those without a number, from every kind of writer.
 
     It only inserts, so that the writers of events wait neither for each other nor for a number.
     """

@@ -47,7 +47,7 @@ def create(
     days: int | None = None,
     account: ServiceAccount | None = None,
 ) -> tuple[ApiToken, str]:
-    """Make a token that is valid for so many days; return it with its text, which is not stored.
+    """Make a token that is valid for `days` days; return it with its text, which is not stored.
 
     It is for the user, or for a service account, in whose organization it is valid. Raises Invalid
     if it would be valid for too long, Conflict if there are too many.
