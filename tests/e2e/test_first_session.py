@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks.service import Service
 from hypervisor.standalone.bootstrap import ROOT
+from tests.support.pages import paste
 from tests.support.service import User
 
 GPU_CLUSTER = {"name": "rack-1", "cpu": 8, "ram_mib": "32Gi", "gpu": 1}
@@ -109,19 +110,4 @@ def test_the_readmes_session_can_be_pasted(service: Service) -> None:
 def test_the_guides_session_can_be_pasted_and_prints_what_it_shows(
     service: Service, tmp_path: Path
 ) -> None:
-    guide = (ROOT / "docs" / "guide.md").read_text().replace("http://localhost:8000", service.url)
-    blocks = re.findall(r"^```sh\n(.*?)^```\n(?:\n```text\n(.*?)^```)?", guide, re.M | re.S)
-    end_of_block = "-- the next block --\n"
-    session = "".join(f"{commands}printf '%s' '{end_of_block}'\n" for commands, _ in blocks)
-
-    done = subprocess.run(
-        ["sh", "-eu"],
-        input=session, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
-
-    printed = done.stdout.split(end_of_block)
-    for (commands, shown), output in zip(blocks, printed, strict=False):
-        pattern = re.escape(shown).replace("…", ".*")
-        assert re.fullmatch(pattern, output), f"{commands}prints\n{output}\n{done.stderr}"
-    assert done.returncode == 0, done.stderr
-    assert list(tmp_path.iterdir()) == []
+    paste("guide.md", service, tmp_path)
