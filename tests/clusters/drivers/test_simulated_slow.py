@@ -1,6 +1,7 @@
 """A driver added by one folder and one line in KINDS, and everything that then offers it."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from io import StringIO
@@ -11,6 +12,7 @@ from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from drf_spectacular import plumbing
 from rest_framework.test import APIClient
 
 from accounts.models import User
@@ -81,8 +83,12 @@ def test_a_container_that_is_stopped_while_its_image_is_pulled_never_starts(benc
 
 
 @pytest.fixture
-def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+def registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setitem(KINDS, NAME, "tests.support.simulated_slow.KIND")
+    # A process reads the kinds once for the names in its OpenAPI document.
+    plumbing._load_enum_name_overrides.cache_clear()
+    yield
+    plumbing._load_enum_name_overrides.cache_clear()
 
 
 def connect(*options: str) -> str:
