@@ -13,6 +13,5 @@ drivers/      one folder for each kind of engine
 demand        what clusters need to know about deployments, which register it
 wakeups       requests for cycles and reconciliation, on commit
 watching      one thread for each engine that reports changes
-secrets       encryption at rest
 views, serializers, filters   the REST API
 """

@@ -22,9 +22,9 @@ from clusters.drivers.kinds import UNCONNECTED, kind_of
 from clusters.engines import Engine
 from clusters.models import DIMENSIONS, Cluster, Connection, Node
 from clusters.resources import cores, describe
-from clusters.secrets import rotate
 from clusters.wakeups import request_cycle, request_reconcile
 from hypervisor.base.errors import Conflict, Invalid
+from hypervisor.base.secrets import rotate
 from orgs.events import record
 
 

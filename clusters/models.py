@@ -17,11 +17,11 @@ from clusters.demand import demand
 from clusters.drivers.kinds import UNCONNECTED, Kind, choices, kind_of
 from clusters.labels import MAX_NAME
 from clusters.resources import ResourceColumns
-from clusters.secrets import decrypt, encrypt
 from clusters.triggers import ENGINES_OF_NODES, FOR_STATEMENTS_WITHOUT_NODES
 from clusters.wakeups import RECONCILE, RECONCILE_ENGINE, Wakeup
 from hypervisor.base.locks import LockingQuerySet
 from hypervisor.base.names import NameField
+from hypervisor.base.secrets import decrypt, encrypt
 from orgs.models import Organization
 from orgs.tenancy import TenantQuerySet
 

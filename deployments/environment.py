@@ -8,8 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from clusters.secrets import CannotDecrypt, decrypt, encrypt
 from hypervisor.base.errors import Invalid
+from hypervisor.base.secrets import CannotDecrypt, decrypt, encrypt
 
 Env = Mapping[str, str | Mapping[str, str | None]]
 

@@ -6,9 +6,9 @@ from django.db import transaction
 from django.db.models import BooleanField
 from django.db.models.expressions import RawSQL
 
-from clusters.secrets import rotate
 from deployments.environment import SECRET
 from deployments.models import Deployment
+from hypervisor.base.secrets import rotate
 
 
 @transaction.atomic

@@ -11,11 +11,11 @@ from django.db import transaction
 from clusters import engines
 from clusters.drivers import driver_for
 from clusters.drivers.base import Cause, Driver, DriverError
-from clusters.secrets import CannotDecrypt
 from deployments.logs import readers
 from deployments.models import ENDED, Deployment, Run, RunOutput, RunQuerySet, Status
 from hypervisor.base import purging
 from hypervisor.base.errors import Conflict, NotFound, Unavailable
+from hypervisor.base.secrets import CannotDecrypt
 
 DEFAULT_TAIL = 1000
 """How many of the last lines are returned by default."""

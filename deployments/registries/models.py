@@ -5,7 +5,7 @@ from django.utils import timezone
 
 from accounts.audit.triggers import trail
 from clusters.drivers.base import RegistryLogin
-from clusters.secrets import decrypt
+from hypervisor.base.secrets import decrypt
 from orgs.models import Organization
 from orgs.tenancy import TenantQuerySet
 

@@ -6,10 +6,10 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from clusters.drivers.base import RegistryLogin
-from clusters.secrets import encrypt, rotate
 from deployments.images import registry_of
 from deployments.registries.models import Registry
 from hypervisor.base.errors import Conflict, Invalid
+from hypervisor.base.secrets import encrypt, rotate
 from orgs.events import record
 from orgs.models import Organization
 from orgs.services import protect_organizations

@@ -11,12 +11,12 @@ from clusters import ownership
 from clusters.drivers import driver_for
 from clusters.drivers.base import Driver, DriverError, Observation
 from clusters.engines import Engine
-from clusters.secrets import CannotDecrypt
 from clusters.wakeups import request
 from deployments.models import AbandonedContainer, Run
 from deployments.runtime import orphans
 from deployments.runtime.lock import exclusive_access
 from hypervisor.base.errors import NotFound, Unavailable
+from hypervisor.base.secrets import CannotDecrypt
 from orgs.events import record
 
 CLAIMED = "engine_claimed"

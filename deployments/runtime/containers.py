@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from uuid import UUID
 
 from clusters.drivers.base import Cause, ContainerSpec, DriverError, RegistryLogin, RunAs
-from clusters.secrets import CannotDecrypt
 from deployments.environment import opened, plain
 from deployments.models import Deployment, Registry
 from deployments.registries.services import login_for
 from deployments.runtime.launching import Launch
+from hypervisor.base.secrets import CannotDecrypt
 
 
 def container_of(

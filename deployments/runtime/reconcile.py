@@ -22,7 +22,6 @@ from clusters.drivers import driver_for
 from clusters.drivers.base import Driver, DriverError, Observation, Phase
 from clusters.engines import Engine
 from clusters.places import Places
-from clusters.secrets import CannotDecrypt
 from clusters.wakeups import request, request_cycle, request_reconcile
 from deployments import lifecycle
 from deployments.lifecycle import Change, Verb, transition, update_reasons
@@ -44,6 +43,7 @@ from deployments.runtime.lock import one_at_a_time
 from deployments.runtime.lost_contact import ACTOR, tolerate_failure
 from deployments.runtime.outcomes import Ending
 from deployments.runtime.starting import Failure
+from hypervisor.base.secrets import CannotDecrypt
 from orgs.events import record
 
 _MAX_PASSES = 8

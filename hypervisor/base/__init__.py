@@ -12,6 +12,7 @@ purging     deletes old rows in small batches that wait for no lock
 prepared    queries that are compiled once
 postgresql/ the connection to the database, which is checked without a statement
 bounds      limits on how much one user or organization may have
+secrets     encryption of what must not be readable in the database
 cache       the shared cache, with short timeouts
 commands    the base of the product's commands
 """

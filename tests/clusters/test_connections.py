@@ -14,9 +14,9 @@ from clusters.capacity import Capacity
 from clusters.connections import Route
 from clusters.drivers.base import Cause, DriverError
 from clusters.models import Cluster, Connection
-from clusters.secrets import encrypt
 from deployments.models import Status
 from hypervisor.base.errors import Conflict, Invalid
+from hypervisor.base.secrets import encrypt
 from orgs.models import Event
 from tests.fixtures.deployments import Bring
 from tests.fixtures.docker import NewEngine

@@ -8,10 +8,10 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from clusters.models import Cluster, Connection
-from clusters.secrets import encrypt
 from deployments.environment import opened, plain, seal
 from deployments.models import Deployment, Registry
 from deployments.registries import services as registries
+from hypervisor.base.secrets import encrypt
 from tests.fixtures.deployments import Submit
 
 pytestmark = pytest.mark.django_db

@@ -18,8 +18,8 @@ from clusters.drivers.docker.errors import NO_STORAGE_LIMITS, translated
 from clusters.drivers.docker.pulls import Pulls
 from clusters.drivers.starts import StartsInThreads
 from clusters.models import Connection
-from clusters.secrets import CannotDecrypt
 from clusters.wakeups import request_at_once
+from hypervisor.base.secrets import CannotDecrypt
 
 _NOT_FOUND, _CONFLICT = 404, 409
 _MIB = 2**20

@@ -19,7 +19,7 @@ from docker.errors import APIError
 
 from clusters.drivers.base import Cause, DriverError, RegistryLogin
 from clusters.drivers.docker.errors import pull_failed, translated
-from clusters.secrets import fingerprint
+from hypervisor.base.secrets import fingerprint
 
 _ALIVE_S = 60
 """A pull without an update for this long has died with its worker."""

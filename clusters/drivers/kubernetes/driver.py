@@ -38,8 +38,8 @@ from clusters.drivers.kubernetes.supply import Supply
 from clusters.drivers.kubernetes.taints import Toleration
 from clusters.drivers.starts import StartsInThreads
 from clusters.models import Connection
-from clusters.secrets import CannotDecrypt
 from clusters.wakeups import request_at_once
+from hypervisor.base.secrets import CannotDecrypt
 
 log = structlog.get_logger(__name__)
 

@@ -21,8 +21,8 @@ from clusters.connections import Route
 from clusters.drivers.forms import ConnectForm
 from clusters.drivers.kinds import connectable
 from clusters.models import Cluster, Connection
-from clusters.secrets import CannotDecrypt, decrypt, encrypt
 from hypervisor.base.errors import DomainError
+from hypervisor.base.secrets import CannotDecrypt, decrypt, encrypt
 from hypervisor.console.bases import ConsolePage
 
 _VALID_S = 15 * 60

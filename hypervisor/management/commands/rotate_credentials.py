@@ -4,10 +4,10 @@ from django.core.management.base import CommandError
 from django.db import transaction
 
 from clusters.connections import rotate_credentials
-from clusters.secrets import CannotDecrypt
 from deployments.registries.services import rotate_passwords
 from deployments.rotation import rotate_secrets
 from hypervisor.base import commands
+from hypervisor.base.secrets import CannotDecrypt
 
 
 class Command(commands.Command):

@@ -12,11 +12,11 @@ from pytest_django import Settings
 from accounts.models import User
 from clusters.drivers.base import DriverError
 from clusters.models import Cluster, Connection
-from clusters.secrets import CannotDecrypt
 from deployments import moves, services
 from deployments.models import Deployment, Run, Status
 from deployments.runtime import lost_contact
 from hypervisor.base.errors import Conflict
+from hypervisor.base.secrets import CannotDecrypt
 from orgs.models import Event, Organization
 from scheduling.cycle.run import run_cycle
 from scheduling.insight.verify import violations

@@ -3,7 +3,7 @@ from cryptography.fernet import Fernet
 from pytest_django import Settings
 
 from clusters.models import Connection
-from clusters.secrets import CannotDecrypt, decrypt, encrypt, fingerprint, rotate
+from hypervisor.base.secrets import CannotDecrypt, decrypt, encrypt, fingerprint, rotate
 
 OLD, NEW = Fernet.generate_key().decode(), Fernet.generate_key().decode()
 
