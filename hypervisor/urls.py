@@ -7,6 +7,7 @@ from django.views.generic import RedirectView
 
 from accounts.throttles import limit_log_ins
 from hypervisor import docs, health
+from hypervisor.mcp.views import McpView
 from hypervisor.metrics.views import MetricsView
 
 handler400 = "hypervisor.errors.bad_request"
@@ -23,6 +24,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("docs", docs.DocsView.as_view(), name="docs"),
     path("openapi.json", docs.SchemaView.as_view(), name="openapi"),
+    path("mcp", McpView.as_view(), name="mcp"),
     path("metrics", MetricsView.as_view(), name="metrics"),
     path("healthz", health.LiveView.as_view(), name="healthz"),
     path("readyz", health.ReadyView.as_view(), name="readyz"),

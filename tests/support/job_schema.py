@@ -9,10 +9,10 @@ from typing import Any
 
 from drf_spectacular.generators import SchemaGenerator
 
+from hypervisor.openapi.json_schema import converted
 from hypervisor.standalone.bootstrap import ROOT
 
 FILE: Path = ROOT / "client" / "hypervisor_client" / "job.schema.json"
-_PREFIX = "#/components/schemas/"
 
 
 def expected() -> dict[str, Any]:
@@ -20,7 +20,7 @@ def expected() -> dict[str, Any]:
     generator: Any = SchemaGenerator
     components = generator().get_schema(public=True)["components"]["schemas"]
     definitions: dict[str, Any] = {}
-    body = _with_definitions(components["DeploymentRequest"], components, definitions)
+    body = converted(components["DeploymentRequest"], components, definitions)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A deployment for hv submit",
@@ -28,31 +28,6 @@ def expected() -> dict[str, Any]:
         "required": ["image"],
         "$defs": dict(sorted(definitions.items())),
     }
-
-
-def _with_definitions(schema: Any, components: dict[str, Any], found: dict[str, Any]) -> Any:
-    """Return the schema with references into `$defs`; add what they refer to to `found`."""
-    if isinstance(schema, list):
-        return [_with_definitions(each, components, found) for each in schema]
-    if not isinstance(schema, dict):
-        return schema
-    copied = {name: _with_definitions(each, components, found) for name, each in schema.items()}
-    reference = copied.get("$ref", "")
-    if isinstance(reference, str) and reference.startswith(_PREFIX):
-        name = reference.removeprefix(_PREFIX)
-        copied["$ref"] = f"#/$defs/{name}"
-        if name not in found:
-            found[name] = {}
-            found[name] = _with_definitions(components[name], components, found)
-    return _or_null(copied) if copied.pop("nullable", False) is True else copied
-
-
-def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """Say `nullable`, which only OpenAPI knows, in JSON Schema."""
-    described: dict[str, Any] = {
-        name: schema.pop(name) for name in ("description", "default") if name in schema
-    }
-    return {**described, "anyOf": [schema, {"type": "null"}]}
 
 
 def write() -> None:
