@@ -22,6 +22,8 @@ urlpatterns = [
     path("admin/login/", limit_log_ins(admin.site.login)),
     path("admin/", include("hypervisor.console.urls")),
     path("admin/", admin.site.urls),
+    path("llms.txt", docs.llms),
+    path("docs/<path:name>", docs.page),
     path("docs", docs.DocsView.as_view(), name="docs"),
     path("openapi.json", docs.SchemaView.as_view(), name="openapi"),
     path("mcp", McpView.as_view(), name="mcp"),

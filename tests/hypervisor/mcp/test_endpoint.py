@@ -110,7 +110,7 @@ def test_without_a_valid_token_each_message_is_401(client: APIClient) -> None:
          messages.INVALID_REQUEST, "`params`"),
     ],
 )  # fmt: skip
-def test_what_is_no_message_is_400(agent: APIClient, body: bytes, code: int, part: str) -> None:
+def test_what_is_no_message_is_400(agent: APIClient, body: Any, code: int, part: str) -> None:
     response = agent.generic("POST", PATH, body, "application/json")
 
     assert part in error_of(response, 400, code)
