@@ -5,11 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from drf_spectacular.extensions import OpenApiSerializerFieldExtension
-from drf_spectacular.utils import (
-    extend_schema_field,
-    extend_schema_serializer,
-    inline_serializer,
-)
+from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
 from clusters import labels as label_rules
@@ -24,14 +20,14 @@ from hypervisor.rest.schemas import Described, example
 from hypervisor.rest.serializers import IntegerField, StrictModelSerializer, StrictSerializer
 from orgs.serializers import OrganizationField
 
-_AMOUNTS = inline_serializer(
-    "Amounts",
-    {
-        "cpu": serializers.FloatField(help_text="Cores."),
-        "ram_mib": serializers.IntegerField(),
-        "gpu": serializers.IntegerField(),
-    },
-)
+
+class AmountsSerializer(serializers.Serializer[Any]):
+    cpu = serializers.FloatField(help_text="Cores.")
+    ram_mib = serializers.IntegerField()
+    gpu = serializers.IntegerField()
+
+    def to_representation(self, amounts: Capacity) -> dict[str, Any]:
+        return _amounts(amounts)
 
 
 class LabelsField(Described, serializers.DictField):
@@ -103,15 +99,15 @@ class NodeSerializer(StrictModelSerializer[Node]):
         ]  # fmt: skip
         read_only_fields = ["id", "state", "created_at"]
 
-    @extend_schema_field(_AMOUNTS)
+    @extend_schema_field(AmountsSerializer)
     def get_allocated(self, node: Node) -> dict[str, Any]:
         return _amounts(Capacity.allocated_on(node))
 
-    @extend_schema_field(_AMOUNTS)
+    @extend_schema_field(AmountsSerializer)
     def get_available(self, node: Node) -> dict[str, Any]:
         return _amounts(Capacity.free_on(node))
 
-    @extend_schema_field(_AMOUNTS)
+    @extend_schema_field(AmountsSerializer)
     def get_foreign(self, node: Node) -> dict[str, Any]:
         return _amounts(Capacity(*(node.foreign.get(name, 0) for name in DIMENSIONS)))
 
@@ -236,15 +232,15 @@ class ClusterSerializer(StrictModelSerializer[Cluster]):
         ]  # fmt: skip
         read_only_fields = ["id", "state", "driver", "created_at"]
 
-    @extend_schema_field(_AMOUNTS)
+    @extend_schema_field(AmountsSerializer)
     def get_allocated(self, cluster: Cluster) -> dict[str, Any]:
         return _amounts(Capacity.allocated_on(cluster))
 
-    @extend_schema_field(_AMOUNTS)
+    @extend_schema_field(AmountsSerializer)
     def get_available(self, cluster: Cluster) -> dict[str, Any]:
         return _amounts(Capacity.free_on(cluster))
 
-    @extend_schema_field(_AMOUNTS)
+    @extend_schema_field(AmountsSerializer)
     def get_largest_free(self, cluster: Cluster) -> dict[str, Any]:
         active = [n for n in cluster.nodes.all() if n.state == Node.State.ACTIVE]
         free = map(Capacity.free_on, active if cluster.takes_deployments else ())

@@ -10,5 +10,6 @@ dependencies, environment, images, moves, handover, bounds   one subject each
 demand        what the apps further left ask about deployments
 runtime/      reconciles the ledger with the containers
 logs/         the output of containers
+usage/        what an organization has and uses
 serializers, filters   formats of the REST API, whose views are in scheduling
 """

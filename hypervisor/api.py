@@ -1,12 +1,13 @@
 """All routes of the REST API."""
 
-from django.urls import path
+from django.urls import path, re_path
 from rest_framework.routers import SimpleRouter
 
 from accounts.views import RefreshView, RevokeView, TokenView
 from clusters.node_views import NodeViewSet
 from clusters.views import ClusterViewSet
 from deployments.registries.views import RegistryViewSet
+from deployments.usage.views import UsageView
 from orgs.feed.views import EventStreamView, EventsView
 from orgs.service_accounts.views import ServiceAccountViewSet
 from orgs.tokens.views import TokenViewSet
@@ -31,6 +32,7 @@ urlpatterns = [
     path("token/revoke", RevokeView.as_view()),
     path("me", MeView.as_view()),
     path("join-organization", JoinView.as_view()),
+    re_path("^organizations/(?P<organization_id>[0-9]{1,18})/usage$", UsageView.as_view()),
     path("events", EventsView.as_view()),
     path("events/stream", EventStreamView.as_view()),
     *router.urls,

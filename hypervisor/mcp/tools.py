@@ -71,8 +71,11 @@ class Tool:
             for name in takes["required"]
             if name not in arguments
         ]
-        if "id" in arguments and whole(str(arguments["id"])) is None:
-            problems.append("id: Give a whole number, such as the `id` in a list.")
+        problems += [
+            f"{name}: Give a whole number, such as the one in a list."
+            for name in ("id", "organization_id")
+            if name in arguments and whole(str(arguments[name])) is None
+        ]
         if problems:
             raise Refused("\n".join(problems))
         return dict(arguments)
@@ -101,7 +104,7 @@ def _list(call: str, columns: Iterable[str], names: Iterable[str]) -> dict[str, 
 
 
 def _shown(call: str) -> dict[str, Any]:
-    """Return what takes, returns and runs a tool that reads about one deployment."""
+    """Return what takes, returns and runs a tool that reads about one row."""
 
     def takes() -> Schema:
         found = schemas.operation(call)
@@ -292,6 +295,14 @@ TOOLS = {
             **_changed("priority"),
             reads=False,
             destroys=True,
+        ),
+        Tool(
+            "get_usage",
+            "Show an organization's usage",
+            "Show the capacity of an organization, how much of it is allocated, and how much each"
+            " user has: active and pending deployments, CPU, RAM, GPUs. The id of the organization"
+            " is in the rows of list_clusters.",
+            **_shown("get_usage"),
         ),
     )
 }  # fmt: skip
