@@ -34,6 +34,8 @@ _FILTERS = (
     "restart_policy=never", "priority_min=98", "priority_max=2", "created_by=me",
     "created_by_departed=true", "created_by_departed=false", "name=past-77", "name=nowhere",
     "status=pending&priority_min=98", "status=pending&created_by=me", "status=pending&name=77",
+    "label=team=vision", "label=run=77", "label=run", "status=pending&label=team=vision",
+    "label=run=nowhere",
 )  # fmt: skip
 _ORDERS = (
     "id", "name", "priority", "status", "created_at", "queued_at", "started_at", "finished_at",

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from drf_spectacular.extensions import OpenApiSerializerFieldExtension
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
@@ -33,6 +33,7 @@ class AmountsSerializer(serializers.Serializer[Any]):
 class LabelsField(Described, serializers.DictField):
     """`labels` of a node."""
 
+    most: ClassVar = label_rules.MAX_LABELS
     body_schema = answer_schema = {
         "type": "object",
         "description": "Texts by name, in the form of Kubernetes' labels. Deployments may require"
@@ -47,10 +48,8 @@ class LabelsField(Described, serializers.DictField):
     }
 
     def to_internal_value(self, data: Any) -> dict[str, str]:
-        if not isinstance(data, dict) or len(data) > label_rules.MAX_LABELS:
-            raise serializers.ValidationError(
-                f"Give an object with at most {label_rules.MAX_LABELS} labels."
-            )
+        if not isinstance(data, dict) or len(data) > self.most:
+            raise serializers.ValidationError(f"Give an object with at most {self.most} labels.")
         if wrong := label_rules.problems(data):
             raise serializers.ValidationError(wrong)
         return dict(data)

@@ -4,6 +4,7 @@ from typing import Any
 
 SPEC: dict[str, Any] = {
     "name": "train-resnet",
+    "labels": {"team": "vision", "run": "42"},
     "image": "ml/train:1",
     "command": ["python", "train.py"],
     "env": {"EPOCHS": "40"},

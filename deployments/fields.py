@@ -1,13 +1,15 @@
 """REST fields of deployments that have a form of their own."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from rest_framework import serializers
 
 from clusters.labels import MAX_VALUE
+from clusters.serializers import LabelsField as LabelsOfNodesField
 from deployments import requirements
 from deployments.dependencies import Wait
 from deployments.environment import SECRET, masked, seal, wrong_name
+from deployments.labels import MAX_LABELS
 from deployments.models import Condition
 from hypervisor.base.names import TextSerializerField
 from hypervisor.rest.schemas import NAME, Described, closed
@@ -186,6 +188,19 @@ class EnvField(Described, serializers.DictField):
             raise serializers.ValidationError(f"Give at most {MAX_ENTRIES} variables.")
         if wrong := next(filter(None, map(wrong_name, sorted(names))), None):
             raise serializers.ValidationError(wrong)
+
+
+class LabelsField(LabelsOfNodesField):
+    """`labels` of a deployment."""
+
+    most: ClassVar = MAX_LABELS
+    body_schema = answer_schema = {
+        **LabelsOfNodesField.body_schema,
+        "description": "Texts by name, in the form of Kubernetes' labels, to find deployments by:"
+        " lists and calls on many deployments filter by them.",
+        "maxProperties": MAX_LABELS,
+        "example": {"team": "vision", "run": "42"},
+    }
 
 
 _VALUES = {

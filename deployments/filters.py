@@ -1,6 +1,8 @@
+from django import forms
 from django.db.models import Q
 from django_filters import rest_framework as filters
 
+from deployments import labels
 from deployments.models import Deployment, DeploymentQuerySet, RestartPolicy, Status
 from hypervisor.base.numbers import whole
 from hypervisor.rest.filters import (
@@ -8,8 +10,27 @@ from hypervisor.rest.filters import (
     IntegerFilter,
     SeveralChoicesFilter,
     SeveralFilter,
+    SeveralFormField,
     SeveralIntegersFilter,
 )
+
+
+class _LabelFormField(forms.CharField):
+    def clean(self, value: object) -> labels.Wanted:
+        try:
+            return labels.wanted(super().clean(value))
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from error
+
+
+class _SeveralLabelsFormField(SeveralFormField):
+    each = _LabelFormField
+
+
+class SeveralLabelsFilter(SeveralFilter):
+    """Filters by labels."""
+
+    field_class = _SeveralLabelsFormField
 
 
 class DeploymentFilter(filters.FilterSet):  # type: ignore[misc]
@@ -42,13 +63,18 @@ class DeploymentFilter(filters.FilterSet):  # type: ignore[misc]
         label="whether the user who submitted it is no longer a member",
     )
     name = SeveralFilter(lookup_expr="icontains", label="part of the name")
+    label = SeveralLabelsFilter(
+        field_name="labels",
+        method="by_labels",
+        label="a label as `name=value`, or only its name; of several names, all are needed",
+    )
 
     class Meta:
         model = Deployment
         fields = [
             "organization", "cluster", "node", "requested_cluster", "status", "status_code",
             "restart_policy", "priority_min", "priority_max", "created_by", "created_by_departed",
-            "name",
+            "name", "label",
         ]  # fmt: skip
 
     def by_people(
@@ -60,6 +86,11 @@ class DeploymentFilter(filters.FilterSet):  # type: ignore[misc]
         if "me" in people:
             ids.append(self.request.user.pk)
         return rows.filter(Q(created_by__in=ids) | Q(created_by__username__in=names))
+
+    def by_labels(
+        self, rows: DeploymentQuerySet, _name: str, found: list[labels.Wanted]
+    ) -> DeploymentQuerySet:
+        return rows.filter(labels.condition(found))
 
     def by_departure(
         self, rows: DeploymentQuerySet, _name: str, departed: str

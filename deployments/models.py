@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pgtrigger
 from django.conf import settings
+from django.contrib.postgres.indexes import GinIndex
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Exists, F, OuterRef, Q
@@ -131,13 +132,15 @@ class Deployment(ResourceColumns):
       vain. A change of its priority or a release lifts the suspension.
     - `env` has a text per variable, or `{"secret": encrypted}`.
     - `run_as` is `{"uid": …, "gid": … or null}`, or null for the image's own user.
-    - `require` and `prefer` have conditions on the labels of its node, see `requirements`.
+    - `labels` are for people and programs to find it by; `require` and `prefer` have conditions on
+      the labels of its node, see `requirements`.
     """
 
     organization = models.ForeignKey(
         Organization, on_delete=models.CASCADE, related_name="deployments", db_index=False
     )
     name = NameField(max_length=200)
+    labels = models.JSONField(default=dict, db_default={}, blank=True)
     image = models.CharField(max_length=500)
     command = models.JSONField(default=list, blank=True)
     env = models.JSONField(default=dict, blank=True)
@@ -234,7 +237,7 @@ class Deployment(ResourceColumns):
         ]
         triggers = [
             *trail(
-                "name", "image", "command", "cpu_milli", "ram_mib", "gpu", "priority",
+                "name", "labels", "image", "command", "cpu_milli", "ram_mib", "gpu", "priority",
                 "preemptible", "requested_cluster_id", "require", "prefer", "run_as",
                 "ephemeral_storage_mib",
                 "on_dependency_failure", "max_runtime_s", "restart_policy", "max_restarts", "held",
@@ -277,6 +280,7 @@ class Deployment(ResourceColumns):
                 condition=Q(requested_cluster__isnull=False),
                 name="deployment_for_cluster",
             ),
+            GinIndex(fields=["labels"], condition=~Q(labels={}), name="deployment_labels"),
         ]
         constraints = [
             models.CheckConstraint(condition=Q(status__in=Status.values), name="status_known"),

@@ -12,6 +12,7 @@ from deployments.fields import (
     MAX_ENTRIES,
     MAX_TEXT,
     EnvField,
+    LabelsField,
     PreferField,
     RequireField,
     RunAsField,
@@ -43,6 +44,7 @@ class DeploymentSerializer(StrictModelSerializer[Deployment]):
     """A deployment. In a request, `cluster` means the same as `requested_cluster`."""
 
     organization = OrganizationField()
+    labels = LabelsField(default=dict)
     cpu = CpuField(source="cpu_milli")
     ram_mib = RamField()
     gpu = IntegerField(min_value=0, max_value=MAX_GPU, default=0)
@@ -113,12 +115,12 @@ class DeploymentSerializer(StrictModelSerializer[Deployment]):
     class Meta:
         model = Deployment
         fields = [
-            "id", "organization", "name", "image", "command", "env", "run_as", "cpu", "ram_mib",
-            "gpu", "ephemeral_storage_mib", "priority", "requested_cluster", "require", "prefer",
-            "cluster", "node", "status", "status_reason", "status_code", "held", "max_runtime_s",
-            "restart_policy", "max_restarts", "restarts", "depends_on", "on_dependency_failure",
-            "preemptions", "exit_code", "created_by", "created_at", "queued_at", "ready_after",
-            "placed_at", "started_at", "finished_at", "lost_contact_at",
+            "id", "organization", "name", "labels", "image", "command", "env", "run_as", "cpu",
+            "ram_mib", "gpu", "ephemeral_storage_mib", "priority", "requested_cluster", "require",
+            "prefer", "cluster", "node", "status", "status_reason", "status_code", "held",
+            "max_runtime_s", "restart_policy", "max_restarts", "restarts", "depends_on",
+            "on_dependency_failure", "preemptions", "exit_code", "created_by", "created_at",
+            "queued_at", "ready_after", "placed_at", "started_at", "finished_at", "lost_contact_at",
         ]  # fmt: skip
         read_only_fields = [
             "id", "status", "status_reason", "status_code", "held", "restarts", "preemptions",

@@ -33,7 +33,7 @@ _PLACEMENT = {
 """The fields that decide where a deployment fits."""
 
 _UNPLANNED = {
-    "name", "image", "command", "env", "run_as", "restart_policy", "max_restarts",
+    "name", "labels", "image", "command", "env", "run_as", "restart_policy", "max_restarts",
 }  # fmt: skip
 """The fields that no plan depends on: changing only these keeps the revision."""
 

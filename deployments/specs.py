@@ -21,7 +21,7 @@ from deployments.models import (
 from deployments.requirements import Conditions, existing, holds, in_words, satisfied
 from hypervisor.base.errors import Conflict, Invalid
 
-_CHANGEABLE_ALWAYS = {"name", "priority", "restart_policy", "max_restarts"}
+_CHANGEABLE_ALWAYS = {"name", "labels", "priority", "restart_policy", "max_restarts"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,7 @@ class Spec:
     on_dependency_failure: str = OnDependencyFailure.WAIT
     restart_policy: str = RestartPolicy.NEVER
     max_restarts: int = 3
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, deployment: Deployment) -> "Spec":
@@ -75,7 +76,7 @@ class Spec:
     def columns(self) -> dict[str, Any]:
         """Return the values of the columns that Deployment has under the same names."""
         values = {name: getattr(self, name) for name in _COLUMNS}
-        copied = {name: dict(values[name]) for name in ("env", "require", "prefer")}
+        copied = {name: dict(values[name]) for name in ("env", "require", "prefer", "labels")}
         return values | copied | {"command": list(self.command)}
 
 

@@ -18,7 +18,7 @@ from hypervisor.base.numbers import MAX
 M = TypeVar("M", bound=Model)
 
 
-class _SeveralFormField(forms.Field):
+class SeveralFormField(forms.Field):
     """Several values of one parameter, each read by a field of the class `each`."""
 
     widget = forms.MultipleHiddenInput
@@ -36,7 +36,7 @@ class _NumberFormField(IntegerFormField):
         super().__init__(**{"min_value": 0, **options})
 
 
-class _SeveralNumbersFormField(_SeveralFormField):
+class _SeveralNumbersFormField(SeveralFormField):
     each = _NumberFormField
 
 
@@ -58,7 +58,7 @@ class IntegerFilter(_IntegerSchemaMixin, NumberFilter):  # type: ignore[misc]
 class SeveralFilter(MultipleChoiceFilter):  # type: ignore[misc]
     """Filters by any of the parameter's values, each a text."""
 
-    field_class = _SeveralFormField
+    field_class = SeveralFormField
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"distinct": False, **kwargs})

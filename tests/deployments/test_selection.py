@@ -63,7 +63,7 @@ def test_every_filter_selects_the_same_as_in_the_list(
     api: APIClient, submit: Submit, forge: Cluster, acme: Organization, alice: User, bob: User
 ) -> None:
     submit(name="a", requested_cluster=forge, priority=10)
-    submit(name="b", created_by=alice)
+    submit(name="b", created_by=alice, labels={"run": "42"})
     submit(name="a", created_by=alice, restart_policy="on-failure")
     for query in (
         "name=a", "name=a&name=b", f"requested_cluster={forge.pk}", "created_by=me",
@@ -71,7 +71,7 @@ def test_every_filter_selects_the_same_as_in_the_list(
         "created_by=nobody", "priority_min=50", "priority_max=49", "restart_policy=on-failure",
         f"organization={acme.pk}", "status=pending", "status=pending&status=running",
         "status=running", f"cluster={forge.pk}", "status_code=submitted",
-        "created_by_departed=false", "created_by_departed=true",
+        "created_by_departed=false", "created_by_departed=true", "label=run=42",
     ):  # fmt: skip
         shown = ids(api.get(f"/deployments?ordering=id&{query}"))
         changed, skipped = outcome(api.post(f"{CANCEL}?dry_run=true&{query}"))

@@ -16,7 +16,8 @@ from tests.support.answers import attrs, refusal
 from tests.support.factories import make_cluster
 
 KEYS = {
-    "id", "organization", "name", "image", "command", "env", "run_as", "cpu", "ram_mib", "gpu",
+    "id", "organization", "name", "labels", "image", "command", "env", "run_as", "cpu", "ram_mib",
+    "gpu",
     "ephemeral_storage_mib", "priority", "requested_cluster", "require", "prefer", "cluster",
     "node", "status", "status_reason", "status_code", "held", "max_runtime_s", "restart_policy",
     "max_restarts", "restarts", "depends_on", "on_dependency_failure", "preemptions", "exit_code",
@@ -42,6 +43,7 @@ def test_a_minimal_request_gets_defaults_for_the_rest(
     row = {key: value for key, value in response.data.items() if key not in unknown}
     assert row == BODY | {
         "organization": acme.pk,
+        "labels": {},
         "command": [],
         "env": {},
         "run_as": None,

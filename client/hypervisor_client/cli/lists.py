@@ -16,6 +16,7 @@ def ps(session: Session, given: Namespace) -> None:
         "status": given.status or (None if given.all else list(_LIVE)),
         "created_by": "me" if given.mine else None,
         "name": given.name,
+        "label": given.label,
         "ordering": "-created_at",
     }
     wanted = {name: value for name, value in filters.items() if value}

@@ -128,6 +128,7 @@ def _submission(add: _Adder) -> None:
     submit.add_argument(
         "--require", action="append", metavar="LABEL=VALUE[,VALUE]", help="labels of its node"
     )
+    submit.add_argument("--label", action="append", metavar="NAME=VALUE", help="may be repeated")
     submit.add_argument("--cluster", help="the only cluster that it may run on: id or name")
     submit.add_argument("--organization", type=int, help="needed by members of several")
     submit.add_argument("--max-runtime", type=int, metavar="SECONDS")
@@ -152,6 +153,7 @@ def _lists(add: _Adder) -> None:
     ps.add_argument("--mine", action="store_true", help="only your own")
     ps.add_argument("--status", action="append")
     ps.add_argument("--name", help="a part of the name")
+    ps.add_argument("--label", action="append", metavar="NAME[=VALUE]", help="may be repeated")
     ps.add_argument("--limit", type=int, default=50, help="default: %(default)s")
     queue = add("queue", "lists.queue", "list what waits, the highest priority first")
     queue.add_argument("--limit", type=int, default=50, help="default: %(default)s")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from argparse import Namespace
+from typing import Any
 
 from hypervisor_client.api import JSON
 from hypervisor_client.cli.amounts import amounts
@@ -12,18 +13,23 @@ from hypervisor_client.cli.session import Session, table
 from hypervisor_client.errors import ApiError, ClientError, NotOne
 
 _FIELDS = (
-    "id", "name", "status", "status_reason", "image", "command", "priority", "preemptions",
-    "restarts", "exit_code", "created_at", "queued_at", "placed_at", "started_at", "finished_at",
+    "id", "name", "labels", "status", "status_reason", "image", "command", "priority",
+    "preemptions", "restarts", "exit_code", "created_at", "queued_at", "placed_at", "started_at",
+    "finished_at",
 )  # fmt: skip
 
 
 def show(session: Session, given: Namespace) -> None:
     found = session.client.deployment(session.deployment_of(given.deployment))
     node = found["node"] and found["node"]["name"]
-    rows = [(name, found[name]) for name in _FIELDS if found[name] not in (None, [], "")]
+    rows = [(name, _text(found[name])) for name in _FIELDS if found[name] not in (None, [], "", {})]
     rows += [("request", amounts(found)), ("cluster", found["cluster"]), ("node", node)]
     lines = [f"{name + ':':15}{value}" for name, value in rows if value is not None]
     session.show(found, "\n".join(lines))
+
+
+def _text(value: Any) -> Any:
+    return ", ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else value
 
 
 def explain(session: Session, given: Namespace) -> None:

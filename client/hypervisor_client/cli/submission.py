@@ -139,6 +139,7 @@ def _of_options(session: Session, given: Namespace) -> JSON:
         "name": given.name, "image": given.image, "cpu": given.cpu, "ram_mib": given.ram,
         "gpu": given.gpu, "priority": given.priority, "organization": given.organization,
         "max_runtime_s": given.max_runtime, "command": given.words or None,
+        "labels": _labels(given.label) or None,
         "env": _environment(given) or None, "require": _requirements(given.require) or None,
         "requested_cluster": given.cluster and _cluster(session, given.cluster),
         "depends_on": [session.deployment_of(text) for text in given.after or ()] or None,
@@ -160,6 +161,16 @@ def _environment(given: Namespace) -> dict[str, Any]:
             raise ClientError(f"--secret {name}: there is no such variable in the environment.")
         variables[name] = {"secret": value if is_given else os.environ[name]}
     return variables
+
+
+def _labels(texts: list[str] | None) -> dict[str, str]:
+    found = {}
+    for text in texts or ():
+        name, is_given, value = text.partition("=")
+        if not is_given:
+            raise ClientError(f"--label {text}: write NAME=VALUE.")
+        found[name] = value
+    return found
 
 
 def _requirements(texts: list[str] | None) -> dict[str, list[str]]:

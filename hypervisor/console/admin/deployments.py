@@ -1,17 +1,17 @@
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.timesince import timesince
 from unfold.admin import TabularInline
-from unfold.contrib.filters.admin import DropdownFilter
+from unfold.contrib.filters.admin import DropdownFilter, TextFilter
 from unfold.decorators import display
 from unfold.paginator import InfinitePaginator
 
 from clusters.resources import describe
-from deployments import services
+from deployments import labels, services
 from deployments.models import Dependency, Deployment, Run, Status
 from hypervisor.console.bases import HistoryAdmin, ServiceAdmin, permitted, preview_first
 from hypervisor.console.pages.deployments import DeploymentPage
@@ -66,6 +66,23 @@ class DependencyInline(ReadOnlyInline):
     fields = ["on", "condition"]
 
 
+class LabelFilter(TextFilter):  # type: ignore[misc]
+    title = "labels, such as team=vision, run=42"
+    parameter_name = "label"
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[Deployment]
+    ) -> QuerySet[Deployment]:
+        texts = (self.value() or "").replace(",", " ").split()
+        if not texts:
+            return queryset
+        try:
+            return queryset.filter(labels.condition([labels.wanted(text) for text in texts]))
+        except ValueError as error:
+            messages.error(request, str(error))
+            return queryset.none()
+
+
 class DepartedFilter(DropdownFilter):  # type: ignore[misc]
     title = "submitted by a former member"
     parameter_name = "departed"
@@ -89,7 +106,9 @@ class DeploymentAdmin(ServiceAdmin):
     list_display = [
         "called", "organization", "state", "priority", "requests", "cluster", "node", "why",
     ]  # fmt: skip
-    list_filter = ["status", "held", "organization", "cluster", "preemptible", DepartedFilter]
+    list_filter = [
+        "status", "held", "organization", "cluster", "preemptible", LabelFilter, DepartedFilter,
+    ]  # fmt: skip
     list_select_related = ["organization", "cluster", "node"]
     search_fields = ["=id", "name", "image", "created_by__username"]
     ordering = ["-id"]
@@ -122,8 +141,8 @@ class DeploymentAdmin(ServiceAdmin):
             "Specification",
             {
                 "fields": [
-                    "name", "organization", "created_by", "image", "command", "run_as", "requests",
-                    "ephemeral_storage_mib",
+                    "name", "labels", "organization", "created_by", "image", "command", "run_as",
+                    "requests", "ephemeral_storage_mib",
                     "requested_cluster", "require", "prefer", "max_runtime_s",
                     "on_dependency_failure", "restart_policy", "max_restarts",
                 ]

@@ -88,6 +88,7 @@ class DeploymentPage(TopLevelPage):
             command=shlex.join(deployment.command),
             requires=requirements.sentences(deployment.require),
             prefers=requirements.sentences(deployment.prefer),
+            labels=[f"{name}={value}" for name, value in sorted(deployment.labels.items())],
             variables=sorted(deployment.env),
             here=self.request.get_full_path(),
             may_edit=self.model_admin.has_change_permission(self.request, deployment),
