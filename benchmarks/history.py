@@ -29,9 +29,9 @@ class History:
 _DEPLOYMENTS = """
     INSERT INTO deployments_deployment
         (organization_id, name, labels, image, command, env, priority, preemptible,
-         on_dependency_failure, created_by_id, created_at, status, status_reason, status_code, held, cluster_id, node_id,
-         preemptions, queued_at, placed_at, started_at, finished_at, exit_code, revision, cpu_milli,
-         ram_mib, gpu)
+         on_dependency_failure, created_by_id, created_at, status, status_reason, status_code, held,
+         cluster_id, node_id, preemptions, queued_at, placed_at, started_at, finished_at, exit_code,
+         revision, cpu_milli, ram_mib, gpu)
     SELECT %(organization)s, 'past-' || n,
            jsonb_build_object('team', (ARRAY['vision', 'speech', 'text'])[1 + n %% 3],
                               'run', (n / 100)::text),

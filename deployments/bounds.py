@@ -7,6 +7,7 @@ have reached it. A tenth of the limit is left for deployments that come back to 
 a submission, and a count is repeated after a minute.
 """
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -51,29 +52,28 @@ def check_bounds(
     With `lock`, no other transaction adds any until this one ends. Without `inserts`, deployments
     that exist become pending again.
     """
-    of_user = Bound(
-        _OF_USER,
-        user_id or 0,
-        Deployment.objects.pending().filter(created_by=user_id),
-        partial(_refusal, "this user"),
-        sum(adding.values()),
-    )
-    of_organizations = [
-        Bound(
-            _OF_ORGANIZATION,
-            organization_id,
-            Deployment.objects.pending().filter(organization=organization_id),
-            partial(_refusal, f"organization {organization_id}"),
-            count,
-        )
-        for organization_id, count in sorted(adding.items())
+    of_user = {(user_id, organization): count for organization, count in adding.items()}
+    check_bounds_of(of_user, lock=lock, inserts=inserts)
+
+
+def check_bounds_of(
+    adding: Mapping[tuple[int | None, int], int], *, lock: bool = True, inserts: bool = True
+) -> None:
+    """Do the same as `check_bounds`, for deployments of several users: by user and organization."""
+    users: Counter[int] = Counter()
+    organizations: Counter[int] = Counter()
+    for (user_id, organization_id), count in adding.items():
+        users[user_id or 0] += count
+        organizations[organization_id] += count
+    wanted = [
+        *(_bound_of_user(user, count) for user, count in sorted(users.items()) if user),
+        *(_bound_of_organization(pk, count) for pk, count in sorted(organizations.items())),
     ]
-    wanted = [of_user, *of_organizations] if user_id else of_organizations
     counted = bounds.check(wanted, lock=lock)
     if lock:
         _remember({b: there for b, there in counted if b.limit >= _LEAST})
     if not inserts:
-        _draw_ids(sum(adding.values()))
+        _draw_ids(organizations.total())
 
 
 def limits_of(user_id: int, organizations: Collection[int]) -> list[Key]:
@@ -99,6 +99,17 @@ def forget(keys: Collection[Key]) -> None:
     """Let the next submission count."""
     for key in keys:
         _counts.pop(key, None)
+
+
+def _bound_of_user(user_id: int, adding: int) -> Bound:
+    rows = Deployment.objects.pending().filter(created_by=user_id)
+    return Bound(_OF_USER, user_id, rows, partial(_refusal, "this user"), adding)
+
+
+def _bound_of_organization(organization_id: int, adding: int) -> Bound:
+    rows = Deployment.objects.pending().filter(organization=organization_id)
+    whose = f"organization {organization_id}"
+    return Bound(_OF_ORGANIZATION, organization_id, rows, partial(_refusal, whose), adding)
 
 
 def _remember(counted: Mapping[Bound, int]) -> None:

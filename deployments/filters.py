@@ -34,6 +34,7 @@ class SeveralLabelsFilter(SeveralFilter):
 
 
 class DeploymentFilter(filters.FilterSet):  # type: ignore[misc]
+    id = SeveralIntegersFilter(label="its id")
     organization = SeveralIntegersFilter(field_name="organization_id", label="id")
     cluster = SeveralIntegersFilter(
         field_name="cluster_id", label="id of the cluster that it is on"
@@ -72,7 +73,7 @@ class DeploymentFilter(filters.FilterSet):  # type: ignore[misc]
     class Meta:
         model = Deployment
         fields = [
-            "organization", "cluster", "node", "requested_cluster", "status", "status_code",
+            "id", "organization", "cluster", "node", "requested_cluster", "status", "status_code",
             "restart_policy", "priority_min", "priority_max", "created_by", "created_by_departed",
             "name", "label",
         ]  # fmt: skip

@@ -1,34 +1,46 @@
-"""Cancel or stop all deployments that a filter selects, where role and status allow it."""
+"""Change all deployments that a filter selects, where role and status allow it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import partial
+from typing import Any
 
 from django.db import transaction
-from django.utils import timezone
 
 from accounts.idempotency import record_needed
 from accounts.models import User
-from clusters.wakeups import request_cycle, request_reconcile
-from deployments import lifecycle
-from deployments.lifecycle import Change, Verb, transition
-from deployments.models import DeploymentQuerySet, Status
+from deployments import groups, lifecycle
+from deployments.groups import Row
+from deployments.models import ENDED, LIVE, DeploymentQuerySet, Status
 from hypervisor.base.errors import Invalid
 from orgs.models import Role
 from orgs.permissions import roles_of
 
 MAX_SELECTED = 10_000
-"""The most deployments that have not ended that a filter may select."""
+"""The most deployments that a filter may select, without those that the verb leaves out."""
 
 MAX_CHANGED = 1_000
 """The most deployments that one transaction changes: the audit trail gets a row for each."""
 
-_REMEDIES = {
-    Status.PENDING: "cancel it instead",
-    Status.STARTING: "stop it instead",
-    Status.RUNNING: "stop it instead",
-    Status.STOPPING: "wait until it has stopped",
-}
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A verb for all deployments that a filter selects.
+
+    - carry_out: changes rows that fit, as in `groups`.
+    - fits: the statuses in which it is possible.
+    - selects: the statuses that it is about; deployments in others are left out, not skipped.
+    - remedies: what to do about a deployment that is skipped, by its status.
+    - own_role: the lowest role that suffices for the caller's own deployments.
+    - objection: returns why it would change nothing, "" if it would. None: it always would.
+    """
+
+    carry_out: Callable[..., set[int]]
+    fits: tuple[Status, ...]
+    selects: tuple[Status, ...]
+    remedies: Mapping[Status, str]
+    own_role: Role = Role.DEVELOPER
+    objection: Callable[..., str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,36 +64,60 @@ class Outcome:
     remaining: int = 0
 
 
-class _Selected(NamedTuple):
-    pk: int
-    status: str
-    revision: int
-    organization: int
-    created_by: int | None
+def _cancel(rows: list[Row], *, actor: str) -> set[int]:
+    reason = f"Cancelled by {actor}."
+    return groups.carry_out(rows, lifecycle.CANCEL, actor=actor, reason=reason)
 
 
-def cancel(rows: DeploymentQuerySet, *, user: User, limit: int | None, dry_run: bool) -> Outcome:
-    """Remove pending deployments from the queue, in the order of their ids up to the limit."""
-    reason = f"Cancelled by {user.username}."
-    return _carry_out(rows, lifecycle.CANCEL, user, reason, limit, dry_run)
+def _stop(rows: list[Row], *, actor: str) -> set[int]:
+    return groups.carry_out(rows, lifecycle.STOP, actor=actor, reason=f"Stopped by {actor}.")
 
 
-def stop(rows: DeploymentQuerySet, *, user: User, limit: int | None, dry_run: bool) -> Outcome:
-    """Stop starting and running deployments, in the order of their ids up to the limit."""
-    return _carry_out(rows, lifecycle.STOP, user, f"Stopped by {user.username}.", limit, dry_run)
+def _held(row: Row) -> str:
+    return "It is on hold already." if row.held else ""
+
+
+def _not_held(row: Row) -> str:
+    return "" if row.held else "It is not on hold."
+
+
+def _has_priority(row: Row, *, priority: int) -> str:
+    return "It has this priority already." if row.priority == priority else ""
+
+
+_STOP_FIRST = {
+    Status.STARTING: "stop it instead",
+    Status.RUNNING: "stop it instead",
+    Status.STOPPING: "wait until it has stopped",
+}
+_CANCEL_FIRST = {**_STOP_FIRST, Status.PENDING: "cancel it instead"}
+_pending = partial(Action, fits=(Status.PENDING,), selects=LIVE, remedies=_STOP_FIRST)
+
+CANCEL = _pending(_cancel)
+HOLD = _pending(groups.hold, own_role=Role.ADMIN, objection=_held)
+RELEASE = _pending(groups.release, own_role=Role.ADMIN, objection=_not_held)
+STOP = Action(_stop, lifecycle.STOP.sources, LIVE, _CANCEL_FIRST)
+START = Action(groups.start, lifecycle.RESTART.sources, ENDED, {})
+REPRIORITIZE = Action(groups.reprioritize, LIVE, LIVE, {}, objection=_has_priority)
 
 
 @transaction.atomic
-def _carry_out(
+def carry_out(
+    action: Action,
     rows: DeploymentQuerySet,
-    verb: Verb,
+    *,
     user: User,
-    reason: str,
     limit: int | None,
     dry_run: bool,
+    **given: Any,
 ) -> Outcome:
-    selected = _selected(rows)
-    skipped = list(_skipped(selected, verb, user))
+    """Carry out the action on the selected deployments, in the order of their ids up to the limit.
+
+    `given` are the action's own arguments. Raises Invalid if the selection is too large, and the
+    errors of the action.
+    """
+    selected = _selected(rows, action)
+    skipped = list(_skipped(selected, action, user, given))
     passed = {each.deployment for each in skipped}
     fitting = [each for each in selected if each.pk not in passed]
     chosen = fitting[:limit]
@@ -89,24 +125,13 @@ def _carry_out(
     remaining = len(fitting) - len(chosen)
     if dry_run:
         return Outcome([each.pk for each in chosen], skipped, remaining)
-    changed = _change(chosen, verb, user, reason)
+    changed = action.carry_out(chosen, actor=user.username, **given) if chosen else set()
     skipped += [
         Skipped(each.pk, "changed", "It has just changed: check its status and repeat the call.")
         for each in chosen
         if each.pk not in changed
     ]
     return Outcome(sorted(changed), sorted(skipped, key=lambda each: each.deployment), remaining)
-
-
-def _change(chosen: list[_Selected], verb: Verb, user: User, reason: str) -> set[int]:
-    """Change the deployments that are still as they were selected; return their ids."""
-    changes = [Change(each.pk, reason, revision=each.revision) for each in chosen]
-    formers = transition(verb, changes, actor=user.username, now=timezone.now())
-    for organization in {each.organization for each in chosen if each.pk in formers}:
-        request_cycle(organization)
-    for cluster in {former for former in formers.values() if former is not None}:
-        request_reconcile(cluster)
-    return set(formers)
 
 
 def _check_number(count: int) -> None:
@@ -120,31 +145,38 @@ def _check_number(count: int) -> None:
         )
 
 
-def _selected(rows: DeploymentQuerySet) -> list[_Selected]:
-    """Return the selected deployments that have not ended. Raises Invalid if they are too many."""
-    columns = ("pk", "status", "revision", "organization_id", "created_by_id")
-    live = rows.live().order_by("pk").values_list(*columns)
-    found = [_Selected(*row) for row in live[: MAX_SELECTED + 1]]
+def _selected(rows: DeploymentQuerySet, action: Action) -> list[Row]:
+    """Return the selected deployments. Raises Invalid if they are too many."""
+    columns = (
+        "pk", "status", "revision", "organization_id", "created_by_id", "held", "priority",
+    )  # fmt: skip
+    concerned = rows.filter(status__in=action.selects).order_by("pk").values_list(*columns)
+    found = [Row(*row) for row in concerned[: MAX_SELECTED + 1]]
     if len(found) > MAX_SELECTED:
+        which = "have ended" if action.selects == ENDED else "have not ended"
         raise Invalid(
-            f"The filter selects more than {MAX_SELECTED} deployments that have not ended: narrow"
-            " it, for example by `name` or `created_by`.",
+            f"The filter selects more than {MAX_SELECTED} deployments that {which}: narrow it, for"
+            " example by `label`, `name` or `created_by`.",
             code="too_many",
         )
     return found
 
 
-def _skipped(selected: Iterable[_Selected], verb: Verb, user: User) -> Iterator[Skipped]:
+def _skipped(
+    selected: Iterable[Row], action: Action, user: User, given: Mapping[str, Any]
+) -> Iterator[Skipped]:
     roles = roles_of(user)
     for each in selected:
         record_needed(each.organization, Role.VIEWER)
-        least = Role.DEVELOPER if each.created_by == user.pk else Role.ADMIN
+        least = action.own_role if each.created_by == user.pk else Role.ADMIN
         role = roles.get(each.organization, Role.VIEWER)
         if role.rank < least.rank:
             reason = f"This needs the role {least} or higher; yours is {role}: ask an admin."
             yield Skipped(each.pk, "permission_denied", reason)
-        elif each.status not in verb.sources:
-            reason = f"It is {each.status}: {_REMEDIES[Status(each.status)]}."
+        elif each.status not in action.fits:
+            reason = f"It is {each.status}: {action.remedies[Status(each.status)]}."
             yield Skipped(each.pk, each.status, reason)
+        elif objection := action.objection and action.objection(each, **given):
+            yield Skipped(each.pk, "unchanged", objection)
         else:
             record_needed(each.organization, least)

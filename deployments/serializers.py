@@ -209,20 +209,27 @@ class HandOverSerializer(StrictSerializer):
     )
 
 
+@example(body={"priority": 30})
+class PrioritySerializer(StrictSerializer):
+    """The new priority of all selected deployments."""
+
+    priority = IntegerField(min_value=1, max_value=100, write_only=True)
+
+
 class SkippedSerializer(serializers.Serializer[Any]):
     """A selected deployment that was not changed."""
 
     deployment = serializers.IntegerField(help_text="Its id.")
     code = serializers.CharField(
-        help_text="Its status if that does not allow the change, `permission_denied`, or `changed`"
-        " if it changed during the call."
+        help_text="Its status if that does not allow the change, `permission_denied`, `unchanged`"
+        " if it is already as requested, or `changed` if it changed during the call."
     )
     reason = serializers.CharField(help_text="Why it was skipped, and what to do about it.")
 
 
 @example(answer=SELECTION)
 class SelectionSerializer(serializers.Serializer[Any]):
-    """The result for all selected deployments that had not ended."""
+    """The result for all selected deployments that the call is about."""
 
     dry_run = serializers.BooleanField(help_text="True if nothing was changed.")
     deployments = serializers.ListField(

@@ -15,7 +15,7 @@ from django.utils import timezone
 from accounts.models import User
 from clusters.models import Cluster
 from clusters.wakeups import request_cycle, request_reconcile
-from deployments import dependencies, lifecycle, waiting
+from deployments import dependencies, groups, lifecycle, waiting
 from deployments.bounds import check_bounds
 from deployments.bulk import Entry, submit_many
 from deployments.environment import completed
@@ -113,11 +113,9 @@ def start(deployment: Deployment, *, actor: str, bounded: bool = True) -> Deploy
     if bounded and deployment.status in ENDED:
         adding = {deployment.organization_id: 1}
         check_bounds(deployment.created_by_id, adding, inserts=False)
-    waits = "held, waits until it is released" if deployment.held else "waits for the next cycle"
-    return _carry_out(
-        deployment, lifecycle.RESTART, actor, f"Started again: {waits}.",
-        code=waiting.HELD if deployment.held else "",
-    )  # fmt: skip
+    reason = groups.STARTED_HELD if deployment.held else groups.STARTED
+    code = waiting.HELD if deployment.held else ""
+    return _carry_out(deployment, lifecycle.RESTART, actor, reason, code=code)
 
 
 def stop(deployment: Deployment, *, actor: str) -> Deployment:
@@ -188,7 +186,7 @@ def release(deployment: Deployment, *, actor: str) -> Deployment:
     _check_pending(deployment, "released")
     if deployment.held:
         _save(deployment, held=False, suspended_until=None)
-        _set_reason(deployment, "released", "Released: waits for the next cycle.")
+        _set_reason(deployment, "released", groups.RELEASED)
         record(deployment, "released", actor, f"Released by {actor}.")
         request_cycle(deployment.organization_id)
     return deployment

@@ -4,7 +4,6 @@ They are here rather than in `deployments` because the dry run and `explain` nee
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any, ClassVar, cast
 
@@ -21,19 +20,16 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.authentication import caller
-from deployments import bulk, handover, selection, services
+from deployments import bulk, handover, services
 from deployments.bulk import Entry
-from deployments.filters import DeploymentFilter
 from deployments.logs import store
 from deployments.logs.follow_limit import Following
 from deployments.models import Dependency, Deployment
-from deployments.selection import Outcome
 from deployments.serializers import (
     BulkSerializer,
     DeploymentSerializer,
     EventSerializer,
     HandOverSerializer,
-    SelectionSerializer,
 )
 from hypervisor.base.errors import Invalid
 from hypervisor.rest.parameters import PAGE, StrictParametersMixin, flag, whole_number
@@ -41,7 +37,7 @@ from hypervisor.rest.schemas import ANSWER
 from orgs.models import Event, Role
 from orgs.permissions import organization_for
 from orgs.tokens.grants import Scope
-from orgs.viewsets import TenantViewSet
+from scheduling.group_views import OF_MANY, OF_MANY_FOR_ADMINS, GroupMixin
 from scheduling.insight.explain import dry_run, explain
 from scheduling.serializers import DryRunSerializer, ExplanationSerializer
 
@@ -49,20 +45,6 @@ _OWN_VERBS = ("update", "partial_update", "destroy", "start", "stop", "cancel", 
 
 _NO_DEPENDENCIES = {"dependencies": Dependency.objects.none()}
 """The prefetched objects of new deployments without dependencies, evaluated once."""
-
-_SELECTION = [
-    OpenApiParameter(
-        "dry_run", bool, description="Change nothing: return what the call would change."
-    ),
-    OpenApiParameter(
-        "limit",
-        {"type": "integer", "minimum": 1, "maximum": selection.MAX_CHANGED},
-        description="Change at most this many deployments, in the order of their ids.",
-    ),
-    OpenApiParameter(
-        "all", bool, description="Needed if no filter is given: select every visible deployment."
-    ),
-]
 
 
 class TextRenderer(JSONRenderer):
@@ -73,32 +55,29 @@ class TextRenderer(JSONRenderer):
 
 
 @extend_schema(tags=["deployments"])
-class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deployment]):
+class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, GroupMixin):
     """Deployments: pending, active and ended."""
 
     queryset = Deployment.objects.select_related("cluster", "node").prefetch_related(
         "dependencies", "cluster__connections"
     )
     serializer_class = DeploymentSerializer
-    filterset_class = DeploymentFilter
     ordering_fields: ClassVar = [
         "id", "name", "priority", "status", "created_at", "queued_at", "started_at", "finished_at",
     ]  # fmt: skip
-    bodies: ClassVar = (*StrictParametersMixin.bodies, "bulk", "hand_over")
-    filtered: ClassVar = ("list", "cancel_many", "stop_many")
+    bodies: ClassVar = (*StrictParametersMixin.bodies, "bulk", "hand_over", "reprioritize_many")
+    filtered: ClassVar = ("list", *OF_MANY, *OF_MANY_FOR_ADMINS)
     query_parameters: ClassVar = {
         "create": ("dry_run",),
         "events": PAGE,
         "logs": ("tail", "follow", "run"),
-        **dict.fromkeys(("cancel_many", "stop_many"), ("dry_run", "all", "limit")),
+        **dict.fromkeys((*OF_MANY, *OF_MANY_FOR_ADMINS), ("dry_run", "all", "limit")),
     }
     read_with_caller: ClassVar = dict.fromkeys(("create", "bulk"), bulk.READ_WITH_CALLER)
     own_errors: ClassVar = {"logs": (HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS)}
     own_roles: ClassVar = dict.fromkeys(_OWN_VERBS, Role.DEVELOPER)
     roles: ClassVar = dict.fromkeys((*_OWN_VERBS, "hold", "release"), Role.ADMIN)
-    scopes: ClassVar = dict.fromkeys(
-        (*_OWN_VERBS, "create", "bulk", "cancel_many", "stop_many"), Scope.SUBMIT
-    )
+    scopes: ClassVar = dict.fromkeys((*_OWN_VERBS, "create", "bulk", *OF_MANY), Scope.SUBMIT)
 
     def owner_id_of(self, obj: Deployment) -> int | None:
         return obj.created_by_id
@@ -166,38 +145,6 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
         )
         count = handover.hand_over(organization, actor=request.user.get_username(), **given)
         return Response({"handed_over": count})
-
-    @extend_schema(
-        operation_id="cancel_deployments",
-        request=None,
-        parameters=_SELECTION,
-        responses=SelectionSerializer,
-    )
-    @action(detail=False, methods=["post"], url_path="cancel")
-    def cancel_many(self, request: Request) -> Response:
-        """Cancel all pending deployments that the filters select.
-
-        The filters are the same as for `GET /deployments`. Deployments that are starting, running
-        or stopping are skipped, and so are deployments that the caller may not cancel; ended ones
-        are left out. One call changes at most 1,000 deployments, in one transaction. For more, give
-        `limit` and repeat the call until `remaining` is 0. Repeating the call is safe.
-        """
-        return self._carry_out_many(selection.cancel, request)
-
-    @extend_schema(
-        operation_id="stop_deployments",
-        request=None,
-        parameters=_SELECTION,
-        responses=SelectionSerializer,
-    )
-    @action(detail=False, methods=["post"], url_path="stop")
-    def stop_many(self, request: Request) -> Response:
-        """Stop all starting and running deployments that the filters select.
-
-        Pending deployments are skipped: cancel them instead. Filters, limits and result are as for
-        `POST /deployments/cancel`.
-        """
-        return self._carry_out_many(selection.stop, request)
 
     def update(self, request: Request, pk: str, partial: bool = False) -> Response:
         """Replace a deployment's specification.
@@ -354,21 +301,6 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Deploy
     ) -> Response:
         deployment = verb(self.get_object(), actor=request.user.get_username())
         return self._answer(deployment, status)
-
-    def _carry_out_many(self, verb: Callable[..., Outcome], request: Request) -> Response:
-        given = set(request.query_params) & set(self.filterset_class.base_filters)
-        if bool(given) == flag(request, "all"):
-            raise Invalid(
-                "Give either filters, such as `name` or `created_by`, or `all=true` for all"
-                " deployments in your organizations.",
-                attr="all",
-                code="invalid" if given else "required",
-            )
-        dry_run = flag(request, "dry_run")
-        rows = self.filter_queryset(self.get_queryset())
-        limit = whole_number(request, "limit", 1, selection.MAX_CHANGED)
-        outcome = verb(rows, user=caller(request), limit=limit, dry_run=dry_run)
-        return Response(SelectionSerializer({"dry_run": dry_run, **asdict(outcome)}).data)
 
     def _answer(self, deployment: Deployment, status: int = 200) -> Response:
         row: Any = get_object_or_404(self.get_queryset(), pk=deployment.pk)

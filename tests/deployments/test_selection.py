@@ -1,4 +1,4 @@
-"""POST /deployments/cancel and /stop, for all deployments that the filters select."""
+"""The calls on all deployments that the filters select, such as POST /deployments/cancel."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +13,7 @@ from rest_framework.test import APIClient
 from accounts.models import User
 from clusters.models import Cluster
 from deployments import selection, services
+from deployments.dependencies import Wait
 from deployments.models import ENDED, Deployment, Run, Status
 from orgs.models import Event, Membership, Organization, Role
 from tests.fixtures.deployments import Bring, MemberAs, Submit
@@ -20,7 +21,9 @@ from tests.fixtures.people import ClientFor
 from tests.support.answers import ids, refusal
 from tests.support.locks import is_any_lock_awaited
 
-CANCEL, STOP = "/deployments/cancel", "/deployments/stop"
+CANCEL, STOP, START, HOLD, RELEASE, PRIORITY = (
+    f"/deployments/{verb}" for verb in ("cancel", "stop", "start", "hold", "release", "priority")
+)
 
 
 @pytest.fixture
@@ -69,7 +72,8 @@ def test_every_filter_selects_the_same_as_in_the_list(
         "name=a", "name=a&name=b", f"requested_cluster={forge.pk}", "created_by=me",
         "created_by=bob", f"created_by={bob.pk}", "created_by=bob&created_by=me",
         "created_by=nobody", "priority_min=50", "priority_max=49", "restart_policy=on-failure",
-        f"organization={acme.pk}", "status=pending", "status=pending&status=running",
+        f"id={forge.pk}&id={forge.pk + 1}", f"organization={acme.pk}", "status=pending",
+        "status=pending&status=running",
         "status=running", f"cluster={forge.pk}", "status_code=submitted",
         "created_by_departed=false", "created_by_departed=true", "label=run=42",
     ):  # fmt: skip
@@ -117,6 +121,84 @@ def test_each_verb_changes_its_statuses_and_explains_what_it_skips(
     assert not released.exists()
 
 
+def test_ended_deployments_are_queued_again_and_others_left_out(
+    api: APIClient, bring: Bring, submit: Submit
+) -> None:
+    failed, done = bring(Status.FAILED), bring(Status.COMPLETED)
+    blocked = bring(Status.FAILED, depends_on=(Wait(done.pk),))
+    pending = submit()
+    services.start(done, actor="alice")
+
+    changed, skipped = outcome(api.post(f"{START}?status=failed"))
+
+    assert (changed, skipped) == ([failed.pk, blocked.pk], {})
+    assert statuses(failed, blocked, pending) == ["pending"] * 3
+    rows = Deployment.objects.in_bulk([failed.pk, blocked.pk])
+    assert rows[failed.pk].status_reason == "Started again: waits for the next cycle."
+    assert rows[blocked.pk].status_code == "dependency"
+    assert outcome(api.post(f"{START}?all=true")) == ([], {})
+
+
+def test_more_than_may_be_pending_are_not_queued_again(
+    api: APIClient, bring: Bring, settings: Any
+) -> None:
+    made = [bring(Status.FAILED), bring(Status.CANCELLED)]
+    settings.MAX_PENDING_PER_USER = 1
+
+    assert refusal(api.post(f"{START}?all=true"), 409)["code"] == "limit_reached"
+    assert statuses(*made) == ["failed", "cancelled"]
+
+
+def test_what_is_pending_is_held_and_released(api: APIClient, bring: Bring, submit: Submit) -> None:
+    running = bring(Status.RUNNING)
+    first, waits = submit(labels={"run": "42"}), submit(depends_on=(Wait(running.pk),))
+    revision = first.revision
+
+    assert outcome(api.post(f"{HOLD}?label=run=42")) == ([first.pk], {})
+    assert outcome(api.post(f"{HOLD}?all=true")) == (
+        [waits.pk], {running.pk: "running", first.pk: "unchanged"},
+    )  # fmt: skip
+    first.refresh_from_db()
+    assert (first.held, first.status_code, first.revision) == (True, "held", revision + 1)
+    assert outcome(api.post(f"{RELEASE}?name=job")) == (
+        [first.pk, waits.pk], {running.pk: "running"},
+    )  # fmt: skip
+    rows = Deployment.objects.in_bulk([first.pk, waits.pk])
+    assert [row.held for row in rows.values()] == [False, False]
+    assert rows[first.pk].status_reason == "Released: waits for the next cycle."
+    assert rows[waits.pk].status_code == "dependency"
+    events = Event.objects.filter(subject=Event.Subject.DEPLOYMENT, subject_id=first.pk)
+    assert [*events.order_by("pk").values_list("kind", "actor")] == [
+        ("submitted", "bob"), ("held", "alice"), ("released", "alice"),
+    ]  # fmt: skip
+
+
+def test_only_admins_hold(submit: Submit, forge: Cluster, client_for: ClientFor, bob: User) -> None:
+    own = submit(created_by=bob)
+
+    assert outcome(client_for(bob).post(f"{HOLD}?all=true")) == (
+        [], {own.pk: "permission_denied"},
+    )  # fmt: skip
+
+
+def test_the_priority_of_what_has_not_ended_is_changed(
+    api: APIClient, bring: Bring, submit: Submit
+) -> None:
+    made = [submit(), bring(Status.RUNNING), submit(priority=70)]
+    bring(Status.FAILED)
+
+    answer = api.post(f"{PRIORITY}?all=true", {"priority": 70})
+
+    assert outcome(answer) == ([made[0].pk, made[1].pk], {made[2].pk: "unchanged"})
+    rows = Deployment.objects.in_bulk([each.pk for each in made])
+    assert [row.priority for row in rows.values()] == [70] * 3
+    event = Event.objects.get(kind="updated", subject_id=made[0].pk)
+    assert (event.actor, event.reason) == ("alice", "Changed priority.")
+    assert event.data == {"priority": [50, 70]}
+    for body in ({}, {"priority": 0}, {"priority": 50, "name": "x"}):
+        assert api.post(f"{PRIORITY}?all=true", body).status_code == 400
+
+
 def test_a_repeated_call_changes_nothing(api: APIClient, submit: Submit) -> None:
     deployment = submit()
 
@@ -141,7 +223,6 @@ def test_a_dry_run_shows_what_the_call_would_do_and_changes_nothing(
     assert tried["deployments"]
 
 
-@pytest.mark.parametrize("path", [CANCEL, STOP])
 @pytest.mark.parametrize(
     ("query", "attr"),
     [
@@ -155,11 +236,12 @@ def test_a_dry_run_shows_what_the_call_would_do_and_changes_nothing(
     ],
 )  # fmt: skip
 def test_an_unclear_selection_is_refused_and_changes_nothing(
-    api: APIClient, bring: Bring, path: str, query: str, attr: str
+    api: APIClient, bring: Bring, query: str, attr: str
 ) -> None:
     made = [bring(Status.PENDING), bring(Status.RUNNING)]
 
-    assert refusal(api.post(f"{path}{query}"), 400)["attr"] == attr
+    for path in (CANCEL, STOP):
+        assert refusal(api.post(f"{path}{query}"), 400)["attr"] == attr
     assert statuses(*made) == ["pending", "running"]
 
 
@@ -243,15 +325,20 @@ def test_a_limit_splits_a_large_selection_over_several_calls(
     assert cancelled == [each.pk for each in made]
 
 
+@pytest.mark.parametrize("path", [HOLD, RELEASE, PRIORITY, CANCEL, START])
 def test_the_number_of_statements_does_not_depend_on_the_number_of_deployments(
-    api: APIClient, submit: Submit
+    api: APIClient, submit: Submit, path: str
 ) -> None:
     counts = []
-    for more in (1, 29):
-        for _ in range(more):
-            submit()
+    for number in (1, 30):
+        name, body = f"job-of-{number}", {"priority": 60} if path == PRIORITY else None
+        for _ in range(number):
+            submit(name=name)
+        needed = {RELEASE: HOLD, START: CANCEL}.get(path)
+        if needed:
+            api.post(f"{needed}?name={name}")
         with CaptureQueriesContext(connection) as queries:
-            assert len(outcome(api.post(f"{CANCEL}?name=job"))[0]) == more
+            assert len(outcome(api.post(f"{path}?name={name}", body))[0]) == number
         counts.append(len(queries))
 
     assert counts[0] == counts[1]

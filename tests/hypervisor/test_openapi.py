@@ -143,11 +143,12 @@ def test_lists_document_their_pages_and_all_filtered_calls_their_filters(documen
 
     assert pages | {"ordering"} < parameters("/deployments", "get")
     assert pages < parameters("/organizations/{id}/members", "get")
-    for path in ("/deployments/cancel", "/deployments/stop"):
-        assert parameters(path, "post") == {
+    for verb in ("cancel", "stop", "start", "hold", "release", "priority"):
+        assert parameters(f"/deployments/{verb}", "post") == {
             *filters, "dry_run", "all", "limit", "Idempotency-Key",
         }  # fmt: skip
-        assert "requestBody" not in document["paths"][path]["post"]
+        has_body = "requestBody" in document["paths"][f"/deployments/{verb}"]["post"]
+        assert has_body == (verb == "priority")
     (status,) = (
         each for each in document["paths"]["/deployments"]["get"]["parameters"]
         if each["name"] == "status"

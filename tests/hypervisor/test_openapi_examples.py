@@ -41,7 +41,13 @@ NEEDS = {
 }
 """The status of the deployment that a call is made for, if it is not running."""
 
-QUERIES = dict.fromkeys(("cancel_deployments", "stop_deployments"), "?all=true")
+QUERIES = dict.fromkeys(
+    (
+        "cancel_deployments", "stop_deployments", "start_deployments", "hold_deployments",
+        "release_deployments", "reprioritize_deployments",
+    ),
+    "?all=true",
+)  # fmt: skip
 """What a call needs in its query string."""
 
 OWN_FIELDS = {

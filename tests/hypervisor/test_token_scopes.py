@@ -32,8 +32,7 @@ LISTS = [
 SUBMITTING = {
     ("POST", "/deployments"),
     ("POST", "/deployments/bulk"),
-    ("POST", "/deployments/cancel"),
-    ("POST", "/deployments/stop"),
+    *(("POST", f"/deployments/{verb}") for verb in ("cancel", "stop", "start", "priority")),
     *((method, "/deployments/{pk}") for method in ("PUT", "PATCH", "DELETE")),
     *(("POST", f"/deployments/{{pk}}/{v}") for v in ("start", "stop", "cancel", "checkpoint")),
 }

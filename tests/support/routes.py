@@ -19,6 +19,7 @@ BODIES: dict[str, Any] = {
     "/deployments": JOB,
     "/registries": {"host": "ghcr.io", "username": "ci", "password": "hunter2"},
     "/deployments/bulk": {"deployments": [JOB]},
+    "/deployments/priority": {"priority": 60},
     "/tokens": {"name": "ci", "scopes": ["read"]},
 }
 """A valid body of each POST that creates something, by its path."""
