@@ -12,7 +12,7 @@ from hypervisor.openapi.json_schema import converted
 
 Schema = dict[str, Any]
 
-_ROWS = 20
+ROWS = 20
 """How many rows a page of a tool has by default."""
 
 
@@ -51,11 +51,17 @@ def resolved(schema: Schema) -> Schema:
     return dict(_document()["components"]["schemas"][schema["$ref"].rpartition("/")[2]])
 
 
+def takes_null(schema: Schema) -> bool:
+    """Return whether null is a value of this JSON Schema."""
+    kinds = (*schema.get("anyOf", ()), *schema.get("oneOf", ()))
+    return schema.get("type") == "null" or any(takes_null(each) for each in kinds)
+
+
 def parameters(call: Operation, names: Iterable[str]) -> dict[str, Schema]:
     """Return the schemas of the parameters in the path, and of those of the query with a name."""
     chosen = {name: dict(call.in_query[name]) for name in names}
     if "limit" in chosen:
-        chosen["limit"] |= {"maximum": MOST_ROWS, "default": _ROWS}
+        chosen["limit"] |= {"maximum": MOST_ROWS, "default": ROWS}
     if "cursor" in chosen:
         chosen["cursor"]["description"] = "The `next_cursor` of the page before."
     return {**call.in_path, **chosen}

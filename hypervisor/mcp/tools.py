@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from hypervisor.base.numbers import whole
@@ -40,14 +41,22 @@ class Tool:
     reads: bool = True
     destroys: bool = False
 
+    @cached_property
+    def input_schema(self) -> Schema:
+        return self.takes()
+
+    @cached_property
+    def output_schema(self) -> Schema:
+        return self.returns()
+
     def listed(self) -> dict[str, Any]:
         """Return the tool as `tools/list` shows it."""
         return {
             "name": self.name,
             "title": self.title,
             "description": self.description,
-            "inputSchema": self.takes(),
-            "outputSchema": self.returns(),
+            "inputSchema": self.input_schema,
+            "outputSchema": self.output_schema,
             "annotations": {
                 "title": self.title,
                 "readOnlyHint": self.reads,
@@ -58,27 +67,35 @@ class Tool:
         }
 
     def checked(self, arguments: Arguments) -> dict[str, Any]:
-        """Return the arguments, of which the API will check the values. Raises Refused."""
-        takes = self.takes()
-        known = takes["properties"]
+        """Return the arguments, of which the API will check the values. Raises Refused.
+
+        Null stands for an argument that is not given, because some clients send every argument,
+        unless it has a meaning.
+        """
+        known = self.input_schema["properties"]
+        given = {
+            name: value
+            for name, value in arguments.items()
+            if value is not None or name not in known or schemas.takes_null(known[name])
+        }
         problems = [
             f"{name}: There is no such argument. The arguments are: {', '.join(known)}."
-            for name in arguments
+            for name in given
             if name not in known
         ]
         problems += [
             f"{name}: This argument is required."
-            for name in takes["required"]
-            if name not in arguments
+            for name in self.input_schema["required"]
+            if name not in given
         ]
         problems += [
             f"{name}: Give a whole number, such as the one in a list."
             for name in ("id", "organization_id")
-            if name in arguments and whole(str(arguments[name])) is None
+            if name in given and (whole(str(given[name])) or 0) < 1
         ]
         if problems:
             raise Refused("\n".join(problems))
-        return dict(arguments)
+        return given
 
 
 def _list(call: str, columns: Iterable[str], names: Iterable[str]) -> dict[str, Any]:
@@ -94,8 +111,7 @@ def _list(call: str, columns: Iterable[str], names: Iterable[str]) -> dict[str, 
         return schemas.of_page(answer["properties"]["results"]["items"], columns)
 
     def run(rest: Rest, _user: int, arguments: Arguments) -> dict[str, Any]:
-        default = takes()["properties"]["limit"]["default"]
-        limit = whole(str(arguments.get("limit", default)))
+        limit = whole(str(arguments.get("limit", schemas.ROWS)))
         if limit is None or not 1 <= limit <= results.MOST_ROWS:
             raise Refused(f"limit: Give a whole number from 1 to {results.MOST_ROWS}.")
         return results.page(rest.call(call, {**arguments, "limit": limit}), columns)

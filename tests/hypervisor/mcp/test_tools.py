@@ -183,6 +183,9 @@ def test_stopping_cancels_what_is_pending(
         ("get_deployment", {"id": "7/../8"}, ["id: Give a whole number"]),
         ("get_deployment", {"id": 10**30}, ["id: Give a whole number"]),
         ("get_deployment", {"id": [7]}, ["id: Give a whole number"]),
+        ("get_deployment", {"id": None}, ["id: This argument is required."]),
+        ("get_deployment", {"id": -1}, ["id: Give a whole number"]),
+        ("get_usage", {"organization_id": 10**18}, ["organization_id: Give a whole"]),
         ("get_usage", {"organization_id": "../1"}, ["organization_id: Give a whole number"]),
         ("list_deployments", {"page": 2}, ["page: There is no such argument."]),
         ("list_deployments", {"limit": 1000}, ["limit: Give a whole number from 1 to 100."]),
@@ -201,6 +204,15 @@ def test_a_wrong_argument_is_refused_by_name(
     text = refused(agent, name, **arguments)
 
     assert [part for part in parts if part not in text] == []
+
+
+def test_null_stands_for_an_argument_that_is_not_given(agent: APIClient, submit: Submit) -> None:
+    submit()
+    job = {**JOB, "requested_cluster": None, "confirmation": None, "priority": None}
+
+    assert tool(agent, "list_deployments", name=None, limit=None, cursor=None)["count"] == 1
+    made = tool(agent, "submit_deployment", **confirmed(agent, **job))
+    assert made["deployment"]["priority"] == 50
 
 
 def test_a_list_continues_at_its_cursor(agent: APIClient, submit: Submit) -> None:
