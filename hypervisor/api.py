@@ -12,6 +12,7 @@ from orgs.feed.views import EventStreamView, EventsView
 from orgs.service_accounts.views import ServiceAccountViewSet
 from orgs.tokens.views import TokenViewSet
 from orgs.views import JoinView, MeView, OrganizationViewSet, RegisterView
+from orgs.webhooks.views import DeliveryViewSet, WebhookViewSet
 from scheduling.views import DeploymentViewSet
 
 router = SimpleRouter(trailing_slash=False)
@@ -24,6 +25,8 @@ router.register("clusters/(?P<cluster_id>[0-9]{1,18})/nodes", NodeViewSet)
 router.register("deployments", DeploymentViewSet)
 router.register("registries", RegistryViewSet)
 router.register("tokens", TokenViewSet)
+router.register("webhooks", WebhookViewSet)
+router.register("webhooks/(?P<webhook_id>[0-9]{1,18})/deliveries", DeliveryViewSet)
 
 urlpatterns = [
     path("register", RegisterView.as_view()),

@@ -6,9 +6,10 @@ A value comes from the process environment, else from `.env` in the project's ro
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
 
@@ -104,7 +105,7 @@ SETTINGS = (
     Setting("SECRET_KEY", "str", "", "Signs sessions and tokens; 32 characters or more."),
     Setting("CREDENTIALS_KEYS", "list", "",
             "Keys, separated by commas, that encrypt engine credentials, passwords of"
-            " registries and secret values of `env`:"
+            " registries, secrets of webhooks and secret values of `env`:"
             " the first one encrypts, all of them decrypt."),
     Setting("SECRETS_NEEDED", "str", "all",
             "Secrets that a process needs in production: `all` (SECRET_KEY and CREDENTIALS_KEYS),"
@@ -219,6 +220,15 @@ SETTINGS = (
     Setting("EVENTS_URL", "str", "",
             "Address of the `events` process, such as `http://events:8000`, to which the web server"
             " forwards calls that follow events; empty: it serves them itself."),
+    Setting("MAX_WEBHOOKS_PER_ORGANIZATION", "int", 20,
+            "Webhooks of one organization; 0: no limit.", 0),
+    Setting("WEBHOOK_ALLOWED_NETWORKS", "list", "",
+            "Networks that webhooks may call although they are not public, also without TLS, such"
+            " as `10.1.0.0/16`, separated by commas."),
+    Setting("WEBHOOK_FAILING_DAYS", "int", 5,
+            "A webhook is disabled after all attempts have failed for so long.", 1, 365),
+    Setting("WEBHOOK_HISTORY_DAYS", "int", 30,
+            "How long ended deliveries of webhooks are listed.", 1, 3650),
 )  # fmt: skip
 
 
@@ -258,6 +268,17 @@ def _fill_environment() -> None:
             del os.environ[name]
 
 
+def _bad_networks(networks: Iterable[str]) -> Iterator[str]:
+    for text in networks:
+        try:
+            ip_network(text)
+        except ValueError as error:
+            yield (
+                f"WEBHOOK_ALLOWED_NETWORKS: {error}. Give networks such as 10.1.0.0/16 or"
+                " fd00:1::/64."
+            )
+
+
 def _refusals(values: Mapping[str, Any]) -> list[str]:
     """Return the reasons not to start a service with these values, each of which is valid alone."""
     problems = [
@@ -265,6 +286,7 @@ def _refusals(values: Mapping[str, Any]) -> list[str]:
         for number, key in enumerate(values["CREDENTIALS_KEYS"], start=1)
         if not _CREDENTIALS_KEY.fullmatch(key)
     ]
+    problems += _bad_networks(values["WEBHOOK_ALLOWED_NETWORKS"])
     if 0 < values["DEPLOYMENT_HISTORY_DAYS"] < _SHORTEST_HISTORY_DAYS:
         problems.append(
             f"DEPLOYMENT_HISTORY_DAYS: Must be 0 or at least {_SHORTEST_HISTORY_DAYS}: until then,"

@@ -3,6 +3,7 @@
 import logging
 import sys
 from datetime import timedelta
+from ipaddress import ip_network
 from secrets import token_urlsafe
 from typing import Any
 
@@ -243,14 +244,17 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         {"name": "events", "description": "What happens, to be followed by programs."},
         {"name": "organizations", "description": "Groups of users who share clusters; roles."},
         {"name": "registries", "description": "Log-ins to pull images with."},
+        {"name": "webhooks", "description": "Events that are sent to an address."},
     ],
     "SERVE_INCLUDE_SCHEMA": False,
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_NAME_OVERRIDES": {
         "ClusterState": "clusters.models.Cluster.State",
+        "DeliveryStatus": "orgs.models.Delivery.Status",
         "DeploymentStatus": "deployments.models.Status",
         "Driver": "clusters.drivers.kinds.choices",
         "DryRunOutcome": ["run", "preempt", "wait"],
+        "EventKind": "orgs.feed.kinds.KINDS",
         "EventSubject": "orgs.models.Event.Subject",
         "ErrorType": ["validation_error", "client_error", "server_error"],
         "NodeState": "clusters.models.Node.State",
@@ -362,6 +366,12 @@ LOG_FOLLOWERS: int = _values["LOG_FOLLOWERS"]
 # --- Events ---------------------------------------------------------------------------------------
 EVENT_FOLLOWERS: int = _values["EVENT_FOLLOWERS"]
 EVENTS_URL: str = _values["EVENTS_URL"]
+
+# --- Webhooks -------------------------------------------------------------------------------------
+MAX_WEBHOOKS_PER_ORGANIZATION: int = _values["MAX_WEBHOOKS_PER_ORGANIZATION"]
+WEBHOOK_ALLOWED_NETWORKS = [ip_network(text) for text in _values["WEBHOOK_ALLOWED_NETWORKS"]]
+WEBHOOK_FAILING_DAYS: int = _values["WEBHOOK_FAILING_DAYS"]
+WEBHOOK_HISTORY_DAYS: int = _values["WEBHOOK_HISTORY_DAYS"]
 
 # --- Logs -----------------------------------------------------------------------------------------
 # No line shows the caller's source, thread or process, which cost more than its text.

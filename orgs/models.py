@@ -21,6 +21,9 @@ from orgs.service_accounts.models import ServiceAccount as ServiceAccount
 from orgs.tenancy import Person, TenantQuerySet, id_of
 from orgs.tokens.grants import Grant, grant_of
 from orgs.tokens.models import ApiToken as ApiToken
+from orgs.webhooks.models import AttemptCount as AttemptCount
+from orgs.webhooks.models import Delivery as Delivery
+from orgs.webhooks.models import Webhook as Webhook
 
 
 def new_invite_code() -> str:

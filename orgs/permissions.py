@@ -10,6 +10,7 @@
 | see and regenerate the invite code; rename the organization        | admin      |
 | change roles and remove members, below their own role              | admin      |
 | add and delete service accounts, below their own role; their tokens | admin     |
+| see, add, change, test and delete webhooks; replay deliveries      | admin      |
 | delete the organization; make another member an owner              | owner      |
 
 A caller with an API token has the role that the token leaves of the member's, and only in the

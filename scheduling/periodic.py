@@ -53,6 +53,7 @@ def jobs() -> tuple[Job, ...]:
         Job("Purge idempotency keys", "accounts.purge_idempotency_keys", hour),
         Job("Purge expired tokens", "accounts.purge_expired_tokens", day),
         Job("Purge expired API tokens", "orgs.purge_expired_tokens", day),
+        Job("Purge deliveries of webhooks", "orgs.purge_webhook_deliveries", day),
     )
 
 

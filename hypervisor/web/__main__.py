@@ -19,7 +19,9 @@ def main() -> None:
     where.add_argument("--fd", type=int, help="a socket that already listens")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument(
-        "--events", action="store_true", help="serve followers of events, whatever EVENTS_URL says"
+        "--events",
+        action="store_true",
+        help="serve followers of events and send webhooks, whatever EVENTS_URL says",
     )
     options = parser.parse_args()
     if options.events:
@@ -34,7 +36,7 @@ def main() -> None:
     listener = socket.socket(fileno=descriptor)
     config = Config(
         "hypervisor.web.application:application",
-        http=Connection, ws="none", loop="asyncio", lifespan="off", workers=options.processes,
+        http=Connection, ws="none", loop="asyncio", lifespan="on", workers=options.processes,
         backlog=1024, timeout_keep_alive=IDLE_S, timeout_graceful_shutdown=_GRACE_S,
         # A process that gets no CPU for a while must not count as hung.
         timeout_worker_healthcheck=60,

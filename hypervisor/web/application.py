@@ -9,6 +9,7 @@ from hypervisor.web.bridge import Bridge
 from hypervisor.web.connections import allow_followers
 from hypervisor.web.followers import Followers
 from hypervisor.web.forwarding import Forwarding
+from hypervisor.web.lifespan import Lifespan
 
 THREADS = 8
 """Requests that one process handles at once; each thread has its own database connection."""
@@ -21,9 +22,10 @@ _bridge = Bridge(
     followers=Followers(settings.EVENT_FOLLOWERS),
 )
 
+# The process that serves followers also sends webhooks.
 application = (
-    Forwarding(_bridge, settings.EVENTS_URL, limit=settings.EVENT_FOLLOWERS)
+    Lifespan(Forwarding(_bridge, settings.EVENTS_URL, limit=settings.EVENT_FOLLOWERS), sends=False)
     if settings.EVENTS_URL
-    else _bridge
+    else Lifespan(_bridge, sends=True)
 )
 allow_followers(settings.EVENT_FOLLOWERS)

@@ -26,6 +26,12 @@ OF_ORGANIZATIONS = {
     "registry_added": "A log-in to a registry was stored.",
     "registry_updated": "A log-in to a registry was changed.",
     "registry_deleted": "A log-in to a registry was deleted.",
+    "webhook_added": "A webhook was added.",
+    "webhook_updated": "A webhook was changed.",
+    "webhook_deleted": "A webhook was deleted.",
+    "webhook_secret_rotated": "A webhook has another secret.",
+    "webhook_enabled": "Events are sent to a webhook again.",
+    "webhook_disabled": "Events are not sent to a webhook any more.",
 }
 
 OF_CLUSTERS = {

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from django.db.models import Q, QuerySet
 from rest_framework.renderers import JSONRenderer
@@ -24,6 +25,7 @@ class Item:
     """An event as followers get it, in JSON."""
 
     number: int
+    time: datetime
     kind: str
     subject: str
     subject_id: int
@@ -112,6 +114,22 @@ def newer(positions: Mapping[int, int]) -> dict[int, Sequence[Item]]:
     }
 
 
+def single(organization_id: int, number: int) -> Item | None:
+    """Return the event with this number, None if it was deleted."""
+    return next(iter(_items(organization_id, number - 1, number, EVERYTHING)), None)
+
+
+def nearest(organization_id: int, after: int) -> int:
+    """Return the number nearest to this one after which the feed can be read."""
+    counter = _counter(organization_id)
+    return max(counter.deleted_to, min(after, counter.last_number))
+
+
+def last_number(organization_id: int) -> int:
+    """Return the number of the last event that has one, 0 if there is none."""
+    return _counter(organization_id).last_number
+
+
 def _items(organization_id: int, after: int, to: int, wanted: Filter) -> list[Item]:
     rows = (
         Event.objects.filter(
@@ -130,7 +148,7 @@ def _rendered(rows: QuerySet[Event]) -> Iterable[Item]:
     renderer = JSONRenderer()
     for event, shown in zip(rows, NumberedEventSerializer(rows, many=True).data, strict=True):
         json = renderer.render(shown)
-        yield Item(shown["number"], event.kind, event.subject, event.subject_id, json)
+        yield Item(shown["number"], event.time, event.kind, event.subject, event.subject_id, json)
 
 
 def _counter(organization_id: int) -> EventCounter:

@@ -7,6 +7,7 @@ from deployments.models import Status
 from deployments.registries import services as registries
 from orgs.models import Organization, Role
 from orgs.service_accounts import services as service_accounts
+from orgs.webhooks import services as webhooks
 from tests.fixtures.deployments import Bring
 from tests.support.tokens import token_of
 
@@ -22,6 +23,7 @@ def ids(acme: Organization, bob: User, bring: Bring) -> dict[str, int]:
     )
     alice = acme.memberships.get(role=Role.OWNER).user
     account = service_accounts.create(acme, by=alice, name="ci", role=Role.DEVELOPER)
+    webhook, _ = webhooks.add(acme, by=alice, url="https://hooks.example.org")
     return {
         "organizations": acme.pk,
         "service-accounts": account.pk,
@@ -30,5 +32,7 @@ def ids(acme: Organization, bob: User, bring: Bring) -> dict[str, int]:
         "deployments": deployment.pk,
         "registries": registry.pk,
         "tokens": token_of(bob)[0].pk,
+        "webhooks": webhook.pk,
+        "deliveries": webhook.deliveries.create(number=1, kind="placed", status="failed").pk,
         "user": bob.pk,
     }

@@ -15,6 +15,7 @@ from deployments.models import Status
 from deployments.registries import services as registries
 from orgs.models import Organization, Role
 from orgs.service_accounts import services as service_accounts
+from orgs.webhooks import services as webhooks
 from tests.fixtures.deployments import Bring
 from tests.fixtures.people import ClientFor
 from tests.support.factories import PASSWORD
@@ -90,6 +91,11 @@ class World:
             ).pk
         if first == "tokens" and "{" in call.path:
             ids[first] = token_of(self.alice)[0].pk
+        if first == "webhooks" and "{" in call.path:
+            webhook, _ = webhooks.add(self.acme, by=self.alice, url="https://hooks.example.org")
+            ids[first] = webhook.pk
+            rows = webhook.deliveries
+            ids["deliveries"] = rows.create(number=1, kind="placed", status="failed").pk
         path = filled_in(call.path.replace("{id}", "{pk}"), ids)
         return path + QUERIES.get(call.name, "")
 

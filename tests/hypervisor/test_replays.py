@@ -11,6 +11,7 @@ from accounts.models import IdempotencyKey, User
 from deployments import services
 from deployments.models import Status
 from orgs.models import Membership, Organization, Role
+from orgs.webhooks import services as webhooks
 from tests.fixtures.deployments import Bring
 from tests.fixtures.people import ClientFor
 from tests.support.answers import refusal
@@ -18,11 +19,13 @@ from tests.support.routes import BODIES, ENUMERATOR, filled_in
 
 pytestmark = pytest.mark.django_db
 
+SECRET = ("/tokens", "/webhooks", "/webhooks/{pk}/rotate")
+"""The routes whose replay lacks what is secret in their responses, which has tests of its own."""
+
 REPEATABLE = sorted(
     path
     for path, _, method, view in ENUMERATOR.get_api_endpoints()
-    # The replay of a new token has no token, and is tested with the tokens.
-    if method == "POST" and issubclass(view.cls, IdempotentMixin) and path != "/tokens"
+    if method == "POST" and issubclass(view.cls, IdempotentMixin) and path not in SECRET
 )
 NEEDS = {"/deployments/{pk}/start": Status.STOPPED, "/deployments/{pk}/stop": Status.RUNNING,
          "/deployments/{pk}/checkpoint": Status.RUNNING}  # fmt: skip
@@ -52,6 +55,9 @@ def repeat(
         deployment = bring(NEEDS.get(path, Status.PENDING))
         ids |= {"deployments": deployment.pk, "clusters": acme.clusters.get().pk}
         ids |= {"nodes": acme.clusters.get().nodes.get().pk}
+        webhook, _ = webhooks.add(acme, by=alice, url="https://hooks.example.org")
+        delivery = webhook.deliveries.create(number=1, kind="placed", status="failed")
+        ids |= {"webhooks": webhook.pk, "deliveries": delivery.pk}
     elif path.startswith("/deployments"):
         for status in (Status.RUNNING, Status.PENDING, Status.FAILED):
             bring(status)

@@ -7,11 +7,14 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 from pytest_django import Settings
 
+from accounts.models import User
 from clusters.models import Cluster, Connection
 from deployments.environment import opened, plain, seal
 from deployments.models import Deployment, Registry
 from deployments.registries import services as registries
-from hypervisor.base.secrets import encrypt
+from hypervisor.base.secrets import decrypt, encrypt
+from orgs.models import Webhook
+from orgs.webhooks import services as webhooks
 from tests.fixtures.deployments import Submit
 
 pytestmark = pytest.mark.django_db
@@ -20,7 +23,7 @@ OLD, NEW = (Fernet.generate_key().decode() for _ in range(2))
 
 
 @pytest.fixture
-def sealed(forge: Cluster, submit: Submit, settings: Settings) -> Deployment:
+def sealed(forge: Cluster, alice: User, submit: Submit, settings: Settings) -> Deployment:
     """Create a connection and a deployment with secrets encrypted by the old key."""
     settings.CREDENTIALS_KEYS = [OLD]
     credentials = encrypt(json.dumps({"token": "t"}))
@@ -31,6 +34,8 @@ def sealed(forge: Cluster, submit: Submit, settings: Settings) -> Deployment:
         actor="alice", organization=forge.organization, host="ghcr.io", username="ci",
         password="hunter2",
     )  # fmt: skip
+    webhook, _ = webhooks.add(forge.organization, by=alice, url="https://hooks.example.org")
+    webhooks.rotate_secret(webhook, actor="alice", keep_hours=24)
     submit()
     return submit(env={"TOKEN": seal("s3cret"), "PLAIN": "text"})
 
@@ -51,6 +56,7 @@ def test_after_a_rotation_the_new_key_decrypts_all_secrets(
     assert "1 connections" in out
     assert "1 deployments" in out
     assert "1 registries" in out
+    assert "1 webhooks" in out
     settings.CREDENTIALS_KEYS = [NEW]
     row = Deployment.objects.get(pk=sealed.pk)
     assert opened(row.env) == {"TOKEN": "s3cret"}
@@ -58,6 +64,9 @@ def test_after_a_rotation_the_new_key_decrypts_all_secrets(
     assert row.revision == sealed.revision
     assert Connection.objects.get().open_credentials() == {"token": "t"}
     assert Registry.objects.get().open_login().password == "hunter2"
+    webhook = Webhook.objects.get()
+    assert decrypt(webhook.secret).startswith("whsec_")
+    assert decrypt(webhook.former_secret).startswith("whsec_")
 
 
 def test_without_the_old_key_nothing_changes(sealed: Deployment, settings: Settings) -> None:

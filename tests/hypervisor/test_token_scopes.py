@@ -16,7 +16,7 @@ from tests.fixtures.people import ClientFor
 from tests.support.answers import ids as ids_of
 from tests.support.answers import refusal
 from tests.support.factories import MembershipFactory
-from tests.support.routes import BODIES, JOB, ROUTES, filled_in
+from tests.support.routes import BODIES, JOB, OF_ADMINS, ROUTES, filled_in
 from tests.support.tokens import client_with, token_of
 
 pytestmark = pytest.mark.django_db
@@ -220,13 +220,27 @@ def test_a_scope_gives_no_role_that_the_member_has_not(acme: Organization, bob: 
     )
 
 
-@pytest.mark.parametrize("path", READS)
+@pytest.mark.parametrize("path", [path for path in READS if not path.startswith(OF_ADMINS)])
 def test_every_scope_reads_everything(ids: dict[str, int], alice: User, path: str) -> None:
     ids["tokens"] = token_of(alice)[0].pk
     answer = client_with(alice, Scope.READ).get(filled_in(path, ids))
 
     # The container of the deployment, which the log is of, has not been started.
     assert answer.status_code == (409 if path.endswith("/logs") else 200)
+
+
+@pytest.mark.parametrize("path", [path for path in READS if path.startswith(OF_ADMINS)])
+def test_what_only_admins_see_needs_the_scope_admin(
+    ids: dict[str, int], alice: User, path: str
+) -> None:
+    lower, admin = (
+        client_with(alice, scope).get(filled_in(path, ids)) for scope in (Scope.SUBMIT, Scope.ADMIN)
+    )
+
+    assert lower.status_code == (403 if "{" in path else 200)
+    assert not lower.json().get("results")
+    assert admin.status_code == 200
+    assert admin.json().get("count", 1) == 1
 
 
 def test_a_method_that_a_path_does_not_have_is_405(alice: User) -> None:

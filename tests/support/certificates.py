@@ -27,14 +27,15 @@ class Authority:
         )
         self.certificate = _pem(builder.sign(self._key, hashes.SHA256()))
 
-    def issue(self, name: str) -> Pair:
-        """Return a pair for a server on 127.0.0.1 and for a client."""
+    def issue(self, name: str, *hosts: str) -> Pair:
+        """Return a pair for a client, and for a server on 127.0.0.1 with these names."""
         key = ec.generate_private_key(ec.SECP256R1())
         loopback = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+        names = [loopback, *map(x509.DNSName, hosts)]
         usage = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
         builder = (
             _begin(_named(name), self._name, key)
-            .add_extension(x509.SubjectAlternativeName([loopback]), critical=False)
+            .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(x509.ExtendedKeyUsage(usage), critical=False)
         )
         private = key.private_bytes(

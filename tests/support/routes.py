@@ -10,6 +10,9 @@ ENUMERATOR: Any = EndpointEnumerator()
 ROUTES = sorted((method, path) for path, _, method, _ in ENUMERATOR.get_api_endpoints())
 
 
+OF_ADMINS = "/webhooks"
+"""The beginning of the paths of what members see only with the role admin."""
+
 JOB = {"name": "job", "image": "busybox", "cpu": 1, "ram_mib": 1024}
 BODIES: dict[str, Any] = {
     "/organizations": {"name": "Initech"},
@@ -21,15 +24,18 @@ BODIES: dict[str, Any] = {
     "/deployments/bulk": {"deployments": [JOB]},
     "/deployments/priority": {"priority": 60},
     "/tokens": {"name": "ci", "scopes": ["read"]},
+    "/webhooks": {"url": "https://hooks.example.org/new"},
+    "/webhooks/{pk}/replay": {"after": 0},
 }
-"""A valid body of each POST that creates something, by its path."""
+"""A valid body of each POST that needs one, by its path."""
 
 
 def filled_in(path: str, ids: dict[str, int]) -> str:
     if "{" not in path:
         return path
-    nested = (name for name in ("nodes", "service-accounts") if f"/{name}" in path)
+    nested = (name for name in ("nodes", "service-accounts", "deliveries") if f"/{name}" in path)
     own = ids.get(next(nested, path.split("/")[1]), 0)
     path = path.replace("{organization_id}", str(ids["organizations"]))
     path = path.replace("{pk}", str(own)).replace("{user_id}", str(ids["user"]))
+    path = path.replace("{webhook_id}", str(ids.get("webhooks", 0)))
     return path.replace("{cluster_id}", str(ids["clusters"]))

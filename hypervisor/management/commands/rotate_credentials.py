@@ -8,6 +8,7 @@ from deployments.registries.services import rotate_passwords
 from deployments.rotation import rotate_secrets
 from hypervisor.base import commands
 from hypervisor.base.secrets import CannotDecrypt
+from orgs.webhooks.services import rotate_keys
 
 
 class Command(commands.Command):
@@ -17,10 +18,11 @@ class Command(commands.Command):
         try:
             with transaction.atomic():
                 connections, deployments = rotate_credentials(), rotate_secrets()
-                registries = rotate_passwords()
+                registries, webhooks = rotate_passwords(), rotate_keys()
         except CannotDecrypt as error:
             raise CommandError(f"Nothing was changed. {error}") from error
         self.stdout.write(
             f"Encrypted the credentials of {connections} connections, the secrets of {deployments}"
-            f" deployments and the passwords of {registries} registries with the first key."
+            f" deployments, the passwords of {registries} registries and the secrets of {webhooks}"
+            " webhooks with the first key."
         )

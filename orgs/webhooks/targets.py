@@ -1,0 +1,58 @@
+"""Which URLs a webhook may have."""
+
+import re
+from ipaddress import ip_address
+
+import httpx
+
+from orgs.webhooks import addresses
+
+LONGEST = 2000
+_LOW_PORTS, _HIGH_PORTS = (80, 443), range(1024, 65536)
+_NAME = re.compile(r"(?=.{1,253}\.?\Z)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?", re.IGNORECASE)
+
+
+def checked(text: str) -> str:
+    """Return the URL. Raises ValueError with a sentence for people.
+
+    The name is not resolved: its addresses are checked at each attempt.
+    """
+    if len(text) > LONGEST:
+        raise ValueError(f"Give a URL of at most {LONGEST} characters.")
+    try:
+        url = httpx.URL(text)
+    except (httpx.InvalidURL, TypeError, ValueError) as error:
+        raise ValueError(f"This is not a URL: {error}.") from error
+    if url.scheme not in ("https", "http") or not url.host:
+        raise ValueError("Give a URL that begins with https:// and has a host.")
+    if url.userinfo:
+        raise ValueError(
+            "Leave the user and the password out: a receiver recognizes messages by their"
+            " signatures."
+        )
+    if url.fragment:
+        raise ValueError("Leave the fragment (#...) out: it would not be sent.")
+    port = port_of(url)
+    if port not in (*_LOW_PORTS, *_HIGH_PORTS):
+        raise ValueError(f"Port {port} is refused: use 443, or a port from 1024 to 65535.")
+    _check_host(url)
+    return text
+
+
+def port_of(url: httpx.URL) -> int:
+    return url.port or (443 if url.scheme == "https" else 80)
+
+
+def _check_host(url: httpx.URL) -> None:
+    try:
+        literal = str(ip_address(url.host))
+    except ValueError:
+        if not _NAME.fullmatch(url.raw_host.decode()):
+            raise ValueError(f"{url.host!r} is not the name of a host.") from None
+        if url.scheme == "http" and not addresses.some_allowed():
+            raise ValueError("Give a URL with https instead of http.") from None
+        return
+    try:
+        addresses.check(literal, with_tls=url.scheme == "https")
+    except addresses.Refused as refusal:
+        raise ValueError(str(refusal)) from refusal
