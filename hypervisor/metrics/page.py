@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 from redis import RedisError
 
 from hypervisor.base.locks import lock_name
-from hypervisor.metrics import organizations, platform
+from hypervisor.metrics import organizations, platform, webhooks
 from hypervisor.metrics.families import Totals, by_name, number
 from scheduling.models import Sample, Total
 from scheduling.monitoring import clocks
@@ -60,6 +60,7 @@ class _Figures(Collector):
         counted = _totals(rows.organizations)
         yield from platform.families(now, last, counted)
         yield from organizations.families(now, rows, counted)
+        yield from webhooks.families(now, rows.organizations)
         yield from _about(now, monotonic() - began)
 
 
