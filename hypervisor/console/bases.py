@@ -92,7 +92,26 @@ class Audited:
         return HttpResponseRedirect(f"{trail}?{urlencode(query)}")
 
 
-class ServiceAdmin(Audited, ModelAdmin):  # type: ignore[misc]
+class Acting:
+    """Pages with actions that call a service for each of the chosen objects."""
+
+    def carry_out(
+        self, request: HttpRequest, objects: Iterable[M], verb: Callable[..., Any], done: str
+    ) -> None:
+        """Call the service for each object, and show a message of the outcome."""
+        page: Any = self
+        count = 0
+        for obj in objects:
+            try:
+                verb(obj, actor=request.user.get_username())
+                count += 1
+            except DomainError as error:
+                page.message_user(request, error.detail, messages.WARNING)
+        if count:
+            page.message_user(request, f"{count} {done}.", messages.SUCCESS)
+
+
+class ServiceAdmin(Acting, Audited, ModelAdmin):  # type: ignore[misc]
     """Pages that write through services; a service's refusal is shown as a message."""
 
     show_full_result_count = False
@@ -124,20 +143,6 @@ class ServiceAdmin(Audited, ModelAdmin):  # type: ignore[misc]
         """Confirm only the named objects: the service decides about dependent rows."""
         names = [str(obj) for obj in objs]
         return names, {str(self.opts.verbose_name_plural): len(names)}, set(), []
-
-    def carry_out(
-        self, request: HttpRequest, objects: Iterable[M], verb: Callable[..., Any], done: str
-    ) -> None:
-        """Call the service for each object, and show a message of the outcome."""
-        count = 0
-        for obj in objects:
-            try:
-                verb(obj, actor=request.user.get_username())
-                count += 1
-            except DomainError as error:
-                self.message_user(request, error.detail, messages.WARNING)
-        if count:
-            self.message_user(request, f"{count} {done}.", messages.SUCCESS)
 
     def _with_messages(
         self, view: Callable[..., HttpResponse], request: HttpRequest, *args: Any, **kwargs: Any

@@ -39,8 +39,10 @@ _OPERATE = frozenset(
         "orgs.add_organization",
         "orgs.change_membership",
         "orgs.change_organization",
+        "orgs.change_webhook",
         "orgs.delete_membership",
         "orgs.delete_organization",
+        "orgs.replay_webhook",
         "orgs.revoke_apitoken",
         "scheduling.run_schedulingcycle",
     }

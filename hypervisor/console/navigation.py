@@ -34,6 +34,8 @@ _GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         (
             ("Organizations", "apartment", "orgs.organization"),
             ("Registries", "package", "deployments.registry"),
+            ("Webhooks", "webhook", "orgs.webhook"),
+            ("Deliveries", "outbound", "orgs.delivery"),
             ("Users", "person", "accounts.user"),
             ("Groups", "group", "auth.group"),
             ("API log-ins", "key", "accounts.tokenfamily"),

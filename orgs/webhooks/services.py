@@ -63,7 +63,7 @@ def add(
         description=description,
         kinds=list(kinds),
         enabled=enabled,
-        disabled_reason="" if enabled else _disabled_by(by.username),
+        disabled_reason="" if enabled else disabled_by(by.username),
         secret=encrypt(secret).decode(),
         position=last_number(organization.pk),
         created_by=by,
@@ -82,7 +82,7 @@ def update(webhook: Webhook, *, actor: str, changes: Mapping[str, Any]) -> Webho
     _change(webhook, actor, {name: changes[name] for name in changes if name != "enabled"})
     if changes.get("enabled", webhook.enabled):
         return enable(webhook, actor=actor)
-    return disable(webhook, actor=actor, reason=_disabled_by(actor))
+    return disable(webhook, actor=actor, reason=disabled_by(actor))
 
 
 def _change(webhook: Webhook, actor: str, changes: Mapping[str, Any]) -> None:
@@ -125,6 +125,11 @@ def disable(webhook: Webhook, *, actor: str, reason: str) -> Webhook:
     _save(webhook, "enabled", "disabled_reason")
     _record(webhook, "webhook_disabled", actor, reason)
     return webhook
+
+
+def disabled_by(actor: str) -> str:
+    """Return the reason of a webhook that a person has disabled."""
+    return f"{actor} disabled it."
 
 
 @transaction.atomic
@@ -242,10 +247,6 @@ def _save(webhook: Webhook, *changed: str) -> None:
     webhook.updated_at = webhook.leased_until = timezone.now()
     webhook.lease = None
     webhook.save(update_fields=[*changed, "updated_at", "leased_until", "lease"])
-
-
-def _disabled_by(actor: str) -> str:
-    return f"{actor} disabled it."
 
 
 def _check_enabled(webhook: Webhook) -> None:

@@ -8,8 +8,10 @@ from hypervisor.console.admin import (
     people,
     platform,
     registries,
+    webhooks,
 )
 
 __all__ = [
     "clusters", "cycles", "deployments", "organizations", "people", "platform", "registries",
+    "webhooks",
 ]  # fmt: skip

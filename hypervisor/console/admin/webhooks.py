@@ -1,0 +1,89 @@
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+
+from hypervisor.base.errors import DomainError
+from hypervisor.console.bases import Acting, Audited, HistoryAdmin, permitted
+from orgs.models import Delivery, Webhook
+from orgs.webhooks import services
+
+_REPLAY = "orgs.replay_webhook"
+
+
+@admin.register(Webhook)
+class WebhookAdmin(Acting, Audited, HistoryAdmin):
+    """Webhooks of organizations, without their secrets. Organizations add and change them."""
+
+    list_display = [
+        "url", "organization", "enabled", "failures", "failing_since", "delivered_at", "position",
+    ]  # fmt: skip
+    list_filter = ["enabled", "failing_since", "organization"]
+    list_select_related = ["organization"]
+    search_fields = ["url", "description", "organization__name"]
+    ordering = ["-id"]
+    fields = [
+        "organization", "url", "description", "kinds", "enabled", "disabled_reason", "position",
+        "failures", "failing_since", "paused_until", "delivered_at", "former_until", "created_by",
+        "created_at", "updated_at",
+    ]  # fmt: skip
+    actions = ["enable", "disable", "send_test", "replay_failed"]
+    has_steer_permission = permitted("change")
+    has_replay_permission = permitted("replay")
+
+    @admin.action(description="Enable these webhooks", permissions=["steer"])
+    def enable(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
+        self.carry_out(request, queryset, services.enable, "enabled")
+
+    @admin.action(description="Disable these webhooks", permissions=["steer"])
+    def disable(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
+        def disable(webhook: Webhook, *, actor: str) -> None:
+            services.disable(webhook, actor=actor, reason=services.disabled_by(actor))
+
+        self.carry_out(request, queryset, disable, "disabled")
+
+    @admin.action(description="Send a test to these webhooks", permissions=["steer"])
+    def send_test(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
+        def send_test(webhook: Webhook, *, actor: str) -> None:
+            services.send_test(webhook)
+
+        self.carry_out(request, queryset, send_test, "tests are sent: see Deliveries")
+
+    @admin.action(description="Send again what failed", permissions=["replay"])
+    def replay_failed(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
+        for webhook in queryset:
+            try:
+                many = services.replay_range(webhook, wanted=Q(), only_failed=True)
+            except DomainError as error:
+                self.message_user(request, error.detail, messages.WARNING)
+            else:
+                self.message_user(request, f"{many} messages to {webhook} are sent again.")
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(Acting, HistoryAdmin):
+    """The messages that were not delivered at the first attempt, were replayed, or are tests."""
+
+    list_display = [
+        "number", "kind", "webhook", "status", "attempts", "next_attempt_at", "attempted_at",
+        "response_status", "error",
+    ]  # fmt: skip
+    list_filter = ["status", "kind", "created_at"]
+    list_select_related = ["webhook"]
+    search_fields = ["=number", "webhook__url"]
+    search_help_text = "The number of an event, or a part of a URL."
+    ordering = ["-id"]
+    fields = [*list_display, "created_at"]
+    actions = ["replay"]
+
+    def has_replay_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm(_REPLAY)
+
+    @admin.action(description="Send these messages again", permissions=["replay"])
+    def replay(self, request: HttpRequest, queryset: Iterable[Delivery]) -> None:
+        def replay(delivery: Delivery, *, actor: str) -> None:
+            services.replay(delivery)
+
+        self.carry_out(request, queryset, replay, "are sent again")
