@@ -6,7 +6,9 @@ followers share; one that falls behind reads pages from the database, at its own
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import closing
+from functools import partial
 from random import uniform
 
 from django.db import DatabaseError, InterfaceError
@@ -21,7 +23,11 @@ ALIVE_S = 15.0
 """How often a stream without events gets a message."""
 
 CHECK_S = 10.0
-"""How often a follower's token and membership are checked."""
+"""A follower's token and membership were checked at most this long ago."""
+
+_BEGIN_CHECK = 0.7
+"""The part of CHECK_S after which the next check begins. Until the end of CHECK_S, events are sent
+meanwhile."""
 
 _USERS_SHARE, _ORGANIZATIONS_SHARE = 4, 2
 """One user may have a quarter of the followers of a process, and one organization half of them."""
@@ -64,27 +70,29 @@ class Followers:
         self, subscription: Subscription, feed: Feed, start: Message, send: Send
     ) -> None:
         """Send events as they happen, until the caller may not see them any more."""
-        now = asyncio.get_running_loop().time
-        after = subscription.after
         await send(start)
-        await _send_piece(send, position(after))
-        # The first check comes at a random time, so that those who came together are not checked
-        # together.
-        alive_at, check_at = now() + ALIVE_S, now() + uniform(0, CHECK_S)  # noqa: S311 no secret
+        await _send_piece(send, position(subscription.after))
+        with closing(_Access(partial(self._feeds.query, subscription.is_allowed))) as access:
+            await self._send_events(subscription, feed, access, send)
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _send_events(
+        self, subscription: Subscription, feed: Feed, access: "_Access", send: Send
+    ) -> None:
+        now = asyncio.get_running_loop().time
+        after, alive_at = subscription.after, now() + ALIVE_S
         while True:
             try:
-                async with asyncio.timeout_at(min(alive_at, check_at)):
+                async with asyncio.timeout_at(min(alive_at, access.due_at)):
                     found = await self._feeds.next(
                         feed, subscription.organization, after, subscription.wanted
                     )
             except TimeoutError:
                 found = None
             except _ENDS:
-                break
-            if now() >= check_at:
-                if not await self._feeds.query(subscription.is_allowed):
-                    break
-                check_at = now() + CHECK_S
+                return
+            if not await access.holds():
+                return
             if found is not None:
                 after = found.after
             if found is not None and found.items:
@@ -94,7 +102,6 @@ class Followers:
             else:
                 continue
             alive_at = now() + ALIVE_S
-        await send({"type": "http.response.body", "body": b""})
 
     async def _wait(
         self, subscription: Subscription, feed: Feed, start: Message, send: Send
@@ -129,6 +136,38 @@ class Followers:
         if by_organization >= max(1, self._limit // _ORGANIZATIONS_SHARE):
             return f"Your organization already follows events {by_organization} times."
         return None
+
+
+class _Access:
+    """Whether a follower may see the events: found out again and again, while events are sent."""
+
+    def __init__(self, check: Callable[[], Awaitable[bool]]) -> None:
+        self._now = asyncio.get_running_loop().time
+        self._check = check
+        self._checking: asyncio.Future[bool] | None = None
+        # The first check comes at a random time, so that those who came together are not checked
+        # together.
+        later_s = uniform(0, _BEGIN_CHECK * CHECK_S)  # noqa: S311 no secret
+        self._since = self._began = self._now() - _BEGIN_CHECK * CHECK_S + later_s
+
+    @property
+    def due_at(self) -> float:
+        """Return when `holds` has to be called again at the latest."""
+        return self._since + CHECK_S * (_BEGIN_CHECK if self._checking is None else 1)
+
+    async def holds(self) -> bool:
+        """Return what was found out at most CHECK_S ago, and begin the next check in time."""
+        now = self._now()
+        if self._checking is None and now >= self.due_at:
+            self._checking, self._began = asyncio.ensure_future(self._check()), now
+        if self._checking is None or not (self._checking.done() or now >= self._since + CHECK_S):
+            return True
+        checking, self._checking, self._since = self._checking, None, self._began
+        return await checking
+
+    def close(self) -> None:
+        if self._checking is not None:
+            self._checking.cancel()
 
 
 def _keys(subscription: Subscription) -> tuple[_Key, _Key, _Key]:

@@ -1,5 +1,6 @@
 """Followers of events over real connections, with one event loop and no thread for each."""
 
+import asyncio
 import http.client
 import json
 import threading
@@ -230,6 +231,26 @@ def test_a_stream_ends_when_the_password_changes(
         assert follower.is_over()
 
     assert get(url, token, "/events")[0] == 401
+
+
+def test_a_check_that_waits_for_others_delays_no_event(
+    url: str, token: str, write: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = threading.Event()
+
+    async def waiting(*_: object) -> bool:
+        started.set()
+        return await asyncio.Event().wait()
+
+    monkeypatch.setattr(followers, "CHECK_S", 3600)
+    monkeypatch.setattr(followers, "uniform", lambda *_: 0)
+    monkeypatch.setattr(feeds.Feeds, "query", waiting)
+    with closing(Follower(url, token)) as follower:
+        write()
+        assert follower.next(1) == [1]
+        assert started.wait(PATIENCE_S)
+        write()
+        assert follower.next(1) == [2]
 
 
 def test_a_user_has_at_most_a_quarter_of_the_followers(token: str) -> None:
