@@ -3,7 +3,8 @@
 Requests for the same subject are merged into one message until a worker begins it. Each process
 also limits the messages per second for the same cycle, the more the faster the requests come: while
 it waits to send the next one, further requests cost nothing, because that message serves all of
-them. A message that is lost, or cannot be sent, delays the work by at most one period. One thread
+them. A long pace holds for all processes, because the message of one serves the requests of all. A
+message that is lost, or cannot be sent, delays the work by at most one period. One thread
 of each process sends the messages, so that no caller waits for a broker that hangs.
 """
 
@@ -13,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from threading import Condition, Lock, Thread, Timer
-from time import monotonic
+from time import monotonic, time
 from typing import Any
 
 import structlog
@@ -75,16 +76,17 @@ class _Pace:
         """Return the earliest time for the next message, by the monotonic clock in seconds."""
         return max(now, self._full_until.get(wakeup, now) - (_BURST - 1) * _PACE_SECONDS)
 
-    def count(self, wakeup: Wakeup, requests: int, now: float) -> None:
-        """Count a message that is sent now and serves this many requests."""
+    def count(self, wakeup: Wakeup, requests: int, now: float) -> float:
+        """Count a message that is sent now and serves this many requests; return its pace."""
         if wakeup[0] != RUN_CYCLE:
-            return
+            return 0.0
         pace = max(_PACE_SECONDS, min(requests * _PACE_OF_EACH, _LONGEST_PACE))
         until = max(now, self._full_until.pop(wakeup, now)) + pace
         # Those that have paused come first in the dictionary, and no longer matter.
         while self._full_until and next(iter(self._full_until.values())) < now:
             del self._full_until[next(iter(self._full_until))]
         self._full_until[wakeup] = until
+        return pace
 
 
 class _Sender:
@@ -131,14 +133,27 @@ class _Sender:
         while True:
             with self._changed:
                 wakeup = self._next()
+            if self._postpone(wakeup):
+                continue
+            with self._changed:
                 # Removed first, because a change during the sending needs a request of its own.
                 _due, caller = self._waiting.pop(wakeup)
-                self._pace.count(wakeup, self._requests.pop(wakeup), monotonic())
+                pace = self._pace.count(wakeup, self._requests.pop(wakeup), monotonic())
                 self._is_sending = True
+            if pace > _PACE_SECONDS:
+                _share_pace(wakeup, pace)
             _send(*wakeup, caller)
             with self._changed:
                 self._is_sending = False
                 self._changed.notify_all()
+
+    def _postpone(self, wakeup: Wakeup) -> bool:
+        """Let the request wait for the pace of the other processes, if it has to."""
+        delay = 0.0 if self._flushing else _shared_pace(wakeup)
+        if delay > 0:
+            with self._changed:
+                self._waiting[wakeup] = monotonic() + delay, self._waiting[wakeup][1]
+        return delay > 0
 
     def _next(self) -> Wakeup:
         """Wait until a request is due, and return it."""
@@ -279,6 +294,24 @@ def _send(task: str, subject_id: int, caller: str) -> None:
             current_app.send_task(task, args=[subject_id], headers={REQUEST_ID: caller})
     except Exception as error:  # noqa: BLE001 whatever the broker's client raises
         log.warning("wakeup_not_sent", task=task, subject=subject_id, error=str(error))
+
+
+def _share_pace(wakeup: Wakeup, seconds: float) -> None:
+    """Let the other processes send no message for the same cycle for so long."""
+    _on_cache(lambda: cache.set(_pace_key(*wakeup), time() + seconds, timeout=1))
+
+
+def _shared_pace(wakeup: Wakeup) -> float:
+    """Return for how many seconds another process's message for the same cycle delays the next."""
+    if wakeup[0] != RUN_CYCLE:
+        return 0.0
+    until = _on_cache(lambda: cache.get(_pace_key(*wakeup)))
+    # Clocks of other machines may differ.
+    return min(until - time(), _LONGEST_PACE) if until else 0.0
+
+
+def _pace_key(task: str, subject_id: int) -> str:
+    return f"wakeup:pace:{task}:{subject_id}"
 
 
 def _key(task: str, subject_id: int) -> str:

@@ -1,8 +1,10 @@
 """Requests for cycles in a burst are merged, and the last one is always served by a message."""
 
 from itertools import pairwise
+from time import monotonic
 
 import pytest
+from django.core.cache.backends.locmem import LocMemCache
 
 from clusters import wakeups
 from clusters.wakeups import RECONCILE, RUN_CYCLE, Wakeup
@@ -19,6 +21,9 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[Wakeup]:
     monkeypatch.setattr(wakeups, "_PACE_SECONDS", _HOUR)
     monkeypatch.setattr(wakeups, "_send", lambda task, pk, _caller: messages.append((task, pk)))
     monkeypatch.setattr(wakeups, "_sender", wakeups._Sender())
+    cache = LocMemCache("paces", {})
+    cache.clear()
+    monkeypatch.setattr(wakeups, "cache", cache)
     return messages
 
 
@@ -104,7 +109,12 @@ def test_requests_are_counted_by_the_message_that_serves_them(
     sent: list[Wakeup], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted: list[int] = []
-    monkeypatch.setattr(wakeups._Pace, "count", lambda *given: counted.append(given[2]))
+
+    def count(_pace: object, _wakeup: Wakeup, requests: int, _now: float) -> float:
+        counted.append(requests)
+        return 0.0
+
+    monkeypatch.setattr(wakeups._Pace, "count", count)
     monkeypatch.setattr(wakeups._Pace, "due", lambda *given: _HOUR + given[2])
 
     for _ in range(3):
@@ -114,6 +124,39 @@ def test_requests_are_counted_by_the_message_that_serves_them(
     assert wakeups.flush()
 
     assert counted == [3, 1]
+
+
+def test_a_long_pace_holds_for_all_processes_until_it_has_passed(
+    sent: list[Wakeup], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wakeups, "_PACE_SECONDS", 0.1)
+    monkeypatch.setattr(wakeups, "_LONGEST_PACE", _HOUR)
+    first, second = wakeups._Sender(), wakeups._Sender()
+    wakeups._share_pace(CYCLE, 0.3)
+
+    began = monotonic()
+    second.add((RUN_CYCLE, 8))
+    second.add(CYCLE)
+    wait_until(lambda: len(sent) == 2, "both are sent")
+    assert monotonic() - began >= 0.25
+    assert sent == [(RUN_CYCLE, 8), CYCLE]
+
+    wakeups._share_pace(CYCLE, _HOUR)
+    first.add(CYCLE)
+    assert first.flush()  # A process that ends waits for no other.
+    assert sent[2:] == [CYCLE]
+
+
+def test_a_message_that_serves_many_requests_sets_the_pace_of_all(
+    sent: list[Wakeup], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wakeups, "_PACE_SECONDS", 0.1)
+    for requests, is_shared in ((1, False), (1000, True)):
+        sender = wakeups._Sender()
+        sender._requests[CYCLE] = requests - 1
+        sender.add(CYCLE)
+        assert sender.flush()
+        assert (wakeups._shared_pace(CYCLE) > 0) is is_shared
 
 
 def test_subjects_that_have_paused_are_forgotten() -> None:
