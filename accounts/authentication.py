@@ -1,7 +1,6 @@
 """Identify the caller by the token in the `Authorization` header."""
 
-from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from rest_framework.request import Request
@@ -12,19 +11,28 @@ from rest_framework_simplejwt.tokens import AccessToken, Token
 from rest_framework_simplejwt.utils import aware_utcnow, get_md5_hash_password
 
 from accounts.models import User
-from hypervisor.base.prepared import Prepared, ReadAhead, read_together
+from hypervisor.base.prepared import Prepared, ReadAhead, Together
+
+Further = tuple[Prepared[Any], ...]
+"""Queries that depend on the id of the caller alone."""
 
 _users = Prepared(lambda user: User.objects.filter(pk=user))
+
+
+@cache
+def reading_user(further: Further) -> Together:
+    """Return what reads the user with an id, and with the user these queries."""
+    return Together(_users, *further, takes=(int,))
 
 
 class BearerAuthentication(JWTAuthentication):
     """Accepts `bearer` and `BEARER` as `Bearer`: scheme names are case-insensitive (RFC 7235).
 
-    A view's `read_with_caller` has the queries of each action that depend on the user's id alone
-    and are sent to the database together with the user's.
+    A view's `read_with_caller` has the queries of each action that are sent to the database
+    together with the one for the caller.
     """
 
-    _further: Sequence[Prepared[Any]] = ()
+    _further: Further = ()
 
     def authenticate(self, request: Request) -> tuple[AuthUser, Token] | None:
         view = request.parser_context.get("view")
@@ -54,7 +62,7 @@ class BearerAuthentication(JWTAuthentication):
         password has changed since.
         """
         user_id = int(validated_token[api_settings.USER_ID_CLAIM])
-        found, *further = read_together([_users, *self._further], user_id)
+        found, *further = reading_user(self._further)(user_id)
         user: User | None = found[0] if found else None
         if user is None or not user.is_active:
             raise AuthenticationFailed("User not found", code="user_not_found")

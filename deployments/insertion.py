@@ -16,6 +16,7 @@ from django.db.models import Field
 from deployments.models import Deployment, Status
 from hypervisor.base import bounds
 from hypervisor.base.bounds import Key
+from hypervisor.base.stored import StoredFunction
 from orgs.models import Event
 
 LAST_ID = "SELECT last_value FROM deployments_deployment_id_seq"
@@ -30,7 +31,7 @@ _PROTECT_CLUSTERS = (
     "SELECT id FROM clusters_cluster WHERE id = ANY(%(clusters)s) ORDER BY id FOR KEY SHARE"
 )
 _IF = f"""
-    WHERE ({LAST_ID}) + %(count)s <= %(up_to)s
+    WHERE ({LAST_ID}) <= %(up_to)s
     AND cardinality(%(organizations)s::bigint[])
         = (SELECT count(*) FROM orgs_organization WHERE id = ANY(%(organizations)s))
     AND cardinality(%(clusters)s::bigint[])
@@ -45,6 +46,35 @@ _EVENTS = f"""
 """  # noqa: S608
 
 
+_ARGUMENTS = {
+    "rows": "json",
+    "settings": "text[]",
+    "owners": "bigint[]",
+    "organizations": "bigint[]",
+    "clusters": "bigint[]",
+    "up_to": "bigint",
+    "actor": "text",
+    "time": "timestamptz",
+}
+
+
+def _at_once() -> str:
+    """Return the body of the function that submits: each statement sees what is committed by then.
+
+    The locks are those of a submission in steps, in the same order.
+    """
+    locks = [bounds.LOCK, _PROTECT_ORGANIZATIONS, _PROTECT_CLUSTERS]
+    locked = "".join(f"PERFORM {sql.removeprefix('SELECT')}; " for sql in locks)
+    inserted = f"{_insert()} {_IF} RETURNING id, organization_id), noted AS ({_EVENTS}) {_IDS}"
+    arguments = {name: f"${number}" for number, name in enumerate(_ARGUMENTS, 1)}
+    return f"BEGIN {locked} RETURN QUERY {inserted}; END" % arguments
+
+
+AT_ONCE = StoredFunction(
+    "deployments_submit", ", ".join(_ARGUMENTS.values()), "SETOF bigint", _at_once
+)
+
+
 def insert(rows: Sequence[Deployment]) -> None:
     """Insert the rows, and set their ids."""
     _execute(f"{_insert()} RETURNING id) {_IDS}", rows, {})
@@ -53,36 +83,30 @@ def insert(rows: Sequence[Deployment]) -> None:
 def insert_at_once(
     rows: Sequence[Deployment], *, actor: str, limits: Sequence[Key], up_to: int
 ) -> bool:
-    """Insert the rows and their events in one message, which commits if no transaction is open.
+    """Insert the rows and their events in one statement, which commits if no transaction is open.
 
-    Do nothing, and return False, if the rows would get ids above `up_to`, or if an organization or
-    a requested cluster no longer exists. The locks are those of a submission in steps, in the same
-    order, but held only while PostgreSQL works.
+    Do nothing, and return False, if the rows would get ids above `up_to`, if an organization or a
+    requested cluster no longer exists, or if `migrate` has not yet added the function. The locks
+    are held only while PostgreSQL works.
     """
-    clusters = {row.requested_cluster_id for row in rows} - {None}
-    locks = [_PROTECT_ORGANIZATIONS, *([_PROTECT_CLUSTERS] if clusters else [])]
-    if limits:
-        locks.insert(0, bounds.LOCK)
-    inserted = f"{_insert()} {_IF} RETURNING id, organization_id), noted AS ({_EVENTS}) {_IDS}"
-    sql = "; ".join([*locks, inserted])
+    if not AT_ONCE.is_installed():
+        return False
     parameters = {
         **bounds.lock_parameters(limits),
         "organizations": list({row.organization_id for row in rows}),
-        "clusters": list(clusters),
-        "count": len(rows),
-        "up_to": up_to,
+        "clusters": list({row.requested_cluster_id for row in rows} - {None}),
+        "up_to": up_to - len(rows),
         "actor": actor,
         "time": rows[0].created_at,
     }
-    return _execute(sql, rows, parameters)
+    marks = ", ".join(f"%({name})s" for name in _ARGUMENTS)
+    return _execute(f"SELECT {AT_ONCE.name}({marks})", rows, parameters)
 
 
 def _execute(sql: str, rows: Sequence[Deployment], parameters: Mapping[str, Any]) -> bool:
     """Set the ids that the last statement returns; return whether it returns any."""
     with connection.cursor() as cursor:
         cursor.execute(sql, {"rows": _document(rows), **parameters})
-        while cursor.nextset():
-            pass
         ids = cursor.fetchall()
     for row, (pk,) in zip(rows, ids, strict=bool(ids)):
         row.pk = pk

@@ -10,6 +10,7 @@ long_locks  locks of names that outlast a transaction
 arrays      arrays as parameters of statements, written at once
 purging     deletes old rows in small batches that wait for no lock
 prepared    queries that are compiled once
+stored      functions in the database, whose statements are planned once for each session
 postgresql/ the connection to the database, which is checked without a statement
 bounds      limits on how much one user or organization may have
 secrets     encryption of what must not be readable in the database

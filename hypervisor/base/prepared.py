@@ -4,10 +4,14 @@ Compiling takes several times as long as the statement itself.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Generic, TypeVar, cast
 
 from django.db import connection
 from django.db.models import Field, Model, QuerySet
+from psycopg.sql import quote
+
+from hypervisor.base.stored import StoredFunction
 
 M = TypeVar("M", bound=Model)
 
@@ -27,6 +31,10 @@ class Prepared(Generic[M]):
         self._related = related
         self._compiled: tuple[str, list[int | Any]] | None = None
 
+    def of(self, value: Callable[..., Any]) -> "Prepared[M]":
+        """Return this query of what `value` makes of other values, such as a subquery."""
+        return Prepared(lambda *values: self._build(value(*values)), self._related)
+
     def __call__(self, *values: int | str) -> list[M]:
         """Return the rows for these values, which have the same types at each call."""
         (rows,) = read_together([self], *values)
@@ -37,6 +45,12 @@ class Prepared(Generic[M]):
         sql, parameters = self._compiled or self._compile([type(value) for value in values])
         by_mark = {type(value)(_FIRST_MARK + n): value for n, value in enumerate(values)}
         return sql, [by_mark.get(value, value) for value in parameters]
+
+    def text(self, types: Sequence[type[int | str]]) -> str:
+        """Return the SQL for values of these types, as `$1`, `$2` and so on."""
+        sql, parameters = self._compile(types)
+        numbers = {kind(_FIRST_MARK + n): f"${n + 1}" for n, kind in enumerate(types)}
+        return sql % tuple(numbers.get(value) or quote(value) for value in parameters)
 
     def rows(self, found: Iterable[Sequence[Any]]) -> list[M]:
         """Return the rows for what the database has found."""
@@ -64,6 +78,47 @@ class Prepared(Generic[M]):
         return cast("M", row)
 
 
+class Together:
+    """Prepared queries of the same numbers and texts, read by one message to the database.
+
+    They are the queries of a stored function if the database has it: `takes` are the types of the
+    values.
+    """
+
+    def __init__(self, *queries: "Prepared[Any]", takes: Sequence[type[int | str]]) -> None:
+        self._queries = queries
+        self._takes = takes
+        arguments = ", ".join("bigint" if kind is int else "text" for kind in takes)
+        self.function = StoredFunction("read_together", arguments, "void", self._body)
+
+    def __call__(self, *values: int | str) -> list[list[Any]]:
+        """Return the rows of each query for these values."""
+        if len(self._queries) == 1 or not self.function.is_installed():
+            return read_together(self._queries, *values)
+        marks = ", ".join(["%s"] * len(values))
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT {self.function.name}({marks}); {self._fetch}", values)
+            return _results(cursor, self._queries, first=1)
+
+    @cached_property
+    def _fetch(self) -> str:
+        """Fetch what each cursor has, and close them, so that the transaction may call again."""
+        fetches = [f"FETCH ALL {name}" for name in self._cursors]
+        return "; ".join([*fetches, "CLOSE ALL"])
+
+    @property
+    def _cursors(self) -> list[str]:
+        return [f"rows_{number}" for number in range(len(self._queries))]
+
+    def _body(self) -> str:
+        declared = "".join(f"{name} refcursor := '{name}'; " for name in self._cursors)
+        opened = "".join(
+            f"OPEN {name} FOR {query.text(self._takes)}; "
+            for name, query in zip(self._cursors, self._queries, strict=True)
+        )
+        return f"DECLARE {declared} BEGIN {opened} END"
+
+
 def read_together(queries: "Sequence[Prepared[Any]]", *values: int | str) -> list[list[Any]]:
     """Return the rows of each query for these values, read by one message to the database."""
     statements = [query.statement(*values) for query in queries]
@@ -72,12 +127,17 @@ def read_together(queries: "Sequence[Prepared[Any]]", *values: int | str) -> lis
             "; ".join(sql for sql, _ in statements),
             [value for _, parameters in statements for value in parameters],
         )
-        read = []
-        for number, query in enumerate(queries):
-            # pghistory has gone to the last result already.
-            cursor.set_result(number)
-            read.append(query.rows(cursor.fetchall()))
-        return read
+        return _results(cursor, queries)
+
+
+def _results(cursor: Any, queries: "Sequence[Prepared[Any]]", *, first: int = 0) -> list[list[Any]]:
+    """Return the rows of each query; `first` is the number of the first one's result."""
+    read = []
+    for number, query in enumerate(queries, first):
+        # pghistory has gone to the last result already.
+        cursor.set_result(number)
+        read.append(query.rows(cursor.fetchall()))
+    return read
 
 
 class ReadAhead:

@@ -22,7 +22,8 @@ class TokenAuthentication(BearerAuthentication):
         """Return the token. Raises InvalidToken if it is wrong, revoked or expired."""
         if not raw_token.startswith(_PREFIX):
             return super().get_validated_token(raw_token)
-        token = services.find(raw_token.decode("latin-1"), timezone.now())
+        text = raw_token.decode("latin-1")
+        token = services.find(text, timezone.now(), further=self._further)
         if token is None:
             raise InvalidToken
         return token

@@ -4,17 +4,21 @@ import hashlib
 import secrets
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
 
 import structlog
 from django.conf import settings
 from django.db import DatabaseError, connection, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
+from accounts.authentication import Further
 from accounts.models import User
 from hypervisor.base import bounds, purging
 from hypervisor.base.bounds import Bound
 from hypervisor.base.errors import Invalid
-from hypervisor.base.prepared import Prepared
+from hypervisor.base.prepared import Prepared, ReadAhead, Together
 from orgs.events import record
 from orgs.models import ApiToken, Organization, ServiceAccount
 from orgs.tokens.grants import Scope, grant_of
@@ -33,6 +37,17 @@ _USE_INTERVAL = timedelta(minutes=1)
 _by_digest = Prepared(
     lambda digest: ApiToken.objects.filter(digest=digest).select_related("user"), related="user"
 )
+
+
+def _user_of(digest: str) -> "QuerySet[ApiToken, Any]":
+    return ApiToken.objects.filter(digest=digest).values("user")[:1]
+
+
+@cache
+def reading_token(further: Further) -> Together:
+    """Return what reads the token with a digest and its user, and with the user these queries."""
+    return Together(_by_digest, *(query.of(_user_of) for query in further), takes=(str,))
+
 
 log = structlog.get_logger(__name__)
 
@@ -70,10 +85,17 @@ def create(
     return token, text
 
 
-def find(text: str, now: datetime) -> ApiToken | None:
-    """Return the token with its user, None if it is unknown, revoked or expired."""
-    found = _by_digest(_digest(text))
-    return found[0] if found and found[0].expires_at > now else None
+def find(text: str, now: datetime, *, further: Further = ()) -> ApiToken | None:
+    """Return the token with its user, None if it is unknown, revoked or expired.
+
+    The user has what the further queries read.
+    """
+    found, *read = reading_token(further)(_digest(text))
+    token: ApiToken | None = found[0] if found else None
+    if token is None or token.expires_at <= now:
+        return None
+    token.user.read_ahead = ReadAhead(dict(zip(further, read, strict=True)))
+    return token
 
 
 def record_use(token: ApiToken, now: datetime) -> None:

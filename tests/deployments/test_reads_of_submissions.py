@@ -1,20 +1,25 @@
 """A submission reads its caller, the caller's roles and the nodes by one message to the database.
 
-The tests log in by tokens, because only their users are read with what else a call needs.
+The tests use tokens, because only their users are read with what else a call needs.
 """
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from rest_framework.test import APIClient
 from rest_framework_simplejwt.tokens import AccessToken
 
 from accounts.models import User
 from clusters.models import Cluster, Node
+from deployments.insertion import AT_ONCE
 from deployments.models import Deployment
-from orgs.models import Membership, Organization, Role
+from orgs.models import ApiToken, Membership, Organization, Role
+from orgs.tokens import services
+from orgs.tokens.grants import Scope
 from tests.support.answers import refusal
 from tests.support.factories import make_cluster
 
@@ -37,6 +42,16 @@ def other(bob: User) -> Organization:
     return organization
 
 
+@pytest.fixture
+def program(bob: User, forge: Cluster) -> APIClient:
+    """A client with an API token that has been used within the last minute."""
+    token, text = services.create(bob, name="ci", scope=Scope.SUBMIT)
+    services.record_use(token, timezone.now())
+    client = APIClient()
+    client.credentials(HTTP_AUTHORIZATION=f"Bearer {text}")
+    return client
+
+
 def statements(api: APIClient, path: str, body: Any) -> int:
     with CaptureQueriesContext(connection) as queries:
         assert api.post(path, body).status_code == 201
@@ -53,6 +68,36 @@ def test_two_messages_are_enough_for_a_user_of_one_organization(
     api.post(path, body)  # It counts what is pending.
 
     assert statements(api, path, body) == 2
+
+
+def test_two_messages_are_enough_for_a_program(program: APIClient) -> None:
+    program.post("/deployments", BODY)
+
+    assert statements(program, "/deployments", BODY) == 2
+
+
+def test_each_request_of_a_program_sees_its_present_token_and_role(program: APIClient) -> None:
+    assert program.post("/deployments", BODY).status_code == 201
+
+    Membership.objects.update(role=Role.VIEWER)
+    assert refusal(program.post("/deployments", BODY), 403)["code"] == "permission_denied"
+    Membership.objects.update(role=Role.DEVELOPER)
+    ApiToken.objects.update(scope=Scope.READ)
+    assert refusal(program.post("/deployments", BODY), 403)["code"] == "token_scope"
+    ApiToken.objects.update(scope=Scope.SUBMIT, expires_at=timezone.now() - timedelta(seconds=1))
+    refusal(program.post("/deployments", BODY), 401)
+    ApiToken.objects.all().delete()
+    refusal(program.post("/deployments", BODY), 401)
+
+
+def test_a_submission_works_before_migrate_has_added_its_function(
+    api: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(AT_ONCE, "_is_installed", False)
+    monkeypatch.setattr(AT_ONCE, "_look_at", float("inf"))
+
+    assert api.post("/deployments", BODY).status_code == 201
+    assert api.post("/deployments", BODY).status_code == 201
 
 
 def test_a_user_of_several_organizations_submits_to_the_named_one(

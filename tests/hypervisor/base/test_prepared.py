@@ -6,7 +6,7 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts.models import User
 from clusters.models import Cluster, Node
-from hypervisor.base.prepared import Prepared
+from hypervisor.base.prepared import Prepared, Together
 from orgs.models import Membership, Organization
 
 pytestmark = pytest.mark.django_db
@@ -60,3 +60,26 @@ def test_a_number_beyond_every_id_matches_nothing() -> None:
 def test_a_queryset_that_does_not_pass_the_number_on_is_an_error() -> None:
     with pytest.raises(AssertionError, match="not in the SQL"):
         Prepared(lambda pk: User.objects.filter(pk=pk % 10))(1)
+
+
+def test_queries_that_are_read_together_return_the_same_with_and_without_a_stored_function(
+    alice: User, acme: Organization
+) -> None:
+    users = Prepared(lambda name: User.objects.filter(username=name))
+    memberships = Prepared(
+        lambda name: Membership.objects.filter(user__username=name).select_related("organization"),
+        related="organization",
+    )
+    together = Together(users, memberships, takes=(str,))
+
+    plain = together("alice")
+    together.function.install()
+    # Twice in one transaction: the cursors of the first call are closed.
+    for _ in range(2):
+        with CaptureQueriesContext(connection) as queries:
+            (user,), (membership,) = together("alice")
+        assert [together.function.name in query["sql"] for query in queries] == [True]
+
+    assert [[user], [membership]] == plain
+    assert (user.password, membership.organization.name) == (alice.password, acme.name)
+    assert together("' OR true --") == [[], []]
