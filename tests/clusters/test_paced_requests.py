@@ -18,6 +18,7 @@ CYCLE: Wakeup = (RUN_CYCLE, 7)
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[Wakeup]:
     """The messages that a new sender sends, with an hour between those of a burst."""
     messages: list[Wakeup] = []
+    assert wakeups.flush()  # The requests of other tests are not among the messages.
     monkeypatch.setattr(wakeups, "_PACE_SECONDS", _HOUR)
     monkeypatch.setattr(wakeups, "_send", lambda task, pk, _caller: messages.append((task, pk)))
     monkeypatch.setattr(wakeups, "_sender", wakeups._Sender())
