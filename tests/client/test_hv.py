@@ -14,6 +14,7 @@ import pytest
 from benchmarks.client import PASSWORD, Client
 from benchmarks.service import Service
 from tests.client.conftest import Run
+from tests.support.receiver import Reply, receiving
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +83,31 @@ def test_events_are_shown_as_they_happen(
 
     assert "submitted" in line
     ada.post(f"/deployments/{made['id']}/stop")
+
+
+def test_a_webhook_is_added_tested_and_replayed(hv: Run, log_in: None) -> None:
+    with receiving() as receiver:
+        added = hv("webhooks", "add", receiver.url, "--kind", "submitted")
+        assert added.returncode == 0, added.stderr
+        (webhook,) = json.loads(hv("webhooks", "--json").stdout)
+        number = str(webhook["id"])
+
+        tested = hv("webhooks", "test", number)
+        assert tested.stdout == "Delivered: the receiver answered with 204.\n", tested.stderr
+        assert receiver.next().verified(added.stdout.strip())["type"] == "ping"
+        rotated = hv("webhooks", "rotate", number, "--keep-hours", "0")
+        hv("webhooks", "test", number)
+        assert receiver.next().verified(rotated.stdout.strip())["type"] == "ping"
+        receiver.reply = lambda _: Reply(500)
+        failed = hv("webhooks", "test", number)
+        assert failed.returncode == 1
+        assert "status 500" in failed.stderr
+
+    listed = hv("webhooks", "deliveries", number, "--status", "failed")
+    assert "ping" in listed.stdout
+    assert "0 messages" in hv("webhooks", "replay", number).stdout
+    assert hv("webhooks", "delete", number).returncode == 0
+    assert "needs the id" in hv("webhooks", "test").stderr
 
 
 def test_a_cancelled_deployment_has_no_code_of_its_own(hv: Run, log_in: None) -> None:

@@ -39,7 +39,7 @@ def build() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print the service's answer as JSON")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for add in (_account, _submission, _lists, _single, _supply, _shell):
+    for add in (_account, _submission, _lists, _single, _supply, _webhooks, _shell):
         add(_Adder(commands))
     return parser
 
@@ -194,6 +194,32 @@ def _single(add: _Adder) -> None:
 def _supply(add: _Adder) -> None:
     add("clusters", "supply.clusters", "list clusters with what is free")
     add("usage", "supply.usage", "show who has how much of the clusters")
+
+
+def _webhooks(add: _Adder) -> None:
+    hooks = add("webhooks", "webhooks.webhooks", "send events to an address, and see what failed")
+    hooks.add_argument(
+        "action", nargs="?", default="list",
+        choices=("list", "add", "test", "rotate", "enable", "disable", "delete", "deliveries",
+                 "replay"),
+    )  # fmt: skip
+    hooks.add_argument("webhook", nargs="?", help="its id; with `add`, the URL")
+    hooks.add_argument("--kind", action="append", help="add: only such events; may be repeated")
+    hooks.add_argument("--description", help="add: for people")
+    hooks.add_argument("--organization", type=int, help="add: needed by members of several")
+    hooks.add_argument(
+        "--keep-hours", type=int, help="rotate: how long the former secret also signs; default: 24"
+    )
+    hooks.add_argument(
+        "--status", choices=("failed", "scheduled", "delivered"), help="deliveries: only these"
+    )
+    hooks.add_argument("--limit", type=int, default=50, help="deliveries: default %(default)s")
+    hooks.add_argument("--delivery", type=int, metavar="ID", help="replay: only this one")
+    hooks.add_argument("--after", type=int, help="replay: events after this number")
+    hooks.add_argument("--before", type=int, help="replay: events before this number")
+    hooks.add_argument("--since", metavar="TIME", help="replay: events from this time on")
+    hooks.add_argument("--until", metavar="TIME", help="replay: events before this time")
+    hooks.add_argument("--all", action="store_true", help="replay: also what was delivered")
 
 
 def _shell(add: _Adder) -> None:
