@@ -32,6 +32,11 @@ def unpack(packed: int) -> Resources:
     return Resources(cpu, ram, (packed - ram) >> _BITS)
 
 
+def dimensions(packed: int) -> tuple[int, int, int]:
+    """Return CPU, RAM and GPU of a vector without negative dimensions."""
+    return packed & _MASK, packed >> _BITS & _MASK, packed >> 2 * _BITS
+
+
 def most(amounts: Sequence[int]) -> int:
     """Return the most of each dimension that one of the vectors has; none may be negative."""
     cpu = max([packed & _MASK for packed in amounts], default=0)

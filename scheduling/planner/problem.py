@@ -14,6 +14,7 @@ from threading import Lock
 
 from scheduling.planner.eligibility import Eligibility
 from scheduling.planner.packed import OVERDRAWN, pack
+from scheduling.planner.scale import Scale
 from scheduling.planner.shares import Shares, dominant_share
 from scheduling.planner.snapshot import Bin, ClusterState, Deployment, Place, Snapshot
 from scheduling.planner.turns import Turn, turns
@@ -102,6 +103,7 @@ class Problem:
     levels: list[Level]
     planned: int
     eligibility: Eligibility
+    scale: Scale
     included: dict[int, int] = field(default_factory=dict)
     due_at: list[int] = field(default_factory=list)
     eviction_order: list[list[int]] = field(default_factory=list)
@@ -208,6 +210,7 @@ def prepare(snapshot: Snapshot, shortlist: Sequence[Deployment] | None = None) -
         levels=[],
         planned=len(deployments),
         eligibility=eligibility,
+        scale=Scale(requests),
     )
     for d, c in enumerate(home):
         if c != NOWHERE:

@@ -10,47 +10,81 @@ GPU and RAM, so that few others are read in vain.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from scheduling.planner.packed import OVERDRAWN, most
 
 _BLOCK = 32  # nodes of a block when it is new; it is divided at twice as many
-Entry = tuple[int, int]
+_MANY = 16  # of as many nodes one has changed: an index is faster made again than changed
+Amounts = tuple[int, int]
+Entry = tuple[int, int, int]
 
 
 class Index:
-    """The nodes of a set by an amount, packed, of each, which `amounts` has.
+    """The nodes of a set by their amounts, packed.
 
+    `amounts` returns two of a node: what decides on the order, and what a request has to fit into,
+    which is at most as much in each dimension. An entry has the first, the node and the second.
     `_lasts` has the last entry of each block, `_maxima` its maxima; those of the blocks in `_stale`
     may be too high, because a node has left.
     """
 
-    def __init__(self, nodes: Sequence[int], amounts: Sequence[int] | Mapping[int, int]) -> None:
-        self.amounts = {c: amounts[c] for c in nodes}
-        order = sorted([(amount, c) for c, amount in self.amounts.items()])
+    def __init__(self, nodes: Sequence[int], amounts: Callable[[int], Amounts]) -> None:
+        self._nodes = nodes
+        self._amounts = amounts
+        self._build()
+
+    def update(self, changed: Collection[int]) -> None:
+        """Take over the present amounts of the nodes that have changed."""
+        if len(changed) * _MANY > len(self._entries):
+            self._build()
+            return
+        for c in changed:
+            known = self._entries.get(c)
+            if known is not None:
+                order, amount = self._amounts(c)
+                entry = self._entries[c] = order, c, amount
+                if entry != known:
+                    self._remove(known)
+                    self._insert(entry)
+
+    def _build(self) -> None:
+        order = []
+        for c in self._nodes:
+            first, amount = self._amounts(c)
+            order.append((first, c, amount))
+        self._entries = {entry[1]: entry for entry in order}
+        order.sort()
         self._blocks = [order[at : at + _BLOCK] for at in range(0, len(order), _BLOCK)]
         self._lasts = [block[-1] for block in self._blocks]
         self._maxima = [_maxima(block) for block in self._blocks]
         self._stale = [False] * len(self._blocks)
 
-    def update(self, c: int, amount: int) -> None:
-        known = self.amounts.get(c)
-        if known is not None and known != amount:
-            self.amounts[c] = amount
-            self._remove((known, c))
-            self._insert((amount, c))
-
     def fits(self, request: int) -> Iterator[int]:
         """Yield the nodes whose amount is not below the request, the smallest amount first."""
-        for at in range(bisect_left(self._lasts, (request, -1)), len(self._blocks)):
-            yield from [c for _, c in self._fitting(at, request)]
+        for at in self._from(request):
+            yield from [c for _, c, _ in self._fitting(at, request)]
+
+    def first(self, request: int, number: int) -> list[int]:
+        """Return the first of the same nodes, at most as many as `number`."""
+        found: list[Entry] = []
+        for at in self._from(request):
+            if not (self._maxima[at] - request) & OVERDRAWN:
+                found += self._fitting(at, request)
+                if len(found) >= number:
+                    break
+        return [c for _, c, _ in found[:number]]
+
+    def has_fitting(self, request: int) -> bool:
+        """Return whether there is such a node; those with the largest amount are tried first."""
+        return any(self._fitting(at, request) for at in reversed(self._from(request)))
 
     def first_fits(self, request: int) -> Iterator[int]:
         """Yield of the same nodes the first of each amount."""
         before = -1
-        for at in range(bisect_left(self._lasts, (request, -1)), len(self._blocks)):
+        for at in self._from(request):
             if self._lasts[at][0] != before:
-                for amount, c in self._fitting(at, request):
+                for amount, c, _ in self._fitting(at, request):
                     if amount != before:
                         before = amount
                         yield c
@@ -58,20 +92,23 @@ class Index:
     def fits_from_largest(self, request: int) -> Iterator[int]:
         """Yield the same nodes, the largest amount first; of equal amounts the lowest id first."""
         equal: list[Entry] = []
-        first = bisect_left(self._lasts, (request, -1))
-        for at in range(len(self._blocks) - 1, first - 1, -1):
+        for at in reversed(self._from(request)):
             for entry in reversed(self._fitting(at, request)):
                 if equal and equal[0][0] != entry[0]:
-                    yield from [c for _, c in reversed(equal)]
+                    yield from [c for _, c, _ in reversed(equal)]
                     equal = []
                 equal.append(entry)
-        yield from [c for _, c in reversed(equal)]
+        yield from [c for _, c, _ in reversed(equal)]
+
+    def _from(self, request: int) -> range:
+        """Return the blocks that may have nodes on which the request fits."""
+        return range(bisect_left(self._lasts, (request, -1, 0)), len(self._blocks))
 
     def _fitting(self, at: int, request: int) -> list[Entry]:
         """Return the entries of a block that are not below the request."""
         if (self._maxima[at] - request) & OVERDRAWN:
             return []
-        found = [entry for entry in self._blocks[at] if not (entry[0] - request) & OVERDRAWN]
+        found = [entry for entry in self._blocks[at] if not (entry[2] - request) & OVERDRAWN]
         if not found and self._stale[at]:
             self._maxima[at], self._stale[at] = _maxima(self._blocks[at]), False
         return found
@@ -97,8 +134,8 @@ class Index:
             self._replace(at, at + 1, block[:_BLOCK], block[_BLOCK:])
             return
         self._lasts[at] = block[-1]
-        if (self._maxima[at] - entry[0]) & OVERDRAWN and not entry[0] & OVERDRAWN:
-            self._maxima[at] = most([self._maxima[at], entry[0]])
+        if (self._maxima[at] - entry[2]) & OVERDRAWN and not entry[2] & OVERDRAWN:
+            self._maxima[at] = most([self._maxima[at], entry[2]])
 
     def _replace(self, start: int, end: int, *blocks: list[Entry]) -> None:
         self._blocks[start:end] = blocks
@@ -109,44 +146,4 @@ class Index:
 
 def _maxima(block: list[Entry]) -> int:
     """Return the most of each dimension, without the amounts that are negative in one."""
-    return most([amount for amount, _ in block if not amount & OVERDRAWN])
-
-
-class Indexes:
-    """Of one set of nodes, an index by what is free, and one by what is free less the load.
-
-    There are others for what would be free without some victims. `seen` is the number of changes
-    of an attempt that the indexes contain.
-    """
-
-    def __init__(
-        self, nodes: Sequence[int], free: Sequence[int], load: Sequence[int], seen: int
-    ) -> None:
-        self.free = Index(nodes, free)
-        self.slack = Index(nodes, [left - later for left, later in zip(free, load, strict=True)])
-        self._nodes = nodes
-        self._seen = seen
-        self._without: dict[int, tuple[Index, int]] = {}
-
-    def follow(self, changed: Sequence[int], free: Sequence[int], load: Sequence[int]) -> None:
-        """Take over the changes that are new in the list of all nodes that have changed."""
-        if self._seen == len(changed):
-            return
-        for c in set(changed[self._seen :]):
-            self.free.update(c, free[c])
-            self.slack.update(c, free[c] - load[c])
-        self._seen = len(changed)
-
-    def without(self, priority: int, changed: Sequence[int], amount: Callable[[int], int]) -> Index:
-        """Return the index by what is free once the victims up to this priority have left.
-
-        `amount` returns this for a node, and `changed` is as for `follow`.
-        """
-        if priority in self._without:
-            index, seen = self._without[priority]
-            for c in set(changed[seen:]):
-                index.update(c, amount(c))
-        else:
-            index = Index(self._nodes, {c: amount(c) for c in self._nodes})
-        self._without[priority] = index, len(changed)
-        return index
+    return most([amount for _, _, amount in block if not amount & OVERDRAWN])

@@ -62,7 +62,7 @@ class NodeChoice:
         self._free[c] += amount
         for indexes in self._indexes.values():
             for index in indexes:
-                index.update(c, self._free[c])
+                index.update((c,))
 
     def _admitted(self, d: int) -> list[Index]:
         """Return the open nodes that admit d; those of an index are alike in what they admit."""
@@ -71,7 +71,9 @@ class NodeChoice:
         if known is None:
             nodes = [c for c in admitted if self._problem.open[c]]
             groups = self._fragmentation.alike(nodes)
-            known = self._indexes[id(admitted)] = [Index(group, self._free) for group in groups]
+            free = self._free
+            known = [Index(group, lambda c: (free[c], free[c])) for group in groups]
+            self._indexes[id(admitted)] = known
         return known
 
 

@@ -2,22 +2,21 @@
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, islice
+from collections.abc import Iterable, Sequence
+from itertools import islice
 
 from scheduling.planner.outcome import Reservation
 from scheduling.planner.packed import OVERDRAWN
 from scheduling.planner.problem import NEVER, Level, Problem
-from scheduling.planner.search.elsewhere import is_lost, lost
+from scheduling.planner.search.harm import Choice, least_harm
 from scheduling.planner.search.index import Index
 from scheduling.planner.search.reservation import reserve
 from scheduling.planner.search.skyline import Failures
-from scheduling.planner.search.state import MANY, NOBODY, Guide, State
+from scheduling.planner.search.state import MANY, Guide, State
 
 _OVERHEAD = 4  # effort of a placement, in addition to the nodes that are examined
 _COMPARED = 64  # nodes with victims of the same highest priority
 _NO_VICTIMS: list[int] = []
-Choice = tuple[int, list[int]]
 
 
 def place_turns(state: State, level: Level, guide: Guide) -> set[int]:
@@ -177,7 +176,7 @@ def _choose_of_few(state: State, d: int, guide: Guide) -> Choice | None:
         return home, _victims(state, request, home)
     if best >= 0:
         return best, _NO_VICTIMS
-    return _least_harm(state, d, crowded)
+    return least_harm(state, d, crowded)
 
 
 def _heaviest(state: State, d: int, weights: list[int]) -> int | None:
@@ -195,80 +194,53 @@ def _choose_of_many(state: State, d: int, guide: Guide) -> Choice | None:
     for c in (guide.prefer.get(d), problem.home[d]):
         if c is not None and c in nodes and not (state.usable(d, c) - request) & OVERDRAWN:
             return c, _victims(state, request, c)
-    index = state.index(problem.pool[d])
-    fits = index.slack.fits if guide.tight else index.slack.fits_from_largest
-    for c in fits(request):
-        if not (state.usable(d, c) - state.load[c] - request) & OVERDRAWN:
-            return c, _NO_VICTIMS
-    fitting = _usable(state, d, index.free)
-    crowded = list(islice(fitting, _COMPARED + 1))
-    if len(crowded) > _COMPARED:
-        crowded = _with_lowest_victims(state, d, chain(crowded, fitting))
-    return _least_harm(state, d, crowded)
+    pool = problem.pool[d]
+    if state.bitmap(pool).may_fit(request):
+        slack = state.index_of_slack(pool)
+        for c in (slack.fits if guide.tight else slack.fits_from_largest)(request):
+            if not (state.usable(d, c) - state.load[c] - request) & OVERDRAWN:
+                return c, _NO_VICTIMS
+    if guide.prefer:
+        crowded = _first(state, d, state.index_of_free(pool), _COMPARED + 1)
+        if len(crowded) <= _COMPARED:
+            return least_harm(state, d, crowded)
+    return least_harm(state, d, _with_lowest_victims(state, d))
 
 
-def _usable(state: State, d: int, index: Index) -> Iterator[int]:
-    """Return the nodes that d fits by the index and by what is reserved for others."""
+def _first(state: State, d: int, index: Index, number: int) -> list[int]:
+    """Return the first nodes that d fits by the index and by what is reserved for others."""
     request, reserved = state.problem.requests[d], state.reserved
     if not reserved:
-        return index.fits(request)
-    return (
+        return index.first(request, number)
+    fits = (
         c
         for c in index.fits(request)
         if c not in reserved or not (state.usable(d, c) - request) & OVERDRAWN
     )
+    return list(islice(fits, number))
 
 
-def _with_lowest_victims(state: State, d: int, fitting: Iterator[int]) -> list[int]:
-    """Return some of the fitting nodes on which the highest priority among the victims is lowest.
+def _with_lowest_victims(state: State, d: int) -> list[int]:
+    """Return some of the nodes on which the highest priority among the victims of d is lowest.
 
     Up to which priority victims have to leave before d fits somewhere is found by a binary search.
     """
-    problem, request, nodes = state.problem, state.problem.requests[d], state.problem.pool[d]
-    later = problem.levels[len(state.counts) + 1 :]
-    priorities = [-NEVER, *(level.priority for level in reversed(later))]
+    problem, nodes = state.problem, state.problem.pool[d]
+    later = [level.priority for level in reversed(problem.levels[len(state.counts) + 1 :])]
+    priorities = [-NEVER, *later] if state.reserved else later
 
     def fits_without(priority: int) -> bool:
-        index = state.without_victims_up_to(priority, nodes)
-        return any(True for _ in _usable(state, d, index))
+        index = state.index_without(priority, nodes)
+        if state.reserved:
+            return bool(_first(state, d, index, 1))
+        return index.has_fitting(problem.requests[d])
 
-    lowest = priorities[bisect_left(priorities, True, key=fits_without)]
-    without = state.without_victims_up_to(lowest, nodes).amounts
-    return list(islice((c for c in fitting if not (without[c] - request) & OVERDRAWN), _COMPARED))
-
-
-def _least_harm(state: State, d: int, crowded: list[int]) -> Choice | None:
-    """Return one of the nodes, on each of which d has victims, and these; None if there is none.
-
-    The harm is the highest priority among the victims, the number of those that fit on no other
-    node, their number, and the lost work. It is at least that of the certain victim of each node;
-    the others are only found on nodes where this is not too much. Nodes without others come first,
-    because they show best what is too much.
-    """
-    request = state.problem.requests[d]
-    if len(crowded) < 2:
-        return next(((c, state.victims(request, c)[0]) for c in crowded), None)
-    best, least = None, (NEVER, 0, 0, 0, 0)
-    for priority, number, work, c, v in sorted(state.certain_victims(request, crowded)):
-        if v == NOBODY:
-            return c, _NO_VICTIMS
-        if (priority, 0, number, work, c) >= least:
-            continue
-        harm, victims = (priority, int(is_lost(state, v, c)), number, work, c), [v]
-        if number > 1 and harm < least:
-            victims, highest = state.victims(request, c)
-            harm = highest, *_harm(state, victims, c, least[1] if highest == least[0] else NEVER)
-        if harm < least:
-            best, least = (c, victims), harm
-    return best
-
-
-def _harm(state: State, victims: list[int], c: int, most: int) -> tuple[int, int, int, int]:
-    """Return how many victims are lost, counted up to one more than `most`, their number, their
-    lost work, and the node.
-    """
-    work = sum([state.problem.loss[v] for v in victims])
-    return lost(state, victims, c, most + 1), len(victims), work, c
+    at = 0
+    if priorities and not fits_without(priorities[0]):
+        at = bisect_left(priorities, True, 1, key=fits_without)
+    if at == len(priorities):
+        return []
+    return _first(state, d, state.index_without(priorities[at], nodes), _COMPARED)
 
 
 def _victims(state: State, request: int, c: int) -> list[int]:

@@ -1,11 +1,12 @@
 """Choose which deployments of one priority lose their place on a node too small for all."""
 
 from collections.abc import Callable, Iterable
-from itertools import combinations
+from itertools import accumulate, combinations
 from math import comb
 
-from scheduling.planner.packed import OVERDRAWN
+from scheduling.planner.packed import OVERDRAWN, dimensions, pack
 from scheduling.planner.problem import Problem
+from scheduling.planner.resources import Resources
 
 _TRIALS = 600  # sets of victims to examine
 
@@ -42,24 +43,34 @@ def largest_victims(problem: Problem, group: list[int], free: int, sizes: list[i
 
 
 def _fewest(problem: Problem, costs: dict[int, tuple[int, int]], left: int) -> Iterable[int]:
-    requests = problem.requests
     group = sorted(costs, key=lambda d: (costs[d], -d))
-    trials = 0
+    requests = [problem.requests[d] for d in group]
+    largest, trials = _largest_sums(requests), 0
     for size in range(1, len(group)):
         trials += comb(len(group), size)
         if trials > _TRIALS:
             return _greedy(problem, group, left)
+        if (left + largest[size - 1]) & OVERDRAWN:
+            continue
+        sets = zip(combinations(group, size), combinations(requests, size), strict=True)
         best = min(
-            (
-                (sum(costs[d][0] for d in some), sum(costs[d][1] for d in some), some)
-                for some in combinations(group, size)
-                if not (left + sum([requests[d] for d in some])) & OVERDRAWN
-            ),
+            [
+                (sum([costs[d][0] for d in some]), sum([costs[d][1] for d in some]), some)
+                for some, amounts in sets
+                if not (left + sum(amounts)) & OVERDRAWN
+            ],
             default=None,
         )
         if best:
             return best[2]
     return group
+
+
+def _largest_sums(requests: list[int]) -> list[int]:
+    """Return the most of each dimension that one, two and so on of the requests have in sum."""
+    by_dimension = zip(*map(dimensions, requests), strict=True)
+    largest = [accumulate(sorted(amounts, reverse=True)) for amounts in by_dimension]
+    return [pack(Resources(*sums)) for sums in zip(*largest, strict=True)]
 
 
 def _greedy(problem: Problem, group: list[int], left: int) -> list[int]:

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable
 
 from scheduling.planner.packed import OVERDRAWN
 from scheduling.planner.problem import Level, Problem
+from scheduling.planner.search.elsewhere import is_lost
 from scheduling.planner.search.preemption import fewest_victims, largest_victims
 from scheduling.planner.search.state import Guide, State
 
@@ -116,4 +117,4 @@ def _cost(state: State, d: int, c: int, guide: Guide) -> tuple[int, int]:
     A deployment that is to keep its place by the guide is evicted last.
     """
     to_stay = _LAST if guide.prefer.get(d) == c else 0
-    return to_stay + (not state.fits_elsewhere(d, c)), state.problem.loss[d]
+    return to_stay + (is_lost(state, d, c)), state.problem.loss[d]

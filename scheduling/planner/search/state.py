@@ -1,22 +1,20 @@
 """The state of an attempt between two levels: what is placed where, and what is free."""
 
-from bisect import bisect_right
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate, compress
-from operator import itemgetter
 
 from scheduling.planner.outcome import Outcome, Reservation, may_use
 from scheduling.planner.packed import OVERDRAWN, beyond
 from scheduling.planner.problem import NEVER, Problem
-from scheduling.planner.search.index import Index, Indexes
+from scheduling.planner.search.bitmap import Bitmap
+from scheduling.planner.search.index import Amounts, Index
 from scheduling.planner.search.preemption import remove_and_restore
 from scheduling.planner.search.skyline import Largest
 
 Victims = tuple[list[int], int]
 MANY = 64  # nodes from which on they are found by an index
-NOBODY = -1
-_SUMS = 16  # candidates of a node whose requests are added up once for many requests
+_SUMS = 16  # candidates of a node whose requests are added up at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +50,12 @@ class State:
     `displaced` have lost it, by priority. `reserved` are the reservations by node.
     `counts` and `free_at` are as in `Outcome`, and `effort` is the number of pairs of a deployment
     and a node that have been examined. `changed` are the nodes whose `free` or `load` has changed
-    since there are `indexes`, each time again.
+    since there are `indexes` or `bitmaps`, each time again.
 
-    The others are caches. `candidates` has by node the deployments that are not due yet and
-    expected to stay, the first to be evicted at the end. Two caches belong to nodes that have not
-    changed: `without` is what would be free without the first of the candidates, by the highest
-    priority among these, `sums` what would be free without none, the first, the first two and so
-    on. `elsewhere` belongs to the module of that name.
+    The others are caches. `indexes` have with each index the number of changes that it contains.
+    `candidates` has by node the deployments that are not due yet and expected to stay, the first to
+    be evicted at the end. `sums` has for nodes that have not changed what would be free without
+    none of the candidates, the first, the first two and so on.
     `victims_cache` belongs to `victims`; states with the same eviction order have it in common,
     and the only attempt has none.
     """
@@ -76,10 +73,9 @@ class State:
     free_at: dict[int, list[int]] = field(default_factory=dict)
     effort: int = 0
     changed: list[int] = field(default_factory=list)
-    indexes: dict[int, Indexes] = field(default_factory=dict)
+    indexes: dict[tuple[str | int, int], tuple[Index, int]] = field(default_factory=dict)
     candidates: dict[int, list[int]] = field(default_factory=dict)
-    without: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
-    elsewhere: dict[int, tuple[list[int], int]] = field(default_factory=dict)
+    bitmaps: dict[int, Bitmap] = field(default_factory=dict)
     sums: dict[int, list[int]] = field(default_factory=dict)
 
     @classmethod
@@ -116,13 +112,47 @@ class State:
             self.free_at.copy(),
         )
 
-    def index(self, nodes: tuple[int, ...]) -> Indexes:
-        """Return the indexes of the nodes, which must be one of the problem's `pool`."""
-        known = self.indexes.get(id(nodes))
+    def index_of_free(self, nodes: tuple[int, ...]) -> Index:
+        """Return the nodes, which must be one of the problem's `pool`, by what is free."""
+        free = self.free
+        return self._index("free", nodes, lambda c: (free[c], free[c]))
+
+    def index_of_slack(self, nodes: tuple[int, ...]) -> Index:
+        """Return the same nodes by what is free less the load."""
+        free, load = self.free, self.load
+        return self._index("slack", nodes, lambda c: (free[c] - load[c], free[c] - load[c]))
+
+    def index_without(self, priority: int, nodes: tuple[int, ...]) -> Index:
+        """Return the same nodes by what is free, for requests that fit once those up to this
+        priority are evicted.
+
+        These are the first in the order of eviction, up to a higher priority.
+        """
+        return self._index(
+            priority, nodes, lambda c: (self.free[c], self.free_without(c, priority))
+        )
+
+    def _index(
+        self, name: str | int, nodes: tuple[int, ...], amounts: Callable[[int], Amounts]
+    ) -> Index:
+        known = self.indexes.get((name, id(nodes)))
         if known is None:
-            known = Indexes(nodes, self.free, self.load, len(self.changed))
-            self.indexes[id(nodes)] = known
+            index = Index(nodes, amounts)
+        elif known[1] == len(self.changed):
+            return known[0]
         else:
+            index = known[0]
+            index.update(set(self.changed[known[1] :]))
+        self.indexes[name, id(nodes)] = index, len(self.changed)
+        return index
+
+    def bitmap(self, nodes: tuple[int, ...]) -> Bitmap:
+        """Return the bitmap of what is free less the load on these nodes."""
+        known = self.bitmaps.get(id(nodes))
+        if known is None:
+            slack = [(c, self.free[c] - self.load[c]) for c in nodes]
+            known = self.bitmaps[id(nodes)] = Bitmap(self.problem.scale, slack, len(self.changed))
+        elif known.seen < len(self.changed):
             known.follow(self.changed, self.free, self.load)
         return known
 
@@ -155,16 +185,12 @@ class State:
         victims = remove_and_restore(requests, due_later, all_stay)
         return all_stay + sum([requests[v] for v in victims])
 
-    def fits_elsewhere(self, d: int, c: int) -> bool:
-        """Return whether d, which is on c, would fit on another node now."""
-        return any(o != c for o in self.without_victims(d))
-
     def without_victims(self, d: int) -> Iterator[int]:
         """Yield the nodes on which d fits beside all that are expected to stay."""
         request, free, load = self.problem.requests[d], self.free, self.load
         nodes: Iterable[int] = self.problem.eligible[d]
         if len(self.problem.eligible[d]) > MANY:
-            nodes = self.index(self.problem.pool[d]).slack.fits(request)
+            nodes = self.index_of_slack(self.problem.pool[d]).fits(request)
         for c in nodes:
             left = self.usable(d, c) if c in self.reserved else free[c]
             if not (left - load[c] - request) & OVERDRAWN:
@@ -193,34 +219,7 @@ class State:
     def _victims(self, left: int, c: int) -> list[int]:
         return remove_and_restore(self.problem.requests, reversed(self._candidates(c)), left)
 
-    def certain_victims(
-        self, request: int, nodes: Iterable[int]
-    ) -> Iterator[tuple[int, int, int, int, int]]:
-        """Yield for each node the deployment after whose removal the request fits: its priority,
-        1 if it is the only victim or else 2, its lost work, the node, and the deployment.
-
-        NOBODY has to leave if the request only does not fit next to a reservation.
-        """
-        problem = self.problem
-        priorities, loss, requests = problem.priorities, problem.loss, problem.requests
-        for c in nodes:
-            sums = self.sums.get(c) or self._sums(c)
-            number = 0
-            for left in sums:
-                if not (left - request) & OVERDRAWN:
-                    break
-                number += 1
-            if number == 0:
-                yield -NEVER, 0, 0, c, NOBODY
-                continue
-            if number < len(sums):
-                v = self.candidates[c][-number]
-            else:
-                v = self._victims(sums[0] - request, c)[-1]
-            alone = number == 1 or not (sums[0] + requests[v] - request) & OVERDRAWN
-            yield priorities[v], 1 if alone else 2, loss[v], c, v
-
-    def _sums(self, c: int) -> list[int]:
+    def sum_up(self, c: int) -> list[int]:
         """Return what is free on c with all candidates, without the first, the first two and so on,
         up to a number.
         """
@@ -228,6 +227,13 @@ class State:
         first = [requests[v] for v in self._candidates(c)[: -_SUMS - 1 : -1]]
         sums = self.sums[c] = list(accumulate(first, initial=slack))
         return sums
+
+    def sum_up_to(self, request: int, c: int) -> int:
+        """Continue the sums of c until the request fits; return without how many candidates."""
+        requests, candidates, sums = self.problem.requests, self.candidates[c], self.sums[c]
+        while (sums[-1] - request) & OVERDRAWN:
+            sums.append(sums[-1] + requests[candidates[-len(sums)]])
+        return len(sums) - 1
 
     def _candidates(self, c: int) -> list[int]:
         """Return the deployments on c that are not due yet and expected to stay, the first to be
@@ -258,38 +264,15 @@ class State:
                 passed.append(v)
         candidates += reversed(passed)
 
-    def without_victims_up_to(self, priority: int, nodes: tuple[int, ...]) -> Index:
-        """Return the index of the nodes by what is free once those up to this priority are evicted.
-
-        These are the first in the order of eviction, up to a higher priority. The nodes must be one
-        of the problem's `pool`.
-        """
-
-        return self.index(nodes).without(
-            priority, self.changed, lambda c: self.free_without(c, priority)
-        )
-
     def free_without(self, c: int, priority: int) -> int:
         """Return what is free on c once its victims up to this priority have left."""
-        amounts = self._amounts_without(c)
-        return amounts[bisect_right(amounts, priority, key=itemgetter(0)) - 1][1]
-
-    def _amounts_without(self, c: int) -> list[tuple[int, int]]:
-        """Return what is free on c with all candidates, as -NEVER, and without those up to each of
-        their priorities.
-        """
-        known = self.without.get(c)
-        if known is None:
-            priorities, requests = self.problem.priorities, self.problem.requests
-            known = self.without[c] = [(-NEVER, self.free[c] - self.load[c])]
-            for v in reversed(self._candidates(c)):
-                highest, left = known[-1]
-                priority, left = priorities[v], left + requests[v]
-                if priority > highest:
-                    known.append((priority, left))
-                else:
-                    known[-1] = highest, left
-        return known
+        priorities, requests = self.problem.priorities, self.problem.requests
+        left = self.free[c] - self.load[c]
+        for v in reversed(self._candidates(c)):
+            if priorities[v] > priority:
+                break
+            left += requests[v]
+        return left
 
     def place(self, d: int, c: int, victims: Collection[int] = ()) -> None:
         """Place d on c, which starts it there or returns it to its home; expect the victims."""
@@ -308,9 +291,8 @@ class State:
     def record_change(self, c: int) -> None:
         """Record that the free amount or the load of c has changed."""
         self.sums.pop(c, None)
-        if self.indexes:
+        if self.indexes or self.bitmaps:
             self.changed.append(c)
-            self.without.pop(c, None)
 
     def outcome(self) -> Outcome:
         """Return the result of the attempt after its last level."""

@@ -11,12 +11,12 @@ from scheduling.planner.packed import OVERDRAWN, pack
 from scheduling.planner.policy import Policy
 from scheduling.planner.problem import NOWHERE, prepare
 from scheduling.planner.resources import Resources
-from scheduling.planner.search import placement
+from scheduling.planner.search import harm, placement
 from scheduling.planner.search.coverage import closest, coverage
-from scheduling.planner.search.elsewhere import lost
+from scheduling.planner.search.elsewhere import is_lost
+from scheduling.planner.search.harm import Choice
 from scheduling.planner.search.levels import place_levels
 from scheduling.planner.search.ordering import base_orders
-from scheduling.planner.search.placement import Choice
 from scheduling.planner.search.search import best_outcome
 from scheduling.planner.search.skyline import Largest
 from scheduling.planner.search.state import Guide, State
@@ -89,16 +89,16 @@ def test_the_node_with_the_least_harm_is_that_of_a_look_at_all_victims(
         for c in crowded:
             victims, highest = state.victims(state.problem.requests[d], c)
             work = sum([state.problem.loss[v] for v in victims])
-            number = lost(state, victims, c, len(victims) + 1)
+            number = sum([is_lost(state, v, c) for v in victims])
             harms.append(((highest, number, len(victims), work, c), victims))
         expected = min(harms, default=None)
         assert choice == (None if expected is None else (expected[0][-1], expected[1]))
         compared.append(len(crowded))
         return choice
 
-    least_harm = placement._least_harm
+    least_harm = harm.least_harm
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(placement, "_least_harm", compare)
+        patch.setattr(placement, "least_harm", compare)
         patch.setattr(shortlist, "LARGE", 0)
         best_outcome(prepare(large(150, 6, policy, seed, nodes=3)))
     assert compared
