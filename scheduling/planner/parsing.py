@@ -1,7 +1,9 @@
 """Read an untrusted document field by field, with errors that name the field."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+_Row = TypeVar("_Row")
 
 
 class Fields:
@@ -75,6 +77,23 @@ class Fields:
         for index, row in enumerate(value):
             path = f"{self._prefix}{name}[{index}]"
             yield Fields(row, path, f"{path}.")
+
+    def read_rows(
+        self,
+        name: str,
+        plain: Callable[[dict[str, Any]], _Row | None],
+        any_: Callable[["Fields"], _Row],
+    ) -> Iterator[_Row]:
+        """Yield what `plain` makes of each row, or `any_` if that returns None."""
+        value = self._take(name)
+        if not isinstance(value, list):
+            raise self._wrong(name, "expected a list")
+        for index, row in enumerate(value):
+            made = plain(row) if isinstance(row, dict) else None
+            if made is None:
+                path = f"{self._prefix}{name}[{index}]"
+                made = any_(Fields(row, path, f"{path}."))
+            yield made
 
     def document(self, name: str) -> tuple[Any, str]:
         """Return a value and its path, for a reader of its own; an empty object if missing."""

@@ -16,7 +16,7 @@ from scheduling.planner.requirements import (
     requirements,
     requirements_to_json,
 )
-from scheduling.planner.resources import NOTHING, Resources
+from scheduling.planner.resources import DIMENSIONS, NOTHING, Resources
 
 Place = tuple[int, int]
 
@@ -241,7 +241,7 @@ class Snapshot:
             now=root.integer("now", at_least=None),
             policy=Policy.from_mapping(root.mapping("policy")),
             clusters=tuple(_cluster(row) for row in root.rows("clusters")),
-            deployments=tuple(_deployment(row) for row in root.rows("deployments")),
+            deployments=tuple(root.read_rows("deployments", _plain_deployment, _deployment)),
         )
         root.finish()
         return snapshot
@@ -298,6 +298,39 @@ def _node(row: Fields) -> Node:
 
 def _state(row: Fields) -> ClusterState:
     return ClusterState(row.choice("state", tuple(ClusterState), ClusterState.ACTIVE))
+
+
+_FLAGS = frozenset({"preemptible", "preempted_in_vain", "reserved"})
+_NUMBERS = frozenset({*_PLAIN, *DIMENSIONS} - _FLAGS - {"past_victims"})
+_NEEDED = frozenset({"id", "priority", "queued_at", *DIMENSIONS})
+_MAY_BE_NULL = _NUMBERS - _NEEDED - {"recent_preemptions"}
+_FORMER = {
+    "started_at": "placed_at", "preemptions": "recent_preemptions",
+    "set_aside_until": "suspended_until",
+}  # fmt: skip
+
+
+def _plain_deployment(row: dict[str, Any]) -> Deployment | None:
+    """Return the deployment of a row that is certainly valid, in a fraction of the time.
+
+    None if a field needs a closer look by `_deployment`: it is wrong, missing or a document.
+    """
+    values: dict[str, Any] = {}
+    for name, value in row.items():
+        if name in _FORMER and _FORMER[name] not in row:
+            name = _FORMER[name]
+        if type(value) is int and value >= 0 and name in _NUMBERS:
+            values[name] = value
+        elif value is None and name in _MAY_BE_NULL:
+            continue
+        elif name in _FLAGS and type(value) is bool:
+            values[name] = value
+        elif name != "past_victims" or value != []:
+            return None
+    if not values.keys() >= _NEEDED:
+        return None
+    request = Resources(values.pop("cpu_milli"), values.pop("ram_mib"), values.pop("gpu"))
+    return Deployment(request=request, **values)
 
 
 def _deployment(row: Fields) -> Deployment:

@@ -1,9 +1,12 @@
 """Reading a snapshot from a document: what is rejected, and the error texts."""
 
+from random import Random
 from typing import Any
 
 import pytest
 
+from scheduling.planner import snapshot
+from scheduling.planner.parsing import Fields
 from scheduling.planner.pipeline import make_plan
 from scheduling.planner.snapshot import Snapshot
 
@@ -81,3 +84,17 @@ def test_a_deployment_on_an_unknown_cluster_is_rejected() -> None:
     rows["deployments"][0] |= {"cluster": 9, "started_at": 950}
     with pytest.raises(ValueError, match="deployment 7: cluster 9 is not in the snapshot"):
         Snapshot.from_json(rows)
+
+
+def test_a_row_that_is_read_at_once_is_the_same_as_field_by_field() -> None:
+    random, at_once = Random(1), 0
+    names = [*snapshot._PLAIN, "cpu_milli", "require", "started_at", "preemptions", "unknown"]
+    values: list[Any] = [0, 1, -1, None, True, [], [1], {}, "text", 1.5, 10**20]
+    for _ in range(3_000):
+        [row] = document()["deployments"]
+        row |= {random.choice(names): random.choice(values) for _ in range(random.randrange(4))}
+        found = snapshot._plain_deployment(row)
+        if found is not None:
+            at_once += 1
+            assert repr(found) == repr(snapshot._deployment(Fields(row, "row")))
+    assert 500 < at_once < 2_500
