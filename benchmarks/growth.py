@@ -77,17 +77,21 @@ few shapes."""
 
 def measure(size: Size, seed: int, repeat: int = 1) -> Cost:
     """Return the least cost of several plans. The peak is that of this process until now."""
-    snapshot, costs = size.snapshot(seed), []
-    for _ in range(repeat):
-        started = process_time()
-        plan = make_plan(snapshot)
-        for wait in plan.wait_reasons:
-            wait.code  # noqa: B018 - may be computed when it is read
-        planned = process_time()
-        for wait in plan.wait_reasons:
-            wait.reason  # noqa: B018 - the same
-        costs.append((planned - started, process_time() - planned))
+    snapshot = size.snapshot(seed)
+    costs = [_seconds(snapshot) for _ in range(repeat)]
     return Cost(*min(costs), _peak_mib())
+
+
+def _seconds(snapshot: Snapshot) -> tuple[float, float]:
+    """Return the times of one plan, which is dropped before the next one is made."""
+    started = process_time()
+    plan = make_plan(snapshot)
+    for wait in plan.wait_reasons:
+        wait.code  # noqa: B018 - may be computed when it is read
+    planned = process_time()
+    for wait in plan.wait_reasons:
+        wait.reason  # noqa: B018 - the same
+    return planned - started, process_time() - planned
 
 
 def _peak_mib() -> float:

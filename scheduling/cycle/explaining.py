@@ -4,7 +4,7 @@ With thousands that wait, finding and writing their reasons takes longer than th
 plan places would wait for it. So would the next plan: if it is requested by then, it writes them.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from time import monotonic
 from weakref import WeakValueDictionary
 
@@ -87,21 +87,23 @@ def _may_leave(organization_id: int) -> bool:
     return False
 
 
-def _differing(waits: Iterable[WaitReason], loaded: Loaded) -> list[WaitReason]:
-    return [wait for wait in waits if _differs(wait, loaded)]
+def _differing(waits: Iterable[WaitReason], loaded: Loaded) -> dict[int, tuple[str, str]]:
+    """Return the code and the sentence of each reason of which one is not as known."""
+    found = {wait.deployment: _differs(wait, loaded) for wait in waits}
+    return {pk: explained for pk, explained in found.items() if explained is not None}
 
 
-def _write(changed: Sequence[WaitReason], plan: Plan, loaded: Loaded) -> int:
+def _differs(wait: WaitReason, loaded: Loaded) -> tuple[str, str] | None:
+    known, present = loaded.known[wait.deployment], (wait.code, wait.reason)
+    return None if (known.code, known.reason) == present else present
+
+
+def _write(changed: Mapping[int, tuple[str, str]], plan: Plan, loaded: Loaded) -> int:
     """Write these reasons unless another cycle has written others; return how many."""
     suspended = {suspension.deployment for suspension in plan.suspensions}
-    known = {wait.deployment: loaded.known[wait.deployment] for wait in changed}
+    known = {pk: loaded.known[pk] for pk in changed}
     return lifecycle.record_wait_reasons(
-        {wait.deployment: (wait.code, wait.reason) for wait in changed},
+        changed,
         # The plan's own suspension is a revision more.
         {pk: (each.revision + (pk in suspended), each.reason) for pk, each in known.items()},
     )
-
-
-def _differs(wait: WaitReason, loaded: Loaded) -> bool:
-    known = loaded.known[wait.deployment]
-    return (known.code, known.reason) != (wait.code, wait.reason)

@@ -139,7 +139,7 @@ class WaitReasons(Sequence[WaitReason]):
         self._number = number
         self._find = find
         self._make = make
-        self._made: dict[int, WaitReason] = {}
+        self._made: list[WaitReason | None] = []
         self._reserved = reserved
 
     @cached_property
@@ -148,7 +148,8 @@ class WaitReasons(Sequence[WaitReason]):
 
     @property
     def reserved(self) -> list[WaitReason]:
-        return [self._of(d) for d in sorted(self._reserved, key=attrgetter("id"))]
+        found = [self.of(d.id) for d in sorted(self._reserved, key=attrgetter("id"))]
+        return [wait for wait in found if wait is not None]
 
     def of(self, deployment: int) -> WaitReason | None:
         """Return why the deployment stays pending, None if it does not."""
@@ -166,13 +167,15 @@ class WaitReasons(Sequence[WaitReason]):
     def __getitem__(self, position: slice) -> list[WaitReason]: ...
     def __getitem__(self, position: int | slice) -> WaitReason | list[WaitReason]:
         if isinstance(position, slice):
-            return [self._of(each) for each in self.deployments[position]]
-        return self._of(self.deployments[position])
+            return [self._at(each) for each in range(self._number)[position]]
+        return self._at(range(self._number)[position])
 
-    def _of(self, deployment: Deployment) -> WaitReason:
-        made = self._made.get(deployment.id)
+    def _at(self, position: int) -> WaitReason:
+        if not self._made:
+            self._made = [None] * self._number
+        made = self._made[position]
         if made is None:
-            made = self._made[deployment.id] = self._make(deployment)
+            made = self._made[position] = self._make(self.deployments[position])
         return made
 
     def __eq__(self, other: object) -> bool:

@@ -47,11 +47,12 @@ class Reason:
     common.
 
     What it states is computed when it is first read. `own` is the reservation of the deployment, if
-    it has one.
+    it has one. `is_shared`: several deployments wait for it.
     """
 
     __slots__ = (
         "_index", "_is_suspended", "_known", "_may_move", "_move", "_own", "_supplies", "_supply",
+        "is_shared",
     )  # fmt: skip
 
     def __init__(self, supplies: Supplies, d: int, own: Reservation | None) -> None:
@@ -65,6 +66,7 @@ class Reason:
         self._supply = supplies.at(level, d)
         self._move: dict[str, int] | None = None
         self._known: tuple[str, str] | None = None
+        self.is_shared = False
         self._may_move = self._supply.may_scatter(problem.requests[d]) and not (
             own or self._is_suspended
         )
@@ -117,10 +119,15 @@ class Reason:
 
     @property
     def _explained(self) -> tuple[str, str]:
-        """The code and the sentence."""
-        if self._known is None:
-            self._known = self._explain()
-        return self._known
+        """The code and the sentence. They are kept if several deployments have them in common or
+        they took a search for a move: those of very many deployments need much memory.
+        """
+        if self._known is not None:
+            return self._known
+        explained = self._explain()
+        if self.is_shared or self._may_move:
+            self._known = explained
+        return explained
 
     def _explain(self) -> tuple[str, str]:
         deployment, request = self._deployment, self._deployment.request

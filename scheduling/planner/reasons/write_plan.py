@@ -199,4 +199,6 @@ class Writer:
         if reason is None:
             reason = Reason(self._supplies, d, own)
             self._reasons[key] = reason
+        else:
+            reason.is_shared = True
         return WaitReason(deployment.id, reason)

@@ -83,7 +83,7 @@ def test_a_placement_is_committed_before_the_reasons_are_found(
     in_transaction = []
     write_rest = explaining._differs
 
-    def differs(*arguments: object) -> bool:
+    def differs(*arguments: object) -> tuple[str, str] | None:
         in_transaction.append(connection.in_atomic_block)
         return write_rest(*arguments)  # type: ignore[arg-type]
 

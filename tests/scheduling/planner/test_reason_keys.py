@@ -49,3 +49,11 @@ def test_a_key_changes_with_what_is_free_but_not_with_others_that_wait() -> None
     crowded = plan(cluster(1, 8), active(1, 50, 8), ready(2, 10, 4), ready(3, 20, 4))
     less_full = plan(cluster(1, 8), active(1, 50, 6), ready(2, 10, 4))
     assert key_of(full, 2) == key_of(crowded, 2) != key_of(less_full, 2)
+
+
+def test_only_a_sentence_that_several_have_in_common_is_kept() -> None:
+    made = plan(cluster(1, 1), active(1, 5, 1, 1), ready(2, 4, 1), ready(3, 4, 1), ready(4, 3, 1))
+    first, second, other = made.wait_reasons
+    assert first.reason is second.reason
+    assert other.reason == other.reason
+    assert other.reason is not other.reason
