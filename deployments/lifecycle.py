@@ -59,7 +59,7 @@ class Verb:
             return "SELECT"
         return (
             f"UPDATE deployments_run r SET {sets} FROM changed"  # noqa: S608
-            " WHERE r.deployment_id = changed.id AND r.released_at IS NULL"
+            " WHERE r.deployment_id = ANY(ARRAY[changed.id]) AND (r.released_at IS NULL) IS TRUE"
         )
 
 
@@ -196,7 +196,9 @@ def _statement(verb: Verb) -> str:
 
     It finds rows by ids only and checks them afterwards. Statistics are old after many rows have
     changed, and a condition of which PostgreSQL assumes that few rows satisfy it would let it
-    compare all rows with all changes.
+    compare all rows with all changes. So would a table that it takes for nearly empty.
+    `id = ANY(ARRAY[…])` lets it only look rows up by their ids, and `(… IS NULL) IS TRUE` lets it
+    only check them: it cannot join whole tables by the one or choose an index by the other.
     """
     return f"""
         WITH v AS (
@@ -211,7 +213,7 @@ def _statement(verb: Verb) -> str:
             SELECT v.*, d.status, d.revision AS present, d.cluster_id AS former
             FROM v JOIN deployments_deployment d USING (id)
             ORDER BY id FOR NO KEY UPDATE OF d
-        ), legal AS (
+        ), legal AS MATERIALIZED (
             SELECT * FROM locked
             WHERE status = ANY(%(sources)s) AND present = coalesce(revision, present)
               AND (run_id IS NULL
@@ -220,7 +222,7 @@ def _statement(verb: Verb) -> str:
             UPDATE deployments_deployment d
             SET status = %(target)s, status_reason = v.reason, status_code = v.code,
                 revision = d.revision + 1, {verb.sets}
-            FROM legal v WHERE d.id = v.id
+            FROM legal v WHERE d.id = ANY(ARRAY[v.id])
             RETURNING d.id, d.organization_id, v.former, v.reason, v.exit_code, v.preemptor_id,
                       v.data
         ), runs AS ({verb.updates_run}

@@ -151,20 +151,30 @@ def test_an_ending_keeps_the_exit_code_and_the_times(bring: Bring, forge: Cluste
     assert deployment.runs.get().exit_code == 137
 
 
+def _place_many(count: int, forge: Cluster, acme: Organization, bob: User) -> list[Deployment]:
+    entry = Entry(acme, Spec("job", "busybox", cpu_milli=1, ram_mib=1))
+    rows = submit_many(created_by=bob, entries=[entry] * count)
+    pending = [Change(row.pk, "placed", cluster=forge.pk) for row in rows]
+    transition(lifecycle.PLACE, pending, actor="system:test", now=NOW)
+    return rows
+
+
+@pytest.mark.parametrize("files", ["new", "large"])
 def test_the_work_is_in_proportion_to_the_changes_although_the_statistics_are_old(
-    forge: Cluster, bring: Bring, acme: Organization, bob: User
+    forge: Cluster, bring: Bring, acme: Organization, bob: User, files: str
 ) -> None:
     """PostgreSQL then expects a few rows where there are many."""
     count = 2000
     with connection.cursor() as cursor:
-        # The files of other tests would still be large, and so would the expected numbers.
-        cursor.execute("TRUNCATE deployments_deployment, deployments_run CASCADE")
+        if files == "new":
+            cursor.execute("TRUNCATE deployments_deployment, deployments_run CASCADE")
+        else:
+            before_it = transaction.savepoint()
+            _place_many(2 * count, forge, acme, bob)
+            transaction.savepoint_rollback(before_it)
         bring(Status.STARTING)
         cursor.execute("ANALYZE")
-        entry = Entry(acme, Spec("job", "busybox", cpu_milli=1, ram_mib=1))
-        rows = submit_many(created_by=bob, entries=[entry] * count)
-        pending = [Change(row.pk, "placed", cluster=forge.pk) for row in rows]
-        transition(lifecycle.PLACE, pending, actor="system:test", now=NOW)
+        rows = _place_many(count, forge, acme, bob)
         runs = Run.objects.filter(deployment__in=rows).values_list("deployment", "pk")
         starting = [Change(deployment, "runs", run=run) for deployment, run in runs]
         before = _rows_read(cursor)
