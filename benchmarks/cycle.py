@@ -29,6 +29,7 @@ from deployments.bulk import Entry, submit_many
 from deployments.specs import Spec
 from orgs import services as organizations
 from orgs.models import Organization
+from scheduling.cycle.explaining import write_rest
 from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle
 
@@ -218,12 +219,20 @@ def waiting(world: World, count: int, tries: int) -> dict[str, list[Sample]]:
         for _ in range(tries):
             _set_back("waiting")
             for samples in found.values():
-                samples.append(_cycle(world.organization))
+                samples.append(_cycle(world.organization, explained=True))
     return found
 
 
-def _cycle(organization: Organization) -> Sample:
-    cost, cycle = _measure(lambda: run_cycle(organization.pk, SchedulingCycle.Trigger.CHANGE))
+def _cycle(organization: Organization, *, explained: bool = False) -> Sample:
+    """Run a cycle, and what it leaves to the background if that is wanted."""
+
+    def work() -> SchedulingCycle | None:
+        cycle = run_cycle(organization.pk, SchedulingCycle.Trigger.CHANGE)
+        if explained:
+            write_rest(organization.pk)
+        return cycle
+
+    cost, cycle = _measure(work)
     if cycle is None:
         raise CommandError("Something else uses the database.")
     load, plan, apply = (us / 1000 for us in (cycle.snapshot_us, cycle.plan_us, cycle.apply_us))

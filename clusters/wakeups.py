@@ -213,11 +213,6 @@ def begin(task: str, subject_id: int) -> None:
     _on_cache(lambda: cache.delete(_key(task, subject_id)))
 
 
-def is_requested(task: str, subject_id: int) -> bool:
-    """Return whether this work is requested and has not begun."""
-    return bool(_on_cache(lambda: cache.get(_key(task, subject_id))))
-
-
 def request_rerun(task: str, subject_id: int) -> None:
     """Request that the worker that is processing the subject processes it once more afterwards."""
     _on_cache(lambda: cache.set(_rerun_key(task, subject_id), 1, timeout=_RERUN_SECONDS))

@@ -1,5 +1,6 @@
 """The Celery tasks of `scheduling`; the work is in `cycle` and `monitoring`."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from time import monotonic, thread_time
 from typing import Any
@@ -24,6 +25,7 @@ from hypervisor.base.outages import is_lock_timeout
 from orgs.models import Organization
 from scheduling.cycle import lanes
 from scheduling.cycle.apply import ACTOR
+from scheduling.cycle.explaining import write_rest
 from scheduling.cycle.lock import leave_to_running
 from scheduling.cycle.run import run_cycle
 from scheduling.models import BackgroundCycles, ClusterSample, Sample, SchedulingCycle
@@ -80,8 +82,14 @@ def run_due_cycle(organization_id: int) -> None:
 
 @shared_task(name=lanes.RUN_LONG_CYCLE, base=_CycleTask, time_limit=lanes.LONG_LIMIT_S)
 def run_long_cycle(organization_id: int, trigger: str) -> None:
-    lanes.begin(organization_id)
+    lanes.begin(lanes.RUN_LONG_CYCLE, organization_id)
     _run_cycle(organization_id, SchedulingCycle.Trigger(trigger))
+
+
+@shared_task(name=lanes.WRITE_REASONS, time_limit=lanes.LONG_LIMIT_S)
+def write_reasons(organization_id: int) -> None:
+    lanes.begin(lanes.WRITE_REASONS, organization_id)
+    write_rest(organization_id)
 
 
 @shared_task(name="scheduling.refresh_reasons")
@@ -95,18 +103,20 @@ def _run_cycle(organization_id: int, trigger: SchedulingCycle.Trigger) -> None:
     if leave_to_running(organization_id):
         return
     began, computed = monotonic(), thread_time()
+
+    def succeeded() -> None:
+        lanes.succeeded(organization_id, monotonic() - began, thread_time() - computed)
+
     try:
-        cycle = _prepare_and_run(organization_id, trigger)
+        _prepare_and_run(organization_id, trigger, succeeded)
     except Exception as error:
         lanes.failed(organization_id, monotonic() - began, type(error).__name__)
         raise
-    if cycle:
-        lanes.succeeded(organization_id, monotonic() - began, thread_time() - computed)
 
 
 def _prepare_and_run(
-    organization_id: int, trigger: SchedulingCycle.Trigger
-) -> SchedulingCycle | None:
+    organization_id: int, trigger: SchedulingCycle.Trigger, when_committed: Callable[[], None]
+) -> None:
     """Run a cycle, after dependents are cancelled on request or have their wait reasons updated."""
     try:
         cancel_unsatisfiable(organization_id, actor=ACTOR)
@@ -115,7 +125,7 @@ def _prepare_and_run(
             raise
         log.warning("cancelling_locked_out", organization=organization_id)
     waiting.refresh(timezone.now(), actor=ACTOR, organization=organization_id)
-    return run_cycle(organization_id, trigger)
+    run_cycle(organization_id, trigger, when_committed=when_committed)
 
 
 @shared_task(name="scheduling.purge_cycles")

@@ -8,6 +8,7 @@ past          reads the recent evictions
 next_plan     plans, unless the last plan is still right
 run           lock, snapshot, plan, apply
 apply         checks the rows again and writes the plan
-explaining    writes why deployments wait, for most of many only after the commit
+explaining    writes why deployments wait, for most of many in the background
 recording     stores a cycle's snapshot and decisions, so that it can be planned again
+deflating     compresses a text of which most is the same as before
 """

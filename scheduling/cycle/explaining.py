@@ -1,31 +1,32 @@
-"""Write why deployments wait: with the plan while few wait, otherwise most of it after the commit.
+"""Write why deployments wait: with the plan while few wait, otherwise most of it in the background.
 
-With thousands that wait, finding and writing their reasons takes longer than the plan, and what the
-plan places would wait for it. So would the next plan: if it is requested by then, it writes them.
+With thousands that wait, finding and writing their reasons takes far longer than the plan. What the
+plan places must not wait for it, nor must the next plan, so a worker of the background does it, by
+a plan of its own: the next one, which `explain` shows as well.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from time import monotonic
+from itertools import islice
 from weakref import WeakValueDictionary
 
-from clusters.wakeups import request_cycle
+from clusters.wakeups import clear_rerun, request_cycle, request_rerun, rerun_requested
 from deployments import lifecycle
+from hypervisor.base.long_locks import Name, try_to_hold
 from scheduling.cycle import lanes
-from scheduling.cycle.recording import pack
-from scheduling.cycle.snapshot import Loaded
-from scheduling.models import SchedulingCycle
+from scheduling.cycle.next_plan import next_plan
+from scheduling.cycle.snapshot import Loaded, load
 from scheduling.planner.plan import Plan, WaitReason
 
 _FEW = 200
 
+_BATCH = 1_000
+"""How many reasons are written by one statement: a cycle reads again what one has written."""
+
 _AGAIN_AFTER_S = 1.0
 """How long after reasons were left out the next cycle is requested."""
 
-_LATEST_S = 10.0
-"""How long reasons may be left to cycles that are requested already."""
-
-_left_since: dict[int, float] = {}
-"""By organization, since when this process has left reasons to cycles that were requested."""
+_UNDECIDED = frozenset({"submitted", "restarted", "released", "updated", "dependency_met"})
+"""The codes of deployments about which no cycle has decided yet."""
 
 _stored: WeakValueDictionary[int, Sequence[WaitReason]] = WeakValueDictionary()
 """By organization: the wait reasons of the last plan, if this process has found all of them to be
@@ -48,43 +49,68 @@ def write_first(plan: Plan, loaded: Loaded) -> None:
         return
     wanted = {wait.deployment for wait in plan.reserved}
     wanted |= {d.id for d in loaded.snapshot.deployments if d.reserved}
-    if len(loaded.read) <= _FEW:
-        wanted.update(loaded.read)
+    wanted.update(_undecided(loaded))
     found = [plan.wait_reason(pk) for pk in sorted(wanted)]
     _write(_differing(filter(None, found), loaded), plan, loaded)
 
 
-def write_rest(cycle: SchedulingCycle, plan: Plan, loaded: Loaded) -> None:
-    """Write all other reasons, and the cycle's record, after the plan was committed.
+def _undecided(loaded: Loaded) -> Iterable[int]:
+    """Return deployments that changed, or the first about which no cycle has decided."""
+    if len(loaded.read) <= _FEW:
+        return loaded.read
+    return islice((pk for pk in loaded.read if loaded.known[pk].code in _UNDECIDED), _FEW)
 
-    A deployment that has changed since the plan, or has got another reason, is left out: another
-    cycle is requested for it. All are left out if another cycle is requested already, which finds
-    them, but not for longer than `_LATEST_S`.
+
+def write_rest(organization_id: int) -> None:
+    """Write why all deployments of an organization wait that have another reason now.
+
+    A deployment that has changed since its row was read, or has got another reason, is left out,
+    and a cycle is requested, which requests this again. If another process is writing them already,
+    that process requests this again, as in `lock`. What a plan depends on is left to the cycles:
+    who has the reservations, and for whom preemption is suspended.
     """
-    organization_id = cycle.organization_id
-    if is_short(plan) or _stored.get(organization_id) is plan.wait_reasons:
+    is_complete = _try_rest(organization_id)
+    if is_complete is None:
+        request_rerun(lanes.WRITE_REASONS, organization_id)
+        is_complete = _try_rest(organization_id)
+    if is_complete is None:
         return
-    if not plan.changes_nothing:
-        record = pack(loaded.snapshot, plan)
-        SchedulingCycle.objects.filter(pk=cycle.pk).update(record=record)
-        cycle.record = record
-    if _may_leave(organization_id):
-        return
-    changed = _differing(plan.wait_reasons, loaded)
-    if changed and _write(changed, plan, loaded) < len(changed):
+    if not is_complete:
         request_cycle(organization_id, delay_s=_AGAIN_AFTER_S)
-    elif not changed and plan.changes_nothing:
-        _stored[organization_id] = plan.wait_reasons
+    if rerun_requested(lanes.WRITE_REASONS, organization_id):
+        lanes.request_reasons(organization_id)
 
 
-def _may_leave(organization_id: int) -> bool:
-    """Return whether the next cycle may write the reasons instead of this one."""
-    if lanes.is_requested(organization_id):
-        since = _left_since.setdefault(organization_id, monotonic())
-        if monotonic() - since < _LATEST_S:
-            return True
-    _left_since.pop(organization_id, None)
-    return False
+def _try_rest(organization_id: int) -> bool | None:
+    """Write the reasons unless another process does; return whether none was left out."""
+    with try_to_hold(Name("scheduling.reasons", organization_id)) as is_free:
+        if not is_free:
+            return None
+        clear_rerun(lanes.WRITE_REASONS, organization_id)
+        return _write_rest(organization_id)
+
+
+def _write_rest(organization_id: int) -> bool:
+    """Write the reasons that differ; return whether none was left out."""
+    loaded = load(organization_id, lock=False)
+    plan = next_plan(loaded)
+    waits = plan.wait_reasons
+    if _stored.get(organization_id) is waits:
+        return True
+    suspended = {suspension.deployment for suspension in plan.suspensions}
+    changed = written = 0
+    for start in range(0, len(waits), _BATCH):
+        batch = {
+            pk: (code, sentence)
+            for pk, (code, sentence) in _differing(waits[start : start + _BATCH], loaded).items()
+            if code != "reserved" and not loaded.known[pk].deployment.reserved
+            if pk not in suspended
+        }
+        changed += len(batch)
+        written += _write(batch, plan, loaded)
+    if not changed and plan.changes_nothing:
+        _stored[organization_id] = waits
+    return written == changed
 
 
 def _differing(waits: Iterable[WaitReason], loaded: Loaded) -> dict[int, tuple[str, str]]:

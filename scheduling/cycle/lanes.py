@@ -1,12 +1,13 @@
 """Which workers run an organization's cycles, so that no organization waits for another's.
 
 The workers of the default queue run short cycles. They hand the cycles of an organization over to
-the workers of the queue `background` for some time after one took long, or after several failed or
-found rows locked. So an organization occupies one worker of the default queue, for a limited time
-and only once.
+the workers of the queue `background` for some time when long ones have taken too much time, or
+after several failed or found rows locked. So an organization occupies a process of the default
+queue for a limited part of the time.
 """
 
 from datetime import timedelta
+from time import monotonic
 
 import structlog
 from celery import current_app
@@ -15,12 +16,11 @@ from django.db import DatabaseError, connection
 from django.db.models import F, Q
 from django.db.models.functions import Greatest, Now
 
-from clusters.wakeups import RUN_CYCLE, rerun_requested
-from clusters.wakeups import is_requested as wakeup_requested
 from scheduling.models import BackgroundCycles
 from scheduling.monitoring import heartbeats
 
 RUN_LONG_CYCLE = "scheduling.run_long_cycle"
+WRITE_REASONS = "scheduling.write_reasons"
 BACKGROUND = heartbeats.BACKGROUND
 
 LONG_CPU_S = 0.25
@@ -39,6 +39,11 @@ LONG_LIMIT_S = 300
 _STAYS_FACTOR = 60
 """After a cycle that computed for long, an organization's cycles stay in the background for this
 many times as long, so that they occupy a worker of the default queue for a 60th of the time."""
+
+_BURST_S = float(SHORT_LIMIT_S)
+"""How long an organization's long cycles may take in a process of the default queue before the
+first one counts. The time grows back at the same 60th. A process that begins, or that brings its
+copy up to date after thousands of changes, needs it once, and then its cycles are short."""
 
 _SHORTEST_STAY, _LONGEST_STAY = timedelta(minutes=1), timedelta(minutes=10)
 """The shortest stay also follows a cycle that took long otherwise, and several that failed."""
@@ -74,41 +79,44 @@ def hand_over(organization_id: int, trigger: str) -> bool:
 
 
 def request_long(organization_id: int, trigger: str) -> None:
-    """Request a cycle with the limit of the background, unless one is requested.
+    """Request a cycle with the limit of the background, unless one is requested."""
+    _request(RUN_LONG_CYCLE, organization_id, trigger)
 
-    Without a worker of the queue `background`, those of the default queue run it.
-    """
+
+def request_reasons(organization_id: int) -> None:
+    """Request that the background writes why deployments wait, unless that is requested."""
+    _request(WRITE_REASONS, organization_id)
+
+
+def _request(task: str, organization_id: int, *rest: str) -> None:
+    """Request work in the background; without a worker there, those of the default queue do it."""
     try:
-        if cache.add(_key(organization_id), 1, timeout=_MERGE_S):
+        if cache.add(_key(task, organization_id), 1, timeout=_MERGE_S):
             queue = BACKGROUND if heartbeats.is_working(BACKGROUND) else None
             current_app.send_task(
-                RUN_LONG_CYCLE, args=[organization_id, trigger], queue=queue, expires=_MERGE_S
+                task, args=[organization_id, *rest], queue=queue, expires=_MERGE_S
             )
     except Exception as error:  # noqa: BLE001 whatever the broker's client raises
-        log.warning("long_cycle_not_requested", organization=organization_id, error=str(error))
+        log.warning(
+            "background_not_requested", task=task, organization=organization_id, error=str(error)
+        )
 
 
-def is_requested(organization_id: int) -> bool:
-    """Return whether a cycle of the organization is requested and has not begun."""
+def begin(task: str, organization_id: int) -> None:
+    """Record that work in the background begins, so that later changes need their own request."""
     try:
-        if cache.get(_key(organization_id)):
-            return True
-    except Exception as error:  # noqa: BLE001 whatever the broker's client raises
-        log.warning("wakeup_record_lost", error=str(error))
-    return any(asked(RUN_CYCLE, organization_id) for asked in (wakeup_requested, rerun_requested))
-
-
-def begin(organization_id: int) -> None:
-    """Record that a cycle begins, so that later changes need a request of their own."""
-    try:
-        cache.delete(_key(organization_id))
+        cache.delete(_key(task, organization_id))
     except Exception as error:  # noqa: BLE001 whatever the broker's client raises
         log.warning("wakeup_record_lost", error=str(error))
 
 
 def succeeded(organization_id: int, seconds: float, cpu_s: float) -> None:
-    """Record the duration of a cycle if it was long, and that the organization's cycles work."""
-    if cpu_s >= LONG_CPU_S or seconds >= LONG_S:
+    """Record that the organization's cycles work, and the duration of this one if it was long.
+
+    Long cycles that this process has had time for do not count (see `_BURST_S`).
+    """
+    spent = seconds if seconds >= LONG_S else cpu_s
+    if (spent >= LONG_S or cpu_s >= LONG_CPU_S) and _spends_too_much(organization_id, spent):
         _write(
             organization_id, _stay(cpu_s),
             seconds=seconds, failures=0, failing_since=None, retry_at=None,
@@ -116,6 +124,19 @@ def succeeded(organization_id: int, seconds: float, cpu_s: float) -> None:
     else:
         rows = BackgroundCycles.objects.filter(pk=organization_id).exclude(failures=0)
         rows.update(failures=0, failing_since=None, retry_at=None)
+
+
+_left: dict[int, tuple[float, float]] = {}
+"""By organization, the seconds that its long cycles had left in this process, and when."""
+
+
+def _spends_too_much(organization_id: int, seconds: float) -> bool:
+    """Return whether a long cycle takes more than the organization has left, and take it."""
+    now = monotonic()
+    left, at = _left.get(organization_id, (_BURST_S, now))
+    left = min(left + (now - at) / _STAYS_FACTOR, _BURST_S) - seconds
+    _left[organization_id] = max(left, 0.0), now
+    return left < 0
 
 
 def _stay(cpu_s: float) -> timedelta:
@@ -172,5 +193,5 @@ def _write(organization_id: int, stays: timedelta, **values: object) -> None:
         connection.close()
 
 
-def _key(organization_id: int) -> str:
-    return f"lanes:{organization_id}"
+def _key(task: str, organization_id: int) -> str:
+    return f"lanes:{task}:{organization_id}"

@@ -3,12 +3,15 @@
 import json
 import re
 import zlib
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import pairwise
+from operator import is_
 from typing import Any
 
+from scheduling.cycle.deflating import Piece, deflate, joined
 from scheduling.planner.pipeline import make_plan
 from scheduling.planner.plan import Plan
 from scheduling.planner.policy import Policy
@@ -107,14 +110,15 @@ class Difference:
         }
 
 
-def pack(snapshot: Snapshot, plan: Plan) -> bytes:
-    """Return a snapshot and the decisions of its plan, compressed: about 25 bytes a deployment.
+def pack(snapshot: Snapshot, plan: Plan, *, codes: bool = True) -> bytes:
+    """Return a snapshot and the decisions of its plan, compressed: about 20 bytes a deployment.
 
-    `waits` has the waiting deployments by code, unless the plan suspends preemption for them.
+    `waits` has the waiting deployments by code, unless the plan suspends preemption for them. To
+    find the codes of thousands costs more than the plan; without `codes`, `unpack` finds them.
     """
     decided = _carried_out(snapshot, plan)
     waits: dict[str, list[int]] = defaultdict(list)
-    for wait in plan.wait_reasons:
+    for wait in plan.wait_reasons if codes else ():
         if wait.deployment not in decided:
             waits[wait.code].append(wait.deployment)
     document = {
@@ -122,30 +126,53 @@ def pack(snapshot: Snapshot, plan: Plan) -> bytes:
         "decisions": {},
         "decided": [decision.to_json() for decision in decided.values()],
         "waits": waits,
+        "has_codes": codes,
         "snapshot": replace(snapshot, deployments=()).to_json(),
     }
     text = json.dumps(document, separators=(",", ":"))
-    rows = ",".join([_text(deployment) for deployment in snapshot.deployments])
-    return zlib.compress(f"{text.removesuffix(_END)}{rows}{_END}".encode())
+    return joined(
+        [deflate(text.removesuffix(_END).encode()), *_pieces(snapshot.deployments), _TAIL]
+    )
 
 
 _END = "]}}"
 """The end of a document: its last part is the snapshot, whose last part are the deployments."""
 
-_MOST_TEXTS = 500_000
-_texts: dict[int, tuple[Deployment, str]] = {}
-"""The JSON of deployments by id: most are in one record after another and do not change."""
+_TAIL = deflate(_END.encode())
+_COMMA = deflate(b",")
+
+_BLOCK = 251
+"""A block of deployments ends after each id that is a multiple of this, so that a new or an absent
+deployment changes only its own block."""
+
+_MOST_BLOCKS = 4_000
+_blocks: OrderedDict[int, tuple[Sequence[Deployment], Piece]] = OrderedDict()
+"""The compressed blocks of deployments by the id of their first: most are in one record after
+another and do not change."""
 
 
-def _text(deployment: Deployment) -> str:
-    known = _texts.get(deployment.id)
-    if known and known[0] is deployment:
+def _pieces(deployments: Sequence[Deployment]) -> Iterator[Piece]:
+    """Yield the deployments in blocks, with commas in between."""
+    ends = [at for at, d in enumerate(deployments, 1) if not d.id % _BLOCK]
+    for start, end in pairwise(sorted({0, *ends, len(deployments)})):
+        if start:
+            yield _COMMA
+        yield _piece(deployments[start:end])
+
+
+def _piece(block: Sequence[Deployment]) -> Piece:
+    first = block[0].id
+    known = _blocks.get(first)
+    if known and len(known[0]) == len(block) and all(map(is_, known[0], block)):
+        _blocks.move_to_end(first)
         return known[1]
-    if len(_texts) >= _MOST_TEXTS:
-        _texts.clear()
-    text = json.dumps(deployment_to_json(deployment), separators=(",", ":"))
-    _texts[deployment.id] = deployment, text
-    return text
+    rows = [json.dumps(deployment_to_json(each), separators=(",", ":")) for each in block]
+    piece = deflate(",".join(rows).encode())
+    _blocks[first] = block, piece
+    _blocks.move_to_end(first)
+    if len(_blocks) > _MOST_BLOCKS:
+        _blocks.popitem(last=False)
+    return piece
 
 
 def unpack(record: bytes) -> tuple[Snapshot, Decisions]:
@@ -159,14 +186,27 @@ def unpack(record: bytes) -> tuple[Snapshot, Decisions]:
     known = {each.name for each in Policy.thresholds()}
     policy = {name: value for name, value in stored["policy"].items() if name in known}
     snapshot = Snapshot.from_json(stored | {"policy": policy})
-    if "decided" in document:
-        waits = [
-            Decision(pk, Kind.WAITS, code=code)
-            for code, ids in document.get("waits", {}).items()
-            for pk in ids
-        ]
-        return snapshot, _by_id([*waits, *map(Decision.from_json, document["decided"])])
-    return snapshot, _by_id(_read(int(pk), words) for pk, words in document["decisions"].items())
+    if "decided" not in document:
+        return snapshot, _by_id(_read(int(pk), text) for pk, text in document["decisions"].items())
+    waits = [
+        Decision(pk, Kind.WAITS, code=code)
+        for code, ids in document.get("waits", {}).items()
+        for pk in ids
+    ]
+    decided = _by_id([*waits, *map(Decision.from_json, document["decided"])])
+    if not document.get("has_codes", True):
+        decided = _waiting(snapshot, decided) | decided
+    return snapshot, decided
+
+
+def _waiting(snapshot: Snapshot, decided: Decisions) -> Decisions:
+    """Return the decisions to let the other ready deployments wait, with this release's codes."""
+    codes = {wait.deployment: wait.code for wait in make_plan(snapshot).wait_reasons}
+    return _by_id(
+        Decision(d.id, Kind.WAITS, code=codes.get(d.id, ""))
+        for d in snapshot.deployments
+        if d.cluster is None and d.id not in decided
+    )
 
 
 def replay(record: bytes, settings: Mapping[str, Any]) -> list[Difference]:

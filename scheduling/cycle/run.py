@@ -14,8 +14,9 @@ from django.utils import timezone
 from clusters.wakeups import request_cycle
 from hypervisor.base import tracing
 from orgs.models import Organization
+from scheduling.cycle import lanes
 from scheduling.cycle.apply import apply, lock_unchanged
-from scheduling.cycle.explaining import is_short, write_first, write_rest
+from scheduling.cycle.explaining import is_short, write_first
 from scheduling.cycle.lock import in_turn
 from scheduling.cycle.next_plan import next_plan
 from scheduling.cycle.recording import pack
@@ -34,6 +35,7 @@ def run_cycle(
     trigger: SchedulingCycle.Trigger,
     *,
     clock: Callable[[], datetime] = timezone.now,
+    when_committed: Callable[[], None] = lambda: None,
 ) -> SchedulingCycle | None:
     """Run a cycle: decide which deployments run where, and write the decisions, all or none.
 
@@ -44,7 +46,8 @@ def run_cycle(
     4. Lock the rows that the plan changes. If one has changed since the snapshot, start again.
     5. Apply the plan, write why deployments wait, and record the cycle.
     6. After the commit, request that the containers are reconciled, and another cycle for when a
-       turn begins or ends. If many wait, write most of the reasons and the record only then.
+       turn begins or ends. If many wait, write the record only then, and request that the
+       background writes most of the reasons.
 
     Return None when the organization no longer exists. Also return None when another cycle of it is
     running, another transaction keeps its rows locked, or the plan's deployments changed during
@@ -56,7 +59,8 @@ def run_cycle(
         outcome = in_turn(organization_id, attempt)
         if isinstance(outcome, _Decided):
             committed = perf_counter_ns()
-            write_rest(outcome.cycle, outcome.plan, outcome.loaded)
+            when_committed()
+            _finish(outcome)
             _trace(began, outcome, committed)
             return outcome.cycle
         if outcome is None:
@@ -102,10 +106,21 @@ def _attempt(
     return _Decided(_record(organization_id, trigger, loaded, plan, times), plan, loaded, times)
 
 
+def _finish(decided: _Decided) -> None:
+    """Write the record of a cycle after which many wait, and request their reasons."""
+    cycle, plan = decided.cycle, decided.plan
+    if is_short(plan):
+        return
+    if not plan.changes_nothing:
+        cycle.record = pack(decided.loaded.snapshot, plan, codes=False)
+        cycle.save(update_fields=["record"])
+    lanes.request_reasons(cycle.organization_id)
+
+
 def _trace(began: int, decided: _Decided, committed: int) -> None:
     """Record a trace of the cycle; the time of superseded attempts belongs to the lock."""
     cycle = decided.cycle
-    names = ("lock", "snapshot", "plan", "apply", "commit", "reasons")
+    names = ("lock", "snapshot", "plan", "apply", "commit", "record")
     ends = (*decided.times, committed, perf_counter_ns())
     counts = ("ready", "placed", "evicted", "moved", "left_pending")
     tracing.record(

@@ -154,11 +154,12 @@ def _brought_up(
         return _Copy(moment, monotonic(), dict(rows), _with_past(rows))
     if not stale:
         return replace(former, moment=moment)
-    known = {**former.known, **rows}
+    known = {**former.known, **rows}  # new ones are at the end, the rows by id
     for pk in stale:
         if pk not in rows:
             known.pop(pk, None)
-    if any(pk not in former.known for pk in rows):
+    last = next(reversed(former.known), 0)
+    if any(pk < last and pk not in former.known for pk in rows):
         known = dict(sorted(known.items()))
     with_past = (former.with_past - frozenset(stale)) | _with_past(rows)
     return _Copy(moment, former.read_at, known, with_past)

@@ -94,7 +94,7 @@ def test_the_trace_of_a_cycle_has_its_phases_and_the_request(
     wait_until(lambda: len(inside(cycle, collector)) == 6, "the phases have arrived")
 
     phases = inside(cycle, collector)
-    names = ("lock", "snapshot", "plan", "apply", "commit", "reasons")
+    names = ("lock", "snapshot", "plan", "apply", "commit", "record")
     assert [phase.name for phase in phases] == [f"cycle.{name}" for name in names]
     assert phases[0].start_time_unix_nano == cycle.start_time_unix_nano
     assert phases[-1].end_time_unix_nano == cycle.end_time_unix_nano

@@ -1,7 +1,6 @@
-"""While many wait, most reasons are written after the plan is committed, and none gets lost."""
+"""While many wait, the background writes most reasons after the commit, and none gets lost."""
 
 from collections.abc import Callable
-from time import monotonic
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -10,11 +9,11 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from clusters.models import Cluster, Node
-from clusters.wakeups import RUN_CYCLE, begin, flush
 from deployments import services
 from deployments.models import Deployment
 from orgs.models import Organization
-from scheduling.cycle import explaining, lanes
+from scheduling.cycle import explaining, lanes, working_copy
+from scheduling.cycle.explaining import write_rest
 from scheduling.cycle.recording import decisions, unpack
 from scheduling.cycle.run import run_cycle
 from scheduling.cycle.snapshot import load
@@ -32,16 +31,24 @@ def _none_is_few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(explaining, "_stored", WeakValueDictionary())
 
 
-def cycle(organization: Organization, *, is_requested_again: bool = False) -> SchedulingCycle:
-    """Run a cycle that begins after all requests for it, except for one if that is wanted."""
-    flush()
-    begin(RUN_CYCLE, organization.pk)
-    lanes.begin(organization.pk)
-    if is_requested_again:
-        lanes.request_long(organization.pk, "change")
+@pytest.fixture
+def requested(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The delays of the cycles that the background requests."""
+    delays: list[float] = []
+    monkeypatch.setattr(explaining, "request_cycle", lambda _, *, delay_s: delays.append(delay_s))
+    return delays
+
+
+def cycle(organization: Organization) -> SchedulingCycle:
     done = run_cycle(organization.pk, SchedulingCycle.Trigger.CHANGE)
     assert done is not None
     return done
+
+
+def explained_cycle(organization: Organization) -> None:
+    """Run a cycle, and what it requests of the background."""
+    cycle(organization)
+    write_rest(organization.pk)
 
 
 def reason(deployment: Deployment) -> str:
@@ -54,7 +61,7 @@ def test_every_waiting_deployment_has_its_reason(
 ) -> None:
     running, *waiting = [submit(cpu_milli=8000, name=f"job {n}") for n in range(3)]
 
-    cycle(acme)
+    explained_cycle(acme)
 
     short = (
         "Needs 8 CPU, 1 GiB RAM at priority 50. The only cluster that could run it, forge, is short"
@@ -76,40 +83,59 @@ def test_the_record_has_all_decisions(acme: Organization, forge: Cluster, submit
     assert unpack(bytes(done.record or b""))[1] == expected
 
 
-def test_a_placement_is_committed_before_the_reasons_are_found(
+def test_a_cycle_leaves_the_reasons_to_the_background(
     acme: Organization, forge: Cluster, submit: Submit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, second = submit(cpu_milli=8000), submit(cpu_milli=8000)
-    in_transaction = []
-    write_rest = explaining._differs
+    asked: list[int] = []
+    monkeypatch.setattr(explaining, "_differs", lambda *_: pytest.fail("It looks at a reason."))
+    monkeypatch.setattr(lanes, "request_reasons", asked.append)
+    submit(cpu_milli=8000)
+    submit(cpu_milli=8000)
 
-    def differs(*arguments: object) -> tuple[str, str] | None:
-        in_transaction.append(connection.in_atomic_block)
-        return write_rest(*arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(explaining, "_differs", differs)
     cycle(acme)
 
-    assert in_transaction[0] is False
-    assert "short" in reason(second) + reason(first)
+    assert asked == [acme.pk]
 
 
-@pytest.mark.parametrize(("after_s", "written"), [(0.0, False), (explaining._LATEST_S, True)])
-def test_reasons_are_left_to_a_requested_cycle_for_a_while(
-    acme: Organization, forge: Cluster, submit: Submit, monkeypatch: pytest.MonkeyPatch,
-    after_s: float, written: bool,
-) -> None:  # fmt: skip
+def test_a_new_deployment_has_its_reason_at_once_although_all_rows_are_read(
+    acme: Organization, forge: Cluster, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        submit(cpu_milli=8000)
+    explained_cycle(acme)
+    new = submit(cpu_milli=8000)
+    monkeypatch.setattr(explaining, "_FEW", 1)
+    working_copy.forget_all()
+
+    cycle(acme)
+
+    assert "short of 8 CPU" in reason(new)
+
+
+def test_a_process_that_writes_the_reasons_writes_them_again_for_another_one(
+    acme: Organization, forge: Cluster, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(lanes, "request_reasons", asked.append)
     submit(cpu_milli=8000)
     waiting = submit(cpu_milli=8000)
     cycle(acme)
-    Node.objects.filter(cluster=forge).update(cpu_milli=4000)
-    monkeypatch.setattr(explaining, "_left_since", {acme.pk: monotonic() - after_s})
+    write = explaining._write_rest
+    reasons = []
 
-    cycle(acme, is_requested_again=True)
+    def while_the_first_writes(organization_id: int) -> bool:
+        monkeypatch.setattr(explaining, "_write_rest", write)
+        asked.clear()
+        write_rest(acme.pk)
+        reasons.append(reason(waiting))
+        return write(organization_id)
 
-    assert ("exceeds the capacity" in reason(waiting)) is written
-    cycle(acme)
-    assert "exceeds the capacity" in reason(waiting)
+    monkeypatch.setattr(explaining, "_write_rest", while_the_first_writes)
+    write_rest(acme.pk)
+
+    assert "short of 8 CPU" not in reasons[0]
+    assert "short of 8 CPU" in reason(waiting)
+    assert asked == [acme.pk]
 
 
 Late = Callable[[Callable[[], object]], None]
@@ -132,7 +158,7 @@ def just_before_the_rest(monkeypatch: pytest.MonkeyPatch) -> Late:
     return arrange
 
 
-def test_the_reasons_of_a_later_cycle_stay(
+def test_the_reasons_of_a_later_plan_stay(
     acme: Organization, forge: Cluster, submit: Submit, just_before_the_rest: Late
 ) -> None:
     submit(cpu_milli=8000)
@@ -140,22 +166,18 @@ def test_the_reasons_of_a_later_cycle_stay(
 
     def shrink_and_plan() -> None:
         Node.objects.filter(cluster=forge).update(cpu_milli=4000)
-        cycle(acme)
+        explaining._write_rest(acme.pk)
 
     just_before_the_rest(shrink_and_plan)
-    cycle(acme)
+    explained_cycle(acme)
 
     assert "exceeds the capacity" in reason(waiting)
 
 
 def test_a_deployment_that_changed_since_the_plan_keeps_its_reason(
     acme: Organization, forge: Cluster, submit: Submit, just_before_the_rest: Late,
-    monkeypatch: pytest.MonkeyPatch,
+    requested: list[float],
 ) -> None:  # fmt: skip
-    requested: list[float] = []
-    monkeypatch.setattr(
-        explaining, "request_cycle", lambda _, *, delay_s: requested.append(delay_s)
-    )
     submit(cpu_milli=8000)
     waiting = submit(cpu_milli=8000)
 
@@ -164,23 +186,23 @@ def test_a_deployment_that_changed_since_the_plan_keeps_its_reason(
         services.release(waiting, actor="olga")
 
     just_before_the_rest(hold_and_release)
-    cycle(acme)
+    explained_cycle(acme)
 
     assert reason(waiting) == "Released: waits for the next cycle."
     assert requested == [explaining._AGAIN_AFTER_S]
 
 
-def test_a_cycle_without_a_change_finds_no_reasons(
+def test_while_nothing_changes_no_reasons_are_found(
     acme: Organization, forge: Cluster, submit: Submit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for _ in range(3):
         submit(cpu_milli=8000)
     for _ in range(3):
-        cycle(acme)
+        explained_cycle(acme)
     monkeypatch.setattr(explaining, "_differs", lambda *_: pytest.fail("It looks at a reason."))
 
     with CaptureQueriesContext(connection) as statements:
-        cycle(acme)
+        explained_cycle(acme)
 
     assert not any("SET status_reason" in each["sql"] for each in statements)
 
@@ -196,3 +218,17 @@ def test_the_holder_of_a_reservation_is_known_to_the_next_plan(
     cycle(acme)
 
     assert load(acme.pk, lock=False).known[holder.pk].deployment.reserved
+
+
+def test_only_a_cycle_gives_a_reservation(
+    acme: Organization, forge: Cluster, submit: Submit, endless_turns: None
+) -> None:
+    submit(cpu_milli=6000, priority=90)
+    cycle(acme)
+    holder = submit(cpu_milli=8000)
+    Deployment.objects.filter(pk=holder.pk).update(queued_at="2020-01-01T00:00:00Z")
+
+    write_rest(acme.pk)
+
+    holder.refresh_from_db()
+    assert holder.status_code == "submitted"

@@ -2,13 +2,16 @@
 
 import base64
 import json
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from threading import Event
+from time import thread_time
 from typing import Any
 
 import pytest
+import time_machine
 from billiard.exceptions import TimeLimitExceeded
 from django.conf import settings
 from django.db import connections
@@ -20,7 +23,7 @@ from clusters.wakeups import RUN_CYCLE, flush, rerun_requested
 from deployments.models import Status
 from orgs.models import Organization
 from scheduling import tasks
-from scheduling.cycle import lanes
+from scheduling.cycle import lanes, run
 from scheduling.cycle import next_plan as next_plan_module
 from scheduling.models import BackgroundCycles, SchedulingCycle
 from scheduling.monitoring import cycle_alarms, heartbeats
@@ -28,12 +31,13 @@ from scheduling.planner.pipeline import make_plan
 from scheduling.planner.plan import Plan
 from scheduling.planner.shortlist import Backlog
 from scheduling.planner.snapshot import Snapshot
-from scheduling.tasks import run_due_cycle, run_long_cycle, run_requested_cycle
+from scheduling.tasks import run_due_cycle, run_long_cycle, run_requested_cycle, write_reasons
 from tests.fixtures.deployments import Submit
 from tests.support.locks import held
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 _PREFIX = "hypervisor:celery:"
 _LAST = "celery\x06\x169"
 """The default queue's messages of the lowest priority."""
@@ -45,6 +49,12 @@ def broker() -> Iterator[Redis]:
     with Redis.from_url(settings.REDIS_URL, decode_responses=True) as client:
         client.flushall()
         yield client
+
+
+@pytest.fixture(autouse=True)
+def the_first_long_cycle_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "_BURST_S", 0.0)
+    monkeypatch.setattr(lanes, "_left", {})
 
 
 @pytest.fixture
@@ -107,6 +117,74 @@ def test_after_a_long_cycle_the_next_one_is_handed_over_once(
     second.refresh_from_db()
     assert (first.status, second.status) == (Status.STARTING, Status.PENDING)
     assert messages(broker, "background") == [(lanes.RUN_LONG_CYCLE, [acme.pk, "change"])]
+
+
+@pytest.fixture
+def clock(
+    monkeypatch: pytest.MonkeyPatch, every_cycle_is_short: None
+) -> Iterator[time_machine.Traveller]:
+    """The clock of long cycles, which have three seconds before one counts."""
+    for name, value in (("LONG_CPU_S", 0.25), ("LONG_S", 2.0), ("_BURST_S", 3.0)):
+        monkeypatch.setattr(lanes, name, value)
+    monkeypatch.setattr(lanes, "monotonic", time.time)
+    with time_machine.travel(NOON, tick=False) as traveller:
+        yield traveller
+
+
+def test_long_cycles_count_when_they_have_taken_too_much_time(
+    acme: Organization, clock: time_machine.Traveller
+) -> None:
+    lanes.succeeded(acme.pk, 1.0, 1.0)
+    lanes.succeeded(acme.pk, 2.0, 0.1)
+    in_time = BackgroundCycles.objects.count()
+    clock.shift(59)
+    lanes.succeeded(acme.pk, 1.0, 1.0)
+
+    assert in_time == 0
+    assert BackgroundCycles.objects.filter(pk=acme.pk).exists()
+
+
+def test_the_time_for_long_cycles_grows_back(
+    acme: Organization, clock: time_machine.Traveller
+) -> None:
+    lanes.succeeded(acme.pk, 3.0, 3.0)
+    clock.shift(61)
+    lanes.succeeded(acme.pk, 1.0, 1.0)
+
+    assert not BackgroundCycles.objects.exists()
+
+
+def test_what_follows_the_commit_does_not_make_a_cycle_long(
+    acme: Organization, every_cycle_is_short: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished = []
+
+    def compute(decided: object) -> None:
+        until = thread_time() + lanes.LONG_CPU_S
+        while thread_time() < until:
+            pass
+        finished.append(decided)
+
+    monkeypatch.setattr(lanes, "LONG_CPU_S", 0.3)
+    monkeypatch.setattr(run, "_finish", compute)
+    run_requested_cycle(acme.pk)
+
+    assert finished
+    assert not BackgroundCycles.objects.exists()
+
+
+def test_the_reasons_are_requested_of_the_background_once(
+    acme: Organization, background: None, broker: Redis
+) -> None:
+    lanes.request_reasons(acme.pk)
+    lanes.request_reasons(acme.pk)
+    first = messages(broker, "background")
+    write_reasons(acme.pk)
+
+    lanes.request_reasons(acme.pk)
+
+    assert first == [(lanes.WRITE_REASONS, [acme.pk])]
+    assert messages(broker, "background") == first * 2
 
 
 def test_the_background_runs_the_cycle_and_later_changes_get_a_message_of_their_own(
