@@ -144,7 +144,12 @@ class AttemptCount(models.Model):
         FAILED = "failed"
 
     organization = models.ForeignKey(
-        "orgs.Organization", on_delete=models.CASCADE, related_name="+", db_index=False
+        "orgs.Organization",
+        on_delete=models.CASCADE,
+        related_name="+",
+        db_index=False,
+        # A sender that counts has locked a webhook, but a deletion locks the organization first.
+        db_constraint=False,
     )
     outcome = models.CharField(max_length=10, choices=Outcome.choices)
     value = models.BigIntegerField(default=0)

@@ -8,7 +8,7 @@ from rest_framework.test import APIClient
 
 from accounts.models import AuditEntry, IdempotencyKey, User
 from hypervisor.base.secrets import decrypt
-from orgs.models import Event, Organization, Role, Webhook
+from orgs.models import AttemptCount, Delivery, Event, Organization, Role, Webhook
 from tests.fixtures.deployments import MemberAs
 from tests.fixtures.people import ClientFor
 from tests.orgs.webhooks.conftest import Add
@@ -197,3 +197,15 @@ def test_only_a_few_tests_wait_at_once(admin: APIClient, add: Add) -> None:
     for _ in range(5):
         assert admin.post(path).status_code == 201
     refusal(admin.post(path), 409)
+
+
+def test_an_organization_is_deleted_with_its_webhooks(
+    alice: User, acme: Organization, client_for: ClientFor
+) -> None:
+    owner = client_for(alice)
+    failed(added(owner), 1)
+    AttemptCount.objects.create(organization=acme, outcome="failed", value=10)
+
+    assert owner.delete(f"/organizations/{acme.pk}").status_code == 204
+
+    assert not any(model.objects.exists() for model in (Webhook, Delivery, AttemptCount))
