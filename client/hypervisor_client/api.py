@@ -112,19 +112,42 @@ class Client:
         found: JSON = self.call("GET", f"/deployments/{deployment}/explain")
         return found
 
-    def change(self, deployment: int, **fields: Any) -> JSON:
-        """Change some fields of a deployment; return it."""
-        changed: JSON = self.call("PATCH", f"/deployments/{deployment}", body=fields)
+    def change(self, deployment: int, *, dry_run: bool = False, **fields: Any) -> JSON:
+        """Change some fields of a deployment; return it.
+
+        This and the other changes take `dry_run`: they change nothing, and return what they would
+        return, with what the next cycle would do because of them as `preview`.
+        """
+        changed: JSON = self._make("PATCH", f"/deployments/{deployment}", dry_run, fields)
         return changed
 
-    def act(self, deployment: int, verb: str) -> JSON:
+    def act(self, deployment: int, verb: str, *, dry_run: bool = False) -> JSON:
         """Carry out `start`, `stop`, `cancel`, `hold` or `release`; return the deployment."""
-        changed: JSON = self.call("POST", f"/deployments/{deployment}/{verb}")
+        changed: JSON = self._make("POST", f"/deployments/{deployment}/{verb}", dry_run)
         return changed
 
-    def delete(self, deployment: int) -> None:
+    def delete(self, deployment: int, *, dry_run: bool = False) -> JSON | None:
         """Delete a pending or ended deployment."""
-        self.call("DELETE", f"/deployments/{deployment}")
+        tried: JSON | None = self._make("DELETE", f"/deployments/{deployment}", dry_run)
+        return tried
+
+    def steer(
+        self, cluster: int, verb: str, *, node: int | None = None, dry_run: bool = False
+    ) -> JSON:
+        """Carry out `cordon`, `uncordon` or `drain` on a cluster or its node; return that."""
+        changed: JSON = self._make("POST", f"{_supply(cluster, node)}/{verb}", dry_run)
+        return changed
+
+    def resize(
+        self, cluster: int, *, node: int | None = None, dry_run: bool = False, **amounts: Any
+    ) -> JSON:
+        """Change `cpu`, `ram_mib` or `gpu` of a cluster with one node, or of a node; return it."""
+        changed: JSON = self._make("PATCH", _supply(cluster, node), dry_run, amounts)
+        return changed
+
+    def _make(self, method: str, path: str, dry_run: bool, body: Any = None) -> Any:
+        """Make the call of a change, or its dry run."""
+        return self.call(method, path, params={"dry_run": "true"} if dry_run else None, body=body)
 
     def events(self, deployment: int) -> Iterator[JSON]:
         """Yield the history of a deployment, the oldest event first."""
@@ -141,6 +164,9 @@ class Client:
 
     def clusters(self) -> Iterator[JSON]:
         return self.rows("/clusters")
+
+    def nodes(self, cluster: int) -> Iterator[JSON]:
+        return self.rows(f"/clusters/{cluster}/nodes")
 
     def follow(
         self, *, after: int | None = None, wait_s: float | None = None, **filters: Any
@@ -200,3 +226,7 @@ class Client:
         )  # fmt: skip
         page: JSON = response.json()
         return page
+
+
+def _supply(cluster: int, node: int | None) -> str:
+    return f"/clusters/{cluster}" + ("" if node is None else f"/nodes/{node}")

@@ -129,6 +129,45 @@ def test_json_is_the_services_answer(hv: Run, log_in: None, ada: Client) -> None
     assert hv("stop", "as-json").returncode == 0
 
 
+def test_a_dry_run_shows_what_a_change_would_do_and_changes_nothing(
+    hv: Run, log_in: None, ada: Client
+) -> None:
+    train = int(
+        hv(
+            "submit", "--image", "ml/a:1", "--gpu", "2", "--priority", "60", "--name", "train"
+        ).stdout
+    )
+    hv("wait", "train", "--until", "running")
+    tune = int(hv("submit", "--image", "ml/a:1", "--gpu", "1", "--name", "tune").stdout)
+    hv("hold", "tune")
+    hv("priority", "train", "20")
+
+    refused = hv("hold", "train", "--dry-run")
+    released = hv("release", "tune", "--dry-run")
+    answers = json.loads(hv("release", "tune", "--dry-run", "--json").stdout)
+    gone = hv("delete", "tune", "--dry-run")
+    drained = hv("drain", "rack-1", "--node", "rack-1", "--dry-run")
+    resized = hv("resize", "rack-1", "--gpu", "3", "--dry-run", "--json")
+    nothing = hv("resize", "rack-1", "--dry-run")
+
+    assert (refused.returncode, "only a pending deployment" in refused.stderr) == (1, True)
+    lines = released.stdout.splitlines()
+    assert lines[0] == f"Dry run, nothing is changed: {tune} (tune) would be pending."
+    assert lines[1].endswith("UTC at the latest, would")
+    assert lines[2].startswith(f"  evict train ({train}, priority 20) from rack-1, which loses ")
+    assert lines[3] == f"  start tune ({tune}, priority 50) on rack-1"
+    kinds = [row["kind"] for row in answers[0]["preview"]["consequences"]]
+    assert (answers[0]["id"], kinds) == (tune, ["evicted", "starts"])
+    assert "tune would be deleted." in gone.stdout
+    assert f"  evict train ({train}, priority 20) from rack-1" in drained.stdout
+    assert json.loads(resized.stdout)["gpu"] == 3
+    assert "Say what to change" in nothing.stderr
+    assert ada.get(f"/deployments/{tune}")["status_code"] == "held"
+    assert {c["state"] for c in ada.list("/clusters")} == {"active"}
+    hv("stop", "train")
+    hv("cancel", "tune")
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [

@@ -23,5 +23,9 @@ def ago(time: str | None) -> str:
         return ""
     # Python before 3.11 does not read a `Z`.
     then = datetime.fromisoformat(time.replace("Z", "+00:00"))
-    seconds = max(0, int((datetime.now(timezone.utc) - then).total_seconds()))
+    return duration(int((datetime.now(timezone.utc) - then).total_seconds()))
+
+
+def duration(seconds: int) -> str:
+    """Return a time span in its largest unit, such as `3m`."""
     return next((f"{seconds // size}{unit}" for size, unit in _UNITS if seconds >= size), "0s")

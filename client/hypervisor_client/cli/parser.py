@@ -186,13 +186,28 @@ def _single(add: _Adder) -> None:
     ):
         many = add(verb, "single.each", text)
         many.add_argument("deployments", nargs="+", metavar="DEPLOYMENT")
+        _dry_run(many)
     priority = add("priority", "single.priority", "change the priority of a deployment")
     priority.add_argument("deployment", metavar="DEPLOYMENT")
     priority.add_argument("priority", type=int, help="1 to 100")
+    _dry_run(priority)
 
 
 def _supply(add: _Adder) -> None:
     add("clusters", "supply.clusters", "list clusters with what is free")
+    for verb, text in (
+        ("cordon", "place nothing new on a cluster or a node"),
+        ("uncordon", "place deployments on a cluster or a node again"),
+        ("drain", "move or requeue what runs on a cluster or a node"),
+        ("resize", "change the capacity of a cluster with one node, or of a node"),
+    ):
+        change = add(verb, "supply.change", text)
+        change.add_argument("cluster", metavar="CLUSTER", help="its id or its name")
+        change.add_argument("--node", help="the node of the cluster: its id or its name")
+        _dry_run(change)
+    change.add_argument("--cpu", help="cores, such as 64")
+    change.add_argument("--ram", help="MiB, or an amount such as 256Gi")
+    change.add_argument("--gpu", type=int, help="whole devices")
     add("usage", "supply.usage", "show who has how much of the clusters")
 
 
@@ -220,6 +235,12 @@ def _webhooks(add: _Adder) -> None:
     hooks.add_argument("--since", metavar="TIME", help="replay: events from this time on")
     hooks.add_argument("--until", metavar="TIME", help="replay: events before this time")
     hooks.add_argument("--all", action="store_true", help="replay: also what was delivered")
+
+
+def _dry_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--dry-run", action="store_true", help="only show what would happen, and to whom"
+    )
 
 
 def _shell(add: _Adder) -> None:

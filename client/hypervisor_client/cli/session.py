@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from argparse import Namespace
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -84,6 +84,25 @@ class Session:
             raise NotOne(f"You can see no deployment called {text!r}: hv ps --all")
         ids = ", ".join(f"{d['id']} ({d['status']})" for d in (live or found)[-10:])
         raise NotOne(f"Several deployments are called {text!r}; give an id: {ids}.")
+
+    def cluster_of(self, text: str) -> int:
+        """Return the id that the text is, or that of the only cluster with this name."""
+        return _one(text, "cluster", self.client.clusters, "hv clusters")
+
+    def node_of(self, cluster: int, text: str) -> int:
+        """Return the id that the text is, or that of the cluster's node with this name."""
+        how = f"hv api GET /clusters/{cluster}/nodes"
+        return _one(text, "node", lambda: self.client.nodes(cluster), how)
+
+
+def _one(text: str, kind: str, rows: Callable[[], Iterable[JSON]], how: str) -> int:
+    """Return the id that the text is, or that of the only row with this name. Raises NotOne."""
+    if text.isascii() and text.isdigit():
+        return int(text)
+    found = [row for row in rows() if row["name"] == text]
+    if len(found) != 1:
+        raise NotOne(f"You can see {len(found)} {kind}s called {text!r}: {how}")
+    return int(found[0]["id"])
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from hypervisor_client.api import JSON
 from hypervisor_client.cli.amounts import amounts
+from hypervisor_client.cli.preview import done_for_it, summary
 from hypervisor_client.cli.session import Session, table
 from hypervisor_client.errors import ApiError, ClientError, NotOne
 
@@ -37,11 +38,22 @@ def explain(session: Session, given: Namespace) -> None:
     lines = [f"{found['status']}: {found['reason']}"]
     if found["position"]:
         lines.append(f"Position {found['position']} of {found['queue_length']} in the queue.")
+    lines += _ahead(found["ahead"])
+    lines += done_for_it(found)
     lines += [text for text in found["waits_for"] if text != found["reason"]]
     for cluster in found["clusters"]:
         lines.append(f"  {cluster['why']}")
         lines += [f"    {node['name']}: {node['why']}" for node in cluster["nodes"]]
     session.show(found, "\n".join(lines))
+
+
+def _ahead(ahead: JSON | None) -> list[str]:
+    """Return a line with the first of those that are before it in the queue."""
+    if not ahead or not ahead["count"]:
+        return []
+    names = [f"{d['name']} ({d['deployment']}, priority {d['priority']})" for d in ahead["first"]]
+    more = ahead["count"] - len(names)
+    return [f"Ahead: {', '.join(names)}" + (f" and {more} more." if more else ".")]
 
 
 def events(session: Session, given: Namespace) -> None:
@@ -95,12 +107,18 @@ def api(session: Session, given: Namespace) -> None:
 
 def priority(session: Session, given: Namespace) -> None:
     deployment = session.deployment_of(given.deployment)
-    changed = session.client.change(deployment, priority=given.priority)
-    session.show(changed, f"{deployment} ({changed['name']}) has priority {changed['priority']}.")
+    changed = session.client.change(deployment, dry_run=given.dry_run, priority=given.priority)
+    who, has = f"{deployment} ({changed['name']})", f"priority {changed['priority']}."
+    text = f"{who} has {has}"
+    if given.dry_run:
+        text = summary(f"{who} would have {has}", changed)
+    session.show(changed, text)
 
 
 def each(session: Session, given: Namespace) -> int:
     """Carry the command out for each deployment, also after a failure; return 1 if one failed."""
+    if given.dry_run:
+        return _try_each(session, given)
     results = [_carry_out(session, text, given.command) for text in given.deployments]
     done = [result for result in results if result]
     rows = [dict(zip(("id", "status", "status_reason"), result)) for result in done]
@@ -109,15 +127,42 @@ def each(session: Session, given: Namespace) -> int:
     return 0 if len(done) == len(results) else 1
 
 
+def _try_each(session: Session, given: Namespace) -> int:
+    """Try the command for each deployment by itself; return 1 if one would be refused."""
+    results = [
+        (text, _answer_to(session, text, given.command, dry_run=True)) for text in given.deployments
+    ]
+    found = [(text, answer) for text, answer in results if answer is not None]
+    texts = [summary(_would(text, answer), answer) for text, answer in found]
+    if found or session.as_json:
+        session.show([answer for _, answer in found], "\n".join(texts))
+    return 0 if len(found) == len(results) else 1
+
+
+def _would(text: str, answer: JSON) -> str:
+    if "id" not in answer:
+        return f"{text} would be deleted."
+    state = "on hold" if answer["status_code"] == "held" else answer["status"]
+    return f"{answer['id']} ({answer['name']}) would be {state}."
+
+
 def _carry_out(session: Session, text: str, verb: str) -> tuple[int, str, str] | None:
     """Return the id, the new status and its reason; None after a reported failure."""
+    found = _answer_to(session, text, verb)
+    if found is None:
+        return None
+    if verb == "delete":
+        return int(found["id"]), "deleted", ""
+    return found["id"], found["status"], found["status_reason"]
+
+
+def _answer_to(session: Session, text: str, verb: str, *, dry_run: bool = False) -> JSON | None:
+    """Return the service's answer, of a deletion at least the id; None after a reported error."""
     try:
         deployment = session.deployment_of(text)
         if verb == "delete":
-            session.client.delete(deployment)
-            return deployment, "deleted", ""
-        found = session.client.act(deployment, verb)
+            return session.client.delete(deployment, dry_run=dry_run) or {"id": deployment}
+        return session.client.act(deployment, verb, dry_run=dry_run)
     except (ApiError, NotOne) as error:
         session.note(f"hv: {text}: {error}")
         return None
-    return deployment, found["status"], found["status_reason"]

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from hypervisor_client.api import ENDED, JSON, Client
+from hypervisor_client.cli.preview import done_for_it
 from hypervisor_client.cli.session import Session
-from hypervisor_client.errors import ClientError, NotOne
+from hypervisor_client.errors import ClientError
 
 NO_CODE = 125
 """The exit code for a deployment whose container gave none."""
@@ -109,8 +110,7 @@ def _code_of(session: Session, ended: JSON) -> int:
 def _try(session: Session, spec: JSON) -> int:
     result = session.client.dry_run(**spec)
     lines = [f"{result['outcome']}: {result['reason']}"]
-    lines += [f"  evicts {e['deployment']}: {e['reason']}" for e in result["evictions"]]
-    lines += [f"  moves {m['deployment']}: {m['reason']}" for m in result["moves"]]
+    lines += done_for_it(result)
     lines += [f"  {c['why']}" for c in result["clusters"]]
     session.show(result, "\n".join(lines))
     return 0
@@ -141,7 +141,7 @@ def _of_options(session: Session, given: Namespace) -> JSON:
         "max_runtime_s": given.max_runtime, "command": given.words or None,
         "labels": _labels(given.label) or None,
         "env": _environment(given) or None, "require": _requirements(given.require) or None,
-        "requested_cluster": given.cluster and _cluster(session, given.cluster),
+        "requested_cluster": given.cluster and session.cluster_of(given.cluster),
         "depends_on": [session.deployment_of(text) for text in given.after or ()] or None,
         **(restarts or {}),
     }  # fmt: skip
@@ -181,12 +181,3 @@ def _requirements(texts: list[str] | None) -> dict[str, list[str]]:
             raise ClientError(f"--require {text}: write LABEL=VALUE or LABEL=VALUE,VALUE.")
         found[label] = values.split(",")
     return found
-
-
-def _cluster(session: Session, text: str) -> int:
-    if text.isascii() and text.isdigit():
-        return int(text)
-    found = [c for c in session.client.clusters() if c["name"] == text]
-    if len(found) != 1:
-        raise NotOne(f"You can see {len(found)} clusters called {text!r}: hv clusters")
-    return int(found[0]["id"])

@@ -7,7 +7,9 @@ from collections import Counter, defaultdict
 
 from hypervisor_client.api import Client
 from hypervisor_client.cli.amounts import amounts, memory
+from hypervisor_client.cli.preview import summary
 from hypervisor_client.cli.session import Session, table
+from hypervisor_client.errors import ClientError
 
 _AMOUNTS = ("cpu", "ram_mib", "gpu")
 _ACTIVE = ["starting", "running", "stopping"]
@@ -22,6 +24,26 @@ def clusters(session: Session, given: Namespace) -> None:
     ]  # fmt: skip
     titles = ("ID", "NAME", "STATE", "NODES", "CAPACITY", "FREE", "MOST FREE ON A NODE")
     session.show(rows, table(titles, cells) if rows else "There is no cluster yet.")
+
+
+def change(session: Session, given: Namespace) -> None:
+    """Cordon, uncordon, drain or resize a cluster or one of its nodes."""
+    client, dry_run = session.client, given.dry_run
+    cluster = session.cluster_of(given.cluster)
+    node = given.node and session.node_of(cluster, given.node)
+    if given.command == "resize":
+        wanted = {"cpu": given.cpu, "ram_mib": given.ram, "gpu": given.gpu}
+        wanted = {name: value for name, value in wanted.items() if value is not None}
+        if not wanted:
+            raise ClientError("Say what to change: --cpu, --ram or --gpu.")
+        changed = client.resize(cluster, node=node, dry_run=dry_run, **wanted)
+        has, would_have = f"has {amounts(changed)}", f"would have {amounts(changed)}"
+    else:
+        changed = client.steer(cluster, given.command, node=node, dry_run=dry_run)
+        has, would_have = f"is {changed['state']}", f"would be {changed['state']}"
+    name = changed["name"]
+    text = summary(f"{name} {would_have}.", changed) if dry_run else f"{name} {has}."
+    session.show(changed, text)
 
 
 def usage(session: Session, given: Namespace) -> None:
