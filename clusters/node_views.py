@@ -32,6 +32,7 @@ class NodeViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Node]):
     roles: ClassVar = dict.fromkeys(
         ("update", "partial_update", "destroy", "cordon", "uncordon", "drain"), Role.ADMIN
     )
+    dry_runs: ClassVar = ("create", *roles)
 
     def get_queryset(self) -> QuerySet[Node]:
         return super().get_queryset().filter(cluster=self._cluster)

@@ -27,6 +27,7 @@ class ClusterViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Cluster])
     roles: ClassVar = dict.fromkeys(
         ("update", "partial_update", "destroy", "cordon", "uncordon", "drain"), Role.ADMIN
     )
+    dry_runs: ClassVar = ("create", *roles)
 
     def create(self, request: Request) -> Response:
         serializer = cast("ClusterSerializer", self.get_serializer(data=request.data))

@@ -11,7 +11,9 @@ of each process sends the messages, so that no caller waits for a broker that ha
 import atexit
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from threading import Condition, Lock, Thread, Timer
 from time import monotonic, time
@@ -56,6 +58,8 @@ _RERUN_SECONDS = 120
 
 Wakeup = tuple[str, int]
 """A task's name and the id of its subject."""
+
+_withheld: ContextVar[set[Wakeup] | None] = ContextVar("withheld", default=None)
 
 _timers: dict[Wakeup, tuple[float, Timer]] = {}
 _lock = Lock()
@@ -199,8 +203,22 @@ def request_reconcile(cluster_id: int) -> None:
 
 def request(wakeup: Wakeup, *, delay_s: float = 0) -> None:
     """Request this work once this transaction has committed."""
+    if (withheld := _withheld.get()) is not None:
+        withheld.add(wakeup)
+        return
     act = partial(_send_later, wakeup, delay_s) if delay_s else partial(request_at_once, wakeup)
     transaction.on_commit(act, robust=True)
+
+
+@contextmanager
+def withheld() -> Iterator[set[Wakeup]]:
+    """Collect what the block requests instead of requesting it."""
+    requests: set[Wakeup] = set()
+    token = _withheld.set(requests)
+    try:
+        yield requests
+    finally:
+        _withheld.reset(token)
 
 
 def request_at_once(wakeup: Wakeup) -> None:

@@ -8,7 +8,7 @@ not do, because transactions do not commit in the order of their numbers.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pgtrigger
@@ -123,13 +123,13 @@ class Moment:
 class Changes:
     """The deployments that changed before a moment, by organization.
 
-    Of the organizations in `own`, this transaction itself has changed deployments: nothing that it
-    reads of these may outlast it.
+    `own` are those that this transaction itself has changed: nothing that it reads of their
+    organizations may outlast it.
     """
 
     moment: Moment
     deployments: Mapping[int, set[int]]
-    own: frozenset[int]
+    own: Mapping[int, set[int]]
 
 
 def since(moments: Mapping[int, Moment | None]) -> Changes:
@@ -154,17 +154,21 @@ def since(moments: Mapping[int, Moment | None]) -> Changes:
             UNION
             SELECT organization_id, w.deployment_id
             FROM changed JOIN deployments_dependency w ON w.on_id = changed.deployment_id
+        ), changed_here AS (
+            SELECT DISTINCT c.organization_id, c.deployment_id
+            FROM seen JOIN deployments_deploymentchange c USING (organization_id)
+            WHERE c.xact = pg_current_xact_id_if_assigned()::text::bigint
         ), own AS (
-            SELECT organization_id FROM seen WHERE EXISTS (
-                SELECT FROM deployments_deploymentchange c
-                WHERE c.organization_id = seen.organization_id
-                  AND c.xact = pg_current_xact_id_if_assigned()::text::bigint)
+            SELECT organization_id, deployment_id FROM changed_here
+            UNION
+            SELECT organization_id, w.deployment_id
+            FROM changed_here JOIN deployments_dependency w ON w.on_id = changed_here.deployment_id
         )
         SELECT pg_current_snapshot()::text, pg_current_xact_id_if_assigned()::text::bigint,
                (SELECT oid FROM pg_database WHERE datname = current_database()) || '/'
                    || pg_relation_filenode('deployments_deployment'),
                (SELECT max(kept_from) FROM deployments_changelimit),
-               (SELECT array_agg(organization_id) FROM own),
+               (SELECT array_agg(ARRAY[organization_id, deployment_id]) FROM own),
                (SELECT array_agg(ARRAY[organization_id, deployment_id]) FROM affected)
     """
     snapshots = [moment and moment.snapshot for moment in moments.values()]
@@ -172,11 +176,15 @@ def since(moments: Mapping[int, Moment | None]) -> Changes:
     with connection.cursor() as cursor:
         cursor.execute(sql, [list(moments), snapshots, xacts])
         snapshot, xact, source, kept_from, own, affected = cursor.fetchone()
-    deployments: dict[int, set[int]] = defaultdict(set)
-    for organization, deployment in affected or ():
-        deployments[organization].add(deployment)
     moment = Moment(snapshot, source, kept_from or 0, xact)
-    return Changes(moment, deployments, frozenset(own or ()))
+    return Changes(moment, _by_organization(affected or ()), _by_organization(own or ()))
+
+
+def _by_organization(pairs: Iterable[Sequence[int]]) -> dict[int, set[int]]:
+    deployments: dict[int, set[int]] = defaultdict(set)
+    for organization, deployment in pairs:
+        deployments[organization].add(deployment)
+    return dict(deployments)
 
 
 @transaction.atomic

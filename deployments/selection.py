@@ -54,7 +54,7 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The ids of the deployments that were changed, or would be, and the skipped deployments.
+    """The ids of the deployments that were changed, and the skipped deployments.
 
     `remaining` counts the deployments beyond the limit, which another call would change.
     """
@@ -108,7 +108,6 @@ def carry_out(
     *,
     user: User,
     limit: int | None,
-    dry_run: bool,
     **given: Any,
 ) -> Outcome:
     """Carry out the action on the selected deployments, in the order of their ids up to the limit.
@@ -123,8 +122,6 @@ def carry_out(
     chosen = fitting[:limit]
     _check_number(len(chosen))
     remaining = len(fitting) - len(chosen)
-    if dry_run:
-        return Outcome([each.pk for each in chosen], skipped, remaining)
     changed = action.carry_out(chosen, actor=user.username, **given) if chosen else set()
     skipped += [
         Skipped(each.pk, "changed", "It has just changed: check its status and repeat the call.")

@@ -8,12 +8,16 @@ from clusters.node_views import NodeViewSet
 from clusters.views import ClusterViewSet
 from deployments.registries.views import RegistryViewSet
 from deployments.usage.views import UsageView
+from orgs import dry_runs
 from orgs.feed.views import EventStreamView, EventsView
 from orgs.service_accounts.views import ServiceAccountViewSet
 from orgs.tokens.views import TokenViewSet
 from orgs.views import JoinView, MeView, OrganizationViewSet, RegisterView
 from orgs.webhooks.views import DeliveryViewSet, WebhookViewSet
+from scheduling.trials import try_out
 from scheduling.views import DeploymentViewSet
+
+dry_runs.register(try_out)
 
 router = SimpleRouter(trailing_slash=False)
 router.register("organizations", OrganizationViewSet)

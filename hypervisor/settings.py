@@ -250,6 +250,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_NAME_OVERRIDES": {
         "ClusterState": "clusters.models.Cluster.State",
+        "ConsequenceKind": "scheduling.planner.compare.KINDS",
         "DeliveryStatus": "orgs.models.Delivery.Status",
         "DeploymentStatus": "deployments.models.Status",
         "Driver": "clusters.drivers.kinds.choices",

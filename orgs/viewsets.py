@@ -13,6 +13,7 @@ from rest_framework.viewsets import GenericViewSet
 from accounts.idempotency import IdempotentMixin, Needed
 from accounts.models import User
 from hypervisor.rest.parameters import StrictParametersMixin
+from orgs.dry_runs import DryRunMixin
 from orgs.models import Role
 from orgs.permissions import require
 from orgs.tenancy import TenantQuerySet
@@ -28,11 +29,12 @@ class RepeatableMixin(IdempotentMixin):
             require(user, organization_id, Role(role))
 
 
-class TenantViewSet(RepeatableMixin, StrictParametersMixin, GenericViewSet[M]):
+class TenantViewSet(DryRunMixin, RepeatableMixin, StrictParametersMixin, GenericViewSet[M]):
     """Shows a caller only rows of the caller's organizations; any other row is a 404.
 
     `roles` has the lowest role that each action needs; an action without an entry needs only a
-    membership. `own_roles` has the lower role that suffices for rows that the caller owns.
+    membership. `own_roles` has the lower role that suffices for rows that the caller owns. The
+    actions in `dry_runs` take `?dry_run=true`.
     """
 
     roles: ClassVar[Mapping[str, Role]] = {}

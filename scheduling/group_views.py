@@ -25,9 +25,6 @@ OF_MANY_FOR_ADMINS = ("hold_many", "release_many")
 
 _SELECTION = [
     OpenApiParameter(
-        "dry_run", bool, description="Change nothing: return what the call would change."
-    ),
-    OpenApiParameter(
         "limit",
         {"type": "integer", "minimum": 1, "maximum": selection.MAX_CHANGED},
         description="Change at most this many deployments, in the order of their ids.",
@@ -120,10 +117,8 @@ class GroupMixin(TenantViewSet[Deployment]):
                 attr="all",
                 code="invalid" if filters else "required",
             )
-        dry_run = flag(request, "dry_run")
         rows = cast("DeploymentQuerySet", self.filter_queryset(self.get_queryset()))
         limit = whole_number(request, "limit", 1, selection.MAX_CHANGED)
-        outcome = selection.carry_out(
-            action, rows, user=caller(request), limit=limit, dry_run=dry_run, **given
-        )
+        outcome = selection.carry_out(action, rows, user=caller(request), limit=limit, **given)
+        dry_run = flag(request, "dry_run")
         return Response(SelectionSerializer({"dry_run": dry_run, **asdict(outcome)}).data)

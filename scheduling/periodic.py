@@ -28,10 +28,13 @@ class Job:
         return f"Every {self.every_s} seconds unless changed here."
 
 
+_CYCLES = "Scheduling cycles"
+
+
 def jobs() -> tuple[Job, ...]:
     hour, day = 3600, 24 * 3600
     return (
-        Job("Scheduling cycles", "scheduling.run_due_cycles", settings.SCHEDULER_INTERVAL),
+        Job(_CYCLES, "scheduling.run_due_cycles", settings.SCHEDULER_INTERVAL),
         Job("Reconcile containers", "deployments.reconcile_all", settings.RECONCILE_INTERVAL),
         Job("Record workers' heartbeats", "scheduling.note_pulse", EVERY_S),
         Job("Record engine workers' heartbeats", "scheduling.note_pulse", EVERY_S, queue=ENGINES),
@@ -63,6 +66,14 @@ FORMER_NAMES = {
     "Take a sample": "Note how the platform is",
 }
 """By name: what the former release called the row, which keeps what operators changed."""
+
+
+def seconds_between_cycles() -> float:
+    """Return the interval of the periodic cycles, which operators may change."""
+    row = PeriodicTask.objects.select_related("interval").filter(name=_CYCLES).first()
+    if row is None or row.interval is None:
+        return settings.SCHEDULER_INTERVAL
+    return float(row.interval.schedule.run_every.total_seconds())
 
 
 def install(**_: Any) -> None:

@@ -6,6 +6,7 @@ from rest_framework import serializers
 
 from clusters.fields import CpuField
 from hypervisor.rest.schemas import example
+from scheduling.planner.compare import KINDS
 
 _OBSTACLE = {
     "cluster": 3,
@@ -13,6 +14,9 @@ _OBSTACLE = {
     "why": "rack-1: is short of 1 GPU.",
     "nodes": [],
 }
+
+
+_LOST = "The run time in seconds, since its last checkpoint, that it loses."
 
 
 class MissingSerializer(serializers.Serializer[Any]):
@@ -65,6 +69,39 @@ class TurnSerializer(serializers.Serializer[Any]):
     ends = serializers.DateTimeField(allow_null=True, help_text="null before the turn")
 
 
+class AheadOneSerializer(serializers.Serializer[Any]):
+    deployment = serializers.IntegerField()
+    name = serializers.CharField()
+    priority = serializers.IntegerField()
+
+
+class AheadSerializer(serializers.Serializer[Any]):
+    count = serializers.IntegerField()
+    first = AheadOneSerializer(many=True, help_text="At most five, in the order of the queue.")
+
+
+class EvictionSerializer(serializers.Serializer[Any]):
+    deployment = serializers.IntegerField()
+    name = serializers.CharField()
+    priority = serializers.IntegerField()
+    cluster = serializers.IntegerField()
+    node = serializers.IntegerField()
+    lost_s = serializers.IntegerField(help_text=_LOST)
+    reason = serializers.CharField()
+
+
+class MoveSerializer(serializers.Serializer[Any]):
+    deployment = serializers.IntegerField()
+    name = serializers.CharField()
+    priority = serializers.IntegerField()
+    source = serializers.IntegerField()  # type: ignore[assignment]
+    source_node = serializers.IntegerField(source="node")
+    target = serializers.IntegerField()
+    target_node = serializers.IntegerField()
+    lost_s = serializers.IntegerField(help_text=_LOST)
+    reason = serializers.CharField()
+
+
 @example(
     answer={
         "deployment": 8,
@@ -73,10 +110,16 @@ class TurnSerializer(serializers.Serializer[Any]):
         "reason": "Needs 4 CPU, 16 GiB RAM, 1 GPU at priority 20. The only cluster that could run"
         " it, rack-1, is short of 1 GPU.",
         "since": "2026-01-05T09:12:00Z",
-        "position": 1,
-        "queue_length": 1,
+        "position": 2,
+        "queue_length": 2,
+        "ahead": {
+            "count": 1,
+            "first": [{"deployment": 6, "name": "tune-resnet", "priority": 40}],
+        },
         "waits_for": [],
         "clusters": [_OBSTACLE],
+        "evictions": [],
+        "moves": [],
         "turn": None,
     }
 )
@@ -88,31 +131,22 @@ class ExplanationSerializer(serializers.Serializer[Any]):
     since = serializers.DateTimeField()
     position = serializers.IntegerField(allow_null=True, help_text="in the queue, from 1")
     queue_length = serializers.IntegerField(allow_null=True)
+    ahead = AheadSerializer(
+        allow_null=True, help_text="What is before it in the queue; null if it does not compete."
+    )
     waits_for = serializers.ListField(child=serializers.CharField())
     clusters = ClusterObstacleSerializer(many=True)
+    evictions = EvictionSerializer(
+        many=True, help_text="Those that the next cycle evicts for this deployment."
+    )
+    moves = MoveSerializer(
+        many=True, help_text="Those that the next cycle moves for this deployment."
+    )
     turn = TurnSerializer(
         allow_null=True,
         help_text="When it goes first in its level because it has waited long. Null while it takes"
         " no turns: until it has waited that long, or while another one has those of its period.",
     )
-
-
-class EvictionSerializer(serializers.Serializer[Any]):
-    deployment = serializers.IntegerField()
-    priority = serializers.IntegerField()
-    cluster = serializers.IntegerField()
-    node = serializers.IntegerField()
-    reason = serializers.CharField()
-
-
-class MoveSerializer(serializers.Serializer[Any]):
-    deployment = serializers.IntegerField()
-    priority = serializers.IntegerField()
-    source = serializers.IntegerField()  # type: ignore[assignment]
-    source_node = serializers.IntegerField(source="node")
-    target = serializers.IntegerField()
-    target_node = serializers.IntegerField()
-    reason = serializers.CharField()
 
 
 @example(
@@ -126,9 +160,11 @@ class MoveSerializer(serializers.Serializer[Any]):
         "evictions": [
             {
                 "deployment": 7,
+                "name": "train-resnet",
                 "priority": 20,
                 "cluster": 3,
                 "node": 5,
+                "lost_s": 5400,
                 "reason": "Preempted on rack-1 at priority 20 for deployment 0 at priority 90.",
             }
         ],
@@ -145,3 +181,122 @@ class DryRunSerializer(serializers.Serializer[Any]):
     evictions = EvictionSerializer(many=True)
     moves = MoveSerializer(many=True)
     clusters = ClusterObstacleSerializer(many=True)
+
+
+_EFFECT = {
+    "deployment": 7,
+    "name": "train-resnet",
+    "organization": 1,
+    "priority": 20,
+    "kind": "evicted",
+    "source": 3,
+    "source_node": 5,
+    "source_name": "rack-1",
+    "target": None,
+    "target_node": None,
+    "target_name": "",
+    "preemptor": 8,
+    "lost_s": 5400,
+    "code": "preempted",
+    "reason": "Preempted on rack-1 at priority 20 for deployment 8 at priority 90.",
+}
+PREVIEW = {
+    "consequences": [
+        _EFFECT,
+        {
+            **_EFFECT,
+            **dict.fromkeys(("source", "source_node", "preemptor", "lost_s")),
+            "deployment": 8,
+            "name": "fraud-check",
+            "priority": 90,
+            "kind": "starts",
+            "source_name": "",
+            "target": 3,
+            "target_node": 5,
+            "target_name": "rack-1",
+            "code": "preempting",
+            "reason": "Needs 2 CPU, 8 GiB RAM, 1 GPU; placed on rack-1 by preempting 1 deployment"
+            " below priority 90.",
+        },
+    ],
+    "count": 2,
+    "dependents": [],
+    "anyway": 0,
+    "begins_by": "2026-01-05T09:12:30Z",
+}
+
+
+class ConsequenceSerializer(serializers.Serializer[Any]):
+    """What happens to a deployment because of a change."""
+
+    deployment = serializers.IntegerField(source="consequence.deployment")
+    name = serializers.CharField(allow_null=True, help_text="null if it was deleted meanwhile")
+    organization = serializers.IntegerField()
+    priority = serializers.IntegerField(source="consequence.priority")
+    kind = serializers.ChoiceField(
+        choices=KINDS,
+        source="consequence.kind",
+        help_text="`withdrawn`: it leaves the queue or its place because the call ends it, holds it"
+        " or sends it into a back-off; `restarts`: on the same node; `stays`: it keeps the place"
+        " that it would lose without the call; `waits`: it does not start, and has no place.",
+    )
+    source = serializers.IntegerField(  # type: ignore[assignment]
+        source="consequence.source", allow_null=True, help_text="the cluster that it is on now"
+    )
+    source_node = serializers.IntegerField(source="consequence.source_node", allow_null=True)
+    source_name = serializers.CharField(help_text="for people; empty for none")
+    target = serializers.IntegerField(
+        source="consequence.target",
+        allow_null=True,
+        help_text="the cluster that it is on after the next cycle",
+    )
+    target_node = serializers.IntegerField(source="consequence.target_node", allow_null=True)
+    target_name = serializers.CharField(help_text="for people; empty for none")
+    preemptor = serializers.IntegerField(
+        source="consequence.for_",
+        allow_null=True,
+        help_text="the deployment for which it is evicted or moved",
+    )
+    lost_s = serializers.IntegerField(
+        allow_null=True,
+        help_text="The run time in seconds, since its last checkpoint, that it loses; null if it"
+        " loses no place.",
+    )
+    code = serializers.CharField(source="consequence.code", help_text="for programs")
+    reason = serializers.CharField(source="consequence.reason", help_text="for people")
+
+
+class DependentSerializer(serializers.Serializer[Any]):
+    deployment = serializers.IntegerField()
+    on = serializers.IntegerField(help_text="the deployment that the call ends")
+    cancelled = serializers.BooleanField(help_text="false: it keeps waiting")
+
+
+class PreviewSerializer(serializers.Serializer[Any]):
+    """What the next cycle would do because of a call."""
+
+    consequences = ConsequenceSerializer(
+        many=True,
+        source="effects",
+        help_text="At most 1,000, the worst first. What happens anyway is left out, and so is each"
+        " deployment that waits with and without the call.",
+    )
+    count = serializers.IntegerField(help_text="of all consequences")
+    dependents = DependentSerializer(
+        many=True, help_text="Pending deployments that depend on one that the call ends."
+    )
+    anyway = serializers.IntegerField(
+        help_text="How many deployments the next cycle places, evicts or moves without the call."
+    )
+    begins_by = serializers.DateTimeField(
+        allow_null=True,
+        help_text="When the next cycle begins at the latest. The call itself requests it at once;"
+        " null if the call requests none.",
+    )
+
+
+@example(answer={"preview": PREVIEW})
+class OnlyPreviewSerializer(serializers.Serializer[Any]):
+    """The answer of the dry run of a call whose own answer has no body."""
+
+    preview = PreviewSerializer()

@@ -71,13 +71,16 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, GroupMixin):
         "create": ("dry_run",),
         "events": PAGE,
         "logs": ("tail", "follow", "run"),
-        **dict.fromkeys((*OF_MANY, *OF_MANY_FOR_ADMINS), ("dry_run", "all", "limit")),
+        **dict.fromkeys((*OF_MANY, *OF_MANY_FOR_ADMINS), ("all", "limit")),
     }
     read_with_caller: ClassVar = dict.fromkeys(("create", "bulk"), bulk.READ_WITH_CALLER)
     own_errors: ClassVar = {"logs": (HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS)}
     own_roles: ClassVar = dict.fromkeys(_OWN_VERBS, Role.DEVELOPER)
     roles: ClassVar = dict.fromkeys((*_OWN_VERBS, "hold", "release"), Role.ADMIN)
     scopes: ClassVar = dict.fromkeys((*_OWN_VERBS, "create", "bulk", *OF_MANY), Scope.SUBMIT)
+    dry_runs: ClassVar = (
+        *_OWN_VERBS, "hold", "release", "bulk", "hand_over", *OF_MANY, *OF_MANY_FOR_ADMINS,
+    )  # fmt: skip
 
     def owner_id_of(self, obj: Deployment) -> int | None:
         return obj.created_by_id

@@ -22,6 +22,12 @@ def locked(rows: Q, *, for_deletion: bool = False, skip_locked: bool = False) ->
     return ordered.select_for_update(no_key=not for_deletion, of=("self",), skip_locked=skip_locked)
 
 
+def wait_at_most(milliseconds: int) -> None:
+    """Limit how long this transaction waits for each lock."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{milliseconds}ms"])
+
+
 class LockingQuerySet(models.QuerySet[M]):
     """Rows that can be locked, always in the order of their ids.
 

@@ -11,6 +11,7 @@ from drf_spectacular.extensions import (
     OpenApiSerializerFieldExtension,
 )
 from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.plumbing import ResolvedComponent
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
 
@@ -26,7 +27,9 @@ from hypervisor.openapi.responses import (
 from hypervisor.rest.filters import StrictFilterBackend
 from hypervisor.rest.schemas import BODY, CHANGE
 from hypervisor.rest.serializers import StrictMixin
+from orgs.dry_runs import FIELD, PARAMETER, DryRunMixin
 from orgs.viewsets import TenantViewSet
+from scheduling.serializers import OnlyPreviewSerializer, PreviewSerializer
 
 _IDEMPOTENCY_KEY = OpenApiParameter(
     HEADER,
@@ -35,6 +38,13 @@ _IDEMPOTENCY_KEY = OpenApiParameter(
     description="Up to 255 characters. Within 24 hours, a repeated request with the same key gets"
     " the first response again and changes nothing, as long as the caller still has the required"
     " role; a different request with the key is a 409.",
+)
+
+_DRY_RUN = OpenApiParameter(
+    PARAMETER,
+    bool,
+    description="Carry out the call and roll it back: return its answer, with what the next cycle"
+    " would do because of it as `preview`. The status is 200; errors are those of the call.",
 )
 
 _ID = {"type": "integer", "minimum": 1, "maximum": MAX}
@@ -65,7 +75,10 @@ class Schema(AutoSchema):
     view: Any
 
     def get_override_parameters(self) -> list[Any]:
-        return [_IDEMPOTENCY_KEY] if self._is_repeatable() else []
+        return [
+            *([_IDEMPOTENCY_KEY] if self._is_repeatable() else []),
+            *([_DRY_RUN] if self._can_be_tried() else []),
+        ]
 
     def _get_parameters(self) -> list[dict[str, Any]]:
         parameters: list[dict[str, Any]] = super()._get_parameters()
@@ -121,6 +134,9 @@ class Schema(AutoSchema):
     def _is_repeatable(self) -> bool:
         return self.method == "POST" and isinstance(self.view, IdempotentMixin)
 
+    def _can_be_tried(self) -> bool:
+        return isinstance(self.view, DryRunMixin) and self.view.can_be_tried
+
     def _map_basic_serializer(self, serializer: Any, direction: str) -> dict[str, Any]:
         """Close the bodies that refuse unknown fields, and require what each answer has."""
         map_fields: Any = super()._map_basic_serializer
@@ -149,12 +165,29 @@ class Schema(AutoSchema):
         self, direction: Literal["request", "response"] = "response"
     ) -> dict[str, Any]:
         bodies: dict[str, Any] = super()._get_response_bodies(direction)
+        if self._can_be_tried():
+            self._describe_dry_run(bodies)
         for status, body in bodies.items():
             body["headers"] = headers(*self._headers(status))
             body["description"] = HTTPStatus(int(status)).phrase
         self.resolve_serializer(ErrorSerializer, direction)
         errors = {str(int(s)): reference("responses", name_of(s)) for s in self._errors()}
         return dict(sorted((errors | bodies).items()))
+
+    def _describe_dry_run(self, bodies: dict[str, Any]) -> None:
+        """Add the answer of a dry run: that of the call with one field more, or only this field."""
+        (own,) = bodies.values()
+        if "content" not in own:
+            describe: Any = self._get_response_for_code
+            bodies["200"] = describe(OnlyPreviewSerializer, "200")
+            return
+        bodies.setdefault("200", deepcopy(own))
+        name = own["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+        answer: Any = self.registry[name, ResolvedComponent.SCHEMA]
+        answer.schema["properties"][FIELD] = {
+            "allOf": [self.resolve_serializer(PreviewSerializer, "response").ref],
+            "description": "Only in the answer of a dry run.",
+        }
 
     def _headers(self, status: str) -> list[str]:
         """Return the headers of a success besides those that all responses have."""

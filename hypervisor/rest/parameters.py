@@ -61,7 +61,7 @@ class StrictParametersMixin(APIView):
     def _check_parameters(self, request: Request, action: str) -> None:
         filters = self._filters() if action in self.filtered else {}
         lists = (*PAGE, "ordering") if action == "list" else ()
-        known = sorted({*self.query_parameters.get(action, ()), *lists, *filters})
+        known = sorted({*self.parameters_of(action), *lists, *filters})
         several = {name for name, item in filters.items() if isinstance(item, MultipleChoiceFilter)}
         errors = {
             name: problem
@@ -72,6 +72,10 @@ class StrictParametersMixin(APIView):
             raise ValidationError(unknown, code="unknown_parameter")
         if errors:
             raise ValidationError(errors)
+
+    def parameters_of(self, action: str) -> Sequence[str]:
+        """Return the parameters of an action besides those of lists and its filters."""
+        return self.query_parameters.get(action, ())
 
     def _filters(self) -> Mapping[str, Filter]:
         filterset = getattr(self, "filterset_class", None)

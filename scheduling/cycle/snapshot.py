@@ -23,8 +23,8 @@ class Loaded:
 
     Not all of these are in the snapshot: some are in back-off. `read` are those whose rows were
     read for it: what is known of the others is unchanged since this process loaded them. While
-    nothing changes, `known` is the same object. `is_lasting` is false if the present transaction
-    may roll back what it contains.
+    nothing changes, `known` is the same object. `own` are the deployments that the transaction has
+    changed itself. `is_tried` is true if a change was tried for it and rolled back.
     """
 
     organization: int
@@ -32,7 +32,28 @@ class Loaded:
     now: datetime
     known: Mapping[int, Known]
     read: Collection[int]
-    is_lasting: bool
+    own: Collection[int]
+    is_tried: bool = False
+
+    @property
+    def is_lasting(self) -> bool:
+        """Whether what it contains can outlast the transaction in which it was loaded."""
+        return not (self.own or self.is_tried)
+
+    def with_change(self, tried: "Loaded") -> "Loaded":
+        """Return this with the change of a transaction in which the other was loaded.
+
+        What other transactions have changed in between counts as it is here, except on clusters.
+        """
+        known = dict(self.known)
+        for pk in tried.own:
+            known.pop(pk, None)
+            if pk in tried.known:
+                known[pk] = tried.known[pk]
+        clusters = tried.snapshot.clusters
+        deployments = _placed_or_ready(clusters, dict(sorted(known.items())), self.now)
+        snapshot = replace(self.snapshot, clusters=clusters, deployments=tuple(deployments))
+        return replace(self, snapshot=snapshot, known=known, is_tried=True)
 
 
 def load(
@@ -75,11 +96,11 @@ def _loaded(organization: int, now: datetime, clusters: list[Cluster], reading: 
         clusters=tuple(clusters),
         deployments=tuple(_placed_or_ready(clusters, reading.known, now)),
     )
-    return Loaded(organization, snapshot, now, reading.known, reading.read, reading.is_lasting)
+    return Loaded(organization, snapshot, now, reading.known, reading.read, reading.own)
 
 
 def _placed_or_ready(
-    clusters: list[Cluster], known: Mapping[int, Known], now: datetime
+    clusters: Sequence[Cluster], known: Mapping[int, Known], now: datetime
 ) -> Iterator[Deployment]:
     """Yield the ready deployments, and the active ones on a known node.
 

@@ -59,13 +59,13 @@ class Reading:
     """What is known of an organization's deployments, by id; `read` are those whose rows were read
     for it, because they changed or because there was no copy.
 
-    While nothing changes, `known` is the same object. `is_lasting` is false if the transaction has
-    changed deployments itself, and may roll back.
+    While nothing changes, `known` is the same object. `own` are the ids of those that the
+    transaction has changed itself, and may roll back, and of those that wait for them.
     """
 
     known: Mapping[int, Known]
     read: Collection[int]
-    is_lasting: bool
+    own: Collection[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +91,11 @@ def forget_all() -> None:
         _copies.clear()
 
 
+def has(organization_ids: Iterable[int]) -> bool:
+    """Return whether this process has a copy of each organization, so that reading costs little."""
+    return all(_copies_of(organization_ids).values())
+
+
 def read(organization_ids: Sequence[int], past: Mapping[int, PastOf]) -> dict[int, Reading]:
     """Return the active and competing deployments of each organization, by id.
 
@@ -108,7 +113,7 @@ def read(organization_ids: Sequence[int], past: Mapping[int, PastOf]) -> dict[in
     }
     _keep({pk: copy for pk, copy in copies.items() if pk not in seen.own})
     return {
-        pk: Reading(copy.known, rows.get(pk, {}).keys(), pk not in seen.own)
+        pk: Reading(copy.known, rows.get(pk, {}).keys(), seen.own.get(pk, ()))
         for pk, copy in copies.items()
     }
 

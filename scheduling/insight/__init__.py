@@ -4,5 +4,6 @@ explain           why a deployment is in its state, and the dry run of a submiss
 queue             the pending deployments in the scheduler's order, with their wait reasons
 operator_actions  the actions of operators: one table for pages, previews and permissions
 preview           the consequences of an action, shown before it is confirmed
+trial             the consequences of a change of a user, which is rolled back
 verify            checks on the live database that ledger, runs and history agree
 """

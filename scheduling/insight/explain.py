@@ -3,7 +3,7 @@
 Both call the planner on a snapshot taken now, so they cannot contradict it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -19,11 +19,14 @@ from deployments.models import Deployment, Status
 from deployments.specs import Spec
 from orgs.models import Event, Organization
 from scheduling.cycle.next_plan import next_plan
-from scheduling.cycle.snapshot import load
+from scheduling.cycle.snapshot import Loaded, load
 from scheduling.insight.wording import named, names_in
 from scheduling.planner.pipeline import make_plan
-from scheduling.planner.plan import Plan, Stated, WaitReason
-from scheduling.planner.snapshot import Snapshot
+from scheduling.planner.plan import Eviction, Move, Plan, Stated, WaitReason
+from scheduling.planner.problem import lost_seconds
+
+_FIRST = 5
+"""How many of the deployments ahead are named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +46,22 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class Ahead:
+    """How many deployments are before another one in the queue, and the first of them."""
+
+    count: int
+    first: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """Why a deployment is in its state.
 
     `code` is for programs and `reason` for people. For a pending deployment that competes,
-    `position` is its place in the queue of `queue_length`, counted from 1, and `clusters` lists
-    what is missing on each cluster, as in `WaitReason.detail`. `turn` is None if it takes no turns.
+    `position` is its place in the queue of `queue_length`, counted from 1, `ahead` says what is
+    before it, and `clusters` lists what is missing on each cluster, as in `WaitReason.detail`.
+    `evictions` and `moves` are what the next cycle does to others for it. `turn` is None if it
+    takes no turns.
     """
 
     deployment: int
@@ -58,8 +71,11 @@ class Explanation:
     since: datetime
     position: int | None = None
     queue_length: int | None = None
+    ahead: Ahead | None = None
     waits_for: list[str] = field(default_factory=list)
     clusters: list[dict[str, Any]] = field(default_factory=list)
+    evictions: list[dict[str, Any]] = field(default_factory=list)
+    moves: list[dict[str, Any]] = field(default_factory=list)
     turn: Turn | None = None
 
 
@@ -106,47 +122,78 @@ def dry_run(*, created_by: User, organization: Organization, spec: Spec) -> DryR
             created_by=created_by, organization=organization, spec=spec, bounded=False
         )
         obstacle = waiting.obstacle(deployment, timezone.now())
-        snapshot = load(organization.pk, lock=False).snapshot
+        loaded = load(organization.pk, lock=False)
         transaction.set_rollback(True)
     if obstacle:
         return DryRun("wait", obstacle.code, obstacle.reason)
-    return _outcome(deployment.pk, snapshot, make_plan(snapshot))
+    return _outcome(deployment.pk, loaded, make_plan(loaded.snapshot))
 
 
-def _outcome(deployment_id: int, snapshot: Snapshot, plan: Plan) -> DryRun:
+def _outcome(deployment_id: int, loaded: Loaded, plan: Plan) -> DryRun:
     placement = next((p for p in plan.placements if p.deployment == deployment_id), None)
     if placement is None:
         wait = _wait_reason(plan, deployment_id)
         reason = named(wait, names_in([wait]))
         return DryRun("wait", wait.code, reason, clusters=wait.detail.get("clusters", []))
-    priorities = {d.id: d.priority for d in snapshot.deployments}
-    evictions = [
-        asdict(e) | {"priority": priorities[e.deployment]}
-        for e in plan.evictions
-        if e.for_ == deployment_id
-    ]
-    moves = [
-        asdict(m) | {"priority": priorities[m.deployment]}
-        for m in plan.moves
-        if m.for_ == deployment_id
-    ]
+    evictions, moves = _done_for(deployment_id, loaded, plan)
     return DryRun(
         outcome="preempt" if evictions or moves else "run",
         code=placement.code,
         reason=placement.reason,
         cluster=placement.cluster,
         node=placement.node,
-        evictions=[_without_for(row) for row in evictions],
-        moves=[_without_for(row) for row in moves],
+        evictions=evictions,
+        moves=moves,
     )
 
 
-def _without_for(row: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in row.items() if key != "for_"}
+def _done_for(
+    deployment_id: int, loaded: Loaded, plan: Plan
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the evictions and the moves of a plan for a deployment, with what they cost whom."""
+    evictions = [e for e in plan.evictions if e.for_ == deployment_id]
+    moves = [m for m in plan.moves if m.for_ == deployment_id]
+    victims = [e.deployment for e in evictions] + [m.deployment for m in moves]
+    names = _names(loaded.organization, victims)
+
+    def described(row: Eviction | Move) -> dict[str, Any]:
+        victim = loaded.known[row.deployment].deployment
+        return asdict(row) | {
+            "name": names.get(victim.id, ""),
+            "priority": victim.priority,
+            "lost_s": lost_seconds(victim, loaded.snapshot.now),
+        }
+
+    return [described(e) for e in evictions], [described(m) for m in moves]
+
+
+def _names(organization_id: int, deployments: Collection[int]) -> dict[int, str]:
+    """Return the names of these deployments of the organization, by id."""
+    if not deployments:
+        return {}
+    rows = Deployment.objects.filter(organization=organization_id, pk__in=deployments)
+    return dict(rows.values_list("pk", "name"))
+
+
+def _ahead(order: Sequence[int], position: int, loaded: Loaded) -> Ahead:
+    first = order[: min(_FIRST, position - 1)]
+    names = _names(loaded.organization, first)
+    return Ahead(
+        position - 1,
+        [
+            {
+                "deployment": pk,
+                "name": names.get(pk, ""),
+                "priority": loaded.known[pk].deployment.priority,
+            }
+            for pk in first
+        ],
+    )
 
 
 def _from_plan(deployment: Deployment) -> Explanation:
-    plan = next_plan(load(deployment.organization_id, lock=False))
+    loaded = load(deployment.organization_id, lock=False)
+    plan = next_plan(loaded)
     order = plan.served
     position = order.index(deployment.pk) + 1 if deployment.pk in order else None
     placement = next((p for p in plan.placements if p.deployment == deployment.pk), None)
@@ -158,6 +205,7 @@ def _from_plan(deployment: Deployment) -> Explanation:
         wait = _wait_reason(plan, deployment.pk)
         code, reason, detail = wait.code, named(wait, names_in([wait])), wait.detail
     turn = None if placement else _turn(plan, deployment.pk)
+    evictions, moves = _done_for(deployment.pk, loaded, plan)
     return Explanation(
         deployment=deployment.pk,
         status=deployment.status,
@@ -166,8 +214,11 @@ def _from_plan(deployment: Deployment) -> Explanation:
         since=deployment.queued_at,
         position=position,
         queue_length=len(order),
+        ahead=_ahead(order, position, loaded) if position else None,
         waits_for=[] if placement else [reason],
         clusters=detail.get("clusters", []),
+        evictions=evictions,
+        moves=moves,
         turn=turn,
     )
 

@@ -6,7 +6,7 @@ It can therefore contradict neither the services nor the next cycle.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -154,12 +154,9 @@ def _state(row: Deployment | Cluster | Node | None) -> str:
     return row.state if row else "gone"
 
 
-def _dependents(change: Change, refusals: set[int]) -> tuple[Dependent, ...]:
-    if change.action.name not in _ENDING:
-        return ()
-    waits = Dependency.objects.unmet().filter(
-        on__in=set(change.subjects) - refusals, deployment__status=Status.PENDING
-    )
+def dependents_of(ended: Collection[int]) -> tuple[Dependent, ...]:
+    """Return the pending deployments that depend on deployments that a change ends."""
+    waits = Dependency.objects.unmet().filter(on__in=ended, deployment__status=Status.PENDING)
     rows = waits.values_list("deployment", "on", "deployment__on_dependency_failure")
     return tuple(
         Dependent(deployment, on, cancelled=policy == OnDependencyFailure.CANCEL)
@@ -170,7 +167,8 @@ def _dependents(change: Change, refusals: set[int]) -> tuple[Dependent, ...]:
 def _preview(
     change: Change, touched: tuple[Touched, ...], rows: tuple[Consequence, ...], anyway: int
 ) -> Preview:
-    dependents = _dependents(change, {row.subject for row in touched if row.refused})
+    ended = [row.subject for row in touched if not row.refused]
+    dependents = dependents_of(ended if change.action.name in _ENDING else ())
     named = {id_ for row in rows for id_ in (row.deployment, row.for_) if id_}
     named |= {id_ for row in dependents for id_ in (row.deployment, row.on)}
     at = [(row.source, row.source_node) for row in rows]

@@ -1,6 +1,6 @@
 """Compare the plan for a changed snapshot with the plan for the unchanged one."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -23,6 +23,10 @@ class Kind(StrEnum):
     WAITS = "waits"
     STAYS = "stays"
     STARTS = "starts"
+
+
+KINDS = tuple(Kind)
+"""All kinds, the worst first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,29 +65,48 @@ class _Decision:
 
 
 def consequences(
-    before: Snapshot, without: Plan, after: Snapshot, with_: Plan
+    before: Snapshot,
+    without: Plan,
+    after: Snapshot,
+    with_: Plan,
+    *,
+    altered: Collection[int] | None = None,
 ) -> tuple[Consequence, ...]:
     """Return the consequences of the change from `before` to `after`, sorted by deployment.
 
     `without` is the plan for `before`, `with_` the plan for `after`. What the next cycle does in
     both plans is left out, except for deployments whose rows the change alters.
+
+    If the ids of these rows are given as `altered`, the deployments that wait in both plans are
+    left out as well, even if for another reason. So the costs do not depend on how many wait.
     """
-    return tuple(_consequences(before, without, after, with_))
+    ids = None if altered is None else {*altered, *_decided(without), *_decided(with_)}
+    return tuple(_consequences(before, without, after, with_, ids))
 
 
 def _consequences(
-    before: Snapshot, without: Plan, after: Snapshot, with_: Plan
+    before: Snapshot, without: Plan, after: Snapshot, with_: Plan, ids: Collection[int] | None
 ) -> Iterator[Consequence]:
-    rows, homes = {d.id: d for d in before.deployments}, before.homes()
-    changed = {d.id: d for d in after.deployments}
-    after_homes = after.homes()
-    old, new = _decisions(before, without), _decisions(after, with_)
+    rows, changed = _rows(before, ids), _rows(after, ids)
+    homes, after_homes = before.homes(), after.homes()
+    old, new = _decisions(rows, homes, without), _decisions(changed, after_homes, with_)
     for id_ in sorted(rows.keys() | changed.keys()):
         was, now = rows.get(id_), changed.get(id_)
         if now is None:
             yield _removed(rows[id_], homes.get(id_))
         elif was != now or not old[id_].is_equivalent(new[id_]):
             yield _consequence(now, homes.get(id_), after_homes.get(id_), new[id_])
+
+
+def _rows(snapshot: Snapshot, ids: Collection[int] | None) -> dict[int, Deployment]:
+    return {d.id: d for d in snapshot.deployments if ids is None or d.id in ids}
+
+
+def _decided(plan: Plan) -> Iterator[int]:
+    """Yield the deployments that a plan places, evicts or moves."""
+    yield from (placement.deployment for placement in plan.placements)
+    yield from (eviction.deployment for eviction in plan.evictions)
+    yield from (move.deployment for move in plan.moves)
 
 
 def _removed(row: Deployment, home: Place | None) -> Consequence:
@@ -125,15 +148,23 @@ def _kind(source: Place | None, at: Place | None, target: Place | None) -> Kind:
     return Kind.RESTARTS if at is None else Kind.STAYS
 
 
-def _decisions(snapshot: Snapshot, plan: Plan) -> dict[int, _Decision]:
-    homes = snapshot.homes()
-    found = {d.id: _Decision(homes.get(d.id), None, "stays", "") for d in snapshot.deployments}
+def _decisions(
+    rows: Collection[int], homes: Mapping[int, Place], plan: Plan
+) -> dict[int, _Decision]:
+    """Return what the plan decides about these deployments."""
+    found = {id_: _decision(plan, id_, homes.get(id_)) for id_ in rows}
     for p in plan.placements:
         found[p.deployment] = _Decision((p.cluster, p.node), None, p.code, p.reason)
     for e in plan.evictions:
         found[e.deployment] = _Decision(None, e.for_, e.code, e.reason)
     for m in plan.moves:
         found[m.deployment] = _Decision((m.target, m.target_node), m.for_, m.code, m.reason)
-    for w in plan.wait_reasons:
-        found[w.deployment] = _Decision(None, None, w.code, w.reason)
     return found
+
+
+def _decision(plan: Plan, deployment: int, home: Place | None) -> _Decision:
+    """Return the decision about a deployment whose place does not change."""
+    wait = plan.wait_reason(deployment) if home is None else None
+    if wait is None:
+        return _Decision(home, None, "stays", "")
+    return _Decision(None, None, wait.code, wait.reason)

@@ -22,6 +22,7 @@ from tests.support.factories import PASSWORD
 from tests.support.openapi import JSON, Call, calls, check_answer, examples, named, problems
 from tests.support.reconcile import reconcile
 from tests.support.routes import filled_in
+from tests.support.tables import contents
 from tests.support.tokens import token_of
 
 pytestmark = pytest.mark.django_db
@@ -158,6 +159,36 @@ def test_a_call_accepts_its_example_and_answers_as_described(
         " serializer, or add what the call needs to NEEDS, QUERIES or World in this file."
     )
     check_answer(call, response)
+
+
+@pytest.mark.parametrize("call", [each for each in calls() if each.can_be_tried], ids=named)
+def test_a_dry_run_answers_as_described_and_stores_nothing(
+    call: Call, world: World, client_for: ClientFor, django_capture_on_commit_callbacks: Any
+) -> None:
+    client, path, body = client_for(world.alice), world.path(call), world.body(call)
+    if call.method == "POST":
+        client.credentials(HTTP_IDEMPOTENCY_KEY="k")
+    path += "&dry_run=true" if "?" in path else "?dry_run=true"
+    before = contents()
+
+    with django_capture_on_commit_callbacks() as requests:
+        response = carried_out(call, client, path, body)
+
+    assert response.status_code == 200, response.content
+    assert call.name == "submit_deployment" or "preview" in response.json()
+    check_answer(call, response)
+    assert contents() == before
+    assert requests == []
+
+
+def test_every_change_of_deployments_clusters_and_nodes_can_be_tried() -> None:
+    changes = {
+        call.name
+        for call in calls()
+        if call.method != "GET" and call.path.split("/")[1] in ("deployments", "clusters")
+    }
+
+    assert changes == {call.name for call in calls() if call.can_be_tried}
 
 
 @pytest.mark.parametrize("call", calls(), ids=named)

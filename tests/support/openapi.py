@@ -32,6 +32,11 @@ class Call:
     def responses(self) -> dict[str, Any]:
         return {code: resolved(each) for code, each in self.operation["responses"].items()}
 
+    @property
+    def can_be_tried(self) -> bool:
+        """Whether the call has a dry run."""
+        return any(each["name"] == "dry_run" for each in self.operation.get("parameters", ()))
+
     def __str__(self) -> str:
         return f"{self.name} ({self.method} {self.path})"
 

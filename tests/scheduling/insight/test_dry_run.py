@@ -75,7 +75,9 @@ def test_a_higher_priority_would_preempt_named_victims(
         forge.pk,
     )
     (eviction,) = result["evictions"]
-    assert set(eviction) == {"deployment", "priority", "cluster", "node", "reason"}
+    assert set(eviction) == {
+        "deployment", "name", "priority", "cluster", "node", "lost_s", "reason",
+    }  # fmt: skip
     assert (eviction["deployment"], eviction["priority"]) == (victim.pk, 10)
     victim.refresh_from_db()
     assert victim.status == "starting"
@@ -95,7 +97,8 @@ def test_a_victim_that_would_only_move_is_listed_as_a_move(
     assert (result["outcome"], result["evictions"]) == ("preempt", [])
     (move,) = result["moves"]
     assert set(move) == {
-        "deployment", "priority", "source", "source_node", "target", "target_node", "reason",
+        "deployment", "name", "priority", "source", "source_node", "target", "target_node",
+        "lost_s", "reason",
     }  # fmt: skip
     assert move["target_node"] == anvil.nodes.get().pk
     assert (move["deployment"], move["source"], move["target"]) == (mover.pk, forge.pk, anvil.pk)

@@ -1,6 +1,7 @@
 """GET /deployments/{id}/explain: why a deployment is in its state."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any, cast
 
 import pytest
 import time_machine
@@ -24,7 +25,7 @@ from tests.support.preemption import preempt_in_vain
 
 KEYS = {
     "deployment", "status", "code", "reason", "since", "position", "queue_length", "waits_for",
-    "clusters", "turn",
+    "clusters", "turn", "ahead", "evictions", "moves",
 }  # fmt: skip
 
 
@@ -119,6 +120,43 @@ def test_the_position_counts_the_deployments_before_it(
     explanation = [explained(api, d) for d in (low, high, middle)]
 
     assert [(t["position"], t["queue_length"]) for t in explanation] == [(3, 3), (1, 3), (2, 3)]
+
+
+def test_the_first_deployments_ahead_are_named_and_all_are_counted(
+    api: APIClient, acme: Organization, submit: Submit
+) -> None:
+    fill(acme, submit)
+    ahead = [submit(cpu_milli=2000, priority=80 - n, name=f"job-{n}") for n in range(7)]
+    last = submit(cpu_milli=2000, priority=1)
+
+    assert explained(api, ahead[0])["ahead"] == {"count": 0, "first": []}
+    assert explained(api, last)["ahead"] == {
+        "count": 7,
+        "first": [{"deployment": d.pk, "name": d.name, "priority": d.priority} for d in ahead[:5]],
+    }
+
+
+def test_those_that_the_next_cycle_evicts_or_moves_for_it_are_named(
+    api: APIClient, acme: Organization, submit: Submit
+) -> None:
+    victim = submit(cpu_milli=6000, priority=10, name="victim")
+    mover = submit(cpu_milli=2000, priority=10, name="mover")
+    cycle(acme)
+    anvil = cluster_services.create(
+        actor="alice", organization=acme, name="anvil", capacity=Capacity(2000, 4096, 0)
+    )
+    began = timezone.now() - timedelta(minutes=10)
+    Deployment.objects.filter(pk__in=[victim.pk, mover.pk]).update(placed_at=began)
+    preemptor, other = submit(cpu_milli=8000, priority=90), submit(cpu_milli=8000, priority=1)
+
+    explanation = explained(api, preemptor)
+
+    (eviction,) = cast("list[dict[str, Any]]", explanation["evictions"])
+    (move,) = cast("list[dict[str, Any]]", explanation["moves"])
+    assert (eviction["deployment"], eviction["name"]) == (victim.pk, "victim")
+    assert 600 <= eviction["lost_s"] < 660
+    assert (move["deployment"], move["name"], move["target"]) == (mover.pk, "mover", anvil.pk)
+    assert (explained(api, other)["evictions"], explained(api, other)["moves"]) == ([], [])
 
 
 def test_a_deployment_that_the_next_cycle_places_gets_its_cluster(
