@@ -76,13 +76,21 @@ def _check_origin(request: Request) -> None:
     origin = request.headers.get("Origin")
     if origin is None or origin in settings.CSRF_TRUSTED_ORIGINS:
         return
-    if urlsplit(origin).netloc != request.get_host():
+    if _host_of(origin) != request.get_host():
         raise Forbidden(
             "Pages of this origin may not call the service. An operator can allow it with"
             " CSRF_TRUSTED_ORIGINS.",
             attr="Origin",
             code="origin_refused",
         )
+
+
+def _host_of(origin: str) -> str | None:
+    """Return the host and the port of an origin, None if it is malformed."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 def _document(request: Request) -> Any:

@@ -193,6 +193,7 @@ def test_a_call_of_no_tool_is_refused(agent: APIClient, params: Any) -> None:
         ("https://trusted.example", 200),
         ("http://evil.example", 403),
         ("null", 403),
+        ("http://[", 403),
     ],
 )
 def test_a_page_of_another_origin_is_refused(
