@@ -20,7 +20,9 @@ class _LabelFormField(forms.CharField):
         try:
             return labels.wanted(super().clean(value))
         except ValueError as error:
-            raise forms.ValidationError(str(error)) from error
+            # The filters format a message with its parameters, and the caller's text may have a %.
+            problem = {"problem": str(error)}
+            raise forms.ValidationError("%(problem)s", "invalid", problem) from error
 
 
 class _SeveralLabelsFormField(SeveralFormField):
@@ -94,6 +96,6 @@ class DeploymentFilter(filters.FilterSet):  # type: ignore[misc]
         return rows.filter(labels.condition(found))
 
     def by_departure(
-        self, rows: DeploymentQuerySet, _name: str, departed: str
+        self, rows: DeploymentQuerySet, _name: str, departed: bool
     ) -> DeploymentQuerySet:
-        return rows.of_departed(departed == "true")
+        return rows.of_departed(departed)

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, TypeVar
 
 from django import forms
 from django.db.models import Model, QuerySet
-from django_filters import ChoiceFilter, MultipleChoiceFilter
+from django_filters import MultipleChoiceFilter, TypedChoiceFilter
 from django_filters.rest_framework import DjangoFilterBackend, NumberFilter
 from drf_spectacular.drainage import set_override
 from rest_framework import filters
@@ -77,11 +77,12 @@ class SeveralChoicesFilter(SeveralFilter):
     field_class = MultipleChoiceFilter.field_class
 
 
-class FlagFilter(ChoiceFilter):  # type: ignore[misc]
+class FlagFilter(TypedChoiceFilter):  # type: ignore[misc]
     """Filters by `true` or `false`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, choices=[("true", "true"), ("false", "false")], **kwargs)
+        flags = [("true", "true"), ("false", "false")]
+        super().__init__(*args, choices=flags, coerce=lambda text: text == "true", **kwargs)
         set_override(self, "field", {"type": "boolean", "description": kwargs.get("label", "")})
 
 
