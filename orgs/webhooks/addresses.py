@@ -49,8 +49,8 @@ def check(text: str, *, with_tls: bool) -> str:
         )
     if not with_tls:
         raise Refused(
-            "The host is called without TLS, which only networks may be that the operator has"
-            " allowed (WEBHOOK_ALLOWED_NETWORKS). Change the URL to https."
+            "The URL has http, which is possible only for addresses in networks that the operator"
+            " has allowed (WEBHOOK_ALLOWED_NETWORKS). Change it to https."
         )
     return str(address)
 

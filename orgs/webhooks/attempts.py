@@ -191,7 +191,7 @@ async def _finish(response: httpx.Response) -> None:
 def _why_not_connected(error: BaseException | None) -> str:
     while error is not None:
         if isinstance(error, ssl.SSLCertVerificationError):
-            return f"The certificate is not valid: {error.verify_message}."
+            return f"The certificate is not valid: {error.verify_message.rstrip('.')}."
         if isinstance(error, ssl.SSLError):
             return "The host does not speak TLS on this port as expected."
         error = error.__cause__ or error.__context__

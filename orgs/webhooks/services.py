@@ -141,7 +141,9 @@ def rotate_secret(webhook: Webhook, *, actor: str, keep_hours: int) -> tuple[Web
     webhook.former_until = now + timedelta(hours=keep_hours) if keep_hours else None
     webhook.secret = encrypt(secret).decode()
     _save(webhook, "secret", "former_secret", "former_until")
-    reason = f"The former secret also signs for {keep_hours} hours."
+    reason = "The former secret no longer signs."
+    if keep_hours:
+        reason = f"The former secret also signs for {keep_hours} hours."
     _record(webhook, "webhook_secret_rotated", actor, reason)
     return webhook, secret
 

@@ -10,6 +10,8 @@ from orgs.webhooks import addresses
 LONGEST = 2000
 _LOW_PORTS, _HIGH_PORTS = (80, 443), range(1024, 65536)
 _NAME = re.compile(r"(?=.{1,253}\.?\Z)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?", re.IGNORECASE)
+_NUMBER = re.compile(r"(.*\.)?([0-9]+|0x[0-9a-f]*)\.?", re.IGNORECASE)
+"""A host whose last part is a number: the system's resolver reads it as an IPv4 address."""
 
 
 def checked(text: str) -> str:
@@ -21,9 +23,10 @@ def checked(text: str) -> str:
         raise ValueError(f"Give a URL of at most {LONGEST} characters.")
     try:
         url = httpx.URL(text)
+        host = url.host
     except (httpx.InvalidURL, TypeError, ValueError) as error:
-        raise ValueError(f"This is not a URL: {error}.") from error
-    if url.scheme not in ("https", "http") or not url.host:
+        raise ValueError(f"This is not a URL: {str(error).rstrip('.')}.") from error
+    if url.scheme not in ("https", "http") or not host:
         raise ValueError("Give a URL that begins with https:// and has a host.")
     if url.userinfo:
         raise ValueError(
@@ -40,13 +43,18 @@ def checked(text: str) -> str:
 
 
 def port_of(url: httpx.URL) -> int:
-    return url.port or (443 if url.scheme == "https" else 80)
+    return url.port if url.port is not None else (443 if url.scheme == "https" else 80)
 
 
 def _check_host(url: httpx.URL) -> None:
     try:
         literal = str(ip_address(url.host))
     except ValueError:
+        if _NUMBER.fullmatch(url.raw_host.decode()):
+            raise ValueError(
+                f"{url.host!r} is not an IPv4 address: write four numbers from 0 to 255, without"
+                " leading zeros, such as 192.0.2.7."
+            ) from None
         if not _NAME.fullmatch(url.raw_host.decode()):
             raise ValueError(f"{url.host!r} is not the name of a host.") from None
         if url.scheme == "http" and not addresses.some_allowed():

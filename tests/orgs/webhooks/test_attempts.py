@@ -108,6 +108,12 @@ def test_the_operator_allows_a_network_also_without_tls(settings: Settings) -> N
         ("http://example.org/", "https instead of http"),
         ("https://127.0.0.1/", "not public"),
         ("https://[::1]:8443/", "not public"),
+        ("http://93.184.216.34/", "Change it to https"),
+        ("https://example.org:0/", "Port 0 is refused"),
+        ("https://2130706433/", "not an IPv4 address"),
+        ("https://0x7f.1:8443/", "not an IPv4 address"),
+        ("https://127.0.0.1./", "not an IPv4 address"),
+        ("https://xn--a/", "not a URL"),
         ("https://" + "a" * 2000 + ".org", "at most 2000"),
     ],
 )  # fmt: skip

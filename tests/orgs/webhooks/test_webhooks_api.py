@@ -78,7 +78,8 @@ def test_a_replay_of_the_request_has_no_secret(admin: APIClient) -> None:
 def test_a_bad_url_is_refused_at_its_field(admin: APIClient) -> None:
     for url in ("http://example.org", "https://10.0.0.1/", "https://a:b@example.org/", "x"):
         assert attrs(admin.post("/webhooks", {"url": url})) == {"url"}
-    assert attrs(admin.post("/webhooks", {"url": URL, "kinds": ["exploded"]})) == {"kinds.0"}
+    error = refusal(admin.post("/webhooks", {"url": URL, "kinds": ["exploded"]}), 400)
+    assert (error["attr"], "evicted" in error["detail"]) == ("kinds.0", True)
     assert attrs(admin.post("/webhooks", {})) == {"url"}
 
 
@@ -95,6 +96,10 @@ def test_a_rotation_keeps_the_former_secret_for_a_while(admin: APIClient) -> Non
 
     assert admin.post(path, {"keep_hours": 0}).json()["former_secret_until"] is None
     assert Webhook.objects.get().former_secret == ""
+    reasons = Event.objects.filter(kind="webhook_secret_rotated").order_by("pk")
+    assert list(reasons.values_list("reason", flat=True)) == [
+        "The former secret also signs for 2 hours.", "The former secret no longer signs.",
+    ]  # fmt: skip
 
 
 def test_a_webhook_is_disabled_and_enabled(admin: APIClient) -> None:
@@ -127,6 +132,14 @@ def test_only_admins_see_and_change_webhooks(
     assert member.get("/webhooks").json()["results"] == []
     refusal(stranger.get(path), 404)
     refusal(stranger.get(f"{path}/deliveries"), 404)
+
+
+def test_a_list_is_filtered_by_whether_events_are_sent(admin: APIClient) -> None:
+    sent, disabled = added(admin)["id"], added(admin, enabled=False)["id"]
+
+    for query, expected in (("true", sent), ("false", disabled)):
+        found = admin.get("/webhooks", {"enabled": query}).json()["results"]
+        assert [row["id"] for row in found] == [expected]
 
 
 def test_an_organization_has_a_limited_number_of_webhooks(
