@@ -6,6 +6,7 @@ from django.db.models import Q
 from rest_framework import serializers
 
 from hypervisor.base.names import TextSerializerField
+from hypervisor.base.numbers import MAX
 from hypervisor.rest.schemas import example
 from hypervisor.rest.serializers import IntegerField, StrictModelSerializer, StrictSerializer
 from orgs.feed.kinds import KINDS
@@ -185,8 +186,12 @@ class DeliverySerializer(serializers.ModelSerializer[Delivery]):
 class ReplaySerializer(StrictSerializer):
     """Which messages are sent again: those of the events between two numbers, or two times."""
 
-    after = IntegerField(required=False, min_value=0, help_text="Only events with a higher number.")
-    before = IntegerField(required=False, min_value=1, help_text="Only events with a lower number.")
+    after = IntegerField(
+        required=False, min_value=0, max_value=MAX, help_text="Only events with a higher number."
+    )
+    before = IntegerField(
+        required=False, min_value=1, max_value=MAX, help_text="Only events with a lower number."
+    )
     since = serializers.DateTimeField(required=False, help_text="Only events from this time on.")
     until = serializers.DateTimeField(required=False, help_text="Only events before this time.")
     only_failed = serializers.BooleanField(

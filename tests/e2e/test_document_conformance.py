@@ -17,6 +17,7 @@ def test_the_service_answers_generated_requests_as_its_document_says(
         user.post("/organizations", name="Acme")
         user.post("/clusters", name="rack-1", cpu=8, ram_mib="32Gi", gpu=1)
         user.post("/registries", host="ghcr.io", username="ci", password="not a secret")
+        user.post("/webhooks", url="https://hooks.example.org", enabled=False)
         user.wait_for(user.deploy("job"), "running")
         token = user.token
 

@@ -203,6 +203,7 @@ def test_a_range_has_to_be_given(admin: APIClient) -> None:
     assert attrs(admin.post(path, {})) == {"after"}
     assert attrs(admin.post(path, {"only_failed": False})) == {"after"}
     assert attrs(admin.post(path, {"after": "x"})) == {"after"}
+    assert attrs(admin.post(path, {"before": 10**30})) == {"before"}
 
 
 def test_only_a_few_tests_wait_at_once(admin: APIClient, add: Add) -> None:
