@@ -18,12 +18,14 @@ from accounts.models import User
 from clusters.models import Cluster, Node
 from clusters.wakeups import request_cycle
 from deployments import dependencies, waiting
+from deployments.arrays.elements import ArraySpec, elements_of
+from deployments.arrays.elements import check as check_array
 from deployments.bounds import check_bounds, counted_up_to, forget, limits_of
 from deployments.dependencies import Wait
 from deployments.environment import completed
 from deployments.insertion import insert, insert_at_once
 from deployments.lifecycle import record_wait_reasons
-from deployments.models import Dependency, Deployment, Status
+from deployments.models import Array, Dependency, Deployment, Status
 from deployments.specs import Spec, check_fits, check_image
 from hypervisor.base.errors import DomainError, Invalid, NotFound
 from hypervisor.base.prepared import Prepared
@@ -56,7 +58,7 @@ Fields = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A deployment to submit, and the organization that it is for.
+    """A deployment to submit, or an array of them, and the organization that it is for.
 
     `path` is where the request describes it: "deployments.3" in a bulk, "" if it is the request.
     The name of the field in an error begins with it.
@@ -65,15 +67,22 @@ class Entry:
     organization: Organization
     spec: Spec
     path: str = ""
+    array: ArraySpec | None = None
+
+    @property
+    def size(self) -> int:
+        return self.array.size if self.array else 1
 
 
 def authorize(user: User, rows: Mapping[str, Fields]) -> list[Entry]:
     """Return the entries to submit for validated fields, given by their path in the request.
 
     Raises NotFound for an organization or a cluster that the user cannot see, Forbidden if the user
-    may not submit there, and Invalid if cluster and organization contradict each other.
+    may not submit there, and Invalid if cluster and organization contradict each other, or if an
+    array is not possible.
     """
     clusters = _visible_clusters(user, rows.values())
+    together = sum(row["array"].size for row in rows.values() if row.get("array"))
 
     @cache
     def allowed(organization_id: int | None) -> Organization:
@@ -84,7 +93,10 @@ def authorize(user: User, rows: Mapping[str, Fields]) -> list[Entry]:
         with _at(path):
             cluster = _cluster_of(row, clusters)
             organization = allowed(_organization_id_of(row, cluster))
-            entries.append(Entry(organization, Spec.from_fields(row, cluster), path))
+            spec, array = Spec.from_fields(row, cluster), row.get("array")
+            if array:
+                check_array(array, spec.name, spec.env, together=together)
+            entries.append(Entry(organization, spec, path, array))
     return entries
 
 
@@ -96,13 +108,13 @@ def requested_cluster(user: User, row: Fields) -> Cluster | None:
 def submit_many(
     *, created_by: User, entries: Sequence[Entry], bounded: bool = True
 ) -> list[Deployment]:
-    """Queue new deployments, and return them in the order of the entries.
+    """Queue new deployments, and return them in the order of the entries: of arrays, the first.
 
     Raises Invalid for a deployment that no node available to it could hold and for a wrong
     dependency, NotFound for a deleted cluster, and Conflict if too many deployments are pending.
     """
-    waits = any(entry.spec.depends_on for entry in entries)
-    rows = _submit_at_once(created_by, entries) if bounded and not waits else None
+    is_plain = bounded and not any(each.spec.depends_on or each.array for each in entries)
+    rows = _submit_at_once(created_by, entries) if is_plain else None
     rows = rows or _submit_in_steps(created_by, entries, bounded=bounded)
     for pk in sorted({row.organization_id for row in rows}):
         request_cycle(pk)
@@ -134,7 +146,9 @@ def _submit_at_once(created_by: User, entries: Sequence[Entry]) -> list[Deployme
 def _submit_in_steps(
     created_by: User, entries: Sequence[Entry], *, bounded: bool
 ) -> list[Deployment]:
-    adding = Counter(entry.organization.pk for entry in entries)
+    adding: Counter[int] = Counter()
+    for entry in entries:
+        adding[entry.organization.pk] += entry.size
     if bounded:
         check_bounds(created_by.pk, adding)
     protect_organizations(adding)
@@ -142,8 +156,23 @@ def _submit_in_steps(
         dependencies.lock_graph(pk)
     _protect_clusters(entries)
     rows = _rows(created_by, entries, {})
-    _store(rows, entries, created_by)
-    return rows
+    groups = [_elements(row, each, created_by) for row, each in zip(rows, entries, strict=True)]
+    _store(groups, entries, created_by)
+    return [group[0] for group in groups]
+
+
+def _elements(row: Deployment, entry: Entry, created_by: User) -> list[Deployment]:
+    """Return the rows to insert for an entry; of an array, store the array itself."""
+    if entry.array is None:
+        return [row]
+    array = Array.objects.create(
+        organization=entry.organization,
+        name=row.name,
+        size=entry.array.size,
+        at_once=entry.array.at_once,
+        created_by=created_by,
+    )
+    return elements_of(row, array)
 
 
 def _nodes_read_ahead(user: User, organizations: Collection[int]) -> dict[int, list[Node]]:
@@ -202,9 +231,13 @@ def _protect_clusters(entries: Sequence[Entry]) -> None:
                 raise NotFound(f"Cluster {cluster.pk} does not exist.", attr="requested_cluster")
 
 
-def _store(rows: list[Deployment], entries: Sequence[Entry], created_by: User) -> None:
+def _store(groups: Sequence[list[Deployment]], entries: Sequence[Entry], created_by: User) -> None:
+    """Insert the rows of each entry, with their dependencies and events."""
+    rows = [row for group in groups for row in group]
     insert(rows)
-    waits = {row: e.spec.depends_on for row, e in zip(rows, entries, strict=True)}
+    waits = {
+        row: e.spec.depends_on for group, e in zip(groups, entries, strict=True) for row in group
+    }
     reasons = _store_dependencies(waits) if any(waits.values()) else {}
     record_many(
         [

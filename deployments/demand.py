@@ -11,7 +11,7 @@ from django.db.models.functions import Coalesce
 
 from clusters.models import DIMENSIONS, Cluster, Node
 from clusters.places import Places
-from deployments.models import ACTIVE, OCCUPYING, Deployment, Run, Status
+from deployments.models import ACTIVE, OCCUPYING, Array, Deployment, Run, Status
 from hypervisor.base.errors import Conflict
 from hypervisor.base.names import listed
 from orgs.models import Organization
@@ -77,8 +77,12 @@ def _check_stopped(called: str, unfinished: QuerySet[Run]) -> None:
 
 
 def before_deletion(organization: Organization) -> None:
-    """Lock the organization's deployments. Raises Conflict while one of them is on a cluster."""
+    """Lock the organization's arrays and deployments.
+
+    Raises Conflict while a deployment is on a cluster.
+    """
     rows = Deployment.objects.filter(organization=organization)
+    list(Array.objects.filter(organization=organization).locked(for_deletion=True).values("pk"))
     list(rows.locked(for_deletion=True).values_list("pk"))
     if count := rows.filter(status__in=OCCUPYING).count():
         raise Conflict(

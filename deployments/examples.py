@@ -36,6 +36,7 @@ DEPLOYMENT: dict[str, Any] = {
     "restarts": 0,
     "depends_on": [],
     "on_dependency_failure": "wait",
+    "array": None,
     "preemptions": 0,
     "exit_code": None,
     "created_by": 1,

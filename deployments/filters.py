@@ -47,6 +47,9 @@ class DeploymentFilter(filters.FilterSet):  # type: ignore[misc]
     )
     status = SeveralChoicesFilter(choices=Status.choices, label="its status")
     status_code = SeveralFilter(label="the machine-readable reason for its status")
+    array = SeveralIntegersFilter(
+        field_name="array_id", label="id of the array that it is an element of"
+    )
     restart_policy = SeveralChoicesFilter(
         choices=RestartPolicy.choices, label="whether it is queued again after a failure of its own"
     )
@@ -76,8 +79,8 @@ class DeploymentFilter(filters.FilterSet):  # type: ignore[misc]
         model = Deployment
         fields = [
             "id", "organization", "cluster", "node", "requested_cluster", "status", "status_code",
-            "restart_policy", "priority_min", "priority_max", "created_by", "created_by_departed",
-            "name", "label",
+            "array", "restart_policy", "priority_min", "priority_max", "created_by",
+            "created_by_departed", "name", "label",
         ]  # fmt: skip
 
     def by_people(

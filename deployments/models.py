@@ -17,6 +17,7 @@ from clusters.drivers.base import uid_by_run
 from clusters.models import Cluster, Node
 from clusters.resources import MAX_RAM_MIB, ResourceColumns
 from clusters.triggers import nodes_follow_clusters
+from deployments.arrays.models import Array as Array
 from deployments.changes import ChangeLimit as ChangeLimit
 from deployments.changes import DeploymentChange as DeploymentChange
 from deployments.changes import log_of_dependencies, log_of_deployments
@@ -94,8 +95,15 @@ class DeploymentQuerySet(TenantQuerySet["Deployment"]):
         return self.filter(status__in=ACTIVE)
 
     def ready(self, now: datetime) -> "DeploymentQuerySet":
-        """Deployments that may be placed: pending, not held, not in back-off, dependencies met."""
+        """Deployments that may be placed: pending, not held, not in back-off, dependencies met.
+
+        The limits of arrays are not considered, see `within_limits`.
+        """
         return self.filter(_ready(now))
+
+    def within_limits(self) -> "DeploymentQuerySet":
+        """All but those that their arrays' limits kept from competing in the last cycle."""
+        return self.exclude(status_code="array_limit")
 
     def unsatisfiable(self) -> "DeploymentQuerySet":
         """Pending deployments to cancel, because a dependency has ended without satisfying them."""
@@ -180,6 +188,15 @@ class Deployment(ResourceColumns):
         db_default=RestartPolicy.NEVER,
     )
     max_restarts = models.PositiveIntegerField(default=3, db_default=3)
+    array = models.ForeignKey(
+        Array,
+        on_delete=models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="elements",
+        db_index=False,
+    )
+    array_index = models.PositiveIntegerField(null=True, blank=True)
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
     )
@@ -224,6 +241,7 @@ class Deployment(ResourceColumns):
         cluster_id: int | None
         node_id: int | None
         requested_cluster_id: int | None
+        array_id: int | None
         created_by_id: int | None
 
     class Meta:
@@ -279,6 +297,11 @@ class Deployment(ResourceColumns):
                 fields=["requested_cluster"],
                 condition=Q(requested_cluster__isnull=False),
                 name="deployment_for_cluster",
+            ),
+            models.Index(
+                fields=["array", "status"],
+                condition=Q(array__isnull=False),
+                name="deployment_of_array",
             ),
             GinIndex(fields=["labels"], condition=~Q(labels={}), name="deployment_labels"),
         ]

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from deployments.models import ENDED, LIVE, Dependency, Deployment, Run
+from deployments.models import ENDED, LIVE, Array, Dependency, Deployment, Run
 from hypervisor.base.purging import BATCH, purge
 from orgs.feed.numbering import forget, number_events
 from orgs.models import Event
@@ -39,6 +39,7 @@ def purge_ended(now: datetime) -> int:
 
     A deployment stays while another one that has not ended depends on it, and while a container of
     it may exist. Of deployments that have not ended, earlier runs are deleted, one batch at a time.
+    Arrays without elements are deleted as well.
     Returns the number of deleted deployments.
     """
     if not settings.DEPLOYMENT_HISTORY_DAYS:
@@ -48,6 +49,8 @@ def purge_ended(now: datetime) -> int:
         every = partial(_execute, _WITH_DEPLOYMENTS)
         deleted = purge(_ended(limit), "created_at", limit, delete=every)
         _delete_earlier_runs(limit)
+    of_array = Deployment.objects.filter(array=OuterRef("pk"))
+    purge(Array.objects.filter(~Exists(of_array)), "created_at", limit)
     return deleted
 
 

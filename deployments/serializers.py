@@ -7,6 +7,7 @@ from rest_framework import serializers
 from clusters.fields import CpuField, RamField, StorageField
 from clusters.models import Cluster, Node
 from clusters.resources import MAX_GPU
+from deployments.arrays.fields import ArrayField
 from deployments.examples import DEPLOYMENT, EVENT, SELECTION, SPEC
 from deployments.fields import (
     MAX_ENTRIES,
@@ -85,6 +86,7 @@ class DeploymentSerializer(StrictModelSerializer[Deployment]):
         help_text="Seconds after which a run is ended and the deployment is `completed`. Null: no"
         " limit.",
     )
+    array = ArrayField(required=False, allow_null=True)
     depends_on = WaitsField(source="dependencies", default=())
     on_dependency_failure = serializers.ChoiceField(
         choices=OnDependencyFailure.choices,
@@ -119,8 +121,9 @@ class DeploymentSerializer(StrictModelSerializer[Deployment]):
             "ram_mib", "gpu", "ephemeral_storage_mib", "priority", "requested_cluster", "require",
             "prefer", "cluster", "node", "status", "status_reason", "status_code", "held",
             "max_runtime_s", "restart_policy", "max_restarts", "restarts", "depends_on",
-            "on_dependency_failure", "preemptions", "exit_code", "created_by", "created_at",
-            "queued_at", "ready_after", "placed_at", "started_at", "finished_at", "lost_contact_at",
+            "on_dependency_failure", "array", "preemptions", "exit_code", "created_by",
+            "created_at", "queued_at", "ready_after", "placed_at", "started_at", "finished_at",
+            "lost_contact_at",
         ]  # fmt: skip
         read_only_fields = [
             "id", "status", "status_reason", "status_code", "held", "restarts", "preemptions",

@@ -102,6 +102,12 @@ def check_changeable(deployment: Deployment, changed: set[str]) -> None:
             f"Deployment {deployment.pk} has ended ({deployment.status}) and cannot be changed:"
             " start it again first, or submit a new one."
         )
+    if deployment.array_id and changed - _CHANGEABLE_ALWAYS:
+        raise Conflict(
+            f"Deployment {deployment.pk} is an element of array {deployment.array_id}, whose"
+            " elements request the same; only name, labels, priority and restart policy can"
+            " change: cancel the array and submit another one."
+        )
     # The API's name of the column `cpu_milli` is `cpu`.
     frozen = sorted(name.removesuffix("_milli") for name in changed - _CHANGEABLE_ALWAYS)
     if frozen and deployment.status != Status.PENDING:

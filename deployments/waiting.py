@@ -1,5 +1,7 @@
 """Why a pending deployment does not compete: it is held, has an unmet dependency, or backs off.
 
+An element of an array does not compete either while the array's limit is reached, which only the
+scheduling cycle knows.
 Its row has the reason from its submission on. `refresh` updates the rows when dependencies change.
 """
 
@@ -7,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import NamedTuple
 
 from django.db.models import Exists, OuterRef, Q
@@ -19,6 +22,8 @@ DEPENDENCY = "dependency"
 DEPENDENCY_ENDED = "dependency_ended"
 """A dependency has ended without satisfying it, directly or through other deployments."""
 BACKOFF = "backoff"
+ARRAY_LIMIT = "array_limit"
+"""As many elements of its array are active, or go before it, as may be active at once."""
 NEXT_CYCLE = "Waits for the next scheduling cycle."
 
 _ON_OTHERS = (DEPENDENCY, DEPENDENCY_ENDED)
@@ -56,6 +61,14 @@ def obstacle(deployment: Deployment, now: datetime) -> Obstacle | None:
 def obstacles(deployments: Sequence[Deployment], now: datetime) -> dict[int, Obstacle]:
     """Return why pending deployments do not compete, by id; none for deployments that do."""
     return _obstacles(deployments, on_others([row.pk for row in deployments]), now)
+
+
+@cache
+def beyond_limit(at_once: int) -> Obstacle:
+    """Return the obstacle of an element whose array runs at most this many at once."""
+    many = "one element" if at_once == 1 else f"{at_once} elements"
+    reason = f"Its array runs at most {many} at once: waits until another one has ended."
+    return Obstacle(ARRAY_LIMIT, reason, (reason,))
 
 
 def on_others(deployments: Sequence[int]) -> dict[int, Obstacle]:
@@ -157,7 +170,7 @@ def _held(deployment: Deployment) -> Obstacle:
 def _backoff(deployment: Deployment, until: datetime) -> Obstacle:
     """Return the stored reason if it is what began the back-off, otherwise when it ends."""
     code, reason = deployment.status_code, deployment.status_reason
-    if code in (HELD, *_ON_OTHERS):
+    if code in (HELD, ARRAY_LIMIT, *_ON_OTHERS):
         code = BACKOFF
         reason = f"In back-off: competes again at {until:%Y-%m-%d %H:%M:%S} UTC."
     return Obstacle(code, reason, (reason,))

@@ -6,6 +6,7 @@ from rest_framework.routers import SimpleRouter
 from accounts.views import RefreshView, RevokeView, TokenView
 from clusters.node_views import NodeViewSet
 from clusters.views import ClusterViewSet
+from deployments.arrays.views import ArrayViewSet
 from deployments.registries.views import RegistryViewSet
 from deployments.usage.views import UsageView
 from orgs import dry_runs
@@ -27,6 +28,7 @@ router.register(
 router.register("clusters", ClusterViewSet)
 router.register("clusters/(?P<cluster_id>[0-9]{1,18})/nodes", NodeViewSet)
 router.register("deployments", DeploymentViewSet)
+router.register("arrays", ArrayViewSet)
 router.register("registries", RegistryViewSet)
 router.register("tokens", TokenViewSet)
 router.register("webhooks", WebhookViewSet)

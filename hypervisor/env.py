@@ -170,6 +170,8 @@ SETTINGS = (
             "Pending deployments of one user; 0: no limit.", 0),
     Setting("MAX_PENDING_PER_ORGANIZATION", "int", 200000,
             "Pending deployments of one organization; 0: no limit.", 0),
+    Setting("MAX_ARRAY_SIZE", "int", 10000,
+            "Elements of all arrays in one submission, at most 100,000.", 1, 100_000),
     Setting("SCHEDULER_INTERVAL", "int", 30,
             "Initial number of seconds between periodic cycles; operators change it in the admin.",
             1, 3600),

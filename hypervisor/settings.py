@@ -186,6 +186,7 @@ MAX_CLUSTERS_PER_ORGANIZATION: int = _values["MAX_CLUSTERS_PER_ORGANIZATION"]
 MAX_NODES_PER_ORGANIZATION: int = _values["MAX_NODES_PER_ORGANIZATION"]
 MAX_PENDING_PER_USER: int = _values["MAX_PENDING_PER_USER"]
 MAX_PENDING_PER_ORGANIZATION: int = _values["MAX_PENDING_PER_ORGANIZATION"]
+MAX_ARRAY_SIZE: int = _values["MAX_ARRAY_SIZE"]
 
 # --- Web security ---------------------------------------------------------------------------------
 CSRF_TRUSTED_ORIGINS: list[str] = _values["CSRF_TRUSTED_ORIGINS"]

@@ -58,7 +58,7 @@ class TextRenderer(JSONRenderer):
 class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, GroupMixin):
     """Deployments: pending, active and ended."""
 
-    queryset = Deployment.objects.select_related("cluster", "node").prefetch_related(
+    queryset = Deployment.objects.select_related("cluster", "node", "array").prefetch_related(
         "dependencies", "cluster__connections"
     )
     serializer_class = DeploymentSerializer

@@ -81,7 +81,7 @@ def _engines() -> Engines:
 def _waiting(now: datetime) -> Waiting:
     counted = Deployment.objects.pending().order_by().values("status_code")
     codes = dict(counted.annotate(many=Count("pk")).values_list("status_code", "many"))
-    longest = Deployment.objects.ready(now).select_related("organization")
+    longest = Deployment.objects.ready(now).within_limits().select_related("organization")
     return Waiting(
         sum(codes.values()),
         dict(sorted(codes.items(), key=lambda item: (-item[1], item[0]))),

@@ -5,17 +5,18 @@ plan places must not wait for it, nor must the next plan, so a worker of the bac
 a plan of its own: the next one, which `explain` shows as well.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from weakref import WeakValueDictionary
 
 from clusters.wakeups import clear_rerun, request_cycle, request_rerun, rerun_requested
-from deployments import lifecycle
+from deployments import lifecycle, waiting
+from deployments.models import Deployment
 from hypervisor.base.long_locks import Name, try_to_hold
 from scheduling.cycle import lanes
 from scheduling.cycle.next_plan import next_plan
 from scheduling.cycle.snapshot import Loaded, load
-from scheduling.planner.plan import Plan, WaitReason
+from scheduling.planner.plan import Plan, Stated, WaitReason
 
 _FEW = 200
 
@@ -41,13 +42,16 @@ def is_short(plan: Plan) -> bool:
 def write_first(plan: Plan, loaded: Loaded) -> None:
     """Write the reasons that the caller's transaction should have: all of them if few wait.
 
-    Otherwise those of deployments that changed, such as new ones, and those that say for which
-    deployment capacity is reserved, because the next plan depends on them.
+    Otherwise those of deployments that changed, such as new ones, and those that the next plan
+    depends on: they say for which deployment capacity is reserved, and which elements of arrays
+    compete.
     """
+    _write(_differing(_beyond(loaded), loaded), plan, loaded)
+    _begin_waits(plan, loaded)
     if is_short(plan):
         _write(_differing(plan.wait_reasons, loaded), plan, loaded)
         return
-    wanted = {wait.deployment for wait in plan.reserved}
+    wanted = {*loaded.limits.entered, *(wait.deployment for wait in plan.reserved)}
     wanted |= {d.id for d in loaded.snapshot.deployments if d.reserved}
     wanted.update(_undecided(loaded))
     found = [plan.wait_reason(pk) for pk in sorted(wanted)]
@@ -61,13 +65,31 @@ def _undecided(loaded: Loaded) -> Iterable[int]:
     return islice((pk for pk in loaded.read if loaded.known[pk].code in _UNDECIDED), _FEW)
 
 
+def _beyond(loaded: Loaded) -> Iterator[WaitReason]:
+    """Yield the reasons of elements that the limits of their arrays keep out of the plan."""
+    for pk, at_once in loaded.limits.beyond.items():
+        found = waiting.beyond_limit(at_once)
+        yield WaitReason(pk, Stated(found.code, found.reason))
+
+
+def _begin_waits(plan: Plan, loaded: Loaded) -> None:
+    """Store that elements which the plan leaves pending compete from now on."""
+    placed = {placement.deployment for placement in plan.placements}
+    entered = loaded.limits.entered - placed
+    if entered:
+        rows = Deployment.objects.pending().filter(pk__in=entered).locked(skip_locked=True)
+        found = list(rows.values_list("pk", flat=True))
+        Deployment.objects.filter(pk__in=found).update(ready_after=loaded.now)
+
+
 def write_rest(organization_id: int) -> None:
     """Write why all deployments of an organization wait that have another reason now.
 
     A deployment that has changed since its row was read, or has got another reason, is left out,
     and a cycle is requested, which requests this again. If another process is writing them already,
     that process requests this again, as in `lock`. What a plan depends on is left to the cycles:
-    who has the reservations, and for whom preemption is suspended.
+    who has the reservations, for whom preemption is suspended, and when the waits of an array's
+    elements begin.
     """
     is_complete = _try_rest(organization_id)
     if is_complete is None:
@@ -104,7 +126,7 @@ def _write_rest(organization_id: int) -> bool:
             pk: (code, sentence)
             for pk, (code, sentence) in _differing(waits[start : start + _BATCH], loaded).items()
             if code != "reserved" and not loaded.known[pk].deployment.reserved
-            if pk not in suspended
+            if pk not in suspended and pk not in loaded.limits.entered
         }
         changed += len(batch)
         written += _write(batch, plan, loaded)

@@ -35,6 +35,7 @@ class _Kept:
             self.loaded.known is loaded.known
             and (present.now == former.now or former.now < present.now < self.until)
             and len(former.deployments) == len(present.deployments)
+            and self.loaded.limits == loaded.limits
             and former.policy == present.policy
             and former.clusters == present.clusters
         )

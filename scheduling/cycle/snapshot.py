@@ -11,6 +11,7 @@ from clusters import models as supply
 from deployments.runtime.lost_contact import is_without_contact
 from orgs.models import Organization
 from scheduling.cycle import working_copy
+from scheduling.cycle.array_limits import Limits, limits
 from scheduling.cycle.past import past
 from scheduling.cycle.working_copy import UNLIMITED, Known, Reading, seconds
 from scheduling.planner.resources import NOTHING, Resources
@@ -25,6 +26,7 @@ class Loaded:
     read for it: what is known of the others is unchanged since this process loaded them. While
     nothing changes, `known` is the same object. `own` are the deployments that the transaction has
     changed itself. `is_tried` is true if a change was tried for it and rolled back.
+    `limits` says which ready deployments do not compete because of the limits of their arrays.
     """
 
     organization: int
@@ -33,6 +35,7 @@ class Loaded:
     known: Mapping[int, Known]
     read: Collection[int]
     own: Collection[int]
+    limits: Limits
     is_tried: bool = False
 
     @property
@@ -51,9 +54,11 @@ class Loaded:
             if pk in tried.known:
                 known[pk] = tried.known[pk]
         clusters = tried.snapshot.clusters
-        deployments = _placed_or_ready(clusters, dict(sorted(known.items())), self.now)
+        known = dict(sorted(known.items()))
+        limits_now = limits(known, self.now)
+        deployments = _placed_or_ready(clusters, known, self.now, limits_now)
         snapshot = replace(self.snapshot, clusters=clusters, deployments=tuple(deployments))
-        return replace(self, snapshot=snapshot, known=known, is_tried=True)
+        return replace(self, snapshot=snapshot, known=known, limits=limits_now, is_tried=True)
 
 
 def load(
@@ -90,19 +95,22 @@ def _read(
 
 
 def _loaded(organization: int, now: datetime, clusters: list[Cluster], reading: Reading) -> Loaded:
+    limits_now = limits(reading.known, now)
     snapshot = Snapshot(
         now=seconds(now),
         policy=settings.SCHEDULER_POLICY,
         clusters=tuple(clusters),
-        deployments=tuple(_placed_or_ready(clusters, reading.known, now)),
+        deployments=tuple(_placed_or_ready(clusters, reading.known, now, limits_now)),
     )
-    return Loaded(organization, snapshot, now, reading.known, reading.read, reading.own)
+    return Loaded(organization, snapshot, now, reading.known, reading.read, reading.own, limits_now)
 
 
 def _placed_or_ready(
-    clusters: Sequence[Cluster], known: Mapping[int, Known], now: datetime
+    clusters: Sequence[Cluster], known: Mapping[int, Known], now: datetime, limits_now: Limits
 ) -> Iterator[Deployment]:
-    """Yield the ready deployments, and the active ones on a known node.
+    """Yield the ready deployments within the limits, and the active ones on a known node.
+
+    The wait of an element of an array begins when it may compete, not with its submission.
 
     Without the lock, a cluster or a node may be added and get deployments after they were read. A
     process of the former release, which does not know nodes, may place a deployment on a cluster
@@ -114,8 +122,10 @@ def _placed_or_ready(
     for entry in known.values():
         deployment = entry.deployment
         if deployment.cluster is None:
-            if entry.ready_after is None or entry.ready_after <= now:
-                yield deployment
+            if not entry.is_ready(now) or deployment.id in limits_now.beyond:
+                continue
+            is_new = deployment.id in limits_now.entered
+            yield replace(deployment, ready_since=seconds(now)) if is_new else deployment
         elif (deployment.cluster, deployment.node) in places:
             yield deployment
         elif deployment.node is None and deployment.cluster in first:

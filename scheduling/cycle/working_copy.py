@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from threading import Lock
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 
@@ -27,7 +27,7 @@ _COLUMNS = (
     "organization", "pk", "revision", "priority", "cpu_milli", "ram_mib", "gpu", "queued_at",
     "requested_cluster", "cluster", "node", "require", "prefer", "placed_at", "max_runtime_s",
     "preemptible", "checkpoint_at", "ready_after", "suspended_until", "status_code",
-    "ephemeral_storage_mib", "status_reason",
+    "ephemeral_storage_mib", "status_reason", "array", "array__at_once",
 )  # fmt: skip
 
 UNLIMITED = {"ephemeral-storage": "unlimited"}
@@ -39,11 +39,19 @@ _MOST_DEPLOYMENTS = 500_000
 """How many deployments a process keeps in all, about 1 KiB each."""
 
 
+class Limit(NamedTuple):
+    """Of this array, at most `at_once` elements may be active."""
+
+    array: int
+    at_once: int
+
+
 @dataclass(frozen=True, slots=True)
 class Known:
     """An active or competing deployment at a revision of its row; it is ready at `ready_after`.
 
-    `code` and `reason` are what its row says about its state.
+    `code` and `reason` are what its row says about its state. `limit` is None unless it is an
+    element of an array with a limit.
     """
 
     deployment: Deployment
@@ -52,6 +60,13 @@ class Known:
     past: PastOf
     code: str
     reason: str
+    limit: Limit | None = None
+
+    def is_ready(self, now: datetime) -> bool:
+        """Return whether it is pending, and its back-off is over."""
+        return self.deployment.cluster is None and (
+            self.ready_after is None or self.ready_after <= now
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +206,7 @@ def _known(row: tuple[Any, ...], past: PastOf) -> Known:
         _organization, pk, revision, priority, cpu_milli, ram_mib, gpu, queued_at,
         requested_cluster, cluster, node, require, prefer, placed_at, max_runtime_s,
         preemptible, checkpoint_at, ready_after, suspended_until, status_code,
-        ephemeral_storage_mib, status_reason,
+        ephemeral_storage_mib, status_reason, array, at_once,
     ) = row  # fmt: skip
     waits = cluster is None
     deployment = Deployment(
@@ -216,7 +231,8 @@ def _known(row: tuple[Any, ...], past: PastOf) -> Known:
         reserved=waits and status_code == "reserved",
     )
     back_off = ready_after if waits else None
-    return Known(deployment, revision, back_off, past, status_code, status_reason)
+    limit = None if at_once is None else Limit(array, at_once)
+    return Known(deployment, revision, back_off, past, status_code, status_reason, limit)
 
 
 def _ready_since(

@@ -98,16 +98,7 @@ def explain(deployment: Deployment) -> Explanation:
     if deployment.status != Status.PENDING:
         return _from_history(deployment)
     obstacle = waiting.obstacle(deployment, timezone.now())
-    if obstacle:
-        return Explanation(
-            deployment=deployment.pk,
-            status=deployment.status,
-            code=obstacle.code,
-            reason=obstacle.reason,
-            since=deployment.queued_at,
-            waits_for=list(obstacle.details),
-        )
-    return _from_plan(deployment)
+    return _waiting(deployment, obstacle) if obstacle else _from_plan(deployment)
 
 
 def dry_run(*, created_by: User, organization: Organization, spec: Spec) -> DryRun:
@@ -191,8 +182,22 @@ def _ahead(order: Sequence[int], position: int, loaded: Loaded) -> Ahead:
     )
 
 
+def _waiting(deployment: Deployment, obstacle: waiting.Obstacle) -> Explanation:
+    return Explanation(
+        deployment=deployment.pk,
+        status=deployment.status,
+        code=obstacle.code,
+        reason=obstacle.reason,
+        since=deployment.queued_at,
+        waits_for=list(obstacle.details),
+    )
+
+
 def _from_plan(deployment: Deployment) -> Explanation:
     loaded = load(deployment.organization_id, lock=False)
+    beyond = loaded.limits.beyond
+    if deployment.pk in beyond:
+        return _waiting(deployment, waiting.beyond_limit(beyond[deployment.pk]))
     plan = next_plan(loaded)
     order = plan.served
     position = order.index(deployment.pk) + 1 if deployment.pk in order else None

@@ -39,6 +39,7 @@ class Group(StrEnum):
     HELD = "held"
     BACKOFF = "backoff"
     DEPENDENCY = "dependency"
+    ARRAY = "array_limit"
     PLACED = "placed"
 
 
@@ -182,6 +183,8 @@ class Queue:
             Group.HELD: Q(held=True),
             Group.DEPENDENCY: Q(unmet, held=False),
             Group.BACKOFF: Q(~unmet, held=False, ready_after__gt=self._now),
+            # As of the last cycle, which is the one that decides which elements compete.
+            Group.ARRAY: Q(~unmet, held=False, status_code=waiting.ARRAY_LIMIT),
         }
         rows = rows.filter(waits[group], status=Status.PENDING)
         return rows.order_by("ready_after", "-priority", "queued_at", "pk")

@@ -33,7 +33,7 @@ class Backlog:
         self._confirmed: list[Inversion] = []
         self._shares: list[Packing] = []
         self._starving = 0
-        ready = Deployment.objects.ready(now).order_by()
+        ready = Deployment.objects.ready(now).within_limits().order_by()
         self._by_priority = list(
             ready.values("priority").annotate(count=Count("pk"), oldest=Min("queued_at"))
         )

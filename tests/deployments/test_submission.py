@@ -20,8 +20,8 @@ KEYS = {
     "gpu",
     "ephemeral_storage_mib", "priority", "requested_cluster", "require", "prefer", "cluster",
     "node", "status", "status_reason", "status_code", "held", "max_runtime_s", "restart_policy",
-    "max_restarts", "restarts", "depends_on", "on_dependency_failure", "preemptions", "exit_code",
-    "created_by", "created_at", "queued_at", "ready_after", "placed_at", "started_at",
+    "max_restarts", "restarts", "depends_on", "on_dependency_failure", "array", "preemptions",
+    "exit_code", "created_by", "created_at", "queued_at", "ready_after", "placed_at", "started_at",
     "finished_at", "lost_contact_at",
 }  # fmt: skip
 BODY = {"name": "train", "image": "pytorch", "cpu": 1, "ram_mib": 1024}
@@ -64,6 +64,7 @@ def test_a_minimal_request_gets_defaults_for_the_rest(
         "restarts": 0,
         "depends_on": [],
         "on_dependency_failure": "wait",
+        "array": None,
         "preemptions": 0,
         "exit_code": None,
         "created_by": bob.pk,

@@ -3,7 +3,7 @@
 import pytest
 
 from accounts.models import User
-from deployments.models import Status
+from deployments.models import Array, Deployment, Status
 from deployments.registries import services as registries
 from orgs.models import Organization, Role
 from orgs.service_accounts import services as service_accounts
@@ -24,10 +24,13 @@ def ids(acme: Organization, bob: User, bring: Bring) -> dict[str, int]:
     alice = acme.memberships.get(role=Role.OWNER).user
     account = service_accounts.create(acme, by=alice, name="ci", role=Role.DEVELOPER)
     webhook, _ = webhooks.add(acme, by=alice, url="https://hooks.example.org")
+    array = Array.objects.create(organization=acme, name="sweep", size=1)
+    Deployment.objects.filter(pk=deployment.pk).update(array=array, array_index=0)
     return {
         "organizations": acme.pk,
         "service-accounts": account.pk,
         "clusters": deployment.cluster_id,
+        "arrays": array.pk,
         "nodes": deployment.node_id,
         "deployments": deployment.pk,
         "registries": registry.pk,

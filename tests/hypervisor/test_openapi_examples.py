@@ -11,8 +11,11 @@ from clusters import nodes
 from clusters.capacity import Capacity
 from clusters.models import Cluster
 from clusters.nodes import NodeSpec
+from deployments.arrays.elements import ArraySpec
+from deployments.bulk import Entry, submit_many
 from deployments.models import Status
 from deployments.registries import services as registries
+from deployments.specs import Spec
 from orgs.models import Organization, Role
 from orgs.service_accounts import services as service_accounts
 from orgs.webhooks import services as webhooks
@@ -82,6 +85,8 @@ class World:
             ids["nodes"] = self.forge.nodes.get().pk
         if first == "deployments":
             ids[first] = self.bring(NEEDS.get(call.name, Status.RUNNING)).pk
+        if first == "arrays":
+            ids[first] = array_of(self.acme, self.bob)
         if call.name == "read_deployment_logs":
             reconcile(self.forge.pk)
         if first == "registries" and "{" in call.path:
@@ -138,6 +143,13 @@ def world(acme: Organization, alice: User, bob: User, forge: Cluster, bring: Bri
     alice.set_password(PASSWORD)
     alice.save()
     return World(acme, alice, bob, forge, bring)
+
+
+def array_of(organization: Organization, user: User) -> int:
+    spec = Spec(name="sweep", image="busybox", cpu_milli=100, ram_mib=64)
+    entry = Entry(organization, spec, array=ArraySpec(size=2, at_once=1))
+    (first,) = submit_many(created_by=user, entries=[entry])
+    return int(first.array_id or 0)
 
 
 def carried_out(call: Call, client: APIClient, path: str, body: Any) -> Any:

@@ -40,6 +40,7 @@ def test_the_routes_are_found() -> None:
         "organizations",
         "clusters",
         "deployments",
+        "arrays",
         "registries",
         "tokens",
         "webhooks",

@@ -13,6 +13,7 @@ from unfold.paginator import InfinitePaginator
 from clusters.resources import describe
 from deployments import labels, services
 from deployments.models import Dependency, Deployment, Run, Status
+from hypervisor.base.numbers import whole
 from hypervisor.console.bases import HistoryAdmin, ServiceAdmin, permitted, preview_first
 from hypervisor.console.pages.deployments import DeploymentPage
 
@@ -83,6 +84,17 @@ class LabelFilter(TextFilter):  # type: ignore[misc]
             return queryset.none()
 
 
+class ArrayFilter(TextFilter):  # type: ignore[misc]
+    title = "the id of their array"
+    parameter_name = "array"
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[Deployment]
+    ) -> QuerySet[Deployment]:
+        text = (self.value() or "").strip()
+        return queryset.filter(array=whole(text) or 0) if text else queryset
+
+
 class DepartedFilter(DropdownFilter):  # type: ignore[misc]
     title = "submitted by a former member"
     parameter_name = "departed"
@@ -107,7 +119,8 @@ class DeploymentAdmin(ServiceAdmin):
         "called", "organization", "state", "priority", "requests", "cluster", "node", "why",
     ]  # fmt: skip
     list_filter = [
-        "status", "held", "organization", "cluster", "preemptible", LabelFilter, DepartedFilter,
+        "status", "held", "organization", "cluster", "preemptible", LabelFilter, ArrayFilter,
+        DepartedFilter,
     ]  # fmt: skip
     list_select_related = ["organization", "cluster", "node"]
     search_fields = ["=id", "name", "image", "created_by__username"]

@@ -88,7 +88,8 @@ def waits_on(cluster: Cluster, now: datetime) -> list[Competitor]:
     cycle found free capacity scattered. Otherwise there are none to return.
     """
     long_ago = now - timedelta(seconds=settings.SCHEDULER_POLICY.starvation_seconds)
-    ready = Deployment.objects.filter(organization=cluster.organization_id).ready(now)
+    of_organization = Deployment.objects.filter(organization=cluster.organization_id)
+    ready = of_organization.ready(now).within_limits()
     if not ready.filter(Q(queued_at__lte=long_ago) | Q(status_code=SCATTERED)).exists():
         return []
     return competitors(load(cluster.organization_id, lock=False))

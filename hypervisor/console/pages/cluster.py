@@ -176,5 +176,5 @@ def _steps(request: HttpRequest, cluster: Cluster) -> list[Action]:
 
 def _waiting(filters: Filters, now: datetime) -> int:
     """Count the competing deployments that would fit on the cluster if it were empty."""
-    ready = Deployment.objects.ready(now)
+    ready = Deployment.objects.ready(now).within_limits()
     return ready.filter(filters.condition(Group.COMPETING)).count()

@@ -33,6 +33,7 @@ _TITLES = {
     Group.HELD: "On hold",
     Group.BACKOFF: "In back-off",
     Group.DEPENDENCY: "Waiting for others",
+    Group.ARRAY: "Beyond an array's limit",
     Group.PLACED: "On a cluster",
 }
 
@@ -41,6 +42,7 @@ _EMPTY = {
     Group.HELD: "No deployment is on hold.",
     Group.BACKOFF: "No deployment is in back-off.",
     Group.DEPENDENCY: "No deployment is waiting for another one.",
+    Group.ARRAY: "No deployment is waiting because of its array's limit.",
     Group.PLACED: "No deployment is on a cluster.",
 }
 
@@ -49,6 +51,7 @@ _OFFERED = {
     Group.HELD: ("release", "reprioritize", "move", "cancel"),
     Group.BACKOFF: ("hold", "reprioritize", "move", "cancel"),
     Group.DEPENDENCY: ("hold", "reprioritize", "move", "cancel"),
+    Group.ARRAY: ("hold", "reprioritize", "cancel"),
     Group.PLACED: ("preempt", "requeue", "move", "reprioritize", "stop"),
 }
 

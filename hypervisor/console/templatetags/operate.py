@@ -24,6 +24,7 @@ _WORDS = {
     "no_matching_node": "no node has the labels",
     "scattered": "free capacity is scattered",
     "no_cluster": "no cluster",
+    "array_limit": "its array's limit",
     "requested_cluster_gone": "its cluster is gone",
     "cluster_cordoned": "cordoned",
     "cluster_draining": "draining",

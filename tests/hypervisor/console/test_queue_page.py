@@ -98,6 +98,7 @@ def test_deployments_that_do_not_compete_are_in_separate_groups(
         Group.HELD: [held.pk],
         Group.DEPENDENCY: [waits.pk],
         Group.BACKOFF: [backs_off.pk],
+        Group.ARRAY: [],
         Group.PLACED: [full.pk],
     }
     assert "to be completed; it is running" in queue(Group.DEPENDENCY)[0].reason

@@ -1,0 +1,179 @@
+"""Arrays: one submission of many equal deployments, and their progress in one row."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from rest_framework.test import APIClient
+
+from accounts.models import User
+from clusters.models import Cluster
+from deployments import lifecycle
+from deployments.lifecycle import Change, transition
+from deployments.models import Array, Deployment, Status
+from deployments.retention import purge_ended
+from orgs.models import Event, Organization
+from tests.fixtures.deployments import Submit
+from tests.fixtures.people import ClientFor
+from tests.support.answers import attrs, ids, refusal
+
+BODY = {
+    "name": "sweep", "image": "pytorch", "cpu": 1, "ram_mib": 1024, "env": {"LR": "0.1"},
+    "labels": {"run": "42"}, "array": {"size": 5, "at_once": 2},
+}  # fmt: skip
+
+
+@pytest.fixture
+def api(bob: User, forge: Cluster, client_for: ClientFor) -> APIClient:
+    return client_for(bob)
+
+
+def elements(array: int) -> list[Deployment]:
+    return list(Deployment.objects.filter(array=array).order_by("array_index"))
+
+
+def test_a_submission_makes_equal_elements_that_know_their_index(
+    api: APIClient, bob: User, acme: Organization
+) -> None:
+    made = api.post("/deployments", BODY)
+
+    assert made.status_code == 201, made.data
+    array = made.data["array"]["id"]
+    assert made.data["array"] == {"id": array, "index": 0, "size": 5, "at_once": 2}
+    assert made.headers["Location"] == f"/deployments/{made.data['id']}"
+    rows = elements(array)
+    assert [row.name for row in rows] == [f"sweep-{n}" for n in range(5)]
+    assert [row.env for row in rows] == [
+        {"LR": "0.1", "HV_INDEX": str(n), "HV_ARRAY_SIZE": "5"} for n in range(5)
+    ]
+    assert {(row.image, row.cpu_milli, str(row.labels)) for row in rows} == {
+        ("pytorch", 1000, str(BODY["labels"]))
+    }
+    assert [row.status_code for row in rows] == ["submitted"] * 2 + ["array_limit"] * 3
+    assert rows[4].status_reason == (
+        "Its array runs at most 2 elements at once: waits until another one has ended."
+    )
+    assert ids(api.get(f"/deployments?array={array}&ordering=id")) == [row.pk for row in rows]
+    assert api.get(f"/deployments/{rows[4].pk}").data["array"]["index"] == 4
+    events = Event.objects.filter(kind="submitted", subject_id__in=[row.pk for row in rows])
+    assert events.count() == 5
+
+
+def test_the_progress_of_an_array_is_one_row(api: APIClient) -> None:
+    array = api.post("/deployments", BODY).data["array"]["id"]
+    first, *_ = elements(array)
+    transition(lifecycle.CANCEL, [Change(first.pk, "so")], actor="bob", now=timezone.now())
+
+    shown = api.get(f"/arrays/{array}").data
+
+    none = dict.fromkeys(map(str, Status), 0)
+    assert shown["counts"] == none | {"pending": 4, "cancelled": 1}
+    assert (shown["name"], shown["size"], shown["at_once"]) == ("sweep", 5, 2)
+    assert api.get("/arrays?name=swe").data["results"] == [shown]
+    assert ids(api.get("/arrays?name=other")) == []
+
+
+def test_a_stranger_sees_no_array(api: APIClient, client_for: ClientFor, charlie: User) -> None:
+    array = api.post("/deployments", BODY).data["array"]["id"]
+
+    refusal(client_for(charlie).get(f"/arrays/{array}"), 404)
+    assert ids(client_for(charlie).get("/arrays")) == []
+
+
+def test_failed_elements_are_retried_by_one_call(api: APIClient) -> None:
+    array = api.post("/deployments", BODY).data["array"]["id"]
+    assert api.post(f"/deployments/cancel?array={array}").data["remaining"] == 0
+    rows = elements(array)
+    Deployment.objects.filter(pk__in=[rows[1].pk, rows[3].pk]).update(status=Status.FAILED)
+
+    retried = api.post(f"/deployments/start?array={array}&status=failed").data
+
+    assert retried["deployments"] == [rows[1].pk, rows[3].pk]
+    assert api.get(f"/arrays/{array}").data["counts"]["pending"] == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"array": {"at_once": 2}}, "array"),
+        ({"array": {"size": 0}}, "array"),
+        ({"array": {"size": True}}, "array"),
+        ({"array": {"size": 5, "at_once": 0}}, "array"),
+        ({"array": {"size": 5, "id": 3}}, "array"),
+        ({"array": {"size": 10_001}}, "array.size"),
+        ({"name": "n" * 199}, "name"),
+        ({"env": {"HV_INDEX": "7"}}, "env.HV_INDEX"),
+    ],
+)
+def test_an_impossible_array_is_refused(api: APIClient, change: dict[str, Any], named: str) -> None:
+    for query in ("", "?dry_run=true"):
+        assert attrs(api.post(f"/deployments{query}", BODY | change)) == {named}
+    assert not Array.objects.exists()
+
+
+def test_the_arrays_of_a_bulk_are_limited_together(api: APIClient, settings: Any) -> None:
+    settings.MAX_ARRAY_SIZE = 9
+    entries = [BODY, BODY | {"array": None}, BODY]
+
+    error = refusal(api.post("/deployments/bulk", {"deployments": entries}), 400)
+    assert (error["attr"], error["code"]) == ("deployments.0.array.size", "too_many")
+
+    settings.MAX_ARRAY_SIZE = 10
+    made = api.post("/deployments/bulk", {"deployments": entries}).data["deployments"]
+    assert [each["array"] and each["array"]["index"] for each in made] == [0, None, 0]
+    assert Deployment.objects.count() == 11
+
+
+def test_every_element_counts_against_the_limits(api: APIClient, settings: Any) -> None:
+    settings.MAX_PENDING_PER_USER = 4
+
+    assert refusal(api.post("/deployments", BODY), 409)["code"] == "limit_reached"
+    assert not Array.objects.exists()
+
+
+def test_what_an_element_requests_cannot_be_changed(api: APIClient) -> None:
+    made = api.post("/deployments", BODY).data
+    path = f"/deployments/{made['id']}"
+
+    assert "element of array" in refusal(api.patch(path, {"cpu": 2}), 409)["detail"]
+    assert attrs(api.patch(path, {"array": {"size": 6}})) == {"array"}
+    changed = api.patch(path, {"priority": 60, "array": made["array"]})
+    assert (changed.data["priority"], changed.data["array"]) == (60, made["array"])
+
+
+def test_the_number_of_statements_does_not_depend_on_the_size(api: APIClient) -> None:
+    counts = []
+    for size in (2, 60):
+        with CaptureQueriesContext(connection) as queries:
+            api.post("/deployments", BODY | {"array": {"size": size}})
+        counts.append(len(queries))
+
+    assert counts[0] == counts[1]
+
+
+def test_an_array_is_deleted_after_its_last_element(api: APIClient, settings: Any) -> None:
+    settings.DEPLOYMENT_HISTORY_DAYS = 10
+    array = api.post("/deployments", BODY).data["array"]["id"]
+    kept = api.post("/deployments", BODY).data["array"]["id"]
+    api.post(f"/deployments/cancel?array={array}")
+
+    purge_ended(timezone.now() + timedelta(days=11))
+
+    assert [row.pk for row in Array.objects.all()] == [kept]
+
+
+def test_operators_see_the_array_and_filter_by_it(
+    api: APIClient, console: Client, submit: Submit
+) -> None:
+    submit()
+    made = api.post("/deployments", BODY).data
+    array, path = made["array"]["id"], "/admin/deployments/deployment/"
+
+    page = console.get(f"{path}{made['id']}/change/").content.decode()
+    assert f"{path}?array={array}" in page
+    listed = console.get(path, {"array": array}).context["cl"].result_list
+    assert len(listed) == 5
