@@ -29,9 +29,10 @@ kept: a tenant must not be able to read the responses of addresses that the oper
 
 _MAY_WAIT = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 
-# The system's resolver cannot be interrupted. So a name server that hangs occupies threads of its
-# own, and never those of the database.
-_resolvers = ThreadPoolExecutor(32, "resolver")
+# The system's resolver cannot be interrupted, so a name server that hangs occupies threads of its
+# own. They are twice as many as the attempts that a process makes at once, because a question goes
+# on after its attempt: the name servers of one organization must not delay the attempts of others.
+_resolvers = ThreadPoolExecutor(400, "resolver")
 
 
 @dataclass(frozen=True, slots=True)

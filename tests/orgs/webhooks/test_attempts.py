@@ -15,6 +15,7 @@ from pytest_django import Settings
 from orgs.webhooks import attempts, targets
 from orgs.webhooks.addresses import Refused, check
 from orgs.webhooks.attempts import Outcome, Receiver
+from orgs.webhooks.sender import AT_ONCE
 from tests.support.certificates import Authority
 from tests.support.receiver import Reply, receiving
 
@@ -164,6 +165,38 @@ def test_the_next_address_is_tried_if_the_first_does_not_accept_connections(
     with receiving() as receiver:
         resolve_to(["127.0.0.9", "127.0.0.1"])
         assert attempt(f"http://{HOST}:{receiver.port}/").is_delivered
+
+
+def test_name_servers_that_hang_do_not_delay_other_attempts(
+    loopback_allowed: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempts, "TOTAL_S", 10.0)
+    real, answered = socket.getaddrinfo, threading.Event()
+
+    def hang(host: Any, *options: Any, **named: Any) -> list[Any]:
+        if host == HOST:
+            answered.wait()
+            raise socket.gaierror
+        return real(host, *options, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+
+    async def post(url: str) -> Outcome:
+        async with Receiver(url) as receiver:
+            return await receiver.post(b"{}", {}, NOW)
+
+    async def send(url: str) -> Outcome:
+        hanging = [asyncio.create_task(post(f"https://{HOST}/")) for _ in range(AT_ONCE - 1)]
+        await asyncio.sleep(0)
+        try:
+            return await post(url)
+        finally:
+            answered.set()
+            await asyncio.gather(*hanging)
+
+    with receiving() as receiver:
+        outcome = asyncio.run(send(receiver.url))
+    assert outcome.is_delivered, outcome
 
 
 @pytest.fixture
