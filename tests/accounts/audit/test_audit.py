@@ -203,6 +203,16 @@ def test_the_page_shows_the_actor_and_the_change_with_names_for_ids(
     assert "user <b>bob</b>" in page
 
 
+def test_the_page_of_an_entry_says_in_words_what_was_done(console: Client, forge: Cluster) -> None:
+    confirm(console, "cordon", forge)
+    entry = AuditEntry.objects.latest("pk")
+
+    page = console.get(f"{PAGE}{entry.pk}/change/").content.decode()
+
+    assert "UPDATE" not in page
+    assert "changed" in page
+
+
 def test_the_page_finds_by_person_model_and_time(
     console: Client, olga: User, forge: Cluster, submit: Submit
 ) -> None:
