@@ -6,7 +6,7 @@ a plan of its own: the next one, which `explain` shows as well.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from heapq import nlargest
 from weakref import WeakValueDictionary
 
 from clusters.wakeups import clear_rerun, request_cycle, request_rerun, rerun_requested
@@ -59,10 +59,13 @@ def write_first(plan: Plan, loaded: Loaded) -> None:
 
 
 def _undecided(loaded: Loaded) -> Iterable[int]:
-    """Return deployments that changed, or the first about which no cycle has decided."""
+    """Return deployments that changed; of many, the newest about which no cycle has decided.
+
+    The others are part of a large submission, or the background is writing their reasons.
+    """
     if len(loaded.read) <= _FEW:
         return loaded.read
-    return islice((pk for pk in loaded.read if loaded.known[pk].code in _UNDECIDED), _FEW)
+    return nlargest(_FEW, (pk for pk in loaded.read if loaded.known[pk].code in _UNDECIDED))
 
 
 def _beyond(loaded: Loaded) -> Iterator[WaitReason]:

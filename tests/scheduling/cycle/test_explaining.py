@@ -97,19 +97,20 @@ def test_a_cycle_leaves_the_reasons_to_the_background(
     assert asked == [acme.pk]
 
 
-def test_a_new_deployment_has_its_reason_at_once_although_all_rows_are_read(
+def test_the_newest_deployments_have_their_reasons_at_once_although_many_rows_are_read(
     acme: Organization, forge: Cluster, submit: Submit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for _ in range(3):
         submit(cpu_milli=8000)
     explained_cycle(acme)
-    new = submit(cpu_milli=8000)
+    older, new = submit(cpu_milli=8000), submit(cpu_milli=8000)
     monkeypatch.setattr(explaining, "_FEW", 1)
     working_copy.forget_all()
 
     cycle(acme)
 
     assert "short of 8 CPU" in reason(new)
+    assert "short of 8 CPU" not in reason(older)
 
 
 def test_a_process_that_writes_the_reasons_writes_them_again_for_another_one(
