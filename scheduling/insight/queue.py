@@ -4,13 +4,16 @@ The planner runs once per organization on a snapshot taken now, so a page shows 
 would decide.
 """
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
-from typing import Any
+from itertools import chain
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
@@ -21,7 +24,7 @@ from hypervisor.base.numbers import whole
 from scheduling.cycle.next_plan import next_plan
 from scheduling.cycle.snapshot import Loaded, load_many
 from scheduling.insight.wording import named, names_in
-from scheduling.planner.plan import WaitReason
+from scheduling.planner.plan import Plan, WaitReason
 from scheduling.planner.resources import in_words
 from scheduling.planner.snapshot import Deployment as Row
 
@@ -106,25 +109,18 @@ class Entry:
     shortages: Sequence[Shortage] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class Competitor:
-    """A ready deployment at its position in its organization.
-
-    `wait` is None if it starts next, for which `start` is the reason.
-    """
+class Competitor(NamedTuple):
+    """A ready deployment at its position in its organization; `code` is NEXT if it starts next."""
 
     position: int
     row: Row
-    wait: WaitReason | None
-    start: str
+    code: str
+    plan: Plan
 
     @property
-    def reason(self) -> str:
-        return self.wait.reason if self.wait else self.start
-
-    @property
-    def code(self) -> str:
-        return self.wait.code if self.wait else NEXT
+    def wait(self) -> WaitReason | None:
+        """Return why it waits, None if it starts next. With thousands, read few of these."""
+        return None if self.code == NEXT else self.plan.wait_reason(self.row.id)
 
 
 class Queue:
@@ -138,23 +134,23 @@ class Queue:
     def competing(self) -> list[Competitor]:
         """Return the competing deployments that pass the filters, the heads of all queues first."""
         wanted = self._wanted_ids()
-        found = [
-            competitor
-            for loaded in load_many(self._organizations(), now=self._now).values()
-            for competitor in competitors(loaded)
-            if wanted is None or competitor.row.id in wanted
-        ]
-        return sorted(found, key=lambda c: (c.position, -c.row.priority, c.row.id))
+        all_loaded = load_many(self._organizations(), now=self._now).values()
+        found = list(chain.from_iterable(competitors(loaded) for loaded in all_loaded))
+        if wanted is not None:
+            found = [competitor for competitor in found if competitor.row.id in wanted]
+        if len(all_loaded) > 1:
+            found.sort(key=lambda c: (c.position, -c.row.priority, c.row.id))
+        return found
 
     @cached_property
     def codes(self) -> Counter[str]:
         """Count the competing deployments by wait reason, ignoring the filter by reason."""
-        return Counter(competitor.code for competitor in self.competing)
+        return Counter(map(attrgetter("code"), self.competing))
 
     @cached_property
     def chosen(self) -> list[Competitor]:
         code = self._filters.code
-        return [c for c in self.competing if not code or c.code == code]
+        return [c for c in self.competing if c.code == code] if code else self.competing
 
     def count(self, group: Group) -> int:
         return len(self.chosen) if group == Group.COMPETING else self.rows(group).count()
@@ -207,11 +203,13 @@ class Queue:
         organizations = {row.organization_id for row in rows.values()}
         clusters = Cluster.objects.filter(organization__in=organizations)
         names = dict(clusters.values_list("pk", "name"))
-        moving = names_in(c.wait for c in competitors if c.wait)
+        waits = {c.row.id: wait for c in competitors if (wait := c.wait)}
+        moving = names_in(waits.values())
         for c in competitors:
             if c.row.id in rows:
-                shortages = list(_shortages(c.wait, names))
-                reason = named(c.wait, moving) if c.wait else c.reason
+                wait = waits.get(c.row.id)
+                shortages = list(_shortages(wait, names))
+                reason = named(wait, moving) if wait else _start(c)
                 yield Entry(rows[c.row.id], c.code, reason, c.position, shortages)
 
 
@@ -219,17 +217,18 @@ def competitors(loaded: Loaded) -> list[Competitor]:
     """Return an organization's ready deployments in the scheduler's order, with wait reasons."""
     plan = next_plan(loaded)
     rows = {d.id: d for d in loaded.snapshot.deployments}
-    waits = {wait.deployment: wait for wait in plan.wait_reasons}
-    starts = {placement.deployment: placement.reason for placement in plan.placements}
+    codes = plan.wait_codes(loaded.snapshot.deployments)
     return [
-        Competitor(
-            position,
-            rows[id_],
-            waits.get(id_),
-            "" if id_ in waits else f"The next cycle starts it. {starts[id_]}",
-        )
+        Competitor(position, rows[id_], codes.get(id_, NEXT), plan)
         for position, id_ in enumerate(plan.served, start=1)
     ]
+
+
+def _start(competitor: Competitor) -> str:
+    """Return how the next cycle starts it."""
+    placements, wanted = competitor.plan.placements, competitor.row.id
+    at = bisect_left(placements, wanted, key=attrgetter("deployment"))
+    return f"The next cycle starts it. {placements[at].reason}"
 
 
 def _with_names() -> QuerySet[Deployment]:

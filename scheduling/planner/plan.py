@@ -1,7 +1,7 @@
 """The planner's output. Each decision has a code for programs and a reason for people."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from operator import attrgetter
@@ -9,6 +9,13 @@ from typing import Any, Protocol, overload
 
 from scheduling.planner.snapshot import Deployment
 from scheduling.planner.turns import Turn
+
+_DECISIVE = attrgetter(
+    "priority", "request", "requested_cluster", "require", "prefer", "max_runtime_s",
+    "suspended_until", "preemptible", "recent_preemptions",
+)  # fmt: skip
+"""The fields of a deployment on which the code of its wait reason depends, unless capacity is
+reserved for it or the plan suspends preemption for it."""
 
 _MOVE = {
     "source": "from", "node": "from_node", "target": "to", "target_node": "to_node", "for_": "for",
@@ -140,6 +147,7 @@ class WaitReasons(Sequence[WaitReason]):
         self._find = find
         self._make = make
         self._made: list[WaitReason | None] = []
+        self._codes: dict[Any, str] = {}
         self._reserved = reserved
 
     @cached_property
@@ -157,6 +165,22 @@ class WaitReasons(Sequence[WaitReason]):
         if position < self._number and self.deployments[position].id == deployment:
             return self[position]
         return None
+
+    def code_of(self, deployment: Deployment, *, is_alone: bool) -> str:
+        """Return the code for a deployment that waits. Unless it `is_alone`, its fields decide.
+
+        The codes of all cost little where many deployments are alike.
+        """
+        if is_alone:
+            return self._code(deployment.id)
+        fields = _DECISIVE(deployment)
+        code = self._codes.get(fields)
+        if code is None:
+            code = self._codes[fields] = self._code(deployment.id)
+        return code
+
+    def _code(self, deployment: int) -> str:
+        return self[bisect_left(self.deployments, deployment, key=attrgetter("id"))].code
 
     def __len__(self) -> int:
         return self._number
@@ -253,6 +277,18 @@ class Plan:
         if isinstance(self.wait_reasons, WaitReasons):
             return self.wait_reasons.of(deployment)
         return next((wait for wait in self.wait_reasons if wait.deployment == deployment), None)
+
+    def wait_codes(self, deployments: Iterable[Deployment]) -> dict[int, str]:
+        """Return the code of the wait reason of each of these deployments that stays pending."""
+        starts = {placement.deployment for placement in self.placements}
+        waiting = (d for d in deployments if d.cluster is None and d.id not in starts)
+        waits = self.wait_reasons
+        if not isinstance(waits, WaitReasons):
+            codes = {wait.deployment: wait.code for wait in waits}
+            return {d.id: codes[d.id] for d in waiting if d.id in codes}
+        alone = {wait.deployment for wait in waits.reserved}
+        alone.update(suspension.deployment for suspension in self.suspensions)
+        return {d.id: waits.code_of(d, is_alone=d.id in alone) for d in waiting}
 
     def to_json(self) -> dict[str, Any]:
         return {

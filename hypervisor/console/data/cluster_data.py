@@ -98,13 +98,13 @@ def waits_on(cluster: Cluster, now: datetime) -> list[Competitor]:
 def scattered_on(cluster: Cluster, waits: Sequence[Competitor]) -> list[Scattered]:
     """Return the first deployments for which the cluster's free capacity is scattered."""
     found = [
-        competitor.wait
+        wait
         for competitor in waits
-        if competitor.wait
-        and competitor.wait.code == SCATTERED
+        if competitor.code == SCATTERED
+        and (wait := competitor.wait)
         and any(
             row["cluster"] == cluster.pk and row["code"] == SCATTERED
-            for row in competitor.wait.detail["clusters"]
+            for row in wait.detail["clusters"]
         )
     ][:_SCATTERED_SHOWN]
     moving = names_in(found)
@@ -120,9 +120,9 @@ def scattered_on(cluster: Cluster, waits: Sequence[Competitor]) -> list[Scattere
 def reservations_on(cluster: Cluster, waits: Sequence[Competitor]) -> list[Reservation]:
     """Return the reservations on the cluster; each of its nodes has at most one."""
     found = {
-        competitor.row.id: (competitor.row.request, competitor.wait.detail["reservation"])
+        competitor.row.id: (competitor.row.request, wait.detail["reservation"])
         for competitor in waits
-        if competitor.wait and competitor.wait.code == "reserved"
+        if competitor.code == "reserved" and (wait := competitor.wait)
     }
     names = dict(Deployment.objects.filter(pk__in=found).values_list("pk", "name"))
     return [

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from scheduling.planner.pipeline import make_plan
 from scheduling.planner.plan import Plan
 from scheduling.planner.policy import Policy
+from scheduling.planner.snapshot import Snapshot
 from tests.support.planner_cases import active, cluster, plan, ready
-from tests.support.snapshots import large, policies
+from tests.support.snapshots import large, policies, snapshots
 
 bounded = settings(max_examples=40, deadline=None, derandomize=True, database=None)
 seeds = st.integers(0, 2**32 - 1)
@@ -38,6 +39,23 @@ def test_equal_keys_of_plans_of_a_changing_world_have_equal_reasons(
         snapshot = replace(snapshot, now=snapshot.now + 40, deployments=tuple(rows))
         plans.append(make_plan(snapshot))
     assert all(len(reasons) == 1 for reasons in reasons_by_key(plans).values())
+
+
+@settings(bounded, max_examples=100)
+@given(st.one_of(snapshots(), st.builds(large, st.just(60), st.just(2), policies, seeds)))
+def test_the_codes_of_all_that_wait_are_those_of_their_wait_reasons(snapshot: Snapshot) -> None:
+    for _ in range(2):
+        made = make_plan(snapshot)
+        codes = made.wait_codes(snapshot.deployments)
+        assert codes == {wait.deployment: wait.code for wait in made.wait_reasons}
+        # Twice as many, so that most have one that is alike and some times differ.
+        first = max((d.id for d in snapshot.deployments), default=0) + 1
+        more = [
+            replace(d, id=first + n, queued_at=d.queued_at - n)
+            for n, d in enumerate(snapshot.deployments)
+            if d.cluster is None
+        ]
+        snapshot = replace(snapshot, deployments=(*snapshot.deployments, *more))
 
 
 def key_of(made: Plan, deployment: int) -> object:
