@@ -15,6 +15,10 @@ from hypervisor_client.transport import Transport
 JSON = dict[str, Any]
 
 ENDED = ("completed", "failed", "stopped", "cancelled")
+_LIVE = ["pending", "starting", "running", "stopping"]
+_MOST_AT_ONCE = 1000
+"""The most deployments that one call changes."""
+
 _LONG_POLL_S = 30.0
 _WITHOUT_EVENTS_S = 2.0
 """How long to wait before looking again while the service sends no events."""
@@ -126,6 +130,26 @@ class Client:
         changed: JSON = self._make("POST", f"/deployments/{deployment}/{verb}", dry_run)
         return changed
 
+    def act_on_all(
+        self, verb: str, filters: Mapping[str, Any], *, body: Any = None, dry_run: bool = False
+    ) -> JSON:
+        """Carry out a verb on all deployments that the filters of a list select.
+
+        The verbs are those of `act`, and `priority` with the body `{"priority": …}`. Returns the
+        ids of the changed `deployments`, and what was `skipped`.
+        """
+        params = {**filters, "limit": _MOST_AT_ONCE, "dry_run": "true" if dry_run else "false"}
+        changed: list[int] = []
+        while True:
+            found: JSON = self.call("POST", f"/deployments/{verb}", params=params, body=body)
+            changed += found["deployments"]
+            if dry_run or not found["remaining"] or not found["deployments"]:
+                return {**found, "deployments": changed}
+
+    def arrays(self, *, limit: int | None = None, **filters: Any) -> Iterator[JSON]:
+        """Yield arrays with their progress, the newest first."""
+        return self.rows("/arrays", filters, limit=limit)
+
     def delete(self, deployment: int, *, dry_run: bool = False) -> JSON | None:
         """Delete a pending or ended deployment."""
         tried: JSON | None = self._make("DELETE", f"/deployments/{deployment}", dry_run)
@@ -197,6 +221,26 @@ class Client:
             left = _LONG_POLL_S if until is None else min(_LONG_POLL_S, until - time.monotonic())
             if left <= 0:
                 raise TimeoutError(f"Deployment {deployment} is still {found['status']}.")
+            after = self._number_after_change(found, after, left)
+
+    def wait_for_all(self, filters: Mapping[str, Any], *, timeout_s: float | None = None) -> None:
+        """Wait until all deployments that the filters of a list select have ended.
+
+        Raises TimeoutError after `timeout_s` seconds.
+        """
+        until = None if timeout_s is None else time.monotonic() + timeout_s
+        awaited: int | None = None
+        after: int | None = None
+        while True:
+            live = self.deployments(limit=1, **{"ordering": "id", "status": _LIVE, **filters})
+            found = next(live, None)
+            if found is None:
+                return
+            left = _LONG_POLL_S if until is None else min(_LONG_POLL_S, until - time.monotonic())
+            if left <= 0:
+                raise TimeoutError(f"Deployment {found['id']} is still {found['status']}.")
+            if found["id"] != awaited:
+                awaited, after = found["id"], None  # It may be in another organization.
             after = self._number_after_change(found, after, left)
 
     def _number_after_change(self, found: JSON, after: int | None, wait_s: float) -> int | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.client import PASSWORD, Client
 from benchmarks.service import Service
 from hypervisor.standalone.bootstrap import ROOT
 
@@ -68,3 +69,17 @@ def hv(environment: Path, tmp_path: Path) -> Run:
         )  # fmt: skip
 
     return run
+
+
+@pytest.fixture(scope="module")
+def ada(service: Service) -> Iterator[Client]:
+    with Client.newcomer(service.url, "ada", patience_s=10) as client:
+        client.post("/organizations", name="Engines")
+        client.post("/clusters", name="rack-1", cpu=8, ram_mib=32768, gpu=2)
+        yield client
+
+
+@pytest.fixture
+def log_in(hv: Run, service: Service, ada: Client) -> None:
+    done = hv("login", service.url, "--user", "ada", "--password-stdin", given=PASSWORD + "\n")
+    assert done.returncode == 0, done.stderr

@@ -5,7 +5,6 @@ import json
 import stat
 import subprocess
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,20 +14,6 @@ from benchmarks.client import PASSWORD, Client
 from benchmarks.service import Service
 from tests.client.conftest import Run
 from tests.support.receiver import Reply, receiving
-
-
-@pytest.fixture(scope="module")
-def ada(service: Service) -> Iterator[Client]:
-    with Client.newcomer(service.url, "ada", patience_s=10) as client:
-        client.post("/organizations", name="Engines")
-        client.post("/clusters", name="rack-1", cpu=8, ram_mib=32768, gpu=2)
-        yield client
-
-
-@pytest.fixture
-def log_in(hv: Run, service: Service, ada: Client) -> None:
-    done = hv("login", service.url, "--user", "ada", "--password-stdin", given=PASSWORD + "\n")
-    assert done.returncode == 0, done.stderr
 
 
 def test_a_log_in_keeps_a_token_for_its_owner_alone_and_a_logout_revokes_it(

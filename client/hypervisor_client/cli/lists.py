@@ -17,6 +17,7 @@ def ps(session: Session, given: Namespace) -> None:
         "created_by": "me" if given.mine else None,
         "name": given.name,
         "label": given.label,
+        "array": given.array,
         "ordering": "-created_at",
     }
     wanted = {name: value for name, value in filters.items() if value}

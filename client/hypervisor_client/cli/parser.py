@@ -129,6 +129,13 @@ def _submission(add: _Adder) -> None:
         "--require", action="append", metavar="LABEL=VALUE[,VALUE]", help="labels of its node"
     )
     submit.add_argument("--label", action="append", metavar="NAME=VALUE", help="may be repeated")
+    submit.add_argument(
+        "--array", type=int, metavar="SIZE", help="submit this many equal deployments, numbered by"
+        " HV_INDEX; print the id of the array",
+    )  # fmt: skip
+    submit.add_argument(
+        "--at-once", type=int, metavar="NUMBER", help="how many of the array are active at once"
+    )
     submit.add_argument("--cluster", help="the only cluster that it may run on: id or name")
     submit.add_argument("--organization", type=int, help="needed by members of several")
     submit.add_argument("--max-runtime", type=int, metavar="SECONDS")
@@ -141,7 +148,8 @@ def _submission(add: _Adder) -> None:
         "The container's command follows `--`: hv submit --image ml/train:1 -- python train.py"
     )
     wait = add("wait", "submission.wait", "wait until deployments have ended")
-    wait.add_argument("deployments", nargs="+", metavar="DEPLOYMENT")
+    wait.add_argument("deployments", nargs="*", metavar="DEPLOYMENT")
+    _selection(wait)
     wait.add_argument("--timeout", type=float, metavar="SECONDS")
     wait.add_argument("--until", metavar="STATUS", choices=("starting", "running"),
                       help="wait only until they are `starting` or `running`")  # fmt: skip
@@ -153,8 +161,10 @@ def _lists(add: _Adder) -> None:
     ps.add_argument("--mine", action="store_true", help="only your own")
     ps.add_argument("--status", action="append")
     ps.add_argument("--name", help="a part of the name")
-    ps.add_argument("--label", action="append", metavar="NAME[=VALUE]", help="may be repeated")
+    _selection(ps)
     ps.add_argument("--limit", type=int, default=50, help="default: %(default)s")
+    arrays = add("arrays", "groups.arrays", "list arrays with their progress, the newest first")
+    arrays.add_argument("--limit", type=int, default=20, help="default: %(default)s")
     queue = add("queue", "lists.queue", "list what waits, the highest priority first")
     queue.add_argument("--limit", type=int, default=50, help="default: %(default)s")
 
@@ -182,15 +192,31 @@ def _single(add: _Adder) -> None:
         ("hold", "put pending deployments on hold"),
         ("release", "let held deployments compete again"),
         ("start", "queue ended deployments again"),
-        ("delete", "delete pending or ended deployments"),
     ):
         many = add(verb, "single.each", text)
-        many.add_argument("deployments", nargs="+", metavar="DEPLOYMENT")
-        _dry_run(many)
-    priority = add("priority", "single.priority", "change the priority of a deployment")
-    priority.add_argument("deployment", metavar="DEPLOYMENT")
+        many.add_argument("deployments", nargs="*", metavar="DEPLOYMENT")
+        _group(many)
+    delete = add("delete", "single.each", "delete pending or ended deployments")
+    delete.add_argument("deployments", nargs="+", metavar="DEPLOYMENT")
+    _dry_run(delete)
+    priority = add("priority", "single.priority", "change the priority of deployments")
+    priority.add_argument("deployment", nargs="?", metavar="DEPLOYMENT")
     priority.add_argument("priority", type=int, help="1 to 100")
-    _dry_run(priority)
+    _group(priority)
+    _group(add("retry", "groups.retry", "queue the failed deployments of a group again"))
+
+
+def _group(parser: argparse.ArgumentParser) -> None:
+    _selection(parser)
+    _dry_run(parser)
+
+
+def _selection(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--label", action="append", metavar="NAME[=VALUE]",
+        help="all that have this label; may be repeated",
+    )  # fmt: skip
+    parser.add_argument("--array", type=int, metavar="ID", help="the elements of this array")
 
 
 def _supply(add: _Adder) -> None:

@@ -9,12 +9,13 @@ from typing import Any
 
 from hypervisor_client.api import JSON
 from hypervisor_client.cli.amounts import amounts
+from hypervisor_client.cli.groups import change, selected
 from hypervisor_client.cli.preview import done_for_it, summary
 from hypervisor_client.cli.session import Session, table
 from hypervisor_client.errors import ApiError, ClientError, NotOne
 
 _FIELDS = (
-    "id", "name", "labels", "status", "status_reason", "image", "command", "priority",
+    "id", "name", "labels", "array", "status", "status_reason", "image", "command", "priority",
     "preemptions", "restarts", "exit_code", "created_at", "queued_at", "placed_at", "started_at",
     "finished_at",
 )  # fmt: skip
@@ -105,7 +106,11 @@ def api(session: Session, given: Namespace) -> None:
         print(json.dumps(answer, ensure_ascii=False))
 
 
-def priority(session: Session, given: Namespace) -> None:
+def priority(session: Session, given: Namespace) -> int:
+    given.deployments = given.deployment
+    filters = selected(given)
+    if filters:
+        return change(session, given, "priority", filters, priority=given.priority)
     deployment = session.deployment_of(given.deployment)
     changed = session.client.change(deployment, dry_run=given.dry_run, priority=given.priority)
     who, has = f"{deployment} ({changed['name']})", f"priority {changed['priority']}."
@@ -113,10 +118,14 @@ def priority(session: Session, given: Namespace) -> None:
     if given.dry_run:
         text = summary(f"{who} would have {has}", changed)
     session.show(changed, text)
+    return 0
 
 
 def each(session: Session, given: Namespace) -> int:
     """Carry the command out for each deployment, also after a failure; return 1 if one failed."""
+    filters = selected(given) if given.command != "delete" else {}
+    if filters:
+        return change(session, given, given.command, filters)
     if given.dry_run:
         return _try_each(session, given)
     results = [_carry_out(session, text, given.command) for text in given.deployments]

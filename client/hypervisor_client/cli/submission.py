@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from hypervisor_client.api import ENDED, JSON, Client
+from hypervisor_client.cli.groups import NO_CODE as NO_CODE
+from hypervisor_client.cli.groups import code_of, selected
+from hypervisor_client.cli.groups import wait as wait_for_all
 from hypervisor_client.cli.preview import done_for_it
 from hypervisor_client.cli.session import Session
 from hypervisor_client.errors import ClientError
-
-NO_CODE = 125
-"""The exit code for a deployment whose container gave none."""
 
 _REACHED = {
     "starting": ("starting", "running", "stopping"),
@@ -36,17 +36,30 @@ def submit(session: Session, given: Namespace) -> int:
     spec.setdefault("name", str(spec["image"]).rpartition("/")[2].partition(":")[0])
     if given.dry_run:
         return _try(session, spec)
+    if spec.get("array") and given.logs:
+        raise ClientError(
+            "The output of an array is that of its elements: use --wait, and hv logs."
+        )
     made = session.client.submit(**spec)
+    array = made.get("array")  # A former release has none.
     if not (given.wait or given.logs):
-        session.show(made, str(made["id"]))
+        session.show(made, str(array["id"] if array else made["id"]))
         return 0
+    if array:
+        session.note(f"Array {array['id']} of {array['size']} deployments")
+        return wait_for_all(session, {"array": array["id"]}, None)
     session.note(f"Deployment {made['id']} ({made['name']})")
     ended = follow(session, made["id"]) if given.logs else _awaited(session, made["id"])
     return _code_of(session, ended)
 
 
 def wait(session: Session, given: Namespace) -> int:
-    """Wait for all deployments; return the first exit code that is not 0."""
+    """Wait for all deployments; return the first exit code that is not 0, of a group the worst."""
+    filters = selected(given)
+    if filters and given.until:
+        raise ClientError("--until is for deployments that are named, not for --label or --array.")
+    if filters:
+        return wait_for_all(session, filters, given.timeout)
     until = None if given.timeout is None else time.monotonic() + given.timeout
     reached = _REACHED.get(given.until, ())
     codes = []
@@ -102,9 +115,7 @@ def _awaited(session: Session, deployment: int) -> JSON:
 
 def _code_of(session: Session, ended: JSON) -> int:
     session.note(f"hv: {ended['id']} ({ended['name']}) {ended['status']}: {ended['status_reason']}")
-    if ended["status"] == "completed":
-        return 0
-    return ended["exit_code"] or NO_CODE if ended["status"] == "failed" else NO_CODE
+    return code_of(ended)
 
 
 def _try(session: Session, spec: JSON) -> int:
@@ -134,18 +145,25 @@ def _of_file(name: str | None) -> JSON:
 
 
 def _of_options(session: Session, given: Namespace) -> JSON:
+    if given.at_once is not None and given.array is None:
+        raise ClientError("--at-once limits an array: give its size with --array.")
+    array = given.array and {"size": given.array, "at_once": given.at_once}
     restarts = given.restart and {"restart_policy": "on-failure", "max_restarts": given.restart}
     fields = {
-        "name": given.name, "image": given.image, "cpu": given.cpu, "ram_mib": given.ram,
+        "name": given.name, "image": given.image, "cpu": given.cpu, "ram_mib": _ram(given.ram),
         "gpu": given.gpu, "priority": given.priority, "organization": given.organization,
         "max_runtime_s": given.max_runtime, "command": given.words or None,
-        "labels": _labels(given.label) or None,
+        "labels": _labels(given.label) or None, "array": array,
         "env": _environment(given) or None, "require": _requirements(given.require) or None,
         "requested_cluster": given.cluster and session.cluster_of(given.cluster),
         "depends_on": [session.deployment_of(text) for text in given.after or ()] or None,
         **(restarts or {}),
     }  # fmt: skip
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _ram(text: str | None) -> int | str | None:
+    return int(text) if text and text.isascii() and text.isdigit() else text
 
 
 def _environment(given: Namespace) -> dict[str, Any]:
