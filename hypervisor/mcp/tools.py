@@ -11,6 +11,8 @@ from hypervisor.mcp.rest import Rest
 from hypervisor.mcp.results import Refused
 from hypervisor.mcp.schemas import Schema
 from hypervisor.mcp.submission import submit
+from orgs.dry_runs import FIELD
+from orgs.dry_runs import PARAMETER as DRY_RUN
 
 Arguments = Mapping[str, Any]
 
@@ -135,25 +137,30 @@ def _shown(call: str) -> dict[str, Any]:
     return {"takes": takes, "returns": returns, "run": run}
 
 
-def _row() -> Schema:
-    """Return the schema of a deployment as lists show it."""
-    whole_row = schemas.operation("get_deployment").answers["200"]
-    return schemas.of_columns(whole_row, _OF_DEPLOYMENTS)
-
-
 def _changed(*fields: str) -> dict[str, Any]:
-    """Return what takes and returns a tool that changes one deployment."""
+    """Return what takes and returns a tool that changes one deployment, or tries to."""
 
     def takes() -> Schema:
         found = schemas.operation("update_deployment")
         given = {name: found.body["properties"][name] for name in fields}
-        return schemas.of_object({**found.in_path, **given}, [*found.in_path, *fields])
+        tried = schemas.parameters(found, [DRY_RUN])
+        return schemas.of_object({**tried, **given}, [*found.in_path, *fields])
 
     def returns() -> Schema:
-        row = _row()
-        return schemas.of_object(row["properties"], row["required"])
+        row, whole_row = _row(), schemas.resolved(_whole_row())
+        preview = {FIELD: whole_row["properties"][FIELD]}
+        return schemas.of_object(row["properties"] | preview, row["required"])
 
     return {"takes": takes, "returns": returns}
+
+
+def _row() -> Schema:
+    """Return the schema of a deployment as lists show it."""
+    return schemas.of_columns(_whole_row(), _OF_DEPLOYMENTS)
+
+
+def _whole_row() -> Schema:
+    return schemas.operation("update_deployment").answers["200"]
 
 
 def _submission_takes() -> Schema:
@@ -216,15 +223,21 @@ def _submit(rest: Rest, user: int, arguments: Arguments) -> dict[str, Any]:
 
 def _stop(rest: Rest, _user: int, arguments: Arguments) -> dict[str, Any]:
     """Cancel a pending deployment and stop any other one; the API decides whether that is right."""
-    status = rest.call("get_deployment", arguments)["status"]
+    status = rest.call("get_deployment", {"id": arguments["id"]})["status"]
     verb = "cancel_deployment" if status == "pending" else "stop_deployment"
-    return results.columns(rest.call(verb, arguments), _OF_DEPLOYMENTS)
+    return _row_of(rest.call(verb, arguments))
 
 
 def _change_priority(rest: Rest, _user: int, arguments: Arguments) -> dict[str, Any]:
+    given = {name: value for name, value in arguments.items() if name != "priority"}
     body = {"priority": arguments["priority"]}
-    row = rest.call("update_deployment", {"id": arguments["id"]}, body=body)
-    return results.columns(row, _OF_DEPLOYMENTS)
+    return _row_of(rest.call("update_deployment", given, body=body))
+
+
+def _row_of(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the deployment as lists show it, with the preview if the change was only tried."""
+    preview = {FIELD: results.bounded(answer[FIELD])} if FIELD in answer else {}
+    return {**results.columns(answer, _OF_DEPLOYMENTS), **preview}
 
 
 TOOLS = {
@@ -296,7 +309,8 @@ TOOLS = {
             "stop_deployment",
             "Stop or cancel a deployment",
             "Stop a deployment that is starting or running, or cancel it if it is pending. Its"
-            " container ends and its capacity becomes free.",
+            " container ends and its capacity becomes free. With `dry_run`, only show what the next"
+            " cycle would do because of it.",
             run=_stop,
             **_changed(),
             reads=False,
@@ -306,7 +320,8 @@ TOOLS = {
             "change_priority",
             "Change a deployment's priority",
             "Give a deployment that has not ended another priority, from 1 to 100. A higher one may"
-            " evict others in the next cycle; a lower one may lead to its own eviction.",
+            " evict others in the next cycle; a lower one may lead to its own eviction. Use"
+            " `dry_run` first: its `preview` shows whom the change would evict.",
             run=_change_priority,
             **_changed("priority"),
             reads=False,

@@ -72,7 +72,9 @@ def test_what_a_tool_returns_is_what_its_schema_says(
         ("get_usage", {"organization_id": running.organization_id}),
         ("submit_deployment", JOB),
         ("submit_deployment", job),
+        ("change_priority", {"id": waiting.pk, "priority": 60, "dry_run": True}),
         ("change_priority", {"id": waiting.pk, "priority": 60}),
+        ("stop_deployment", {"id": running.pk, "dry_run": True}),
         ("stop_deployment", {"id": waiting.pk}),
     ]
 
@@ -150,6 +152,20 @@ def test_a_stranger_and_a_token_for_another_organization_see_nothing(
         for name in ("get_deployment", "explain_deployment", "stop_deployment"):
             text = refused(client, name, id=deployment.pk)
             assert text == "It does not exist in any of your organizations. (code not_found)"
+
+
+def test_a_dry_run_shows_whom_a_change_would_evict_and_changes_nothing(
+    agent: APIClient, forge: Cluster, bring: Bring, submit: Submit
+) -> None:
+    victim = bring(Status.RUNNING, gpu=forge.gpu, name="victim", priority=10)
+    waiting = submit(gpu=forge.gpu, priority=5)
+
+    tried = tool(agent, "change_priority", id=waiting.pk, priority=90, dry_run=True)
+
+    shown = {each["kind"]: each["name"] for each in tried["preview"]["consequences"]}
+    assert shown["evicted"] == victim.name
+    waiting.refresh_from_db()
+    assert waiting.priority == 5
 
 
 def test_what_a_tool_changes_is_in_the_trail_of_its_caller(
