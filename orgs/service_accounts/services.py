@@ -9,7 +9,7 @@ from accounts.services import add_service_user, update_user
 from accounts.usernames import service_name
 from hypervisor.base import bounds
 from hypervisor.base.bounds import Bound
-from hypervisor.base.errors import Conflict
+from hypervisor.base.errors import Conflict, Invalid
 from orgs.events import record
 from orgs.models import Organization, Role, ServiceAccount
 from orgs.permissions import check_authority, role_of
@@ -22,9 +22,14 @@ NAME = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
 def create(organization: Organization, *, by: User, name: str, role: Role) -> ServiceAccount:
     """Add a service account with a role below that of the member who adds it.
 
-    Raises Forbidden if the role is not below, Conflict if the name is in use or the organization
-    has too many. An account that was deleted comes back under its name, without its tokens.
+    Raises Invalid for the role owner, Forbidden if the role is not below, Conflict if the name is
+    in use or the organization has too many. An account that was deleted comes back under its name,
+    without its tokens.
     """
+    if role is Role.OWNER:
+        raise Invalid(
+            "A service account is never an owner: give admin, developer or viewer.", attr="role"
+        )
     bounds.check([_bound(organization)])
     organization = Organization.objects.get_locked(organization.pk)
     check_authority(role_of(by, organization.pk), role)
