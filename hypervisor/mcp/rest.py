@@ -42,10 +42,10 @@ class Rest:
         """
         found = schemas.operation(operation)
         in_path = {name: arguments[name] for name in found.in_path}
-        query = {name: _text(value) for name, value in arguments.items() if name not in in_path}
-        environ = self._environ(
-            found.method, found.path.format(**in_path), urlencode(query, doseq=True), body
-        )
+        given = {name: value for name, value in arguments.items() if name not in in_path}
+        _check(given, found.in_query)
+        query = urlencode({name: _text(value) for name, value in given.items()}, doseq=True)
+        environ = self._environ(found.method, found.path.format(**in_path), query, body)
         if key:
             environ["HTTP_IDEMPOTENCY_KEY"] = key
         response = _response(WSGIRequest(environ))
@@ -80,6 +80,20 @@ def _response(request: WSGIRequest) -> HttpResponse:
     view = resolve(request.path_info, _ROUTES)
     response: Any = view.func(request, *view.args, **view.kwargs)
     return response.render() if hasattr(response, "render") else response  # type: ignore[no-any-return]
+
+
+def _check(query: Mapping[str, Any], known: Mapping[str, schemas.Schema]) -> None:
+    """Raise Refused for an object, and for a list if the parameter has one value.
+
+    An empty one would leave the parameter out, so that a dry run would be the change itself.
+    """
+    problems = []
+    for name, value in query.items():
+        takes_list = known[name].get("type") == "array"
+        if isinstance(value, Mapping) or (isinstance(value, list) and not takes_list):
+            problems.append(f"{name}: Give a {'list of values' if takes_list else 'single value'}.")
+    if problems:
+        raise Refused("\n".join(problems))
 
 
 def _text(value: Any) -> Any:

@@ -154,6 +154,25 @@ def test_a_stranger_and_a_token_for_another_organization_see_nothing(
             assert text == "It does not exist in any of your organizations. (code not_found)"
 
 
+@pytest.mark.parametrize("value", [[], {}, ["true"]])
+def test_a_dry_run_that_is_no_single_value_is_refused_and_changes_nothing(
+    agent: APIClient, submit: Submit, bob: User, value: Any
+) -> None:
+    waiting = submit(priority=5, created_by=bob)
+
+    text = refused(agent, "change_priority", id=waiting.pk, priority=60, dry_run=value)
+
+    assert text == "dry_run: Give a single value."
+    waiting.refresh_from_db()
+    assert waiting.priority == 5
+
+
+def test_a_filter_of_several_values_is_no_object(agent: APIClient) -> None:
+    text = refused(agent, "list_deployments", status={"running": 1})
+
+    assert text == "status: Give a list of values."
+
+
 def test_a_dry_run_shows_whom_a_change_would_evict_and_changes_nothing(
     agent: APIClient, forge: Cluster, bring: Bring, submit: Submit
 ) -> None:
