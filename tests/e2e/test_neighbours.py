@@ -12,17 +12,17 @@ from tests.support.service import User
 
 _MORE_THAN_WORKERS = 3
 
+_SLEEP_LONG = """
+    CREATE OR REPLACE FUNCTION sleep_long() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN PERFORM pg_sleep({seconds}); RETURN NEW; END'
+"""
+
 _POISON = """
-    CREATE FUNCTION sleep_long() RETURNS trigger LANGUAGE plpgsql AS
-        'BEGIN PERFORM pg_sleep(600); RETURN NEW; END';
     CREATE TRIGGER sleep_long BEFORE INSERT ON scheduling_schedulingcycle FOR EACH ROW
         WHEN (NEW.organization_id = ANY ({organizations})) EXECUTE FUNCTION sleep_long()
 """
 
-_CURE = """
-    DROP TRIGGER sleep_long ON scheduling_schedulingcycle;
-    SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'
-"""
+_WAKE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
 
 
 @contextmanager
@@ -31,12 +31,16 @@ def poisoned(service: Service, organizations: list[int]) -> Iterator["psycopg.Co
     url = dotenv_values(service.home / "env")["DATABASE_URL"] or ""
     with psycopg.connect(url, autocommit=True) as session:
         numbers = f"'{{{','.join(map(str, organizations))}}}'::bigint[]"
+        session.execute(_SLEEP_LONG.format(seconds=600).encode())
         session.execute(_POISON.format(organizations=numbers).encode())
         try:
             yield session
         finally:
+            # First, because those that sleep have a lock of the table that the removal waits for.
+            session.execute(_SLEEP_LONG.format(seconds=0).encode())
+            session.execute(_WAKE)
             session.execute("SET lock_timeout = '20s'")
-            session.execute(_CURE)
+            session.execute("DROP TRIGGER sleep_long ON scheduling_schedulingcycle")
 
 
 def team(service: Service, name: str, open_clients: ExitStack) -> tuple[User, int]:
