@@ -253,13 +253,13 @@ TOOLS = {
         Tool(
             "list_deployments",
             "List deployments",
-            "List deployments, filtered by status, name, submitter (`created_by: [\"me\"]`) and so"
-            " on. A row is short: get_deployment has the rest.",
+            "List deployments, filtered by status, name, submitter (`created_by: [\"me\"]`), label"
+            " (`label: [\"run=42\"]`) and so on. A row is short: get_deployment has the rest.",
             **_list(
                 "list_deployments",
                 _OF_DEPLOYMENTS,
-                ("organization", "cluster", "status", "status_code", "name", "created_by",
-                 "priority_min", "priority_max", "ordering"),
+                ("organization", "cluster", "status", "status_code", "name", "created_by", "label",
+                 "array", "priority_min", "priority_max", "ordering"),
             ),
         ),
         Tool(

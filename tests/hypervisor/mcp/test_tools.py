@@ -66,6 +66,7 @@ def test_what_a_tool_returns_is_what_its_schema_says(
     calls: list[tuple[str, dict[str, Any]]] = [
         ("list_clusters", {"state": ["active"], "limit": 1}),
         ("list_deployments", {"status": ["running", "pending"], "created_by": ["me"]}),
+        ("list_deployments", {"label": ["run=42"]}),
         ("get_deployment", {"id": running.pk}),
         ("explain_deployment", {"id": waiting.pk}),
         ("list_deployment_events", {"id": running.pk}),
