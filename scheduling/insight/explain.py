@@ -6,6 +6,7 @@ Both call the planner on a snapshot taken now, so they cannot contradict it.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 from django.db import transaction
@@ -167,7 +168,7 @@ def _names(organization_id: int, deployments: Collection[int]) -> dict[int, str]
 
 
 def _ahead(order: Sequence[int], position: int, loaded: Loaded) -> Ahead:
-    first = order[: min(_FIRST, position - 1)]
+    first = list(islice(order, min(_FIRST, position - 1)))
     names = _names(loaded.organization, first)
     return Ahead(
         position - 1,
@@ -200,7 +201,7 @@ def _from_plan(deployment: Deployment) -> Explanation:
         return _waiting(deployment, waiting.beyond_limit(beyond[deployment.pk]))
     plan = next_plan(loaded)
     order = plan.served
-    position = order.index(deployment.pk) + 1 if deployment.pk in order else None
+    position = order.position(deployment.pk)
     placement = next((p for p in plan.placements if p.deployment == deployment.pk), None)
     detail: Mapping[str, Any] = {}
     if placement:

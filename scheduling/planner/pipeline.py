@@ -2,16 +2,13 @@
 
 from dataclasses import replace
 from functools import partial
-from operator import attrgetter
 
 from scheduling.planner.outcome import Outcome
 from scheduling.planner.plan import Plan, Served, Suspension
-from scheduling.planner.policy import Order
 from scheduling.planner.problem import Problem, eligibility_of, prepare
 from scheduling.planner.reasons.write_plan import Writer
-from scheduling.planner.search.ordering import served_order
 from scheduling.planner.search.search import best_outcome
-from scheduling.planner.shares import Shares
+from scheduling.planner.served import served_levels
 from scheduling.planner.shortlist import Backlog, is_large
 from scheduling.planner.snapshot import Snapshot
 from scheduling.planner.suspension import suspended, suspensions
@@ -53,7 +50,7 @@ def _plan(snapshot: Snapshot, backlog: Backlog | None) -> Plan:
     decided = decide_shortlist(snapshot, backlog) if backlog and is_large(snapshot) else None
     problem, outcome = decided or _decide(prepare(snapshot))
     plan = Writer(problem, outcome).plan()
-    return replace(plan, served=Served(partial(_served, problem)))
+    return replace(plan, served=Served(partial(served_levels, problem)))
 
 
 def _decide(problem: Problem) -> tuple[Problem, Outcome]:
@@ -85,27 +82,3 @@ def decide_shortlist(snapshot: Snapshot, backlog: Backlog) -> tuple[Problem, Out
             return problem, outcome
         levels |= started
     return None
-
-
-def _served(problem: Problem) -> list[int]:
-    """Return the ids of the ready deployments in the order in which they are considered.
-
-    Those that were left out are in the order of the queue, as if they had been planned.
-    """
-    if not problem.has_left_out:
-        return served_order(problem)
-    snapshot = problem.snapshot
-    ready = sorted([d for d in snapshot.deployments if d.cluster is None], key=attrgetter("id"))
-    queue = sorted(ready, key=attrgetter("queued_at"))
-    if snapshot.policy.order == Order.MOST:
-        share = Shares(list(snapshot.clusters)).of_all(queue)
-        queue = [queue[at] for at in sorted(range(len(queue)), key=share.__getitem__)]
-    first = {
-        problem.deployments[d].id: place
-        for level in problem.levels
-        for place, d in enumerate(filter(problem.goes_first, level.taking_turns))
-    }
-    if first or problem.suspended:
-        queue.sort(key=lambda d: (snapshot.is_suspended(d), first.get(d.id, len(first))))
-    queue.sort(key=attrgetter("priority"), reverse=True)
-    return [d.id for d in queue]

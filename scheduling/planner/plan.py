@@ -208,30 +208,56 @@ class WaitReasons(Sequence[WaitReason]):
     __hash__ = None  # type: ignore[assignment]
 
 
+@dataclass(frozen=True, slots=True)
+class ServedLevel:
+    """The ids of the ready deployments of one priority, which `ordered` returns in order."""
+
+    ids: Collection[int]
+    ordered: Callable[[], list[int]]
+
+
 class Served(Sequence[int]):
-    """The ids of the ready deployments in the order in which a plan considers them, found when
-    first read.
+    """The ids of the ready deployments in the order in which a plan considers them.
+
+    `levels` returns them from the highest priority down. Each is put in order when first read, so
+    the position of one deployment among many costs the order of its own level.
     """
 
-    def __init__(self, find: Callable[[], list[int]]) -> None:
-        self._find = find
+    def __init__(self, levels: Callable[[], Sequence[ServedLevel]] = tuple) -> None:
+        self._find = levels
+        self._found: dict[int, list[int]] = {}
 
     @cached_property
-    def _ids(self) -> list[int]:
+    def _levels(self) -> Sequence[ServedLevel]:
         return self._find()
+
+    def position(self, deployment: int) -> int | None:
+        """Return the position of a deployment, counted from 1; None if it is not ready."""
+        before = 0
+        for number, level in enumerate(self._levels):
+            if deployment in level.ids:
+                return before + self._ordered(number).index(deployment) + 1
+            before += len(level.ids)
+        return None
 
     @overload
     def __getitem__(self, position: int) -> int: ...
     @overload
     def __getitem__(self, position: slice) -> list[int]: ...
     def __getitem__(self, position: int | slice) -> int | list[int]:
-        return self._ids[position]
+        return list(self)[position]
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return sum(len(level.ids) for level in self._levels)
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self._ids)
+        for number in range(len(self._levels)):
+            yield from self._ordered(number)
+
+    def _ordered(self, number: int) -> list[int]:
+        if number not in self._found:
+            self._found[number] = self._levels[number].ordered()
+        return self._found[number]
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +285,7 @@ class Plan:
     wait_reasons: Sequence[WaitReason] = field(default=())
     turns: tuple[Turn, ...] = field(default=())
     suspensions: tuple[Suspension, ...] = field(default=())
-    served: Sequence[int] = field(default=(), compare=False, repr=False)
+    served: Served = field(default_factory=Served, compare=False, repr=False)
 
     @property
     def changes_nothing(self) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from scheduling.planner.policy import Order
-from scheduling.planner.problem import NOWHERE, Problem
+from scheduling.planner.problem import NOWHERE, Level, Problem
 
 _WEIGHTS = ((1, 1, 1), (0, 0, 1), (1, 0, 0), (0, 1, 0), (1, 0, 1), (0, 1, 1), (1, 1, 0))
 Orders = tuple[list[int], ...]
@@ -18,20 +18,17 @@ class Measure:
     sizes: list[int]
 
 
-def served_order(problem: Problem) -> list[int]:
-    """Return the ids of the ready deployments, the first to be placed at the head.
+def level_order(problem: Problem, level: Level) -> list[int]:
+    """Return the ready deployments of a level, the first to be placed at the head.
 
-    By level from the highest; within a level the ones that go first by rule 9, the longest waiting
-    at the head; then by dominant share and time in the queue, or by time in the queue alone, as the
-    policy states. Deployments for which preemption is suspended come last in their level.
+    First come the ones that go first by rule 9, the longest waiting at the head; then by dominant
+    share and time in the queue, or by time in the queue alone, as the policy states. Deployments
+    for which preemption is suspended come last.
     """
-    order: list[int] = []
-    for level in problem.levels:
-        first = [d for d in level.taking_turns if problem.goes_first(d)]
-        ahead = set(first)
-        others = [d for d in level.ready if d not in ahead]
-        order += [*first, *base_order(problem, others), *base_order(problem, level.suspended)]
-    return [problem.deployments[d].id for d in order]
+    first = [d for d in level.taking_turns if problem.goes_first(d)]
+    ahead = set(first)
+    others = [d for d in level.ready if d not in ahead]
+    return [*first, *base_order(problem, others), *base_order(problem, level.suspended)]
 
 
 def base_order(problem: Problem, members: list[int]) -> list[int]:

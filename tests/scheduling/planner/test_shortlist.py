@@ -30,6 +30,15 @@ def everything(plan: Plan) -> object:
     return plan.to_json(), list(plan.served)
 
 
+def test_the_position_of_one_deployment_is_that_in_the_whole_order() -> None:
+    for number, snapshot in worlds(50, 3):
+        whole = list(make_plan(snapshot).served)
+        for place, deployment in enumerate(whole, start=1):
+            served = make_plan(snapshot).served  # which nothing has read yet
+            assert served.position(deployment) == place, f"world {number}"
+        assert make_plan(snapshot).served.position(0) is None
+
+
 def full_plan(snapshot: Snapshot) -> object:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pipeline, "WORTHWHILE", 0)
