@@ -6,7 +6,8 @@ targets     which addresses a webhook may have
 addresses   which IP addresses may be called
 signing     secrets and signatures
 messages    an event as it is sent
-requests    one attempt to deliver a message
+connections what is read of a connection
+attempts    one attempt to deliver a message
 schedule    when a message is sent again
 outbox      what a sender has to send, and what became of it
 sender      the coroutines that send

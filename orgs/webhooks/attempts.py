@@ -13,19 +13,23 @@ from functools import cache
 from http import HTTPStatus
 from typing import Self
 
+import httpcore
 import httpx
 
 from hypervisor.base.numbers import whole
 from orgs.webhooks.addresses import Refused, check
+from orgs.webhooks.connections import MOST_BYTES, Network, TooLong
 from orgs.webhooks.targets import port_of
 
 TOTAL_S = 15.0
 """The time limit of an attempt, from the resolution of the name to the head of the response."""
 
 _CONNECT_S = 5.0
-_BODY_S, _BODY_BYTES = 2.0, 16 * 1024
-"""How much of a response's body is read, so that the next message can use the connection. It is not
+_BODY_S = 2.0
+"""How long a response's body is read, so that the next message can use the connection. It is not
 kept: a tenant must not be able to read the responses of addresses that the operator allows."""
+
+_BROKEN = (httpcore.NetworkError, httpcore.ProtocolError)
 
 _MAY_WAIT = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 
@@ -67,71 +71,80 @@ class Receiver:
         self._url = httpx.URL(url)
         self._with_tls = self._url.scheme == "https"
         self._addresses: Sequence[str] = ()
-        self._client = httpx.AsyncClient(
-            verify=_tls(),
-            # No proxy of the environment, which would resolve the name again.
-            trust_env=False,
-            follow_redirects=False,
-            timeout=httpx.Timeout(TOTAL_S, connect=_CONNECT_S),
-            limits=httpx.Limits(max_connections=1),
+        self._network = Network()
+        # It uses no proxy of the environment, which would resolve the name again.
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=_tls(), max_connections=1, network_backend=self._network
         )
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._client.aclose()
+        await self._pool.aclose()
 
     async def post(self, body: bytes, headers: Mapping[str, str], now: datetime) -> Outcome:
         """Send a message; return what became of it, whatever happens."""
         try:
             async with asyncio.timeout(TOTAL_S):
                 response = await self._send(body, headers)
-        except (TimeoutError, httpx.TimeoutException):
+        except (TimeoutError, httpcore.TimeoutException):
             return Outcome(error=f"There was no response within {TOTAL_S:.0f} seconds.")
         except Refused as refusal:
             return Outcome(error=str(refusal))
         except (OSError, UnicodeError):
             return Outcome(error="The name of the host cannot be resolved.")
-        except httpx.ConnectError as error:
+        except httpcore.ConnectError as error:
             return Outcome(error=_why_not_connected(error))
-        except httpx.HTTPError:
+        except TooLong:
+            return Outcome(
+                error=f"The receiver sent more than {MOST_BYTES // 1024} KiB before its response."
+            )
+        except _BROKEN:
             return Outcome(error="The connection ended without a valid HTTP response.")
         try:
             return _outcome_of(response, now)
         finally:
             await _finish(response)
 
-    async def _send(self, body: bytes, headers: Mapping[str, str]) -> httpx.Response:
+    async def _send(self, body: bytes, headers: Mapping[str, str]) -> httpcore.Response:
         """Send to the first of the addresses that accepts a connection."""
         if not self._addresses:
             self._addresses = await self._resolve()
         *others, last = self._addresses
         for address in others:
-            with suppress(httpx.ConnectError, httpx.ConnectTimeout):
+            with suppress(httpcore.ConnectError, httpcore.ConnectTimeout):
                 return await self._send_to(address, body, headers)
         return await self._send_to(last, body, headers)
 
     async def _send_to(
         self, address: str, body: bytes, headers: Mapping[str, str]
-    ) -> httpx.Response:
-        request = self._client.build_request(
+    ) -> httpcore.Response:
+        url = self._url
+        request = httpcore.Request(
             "POST",
-            self._url.copy_with(host=address),
+            httpcore.URL(scheme=url.raw_scheme, host=address, port=url.port, target=url.raw_path),
             content=body,
-            headers={
-                "Host": self._url.netloc.decode(),
-                "Content-Type": "application/json",
-                "User-Agent": "MLOps-Hypervisor",
-                "Accept": "*/*",
-                "Accept-Encoding": "identity",
-                **headers,
+            headers=[*self._headers(body).items(), *headers.items()],
+            extensions={
+                "timeout": {"connect": _CONNECT_S},
+                "sni_hostname": url.raw_host.decode() if self._with_tls else None,
             },
-            extensions={"sni_hostname": self._url.raw_host.decode()} if self._with_tls else {},
         )
-        response = await self._client.send(request, stream=True)
+        self._network.begin_request()
+        response = await self._pool.handle_async_request(request)
         self._addresses = [address]
         return response
+
+    def _headers(self, body: bytes) -> dict[str, str]:
+        return {
+            "Host": self._url.netloc.decode(),
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+            "User-Agent": "MLOps-Hypervisor",
+            "Accept": "*/*",
+            "Accept-Encoding": "identity",
+        }
 
     async def _resolve(self) -> list[str]:
         """Return the addresses of the host. Raises Refused if one of them may not be called."""
@@ -152,17 +165,17 @@ def _tls() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
-def _outcome_of(response: httpx.Response, now: datetime) -> Outcome:
-    status = response.status_code
-    if response.is_success:
+def _outcome_of(response: httpcore.Response, now: datetime) -> Outcome:
+    status = response.status
+    if httpx.codes.is_success(status):
         return Outcome(status)
-    if response.is_redirect:
+    if httpx.codes.is_redirect(status):
         error = "Redirects are not followed: change the URL to the one that it redirects to."
     elif status == HTTPStatus.GONE:
         error = "The receiver answered 410 (Gone): it wants no further messages."
     else:
         error = f"The receiver answered with the status {status}."
-    wait_s = _retry_after(response.headers, now) if status in _MAY_WAIT else None
+    wait_s = _retry_after(httpx.Headers(response.headers), now) if status in _MAY_WAIT else None
     return Outcome(status, error, wait_s)
 
 
@@ -177,15 +190,12 @@ def _retry_after(headers: httpx.Headers, now: datetime) -> int | None:
         return None
 
 
-async def _finish(response: httpx.Response) -> None:
+async def _finish(response: httpcore.Response) -> None:
     """Read a short body, so that the connection can be used again; else close the connection."""
-    with suppress(TimeoutError, httpx.HTTPError):
+    with suppress(TimeoutError, *_BROKEN):
         async with asyncio.timeout(_BODY_S):
-            size = 0
-            async for piece in response.aiter_raw():
-                size += len(piece)
-                if size > _BODY_BYTES:
-                    break
+            async for _ in response.aiter_stream():
+                pass
     await response.aclose()
 
 

@@ -43,6 +43,8 @@ class Reply:
     body: bytes = b""
     wait: threading.Event | None = None
     """The response is sent once the event is set."""
+    flood: bytes = b""
+    """This is sent again and again instead of the response, until the sender hangs up."""
 
 
 OK = Reply()
@@ -103,6 +105,8 @@ def receiving(
             receiver.received.put(received)
             if answer.wait is not None:
                 answer.wait.wait(PATIENCE_S)
+            while answer.flood:
+                self.wfile.write(answer.flood)
             self.send_response(answer.status)
             for name, value in answer.headers.items():
                 self.send_header(name, value)

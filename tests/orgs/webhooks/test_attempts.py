@@ -243,6 +243,31 @@ def test_redirects_are_not_followed(loopback_allowed: None) -> None:
     assert target.connections == 0
 
 
+@pytest.mark.parametrize(
+    ("flood", "has_tls"),
+    [
+        (b"HTTP/1.1 100 Continue\r\n\r\n", False),
+        (b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n" * 1000, True),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 1_000_000, False),
+    ],
+    ids=["continue", "hints", "head"],
+)
+def test_a_flood_before_the_response_ends_the_attempt(
+    loopback_allowed: None, authority: Authority, flood: bytes, has_tls: bool
+) -> None:
+    tls = authority.issue("server", HOST) if has_tls else None
+    with receiving(lambda _: Reply(flood=flood), tls=tls) as receiver:
+        outcome = attempt(receiver.url, count=2)
+    assert outcome == Outcome(error="The receiver sent more than 64 KiB before its response.")
+    assert receiver.connections == 2
+
+
+def test_each_response_of_a_connection_may_be_long(loopback_allowed: None) -> None:
+    with receiving(lambda _: Reply(200, body=b"x" * 60_000)) as receiver:
+        assert attempt(receiver.url, count=3) == Outcome(200)
+    assert receiver.connections == 1
+
+
 def test_an_endless_body_is_not_read_and_does_not_matter(loopback_allowed: None) -> None:
     endless = Reply(200, body=b"x" * 1_000_000)
     with receiving(lambda _: endless) as receiver:
