@@ -1,7 +1,7 @@
 """Which URLs a webhook may have."""
 
 import re
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 
 import httpx
 
@@ -48,7 +48,7 @@ def port_of(url: httpx.URL) -> int:
 
 def _check_host(url: httpx.URL) -> None:
     try:
-        literal = str(ip_address(url.host))
+        literal = ip_address(url.host)
     except ValueError:
         if _NUMBER.fullmatch(url.raw_host.decode()):
             raise ValueError(
@@ -60,7 +60,9 @@ def _check_host(url: httpx.URL) -> None:
         if url.scheme == "http" and not addresses.some_allowed():
             raise ValueError("Give a URL with https instead of http.") from None
         return
+    if isinstance(literal, IPv6Address) and literal.scope_id:
+        raise ValueError("Leave the zone (%...) out of the address: it exists only on one machine.")
     try:
-        addresses.check(literal, with_tls=url.scheme == "https")
+        addresses.check(str(literal), with_tls=url.scheme == "https")
     except addresses.Refused as refusal:
         raise ValueError(str(refusal)) from refusal

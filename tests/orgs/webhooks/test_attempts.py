@@ -109,6 +109,8 @@ def test_the_operator_allows_a_network_also_without_tls(settings: Settings) -> N
         ("http://example.org/", "https instead of http"),
         ("https://127.0.0.1/", "not public"),
         ("https://[::1]:8443/", "not public"),
+        ("https://[2606:4700::1111%25eth0]/", "Leave the zone"),
+        ("https://[2606:4700::1111%eth0]/", "Leave the zone"),
         ("http://93.184.216.34/", "Change it to https"),
         ("https://example.org:0/", "Port 0 is refused"),
         ("https://2130706433/", "not an IPv4 address"),
