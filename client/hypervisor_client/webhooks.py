@@ -30,7 +30,7 @@ def verify(payload: bytes | str, headers: Mapping[str, str], secret: str) -> dic
     - headers: those of the request, in any case; the three `webhook-…` are read.
     - secret: `whsec_…`, as the service returned it.
 
-    Raises NotVerified for everything else, which a receiver answers with 401.
+    Raises NotVerified for everything else, which a receiver answers with 400.
     """
     body = payload.encode() if isinstance(payload, str) else payload
     given = {name.lower(): value for name, value in headers.items()}
