@@ -25,6 +25,7 @@ from deployments.specs import Spec
 from hypervisor.base.names import TextSerializerField
 from hypervisor.rest.schemas import example
 from hypervisor.rest.serializers import (
+    ChoiceField,
     IdField,
     IntegerField,
     StrictModelSerializer,
@@ -88,13 +89,13 @@ class DeploymentSerializer(StrictModelSerializer[Deployment]):
     )
     array = ArrayField(required=False, allow_null=True)
     depends_on = WaitsField(source="dependencies", default=())
-    on_dependency_failure = serializers.ChoiceField(
+    on_dependency_failure = ChoiceField(
         choices=OnDependencyFailure.choices,
         default=OnDependencyFailure.WAIT,
         help_text="What to do if a dependency ends without satisfying its condition: wait until"
         " someone starts it again, or cancel this deployment.",
     )
-    restart_policy = serializers.ChoiceField(
+    restart_policy = ChoiceField(
         choices=RestartPolicy.choices,
         default=RestartPolicy.NEVER,
         help_text="Whether the deployment is queued again after a failure of its own: after 10"

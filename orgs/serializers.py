@@ -12,6 +12,7 @@ from accounts.models import User
 from hypervisor.base.names import TextSerializerField
 from hypervisor.rest.schemas import example
 from hypervisor.rest.serializers import (
+    ChoiceField,
     IdField,
     IntegerField,
     StrictModelSerializer,
@@ -188,7 +189,7 @@ class OrganizationSerializer(StrictModelSerializer[Organization]):
 
     # Needs rows of as_seen_by().
 
-    role = serializers.ChoiceField(choices=Role.choices, read_only=True)
+    role = ChoiceField(choices=Role.choices, read_only=True)
     member_count = serializers.IntegerField(read_only=True)
     invite_code = serializers.CharField(read_only=True, allow_null=True)
     invite_uses = serializers.IntegerField(read_only=True, allow_null=True)
@@ -226,7 +227,7 @@ class MemberSerializer(StrictModelSerializer[Membership]):
     """A member of an organization with the role in it."""
 
     user = UserReferenceSerializer(read_only=True)
-    role = serializers.ChoiceField(choices=Role.choices)
+    role = ChoiceField(choices=Role.choices)
     service_account = serializers.IntegerField(
         source="user.service_account.pk",
         read_only=True,

@@ -1,6 +1,6 @@
 """Filters and orderings of lists, which refuse unknown values instead of ignoring them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, TypeVar
 
 from django import forms
@@ -76,13 +76,26 @@ class SeveralChoicesFilter(SeveralFilter):
 
     field_class = MultipleChoiceFilter.field_class
 
+    def __init__(self, *args: Any, choices: Sequence[tuple[str, Any]], **kwargs: Any) -> None:
+        known = ", ".join(value for value, _label in choices)
+        problem = f'"%(value)s" is not one of the choices: {known}.'
+        super().__init__(
+            *args, choices=choices, error_messages={"invalid_choice": problem}, **kwargs
+        )
+
 
 class FlagFilter(TypedChoiceFilter):  # type: ignore[misc]
     """Filters by `true` or `false`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         flags = [("true", "true"), ("false", "false")]
-        super().__init__(*args, choices=flags, coerce=lambda text: text == "true", **kwargs)
+        super().__init__(
+            *args,
+            choices=flags,
+            coerce=lambda text: text == "true",
+            error_messages={"invalid_choice": "Give true or false."},
+            **kwargs,
+        )
         set_override(self, "field", {"type": "boolean", "description": kwargs.get("label", "")})
 
 

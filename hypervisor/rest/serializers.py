@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from copy import copy
 from functools import cache, cached_property
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, NoReturn, Self, TypeVar
 
 from django.db import models
 from rest_framework import serializers
@@ -78,6 +78,17 @@ def _made_once(serializer_class: Any) -> Any:
     return serializer
 
 
+class ChoiceField(serializers.ChoiceField):
+    """One of several values; the error for another value lists them."""
+
+    default_error_messages: ClassVar = {
+        "invalid_choice": '"{input}" is not one of the choices: {choices}.'
+    }
+
+    def fail(self, key: str, **values: Any) -> NoReturn:
+        super().fail(key, choices=", ".join(map(str, self.choices)), **values)
+
+
 class StrictSerializer(StrictMixin, serializers.Serializer[Any]):
     """A serializer without a model that refuses unknown fields."""
 
@@ -85,6 +96,7 @@ class StrictSerializer(StrictMixin, serializers.Serializer[Any]):
 class StrictModelSerializer(StrictMixin, serializers.ModelSerializer[M]):
     """A serializer of a model that refuses unknown fields."""
 
+    serializer_choice_field = ChoiceField
     serializer_field_mapping = {
         **serializers.ModelSerializer.serializer_field_mapping,
         models.CharField: TextSerializerField,

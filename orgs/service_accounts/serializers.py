@@ -4,7 +4,7 @@ from rest_framework import serializers
 
 from hypervisor.base.names import PatternSerializerField
 from hypervisor.rest.schemas import example
-from hypervisor.rest.serializers import StrictModelSerializer
+from hypervisor.rest.serializers import ChoiceField, StrictModelSerializer
 from orgs.models import Role, ServiceAccount
 from orgs.service_accounts.services import NAME
 
@@ -42,7 +42,7 @@ class ServiceAccountSerializer(StrictModelSerializer[ServiceAccount]):
         read_only=True,
         help_text="The name under which it submits deployments and appears in events.",
     )
-    role = serializers.ChoiceField(
+    role = ChoiceField(
         choices=Role.choices,
         help_text="Below the role of the caller. Change it like that of a member.",
     )

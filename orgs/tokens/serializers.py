@@ -3,7 +3,7 @@ from typing import Any
 from rest_framework import serializers
 
 from hypervisor.rest.schemas import example
-from hypervisor.rest.serializers import IdField, IntegerField, StrictModelSerializer
+from hypervisor.rest.serializers import ChoiceField, IdField, IntegerField, StrictModelSerializer
 from orgs.models import ApiToken
 from orgs.tokens.grants import Scope
 from orgs.tokens.services import DEFAULT_DAYS
@@ -29,7 +29,7 @@ class ApiTokenSerializer(StrictModelSerializer[ApiToken]):
     """A token for programs, without the token itself."""
 
     scopes = serializers.ListField(
-        child=serializers.ChoiceField(choices=Scope.choices),
+        child=ChoiceField(choices=Scope.choices),
         allow_empty=False,
         max_length=len(Scope),
         help_text="What the token allows of what its user may do: `read`; `submit`, to submit"

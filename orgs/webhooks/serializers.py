@@ -8,7 +8,12 @@ from rest_framework import serializers
 from hypervisor.base.names import TextSerializerField
 from hypervisor.base.numbers import MAX
 from hypervisor.rest.schemas import example
-from hypervisor.rest.serializers import IntegerField, StrictModelSerializer, StrictSerializer
+from hypervisor.rest.serializers import (
+    ChoiceField,
+    IntegerField,
+    StrictModelSerializer,
+    StrictSerializer,
+)
 from orgs.feed.kinds import KINDS
 from orgs.models import Delivery, Webhook
 from orgs.serializers import OrganizationField
@@ -34,7 +39,6 @@ WEBHOOK: dict[str, Any] = {
     "updated_at": "2026-01-05T09:00:00Z",
 }
 _GIVEN = {name: WEBHOOK[name] for name in ("url", "description", "kinds")}
-_NO_KIND = f"There is no kind '{{input}}'. The kinds are: {', '.join(KINDS)}."
 _SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwq0aBcDeFgHi="  # noqa: S105
 """Parts of the examples in the OpenAPI document; no service has issued the secret."""
 
@@ -54,7 +58,7 @@ class WebhookSerializer(StrictModelSerializer[Webhook]):
         max_length=200, required=False, allow_blank=True, default="", help_text="For people."
     )
     kinds = serializers.ListField(
-        child=serializers.ChoiceField(choices=KINDS, error_messages={"invalid_choice": _NO_KIND}),
+        child=ChoiceField(choices=KINDS),
         required=False,
         default=list,
         max_length=len(KINDS),
