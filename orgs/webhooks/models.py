@@ -4,6 +4,7 @@ The feed is the outbox: an event is in it if the transaction of the event has co
 has the number up to which it is done with the feed, so that an event costs no row for each webhook.
 """
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Self
 
 from django.conf import settings
@@ -30,7 +31,8 @@ class WebhookQuerySet(TenantQuerySet["Webhook"]):
 class Webhook(models.Model):
     """An address that gets the events of an organization: those of some kinds, or all.
 
-    `secret` and `former_secret` are encrypted; the former one also signs until `former_until`.
+    `secret` is encrypted, and so are the former ones: `former_secret`, which also signs until
+    `former_until`, and those of `older_secrets` before it, each with its own time in a pair.
     Every event up to the number `position` was delivered, is not wanted, or has a row in Delivery.
     No attempt is made before `paused_until`, because there were `failures` since the last success,
     the first of them at `failing_since`. The sender with the `lease` sends, until `leased_until`.
@@ -45,6 +47,7 @@ class Webhook(models.Model):
     secret = models.TextField()
     former_secret = models.TextField(blank=True, default="")
     former_until = models.DateTimeField(null=True)
+    older_secrets = models.JSONField(default=list, db_default=[], blank=True)
     enabled = models.BooleanField(default=True)
     disabled_reason = models.TextField(blank=True, default="")
     position = models.BigIntegerField(default=0)
@@ -75,6 +78,24 @@ class Webhook(models.Model):
 
     def __str__(self) -> str:
         return self.url
+
+    def former_secrets(self, now: datetime) -> list[tuple[str, datetime]]:
+        """Return the former secrets that still sign, each with its time; the last one comes first.
+
+        They are encrypted.
+        """
+        return [(secret, until) for secret, until in self._former() if now < until]
+
+    @property
+    def former_secrets_until(self) -> datetime | None:
+        """Until when a former secret also signs; None if none was kept at the last rotation."""
+        return max((until for _secret, until in self._former()), default=None)
+
+    def _former(self) -> list[tuple[str, datetime]]:
+        if self.former_until is None:
+            return []
+        older = [(secret, datetime.fromisoformat(until)) for secret, until in self.older_secrets]
+        return [(self.former_secret, self.former_until), *older]
 
 
 class DeliveryQuerySet(TenantQuerySet["Delivery"]):

@@ -219,10 +219,8 @@ def _repeated(webhook: Webhook, now: datetime) -> Iterator[Job]:
 
 def _keys(webhook: Webhook, now: datetime) -> list[str]:
     """Return the secrets that sign at present, the new one first."""
-    keys = [webhook.secret]
-    if webhook.former_until is not None and now < webhook.former_until:
-        keys.append(webhook.former_secret)
-    return [decrypt(key) for key in keys]
+    former = [secret for secret, _until in webhook.former_secrets(now)]
+    return [decrypt(key) for key in (webhook.secret, *former)]
 
 
 def _record_first(webhook: Webhook, job: Job, outcome: Outcome, now: datetime) -> None:

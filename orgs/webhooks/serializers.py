@@ -74,10 +74,10 @@ class WebhookSerializer(StrictModelSerializer[Webhook]):
         slug_field="username", read_only=True, allow_null=True
     )
     former_secret_until = serializers.DateTimeField(
-        source="former_until",
+        source="former_secrets_until",
         read_only=True,
         allow_null=True,
-        help_text="Until when the former secret also signs.",
+        help_text="Until when a former secret also signs: of several, the one that signs longest.",
     )
 
     class Meta:
@@ -147,7 +147,7 @@ class RotationSerializer(StrictSerializer):
         min_value=0,
         max_value=168,
         help_text="How long the former secret also signs, so that the receiver can change to the"
-        " new one; 0: it does not, because somebody else may know it.",
+        " new one; 0: no former secret signs any more, because somebody else may know it.",
     )
 
 

@@ -25,8 +25,13 @@ from orgs.webhooks.signing import new_secret
 KEEP_HOURS = 24
 """How long the former secret also signs after a rotation, unless the caller wants otherwise."""
 
+MOST_FORMER = 3
+"""How many former secrets may also sign."""
+
 MOST_REPLAYED = 10_000
 _MOST_TESTS = 5
+
+_SECRETS = ("secret", "former_secret", "former_until", "older_secrets")
 
 _REPLAY_ALL = """
     INSERT INTO orgs_delivery
@@ -134,16 +139,20 @@ def disabled_by(actor: str) -> str:
 
 @transaction.atomic
 def rotate_secret(webhook: Webhook, *, actor: str, keep_hours: int) -> tuple[Webhook, str]:
-    """Give the webhook a new secret, which is returned; the present one also signs for a while."""
+    """Give the webhook a new secret, which is returned; the present one also signs for a while.
+
+    Secrets before it go on signing until their times, MOST_FORMER former ones at most. With 0
+    hours, no former secret signs any more.
+    """
     webhook = Webhook.objects.get_locked(webhook.pk)
     secret, now = new_secret(), timezone.now()
-    webhook.former_secret = webhook.secret if keep_hours else ""
-    webhook.former_until = now + timedelta(hours=keep_hours) if keep_hours else None
-    webhook.secret = encrypt(secret).decode()
-    _save(webhook, "secret", "former_secret", "former_until")
-    reason = "The former secret no longer signs."
+    former, reason = [], "No former secret signs any more."
     if keep_hours:
+        until = now + timedelta(hours=keep_hours)
+        former = [(webhook.secret, until), *webhook.former_secrets(now)][:MOST_FORMER]
         reason = f"The former secret also signs for {keep_hours} hours."
+    _set_secrets(webhook, encrypt(secret).decode(), former)
+    _save(webhook, *_SECRETS)
     _record(webhook, "webhook_secret_rotated", actor, reason)
     return webhook, secret
 
@@ -229,11 +238,12 @@ def rotate_keys() -> int:
     Raises CannotDecrypt if the key of one is missing; then nothing has changed.
     """
     count = 0
+    now = timezone.now()
     for webhook in Webhook.objects.locked():
-        webhook.secret = rotate(webhook.secret).decode()
-        if webhook.former_secret:
-            webhook.former_secret = rotate(webhook.former_secret).decode()
-        webhook.save(update_fields=["secret", "former_secret"])
+        former = webhook.former_secrets(now)
+        former = [(rotate(secret).decode(), until) for secret, until in former]
+        _set_secrets(webhook, rotate(webhook.secret).decode(), former)
+        webhook.save(update_fields=_SECRETS)
         count += 1
     return count
 
@@ -242,6 +252,13 @@ def purge(before: datetime) -> int:
     """Delete the deliveries from before this time that have ended; return how many."""
     rows = Delivery.objects.exclude(status=Delivery.Status.SCHEDULED)
     return purging.purge(rows, "created_at", before)
+
+
+def _set_secrets(webhook: Webhook, secret: str, former: Sequence[tuple[str, datetime]]) -> None:
+    """Set the encrypted secrets: the present one, and the former ones, the last one first."""
+    webhook.secret = secret
+    webhook.former_secret, webhook.former_until = former[0] if former else ("", None)
+    webhook.older_secrets = [[older, until.isoformat()] for older, until in former[1:]]
 
 
 def _save(webhook: Webhook, *changed: str) -> None:

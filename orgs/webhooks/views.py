@@ -116,7 +116,8 @@ class WebhookViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Webhook])
     def rotate(self, request: Request, pk: str) -> Response:
         """Replace the secret; only this response shows the new one.
 
-        Until the receiver has it, messages are signed with both secrets.
+        For a while, messages are also signed with the former secret, and with those before it whose
+        time has not passed.
         """
         webhook = self.get_object()
         given = self._valid(RotationSerializer(data=request.data))

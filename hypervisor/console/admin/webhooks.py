@@ -26,8 +26,8 @@ class WebhookAdmin(Acting, Audited, HistoryAdmin):
     ordering = ["-id"]
     fields = [
         "organization", "url", "description", "kinds", "enabled", "disabled_reason", "position",
-        "failures", "failing_since", "paused_until", "delivered_at", "former_until", "created_by",
-        "created_at", "updated_at",
+        "failures", "failing_since", "paused_until", "delivered_at", "former_secrets_until",
+        "created_by", "created_at", "updated_at",
     ]  # fmt: skip
     actions = ["enable", "disable", "send_test", "replay_failed"]
     has_steer_permission = permitted("change")

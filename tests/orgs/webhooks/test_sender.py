@@ -188,19 +188,21 @@ def test_a_receiver_that_is_gone_disables_its_webhook_until_it_is_enabled(
         assert sorted(numbers(receiver.take(6))) == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_rotated_secret_signs_together_with_the_former_one(
+def test_a_rotated_secret_signs_together_with_the_former_ones(
     add: Add, receiver: Receiver, write: Write
 ) -> None:
-    webhook, former = add(receiver.url)
-    webhook, new = services.rotate_secret(webhook, actor="alice", keep_hours=24)
+    webhook, first = add(receiver.url)
+    webhook, second = services.rotate_secret(webhook, actor="alice", keep_hours=24)
+    webhook, third = services.rotate_secret(webhook, actor="alice", keep_hours=24)
     with sending():
-        both = receiver.take(2)[0]
+        message = receiver.take(3)[0]
+        # The second secret ends before the first one.
         Webhook.objects.update(former_until=timezone.now())
         write()
         last = receiver.next()
-    assert both.verified(former) == both.verified(new)
-    assert last.verified(new)
-    assert len(last.headers["webhook-signature"].split()) == 1
+    assert message.verified(first) == message.verified(second) == message.verified(third)
+    assert last.verified(first) == last.verified(third)
+    assert [len(each.headers["webhook-signature"].split()) for each in (message, last)] == [3, 2]
 
 
 def test_a_disabled_webhook_can_be_tested(add: Add, receiver: Receiver) -> None:

@@ -1,8 +1,10 @@
 """Webhooks in the REST API."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
@@ -95,11 +97,35 @@ def test_a_rotation_keeps_the_former_secret_for_a_while(admin: APIClient) -> Non
     assert rotated["former_secret_until"] is not None
 
     assert admin.post(path, {"keep_hours": 0}).json()["former_secret_until"] is None
-    assert Webhook.objects.get().former_secret == ""
+    assert Webhook.objects.get().former_secrets(row.created_at) == []
     reasons = Event.objects.filter(kind="webhook_secret_rotated").order_by("pk")
     assert list(reasons.values_list("reason", flat=True)) == [
-        "The former secret also signs for 2 hours.", "The former secret no longer signs.",
+        "The former secret also signs for 2 hours.", "No former secret signs any more.",
     ]  # fmt: skip
+
+
+def test_former_secrets_sign_until_their_own_times(admin: APIClient) -> None:
+    webhook = added(admin)
+    path = f"/webhooks/{webhook['id']}/rotate"
+    longest = admin.post(path, {"keep_hours": 100}).json()
+    secrets = [webhook["secret"], longest["secret"]]
+    for hours in (3, 2):
+        rotated = admin.post(path, {"keep_hours": hours}).json()
+        secrets.append(rotated["secret"])
+
+    former = Webhook.objects.get().former_secrets(timezone.now())
+    assert [decrypt(secret) for secret, _until in former] == secrets[2::-1]
+    assert rotated["former_secret_until"] == longest["former_secret_until"]
+    in_time = Webhook.objects.get().former_secrets(timezone.now() + timedelta(hours=2.5))
+    assert in_time == former[1:]
+
+    admin.post(path, {"keep_hours": 1})
+    kept = Webhook.objects.get().former_secrets(timezone.now())
+    assert [decrypt(secret) for secret, _until in kept] == secrets[:0:-1]
+
+    admin.post(path, {"keep_hours": 0})
+    row = Webhook.objects.get()
+    assert (row.former_secret, row.former_until, row.older_secrets) == ("", None, [])
 
 
 def test_a_webhook_is_disabled_and_enabled(admin: APIClient) -> None:
