@@ -89,6 +89,17 @@ class ChoiceField(serializers.ChoiceField):
         super().fail(key, choices=", ".join(map(str, self.choices)), **values)
 
 
+class BooleanField(serializers.BooleanField):
+    """true or false in a body, but not 1 or "yes"."""
+
+    default_error_messages: ClassVar = {"invalid": "Give true or false."}
+
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            self.fail("invalid", input=data)
+        return data
+
+
 class StrictSerializer(StrictMixin, serializers.Serializer[Any]):
     """A serializer without a model that refuses unknown fields."""
 
@@ -99,6 +110,7 @@ class StrictModelSerializer(StrictMixin, serializers.ModelSerializer[M]):
     serializer_choice_field = ChoiceField
     serializer_field_mapping = {
         **serializers.ModelSerializer.serializer_field_mapping,
+        models.BooleanField: BooleanField,
         models.CharField: TextSerializerField,
         models.TextField: TextSerializerField,
         NameField: NameSerializerField,

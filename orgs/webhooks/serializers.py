@@ -9,6 +9,7 @@ from hypervisor.base.names import TextSerializerField
 from hypervisor.base.numbers import MAX
 from hypervisor.rest.schemas import example
 from hypervisor.rest.serializers import (
+    BooleanField,
     ChoiceField,
     IntegerField,
     StrictModelSerializer,
@@ -64,7 +65,7 @@ class WebhookSerializer(StrictModelSerializer[Webhook]):
         max_length=len(KINDS),
         help_text="Only events of these kinds are sent, as in `GET /events`; empty: all events.",
     )
-    enabled = serializers.BooleanField(
+    enabled = BooleanField(
         required=False,
         default=True,
         help_text="Whether events are sent. A webhook that is enabled again gets what has happened"
@@ -198,7 +199,7 @@ class ReplaySerializer(StrictSerializer):
     )
     since = serializers.DateTimeField(required=False, help_text="Only events from this time on.")
     until = serializers.DateTimeField(required=False, help_text="Only events before this time.")
-    only_failed = serializers.BooleanField(
+    only_failed = BooleanField(
         required=False,
         default=True,
         help_text="Only messages whose last attempt has failed; else also those that were"

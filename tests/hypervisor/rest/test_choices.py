@@ -8,7 +8,8 @@ from rest_framework import serializers
 
 from accounts.models import User
 from clusters.models import Cluster
-from hypervisor.rest.serializers import ChoiceField, StrictMixin
+from hypervisor.rest.serializers import BooleanField, ChoiceField, StrictMixin
+from orgs.models import Organization
 from tests.fixtures.people import ClientFor
 from tests.support.answers import refusal
 from tests.support.routes import ROUTES
@@ -45,6 +46,24 @@ def test_an_error_lists_the_choices(
 def test_a_flag_is_true_or_false(alice: User, client_for: ClientFor) -> None:
     error = refusal(client_for(alice).get("/webhooks?enabled=maybe"), 400)
     assert (error["attr"], error["detail"]) == ("enabled", "Give true or false.")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("wrong", [0, 1, "true", "yes", None, []])
+def test_a_flag_in_a_body_is_true_or_false(
+    acme: Organization, alice: User, client_for: ClientFor, wrong: Any
+) -> None:
+    body = {"url": "https://hooks.example.org", "enabled": wrong}
+    error = refusal(client_for(alice).post("/webhooks", body), 400)
+    assert error["attr"] == "enabled"
+
+
+def test_every_flag_of_a_body_is_strict() -> None:
+    assert ROUTES  # All serializers have been imported.
+    given = [field for made in _bodies(StrictMixin) for field in _fields(made)]
+    flags = [field for field in given if isinstance(field, serializers.BooleanField)]
+    assert len(flags) >= 2
+    assert [field for field in flags if not isinstance(field, BooleanField)] == []
 
 
 def test_the_choices_of_every_body_are_listed() -> None:
