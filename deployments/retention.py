@@ -58,7 +58,7 @@ def purge_events(now: datetime) -> int:
     """Delete events before the limit, except those of deployments that have not ended.
 
     `explain` and `verify` read the events of a deployment until it ends. The numbers of deleted
-    events are deleted with them; events that nobody has followed get theirs first. Returns the
+    events are deleted with them; events without numbers get theirs first. Returns the
     number of deleted events.
     """
     number_events()

@@ -76,8 +76,8 @@ def _record(launches: Sequence[Launch], now: datetime) -> dict[int, UUID]:
     """Record that these runs are launched; return the uids of their containers by run id.
 
     A run gets a uid at its first launch and keeps it. Rows that another transaction has locked are
-    skipped: whoever locks several runs has locked their deployments before, and this does not, so
-    waiting might end in a deadlock.
+    skipped: other transactions lock the deployments of several runs first, and this one does not,
+    so waiting might end in a deadlock.
     """
     sql = """
         WITH v AS (

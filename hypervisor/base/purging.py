@@ -1,4 +1,4 @@
-"""Delete rows that are older than a limit, without keeping anybody from working.
+"""Delete rows that are older than a limit, without keeping other work waiting.
 
 A purge deletes in small transactions, skips rows that another transaction has locked, and ends
 after a while: the next purge continues. So it waits for no lock, and nothing waits long for it.

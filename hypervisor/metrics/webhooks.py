@@ -34,7 +34,7 @@ _WITHOUT_NUMBER = """
     WHERE EXISTS (SELECT FROM orgs_webhook w WHERE w.enabled)
     ORDER BY u.event_id LIMIT 1
 """
-"""While nothing sends and nobody follows, events do not even get numbers."""
+"""While nothing sends and there are no followers, events do not even get numbers."""
 
 
 def families(now: datetime, organizations: Collection[int]) -> Iterator[Metric]:

@@ -101,7 +101,7 @@ class Feeds:
         return await _in_thread(self._for_followers, call)
 
     async def _read_on(self) -> None:
-        """Read new events until nobody follows any more."""
+        """Read new events until there are no followers any more."""
         while self._feeds:
             positions = {pk: feed.position for pk, feed in self._feeds.items()}
             try:

@@ -148,7 +148,7 @@ class RotationSerializer(StrictSerializer):
         min_value=0,
         max_value=168,
         help_text="How long the former secret also signs, so that the receiver can change to the"
-        " new one; 0: no former secret signs any more, because somebody else may know it.",
+        " new one; 0: no former secret signs any more, because it may have leaked.",
     )
 
 

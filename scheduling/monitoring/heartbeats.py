@@ -13,7 +13,7 @@ PLANNING = "planning"
 """The workers of the default queue."""
 
 BACKGROUND = "background"
-"""The queue, and the workers, of long cycles and of everything that nobody waits for."""
+"""The queue, and the workers, of long cycles and of everything that no user waits for."""
 
 DISCARDING = "discards"
 """Workers that discarded a message because it had expired by their own clock."""

@@ -45,7 +45,7 @@ def test_what_waits_is_late_only_if_nothing_tries(acme: Organization, alice: Use
     webhook, _ = services.add(acme, by=alice, url=URL)
     Event.objects.update(time=now - timedelta(minutes=10))
     Webhook.objects.update(paused_until=now, leased_until=now - timedelta(minutes=20))
-    # Nobody has given the event a number yet.
+    # The event has no number yet.
     assert figures("hypervisor_webhook_delay_seconds")[""] == pytest.approx(600, abs=60)
     assert figures("hypervisor_webhook_undelivered_seconds") == {}
 
