@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.client import Client
-from benchmarks.neighbours import different, p95, submit_many
+from benchmarks.neighbours import different, p95, submit_many, wait_until_decided
 from benchmarks.service import Service, wait_until
 
 _PATIENCE_S = 120.0
@@ -116,14 +116,9 @@ def _fill(client: Client, clusters: int) -> None:
 
 
 def _add(client: Client, number: int, choose: random.Random) -> None:
-    """Let this many more wait, and wait until a cycle has decided about all of them."""
-    last = submit_many(client, number, lambda: different(choose, least_gpu=1, highest_priority=40))
-    if last:
-        wait_until(lambda: _is_decided(client, last), "all wait", seconds=300)
-
-
-def _is_decided(client: Client, deployment: int) -> bool:
-    return bool(client.get(f"/deployments/{deployment}")["status_code"] != "submitted")
+    """Let this many more wait, and wait until each of them has a reason."""
+    submit_many(client, number, lambda: different(choose, least_gpu=1, highest_priority=40))
+    wait_until_decided(client)
 
 
 def _measured(client: Client, waiting: int, tries: int) -> Row:

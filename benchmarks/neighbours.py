@@ -27,6 +27,7 @@ from benchmarks.service import Service, wait_until
 
 _BULK = 1000
 _PATIENCE_S = 60.0
+_DECIDED_WITHIN_S = 600.0
 _CAPACITY = {"cpu": 64, "ram_mib": 262144, "gpu": 8}
 _POLL_S = 0.25
 _REST_S = 0.2
@@ -121,15 +122,24 @@ def _fill(client: Client, waiting: int, clusters: int, choose: random.Random) ->
         lambda: len(client.list("/deployments?status=running")) == clusters, "the clusters are full"
     )
     submit_many(client, waiting, lambda: different(choose))
+    wait_until_decided(client)
 
 
-def submit_many(client: Client, number: int, make: Callable[[], dict[str, Any]]) -> int:
-    """Submit this many deployments in bulks; return the id of the last one, 0 if there is none."""
-    last = 0
+def submit_many(client: Client, number: int, make: Callable[[], dict[str, Any]]) -> None:
+    """Submit this many deployments in bulks."""
     for first in range(0, number, _BULK):
         rows = [make() for _ in range(min(_BULK, number - first))]
-        last = client.post("/deployments/bulk", deployments=rows)["deployments"][-1]["id"]
-    return last
+        client.post("/deployments/bulk", deployments=rows)
+
+
+def wait_until_decided(client: Client) -> None:
+    """Wait until each deployment is placed or has a reason, which the background writes last."""
+
+    def undecided() -> int:
+        time.sleep(_POLL_S)  # to count them takes the database a while
+        return int(client.get("/deployments?status_code=submitted&limit=1")["count"])
+
+    wait_until(lambda: not undecided(), "a reason for each that waits", seconds=_DECIDED_WITHIN_S)
 
 
 def different(
