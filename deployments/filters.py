@@ -1,6 +1,9 @@
+from typing import Any
+
 from django import forms
 from django.db.models import Q
 from django_filters import rest_framework as filters
+from drf_spectacular.drainage import set_override
 
 from deployments import labels
 from deployments.models import Deployment, DeploymentQuerySet, RestartPolicy, Status
@@ -33,6 +36,11 @@ class SeveralLabelsFilter(SeveralFilter):
     """Filters by labels."""
 
     field_class = _SeveralLabelsFormField
+
+    def __init__(self, *args: Any, label: str, **kwargs: Any) -> None:
+        super().__init__(*args, label=label, **kwargs)
+        # Otherwise the schema is that of the column, which is an object.
+        set_override(self, "field", {"type": "string", "description": label})
 
 
 class DeploymentFilter(filters.FilterSet):  # type: ignore[misc]

@@ -53,6 +53,7 @@ def test_each_tool_has_closed_input_and_says_whether_it_only_reads(agent: APICli
     }
     for each in shown.values():
         assert each["inputSchema"]["additionalProperties"] is False
+        assert all(field.get("items") != {} for field in each["inputSchema"]["properties"].values())
         for schema in (each["inputSchema"], each["outputSchema"]):
             jsonschema_rs.meta.validate(schema)
             assert schema["type"] == "object"
