@@ -10,8 +10,8 @@ from itertools import islice
 from typing import TypeVar
 
 import structlog
-from django.db import close_old_connections
 
+from hypervisor.base.threads import in_thread
 from orgs.feed.reading import WINDOW, Filter, Item, Page, newer, read
 
 POLL_S = 0.1
@@ -98,14 +98,14 @@ class Feeds:
 
     async def query(self, call: Callable[[], T]) -> T:
         """Run a call that uses the database for one follower."""
-        return await _in_thread(self._for_followers, call)
+        return await in_thread(self._for_followers, call)
 
     async def _read_on(self) -> None:
         """Read new events until there are no followers any more."""
         while self._feeds:
             positions = {pk: feed.position for pk, feed in self._feeds.items()}
             try:
-                found = await _in_thread(self._for_new, partial(newer, positions))
+                found = await in_thread(self._for_new, partial(newer, positions))
             except Exception:
                 log.warning("events_not_read", exc_info=True)
                 await asyncio.sleep(OUTAGE_S)
@@ -115,12 +115,3 @@ class Feeds:
                     self._feeds[pk].add(items)
             if not any(len(items) == WINDOW for items in found.values()):
                 await asyncio.sleep(POLL_S)
-
-
-async def _in_thread(pool: ThreadPoolExecutor, call: Callable[[], T]) -> T:
-    return await asyncio.get_running_loop().run_in_executor(pool, _on_good_connection, call)
-
-
-def _on_good_connection(call: Callable[[], T]) -> T:
-    close_old_connections()
-    return call()

@@ -15,9 +15,10 @@ from functools import partial
 from typing import TypeVar
 
 import structlog
-from django.db import InterfaceError, OperationalError, close_old_connections, connections
+from django.db import InterfaceError, OperationalError, connections
 from django.utils import timezone
 
+from hypervisor.base.threads import in_thread
 from orgs.webhooks import outbox
 from orgs.webhooks.attempts import Receiver
 from orgs.webhooks.outbox import Batch, Turn
@@ -153,13 +154,7 @@ class Sender:
         return True
 
     async def _query(self, call: Callable[[], T]) -> T:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._database, _on_good_connection, call)
-
-
-def _on_good_connection(call: Callable[[], T]) -> T:
-    close_old_connections()
-    return call()
+        return await in_thread(self._database, call)
 
 
 def _close_session(together: threading.Barrier) -> None:
