@@ -100,8 +100,7 @@ def _once(
     fingerprints = _fingerprints(request)
     claimed = _claim(user, key, fingerprints[0], now)
     if claimed is None:
-        kept = IdempotencyKey.objects.get(user=user, key=key)
-        return _replay(view, user, kept, fingerprints)
+        return _replay(view, user, key, fingerprints)
     with _recording() as needed:
         response = handler(request, *args, **kwargs)
     if 200 <= response.status_code < 300:
@@ -128,8 +127,7 @@ def _tried(
     fingerprints = _fingerprints(request)
     with transaction.atomic():
         if _claim(user, key, fingerprints[0], timezone.now()) is None:
-            kept = IdempotencyKey.objects.get(user=user, key=key)
-            return _replay(view, user, kept, fingerprints)
+            return _replay(view, user, key, fingerprints)
         transaction.set_rollback(True)
     return handler(request, *args, **kwargs)
 
@@ -193,9 +191,8 @@ def _claim(user: User, key: str, fingerprint: str, now: datetime) -> int | None:
     return None if row is None else int(row[0])
 
 
-def _replay(
-    view: IdempotentMixin, user: User, kept: IdempotencyKey, fingerprints: Collection[str]
-) -> Response:
+def _replay(view: IdempotentMixin, user: User, key: str, fingerprints: Collection[str]) -> Response:
+    kept = IdempotencyKey.objects.get(user=user, key=key)
     if kept.fingerprint not in fingerprints:
         raise Conflict(
             f"This {HEADER} was used for a different request within the last 24 hours: use a new"
