@@ -14,18 +14,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from accounts.audit.triggers import trail
-from orgs.roles import Role
-from orgs.tenancy import Person, TenantQuerySet, memberships_of
-from orgs.tokens.grants import grant_of
-
-
-class WebhookQuerySet(TenantQuerySet["Webhook"]):
-    def administered_by(self, user: Person) -> Self:
-        """Return the webhooks of the organizations in which the caller has the role admin."""
-        if Role.OWNER.within(grant_of(user)).rank < Role.ADMIN.rank:
-            return self.none()
-        mine = memberships_of(user).filter(role__in=[Role.ADMIN, Role.OWNER])
-        return self.filter(organization__in=mine.values("organization"))
+from orgs.tenancy import TenantQuerySet
 
 
 class Webhook(models.Model):
@@ -63,7 +52,7 @@ class Webhook(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(default=timezone.now)
 
-    objects = WebhookQuerySet.as_manager()
+    objects = TenantQuerySet["Webhook"].as_manager()
 
     if TYPE_CHECKING:
         organization_id: int
