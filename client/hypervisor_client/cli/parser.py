@@ -225,16 +225,22 @@ def _supply(add: _Adder) -> None:
         ("cordon", "place nothing new on a cluster or a node"),
         ("uncordon", "place deployments on a cluster or a node again"),
         ("drain", "move or requeue what runs on a cluster or a node"),
-        ("resize", "change the capacity of a cluster with one node, or of a node"),
     ):
-        change = add(verb, "supply.change", text)
-        change.add_argument("cluster", metavar="CLUSTER", help="its id or its name")
-        change.add_argument("--node", help="the node of the cluster: its id or its name")
-        _dry_run(change)
-    change.add_argument("--cpu", help="cores, such as 64")
-    change.add_argument("--ram", help="MiB, or an amount such as 256Gi")
-    change.add_argument("--gpu", type=int, help="whole devices")
+        _of_supply(add(verb, "supply.change", text))
+    resize = add(
+        "resize", "supply.change", "change the capacity of a cluster with one node, or of a node"
+    )
+    _of_supply(resize)
+    resize.add_argument("--cpu", help="cores, such as 64")
+    resize.add_argument("--ram", help="MiB, or an amount such as 256Gi")
+    resize.add_argument("--gpu", type=int, help="whole devices")
     add("usage", "supply.usage", "show who has how much of the clusters")
+
+
+def _of_supply(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("cluster", metavar="CLUSTER", help="its id or its name")
+    parser.add_argument("--node", help="the node of the cluster: its id or its name")
+    _dry_run(parser)
 
 
 def _webhooks(add: _Adder) -> None:
