@@ -1,14 +1,12 @@
-from typing import Any
-
 from django import forms
 from django.db.models import Q
 from django_filters import rest_framework as filters
-from drf_spectacular.drainage import set_override
 
 from deployments import labels
 from deployments.models import Deployment, DeploymentQuerySet, RestartPolicy, Status
 from hypervisor.base.numbers import whole
 from hypervisor.rest.filters import (
+    DescribedMixin,
     FlagFilter,
     IntegerFilter,
     SeveralChoicesFilter,
@@ -16,6 +14,9 @@ from hypervisor.rest.filters import (
     SeveralFormField,
     SeveralIntegersFilter,
 )
+
+_TEXT = {"type": "string"}
+"""Otherwise the schema would be that of the column, which is an object."""
 
 
 class _LabelFormField(forms.CharField):
@@ -32,15 +33,11 @@ class _SeveralLabelsFormField(SeveralFormField):
     each = _LabelFormField
 
 
-class SeveralLabelsFilter(SeveralFilter):
+class SeveralLabelsFilter(DescribedMixin, SeveralFilter):
     """Filters by labels."""
 
     field_class = _SeveralLabelsFormField
-
-    def __init__(self, *args: Any, label: str, **kwargs: Any) -> None:
-        super().__init__(*args, label=label, **kwargs)
-        # Otherwise the schema is that of the column, which is an object.
-        set_override(self, "field", {"type": "string", "description": label})
+    schema = _TEXT
 
 
 class DeploymentFilter(filters.FilterSet):  # type: ignore[misc]

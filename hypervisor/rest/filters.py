@@ -40,18 +40,24 @@ class _SeveralNumbersFormField(SeveralFormField):
     each = _NumberFormField
 
 
-class _IntegerSchemaMixin:
-    """Documents a filter as a whole number that its label describes."""
+class DescribedMixin:
+    """Documents a filter by the schema of one value, which its label describes."""
+
+    schema: ClassVar[dict[str, Any]]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        schema = {"type": "integer", "minimum": 0, "maximum": MAX}
-        set_override(self, "field", {**schema, "description": kwargs.get("label", "")})
+        set_override(self, "field", {**self.schema, "description": kwargs.get("label", "")})
 
 
-class IntegerFilter(_IntegerSchemaMixin, NumberFilter):  # type: ignore[misc]
+_WHOLE = {"type": "integer", "minimum": 0, "maximum": MAX}
+_FLAG = {"type": "boolean"}
+
+
+class IntegerFilter(DescribedMixin, NumberFilter):  # type: ignore[misc]
     """Filters by a whole number, such as an id; 1.5 is an error, not 1."""
 
+    schema = _WHOLE
     field_class = _NumberFormField
 
 
@@ -65,9 +71,10 @@ class SeveralFilter(MultipleChoiceFilter):  # type: ignore[misc]
         self.null_value = None
 
 
-class SeveralIntegersFilter(_IntegerSchemaMixin, SeveralFilter):
+class SeveralIntegersFilter(DescribedMixin, SeveralFilter):
     """Filters by any of several whole numbers."""
 
+    schema = _WHOLE
     field_class = _SeveralNumbersFormField
 
 
@@ -84,8 +91,10 @@ class SeveralChoicesFilter(SeveralFilter):
         )
 
 
-class FlagFilter(TypedChoiceFilter):  # type: ignore[misc]
+class FlagFilter(DescribedMixin, TypedChoiceFilter):  # type: ignore[misc]
     """Filters by `true` or `false`."""
+
+    schema = _FLAG
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         flags = [("true", "true"), ("false", "false")]
@@ -96,7 +105,6 @@ class FlagFilter(TypedChoiceFilter):  # type: ignore[misc]
             error_messages={"invalid_choice": "Give true or false."},
             **kwargs,
         )
-        set_override(self, "field", {"type": "boolean", "description": kwargs.get("label", "")})
 
 
 class StrictFilterBackend(DjangoFilterBackend):  # type: ignore[misc]
