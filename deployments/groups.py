@@ -20,6 +20,10 @@ from deployments.models import Deployment, Status
 from orgs.events import record_many
 from orgs.models import Event
 
+HELD_BY = "Held by {}: waits until it is released."
+RELEASED_BY = "Released by {}."
+STOPPED_BY = "Stopped by {}."
+CANCELLED_BY = "Cancelled by {}."
 STARTED = "Started again: waits for the next cycle."
 STARTED_HELD = "Started again: held, waits until it is released."
 RELEASED = "Released: waits for the next cycle."
@@ -59,7 +63,7 @@ def start(rows: Sequence[Row], *, actor: str) -> set[int]:
 
 def hold(rows: Sequence[Row], *, actor: str) -> set[int]:
     """Put pending deployments on hold."""
-    reason = f"Held by {actor}: waits until it is released."
+    reason = HELD_BY.format(actor)
     values = {"held": True, "status_reason": reason, "status_code": waiting.HELD}
     return _change(rows, values, kind="held", actor=actor, reason=reason)
 
@@ -70,7 +74,8 @@ def release(rows: Sequence[Row], *, actor: str) -> set[int]:
         "held": False, "suspended_until": None,
         "status_reason": RELEASED, "status_code": "released",
     }  # fmt: skip
-    changed = _change(rows, values, kind="released", actor=actor, reason=f"Released by {actor}.")
+    reason = RELEASED_BY.format(actor)
+    changed = _change(rows, values, kind="released", actor=actor, reason=reason)
     _record_obstacles(changed)
     return changed
 

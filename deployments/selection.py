@@ -65,12 +65,13 @@ class Outcome:
 
 
 def _cancel(rows: list[Row], *, actor: str) -> set[int]:
-    reason = f"Cancelled by {actor}."
+    reason = groups.CANCELLED_BY.format(actor)
     return groups.carry_out(rows, lifecycle.CANCEL, actor=actor, reason=reason)
 
 
 def _stop(rows: list[Row], *, actor: str) -> set[int]:
-    return groups.carry_out(rows, lifecycle.STOP, actor=actor, reason=f"Stopped by {actor}.")
+    reason = groups.STOPPED_BY.format(actor)
+    return groups.carry_out(rows, lifecycle.STOP, actor=actor, reason=reason)
 
 
 def _held(row: Row) -> str:

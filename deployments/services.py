@@ -120,12 +120,12 @@ def start(deployment: Deployment, *, actor: str, bounded: bool = True) -> Deploy
 
 def stop(deployment: Deployment, *, actor: str) -> Deployment:
     """Stop a starting or running deployment. Raises Conflict in any other status."""
-    return _carry_out(deployment, lifecycle.STOP, actor, f"Stopped by {actor}.")
+    return _carry_out(deployment, lifecycle.STOP, actor, groups.STOPPED_BY.format(actor))
 
 
 def cancel(deployment: Deployment, *, actor: str) -> Deployment:
     """Remove a pending deployment from the queue. Raises Conflict in any other status."""
-    return _carry_out(deployment, lifecycle.CANCEL, actor, f"Cancelled by {actor}.")
+    return _carry_out(deployment, lifecycle.CANCEL, actor, groups.CANCELLED_BY.format(actor))
 
 
 def preempt(deployment: Deployment, *, actor: str) -> Deployment:
@@ -172,7 +172,7 @@ def hold(deployment: Deployment, *, actor: str) -> Deployment:
     deployment = Deployment.objects.get_locked(deployment.pk)
     _check_pending(deployment, "held")
     if not deployment.held:
-        reason = f"Held by {actor}: waits until it is released."
+        reason = groups.HELD_BY.format(actor)
         _save(deployment, held=True, status_reason=reason, status_code=waiting.HELD)
         record(deployment, "held", actor, reason)
         request_cycle(deployment.organization_id)
@@ -187,7 +187,7 @@ def release(deployment: Deployment, *, actor: str) -> Deployment:
     if deployment.held:
         _save(deployment, held=False, suspended_until=None)
         _set_reason(deployment, "released", groups.RELEASED)
-        record(deployment, "released", actor, f"Released by {actor}.")
+        record(deployment, "released", actor, groups.RELEASED_BY.format(actor))
         request_cycle(deployment.organization_id)
     return deployment
 
