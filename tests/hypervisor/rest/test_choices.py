@@ -58,20 +58,16 @@ def test_a_flag_in_a_body_is_true_or_false(
     assert error["attr"] == "enabled"
 
 
-def test_every_flag_of_a_body_is_strict() -> None:
+@pytest.mark.parametrize(
+    ("kind", "strict", "least"),
+    [(serializers.ChoiceField, ChoiceField, 6), (serializers.BooleanField, BooleanField, 2)],
+)
+def test_choices_and_flags_of_every_body_are_strict(kind: type, strict: type, least: int) -> None:
     assert ROUTES  # All serializers have been imported.
     given = [field for made in _bodies(StrictMixin) for field in _fields(made)]
-    flags = [field for field in given if isinstance(field, serializers.BooleanField)]
-    assert len(flags) >= 2
-    assert [field for field in flags if not isinstance(field, BooleanField)] == []
-
-
-def test_the_choices_of_every_body_are_listed() -> None:
-    assert ROUTES  # All serializers have been imported.
-    given = [field for made in _bodies(StrictMixin) for field in _fields(made)]
-    choices = [field for field in given if isinstance(field, serializers.ChoiceField)]
-    assert len(choices) >= 6
-    assert [field for field in choices if not isinstance(field, ChoiceField)] == []
+    found = [field for field in given if isinstance(field, kind)]
+    assert len(found) >= least
+    assert [field for field in found if not isinstance(field, strict)] == []
 
 
 def _bodies(base: Any) -> Iterator[Any]:
