@@ -10,14 +10,15 @@ ADD_NODES = """
     FROM clusters_cluster c
     WHERE NOT EXISTS (SELECT FROM clusters_node n WHERE n.cluster_id = c.id)
     ORDER BY c.id
-    FOR KEY SHARE OF c
+    FOR SHARE OF c
 """
 
 
 class Migration(migrations.Migration):
     """Every cluster becomes one node of its size.
 
-    The rows are locked, because the former release may be deleting one of them.
+    The rows are locked, because the former release may be resizing or deleting one of them: its
+    trigger resizes the node only if it sees it.
     """
 
     dependencies = [
