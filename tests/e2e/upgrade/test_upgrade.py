@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -41,11 +42,11 @@ def database(tmp_path: Path, embedded_servers: None) -> Iterator[str]:
         yield url
 
 
-def manage(database: str, *arguments: str) -> str:
+def manage(database: str, *arguments: str, **environment: str) -> str:
     """Run a command of this release on the database; return its output."""
     done = subprocess.run(
         [sys.executable, "manage.py", *arguments], cwd=ROOT,
-        env={**os.environ, "DATABASE_URL": database},
+        env={**os.environ, **environment, "DATABASE_URL": database},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
@@ -152,3 +153,23 @@ def test_the_former_web_serves_while_its_database_is_migrated_and_afterwards(
         found = connection.execute("SELECT id FROM orgs_organization").fetchall()
     assert {(organization,) for organization in visitors.organizations} <= set(found)
     assert "All is well" in manage(database, "verify")
+
+
+def test_a_migration_that_is_the_victim_of_a_deadlock_is_applied_again(database: str) -> None:
+    manage(database, "migrate", "clusters", "0014")
+    with psycopg.connect(database) as former_web, ThreadPoolExecutor() as pool:
+        former_web.execute("SET deadlock_timeout = '1h'")  # so that the other is the victim
+        former_web.execute("SELECT FROM clusters_connection")
+        migration = pool.submit(
+            manage, database, "migrate", "clusters", "0015", PGOPTIONS="-c deadlock_timeout=3s"
+        )
+        wait_until(lambda: migration.done() or awaits_a_lock(database), "the migration waits")
+        former_web.execute("SELECT FROM clusters_node")
+        former_web.commit()
+        assert "A deadlock rolled back a migration" in migration.result()
+    assert "No migrations to apply" in manage(database, "migrate", "clusters", "0015")
+
+
+def awaits_a_lock(database: str) -> bool:
+    with psycopg.connect(database) as observer:
+        return bool(observer.execute("SELECT FROM pg_locks WHERE NOT granted").fetchall())

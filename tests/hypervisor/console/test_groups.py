@@ -177,6 +177,22 @@ def test_every_migrate_resets_the_groups(db: None) -> None:
     assert {p.codename.split("_")[0] for p in viewers.permissions.all()} == {"view"}
 
 
+def test_operators_have_every_permission_that_is_meant_for_them(db: None) -> None:
+    operators = Group.objects.get(name=groups.OPERATORS)
+    have = {
+        f"{permission.content_type.app_label}.{permission.codename}"
+        for permission in operators.permissions.select_related("content_type")
+    }
+    assert {name for name in have if ".view_" not in name} == groups._OPERATE
+
+
+def test_a_permission_whose_migration_is_not_applied_yet_is_left_out(db: None) -> None:
+    Permission.objects.filter(codename="replay_webhook").delete()
+    groups.install()
+    operators = Group.objects.get(name=groups.OPERATORS)
+    assert operators.permissions.filter(codename="revoke_apitoken").exists()
+
+
 def everything() -> list[list[object]]:
     """Return everything that an action could change, for comparison."""
     shown: tuple[type[Model], ...] = (
