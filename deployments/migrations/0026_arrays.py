@@ -17,11 +17,6 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.AddField(
-            model_name='deployment',
-            name='array_index',
-            field=models.PositiveIntegerField(blank=True, null=True),
-        ),
         migrations.CreateModel(
             name='Array',
             fields=[
@@ -36,11 +31,6 @@ class Migration(migrations.Migration):
             options={
                 'ordering': ['-id'],
             },
-        ),
-        migrations.AddField(
-            model_name='deployment',
-            name='array',
-            field=models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='elements', to='deployments.array'),
         ),
         migrations.AddIndex(
             model_name='array',

@@ -7,7 +7,7 @@ class Migration(migrations.Migration):
     atomic = False
 
     dependencies = [
-        ('deployments', '0026_arrays'),
+        ('deployments', '0027_elements_of_arrays'),
     ]
 
     operations = [
