@@ -228,7 +228,7 @@ SETTINGS = (
             "Networks that webhooks may call although they are not public, also without TLS, such"
             " as `10.1.0.0/16`, separated by commas."),
     Setting("WEBHOOK_FAILING_DAYS", "int", 5,
-            "A webhook is disabled after all attempts have failed for so long.", 1, 365),
+            "Days after which a webhook is disabled if all attempts fail.", 1, 365),
     Setting("WEBHOOK_HISTORY_DAYS", "int", 30,
             "How long ended deliveries of webhooks are listed.", 1, 3650),
 )  # fmt: skip

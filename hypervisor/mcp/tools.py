@@ -321,7 +321,7 @@ TOOLS = {
             "Change a deployment's priority",
             "Give a deployment that has not ended another priority, from 1 to 100. A higher one may"
             " evict others in the next cycle; a lower one may lead to its own eviction. Use"
-            " `dry_run` first: its `preview` shows whom the change would evict.",
+            " `dry_run` first: its `preview` shows what the change would evict.",
             run=_change_priority,
             **_changed("priority"),
             reads=False,

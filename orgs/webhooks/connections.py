@@ -1,4 +1,4 @@
-"""Connections of which only so many bytes are read for a request.
+"""Connections that limit how many bytes are read for a request.
 
 A receiver is the tenant's program. The client that reads its response accepts any number of
 informational responses before the final one, and each of them costs the event loop time.

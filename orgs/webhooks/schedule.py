@@ -21,7 +21,7 @@ _LONGEST_REQUESTED_PAUSE_S = _HOUR
 
 
 def next_attempt(attempts: int, now: datetime, retry_after_s: int | None) -> datetime | None:
-    """Return when a message is sent again after so many attempts, None after the last one.
+    """Return when a message is sent again after this many attempts, None after the last one.
 
     A receiver may ask for a longer delay, up to a day.
     """

@@ -91,8 +91,8 @@ def write_rest(organization_id: int) -> None:
     A deployment that has changed since its row was read, or has got another reason, is left out,
     and a cycle is requested, which requests this again. If another process is writing them already,
     that process requests this again, as in `lock`. What a plan depends on is left to the cycles:
-    who has the reservations, for whom preemption is suspended, and when the waits of an array's
-    elements begin.
+    which deployments have the reservations, for which ones preemption is suspended, and when the
+    waits of an array's elements begin.
     """
     is_complete = _try_rest(organization_id)
     if is_complete is None:

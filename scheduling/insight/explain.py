@@ -142,7 +142,7 @@ def _outcome(deployment_id: int, loaded: Loaded, plan: Plan) -> DryRun:
 def _done_for(
     deployment_id: int, loaded: Loaded, plan: Plan
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return the evictions and the moves of a plan for a deployment, with what they cost whom."""
+    """Return a plan's evictions and moves for a deployment, with what each victim loses."""
     evictions = [e for e in plan.evictions if e.for_ == deployment_id]
     moves = [m for m in plan.moves if m.for_ == deployment_id]
     victims = [e.deployment for e in evictions] + [m.deployment for m in moves]

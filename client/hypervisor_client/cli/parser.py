@@ -271,7 +271,9 @@ def _webhooks(add: _Adder) -> None:
 
 def _dry_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--dry-run", action="store_true", help="only show what would happen, and to whom"
+        "--dry-run",
+        action="store_true",
+        help="only show what would happen, and to which deployments",
     )
 
 
