@@ -1,46 +1,39 @@
 """Decide whether a victim could go to another node without any eviction."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 
 from scheduling.planner.packed import OVERDRAWN
 from scheduling.planner.search.state import State
 
-_FEW = 32  # nodes up to which all are examined
+_FEW = 32  # nodes up to which no bitmap is worth its cost
 
 
 def is_lost(state: State, v: int, c: int) -> bool:
-    """Return whether v, which is on c, fits on no other node beside all that are expected to stay.
-
-    Of many nodes, only those are examined on which it fits by the bitmap.
-    """
-    request, pool = state.problem.requests[v], state.problem.pool[v]
-    nodes: Iterable[int] = pool
-    if len(pool) > _FEW:
-        nodes = _members(state.bitmap(pool).may_fit(request))
-    free, load = state.free, state.load
-    for o in nodes:
-        if not (free[o] - load[o] - request) & OVERDRAWN and o != c and _may_use(state, v, o):
-            return False
-    return True
+    """Return whether v, on c, fits on no other node beside all that are expected to stay."""
+    problem = state.problem
+    return fits_on_none(state, v, c, may_fit_on(state, problem.pool[v])(problem.requests[v]))
 
 
 def may_fit_on(state: State, pool: tuple[int, ...]) -> Callable[[int], int]:
-    """Return a function that returns 0 for requests that certainly fit on no node of the pool
-    beside all that are expected to stay.
+    """Return a function that returns for a request the nodes of the pool on which it may fit beside
+    all that are expected to stay, as one bit each.
     """
-    return state.bitmap(pool).may_fit if len(pool) > _FEW else _unknown
+    if len(pool) > _FEW:
+        return state.bitmap(pool).may_fit
+    every = sum([1 << o for o in pool])
+    return lambda _: every
 
 
-def _unknown(request: int) -> int:
-    return 1
-
-
-def _members(nodes: int) -> Iterator[int]:
-    """Yield the nodes of a set of bits, which has few."""
+def fits_on_none(state: State, v: int, c: int, nodes: int) -> bool:
+    """Return whether v, which is on c, fits on no other of these nodes, which are one bit each."""
+    request, free, load = state.problem.requests[v], state.free, state.load
     while nodes:
         lowest = nodes & -nodes
-        yield lowest.bit_length() - 1
+        o = lowest.bit_length() - 1
+        if not (free[o] - load[o] - request) & OVERDRAWN and o != c and _may_use(state, v, o):
+            return False
         nodes ^= lowest
+    return True
 
 
 def _may_use(state: State, v: int, o: int) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from scheduling.planner.packed import OVERDRAWN
 from scheduling.planner.problem import NEVER
-from scheduling.planner.search.elsewhere import is_lost, may_fit_on
+from scheduling.planner.search.elsewhere import fits_on_none, is_lost, may_fit_on
 from scheduling.planner.search.state import State
 
 Choice = tuple[int, list[int]]
@@ -30,14 +30,14 @@ def least_harm(state: State, d: int, crowded: list[int]) -> Choice | None:
     number, _, c, place = first[2:]
     if number < 2:
         return c, [state.candidates[c][-place]] if place else []
-    best, least = None, (NEVER, 0, 0, 0, 0)
-    for bound in sorted(bounds):
+    best, least = _victims(state, request, first, (NEVER, 0, 0, 0, 0))
+    for bound in sorted([bound for bound in bounds if first < bound < least]):
         if bound >= least:
             break
         victims, harm = _victims(state, request, bound, least)
         if harm < least:
-            best, least = (harm[-1], victims), harm
-    return best
+            best, least = victims, harm
+    return least[-1], best
 
 
 def _bounds(state: State, request: int, nodes: Iterable[int]) -> list[Bound]:
@@ -67,7 +67,7 @@ def _bounds(state: State, request: int, nodes: Iterable[int]) -> list[Bound]:
             pool = pools[v]
             may_fit = may_fit_on(state, pool)
         removed = requests[v]
-        lost = not may_fit(removed) or is_lost(state, v, c)
+        lost = fits_on_none(state, v, c, may_fit(removed))
         alone = place == 1 or not (sums[0] + removed - request) & OVERDRAWN
         found.append((priorities[v], lost, 1 if alone else 2, loss[v], c, place))
     return found
