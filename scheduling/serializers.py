@@ -149,38 +149,114 @@ class ExplanationSerializer(serializers.Serializer[Any]):
     )
 
 
-@example(
-    answer={
-        "outcome": "preempt",
-        "code": "preemption",
-        "reason": "Needs 2 CPU, 8 GiB RAM, 1 GPU; placed on rack-1 by preempting 1 deployment below"
-        " priority 90.",
-        "cluster": 3,
-        "node": 5,
-        "evictions": [
+class StartSerializer(serializers.Serializer[Any]):
+    index = serializers.IntegerField(min_value=0, help_text="of the element")
+    cluster = serializers.IntegerField()
+    node = serializers.IntegerField()
+    code = serializers.CharField(help_text="for programs")
+    reason = serializers.CharField(help_text="for people")
+
+
+class ElementsWaitSerializer(serializers.Serializer[Any]):
+    count = serializers.IntegerField(help_text="How many elements wait with this code.")
+    code = serializers.CharField(help_text="for programs")
+    reason = serializers.CharField(help_text="Why the first of them waits, for people.")
+
+
+class DryRunOfElementsSerializer(serializers.Serializer[Any]):
+    """What the next cycle would do with the elements of an array."""
+
+    size = serializers.IntegerField()
+    at_once = serializers.IntegerField(allow_null=True)
+    starting = serializers.IntegerField(help_text="How many of its elements start.")
+    waiting = serializers.IntegerField(help_text="How many of its elements wait.")
+    evicted = serializers.IntegerField(help_text="How many deployments are evicted for them.")
+    moved = serializers.IntegerField(help_text="How many deployments are moved for them.")
+    starts = StartSerializer(many=True, help_text="The first ten elements that start.")
+    waits = ElementsWaitSerializer(
+        many=True, help_text="Why the others wait: a row for each code, in the order of the index."
+    )
+
+
+_VICTIM = {
+    "deployment": 7,
+    "name": "train-resnet",
+    "priority": 20,
+    "cluster": 3,
+    "node": 5,
+    "lost_s": 5400,
+    "reason": "Preempted on rack-1 at priority 20 for deployment 8 at priority 90.",
+}
+_PREEMPTS = (
+    "Needs 2 CPU, 8 GiB RAM, 1 GPU; placed on rack-1 by preempting 1 deployment below priority 90."
+)
+_DRY_RUN = {
+    "outcome": "preempt",
+    "code": "preempting",
+    "reason": _PREEMPTS,
+    "cluster": 3,
+    "node": 5,
+    "evictions": [_VICTIM],
+    "moves": [],
+    "clusters": [],
+}
+_DRY_RUN_OF_ARRAY = {
+    **_DRY_RUN,
+    "reason": f"1 of 200 elements starts, the others wait. The first: {_PREEMPTS}",
+    "array": {
+        "size": 200,
+        "at_once": 1,
+        "starting": 1,
+        "waiting": 199,
+        "evicted": 1,
+        "moved": 0,
+        "starts": [
+            {"index": 0, "cluster": 3, "node": 5, "code": "preempting", "reason": _PREEMPTS}
+        ],
+        "waits": [
             {
-                "deployment": 7,
-                "name": "train-resnet",
-                "priority": 20,
-                "cluster": 3,
-                "node": 5,
-                "lost_s": 5400,
-                "reason": "Preempted on rack-1 at priority 20 for deployment 0 at priority 90.",
+                "count": 199,
+                "code": "array_limit",
+                "reason": "Its array runs at most one element at once: waits until another one has"
+                " ended.",
             }
         ],
-        "moves": [],
-        "clusters": [],
-    }
-)
+    },
+}
+
+
+@example(answer=_DRY_RUN, Array=_DRY_RUN_OF_ARRAY)
 class DryRunSerializer(serializers.Serializer[Any]):
-    outcome = serializers.ChoiceField(choices=["run", "preempt", "wait"])
-    code = serializers.CharField()
-    reason = serializers.CharField()
-    cluster = serializers.IntegerField(allow_null=True)
+    """What the next cycle would do with a submission. Of an array, `array` says what it would do
+    with its elements; `outcome` and the lists are about all of them.
+    """
+
+    outcome = serializers.ChoiceField(
+        choices=["run", "preempt", "wait"],
+        help_text="`run` and `preempt`: it starts; of an array, at least one element does."
+        " `preempt`: others are evicted or moved for it.",
+    )
+    code = serializers.CharField(
+        help_text="Of an array, that of the first element that starts, or else of the first."
+    )
+    reason = serializers.CharField(help_text="for people")
+    cluster = serializers.IntegerField(
+        allow_null=True,
+        help_text="Where it starts; of an array, where the first element that starts does.",
+    )
     node = serializers.IntegerField(allow_null=True)
-    evictions = EvictionSerializer(many=True)
-    moves = MoveSerializer(many=True)
-    clusters = ClusterObstacleSerializer(many=True)
+    evictions = EvictionSerializer(
+        many=True,
+        help_text="Those evicted for it; for an array, at most 100 of the highest priorities.",
+    )
+    moves = MoveSerializer(
+        many=True,
+        help_text="Those moved for it; for an array, at most 100 of the highest priorities.",
+    )
+    clusters = ClusterObstacleSerializer(
+        many=True, help_text="What is missing on each cluster if it waits for capacity."
+    )
+    array = DryRunOfElementsSerializer(required=False, help_text="Only in the dry run of an array.")
 
 
 _EFFECT = {

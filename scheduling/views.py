@@ -38,7 +38,8 @@ from orgs.models import Event, Role
 from orgs.permissions import organization_for
 from orgs.tokens.grants import Scope
 from scheduling.group_views import OF_MANY, OF_MANY_FOR_ADMINS, GroupMixin
-from scheduling.insight.explain import dry_run, explain
+from scheduling.insight.dry_run import dry_run
+from scheduling.insight.explain import explain
 from scheduling.serializers import DryRunSerializer, ExplanationSerializer
 
 _OWN_VERBS = ("update", "partial_update", "destroy", "start", "stop", "cancel", "checkpoint")
@@ -92,7 +93,8 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, GroupMixin):
                 "dry_run",
                 bool,
                 description="Store nothing: return where the deployment would run now, which"
-                " deployments it would preempt, or why it would wait.",
+                " deployments it would preempt, or why it would wait. Of an array, return also how"
+                " many of its elements would start now.",
             )
         ],
         responses={200: DryRunSerializer, 201: DeploymentSerializer},
@@ -104,9 +106,7 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, GroupMixin):
         serializer.is_valid(raise_exception=True)
         (entry,) = bulk.authorize(caller(request), {"": serializer.validated_data})
         if is_dry_run:
-            result = dry_run(
-                created_by=caller(request), organization=entry.organization, spec=entry.spec
-            )
+            result = dry_run(created_by=caller(request), entry=entry)
             return Response(DryRunSerializer(result).data)
         (created,) = self._submit(request, [entry])
         return Response(serializer.to_representation(created), status=201)

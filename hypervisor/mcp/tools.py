@@ -274,9 +274,9 @@ TOOLS = {
             "Submit a deployment",
             "Submit a deployment, in two calls. The first one, without `confirmation`, is a dry"
             " run: it stores nothing and returns whether the deployment would run now, which others"
-            " it would preempt or why it would wait, and a confirmation. The second one, with the"
-            " same arguments and the confirmation, submits it. The second call may be repeated: it"
-            " submits once.",
+            " it would preempt or why it would wait, and a confirmation; of an array, also how many"
+            " of its elements would start. The second one, with the same arguments and the"
+            " confirmation, submits it. The second call may be repeated: it submits once.",
             run=_submit,
             takes=_submission_takes,
             returns=_submission_returns,

@@ -23,20 +23,21 @@ class Described:
 
 
 def example(
-    *, body: Any = None, change: Any = None, answer: Any = None
+    *, body: Any = None, change: Any = None, answer: Any = None, **answers: Any
 ) -> Callable[[type[S]], type[S]]:
     """Give a serializer an example of each way in which calls use it.
 
-    `body` is the body of a POST or PUT, `change` that of a PATCH, `answer` a row of a response.
+    `body` is the body of a POST or PUT, `change` that of a PATCH, `answer` a row of a response, and
+    `answers` are further ones by their names.
     """
-    given = {BODY: body, CHANGE: change, ANSWER: answer}
+    given = {BODY: body, CHANGE: change, ANSWER: answer, **answers}
     examples = [
         OpenApiExample(
             name,
             value,
-            request_only=name != ANSWER,
-            response_only=name == ANSWER,
-            status_codes=["200", "201", "202"] if name == ANSWER else None,
+            request_only=name in (BODY, CHANGE),
+            response_only=name not in (BODY, CHANGE),
+            status_codes=None if name in (BODY, CHANGE) else ["200", "201", "202"],
         )
         for name, value in given.items()
         if value is not None

@@ -1,6 +1,7 @@
 """Read models over the next plan.
 
-explain           why a deployment is in its state, and the dry run of a submission
+explain           why a deployment is in its state
+dry_run           what the submission of a deployment, or of an array, would lead to
 queue             the pending deployments in the scheduler's order, with their wait reasons
 operator_actions  the actions of operators: one table for pages, previews and permissions
 preview           the consequences of an action, shown before it is confirmed

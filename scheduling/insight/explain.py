@@ -1,28 +1,23 @@
-"""Explain why a deployment is in its state, and what a submission would lead to.
+"""Explain why a deployment is in its state.
 
-Both call the planner on a snapshot taken now, so they cannot contradict it.
+A pending one is explained by the planner, on a snapshot taken now, so that both agree.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
-from django.db import transaction
 from django.utils import timezone
 
-from accounts.models import User
 from clusters.places import Places
-from deployments import services, waiting
-from deployments.bounds import check_bounds
+from deployments import waiting
 from deployments.models import Deployment, Status
-from deployments.specs import Spec
-from orgs.models import Event, Organization
+from orgs.models import Event
 from scheduling.cycle.next_plan import next_plan
 from scheduling.cycle.snapshot import Loaded, load
 from scheduling.insight.wording import named, names_in
-from scheduling.planner.pipeline import make_plan
 from scheduling.planner.plan import Eviction, Move, Plan, Stated, WaitReason
 from scheduling.planner.problem import lost_seconds
 
@@ -80,20 +75,6 @@ class Explanation:
     turn: Turn | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class DryRun:
-    """What the next cycle would do with a deployment: `run`, `preempt` (and run) or `wait`."""
-
-    outcome: str
-    code: str
-    reason: str
-    cluster: int | None = None
-    node: int | None = None
-    evictions: list[dict[str, Any]] = field(default_factory=list)
-    moves: list[dict[str, Any]] = field(default_factory=list)
-    clusters: list[dict[str, Any]] = field(default_factory=list)
-
-
 def explain(deployment: Deployment) -> Explanation:
     """Explain the deployment's present state."""
     if deployment.status != Status.PENDING:
@@ -102,49 +83,12 @@ def explain(deployment: Deployment) -> Explanation:
     return _waiting(deployment, obstacle) if obstacle else _from_plan(deployment)
 
 
-def dry_run(*, created_by: User, organization: Organization, spec: Spec) -> DryRun:
-    """Return what the next cycle would do with a submission, without storing anything.
-
-    Raises the errors that the submission would raise.
-    """
-    # No lock: other submissions would wait for it while the snapshot is read.
-    check_bounds(created_by.pk, {organization.pk: 1}, lock=False)
-    with transaction.atomic():
-        deployment = services.submit(
-            created_by=created_by, organization=organization, spec=spec, bounded=False
-        )
-        obstacle = waiting.obstacle(deployment, timezone.now())
-        loaded = load(organization.pk, lock=False)
-        transaction.set_rollback(True)
-    if obstacle:
-        return DryRun("wait", obstacle.code, obstacle.reason)
-    return _outcome(deployment.pk, loaded, make_plan(loaded.snapshot))
-
-
-def _outcome(deployment_id: int, loaded: Loaded, plan: Plan) -> DryRun:
-    placement = next((p for p in plan.placements if p.deployment == deployment_id), None)
-    if placement is None:
-        wait = _wait_reason(plan, deployment_id)
-        reason = named(wait, names_in([wait]))
-        return DryRun("wait", wait.code, reason, clusters=wait.detail.get("clusters", []))
-    evictions, moves = _done_for(deployment_id, loaded, plan)
-    return DryRun(
-        outcome="preempt" if evictions or moves else "run",
-        code=placement.code,
-        reason=placement.reason,
-        cluster=placement.cluster,
-        node=placement.node,
-        evictions=evictions,
-        moves=moves,
-    )
-
-
-def _done_for(
-    deployment_id: int, loaded: Loaded, plan: Plan
+def done_for(
+    deployments: Container[int], loaded: Loaded, plan: Plan
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return a plan's evictions and moves for a deployment, with what each victim loses."""
-    evictions = [e for e in plan.evictions if e.for_ == deployment_id]
-    moves = [m for m in plan.moves if m.for_ == deployment_id]
+    """Return a plan's evictions and moves for these deployments, with what each victim loses."""
+    evictions = [e for e in plan.evictions if e.for_ in deployments]
+    moves = [m for m in plan.moves if m.for_ in deployments]
     victims = [e.deployment for e in evictions] + [m.deployment for m in moves]
     names = _names(loaded.organization, victims)
 
@@ -208,10 +152,10 @@ def _from_plan(deployment: Deployment) -> Explanation:
         at = placement.cluster, placement.node
         code, reason = "next_cycle", f"The next cycle places it on {Places.named([at]).name(*at)}."
     else:
-        wait = _wait_reason(plan, deployment.pk)
+        wait = wait_reason(plan, deployment.pk)
         code, reason, detail = wait.code, named(wait, names_in([wait])), wait.detail
     turn = None if placement else _turn(plan, deployment.pk)
-    evictions, moves = _done_for(deployment.pk, loaded, plan)
+    evictions, moves = done_for({deployment.pk}, loaded, plan)
     return Explanation(
         deployment=deployment.pk,
         status=deployment.status,
@@ -237,7 +181,7 @@ def _turn(plan: Plan, deployment_id: int) -> Turn | None:
     return None
 
 
-def _wait_reason(plan: Plan, deployment_id: int) -> WaitReason:
+def wait_reason(plan: Plan, deployment_id: int) -> WaitReason:
     """Return why the plan leaves the deployment pending.
 
     The plan has no wait reason for a deployment that changed its state during the call.

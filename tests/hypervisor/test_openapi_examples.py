@@ -193,6 +193,16 @@ def test_a_dry_run_answers_as_described_and_stores_nothing(
     assert requests == []
 
 
+def test_the_dry_run_of_an_array_answers_as_described(world: World, client_for: ClientFor) -> None:
+    (call,) = (each for each in calls() if each.name == "submit_deployment")
+    body = world.body(call) | {"array": {"size": 12, "at_once": 2}}
+
+    response = carried_out(call, client_for(world.alice), f"{call.path}?dry_run=true", body)
+
+    assert response.json()["array"]["size"] == 12
+    check_answer(call, response)
+
+
 def test_every_change_of_deployments_clusters_and_nodes_can_be_tried() -> None:
     changes = {
         call.name

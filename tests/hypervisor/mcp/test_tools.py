@@ -102,6 +102,19 @@ def test_a_submission_needs_the_confirmation_of_its_dry_run(agent: APIClient, br
     assert Deployment.objects.get(name="train").pk == made["deployment"]["id"]
 
 
+def test_the_dry_run_of_an_array_is_about_all_of_its_elements(
+    agent: APIClient, bring: Bring
+) -> None:
+    victims = {bring(Status.RUNNING, gpu=1, priority=10).pk for _ in range(2)}
+    job = {**JOB, "gpu": 1, "priority": 90, "array": {"size": 6, "at_once": 3}}
+
+    tried = tool(agent, "submit_deployment", **job)
+
+    assert {each["deployment"] for each in tried["dry_run"]["evictions"]} == victims
+    assert (tried["dry_run"]["array"]["starting"], tried["dry_run"]["array"]["waiting"]) == (2, 4)
+    jsonschema_rs.validate(listed()["submit_deployment"]["outputSchema"], tried)
+
+
 def test_a_confirmation_submits_once(agent: APIClient) -> None:
     job = confirmed(agent, **JOB)
 

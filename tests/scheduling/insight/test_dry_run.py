@@ -12,12 +12,13 @@ from clusters import services as cluster_services
 from clusters.capacity import Capacity
 from clusters.models import Cluster
 from deployments import services
+from deployments.bulk import Entry
 from deployments.dependencies import Wait
-from deployments.models import Dependency, Deployment, Run
+from deployments.models import Array, Dependency, Deployment, Run
 from deployments.specs import Spec
 from orgs.models import Event, Organization
 from scheduling.cycle.run import run_cycle
-from scheduling.insight.explain import dry_run
+from scheduling.insight.dry_run import dry_run
 from scheduling.models import SchedulingCycle
 from tests.fixtures.deployments import Submit
 from tests.fixtures.people import ClientFor
@@ -34,7 +35,7 @@ def api(bob: User, forge: Cluster, client_for: ClientFor) -> APIClient:
 
 
 def rows() -> list[int]:
-    models = (Deployment, Dependency, Run, Event, SchedulingCycle)
+    models = (Deployment, Array, Dependency, Run, Event, SchedulingCycle)
     return [model.objects.count() for model in models]
 
 
@@ -42,7 +43,7 @@ def dry_run_of(api: APIClient, **more: Any) -> dict[str, Any]:
     before = rows()
     response = api.post(DRY, BODY | more)
     assert response.status_code == 200, response.data
-    assert set(response.data) == KEYS
+    assert set(response.data) == KEYS | ({"array"} if "array" in more else set())
     assert rows() == before
     return dict(response.json())
 
@@ -156,6 +157,85 @@ def test_the_next_cycle_does_what_the_dry_run_returned(
     assert len(evicted) == 3
 
 
+def test_the_dry_run_of_an_array_plans_all_of_its_elements(
+    api: APIClient, acme: Organization, forge: Cluster, submit: Submit
+) -> None:
+    for priority in (10, 20, 30, 40):
+        submit(cpu_milli=2000, priority=priority)
+    cycle(acme)
+    array = {"size": 12, "at_once": 3}
+
+    result = dry_run_of(api, priority=90, array=array)
+    created = api.post("/deployments", BODY | {"priority": 90, "array": array}).data
+    cycle(acme)
+
+    elements = Deployment.objects.filter(array=created["array"]["id"])
+    evicted = Run.objects.filter(preempted_by__in=elements).values_list("deployment", flat=True)
+    assert len(evicted) == elements.filter(status="starting").count() == 3
+    assert {row["deployment"] for row in result["evictions"]} == set(evicted)
+    assert [row["priority"] for row in result["evictions"]] == [30, 20, 10]
+    assert (result["outcome"], result["code"], result["cluster"]) == (
+        "preempt",
+        "preempting",
+        forge.pk,
+    )
+    assert result["reason"].startswith(
+        "3 of 12 elements start, the others wait. The first: Needs 2 CPU, 1 GiB RAM"
+    )
+    elements_of = result["array"]
+    assert [each["index"] for each in elements_of.pop("starts")] == [0, 1, 2]
+    assert elements_of == {
+        **array, "starting": 3, "waiting": 9, "evicted": 3, "moved": 0,
+        "waits": [
+            {
+                "count": 9, "code": "array_limit",
+                "reason": "Its array runs at most 3 elements at once: waits until another one has"
+                " ended.",
+            }
+        ],
+    }  # fmt: skip
+
+
+def test_the_dry_run_of_an_array_counts_why_its_elements_wait(
+    api: APIClient, acme: Organization, forge: Cluster, submit: Submit
+) -> None:
+    first = submit(cpu_milli=1000, priority=90)
+    cycle(acme)
+    array = {"size": 200, "at_once": 50}
+
+    some = dry_run_of(api, cpu=0.5, ram_mib=1, array=array)
+    none = dry_run_of(api, cpu=8, array=array)
+    after = dry_run_of(api, depends_on=[first.pk], array=array)
+
+    assert (some["outcome"], some["array"]["starting"], some["clusters"]) == ("run", 14, [])
+    assert len(some["array"]["starts"]) == 10
+    assert [(each["code"], each["count"]) for each in some["array"]["waits"]] == [
+        ("no_free_capacity", 36),
+        ("array_limit", 150),
+    ]
+    assert (none["outcome"], none["code"], none["array"]["starting"]) == (
+        "wait",
+        "no_free_capacity",
+        0,
+    )
+    assert none["reason"].startswith("All 200 elements wait: Needs 8 CPU")
+    assert [row["cluster"] for row in none["clusters"]] == [forge.pk]
+    assert (after["code"], after["array"]["waiting"]) == ("dependency", 200)
+    assert [each["count"] for each in after["array"]["waits"]] == [200]
+
+
+def test_the_dry_run_of_an_array_keeps_the_limits_on_what_is_pending(
+    api: APIClient, settings: Any
+) -> None:
+    settings.MAX_PENDING_PER_ORGANIZATION = 5
+    array = {"size": 6, "at_once": 3}
+
+    for query in ("", "?dry_run=true"):
+        error = refusal(api.post(f"/deployments{query}", BODY | {"array": array}), 409)
+        assert error["code"] == "limit_reached"
+    dry_run_of(api, array=array | {"size": 5})
+
+
 @pytest.mark.parametrize(
     ("more", "code"),
     [({"cpu": 9}, "exceeds_capacity"), ({"depends_on": [999999]}, "invalid"), ({"cpu": 0}, None)],
@@ -205,13 +285,14 @@ def test_a_dry_run_takes_the_same_number_of_queries_for_any_number_of_active_dep
     acme: Organization, forge: Cluster, bob: User, submit: Submit
 ) -> None:
     spec = Spec(name="job", image="x", cpu_milli=1, ram_mib=1, depends_on=(Wait(submit().pk),))
+    entry = Entry(acme, spec)
     counts = []
     for more in (1, 20):
         for _ in range(more):
             submit(cpu_milli=10, ram_mib=1)
         cycle(acme)
         with CaptureQueriesContext(connection) as queries:
-            dry_run(created_by=bob, organization=acme, spec=spec)
+            dry_run(created_by=bob, entry=entry)
         counts.append(len(queries))
 
     assert counts[0] == counts[1]
