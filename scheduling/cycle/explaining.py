@@ -5,9 +5,8 @@ plan places must not wait for it, nor must the next plan, so a worker of the bac
 a plan of its own: the next one, which `explain` shows as well.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from heapq import nlargest
-from weakref import WeakValueDictionary
 
 from clusters.wakeups import clear_rerun, request_cycle, request_rerun, rerun_requested
 from deployments import lifecycle, waiting
@@ -16,6 +15,7 @@ from hypervisor.base.long_locks import Name, try_to_hold
 from scheduling.cycle import lanes
 from scheduling.cycle.next_plan import next_plan
 from scheduling.cycle.snapshot import Loaded, load
+from scheduling.cycle.stored_reasons import Explained, all_differing, differing
 from scheduling.planner.plan import Plan, Stated, WaitReason
 
 _FEW = 200
@@ -28,10 +28,6 @@ _AGAIN_AFTER_S = 1.0
 
 _UNDECIDED = frozenset({"submitted", "restarted", "released", "updated", "dependency_met"})
 """The codes of deployments about which no cycle has decided yet."""
-
-_stored: WeakValueDictionary[int, Sequence[WaitReason]] = WeakValueDictionary()
-"""By organization: the wait reasons of the last plan, if this process has found all of them to be
-stored. While nothing changes, the next plan has the same ones."""
 
 
 def is_short(plan: Plan) -> bool:
@@ -46,16 +42,16 @@ def write_first(plan: Plan, loaded: Loaded) -> None:
     depends on: they say for which deployment capacity is reserved, and which elements of arrays
     compete.
     """
-    _write(_differing(_beyond(loaded), loaded), plan, loaded)
+    _write(differing(_beyond(loaded), loaded), plan, loaded)
     _begin_waits(plan, loaded)
     if is_short(plan):
-        _write(_differing(plan.wait_reasons, loaded), plan, loaded)
+        _write(differing(plan.wait_reasons, loaded), plan, loaded)
         return
     wanted = {*loaded.limits.entered, *(wait.deployment for wait in plan.reserved)}
     wanted |= {d.id for d in loaded.snapshot.deployments if d.reserved}
     wanted.update(_undecided(loaded))
     found = [plan.wait_reason(pk) for pk in sorted(wanted)]
-    _write(_differing(filter(None, found), loaded), plan, loaded)
+    _write(differing(filter(None, found), loaded), plan, loaded)
 
 
 def _undecided(loaded: Loaded) -> Iterable[int]:
@@ -119,37 +115,21 @@ def _write_rest(organization_id: int) -> bool:
     """Write the reasons that differ; return whether none was left out."""
     loaded = load(organization_id, lock=False)
     plan = next_plan(loaded)
-    waits = plan.wait_reasons
-    if _stored.get(organization_id) is waits:
-        return True
     suspended = {suspension.deployment for suspension in plan.suspensions}
     changed = written = 0
-    for start in range(0, len(waits), _BATCH):
+    for found in all_differing(plan, loaded, _BATCH):
         batch = {
             pk: (code, sentence)
-            for pk, (code, sentence) in _differing(waits[start : start + _BATCH], loaded).items()
+            for pk, (code, sentence) in found.items()
             if code != "reserved" and not loaded.known[pk].deployment.reserved
             if pk not in suspended and pk not in loaded.limits.entered
         }
         changed += len(batch)
         written += _write(batch, plan, loaded)
-    if not changed and plan.changes_nothing:
-        _stored[organization_id] = waits
     return written == changed
 
 
-def _differing(waits: Iterable[WaitReason], loaded: Loaded) -> dict[int, tuple[str, str]]:
-    """Return the code and the sentence of each reason of which one is not as known."""
-    found = {wait.deployment: _differs(wait, loaded) for wait in waits}
-    return {pk: explained for pk, explained in found.items() if explained is not None}
-
-
-def _differs(wait: WaitReason, loaded: Loaded) -> tuple[str, str] | None:
-    known, present = loaded.known[wait.deployment], (wait.code, wait.reason)
-    return None if (known.code, known.reason) == present else present
-
-
-def _write(changed: Mapping[int, tuple[str, str]], plan: Plan, loaded: Loaded) -> int:
+def _write(changed: Mapping[int, Explained], plan: Plan, loaded: Loaded) -> int:
     """Write these reasons unless another cycle has written others; return how many."""
     suspended = {suspension.deployment for suspension in plan.suspensions}
     known = {pk: loaded.known[pk] for pk in changed}

@@ -24,12 +24,9 @@ from hypervisor.base.numbers import whole
 from scheduling.cycle.next_plan import next_plan
 from scheduling.cycle.snapshot import Loaded, load_many
 from scheduling.insight.wording import named, names_in
-from scheduling.planner.plan import Plan, WaitReason
+from scheduling.planner.plan import SCATTERED, Plan, WaitReason
 from scheduling.planner.resources import in_words
 from scheduling.planner.snapshot import Deployment as Row
-
-SCATTERED = "scattered"
-"""The code of a deployment for which enough is free on a cluster, but on no node of it."""
 
 NEXT = "next_cycle"
 """The code of a deployment that the next cycle places."""

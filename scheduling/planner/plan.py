@@ -77,8 +77,16 @@ class Explanation(Protocol):
     def reason(self) -> str: ...
     @property
     def detail(self) -> Mapping[str, Any]: ...
-    @property
-    def key(self) -> Hashable: ...
+
+
+SCATTERED = "scattered"
+"""The code of a deployment for which enough is free on a cluster, but on no node of it."""
+
+SUSPENDED = "preemption_suspended"
+"""The code of a deployment for which preemption is suspended."""
+
+BEYOND_BASIS = frozenset({SCATTERED, SUSPENDED})
+"""The codes of reasons that depend on more than `WaitReasons.basis`: on moves, or on the time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +97,6 @@ class Stated:
     reason: str
     detail: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
-    def key(self) -> Hashable:
-        return self.code, self.reason
-
 
 @dataclass(frozen=True, slots=True)
 class WaitReason:
@@ -102,10 +106,6 @@ class WaitReason:
     there and what is missing: `{"cluster": 1, "name": "forge", "code": "no_free_capacity", "why":
     "2 GPU is free for this deployment, 2 GPU is missing", "missing": {"gpu": 2}}`, CPU in
     millicores, RAM in MiB. `detail["move"]` is the move that the reason proposes, if there is one.
-
-    `key` has all that the code and the reason depend on: wait reasons with equal keys, also of
-    different plans, have the same code and the same reason. To compare keys is cheaper than to read
-    the reason.
     """
 
     deployment: int
@@ -123,10 +123,6 @@ class WaitReason:
     def detail(self) -> Mapping[str, Any]:
         return self.explanation.detail
 
-    @property
-    def key(self) -> Hashable:
-        return self.explanation.key
-
 
 class WaitReasons(Sequence[WaitReason]):
     """The wait reasons of deployments, by id in order; each is made when first read.
@@ -141,11 +137,13 @@ class WaitReasons(Sequence[WaitReason]):
         number: int,
         find: Callable[[], list[Deployment]],
         make: Callable[[Deployment], WaitReason],
+        basis: Callable[[int], Hashable | None],
         reserved: Collection[Deployment] = (),
     ) -> None:
         self._number = number
         self._find = find
         self._make = make
+        self._basis = basis
         self._made: list[WaitReason | None] = []
         self._codes: dict[Any, str] = {}
         self._reserved = reserved
@@ -165,6 +163,14 @@ class WaitReasons(Sequence[WaitReason]):
         if position < self._number and self.deployments[position].id == deployment:
             return self[position]
         return None
+
+    def basis(self, priority: int) -> Hashable | None:
+        """Return what the reasons at a priority depend on, apart from the deployments themselves.
+
+        If it is equal in two plans, a deployment that is the same has the same code and reason in
+        both, unless one of the codes is in BEYOND_BASIS. None if that is not certain.
+        """
+        return self._basis(priority)
 
     def code_of(self, deployment: Deployment, *, is_alone: bool) -> str:
         """Return the code for a deployment that waits. Unless it `is_alone`, its fields decide.

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from scheduling.planner.plan import Plan, Suspension
+from scheduling.planner.plan import SUSPENDED, Plan, Suspension
 from scheduling.planner.snapshot import Deployment, Snapshot
 
 
@@ -28,7 +28,7 @@ def suspensions(snapshot: Snapshot, plan: Plan) -> tuple[Suspension, ...]:
     until = snapshot.now + snapshot.policy.suspension_seconds
     reasons = {id_: _reason(preemptors[id_], evicted) for id_, evicted in victims.items()}
     return tuple(
-        Suspension(id_, until, "preemption_suspended", _sentence(reason, until))
+        Suspension(id_, until, SUSPENDED, _sentence(reason, until))
         for id_, reason in sorted(reasons.items())
         if reason
     )

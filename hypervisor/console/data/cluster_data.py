@@ -13,8 +13,9 @@ from deployments.models import Deployment, Run
 from hypervisor.console.data.cluster_timeline import Stay, Timeline
 from orgs.models import Event
 from scheduling.cycle.snapshot import load
-from scheduling.insight.queue import SCATTERED, Competitor, competitors
+from scheduling.insight.queue import Competitor, competitors
 from scheduling.insight.wording import named, names_in
+from scheduling.planner.plan import SCATTERED
 
 _SCATTERED_SHOWN = 3
 

@@ -58,20 +58,6 @@ class Supply:
         """Those of the freest nodes on which capacity is reserved."""
         return [c for c in self.freest if c in self._reservations]
 
-    @cached_property
-    def digest(self) -> bytes:
-        """A digest of all that a sentence about the closest of the freest nodes depends on."""
-        bins, reservations = self._problem.bins, self._reservations
-        deployments = self._problem.deployments
-        rows = []
-        for c in sorted(self.freest):
-            row: tuple[object, ...] = bins[c].label, bins[c].capacity, self.free[c]
-            if c in reservations:
-                holder = deployments[reservations[c].deployment].id
-                row += holder, reservations[c].amount
-            rows.append(row)
-        return digest((len(self.nodes), self.unit, rows))
-
     def closest(self, request: Resources) -> int:
         """Return the closest of the freest nodes by `distance`, regardless of reservations."""
         cpu, ram, gpu = request.cpu_milli, request.ram_mib, request.gpu
@@ -208,15 +194,21 @@ class Supplies:
             self._ranked_pools[priority, id(pool)] = known
         return known
 
+    def basis(self, priority: int) -> bytes | None:
+        """Return a digest of what `WaitReasons.basis` describes."""
+        if self.outcome.reservations:
+            return None
+        return _digest((self._nodes, self.outcome.free_at.get(priority)))
+
     @cached_property
-    def capacity_digest(self) -> bytes:
+    def _nodes(self) -> bytes:
         """A digest of which nodes there are, whatever is allocated on them."""
         rows = [
             (bin_.cluster.id, bin_.label, bin_.capacity, sorted(bin_.node.labels.items()),
              bin_.state, bin_.closed_as_a_whole, is_open)
             for bin_, is_open in zip(self.problem.bins, self.problem.open, strict=True)
         ]  # fmt: skip
-        return digest(rows)
+        return _digest(rows)
 
     def move(self, d: int, supply: Supply, nodes: list[int]) -> tuple[int, int] | None:
         """Return a deployment of d's priority or a lower one and the node to which it could move so
@@ -263,6 +255,6 @@ def distance(request: Resources, free: Resources, capacity: Resources) -> int:
     )
 
 
-def digest(values: object) -> bytes:
-    """Return a digest that equal plain values have in common, also in other processes."""
+def _digest(values: object) -> bytes:
+    """Return a digest that equal plain values have in common."""
     return blake2b(repr(values).encode(), digest_size=16).digest()

@@ -1,6 +1,6 @@
 """Explain why a ready deployment stays pending: a sentence, and on demand a row per cluster."""
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from heapq import nsmallest
@@ -8,6 +8,7 @@ from typing import Any
 
 from scheduling.planner.outcome import Reservation, may_use
 from scheduling.planner.packed import OVERDRAWN, beyond, unpack
+from scheduling.planner.plan import SCATTERED, SUSPENDED
 from scheduling.planner.problem import Problem
 from scheduling.planner.reasons.obstacle import (
     OVERCOMMITTED,
@@ -91,7 +92,7 @@ class Reason:
         supply = self._supply
         if self._may_move or not supply.nodes or self._own or supply.reservations:
             return self._explained[0]
-        return "preemption_suspended" if self._is_suspended else "no_free_capacity"
+        return SUSPENDED if self._is_suspended else "no_free_capacity"
 
     @property
     def reason(self) -> str:
@@ -100,22 +101,6 @@ class Reason:
     @property
     def detail(self) -> Mapping[str, Any]:
         return Detail(self)
-
-    @property
-    def key(self) -> Hashable:
-        """See `WaitReason`. It is made of numbers, texts and a digest."""
-        deployment, supply = self._deployment, self._supply
-        request, priority = self._problem.requests[self._index], deployment.priority
-        if self._may_move:
-            return request, priority, self._explained
-        if not supply.nodes:
-            required = tuple(map(str, deployment.require))
-            return request, deployment.requested_cluster, required, self._supplies.capacity_digest
-        if self._own:
-            return request, self._problem.bins[self._own.node].label, self._own.until
-        until = deployment.suspended_until if self._is_suspended else None
-        respected = tuple([self._reservation_on(c) is not None for c in supply.reservations])
-        return request, priority, until, respected, supply.digest
 
     @property
     def _explained(self) -> tuple[str, str]:
@@ -142,7 +127,7 @@ class Reason:
         if self._is_suspended and deployment.suspended_until is not None:
             until = f"until {_time(deployment.suspended_until)}"
             why = "because earlier preemptions freed capacity that it never used"
-            return "preemption_suspended", f"{sentence} Preemption is suspended {until} {why}."
+            return SUSPENDED, f"{sentence} Preemption is suspended {until} {why}."
         other = self._reservation_on(closest)
         if other is not None:
             holder = self._problem.deployments[other.deployment].id
@@ -150,7 +135,7 @@ class Reason:
             return "reserved_for_other", f"{sentence} {rest}"
         scattered = self.scattered(closest) if self._may_move else None
         if scattered:
-            return "scattered", f"{needs} {scattered}{self._remedy(closest)}."
+            return SCATTERED, f"{needs} {scattered}{self._remedy(closest)}."
         return "no_free_capacity", sentence
 
     def scattered(self, closest: int) -> Scatter | None:
@@ -283,7 +268,7 @@ class Reason:
             why += f"; {mismatch}" if mismatch else ""
             scattered = self.scattered(closest)
             if scattered and code == "no_free_capacity":
-                return "scattered", f"{why}; {scattered}", missing, scattered
+                return SCATTERED, f"{why}; {scattered}", missing, scattered
         return code, why, missing, None
 
     def _node(self, c: int) -> dict[str, Any]:

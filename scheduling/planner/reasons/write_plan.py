@@ -74,6 +74,7 @@ class Writer:
             self._number,
             self._find_waiting,
             self._wait_reason,
+            self._supplies.basis,
             [self._problem.deployments[d] for d in self._reserved],
         )
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from typing import Any
-from weakref import WeakValueDictionary
 
 import pytest
 from django.db import connection
@@ -12,13 +11,14 @@ from clusters.models import Cluster, Node
 from deployments import services
 from deployments.models import Deployment
 from orgs.models import Organization
-from scheduling.cycle import explaining, lanes, working_copy
+from scheduling.cycle import explaining, lanes, stored_reasons, working_copy
 from scheduling.cycle.explaining import write_rest
 from scheduling.cycle.recording import decisions, unpack
 from scheduling.cycle.run import run_cycle
-from scheduling.cycle.snapshot import load
+from scheduling.cycle.snapshot import Loaded, load
 from scheduling.models import SchedulingCycle
 from scheduling.planner.pipeline import make_plan
+from scheduling.planner.plan import WaitReason
 from tests.fixtures.deployments import Submit
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -28,7 +28,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def _none_is_few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Treat every organization as one in which many wait."""
     monkeypatch.setattr(explaining, "_FEW", 0)
-    monkeypatch.setattr(explaining, "_stored", WeakValueDictionary())
 
 
 @pytest.fixture
@@ -87,7 +86,7 @@ def test_a_cycle_leaves_the_reasons_to_the_background(
     acme: Organization, forge: Cluster, submit: Submit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    monkeypatch.setattr(explaining, "_differs", lambda *_: pytest.fail("It looks at a reason."))
+    monkeypatch.setattr(stored_reasons, "_differs", lambda *_: pytest.fail("It looks at a reason."))
     monkeypatch.setattr(lanes, "request_reasons", asked.append)
     submit(cpu_milli=8000)
     submit(cpu_milli=8000)
@@ -200,12 +199,44 @@ def test_while_nothing_changes_no_reasons_are_found(
         submit(cpu_milli=8000)
     for _ in range(3):
         explained_cycle(acme)
-    monkeypatch.setattr(explaining, "_differs", lambda *_: pytest.fail("It looks at a reason."))
+    monkeypatch.setattr(stored_reasons, "_differs", lambda *_: pytest.fail("It looks at a reason."))
 
     with CaptureQueriesContext(connection) as statements:
         explained_cycle(acme)
 
     assert not any("SET status_reason" in each["sql"] for each in statements)
+
+
+def test_only_reasons_that_can_have_changed_are_read_again(
+    acme: Organization, forge: Cluster, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit(cpu_milli=6000)
+    low, high = submit(cpu_milli=8000, priority=10), submit(cpu_milli=8000, priority=20)
+    for _ in range(3):
+        explained_cycle(acme)
+    read: list[int] = []
+    differs = stored_reasons._differs
+
+    def noted(wait: WaitReason, loaded: Loaded) -> tuple[str, str] | None:
+        read.append(wait.deployment)
+        return differs(wait, loaded)
+
+    monkeypatch.setattr(stored_reasons, "_differs", noted)
+    new = submit(cpu_milli=8000, priority=15)
+    cycle(acme)
+    read.clear()
+    write_rest(acme.pk)
+    assert read == [new.pk]
+
+    # It takes what is free for its own priority and for lower ones.
+    submit(cpu_milli=2000, priority=15)
+    cycle(acme)
+    read.clear()
+    write_rest(acme.pk)
+    assert {low.pk, new.pk} <= set(read)
+    assert high.pk not in read
+    assert "short of 8 CPU" in reason(low)
+    assert "short of 6 CPU" in reason(high)
 
 
 def test_the_holder_of_a_reservation_is_known_to_the_next_plan(
