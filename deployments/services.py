@@ -157,9 +157,9 @@ def cancel_unsatisfiable(organization_id: int, *, actor: str) -> int:
     count = 0
     rows = Deployment.objects.filter(organization=organization_id).unsatisfiable()
     while found := list(rows.all()):
-        waits = waiting.on_others([d.pk for d in found])
+        reasons = waiting.cancellations([d.pk for d in found])
         changes = [
-            Change(d.pk, waits[d.pk].reason, revision=d.revision) for d in found if d.pk in waits
+            Change(d.pk, reasons[d.pk], revision=d.revision) for d in found if d.pk in reasons
         ]
         with transaction.atomic():
             count += len(transition(lifecycle.CANCEL, changes, actor=actor, now=timezone.now()))

@@ -28,6 +28,16 @@ NEXT_CYCLE = "Waits for the next scheduling cycle."
 
 _ON_OTHERS = (DEPENDENCY, DEPENDENCY_ENDED)
 
+_NAMED = 3
+"""How many dependencies the reason of a cancellation names."""
+
+_PAST = {
+    Status.COMPLETED: "completed",
+    Status.FAILED: "failed",
+    Status.STOPPED: "was stopped",
+    Status.CANCELLED: "was cancelled",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
@@ -74,6 +84,28 @@ def beyond_limit(at_once: int) -> Obstacle:
 def on_others(deployments: Sequence[int]) -> dict[int, Obstacle]:
     """Return the unmet dependencies of deployments as obstacles, by id; none without any."""
     return {pk: _dependency(found) for pk, found in _unmet(deployments).items()}
+
+
+def cancellations(deployments: Sequence[int]) -> dict[int, str]:
+    """Return the reasons for which deployments are cancelled whose dependencies have ended without
+    satisfying them, by id; none without such a dependency.
+    """
+    ended = {
+        pk: [on for on in found if on.status in ENDED] for pk, found in _unmet(deployments).items()
+    }
+    return {pk: _cancellation(found) for pk, found in ended.items() if found}
+
+
+def _cancellation(ended: Sequence[_Unmet]) -> str:
+    clauses = [
+        f"deployment {on.pk} ({on.name}) {_PAST[Status(on.status)]}" for on in ended[:_NAMED]
+    ]
+    if others := len(ended) - len(clauses):
+        clauses.append(f"{others} more of its dependencies ended as well")
+    *first, last = clauses
+    because = f"{', '.join(first)} and {last}" if first else last
+    which = f"deployment {ended[0].pk}" if len(ended) == 1 else "them"
+    return f"Cancelled because {because}. To run it, start {which} again, then this one."
 
 
 def refresh(now: datetime, *, actor: str, organization: int | None = None) -> list[int]:
@@ -195,7 +227,8 @@ def _sentences(on: _Unmet) -> tuple[str, str]:
     """Return a sentence that changes only when someone has to act, and one with the status."""
     wait = f"Waits for deployment {on.pk} ({on.name}) to be {on.condition}"
     if on.status in ENDED:
-        text = f"{wait}, but it is {on.status}: start it again, or change `depends_on`."
+        past = _PAST[Status(on.status)]
+        text = f"{wait}, but it {past}: start it again, or change `depends_on`."
     elif on.status == Status.PENDING and on.held:
         text = f"{wait}, but it is held: an admin has to release it first."
     elif _is_blocked(on):

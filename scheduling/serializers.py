@@ -344,7 +344,9 @@ class ConsequenceSerializer(serializers.Serializer[Any]):
 
 class DependentSerializer(serializers.Serializer[Any]):
     deployment = serializers.IntegerField()
-    on = serializers.IntegerField(help_text="the deployment that the call ends")
+    on = serializers.IntegerField(
+        help_text="the deployment that the call ends, or one that is cancelled because of it"
+    )
     cancelled = serializers.BooleanField(help_text="false: it keeps waiting")
 
 
@@ -359,7 +361,9 @@ class PreviewSerializer(serializers.Serializer[Any]):
     )
     count = serializers.IntegerField(help_text="of all consequences")
     dependents = DependentSerializer(
-        many=True, help_text="Pending deployments that depend on one that the call ends."
+        many=True,
+        help_text="Pending deployments that depend on one that the call ends, directly or through"
+        " others that are cancelled.",
     )
     anyway = serializers.IntegerField(
         help_text="How many deployments the next cycle places, evicts or moves without the call."

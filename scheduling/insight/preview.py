@@ -42,7 +42,9 @@ class Touched:
 
 @dataclass(frozen=True, slots=True)
 class Dependent:
-    """A deployment that depends on a subject of the action: it is cancelled, or keeps waiting."""
+    """A deployment that depends on a subject of the action, or on another one that is cancelled
+    because of it: it is cancelled, or keeps waiting.
+    """
 
     deployment: int
     on: int
@@ -155,13 +157,23 @@ def _state(row: Deployment | Cluster | Node | None) -> str:
 
 
 def dependents_of(ended: Collection[int]) -> tuple[Dependent, ...]:
-    """Return the pending deployments that depend on deployments that a change ends."""
-    waits = Dependency.objects.unmet().filter(on__in=ended, deployment__status=Status.PENDING)
-    rows = waits.values_list("deployment", "on", "deployment__on_dependency_failure")
-    return tuple(
-        Dependent(deployment, on, cancelled=policy == OnDependencyFailure.CANCEL)
-        for deployment, on, policy in rows.order_by("deployment", "on")
-    )
+    """Return the pending deployments that depend on deployments that a change ends.
+
+    Those that are cancelled because of that end as well, so their dependents follow.
+    """
+    found: list[Dependent] = []
+    reached, new = set(ended), set(ended)
+    while new:
+        waits = Dependency.objects.unmet().filter(on__in=new, deployment__status=Status.PENDING)
+        rows = waits.values_list("deployment", "on", "deployment__on_dependency_failure")
+        further = [
+            Dependent(deployment, on, cancelled=policy == OnDependencyFailure.CANCEL)
+            for deployment, on, policy in rows
+        ]
+        found += further
+        new = {row.deployment for row in further if row.cancelled} - reached
+        reached |= new
+    return tuple(sorted(found, key=lambda row: (row.deployment, row.on)))
 
 
 def _preview(

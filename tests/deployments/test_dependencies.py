@@ -11,7 +11,7 @@ from clusters.models import Cluster
 from deployments import services
 from deployments.dependencies import Wait
 from deployments.models import Condition, Dependency, Deployment, Status
-from orgs.models import Organization
+from orgs.models import Event, Organization
 from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle
 from scheduling.tasks import run_requested_cycle
@@ -150,9 +150,12 @@ def test_a_running_deployment_cannot_get_dependencies(
     assert "depends_on can change only while it is pending" in error["detail"]
 
 
-@pytest.mark.parametrize("status", ["failed", "stopped", "cancelled"])
+@pytest.mark.parametrize(
+    ("status", "past"),
+    [("failed", "failed"), ("stopped", "was stopped"), ("cancelled", "was cancelled")],
+)
 def test_a_dependency_that_needs_action_is_explained_with_the_remedy(
-    api: APIClient, submit: Submit, bring: Bring, status: str
+    api: APIClient, submit: Submit, bring: Bring, status: str, past: str
 ) -> None:
     first = bring(Status(status))
     second = submit(depends_on=(Wait(first.pk),))
@@ -160,7 +163,7 @@ def test_a_dependency_that_needs_action_is_explained_with_the_remedy(
     data = api.get(f"/deployments/{second.pk}/explain").data
 
     assert data["code"] == "dependency_ended"
-    assert f"deployment {first.pk} (job) to be completed, but it is {status}" in data["reason"]
+    assert f"deployment {first.pk} (job) to be completed, but it {past}: start" in data["reason"]
     assert "start it again, or change `depends_on`" in data["reason"]
 
 
@@ -230,7 +233,33 @@ def test_a_deployment_is_cancelled_if_it_asks_for_that_and_its_dependency_fails(
     for deployment in (second, third, patient):
         deployment.refresh_from_db()
     assert [d.status for d in (second, third, patient)] == ["cancelled", "cancelled", "pending"]
-    assert f"deployment {failed.pk}" in second.status_reason
+    assert second.status_reason == (
+        f"Cancelled because deployment {failed.pk} (job) failed. To run it, start deployment"
+        f" {failed.pk} again, then this one."
+    )
+    assert f"because deployment {second.pk} (job) was cancelled." in third.status_reason
+    event = Event.objects.get(subject_id=second.pk, kind="cancelled")
+    assert event.reason == second.status_reason
+
+
+def test_a_cancellation_names_the_first_dependencies_that_ended_and_no_others(
+    acme: Organization, submit: Submit, bring: Bring
+) -> None:
+    ended = [bring(Status.FAILED, name="fit") for _ in range(4)]
+    running = bring(Status.RUNNING)
+    second = submit(
+        depends_on=tuple(Wait(each.pk) for each in (*ended, running)),
+        on_dependency_failure="cancel",
+    )
+
+    run_requested_cycle(acme.pk)
+
+    second.refresh_from_db()
+    named = ", ".join(f"deployment {each.pk} (fit) failed" for each in ended[:3])
+    assert second.status_reason == (
+        f"Cancelled because {named} and 1 more of its dependencies ended as well. To run it, start"
+        " them again, then this one."
+    )
 
 
 def test_a_deployment_is_not_cancelled_while_its_dependency_can_be_met(

@@ -181,12 +181,22 @@ def test_what_depends_on_a_deployment_that_the_call_ends_is_shown(
         depends_on=(Wait(first.pk),), on_dependency_failure=OnDependencyFailure.CANCEL
     )
 
+    third = submit(
+        depends_on=(Wait(first.pk), Wait(cancelling.pk)),
+        on_dependency_failure=OnDependencyFailure.CANCEL,
+    )
+    last = submit(depends_on=(Wait(third.pk),))
+    submit(depends_on=(Wait(patient.pk),), on_dependency_failure=OnDependencyFailure.CANCEL)
+
     cancelled = preview_of(api.post(f"/deployments/{first.pk}/cancel?dry_run=true"))
     changed = preview_of(api.patch(f"/deployments/{first.pk}?dry_run=true", {"priority": 9}))
 
     assert cancelled["dependents"] == [
         {"deployment": patient.pk, "on": first.pk, "cancelled": False},
         {"deployment": cancelling.pk, "on": first.pk, "cancelled": True},
+        {"deployment": third.pk, "on": first.pk, "cancelled": True},
+        {"deployment": third.pk, "on": cancelling.pk, "cancelled": True},
+        {"deployment": last.pk, "on": third.pk, "cancelled": False},
     ]
     assert changed["dependents"] == []
 
