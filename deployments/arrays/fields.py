@@ -1,5 +1,6 @@
 from typing import Any
 
+from django.conf import settings
 from rest_framework import serializers
 
 from deployments.arrays.elements import ArraySpec
@@ -7,15 +8,17 @@ from deployments.models import Deployment
 from hypervisor.rest.schemas import NAME, Described, closed
 from hypervisor.rest.serializers import MAX_ID
 
-_SIZE = {"type": "integer", "minimum": 1, "maximum": 2**31 - 1}
+_KEYS = ("size", "at_once")
+_MAX = 2**31 - 1
+_SIZE = {"type": "integer", "minimum": 1, "maximum": _MAX}
 _AT_ONCE = {**_SIZE, "nullable": True}
 _PLACE = {
     "id": {"type": "integer", "minimum": 1, "maximum": MAX_ID},
-    "index": {"type": "integer", "minimum": 0, "maximum": 2**31 - 1},
+    "index": {"type": "integer", "minimum": 0, "maximum": _MAX},
     "size": _SIZE,
     "at_once": _AT_ONCE,
 }
-_WRONG = 'Give {"size": a whole number from 1, "at_once": the same or null}.'
+AT_ONCE_BOUNDS = f"Give a whole number from 1 to {_MAX}, or null for any number at once."
 
 
 class ArrayField(Described, serializers.Field[Any, Any, Any, Any]):
@@ -59,12 +62,10 @@ class ArrayField(Described, serializers.Field[Any, Any, Any, Any]):
         if instance is not None:
             self._check_unchanged(instance, data)
             return None
-        if not isinstance(data, dict) or set(data) - {"size", "at_once"} or "size" not in data:
-            raise serializers.ValidationError(_WRONG)
-        size, at_once = data["size"], data.get("at_once")
-        if not _is_number(size) or not (at_once is None or _is_number(at_once)):
-            raise serializers.ValidationError(_WRONG)
-        return ArraySpec(size, at_once)
+        if not isinstance(data, dict):
+            raise serializers.ValidationError('Give an object, such as {"size": 200, "at_once": 16}.')
+        _check(data)
+        return ArraySpec(data["size"], data.get("at_once"))
 
     def _check_unchanged(self, instance: Any, data: Any) -> None:
         element = self.get_attribute(instance)
@@ -76,5 +77,22 @@ class ArrayField(Described, serializers.Field[Any, Any, Any, Any]):
             )
 
 
+def _check(data: dict[str, Any]) -> None:
+    """Raise ValidationError, which names what is wrong within the object."""
+    unknown = [name for name in data if name not in _KEYS]
+    if unknown:
+        text = f"There is no such field. The fields are: {', '.join(_KEYS)}."
+        raise serializers.ValidationError(dict.fromkeys(unknown, [text]), code="unknown_field")
+    if "size" not in data:
+        raise serializers.ValidationError({"size": ["This field is required."]}, code="required")
+    wrong = {}
+    if not _is_number(data["size"]):
+        wrong["size"] = [f"Give a whole number from 1 to {settings.MAX_ARRAY_SIZE}."]
+    if data.get("at_once") is not None and not _is_number(data["at_once"]):
+        wrong["at_once"] = [AT_ONCE_BOUNDS]
+    if wrong:
+        raise serializers.ValidationError(wrong)
+
+
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value < 2**31
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MAX

@@ -99,11 +99,13 @@ def test_failed_elements_are_retried_by_one_call(api: APIClient) -> None:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"array": {"at_once": 2}}, "array"),
-        ({"array": {"size": 0}}, "array"),
-        ({"array": {"size": True}}, "array"),
-        ({"array": {"size": 5, "at_once": 0}}, "array"),
-        ({"array": {"size": 5, "id": 3}}, "array"),
+        ({"array": 5}, "array"),
+        ({"array": {"at_once": 2}}, "array.size"),
+        ({"array": {"size": 0}}, "array.size"),
+        ({"array": {"size": True}}, "array.size"),
+        ({"array": {"size": 5, "at_once": 0}}, "array.at_once"),
+        ({"array": {"size": 5, "at_once": 2**31}}, "array.at_once"),
+        ({"array": {"size": 5, "id": 3}}, "array.id"),
         ({"array": {"size": 10_001}}, "array.size"),
         ({"name": "n" * 199}, "name"),
         ({"env": {"HV_INDEX": "7"}}, "env.HV_INDEX"),
@@ -113,6 +115,29 @@ def test_an_impossible_array_is_refused(api: APIClient, change: dict[str, Any], 
     for query in ("", "?dry_run=true"):
         assert attrs(api.post(f"/deployments{query}", BODY | change)) == {named}
     assert not Array.objects.exists()
+
+
+def test_an_error_of_an_array_names_the_bounds_or_the_fields(
+    api: APIClient, settings: Any
+) -> None:
+    settings.MAX_ARRAY_SIZE = 500
+
+    def error(**array: Any) -> tuple[str, str]:
+        found = refusal(api.post("/deployments", BODY | {"array": array}), 400)
+        return found["code"], found["detail"]
+
+    assert error(size=0) == ("invalid", "Give a whole number from 1 to 500.")
+    assert error(size=5, at_once=0) == (
+        "invalid",
+        "Give a whole number from 1 to 2147483647, or null for any number at once.",
+    )
+    assert error(at_once=2) == ("required", "This field is required.")
+    assert error(size=0, id=3) == (
+        "unknown_field",
+        "There is no such field. The fields are: size, at_once.",
+    )
+    bulk = {"deployments": [BODY, BODY | {"array": {"size": 5, "at_once": 0}}]}
+    assert attrs(api.post("/deployments/bulk", bulk)) == {"deployments.1.array.at_once"}
 
 
 def test_the_arrays_of_a_bulk_are_limited_together(api: APIClient, settings: Any) -> None:
