@@ -4,7 +4,7 @@ from django.db import transaction
 from django.db.models import Count
 
 from accounts.models import User
-from deployments.models import Deployment
+from deployments.models import Array, Deployment
 from hypervisor.base.errors import Conflict, Invalid
 from orgs.events import record_many
 from orgs.models import Event, Membership, Organization, Role
@@ -19,9 +19,11 @@ def left_by(organization_id: int, user_id: int) -> dict[str, int]:
 
 @transaction.atomic
 def hand_over(organization: Organization, *, actor: str, from_user: int, to_user: int) -> int:
-    """Make another member the submitter of the user's deployments that have not ended.
+    """Make another member the submitter of the user's deployments that have not ended, and of
+    their arrays.
 
-    Returns their number. Raises Invalid unless the other member may submit deployments.
+    Returns the number of deployments. Raises Invalid unless the other member may submit
+    deployments.
     """
     member = Membership.objects.filter(organization=organization, user=to_user).first()
     if member is None or Role(member.role).rank < Role.DEVELOPER.rank:
@@ -40,6 +42,7 @@ def hand_over(organization: Organization, *, actor: str, from_user: int, to_user
             " `from_user`."
         )
     Deployment.objects.filter(pk__in=ids).update(created_by=to_user)
+    Array.objects.filter(elements__in=ids, created_by=from_user).update(created_by=to_user)
     _record(organization, ids, actor, from_user, to_user)
     return len(ids)
 

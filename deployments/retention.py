@@ -30,7 +30,11 @@ _WITH_RUNS = (
     "DELETE FROM deployments_run WHERE id = ANY(%s)",
 )
 
-_BY_PEOPLE = ("deployments.Deployment:audit_life", "deployments.Run:remember_container")
+_BY_PEOPLE = (
+    "deployments.Deployment:audit_life",
+    "deployments.Run:remember_container",
+    "deployments.Array:audit_life",
+)
 """The triggers that record a deletion by a person, and a container that it leaves behind."""
 
 
@@ -49,8 +53,8 @@ def purge_ended(now: datetime) -> int:
         every = partial(_execute, _WITH_DEPLOYMENTS)
         deleted = purge(_ended(limit), "created_at", limit, delete=every)
         _delete_earlier_runs(limit)
-    of_array = Deployment.objects.filter(array=OuterRef("pk"))
-    purge(Array.objects.filter(~Exists(of_array)), "created_at", limit)
+        of_array = Deployment.objects.filter(array=OuterRef("pk"))
+        purge(Array.objects.filter(~Exists(of_array)), "created_at", limit)
     return deleted
 
 

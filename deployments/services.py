@@ -16,6 +16,7 @@ from accounts.models import User
 from clusters.models import Cluster
 from clusters.wakeups import request_cycle, request_reconcile
 from deployments import dependencies, groups, lifecycle, waiting
+from deployments.arrays.services import delete_if_empty
 from deployments.bounds import check_bounds
 from deployments.bulk import Entry, submit_many
 from deployments.environment import completed
@@ -235,6 +236,8 @@ def delete(deployment: Deployment, *, actor: str) -> None:
     record(deployment, "deleted", actor, f"{deployment.name} deleted by {actor}.")
     request_cycle(deployment.organization_id)
     deployment.delete()
+    if deployment.array_id is not None:
+        delete_if_empty(deployment.array_id)
 
 
 @transaction.atomic

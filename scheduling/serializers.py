@@ -132,7 +132,9 @@ class ExplanationSerializer(serializers.Serializer[Any]):
     position = serializers.IntegerField(allow_null=True, help_text="in the queue, from 1")
     queue_length = serializers.IntegerField(allow_null=True)
     ahead = AheadSerializer(
-        allow_null=True, help_text="What is before it in the queue; null if it does not compete."
+        allow_null=True,
+        help_text="What is before it in the queue; null if it does not compete. With the code"
+        " `array_limit`, the pending elements of its array that are before it.",
     )
     waits_for = serializers.ListField(child=serializers.CharField())
     clusters = ClusterObstacleSerializer(many=True)

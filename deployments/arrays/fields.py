@@ -9,16 +9,16 @@ from hypervisor.rest.schemas import NAME, Described, closed
 from hypervisor.rest.serializers import MAX_ID
 
 _KEYS = ("size", "at_once")
-_MAX = 2**31 - 1
-_SIZE = {"type": "integer", "minimum": 1, "maximum": _MAX}
+MAX_AT_ONCE = 2**31 - 1
+_SIZE = {"type": "integer", "minimum": 1, "maximum": MAX_AT_ONCE}
 _AT_ONCE = {**_SIZE, "nullable": True}
 _PLACE = {
     "id": {"type": "integer", "minimum": 1, "maximum": MAX_ID},
-    "index": {"type": "integer", "minimum": 0, "maximum": _MAX},
+    "index": {"type": "integer", "minimum": 0, "maximum": MAX_AT_ONCE},
     "size": _SIZE,
     "at_once": _AT_ONCE,
 }
-AT_ONCE_BOUNDS = f"Give a whole number from 1 to {_MAX}, or null for any number at once."
+AT_ONCE_BOUNDS = f"Give a whole number from 1 to {MAX_AT_ONCE}, or null for any number at once."
 
 
 class ArrayField(Described, serializers.Field[Any, Any, Any, Any]):
@@ -63,7 +63,9 @@ class ArrayField(Described, serializers.Field[Any, Any, Any, Any]):
             self._check_unchanged(instance, data)
             return None
         if not isinstance(data, dict):
-            raise serializers.ValidationError('Give an object, such as {"size": 200, "at_once": 16}.')
+            raise serializers.ValidationError(
+                'Give an object, such as {"size": 200, "at_once": 16}.'
+            )
         _check(data)
         return ArraySpec(data["size"], data.get("at_once"))
 
@@ -73,7 +75,8 @@ class ArrayField(Described, serializers.Field[Any, Any, Any, Any]):
         given = data if isinstance(data, dict) else {}
         if present is None or not given.items() <= present.items():
             raise serializers.ValidationError(
-                "A deployment cannot change its array: leave `array` out, or submit a new array."
+                "A deployment cannot change its array: leave `array` out. To change how many of"
+                " its elements may be active at once, use PATCH /arrays/{id}."
             )
 
 
@@ -82,7 +85,8 @@ def _check(data: dict[str, Any]) -> None:
     unknown = [name for name in data if name not in _KEYS]
     if unknown:
         text = f"There is no such field. The fields are: {', '.join(_KEYS)}."
-        raise serializers.ValidationError(dict.fromkeys(unknown, [text]), code="unknown_field")
+        problems = {name: [text] for name in unknown}
+        raise serializers.ValidationError(problems, code="unknown_field")
     if "size" not in data:
         raise serializers.ValidationError({"size": ["This field is required."]}, code="required")
     wrong = {}
@@ -95,4 +99,4 @@ def _check(data: dict[str, Any]) -> None:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MAX
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_AT_ONCE

@@ -8,6 +8,7 @@ from django.db.models import Count, OuterRef, Q, Subquery
 from django.db.models.functions import JSONObject
 from django.utils import timezone
 
+from accounts.audit.triggers import trail
 from hypervisor.base.names import NameField
 from orgs.models import Organization
 from orgs.tenancy import TenantQuerySet
@@ -51,6 +52,7 @@ class Array(models.Model):
 
     class Meta:
         ordering = ["-id"]
+        triggers = [*trail("name", "size", "at_once", inserts=False)]
         indexes = [
             models.Index(fields=["organization", "-id"], name="array_newest"),
             models.Index(fields=["created_at"], name="array_created"),

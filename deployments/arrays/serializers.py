@@ -3,9 +3,11 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from deployments.arrays.fields import AT_ONCE_BOUNDS, MAX_AT_ONCE
 from deployments.arrays.models import Array
 from deployments.models import Status
 from hypervisor.rest.schemas import NAME, example
+from hypervisor.rest.serializers import IntegerField, StrictModelSerializer
 
 _COUNTS = {str(status): {"type": "integer", "minimum": 0} for status in Status}
 _EXAMPLE = {
@@ -37,15 +39,17 @@ class CountsField(serializers.Field[Any, Any, Any, Any]):
         return value
 
 
-@example(answer=_EXAMPLE)
-class ArraySerializer(serializers.ModelSerializer[Array]):
+@example(change={"at_once": 32}, answer=_EXAMPLE)
+class ArraySerializer(StrictModelSerializer[Array]):
     """An array with its progress. `GET /deployments?array={id}` lists its elements."""
 
     # Needs a row of `with_counts()`.
     organization = serializers.IntegerField(source="organization_id", read_only=True)
-    at_once = serializers.IntegerField(
-        read_only=True,
+    at_once = IntegerField(
+        min_value=1,
+        max_value=MAX_AT_ONCE,
         allow_null=True,
+        error_messages=dict.fromkeys(("invalid", "min_value", "max_value"), AT_ONCE_BOUNDS),
         help_text="How many of its elements may be active at the same time; null: any number.",
     )
     counts = CountsField(read_only=True)
@@ -55,4 +59,25 @@ class ArraySerializer(serializers.ModelSerializer[Array]):
         fields = [
             "id", "organization", "name", "size", "at_once", "counts", "created_by", "created_at",
         ]  # fmt: skip
-        read_only_fields = fields
+        read_only_fields = [
+            "id", "organization", "name", "size", "counts", "created_by", "created_at",
+        ]  # fmt: skip
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, dict):
+            self._check_unchanged(data)
+        return super().to_internal_value(data)
+
+    def _check_unchanged(self, data: dict[str, Any]) -> None:
+        """Raise ValidationError if a field has another value that cannot change.
+
+        The counts change all the time, so a caller who sends an array back has former ones.
+        """
+        present = self.to_representation(self.instance)
+        wrong = {
+            name: ["Of an array, only `at_once` can change: leave this field out."]
+            for name in present.keys() & data.keys() - {"at_once", "counts"}
+            if data[name] != present[name]
+        }
+        if wrong:
+            raise serializers.ValidationError(wrong)

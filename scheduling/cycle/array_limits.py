@@ -29,14 +29,16 @@ def limits(known: Mapping[int, Known], now: datetime) -> Limits:
     """Return what the limits of arrays mean now."""
     active: Counter[int] = Counter()
     ready: dict[int, list[Known]] = defaultdict(list)
+    entered: set[int] = set()
     for entry in known.values():
         if entry.limit is None:
-            continue
-        if entry.deployment.cluster is not None:
+            if entry.code == ARRAY_LIMIT and entry.is_ready(now):
+                entered.add(entry.deployment.id)  # the limit was lifted
+        elif entry.deployment.cluster is not None:
             active[entry.limit.array] += 1
         elif entry.is_ready(now):
             ready[entry.limit.array].append(entry)
-    beyond, entered = {}, set()
+    beyond = {}
     for array, entries in ready.items():
         for place, entry in enumerate(sorted(entries, key=_turn), start=active[array]):
             if entry.limit and place >= entry.limit.at_once:
@@ -44,6 +46,18 @@ def limits(known: Mapping[int, Known], now: datetime) -> Limits:
             elif entry.code == ARRAY_LIMIT:
                 entered.add(entry.deployment.id)
     return Limits(beyond, frozenset(entered))
+
+
+def before(known: Mapping[int, Known], deployment: int, now: datetime) -> tuple[int, list[int]]:
+    """Return how many elements of a ready element's array are active, and the ids of the ready ones
+    whose turn is before its own, in order.
+    """
+    own = known[deployment]
+    array = own.limit and own.limit.array
+    others = [each for each in known.values() if each.limit and each.limit.array == array]
+    active = sum(each.deployment.cluster is not None for each in others)
+    ready = sorted((each for each in others if each.is_ready(now)), key=_turn)
+    return active, [each.deployment.id for each in ready if _turn(each) < _turn(own)]
 
 
 def _turn(entry: Known) -> tuple[int, int, int]:

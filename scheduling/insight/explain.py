@@ -4,7 +4,7 @@ A pending one is explained by the planner, on a snapshot taken now, so that both
 """
 
 from collections.abc import Collection, Container, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
@@ -15,6 +15,7 @@ from clusters.places import Places
 from deployments import waiting
 from deployments.models import Deployment, Status
 from orgs.models import Event
+from scheduling.cycle.array_limits import before
 from scheduling.cycle.next_plan import next_plan
 from scheduling.cycle.snapshot import Loaded, load
 from scheduling.insight.wording import named, names_in
@@ -55,9 +56,9 @@ class Explanation:
 
     `code` is for programs and `reason` for people. For a pending deployment that competes,
     `position` is its place in the queue of `queue_length`, counted from 1, `ahead` says what is
-    before it, and `clusters` lists what is missing on each cluster, as in `WaitReason.detail`.
-    `evictions` and `moves` are what the next cycle does to others for it. `turn` is None if it
-    takes no turns.
+    before it, and `clusters` lists what is missing on each cluster, as in `WaitReason.detail`. For
+    an element beyond the limit of its array, `ahead` is about that array. `evictions` and `moves`
+    are what the next cycle does to others for it. `turn` is None if it takes no turns.
     """
 
     deployment: int
@@ -138,11 +139,23 @@ def _waiting(deployment: Deployment, obstacle: waiting.Obstacle) -> Explanation:
     )
 
 
+def _beyond_limit(
+    deployment: Deployment, obstacle: waiting.Obstacle, loaded: Loaded
+) -> Explanation:
+    active, order = before(loaded.known, deployment.pk, loaded.now)
+    text = (
+        f"Of its array, {active} {'is' if active == 1 else 'are'} active and"
+        f" {len(order)} pending {'one is' if len(order) == 1 else 'ones are'} before it."
+    )
+    explained = _waiting(deployment, replace(obstacle, details=(obstacle.reason, text)))
+    return replace(explained, ahead=_ahead(order, len(order) + 1, loaded))
+
+
 def _from_plan(deployment: Deployment) -> Explanation:
     loaded = load(deployment.organization_id, lock=False)
     beyond = loaded.limits.beyond
     if deployment.pk in beyond:
-        return _waiting(deployment, waiting.beyond_limit(beyond[deployment.pk]))
+        return _beyond_limit(deployment, waiting.beyond_limit(beyond[deployment.pk]), loaded)
     plan = next_plan(loaded)
     order = plan.served
     position = order.position(deployment.pk)

@@ -7,7 +7,7 @@ it keeps a cycle waiting no longer than the change itself.
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
 
@@ -21,6 +21,7 @@ from orgs.tenancy import Person
 from scheduling.cycle import working_copy
 from scheduling.cycle.next_plan import next_plan
 from scheduling.cycle.snapshot import Loaded, load_many
+from scheduling.cycle.working_copy import Known
 from scheduling.insight.preview import Dependent, dependents_of
 from scheduling.periodic import seconds_between_cycles
 from scheduling.planner.compare import KINDS, Consequence, Kind, consequences
@@ -135,8 +136,17 @@ def _rolled_back() -> Iterator[set[Wakeup]]:
 
 
 def _applied(before: Loaded, tried: Loaded) -> _Tried:
-    altered = {pk for pk in tried.own if before.known.get(pk) != tried.known.get(pk)}
+    altered = {
+        pk
+        for pk in tried.own
+        if _as_planned(before.known.get(pk)) != _as_planned(tried.known.get(pk))
+    }
     return _Tried(before, before.with_change(tried), altered)
+
+
+def _as_planned(known: Known | None) -> Known | None:
+    """Return what decides about the deployment itself: another limit of its array concerns all."""
+    return known and replace(known, revision=0, limit=None)
 
 
 def _trial(tried: Sequence[_Tried], attempt: _Attempt[Any], user: Person, now: datetime) -> Trial:

@@ -10,14 +10,16 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from accounts.models import User
+from accounts.models import AuditEntry, User
 from clusters.models import Cluster
 from deployments import lifecycle
 from deployments.lifecycle import Change, transition
 from deployments.models import Array, Deployment, Status
 from deployments.retention import purge_ended
-from orgs.models import Event, Organization
-from tests.fixtures.deployments import Submit
+from orgs.models import Event, Organization, Role
+from scheduling.cycle.run import run_cycle
+from scheduling.models import SchedulingCycle
+from tests.fixtures.deployments import MemberAs, Submit
 from tests.fixtures.people import ClientFor
 from tests.support.answers import attrs, ids, refusal
 
@@ -117,9 +119,7 @@ def test_an_impossible_array_is_refused(api: APIClient, change: dict[str, Any], 
     assert not Array.objects.exists()
 
 
-def test_an_error_of_an_array_names_the_bounds_or_the_fields(
-    api: APIClient, settings: Any
-) -> None:
+def test_an_error_of_an_array_names_the_bounds_or_the_fields(api: APIClient, settings: Any) -> None:
     settings.MAX_ARRAY_SIZE = 500
 
     def error(**array: Any) -> tuple[str, str]:
@@ -178,6 +178,107 @@ def test_the_number_of_statements_does_not_depend_on_the_size(api: APIClient) ->
         counts.append(len(queries))
 
     assert counts[0] == counts[1]
+
+
+def test_the_limit_of_an_array_can_be_changed(
+    api: APIClient, acme: Organization, bob: User, django_capture_on_commit_callbacks: Any
+) -> None:
+    array = api.post("/deployments", BODY).data["array"]["id"]
+    run_cycle(acme.pk, SchedulingCycle.Trigger.CHANGE)
+
+    with django_capture_on_commit_callbacks() as requests:
+        raised = api.patch(f"/arrays/{array}", {"at_once": 3})
+
+    assert raised.status_code == 200, raised.data
+    assert (raised.data["at_once"], raised.data["counts"]["starting"]) == (3, 2)
+    assert len(requests) == 1
+    entry = AuditEntry.objects.get(model="deployments.array")
+    limits = [values and values["at_once"] for values in (entry.before, entry.after)]
+    assert (limits, entry.actor) == ([2, 3], bob)
+    run_cycle(acme.pk, SchedulingCycle.Trigger.CHANGE)
+    assert api.patch(f"/arrays/{array}", {"at_once": 1}).data["counts"]["starting"] == 3
+    run_cycle(acme.pk, SchedulingCycle.Trigger.CHANGE)
+    assert api.get(f"/arrays/{array}").data["counts"]["starting"] == 3
+    assert elements(array)[4].status_reason == (
+        "Its array runs at most one element at once: waits until another one has ended."
+    )
+    with django_capture_on_commit_callbacks() as requests:
+        assert api.patch(f"/arrays/{array}", {"at_once": 1}).status_code == 200
+        assert api.patch(f"/arrays/{array}", {}).status_code == 200
+    assert requests == []
+    api.patch(f"/arrays/{array}", {"at_once": None})
+    run_cycle(acme.pk, SchedulingCycle.Trigger.CHANGE)
+    assert api.get(f"/arrays/{array}").data["counts"]["starting"] == 5
+
+
+def test_a_dry_run_of_another_limit_shows_which_elements_would_start(
+    api: APIClient, acme: Organization
+) -> None:
+    array = api.post("/deployments", BODY | {"array": {"size": 12, "at_once": 2}}).data["array"]
+    run_cycle(acme.pk, SchedulingCycle.Trigger.CHANGE)
+    path = f"/arrays/{array['id']}?dry_run=true"
+
+    higher, lower, any_number = (
+        api.patch(path, {"at_once": at_once}).data for at_once in (4, 1, None)
+    )
+
+    def started(tried: Any) -> list[tuple[str, int]]:
+        rows = tried["preview"]["consequences"]
+        return [(row["kind"], row["deployment"]) for row in rows]
+
+    ids_of = [row.pk for row in elements(array["id"])]
+    assert higher["at_once"] == 4
+    assert started(higher) == [("starts", pk) for pk in ids_of[2:4]]
+    assert started(lower) == []
+    assert started(any_number) == [("starts", pk) for pk in ids_of[2:8]]
+    assert api.get(f"/arrays/{array['id']}").data["at_once"] == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "named", "code"),
+    [
+        ({"at_once": 0}, "at_once", "min_value"),
+        ({"at_once": 2**31}, "at_once", "max_value"),
+        ({"at_once": "many"}, "at_once", "invalid"),
+        ({"at_once": 3, "size": 9}, "size", "invalid"),
+        ({"limit": 3}, "limit", "unknown_field"),
+    ],
+)
+def test_a_wrong_change_of_an_array_is_refused(
+    api: APIClient, body: dict[str, Any], named: str, code: str
+) -> None:
+    made = api.post("/deployments", BODY).data["array"]
+
+    error = refusal(api.patch(f"/arrays/{made['id']}", body), 400)
+
+    assert (error["attr"], error["code"]) == (named, code)
+    present = api.get(f"/arrays/{made['id']}").data
+    assert api.patch(f"/arrays/{made['id']}", present).data == present
+
+
+def test_the_submitter_and_admins_may_change_the_limit_of_an_array(
+    api: APIClient, alice: User, client_for: ClientFor, member_as: MemberAs, bob: User
+) -> None:
+    array = api.post("/deployments", BODY).data["array"]["id"]
+    other = member_as(Role.DEVELOPER)
+
+    refusal(client_for(other).patch(f"/arrays/{array}", {"at_once": 3}), 403)
+    assert client_for(alice).patch(f"/arrays/{array}", {"at_once": 3}).status_code == 200
+    handed_over = {"from_user": bob.pk, "to_user": other.pk}
+    assert client_for(alice).post("/deployments/hand-over", handed_over).status_code == 200
+    assert client_for(other).patch(f"/arrays/{array}", {"at_once": 4}).status_code == 200
+    refusal(api.patch(f"/arrays/{array}", {"at_once": 3}), 403)
+
+
+def test_an_array_is_deleted_with_its_last_element(api: APIClient) -> None:
+    array = api.post("/deployments", BODY | {"array": {"size": 2}}).data["array"]["id"]
+    first, last = elements(array)
+
+    assert api.delete(f"/deployments/{first.pk}").status_code == 204
+    assert ids(api.get("/arrays")) == [array]
+    assert api.delete(f"/deployments/{last.pk}?dry_run=true").status_code == 200
+    assert api.delete(f"/deployments/{last.pk}").status_code == 204
+    assert ids(api.get("/arrays")) == []
 
 
 def test_an_array_is_deleted_after_its_last_element(api: APIClient, settings: Any) -> None:

@@ -207,7 +207,7 @@ def test_every_change_of_deployments_clusters_and_nodes_can_be_tried() -> None:
     changes = {
         call.name
         for call in calls()
-        if call.method != "GET" and call.path.split("/")[1] in ("deployments", "clusters")
+        if call.method != "GET" and call.path.split("/")[1] in ("deployments", "arrays", "clusters")
     }
 
     assert changes == {call.name for call in calls() if call.can_be_tried}

@@ -194,3 +194,26 @@ def checked_cycle(world: World) -> list[str]:
     return [
         row.status if row.status != Status.PENDING else row.status_code for row in rows.values()
     ]
+
+
+def test_an_element_beyond_the_limit_knows_what_is_before_it_in_its_array(
+    acme: Organization, bob: User, forge: Cluster, submit: Submit
+) -> None:
+    submit_array(bob, acme, size=3, at_once=1)
+    rows = submit_array(bob, acme, size=12, at_once=2)
+    cycle(acme)
+    services.stop(rows[0], actor="bob")
+    services.hold(rows[3], actor="alice")
+
+    explained = explain(Deployment.objects.get(pk=rows[10].pk))
+
+    assert (explained.code, explained.position) == ("array_limit", None)
+    assert explained.ahead is not None
+    assert explained.ahead.count == 7
+    assert [each["deployment"] for each in explained.ahead.first] == [
+        rows[at].pk for at in (2, 4, 5, 6, 7)
+    ]
+    assert explained.waits_for == [
+        "Its array runs at most 2 elements at once: waits until another one has ended.",
+        "Of its array, 1 is active and 7 pending ones are before it.",
+    ]
