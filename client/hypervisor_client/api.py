@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
@@ -33,14 +33,23 @@ class Client:
     - token: an API token (`hv_…`) or an access token; "" for calls that need none.
     - timeout_s: how long one attempt waits for its response.
     - patience_s: how long a call is repeated while the service is unreachable or busy.
+    - note: is called with a sentence for people when a call has to be repeated.
 
     All calls raise ApiError for an error response and Unreachable without a response.
     """
 
     def __init__(
-        self, url: str, token: str = "", *, timeout_s: float = 30, patience_s: float = 60
+        self,
+        url: str,
+        token: str = "",
+        *,
+        timeout_s: float = 30,
+        patience_s: float = 60,
+        note: Callable[[str], None] | None = None,
     ) -> None:
-        self.transport = Transport(url, token, timeout_s=timeout_s, patience_s=patience_s)
+        self.transport = Transport(
+            url, token, timeout_s=timeout_s, patience_s=patience_s, note=note
+        )
 
     def __enter__(self) -> Client:
         return self
@@ -136,7 +145,8 @@ class Client:
         """Carry out a verb on all deployments that the filters of a list select.
 
         The verbs are those of `act`, and `priority` with the body `{"priority": …}`. Returns the
-        ids of the changed `deployments`, and what was `skipped`.
+        ids of the changed `deployments`, and what was `skipped`. A dry run lists at most 1,000
+        `deployments`, which its `preview` is about; `remaining` counts the others.
         """
         params = {**filters, "limit": _MOST_AT_ONCE, "dry_run": "true" if dry_run else "false"}
         changed: list[int] = []
@@ -144,7 +154,15 @@ class Client:
             found: JSON = self.call("POST", f"/deployments/{verb}", params=params, body=body)
             changed += found["deployments"]
             if dry_run or not found["remaining"] or not found["deployments"]:
-                return {**found, "deployments": changed}
+                # What an earlier call has changed may be skipped by the next one.
+                done = set(changed)
+                skipped = [each for each in found["skipped"] if each["deployment"] not in done]
+                return {**found, "deployments": changed, "skipped": skipped}
+
+    def array(self, array: int) -> JSON:
+        """Return an array with its progress."""
+        found: JSON = self.call("GET", f"/arrays/{array}")
+        return found
 
     def arrays(self, *, limit: int | None = None, **filters: Any) -> Iterator[JSON]:
         """Yield arrays with their progress, the newest first."""
@@ -188,6 +206,11 @@ class Client:
 
     def clusters(self) -> Iterator[JSON]:
         return self.rows("/clusters")
+
+    def usage(self, organization: int) -> JSON:
+        """Return the capacity of an organization, and how much of it each user has allocated."""
+        found: JSON = self.call("GET", f"/organizations/{organization}/usage")
+        return found
 
     def nodes(self, cluster: int) -> Iterator[JSON]:
         return self.rows(f"/clusters/{cluster}/nodes")

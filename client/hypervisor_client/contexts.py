@@ -75,6 +75,11 @@ def file_of(environment: Mapping[str, str] = os.environ) -> Path:
 
 
 def of_environment(environment: Mapping[str, str] = os.environ) -> Context | None:
-    """Return the context that `HV_URL` and `HV_TOKEN` give, which come before any file."""
-    url = environment.get("HV_URL", "")
-    return Context(url, environment.get("HV_TOKEN", "")) if url else None
+    """Return the context that `HV_URL` and `HV_TOKEN` give, which come before any file.
+
+    Raises ClientError for a token without an address, instead of using another token.
+    """
+    url, token = environment.get("HV_URL", ""), environment.get("HV_TOKEN", "")
+    if token and not url:
+        raise ClientError("HV_TOKEN is set, but HV_URL is not: set it to the service's address.")
+    return Context(url, token) if url else None

@@ -6,10 +6,16 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from hypervisor_client.cli.parser import build
 
+if TYPE_CHECKING:
+    from hypervisor_client.cli.session import Session
+    from hypervisor_client.errors import ApiError
+
 _INTERRUPTED = 130
+_REFUSED_TOKENS = ("not_authenticated", "token_not_valid")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,11 +28,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from hypervisor_client.cli.session import Session
     from hypervisor_client.errors import ApiError, ClientError
 
+    session = Session.of(given)
     try:
-        with Session.of(given) as session:
+        with session:
             return int(given.carry_out(session, given) or 0)
     except ApiError as error:
-        print(_described(error, given.command), file=sys.stderr)
+        print(_described(error, session, given), file=sys.stderr)
         return 1
     except ClientError as error:
         print(f"hv: {error}", file=sys.stderr)
@@ -53,12 +60,12 @@ def parsed(arguments: Sequence[str]) -> Namespace:
     return given
 
 
-def _described(error: Exception, command: str) -> str:
+def _described(error: ApiError, session: Session, given: Namespace) -> str:
+    if error.code in _REFUSED_TOKENS:
+        # The service speaks to programs that log in by its API.
+        is_new = given.command in ("login", "register")
+        return f"hv: {'The service refuses this token.' if is_new else session.remedy()}"
     lines = [f"hv: {line}" for line in str(error).splitlines()]
-    status = getattr(error, "status", 0)
-    if status == 401:
-        lines.append("hv: Log in again: hv login")
-    request_id = getattr(error, "request_id", "")
-    if status >= 500 and request_id:
-        lines.append(f"hv: If it stays so, give an operator this request's id: {request_id}")
+    if error.status >= 500 and error.request_id:
+        lines.append(f"hv: If it stays so, give an operator this request's id: {error.request_id}")
     return "\n".join(lines)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import getpass
 import socket
 import sys
+import warnings
 from argparse import Namespace
 from urllib.parse import urlsplit
 
-from hypervisor_client.api import Client
-from hypervisor_client.cli.session import Session, table
+from hypervisor_client.cli.session import Session, id_of, table
 from hypervisor_client.contexts import Context, Contexts
 from hypervisor_client.errors import ApiError, ClientError
 
@@ -23,9 +23,9 @@ def register(session: Session, given: Namespace) -> None:
     url = _address(given.url)
     user, password = _credentials(given, again=True)
     body = {"username": user, "password": password, "invite_code": given.invite}
-    with Client(url) as client:
+    with session.connect(url) as client:
         client.call("POST", "/register", body=body)
-    _keep(session, given, _with_password(url, user, password))
+    _keep(session, given, _with_password(session, url, user, password))
 
 
 def login(session: Session, given: Namespace) -> None:
@@ -33,16 +33,16 @@ def login(session: Session, given: Namespace) -> None:
     contexts = Contexts.load(session.path)
     url = _address(given.url or contexts.chosen(given.name or session.name).url)
     if given.token_stdin:
-        context = Context(url, sys.stdin.readline().strip())
+        context = Context(url, _line("token").strip())
     else:
-        context = _with_password(url, *_credentials(given))
+        context = _with_password(session, url, *_credentials(given))
     _keep(session, given, context)
 
 
 def _keep(session: Session, given: Namespace, context: Context) -> None:
     """Check the token, and make the context the current one."""
     contexts, url = Contexts.load(session.path), context.url
-    with Client(url, context.token) as client:
+    with session.connect(url, context.token) as client:
         user = client.me()["username"]
     name = given.name or session.name or urlsplit(url).netloc
     contexts.known[name] = Context(url, context.token, context.token_id, user)
@@ -58,20 +58,44 @@ def _address(text: str) -> str:
 
 def _credentials(given: Namespace, *, again: bool = False) -> tuple[str, str]:
     """Return the user name and the password, which is asked for twice if it is a new one."""
-    user = given.user or input("User: ")
     if given.password_stdin:
-        return user, sys.stdin.readline().rstrip("\r\n")
-    password = getpass.getpass("Password: ")
-    if again and getpass.getpass("The same again: ") != password:
+        if not given.user:
+            raise ClientError("--password-stdin needs the user name: --user NAME")
+        return given.user, _line("password")
+    try:
+        user = given.user or input("User: ")
+    except EOFError as error:
+        raise ClientError("Give the user name with --user.") from error
+    password = _hidden("Password: ")
+    if again and _hidden("The same again: ") != password:
         raise ClientError("The two passwords differ.")
     return user, password
 
 
-def _with_password(url: str, user: str, password: str) -> Context:
+def _line(what: str) -> str:
+    """Return the first line of the standard input. Raises ClientError if it is empty."""
+    if not (text := sys.stdin.readline().rstrip("\r\n")):
+        raise ClientError(f"The standard input has no {what}.")
+    return text
+
+
+def _hidden(prompt: str) -> str:
+    """Ask for a password. Raises ClientError where it cannot be typed without being shown."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", getpass.GetPassWarning)
+            return getpass.getpass(prompt)
+    except (EOFError, getpass.GetPassWarning) as error:
+        raise ClientError(
+            "There is no terminal to ask on: give the password with --password-stdin."
+        ) from error
+
+
+def _with_password(session: Session, url: str, user: str, password: str) -> Context:
     """Exchange a password, which is not kept, for a token with the name of this machine."""
-    with Client(url) as client:
+    with session.connect(url) as client:
         pair = client.call("POST", "/token", body={"username": user, "password": password})
-    with Client(url, pair["access_token"]) as client:
+    with session.connect(url, pair["access_token"]) as client:
         body = {"name": f"hv on {socket.gethostname()}"[:100], "scopes": ["admin"]}
         made = client.call("POST", "/tokens", body={**body, "expires_in_days": _DAYS})
         client.call("POST", "/token/revoke", body={"refresh_token": pair["refresh_token"]})
@@ -87,7 +111,7 @@ def logout(session: Session, given: Namespace) -> None:
     name = next(name for name, known in contexts.known.items() if known is context)
     if context.token_id is not None:
         try:
-            with Client(context.url, context.token, patience_s=5) as client:
+            with session.connect(context.url, context.token, patience_s=5) as client:
                 client.call("DELETE", f"/tokens/{context.token_id}")
         except ApiError as error:
             if error.status not in (401, 404):
@@ -110,7 +134,9 @@ def whoami(session: Session, given: Namespace) -> None:
 def context(session: Session, given: Namespace) -> None:
     contexts = Contexts.load(session.path)
     if given.action != "list":
-        contexts.chosen(given.name or "")
+        if not given.name:
+            raise ClientError(f"`hv context {given.action}` needs the context's name after it.")
+        contexts.chosen(given.name)
         if given.action == "use":
             contexts.current = given.name
         else:
@@ -133,13 +159,13 @@ def token(session: Session, given: Namespace) -> None:
             for r in rows
         ]
         session.show(rows, table(("ID", "NAME", "SCOPES", "EXPIRES", "LAST USED"), cells))
-    elif given.name is None:
+    elif not given.name:
         raise ClientError(f"`hv token {given.action}` needs the token's name or id after it.")
     elif given.action == "create":
         body = {
             "name": given.name,
             "scopes": given.scope or ["submit"],
-            "expires_in_days": given.days or _SHORT_DAYS,
+            "expires_in_days": _SHORT_DAYS if given.days is None else given.days,
             "organization": given.organization,
         }
         made = session.client.call(
@@ -148,5 +174,6 @@ def token(session: Session, given: Namespace) -> None:
         session.note("This token is shown only now:")
         session.show(made, made["token"])
     else:
-        session.client.call("DELETE", f"/tokens/{given.name}")
-        session.note(f"Token {given.name} is revoked.")
+        number = id_of(given.name, "token", "hv token")
+        session.client.call("DELETE", f"/tokens/{number}")
+        session.note(f"Token {number} is revoked.")

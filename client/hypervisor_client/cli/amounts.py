@@ -29,3 +29,8 @@ def ago(time: str | None) -> str:
 def duration(seconds: int) -> str:
     """Return a time span in its largest unit, such as `3m`."""
     return next((f"{seconds // size}{unit}" for size, unit in _UNITS if seconds >= size), "0s")
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun, such as `2 deployments`."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
+from hypervisor_client.cli.values import amount, count, positive, seconds
 from hypervisor_client.version import VERSION
 
 _DESCRIPTION = """\
@@ -104,8 +105,8 @@ def _account(add: _Adder) -> None:
     token.add_argument(
         "--scope", action="append", choices=("read", "submit", "admin"), help="default: submit"
     )
-    token.add_argument("--days", type=int, help="how long it is valid; default: 30")
-    token.add_argument("--organization", type=int, help="the only organization it is valid in")
+    token.add_argument("--days", type=positive, help="how long it is valid; default: 30")
+    token.add_argument("--organization", type=positive, help="the only organization it is valid in")
 
 
 def _submission(add: _Adder) -> None:
@@ -116,9 +117,9 @@ def _submission(add: _Adder) -> None:
     )  # fmt: skip
     submit.add_argument("--name", help="default: of the image")
     submit.add_argument("--image")
-    submit.add_argument("--cpu", help="cores, such as 4 or 500m; default: 1")
-    submit.add_argument("--ram", help="MiB, or an amount such as 16Gi; default: 1Gi")
-    submit.add_argument("--gpu", type=int, help="whole devices; default: 0")
+    submit.add_argument("--cpu", type=amount, help="cores, such as 4 or 500m; default: 1")
+    submit.add_argument("--ram", type=amount, help="MiB, or an amount such as 16Gi; default: 1Gi")
+    submit.add_argument("--gpu", type=count, help="whole devices; default: 0")
     submit.add_argument("--priority", type=int, help="1 to 100; default: 50")
     submit.add_argument("--env", action="append", metavar="NAME=VALUE", help="may be repeated")
     submit.add_argument(
@@ -130,16 +131,19 @@ def _submission(add: _Adder) -> None:
     )
     submit.add_argument("--label", action="append", metavar="NAME=VALUE", help="may be repeated")
     submit.add_argument(
-        "--array", type=int, metavar="SIZE", help="submit this many equal deployments, numbered by"
-        " HV_INDEX; print the id of the array",
+        "--array", type=positive, metavar="SIZE",
+        help="submit this many equal deployments, numbered by HV_INDEX; print the id of the array",
     )  # fmt: skip
     submit.add_argument(
-        "--at-once", type=int, metavar="NUMBER", help="how many of the array are active at once"
+        "--at-once",
+        type=positive,
+        metavar="NUMBER",
+        help="how many of the array are active at once",
     )
     submit.add_argument("--cluster", help="the only cluster that it may run on: id or name")
-    submit.add_argument("--organization", type=int, help="needed by members of several")
-    submit.add_argument("--max-runtime", type=int, metavar="SECONDS")
-    submit.add_argument("--restart", type=int, metavar="TIMES", help="restart after a failure")
+    submit.add_argument("--organization", type=positive, help="needed by members of several")
+    submit.add_argument("--max-runtime", type=positive, metavar="SECONDS")
+    submit.add_argument("--restart", type=count, metavar="TIMES", help="restart after a failure")
     submit.add_argument("--after", action="append", metavar="DEPLOYMENT", help="wait for it first")
     submit.add_argument("--wait", action="store_true", help="wait until it has ended")
     submit.add_argument("--logs", action="store_true", help="show its output; implies --wait")
@@ -150,7 +154,7 @@ def _submission(add: _Adder) -> None:
     wait = add("wait", "submission.wait", "wait until deployments have ended")
     wait.add_argument("deployments", nargs="*", metavar="DEPLOYMENT")
     _selection(wait)
-    wait.add_argument("--timeout", type=float, metavar="SECONDS")
+    wait.add_argument("--timeout", type=seconds, metavar="SECONDS")
     wait.add_argument("--until", metavar="STATUS", choices=("starting", "running"),
                       help="wait only until they are `starting` or `running`")  # fmt: skip
 
@@ -162,11 +166,11 @@ def _lists(add: _Adder) -> None:
     ps.add_argument("--status", action="append")
     ps.add_argument("--name", help="a part of the name")
     _selection(ps)
-    ps.add_argument("--limit", type=int, default=50, help="default: %(default)s")
+    ps.add_argument("--limit", type=positive, default=50, help="default: %(default)s")
     arrays = add("arrays", "groups.arrays", "list arrays with their progress, the newest first")
-    arrays.add_argument("--limit", type=int, default=20, help="default: %(default)s")
+    arrays.add_argument("--limit", type=positive, default=20, help="default: %(default)s")
     queue = add("queue", "lists.queue", "list what waits, the highest priority first")
-    queue.add_argument("--limit", type=int, default=50, help="default: %(default)s")
+    queue.add_argument("--limit", type=positive, default=50, help="default: %(default)s")
 
 
 def _single(add: _Adder) -> None:
@@ -178,16 +182,19 @@ def _single(add: _Adder) -> None:
     events = add("events", "single.events", "show the history of a deployment, or follow events")
     events.add_argument("deployment", nargs="?", metavar="DEPLOYMENT")
     events.add_argument("-f", "--follow", action="store_true", help="show events as they happen")
-    events.add_argument("--after", type=int, help="with -f: begin after the event of this number")
+    events.add_argument("--after", type=count, help="with -f: begin after the event of this number")
     events.add_argument("--kinds", help="with -f: only these kinds, separated by commas")
-    events.add_argument("--organization", type=int, help="needed by members of several")
+    events.add_argument("--organization", type=positive, help="needed by members of several")
     logs = add("logs", "single.logs", "show the output of a deployment")
     logs.add_argument("deployment", metavar="DEPLOYMENT")
     logs.add_argument("-f", "--follow", action="store_true", help="until its run ends")
     logs.add_argument("--tail", help="how many of the last lines, or `all`; default: 1000")
-    logs.add_argument("--run", type=int, help="an earlier run, by its id in the events")
+    logs.add_argument("--run", type=positive, help="an earlier run, by its id in the events")
     for verb, text in (
-        ("stop", "stop deployments that are starting or running"),
+        (
+            "stop",
+            "stop what is starting or running; with --label or --array, cancel also what waits",
+        ),
         ("cancel", "take pending deployments out of the queue"),
         ("hold", "put pending deployments on hold"),
         ("release", "let held deployments compete again"),
@@ -216,7 +223,7 @@ def _selection(parser: argparse.ArgumentParser) -> None:
         "--label", action="append", metavar="NAME[=VALUE]",
         help="all that have this label; may be repeated",
     )  # fmt: skip
-    parser.add_argument("--array", type=int, metavar="ID", help="the elements of this array")
+    parser.add_argument("--array", type=positive, metavar="ID", help="the elements of this array")
 
 
 def _supply(add: _Adder) -> None:
@@ -231,9 +238,9 @@ def _supply(add: _Adder) -> None:
         "resize", "supply.change", "change the capacity of a cluster with one node, or of a node"
     )
     _of_supply(resize)
-    resize.add_argument("--cpu", help="cores, such as 64")
-    resize.add_argument("--ram", help="MiB, or an amount such as 256Gi")
-    resize.add_argument("--gpu", type=int, help="whole devices")
+    resize.add_argument("--cpu", type=amount, help="cores, such as 64")
+    resize.add_argument("--ram", type=amount, help="MiB, or an amount such as 256Gi")
+    resize.add_argument("--gpu", type=count, help="whole devices")
     add("usage", "supply.usage", "show who has how much of the clusters")
 
 
@@ -253,17 +260,19 @@ def _webhooks(add: _Adder) -> None:
     hooks.add_argument("webhook", nargs="?", help="its id; with `add`, the URL")
     hooks.add_argument("--kind", action="append", help="add: only such events; may be repeated")
     hooks.add_argument("--description", help="add: for people")
-    hooks.add_argument("--organization", type=int, help="add: needed by members of several")
+    hooks.add_argument("--organization", type=positive, help="add: needed by members of several")
     hooks.add_argument(
-        "--keep-hours", type=int, help="rotate: how long the former secret also signs; default: 24"
+        "--keep-hours",
+        type=count,
+        help="rotate: how long the former secret also signs; default: 24",
     )
     hooks.add_argument(
         "--status", choices=("failed", "scheduled", "delivered"), help="deliveries: only these"
     )
-    hooks.add_argument("--limit", type=int, default=50, help="deliveries: default %(default)s")
-    hooks.add_argument("--delivery", type=int, metavar="ID", help="replay: only this one")
-    hooks.add_argument("--after", type=int, help="replay: events after this number")
-    hooks.add_argument("--before", type=int, help="replay: events before this number")
+    hooks.add_argument("--limit", type=positive, default=50, help="deliveries: default %(default)s")
+    hooks.add_argument("--delivery", type=positive, metavar="ID", help="replay: only this one")
+    hooks.add_argument("--after", type=count, help="replay: events after this number")
+    hooks.add_argument("--before", type=count, help="replay: events before this number")
     hooks.add_argument("--since", metavar="TIME", help="replay: events from this time on")
     hooks.add_argument("--until", metavar="TIME", help="replay: events before this time")
     hooks.add_argument("--all", action="store_true", help="replay: also what was delivered")

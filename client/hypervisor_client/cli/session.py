@@ -52,8 +52,21 @@ class Session:
     def client(self) -> Client:
         if self._client is None:
             context = self.context()
-            self._client = Client(context.url, context.token)
+            self._client = self.connect(context.url, context.token)
         return self._client
+
+    def connect(self, url: str, token: str = "", *, patience_s: float = 60) -> Client:
+        """Return a client that reports a service that does not answer."""
+        return Client(url, token, patience_s=patience_s, note=lambda text: self.note(f"hv: {text}"))
+
+    def remedy(self) -> str:
+        """Return what to do about the token of the context, which the service has refused."""
+        context = self.context()
+        if self.name or not of_environment():
+            return f"{context.url} does not accept your token any more: hv login {context.url}"
+        if context.token:
+            return "The token in HV_TOKEN is wrong, expired or revoked: set it to another one."
+        return "HV_URL is set, but HV_TOKEN is not: set it to an API token, or unset HV_URL."
 
     def show(self, answer: Any, text: str) -> None:
         """Print the service's answer as JSON if that is wanted, or else the text."""
@@ -76,6 +89,8 @@ class Session:
         """
         if text.isascii() and text.isdigit():
             return int(text)
+        if not text:
+            raise NotOne("A deployment's name is empty: give a name or an id.")
         found = [d for d in self.client.deployments(name=text) if d["name"] == text]
         live = [d for d in found if d["finished_at"] is None]
         if len(live or found) == 1:
@@ -95,13 +110,25 @@ class Session:
         return _one(text, "node", lambda: self.client.nodes(cluster), how)
 
 
+def id_of(text: str, kind: str, how: str) -> int:
+    """Return the id that the text is. Raises NotOne for something that is only known by its id."""
+    if text.isascii() and text.isdigit():
+        return int(text)
+    raise NotOne(f"{text!r} is not the id of a {kind}: {how}")
+
+
 def _one(text: str, kind: str, rows: Callable[[], Iterable[JSON]], how: str) -> int:
     """Return the id that the text is, or that of the only row with this name. Raises NotOne."""
     if text.isascii() and text.isdigit():
         return int(text)
+    if not text:
+        raise NotOne(f"A {kind}'s name is empty: give a name or an id.")
     found = [row for row in rows() if row["name"] == text]
-    if len(found) != 1:
-        raise NotOne(f"You can see {len(found)} {kind}s called {text!r}: {how}")
+    if not found:
+        raise NotOne(f"You can see no {kind} called {text!r}: {how}")
+    if len(found) > 1:
+        ids = ", ".join(str(row["id"]) for row in found)
+        raise NotOne(f"Several {kind}s are called {text!r}; give an id: {ids}.")
     return int(found[0]["id"])
 
 

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections import Counter, defaultdict
 
-from hypervisor_client.api import Client
+from hypervisor_client.api import JSON
 from hypervisor_client.cli.amounts import amounts, memory
 from hypervisor_client.cli.preview import summary
 from hypervisor_client.cli.session import Session, table
 from hypervisor_client.errors import ClientError
-
-_AMOUNTS = ("cpu", "ram_mib", "gpu")
-_ACTIVE = ["starting", "running", "stopping"]
 
 
 def clusters(session: Session, given: Namespace) -> None:
@@ -30,7 +26,7 @@ def change(session: Session, given: Namespace) -> None:
     """Cordon, uncordon, drain or resize a cluster or one of its nodes."""
     client, dry_run = session.client, given.dry_run
     cluster = session.cluster_of(given.cluster)
-    node = given.node and session.node_of(cluster, given.node)
+    node = None if given.node is None else session.node_of(cluster, given.node)
     if given.command == "resize":
         wanted = {"cpu": given.cpu, "ram_mib": given.ram, "gpu": given.gpu}
         wanted = {name: value for name, value in wanted.items() if value is not None}
@@ -47,33 +43,26 @@ def change(session: Session, given: Namespace) -> None:
 
 
 def usage(session: Session, given: Namespace) -> None:
-    """Show what the active deployments of each member request, the most GPUs first."""
+    """Show what each member has allocated, in each organization of the user."""
     client = session.client
-    people: dict[int | None, Counter[str]] = defaultdict(Counter)
-    for d in client.deployments(status=_ACTIVE):
-        people[d["created_by"]].update({"deployments": 1, **{name: d[name] for name in _AMOUNTS}})
-    ordered = sorted(people.items(), key=lambda each: (-each[1]["gpu"], -each[1]["cpu"]))
-    names = _members(client) if people else {}
-    rows = [
-        {
-            "user": user,
-            "username": names.get(user),
-            **{n: sums[n] for n in ("deployments", *_AMOUNTS)},
-        }
-        for user, sums in ordered
+    organizations = list(client.rows("/organizations"))
+    answers = [client.usage(organization["id"]) for organization in organizations]
+    blocks = [
+        _usage(organization["name"], answer) for organization, answer in zip(organizations, answers)
     ]
+    session.show(answers, "\n\n".join(blocks) or "You are in no organization yet.")
+
+
+def _usage(organization: str, answer: JSON) -> str:
+    used, capacity = answer["allocated"], answer["capacity"]
+    title = f"{organization}: {amounts(used)} of {amounts(capacity)} allocated"
     cells = [
-        (names.get(user, f"user {user}"), sums["deployments"], sums["cpu"],
-         memory(sums["ram_mib"]), sums["gpu"])
-        for user, sums in ordered
+        (
+            user["username"] or "(deleted users)", user["active"], user["pending"],
+            user["allocated"]["cpu"], memory(user["allocated"]["ram_mib"]),
+            user["allocated"]["gpu"],
+        )
+        for user in answer["users"]
     ]  # fmt: skip
-    titles = ("WHO", "DEPLOYMENTS", "CPU", "RAM", "GPU")
-    session.show(rows, table(titles, cells) if rows else "Nothing runs.")
-
-
-def _members(client: Client) -> dict[int | None, str]:
-    return {
-        m["user"]["id"]: m["user"]["username"]
-        for organization in client.rows("/organizations")
-        for m in client.rows(f"/organizations/{organization['id']}/members")
-    }
+    titles = ("WHO", "ACTIVE", "PENDING", "CPU", "RAM", "GPU")
+    return f"{title}\n{table(titles, cells)}" if cells else title

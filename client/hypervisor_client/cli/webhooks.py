@@ -7,8 +7,8 @@ from argparse import Namespace
 from collections.abc import Callable
 
 from hypervisor_client.api import JSON, Client
-from hypervisor_client.cli.amounts import ago
-from hypervisor_client.cli.session import Session, table
+from hypervisor_client.cli.amounts import ago, counted
+from hypervisor_client.cli.session import Session, id_of, table
 from hypervisor_client.errors import ClientError
 
 _TEST_S, _LOOK_S = 60.0, 0.5
@@ -19,9 +19,11 @@ def webhooks(session: Session, given: Namespace) -> None:
     if given.action == "list":
         _list(session)
         return
-    if given.webhook is None:
+    if not given.webhook:
         what = "a URL" if given.action == "add" else "the id of a webhook"
         raise ClientError(f"`hv webhooks {given.action}` needs {what} after it.")
+    if given.action != "add":
+        id_of(given.webhook, "webhook", "hv webhooks")
     _ACTIONS[given.action](session, given)
 
 
@@ -111,7 +113,7 @@ def _deliveries(session: Session, given: Namespace) -> None:
         for d in rows
     ]
     titles = ("ID", "EVENT", "KIND", "STATUS", "ATTEMPTS", "LAST ERROR")
-    session.show(rows, table(titles, cells) if rows else "Nothing has failed.")
+    session.show(rows, table(titles, cells) if rows else "Nothing to list.")
 
 
 def _replay(session: Session, given: Namespace) -> None:
@@ -124,7 +126,7 @@ def _replay(session: Session, given: Namespace) -> None:
     answer = session.client.call(
         "POST", _path(given, "/replay"), body={**body, "only_failed": not given.all}
     )
-    session.show(answer, f"{answer['scheduled']} messages are sent again.")
+    session.show(answer, f"{counted(answer['scheduled'], 'message')} will be sent again.")
 
 
 def _path(given: Namespace, rest: str = "") -> str:
