@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import socket
 import stat
 import subprocess
 import threading
@@ -29,7 +30,12 @@ def test_a_log_in_keeps_a_token_for_its_owner_alone_and_a_logout_revokes_it(
     assert hv("logout").returncode == 0
     refused = hv("whoami", HV_URL=service.url, HV_TOKEN=context["token"])
     assert refused.returncode == 1
-    assert "hv login" in refused.stderr
+    assert "The token in HV_TOKEN is wrong, expired or revoked" in refused.stderr
+    assert "HV_TOKEN is not: set it" in hv("whoami", HV_URL=service.url).stderr
+    contexts = json.dumps({"current": "rack", "contexts": {"rack": context}})
+    (tmp_path / "old.json").write_text(contexts)
+    refused = hv("whoami", HV_CONFIG=str(tmp_path / "old.json"))
+    assert refused.stderr.endswith(f"hv login {service.url}\n")
 
 
 def test_a_token_for_a_program_is_made_without_further_options(
@@ -138,7 +144,7 @@ def test_a_dry_run_shows_what_a_change_would_do_and_changes_nothing(
     assert (refused.returncode, "only a pending deployment" in refused.stderr) == (1, True)
     lines = released.stdout.splitlines()
     assert lines[0] == f"Dry run, nothing is changed: {tune} (tune) would be pending."
-    assert lines[1].endswith("UTC at the latest, would")
+    assert lines[1].endswith("UTC at the latest, would:")
     assert lines[2].startswith(f"  evict train ({train}, priority 20) from rack-1, which loses ")
     assert lines[3] == f"  start tune ({tune}, priority 50) on rack-1"
     kinds = [row["kind"] for row in answers[0]["preview"]["consequences"]]
@@ -162,6 +168,7 @@ def test_a_dry_run_shows_what_a_change_would_do_and_changes_nothing(
         (("submit", "--image", "a:1", "--secret", "NO_SUCH"), 1, "no such variable"),
         (("submit", "no-such-file.yaml"), 1, "cannot be read"),
         (("show", "no-such-name"), 1, "You can see no deployment called"),
+        (("drain", "no-such-name"), 1, "You can see no cluster called 'no-such-name'"),
         (("explain", "999999"), 1, "does not exist"),
         (("api", "POST", "/organizations", "{"), 1, "The body is not JSON"),
         (("context", "use", "nowhere"), 1, "There is no context 'nowhere'"),
@@ -182,6 +189,37 @@ def test_errors_say_what_to_do(
 def test_without_a_log_in_or_an_answer_it_says_so(hv: Run) -> None:
     assert "hv login" in hv("ps").stderr
     assert "is no address" in hv("ps", HV_URL="nonsense").stderr
+
+
+def test_a_service_that_does_not_answer_is_reported_at_once(
+    environment: Path, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]  # Is closed again: no service listens there.
+    with subprocess.Popen(
+        [str(environment / "hv"), "ps"],
+        env={"HV_URL": f"http://127.0.0.1:{port}", "HV_TOKEN": "hv_x", "HOME": str(tmp_path)},
+        stderr=subprocess.PIPE, text=True,
+    ) as waiting:  # fmt: skip
+        assert waiting.stderr
+        said = waiting.stderr.readline()
+        waiting.kill()
+
+    assert f"hv: http://127.0.0.1:{port} does not answer" in said
+    assert "Trying again for 60 s" in said
+
+
+def test_usage_is_that_of_the_service(hv: Run, log_in: None, ada: Client) -> None:
+    made = ada.post("/deployments", name="used", image="a:1", cpu=1, ram_mib=512, gpu=1)
+    hv("wait", "used", "--until", "starting")
+
+    lines = hv("usage").stdout.splitlines()
+    answers = json.loads(hv("usage", "--json").stdout)
+
+    assert lines[0] == "Engines: 1 CPU, 512 MiB, 1 GPU of 8 CPU, 32 GiB, 2 GPU allocated"
+    assert lines[2].split() == ["ada", "1", "0", "1", "512", "MiB", "1"]
+    assert answers == [ada.get(f"/organizations/{made['organization']}/usage")]
+    ada.post(f"/deployments/{made['id']}/stop")
 
 
 def test_the_completions_are_scripts_of_their_shell(hv: Run) -> None:

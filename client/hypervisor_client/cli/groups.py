@@ -7,32 +7,64 @@ from collections import Counter
 from typing import Any
 
 from hypervisor_client.api import JSON
+from hypervisor_client.cli.amounts import counted
+from hypervisor_client.cli.preview import summary
+from hypervisor_client.cli.selection import check_match, selected
 from hypervisor_client.cli.session import Session, table
 from hypervisor_client.errors import ClientError
 
 _SHOWN = 10
 """How many skipped deployments are listed."""
 
+_DONE = {
+    "cancel": "be cancelled", "hold": "be put on hold", "release": "be released",
+    "start": "be queued again", "stop": "be stopped",
+}  # fmt: skip
 
-def selected(given: Namespace) -> JSON:
-    """Return the filters that the options give, {} if they give none.
 
-    Raises ClientError if both deployments and filters are given, or neither.
+def change(session: Session, given: Namespace, filters: JSON, verb: str = "", **body: Any) -> int:
+    """Change all that the filters select; return 1 if one could not be changed.
+
+    The verb is that of the command, unless another one is given.
     """
-    filters = {"label": given.label, "array": given.array}
-    wanted = {name: value for name, value in filters.items() if value is not None}
-    if bool(wanted) == bool(getattr(given, "deployments", None)):
-        raise ClientError("Name deployments, or select them with --label or --array.")
-    return wanted
-
-
-def change(session: Session, given: Namespace, verb: str, filters: JSON, **body: Any) -> int:
-    """Carry out the verb on all that the filters select; return 1 if one could not be changed."""
+    verb = verb or given.command
     result = session.client.act_on_all(verb, filters, body=body or None, dry_run=given.dry_run)
-    count = len(result["deployments"])
-    would = "Would change" if given.dry_run else "Changed"
-    session.show(result, f"{would} {count} deployment{'' if count == 1 else 's'}.")
-    refused = [each for each in result["skipped"] if each["code"] != "unchanged"]
+    explain_nothing(session, verb, filters, result)
+    text = f"Changed {counted(len(result['deployments']), 'deployment')}."
+    if given.dry_run:
+        text = summary(would(result, verb, **body), result)
+    session.show(result, text)
+    return report(session, refused_of(result))
+
+
+def would(result: JSON, verb: str, *, priority: int | None = None) -> str:
+    """Return a sentence about how many deployments a dry run would change, in all its batches."""
+    shown, remaining = len(result["deployments"]), result["remaining"]
+    done = _DONE[verb] if priority is None else f"have priority {priority}"
+    text = f"{counted(shown + remaining, 'deployment')} would {done}."
+    return f"{text} What follows is about the first {shown} of them." if remaining else text
+
+
+def explain_nothing(session: Session, verb: str, filters: JSON, *answers: JSON) -> None:
+    """Print why the answers are about no deployment. Raises NotOne if nothing is selected."""
+    if any(each["deployments"] or each["skipped"] for each in answers):
+        return
+    check_match(session.client, filters)
+    if "status" in filters:
+        session.note("hv: None of the selected deployments has failed.")
+    elif verb == "start":
+        session.note("hv: None of the selected deployments has ended.")
+    else:
+        session.note("hv: All selected deployments have ended.")
+
+
+def refused_of(result: JSON) -> list[JSON]:
+    """Return what could not be changed; what is as requested already is no failure."""
+    return [each for each in result["skipped"] if each["code"] != "unchanged"]
+
+
+def report(session: Session, refused: list[JSON]) -> int:
+    """Print why some could not be changed; return the exit code."""
     for each in refused[:_SHOWN]:
         session.note(f"hv: {each['deployment']}: {each['reason']}")
     if len(refused) > _SHOWN:
@@ -43,18 +75,17 @@ def change(session: Session, given: Namespace, verb: str, filters: JSON, **body:
 
 
 def retry(session: Session, given: Namespace) -> int:
-    return change(session, given, "start", {**selected(given), "status": "failed"})
+    return change(session, given, {**selected(given), "status": "failed"}, "start")
 
 
 def wait(session: Session, filters: JSON, timeout_s: float | None) -> int:
     """Wait until all that the filters select have ended; return the worst exit code."""
     client = session.client
+    check_match(client, filters)
     try:
         client.wait_for_all(filters, timeout_s=timeout_s)
     except TimeoutError as error:
         raise ClientError(str(error)) from error
-    if next(client.deployments(limit=1, **filters), None) is None:
-        raise ClientError("You can see no such deployment: hv ps --all")
     ended = list(client.deployments(status=["failed", "stopped", "cancelled"], **filters))
     counts = Counter(each["status"] for each in ended)
     kinds = ", ".join(f"{number} {status}" for status, number in counts.most_common())

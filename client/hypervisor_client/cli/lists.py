@@ -6,6 +6,7 @@ from argparse import Namespace
 
 from hypervisor_client.api import JSON
 from hypervisor_client.cli.amounts import ago, amounts
+from hypervisor_client.cli.selection import no_match
 from hypervisor_client.cli.session import Session, table
 
 _LIVE = ("pending", "starting", "running", "stopping")
@@ -20,7 +21,7 @@ def ps(session: Session, given: Namespace) -> None:
         "array": given.array,
         "ordering": "-created_at",
     }
-    wanted = {name: value for name, value in filters.items() if value}
+    wanted = {name: value for name, value in filters.items() if value is not None}
     rows = list(session.client.deployments(limit=given.limit, **wanted))
     names = {c["id"]: c["name"] for c in session.client.clusters()} if rows else {}
     cells = [
@@ -31,7 +32,8 @@ def ps(session: Session, given: Namespace) -> None:
         for d in rows
     ]  # fmt: skip
     titles = ("ID", "NAME", "STATUS", "PRIORITY", "REQUEST", "CLUSTER", "AGE")
-    session.show(rows, table(titles, cells) if rows else "Nothing to list.")
+    nothing = "" if rows else no_match(session.client, filters) or "Nothing to list"
+    session.show(rows, f"{nothing}." if nothing else table(titles, cells))
 
 
 def queue(session: Session, given: Namespace) -> None:

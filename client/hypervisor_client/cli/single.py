@@ -9,8 +9,10 @@ from typing import Any
 
 from hypervisor_client.api import JSON
 from hypervisor_client.cli.amounts import amounts
-from hypervisor_client.cli.groups import change, selected
+from hypervisor_client.cli.ending import end_all
+from hypervisor_client.cli.groups import change, would
 from hypervisor_client.cli.preview import done_for_it, summary
+from hypervisor_client.cli.selection import selected
 from hypervisor_client.cli.session import Session, table
 from hypervisor_client.errors import ApiError, ClientError, NotOne
 
@@ -58,7 +60,7 @@ def _ahead(ahead: JSON | None) -> list[str]:
 
 
 def events(session: Session, given: Namespace) -> None:
-    deployment = given.deployment and session.deployment_of(given.deployment)
+    deployment = None if given.deployment is None else session.deployment_of(given.deployment)
     if given.follow:
         _follow(session, given, deployment)
         return
@@ -107,10 +109,10 @@ def api(session: Session, given: Namespace) -> None:
 
 
 def priority(session: Session, given: Namespace) -> int:
-    given.deployments = given.deployment
+    given.deployments = given.deployment is not None and [given.deployment]
     filters = selected(given)
     if filters:
-        return change(session, given, "priority", filters, priority=given.priority)
+        return change(session, given, filters, priority=given.priority)
     deployment = session.deployment_of(given.deployment)
     changed = session.client.change(deployment, dry_run=given.dry_run, priority=given.priority)
     who, has = f"{deployment} ({changed['name']})", f"priority {changed['priority']}."
@@ -125,9 +127,11 @@ def each(session: Session, given: Namespace) -> int:
     """Carry the command out for each deployment, also after a failure; return 1 if one failed."""
     filters = selected(given) if given.command != "delete" else {}
     if filters:
-        return change(session, given, given.command, filters)
+        take = end_all if given.command == "stop" else change
+        return take(session, given, filters)
     if given.dry_run:
-        return _try_each(session, given)
+        is_group = len(given.deployments) > 1 and given.command != "delete"
+        return _try_together(session, given) if is_group else _try_each(session, given)
     results = [_carry_out(session, text, given.command) for text in given.deployments]
     done = [result for result in results if result]
     rows = [dict(zip(("id", "status", "status_reason"), result)) for result in done]
@@ -146,6 +150,34 @@ def _try_each(session: Session, given: Namespace) -> int:
     if found or session.as_json:
         session.show([answer for _, answer in found], "\n".join(texts))
     return 0 if len(found) == len(results) else 1
+
+
+def _try_together(session: Session, given: Namespace) -> int:
+    """Try the command for all in one call, because together they free more than each by itself."""
+    ids = [_id_of(session, text) for text in given.deployments]
+    texts = {n: text for n, text in zip(ids, given.deployments) if n is not None}
+    if not texts:
+        return 1
+    result = session.client.act_on_all(given.command, {"id": list(texts)}, dry_run=True)
+    session.show([result], summary(would(result, given.command), result))
+    unchanged = {each["deployment"] for each in result["skipped"] if each["code"] == "unchanged"}
+    left = set(texts) - set(result["deployments"]) - unchanged
+    # Refused ones by themselves, for the error that the command would report.
+    refused = [_answer_to(session, texts[n], given.command, dry_run=True) for n in sorted(left)]
+    return 1 if None in ids or None in refused else 0
+
+
+def _id_of(session: Session, text: str) -> int | None:
+    """Return the id of a deployment; None after a reported error."""
+    try:
+        return session.deployment_of(text)
+    except NotOne as error:
+        _report(session, text, error)
+        return None
+
+
+def _report(session: Session, text: str, error: ClientError) -> None:
+    session.note(f"hv: {text}: {error}" if text else f"hv: {error}")
 
 
 def _would(text: str, answer: JSON) -> str:
@@ -173,5 +205,5 @@ def _answer_to(session: Session, text: str, verb: str, *, dry_run: bool = False)
             return session.client.delete(deployment, dry_run=dry_run) or {"id": deployment}
         return session.client.act(deployment, verb, dry_run=dry_run)
     except (ApiError, NotOne) as error:
-        session.note(f"hv: {text}: {error}")
+        _report(session, text, error)
         return None

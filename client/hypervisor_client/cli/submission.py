@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from hypervisor_client.api import ENDED, JSON, Client
+from hypervisor_client.cli.amounts import counted
 from hypervisor_client.cli.groups import NO_CODE as NO_CODE
-from hypervisor_client.cli.groups import code_of, selected
+from hypervisor_client.cli.groups import code_of
 from hypervisor_client.cli.groups import wait as wait_for_all
 from hypervisor_client.cli.preview import done_for_it
+from hypervisor_client.cli.selection import selected
 from hypervisor_client.cli.session import Session
 from hypervisor_client.errors import ClientError
 
@@ -30,7 +32,7 @@ _DEFAULTS = {"cpu": 1, "ram_mib": "1Gi"}
 
 def submit(session: Session, given: Namespace) -> int:
     """Submit what a file and the options describe; return the exit code."""
-    spec = {**_DEFAULTS, **_of_file(given.file), **_of_options(session, given)}
+    spec = _merged({**_DEFAULTS, **_of_file(given.file)}, _of_options(session, given))
     if "image" not in spec:
         raise ClientError("Say what to run: --image, or `image` in a file.")
     spec.setdefault("name", str(spec["image"]).rpartition("/")[2].partition(":")[0])
@@ -121,10 +123,26 @@ def _code_of(session: Session, ended: JSON) -> int:
 def _try(session: Session, spec: JSON) -> int:
     result = session.client.dry_run(**spec)
     lines = [f"{result['outcome']}: {result['reason']}"]
+    if array := result.get("array"):
+        lines += _elements(array)
     lines += done_for_it(result)
     lines += [f"  {c['why']}" for c in result["clusters"]]
     session.show(result, "\n".join(lines))
     return 0
+
+
+def _elements(array: JSON) -> list[str]:
+    """Return lines about the elements of an array that would start and wait."""
+    limit = f", at most {array['at_once']} at once" if array["at_once"] else ""
+    size = counted(array["size"], "element")
+    lines = [f"{size}{limit}: {array['starting']} would start, {array['waiting']} would wait."]
+    lines += [f"  {row['count']} wait: {row['reason']}" for row in array["waits"]]
+    done = [
+        f"{count} {verb}"
+        for count, verb in ((array["evicted"], "evicted"), (array["moved"], "moved"))
+        if count
+    ]
+    return [*lines, f"For them, {' and '.join(done)}:"] if done else lines
 
 
 def _of_file(name: str | None) -> JSON:
@@ -145,21 +163,41 @@ def _of_file(name: str | None) -> JSON:
 
 
 def _of_options(session: Session, given: Namespace) -> JSON:
-    if given.at_once is not None and given.array is None:
-        raise ClientError("--at-once limits an array: give its size with --array.")
-    array = given.array and {"size": given.array, "at_once": given.at_once}
-    restarts = given.restart and {"restart_policy": "on-failure", "max_restarts": given.restart}
+    array = {"size": given.array, "at_once": given.at_once}
     fields = {
         "name": given.name, "image": given.image, "cpu": given.cpu, "ram_mib": _ram(given.ram),
         "gpu": given.gpu, "priority": given.priority, "organization": given.organization,
         "max_runtime_s": given.max_runtime, "command": given.words or None,
-        "labels": _labels(given.label) or None, "array": array,
+        "labels": _labels(given.label) or None,
+        "array": {name: value for name, value in array.items() if value is not None} or None,
         "env": _environment(given) or None, "require": _requirements(given.require) or None,
-        "requested_cluster": given.cluster and session.cluster_of(given.cluster),
+        "requested_cluster": None if given.cluster is None else session.cluster_of(given.cluster),
         "depends_on": [session.deployment_of(text) for text in given.after or ()] or None,
-        **(restarts or {}),
+        **_restarts(given.restart),
     }  # fmt: skip
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _merged(spec: JSON, options: JSON) -> JSON:
+    """Return the fields of the file with those of the options; a mapping's entries are merged."""
+    merged = dict(spec)
+    for name, value in options.items():
+        former = spec.get(name)
+        if isinstance(value, dict) and isinstance(former, dict):
+            value = {**former, **value}
+        merged[name] = value
+    array = merged.get("array")
+    if isinstance(array, dict) and "size" not in array:
+        raise ClientError("`at_once` limits an array: give its size with --array, or in the file.")
+    return merged
+
+
+def _restarts(times: int | None) -> JSON:
+    if times is None:
+        return {}
+    if times == 0:
+        return {"restart_policy": "never"}
+    return {"restart_policy": "on-failure", "max_restarts": times}
 
 
 def _ram(text: str | None) -> int | str | None:
