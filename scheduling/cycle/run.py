@@ -163,7 +163,7 @@ def _record(
         snapshot_us=phases[0],
         plan_us=phases[1],
         apply_us=phases[2],
-        ready=sum(d.cluster is None for d in loaded.snapshot.deployments),
+        ready=len(plan.placements) + len(plan.wait_reasons),
         placed=len(plan.placements),
         evicted=len(plan.evictions),
         moved=len(plan.moves),

@@ -1,6 +1,6 @@
 """Read the planner's input with a number of queries that does not depend on its size."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -12,10 +12,11 @@ from deployments.runtime.lost_contact import is_without_contact
 from orgs.models import Organization
 from scheduling.cycle import working_copy
 from scheduling.cycle.array_limits import Limits, limits
+from scheduling.cycle.competing import all_competing, competing
 from scheduling.cycle.past import past
 from scheduling.cycle.working_copy import UNLIMITED, Known, Reading, seconds
 from scheduling.planner.resources import NOTHING, Resources
-from scheduling.planner.snapshot import Cluster, ClusterState, Deployment, Node, Snapshot
+from scheduling.planner.snapshot import Cluster, ClusterState, Node, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +57,8 @@ class Loaded:
         clusters = tried.snapshot.clusters
         known = dict(sorted(known.items()))
         limits_now = limits(known, self.now)
-        deployments = _placed_or_ready(clusters, known, self.now, limits_now)
-        snapshot = replace(self.snapshot, clusters=clusters, deployments=tuple(deployments))
+        deployments = all_competing(known, clusters, limits_now, self.now)
+        snapshot = replace(self.snapshot, clusters=clusters, deployments=deployments)
         return replace(self, snapshot=snapshot, known=known, limits=limits_now, is_tried=True)
 
 
@@ -100,36 +101,9 @@ def _loaded(organization: int, now: datetime, clusters: list[Cluster], reading: 
         now=seconds(now),
         policy=settings.SCHEDULER_POLICY,
         clusters=tuple(clusters),
-        deployments=tuple(_placed_or_ready(clusters, reading.known, now, limits_now)),
+        deployments=competing(organization, reading, clusters, limits_now, now),
     )
     return Loaded(organization, snapshot, now, reading.known, reading.read, reading.own, limits_now)
-
-
-def _placed_or_ready(
-    clusters: Sequence[Cluster], known: Mapping[int, Known], now: datetime, limits_now: Limits
-) -> Iterator[Deployment]:
-    """Yield the ready deployments within the limits, and the active ones on a known node.
-
-    The wait of an element of an array begins when it may compete, not with its submission.
-
-    Without the lock, a cluster or a node may be added and get deployments after they were read. A
-    process of the former release, which does not know nodes, may place a deployment on a cluster
-    during an upgrade. If the cluster has several nodes, the first counts as its node, until it is
-    requeued.
-    """
-    places = {(c.id, node.id) for c in clusters for node in c.nodes}
-    first = {c.id: c.nodes[0].id for c in clusters if c.nodes}
-    for entry in known.values():
-        deployment = entry.deployment
-        if deployment.cluster is None:
-            if not entry.is_ready(now) or deployment.id in limits_now.beyond:
-                continue
-            is_new = deployment.id in limits_now.entered
-            yield replace(deployment, ready_since=seconds(now)) if is_new else deployment
-        elif (deployment.cluster, deployment.node) in places:
-            yield deployment
-        elif deployment.node is None and deployment.cluster in first:
-            yield replace(deployment, node=first[deployment.cluster])
 
 
 def _cluster(row: supply.Cluster, now: datetime) -> Cluster:

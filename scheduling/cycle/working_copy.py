@@ -75,12 +75,15 @@ class Reading:
     for it, because they changed or because there was no copy.
 
     While nothing changes, `known` is the same object. `own` are the ids of those that the
-    transaction has changed itself, and may roll back, and of those that wait for them.
+    transaction has changed itself, and may roll back, and of those that wait for them. `changed`
+    are the ids of all that may differ from `former`, what was known before, if there was a copy.
     """
 
     known: Mapping[int, Known]
     read: Collection[int]
     own: Collection[int]
+    former: Mapping[int, Known] | None
+    changed: Collection[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +131,13 @@ def read(organization_ids: Sequence[int], past: Mapping[int, PastOf]) -> dict[in
     }
     _keep({pk: copy for pk, copy in copies.items() if pk not in seen.own})
     return {
-        pk: Reading(copy.known, rows.get(pk, {}).keys(), seen.own.get(pk, ()))
+        pk: Reading(
+            copy.known,
+            rows.get(pk, {}).keys(),
+            seen.own.get(pk, ()),
+            usable[pk].known if pk in usable else None,
+            stale.get(pk, ()),
+        )
         for pk, copy in copies.items()
     }
 

@@ -16,17 +16,17 @@ def suspensions(snapshot: Snapshot, plan: Plan) -> tuple[Suspension, ...]:
     in vain since it was queued, and for a deployment that preempted within the budget's window for
     a run that ended without having started.
     """
-    preemptors = {d.id: d for d in snapshot.deployments if d.cluster is None and _has_past(d)}
-    if not preemptors:
-        return ()
     victims: dict[int, set[int]] = defaultdict(set)
     pairs = [(e.for_, e.deployment) for e in plan.evictions]
     pairs += [(m.for_, m.deployment) for m in plan.moves]
     for preemptor, victim in pairs:
-        if preemptor in preemptors:
+        if preemptor is not None:
             victims[preemptor].add(victim)
+    if not victims:
+        return ()
+    preemptors = [d for d in snapshot.deployments if d.id in victims and d.cluster is None]
     until = snapshot.now + snapshot.policy.suspension_seconds
-    reasons = {id_: _reason(preemptors[id_], evicted) for id_, evicted in victims.items()}
+    reasons = {d.id: _reason(d, victims[d.id]) for d in preemptors}
     return tuple(
         Suspension(id_, until, SUSPENDED, _sentence(reason, until))
         for id_, reason in sorted(reasons.items())
@@ -44,10 +44,6 @@ def suspended(snapshot: Snapshot, suspensions: Sequence[Suspension]) -> Snapshot
         for d in snapshot.deployments
     )
     return replace(snapshot, deployments=tuple(rows))
-
-
-def _has_past(deployment: Deployment) -> bool:
-    return bool(deployment.past_victims or deployment.preempted_in_vain)
 
 
 def _reason(preemptor: Deployment, victims: set[int]) -> str:

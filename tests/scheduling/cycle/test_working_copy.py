@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -18,7 +18,7 @@ from deployments import changes, services
 from deployments.changes import DeploymentChange
 from deployments.models import Deployment, Status
 from orgs.models import Organization
-from scheduling.cycle import working_copy
+from scheduling.cycle import competing, working_copy
 from scheduling.cycle.run import run_cycle
 from scheduling.cycle.snapshot import Loaded, load, load_many
 from scheduling.models import SchedulingCycle
@@ -34,6 +34,7 @@ CHANGE = SchedulingCycle.Trigger.CHANGE
 @pytest.fixture(autouse=True)
 def _own_copies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(working_copy, "_copies", OrderedDict())
+    monkeypatch.setattr(competing, "_kept", OrderedDict())
 
 
 @pytest.fixture(autouse=True)
@@ -43,11 +44,13 @@ def _stopped_clock() -> Iterator[None]:
 
 
 @contextmanager
-def another_process(monkeypatch: pytest.MonkeyPatch, copies: Any = None) -> Iterator[Any]:
-    """Use another process's copies, none unless given."""
+def another_process(monkeypatch: pytest.MonkeyPatch, process: Any = None) -> Iterator[Any]:
+    """Use what another process has kept, nothing unless given."""
+    copies, kept = process or (OrderedDict(), OrderedDict())
     with monkeypatch.context() as patch:
-        patch.setattr(working_copy, "_copies", OrderedDict() if copies is None else copies)
-        yield working_copy._copies
+        patch.setattr(working_copy, "_copies", copies)
+        patch.setattr(competing, "_kept", kept)
+        yield copies, kept
 
 
 @pytest.fixture
@@ -82,7 +85,7 @@ def test_it_equals_a_full_reading_in_random_worlds(
     bob: User, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = World(bob, seed)
-    rare: Any = OrderedDict()
+    rare: Any = OrderedDict(), OrderedDict()
     with time_machine.travel(datetime(2030, 1, 1, tzinfo=UTC), tick=False) as clock:
         for step in range(14):
             clock.shift(world.random.choice([5, 90, 700]))
@@ -94,6 +97,40 @@ def test_it_equals_a_full_reading_in_random_worlds(
                     assert_up_to_date(world.organization, monkeypatch)
             if step % 5 == 0:
                 changes.purge()
+
+
+def test_deployments_that_compete_are_replaced_one_by_one(
+    acme: Organization, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, held, changed, ended = [submit() for _ in range(4)]
+    monkeypatch.setattr(competing, "_PART", 1.0)
+    warm(acme)
+    monkeypatch.setattr(competing, "_all", lambda *_: pytest.fail("It looks at all of them."))
+
+    services.hold(held, actor="olga")
+    services.adjust(changed, actor="olga", priority=70)
+    services.cancel(ended, actor="olga")
+    new = submit()
+
+    assert [(d.id, d.priority) for d in warm(acme).snapshot.deployments] == [
+        (first.pk, 50), (changed.pk, 70), (new.pk, 50),
+    ]  # fmt: skip
+    services.release(held, actor="olga")
+    assert [d.id for d in warm(acme).snapshot.deployments] == [
+        first.pk, held.pk, changed.pk, new.pk,
+    ]  # fmt: skip
+    assert warm(acme).snapshot.deployments is warm(acme).snapshot.deployments
+
+
+def test_a_deployment_in_back_off_competes_when_it_is_over(
+    acme: Organization, submit: Submit
+) -> None:
+    now, waiting = datetime(2030, 1, 1, tzinfo=UTC), submit()
+    warm(acme)
+    Deployment.objects.filter(pk=waiting.pk).update(ready_after=now + timedelta(seconds=60))
+    assert not warm(acme).snapshot.deployments
+    with time_machine.travel(now + timedelta(seconds=60), tick=False):
+        assert [d.id for d in warm(acme).snapshot.deployments] == [waiting.pk]
 
 
 def test_only_changed_deployments_are_read(
