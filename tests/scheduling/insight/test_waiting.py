@@ -148,7 +148,7 @@ def test_the_wait_reason_follows_the_state_of_the_dependency(
     services.cancel(fresh(first), actor="bob")
     look()
     assert_row_agrees_with_explain(
-        deployment, "dependency_ended", "it is cancelled: start it again"
+        deployment, "dependency_ended", "it was cancelled: start it again"
     )
     services.start(fresh(first), actor="bob")
     services.release(fresh(first), actor="alice")
