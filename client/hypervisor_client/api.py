@@ -168,6 +168,11 @@ class Client:
         """Yield arrays with their progress, the newest first."""
         return self.rows("/arrays", filters, limit=limit)
 
+    def limit(self, array: int, at_once: int | None, *, dry_run: bool = False) -> JSON:
+        """Change how many elements of an array may be active at once, None: any number."""
+        changed: JSON = self._make("PATCH", f"/arrays/{array}", dry_run, {"at_once": at_once})
+        return changed
+
     def delete(self, deployment: int, *, dry_run: bool = False) -> JSON | None:
         """Delete a pending or ended deployment."""
         tried: JSON | None = self._make("DELETE", f"/deployments/{deployment}", dry_run)

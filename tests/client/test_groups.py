@@ -99,6 +99,26 @@ def test_a_stop_ends_all_that_is_selected(hv: Run, log_in: None, ada: Client) ->
     _end(hv, "--label", "run=4", (0, 0))
 
 
+def test_the_limit_of_an_array_changes(hv: Run, log_in: None, ada: Client) -> None:
+    array = _submit(ada, "limited", size=3, at_once=1)
+    hv("wait", "limited-0", "--until", "running")
+
+    tried = hv("limit", "2", "--array", array, "--dry-run").stdout.splitlines()
+    limited = hv("limit", "2", "--array", array)
+    lifted = hv("limit", "none", "--array", array)
+    missing = hv("limit", "2", "--array", "999999")
+
+    assert tried[0].endswith(f"Array {array} (limited) would run at most 2 elements at once.")
+    assert [line.split(" (")[0] for line in tried[2:]] == ["  start limited-1"]
+    assert limited.stdout == f"Array {array} (limited) runs at most 2 elements at once.\n"
+    assert lifted.stdout == f"Array {array} (limited) runs any number of elements at once.\n"
+    assert (missing.returncode, missing.stderr) == (
+        1,
+        "hv: You can see no array 999999: hv arrays\n",
+    )
+    assert hv("stop", "--array", array).returncode == 0
+
+
 def test_named_deployments_are_tried_together(hv: Run, log_in: None, ada: Client) -> None:
     array = _submit(ada, "together", size=6, at_once=2)
     hv("wait", "together-1", "--until", "running")

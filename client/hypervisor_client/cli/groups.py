@@ -9,7 +9,7 @@ from typing import Any
 from hypervisor_client.api import JSON
 from hypervisor_client.cli.amounts import counted
 from hypervisor_client.cli.preview import summary
-from hypervisor_client.cli.selection import check_match, selected
+from hypervisor_client.cli.selection import check_match, existing, selected
 from hypervisor_client.cli.session import Session, table
 from hypervisor_client.errors import ClientError
 
@@ -114,3 +114,15 @@ def arrays(session: Session, given: Namespace) -> None:
         cells.append((row["id"], row["name"], row["size"], row["at_once"], *counts, other))
     titles = ("ID", "NAME", "SIZE", "AT ONCE", *map(str.upper, shown), "OTHER")
     session.show(rows, table(titles, cells) if rows else "Nothing to list.")
+
+
+def limit(session: Session, given: Namespace) -> None:
+    """Change how many elements of an array may be active at once."""
+    with existing(given.array):
+        changed = session.client.limit(given.array, given.at_once, dry_run=given.dry_run)
+    array = f"Array {changed['id']} ({changed['name']})"
+    number = "any number of" if changed["at_once"] is None else f"at most {changed['at_once']}"
+    text = f"{array} runs {number} elements at once."
+    if given.dry_run:
+        text = summary(f"{array} would run {number} elements at once.", changed)
+    session.show(changed, text)

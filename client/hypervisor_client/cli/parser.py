@@ -8,6 +8,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
+from hypervisor_client.cli import values
 from hypervisor_client.cli.values import amount, count, positive, seconds
 from hypervisor_client.version import VERSION
 
@@ -210,6 +211,12 @@ def _single(add: _Adder) -> None:
     priority.add_argument("deployment", nargs="?", metavar="DEPLOYMENT")
     priority.add_argument("priority", type=int, help="1 to 100")
     _group(priority)
+    limit = add(
+        "limit", "groups.limit", "change how many elements of an array may be active at once"
+    )
+    limit.add_argument("at_once", type=values.limit, metavar="NUMBER", help="from 1, or `none`")
+    limit.add_argument("--array", type=positive, metavar="ID", required=True, help="the array")
+    _dry_run(limit)
     _group(add("retry", "groups.retry", "queue the failed deployments of a group again"))
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from hypervisor_client.api import JSON, Client
 from hypervisor_client.errors import ApiError, ClientError, NotOne
@@ -41,15 +43,18 @@ def no_match(client: Client, filters: JSON) -> str:
     if not options or next(client.deployments(limit=1, **options), None) is not None:
         return ""
     if "array" in options:
-        _check_array(client, options["array"])
+        with existing(options["array"]):
+            client.array(options["array"])
     labels = [f"--label {label}" for label in options.get("label", ())]
     arrays = [f"--array {options['array']}"] if "array" in options else []
     return f"No deployment matches {' '.join(labels + arrays)}"
 
 
-def _check_array(client: Client, array: int) -> None:
+@contextmanager
+def existing(array: int) -> Iterator[None]:
+    """Turn the service's 404 about an array into NotOne."""
     try:
-        client.array(array)
+        yield
     except ApiError as error:
         if error.status != 404:
             raise

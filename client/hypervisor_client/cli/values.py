@@ -12,6 +12,11 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def limit(text: str) -> int | None:
+    """Return a whole number from 1, None for `none`."""
+    return None if text == "none" else positive(text)
+
+
 def count(text: str) -> int:
     """Return a whole number from 0."""
     if not (text.isascii() and text.isdigit()):
