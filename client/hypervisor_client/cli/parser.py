@@ -15,7 +15,8 @@ from hypervisor_client.version import VERSION
 _DESCRIPTION = """\
 Submit work to shared GPU clusters, see why it waits, and follow it.
 
-A deployment is given by its id, or by its name if only one has it.
+A deployment is given by its id or by its name. If several have the name, the one that has not
+ended is meant.
 """
 _EPILOG = """\
 environment:
