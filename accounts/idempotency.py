@@ -2,7 +2,7 @@
 
 The key is claimed in PostgreSQL, in the same transaction as the work. A concurrent request with the
 same key therefore waits for the first, a failure rolls back the key together with the work, and
-no response is stored for work that was not done. A dry run does no work, so it uses up no key.
+no response is stored for work that was not done. A dry run does no work, so it ignores the header.
 
 A response is stored with the roles that the request needed. A replay needs them again, because the
 caller may have lost them since.
@@ -56,10 +56,11 @@ class IdempotentMixin(APIView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         key = request.headers.get(HEADER)
-        if request.method == "POST" and key is not None and isinstance(request.user, User):
+        if request.method != "POST" or key is None or flag(request, "dry_run"):
+            return
+        if isinstance(request.user, User):
             handler = getattr(self, "post", self.http_method_not_allowed)
-            carry_out = _tried if flag(request, "dry_run") else _once
-            vars(self)["post"] = partial(carry_out, self, handler, _checked(key), request.user)
+            vars(self)["post"] = partial(_once, self, handler, _checked(key), request.user)
 
     def check_needed(self, user: User, needed: Iterable[Needed]) -> None:
         """Raise Forbidden or NotFound if the user no longer has one of these roles."""
@@ -112,24 +113,6 @@ def _once(
     else:
         transaction.set_rollback(True)
     return response
-
-
-def _tried(
-    view: IdempotentMixin,
-    handler: Handler,
-    key: str,
-    user: User,
-    request: Request,
-    *args: Any,
-    **kwargs: Any,
-) -> Response:
-    """Carry out a dry run. It needs a key that is new, or has expired, and does not use it up."""
-    fingerprints = _fingerprints(request)
-    with transaction.atomic():
-        if _claim(user, key, fingerprints[0], timezone.now()) is None:
-            return _replay(view, user, key, fingerprints)
-        transaction.set_rollback(True)
-    return handler(request, *args, **kwargs)
 
 
 @contextmanager

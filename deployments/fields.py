@@ -46,6 +46,7 @@ _MEANING = (
 class RunAsField(Described, serializers.Field[dict[str, int | None], Any, Any, Any]):
     """`run_as`: the ids of the user and the group that the processes of the container run as."""
 
+    keys = tuple(_IDS)
     body_schema = {
         "description": _MEANING.format(": an id, or an object with `uid` and `gid`"),
         "oneOf": [closed("RunAsRequest", _IDS, "gid"), _ID],

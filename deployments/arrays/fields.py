@@ -24,6 +24,7 @@ AT_ONCE_BOUNDS = f"Give a whole number from 1 to {MAX_AT_ONCE}, or null for any 
 class ArrayField(Described, serializers.Field[Any, Any, Any, Any]):
     """`array`: in a submission the array to make, in a response the place of an element in one."""
 
+    keys = _KEYS
     body_schema = {
         "description": "Submit this many equal deployments, of which at most `at_once` are active"
         " at the same time (null: any number). Each gets its index, from 0, in the variable"

@@ -23,9 +23,9 @@ def limit(array: Array, *, at_once: int | None) -> Array:
     array.at_once = at_once
     array.save(update_fields=["at_once"])
     # Processes that know the elements read them again, and a plan under the former limit is stale.
-    elements = Deployment.objects.live().filter(array=array).locked()
-    ids = list(elements.values_list("pk", flat=True))
-    Deployment.objects.filter(pk__in=ids).update(revision=F("revision") + 1)
+    elements = Deployment.objects.live().filter(array=array)
+    list(elements.locked().values("pk"))  # in order, because an UPDATE may lock rows in any order
+    elements.update(revision=F("revision") + 1)
     request_cycle(array.organization_id)
     return array
 

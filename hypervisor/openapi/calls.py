@@ -37,7 +37,7 @@ _IDEMPOTENCY_KEY = OpenApiParameter(
     OpenApiParameter.HEADER,
     description="Up to 255 characters. Within 24 hours, a repeated request with the same key gets"
     " the first response again and changes nothing, as long as the caller still has the required"
-    " role; a different request with the key is a 409.",
+    " role; a different request with the key is a 409. A dry run ignores it.",
 )
 
 _DRY_RUN = OpenApiParameter(

@@ -13,12 +13,12 @@ from hypervisor.base.numbers import whole
 PAGE = ("limit", "cursor", "offset")
 """The query parameters of a paginated list."""
 
-_FLAGS = {"true": True, "1": True, "false": False, "0": False}
+_FLAGS = {"true": True, "false": False}
 
 
 def flag(request: Request, name: str) -> bool:
     """Return whether the parameter is true; if it is missing, it is false."""
-    text = request.query_params.get(name, "false").lower()
+    text = request.query_params.get(name, "false")
     if text not in _FLAGS:
         raise ValidationError({name: "Give true or false."})
     return _FLAGS[text]

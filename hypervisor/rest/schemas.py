@@ -1,6 +1,6 @@
 """What the OpenAPI document says about serializers and their fields."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, ClassVar, TypeVar
 
 from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
@@ -16,8 +16,12 @@ S = TypeVar("S")
 
 
 class Described:
-    """A field whose schema differs between the body of a request and an answer."""
+    """A field whose schema differs between the body of a request and an answer.
 
+    `keys` are those of the object that it takes, if it takes one of fixed keys.
+    """
+
+    keys: ClassVar[Collection[str]] = ()
     body_schema: ClassVar[Mapping[str, Any]]
     answer_schema: ClassVar[Mapping[str, Any]]
 

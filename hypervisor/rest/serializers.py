@@ -11,6 +11,7 @@ from rest_framework import serializers
 from hypervisor.base.names import NameField, NameSerializerField, TextSerializerField
 from hypervisor.base.numbers import whole
 from hypervisor.rest.compiled import Compiled
+from hypervisor.rest.schemas import Described
 
 M = TypeVar("M", bound=models.Model)
 
@@ -46,11 +47,7 @@ class StrictMixin:
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, Mapping):
             known = self.fields  # type: ignore[attr-defined]
-            errors = {
-                name: [f"There is no such field. The fields are: {', '.join(known)}."]
-                for name in data
-                if name not in known
-            }
+            errors = {name: [self._unknown(name)] for name in data if name not in known}
             if errors:
                 raise serializers.ValidationError(errors, code="unknown_field")
             if self._compiled and data.__class__ is dict:
@@ -58,6 +55,15 @@ class StrictMixin:
                 if fields is not None:
                     return fields
         return super().to_internal_value(data)  # type: ignore[misc]
+
+    def _unknown(self, name: str) -> str:
+        """Return what to do about a field that does not exist; it may belong into another one."""
+        fields = {field.field_name: field for field in self._writable_fields}
+        within = [
+            f for f, field in fields.items() if isinstance(field, Described) and name in field.keys
+        ]
+        meant = f" Did you mean `{within[0]}.{name}`?" if within else ""
+        return f"There is no such field.{meant} The fields are: {', '.join(fields)}."
 
     def run_validators(self, value: Any) -> None:
         if self.validators:  # type: ignore[attr-defined]

@@ -140,6 +140,20 @@ def test_an_error_of_an_array_names_the_bounds_or_the_fields(api: APIClient, set
     assert attrs(api.post("/deployments/bulk", bulk)) == {"deployments.1.array.at_once"}
 
 
+def test_the_error_of_an_unknown_field_lists_what_can_be_set_and_where_it_belongs(
+    api: APIClient,
+) -> None:
+    error = refusal(api.post("/deployments", BODY | {"at_once": 3}), 400)
+
+    assert (error["attr"], error["code"]) == ("at_once", "unknown_field")
+    assert error["detail"].startswith(
+        "There is no such field. Did you mean `array.at_once`? The fields are: organization, name,"
+    )
+    fields = error["detail"].rpartition(": ")[2].rstrip(".").split(", ")
+    assert {"array", "depends_on", "cluster"} < set(fields)
+    assert not {"id", "placed_at", "status", "node"} & set(fields)
+
+
 def test_the_arrays_of_a_bulk_are_limited_together(api: APIClient, settings: Any) -> None:
     settings.MAX_ARRAY_SIZE = 9
     entries = [BODY, BODY | {"array": None}, BODY]

@@ -70,7 +70,17 @@ def test_the_same_key_with_another_body_is_refused(api: APIClient) -> None:
 def test_the_same_key_on_another_path_is_refused(api: APIClient) -> None:
     post(api)
 
-    refusal(post(api, path="/deployments?dry_run=true"), 409)
+    refusal(post(api, path="/deployments/bulk"), 409)
+
+
+def test_a_dry_run_ignores_the_key_of_the_call(api: APIClient) -> None:
+    tried = post(api, path="/deployments?dry_run=true")
+    made = post(api)
+    again = post(api, path="/deployments?dry_run=true")
+
+    assert (tried.status_code, made.status_code, again.status_code) == (200, 201, 200)
+    assert post(api).data["id"] == made.data["id"]
+    assert Deployment.objects.count() == 1
 
 
 def test_what_is_kept_of_a_body_depends_on_the_secret_key(

@@ -236,7 +236,8 @@ def test_an_unsupported_method_is_405_whatever_else_is_wrong(api: APIClient, pat
     ("query", "attr"),
     [
         ("dry_run=true&dry_run=false", "dry_run"), ("dry_run=false&dry_run=false", "dry_run"),
-        ("dry_run=", "dry_run"), ("dry_run=yes", "dry_run"), ("dry_run=on", "dry_run"),
+        ("dry_run=", "dry_run"), ("dry_run=yes", "dry_run"), ("dry_run=0", "dry_run"),
+        ("dry_run=1", "dry_run"), ("dry_run=True", "dry_run"),
     ],
 )  # fmt: skip
 def test_an_ambiguous_submission_stores_nothing(api: APIClient, query: str, attr: str) -> None:
