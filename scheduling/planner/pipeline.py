@@ -78,7 +78,8 @@ def decide_shortlist(snapshot: Snapshot, backlog: Backlog) -> tuple[Problem, Out
             for level in problem.levels
             if not outcome.where.keys().isdisjoint(level.ready + level.drained)
         }
-        if started <= levels:
+        short = backlog.left_out(started, {d.id for d in chosen})
+        if not short:
             return problem, outcome
-        levels |= started
+        levels |= short
     return None

@@ -5,10 +5,10 @@ meanwhile. So if no ready deployment of the level starts, each was refused by th
 capacity, and one that requests at least as much as a refused one, may run on no other nodes and has
 the same priority would be refused too. Therefore the plan is made with the smallest requests of
 each level only, those that are not as large as another one (the skyline of Börzsönyi et al., *The
-Skyline Operator*, ICDE '01). If a ready deployment of a level starts, the plan is made once more
-with all deployments of that level, as constraints are added to a linear program only when they are
-violated (Dantzig, Fulkerson and Johnson, *Solution of a Large-Scale Traveling-Salesman Problem*,
-1954).
+Skyline Operator*, ICDE '01). If a ready deployment starts at a level of which others were left out,
+the plan is made once more with all deployments of that level, as constraints are added to a linear
+program only when they are violated (Dantzig, Fulkerson and Johnson, *Solution of a Large-Scale
+Traveling-Salesman Problem*, 1954).
 
 Starved deployments may take turns, so the longest waiting of each period are never left out.
 """
@@ -146,6 +146,15 @@ class Backlog:
                 starved = group.longest_waiting(bounds, is_eligible)
                 chosen.update([(d.id, d) for d in starved])
         return [chosen[pk] for pk in sorted(chosen)]
+
+
+    def left_out(self, levels: Collection[int], chosen: Collection[int]) -> set[int]:
+        """Return those of these levels of which the chosen ids do not have all deployments."""
+        return {
+            priority
+            for (priority, *_), group in self.groups.items()
+            if priority in levels and any(d.id not in chosen for d in group.members)
+        }
 
 
 _EMPTY = Group(())
