@@ -147,7 +147,6 @@ class Backlog:
                 chosen.update([(d.id, d) for d in starved])
         return [chosen[pk] for pk in sorted(chosen)]
 
-
     def left_out(self, levels: Collection[int], chosen: Collection[int]) -> set[int]:
         """Return those of these levels of which the chosen ids do not have all deployments."""
         return {
