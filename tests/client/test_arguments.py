@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from hypervisor_client.cli import main
+from hypervisor_client.cli.submission import outcome
 
 
 @pytest.fixture(autouse=True)
@@ -118,3 +119,31 @@ def test_a_token_without_an_address_is_not_replaced_by_another_one(
 
     assert main(["ps"]) == 1
     assert "HV_TOKEN is set, but HV_URL is not" in capsys.readouterr().err
+
+
+def test_the_dry_run_of_an_array_counts_what_it_does() -> None:
+    array = {
+        "size": 6, "at_once": 5, "starting": 4, "waiting": 2, "evicted": 12, "moved": 1,
+        "waits": [{"count": 1, "reason": "Short of 1 CPU."}, {"count": 1, "reason": "Its limit."}],
+    }  # fmt: skip
+    evicted = [
+        {"name": f"low-{n}", "deployment": n, "lost_s": 4, "reason": "Preempted."}
+        for n in range(12)
+    ]
+
+    lines = outcome({
+        "outcome": "preempt", "reason": "4 of 6 elements start.", "array": array, "clusters": [],
+        "evictions": evicted, "moves": evicted[:1],
+    }).splitlines()  # fmt: skip
+
+    assert lines[:5] == [
+        "preempt: 4 of 6 elements start.",
+        "6 elements, at most 5 at once: 4 would start, 2 would wait.",
+        "  1 waits: Short of 1 CPU.",
+        "  1 waits: Its limit.",
+        "They would evict 12 and move 1 deployment:",
+    ]
+    assert lines[14:] == [
+        "  evicts low-9 (9), which loses 4s of work: Preempted.",
+        "  … and 3 more",
+    ]

@@ -122,13 +122,18 @@ def _code_of(session: Session, ended: JSON) -> int:
 
 def _try(session: Session, spec: JSON) -> int:
     result = session.client.dry_run(**spec)
+    session.show(result, outcome(result))
+    return 0
+
+
+def outcome(result: JSON) -> str:
+    """Return what the dry run of a submission says."""
     lines = [f"{result['outcome']}: {result['reason']}"]
     if array := result.get("array"):
         lines += _elements(array)
     lines += done_for_it(result)
     lines += [f"  {c['why']}" for c in result["clusters"]]
-    session.show(result, "\n".join(lines))
-    return 0
+    return "\n".join(lines)
 
 
 def _elements(array: JSON) -> list[str]:
@@ -136,13 +141,15 @@ def _elements(array: JSON) -> list[str]:
     limit = f", at most {array['at_once']} at once" if array["at_once"] else ""
     size = counted(array["size"], "element")
     lines = [f"{size}{limit}: {array['starting']} would start, {array['waiting']} would wait."]
-    lines += [f"  {row['count']} wait: {row['reason']}" for row in array["waits"]]
-    done = [
-        f"{count} {verb}"
-        for count, verb in ((array["evicted"], "evicted"), (array["moved"], "moved"))
-        if count
+    lines += [
+        f"  {row['count']} {'waits' if row['count'] == 1 else 'wait'}: {row['reason']}"
+        for row in array["waits"]
     ]
-    return [*lines, f"For them, {' and '.join(done)}:"] if done else lines
+    done = [f"evict {array['evicted']}"] if array["evicted"] else []
+    done += [f"move {array['moved']}"] if array["moved"] else []
+    count = array["moved"] or array["evicted"]
+    others = "deployment" if count == 1 else "deployments"
+    return [*lines, f"They would {' and '.join(done)} {others}:"] if done else lines
 
 
 def _of_file(name: str | None) -> JSON:
