@@ -9,7 +9,7 @@ from scheduling.planner.problem import Problem, eligibility_of, prepare
 from scheduling.planner.reasons.write_plan import Writer
 from scheduling.planner.search.search import best_outcome
 from scheduling.planner.served import served_levels
-from scheduling.planner.shortlist import Backlog, is_large
+from scheduling.planner.shortlist import Backlog, is_large, terms_of
 from scheduling.planner.snapshot import Snapshot
 from scheduling.planner.suspension import suspended, suspensions
 
@@ -66,20 +66,21 @@ def decide_shortlist(snapshot: Snapshot, backlog: Backlog) -> tuple[Problem, Out
         snapshot, [d for d in backlog.others.values() if d.cluster is not None]
     )
     levels: set[int] = set()
+    terms: tuple[str, ...] = ()
     for _ in range(_ROUNDS):
-        chosen = backlog.shortlist(snapshot, levels, eligibility.is_eligible)
+        chosen = backlog.shortlist(snapshot, levels, terms, eligibility.is_eligible)
         if len(chosen) > WORTHWHILE * len(snapshot.deployments):
             return None
         problem, outcome = _decide(prepare(snapshot, chosen))
-        if outcome.reservations:
-            return None
+        needed = terms_of([r.until for r in outcome.reservations.values()])
         started = {
             level.priority
             for level in problem.levels
             if not outcome.where.keys().isdisjoint(level.ready + level.drained)
         }
         short = backlog.left_out(started, {d.id for d in chosen})
-        if not short:
+        if not short and set(needed) <= set(terms):
             return problem, outcome
         levels |= short
+        terms = max(terms, needed, key=len)
     return None

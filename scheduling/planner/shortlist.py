@@ -10,6 +10,10 @@ the plan is made once more with all deployments of that level, as constraints ar
 program only when they are violated (Dantzig, Fulkerson and Johnson, *Solution of a Large-Scale
 Traveling-Salesman Problem*, 1954).
 
+Where capacity is reserved, a larger deployment may use what is refused to a smaller one, for
+example because it can be evicted or ends in time. So if the plan has reservations, it is made once
+more with the smallest requests of those that are alike in this respect.
+
 Starved deployments may take turns, so the longest waiting of each period are never left out.
 """
 
@@ -35,6 +39,10 @@ _FEW = 64  # differences that are found one by one
 
 _since = attrgetter("waits_since")
 
+_EVICTABLE = "preemptible", "recent_preemptions"
+_ENDING = "max_runtime_s", *_EVICTABLE
+"""The fields that decide, with the priority, whether a deployment may use reserved capacity."""
+
 
 def is_large(snapshot: Snapshot) -> bool:
     """Return whether the search makes only one attempt, so that a shortlist may be planned."""
@@ -53,22 +61,28 @@ class Group:
 
     def __init__(self, members: Iterable[Deployment]) -> None:
         self.members = sorted(members, key=_by_wait)
+        self._smallest_by: dict[tuple[str, ...], list[Deployment]] = {}
 
     @cached_property
     def smallest(self) -> list[Deployment]:
         """One of each request that is not as large as another one."""
-        by_request = {pack(d.request): d for d in reversed(self.members)}
-        kept: list[int] = []
-        # As packed amounts compare, a request comes after all that it is as large as.
-        for request in sorted(by_request):
-            for at, smaller in enumerate(kept):
-                if not (request - smaller) & OVERDRAWN:
-                    if at:
-                        kept.insert(0, kept.pop(at))
-                    break
-            else:
-                kept.append(request)
-        return [by_request[request] for request in kept]
+        return _smallest(self.members)
+
+    def smallest_by(self, terms: tuple[str, ...]) -> list[Deployment]:
+        """Return the same for each combination of these fields."""
+        if not terms:
+            return self.smallest
+        if terms not in self._smallest_by:
+            self._smallest_by[terms] = self._found_by(attrgetter(*terms))
+        return self._smallest_by[terms]
+
+    def _found_by(self, terms: Callable[[Deployment], object]) -> list[Deployment]:
+        if len(set(map(terms, self.members))) < 2:
+            return self.smallest
+        alike: dict[object, list[Deployment]] = defaultdict(list)
+        for d in self.members:
+            alike[terms(d)].append(d)
+        return [d for members in alike.values() for d in _smallest(members)]
 
     def longest_waiting(
         self, bounds: Sequence[int], is_eligible: IsEligible
@@ -133,16 +147,22 @@ class Backlog:
         return Backlog(deployments, groups, others)
 
     def shortlist(
-        self, snapshot: Snapshot, levels: Collection[int], is_eligible: IsEligible
+        self,
+        snapshot: Snapshot,
+        levels: Collection[int],
+        terms: tuple[str, ...],
+        is_eligible: IsEligible,
     ) -> list[Deployment]:
-        """Return the deployments to plan, with all of these levels."""
+        """Return the deployments to plan, with all of these levels, and of the others the smallest
+        of each combination of the fields `terms`.
+        """
         bounds = ends_of_periods(snapshot)
         chosen = self.others.copy()
         for (priority, *_), group in self.groups.items():
             if priority in levels:
                 chosen.update([(d.id, d) for d in group.members])
             else:
-                chosen.update([(d.id, d) for d in group.smallest])
+                chosen.update([(d.id, d) for d in group.smallest_by(terms)])
                 starved = group.longest_waiting(bounds, is_eligible)
                 chosen.update([(d.id, d) for d in starved])
         return [chosen[pk] for pk in sorted(chosen)]
@@ -157,6 +177,31 @@ class Backlog:
 
 
 _EMPTY = Group(())
+
+
+def _smallest(members: Sequence[Deployment]) -> list[Deployment]:
+    by_request = {pack(d.request): d for d in reversed(members)}
+    kept: list[int] = []
+    # As packed amounts compare, a request comes after all that it is as large as.
+    for request in sorted(by_request):
+        for at, smaller in enumerate(kept):
+            if not (request - smaller) & OVERDRAWN:
+                if at:
+                    kept.insert(0, kept.pop(at))
+                break
+        else:
+            kept.append(request)
+    return [by_request[request] for request in kept]
+
+
+def terms_of(untils: Collection[int | None]) -> tuple[str, ...]:
+    """Return the fields that decide which deployments may use the capacity of reservations.
+
+    `untils` are the times at which enough will be free for these, None where it is unknown.
+    """
+    if not untils:
+        return ()
+    return _EVICTABLE if set(untils) == {None} else _ENDING
 
 
 def _differences(

@@ -11,11 +11,30 @@ def valid_until(snapshot: Snapshot, plan: Plan, backlog: Backlog) -> int:
     """Return the first second at which the same rows, of this backlog, may lead to another plan.
 
     It is the present second for a plan that changes something, because what an eviction loses grows
-    with time, and for one with reservations, because others may use these if they end early enough.
+    with time.
     """
-    if plan.reserved or not plan.changes_nothing:
+    if not plan.changes_nothing:
         return snapshot.now
-    return min(moment for moment in _moments(snapshot, plan, backlog) if moment > snapshot.now)
+    moments = [*_moments(snapshot, plan, backlog), *_of_reservations(snapshot, plan)]
+    return min(moment for moment in moments if moment > snapshot.now)
+
+
+def _of_reservations(snapshot: Snapshot, plan: Plan) -> Iterator[int]:
+    """Yield when deployments end too late to use reserved capacity, and the next second if the time
+    at which that will be free is postponed because an active one runs for longer than it may.
+    """
+    if not plan.reserved:
+        return
+    untils = {wait.detail["reservation"]["until"] for wait in plan.reserved}
+    for max_runtime_s in {d.max_runtime_s for d in snapshot.deployments} - {None}:
+        yield from (until - max_runtime_s + 1 for until in untils - {None})
+    yield from (
+        snapshot.now + 1
+        for d in snapshot.deployments
+        if d.placed_at is not None
+        and d.max_runtime_s is not None
+        and d.placed_at + d.max_runtime_s <= snapshot.now
+    )
 
 
 def _moments(snapshot: Snapshot, plan: Plan, backlog: Backlog) -> Iterator[int]:

@@ -49,3 +49,25 @@ def test_a_plan_that_changes_something_is_valid_for_the_present_second() -> None
     snapshot = Snapshot(1_000_000, Policy(), (Cluster(1, size),), (Deployment(1, 50, size, 0),))
 
     assert validity(snapshot) == 1_000_000
+
+
+def test_reservations_end_it_when_a_deployment_becomes_too_long_for_them() -> None:
+    """Capacity is free from 1,001,000 on at the latest, for the one whose turn it is."""
+    whole, half = Resources(2000, 2048, 0), Resources(1000, 1024, 0)
+    active = Deployment(1, 50, half, 0, cluster=1, placed_at=1_000_000, max_runtime_s=1_000)
+    starved = Deployment(2, 50, whole, 990_000)
+    spared = {"preemptible": False, "max_runtime_s": 1_200}
+    too_long = Deployment(3, 50, whole, 1_000_050, **spared)
+    small = Deployment(4, 50, half, 1_000_050, preemptible=False)
+    policy = Policy(reservation_percent=100)
+    rows = (active, starved, too_long, small)
+    snapshot = Snapshot(1_000_100, policy, (Cluster(1, whole),), rows)
+
+    plan = make_plan(snapshot)
+
+    assert [wait.code for wait in plan.wait_reasons] == [
+        "reserved", "reserved_for_other", "reserved_for_other",
+    ]  # fmt: skip
+    assert validity(snapshot) > snapshot.now + 1
+    in_time = replace(small, max_runtime_s=850)
+    assert validity(replace(snapshot, deployments=(*rows[:3], in_time))) == 1_000_100
