@@ -14,9 +14,11 @@ class History:
     """How many deployments of each kind an organization has.
 
     An ended deployment has a run and four events, and there is a cycle with a record for each. The
-    ended ones are spread evenly over the last `days` days. An active one is alone on a slot of one
-    core, 1 GiB and one GPU; a pending one requests a GPU and an amount of memory that no other
-    requests. The last `minutes` have samples.
+    ended ones are spread evenly over the last `days` days. An active one has the priority 99 and is
+    alone on a slot of one core, 8 GiB and one GPU; the pending ones have lower priorities and fit
+    on an empty cluster of the bench of reads. Each of them requests something different, or with
+    `shapes` they are the elements of so many arrays, each with a request of its own. The last
+    `minutes` have samples.
     """
 
     ended: int = 0
@@ -24,6 +26,7 @@ class History:
     active: int = 0
     days: int = 30
     minutes: int = 7 * 24 * 60
+    shapes: int = 0
 
 
 _DEPLOYMENTS = """
@@ -37,7 +40,7 @@ _DEPLOYMENTS = """
                               'run', (n / 100)::text),
            'bench/none:' || n %% 100,
            '["python", "train.py", "--epochs", "20"]', '{"LEARNING_RATE": "0.001"}',
-           CASE status WHEN 'running' THEN 100 ELSE 1 + n %% 99 END, true, 'wait',
+           CASE status WHEN 'running' THEN 99 ELSE 1 + n %% 98 END, true, 'wait',
            %(user)s, at, status,
            CASE status WHEN 'pending' THEN 'Waits for the next scheduling cycle.'
                WHEN 'failed' THEN 'Its container exited with code 1.'
@@ -48,21 +51,40 @@ _DEPLOYMENTS = """
            CASE WHEN status <> 'pending' THEN at END,
            CASE WHEN status <> 'pending' THEN at + interval '1 second' END,
            CASE WHEN n <= %(ended)s THEN at + interval '20 minutes' END,
-           CASE status WHEN 'failed' THEN 1 WHEN 'completed' THEN 0 END, 4, 1000,
-           CASE status WHEN 'pending' THEN 1025 + n - %(ended)s ELSE 1024 END, 1
+           CASE status WHEN 'failed' THEN 1 WHEN 'completed' THEN 0 END, 4,
+           CASE status WHEN 'pending' THEN 1001 + shape * 69621 %% 7001 ELSE 1000 END,
+           CASE status WHEN 'pending' THEN 8193 + shape * 48271 %% 100003 ELSE 8192 END,
+           CASE status WHEN 'pending' THEN 1 + shape %% 8 ELSE 1 END
     FROM generate_series(1, %(ended)s + %(active)s + %(pending)s) n
     CROSS JOIN LATERAL (SELECT
         CASE WHEN n > %(ended)s + %(active)s THEN 'pending' WHEN n > %(ended)s THEN 'running'
              WHEN n %% 20 = 0 THEN 'failed' ELSE 'completed' END AS status,
         now() - interval '1 hour' - CASE WHEN n <= %(ended)s
             THEN interval '1 day' * %(days)s * (1 - n / %(ended)s::float)
-            ELSE interval '1 ms' * (%(ended)s + %(active)s + %(pending)s - n) END AS at) past
+            ELSE interval '1 ms' * (%(ended)s + %(active)s + %(pending)s - n) END AS at,
+        CASE WHEN %(shapes)s > 0 THEN n %% %(shapes)s ELSE n END::bigint AS shape) past
     JOIN (SELECT id AS node_id, cluster_id, row_number() OVER (ORDER BY id) - 1 AS place,
                  count(*) OVER () AS places
           FROM clusters_node WHERE cluster_id IN (
               SELECT id FROM clusters_cluster WHERE organization_id = %(organization)s)
          ) node ON place = n %% places
     ORDER BY n
+"""
+
+_ARRAYS = """
+    WITH made AS (
+        INSERT INTO deployments_array (organization_id, name, size, created_by_id, created_at)
+        SELECT %(organization)s, 'array-' || n, %(pending)s / %(shapes)s + 1, %(user)s, now()
+        FROM generate_series(0, %(shapes)s - 1) n RETURNING id, name
+    ), element AS (
+        SELECT id, split_part(name, '-', 2)::integer AS n
+        FROM deployments_deployment
+        WHERE organization_id = %(organization)s AND name LIKE 'past-%%' AND status = 'pending'
+    )
+    UPDATE deployments_deployment d
+    SET array_id = made.id, array_index = (n - %(ended)s - %(active)s - 1) / %(shapes)s
+    FROM made, element
+    WHERE d.id = element.id AND made.name = 'array-' || n %% %(shapes)s
 """
 
 _RUNS = """
@@ -109,6 +131,13 @@ _EVENTS = """
     WHERE organization_id = %(organization)s AND name LIKE 'past-%%'
       AND e.kind IS NOT NULL AND e.at IS NOT NULL
     ORDER BY id, number
+"""
+
+_UNNUMBERED = """
+    INSERT INTO orgs_unnumberedevent (event_id, organization_id)
+    SELECT id, organization_id FROM orgs_event e WHERE organization_id = %(organization)s
+        AND NOT EXISTS (SELECT FROM orgs_unnumberedevent WHERE event_id = e.id)
+        AND NOT EXISTS (SELECT FROM orgs_eventnumber WHERE event_id = e.id)
 """
 
 _CYCLES = """
@@ -229,10 +258,11 @@ def fill(
     values = {
         "organization": organization, "user": user, "ended": history.ended,
         "pending": history.pending, "active": history.active, "days": history.days,
-        "minutes": history.minutes,
+        "minutes": history.minutes, "shapes": history.shapes,
     }  # fmt: skip
     statements = (
-        _DEPLOYMENTS, _RUNS, _CONTAINERS, _EVENTS, _CYCLES, _ENTRIES, _CLUSTER_SAMPLES, _SAMPLES,
+        _DEPLOYMENTS, *([_ARRAYS] if history.shapes else []), _RUNS, _CONTAINERS, _EVENTS,
+        _UNNUMBERED, _CYCLES, _ENTRIES, _CLUSTER_SAMPLES, _SAMPLES,
     )  # fmt: skip
     cursor = connection.cursor()
     cursor.execute("SET session_replication_role = replica")

@@ -25,6 +25,7 @@ from hypervisor.standalone import servers
 from hypervisor.standalone.home import free_port
 from hypervisor.standalone.process import Process
 from orgs import services as organizations
+from orgs.feed.numbering import number_events
 from orgs.models import Organization
 from scheduling.cycle import working_copy
 
@@ -90,21 +91,22 @@ def _switch(name: str) -> None:
     working_copy.forget_all()  # the copy is that of the former database
 
 
-def found(history: History, *, spare: int = 0) -> tuple[User, Organization]:
-    """Create an operator and an organization with this history and clusters for it.
+def found(history: History, *, number: int = CLUSTERS, spare: int = 0) -> tuple[User, Organization]:
+    """Create an operator and an organization with this history and a number of clusters for it.
 
     Each cluster has as many slots as active deployments, and `spare` ones.
     """
-    slots = -(-history.active // CLUSTERS) + spare
-    capacity = Capacity(cpu_milli=1000 * slots, ram_mib=1024 * slots, gpu=slots)
+    slots = -(-history.active // number) + spare
+    capacity = Capacity(cpu_milli=1000 * slots, ram_mib=8192 * slots, gpu=slots)
     user = User.objects.create_superuser("bench", password=None)
     organization = organizations.create(owner=user, name="Bench")
-    for number in range(CLUSTERS):
+    for rack in range(number):
         clusters.create(
-            actor="bench", organization=organization, name=f"rack-{number}", capacity=capacity
+            actor="bench", organization=organization, name=f"rack-{rack}", capacity=capacity
         )
     with own_session() as session:
         fill(session, history, organization=organization.pk, user=user.pk)
+    number_events()
     return user, organization
 
 

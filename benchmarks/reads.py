@@ -1,16 +1,23 @@
-"""How long lists and pages take while many deployments wait in one organization.
+"""How long lists, pages and dry runs take while many deployments wait in one organization.
 
 The requests go through the whole application in this process, without a web server. What counts is
 the CPU time of the application and of PostgreSQL together, which other work on the machine changes
 little. PostgreSQL uses no parallel workers meanwhile, so that all of its time is that of one
-process, which has to run on this machine.
+process, which has to run on this machine. The wall time is what a caller waits on quiet cores.
+
+Calls that depend on the next plan are measured twice: while nothing changes, and each right after
+a change of a priority, which the process has to read and to plan with.
 """
 
+import json
 import sys
+import time
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from itertools import cycle
+from statistics import fmean, median
 from typing import Any
 
 from django.conf import settings
@@ -24,6 +31,8 @@ from benchmarks.history import History
 from benchmarks.private import copies, cpu_seconds, found, using
 from clusters.models import Node
 from deployments.models import Deployment, Status
+from orgs.feed.models import EventCounter
+from orgs.models import Organization
 
 NAME = "bench_reads"
 GOAL_MS = 200
@@ -31,9 +40,9 @@ _HOST = "localhost"
 _FILTERS = (
     "", "organization={organization}", "status=pending", "status=running", "status=completed",
     "status_code=submitted", "cluster={cluster}", "node={node}", "requested_cluster={cluster}",
-    "restart_policy=never", "priority_min=98", "priority_max=2", "created_by=me",
+    "restart_policy=never", "priority_min=97", "priority_max=2", "created_by=me",
     "created_by_departed=true", "created_by_departed=false", "name=past-77", "name=nowhere",
-    "status=pending&priority_min=98", "status=pending&created_by=me", "status=pending&name=77",
+    "status=pending&priority_min=97", "status=pending&created_by=me", "status=pending&name=77",
     "label=team=vision", "label=run=77", "label=run", "status=pending&label=team=vision",
     "label=run=nowhere",
 )  # fmt: skip
@@ -43,10 +52,15 @@ _ORDERS = (
 _DEEP = 50_000
 _OTHERS = (
     "/deployments/{pending}", "/deployments/{running}", "/deployments/{running}/explain",
-    "/deployments/{pending}/events", "/organizations", "/clusters", "/clusters/{cluster}/nodes",
+    "/deployments/{pending}/events", "/arrays", "/arrays?ordering=name&name=1",
+    "/events?organization={organization}&after=0",
+    "/events?organization={organization}&after={half}&kinds=failed",
+    "/organizations", "/organizations/{organization}/usage", "/clusters",
+    "/clusters?ordering=-name", "/clusters/{cluster}", "/clusters/{cluster}/nodes",
 )  # fmt: skip
 _PAGES = (
     "", "?span=7d", "?cluster={cluster}&span=24h", "deployments/deployment/",
+    "deployments/deployment/?p=500", "deployments/deployment/?o=3",
     "deployments/deployment/?status__exact=pending",
     "deployments/deployment/?status__exact=running", "deployments/deployment/?q=past-77",
     "deployments/deployment/?departed=yes", "deployments/deployment/{running}/change/",
@@ -55,20 +69,36 @@ _PAGES = (
     "orgs/organization/{organization}/change/", "clusters/cluster/", "scheduling/schedulingcycle/",
     "accounts/auditentry/",
 )  # fmt: skip
-_PLANNING = (
-    "/deployments/{pending}/explain", "/admin/queue/", "/admin/cluster/{cluster}/",
+_PLANNED = (
+    "/deployments/{pending}/explain", "/admin/queue/", "/admin/queue/?page=1000",
+    "/admin/queue/?size=200", "/admin/queue/?code=no_free_capacity", "/admin/queue/?priority=50",
+    "/admin/queue/?cluster={cluster}", "/admin/queue/?q=past-77", "/admin/queue/?group=placed",
+    "/admin/queue/?group=held", "/admin/cluster/{cluster}/",
     "/admin/deployments/deployment/{pending}/change/",
 )  # fmt: skip
-"""These plan the whole queue."""
+_SLOT = {"name": "probe", "image": "bench/none:1", "cpu": 1, "ram_mib": 8192, "gpu": 1}
+"""The request of an active deployment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request that changes nothing; `is_planned`: its response depends on the next plan."""
+
+    name: str
+    path: str
+    method: str = "GET"
+    body: Mapping[str, Any] | None = None
+    is_planned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """The CPU milliseconds of one request: of the application, and of PostgreSQL."""
+    """The milliseconds of a call: CPU of the application, of PostgreSQL, and until the response."""
 
-    path: str
+    name: str
     application: float
     postgres: float
+    wall: float
 
     @property
     def total(self) -> float:
@@ -76,12 +106,17 @@ class Read:
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--pending", type=int, default=100_000, help="default: %(default)s")
+    parser.add_argument("--waiting", type=int, default=100_000, help="default: %(default)s")
     parser.add_argument("--active", type=int, default=2_000, help="default: %(default)s")
     parser.add_argument("--ended", type=int, default=10_000, help="default: %(default)s")
+    parser.add_argument("--clusters", type=int, default=100, help="default: %(default)s")
+    parser.add_argument(
+        "--shapes", type=int, default=0,
+        help="the waiting ones are the elements of so many arrays; default: all are different",
+    )  # fmt: skip
     parser.add_argument("--tries", type=int, default=5, help="default: %(default)s")
     parser.add_argument(
-        "--planning", action="store_true", help="also pages and calls that plan the whole queue"
+        "--planned", action="store_true", help="only the calls that depend on the next plan"
     )
     parser.add_argument(
         private.HERE,
@@ -95,43 +130,90 @@ def command(options: Mapping[str, Any], out: Callable[[str], object]) -> None:
     if not options["here"]:
         private.repeat_on_private_servers(sys.argv[2:])
         return
-    history = History(*(options[name] for name in ("ended", "pending", "active")))
-    out(f"{history.pending:,} pending, {history.active:,} active, {history.ended:,} ended")
-    reads = measure(history, options["tries"], planning=options["planning"])
-    out("CPU milliseconds: all, of PostgreSQL")
-    for read in reads:
-        out(f"{read.total:>6.0f}{read.postgres:>6.0f}  {read.path}")
+    history = History(
+        ended=options["ended"], pending=options["waiting"], active=options["active"],
+        shapes=options["shapes"],
+    )  # fmt: skip
+    requests = f"{history.shapes} shapes" if history.shapes else "all requests different"
+    out(
+        f"{history.pending:,} waiting ({requests}), {history.active:,} active on"
+        f" {options['clusters']} full clusters, {history.ended:,} ended"
+    )
+    out("milliseconds: CPU of both, CPU of PostgreSQL, median until the response")
+    reads = []
+    for read in measure(
+        history, options["tries"], clusters=options["clusters"], planned_only=options["planned"]
+    ):
+        reads.append(read)
+        out(f"{read.total:>6.0f}{read.postgres:>6.0f}{read.wall:>6.0f}  {read.name}")
     slow = [read for read in reads if read.total > GOAL_MS]
     out(f"{len(reads) - len(slow)} of {len(reads)} within {GOAL_MS} ms")
 
 
-def measure(history: History, tries: int, *, planning: bool = False) -> list[Read]:
-    """Return the times of all reads on a database with this history."""
+def measure(
+    history: History, tries: int, *, clusters: int = private.CLUSTERS, planned_only: bool = False
+) -> Iterator[Read]:
+    """Yield the times of all reads on a database with this history."""
     with copies(NAME), using(NAME):
-        user, organization = found(history)
-        with connection.cursor() as cursor:
-            cursor.execute("SET max_parallel_workers_per_gather = 0")
-        node = Node.objects.earliest("pk")
-        names = {
-            "organization": organization.pk,
-            "cluster": node.cluster_id,
-            "node": node.pk,
-            "pending": _newest(Status.PENDING),
-            "running": _newest(Status.RUNNING),
-        }
-        clients = _clients(user)
-        paths = [path.format(**names) for path in _paths(planning=planning)]
-        reads = [_read(clients, path, path, tries) for path in paths]
-        return reads + list(_deep(clients, tries))
+        user, organization = found(history, number=clusters)
+        yield from measure_here(user, organization, tries, planned_only=planned_only)
 
 
-def _paths(*, planning: bool) -> Iterator[str]:
-    yield "/me"
-    yield from (f"/deployments?{each}" for each in (*_FILTERS, *_orders(), "limit=500"))
-    yield from _OTHERS
-    yield from (f"/admin/{each}" for each in _PAGES)
-    if planning:
-        yield from _PLANNING
+def measure_here(
+    user: User, organization: Organization, tries: int, *, planned_only: bool = False
+) -> Iterator[Read]:
+    """Yield the times of all reads on the present database."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET max_parallel_workers_per_gather = 0")
+    clients = _Clients(user)
+    names = _names(organization)
+    for call in _calls(names):
+        if not planned_only or call.is_planned:
+            yield clients.measured(call, tries)
+    if not planned_only:
+        yield from (clients.measured(call, tries) for call in _deep(clients.api))
+    changes = cycle((1, 2))
+    for call in _calls(names):
+        if call.is_planned:
+            yield clients.measured(
+                call, tries, lambda: clients.set_priority(names["changing"], next(changes))
+            )
+
+
+def _names(organization: Organization) -> dict[str, int]:
+    node = Node.objects.earliest("pk")
+    pending = organization.deployments.filter(status=Status.PENDING).order_by("-pk")
+    newest, changing = pending.values_list("pk", flat=True)[:2]
+    return {
+        "organization": organization.pk,
+        "cluster": node.cluster_id,
+        "node": node.pk,
+        "pending": newest,
+        "changing": changing,
+        "running": Deployment.objects.filter(status=Status.RUNNING).latest("pk").pk,
+        "half": EventCounter.objects.get(organization=organization).last_number // 2,
+    }
+
+
+def _calls(names: Mapping[str, int]) -> Iterator[Call]:
+    paths = (
+        "/me",
+        *(f"/deployments?{each}" for each in (*_FILTERS, *_orders(), "limit=500")),
+        *_OTHERS,
+        *(f"/admin/{each}" for each in _PAGES),
+    )
+    for path in paths:
+        yield Call(path, path.format(**names))
+    for path in _PLANNED:
+        yield Call(path, path.format(**names), is_planned=True)
+    submission = "/deployments?dry_run=true"
+    for name, priority in (("waits", 1), ("preempts", 100)):
+        body: dict[str, Any] = {**_SLOT, "priority": priority}
+        yield Call(f"dry run of a submission that {name}", submission, "POST", body, True)
+    change = f"/deployments/{names['pending']}?dry_run=true"
+    for priority in (50, 100):
+        body = {"priority": priority}
+        yield Call(f"dry run of the priority {priority}", change, "PATCH", body, True)
 
 
 def _orders() -> Iterator[str]:
@@ -139,11 +221,11 @@ def _orders() -> Iterator[str]:
         yield from (f"ordering={order}", f"status=pending&ordering={order}")
 
 
-def _deep(clients: tuple[Client, Client], tries: int) -> Iterator[Read]:
+def _deep(api: Client) -> Iterator[Call]:
     """Yield the reads of pages far behind the first, by a cursor, in each order."""
     for order in _orders():
-        path = _next(clients[0], f"/deployments?{order}&offset={_DEEP}")
-        yield _read(clients, f"/deployments?{order} after {_DEEP:,}", path, tries)
+        path = _next(api, f"/deployments?{order}&offset={_DEEP}")
+        yield Call(f"/deployments?{order} after {_DEEP:,}", path)
 
 
 def _next(api: Client, path: str) -> str:
@@ -152,32 +234,37 @@ def _next(api: Client, path: str) -> str:
     return following.removeprefix(f"http://{_HOST}") if following else path
 
 
-def _read(clients: tuple[Client, Client], name: str, path: str, tries: int) -> Read:
-    api, console = clients
-    client = console if path.startswith("/admin/") else api
-    _get(client, path)  # the first one only warms up
-    before = cpu_seconds()
-    for _ in range(tries):
-        _get(client, path)
-    application, postgres = (
-        1000 * (after - was) / tries for was, after in zip(before, cpu_seconds(), strict=True)
-    )
-    return Read(name, application, postgres)
+class _Clients:
+    """Clients of the API and of the console."""
 
+    def __init__(self, user: User) -> None:
+        self.api, self._console = APIClient(SERVER_NAME=_HOST), Client(SERVER_NAME=_HOST)
+        self.api.force_authenticate(user)
+        self._console.force_login(user, settings.AUTHENTICATION_BACKENDS[-1])
 
-def _get(client: Client, path: str) -> None:
-    status = client.get(path).status_code
-    if status != HTTPStatus.OK:
-        raise RuntimeError(f"{path} returned {status}")
+    def measured(self, call: Call, tries: int, change: Callable[[], None] | None = None) -> Read:
+        """Return the times of a call; with `change`, this is called before each try."""
+        parts = []
+        self._make(call)  # the first one only warms up
+        for _ in range(tries):
+            if change:
+                change()
+            before = *cpu_seconds(), time.perf_counter()
+            self._make(call)
+            after = *cpu_seconds(), time.perf_counter()
+            parts.append([1000 * (b - a) for a, b in zip(before, after, strict=True)])
+        application, postgres, wall = zip(*parts, strict=True)
+        # PostgreSQL's time is only known to ten milliseconds.
+        name = f"{call.name}, after a change" if change else call.name
+        return Read(name, median(application), fmean(postgres), median(wall))
 
+    def set_priority(self, deployment: int, priority: int) -> None:
+        path = f"/deployments/{deployment}"
+        self._make(Call("change", path, "PATCH", {"priority": priority}))
 
-def _clients(user: User) -> tuple[Client, Client]:
-    """Return clients of the API and of the console."""
-    api, console = APIClient(SERVER_NAME=_HOST), Client(SERVER_NAME=_HOST)
-    api.force_authenticate(user)
-    console.force_login(user, settings.AUTHENTICATION_BACKENDS[-1])
-    return api, console
-
-
-def _newest(status: Status) -> int:
-    return Deployment.objects.filter(status=status).latest("pk").pk
+    def _make(self, call: Call) -> None:
+        client = self._console if call.path.startswith("/admin/") else self.api
+        body = json.dumps(call.body) if call.body else ""
+        response = client.generic(call.method, call.path, body, content_type="application/json")
+        if response.status_code != HTTPStatus.OK:
+            raise RuntimeError(f"{call.method} {call.path} returned {response.status_code}")

@@ -47,10 +47,15 @@ _lock = Lock()
 
 def next_plan(loaded: Loaded) -> Plan:
     """Return the plan of the snapshot."""
+    return plan_and_backlog(loaded)[0]
+
+
+def plan_and_backlog(loaded: Loaded) -> tuple[Plan, Backlog]:
+    """Return the plan of the snapshot, and its deployments as the planner has sorted them."""
     with _lock:
         kept = _kept.get(loaded.organization)
     if kept and kept.is_of(loaded):
-        return kept.plan
+        return kept.plan, kept.backlog
     snapshot = loaded.snapshot
     backlog = (kept.backlog if kept else Backlog.of(())).follow(snapshot.deployments)
     plan = make_plan(snapshot, backlog)
@@ -61,4 +66,4 @@ def next_plan(loaded: Loaded) -> Plan:
             _kept.move_to_end(loaded.organization)
             if len(_kept) > _MOST_PLANS:
                 _kept.popitem(last=False)
-    return plan
+    return plan, backlog

@@ -2,6 +2,7 @@
 
 explain           why a deployment is in its state
 dry_run           what the submission of a deployment, or of an array, would lead to
+line              the competing deployments of one organization, in groups of alike ones
 queue             the pending deployments in the scheduler's order, with their wait reasons
 operator_actions  the actions of operators: one table for pages, previews and permissions
 preview           the consequences of an action, shown before it is confirmed

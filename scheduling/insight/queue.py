@@ -9,82 +9,24 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 from functools import cached_property
-from itertools import chain
+from heapq import merge
+from itertools import islice
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from clusters.models import Cluster, Node
 from deployments import waiting
 from deployments.models import OCCUPYING, Dependency, Deployment, Status
-from hypervisor.base.numbers import whole
-from scheduling.cycle.next_plan import next_plan
-from scheduling.cycle.snapshot import Loaded, load_many
+from scheduling.cycle.snapshot import load_many
+from scheduling.insight.line import Competitor, Filters, Group, Line
 from scheduling.insight.wording import named, names_in
-from scheduling.planner.plan import SCATTERED, Plan, WaitReason
-from scheduling.planner.resources import in_words
-from scheduling.planner.snapshot import Deployment as Row
+from scheduling.planner.plan import SCATTERED, Clusters
+from scheduling.planner.resources import DIMENSIONS, Resources, in_words
 
-NEXT = "next_cycle"
-"""The code of a deployment that the next cycle places."""
-
-
-class Group(StrEnum):
-    """Where a deployment that has not ended is: in the queue, kept out of it, or on a cluster."""
-
-    COMPETING = "competing"
-    HELD = "held"
-    BACKOFF = "backoff"
-    DEPENDENCY = "dependency"
-    ARRAY = "array_limit"
-    PLACED = "placed"
-
-
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """The filters of a page; None and "" do not filter.
-
-    `cluster` selects the pending deployments that would fit on an empty node there, and the placed
-    deployments that are there.
-    """
-
-    organization: int | None = None
-    cluster: Cluster | None = None
-    priority: int | None = None
-    code: str = ""
-    search: str = ""
-
-    def condition(self, group: Group) -> Q:
-        """Return the condition on the rows of a group, for all filters except `code`."""
-        wanted = self._named()
-        if self.organization is not None:
-            wanted &= Q(organization=self.organization)
-        if self.priority is not None:
-            wanted &= Q(priority=self.priority)
-        if self.cluster and group == Group.PLACED:
-            wanted &= Q(cluster=self.cluster)
-        elif self.cluster:
-            wanted &= _could_run_on(self.cluster)
-        return wanted
-
-    def _named(self) -> Q:
-        if not self.search:
-            return Q()
-        return Q(name__icontains=self.search) | Q(pk=whole(self.search))
-
-
-def _could_run_on(cluster: Cluster) -> Q:
-    large = Node.objects.filter(
-        cluster=cluster,
-        cpu_milli__gte=OuterRef("cpu_milli"),
-        ram_mib__gte=OuterRef("ram_mib"),
-        gpu__gte=OuterRef("gpu"),
-    )
-    anywhere = Q(organization=cluster.organization_id, requested_cluster=None)
-    return Q(requested_cluster=cluster) | (anywhere & Q(Exists(large)))
+_CLUSTERS_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,27 +39,21 @@ class Shortage:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A line of the queue. `position` counts from 1 within the organization."""
+    """A line of the queue. `position` counts from 1 within the organization.
+
+    `shortages` are those of the first clusters, of `clusters` in all.
+    """
 
     deployment: Deployment
     code: str
     reason: str
     position: int | None = None
     shortages: Sequence[Shortage] = field(default_factory=list)
+    clusters: int = 0
 
 
-class Competitor(NamedTuple):
-    """A ready deployment at its position in its organization; `code` is NEXT if it starts next."""
-
-    position: int
-    row: Row
-    code: str
-    plan: Plan
-
-    @property
-    def wait(self) -> WaitReason | None:
-        """Return why it waits, None if it starts next. With thousands, read few of these."""
-        return None if self.code == NEXT else self.plan.wait_reason(self.row.id)
+def _by_position(competitor: Competitor) -> tuple[int, int, int]:
+    return competitor.position, -competitor.row.priority, competitor.row.id
 
 
 class Queue:
@@ -128,34 +64,46 @@ class Queue:
         self._now = now
 
     @cached_property
-    def competing(self) -> list[Competitor]:
-        """Return the competing deployments that pass the filters, the heads of all queues first."""
-        wanted = self._wanted_ids()
+    def lines(self) -> list[Line]:
+        """Return the queue of each organization, filtered."""
         all_loaded = load_many(self._organizations(), now=self._now).values()
-        found = list(chain.from_iterable(competitors(loaded) for loaded in all_loaded))
-        if wanted is not None:
-            found = [competitor for competitor in found if competitor.row.id in wanted]
-        if len(all_loaded) > 1:
-            found.sort(key=lambda c: (c.position, -c.row.priority, c.row.id))
-        return found
+        named, nodes = self._ids_named(), self._nodes()
+        return [Line(loaded, self._filters, nodes, named) for loaded in all_loaded]
 
     @cached_property
     def codes(self) -> Counter[str]:
         """Count the competing deployments by wait reason, ignoring the filter by reason."""
-        return Counter(map(attrgetter("code"), self.competing))
+        return sum((line.codes for line in self.lines), Counter[str]())
 
-    @cached_property
-    def chosen(self) -> list[Competitor]:
-        code = self._filters.code
-        return [c for c in self.competing if c.code == code] if code else self.competing
+    @property
+    def length(self) -> int:
+        """The number of competing deployments, ignoring the filter by reason."""
+        return self.codes.total()
+
+    @property
+    def first_queued_at(self) -> int | None:
+        """The time, in seconds, at which the first of these deployments was queued."""
+        times = [line.first_queued_at for line in self.lines]
+        return min((time for time in times if time is not None), default=None)
+
+    def competing(self, first: int = 0, last: int | None = None) -> list[Competitor]:
+        """Return the competing deployments that pass the filters from `first` up to, but not
+        including, `last`, the heads of all queues first.
+        """
+        if len(self.lines) == 1:
+            return list(self.lines[0].competitors(first, last))
+        found = merge(*(line.competitors(0, last) for line in self.lines), key=_by_position)
+        return list(islice(found, first, last))
 
     def count(self, group: Group) -> int:
-        return len(self.chosen) if group == Group.COMPETING else self.rows(group).count()
+        if group != Group.COMPETING:
+            return self.rows(group).count()
+        return self.codes[self._filters.code] if self._filters.code else self.length
 
     def entries(self, group: Group, first: int, last: int) -> list[Entry]:
         """Return the lines of the group from `first` up to, but not including, `last`."""
         if group == Group.COMPETING:
-            return list(self._competing_entries(self.chosen[first:last]))
+            return list(self._competing_entries(self.competing(first, last)))
         rows = list(self.rows(group)[first:last])
         waits = waiting.on_others([row.pk for row in rows]) if group == Group.DEPENDENCY else {}
         return [
@@ -188,12 +136,19 @@ class Queue:
         ready = Deployment.objects.ready(self._now).order_by()
         return sorted(ready.values_list("organization", flat=True).distinct())
 
-    def _wanted_ids(self) -> set[int] | None:
-        """Return the ids that pass the filters, or None if nothing is filtered."""
-        condition = self._filters.condition(Group.COMPETING)
-        if not condition:
+    def _ids_named(self) -> set[int] | None:
+        """Return the ids of the pending deployments that the search finds, None without one."""
+        if not self._filters.search:
             return None
-        return set(Deployment.objects.pending().filter(condition).values_list("pk", flat=True))
+        found = Deployment.objects.pending().filter(self._filters.named())
+        return set(found.order_by().values_list("pk", flat=True))
+
+    def _nodes(self) -> list[Resources]:
+        """Return the capacity of each node of the filter's cluster."""
+        rows = (
+            Node.objects.filter(cluster=self._filters.cluster).order_by().values_list(*DIMENSIONS)
+        )
+        return [Resources(*row) for row in rows] if self._filters.cluster else []
 
     def _competing_entries(self, competitors: Sequence[Competitor]) -> Iterator[Entry]:
         rows = _with_names().in_bulk([competitor.row.id for competitor in competitors])
@@ -205,20 +160,10 @@ class Queue:
         for c in competitors:
             if c.row.id in rows:
                 wait = waits.get(c.row.id)
-                shortages = list(_shortages(wait, names))
+                short_on = wait.clusters(_CLUSTERS_SHOWN) if wait else Clusters()
+                shortages = list(_shortages(short_on, names))
                 reason = named(wait, moving) if wait else _start(c)
-                yield Entry(rows[c.row.id], c.code, reason, c.position, shortages)
-
-
-def competitors(loaded: Loaded) -> list[Competitor]:
-    """Return an organization's ready deployments in the scheduler's order, with wait reasons."""
-    plan = next_plan(loaded)
-    rows = {d.id: d for d in loaded.snapshot.deployments}
-    codes = plan.wait_codes(loaded.snapshot.deployments)
-    return [
-        Competitor(position, rows[id_], codes.get(id_, NEXT), plan)
-        for position, id_ in enumerate(plan.served, start=1)
-    ]
+                yield Entry(rows[c.row.id], c.code, reason, c.position, shortages, short_on.number)
 
 
 def _start(competitor: Competitor) -> str:
@@ -247,13 +192,11 @@ _SHORT = {
 }
 
 
-def _shortages(wait: WaitReason | None, names: Mapping[int, str]) -> Iterator[Shortage]:
-    """Yield what is missing on each cluster, the large enough and open clusters first."""
-    rows = wait.detail["clusters"] if wait else []
-    for row in sorted(rows, key=lambda row: (row["code"] in _SHORT, row["cluster"])):
-        if row["code"] != "other_cluster":
-            text = _SHORT.get(row["code"]) or _short_of(row)
-            yield Shortage(names.get(row["cluster"], f"cluster {row['cluster']}"), text)
+def _shortages(clusters: Clusters, names: Mapping[int, str]) -> Iterator[Shortage]:
+    """Yield what is missing on each cluster."""
+    for row in clusters.first:
+        text = _SHORT.get(row["code"]) or _short_of(row)
+        yield Shortage(names.get(row["cluster"], f"cluster {row['cluster']}"), text)
 
 
 def _short_of(row: Mapping[str, Any]) -> str:

@@ -82,6 +82,10 @@ class Eligibility:
         """Return whether an open node is large enough for the deployment."""
         return bool(self._class(d).eligible(d.request))
 
+    def are_all_eligible(self, d: Deployment, request: Resources) -> bool:
+        """Return whether all open nodes that admit the deployment can hold a request."""
+        return self._class(d).is_small(request)
+
     @property
     def admitted(self) -> list[tuple[int, ...]]:
         found = [class_.admitted for class_, _ in self._of_kind]
@@ -132,9 +136,13 @@ class _Class:
         self._all: Sequence[int] = self.pool if few else Nodes(bits)
         self._known: dict[int, Sequence[int]] = {bits: self._all}
 
+    def is_small(self, request: Resources) -> bool:
+        """Return whether every open node is large enough for the request."""
+        return request.fits_in(self._smallest)
+
     def eligible(self, request: Resources) -> Sequence[int]:
         """Return the open nodes that are large enough for the request."""
-        if request.fits_in(self._smallest):
+        if self.is_small(request):
             return self._all
         bits = -1
         for (amounts, sets), name in zip(self._by_amount, DIMENSIONS, strict=True):

@@ -4,8 +4,9 @@ from dataclasses import replace
 from functools import partial
 
 from scheduling.planner.outcome import Outcome
-from scheduling.planner.plan import Plan, Served, Suspension
+from scheduling.planner.plan import Plan, Suspension
 from scheduling.planner.problem import Problem, eligibility_of, prepare
+from scheduling.planner.queue_order import Served
 from scheduling.planner.reasons.write_plan import Writer
 from scheduling.planner.search.search import best_outcome
 from scheduling.planner.served import served_levels

@@ -1,12 +1,14 @@
 """The planner's output. Each decision has a code for programs and a reason for people."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from operator import attrgetter
-from typing import Any, Protocol, overload
+from typing import Any, NamedTuple, Protocol, overload
 
+from scheduling.planner.queue_order import Served
+from scheduling.planner.shortlist import Group
 from scheduling.planner.snapshot import Deployment
 from scheduling.planner.turns import Turn
 
@@ -68,6 +70,17 @@ class Move:
     reason: str
 
 
+class Clusters(NamedTuple):
+    """The first rows of `detail["clusters"]`, and how many there are.
+
+    The clusters that are open and large enough come first, then the others, in the order of their
+    ids, without those that are not the requested cluster.
+    """
+
+    first: Sequence[dict[str, Any]] = ()
+    number: int = 0
+
+
 class Explanation(Protocol):
     """Why a deployment waits: see `WaitReason`. A plan computes a part of it when it is read."""
 
@@ -77,6 +90,7 @@ class Explanation(Protocol):
     def reason(self) -> str: ...
     @property
     def detail(self) -> Mapping[str, Any]: ...
+    def clusters(self, number: int) -> "Clusters": ...
 
 
 SCATTERED = "scattered"
@@ -96,6 +110,10 @@ class Stated:
     code: str
     reason: str
     detail: Mapping[str, Any] = field(default_factory=dict)
+
+    def clusters(self, number: int) -> Clusters:
+        rows = self.detail.get("clusters", ())
+        return Clusters(rows[:number], len(rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +141,10 @@ class WaitReason:
     def detail(self) -> Mapping[str, Any]:
         return self.explanation.detail
 
+    def clusters(self, number: int) -> Clusters:
+        """Return up to so many rows of `detail["clusters"]`, which costs less than to read all."""
+        return self.explanation.clusters(number)
+
 
 class WaitReasons(Sequence[WaitReason]):
     """The wait reasons of deployments, by id in order; each is made when first read.
@@ -139,6 +161,7 @@ class WaitReasons(Sequence[WaitReason]):
         make: Callable[[Deployment], WaitReason],
         basis: Callable[[int], Hashable | None],
         reserved: Collection[Deployment] = (),
+        common_code: Callable[[Group], str | None] = lambda _: None,
     ) -> None:
         self._number = number
         self._find = find
@@ -147,6 +170,8 @@ class WaitReasons(Sequence[WaitReason]):
         self._made: list[WaitReason | None] = []
         self._codes: dict[Any, str] = {}
         self._reserved = reserved
+        self._common_code = common_code
+        self._of_groups: dict[Group, str | Mapping[int, str]] = {}
 
     @cached_property
     def deployments(self) -> list[Deployment]:
@@ -185,6 +210,20 @@ class WaitReasons(Sequence[WaitReason]):
             code = self._codes[fields] = self._code(deployment.id)
         return code
 
+    def codes_of(self, group: Group, alone: Collection[int]) -> str | Mapping[int, str]:
+        """Return the code of all members of a group that wait, or that of each, by id.
+
+        Members that are `alone` have none here.
+        """
+        known = self._of_groups.get(group)
+        if known is None:
+            known = self._common_code(group)
+            if known is None:
+                rows = [d for d in group.members if d.id not in alone]
+                known = {d.id: self.code_of(d, is_alone=False) for d in rows}
+            self._of_groups[group] = known
+        return known
+
     def _code(self, deployment: int) -> str:
         return self[bisect_left(self.deployments, deployment, key=attrgetter("id"))].code
 
@@ -212,58 +251,6 @@ class WaitReasons(Sequence[WaitReason]):
         return isinstance(other, Sequence) and tuple(self) == tuple(other)
 
     __hash__ = None  # type: ignore[assignment]
-
-
-@dataclass(frozen=True, slots=True)
-class ServedLevel:
-    """The ids of the ready deployments of one priority, which `ordered` returns in order."""
-
-    ids: Collection[int]
-    ordered: Callable[[], list[int]]
-
-
-class Served(Sequence[int]):
-    """The ids of the ready deployments in the order in which a plan considers them.
-
-    `levels` returns them from the highest priority down. Each is put in order when first read, so
-    the position of one deployment among many costs the order of its own level.
-    """
-
-    def __init__(self, levels: Callable[[], Sequence[ServedLevel]] = tuple) -> None:
-        self._find = levels
-        self._found: dict[int, list[int]] = {}
-
-    @cached_property
-    def _levels(self) -> Sequence[ServedLevel]:
-        return self._find()
-
-    def position(self, deployment: int) -> int | None:
-        """Return the position of a deployment, counted from 1; None if it is not ready."""
-        before = 0
-        for number, level in enumerate(self._levels):
-            if deployment in level.ids:
-                return before + self._ordered(number).index(deployment) + 1
-            before += len(level.ids)
-        return None
-
-    @overload
-    def __getitem__(self, position: int) -> int: ...
-    @overload
-    def __getitem__(self, position: slice) -> list[int]: ...
-    def __getitem__(self, position: int | slice) -> int | list[int]:
-        return list(self)[position]
-
-    def __len__(self) -> int:
-        return sum(len(level.ids) for level in self._levels)
-
-    def __iter__(self) -> Iterator[int]:
-        for number in range(len(self._levels)):
-            yield from self._ordered(number)
-
-    def _ordered(self, number: int) -> list[int]:
-        if number not in self._found:
-            self._found[number] = self._levels[number].ordered()
-        return self._found[number]
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,6 +296,17 @@ class Plan:
         if isinstance(self.wait_reasons, WaitReasons):
             return self.wait_reasons.of(deployment)
         return next((wait for wait in self.wait_reasons if wait.deployment == deployment), None)
+
+    def codes_of(self, group: Group, alone: Collection[int]) -> str | Mapping[int, str]:
+        """Return the code of all members of a group that wait, or that of each, by id.
+
+        `alone` are those that start, and those with a reservation or a suspension. They have no
+        code here.
+        """
+        waits = self.wait_reasons
+        if isinstance(waits, WaitReasons):
+            return waits.codes_of(group, alone)
+        return {wait.deployment: wait.code for wait in waits}
 
     def wait_codes(self, deployments: Iterable[Deployment]) -> dict[int, str]:
         """Return the code of the wait reason of each of these deployments that stays pending."""

@@ -5,6 +5,7 @@ the order of a snapshot's rows cannot matter. The search places deployments on n
 clusters only what `eligible` says.
 """
 
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -126,6 +127,13 @@ class Problem:
         evictions = deployment.recent_preemptions + (deployment.cluster is not None)
         gap = policy.budget_override_gap if evictions >= policy.preemption_budget else 1
         return deployment.priority + max(gap, 1)
+
+    def index_of(self, deployment: Deployment) -> int:
+        """Return the index of a ready deployment; one that was left out gets one."""
+        at = bisect_left(self.deployments, deployment.id, hi=self.planned, key=attrgetter("id"))
+        if at < self.planned and self.deployments[at].id == deployment.id:
+            return at
+        return self.include(deployment)
 
     @property
     def has_left_out(self) -> bool:

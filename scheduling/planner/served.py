@@ -4,9 +4,9 @@ from collections import defaultdict
 from functools import partial
 from operator import attrgetter
 
-from scheduling.planner.plan import ServedLevel
 from scheduling.planner.policy import Order
 from scheduling.planner.problem import Level, Problem
+from scheduling.planner.queue_order import ServedLevel
 from scheduling.planner.search.ordering import level_order
 from scheduling.planner.shares import Shares
 from scheduling.planner.snapshot import Deployment

@@ -26,6 +26,7 @@ from itertools import compress, count, islice
 from operator import attrgetter, is_not
 
 from scheduling.planner.packed import OVERDRAWN, pack
+from scheduling.planner.resources import DIMENSIONS, Resources
 from scheduling.planner.snapshot import Deployment, Snapshot
 from scheduling.planner.turns import ends_of_periods
 
@@ -62,6 +63,29 @@ class Group:
     def __init__(self, members: Iterable[Deployment]) -> None:
         self.members = sorted(members, key=_by_wait)
         self._smallest_by: dict[tuple[str, ...], list[Deployment]] = {}
+
+    @cached_property
+    def ids(self) -> frozenset[int]:
+        return frozenset([d.id for d in self.members])
+
+    @cached_property
+    def least(self) -> Resources:
+        """The smallest amount of each dimension that any member requests."""
+        return Resources(*(min(amounts) for amounts in self._amounts()))
+
+    @cached_property
+    def most(self) -> Resources:
+        """The largest amount of each dimension that any member requests."""
+        return Resources(*(max(amounts) for amounts in self._amounts()))
+
+    def _amounts(self) -> Iterator[set[int]]:
+        requests = [d.request for d in self.members]
+        yield from ({getattr(each, name) for each in requests} for name in DIMENSIONS)
+
+    @cached_property
+    def first_queued_at(self) -> int:
+        """The time at which the first of the members was queued."""
+        return min([d.queued_at for d in self.members])
 
     @cached_property
     def smallest(self) -> list[Deployment]:

@@ -1,8 +1,9 @@
 """One cluster's drain, reservation and timeline."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 from django.conf import settings
 from django.db.models import Q
@@ -12,8 +13,9 @@ from clusters.models import DIMENSIONS, Cluster
 from deployments.models import Deployment, Run
 from hypervisor.console.data.cluster_timeline import Stay, Timeline
 from orgs.models import Event
-from scheduling.cycle.snapshot import load
-from scheduling.insight.queue import Competitor, competitors
+from scheduling.cycle.next_plan import next_plan
+from scheduling.cycle.snapshot import Loaded, load
+from scheduling.insight.line import Filters, Line
 from scheduling.insight.wording import named, names_in
 from scheduling.planner.plan import SCATTERED
 
@@ -82,7 +84,7 @@ class Scattered:
     reason: str
 
 
-def waits_on(cluster: Cluster, now: datetime) -> list[Competitor]:
+def waits_on(cluster: Cluster, now: datetime) -> Loaded | None:
     """Return the organization's competing deployments, for the next two functions.
 
     The planner runs only if a deployment has waited long enough for a reservation, or if the last
@@ -92,22 +94,23 @@ def waits_on(cluster: Cluster, now: datetime) -> list[Competitor]:
     of_organization = Deployment.objects.filter(organization=cluster.organization_id)
     ready = of_organization.ready(now).within_limits()
     if not ready.filter(Q(queued_at__lte=long_ago) | Q(status_code=SCATTERED)).exists():
-        return []
-    return competitors(load(cluster.organization_id, lock=False))
+        return None
+    return load(cluster.organization_id, lock=False)
 
 
-def scattered_on(cluster: Cluster, waits: Sequence[Competitor]) -> list[Scattered]:
+def scattered_on(cluster: Cluster, loaded: Loaded | None) -> list[Scattered]:
     """Return the first deployments for which the cluster's free capacity is scattered."""
-    found = [
+    line = Line(loaded, Filters(code=SCATTERED)) if loaded else None
+    scattered = (
         wait
-        for competitor in waits
-        if competitor.code == SCATTERED
-        and (wait := competitor.wait)
+        for competitor in (line.competitors() if line else ())
+        if (wait := competitor.wait)
         and any(
             row["cluster"] == cluster.pk and row["code"] == SCATTERED
             for row in wait.detail["clusters"]
         )
-    ][:_SCATTERED_SHOWN]
+    )
+    found = list(islice(scattered, _SCATTERED_SHOWN))
     moving = names_in(found)
     ids = [wait.deployment for wait in found]
     names = dict(Deployment.objects.filter(pk__in=ids).values_list("pk", "name"))
@@ -118,12 +121,12 @@ def scattered_on(cluster: Cluster, waits: Sequence[Competitor]) -> list[Scattere
     ]
 
 
-def reservations_on(cluster: Cluster, waits: Sequence[Competitor]) -> list[Reservation]:
+def reservations_on(cluster: Cluster, loaded: Loaded | None) -> list[Reservation]:
     """Return the reservations on the cluster; each of its nodes has at most one."""
     found = {
-        competitor.row.id: (competitor.row.request, wait.detail["reservation"])
-        for competitor in waits
-        if competitor.code == "reserved" and (wait := competitor.wait)
+        wait.deployment: (loaded.known[wait.deployment].deployment.request, place)
+        for wait in (next_plan(loaded).reserved if loaded else ())
+        if loaded and (place := wait.detail["reservation"])
     }
     names = dict(Deployment.objects.filter(pk__in=found).values_list("pk", "name"))
     return [

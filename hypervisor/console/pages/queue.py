@@ -15,8 +15,9 @@ from deployments.models import Run
 from hypervisor.base.numbers import whole
 from hypervisor.console.pages.base import TopLevelPage
 from orgs.models import Organization
+from scheduling.insight.line import NEXT, Filters, Group
 from scheduling.insight.operator_actions import ACTIONS, Action
-from scheduling.insight.queue import NEXT, Filters, Group, Queue
+from scheduling.insight.queue import Queue
 from scheduling.models import SchedulingCycle
 from scheduling.monitoring.health import cycle_is_late
 
@@ -76,7 +77,7 @@ class QueuePage(TopLevelPage):
         filters = read_filters(query)
         queue = Queue(filters, timezone.now())
         counts = {each: queue.count(each) for each in Group}
-        if len(queue.competing) > _LONG:
+        if queue.length > _LONG:
             self.refresh_s = _REFRESH_LONG_S
         size = query["size"] if query.get("size") in _SIZES else _SIZES[0]
         page = Paginator(range(counts[group]), int(size)).get_page(query.get("page"))
@@ -108,8 +109,8 @@ class QueuePage(TopLevelPage):
 
     def _longest(self, queue: Queue) -> float | None:
         """Return the longest wait among the competing deployments, in seconds."""
-        now = timezone.now().timestamp()
-        return max((now - c.row.queued_at for c in queue.competing), default=None)
+        first = queue.first_queued_at
+        return None if first is None else timezone.now().timestamp() - first
 
 
 def offered(request: HttpRequest, group: Group) -> list[Action]:
@@ -153,7 +154,7 @@ def _last_cycle(filters: Filters, queue: Queue) -> dict[str, Any]:
     cycle = cycles.first()
     if cycle is None:
         return {"cycle": None}
-    late = bool(queue.competing) and cycle_is_late(timezone.now(), cycle)
+    late = queue.length > 0 and cycle_is_late(timezone.now(), cycle)
     did = f"{cycle.placed} placed, {cycle.evicted} evicted, {cycle.moved} moved"
     return {"cycle": cycle, "cycle_did": did, "cycle_late": late}
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from scheduling.planner.outcome import Reservation, may_use
 from scheduling.planner.packed import OVERDRAWN, beyond, unpack
-from scheduling.planner.plan import SCATTERED, SUSPENDED
+from scheduling.planner.plan import SCATTERED, SUSPENDED, Clusters
 from scheduling.planner.problem import Problem
 from scheduling.planner.reasons.obstacle import (
     OVERCOMMITTED,
@@ -93,6 +93,21 @@ class Reason:
         if self._may_move or not supply.nodes or self._own or supply.reservations:
             return self._explained[0]
         return SUSPENDED if self._is_suspended else "no_free_capacity"
+
+    def common_code(self) -> str | None:
+        """Return the code if it is the same for each request for which the nodes are the same and
+        no free capacity is scattered; None if the closest node depends on the request.
+        """
+        bins, freest = self._problem.bins, self._supply.freest
+        free = {c: self._free_on(c) for c in freest}
+        for c in sorted(freest):
+            capacity = bins[c].capacity
+            if all(
+                c <= other and capacity == bins[other].capacity and free[other].fits_in(free[c])
+                for other in freest
+            ):
+                return "reserved_for_other" if self._reservation_on(c) else "no_free_capacity"
+        return None
 
     @property
     def reason(self) -> str:
@@ -209,10 +224,17 @@ class Reason:
             return self._supply.free_on(c)
         return unpack(beyond(self._supply.free[c], other.amount))
 
-    @property
-    def clusters(self) -> list[dict[str, Any]]:
-        """A row for each cluster."""
+    def all_clusters(self) -> list[dict[str, Any]]:
+        """Return a row for each cluster."""
         return [self._row(nodes) for nodes in self._problem.clusters]
+
+    def clusters(self, number: int) -> Clusters:
+        """See `Clusters`."""
+        bins, wanted = self._problem.bins, self._deployment.requested_cluster
+        ids = {bins[nodes[0]].cluster.id: nodes for nodes in self._problem.clusters}
+        found = [nodes for id_, nodes in ids.items() if wanted in (None, id_)]
+        found.sort(key=lambda nodes: not self._supply.of_cluster(bins[nodes[0]].cluster.id))
+        return Clusters([self._row(nodes) for nodes in found[:number]], len(found))
 
     @property
     def move(self) -> dict[str, int]:
@@ -304,7 +326,7 @@ class Detail(Mapping[str, Any]):
 
     def __getitem__(self, key: str) -> Any:
         if key == "clusters":
-            return self._reason.clusters
+            return self._reason.all_clusters()
         if not self._rest.get(key):
             raise KeyError(key)
         return self._rest[key]

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
@@ -15,6 +16,7 @@ from scheduling.planner.plan import (
     WaitReasons,
 )
 from scheduling.planner.problem import NOWHERE, Problem
+from scheduling.planner.reasons.codes import common_code
 from scheduling.planner.reasons.minimality import Prover
 from scheduling.planner.reasons.preemptors import Assignment
 from scheduling.planner.reasons.supply import Supplies
@@ -76,6 +78,7 @@ class Writer:
             self._wait_reason,
             self._supplies.basis,
             [self._problem.deployments[d] for d in self._reserved],
+            partial(common_code, self._supplies),
         )
 
     def _find_waiting(self) -> list[Deployment]:

@@ -20,7 +20,8 @@ from deployments.models import Deployment, Status
 from deployments.specs import Spec
 from orgs.models import Organization
 from scheduling.cycle.run import run_cycle
-from scheduling.insight.queue import Entry, Filters, Group, Queue
+from scheduling.insight.line import Filters, Group
+from scheduling.insight.queue import Entry, Queue
 from scheduling.models import SchedulingCycle
 from tests.fixtures.deployments import Bring, Submit
 
@@ -281,3 +282,38 @@ def test_a_page_takes_the_same_number_of_queries_for_any_number_of_organizations
 
     assert statements() == few
     assert len({entry.deployment.organization_id for entry in queue()}) == 6
+
+
+def test_any_filters_select_the_same_part_of_the_whole_queue(
+    full: Deployment, submit: Submit, acme: Organization, forge: Cluster
+) -> None:
+    """Some start, some wait for free capacity, and some request a closed cluster."""
+    anvil = cluster_services.create(
+        actor="alice", organization=acme, name="anvil", capacity=Capacity(1000, 1024, 0)
+    )
+    cluster_services.cordon(anvil, actor="alice")
+    for number in range(24):
+        wanted = {"requested_cluster": anvil} if number % 5 == 0 else {"gpu": number % 3}
+        submit(name=f"job-{number}", priority=40 + number % 2, **wanted)
+    whole = queue()
+
+    assert {entry.code for entry in whole} == {
+        "next_cycle", "no_free_capacity", "cluster_cordoned",
+    }  # fmt: skip
+    for code in ("", "next_cycle", "no_free_capacity", "cluster_cordoned", "reserved"):
+        for priority in (None, 41):
+            for search in ("", "job-1"):
+                passing = [
+                    entry
+                    for entry in whole
+                    if code in ("", entry.code)
+                    and priority in (None, entry.deployment.priority)
+                    and search in entry.deployment.name
+                ]
+                filters = Filters(priority=priority, code=code, search=search)
+                filtered = Queue(filters, timezone.now())
+                assert filtered.entries(Group.COMPETING, 1, 6) == passing[1:6]
+                assert filtered.count(Group.COMPETING) == len(passing)
+                if not code and passing:
+                    first = min(entry.deployment.queued_at for entry in passing)
+                    assert filtered.first_queued_at == int(first.timestamp())

@@ -127,3 +127,17 @@ def test_all_of_a_level_are_planned_when_one_of_it_starts() -> None:
     plan = make_plan(Snapshot(100, Policy(), clusters, rows))
 
     assert [p.deployment for p in plan.placements] == [1, 2]
+
+
+def test_parts_of_the_order_are_those_of_the_whole_order() -> None:
+    random = Random(1)
+    for number, snapshot in worlds(50, 3):
+        whole = list(make_plan(snapshot).served)
+        among = set(random.sample(whole, len(whole) // 2))
+        places = {pk: place for place, pk in enumerate(whole, start=1)}
+        first = random.randrange(len(whole) + 1)
+        last = random.choice([None, first, first + 2])
+        served = make_plan(snapshot).served
+        found = [(places[pk], pk) for pk in whole if pk in among]
+        assert list(served.numbered(among, first, last)) == found[first:last], f"world {number}"
+        assert served[first:last] == whole[first:last], f"world {number}"

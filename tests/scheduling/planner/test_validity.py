@@ -56,8 +56,7 @@ def test_reservations_end_it_when_a_deployment_becomes_too_long_for_them() -> No
     whole, half = Resources(2000, 2048, 0), Resources(1000, 1024, 0)
     active = Deployment(1, 50, half, 0, cluster=1, placed_at=1_000_000, max_runtime_s=1_000)
     starved = Deployment(2, 50, whole, 990_000)
-    spared = {"preemptible": False, "max_runtime_s": 1_200}
-    too_long = Deployment(3, 50, whole, 1_000_050, **spared)
+    too_long = Deployment(3, 50, whole, 1_000_050, max_runtime_s=1_200, preemptible=False)
     small = Deployment(4, 50, half, 1_000_050, preemptible=False)
     policy = Policy(reservation_percent=100)
     rows = (active, starved, too_long, small)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scheduling.planner.pipeline import make_plan
 from scheduling.planner.plan import BEYOND_BASIS, Plan, WaitReasons
 from scheduling.planner.policy import Policy
+from scheduling.planner.shortlist import Backlog
 from scheduling.planner.snapshot import Snapshot
 from tests.support.planner_cases import active, cluster, plan, ready
 from tests.support.snapshots import large, policies, snapshots
@@ -51,8 +52,9 @@ def test_reasons_with_an_equal_basis_are_equal_in_plans_of_a_changing_world() ->
 def test_the_codes_of_all_that_wait_are_those_of_their_wait_reasons(snapshot: Snapshot) -> None:
     for _ in range(2):
         made = make_plan(snapshot)
-        codes = made.wait_codes(snapshot.deployments)
-        assert codes == {wait.deployment: wait.code for wait in made.wait_reasons}
+        assert codes_by_group(made, snapshot) == {
+            wait.deployment: wait.code for wait in made.wait_reasons
+        }
         # Twice as many, so that most have one that is alike and some times differ.
         first = max((d.id for d in snapshot.deployments), default=0) + 1
         more = [
@@ -61,6 +63,34 @@ def test_the_codes_of_all_that_wait_are_those_of_their_wait_reasons(snapshot: Sn
             if d.cluster is None
         ]
         snapshot = replace(snapshot, deployments=(*snapshot.deployments, *more))
+
+
+@settings(bounded, max_examples=50)
+@given(snapshots())
+def test_the_first_clusters_are_those_that_could_run_it(snapshot: Snapshot) -> None:
+    useless = {
+        "exceeds_capacity", "no_matching_node", "cluster_cordoned", "cluster_draining",
+        "cluster_lost", "overcommitted",
+    }  # fmt: skip
+    for wait in make_plan(snapshot).wait_reasons:
+        rows = [row for row in wait.detail["clusters"] if row["code"] != "other_cluster"]
+        rows.sort(key=lambda row: (row["code"] in useless, row["cluster"]))
+        assert wait.clusters(2) == (rows[:2], len(rows))
+
+
+def codes_by_group(made: Plan, snapshot: Snapshot) -> dict[int, str]:
+    """Return the code of each that waits; those that have one for themselves by their reasons."""
+    backlog = Backlog.of(snapshot.deployments)
+    starting = {placement.deployment for placement in made.placements}
+    alone = {wait.deployment for wait in made.reserved}
+    alone |= {suspension.deployment for suspension in made.suspensions}
+    alone |= {d.id for d in backlog.others.values() if d.cluster is None}
+    codes = {pk: wait.code for pk in alone if (wait := made.wait_reason(pk))}
+    for group in backlog.groups.values():
+        found = made.codes_of(group, alone | starting)
+        others = group.ids - alone - starting
+        codes |= dict.fromkeys(others, found) if isinstance(found, str) else dict(found)
+    return codes
 
 
 def test_a_basis_changes_with_what_is_free_for_its_priority_but_not_with_others_that_wait() -> None:
