@@ -18,10 +18,10 @@ from deployments.bounds import check_bounds
 from deployments.bulk import Entry, submit_many
 from deployments.models import Deployment
 from deployments.waiting import Obstacle
+from scheduling.cycle.next_plan import next_plan
 from scheduling.cycle.snapshot import Loaded, load
 from scheduling.insight.explain import done_for, wait_reason
 from scheduling.insight.wording import named, names_in
-from scheduling.planner.pipeline import make_plan
 from scheduling.planner.plan import Placement, Plan
 
 _STARTS = 10
@@ -103,7 +103,7 @@ def dry_run(*, created_by: User, entry: Entry) -> DryRun:
         elements = _elements_of(first)
         loaded = load(entry.organization.pk, lock=False)
         transaction.set_rollback(True)
-    plan = Plan() if obstacle else make_plan(loaded.snapshot)
+    plan = Plan() if obstacle else next_plan(loaded)
     if entry.array:
         return _of_array(entry.array, elements, obstacle, loaded, plan)
     if obstacle:

@@ -6,7 +6,7 @@ are shown are put in order.
 
 from collections import Counter
 from collections.abc import Iterator, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import NamedTuple
@@ -179,6 +179,8 @@ class Line:
             return group.ids
         if self._named is not None and self._named.isdisjoint(group.ids):
             return frozenset()
+        if self._named is None and self._all_could_run(group):
+            return group.ids
         return {d.id for d in group.members if self._passes(d)}
 
     def _passes(self, d: Row) -> bool:
@@ -188,6 +190,12 @@ class Line:
             and (self._named is None or d.id in self._named)
             and (cluster is None or self._could_run_on(cluster, d))
         )
+
+    def _all_could_run(self, group: GroupOfAlike) -> bool:
+        """Return whether all members could certainly run on the filter's cluster."""
+        first, cluster = group.members[0], self._filters.cluster
+        largest = replace(first, request=group.most)
+        return cluster is not None and self._could_run_on(cluster, largest)
 
     def _could_run_on(self, cluster: Cluster, d: Row) -> bool:
         if d.requested_cluster is not None:

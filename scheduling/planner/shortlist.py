@@ -65,6 +65,11 @@ class Group:
         self._smallest_by: dict[tuple[str, ...], list[Deployment]] = {}
 
     @cached_property
+    def is_alike(self) -> bool:
+        """Whether all members may use the same reserved capacity."""
+        return len(set(map(attrgetter(*_ENDING), self.members))) == 1
+
+    @cached_property
     def ids(self) -> frozenset[int]:
         return frozenset([d.id for d in self.members])
 

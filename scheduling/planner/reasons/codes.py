@@ -5,16 +5,11 @@ their requests have in common: all are eligible for the same nodes, none fits in
 is free on a cluster, and of the freest nodes the same one is the closest for each of them.
 """
 
-from operator import attrgetter
-
 from scheduling.planner.packed import OVERDRAWN, pack
 from scheduling.planner.reasons.supply import Supplies, Supply
 from scheduling.planner.reasons.wait_reason import Reason
 from scheduling.planner.resources import Resources
 from scheduling.planner.shortlist import Group
-
-_TERMS = attrgetter("max_runtime_s", "preemptible", "recent_preemptions")
-"""What decides, with the priority, whether a deployment may use reserved capacity."""
 
 
 def common_code(supplies: Supplies, group: Group) -> str | None:
@@ -31,7 +26,7 @@ def common_code(supplies: Supplies, group: Group) -> str | None:
         return None
     if not supply.reservations:
         return "no_free_capacity"
-    if len(set(map(_TERMS, group.members))) > 1:
+    if not group.is_alike:
         return None
     return Reason(supplies, d, None).common_code()
 
