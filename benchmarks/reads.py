@@ -23,6 +23,7 @@ from typing import Any
 from django.conf import settings
 from django.db import connection
 from django.test import Client
+from django.test.utils import override_settings
 from rest_framework.test import APIClient
 
 from accounts.models import User
@@ -154,7 +155,8 @@ def measure(
     history: History, tries: int, *, clusters: int = private.CLUSTERS, planned_only: bool = False
 ) -> Iterator[Read]:
     """Yield the times of all reads on a database with this history."""
-    with copies(NAME), using(NAME):
+    no_bounds = override_settings(MAX_PENDING_PER_USER=0, MAX_PENDING_PER_ORGANIZATION=0)
+    with copies(NAME), using(NAME), no_bounds:
         user, organization = found(history, number=clusters)
         yield from measure_here(user, organization, tries, planned_only=planned_only)
 

@@ -18,6 +18,7 @@ from deployments.bounds import check_bounds
 from deployments.bulk import Entry, submit_many
 from deployments.models import Deployment
 from deployments.waiting import Obstacle
+from scheduling.cycle import working_copy
 from scheduling.cycle.next_plan import next_plan
 from scheduling.cycle.snapshot import Loaded, load
 from scheduling.insight.explain import done_for, wait_reason
@@ -97,6 +98,9 @@ def dry_run(*, created_by: User, entry: Entry) -> DryRun:
     """
     # No lock: other submissions would wait for it while the snapshot is read.
     check_bounds(created_by.pk, {entry.organization.pk: entry.size}, lock=False)
+    if not working_copy.has([entry.organization.pk]):
+        # What is read beside a change is not kept, so each dry run would read everything.
+        next_plan(load(entry.organization.pk, lock=False))
     with transaction.atomic():
         (first,) = submit_many(created_by=created_by, entries=[entry], bounded=False)
         obstacle = waiting.obstacle(first, timezone.now())

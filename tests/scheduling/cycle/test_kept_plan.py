@@ -8,14 +8,19 @@ import pytest
 import time_machine
 from django.db import transaction
 
+from accounts.models import User
 from clusters.models import Cluster
 from deployments import services
+from deployments.bulk import Entry
 from deployments.models import Deployment
+from deployments.specs import Spec
 from orgs.models import Organization
 from scheduling.cycle import next_plan as next_plan_module
+from scheduling.cycle import working_copy
 from scheduling.cycle.next_plan import next_plan
 from scheduling.cycle.run import run_cycle
 from scheduling.cycle.snapshot import load
+from scheduling.insight.dry_run import dry_run
 from scheduling.models import SchedulingCycle
 from scheduling.planner.pipeline import make_plan
 from scheduling.planner.plan import Plan
@@ -130,3 +135,14 @@ def test_a_plan_of_what_is_rolled_back_is_not_kept(
         transaction.set_rollback(True)
 
     assert plan(acme) is first
+
+
+def test_a_dry_run_leaves_a_copy_for_the_next_one(
+    acme: Organization, alice: User, waiting: Deployment
+) -> None:
+    working_copy.forget_all()
+    spec = Spec(name="probe", image="busybox", cpu_milli=1000, ram_mib=1024)
+
+    dry_run(created_by=alice, entry=Entry(acme, spec))
+
+    assert working_copy.has([acme.pk])
