@@ -89,30 +89,30 @@ _lock = Lock()
 
 
 def competing(
-    organization: int, reading: Reading, clusters: Sequence[Cluster], limits: Limits, now: datetime
+    organization: int,
+    reading: Reading,
+    clusters: Sequence[Cluster],
+    limits: Limits,
+    now: datetime,
+    *,
+    is_tried: bool = False,
 ) -> tuple[Deployment, ...]:
     """Return the deployments of an organization that a plan is made of, by id in order.
 
-    While none of them changes, it is the same object.
+    While none of them changes, it is the same object. `is_tried`: they are those after a change
+    that was rolled back.
     """
     moment = _Moment.of(clusters, limits, now)
     with _lock:
         former = _kept.get(organization)
     present = _brought_up(former, reading, moment) or _all(reading.known, moment)
-    if not reading.own and present is not former:
+    if not (is_tried or reading.own) and present is not former:
         with _lock:
             _kept[organization] = present
             _kept.move_to_end(organization)
             if len(_kept) > _MOST_ORGANIZATIONS:
                 _kept.popitem(last=False)
     return present.rows
-
-
-def all_competing(
-    known: Mapping[int, Known], clusters: Sequence[Cluster], limits: Limits, now: datetime
-) -> tuple[Deployment, ...]:
-    """Return the same of what is known, by a look at each."""
-    return _all(known, _Moment.of(clusters, limits, now)).rows
 
 
 def _all(known: Mapping[int, Known], moment: _Moment) -> _Kept:

@@ -12,7 +12,7 @@ from deployments.runtime.lost_contact import is_without_contact
 from orgs.models import Organization
 from scheduling.cycle import working_copy
 from scheduling.cycle.array_limits import Limits, limits
-from scheduling.cycle.competing import all_competing, competing
+from scheduling.cycle.competing import competing
 from scheduling.cycle.past import past
 from scheduling.cycle.working_copy import UNLIMITED, Known, Reading, seconds
 from scheduling.planner.resources import NOTHING, Resources
@@ -51,13 +51,17 @@ class Loaded:
         """
         known = dict(self.known)
         for pk in tried.own:
-            known.pop(pk, None)
             if pk in tried.known:
                 known[pk] = tried.known[pk]
-        clusters = tried.snapshot.clusters
-        known = dict(sorted(known.items()))
-        limits_now = limits(known, self.now)
-        deployments = all_competing(known, clusters, limits_now, self.now)
+            else:
+                known.pop(pk, None)
+        if not self.known.keys() >= set(tried.own) & known.keys():
+            known = dict(sorted(known.items()))
+        clusters, limits_now = tried.snapshot.clusters, limits(known, self.now)
+        reading = Reading(known, (), tried.own, self.known, tried.own)
+        deployments = competing(
+            self.organization, reading, clusters, limits_now, self.now, is_tried=True
+        )
         snapshot = replace(self.snapshot, clusters=clusters, deployments=deployments)
         return replace(self, snapshot=snapshot, known=known, limits=limits_now, is_tried=True)
 
