@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from math import inf
 from urllib.parse import urlsplit
 
 _AGAIN_S = 0.1
@@ -17,11 +18,12 @@ _MOST_PROBLEMS = 10
 class Seen:
     """What one follower of an organization has got, from the first event on.
 
-    Latencies are those of events after `since`, a time in seconds since the epoch.
+    Latencies are those of events after `since`, a time in seconds since the epoch; before it is set,
+    a follower catches up with what happened before it came.
     """
 
     position: int = 0
-    since: float = 0.0
+    since: float = inf
     connections: int = 0
     latencies_s: list[float] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
