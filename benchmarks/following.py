@@ -18,7 +18,7 @@ _MOST_PROBLEMS = 10
 class Seen:
     """What one follower of an organization has got, from the first event on.
 
-    Latencies are those of events after `since`, a time in seconds since the epoch; before it is set,
+    Latencies are those of events after `since`, a time in seconds since the epoch. Until it is set,
     a follower catches up with what happened before it came.
     """
 
