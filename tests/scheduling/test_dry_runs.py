@@ -311,7 +311,7 @@ def test_a_dry_run_uses_up_no_idempotency_key(api: APIClient, forge: Cluster, pa
     assert (tried.status_code, kept, done.status_code) == (200, 0, 201)
     if path == "/deployments/bulk":
         assert list(kinds(tried).values()) == ["starts"]
-    assert refusal(again, 409)["code"] == "idempotency_key_reused"
+    assert again.status_code == 200
 
 
 def test_deployments_of_other_organizations_are_not_shown(

@@ -196,9 +196,18 @@ class Supplies:
 
     def basis(self, priority: int) -> bytes | None:
         """Return a digest of what `WaitReasons.basis` describes."""
-        if self.outcome.reservations:
-            return None
-        return _digest((self._nodes, self.outcome.free_at.get(priority)))
+        if any(r.until is not None for r in self.outcome.reservations.values()):
+            return None  # whether a deployment ends before that depends on the time
+        return _digest((self._nodes, self._reserved, self.outcome.free_at.get(priority)))
+
+    @cached_property
+    def _reserved(self) -> list[tuple[int | None, ...]]:
+        """What is reserved, by node, and what decides on who may use it."""
+        rows: list[tuple[int | None, ...]] = []
+        for c, reservation in sorted(self.outcome.reservations.items()):
+            holder = self.problem.deployments[reservation.deployment]
+            rows.append((c, holder.id, holder.priority, reservation.amount, reservation.refuses))
+        return rows
 
     @cached_property
     def _nodes(self) -> bytes:
