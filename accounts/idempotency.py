@@ -56,11 +56,12 @@ class IdempotentMixin(APIView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         key = request.headers.get(HEADER)
-        if request.method != "POST" or key is None or flag(request, "dry_run"):
+        if request.method != "POST" or key is None or not isinstance(request.user, User):
             return
-        if isinstance(request.user, User):
+        key = _checked(key)
+        if not flag(request, "dry_run"):
             handler = getattr(self, "post", self.http_method_not_allowed)
-            vars(self)["post"] = partial(_once, self, handler, _checked(key), request.user)
+            vars(self)["post"] = partial(_once, self, handler, key, request.user)
 
     def check_needed(self, user: User, needed: Iterable[Needed]) -> None:
         """Raise Forbidden or NotFound if the user no longer has one of these roles."""

@@ -91,9 +91,15 @@ class SeveralChoicesFilter(SeveralFilter):
         )
 
 
+class _FlagField(forms.TypedChoiceField):
+    def to_python(self, value: Any) -> Any:
+        return super().to_python(value).lower()  # see `parameters.flag`
+
+
 class FlagFilter(DescribedMixin, TypedChoiceFilter):  # type: ignore[misc]
     """Filters by `true` or `false`."""
 
+    field_class = _FlagField
     schema = _FLAG
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -17,8 +17,11 @@ _FLAGS = {"true": True, "false": False}
 
 
 def flag(request: Request, name: str) -> bool:
-    """Return whether the parameter is true; if it is missing, it is false."""
-    text = request.query_params.get(name, "false")
+    """Return whether the parameter is true; if it is missing, it is false.
+
+    Some clients, such as Python's requests, write `True` and `False`.
+    """
+    text = request.query_params.get(name, "false").lower()
     if text not in _FLAGS:
         raise ValidationError({name: "Give true or false."})
     return _FLAGS[text]

@@ -154,6 +154,8 @@ def test_a_key_is_forgotten_after_a_day(api: APIClient) -> None:
 @pytest.mark.parametrize("key", ["", "x" * 256])
 def test_an_invalid_key_is_named(api: APIClient, key: str) -> None:
     assert refusal(post(api, key=key), 400)["attr"] == "Idempotency-Key"
+    tried = post(api, path="/deployments?dry_run=true", key=key)
+    assert refusal(tried, 400)["attr"] == "Idempotency-Key"
 
 
 @pytest.mark.django_db(transaction=True)

@@ -34,7 +34,7 @@ def test_a_killed_process_is_restarted_and_work_continues(
     killed = service.kill(name)
 
     wait_until(
-        lambda: name in service.processes() and service.processes()[name].pid != killed.pid,
+        lambda: (now := service.processes().get(name)) and now.pid != killed.pid,
         f"{name} is started again",
     )
     assert f"{name} was killed by SIGKILL" in service.output

@@ -237,7 +237,7 @@ def test_an_unsupported_method_is_405_whatever_else_is_wrong(api: APIClient, pat
     [
         ("dry_run=true&dry_run=false", "dry_run"), ("dry_run=false&dry_run=false", "dry_run"),
         ("dry_run=", "dry_run"), ("dry_run=yes", "dry_run"), ("dry_run=0", "dry_run"),
-        ("dry_run=1", "dry_run"), ("dry_run=True", "dry_run"),
+        ("dry_run=1", "dry_run"),
     ],
 )  # fmt: skip
 def test_an_ambiguous_submission_stores_nothing(api: APIClient, query: str, attr: str) -> None:
@@ -245,6 +245,13 @@ def test_an_ambiguous_submission_stores_nothing(api: APIClient, query: str, attr
 
     assert refusal(answer, 400)["attr"] == attr
     assert not Deployment.objects.exists()
+
+
+def test_a_flag_may_be_written_as_python_writes_it(api: APIClient) -> None:
+    assert api.post("/deployments?dry_run=True", JOB).status_code == 200
+    assert not Deployment.objects.exists()
+    assert api.get("/webhooks?enabled=False").status_code == 200
+    assert refusal(api.get("/webhooks?enabled=0"), 400)["attr"] == "enabled"
 
 
 @pytest.mark.parametrize(
