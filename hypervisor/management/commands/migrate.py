@@ -4,10 +4,12 @@ from django.core.management.commands import migrate
 from django.db import OperationalError
 from psycopg.errors import DeadlockDetected
 
+from hypervisor.base import commands
+
 _REPEATS = 10
 
 
-class Command(migrate.Command):
+class Command(commands.Command, migrate.Command):
     """Django's command, which continues if a migration was the victim of a deadlock.
 
     A migration locks one table after the other, and the former release, which may still be running,

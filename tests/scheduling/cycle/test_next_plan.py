@@ -28,7 +28,7 @@ from tests.support.organization_world import World
 
 pytestmark = pytest.mark.django_db
 
-_WORLDS = 6
+_WORLDS = 4
 _CYCLES = 14
 _TRIES = 4
 """How many changes are tried until one has consequences."""
