@@ -143,6 +143,8 @@ def _unprivileged(folder: Path) -> list[str]:
     return [
         "setpriv", f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups",
         "--inh-caps=+dac_override", "--ambient-caps=+dac_override",
+        # Otherwise `access`, by which PostgreSQL finds its programs, ignores the capability.
+        "--securebits=+no_setuid_fixup",
         # The change of the user cleared the signal that `process` set.
         "--pdeathsig=INT",
     ]  # fmt: skip

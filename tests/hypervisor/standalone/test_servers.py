@@ -1,5 +1,6 @@
 import os
 import secrets
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -159,6 +160,17 @@ def test_root_without_user_namespaces_runs_postgres_as_nobody(
     status = Path(f"/proc/{second.pid}/status").read_text()
     assert "Uid:\t65534\t65534" in status
     assert recall(url) == [1]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become nobody")
+def test_nobody_finds_programs_in_a_folder_of_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(servers, "_can_unshare", lambda folder: False)
+    (tmp_path / "program").touch(0o755)
+    tmp_path.chmod(0o700)
+    command = [*servers._unprivileged(tmp_path), "test", "-x", str(tmp_path / "program")]
+    assert subprocess.run(command, check=False).returncode == 0
 
 
 def test_valkey_requires_its_password(start: Start) -> None:
