@@ -3,6 +3,7 @@
 lanes           which workers run an organization's cycles
 lock            allows one cycle of an organization at a time
 snapshot        reads the planner's input
+kept            keeps values of organizations, up to a limit
 working_copy    keeps what was read of the deployments, and brings it up to date
 competing       keeps which of them a plan is made of
 array_limits    keeps elements beyond the limits of their arrays out of it

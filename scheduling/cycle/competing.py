@@ -4,14 +4,13 @@ These are the active deployments and the ready ones within the limits of their a
 """
 
 from bisect import bisect_left
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from operator import attrgetter
-from threading import Lock
 
 from scheduling.cycle.array_limits import Limits
+from scheduling.cycle.kept import Kept
 from scheduling.cycle.working_copy import Known, Reading, seconds
 from scheduling.planner.snapshot import Cluster, Deployment
 
@@ -75,7 +74,7 @@ class _Moment:
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _Rows:
     """The deployments of what was known at a moment. One in back-off is ready at `until`."""
 
     known: Mapping[int, Known]
@@ -84,8 +83,7 @@ class _Kept:
     rows: tuple[Deployment, ...]
 
 
-_kept: OrderedDict[int, _Kept] = OrderedDict()
-_lock = Lock()
+_kept: Kept[_Rows] = Kept(_MOST_ORGANIZATIONS)
 
 
 def competing(
@@ -103,24 +101,19 @@ def competing(
     that was rolled back.
     """
     moment = _Moment.of(clusters, limits, now)
-    with _lock:
-        former = _kept.get(organization)
+    former = _kept.get(organization)
     present = _brought_up(former, reading, moment) or _all(reading.known, moment)
     if not (is_tried or reading.own) and present is not former:
-        with _lock:
-            _kept[organization] = present
-            _kept.move_to_end(organization)
-            if len(_kept) > _MOST_ORGANIZATIONS:
-                _kept.popitem(last=False)
+        _kept.keep({organization: present})
     return present.rows
 
 
-def _all(known: Mapping[int, Known], moment: _Moment) -> _Kept:
+def _all(known: Mapping[int, Known], moment: _Moment) -> _Rows:
     rows = tuple([row for entry in known.values() if (row := moment.row(entry)) is not None])
-    return _Kept(known, moment, _next_ready(known.values(), moment.now), rows)
+    return _Rows(known, moment, _next_ready(known.values(), moment.now), rows)
 
 
-def _brought_up(former: _Kept | None, reading: Reading, moment: _Moment) -> _Kept | None:
+def _brought_up(former: _Rows | None, reading: Reading, moment: _Moment) -> _Rows | None:
     """Return the former ones with those replaced that have changed; None if all may have."""
     if former is None or not former.moment.leads_to(moment):
         return None
@@ -140,7 +133,7 @@ def _brought_up(former: _Kept | None, reading: Reading, moment: _Moment) -> _Kep
     changed = [entry for pk in reading.changed if (entry := reading.known.get(pk))]
     times = [former.until, _next_ready(changed, moment.now)]
     until = min((time for time in times if time is not None), default=None)
-    return _Kept(reading.known, moment, until, tuple(rows))
+    return _Rows(reading.known, moment, until, tuple(rows))
 
 
 def _next_ready(entries: Iterable[Known], now: datetime) -> datetime | None:

@@ -5,10 +5,9 @@ the next cycle, which then has nothing to do, and for everybody who asks why som
 something changes, the next plan takes over what the planner has sorted for the last one.
 """
 
-from collections import OrderedDict
 from dataclasses import dataclass
-from threading import Lock
 
+from scheduling.cycle.kept import Kept
 from scheduling.cycle.snapshot import Loaded
 from scheduling.planner.pipeline import make_plan
 from scheduling.planner.plan import Plan
@@ -20,7 +19,7 @@ _MOST_PLANS = 16
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _Made:
     """A plan of what was loaded, which stays right before second `until`."""
 
     loaded: Loaded
@@ -41,8 +40,7 @@ class _Kept:
         )
 
 
-_kept: OrderedDict[int, _Kept] = OrderedDict()
-_lock = Lock()
+_kept: Kept[_Made] = Kept(_MOST_PLANS)
 
 
 def next_plan(loaded: Loaded) -> Plan:
@@ -52,8 +50,7 @@ def next_plan(loaded: Loaded) -> Plan:
 
 def plan_and_backlog(loaded: Loaded) -> tuple[Plan, Backlog]:
     """Return the plan of the snapshot, and its deployments as the planner has sorted them."""
-    with _lock:
-        kept = _kept.get(loaded.organization)
+    kept = _kept.get(loaded.organization)
     if kept and kept.is_of(loaded):
         return kept.plan, kept.backlog
     snapshot = loaded.snapshot
@@ -61,9 +58,5 @@ def plan_and_backlog(loaded: Loaded) -> tuple[Plan, Backlog]:
     plan = make_plan(snapshot, backlog)
     if loaded.is_lasting:
         until = valid_until(snapshot, plan, backlog)
-        with _lock:
-            _kept[loaded.organization] = _Kept(loaded, backlog, plan, until)
-            _kept.move_to_end(loaded.organization)
-            if len(_kept) > _MOST_PLANS:
-                _kept.popitem(last=False)
+        _kept.keep({loaded.organization: _Made(loaded, backlog, plan, until)})
     return plan, backlog

@@ -4,11 +4,10 @@ What changes on one node changes the reasons of few priorities, or of none. Comp
 priority's reasons costs far less than finding and comparing thousands of sentences.
 """
 
-from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from threading import Lock
 
+from scheduling.cycle.kept import Kept
 from scheduling.cycle.snapshot import Loaded
 from scheduling.cycle.working_copy import Known
 from scheduling.planner.plan import BEYOND_BASIS, Plan, WaitReason, WaitReasons
@@ -30,8 +29,7 @@ class _Compared:
     right: dict[int, Known] = field(default_factory=dict)
 
 
-_compared: OrderedDict[int, _Compared] = OrderedDict()
-_lock = Lock()
+_compared: Kept[_Compared] = Kept(_MOST_DEPLOYMENTS, lambda compared: len(compared.right))
 
 
 def differing(waits: Iterable[WaitReason], loaded: Loaded) -> dict[int, Explained]:
@@ -46,8 +44,7 @@ def all_differing(plan: Plan, loaded: Loaded, size: int) -> Iterator[Mapping[int
     Once all are read, this process skips those that were right while their basis and their
     deployments stay the same.
     """
-    with _lock:
-        former = _compared.get(loaded.organization, _Compared())
+    former = _compared.get(loaded.organization) or _Compared()
     waits, present = plan.wait_reasons, _Compared()
     unread = _unread(waits, loaded, former, present)
     for start in range(0, len(unread), size):
@@ -58,7 +55,7 @@ def all_differing(plan: Plan, loaded: Loaded, size: int) -> Iterator[Mapping[int
             if wait.deployment not in found and known.code not in BEYOND_BASIS:
                 present.right[wait.deployment] = known
         yield found
-    _keep(loaded.organization, present)
+    _compared.keep({loaded.organization: present})
 
 
 def _unread(
@@ -84,14 +81,3 @@ def _unread(
 def _differs(wait: WaitReason, loaded: Loaded) -> Explained | None:
     known, present = loaded.known[wait.deployment], (wait.code, wait.reason)
     return None if (known.code, known.reason) == present else present
-
-
-def _keep(organization_id: int, compared: _Compared) -> None:
-    """Keep what was found; drop what has not been used for the longest."""
-    with _lock:
-        _compared[organization_id] = compared
-        _compared.move_to_end(organization_id)
-        total = sum(len(each.right) for each in _compared.values())
-        while total > _MOST_DEPLOYMENTS:
-            _, dropped = _compared.popitem(last=False)
-            total -= len(dropped.right)

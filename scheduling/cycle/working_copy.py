@@ -5,11 +5,9 @@ it, so a process does it once for each change of a deployment. The first reading
 and a reading whenever there is doubt, takes all of its rows; both give the same result.
 """
 
-from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from threading import Lock
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -18,6 +16,7 @@ from django.conf import settings
 from deployments import changes
 from deployments import models as demand
 from deployments.changes import Moment
+from scheduling.cycle.kept import Kept
 from scheduling.cycle.past import NO_PAST, PastOf
 from scheduling.planner.requirements import preferences, requirements
 from scheduling.planner.resources import Resources
@@ -99,14 +98,12 @@ class _Copy:
     with_past: frozenset[int]
 
 
-_copies: OrderedDict[int, _Copy] = OrderedDict()
-_lock = Lock()
+_copies: Kept[_Copy] = Kept(_MOST_DEPLOYMENTS, lambda copy: len(copy.known))
 
 
 def forget_all() -> None:
     """Read every organization's rows again when it is next needed."""
-    with _lock:
-        _copies.clear()
+    _copies.clear()
 
 
 def has(organization_ids: Iterable[int]) -> bool:
@@ -129,7 +126,7 @@ def read(organization_ids: Sequence[int], past: Mapping[int, PastOf]) -> dict[in
         pk: _brought_up(usable.get(pk), stale.get(pk, ()), rows.get(pk, {}), seen.moment)
         for pk in organization_ids
     }
-    _keep({pk: copy for pk, copy in copies.items() if pk not in seen.own})
+    _copies.keep({pk: copy for pk, copy in copies.items() if pk not in seen.own})
     return {
         pk: Reading(
             copy.known,
@@ -145,8 +142,7 @@ def read(organization_ids: Sequence[int], past: Mapping[int, PastOf]) -> dict[in
 def _copies_of(organization_ids: Iterable[int]) -> dict[int, _Copy | None]:
     """Return each organization's copy unless it is too old."""
     oldest = monotonic() - settings.SCHEDULER_COPY_SECONDS
-    with _lock:
-        copies = {pk: _copies.get(pk) for pk in organization_ids}
+    copies = {pk: _copies.get(pk) for pk in organization_ids}
     return {pk: copy if copy and copy.read_at > oldest else None for pk, copy in copies.items()}
 
 
@@ -196,18 +192,6 @@ def _brought_up(
 
 def _with_past(rows: Mapping[int, Known]) -> frozenset[int]:
     return frozenset(pk for pk, known in rows.items() if known.past is not NO_PAST)
-
-
-def _keep(copies: Mapping[int, _Copy]) -> None:
-    """Keep these copies; drop the copies that have not been used for the longest."""
-    with _lock:
-        _copies.update(copies)
-        for pk in copies:
-            _copies.move_to_end(pk)
-        total = sum(len(copy.known) for copy in _copies.values())
-        while total > _MOST_DEPLOYMENTS:
-            _, dropped = _copies.popitem(last=False)
-            total -= len(dropped.known)
 
 
 def _known(row: tuple[Any, ...], past: PastOf) -> Known:

@@ -1,6 +1,5 @@
 """A process plans again only when something has changed."""
 
-from collections import OrderedDict
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -17,6 +16,7 @@ from deployments.specs import Spec
 from orgs.models import Organization
 from scheduling.cycle import next_plan as next_plan_module
 from scheduling.cycle import working_copy
+from scheduling.cycle.kept import Kept
 from scheduling.cycle.next_plan import next_plan
 from scheduling.cycle.run import run_cycle
 from scheduling.cycle.snapshot import load
@@ -48,7 +48,7 @@ class Planner:
 def planner(monkeypatch: pytest.MonkeyPatch) -> Planner:
     counting = Planner()
     monkeypatch.setattr(next_plan_module, "make_plan", counting)
-    monkeypatch.setattr(next_plan_module, "_kept", OrderedDict())
+    monkeypatch.setattr(next_plan_module, "_kept", Kept(16))
     return counting
 
 

@@ -1,6 +1,5 @@
 """A working copy that is brought up to date equals one that is read in full, whatever happened."""
 
-from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -19,6 +18,7 @@ from deployments.changes import DeploymentChange
 from deployments.models import Deployment, Status
 from orgs.models import Organization
 from scheduling.cycle import competing, working_copy
+from scheduling.cycle.kept import Kept
 from scheduling.cycle.run import run_cycle
 from scheduling.cycle.snapshot import Loaded, load, load_many
 from scheduling.models import SchedulingCycle
@@ -33,8 +33,8 @@ CHANGE = SchedulingCycle.Trigger.CHANGE
 
 @pytest.fixture(autouse=True)
 def _own_copies(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(working_copy, "_copies", OrderedDict())
-    monkeypatch.setattr(competing, "_kept", OrderedDict())
+    monkeypatch.setattr(working_copy, "_copies", Kept(1_000))
+    monkeypatch.setattr(competing, "_kept", Kept(1_000))
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +46,7 @@ def _stopped_clock() -> Iterator[None]:
 @contextmanager
 def another_process(monkeypatch: pytest.MonkeyPatch, process: Any = None) -> Iterator[Any]:
     """Use what another process has kept, nothing unless given."""
-    copies, kept = process or (OrderedDict(), OrderedDict())
+    copies, kept = process or (Kept(1_000), Kept(1_000))
     with monkeypatch.context() as patch:
         patch.setattr(working_copy, "_copies", copies)
         patch.setattr(competing, "_kept", kept)
@@ -85,7 +85,7 @@ def test_it_equals_a_full_reading_in_random_worlds(
     bob: User, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = World(bob, seed)
-    rare: Any = OrderedDict(), OrderedDict()
+    rare: Any = Kept(1_000), Kept(1_000)
     with time_machine.travel(datetime(2030, 1, 1, tzinfo=UTC), tick=False) as clock:
         for step in range(14):
             clock.shift(world.random.choice([5, 90, 700]))
@@ -273,10 +273,11 @@ def test_as_many_statements_for_many_organizations_as_for_one(
 def test_the_copies_that_were_not_used_for_the_longest_are_dropped(
     acme: Organization, globex: Organization, submit: Submit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(working_copy, "_MOST_DEPLOYMENTS", 1)
+    copies: Kept[working_copy._Copy] = Kept(1, lambda copy: len(copy.known))
+    monkeypatch.setattr(working_copy, "_copies", copies)
     submit(), submit()
 
     warm(globex)
     warm(acme)
 
-    assert list(working_copy._copies) == []
+    assert [copies.get(organization.pk) for organization in (acme, globex)] == [None, None]
