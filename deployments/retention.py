@@ -53,8 +53,7 @@ def purge_ended(now: datetime) -> int:
         every = partial(_execute, _WITH_DEPLOYMENTS)
         deleted = purge(_ended(limit), "created_at", limit, delete=every)
         _delete_earlier_runs(limit)
-        of_array = Deployment.objects.filter(array=OuterRef("pk"))
-        purge(Array.objects.filter(~Exists(of_array)), "created_at", limit)
+        purge(Array.objects.without_elements(), "created_at", limit)
     return deleted
 
 

@@ -9,16 +9,18 @@ from hypervisor.rest.schemas import NAME, Described, closed
 from hypervisor.rest.serializers import MAX_ID
 
 _KEYS = ("size", "at_once")
-MAX_AT_ONCE = 2**31 - 1
-_SIZE = {"type": "integer", "minimum": 1, "maximum": MAX_AT_ONCE}
+LARGEST = 2**31 - 1
+"""The largest number that the columns of arrays can have."""
+
+_SIZE = {"type": "integer", "minimum": 1, "maximum": LARGEST}
 _AT_ONCE = {**_SIZE, "nullable": True}
 _PLACE = {
     "id": {"type": "integer", "minimum": 1, "maximum": MAX_ID},
-    "index": {"type": "integer", "minimum": 0, "maximum": MAX_AT_ONCE},
+    "index": {"type": "integer", "minimum": 0, "maximum": LARGEST},
     "size": _SIZE,
     "at_once": _AT_ONCE,
 }
-AT_ONCE_BOUNDS = f"Give a whole number from 1 to {MAX_AT_ONCE}, or null for any number at once."
+AT_ONCE_BOUNDS = f"Give a whole number from 1 to {LARGEST}, or null for any number at once."
 
 
 class ArrayField(Described, serializers.Field[Any, Any, Any, Any]):
@@ -100,4 +102,4 @@ def _check(data: dict[str, Any]) -> None:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_AT_ONCE
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= LARGEST

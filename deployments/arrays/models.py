@@ -4,7 +4,7 @@ from django.apps import apps
 from django.conf import settings
 from django.core.validators import MinValueValidator
 from django.db import models
-from django.db.models import Count, OuterRef, Q, Subquery
+from django.db.models import Count, Exists, OuterRef, Q, Subquery
 from django.db.models.functions import JSONObject
 from django.utils import timezone
 
@@ -15,15 +15,22 @@ from orgs.tenancy import TenantQuerySet
 
 
 class ArrayQuerySet(TenantQuerySet["Array"]):
+    def without_elements(self) -> "ArrayQuerySet":
+        return self.filter(~Exists(_elements().filter(array=OuterRef("pk"))))
+
     def with_counts(self) -> "ArrayQuerySet":
         """Add `counts`: how many elements are in each status, by status, None without elements."""
-        elements: Any = apps.get_model("deployments", "Deployment").objects
+        elements = _elements()
         statuses = elements.model._meta.get_field("status").choices
         counts = {value: Count("pk", filter=Q(status=value)) for value, _ in statuses}
         of_each = elements.filter(array=OuterRef("pk")).order_by().values("array")
         return self.annotate(
             counts=Subquery(of_each.annotate(counts=JSONObject(**counts)).values("counts"))
         )
+
+
+def _elements() -> Any:
+    return apps.get_model("deployments", "Deployment").objects
 
 
 class Array(models.Model):

@@ -3,7 +3,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from deployments.arrays.fields import AT_ONCE_BOUNDS, MAX_AT_ONCE
+from deployments.arrays.fields import AT_ONCE_BOUNDS, LARGEST
 from deployments.arrays.models import Array
 from deployments.models import Status
 from hypervisor.rest.schemas import NAME, example
@@ -47,7 +47,7 @@ class ArraySerializer(StrictModelSerializer[Array]):
     organization = serializers.IntegerField(source="organization_id", read_only=True)
     at_once = IntegerField(
         min_value=1,
-        max_value=MAX_AT_ONCE,
+        max_value=LARGEST,
         allow_null=True,
         error_messages=dict.fromkeys(("invalid", "min_value", "max_value"), AT_ONCE_BOUNDS),
         help_text="How many of its elements may be active at the same time; null: any number.",

@@ -1,7 +1,7 @@
 """What people do with arrays. The audit trail records each change."""
 
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef
+from django.db.models import F
 
 from clusters.wakeups import request_cycle
 from deployments.arrays.models import Array
@@ -32,5 +32,4 @@ def limit(array: Array, *, at_once: int | None) -> Array:
 
 def delete_if_empty(array_id: int) -> None:
     """Delete an array without elements, in the transaction that has deleted the last one."""
-    elements = Deployment.objects.filter(array=OuterRef("pk"))
-    Array.objects.filter(~Exists(elements), pk=array_id).delete()
+    Array.objects.filter(pk=array_id).without_elements().delete()
