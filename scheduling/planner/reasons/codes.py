@@ -5,10 +5,9 @@ their requests have in common: all are eligible for the same nodes, none fits in
 is free on a cluster, and of the freest nodes the same one is the closest for each of them.
 """
 
-from scheduling.planner.packed import OVERDRAWN, pack
-from scheduling.planner.reasons.supply import Supplies, Supply
+from scheduling.planner.packed import pack
+from scheduling.planner.reasons.supply import Supplies
 from scheduling.planner.reasons.wait_reason import Reason
-from scheduling.planner.resources import Resources
 from scheduling.planner.shortlist import Group
 
 
@@ -22,15 +21,10 @@ def common_code(supplies: Supplies, group: Group) -> str | None:
     if not problem.eligibility.are_all_eligible(first, group.most):
         return None
     supply = supplies.at(first.priority, d)
-    if not supply.nodes or _may_scatter(supply, group.least):
+    if not supply.nodes or supply.may_scatter(pack(group.least)):
         return None
     if not supply.reservations:
         return "no_free_capacity"
     if not group.is_alike:
         return None
     return Reason(supplies, d, None).common_code()
-
-
-def _may_scatter(supply: Supply, least: Resources) -> bool:
-    """Return whether a request of at least that much may fit into the sum on a cluster."""
-    return not (supply.bound - pack(least)) & OVERDRAWN

@@ -99,12 +99,12 @@ class Supply:
 
     def may_scatter(self, request: int) -> bool:
         """Return whether the sum of what is free on a cluster of the freest nodes is enough."""
-        if (self.bound - request) & OVERDRAWN:
+        if (self._bound - request) & OVERDRAWN:
             return False
         return any(not (total - request) & OVERDRAWN for total in self._totals_of_freest)
 
     @cached_property
-    def bound(self) -> int:
+    def _bound(self) -> int:
         """The most of each dimension that is free on one cluster of the freest nodes."""
         return most([total for total in self._totals_of_freest if not total & OVERDRAWN])
 
