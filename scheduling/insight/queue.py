@@ -21,7 +21,7 @@ from clusters.models import Cluster, Node
 from deployments import waiting
 from deployments.models import OCCUPYING, Dependency, Deployment, Status
 from scheduling.cycle.snapshot import load_many
-from scheduling.insight.line import Competitor, Filters, Group, Line
+from scheduling.insight.organization_queue import Competitor, Filters, Group, OrganizationQueue
 from scheduling.insight.wording import named, names_in
 from scheduling.planner.plan import SCATTERED, Clusters
 from scheduling.planner.resources import DIMENSIONS, Resources, in_words
@@ -64,16 +64,16 @@ class Queue:
         self._now = now
 
     @cached_property
-    def lines(self) -> list[Line]:
+    def queues(self) -> list[OrganizationQueue]:
         """Return the queue of each organization, filtered."""
         all_loaded = load_many(self._organizations(), now=self._now).values()
         named, nodes = self._ids_named(), self._nodes()
-        return [Line(loaded, self._filters, nodes, named) for loaded in all_loaded]
+        return [OrganizationQueue(loaded, self._filters, nodes, named) for loaded in all_loaded]
 
     @cached_property
     def codes(self) -> Counter[str]:
         """Count the competing deployments by wait reason, ignoring the filter by reason."""
-        return sum((line.codes for line in self.lines), Counter[str]())
+        return sum((queue.codes for queue in self.queues), Counter[str]())
 
     @property
     def length(self) -> int:
@@ -83,16 +83,16 @@ class Queue:
     @property
     def first_queued_at(self) -> int | None:
         """The time, in seconds, at which the first of these deployments was queued."""
-        times = [line.first_queued_at for line in self.lines]
+        times = [queue.first_queued_at for queue in self.queues]
         return min((time for time in times if time is not None), default=None)
 
     def competing(self, first: int = 0, last: int | None = None) -> list[Competitor]:
         """Return the competing deployments that pass the filters from `first` up to, but not
         including, `last`, the heads of all queues first.
         """
-        if len(self.lines) == 1:
-            return list(self.lines[0].competitors(first, last))
-        found = merge(*(line.competitors(0, last) for line in self.lines), key=_by_position)
+        if len(self.queues) == 1:
+            return list(self.queues[0].competitors(first, last))
+        found = merge(*(queue.competitors(0, last) for queue in self.queues), key=_by_position)
         return list(islice(found, first, last))
 
     def count(self, group: Group) -> int:

@@ -15,7 +15,7 @@ from hypervisor.console.data.cluster_timeline import Stay, Timeline
 from orgs.models import Event
 from scheduling.cycle.next_plan import next_plan
 from scheduling.cycle.snapshot import Loaded, load
-from scheduling.insight.line import Filters, Line
+from scheduling.insight.organization_queue import Filters, OrganizationQueue
 from scheduling.insight.wording import named, names_in
 from scheduling.planner.plan import SCATTERED
 
@@ -85,10 +85,10 @@ class Scattered:
 
 
 def waits_on(cluster: Cluster, now: datetime) -> Loaded | None:
-    """Return the organization's competing deployments, for the next two functions.
+    """Return what the organization's next plan is made of, for the next two functions.
 
     The planner runs only if a deployment has waited long enough for a reservation, or if the last
-    cycle found free capacity scattered. Otherwise there are none to return.
+    cycle found free capacity scattered. Otherwise return None: both would find nothing.
     """
     long_ago = now - timedelta(seconds=settings.SCHEDULER_POLICY.starvation_seconds)
     of_organization = Deployment.objects.filter(organization=cluster.organization_id)
@@ -100,10 +100,11 @@ def waits_on(cluster: Cluster, now: datetime) -> Loaded | None:
 
 def scattered_on(cluster: Cluster, loaded: Loaded | None) -> list[Scattered]:
     """Return the first deployments for which the cluster's free capacity is scattered."""
-    line = Line(loaded, Filters(code=SCATTERED)) if loaded else None
+    if loaded is None:
+        return []
     scattered = (
         wait
-        for competitor in (line.competitors() if line else ())
+        for competitor in OrganizationQueue(loaded, Filters(code=SCATTERED)).competitors()
         if (wait := competitor.wait)
         and any(
             row["cluster"] == cluster.pk and row["code"] == SCATTERED
@@ -123,10 +124,12 @@ def scattered_on(cluster: Cluster, loaded: Loaded | None) -> list[Scattered]:
 
 def reservations_on(cluster: Cluster, loaded: Loaded | None) -> list[Reservation]:
     """Return the reservations on the cluster; each of its nodes has at most one."""
+    if loaded is None:
+        return []
     found = {
         wait.deployment: (loaded.known[wait.deployment].deployment.request, place)
-        for wait in (next_plan(loaded).reserved if loaded else ())
-        if loaded and (place := wait.detail["reservation"])
+        for wait in next_plan(loaded).reserved
+        if (place := wait.detail["reservation"])
     }
     names = dict(Deployment.objects.filter(pk__in=found).values_list("pk", "name"))
     return [

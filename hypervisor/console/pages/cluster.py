@@ -28,8 +28,8 @@ from hypervisor.console.data.cluster_data import (
 from hypervisor.console.data.nodes import nodes_of
 from hypervisor.console.pages.base import TopLevelPage
 from hypervisor.console.pages.queue import offered
-from scheduling.insight.line import Filters, Group
 from scheduling.insight.operator_actions import ACTIONS, Action
+from scheduling.insight.organization_queue import Filters, Group
 from scheduling.insight.queue import Queue
 from scheduling.monitoring import idle
 

@@ -15,8 +15,8 @@ from deployments.models import Run
 from hypervisor.base.numbers import whole
 from hypervisor.console.pages.base import TopLevelPage
 from orgs.models import Organization
-from scheduling.insight.line import NEXT, Filters, Group
 from scheduling.insight.operator_actions import ACTIONS, Action
+from scheduling.insight.organization_queue import NEXT, Filters, Group
 from scheduling.insight.queue import Queue
 from scheduling.models import SchedulingCycle
 from scheduling.monitoring.health import cycle_is_late

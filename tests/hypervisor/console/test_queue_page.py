@@ -20,7 +20,7 @@ from deployments.models import Deployment, Status
 from deployments.specs import Spec
 from orgs.models import Organization
 from scheduling.cycle.run import run_cycle
-from scheduling.insight.line import Filters, Group
+from scheduling.insight.organization_queue import Filters, Group
 from scheduling.insight.queue import Entry, Queue
 from scheduling.models import SchedulingCycle
 from tests.fixtures.deployments import Bring, Submit

@@ -18,7 +18,7 @@ from orgs.models import Organization
 from scheduling.cycle.run import run_cycle
 from scheduling.cycle.snapshot import load
 from scheduling.insight.explain import explain
-from scheduling.insight.line import Filters, Group
+from scheduling.insight.organization_queue import Filters, Group
 from scheduling.insight.queue import Queue
 from scheduling.insight.verify import violations
 from scheduling.models import SchedulingCycle

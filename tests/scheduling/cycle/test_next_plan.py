@@ -18,7 +18,7 @@ from deployments.models import ACTIVE, Run, Status
 from orgs.models import Role
 from scheduling.cycle.run import run_cycle
 from scheduling.insight.explain import explain
-from scheduling.insight.line import Filters, Group
+from scheduling.insight.organization_queue import Filters, Group
 from scheduling.insight.queue import Queue
 from scheduling.models import SchedulingCycle
 from scheduling.planner.compare import KINDS, Kind

@@ -101,7 +101,7 @@ class Competitor(NamedTuple):
         return None if self.code == NEXT else self.plan.wait_reason(self.row.id)
 
 
-class Line:
+class OrganizationQueue:
     """The ready deployments of one organization that pass the filters, by its next plan.
 
     `nodes` are those of the filter's cluster, `named` the ids that the filter's search finds. What
