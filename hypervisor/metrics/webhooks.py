@@ -62,7 +62,7 @@ def families(now: datetime, organizations: Collection[int]) -> Iterator[Metric]:
         due = [row[0] for row in cursor.fetchall()] + [row[2] for row in waiting]
     yield gauge(
         "hypervisor_webhook_undelivered_seconds",
-        "Age of the oldest event that an enabled webhook has still to deliver.",
+        "Age of the oldest event that an enabled webhook has not delivered yet.",
         ["organization"],
         [((pk,), _age(now, time)) for pk, time, _ in waiting if pk in organizations],
     )
