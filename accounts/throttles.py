@@ -6,7 +6,8 @@ from collections.abc import Callable
 from functools import wraps
 
 import structlog
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from redis import RedisError
 from rest_framework.request import Request
 from rest_framework.throttling import ScopedRateThrottle, SimpleRateThrottle
@@ -68,11 +69,13 @@ class LogIn(APIView):
     throttle_scope = "token"
 
 
-def limit_log_ins(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+def limit_log_ins(
+    view: Callable[..., HttpResponseBase],
+) -> Callable[..., HttpResponseBase]:
     """Count each form that is submitted to the page as a log-in, and answer 429 to too many."""
 
     @wraps(view)
-    def limited(request: HttpRequest) -> HttpResponse:
+    def limited(request: HttpRequest) -> HttpResponseBase:
         throttle = ScopedThrottle()
         if request.method == "POST" and not throttle.allow_request(Request(request), LogIn()):
             detail = "Too many log-ins from this address: try again later."

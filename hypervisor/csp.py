@@ -28,6 +28,6 @@ class ContentSecurityPolicyMiddleware:
 
 
 def policy_of(path: str) -> str:
-    if path.startswith(pages.ROOT):
+    if path.startswith(pages.OPERATORS):
         return ADMIN
     return DOCS if path == "/docs" else STRICT

@@ -12,10 +12,12 @@ from importlib.util import find_spec
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 from dotenv import dotenv_values
 
+from hypervisor import mail_server
 from hypervisor.base.numbers import read_whole
 from scheduling.planner.policy import Policy
 
@@ -126,6 +128,14 @@ SETTINGS = (
     Setting("SECURE_PROXY", "bool", False,
             "Whether a proxy in front terminates TLS and sets `X-Forwarded-Proto`: cookies become"
             " secure."),
+    Setting("PUBLIC_URL", "str", "http://localhost:8000",
+            "Address at which people reach the service; links in mails begin with it."),
+    Setting("MAIL_URL", "str", "",
+            "The mail server: `smtp://user:password@host:587` (STARTTLS),"
+            " `smtps://user:password@host:465` (TLS), or `smtp://host:25?tls=none` (unencrypted)."
+            " Empty: no mail is sent."),
+    Setting("MAIL_FROM", "str", "MLOps Hypervisor <hypervisor@localhost>",
+            "The sender of mails."),
     Setting("METRICS_TOKEN", "str", "",
             "The bearer token with which Prometheus reads `/metrics`, 32 characters or more."
             " Without one, only operators read it, and in development also programs on this"
@@ -281,6 +291,16 @@ def _bad_networks(networks: Iterable[str]) -> Iterator[str]:
             )
 
 
+def _bad_addresses(values: Mapping[str, Any]) -> Iterator[str]:
+    try:
+        mail_server.read(values["MAIL_URL"])
+    except ValueError as error:
+        yield f"MAIL_URL: {error}"
+    public = urlsplit(values["PUBLIC_URL"])
+    if public.scheme not in ("http", "https") or not public.hostname or public.path.strip("/"):
+        yield "PUBLIC_URL: Give the address without a path, such as https://hypervisor.example.org."
+
+
 def _refusals(values: Mapping[str, Any]) -> list[str]:
     """Return the reasons not to start a service with these values, each of which is valid alone."""
     problems = [
@@ -289,6 +309,7 @@ def _refusals(values: Mapping[str, Any]) -> list[str]:
         if not _CREDENTIALS_KEY.fullmatch(key)
     ]
     problems += _bad_networks(values["WEBHOOK_ALLOWED_NETWORKS"])
+    problems += _bad_addresses(values)
     if 0 < values["DEPLOYMENT_HISTORY_DAYS"] < _SHORTEST_HISTORY_DAYS:
         problems.append(
             f"DEPLOYMENT_HISTORY_DAYS: Must be 0 or at least {_SHORTEST_HISTORY_DAYS}: until then,"

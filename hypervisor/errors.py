@@ -9,7 +9,6 @@ from django.conf import settings
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation, TooManyFieldsSent
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.template.loader import render_to_string
-from django.urls import reverse
 from django.utils.deprecation import MiddlewareMixin
 from drf_standardized_errors.handler import ExceptionHandler
 from rest_framework import exceptions
@@ -28,6 +27,7 @@ from hypervisor.base.errors import (
     Unavailable,
 )
 from hypervisor.base.outages import refusal_of
+from hypervisor.pages import is_page
 
 log = structlog.get_logger(__name__)
 
@@ -165,10 +165,10 @@ def _refusal(error: BaseException | None) -> DomainError | None:
 
 
 def _refused(request: HttpRequest, refusal: DomainError) -> HttpResponse:
-    """Return a plain page, which needs no database, for the admin, and JSON for other paths."""
+    """Return a plain page, which needs no database, for a page, and JSON for other paths."""
     status = _STATUS[type(refusal)]
     response: HttpResponse
-    if request.path.startswith(reverse("admin:index")):
+    if is_page(request.path):
         page = {"title": status.phrase, "detail": refusal.detail}
         response = HttpResponse(render_to_string("hypervisor/refused.html", page), status=status)
     else:

@@ -1,4 +1,6 @@
-"""Middleware that only the console's pages need; a call of the API has no session."""
+"""Which paths are pages for people, and middleware that only pages need: a call of the API has no
+session.
+"""
 
 from typing import Any
 
@@ -7,14 +9,20 @@ from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import HttpRequest
 
-ROOT = "/admin"
+OPERATORS = "/admin"
+_PREFIXES = (OPERATORS, "/my/", "/account/")
+
+
+def is_page(path: str) -> bool:
+    """Return whether a browser shows what is at the path; elsewhere are the API and the docs."""
+    return path == "/" or path.startswith(_PREFIXES)
 
 
 class _OfPages:
     """A middleware whose `process_request` is only for pages."""
 
     def process_request(self, request: HttpRequest) -> Any:
-        if request.path.startswith(ROOT):
+        if is_page(request.path):
             return super().process_request(request)  # type: ignore[misc]
         return None
 

@@ -12,7 +12,7 @@ import structlog
 from django.templatetags.static import static
 from django.utils.functional import lazy
 
-from hypervisor import env, sessions, version
+from hypervisor import env, mail_server, sessions, version
 from scheduling.planner.policy import Policy
 
 _values = env.read()
@@ -69,7 +69,9 @@ INSTALLED_APPS = [
     "deployments",
     "scheduling",
     "hypervisor",
+    "hypervisor.ui",
     "hypervisor.console",
+    "hypervisor.portal",
     *(["benchmarks"] if (BASE_DIR / "benchmarks").is_dir() else []),
 ]
 
@@ -139,8 +141,8 @@ CACHES = {
 
 # --- People ---------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "accounts.User"
-LOGIN_URL = "admin:login"
-LOGIN_REDIRECT_URL = "admin:index"
+LOGIN_URL = "account:sign_in"
+LOGIN_REDIRECT_URL = "portal:deployments"
 AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",
     "django.contrib.auth.backends.ModelBackend",
@@ -187,6 +189,12 @@ MAX_NODES_PER_ORGANIZATION: int = _values["MAX_NODES_PER_ORGANIZATION"]
 MAX_PENDING_PER_USER: int = _values["MAX_PENDING_PER_USER"]
 MAX_PENDING_PER_ORGANIZATION: int = _values["MAX_PENDING_PER_ORGANIZATION"]
 MAX_ARRAY_SIZE: int = _values["MAX_ARRAY_SIZE"]
+
+# --- Mail -----------------------------------------------------------------------------------------
+PUBLIC_URL: str = _values["PUBLIC_URL"].rstrip("/")
+MAIL_IS_SENT = bool(_values["MAIL_URL"])
+globals().update(mail_server.read(_values["MAIL_URL"]))
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = _values["MAIL_FROM"]
 
 # --- Web security ---------------------------------------------------------------------------------
 CSRF_TRUSTED_ORIGINS: list[str] = _values["CSRF_TRUSTED_ORIGINS"]
@@ -287,8 +295,8 @@ UNFOLD: dict[str, Any] = {
     "SITE_URL": "/docs",
     "SITE_ICON": _icon,
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": _icon}],
-    "STYLES": [static_lazy("console/console.css")],
-    "SCRIPTS": [static_lazy("console/console.js")],
+    "STYLES": [static_lazy("ui/blocks.css"), static_lazy("console/console.css")],
+    "SCRIPTS": [static_lazy("ui/refresh.js"), static_lazy("console/console.js")],
     "DASHBOARD_CALLBACK": "hypervisor.console.pages.dashboard.context",
     "SIDEBAR": {"show_search": True, "navigation": "hypervisor.console.navigation.sidebar"},
     "COLORS": {

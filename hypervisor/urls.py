@@ -16,8 +16,9 @@ handler404 = "hypervisor.errors.not_found"
 handler500 = "hypervisor.errors.server_error"
 
 urlpatterns = [
-    path("", RedirectView.as_view(pattern_name="docs")),
+    path("", include("hypervisor.portal.urls")),
     path("favicon.ico", RedirectView.as_view(url=static("hypervisor/icon.svg"))),
+    path("account/", include("hypervisor.portal.account.urls")),
     path("", include("hypervisor.api")),
     path("admin/login/", limit_log_ins(admin.site.login)),
     path("admin/", include("hypervisor.console.urls")),

@@ -18,6 +18,7 @@ from unfold.paginator import InfinitePaginator
 from unfold.views import UnfoldModelAdminViewMixin
 
 from hypervisor.base.errors import DomainError
+from hypervisor.ui.live import layout
 
 M = TypeVar("M", bound=Model)
 P = TypeVar("P")
@@ -35,6 +36,9 @@ def permitted(verb: str) -> Callable[..., bool]:
     return check
 
 
+LAYOUT = "console/page.html"
+"""The template of a whole page of the console."""
+
 MOST_AT_ONCE = 300
 """The most rows of one action, because their ids have to fit into a URL."""
 
@@ -46,12 +50,6 @@ def preview_first(
     ids = queryset.order_by("pk").values_list("pk", flat=True)[: MOST_AT_ONCE + 1]
     query = urlencode({"ids": ",".join(map(str, ids)), "next": request.get_full_path()}, safe=",")
     return HttpResponseRedirect(f"{reverse('preview', args=[action])}?{query}")
-
-
-def layout(request: HttpRequest) -> str:
-    """Return the template that a page extends: the whole layout, or only its live part."""
-    live = request.headers.get("X-Fragment") == "live"
-    return "console/fragment.html" if live else "console/page.html"
 
 
 class ConsolePage(UnfoldModelAdminViewMixin, TemplateView):  # type: ignore[misc]
@@ -67,7 +65,7 @@ class ConsolePage(UnfoldModelAdminViewMixin, TemplateView):  # type: ignore[misc
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         return super().get_context_data(
-            layout=layout(self.request),
+            layout=layout(self.request, LAYOUT),
             refresh_s=self.refresh_s,
             breadcrumbs=self.breadcrumbs,
             **kwargs,

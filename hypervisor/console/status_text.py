@@ -7,10 +7,10 @@ from typing import Any
 
 from clusters.models import DIMENSIONS
 from deployments.models import Deployment
-from hypervisor.console.charts import Bar
 from hypervisor.console.dashboard.capacity import UNITS, ClusterNow
 from hypervisor.console.status import Status, Waiting
-from hypervisor.console.templatetags.console import duration
+from hypervisor.ui.charts import Bar
+from hypervisor.ui.templatetags.blocks import duration
 from hypervisor.version import NAME, VERSION
 from scheduling.monitoring.alarm import Alarm
 

@@ -59,6 +59,7 @@ def _run(supervisor: Supervisor, home: Home, scale: Mapping[str, int]) -> None:
     own = _decide_settings(home, lock)
     listener = _listen(given("HOST") or "127.0.0.1", int(given("PORT") or 8000))
     # Callers reach it through the web server.
+    os.environ["PUBLIC_URL"] = given("PUBLIC_URL") or _url(listener)
     followers = _listen("127.0.0.1", 0)
     os.environ["EVENTS_URL"] = f"http://127.0.0.1:{followers.getsockname()[1]}"
     if own:

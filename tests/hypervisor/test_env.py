@@ -87,6 +87,11 @@ def test_child_processes_inherit_the_files_values(root: Path) -> None:
         ("MAX_CLUSTERS_PER_ORGANIZATION", "-1"),
         ("RATE_LIMIT_TOKEN", "60"),
         ("RATE_LIMIT_TOKEN", "60/min\n"),
+        ("PUBLIC_URL", "hypervisor.example.org"),
+        ("PUBLIC_URL", "https://example.org/hypervisor"),
+        ("MAIL_URL", "mail.example.org"),
+        ("MAIL_URL", "smtp://mail.example.org?tls=no"),
+        ("MAIL_URL", "smtp://mail.example.org/inbox"),
     ],
 )
 def test_a_bad_value_is_refused_by_name(

@@ -6,13 +6,13 @@ from datetime import datetime
 from django.utils import timezone
 
 from deployments.models import Run
-from hypervisor.console.charts import Plot
 from hypervisor.console.dashboard import capacity, over_time, queue
 from hypervisor.console.dashboard.capacity import ClusterNow
 from hypervisor.console.dashboard.gpu_models import GpuModel, gpu_models
 from hypervisor.console.dashboard.queue import LastHour, Level
 from hypervisor.console.links import link_of
-from hypervisor.console.templatetags.console import duration
+from hypervisor.ui.charts import Plot
+from hypervisor.ui.templatetags.blocks import duration
 from scheduling.models import Day, Sample
 from scheduling.monitoring import health, idle
 from scheduling.monitoring.alarm import Alarm

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from clusters.models import DIMENSIONS
-from hypervisor.console.charts import Bar
+from hypervisor.ui.charts import Bar
 from scheduling.monitoring import usage
 from scheduling.monitoring.usage import Usage
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from django.db import connection
 
 from clusters.models import Cluster, Node
-from hypervisor.console.charts import Bar
 from hypervisor.console.dashboard.capacity import ClusterNow, bar_of
+from hypervisor.ui.charts import Bar
 
 
 @dataclass(frozen=True, slots=True)

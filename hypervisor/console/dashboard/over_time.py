@@ -8,8 +8,8 @@ from django.conf import settings
 from django.db import connection
 
 from clusters.models import DIMENSIONS
-from hypervisor.console.charts import Plot, Series
 from hypervisor.console.dashboard.capacity import UNITS, ClusterNow
+from hypervisor.ui.charts import Plot, Series
 from scheduling.models import ClusterSample, Sample
 from scheduling.monitoring.histogram import added_up, quantile, without_trailing_zeros
 from scheduling.monitoring.idle import SHARE

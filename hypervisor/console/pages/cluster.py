@@ -16,8 +16,10 @@ from clusters.places import Places
 from deployments.models import Deployment
 from deployments.runtime import orphans
 from deployments.runtime.lost_contact import is_lost
-from hypervisor.console.data.amounts import bars
-from hypervisor.console.data.cluster_data import (
+from hypervisor.console.pages.base import TopLevelPage
+from hypervisor.console.pages.queue import offered
+from hypervisor.ui.data.amounts import bars
+from hypervisor.ui.data.cluster_data import (
     drain_of,
     reservations_on,
     scattered_on,
@@ -25,9 +27,7 @@ from hypervisor.console.data.cluster_data import (
     timeline_of,
     waits_on,
 )
-from hypervisor.console.data.nodes import nodes_of
-from hypervisor.console.pages.base import TopLevelPage
-from hypervisor.console.pages.queue import offered
+from hypervisor.ui.data.nodes import nodes_of
 from scheduling.insight.operator_actions import ACTIONS, Action
 from scheduling.insight.organization_queue import Filters, Group
 from scheduling.insight.queue import Queue

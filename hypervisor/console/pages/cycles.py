@@ -8,9 +8,9 @@ from typing import Any
 from django.core.paginator import Page, Paginator
 from django.urls import reverse
 
-from hypervisor.console.data.occupancy import occupancy
 from hypervisor.console.pages.base import TopLevelPage
 from hypervisor.console.pages.replays import KINDS, PolicyForm, names_of, replayed
+from hypervisor.ui.data.occupancy import occupancy
 from orgs.models import Event, Organization
 from scheduling.cycle.next_plan import next_plan
 from scheduling.cycle.recording import Decision, Kind, unpack

@@ -14,9 +14,9 @@ from django.utils import timezone
 from clusters.places import Places
 from deployments import requirements
 from deployments.models import ENDED, OCCUPYING, Deployment, Run, Status
-from hypervisor.console.data.deployment_timeline import RUNS_SHOWN, draw
 from hypervisor.console.pages.base import TopLevelPage
 from hypervisor.console.pages.logs import last_output
+from hypervisor.ui.data.deployment_timeline import RUNS_SHOWN, draw
 from orgs.models import Event
 from scheduling.insight.explain import Explanation, explain
 from scheduling.insight.operator_actions import ACTIONS, Action

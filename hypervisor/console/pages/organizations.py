@@ -12,9 +12,9 @@ from django.utils import timezone
 from clusters.capacity import Capacity
 from clusters.models import Cluster
 from deployments.models import Deployment, Status
-from hypervisor.console.charts import Bar
-from hypervisor.console.data.amounts import bars
 from hypervisor.console.pages.base import TopLevelPage
+from hypervisor.ui.charts import Bar
+from hypervisor.ui.data.amounts import bars
 from orgs.models import Event, Membership, Organization
 from scheduling.models import SchedulingCycle
 from scheduling.monitoring import idle

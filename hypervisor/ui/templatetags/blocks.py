@@ -7,7 +7,7 @@ from django import template
 from django.conf import settings
 from django.utils import timezone
 
-from hypervisor.console.charts import Bar, Plot
+from hypervisor.ui.charts import Bar, Plot
 
 register = template.Library()
 
@@ -39,7 +39,7 @@ _LOOKS = {
 }
 
 
-@register.inclusion_tag("console/badge.html")
+@register.inclusion_tag("ui/badge.html")
 def badge(state: str, text: str = "") -> dict[str, str]:
     """Draw a state in its colour, with its symbol and its name."""
     tone, symbol = _LOOKS.get(state, ("plain", "circle"))
@@ -47,7 +47,7 @@ def badge(state: str, text: str = "") -> dict[str, str]:
     return {"tone": tone, "symbol": symbol, "text": text or name}
 
 
-@register.inclusion_tag("console/figure.html")
+@register.inclusion_tag("ui/figure.html")
 def figure(
     label: str, value: Any, note: str = "", tone: str = "plain", href: str = ""
 ) -> dict[str, Any]:
@@ -55,13 +55,13 @@ def figure(
     return {"label": label, "value": value, "note": note, "tone": tone, "href": href}
 
 
-@register.inclusion_tag("console/bar.html")
+@register.inclusion_tag("ui/bar.html")
 def resource_bar(bar: Bar) -> dict[str, Any]:
     """Draw what is allocated, reserved and free of one resource, also in words."""
     return {"bar": bar}
 
 
-@register.inclusion_tag("console/plot.html")
+@register.inclusion_tag("ui/plot.html")
 def plot(plot: Plot, key: str) -> dict[str, Any]:
     """Draw values over time, with a hidden table of them; `key` is unique on the page."""
     return {"plot": plot, "key": key}

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from clusters.models import Cluster
 from deployments.models import Deployment, Run
-from hypervisor.console.data.deployment_timeline import RUNS_SHOWN, Row, draw
+from hypervisor.ui.data.deployment_timeline import RUNS_SHOWN, Row, draw
 from orgs.models import Event
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -8,9 +8,9 @@ from django.utils import timezone
 from clusters.places import Places
 from clusters.resources import ResourceColumns, cores
 from deployments.models import Deployment, Run
-from hypervisor.console.data.cluster_timeline import Bar, band_of
-from hypervisor.console.data.gpus import Block
-from hypervisor.console.templatetags.console import duration
+from hypervisor.ui.data.cluster_timeline import Bar, band_of
+from hypervisor.ui.data.gpus import Block
+from hypervisor.ui.templatetags.blocks import duration
 from scheduling.planner.resources import Resources, in_words, quantity
 
 register = template.Library()

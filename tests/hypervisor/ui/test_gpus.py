@@ -6,9 +6,9 @@ from typing import Any
 
 from clusters.capacity import Capacity
 from deployments.models import Deployment, Run
-from hypervisor.console.data.cluster_data import Reservation
-from hypervisor.console.data.gpus import Block, Gpus, gpus_of
-from hypervisor.console.templatetags.operate import gpus
+from hypervisor.ui.data.cluster_data import Reservation
+from hypervisor.ui.data.gpus import Block, Gpus, gpus_of
+from hypervisor.ui.templatetags.wording import gpus
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

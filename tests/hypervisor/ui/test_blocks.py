@@ -1,4 +1,4 @@
-"""The building blocks of the operators' pages."""
+"""The building blocks of all pages."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -6,9 +6,9 @@ import pytest
 from django.template import Context, Template
 from django.test import Client, RequestFactory
 
-from hypervisor.console.bases import layout
-from hypervisor.console.charts import Bar, Plot, Series
-from hypervisor.console.templatetags.console import ago, duration, number, percent
+from hypervisor.ui.charts import Bar, Plot, Series
+from hypervisor.ui.live import layout
+from hypervisor.ui.templatetags.blocks import ago, duration, number, percent
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -18,7 +18,7 @@ def minutes(count: int) -> list[datetime]:
 
 
 def render(source: str, **context: object) -> str:
-    return Template("{% load console %}" + source).render(Context(context))
+    return Template("{% load blocks %}" + source).render(Context(context))
 
 
 @pytest.mark.parametrize(
@@ -110,8 +110,11 @@ def test_a_state_is_shown_in_words_and_not_only_by_colour() -> None:
 def test_a_request_for_the_live_part_gets_only_that() -> None:
     requests = RequestFactory()
 
-    assert layout(requests.get("/")) == "console/page.html"
-    assert layout(requests.get("/", headers={"X-Fragment": "live"})) == "console/fragment.html"
+    assert layout(requests.get("/"), "console/page.html") == "console/page.html"
+    assert (
+        layout(requests.get("/", headers={"X-Fragment": "live"}), "console/page.html")
+        == "ui/fragment.html"
+    )
 
 
 def test_the_sidebar_shows_the_pages_that_the_user_may_open(console: Client) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from deployments.models import Deployment, Run
-from hypervisor.console.data.cluster_data import Reservation
+from hypervisor.ui.data.cluster_data import Reservation
 
 _MOST = 64
 """A node with more GPUs is not drawn."""

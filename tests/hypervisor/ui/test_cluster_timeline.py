@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hypervisor.console.data.cluster_timeline import USAGE_HEIGHT, WIDTH, Stay, Timeline
+from hypervisor.ui.data.cluster_timeline import USAGE_HEIGHT, WIDTH, Stay, Timeline
 
 
 def stay(run: int, placed: float, released: float | None, **fields: object) -> Stay:

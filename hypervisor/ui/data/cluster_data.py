@@ -11,7 +11,7 @@ from django.db.models import Q
 from clusters.capacity import Capacity
 from clusters.models import DIMENSIONS, Cluster
 from deployments.models import Deployment, Run
-from hypervisor.console.data.cluster_timeline import Stay, Timeline
+from hypervisor.ui.data.cluster_timeline import Stay, Timeline
 from orgs.models import Event
 from scheduling.cycle.next_plan import next_plan
 from scheduling.cycle.snapshot import Loaded, load

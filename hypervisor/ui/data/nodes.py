@@ -10,10 +10,10 @@ from clusters import node_rules
 from clusters.capacity import NOTHING, Capacity
 from clusters.models import Cluster, Node
 from deployments.models import OCCUPYING, Run
-from hypervisor.console.charts import Bar
-from hypervisor.console.data.amounts import bars
-from hypervisor.console.data.cluster_data import Reservation
-from hypervisor.console.data.gpus import Gpus, gpus_of
+from hypervisor.ui.charts import Bar
+from hypervisor.ui.data.amounts import bars
+from hypervisor.ui.data.cluster_data import Reservation
+from hypervisor.ui.data.gpus import Gpus, gpus_of
 from scheduling.insight.operator_actions import ACTIONS, Action
 
 _SHOWN = 100

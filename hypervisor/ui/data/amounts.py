@@ -3,7 +3,7 @@
 from clusters.capacity import NOTHING, Capacity
 from clusters.models import DIMENSIONS
 from clusters.resources import cores
-from hypervisor.console.charts import Bar
+from hypervisor.ui.charts import Bar
 
 _LOOKS = {"cpu_milli": ("CPU", "cores"), "ram_mib": ("RAM", "GiB"), "gpu": ("GPU", "")}
 

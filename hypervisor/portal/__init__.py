@@ -1,0 +1,9 @@
+"""The members' pages, at `/`, `/my/` and `/account/`: what a person who is no operator needs.
+
+Nothing imports it; like the console, it stands on `ui` and writes through the apps' services.
+
+bases         the base class of its pages
+urls          their paths
+pages/        one module per page
+account/      signing in, and what a person does with the own account
+"""

@@ -1,0 +1,8 @@
+from django.apps import AppConfig
+
+
+class PortalConfig(AppConfig):
+    """The members' pages."""
+
+    name = "hypervisor.portal"
+    label = "portal"
