@@ -29,6 +29,7 @@ pytest_plugins = [
     "tests.fixtures.docker",
     "tests.fixtures.engines",
     "tests.fixtures.log_in",
+    "tests.fixtures.mail",
     "tests.fixtures.node",
     "tests.fixtures.people",
 ]

@@ -133,7 +133,10 @@ SETTINGS = (
     Setting("MAIL_URL", "str", "",
             "The mail server: `smtp://user:password@host:587` (STARTTLS),"
             " `smtps://user:password@host:465` (TLS), or `smtp://host:25?tls=none` (unencrypted)."
-            " Empty: no mail is sent."),
+            " Empty: no mail is sent. Only the `engines` worker needs it."),
+    Setting("MAIL_ENABLED", "bool", False,
+            "Whether the `engines` worker has a MAIL_URL, for the processes that have none: Compose"
+            " sets it."),
     Setting("MAIL_FROM", "str", "MLOps Hypervisor <hypervisor@localhost>",
             "The sender of mails."),
     Setting("METRICS_TOKEN", "str", "",

@@ -192,7 +192,7 @@ MAX_ARRAY_SIZE: int = _values["MAX_ARRAY_SIZE"]
 
 # --- Mail -----------------------------------------------------------------------------------------
 PUBLIC_URL: str = _values["PUBLIC_URL"].rstrip("/")
-MAIL_IS_SENT = bool(_values["MAIL_URL"])
+MAIL_IS_SENT: bool = _values["MAIL_ENABLED"] or bool(_values["MAIL_URL"])
 globals().update(mail_server.read(_values["MAIL_URL"]))
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = _values["MAIL_FROM"]
 
@@ -329,10 +329,12 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_TASK_IGNORE_RESULT = True
-# Calls of engines run in a separate worker with threads, because an engine that hangs blocks one.
+# Calls of engines and of the mail server run in a separate worker with threads, because a server
+# that hangs blocks one.
 CELERY_TASK_ROUTES = {
     "deployments.reconcile": {"queue": "engines"},
     "deployments.reconcile_engine": {"queue": "engines"},
+    "*.mail_*": {"queue": "engines"},
     # A caller waits for none of these, and the number of rows decides how long they take.
     "scheduling.refresh_reasons": {"queue": "background"},
     "scheduling.take_sample": {"queue": "background"},

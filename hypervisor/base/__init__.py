@@ -14,6 +14,7 @@ stored      functions in the database, whose statements are planned once for eac
 postgresql/ the connection to the database, which is checked without a statement
 bounds      limits on how much one user or organization may have
 secrets     encryption of what must not be readable in the database
+links       signatures of links in mails
 threads     calls that use the database, from an event loop
 cache       the shared cache, with short timeouts
 commands    the base of the product's commands

@@ -10,7 +10,7 @@ from hypervisor.standalone.bootstrap import ROOT
 
 APPLICATION = ("migrate", "web", "events", "worker", "background", "engines", "beat")
 NOT_OF_THE_CONTAINERS = {"DEBUG", "HYPERVISOR_HOME", "HOST", "PORT"}
-SECRETS = {"SECRET_KEY", "CREDENTIALS_KEYS", "SECRETS_NEEDED", "METRICS_TOKEN"}
+SECRETS = {"SECRET_KEY", "CREDENTIALS_KEYS", "SECRETS_NEEDED", "METRICS_TOKEN", "MAIL_URL"}
 
 
 def services() -> dict[str, Any]:
@@ -53,6 +53,7 @@ def test_a_service_gets_only_the_secrets_that_it_needs(name: str, secrets: set[s
     needed = {2: "all", 1: "credentials", 0: "none"}[len(secrets)]
     assert environment.get("SECRETS_NEEDED", "all") == needed
     assert ("METRICS_TOKEN" in environment) == (name == "web")
+    assert ("MAIL_URL" in environment) == (name == "engines")
 
 
 def test_only_the_web_server_is_published_and_only_on_the_loopback_address() -> None:
