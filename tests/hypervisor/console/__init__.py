@@ -1,0 +1,3 @@
+"""Tests of the operators' console, whose pages are loaded with its URLs."""
+
+from hypervisor.console import urls as urls
