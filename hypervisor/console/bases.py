@@ -18,6 +18,7 @@ from unfold.paginator import InfinitePaginator
 from unfold.views import UnfoldModelAdminViewMixin
 
 from hypervisor.base.errors import DomainError
+from hypervisor.console.links import PAGES
 from hypervisor.ui.live import layout
 
 M = TypeVar("M", bound=Model)
@@ -68,6 +69,7 @@ class ConsolePage(UnfoldModelAdminViewMixin, TemplateView):  # type: ignore[misc
             layout=layout(self.request, LAYOUT),
             refresh_s=self.refresh_s,
             breadcrumbs=self.breadcrumbs,
+            pages=PAGES,
             **kwargs,
         )
 

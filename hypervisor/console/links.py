@@ -1,4 +1,4 @@
-"""The console's page for the subject of an alarm."""
+"""The console's pages of things, and for the subject of an alarm."""
 
 from urllib.parse import urlencode
 
@@ -6,7 +6,20 @@ from django.urls import reverse
 
 from scheduling.monitoring.alarm import Alarm, Subject
 
-_PAGES: dict[Subject, tuple[str, str, dict[str, str]]] = {
+PAGES = {
+    "cluster": "cluster",
+    "deployment": "admin:deployments_deployment_change",
+    "deployments": "admin:deployments_deployment_changelist",
+    "event": "admin:orgs_event_change",
+    "logs": "logs",
+    "organization": "admin:orgs_organization_change",
+    "queue": "queue",
+    "run": "admin:deployments_run_change",
+    "runs": "admin:deployments_run_changelist",
+}
+"""The pages to which `{% link %}` leads, by the kind of thing."""
+
+_SUBJECTS: dict[Subject, tuple[str, str, dict[str, str]]] = {
     Subject.CLUSTER: ("cluster", "Cluster", {}),
     Subject.CYCLES: ("admin:scheduling_schedulingcycle_changelist", "Run them now", {}),
     Subject.DEPLOYMENT: ("admin:deployments_deployment_change", "Show", {}),
@@ -27,7 +40,7 @@ def link_of(alarm: Alarm) -> tuple[str, str] | None:
     """Return the URL and the label of the link to the alarm's subject, or None."""
     if alarm.subject is None:
         return None
-    page, label, parameters = _PAGES[alarm.subject]
+    page, label, parameters = _SUBJECTS[alarm.subject]
     address = reverse(page, args=[] if alarm.pk is None else [alarm.pk])
     query = urlencode({parameters.get(name, name): v for name, v in alarm.where.items()})
     return (f"{address}?{query}" if query else address), label

@@ -4,6 +4,7 @@ Nothing imports it; like the console, it stands on `ui` and writes through the a
 
 bases         the base class of its pages
 urls          their paths
+links         which of them show what kind of thing
 pages/        one module per page
 account/      signing in, and what a person does with the own account
 """

@@ -7,6 +7,7 @@ from django.contrib.auth.mixins import LoginRequiredMixin
 from django.views.generic import TemplateView
 
 from accounts.models import User
+from hypervisor.portal.links import PAGES
 from hypervisor.ui.live import layout
 
 
@@ -36,5 +37,6 @@ class PortalPage(LoginRequiredMixin, TemplateView):
             section=self.section,
             refresh_s=self.refresh_s,
             breadcrumbs=self.breadcrumbs,
+            pages=PAGES,
             **kwargs,
         )

@@ -1,4 +1,4 @@
-"""The building blocks of the operators' pages: badge, figure, resource bar, plot."""
+"""The building blocks of the pages: badge, figure, resource bar, plot."""
 
 from datetime import datetime, timedelta
 from typing import Any

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from clusters.models import Cluster, SimulatedContainer
 from deployments.models import Deployment, Run, RunOutput, Status
-from hypervisor.console.pages.logs import as_text
+from hypervisor.ui.data.logs import as_text
 from tests.fixtures.deployments import Bring, Submit
 
 
@@ -73,8 +73,8 @@ def test_missing_output_is_explained(
 ) -> None:
     page, context = look(console, submit(), **query)
 
-    assert context["trouble"]
-    assert context["trouble"] in page
+    assert context["output"].trouble
+    assert context["output"].trouble in page
 
 
 def test_terminal_control_sequences_are_left_out() -> None:

@@ -10,8 +10,8 @@ from django.test import Client
 from clusters.models import Cluster
 from deployments.models import Status
 from hypervisor.base.numbers import read_whole, whole
-from hypervisor.console.pages.preview import CapacityForm, PriorityForm
 from hypervisor.console.pages.replays import PolicyForm
+from hypervisor.ui.forms import CapacityForm, PriorityForm
 from scheduling.planner.policy import Policy
 from tests.fixtures.deployments import Bring
 

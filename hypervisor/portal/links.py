@@ -1,0 +1,6 @@
+"""The members' pages of things."""
+
+PAGES = {
+    "deployments": "portal:deployments",
+}
+"""The pages to which `{% link %}` leads, by the kind of thing."""
