@@ -1,4 +1,4 @@
-"""End what gives access to the API as a user, as each app registers it."""
+"""End what gives access as a user, as each app registers it."""
 
 from collections.abc import Callable
 
@@ -18,7 +18,8 @@ def register(end: End) -> None:
 
 @transaction.atomic
 def end(user: User) -> None:
-    """End the user's log-ins and everything that is registered."""
+    """End the user's sessions and log-ins, and everything that is registered."""
+    user.browser_sessions.all().delete()
     user.token_families.all().delete()
     for each in _ends:
         each(user)

@@ -6,13 +6,13 @@ from typing import Any
 
 from axes.models import AccessAttempt
 from django.conf import settings
-from django.contrib import admin
 from django.db.models import Max
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.utils import timezone
 from rest_framework.throttling import BaseThrottle
 
+from accounts.models import User
 from hypervisor.base.names import normalized
 
 DETAIL = "Too many wrong passwords for this user from this address: try again later."
@@ -27,9 +27,15 @@ def client_address(request: Any) -> str | None:
 
 
 def username(request: Any, credentials: Mapping[str, str] | None) -> str | None:
-    """Return the attempted username, normalized so that all its spellings count together."""
+    """Return the attempted username, normalized so that all its spellings count together.
+
+    A user's verified address is one of them.
+    """
     given = (credentials or request.POST).get("username")
-    return normalized(given).lower() if given else None
+    if not given:
+        return None
+    user = User.objects.with_address(given) if "@" in given else None
+    return normalized(user.username if user else given).lower()
 
 
 def seconds_left(name: str | None, address: str | None) -> int:
@@ -53,10 +59,13 @@ def answer(
 
 
 def wait_page(request: HttpRequest, detail: str, seconds: int) -> HttpResponse:
-    """Return a 429 page of the admin with the reason for the wait and its length."""
+    """Return a 429 page with the reason for the wait and its length.
+
+    The members' pages have its template, because they have the frame.
+    """
     minutes = math.ceil(seconds / 60)
     wait = f"{seconds} seconds" if seconds < 100 else f"{minutes} minutes"
-    context = {**admin.site.each_context(request), "detail": detail, "wait": wait, "title": "Wait"}
-    page = render(request, "accounts/locked_out.html", context, status=429)
+    context = {"detail": detail, "wait": wait, "title": "Please wait"}
+    page = render(request, "accounts/wait.html", context, status=429)
     page.headers["Retry-After"] = str(seconds)
     return page

@@ -1,4 +1,4 @@
-"""Users, their log-ins, the responses stored for idempotency keys, and the audit trail."""
+"""Users, sessions and log-ins, responses stored for idempotency keys, and the audit trail."""
 
 import uuid
 from typing import Any, ClassVar
@@ -7,6 +7,7 @@ import pgtrigger
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser, Group
 from django.contrib.auth.validators import ASCIIUsernameValidator
+from django.contrib.sessions.base_session import AbstractBaseSession
 from django.db import models
 from django.db.models.functions import Lower
 
@@ -17,7 +18,10 @@ from hypervisor.base.prepared import ReadAhead
 
 
 class User(AbstractUser):
-    """A user. New usernames are ASCII, because letters of other scripts can look the same."""
+    """A user. New usernames are ASCII, because letters of other scripts can look the same.
+
+    `email` counts only once it is verified: `email_verified_at` is null until then.
+    """
 
     username_validator: Any = ASCIIUsernameValidator()
     username = models.CharField(
@@ -28,6 +32,10 @@ class User(AbstractUser):
         error_messages={"unique": "A user with that username already exists."},
     )
 
+    email_verified_at = models.DateTimeField("e-mail verified", null=True, blank=True)
+    pending_email = models.EmailField(blank=True, default="", db_default="")
+    """A new address, which replaces the present one once it is verified; see `addresses`."""
+
     objects: ClassVar = UserManager()
 
     read_ahead = ReadAhead({})
@@ -35,15 +43,21 @@ class User(AbstractUser):
 
     class Meta(AbstractUser.Meta):
         triggers = trail(
-            "username", "first_name", "last_name", "email", "is_active", "is_staff", "is_superuser",
-            secrets=("password",), called="username",
+            "username", "first_name", "last_name", "email", "email_verified_at", "is_active",
+            "is_staff", "is_superuser", secrets=("password",), called="username",
         )  # fmt: skip
         constraints: ClassVar = [
             models.UniqueConstraint(
                 Lower("username"),
                 name="username_unique_ignoring_case",
                 violation_error_message="A user with that username already exists.",
-            )
+            ),
+            models.UniqueConstraint(
+                Lower("email"),
+                condition=models.Q(email_verified_at__isnull=False),
+                name="verified_email_unique_ignoring_case",
+                violation_error_message="This address belongs to another user.",
+            ),
         ]
 
     @property
@@ -81,6 +95,39 @@ class TokenFamily(models.Model):
 
     def __str__(self) -> str:
         return f"log-in of {self.user} at {self.logged_in_at:%Y-%m-%d %H:%M}"
+
+
+class BrowserSession(AbstractBaseSession):
+    """A session of a browser; see `sessions`.
+
+    `session_key` is a digest. `expire_date` moves with each use, within the longest lifetime.
+    `address` and `browser` are those of a recent request.
+    """
+
+    session_key = models.CharField(max_length=64, primary_key=True)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        null=True,
+        related_name="browser_sessions",
+    )
+    created_at = models.DateTimeField()
+    seen_at = models.DateTimeField()
+    address = models.GenericIPAddressField(null=True)
+    browser = models.CharField(max_length=300, blank=True, default="")
+
+    class Meta:
+        verbose_name = "session"
+        default_permissions = ()
+
+    @classmethod
+    def get_session_store_class(cls) -> Any:
+        from accounts.sessions.engine import SessionStore
+
+        return SessionStore
+
+    def __str__(self) -> str:
+        return f"session of {self.user} since {self.created_at:%Y-%m-%d %H:%M}"
 
 
 class IdempotencyKey(models.Model):

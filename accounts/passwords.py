@@ -9,7 +9,7 @@ from hypervisor.base.names import is_visible
 
 
 class EndOfAccess:
-    """No rule, but what a new password causes, however it is set: log-ins and API tokens end.
+    """No rule, but what a new password causes, however it is set: all access ends.
 
     Django calls it when a user with a new password is saved, but not when the hash of the same
     password is renewed.
@@ -22,7 +22,7 @@ class EndOfAccess:
         access.end(user)
 
     def get_help_text(self) -> str:
-        return "A new password ends the user's log-ins to the API and revokes the API tokens."
+        return "A new password ends all sessions and log-ins, and revokes the API tokens."
 
 
 class VisibleLengthValidator(MinimumLengthValidator):

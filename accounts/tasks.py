@@ -6,6 +6,7 @@ from django.utils import timezone
 
 from accounts import idempotency, tokens
 from accounts.audit import retention
+from accounts.sessions import services as sessions
 
 
 @shared_task(name="accounts.purge_idempotency_keys")
@@ -17,6 +18,11 @@ def purge_idempotency_keys() -> None:
 def purge_expired_tokens() -> None:
     tokens.purge(timezone.now())
     call_command("flushexpiredtokens")
+
+
+@shared_task(name="accounts.purge_sessions")
+def purge_sessions() -> None:
+    sessions.purge(timezone.now())
 
 
 @shared_task(name="accounts.purge_audit_trail")

@@ -4,6 +4,7 @@ import math
 import random
 from collections.abc import Callable
 from functools import wraps
+from typing import Any
 
 import structlog
 from django.http import HttpRequest
@@ -14,10 +15,10 @@ from rest_framework.throttling import ScopedRateThrottle, SimpleRateThrottle
 from rest_framework.views import APIView
 
 from accounts.lockout import wait_page
-from accounts.models import User
-from hypervisor.base.errors import Busy
 
 log = structlog.get_logger(__name__)
+
+View = Callable[..., HttpResponseBase]
 
 
 class _Slots(SimpleRateThrottle):
@@ -66,41 +67,37 @@ class ScopedThrottle(ScopedRateThrottle, _Slots):
 
 
 class LogIn(APIView):
-    """The scope in which the log-ins at `/token` and at the admin's page are counted together."""
+    """The scope in which log-ins at `/token` and at the page to sign in are counted together."""
 
     throttle_scope = "token"
 
 
-def limit_log_ins(
-    view: Callable[..., HttpResponseBase],
-) -> Callable[..., HttpResponseBase]:
-    """Count each form that is submitted to the page as a log-in, and answer 429 to too many."""
+class Registration(APIView):
+    """The scope in which registrations by the API and the page are counted together."""
+
+    throttle_scope = "register"
+
+
+def limit_posts(view: View, *, of: type[APIView], detail: str) -> View:
+    """Count each form that is submitted to the page, and answer 429 to too many."""
 
     @wraps(view)
-    def limited(request: HttpRequest) -> HttpResponseBase:
+    def limited(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         throttle = ScopedThrottle()
-        if request.method == "POST" and not throttle.allow_request(Request(request), LogIn()):
-            detail = "Too many log-ins from this address: try again later."
+        if request.method == "POST" and not throttle.allow_request(Request(request), of()):
             return wait_page(request, detail, math.ceil(throttle.wait()))
-        return view(request)
+        return view(request, *args, **kwargs)
 
     return limited
 
 
-class _Scope(APIView):
-    def __init__(self, scope: str) -> None:
-        super().__init__()
-        self.throttle_scope = scope
+def limit_log_ins(view: View) -> View:
+    """Count each form that is submitted to the page as a log-in."""
+    detail = "Too many log-ins from this address: try again later."
+    return limit_posts(view, of=LogIn, detail=detail)
 
 
-def check_rate(request: HttpRequest, user: User, scope: str) -> None:
-    """Count a form that the user submits in the scope's calls of the API.
-
-    Raises Busy if there were too many.
-    """
-    counted = Request(request)
-    counted.user = user
-    throttle = ScopedThrottle()
-    if not throttle.allow_request(counted, _Scope(scope)):
-        seconds = math.ceil(throttle.wait())
-        raise Busy(f"Too many attempts: try again in {seconds} seconds.", retry_after_s=seconds)
+def limit_registrations(view: View) -> View:
+    """Count each form that is submitted to the page as a registration."""
+    detail = "Too many registrations from this address: try again later."
+    return limit_posts(view, of=Registration, detail=detail)

@@ -27,11 +27,25 @@ def is_service(username: str) -> bool:
 
 
 class UserManager(BaseUserManager["User"]):
-    """Finds users as they log in: by the exact name, or else by the name in any case."""
+    """Finds users as they log in: by a verified address, by the exact name, or else by the name in
+    any case.
+
+    An address comes first, so that nobody can take another one's address as a username.
+    """
 
     use_in_migrations = False
 
     def get_by_natural_key(self, username: str | None) -> "User":
+        if username is not None and "@" in username:
+            user = self.with_address(username)
+            if user is not None:
+                return user
         if username is None or self.filter(username=username).exists():
             return self.get(username=username)
         return self.alias(key=Lower("username")).get(key=Lower(Value(normalized(username))))
+
+    def with_address(self, address: str) -> "User | None":
+        """Return the user to whom this verified address belongs, None if there is none."""
+        key = Lower(Value(normalized(address)))
+        users = self.alias(key=Lower("email")).filter(key=key, email_verified_at__isnull=False)
+        return users.first()

@@ -152,6 +152,11 @@ SETTINGS = (
     Setting("LOG_LEVEL", "str", "INFO", "`DEBUG`, `INFO`, `WARNING` or `ERROR`.",
             choices=("DEBUG", "INFO", "WARNING", "ERROR")),
     Setting("LOG_FORMAT", "str", "json", "`json` or `console`.", choices=("json", "console")),
+    Setting("SESSION_MAX_HOURS", "int", 168,
+            "How long a session of a browser lasts at most.", 1, 8760),
+    Setting("SESSION_IDLE_MINUTES", "int", 1440,
+            "How long a session lasts without a request; an open page that refreshes itself makes"
+            " some.", 5, 525600),
     Setting("ACCESS_TOKEN_EXPIRE_MINUTES", "int", 30, "Lifetime of an access token.", 1, 1440),
     Setting("REFRESH_TOKEN_EXPIRE_DAYS", "int", 7, "Lifetime of a refresh token.", 1, 365),
     Setting("REFRESH_TOKEN_GRACE_SECONDS", "int", 0,

@@ -9,6 +9,8 @@ from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import HttpRequest
 
+from accounts.lockout import client_address
+
 OPERATORS = "/admin"
 _PREFIXES = (OPERATORS, "/my/", "/account/")
 
@@ -28,7 +30,14 @@ class _OfPages:
 
 
 class PageSessionMiddleware(_OfPages, SessionMiddleware):
-    pass
+    """Lets the session know from where it is used."""
+
+    def process_request(self, request: HttpRequest) -> None:
+        super().process_request(request)
+        if is_page(request.path):
+            session: Any = request.session
+            session.address = client_address(request)
+            session.browser = request.headers.get("User-Agent", "")[:300]
 
 
 class PageAuthenticationMiddleware(_OfPages, AuthenticationMiddleware):

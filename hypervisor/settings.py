@@ -48,6 +48,7 @@ INSTALLED_APPS = [
     "django.contrib.admin.apps.SimpleAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
+    # Only for the web servers of the former release, which run until an upgrade is complete.
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
@@ -92,7 +93,6 @@ MIDDLEWARE = [
     "accounts.audit.triggers.AuditMiddleware",
     "axes.middleware.AxesMiddleware",
     "hypervisor.errors.RefusalMiddleware",
-    "hypervisor.errors.PageMethodMiddleware",
 ]
 
 TEMPLATES = [
@@ -143,6 +143,10 @@ CACHES = {
 
 # --- People ---------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "accounts.User"
+SESSION_ENGINE = "accounts.sessions.engine"
+SESSION_LIFETIME = timedelta(hours=_values["SESSION_MAX_HOURS"])
+SESSION_IDLE = timedelta(minutes=_values["SESSION_IDLE_MINUTES"])
+SESSION_COOKIE_AGE = int(SESSION_LIFETIME.total_seconds())
 LOGIN_URL = "account:sign_in"
 LOGIN_REDIRECT_URL = "portal:deployments"
 AUTHENTICATION_BACKENDS = [
@@ -199,7 +203,6 @@ globals().update(mail_server.read(_values["MAIL_URL"]))
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = _values["MAIL_FROM"]
 
 # --- Web security ---------------------------------------------------------------------------------
-CSRF_FAILURE_VIEW = "hypervisor.errors.forged"
 CSRF_TRUSTED_ORIGINS: list[str] = _values["CSRF_TRUSTED_ORIGINS"]
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
@@ -207,6 +210,8 @@ X_FRAME_OPTIONS = "DENY"
 if _values["SECURE_PROXY"]:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
+    # With this prefix, no other host and no page without TLS can set the cookie.
+    SESSION_COOKIE_NAME = "__Host-sessionid"
 
 # --- REST API -------------------------------------------------------------------------------------
 REST_FRAMEWORK: dict[str, Any] = {

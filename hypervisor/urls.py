@@ -5,7 +5,6 @@ from django.templatetags.static import static
 from django.urls import include, path
 from django.views.generic import RedirectView
 
-from accounts.throttles import limit_log_ins
 from hypervisor import docs, health
 from hypervisor.mcp.views import McpView
 from hypervisor.metrics.views import MetricsView
@@ -20,7 +19,7 @@ urlpatterns = [
     path("favicon.ico", RedirectView.as_view(url=static("hypervisor/icon.svg"))),
     path("account/", include("hypervisor.portal.account.urls")),
     path("", include("hypervisor.api")),
-    path("admin/login/", limit_log_ins(admin.site.login)),
+    path("admin/", include("hypervisor.portal.account.admin_urls")),
     path("admin/", include("hypervisor.console.urls")),
     path("admin/", admin.site.urls),
     path("llms.txt", docs.llms),

@@ -12,7 +12,7 @@ from rest_framework.serializers import BaseSerializer
 
 from accounts.authentication import caller
 from accounts.idempotency import record_needed
-from accounts.throttles import ScopedThrottle
+from accounts.throttles import Registration, ScopedThrottle
 from accounts.views import PublicView
 from hypervisor.base.errors import Invalid, NotFound
 from hypervisor.rest.parameters import PAGE, StrictParametersMixin
@@ -38,7 +38,7 @@ from orgs.viewsets import RepeatableMixin, TenantViewSet
 @extend_schema(tags=["authentication"])
 class RegisterView(StrictParametersMixin, PublicView):
     throttle_classes = (ScopedThrottle,)
-    throttle_scope = "register"
+    throttle_scope = Registration.throttle_scope
     own_errors: ClassVar = {"": (HTTPStatus.FORBIDDEN,)}
 
     @extend_schema(

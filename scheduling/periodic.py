@@ -54,6 +54,7 @@ def jobs() -> tuple[Job, ...]:
         Job("Purge kept output", "deployments.purge_outputs", day),
         Job("Purge the audit trail", "accounts.purge_audit_trail", hour),
         Job("Purge idempotency keys", "accounts.purge_idempotency_keys", hour),
+        Job("Purge expired sessions", "accounts.purge_sessions", hour),
         Job("Purge expired tokens", "accounts.purge_expired_tokens", day),
         Job("Purge expired API tokens", "orgs.purge_expired_tokens", day),
         Job("Purge deliveries of webhooks", "orgs.purge_webhook_deliveries", day),

@@ -118,9 +118,9 @@ def test_the_right_password_resets_the_count_of_wrong_ones(
         assert log_in().status_code == 200
 
 
-def log_in_to_the_admin(username: str, address: str, password: str = PASSWORD) -> Any:
+def sign_in(username: str, address: str, password: str = PASSWORD) -> Any:
     form = {"username": username, "password": password}
-    return Client(REMOTE_ADDR=address).post("/admin/login/", form)
+    return Client(REMOTE_ADDR=address).post("/account/sign-in/", form)
 
 
 def assert_page_has_to_wait(response: Any, at_most: int) -> None:
@@ -130,37 +130,37 @@ def assert_page_has_to_wait(response: Any, at_most: int) -> None:
     assert 0 < int(response.headers["Retry-After"]) <= at_most
 
 
-def test_the_admin_s_page_is_locked_too(guessed: int) -> None:
-    page = log_in_to_the_admin("dora", "192.0.2.5")
+def test_the_page_to_sign_in_is_locked_too(guessed: int) -> None:
+    page = sign_in("dora", "192.0.2.5")
 
     assert_page_has_to_wait(page, 15 * 60)
     assert "wrong passwords" in page.content.decode()
 
 
-def test_the_admin_s_log_ins_from_one_address_are_limited_for_all_users_together(
+def test_sign_ins_from_one_address_are_limited_for_all_users_together(
     rates: Rates,
 ) -> None:
     rates["token"] = "2/min"
-    tried = [log_in_to_the_admin(f"user-{n}", "192.0.2.7", "guess").status_code for n in range(2)]
+    tried = [sign_in(f"user-{n}", "192.0.2.7", "guess").status_code for n in range(2)]
 
     assert tried == [200, 200]
-    assert_page_has_to_wait(log_in_to_the_admin("user-3", "192.0.2.7", "guess"), 60)
-    assert log_in_to_the_admin("user-3", "192.0.2.8", "guess").status_code == 200
+    assert_page_has_to_wait(sign_in("user-3", "192.0.2.7", "guess"), 60)
+    assert sign_in("user-3", "192.0.2.8", "guess").status_code == 200
 
 
-def test_the_admin_s_and_the_api_s_log_ins_count_together(
+def test_sign_ins_and_the_api_s_log_ins_count_together(
     dora: User, log_in: LogIn, rates: Rates
 ) -> None:
     rates["token"] = "1/min"
-    log_in_to_the_admin("dora", "192.0.2.9")
+    sign_in("dora", "192.0.2.9")
 
     assert_has_to_wait(log_in(REMOTE_ADDR="192.0.2.9"), 60)
 
 
-def test_the_admin_s_log_in_page_is_shown_without_limit(rates: Rates) -> None:
+def test_the_page_to_sign_in_is_shown_without_limit(rates: Rates) -> None:
     rates["token"] = "1/min"
 
-    pages = [Client(REMOTE_ADDR="192.0.2.10").get("/admin/login/") for _ in range(3)]
+    pages = [Client(REMOTE_ADDR="192.0.2.10").get("/account/sign-in/") for _ in range(3)]
 
     assert [page.status_code for page in pages] == [200] * 3
 

@@ -69,10 +69,10 @@ def session(service: Service, chromium: Browser, tmp_path_factory: pytest.TempPa
     """Return the file with the cookies of a browser in which olga is logged in."""
     kept = tmp_path_factory.mktemp("session") / "state.json"
     page = chromium.new_page(base_url=service.url)
-    page.goto("/admin/login/")
+    page.goto("/admin/")
     page.locator("input[name=username]").fill(OLGA[0])
     page.locator("input[name=password]").fill(OLGA[1])
-    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("button", name="Sign in").click()
     page.wait_for_url("**/admin/")
     page.context.storage_state(path=kept)
     page.context.close()

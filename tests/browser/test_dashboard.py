@@ -156,7 +156,7 @@ def test_a_user_who_was_logged_out_gets_the_log_in_page(
     context.clear_cookies()
     page.clock.run_for(6_000)
 
-    page.wait_for_url(re.compile("/admin/login/"))
+    page.wait_for_url(re.compile("/account/sign-in/"))
 
 
 def test_the_cluster_and_the_span_of_the_plots_can_be_chosen(

@@ -35,7 +35,7 @@ def test_up_prints_where_everything_is_and_how_to_log_in(service: Service) -> No
 
 
 def test_the_docs_and_the_admin_are_served_with_their_files(service: Service) -> None:
-    for path in ("/docs", "/admin/login/"):
+    for path in ("/docs", "/account/sign-in/"):
         with urllib.request.urlopen(service.url + path) as answer:
             page = answer.read().decode()
         assets = re.findall(r'(?:src|href)="(/static/[^"]+)"', page)

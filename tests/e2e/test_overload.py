@@ -228,7 +228,7 @@ def test_a_read_only_database_refuses_writes_and_serves_reads(service: Service, 
         ready = fetch(service, "/readyz")
         read = fetch(service, "/deployments", token=token)
         refused = fetch(service, "/organizations", "POST", token=token, body={"name": "Late"})
-        page = fetch(service, "/admin/login/?next=/admin/")
+        page = fetch(service, "/account/sign-in/?next=/admin/")
 
     assert (ready.status, read.status, page.status) == (503, 200, 200)
     assert_unavailable(refused, "database_read_only")
@@ -268,7 +268,7 @@ def test_a_stopped_database_is_a_503_and_not_a_failure(service: Service, ben: Us
         ]
         pages = [
             fetch(service, path, cookie=f"sessionid={'x' * 32}")
-            for path in ("/admin/", "/admin/queue/", "/admin/login/")
+            for path in ("/admin/", "/admin/queue/", "/account/sign-in/")
         ]
         alive = fetch(service, "/healthz")
 

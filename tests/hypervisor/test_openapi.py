@@ -125,7 +125,12 @@ def test_the_page_loads_nothing_from_other_hosts_and_runs_no_inline_script(clien
 
 @pytest.mark.parametrize(
     ("path", "policy"),
-    [("/me", csp.STRICT), ("/nowhere", csp.STRICT), ("/admin/login/", csp.ADMIN)],
+    [
+        ("/me", csp.STRICT),
+        ("/nowhere", csp.STRICT),
+        ("/admin/", csp.ADMIN),
+        ("/account/sign-in/", csp.STRICT),
+    ],
 )
 def test_every_response_has_a_content_security_policy(
     client: Client, path: str, policy: str

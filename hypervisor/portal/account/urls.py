@@ -1,23 +1,16 @@
 """The paths under `/account/`."""
 
-from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path
 
-from accounts.throttles import limit_log_ins
+from accounts.throttles import limit_log_ins, limit_registrations
+from hypervisor.portal.account import overview, sign_in
 
 app_name = "account"
 
 urlpatterns = [
-    path(
-        "sign-in/",
-        limit_log_ins(
-            LoginView.as_view(
-                template_name="portal/account/sign_in.html",
-                redirect_authenticated_user=True,
-                extra_context={"title": "Sign in"},
-            )
-        ),
-        name="sign_in",
-    ),
-    path("sign-out/", LogoutView.as_view(next_page="account:sign_in"), name="sign_out"),
+    path("", overview.Overview.as_view(), name="overview"),
+    path("sign-in/", limit_log_ins(sign_in.SignIn.as_view()), name="sign_in"),
+    path("sign-out/", sign_in.SignOut.as_view(), name="sign_out"),
+    path("register/", limit_registrations(sign_in.Register.as_view()), name="register"),
+    path("sessions/", overview.Sessions.as_view(), name="sessions"),
 ]

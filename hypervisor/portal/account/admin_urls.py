@@ -1,0 +1,10 @@
+"""The paths of the admin that lead to the pages of the account."""
+
+from django.urls import path
+
+from hypervisor.portal.account import sign_in
+
+urlpatterns = [
+    path("login/", sign_in.OperatorSignIn.as_view()),
+    path("logout/", sign_in.SignOut.as_view()),
+]

@@ -1,0 +1,103 @@
+"""The forms of the account's pages."""
+
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.contrib.auth import authenticate
+from django.contrib.auth.forms import AuthenticationForm
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+
+from accounts.models import User
+
+MAX_PASSWORD = 1000
+
+
+def password_field(label: str, autocomplete: str, **options: Any) -> forms.CharField:
+    """Return a field for a password, which is taken as it is."""
+    widget = forms.PasswordInput(attrs={"autocomplete": autocomplete})
+    return forms.CharField(
+        label=label, strip=False, max_length=MAX_PASSWORD, widget=widget, **options
+    )
+
+
+class SignInForm(AuthenticationForm):
+    """A username or a verified address, and a password."""
+
+    error_messages = {
+        **AuthenticationForm.error_messages,
+        "invalid_login": "The username or password is wrong.",
+        "inactive": "The username or password is wrong.",
+    }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["username"].label = "Username or e-mail address"
+
+
+class NewPasswordMixin(forms.Form):
+    """A new password, twice, which is checked for the form's user."""
+
+    def user_of_password(self) -> User:
+        raise NotImplementedError
+
+    def clean(self) -> dict[str, Any]:
+        given = super().clean() or {}
+        password, again = given.get("password"), given.get("password_again")
+        if password and again and password != again:
+            self.add_error("password_again", "The two passwords differ.")
+        elif password:
+            try:
+                validate_password(password, self.user_of_password())
+            except ValidationError as error:
+                self.add_error("password", error)
+        return given
+
+
+class RegistrationForm(NewPasswordMixin):
+    username = forms.CharField(
+        max_length=150,
+        validators=[User.username_validator],
+        help_text=User._meta.get_field("username").help_text,
+        widget=forms.TextInput(attrs={"autocomplete": "username", "autocapitalize": "none"}),
+    )
+    email = forms.EmailField(
+        label="E-mail address",
+        required=False,
+        max_length=254,
+        help_text="For a forgotten password. Confirm it with the link that is mailed to you.",
+        widget=forms.EmailInput(attrs={"autocomplete": "email"}),
+    )
+    password = password_field("Password", "new-password")
+    password_again = password_field("Password again", "new-password")
+    invite_code = forms.CharField(
+        max_length=100,
+        required=False,
+        help_text="Makes you a member of the organization that gave you the code.",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["invite_code"].required = settings.REGISTRATION == "invite"
+
+    def user_of_password(self) -> User:
+        given = self.cleaned_data
+        return User(username=given.get("username", ""), email=given.get("email", ""))
+
+
+class ConfirmedForm(forms.Form):
+    """A form that needs the person's password; wrong ones count towards a lock-out."""
+
+    current_password = password_field("Your present password", "current-password")
+
+    def __init__(self, *args: Any, request: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.request = request
+
+    def clean_current_password(self) -> str:
+        password: str = self.cleaned_data["current_password"]
+        user = self.request.user
+        if authenticate(self.request, username=user.username, password=password) != user:
+            raise ValidationError("This is not your password.", code="wrong_password")
+        return password

@@ -1,0 +1,77 @@
+"""The account of a person, and where it is signed in."""
+
+import re
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from rest_framework_simplejwt.settings import api_settings
+
+from accounts.models import BrowserSession
+from accounts.sessions import services
+from accounts.sessions.engine import digest
+from hypervisor.base.errors import NotFound
+from hypervisor.portal.account.bases import ACCOUNT
+from hypervisor.portal.bases import PortalPage
+
+
+class Overview(PortalPage):
+    title = "Account"
+    section = "account"
+    template_name = "portal/account/overview.html"
+
+
+class Sessions(PortalPage):
+    """Lists the sessions and log-ins of the person, and ends one of them or all others."""
+
+    title = "Where you are signed in"
+    section = "account"
+    template_name = "portal/account/sessions.html"
+    breadcrumbs = (("Account", ACCOUNT), (title, None))
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        present = digest(self.request.session.session_key or "")
+        return super().get_context_data(
+            sessions=[
+                {"row": row, "browser": browser_of(row), "is_present": row.pk == present}
+                for row in services.open_sessions(self.person)
+            ],
+            log_ins=services.open_log_ins(self.person),
+            access_minutes=int(api_settings.ACCESS_TOKEN_LIFETIME.total_seconds() // 60),
+            **kwargs,
+        )
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        """End the session or log-in that the form names, else all others."""
+        try:
+            if session := request.POST.get("session"):
+                services.end_session(self.person, session)
+            elif log_in := request.POST.get("log_in"):
+                services.end_log_in(self.person, log_in)
+            else:
+                services.end_others(self.person, session_key=request.session.session_key)
+            messages.success(request, "Ended.")
+        except NotFound as refusal:
+            messages.warning(request, refusal.detail)
+        return HttpResponseRedirect(reverse("account:sessions"))
+
+
+_BROWSERS = {
+    "Edg/": "Edge", "OPR/": "Opera", "Firefox/": "Firefox", "Chrome/": "Chrome",
+    "Safari/": "Safari", "curl/": "curl",
+}  # fmt: skip
+_SYSTEMS = {
+    "iPhone|iPad": "iOS", "Android": "Android", "Windows": "Windows", "Mac OS X": "macOS",
+    "Linux": "Linux",
+}  # fmt: skip
+
+
+def browser_of(session: BrowserSession) -> str:
+    """Return the browser in words, such as `Firefox on Linux`."""
+    agent = session.browser
+    browser = next((name for mark, name in _BROWSERS.items() if mark in agent), "")
+    system = next((name for mark, name in _SYSTEMS.items() if re.search(mark, agent)), "")
+    if browser and system:
+        return f"{browser} on {system}"
+    return browser or system or agent[:40] or "Unknown browser"
