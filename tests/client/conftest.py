@@ -1,6 +1,7 @@
 """The client as a user installs it: its wheel in an environment of its own."""
 
 import os
+import secrets
 import subprocess
 import sys
 import venv
@@ -42,18 +43,6 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "venv" / "bin"
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A running service for the module, whose webhooks may call this machine."""
-    home = tmp_path_factory.mktemp("service") / "home"
-    up = Service(home, WEBHOOK_ALLOWED_NETWORKS="127.0.0.0/8")
-    try:
-        up.start()
-        yield up
-    finally:
-        up.stop()
-
-
 @pytest.fixture
 def hv(environment: Path, tmp_path: Path) -> Run:
     """Run `hv` with contexts of its own; return what it printed."""
@@ -73,7 +62,8 @@ def hv(environment: Path, tmp_path: Path) -> Run:
 
 @pytest.fixture(scope="module")
 def ada(service: Service) -> Iterator[Client]:
-    with Client.newcomer(service.url, "ada", patience_s=10) as client:
+    """A person with an organization of two GPUs; of each module another one."""
+    with Client.newcomer(service.url, f"ada-{secrets.token_hex(4)}", patience_s=10) as client:
         client.post("/organizations", name="Engines")
         client.post("/clusters", name="rack-1", cpu=8, ram_mib=32768, gpu=2)
         yield client
@@ -81,5 +71,6 @@ def ada(service: Service) -> Iterator[Client]:
 
 @pytest.fixture
 def log_in(hv: Run, service: Service, ada: Client) -> None:
-    done = hv("login", service.url, "--user", "ada", "--password-stdin", given=PASSWORD + "\n")
+    name = ada.get("/me")["username"]
+    done = hv("login", service.url, "--user", name, "--password-stdin", given=PASSWORD + "\n")
     assert done.returncode == 0, done.stderr

@@ -217,7 +217,8 @@ def test_usage_is_that_of_the_service(hv: Run, log_in: None, ada: Client) -> Non
     answers = json.loads(hv("usage", "--json").stdout)
 
     assert lines[0] == "Engines: 1 CPU, 512 MiB, 1 GPU of 8 CPU, 32 GiB, 2 GPU allocated"
-    assert lines[2].split() == ["ada", "1", "0", "1", "512", "MiB", "1"]
+    name = ada.get("/me")["username"]
+    assert lines[2].split() == [name, "1", "0", "1", "512", "MiB", "1"]
     assert answers == [ada.get(f"/organizations/{made['organization']}/usage")]
     ada.post(f"/deployments/{made['id']}/stop")
 

@@ -13,8 +13,8 @@ pytestmark = pytest.mark.skipif(os.name != "posix" or not shutil.which("sh"), re
 
 
 def test_the_pages_session_can_be_pasted_and_prints_what_it_shows(
-    service: Service, environment: Path, tmp_path: Path
+    own_service: Service, environment: Path, tmp_path: Path
 ) -> None:
     path = f"{environment}{os.pathsep}{os.environ['PATH']}"
 
-    paste("client.md", service, tmp_path, {**os.environ, "PATH": path}, has_columns=True)
+    paste("client.md", own_service, tmp_path, {**os.environ, "PATH": path}, has_columns=True)

@@ -1,7 +1,14 @@
 """The bench of latencies while many wait, in a small size, on a real service."""
 
+import pytest
+
 from benchmarks.backlog import measure
 from benchmarks.service import Service
+
+
+@pytest.fixture(scope="module")
+def service(own_service: Service) -> Service:
+    return own_service
 
 
 def test_it_measures_an_empty_queue_and_a_full_one(service: Service) -> None:

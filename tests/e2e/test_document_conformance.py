@@ -4,10 +4,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from benchmarks.service import Service
 from tests.support.service import User
 
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
+
+
+@pytest.fixture(scope="module")
+def service(own_service: Service) -> Service:
+    return own_service
 
 
 def test_the_service_answers_generated_requests_as_its_document_says(

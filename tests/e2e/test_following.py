@@ -1,7 +1,14 @@
 """Followers of events lose and repeat nothing, whichever process is killed."""
 
+import pytest
+
 from benchmarks import followers
 from benchmarks.service import Service
+
+
+@pytest.fixture(scope="module")
+def service(own_service: Service) -> Service:
+    return own_service
 
 
 def test_followers_get_each_event_once_while_processes_are_killed(service: Service) -> None:

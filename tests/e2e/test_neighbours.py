@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import psycopg
+import pytest
 from dotenv import dotenv_values
 
 from benchmarks import neighbours, scaling
@@ -23,6 +24,11 @@ _POISON = """
 """
 
 _WAKE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+
+
+@pytest.fixture(scope="module")
+def service(own_service: Service) -> Service:
+    return own_service
 
 
 @contextmanager

@@ -30,6 +30,11 @@ _BOUND_S = 10
 
 
 @pytest.fixture(scope="module")
+def service(own_service: Service) -> Service:
+    return own_service
+
+
+@pytest.fixture(scope="module")
 def ann(service: Service) -> Iterator[User]:
     with User.newcomer(service.url, "ann", patience_s=30) as client:
         client.post("/organizations", name="Acme")

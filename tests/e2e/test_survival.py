@@ -16,6 +16,11 @@ from tests.support.service import User, alive
 
 
 @pytest.fixture(scope="module")
+def service(own_service: Service) -> Service:
+    return own_service
+
+
+@pytest.fixture(scope="module")
 def bob(service: Service) -> Iterator[User]:
     with User.newcomer(service.url, "bob", patience_s=60) as client:
         client.post("/organizations", name="Acme")

@@ -8,7 +8,7 @@ from tests.support.service import User
 
 
 def test_a_receiver_verifies_the_life_of_a_deployment(service: Service) -> None:
-    with receiving() as receiver, User.newcomer(service.url, "ada", patience_s=60) as ada:
+    with receiving() as receiver, User.newcomer(service.url, "wanda", patience_s=60) as ada:
         ada.post("/organizations", name="Engines")
         ada.post("/clusters", name="rack", cpu=8, ram_mib=8192, gpu=1)
         webhook = ada.post(
