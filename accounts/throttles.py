@@ -15,6 +15,8 @@ from rest_framework.throttling import ScopedRateThrottle, SimpleRateThrottle
 from rest_framework.views import APIView
 
 from accounts.lockout import wait_page
+from accounts.models import User
+from hypervisor.base.errors import Busy
 
 log = structlog.get_logger(__name__)
 
@@ -101,3 +103,22 @@ def limit_registrations(view: View) -> View:
     """Count each form that is submitted to the page as a registration."""
     detail = "Too many registrations from this address: try again later."
     return limit_posts(view, of=Registration, detail=detail)
+
+
+class _Scope(APIView):
+    def __init__(self, scope: str) -> None:
+        super().__init__()
+        self.throttle_scope = scope
+
+
+def check_rate(request: HttpRequest, user: User, scope: str) -> None:
+    """Count a form that the user submits in the scope's calls of the API.
+
+    Raises Busy if there were too many.
+    """
+    counted = Request(request)
+    counted.user = user
+    throttle = ScopedThrottle()
+    if not throttle.allow_request(counted, _Scope(scope)):
+        seconds = math.ceil(throttle.wait())
+        raise Busy(f"Too many attempts: try again in {seconds} seconds.", retry_after_s=seconds)

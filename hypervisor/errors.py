@@ -7,7 +7,14 @@ from typing import Any
 import structlog
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation, TooManyFieldsSent
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    HttpResponseNotAllowed,
+    JsonResponse,
+)
 from django.template.loader import render_to_string
 from django.utils.deprecation import MiddlewareMixin
 from drf_standardized_errors.handler import ExceptionHandler
@@ -27,7 +34,7 @@ from hypervisor.base.errors import (
     Unavailable,
 )
 from hypervisor.base.outages import refusal_of
-from hypervisor.pages import is_page
+from hypervisor.pages import OPERATORS, is_page
 
 log = structlog.get_logger(__name__)
 
@@ -123,17 +130,31 @@ def _detail(error: DomainError) -> exceptions.ErrorDetail:
     return exceptions.ErrorDetail(error.detail, code=error.code)
 
 
-def not_found(request: HttpRequest, exception: Exception | None = None) -> JsonResponse:
-    """Answer an unknown path in the API's error format."""
+def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """Answer an unknown path: a browser with a page, other callers in the API's error format."""
+    if is_page(request.path) or request.get_preferred_type(_TYPES) == _TYPES[1]:
+        return problem_page(request, HTTPStatus.NOT_FOUND)
     return _answer(404, "not_found", f"There is nothing at {request.path}: see /docs.")
 
 
-def bad_request(request: HttpRequest, exception: Exception | None = None) -> JsonResponse:
+def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    if is_page(request.path):
+        return problem_page(request, HTTPStatus.BAD_REQUEST)
     return _answer(400, "bad_request", _NOT_UNDERSTOOD)
 
 
-def forbidden(request: HttpRequest, exception: Exception | None = None) -> JsonResponse:
+def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    if is_page(request.path):
+        return problem_page(request, HTTPStatus.FORBIDDEN)
     return _answer(403, "permission_denied", "This is not allowed.")
+
+
+def forged(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """Answer a form whose token against forgery is missing or wrong."""
+    if not is_page(request.path):
+        return forbidden(request)
+    why = _FOREIGN if reason.startswith("Origin checking failed") else _EXPIRED
+    return problem_page(request, HTTPStatus.FORBIDDEN, "The form was not accepted", why)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
@@ -141,7 +162,84 @@ def server_error(request: HttpRequest) -> HttpResponse:
     refusal = _refusal(sys.exception())
     if refusal is not None:
         return _refused(request, refusal)
+    if is_page(request.path):
+        return problem_page(request, HTTPStatus.INTERNAL_SERVER_ERROR)
     return _answer(500, "error", "The server failed; see its log.", kind="server_error")
+
+
+_TYPES = ["application/json", "text/html"]
+
+_EXPIRED = (
+    "It was open for too long, or you have signed in or out since then, or the browser blocks"
+    " cookies. Nothing was changed. Go back, reload the page, and send the form again."
+)
+_FOREIGN = (
+    "It came from an address that the service does not know. Nothing was changed. An operator adds"
+    " the address to CSRF_TRUSTED_ORIGINS."
+)
+_PROBLEMS = {
+    HTTPStatus.BAD_REQUEST: (
+        "The request cannot be understood",
+        (
+            "The address or the form contains something that the service cannot read. Nothing was"
+            " changed."
+        ),
+    ),
+    HTTPStatus.FORBIDDEN: (
+        "You may not open this page",
+        (
+            "Your account does not have the permission that this page requires. Ask an operator for"
+            " it, or sign in with another account."
+        ),
+    ),
+    HTTPStatus.NOT_FOUND: (
+        "There is no such page",
+        (
+            "The address is wrong, or what it shows was deleted, or it belongs to an organization"
+            " of which you are not a member."
+        ),
+    ),
+    HTTPStatus.METHOD_NOT_ALLOWED: (
+        "The page cannot be used like this",
+        "This address accepts only another kind of request. Nothing was changed.",
+    ),
+    HTTPStatus.INTERNAL_SERVER_ERROR: (
+        "The service failed",
+        (
+            "An unexpected error ended the request, and what it had begun was undone. Try again; if"
+            " that fails too, give an operator the id of the request."
+        ),
+    ),
+}
+
+
+def problem_page(
+    request: HttpRequest, status: HTTPStatus, title: str = "", detail: str = ""
+) -> HttpResponse:
+    """Return a page that says what happened and where to go, without session and database."""
+    usual = _PROBLEMS.get(status, (status.phrase, ""))
+    page = {
+        "title": title or usual[0],
+        "detail": detail or usual[1],
+        "status": status,
+        "operators": request.path.startswith(OPERATORS),
+        "again": status >= 500 or status == HTTPStatus.TOO_MANY_REQUESTS,
+        "request_id": request.META.get("HTTP_X_REQUEST_ID", "") if status >= 500 else "",
+    }
+    return HttpResponse(render_to_string("hypervisor/problem.html", page), status=status)
+
+
+class PageMethodMiddleware(MiddlewareMixin):
+    """Gives a page's refusal of a method, which has no content, the look of a page."""
+
+    def process_response(
+        self, request: HttpRequest, response: HttpResponseBase
+    ) -> HttpResponseBase:
+        if isinstance(response, HttpResponseNotAllowed) and is_page(request.path):
+            page = problem_page(request, HTTPStatus.METHOD_NOT_ALLOWED)
+            page.headers["Allow"] = response.headers["Allow"]
+            return page
+        return response
 
 
 class RefusalMiddleware(MiddlewareMixin):
@@ -165,12 +263,11 @@ def _refusal(error: BaseException | None) -> DomainError | None:
 
 
 def _refused(request: HttpRequest, refusal: DomainError) -> HttpResponse:
-    """Return a plain page, which needs no database, for a page, and JSON for other paths."""
+    """Return a page for a page, and JSON for other paths."""
     status = _STATUS[type(refusal)]
     response: HttpResponse
     if is_page(request.path):
-        page = {"title": status.phrase, "detail": refusal.detail}
-        response = HttpResponse(render_to_string("hypervisor/refused.html", page), status=status)
+        response = problem_page(request, status, detail=refusal.detail)
     else:
         kind = "server_error" if status >= 500 else "client_error"
         response = _answer(status, refusal.code, refusal.detail, kind)

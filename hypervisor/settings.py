@@ -93,6 +93,7 @@ MIDDLEWARE = [
     "accounts.audit.triggers.AuditMiddleware",
     "axes.middleware.AxesMiddleware",
     "hypervisor.errors.RefusalMiddleware",
+    "hypervisor.errors.PageMethodMiddleware",
 ]
 
 TEMPLATES = [
@@ -203,6 +204,7 @@ globals().update(mail_server.read(_values["MAIL_URL"]))
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = _values["MAIL_FROM"]
 
 # --- Web security ---------------------------------------------------------------------------------
+CSRF_FAILURE_VIEW = "hypervisor.errors.forged"
 CSRF_TRUSTED_ORIGINS: list[str] = _values["CSRF_TRUSTED_ORIGINS"]
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"

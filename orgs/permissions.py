@@ -104,12 +104,17 @@ def _memberships_that_decide(user: Person, organization_id: int | None) -> list[
     return [membership for membership in read if membership.organization_id == organization_id]
 
 
-def check_authority(own_role: Role | None, role: Role) -> None:
-    """Raise Forbidden unless the role is below the member's own, and that is admin or owner.
+def has_authority(own_role: Role | None, role: Role) -> bool:
+    """Return whether a member with the own role may change members with the other, or give it.
 
     An operator of the platform, whose own role is None, ranks above all members.
     """
-    if own_role is not None and (own_role.rank < Role.ADMIN.rank or own_role.rank <= role.rank):
+    return own_role is None or own_role.rank > max(role.rank, Role.DEVELOPER.rank)
+
+
+def check_authority(own_role: Role | None, role: Role) -> None:
+    """Raise Forbidden unless the role is below the member's own, and that is admin or owner."""
+    if not has_authority(own_role, role):
         raise Forbidden(
             f"This needs the role admin or owner, and one above {role}; yours is {own_role}. Ask an"
             " owner of the organization."

@@ -180,6 +180,16 @@ def change_role(
 
 
 @transaction.atomic
+def hand_over_ownership(organization: Organization, *, owner: User, user_id: int) -> None:
+    """Make the member an owner and the present owner an admin.
+
+    Raises the errors of `change_role`.
+    """
+    for pk, role in ((user_id, Role.OWNER), (owner.pk, Role.ADMIN)):
+        change_role(organization, actor=owner.username, authority=owner, user_id=pk, role=role)
+
+
+@transaction.atomic
 def remove_member(
     organization: Organization, *, actor: str, authority: Person | None, user_id: int
 ) -> Left:

@@ -1,11 +1,56 @@
 """The paths of the members' pages; those under `/account/` are in `account.urls`."""
 
-from django.urls import path
+from django.urls import include, path
 
+from hypervisor.portal.pages import clusters, tokens
 from hypervisor.portal.pages.deployments import DeploymentsPage
+from hypervisor.portal.pages.organizations import (
+    invite,
+    lists,
+    members,
+    overview,
+    registries,
+    settings,
+    usage,
+    webhooks,
+)
 
 app_name = "portal"
 
+_of_one_organization = [
+    path("", overview.OverviewPage.as_view(), name="organization"),
+    path("usage/", usage.UsagePage.as_view(), name="usage"),
+    path("members/", members.MembersPage.as_view(), name="members"),
+    path("members/hand-over/", members.HandOverPage.as_view(), name="hand_over"),
+    path("members/<int:user_id>/role/", members.ChangeRolePage.as_view(), name="change_role"),
+    path("members/<int:user_id>/remove/", members.RemoveMemberPage.as_view(), name="remove_member"),
+    path("members/invite/", invite.InvitePage.as_view(), name="invite"),
+    path(
+        "service-accounts/new/", members.NewServiceAccountPage.as_view(), name="new_service_account"
+    ),
+    path("settings/", settings.SettingsPage.as_view(), name="organization_settings"),
+    path("rename/", settings.RenamePage.as_view(), name="rename"),
+    path("delete/", settings.DeletePage.as_view(), name="delete_organization"),
+    path("registries/new/", registries.NewRegistryPage.as_view(), name="new_registry"),
+    path(
+        "registries/<int:pk>/delete/",
+        registries.DeleteRegistryPage.as_view(),
+        name="delete_registry",
+    ),
+    path("webhooks/new/", webhooks.NewWebhookPage.as_view(), name="new_webhook"),
+    path("webhooks/<int:pk>/", webhooks.WebhookPage.as_view(), name="webhook"),
+    path("webhooks/<int:pk>/delete/", webhooks.DeleteWebhookPage.as_view(), name="delete_webhook"),
+]
+
 urlpatterns = [
     path("", DeploymentsPage.as_view(), name="deployments"),
+    path("my/organizations/", lists.OrganizationsPage.as_view(), name="organizations"),
+    path("my/organizations/new/", lists.NewOrganizationPage.as_view(), name="new_organization"),
+    path("my/organizations/join/", lists.JoinPage.as_view(), name="join"),
+    path("my/organizations/<int:organization_id>/", include(_of_one_organization)),
+    path("my/clusters/new/", clusters.NewClusterPage.as_view(), name="new_cluster"),
+    path("my/clusters/<int:pk>/", clusters.ClusterPage.as_view(), name="cluster"),
+    path("my/tokens/", tokens.TokensPage.as_view(), name="tokens"),
+    path("my/tokens/new/", tokens.NewTokenPage.as_view(), name="new_token"),
+    path("my/tokens/<int:pk>/revoke/", tokens.RevokeTokenPage.as_view(), name="revoke_token"),
 ]

@@ -11,12 +11,13 @@ _LOOKS = {"cpu_milli": ("CPU", "cores"), "ram_mib": ("RAM", "GiB"), "gpu": ("GPU
 def bars(capacity: Capacity, allocated: Capacity, reserved: Capacity = NOTHING) -> list[Bar]:
     """Return a bar for each resource; of what is reserved, only the free part counts."""
     return [
-        _bar(name, *(getattr(amounts, name) for amounts in (allocated, capacity, reserved)))
+        bar(name, *(getattr(amounts, name) for amounts in (allocated, capacity, reserved)))
         for name in DIMENSIONS
     ]
 
 
-def _bar(name: str, allocated: int, capacity: int, wanted: int) -> Bar:
+def bar(name: str, allocated: int, capacity: int, wanted: int = 0) -> Bar:
+    """Return the bar of one dimension, in millicores, MiB or devices."""
     label, unit = _LOOKS[name]
     free = max(capacity - allocated, 0)
     reserved = min(wanted, free)

@@ -1,0 +1,60 @@
+"""What the pages of one organization share."""
+
+from typing import Any, ClassVar
+
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+
+from hypervisor.portal.bases import PortalPage
+from orgs.models import Organization, Role
+from orgs.permissions import require
+from orgs.views import OrganizationViewSet
+
+RENAME = OrganizationViewSet.roles["update"]
+INVITE = OrganizationViewSet.roles["regenerate_invite"]
+DELETE = OrganizationViewSet.roles["destroy"]
+"""The lowest roles that may do these."""
+
+
+class OrganizationPage(PortalPage):
+    """A page of one organization, for members whose role is at least `least`; 404 for others."""
+
+    section = "organizations"
+    tab = ""
+    least: ClassVar[Role] = Role.VIEWER
+    organization: Organization
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if request.user.is_authenticated:
+            rows = Organization.objects.as_seen_by(self.person)
+            self.organization = get_object_or_404(rows, pk=kwargs["organization_id"])
+            require(self.person, self.organization.pk, self.least)
+        return super().dispatch(request, *args, **kwargs)
+
+    @property
+    def role(self) -> Role:
+        """The person's role in the organization."""
+        return Role(self.organization.role)
+
+    def may(self, least: Role) -> bool:
+        return self.role.rank >= least.rank
+
+    def address(self, name: str, *arguments: int) -> str:
+        """Return the address of another page of the organization."""
+        return reverse(f"portal:{name}", args=[self.organization.pk, *arguments])
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        self.breadcrumbs = self.breadcrumbs or (
+            ("Organizations", reverse("portal:organizations")),
+            (self.organization.name, self.address("organization")),
+            (self.title, None),
+        )
+        return super().get_context_data(
+            organization=self.organization,
+            role=self.role,
+            tab=self.tab,
+            is_admin=self.may(Role.ADMIN),
+            **kwargs,
+        )

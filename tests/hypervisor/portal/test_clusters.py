@@ -1,0 +1,76 @@
+"""The page of a cluster, and adding one."""
+
+from typing import Any
+
+import pytest
+from django.urls import reverse
+
+from accounts.models import User
+from clusters import services
+from clusters.models import Cluster
+from deployments.models import Status
+from orgs.models import Organization, Role
+from tests.fixtures.deployments import Bring, MemberAs
+from tests.hypervisor.portal.conftest import Browse
+
+GIVEN = {"name": "rack-1", "nodes": "2", "cpu": "64", "ram": "256Gi", "gpu": "8"}
+
+
+def test_an_admin_adds_a_cluster(browse: Browse, acme: Organization, member_as: MemberAs) -> None:
+    given = GIVEN | {"organization": str(acme.pk), "gpu_model": "h100"}
+    answer = browse(member_as(Role.ADMIN)).post(reverse("portal:new_cluster"), given)
+    made = Cluster.objects.get()
+    assert answer["Location"] == reverse("portal:cluster", args=[made.pk])
+    assert (made.cpu_milli, made.ram_mib, made.gpu) == (128_000, 512 * 1024, 16)
+    assert [(n.name, n.labels) for n in made.nodes.all()] == [
+        ("node-1", {"gpu.model": "h100"}),
+        ("node-2", {"gpu.model": "h100"}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("cpu", "many"), ("ram", "lots"), ("gpu", "-1"), ("gpu_model", "two words"), ("nodes", "0")],
+)
+def test_errors_stand_beside_their_fields(
+    browse: Browse, acme: Organization, alice: User, field: str, value: str
+) -> None:
+    given = GIVEN | {"organization": str(acme.pk), field: value}
+    answer = browse(alice).post(reverse("portal:new_cluster"), given)
+    assert set(answer.context["form"].errors) == {field}
+    assert not Cluster.objects.exists()
+
+
+def test_a_name_in_use_is_refused_beside_the_field(
+    browse: Browse, acme: Organization, alice: User, forge: Cluster
+) -> None:
+    given = GIVEN | {"organization": str(acme.pk), "name": "forge"}
+    answer = browse(alice).post(reverse("portal:new_cluster"), given)
+    assert "already has a cluster" in answer.context["form"].errors["name"][0]
+
+
+def test_a_developer_adds_none(browse: Browse, acme: Organization, bob: User) -> None:
+    path = reverse("portal:new_cluster")
+    assert browse(bob).get(path, {"organization": acme.pk}).status_code == 403
+    answer = browse(bob).post(path, GIVEN | {"organization": str(acme.pk)})
+    assert answer.context["form"].errors["organization"]
+    assert not Cluster.objects.exists()
+
+
+def test_a_stranger_gets_404(browse: Browse, forge: Cluster, charlie: User) -> None:
+    browser = browse(charlie)
+    assert browser.get(reverse("portal:cluster", args=[forge.pk])).status_code == 404
+    path = reverse("portal:new_cluster")
+    assert browser.get(path, {"organization": forge.organization_id}).status_code == 404
+
+
+def test_it_shows_nodes_deployments_and_the_state(
+    browse: Browse, forge: Cluster, bob: User, bring: Bring
+) -> None:
+    row = bring(Status.RUNNING, name="training", gpu=1)
+    services.drain(forge, actor="alice")
+    shown: Any = browse(bob).get(reverse("portal:cluster", args=[forge.pk]))
+    assert list(shown.context["deployments"]) == [row]
+    said = shown.content.decode()
+    assert "Started by <strong>alice</strong>" in said
+    assert "0 of 1 deployments no longer run here" in said
