@@ -2,7 +2,7 @@
 
 from django.urls import include, path
 
-from hypervisor.portal.pages import clusters, tokens
+from hypervisor.portal.pages import cluster, steering, tokens
 from hypervisor.portal.pages.deployments import DeploymentsPage
 from hypervisor.portal.pages.organizations import (
     invite,
@@ -48,8 +48,10 @@ urlpatterns = [
     path("my/organizations/new/", lists.NewOrganizationPage.as_view(), name="new_organization"),
     path("my/organizations/join/", lists.JoinPage.as_view(), name="join"),
     path("my/organizations/<int:organization_id>/", include(_of_one_organization)),
-    path("my/clusters/new/", clusters.NewClusterPage.as_view(), name="new_cluster"),
-    path("my/clusters/<int:pk>/", clusters.ClusterPage.as_view(), name="cluster"),
+    path("my/clusters/new/", cluster.NewClusterPage.as_view(), name="new_cluster"),
+    path("my/clusters/<int:pk>/", cluster.ClusterPage.as_view(), name="cluster"),
+    path("my/clusters/<int:pk>/<slug:action>/", steering.SteerClusterPage.as_view(), name="steer"),
+    path("my/nodes/<int:pk>/<slug:action>/", steering.SteerNodePage.as_view(), name="steer_node"),
     path("my/tokens/", tokens.TokensPage.as_view(), name="tokens"),
     path("my/tokens/new/", tokens.NewTokenPage.as_view(), name="new_token"),
     path("my/tokens/<int:pk>/revoke/", tokens.RevokeTokenPage.as_view(), name="revoke_token"),

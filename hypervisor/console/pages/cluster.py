@@ -113,7 +113,7 @@ class ClusterPage(TopLevelPage):
                 Capacity.allocated_on(cluster),
                 Capacity.total(reservation.amounts for reservation in reservations),
             ),
-            nodes=nodes_of(cluster, reservations, self.request.user.has_perm),
+            nodes=nodes_of(cluster, reservations, self._may),
             node_count=len(names),
             node_names=names,
             silences=silences,
@@ -138,6 +138,9 @@ class ClusterPage(TopLevelPage):
             here=self.request.get_full_path(),
             **kwargs,
         )
+
+    def _may(self, action: Action) -> bool:
+        return self.request.user.has_perm(action.permission)
 
 
 def _silences(cluster: Cluster, now: datetime) -> list[Silence]:

@@ -47,9 +47,9 @@ class NodeRow:
 
 
 def nodes_of(
-    cluster: Cluster, reservations: Sequence[Reservation], may: Callable[[str], bool]
+    cluster: Cluster, reservations: Sequence[Reservation], may: Callable[[Action], bool]
 ) -> list[NodeRow]:
-    """Return the cluster's first nodes; `may` says whether the operator has a permission."""
+    """Return the cluster's first nodes; `may` says whether the person may take an action."""
     nodes = list(cluster.nodes.with_allocated()[:_SHOWN])
     for node in nodes:
         node.cluster = cluster  # Saves a query for each node.
@@ -73,18 +73,18 @@ def nodes_of(
     return rows
 
 
-def _offered(node: Node, may: Callable[[str], bool]) -> tuple[list[Action], list[str]]:
+def _offered(node: Node, may: Callable[[Action], bool]) -> tuple[list[Action], list[str]]:
     """Return the actions that can be taken, and the reasons why the others cannot.
 
     Without the reason that applies to every node of the cluster, which the page shows once.
     """
     wanted = [ACTIONS[name] for name in _OFFERED[Node.State(node.chosen_state)]]
-    allowed = [action for action in wanted if may(action.permission)]
+    allowed = [action for action in wanted if may(action)]
     why = [action.objection(node) for action in allowed]
     possible = [action for action, objection in zip(allowed, why, strict=True) if not objection]
     common = ("", node_rules.changing(node.cluster))
     giving_up = ACTIONS["declare_node_lost"]
-    if may(giving_up.permission) and not giving_up.objection(node):
+    if may(giving_up) and not giving_up.objection(node):
         possible.append(giving_up)
     return possible, [each for each in dict.fromkeys(why) if each not in common]
 

@@ -74,3 +74,53 @@ def test_it_shows_nodes_deployments_and_the_state(
     said = shown.content.decode()
     assert "Started by <strong>alice</strong>" in said
     assert "0 of 1 deployments no longer run here" in said
+
+
+def test_an_admin_drains_after_a_preview(
+    browse: Browse, forge: Cluster, alice: User, bring: Bring
+) -> None:
+    row = bring(Status.RUNNING, name="training", gpu=1)
+    browser = browse(alice)
+    path = reverse("portal:steer", args=[forge.pk, "drain"])
+    assert path in browser.get(reverse("portal:cluster", args=[forge.pk])).content.decode()
+    shown: Any = browser.get(path)
+    assert row.name in shown.content.decode()
+    forge.refresh_from_db()
+    assert forge.state == Cluster.State.ACTIVE
+    done = browser.post(path, {"shown": shown.context["preview"].fingerprint})
+    assert done["Location"] == reverse("portal:cluster", args=[forge.pk])
+    forge.refresh_from_db()
+    assert forge.state == Cluster.State.DRAINING
+
+
+def test_an_admin_cordons_a_node(browse: Browse, rack: Cluster, alice: User) -> None:
+    node = rack.nodes.get(name="gpu-2")
+    path = reverse("portal:steer_node", args=[node.pk, "cordon_node"])
+    browser = browse(alice)
+    assert path in browser.get(reverse("portal:cluster", args=[rack.pk])).content.decode()
+    shown: Any = browser.get(path)
+    browser.post(path, {"shown": shown.context["preview"].fingerprint})
+    node.refresh_from_db()
+    assert node.state == "cordoned"
+
+
+def test_a_developer_steers_nothing(browse: Browse, rack: Cluster, bob: User) -> None:
+    browser = browse(bob)
+    said = browser.get(reverse("portal:cluster", args=[rack.pk])).content.decode()
+    assert "drain" not in said.lower()
+    assert browser.post(reverse("portal:steer", args=[rack.pk, "drain"])).status_code == 403
+    node = rack.nodes.first()
+    assert node
+    path = reverse("portal:steer_node", args=[node.pk, "drain_node"])
+    assert browser.post(path).status_code == 403
+
+
+def test_what_is_for_operators_is_404(browse: Browse, rack: Cluster, alice: User) -> None:
+    browser = browse(alice)
+    for action in ("declare_lost", "stop", "drain_node", "nonsense"):
+        path = reverse("portal:steer", args=[rack.pk, action])
+        assert browser.get(path).status_code == 404
+
+
+def test_the_clusters_of_others_are_404(browse: Browse, rack: Cluster, charlie: User) -> None:
+    assert browse(charlie).get(reverse("portal:steer", args=[rack.pk, "drain"])).status_code == 404

@@ -127,14 +127,16 @@ class ChangeRolePage(_MemberPage, FormPage):
 class RemoveMemberPage(_MemberPage, ConfirmPage):
     @property
     def consequences(self) -> list[str]:
-        who = "You are" if self.is_self else f"{self.name} is"
-        said = [f"{who} no longer a member of {self.organization.name}. Tokens for it are revoked."]
+        who = "You" if self.is_self else self.name
+        name = self.organization.name
+        said = [f"{who} will no longer be a member of {name}, and tokens for it will be revoked."]
         if left := left_behind(self.organization.pk, self.kwargs["user_id"]):
             said.append(
-                f"These continue until an admin stops them or hands them over: {sentence(left)}."
+                "These will continue until an admin stops them or hands them over:"
+                f" {sentence(left)}."
             )
         if self.member.user.is_service:
-            said.append("The service account is deleted.")
+            said.append("The service account will be deleted.")
         elif not self.is_self:
             said.append(
                 "Former members who know the invite code can join again: replace it afterwards."

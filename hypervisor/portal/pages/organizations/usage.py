@@ -22,6 +22,9 @@ SPANS = {
 }
 """The spans, each with the number of its steps."""
 
+_SHORTEST = timedelta(minutes=10)
+"""The shortest span, even if the organization is younger."""
+
 _TONES = ("first", "second", "third")
 """The colours of the users with the most; the others have one together."""
 
@@ -48,9 +51,11 @@ class UsagePage(OrganizationPage):
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         asked = self.request.GET.get("span", "")
         span = asked if asked in SPANS else "24h"
-        length, steps = SPANS[span]
+        longest, steps = SPANS[span]
+        now = timezone.now()
+        length = min(longest, max(now - self.organization.created_at, _SHORTEST))
         present = reading.read(self.organization)
-        past = over_time.read(self.organization, end=timezone.now(), span=length, steps=steps)
+        past = over_time.read(self.organization, end=now, span=length, steps=steps)
         return super().get_context_data(
             present=present,
             bars=bars(present.capacity, present.allocated),

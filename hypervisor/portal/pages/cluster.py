@@ -23,12 +23,14 @@ from hypervisor.base.numbers import whole
 from hypervisor.portal.actions import FormPage
 from hypervisor.portal.bases import PortalPage
 from hypervisor.portal.forms import ServiceForm
+from hypervisor.portal.pages.steering import NEEDED, OFFERED
 from hypervisor.ui.data.amounts import bars
 from hypervisor.ui.data.cluster_data import drain_of, reservations_on, waits_on
 from hypervisor.ui.data.gpu_models import LABEL
 from hypervisor.ui.data.nodes import nodes_of
 from orgs.models import Membership, Organization, Role
 from orgs.permissions import require, role_of
+from scheduling.insight.operator_actions import ACTIONS, Action
 
 STEER = ClusterViewSet.roles["cordon"]
 """The lowest role that may add, change, cordon and drain clusters."""
@@ -135,12 +137,14 @@ class ClusterPage(PortalPage):
     template_name = "portal/clusters/cluster.html"
     refresh_s = 5
     cluster: Cluster
+    role: Role
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if request.user.is_authenticated:
             rows = Cluster.objects.visible_to(self.person).with_allocated()
             rows = rows.select_related("organization").prefetch_related("connections__node")
             self.cluster = get_object_or_404(rows, pk=kwargs["pk"])
+            self.role = role_of(self.person, self.cluster.organization_id)
         return super().dispatch(request, *args, **kwargs)
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
@@ -163,17 +167,21 @@ class ClusterPage(PortalPage):
                 Capacity.allocated_on(cluster),
                 Capacity.total(reservation.amounts for reservation in reservations),
             ),
-            nodes=nodes_of(cluster, reservations, _never),
+            nodes=nodes_of(cluster, reservations, self._may),
             node_count=cluster.nodes.count(),
             drain=drain_of(cluster),
             silent=[row for row in cluster.connections.all() if row.lost_contact_at],
             reservations=reservations,
             deployments=list(there.order_by("-priority", "pk")[:_SHOWN]),
-            may_steer=role_of(self.person, organization.pk).rank >= STEER.rank,
+            steps=self._steps(),
             **kwargs,
         )
 
+    def _steps(self) -> list[Action]:
+        """Return the actions that the person may take on the cluster in its present state."""
+        offered = map(ACTIONS.__getitem__, OFFERED[Cluster.State(self.cluster.state)])
+        return [each for each in offered if self._may(each) and not each.objection(self.cluster)]
 
-def _never(permission: str) -> bool:
-    """Offer none of the operators' actions."""
-    return False
+    def _may(self, action: Action) -> bool:
+        least = NEEDED.get(action.name)
+        return least is not None and self.role.rank >= least.rank
