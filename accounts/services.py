@@ -82,3 +82,8 @@ def replace_password(user: User) -> User:
     """Store the password that was set on the user, which ends all access; see `passwords`."""
     user.save(update_fields=["password"])
     return user
+
+
+def mail_address_of(user: User) -> str:
+    """Return the address to which mails to the person go, "" if there is none."""
+    return user.email if user.is_active and not user.is_service else ""

@@ -13,10 +13,12 @@ class DeploymentsConfig(AppConfig):
         from clusters import demand
         from deployments.demand import DemandOnClusters, before_deletion
         from deployments.handover import left_by
+        from deployments.notices.services import lock_for_deletion
         from orgs import deletion
 
         departures.register("deployments", left_by)
         deletion.register(before_deletion)
+        deletion.register(lock_for_deletion)
         demand.register(DemandOnClusters())
         post_migrate.connect(_install, sender=self)
 

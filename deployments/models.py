@@ -21,6 +21,12 @@ from deployments.arrays.models import Array as Array
 from deployments.changes import ChangeLimit as ChangeLimit
 from deployments.changes import DeploymentChange as DeploymentChange
 from deployments.changes import log_of_dependencies, log_of_deployments
+from deployments.notices.models import Notice as Notice
+from deployments.notices.models import NoticeCount as NoticeCount
+from deployments.notices.models import NoticeCursor as NoticeCursor
+from deployments.notices.models import NoticeMessage as NoticeMessage
+from deployments.notices.models import NoticeRecipient as NoticeRecipient
+from deployments.notices.models import NoticeRule as NoticeRule
 from deployments.registries.models import Registry as Registry
 from hypervisor.base.locks import LockingQuerySet
 from hypervisor.base.names import NameField

@@ -1,7 +1,10 @@
 """Celery tasks; the work is in `runtime` and `logs`."""
 
+from datetime import timedelta
+
 import structlog
 from celery import shared_task
+from django.conf import settings
 from django.db import OperationalError
 from django.utils import timezone
 
@@ -12,6 +15,8 @@ from clusters.wakeups import RECONCILE, RECONCILE_ENGINE, begin, request
 from clusters.watching import keep_watch
 from deployments import changes, retention
 from deployments.logs import store
+from deployments.notices import services as notices
+from deployments.notices.sender import collect_and_send
 from deployments.runtime import closing, orphans
 from deployments.runtime.lost_contact import ACTOR
 from deployments.runtime.reconcile import reconcile
@@ -93,3 +98,13 @@ def purge_events() -> None:
 @shared_task(name="deployments.purge_changes")
 def purge_changes() -> None:
     changes.purge()
+
+
+@shared_task(name="deployments.send_notices")
+def send_notices() -> None:
+    collect_and_send()
+
+
+@shared_task(name="deployments.purge_notices")
+def purge_notices() -> None:
+    notices.purge(timezone.now() - timedelta(days=settings.NOTICE_HISTORY_DAYS))

@@ -26,6 +26,12 @@ ARRAY_LIMIT = "array_limit"
 """As many elements of its array are active, or go before it, as may be active at once."""
 NEXT_CYCLE = "Waits for the next scheduling cycle."
 
+NEVER = (
+    DEPENDENCY_ENDED, "exceeds_capacity", "no_matching_node", "requested_cluster_gone",
+    "no_cluster",
+)  # fmt: skip
+"""The wait reasons that do not end without a change by a person."""
+
 _ON_OTHERS = (DEPENDENCY, DEPENDENCY_ENDED)
 
 _NAMED = 3

@@ -22,6 +22,7 @@ _SECTIONS = {
     "Use it": {
         "guide.md": "every call of the REST API in order, from registration to preemption",
         "webhooks.md": "events that are sent to an address: signatures, retries, replays",
+        "notices.md": "mails and messages to people about their deployments, and rules for them",
         "agents.md": "the tools for agents at `/mcp` (Model Context Protocol)",
         "client.md": "the command line `hv`, and a Python client",
         "api.md": "what a program may rely on: the OpenAPI document, versions, promises",

@@ -249,6 +249,13 @@ SETTINGS = (
             "Days after which a webhook is disabled if all attempts fail.", 1, 365),
     Setting("WEBHOOK_HISTORY_DAYS", "int", 30,
             "How long ended deliveries of webhooks are listed.", 1, 3650),
+    Setting("NOTICES_PER_HOUR", "int", 20,
+            "Messages with notices that one recipient gets in an hour; the last one has the rest.",
+            1, 1000),
+    Setting("NOTICE_HISTORY_DAYS", "int", 30, "How long notices that were sent are listed.",
+            1, 3650),
+    Setting("MAX_NOTICE_RULES", "int", 20,
+            "Rules for notices of one person, and of one organization; 0: no limit.", 0),
 )  # fmt: skip
 
 

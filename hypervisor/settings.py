@@ -345,6 +345,7 @@ CELERY_TASK_ROUTES = {
     "deployments.reconcile": {"queue": "engines"},
     "deployments.reconcile_engine": {"queue": "engines"},
     "*.mail_*": {"queue": "engines"},
+    "deployments.send_notices": {"queue": "engines"},
     # A caller waits for none of these, and the number of rows decides how long they take.
     "scheduling.refresh_reasons": {"queue": "background"},
     "scheduling.take_sample": {"queue": "background"},
@@ -394,6 +395,11 @@ MAX_WEBHOOKS_PER_ORGANIZATION: int = _values["MAX_WEBHOOKS_PER_ORGANIZATION"]
 WEBHOOK_ALLOWED_NETWORKS = [ip_network(text) for text in _values["WEBHOOK_ALLOWED_NETWORKS"]]
 WEBHOOK_FAILING_DAYS: int = _values["WEBHOOK_FAILING_DAYS"]
 WEBHOOK_HISTORY_DAYS: int = _values["WEBHOOK_HISTORY_DAYS"]
+
+# --- Notices --------------------------------------------------------------------------------------
+NOTICES_PER_HOUR: int = _values["NOTICES_PER_HOUR"]
+NOTICE_HISTORY_DAYS: int = _values["NOTICE_HISTORY_DAYS"]
+MAX_NOTICE_RULES: int = _values["MAX_NOTICE_RULES"]
 
 # --- Logs -----------------------------------------------------------------------------------------
 # No line shows the caller's source, thread or process, which cost more than its text.

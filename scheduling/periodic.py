@@ -46,6 +46,8 @@ def jobs() -> tuple[Job, ...]:
         ),
         Job("Take a sample", "scheduling.take_sample", 20),
         Job("Count totals", "scheduling.count_totals", 20),
+        Job("Send notices", "deployments.send_notices", 5),
+        Job("Purge notices", "deployments.purge_notices", day),
         Job("Purge the log of changes", "deployments.purge_changes", 300),
         Job("Purge samples", "scheduling.purge_samples", day),
         Job("Purge scheduling cycles", "scheduling.purge_cycles", day),

@@ -25,12 +25,6 @@ _STOPS_LONG = timedelta(minutes=10)
 _MANY = 1000
 """Counting stops here, because a larger number changes nothing for the operator."""
 
-NEVER = (
-    waiting.DEPENDENCY_ENDED, "exceeds_capacity", "no_matching_node", "requested_cluster_gone",
-    "no_cluster",
-)  # fmt: skip
-"""The wait reasons that do not end without a change by a person."""
-
 _FAILING_SHARE, _FAILING_COUNT = 0.5, 5
 
 
@@ -244,7 +238,7 @@ def _waiting(now: datetime, last: Sample | None) -> Iterator[Alarm]:
             f" their priority, or raise SCHEDULER_RESERVATION_PERCENT. {_kept_idle(now)}",
             Subject.QUEUE,
         )
-    never = Deployment.objects.pending().filter(held=False, status_code__in=NEVER)
+    never = Deployment.objects.pending().filter(held=False, status_code__in=waiting.NEVER)
     if count := never.order_by()[:_MANY].count():
         yield Alarm(
             "warning",

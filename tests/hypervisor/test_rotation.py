@@ -10,7 +10,8 @@ from pytest_django import Settings
 from accounts.models import User
 from clusters.models import Cluster, Connection
 from deployments.environment import opened, plain, seal
-from deployments.models import Deployment, Registry
+from deployments.models import Deployment, NoticeRule, Registry
+from deployments.notices import services as notices
 from deployments.registries import services as registries
 from hypervisor.base.secrets import decrypt, encrypt
 from orgs.models import Webhook
@@ -37,6 +38,9 @@ def sealed(forge: Cluster, alice: User, submit: Submit, settings: Settings) -> D
     webhook, _ = webhooks.add(forge.organization, by=alice, url="https://hooks.example.org")
     for _ in range(2):
         webhooks.rotate_secret(webhook, actor="alice", keep_hours=24)
+    notices.add(
+        by=alice, user=alice, organization=None, channel="webhook", url="https://hooks.example.org"
+    )
     submit()
     return submit(env={"TOKEN": seal("s3cret"), "PLAIN": "text"})
 
@@ -58,6 +62,7 @@ def test_after_a_rotation_the_new_key_decrypts_all_secrets(
     assert "1 deployments" in out
     assert "1 registries" in out
     assert "1 webhooks" in out
+    assert "1 rules for notices" in out
     settings.CREDENTIALS_KEYS = [NEW]
     row = Deployment.objects.get(pk=sealed.pk)
     assert opened(row.env) == {"TOKEN": "s3cret"}
@@ -65,6 +70,9 @@ def test_after_a_rotation_the_new_key_decrypts_all_secrets(
     assert row.revision == sealed.revision
     assert Connection.objects.get().open_credentials() == {"token": "t"}
     assert Registry.objects.get().open_login().password == "hunter2"
+    rule = NoticeRule.objects.get()
+    assert decrypt(rule.url) == "https://hooks.example.org"
+    assert decrypt(rule.secret).startswith("whsec_")
     webhook = Webhook.objects.get()
     assert decrypt(webhook.secret).startswith("whsec_")
     former = webhook.former_secrets(timezone.now())

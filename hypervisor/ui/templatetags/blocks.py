@@ -7,6 +7,7 @@ from django import template
 from django.conf import settings
 from django.utils import timezone
 
+from hypervisor.base.durations import in_words
 from hypervisor.ui.charts import Bar, Plot
 
 register = template.Library()
@@ -80,17 +81,7 @@ def duration(seconds: float | timedelta | None) -> str:
         return _NOTHING
     if isinstance(seconds, timedelta):
         seconds = seconds.total_seconds()
-    if 0 < seconds < 1:
-        return f"{1000 * seconds:.0f} ms"
-    whole = int(seconds)
-    days, hours, minutes = whole // 86400, whole // 3600 % 24, whole // 60 % 60
-    if days:
-        return f"{days} d {hours} h" if hours else f"{days} d"
-    if hours:
-        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
-    if minutes >= 10 or (minutes and not whole % 60):
-        return f"{minutes} min"
-    return f"{minutes} min {whole % 60} s" if minutes else f"{whole} s"
+    return in_words(seconds)
 
 
 @register.filter

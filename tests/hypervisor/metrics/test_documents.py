@@ -9,10 +9,10 @@ import yaml
 from django.db import connection
 
 from clusters.models import Cluster
+from deployments.waiting import NEVER
 from hypervisor.metrics import page
 from hypervisor.standalone.bootstrap import ROOT
 from scheduling.monitoring import heartbeats, totals
-from scheduling.monitoring.alarms import NEVER
 from scheduling.monitoring.minutes import take_sample
 from tests.fixtures.deployments import Submit
 from tests.support.prometheus import METRIC, MONITORING, promtool
