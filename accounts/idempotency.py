@@ -76,6 +76,22 @@ class IdempotentMixin(APIView):
         return data
 
 
+@transaction.atomic
+def once(user: User, key: str, content: str, work: Callable[[], Any]) -> Any:
+    """Do the work of a page's form, and return its result, which is data for JSON.
+
+    If the form was sent before with the same key and content, return the result of that time.
+    """
+    digest = salted_hmac(f"{__name__}.once", content, algorithm="sha256").hexdigest()
+    own_key = _checked(f"page:{digest}:{key}")
+    claimed = _claim(user, own_key, digest, timezone.now())
+    if claimed is None:
+        return json.loads(IdempotencyKey.objects.get(user=user, key=own_key).body)
+    result = work()
+    IdempotencyKey.objects.filter(pk=claimed).update(status=200, body=json.dumps(result), needed=[])
+    return result
+
+
 def purge(now: datetime) -> int:
     """Delete the responses that are older than a day. Returns the number of deleted rows."""
     rows = IdempotencyKey.objects.all()

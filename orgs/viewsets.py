@@ -16,7 +16,7 @@ from hypervisor.rest.parameters import StrictParametersMixin
 from orgs.dry_runs import DryRunMixin
 from orgs.models import Role
 from orgs.permissions import require
-from orgs.tenancy import TenantQuerySet
+from orgs.tenancy import Person, TenantQuerySet
 
 M = TypeVar("M", bound=Model)
 
@@ -49,9 +49,7 @@ class TenantViewSet(DryRunMixin, RepeatableMixin, StrictParametersMixin, Generic
     def get_object(self) -> M:
         """Return the row that the path names. Raises Forbidden if the caller's role is too low."""
         row = super().get_object()
-        least = self.roles.get(self.action, Role.VIEWER)
-        if self.action in self.own_roles and self.owner_id_of(row) == self.request.user.pk:
-            least = self.own_roles[self.action]
+        least = self.role_needed(self.action, row, self.request.user)
         if least is not Role.VIEWER:
             require(self.request.user, self.organization_id_of(row), least)
         return row
@@ -74,5 +72,13 @@ class TenantViewSet(DryRunMixin, RepeatableMixin, StrictParametersMixin, Generic
     def organization_id_of(self, obj: M) -> int:
         return int(obj.organization_id)  # type: ignore[attr-defined]
 
-    def owner_id_of(self, obj: M) -> int | None:
+    @classmethod
+    def role_needed(cls, action: str, row: M, user: Person) -> Role:
+        """Return the lowest role with which the user may take the action on the row."""
+        if action in cls.own_roles and cls.owner_id_of(row) == user.pk:
+            return cls.own_roles[action]
+        return cls.roles.get(action, Role.VIEWER)
+
+    @classmethod
+    def owner_id_of(cls, obj: M) -> int | None:  # noqa: ARG003 for subclasses
         return None

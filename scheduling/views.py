@@ -83,7 +83,8 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, GroupMixin):
         *_OWN_VERBS, "hold", "release", "bulk", "hand_over", *OF_MANY, *OF_MANY_FOR_ADMINS,
     )  # fmt: skip
 
-    def owner_id_of(self, obj: Deployment) -> int | None:
+    @classmethod
+    def owner_id_of(cls, obj: Deployment) -> int | None:
         return obj.created_by_id
 
     @extend_schema(

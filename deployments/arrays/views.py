@@ -38,7 +38,8 @@ class ArrayViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Array]):
     dry_runs: ClassVar = ("partial_update",)
     ordering_fields: ClassVar = ["id", "name", "created_at"]
 
-    def owner_id_of(self, obj: Array) -> int | None:
+    @classmethod
+    def owner_id_of(cls, obj: Array) -> int | None:
         return obj.created_by_id
 
     def partial_update(self, request: Request, pk: str) -> Response:

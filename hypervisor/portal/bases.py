@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.contrib.auth.mixins import LoginRequiredMixin
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from django.views.generic import TemplateView
 
 from accounts.models import User
@@ -23,6 +25,14 @@ class PortalPage(LoginRequiredMixin, TemplateView):
     section = ""
     refresh_s: int | None = None
     breadcrumbs: Sequence[tuple[str, str | None]] = ()
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if request.user.is_authenticated:
+            self.prepare()
+        return super().dispatch(request, *args, **kwargs)
+
+    def prepare(self) -> None:
+        """Read what the page is about, once it is known who has signed in."""
 
     @property
     def person(self) -> User:

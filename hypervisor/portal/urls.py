@@ -3,6 +3,7 @@
 from django.urls import include, path
 
 from hypervisor.portal.pages import cluster, steering, tokens
+from hypervisor.portal.pages.deployment import DeploymentPage, LogFile, LogsPage
 from hypervisor.portal.pages.deployments import DeploymentsPage
 from hypervisor.portal.pages.organizations import (
     invite,
@@ -14,6 +15,9 @@ from hypervisor.portal.pages.organizations import (
     usage,
     webhooks,
 )
+from hypervisor.portal.pages.preview import PreviewPage
+from hypervisor.portal.pages.queue import QueuePage
+from hypervisor.portal.pages.submit import SubmitPage
 
 app_name = "portal"
 
@@ -44,6 +48,12 @@ _of_one_organization = [
 
 urlpatterns = [
     path("", DeploymentsPage.as_view(), name="deployments"),
+    path("my/deployments/<int:pk>/", DeploymentPage.as_view(), name="deployment"),
+    path("my/deployments/<int:pk>/logs/", LogsPage.as_view(), name="logs"),
+    path("my/deployments/<int:pk>/logs/file/", LogFile.as_view(), name="log_file"),
+    path("my/deployments/<int:pk>/<slug:action>/", PreviewPage.as_view(), name="preview"),
+    path("my/queue/", QueuePage.as_view(), name="queue"),
+    path("my/submit/", SubmitPage.as_view(), name="submit"),
     path("my/organizations/", lists.OrganizationsPage.as_view(), name="organizations"),
     path("my/organizations/new/", lists.NewOrganizationPage.as_view(), name="new_organization"),
     path("my/organizations/join/", lists.JoinPage.as_view(), name="join"),

@@ -34,7 +34,11 @@ _DONE = 100
 
 @dataclass(frozen=True, slots=True)
 class DryRun:
-    """What the next cycle would do with a deployment: `run`, `preempt` (and run) or `wait`."""
+    """What the next cycle would do with a deployment: `run`, `preempt` (and run) or `wait`.
+
+    `position` counts from 1 in the queue of `queue_length`; both are None if it would not wait
+    there.
+    """
 
     outcome: str
     code: str
@@ -44,6 +48,8 @@ class DryRun:
     evictions: list[dict[str, Any]] = field(default_factory=list)
     moves: list[dict[str, Any]] = field(default_factory=list)
     clusters: list[dict[str, Any]] = field(default_factory=list)
+    position: int | None = None
+    queue_length: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +133,14 @@ def _of_one(deployment: int, loaded: Loaded, plan: Plan) -> DryRun:
     placement = next((p for p in plan.placements if p.deployment == deployment), None)
     if placement is None:
         wait = _wait(plan, deployment)
-        return DryRun("wait", wait.code, wait.reason, clusters=wait.clusters)
+        return DryRun(
+            "wait",
+            wait.code,
+            wait.reason,
+            clusters=wait.clusters,
+            position=plan.served.position(deployment),
+            queue_length=len(plan.served),
+        )
     evictions, moves = done_for({deployment}, loaded, plan)
     return DryRun(
         outcome="preempt" if evictions or moves else "run",

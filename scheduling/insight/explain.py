@@ -49,6 +49,11 @@ class Ahead:
     count: int
     first: list[dict[str, Any]] = field(default_factory=list)
 
+    @property
+    def more(self) -> int:
+        """How many are not among the first."""
+        return self.count - len(self.first)
+
 
 @dataclass(frozen=True, slots=True)
 class Explanation:

@@ -113,6 +113,10 @@ _ALL = (
         "deployments.start_deployment", partial(services.start, bounded=False),
     ),
     Action(
+        "delete", "Delete", "Remove it for good, with its runs and their output.", "deleted",
+        "deployments.delete_deployment", services.delete, stops_work=True,
+    ),
+    Action(
         "cordon", "Cordon", "Place nothing new on it; its deployments keep running.", "cordoned",
         "clusters.steer_cluster", cluster_services.cordon, Cluster,
     ),

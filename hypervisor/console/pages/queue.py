@@ -14,6 +14,7 @@ from clusters.places import Places
 from deployments.models import Run
 from hypervisor.base.numbers import whole
 from hypervisor.console.pages.base import TopLevelPage
+from hypervisor.ui.data.queue import EMPTY, TITLES
 from orgs.models import Organization
 from scheduling.insight.operator_actions import ACTIONS, Action
 from scheduling.insight.organization_queue import NEXT, Filters, Group
@@ -28,24 +29,6 @@ _RECENT = timedelta(hours=1)
 _RECENT_SHOWN = 5
 _LONG, _REFRESH_LONG_S = 2000, 15
 """A queue of more deployments is refreshed less often, because each refresh plans it."""
-
-_TITLES = {
-    Group.COMPETING: "Competing",
-    Group.HELD: "On hold",
-    Group.BACKOFF: "In back-off",
-    Group.DEPENDENCY: "Waiting for others",
-    Group.ARRAY: "Beyond an array's limit",
-    Group.PLACED: "On a cluster",
-}
-
-_EMPTY = {
-    Group.COMPETING: "No deployment is competing for capacity.",
-    Group.HELD: "No deployment is on hold.",
-    Group.BACKOFF: "No deployment is in back-off.",
-    Group.DEPENDENCY: "No deployment is waiting for another one.",
-    Group.ARRAY: "No deployment is waiting because of its array's limit.",
-    Group.PLACED: "No deployment is on a cluster.",
-}
 
 _OFFERED = {
     Group.COMPETING: ("hold", "reprioritize", "move", "cancel"),
@@ -97,8 +80,8 @@ class QueuePage(TopLevelPage):
             starting=queue.codes[NEXT],
             actions=offered(self.request, group),
             **_last_cycle(filters, queue),
-            caption=_TITLES[group],
-            empty=_EMPTY[group],
+            caption=TITLES[group],
+            empty=EMPTY[group],
             longest=self._longest(queue),
             preemptions=recent_preemptions(filters),
             organizations=Organization.objects.order_by("name"),
@@ -168,7 +151,7 @@ def _clusters(filters: Filters) -> list[Cluster]:
 
 def _tab(group: Group, count: int, query: QueryDict, current: Group) -> Tab:
     link = _link(query, group=group.value, page=None, code=None)
-    return Tab(group, _TITLES[group], count, link, group == current)
+    return Tab(group, TITLES[group], count, link, group == current)
 
 
 def _link(query: QueryDict, **changed: str | None) -> str:

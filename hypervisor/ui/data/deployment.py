@@ -106,7 +106,7 @@ def _history(deployment: Deployment) -> QuerySet[Event]:
 
 def _runs(deployment: Deployment) -> list[Run]:
     """Return the latest runs, the oldest first."""
-    runs = deployment.runs.select_related("cluster", "preempted_by").order_by("-pk")
+    runs = deployment.runs.select_related("cluster", "preempted_by__created_by").order_by("-pk")
     return list(runs[:RUNS_SHOWN])[::-1]
 
 
