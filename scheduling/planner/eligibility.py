@@ -54,25 +54,27 @@ class Eligibility:
         self._bins = bins
         self._open = is_open
         self._classes: dict[Class, _Class] = {}
-        self._of_kind: list[tuple[_Class, Sequence[int]]] = []
+        self._class_of: list[_Class] = []  # by kind, as the next one
+        self._eligible_of: list[Sequence[int]] = []
         self.kinds: list[int] = []
 
     def add(self, deployments: Sequence[Deployment], requests: Sequence[int]) -> None:
-        classes, of_kind = self._classes, self._of_kind
+        classes, class_of, eligible_of = self._classes, self._class_of, self._eligible_of
         for d, request in zip(deployments, requests, strict=True):
             class_ = classes.get((d.requested_cluster, d.require)) or self._class(d)
             kind = class_.kinds.get(request)
             if kind is None:
-                kind = class_.kinds[request] = len(of_kind)
-                of_kind.append((class_, class_.eligible(d.request)))
+                kind = class_.kinds[request] = len(class_of)
+                class_of.append(class_)
+                eligible_of.append(class_.eligible(d.request))
             self.kinds.append(kind)
 
     def nodes(self, kind: int) -> tuple[tuple[int, ...], tuple[int, ...], Sequence[int]]:
         """Return the nodes that admit the deployments of a kind, those that are open, and those
         that are also large enough.
         """
-        class_, eligible = self._of_kind[kind]
-        return class_.admitted, class_.pool, eligible
+        class_ = self._class_of[kind]
+        return class_.admitted, class_.pool, self._eligible_of[kind]
 
     def admit(self, d: Deployment) -> tuple[int, ...]:
         """Return the nodes that admit the deployment."""
@@ -88,18 +90,17 @@ class Eligibility:
 
     @property
     def admitted(self) -> list[tuple[int, ...]]:
-        found = [class_.admitted for class_, _ in self._of_kind]
+        found = [class_.admitted for class_ in self._class_of]
         return [found[kind] for kind in self.kinds]
 
     @property
     def pool(self) -> list[tuple[int, ...]]:
-        found = [class_.pool for class_, _ in self._of_kind]
+        found = [class_.pool for class_ in self._class_of]
         return [found[kind] for kind in self.kinds]
 
     @property
     def eligible(self) -> list[Sequence[int]]:
-        found = [nodes for _, nodes in self._of_kind]
-        return [found[kind] for kind in self.kinds]
+        return [self._eligible_of[kind] for kind in self.kinds]
 
     def _class(self, d: Deployment) -> "_Class":
         known = self._classes.get((d.requested_cluster, d.require))

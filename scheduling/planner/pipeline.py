@@ -63,6 +63,8 @@ def decide_shortlist(snapshot: Snapshot, backlog: Backlog) -> tuple[Problem, Out
 
     None if that would not be certain, or not cheaper.
     """
+    if len(backlog.others) > WORTHWHILE * len(snapshot.deployments):
+        return None
     eligibility = eligibility_of(
         snapshot, [d for d in backlog.others.values() if d.cluster is not None]
     )

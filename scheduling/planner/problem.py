@@ -355,7 +355,7 @@ def _due(problem: Problem, c: int, members: list[int]) -> Due:
     due.home = dict.fromkeys(members, c)
     by_priority = defaultdict(list)
     for d in sorted(members):
-        by_priority[problem.deployments[d].priority].append(d)
+        by_priority[problem.priorities[d]].append(d)
     due.groups = dict(sorted(by_priority.items(), reverse=True))
     return due
 
@@ -369,4 +369,7 @@ def _order_victims(problem: Problem) -> None:
             for d in due.members:
                 problem.due_at[d] = k
     for members in problem.eviction_order:
-        members.sort(key=lambda d: (problem.deployments[d].priority, problem.loss[d], -d))
+        # Each sort keeps the order of the one before among equal ones: by priority, loss and -d.
+        members.sort(reverse=True)
+        members.sort(key=problem.loss.__getitem__)
+        members.sort(key=problem.priorities.__getitem__)

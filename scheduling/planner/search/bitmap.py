@@ -6,7 +6,7 @@ others (O'Neil and Quass, *Improved Query Performance with Variant Indexes*, SIG
 order: where that matters, there is an `Index`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
 from operator import or_
 
@@ -17,24 +17,19 @@ class Bitmap:
     """The nodes of a set by an amount, packed, of each.
 
     `_sets` has for each dimension and each step the nodes that reach it, of which those of step 0
-    are not used. `seen` is the number of changes of an attempt that it contains.
+    are not used. `seen` is the number of changes of an attempt that it contains. `may_fit` returns
+    the nodes on which a request fits, and perhaps others, as one bit each.
     """
 
     def __init__(self, scale: Scale, amounts: Iterable[tuple[int, int]], seen: int) -> None:
         self._scale = scale
-        self._known = scale.known
         self._reached = {c: scale.reached(amount) for c, amount in amounts}
         self._sets = [
             self._by_step(dimension, len(thresholds))
             for dimension, thresholds in enumerate(scale.thresholds)
         ]
+        self.may_fit = _intersection(scale, *self._sets)
         self.seen = seen
-
-    def may_fit(self, request: int) -> int:
-        """Return the nodes on which the request fits, and perhaps others, as one bit each."""
-        cpu, ram, gpu = self._known.get(request) or self._scale.steps(request)
-        cpus, rams, gpus = self._sets
-        return cpus[cpu] & rams[ram] & gpus[gpu]
 
     def follow(self, changed: Sequence[int], free: Sequence[int], load: Sequence[int]) -> None:
         """Take over the changes that are new in the list of all nodes that have changed."""
@@ -57,3 +52,16 @@ class Bitmap:
         for c, steps in self._reached.items():
             reaching[steps[dimension]] |= 1 << c
         return list(accumulate(reversed(reaching), or_))[::-1]
+
+
+def _intersection(
+    scale: Scale, cpus: list[int], rams: list[int], gpus: list[int]
+) -> Callable[[int], int]:
+    """Return a function, which takes half the time of a method: it is called for each victim."""
+    known, steps = scale.known, scale.steps
+
+    def may_fit(request: int) -> int:
+        cpu, ram, gpu = known.get(request) or steps(request)
+        return gpus[gpu] & cpus[cpu] & rams[ram]
+
+    return may_fit

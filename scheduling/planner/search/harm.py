@@ -25,13 +25,8 @@ def least_harm(state: State, d: int, crowded: list[int]) -> Choice | None:
     request = state.problem.requests[d]
     if len(crowded) < 2:
         return next(((c, state.victims(request, c)[0]) for c in crowded), None)
-    bounds = _bounds(state, request, crowded)
-    first = min(bounds)
-    number, _, c, place = first[2:]
-    if number < 2:
-        return c, [state.candidates[c][-place]] if place else []
-    best, least = _victims(state, request, first, (NEVER, 0, 0, 0, 0))
-    for bound in sorted([bound for bound in bounds if first < bound < least]):
+    least, best, bounds = _bounds(state, request, crowded)
+    for bound in sorted(bounds):
         if bound >= least:
             break
         victims, harm = _victims(state, request, bound, least)
@@ -40,16 +35,22 @@ def least_harm(state: State, d: int, crowded: list[int]) -> Choice | None:
     return least[-1], best
 
 
-def _bounds(state: State, request: int, nodes: Iterable[int]) -> list[Bound]:
-    """Return for each node at least how much harm the request does there.
+def _bounds(
+    state: State, request: int, nodes: Iterable[int]
+) -> tuple[Harm, list[int], list[Bound]]:
+    """Return the least harm of a single victim, or of none, with the victims, and for the nodes
+    with more victims on which there may be less: at least how much harm the request does there.
 
     That is the harm of the certain victim, after whose removal the request fits. Its place is that
-    among the candidates of the node; 0 if the request only does not fit next to a reservation.
+    among the candidates of the node. The request has no victims if it only does not fit next to a
+    reservation.
     """
-    problem, found = state.problem, []
+    problem, bounds = state.problem, list[Bound]()
     priorities, loss, requests = problem.priorities, problem.loss, problem.requests
     known, candidates, pools = state.sums, state.candidates, problem.pool
     pool, may_fit = None, may_fit_on(state, ())
+    least: Harm = NEVER, 0, 0, 0, 0
+    best: list[int] = []
     for c in nodes:
         sums = known.get(c) or state.sum_up(c)
         place = 0
@@ -60,17 +61,24 @@ def _bounds(state: State, request: int, nodes: Iterable[int]) -> list[Bound]:
         else:
             place = state.sum_up_to(request, c)
         if place == 0:
-            found.append((-NEVER, 0, 0, 0, c, 0))
+            least, best = min((least, best), ((-NEVER, 0, 0, 0, c), []))
             continue
         v = candidates[c][-place]
         if pools[v] is not pool:
             pool = pools[v]
             may_fit = may_fit_on(state, pool)
         removed = requests[v]
-        lost = fits_on_none(state, v, c, may_fit(removed))
-        alone = place == 1 or not (sums[0] + removed - request) & OVERDRAWN
-        found.append((priorities[v], lost, 1 if alone else 2, loss[v], c, place))
-    return found
+        others = may_fit(removed)
+        lost = not others or fits_on_none(state, v, c, others)
+        if place == 1 or not (sums[0] + removed - request) & OVERDRAWN:
+            harm = priorities[v], lost, 1, loss[v], c
+            if harm < least:
+                least, best = harm, [v]
+        else:
+            bound = priorities[v], lost, 2, loss[v], c, place
+            if bound < least:
+                bounds.append(bound)
+    return least, best, bounds
 
 
 def _victims(state: State, request: int, bound: Bound, most: Harm) -> tuple[list[int], Harm]:
