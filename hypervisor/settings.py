@@ -347,6 +347,7 @@ CELERY_TASK_ROUTES = {
     "*.mail_*": {"queue": "engines"},
     "deployments.send_notices": {"queue": "engines"},
     # A caller waits for none of these, and the number of rows decides how long they take.
+    "hypervisor.fill_demo": {"queue": "background"},
     "scheduling.refresh_reasons": {"queue": "background"},
     "scheduling.take_sample": {"queue": "background"},
     "scheduling.count_totals": {"queue": "background"},

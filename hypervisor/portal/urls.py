@@ -2,7 +2,7 @@
 
 from django.urls import include, path
 
-from hypervisor.portal.pages import cluster, steering, tokens
+from hypervisor.portal.pages import cluster, start, steering, tokens
 from hypervisor.portal.pages.deployment import DeploymentPage, LogFile, LogsPage
 from hypervisor.portal.pages.deployments import DeploymentsPage
 from hypervisor.portal.pages.organizations import (
@@ -47,7 +47,8 @@ _of_one_organization = [
 ]
 
 urlpatterns = [
-    path("", DeploymentsPage.as_view(), name="deployments"),
+    path("", start.leads_on(DeploymentsPage.as_view()), name="deployments"),
+    path("my/start/", start.StartPage.as_view(), name="start"),
     path("my/deployments/<int:pk>/", DeploymentPage.as_view(), name="deployment"),
     path("my/deployments/<int:pk>/logs/", LogsPage.as_view(), name="logs"),
     path("my/deployments/<int:pk>/logs/file/", LogFile.as_view(), name="log_file"),

@@ -251,19 +251,17 @@ def _url(listener: socket.socket) -> str:
 
 def _welcome(home: Home, listener: socket.socket, password: str | None, seconds: float) -> str:
     url = _url(listener)
-    log_in = f"as {ADMIN}; the password is in {_short(home.admin_password)}"
+    sign_in = f"as {ADMIN}; the password is in {_short(home.admin_password)}"
     if password:
-        log_in = f"as {ADMIN} with the password {password} (kept in {_short(home.admin_password)})"
+        sign_in = f"as {ADMIN} with the password {password} (kept in {_short(home.admin_password)})"
     elif not home.admin_password.exists():
-        log_in = "as one of your superusers"
+        sign_in = "as one of your superusers"
     return (
         f"\nMLOps Hypervisor is ready after {seconds:.1f} s.\n\n"
-        f"    API      {url}\n"
-        f"    Docs     {url}/docs\n"
-        f"    Admin    {url}/admin  {log_in}\n"
-        f"    Logs     {_short(home.logs)}\n\n"
-        "Next, in another terminal: python3 manage.py demo\n"
-        "Ctrl-C stops everything and loses nothing.\n"
+        f"    Open     {url}\n"
+        f"    Sign in  {sign_in}\n\n"
+        "The first page leads on. The API is at the same address, and /docs describes it.\n"
+        f"Logs are in {_short(home.logs)}. Ctrl-C stops everything and loses nothing.\n"
     )
 
 

@@ -8,13 +8,15 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
-from benchmarks.service import Service
+from benchmarks.service import Service, wait_until
 from hypervisor.standalone.bootstrap import ROOT
 from tests.support.pages import paste
 from tests.support.service import User
 
+BROWSER = {"Accept": "text/html"}
 GPU_CLUSTER = {"name": "rack-1", "cpu": 8, "ram_mib": "32Gi", "gpu": 1}
 
 
@@ -26,12 +28,12 @@ def alice(service: Service) -> Iterator[User]:
         yield client
 
 
-def test_up_prints_where_everything_is_and_how_to_log_in(service: Service) -> None:
+def test_up_prints_one_address_and_one_way_in(service: Service) -> None:
     url = f"http://localhost:{service.port}"
     password = (service.home / "admin-password").read_text().strip()
 
-    for promised in (f"{url}\n", f"{url}/docs", f"{url}/admin", f"the password {password}"):
-        assert promised in service.output
+    assert re.findall(r"http://\S+", service.output) == [url]
+    assert f"Sign in  as admin with the password {password} " in service.output
 
 
 def test_the_docs_and_the_admin_are_served_with_their_files(service: Service) -> None:
@@ -111,3 +113,28 @@ def test_the_guides_session_can_be_pasted_and_prints_what_it_shows(
     service: Service, tmp_path: Path
 ) -> None:
     paste("guide.md", service, tmp_path)
+
+
+def test_what_up_prints_leads_to_the_demo(service: Service) -> None:
+    printed = re.search(r"Open +(\S+)\n +Sign in +as (\S+) with the password (\S+)", service.output)
+    assert printed, service.output
+    address, name, password = printed.groups()
+
+    with httpx.Client(base_url=address, follow_redirects=True, headers=BROWSER) as browser:
+        page = _submit(browser, browser.get("/"), username=name, password=password)
+        assert page.url.path == "/my/start/"
+        page = _submit(browser, page)
+        assert "being filled" in page.text
+        wait_until(
+            lambda: "Three organizations share" in browser.get(page.url).text, "the demo runs"
+        )
+
+    status, output = service.run("demo", "--password")
+    assert status == 0, output
+
+
+def _submit(browser: httpx.Client, page: httpx.Response, **given: str) -> httpx.Response:
+    """Submit the form in the page's main part as a browser does."""
+    form = page.text.partition("<main")[2].partition("</form>")[0]
+    hidden = dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', form))
+    return browser.post(page.url, data=hidden | given)

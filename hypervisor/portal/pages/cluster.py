@@ -4,8 +4,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
-from django.http import HttpRequest
-from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils import timezone
@@ -17,7 +15,7 @@ from clusters.nodes import MAX_NODES
 from clusters.resources import MAX_GPU
 from clusters.serializers import ClusterSerializer
 from clusters.views import ClusterViewSet
-from deployments.models import OCCUPYING
+from deployments.models import OCCUPYING, Deployment
 from hypervisor.base.forms import IntegerFormField
 from hypervisor.base.numbers import whole
 from hypervisor.portal.actions import FormPage
@@ -90,11 +88,11 @@ class NewClusterPage(FormPage):
     )
     form_class = ClusterForm
 
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        asked = request.GET.get("organization")
-        if request.user.is_authenticated and asked is not None:
+    def prepare(self) -> None:
+        """Raise Forbidden if the person may add no cluster to the organization."""
+        asked = self.request.GET.get("organization")
+        if asked is not None:
             require(self.person, whole(asked) or 0, STEER)
-        return super().dispatch(request, *args, **kwargs)
 
     @property
     def back(self) -> str:
@@ -122,6 +120,8 @@ class NewClusterPage(FormPage):
             specs=form.given["nodes"],
         )
         messages.success(self.request, f"{made.name} takes deployments now.")
+        if not Deployment.objects.filter(created_by=self.person).exists():
+            return reverse("portal:start")
         return reverse("portal:cluster", args=[made.pk])
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
@@ -139,13 +139,11 @@ class ClusterPage(PortalPage):
     cluster: Cluster
     role: Role
 
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        if request.user.is_authenticated:
-            rows = Cluster.objects.visible_to(self.person).with_allocated()
-            rows = rows.select_related("organization").prefetch_related("connections__node")
-            self.cluster = get_object_or_404(rows, pk=kwargs["pk"])
-            self.role = role_of(self.person, self.cluster.organization_id)
-        return super().dispatch(request, *args, **kwargs)
+    def prepare(self) -> None:
+        rows = Cluster.objects.visible_to(self.person).with_allocated()
+        rows = rows.select_related("organization").prefetch_related("connections__node")
+        self.cluster = get_object_or_404(rows, pk=self.kwargs["pk"])
+        self.role = role_of(self.person, self.cluster.organization_id)
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         cluster, now = self.cluster, timezone.now()

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from django.http import Http404, HttpRequest
-from django.http.response import HttpResponseBase
+from django.http import Http404
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
@@ -45,16 +44,13 @@ class _SteeringPage(PreviewMixin, PortalPage):
     template_name = "portal/clusters/steering.html"
     model: type[Cluster] | type[Node]
 
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        if request.user.is_authenticated:
-            self._choose(ACTIONS.get(kwargs["action"]), kwargs["pk"])
-        return super().dispatch(request, *args, **kwargs)
-
-    def _choose(self, action: Any, pk: int) -> None:
+    def prepare(self) -> None:
+        """Read the cluster or node. Raises Forbidden if the role does not allow the action."""
+        action = ACTIONS.get(self.kwargs["action"])
         if action is None or action.name not in NEEDED or action.model is not self.model:
             raise Http404
         rows = self.model.objects.visible_to(self.person)
-        row: Cluster | Node = get_object_or_404(rows, pk=pk)
+        row: Any = get_object_or_404(rows, pk=self.kwargs["pk"])
         self.cluster = row.cluster if isinstance(row, Node) else row
         require(self.person, self.cluster.organization_id, NEEDED[action.name])
         self.action, self.rows, self.subjects = action, [row], [row.pk]

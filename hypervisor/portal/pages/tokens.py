@@ -5,8 +5,7 @@ from typing import Any
 from django import forms
 from django.contrib import messages
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
-from django.http.response import HttpResponseBase
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils import timezone
@@ -87,15 +86,15 @@ class NewTokenPage(FormPage):
     form_class = TokenForm
     account: ServiceAccount | None = None
 
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        asked = request.GET.get("service_account")
-        if request.user.is_authenticated and asked is not None:
+    def prepare(self) -> None:
+        """Read the service account. Raises Forbidden if the person does not administer it."""
+        asked = self.request.GET.get("service_account")
+        if asked is not None:
             accounts = ServiceAccount.objects.visible_to(self.person)
             rows = accounts.select_related("user", "organization")
             self.account = get_object_or_404(rows, pk=whole(asked) or 0)
             require(self.person, self.account.organization_id, ACCOUNTS)
             self.title = f"New token for {self.account.name}"
-        return super().dispatch(request, *args, **kwargs)
 
     @property
     def back(self) -> str:

@@ -20,7 +20,7 @@ def test_an_admin_adds_a_cluster(browse: Browse, acme: Organization, member_as: 
     given = GIVEN | {"organization": str(acme.pk), "gpu_model": "h100"}
     answer = browse(member_as(Role.ADMIN)).post(reverse("portal:new_cluster"), given)
     made = Cluster.objects.get()
-    assert answer["Location"] == reverse("portal:cluster", args=[made.pk])
+    assert answer["Location"] == reverse("portal:start")
     assert (made.cpu_milli, made.ram_mib, made.gpu) == (128_000, 512 * 1024, 16)
     assert [(n.name, n.labels) for n in made.nodes.all()] == [
         ("node-1", {"gpu.model": "h100"}),

@@ -77,10 +77,12 @@ def test_the_list_has_only_the_own_organizations(
 
 
 def test_create_an_organization(browse: Browse, charlie: User) -> None:
-    done = follow(browse(charlie), reverse("portal:new_organization"), name="Initech")
+    browser = browse(charlie)
+    done = follow(browser, reverse("portal:new_organization"), name="Initech")
     made = Organization.objects.get(name="Initech")
     assert role_of(charlie, made) == Role.OWNER
-    assert "No cluster yet" in text_of(done)
+    assert "Add a cluster" in text_of(done)
+    assert "No cluster yet" in text_of(browser.get(address("organization", made)))
 
 
 def test_a_name_with_an_invisible_character_is_refused_beside_the_field(

@@ -2,8 +2,6 @@
 
 from typing import Any, ClassVar
 
-from django.http import HttpRequest
-from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
@@ -26,12 +24,11 @@ class OrganizationPage(PortalPage):
     least: ClassVar[Role] = Role.VIEWER
     organization: Organization
 
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        if request.user.is_authenticated:
-            rows = Organization.objects.as_seen_by(self.person)
-            self.organization = get_object_or_404(rows, pk=kwargs["organization_id"])
-            require(self.person, self.organization.pk, self.least)
-        return super().dispatch(request, *args, **kwargs)
+    def prepare(self) -> None:
+        """Read the organization. Raises Forbidden if the person's role is too low."""
+        rows = Organization.objects.as_seen_by(self.person)
+        self.organization = get_object_or_404(rows, pk=self.kwargs["organization_id"])
+        require(self.person, self.organization.pk, self.least)
 
     @property
     def role(self) -> Role:

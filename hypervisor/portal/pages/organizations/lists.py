@@ -60,7 +60,7 @@ class NewOrganizationPage(_ToOrganizations):
     def act(self, form: NameForm) -> str:
         made = services.create(owner=self.person, name=form.given["name"])
         messages.success(self.request, f"{made.name} exists. Next, add a cluster.")
-        return reverse("portal:organization", args=[made.pk])
+        return f"{reverse('portal:new_cluster')}?organization={made.pk}"
 
 
 class CodeForm(ServiceForm):
