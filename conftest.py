@@ -32,6 +32,7 @@ pytest_plugins = [
     "tests.fixtures.mail",
     "tests.fixtures.node",
     "tests.fixtures.people",
+    "tests.fixtures.rates",
     "tests.fixtures.service",
 ]
 

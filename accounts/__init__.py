@@ -6,6 +6,9 @@ tokens          access and refresh tokens; authentication reads them
 sessions/       sessions of browsers
 access          ends a user's sessions and log-ins, and what other apps register
 passwords, usernames   rules for both
+mails           mails about an account
+addresses       verified e-mail addresses
+recovery        forgotten passwords
 throttles, lockout     limits for guessing and flooding
 idempotency     a POST is done at most once
 journal         log lines about signing in and out

@@ -3,20 +3,26 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import structlog
 from django.contrib.auth.models import Group, Permission
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, transaction
 
-from accounts import access
+from accounts import access, mails
 from accounts.models import User
 from hypervisor.base.errors import Invalid
+
+log = structlog.get_logger(__name__)
 
 
 def create_user(*, username: str, email: str, password: str) -> User:
     """Add a user, whose password the caller has validated. Raises Invalid if the name is taken."""
     user = User(username=username, email=User.objects.normalize_email(email))
     user.set_password(password)
-    return add_user(user)
+    add_user(user)
+    if user.email:
+        mails.ask_on_commit(mails.VERIFICATION, user.pk)
+    return user
 
 
 def add_user(user: User) -> User:
@@ -59,12 +65,24 @@ def _lock_name(username: str) -> None:
         )
 
 
+def mail_address_of(user: User) -> str:
+    """Return the address to which mails for the user may go, empty if none is verified."""
+    return user.email if user.is_active and user.email_verified_at else ""
+
+
 @transaction.atomic
 def update_user(user: User, values: Mapping[str, Any]) -> User:
-    """Change these columns of a user; never the username, because the history refers to it."""
+    """Change these columns of a user; never the username, because the history refers to it.
+
+    Another address is not verified, and ends the wait for the verification of a new one.
+    """
+    if "email" in values:
+        values = {**values, "email_verified_at": None, "pending_email": ""}
     for name, value in values.items():
         setattr(user, name, value)
     user.save(update_fields=list(values))
+    if values.get("email"):
+        mails.ask_on_commit(mails.VERIFICATION, user.pk)
     if not user.is_active:
         access.end(user)
     return user
@@ -81,9 +99,6 @@ def set_rights(user: User, *, groups: Iterable[Group], permissions: Iterable[Per
 def replace_password(user: User) -> User:
     """Store the password that was set on the user, which ends all access; see `passwords`."""
     user.save(update_fields=["password"])
+    log.info("password_changed", user=user.username)
+    mails.ask_on_commit(mails.PASSWORD_CHANGED, user.pk)
     return user
-
-
-def mail_address_of(user: User) -> str:
-    """Return the address to which mails to the person go, "" if there is none."""
-    return user.email if user.is_active and not user.is_service else ""

@@ -172,6 +172,8 @@ SETTINGS = (
     Setting("RATE_LIMIT_TOKEN", "rate", "60/min",
             "Log-ins from one address, to the API and the admin together."),
     Setting("RATE_LIMIT_JOIN", "rate", "30/min", "Invite codes that one user may try."),
+    Setting("RATE_LIMIT_MAIL", "rate", "20/hour",
+            "Mails about forgotten passwords and new addresses that one address may ask for."),
     Setting("LOCKOUT_FAILURES", "int", 10,
             "Wrong passwords for a user from one address until log-ins as that user from that"
             " address are locked out.", 1, 1000),

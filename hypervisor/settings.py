@@ -166,6 +166,8 @@ AUTH_PASSWORD_VALIDATORS = [
         )
     ),
 ]
+# How long the link of a forgotten password is valid.
+PASSWORD_RESET_TIMEOUT = 3600
 AXES_FAILURE_LIMIT: int = _values["LOCKOUT_FAILURES"]
 AXES_COOLOFF_TIME = timedelta(minutes=_values["LOCKOUT_MINUTES"])
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
@@ -238,6 +240,7 @@ REST_FRAMEWORK: dict[str, Any] = {
         "register": _values["RATE_LIMIT_REGISTER"],
         "token": _values["RATE_LIMIT_TOKEN"],
         "join": _values["RATE_LIMIT_JOIN"],
+        "mail": _values["RATE_LIMIT_MAIL"],
     },
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }

@@ -18,11 +18,10 @@ from accounts.models import User
 from accounts.throttles import ScopedThrottle
 from tests.fixtures.log_in import LogIn
 from tests.fixtures.people import ClientFor
+from tests.fixtures.rates import Rates
 from tests.support.factories import PASSWORD
 
 pytestmark = pytest.mark.django_db
-
-Rates = dict[str, str | None]
 
 
 def register(name: str, address: str) -> Any:

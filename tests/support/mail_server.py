@@ -13,7 +13,7 @@ from django.test import override_settings
 from hypervisor import mail_server
 from hypervisor.standalone.home import free_port
 
-PATIENCE_S = 60
+PATIENCE_S = 20
 
 OK = "250 OK"
 

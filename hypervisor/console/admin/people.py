@@ -42,10 +42,17 @@ class UserAdmin(BaseUserAdmin, ServiceAdmin):  # type: ignore[misc, type-arg]
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = PasswordForm
-    list_display = ["username", "email", "is_active", "is_staff", "last_login", "date_joined"]
+    fieldsets = (
+        (None, {"fields": ("username", "password")}),
+        ("Person", {"fields": ("first_name", "last_name", "email", "email_verified_at")}),
+        *(BaseUserAdmin.fieldsets or ())[2:],
+    )
+    list_display = [
+        "username", "email", "is_verified", "is_active", "is_staff", "last_login", "date_joined",
+    ]  # fmt: skip
     list_filter = ["is_active", "is_staff", "is_superuser", "last_login", "date_joined"]
     search_fields = ["username", "email", "first_name", "last_name"]
-    readonly_fields = ["last_login", "date_joined"]
+    readonly_fields = ["email_verified_at", "last_login", "date_joined"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> list[str]:
         rights = [] if request.user.is_superuser else _RIGHTS
@@ -58,6 +65,10 @@ class UserAdmin(BaseUserAdmin, ServiceAdmin):  # type: ignore[misc, type-arg]
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+    @admin.display(description="Verified", boolean=True, ordering="email_verified_at")
+    def is_verified(self, user: User) -> bool | None:
+        return user.email_verified_at is not None if user.email else None
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
         if not change:

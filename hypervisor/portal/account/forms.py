@@ -8,6 +8,7 @@ from django.contrib.auth import authenticate
 from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
+from django.http import HttpRequest
 
 from accounts.models import User
 
@@ -91,6 +92,8 @@ class ConfirmedForm(forms.Form):
 
     current_password = password_field("Your present password", "current-password")
 
+    request: HttpRequest
+
     def __init__(self, *args: Any, request: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.request = request
@@ -98,6 +101,48 @@ class ConfirmedForm(forms.Form):
     def clean_current_password(self) -> str:
         password: str = self.cleaned_data["current_password"]
         user = self.request.user
-        if authenticate(self.request, username=user.username, password=password) != user:
+        name = user.get_username()
+        if authenticate(self.request, username=name, password=password) != user:
             raise ValidationError("This is not your password.", code="wrong_password")
         return password
+
+
+class ResetForm(NewPasswordMixin):
+    """A new password of a user who has opened a mailed link."""
+
+    password = password_field("New password", "new-password")
+    password_again = password_field("New password again", "new-password")
+
+    def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.user = user
+
+    def user_of_password(self) -> User:
+        return self.user
+
+
+class PasswordForm(ConfirmedForm, NewPasswordMixin):
+    password = password_field("New password", "new-password")
+    password_again = password_field("New password again", "new-password")
+    field_order = ("current_password", "password", "password_again")
+
+    def user_of_password(self) -> User:
+        assert isinstance(self.request.user, User)  # noqa: S101 the page needs a sign-in
+        return self.request.user
+
+
+class ForgottenForm(forms.Form):
+    email = forms.EmailField(
+        label="E-mail address",
+        max_length=254,
+        widget=forms.EmailInput(attrs={"autocomplete": "email"}),
+    )
+
+
+class AddressForm(ConfirmedForm):
+    email = forms.EmailField(
+        label="New e-mail address",
+        max_length=254,
+        widget=forms.EmailInput(attrs={"autocomplete": "email"}),
+    )
+    field_order = ("email", "current_password")

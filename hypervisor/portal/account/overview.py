@@ -3,11 +3,13 @@
 import re
 from typing import Any
 
+from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from rest_framework_simplejwt.settings import api_settings
 
+from accounts import addresses
 from accounts.models import BrowserSession
 from accounts.sessions import services
 from accounts.sessions.engine import digest
@@ -20,6 +22,11 @@ class Overview(PortalPage):
     title = "Account"
     section = "account"
     template_name = "portal/account/overview.html"
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return super().get_context_data(
+            waiting=addresses.waiting(self.person), sends_mail=settings.MAIL_IS_SENT, **kwargs
+        )
 
 
 class Sessions(PortalPage):

@@ -130,7 +130,9 @@ def test_a_member_who_leaves_before_the_mail_is_sent_gets_nothing(
     assert dropped.error == "The recipient is not a member of the organization any more."
 
 
-@pytest.mark.parametrize("columns", [{"email": ""}, {"is_active": False}])
+@pytest.mark.parametrize(
+    "columns", [{"email": ""}, {"email_verified_at": None}, {"is_active": False}]
+)
 def test_a_person_without_an_address_gets_nothing(
     bring: Bring, happen: Happen, send: Send, bob: User, columns: dict[str, object]
 ) -> None:

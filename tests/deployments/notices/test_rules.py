@@ -64,7 +64,9 @@ def test_mails_of_the_organization_go_to_its_admins(
     bring: Bring, send: Send, add_rule: AddRule, acme: Organization, member_as: MemberAs
 ) -> None:
     admin = member_as(Role.ADMIN)
-    User.objects.filter(pk=admin.pk).update(email="admin@example.org")
+    User.objects.filter(pk=admin.pk).update(
+        email="admin@example.org", email_verified_at=timezone.now()
+    )
     add_rule(user=None, organization=acme, kinds=["completed"])
     bring(Status.COMPLETED)
 

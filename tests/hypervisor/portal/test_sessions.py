@@ -18,7 +18,7 @@ from accounts.tasks import purge_sessions
 from tests.fixtures.log_in import LogIn
 from tests.support.factories import PASSWORD
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("rates")]
 
 PAGE = "/account/sessions/"
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"

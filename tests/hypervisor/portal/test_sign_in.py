@@ -12,7 +12,7 @@ from accounts.models import BrowserSession, User
 from orgs.models import Organization
 from tests.support.factories import PASSWORD
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("rates")]
 
 PAGE = "/account/sign-in/"
 
