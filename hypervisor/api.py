@@ -7,6 +7,7 @@ from accounts.views import RefreshView, RevokeView, TokenView
 from clusters.node_views import NodeViewSet
 from clusters.views import ClusterViewSet
 from deployments.arrays.views import ArrayViewSet
+from deployments.notices.views import NoticeMessageViewSet, NoticeRuleViewSet
 from deployments.registries.views import RegistryViewSet
 from deployments.usage.views import UsageView
 from orgs import dry_runs
@@ -30,6 +31,8 @@ router.register("clusters/(?P<cluster_id>[0-9]{1,18})/nodes", NodeViewSet)
 router.register("deployments", DeploymentViewSet)
 router.register("arrays", ArrayViewSet)
 router.register("registries", RegistryViewSet)
+router.register("notices/sent", NoticeMessageViewSet)
+router.register("notices", NoticeRuleViewSet)
 router.register("tokens", TokenViewSet)
 router.register("webhooks", WebhookViewSet)
 router.register("webhooks/(?P<webhook_id>[0-9]{1,18})/deliveries", DeliveryViewSet)

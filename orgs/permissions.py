@@ -11,6 +11,8 @@
 | change roles and remove members, below their own role              | admin      |
 | add and delete service accounts, below their own role; their tokens | admin     |
 | see, add, change, test and delete webhooks; replay deliveries      | admin      |
+| see, add, change, test and delete the rules for its notices       | admin      |
+| rules for notices to oneself about the organization's deployments  | viewer     |
 | delete the organization; make another member an owner              | owner      |
 
 A caller with an API token has the role that the token leaves of the member's, and only in the
@@ -56,6 +58,11 @@ def roles_of(user: Person) -> dict[int, Role]:
     """Return the person's role in each of the person's organizations."""
     found = memberships_of(user).values_list("organization", "role")
     return {organization: Role(role).within(grant_of(user)) for organization, role in found}
+
+
+def administered_by(user: Person) -> list[int]:
+    """Return the ids of the organizations in which the person is at least an admin."""
+    return [pk for pk, role in roles_of(user).items() if role.rank >= Role.ADMIN.rank]
 
 
 def require(user: Person, organization_id: int, least: Role) -> Role:

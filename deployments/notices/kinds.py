@@ -22,6 +22,14 @@ class Channel(models.TextChoices):
     WEBHOOK = "webhook", "Signed webhook"
 
 
+class Scope(models.TextChoices):
+    """Whose rule it is, and which deployments it is about."""
+
+    OWN = "own", "My deployments, to me"
+    ALL = "all", "All deployments of an organization, to me"
+    ORGANIZATION = "organization", "All deployments of an organization, to the organization"
+
+
 DEFAULT_KINDS = (Kind.PREEMPTED, Kind.FAILED, Kind.STARTED_LATE)
 """What a person gets about the own deployments by mail, without a rule for them."""
 

@@ -4,6 +4,7 @@ A fact becomes one notice for each recipient, in the transaction that advances t
 feed. A message gathers notices; it is what a person sees.
 """
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Self
 
 from django.conf import settings
@@ -13,14 +14,15 @@ from django.db.models import Q
 from django.utils import timezone
 
 from accounts.audit.triggers import trail
-from deployments.notices.kinds import DEFAULT_WAIT_MINUTES, Channel, Kind
+from deployments.notices.kinds import DEFAULT_WAIT_MINUTES, Channel, Kind, Scope
 from hypervisor.base.locks import LockingQuerySet
-from orgs.models import Organization, Role
-from orgs.tenancy import Person, id_of, memberships_of
+from orgs.models import Organization
+from orgs.permissions import administered_by
+from orgs.tenancy import Person, TenantQuerySet, id_of, memberships_of
 from orgs.tokens.grants import grant_of
 
 
-class NoticeRuleQuerySet(LockingQuerySet["NoticeRule"]):
+class NoticeRuleQuerySet(TenantQuerySet["NoticeRule"]):
     def visible_to(self, user: Person) -> Self:
         """Return the person's own rules, and those of the organizations that the person is in.
 
@@ -33,6 +35,11 @@ class NoticeRuleQuerySet(LockingQuerySet["NoticeRule"]):
         if grant is not None and grant.organization is not None:
             own &= Q(organization__in=organizations)
         return self.filter(own | Q(user=None, organization__in=organizations))
+
+    def administered_by(self, user: Person) -> Self:
+        """Return the person's own rules, and those of organizations whose admin the person is."""
+        theirs = Q(user=None, organization__in=administered_by(user))
+        return self.visible_to(user).filter(Q(user=id_of(user)) | theirs)
 
 
 class NoticeRule(models.Model):
@@ -99,6 +106,21 @@ class NoticeRule(models.Model):
     def __str__(self) -> str:
         return f"notice rule {self.pk}"
 
+    @property
+    def scope(self) -> Scope:
+        if self.user_id is None:
+            return Scope.ORGANIZATION
+        return Scope.OWN if self.organization_id is None else Scope.ALL
+
+    @property
+    def failing_since(self) -> datetime | None:
+        """Since when all attempts to reach its address have failed; None if the last one did not.
+
+        For mails it is None, because the mailbox is not the rule's.
+        """
+        recipient = getattr(self, "recipient", None)
+        return recipient.failing_since if recipient else None
+
 
 class NoticeRecipient(models.Model):
     """Whoever gets messages: a person by mail, or the address of a rule.
@@ -146,18 +168,11 @@ class NoticeRecipient(models.Model):
         return f"notice recipient {self.pk}"
 
 
-class NoticeMessageQuerySet(LockingQuerySet["NoticeMessage"]):
+class NoticeMessageQuerySet(TenantQuerySet["NoticeMessage"]):
     def visible_to(self, user: Person) -> Self:
         """Return the messages to the person, those to the addresses of the person's rules, and
         those of the organizations whose admin the person is."""
-        admins = [role for role in Role if role.rank >= Role.ADMIN.rank]
-        rules = NoticeRule.objects.visible_to(user).filter(
-            Q(user=id_of(user))
-            | Q(
-                organization__in=memberships_of(user).filter(role__in=admins).values("organization")
-            )
-        )
-        own = Q(recipient__rule__in=rules)
+        own = Q(recipient__rule__in=NoticeRule.objects.administered_by(user))
         grant = grant_of(user)
         if grant is None or grant.organization is None:
             own |= Q(recipient__user=id_of(user))

@@ -14,7 +14,7 @@ from accounts.authentication import caller
 from hypervisor.rest.filters import FlagFilter, SeveralChoicesFilter, SeveralIntegersFilter
 from hypervisor.rest.parameters import StrictParametersMixin
 from orgs.models import Delivery, Role, Webhook
-from orgs.permissions import organization_for, require, roles_of
+from orgs.permissions import administered_by, organization_for, require
 from orgs.viewsets import TenantViewSet
 from orgs.webhooks import services
 from orgs.webhooks.serializers import (
@@ -63,9 +63,7 @@ class WebhookViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Webhook])
         rows = super().get_queryset()
         if self.action != "list":
             return rows
-        roles = roles_of(self.request.user).items()
-        administered = [pk for pk, role in roles if role.rank >= Role.ADMIN.rank]
-        return rows.filter(organization__in=administered)
+        return rows.filter(organization__in=administered_by(self.request.user))
 
     def to_keep(self, data: Any) -> Any:
         """Store no secret: a replay reads the webhook again."""

@@ -4,6 +4,7 @@ import pytest
 
 from accounts.models import User
 from deployments.models import Array, Deployment, Status
+from deployments.notices import services as notices
 from deployments.registries import services as registries
 from orgs.models import Organization, Role
 from orgs.service_accounts import services as service_accounts
@@ -24,6 +25,10 @@ def ids(acme: Organization, bob: User, bring: Bring) -> dict[str, int]:
     alice = acme.memberships.get(role=Role.OWNER).user
     account = service_accounts.create(acme, by=alice, name="ci", role=Role.DEVELOPER)
     webhook, _ = webhooks.add(acme, by=alice, url="https://hooks.example.org")
+    rule, _ = notices.add(
+        by=alice, user=None, organization=acme, channel="slack", url="https://hooks.example.org"
+    )
+    notices.send_test(alice, rule)
     array = Array.objects.create(organization=acme, name="sweep", size=1)
     Deployment.objects.filter(pk=deployment.pk).update(array=array, array_index=0)
     return {
@@ -34,6 +39,7 @@ def ids(acme: Organization, bob: User, bring: Bring) -> dict[str, int]:
         "nodes": deployment.node_id,
         "deployments": deployment.pk,
         "registries": registry.pk,
+        "notices": rule.pk,
         "tokens": token_of(bob)[0].pk,
         "webhooks": webhook.pk,
         "deliveries": webhook.deliveries.create(number=1, kind="placed", status="failed").pk,

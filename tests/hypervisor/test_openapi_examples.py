@@ -14,6 +14,7 @@ from clusters.nodes import NodeSpec
 from deployments.arrays.elements import ArraySpec
 from deployments.bulk import Entry, submit_many
 from deployments.models import Status
+from deployments.notices import services as notices
 from deployments.registries import services as registries
 from deployments.specs import Spec
 from orgs.models import Organization, Role
@@ -30,6 +31,7 @@ from tests.support.tokens import token_of
 
 pytestmark = pytest.mark.django_db
 
+HOOK = "https://hooks.example.org"
 PUBLIC = {"register", "log_in", "refresh_tokens"}
 """The calls without a token."""
 
@@ -102,6 +104,11 @@ class World:
             ids[first] = webhook.pk
             rows = webhook.deliveries
             ids["deliveries"] = rows.create(number=1, kind="placed", status="failed").pk
+        if first == "notices" and "{" in call.path:
+            rule, _ = notices.add(
+                by=self.alice, user=None, organization=self.acme, channel="slack", url=HOOK
+            )
+            ids[first] = rule.pk
         path = filled_in(call.path.replace("{id}", "{pk}"), ids)
         return path + QUERIES.get(call.name, "")
 

@@ -20,6 +20,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/clusters": {"name": "anvil", "cpu": 1, "ram_mib": 1024},
     "/registries": {"host": "ghcr.io", "username": "ci", "password": "hunter2"},
     "/webhooks": {"url": "https://hooks.example.org"},
+    "/notices": {"scope": "organization"},
     "/deployments": JOB,
     "/deployments?dry_run=true": JOB,
     "/deployments/bulk": JOB,

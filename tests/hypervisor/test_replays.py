@@ -10,6 +10,7 @@ from accounts.idempotency import IdempotentMixin
 from accounts.models import IdempotencyKey, User
 from deployments import services
 from deployments.models import Status
+from deployments.notices import services as notices
 from orgs.models import Membership, Organization, Role
 from orgs.webhooks import services as webhooks
 from tests.fixtures.deployments import Bring
@@ -57,7 +58,10 @@ def repeat(
         ids |= {"nodes": acme.clusters.get().nodes.get().pk}
         webhook, _ = webhooks.add(acme, by=alice, url="https://hooks.example.org")
         delivery = webhook.deliveries.create(number=1, kind="placed", status="failed")
-        ids |= {"webhooks": webhook.pk, "deliveries": delivery.pk}
+        rule, _ = notices.add(
+            by=alice, user=None, organization=acme, channel="slack", url="https://hooks.example.org"
+        )
+        ids |= {"webhooks": webhook.pk, "deliveries": delivery.pk, "notices": rule.pk}
     elif path.startswith("/deployments"):
         for status in (Status.RUNNING, Status.PENDING, Status.FAILED):
             bring(status)

@@ -42,6 +42,7 @@ def test_the_routes_are_found() -> None:
         "deployments",
         "arrays",
         "registries",
+        "notices",
         "tokens",
         "webhooks",
     }

@@ -10,8 +10,8 @@ ENUMERATOR: Any = EndpointEnumerator()
 ROUTES = sorted((method, path) for path, _, method, _ in ENUMERATOR.get_api_endpoints())
 
 
-OF_ADMINS = "/webhooks"
-"""The beginning of the paths of what members see only with the role admin."""
+OF_ADMINS = ("/webhooks", "/notices")
+"""The beginnings of the paths of what members see only with the role admin."""
 
 JOB = {"name": "job", "image": "busybox", "cpu": 1, "ram_mib": 1024}
 BODIES: dict[str, Any] = {
@@ -20,6 +20,7 @@ BODIES: dict[str, Any] = {
     "/clusters": {"name": "anvil", "cpu": 1, "ram_mib": 1024},
     "/clusters/{cluster_id}/nodes": {"name": "n2", "cpu": 1, "ram_mib": 1024},
     "/deployments": JOB,
+    "/notices": {"scope": "organization", "kinds": ["failed"]},
     "/registries": {"host": "ghcr.io", "username": "ci", "password": "hunter2"},
     "/deployments/bulk": {"deployments": [JOB]},
     "/deployments/priority": {"priority": 60},
@@ -33,7 +34,8 @@ BODIES: dict[str, Any] = {
 def filled_in(path: str, ids: dict[str, int]) -> str:
     if "{" not in path:
         return path
-    nested = (name for name in ("nodes", "service-accounts", "deliveries") if f"/{name}" in path)
+    named = ("nodes", "service-accounts", "deliveries")
+    nested = (name for name in named if f"/{name}" in path)
     own = ids.get(next(nested, path.split("/")[1]), 0)
     path = path.replace("{organization_id}", str(ids["organizations"]))
     path = path.replace("{pk}", str(own)).replace("{user_id}", str(ids["user"]))

@@ -67,7 +67,8 @@ def test_only_the_rows_themselves_are_locked_in_the_order_of_their_ids(
         sql = str(rows.locked(**how).query)
 
     table = model._meta.db_table
-    assert sql.endswith(f'ORDER BY "{table}"."id" ASC {lock.format(table)}')
+    key = model._meta.pk.column
+    assert sql.endswith(f'ORDER BY "{table}"."{key}" ASC {lock.format(table)}')
 
 
 @each_model
