@@ -67,7 +67,8 @@ class NoticeRuleViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Notice
             return rows
         return rows.administered_by(self.request.user)
 
-    def owner_id_of(self, obj: NoticeRule) -> int | None:
+    @classmethod
+    def owner_id_of(cls, obj: NoticeRule) -> int | None:
         return obj.user_id
 
     def to_keep(self, data: Any) -> Any:
