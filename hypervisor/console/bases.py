@@ -5,6 +5,7 @@ from datetime import UTC, datetime, time
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
+from django import forms
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
@@ -173,6 +174,24 @@ class HistoryAdmin(ModelAdmin):  # type: ignore[misc]
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+
+class Checkboxes(forms.CheckboxSelectMultiple):
+    """Many choices as check boxes in a box that scrolls, which needs neither script nor width."""
+
+    template_name = "console/checkboxes.html"
+
+
+class ManyAsCheckboxes:
+    """Forms in which a relation to many rows is a list of check boxes."""
+
+    filter_horizontal = ()
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        label = str(db_field.verbose_name).capitalize()
+        widget = Checkboxes({"aria-label": label})
+        page: Any = super()
+        return page.formfield_for_manytomany(db_field, request, **kwargs | {"widget": widget})
 
 
 class TimeFilter(RangeDateTimeFilter):  # type: ignore[misc]

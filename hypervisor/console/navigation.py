@@ -59,6 +59,15 @@ _SHOWS = {"queue": "deployments.deployment"}
 """The model that a page shows: the permission to view the model is that of the page."""
 
 
+_TITLES = {target: title for _, items in _GROUPS for title, _, target in items}
+
+
+def name_of(opts: Any) -> str:
+    """Return what the sidebar calls the list of a model, given its options."""
+    name = f"{opts.app_label}.{opts.model_name}"
+    return _TITLES.get(name) or str(opts.verbose_name_plural).capitalize()
+
+
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     """Return the groups of the sidebar, in the theme's format."""
     viewable = {
@@ -77,3 +86,9 @@ def _items(items: tuple[tuple[str, str, str], ...], viewable: set[str]) -> Itera
         if _SHOWS.get(target, target) in viewable or target == "admin:index":
             name = f"admin:{target.replace('.', '_')}_changelist" if "." in target else target
             yield {"title": title, "icon": symbol, "link": reverse(name)}
+
+
+def pages_named(request: HttpRequest, text: str) -> list[tuple[str, str]]:
+    """Return the titles and addresses of the sidebar's pages that have the text in their title."""
+    items = [item for group in sidebar(request) for item in group["items"]]
+    return [(i["title"], i["link"]) for i in items if text.lower() in i["title"].lower()]

@@ -12,6 +12,7 @@ from hypervisor.console.pages.cluster import ClusterPage
 from hypervisor.console.pages.logs import LogsPage
 from hypervisor.console.pages.preview import PreviewPage
 from hypervisor.console.pages.queue import QueuePage
+from hypervisor.console.pages.search import SearchPage
 from scheduling.models import SchedulingCycle
 
 # A worker never gets here: the pages take a quarter of a second, and memory, to load.
@@ -28,5 +29,6 @@ urlpatterns = [
     path("queue/", _view(QueuePage), name="queue"),
     path("cluster/<int:pk>/", _view(ClusterPage), name="cluster"),
     path("deployment/<int:pk>/logs/", _view(LogsPage), name="logs"),
+    path("search/", _view(SearchPage), name="search"),
     path("preview/<slug:action>/", _view(PreviewPage), name="preview"),
 ]

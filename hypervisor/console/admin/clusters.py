@@ -19,10 +19,10 @@ from clusters.models import (
     SimulatedContainer,
 )
 from clusters.nodes import NodeSpec
-from clusters.resources import cores
 from clusters.wakeups import request_cycle
 from hypervisor.console.bases import HistoryAdmin, ServiceAdmin, permitted, preview_first
 from hypervisor.console.pages.connect import ConnectPage
+from hypervisor.ui.templatetags.blocks import number
 
 _COLOURS = {
     "active": "success",
@@ -40,15 +40,19 @@ def _link_to_page(cluster: Cluster) -> str:
 
 
 def _cpu(page: Any, row: Supply) -> str:
-    return f"{cores(row.allocated_cpu_milli)} of {cores(row.cpu_milli)}"
+    return _of(row.allocated_cpu_milli / 1000, row.cpu_milli / 1000)
 
 
 def _ram(page: Any, row: Supply) -> str:
-    return f"{row.allocated_ram_mib / 1024:,.0f} of {row.ram_mib / 1024:,.0f}"
+    return _of(row.allocated_ram_mib / 1024, row.ram_mib / 1024)
 
 
 def _gpu(page: Any, row: Supply) -> str:
-    return f"{row.allocated_gpu} of {row.gpu}" if row.gpu else ""
+    return _of(row.allocated_gpu, row.gpu) if row.gpu else ""
+
+
+def _of(allocated: float, capacity: float) -> str:
+    return f"{number(allocated)} of {number(capacity)}"
 
 
 @admin.register(Cluster)

@@ -9,6 +9,7 @@ from unfold.decorators import action
 from hypervisor.base.numbers import whole
 from hypervisor.console.bases import HistoryAdmin, permitted
 from hypervisor.console.pages.cycles import CyclePage, RunPage
+from hypervisor.ui.templatetags.blocks import duration, number
 from orgs.models import Organization
 from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle
@@ -18,8 +19,7 @@ from scheduling.tasks import due_organizations
 @admin.register(SchedulingCycle)
 class SchedulingCycleAdmin(HistoryAdmin):
     list_display = [
-        "id", "organization", "trigger", "started_at", "ready", "placed", "evicted", "moved",
-        "left_pending", "suspended", "milliseconds",
+        "id", "organization", "trigger", "started_at", "ready", "did", "left_pending", "took",
     ]  # fmt: skip
     list_filter = ["trigger", "organization"]
     list_select_related = ["organization"]
@@ -40,9 +40,20 @@ class SchedulingCycleAdmin(HistoryAdmin):
             return super().change_view(request, object_id, form_url, extra_context)  # type: ignore[no-any-return]
         return CyclePage.as_view(model_admin=self, cycle=cycle)(request)
 
-    @admin.display(description="Took (ms)")
-    def milliseconds(self, cycle: SchedulingCycle) -> str:
-        return f"{(cycle.snapshot_us + cycle.plan_us + cycle.apply_us) / 1000:.1f}"
+    @admin.display(description="Did")
+    def did(self, cycle: SchedulingCycle) -> str:
+        counts = {
+            "placed": cycle.placed,
+            "evicted": cycle.evicted,
+            "moved": cycle.moved,
+            "preemptions suspended": cycle.suspended,
+        }
+        parts = [f"{number(count)} {what}" for what, count in counts.items() if count]
+        return ", ".join(parts) or "nothing"
+
+    @admin.display(description="Took")
+    def took(self, cycle: SchedulingCycle) -> str:
+        return duration((cycle.snapshot_us + cycle.plan_us + cycle.apply_us) / 1e6)
 
     @admin.action(description="Run cycles of these organizations now", permissions=["run"])
     def run_for_these(self, request: HttpRequest, queryset: QuerySet[SchedulingCycle]) -> None:

@@ -4,7 +4,6 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
-from django.utils.timesince import timesince
 from unfold.admin import TabularInline
 from unfold.contrib.filters.admin import DropdownFilter, TextFilter
 from unfold.decorators import display
@@ -16,6 +15,8 @@ from deployments.models import Dependency, Deployment, Run, Status
 from hypervisor.base.numbers import whole
 from hypervisor.console.bases import HistoryAdmin, ServiceAdmin, permitted, preview_first
 from hypervisor.console.pages.deployments import DeploymentPage
+from hypervisor.ui.templatetags.blocks import duration
+from hypervisor.ui.templatetags.wording import age
 
 _COLOURS = {
     "pending": "warning",
@@ -222,7 +223,7 @@ class DeploymentAdmin(ServiceAdmin):
     def why(self, deployment: Deployment) -> str:
         if deployment.status != Status.PENDING:
             return deployment.status_reason
-        return f"Waiting for {timesince(deployment.queued_at)}. {deployment.status_reason}"
+        return f"Waiting for {age(deployment.queued_at)}. {deployment.status_reason}"
 
     def save_model(
         self,
@@ -283,9 +284,29 @@ class DeploymentAdmin(ServiceAdmin):
 @admin.register(Run)
 class RunAdmin(HistoryAdmin):
     list_display = [
-        "id", "deployment", "cluster", "node", "outcome", "exit_code", "placed_at", "started_at",
-        "released_at", "ended_at", "preempted_by",
+        "id", "deployment", "place", "result", "placed_at", "ran_for", "preempted_by",
     ]  # fmt: skip
     list_filter = ["outcome", "cluster"]
     list_select_related = ["deployment", "cluster", "node", "preempted_by"]
     search_fields = ["=id", "=deployment__id", "deployment__name"]
+
+    @admin.display(description="Place", ordering="cluster")
+    def place(self, run: Run) -> str:
+        names = [str(row) for row in (run.cluster, run.node) if row]
+        return ", ".join(dict.fromkeys(names)) or "a deleted cluster"
+
+    @admin.display(description="Outcome", ordering="outcome")
+    def result(self, run: Run) -> str:
+        if not run.outcome:
+            return ""
+        code = "" if run.exit_code is None else f", exit code {run.exit_code}"
+        return f"{run.get_outcome_display()}{code}"
+
+    @admin.display(description="Ran for")
+    def ran_for(self, run: Run) -> str:
+        """Return how long its container ran, up to now if it still runs."""
+        if run.started_at is None:
+            return "not started"
+        return (
+            age(run.started_at) if run.ended_at is None else duration(run.ended_at - run.started_at)
+        )

@@ -18,7 +18,13 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from accounts import services, tokens
 from accounts.audit.entries import differences, names, watched
 from accounts.models import AuditEntry, IdempotencyKey, TokenFamily, User
-from hypervisor.console.bases import HistoryAdmin, ServiceAdmin, TimeFilter, permitted
+from hypervisor.console.bases import (
+    HistoryAdmin,
+    ManyAsCheckboxes,
+    ServiceAdmin,
+    TimeFilter,
+    permitted,
+)
 from orgs.models import ApiToken
 from orgs.tokens import services as api_tokens
 
@@ -31,7 +37,7 @@ class PasswordForm(AdminPasswordChangeForm):  # type: ignore[misc]
 
 
 @admin.register(User)
-class UserAdmin(BaseUserAdmin, ServiceAdmin):  # type: ignore[misc, type-arg]
+class UserAdmin(ManyAsCheckboxes, BaseUserAdmin, ServiceAdmin):  # type: ignore[misc, type-arg]
     """Users are deactivated, never deleted or renamed, because the history contains their names.
 
     The users of service accounts are not changed here: they have no password, and organizations add

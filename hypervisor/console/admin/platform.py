@@ -20,7 +20,7 @@ from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, Ou
 from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from hypervisor.console.bases import Audited
+from hypervisor.console.bases import Audited, ManyAsCheckboxes
 
 _OTHER_PACKAGES = [
     AccessAttempt, AccessFailureLog, AccessLog, BlacklistedToken, ClockedSchedule, CrontabSchedule,
@@ -39,7 +39,7 @@ class GuardedActions:
 
 
 @admin.register(Group)
-class GroupAdmin(BaseGroupAdmin, ModelAdmin):  # type: ignore[misc]
+class GroupAdmin(ManyAsCheckboxes, BaseGroupAdmin, ModelAdmin):  # type: ignore[misc]
     pass
 
 

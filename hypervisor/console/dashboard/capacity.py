@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from clusters.models import DIMENSIONS
 from hypervisor.ui.charts import Bar
+from hypervisor.ui.templatetags.blocks import number
 from scheduling.monitoring import usage
 from scheduling.monitoring.usage import Usage
 
@@ -82,9 +83,5 @@ def bar_of(name: str, capacity: int, allocated: int, reserved: int) -> Bar:
     """Return the bar of a dimension, in millicores, MiB or devices."""
     label, divisor, unit = UNITS[name]
     free = max(capacity - allocated - reserved, 0)
-    texts = [_amount(value / divisor) for value in (allocated, reserved, free, capacity)]
+    texts = [number(value / divisor) for value in (allocated, reserved, free, capacity)]
     return Bar(label, allocated, reserved, capacity, (texts[0], texts[1], texts[2], texts[3]), unit)
-
-
-def _amount(value: float) -> str:
-    return f"{value:,.0f}".replace(",", "\u202f") if value >= 100 else f"{value:.3g}"

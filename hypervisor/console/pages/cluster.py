@@ -6,6 +6,7 @@ from typing import Any
 
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
+from django.urls import reverse
 from django.utils import timezone
 
 from clusters import node_rules
@@ -96,6 +97,10 @@ class ClusterPage(TopLevelPage):
         rows = clusters.prefetch_related("connections__node")
         self.cluster = get_object_or_404(rows, pk=kwargs["pk"])
         self.title = f"Cluster {self.cluster.name}"
+        self.breadcrumbs = [
+            ("Clusters", reverse("admin:clusters_cluster_changelist")),
+            (self.cluster.name, None),
+        ]
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         cluster, now = self.cluster, timezone.now()

@@ -38,10 +38,10 @@ class ConnectPage(ConsolePage):
         super().setup(request, *args, **kwargs)
         clusters = Cluster.objects.select_related("organization")
         self.cluster = get_object_or_404(clusters, pk=kwargs["pk"])
-        self.title = f"Engine of cluster {self.cluster.name}"
+        self.title = f"Engine of {self.cluster.name}"
         self.breadcrumbs = (
             ("Clusters", reverse("admin:clusters_cluster_changelist")),
-            (self.cluster.name, reverse("admin:clusters_cluster_change", args=[self.cluster.pk])),
+            (self.cluster.name, reverse("cluster", args=[self.cluster.pk])),
             ("Engine", None),
         )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.core.paginator import Page, Paginator
-from django.urls import reverse
+from django.urls import reverse, reverse_lazy
 
 from hypervisor.console.pages.base import TopLevelPage
 from hypervisor.console.pages.replays import KINDS, PolicyForm, names_of, replayed
@@ -119,6 +119,10 @@ class RunPage(TopLevelPage):
     """The confirmation before an operator runs cycles."""
 
     title = "Run scheduling cycles"
+    breadcrumbs = (
+        ("Cycles", reverse_lazy("admin:scheduling_schedulingcycle_changelist")),
+        ("Run", None),
+    )
     template_name = "console/run.html"
     refresh_s = None
     permission_required = "scheduling.run_schedulingcycle"

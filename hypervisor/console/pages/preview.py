@@ -1,5 +1,6 @@
 """The page between an action and its confirmation: a preview of the consequences."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from django.contrib import messages
@@ -7,6 +8,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 
+from clusters.models import Node
 from deployments.models import Deployment
 from hypervisor.base.numbers import whole
 from hypervisor.console.bases import MOST_AT_ONCE
@@ -29,6 +31,7 @@ class PreviewPage(PreviewMixin, TopLevelPage):
         self.rows: list[Any] = list(action.model._default_manager.filter(pk__in=self.subjects))
         self.kept = _kept(request)
         self.title = _title(action, self.rows)
+        self.breadcrumbs = [*_parents(action, self.rows), (action.label, None)]
 
     def has_permission(self) -> bool:
         return self.request.user.has_perm(self.action.permission)
@@ -66,6 +69,18 @@ def _kept(request: HttpRequest) -> list[tuple[str, str]]:
         for value in request.GET.getlist(name)
         if value
     ]
+
+
+def _parents(action: Action, rows: list[Any]) -> Iterator[tuple[str, str]]:
+    """Yield the pages above: the list, and the only subject's own page."""
+    if action.model is Deployment:
+        yield "Queue", reverse("queue")
+    else:
+        yield "Clusters", reverse("admin:clusters_cluster_changelist")
+    if len(rows) == 1:
+        row = rows[0]
+        page = "admin:deployments_deployment_change" if action.model is Deployment else "cluster"
+        yield row.name, reverse(page, args=[row.cluster_id if action.model is Node else row.pk])
 
 
 def _title(action: Action, rows: list[Any]) -> str:

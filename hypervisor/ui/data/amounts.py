@@ -4,6 +4,7 @@ from clusters.capacity import NOTHING, Capacity
 from clusters.models import DIMENSIONS
 from clusters.resources import cores
 from hypervisor.ui.charts import Bar
+from hypervisor.ui.templatetags.blocks import number
 
 _LOOKS = {"cpu_milli": ("CPU", "cores"), "ram_mib": ("RAM", "GiB"), "gpu": ("GPU", "")}
 
@@ -27,5 +28,5 @@ def bar(name: str, allocated: int, capacity: int, wanted: int = 0) -> Bar:
 
 def _text(label: str, amount: int) -> str:
     if label == "CPU":
-        return str(cores(amount))
-    return f"{amount / 1024:,.0f}" if label == "RAM" else str(amount)
+        return number(float(cores(amount)))
+    return number(amount / 1024 if label == "RAM" else amount)

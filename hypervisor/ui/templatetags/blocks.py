@@ -98,7 +98,7 @@ def number(value: float | None) -> str:
     if value is None:
         return _NOTHING
     if abs(value) >= 100 or float(value).is_integer():
-        return f"{value:,.0f}".replace(",", "\u202f")
+        return f"{value:,.0f}"
     return f"{value:.2f}".rstrip("0").rstrip(".")
 
 

@@ -1,5 +1,5 @@
 "use strict";
-// Make the theme's controls, plain elements with click handlers, usable by keyboard.
+// Make the theme's controls, plain elements with click handlers, usable by keyboard, and name them.
 
 /** Name the theme's controls, plain elements with click handlers, and let keys activate them. */
 function operableByKeyboard() {
@@ -21,4 +21,32 @@ function operableByKeyboard() {
   }
 }
 
+/** Give the parts of a list with search, which Select2 draws, the name of their label. */
+function nameSearchableLists() {
+  for (const drawn of document.querySelectorAll(".select2-selection__rendered")) {
+    const list = drawn.closest(".select2-container").previousElementSibling;
+    const name = list?.labels?.[0]?.textContent.replace("*", "").trim();
+    if (name) {
+      drawn.setAttribute("aria-label", name);
+      drawn.closest("[role=combobox]").setAttribute("aria-label", name);
+    }
+  }
+}
+
+/** Lead Control and K to the search, and Escape out of its results. */
+function searchByKeyboard(event) {
+  const field = document.getElementById("search");
+  if (!field) return;
+  if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k") {
+    event.preventDefault();
+    field.focus();
+    field.select();
+  } else if (event.key === "Escape" && event.target.closest?.(".k-search")) {
+    document.getElementById("found").replaceChildren();
+    field.focus();
+  }
+}
+
+document.addEventListener("keydown", searchByKeyboard);
 document.addEventListener("DOMContentLoaded", operableByKeyboard);
+window.addEventListener("load", nameSearchableLists);
