@@ -9,7 +9,8 @@ from django.conf import settings
 from django.contrib.postgres.indexes import GinIndex
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import Exists, F, OuterRef, Q, Subquery
+from django.db.models.functions import Greatest
 from django.utils import timezone
 
 from accounts.audit.triggers import trail, trail_of_requests
@@ -110,6 +111,22 @@ class DeploymentQuerySet(TenantQuerySet["Deployment"]):
     def within_limits(self) -> "DeploymentQuerySet":
         """All but those that their arrays' limits kept from competing in the last cycle."""
         return self.exclude(status_code="array_limit")
+
+    def starved(self, limit: datetime) -> "DeploymentQuerySet":
+        """Ready deployments whose present wait began before `limit`, the longest wait first.
+
+        An eviction or a back-off begins the wait anew: `waits_since`.
+        """
+        evictions = Run.objects.filter(deployment=OuterRef("pk"), outcome=Run.Outcome.EVICTED)
+        evicted_at = evictions.order_by("-released_at").values("released_at")[:1]
+        return (
+            self.ready(limit)
+            .within_limits()
+            .filter(queued_at__lt=limit)
+            .annotate(waits_since=Greatest("queued_at", "ready_after", Subquery(evicted_at)))
+            .filter(waits_since__lt=limit)
+            .order_by("waits_since", "pk")
+        )
 
     def unsatisfiable(self) -> "DeploymentQuerySet":
         """Pending deployments to cancel, because a dependency has ended without satisfying them."""

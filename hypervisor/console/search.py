@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Q, QuerySet
+from django.db.models import Case, Q, QuerySet, Subquery, When
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.urls import reverse
 
@@ -16,7 +19,10 @@ from hypervisor.base.numbers import whole
 from orgs.models import Organization
 
 SHORTEST = 2
-"""Fewer characters of a name are not searched: nearly everything contains them."""
+"""Fewer characters are only an id: nearly every name contains them."""
+
+NAMES_READ = 100_000
+"""The names of so many of the newest rows are read; an id finds older ones too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,23 +74,21 @@ def _found(request: HttpRequest, text: str, most: int) -> Iterator[Found]:
 
 def _matches(kind: _Kind, text: str, most: int) -> list[Any]:
     """Return the row with the id, then those with the name, then those that contain the text."""
-    rows = kind.rows()
-    found: dict[int, Any] = {}
-    named = [Q(**{f"{kind.names[0]}__iexact": text})]
-    if len(text) >= SHORTEST:
-        named.append(_containing(kind, text))
     number = whole(text)
-    for condition in [*([Q(pk=number)] if number is not None else []), *named]:
-        if len(found) < most:
-            found |= {row.pk: row for row in rows.filter(condition)[:most]}
-    return list(found.values())[:most]
+    by_id = list(kind.rows().filter(pk=number)) if number is not None else []
+    if len(text) < SHORTEST:
+        return by_id
+    exact = Q(**{f"{kind.names[0]}__iexact": text})
+    containing = reduce(or_, (Q(**{f"{name}__icontains": text}) for name in kind.names))
+    rows = _newest(kind.rows()).filter(containing).exclude(pk__in=[row.pk for row in by_id])
+    order = Case(When(exact, then=0), default=1)
+    return [*by_id, *rows.order_by(order, *rows.query.order_by)[: most - len(by_id)]]
 
 
-def _containing(kind: _Kind, text: str) -> Q:
-    wanted = Q()
-    for name in kind.names:
-        wanted |= Q(**{f"{name}__icontains": text})
-    return wanted
+def _newest(rows: QuerySet[Any]) -> QuerySet[Any]:
+    """Leave out the beginning of a long history, of which the names are not read."""
+    newest = rows.model.objects.order_by("-pk").values("pk")[:1]
+    return rows.filter(pk__gt=Coalesce(Subquery(newest), 0) - NAMES_READ)
 
 
 def _deployments() -> QuerySet[Deployment]:

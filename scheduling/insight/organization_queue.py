@@ -5,10 +5,11 @@ are shown are put in order.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Collection, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
+from itertools import takewhile
 from typing import NamedTuple
 
 from django.db.models import Exists, OuterRef, Q
@@ -18,12 +19,45 @@ from hypervisor.base.numbers import whole
 from scheduling.cycle.next_plan import plan_and_backlog
 from scheduling.cycle.snapshot import Loaded
 from scheduling.planner.plan import Plan, WaitReason
+from scheduling.planner.problem import is_starved
 from scheduling.planner.resources import Resources
 from scheduling.planner.shortlist import Group as GroupOfAlike
 from scheduling.planner.snapshot import Deployment as Row
 
 NEXT = "next_cycle"
 """The code of a deployment that the next cycle places."""
+
+
+class Sort(StrEnum):
+    """In which order deployments are listed; without one, as the scheduler serves them."""
+
+    SERVED = ""
+    LONGEST = "wait"
+    SHORTEST = "-wait"
+    HIGHEST = "priority"
+    LOWEST = "-priority"
+
+    def key(self, row: Row) -> tuple[int, ...]:
+        """Return the key by which rows of the planner are sorted."""
+        match self:
+            case Sort.LONGEST:
+                return row.queued_at, row.id
+            case Sort.SHORTEST:
+                return -row.queued_at, -row.id
+            case Sort.HIGHEST:
+                return -row.priority, row.queued_at, row.id
+        return row.priority, row.queued_at, row.id
+
+    def columns(self, since: str) -> tuple[str, ...]:
+        """Return the same for rows of the database; `since` is the column of the wait's begin."""
+        match self:
+            case Sort.LONGEST:
+                return since, "pk"
+            case Sort.SHORTEST:
+                return f"-{since}", "-pk"
+            case Sort.HIGHEST:
+                return "-priority", since, "pk"
+        return "priority", since, "pk"
 
 
 class Group(StrEnum):
@@ -42,7 +76,7 @@ class Filters:
     """The filters of a page; None and "" do not filter.
 
     `cluster` selects the pending deployments that would fit on an empty node there, and the placed
-    deployments that are there.
+    deployments that are there. `starved` selects the competing ones that have waited too long.
     """
 
     organization: int | None = None
@@ -50,11 +84,14 @@ class Filters:
     priority: int | None = None
     code: str = ""
     search: str = ""
+    starved: bool = False
 
     @property
     def passes_all(self) -> bool:
         """Whether all deployments of the organization pass."""
-        return self.priority is None and not (self.cluster or self.code or self.search)
+        return self.priority is None and not (
+            self.cluster or self.code or self.search or self.starved
+        )
 
     def condition(self, group: Group) -> Q:
         """Return the condition on the rows of a group, for all filters except `code`."""
@@ -149,6 +186,21 @@ class OrganizationQueue:
             row = self._loaded.known[pk].deployment
             yield Competitor(position, row, self._code(row), self._plan)
 
+    def in_order(self, sort: Sort) -> Iterator[Row]:
+        """Yield those of the filtered queue, sorted by what their rows say."""
+        wanted = self._wanted
+        rows = [d for group in self._backlog.groups.values() for d in group.members]
+        rows += [d for d in self._backlog.others.values() if d.cluster is None]
+        if wanted is not None:
+            rows = [d for d in rows if d.id in wanted]
+        return iter(sorted(rows, key=sort.key))
+
+    def competitors_of(self, rows: Collection[Row]) -> Iterator[Competitor]:
+        """Yield the competitors of some of its rows, in the order of their positions."""
+        by_id = {row.id: row for row in rows}
+        for position, pk in self._plan.served.numbered(by_id.keys()):
+            yield Competitor(position, by_id[pk], self._code(by_id[pk]), self._plan)
+
     @cached_property
     def _own_codes(self) -> dict[int, str]:
         """The codes of the deployments that have one for themselves, by id."""
@@ -175,6 +227,9 @@ class OrganizationQueue:
         first, filters = group.members[0], self._filters
         if filters.priority not in (None, first.priority):
             return frozenset()
+        if filters.starved:
+            first_ones = takewhile(self._is_starved, group.members)
+            return {d.id for d in first_ones if self._passes(d)}
         if filters.cluster is None and self._named is None:
             return group.ids
         if self._named is not None and self._named.isdisjoint(group.ids):
@@ -188,8 +243,12 @@ class OrganizationQueue:
         return (
             self._filters.priority in (None, d.priority)
             and (self._named is None or d.id in self._named)
+            and (not self._filters.starved or self._is_starved(d))
             and (cluster is None or self._could_run_on(cluster, d))
         )
+
+    def _is_starved(self, d: Row) -> bool:
+        return is_starved(d, self._loaded.snapshot)
 
     def _all_could_run(self, group: GroupOfAlike) -> bool:
         """Return whether all members could certainly run on the filter's cluster."""

@@ -21,10 +21,17 @@ from clusters.models import Cluster, Node
 from deployments import waiting
 from deployments.models import OCCUPYING, Dependency, Deployment, Status
 from scheduling.cycle.snapshot import load_many
-from scheduling.insight.organization_queue import Competitor, Filters, Group, OrganizationQueue
+from scheduling.insight.organization_queue import (
+    Competitor,
+    Filters,
+    Group,
+    OrganizationQueue,
+    Sort,
+)
 from scheduling.insight.wording import named, names_in
 from scheduling.planner.plan import SCATTERED, Clusters
 from scheduling.planner.resources import DIMENSIONS, Resources, in_words
+from scheduling.planner.snapshot import Deployment as Row
 
 _CLUSTERS_SHOWN = 20
 
@@ -86,25 +93,38 @@ class Queue:
         times = [queue.first_queued_at for queue in self.queues]
         return min((time for time in times if time is not None), default=None)
 
-    def competing(self, first: int = 0, last: int | None = None) -> list[Competitor]:
+    def competing(
+        self, first: int = 0, last: int | None = None, sort: Sort = Sort.SERVED
+    ) -> list[Competitor]:
         """Return the competing deployments that pass the filters from `first` up to, but not
-        including, `last`, the heads of all queues first.
+        including, `last`; unless they are sorted, the heads of all queues first.
         """
+        if sort != Sort.SERVED:
+            return self._sorted(sort, first, last)
         if len(self.queues) == 1:
             return list(self.queues[0].competitors(first, last))
         found = merge(*(queue.competitors(0, last) for queue in self.queues), key=_by_position)
         return list(islice(found, first, last))
+
+    def _sorted(self, sort: Sort, first: int, last: int | None) -> list[Competitor]:
+        runs = (((row, queue) for row in queue.in_order(sort)) for queue in self.queues)
+        shown = list(islice(merge(*runs, key=lambda pair: sort.key(pair[0])), first, last))
+        rows: dict[OrganizationQueue, list[Row]] = {}
+        for row, queue in shown:
+            rows.setdefault(queue, []).append(row)
+        found = {c.row.id: c for queue, of in rows.items() for c in queue.competitors_of(of)}
+        return [found[row.id] for row, _ in shown]
 
     def count(self, group: Group) -> int:
         if group != Group.COMPETING:
             return self.rows(group).count()
         return self.codes[self._filters.code] if self._filters.code else self.length
 
-    def entries(self, group: Group, first: int, last: int) -> list[Entry]:
+    def entries(self, group: Group, first: int, last: int, sort: Sort = Sort.SERVED) -> list[Entry]:
         """Return the lines of the group from `first` up to, but not including, `last`."""
         if group == Group.COMPETING:
-            return list(self._competing_entries(self.competing(first, last)))
-        rows = list(self.rows(group)[first:last])
+            return list(self._competing_entries(self.competing(first, last, sort)))
+        rows = list(self.rows(group, sort)[first:last])
         waits = waiting.on_others([row.pk for row in rows]) if group == Group.DEPENDENCY else {}
         return [
             Entry(row, _code(row, group), " ".join(waits[row.pk].details))
@@ -113,8 +133,14 @@ class Queue:
             for row in rows
         ]
 
-    def rows(self, group: Group) -> QuerySet[Deployment]:
+    def rows(self, group: Group, sort: Sort = Sort.SERVED) -> QuerySet[Deployment]:
         """Return the deployments of a group other than the competing one, from the database."""
+        rows = self._rows(group)
+        if sort == Sort.SERVED:
+            return rows
+        return rows.order_by(*sort.columns("placed_at" if group == Group.PLACED else "queued_at"))
+
+    def _rows(self, group: Group) -> QuerySet[Deployment]:
         rows = _with_names().filter(self._filters.condition(group))
         if group == Group.PLACED:
             rows = rows.filter(status__in=OCCUPYING)

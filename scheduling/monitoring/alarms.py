@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.db.models import Exists, Max, OuterRef
 
 from clusters.engines import Engine
@@ -12,6 +13,7 @@ from clusters.places import Places
 from deployments import waiting
 from deployments.models import Deployment, Run
 from deployments.runtime import orphans
+from hypervisor.base.durations import in_words
 from orgs.models import Event
 from scheduling.models import Sample
 from scheduling.monitoring import clocks, cycle_alarms, heartbeats, idle
@@ -22,6 +24,7 @@ _DRAINS_LONG = timedelta(minutes=30)
 _HELD_LONG = timedelta(days=1)
 _STARTS_LONG = timedelta(minutes=10)
 _STOPS_LONG = timedelta(minutes=10)
+_NAMED = 3
 _MANY = 1000
 """Counting stops here, because a larger number changes nothing for the operator."""
 
@@ -234,9 +237,9 @@ def _waiting(now: datetime, last: Sample | None) -> Iterator[Alarm]:
         yield Alarm(
             "warning",
             f"{_many(last.starving, 'deployment has', 'deployments have')} waited too long",
-            "They have waited for longer than SCHEDULER_STARVATION_SECONDS: add capacity, raise"
-            f" their priority, or raise SCHEDULER_RESERVATION_PERCENT. {_kept_idle(now)}",
+            f"{_longest_waits(now)} Add capacity, or raise a priority. {_kept_idle(now)}",
             Subject.QUEUE,
+            where={"waiting": "long", "sort": "wait"},
         )
     never = Deployment.objects.pending().filter(held=False, status_code__in=waiting.NEVER)
     if count := never.order_by()[:_MANY].count():
@@ -257,6 +260,19 @@ def _waiting(now: datetime, last: Sample | None) -> Iterator[Alarm]:
             Subject.QUEUE,
             where={"group": "held"},
         )
+
+
+def _longest_waits(now: datetime) -> str:
+    """Name the longest of the present waits that are too long."""
+    limit = timedelta(seconds=settings.SCHEDULER_POLICY.starvation_seconds)
+    rows = Deployment.objects.starved(now - limit).select_related("organization")[:_NAMED]
+    named = [
+        f"{row.name} of {row.organization} for {in_words((now - row.waits_since).total_seconds())}"
+        f" ({row.status_code.replace('_', ' ')})"
+        for row in rows
+    ]
+    which = "The longest" if len(named) > 1 else "It"
+    return f"{which}: {', '.join(named)}." if named else ""
 
 
 def _kept_idle(now: datetime) -> str:

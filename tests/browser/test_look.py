@@ -37,7 +37,7 @@ def test_the_sidebar_folds_by_keyboard(page: Page) -> None:
     sidebar = page.locator("#nav-sidebar").get_by_role("link", name="Deployments")
     expect(sidebar).to_be_visible()
 
-    page.get_by_role("button", name="dock to right").filter(visible=True).press("Enter")
+    page.get_by_role("button", name="Sidebar").press("Enter")
 
     expect(sidebar).to_be_hidden()
 

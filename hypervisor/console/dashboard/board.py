@@ -7,9 +7,9 @@ from django.utils import timezone
 
 from deployments.models import Run
 from hypervisor.console.dashboard import capacity, over_time, queue
-from hypervisor.console.dashboard.capacity import ClusterNow
+from hypervisor.console.dashboard.capacity import ClusterNow, OrganizationNow
 from hypervisor.console.dashboard.gpu_models import GpuModel, gpu_models
-from hypervisor.console.dashboard.queue import LastHour, Level
+from hypervisor.console.dashboard.queue import LastHour, Level, Waits
 from hypervisor.console.links import link_of
 from hypervisor.ui.charts import Plot
 from hypervisor.ui.templatetags.blocks import duration
@@ -22,6 +22,7 @@ from scheduling.monitoring.histogram import quantile
 
 _CLUSTERS = 40
 _MODELS = 20
+_ORGANIZATIONS = 20
 _DAYS = 7
 
 
@@ -55,10 +56,13 @@ class Dashboard:
     total: ClusterNow
     clusters: list[ClusterNow]
     more_clusters: int
+    organizations: list[OrganizationNow]
+    more_organizations: int
     gpu_models: list[GpuModel]
     more_gpu_models: int
     chosen: ClusterNow | None
     levels: list[Level]
+    waits: Waits
     last: Sample | None
     idle: float | None
     hour: LastHour
@@ -91,6 +95,21 @@ class Dashboard:
         return f"{self.held} on hold, {self.delayed} in back-off"
 
     @property
+    def placed_note(self) -> str:
+        if self.hour.p95_wait_s is None:
+            return "nothing was placed in the last hour"
+        worst = duration(self.hour.p95_wait_s)
+        return (
+            f"median of those placed in the last hour, without those that wait; 95% within {worst}"
+        )
+
+    @property
+    def waits_note(self) -> str:
+        if self.waits.longest_s is None:
+            return "nothing is waiting"
+        return f"of those that wait now; the longest {duration(self.waits.longest_s)}"
+
+    @property
     def moved_note(self) -> str:
         return f"and {self.hour.moved} moved, in the last hour"
 
@@ -121,6 +140,7 @@ def read(span: str, cluster_id: int | None, now: datetime | None = None) -> Dash
     clusters = capacity.clusters(last.reserved if last else {})
     chosen = next((cluster for cluster in clusters if cluster.id == cluster_id), None)
     total = capacity.total(clusters)
+    organizations = capacity.by_organization(clusters, queue.waiting_by_organization(now))
     models = gpu_models(clusters)
     return Dashboard(
         now=now,
@@ -130,10 +150,13 @@ def read(span: str, cluster_id: int | None, now: datetime | None = None) -> Dash
         total=total,
         clusters=sorted(clusters, key=lambda c: (not c.lost, -c.fullness, c.name))[:_CLUSTERS],
         more_clusters=max(len(clusters) - _CLUSTERS, 0),
+        organizations=organizations[:_ORGANIZATIONS] if len(organizations) > 1 else [],
+        more_organizations=max(len(organizations) - _ORGANIZATIONS, 0),
         gpu_models=models[:_MODELS],
         more_gpu_models=max(len(models) - _MODELS, 0),
         chosen=chosen,
         levels=queue.levels(now),
+        waits=queue.waits(now),
         last=last,
         idle=idle.share(now - idle.SPAN, now),
         hour=hour,

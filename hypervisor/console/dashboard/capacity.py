@@ -23,6 +23,7 @@ class ClusterNow:
 
     id: int
     name: str
+    organization_id: int
     organization: str
     state: str
     lost: bool
@@ -50,8 +51,9 @@ def clusters(reserved: Mapping[str, Mapping[str, int]]) -> list[ClusterNow]:
 def _cluster(row: Usage) -> ClusterNow:
     bars = _bars(row.capacity, row.allocated, row.reserved)
     return ClusterNow(
-        row.id, row.name, row.organization, row.state, row.lost, row.running, row.starting, bars
-    )
+        row.id, row.name, row.organization_id, row.organization, row.state, row.lost, row.running,
+        row.starting, bars,
+    )  # fmt: skip
 
 
 def total(clusters: Sequence[ClusterNow]) -> ClusterNow:
@@ -62,6 +64,7 @@ def total(clusters: Sequence[ClusterNow]) -> ClusterNow:
     return ClusterNow(
         id=0,
         name="All clusters",
+        organization_id=0,
         organization="",
         state="",
         lost=False,
@@ -69,6 +72,35 @@ def total(clusters: Sequence[ClusterNow]) -> ClusterNow:
         starting=sum(c.starting for c in clusters),
         bars=_bars(capacity, allocated, reserved),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class OrganizationNow:
+    """What is free in the clusters of one organization, and how many of its deployments wait."""
+
+    id: int
+    name: str
+    bars: tuple[Bar, ...]
+    waiting: int
+
+
+def by_organization(
+    clusters: Sequence[ClusterNow], waiting: Mapping[int, int]
+) -> list[OrganizationNow]:
+    """Return the organizations with clusters, those with the most waiting deployments first.
+
+    `waiting` are the counts by the organization's id.
+    """
+    own: dict[int, list[ClusterNow]] = {}
+    for cluster in clusters:
+        own.setdefault(cluster.organization_id, []).append(cluster)
+    found = [
+        OrganizationNow(
+            pk, rows[0].organization, tuple(total(rows).bars_in_order), waiting.get(pk, 0)
+        )
+        for pk, rows in own.items()
+    ]
+    return sorted(found, key=lambda each: (-each.waiting, each.name))
 
 
 def _bars(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Count, Q
+from django.db.models import Aggregate, Count, Min, Q
 
 from deployments.models import Deployment, Run
 from hypervisor.base.numbers import whole
@@ -26,6 +26,14 @@ class Level:
     @property
     def priority(self) -> int | None:
         return whole(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """The waits until now of those that compete, in seconds; None without any."""
+
+    median_s: float | None
+    longest_s: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +82,25 @@ def levels(now: datetime) -> list[Level]:
         Level(name, ready, held, delayed, 100 * ready / most if most else 0)
         for name, (ready, held, delayed) in sums.items()
     ]
+
+
+class _Median(Aggregate):
+    function = "PERCENTILE_DISC"
+    template = "%(function)s(0.5) WITHIN GROUP (ORDER BY %(expressions)s)"
+
+
+def waits(now: datetime) -> Waits:
+    """Return how long the ready deployments have waited, those beyond an array's limit excluded."""
+    ready = Deployment.objects.ready(now).within_limits().order_by()
+    since = ready.aggregate(median=_Median("queued_at"), first=Min("queued_at"))
+    times = (since["median"], since["first"])
+    return Waits(*(None if t is None else max((now - t).total_seconds(), 0) for t in times))
+
+
+def waiting_by_organization(now: datetime) -> dict[int, int]:
+    """Count the ready deployments that compete, by their organization's id."""
+    ready = Deployment.objects.ready(now).within_limits().order_by().values("organization")
+    return dict(ready.annotate(many=Count("pk")).values_list("organization", "many"))
 
 
 def last_hour(now: datetime) -> LastHour:

@@ -17,12 +17,12 @@ from hypervisor.console.pages.base import TopLevelPage
 from hypervisor.ui.data.queue import EMPTY, TITLES
 from orgs.models import Organization
 from scheduling.insight.operator_actions import ACTIONS, Action
-from scheduling.insight.organization_queue import NEXT, Filters, Group
+from scheduling.insight.organization_queue import NEXT, Filters, Group, Sort
 from scheduling.insight.queue import Queue
 from scheduling.models import SchedulingCycle
 from scheduling.monitoring.health import cycle_is_late
 
-_FILTERS = ("organization", "cluster", "priority", "code", "q")
+_FILTERS = ("organization", "cluster", "priority", "code", "q", "waiting")
 _SIZES = ("50", "200")
 """Lines of a page; the ids of all of them fit into the URL of a preview."""
 _RECENT = timedelta(hours=1)
@@ -38,6 +38,15 @@ _OFFERED = {
     Group.ARRAY: ("hold", "reprioritize", "cancel"),
     Group.PLACED: ("preempt", "requeue", "move", "reprioritize", "stop"),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class SortLink:
+    """The link in a column's head; `direction` is how the column is sorted now, for `aria-sort`."""
+
+    href: str
+    direction: str
+    hint: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +69,13 @@ class QueuePage(TopLevelPage):
         filters = read_filters(query)
         queue = Queue(filters, timezone.now())
         counts = {each: queue.count(each) for each in Group}
+        sort = next((each for each in Sort if each == query.get("sort")), Sort.SERVED)
         if queue.length > _LONG:
             self.refresh_s = _REFRESH_LONG_S
         size = query["size"] if query.get("size") in _SIZES else _SIZES[0]
         page = Paginator(range(counts[group]), int(size)).get_page(query.get("page"))
-        entries = queue.entries(group, page.start_index() - 1, page.end_index()) if page else []
+        first, last = page.start_index() - 1, page.end_index()
+        entries = queue.entries(group, first, last, sort) if page else []
         return super().get_context_data(
             group=group,
             filters=filters,
@@ -75,6 +86,11 @@ class QueuePage(TopLevelPage):
             entries=entries,
             places=Places.of_rows(entry.deployment for entry in entries),
             page_link=_link(query, page=None),
+            sort=sort,
+            sort_wait=_sort_link(query, sort, Sort.LONGEST, Sort.SHORTEST, "the longest wait"),
+            sort_priority=_sort_link(
+                query, sort, Sort.HIGHEST, Sort.LOWEST, "the highest priority"
+            ),
             sizes=[(each, _link(query, page=None, size=each), each == size) for each in _SIZES],
             codes=sorted(queue.codes.items()),
             starting=queue.codes[NEXT],
@@ -110,7 +126,8 @@ def read_filters(query: QueryDict) -> Filters:
         cluster=Cluster.objects.filter(pk=cluster).first() if cluster else None,
         priority=_number(query, "priority"),
         code=query.get("code", ""),
-        search=query.get("q", "").strip(),
+        search=query.get("q", "").replace("\0", "").strip(),
+        starved=query.get("waiting") == "long",
     )
 
 
@@ -147,6 +164,18 @@ def _clusters(filters: Filters) -> list[Cluster]:
     if filters.organization is not None:
         rows = rows.filter(organization=filters.organization)
     return list(rows[:500])
+
+
+def _sort_link(query: QueryDict, now: Sort, first: Sort, second: Sort, what: str) -> SortLink:
+    """Return the link to the first way of sorting, or if the page is sorted so, to the second."""
+    if now == first:
+        return SortLink(
+            _link(query, sort=second.value, page=None), "descending", f"Not {what} first"
+        )
+    direction = "ascending" if now == second else "none"
+    return SortLink(
+        _link(query, sort=first.value, page=None), direction, f"{what} first".capitalize()
+    )
 
 
 def _tab(group: Group, count: int, query: QueryDict, current: Group) -> Tab:

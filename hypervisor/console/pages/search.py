@@ -4,7 +4,7 @@ from typing import Any
 
 from hypervisor.console.navigation import pages_named
 from hypervisor.console.pages.base import TopLevelPage
-from hypervisor.console.search import search
+from hypervisor.console.search import NAMES_READ, search
 
 _HITS, _FIRST_HITS = 25, 5
 
@@ -23,7 +23,7 @@ class SearchPage(TopLevelPage):
         return "HX-Request" in self.request.headers
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        text = self.request.GET.get("q", "").strip()[:200]
+        text = self.request.GET.get("q", "").replace("\0", "").strip()[:200]
         most = _FIRST_HITS if self._while_typing else _HITS
         kinds = search(self.request, text, most)
         named = pages_named(self.request, text) if text else []
@@ -33,6 +33,7 @@ class SearchPage(TopLevelPage):
             kinds=kinds,
             count=len(named) + sum(len(kind.hits) for kind in kinds),
             more=any(kind.more for kind in kinds),
+            names_read=NAMES_READ,
             brief=self._while_typing,
             **kwargs,
         )

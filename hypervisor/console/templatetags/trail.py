@@ -38,7 +38,7 @@ def _parents(context: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield name_of(opts), reverse(f"admin:{opts.app_label}_{opts.model_name}_changelist")
     row = _row(context)
     if row is not None and not _is_form_of(row, context):
-        yield str(row), _page_of(row)
+        yield str(getattr(row, "name", row)), _page_of(row)
     elif isinstance(row, Cluster):
         yield row.name, reverse("cluster", args=[row.pk])
 

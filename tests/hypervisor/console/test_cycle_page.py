@@ -188,7 +188,7 @@ def test_a_large_cycle_is_paginated_and_takes_as_many_queries_as_a_small_one(
     # The query for the cycle before it runs even for an organization's first cycle.
     assert counts[0] == counts[1]
     assert len(context["rows"]) == 100
-    assert "101 to 200 of 1 000" in page
+    assert "101 to 200 of 1,000" in page
 
 
 def test_waiting_deployments_are_filtered_by_their_reason(
