@@ -1,8 +1,9 @@
 """The problems that need an operator's attention, the worst first."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db.models import Exists, Max, OuterRef
@@ -265,7 +266,8 @@ def _waiting(now: datetime, last: Sample | None) -> Iterator[Alarm]:
 def _longest_waits(now: datetime) -> str:
     """Name the longest of the present waits that are too long."""
     limit = timedelta(seconds=settings.SCHEDULER_POLICY.starvation_seconds)
-    rows = Deployment.objects.starved(now - limit).select_related("organization")[:_NAMED]
+    starved = Deployment.objects.starved(now - limit).select_related("organization")
+    rows: Iterable[Any] = starved[:_NAMED]
     named = [
         f"{row.name} of {row.organization} for {in_words((now - row.waits_since).total_seconds())}"
         f" ({row.status_code.replace('_', ' ')})"

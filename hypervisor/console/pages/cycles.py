@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.core.paginator import Page, Paginator
-from django.urls import reverse, reverse_lazy
+from django.urls import reverse
 
 from hypervisor.console.pages.base import TopLevelPage
 from hypervisor.console.pages.replays import KINDS, PolicyForm, names_of, replayed
@@ -119,22 +119,20 @@ class RunPage(TopLevelPage):
     """The confirmation before an operator runs cycles."""
 
     title = "Run scheduling cycles"
-    breadcrumbs = (
-        ("Cycles", reverse_lazy("admin:scheduling_schedulingcycle_changelist")),
-        ("Run", None),
-    )
     template_name = "console/run.html"
     refresh_s = None
     permission_required = "scheduling.run_schedulingcycle"
     organizations: Sequence[int] = ()
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        cycles = reverse("admin:scheduling_schedulingcycle_changelist")
+        self.breadcrumbs = [("Cycles", cycles), ("Run", None)]
         rows = Organization.objects.in_bulk(self.organizations)
         planned = self.organizations[:_PLANNED_AHEAD]
         return super().get_context_data(
             due=[Due(rows[pk], next_plan(load(pk, lock=False))) for pk in planned],
             more=len(self.organizations) - len(planned),
-            back=reverse("admin:scheduling_schedulingcycle_changelist"),
+            back=cycles,
             **kwargs,
         )
 

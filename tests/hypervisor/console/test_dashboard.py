@@ -1,5 +1,6 @@
 """The operators' first page."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -130,6 +131,41 @@ def test_nodes_without_a_model_are_shown_as_unlabelled(console: Client, forge: C
     shown = console.get("/admin/").content.decode().split('id="gpu-models"')[1]
 
     assert "unlabelled" in shown.split("</table>")[0]
+
+
+def test_the_waits_until_now_are_beside_those_of_placed_ones(
+    console: Client, bring: Bring, submit: Submit
+) -> None:
+    bring(Status.RUNNING, gpu=2, priority=90)
+    for hours in (1, 2, 6):
+        waits = submit(gpu=1)
+        queued_at = timezone.now() - timedelta(hours=hours)
+        Deployment.objects.filter(pk=waits.pk).update(queued_at=queued_at)
+
+    page = console.get("/admin/").content.decode()
+
+    assert "Median wait now" in page
+    assert ">2 h<" in page
+    assert "the longest 6 h" in page
+    assert "nothing was placed in the last hour" in page
+
+
+def test_free_capacity_is_shown_by_organization(
+    console: Client, alice: User, forge: Cluster, bring: Bring, submit: Submit
+) -> None:
+    bring(Status.RUNNING, gpu=2, priority=90)
+    submit(gpu=1)
+    other = Organization.objects.create(name="Initech")
+    cluster_services.create(
+        actor="alice", organization=other, name="idle", capacity=Capacity(4000, 2048, 8)
+    )
+
+    page = console.get("/admin/").content.decode()
+    (table,) = re.findall(r'id="free-by-organization">(.*?)</table>', page, re.DOTALL)
+    rows = [re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", row)) for row in table.split("<tr>")[2:]]
+
+    assert rows[0].split()[:5] == ["Acme", "1", "0", "of", "2"]
+    assert rows[1].split()[:5] == ["Initech", "0", "8", "of", "8"]
 
 
 def test_the_pending_deployments_are_counted_by_priority(submit: Submit, forge: Cluster) -> None:

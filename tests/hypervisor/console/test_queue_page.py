@@ -20,7 +20,7 @@ from deployments.models import Deployment, Status
 from deployments.specs import Spec
 from orgs.models import Organization
 from scheduling.cycle.run import run_cycle
-from scheduling.insight.organization_queue import Filters, Group
+from scheduling.insight.organization_queue import Filters, Group, Sort
 from scheduling.insight.queue import Entry, Queue
 from scheduling.models import SchedulingCycle
 from tests.fixtures.deployments import Bring, Submit
@@ -317,3 +317,53 @@ def test_any_filters_select_the_same_part_of_the_whole_queue(
                 if not code and passing:
                     first = min(entry.deployment.queued_at for entry in passing)
                     assert filtered.first_queued_at == int(first.timestamp())
+
+
+@pytest.mark.parametrize(
+    ("sort", "order"),
+    [
+        ("wait", ["old", "high", "new"]), ("-wait", ["new", "high", "old"]),
+        ("priority", ["high", "old", "new"]), ("-priority", ["old", "new", "high"]),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("group", ["competing", "held"])
+def test_the_queue_is_sorted_by_wait_or_priority(
+    full: Deployment, submit: Submit, console: Client, group: str, sort: str, order: list[str]
+) -> None:
+    for name, hours, priority in (("new", 1, 20), ("old", 5, 20), ("high", 3, 80)):
+        made = submit(name=name, gpu=1, priority=priority)
+        if group == "held":
+            services.hold(made, actor="alice")
+        queued_at = timezone.now() - timedelta(hours=hours)
+        Deployment.objects.filter(pk=made.pk).update(queued_at=queued_at)
+
+    page = console.get("/admin/queue/", {"group": group, "sort": sort}).content.decode()
+
+    assert sorted(order, key=lambda name: page.index(f"Choose {name}")) == order
+
+
+def test_the_order_is_kept_by_the_filters_and_the_links(
+    full: Deployment, submit: Submit, console: Client
+) -> None:
+    for number in range(60):
+        submit(name=f"waits-{number}", gpu=1)
+
+    page = console.get("/admin/queue/", {"sort": "wait", "priority": "50"}).content.decode()
+
+    assert '<input type="hidden" name="sort" value="wait">' in page
+    assert "sort=wait&amp;page=2" in page.replace("priority=50&amp;", "")
+    assert 'aria-sort="descending"><a class="c-sort" href="?sort=-wait&amp;priority=50"' in page
+
+
+def test_the_position_is_the_schedulers_in_every_order(full: Deployment, submit: Submit) -> None:
+    for number in range(5):
+        submit(gpu=1 + number % 2, priority=10 * (number + 1))
+    now = timezone.now()
+    served = {
+        e.deployment.pk: e.position for e in Queue(Filters(), now).entries(Group.COMPETING, 0, 9)
+    }
+
+    for sort in Sort:
+        entries = Queue(Filters(), now).entries(Group.COMPETING, 1, 4, sort)
+        assert len(entries) == 3
+        assert all(entry.position == served[entry.deployment.pk] for entry in entries)

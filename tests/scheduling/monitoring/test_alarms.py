@@ -273,6 +273,39 @@ def test_a_starving_deployment_raises_an_alarm(alive: None, bring: Bring, submit
     assert titles() == ["1 deployment has waited too long"]
 
 
+def test_the_alarm_for_long_waits_names_the_three_longest_and_leads_to_all_of_them(
+    alive: None, bring: Bring, submit: Submit, console: Client
+) -> None:
+    bring(Status.RUNNING, gpu=2, priority=90)
+    for hours in (1, 4, 2, 3):
+        patient = submit(name=f"waits-{hours}-h", gpu=1, priority=50)
+        Deployment.objects.filter(pk=patient.pk).update(
+            queued_at=ago(hours=hours), status_code="no_free_capacity"
+        )
+    submit(name="new", gpu=1, priority=50)
+    evicted = submit(name="ran-meanwhile", gpu=1, priority=50)
+    Deployment.objects.filter(pk=evicted.pk).update(
+        queued_at=ago(hours=9), ready_after=ago(minutes=1)
+    )
+    cycled(patient.organization)
+
+    (alarm,) = (each for each in raised() if "waited too long" in each.title)
+    href, _ = link_of(alarm) or ("", "")
+    page = console.get(href).content.decode()
+
+    assert alarm.detail.startswith(
+        "The longest: waits-4-h of Acme for 4 h (no free capacity), waits-3-h of Acme for 3 h"
+        " (no free capacity), waits-2-h of Acme for 2 h (no free capacity). "
+    )
+    assert "SCHEDULER_" not in alarm.detail
+    shown = [f"waits-{hours}-h" for hours in (4, 3, 2, 1)]
+    assert [page.index(f">{name}<") for name in shown] == sorted(
+        page.index(f">{n}<") for n in shown
+    )
+    assert ">new<" not in page
+    assert ">ran-meanwhile<" not in page
+
+
 def test_the_alarm_for_long_waits_says_how_much_reservations_kept_idle(
     alive: None, bring: Bring, submit: Submit, forge: Cluster
 ) -> None:
