@@ -9,6 +9,7 @@ passwords, usernames   rules for both
 mails           mails about an account
 addresses       verified e-mail addresses
 recovery        forgotten passwords
+closing         the end of an account
 throttles, lockout     limits for guessing and flooding
 idempotency     a POST is done at most once
 journal         log lines about signing in and out

@@ -10,12 +10,14 @@ class DeploymentsConfig(AppConfig):
     name = "deployments"
 
     def ready(self) -> None:
+        from accounts import closing
         from clusters import demand
         from deployments.demand import DemandOnClusters, before_deletion
         from deployments.handover import left_by
-        from deployments.notices.services import lock_for_deletion
+        from deployments.notices.services import forget, lock_for_deletion
         from orgs import deletion
 
+        closing.register(forget)
         departures.register("deployments", left_by)
         deletion.register(before_deletion)
         deletion.register(lock_for_deletion)

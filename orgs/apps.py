@@ -6,7 +6,9 @@ class OrgsConfig(AppConfig):
     verbose_name = "Organizations"
 
     def ready(self) -> None:
-        from accounts import access
+        from accounts import access, closing
+        from orgs.closing import leave_all
         from orgs.tokens.services import revoke_all
 
         access.register(revoke_all)
+        closing.register(leave_all)

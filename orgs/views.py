@@ -10,6 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
+from accounts import closing
 from accounts.authentication import caller
 from accounts.idempotency import record_needed
 from accounts.throttles import Registration, ScopedThrottle
@@ -61,6 +62,8 @@ class RegisterView(StrictParametersMixin, PublicView):
 
 @extend_schema(tags=["authentication"])
 class MeView(StrictParametersMixin):
+    of_account: ClassVar = ("delete",)
+
     @extend_schema(operation_id="get_me", responses=CallerSerializer)
     def get(self, request: Request) -> Response:
         """Return the caller with all memberships, as far as the caller's token allows."""
@@ -72,6 +75,16 @@ class MeView(StrictParametersMixin):
         shown["memberships"] = memberships
         shown["token"] = request.auth if isinstance(request.auth, ApiToken) else None
         return Response(CallerSerializer(shown).data)
+
+    @extend_schema(operation_id="delete_me", request=None, responses={204: None})
+    def delete(self, request: Request) -> Response:
+        """Delete the caller's account, with all memberships, tokens and log-ins, for good.
+
+        Deployments stay with their organizations. The username appears in the history, and nobody
+        else gets it. The last owner of an organization gets a 409 that names it.
+        """
+        closing.close(caller(request))
+        return Response(status=204)
 
 
 @extend_schema(tags=["organizations"])

@@ -192,6 +192,12 @@ def _address(channel: Channel, url: str) -> dict[str, str]:
     return {"url": encrypt(checked).decode(), "host": httpx.URL(checked).host[:255]}
 
 
+def forget(user: User) -> None:
+    """Delete the rules of a user whose account ends, and what waits to be sent to the user."""
+    NoticeRule.objects.filter(user=user).delete()
+    NoticeRecipient.objects.filter(user=user).delete()
+
+
 def _try_again(recipient: NoticeRecipient) -> None:
     recipient.failures, recipient.failing_since = 0, None
     recipient.paused_until = timezone.now()

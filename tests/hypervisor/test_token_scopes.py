@@ -39,6 +39,7 @@ SUBMITTING = {
 """The writes for which the scope `submit` is enough, on deployments of the token's user."""
 
 OF_ACCOUNT = {
+    ("DELETE", "/me"),
     ("POST", "/organizations"),
     ("POST", "/join-organization"),
     ("POST", "/token/revoke"),

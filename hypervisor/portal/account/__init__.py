@@ -6,5 +6,6 @@ bases         what these pages have in common
 sign_in       signing in and out, registration
 passwords     a new password, also for a forgotten one
 addresses     the e-mail address
+closing       the end of the account
 overview      the account, and where it is signed in
 """
