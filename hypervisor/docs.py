@@ -20,7 +20,7 @@ _SUMMARY = (
 )
 _SECTIONS = {
     "Use it": {
-        "guide.md": "every call of the REST API in order, from registration to preemption",
+        "guide.md": "a tour of the pages, then every call of the REST API in order",
         "webhooks.md": "events that are sent to an address: signatures, retries, replays",
         "notices.md": "mails and messages to people about their deployments, and rules for them",
         "agents.md": "the tools for agents at `/mcp` (Model Context Protocol)",

@@ -22,6 +22,7 @@ class FormPage(PortalPage):
     form_class: ClassVar[type[ServiceForm]]
     button: str
     lead = ""
+    in_columns = False
 
     @property
     def back(self) -> str:
@@ -52,7 +53,7 @@ class FormPage(PortalPage):
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         kwargs.setdefault("form", None)
         form: forms.Form = kwargs.pop("form") or self.make_form()
-        shown = {"button": self.button, "lead": self.lead, "back": self.back}
+        shown = {name: getattr(self, name) for name in ("button", "lead", "in_columns", "back")}
         return super().get_context_data(form=form, **shown | kwargs)
 
 

@@ -1,6 +1,6 @@
 """Takes the pictures of the documentation, `docs/console/*.png`, from a service with the demo.
 
-    pytest tests/browser/test_pictures.py --pictures docs/console
+    pytest tests/browser/test_pictures.py tests/browser/test_tour.py --pictures docs/console
 
 The service runs the demo for some minutes first, so that the plots have something to show, and
 urgent deployments evict others meanwhile. Without `--pictures` nothing is taken.

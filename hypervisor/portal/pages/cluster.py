@@ -87,6 +87,7 @@ class NewClusterPage(FormPage):
         " ones do, but compute nothing."
     )
     form_class = ClusterForm
+    in_columns = True
 
     def prepare(self) -> None:
         """Raise Forbidden if the person may add no cluster to the organization."""
@@ -102,12 +103,14 @@ class NewClusterPage(FormPage):
         return reverse("portal:organization", args=[asked])
 
     def make_form(self, data: Any = None) -> ClusterForm:
-        initial = {"organization": self.request.GET.get("organization")}
-        form = ClusterForm(data, initial=initial)
+        asked = self.request.GET.get("organization")
+        form = ClusterForm(data, initial={"organization": asked} if asked else None)
         mine = Membership.objects.filter(user=self.person)
         able = [m.organization_id for m in mine if Role(m.role).rank >= STEER.rank]
         field = form.fields["organization"]
         field.queryset = Organization.objects.filter(pk__in=able).order_by("name")  # type: ignore[attr-defined]
+        if len(able) == 1:
+            field.initial, field.widget = able[0], forms.HiddenInput()
         return form
 
     def act(self, form: ClusterForm) -> str:
