@@ -92,6 +92,7 @@ class SubmitForm(forms.Form):
     )
     restart_policy = forms.ChoiceField(
         label="After a failure",
+        initial=RestartPolicy.NEVER,
         choices=[
             (RestartPolicy.NEVER, "Do not restart"),
             (RestartPolicy.ON_FAILURE, "Restart"),
@@ -108,6 +109,7 @@ class SubmitForm(forms.Form):
     )
     on_dependency_failure = forms.ChoiceField(
         label="If one of them fails",
+        initial=OnDependencyFailure.WAIT,
         choices=[
             (OnDependencyFailure.WAIT, "Keep waiting"),
             (OnDependencyFailure.CANCEL, "Cancel this deployment"),
@@ -155,10 +157,7 @@ class SubmitForm(forms.Form):
     @property
     def more_is_needed(self) -> bool:
         """Whether one of the further fields has an error, or something other than its default."""
-        return any(
-            field.errors or str(field.value() or "") != str(field.field.initial or _default(field))
-            for field in self.more
-        )
+        return any(field.errors or not _is_default(field) for field in self.more)
 
     def clean(self) -> None:
         for name, read in _READERS.items():
@@ -280,11 +279,8 @@ def _messages(errors: Any, path: str = "") -> Iterator[tuple[str, str]]:
         yield path, str(errors)
 
 
-def _default(field: forms.BoundField) -> str:
-    choices = getattr(field.field, "choices", None)
-    if choices and not isinstance(field.field, forms.ModelChoiceField):
-        return str(next(iter(choices))[0])
-    return ""
+def _is_default(field: forms.BoundField) -> bool:
+    return str(field.value() or "") in ("", str(field.field.initial))
 
 
 def _with_organization(cluster: Cluster) -> str:

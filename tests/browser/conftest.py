@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 from playwright.sync_api import (
@@ -20,6 +21,7 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
+from benchmarks.client import PASSWORD
 from benchmarks.service import Service
 from tests.support.browser import Screenshot
 from tests.support.service import User
@@ -99,6 +101,40 @@ def page(service: Service, context: BrowserContext) -> Iterator[Page]:
     errors = watch(opened, service.url)
     yield opened
     assert errors == []
+
+
+class SignIn(Protocol):
+    """Signs a member in, and returns the member's page; an error in it fails the test."""
+
+    def __call__(self, username: str, *, javascript: bool = True) -> Page: ...
+
+
+@pytest.fixture
+def sign_in(service: Service, chromium: Browser) -> Iterator[SignIn]:
+    """Members in browsers of their own, whom `User.newcomer` has registered."""
+    opened: list[tuple[BrowserContext, list[str]]] = []
+
+    def signed_in(username: str, *, javascript: bool = True) -> Page:
+        context = chromium.new_context(
+            base_url=service.url,
+            viewport={"width": 1280, "height": 900},
+            reduced_motion="reduce",
+            timezone_id="UTC",
+            java_script_enabled=javascript,
+        )
+        page = context.new_page()
+        opened.append((context, watch(page, service.url)))
+        page.goto("/")
+        page.locator("input[name=username]").fill(username)
+        page.locator("input[name=password]").fill(PASSWORD)
+        page.get_by_role("button", name="Sign in").click()
+        page.wait_for_url(f"{service.url}/")
+        return page
+
+    yield signed_in
+    for context, _ in opened:
+        context.close()
+    assert [error for _, errors in opened for error in errors] == []
 
 
 def watch(page: Page, home: str) -> list[str]:

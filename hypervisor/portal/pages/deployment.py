@@ -50,7 +50,14 @@ class DeploymentPage(OfDeployment):
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         self.breadcrumbs = self.path_to()
         shown = describe(self.deployment, timezone.now(), self.request.GET.get("events"))
-        return super().get_context_data(**shown, buttons=self._buttons(), **kwargs)
+        return super().get_context_data(
+            **shown, environment=self._environment(), buttons=self._buttons(), **kwargs
+        )
+
+    def _environment(self) -> dict[str, str | None]:
+        """Return the variables with their values, None for a secret."""
+        env = sorted(self.deployment.env.items())
+        return {name: value if isinstance(value, str) else None for name, value in env}
 
     def _buttons(self) -> list[Button]:
         """Return what the state and the person's role allow, the logs, and a copy."""
