@@ -14,6 +14,7 @@ from accounts.models import User
 from accounts.services import mail_address_of
 from deployments.models import NoticeMessage, NoticeRecipient, NoticeRule
 from deployments.notices.kinds import Channel
+from deployments.notices.recipients import is_stopped
 from hypervisor.base import bounds, purging
 from hypervisor.base.bounds import Bound
 from hypervisor.base.errors import Conflict, Invalid
@@ -146,6 +147,13 @@ def why_no_mails(user: User) -> str:
     if recipient.refused_address == address:
         return f"{recipient.refused_reason} Change your address, or enable a rule to try again."
     return ""
+
+
+def may_resume(user: User) -> bool:
+    """Return whether `resume` makes mails to the person go out again."""
+    recipient = NoticeRecipient.objects.filter(user=user).first()
+    address = mail_address_of(user)
+    return bool(address and recipient and is_stopped(recipient, address))
 
 
 def lock_for_deletion(organization: Organization) -> None:

@@ -5,6 +5,9 @@ from django.urls import include, path
 from hypervisor.portal.pages import cluster, start, steering, tokens
 from hypervisor.portal.pages.deployment import DeploymentPage, LogFile, LogsPage
 from hypervisor.portal.pages.deployments import DeploymentsPage
+from hypervisor.portal.pages.notices import rules
+from hypervisor.portal.pages.notices.overview import NoticesPage
+from hypervisor.portal.pages.notices.unsubscribe import UnsubscribePage
 from hypervisor.portal.pages.organizations import (
     invite,
     lists,
@@ -63,6 +66,13 @@ urlpatterns = [
     path("my/clusters/<int:pk>/", cluster.ClusterPage.as_view(), name="cluster"),
     path("my/clusters/<int:pk>/<slug:action>/", steering.SteerClusterPage.as_view(), name="steer"),
     path("my/nodes/<int:pk>/<slug:action>/", steering.SteerNodePage.as_view(), name="steer_node"),
+    path("my/notices/", NoticesPage.as_view(), name="notices"),
+    path("my/notices/new/", rules.NewRulePage.as_view(), name="new_notice_rule"),
+    path("my/notices/<int:pk>/", rules.ChangeRulePage.as_view(), name="change_notice_rule"),
+    path("my/notices/<int:pk>/delete/", rules.DeleteRulePage.as_view(), name="delete_notice_rule"),
+    path(
+        "my/notices/unsubscribe/<str:token>/", UnsubscribePage.as_view(), name="unsubscribe_notices"
+    ),
     path("my/tokens/", tokens.TokensPage.as_view(), name="tokens"),
     path("my/tokens/new/", tokens.NewTokenPage.as_view(), name="new_token"),
     path("my/tokens/<int:pk>/revoke/", tokens.RevokeTokenPage.as_view(), name="revoke_token"),
