@@ -2,7 +2,9 @@
 
 from django.urls import include, path
 
-from hypervisor.portal.pages import cluster, start, steering, tokens
+from hypervisor.portal.pages import start, tokens
+from hypervisor.portal.pages.clusters import changes, steering
+from hypervisor.portal.pages.clusters.overview import ClusterPage
 from hypervisor.portal.pages.deployment import DeploymentPage, LogFile, LogsPage
 from hypervisor.portal.pages.deployments import DeploymentsPage
 from hypervisor.portal.pages.notices import rules
@@ -62,8 +64,12 @@ urlpatterns = [
     path("my/organizations/new/", lists.NewOrganizationPage.as_view(), name="new_organization"),
     path("my/organizations/join/", lists.JoinPage.as_view(), name="join"),
     path("my/organizations/<int:organization_id>/", include(_of_one_organization)),
-    path("my/clusters/new/", cluster.NewClusterPage.as_view(), name="new_cluster"),
-    path("my/clusters/<int:pk>/", cluster.ClusterPage.as_view(), name="cluster"),
+    path("my/clusters/new/", changes.NewClusterPage.as_view(), name="new_cluster"),
+    path("my/clusters/<int:pk>/", ClusterPage.as_view(), name="cluster"),
+    path(
+        "my/clusters/<int:pk>/delete/", changes.DeleteClusterPage.as_view(), name="delete_cluster"
+    ),
+    path("my/clusters/<int:pk>/nodes/new/", changes.AddNodePage.as_view(), name="new_node"),
     path("my/clusters/<int:pk>/<slug:action>/", steering.SteerClusterPage.as_view(), name="steer"),
     path("my/nodes/<int:pk>/<slug:action>/", steering.SteerNodePage.as_view(), name="steer_node"),
     path("my/notices/", NoticesPage.as_view(), name="notices"),

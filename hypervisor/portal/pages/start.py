@@ -15,11 +15,11 @@ from deployments.models import Deployment
 from hypervisor.demo import progress, removal
 from hypervisor.demo.company import TEAMS
 from hypervisor.portal.bases import PortalPage
-from hypervisor.portal.pages.steering import NEEDED
+from hypervisor.portal.pages.clusters.base import STEER
 from hypervisor.tasks import fill_demo
 from orgs.models import Membership, Organization, Role
 
-_ADMINS = [role for role in Role if role.rank >= NEEDED["cordon"].rank]
+_ADMINS = [role for role in Role if role.rank >= STEER.rank]
 
 
 def leads_on(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:

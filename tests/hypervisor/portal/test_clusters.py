@@ -124,3 +124,29 @@ def test_what_is_for_operators_is_404(browse: Browse, rack: Cluster, alice: User
 
 def test_the_clusters_of_others_are_404(browse: Browse, rack: Cluster, charlie: User) -> None:
     assert browse(charlie).get(reverse("portal:steer", args=[rack.pk, "drain"])).status_code == 404
+
+
+def test_an_admin_adds_a_node(browse: Browse, forge: Cluster, alice: User, bob: User) -> None:
+    path = reverse("portal:new_node", args=[forge.pk])
+    given = {"name": "anvil", "cpu": "4", "ram": "8Gi", "gpu": "1", "gpu_model": "l4"}
+    assert browse(bob).post(path, given).status_code == 403
+    wrong = browse(alice).post(path, given | {"name": "Anvil 1"})
+    assert set(wrong.context["form"].errors) == {"name"}
+    taken = browse(alice).post(path, given | {"name": "forge"})
+    assert set(taken.context["form"].errors) == {"name"}
+    browse(alice).post(path, given)
+    made = forge.nodes.get(name="anvil")
+    assert (made.cpu_milli, made.ram_mib, made.gpu) == (4000, 8192, 1)
+    assert made.labels == {"gpu.model": "l4"}
+
+
+def test_an_admin_deletes_a_cluster_on_which_nothing_runs(
+    browse: Browse, forge: Cluster, rack: Cluster, alice: User, bob: User, bring: Bring
+) -> None:
+    bring(Status.RUNNING)
+    path = reverse("portal:delete_cluster", args=[forge.pk])
+    assert browse(bob).post(path).status_code == 403
+    refused = browse(alice).post(path, follow=True)
+    assert "drain it or stop them" in refused.content.decode()
+    browse(alice).post(reverse("portal:delete_cluster", args=[rack.pk]))
+    assert list(Cluster.objects.all()) == [forge]
