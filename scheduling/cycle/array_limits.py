@@ -6,7 +6,7 @@ holds. The others wait outside the plan, like held deployments.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
@@ -25,12 +25,12 @@ class Limits(NamedTuple):
     entered: frozenset[int]
 
 
-def limits(known: Mapping[int, Known], now: datetime) -> Limits:
-    """Return what the limits of arrays mean now."""
+def limits(limited: Iterable[Known], now: datetime) -> Limits:
+    """Return what the limits of arrays mean now; `limited` are those that concern them."""
     active: Counter[int] = Counter()
     ready: dict[int, list[Known]] = defaultdict(list)
     entered: set[int] = set()
-    for entry in known.values():
+    for entry in limited:
         if entry.limit is None:
             if entry.code == ARRAY_LIMIT and entry.is_ready(now):
                 entered.add(entry.deployment.id)  # the limit was lifted

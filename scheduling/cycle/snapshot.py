@@ -26,8 +26,9 @@ class Loaded:
     Not all of these are in the snapshot: some are in back-off. `read` are those whose rows were
     read for it: what is known of the others is unchanged since this process loaded them. While
     nothing changes, `known` is the same object. `own` are the deployments that the transaction has
-    changed itself. `is_tried` is true if a change was tried for it and rolled back.
-    `limits` says which ready deployments do not compete because of the limits of their arrays.
+    changed itself, `limited` those that concern the limits of arrays. `limits` says which ready
+    deployments do not compete because of these. `is_tried` is true if a change was tried for it
+    and rolled back.
     """
 
     organization: int
@@ -36,6 +37,7 @@ class Loaded:
     known: Mapping[int, Known]
     read: Collection[int]
     own: Collection[int]
+    limited: Collection[int]
     limits: Limits
     is_tried: bool = False
 
@@ -57,13 +59,18 @@ class Loaded:
                 known.pop(pk, None)
         if not self.known.keys() >= set(tried.own) & known.keys():
             known = dict(sorted(known.items()))
-        clusters, limits_now = tried.snapshot.clusters, limits(known, self.now)
-        reading = Reading(known, (), tried.own, self.known, tried.own)
+        clusters, limited = tried.snapshot.clusters, {*self.limited, *tried.own} & known.keys()
+        limits_now = _limits(known, limited, self.now)
+        reading = Reading(known, (), tried.own, self.known, tried.own, limited)
         deployments = competing(
             self.organization, reading, clusters, limits_now, self.now, is_tried=True
         )
-        snapshot = replace(self.snapshot, clusters=clusters, deployments=deployments)
-        return replace(self, snapshot=snapshot, known=known, limits=limits_now, is_tried=True)
+        snapshot = replace(
+            self.snapshot, clusters=clusters, deployments=deployments, is_checked=True
+        )
+        return replace(
+            self, snapshot=snapshot, known=known, limited=limited, limits=limits_now, is_tried=True
+        )
 
 
 def load(
@@ -100,14 +107,22 @@ def _read(
 
 
 def _loaded(organization: int, now: datetime, clusters: list[Cluster], reading: Reading) -> Loaded:
-    limits_now = limits(reading.known, now)
+    limits_now = _limits(reading.known, reading.limited, now)
     snapshot = Snapshot(
         now=seconds(now),
         policy=settings.SCHEDULER_POLICY,
         clusters=tuple(clusters),
         deployments=competing(organization, reading, clusters, limits_now, now),
+        is_checked=True,  # ids are keys of the database, and `competing` looks at the places
     )
-    return Loaded(organization, snapshot, now, reading.known, reading.read, reading.own, limits_now)
+    return Loaded(
+        organization, snapshot, now, reading.known, reading.read, reading.own, reading.limited,
+        limits_now,
+    )  # fmt: skip
+
+
+def _limits(known: Mapping[int, Known], limited: Collection[int], now: datetime) -> Limits:
+    return limits([known[pk] for pk in limited], now)
 
 
 def _cluster(row: supply.Cluster, now: datetime) -> Cluster:

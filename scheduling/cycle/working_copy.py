@@ -16,6 +16,7 @@ from django.conf import settings
 from deployments import changes
 from deployments import models as demand
 from deployments.changes import Moment
+from deployments.waiting import ARRAY_LIMIT
 from scheduling.cycle.kept import Kept
 from scheduling.cycle.past import NO_PAST, PastOf
 from scheduling.planner.requirements import preferences, requirements
@@ -61,6 +62,11 @@ class Known:
     reason: str
     limit: Limit | None = None
 
+    @property
+    def concerns_limits(self) -> bool:
+        """Whether its array has a limit, or had one in the last cycle."""
+        return self.limit is not None or self.code == ARRAY_LIMIT
+
     def is_ready(self, now: datetime) -> bool:
         """Return whether it is pending, and its back-off is over."""
         return self.deployment.cluster is None and (
@@ -76,6 +82,7 @@ class Reading:
     While nothing changes, `known` is the same object. `own` are the ids of those that the
     transaction has changed itself, and may roll back, and of those that wait for them. `changed`
     are the ids of all that may differ from `former`, what was known before, if there was a copy.
+    `limited` are the ids of those that concern the limits of arrays.
     """
 
     known: Mapping[int, Known]
@@ -83,19 +90,22 @@ class Reading:
     own: Collection[int]
     former: Mapping[int, Known] | None
     changed: Collection[int]
+    limited: Collection[int]
 
 
 @dataclass(frozen=True, slots=True)
 class _Copy:
     """The deployments of an organization as of a moment; all rows were read at `read_at`.
 
-    `with_past` are the ids of those that have a past.
+    `with_past` are the ids of those that have a past, `limited` those that concern the limits of
+    arrays.
     """
 
     moment: Moment
     read_at: float
     known: dict[int, Known]
     with_past: frozenset[int]
+    limited: frozenset[int]
 
 
 _copies: Kept[_Copy] = Kept(_MOST_DEPLOYMENTS, lambda copy: len(copy.known))
@@ -134,6 +144,7 @@ def read(organization_ids: Sequence[int], past: Mapping[int, PastOf]) -> dict[in
             seen.own.get(pk, ()),
             usable[pk].known if pk in usable else None,
             stale.get(pk, ()),
+            copy.limited,
         )
         for pk, copy in copies.items()
     }
@@ -176,7 +187,7 @@ def _brought_up(
 ) -> _Copy:
     """Return the former copy with its stale deployments replaced by the rows, sorted by id."""
     if former is None:
-        return _Copy(moment, monotonic(), dict(rows), _with_past(rows))
+        return _Copy(moment, monotonic(), dict(rows), _with_past(rows), _limited(rows))
     if not stale:
         return replace(former, moment=moment)
     known = {**former.known, **rows}  # new ones are at the end, the rows by id
@@ -186,12 +197,18 @@ def _brought_up(
     last = next(reversed(former.known), 0)
     if any(pk < last and pk not in former.known for pk in rows):
         known = dict(sorted(known.items()))
-    with_past = (former.with_past - frozenset(stale)) | _with_past(rows)
-    return _Copy(moment, former.read_at, known, with_past)
+    gone = frozenset(stale)
+    with_past = (former.with_past - gone) | _with_past(rows)
+    limited = (former.limited - gone) | _limited(rows)
+    return _Copy(moment, former.read_at, known, with_past, limited)
 
 
 def _with_past(rows: Mapping[int, Known]) -> frozenset[int]:
     return frozenset(pk for pk, known in rows.items() if known.past is not NO_PAST)
+
+
+def _limited(rows: Mapping[int, Known]) -> frozenset[int]:
+    return frozenset(pk for pk, known in rows.items() if known.concerns_limits)
 
 
 def _known(row: tuple[Any, ...], past: PastOf) -> Known:

@@ -20,6 +20,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from clusters.models import Cluster, Node
 from deployments import waiting
 from deployments.models import OCCUPYING, Dependency, Deployment, Status
+from orgs.models import Organization
 from scheduling.cycle.snapshot import load_many
 from scheduling.insight.organization_queue import (
     Competitor,
@@ -151,7 +152,9 @@ class Queue:
             Group.DEPENDENCY: Q(unmet, held=False),
             Group.BACKOFF: Q(~unmet, held=False, ready_after__gt=self._now),
             # As of the last cycle, which is the one that decides which elements compete.
-            Group.ARRAY: Q(~unmet, held=False, status_code=waiting.ARRAY_LIMIT),
+            Group.ARRAY: Q(
+                ~unmet, held=False, array__isnull=False, status_code=waiting.ARRAY_LIMIT
+            ),
         }
         rows = rows.filter(waits[group], status=Status.PENDING)
         return rows.order_by("ready_after", "-priority", "queued_at", "pk")
@@ -159,8 +162,9 @@ class Queue:
     def _organizations(self) -> list[int]:
         if self._filters.organization is not None:
             return [self._filters.organization]
-        ready = Deployment.objects.ready(self._now).order_by()
-        return sorted(ready.values_list("organization", flat=True).distinct())
+        ready = Deployment.objects.ready(self._now).filter(organization=OuterRef("pk"))
+        found = Organization.objects.filter(Exists(ready.order_by()))
+        return list(found.order_by("pk").values_list("pk", flat=True))
 
     def _ids_named(self) -> set[int] | None:
         """Return the ids of the pending deployments that the search finds, None without one."""

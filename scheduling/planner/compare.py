@@ -3,11 +3,14 @@
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import compress
+from operator import attrgetter
 
 from scheduling.planner.plan import Plan
-from scheduling.planner.snapshot import Deployment, Place, Snapshot
+from scheduling.planner.snapshot import Deployment, Place, Snapshot, homes
 
 _NOWHERE = None, None
+_id = attrgetter("id")
 
 
 class Kind(StrEnum):
@@ -88,18 +91,24 @@ def _consequences(
     before: Snapshot, without: Plan, after: Snapshot, with_: Plan, ids: Collection[int] | None
 ) -> Iterator[Consequence]:
     rows, changed = _rows(before, ids), _rows(after, ids)
-    homes, after_homes = before.homes(), after.homes()
-    old, new = _decisions(rows, homes, without), _decisions(changed, after_homes, with_)
+    before_homes, after_homes = _homes(before, rows), _homes(after, changed)
+    old, new = _decisions(rows, before_homes, without), _decisions(changed, after_homes, with_)
     for id_ in sorted(rows.keys() | changed.keys()):
         was, now = rows.get(id_), changed.get(id_)
         if now is None:
-            yield _removed(rows[id_], homes.get(id_))
+            yield _removed(rows[id_], before_homes.get(id_))
         elif was != now or not old[id_].is_equivalent(new[id_]):
-            yield _consequence(now, homes.get(id_), after_homes.get(id_), new[id_])
+            yield _consequence(now, before_homes.get(id_), after_homes.get(id_), new[id_])
 
 
 def _rows(snapshot: Snapshot, ids: Collection[int] | None) -> dict[int, Deployment]:
-    return {d.id: d for d in snapshot.deployments if ids is None or d.id in ids}
+    rows = snapshot.deployments
+    chosen = rows if ids is None else compress(rows, map(ids.__contains__, map(_id, rows)))
+    return {d.id: d for d in chosen}
+
+
+def _homes(snapshot: Snapshot, rows: Mapping[int, Deployment]) -> dict[int, Place]:
+    return homes(snapshot.clusters, rows.values())
 
 
 def _decided(plan: Plan) -> Iterator[int]:

@@ -9,7 +9,7 @@ from scheduling.planner.problem import Problem, eligibility_of, prepare
 from scheduling.planner.queue_order import Served
 from scheduling.planner.reasons.write_plan import Writer
 from scheduling.planner.search.search import best_outcome
-from scheduling.planner.served import served_levels
+from scheduling.planner.served import all_levels, planned_levels
 from scheduling.planner.shortlist import Backlog, is_large, terms_of
 from scheduling.planner.snapshot import Snapshot
 from scheduling.planner.suspension import suspended, suspensions
@@ -51,7 +51,10 @@ def _plan(snapshot: Snapshot, backlog: Backlog | None) -> Plan:
     decided = decide_shortlist(snapshot, backlog) if backlog and is_large(snapshot) else None
     problem, outcome = decided or _decide(prepare(snapshot))
     plan = Writer(problem, outcome).plan()
-    return replace(plan, served=Served(partial(served_levels, problem)))
+    levels = partial(planned_levels, problem)
+    if backlog and problem.has_left_out:
+        levels = partial(all_levels, problem, backlog)
+    return replace(plan, served=Served(levels))
 
 
 def _decide(problem: Problem) -> tuple[Problem, Outcome]:
@@ -70,8 +73,9 @@ def decide_shortlist(snapshot: Snapshot, backlog: Backlog) -> tuple[Problem, Out
     )
     levels: set[int] = set()
     terms: tuple[str, ...] = ()
+    always = backlog.always_planned(snapshot, eligibility.is_eligible)
+    chosen = backlog.shortlist(always, levels, terms)
     for _ in range(_ROUNDS):
-        chosen = backlog.shortlist(snapshot, levels, terms, eligibility.is_eligible)
         if len(chosen) > WORTHWHILE * len(snapshot.deployments):
             return None
         problem, outcome = _decide(prepare(snapshot, chosen))
@@ -85,5 +89,8 @@ def decide_shortlist(snapshot: Snapshot, backlog: Backlog) -> tuple[Problem, Out
         if not short and set(needed) <= set(terms):
             return problem, outcome
         levels |= short
-        terms = max(terms, needed, key=len)
+        terms, before = max(terms, needed, key=len), chosen
+        chosen = backlog.shortlist(always, levels, terms)
+        if chosen == before:
+            return problem, outcome
     return None

@@ -1,6 +1,5 @@
 """The planner's output. Each decision has a code for programs and a reason for people."""
 
-from bisect import bisect_left
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -150,14 +149,15 @@ class WaitReasons(Sequence[WaitReason]):
     """The wait reasons of deployments, by id in order; each is made when first read.
 
     Most readers need few of them, and with thousands that wait, the reasons cost more than the
-    decisions; so `find` returns the deployments that wait only when they are needed. `reserved` are
-    those for which capacity is reserved.
+    decisions; so `find` returns the deployments that wait only when all are needed, and `find_one`
+    one of them by its id, or None. `reserved` are those for which capacity is reserved.
     """
 
     def __init__(
         self,
         number: int,
         find: Callable[[], list[Deployment]],
+        find_one: Callable[[int], Deployment | None],
         make: Callable[[Deployment], WaitReason],
         basis: Callable[[int], Hashable | None],
         reserved: Collection[Deployment] = (),
@@ -165,9 +165,10 @@ class WaitReasons(Sequence[WaitReason]):
     ) -> None:
         self._number = number
         self._find = find
+        self._find_one = find_one
         self._make = make
         self._basis = basis
-        self._made: list[WaitReason | None] = []
+        self._made: dict[int, WaitReason] = {}
         self._codes: dict[Any, str] = {}
         self._reserved = reserved
         self._common_code = common_code
@@ -184,10 +185,8 @@ class WaitReasons(Sequence[WaitReason]):
 
     def of(self, deployment: int) -> WaitReason | None:
         """Return why the deployment stays pending, None if it does not."""
-        position = bisect_left(self.deployments, deployment, key=attrgetter("id"))
-        if position < self._number and self.deployments[position].id == deployment:
-            return self[position]
-        return None
+        found = self._find_one(deployment)
+        return None if found is None else self._reason(found)
 
     def basis(self, priority: int) -> Hashable | None:
         """Return what the reasons at a priority depend on, apart from the deployments themselves.
@@ -203,11 +202,11 @@ class WaitReasons(Sequence[WaitReason]):
         The codes of all cost little where many deployments are alike.
         """
         if is_alone:
-            return self._code(deployment.id)
+            return self._reason(deployment).code
         fields = _DECISIVE(deployment)
         code = self._codes.get(fields)
         if code is None:
-            code = self._codes[fields] = self._code(deployment.id)
+            code = self._codes[fields] = self._reason(deployment).code
         return code
 
     def codes_of(self, group: Group, alone: Collection[int]) -> str | Mapping[int, str]:
@@ -224,9 +223,6 @@ class WaitReasons(Sequence[WaitReason]):
             self._of_groups[group] = known
         return known
 
-    def _code(self, deployment: int) -> str:
-        return self[bisect_left(self.deployments, deployment, key=attrgetter("id"))].code
-
     def __len__(self) -> int:
         return self._number
 
@@ -236,15 +232,13 @@ class WaitReasons(Sequence[WaitReason]):
     def __getitem__(self, position: slice) -> list[WaitReason]: ...
     def __getitem__(self, position: int | slice) -> WaitReason | list[WaitReason]:
         if isinstance(position, slice):
-            return [self._at(each) for each in range(self._number)[position]]
-        return self._at(range(self._number)[position])
+            return [self._reason(each) for each in self.deployments[position]]
+        return self._reason(self.deployments[position])
 
-    def _at(self, position: int) -> WaitReason:
-        if not self._made:
-            self._made = [None] * self._number
-        made = self._made[position]
+    def _reason(self, deployment: Deployment) -> WaitReason:
+        made = self._made.get(deployment.id)
         if made is None:
-            made = self._made[position] = self._make(self.deployments[position])
+            made = self._made[deployment.id] = self._make(deployment)
         return made
 
     def __eq__(self, other: object) -> bool:

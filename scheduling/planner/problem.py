@@ -130,10 +130,12 @@ class Problem:
 
     def index_of(self, deployment: Deployment) -> int:
         """Return the index of a ready deployment; one that was left out gets one."""
-        at = bisect_left(self.deployments, deployment.id, hi=self.planned, key=attrgetter("id"))
-        if at < self.planned and self.deployments[at].id == deployment.id:
-            return at
-        return self.include(deployment)
+        at = self._planned_at(deployment.id)
+        return self.include(deployment) if at is None else at
+
+    def _planned_at(self, id_: int) -> int | None:
+        at = bisect_left(self.deployments, id_, hi=self.planned, key=attrgetter("id"))
+        return at if at < self.planned and self.deployments[at].id == id_ else None
 
     @property
     def has_left_out(self) -> bool:
@@ -144,6 +146,16 @@ class Problem:
         """The deployments of the snapshot that are not planned, because they certainly wait."""
         planned = {d.id for d in self.deployments[: self.planned]}
         return [d for d in self.snapshot.deployments if d.id not in planned]
+
+    def find_left_out(self, id_: int) -> Deployment | None:
+        """Return the deployment with this id if it is not planned."""
+        rows = self.snapshot.deployments
+        if not self.has_left_out or self._planned_at(id_) is not None:
+            return None
+        at = bisect_left(rows, id_, key=attrgetter("id"))
+        if at < len(rows) and rows[at].id == id_:
+            return rows[at]
+        return next((d for d in rows if d.id == id_), None)  # they may be in another order
 
     def include(self, deployment: Deployment) -> int:
         """Return an index for a deployment that was left out."""

@@ -19,7 +19,7 @@ Starved deployments may take turns, so the longest waiting of each period are ne
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import compress, count, islice
@@ -37,8 +37,6 @@ Kind = tuple[int, int | None, object]
 IsEligible = Callable[[Deployment], bool]
 
 _FEW = 64  # differences that are found one by one
-
-_since = attrgetter("waits_since")
 
 _EVICTABLE = "preemptible", "recent_preemptions"
 _ENDING = "max_runtime_s", *_EVICTABLE
@@ -88,6 +86,16 @@ class Group:
         yield from ({getattr(each, name) for each in requests} for name in DIMENSIONS)
 
     @cached_property
+    def run_times(self) -> frozenset[int | None]:
+        """The run times that the members state."""
+        return frozenset([d.max_runtime_s for d in self.members])
+
+    @cached_property
+    def _since(self) -> list[int]:
+        """The beginning of the wait of each member."""
+        return [d.waits_since for d in self.members]
+
+    @cached_property
     def first_queued_at(self) -> int:
         """The time at which the first of the members was queued."""
         return min([d.queued_at for d in self.members])
@@ -122,15 +130,15 @@ class Group:
         """
         members, start = self.members, 0
         for bound in bounds:
-            end = bisect_right(members, bound, start, key=_since)
+            end = bisect_right(self._since, bound, start)
             found = (members[at] for at in range(start, end))
             yield from (d for d in [next(filter(is_eligible, found), None)] if d is not None)
             start = end
 
     def next_since(self, moment: int) -> int | None:
         """Return the beginning of the first wait that began after the moment, None if none did."""
-        at = bisect_right(self.members, moment, key=_since)
-        return self.members[at].waits_since if at < len(self.members) else None
+        at = bisect_right(self._since, moment)
+        return self._since[at] if at < len(self.members) else None
 
     def changed(self, removed: Collection[int], added: Sequence[Deployment]) -> "Group":
         """Return the group without the members with these ids, and with others."""
@@ -175,26 +183,34 @@ class Backlog:
         others = {pk: d for pk, d in self.others.items() if pk not in gone_others} | new_others
         return Backlog(deployments, groups, others)
 
+    def always_planned(self, snapshot: Snapshot, is_eligible: IsEligible) -> dict[int, Deployment]:
+        """Return the deployments, by id, that every shortlist has: the others, and of each group
+        those that may take turns.
+        """
+        bounds, chosen = ends_of_periods(snapshot), self.others.copy()
+        for group in self.groups.values():
+            chosen.update([(d.id, d) for d in group.longest_waiting(bounds, is_eligible)])
+        return chosen
+
     def shortlist(
-        self,
-        snapshot: Snapshot,
-        levels: Collection[int],
-        terms: tuple[str, ...],
-        is_eligible: IsEligible,
+        self, always: Mapping[int, Deployment], levels: Collection[int], terms: tuple[str, ...]
     ) -> list[Deployment]:
         """Return the deployments to plan, with all of these levels, and of the others the smallest
         of each combination of the fields `terms`.
         """
-        bounds = ends_of_periods(snapshot)
-        chosen = self.others.copy()
+        chosen = dict(always)
         for (priority, *_), group in self.groups.items():
-            if priority in levels:
-                chosen.update([(d.id, d) for d in group.members])
-            else:
-                chosen.update([(d.id, d) for d in group.smallest_by(terms)])
-                starved = group.longest_waiting(bounds, is_eligible)
-                chosen.update([(d.id, d) for d in starved])
+            members = group.members if priority in levels else group.smallest_by(terms)
+            chosen.update([(d.id, d) for d in members])
         return [chosen[pk] for pk in sorted(chosen)]
+
+    def of_ids(self, ids: Set[int]) -> list[Deployment]:
+        """Return the deployments with these ids."""
+        found = [d for pk, d in self.others.items() if pk in ids]
+        for group in self.groups.values() if ids else ():
+            if not group.ids.isdisjoint(ids):
+                found += [d for d in group.members if d.id in ids]
+        return found
 
     def left_out(self, levels: Collection[int], chosen: Collection[int]) -> set[int]:
         """Return those of these levels of which the chosen ids do not have all deployments."""

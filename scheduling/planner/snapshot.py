@@ -1,7 +1,7 @@
 """The planner's input: one organization at one moment."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import InitVar, asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
@@ -183,9 +183,7 @@ def homes(clusters: Iterable[Cluster], deployments: Iterable[Deployment]) -> dic
     nodes = {c.id: [node.id for node in c.nodes] or [c.id] for c in clusters}
     known = {(cluster, node) for cluster, ids in nodes.items() for node in ids}
     found = {}
-    for d in deployments:
-        if d.cluster is None:
-            continue
+    for d in [d for d in deployments if d.cluster is not None]:
         if d.cluster not in nodes:
             raise ValueError(f"deployment {d.id}: cluster {d.cluster} is not in the snapshot")
         if d.node is None and len(nodes[d.cluster]) > 1:
@@ -205,8 +203,14 @@ class Snapshot:
     policy: Policy
     clusters: tuple[Cluster, ...]
     deployments: tuple[Deployment, ...]
+    is_checked: InitVar[bool] = False
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, is_checked: bool) -> None:
+        """Raise ValueError if ids or places contradict each other, unless that is known not to be
+        so: with thousands of deployments, the check costs as much as half of a page.
+        """
+        if is_checked:
+            return
         _check_ids("clusters", self.clusters)
         _check_ids("deployments", self.deployments)
         for cluster in self.clusters:

@@ -15,22 +15,23 @@ def valid_until(snapshot: Snapshot, plan: Plan, backlog: Backlog) -> int:
     """
     if not plan.changes_nothing:
         return snapshot.now
-    moments = [*_moments(snapshot, plan, backlog), *_of_reservations(snapshot, plan)]
+    moments = [*_moments(snapshot, plan, backlog), *_of_reservations(snapshot, plan, backlog)]
     return min(moment for moment in moments if moment > snapshot.now)
 
 
-def _of_reservations(snapshot: Snapshot, plan: Plan) -> Iterator[int]:
+def _of_reservations(snapshot: Snapshot, plan: Plan, backlog: Backlog) -> Iterator[int]:
     """Yield when deployments end too late to use reserved capacity, and the next second if the time
     at which that will be free is postponed because an active one runs for longer than it may.
     """
     if not plan.reserved:
         return
     untils = {wait.detail["reservation"]["until"] for wait in plan.reserved}
-    for max_runtime_s in {d.max_runtime_s for d in snapshot.deployments} - {None}:
+    limits = {d.max_runtime_s for d in backlog.others.values()}
+    for max_runtime_s in limits.union(*(g.run_times for g in backlog.groups.values())) - {None}:
         yield from (until - max_runtime_s + 1 for until in untils - {None})
     yield from (
         snapshot.now + 1
-        for d in snapshot.deployments
+        for d in backlog.others.values()
         if d.placed_at is not None
         and d.max_runtime_s is not None
         and d.placed_at + d.max_runtime_s <= snapshot.now
@@ -47,8 +48,7 @@ def _moments(snapshot: Snapshot, plan: Plan, backlog: Backlog) -> Iterator[int]:
     doubling = 2 * max(policy.starvation_seconds, 1)
     yield now - now % doubling + doubling
     yield from (turn.changes_at for turn in plan.turns)
-    takers = {turn.deployment for turn in plan.turns}
-    waits = [d.waits_since for d in snapshot.deployments if d.id in takers] if takers else []
+    waits = [d.waits_since for d in backlog.of_ids({turn.deployment for turn in plan.turns})]
     for group in backlog.groups.values():
         since = group.next_since(now - policy.starvation_seconds - 1)
         if since is not None:

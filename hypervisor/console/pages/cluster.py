@@ -14,7 +14,6 @@ from clusters.capacity import Capacity
 from clusters.engines import Engine
 from clusters.models import Cluster
 from clusters.places import Places
-from deployments.models import Deployment
 from deployments.runtime import orphans
 from deployments.runtime.lost_contact import is_lost
 from hypervisor.console.pages.base import TopLevelPage
@@ -129,7 +128,7 @@ class ClusterPage(TopLevelPage):
             scattered=scattered_on(cluster, waits),
             idle=idle.share(now - idle.SPAN, now, cluster=cluster.pk),
             idle_in_all=idle.share(now - idle.SPAN, now, organization=cluster.organization_id),
-            waiting=_waiting(filters, now),
+            waiting=_waiting(cluster, now),
             timeline=timeline_of(cluster, now, SPANS[span]),
             span=span,
             spans=SPANS,
@@ -183,7 +182,6 @@ def _steps(request: HttpRequest, cluster: Cluster) -> list[Action]:
     ]
 
 
-def _waiting(filters: Filters, now: datetime) -> int:
+def _waiting(cluster: Cluster, now: datetime) -> int:
     """Count the competing deployments that would fit on the cluster if it were empty."""
-    ready = Deployment.objects.ready(now).within_limits()
-    return ready.filter(filters.condition(Group.COMPETING)).count()
+    return Queue(Filters(organization=cluster.organization_id, cluster=cluster), now).length

@@ -1,9 +1,12 @@
 """The wording of the pages of the queue, clusters and previews."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from django import template
 from django.utils import timezone
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
 
 from clusters.places import Places
 from clusters.resources import ResourceColumns, cores
@@ -11,6 +14,7 @@ from deployments.models import Deployment, Run
 from hypervisor.ui.data.cluster_timeline import Bar, band_of
 from hypervisor.ui.data.gpus import Block
 from hypervisor.ui.templatetags.blocks import duration
+from scheduling.insight.queue import Shortage
 from scheduling.planner.resources import Resources, in_words, quantity
 
 register = template.Library()
@@ -36,6 +40,13 @@ _WORDS = {
 def codewords(code: str) -> str:
     """Return a wait reason's code in words."""
     return _WORDS.get(code, code.replace("_", " "))
+
+
+@register.filter
+def listed(shortages: Iterable[Shortage]) -> SafeString:
+    """Return the items of a list; a loop in the template takes ten times as long for thousands."""
+    rows = ((row.cluster, row.text) for row in shortages)
+    return format_html_join("", "<li><strong>{}</strong> {}</li>", rows)
 
 
 @register.filter

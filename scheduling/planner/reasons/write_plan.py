@@ -75,6 +75,7 @@ class Writer:
         return WaitReasons(
             self._number,
             self._find_waiting,
+            self._find_one,
             self._wait_reason,
             self._supplies.basis,
             [self._problem.deployments[d] for d in self._reserved],
@@ -88,6 +89,13 @@ class Writer:
         if not problem.has_left_out:
             return planned
         return sorted([*planned, *problem.left_out], key=attrgetter("id"))
+
+    def _find_one(self, deployment: int) -> Deployment | None:
+        """Return the deployment with this id, None if it does not wait."""
+        d = self._index.get(deployment)
+        if d is None:
+            return self._problem.find_left_out(deployment)
+        return self._problem.deployments[d]
 
     def _find_displaced(self) -> Iterator[int]:
         """Yield the active deployments that are evicted or moved, in the order of their ids."""
