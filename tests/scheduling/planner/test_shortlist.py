@@ -1,6 +1,6 @@
 """A plan that leaves out deployments that certainly wait is the plan of all deployments."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from random import Random
 
@@ -11,6 +11,7 @@ from scheduling.planner import pipeline, shortlist
 from scheduling.planner.pipeline import make_plan
 from scheduling.planner.plan import Plan
 from scheduling.planner.policy import Order, Policy
+from scheduling.planner.problem import Problem, prepare
 from scheduling.planner.resources import Resources
 from scheduling.planner.shortlist import Backlog, Group
 from scheduling.planner.snapshot import Cluster, Deployment, Snapshot
@@ -88,6 +89,41 @@ def test_the_plan_of_a_large_world_is_the_same() -> None:
         beside_reservations += left_out(snapshot, with_reservations=True)
     assert number_left_out >= 500
     assert beside_reservations >= 50
+
+
+def test_the_reason_of_one_deployment_is_that_among_all() -> None:
+    for number, snapshot in enumerate(large_worlds()):
+        reasons = {wait.deployment: wait.reason for wait in make_plan(snapshot).wait_reasons}
+        plan = make_plan(snapshot)
+        for d in snapshot.deployments:
+            wait = plan.wait_reason(d.id)
+            assert (wait and wait.reason) == reasons.get(d.id), f"world {number}"
+        assert plan.wait_reason(0) is None
+
+
+def test_a_shortlist_that_stays_the_same_beside_a_reservation_is_planned_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plans: list[int] = []
+
+    def counted(snapshot: Snapshot, rows: Sequence[Deployment]) -> Problem:
+        plans.append(len(rows))
+        return prepare(snapshot, rows)
+
+    monkeypatch.setattr(pipeline, "prepare", counted)
+    policy = Policy(starvation_seconds=10)
+    clusters = (Cluster(1, Resources(2000, 2048, 0)),)
+    active = Deployment(1, 9, Resources(1500, 1024, 0), 0, cluster=1, placed_at=0)
+    waiting = [Deployment(n, 5, Resources(1000 + n, 1024, 0), n) for n in range(2, 100)]
+    snapshot = Snapshot(1000, policy, clusters, (active, *waiting))
+
+    assert len(make_plan(snapshot).reserved) == 1
+    assert len(plans) == 1
+    assert plans[0] < len(waiting)
+
+    waiting[50] = replace(waiting[50], preemptible=False)
+    make_plan(replace(snapshot, deployments=(active, *waiting)))
+    assert len(plans) == 3, "what may not be evicted is planned beside the reservation"
 
 
 def test_a_backlog_that_follows_changes_equals_a_new_one() -> None:
