@@ -3,6 +3,7 @@
 platform       its processes, its cycles, and the state of the queue as a whole
 organizations  the capacity, the deployments and the totals of each organization
 webhooks       what has been sent to the webhooks of organizations, and what waits
+notices        what has been sent of notices to people, and what waits
 page           the text, which all web processes share for ten seconds
 views          who may read it
 

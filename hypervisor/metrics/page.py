@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 from redis import RedisError
 
 from hypervisor.base.locks import lock_name
-from hypervisor.metrics import organizations, platform, webhooks
+from hypervisor.metrics import notices, organizations, platform, webhooks
 from hypervisor.metrics.families import Totals, by_name, number
 from scheduling.models import Sample, Total
 from scheduling.monitoring import clocks
@@ -61,6 +61,7 @@ class _Figures(Collector):
         yield from platform.families(now, last, counted)
         yield from organizations.families(now, rows, counted)
         yield from webhooks.families(now, rows.organizations)
+        yield from notices.families(now)
         yield from _about(now, monotonic() - began)
 
 
