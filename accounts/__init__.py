@@ -9,6 +9,8 @@ passwords, usernames   rules for both
 mails           mails about an account
 addresses       verified e-mail addresses
 recovery        forgotten passwords
+oidc/           signing in through a provider
+backends        who may sign in with a password
 closing         the end of an account
 throttles, lockout     limits for guessing and flooding
 idempotency     a POST is done at most once

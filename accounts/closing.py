@@ -44,6 +44,7 @@ def close(user: User) -> None:
     rights = dict.fromkeys(("is_active", "is_staff", "is_superuser"), False)
     services.update_user(user, {**nothing, **rights, "last_login": None})
     user.idempotency_keys.all().delete()
+    user.identities.all().delete()
     forget_failures(username=user.username.lower())
     log.info("account_closed", user=user.username)
 

@@ -130,6 +130,29 @@ class BrowserSession(AbstractBaseSession):
         return f"session of {self.user} since {self.created_at:%Y-%m-%d %H:%M}"
 
 
+class ProviderIdentity(models.Model):
+    """The user of a subject of an OpenID Connect provider; see `oidc`."""
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="identities"
+    )
+    issuer = models.CharField(max_length=500)
+    subject = models.CharField(max_length=255)
+    linked_at = models.DateTimeField()
+    used_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = "identity"
+        verbose_name_plural = "identities"
+        triggers = trail("user_id", "issuer", "subject", called="subject")
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["issuer", "subject"], name="identity_unique")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.subject} at {self.issuer}"
+
+
 class IdempotencyKey(models.Model):
     """The response to a POST, stored so that a repeated request gets it and changes nothing.
 

@@ -12,6 +12,7 @@ from django.utils.encoding import force_bytes
 from django.utils.http import urlsafe_base64_encode
 
 from accounts import mails, services
+from accounts.backends import may_sign_in_locally
 from accounts.models import User
 from hypervisor.base import links
 
@@ -52,7 +53,7 @@ def send(address: str) -> None:
 
 def may_reset(user: User) -> bool:
     """Return whether the user signs in with a password."""
-    return user.is_active and user.has_usable_password()
+    return user.is_active and user.has_usable_password() and may_sign_in_locally(user)
 
 
 def reset(user: User, password: str) -> None:

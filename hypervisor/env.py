@@ -165,6 +165,24 @@ SETTINGS = (
     Setting("TOKEN_MAX_DAYS", "int", 366, "The longest lifetime of an API token.", 1, 36500),
     Setting("MAX_TOKENS_PER_USER", "int", 50,
             "API tokens of one user, without those that have expired; 0: no limit.", 0),
+    Setting("OIDC_ISSUER", "str", "",
+            "The issuer of an OpenID Connect provider, such as"
+            " `https://login.example.org/realms/main`, at which people sign in. Empty: none."),
+    Setting("OIDC_CLIENT_ID", "str", "",
+            "The id under which the provider knows this service."),
+    Setting("OIDC_CLIENT_SECRET", "str", "",
+            "The secret of that client; only the web server needs it. Empty for a public"
+            " client."),
+    Setting("OIDC_NAME", "str", "single sign-on",
+            "What the button to sign in calls the provider."),
+    Setting("OIDC_SCOPES", "str", "openid profile email",
+            "The scopes that are asked for, separated by blanks."),
+    Setting("OIDC_GROUPS_CLAIM", "str", "groups",
+            "The claim with the groups `hypervisor:ORGANIZATION:ROLE` that make members; a"
+            " dot leads into an object."),
+    Setting("LOCAL_SIGN_IN", "str", "on",
+            "Who may sign in with a password: `on`: everybody; `superusers`: only superusers, the"
+            " others through the provider.", choices=("on", "superusers")),
     Setting("REGISTRATION", "str", "open",
             "`open`: anyone may register; `invite`: registration requires an organization's invite"
             " code; `closed`: only operators add users.", choices=("open", "invite", "closed")),
@@ -313,9 +331,28 @@ def _bad_addresses(values: Mapping[str, Any]) -> Iterator[str]:
         mail_server.read(values["MAIL_URL"])
     except ValueError as error:
         yield f"MAIL_URL: {error}"
+    yield from _bad_provider(values)
     public = urlsplit(values["PUBLIC_URL"])
     if public.scheme not in ("http", "https") or not public.hostname or public.path.strip("/"):
         yield "PUBLIC_URL: Give the address without a path, such as https://hypervisor.example.org."
+
+
+def _bad_provider(values: Mapping[str, Any]) -> Iterator[str]:
+    if not values["OIDC_ISSUER"]:
+        if values["LOCAL_SIGN_IN"] != "on":
+            yield "LOCAL_SIGN_IN: Nobody else could sign in: set OIDC_ISSUER as well."
+        return
+    issuer = urlsplit(values["OIDC_ISSUER"])
+    is_here = issuer.hostname in ("localhost", "127.0.0.1", "::1")
+    is_tried = is_here and values["ENVIRONMENT"] == "development"
+    if not issuer.hostname or not (
+        issuer.scheme == "https" or (issuer.scheme == "http" and is_tried)
+    ):
+        yield "OIDC_ISSUER: Give an address that begins with https://."
+    if not values["OIDC_CLIENT_ID"]:
+        yield "OIDC_CLIENT_ID: Give the id under which the provider knows this service."
+    if "openid" not in values["OIDC_SCOPES"].split():
+        yield "OIDC_SCOPES: One of them has to be `openid`."
 
 
 def _refusals(values: Mapping[str, Any]) -> list[str]:

@@ -152,6 +152,7 @@ LOGIN_URL = "account:sign_in"
 LOGIN_REDIRECT_URL = "portal:deployments"
 AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",
+    "accounts.backends.LocalSignIn",
     "django.contrib.auth.backends.ModelBackend",
 ]
 AUTH_PASSWORD_VALIDATORS = [
@@ -187,6 +188,13 @@ SIMPLE_JWT = {
     "CHECK_REVOKE_TOKEN": True,
 }
 
+LOCAL_SIGN_IN: str = _values["LOCAL_SIGN_IN"]
+OIDC_ISSUER: str = _values["OIDC_ISSUER"]
+OIDC_CLIENT_ID: str = _values["OIDC_CLIENT_ID"]
+OIDC_CLIENT_SECRET: str = _values["OIDC_CLIENT_SECRET"]
+OIDC_NAME: str = _values["OIDC_NAME"]
+OIDC_SCOPES: str = _values["OIDC_SCOPES"]
+OIDC_GROUPS_CLAIM: str = _values["OIDC_GROUPS_CLAIM"]
 REGISTRATION: str = _values["REGISTRATION"]
 REFRESH_TOKEN_GRACE_SECONDS: int = _values["REFRESH_TOKEN_GRACE_SECONDS"]
 TOKEN_MAX_DAYS: int = _values["TOKEN_MAX_DAYS"]

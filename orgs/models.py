@@ -96,6 +96,8 @@ class Membership(models.Model):
     )
     role = models.CharField(max_length=10, choices=Role.choices, default=Role.DEVELOPER)
     joined_at = models.DateTimeField(default=timezone.now)
+    from_claims = models.BooleanField(default=False, db_default=False)
+    """Whether a provider claims it, so that it follows the claims; see `claims`."""
 
     class Meta:
         ordering = ["id"]

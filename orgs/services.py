@@ -33,8 +33,8 @@ _INVITE = ("invite_code", "invite_expires_at", "invite_max_uses", "invite_uses")
 
 
 def check_registration_is_open() -> None:
-    """Raise Forbidden if registration is closed."""
-    if settings.REGISTRATION == "closed":
+    """Raise Forbidden if registration is closed, or nobody but operators uses a password."""
+    if settings.REGISTRATION == "closed" or settings.LOCAL_SIGN_IN != "on":
         raise Forbidden(
             "Registration is closed: ask an operator of this service to create a user for you.",
             code="registration_closed",

@@ -1,9 +1,10 @@
 """What a person has open: sessions of browsers and log-ins to the API."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
+from django.contrib.sessions.backends.base import SessionBase
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
@@ -12,6 +13,8 @@ from accounts.models import BrowserSession, TokenFamily, User
 from accounts.sessions.engine import digest
 from hypervisor.base import purging
 from hypervisor.base.errors import NotFound
+
+_RECENT = timedelta(minutes=10)
 
 log = structlog.get_logger(__name__)
 
@@ -26,6 +29,13 @@ def open_log_ins(user: User) -> "QuerySet[TokenFamily]":
     """Return the user's log-ins to the API that have not expired, the newest first."""
     rows = user.token_families.filter(expires_at__gt=timezone.now())
     return rows.order_by("-issued_at", "pk")
+
+
+def is_recent(session: SessionBase) -> bool:
+    """Return whether the person has signed in to this session only minutes ago."""
+    since = timezone.now() - _RECENT
+    pk = digest(session.session_key or "")
+    return BrowserSession.objects.filter(pk=pk, created_at__gte=since).exists()
 
 
 @transaction.atomic

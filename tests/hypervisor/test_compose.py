@@ -10,7 +10,14 @@ from hypervisor.standalone.bootstrap import ROOT
 
 APPLICATION = ("migrate", "web", "events", "worker", "background", "engines", "beat")
 NOT_OF_THE_CONTAINERS = {"DEBUG", "HYPERVISOR_HOME", "HOST", "PORT"}
-SECRETS = {"SECRET_KEY", "CREDENTIALS_KEYS", "SECRETS_NEEDED", "METRICS_TOKEN", "MAIL_URL"}
+SECRETS = {
+    "SECRET_KEY",
+    "CREDENTIALS_KEYS",
+    "SECRETS_NEEDED",
+    "METRICS_TOKEN",
+    "MAIL_URL",
+    "OIDC_CLIENT_SECRET",
+}
 
 
 def services() -> dict[str, Any]:
@@ -53,6 +60,7 @@ def test_a_service_gets_only_the_secrets_that_it_needs(name: str, secrets: set[s
     needed = {2: "all", 1: "credentials", 0: "none"}[len(secrets)]
     assert environment.get("SECRETS_NEEDED", "all") == needed
     assert ("METRICS_TOKEN" in environment) == (name == "web")
+    assert ("OIDC_CLIENT_SECRET" in environment) == (name == "web")
     assert ("MAIL_URL" in environment) == (name == "engines")
 
 

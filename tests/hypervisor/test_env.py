@@ -92,6 +92,9 @@ def test_child_processes_inherit_the_files_values(root: Path) -> None:
         ("MAIL_URL", "mail.example.org"),
         ("MAIL_URL", "smtp://mail.example.org?tls=no"),
         ("MAIL_URL", "smtp://mail.example.org/inbox"),
+        ("OIDC_ISSUER", "login.example.org"),
+        ("OIDC_ISSUER", "http://login.example.org"),
+        ("LOCAL_SIGN_IN", "superusers"),
     ],
 )
 def test_a_bad_value_is_refused_by_name(

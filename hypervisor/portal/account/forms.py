@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 
 from accounts.models import User
+from accounts.sessions.services import is_recent
 
 MAX_PASSWORD = 1000
 
@@ -97,6 +98,15 @@ class ConfirmedForm(forms.Form):
     def __init__(self, *args: Any, request: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.request = request
+        if not request.user.has_usable_password():
+            del self.fields["current_password"]
+
+    def clean(self) -> dict[str, Any]:
+        """Require a recent sign-in of a person who has no password to confirm it with."""
+        given = super().clean() or {}
+        if "current_password" not in self.fields and not is_recent(self.request.session):
+            self.add_error(None, "Sign out, sign in again, and repeat this within ten minutes.")
+        return given
 
     def clean_current_password(self) -> str:
         password: str = self.cleaned_data["current_password"]

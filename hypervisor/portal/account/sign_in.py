@@ -11,11 +11,17 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.generic import View
 
+from accounts.oidc import provider
 from hypervisor.portal.account.bases import AccountForm, BackToOwnPath, own_path
 from hypervisor.portal.account.forms import RegistrationForm, SignInForm
 from orgs.services import register
 
 BY_PASSWORD = "django.contrib.auth.backends.ModelBackend"  # noqa: S105 a path
+
+
+def can_register() -> bool:
+    """Return whether anybody may register."""
+    return settings.REGISTRATION != "closed" and settings.LOCAL_SIGN_IN == "on"
 
 
 class SignIn(BackToOwnPath, LoginView):
@@ -28,13 +34,26 @@ class SignIn(BackToOwnPath, LoginView):
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         return super().get_context_data(
             title="Sign in",
-            can_register=settings.REGISTRATION != "closed",
+            can_register=can_register(),
+            provider=settings.OIDC_NAME if provider.is_configured() else "",
+            is_for_operators=settings.LOCAL_SIGN_IN != "on",
             **kwargs,
         )
 
 
 class SignOut(LogoutView):
+    """Ends the session, also the one at the provider if it can be told to."""
+
     next_page = "account:sign_in"
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        end = provider.end_address(request, settings.PUBLIC_URL + reverse("account:sign_in"))
+        answer = super().post(request, *args, **kwargs)
+        if not end:
+            return answer
+        # Not a redirect: the Content-Security-Policy allows forms to lead to this service only.
+        page = {"title": "Signed out", "end": end, "provider": settings.OIDC_NAME}
+        return render(request, "portal/account/signed_out.html", page)
 
 
 class OperatorSignIn(View):
@@ -62,7 +81,7 @@ class Register(BackToOwnPath, AccountForm):
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         if request.user.is_authenticated:
             return HttpResponseRedirect(self.get_success_url())
-        if settings.REGISTRATION == "closed":
+        if not can_register():
             page = {"title": self.title}
             return render(request, "portal/account/closed.html", page, status=403)
         return super().dispatch(request, *args, **kwargs)
