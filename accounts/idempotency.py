@@ -83,7 +83,7 @@ def once(user: User, key: str, content: str, work: Callable[[], Any]) -> Any:
     If the form was sent before with the same key and content, return the result of that time.
     """
     digest = salted_hmac(f"{__name__}.once", content, algorithm="sha256").hexdigest()
-    own_key = _checked(f"page:{digest}:{key}")
+    own_key = _checked(f"page:{digest}:{_checked(key)}")
     claimed = _claim(user, own_key, digest, timezone.now())
     if claimed is None:
         return json.loads(IdempotencyKey.objects.get(user=user, key=own_key).body)

@@ -7,8 +7,10 @@ import time_machine
 from django.db import connection
 from django.utils import timezone
 
+from accounts.idempotency import once
 from accounts.models import IdempotencyKey, User
 from accounts.tasks import purge_idempotency_keys
+from hypervisor.base.errors import Conflict, Invalid
 from orgs.models import Organization
 from tests.fixtures.people import ClientFor
 from tests.support.answers import refusal
@@ -130,3 +132,44 @@ def test_only_one_of_several_concurrent_requests_with_a_key_does_the_work(founde
     assert len({answer.content for answer in answers}) == 1
     assert sum("Idempotent-Replayed" in answer.headers for answer in answers) == 3
     assert Organization.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_form_that_is_sent_several_times_at_once_does_the_work_once(charlie: User) -> None:
+    start = threading.Barrier(4)
+    done: list[int] = []
+    results: list[Any] = []
+
+    def work() -> int:
+        done.append(1)
+        return 7
+
+    def send() -> None:
+        start.wait()
+        results.append(once(charlie, "k", "the same", work))
+        connection.close()
+
+    threads = [threading.Thread(target=send) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert results == [7] * 4
+    assert len(done) == 1
+
+
+def test_a_form_whose_work_failed_may_be_sent_again(charlie: User) -> None:
+    def fail() -> int:
+        raise Conflict("not now")
+
+    with pytest.raises(Conflict):
+        once(charlie, "k", "the same", fail)
+
+    assert once(charlie, "k", "the same", lambda: 7) == 7
+
+
+@pytest.mark.parametrize("key", ["", "x" * 200])
+def test_a_form_with_a_wrong_key_is_refused(charlie: User, key: str) -> None:
+    with pytest.raises(Invalid):
+        once(charlie, key, "the same", lambda: 7)

@@ -9,11 +9,12 @@ from urllib.parse import urlencode
 
 from django import forms
 from django.db.models import Count, Q
+from django.urls import reverse
 from django.utils import timezone
 
 from clusters.places import Places
 from deployments import labels
-from deployments.models import ENDED, Deployment, DeploymentQuerySet, Status
+from deployments.models import ENDED, Array, Deployment, DeploymentQuerySet, Status
 from hypervisor.base.numbers import whole
 from hypervisor.portal.bases import PortalPage
 from orgs.models import Organization
@@ -52,7 +53,12 @@ class FilterForm(forms.Form):
     label = forms.CharField(
         label="Labels", required=False, widget=forms.TextInput({"placeholder": "team=vision"})
     )
-    array = forms.IntegerField(required=False, min_value=1, widget=forms.HiddenInput())
+    array = forms.ModelChoiceField(Array.objects.none(), required=False, widget=forms.HiddenInput())
+
+    @property
+    def is_for_everybody(self) -> bool:
+        """Whether it shows everybody's deployments, as it does of an array."""
+        return self.cleaned_data.get("whose") == "all" or bool(self.cleaned_data.get("array"))
 
     def clean_label(self) -> list[labels.Wanted]:
         texts = self.cleaned_data["label"].replace(",", " ").split()
@@ -118,10 +124,15 @@ class DeploymentsPage(PortalPage):
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         organizations = list(Organization.objects.visible_to(self.person).order_by("name"))
         form = FilterForm(self.request.GET)
-        form.fields["organization"].queryset = (  # type: ignore[attr-defined]
-            Organization.objects.visible_to(self.person).order_by("name")
-        )
+        fields: dict[str, Any] = form.fields
+        fields["organization"].queryset = Organization.objects.filter(
+            pk__in=[row.pk for row in organizations]
+        ).order_by("name")
+        fields["array"].queryset = Array.objects.visible_to(self.person)
         form.is_valid()
+        if array := form.cleaned_data.get("array"):
+            self.title = f"Array {array.name}"
+            self.breadcrumbs = [("Deployments", reverse("portal:deployments")), (array.name, None)]
         rows, older, newer = self._page(self._scope(form).filter(form.condition()))
         standing = standings(rows, timezone.now())
         if any(each.length and each.length > _LONG for each in standing.values()):
@@ -134,7 +145,7 @@ class DeploymentsPage(PortalPage):
             places=Places.of_rows(rows),
             tabs=list(self._tabs(form)),
             filtered=any(query.get(name) for name in form.fields if name != "whose"),
-            everybody=form.cleaned_data.get("whose") == "all",
+            everybody=form.is_for_everybody,
             several=len(organizations) > 1,
             older=older and self._link(after=older, before=None),
             newer=newer and self._link(before=newer, after=None),
@@ -143,9 +154,7 @@ class DeploymentsPage(PortalPage):
 
     def _scope(self, form: FilterForm) -> DeploymentQuerySet:
         rows = Deployment.objects.visible_to(self.person)
-        if form.cleaned_data.get("whose") != "all":
-            rows = rows.filter(created_by=self.person)
-        return rows
+        return rows if form.is_for_everybody else rows.filter(created_by=self.person)
 
     def _page(self, found: DeploymentQuerySet) -> tuple[list[Deployment], int | None, int | None]:
         """Return the page's rows, the newest first, and after and before which id others are."""

@@ -10,7 +10,10 @@ from django.test.utils import CaptureQueriesContext
 from accounts.models import User
 from clusters.models import Cluster
 from deployments import services
+from deployments.arrays.elements import ArraySpec
+from deployments.bulk import Entry, submit_many
 from deployments.models import Deployment, Status
+from deployments.specs import Spec
 from orgs.models import Membership, Organization, Role
 from tests.fixtures.deployments import Bring, Submit
 from tests.hypervisor.portal.conftest import Browse
@@ -135,6 +138,37 @@ def test_it_searches_by_id(browse: Browse, bob: User, submit: Submit, forge: Clu
     _, context = look(browse(bob), q=str(wanted.pk))
 
     assert shown(context) == ["wanted"]
+
+
+def test_the_elements_of_an_array_are_shown_to_all_its_members(
+    browse: Browse, alice: User, bob: User, acme: Organization, forge: Cluster
+) -> None:
+    page, context = look(browse(alice), array=sweep(bob, acme))
+
+    assert len(context["lines"]) == 3
+    assert "<h1>Array sweep</h1>" in page
+
+
+def test_an_array_of_strangers_is_unknown(
+    browse: Browse,
+    charlie: User,
+    globex: Organization,
+    bob: User,
+    acme: Organization,
+    forge: Cluster,
+) -> None:
+    page, context = look(browse(charlie), array=sweep(bob, acme), whose="all")
+
+    assert context["lines"] == []
+    assert "sweep" not in page
+
+
+def sweep(submitter: User, organization: Organization) -> int | None:
+    """Submit an array of three elements; return its id."""
+    spec = Spec(name="sweep", image="busybox", cpu_milli=1000, ram_mib=1024)
+    entry = Entry(organization, spec, array=ArraySpec(3, None))
+    (first,) = submit_many(created_by=submitter, entries=[entry])
+    return first.array_id
 
 
 def test_a_wrong_label_is_reported(browse: Browse, bob: User, acme: Organization) -> None:
