@@ -187,7 +187,8 @@ class AuditEntry(models.Model):
     `before` and `after` hold the columns that differ; for an inserted or deleted row, all watched
     columns. Secrets appear as stars in both. `object_id` has no foreign key, because the trail
     outlives the row. `actor` is null for changes without a logged-in user: by the product itself,
-    by a registration, or in SQL. `via` is the request's path, or else the program's name.
+    by a registration, or in SQL. `via` is the request's path, or else the program's name. `note` is
+    what the actor gave as the reason.
     """
 
     class Operation(models.TextChoices):
@@ -212,6 +213,7 @@ class AuditEntry(models.Model):
     after = models.JSONField(null=True)
     via = models.TextField()
     request_id = models.TextField()
+    note = models.TextField(blank=True, default="", db_default="")
 
     class Meta:
         ordering: ClassVar = ["-id"]

@@ -43,6 +43,19 @@ def record(
     )
 
 
+def add_note(note: str, *, after: int, actor: str) -> None:
+    """Add a note to the events that this transaction has recorded for the actor.
+
+    They have ids above `after`; nobody else has read them yet.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE orgs_event SET data = data || jsonb_build_object('note', %s::text)"
+            " WHERE id > %s AND actor = %s",
+            [note, after, actor],
+        )
+
+
 def record_many(events: Sequence[Event]) -> None:
     """Record many events in one statement, without their ids."""
     if not events:

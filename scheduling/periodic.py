@@ -25,6 +25,14 @@ class Job:
 
     @property
     def description(self) -> str:
+        every, period = in_largest_unit(self.every_s)
+        return (
+            f"{str(IntervalSchedule(every=every, period=period)).capitalize()} unless changed here."
+        )
+
+    @property
+    def former_description(self) -> str:
+        """What the former release wrote, which compares like the present description."""
         return f"Every {self.every_s} seconds unless changed here."
 
 
@@ -71,6 +79,19 @@ FORMER_NAMES = {
 """By name: what the former release called the row, which keeps what operators changed."""
 
 
+_UNITS = (
+    (86400, IntervalSchedule.DAYS), (3600, IntervalSchedule.HOURS), (60, IntervalSchedule.MINUTES),
+)  # fmt: skip
+
+
+def in_largest_unit(seconds: int) -> tuple[int, str]:
+    """Return an interval as a number of days, hours, minutes or seconds: the largest that fits."""
+    for size, period in _UNITS:
+        if seconds % size == 0:
+            return seconds // size, period
+    return seconds, IntervalSchedule.SECONDS
+
+
 def seconds_between_cycles() -> float:
     """Return the interval of the periodic cycles, which operators may change."""
     row = PeriodicTask.objects.select_related("interval").filter(name=_CYCLES).first()
@@ -80,7 +101,7 @@ def seconds_between_cycles() -> float:
 
 
 def install(**_: Any) -> None:
-    """Create the row of each periodic task after `migrate`.
+    """Create the row of each periodic task, and of its own interval, after `migrate`.
 
     An operator's change of a row stays until the environment sets an interval other than the one in
     the row's description.
@@ -89,16 +110,47 @@ def install(**_: Any) -> None:
         if not PeriodicTask.objects.filter(name=name).exists():
             PeriodicTask.objects.filter(name=former_name).update(name=name)
     for job in jobs():
-        schedule, _created = IntervalSchedule.objects.get_or_create(
-            every=job.every_s, period=IntervalSchedule.SECONDS
-        )
-        row = PeriodicTask.objects.filter(name=job.name).first()
+        row = PeriodicTask.objects.select_related("interval").filter(name=job.name).first()
         if row is None:
             row = PeriodicTask(name=job.name, task=job.task, queue=job.queue)
             row.args = json.dumps([job.queue] if job.queue else [])
-        elif row.description == job.description:
-            continue
-        row.interval, row.description = schedule, job.description
-        # An older message is useless, because the next one has been sent.
-        row.expire_seconds = max(2 * job.every_s, 10)
-        row.save()
+        if row.description == job.former_description:
+            row.description = job.description
+            row.save(update_fields=["description"])
+        if row.description == job.description:
+            _own_interval(row)
+        else:
+            _set_interval(row, job)
+
+
+def _set_interval(row: PeriodicTask, job: Job) -> None:
+    former = row.interval
+    every, period = in_largest_unit(job.every_s)
+    row.interval = IntervalSchedule.objects.create(every=every, period=period)
+    row.description = job.description
+    # An older message is useless, because the next one has been sent.
+    row.expire_seconds = max(2 * job.every_s, 10)
+    row.save()
+    _remove_unused(former)
+
+
+def _own_interval(row: PeriodicTask) -> None:
+    """Give the row an interval that no other task has, as long as before, in the largest unit."""
+    interval = row.interval
+    if interval is None:
+        return
+    every, period = interval.every, interval.period
+    if period == IntervalSchedule.SECONDS:
+        every, period = in_largest_unit(every)
+    if PeriodicTask.objects.filter(interval=interval).exclude(pk=row.pk).exists():
+        row.interval = IntervalSchedule.objects.create(every=every, period=period)
+        row.save(update_fields=["interval"])
+    elif (every, period) != (interval.every, interval.period):
+        interval.every, interval.period = every, period
+        interval.save()
+
+
+def _remove_unused(interval: IntervalSchedule | None) -> None:
+    """Remove the interval that a task has just left, unless another one has it."""
+    if interval is not None and not PeriodicTask.objects.filter(interval=interval).exists():
+        interval.delete()

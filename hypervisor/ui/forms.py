@@ -98,6 +98,12 @@ class CapacityForm(forms.Form):
         return {"capacity": Capacity(*(self.cleaned_data[name] for name in names))}
 
 
+class NoteForm(forms.Form):
+    """Why a person does something; the note is kept with what was done."""
+
+    note = forms.CharField(required=False, max_length=500)
+
+
 OptionForm = PriorityForm | TargetForm | CapacityForm
 
 

@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.views.generic import TemplateView
 
 from hypervisor.ui.data.preview import figures, own_lines, sections
-from hypervisor.ui.forms import OptionForm, option_form
+from hypervisor.ui.forms import NoteForm, OptionForm, option_form
 from scheduling.insight.operator_actions import Action, Change
 from scheduling.insight.preview import Preview, Touched, carry_out, preview
 
@@ -44,7 +44,15 @@ class PreviewMixin(TemplateView):
         form = self._form()
         if not self.rows or (form is not None and not form.is_valid()):
             return self.get(request, *args, **kwargs)
-        done, result = carry_out(self._change(form), shown=request.POST.get("shown", ""))
+        note = NoteForm(request.POST)
+        if not note.is_valid():
+            messages.error(
+                request, f"Note: {note.errors['note'].as_data()[0].messages[0]} Nothing was done."
+            )
+            return self._page(form, preview(self._change(form)))
+        done, result = carry_out(
+            self._change(form), shown=request.POST.get("shown", ""), note=note.cleaned_data["note"]
+        )
         if not done:
             messages.warning(
                 request,
@@ -84,6 +92,7 @@ class PreviewMixin(TemplateView):
                 figures=figures(result) if result else {},
                 reasons=result is not None and any(row.reason for row in result.touched),
                 back=self.way_back(),
+                note=self.request.POST.get("note", ""),
             )
         )
 

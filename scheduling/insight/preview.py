@@ -11,18 +11,27 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
+import pghistory
 from django.db import transaction
+from django.db.models import Max
 from django.utils import timezone
 
 from clusters.models import Cluster, Node
 from clusters.places import Places
 from deployments.dependencies import lock_graph
-from deployments.models import Dependency, Deployment, OnDependencyFailure, Status
+from deployments.models import (
+    OCCUPYING,
+    Dependency,
+    Deployment,
+    OnDependencyFailure,
+    Status,
+)
 from hypervisor.base.errors import DomainError
-from orgs.models import Organization
+from orgs.events import add_note
+from orgs.models import Event, Organization
 from scheduling.cycle.snapshot import load
 from scheduling.insight.operator_actions import Change
-from scheduling.planner.compare import Consequence, consequences
+from scheduling.planner.compare import Consequence, Kind, consequences
 from scheduling.planner.pipeline import make_plan
 
 _ENDING = ("cancel", "stop")
@@ -52,8 +61,22 @@ class Dependent:
 
 
 @dataclass(frozen=True, slots=True)
+class Loss:
+    """The run time that an interruption loses: since the start, or since the last checkpoint."""
+
+    seconds: float
+    since_checkpoint: bool
+
+
+INTERRUPTED = (Kind.EVICTED, Kind.WITHDRAWN, Kind.MOVES, Kind.RESTARTS, Kind.WAITS)
+"""The consequences that end the container of a deployment that has one."""
+
+
+@dataclass(frozen=True, slots=True)
 class Preview:
     """The consequences of a change, as of now.
+
+    `losses` are those of the deployments whose containers would be ended, by id.
 
     `anyway` counts the changes that the next cycle makes with or without this one. `names` has the
     names of the deployments in it by id, `places` those of clusters and nodes. Two previews with
@@ -64,6 +87,7 @@ class Preview:
     touched: tuple[Touched, ...]
     consequences: tuple[Consequence, ...]
     dependents: tuple[Dependent, ...]
+    losses: Mapping[int, Loss]
     anyway: int
     names: Mapping[int, str]
     places: Places
@@ -72,6 +96,11 @@ class Preview:
     @property
     def does_something(self) -> bool:
         return any(not row.refused for row in self.touched)
+
+    @property
+    def lost_s(self) -> float:
+        """The run time that all interruptions together lose, in seconds."""
+        return sum(loss.seconds for loss in self.losses.values())
 
 
 def preview(change: Change, *, clock: Callable[[], datetime] = timezone.now) -> Preview:
@@ -83,18 +112,23 @@ def preview(change: Change, *, clock: Callable[[], datetime] = timezone.now) -> 
 
 
 def carry_out(
-    change: Change, *, shown: str, clock: Callable[[], datetime] = timezone.now
+    change: Change, *, shown: str, note: str = "", clock: Callable[[], datetime] = timezone.now
 ) -> tuple[bool, Preview]:
     """Make the change if its consequences are still those of the fingerprint `shown`.
+
+    A note, which says why, is kept with the events and the entries of the audit trail.
 
     Return whether it was made, and the consequences as of now. The clusters are locked, so no
     cycle decides anything in between.
     """
-    with transaction.atomic():
+    with transaction.atomic(), pghistory.context(**({"note": note} if note else {})):
+        before = Event.objects.aggregate(last=Max("pk"))["last"] or 0
         result = _try(change, clock)
         same = result.fingerprint == shown
         if not same:
             transaction.set_rollback(True)
+        elif note:
+            add_note(note, after=before, actor=change.actor)
     return same, result
 
 
@@ -107,13 +141,31 @@ def _try(change: Change, clock: Callable[[], datetime]) -> Preview:
         lock_graph(pk)
     before = [load(pk, lock=True, clock=clock) for pk in organizations]
     plans = [make_plan(loaded.snapshot) for loaded in before]
+    losses = _losses(organizations, before[0].now) if before else {}
     refusals = dict(_attempts(change, subjects))
     rows: list[Consequence] = []
     for pk, earlier, plan in zip(organizations, before, plans, strict=True):
         later = load(pk, lock=False, clock=partial(_at, earlier.now))
         rows += consequences(earlier.snapshot, plan, later.snapshot, make_plan(later.snapshot))
     anyway = sum(len(p.placements) + len(p.evictions) + len(p.moves) for p in plans)
-    return _preview(change, _touched(change, subjects, refusals), tuple(rows), anyway)
+    ended = {row.deployment for row in rows if row.kind in INTERRUPTED and row.source}
+    lost = {pk: loss for pk, loss in losses.items() if pk in ended}
+    return _preview(change, _touched(change, subjects, refusals), tuple(rows), lost, anyway)
+
+
+def _losses(organizations: Collection[int], now: datetime) -> dict[int, Loss]:
+    """Return what each deployment with a running container would lose now, by id."""
+    running = Deployment.objects.filter(
+        organization__in=organizations, status__in=OCCUPYING, started_at__isnull=False
+    )
+    rows = running.order_by().values_list("pk", "started_at", "checkpoint_at")
+    return {pk: _loss(started, checkpoint, now) for pk, started, checkpoint in rows if started}
+
+
+def _loss(started_at: datetime, checkpoint_at: datetime | None, now: datetime) -> Loss:
+    since_checkpoint = checkpoint_at is not None and checkpoint_at > started_at
+    since = checkpoint_at if since_checkpoint and checkpoint_at else started_at
+    return Loss(max((now - since).total_seconds(), 0), since_checkpoint)
 
 
 def _at(moment: datetime) -> datetime:
@@ -177,7 +229,11 @@ def dependents_of(ended: Collection[int]) -> tuple[Dependent, ...]:
 
 
 def _preview(
-    change: Change, touched: tuple[Touched, ...], rows: tuple[Consequence, ...], anyway: int
+    change: Change,
+    touched: tuple[Touched, ...],
+    rows: tuple[Consequence, ...],
+    losses: Mapping[int, Loss],
+    anyway: int,
 ) -> Preview:
     ended = [row.subject for row in touched if not row.refused]
     dependents = dependents_of(ended if change.action.name in _ENDING else ())
@@ -190,6 +246,7 @@ def _preview(
         touched,
         rows,
         dependents,
+        losses,
         anyway,
         dict(Deployment.objects.filter(pk__in=named).values_list("pk", "name")),
         Places.named(at),

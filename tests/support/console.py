@@ -17,6 +17,6 @@ def confirm(console: Client, action: str, *subjects: Model, **options: object) -
     """Open the preview and confirm it; return the messages."""
     page = address(action, *subjects, **options)
     shown = console.get(page).context["preview"].fingerprint
-    answer = console.post(page, {"shown": shown})
+    answer = console.post(page, {"shown": shown, "note": options.get("note", "")})
     assert answer.status_code == 302
     return [str(message) for message in get_messages(answer.wsgi_request)]

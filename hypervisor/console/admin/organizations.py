@@ -248,9 +248,11 @@ class EventAdmin(HistoryAdmin):
     @admin.display(description="Why")
     def why(self, event: Event) -> str:
         """Return the reason, with a link to the preemptor if there is one."""
+        note = event.data.get("note")
+        said = f"{event.reason} Note: {note}".strip() if note else event.reason
         preemptor = event.data.get("for")
         if not preemptor:
-            return event.reason
+            return said
         page = reverse("admin:deployments_deployment_change", args=[preemptor])
         link = format_html(_LINK, page, f"Deployment {preemptor}")
-        return format_html("{} {}", event.reason, link)
+        return format_html("{} {}", said, link)

@@ -163,7 +163,7 @@ class WatchedFilter(DropdownFilter):  # type: ignore[misc]
 class AuditEntryAdmin(HistoryAdmin):
     """The audit trail: the actor, row, time, and old and new values of each change."""
 
-    list_display = ["time", "who", "what", "operation", "changes"]
+    list_display = ["time", "who", "what", "operation", "changes", "note"]
     list_display_links = ["time"]
     list_filter = [
         WatchedFilter,
@@ -175,7 +175,7 @@ class AuditEntryAdmin(HistoryAdmin):
     list_select_related = ["actor"]
     search_fields = ["=object_id", "name", "=request_id"]
     search_help_text = "An id, a name, or a request's id from the logs."
-    fields = ["time", "who", "what", "operation", "changes", "via", "request_id"]
+    fields = ["time", "who", "what", "operation", "changes", "note", "via", "request_id"]
     readonly_fields = fields
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:

@@ -7,6 +7,8 @@ from axes.models import AccessAttempt, AccessFailureLog, AccessLog
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as BaseGroupAdmin
 from django.contrib.auth.models import Group
+from django.contrib.postgres.aggregates import StringAgg
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django_celery_beat import admin as beat
 from django_celery_beat.models import (
@@ -68,7 +70,23 @@ class PeriodicTaskAdmin(GuardedActions, Audited, beat.PeriodicTaskAdmin, ModelAd
 
 @admin.register(IntervalSchedule)
 class IntervalScheduleAdmin(Audited, beat.IntervalScheduleAdmin, ModelAdmin):  # type: ignore[misc]
-    pass
+    """Each job of the product has an interval of its own."""
+
+    list_display = ["in_words", "jobs"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[IntervalSchedule]:
+        names = StringAgg("periodictask__name", ", ", order_by="periodictask__name")
+        rows: QuerySet[IntervalSchedule] = super().get_queryset(request)
+        listed: QuerySet[IntervalSchedule] = rows.annotate(jobs=names).order_by("jobs", "pk")
+        return listed
+
+    @admin.display(description="Interval")
+    def in_words(self, interval: IntervalSchedule) -> str:
+        return str(interval).capitalize()
+
+    @admin.display(description="Periodic tasks", ordering="jobs")
+    def jobs(self, interval: Any) -> str:
+        return interval.jobs or "none"
 
 
 @admin.register(CrontabSchedule)

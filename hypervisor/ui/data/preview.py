@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from deployments.models import Deployment
-from scheduling.insight.preview import Preview
+from scheduling.insight.preview import Loss, Preview
 from scheduling.planner.compare import Consequence, Kind
 
 _SHOWN = 100
@@ -20,16 +20,25 @@ class Line:
     source: str
     target: str
     for_name: str
+    loss: Loss | None
+
+    @property
+    def lost_s(self) -> float:
+        return self.loss.seconds if self.loss else 0
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """The first consequences of one kind for deployments other than the subjects, and the count."""
+    """The consequences of one kind for deployments other than the subjects, the first ones only.
+
+    Those that lose the most run time come first. `loses` says whether any loses some.
+    """
 
     kind: Kind
     title: str
     lines: list[Line]
     count: int
+    loses: bool
 
     @property
     def not_shown(self) -> int:
@@ -53,6 +62,7 @@ def _line(preview: Preview, row: Consequence) -> Line:
         preview.places.name(row.source, row.source_node),
         preview.places.name(row.target, row.target_node),
         preview.names.get(row.for_ or 0, ""),
+        preview.losses.get(row.deployment),
     )
 
 
@@ -69,9 +79,9 @@ def sections(preview: Preview) -> Iterator[Section]:
     for kind, title in _TITLES.items():
         rows = [r for r in preview.consequences if r.kind == kind and r.deployment not in own]
         if rows:
-            rows.sort(key=lambda r: (-r.priority, r.deployment))
-            lines = [_line(preview, row) for row in rows[:_SHOWN]]
-            yield Section(kind, title, lines, len(rows))
+            lines = [_line(preview, row) for row in rows]
+            lines.sort(key=lambda line: (-line.lost_s, -line.row.priority, line.row.deployment))
+            yield Section(kind, title, lines[:_SHOWN], len(rows), any(line.loss for line in lines))
 
 
 def figures(preview: Preview) -> dict[str, int]:

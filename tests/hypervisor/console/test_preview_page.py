@@ -1,9 +1,13 @@
 """The page between an action and its confirmation."""
 
+import re
+from datetime import timedelta
+
 import pytest
 from django.contrib.messages import get_messages
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from clusters import services as cluster_services
 from clusters.capacity import Capacity
@@ -271,3 +275,67 @@ def test_a_move_is_to_a_cluster_or_to_a_node(console: Client, bring: Bring, rack
 
     assert "Choose either a cluster or a node." in answer.content.decode()
     assert answer.context["preview"] is None
+
+
+def test_the_run_time_that_would_be_lost_is_shown_sorted_and_in_sum(
+    console: Client, forge: Cluster, bring: Bring
+) -> None:
+    now = timezone.now()
+    for name, hours, checkpoint_min in (("young", 1, None), ("old", 5, None), ("safe", 9, 10)):
+        running = bring(Status.RUNNING, name=name)
+        checkpoint = now - timedelta(minutes=checkpoint_min) if checkpoint_min else None
+        Deployment.objects.filter(pk=running.pk).update(
+            started_at=now - timedelta(hours=hours), checkpoint_at=checkpoint
+        )
+
+    page = console.get(address("drain", forge)).content.decode()
+    text = " ".join(re.sub(r"<[^>]+>", " ", page).split())
+
+    assert "Run time lost 6 h 10 min" in text
+    assert [page.index(f">{name}<") for name in ("old", "young", "safe")] == sorted(
+        page.index(f">{name}<") for name in ("old", "young", "safe")
+    )
+    assert "5 h since its start" in text
+    assert "10 min since its last checkpoint" in text
+
+
+def test_a_preview_that_interrupts_nothing_loses_nothing(
+    console: Client, submit: Submit, forge: Cluster
+) -> None:
+    page = console.get(address("hold", submit())).content.decode()
+
+    assert "no container is interrupted" in page
+
+
+def test_a_note_is_kept_with_the_events_and_the_audit_trail(
+    console: Client, bring: Bring, forge: Cluster
+) -> None:
+    deployment = bring(Status.RUNNING, name="job")
+
+    confirm(console, "stop", deployment, note="  costs too much  ")
+    event = Event.objects.filter(subject="deployment").latest("pk")
+    trail = console.get("/admin/accounts/auditentry/").content.decode()
+
+    assert event.data["note"] == "costs too much"
+    assert Event.objects.filter(data__has_key="note").count() == 1
+    page = console.get(reverse("admin:deployments_deployment_change", args=[deployment.pk]))
+    assert "Note: costs too much" in page.content.decode()
+    confirm(console, "cordon", forge, note="disk fails")
+    trail = console.get("/admin/accounts/auditentry/").content.decode()
+    assert "disk fails" in trail
+
+
+def test_without_a_note_none_is_kept(console: Client, bring: Bring) -> None:
+    confirm(console, "stop", bring(Status.RUNNING))
+
+    assert not Event.objects.filter(data__has_key="note").exists()
+
+
+def test_a_note_that_is_too_long_does_nothing(console: Client, bring: Bring) -> None:
+    deployment = bring(Status.RUNNING)
+
+    response = console.post(address("stop", deployment), {"note": "x" * 501, "shown": ""})
+
+    assert "at most 500" in response.content.decode()
+    deployment.refresh_from_db()
+    assert deployment.status == Status.RUNNING

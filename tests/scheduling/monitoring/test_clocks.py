@@ -48,7 +48,7 @@ def wait_until(holds: Callable[[], bool], work: Callable[[], object] = lambda: N
 def job(transactional_db: None) -> Iterator[PeriodicTask]:
     """A task that is sent every second to a queue without workers."""
     PeriodicTask.objects.all().delete()
-    second, _ = IntervalSchedule.objects.get_or_create(every=1, period=IntervalSchedule.SECONDS)
+    second = IntervalSchedule.objects.create(every=1, period=IntervalSchedule.SECONDS)
     yield PeriodicTask.objects.create(
         name="each second", task="scheduling.note_pulse", interval=second, queue="nobody"
     )

@@ -35,7 +35,7 @@ class Beat(HeartbeatScheduler):
 def job() -> None:
     """The only job is due now, and then once an hour."""
     PeriodicTask.objects.all().delete()
-    hour, _ = IntervalSchedule.objects.get_or_create(every=1, period=IntervalSchedule.HOURS)
+    hour = IntervalSchedule.objects.create(every=1, period=IntervalSchedule.HOURS)
     PeriodicTask.objects.create(
         name="job", task="scheduling.note_pulse", interval=hour,
         last_run_at=timezone.now() - timedelta(days=1),
