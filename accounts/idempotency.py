@@ -77,19 +77,19 @@ class IdempotentMixin(APIView):
 
 
 @transaction.atomic
-def once(user: User, key: str, content: str, work: Callable[[], Any]) -> Any:
-    """Do the work of a page's form, and return its result, which is data for JSON.
+def once(user: User, key: str, content: str, work: Callable[[], Any]) -> tuple[Any, bool]:
+    """Do the work of a page's form; return its result, which is data for JSON, and True.
 
-    If the form was sent before with the same key and content, return the result of that time.
+    If the form was sent before with the same key and content, return that result, and False.
     """
     digest = salted_hmac(f"{__name__}.once", content, algorithm="sha256").hexdigest()
     own_key = _checked(f"page:{digest}:{_checked(key)}")
     claimed = _claim(user, own_key, digest, timezone.now())
     if claimed is None:
-        return json.loads(IdempotencyKey.objects.get(user=user, key=own_key).body)
+        return json.loads(IdempotencyKey.objects.get(user=user, key=own_key).body), False
     result = work()
     IdempotencyKey.objects.filter(pk=claimed).update(status=200, body=json.dumps(result), needed=[])
-    return result
+    return result, True
 
 
 def purge(now: datetime) -> int:

@@ -15,6 +15,7 @@ from accounts.models import User
 from clusters.models import Cluster
 from clusters.resources import cores
 from deployments import bulk
+from deployments.arrays.elements import INDEX, SIZE
 from deployments.bulk import Entry
 from deployments.environment import SECRET
 from deployments.models import Deployment, OnDependencyFailure, RestartPolicy
@@ -227,15 +228,17 @@ _READERS: Mapping[str, Any] = {
 
 
 def like(deployment: Deployment) -> dict[str, Any]:
-    """Return the form's values for another deployment like this one.
+    """Return the form's values for another deployment like this one; of an element, its array's.
 
     The values of secrets are not shown again, so their names come without values.
     """
+    array = deployment.array
+    env = {name: v for name, v in deployment.env.items() if not (array and name in (INDEX, SIZE))}
     waits = deployment.dependencies.order_by("pk").values_list("on", "condition")
-    secrets = sorted(name for name, value in deployment.env.items() if not isinstance(value, str))
+    secrets = sorted(name for name, value in env.items() if not isinstance(value, str))
     return {
         "organization": deployment.organization_id,
-        "name": deployment.name,
+        "name": array.name if array else deployment.name,
         "image": deployment.image,
         "command": typed.command_text(deployment.command),
         "cpu": cores(deployment.cpu_milli),
@@ -243,7 +246,7 @@ def like(deployment: Deployment) -> dict[str, Any]:
         "gpu": deployment.gpu,
         "priority": deployment.priority,
         "requested_cluster": deployment.requested_cluster_id,
-        "env": typed.variables_text(deployment.env),
+        "env": typed.variables_text(env),
         "secrets": "\n".join(f"{name}=" for name in secrets),
         "labels": typed.labels_text(deployment.labels),
         "require": typed.conditions_text(deployment.require),
@@ -253,8 +256,8 @@ def like(deployment: Deployment) -> dict[str, Any]:
         "max_restarts": deployment.max_restarts,
         "depends_on": typed.waits_text(waits),
         "on_dependency_failure": deployment.on_dependency_failure,
-        "array": deployment.array.size if deployment.array else None,
-        "at_once": deployment.array.at_once if deployment.array else None,
+        "array": array.size if array else None,
+        "at_once": array.at_once if array else None,
         "run_as": typed.user_text(deployment.run_as),
         "ephemeral_storage_mib": deployment.ephemeral_storage_mib
         and typed.mib_text(deployment.ephemeral_storage_mib),

@@ -77,14 +77,21 @@ class SubmitPage(PortalPage):
             return [row.pk, row.array_id]
 
         key = form.cleaned_data["key"]
-        pk, array = once(self.person, key, content_of(form.body()), submit)
-        if array:
-            text = f"{entry.spec.name}: {entry.size} elements submitted."
-            where = f"{reverse('portal:deployments')}?array={array}"
+        (pk, array), is_new = once(self.person, key, content_of(form.body()), submit)
+        name = entry.spec.name
+        if not is_new:
+            messages.info(
+                self.request,
+                f"{name} had been submitted already, and was not submitted again. For a second one,"
+                " open the form anew.",
+            )
+        elif array:
+            messages.success(self.request, f"{name}: {entry.size} elements submitted.")
         else:
-            text, where = f"{entry.spec.name}: submitted.", reverse("portal:deployment", args=[pk])
-        messages.success(self.request, text)
-        return HttpResponseRedirect(where)
+            messages.success(self.request, f"{name}: submitted.")
+        if array:
+            return HttpResponseRedirect(f"{reverse('portal:deployments')}?array={array}")
+        return HttpResponseRedirect(reverse("portal:deployment", args=[pk]))
 
     def _page(self, form: SubmitForm, outcome: Outcome | None = None) -> HttpResponse:
         belongs = Organization.objects.visible_to(self.person).exists()

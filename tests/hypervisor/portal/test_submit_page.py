@@ -95,6 +95,8 @@ def test_sent_twice_it_is_submitted_once(browse: Browse, bob: User, forge: Clust
     changed = browser.post(PAGE, {"key": key, **JOB, "name": "other", "do": "submit"})
 
     assert first["Location"] == second["Location"] != changed["Location"]
+    (told,) = [str(message) for message in get_messages(second.wsgi_request)][-1:]
+    assert "was not submitted again" in told
     assert list(Deployment.objects.order_by("pk").values_list("name", flat=True)) == [
         "train", "other",
     ]  # fmt: skip
@@ -242,6 +244,22 @@ def test_another_one_like_it_has_its_values_but_no_secret(
     second = Deployment.objects.get(pk__gt=first.pk)
     for name in ("name", "image", "command", "labels", "require", "max_runtime_s", "ram_mib"):
         assert getattr(second, name) == getattr(first, name)
+
+
+def test_another_one_like_an_element_is_another_array(
+    browse: Browse, bob: User, forge: Cluster
+) -> None:
+    browser = browse(bob)
+    send(browser, array="3", at_once="2", env="EPOCHS=40")
+    element = Deployment.objects.order_by("pk")[1]
+
+    form = browser.get(PAGE, {"like": element.pk}).context["form"]
+    values = {field.name: field.value() for field in form if field.value() not in (None, "")}
+    browser.post(PAGE, {**values, "do": "submit"})
+
+    first, second = Array.objects.order_by("pk")
+    assert (second.name, second.size, second.at_once) == (first.name, 3, 2)
+    assert values["env"] == "EPOCHS=40"
 
 
 def test_a_stranger_copies_nothing(

@@ -35,13 +35,19 @@ class Outcome {
         headers: { "X-Fragment": "outcome" },
         signal: request.signal,
       });
-      if (answer.redirected) return location.reload(); // logged out
+      // A reload would lose what was typed.
+      if (answer.redirected) return this.say("You are signed out: keep a copy of what you typed.");
       if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
       this.box.innerHTML = await answer.text();
     } catch (error) {
       if (request.signal.aborted) return;
-      this.box.textContent = `No preview: ${error.message}. Press Preview to try again.`;
+      return this.say(`No preview: ${error.message}. Press Preview to try again.`);
     }
+    this.box.removeAttribute("aria-busy");
+  }
+
+  say(text) {
+    this.box.textContent = text;
     this.box.removeAttribute("aria-busy");
   }
 }
