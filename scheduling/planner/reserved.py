@@ -1,7 +1,7 @@
 """Which capacity a plan reserves, and how much of it stays idle because of that."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
@@ -59,7 +59,8 @@ def idle(
         return {}
     total = _total(clusters)
     free = _free([b for c in clusters for b in c.bins if b.place in reserved_for], clusters, active)
-    candidates = _smallest(ready.values())
+    most = _most([left for _, left in free])
+    candidates = _smallest([d for d in ready.values() if d.request.fits_in(most)])
     found: dict[int, Resources] = defaultdict(lambda: NOTHING)
     for bin_, left in free:
         holder = ready[reserved_for[bin_.place]]
@@ -95,6 +96,11 @@ def _free(
     for d in active:
         allocated[at[d.id]] += d.request
     return [(bin_, bin_.capacity - allocated[bin_.place]) for bin_ in bins]
+
+
+def _most(amounts: Sequence[Resources]) -> Resources:
+    """Return the most of each dimension that one of the amounts has."""
+    return Resources(*[max([getattr(a, name) for a in amounts], default=0) for name in DIMENSIONS])
 
 
 def _smallest(ready: Iterable[Deployment]) -> list[Deployment]:

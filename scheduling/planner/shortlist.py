@@ -17,7 +17,7 @@ more with the smallest requests of those that are alike in this respect.
 Starved deployments may take turns, so the longest waiting of each period are never left out.
 """
 
-from bisect import bisect_right
+from bisect import bisect_right, insort
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -37,6 +37,7 @@ Kind = tuple[int, int | None, object]
 IsEligible = Callable[[Deployment], bool]
 
 _FEW = 64  # differences that are found one by one
+_PART = 16  # of so many members one is added: it is put in its place by itself
 
 _EVICTABLE = "preemptible", "recent_preemptions"
 _ENDING = "max_runtime_s", *_EVICTABLE
@@ -58,8 +59,10 @@ class Group:
     `members` are sorted by the beginning of the wait.
     """
 
-    def __init__(self, members: Iterable[Deployment]) -> None:
-        self.members = sorted(members, key=_by_wait)
+    def __init__(
+        self, members: Iterable[Deployment], in_order: Sequence[Deployment] | None = None
+    ) -> None:
+        self.members = sorted(members, key=_by_wait) if in_order is None else in_order
         self._smallest_by: dict[tuple[str, ...], list[Deployment]] = {}
 
     @cached_property
@@ -142,7 +145,13 @@ class Group:
 
     def changed(self, removed: Collection[int], added: Sequence[Deployment]) -> "Group":
         """Return the group without the members with these ids, and with others."""
-        group = Group([*(d for d in self.members if d.id not in removed), *added])
+        members = [d for d in self.members if d.id not in removed]
+        if len(added) * _PART < len(members):
+            for d in added:  # a sort would look at each member in Python
+                insort(members, d, key=_by_wait)
+            group = Group((), members)
+        else:
+            group = Group([*members, *added])
         if "smallest" in self.__dict__ and not any(d.id in removed for d in self.smallest):
             group.smallest = Group([*self.smallest, *added]).smallest
         return group
