@@ -4,7 +4,7 @@ The number of statements does not grow with the number of deployments.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
@@ -207,18 +207,27 @@ def _row(created_by: User, entry: Entry) -> Deployment:
     if spec.env:
         spec = replace(spec, env=completed(spec.env, {}))
     check_image(spec.image)
-    given = spec.columns() | {
+    given = spec.columns()
+    cluster = given.pop("requested_cluster")
+    given |= {
         "organization_id": entry.organization.pk,
         "created_by_id": created_by.pk,
-        "requested_cluster_id": spec.requested_cluster and spec.requested_cluster.pk,
+        "requested_cluster_id": cluster and cluster.pk,
         "status_reason": waiting.NEXT_CYCLE,
         "status_code": "submitted",
     }
+    constant, made = _defaults()
+    given |= {name: make() for name, make in made.items() if name not in given}
     # By position, because Django takes several times as long for names.
+    return Deployment(*(constant | given).values())
+
+
+@cache
+def _defaults() -> tuple[dict[str, Any], dict[str, Callable[[], Any]]]:
+    """Return the default of each column, in their order, and what makes those that are made."""
     fields = Deployment._meta.concrete_fields
-    return Deployment(
-        *[given[f.attname] if f.attname in given else f.get_default() for f in fields]
-    )
+    made = {f.attname: f.default for f in fields if f.has_default() and callable(f.default)}
+    return {f.attname: None if f.attname in made else f.get_default() for f in fields}, made
 
 
 def _protect_clusters(entries: Sequence[Entry]) -> None:

@@ -103,8 +103,13 @@ class WaitsField(Described, serializers.Field[tuple[Wait, ...], Any, Any, Any]):
             raise serializers.ValidationError(f"Give a list of at most {MAX_ENTRIES} entries.")
         return tuple(self._wait(entry) for entry in data)
 
+    def get_attribute(self, instance: Any) -> Any:
+        """Return the dependencies. If they are known, no manager is made for each row."""
+        known = getattr(instance, "_prefetched_objects_cache", {}).get(self.source)
+        return instance.dependencies.all() if known is None else known
+
     def to_representation(self, value: Any) -> list[dict[str, Any]]:
-        return [{"deployment": wait.on_id, "condition": wait.condition} for wait in value.all()]
+        return [{"deployment": wait.on_id, "condition": wait.condition} for wait in value]
 
     def _wait(self, entry: Any) -> Wait:
         if isinstance(entry, dict):

@@ -25,6 +25,7 @@ _HEX_DIGITS = {"sha256": 64, "sha384": 96, "sha512": 128}
 
 
 @lru_cache(maxsize=1024)
+@lru_cache(maxsize=1024)
 def check_reference(text: str) -> None:
     """Raise ValueError for a malformed reference, with a sentence for people and the remedy."""
     if not text or not text.isascii() or not text.isprintable() or " " in text:

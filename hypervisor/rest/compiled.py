@@ -102,6 +102,11 @@ def _value(field: Any, row: Any) -> Any:
 
 
 def _converter(field: Any) -> Step:
+    method = type(field).to_representation
+    if method is serializers.CharField.to_representation:
+        return str
+    if method is serializers.IntegerField.to_representation:
+        return int
     convert: Step = field.to_representation
     if type(field) is not serializers.DateTimeField or api_settings.DATETIME_FORMAT != ISO_8601:
         return convert
