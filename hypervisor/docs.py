@@ -30,6 +30,7 @@ _SECTIONS = {
     },
     "Operate it": {
         "operating.md": "production, engines, failures, backup, upgrades, metrics, alerts",
+        "security.md": "the threat model, sign-in and sessions by ASVS, what is logged",
     },
     "Optional": {
         "architecture.md": "the parts of the code and the invariants between them",

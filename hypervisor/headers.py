@@ -16,6 +16,12 @@ from accounts.lockout import client_address
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
 REQUEST_ID = "X-Request-ID"
+_SECRET = re.compile(
+    r"^(/account/reset/[^/]+/(?!set-password/)|/account/verify/|/account/provider/callback/\?"
+    r"|/my/notices/unsubscribe/).+"
+)
+"""The paths of mailed links, and the response of a provider."""
+
 _GOOD_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -59,6 +65,12 @@ class LogMiddleware(RequestMiddleware):
     @classmethod
     def bind_ip(cls, request: HttpRequest) -> None:
         bind_contextvars(ip=client_address(request))
+
+    @staticmethod
+    def format_request(request: HttpRequest) -> str:
+        """Return the request for the log, without what gives access as somebody."""
+        path = _SECRET.sub(r"\g<1>***", request.get_full_path())
+        return f"{request.method} {path}"
 
 
 @receiver(bind_extra_request_finished_metadata)

@@ -3,10 +3,11 @@
 import logging
 
 import pytest
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.urls import reverse
 
 from accounts.models import AuditEntry, User
+from hypervisor.headers import LogMiddleware
 from orgs.models import Organization
 from tests.fixtures.people import ClientFor
 
@@ -71,3 +72,18 @@ def test_a_request_has_one_line_in_the_log_which_says_all(
     assert line["request"] == "GET /readyz"
     assert (line["code"], line["ip"]) == (200, "127.0.0.1")
     assert (line["user_agent"], line["request_id"]) == ("curl/8", "mine")
+
+
+@pytest.mark.parametrize(
+    ("path", "logged"),
+    [
+        ("/account/reset/MQ/token-x/", "/account/reset/MQ/***"),
+        ("/account/reset/MQ/set-password/", "/account/reset/MQ/set-password/"),
+        ("/account/verify/signed:link/", "/account/verify/***"),
+        ("/account/provider/callback/?code=x&state=y", "/account/provider/callback/?***"),
+        ("/my/notices/unsubscribe/signed:link/", "/my/notices/unsubscribe/***"),
+        ("/deployments?status=running", "/deployments?status=running"),
+    ],
+)
+def test_the_log_has_no_link_that_gives_access(path: str, logged: str) -> None:
+    assert LogMiddleware.format_request(RequestFactory().get(path)) == f"GET {logged}"
