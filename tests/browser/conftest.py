@@ -104,9 +104,12 @@ def page(service: Service, context: BrowserContext) -> Iterator[Page]:
 
 
 class SignIn(Protocol):
-    """Signs a member in, and returns the member's page; an error in it fails the test."""
+    """Signs a member in, and returns the member's page; an error in it fails the test.
 
-    def __call__(self, username: str, *, javascript: bool = True) -> Page: ...
+    `first` is the page that is shown then.
+    """
+
+    def __call__(self, username: str, *, javascript: bool = True, first: str = "/") -> Page: ...
 
 
 @pytest.fixture
@@ -114,7 +117,7 @@ def sign_in(service: Service, chromium: Browser) -> Iterator[SignIn]:
     """Members in browsers of their own, whom `User.newcomer` has registered."""
     opened: list[tuple[BrowserContext, list[str]]] = []
 
-    def signed_in(username: str, *, javascript: bool = True) -> Page:
+    def signed_in(username: str, *, javascript: bool = True, first: str = "/") -> Page:
         context = chromium.new_context(
             base_url=service.url,
             viewport={"width": 1280, "height": 900},
@@ -128,7 +131,7 @@ def sign_in(service: Service, chromium: Browser) -> Iterator[SignIn]:
         page.locator("input[name=username]").fill(username)
         page.locator("input[name=password]").fill(PASSWORD)
         page.get_by_role("button", name="Sign in").click()
-        page.wait_for_url(f"{service.url}/")
+        page.wait_for_url(f"{service.url}{first}")
         return page
 
     yield signed_in

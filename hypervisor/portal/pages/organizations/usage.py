@@ -46,12 +46,12 @@ class UsagePage(OrganizationPage):
     title = "Usage"
     tab = "usage"
     template_name = "portal/organizations/usage.html"
-    refresh_s = 30
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         asked = self.request.GET.get("span", "")
         span = asked if asked in SPANS else "24h"
         longest, steps = SPANS[span]
+        self.refresh_s = None if span == "30d" else 30
         now = timezone.now()
         length = min(longest, max(now - self.organization.created_at, _SHORTEST))
         present = reading.read(self.organization)
