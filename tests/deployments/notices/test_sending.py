@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -277,6 +278,28 @@ def test_old_messages_are_purged_with_their_notices(bring: Bring, send: Send) ->
     assert services.purge(timezone.now() - timedelta(days=1)) == 0
     assert services.purge(timezone.now() + timedelta(days=1)) == 1
     assert NoticeRecipient.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_several_workers_at_once_send_each_mail_once(bring: Bring, mails: MailServer) -> None:
+    expected = [f"job-{index} failed" for index in range(10)]
+    for subject in expected:
+        bring(Status.FAILED, name=subject.removesuffix(" failed"))
+    later = timezone.now() + timedelta(seconds=30)
+
+    def work() -> None:
+        try:
+            sender.collect_and_send(lambda: later)
+            sender.collect_and_send(lambda: later + timedelta(seconds=11))
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as workers:
+        for done in [workers.submit(work) for _ in range(4)]:
+            done.result()
+
+    sent = [str(mails.accepted.get()["Subject"]) for _ in range(mails.accepted.qsize())]
+    assert sorted(sent) == expected
 
 
 @pytest.mark.django_db(transaction=True)
