@@ -13,6 +13,7 @@ runtime/      reconciles the ledger with the containers
 arrays/       many equal deployments of one submission
 labels        what deployments are found by
 logs/         the output of containers
+notices/      what happens to deployments, reported to people by mail or at an address
 usage/        what an organization has and uses
 serializers, filters   formats of the REST API, whose views are in scheduling
 """

@@ -37,6 +37,19 @@ def test_a_person_learns_who_preempted_a_deployment(
     assert send() == []
 
 
+def test_a_person_learns_of_a_move_for_another_deployment(
+    bring: Bring, submit: Submit, happen: Happen, send: Send
+) -> None:
+    train, balanced = (bring(Status.RUNNING, name=name) for name in ("train", "balanced"))
+    urgent = submit(name="urgent", priority=90)
+    happen(lifecycle.MOVE, train, preemptor=urgent.pk, data={"for": urgent.pk})
+    happen(lifecycle.MOVE, balanced, data={"for": None})
+
+    assert [mail["Subject"] for mail in send()] == [
+        "train was moved to other nodes for urgent (priority 90)"
+    ]
+
+
 def test_a_person_learns_of_a_failure_and_of_a_start_after_a_long_wait(
     bring: Bring, submit: Submit, happen: Happen, send: Send
 ) -> None:
