@@ -54,6 +54,7 @@ NO_PAGE = {
     "/admin/password_change/": "redirects",
     "/admin/r/<path:content_type_id>/<path:object_id>/": "redirects",
     "/my/deployments/<int:pk>/logs/file/": "a file",
+    "/my/notices/unsubscribe/<str:token>/": "needs a signed link, which `test_notices` has",
 }
 
 _ROWS = """
@@ -98,7 +99,8 @@ def ids(service: Service, alice: User) -> dict[str, int]:
         "user": user,
         "registry": alice.post("/registries", **registry)["id"],
         "webhook": alice.post("/webhooks", url="https://example.org/hook")["id"],
-        "token": alice.post("/tokens", name="ci", scope="read")["id"],
+        "notice": alice.post("/notices", scope="organization")["id"],
+        "token": alice.post("/tokens", name="ci", scopes=["read"])["id"],
     }
     status, output = service.run("shell", "-v0", "-c", _ROWS)
     assert status == 0, output
@@ -148,6 +150,12 @@ def addresses(ids: dict[str, int]) -> dict[str, list[str]]:
         "/my/deployments/<int:pk>/<slug:action>/": [f"/my/deployments/{ids['running']}/stop/"],
         "/my/deployments/<int:pk>/logs/": [f"/my/deployments/{ids['running']}/logs/"],
         "/my/nodes/<int:pk>/<slug:action>/": [f"/my/nodes/{ids['node']}/drain_node/"],
+        "/my/notices/": ["/my/notices/"],
+        "/my/notices/<int:pk>/": [f"/my/notices/{ids['notice']}/"],
+        "/my/notices/<int:pk>/delete/": [f"/my/notices/{ids['notice']}/delete/"],
+        "/my/notices/new/": [
+            "/my/notices/new/", f"/my/notices/new/?organization={ids['organization']}",
+        ],
         "/my/organizations/": ["/my/organizations/"],
         of_own: [own],
         f"{of_own}delete/": [f"{own}delete/"],
@@ -189,7 +197,7 @@ def test_every_route_is_visited_or_no_page() -> None:
     of_tables = {f"{table}{part}" for table in tables() for part in PARTS}
     known = {*addresses(dict.fromkeys(
         ["organization", "cluster", "node", "running", "waiting", "user", "registry", "webhook",
-         "token"], 1)), *NO_PAGE, *of_tables}  # fmt: skip
+         "notice", "token"], 1)), *NO_PAGE, *of_tables}  # fmt: skip
 
     forgotten = {
         route

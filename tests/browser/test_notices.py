@@ -1,9 +1,9 @@
 """A member chooses what to be told, and sees what became of a test."""
 
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
 from benchmarks.service import Service
-from tests.browser.conftest import SignIn
+from tests.browser.conftest import SignIn, watch
 from tests.support.browser import Screenshot
 from tests.support.service import User
 
@@ -44,3 +44,24 @@ def test_a_member_adds_a_rule_tries_it_and_mutes_it(
     page.get_by_role("button", name="Delete").click()
     expect(page.get_by_text("The rule is deleted.")).to_be_visible()
     expect(page.get_by_text("by default")).to_be_visible()
+
+
+def test_a_link_in_a_mail_stops_mails_without_a_sign_in(
+    service: Service, chromium: Browser, screenshot: Screenshot
+) -> None:
+    with User.newcomer(service.url, "nils", patience_s=10) as nils:
+        user = nils.get("/me")["id"]
+    code = f"from deployments.notices import mail; print(mail.token_of({user}))"
+    status, token = service.run("shell", "-v0", "-c", code)
+    assert status == 0, token
+    context = chromium.new_context(base_url=service.url)
+    page = context.new_page()
+    errors = watch(page, service.url)
+
+    page.goto(f"/my/notices/unsubscribe/{token.strip()}/")
+    screenshot(page, "unsubscribe")
+    page.get_by_role("button", name="No more mails").click()
+
+    expect(page.get_by_text("You get no more mails with notices")).to_be_visible()
+    context.close()
+    assert errors == []
