@@ -110,6 +110,8 @@ class Filters:
         """Return the condition of the search."""
         if not self.search:
             return Q()
+        if "\0" in self.search:  # PostgreSQL refuses such a text
+            return Q(pk__in=())
         return Q(name__icontains=self.search) | Q(pk=whole(self.search))
 
 

@@ -1,5 +1,6 @@
 """Members on their pages: they submit, wait, evict, follow logs, and learn who evicted whom."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -178,6 +179,32 @@ def test_another_deployment_like_this_one(
     page.get_by_label("Name", exact=True).fill("second")
     page.get_by_role("button", name="Submit").click()
     expect(page.get_by_role("heading", name="second", level=1)).to_be_visible()
+
+
+def test_a_change_of_the_form_gives_up_the_preview_before(team: Team, sign_in: SignIn) -> None:
+    page = sign_in(team.bert)
+    page.goto("/my/submit/")
+    # The first preview never comes back.
+    page.route("**/my/submit/", lambda route: None, times=1)
+    with page.expect_request("**/my/submit/"):
+        fill(page, "slow", "1")
+
+    with page.expect_event("requestfailed") as given_up:
+        page.get_by_label("Priority").fill("60")
+
+    assert given_up.value.failure == "net::ERR_ABORTED"
+    expect(outcome(page)).to_contain_text("Would start now on deck")
+
+
+def test_a_person_who_was_signed_out_keeps_what_was_typed(team: Team, sign_in: SignIn) -> None:
+    page = sign_in(team.bert)
+    page.goto("/my/submit/")
+    page.context.clear_cookies(name=re.compile("session"))
+
+    fill(page, "typed", "1")
+
+    expect(outcome(page)).to_contain_text("You are signed out")
+    expect(page.get_by_label("Name", exact=True)).to_have_value("typed")
 
 
 def focus(page: Page, wanted: Locator) -> None:

@@ -54,6 +54,12 @@ def test_it_filters_by_reason_and_name(
     assert other == []
 
 
+def test_no_name_contains_nul(browse: Browse, bob: User, submit: Submit, forge: Cluster) -> None:
+    submit()
+
+    assert browse(bob).get(PAGE, {"q": "j\0"}).context["entries"] == []
+
+
 def test_of_several_organizations_one_is_chosen(
     browse: Browse,
     bob: User,

@@ -74,3 +74,25 @@ def test_a_stranger_gets_404_from_each_page(
     for address in filled_in(path, ids):
         for response in (browser.get(address), browser.post(address)):
             assert response.status_code == 404, address
+
+
+@pytest.mark.parametrize("value", ["\0", "x", "9" * 30, "-1", "\N{ARABIC-INDIC DIGIT ONE}"])
+@pytest.mark.parametrize(
+    ("path", "names"),
+    [
+        ("/", ("whose", "organization", "status", "q", "label", "array", "after", "before")),
+        ("/my/queue/", ("group", "code", "q", "page")),
+        ("/my/submit/", ("like",)),
+        ("/my/deployments/<int:pk>/", ("events",)),
+        ("/my/deployments/<int:pk>/logs/", ("run", "tail")),
+        ("/my/deployments/<int:pk>/reprioritize/", ("priority",)),
+    ],
+)
+def test_an_odd_query_is_no_failure(
+    browse: Browse, bob: User, ids: dict[str, int], path: str, names: tuple[str, ...], value: str
+) -> None:
+    browser = browse(bob)
+    (address,) = filled_in(path, ids)
+
+    for name in names:
+        assert browser.get(address, {name: value}).status_code == 200, name
