@@ -86,13 +86,13 @@ class Mail(APIView):
     throttle_scope = "mail"
 
 
-def limit_posts(view: View, *, of: type[APIView], detail: str) -> View:
-    """Count each form that is submitted to the page, and answer 429 to too many."""
+def limit_requests(view: View, *, of: type[APIView], detail: str, method: str = "POST") -> View:
+    """Count each request of the page with this method, and answer 429 to too many."""
 
     @wraps(view)
     def limited(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         throttle = ScopedThrottle()
-        if request.method == "POST" and not _by_address(throttle, request, of()):
+        if request.method == method and not _by_address(throttle, request, of()):
             return wait_page(request, detail, math.ceil(throttle.wait()))
         return view(request, *args, **kwargs)
 
@@ -109,22 +109,22 @@ def _by_address(throttle: ScopedThrottle, request: HttpRequest, view: APIView) -
         request.user = user
 
 
-def limit_log_ins(view: View) -> View:
-    """Count each form that is submitted to the page as a log-in."""
+def limit_log_ins(view: View, method: str = "POST") -> View:
+    """Count each request of the page with this method as a log-in."""
     detail = "Too many log-ins from this address: try again later."
-    return limit_posts(view, of=LogIn, detail=detail)
+    return limit_requests(view, of=LogIn, detail=detail, method=method)
 
 
 def limit_registrations(view: View) -> View:
     """Count each form that is submitted to the page as a registration."""
     detail = "Too many registrations from this address: try again later."
-    return limit_posts(view, of=Registration, detail=detail)
+    return limit_requests(view, of=Registration, detail=detail)
 
 
 def limit_mails(view: View) -> View:
     """Count each form that is submitted to the page as a request for a mail."""
     detail = "Too many requests for mails from this address: try again later."
-    return limit_posts(view, of=Mail, detail=detail)
+    return limit_requests(view, of=Mail, detail=detail)
 
 
 class _Scope(APIView):

@@ -188,7 +188,7 @@ SETTINGS = (
             " code; `closed`: only operators add users.", choices=("open", "invite", "closed")),
     Setting("RATE_LIMIT_REGISTER", "rate", "30/min", "Registrations from one address."),
     Setting("RATE_LIMIT_TOKEN", "rate", "60/min",
-            "Log-ins from one address, to the API and the admin together."),
+            "Log-ins from one address, to the API and the pages together."),
     Setting("RATE_LIMIT_JOIN", "rate", "30/min", "Invite codes that one user may try."),
     Setting("RATE_LIMIT_MAIL", "rate", "20/hour",
             "Mails about forgotten passwords and new addresses that one address may ask for."),

@@ -4,7 +4,7 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
-from django.contrib.auth import authenticate
+from django.contrib.auth import authenticate, update_session_auth_hash
 from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
@@ -112,8 +112,11 @@ class ConfirmedForm(forms.Form):
         password: str = self.cleaned_data["current_password"]
         user = self.request.user
         name = user.get_username()
-        if authenticate(self.request, username=name, password=password) != user:
+        known = authenticate(self.request, username=name, password=password)
+        if known is None or known != user:
             raise ValidationError("This is not your password.", code="wrong_password")
+        # A hash that was renewed on the occasion does not end the session.
+        update_session_auth_hash(self.request, known)
         return password
 
 

@@ -19,7 +19,7 @@ urlpatterns = [
     path("email/again/", limit_mails(addresses.SendAgain.as_view()), name="email_again"),
     path("verify/<path:link>/", addresses.Verify.as_view(), name="verify"),
     path("delete/", closing.DeleteAccount.as_view(), name="delete"),
-    path("provider/", limit_log_ins(provider.Begin.as_view()), name="provider"),
+    path("provider/", limit_log_ins(provider.Begin.as_view(), "GET"), name="provider"),
     path("provider/callback/", provider.Callback.as_view(), name="provider_callback"),
     path("sessions/", overview.Sessions.as_view(), name="sessions"),
 ]

@@ -246,3 +246,19 @@ def test_without_a_mail_server_the_page_says_whom_to_ask(settings: Settings) -> 
 
     assert "Ask an operator" in Client().get("/account/forgotten/").content.decode()
     assert "Ask an operator" in forget("x@example.org").content.decode()
+
+
+def test_a_renewed_hash_does_not_end_the_session(
+    dora: User, settings: Settings, mails: MailServer
+) -> None:
+    client = signed_in()
+    settings.PASSWORD_HASHERS = [
+        "django.contrib.auth.hashers.PBKDF2PasswordHasher", *settings.PASSWORD_HASHERS,
+    ]  # fmt: skip
+    before = dora.password
+
+    client.post("/account/email/", {"email": "new@example.org", "current_password": PASSWORD})
+
+    dora.refresh_from_db()
+    assert dora.password != before
+    assert client.get("/account/").status_code == 200

@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from django.contrib.auth import SESSION_KEY
+from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
@@ -16,6 +17,7 @@ from rest_framework.test import APIClient
 from accounts.models import ProviderIdentity, User
 from orgs.models import Event, Membership, Organization, Role
 from tests.fixtures.log_in import LogIn
+from tests.fixtures.rates import Rates
 from tests.support.answers import refusal
 from tests.support.factories import PASSWORD, MembershipFactory
 from tests.support.oidc_provider import (
@@ -325,3 +327,13 @@ def test_registration_may_be_closed_for_others(provider: Provider, settings: Set
     settings.REGISTRATION = "closed"
 
     assert sign_in(provider).headers["Location"] == "/"
+
+
+def test_sign_ins_through_the_provider_count_as_log_ins(
+    provider: Provider, rates: Rates, client: Client
+) -> None:
+    cache.clear()
+    rates["token"] = "1/min"
+    begin(client)
+
+    assert client.get("/account/provider/").status_code == 429
