@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from django import forms
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
+from django.core.paginator import Page
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
@@ -19,6 +20,7 @@ from unfold.paginator import InfinitePaginator
 from unfold.views import UnfoldModelAdminViewMixin
 
 from hypervisor.base.errors import DomainError
+from hypervisor.base.slices import part
 from hypervisor.console.links import PAGES
 from hypervisor.ui.live import layout
 
@@ -156,6 +158,17 @@ class ServiceAdmin(Acting, Audited, ModelAdmin):  # type: ignore[misc]
             return HttpResponseRedirect(request.get_full_path())
 
 
+class Uncounted(InfinitePaginator):  # type: ignore[misc]
+    """Pages of a list whose rows are not counted; only the shown ones are joined to others."""
+
+    def page(self, number: int | str) -> Page[Any]:
+        valid: int = self.validate_number(number)
+        last = valid * self.per_page
+        rows = part(self.object_list, last - self.per_page, last)
+        page: Page[Any] = self._get_page(rows, valid, self)
+        return page
+
+
 class HistoryAdmin(ModelAdmin):  # type: ignore[misc]
     """Read-only pages of tables that only the product writes.
 
@@ -163,7 +176,7 @@ class HistoryAdmin(ModelAdmin):  # type: ignore[misc]
     """
 
     show_full_result_count = False
-    paginator = InfinitePaginator
+    paginator = Uncounted
     list_per_page = ROWS
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:

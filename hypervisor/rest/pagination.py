@@ -17,6 +17,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import remove_query_param, replace_query_param
 
+from hypervisor.base.slices import part
 from hypervisor.rest.parameters import whole_number
 
 _NOTHING = Q(pk__in=())
@@ -224,7 +225,7 @@ def _read(
     rows = queryset.order_by(*direction.names())
     if cursor.position is not None:
         rows = rows.filter(direction.beyond(cursor.position))
-    found = list(rows[offset : offset + limit + 1])
+    found = list(part(rows, offset, offset + limit + 1))
     page = found[:limit]
     if cursor.backwards:
         page.reverse()

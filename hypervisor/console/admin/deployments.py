@@ -7,13 +7,18 @@ from django.utils.html import format_html
 from unfold.admin import TabularInline
 from unfold.contrib.filters.admin import DropdownFilter, TextFilter
 from unfold.decorators import display
-from unfold.paginator import InfinitePaginator
 
 from clusters.resources import describe
 from deployments import labels, services
 from deployments.models import Dependency, Deployment, Run, Status
 from hypervisor.base.numbers import whole
-from hypervisor.console.bases import HistoryAdmin, ServiceAdmin, permitted, preview_first
+from hypervisor.console.bases import (
+    HistoryAdmin,
+    ServiceAdmin,
+    Uncounted,
+    permitted,
+    preview_first,
+)
 from hypervisor.console.pages.deployments import DeploymentPage
 from hypervisor.ui.templatetags.blocks import duration
 from hypervisor.ui.templatetags.wording import age
@@ -126,7 +131,7 @@ class DeploymentAdmin(ServiceAdmin):
     list_select_related = ["organization", "cluster", "node"]
     search_fields = ["=id", "name", "image", "created_by__username"]
     ordering = ["-id"]
-    paginator = InfinitePaginator
+    paginator = Uncounted
     inlines = [RunInline, DependencyInline]
     actions = [
         "hold",
