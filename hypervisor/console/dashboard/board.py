@@ -140,7 +140,9 @@ def read(span: str, cluster_id: int | None, now: datetime | None = None) -> Dash
     clusters = capacity.clusters(last.reserved if last else {})
     chosen = next((cluster for cluster in clusters if cluster.id == cluster_id), None)
     total = capacity.total(clusters)
-    organizations = capacity.by_organization(clusters, queue.waiting_by_organization(now))
+    organizations: list[OrganizationNow] = []
+    if len({cluster.organization_id for cluster in clusters}) > 1:
+        organizations = capacity.by_organization(clusters, queue.waiting_by_organization(now))
     models = gpu_models(clusters)
     return Dashboard(
         now=now,
@@ -150,7 +152,7 @@ def read(span: str, cluster_id: int | None, now: datetime | None = None) -> Dash
         total=total,
         clusters=sorted(clusters, key=lambda c: (not c.lost, -c.fullness, c.name))[:_CLUSTERS],
         more_clusters=max(len(clusters) - _CLUSTERS, 0),
-        organizations=organizations[:_ORGANIZATIONS] if len(organizations) > 1 else [],
+        organizations=organizations[:_ORGANIZATIONS],
         more_organizations=max(len(organizations) - _ORGANIZATIONS, 0),
         gpu_models=models[:_MODELS],
         more_gpu_models=max(len(models) - _MODELS, 0),
