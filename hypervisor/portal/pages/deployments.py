@@ -140,7 +140,6 @@ class DeploymentsPage(PortalPage):
         query = self.request.GET
         return super().get_context_data(
             form=form,
-            organizations=organizations,
             lines=[Line(row, _state(row.status, row.held), standing.get(row.pk)) for row in rows],
             places=Places.of_rows(rows),
             tabs=list(self._tabs(form)),
