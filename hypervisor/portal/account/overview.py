@@ -25,7 +25,10 @@ class Overview(PortalPage):
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         return super().get_context_data(
-            waiting=addresses.waiting(self.person), sends_mail=settings.MAIL_IS_SENT, **kwargs
+            waiting=addresses.waiting(self.person),
+            sends_mail=settings.MAIL_IS_SENT,
+            provider=settings.OIDC_NAME if self.person.identities.exists() else "",
+            **kwargs,
         )
 
 

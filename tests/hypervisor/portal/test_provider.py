@@ -88,6 +88,9 @@ def test_a_person_signs_in_and_gets_a_user(provider: Provider, client: Client) -
     assert (ada.username, ada.has_usable_password(), user_of(client)) == ("ada", False, ada)
     identity = ProviderIdentity.objects.get()
     assert (identity.issuer, identity.subject) == (provider.issuer, "ada")
+    account = client.get("/account/").content.decode()
+    assert "with Keys &amp; Co" in account
+    assert "Change the password" not in account
 
 
 def test_the_request_has_a_state_a_nonce_and_a_challenge(

@@ -1,5 +1,8 @@
 """The sessions and log-ins of a person."""
 
+import os
+import subprocess
+import sys
 from datetime import timedelta
 from typing import Any
 
@@ -167,3 +170,16 @@ def test_a_session_that_ended_elsewhere_is_not_written_again(dora: User) -> None
     with pytest.raises(UpdateError):
         session.save()
     assert not BrowserSession.objects.exists()
+
+
+def test_behind_tls_the_cookie_is_secure_and_of_this_host_only() -> None:
+    show = (
+        "from django.conf import settings as s;"
+        " print(s.SESSION_COOKIE_NAME, s.SESSION_COOKIE_SECURE, s.CSRF_COOKIE_SECURE)"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", show], env={**os.environ, "SECURE_PROXY": "true"},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+    assert shown.stdout.split() == ["__Host-sessionid", "True", "True"]
