@@ -84,7 +84,7 @@ _ALL = (
         "deployments.hold_deployment", services.release,
     ),
     Action(
-        "reprioritize", "Change priority", "Give it another priority, from 1 to 100.",
+        "reprioritize", "Change priority", "Change its priority, from 1 to 100.",
         "given another priority",
         "deployments.reprioritize_deployment", services.adjust, needs=Needs.PRIORITY,
     ),
@@ -141,7 +141,7 @@ _ALL = (
         stops_work=True, objection=lost_contact.declaring_node,
     ),
     Action(
-        "resize", "Resize", "Give it another capacity.", "resized",
+        "resize", "Resize", "Change its capacity.", "resized",
         "clusters.resize_cluster", _resize, Cluster, needs=Needs.CAPACITY,
         objection=node_rules.resizing_cluster,
     ),
@@ -160,7 +160,7 @@ _ALL = (
         objection=node_rules.cordoning,
     ),
     Action(
-        "resize_node", "Resize", "Give it another capacity.", "resized",
+        "resize_node", "Resize", "Change its capacity.", "resized",
         "clusters.resize_cluster", _resize_node, Node, needs=Needs.CAPACITY,
         objection=node_rules.resizing,
     ),

@@ -5,9 +5,10 @@ A route of the URL configuration that is neither visited nor listed as no page f
 
 import json
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
@@ -23,6 +24,11 @@ _RUN = """options => axe.run(document, {...options, resultTypes: ["violations"]}
     found.violations.flatMap(v => v.nodes.map(n =>
         `${v.id}: ${n.target.join(" ")}: ${n.html.slice(0, 200)}`
     )))"""
+_IS_SHOWN = """async dark => {
+    await new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)));
+    const themed = document.documentElement.hasAttribute("x-data");
+    return !themed || document.documentElement.classList.contains("dark") === dark;
+}"""
 _SIZES = """() => {
     const list = document.getElementById("result_list");
     const rows = list ? list.querySelectorAll("tr.data-row").length : 0;
@@ -35,7 +41,7 @@ _SIZES = """() => {
 _TALLEST_ROW = 150
 """Pixels of a row on a phone, on average over a list: its name and a few short lines."""
 
-MODEL = re.compile(r"/admin/(?!cluster/|deployment/)[a-z_]+/[a-z_]+/")
+MODEL = re.compile(r"/admin/(?!cluster/|deployment/|password_change/)[a-z_]+/[a-z_]+/")
 """The route of a table's list; its other routes begin with it."""
 PARTS = ("", "add/", "<path:object_id>/", "<path:object_id>/change/", "<path:object_id>/delete/",
          "<path:object_id>/history/")  # fmt: skip
@@ -43,6 +49,8 @@ PARTS = ("", "add/", "<path:object_id>/", "<path:object_id>/change/", "<path:obj
 NO_PAGE = {
     "/account/sign-out/": "accepts only a form",
     "/account/email/again/": "accepts only a form",
+    "/account/provider/": "redirects to the provider",
+    "/account/provider/callback/": "redirects",
     "/account/verify/<path:link>/": "redirects",
     "/admin/(?P<url>.*)$": "finds addresses without their slash",
     "/admin/^(?P<app_label>": "the theme's list of an application's tables; nothing links to it",
@@ -52,9 +60,9 @@ NO_PAGE = {
     "/admin/login/": "redirects to the page to sign in",
     "/admin/logout/": "redirects",
     "/admin/password_change/": "redirects",
+    "/admin/password_change/done/": "redirects",
     "/admin/r/<path:content_type_id>/<path:object_id>/": "redirects",
     "/my/deployments/<int:pk>/logs/file/": "a file",
-    "/my/notices/unsubscribe/<str:token>/": "needs a signed link, which `test_notices` has",
 }
 
 _ROWS = """
@@ -63,6 +71,8 @@ from axes.models import AccessAttempt
 from django.utils import timezone
 from accounts.models import User
 from clusters.models import Cluster, Connection
+from deployments.notices.mail import token_of
+from deployments.notices.models import NoticeRule
 from orgs.models import Delivery, Membership, Organization, Webhook
 now, organization = timezone.now(), Organization.objects.get(name="Acme")
 Membership.objects.create(
@@ -72,12 +82,15 @@ cluster = Cluster.objects.filter(organization=organization).first()
 Connection.objects.create(
     cluster=cluster, endpoint="unix:///run/nowhere.sock", engine_id="e", created_at=now,
     probed_at=now)
-Delivery.objects.create(webhook=Webhook.objects.first(), kind="webhook.test")
+Delivery.objects.create(webhook=Webhook.objects.first(), kind="webhook.test", status="failed")
+alice = User.objects.get(username="alice")
+rule = NoticeRule.objects.create(user=alice, kinds=["failed"], created_by=alice)
+print(json.dumps({"notice": rule.pk, "unsubscribe": token_of(alice.pk)}))
 """
 
 
 @pytest.fixture(scope="module")
-def ids(service: Service, alice: User) -> dict[str, int]:
+def ids(service: Service, alice: User) -> dict[str, Any]:
     """Fill the service with a row of everything; return the ids that addresses need."""
     organization = alice.list("/organizations")[0]["id"]
     node = {"name": "n", "count": 2, "cpu": 4, "ram_mib": "8Gi", "gpu": 2, "labels": {"zone": "a"}}
@@ -99,15 +112,15 @@ def ids(service: Service, alice: User) -> dict[str, int]:
         "user": user,
         "registry": alice.post("/registries", **registry)["id"],
         "webhook": alice.post("/webhooks", url="https://example.org/hook")["id"],
-        "notice": alice.post("/notices", scope="organization")["id"],
         "token": alice.post("/tokens", name="ci", scopes=["read"])["id"],
     }
     status, output = service.run("shell", "-v0", "-c", _ROWS)
     assert status == 0, output
-    return found
+    more: dict[str, Any] = json.loads(output.splitlines()[-1])
+    return found | more
 
 
-def addresses(ids: dict[str, int]) -> dict[str, list[str]]:
+def addresses(ids: dict[str, Any]) -> dict[str, list[str]]:
     """Return the addresses to visit of each route outside the tables of the admin."""
     own = f"/my/organizations/{ids['organization']}/"
     of_own = "/my/organizations/<int:organization_id>/"
@@ -115,6 +128,7 @@ def addresses(ids: dict[str, int]) -> dict[str, list[str]]:
     return {
         "/": ["/", "/?nowhere"],
         "/account/": ["/account/"],
+        "/account/delete/": ["/account/delete/"],
         "/account/email/": ["/account/email/"],
         "/account/forgotten/": ["/account/forgotten/"],
         "/account/password/": ["/account/password/"],
@@ -150,12 +164,15 @@ def addresses(ids: dict[str, int]) -> dict[str, list[str]]:
         "/my/deployments/<int:pk>/<slug:action>/": [f"/my/deployments/{ids['running']}/stop/"],
         "/my/deployments/<int:pk>/logs/": [f"/my/deployments/{ids['running']}/logs/"],
         "/my/nodes/<int:pk>/<slug:action>/": [f"/my/nodes/{ids['node']}/drain_node/"],
+        "/my/clusters/<int:pk>/delete/": [f"/my/clusters/{ids['cluster']}/delete/"],
+        "/my/clusters/<int:pk>/nodes/new/": [f"/my/clusters/{ids['cluster']}/nodes/new/"],
         "/my/notices/": ["/my/notices/"],
         "/my/notices/<int:pk>/": [f"/my/notices/{ids['notice']}/"],
         "/my/notices/<int:pk>/delete/": [f"/my/notices/{ids['notice']}/delete/"],
         "/my/notices/new/": [
             "/my/notices/new/", f"/my/notices/new/?organization={ids['organization']}",
         ],
+        "/my/notices/unsubscribe/<str:token>/": [f"/my/notices/unsubscribe/{ids['unsubscribe']}/"],
         "/my/organizations/": ["/my/organizations/"],
         of_own: [own],
         f"{of_own}delete/": [f"{own}delete/"],
@@ -195,9 +212,7 @@ def tables() -> list[str]:
 
 def test_every_route_is_visited_or_no_page() -> None:
     of_tables = {f"{table}{part}" for table in tables() for part in PARTS}
-    known = {*addresses(dict.fromkeys(
-        ["organization", "cluster", "node", "running", "waiting", "user", "registry", "webhook",
-         "notice", "token"], 1)), *NO_PAGE, *of_tables}  # fmt: skip
+    known = {*addresses(defaultdict(int)), *NO_PAGE, *of_tables}
 
     forgotten = {
         route
@@ -218,6 +233,7 @@ class Visitor:
         self.wrong: list[str] = []
 
     def visit(self, address: str, *, expected: int = 200) -> None:
+        self.show("light")
         response = self.page.goto(address)
         assert response is not None
         if response.status != expected:
@@ -225,13 +241,19 @@ class Visitor:
             return
         self.page.wait_for_load_state("networkidle")
         self.page.evaluate(self.axe)
-        for scheme in ("light", "dark"):
-            self.page.emulate_media(color_scheme=scheme)
+        schemes: tuple[Literal["light"], Literal["dark"]] = ("light", "dark")
+        for scheme in schemes:
+            self.show(scheme)
             only: Any = {"type": "tag", "values": TAGS} if scheme == "light" else ["color-contrast"]
             found = self.page.evaluate(_RUN, {"runOnly": only})
             self.wrong += [f"{address} ({scheme}): {each}" for each in found]
         self.measure(address)
         self.visited += 1
+
+    def show(self, scheme: Literal["light", "dark"]) -> None:
+        """Choose the scheme, and wait until the page is drawn in it."""
+        self.page.emulate_media(color_scheme=scheme)
+        self.page.wait_for_function(_IS_SHOWN, arg=scheme == "dark")
 
     def measure(self, address: str) -> None:
         for width in (1280, 390):
@@ -296,13 +318,13 @@ def anyone(chromium: Browser, service: Service, axe: str) -> Iterator[Visitor]:
     yield from visitor(chromium, service, axe)
 
 
-def of(ids: dict[str, int], *, operators: bool) -> list[str]:
+def of(ids: dict[str, Any], *, operators: bool) -> list[str]:
     every = [address for each in addresses(ids).values() for address in each]
     return [a for a in every if a.startswith("/admin") == operators and not a.startswith(ANYONE)]
 
 
 def test_the_pages_of_operators_are_accessible_and_fit(
-    operator: Visitor, ids: dict[str, int]
+    operator: Visitor, ids: dict[str, Any]
 ) -> None:
     for address in of(ids, operators=True):
         operator.visit(address)
@@ -312,7 +334,7 @@ def test_the_pages_of_operators_are_accessible_and_fit(
 
 
 def test_the_tables_of_the_admin_are_accessible_and_fit(
-    operator: Visitor, ids: dict[str, int]
+    operator: Visitor, ids: dict[str, Any]
 ) -> None:
     for table in tables():
         operator.visit_table(table)
@@ -320,7 +342,7 @@ def test_the_tables_of_the_admin_are_accessible_and_fit(
     assert operator.wrong == [], json.dumps(operator.wrong, indent=1)
 
 
-def test_the_pages_of_members_are_accessible_and_fit(member: Visitor, ids: dict[str, int]) -> None:
+def test_the_pages_of_members_are_accessible_and_fit(member: Visitor, ids: dict[str, Any]) -> None:
     for address in of(ids, operators=False):
         member.visit(address)
     member.visit(ERRORS[1], expected=404)
@@ -329,7 +351,7 @@ def test_the_pages_of_members_are_accessible_and_fit(member: Visitor, ids: dict[
 
 
 def test_the_pages_before_the_sign_in_are_accessible_and_fit(
-    anyone: Visitor, ids: dict[str, int]
+    anyone: Visitor, ids: dict[str, Any]
 ) -> None:
     for address in [a for each in addresses(ids).values() for a in each if a.startswith(ANYONE)]:
         anyone.visit(address)

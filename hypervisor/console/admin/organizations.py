@@ -63,6 +63,11 @@ class MembershipInline(TabularInline):  # type: ignore[misc]
     autocomplete_fields = ["user"]
     extra = 0
 
+    def formfield_for_choice_field(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        field = super().formfield_for_choice_field(db_field, request, **kwargs)
+        field.widget.attrs["aria-label"] = str(db_field.verbose_name).capitalize()
+        return field
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Membership]:
         return Membership.objects.select_related("user", "organization")
 

@@ -67,15 +67,14 @@ class DeliveryAdmin(Acting, HistoryAdmin):
     """The messages that were not delivered at the first attempt, were replayed, or are tests."""
 
     list_display = [
-        "number", "kind", "webhook", "status", "attempts", "next_attempt_at", "attempted_at",
-        "response_status", "error",
+        "number", "kind", "webhook", "status", "attempts", "attempted_at", "error",
     ]  # fmt: skip
     list_filter = ["status", "kind", "created_at"]
     list_select_related = ["webhook"]
     search_fields = ["=number", "webhook__url"]
     search_help_text = "The number of an event, or a part of a URL."
     ordering = ["-id"]
-    fields = [*list_display, "created_at"]
+    fields = [*list_display, "next_attempt_at", "response_status", "created_at"]
     actions = ["replay"]
 
     def has_replay_permission(self, request: HttpRequest, obj: Any = None) -> bool:

@@ -33,6 +33,16 @@ function nameSearchableLists() {
   }
 }
 
+/** Tell the parts that scroll sideways apart, and name the columns without a head. */
+function nameWhatScrolls() {
+  document.querySelectorAll(".simplebar-content-wrapper").forEach((part, number) => {
+    part.setAttribute("aria-label", `Scrollable content ${number + 1}`);
+  });
+  for (const head of document.querySelectorAll(".formset-wrapper th")) {
+    if (!head.textContent.trim()) head.innerHTML = '<span class="c-unseen">Remove</span>';
+  }
+}
+
 /** Lead Control and K to the search, and Escape out of its results. */
 function searchByKeyboard(event) {
   const field = document.getElementById("search");
@@ -49,4 +59,7 @@ function searchByKeyboard(event) {
 
 document.addEventListener("keydown", searchByKeyboard);
 document.addEventListener("DOMContentLoaded", operableByKeyboard);
-window.addEventListener("load", nameSearchableLists);
+// After the lists with search are drawn, which jQuery does when the document is ready.
+document.addEventListener("DOMContentLoaded", () => window.django?.jQuery?.(nameSearchableLists));
+document.addEventListener("formset:added", () => setTimeout(nameSearchableLists));
+window.addEventListener("load", nameWhatScrolls);
