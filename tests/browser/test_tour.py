@@ -122,7 +122,7 @@ def test_the_tour(reader: Page, take: Take) -> None:
     page.get_by_role("button", name="Preview").click()
     evicted = page.get_by_role("region", name="Would be evicted")
     expect(evicted.get_by_role("link", name="training-2")).to_be_visible()
-    take("preview", 820)
+    take("preview", 930)
     page.get_by_role("button", name="Change priority: evaluation").click()
     expect(page.get_by_text("evaluation: given another priority.")).to_be_visible()
 
