@@ -239,8 +239,8 @@ class OrganizationQueue:
             return {d.id for d in first_ones if self._passes(d)}
         if filters.cluster is None and self._named is None:
             return group.ids
-        if self._named is not None and self._named.isdisjoint(group.ids):
-            return frozenset()
+        if self._named is not None and (filters.cluster is None or not self._named & group.ids):
+            return group.ids & self._named
         if self._named is None and self._all_could_run(group):
             return group.ids
         return {d.id for d in group.members if self._passes(d)}

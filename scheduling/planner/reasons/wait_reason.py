@@ -203,6 +203,8 @@ class Reason:
         return supply.closest(self._deployment.request)
 
     def _closest_of(self, nodes: Sequence[int], number: int) -> list[int]:
+        if len(nodes) == 1:
+            return [*nodes]
         request, bins = self._deployment.request, self._problem.bins
         return nsmallest(
             number, nodes, key=lambda c: (distance(request, self._free_on(c), bins[c].capacity), c)
