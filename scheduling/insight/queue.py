@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from heapq import merge
-from itertools import islice
+from itertools import islice, repeat
 from operator import attrgetter
 from typing import Any
 
@@ -108,7 +108,7 @@ class Queue:
         return list(islice(found, first, last))
 
     def _sorted(self, sort: Sort, first: int, last: int | None) -> list[Competitor]:
-        runs = (((row, queue) for row in queue.in_order(sort)) for queue in self.queues)
+        runs = (zip(queue.in_order(sort), repeat(queue)) for queue in self.queues)
         shown = list(islice(merge(*runs, key=lambda pair: sort.key(pair[0])), first, last))
         rows: dict[OrganizationQueue, list[Row]] = {}
         for row, queue in shown:

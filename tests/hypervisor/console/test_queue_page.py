@@ -367,3 +367,16 @@ def test_the_position_is_the_schedulers_in_every_order(full: Deployment, submit:
         entries = Queue(Filters(), now).entries(Group.COMPETING, 1, 4, sort)
         assert len(entries) == 3
         assert all(entry.position == served[entry.deployment.pk] for entry in entries)
+
+
+def test_the_queues_of_several_organizations_are_sorted_together(
+    full: Deployment, submit: Submit, charlie: User, globex: Organization, globex_cluster: Cluster
+) -> None:
+    spec = Spec(name="other", image="busybox", cpu_milli=1000, ram_mib=1024, priority=30)
+    other = services.submit(created_by=charlie, organization=globex, spec=spec)
+    high, low = submit(gpu=1, priority=90), submit(gpu=1, priority=10)
+
+    found = Queue(Filters(), timezone.now()).entries(Group.COMPETING, 0, 9, Sort.HIGHEST)
+
+    assert ids(found) == [high.pk, other.pk, low.pk]
+    assert [entry.position for entry in found] == [1, 1, 2]
