@@ -15,6 +15,9 @@ from rest_framework.throttling import BaseThrottle
 from accounts.models import User
 from hypervisor.base.names import normalized
 
+_LONGEST = 255
+"""How much of a name is stored with a failure. A spelling may get longer when it is normalized."""
+
 DETAIL = "Too many wrong passwords for this user from this address: try again later."
 
 
@@ -35,7 +38,7 @@ def username(request: Any, credentials: Mapping[str, str] | None) -> str | None:
     if not given:
         return None
     user = User.objects.with_address(given) if "@" in given else None
-    return normalized(user.username if user else given).lower()
+    return normalized(user.username if user else given).lower()[:_LONGEST]
 
 
 def seconds_left(name: str | None, address: str | None) -> int:

@@ -41,7 +41,8 @@ def is_recent(session: SessionBase) -> bool:
 @transaction.atomic
 def end_session(user: User, pk: str) -> None:
     """End one session of the user. Raises NotFound if there is none with this id."""
-    if not BrowserSession.objects.filter(user=user, pk=pk).delete()[0]:
+    # PostgreSQL accepts no text with a NUL.
+    if "\0" in pk or not BrowserSession.objects.filter(user=user, pk=pk).delete()[0]:
         raise NotFound("This session has ended already.")
     log.info("session_ended", user=user.username)
 

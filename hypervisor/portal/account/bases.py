@@ -1,6 +1,7 @@
 """What the pages of the account have in common."""
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.contrib.auth.views import RedirectURLMixin
 from django.forms import BaseForm
@@ -73,9 +74,10 @@ def own_path(request: HttpRequest) -> str:
 
 
 class BackToOwnPath(RedirectURLMixin):
-    """Leads to the page in `next` afterwards, but never to another site."""
+    """Leads to the page in `next` afterwards, but never to another site or to itself."""
 
     request: HttpRequest
 
     def get_redirect_url(self, request: HttpRequest | None = None) -> str:
-        return own_path(self.request)
+        wanted = own_path(self.request)
+        return "" if urlsplit(wanted).path == self.request.path else wanted

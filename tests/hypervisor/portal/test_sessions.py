@@ -78,7 +78,7 @@ def test_a_person_ends_all_others(dora: User, log_in: LogIn, alice: User) -> Non
 
 
 @pytest.mark.parametrize("name", ["session", "log_in"])
-@pytest.mark.parametrize("value", ["theirs", "unknown", "1"])
+@pytest.mark.parametrize("value", ["theirs", "unknown", "1", "a\0b"])
 def test_nobody_ends_what_belongs_to_another_one(
     dora: User, alice: User, log_in: LogIn, name: str, value: str
 ) -> None:

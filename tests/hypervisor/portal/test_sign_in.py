@@ -101,6 +101,23 @@ def test_a_sign_in_leads_to_own_paths_only(
     assert sign_in(client, next=wanted).headers["Location"] == leads_to
 
 
+def test_a_name_that_is_too_long_to_be_one_is_refused(client: Client) -> None:
+    """Each of the letters becomes two in lower case."""
+    for name in ("x" * 300, "\N{LATIN CAPITAL LETTER I WITH DOT ABOVE}" * 150):
+        assert "username or password is wrong" in sign_in(client, name).content.decode()
+
+
+@pytest.mark.parametrize("path", [PAGE, f"{PAGE}?again", "/account/register/"])
+def test_a_person_who_has_signed_in_is_not_sent_round_in_circles(
+    client: Client, dora: User, path: str
+) -> None:
+    sign_in(client)
+
+    response = client.get(path.partition("?")[0], {"next": path})
+
+    assert response.headers["Location"] == "/"
+
+
 def test_a_page_that_needs_a_sign_in_is_shown_afterwards(client: Client, dora: User) -> None:
     page = client.get("/account/sessions/")
 
