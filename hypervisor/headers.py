@@ -21,6 +21,11 @@ _SECRET = re.compile(
     r"|/my/notices/unsubscribe/).+"
 )
 """The paths of mailed links, and the response of a provider."""
+_CODE = re.compile(
+    r"((?:/my/organizations/join/|/account/register/)(?:\?|%3F)\S*?code(?:=|%3D))[^&%]+",
+    re.IGNORECASE,
+)
+"""An invite code, also within the `next` of the page to sign in."""
 
 _GOOD_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -70,6 +75,7 @@ class LogMiddleware(RequestMiddleware):
     def format_request(request: HttpRequest) -> str:
         """Return the request for the log, without what gives access as somebody."""
         path = _SECRET.sub(r"\g<1>***", request.get_full_path())
+        path = _CODE.sub(r"\g<1>***", path)
         return f"{request.method} {path}"
 
 

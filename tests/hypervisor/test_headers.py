@@ -82,6 +82,13 @@ def test_a_request_has_one_line_in_the_log_which_says_all(
         ("/account/verify/signed:link/", "/account/verify/***"),
         ("/account/provider/callback/?code=x&state=y", "/account/provider/callback/?***"),
         ("/my/notices/unsubscribe/signed:link/", "/my/notices/unsubscribe/***"),
+        ("/my/organizations/join/?code=x1&a=b", "/my/organizations/join/?code=***&a=b"),
+        ("/account/register/?invite_code=x1", "/account/register/?invite_code=***"),
+        (
+            "/account/sign-in/?next=/my/organizations/join/%3Fcode%3Dx1&a=b",
+            "/account/sign-in/?next=/my/organizations/join/%3Fcode%3D***&a=b",
+        ),
+        ("/my/queue/?code=cpu", "/my/queue/?code=cpu"),
         ("/deployments?status=running", "/deployments?status=running"),
     ],
 )
