@@ -4,6 +4,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.backends import BaseBackend
+from django.contrib.auth.hashers import make_password
 from django.core.exceptions import ObjectDoesNotExist, PermissionDenied
 from django.http import HttpRequest
 
@@ -28,4 +29,6 @@ class LocalSignIn(BaseBackend):
         except ObjectDoesNotExist:
             return
         if not may_sign_in_locally(user):
+            # It takes as long as for a name that nobody has, which the next backend refuses.
+            make_password(credentials.get("password"))
             raise PermissionDenied

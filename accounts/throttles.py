@@ -87,12 +87,16 @@ class Mail(APIView):
 
 
 def limit_requests(view: View, *, of: type[APIView], detail: str, method: str = "POST") -> View:
-    """Count each request of the page with this method, and answer 429 to too many."""
+    """Count each request of the page with this method, and answer 429 to too many.
+
+    A HEAD counts as a GET, because it does the same.
+    """
 
     @wraps(view)
     def limited(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         throttle = ScopedThrottle()
-        if request.method == method and not _by_address(throttle, request, of()):
+        used = "GET" if request.method == "HEAD" else request.method
+        if used == method and not _by_address(throttle, request, of()):
             return wait_page(request, detail, math.ceil(throttle.wait()))
         return view(request, *args, **kwargs)
 

@@ -22,6 +22,7 @@ from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.tokens import RefreshToken
 from rest_framework_simplejwt.utils import get_md5_hash_password
 
+from accounts.backends import may_sign_in_locally
 from accounts.models import TokenFamily, User
 from hypervisor.base import purging
 from hypervisor.base.errors import Unauthorized
@@ -95,6 +96,9 @@ def purge(now: datetime) -> None:
 def _exchange(token: RefreshToken, now: datetime) -> TokenPair | None:
     user = User.objects.filter(pk=token[api_settings.USER_ID_CLAIM], is_active=True).first()
     if user is None or token.get(api_settings.REVOKE_TOKEN_CLAIM) != _mark(user):
+        return None
+    if not may_sign_in_locally(user):
+        # Otherwise, a log-in that began with a password could go on for ever without one.
         return None
     if _FAMILY_CLAIM not in token:
         # Issued by an earlier release. Of two concurrent requests only one inserts the row.

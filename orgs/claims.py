@@ -4,7 +4,7 @@ A claim is the name of a group: `hypervisor:ORGANIZATION:ROLE`, with the id of t
 its name. Only memberships that came from claims change: a member who was invited stays one.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -36,7 +36,9 @@ def sign_in(claims: Claims, now: datetime) -> User:
     if groups is None:
         log.info("oidc_without_groups", user=user.username, claim=settings.OIDC_GROUPS_CLAIM)
     else:
-        _bring_up_to_date(user, dict(_roles(groups)))
+        claimed = user.memberships.filter(from_claims=True)
+        present = set(claimed.values_list("organization", flat=True))
+        _bring_up_to_date(user, dict(_roles(groups, present)))
     return user
 
 
@@ -55,14 +57,17 @@ def groups_in(claims: Claims) -> list[str] | None:
     return [each for each in found if isinstance(each, str)] if isinstance(found, list) else None
 
 
-def _roles(groups: Iterable[str]) -> Iterator[tuple[int, Role]]:
-    """Yield the organization and role of each group, the highest role of an organization last."""
+def _roles(groups: Iterable[str], present: Collection[int]) -> Iterator[tuple[int, Role]]:
+    """Yield the organization and role of each group, the highest role of an organization last.
+
+    `present` are the ids of the organizations of which groups have made the person a member.
+    """
     named = []
     for group in groups:
         organization, _, role = group.removeprefix("/").removeprefix(PREFIX).rpartition(":")
         if not group.removeprefix("/").startswith(PREFIX):
             continue
-        pk = _organization(organization)
+        pk = _organization(organization, present)
         if pk is None or role not in Role.values:
             log.warning("oidc_group_unknown", group=group)
             continue
@@ -70,14 +75,20 @@ def _roles(groups: Iterable[str]) -> Iterator[tuple[int, Role]]:
     yield from sorted(named, key=lambda each: each[1].rank)
 
 
-def _organization(name: str) -> int | None:
-    """Return the id of the organization with this id or name, None unless there is exactly one."""
+def _organization(name: str, present: Collection[int]) -> int | None:
+    """Return the id of the organization with this id or name, None unless there is exactly one.
+
+    Anybody may give another organization the same name. Then it still means the one of `present`,
+    so that nobody loses a membership.
+    """
     rows = Organization.objects.all()
     if name.isdecimal() and len(name) < 18:
         rows = rows.filter(pk=int(name))
     else:
         rows = rows.filter(name=name)
     found = list(rows.values_list("pk", flat=True)[:2])
+    if len(found) > 1:
+        found = list(rows.filter(pk__in=present).values_list("pk", flat=True)[:2])
     return found[0] if len(found) == 1 else None
 
 

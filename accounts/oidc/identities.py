@@ -8,6 +8,7 @@ import re
 from datetime import datetime
 
 import structlog
+from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from accounts import services
@@ -19,6 +20,7 @@ from hypervisor.base.locks import lock_name
 log = structlog.get_logger(__name__)
 
 _LONGEST_NAME = 140
+_ALL_BUT_EMAIL = frozenset(field.name for field in User._meta.fields) - {"email"}
 
 
 @transaction.atomic
@@ -45,7 +47,7 @@ def user_of(issuer: str, claims: Claims, now: datetime) -> User:
 
 
 def _link(issuer: str, claims: Claims, now: datetime) -> ProviderIdentity:
-    address = str(claims.get("email") or "")
+    address = _address(claims)
     is_verified = bool(address) and claims.get("email_verified") is True
     user = User.objects.with_address(address) if is_verified else None
     if user is not None and (user.is_staff or user.is_superuser):
@@ -59,6 +61,17 @@ def _link(issuer: str, claims: Claims, now: datetime) -> ProviderIdentity:
     return ProviderIdentity.objects.create(
         issuer=issuer, subject=claims["sub"], user=user, linked_at=now, used_at=now
     )
+
+
+def _address(claims: Claims) -> str:
+    """Return the address in the claims, empty if there is none to which a mail can be sent."""
+    address = User.objects.normalize_email(str(claims.get("email") or ""))
+    try:
+        User(email=address).clean_fields(exclude=_ALL_BUT_EMAIL)
+    except ValidationError:
+        log.warning("oidc_address_not_valid")
+        return ""
+    return address
 
 
 def _free_name(claims: Claims) -> str:

@@ -5,6 +5,7 @@ times of the ID token. Here is what it leaves open: that the issuer is the one i
 the metadata and in the response, and that only a key pair can have signed the token.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
@@ -28,6 +29,7 @@ _TIMEOUT_S = 10
 _KEY_PAIRS = frozenset(
     f"{family}{bits}" for family in ("RS", "PS", "ES") for bits in (256, 384, 512)
 ) | {"EdDSA"}
+_SUBJECT = re.compile(r"[ -~]{1,255}")
 _ALGORITHMS = "id_token_signing_alg_values_supported"
 _OPENED = "oidc_id_token"
 
@@ -58,9 +60,14 @@ def finish(request: HttpRequest) -> Claims:
         sender = request.GET.get("iss", settings.OIDC_ISSUER)
         if not _is_same(sender, settings.OIDC_ISSUER):
             raise _refusal("another provider has answered")
+        # Authlib would show the reason of a refusal, whoever has written it into the address.
+        if not client.framework.get_state_data(request.session, request.GET.get("state")):
+            raise _refusal("it answers nothing that this browser has asked")
         token = client.authorize_access_token(request)
         if "userinfo" not in token:
             raise _refusal("the response has no ID token")
+        if not _SUBJECT.fullmatch(token["userinfo"]["sub"]):
+            raise _refusal("its name of the subject is not valid")
         request.session[_OPENED] = token["id_token"]
         return {**_further(client, token), **token["userinfo"]}
 
@@ -153,5 +160,5 @@ def _refusals() -> Iterator[None]:
         ) from error
     except AuthlibBaseError as error:
         raise _refusal(str(error.description or error.error)) from error
-    except (JoseError, ValueError, KeyError, RuntimeError) as error:
+    except (JoseError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise _refusal(f"the response is not valid ({type(error).__name__})") from error

@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 
 from accounts.models import User
+from accounts.recovery import may_reset
 from accounts.sessions.services import is_recent
 
 MAX_PASSWORD = 1000
@@ -98,7 +99,7 @@ class ConfirmedForm(forms.Form):
     def __init__(self, *args: Any, request: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.request = request
-        if not request.user.has_usable_password():
+        if not may_reset(request.user):
             del self.fields["current_password"]
 
     def clean(self) -> dict[str, Any]:

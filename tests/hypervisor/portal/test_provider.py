@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from django.contrib.auth import SESSION_KEY
+from django.contrib.auth.hashers import MD5PasswordHasher
 from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
@@ -210,6 +211,32 @@ def test_a_refusal_of_the_provider_is_shown(provider: Provider, client: Client) 
     assert_refused(response, "&lt;b&gt;No&lt;/b&gt;")
 
 
+@pytest.mark.usefixtures("provider")
+def test_a_text_that_no_provider_has_sent_is_not_shown(client: Client) -> None:
+    begin(client)
+    given = {"error": "x", "error_description": "Call 555-0100", "state": "guessed"}
+
+    response = client.get("/account/provider/callback/", given)
+
+    assert_refused(response, "not accepted")
+    assert "555-0100" not in response.content.decode()
+
+
+@pytest.mark.parametrize("address", ["nowhere", "a@example.org\nBcc: b@example.org", "a\0@b.org"])
+def test_an_address_that_is_none_is_left_out(provider: Provider, address: str) -> None:
+    provider.knows("ada", preferred_username="ada", email=address, email_verified=True)
+    sign_in(provider)
+
+    ada = User.objects.get()
+    assert (ada.email, ada.email_verified_at) == ("", None)
+
+
+def test_a_subject_that_is_too_long_is_refused(provider: Provider, client: Client) -> None:
+    provider.knows("a" * 256)
+
+    assert_refused(sign_in(provider, "a" * 256, client), "not valid")
+
+
 def test_a_provider_that_is_down_is_a_503_with_a_way_back(
     provider: Provider, client: Client, settings: Settings
 ) -> None:
@@ -253,6 +280,23 @@ def test_groups_make_a_member_and_unmake_one(provider: Provider, acme: Organizat
     assert roles(ada) == {}
     kinds = Event.objects.filter(actor="system:oidc").order_by("pk").values_list("kind", flat=True)
     assert list(kinds) == ["member_added", "role_changed", "member_removed"]
+
+
+def test_another_organization_with_the_name_takes_no_membership_away(
+    provider: Provider, acme: Organization
+) -> None:
+    groups = ["hypervisor:Acme:developer"]
+    provider.knows("ada", preferred_username="ada", groups=groups)
+    sign_in(provider)
+    Organization.objects.create(name="Acme")
+    sign_in(provider)
+    provider.knows("eve", preferred_username="eve", groups=groups)
+    sign_in(provider, "eve")
+
+    assert list(acme.memberships.filter(from_claims=True)) == [
+        Membership.objects.get(user__username="ada")
+    ]
+    assert roles(User.objects.get(username="eve")) == {}, "it is not clear which one is meant"
 
 
 def test_a_member_who_was_invited_stays(provider: Provider, acme: Organization) -> None:
@@ -326,6 +370,43 @@ def test_passwords_can_be_switched_off_but_for_superusers(
     assert log_in().status_code == 200
 
 
+@pytest.mark.usefixtures("provider")
+def test_a_log_in_ends_with_the_passwords(dora: User, log_in: LogIn, settings: Settings) -> None:
+    body = {"refresh_token": log_in().json()["refresh_token"]}
+    settings.LOCAL_SIGN_IN = "superusers"
+
+    assert APIClient().post("/token/refresh", body).status_code == 401
+
+
+@pytest.mark.usefixtures("for_superusers")
+def test_it_takes_as_long_to_refuse_a_user_as_a_name_that_nobody_has(
+    client: Client, dora: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[str] = []
+    encode = MD5PasswordHasher.encode
+
+    def counted(self: Any, password: str, salt: str) -> str:
+        hashed.append(password)
+        return encode(self, password, salt)
+
+    monkeypatch.setattr(MD5PasswordHasher, "encode", counted)
+    for name in ("dora", "nobody"):
+        client.post("/account/sign-in/", {"username": name, "password": f"of {name}"})
+
+    assert hashed == ["of dora", "of nobody"]
+
+
+@pytest.mark.usefixtures("for_superusers")
+def test_a_person_whose_password_is_refused_confirms_with_a_recent_sign_in(
+    client: Client, dora: User
+) -> None:
+    client.force_login(dora, "django.contrib.auth.backends.ModelBackend")
+
+    assert client.post("/account/delete/").status_code == 302
+    dora.refresh_from_db()
+    assert not dora.is_active
+
+
 def test_registration_may_be_closed_for_others(provider: Provider, settings: Settings) -> None:
     settings.REGISTRATION = "closed"
 
@@ -340,3 +421,4 @@ def test_sign_ins_through_the_provider_count_as_log_ins(
     begin(client)
 
     assert client.get("/account/provider/").status_code == 429
+    assert client.head("/account/provider/").status_code == 429
