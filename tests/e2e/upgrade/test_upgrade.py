@@ -23,8 +23,14 @@ from tests.e2e.upgrade import former
 from tests.e2e.upgrade.former import Former, visit
 from tests.support.databases import postgres, postgres_tool
 
-_RENEWED = {"auth_group_permissions", "django_celery_beat_periodictasks"}
-"""Tables without user data: the migrations rewrite them, or note in them that jobs were added."""
+_TASKS = "django_celery_beat_periodictask"
+_RENEWED = {
+    "auth_group_permissions", "django_celery_beat_periodictasks",
+    "django_celery_beat_intervalschedule",
+}  # fmt: skip
+_RENEWED_OF_TASKS = {"interval_id", "description", "date_changed"}
+"""Tables and columns without user data: the migrations rewrite them, or note in them that jobs were
+added. Each job gets an interval of its own, as long as before."""
 
 Row = tuple[str, str]
 """A table, and one of its rows as JSON."""
@@ -54,12 +60,25 @@ def manage(database: str, *arguments: str, **environment: str) -> str:
 
 
 def columns(connection: psycopg.Connection) -> dict[str, list[str]]:
-    """Return the columns of each table with data."""
+    """Return the columns with data of each table."""
     rows = connection.execute(
         "SELECT table_name, array_agg(column_name::text ORDER BY ordinal_position)"
         " FROM information_schema.columns WHERE table_schema = 'public' GROUP BY table_name"
     )
-    return {table: names for table, names in rows if table not in _RENEWED}
+    kept = {table: names for table, names in rows if table not in _RENEWED}
+    kept[_TASKS] = [name for name in kept[_TASKS] if name not in _RENEWED_OF_TASKS]
+    return kept
+
+
+def seconds_between_tasks(connection: psycopg.Connection) -> dict[str, int]:
+    """Return the interval of each periodic task, by the name that it has in this release."""
+    found = connection.execute(
+        "SELECT name, every * CASE period WHEN 'days' THEN 86400 WHEN 'hours' THEN 3600"
+        " WHEN 'minutes' THEN 60 ELSE 1 END FROM django_celery_beat_periodictask AS task"
+        " JOIN django_celery_beat_intervalschedule AS own ON own.id = task.interval_id"
+    )
+    now = {former_name: name for name, former_name in FORMER_NAMES.items()}
+    return {now.get(name, name): seconds for name, seconds in found}
 
 
 def rows(connection: psycopg.Connection, tables: dict[str, list[str]]) -> set[Row]:
@@ -76,7 +95,7 @@ def rows(connection: psycopg.Connection, tables: dict[str, list[str]]) -> set[Ro
 def renamed(row: Row) -> Row:
     """Return the row as this release has it: the periodic tasks have other names."""
     table, text = row
-    if table == "django_celery_beat_periodictask":
+    if table == _TASKS:
         for name, former_name in FORMER_NAMES.items():
             text = text.replace(f'"name": "{former_name}"', f'"name": "{name}"')
     return table, text
@@ -92,9 +111,10 @@ def test_every_row_of_the_former_release_survives_and_its_statements_still_work(
 ) -> None:
     with psycopg.connect(database, autocommit=True) as connection:
         tables = columns(connection)
-        before = rows(connection, tables)
+        before, intervals = rows(connection, tables), seconds_between_tasks(connection)
         manage(database, "migrate")
         assert {renamed(row) for row in before} - rows(connection, tables) == set()
+        assert intervals.items() <= seconds_between_tasks(connection).items()
 
         with connection.transaction():
             for statement in statements():
