@@ -18,6 +18,7 @@ from accounts import mails
 from accounts.models import User
 from hypervisor.base import links
 from hypervisor.base.errors import Conflict, NotFound
+from hypervisor.base.locks import locked
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +46,7 @@ def change(user: User, address: str) -> None:
     Raises Conflict if this service sends no mail, or if the address is verified already.
     """
     mails.require()
-    user = User.objects.select_for_update(no_key=True).get(pk=user.pk)
+    user = locked(User.objects.all()).get(pk=user.pk)
     address = User.objects.normalize_email(address)
     if user.email_verified_at and user.email.lower() == address.lower():
         raise Conflict("This is your address already.", attr="email")
@@ -99,7 +100,7 @@ def verify(link: str) -> User:
     Raises NotFound if the link is not valid, Conflict if the address belongs to another user.
     """
     asked = read(link)
-    user = User.objects.select_for_update(no_key=True).get(pk=asked.user.pk)
+    user = locked(User.objects.all()).get(pk=asked.user.pk)
     former = user.email if user.email_verified_at else ""
     user.email, user.pending_email, user.email_verified_at = asked.address, "", timezone.now()
     try:

@@ -13,6 +13,7 @@ from django.db import transaction
 from accounts import services
 from accounts.models import User
 from hypervisor.base.errors import Conflict
+from hypervisor.base.locks import locked
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +34,7 @@ def close(user: User) -> None:
     What the person has submitted belongs to the organizations, and stays. Raises Conflict for the
     last owner of an organization and the last operator with all rights.
     """
-    user = User.objects.select_for_update().get(pk=user.pk)
+    user = locked(User.objects.all(), for_deletion=True).get(pk=user.pk)
     _check_another_superuser(user)
     for leave in _leaves:
         leave(user)

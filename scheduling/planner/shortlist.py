@@ -12,7 +12,7 @@ Traveling-Salesman Problem*, 1954).
 
 Where capacity is reserved, a larger deployment may use what is refused to a smaller one, for
 example because it can be evicted or ends in time. So if the plan has reservations, it is made once
-more with the smallest requests of those that are alike in this respect.
+more with the smallest requests of those that are alike in this respect, unless these are the same.
 
 Starved deployments may take turns, so the longest waiting of each period are never left out.
 """

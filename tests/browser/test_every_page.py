@@ -233,26 +233,26 @@ class Visitor:
         self.wrong: list[str] = []
 
     def visit(self, address: str, *, expected: int = 200) -> None:
-        self.show("light")
-        response = self.page.goto(address)
-        assert response is not None
-        if response.status != expected:
-            self.wrong.append(f"{address}: {response.status}")
-            return
-        self.page.wait_for_load_state("networkidle")
-        self.page.evaluate(self.axe)
         schemes: tuple[Literal["light"], Literal["dark"]] = ("light", "dark")
         for scheme in schemes:
-            self.show(scheme)
+            # Loaded again for each scheme: not all browsers recompute inherited colours.
+            self.page.emulate_media(color_scheme=scheme)
+            response = self.page.goto(address)
+            assert response is not None
+            if response.status != expected:
+                self.wrong.append(f"{address}: {response.status}")
+                return
+            self.page.wait_for_load_state("networkidle")
+            self.wait_for(scheme)
+            self.page.evaluate(self.axe)
             only: Any = {"type": "tag", "values": TAGS} if scheme == "light" else ["color-contrast"]
             found = self.page.evaluate(_RUN, {"runOnly": only})
             self.wrong += [f"{address} ({scheme}): {each}" for each in found]
         self.measure(address)
         self.visited += 1
 
-    def show(self, scheme: Literal["light", "dark"]) -> None:
-        """Choose the scheme, and wait until the page is drawn in it."""
-        self.page.emulate_media(color_scheme=scheme)
+    def wait_for(self, scheme: Literal["light", "dark"]) -> None:
+        """Wait until the page is drawn in the scheme."""
         self.page.wait_for_function(_IS_SHOWN, arg=scheme == "dark")
 
     def measure(self, address: str) -> None:

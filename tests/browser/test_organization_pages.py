@@ -58,7 +58,7 @@ def test_an_owner_invites_promotes_and_drains(
 
     # She makes her an admin, and Edith drains the cluster.
     grace.reload()
-    grace.get_by_role("link", name=f"Change the role of {GUEST}").click()
+    grace.get_by_role("link", name=f"Change role… of {GUEST}").click()
     grace.get_by_label("Role", exact=True).select_option("admin")
     screenshot(grace, "role")
     grace.get_by_label("Role", exact=True).select_option("admin")

@@ -295,3 +295,14 @@ def test_usage_by_person(
     assert (line.username, line.share.allocated.gpu) == ("bob", 1)
     assert line.past.gpu_hours > 0
     assert "Allocated GPUs by person" in text_of(shown)
+
+
+def test_a_form_that_is_sent_twice_makes_one_organization(browse: Browse, charlie: User) -> None:
+    browser, path = browse(charlie), reverse("portal:new_organization")
+    form = {"name": "Globex", "form_key": browser.get(path).context["key"]}
+
+    first, again = browser.post(path, form), browser.post(path, form)
+    another = browser.post(path, form | {"name": "Initech"})
+
+    assert first["Location"] == again["Location"] != another["Location"]
+    assert sorted(Organization.objects.values_list("name", flat=True)) == ["Globex", "Initech"]

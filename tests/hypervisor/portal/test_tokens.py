@@ -65,3 +65,14 @@ def test_only_admins_make_tokens_for_service_accounts(
     assert browse(charlie).post(made, GIVEN).status_code == 404
     assert browse(member_as(Role.DEVELOPER)).post(made, GIVEN).status_code == 403
     assert not ApiToken.objects.exists()
+
+
+def test_a_form_that_is_sent_twice_makes_one_token(browse: Browse, bob: User) -> None:
+    browser, path = browse(bob), reverse("portal:new_token")
+    form = GIVEN | {"form_key": browser.get(path).context["key"]}
+
+    shown, again = browser.post(path, form), browser.post(path, form, follow=True)
+
+    assert b"hv_" in shown.content
+    assert ApiToken.objects.count() == 1
+    assert "sent before" in again.content.decode()
