@@ -78,7 +78,7 @@ def seconds_between_tasks(connection: psycopg.Connection) -> dict[str, int]:
         " JOIN django_celery_beat_intervalschedule AS own ON own.id = task.interval_id"
     )
     now = {former_name: name for name, former_name in FORMER_NAMES.items()}
-    return {now.get(name, name): seconds for name, seconds in found}
+    return {now.get(name) or name: seconds for name, seconds in found}
 
 
 def rows(connection: psycopg.Connection, tables: dict[str, list[str]]) -> set[Row]:
