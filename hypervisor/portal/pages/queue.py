@@ -82,7 +82,6 @@ class QueuePage(PortalPage):
             "filtered": bool(search or (code and group == Group.COMPETING)),
             "tabs": [self._tab(each, counts[each], each == group) for each in TITLES],
             "page": page,
-            "page_link": self._link(page=None),
             "entries": entries,
             "places": Places.of_rows(entry.deployment for entry in entries),
             "starting": queue.codes[NEXT],

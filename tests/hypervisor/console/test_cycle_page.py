@@ -184,6 +184,7 @@ def test_a_large_cycle_is_paginated_and_takes_as_many_queries_as_a_small_one(
         counts.append(len(queries))
 
     page, context = look(console, big, kind="waits", page=2)
+    assert 'href="?kind=waits&amp;page=1#decisions"' in page
 
     # The query for the cycle before it runs even for an organization's first cycle.
     assert counts[0] == counts[1]
