@@ -1,7 +1,7 @@
 """Changes to rules and recipients of notices: one verb per function, each atomic."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
@@ -25,6 +25,7 @@ from orgs.webhooks import targets
 from orgs.webhooks.signing import new_secret
 
 _MOST_TESTS = 3
+_HOUR = timedelta(hours=1)
 _UNSUBSCRIBED = "You have unsubscribed from mails with notices. Enable a rule to get them again."
 
 
@@ -90,7 +91,8 @@ def delete(rule: NoticeRule) -> None:
 def send_test(user: User, rule: NoticeRule | None = None) -> NoticeMessage:
     """Have a message sent to the address of the rule, or by mail to the user.
 
-    Raises Conflict if mails to the user are stopped, or while several tests have not been sent yet.
+    Raises Conflict if mails to the user are stopped, while several tests have not been sent yet,
+    and after as many tests in an hour as there may be other messages.
     """
     is_mail = rule is None or rule.channel == Channel.MAIL
     if is_mail and (why := why_no_mails(user)):
@@ -98,10 +100,14 @@ def send_test(user: User, rule: NoticeRule | None = None) -> NoticeMessage:
     owner = {"user": user} if is_mail else {"rule": rule}
     recipient, _ = NoticeRecipient.objects.get_or_create(**owner)
     recipient = NoticeRecipient.objects.get_locked(recipient.pk)
-    waiting = recipient.messages.filter(is_test=True, status=NoticeMessage.Status.SCHEDULED).count()
+    now = timezone.now()
+    tests = recipient.messages.filter(is_test=True)
+    waiting = tests.filter(status=NoticeMessage.Status.SCHEDULED).count()
     if waiting >= _MOST_TESTS:
         raise Conflict(f"{waiting} tests have not been sent yet: wait for them.", code="busy")
-    now = timezone.now()
+    if tests.filter(created_at__gt=now - _HOUR).count() >= settings.NOTICES_PER_HOUR:
+        most = settings.NOTICES_PER_HOUR
+        raise Conflict(f"There were {most} tests within an hour: wait for a while.", code="busy")
     NoticeRecipient.objects.filter(pk=recipient.pk).update(paused_until=now)
     return recipient.messages.create(
         subject=f"This is a test, which {user.username} asked for.",

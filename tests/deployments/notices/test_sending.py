@@ -271,6 +271,21 @@ def test_a_test_mail_is_sent_once_whatever_failed_before(
     assert sent["Subject"] == "This is a test, which bob asked for."
 
 
+def test_there_are_as_many_tests_in_an_hour_as_there_may_be_messages(
+    send: Send, bob: User, settings: Settings
+) -> None:
+    settings.NOTICES_PER_HOUR = 2
+    for _ in range(2):
+        services.send_test(bob)
+        assert len(send()) == 1
+
+    with pytest.raises(Conflict, match="2 tests within an hour"):
+        services.send_test(bob)
+
+    NoticeMessage.objects.update(created_at=timezone.now() - timedelta(hours=1))
+    services.send_test(bob)
+
+
 def test_old_messages_are_purged_with_their_notices(bring: Bring, send: Send) -> None:
     bring(Status.FAILED)
     send()
