@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from django import forms
+from django.core.exceptions import NON_FIELD_ERRORS
 from rest_framework.serializers import BaseSerializer
 
 from hypervisor.base.errors import DomainError
@@ -26,14 +27,22 @@ class ServiceForm(forms.Form):
         return {k: value for k, value in self.cleaned_data.items() if value not in (None, "")}
 
     def clean(self) -> None:
-        if self.serializer_class is None or self.errors:
+        """Add what the serializer refuses, so that all errors are shown at once.
+
+        It knows the fields that are wrong already as None, and its errors for them say nothing new.
+        """
+        if self.serializer_class is None:
             return
+        wrong = set(self.errors)
+        self.cleaned_data = dict.fromkeys(wrong - {NON_FIELD_ERRORS}) | self.cleaned_data
         serializer = self.serializer_class(data=self.body())
         if serializer.is_valid():
             self.given = dict(serializer.validated_data)
             return
         for attr, text in _leaves(serializer.errors):
-            self.add_error(self._field(attr), text)
+            name = self._field(attr)
+            if not wrong or (name and name not in wrong):
+                self.add_error(name, text)
 
     def refuse(self, error: DomainError) -> None:
         """Show the refusal beside the field that it names, or else above the form."""

@@ -185,12 +185,14 @@ class SubmitForm(forms.Form):
 
     def entry(self, person: User) -> Entry | None:
         """Return what to submit; None if something is wrong, which the form then says."""
-        if not self.is_valid():
-            return None
+        wrong = set(self.errors)
         serializer = DeploymentSerializer.of(self.body())
         if not serializer.is_valid():
             for path, message in _messages(serializer.errors):
-                self._add(path, message)
+                # Fields that are wrong already are missing from the body.
+                if self._shown_at(path) not in wrong:
+                    self._add(path, message)
+        if self.errors:
             return None
         try:
             (entry,) = bulk.authorize(person, {"": serializer.validated_data})
@@ -204,14 +206,19 @@ class SubmitForm(forms.Form):
         self._add(error.attr or "", error.detail)
 
     def _add(self, path: str, message: str) -> None:
-        name = _FIELD_OF.get(path) or path.split(".")[0]
         within = path.partition(".")[2]
-        name = _FIELD_OF.get(name, name)
+        name = self._shown_at(path)
         if name not in self.fields:
             self.add_error(None, f"{path}: {message}" if path else message)
         else:
             named = within and path not in _FIELD_OF and name != "array"
             self.add_error(name, f"{within}: {message}" if named else message)
+
+    @staticmethod
+    def _shown_at(path: str) -> str:
+        """Return the field that shows the errors of an attribute of the API."""
+        name = _FIELD_OF.get(path) or path.split(".")[0]
+        return _FIELD_OF.get(name, name)
 
 
 _READERS: Mapping[str, Any] = {

@@ -6,14 +6,13 @@ would decide.
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from heapq import merge
 from itertools import islice, repeat
 from operator import attrgetter
-from typing import Any
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
@@ -29,20 +28,13 @@ from scheduling.insight.organization_queue import (
     OrganizationQueue,
     Sort,
 )
+from scheduling.insight.shortages import Shortage, shortages_of
 from scheduling.insight.wording import named, names_in
-from scheduling.planner.plan import SCATTERED, Clusters
-from scheduling.planner.resources import DIMENSIONS, Resources, in_words
+from scheduling.planner.plan import Clusters
+from scheduling.planner.resources import DIMENSIONS, Resources
 from scheduling.planner.snapshot import Deployment as Row
 
 _CLUSTERS_SHOWN = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Shortage:
-    """Why one cluster cannot take the deployment, in a few words."""
-
-    cluster: str
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +183,7 @@ class Queue:
             if c.row.id in rows:
                 wait = waits.get(c.row.id)
                 short_on = wait.clusters(_CLUSTERS_SHOWN) if wait else Clusters()
-                shortages = list(_shortages(short_on, names))
+                shortages = list(shortages_of(short_on, names))
                 reason = named(wait, moving) if wait else _start(c)
                 yield Entry(rows[c.row.id], c.code, reason, c.position, shortages, short_on.number)
 
@@ -210,26 +202,3 @@ def _with_names() -> QuerySet[Deployment]:
 
 def _code(row: Deployment, group: Group) -> str:
     return row.status if group == Group.PLACED else group.value
-
-
-_SHORT = {
-    "exceeds_capacity": "too small",
-    "no_matching_node": "labels do not match",
-    "cluster_cordoned": "cordoned",
-    "cluster_draining": "draining",
-    "cluster_lost": "no contact",
-    "overcommitted": "overcommitted",
-}
-
-
-def _shortages(clusters: Clusters, names: Mapping[int, str]) -> Iterator[Shortage]:
-    """Yield what is missing on each cluster."""
-    for row in clusters.first:
-        text = _SHORT.get(row["code"]) or _short_of(row)
-        yield Shortage(names.get(row["cluster"], f"cluster {row['cluster']}"), text)
-
-
-def _short_of(row: Mapping[str, Any]) -> str:
-    if row["code"] == SCATTERED:
-        return f"{in_words(row['free'])} free, but at most {in_words(row['largest'])} on one node"
-    return f"short of {in_words(row['missing'])}"

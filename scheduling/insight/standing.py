@@ -4,17 +4,21 @@ The plan of each organization is made once, however many of its deployments are 
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from clusters.models import Cluster
 from deployments import waiting
 from deployments.models import Deployment, Status
 from scheduling.cycle.next_plan import next_plan
 from scheduling.cycle.snapshot import Loaded, load_many
 from scheduling.insight.explain import wait_reason
 from scheduling.insight.organization_queue import NEXT
+from scheduling.insight.shortages import Shortage, shortages_of
 from scheduling.insight.wording import named, names_in
+
+_CLUSTERS_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +26,16 @@ class Standing:
     """Why a pending deployment waits, and, if it competes, its place in its organization's queue.
 
     `position` counts from 1, and `length` is that of the queue; both are None if it does not
-    compete. The code is `next_cycle` if the next cycle places it.
+    compete. The code is `next_cycle` if the next cycle places it. `shortages` are those of the
+    first clusters, of `clusters` in all.
     """
 
     code: str
     reason: str
     position: int | None = None
     length: int | None = None
+    shortages: Sequence[Shortage] = ()
+    clusters: int = 0
 
 
 def standings(rows: Sequence[Deployment], now: datetime) -> dict[int, Standing]:
@@ -41,12 +48,16 @@ def standings(rows: Sequence[Deployment], now: datetime) -> dict[int, Standing]:
         if row.pk not in found:
             competing[row.organization_id].append(row.pk)
     if competing:
+        clusters = Cluster.objects.filter(organization__in=competing)
+        names = dict(clusters.values_list("pk", "name"))
         for loaded in load_many(sorted(competing), now=now).values():
-            found |= dict(_by_plan(competing[loaded.organization], loaded))
+            found |= dict(_by_plan(competing[loaded.organization], loaded, names))
     return found
 
 
-def _by_plan(deployments: Sequence[int], loaded: Loaded) -> Iterator[tuple[int, Standing]]:
+def _by_plan(
+    deployments: Sequence[int], loaded: Loaded, clusters: Mapping[int, str]
+) -> Iterator[tuple[int, Standing]]:
     plan = next_plan(loaded)
     length = len(plan.served)
     positions = {pk: number for number, pk in plan.served.numbered(set(deployments))}
@@ -61,5 +72,15 @@ def _by_plan(deployments: Sequence[int], loaded: Loaded) -> Iterator[tuple[int, 
         elif pk in starting:
             yield pk, Standing(NEXT, starting[pk], positions.get(pk), length)
         else:
-            wait = waits[pk]
-            yield pk, Standing(wait.code, named(wait, names), positions.get(pk), length)
+            short_on = waits[pk].clusters(_CLUSTERS_SHOWN)
+            yield (
+                pk,
+                Standing(
+                    waits[pk].code,
+                    named(waits[pk], names),
+                    positions.get(pk),
+                    length,
+                    list(shortages_of(short_on, clusters)),
+                    short_on.number,
+                ),
+            )

@@ -155,7 +155,7 @@ class ClusterAdmin(ServiceAdmin):
 class NodeAdmin(ServiceAdmin):
     """The nodes of all clusters; each cluster's page has its own, with their previews."""
 
-    list_display = ["name", "of_cluster", "state", "cpu", "ram", "gpu_devices", "labels"]
+    list_display = ["name", "of_cluster", "state", "cpu", "ram", "gpu_devices", "labels_in_words"]
     list_filter = ["state", "cluster"]
     list_select_related = ["cluster"]
     search_fields = ["name", "cluster__name"]
@@ -192,6 +192,10 @@ class NodeAdmin(ServiceAdmin):
     @admin.display(description="Cluster", ordering="cluster__name")
     def of_cluster(self, node: Node) -> str:
         return _link_to_page(node.cluster)
+
+    @admin.display(description="Labels", empty_value="-")
+    def labels_in_words(self, node: Node) -> str | None:
+        return ", ".join(f"{name}={value}" for name, value in sorted(node.labels.items())) or None
 
     cpu = admin.display(description="CPU allocated", ordering="cpu_milli")(_cpu)
     ram = admin.display(description="RAM allocated (GiB)", ordering="ram_mib")(_ram)

@@ -80,7 +80,8 @@ class Command(commands.Command):
 
     def _write_password(self, people: list[str]) -> None:
         self.stdout.write(
-            f"Log in at /token as {', '.join(people)}; the password is {removal.password()}"
+            f"Sign in to the pages, or at /token, as {', '.join(people)}; the password is"
+            f" {removal.password()}"
         )
 
     def _reset(self) -> None:

@@ -10,6 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 
+from accounts.models import User
 from clusters.models import Cluster
 from deployments.models import Deployment
 from hypervisor.demo import progress, removal
@@ -21,14 +22,20 @@ from orgs.models import Membership, Organization, Role
 
 _ADMINS = [role for role in Role if role.rank >= STEER.rank]
 
+_LED_TO = (Cluster.objects, Deployment.objects)
+
 
 def leads_on(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
-    """Send programs at `/` to `/docs`, and a person without an organization to the first page."""
+    """Send programs at `/` to `/docs`, and people to the first page until it has led them to a
+    cluster, or there are deployments to list.
+    """
 
     @wraps(view)
     def led(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        if request.user.is_authenticated:
-            if not Membership.objects.filter(user=request.user.pk).exists():
+        if isinstance(request.user, User):
+            if not request.GET and not any(
+                rows.visible_to(request.user).exists() for rows in _LED_TO
+            ):
                 return HttpResponseRedirect(reverse("portal:start"))
         elif "text/html" not in request.headers.get("Accept", ""):
             return HttpResponseRedirect(reverse("docs"))

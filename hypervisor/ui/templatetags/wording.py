@@ -14,7 +14,7 @@ from deployments.models import Deployment, Run
 from hypervisor.ui.data.cluster_timeline import Bar, band_of
 from hypervisor.ui.data.gpus import Block
 from hypervisor.ui.templatetags.blocks import duration
-from scheduling.insight.queue import Shortage
+from scheduling.insight.shortages import Shortage
 from scheduling.planner.resources import Resources, in_words, quantity
 
 register = template.Library()

@@ -287,7 +287,7 @@ class Reason:
         code = "reserved_for_other" if self._reservation_on(closest) else "no_free_capacity"
         if len(nodes) > 1:
             label = self._problem.bins[closest].node.label
-            why = f"{label}, the closest of its {len(nodes)} nodes: {why}"
+            why = f"the closest of its {len(nodes)} nodes, {label}: {why}"
             mismatch = failing(self._problem, self._index, nodes)
             why += f"; {mismatch}" if mismatch else ""
             scattered = self.scattered(closest)

@@ -43,8 +43,8 @@ def test_the_password_is_shown_again(company: list[Organization]) -> None:
     printed = output("--password")
 
     assert printed == (
-        "Log in at /token as amara, jonas, wei, priya, tomas, ngozi, lena, omar; the password is"
-        f" {removal.password()}\n"
+        "Sign in to the pages, or at /token, as amara, jonas, wei, priya, tomas, ngozi, lena, omar;"
+        f" the password is {removal.password()}\n"
     )
     assert User.objects.get(username="amara").check_password(removal.password())
 

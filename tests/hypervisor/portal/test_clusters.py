@@ -41,6 +41,13 @@ def test_errors_stand_beside_their_fields(
     assert not Cluster.objects.exists()
 
 
+def test_all_errors_are_shown_at_once(browse: Browse, acme: Organization, alice: User) -> None:
+    wrong = {"nodes": "0", "cpu": "many", "ram": "lots", "gpu": "-1", "gpu_model": "two words"}
+    given = GIVEN | {"organization": str(acme.pk)} | wrong
+    answer = browse(alice).post(reverse("portal:new_cluster"), given)
+    assert set(answer.context["form"].errors) == set(wrong)
+
+
 def test_a_name_in_use_is_refused_beside_the_field(
     browse: Browse, acme: Organization, alice: User, forge: Cluster
 ) -> None:

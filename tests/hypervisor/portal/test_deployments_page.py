@@ -69,7 +69,8 @@ def test_a_waiting_deployment_shows_its_place_and_why_it_waits(
     assert standing["low"].length == 2
     assert standing["low"].code == "no_free_capacity"
     assert "<strong>2</strong> of 2" in page
-    assert "No free capacity" in page
+    assert "no free capacity" in page
+    assert "<strong>forge</strong> short of 2 CPU" in page
     assert standing["large"] is None
 
 
@@ -240,7 +241,7 @@ def test_the_number_of_queries_does_not_grow_with_the_rows(
 
 
 def test_without_a_deployment_it_leads_to_the_submission(
-    browse: Browse, bob: User, acme: Organization
+    browse: Browse, bob: User, forge: Cluster
 ) -> None:
     page, _ = look(browse(bob))
 

@@ -9,6 +9,8 @@ from django.urls import reverse
 from pytest_django import Settings
 
 from accounts.models import User
+from clusters import services
+from clusters.capacity import Capacity
 from clusters.models import Cluster
 from deployments.models import Status
 from hypervisor.demo import progress
@@ -47,7 +49,15 @@ def test_a_person_without_an_organization_is_led_to_the_first_page(
     assert done(page) == 0
 
 
-def test_a_member_is_not(browse: Browse, acme: Organization, bob: User) -> None:
+def test_a_member_is_led_there_until_there_is_a_cluster(
+    browse: Browse, acme: Organization, bob: User
+) -> None:
+    assert browse(bob).get("/")["Location"] == START
+
+    services.create(
+        actor="alice", organization=acme, name="forge", capacity=Capacity(1000, 1024, 0)
+    )
+
     assert browse(bob).get("/").status_code == 200
 
 

@@ -139,6 +139,12 @@ def test_a_wrong_value_is_reported_beside_its_field_and_what_was_typed_is_kept(
         assert response.context["form"][name].value() == value
 
 
+def test_all_wrong_values_are_reported_at_once(browse: Browse, bob: User, forge: Cluster) -> None:
+    wrong = {"image": "NO image", "command": "'open", "cpu": "many", "priority": "101"}
+
+    assert set(errors(send(browse(bob), **wrong))) == set(wrong)
+
+
 def test_the_preview_says_where_it_would_start(browse: Browse, bob: User, forge: Cluster) -> None:
     response = send(browse(bob), "preview")
 

@@ -78,7 +78,7 @@ class ClusterForm(NodeForm):
             self.fields[name].label = f"{self.fields[name].label} of each node"
 
     def body(self) -> dict[str, Any]:
-        count = self.cleaned_data["nodes"]
+        count = self.cleaned_data["nodes"] or 1
         node = super().body() | {"name": "node"} | ({"count": count} if count > 1 else {})
         return {"name": self.cleaned_data["name"], "nodes": [node]}
 

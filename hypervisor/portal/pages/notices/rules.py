@@ -86,7 +86,7 @@ class RuleForm(ServiceForm):
         given, pace = self.cleaned_data, self.cleaned_data["pace"]
         body = {name: given[name] for name in ("kinds", "labels", "wait_minutes", "url")}
         body["channel"] = self._rule.channel if self._rule else given["channel"]
-        return body | {"digest_hour": int(pace) if pace != _AT_ONCE else None}
+        return body | {"digest_hour": int(pace) if pace and pace != _AT_ONCE else None}
 
 
 class NewRulePage(FormPage):
