@@ -23,7 +23,7 @@ def test_a_viewer_sees_the_order_with_the_wait_reasons(
     entries = response.context["entries"]
     assert [(e.position, e.deployment.name) for e in entries] == [(1, "high"), (2, "low")]
     assert {e.code for e in entries} == {"no_free_capacity"}
-    assert "No free capacity" in response.content.decode()
+    assert "no free capacity" in response.content.decode()
 
 
 def test_each_group_has_its_tab(browse: Browse, bob: User, bring: Bring, submit: Submit) -> None:
