@@ -4,6 +4,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from accounts import closing
 from accounts.models import AuditEntry, User
 from deployments.models import Deployment, NoticeRule, Status
 from orgs import services
@@ -13,6 +14,7 @@ from tests.fixtures.log_in import LogIn
 from tests.fixtures.people import ClientFor
 from tests.support.answers import refusal
 from tests.support.factories import PASSWORD, MembershipFactory
+from tests.support.locks import run_second_during_first
 from tests.support.tokens import bearer, client_with, token_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("rates")]
@@ -121,3 +123,14 @@ def test_the_last_superuser_stays(olga: User, client_for: ClientFor) -> None:
 
     User.objects.create_superuser("otto", password=PASSWORD)
     assert client_for(olga).delete("/me").status_code == 204
+
+
+@pytest.mark.django_db(transaction=True)
+def test_one_of_the_last_two_superusers_stays(olga: User) -> None:
+    otto = User.objects.create_superuser("otto", password=PASSWORD)
+
+    refusal = run_second_during_first(lambda: closing.close(olga), lambda: closing.close(otto))
+
+    assert refusal.code == "last_superuser"
+    otto.refresh_from_db()
+    assert otto.is_active
