@@ -65,7 +65,9 @@ class UserAdmin(ManyAsCheckboxes, BaseUserAdmin, ServiceAdmin):  # type: ignore[
         return [*self.readonly_fields, *(["username", *rights] if obj else [])]
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        if obj is not None and (obj.is_service or (obj.is_staff and not request.user.is_superuser)):
+        if obj is not None and obj.is_service:
+            return False
+        if obj is not None and (obj.is_staff or obj.is_superuser) and not request.user.is_superuser:
             return False
         return super().has_change_permission(request, obj)
 

@@ -161,6 +161,19 @@ def test_an_operator_cannot_give_permissions(browser: Browser, alice: User) -> N
     assert (alice.groups.count(), alice.user_permissions.count()) == (0, 0)
 
 
+@pytest.mark.parametrize("right", ["is_staff", "is_superuser"])
+def test_an_operator_does_not_become_another_one(browser: Browser, alice: User, right: str) -> None:
+    User.objects.filter(pk=alice.pk).update(**{right: True})
+    operator = browser(groups.OPERATORS)
+    form = {"usable_password": "true", "password1": PASSWORD, "password2": PASSWORD}
+
+    for name in ("accounts_user_change", "auth_user_password_change"):
+        page = reverse(f"admin:{name}", args=[alice.pk])
+        assert operator.post(page, form | {"email": "new@example.org"}).status_code == 403
+
+    assert User.objects.get(pk=alice.pk).password == alice.password
+
+
 def test_viewers_do_not_see_invite_codes(browser: Browser, acme: Organization) -> None:
     address = f"{reverse('admin:orgs_organization_change', args=[acme.pk])}?edit"
 
