@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import ge
 from typing import Protocol
 
 from clusters.models import DIMENSIONS
@@ -66,8 +67,7 @@ class Capacity:
 
     def holds(self, other: "Capacity") -> bool:
         """Return whether the other amounts fit, in each dimension."""
-        pairs = zip(self.amounts(), other.amounts(), strict=True)
-        return all(mine >= its for mine, its in pairs)
+        return all(map(ge, self.amounts(), other.amounts()))
 
     def __str__(self) -> str:
         return describe(*self.amounts())

@@ -1,17 +1,18 @@
 """Insert submitted deployments in one statement, whatever their number.
 
-The rows are passed as one JSON text: Django would adapt each value of each row by itself, which
-takes longer than all else that a large submission costs.
+The rows are passed as JSON texts: Django would adapt each value of each row by itself, which takes
+longer than all else that a large submission costs. What all rows share is passed once.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
+from operator import itemgetter
 from typing import Any
 
 from django.db import connection
-from django.db.models import Field
+from django.db.models import Field, JSONField
 
 from deployments.models import Deployment, Status
 from hypervisor.base import bounds
@@ -47,6 +48,7 @@ _EVENTS = f"""
 
 
 _ARGUMENTS = {
+    "shared": "json",
     "rows": "json",
     "settings": "text[]",
     "owners": "bigint[]",
@@ -106,7 +108,7 @@ def insert_at_once(
 def _execute(sql: str, rows: Sequence[Deployment], parameters: Mapping[str, Any]) -> bool:
     """Set the ids that the last statement returns; return whether it returns any."""
     with connection.cursor() as cursor:
-        cursor.execute(sql, {"rows": _document(rows), **parameters})
+        cursor.execute(sql, {**_documents(rows), **parameters})
         ids = cursor.fetchall()
     for row, (pk,) in zip(rows, ids, strict=bool(ids)):
         row.pk = pk
@@ -118,12 +120,11 @@ def _execute(sql: str, rows: Sequence[Deployment], parameters: Mapping[str, Any]
 def _insert() -> str:
     """Return the beginning of a statement that inserts the rows as `new`."""
     quote = connection.ops.quote_name
-    columns = {quote(str(field.column)): field.db_type(connection) for field in _fields()}
-    names, types = ", ".join(columns), ", ".join(f"{c} {kind}" for c, kind in columns.items())
+    names = ", ".join(quote(str(field.column)) for field in _fields())
     table = quote(Deployment._meta.db_table)
     return (
-        f"WITH new AS (INSERT INTO {table} ({names})"  # noqa: S608
-        f" SELECT {names} FROM json_to_recordset(%(rows)s) AS given({types})"
+        f"WITH new AS (INSERT INTO {table} ({names}) SELECT {names}"  # noqa: S608
+        f" FROM json_populate_recordset(json_populate_record(NULL::{table}, %(shared)s), %(rows)s)"
     )
 
 
@@ -132,12 +133,23 @@ def _fields() -> "list[Field[Any, Any]]":
     return [field for field in Deployment._meta.concrete_fields if not field.primary_key]
 
 
-def _document(rows: Sequence[Deployment]) -> str:
-    names = [(field.column, field.attname) for field in _fields()]
-    return json.dumps(
-        [
-            {column: value for column, name in names if (value := getattr(row, name)) is not None}
-            for row in rows
-        ],
-        default=datetime.isoformat,
-    )
+def _documents(rows: Sequence[Deployment]) -> dict[str, str]:
+    """Return as JSON the values that all rows share, and those of each row."""
+    shared, columns = {}, {}
+    stored = [vars(row) for row in rows]  # Django's attributes of foreign keys are slow.
+    for field in _fields():
+        values = list(map(itemgetter(field.attname), stored))
+        if _are_one(field, values):
+            shared[field.column] = values[0]
+        else:
+            columns[field.column] = values
+    own = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    given = {"shared": shared, "rows": own or [{}] * len(rows)}
+    return {name: json.dumps(value, default=datetime.isoformat) for name, value in given.items()}
+
+
+def _are_one(field: "Field[Any, Any]", values: Sequence[Any]) -> bool:
+    """Return whether all values are one in JSON as well, where 1, 1.0 and true differ."""
+    first = values[0]
+    is_plain = not first or not isinstance(field, JSONField)
+    return is_plain and values.count(first) == len(values)

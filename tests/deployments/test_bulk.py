@@ -109,6 +109,33 @@ def test_a_single_submission_and_a_bulk_of_one_record_the_same(
     assert traces(one["id"]) == traces(other["id"])
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"name": "other"},
+        {"labels": {"team": "vision"}, "env": {"A": "1"}, "command": ["run"]},
+        {"prefer": {"zone": {"in": ["a"], "weight": 5}}, "run_as": 1000},
+        {"gpu": 1, "priority": 7, "max_runtime_s": 60, "restart_policy": "on-failure"},
+    ],
+)
+@pytest.mark.parametrize("all_alike", [True, False])
+def test_a_bulk_stores_what_single_submissions_store(
+    api: APIClient, fields: dict[str, Any], all_alike: bool
+) -> None:
+    rows = [row(**fields), row(**fields) if all_alike else row()]
+    bulk = api.post("/deployments/bulk", {"deployments": rows}).data["deployments"]
+    singles = [api.post("/deployments", each).data for each in rows]
+
+    assert [stored(each["id"]) for each in bulk] == [stored(each["id"]) for each in singles]
+
+
+def stored(deployment: int) -> dict[str, Any]:
+    """Return the columns of a deployment without id and times."""
+    (columns,) = Deployment.objects.filter(pk=deployment).values()
+    return {k: v for k, v in columns.items() if k not in ("id", "created_at", "queued_at")}
+
+
 def traces(deployment: int) -> list[dict[str, Any]]:
     """Return the events of a deployment without ids and times."""
     rows = Event.objects.filter(subject=Event.Subject.DEPLOYMENT, subject_id=deployment).values()
