@@ -134,6 +134,16 @@ def test_a_rule_is_changed_muted_and_deleted(bobs: Client, bob: User) -> None:
     assert not NoticeRule.objects.exists()
 
 
+def test_a_rule_for_mails_is_changed(bobs: Client, bob: User) -> None:
+    rule, _ = services.add(by=bob, user=bob, organization=None, kinds=["failed"])
+    form = {"kinds": ["completed"], "wait_minutes": "30", "labels": "a=b", "pace": "7"}
+
+    bobs.post(reverse("portal:change_notice_rule", args=[rule.pk]), form)
+
+    rule.refresh_from_db()
+    assert (rule.kinds, rule.labels, rule.digest_hour) == (["completed"], {"a": "b"}, 7)
+
+
 @pytest.mark.parametrize("name", ["change_notice_rule", "delete_notice_rule"])
 def test_another_persons_rule_is_a_404(
     browse: Browse, bob: User, alice: User, acme: Organization, name: str

@@ -27,7 +27,10 @@ _CHANGEABLE = ("kinds", "labels", "wait_minutes", "digest_hour", "url")
 
 
 class RuleForm(ServiceForm):
-    """A rule; without `channel` if it changes one, because a rule keeps its channel."""
+    """A rule; without `channel` if it changes one, because a rule keeps its channel.
+
+    A mail needs no `url`.
+    """
 
     serializer_class = NoticeRuleSerializer
     shown_at = {"digest_hour": "pace"}
@@ -84,7 +87,8 @@ class RuleForm(ServiceForm):
 
     def body(self) -> dict[str, Any]:
         given, pace = self.cleaned_data, self.cleaned_data["pace"]
-        body = {name: given[name] for name in ("kinds", "labels", "wait_minutes", "url")}
+        names = ("kinds", "labels", "wait_minutes", "url")
+        body = {name: given[name] for name in names if name in self.fields}
         body["channel"] = self._rule.channel if self._rule else given["channel"]
         return body | {"digest_hour": int(pace) if pace and pace != _AT_ONCE else None}
 
