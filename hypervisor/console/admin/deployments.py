@@ -8,7 +8,6 @@ from unfold.admin import TabularInline
 from unfold.contrib.filters.admin import DropdownFilter, TextFilter
 from unfold.decorators import display
 
-from clusters.resources import describe
 from deployments import labels, services
 from deployments.models import Dependency, Deployment, Run, Status
 from hypervisor.base.numbers import whole
@@ -22,6 +21,7 @@ from hypervisor.console.bases import (
 from hypervisor.console.pages.deployments import DeploymentPage
 from hypervisor.ui.templatetags.blocks import duration
 from hypervisor.ui.templatetags.wording import age
+from hypervisor.ui.templatetags.wording import request as request_in_short
 
 _COLOURS = {
     "pending": "warning",
@@ -222,7 +222,7 @@ class DeploymentAdmin(ServiceAdmin):
 
     @admin.display(description="Requests")
     def requests(self, deployment: Deployment) -> str:
-        return describe(deployment.cpu_milli, deployment.ram_mib, deployment.gpu)
+        return request_in_short(deployment)
 
     @admin.display(description="Why", ordering="queued_at")
     def why(self, deployment: Deployment) -> str:
