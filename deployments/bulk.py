@@ -32,7 +32,7 @@ from hypervisor.base.errors import DomainError, Invalid, NotFound
 from hypervisor.base.prepared import Prepared
 from orgs.events import record_many
 from orgs.models import Event, Membership, Organization, Role
-from orgs.permissions import first_memberships, organization_for
+from orgs.permissions import first_memberships, organization_for, roles_of
 from orgs.services import protect_organizations
 
 _nodes_of_each_shape = Prepared(
@@ -52,6 +52,9 @@ _nodes_of_only_organization = Prepared(
 )
 READ_WITH_CALLER = (first_memberships, _nodes_of_only_organization)
 """What a submission of a user of one organization reads, by the id of the user."""
+
+_SUBMITS = Role.DEVELOPER
+"""The least role that submits deployments."""
 
 Fields = Mapping[str, Any]
 """The validated fields of one deployment."""
@@ -75,6 +78,11 @@ class Entry:
         return self.array.size if self.array else 1
 
 
+def submits_to(user: User) -> list[int]:
+    """Return the ids of the organizations to which the user may submit deployments."""
+    return [pk for pk, role in roles_of(user).items() if role.rank >= _SUBMITS.rank]
+
+
 def authorize(user: User, rows: Mapping[str, Fields]) -> list[Entry]:
     """Return the entries to submit for validated fields, given by their path in the request.
 
@@ -87,7 +95,7 @@ def authorize(user: User, rows: Mapping[str, Fields]) -> list[Entry]:
 
     @cache
     def allowed(organization_id: int | None) -> Organization:
-        return organization_for(user, organization_id, Role.DEVELOPER)
+        return organization_for(user, organization_id, _SUBMITS)
 
     entries = []
     for path, row in rows.items():

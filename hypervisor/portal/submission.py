@@ -134,7 +134,7 @@ class SubmitForm(forms.Form):
         super().__init__(*args, **kwargs)
         fields: dict[str, Any] = self.fields
         mine = Organization.objects.visible_to(person).order_by("name", "pk")
-        fields["organization"].queryset = mine
+        fields["organization"].queryset = mine.filter(pk__in=bulk.submits_to(person))
         fields["key"].initial = get_random_string(32)
         clusters = Cluster.objects.visible_to(person).select_related("organization")
         fields["requested_cluster"].queryset = clusters.order_by("organization__name", "name")

@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from accounts.idempotency import once
 from clusters.places import Places
-from deployments.bulk import Entry, submit_many
+from deployments.bulk import Entry, submit_many, submits_to
 from deployments.models import Deployment
 from hypervisor.base.errors import DomainError
 from hypervisor.base.numbers import whole
@@ -65,11 +65,15 @@ class SubmitPage(PortalPage):
         return self._page(form, outcome)
 
     def _former(self) -> dict[str, Any]:
-        """Return the values of the deployment that another one should be like."""
+        """Return the values of the deployment that another one should be like, or else the
+        organization of the latest one.
+        """
         wanted = whole(self.request.GET.get("like", ""))
         rows = Deployment.objects.visible_to(self.person).select_related("array")
-        former = rows.filter(pk=wanted).first() if wanted else None
-        return like(former) if former else {}
+        if former := rows.filter(pk=wanted).first() if wanted else None:
+            return like(former)
+        own = Deployment.objects.filter(created_by=self.person).order_by("-pk")
+        return {"organization": own.values_list("organization", flat=True).first()}
 
     def _submit(self, form: SubmitForm, entry: Entry) -> HttpResponse:
         def submit() -> list[int | None]:
@@ -95,7 +99,9 @@ class SubmitPage(PortalPage):
 
     def _page(self, form: SubmitForm, outcome: Outcome | None = None) -> HttpResponse:
         belongs = Organization.objects.visible_to(self.person).exists()
-        context = self.get_context_data(form=form, outcome=outcome, belongs=belongs)
+        context = self.get_context_data(
+            form=form, outcome=outcome, belongs=belongs, may_submit=bool(submits_to(self.person))
+        )
         return self.render_to_response(context)
 
 

@@ -204,6 +204,35 @@ def test_a_viewer_is_refused(browse: Browse, member_as: MemberAs, forge: Cluster
     assert not Deployment.objects.exists()
 
 
+def test_a_viewer_is_told_so_instead_of_filling_in_a_form(
+    browse: Browse, member_as: MemberAs, forge: Cluster
+) -> None:
+    page = browse(member_as(Role.VIEWER)).get(PAGE).content.decode()
+
+    assert "Ask an admin of your organization for the role developer" in page
+    assert 'name="image"' not in page
+
+
+def test_only_organizations_are_offered_to_which_the_person_may_submit(
+    browse: Browse, bob: User, acme: Organization, globex: Organization
+) -> None:
+    Membership.objects.create(organization=globex, user=bob, role=Role.VIEWER)
+
+    form = browse(bob).get(PAGE).context["form"]
+
+    assert list(form.fields["organization"].queryset) == [acme]
+
+
+def test_the_organization_of_the_latest_deployment_is_chosen(
+    browse: Browse, bob: User, globex: Organization, globex_cluster: Cluster, forge: Cluster
+) -> None:
+    Membership.objects.create(organization=globex, user=bob, role=Role.DEVELOPER)
+    browser = browse(bob)
+    send(browser, organization=globex.pk)
+
+    assert browser.get(PAGE).context["form"]["organization"].value() == globex.pk
+
+
 def test_a_member_of_several_organizations_chooses_one(
     browse: Browse, bob: User, globex: Organization, globex_cluster: Cluster, forge: Cluster
 ) -> None:
