@@ -23,7 +23,9 @@ DEFAULT_TAIL = 1000
 READ_BYTES = 8 * 1024 * 1024
 """How much of the end of an output is returned at most, unless it is followed."""
 
-_TO_COME = (Status.PENDING, Status.STARTING)
+TO_COME = (Status.PENDING, Status.STARTING)
+"""The states of a deployment whose next run has not started yet."""
+
 _KEPT_LINES = 10_000
 _POLL_S = 1.0
 _ENDING_S, _ENDING_POLL_S = 5.0, 0.2
@@ -73,7 +75,7 @@ def run_of(deployment: Deployment, run_id: int | None = None) -> Run:
         return _named(deployment, run_id)
     last = _runs(deployment).launched().order_by("-pk").first()
     if last is None:
-        remedy = "use `follow` to wait for it" if deployment.status in _TO_COME else "start it"
+        remedy = "use `follow` to wait for it" if deployment.status in TO_COME else "start it"
         raise Conflict(
             f"Deployment {deployment.pk} is {deployment.status} and has no output, because it has"
             f" never been started: {remedy}."
@@ -116,7 +118,7 @@ def follow(deployment: Deployment, *, tail: int | None, run_id: int | None) -> I
     """
     if run_id is not None:
         return _followed(_named(deployment, run_id), tail)
-    if deployment.status in _TO_COME:
+    if deployment.status in TO_COME:
         return _awaited(deployment, tail)
     return _followed(run_of(deployment), tail)
 

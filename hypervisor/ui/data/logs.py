@@ -44,14 +44,17 @@ def output_of(deployment: Deployment, query: QueryDict) -> Output:
     """Return what the query wants to see: `run` is the id of a run, `tail` the number of lines."""
     wanted, asked = whole(query.get("run", "")), whole(query.get("tail", ""))
     tail = asked if asked in TAILS else TAILS[0]
+    runs = deployment.runs.select_related("cluster").order_by("-pk")
+    offered = list(runs.launched()[:_RUNS_OFFERED])
+    if not offered and wanted is None and deployment.status in store.TO_COME:
+        return Output(None, "", "", tail, [])
     run, text, trouble = None, "", ""
     try:
         run = store.run_of(deployment, wanted)
         text = as_text(store.read(run, tail=tail))
     except DomainError as error:
         trouble = error.detail
-    runs = deployment.runs.select_related("cluster").order_by("-pk")
-    return Output(run, text, trouble, tail, list(runs.launched()[:_RUNS_OFFERED]))
+    return Output(run, text, trouble, tail, offered)
 
 
 def as_text(raw: bytes) -> str:

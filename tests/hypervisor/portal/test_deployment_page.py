@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from clusters.models import Cluster, SimulatedContainer
+from deployments import services
 from deployments.models import Deployment, Status
 from orgs.models import Organization, Role
 from scheduling.cycle.run import run_cycle
@@ -144,6 +145,10 @@ def test_the_logs_are_shown_and_can_be_downloaded(browse: Browse, bob: User, bri
 def test_missing_logs_are_explained(
     browse: Browse, bob: User, submit: Submit, forge: Cluster
 ) -> None:
-    page = text(look(browse(bob), submit(), "logs"))
+    deployment = submit()
+    waits = text(look(browse(bob), deployment, "logs"))
+    services.cancel(deployment, actor="bob")
+    ended = text(look(browse(bob), deployment, "logs"))
 
-    assert "has no output, because it has never been started" in page
+    assert "No output yet. It appears here once a run has started." in waits
+    assert "has no output, because it has never been started: start it" in ended

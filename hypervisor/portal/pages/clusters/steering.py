@@ -55,8 +55,10 @@ class _SteeringPage(PreviewMixin, PortalPage):
         require(self.person, self.cluster.organization_id, NEEDED[action.name])
         self.action, self.rows, self.subjects = action, [row], [row.pk]
         self.title = f"{action.label}: {row.name}"
+        organization = self.cluster.organization
         self.breadcrumbs = (
             ("Organizations", reverse("portal:organizations")),
+            (organization.name, reverse("portal:organization", args=[organization.pk])),
             (self.cluster.name, self.way_back()),
             (action.label, None),
         )
