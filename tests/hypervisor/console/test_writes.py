@@ -28,8 +28,8 @@ TABLES = {
     if not model._meta.proxy
 }
 SERVICES = {
-    *(f"{app}.services" for app in APPS), "accounts.tokens", "deployments.lifecycle",
-    "deployments.moves", "scheduling.cycle.run",
+    *(f"{app}.services" for app in APPS), "accounts.sessions.engine", "accounts.tokens",
+    "deployments.lifecycle", "deployments.moves", "scheduling.cycle.run",
 }  # fmt: skip
 """The modules that may write."""
 
@@ -82,6 +82,7 @@ def test_users_are_written_by_services(console: Client, bob: User, writes: list[
     assert bob.check_password(PASSWORD)
     assert (bob.email, bob.is_staff, bob.groups.count()) == ("bob@example.com", True, 1)
     assert set(writes) == {
+        "accounts_browsersession",
         "accounts_user",
         "accounts_user_groups",
         "accounts_tokenfamily",
