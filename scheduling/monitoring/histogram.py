@@ -21,9 +21,9 @@ def merge(histograms: Iterable[Sequence[int]]) -> list[int]:
     return [sum(column) for column in zip_longest(*histograms, fillvalue=0)]
 
 
-def added_up(column: str) -> str:
-    """Return SQL that adds up a column of histograms, into one number per step."""
-    return ", ".join(f"sum({column}[{step + 1}])" for step in range(_HIGHEST + 1))
+def added_up(column: str, steps: int = _HIGHEST + 1) -> str:
+    """Return SQL that adds up a column of histograms of at most `steps`, into one number each."""
+    return ", ".join(f"sum({column}[{step + 1}])" for step in range(steps))
 
 
 def without_trailing_zeros(counts: Iterable[int | None]) -> list[int]:

@@ -44,9 +44,10 @@ class Backlog:
     def columns(self) -> dict[str, Any]:
         ready = {str(row["priority"]): row["count"] for row in self._by_priority}
         pending = Deployment.objects.pending().aggregate(
-            total=Count("pk"),
-            held_back=Count("pk", filter=Q(held=True)),
-            later=Count("pk", filter=Q(held=False, ready_after__gt=self._now)),
+            # The index of pending deployments has this column, but not the key.
+            total=Count("held"),
+            held_back=Count("held", filter=Q(held=True)),
+            later=Count("held", filter=Q(held=False, ready_after__gt=self._now)),
         )
         shown = sum(ready.values()) + pending["held_back"] + pending["later"]
         oldest = min((row["oldest"] for row in self._by_priority), default=self._now)

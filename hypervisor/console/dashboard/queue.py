@@ -58,9 +58,10 @@ def levels(now: datetime) -> list[Level]:
         .order_by()
         .values("priority")
         .annotate(
-            total=Count("pk"),
-            on_hold=Count("pk", filter=Q(held=True)),
-            in_backoff=Count("pk", filter=Q(held=False, ready_after__gt=now)),
+            # The index of pending deployments has this column, but not the key.
+            total=Count("held"),
+            on_hold=Count("held", filter=Q(held=True)),
+            in_backoff=Count("held", filter=Q(held=False, ready_after__gt=now)),
         )
     )
     by_priority = {
