@@ -215,7 +215,7 @@ class DeploymentAdmin(ServiceAdmin):
     @admin.display(description="Deployment", ordering="pk")
     def called(self, deployment: Deployment) -> str:
         return format_html(
-            '<span class="whitespace-nowrap">{}</span><br><span class="opacity-60">{}</span>',
+            '<span class="whitespace-nowrap">{}</span><br> <span class="opacity-60">{}</span>',
             deployment.name,
             deployment.pk,
         )
