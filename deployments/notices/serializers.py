@@ -53,7 +53,7 @@ class NoticeRuleSerializer(StrictModelSerializer[NoticeRule]):
     """Which notices somebody gets, and how."""
 
     scope = ChoiceField(
-        choices=Scope.values,
+        choices=Scope.choices,
         required=False,
         default=Scope.OWN,
         help_text="`own`: the caller gets notices about the deployments that the caller submitted;"
@@ -70,7 +70,7 @@ class NoticeRuleSerializer(StrictModelSerializer[NoticeRule]):
         " caller is a member of several organizations.",
     )
     kinds = serializers.ListField(
-        child=ChoiceField(choices=Kind.values),
+        child=ChoiceField(choices=Kind.choices),
         required=False,
         default=list(DEFAULT_KINDS),
         allow_empty=False,
@@ -86,7 +86,7 @@ class NoticeRuleSerializer(StrictModelSerializer[NoticeRule]):
         help_text="How long a wait is long, for `started_late` and `waits_long`.",
     )
     channel = ChoiceField(
-        choices=Channel.values,
+        choices=Channel.choices,
         required=False,
         default=Channel.MAIL,
         help_text='`mail`; `slack`: a POST of `{"text": …}` to the `url`; `webhook`: a signed'

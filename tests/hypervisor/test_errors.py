@@ -52,7 +52,7 @@ def test_an_impossible_id_is_not_found(client: APIClient, identifier: str) -> No
     refusal(client.get(f"/organizations/{identifier}"), 404)
 
 
-@pytest.mark.parametrize("path", ["/me", "/healthz", "/register"])
+@pytest.mark.parametrize("path", ["/token", "/healthz", "/register"])
 def test_the_error_names_the_wrong_method(client: APIClient, path: str) -> None:
     assert problem(client.delete(path), 405)["code"] == "method_not_allowed"
 
@@ -186,7 +186,7 @@ def test_an_outage_outside_of_a_view_gets_the_same_response(method: str) -> None
     browser.cookies["sessionid"] = "x" * 32
 
     with closing(connections.create_connection("default")) as holder, holder.cursor() as cursor:
-        cursor.execute("BEGIN; LOCK TABLE django_session")
+        cursor.execute("BEGIN; LOCK TABLE accounts_browsersession")
         with connection.cursor() as cursor:
             cursor.execute("SET lock_timeout = '100ms'")
         response = getattr(browser, method)("/admin/")
