@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import pytest
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -67,14 +66,22 @@ def test_it_shows_the_kept_output_of_an_ended_deployment(console: Client, bring:
     assert "Traceback: no such file" in own_page
 
 
-@pytest.mark.parametrize("query", [{}, {"run": "12345"}])
-def test_missing_output_is_explained(
-    console: Client, submit: Submit, forge: Cluster, query: dict[str, str]
+def test_a_run_that_does_not_exist_is_named(
+    console: Client, submit: Submit, forge: Cluster
 ) -> None:
-    page, context = look(console, submit(), **query)
+    page, context = look(console, submit(), run="12345")
 
-    assert context["output"].trouble
+    assert "12345" in context["output"].trouble
     assert context["output"].trouble in page
+
+
+def test_output_that_is_to_come_is_announced(
+    console: Client, submit: Submit, forge: Cluster
+) -> None:
+    page, context = look(console, submit())
+
+    assert "No output yet. It appears here once a run has started." in page
+    assert context["refresh_s"] is not None
 
 
 def test_terminal_control_sequences_are_left_out() -> None:
