@@ -53,7 +53,7 @@ def test_a_preemption_appears_on_the_victims_page_without_a_reload(
     run = page.get_by_role("row").filter(has_text="evicted").filter(has_text="For urgent")
     expect(run).to_be_visible()
     assert page.evaluate("window.untouched")
-    expect(page.get_by_role("status")).to_contain_text("modest is pending")
+    expect(page.locator("#announcer")).to_contain_text("modest is pending")
     screenshot(page, "deployment")
 
     run.get_by_role("link", name="urgent").click()
@@ -143,7 +143,7 @@ def test_events_are_filtered_and_link_to_their_subjects(
 
 def test_the_audit_trail_of_a_user_is_shown(page: Page, crew: User, screenshot: Screenshot) -> None:
     page.goto(f"/admin/orgs/organization/{organization(crew)}/change/?edit")
-    page.get_by_label("Name").fill("Crew renamed")
+    page.locator("#id_name").fill("Crew renamed")
     page.get_by_role("button", name="Save", exact=True).click()
 
     page.goto("/admin/accounts/auditentry/?model=orgs.organization")

@@ -16,7 +16,7 @@ def test_a_member_adds_a_rule_tries_it_and_mutes_it(
 ) -> None:
     with User.newcomer(service.url, "nina", patience_s=10) as nina:
         nina.post("/organizations", name="Nina's")
-    page = sign_in("nina")
+    page = sign_in("nina", first="/my/start/")
     page.get_by_role("link", name="Notices").click()
     expect(page.get_by_text("This service sends no mail")).to_be_visible()
     expect(page.get_by_role("button", name="Send me one now")).to_be_disabled()
