@@ -43,7 +43,7 @@ def test_every_page_has_one_look() -> None:
 
 def test_a_member_who_is_no_operator_is_refused(alice: User) -> None:
     client = Client()
-    client.force_login(alice)
+    client.force_login(alice, "django.contrib.auth.backends.ModelBackend")
 
     response = client.get("/admin/", follow=True)
 
