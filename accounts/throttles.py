@@ -104,7 +104,7 @@ def limit_requests(view: View, *, of: type[APIView], detail: str, method: str = 
 
 
 def _by_address(throttle: ScopedThrottle, request: HttpRequest, view: APIView) -> bool:
-    """Return whether the throttle allows a request of this address, whoever has signed in there."""
+    """Return whether the throttle allows a request from this address, for any user."""
     user = request.user
     try:
         # It authenticates the request, and finds no user because there is no token.

@@ -82,3 +82,19 @@ class TenantViewSet(DryRunMixin, RepeatableMixin, StrictParametersMixin, Generic
     @classmethod
     def owner_id_of(cls, obj: M) -> int | None:  # noqa: ARG003 for subclasses
         return None
+
+
+class SecretOnceMixin:
+    """A view whose rows have a secret that only one response shows: a replay reads the row again.
+
+    `_shown` returns the representation of a row, with the secret if it is given one.
+    """
+
+    def to_keep(self, data: Any) -> Any:
+        return {"id": data["id"]} if "secret" in data else data
+
+    def from_kept(self, data: Any) -> Any:
+        if data.keys() != {"id"}:
+            return data
+        view: Any = self
+        return view._shown(view.get_queryset().get(pk=data["id"]), None)

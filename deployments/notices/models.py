@@ -123,7 +123,7 @@ class NoticeRule(models.Model):
 
 
 class NoticeRecipient(models.Model):
-    """Whoever gets messages: a person by mail, or the address of a rule.
+    """A recipient of messages: a person by mail, or the address of a rule.
 
     Whichever rules lead to a person's mailbox, they share the recipient, so that a person gets one
     mail about a fact. Nothing is sent before `paused_until`, because there were `failures` since

@@ -37,7 +37,7 @@ class Rules:
     rules: Sequence[NoticeRule]
     members: Members
     with_own: frozenset[int]
-    """The people with a rule for their own deployments, for whom no default holds."""
+    """The people with a rule for their own deployments, which replaces the default."""
 
     def wanting(self, fact: Fact) -> list[Wanted]:
         """Return the fact for each recipient who wants it, at once if one of the rules says so."""

@@ -22,7 +22,7 @@ from hypervisor.rest.filters import FlagFilter, SeveralChoicesFilter, SeveralInt
 from orgs.models import Role
 from orgs.permissions import organization_for
 from orgs.tokens.grants import require_account
-from orgs.viewsets import TenantViewSet
+from orgs.viewsets import SecretOnceMixin, TenantViewSet
 
 
 class NoticeRuleFilter(filters.FilterSet):  # type: ignore[misc]
@@ -47,7 +47,9 @@ class NoticeMessageFilter(filters.FilterSet):  # type: ignore[misc]
 
 
 @extend_schema(tags=["notices"])
-class NoticeRuleViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[NoticeRule]):
+class NoticeRuleViewSet(
+    SecretOnceMixin, ListModelMixin, RetrieveModelMixin, TenantViewSet[NoticeRule]
+):
     """The caller's rules for notices, and those of organizations that the caller administers."""
 
     queryset = NoticeRule.objects.select_related("created_by", "recipient")
@@ -70,15 +72,6 @@ class NoticeRuleViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Notice
     @classmethod
     def owner_id_of(cls, obj: NoticeRule) -> int | None:
         return obj.user_id
-
-    def to_keep(self, data: Any) -> Any:
-        """Store no secret: a replay reads the rule again."""
-        return {"id": data["id"]} if "secret" in data else data
-
-    def from_kept(self, data: Any) -> Any:
-        if data.keys() != {"id"}:
-            return data
-        return self._shown(self.get_queryset().get(pk=data["id"]), None)
 
     @extend_schema(responses={201: NewNoticeRuleSerializer})
     def create(self, request: Request) -> Response:

@@ -15,7 +15,7 @@ from hypervisor.rest.filters import FlagFilter, SeveralChoicesFilter, SeveralInt
 from hypervisor.rest.parameters import StrictParametersMixin
 from orgs.models import Delivery, Role, Webhook
 from orgs.permissions import administered_by, organization_for, require
-from orgs.viewsets import TenantViewSet
+from orgs.viewsets import SecretOnceMixin, TenantViewSet
 from orgs.webhooks import services
 from orgs.webhooks.serializers import (
     DeliverySerializer,
@@ -46,7 +46,7 @@ class DeliveryFilter(filters.FilterSet):  # type: ignore[misc]
 
 
 @extend_schema(tags=["webhooks"])
-class WebhookViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Webhook]):
+class WebhookViewSet(SecretOnceMixin, ListModelMixin, RetrieveModelMixin, TenantViewSet[Webhook]):
     """The addresses to which events are sent. Only admins see them."""
 
     queryset = Webhook.objects.select_related("created_by")
@@ -64,15 +64,6 @@ class WebhookViewSet(ListModelMixin, RetrieveModelMixin, TenantViewSet[Webhook])
         if self.action != "list":
             return rows
         return rows.filter(organization__in=administered_by(self.request.user))
-
-    def to_keep(self, data: Any) -> Any:
-        """Store no secret: a replay reads the webhook again."""
-        return {"id": data["id"]} if "secret" in data else data
-
-    def from_kept(self, data: Any) -> Any:
-        if data.keys() != {"id"}:
-            return data
-        return self._shown(self.get_queryset().get(pk=data["id"]), None)
 
     @extend_schema(responses={201: NewWebhookSerializer})
     def create(self, request: Request) -> Response:
