@@ -1,0 +1,37 @@
+"""What cells of lists say, and that names in them are never markup."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from hypervisor.ui.templatetags.wording import listed, summary, utc
+from scheduling.insight.shortages import Shortage
+from scheduling.insight.standing import Standing
+
+
+def waiting(number: int, *, name: str = "rack") -> Standing:
+    shortages = [Shortage(f"{name}-{n}", f"short of {n} GPU") for n in range(1, number + 1)]
+    return Standing("no_free_capacity", "", shortages=shortages[:20], clusters=number)
+
+
+@pytest.mark.parametrize("draw", [lambda wait: listed(wait.shortages), summary])
+def test_names_are_text_and_never_markup(draw: Callable[[Standing], str]) -> None:
+    drawn = draw(waiting(4, name="<b>&'\""))
+    assert "<strong>&lt;b&gt;&amp;&#x27;&quot;-1</strong> short of 1 GPU" in drawn
+
+
+def test_a_summary_names_three_clusters_and_counts_the_others() -> None:
+    assert summary(waiting(3)).count("<strong>") == summary(waiting(30)).count("<strong>") == 3
+    assert "more" not in summary(waiting(3))
+    assert "and 27 more" in summary(waiting(30))
+
+
+def test_what_the_summary_shows_is_not_listed_again() -> None:
+    assert listed(waiting(3).shortages) == ""
+    assert listed(waiting(4).shortages).count("<li>") == 4
+
+
+def test_a_time_is_shown_in_utc_to_the_second() -> None:
+    summer = timezone(timedelta(hours=2))
+    assert utc(datetime(2026, 7, 1, 1, 2, 3, 4, summer)) == "2026-06-30 23:02:03 UTC"
