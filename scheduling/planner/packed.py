@@ -45,6 +45,14 @@ def most(amounts: Sequence[int]) -> int:
     return cpu | ram << _BITS | gpu << 2 * _BITS
 
 
+def least(amounts: Sequence[int]) -> int:
+    """Return the least of each dimension that one of the vectors has; none may be negative."""
+    cpu = min([packed & _MASK for packed in amounts], default=0)
+    ram = min([packed >> _BITS & _MASK for packed in amounts], default=0)
+    gpu = min([packed >> 2 * _BITS for packed in amounts], default=0)
+    return cpu | ram << _BITS | gpu << 2 * _BITS
+
+
 def gpus(packed: int) -> int:
     """Return the GPUs of a vector without negative dimensions."""
     return packed >> 2 * _BITS

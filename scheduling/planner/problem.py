@@ -15,6 +15,7 @@ from threading import Lock
 
 from scheduling.planner.eligibility import Eligibility
 from scheduling.planner.packed import OVERDRAWN, pack
+from scheduling.planner.policy import Policy
 from scheduling.planner.scale import Scale
 from scheduling.planner.shares import Shares, dominant_share
 from scheduling.planner.snapshot import Bin, ClusterState, Deployment, Place, Snapshot
@@ -121,12 +122,7 @@ class Problem:
 
     def threshold_once_started(self, d: int) -> int:
         """Return the lowest priority that could evict d if it started in this plan."""
-        deployment, policy = self.deployments[d], self.snapshot.policy
-        if policy.min_run_seconds or not deployment.preemptible:
-            return NEVER
-        evictions = deployment.recent_preemptions + (deployment.cluster is not None)
-        gap = policy.budget_override_gap if evictions >= policy.preemption_budget else 1
-        return deployment.priority + max(gap, 1)
+        return threshold_once_started(self.deployments[d], self.snapshot.policy)
 
     def index_of(self, deployment: Deployment) -> int:
         """Return the index of a ready deployment; one that was left out gets one."""
@@ -258,6 +254,15 @@ def threshold(deployment: Deployment, snapshot: Snapshot) -> int:
         return NEVER
     spent = deployment.recent_preemptions >= policy.preemption_budget
     gap = policy.budget_override_gap if spent else 1
+    return deployment.priority + max(gap, 1)
+
+
+def threshold_once_started(deployment: Deployment, policy: Policy) -> int:
+    """Return the lowest priority that may evict the deployment right after it is placed."""
+    if policy.min_run_seconds or not deployment.preemptible:
+        return NEVER
+    evictions = deployment.recent_preemptions + (deployment.cluster is not None)
+    gap = policy.budget_override_gap if evictions >= policy.preemption_budget else 1
     return deployment.priority + max(gap, 1)
 
 
