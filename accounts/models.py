@@ -6,13 +6,12 @@ from typing import Any, ClassVar
 import pgtrigger
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser, Group
-from django.contrib.auth.validators import ASCIIUsernameValidator
 from django.contrib.sessions.base_session import AbstractBaseSession
 from django.db import models
 from django.db.models.functions import Lower
 
 from accounts.audit.triggers import trail
-from accounts.usernames import UserManager, is_service
+from accounts.usernames import UserManager, UsernameValidator, is_service
 from hypervisor.base.locks import LockingQuerySet
 from hypervisor.base.prepared import ReadAhead
 
@@ -23,7 +22,7 @@ class User(AbstractUser):
     `email` counts only once it is verified: `email_verified_at` is null until then.
     """
 
-    username_validator: Any = ASCIIUsernameValidator()
+    username_validator: Any = UsernameValidator()
     username = models.CharField(
         max_length=150,
         unique=True,

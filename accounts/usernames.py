@@ -1,10 +1,14 @@
 """The names of users: how they are found, and how those of programs differ."""
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth.models import UserManager as BaseUserManager
+from django.contrib.auth.validators import ASCIIUsernameValidator
+from django.core.exceptions import ValidationError
 from django.db.models import Value
 from django.db.models.functions import Lower
+from django.utils.deconstruct import deconstructible
 
 from hypervisor.base.names import normalized
 
@@ -24,6 +28,25 @@ def service_name(name: str, organization_id: int) -> str:
 def is_service(username: str) -> bool:
     """Return whether this is the name of a service account."""
     return username.startswith(_SERVICE)
+
+
+# With the path of Django's validator, the migrations stay as they are.
+@deconstructible(path="django.contrib.auth.validators.ASCIIUsernameValidator")
+class UsernameValidator(ASCIIUsernameValidator):
+    """Django's rule for new names; its error names what is wrong, because forms show the rule."""
+
+    def __call__(self, value: Any) -> None:
+        try:
+            super().__call__(value)
+        except ValidationError as error:
+            wrong = next((char for char in str(value) if not self._allows(char)), "")
+            what = "a blank" if wrong.isspace() else wrong
+            raise ValidationError(
+                f"A username cannot contain {what}: leave it out.", code=error.code
+            ) from error
+
+    def _allows(self, char: str) -> bool:
+        return re.fullmatch(self.regex, char) is not None
 
 
 class UserManager(BaseUserManager["User"]):

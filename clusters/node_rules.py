@@ -54,7 +54,7 @@ def resizing_cluster(cluster: Cluster) -> str:
         return ""
     return (
         f"Cluster {cluster.name} has several nodes, and its capacity is their sum: resize a node"
-        f" instead, with PATCH /clusters/{cluster.pk}/nodes/{{id}}."
+        " instead."
     )
 
 

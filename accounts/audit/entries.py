@@ -3,11 +3,12 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
 from django.apps import apps
-from django.db.models import Field, Model
+from django.db.models import DateTimeField, Field, Model
 
 from accounts.models import AuditEntry
 
@@ -80,7 +81,18 @@ def _text(label: str, column: str, values: dict[str, Any] | None, known: Names) 
     target = _target(label, column)
     if target:
         return known.get((target._meta.label_lower, value), f"{value} (deleted)")
-    return str(value) or "empty"
+    return _in_words(_field(label, column), value) or "empty"
+
+
+def _in_words(field: "Field[Any, Any] | None", value: Any) -> str:
+    """Return a value of the trail, which is JSON, as people read it."""
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={each}" for name, each in sorted(value.items())) or "none"
+    if isinstance(field, DateTimeField):
+        return f"{datetime.fromisoformat(value).astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+    return str(value)
 
 
 @cache

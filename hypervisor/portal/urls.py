@@ -48,6 +48,8 @@ _of_one_organization = [
     ),
     path("webhooks/new/", webhooks.NewWebhookPage.as_view(), name="new_webhook"),
     path("webhooks/<int:pk>/", webhooks.WebhookPage.as_view(), name="webhook"),
+    path("webhooks/<int:pk>/change/", webhooks.ChangeWebhookPage.as_view(), name="change_webhook"),
+    path("webhooks/<int:pk>/rotate/", webhooks.RotateSecretPage.as_view(), name="rotate_secret"),
     path("webhooks/<int:pk>/delete/", webhooks.DeleteWebhookPage.as_view(), name="delete_webhook"),
 ]
 

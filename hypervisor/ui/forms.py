@@ -110,7 +110,9 @@ OptionForm = PriorityForm | TargetForm | CapacityForm
 def option_form(needs: Needs, query: QueryDict, rows: Collection[Any]) -> OptionForm | None:
     """Return the form of the options for these subjects, bound once they are in the query."""
     if needs == Needs.PRIORITY:
-        return PriorityForm(query if "priority" in query else None)
+        present = {row.priority for row in rows}
+        initial = {"priority": present.pop()} if len(present) == 1 else None
+        return PriorityForm(query if "priority" in query else None, initial=initial)
     if needs == Needs.CAPACITY:
         bound = query if {"cpu", "ram", "gpu"} & set(query) else None
         return CapacityForm(bound, initial=_present_capacity(rows))

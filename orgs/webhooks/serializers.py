@@ -19,7 +19,7 @@ from orgs.feed.kinds import KINDS
 from orgs.models import Delivery, Webhook
 from orgs.serializers import OrganizationField
 from orgs.webhooks import targets
-from orgs.webhooks.services import KEEP_HOURS
+from orgs.webhooks.services import KEEP_HOURS, MOST_KEEP_HOURS
 
 WEBHOOK: dict[str, Any] = {
     "id": 1,
@@ -146,7 +146,7 @@ class RotationSerializer(StrictSerializer):
         required=False,
         default=KEEP_HOURS,
         min_value=0,
-        max_value=168,
+        max_value=MOST_KEEP_HOURS,
         help_text="How long the former secret also signs, so that the receiver can change to the"
         " new one; 0: no former secret signs any more, because it may have leaked.",
     )

@@ -25,6 +25,8 @@ from orgs.webhooks.signing import new_secret
 KEEP_HOURS = 24
 """How long the former secret also signs after a rotation, unless the caller wants otherwise."""
 
+MOST_KEEP_HOURS = 168
+
 MOST_FORMER = 3
 """How many former secrets may also sign."""
 

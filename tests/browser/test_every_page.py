@@ -188,6 +188,8 @@ def addresses(ids: dict[str, Any]) -> dict[str, list[str]]:
         f"{of_own}settings/": [f"{own}settings/"],
         f"{of_own}usage/": [f"{own}usage/"],
         f"{of_own}webhooks/<int:pk>/": [f"{own}webhooks/{ids['webhook']}/"],
+        f"{of_own}webhooks/<int:pk>/change/": [f"{own}webhooks/{ids['webhook']}/change/"],
+        f"{of_own}webhooks/<int:pk>/rotate/": [f"{own}webhooks/{ids['webhook']}/rotate/"],
         f"{of_own}webhooks/<int:pk>/delete/": [f"{own}webhooks/{ids['webhook']}/delete/"],
         f"{of_own}webhooks/new/": [f"{own}webhooks/new/"],
         "/my/organizations/join/": ["/my/organizations/join/"],

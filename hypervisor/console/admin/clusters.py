@@ -5,7 +5,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
-from unfold.decorators import action, display
+from unfold.decorators import action
 
 from clusters import node_rules, nodes, services
 from clusters.capacity import Capacity
@@ -20,16 +20,15 @@ from clusters.models import (
 )
 from clusters.nodes import NodeSpec
 from clusters.wakeups import request_cycle
-from hypervisor.console.bases import HistoryAdmin, ServiceAdmin, permitted, preview_first
+from hypervisor.console.bases import (
+    HistoryAdmin,
+    ServiceAdmin,
+    badge_of,
+    permitted,
+    preview_first,
+)
 from hypervisor.console.pages.connect import ConnectPage
 from hypervisor.ui.templatetags.blocks import number
-
-_COLOURS = {
-    "active": "success",
-    "cordoned": "warning",
-    "draining": "warning",
-    "no answer": "danger",
-}
 
 Supply = Cluster | Node
 
@@ -48,7 +47,7 @@ def _ram(page: Any, row: Supply) -> str:
 
 
 def _gpu(page: Any, row: Supply) -> str:
-    return _of(row.allocated_gpu, row.gpu) if row.gpu else ""
+    return _of(row.allocated_gpu, row.gpu) if row.gpu else "none"
 
 
 def _of(allocated: float, capacity: float) -> str:
@@ -96,9 +95,11 @@ class ClusterAdmin(ServiceAdmin):
         """Link to the cluster's page, which links to its form."""
         return _link_to_page(cluster)
 
-    @display(description="State", ordering="state", label=_COLOURS)  # type: ignore[untyped-decorator]
+    @admin.display(description="State", ordering="state")
     def condition(self, cluster: Cluster) -> str:
-        return "no answer" if cluster.lost_contact_at else cluster.state
+        if cluster.lost_contact_at:
+            return badge_of("unreachable", "no answer")
+        return badge_of(cluster.state)
 
     cpu = admin.display(description="CPU allocated", ordering="cpu_milli")(_cpu)
     ram = admin.display(description="RAM allocated (GiB)", ordering="ram_mib")(_ram)
@@ -155,7 +156,15 @@ class ClusterAdmin(ServiceAdmin):
 class NodeAdmin(ServiceAdmin):
     """The nodes of all clusters; each cluster's page has its own, with their previews."""
 
-    list_display = ["name", "of_cluster", "state", "cpu", "ram", "gpu_devices", "labels_in_words"]
+    list_display = [
+        "name",
+        "of_cluster",
+        "condition",
+        "cpu",
+        "ram",
+        "gpu_devices",
+        "labels_in_words",
+    ]
     list_filter = ["state", "cluster"]
     list_select_related = ["cluster"]
     search_fields = ["name", "cluster__name"]
@@ -192,6 +201,10 @@ class NodeAdmin(ServiceAdmin):
     @admin.display(description="Cluster", ordering="cluster__name")
     def of_cluster(self, node: Node) -> str:
         return _link_to_page(node.cluster)
+
+    @admin.display(description="State", ordering="state")
+    def condition(self, node: Node) -> str:
+        return badge_of(node.state)
 
     @admin.display(description="Labels", empty_value="-")
     def labels_in_words(self, node: Node) -> str | None:

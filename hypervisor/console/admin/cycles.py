@@ -6,10 +6,11 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from unfold.decorators import action
 
+from hypervisor.base.durations import with_milliseconds
 from hypervisor.base.numbers import whole
 from hypervisor.console.bases import HistoryAdmin, permitted
 from hypervisor.console.pages.cycles import CyclePage, RunPage
-from hypervisor.ui.templatetags.blocks import duration, number
+from hypervisor.ui.templatetags.blocks import number
 from orgs.models import Organization
 from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle
@@ -53,7 +54,7 @@ class SchedulingCycleAdmin(HistoryAdmin):
 
     @admin.display(description="Took")
     def took(self, cycle: SchedulingCycle) -> str:
-        return duration((cycle.snapshot_us + cycle.plan_us + cycle.apply_us) / 1e6)
+        return with_milliseconds((cycle.snapshot_us + cycle.plan_us + cycle.apply_us) / 1e6)
 
     @admin.action(description="Run cycles of these organizations now", permissions=["run"])
     def run_for_these(self, request: HttpRequest, queryset: QuerySet[SchedulingCycle]) -> None:

@@ -6,7 +6,6 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from unfold.admin import TabularInline
 from unfold.contrib.filters.admin import DropdownFilter, TextFilter
-from unfold.decorators import display
 
 from deployments import labels, services
 from deployments.models import Dependency, Deployment, Run, Status
@@ -15,6 +14,7 @@ from hypervisor.console.bases import (
     HistoryAdmin,
     ServiceAdmin,
     Uncounted,
+    badge_of,
     permitted,
     preview_first,
 )
@@ -22,15 +22,6 @@ from hypervisor.console.pages.deployments import DeploymentPage
 from hypervisor.ui.templatetags.blocks import duration
 from hypervisor.ui.templatetags.wording import age
 from hypervisor.ui.templatetags.wording import request as request_in_short
-
-_COLOURS = {
-    "pending": "warning",
-    "on hold": "warning",
-    "starting": "info",
-    "running": "success",
-    "stopping": "info",
-    "failed": "danger",
-}
 
 
 class ReadOnlyInline(TabularInline):  # type: ignore[misc]
@@ -207,10 +198,10 @@ class DeploymentAdmin(ServiceAdmin):
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
-    @display(description="Status", ordering="status", label=_COLOURS)  # type: ignore[untyped-decorator]
+    @admin.display(description="Status", ordering="status")
     def state(self, deployment: Deployment) -> str:
         held = deployment.held and deployment.status == Status.PENDING
-        return "on hold" if held else deployment.status
+        return badge_of("held" if held else deployment.status)
 
     @admin.display(description="Deployment", ordering="pk")
     def called(self, deployment: Deployment) -> str:
@@ -303,9 +294,9 @@ class RunAdmin(HistoryAdmin):
     @admin.display(description="Outcome", ordering="outcome")
     def result(self, run: Run) -> str:
         if not run.outcome:
-            return ""
-        code = "" if run.exit_code is None else f", exit code {run.exit_code}"
-        return f"{run.get_outcome_display()}{code}"
+            return badge_of("running" if run.started_at else "starting")
+        code = "" if run.exit_code is None else f"exit code {run.exit_code}"
+        return format_html("{} {}", badge_of(run.outcome), code)
 
     @admin.display(description="Ran for")
     def ran_for(self, run: Run) -> str:

@@ -12,34 +12,25 @@ from unfold.admin import TabularInline
 from unfold.contrib.filters.admin import (
     AutocompleteSelectFilter,
     ChoicesDropdownFilter,
-    DropdownFilter,
     TextFilter,
 )
-from unfold.decorators import display
 
 from accounts.models import User
 from clusters.models import Cluster
 from deployments.models import OCCUPYING, Deployment, Status
 from hypervisor.base.numbers import whole
-from hypervisor.console.bases import HistoryAdmin, ServiceAdmin, TimeFilter
+from hypervisor.console.bases import HistoryAdmin, KindFilter, ServiceAdmin, TimeFilter, badge_of
 from hypervisor.console.pages.organizations import OrganizationPage
 from orgs import departures, services
 from orgs.models import Event, Membership, Organization, Role
 
 _LINK = '<a class="font-medium underline whitespace-nowrap" href="{}">{}</a>'
-_NEWEST = 5000
 _PAGES = {
     "organization": "admin:orgs_organization_change",
     "cluster": "cluster",
     "deployment": "admin:deployments_deployment_change",
 }
 _INVITE = ["invite_code", "invite_expires_at", "invite_max_uses", "invite_uses"]
-_TONES = {
-    "submitted": "info", "placed": "info", "running": "success", "completed": "success",
-    "moved": "warning", "evicted": "warning", "requeued": "warning", "held": "warning",
-    "draining": "warning", "cordoned": "warning", "failed": "danger", "deleted": "danger",
-    "restart scheduled": "warning", "stop requested": "warning",
-}  # fmt: skip
 
 
 class FoundingForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -182,20 +173,6 @@ def _count(rows: QuerySet[Any]) -> Subquery:
     return Subquery(grouped.annotate(count=Count("pk")).values("count"))
 
 
-class KindFilter(DropdownFilter):  # type: ignore[misc]
-    title = "kind"
-    parameter_name = "kind"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Offer the kinds of the newest events, because reading all events takes too long."""
-        newest = Event.objects.order_by("-pk").values_list("kind", flat=True)[:_NEWEST]
-        kinds = {*newest, self.value()} - {None, ""}
-        return [(kind, kind.replace("_", " ")) for kind in sorted(kinds)]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Event]) -> QuerySet[Event]:
-        return queryset.filter(kind=self.value()) if self.value() else queryset
-
-
 class ActorFilter(TextFilter):  # type: ignore[misc]
     title = "actor"
     parameter_name = "actor"
@@ -246,9 +223,9 @@ class EventAdmin(HistoryAdmin):
         page = reverse(_PAGES[event.subject], args=[event.subject_id])
         return format_html(_LINK, page, f"{event.subject} {event.subject_id}")
 
-    @display(description="What", ordering="kind", label=_TONES)  # type: ignore[untyped-decorator]
+    @admin.display(description="What", ordering="kind")
     def happened(self, event: Event) -> str:
-        return event.kind.replace("_", " ")
+        return badge_of(event.kind)
 
     @admin.display(description="Why")
     def why(self, event: Event) -> str:

@@ -12,7 +12,6 @@ from unfold.contrib.filters.admin import (
     ChoicesDropdownFilter,
     DropdownFilter,
 )
-from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from accounts import services, tokens
@@ -217,14 +216,6 @@ class AuditEntryAdmin(HistoryAdmin):
         except NoReverseMatch:
             return name
         return format_html('<a class="font-medium underline" href="{}">{}</a>', page, name)
-
-    @display(  # type: ignore[untyped-decorator]
-        description="Done",
-        ordering="operation",
-        label={"INSERT": "success", "UPDATE": "info", "DELETE": "danger"},
-    )
-    def done(self, entry: AuditEntry) -> tuple[str, str]:
-        return entry.operation, entry.get_operation_display()
 
     @admin.display(description="Before → after")
     def changes(self, entry: Any) -> str:

@@ -6,7 +6,8 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
 from hypervisor.base.errors import DomainError
-from hypervisor.console.bases import Acting, Audited, HistoryAdmin, permitted
+from hypervisor.console.bases import Acting, Audited, HistoryAdmin, KindFilter, badge_of, permitted
+from hypervisor.ui.data.event_kinds import in_words, label_of
 from orgs.models import Delivery, Webhook
 from orgs.webhooks import services
 
@@ -25,13 +26,18 @@ class WebhookAdmin(Acting, Audited, HistoryAdmin):
     search_fields = ["url", "description", "organization__name"]
     ordering = ["-id"]
     fields = [
-        "organization", "url", "description", "kinds", "enabled", "disabled_reason", "position",
+        "organization", "url", "description", "events", "enabled", "disabled_reason", "position",
         "failures", "failing_since", "paused_until", "delivered_at", "former_secrets_until",
         "created_by", "created_at", "updated_at",
     ]  # fmt: skip
+    readonly_fields = ["events"]
     actions = ["enable", "disable", "send_test", "replay_failed"]
     has_steer_permission = permitted("change")
     has_replay_permission = permitted("replay")
+
+    @admin.display(description="Events")
+    def events(self, webhook: Webhook) -> str:
+        return in_words(webhook.kinds)
 
     @admin.action(description="Enable these webhooks", permissions=["steer"])
     def enable(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
@@ -67,18 +73,27 @@ class DeliveryAdmin(Acting, HistoryAdmin):
     """The messages that were not delivered at the first attempt, were replayed, or are tests."""
 
     list_display = [
-        "number", "kind", "webhook", "status", "attempts", "attempted_at", "error",
+        "number", "event", "webhook", "condition", "attempts", "attempted_at", "error",
     ]  # fmt: skip
-    list_filter = ["status", "kind", "created_at"]
+    list_filter = ["status", KindFilter, "created_at"]
     list_select_related = ["webhook"]
     search_fields = ["=number", "webhook__url"]
     search_help_text = "The number of an event, or a part of a URL."
     ordering = ["-id"]
     fields = [*list_display, "next_attempt_at", "response_status", "created_at"]
+    readonly_fields = ["event", "condition"]
     actions = ["replay"]
 
     def has_replay_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm(_REPLAY)
+
+    @admin.display(description="Event", ordering="kind")
+    def event(self, delivery: Delivery) -> str:
+        return label_of(delivery.kind)
+
+    @admin.display(description="Status", ordering="status")
+    def condition(self, delivery: Delivery) -> str:
+        return badge_of(delivery.status)
 
     @admin.action(description="Send these messages again", permissions=["replay"])
     def replay(self, request: HttpRequest, queryset: Iterable[Delivery]) -> None:

@@ -6,6 +6,7 @@ from datetime import datetime
 from django.utils import timezone
 
 from deployments.models import Run
+from hypervisor.base.durations import with_milliseconds
 from hypervisor.console.dashboard import capacity, over_time, queue
 from hypervisor.console.dashboard.capacity import ClusterNow, OrganizationNow
 from hypervisor.console.dashboard.gpu_models import GpuModel, gpu_models
@@ -118,8 +119,9 @@ class Dashboard:
         if not self.hour.cycles:
             return "in the last hour"
         return (
-            f"in the last hour: {self.hour.placed} placed, {duration(self.hour.mean_cycle_s)} each,"
-            f" {duration(self.hour.slowest_cycle_s)} at most"
+            f"in the last hour: {self.hour.placed} placed,"
+            f" {with_milliseconds(self.hour.mean_cycle_s or 0)} each,"
+            f" {with_milliseconds(self.hour.slowest_cycle_s or 0)} at most"
         )
 
     @property
@@ -162,7 +164,9 @@ def read(span: str, cluster_id: int | None, now: datetime | None = None) -> Dash
         last=last,
         idle=idle.share(now - idle.SPAN, now),
         hour=hour,
-        plots=over_time.plots(span, chosen, chosen or total, last.time if last else now),
+        plots=over_time.plots(
+            span, chosen, chosen or total, last.time if last else now, len(organizations)
+        ),
         scores=[_score(day) for day in Day.objects.order_by("-date")[:_DAYS]],
         recent=queue.recent(),
     )

@@ -28,16 +28,21 @@ _BANDS = ((76, 100, "first"), (51, 75, "second"), (26, 50, "third"), (1, 25, "fo
 
 
 def plots(
-    span: str, chosen: ClusterNow | None, shown: ClusterNow, end: datetime
+    span: str, chosen: ClusterNow | None, shown: ClusterNow, end: datetime, organizations: int
 ) -> tuple[list[Plot], list[Plot]]:
-    """Return the plots of capacity, of one cluster or of all together, and those of the queue."""
+    """Return the plots of capacity, of one cluster or of all together, and those of the queue.
+
+    The titles of plots of all clusters name the number of organizations if there are several,
+    because none of them can use what is free in another.
+    """
     length, step = SPANS[span]
     times = [end - n * step for n in range(int(length / step), -1, -1)]
-    return _capacity(times, chosen, shown), _flow(times, step)
+    whose = f", all {organizations} organizations" if organizations and not chosen else ""
+    return _capacity(times, chosen, shown, whose), _flow(times, step)
 
 
 def _capacity(
-    times: Sequence[datetime], chosen: ClusterNow | None, shown: ClusterNow
+    times: Sequence[datetime], chosen: ClusterNow | None, shown: ClusterNow, whose: str
 ) -> list[Plot]:
     rows: Any = Sample.objects.filter(time__in=times)
     if chosen:
@@ -49,13 +54,14 @@ def _capacity(
     drawn = []
     for index, (name, bar) in enumerate(zip(DIMENSIONS, shown.bars, strict=True)):
         label, divisor, unit = UNITS[name]
+        free = f"{bar.texts[2]} of {bar.texts[3]}{f' {unit}' if unit else ''} free"
         allocated, reserved = (
             [found[t][2 * index + n] / divisor if t in found else None for t in times]
             for n in (0, 1)
         )
         drawn.append(
             Plot(
-                f"{label}: {bar.texts[2]} of {bar.texts[3]}{f' {unit}' if unit else ''} free",
+                f"{label}{whose}: {free}",
                 times,
                 [
                     Series("allocated", "allocated", allocated),

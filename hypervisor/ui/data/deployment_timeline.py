@@ -62,6 +62,13 @@ class _Scale:
         x = min(self.x(begin), 100 - _THINNEST)
         return Span(x, max(round(self.x(end) - x, 2), _THINNEST), kind, title)
 
+    @property
+    def ticks(self) -> list[datetime]:
+        """Return moments at equal distances, few enough that no two are in the same second."""
+        length = self.end - self.begin
+        parts = next((n for n in (4, 2) if length / n >= timedelta(seconds=1)), 1)
+        return [self.begin + length / parts * number for number in range(parts + 1)]
+
 
 def draw(
     deployment: Deployment, runs: Sequence[Run], events: Sequence[Event], now: datetime
@@ -75,11 +82,7 @@ def draw(
     end = max([deployment.finished_at, *ended]) if deployment.finished_at else now
     scale = _Scale(begin, max(end, begin + timedelta(seconds=1)))
     states = Row("State", None, list(_states(events, scale)), list(_checkpoints(events, scale)))
-    step = (scale.end - scale.begin) / 4
-    return Timeline(
-        rows=[states, *_clusters(runs, scale)],
-        ticks=[scale.begin + step * number for number in range(5)],
-    )
+    return Timeline(rows=[states, *_clusters(runs, scale)], ticks=scale.ticks)
 
 
 def _states(events: Iterable[Event], scale: _Scale) -> Iterator[Span]:

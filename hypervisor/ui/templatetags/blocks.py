@@ -21,6 +21,7 @@ _LOOKS = {
     "active": ("good", "check_circle"),
     "completed": ("good", "task_alt"),
     "sent": ("good", "check_circle"),
+    "delivered": ("good", "check_circle"),
     "placed": ("good", "arrow_circle_right"),
     "starting": ("info", "pending"),
     "stopping": ("info", "stop_circle"),
@@ -78,7 +79,7 @@ def reservation_limit() -> str:
 
 @register.filter
 def duration(seconds: float | timedelta | None) -> str:
-    """Return `3 d 4 h`, `2 h 5 min`, `7 min`, `12 s` or `40 ms`: two units at most."""
+    """Return `3 d 4 h`, `2 h 5 min`, `7 min`, `12 s` or `less than 1 s`: two units at most."""
     if seconds is None:
         return _NOTHING
     if isinstance(seconds, timedelta):
@@ -88,10 +89,11 @@ def duration(seconds: float | timedelta | None) -> str:
 
 @register.filter
 def ago(time: datetime | None) -> str:
-    """Return the time since then, such as `7 min ago`, or `never` for None."""
+    """Return the time since then, such as `7 min ago` or `just now`, or `never` for None."""
     if time is None:
         return "never"
-    return f"{duration(max((timezone.now() - time).total_seconds(), 0))} ago"
+    seconds = (timezone.now() - time).total_seconds()
+    return "just now" if seconds < 1 else f"{duration(seconds)} ago"
 
 
 @register.filter

@@ -1,6 +1,6 @@
 """The wording of the pages of the queue, clusters and previews."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from html import escape
 from typing import Protocol
@@ -12,6 +12,7 @@ from django.utils.safestring import SafeString
 from clusters.places import Places
 from clusters.resources import ResourceColumns, cores
 from deployments.models import Deployment, Run
+from hypervisor.ui.data import event_kinds
 from hypervisor.ui.data.cluster_timeline import Bar, band_of
 from hypervisor.ui.data.gpus import Block
 from hypervisor.ui.templatetags.blocks import duration
@@ -52,6 +53,18 @@ class _Wait(Protocol):
 def codewords(code: str) -> str:
     """Return a wait reason's code in words."""
     return _WORDS.get(code, code.replace("_", " "))
+
+
+@register.filter
+def kind_label(kind: str) -> str:
+    """Return the kind of an event as a label."""
+    return event_kinds.label_of(kind)
+
+
+@register.filter
+def kinds_in_words(kinds: Collection[str]) -> str:
+    """Return in short which kinds of events are meant; none of them means all."""
+    return event_kinds.in_words(kinds)
 
 
 @register.filter

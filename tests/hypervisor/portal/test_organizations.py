@@ -6,12 +6,26 @@ from typing import Any
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from accounts.models import User
 from clusters.models import Cluster
 from deployments.models import Status
 from deployments.registries.models import Registry
-from orgs.models import ApiToken, Event, Membership, Organization, Role, ServiceAccount, Webhook
+from orgs.feed.kinds import OF_DEPLOYMENTS
+from orgs.feed.numbering import number_events
+from orgs.feed.reading import last_number
+from orgs.models import (
+    ApiToken,
+    Delivery,
+    Event,
+    Membership,
+    Organization,
+    Role,
+    ServiceAccount,
+    Webhook,
+)
+from orgs.webhooks import services as webhooks
 from tests.fixtures.deployments import Bring, MemberAs
 from tests.hypervisor.portal.conftest import Browse
 
@@ -20,6 +34,11 @@ OF_ADMINS = [
 ]  # fmt: skip
 OF_OWNERS = ["delete_organization", "hand_over"]
 OF_MEMBERS = ["organization", "usage", "members", "organization_settings"]
+
+
+@pytest.fixture
+def webhook(acme: Organization, alice: User) -> Webhook:
+    return webhooks.add(acme, by=alice, url="https://example.org/hook")[0]
 
 
 def address(name: str, organization: Organization, *arguments: int) -> str:
@@ -261,9 +280,76 @@ def test_webhooks(browse: Browse, acme: Organization, alice: User, bob: User) ->
     assert "disabled" in text_of(browser.get(here))
     follow(browser, here, enable="")
     follow(browser, here, test="")
-    assert "ping" in text_of(browser.get(here))
+    assert "Test message" in text_of(browser.get(here))
     follow(browser, address("delete_webhook", acme, webhook.pk))
     assert not Webhook.objects.exists()
+
+
+def test_all_events_of_a_subject_are_one_choice(
+    browse: Browse, acme: Organization, alice: User
+) -> None:
+    browser, path = browse(alice), address("new_webhook", acme)
+
+    chosen = ["all-of-deployment", "node_lost"]
+    browser.post(path, {"url": "https://example.org/", "kinds": chosen})
+
+    webhook = Webhook.objects.get()
+    assert set(webhook.kinds) == {*OF_DEPLOYMENTS, "node_lost"}
+    page = browser.get(address("change_webhook", acme, webhook.pk))
+    assert page.context["form"]["kinds"].value() == chosen
+    said = text_of(browser.get(address("organization_settings", acme)))
+    assert "All of deployments, node lost" in said
+
+
+def test_an_admin_changes_a_webhook(
+    browse: Browse, acme: Organization, alice: User, webhook: Webhook
+) -> None:
+    given = {"url": "https://example.org/new", "description": "", "kinds": ["failed"]}
+    follow(browse(alice), address("change_webhook", acme, webhook.pk), **given)
+
+    webhook.refresh_from_db()
+    assert (webhook.url, webhook.kinds) == ("https://example.org/new", ["failed"])
+
+
+def test_a_new_secret_is_shown_once_and_the_former_one_signs_for_a_while(
+    browse: Browse, acme: Organization, alice: User, webhook: Webhook
+) -> None:
+    former = webhook.secret
+
+    page = browse(alice).post(address("rotate_secret", acme, webhook.pk), {"keep_hours": "2"})
+
+    assert "whsec_" in page.content.decode()
+    webhook.refresh_from_db()
+    assert [secret for secret, _until in webhook.former_secrets(timezone.now())] == [former]
+    too_long = browse(alice).post(address("rotate_secret", acme, webhook.pk), {"keep_hours": "169"})
+    assert too_long.context["form"].errors["keep_hours"]
+
+
+@pytest.mark.parametrize("pressed", ["replay", "replay_failed"])
+def test_a_failed_message_is_sent_again(
+    browse: Browse, acme: Organization, alice: User, webhook: Webhook, pressed: str
+) -> None:
+    number_events()
+    number = last_number(acme.pk)
+    Webhook.objects.update(position=number)
+    failed = Delivery.objects.create(
+        webhook=webhook, number=number, kind="webhook_added", status="failed", attempts=9
+    )
+
+    path = address("webhook", acme, webhook.pk)
+    assert "being sent again" in text_of(follow(browse(alice), path, **{pressed: failed.pk}))
+
+    failed.refresh_from_db()
+    assert (failed.status, failed.attempts) == ("scheduled", 0)
+
+
+def test_a_message_of_another_webhook_is_404(
+    browse: Browse, acme: Organization, globex: Organization, alice: User, webhook: Webhook
+) -> None:
+    other = webhooks.add(globex, by=alice, url="https://example.org/")[0]
+    theirs = Delivery.objects.create(webhook=other, number=1, kind="created", status="failed")
+    path = address("webhook", acme, webhook.pk)
+    assert browse(alice).post(path, {"replay": theirs.pk}).status_code == 404
 
 
 def test_a_webhook_of_another_organization_is_404(

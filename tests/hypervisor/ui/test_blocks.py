@@ -5,7 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.template import Context, Template
 from django.test import Client, RequestFactory
+from django.utils import timezone
 
+from hypervisor.base.durations import with_milliseconds
 from hypervisor.ui.charts import Bar, Plot, Series
 from hypervisor.ui.live import layout
 from hypervisor.ui.templatetags.blocks import ago, duration, number, percent
@@ -24,7 +26,8 @@ def render(source: str, **context: object) -> str:
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
-        (0, "0 s"), (0.42, "420 ms"), (3, "3 s"), (59, "59 s"), (60, "1 min"), (90, "1 min 30 s"),
+        (0, "0 s"), (0.42, "less than 1 s"), (3, "3 s"), (59, "59 s"), (60, "1 min"),
+        (90, "1 min 30 s"),
         (599, "9 min 59 s"), (660, "11 min"), (3600, "1 h"), (3900, "1 h 5 min"),
         (90000, "1 d 1 h"), (172800, "2 d"), (None, "\u2013"), (timedelta(minutes=2), "2 min"),
     ],
@@ -48,8 +51,16 @@ def test_a_share_never_rounds_to_all_or_nothing(part: float, text: str) -> None:
     assert percent(part) == text
 
 
+def test_only_the_work_of_programs_is_shown_in_milliseconds() -> None:
+    assert (with_milliseconds(0.42), with_milliseconds(3)) == ("420 ms", "3 s")
+
+
 def test_the_age_of_nothing_is_never() -> None:
     assert ago(None) == "never"
+
+
+def test_what_has_just_happened_has_no_age() -> None:
+    assert ago(timezone.now()) == "just now"
 
 
 def test_a_bar_never_draws_more_than_its_capacity() -> None:

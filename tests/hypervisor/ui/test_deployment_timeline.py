@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from clusters.models import Cluster
 from deployments.models import Deployment, Run
 from hypervisor.ui.data.deployment_timeline import RUNS_SHOWN, Row, draw
@@ -105,3 +107,12 @@ def test_the_timeline_of_many_runs_begins_with_the_first_one_shown() -> None:
 
     assert timeline.ticks[0] == at(1000)
     assert spans(timeline.rows[0]) == [("starting", 0, 100)]
+
+
+@pytest.mark.parametrize("seconds", [0.1, 1.5, 3, 4, 100])
+def test_no_two_ticks_have_the_same_label(seconds: float) -> None:
+    timeline = draw(deployment(), [], [], now=at(seconds))
+
+    labels = [f"{tick:%H:%M:%S}" for tick in timeline.ticks]
+    assert len(labels) >= 2
+    assert len(set(labels)) == len(labels)

@@ -1,6 +1,6 @@
 """The members of an organization: their roles, its service accounts, its invite code."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,11 +89,13 @@ class _MemberPage(OrganizationPage):
 
 
 class RoleForm(ServiceForm):
+    """A form that offers the present role as well: without a choice, the service says why."""
+
     role = forms.ChoiceField(label="Role", help_text="See below for what each role may do.")
 
     def __init__(self, data: Any, roles: Sequence[Role], present: Role) -> None:
         super().__init__(data, initial={"role": present})
-        self.fields["role"].choices = [(role, role.label) for role in roles]  # type: ignore[attr-defined]
+        self.fields["role"].choices = _ascending({present, *roles})  # type: ignore[attr-defined]
 
 
 class ChangeRolePage(_MemberPage, FormPage):
@@ -105,8 +107,7 @@ class ChangeRolePage(_MemberPage, FormPage):
         member = self.member
         row = _row(member, self.person.pk, self.role)
         present = Role(member.role)
-        # Without a choice, the service says why.
-        return RoleForm(data, [present, *row.roles], present)
+        return RoleForm(data, row.roles, present)
 
     def act(self, form: RoleForm) -> str:
         member = services.change_role(
@@ -210,7 +211,7 @@ class AccountForm(ServiceForm):
 
     def __init__(self, data: Any, roles: Sequence[Role]) -> None:
         super().__init__(data)
-        self.fields["role"].choices = [(role, role.label) for role in roles]  # type: ignore[attr-defined]
+        self.fields["role"].choices = _ascending(roles)  # type: ignore[attr-defined]
 
 
 class NewServiceAccountPage(OrganizationPage, FormPage):
@@ -236,6 +237,11 @@ class NewServiceAccountPage(OrganizationPage, FormPage):
         )
         messages.success(self.request, f"{account.name} is a {form.given['role']}. Make a token.")
         return f"{reverse('portal:new_token')}?service_account={account.pk}"
+
+
+def _ascending(roles: Iterable[Role]) -> list[tuple[str, str]]:
+    """Return the choices of roles, that with the least rights first."""
+    return [(role, role.label) for role in sorted(roles, key=lambda role: role.rank)]
 
 
 def _row(member: Membership, person: int, own: Role) -> Row:

@@ -37,7 +37,6 @@ class SettingsPage(OrganizationPage):
 
 
 class RenamePage(OrganizationPage, FormPage):
-    title = "Rename"
     least = RENAME
     button = "Rename"
     form_class = NameForm
@@ -54,6 +53,10 @@ class RenamePage(OrganizationPage, FormPage):
         services.rename(self.organization, actor=self.person.username, name=name)
         messages.success(self.request, f"It is now called {name}.")
         return self.back
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        self.title = f"Rename {self.organization.name}"
+        return super().get_context_data(**kwargs)
 
 
 class DeletePage(OrganizationPage, ConfirmPage):

@@ -1,0 +1,53 @@
+"""A field to choose kinds of events in groups, also all of a subject at once."""
+
+from typing import Any
+
+from django import forms
+
+from hypervisor.ui.data.event_kinds import GROUPS, choices_for, kinds_of, label_of
+
+_MEANINGS = {kind: text for group in GROUPS for kind, text in group.kinds.items()}
+
+
+class _KindsWidget(forms.CheckboxSelectMultiple):
+    """Check boxes in groups, of which those with a choice are open."""
+
+    template_name = "portal/kinds.html"
+
+    def create_option(self, name: str, value: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        meaning = _MEANINGS.get(value, "")
+        return super().create_option(name, value, *args, **kwargs) | {"meaning": meaning}
+
+    def get_context(self, name: str, value: Any, attrs: Any) -> dict[str, Any]:
+        context = super().get_context(name, value, attrs)
+        context["groups"] = [
+            (title, options, sum(option["selected"] for option in options))
+            for title, options, _index in context["widget"]["optgroups"]
+        ]
+        return context
+
+
+class KindsField(forms.MultipleChoiceField):
+    """Its value is a list of kinds of events, in which those of a chosen subject are listed."""
+
+    widget = _KindsWidget
+
+    def __init__(self, **options: Any) -> None:
+        choices = [
+            (
+                group.title,
+                [*([group.whole] if group.whole else []), *((k, label_of(k)) for k in group.kinds)],
+            )
+            for group in GROUPS
+        ]
+        super().__init__(choices=choices, **options)
+
+    def clean(self, value: Any) -> list[str]:
+        """Return the kinds. Raises ValidationError if there is no such choice."""
+        return kinds_of(super().clean(value))
+
+    def prepare_value(self, value: Any) -> Any:
+        """Return the fewest choices that stand for the same kinds."""
+        if not value or not all(self.valid_value(each) for each in value):
+            return value
+        return choices_for(kinds_of(value))
