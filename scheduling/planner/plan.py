@@ -72,8 +72,9 @@ class Move:
 class Clusters(NamedTuple):
     """The first rows of `detail["clusters"]`, and how many there are.
 
-    The clusters that are open and large enough come first, then the others, in the order of their
-    ids, without those that are not the requested cluster.
+    The rows have no sentences: only `cluster`, `code`, `missing`, and, if it is scattered, `free`
+    and `largest`. The clusters that are open and large enough come first, then the others, in the
+    order of their ids, without those that are not the requested cluster.
     """
 
     first: Sequence[dict[str, Any]] = ()
@@ -141,7 +142,9 @@ class WaitReason:
         return self.explanation.detail
 
     def clusters(self, number: int) -> Clusters:
-        """Return up to so many rows of `detail["clusters"]`, which costs less than to read all."""
+        """Return up to so many rows of `detail["clusters"]` without their sentences, which costs
+        far less than to read all.
+        """
         return self.explanation.clusters(number)
 
 

@@ -126,6 +126,12 @@ class Supply:
             self._of_cluster[cluster] = known
         return known
 
+    @cached_property
+    def clusters(self) -> list[range]:
+        """All nodes of each cluster; the clusters that have some of `nodes` come first."""
+        ids = sorted(self._ranges, key=lambda cluster: not self.of_cluster(cluster))
+        return [self._ranges[cluster] for cluster in ids]
+
     def total(self, cluster: int) -> int:
         """Return the sum of what is free on the cluster with this id, packed."""
         known = self._totals.get(cluster)

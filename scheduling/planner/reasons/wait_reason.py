@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from heapq import nsmallest
-from typing import Any
+from typing import Any, NamedTuple
 
 from scheduling.planner.outcome import Reservation, may_use
 from scheduling.planner.packed import OVERDRAWN, beyond, unpack
@@ -232,11 +232,10 @@ class Reason:
 
     def clusters(self, number: int) -> Clusters:
         """See `Clusters`."""
-        bins, wanted = self._problem.bins, self._deployment.requested_cluster
-        ids = {bins[nodes[0]].cluster.id: nodes for nodes in self._problem.clusters}
-        found = [nodes for id_, nodes in ids.items() if wanted in (None, id_)]
-        found.sort(key=lambda nodes: not self._supply.of_cluster(bins[nodes[0]].cluster.id))
-        return Clusters([self._row(nodes) for nodes in found[:number]], len(found))
+        wanted, found = self._deployment.requested_cluster, self._supply.clusters
+        if wanted is not None:
+            found = [nodes for nodes in found if self._problem.bins[nodes[0]].cluster.id == wanted]
+        return Clusters([self._figures(nodes).row for nodes in found[:number]], len(found))
 
     @property
     def move(self) -> dict[str, int]:
@@ -254,46 +253,47 @@ class Reason:
         return {"cluster": cluster, "node": node, "until": self._own.until}
 
     def _row(self, nodes: range) -> dict[str, Any]:
-        problem, cluster = self._problem, self._problem.bins[nodes[0]].cluster
-        here = self._supply.of_cluster(cluster.id)
-        scatter = None
-        if here:
-            code, why, missing, scatter = self._short(nodes, here)
-        else:
-            code, why = obstacle(problem, self._index, nodes) or OVERCOMMITTED
-            missing = missing_from_largest(problem, self._index, nodes)
-        row: dict[str, Any] = {
-            "cluster": cluster.id,
-            "name": cluster.label,
-            "code": code,
-            "why": why,
-            "missing": missing,
-        }
-        if scatter:
-            row |= {"free": scatter.free, "largest": scatter.largest}
+        figures, label = self._figures(nodes), self._problem.bins[nodes[0]].cluster.label
+        first = {"cluster": figures.row["cluster"], "name": label, "code": figures.row["code"]}
+        row = first | {"why": self._why(nodes, figures)} | figures.row
         if len(nodes) > 1:
+            here = self._supply.of_cluster(row["cluster"])
             row["nodes"] = [self._node(c) for c in self._closest_of(here, _LISTED)]
         return row
 
-    def _short(
-        self, nodes: range, here: list[int]
-    ) -> tuple[str, str, dict[str, int], Scatter | None]:
-        """Return the code, the clause, what is missing on the closest of the eligible nodes, and
-        how the free capacity is scattered.
-        """
+    def _figures(self, nodes: range) -> "_Figures":
+        """Return the row of a cluster without its sentences, which take the most time."""
+        problem, cluster = self._problem, self._problem.bins[nodes[0]].cluster.id
+        here = self._supply.of_cluster(cluster)
+        if not here:
+            found = obstacle(problem, self._index, nodes) or OVERCOMMITTED
+            missing = missing_from_largest(problem, self._index, nodes)
+            return _Figures({"cluster": cluster, "code": found[0], "missing": missing}, found[1])
         [closest] = self._closest_of(here, 1)
         missing = self._deployment.request.missing_from(self._free_on(closest))
-        why = self._shortfall(closest, missing)
-        code = "reserved_for_other" if self._reservation_on(closest) else "no_free_capacity"
-        if len(nodes) > 1:
-            label = self._problem.bins[closest].node.label
-            why = f"the closest of its {len(nodes)} nodes, {label}: {why}"
-            mismatch = failing(self._problem, self._index, nodes)
-            why += f"; {mismatch}" if mismatch else ""
-            scattered = self.scattered(closest)
-            if scattered and code == "no_free_capacity":
-                return SCATTERED, f"{why}; {scattered}", missing, scattered
-        return code, why, missing, None
+        code, scatter = "no_free_capacity", None
+        if self._reservation_on(closest):
+            code = "reserved_for_other"
+        elif len(nodes) > 1:
+            scatter = self.scattered(closest)
+        row = {"cluster": cluster, "code": SCATTERED if scatter else code, "missing": missing}
+        if scatter:
+            row |= {"free": scatter.free, "largest": scatter.largest}
+        return _Figures(row, "", closest, scatter)
+
+    def _why(self, nodes: range, figures: "_Figures") -> str:
+        """Return the clause of a cluster's row."""
+        if figures.obstacle:
+            return figures.obstacle
+        why = self._shortfall(figures.closest, figures.row["missing"])
+        if len(nodes) == 1:
+            return why
+        label = self._problem.bins[figures.closest].node.label
+        mismatch = failing(self._problem, self._index, nodes)
+        parts = (f"the closest of its {len(nodes)} nodes, {label}: {why}", mismatch)
+        return "; ".join(
+            [*filter(None, parts), *([str(figures.scatter)] if figures.scatter else [])]
+        )
 
     def _node(self, c: int) -> dict[str, Any]:
         node = self._problem.bins[c].node
@@ -308,6 +308,17 @@ class Reason:
             holder = self._problem.deployments[other.deployment].id
             text += f"; the rest is reserved for deployment {holder}, which has waited longest"
         return text
+
+
+class _Figures(NamedTuple):
+    """A cluster's row without its sentences, and what the sentence is about: an obstacle, or the
+    closest of the eligible nodes and how the free capacity is scattered.
+    """
+
+    row: dict[str, Any]
+    obstacle: str
+    closest: int = -1
+    scatter: Scatter | None = None
 
 
 class Detail(Mapping[str, Any]):

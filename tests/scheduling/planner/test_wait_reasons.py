@@ -80,6 +80,9 @@ def test_the_first_clusters_are_those_that_could_run_it(snapshot: Snapshot) -> N
     for wait in make_plan(snapshot).wait_reasons:
         rows = [row for row in wait.detail["clusters"] if row["code"] != "other_cluster"]
         rows.sort(key=lambda row: (row["code"] in useless, row["cluster"]))
+        for row in rows:
+            for sentence in ("name", "why", "nodes"):
+                row.pop(sentence, None)
         assert wait.clusters(2) == (rows[:2], len(rows))
 
 
