@@ -155,7 +155,7 @@ class OrganizationQueue:
         nodes: Sequence[Resources] = (),
         named: Set[int] | None = None,
     ) -> None:
-        self._loaded, self._filters, self._nodes, self._named = loaded, filters, nodes, named
+        self.loaded, self._filters, self._nodes, self._named = loaded, filters, nodes, named
         self._plan, self._backlog = plan_and_backlog(loaded)
         self._starting = {placement.deployment for placement in self._plan.placements}
 
@@ -174,7 +174,7 @@ class OrganizationQueue:
     @property
     def first_queued_at(self) -> int | None:
         """The time, in seconds, at which the first of these deployments was queued."""
-        known = self._loaded.known
+        known = self.loaded.known
         times = [d.queued_at for d in self._special if self._passes(d)]
         for group, passing in self._groups.items():
             if len(passing) == len(group.members):
@@ -186,7 +186,7 @@ class OrganizationQueue:
     def competitors(self, first: int = 0, last: int | None = None) -> Iterator[Competitor]:
         """Yield those of the filtered queue from `first` up to, but not including, `last`."""
         for position, pk in self._plan.served.numbered(self._wanted, first, last):
-            row = self._loaded.known[pk].deployment
+            row = self.loaded.known[pk].deployment
             yield Competitor(position, row, self._code(row), self._plan)
 
     def in_order(self, sort: Sort) -> Iterator[Row]:
@@ -221,7 +221,7 @@ class OrganizationQueue:
 
     @property
     def _special(self) -> list[Row]:
-        return [self._loaded.known[pk].deployment for pk in self._own_codes]
+        return [self.loaded.known[pk].deployment for pk in self._own_codes]
 
     @cached_property
     def _groups(self) -> dict[GroupOfAlike, Set[int]]:
@@ -255,7 +255,7 @@ class OrganizationQueue:
         )
 
     def _is_starved(self, d: Row) -> bool:
-        return is_starved(d, self._loaded.snapshot)
+        return is_starved(d, self.loaded.snapshot)
 
     def _all_could_run(self, group: GroupOfAlike) -> bool:
         """Return whether all members could certainly run on the filter's cluster."""
@@ -266,7 +266,7 @@ class OrganizationQueue:
     def _could_run_on(self, cluster: Cluster, d: Row) -> bool:
         if d.requested_cluster is not None:
             return d.requested_cluster == cluster.pk
-        return self._loaded.organization == cluster.organization_id and any(
+        return self.loaded.organization == cluster.organization_id and any(
             d.request.fits_in(node) for node in self._nodes
         )
 
@@ -275,7 +275,7 @@ class OrganizationQueue:
         """The ids of those that pass all filters, None if nothing is filtered."""
         if self._filters.passes_all:
             return None
-        known, code = self._loaded.known, self._filters.code
+        known, code = self.loaded.known, self._filters.code
         wanted = {
             pk
             for pk, own in self._own_codes.items()

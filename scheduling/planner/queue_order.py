@@ -1,6 +1,6 @@
 """The order in which a plan considers the ready deployments, as it is read."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -11,7 +11,7 @@ from typing import overload
 class ServedLevel:
     """The ids of the ready deployments of one priority, which `ordered` returns in order."""
 
-    ids: Collection[int]
+    ids: Set[int]
     ordered: Callable[[], list[int]]
 
 
@@ -53,17 +53,19 @@ class Served(Sequence[int]):
         return [pk for _, pk in self.numbered(None, wanted.start, wanted.stop)]
 
     def numbered(
-        self, among: Collection[int] | None = None, first: int = 0, last: int | None = None
+        self, among: Set[int] | None = None, first: int = 0, last: int | None = None
     ) -> Iterator[tuple[int, int]]:
         """Yield positions, counted from 1, and ids of these deployments, or of all.
 
         Of those only the ones from number `first` up to, but not including, `last`.
         """
         before = passed = 0
+        if among is not None:
+            last = len(among) if last is None else min(last, len(among))
         for number, level in enumerate(self._levels):
             if last is not None and passed >= last:
                 return
-            count = len(level.ids) if among is None else sum(map(among.__contains__, level.ids))
+            count = len(level.ids if among is None else level.ids & among)
             if count and passed + count > first:
                 ordered = enumerate(self._ordered(number), start=before + 1)
                 chosen = (one for one in ordered if among is None or one[1] in among)

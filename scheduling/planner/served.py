@@ -23,7 +23,7 @@ def _of_level(problem: Problem, level: Level) -> ServedLevel:
         return [problem.deployments[d].id for d in level_order(problem, level)]
 
     ids = [problem.deployments[d].id for d in (*level.ready, *level.suspended)]
-    return ServedLevel(ids, ordered)
+    return ServedLevel(frozenset(ids), ordered)
 
 
 def all_levels(problem: Problem, backlog: Backlog) -> list[ServedLevel]:

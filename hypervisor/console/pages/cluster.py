@@ -25,7 +25,6 @@ from hypervisor.ui.data.cluster_data import (
     scattered_on,
     share_of,
     timeline_of,
-    waits_on,
 )
 from hypervisor.ui.data.nodes import nodes_of
 from scheduling.insight.operator_actions import ACTIONS, Action
@@ -103,12 +102,12 @@ class ClusterPage(TopLevelPage):
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         cluster, now = self.cluster, timezone.now()
-        filters, silences = Filters(cluster=cluster), _silences(cluster, now)
-        entries = Queue(filters, now).entries(Group.PLACED, 0, _SHOWN)
+        silences = _silences(cluster, now)
+        queue = Queue(Filters(organization=cluster.organization_id, cluster=cluster), now)
+        entries, [own] = queue.entries(Group.PLACED, 0, _SHOWN), queue.queues
         asked = self.request.GET.get("span", "")
         span = asked if asked in SPANS else "1h"
-        waits = waits_on(cluster, now)
-        reservations = reservations_on(cluster, waits)
+        reservations = reservations_on(cluster, own.loaded)
         names = dict(cluster.nodes.values_list("pk", "name"))
         return super().get_context_data(
             cluster=cluster,
@@ -125,10 +124,10 @@ class ClusterPage(TopLevelPage):
             warnings=[text for row in cluster.connections.all() for text in row.warnings],
             drain=drain_of(cluster),
             reservations=reservations,
-            scattered=scattered_on(cluster, waits),
+            scattered=scattered_on(cluster, own.loaded),
             idle=idle.share(now - idle.SPAN, now, cluster=cluster.pk),
             idle_in_all=idle.share(now - idle.SPAN, now, organization=cluster.organization_id),
-            waiting=_waiting(cluster, now),
+            waiting=queue.length,
             timeline=timeline_of(cluster, now, SPANS[span]),
             span=span,
             spans=SPANS,
@@ -180,8 +179,3 @@ def _steps(request: HttpRequest, cluster: Cluster) -> list[Action]:
         for action in map(ACTIONS.__getitem__, names)
         if request.user.has_perm(action.permission) and not action.objection(cluster)
     ]
-
-
-def _waiting(cluster: Cluster, now: datetime) -> int:
-    """Count the competing deployments that would fit on the cluster if it were empty."""
-    return Queue(Filters(organization=cluster.organization_id, cluster=cluster), now).length

@@ -85,23 +85,21 @@ class Scattered:
 
 
 def waits_on(cluster: Cluster, now: datetime) -> Loaded | None:
-    """Return what the organization's next plan is made of, for the next two functions.
+    """Return what the organization's next plan is made of, for `reservations_on`.
 
-    The planner runs only if a deployment has waited long enough for a reservation, or if the last
-    cycle found free capacity scattered. Otherwise return None: both would find nothing.
+    The planner runs only if a deployment has waited long enough for a reservation. Otherwise return
+    None, because there is none.
     """
     long_ago = now - timedelta(seconds=settings.SCHEDULER_POLICY.starvation_seconds)
     of_organization = Deployment.objects.filter(organization=cluster.organization_id)
     ready = of_organization.ready(now).within_limits()
-    if not ready.filter(Q(queued_at__lte=long_ago) | Q(status_code=SCATTERED)).exists():
+    if not ready.filter(queued_at__lte=long_ago).exists():
         return None
     return load(cluster.organization_id, lock=False)
 
 
-def scattered_on(cluster: Cluster, loaded: Loaded | None) -> list[Scattered]:
+def scattered_on(cluster: Cluster, loaded: Loaded) -> list[Scattered]:
     """Return the first deployments for which the cluster's free capacity is scattered."""
-    if loaded is None:
-        return []
     scattered = (
         wait
         for competitor in OrganizationQueue(loaded, Filters(code=SCATTERED)).competitors()
