@@ -244,7 +244,6 @@ class Visitor:
             if response.status != expected:
                 self.wrong.append(f"{address}: {response.status}")
                 return
-            self.page.wait_for_load_state("networkidle")
             self.wait_for(scheme)
             self.page.evaluate(self.axe)
             only: Any = {"type": "tag", "values": TAGS} if scheme == "light" else ["color-contrast"]
