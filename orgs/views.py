@@ -32,7 +32,7 @@ from orgs.serializers import (
     UserSerializer,
 )
 from orgs.tenancy import memberships_of
-from orgs.tokens.grants import grant_of
+from orgs.tokens.grants import grant_of, require_log_in
 from orgs.viewsets import RepeatableMixin, TenantViewSet
 
 
@@ -81,8 +81,10 @@ class MeView(StrictParametersMixin):
         """Delete the caller's account, with all memberships, tokens and log-ins, for good.
 
         Deployments stay with their organizations. The username appears in the history, and nobody
-        else gets it. The last owner of an organization gets a 409 that names it.
+        else gets it. The last owner of an organization gets a 409 that names it. This needs the
+        access token of a log-in: an API token gets a 403.
         """
+        require_log_in(request.user)
         closing.close(caller(request))
         return Response(status=204)
 

@@ -80,3 +80,12 @@ def require_account(user: Person) -> None:
             " for one organization only.",
             code="token_scope",
         )
+
+
+def require_log_in(user: Person) -> None:
+    """Raise Forbidden if the caller uses an API token: one that leaked must not end an account."""
+    if grant_of(user) is not None:
+        raise Forbidden(
+            "No API token may do this: log in at /token, and use the access token that you get.",
+            code="token_scope",
+        )

@@ -9,6 +9,7 @@ from accounts.models import AuditEntry, User
 from deployments.models import Deployment, NoticeRule, Status
 from orgs import services
 from orgs.models import Event, Organization, Role
+from orgs.tokens.grants import Scope
 from tests.fixtures.deployments import Bring
 from tests.fixtures.log_in import LogIn
 from tests.fixtures.people import ClientFor
@@ -112,8 +113,18 @@ def test_the_api_deletes_the_account_of_the_caller(dora: User, client_for: Clien
     assert not dora.is_active
 
 
-def test_the_api_names_the_organizations_too(alice: User, acme: Organization) -> None:
-    error = refusal(client_with(alice).delete("/me"), 409)
+@pytest.mark.parametrize("scope", Scope)
+def test_no_api_token_deletes_the_account(dora: User, scope: Scope) -> None:
+    assert refusal(client_with(dora, scope).delete("/me"), 403)["code"] == "token_scope"
+
+    dora.refresh_from_db()
+    assert dora.is_active
+
+
+def test_the_api_names_the_organizations_too(
+    alice: User, acme: Organization, client_for: ClientFor
+) -> None:
+    error = refusal(client_for(alice).delete("/me"), 409)
 
     assert (error["code"], "Acme" in error["detail"]) == ("last_owner", True)
 
