@@ -109,9 +109,21 @@ def authorize(user: User, rows: Mapping[str, Fields]) -> list[Entry]:
     return entries
 
 
-def requested_cluster(user: User, row: Fields) -> Cluster | None:
-    """Return the requested cluster. Raises NotFound if the user cannot see it."""
-    return _cluster_of(row, _visible_clusters(user, [row]))
+def cluster_of_change(user: User, deployment: Deployment, row: Fields) -> Cluster | None:
+    """Return the cluster that the deployment requests after a change, for its validated fields.
+
+    Raises NotFound if the user cannot see it, and Invalid if it is one of another organization.
+    """
+    if "requested_cluster_id" not in row:
+        return deployment.requested_cluster
+    cluster = _cluster_of(row, _visible_clusters(user, [row]))
+    if cluster and cluster.organization_id != deployment.organization_id:
+        raise Invalid(
+            f"Cluster {cluster.pk} belongs to another organization: name a cluster of"
+            f" organization {deployment.organization_id}.",
+            attr="requested_cluster",
+        )
+    return cluster
 
 
 def submit_many(

@@ -21,7 +21,8 @@ from deployments.models import (
 from deployments.requirements import Conditions, existing, holds, in_words, satisfied
 from hypervisor.base.errors import Conflict, Invalid
 
-_CHANGEABLE_ALWAYS = {"name", "labels", "priority", "restart_policy", "max_restarts"}
+CHANGEABLE_ALWAYS = {"name", "labels", "priority", "restart_policy", "max_restarts"}
+"""The fields that can change until a deployment has ended; all others only while it is pending."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +103,14 @@ def check_changeable(deployment: Deployment, changed: set[str]) -> None:
             f"Deployment {deployment.pk} has ended ({deployment.status}) and cannot be changed:"
             " start it again first, or submit a new one."
         )
-    if deployment.array_id and changed - _CHANGEABLE_ALWAYS:
+    if deployment.array_id and changed - CHANGEABLE_ALWAYS:
         raise Conflict(
             f"Deployment {deployment.pk} is an element of array {deployment.array_id}, whose"
             " elements request the same; only name, labels, priority and restart policy can"
             " change: cancel the array and submit another one."
         )
     # The API's name of the column `cpu_milli` is `cpu`.
-    frozen = sorted(name.removesuffix("_milli") for name in changed - _CHANGEABLE_ALWAYS)
+    frozen = sorted(name.removesuffix("_milli") for name in changed - CHANGEABLE_ALWAYS)
     if frozen and deployment.status != Status.PENDING:
         raise Conflict(
             f"Deployment {deployment.pk} is {deployment.status}; {', '.join(frozen)} can change"

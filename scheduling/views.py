@@ -31,7 +31,6 @@ from deployments.serializers import (
     EventSerializer,
     HandOverSerializer,
 )
-from hypervisor.base.errors import Invalid
 from hypervisor.rest.parameters import PAGE, StrictParametersMixin, flag, whole_number
 from hypervisor.rest.schemas import ANSWER
 from orgs.models import Event, Role
@@ -162,15 +161,7 @@ class DeploymentViewSet(ListModelMixin, RetrieveModelMixin, GroupMixin):
             self.get_serializer(deployment, data=request.data, partial=partial),
         )
         serializer.is_valid(raise_exception=True)
-        cluster = deployment.requested_cluster
-        if "requested_cluster_id" in serializer.validated_data:
-            cluster = bulk.requested_cluster(caller(request), serializer.validated_data)
-        if cluster and cluster.organization_id != deployment.organization_id:
-            raise Invalid(
-                f"Cluster {cluster.pk} belongs to another organization: name a cluster of"
-                f" organization {deployment.organization_id}.",
-                attr="requested_cluster",
-            )
+        cluster = bulk.cluster_of_change(caller(request), deployment, serializer.validated_data)
         services.update(
             deployment, actor=request.user.get_username(), spec=serializer.spec(cluster)
         )

@@ -125,7 +125,18 @@ class Acting:
             page.message_user(request, f"{count} {done}.", messages.SUCCESS)
 
 
-class ServiceAdmin(Acting, Audited, ModelAdmin):  # type: ignore[misc]
+class OnlyNamed:
+    """Pages whose deletion names only the chosen objects: the service decides about the others."""
+
+    def get_deleted_objects(
+        self, objs: Iterable[Model], request: HttpRequest
+    ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
+        page: Any = self
+        names = [str(obj) for obj in objs]
+        return names, {str(page.opts.verbose_name_plural): len(names)}, set(), []
+
+
+class ServiceAdmin(OnlyNamed, Acting, Audited, ModelAdmin):  # type: ignore[misc]
     """Pages that write through services; a service's refusal is shown as a message."""
 
     show_full_result_count = False
@@ -150,13 +161,6 @@ class ServiceAdmin(Acting, Audited, ModelAdmin):  # type: ignore[misc]
 
     def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         return self._with_messages(super().delete_view, request, *args, **kwargs)
-
-    def get_deleted_objects(
-        self, objs: Iterable[Model], request: HttpRequest
-    ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
-        """Confirm only the named objects: the service decides about dependent rows."""
-        names = [str(obj) for obj in objs]
-        return names, {str(self.opts.verbose_name_plural): len(names)}, set(), []
 
     def _with_messages(
         self, view: Callable[..., HttpResponse], request: HttpRequest, *args: Any, **kwargs: Any

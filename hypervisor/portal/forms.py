@@ -15,10 +15,11 @@ class ServiceForm(forms.Form):
 
     `shown_at` names the field that shows the errors of an attribute of the API, where the names
     differ. Errors of attributes without a field stand above the form. `given` is what the
-    serializer returns.
+    serializer returns. With `partial`, it has only the fields that change.
     """
 
     serializer_class: ClassVar[type[BaseSerializer[Any]] | None] = None
+    partial: ClassVar[bool] = False
     shown_at: ClassVar[Mapping[str, str]] = {}
     given: dict[str, Any]
 
@@ -35,7 +36,7 @@ class ServiceForm(forms.Form):
             return
         wrong = set(self.errors)
         self.cleaned_data = dict.fromkeys(wrong - {NON_FIELD_ERRORS}) | self.cleaned_data
-        serializer = self.serializer_class(data=self.body())
+        serializer = self.serializer_class(data=self.body(), partial=self.partial)
         if serializer.is_valid():
             self.given = dict(serializer.validated_data)
             return

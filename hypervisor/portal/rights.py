@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 
 from accounts.models import User
-from deployments.models import Deployment
+from deployments.models import Array, Deployment
 from orgs.models import Role
 from orgs.permissions import require, role_of
 from scheduling.insight.operator_actions import ACTIONS, Action
 from scheduling.views import DeploymentViewSet
 
-_CALLS = {
+CALLS = {
     "hold": "hold",
     "release": "release",
     "reprioritize": "update",
@@ -20,7 +20,7 @@ _CALLS = {
 }
 """The call of the API for each action of members. All other actions are for operators."""
 
-MEMBERS_ACTIONS = {name: ACTIONS[name] for name in _CALLS}
+MEMBERS_ACTIONS = {name: ACTIONS[name] for name in CALLS}
 
 
 def permitted(actions: Iterable[Action], deployment: Deployment, person: User) -> list[Action]:
@@ -29,14 +29,23 @@ def permitted(actions: Iterable[Action], deployment: Deployment, person: User) -
     return [
         action
         for action in actions
-        if action.name in _CALLS and role.rank >= _needed(action, deployment, person).rank
+        if action.name in CALLS
+        and role.rank >= _needed(CALLS[action.name], deployment, person).rank
     ]
 
 
-def check(action: Action, deployment: Deployment, person: User) -> None:
-    """Raise Forbidden if the person's role does not allow the action on the deployment."""
-    require(person, deployment.organization_id, _needed(action, deployment, person))
+def may(call: str, row: Deployment | Array, person: User) -> bool:
+    """Return whether the person may make the call of the API about the deployment, or about the
+    elements of the array.
+    """
+    return role_of(person, row.organization_id).rank >= _needed(call, row, person).rank
 
 
-def _needed(action: Action, deployment: Deployment, person: User) -> Role:
-    return DeploymentViewSet.role_needed(_CALLS[action.name], deployment, person)
+def check(call: str, row: Deployment | Array, person: User) -> None:
+    """Raise Forbidden if `may` does not allow the call."""
+    require(person, row.organization_id, _needed(call, row, person))
+
+
+def _needed(call: str, row: Deployment | Array, person: User) -> Role:
+    # Who submitted an array submitted its elements.
+    return DeploymentViewSet.role_needed(call, row, person)  # type: ignore[arg-type]

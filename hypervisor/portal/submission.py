@@ -5,8 +5,8 @@ stands beside it.
 """
 
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar
 
 from django import forms
 from django.utils.crypto import get_random_string
@@ -34,7 +34,22 @@ def _area(rows: int, **attributes: str) -> forms.Textarea:
 
 
 class SubmitForm(forms.Form):
-    """`key` makes a submission that is sent twice a single one."""
+    """`key` makes a submission that is sent twice a single one.
+
+    `readers` are the functions that read the text of a field.
+    """
+
+    readers: ClassVar[Mapping[str, Callable[[str], Any]]] = {
+        "command": typed.read_command,
+        "env": typed.read_variables,
+        "secrets": typed.read_secrets,
+        "labels": typed.read_labels,
+        "require": typed.read_conditions,
+        "prefer": lambda text: typed.read_conditions(text, weighted=True),
+        "max_runtime_s": typed.read_seconds,
+        "depends_on": typed.read_waits,
+        "run_as": typed.read_user,
+    }
 
     key = forms.CharField(widget=forms.HiddenInput(), max_length=64)
     organization = forms.ModelChoiceField(Organization.objects.none(), empty_label=None)
@@ -161,7 +176,7 @@ class SubmitForm(forms.Form):
         return any(field.errors or not _is_default(field) for field in self.more)
 
     def clean(self) -> None:
-        for name, read in _READERS.items():
+        for name, read in self.readers.items():
             text = self.cleaned_data.get(name)
             if isinstance(text, str) and text.strip():
                 try:
@@ -177,7 +192,8 @@ class SubmitForm(forms.Form):
                 given[name] = given[name].pk
         secrets = given.pop("secrets", {})
         if secrets:
-            given["env"] = {**given.get("env", {}), **{n: {SECRET: v} for n, v in secrets.items()}}
+            sealed = {name: {SECRET: value or None} for name, value in secrets.items()}
+            given["env"] = {**given.get("env", {}), **sealed}
         size, at_once = given.pop("array", None), given.pop("at_once", None)
         if size or at_once:
             given["array"] = {"size": size, "at_once": at_once}
@@ -185,14 +201,8 @@ class SubmitForm(forms.Form):
 
     def entry(self, person: User) -> Entry | None:
         """Return what to submit; None if something is wrong, which the form then says."""
-        wrong = set(self.errors)
-        serializer = DeploymentSerializer.of(self.body())
-        if not serializer.is_valid():
-            for path, message in _messages(serializer.errors):
-                # Fields that are wrong already are missing from the body.
-                if self._shown_at(path) not in wrong:
-                    self._add(path, message)
-        if self.errors:
+        serializer = self.checked()
+        if serializer is None:
             return None
         try:
             (entry,) = bulk.authorize(person, {"": serializer.validated_data})
@@ -200,6 +210,21 @@ class SubmitForm(forms.Form):
             self.refuse(error)
             return None
         return entry
+
+    def serializer(self) -> DeploymentSerializer:
+        """Return the serializer of the call that the form makes."""
+        return DeploymentSerializer.of(self.body())
+
+    def checked(self) -> DeploymentSerializer | None:
+        """Return the valid serializer; None if something is wrong, which the form then says."""
+        wrong = set(self.errors)
+        serializer = self.serializer()
+        if not serializer.is_valid():
+            for path, message in _messages(serializer.errors):
+                # Fields that are wrong already are missing from the body.
+                if self._shown_at(path) not in wrong:
+                    self._add(path, message)
+        return None if self.errors else serializer
 
     def refuse(self, error: DomainError) -> None:
         """Show a refusal beside the field that it names."""
@@ -219,19 +244,6 @@ class SubmitForm(forms.Form):
         """Return the field that shows the errors of an attribute of the API."""
         name = _FIELD_OF.get(path) or path.split(".")[0]
         return _FIELD_OF.get(name, name)
-
-
-_READERS: Mapping[str, Any] = {
-    "command": typed.read_command,
-    "env": typed.read_variables,
-    "secrets": typed.read_secrets,
-    "labels": typed.read_labels,
-    "require": typed.read_conditions,
-    "prefer": lambda text: typed.read_conditions(text, weighted=True),
-    "max_runtime_s": typed.read_seconds,
-    "depends_on": typed.read_waits,
-    "run_as": typed.read_user,
-}
 
 
 def like(deployment: Deployment) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from django.urls import include, path
 
 from hypervisor.portal.pages import start, tokens
+from hypervisor.portal.pages.array import ArrayActionPage
+from hypervisor.portal.pages.change import ChangePage
 from hypervisor.portal.pages.clusters import changes, steering
 from hypervisor.portal.pages.clusters.overview import ClusterPage
 from hypervisor.portal.pages.deployment import DeploymentPage, LogFile, LogsPage
@@ -59,7 +61,9 @@ urlpatterns = [
     path("my/deployments/<int:pk>/", DeploymentPage.as_view(), name="deployment"),
     path("my/deployments/<int:pk>/logs/", LogsPage.as_view(), name="logs"),
     path("my/deployments/<int:pk>/logs/file/", LogFile.as_view(), name="log_file"),
+    path("my/deployments/<int:pk>/change/", ChangePage.as_view(), name="change"),
     path("my/deployments/<int:pk>/<slug:action>/", PreviewPage.as_view(), name="preview"),
+    path("my/arrays/<int:pk>/<slug:action>/", ArrayActionPage.as_view(), name="array"),
     path("my/queue/", QueuePage.as_view(), name="queue"),
     path("my/submit/", SubmitPage.as_view(), name="submit"),
     path("my/organizations/", lists.OrganizationsPage.as_view(), name="organizations"),
@@ -71,6 +75,10 @@ urlpatterns = [
     path(
         "my/clusters/<int:pk>/delete/", changes.DeleteClusterPage.as_view(), name="delete_cluster"
     ),
+    path(
+        "my/clusters/<int:pk>/rename/", changes.RenameClusterPage.as_view(), name="rename_cluster"
+    ),
+    path("my/nodes/<int:pk>/delete/", changes.DeleteNodePage.as_view(), name="delete_node"),
     path("my/clusters/<int:pk>/nodes/new/", changes.AddNodePage.as_view(), name="new_node"),
     path("my/clusters/<int:pk>/<slug:action>/", steering.SteerClusterPage.as_view(), name="steer"),
     path("my/nodes/<int:pk>/<slug:action>/", steering.SteerNodePage.as_view(), name="steer_node"),

@@ -102,6 +102,7 @@ def ids(service: Service, alice: User) -> dict[str, Any]:
     alice.wait_for(ended, "completed")
     with User.newcomer(service.url, "bert", patience_s=10) as bert:
         user = bert.get("/me")["id"]
+    element = alice.deploy("sweep", cpu=4, gpu=2, array={"size": 3})
     registry = {"host": "registry.example.org", "username": "a", "password": "b"}
     found = {
         "organization": organization,
@@ -110,6 +111,7 @@ def ids(service: Service, alice: User) -> dict[str, Any]:
         "running": running,
         "waiting": waiting[0],
         "user": user,
+        "array": alice.get(f"/deployments/{element}")["array"]["id"],
         "registry": alice.post("/registries", **registry)["id"],
         "webhook": alice.post("/webhooks", url="https://example.org/hook")["id"],
         "token": alice.post("/tokens", name="ci", scopes=["read"])["id"],
@@ -126,7 +128,7 @@ def addresses(ids: dict[str, Any]) -> dict[str, list[str]]:
     of_own = "/my/organizations/<int:organization_id>/"
     preview = "/admin/preview/"
     return {
-        "/": ["/", "/?nowhere"],
+        "/": ["/", "/?nowhere", f"/?array={ids['array']}"],
         "/account/": ["/account/"],
         "/account/delete/": ["/account/delete/"],
         "/account/email/": ["/account/email/"],
@@ -164,6 +166,12 @@ def addresses(ids: dict[str, Any]) -> dict[str, list[str]]:
         "/my/deployments/<int:pk>/<slug:action>/": [f"/my/deployments/{ids['running']}/stop/"],
         "/my/deployments/<int:pk>/logs/": [f"/my/deployments/{ids['running']}/logs/"],
         "/my/nodes/<int:pk>/<slug:action>/": [f"/my/nodes/{ids['node']}/drain_node/"],
+        "/my/arrays/<int:pk>/<slug:action>/": [f"/my/arrays/{ids['array']}/cancel/"],
+        "/my/clusters/<int:pk>/rename/": [f"/my/clusters/{ids['cluster']}/rename/"],
+        "/my/deployments/<int:pk>/change/": [
+            f"/my/deployments/{ids[state]}/change/" for state in ("running", "waiting")
+        ],
+        "/my/nodes/<int:pk>/delete/": [f"/my/nodes/{ids['node']}/delete/"],
         "/my/clusters/<int:pk>/delete/": [f"/my/clusters/{ids['cluster']}/delete/"],
         "/my/clusters/<int:pk>/nodes/new/": [f"/my/clusters/{ids['cluster']}/nodes/new/"],
         "/my/notices/": ["/my/notices/"],

@@ -34,8 +34,9 @@ Supply = Cluster | Node
 
 
 def _link_to_page(cluster: Cluster) -> str:
-    link = '<a class="font-semibold text-primary-600 dark:text-primary-400" href="{}">{}</a>'
-    return format_html(link, reverse("cluster", args=[cluster.pk]), cluster)
+    link = '<a class="{}" href="{}">{}</a>'
+    look = "font-semibold whitespace-nowrap text-primary-600 dark:text-primary-400"
+    return format_html(link, look, reverse("cluster", args=[cluster.pk]), cluster)
 
 
 def _cpu(page: Any, row: Supply) -> str:
@@ -63,6 +64,7 @@ class ClusterAdmin(ServiceAdmin):
     search_fields = ["name", "organization__name"]
     readonly_fields = ["state", "driver", "created_at"]
     autocomplete_fields = ["organization"]
+    fields = ["organization", "name", *DIMENSIONS, "state", "driver", "created_at"]
     actions = ["cordon", "uncordon", "drain", "resize", "declare_lost", "run_cycle"]
     has_operate_permission = permitted("steer")
     has_resize_permission = permitted("resize")
@@ -176,6 +178,10 @@ class NodeAdmin(ServiceAdmin):
 
     def get_queryset(self, request: HttpRequest) -> NodeQuerySet:
         return Node.objects.with_allocated()
+
+    def get_fields(self, request: HttpRequest, obj: Node | None = None) -> list[str]:
+        of_engine = ["engine_message", "restrictions"] if obj else []
+        return ["cluster", "name", *DIMENSIONS, "labels", "state", *of_engine, "created_at"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Node | None = None) -> list[str]:
         if obj is None:

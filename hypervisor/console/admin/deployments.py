@@ -108,12 +108,18 @@ class DepartedFilter(DropdownFilter):  # type: ignore[misc]
         return queryset.filter(pk__in=left.values("pk"))
 
 
+def _place(row: Deployment | Run) -> str:
+    """Return the cluster and the node, or one of them if they have the same name."""
+    names = [str(each) for each in (row.cluster, row.node) if each]
+    return ", ".join(dict.fromkeys(names))
+
+
 @admin.register(Deployment)
 class DeploymentAdmin(ServiceAdmin):
     """A deployment has a page of its own; `?edit` is the form."""
 
     list_display = [
-        "called", "organization", "state", "priority", "requests", "cluster", "node", "why",
+        "called", "organization", "state", "priority", "requests", "place", "why",
     ]  # fmt: skip
     list_filter = [
         "status", "held", "organization", "cluster", "preemptible", LabelFilter, ArrayFilter,
@@ -211,6 +217,10 @@ class DeploymentAdmin(ServiceAdmin):
             deployment.pk,
         )
 
+    @admin.display(description="Place", ordering="cluster")
+    def place(self, deployment: Deployment) -> str:
+        return _place(deployment)
+
     @admin.display(description="Requests")
     def requests(self, deployment: Deployment) -> str:
         return request_in_short(deployment)
@@ -288,8 +298,7 @@ class RunAdmin(HistoryAdmin):
 
     @admin.display(description="Place", ordering="cluster")
     def place(self, run: Run) -> str:
-        names = [str(row) for row in (run.cluster, run.node) if row]
-        return ", ".join(dict.fromkeys(names)) or "a deleted cluster"
+        return _place(run) or "a deleted cluster"
 
     @admin.display(description="Outcome", ordering="outcome")
     def result(self, run: Run) -> str:

@@ -1,3 +1,4 @@
+from collections.abc import Iterable
 from typing import Any
 
 from django import forms
@@ -156,6 +157,16 @@ class OrganizationAdmin(ServiceAdmin):
                 text = f"{member.user} left behind {departures.sentence(left)}."
                 self.message_user(request, text, messages.WARNING)
 
+    def get_deleted_objects(
+        self, objs: Iterable[Organization], request: HttpRequest
+    ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
+        """Count what is deleted with the organizations."""
+        names, counts, missing, protected = super().get_deleted_objects(objs, request)
+        for model in (Membership, Cluster, Deployment):
+            within = model.objects.filter(organization__in=objs).count()  # type: ignore[attr-defined]
+            counts[str(model._meta.verbose_name_plural)] = within
+        return names, counts, missing, protected
+
     def delete_model(self, request: HttpRequest, obj: Organization) -> None:
         services.delete(obj, actor=request.user.get_username())
 
@@ -197,7 +208,7 @@ class EventAdmin(HistoryAdmin):
     search_fields = ["=actor", "=kind"]
     search_help_text = "An id, a username or a kind of event."
     ordering = ["-id"]
-    fields = ["time", "organization_link", "about", "kind", "status", "actor", "why", "data"]
+    fields = ["time", "organization_link", "about", "happened", "status", "actor", "why", "data"]
     readonly_fields = fields
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:

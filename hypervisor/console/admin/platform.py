@@ -22,7 +22,7 @@ from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, Ou
 from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from hypervisor.console.bases import Audited, ManyAsCheckboxes
+from hypervisor.console.bases import Audited, ManyAsCheckboxes, OnlyNamed
 
 _OTHER_PACKAGES = [
     AccessAttempt, AccessFailureLog, AccessLog, BlacklistedToken, ClockedSchedule, CrontabSchedule,
@@ -41,13 +41,16 @@ class GuardedActions:
 
 
 @admin.register(Group)
-class GroupAdmin(ManyAsCheckboxes, BaseGroupAdmin, ModelAdmin):  # type: ignore[misc]
+class GroupAdmin(OnlyNamed, ManyAsCheckboxes, BaseGroupAdmin, ModelAdmin):  # type: ignore[misc]
     pass
 
 
 @admin.register(AccessAttempt)
 class AccessAttemptAdmin(GuardedActions, BaseAccessAttemptAdmin, ModelAdmin):  # type: ignore[misc]
     """Failed log-ins; deleting a row ends its lock-out."""
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
 
 
 class TaskSelectWidget(UnfoldAdminSelectWidget, beat.TaskSelectWidget):  # type: ignore[misc]
@@ -64,6 +67,7 @@ class PeriodicTaskForm(beat.PeriodicTaskForm):  # type: ignore[misc]
 @admin.register(PeriodicTask)
 class PeriodicTaskAdmin(GuardedActions, Audited, beat.PeriodicTaskAdmin, ModelAdmin):  # type: ignore[misc]
     form = PeriodicTaskForm
+    list_display = ["name", "enabled", "scheduler", "last_run_at"]
     # The package's template has an inline script, which the CSP forbids.
     change_form_template = None
 

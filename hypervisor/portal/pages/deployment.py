@@ -8,10 +8,10 @@ from django.urls import reverse
 from django.utils import timezone
 
 from deployments.logs import store
-from deployments.models import OCCUPYING, Deployment
+from deployments.models import ENDED, OCCUPYING, Deployment
 from hypervisor.base.numbers import whole
 from hypervisor.portal.bases import PortalPage
-from hypervisor.portal.rights import permitted
+from hypervisor.portal.rights import may, permitted
 from hypervisor.ui.data.deployment import Button, describe, offered
 from hypervisor.ui.data.logs import output_of
 from scheduling.insight.operator_actions import ACTIONS
@@ -76,9 +76,17 @@ class DeploymentPage(OfDeployment):
                 )
                 for action in permitted(actions, row, self.person)
             ),
+            *self._change(),
             Button("Logs", reverse("portal:logs", args=[row.pk])),
             Button("Submit another like this", again),
         ]
+
+    def _change(self) -> list[Button]:
+        """Return the button to the page of changes, if the person may change it and it goes on."""
+        if self.deployment.status in ENDED or not may("update", self.deployment, self.person):
+            return []
+        address = reverse("portal:change", args=[self.deployment.pk])
+        return [Button("Change\N{HORIZONTAL ELLIPSIS}", address, "Change its specification.")]
 
 
 class LogsPage(OfDeployment):

@@ -17,6 +17,7 @@ from deployments import labels
 from deployments.models import ENDED, Array, Deployment, DeploymentQuerySet, Status
 from hypervisor.base.numbers import whole
 from hypervisor.portal.bases import PortalPage
+from hypervisor.portal.pages.array import offered
 from orgs.models import Organization
 from scheduling.insight.standing import Standing, standings
 
@@ -143,6 +144,8 @@ class DeploymentsPage(PortalPage):
             lines=[Line(row, _state(row.status, row.held), standing.get(row.pk)) for row in rows],
             places=Places.of_rows(rows),
             tabs=list(self._tabs(form)),
+            array=array,
+            array_verbs=offered(array, self.person) if array else [],
             filtered=any(query.get(name) for name in form.fields if name != "whose"),
             everybody=form.is_for_everybody,
             several=len(organizations) > 1,

@@ -7,7 +7,7 @@ from django.urls import reverse
 
 from deployments.models import Deployment
 from hypervisor.portal.pages.deployment import OfDeployment
-from hypervisor.portal.rights import MEMBERS_ACTIONS, check
+from hypervisor.portal.rights import CALLS, MEMBERS_ACTIONS, check
 from hypervisor.ui.previews import PreviewMixin
 
 
@@ -21,7 +21,7 @@ class PreviewPage(PreviewMixin, OfDeployment):
         if name not in MEMBERS_ACTIONS:
             raise Http404(f"No such action: {name}")
         self.action = MEMBERS_ACTIONS[name]
-        check(self.action, self.deployment, self.person)
+        check(CALLS[name], self.deployment, self.person)
         self.rows, self.subjects = [self.deployment], [self.deployment.pk]
         self.title = f"{self.action.label}: {self.deployment.name}"
 

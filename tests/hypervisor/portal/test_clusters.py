@@ -147,6 +147,46 @@ def test_an_admin_adds_a_node(browse: Browse, forge: Cluster, alice: User, bob: 
     assert made.labels == {"gpu.model": "l4"}
 
 
+def test_without_an_organization_it_says_what_to_do(browse: Browse, charlie: User) -> None:
+    said = browse(charlie).get(reverse("portal:new_cluster")).content.decode()
+    assert reverse("portal:new_organization") in said
+    assert "<select" not in said
+
+
+def test_a_developer_is_told_who_adds_clusters(
+    browse: Browse, acme: Organization, bob: User
+) -> None:
+    assert "Ask an admin" in browse(bob).get(reverse("portal:new_cluster")).content.decode()
+
+
+def test_an_admin_renames_a_cluster(
+    browse: Browse, forge: Cluster, rack: Cluster, alice: User, bob: User
+) -> None:
+    path = reverse("portal:rename_cluster", args=[rack.pk])
+    assert browse(bob).post(path, {"name": "anvil"}).status_code == 403
+    taken = browse(alice).post(path, {"name": "forge"})
+    assert set(taken.context["form"].errors) == {"name"}
+    browse(alice).post(path, {"name": "anvil"})
+    rack.refresh_from_db()
+    assert (rack.name, rack.cpu_milli) == ("anvil", 8000)
+
+
+def test_an_admin_deletes_a_node(
+    browse: Browse, forge: Cluster, rack: Cluster, alice: User, bob: User, charlie: User
+) -> None:
+    first, second = rack.nodes.order_by("pk")
+    path = reverse("portal:delete_node", args=[first.pk])
+    browser = browse(alice)
+    assert path in browser.get(reverse("portal:cluster", args=[rack.pk])).content.decode()
+    assert browse(bob).post(path).status_code == 403
+    assert browse(charlie).post(path).status_code == 404
+    browser.post(path)
+    assert list(rack.nodes.all()) == [second]
+    last = reverse("portal:delete_node", args=[second.pk])
+    assert last not in browser.get(reverse("portal:cluster", args=[rack.pk])).content.decode()
+    assert "only one" in browser.post(last, follow=True).content.decode()
+
+
 def test_an_admin_deletes_a_cluster_on_which_nothing_runs(
     browse: Browse, forge: Cluster, rack: Cluster, alice: User, bob: User, bring: Bring
 ) -> None:

@@ -16,6 +16,7 @@ PUBLIC = ("/my/notices/unsubscribe/<str:token>/",)
 """Pages that need no sign-in, because a link in a mail leads to them."""
 
 _OF = {
+    "arrays": "arrays",
     "clusters": "clusters",
     "deployments": "deployments",
     "nodes": "nodes",

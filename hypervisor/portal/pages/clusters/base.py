@@ -7,14 +7,17 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
 from clusters.models import Cluster
+from clusters.node_views import NodeViewSet
 from clusters.views import ClusterViewSet
 from hypervisor.portal.bases import PortalPage
 from orgs.models import Role
 from orgs.permissions import require
 
 STEER = ClusterViewSet.roles["cordon"]
+RENAME = ClusterViewSet.roles["update"]
 DELETE = ClusterViewSet.roles["destroy"]
-"""The lowest roles that may add, change, cordon and drain clusters, and delete them."""
+DELETE_NODE = NodeViewSet.roles["destroy"]
+"""The lowest roles that may add, cordon and drain clusters, and rename, delete them or nodes."""
 
 
 class OfCluster(PortalPage):
@@ -27,9 +30,12 @@ class OfCluster(PortalPage):
 
     def prepare(self) -> None:
         """Read the cluster. Raises Forbidden if the person's role is too low."""
+        self.read(self.kwargs["pk"])
+
+    def read(self, cluster_id: int) -> None:
         rows = Cluster.objects.visible_to(self.person).with_allocated()
         rows = rows.select_related("organization").prefetch_related("connections__node")
-        self.cluster = get_object_or_404(rows, pk=self.kwargs["pk"])
+        self.cluster = get_object_or_404(rows, pk=cluster_id)
         self.role = require(self.person, self.cluster.organization_id, self.least)
 
     @property

@@ -1,16 +1,17 @@
-"""Adding a cluster and its nodes, and deleting a cluster."""
+"""Adding a cluster and its nodes, renaming a cluster, and deleting both."""
 
 from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import messages
+from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from rest_framework.serializers import BaseSerializer
 
-from clusters import nodes, services
+from clusters import node_rules, nodes, services
 from clusters.capacity import Capacity
 from clusters.labels import MAX_NAME
-from clusters.models import DIMENSIONS
+from clusters.models import DIMENSIONS, Node
 from clusters.nodes import MAX_NODES, NodeSpec
 from clusters.resources import MAX_GPU
 from clusters.serializers import ClusterSerializer, NodeSerializer
@@ -19,7 +20,7 @@ from hypervisor.base.forms import IntegerFormField
 from hypervisor.base.numbers import whole
 from hypervisor.portal.actions import ConfirmPage, FormPage
 from hypervisor.portal.forms import ServiceForm
-from hypervisor.portal.pages.clusters.base import DELETE, STEER, OfCluster
+from hypervisor.portal.pages.clusters.base import DELETE, DELETE_NODE, RENAME, STEER, OfCluster
 from hypervisor.ui.data.gpu_models import LABEL
 from orgs.models import Membership, Organization, Role
 from orgs.permissions import require
@@ -84,6 +85,7 @@ class ClusterForm(NodeForm):
 
 
 class NewClusterPage(FormPage):
+    template_name = "portal/clusters/new.html"
     title = "Add a cluster"
     section = "organizations"
     button = "Add"
@@ -111,13 +113,17 @@ class NewClusterPage(FormPage):
     def make_form(self, data: Any = None) -> ClusterForm:
         asked = self.request.GET.get("organization")
         form = ClusterForm(data, initial={"organization": asked} if asked else None)
-        mine = Membership.objects.filter(user=self.person)
-        able = [m.organization_id for m in mine if Role(m.role).rank >= STEER.rank]
+        able = self._able()
         field = form.fields["organization"]
         field.queryset = Organization.objects.filter(pk__in=able).order_by("name")  # type: ignore[attr-defined]
         if len(able) == 1:
             field.initial, field.widget = able[0], forms.HiddenInput()
         return form
+
+    def _able(self) -> list[int]:
+        """Return the ids of the organizations to which the person may add clusters."""
+        mine = Membership.objects.filter(user=self.person)
+        return [m.organization_id for m in mine if Role(m.role).rank >= STEER.rank]
 
     def act(self, form: ClusterForm) -> str:
         organization: Organization = form.cleaned_data["organization"]
@@ -138,7 +144,8 @@ class NewClusterPage(FormPage):
             ("Organizations", reverse("portal:organizations")),
             (self.title, None),
         )
-        return super().get_context_data(**kwargs)
+        belongs = Membership.objects.filter(user=self.person).exists()
+        return super().get_context_data(belongs=belongs, may_add=bool(self._able()), **kwargs)
 
 
 class AddNodePage(OfCluster, FormPage):
@@ -157,6 +164,67 @@ class AddNodePage(OfCluster, FormPage):
         return self.back
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        self.breadcrumbs = self.path_to(self.title)
+        return super().get_context_data(**kwargs)
+
+
+class ClusterNameForm(ServiceForm):
+    """The name of a cluster, checked as in a PATCH of it."""
+
+    serializer_class = ClusterSerializer
+    partial = True
+
+    name = forms.CharField(label="Name", max_length=100)
+
+
+class RenameClusterPage(OfCluster, FormPage):
+    least = RENAME
+    button = "Rename"
+    form_class = ClusterNameForm
+
+    def make_form(self, data: Any = None) -> ClusterNameForm:
+        return ClusterNameForm(data, initial={"name": self.cluster.name})
+
+    def act(self, form: ClusterNameForm) -> str:
+        cluster, name = self.cluster, form.given["name"]
+        services.update(
+            cluster, actor=self.person.username, name=name, capacity=Capacity.of(cluster)
+        )
+        messages.success(self.request, f"It is now called {name}.")
+        return self.back
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        self.title = f"Rename {self.cluster.name}"
+        self.breadcrumbs = self.path_to("Rename")
+        return super().get_context_data(**kwargs)
+
+
+class DeleteNodePage(OfCluster, ConfirmPage):
+    least = DELETE_NODE
+    button = "Delete"
+    node: Node
+
+    def prepare(self) -> None:
+        """Read the node and its cluster. Raises Forbidden if the person's role is too low."""
+        rows = Node.objects.visible_to(self.person)
+        self.node = get_object_or_404(rows, pk=self.kwargs["pk"])
+        self.read(self.node.cluster_id)
+
+    @property
+    def consequences(self) -> list[str]:
+        refused = node_rules.deleting(self.node)
+        return [
+            f"{self.node.name} is deleted from {self.cluster.name}.",
+            refused or "It is refused while something runs there: drain it first, and wait.",
+        ]
+
+    def act(self) -> str:
+        nodes.delete(self.node, actor=self.person.username)
+        messages.success(self.request, f"{self.node.name} is deleted.")
+        return self.back
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        self.title = f"Delete {self.node.name}"
         self.breadcrumbs = self.path_to(self.title)
         return super().get_context_data(**kwargs)
 

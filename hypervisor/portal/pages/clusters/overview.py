@@ -9,7 +9,7 @@ from clusters import node_rules
 from clusters.capacity import Capacity
 from clusters.models import Cluster
 from deployments.models import OCCUPYING
-from hypervisor.portal.pages.clusters.base import DELETE, STEER, OfCluster
+from hypervisor.portal.pages.clusters.base import DELETE, DELETE_NODE, RENAME, STEER, OfCluster
 from hypervisor.portal.pages.clusters.steering import NEEDED, OFFERED
 from hypervisor.ui.data.amounts import bars
 from hypervisor.ui.data.cluster_data import drain_of, reservations_on, waits_on
@@ -51,6 +51,8 @@ class ClusterPage(OfCluster):
             deployments=list(there.order_by("-priority", "pk")[:_SHOWN]),
             deployment_count=there.count(),
             may_delete=self.role.rank >= DELETE.rank,
+            may_rename=self.role.rank >= RENAME.rank,
+            may_delete_nodes=self._may_delete_nodes(),
             may_add_nodes=self.role.rank >= STEER.rank and not node_rules.adding(cluster),
             steps=self._steps(),
             **kwargs,
@@ -60,6 +62,12 @@ class ClusterPage(OfCluster):
         """Return the actions that the person may take on the cluster in its present state."""
         offered = map(ACTIONS.__getitem__, OFFERED[Cluster.State(self.cluster.state)])
         return [each for each in offered if self._may(each) and not each.objection(self.cluster)]
+
+    def _may_delete_nodes(self) -> bool:
+        """Return whether the person may delete nodes, unless something about one forbids it."""
+        cluster = self.cluster
+        possible = cluster.nodes.count() > 1 and not node_rules.changing(cluster)
+        return possible and self.role.rank >= DELETE_NODE.rank
 
     def _may(self, action: Action) -> bool:
         least = NEEDED.get(action.name)
