@@ -34,13 +34,23 @@ _GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         (
             ("Organizations", "apartment", "orgs.organization"),
             ("Registries", "package", "deployments.registry"),
-            ("Webhooks", "webhook", "orgs.webhook"),
-            ("Deliveries", "outbound", "orgs.delivery"),
             ("Users", "person", "accounts.user"),
             ("Groups", "group", "auth.group"),
+            ("Identities", "badge", "accounts.provideridentity"),
+            ("Sessions", "devices", "accounts.browsersession"),
             ("API log-ins", "key", "accounts.tokenfamily"),
             ("API tokens", "vpn_key", "orgs.apitoken"),
             ("Failed log-ins", "gpp_maybe", "axes.accessattempt"),
+        ),
+    ),
+    (
+        "Messages",
+        (
+            ("Webhooks", "webhook", "orgs.webhook"),
+            ("Deliveries", "outbound", "orgs.delivery"),
+            ("Notices", "notifications", "deployments.notice"),
+            ("Notice messages", "mail", "deployments.noticemessage"),
+            ("Notice rules", "rule", "deployments.noticerule"),
         ),
     ),
     (

@@ -4,14 +4,16 @@ from hypervisor.console.admin import (
     clusters,
     cycles,
     deployments,
+    notices,
     organizations,
     people,
     platform,
     registries,
+    sign_ins,
     webhooks,
 )
 
 __all__ = [
-    "clusters", "cycles", "deployments", "organizations", "people", "platform", "registries",
-    "webhooks",
+    "clusters", "cycles", "deployments", "notices", "organizations", "people", "platform",
+    "registries", "sign_ins", "webhooks",
 ]  # fmt: skip

@@ -158,12 +158,12 @@ class OrganizationAdmin(ServiceAdmin):
                 self.message_user(request, text, messages.WARNING)
 
     def get_deleted_objects(
-        self, objs: Iterable[Organization], request: HttpRequest
+        self, objs: Iterable[Any], request: HttpRequest
     ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
         """Count what is deleted with the organizations."""
         names, counts, missing, protected = super().get_deleted_objects(objs, request)
         for model in (Membership, Cluster, Deployment):
-            within = model.objects.filter(organization__in=objs).count()  # type: ignore[attr-defined]
+            within = model.objects.filter(organization__in=objs).count()
             counts[str(model._meta.verbose_name_plural)] = within
         return names, counts, missing, protected
 

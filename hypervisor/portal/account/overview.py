@@ -1,6 +1,5 @@
 """The account of a person, and where it is signed in."""
 
-import re
 from typing import Any
 
 from django.conf import settings
@@ -10,12 +9,12 @@ from django.urls import reverse
 from rest_framework_simplejwt.settings import api_settings
 
 from accounts import addresses
-from accounts.models import BrowserSession
 from accounts.sessions import services
 from accounts.sessions.engine import digest
 from hypervisor.base.errors import NotFound
 from hypervisor.portal.account.bases import ACCOUNT
 from hypervisor.portal.bases import PortalPage
+from hypervisor.ui.data.browsers import browser_of
 
 
 class Overview(PortalPage):
@@ -65,23 +64,3 @@ class Sessions(PortalPage):
         except NotFound as refusal:
             messages.warning(request, refusal.detail)
         return HttpResponseRedirect(reverse("account:sessions"))
-
-
-_BROWSERS = {
-    "Edg/": "Edge", "OPR/": "Opera", "Firefox/": "Firefox", "Chrome/": "Chrome",
-    "Safari/": "Safari", "curl/": "curl",
-}  # fmt: skip
-_SYSTEMS = {
-    "iPhone|iPad": "iOS", "Android": "Android", "Windows": "Windows", "Mac OS X": "macOS",
-    "Linux": "Linux",
-}  # fmt: skip
-
-
-def browser_of(session: BrowserSession) -> str:
-    """Return the browser in words, such as `Firefox on Linux`."""
-    agent = session.browser
-    browser = next((name for mark, name in _BROWSERS.items() if mark in agent), "")
-    system = next((name for mark, name in _SYSTEMS.items() if re.search(mark, agent)), "")
-    if browser and system:
-        return f"{browser} on {system}"
-    return browser or system or agent[:40] or "Unknown browser"

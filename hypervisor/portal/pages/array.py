@@ -1,6 +1,5 @@
 """Cancelling the pending elements of an array, or stopping the active ones."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.contrib import messages
@@ -63,7 +62,7 @@ class ArrayActionPage(ConfirmPage):
         return f"{reverse('portal:deployments')}?array={self.array.pk}"
 
     @property
-    def consequences(self) -> Sequence[str]:
+    def consequences(self) -> list[str]:
         """Return what happens to the elements, and to those that it is not about."""
         pending, active = (self._elements(VERBS[name]).count() for name in ("cancel", "stop"))
         if self.verb.call == "cancel":
