@@ -326,6 +326,11 @@ class Deployment(ResourceColumns):
                 condition=Q(array__isnull=False),
                 name="deployment_of_array",
             ),
+            models.Index(
+                fields=["organization", "created_by", "-finished_at"],
+                condition=Q(finished_at__isnull=False, started_at__isnull=False),
+                name="deployment_run_times",
+            ),
             GinIndex(fields=["labels"], condition=~Q(labels={}), name="deployment_labels"),
         ]
         constraints = [

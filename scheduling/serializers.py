@@ -6,7 +6,9 @@ from rest_framework import serializers
 
 from clusters.fields import CpuField
 from hypervisor.rest.schemas import example
+from scheduling.insight.forecast import EXPECTED
 from scheduling.planner.compare import KINDS
+from scheduling.planner.forecast import Unknown
 
 _OBSTACLE = {
     "cluster": 3,
@@ -16,6 +18,17 @@ _OBSTACLE = {
 }
 
 
+_FORECAST = {
+    "code": "expected",
+    "reason": "Probably starts in about 25 min (09:40 UTC) on rack-1, when train-resnet (7) has"
+    " ended; by 11:00 UTC if each runs for its whole max_runtime_s. New submissions may change"
+    " that.",
+    "expected": "2026-01-05T09:38:10Z",
+    "by": "2026-01-05T10:52:00Z",
+    "cluster": 3,
+    "node": 5,
+    "waits_for": [{"deployment": 7, "name": "train-resnet"}],
+}
 _LOST = "The run time in seconds, since its last checkpoint, that it loses."
 
 
@@ -67,6 +80,40 @@ class ClusterObstacleSerializer(serializers.Serializer[Any]):
 class TurnSerializer(serializers.Serializer[Any]):
     begins = serializers.DateTimeField(allow_null=True, help_text="null during the turn")
     ends = serializers.DateTimeField(allow_null=True, help_text="null before the turn")
+
+
+class AwaitedSerializer(serializers.Serializer[Any]):
+    deployment = serializers.IntegerField()
+    name = serializers.CharField()
+
+
+class ForecastSerializer(serializers.Serializer[Any]):
+    """When a waiting deployment will probably start. It is no promise: submissions, changes and
+    failures may alter it.
+    """
+
+    code = serializers.ChoiceField(
+        choices=[EXPECTED, *Unknown],
+        help_text="for programs: `expected`, or why there is no forecast",
+    )
+    reason = serializers.CharField(help_text="for people", allow_blank=True)
+    expected = serializers.DateTimeField(
+        allow_null=True,
+        help_text="When it starts if deployments run for as long as those of the same users usually"
+        " do; null without a forecast.",
+    )
+    by = serializers.DateTimeField(
+        allow_null=True,
+        help_text="When it starts if each deployment runs for its whole `max_runtime_s`; null if"
+        " one that has to end before has none.",
+    )
+    cluster = serializers.IntegerField(allow_null=True, help_text="where it starts")
+    node = serializers.IntegerField(allow_null=True)
+    waits_for = AwaitedSerializer(
+        many=True,
+        help_text="Deployments that have to end before, at most three. With `unknown_run_time`,"
+        " those of whose run times nothing is known.",
+    )
 
 
 class AheadOneSerializer(serializers.Serializer[Any]):
@@ -121,6 +168,7 @@ class MoveSerializer(serializers.Serializer[Any]):
         "evictions": [],
         "moves": [],
         "turn": None,
+        "forecast": _FORECAST,
     }
 )
 class ExplanationSerializer(serializers.Serializer[Any]):
@@ -149,6 +197,7 @@ class ExplanationSerializer(serializers.Serializer[Any]):
         help_text="When it goes first in its level because it has waited long. Null while it takes"
         " no turns: until it has waited that long, or while another one has those of its period.",
     )
+    forecast = ForecastSerializer(allow_null=True, help_text="null if it does not compete")
 
 
 class StartSerializer(serializers.Serializer[Any]):
@@ -201,6 +250,7 @@ _DRY_RUN = {
     "evictions": [_VICTIM],
     "moves": [],
     "clusters": [],
+    "forecast": None,
 }
 _DRY_RUN_OF_ARRAY = {
     **_DRY_RUN,
@@ -257,6 +307,11 @@ class DryRunSerializer(serializers.Serializer[Any]):
     )
     clusters = ClusterObstacleSerializer(
         many=True, help_text="What is missing on each cluster if it waits for capacity."
+    )
+    forecast = ForecastSerializer(
+        allow_null=True,
+        help_text="When it would probably start if it waits in the queue; null otherwise, and of"
+        " an array.",
     )
     array = DryRunOfElementsSerializer(required=False, help_text="Only in the dry run of an array.")
 

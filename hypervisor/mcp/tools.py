@@ -286,7 +286,8 @@ TOOLS = {
             "explain_deployment",
             "Explain a deployment's status",
             "Explain why a deployment is in its status. If it is pending: what it waits for, its"
-            " position in the queue, what each cluster is short of, and when its turn begins.",
+            " position in the queue, what each cluster is short of, when its turn begins, and when"
+            " it will probably start.",
             **_shown("explain_deployment"),
         ),
         Tool(

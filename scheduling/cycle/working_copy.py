@@ -28,6 +28,7 @@ _COLUMNS = (
     "requested_cluster", "cluster", "node", "require", "prefer", "placed_at", "max_runtime_s",
     "preemptible", "checkpoint_at", "ready_after", "suspended_until", "status_code",
     "ephemeral_storage_mib", "status_reason", "array", "array__at_once",
+    "created_by",
 )  # fmt: skip
 
 UNLIMITED = {"ephemeral-storage": "unlimited"}
@@ -51,7 +52,8 @@ class Known:
     """An active or competing deployment at a revision of its row; it is ready at `ready_after`.
 
     `code` and `reason` are what its row says about its state. `limit` is None unless it is an
-    element of an array with a limit.
+    element of an array with a limit. `created_by` is the user who submitted it, None if that user
+    was deleted.
     """
 
     deployment: Deployment
@@ -61,6 +63,7 @@ class Known:
     code: str
     reason: str
     limit: Limit | None = None
+    created_by: int | None = None
 
     @property
     def concerns_limits(self) -> bool:
@@ -217,6 +220,7 @@ def _known(row: tuple[Any, ...], past: PastOf) -> Known:
         requested_cluster, cluster, node, require, prefer, placed_at, max_runtime_s,
         preemptible, checkpoint_at, ready_after, suspended_until, status_code,
         ephemeral_storage_mib, status_reason, array, at_once,
+        created_by,
     ) = row  # fmt: skip
     waits = cluster is None
     deployment = Deployment(
@@ -242,7 +246,9 @@ def _known(row: tuple[Any, ...], past: PastOf) -> Known:
     )
     back_off = ready_after if waits else None
     limit = None if at_once is None else Limit(array, at_once)
-    return Known(deployment, revision, back_off, past, status_code, status_reason, limit)
+    return Known(
+        deployment, revision, back_off, past, status_code, status_reason, limit, created_by
+    )
 
 
 def _ready_since(

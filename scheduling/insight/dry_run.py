@@ -19,9 +19,10 @@ from deployments.bulk import Entry, submit_many
 from deployments.models import Deployment
 from deployments.waiting import Obstacle
 from scheduling.cycle import working_copy
-from scheduling.cycle.next_plan import next_plan
+from scheduling.cycle.next_plan import next_plan, plan_and_backlog
 from scheduling.cycle.snapshot import Loaded, load
 from scheduling.insight.explain import done_for, wait_reason
+from scheduling.insight.forecast import Starts, Stated
 from scheduling.insight.wording import named, names_in
 from scheduling.planner.plan import Placement, Plan
 
@@ -36,8 +37,8 @@ _DONE = 100
 class DryRun:
     """What the next cycle would do with a deployment: `run`, `preempt` (and run) or `wait`.
 
-    `position` counts from 1 in the queue of `queue_length`; both are None if it would not wait
-    there.
+    `position` counts from 1 in the queue of `queue_length`; `forecast` says when it would probably
+    start. All are None if it would not wait there, and for an array.
     """
 
     outcome: str
@@ -50,6 +51,7 @@ class DryRun:
     clusters: list[dict[str, Any]] = field(default_factory=list)
     position: int | None = None
     queue_length: int | None = None
+    forecast: Stated | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +115,12 @@ def dry_run(*, created_by: User, entry: Entry) -> DryRun:
         elements = _elements_of(first)
         loaded = load(entry.organization.pk, lock=False)
         transaction.set_rollback(True)
-    plan = Plan() if obstacle else next_plan(loaded)
     if entry.array:
+        plan = Plan() if obstacle else next_plan(loaded)
         return _of_array(entry.array, elements, obstacle, loaded, plan)
     if obstacle:
         return DryRun("wait", obstacle.code, obstacle.reason)
-    return _of_one(first.pk, loaded, plan)
+    return _of_one(first.pk, loaded)
 
 
 def _elements_of(first: Deployment) -> list[int]:
@@ -129,17 +131,19 @@ def _elements_of(first: Deployment) -> list[int]:
     return list(rows.values_list("pk", flat=True))
 
 
-def _of_one(deployment: int, loaded: Loaded, plan: Plan) -> DryRun:
+def _of_one(deployment: int, loaded: Loaded) -> DryRun:
+    plan, backlog = plan_and_backlog(loaded)
     placement = next((p for p in plan.placements if p.deployment == deployment), None)
     if placement is None:
-        wait = _wait(plan, deployment)
+        wait, position = _wait(plan, deployment), plan.served.position(deployment)
         return DryRun(
             "wait",
             wait.code,
             wait.reason,
             clusters=wait.clusters,
-            position=plan.served.position(deployment),
+            position=position,
             queue_length=len(plan.served),
+            forecast=Starts(loaded, plan, backlog).stated(deployment, position),
         )
     evictions, moves = done_for({deployment}, loaded, plan)
     return DryRun(

@@ -16,8 +16,10 @@ from deployments import waiting
 from deployments.models import Deployment, Status
 from orgs.models import Event
 from scheduling.cycle.array_limits import before
-from scheduling.cycle.next_plan import next_plan
+from scheduling.cycle.next_plan import plan_and_backlog
 from scheduling.cycle.snapshot import Loaded, load
+from scheduling.insight.forecast import Starts
+from scheduling.insight.forecast import Stated as Forecast
 from scheduling.insight.wording import named, names_in
 from scheduling.planner.plan import Eviction, Move, Plan, Stated, WaitReason
 from scheduling.planner.problem import lost_seconds
@@ -63,7 +65,8 @@ class Explanation:
     `position` is its place in the queue of `queue_length`, counted from 1, `ahead` says what is
     before it, and `clusters` lists what is missing on each cluster, as in `WaitReason.detail`. For
     an element beyond the limit of its array, `ahead` is about that array. `evictions` and `moves`
-    are what the next cycle does to others for it. `turn` is None if it takes no turns.
+    are what the next cycle does to others for it. `turn` is None if it takes no turns, `forecast`
+    if it does not compete.
     """
 
     deployment: int
@@ -79,6 +82,7 @@ class Explanation:
     evictions: list[dict[str, Any]] = field(default_factory=list)
     moves: list[dict[str, Any]] = field(default_factory=list)
     turn: Turn | None = None
+    forecast: Forecast | None = None
 
 
 def explain(deployment: Deployment) -> Explanation:
@@ -161,7 +165,7 @@ def _from_plan(deployment: Deployment) -> Explanation:
     beyond = loaded.limits.beyond
     if deployment.pk in beyond:
         return _beyond_limit(deployment, waiting.beyond_limit(beyond[deployment.pk]), loaded)
-    plan = next_plan(loaded)
+    plan, backlog = plan_and_backlog(loaded)
     order = plan.served
     position = order.position(deployment.pk)
     placement = next((p for p in plan.placements if p.deployment == deployment.pk), None)
@@ -188,6 +192,7 @@ def _from_plan(deployment: Deployment) -> Explanation:
         evictions=evictions,
         moves=moves,
         turn=turn,
+        forecast=Starts(loaded, plan, backlog).stated(deployment.pk, position),
     )
 
 

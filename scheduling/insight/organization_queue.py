@@ -19,6 +19,7 @@ from clusters.models import Cluster, Node
 from hypervisor.base.numbers import whole
 from scheduling.cycle.next_plan import plan_and_backlog
 from scheduling.cycle.snapshot import Loaded
+from scheduling.insight.forecast import Start, Starts
 from scheduling.planner.plan import Plan, WaitReason
 from scheduling.planner.problem import is_starved
 from scheduling.planner.resources import Resources
@@ -134,6 +135,12 @@ class Competitor(NamedTuple):
     row: Row
     code: str
     plan: Plan
+    starts: Starts
+
+    @property
+    def start(self) -> Start | None:
+        """Return when it will probably start, None if it starts next."""
+        return None if self.code == NEXT else self.starts.of(self.row.id, self.position)
 
     @property
     def wait(self) -> WaitReason | None:
@@ -157,6 +164,7 @@ class OrganizationQueue:
     ) -> None:
         self.loaded, self._filters, self._nodes, self._named = loaded, filters, nodes, named
         self._plan, self._backlog = plan_and_backlog(loaded)
+        self._starts = Starts(loaded, self._plan, self._backlog)
         self._starting = {placement.deployment for placement in self._plan.placements}
 
     @cached_property
@@ -187,7 +195,7 @@ class OrganizationQueue:
         """Yield those of the filtered queue from `first` up to, but not including, `last`."""
         for position, pk in self._plan.served.numbered(self._wanted, first, last):
             row = self.loaded.known[pk].deployment
-            yield Competitor(position, row, self._code(row), self._plan)
+            yield Competitor(position, row, self._code(row), self._plan, self._starts)
 
     def in_order(self, sort: Sort) -> Iterator[Row]:
         """Yield those of the filtered queue, sorted by what their rows say."""
@@ -206,7 +214,7 @@ class OrganizationQueue:
         """Yield the competitors of some of its rows, in the order of their positions."""
         by_id = {row.id: row for row in rows}
         for position, pk in self._plan.served.numbered(by_id.keys()):
-            yield Competitor(position, by_id[pk], self._code(by_id[pk]), self._plan)
+            yield Competitor(position, by_id[pk], self._code(by_id[pk]), self._plan, self._starts)
 
     @cached_property
     def _own_codes(self) -> dict[int, str]:

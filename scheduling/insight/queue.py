@@ -21,6 +21,7 @@ from deployments import waiting
 from deployments.models import OCCUPYING, Dependency, Deployment, Status
 from orgs.models import Organization
 from scheduling.cycle.snapshot import load_many
+from scheduling.insight.forecast import Start, read_past
 from scheduling.insight.organization_queue import (
     Competitor,
     Filters,
@@ -41,7 +42,8 @@ _CLUSTERS_SHOWN = 20
 class Entry:
     """A line of the queue. `position` counts from 1 within the organization.
 
-    `shortages` are those of the first clusters, of `clusters` in all.
+    `shortages` are those of the first clusters, of `clusters` in all. `start` is when a competing
+    one will probably start.
     """
 
     deployment: Deployment
@@ -50,6 +52,7 @@ class Entry:
     position: int | None = None
     shortages: Sequence[Shortage] = field(default_factory=list)
     clusters: int = 0
+    start: Start | None = None
 
 
 def _by_position(competitor: Competitor) -> tuple[int, int, int]:
@@ -179,13 +182,22 @@ class Queue:
         names = dict(clusters.values_list("pk", "name"))
         waits = {c.row.id: wait for c in competitors if (wait := c.wait)}
         moving = names_in(waits.values())
+        read_past({c.starts.organization: c.starts for c in competitors if c.wait}.values())
         for c in competitors:
             if c.row.id in rows:
                 wait = waits.get(c.row.id)
                 short_on = wait.clusters(_CLUSTERS_SHOWN) if wait else Clusters()
                 shortages = list(shortages_of(short_on, names))
                 reason = named(wait, moving) if wait else _start(c)
-                yield Entry(rows[c.row.id], c.code, reason, c.position, shortages, short_on.number)
+                yield Entry(
+                    rows[c.row.id],
+                    c.code,
+                    reason,
+                    c.position,
+                    shortages,
+                    short_on.number,
+                    c.start,
+                )
 
 
 def _start(competitor: Competitor) -> str:

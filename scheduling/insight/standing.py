@@ -11,9 +11,10 @@ from datetime import datetime
 from clusters.models import Cluster
 from deployments import waiting
 from deployments.models import Deployment, Status
-from scheduling.cycle.next_plan import next_plan
+from scheduling.cycle.next_plan import plan_and_backlog
 from scheduling.cycle.snapshot import Loaded, load_many
 from scheduling.insight.explain import wait_reason
+from scheduling.insight.forecast import Start, Starts
 from scheduling.insight.organization_queue import NEXT
 from scheduling.insight.shortages import Shortage, shortages_of
 from scheduling.insight.wording import named, names_in
@@ -27,7 +28,7 @@ class Standing:
 
     `position` counts from 1, and `length` is that of the queue; both are None if it does not
     compete. The code is `next_cycle` if the next cycle places it. `shortages` are those of the
-    first clusters, of `clusters` in all.
+    first clusters, of `clusters` in all. `start` is when it will probably start.
     """
 
     code: str
@@ -36,6 +37,7 @@ class Standing:
     length: int | None = None
     shortages: Sequence[Shortage] = ()
     clusters: int = 0
+    start: Start | None = None
 
 
 def standings(rows: Sequence[Deployment], now: datetime) -> dict[int, Standing]:
@@ -58,7 +60,8 @@ def standings(rows: Sequence[Deployment], now: datetime) -> dict[int, Standing]:
 def _by_plan(
     deployments: Sequence[int], loaded: Loaded, clusters: Mapping[int, str]
 ) -> Iterator[tuple[int, Standing]]:
-    plan = next_plan(loaded)
+    plan, backlog = plan_and_backlog(loaded)
+    starts = Starts(loaded, plan, backlog)
     length = len(plan.served)
     positions = {pk: number for number, pk in plan.served.numbered(set(deployments))}
     starting = {p.deployment: p.reason for p in plan.placements}
@@ -82,5 +85,6 @@ def _by_plan(
                     length,
                     list(shortages_of(short_on, clusters)),
                     short_on.number,
+                    starts.of(pk, positions.get(pk)),
                 ),
             )

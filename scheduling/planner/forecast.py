@@ -41,8 +41,9 @@ longer than that, and None if nothing is known."""
 
 
 class Unknown(StrEnum):
-    """Why there is no forecast: too many are ahead; too much has to end first; a deployment has to
-    end of whose run time nothing is known; no node could run it.
+    """Why there is no forecast: too many are ahead; it takes too long to see, or the plan lets it
+    wait although it fits; a deployment of whose run time nothing is known has to end; no node could
+    run it.
     """
 
     AHEAD = "too_many_ahead"
@@ -111,6 +112,7 @@ class Forecasts:
         self._node_of = {bin_.place: c for c, bin_ in enumerate(self._bins)}
         self._found: dict[int, Forecast] = {}
         self._work, self._is_complete = 0, False
+        self._suspended = {suspension.deployment for suspension in plan.suspensions}
         starting = {p.deployment: self._node_of[p.cluster, p.node] for p in plan.placements}
         rows = [find(pk) for pk in islice((pk for pk in plan.served if pk not in starting), MOST)]
         capacities = [pack(bin_.capacity) for bin_ in self._bins]
@@ -132,7 +134,8 @@ class Forecasts:
         return self._found[deployment]
 
     def _sight(self, row: Deployment) -> int:
-        return NOTHING_EVICTABLE if self._snapshot.is_suspended(row) else row.priority
+        is_suspended = self._snapshot.is_suspended(row) or row.id in self._suspended
+        return NOTHING_EVICTABLE if is_suspended else row.priority
 
     def _occupy(self, capacities: list[int], active: Collection[Deployment]) -> list[bool]:
         """Place the active deployments where the plan leaves them; return which nodes are open."""
@@ -259,6 +262,8 @@ class Forecasts:
             return Forecast(unknown=Unknown.FAR)
         nodes = [(self._endless(waiting, c), c) for c in waiting.eligible]
         needs, c = min(nodes, key=lambda node: (len(node[0]), node[1]))
+        if not needs:  # it fits there, and the plan has another reason to let it wait
+            return Forecast(unknown=Unknown.FAR)
         return Forecast(place=self._bins[c].place, needs=needs, unknown=Unknown.ENDLESS)
 
     def _endless(self, waiting: _Waiting, c: int) -> tuple[int, ...]:

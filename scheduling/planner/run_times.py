@@ -1,40 +1,45 @@
-"""How long deployments probably run: what those of the same user did, corrected by what happens.
+"""How long deployments probably run, by what others of the same user did.
 
-This is the predictor of Tsafrir, Etsion and Feitelson, *Backfilling Using System-Generated
-Predictions Rather than User Runtime Estimates* (IEEE TPDS, 2007): the mean of the last two run
-times of the user. If a deployment runs for longer, the prediction grows by fixed amounts until it
-is in the future again.
+The expected run time is the median of those past run times that are longer than the deployment has
+already run, as in Downey, *Predicting Queue Times on Space-Sharing Parallel Computers* (IPPS 1997).
+The past ones are the latest of the user: recent ones of the same user say more than similar ones
+(Tsafrir, Etsion and Feitelson, *Backfilling Using System-Generated Predictions Rather than User
+Runtime Estimates*, 2007).
 """
 
-from collections.abc import Sequence
-from statistics import fmean
+from bisect import bisect_right
+from collections.abc import Iterable
 
-LATEST = 2
-"""How many run times of a user are averaged, the latest ones."""
-
-_GROWTH = tuple(60 * minutes for minutes in (1, 5, 15, 30, 60, 120, 300, 600, 1200, 3000, 6000))
-"""By how many seconds a prediction that has passed grows, each time; the last one is repeated."""
+LATEST = 20
+"""How many of a user's run times count, the latest ones."""
 
 
-def predicted(latest: Sequence[int]) -> int | None:
-    """Return the expected run time in seconds by the latest ones, the newest first."""
-    return max(round(fmean(latest[:LATEST])), 1) if latest else None
+class PastRunTimes:
+    """The latest run times of a user, in seconds; there may be none."""
 
+    def __init__(self, latest: Iterable[int] = ()) -> None:
+        self._ascending = sorted(latest)
 
-def still_expected(prediction: int | None, limit: int | None, elapsed: int) -> int | None:
-    """Return the run time in seconds that is expected of a deployment after `elapsed` of them.
+    def expected(self, limit: int | None, elapsed: int) -> int | None:
+        """Return the run time, in seconds, that is expected after `elapsed` of them.
 
-    It is longer than that, and at most the limit, `max_runtime_s`, unless that has passed. Without
-    a prediction it is the limit; None if there is neither.
-    """
-    if prediction is None:
-        return at_most(limit, elapsed)
-    growth = iter(_GROWTH)
-    while prediction <= elapsed:
-        prediction += next(growth, _GROWTH[-1])
-    return prediction if limit is None else min(prediction, max(limit, elapsed + 1))
+        It is longer than that. If it has run for longer than all others, it is expected to run for
+        as long again. The limit is its `max_runtime_s`, which is returned if there are no others;
+        None if there is neither.
+        """
+        longest = at_most(limit, elapsed)
+        known = self._ascending
+        if not known:
+            return longest
+        first = bisect_right(known, elapsed)
+        expected = known[(first + len(known)) // 2] if first < len(known) else 2 * elapsed
+        expected = max(expected, elapsed + 1)
+        return expected if longest is None else min(expected, longest)
 
 
 def at_most(limit: int | None, elapsed: int) -> int | None:
-    """Return the run time in seconds by the limit alone; None without one."""
+    """Return the run time, in seconds, by the limit alone; None without one.
+
+    A deployment that has reached its limit ends at any moment.
+    """
     return None if limit is None else max(limit, elapsed + 1)

@@ -41,6 +41,9 @@ def explain(session: Session, given: Namespace) -> None:
     lines = [f"{found['status']}: {found['reason']}"]
     if found["position"]:
         lines.append(f"Position {found['position']} of {found['queue_length']} in the queue.")
+    forecast = found.get("forecast")
+    if forecast and forecast["reason"] and found["code"] != "next_cycle":
+        lines.append(forecast["reason"])
     lines += _ahead(found["ahead"])
     lines += done_for_it(found)
     lines += [text for text in found["waits_for"] if text != found["reason"]]

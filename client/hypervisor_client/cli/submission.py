@@ -129,6 +129,8 @@ def _try(session: Session, spec: JSON) -> int:
 def outcome(result: JSON) -> str:
     """Return what the dry run of a submission says."""
     lines = [f"{result['outcome']}: {result['reason']}"]
+    if (forecast := result.get("forecast")) and forecast["reason"]:
+        lines.append(forecast["reason"])
     if array := result.get("array"):
         lines += _elements(array)
     lines += done_for_it(result)

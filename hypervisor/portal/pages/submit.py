@@ -17,6 +17,7 @@ from hypervisor.portal.bases import PortalPage
 from hypervisor.portal.submission import SubmitForm, content_of, like
 from orgs.models import Organization
 from scheduling.insight.dry_run import ArrayDryRun, DryRun, dry_run
+from scheduling.insight.wording import about
 
 _VICTIMS = 20
 
@@ -108,11 +109,14 @@ class SubmitPage(PortalPage):
 def _outcome(result: DryRun) -> Outcome:
     tone = {"run": "good", "preempt": "warn"}.get(result.outcome, "waits")
     array = result.array if isinstance(result, ArrayDryRun) else None
+    why = result.reason
+    if result.forecast:
+        why = f"{why} {result.forecast.reason}".strip()
     waits = [f"{wait.count} wait: {wait.reason}" for wait in array.waits] if array else []
     return Outcome(
         tone,
         f"{_start(result)}{_victims(result)}.",
-        result.reason,
+        why,
         result.evictions,
         result.moves,
         waits,
@@ -126,7 +130,10 @@ def _start(result: DryRun) -> str:
         place = ""
         if result.position:
             place = f" at place {result.position} of {result.queue_length} in the queue"
-        return f"Would wait{place}"
+        start = ""
+        if result.forecast and result.forecast.expected:
+            start = f"; probably starts {about(result.forecast.expected)}"
+        return f"Would wait{place}{start}"
     at = result.cluster, result.node
     return f"Would start now on {Places.named([at]).name(*at)}"
 

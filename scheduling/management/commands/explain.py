@@ -7,6 +7,7 @@ from deployments.management.naming import deployment_named
 from deployments.models import Deployment
 from hypervisor.base import commands
 from scheduling.insight.explain import Explanation, explain
+from scheduling.insight.organization_queue import NEXT
 from scheduling.serializers import ExplanationSerializer
 
 
@@ -34,5 +35,7 @@ class Command(commands.Command):
         self.stdout.write(f"{explanation.code}: {explanation.reason}")
         if explanation.turn:
             self.stdout.write(str(explanation.turn))
+        if explanation.forecast and explanation.code != NEXT:
+            self.stdout.write(explanation.forecast.reason)
         for row in explanation.clusters:
             self.stdout.write(f"  cluster {row['cluster']}: {row['name']}: {row['why']}.")

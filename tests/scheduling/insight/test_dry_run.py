@@ -24,7 +24,17 @@ from tests.fixtures.deployments import Submit
 from tests.fixtures.people import ClientFor
 from tests.support.answers import refusal
 
-KEYS = {"outcome", "code", "reason", "cluster", "node", "evictions", "moves", "clusters"}
+KEYS = {
+    "outcome",
+    "code",
+    "reason",
+    "cluster",
+    "node",
+    "evictions",
+    "moves",
+    "clusters",
+    "forecast",
+}
 BODY = {"name": "job", "image": "busybox", "cpu": 2, "ram_mib": 1024}
 DRY = "/deployments?dry_run=true"
 

@@ -25,7 +25,7 @@ from tests.support.preemption import preempt_in_vain
 
 KEYS = {
     "deployment", "status", "code", "reason", "since", "position", "queue_length", "waits_for",
-    "clusters", "turn", "ahead", "evictions", "moves",
+    "clusters", "turn", "ahead", "evictions", "moves", "forecast",
 }  # fmt: skip
 
 
