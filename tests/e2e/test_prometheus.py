@@ -16,13 +16,17 @@ TOKEN = "the-token-of-this-test-has-32-characters"
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service with one deployment that runs, one that waits, and one that can never start."""
+    """A service with one deployment that runs, one that waits, and one that can never start.
+
+    Its webhook has a receiver that does not exist.
+    """
     program("prometheus")
     up = Service(tmp_path_factory.mktemp("e2e") / "home", METRICS_TOKEN=TOKEN)
     try:
         up.start()
         with User.newcomer(up.url, "alice", patience_s=60) as alice:
             alice.post("/organizations", name="Acme")
+            alice.post("/webhooks", url="https://receiver.invalid/")
             alice.post("/clusters", name="rack", cpu=8, ram_mib=8192, gpu=1)
             alice.wait_for(alice.deploy("training", gpu=1), "running")
             waiting = alice.deploy("waiting", gpu=1)
