@@ -52,9 +52,14 @@ class Start:
     needs: tuple[int, ...] = ()
 
     @property
-    def short(self) -> str:
-        """Return in a few words when it starts; empty if that is not known."""
+    def about(self) -> str:
+        """Return how long until it starts, and when that is; empty if it is not known."""
         return wording.about(self.expected) if self.expected else ""
+
+    @property
+    def clock(self) -> str:
+        """Return about when it starts; empty if that is not known."""
+        return wording.clock(self.expected) if self.expected else ""
 
 
 @dataclass(frozen=True, slots=True)

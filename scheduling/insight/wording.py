@@ -42,6 +42,12 @@ def about(moment: datetime) -> str:
     return f"in about {in_words(rest)} ({_clock(moment, now, grain)})"
 
 
+def clock(moment: datetime) -> str:
+    """Return about when something will probably happen, such as `13:10 UTC`."""
+    now = timezone.now()
+    return _clock(moment, now, _grain(moment, now))
+
+
 def forecast(expected: datetime, by: datetime | None, place: str, needs: Sequence[str]) -> str:
     """Return when a deployment will probably start, and by when at the latest, as sentences."""
     now = timezone.now()

@@ -17,14 +17,16 @@ from hypervisor.portal.bases import PortalPage
 from hypervisor.portal.submission import SubmitForm, content_of, like
 from orgs.models import Organization
 from scheduling.insight.dry_run import ArrayDryRun, DryRun, dry_run
-from scheduling.insight.wording import about
+from scheduling.insight.wording import clock
 
 _VICTIMS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a submission would lead to: in one sentence, why, and who would be affected."""
+    """What a submission would lead to: in one sentence, why, who would be affected, and when it
+    would probably start.
+    """
 
     tone: str
     headline: str
@@ -32,6 +34,7 @@ class Outcome:
     evictions: list[dict[str, Any]] = field(default_factory=list)
     moves: list[dict[str, Any]] = field(default_factory=list)
     waits: list[str] = field(default_factory=list)
+    forecast: str = ""
 
     @property
     def shown_evictions(self) -> list[dict[str, Any]]:
@@ -109,17 +112,15 @@ class SubmitPage(PortalPage):
 def _outcome(result: DryRun) -> Outcome:
     tone = {"run": "good", "preempt": "warn"}.get(result.outcome, "waits")
     array = result.array if isinstance(result, ArrayDryRun) else None
-    why = result.reason
-    if result.forecast:
-        why = f"{why} {result.forecast.reason}".strip()
     waits = [f"{wait.count} wait: {wait.reason}" for wait in array.waits] if array else []
     return Outcome(
         tone,
         f"{_start(result)}{_victims(result)}.",
-        why,
+        result.reason,
         result.evictions,
         result.moves,
         waits,
+        result.forecast.reason if result.forecast else "",
     )
 
 
@@ -132,7 +133,7 @@ def _start(result: DryRun) -> str:
             place = f" at place {result.position} of {result.queue_length} in the queue"
         start = ""
         if result.forecast and result.forecast.expected:
-            start = f"; probably starts {about(result.forecast.expected)}"
+            start = f"; probably starts about {clock(result.forecast.expected)}"
         return f"Would wait{place}{start}"
     at = result.cluster, result.node
     return f"Would start now on {Places.named([at]).name(*at)}"
