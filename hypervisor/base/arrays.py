@@ -8,6 +8,8 @@ statement; these functions write the whole array at once. The statement names th
 from collections.abc import Iterable
 from datetime import datetime
 
+from django.db.models import BooleanField, F, Func, Value
+
 _NULL = "NULL"
 
 
@@ -21,6 +23,19 @@ def texts(values: Iterable[str | None]) -> str:
 
 def times(values: Iterable[datetime | None]) -> str:
     return texts(None if value is None else value.isoformat() for value in values)
+
+
+class Among(Func):
+    """A condition of a queryset: the column's value is one of these numbers.
+
+    As `column__in=values`, but an array is one parameter.
+    """
+
+    template = "%(expressions)s::bigint[])"
+    arg_joiner = " = ANY("
+
+    def __init__(self, column: str, values: Iterable[int]) -> None:
+        super().__init__(F(column), Value(numbers(values)), output_field=BooleanField())
 
 
 def _quoted(text: str) -> str:

@@ -7,29 +7,45 @@ and a reading whenever there is doubt, takes all of its rows; both give the same
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from json import loads
 from time import monotonic
 from typing import Any, NamedTuple
 
 from django.conf import settings
+from django.db.models import BigIntegerField, Func, TextField
+from django.db.models.functions import Cast
 
 from deployments import changes
 from deployments import models as demand
 from deployments.changes import Moment
 from deployments.waiting import ARRAY_LIMIT
+from hypervisor.base.arrays import Among
 from scheduling.cycle.kept import Kept
 from scheduling.cycle.past import NO_PAST, PastOf
-from scheduling.planner.requirements import preferences, requirements
+from scheduling.planner.requirements import Preference, Requirement, preferences, requirements
 from scheduling.planner.resources import Resources
 from scheduling.planner.snapshot import Deployment
 
+
+class _Microseconds(Func):
+    """A time as the microseconds since the epoch."""
+
+    template = "(extract(epoch FROM %(expressions)s) * 1000000)::bigint"
+    output_field = BigIntegerField()
+
+
+# A time and JSON would take more time to convert than all other columns of a row together.
 _COLUMNS = (
-    "organization", "pk", "revision", "priority", "cpu_milli", "ram_mib", "gpu", "queued_at",
-    "requested_cluster", "cluster", "node", "require", "prefer", "placed_at", "max_runtime_s",
+    "organization", "pk", "revision", "priority", "cpu_milli", "ram_mib", "gpu",
+    _Microseconds("queued_at"), "requested_cluster", "cluster", "node",
+    Cast("require", TextField()), Cast("prefer", TextField()), "placed_at", "max_runtime_s",
     "preemptible", "checkpoint_at", "ready_after", "suspended_until", "status_code",
-    "ephemeral_storage_mib", "status_reason", "array", "array__at_once",
-    "created_by",
+    "ephemeral_storage_mib", "status_reason", "array", "array__at_once", "created_by",
 )  # fmt: skip
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
 
 UNLIMITED = {"ephemeral-storage": "unlimited"}
 _LIMITED = {"ephemeral-storage": {"not": ["unlimited"]}}
@@ -178,7 +194,7 @@ def _rows(
     of = demand.Deployment.objects.active_or_competing().order_by("pk")
     for rows in (
         of.filter(organization__in=organizations) if organizations else None,
-        of.filter(pk__in=deployments) if deployments else None,
+        of.filter(Among("pk", deployments)) if deployments else None,
     ):
         for row in rows.values_list(*_COLUMNS) if rows is not None else ():
             found.setdefault(row[0], {})[row[1]] = _known(row, past.get(row[1], NO_PAST))
@@ -216,18 +232,23 @@ def _limited(rows: Mapping[int, Known]) -> frozenset[int]:
 
 def _known(row: tuple[Any, ...], past: PastOf) -> Known:
     (
-        _organization, pk, revision, priority, cpu_milli, ram_mib, gpu, queued_at,
+        _organization, pk, revision, priority, cpu_milli, ram_mib, gpu, queued_us,
         requested_cluster, cluster, node, require, prefer, placed_at, max_runtime_s,
         preemptible, checkpoint_at, ready_after, suspended_until, status_code,
-        ephemeral_storage_mib, status_reason, array, at_once,
-        created_by,
+        ephemeral_storage_mib, status_reason, array, at_once, created_by,
     ) = row  # fmt: skip
     waits = cluster is None
+    ready_since: int | None = None
+    past_victims: tuple[int, ...] = ()
+    if waits and not (ready_after is None and past is NO_PAST):
+        queued_at = _EPOCH + timedelta(microseconds=queued_us)
+        ready_since = _ready_since(queued_at, ready_after, past.evicted_at)
+        past_victims = past.victims_since(queued_at)
     deployment = Deployment(
         id=pk,
         priority=priority,
         request=Resources(cpu_milli, ram_mib, gpu),
-        queued_at=seconds(queued_at),
+        queued_at=queued_us // 10**6,
         requested_cluster=requested_cluster,
         cluster=cluster,
         placed_at=seconds(placed_at) if placed_at else None,
@@ -235,13 +256,13 @@ def _known(row: tuple[Any, ...], past: PastOf) -> Known:
         preemptible=preemptible,
         recent_preemptions=past.evictions,
         checkpoint_at=seconds(checkpoint_at) if checkpoint_at else None,
-        ready_since=_ready_since(queued_at, ready_after, past.evicted_at) if waits else None,
+        ready_since=ready_since,
         suspended_until=seconds(suspended_until) if suspended_until else None,
-        past_victims=past.victims_since(queued_at) if waits else (),
+        past_victims=past_victims,
         preempted_in_vain=waits and past.ended_in_vain,
         node=node,
-        require=requirements(require if ephemeral_storage_mib is None else require | _LIMITED),
-        prefer=preferences(prefer),
+        require=_require(require, ephemeral_storage_mib is not None),
+        prefer=_prefer(prefer),
         reserved=waits and status_code == "reserved",
     )
     back_off = ready_after if waits else None
@@ -249,6 +270,16 @@ def _known(row: tuple[Any, ...], past: PastOf) -> Known:
     return Known(
         deployment, revision, back_off, past, status_code, status_reason, limit, created_by
     )
+
+
+@lru_cache
+def _require(document: str, is_limited: bool) -> tuple[Requirement, ...]:
+    return requirements(loads(document) | (_LIMITED if is_limited else {}))
+
+
+@lru_cache
+def _prefer(document: str) -> tuple[Preference, ...]:
+    return preferences(loads(document))
 
 
 def _ready_since(
