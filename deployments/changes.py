@@ -1,10 +1,11 @@
 """The log of which deployments changed, by which a process keeps its copy of them up to date.
 
-Triggers add a row for each deployment that a statement inserts, updates or deletes, and for each
-whose dependencies it changes, so that no writer can forget it. A row has the id of the transaction
-that made the change. A reader keeps the database's snapshot of its last reading: what it has not
-seen since are the rows of the transactions that are not visible in that snapshot. A sequence would
-not do, because transactions do not commit in the order of their numbers.
+Triggers add a row for each deployment that a statement inserts, updates or deletes, for each whose
+dependencies it changes, and for each whose array gets another limit, so that no writer can forget
+it, nor a person with a line of SQL. A row has the id of the transaction that made the change. A
+reader keeps the database's snapshot of its last reading: what it has not seen since are the rows of
+the transactions that are not visible in that snapshot. A sequence would not do, because
+transactions do not commit in the order of their numbers.
 """
 
 from collections import defaultdict
@@ -28,6 +29,24 @@ class DeploymentChange(models.Model):
 
     class Meta:
         ordering = ["id"]
+        triggers = [
+            # So that no copy relies on rows that are gone, whoever has deleted them.
+            pgtrigger.Trigger(
+                name="raise_limit",
+                level=pgtrigger.Statement,
+                when=pgtrigger.After,
+                operation=pgtrigger.Delete,
+                referencing=pgtrigger.Referencing(old="deleted"),  # type: ignore[no-untyped-call]
+                func="""
+                    INSERT INTO deployments_changelimit (kept_from, next_from)
+                    SELECT 0, 0 WHERE NOT EXISTS (SELECT FROM deployments_changelimit);
+                    UPDATE deployments_changelimit l SET kept_from = d.kept_from
+                    FROM (SELECT max(xact) + 1 AS kept_from FROM deleted) d
+                    WHERE d.kept_from > l.kept_from;
+                    RETURN NULL;
+                """,
+            )
+        ]
         indexes = [
             models.Index(fields=["organization_id", "xact"], name="change_of_organization"),
             models.Index(fields=["xact"], name="change_by_xact"),
@@ -57,14 +76,49 @@ class ChangeLimit(models.Model):
 
 def log_of_deployments() -> list[pgtrigger.Trigger]:
     """Return the triggers for the table of deployments."""
-    return _log("organization_id, id FROM {rows}")
+    former = _log_of_rows(
+        "log_former", f"OLD.organization_id, OLD.id, {_XACT}", "organization_id", "id"
+    )
+    return [*_log("organization_id, id FROM {rows}"), former]
 
 
 def log_of_dependencies() -> list[pgtrigger.Trigger]:
     """Return the triggers for the table of dependencies: their deployments count as changed."""
-    return _log(
+    former = (
+        f"organization_id, id, {_XACT} FROM deployments_deployment WHERE id = OLD.deployment_id"
+    )
+    changed = (
         "d.organization_id, d.id FROM {rows} r"
         " JOIN deployments_deployment d ON d.id = r.deployment_id"
+    )
+    return [*_log(changed), _log_of_rows("log_former", former, "deployment_id")]
+
+
+def log_of_arrays() -> pgtrigger.Trigger:
+    """Return the trigger for the table of arrays: a limit concerns elements that have not ended."""
+    elements = (
+        f"organization_id, id, {_XACT} FROM deployments_deployment WHERE array_id = NEW.id"
+        " AND status IN ('pending', 'starting', 'running', 'stopping')"
+    )
+    return _log_of_rows("log_elements", elements, "at_once")
+
+
+def _log_of_rows(name: str, selected: str, *columns: str) -> pgtrigger.Trigger:
+    """Return a trigger for each row of which an update changes one of the columns.
+
+    It costs other updates nothing. PostgreSQL has no trigger for statements that change a column.
+    """
+    differs = " OR ".join(f"OLD.{column} IS DISTINCT FROM NEW.{column}" for column in columns)
+    return pgtrigger.Trigger(
+        name=name,
+        when=pgtrigger.After,
+        operation=pgtrigger.UpdateOf(*columns),  # type: ignore[no-untyped-call]
+        condition=pgtrigger.Condition(differs),
+        func=f"""
+            INSERT INTO deployments_deploymentchange (organization_id, deployment_id, xact)
+            SELECT {selected};
+            RETURN NULL;
+        """,
     )
 
 
@@ -98,10 +152,11 @@ def _log(selected: str) -> list[pgtrigger.Trigger]:
 class Moment:
     """What a statement saw of the database.
 
-    `snapshot` is PostgreSQL's text for the transactions that it saw. `source` identifies the table:
-    it differs after a restore. `kept_from` is the first transaction from which the log is complete.
-    `xact` is the transaction of the statement, None before its first write or lock: the snapshot
-    has it among those that have ended, although it may still change deployments.
+    `snapshot` is PostgreSQL's text for the transactions that it saw. `source` identifies the
+    tables: it differs after a restore or a TRUNCATE. `kept_from` is the first transaction from
+    which the log is complete. `xact` is the transaction of the statement, None before its first
+    write or lock: the snapshot has it among those that have ended, although it may still change
+    deployments.
     """
 
     snapshot: str
@@ -166,7 +221,9 @@ def since(moments: Mapping[int, Moment | None]) -> Changes:
         )
         SELECT pg_current_snapshot()::text, pg_current_xact_id_if_assigned()::text::bigint,
                (SELECT oid FROM pg_database WHERE datname = current_database()) || '/'
-                   || pg_relation_filenode('deployments_deployment'),
+                   || pg_relation_filenode('deployments_deployment') || '/'
+                   || pg_relation_filenode('deployments_dependency') || '/'
+                   || pg_relation_filenode('deployments_deploymentchange'),
                (SELECT max(kept_from) FROM deployments_changelimit),
                (SELECT array_agg(ARRAY[organization_id, deployment_id]) FROM own),
                (SELECT array_agg(ARRAY[organization_id, deployment_id]) FROM affected)
@@ -197,9 +254,8 @@ def purge() -> int:
     if limit is None:
         limit = ChangeLimit.objects.create()
     deleted, _ = DeploymentChange.objects.filter(xact__lt=limit.next_from).delete()
-    limit.kept_from = limit.next_from
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
         limit.next_from = cursor.fetchone()[0]
-    limit.save()
+    limit.save(update_fields=["next_from"])  # the deletion has raised `kept_from`
     return deleted

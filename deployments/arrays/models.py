@@ -9,6 +9,7 @@ from django.db.models.functions import JSONObject
 from django.utils import timezone
 
 from accounts.audit.triggers import trail
+from deployments.changes import log_of_arrays
 from hypervisor.base.names import NameField
 from orgs.models import Organization
 from orgs.tenancy import TenantQuerySet
@@ -59,7 +60,7 @@ class Array(models.Model):
 
     class Meta:
         ordering = ["-id"]
-        triggers = [*trail("name", "size", "at_once", inserts=False)]
+        triggers = [*trail("name", "size", "at_once", inserts=False), log_of_arrays()]
         indexes = [
             models.Index(fields=["organization", "-id"], name="array_newest"),
             models.Index(fields=["created_at"], name="array_created"),

@@ -14,8 +14,9 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from accounts.models import User
 from clusters.models import Cluster
 from deployments import changes, services
+from deployments.arrays.models import Array
 from deployments.changes import DeploymentChange
-from deployments.models import Deployment, Status
+from deployments.models import Dependency, Deployment, Status
 from orgs.models import Organization
 from scheduling.cycle import competing, working_copy
 from scheduling.cycle.kept import Kept
@@ -244,6 +245,59 @@ def test_a_restored_table_is_read_in_full(
         cursor.execute("VACUUM FULL deployments_deployment")
 
     assert warm(acme).known[deployment.pk].deployment.priority == 70
+
+
+_OTHER = "(SELECT id FROM orgs_organization WHERE name = 'Globex')"
+_FIRST = "(SELECT min(id) FROM deployments_deployment)"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE deployments_array SET at_once = 1",
+        f"UPDATE deployments_deployment SET organization_id = {_OTHER} WHERE id = {_FIRST}",
+        f"UPDATE deployments_deployment SET id = 1000000 WHERE id = {_FIRST}",
+        f"UPDATE deployments_dependency SET deployment_id = {_FIRST}",
+        "DELETE FROM deployments_dependency",
+        "TRUNCATE deployments_dependency",
+        "UPDATE deployments_deployment SET priority = 70; TRUNCATE deployments_deploymentchange",
+        "UPDATE deployments_deployment SET priority = 70; DELETE FROM deployments_deploymentchange",
+    ],
+)
+def test_what_a_person_changes_by_sql_is_seen(
+    acme: Organization,
+    globex: Organization,
+    submit: Submit,
+    statement: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    array = Array.objects.create(organization=acme, name="sweep", size=3)
+    elements = [submit() for _ in range(3)]
+    Deployment.objects.update(array=array)
+    Dependency.objects.create(deployment=elements[2], on=elements[1])
+    before = warm(acme).known
+    warm(globex)
+
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+
+    assert warm(acme).known != before
+    assert_up_to_date(acme, monkeypatch)
+    assert_up_to_date(globex, monkeypatch)
+
+
+def test_a_purge_does_not_lower_what_a_deletion_by_sql_has_raised(
+    acme: Organization, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment = submit()
+    warm(acme)
+    changes.purge()
+    services.adjust(deployment, actor="olga", priority=70)
+    DeploymentChange.objects.all().delete()
+
+    changes.purge()
+
+    assert_up_to_date(acme, monkeypatch)
 
 
 def test_without_a_copy_everything_is_read(
