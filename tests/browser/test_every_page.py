@@ -265,7 +265,7 @@ class Visitor:
         self.page.wait_for_function(_IS_SHOWN, arg=scheme == "dark")
 
     def measure(self, address: str) -> None:
-        for width in (1280, 390):
+        for width in (1280, 390, 320):
             self.page.set_viewport_size({"width": width, "height": 900})
             sizes = self.page.evaluate(_SIZES)
             if sizes["page"] > width or sizes["list"] > 1:
