@@ -47,7 +47,7 @@ _Results = Mapping[str, Sequence[Measured]]
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    _add_workload(parser)
+    add_workload(parser)
     parser.add_argument(
         "--suite",
         choices=list(SUITES),
@@ -85,7 +85,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--svg", type=Path, help="plot goodput and the wait of the lowest level")
 
 
-def _add_workload(parser: ArgumentParser) -> None:
+def add_workload(parser: ArgumentParser) -> None:
+    """Add the options that `make_cells` reads."""
     parser.add_argument(
         "--trace",
         type=Path,

@@ -13,6 +13,7 @@ BENCHES = {
     "cycle": "a cycle that places many deployments, beside raw SQL that writes the same rows",
     "engine": "starts, preemptions, chaos and churn on a real Docker Engine",
     "followers": "followers of events: latency, memory, and no gap while processes are killed",
+    "forecast": "how far forecasts of starts are off, on replayed workloads, by method",
     "fragmentation": "GPUs that stay unallocated on a cluster that is filled, by policy",
     "growth": "how the planner's time and memory grow with deployments, clusters and nodes",
     "idle": "the CPU of each process while nothing happens, by clusters, on a separate service",
