@@ -14,8 +14,6 @@ _NEVER = ("key", "organization", "array", "at_once")
 _ELSEWHERE = "priority"
 """Changed by an action of its own, which shows the consequences first."""
 
-_SECRETS_HELP = "One NAME=value on each line. Without a value, the stored one is kept."
-
 
 class ChangeForm(SubmitForm):
     """The present values of a deployment; what is emptied gets the default of a submission.
@@ -34,7 +32,7 @@ class ChangeForm(SubmitForm):
                 del self.fields[name]
         fields: dict[str, Any] = self.fields
         if self.is_whole:
-            fields["secrets"].help_text = _SECRETS_HELP
+            fields["secrets"].help_text = _about_secrets(deployment)
             clusters = fields["requested_cluster"].queryset
             fields["requested_cluster"].queryset = clusters.filter(
                 organization=deployment.organization_id
@@ -59,3 +57,10 @@ class ChangeForm(SubmitForm):
             return None
         row = serializer.validated_data
         return serializer.spec(bulk.cluster_of_change(self.person, self.deployment, row))
+
+
+def _about_secrets(deployment: Deployment) -> str:
+    """Return the help of the field for secrets, with the names of those that the field hides."""
+    stored = sorted(name for name, value in deployment.env.items() if not isinstance(value, str))
+    names = f" Stored: {', '.join(stored)}." if stored else ""
+    return f"One NAME=value on each line; without a value, the stored one is kept.{names}"

@@ -66,17 +66,19 @@ class DeploymentPage(OfDeployment):
         if row.status not in OCCUPYING:
             actions.append(ACTIONS["delete"])
         again = f"{reverse('portal:submit')}?like={row.pk}"
+        verbs = [
+            Button(
+                f"{action.label}\N{HORIZONTAL ELLIPSIS}",
+                reverse("portal:preview", args=[row.pk, action.name]),
+                action.hint,
+                action.stops_work,
+            )
+            for action in permitted(actions, row, self.person)
+        ]
         return [
-            *(
-                Button(
-                    f"{action.label}\N{HORIZONTAL ELLIPSIS}",
-                    reverse("portal:preview", args=[row.pk, action.name]),
-                    action.hint,
-                    action.stops_work,
-                )
-                for action in permitted(actions, row, self.person)
-            ),
+            *(button for button in verbs if not button.stops),
             *self._change(),
+            *(button for button in verbs if button.stops),
             Button("Logs", reverse("portal:logs", args=[row.pk])),
             Button("Submit another like this", again),
         ]

@@ -18,7 +18,7 @@ _SHORT = {
     Event.Subject.CLUSTER: "clusters and nodes",
     Event.Subject.ORGANIZATION: "the organization",
 }
-_SHARED_TITLE = "Deployments, clusters and the organization"
+_SHARED_TITLE = "Several of these"
 
 
 @dataclass(frozen=True, slots=True)

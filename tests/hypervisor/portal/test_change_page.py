@@ -59,7 +59,9 @@ def test_a_secret_without_a_value_is_kept_and_none_is_shown(
 ) -> None:
     deployment = submit(env={"EPOCHS": "40", "KEPT": seal("xyzzy"), "GONE": seal("plugh")})
     browser = browse(bob)
-    assert "xyzzy" not in browser.get(page_of(deployment)).content.decode()
+    shown = browser.get(page_of(deployment)).content.decode()
+    assert "Stored: GONE, KEPT." in shown
+    assert "xyzzy" not in shown
 
     change(browser, deployment, env="EPOCHS=41", secrets="KEPT=\nNEW=frotz")
 

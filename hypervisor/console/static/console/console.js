@@ -33,11 +33,16 @@ function nameSearchableLists() {
   }
 }
 
-/** Tell the parts that scroll sideways apart, and name the columns without a head. */
+/** Name the parts that scroll sideways by what is in them, and the columns without a head.
+ *
+ * The theme's templates, which are not copied for this, name neither.
+ */
 function nameWhatScrolls() {
-  document.querySelectorAll(".simplebar-content-wrapper").forEach((part, number) => {
-    part.setAttribute("aria-label", `Scrollable content ${number + 1}`);
-  });
+  for (const part of document.querySelectorAll(".simplebar-content-wrapper")) {
+    const heading = part.closest(".inline-group, fieldset")?.querySelector("h2");
+    const name = part.closest("#changelist-filter") ? "Filters" : heading?.textContent.trim();
+    part.setAttribute("aria-label", name || "List");
+  }
   for (const head of document.querySelectorAll(".formset-wrapper th")) {
     if (!head.textContent.trim()) head.innerHTML = '<span class="c-unseen">Remove</span>';
   }
