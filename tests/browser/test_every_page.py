@@ -69,10 +69,10 @@ _ROWS = """
 import json
 from axes.models import AccessAttempt
 from django.utils import timezone
-from accounts.models import User
+from accounts.models import ProviderIdentity, User
 from clusters.models import Cluster, Connection
 from deployments.notices.mail import token_of
-from deployments.notices.models import NoticeRule
+from deployments.notices.models import Notice, NoticeMessage, NoticeRecipient, NoticeRule
 from orgs.models import Delivery, Membership, Organization, Webhook
 now, organization = timezone.now(), Organization.objects.get(name="Acme")
 Membership.objects.create(
@@ -84,6 +84,16 @@ Connection.objects.create(
     probed_at=now)
 Delivery.objects.create(webhook=Webhook.objects.first(), kind="webhook.test", status="failed")
 alice = User.objects.get(username="alice")
+ProviderIdentity.objects.create(
+    user=alice, issuer="https://login.example.org/realms/main", subject="f3a9c0de-1122-3344",
+    linked_at=now, used_at=now)
+mailbox = NoticeRecipient.objects.create(user=alice)
+message = NoticeMessage.objects.create(
+    recipient=mailbox, subject="waits-1 was evicted", status="failed", error="550 no such mailbox")
+Notice.objects.create(
+    recipient=mailbox, organization=organization, deployment_id=1, name="waits-1", kind="preempted",
+    group="deployment-1", key="1", headline="waits-1 was evicted", time=now, due_at=now,
+    message=message)
 rule = NoticeRule.objects.create(user=alice, kinds=["failed"], created_by=alice)
 print(json.dumps({"notice": rule.pk, "unsubscribe": token_of(alice.pk)}))
 """

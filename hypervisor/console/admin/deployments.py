@@ -227,9 +227,10 @@ class DeploymentAdmin(ServiceAdmin):
 
     @admin.display(description="Why", ordering="queued_at")
     def why(self, deployment: Deployment) -> str:
-        if deployment.status != Status.PENDING:
-            return deployment.status_reason
-        return f"Waiting for {age(deployment.queued_at)}. {deployment.status_reason}"
+        reason = deployment.status_reason
+        if deployment.status == Status.PENDING:
+            reason = f"Waiting for {age(deployment.queued_at)}. {reason}"
+        return format_html('<span class="a-reason" title="{0}">{0}</span>', reason)
 
     def save_model(
         self,
