@@ -4,10 +4,10 @@ Most requests ask for no forecast, so it is made when it is first read, and kept
 the plan that it continues.
 """
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from time import monotonic
 from typing import Any
@@ -18,7 +18,7 @@ from deployments.run_times import latest_run_times
 from scheduling.cycle.kept import Kept
 from scheduling.cycle.snapshot import Loaded
 from scheduling.insight import wording
-from scheduling.planner.forecast import MOST, Forecast, Forecasts, RunTime, Unknown
+from scheduling.planner.forecast import MOST, Forecasts, RunTime, Unknown
 from scheduling.planner.plan import Plan
 from scheduling.planner.run_times import LATEST, PastRunTimes, at_most
 from scheduling.planner.shortlist import Backlog
@@ -41,13 +41,11 @@ _MOST_ORGANIZATIONS = 16
 class Start:
     """When a waiting deployment will probably start: `expected`, and where.
 
-    `by` is the same if each deployment runs for its whole `max_runtime_s`; None if one that matters
-    has none. `needs` are those that have to end before, by id. Without a time, `code` says why.
+    `needs` are those that have to end before, by id. Without a time, `code` says why.
     """
 
     code: str
     expected: datetime | None = None
-    by: datetime | None = None
     place: Place | None = None
     needs: tuple[int, ...] = ()
 
@@ -64,7 +62,11 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Stated:
-    """A forecast with names, for one deployment: `reason` is a sentence for people."""
+    """A forecast with names, for one deployment: `reason` is a sentence for people.
+
+    `by` is when it starts if each deployment runs for its whole `max_runtime_s`; None if one that
+    has to end before has none.
+    """
 
     code: str
     reason: str
@@ -90,23 +92,27 @@ class Starts:
         if position is None:
             return None
         if deployment in self._starting:
-            return Start(EXPECTED, self._loaded.now, self._loaded.now, self._starting[deployment])
+            return Start(EXPECTED, self._loaded.now, self._starting[deployment])
         if position > MOST + len(self._starting):
             return Start(Unknown.AHEAD)
         expected = self._made.expected.of(deployment)
         if expected.unknown is not None:
             return Start(expected.unknown, place=expected.place, needs=expected.needs)
-        by = self._made.by.of(deployment) if self._made.by else Forecast()
-        latest = by.starts_at and max(by.starts_at, expected.starts_at or 0)
-        return Start(
-            EXPECTED, _time(expected.starts_at), _time(latest), expected.place, expected.needs
-        )
+        return Start(EXPECTED, _time(expected.starts_at), expected.place, expected.needs)
+
+    def _by(self, deployment: int, expected: datetime | None) -> datetime | None:
+        """Return when it starts by the limits, if it is expected to start at a time."""
+        if expected is None or deployment in self._starting:
+            return expected
+        latest = _time(self._made.by.of(deployment).starts_at) if self._has_limits else None
+        return latest and max(latest, expected)
 
     def stated(self, deployment: int, position: int | None) -> Stated | None:
         """Return the same with names."""
         start = self.of(deployment, position)
         if start is None:
             return None
+        by = self._by(deployment, start.expected)
         cluster, node = start.place or (None, None)
         shown = start.needs[: wording.NAMED]
         rows = Deployment.objects.filter(organization=self._loaded.organization, pk__in=shown)
@@ -115,9 +121,9 @@ class Starts:
         place = Places.named([(cluster, node)]).name(cluster, node) if cluster else ""
         return Stated(
             start.code,
-            _sentence(start, place, needs),
+            _sentence(start, by, place, needs),
             start.expected,
-            start.by,
+            by,
             cluster if start.expected else None,
             node if start.expected else None,
             [{"deployment": pk, "name": names.get(pk, "")} for pk in shown],
@@ -134,20 +140,19 @@ class Starts:
         return made
 
     def _make(self) -> "_Made":
-        known = self._loaded.known
+        loaded, plan, active = self._loaded, self._plan, self._active
+        known, usual = loaded.known, self._usual()
 
         def forecasts(run_time: RunTime) -> Forecasts:
             return Forecasts(
-                self._loaded.snapshot,
-                self._plan,
-                self._active,
-                lambda pk: known[pk].deployment,
-                run_time,
+                loaded.snapshot, plan, active, lambda pk: known[pk].deployment, run_time
             )
 
-        has_limits = any(d.max_runtime_s is not None for d in self._active)
-        by = forecasts(_by_limit) if has_limits else None
-        return _Made(self._plan, monotonic(), forecasts(self._usual()), by)
+        return _Made(plan, monotonic(), forecasts(usual), partial(forecasts, _by_limit))
+
+    @property
+    def _has_limits(self) -> bool:
+        return any(d.max_runtime_s is not None for d in self._active)
 
     @property
     def organization(self) -> int:
@@ -176,14 +181,18 @@ class Starts:
         return run_time
 
 
-@dataclass(frozen=True, slots=True)
 class _Made:
-    """The forecasts of a plan, by usual run times and by limits; without limits, none by those."""
+    """The forecasts of a plan by usual run times, and by limits, which fewer readers need."""
 
-    plan: Plan
-    made_at: float
-    expected: Forecasts
-    by: Forecasts | None
+    def __init__(
+        self, plan: Plan, made_at: float, expected: Forecasts, by: Callable[[], Forecasts]
+    ) -> None:
+        self.plan, self.made_at, self.expected = plan, made_at, expected
+        self._make_by = by
+
+    @cached_property
+    def by(self) -> Forecasts:
+        return self._make_by()
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,9 +237,9 @@ def _time(moment: int | None) -> datetime | None:
     return None if moment is None else datetime.fromtimestamp(moment, UTC)
 
 
-def _sentence(start: Start, place: str, needs: list[str]) -> str:
+def _sentence(start: Start, by: datetime | None, place: str, needs: list[str]) -> str:
     if start.expected is not None:
-        return wording.forecast(start.expected, start.by, place, needs)
+        return wording.forecast(start.expected, by, place, needs)
     return wording.no_forecast(start.code, place, needs)
 
 

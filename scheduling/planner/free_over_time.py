@@ -32,6 +32,7 @@ class FreeOverTime:
 
     def __init__(self, capacities: Sequence[int], sights: Iterable[int]) -> None:
         self._views = sorted({-sight for sight in sights})
+        self._first_views: dict[int, int] = {}
         self.free = [list(capacities) for _ in self._views]
         self._ended: defaultdict[int, list[Occupant]] = defaultdict(list)
         self.endless: defaultdict[int, list[Occupant]] = defaultdict(list)
@@ -43,7 +44,10 @@ class FreeOverTime:
 
     def occupant(self, id_: int, node: int, request: int, threshold: int) -> Occupant:
         """Return a deployment that this and higher priorities may evict, as an occupant."""
-        return Occupant(id_, node, request, bisect_right(self._views, -threshold))
+        view = self._first_views.get(threshold)
+        if view is None:
+            view = self._first_views[threshold] = bisect_right(self._views, -threshold)
+        return Occupant(id_, node, request, view)
 
     def needed(self, view: int, node: int, request: int) -> list[int]:
         """Return the ids of those that have ended without which a request would not fit now.
