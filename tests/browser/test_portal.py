@@ -122,6 +122,29 @@ def test_two_members_share_a_cluster(team: Team, sign_in: SignIn, screenshot: Sc
     screenshot(bert, "portal-list")
 
 
+def test_who_waits_sees_when_it_will_probably_start(
+    team: Team, sign_in: SignIn, screenshot: Screenshot
+) -> None:
+    job = {"image": "ml/train:1", "cpu": 4, "ram_mib": 1024}
+    team.developer.post("/deployments", name="long", max_runtime_s=7200, **job)
+    team.developer.post("/deployments", name="next", max_runtime_s=3600, **job)
+
+    bert = sign_in(team.bert)
+    row = bert.get_by_role("row").filter(has_text="next")
+    expect(row).to_contain_text("starts about", timeout=SOON_MS)
+    screenshot(bert, "portal-forecasts")
+    row.get_by_role("link", name="next").click()
+    expect(state(bert)).to_contain_text("Probably starts in about 2 h (")
+    expect(state(bert)).to_contain_text("on deck, when long (")
+
+    bert.get_by_role("link", name="Submit", exact=True).click()
+    fill(bert, "last", "4")
+    expect(outcome(bert)).to_contain_text(
+        "Would wait at place 2 of 2 in the queue; probably starts"
+    )
+    expect(outcome(bert)).to_contain_text("Probably starts in about 3 h (")
+
+
 def test_a_submission_without_javascript(
     team: Team, sign_in: SignIn, screenshot: Screenshot
 ) -> None:
