@@ -1,11 +1,13 @@
 """A field to choose kinds of events in groups, also all of a subject at once."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django import forms
 
 from hypervisor.ui.data.event_kinds import GROUPS, choices_for, kinds_of, label_of
 
+_WHOLE = {group.whole[0] for group in GROUPS if group.whole}
 _MEANINGS = {kind: text for group in GROUPS for kind, text in group.kinds.items()}
 
 
@@ -21,10 +23,18 @@ class _KindsWidget(forms.CheckboxSelectMultiple):
     def get_context(self, name: str, value: Any, attrs: Any) -> dict[str, Any]:
         context = super().get_context(name, value, attrs)
         context["groups"] = [
-            (title, options, sum(option["selected"] for option in options))
+            (title, options, _chosen(options))
             for title, options, _index in context["widget"]["optgroups"]
         ]
         return context
+
+
+def _chosen(options: Iterable[Mapping[str, Any]]) -> str:
+    """Return in words how many options of a group are chosen, "" for none."""
+    values = [option["value"] for option in options if option["selected"]]
+    if _WHOLE.intersection(values):
+        return "all chosen"
+    return f"{len(values)} chosen" if values else ""
 
 
 class KindsField(forms.MultipleChoiceField):

@@ -72,6 +72,21 @@ def test_a_stranger_gets_404_and_an_anonymous_caller_signs_in(
     assert Client().get(path)["Location"] == f"/account/sign-in/?next={path}"
 
 
+@pytest.mark.parametrize(
+    ("name", "tab"),
+    [("invite", "members"), ("hand_over", "members"), ("rename", "organization_settings"),
+     ("new_webhook", "organization_settings"), ("new_registry", "organization_settings")],
+)  # fmt: skip
+def test_the_way_to_a_page_leads_through_its_tab(
+    browse: Browse, acme: Organization, alice: User, name: str, tab: str
+) -> None:
+    page = browse(alice).get(address(name, acme))
+    links = [link for _title, link in page.context["breadcrumbs"]]
+    assert links == [
+        reverse("portal:organizations"), address("organization", acme), address(tab, acme), None
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("name", [*OF_ADMINS, *OF_OWNERS])
 def test_a_developer_gets_403(browse: Browse, acme: Organization, bob: User, name: str) -> None:
     browser = browse(bob)
@@ -297,6 +312,8 @@ def test_all_events_of_a_subject_are_one_choice(
     assert set(webhook.kinds) == {*OF_DEPLOYMENTS, "node_lost"}
     page = browser.get(address("change_webhook", acme, webhook.pk))
     assert page.context["form"]["kinds"].value() == chosen
+    assert "all chosen" in text_of(page)
+    assert "1 chosen" in text_of(page)
     said = text_of(browser.get(address("organization_settings", acme)))
     assert "All of deployments, node lost" in said
 

@@ -15,12 +15,18 @@ INVITE = OrganizationViewSet.roles["regenerate_invite"]
 DELETE = OrganizationViewSet.roles["destroy"]
 """The lowest roles that may do these."""
 
+MEMBERS = ("Members", "members")
+SETTINGS = ("Settings", "organization_settings")
+"""The tabs that have pages below them."""
+
 
 class OrganizationPage(PortalPage):
     """A page of one organization, for members whose role is at least `least`; 404 for others."""
 
     section = "organizations"
     tab = ""
+    parent: ClassVar[tuple[str, str] | None] = None
+    """The title and the name of the tab to which the page belongs, and leads back."""
     least: ClassVar[Role] = Role.VIEWER
     organization: Organization
 
@@ -42,10 +48,15 @@ class OrganizationPage(PortalPage):
         """Return the address of another page of the organization."""
         return reverse(f"portal:{name}", args=[self.organization.pk, *arguments])
 
+    @property
+    def back(self) -> str:
+        return self.address(self.parent[1] if self.parent else "organization")
+
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         self.breadcrumbs = self.breadcrumbs or (
             ("Organizations", reverse("portal:organizations")),
             (self.organization.name, self.address("organization")),
+            *([(self.parent[0], self.address(self.parent[1]))] if self.parent else []),
             (self.title, None),
         )
         return super().get_context_data(

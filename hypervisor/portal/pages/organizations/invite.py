@@ -7,7 +7,7 @@ from django.contrib import messages
 from hypervisor.base.forms import IntegerFormField
 from hypervisor.portal.actions import FormPage
 from hypervisor.portal.forms import ServiceForm
-from hypervisor.portal.pages.organizations.base import INVITE, OrganizationPage
+from hypervisor.portal.pages.organizations.base import INVITE, MEMBERS, OrganizationPage
 from orgs import services
 from orgs.serializers import InviteTermsSerializer
 
@@ -43,10 +43,7 @@ class InvitePage(OrganizationPage, FormPage):
     button = "Replace the code"
     lead = "The present code stops working at once."
     form_class = TermsForm
-
-    @property
-    def back(self) -> str:
-        return self.address("members")
+    parent = MEMBERS
 
     def act(self, form: TermsForm) -> str:
         services.regenerate_invite(self.organization, actor=self.person.username, **form.given)

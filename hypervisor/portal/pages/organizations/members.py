@@ -12,7 +12,7 @@ from django.urls import reverse
 
 from hypervisor.portal.actions import ConfirmPage, FormPage
 from hypervisor.portal.forms import ServiceForm
-from hypervisor.portal.pages.organizations.base import INVITE, OrganizationPage
+from hypervisor.portal.pages.organizations.base import INVITE, MEMBERS, OrganizationPage
 from orgs import services
 from orgs.departures import left_behind, sentence
 from orgs.models import Membership, Role
@@ -62,14 +62,12 @@ class MembersPage(OrganizationPage):
 class _MemberPage(OrganizationPage):
     """A page about one member; 404 if the member is none."""
 
+    parent = MEMBERS
+
     @property
     def member(self) -> Membership:
         members = self.organization.memberships.select_related("user__service_account")
         return get_object_or_404(members, user=self.kwargs["user_id"])
-
-    @property
-    def back(self) -> str:
-        return self.address("members")
 
     @property
     def name(self) -> str:
@@ -78,14 +76,6 @@ class _MemberPage(OrganizationPage):
     @property
     def is_self(self) -> bool:
         return bool(self.member.user_id == self.person.pk)
-
-    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        self.breadcrumbs = (
-            (self.organization.name, self.address("organization")),
-            ("Members", self.back),
-            (self.title, None),
-        )
-        return super().get_context_data(**kwargs)
 
 
 class RoleForm(ServiceForm):
@@ -178,10 +168,7 @@ class HandOverPage(OrganizationPage, FormPage):
     button = "Hand over"
     lead = "The member becomes an owner, and you become an admin."
     form_class = HeirForm
-
-    @property
-    def back(self) -> str:
-        return self.address("members")
+    parent = MEMBERS
 
     def make_form(self, data: Any = None) -> HeirForm:
         form = HeirForm(data)
@@ -220,10 +207,7 @@ class NewServiceAccountPage(OrganizationPage, FormPage):
     button = "Add"
     lead = "A service account is a member that is a program: it has no password, only tokens."
     form_class = AccountForm
-
-    @property
-    def back(self) -> str:
-        return self.address("members")
+    parent = MEMBERS
 
     def make_form(self, data: Any = None) -> AccountForm:
         return AccountForm(data, [role for role in Role if has_authority(self.role, role)])

@@ -11,7 +11,7 @@ from deployments.registries.models import Registry
 from deployments.registries.serializers import RegistrySerializer
 from hypervisor.portal.actions import ConfirmPage, FormPage
 from hypervisor.portal.forms import ServiceForm
-from hypervisor.portal.pages.organizations.base import OrganizationPage
+from hypervisor.portal.pages.organizations.base import SETTINGS, OrganizationPage
 from hypervisor.portal.pages.organizations.settings import REGISTRIES
 
 
@@ -37,10 +37,7 @@ class RegistryForm(ServiceForm):
 
 class _ToSettings(OrganizationPage):
     least = REGISTRIES
-
-    @property
-    def back(self) -> str:
-        return self.address("organization_settings")
+    parent = SETTINGS
 
 
 class NewRegistryPage(_ToSettings, FormPage):

@@ -8,7 +8,7 @@ from django.urls import reverse
 from deployments.registries.models import Registry
 from deployments.registries.views import RegistryViewSet
 from hypervisor.portal.actions import ConfirmPage, FormPage
-from hypervisor.portal.pages.organizations.base import DELETE, RENAME, OrganizationPage
+from hypervisor.portal.pages.organizations.base import DELETE, RENAME, SETTINGS, OrganizationPage
 from hypervisor.portal.pages.organizations.lists import NameForm
 from hypervisor.portal.pages.organizations.webhooks import WEBHOOKS
 from orgs import services
@@ -40,10 +40,7 @@ class RenamePage(OrganizationPage, FormPage):
     least = RENAME
     button = "Rename"
     form_class = NameForm
-
-    @property
-    def back(self) -> str:
-        return self.address("organization_settings")
+    parent = SETTINGS
 
     def make_form(self, data: Any = None) -> NameForm:
         return NameForm(data, initial={"name": self.organization.name})
@@ -62,10 +59,7 @@ class RenamePage(OrganizationPage, FormPage):
 class DeletePage(OrganizationPage, ConfirmPage):
     least = DELETE
     button = "Delete everything"
-
-    @property
-    def back(self) -> str:
-        return self.address("organization_settings")
+    parent = SETTINGS
 
     @property
     def consequences(self) -> list[str]:

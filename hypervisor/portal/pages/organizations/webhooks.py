@@ -14,7 +14,7 @@ from hypervisor.base.numbers import whole
 from hypervisor.portal.actions import ConfirmPage, FormPage
 from hypervisor.portal.forms import ServiceForm
 from hypervisor.portal.kinds import KindsField
-from hypervisor.portal.pages.organizations.base import OrganizationPage
+from hypervisor.portal.pages.organizations.base import SETTINGS, OrganizationPage
 from orgs.models import Delivery, Webhook
 from orgs.webhooks import services, targets
 from orgs.webhooks.serializers import RotationSerializer, WebhookSerializer
@@ -64,23 +64,12 @@ class RotationForm(ServiceForm):
 
 class _WebhookPage(OrganizationPage):
     least = WEBHOOKS
-
-    @property
-    def back(self) -> str:
-        return self.address("organization_settings")
+    parent = SETTINGS
 
     @property
     def webhook(self) -> Webhook:
         rows = Webhook.objects.filter(organization=self.organization)
         return get_object_or_404(rows, pk=self.kwargs["pk"])
-
-    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        self.breadcrumbs = (
-            (self.organization.name, self.address("organization")),
-            ("Settings", self.address("organization_settings")),
-            (self.title, None),
-        )
-        return super().get_context_data(**kwargs)
 
 
 class NewWebhookPage(_WebhookPage, FormPage):
