@@ -166,12 +166,26 @@ class Moment:
 
     def leads_to(self, later: "Moment") -> bool:
         """Return whether the log has every change between this moment and the later one."""
-        oldest, newest, _ = self.snapshot.split(":")
         return (
             self.source == later.source
-            and int(oldest) >= later.kept_from
-            and int(newest) <= int(later.snapshot.split(":")[1])
+            and self._oldest >= later.kept_from
+            and self.next <= later.next
         )
+
+    @property
+    def next(self) -> int:
+        """The first transaction that had not begun."""
+        return int(self.snapshot.split(":")[1])
+
+    @property
+    def running(self) -> list[int]:
+        """The transactions before `next` of which the statement did not see all changes."""
+        others = self.snapshot.split(":")[2].split(",")
+        return [*map(int, filter(None, others)), *([] if self.xact is None else [self.xact])]
+
+    @property
+    def _oldest(self) -> int:
+        return int(self.snapshot.split(":")[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,24 +209,28 @@ def since(moments: Mapping[int, Moment | None]) -> Changes:
     moment does not lead to it, its changes are incomplete.
     """
     sql = """
-        WITH seen AS (
-            SELECT * FROM unnest(%s::bigint[], %s::text[], %s::bigint[])
-                AS s(organization_id, snapshot, xact)
-        ), changed AS (
-            SELECT DISTINCT c.organization_id, c.deployment_id
-            FROM seen JOIN deployments_deploymentchange c USING (organization_id)
-            WHERE c.xact >= pg_snapshot_xmin(snapshot::pg_snapshot)::text::bigint
-              AND (c.xact = seen.xact
-                   OR NOT pg_visible_in_snapshot(c.xact::text::xid8, snapshot::pg_snapshot))
+        WITH changed AS (
+            SELECT organization_id, deployment_id
+            FROM unnest(%(organizations)s::bigint[], %(nexts)s::bigint[])
+                     AS seen(organization_id, next)
+            JOIN deployments_deploymentchange c USING (organization_id)
+            WHERE c.xact >= next AND c.xact >= %(first)s::bigint
+            UNION
+            SELECT organization_id, deployment_id
+            FROM unnest(%(organizations_of)s::bigint[], %(running)s::bigint[])
+                     AS unseen(organization_id, xact)
+            JOIN deployments_deploymentchange c USING (organization_id, xact)
+            WHERE c.xact = ANY(%(running)s::bigint[])
         ), affected AS (
             SELECT organization_id, deployment_id FROM changed
             UNION
             SELECT organization_id, w.deployment_id
             FROM changed JOIN deployments_dependency w ON w.on_id = changed.deployment_id
         ), changed_here AS (
-            SELECT DISTINCT c.organization_id, c.deployment_id
-            FROM seen JOIN deployments_deploymentchange c USING (organization_id)
-            WHERE c.xact = pg_current_xact_id_if_assigned()::text::bigint
+            SELECT DISTINCT organization_id, deployment_id
+            FROM deployments_deploymentchange
+            WHERE xact = pg_current_xact_id_if_assigned()::text::bigint
+              AND organization_id = ANY(%(wanted)s::bigint[])
         ), own AS (
             SELECT organization_id, deployment_id FROM changed_here
             UNION
@@ -228,10 +246,21 @@ def since(moments: Mapping[int, Moment | None]) -> Changes:
                (SELECT array_agg(ARRAY[organization_id, deployment_id]) FROM own),
                (SELECT array_agg(ARRAY[organization_id, deployment_id]) FROM affected)
     """
-    snapshots = [moment and moment.snapshot for moment in moments.values()]
-    xacts = [moment and moment.xact for moment in moments.values()]
+    # What is written as >= first and = ANY, too, keeps the search in an index however many changes
+    # are kept, which are many while a transaction that writes stays open.
+    known = {pk: moment for pk, moment in moments.items() if moment}
+    nexts = [moment.next for moment in known.values()]
+    running = [(pk, xact) for pk, moment in known.items() for xact in moment.running]
+    arguments = {
+        "wanted": list(moments),
+        "organizations": list(known),
+        "nexts": nexts,
+        "first": min(nexts, default=None),
+        "organizations_of": [pk for pk, _ in running],
+        "running": [xact for _, xact in running],
+    }
     with connection.cursor() as cursor:
-        cursor.execute(sql, [list(moments), snapshots, xacts])
+        cursor.execute(sql, arguments)
         snapshot, xact, source, kept_from, own, affected = cursor.fetchone()
     moment = Moment(snapshot, source, kept_from or 0, xact)
     return Changes(moment, _by_organization(affected or ()), _by_organization(own or ()))

@@ -4,6 +4,7 @@ Every verb locks the deployment's row and checks its state under the lock. `acto
 `system:…` for the hypervisor itself.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -32,6 +33,8 @@ _PLACEMENT = {
     "cpu_milli", "ram_mib", "gpu", "ephemeral_storage_mib", "requested_cluster", "require",
 }  # fmt: skip
 """The fields that decide where a deployment fits."""
+
+_CANCELLED_AT_ONCE = 1_000
 
 _UNPLANNED = {
     "name", "labels", "image", "command", "env", "run_as", "restart_policy", "max_restarts",
@@ -157,14 +160,24 @@ def cancel_unsatisfiable(organization_id: int, *, actor: str) -> int:
     """
     count = 0
     rows = Deployment.objects.filter(organization=organization_id).unsatisfiable()
-    while found := list(rows.all()):
-        reasons = waiting.cancellations([d.pk for d in found])
-        changes = [
-            Change(d.pk, reasons[d.pk], revision=d.revision) for d in found if d.pk in reasons
-        ]
-        with transaction.atomic():
-            count += len(transition(lifecycle.CANCEL, changes, actor=actor, now=timezone.now()))
+    while rows.exists():
+        found = waiting.cancellations(organization_id)
+        for start in range(0, len(found), _CANCELLED_AT_ONCE):
+            changes = found[start : start + _CANCELLED_AT_ONCE]
+            if not _cancel_all(changes, actor):
+                break
+            count += len(changes)
     return count
+
+
+def _cancel_all(changes: Sequence[Change], actor: str) -> bool:
+    """Cancel all of these or none: none if one has changed, because others follow from it."""
+    with transaction.atomic():
+        changed = transition(lifecycle.CANCEL, changes, actor=actor, now=timezone.now())
+        if len(changed) == len(changes):
+            return True
+        transaction.set_rollback(True)
+    return False
 
 
 @transaction.atomic

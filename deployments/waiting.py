@@ -6,7 +6,7 @@ Its row has the reason from its submission on. `refresh` updates the rows when d
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -15,7 +15,14 @@ from typing import NamedTuple
 from django.db.models import Exists, OuterRef, Q
 
 from deployments.lifecycle import Change, update_reasons
-from deployments.models import ENDED, Dependency, Deployment, DeploymentQuerySet, Status
+from deployments.models import (
+    ENDED,
+    Dependency,
+    Deployment,
+    DeploymentQuerySet,
+    OnDependencyFailure,
+    Status,
+)
 
 HELD = "held"
 DEPENDENCY = "dependency"
@@ -92,14 +99,33 @@ def on_others(deployments: Sequence[int]) -> dict[int, Obstacle]:
     return {pk: _dependency(found) for pk, found in _unmet(deployments).items()}
 
 
-def cancellations(deployments: Sequence[int]) -> dict[int, str]:
-    """Return the reasons for which deployments are cancelled whose dependencies have ended without
-    satisfying them, by id; none without such a dependency.
+def cancellations(organization: int) -> list[Change]:
+    """Return the cancellations of deployments that ask for it if a dependency has ended without
+    satisfying them, or ends by these cancellations; each is behind those that it follows from.
     """
-    ended = {
-        pk: [on for on in found if on.status in ENDED] for pk, found in _unmet(deployments).items()
-    }
-    return {pk: _cancellation(found) for pk, found in ended.items() if found}
+    rows = Deployment.objects.pending().filter(
+        organization=organization, on_dependency_failure=OnDependencyFailure.CANCEL
+    )
+    revisions = dict(rows.values_list("pk", "revision"))
+    unmet = _unmet(list(revisions))
+    dependents = _dependents(unmet)
+    found: dict[int, Change] = {}
+    level = [pk for pk, waits in unmet.items() if any(on.status in ENDED for on in waits)]
+    while level:
+        causes = {pk: [on for each in unmet[pk] if (on := _ended(each, found))] for pk in level}
+        found |= {
+            pk: Change(pk, _cancellation(ended), revision=revisions[pk])
+            for pk, ended in causes.items()
+        }
+        level = sorted({waits for pk in level for waits in dependents[pk]} - found.keys())
+    return list(found.values())
+
+
+def _ended(on: _Unmet, cancelled: Container[int]) -> _Unmet | None:
+    """Return a dependency as it is after these cancellations if it has ended then."""
+    if on.pk in cancelled:
+        return on._replace(status=Status.CANCELLED)
+    return on if on.status in ENDED else None
 
 
 def _cancellation(ended: Sequence[_Unmet]) -> str:
@@ -161,10 +187,7 @@ def _followed(unmet: Mapping[int, list[_Unmet]]) -> dict[int, list[_Unmet]]:
 
     The stored codes may be out of date, because in a chain each depends on the next.
     """
-    dependents: dict[int, list[int]] = defaultdict(list)
-    for pk, found in unmet.items():
-        for on in found:
-            dependents[on.pk].append(pk)
+    dependents = _dependents(unmet)
     blocked = {pk for pk, found in unmet.items() if any(on.status in ENDED for on in found)}
     reached = list(blocked)
     while reached:
@@ -176,6 +199,15 @@ def _followed(unmet: Mapping[int, list[_Unmet]]) -> dict[int, list[_Unmet]]:
         pk: [on._replace(code=codes[on.pk in blocked]) for on in found]
         for pk, found in unmet.items()
     }
+
+
+def _dependents(unmet: Mapping[int, list[_Unmet]]) -> dict[int, list[int]]:
+    """Return which deployments wait for each one."""
+    dependents: dict[int, list[int]] = defaultdict(list)
+    for pk, found in unmet.items():
+        for on in found:
+            dependents[on.pk].append(pk)
+    return dependents
 
 
 def _report_met(deployments: Sequence[int], actor: str, now: datetime) -> list[int]:

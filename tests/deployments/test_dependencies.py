@@ -4,12 +4,14 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from pytest_django import DjangoAssertNumQueries
 from rest_framework.test import APIClient
 
 from accounts.models import User
 from clusters.models import Cluster
-from deployments import services
+from deployments import services, waiting
 from deployments.dependencies import Wait
+from deployments.lifecycle import Change
 from deployments.models import Condition, Dependency, Deployment, Status
 from orgs.models import Event, Organization
 from scheduling.cycle.run import run_cycle
@@ -240,6 +242,53 @@ def test_a_deployment_is_cancelled_if_it_asks_for_that_and_its_dependency_fails(
     assert f"because deployment {second.pk} (job) was cancelled." in third.status_reason
     event = Event.objects.get(subject_id=second.pk, kind="cancelled")
     assert event.reason == second.status_reason
+
+
+def chain(submit: Submit, first: Deployment, length: int) -> list[Deployment]:
+    links = [first]
+    for _ in range(length):
+        wait = Wait(links[-1].pk)
+        links.append(submit(depends_on=(wait,), on_dependency_failure="cancel"))
+    return links[1:]
+
+
+def test_a_chain_is_cancelled_with_as_many_statements_whatever_its_length(
+    acme: Organization,
+    bring: Bring,
+    submit: Submit,
+    django_assert_num_queries: DjangoAssertNumQueries,
+) -> None:
+    for length in (2, 12):
+        links = chain(submit, bring(Status.FAILED), length)
+        with django_assert_num_queries(9):
+            assert services.cancel_unsatisfiable(acme.pk, actor="olga") == length
+
+        for cause, link in pairwise(links):
+            cause.refresh_from_db()
+            link.refresh_from_db()
+            assert link.status == cause.status == Status.CANCELLED
+            assert f"because deployment {cause.pk} (job) was cancelled." in link.status_reason
+
+
+def test_a_deployment_that_changes_while_its_chain_is_cancelled_keeps_its_dependents(
+    acme: Organization, bring: Bring, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, third = chain(submit, bring(Status.FAILED), 3)
+    found = waiting.cancellations
+
+    def found_before_a_change(organization: int) -> list[Change]:
+        changes = found(organization)
+        Deployment.objects.filter(pk=second.pk).update(
+            on_dependency_failure="wait", revision=second.revision + 1
+        )
+        return changes
+
+    monkeypatch.setattr(waiting, "cancellations", found_before_a_change)
+
+    assert services.cancel_unsatisfiable(acme.pk, actor="olga") == 1
+
+    statuses = [Deployment.objects.get(pk=d.pk).status for d in (first, second, third)]
+    assert statuses == ["cancelled", "pending", "pending"]
 
 
 def test_a_cancellation_names_the_first_dependencies_that_ended_and_no_others(

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 import time_machine
 from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from accounts.models import User
@@ -158,6 +159,27 @@ def test_a_transaction_that_commits_late_is_seen(
     session.commit()
 
     assert [k.deployment.priority for k in warm(acme).known.values()] == [20, 30]
+
+
+def test_what_changes_while_a_writing_transaction_is_open_is_looked_at_once(
+    acme: Organization, submit: Submit, session: "psycopg.Connection[Any]"
+) -> None:
+    early, late = submit(priority=10), submit(priority=10)
+    session.execute("UPDATE deployments_deployment SET priority = 20 WHERE id = %s", [early.pk])
+    warm(acme)
+    services.adjust(late, actor="olga", priority=30)
+    assert warm(acme).read == {late.pk}
+
+    with CaptureQueriesContext(connection) as statements:
+        assert not warm(acme).read
+    look = next(s["sql"] for s in statements if "deploymentchange" in s["sql"])
+    with connection.cursor() as cursor:
+        cursor.execute("SET enable_seqscan = off")
+        cursor.execute(f"EXPLAIN (ANALYZE, TIMING OFF) {look}")
+        plan = "\n".join(row[0] for row in cursor.fetchall())
+        cursor.execute("RESET enable_seqscan")
+    assert "deployments_deploymentchange c" in plan
+    assert "Rows Removed" not in plan
 
 
 def test_what_a_transaction_rolls_back_is_not_kept(
