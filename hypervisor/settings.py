@@ -289,6 +289,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "EventKind": "orgs.feed.kinds.KINDS",
         "EventSubject": "orgs.models.Event.Subject",
         "ErrorType": ["validation_error", "client_error", "server_error"],
+        "ForecastCode": "scheduling.insight.forecast.CODES",
         "NoticeChannel": "deployments.notices.kinds.Channel",
         "NoticeKind": "deployments.notices.kinds.Kind",
         "NoticeScope": "deployments.notices.kinds.Scope",

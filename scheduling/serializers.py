@@ -6,9 +6,8 @@ from rest_framework import serializers
 
 from clusters.fields import CpuField
 from hypervisor.rest.schemas import example
-from scheduling.insight.forecast import EXPECTED
+from scheduling.insight.forecast import CODES
 from scheduling.planner.compare import KINDS
-from scheduling.planner.forecast import Unknown
 
 _OBSTACLE = {
     "cluster": 3,
@@ -93,7 +92,7 @@ class ForecastSerializer(serializers.Serializer[Any]):
     """
 
     code = serializers.ChoiceField(
-        choices=[EXPECTED, *Unknown],
+        choices=CODES,
         help_text="for programs: `expected`, or why there is no forecast",
     )
     reason = serializers.CharField(help_text="for people", allow_blank=True)

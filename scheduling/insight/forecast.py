@@ -28,6 +28,8 @@ from scheduling.planner.snapshot import Place
 EXPECTED = "expected"
 """The code of a forecast with a time."""
 
+CODES = (EXPECTED, *map(str, Unknown))
+
 _FRESH_S = 60
 """How long a forecast is kept while the plan stays right: a run may outlive what was expected."""
 
