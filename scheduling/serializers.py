@@ -20,7 +20,7 @@ _OBSTACLE = {
 _FORECAST = {
     "code": "expected",
     "reason": "Probably starts in about 25 min (09:40 UTC) on rack-1, when train-resnet (7) has"
-    " ended; by 11:00 UTC if each runs for its whole max_runtime_s. New submissions may change"
+    " ended; by 11:00 UTC if each runs as long as it may. New submissions may change"
     " that.",
     "expected": "2026-01-05T09:38:10Z",
     "by": "2026-01-05T10:52:00Z",

@@ -58,7 +58,7 @@ def forecast(expected: datetime, by: datetime | None, place: str, needs: Sequenc
         text += f", when {_listed(needs)} {'has' if len(needs) == 1 else 'have'} ended"
     if by is not None and by > expected:
         latest = _clock(by, now, _grain(by, now), up=True)
-        text += f"; by {latest} if each runs for its whole max_runtime_s"
+        text += f"; by {latest} if each runs as long as it may"
     return f"{text}. New submissions may change that."
 
 
