@@ -35,7 +35,7 @@ from scheduling.planner.plan import Clusters
 from scheduling.planner.resources import DIMENSIONS, Resources
 from scheduling.planner.snapshot import Deployment as Row
 
-_CLUSTERS_SHOWN = 20
+_CLUSTERS_SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,11 +35,14 @@ class Resources:
 
     def missing_from(self, free: "Resources") -> dict[str, int]:
         """Return how much of each dimension is missing for this to fit; empty when it fits."""
-        return {
-            name: getattr(self, name) - getattr(free, name)
-            for name in DIMENSIONS
-            if getattr(self, name) > getattr(free, name)
-        }
+        missing = {}
+        if self.cpu_milli > free.cpu_milli:
+            missing["cpu_milli"] = self.cpu_milli - free.cpu_milli
+        if self.ram_mib > free.ram_mib:
+            missing["ram_mib"] = self.ram_mib - free.ram_mib
+        if self.gpu > free.gpu:
+            missing["gpu"] = self.gpu - free.gpu
+        return missing
 
     def to_json(self) -> dict[str, int]:
         return {name: getattr(self, name) for name in DIMENSIONS}
@@ -93,7 +96,7 @@ def in_words(amounts: Mapping[str, int]) -> str:
 
     The same words as `clusters.resources.describe`, which the planner cannot import.
     """
-    parts = (f"{quantity(name, amount)} {_NAMES[name]}" for name, amount in amounts.items())
+    parts = [f"{quantity(name, amount)} {_NAMES[name]}" for name, amount in amounts.items()]
     return ", ".join(parts) or "nothing"
 
 
