@@ -197,6 +197,15 @@ def test_explain_prints_what_a_pending_deployment_waits_for(
     assert f"cluster {forge.pk}: forge" in output
 
 
+def test_explain_prints_when_it_will_probably_start(
+    acme: Organization, bring: Bring, submit: Submit
+) -> None:
+    bring(Status.RUNNING, name="long", cpu_milli=8000, priority=90, max_runtime_s=7200)
+    output = output_of("explain", submit(cpu_milli=2000).pk)
+    assert "Probably starts in about 2 h (" in output
+    assert "on forge, when long (" in output
+
+
 def test_explain_and_the_page_say_until_when_a_deployment_has_its_turn(
     console: Client, bring: Bring, submit: Submit, endless_turns: None
 ) -> None:
