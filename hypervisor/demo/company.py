@@ -23,7 +23,7 @@ _GIB = 1024
 class Kind:
     """A kind of deployment: request (cores, GiB, GPUs), priority, and its run time if it ends.
 
-    `seconds` is the range of the run time.
+    `seconds` is the range of the run time. As people do, they state a generous limit.
     """
 
     name: str
@@ -33,6 +33,11 @@ class Kind:
     gpu: int
     priority: int
     seconds: tuple[int, int] | None = None
+
+    @property
+    def limit_s(self) -> int | None:
+        """Return its `max_runtime_s`, with which waiting deployments have a forecast."""
+        return 2 * self.seconds[1] if self.seconds else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +176,7 @@ def _submit(
                 ram_mib=kind.ram_gib * _GIB,
                 gpu=kind.gpu,
                 priority=kind.priority,
+                max_runtime_s=kind.limit_s,
                 env=env,
                 requested_cluster=requested_cluster,
             ),

@@ -5,6 +5,7 @@ from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 from pytest_django import Settings
 
 from accounts.models import User
@@ -16,6 +17,7 @@ from hypervisor.demo.company import TEAMS, found, submit_batch
 from orgs import services as org_services
 from orgs.models import Organization
 from scheduling.cycle.run import run_cycle
+from scheduling.insight.explain import explain
 from scheduling.models import SchedulingCycle
 from tests.support.reconcile import reconcile
 
@@ -47,6 +49,16 @@ def test_the_password_is_shown_again(company: list[Organization]) -> None:
         f" the password is {removal.password()}\n"
     )
     assert User.objects.get(username="amara").check_password(removal.password())
+
+
+def test_what_waits_first_has_a_forecast(company: list[Organization]) -> None:
+    """A first look shows when things will start, although nothing has ended yet."""
+    for organization in company:
+        waiting = Deployment.objects.ready(timezone.now()).filter(organization=organization)
+        forecast = explain(waiting.order_by("-priority", "queued_at", "pk")[0]).forecast
+
+        assert forecast is not None
+        assert forecast.expected is not None, forecast.reason
 
 
 def test_a_changed_password_is_reset(company: list[Organization]) -> None:
