@@ -70,12 +70,10 @@ def no_forecast(code: str, place: str, needs: Sequence[str]) -> str:
         case Unknown.FAR:
             return "No forecast: too much has to happen before it starts."
         case Unknown.ENDLESS:
-            has, states, whose = ("has", "states", "its user's")
-            if len(needs) > 1:
-                has, states, whose = ("have", "state", "their users'")
+            has, whose = ("have", "their users'") if len(needs) > 1 else ("has", "its user's")
             return (
-                f"No forecast: {_listed(needs)} on {place} {has} to end first, but {states} no"
-                f" max_runtime_s, and none of {whose} deployments has ended yet."
+                f"No forecast: {_listed(needs)} on {place} {has} to end first, but {has} no run"
+                f" time limit, and none of {whose} deployments has ended yet."
             )
     return ""
 

@@ -125,7 +125,7 @@ def test_without_a_past_and_a_limit_there_is_none(
     assert (found["code"], found["expected"], found["cluster"]) == (Unknown.ENDLESS, None, None)
     assert found["waits_for"] == [{"deployment": full.pk, "name": "full"}]
     assert found["reason"] == (
-        f"No forecast: full ({full.pk}) on forge has to end first, but states no max_runtime_s, and"
+        f"No forecast: full ({full.pk}) on forge has to end first, but has no run time limit, and"
         " none of its user's deployments has ended yet."
     )
 
