@@ -10,7 +10,7 @@ import pytest
 from scheduling.planner import forecast as forecast_module
 from scheduling.planner.forecast import Forecast, Forecasts, Unknown
 from scheduling.planner.pipeline import make_plan
-from scheduling.planner.plan import Plan
+from scheduling.planner.plan import Plan, Suspension
 from scheduling.planner.policy import Order, Policy
 from scheduling.planner.requirements import requirements
 from scheduling.planner.resources import Resources
@@ -212,6 +212,26 @@ def test_reserved_capacity_is_kept_for_its_holder() -> None:
     }  # fmt: skip
     found = forecasts(*rows, ready(3, 5, 2, waited=5_000, max_runtime_s=1_000))
     assert starts(found) == {3: 300, 10: 1_300, 11: 1_300, 12: 11_300, 13: 11_300}
+
+
+def test_one_that_ends_in_time_may_use_reserved_capacity() -> None:
+    found = forecasts(
+        cluster(1, 2), active(1, 5, 1, max_runtime_s=300), active(2, 5, 1, max_runtime_s=400),
+        ready(3, 5, 2, waited=5_000, max_runtime_s=1_000),
+        ready(4, 5, 1, max_runtime_s=100), ready(5, 5, 1, max_runtime_s=101),
+    )  # fmt: skip
+    assert starts(found) == {3: 300, 4: 200, 5: 1_300}
+
+
+def test_one_for_which_the_plan_suspends_preemption_evicts_nothing() -> None:
+    rows = (
+        active(1, 9, 2, max_runtime_s=600), active(2, 1, 2, max_runtime_s=9000), ready(3, 5, 4),
+    )  # fmt: skip
+    snapshot = Snapshot(NOW, Policy(), (cluster(1, 4),), rows)
+    plan = make_plan(snapshot)
+    suspended = replace(plan, suspensions=(Suspension(3, NOW + 5, "", ""),))
+    assert starts(forecasts_of(snapshot, plan)) == {3: 500}
+    assert starts(forecasts_of(snapshot, suspended)) == {3: 8900}
 
 
 def test_those_that_the_plan_evicts_are_gone_from_their_nodes() -> None:
