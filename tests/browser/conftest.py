@@ -27,7 +27,9 @@ from tests.support.browser import Screenshot
 from tests.support.service import User
 
 OLGA = ("olga", "seven ships, two harbours")
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+CHROMIUM = shutil.which("chromium-headless-shell") or shutil.which("chromium")
+"""The headless shell draws the same pages in three quarters of the time."""
+
 _FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update",
@@ -42,9 +44,9 @@ _VIEWS = {
 @pytest.fixture(scope="package")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A running service with the operator olga."""
-    if not Path(CHROMIUM).exists():
+    if CHROMIUM is None:
         give_up = pytest.fail if os.environ.get("CI") else pytest.skip
-        give_up("needs Chromium: apt-get install chromium")
+        give_up("needs Chromium: apt-get install chromium-headless-shell")
     up = Service(tmp_path_factory.mktemp("browser") / "home")
     up.environment["DJANGO_SUPERUSER_PASSWORD"] = OLGA[1]
     try:
