@@ -1,5 +1,6 @@
 """Adding a cluster and its nodes, renaming a cluster, and deleting both."""
 
+from functools import cached_property
 from typing import Any, ClassVar
 
 from django import forms
@@ -113,17 +114,21 @@ class NewClusterPage(FormPage):
     def make_form(self, data: Any = None) -> ClusterForm:
         asked = self.request.GET.get("organization")
         form = ClusterForm(data, initial={"organization": asked} if asked else None)
-        able = self._able()
+        able = self._able
         field = form.fields["organization"]
         field.queryset = Organization.objects.filter(pk__in=able).order_by("name")  # type: ignore[attr-defined]
         if len(able) == 1:
             field.initial, field.widget = able[0], forms.HiddenInput()
         return form
 
+    @cached_property
+    def _own(self) -> list[Membership]:
+        return list(Membership.objects.filter(user=self.person))
+
+    @property
     def _able(self) -> list[int]:
-        """Return the ids of the organizations to which the person may add clusters."""
-        mine = Membership.objects.filter(user=self.person)
-        return [m.organization_id for m in mine if Role(m.role).rank >= STEER.rank]
+        """The ids of the organizations to which the person may add clusters."""
+        return [m.organization_id for m in self._own if Role(m.role).rank >= STEER.rank]
 
     def act(self, form: ClusterForm) -> str:
         organization: Organization = form.cleaned_data["organization"]
@@ -144,8 +149,8 @@ class NewClusterPage(FormPage):
             ("Organizations", reverse("portal:organizations")),
             (self.title, None),
         )
-        belongs = Membership.objects.filter(user=self.person).exists()
-        return super().get_context_data(belongs=belongs, may_add=bool(self._able()), **kwargs)
+        offered = {"belongs": bool(self._own), "may_add": bool(self._able)}
+        return super().get_context_data(**offered, **kwargs)
 
 
 class AddNodePage(OfCluster, FormPage):

@@ -85,14 +85,16 @@ class NewWebhookPage(_WebhookPage, FormPage):
         return self.show_once(_SECRET, secret, lead=_KEEP_IT, back=back)
 
 
-class ChangeWebhookPage(_WebhookPage, FormPage):
-    title = "Change the webhook"
-    button = "Change"
-    form_class = WebhookForm
-
+class _BelowWebhook(_WebhookPage, FormPage):
     @property
     def back(self) -> str:
         return self.address("webhook", self.kwargs["pk"])
+
+
+class ChangeWebhookPage(_BelowWebhook):
+    title = "Change the webhook"
+    button = "Change"
+    form_class = WebhookForm
 
     def make_form(self, data: Any = None) -> WebhookForm:
         webhook = self.webhook
@@ -105,15 +107,11 @@ class ChangeWebhookPage(_WebhookPage, FormPage):
         return self.back
 
 
-class RotateSecretPage(_WebhookPage, FormPage):
+class RotateSecretPage(_BelowWebhook):
     title = "Replace the secret"
     button = "Replace"
     lead = "The next page shows the new secret, and only that page does."
     form_class = RotationForm
-
-    @property
-    def back(self) -> str:
-        return self.address("webhook", self.kwargs["pk"])
 
     def act(self, form: RotationForm) -> HttpResponse:
         _webhook, secret = services.rotate_secret(
