@@ -9,7 +9,7 @@ from clusters.wakeups import ENGINES, broker_state
 from hypervisor import version
 from hypervisor.metrics.families import Totals, gauge, histogram, number
 from scheduling.models import CountedUntil, Sample
-from scheduling.monitoring import cycle_alarms, heartbeats, totals
+from scheduling.monitoring import cycle_alarms, heartbeats, open_writes, totals
 
 _WORKERS = {
     "worker": heartbeats.PLANNING,
@@ -28,6 +28,7 @@ def families(now: datetime, last: Sample | None, counted: Totals) -> Iterator[Me
         "hypervisor_build_info", "The running release.", ["version"], [([version.VERSION], 1)]
     )
     yield from _processes(now)
+    yield _open_writes(now)
     yield from _cycles(now, counted)
     if last:
         yield from _queue(now, last)
@@ -68,6 +69,14 @@ def _processes(now: datetime) -> Iterator[Metric]:
         "hypervisor_wrong_clocks",
         "Processes whose clock differs from the database's by more than 2 seconds.",
         len(heartbeats.wrong_clocks(now)),
+    )
+
+
+def _open_writes(now: datetime) -> Metric:
+    return number(
+        "hypervisor_open_write_seconds",
+        "Age of the oldest open transaction that has written something; 0 without one.",
+        max((_age(now, write.since) for write in open_writes.oldest(1)), default=0),
     )
 
 

@@ -17,7 +17,7 @@ from deployments.runtime import orphans
 from hypervisor.base.durations import in_words
 from orgs.models import Event
 from scheduling.models import Sample
-from scheduling.monitoring import clocks, cycle_alarms, heartbeats, idle
+from scheduling.monitoring import clocks, cycle_alarms, heartbeats, idle, open_writes
 from scheduling.monitoring.alarm import Alarm, Subject
 from scheduling.monitoring.health import Health
 
@@ -53,6 +53,7 @@ def alarms(
         *_unknown_containers(),
         *cycle_alarms.found(now),
         *_order(last),
+        *open_writes.found(now),
         *_clusters(now),
         *_draining_nodes(now),
         *_stuck(now),
