@@ -8,7 +8,6 @@ A decision about placement is guarded by the revision. A decision about a contai
 its run, so that a rename, for example, does not invalidate it.
 """
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,7 +17,7 @@ from django.db import connection, transaction
 
 from deployments.models import ACTIVE, Run, Status
 from hypervisor.base import arrays
-from orgs.events import INSERT
+from orgs.events import INSERT, data_column
 
 _OFF = "cluster_id = NULL, node_id = NULL"
 _UNPLACED = f"{_OFF}, placed_at = NULL, started_at = NULL, checkpoint_at = NULL"
@@ -178,7 +177,7 @@ def _change(
 
     Returns the former cluster of each changed deployment, by id.
     """
-    parameters = _columns(verb, changes) | {
+    parameters = _columns(verb, changes, actor) | {
         "sources": list(verb.sources),
         "target": verb.target,
         "outcome": verb.releases,
@@ -236,7 +235,7 @@ def _statement(verb: Verb) -> str:
     """  # noqa: S608
 
 
-def _columns(verb: Verb, changes: Sequence[Change]) -> dict[str, Any]:
+def _columns(verb: Verb, changes: Sequence[Change], actor: str) -> dict[str, Any]:
     return {
         "ids": arrays.numbers(change.deployment for change in changes),
         "revisions": arrays.numbers(change.revision for change in changes),
@@ -249,7 +248,7 @@ def _columns(verb: Verb, changes: Sequence[Change]) -> dict[str, Any]:
         "preemptors": arrays.numbers(change.preemptor for change in changes),
         "restarts": arrays.numbers(change.restarts for change in changes),
         "codes": arrays.texts(c.status_code or c.data.get("code", verb.kind) for c in changes),
-        "data": arrays.texts(json.dumps(change.data) for change in changes),
+        "data": data_column((change.data for change in changes), actor),
     }
 
 
@@ -294,7 +293,7 @@ def update_reasons(
         SELECT organization_id, 'deployment', id, %(now)s, %(kind)s, %(actor)s, reason, NULL, data
         FROM changed ORDER BY id
     """  # noqa: S608
-    data = arrays.texts(json.dumps(change.data) for change in changes)
+    data = data_column((change.data for change in changes), actor)
     given = {"kind": kind, "actor": actor, "now": now, "data": data}
     return _write_reasons(changes, statuses, events, **given)
 
@@ -334,8 +333,6 @@ def _write_reasons(
         ), events AS ({events})
         SELECT id FROM changed
     """  # noqa: S608
-    if not changes:
-        return []
     parameters = {
         "ids": arrays.numbers(change.deployment for change in changes),
         "codes": arrays.texts(change.data["code"] for change in changes),

@@ -1,7 +1,9 @@
 """Write the history, always in the transaction of the change that it records."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from django.db import connection, models
@@ -15,6 +17,29 @@ INSERT = (
     " (organization_id, subject, subject_id, time, kind, actor, reason, status, data)"
 )
 """The beginning of a statement that writes events, for statements that also make the change."""
+
+_note: ContextVar[tuple[str, str]] = ContextVar("note", default=("", ""))
+"""The actor and the note of the present action; without a note, both are empty."""
+
+
+@contextmanager
+def noted(note: str, *, actor: str) -> Iterator[None]:
+    """Add the note, unless it is empty, to the events that are recorded for the actor inside."""
+    token = _note.set((actor, note))
+    try:
+        yield
+    finally:
+        _note.reset(token)
+
+
+def _noted(data: Mapping[str, Any], actor: str) -> dict[str, Any]:
+    noting, note = _note.get()
+    return {**data, "note": note} if note and actor == noting else dict(data)
+
+
+def data_column(data: Iterable[Mapping[str, Any]], actor: str) -> str:
+    """Return the events' data as an array of PostgreSQL, with the note of the present action."""
+    return arrays.texts(json.dumps(_noted(each, actor)) for each in data)
 
 
 def record(
@@ -39,21 +64,8 @@ def record(
         actor=actor,
         reason=reason,
         status=status,
-        data=data or {},
+        data=_noted(data or {}, actor),
     )
-
-
-def add_note(note: str, *, after: int, actor: str) -> None:
-    """Add a note to the events that this transaction has recorded for the actor.
-
-    They have ids above `after`; nobody else has read them yet.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE orgs_event SET data = data || jsonb_build_object('note', %s::text)"
-            " WHERE id > %s AND actor = %s",
-            [note, after, actor],
-        )
 
 
 def record_many(events: Sequence[Event]) -> None:
@@ -75,7 +87,7 @@ def record_many(events: Sequence[Event]) -> None:
         arrays.texts(event.actor for event in events),
         arrays.texts(event.reason for event in events),
         arrays.texts(event.status for event in events),
-        arrays.texts(json.dumps(event.data) for event in events),
+        arrays.texts(json.dumps(_noted(event.data, event.actor)) for event in events),
     ]
     with connection.cursor() as cursor:
         cursor.execute(sql, columns)

@@ -13,7 +13,6 @@ from functools import partial
 
 import pghistory
 from django.db import transaction
-from django.db.models import Max
 from django.utils import timezone
 
 from clusters.models import Cluster, Node
@@ -27,8 +26,8 @@ from deployments.models import (
     Status,
 )
 from hypervisor.base.errors import DomainError
-from orgs.events import add_note
-from orgs.models import Event, Organization
+from orgs.events import noted
+from orgs.models import Organization
 from scheduling.cycle.snapshot import load
 from scheduling.insight.operator_actions import Change
 from scheduling.planner.compare import Consequence, Kind, consequences
@@ -121,14 +120,15 @@ def carry_out(
     Return whether it was made, and the consequences as of now. The clusters are locked, so no
     cycle decides anything in between.
     """
-    with transaction.atomic(), pghistory.context(**({"note": note} if note else {})):
-        before = Event.objects.aggregate(last=Max("pk"))["last"] or 0
+    with (
+        transaction.atomic(),
+        pghistory.context(**({"note": note} if note else {})),
+        noted(note, actor=change.actor),
+    ):
         result = _try(change, clock)
         same = result.fingerprint == shown
         if not same:
             transaction.set_rollback(True)
-        elif note:
-            add_note(note, after=before, actor=change.actor)
     return same, result
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from itertools import count
 from typing import Any
 
@@ -412,3 +413,28 @@ def test_no_cycle_decides_anything_between_the_check_and_the_change(
 
     assert done
     assert refused == [True, True]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_note_is_only_on_the_events_of_its_own_action(
+    bring: Bring, globex_cluster: Cluster
+) -> None:
+    meant = change("stop", bring(Status.RUNNING))
+    shown = preview(meant)
+
+    def cordon_elsewhere() -> None:
+        try:
+            cluster_services.cordon(globex_cluster, actor="olga")
+        finally:
+            connection.close()
+
+    def clock() -> datetime:
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(cordon_elsewhere).result()
+        return timezone.now()
+
+    done, _ = carry_out(meant, shown=shown.fingerprint, note="costs too much", clock=clock)
+
+    assert done
+    noted = {event.kind: event.data.get("note") for event in Event.objects.filter(actor="olga")}
+    assert noted == {"stop_requested": "costs too much", "cordoned": None}
