@@ -133,7 +133,7 @@ def _fits(row: Deployment, node: Node) -> bool:
 
 
 def _is_lost(cluster: Cluster) -> bool:
-    return is_without_contact(cluster, timezone.now())
+    return is_without_contact(cluster.connection_of(None), timezone.now())
 
 
 def _relocate(row: Deployment, actor: str, node: Node, *, bound: bool) -> Deployment:

@@ -129,13 +129,12 @@ def tolerate_failure(run_id: int) -> Iterator[None]:
         log.warning("engine_failed", run=run_id, error=str(error))
 
 
-def is_without_contact(cluster: Cluster, now: datetime) -> bool:
-    """Whether nothing new is placed on all the cluster's nodes because of their one engine.
+def is_without_contact(connection: Connection | None, now: datetime) -> bool:
+    """Whether nothing new is placed on all of a cluster's nodes because of their one engine.
 
-    Contact with it is lost, or it must be claimed first. Of nodes with an engine each, the state
-    says so. The cluster's connections should be prefetched.
+    Contact with it is lost, or it must be claimed first. None stands for a cluster without such a
+    connection: of nodes with an engine each, the state says so.
     """
-    connection = cluster.connection_of(None)
     if connection is None:
         return False
     since = connection.lost_contact_at
