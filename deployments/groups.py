@@ -13,7 +13,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from clusters.wakeups import request_cycle, request_reconcile
-from deployments import lifecycle, waiting
+from deployments import lifecycle, wait_codes, waiting
 from deployments.bounds import check_bounds_of
 from deployments.lifecycle import Change, Verb, record_wait_reasons, transition
 from deployments.models import Deployment, Status
@@ -51,7 +51,7 @@ def start(rows: Sequence[Row], *, actor: str) -> set[int]:
     """Queue ended deployments again. Raises Conflict if too many would be pending."""
     check_bounds_of(Counter((row.created_by, row.organization) for row in rows), inserts=False)
     changes = [
-        Change(row.pk, STARTED_HELD, revision=row.revision, status_code=waiting.HELD)
+        Change(row.pk, STARTED_HELD, revision=row.revision, status_code=wait_codes.HELD)
         if row.held
         else Change(row.pk, STARTED, revision=row.revision)
         for row in rows
@@ -64,7 +64,7 @@ def start(rows: Sequence[Row], *, actor: str) -> set[int]:
 def hold(rows: Sequence[Row], *, actor: str) -> set[int]:
     """Put pending deployments on hold."""
     reason = HELD_BY.format(actor)
-    values = {"held": True, "status_reason": reason, "status_code": waiting.HELD}
+    values = {"held": True, "status_reason": reason, "status_code": wait_codes.HELD}
     return _change(rows, values, kind="held", actor=actor, reason=reason)
 
 

@@ -29,6 +29,7 @@ from deployments.notices.models import NoticeMessage as NoticeMessage
 from deployments.notices.models import NoticeRecipient as NoticeRecipient
 from deployments.notices.models import NoticeRule as NoticeRule
 from deployments.registries.models import Registry as Registry
+from deployments.wait_codes import ARRAY_LIMIT, NEVER
 from hypervisor.base.locks import LockingQuerySet
 from hypervisor.base.names import NameField
 from orgs.models import Membership, Organization
@@ -110,7 +111,7 @@ class DeploymentQuerySet(TenantQuerySet["Deployment"]):
 
     def within_limits(self) -> "DeploymentQuerySet":
         """All but those that their arrays' limits kept from competing in the last cycle."""
-        return self.exclude(status_code="array_limit")
+        return self.exclude(status_code=ARRAY_LIMIT)
 
     def starved(self, limit: datetime) -> "DeploymentQuerySet":
         """Ready deployments whose present wait began before `limit`, the longest wait first.
@@ -330,6 +331,11 @@ class Deployment(ResourceColumns):
                 fields=["organization", "created_by", "-finished_at"],
                 condition=Q(finished_at__isnull=False, started_at__isnull=False),
                 name="deployment_run_times",
+            ),
+            models.Index(
+                fields=["organization", "id"],
+                condition=Q(status="pending", status_code__in=NEVER),
+                name="deployment_never_starts",
             ),
             GinIndex(fields=["labels"], condition=~Q(labels={}), name="deployment_labels"),
         ]

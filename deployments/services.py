@@ -16,7 +16,7 @@ from django.utils import timezone
 from accounts.models import User
 from clusters.models import Cluster
 from clusters.wakeups import request_cycle, request_reconcile
-from deployments import dependencies, groups, lifecycle, waiting
+from deployments import dependencies, groups, lifecycle, wait_codes, waiting
 from deployments.arrays.services import delete_if_empty
 from deployments.bounds import check_bounds
 from deployments.bulk import Entry, submit_many
@@ -118,7 +118,7 @@ def start(deployment: Deployment, *, actor: str, bounded: bool = True) -> Deploy
         adding = {deployment.organization_id: 1}
         check_bounds(deployment.created_by_id, adding, inserts=False)
     reason = groups.STARTED_HELD if deployment.held else groups.STARTED
-    code = waiting.HELD if deployment.held else ""
+    code = wait_codes.HELD if deployment.held else ""
     return _carry_out(deployment, lifecycle.RESTART, actor, reason, code=code)
 
 
@@ -141,7 +141,7 @@ def preempt(deployment: Deployment, *, actor: str) -> Deployment:
     until = timezone.now() + timedelta(seconds=wait)
     reason = f"Preempted by {actor}: competes again at {until:%Y-%m-%d %H:%M:%S} UTC."
     return _carry_out(
-        deployment, lifecycle.EVICT, actor, reason, code=waiting.BACKOFF, ready_after=until
+        deployment, lifecycle.EVICT, actor, reason, code=wait_codes.BACKOFF, ready_after=until
     )
 
 
@@ -187,7 +187,7 @@ def hold(deployment: Deployment, *, actor: str) -> Deployment:
     _check_pending(deployment, "held")
     if not deployment.held:
         reason = groups.HELD_BY.format(actor)
-        _save(deployment, held=True, status_reason=reason, status_code=waiting.HELD)
+        _save(deployment, held=True, status_reason=reason, status_code=wait_codes.HELD)
         record(deployment, "held", actor, reason)
         request_cycle(deployment.organization_id)
     return deployment

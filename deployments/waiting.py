@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from django.db.models import Exists, OuterRef, Q
 
+from deployments import wait_codes
 from deployments.lifecycle import Change, update_reasons
 from deployments.models import (
     ENDED,
@@ -24,22 +25,9 @@ from deployments.models import (
     Status,
 )
 
-HELD = "held"
-DEPENDENCY = "dependency"
-DEPENDENCY_ENDED = "dependency_ended"
-"""A dependency has ended without satisfying it, directly or through other deployments."""
-BACKOFF = "backoff"
-ARRAY_LIMIT = "array_limit"
-"""As many elements of its array are active, or go before it, as may be active at once."""
 NEXT_CYCLE = "Waits for the next scheduling cycle."
 
-NEVER = (
-    DEPENDENCY_ENDED, "exceeds_capacity", "no_matching_node", "requested_cluster_gone",
-    "no_cluster",
-)  # fmt: skip
-"""The wait reasons that do not end without a change by a person."""
-
-_ON_OTHERS = (DEPENDENCY, DEPENDENCY_ENDED)
+_ON_OTHERS = (wait_codes.DEPENDENCY, wait_codes.DEPENDENCY_ENDED)
 
 _NAMED = 3
 """How many dependencies the reason of a cancellation names."""
@@ -91,7 +79,7 @@ def beyond_limit(at_once: int) -> Obstacle:
     """Return the obstacle of an element whose array runs at most this many at once."""
     many = "one element" if at_once == 1 else f"{at_once} elements"
     reason = f"Its array runs at most {many} at once: waits until another one has ended."
-    return Obstacle(ARRAY_LIMIT, reason, (reason,))
+    return Obstacle(wait_codes.ARRAY_LIMIT, reason, (reason,))
 
 
 def on_others(deployments: Sequence[int]) -> dict[int, Obstacle]:
@@ -194,7 +182,7 @@ def _followed(unmet: Mapping[int, list[_Unmet]]) -> dict[int, list[_Unmet]]:
         further = set(dependents[reached.pop()]) - blocked
         blocked |= further
         reached += further
-    codes = {True: DEPENDENCY_ENDED, False: DEPENDENCY}
+    codes = {True: wait_codes.DEPENDENCY_ENDED, False: wait_codes.DEPENDENCY}
     return {
         pk: [on._replace(code=codes[on.pk in blocked]) for on in found]
         for pk, found in unmet.items()
@@ -232,16 +220,16 @@ def _differs(row: Deployment, found: Obstacle) -> bool:
 
 
 def _held(deployment: Deployment) -> Obstacle:
-    own = deployment.status_code == HELD
+    own = deployment.status_code == wait_codes.HELD
     reason = deployment.status_reason if own else "Held: waits until it is released."
-    return Obstacle(HELD, reason, (reason,))
+    return Obstacle(wait_codes.HELD, reason, (reason,))
 
 
 def _backoff(deployment: Deployment, until: datetime) -> Obstacle:
     """Return the stored reason if it is what began the back-off, otherwise when it ends."""
     code, reason = deployment.status_code, deployment.status_reason
-    if code in (HELD, ARRAY_LIMIT, *_ON_OTHERS):
-        code = BACKOFF
+    if code in (wait_codes.HELD, wait_codes.ARRAY_LIMIT, *_ON_OTHERS):
+        code = wait_codes.BACKOFF
         reason = f"In back-off: competes again at {until:%Y-%m-%d %H:%M:%S} UTC."
     return Obstacle(code, reason, (reason,))
 
@@ -250,7 +238,7 @@ def _dependency(unmet: Sequence[_Unmet]) -> Obstacle:
     sentences = [_sentences(on) for on in unmet]
     blocked = any(_is_blocked(on) for on in unmet)
     return Obstacle(
-        DEPENDENCY_ENDED if blocked else DEPENDENCY,
+        wait_codes.DEPENDENCY_ENDED if blocked else wait_codes.DEPENDENCY,
         " ".join(lasting for lasting, _ in sentences),
         tuple(detail for _, detail in sentences),
     )
@@ -258,7 +246,9 @@ def _dependency(unmet: Sequence[_Unmet]) -> Obstacle:
 
 def _is_blocked(on: _Unmet) -> bool:
     """Whether the dependency cannot be met unless someone acts."""
-    return on.status in ENDED or (on.status == Status.PENDING and on.code == DEPENDENCY_ENDED)
+    return on.status in ENDED or (
+        on.status == Status.PENDING and on.code == wait_codes.DEPENDENCY_ENDED
+    )
 
 
 def _sentences(on: _Unmet) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from django.db.models.functions import Coalesce, Greatest
 from deployments.models import Notice
 from deployments.notices.facts import Fact, about, rows_of_notices
 from deployments.notices.kinds import Kind
-from deployments.waiting import NEVER
+from deployments.wait_codes import NEVER
 from hypervisor.base.durations import in_words
 
 _MOST = 1000

@@ -8,7 +8,7 @@ from django.db import connection
 from django.db.models import F
 
 from clusters.wakeups import request_reconcile
-from deployments import lifecycle, waiting
+from deployments import lifecycle, wait_codes
 from deployments.lifecycle import Change, transition
 from deployments.models import ACTIVE, Deployment, Status
 from hypervisor.base import arrays
@@ -119,7 +119,7 @@ def _eviction(eviction: Eviction, count: int, policy: Policy, now: datetime) -> 
         eviction.reason + back_off,
         ready_after=until,
         preemptor=eviction.for_,
-        status_code=waiting.BACKOFF if until else None,
+        status_code=wait_codes.BACKOFF if until else None,
         data={
             "code": eviction.code,
             "cluster": eviction.cluster,

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
-from deployments.waiting import ARRAY_LIMIT
+from deployments.wait_codes import ARRAY_LIMIT
 from scheduling.cycle.working_copy import Known
 
 

@@ -20,7 +20,7 @@ from django.db.models.functions import Cast
 from deployments import changes
 from deployments import models as demand
 from deployments.changes import Moment
-from deployments.waiting import ARRAY_LIMIT
+from deployments.wait_codes import ARRAY_LIMIT
 from hypervisor.base.arrays import Among
 from scheduling.cycle.kept import Kept
 from scheduling.cycle.past import NO_PAST, PastOf

@@ -17,7 +17,7 @@ from operator import attrgetter
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from clusters.models import Cluster, Node
-from deployments import waiting
+from deployments import wait_codes, waiting
 from deployments.models import OCCUPYING, Dependency, Deployment, Status
 from orgs.models import Organization
 from scheduling.cycle.snapshot import load_many
@@ -148,7 +148,7 @@ class Queue:
             Group.BACKOFF: Q(~unmet, held=False, ready_after__gt=self._now),
             # As of the last cycle, which is the one that decides which elements compete.
             Group.ARRAY: Q(
-                ~unmet, held=False, array__isnull=False, status_code=waiting.ARRAY_LIMIT
+                ~unmet, held=False, array__isnull=False, status_code=wait_codes.ARRAY_LIMIT
             ),
         }
         rows = rows.filter(waits[group], status=Status.PENDING)

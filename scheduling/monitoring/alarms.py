@@ -11,7 +11,7 @@ from django.db.models import Exists, Max, OuterRef
 from clusters.engines import Engine
 from clusters.models import Cluster, Connection, Node
 from clusters.places import Places
-from deployments import waiting
+from deployments import wait_codes
 from deployments.models import Deployment, Run
 from deployments.runtime import orphans
 from hypervisor.base.durations import in_words
@@ -243,7 +243,7 @@ def _waiting(now: datetime, last: Sample | None) -> Iterator[Alarm]:
             Subject.QUEUE,
             where={"waiting": "long", "sort": "wait"},
         )
-    never = Deployment.objects.pending().filter(held=False, status_code__in=waiting.NEVER)
+    never = Deployment.objects.pending().filter(held=False, status_code__in=wait_codes.NEVER)
     if count := never.order_by()[:_MANY].count():
         yield Alarm(
             "warning",

@@ -9,7 +9,7 @@ import yaml
 from django.db import connection
 
 from clusters.models import Cluster
-from deployments.waiting import NEVER
+from deployments.wait_codes import NEVER
 from hypervisor.metrics import page
 from hypervisor.standalone.bootstrap import ROOT
 from scheduling.monitoring import heartbeats, totals
