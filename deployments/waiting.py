@@ -206,9 +206,13 @@ def _report_met(deployments: Sequence[int], actor: str, now: datetime) -> list[i
 
 
 def _concerned(organization: int | None) -> DeploymentQuerySet:
-    """Return the pending deployments with an unmet dependency, or whose stored code is of one."""
+    """Return the pending deployments with an unmet dependency, or whose stored code is of one.
+
+    Only those with a dependency are looked at, which may be few of many that wait.
+    """
     unmet = Exists(Dependency.objects.unmet().filter(deployment=OuterRef("pk")))
-    rows = Deployment.objects.pending().filter(held=False)
+    dependents = Dependency.objects.values("deployment")
+    rows = Deployment.objects.pending().filter(held=False, pk__in=dependents)
     if organization is not None:
         rows = rows.filter(organization=organization)
     rows = rows.filter(unmet | Q(status_code__in=_ON_OTHERS)).order_by("pk")
