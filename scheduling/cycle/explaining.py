@@ -17,6 +17,7 @@ from scheduling.cycle.next_plan import next_plan
 from scheduling.cycle.snapshot import Loaded, load
 from scheduling.cycle.stored_reasons import Explained, all_differing, differing
 from scheduling.planner.plan import Plan, Stated, WaitReason
+from scheduling.planner.shortlist import Backlog
 
 _FEW = 200
 
@@ -35,7 +36,7 @@ def is_short(plan: Plan) -> bool:
     return len(plan.wait_reasons) <= _FEW
 
 
-def write_first(plan: Plan, loaded: Loaded) -> None:
+def write_first(plan: Plan, loaded: Loaded, backlog: Backlog) -> None:
     """Write the reasons that the caller's transaction should have: all of them if few wait.
 
     Otherwise those of deployments that changed, such as new ones, and those that the next plan
@@ -48,7 +49,7 @@ def write_first(plan: Plan, loaded: Loaded) -> None:
         _write(differing(plan.wait_reasons, loaded), plan, loaded)
         return
     wanted = {*loaded.limits.entered, *(wait.deployment for wait in plan.reserved)}
-    wanted |= {d.id for d in loaded.snapshot.deployments if d.reserved}
+    wanted |= {d.id for d in backlog.reserved}
     wanted.update(_undecided(loaded))
     found = [plan.wait_reason(pk) for pk in sorted(wanted)]
     _write(differing(filter(None, found), loaded), plan, loaded)

@@ -1,6 +1,6 @@
 """One scheduling cycle of one organization: snapshot, plan, apply, in one transaction."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -18,12 +18,13 @@ from scheduling.cycle import lanes
 from scheduling.cycle.apply import apply, lock_unchanged
 from scheduling.cycle.explaining import is_short, write_first
 from scheduling.cycle.lock import in_turn
-from scheduling.cycle.next_plan import next_plan
+from scheduling.cycle.next_plan import plan_and_backlog
 from scheduling.cycle.recording import pack
 from scheduling.cycle.snapshot import Loaded, load
 from scheduling.models import SchedulingCycle
 from scheduling.planner.plan import Plan
 from scheduling.planner.reserved import idle_after
+from scheduling.planner.resources import Resources
 
 _ATTEMPTS = 3
 
@@ -95,15 +96,17 @@ def _attempt(
     if not loaded.snapshot.clusters and not _exists(organization_id):
         return None
     loaded_at = perf_counter_ns()
-    plan = next_plan(loaded)
+    plan, backlog = plan_and_backlog(loaded)
     planned_at = perf_counter_ns()
     if not lock_unchanged(plan, loaded):
         return Superseded()
     apply(plan, loaded)
-    write_first(plan, loaded)
+    write_first(plan, loaded, backlog)
     _request_at_next_turn(organization_id, loaded, plan)
     times = (started, loaded_at, planned_at, perf_counter_ns())
-    return _Decided(_record(organization_id, trigger, loaded, plan, times), plan, loaded, times)
+    idle = idle_after(loaded.snapshot, plan, backlog)
+    cycle = _record(organization_id, trigger, loaded, plan, times, idle)
+    return _Decided(cycle, plan, loaded, times)
 
 
 def _finish(decided: _Decided) -> None:
@@ -154,6 +157,7 @@ def _record(
     loaded: Loaded,
     plan: Plan,
     times: tuple[int, int, int, int],
+    idle: Mapping[int, Resources],
 ) -> SchedulingCycle:
     phases = [(after - before) // 1000 for before, after in pairwise(times)]
     cycle = SchedulingCycle.objects.create(
@@ -170,9 +174,7 @@ def _record(
         left_pending=len(plan.wait_reasons),
         suspended=len(plan.suspensions),
         record=pack(loaded.snapshot, plan) if is_short(plan) and not plan.changes_nothing else None,
-        idle={
-            str(c): amounts.to_json() for c, amounts in idle_after(loaded.snapshot, plan).items()
-        },
+        idle={str(cluster): amounts.to_json() for cluster, amounts in idle.items()},
     )
     log.info(
         "cycle",

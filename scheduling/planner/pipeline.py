@@ -1,5 +1,6 @@
 """Decide which deployment runs on which node."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -11,7 +12,7 @@ from scheduling.planner.reasons.write_plan import Writer
 from scheduling.planner.search.search import best_outcome
 from scheduling.planner.served import all_levels, planned_levels
 from scheduling.planner.shortlist import Backlog, is_large, terms_of
-from scheduling.planner.snapshot import Snapshot
+from scheduling.planner.snapshot import Deployment, Snapshot
 from scheduling.planner.suspension import suspended, suspensions
 
 WORTHWHILE = 0.5
@@ -38,23 +39,24 @@ def make_plan(snapshot: Snapshot, backlog: Backlog | None = None) -> Plan:
     """
     if backlog is None and is_large(snapshot):
         backlog = Backlog.of(snapshot.deployments)
-    plan = _plan(snapshot, backlog)
+    plan, planned = _plan(snapshot, backlog)
     found: tuple[Suspension, ...] = ()
-    while more := suspensions(snapshot, plan):
+    while more := suspensions(snapshot, plan, planned):
         found += more
         after = suspended(snapshot, found)
-        plan = _plan(after, backlog and backlog.follow(after.deployments))
+        plan, planned = _plan(after, backlog and backlog.follow(after.deployments))
     return replace(plan, suspensions=tuple(sorted(found, key=lambda s: s.deployment)))
 
 
-def _plan(snapshot: Snapshot, backlog: Backlog | None) -> Plan:
+def _plan(snapshot: Snapshot, backlog: Backlog | None) -> tuple[Plan, Sequence[Deployment]]:
+    """Return the plan, and the deployments that it has not left out."""
     decided = decide_shortlist(snapshot, backlog) if backlog and is_large(snapshot) else None
     problem, outcome = decided or _decide(prepare(snapshot))
     plan = Writer(problem, outcome).plan()
     levels = partial(planned_levels, problem)
     if backlog and problem.has_left_out:
         levels = partial(all_levels, problem, backlog)
-    return replace(plan, served=Served(levels))
+    return replace(plan, served=Served(levels)), problem.deployments[: problem.planned]
 
 
 def _decide(problem: Problem) -> tuple[Problem, Outcome]:

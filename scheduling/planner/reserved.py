@@ -7,6 +7,7 @@ from itertools import islice
 
 from scheduling.planner.plan import Plan
 from scheduling.planner.resources import DIMENSIONS, NOTHING, Resources
+from scheduling.planner.shortlist import Backlog
 from scheduling.planner.snapshot import Bin, Cluster, Deployment, Place, Snapshot, homes
 
 
@@ -19,18 +20,20 @@ def holders(plan: Plan) -> dict[Place, int]:
     }
 
 
-def idle_after(snapshot: Snapshot, plan: Plan) -> dict[int, Resources]:
+def idle_after(snapshot: Snapshot, plan: Plan, backlog: Backlog) -> dict[int, Resources]:
     """Return what the plan's reservations keep idle once the plan is carried out: see `idle`.
 
     The plan's victims do not count as ready yet; the next plan knows which of them are in back-off.
     """
-    if not holders(plan):
+    reserved_for = holders(plan)
+    if not reserved_for:
         return {}
     placed: dict[int, Place] = {p.deployment: (p.cluster, p.node) for p in plan.placements}
     placed |= {m.deployment: (m.target, m.target_node) for m in plan.moves}
     evicted = {e.deployment for e in plan.evictions}
     ready, active = {}, []
-    for d in snapshot.deployments:
+    concerned = backlog.of_ids({*placed, *reserved_for.values()})
+    for d in (backlog.others | {d.id: d for d in concerned}).values():
         if d.id in placed:
             cluster, node = placed[d.id]
             active.append(replace(d, cluster=cluster, node=node))
@@ -38,6 +41,11 @@ def idle_after(snapshot: Snapshot, plan: Plan) -> dict[int, Resources]:
             ready[d.id] = d
         elif d.id not in evicted:
             active.append(d)
+    for group in backlog.groups.values():
+        # One of the smallest fits where any other does, unless it is no longer ready or a holder.
+        is_enough = not any(d.id in placed or d.id in ready for d in group.smallest)
+        found = group.smallest if is_enough else group.members
+        ready.update((d.id, d) for d in found if d.id not in placed)
     return idle(snapshot.clusters, plan, ready, active)
 
 

@@ -108,6 +108,11 @@ class Group:
         """One of each request that is not as large as another one."""
         return _smallest(self.members)
 
+    @cached_property
+    def reserved(self) -> list[Deployment]:
+        """The members for which the last plan reserved capacity."""
+        return [d for d in self.members if d.reserved]
+
     def smallest_by(self, terms: tuple[str, ...]) -> list[Deployment]:
         """Return the same for each combination of these fields."""
         if not terms:
@@ -191,6 +196,12 @@ class Backlog:
                 del groups[kind]
         others = {pk: d for pk, d in self.others.items() if pk not in gone_others} | new_others
         return Backlog(deployments, groups, others)
+
+    @property
+    def reserved(self) -> list[Deployment]:
+        """The deployments for which the last plan reserved capacity."""
+        found = [d for d in self.others.values() if d.reserved]
+        return [*found, *(d for group in self.groups.values() for d in group.reserved)]
 
     def always_planned(self, snapshot: Snapshot, is_eligible: IsEligible) -> dict[int, Deployment]:
         """Return the deployments, by id, that every shortlist has: the others, and of each group

@@ -1,7 +1,7 @@
 """Suspend preemption for a deployment that preempts again and again but never starts."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -9,8 +9,12 @@ from scheduling.planner.plan import SUSPENDED, Plan, Suspension
 from scheduling.planner.snapshot import Deployment, Snapshot
 
 
-def suspensions(snapshot: Snapshot, plan: Plan) -> tuple[Suspension, ...]:
+def suspensions(
+    snapshot: Snapshot, plan: Plan, planned: Iterable[Deployment]
+) -> tuple[Suspension, ...]:
     """Return a suspension for each ready deployment for which this plan should not preempt, by id.
+
+    `planned` are the deployments that the plan has not left out.
 
     Preemption is suspended for a deployment that would evict a victim again that was evicted for it
     in vain since it was queued, and for a deployment that preempted within the budget's window for
@@ -24,7 +28,7 @@ def suspensions(snapshot: Snapshot, plan: Plan) -> tuple[Suspension, ...]:
             victims[preemptor].add(victim)
     if not victims:
         return ()
-    preemptors = [d for d in snapshot.deployments if d.id in victims and d.cluster is None]
+    preemptors = [d for d in planned if d.id in victims and d.cluster is None]
     until = snapshot.now + snapshot.policy.suspension_seconds
     reasons = {d.id: _reason(d, victims[d.id]) for d in preemptors}
     return tuple(

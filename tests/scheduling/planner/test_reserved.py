@@ -1,15 +1,22 @@
 """What reservations are for, and how much capacity they keep idle."""
 
+from collections.abc import Iterator
+
 import pytest
 
+from benchmarks.rules import Result
+from benchmarks.worlds import worlds
+from scheduling.planner import shortlist
 from scheduling.planner.pipeline import make_plan
 from scheduling.planner.plan import Plan, Stated, WaitReason
 from scheduling.planner.policy import Policy
 from scheduling.planner.requirements import requirements
-from scheduling.planner.reserved import holders, idle_after, idle_share
+from scheduling.planner.reserved import holders, idle, idle_after, idle_share
 from scheduling.planner.resources import Resources
+from scheduling.planner.shortlist import Backlog
 from scheduling.planner.snapshot import Cluster, Deployment, Node, Snapshot
 from tests.support.planner_cases import NOW, active, cluster, ready
+from tests.support.snapshots import large
 
 RESERVED = WaitReason(
     9, Stated("reserved", "", {"reservation": {"cluster": 1, "node": 1, "until": None}})
@@ -49,7 +56,7 @@ def test_nothing_is_idle_without_a_reservation() -> None:
 def planned(clusters: tuple[Cluster, ...], *deployments: Deployment) -> dict[int, Resources]:
     """Plan, and return what is idle after the plan, by cluster."""
     snapshot = Snapshot(NOW, Policy(), clusters, deployments)
-    return idle_after(snapshot, make_plan(snapshot))
+    return idle_after(snapshot, make_plan(snapshot), Backlog.of(deployments))
 
 
 def test_what_is_idle_is_measured_after_the_plan() -> None:
@@ -93,3 +100,28 @@ def test_an_equal_of_the_holder_counts_but_the_holder_does_not() -> None:
     rows = cluster(1, 8), ready(9, 5, 4)
     assert share(*rows) == 0
     assert share(*rows, ready(3, 5, 4)) == pytest.approx(1 / 2)
+
+
+def with_reservations() -> Iterator[tuple[Snapshot, Plan]]:
+    policy = Policy(starvation_seconds=0, preemption_budget=0, budget_override_gap=99)
+    small = (snapshot for _, snapshot in worlds(1_500, seed=5))
+    for snapshot in (*small, *(large(60, 2, policy, seed, nodes=3) for seed in range(250))):
+        plan = make_plan(snapshot)
+        if holders(plan):
+            yield snapshot, plan
+
+
+def test_what_is_idle_after_a_plan_is_what_all_deployments_would_make_idle(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A few of those that wait are looked at; all of them give the same result."""
+    monkeypatch.setattr(shortlist, "LARGE", 0)  # one attempt for each world
+    found = 0
+    for snapshot, plan in with_reservations():
+        gone = {p.deployment for p in plan.placements} | {e.deployment for e in plan.evictions}
+        after = Result(snapshot, plan).carried_out().deployments
+        ready = {d.id: d for d in after if d.cluster is None and d.id not in gone}
+        whole = idle(snapshot.clusters, plan, ready, [d for d in after if d.cluster is not None])
+        assert idle_after(snapshot, plan, Backlog.of(snapshot.deployments)) == whole
+        found += bool(whole)
+    assert found > 20
