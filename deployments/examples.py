@@ -69,5 +69,6 @@ SELECTION: dict[str, Any] = {
             " it first.",
         }
     ],
+    "skipped_count": 1,
     "remaining": 0,
 }

@@ -240,7 +240,10 @@ class SelectionSerializer(serializers.Serializer[Any]):
         child=serializers.IntegerField(),
         help_text="The ids of the deployments that were changed; in a dry run, that would be.",
     )
-    skipped = SkippedSerializer(many=True)
+    skipped = SkippedSerializer(
+        many=True, help_text="The deployments that were not changed, at most 10,000 of them."
+    )
+    skipped_count = serializers.IntegerField(help_text="How many deployments were not changed.")
     remaining = serializers.IntegerField(
         help_text="How many deployments are left for another call, because of the `limit`."
     )

@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import messages
+from django.contrib.admin.views.main import PAGE_VAR
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Page
 from django.db.models import Model, QuerySet
@@ -27,6 +28,7 @@ from hypervisor.console.links import PAGES
 from hypervisor.ui.data.event_kinds import grouped
 from hypervisor.ui.live import layout
 from hypervisor.ui.templatetags.blocks import badge
+from scheduling.insight.operator_actions import ACTIONS
 
 M = TypeVar("M", bound=Model)
 P = TypeVar("P")
@@ -59,8 +61,16 @@ MOST_AT_ONCE = 300
 def preview_first(
     request: HttpRequest, action: str, queryset: QuerySet[Any]
 ) -> HttpResponseRedirect:
-    """Redirect to the page that previews the action and asks for confirmation."""
+    """Redirect to the page that previews the action and asks for confirmation.
+
+    Of more rows than fit there, all that the list shows are meant: its filters lead on to them.
+    """
     ids = queryset.order_by("pk").values_list("pk", flat=True)[: MOST_AT_ONCE + 1]
+    if len(ids) > MOST_AT_ONCE and ACTIONS[action].in_parts:
+        filters = request.GET.copy()
+        filters.pop(PAGE_VAR, None)
+        page = reverse("many", args=[action])
+        return HttpResponseRedirect(f"{page}?{filters.urlencode()}" if filters else page)
     query = urlencode({"ids": ",".join(map(str, ids)), "next": request.get_full_path()}, safe=",")
     return HttpResponseRedirect(f"{reverse('preview', args=[action])}?{query}")
 

@@ -10,6 +10,7 @@ from django.urls import path
 from hypervisor.console.bases import ConsolePage
 from hypervisor.console.pages.cluster import ClusterPage
 from hypervisor.console.pages.logs import LogsPage
+from hypervisor.console.pages.many import ManyPage
 from hypervisor.console.pages.preview import PreviewPage
 from hypervisor.console.pages.queue import QueuePage
 from hypervisor.console.pages.search import SearchPage
@@ -31,4 +32,5 @@ urlpatterns = [
     path("deployment/<int:pk>/logs/", _view(LogsPage), name="logs"),
     path("search/", _view(SearchPage), name="search"),
     path("preview/<slug:action>/", _view(PreviewPage), name="preview"),
+    path("many/<slug:action>/", _view(ManyPage), name="many"),
 ]

@@ -1,7 +1,7 @@
 """The actions of operators on deployments, clusters and nodes: one table for pages and previews."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import partial
 from types import MappingProxyType
@@ -11,7 +11,7 @@ from clusters import node_rules, nodes
 from clusters import services as cluster_services
 from clusters.capacity import Capacity
 from clusters.models import Cluster, Node
-from deployments import moves, services
+from deployments import groups, moves, selection, services
 from deployments.models import Deployment
 from deployments.runtime import lost_contact
 
@@ -33,6 +33,7 @@ def _no_objection(row: Any) -> str:
 class Action:
     """One verb. `hint` explains it in a tooltip; `done` completes the message "job-1: stopped.".
 
+    - in_parts: the same for more deployments than a preview shows; None if there is none.
     - objection: returns why the service would refuse the verb for this row in its present state, ""
       if it is not known to refuse.
     """
@@ -46,6 +47,7 @@ class Action:
     model: type[Deployment] | type[Cluster] | type[Node] = Deployment
     needs: Needs = Needs.NOTHING
     stops_work: bool = False
+    in_parts: selection.Action | None = None
     objection: Callable[[Any], str] = _no_objection
 
     @property
@@ -72,21 +74,25 @@ def _resize_node(node: Node, *, actor: str, capacity: Capacity) -> Node:
     return nodes.update(node, actor=actor, spec=spec)
 
 
+_START = replace(selection.START, carry_out=partial(groups.start, bounded=False))
+"""An operator starts any number, as `start` does."""
+
 _GONE = "Its engine does not answer and its containers are certainly gone: requeue its deployments."
 
 _ALL = (
     Action(
         "hold", "Hold", "Put it on hold until it is released.", "put on hold",
-        "deployments.hold_deployment", services.hold,
+        "deployments.hold_deployment", services.hold, in_parts=selection.HOLD,
     ),
     Action(
         "release", "Release", "Let it compete again.", "released",
-        "deployments.hold_deployment", services.release,
+        "deployments.hold_deployment", services.release, in_parts=selection.RELEASE,
     ),
     Action(
         "reprioritize", "Change priority", "Change its priority, from 1 to 100.",
         "given another priority",
         "deployments.reprioritize_deployment", services.adjust, needs=Needs.PRIORITY,
+        in_parts=selection.REPRIORITIZE,
     ),
     Action(
         "preempt", "Preempt", "Evict it; it competes again after its back-off.", "preempted",
@@ -103,14 +109,16 @@ _ALL = (
     Action(
         "cancel", "Cancel", "Take it out of the queue.", "cancelled",
         "deployments.stop_deployment", services.cancel, stops_work=True,
+        in_parts=selection.CANCEL,
     ),
     Action(
         "stop", "Stop", "End it permanently; its container is asked to stop.", "stopped",
-        "deployments.stop_deployment", services.stop, stops_work=True,
+        "deployments.stop_deployment", services.stop, stops_work=True, in_parts=selection.STOP,
     ),
     Action(
         "start", "Start again", "Queue it again; it competes like a new one.", "queued again",
         "deployments.start_deployment", partial(services.start, bounded=False),
+        in_parts=_START,
     ),
     Action(
         "delete", "Delete", "Remove it for good, with its runs and their output.", "deleted",

@@ -155,6 +155,7 @@ def addresses(ids: dict[str, Any]) -> dict[str, list[str]]:
             f"/admin/clusters/cluster/{ids['cluster']}/connect/"
         ],
         "/admin/deployment/<int:pk>/logs/": [f"/admin/deployment/{ids['running']}/logs/"],
+        "/admin/many/<slug:action>/": ["/admin/many/cancel/", "/admin/many/reprioritize/?q=wait"],
         "/admin/preview/<slug:action>/": [
             f"{preview}drain/?id={ids['cluster']}", f"{preview}resize/?id={ids['cluster']}",
             f"{preview}stop/?id={ids['running']}", f"{preview}move/?id={ids['running']}",

@@ -35,7 +35,10 @@ def outcome(answer: Any) -> tuple[list[int], dict[int, str]]:
     """Return the ids of changed deployments, and the codes of skipped ones by id."""
     assert answer.status_code == 200, answer.data
     body = answer.json()
-    assert set(body) - {"preview"} == {"dry_run", "deployments", "skipped", "remaining"}
+    assert set(body) - {"preview"} == {
+        "dry_run", "deployments", "skipped", "skipped_count", "remaining",
+    }  # fmt: skip
+    assert body["skipped_count"] >= len(body["skipped"])
     return body["deployments"], {row["deployment"]: row["code"] for row in body["skipped"]}
 
 
@@ -273,6 +276,17 @@ def test_the_roles_are_those_of_a_single_cancel(
     )  # fmt: skip
 
 
+def test_a_developer_may_not_cancel_what_a_deleted_user_submitted(
+    submit: Submit, client_for: ClientFor, bob: User, forge: Cluster
+) -> None:
+    gone = submit()
+    Deployment.objects.filter(pk=gone.pk).update(created_by=None)
+
+    assert outcome(client_for(bob).post(f"{CANCEL}?all=true")) == (
+        [], {gone.pk: "permission_denied"},
+    )  # fmt: skip
+
+
 def test_deployments_of_a_stranger_are_not_selected(
     api: APIClient, client_for: ClientFor, charlie: User, submit: Submit, globex: Organization
 ) -> None:
@@ -284,20 +298,32 @@ def test_deployments_of_a_stranger_are_not_selected(
     assert statuses(deployment) == ["pending"]
 
 
-def test_too_many_at_once_are_refused_as_a_whole(
+def test_of_many_skipped_deployments_the_refused_ones_are_listed_first(
     api: APIClient, submit: Submit, bring: Bring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(selection, "MAX_SELECTED", 2)
-    made = [submit() for _ in range(3)]
-    bring(Status.FAILED)
+    monkeypatch.setattr(selection, "MAX_LISTED", 2)
+    held = [submit() for _ in range(3)]
+    for each in held:
+        services.hold(each, actor="alice")
+    running, pending = bring(Status.RUNNING), submit()
 
-    error = refusal(api.post(f"{CANCEL}?all=true"), 400)
-    assert error["code"] == "too_many"
-    assert "narrow" in error["detail"]
-    assert statuses(*made) == ["pending"] * 3
+    answer = api.post(f"{HOLD}?all=true")
 
-    services.cancel(made[0], actor="bob")
-    assert outcome(api.post(f"{CANCEL}?all=true"))[0] == [made[1].pk, made[2].pk]
+    assert outcome(answer) == ([pending.pk], {held[0].pk: "unchanged", running.pk: "running"})
+    assert answer.json()["skipped_count"] == 4
+
+
+def test_skipped_deployments_never_hide_those_that_a_limit_leaves(
+    api: APIClient, submit: Submit, bring: Bring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selection, "MAX_LISTED", 1)
+    for _ in range(3):
+        bring(Status.RUNNING)
+    made = [submit(), submit()]
+
+    changed = [outcome(api.post(f"{CANCEL}?all=true&limit=1"))[0] for _ in range(3)]
+
+    assert changed == [[made[0].pk], [made[1].pk], []]
 
 
 def test_a_limit_splits_a_large_selection_over_several_calls(

@@ -77,15 +77,19 @@ class ArrayActionPage(ConfirmPage):
 
     def act(self) -> str:
         """Do it in parts, because the audit trail gets a row for each element."""
-        pks = list(self._elements(self.verb).order_by("pk").values_list("pk", flat=True))
-        done = 0
-        for begin in range(0, len(pks), selection.MAX_CHANGED):
-            rows = Deployment.objects.filter(pk__in=pks[begin : begin + selection.MAX_CHANGED])
-            outcome = selection.carry_out(self.verb.action, rows, user=self.person, limit=None)
-            done += len(outcome.deployments)
+        progress = selection.carry_out_in_parts(
+            self.verb.action,
+            self._elements(self.verb),
+            actor=self.person.username,
+            member=self.person,
+        )
+        done, left = progress.changed, progress.remaining
         messages.success(
             self.request, f"{done:,} element{'' if done == 1 else 's'}: {self.verb.done}."
         )
+        if left:
+            messages.warning(self.request, f"{left:,} are left: repeat it to go on.")
+            return self.request.path
         return self.back
 
     def _elements(self, verb: _Verb) -> DeploymentQuerySet:
