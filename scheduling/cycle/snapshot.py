@@ -1,7 +1,7 @@
 """Read the planner's input with a number of queries that does not depend on its size."""
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -18,6 +18,12 @@ from scheduling.cycle.past import past
 from scheduling.cycle.working_copy import UNLIMITED, Known, Reading, seconds
 from scheduling.planner.resources import NOTHING, Resources
 from scheduling.planner.snapshot import Cluster, ClusterState, Node, Snapshot
+
+_NODE = (
+    "cluster", "pk", "name", "labels", "state", "can_limit_storage", "cpu_milli", "ram_mib", "gpu",
+)  # fmt: skip
+_ENGINE = "lost_contact_at", "unclaimed", "unknown_containers"
+"""The columns of a connection that say whether its engine is out of use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,18 +104,14 @@ def _read(
     if lock:
         Organization.objects.protect(organization_ids)
         clusters = clusters.locked()
-    supplies: dict[int, list[Cluster]] = {pk: [] for pk in organization_ids}
-    rows_of_clusters = list(clusters)
-    # Instances of related managers, which a prefetch makes, would take most of the time here.
-    within = {"cluster__organization__in": organization_ids}
-    engines = {c.cluster_id: c for c in supply.Connection.objects.filter(**within, node=None)}
-    nodes: defaultdict[int, list[Node]] = defaultdict(list)
-    for node in supply.Node.objects.filter(**within):
-        nodes[node.cluster_id].append(_node(node))
+    rows = list(clusters.values_list("organization", "pk", "name", "state"))
+    nodes, engines = _nodes(organization_ids), _engines(organization_ids)
     now = clock()
-    for row in rows_of_clusters:
-        is_lost = is_without_contact(engines.get(row.pk), now)
-        supplies[row.organization_id].append(_cluster(row, nodes[row.pk], is_lost=is_lost))
+    lost = {pk for pk, engine in engines.items() if is_without_contact(engine, now)}
+    supplies: dict[int, list[Cluster]] = {pk: [] for pk in organization_ids}
+    for organization, pk, name, state in rows:
+        state = ClusterState.LOST if pk in lost else ClusterState(state)
+        supplies[organization].append(_cluster(pk, name, state, nodes.get(pk, ())))
     readings = working_copy.read(organization_ids, past(organization_ids, now))
     return {pk: _loaded(pk, now, supplies[pk], readings[pk]) for pk in organization_ids}
 
@@ -133,22 +135,35 @@ def _limits(known: Mapping[int, Known], limited: Collection[int], now: datetime)
     return limits([known[pk] for pk in limited], now)
 
 
-def _cluster(row: supply.Cluster, nodes: Iterable[Node], *, is_lost: bool) -> Cluster:
-    nodes = tuple(nodes)
+def _engines(organization_ids: Sequence[int]) -> dict[int, supply.Connection]:
+    """Return the connection of each cluster that has one engine for all its nodes."""
+    rows = supply.Connection.objects.filter(cluster__organization__in=organization_ids, node=None)
+    return {row.cluster_id: row for row in rows.only("cluster", *_ENGINE)}
+
+
+def _nodes(organization_ids: Sequence[int]) -> dict[int, list[Node]]:
+    """Return the nodes of each cluster."""
+    # Values, because hundreds of objects of models take longer than the plan.
+    rows = supply.Node.objects.filter(cluster__organization__in=organization_ids).order_by("pk")
+    found: dict[int, list[Node]] = defaultdict(list)
+    for cluster, pk, name, labels, state, can_limit_storage, *amounts in rows.values_list(*_NODE):
+        found[cluster].append(
+            Node(
+                id=pk,
+                capacity=Resources(*amounts),
+                name=name,
+                labels=labels if can_limit_storage else labels | UNLIMITED,
+                state=ClusterState(state),
+            )
+        )
+    return found
+
+
+def _cluster(pk: int, name: str, state: ClusterState, nodes: Sequence[Node]) -> Cluster:
     return Cluster(
-        id=row.pk,
+        id=pk,
         capacity=sum((node.capacity for node in nodes), NOTHING),
-        state=ClusterState.LOST if is_lost else ClusterState(row.state),
-        name=row.name,
-        nodes=nodes,
-    )
-
-
-def _node(row: supply.Node) -> Node:
-    return Node(
-        id=row.pk,
-        capacity=Resources(row.cpu_milli, row.ram_mib, row.gpu),
-        name=row.name,
-        labels=row.labels if row.can_limit_storage else row.labels | UNLIMITED,
-        state=ClusterState(row.state),
+        state=state,
+        name=name,
+        nodes=tuple(nodes),
     )
