@@ -128,6 +128,15 @@ def _cancellation(ended: Sequence[_Unmet]) -> str:
     return f"Cancelled because {because}. To run it, start {which} again, then this one."
 
 
+def has_dependents(organization: int) -> bool:
+    """Return whether a pending deployment of the organization has a dependency."""
+    rows = Dependency.objects.filter(
+        deployment__organization=organization, deployment__status=Status.PENDING
+    )
+    # A count, because PostgreSQL expects that exists() finds a row soon, and would look up many.
+    return rows.count() > 0
+
+
 def refresh(now: datetime, *, actor: str, organization: int | None = None) -> list[int]:
     """Update the reasons of pending deployments with dependencies, with an event for each change.
 

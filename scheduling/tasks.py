@@ -118,6 +118,12 @@ def _prepare_and_run(
     organization_id: int, trigger: SchedulingCycle.Trigger, when_committed: Callable[[], None]
 ) -> None:
     """Run a cycle, after dependents are cancelled on request or have their wait reasons updated."""
+    if waiting.has_dependents(organization_id):
+        _update_dependents(organization_id)
+    run_cycle(organization_id, trigger, when_committed=when_committed)
+
+
+def _update_dependents(organization_id: int) -> None:
     try:
         cancel_unsatisfiable(organization_id, actor=ACTOR)
     except OperationalError as error:
@@ -125,7 +131,6 @@ def _prepare_and_run(
             raise
         log.warning("cancelling_locked_out", organization=organization_id)
     waiting.refresh(timezone.now(), actor=ACTOR, organization=organization_id)
-    run_cycle(organization_id, trigger, when_committed=when_committed)
 
 
 @shared_task(name="scheduling.purge_cycles")
