@@ -11,7 +11,11 @@ from itertools import pairwise
 from operator import is_
 from typing import Any
 
+import psycopg
+from django.db import connection
+
 from scheduling.cycle.deflating import Piece, deflate, joined
+from scheduling.models import SchedulingCycle
 from scheduling.planner.pipeline import make_plan
 from scheduling.planner.plan import Plan
 from scheduling.planner.policy import Policy
@@ -133,6 +137,20 @@ def pack(snapshot: Snapshot, plan: Plan, *, codes: bool = True) -> bytes:
     return joined(
         [deflate(text.removesuffix(_END).encode()), *_pieces(snapshot.deployments), _TAIL]
     )
+
+
+def store(cycle: SchedulingCycle, record: bytes) -> None:
+    """Write the record of a cycle.
+
+    It is sent as bytes. As a literal in the statement, as Django writes it, the record of 100,000
+    deployments takes PostgreSQL and this process longer to write and to parse than to store.
+    """
+    cycle.record = record
+    connection.ensure_connection()
+    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
+        cursor.execute(
+            "UPDATE scheduling_schedulingcycle SET record = %b WHERE id = %s", [record, cycle.pk]
+        )
 
 
 _END = "]}}"

@@ -19,7 +19,7 @@ from scheduling.cycle.apply import apply, lock_unchanged
 from scheduling.cycle.explaining import is_short, write_first
 from scheduling.cycle.lock import in_turn
 from scheduling.cycle.next_plan import plan_and_backlog
-from scheduling.cycle.recording import pack
+from scheduling.cycle.recording import pack, store
 from scheduling.cycle.snapshot import Loaded, load
 from scheduling.models import SchedulingCycle
 from scheduling.planner.plan import Plan
@@ -115,8 +115,7 @@ def _finish(decided: _Decided) -> None:
     if is_short(plan):
         return
     if not plan.changes_nothing:
-        cycle.record = pack(decided.loaded.snapshot, plan, codes=False)
-        cycle.save(update_fields=["record"])
+        store(cycle, pack(decided.loaded.snapshot, plan, codes=False))
     lanes.request_reasons(cycle.organization_id)
 
 
