@@ -12,6 +12,7 @@ from operator import attrgetter
 from scheduling.cycle.array_limits import Limits
 from scheduling.cycle.kept import Kept
 from scheduling.cycle.working_copy import Known, Reading, seconds
+from scheduling.planner.shortlist import Step
 from scheduling.planner.snapshot import Cluster, Deployment
 
 _MOST_ORGANIZATIONS = 16
@@ -75,12 +76,16 @@ class _Moment:
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """The deployments of what was known at a moment. One in back-off is ready at `until`."""
+    """The deployments of what was known at a moment. One in back-off is ready at `until`.
+
+    `step` led to them, unless they were all read.
+    """
 
     known: Mapping[int, Known]
     moment: _Moment
     until: datetime | None
     rows: tuple[Deployment, ...]
+    step: Step | None = None
 
 
 _kept: Kept[_Rows] = Kept(_MOST_ORGANIZATIONS)
@@ -94,10 +99,11 @@ def competing(
     now: datetime,
     *,
     is_tried: bool = False,
-) -> tuple[Deployment, ...]:
-    """Return the deployments of an organization that a plan is made of, by id in order.
+) -> tuple[tuple[Deployment, ...], Step | None]:
+    """Return the deployments of an organization that a plan is made of, by id in order, and the
+    step that led to them from former ones, if that is known.
 
-    While none of them changes, it is the same object. `is_tried`: they are those after a change
+    While none of them changes, they are the same object. `is_tried`: they are those after a change
     that was rolled back.
     """
     moment = _Moment.of(clusters, limits, now)
@@ -105,7 +111,7 @@ def competing(
     present = _brought_up(former, reading, moment) or _all(reading.known, moment)
     if not (is_tried or reading.own) and present is not former:
         _kept.keep({organization: present})
-    return present.rows
+    return present.rows, present.step
 
 
 def _all(known: Mapping[int, Known], moment: _Moment) -> _Rows:
@@ -123,17 +129,21 @@ def _brought_up(former: _Rows | None, reading: Reading, moment: _Moment) -> _Row
         return former
     if former.known is not reading.former or len(reading.changed) > _PART * len(former.rows):
         return None
-    rows = list(former.rows)
+    rows, removed, added = list(former.rows), list[Deployment](), list[Deployment]()
     for pk in reading.changed:
         at = bisect_left(rows, pk, key=_id)
         entry = reading.known.get(pk)
         row = None if entry is None else moment.row(entry)
         is_there = at < len(rows) and rows[at].id == pk
-        rows[at : at + is_there] = [] if row is None else [row]
+        present = [] if row is None else [row]
+        removed += rows[at : at + is_there]
+        added += present
+        rows[at : at + is_there] = present
     changed = [entry for pk in reading.changed if (entry := reading.known.get(pk))]
     times = [former.until, _next_ready(changed, moment.now)]
     until = min((time for time in times if time is not None), default=None)
-    return _Rows(reading.known, moment, until, tuple(rows))
+    step = Step(former.rows, removed, added)
+    return _Rows(reading.known, moment, until, tuple(rows), step)
 
 
 def _next_ready(entries: Iterable[Known], now: datetime) -> datetime | None:

@@ -54,7 +54,7 @@ def plan_and_backlog(loaded: Loaded) -> tuple[Plan, Backlog]:
     if kept and kept.is_of(loaded):
         return kept.plan, kept.backlog
     snapshot = loaded.snapshot
-    backlog = (kept.backlog if kept else Backlog.of(())).follow(snapshot.deployments)
+    backlog = (kept.backlog if kept else Backlog.of(())).follow(snapshot.deployments, loaded.step)
     plan = make_plan(snapshot, backlog)
     if loaded.is_lasting:
         until = valid_until(snapshot, plan, backlog)

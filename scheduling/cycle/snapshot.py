@@ -17,6 +17,7 @@ from scheduling.cycle.competing import competing
 from scheduling.cycle.past import past
 from scheduling.cycle.working_copy import UNLIMITED, Known, Reading, seconds
 from scheduling.planner.resources import NOTHING, Resources
+from scheduling.planner.shortlist import Step
 from scheduling.planner.snapshot import Cluster, ClusterState, Node, Snapshot
 
 _NODE = (
@@ -35,7 +36,7 @@ class Loaded:
     nothing changes, `known` is the same object. `own` are the deployments that the transaction has
     changed itself, `limited` those that concern the limits of arrays. `limits` says which ready
     deployments do not compete because of these. `is_tried` is true if a change was tried for it
-    and rolled back.
+    and rolled back. `step` led to the snapshot's deployments, if that is known.
     """
 
     organization: int
@@ -47,6 +48,7 @@ class Loaded:
     limited: Collection[int]
     limits: Limits
     is_tried: bool = False
+    step: Step | None = None
 
     @property
     def is_lasting(self) -> bool:
@@ -69,15 +71,16 @@ class Loaded:
         clusters, limited = tried.snapshot.clusters, {*self.limited, *tried.own} & known.keys()
         limits_now = _limits(known, limited, self.now)
         reading = Reading(known, (), tried.own, self.known, tried.own, limited)
-        deployments = competing(
+        deployments, step = competing(
             self.organization, reading, clusters, limits_now, self.now, is_tried=True
         )
         snapshot = replace(
             self.snapshot, clusters=clusters, deployments=deployments, is_checked=True
         )
         return replace(
-            self, snapshot=snapshot, known=known, limited=limited, limits=limits_now, is_tried=True
-        )
+            self, snapshot=snapshot, known=known, limited=limited, limits=limits_now,
+            is_tried=True, step=step,
+        )  # fmt: skip
 
 
 def load(
@@ -118,16 +121,17 @@ def _read(
 
 def _loaded(organization: int, now: datetime, clusters: list[Cluster], reading: Reading) -> Loaded:
     limits_now = _limits(reading.known, reading.limited, now)
+    deployments, step = competing(organization, reading, clusters, limits_now, now)
     snapshot = Snapshot(
         now=seconds(now),
         policy=settings.SCHEDULER_POLICY,
         clusters=tuple(clusters),
-        deployments=competing(organization, reading, clusters, limits_now, now),
+        deployments=deployments,
         is_checked=True,  # ids are keys of the database, and `competing` looks at the places
     )
     return Loaded(
         organization, snapshot, now, reading.known, reading.read, reading.own, reading.limited,
-        limits_now,
+        limits_now, step=step,
     )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import compress, count, islice
 from operator import attrgetter, is_not
+from typing import NamedTuple
 
 from scheduling.planner.packed import OVERDRAWN, pack
 from scheduling.planner.resources import DIMENSIONS, Resources
@@ -178,11 +179,16 @@ class Backlog:
         others, groups = _divided(deployments)
         return cls(deployments, {kind: Group(each) for kind, each in groups.items()}, others)
 
-    def follow(self, deployments: Sequence[Deployment]) -> "Backlog":
-        """Return the backlog of other deployments. Those that are the same objects cost little."""
+    def follow(self, deployments: Sequence[Deployment], step: "Step | None" = None) -> "Backlog":
+        """Return the backlog of other deployments. Those that are the same objects cost little, and
+        nothing with the step that led to them from those of this backlog.
+        """
         if deployments is self.deployments:
             return self
-        removed, added = _differences(self.deployments, deployments)
+        if step and step.former is self.deployments:
+            removed, added = step.removed, step.added
+        else:
+            removed, added = _differences(self.deployments, deployments)
         if 4 * (len(removed) + len(added)) > len(deployments):
             return Backlog.of(deployments)
         gone_others, gone = _divided(removed)
@@ -242,6 +248,18 @@ class Backlog:
 
 
 _EMPTY = Group(())
+
+
+class Step(NamedTuple):
+    """How deployments differ from former ones, found out by whoever has changed them.
+
+    `removed` are those of the former ones that are not present as the same objects, and `added` are
+    the new ones. Either may also contain some that are the same.
+    """
+
+    former: Sequence[Deployment]
+    removed: Sequence[Deployment]
+    added: Sequence[Deployment]
 
 
 def _smallest(members: Sequence[Deployment]) -> list[Deployment]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from typing import Any
 
 import psycopg
@@ -80,12 +81,17 @@ def assert_up_to_date(organization: Organization, monkeypatch: pytest.MonkeyPatc
     assert list(up_to_date.known.items()) == list(whole.known.items())
     assert up_to_date.snapshot == whole.snapshot
     assert make_plan(up_to_date.snapshot) == make_plan(whole.snapshot)
+    if step := up_to_date.step:
+        gone = set(map(id, step.removed))
+        rows = [*(d for d in step.former if id(d) not in gone), *step.added]
+        assert sorted(rows, key=attrgetter("id")) == list(up_to_date.snapshot.deployments)
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_it_equals_a_full_reading_in_random_worlds(
     bob: User, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(competing, "_PART", seed % 2)
     world = World(bob, seed)
     rare: Any = Kept(1_000), Kept(1_000)
     with time_machine.travel(datetime(2030, 1, 1, tzinfo=UTC), tick=False) as clock:
@@ -114,9 +120,13 @@ def test_deployments_that_compete_are_replaced_one_by_one(
     services.cancel(ended, actor="olga")
     new = submit()
 
+    step = warm(acme).step
     assert [(d.id, d.priority) for d in warm(acme).snapshot.deployments] == [
         (first.pk, 50), (changed.pk, 70), (new.pk, 50),
     ]  # fmt: skip
+    assert step is not None
+    assert {d.id for d in step.removed} == {held.pk, changed.pk, ended.pk}
+    assert {d.id for d in step.added} == {changed.pk, new.pk}
     services.release(held, actor="olga")
     assert [d.id for d in warm(acme).snapshot.deployments] == [
         first.pk, held.pk, changed.pk, new.pk,
