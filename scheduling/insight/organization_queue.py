@@ -129,23 +129,21 @@ def _could_run_on(cluster: Cluster) -> Q:
 
 
 class Competitor(NamedTuple):
-    """A ready deployment at its position in its organization; `code` is NEXT if it starts next."""
+    """A ready deployment at its position in its organization.
+
+    `wait` says why it waits; it is None if it starts next. With thousands, read few of these.
+    """
 
     position: int
     row: Row
-    code: str
+    wait: WaitReason | None
     plan: Plan
     starts: Starts
 
     @property
     def start(self) -> Start | None:
         """Return when it will probably start, None if it starts next."""
-        return None if self.code == NEXT else self.starts.of(self.row.id, self.position)
-
-    @property
-    def wait(self) -> WaitReason | None:
-        """Return why it waits, None if it starts next. With thousands, read few of these."""
-        return None if self.code == NEXT else self.plan.wait_reason(self.row.id)
+        return self.starts.of(self.row.id, self.position) if self.wait else None
 
 
 class OrganizationQueue:
@@ -194,8 +192,7 @@ class OrganizationQueue:
     def competitors(self, first: int = 0, last: int | None = None) -> Iterator[Competitor]:
         """Yield those of the filtered queue from `first` up to, but not including, `last`."""
         for position, pk in self._plan.served.numbered(self._wanted, first, last):
-            row = self.loaded.known[pk].deployment
-            yield Competitor(position, row, self._code(row), self._plan, self._starts)
+            yield self._competitor(position, self.loaded.known[pk].deployment)
 
     def in_order(self, sort: Sort) -> Iterator[Row]:
         """Yield those of the filtered queue, sorted by what their rows say."""
@@ -214,7 +211,11 @@ class OrganizationQueue:
         """Yield the competitors of some of its rows, in the order of their positions."""
         by_id = {row.id: row for row in rows}
         for position, pk in self._plan.served.numbered(by_id.keys()):
-            yield Competitor(position, by_id[pk], self._code(by_id[pk]), self._plan, self._starts)
+            yield self._competitor(position, by_id[pk])
+
+    def _competitor(self, position: int, row: Row) -> Competitor:
+        wait = None if row.id in self._starting else self._plan.wait_reason(row.id)
+        return Competitor(position, row, wait, self._plan, self._starts)
 
     @cached_property
     def _own_codes(self) -> dict[int, str]:
@@ -300,9 +301,3 @@ class OrganizationQueue:
         if isinstance(codes, str):
             return others if codes == code else frozenset()
         return {pk for pk in others if codes[pk] == code}
-
-    def _code(self, row: Row) -> str:
-        if row.id in self._own_codes:
-            return self._own_codes[row.id]
-        waits = self._plan.wait_reason(row.id)
-        return waits.code if waits else NEXT

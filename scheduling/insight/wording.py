@@ -14,16 +14,21 @@ from scheduling.planner.plan import WaitReason
 
 def names_in(waits: Iterable[WaitReason]) -> dict[int, str]:
     """Read the names of the deployments that the reasons propose to move, by id."""
-    ids = {wait.detail["move"]["deployment"] for wait in waits if "move" in wait.detail}
+    ids = {wait.move["deployment"] for wait in waits if wait.move}
     return dict(Deployment.objects.filter(pk__in=ids).values_list("pk", "name"))
 
 
 def named(wait: WaitReason, names: Mapping[int, str]) -> str:
     """Return the reason, with the name of the deployment that it proposes to move."""
-    id_ = wait.detail.get("move", {}).get("deployment")
+    return with_name(wait.reason, wait.move, names)
+
+
+def with_name(reason: str, move: Mapping[str, int], names: Mapping[int, str]) -> str:
+    """Return the reason that proposes this move, if any, with the name of what it moves."""
+    id_ = move.get("deployment")
     if id_ not in names:
-        return wait.reason
-    return wait.reason.replace(f"moving deployment {id_} ", f"moving {names[id_]} ({id_}) ")
+        return reason
+    return reason.replace(f"moving deployment {id_} ", f"moving {names[id_]} ({id_}) ")
 
 
 NAMED = 3

@@ -89,6 +89,10 @@ class Explanation(Protocol):
     @property
     def reason(self) -> str: ...
     @property
+    def both(self) -> tuple[str, str]: ...
+    @property
+    def move(self) -> Mapping[str, int]: ...
+    @property
     def detail(self) -> Mapping[str, Any]: ...
     def clusters(self, number: int) -> "Clusters": ...
 
@@ -110,6 +114,15 @@ class Stated:
     code: str
     reason: str
     detail: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def both(self) -> tuple[str, str]:
+        return self.code, self.reason
+
+    @property
+    def move(self) -> Mapping[str, int]:
+        move: Mapping[str, int] = self.detail.get("move", {})
+        return move
 
     def clusters(self, number: int) -> Clusters:
         rows = self.detail.get("clusters", ())
@@ -136,6 +149,16 @@ class WaitReason:
     @property
     def reason(self) -> str:
         return self.explanation.reason
+
+    @property
+    def both(self) -> tuple[str, str]:
+        """The code and the reason, which cost together what one of them costs."""
+        return self.explanation.both
+
+    @property
+    def move(self) -> Mapping[str, int]:
+        """The move that the reason proposes, as in the detail; empty if there is none."""
+        return self.explanation.move
 
     @property
     def detail(self) -> Mapping[str, Any]:

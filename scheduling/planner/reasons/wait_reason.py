@@ -83,7 +83,7 @@ class Reason:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Reason):
             return NotImplemented
-        return self._explained == other._explained and self.detail == other.detail
+        return self.both == other.both and self.detail == other.detail
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -91,7 +91,7 @@ class Reason:
     def code(self) -> str:
         supply = self._supply
         if self._may_move or not supply.nodes or self._own or supply.reservations:
-            return self._explained[0]
+            return self.both[0]
         return SUSPENDED if self._is_suspended else "no_free_capacity"
 
     def common_code(self) -> str | None:
@@ -111,14 +111,14 @@ class Reason:
 
     @property
     def reason(self) -> str:
-        return self._explained[1]
+        return self.both[1]
 
     @property
     def detail(self) -> Mapping[str, Any]:
         return Detail(self)
 
     @property
-    def _explained(self) -> tuple[str, str]:
+    def both(self) -> tuple[str, str]:
         """The code and the sentence. They are kept if several deployments have them in common or
         they took a search for a move: those of very many deployments need much memory.
         """
@@ -241,7 +241,7 @@ class Reason:
     def move(self) -> dict[str, int]:
         """The move that the sentence proposes; empty if it proposes none."""
         if self._may_move:
-            self._explained  # noqa: B018 - finds the move
+            self.both  # noqa: B018 - finds the move
         return self._move or {}
 
     @property
