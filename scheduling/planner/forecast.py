@@ -216,14 +216,13 @@ class Forecasts:
     def _try(self, segment: _Segment, waiting: _Waiting, nodes: Sequence[int], now: int) -> None:
         """Start a deployment on the node that it fills most, if it fits on any of these."""
         self._work += len(nodes)
-        places = [
-            (left, c)
-            for c in nodes
-            if c in waiting.eligible
-            and not ((left := self._usable(waiting, c, now)) - waiting.request) & OVERDRAWN
-        ]
-        if places:
-            _, c = min(places)
+        free, request = self._time.free[waiting.view], waiting.request
+        places = [(left, c) for c in nodes if not ((left := free[c]) - request) & OVERDRAWN]
+        if self._reservations:
+            usable = [(self._usable(waiting, c, now), c) for _, c in places]
+            places = [(left, c) for left, c in usable if not (left - request) & OVERDRAWN]
+        c = next((c for _, c in sorted(places) if c in waiting.eligible), None)
+        if c is not None:
             self._found[waiting.row.id] = self._forecast(waiting, c, now)
             self._start(waiting.row, c, now)
             segment.waiting.remove(waiting)
