@@ -26,7 +26,7 @@ def named(wait: WaitReason, names: Mapping[int, str]) -> str:
 def with_name(reason: str, move: Mapping[str, int], names: Mapping[int, str]) -> str:
     """Return the reason that proposes this move, if any, with the name of what it moves."""
     id_ = move.get("deployment")
-    if id_ not in names:
+    if id_ is None or id_ not in names:
         return reason
     return reason.replace(f"moving deployment {id_} ", f"moving {names[id_]} ({id_}) ")
 

@@ -16,6 +16,7 @@ from hypervisor.ui.data import event_kinds
 from hypervisor.ui.data.cluster_timeline import Bar, band_of
 from hypervisor.ui.data.gpus import Block
 from hypervisor.ui.templatetags.blocks import duration
+from scheduling.insight.forecast import Start
 from scheduling.insight.shortages import Shortage
 from scheduling.planner.resources import Resources, in_words, quantity
 
@@ -79,9 +80,24 @@ def summary(wait: _Wait) -> SafeString:
 
 
 @register.filter
-def listed(shortages: Sequence[Shortage]) -> SafeString:
-    """Return the items of a list, empty if a summary has all of them."""
-    return _each("<li><strong>{}</strong> {}</li>", shortages if len(shortages) > _FIRST else ())
+def listed(wait: _Wait, address: str) -> SafeString:
+    """Return a list of what is missing, empty if a summary has all of it.
+
+    `address` is that of a page with all clusters, to which the list links if it has not all.
+    """
+    shown = len(wait.shortages)
+    if shown <= _FIRST:
+        return SafeString("")
+    more = f'<li><a href="{escape(address)}">All {wait.clusters} clusters</a></li>'
+    items = _each("<li><strong>{}</strong> {}</li>", wait.shortages)
+    return SafeString(f"<ul>{items}{more if wait.clusters > shown else ''}</ul>")
+
+
+@register.filter
+def starts(start: Start | None) -> SafeString:
+    """Return a note about when a deployment will probably start, empty if that is not known."""
+    about = start.about if start else ""
+    return SafeString(f'<p class="c-note">Starts {escape(about)}</p>' if about else "")
 
 
 def _each(markup: str, shortages: Iterable[Shortage]) -> SafeString:

@@ -1,11 +1,14 @@
 """What cells of lists say, and that names in them are never markup."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
+from datetime import timezone as fixed
 
 import pytest
+from django.utils import timezone
 
-from hypervisor.ui.templatetags.wording import listed, summary, utc
+from hypervisor.ui.templatetags.wording import listed, starts, summary, utc
+from scheduling.insight.forecast import Start
 from scheduling.insight.shortages import Shortage
 from scheduling.insight.standing import Standing
 
@@ -15,7 +18,7 @@ def waiting(number: int, *, name: str = "rack") -> Standing:
     return Standing("no_free_capacity", "", shortages=shortages[:20], clusters=number)
 
 
-@pytest.mark.parametrize("draw", [lambda wait: listed(wait.shortages), summary])
+@pytest.mark.parametrize("draw", [lambda wait: listed(wait, "/1"), summary])
 def test_names_are_text_and_never_markup(draw: Callable[[Standing], str]) -> None:
     drawn = draw(waiting(4, name="<b>&'\""))
     assert "<strong>&lt;b&gt;&amp;&#x27;&quot;-1</strong> short of 1 GPU" in drawn
@@ -28,10 +31,23 @@ def test_a_summary_names_three_clusters_and_counts_the_others() -> None:
 
 
 def test_what_the_summary_shows_is_not_listed_again() -> None:
-    assert listed(waiting(3).shortages) == ""
-    assert listed(waiting(4).shortages).count("<li>") == 4
+    assert listed(waiting(3), "/1") == ""
+    assert listed(waiting(4), "/1").count("<li>") == 4
+
+
+def test_a_list_that_has_not_all_clusters_links_to_them() -> None:
+    assert "<a" not in listed(waiting(20), "/1")
+    assert listed(waiting(21), "/1?a&b").endswith(
+        '<li><a href="/1?a&amp;b">All 21 clusters</a></li></ul>'
+    )
+
+
+def test_a_start_is_noted_only_if_it_is_known() -> None:
+    assert starts(None) == starts(Start("too_many_ahead")) == ""
+    soon = Start("expected", timezone.now() + timedelta(minutes=5))
+    assert starts(soon).startswith('<p class="c-note">Starts in about 5 min (')
 
 
 def test_a_time_is_shown_in_utc_to_the_second() -> None:
-    summer = timezone(timedelta(hours=2))
+    summer = fixed(timedelta(hours=2))
     assert utc(datetime(2026, 7, 1, 1, 2, 3, 4, summer)) == "2026-06-30 23:02:03 UTC"
