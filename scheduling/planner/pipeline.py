@@ -80,7 +80,7 @@ def decide_shortlist(snapshot: Snapshot, backlog: Backlog) -> tuple[Problem, Out
     for _ in range(_ROUNDS):
         if len(chosen) > WORTHWHILE * len(snapshot.deployments):
             return None
-        problem, outcome = _decide(prepare(snapshot, chosen))
+        problem, outcome = _decide(prepare(snapshot, chosen, backlog))
         needed = terms_of([r.until for r in outcome.reservations.values()])
         started = {
             level.priority

@@ -18,6 +18,7 @@ from scheduling.planner.packed import OVERDRAWN, pack
 from scheduling.planner.policy import Policy
 from scheduling.planner.scale import Scale
 from scheduling.planner.shares import Shares, dominant_share
+from scheduling.planner.shortlist import Backlog
 from scheduling.planner.snapshot import Bin, ClusterState, Deployment, Place, Snapshot
 from scheduling.planner.turns import Turn, turns
 
@@ -79,7 +80,8 @@ class Problem:
     `victims_cache` belongs to `fewest_victims`, `expected_cache` to the expected victims of states.
 
     The first `planned` deployments are those of the plan. The others of the snapshot are certain to
-    wait (see `shortlist`), and have an index only once `include` has given them one.
+    wait (see `shortlist`), and have an index only once `include` has given them one. `backlog` is
+    that of all deployments, None if none is left out.
     """
 
     snapshot: Snapshot
@@ -104,6 +106,7 @@ class Problem:
     turns: dict[int, Turn]
     levels: list[Level]
     planned: int
+    backlog: Backlog | None
     eligibility: Eligibility
     scale: Scale
     included: dict[int, int] = field(default_factory=dict)
@@ -183,10 +186,14 @@ class Problem:
 _including = Lock()
 
 
-def prepare(snapshot: Snapshot, shortlist: Sequence[Deployment] | None = None) -> Problem:
+def prepare(
+    snapshot: Snapshot,
+    shortlist: Sequence[Deployment] | None = None,
+    backlog: Backlog | None = None,
+) -> Problem:
     """Return the problem of a snapshot, or of some of its deployments.
 
-    These must include all active ones and all that take turns.
+    These must include all active ones and all that take turns, and need the backlog of all.
     """
     bins = list(snapshot.bins)
     chosen = snapshot.deployments if shortlist is None else shortlist
@@ -225,6 +232,7 @@ def prepare(snapshot: Snapshot, shortlist: Sequence[Deployment] | None = None) -
         turns={},
         levels=[],
         planned=len(deployments),
+        backlog=backlog,
         eligibility=eligibility,
         scale=Scale(requests),
     )

@@ -18,7 +18,7 @@ Starved deployments may take turns, so the longest waiting of each period are ne
 """
 
 from bisect import bisect_right, insort
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,6 +26,7 @@ from itertools import compress, count, islice
 from operator import attrgetter, is_not
 from typing import NamedTuple
 
+from scheduling.planner.demand import Class, Demand, heaviest
 from scheduling.planner.packed import OVERDRAWN, pack
 from scheduling.planner.resources import DIMENSIONS, Resources
 from scheduling.planner.snapshot import Deployment, Snapshot
@@ -114,6 +115,11 @@ class Group:
         """The members for which the last plan reserved capacity."""
         return [d for d in self.members if d.reserved]
 
+    @cached_property
+    def demand(self) -> Demand:
+        """What the members request."""
+        return Demand.of(self.members)
+
     def smallest_by(self, terms: tuple[str, ...]) -> list[Deployment]:
         """Return the same for each combination of these fields."""
         if not terms:
@@ -158,6 +164,8 @@ class Group:
             group = Group((), members)
         else:
             group = Group([*members, *added])
+        if "demand" in self.__dict__:
+            group.demand = self.demand.changed(removed, added)
         if "smallest" in self.__dict__ and not any(d.id in removed for d in self.smallest):
             group.smallest = Group([*self.smallest, *added]).smallest
         return group
@@ -208,6 +216,42 @@ class Backlog:
         """The deployments for which the last plan reserved capacity."""
         found = [d for d in self.others.values() if d.reserved]
         return [*found, *(d for group in self.groups.values() for d in group.reserved)]
+
+    def heaviest(self, number: int) -> list[tuple[Deployment, int]]:
+        """Return a deployment of each of so many kinds of requests with the most GPUs of all, and
+        these GPUs; see `demand`.
+        """
+        classes: defaultdict[Class, list[Deployment]] = defaultdict(list)
+        for d in self.others.values():
+            classes[d.requested_cluster, d.require].append(d)
+        demands = [(class_, Demand.of(members)) for class_, members in classes.items()]
+        demands += [
+            ((cluster, require), group.demand)
+            for (_, cluster, require), group in self.groups.items()
+        ]
+        found = heaviest(demands, number)
+        by_id = {d.id: d for d in self.of_ids({pk for _, pk in found})}
+        return [(by_id[pk], weight) for weight, pk in found]
+
+    def distinct_left_out(
+        self, planned: Iterable[Deployment], without: Iterable[Deployment]
+    ) -> int:
+        """Return how many different requests, at each priority and of each class, those of the
+        deployments make that are not planned, less those of `without`, which are planned.
+        """
+        numbers: defaultdict[Kind, Counter[int]] = defaultdict(Counter)
+        for d in planned:
+            if d.cluster is None and d.suspended_until is None:
+                numbers[d.priority, d.requested_cluster, d.require][pack(d.request)] += 1
+        known = {((d.priority, d.requested_cluster, d.require), pack(d.request)) for d in without}
+        count = 0
+        for kind, group in self.groups.items():
+            counts, here = group.demand.counts, numbers[kind]
+            count += len(counts) - sum(1 for r, n in here.items() if counts[r] == n)
+        for kind, request in known:
+            group = self.groups.get(kind, _EMPTY)
+            count -= group.demand.counts[request] > numbers[kind][request]
+        return count
 
     def always_planned(self, snapshot: Snapshot, is_eligible: IsEligible) -> dict[int, Deployment]:
         """Return the deployments, by id, that every shortlist has: the others, and of each group

@@ -8,9 +8,8 @@ large requests keep large blocks free.
 """
 
 from collections import Counter
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from heapq import nsmallest
-from operator import attrgetter
 
 from scheduling.planner.packed import OVERDRAWN, gpus, pack
 from scheduling.planner.problem import Problem
@@ -63,11 +62,9 @@ class Fragmentation:
 
 def _expected(problem: Problem) -> list[tuple[Deployment, int]]:
     """Return a deployment of each kind that counts, and the GPUs that its kind requests."""
-    deployments: list[Deployment] = problem.deployments
-    kinds: list[Hashable] = [*problem.kinds]
-    if problem.has_left_out:
-        deployments = sorted(problem.snapshot.deployments, key=attrgetter("id"))
-        kinds = [(d.requested_cluster, d.require, d.request) for d in deployments]
+    if problem.backlog:
+        return problem.backlog.heaviest(_REQUESTS)
+    deployments, kinds = problem.deployments, problem.kinds
     one = dict(zip(kinds, range(len(kinds)), strict=True))
     weights = [
         (one[kind], number * deployments[one[kind]].request.gpu)

@@ -9,7 +9,6 @@ from collections import defaultdict
 from collections.abc import Collection
 from functools import cached_property
 from itertools import islice
-from operator import attrgetter
 
 from scheduling.planner.outcome import Outcome
 from scheduling.planner.packed import OVERDRAWN
@@ -135,17 +134,10 @@ def _left_out(problem: Problem, waiting: list[tuple[int, int]]) -> int:
     """Return the number of kinds that only deployments have that were left out. None of these would
     fit where a planned one does not.
     """
-    if not problem.has_left_out:
+    if problem.backlog is None:
         return 0
-    deployments = [problem.deployments[d] for _, d in waiting]
-    return len(set(map(_kind, problem.left_out)) - set(map(_kind, deployments)))
-
-
-# Much faster than a function for the many that were left out.
-_kind = attrgetter(
-    "priority", "requested_cluster", "require",
-    "request.cpu_milli", "request.ram_mib", "request.gpu",
-)  # fmt: skip
+    planned = problem.deployments[: problem.planned]
+    return problem.backlog.distinct_left_out(planned, [problem.deployments[d] for _, d in waiting])
 
 
 def _is_wanted(

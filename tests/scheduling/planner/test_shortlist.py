@@ -106,9 +106,9 @@ def test_a_shortlist_that_stays_the_same_beside_a_reservation_is_planned_once(
 ) -> None:
     plans: list[int] = []
 
-    def counted(snapshot: Snapshot, rows: Sequence[Deployment]) -> Problem:
+    def counted(snapshot: Snapshot, rows: Sequence[Deployment], backlog: Backlog) -> Problem:
         plans.append(len(rows))
-        return prepare(snapshot, rows)
+        return prepare(snapshot, rows, backlog)
 
     monkeypatch.setattr(pipeline, "prepare", counted)
     policy = Policy(starvation_seconds=10)
@@ -148,6 +148,26 @@ def test_a_backlog_that_follows_changes_equals_a_new_one() -> None:
         }
         for kind, group in new.groups.items():
             assert requests(backlog.groups[kind]) == requests(group)
+        number = random.choice([1, 4, 16, 1000])
+        assert backlog.heaviest(number) == heaviest(rows)[:number]
+        ready = [d for d in rows if d.cluster is None and d.suspended_until is None]
+        planned = random.sample(ready, random.randrange(len(ready)))
+        some = random.sample(planned, len(planned) // 2)
+        left_out = {kind_of(d) for d in ready if d not in planned} - set(map(kind_of, some))
+        assert backlog.distinct_left_out(planned, some) == len(left_out)
+
+
+def kind_of(d: Deployment) -> object:
+    return d.priority, d.requested_cluster, d.require, d.request
+
+
+def heaviest(rows: Sequence[Deployment]) -> list[tuple[Deployment, int]]:
+    """Return the last deployment of each kind of request and the GPUs of all of this kind."""
+    alike: dict[object, list[Deployment]] = {}
+    for d in sorted(rows, key=lambda d: d.id):
+        alike.setdefault((d.requested_cluster, d.require, d.request), []).append(d)
+    weights = [(each[-1], len(each) * each[-1].request.gpu) for each in alike.values()]
+    return sorted([each for each in weights if each[1]], key=lambda each: (-each[1], each[0].id))
 
 
 def requests(group: Group) -> list[Resources]:
