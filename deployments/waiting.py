@@ -12,10 +12,11 @@ from datetime import datetime
 from functools import cache
 from typing import NamedTuple
 
+from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
 
 from deployments import wait_codes
-from deployments.lifecycle import Change, update_reasons
+from deployments.lifecycle import Change, record_wait_reasons, update_reasons
 from deployments.models import (
     ENDED,
     Dependency,
@@ -28,6 +29,8 @@ from deployments.models import (
 NEXT_CYCLE = "Waits for the next scheduling cycle."
 
 _ON_OTHERS = (wait_codes.DEPENDENCY, wait_codes.DEPENDENCY_ENDED)
+
+_HELD = "Held: waits until it is released."
 
 _NAMED = 3
 """How many dependencies the reason of a cancellation names."""
@@ -155,6 +158,25 @@ def refresh(now: datetime, *, actor: str, organization: int | None = None) -> li
     return changed + _report_met([row.pk for row in rows if row.pk not in found], actor, now)
 
 
+def follow_holds(now: datetime) -> int:
+    """Correct the reasons of deployments whose `held` was changed without a service, as by SQL.
+
+    No cycle writes the reason of a held deployment, nor of one that does not compete. Returns how
+    many were corrected. A locked row is left for the next time.
+    """
+    rows = Deployment.objects.pending().order_by("pk")
+    with transaction.atomic():
+        held = rows.filter(held=True).exclude(status_code=wait_codes.HELD)
+        pks = list(held.locked(skip_locked=True).values_list("pk", flat=True))
+        Deployment.objects.filter(pk__in=pks).update(
+            status_code=wait_codes.HELD, status_reason=_HELD
+        )
+        released = list(rows.filter(held=False, status_code=wait_codes.HELD))
+        found = obstacles(released, now)
+        reasons = {pk: (each.code, each.reason) for pk, each in found.items()}
+        return len(pks) + record_wait_reasons(reasons)
+
+
 def _obstacles(
     deployments: Sequence[Deployment], waits: Mapping[int, Obstacle], now: datetime
 ) -> dict[int, Obstacle]:
@@ -234,7 +256,7 @@ def _differs(row: Deployment, found: Obstacle) -> bool:
 
 def _held(deployment: Deployment) -> Obstacle:
     own = deployment.status_code == wait_codes.HELD
-    reason = deployment.status_reason if own else "Held: waits until it is released."
+    reason = deployment.status_reason if own else _HELD
     return Obstacle(wait_codes.HELD, reason, (reason,))
 
 

@@ -94,8 +94,13 @@ def write_reasons(organization_id: int) -> None:
 
 @shared_task(name="scheduling.refresh_reasons")
 def refresh_reasons() -> None:
-    """Update the wait reasons of dependents in organizations whose request for a cycle was lost."""
-    waiting.refresh(timezone.now(), actor=ACTOR)
+    """Update the wait reasons of dependents in organizations whose request for a cycle was lost.
+
+    Also those of deployments that SQL has put on hold or released.
+    """
+    now = timezone.now()
+    waiting.refresh(now, actor=ACTOR)
+    waiting.follow_holds(now)
 
 
 def _run_cycle(organization_id: int, trigger: SchedulingCycle.Trigger) -> None:

@@ -80,7 +80,7 @@ class ManyPage(TopLevelPage):
         return super().get_context_data(
             selected=self.rows.count(),
             fitting=self.rows.filter(status__in=fits).count(),
-            fits=" or ".join(fits),
+            fits=" or ".join(filter(None, (", ".join(fits[:-1]), fits[-1]))),
             at_once=selection.MAX_CHANGED,
             most=MOST_AT_ONCE,
             back=self.way_back,

@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import pytest
 import time_machine
+from django.db import connection
 from django.utils import timezone
 from rest_framework.test import APIClient
 
@@ -19,6 +20,7 @@ from orgs.models import Event, Organization
 from scheduling.cycle.run import run_cycle
 from scheduling.insight.explain import explain
 from scheduling.models import SchedulingCycle
+from scheduling.tasks import refresh_reasons
 from tests.fixtures.deployments import Bring, Submit
 from tests.fixtures.people import ClientFor
 from tests.support.preemption import preempt_in_vain
@@ -346,3 +348,42 @@ def test_the_position_is_the_one_that_the_next_cycle_serves(
         row.refresh_from_db()
 
     assert announced == [explain(row).position for row in (other, preemptor)] == [1, 2]
+
+
+def by_sql(deployment: Deployment, assigned: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE deployments_deployment SET {assigned} WHERE id = %s", [deployment.pk]
+        )
+    deployment.refresh_from_db()
+
+
+def test_what_sql_changed_is_explained_at_once(submit: Submit, forge: Cluster) -> None:
+    submit(gpu=2, priority=90)
+    waits = submit(gpu=2, priority=50)
+    run_cycle(forge.organization_id, SchedulingCycle.Trigger.CHANGE)
+    waits.refresh_from_db()
+
+    by_sql(waits, "held = true")
+    assert explain(waits).reason == "Held: waits until it is released."
+    by_sql(waits, "held = false, priority = 40")
+    assert "at priority 40" in explain(waits).reason
+    by_sql(waits, "priority = 95")
+    assert explain(waits).code == "next_cycle"
+
+
+def test_the_stored_reason_follows_what_sql_held_and_released(
+    submit: Submit, forge: Cluster
+) -> None:
+    held, released = submit(), submit()
+    services.hold(released, actor="olga")
+    by_sql(held, "held = true")
+    by_sql(released, "held = false, ready_after = now() + interval '1 hour'")
+
+    refresh_reasons()
+
+    held.refresh_from_db()
+    released.refresh_from_db()
+    assert (held.status_code, held.status_reason) == ("held", "Held: waits until it is released.")
+    assert released.status_code == "backoff"
+    assert released.status_reason.startswith("In back-off: competes again at ")
