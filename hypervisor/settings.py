@@ -13,7 +13,11 @@ from django.templatetags.static import static
 from django.utils.functional import lazy
 
 from hypervisor import env, mail_server, sessions, version
+from hypervisor.base import collector
 from scheduling.planner.policy import Policy
+
+# Django imports the apps next; the app `hypervisor` resumes it when they are ready.
+collector.pause()
 
 _values = env.read()
 static_lazy = lazy(static, str)
