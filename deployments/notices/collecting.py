@@ -16,7 +16,7 @@ from deployments.notices.kinds import Kind
 from deployments.notices.recipients import Rules, Wanted, next_digest, recipients_of, rules_of
 from deployments.notices.waits import never_starting, waiting_long
 from orgs.feed.numbering import number_events
-from orgs.feed.reading import last_number, nearest
+from orgs.feed.reading import last_number, nearest, numbered
 from orgs.models import Event, Organization
 
 WINDOW = 500
@@ -57,14 +57,8 @@ def read_feed(organization: int, now: datetime) -> bool:
         return False
     last, start = last_number(organization), nearest(organization, cursor.position)
     end = min(start + WINDOW, last)
-    events = Event.objects.filter(
-        subject=Event.Subject.DEPLOYMENT,
-        kind__in=EVENTS,
-        numbering__organization_id=organization,
-        numbering__number__gt=start,
-        numbering__number__lte=end,
-    )
-    found = list(events.select_related("numbering").order_by("numbering__number"))
+    wanted = Q(subject=Event.Subject.DEPLOYMENT, kind__in=EVENTS)
+    found = numbered(organization, start, end, wanted)
     if found:
         _add(of_events(found), rules_of(organization), now)
     NoticeCursor.objects.filter(pk=organization).update(position=end)

@@ -15,11 +15,13 @@ _BATCH = 10_000
 
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('event numbers', 0))"
 
+# By the rows' places: by their ids, PostgreSQL would compare each row with each other one, because
+# it usually believes that the table is empty.
 _NUMBER = """
     WITH taken AS (
-        DELETE FROM orgs_unnumberedevent WHERE event_id IN (
-            SELECT event_id FROM orgs_unnumberedevent ORDER BY event_id LIMIT %s
-        ) RETURNING event_id, organization_id
+        DELETE FROM orgs_unnumberedevent WHERE ctid = ANY(ARRAY(
+            SELECT ctid FROM orgs_unnumberedevent ORDER BY event_id LIMIT %s
+        )) RETURNING event_id, organization_id
     ), due AS (
         SELECT event_id, organization_id,
             row_number() OVER (PARTITION BY organization_id ORDER BY event_id) AS place,

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 from rest_framework.renderers import JSONRenderer
 
 from hypervisor.base.errors import Gone
-from orgs.feed.models import EventCounter
+from orgs.feed.models import EventCounter, EventNumber
 from orgs.feed.numbering import number_events
 from orgs.feed.serializers import NumberedEventSerializer
 from orgs.models import Event
@@ -131,22 +131,28 @@ def last_number(organization_id: int) -> int:
 
 
 def _items(organization_id: int, after: int, to: int, wanted: Filter) -> list[Item]:
-    rows = (
-        Event.objects.filter(
-            wanted.condition,
-            numbering__organization_id=organization_id,
-            numbering__number__gt=after,
-            numbering__number__lte=to,
-        )
-        .select_related("numbering")
-        .order_by("numbering__number")
+    return list(_rendered(numbered(organization_id, after, to, wanted.condition)))
+
+
+def numbered(organization_id: int, after: int, to: int, condition: Q) -> list[Event]:
+    """Return the events after a number, up to another one, that meet the condition, in order.
+
+    They are read in two statements: in a join, PostgreSQL would compare each number with each event
+    while it believes that there are no events.
+    """
+    rows = EventNumber.objects.filter(
+        organization=organization_id, number__gt=after, number__lte=to
     )
-    return list(_rendered(rows))
+    numbers = {row.event_id: row for row in rows}
+    events = list(Event.objects.filter(condition, pk__in=numbers))
+    for event in events:
+        event.numbering = numbers[event.pk]
+    return sorted(events, key=lambda event: event.numbering.number)
 
 
-def _rendered(rows: QuerySet[Event]) -> Iterable[Item]:
+def _rendered(events: Sequence[Event]) -> Iterable[Item]:
     renderer = JSONRenderer()
-    for event, shown in zip(rows, NumberedEventSerializer(rows, many=True).data, strict=True):
+    for event, shown in zip(events, NumberedEventSerializer(events, many=True).data, strict=True):
         json = renderer.render(shown)
         yield Item(shown["number"], event.time, event.kind, event.subject, event.subject_id, json)
 

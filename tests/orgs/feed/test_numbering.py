@@ -1,7 +1,7 @@
 """The numbers of events: no hole, no duplicate, and never a lower one after a higher one."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 
 import pytest
 from django.db import connection, connections, transaction
+from django.db.models import Q
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -20,7 +22,9 @@ from clusters.models import Cluster
 from deployments import retention
 from orgs import services
 from orgs.events import record, record_many
+from orgs.feed import numbering
 from orgs.feed.numbering import number_events
+from orgs.feed.reading import numbered
 from orgs.models import Event, EventCounter, EventNumber, Organization, UnnumberedEvent
 
 WRITERS, STEPS = 8, 25
@@ -103,6 +107,35 @@ def test_more_events_than_one_batch_are_numbered(
 
     assert number_events() == 7
     assert numbers(acme) == list(enumerate("abcdefg", start=1))
+
+
+@pytest.mark.django_db
+def test_many_events_are_numbered_and_read_although_the_tables_count_as_empty(
+    acme: Organization,
+) -> None:
+    event = {"organization": acme, "subject": "organization", "subject_id": acme.pk, "data": {}}
+    record_many([Event(kind=f"k{n % 7}", actor="test", **event) for n in range(1000)])
+    with session() as other:
+        other.execute("ANALYZE orgs_event, orgs_eventnumber, orgs_unnumberedevent")
+
+    assert rows_read(numbering._NUMBER, [10_000]) < 20_000
+
+    with CaptureQueriesContext(connection) as queries:
+        assert len(numbered(acme.pk, 0, 1000, Q(subject="organization"))) == 1000
+    assert sum(rows_read(query["sql"]) for query in queries) < 20_000
+
+
+def rows_read(statement: str, values: Sequence[int] | None = None) -> float:
+    """Carry the statement out; return how many rows its plan has read or compared."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", values)
+        return _rows_below(cursor.fetchone()[0][0]["Plan"])
+
+
+def _rows_below(node: dict[str, Any]) -> float:
+    each = ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Join Filter")
+    below = sum(_rows_below(child) for child in node.get("Plans", []))
+    return below + float(node["Actual Loops"] * sum(node.get(name, 0) for name in each))
 
 
 @pytest.mark.django_db(transaction=True)
