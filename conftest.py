@@ -15,13 +15,14 @@ from typing import Any
 
 import django
 import pytest
+from django.db import connection
 from pytest_django import DjangoDbBlocker
 
 from hypervisor import env
 from hypervisor.standalone import servers
 from hypervisor.standalone.home import free_port
 from hypervisor.standalone.process import Process, Service
-from tests.support import initial_rows, pgbouncer
+from tests.support import initial_rows, pgbouncer, prepared
 from tests.support.docker_engine import missing
 
 pytest_plugins = [
@@ -54,23 +55,30 @@ def _settings() -> dict[str, str]:
         "LOG_LEVEL": "WARNING",
         "HYPERVISOR_HOME": f"{_FOLDER.name}/home",
         "DATABASE_URL": os.environ.get("DATABASE_URL") or _database(),
-        "REDIS_URL": os.environ.get("REDIS_URL") or _embed("valkey"),
+        "REDIS_URL": os.environ.get("REDIS_URL") or _valkey(),
         "DJANGO_SETTINGS_MODULE": "hypervisor.settings",
     }
 
 
-def _embed(name: str) -> str:
+def _postgres() -> str:
     folder = Path(_FOLDER.name)
-    make = {"postgres": servers.postgres, "valkey": servers.valkey}[name]
-    service, url = make(
-        folder / name, free_port(), secrets.token_urlsafe(), folder / f"{name}.log", durable=False
-    )
+    service, url = prepared.postgres(folder / "postgres", free_port(), folder / "postgres.log")
+    _EMBEDDED.append(service)
+    return url
+
+
+def _valkey() -> str:
+    folder = Path(_FOLDER.name)
+    service, url = servers.valkey(
+        folder / "valkey", free_port(), secrets.token_urlsafe(), folder / "valkey.log",
+        durable=False,
+    )  # fmt: skip
     _EMBEDDED.append(service)
     return url
 
 
 def _database() -> str:
-    url = _embed("postgres")
+    url = _postgres()
     if not _IS_POOLED:
         return url
     folder = Path(_FOLDER.name)
@@ -81,6 +89,8 @@ def _database() -> str:
     return url
 
 
+os.environ.setdefault(prepared.FOLDER, f"{_FOLDER.name}/prepared")
+_HAS_OWN_POSTGRES = not os.environ.get("DATABASE_URL")
 os.environ.update(_settings())
 django.setup()
 
@@ -158,7 +168,13 @@ def django_db_keepdb(django_db_keepdb: bool) -> bool:
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(embedded_servers: None) -> None:
-    """Start the servers before pytest-django makes the test database."""
+    """Start the servers before pytest-django copies the migrated database.
+
+    PostgreSQL copies no database to which PgBouncer keeps connections.
+    """
+    if _HAS_OWN_POSTGRES and not _IS_POOLED:
+        values = connection.settings_dict
+        values["TEST"]["TEMPLATE"] = values["NAME"]
 
 
 @pytest.fixture(scope="session")

@@ -5,10 +5,11 @@ from dotenv import dotenv_values
 
 from benchmarks.service import Service
 from benchmarks.starts import Report, measure
+from tests.support import prepared
 
 
 def test_all_containers_of_several_clusters_start(tmp_path: Path) -> None:
-    service = Service(tmp_path / "home")
+    service = Service(prepared.home(tmp_path / "home"))
     service.start()
     try:
         url = dotenv_values(service.home / "env")["DATABASE_URL"] or ""

@@ -12,11 +12,12 @@ from benchmarks.client import Client
 from benchmarks.hammer import hammer
 from benchmarks.service import Service
 from benchmarks.submissions import Target, compare_bulks, compare_singles
+from tests.support import prepared
 
 
 @pytest.fixture(scope="module")
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    service = Service(tmp_path_factory.mktemp("bench") / "home")
+    service = Service(prepared.home(tmp_path_factory.mktemp("bench") / "home"))
     try:
         service.start()
         yield Target.of(service)

@@ -23,6 +23,7 @@ from playwright.sync_api import (
 
 from benchmarks.client import PASSWORD
 from benchmarks.service import Service
+from tests.support import prepared
 from tests.support.browser import Screenshot
 from tests.support.service import User
 
@@ -47,7 +48,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     if CHROMIUM is None:
         give_up = pytest.fail if os.environ.get("CI") else pytest.skip
         give_up("needs Chromium: apt-get install chromium-headless-shell")
-    up = Service(tmp_path_factory.mktemp("browser") / "home")
+    up = Service(prepared.home(tmp_path_factory.mktemp("browser") / "home"))
     up.environment["DJANGO_SUPERUSER_PASSWORD"] = OLGA[1]
     try:
         up.start()

@@ -7,6 +7,7 @@ import pytest
 from docker.models.containers import Container
 
 from benchmarks.service import Service, wait_until
+from tests.support import prepared
 from tests.support.docker_engine import Engine
 from tests.support.docker_image import IMAGE
 from tests.support.service import User
@@ -67,7 +68,7 @@ class Rack:
 @pytest.fixture(scope="module")
 def rack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rack]:
     engines = {name: Engine(live_restore=True) for name in GPUS}
-    service = Service(tmp_path_factory.mktemp("nodes") / "home", **_QUICK)
+    service = Service(prepared.home(tmp_path_factory.mktemp("nodes") / "home"), **_QUICK)
     try:
         for engine in engines.values():
             engine.start()

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from benchmarks.service import Service, wait_until
+from tests.support import prepared
 from tests.support.prometheus import METRIC, Prometheus, dashboard_queries, program, promtool
 from tests.support.service import User
 
@@ -21,7 +22,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     Its webhook has a receiver that does not exist.
     """
     program("prometheus")
-    up = Service(tmp_path_factory.mktemp("e2e") / "home", METRICS_TOKEN=TOKEN)
+    up = Service(prepared.home(tmp_path_factory.mktemp("e2e") / "home"), METRICS_TOKEN=TOKEN)
     try:
         up.start()
         with User.newcomer(up.url, "alice", patience_s=60) as alice:

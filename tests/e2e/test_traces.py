@@ -12,6 +12,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from benchmarks.service import Service, wait_until
+from tests.support import prepared
 from tests.support.service import User
 
 REQUEST = "the-request-of-this-test"
@@ -53,7 +54,7 @@ def collector() -> Iterator[Collector]:
 def service(collector: Collector, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service that has received a cluster and a submission, in requests with a known id."""
     up = Service(
-        tmp_path_factory.mktemp("e2e") / "home",
+        prepared.home(tmp_path_factory.mktemp("e2e") / "home"),
         TRACES_ENDPOINT=collector.url, OTEL_BSP_SCHEDULE_DELAY="200",
         LOG_FORMAT="json", LOG_LEVEL="INFO",
     )  # fmt: skip
