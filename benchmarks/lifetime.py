@@ -27,7 +27,8 @@ from benchmarks.history import TABLES, History, churn
 from benchmarks.private import copies, cpu_seconds, found, own_session, using
 from clusters import engines
 from clusters.models import Cluster
-from deployments.models import ENDED, Deployment
+from deployments.choices import ENDED
+from deployments.models import Deployment
 from deployments.runtime.reconcile import reconcile
 from orgs.models import Organization
 from scheduling.cycle.run import run_cycle

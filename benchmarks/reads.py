@@ -31,7 +31,8 @@ from benchmarks import private
 from benchmarks.history import History
 from benchmarks.private import copies, cpu_seconds, found, using
 from clusters.models import Node
-from deployments.models import Deployment, Status
+from deployments.choices import Status
+from deployments.models import Deployment
 from orgs.feed.models import EventCounter
 from orgs.models import Organization
 

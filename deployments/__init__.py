@@ -1,6 +1,7 @@
 """Demand.
 
-models        deployments, dependencies, runs
+models        deployments, dependencies
+choices       the values that their columns have, such as the statuses
 lifecycle     the state machine: the only code that changes a status
 services, bulk, selection   actions on one, many, or all that a filter selects
 groups        changes of any number of deployments in a constant number of statements
@@ -9,7 +10,7 @@ specs         what a submission requests, and whether a cluster could ever run i
 waiting       why a pending deployment does not compete
 dependencies, environment, images, moves, handover, bounds   one subject each
 demand        what the apps further left ask about deployments
-runtime/      reconciles the ledger with the containers
+runtime/      runs; reconciles the ledger with the containers
 arrays/       many equal deployments of one submission
 labels        what deployments are found by
 logs/         the output of containers

@@ -22,11 +22,12 @@ from deployments import dependencies, waiting
 from deployments.arrays.elements import ArraySpec, elements_of
 from deployments.arrays.elements import check as check_array
 from deployments.bounds import check_bounds, counted_up_to, forget, limits_of
+from deployments.choices import Status
 from deployments.dependencies import Wait
 from deployments.environment import completed
 from deployments.insertion import insert, insert_at_once
 from deployments.lifecycle import record_wait_reasons
-from deployments.models import Array, Dependency, Deployment, Status
+from deployments.models import Array, Dependency, Deployment
 from deployments.specs import Spec, check_fits, check_image
 from hypervisor.base.errors import DomainError, Invalid, NotFound
 from hypervisor.base.prepared import Prepared

@@ -11,7 +11,9 @@ from django.db.models.functions import Coalesce
 
 from clusters.models import DIMENSIONS, Cluster, Node
 from clusters.places import Places
-from deployments.models import ACTIVE, OCCUPYING, Array, Deployment, Run, Status
+from deployments.choices import ACTIVE, OCCUPYING, Status
+from deployments.models import Array, Deployment
+from deployments.runtime.models import Run
 from hypervisor.base.errors import Conflict
 from hypervisor.base.names import listed
 from orgs.models import Organization

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from django.db import connection
 
-from deployments.models import Condition, Dependency, Deployment
+from deployments.choices import Condition
+from deployments.models import Dependency, Deployment
 from hypervisor.base.errors import Invalid
 from hypervisor.base.locks import lock_name
 

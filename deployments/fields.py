@@ -7,10 +7,10 @@ from rest_framework import serializers
 from clusters.labels import MAX_VALUE
 from clusters.serializers import LabelsField as LabelsOfNodesField
 from deployments import requirements
+from deployments.choices import Condition
 from deployments.dependencies import Wait
 from deployments.environment import SECRET, masked, seal, wrong_name
 from deployments.labels import MAX_LABELS
-from deployments.models import Condition
 from hypervisor.base.names import TextSerializerField
 from hypervisor.rest.schemas import NAME, Described, closed
 from hypervisor.rest.serializers import MAX_ID

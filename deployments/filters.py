@@ -3,7 +3,8 @@ from django.db.models import Q
 from django_filters import rest_framework as filters
 
 from deployments import labels
-from deployments.models import Deployment, DeploymentQuerySet, RestartPolicy, Status
+from deployments.choices import RestartPolicy, Status
+from deployments.models import Deployment, DeploymentQuerySet
 from hypervisor.base.numbers import whole
 from hypervisor.rest.filters import (
     DescribedMixin,

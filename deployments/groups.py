@@ -15,8 +15,9 @@ from django.utils import timezone
 from clusters.wakeups import request_cycle, request_reconcile
 from deployments import lifecycle, wait_codes, waiting
 from deployments.bounds import check_bounds_of
+from deployments.choices import Status
 from deployments.lifecycle import Change, Verb, record_wait_reasons, transition
-from deployments.models import Deployment, Status
+from deployments.models import Deployment
 from orgs.events import record_many
 from orgs.models import Event
 

@@ -14,7 +14,8 @@ from typing import Any
 from django.db import connection
 from django.db.models import Field, JSONField
 
-from deployments.models import Deployment, Status
+from deployments.choices import Status
+from deployments.models import Deployment
 from hypervisor.base import bounds
 from hypervisor.base.bounds import Key
 from hypervisor.base.stored import StoredFunction

@@ -15,7 +15,8 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from deployments.models import ACTIVE, Run, Status
+from deployments.choices import ACTIVE, Status
+from deployments.runtime.models import Run
 from hypervisor.base import arrays
 from orgs.events import INSERT, data_column
 

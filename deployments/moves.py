@@ -12,8 +12,9 @@ from clusters.places import Places
 from clusters.resources import describe
 from clusters.wakeups import request_cycle, request_reconcile
 from deployments import lifecycle, services
+from deployments.choices import ACTIVE, Status
 from deployments.lifecycle import Change, transition
-from deployments.models import ACTIVE, Deployment, Status
+from deployments.models import Deployment
 from deployments.requirements import satisfied
 from deployments.runtime.lost_contact import is_without_contact
 from deployments.specs import Spec, check_capacity

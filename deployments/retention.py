@@ -9,7 +9,9 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from deployments.models import ENDED, LIVE, Array, Dependency, Deployment, Run
+from deployments.choices import ENDED, LIVE
+from deployments.models import Array, Dependency, Deployment
+from deployments.runtime.models import Run
 from hypervisor.base.purging import BATCH, purge
 from orgs.feed.numbering import forget, number_events
 from orgs.models import Event

@@ -12,8 +12,9 @@ from django.db.models import Q
 from accounts.idempotency import record_needed
 from accounts.models import User
 from deployments import groups, lifecycle
+from deployments.choices import ENDED, LIVE, Status
 from deployments.groups import Row
-from deployments.models import ENDED, LIVE, DeploymentQuerySet, Status
+from deployments.models import DeploymentQuerySet
 from hypervisor.base.errors import Invalid
 from orgs.models import Role
 from orgs.permissions import roles_of

@@ -8,6 +8,7 @@ from clusters.fields import CpuField, RamField, StorageField
 from clusters.models import Cluster, Node
 from clusters.resources import MAX_GPU
 from deployments.arrays.fields import ArrayField
+from deployments.choices import OnDependencyFailure, RestartPolicy
 from deployments.examples import DEPLOYMENT, EVENT, SELECTION, SPEC
 from deployments.fields import (
     MAX_ENTRIES,
@@ -20,7 +21,7 @@ from deployments.fields import (
     WaitsField,
 )
 from deployments.images import check_reference
-from deployments.models import Deployment, OnDependencyFailure, RestartPolicy
+from deployments.models import Deployment
 from deployments.specs import Spec
 from hypervisor.base.names import TextSerializerField
 from hypervisor.rest.schemas import example

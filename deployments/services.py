@@ -20,9 +20,10 @@ from deployments import dependencies, groups, lifecycle, wait_codes, waiting
 from deployments.arrays.services import delete_if_empty
 from deployments.bounds import check_bounds
 from deployments.bulk import Entry, submit_many
+from deployments.choices import ENDED, OCCUPYING, Status
 from deployments.environment import completed
 from deployments.lifecycle import Change, Verb, transition
-from deployments.models import ENDED, OCCUPYING, Deployment, Status
+from deployments.models import Deployment
 from deployments.specs import Spec, check_capacity, check_changeable, check_image, differences
 from hypervisor.base.errors import Conflict, NotFound
 from orgs.events import record

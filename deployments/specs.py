@@ -7,17 +7,11 @@ from typing import Any
 from clusters.capacity import Capacity
 from clusters.models import Cluster, Node
 from clusters.places import Places
+from deployments.choices import ENDED, Condition, OnDependencyFailure, RestartPolicy, Status
 from deployments.dependencies import Wait
 from deployments.environment import Env, comparable
 from deployments.images import check_reference
-from deployments.models import (
-    ENDED,
-    Condition,
-    Deployment,
-    OnDependencyFailure,
-    RestartPolicy,
-    Status,
-)
+from deployments.models import Deployment
 from deployments.requirements import Conditions, existing, holds, in_words, satisfied
 from hypervisor.base.errors import Conflict, Invalid
 

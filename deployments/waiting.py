@@ -16,15 +16,9 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
 
 from deployments import wait_codes
+from deployments.choices import ENDED, OnDependencyFailure, Status
 from deployments.lifecycle import Change, record_wait_reasons, update_reasons
-from deployments.models import (
-    ENDED,
-    Dependency,
-    Deployment,
-    DeploymentQuerySet,
-    OnDependencyFailure,
-    Status,
-)
+from deployments.models import Dependency, Deployment, DeploymentQuerySet
 
 NEXT_CYCLE = "Waits for the next scheduling cycle."
 

@@ -5,7 +5,7 @@ from rest_framework import serializers
 
 from deployments.arrays.fields import AT_ONCE_BOUNDS, LARGEST
 from deployments.arrays.models import Array
-from deployments.models import Status
+from deployments.choices import Status
 from hypervisor.rest.schemas import NAME, example
 from hypervisor.rest.serializers import IntegerField, StrictModelSerializer
 

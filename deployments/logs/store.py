@@ -11,8 +11,11 @@ from django.db import transaction
 from clusters import engines
 from clusters.drivers import driver_for
 from clusters.drivers.base import Cause, Driver, DriverError
+from deployments.choices import ENDED, Status
 from deployments.logs import readers
-from deployments.models import ENDED, Deployment, Run, RunOutput, RunQuerySet, Status
+from deployments.logs.models import RunOutput
+from deployments.models import Deployment
+from deployments.runtime.models import Run, RunQuerySet
 from hypervisor.base import purging
 from hypervisor.base.errors import Conflict, NotFound, Unavailable
 from hypervisor.base.secrets import CannotDecrypt

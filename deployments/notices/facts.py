@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from deployments.models import Deployment, Run
+from deployments.models import Deployment
 from deployments.notices.kinds import Kind
+from deployments.runtime.models import Run
 from hypervisor.base.durations import in_words
 from orgs.models import Event
 

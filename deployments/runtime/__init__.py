@@ -1,5 +1,6 @@
 """Reconciliation of the ledger with the containers.
 
+models         the runs, and the containers that a deleted one may leave behind
 reconcile      compares runs with containers, then stops, launches and records
 known          what a pass knows of each run
 requests       which engines are to be reconciled

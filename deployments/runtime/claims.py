@@ -12,9 +12,9 @@ from clusters.drivers import driver_for
 from clusters.drivers.base import Driver, DriverError, Observation
 from clusters.engines import Engine
 from clusters.wakeups import request
-from deployments.models import AbandonedContainer, Run
 from deployments.runtime import orphans
 from deployments.runtime.lock import exclusive_access
+from deployments.runtime.models import AbandonedContainer, Run
 from hypervisor.base.errors import NotFound, Unavailable
 from hypervisor.base.secrets import CannotDecrypt
 from orgs.events import record

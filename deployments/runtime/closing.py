@@ -14,8 +14,10 @@ from django.db.models.functions import Coalesce
 
 from clusters.wakeups import request_cycle
 from deployments import lifecycle
+from deployments.choices import Status
 from deployments.lifecycle import Change, Verb, transition
-from deployments.models import Deployment, DeploymentQuerySet, Run, Status
+from deployments.models import Deployment, DeploymentQuerySet
+from deployments.runtime.models import Run
 
 _OVER = Q(run=None) | Q(run_ended_at__isnull=False)
 """There was no run, or the newest one has ended."""

@@ -11,11 +11,11 @@ from clusters import engines
 from clusters.drivers.base import Observation, Phase
 from clusters.engines import Engine
 from clusters.models import Cluster
-from deployments.models import Run
 from deployments.runtime import claims
 from deployments.runtime.claims import Inventory
 from deployments.runtime.launching import SETTLE
 from deployments.runtime.lock import exclusive_access
+from deployments.runtime.models import Run
 from deployments.runtime.requests import clusters_to_reconcile
 from hypervisor.base.errors import DomainError
 

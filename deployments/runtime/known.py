@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 
 from clusters.drivers.base import uid_by_run
 from clusters.engines import Engine
-from deployments.models import Run
+from deployments.runtime.models import Run
 
 _COLUMNS = (
     "pk", "deployment_id", "cluster_id", "node_id", "cpu_milli", "ram_mib", "gpu", "launched_at",

@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from clusters.capacity import Capacity
 from clusters.drivers.base import Observation, Phase
 from clusters.models import Node
-from deployments.models import Run
 from deployments.runtime.known import KnownRun
+from deployments.runtime.models import Run
 
 SETTLE = timedelta(seconds=30)
 """How long a container may still appear after a start whose response was lost."""

@@ -24,10 +24,12 @@ from clusters.ownership import ForeignEngine
 from clusters.places import Places
 from clusters.wakeups import request_cycle, request_reconcile
 from deployments import lifecycle
+from deployments.choices import Status
 from deployments.lifecycle import Change, transition, update_reasons
-from deployments.models import Deployment, Run, RunQuerySet, Status
+from deployments.models import Deployment
 from deployments.runtime import closing
 from deployments.runtime.closing import Remark
+from deployments.runtime.models import Run, RunQuerySet
 from hypervisor.base.errors import Conflict
 from orgs.events import record
 from orgs.models import Event

@@ -24,10 +24,11 @@ from clusters.places import Places
 from clusters.wakeups import request_cycle
 from deployments import lifecycle
 from deployments.lifecycle import Change, transition
-from deployments.models import Deployment, Run
+from deployments.models import Deployment
 from deployments.runtime import closing
 from deployments.runtime.known import KnownRun
 from deployments.runtime.lost_contact import ACTOR, BLOCKED
+from deployments.runtime.models import Run
 
 log = structlog.get_logger(__name__)
 

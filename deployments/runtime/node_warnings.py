@@ -7,8 +7,8 @@ from clusters.drivers.base import Cause, Observation, Phase
 from clusters.engines import Engine
 from clusters.places import Places
 from deployments import lifecycle
+from deployments.choices import Status
 from deployments.lifecycle import Change, update_reasons
-from deployments.models import Status
 from deployments.runtime.known import KnownRun
 from deployments.runtime.lost_contact import ACTOR
 

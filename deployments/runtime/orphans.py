@@ -20,7 +20,6 @@ from clusters.engines import Engine
 from clusters.models import Cluster, Connection, Node
 from clusters.ownership import claim_command
 from clusters.wakeups import request_cycle
-from deployments.models import AbandonedContainer, Run
 from deployments.runtime.known import KnownRun
 from deployments.runtime.lost_contact import (
     ACTOR,
@@ -28,6 +27,7 @@ from deployments.runtime.lost_contact import (
     requeue_unlaunched,
     tolerate_failure,
 )
+from deployments.runtime.models import AbandonedContainer, Run
 from orgs.events import record
 from orgs.models import Event
 

@@ -12,9 +12,10 @@ from django.conf import settings
 
 from clusters.drivers.base import Cause, DriverError, Observation
 from deployments import lifecycle
+from deployments.choices import RestartPolicy
 from deployments.lifecycle import Change, Verb
-from deployments.models import RestartPolicy, Run
 from deployments.runtime.closing import Remark
+from deployments.runtime.models import Run
 
 FIRST_DELAY = timedelta(seconds=10)
 LONGEST_DELAY = timedelta(seconds=300)

@@ -24,9 +24,10 @@ from clusters.engines import Engine
 from clusters.places import Places
 from clusters.wakeups import request, request_cycle, request_reconcile
 from deployments import lifecycle
+from deployments.choices import Status
 from deployments.lifecycle import Change, Verb, transition, update_reasons
 from deployments.logs import store
-from deployments.models import Dependency, Run, Status
+from deployments.models import Dependency
 from deployments.registries.services import by_host
 from deployments.runtime import (
     closing,
@@ -41,6 +42,7 @@ from deployments.runtime.known import KnownRun, unfinished, whole
 from deployments.runtime.launching import Launch, launches, may_appear
 from deployments.runtime.lock import one_at_a_time
 from deployments.runtime.lost_contact import ACTOR, tolerate_failure
+from deployments.runtime.models import Run
 from deployments.runtime.outcomes import Ending
 from deployments.runtime.starting import Failure
 from hypervisor.base.secrets import CannotDecrypt

@@ -9,8 +9,8 @@ from django.db.models import Exists, OuterRef, Q
 from clusters.engines import Engine
 from clusters.models import Cluster, Connection
 from clusters.wakeups import RECONCILE, Wakeup
-from deployments.models import AbandonedContainer, Run
 from deployments.runtime import survey
+from deployments.runtime.models import AbandonedContainer, Run
 
 
 def engines_with_work(there: Sequence[Engine]) -> list[Engine]:

@@ -16,12 +16,14 @@ from django.utils import timezone
 
 from clusters.drivers.base import Cause, ContainerSpec, Driver, DriverError
 from clusters.models import Node
+from deployments.choices import Status
 from deployments.lifecycle import Change, update_reasons
-from deployments.models import Deployment, Registry, Run, Status
+from deployments.models import Deployment, Registry
 from deployments.runtime.containers import container_of
 from deployments.runtime.known import KnownRun
 from deployments.runtime.launching import Launch
 from deployments.runtime.lost_contact import ACTOR
+from deployments.runtime.models import Run
 from hypervisor.base import arrays
 
 

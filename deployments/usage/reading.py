@@ -6,7 +6,8 @@ from django.db.models import Count, Q, Sum
 
 from clusters.capacity import Capacity
 from clusters.models import DIMENSIONS, Cluster
-from deployments.models import ACTIVE, Deployment, Status
+from deployments.choices import ACTIVE, Status
+from deployments.models import Deployment
 from orgs.models import Organization
 
 MOST_USERS = 100

@@ -14,7 +14,8 @@ from django.urls import reverse
 
 from accounts.models import User
 from clusters.models import Cluster, Node
-from deployments.models import ENDED, Deployment
+from deployments.choices import ENDED
+from deployments.models import Deployment
 from hypervisor.base.numbers import whole
 from orgs.models import Organization
 

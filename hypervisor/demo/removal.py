@@ -9,7 +9,8 @@ from django.utils.crypto import salted_hmac
 
 from accounts.models import User
 from deployments import services as deployment_services
-from deployments.models import OCCUPYING, Deployment, Status
+from deployments.choices import OCCUPYING, Status
+from deployments.models import Deployment
 from hypervisor.base.errors import Conflict
 from hypervisor.demo import workshop
 from hypervisor.demo.company import TEAMS

@@ -13,7 +13,8 @@ from django.db.models import Count, Min, Q
 from prometheus_client.core import Metric
 
 from clusters.models import DIMENSIONS, Connection
-from deployments.models import LIVE, Deployment, Status
+from deployments.choices import LIVE, Status
+from deployments.models import Deployment
 from hypervisor.metrics.families import Samples, Totals, counter, gauge, histogram, number
 from orgs.models import Organization
 from scheduling.models import Sample

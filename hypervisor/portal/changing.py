@@ -4,7 +4,8 @@ from typing import Any
 
 from accounts.models import User
 from deployments import bulk
-from deployments.models import Deployment, Status
+from deployments.choices import Status
+from deployments.models import Deployment
 from deployments.serializers import DeploymentSerializer
 from deployments.specs import CHANGEABLE_ALWAYS, Spec
 from hypervisor.portal import typed

@@ -17,8 +17,9 @@ from clusters.resources import cores
 from deployments import bulk
 from deployments.arrays.elements import INDEX, SIZE
 from deployments.bulk import Entry
+from deployments.choices import OnDependencyFailure, RestartPolicy
 from deployments.environment import SECRET
-from deployments.models import Deployment, OnDependencyFailure, RestartPolicy
+from deployments.models import Deployment
 from deployments.serializers import DeploymentSerializer
 from hypervisor.base.errors import DomainError
 from hypervisor.portal import typed

@@ -9,8 +9,9 @@ from django.db.models import F
 
 from clusters.wakeups import request_reconcile
 from deployments import lifecycle, wait_codes
+from deployments.choices import ACTIVE, Status
 from deployments.lifecycle import Change, transition
-from deployments.models import ACTIVE, Deployment, Status
+from deployments.models import Deployment
 from hypervisor.base import arrays
 from orgs.events import record_many
 from orgs.models import Event

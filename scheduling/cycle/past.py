@@ -8,7 +8,9 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db.models import Count, F, Max, OuterRef, Q, QuerySet, Subquery
 
-from deployments import models as demand
+from deployments.choices import Status
+from deployments.models import Deployment
+from deployments.runtime.models import Run
 from orgs.models import Event
 
 
@@ -50,12 +52,12 @@ NO_PAST = PastOf()
 def past(organization_ids: Sequence[int], now: datetime) -> dict[int, PastOf]:
     """Return the past of each deployment of the organizations that has one, by id."""
     since = now - timedelta(seconds=settings.SCHEDULER_POLICY.budget_window_seconds)
-    outcome = demand.Run.Outcome
+    outcome = Run.Outcome
     lost = Q(outcome=outcome.EVICTED) | Q(outcome=outcome.MOVED, preempted_by__isnull=False)
-    deployment = demand.Deployment.objects.filter(pk=OuterRef("deployment"))
+    deployment = Deployment.objects.filter(pk=OuterRef("deployment"))
     # Not by a join: as long as PostgreSQL's statistics do not know a new organization, such a join
     # begins with all of its deployments and looks for the runs of each.
-    runs = demand.Run.objects.alias(of=Subquery(deployment.values("organization"))).filter(
+    runs = Run.objects.alias(of=Subquery(deployment.values("organization"))).filter(
         lost, released_at__gt=since, of__in=organization_ids
     )
     counts = runs.order_by().values_list("deployment")
@@ -70,14 +72,14 @@ def past(organization_ids: Sequence[int], now: datetime) -> dict[int, PastOf]:
     }
 
 
-def _in_vain(runs: QuerySet[demand.Run]) -> dict[int, list[InVain]]:
+def _in_vain(runs: QuerySet[Run]) -> dict[int, list[InVain]]:
     """Return the evictions in vain of these runs by their pending preemptors.
 
     The preemptor's run was placed at the moment at which the victim's run was released.
     """
-    ended = (demand.Run.Outcome.FAILED, demand.Run.Outcome.STOPPED)
+    ended = (Run.Outcome.FAILED, Run.Outcome.STOPPED)
     rows = runs.filter(
-        preempted_by__status=demand.Status.PENDING,
+        preempted_by__status=Status.PENDING,
         preempted_by__runs__placed_at=F("released_at"),
         preempted_by__runs__started_at=None,
     ).values_list("preempted_by", "released_at", "deployment", "preempted_by__runs__outcome")

@@ -13,7 +13,8 @@ from django.utils import timezone
 
 from clusters.places import Places
 from deployments import waiting
-from deployments.models import Deployment, Status
+from deployments.choices import Status
+from deployments.models import Deployment
 from orgs.models import Event
 from scheduling.cycle.array_limits import before
 from scheduling.cycle.next_plan import plan_and_backlog

@@ -17,14 +17,9 @@ from django.utils import timezone
 
 from clusters.models import Cluster, Node
 from clusters.places import Places
+from deployments.choices import OCCUPYING, OnDependencyFailure, Status
 from deployments.dependencies import lock_graph
-from deployments.models import (
-    OCCUPYING,
-    Dependency,
-    Deployment,
-    OnDependencyFailure,
-    Status,
-)
+from deployments.models import Dependency, Deployment
 from hypervisor.base.errors import DomainError
 from orgs.events import noted
 from orgs.models import Organization

@@ -18,7 +18,8 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from clusters.models import Cluster, Node
 from deployments import wait_codes, waiting
-from deployments.models import OCCUPYING, Dependency, Deployment, Status
+from deployments.choices import OCCUPYING, Status
+from deployments.models import Dependency, Deployment
 from orgs.models import Organization
 from scheduling.cycle.snapshot import load_many
 from scheduling.insight.forecast import Start, read_past

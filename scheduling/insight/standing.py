@@ -10,7 +10,8 @@ from datetime import datetime
 
 from clusters.models import Cluster
 from deployments import waiting
-from deployments.models import Deployment, Status
+from deployments.choices import Status
+from deployments.models import Deployment
 from scheduling.cycle.next_plan import plan_and_backlog
 from scheduling.cycle.snapshot import Loaded, load_many
 from scheduling.insight.explain import wait_reason

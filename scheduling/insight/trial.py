@@ -15,7 +15,8 @@ from django.db import transaction
 from django.utils import timezone
 
 from clusters.wakeups import RUN_CYCLE, Wakeup, withheld
-from deployments.models import Deployment, Status
+from deployments.choices import Status
+from deployments.models import Deployment
 from hypervisor.base.locks import wait_at_most
 from orgs.tenancy import Person
 from scheduling.cycle import working_copy

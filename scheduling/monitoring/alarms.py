@@ -12,8 +12,9 @@ from clusters.engines import Engine
 from clusters.models import Cluster, Connection, Node
 from clusters.places import Places
 from deployments import wait_codes
-from deployments.models import Deployment, Run
+from deployments.models import Deployment
 from deployments.runtime import orphans
+from deployments.runtime.models import Run
 from hypervisor.base.durations import in_words
 from orgs.models import Event
 from scheduling.models import Sample

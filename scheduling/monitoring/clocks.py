@@ -16,8 +16,10 @@ from django.db.models.functions import Least
 from django.utils import timezone
 
 from clusters.models import Connection
+from deployments.choices import Status
 from deployments.lifecycle import Change, update_reasons
-from deployments.models import Deployment, Run, Status
+from deployments.models import Deployment
+from deployments.runtime.models import Run
 from deployments.runtime.outcomes import LONGEST_DELAY
 from scheduling.models import ClusterSample, Pulse, Sample, SchedulingCycle
 

@@ -15,7 +15,7 @@ from django.db.models.functions import TruncMinute
 from django.utils import timezone
 
 from clusters.models import DIMENSIONS
-from deployments.models import Run
+from deployments.runtime.models import Run
 from scheduling.models import ClusterSample, Sample, SchedulingCycle
 from scheduling.monitoring.health import cycles_are_late_after
 from scheduling.monitoring.histogram import histogram

@@ -12,7 +12,7 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from deployments.models import Run
+from deployments.runtime.models import Run
 from scheduling.models import CountedUntil, SchedulingCycle
 from scheduling.monitoring.minutes import WAITS
 

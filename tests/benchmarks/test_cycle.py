@@ -3,7 +3,9 @@
 import pytest
 
 from benchmarks.cycle import World, compare, waiting
-from deployments.models import Deployment, Run, Status
+from deployments.choices import Status
+from deployments.models import Deployment
+from deployments.runtime.models import Run
 from orgs.models import Event
 from scheduling.insight.verify import violations
 

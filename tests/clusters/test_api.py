@@ -13,7 +13,7 @@ from clusters.capacity import Capacity
 from clusters.models import Cluster
 from clusters.resources import describe
 from deployments import services as deployment_services
-from deployments.models import Status
+from deployments.choices import Status
 from orgs.models import Event, Membership, Organization, Role
 from tests.fixtures.deployments import Bring, Submit
 from tests.fixtures.people import ClientFor

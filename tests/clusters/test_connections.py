@@ -14,7 +14,7 @@ from clusters.capacity import Capacity
 from clusters.connections import Route
 from clusters.drivers.base import Cause, DriverError
 from clusters.models import Cluster, Connection
-from deployments.models import Status
+from deployments.choices import Status
 from hypervisor.base.errors import Conflict, Invalid
 from hypervisor.base.secrets import encrypt
 from orgs.models import Event

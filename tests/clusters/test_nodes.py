@@ -11,7 +11,8 @@ from clusters.capacity import Capacity
 from clusters.models import Cluster, Node
 from clusters.nodes import NodeSpec
 from deployments import services as deployment_services
-from deployments.models import Deployment, Status
+from deployments.choices import Status
+from deployments.models import Deployment
 from orgs.models import Event, Organization, Role
 from scheduling.insight.verify import violations
 from tests.fixtures.deployments import Bring, MemberAs

@@ -10,7 +10,8 @@ from clusters.models import Cluster
 from clusters.nodes import NodeSpec
 from clusters.places import Places
 from deployments import moves
-from deployments.models import Deployment, Status
+from deployments.choices import Status
+from deployments.models import Deployment
 from orgs.models import Organization
 from scheduling.cycle.run import run_cycle
 from scheduling.cycle.snapshot import load

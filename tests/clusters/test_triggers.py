@@ -6,7 +6,8 @@ from django.db import connection, transaction
 from clusters.capacity import Capacity
 from clusters.models import Cluster, Node
 from clusters.nodes import NodeSpec
-from deployments.models import Deployment, Status
+from deployments.choices import Status
+from deployments.models import Deployment
 from orgs.models import Organization
 from scheduling.insight.verify import violations
 from tests.fixtures.deployments import Bring, Submit

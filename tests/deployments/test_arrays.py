@@ -13,8 +13,9 @@ from rest_framework.test import APIClient
 from accounts.models import AuditEntry, User
 from clusters.models import Cluster
 from deployments import lifecycle
+from deployments.choices import Status
 from deployments.lifecycle import Change, transition
-from deployments.models import Array, Deployment, Status
+from deployments.models import Array, Deployment
 from deployments.retention import purge_ended
 from orgs.models import Event, Organization, Role
 from scheduling.cycle.run import run_cycle

@@ -7,8 +7,9 @@ from rest_framework.test import APIClient
 
 from accounts.models import User
 from clusters.models import Cluster
+from deployments.choices import ENDED, Status
 from deployments.dependencies import Wait
-from deployments.models import ENDED, Deployment, Status
+from deployments.models import Deployment
 from orgs.models import Event, Membership, Organization, Role
 from tests.fixtures.deployments import Bring, Submit
 from tests.fixtures.people import ClientFor

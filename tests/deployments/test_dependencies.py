@@ -10,9 +10,10 @@ from rest_framework.test import APIClient
 from accounts.models import User
 from clusters.models import Cluster
 from deployments import services, waiting
+from deployments.choices import Condition, Status
 from deployments.dependencies import Wait
 from deployments.lifecycle import Change
-from deployments.models import Condition, Dependency, Deployment, Status
+from deployments.models import Dependency, Deployment
 from orgs.models import Event, Organization
 from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle

@@ -10,7 +10,8 @@ from rest_framework.test import APIClient
 
 from accounts.models import AuditEntry, IdempotencyKey, User
 from clusters.models import Cluster
-from deployments.models import Deployment, Run
+from deployments.models import Deployment
+from deployments.runtime.models import Run
 from orgs.models import Event
 from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle

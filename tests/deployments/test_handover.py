@@ -7,7 +7,7 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.models import User
-from deployments.models import ENDED, LIVE, Status
+from deployments.choices import ENDED, LIVE, Status
 from orgs import services as org_services
 from orgs.models import Event, Membership, Organization, Role
 from scheduling.cycle.run import run_cycle

@@ -16,7 +16,8 @@ from rest_framework.test import APIClient
 
 from accounts.models import IdempotencyKey, User
 from clusters.models import Cluster
-from deployments.models import Deployment, Status
+from deployments.choices import Status
+from deployments.models import Deployment
 from orgs.models import Event
 from tests.fixtures.deployments import Bring
 from tests.fixtures.people import ClientFor

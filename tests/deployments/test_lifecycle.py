@@ -10,8 +10,10 @@ from accounts.models import User
 from clusters.models import Cluster
 from deployments import lifecycle
 from deployments.bulk import Entry, submit_many
+from deployments.choices import ENDED, Status
 from deployments.lifecycle import VERBS, Change, Verb, transition
-from deployments.models import ENDED, Dependency, Deployment, Run, Status
+from deployments.models import Dependency, Deployment
+from deployments.runtime.models import Run
 from deployments.specs import Spec
 from orgs.models import Event, Organization
 from scheduling.insight.verify import violations

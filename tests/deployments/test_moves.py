@@ -6,8 +6,10 @@ from clusters import services as cluster_services
 from clusters.capacity import Capacity
 from clusters.models import Cluster, Node
 from deployments import services
-from deployments.models import Deployment, Run, Status
+from deployments.choices import Status
+from deployments.models import Deployment
 from deployments.moves import move
+from deployments.runtime.models import Run
 from hypervisor.base.errors import Conflict, Invalid, NotFound
 from orgs.models import Event, Organization
 from scheduling.cycle.run import run_cycle

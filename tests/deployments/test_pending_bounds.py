@@ -13,8 +13,9 @@ from accounts.models import User
 from clusters.models import Cluster
 from deployments import bounds
 from deployments.bulk import Entry, submit_many
+from deployments.choices import Status
 from deployments.insertion import insert_at_once
-from deployments.models import Deployment, Status
+from deployments.models import Deployment
 from deployments.specs import Spec
 from hypervisor.base.errors import NotFound
 from orgs.models import Event, Organization

@@ -12,7 +12,8 @@ from rest_framework.test import APIClient
 
 from accounts.models import AuditEntry, IdempotencyKey, User
 from clusters.models import Cluster
-from deployments.models import Deployment, Registry, Status
+from deployments.choices import Status
+from deployments.models import Deployment, Registry
 from deployments.registries import services
 from orgs.models import Event, Membership, Organization, Role
 from scheduling.cycle.run import run_cycle

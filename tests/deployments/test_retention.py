@@ -12,9 +12,12 @@ from pytest_django import Settings
 from accounts.models import AuditEntry
 from clusters.models import Cluster
 from deployments import lifecycle, retention
+from deployments.choices import ENDED, Status
 from deployments.dependencies import Wait
 from deployments.lifecycle import Change, transition
-from deployments.models import ENDED, AbandonedContainer, Deployment, Run, RunOutput, Status
+from deployments.logs.models import RunOutput
+from deployments.models import Deployment
+from deployments.runtime.models import AbandonedContainer, Run
 from hypervisor.base import purging
 from orgs.models import Event
 from scheduling.insight.verify import violations

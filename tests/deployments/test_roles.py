@@ -7,7 +7,8 @@ from rest_framework.test import APIClient
 
 from accounts.models import User
 from clusters.models import Cluster
-from deployments.models import Deployment, Status
+from deployments.choices import Status
+from deployments.models import Deployment
 from orgs.models import Role
 from tests.fixtures.deployments import Bring, MemberAs
 from tests.fixtures.people import ClientFor

@@ -10,7 +10,8 @@ from rest_framework.test import APIClient
 from accounts.models import AuditEntry, User
 from clusters.drivers.base import RunAs
 from clusters.models import Cluster
-from deployments.models import Deployment, Status
+from deployments.choices import Status
+from deployments.models import Deployment
 from orgs.models import Event
 from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle

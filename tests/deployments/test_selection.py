@@ -13,8 +13,10 @@ from rest_framework.test import APIClient
 from accounts.models import User
 from clusters.models import Cluster
 from deployments import selection, services
+from deployments.choices import ENDED, Status
 from deployments.dependencies import Wait
-from deployments.models import ENDED, Deployment, Run, Status
+from deployments.models import Deployment
+from deployments.runtime.models import Run
 from orgs.models import Event, Membership, Organization, Role
 from tests.fixtures.deployments import Bring, MemberAs, Submit
 from tests.fixtures.people import ClientFor

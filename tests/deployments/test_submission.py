@@ -8,7 +8,8 @@ from rest_framework.test import APIClient
 from accounts.models import User
 from clusters.models import Cluster
 from clusters.resources import describe
-from deployments.models import Deployment, Status
+from deployments.choices import Status
+from deployments.models import Deployment
 from orgs.models import Event, Membership, Organization, Role
 from tests.fixtures.deployments import Submit
 from tests.fixtures.people import ClientFor

@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from accounts.models import User
-from deployments.models import Run, Status
+from deployments.choices import Status
+from deployments.runtime.models import Run
 from deployments.usage.over_time import read
 from orgs.models import Organization
 from tests.fixtures.deployments import Bring

@@ -10,9 +10,10 @@ from pytest_django import Settings
 from clusters import connections
 from clusters.connections import Route
 from clusters.models import Cluster, Connection
+from deployments.choices import Status
 from deployments.environment import seal
 from deployments.logs import store
-from deployments.models import Deployment, Status
+from deployments.models import Deployment
 from deployments.registries import services as registries
 from hypervisor.base.errors import Invalid
 from orgs.models import Organization

@@ -30,10 +30,12 @@ from clusters.capacity import Capacity
 from clusters.drivers.docker.labels import CONNECTION, RUN, label_filter
 from clusters.models import Cluster, Connection
 from deployments import services
+from deployments.choices import Status
 from deployments.environment import seal
 from deployments.logs import store
-from deployments.models import Deployment, Run, Status
+from deployments.models import Deployment
 from deployments.runtime import lost_contact
+from deployments.runtime.models import Run
 from hypervisor.base.errors import Conflict
 from hypervisor.standalone.bootstrap import ROOT
 from orgs.models import Event, Organization

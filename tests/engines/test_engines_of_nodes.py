@@ -22,7 +22,8 @@ from clusters.drivers.docker.labels import CONNECTION
 from clusters.models import Connection, Node
 from clusters.nodes import NodeSpec
 from deployments import moves
-from deployments.models import Deployment, Status
+from deployments.choices import Status
+from deployments.models import Deployment
 from deployments.runtime.reconcile import reconcile as reconcile_engine
 from hypervisor.base.errors import Conflict
 from orgs.models import Organization

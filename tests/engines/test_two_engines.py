@@ -10,8 +10,9 @@ from clusters.connections import Route
 from clusters.drivers.base import Observation, Phase
 from clusters.models import Cluster, Connection
 from deployments import lifecycle, services
+from deployments.choices import Status
 from deployments.lifecycle import Change, transition
-from deployments.models import Deployment, Status
+from deployments.models import Deployment
 from orgs.models import Organization
 from tests.fixtures.deployments import Submit
 from tests.fixtures.docker import NewEngine

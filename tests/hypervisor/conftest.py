@@ -3,7 +3,8 @@
 import pytest
 
 from accounts.models import User
-from deployments.models import Array, Deployment, Status
+from deployments.choices import Status
+from deployments.models import Array, Deployment
 from deployments.notices import services as notices
 from deployments.registries import services as registries
 from orgs.models import Organization, Role

@@ -5,7 +5,8 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.models import User
-from deployments.models import Deployment, Status
+from deployments.choices import Status
+from deployments.models import Deployment
 from scheduling.insight import forecast
 from tests.fixtures.deployments import Bring, Submit
 

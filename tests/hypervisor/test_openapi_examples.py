@@ -13,7 +13,7 @@ from clusters.models import Cluster
 from clusters.nodes import NodeSpec
 from deployments.arrays.elements import ArraySpec
 from deployments.bulk import Entry, submit_many
-from deployments.models import Status
+from deployments.choices import Status
 from deployments.notices import services as notices
 from deployments.registries import services as registries
 from deployments.specs import Spec

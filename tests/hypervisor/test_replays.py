@@ -9,7 +9,7 @@ from rest_framework.test import APIClient
 from accounts.idempotency import IdempotentMixin
 from accounts.models import IdempotencyKey, User
 from deployments import services
-from deployments.models import Status
+from deployments.choices import Status
 from deployments.notices import services as notices
 from orgs.models import Membership, Organization, Role
 from orgs.webhooks import services as webhooks

@@ -8,7 +8,8 @@ from rest_framework.test import APIClient
 
 from accounts.models import AuditEntry, User
 from clusters.models import Cluster
-from deployments.models import Deployment, Status
+from deployments.choices import Status
+from deployments.models import Deployment
 from orgs.models import Event, Membership, Organization, Role
 from orgs.tokens.grants import Scope
 from tests.fixtures.deployments import Bring

@@ -3,7 +3,8 @@ from pytest_django import DjangoAssertNumQueries
 
 from accounts.models import User
 from clusters.models import Cluster
-from deployments.models import Deployment, Status
+from deployments.choices import Status
+from deployments.models import Deployment
 from orgs.models import Event, Membership, Organization, Role
 from tests.fixtures.deployments import Submit
 from tests.fixtures.people import ClientFor

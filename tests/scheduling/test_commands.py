@@ -14,7 +14,8 @@ from accounts.models import User
 from clusters.models import Cluster
 from clusters.resources import describe
 from deployments import services
-from deployments.models import Deployment, Status
+from deployments.choices import Status
+from deployments.models import Deployment
 from deployments.specs import Spec
 from orgs.models import Organization
 from scheduling.models import SchedulingCycle

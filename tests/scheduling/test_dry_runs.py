@@ -16,8 +16,9 @@ from rest_framework.test import APIClient
 from accounts.models import IdempotencyKey, User
 from clusters.models import Cluster
 from deployments import services
+from deployments.choices import OnDependencyFailure, Status
 from deployments.dependencies import Wait
-from deployments.models import Deployment, OnDependencyFailure, Status
+from deployments.models import Deployment
 from deployments.specs import Spec
 from orgs.models import Membership, Organization, Role
 from orgs.tokens.grants import Scope

@@ -9,8 +9,9 @@ from clusters import services as cluster_services
 from clusters.capacity import Capacity
 from clusters.nodes import NodeSpec
 from deployments import services
+from deployments.choices import ACTIVE, ENDED, Status
 from deployments.dependencies import Wait
-from deployments.models import ACTIVE, ENDED, Deployment, Status
+from deployments.models import Deployment
 from deployments.specs import Spec
 from hypervisor.base.errors import DomainError
 from orgs.models import Organization

@@ -10,9 +10,9 @@ from clusters import engines
 from clusters.drivers.base import Observation, Phase
 from clusters.engines import Engine
 from clusters.management.naming import ACTOR, cluster_named
-from deployments.models import Run
 from deployments.runtime import claims
 from deployments.runtime.claims import Inventory
+from deployments.runtime.models import Run
 from hypervisor.base import commands
 from hypervisor.base.errors import DomainError
 

@@ -8,7 +8,9 @@ from unfold.admin import TabularInline
 from unfold.contrib.filters.admin import DropdownFilter, TextFilter
 
 from deployments import labels, services
-from deployments.models import Dependency, Deployment, Run, Status
+from deployments.choices import Status
+from deployments.models import Dependency, Deployment
+from deployments.runtime.models import Run
 from hypervisor.base.numbers import whole
 from hypervisor.console.bases import (
     HistoryAdmin,

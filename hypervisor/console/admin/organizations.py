@@ -18,7 +18,8 @@ from unfold.contrib.filters.admin import (
 
 from accounts.models import User
 from clusters.models import Cluster
-from deployments.models import OCCUPYING, Deployment, Status
+from deployments.choices import OCCUPYING, Status
+from deployments.models import Deployment
 from hypervisor.base.numbers import whole
 from hypervisor.console.bases import HistoryAdmin, KindFilter, ServiceAdmin, TimeFilter, badge_of
 from hypervisor.console.pages.organizations import OrganizationPage

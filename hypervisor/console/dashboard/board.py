@@ -5,7 +5,7 @@ from datetime import datetime
 
 from django.utils import timezone
 
-from deployments.models import Run
+from deployments.runtime.models import Run
 from hypervisor.base.durations import with_milliseconds
 from hypervisor.console.dashboard import capacity, over_time, queue
 from hypervisor.console.dashboard.capacity import ClusterNow, OrganizationNow

@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 
 from django.db.models import Aggregate, Count, Min, Q
 
-from deployments.models import Deployment, Run
+from deployments.models import Deployment
+from deployments.runtime.models import Run
 from hypervisor.base.numbers import whole
 from scheduling.models import Sample
 from scheduling.monitoring.histogram import merge, quantile

@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 from django.urls import reverse
 from django.utils import timezone
 
-from deployments.models import OCCUPYING
+from deployments.choices import OCCUPYING
 from hypervisor.console.pages.base import TopLevelPage
 from hypervisor.ui.data.deployment import Button, describe, offered
 

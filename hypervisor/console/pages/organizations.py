@@ -11,7 +11,8 @@ from django.utils import timezone
 
 from clusters.capacity import Capacity
 from clusters.models import Cluster
-from deployments.models import Deployment, Status
+from deployments.choices import Status
+from deployments.models import Deployment
 from hypervisor.console.pages.base import TopLevelPage
 from hypervisor.ui.charts import Bar
 from hypervisor.ui.data.amounts import bars

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from clusters.models import Cluster
 from clusters.places import Places
-from deployments.models import Run
+from deployments.runtime.models import Run
 from hypervisor.base.numbers import whole
 from hypervisor.console.pages.base import TopLevelPage
 from hypervisor.ui.data.queue import EMPTY, TITLES

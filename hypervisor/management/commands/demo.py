@@ -9,7 +9,9 @@ from django.core.management.base import CommandError, CommandParser
 from django.db.models import Count
 
 from deployments import images
-from deployments.models import ENDED, Deployment, Run, Status
+from deployments.choices import ENDED, Status
+from deployments.models import Deployment
+from deployments.runtime.models import Run
 from hypervisor.base import commands
 from hypervisor.base.errors import DomainError
 from hypervisor.base.numbers import argument

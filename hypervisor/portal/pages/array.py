@@ -9,7 +9,8 @@ from django.urls import reverse
 
 from accounts.models import User
 from deployments import selection
-from deployments.models import Array, Deployment, DeploymentQuerySet, Status
+from deployments.choices import Status
+from deployments.models import Array, Deployment, DeploymentQuerySet
 from hypervisor.portal.actions import ConfirmPage
 from hypervisor.portal.rights import check, may
 

@@ -7,8 +7,9 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils import timezone
 
+from deployments.choices import ENDED, OCCUPYING
 from deployments.logs import store
-from deployments.models import ENDED, OCCUPYING, Deployment
+from deployments.models import Deployment
 from hypervisor.base.numbers import whole
 from hypervisor.portal.bases import PortalPage
 from hypervisor.portal.rights import may, permitted

@@ -14,7 +14,8 @@ from django.utils import timezone
 
 from clusters.places import Places
 from deployments import labels
-from deployments.models import ENDED, Array, Deployment, DeploymentQuerySet, Status
+from deployments.choices import ENDED, Status
+from deployments.models import Array, Deployment, DeploymentQuerySet
 from hypervisor.base.numbers import whole
 from hypervisor.portal.bases import PortalPage
 from hypervisor.portal.pages.array import offered

@@ -10,7 +10,8 @@ from django.db.models import Q
 
 from clusters.capacity import Capacity
 from clusters.models import DIMENSIONS, Cluster
-from deployments.models import Deployment, Run
+from deployments.models import Deployment
+from deployments.runtime.models import Run
 from hypervisor.ui.data.cluster_timeline import Stay, Timeline
 from orgs.models import Event
 from scheduling.cycle.next_plan import next_plan

@@ -11,7 +11,9 @@ from django.db.models import Q, QuerySet
 
 from clusters.places import Places
 from deployments import requirements
-from deployments.models import ENDED, Deployment, Run, Status
+from deployments.choices import ENDED, Status
+from deployments.models import Deployment
+from deployments.runtime.models import Run
 from hypervisor.ui.data.deployment_timeline import RUNS_SHOWN, draw
 from hypervisor.ui.data.logs import last_output
 from orgs.models import Event

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from django.http import QueryDict
 
 from deployments.logs import store
-from deployments.models import Deployment, Run
+from deployments.models import Deployment
+from deployments.runtime.models import Run
 from hypervisor.base.errors import DomainError
 from hypervisor.base.numbers import whole
 

@@ -9,7 +9,8 @@ from django.db.models import Count
 from clusters import node_rules
 from clusters.capacity import NOTHING, Capacity
 from clusters.models import Cluster, Node
-from deployments.models import OCCUPYING, Run
+from deployments.choices import OCCUPYING
+from deployments.runtime.models import Run
 from hypervisor.ui.charts import Bar
 from hypervisor.ui.data.amounts import bars
 from hypervisor.ui.data.cluster_data import Reservation

@@ -11,7 +11,8 @@ from django.utils.safestring import SafeString
 
 from clusters.places import Places
 from clusters.resources import ResourceColumns, cores
-from deployments.models import Deployment, Run
+from deployments.models import Deployment
+from deployments.runtime.models import Run
 from hypervisor.ui.data import event_kinds
 from hypervisor.ui.data.cluster_timeline import Bar, band_of
 from hypervisor.ui.data.gpus import Block

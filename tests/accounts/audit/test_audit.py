@@ -20,7 +20,8 @@ from clusters import services as cluster_services
 from clusters.capacity import Capacity
 from clusters.models import Cluster
 from deployments import services
-from deployments.models import Deployment, Status
+from deployments.choices import Status
+from deployments.models import Deployment
 from orgs.models import Organization
 from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle

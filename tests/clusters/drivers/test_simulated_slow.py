@@ -22,7 +22,7 @@ from clusters.drivers.base import Phase
 from clusters.drivers.kinds import KINDS
 from clusters.models import Cluster, Connection
 from clusters.services import create, update
-from deployments.models import Status
+from deployments.choices import Status
 from hypervisor.base.errors import Conflict
 from orgs.models import Organization
 from tests.fixtures.deployments import Bring

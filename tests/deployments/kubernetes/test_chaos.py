@@ -13,8 +13,10 @@ from clusters import drivers
 from clusters.drivers.kubernetes import pods
 from clusters.models import Cluster
 from deployments import services
+from deployments.choices import Status
 from deployments.environment import seal
-from deployments.models import Deployment, Run, Status
+from deployments.models import Deployment
+from deployments.runtime.models import Run
 from scheduling.cycle.run import run_cycle
 from scheduling.insight.verify import violations
 from scheduling.models import SchedulingCycle

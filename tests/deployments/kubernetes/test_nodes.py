@@ -13,7 +13,9 @@ from clusters.capacity import Capacity
 from clusters.connections import Route
 from clusters.drivers.kubernetes import pods, states
 from clusters.models import Cluster, Node
-from deployments.models import Deployment, Run, Status
+from deployments.choices import Status
+from deployments.models import Deployment
+from deployments.runtime.models import Run
 from hypervisor.base.errors import Conflict, Invalid
 from orgs.models import Event, Organization
 from scheduling.cycle.run import run_cycle

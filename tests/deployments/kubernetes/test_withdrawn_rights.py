@@ -8,7 +8,8 @@ from django.utils import timezone
 from clusters import drivers
 from clusters.drivers.kubernetes import following
 from clusters.models import Cluster, Connection
-from deployments.models import Deployment, Status
+from deployments.choices import Status
+from deployments.models import Deployment
 from orgs.models import Organization
 from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle

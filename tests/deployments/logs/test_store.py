@@ -21,7 +21,9 @@ from clusters.models import Cluster, Connection
 from deployments import services
 from deployments.logs import readers, store
 from deployments.logs.follow_limit import Following
-from deployments.models import Deployment, Run, RunOutput
+from deployments.logs.models import RunOutput
+from deployments.models import Deployment
+from deployments.runtime.models import Run
 from hypervisor.base.errors import Busy
 from tests.fixtures.deployments import Submit
 from tests.fixtures.people import ClientFor

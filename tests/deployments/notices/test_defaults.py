@@ -9,7 +9,8 @@ from pytest_django import Settings
 from accounts.models import User
 from clusters.models import Cluster
 from deployments import lifecycle
-from deployments.models import Deployment, Notice, NoticeMessage, Status
+from deployments.choices import Status
+from deployments.models import Deployment, Notice, NoticeMessage
 from orgs.models import Membership, Organization
 from tests.deployments.notices.conftest import Happen, Send, text_of
 from tests.fixtures.deployments import Bring, Submit

@@ -11,7 +11,8 @@ from clusters.models import Cluster
 from deployments import lifecycle
 from deployments.arrays.elements import ArraySpec
 from deployments.bulk import Entry, submit_many
-from deployments.models import Deployment, Notice, Status
+from deployments.choices import Status
+from deployments.models import Deployment, Notice
 from deployments.notices import recipients
 from deployments.specs import Spec
 from orgs.models import Organization

@@ -7,7 +7,8 @@ from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from accounts.models import AuditEntry, User
-from deployments.models import NoticeRule, Status
+from deployments.choices import Status
+from deployments.models import NoticeRule
 from deployments.notices import services
 from hypervisor.base.secrets import decrypt
 from orgs.models import Membership, Organization, Role

@@ -9,7 +9,8 @@ from django.utils import timezone
 
 from accounts.models import User
 from clusters.models import Cluster
-from deployments.models import Deployment, Notice, Status
+from deployments.choices import Status
+from deployments.models import Deployment, Notice
 from deployments.notices.kinds import Kind
 from orgs.models import Membership, Organization, Role
 from tests.deployments.notices.conftest import PLACED, AddRule, Clock, Happen, Send

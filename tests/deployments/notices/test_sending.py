@@ -17,7 +17,8 @@ from pytest_django import Settings
 from structlog.testing import capture_logs
 
 from accounts.models import User
-from deployments.models import NoticeCount, NoticeMessage, NoticeRecipient, NoticeRule, Status
+from deployments.choices import Status
+from deployments.models import NoticeCount, NoticeMessage, NoticeRecipient, NoticeRule
 from deployments.notices import mail, outbox, sender, services
 from deployments.notices.collecting import collect
 from deployments.notices.outbox import LEASE

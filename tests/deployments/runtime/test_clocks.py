@@ -8,7 +8,9 @@ from django.utils import timezone
 
 from clusters.models import Cluster, Connection
 from deployments import services
-from deployments.models import Deployment, Run, Status
+from deployments.choices import Status
+from deployments.models import Deployment
+from deployments.runtime.models import Run
 from scheduling.models import Pulse
 from scheduling.monitoring import clocks, heartbeats
 from tests.fixtures.deployments import Submit

@@ -9,9 +9,11 @@ from django.utils import timezone
 from clusters.drivers.base import Cause
 from clusters.models import Cluster
 from deployments import lifecycle, services
+from deployments.choices import RestartPolicy, Status
 from deployments.lifecycle import Change, transition
-from deployments.models import Deployment, RestartPolicy, Run, Status
+from deployments.models import Deployment
 from deployments.runtime.lost_contact import declare_lost
+from deployments.runtime.models import Run
 from deployments.tasks import reconcile_all
 from orgs.models import Event
 from scheduling.insight.verify import violations

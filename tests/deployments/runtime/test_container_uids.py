@@ -9,7 +9,9 @@ from django.utils import timezone
 from clusters.drivers.base import Cause, DriverError, uid_by_run
 from clusters.models import Cluster, Connection
 from deployments import services
-from deployments.models import AbandonedContainer, Deployment, Run, Status
+from deployments.choices import Status
+from deployments.models import Deployment
+from deployments.runtime.models import AbandonedContainer, Run
 from deployments.tasks import purge_outputs
 from orgs.models import Event
 from tests.fixtures.deployments import Submit

@@ -19,11 +19,13 @@ from clusters.engines import Engine
 from clusters.models import Cluster, Connection, Node
 from clusters.wakeups import RECONCILE, RECONCILE_ENGINE, flush
 from deployments import lifecycle, moves, services
+from deployments.choices import Status
 from deployments.lifecycle import Change, transition
-from deployments.models import AbandonedContainer, Deployment, Run, Status
+from deployments.models import Deployment
 from deployments.runtime import comparison
 from deployments.runtime.lock import exclusive_access, one_at_a_time
 from deployments.runtime.lost_contact import declare_lost
+from deployments.runtime.models import AbandonedContainer, Run
 from deployments.runtime.requests import periodic_requests
 from deployments.tasks import purge_outputs, reconcile_all, reconcile_cluster, reconcile_engine
 from hypervisor.base.errors import Conflict, Invalid

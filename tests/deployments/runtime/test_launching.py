@@ -9,7 +9,9 @@ from django.utils import timezone
 from clusters.drivers.base import Phase
 from clusters.models import Cluster
 from deployments import services
-from deployments.models import Deployment, Run, Status
+from deployments.choices import Status
+from deployments.models import Deployment
+from deployments.runtime.models import Run
 from orgs.models import Event
 from tests.fixtures.deployments import Submit
 from tests.support.fake_engine import SLOW, FakeEngine

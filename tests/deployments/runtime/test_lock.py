@@ -13,7 +13,8 @@ from django.db import connection, connections
 from clusters.engines import Engine
 from clusters.models import Cluster
 from clusters.wakeups import RECONCILE, flush, request_rerun
-from deployments.models import Deployment, Status
+from deployments.choices import Status
+from deployments.models import Deployment
 from deployments.runtime.lock import one_at_a_time
 from deployments.tasks import reconcile_all, reconcile_cluster
 from tests.fixtures.deployments import Submit

@@ -13,8 +13,10 @@ from accounts.models import User
 from clusters.drivers.base import DriverError
 from clusters.models import Cluster, Connection
 from deployments import moves, services
-from deployments.models import Deployment, Run, Status
+from deployments.choices import Status
+from deployments.models import Deployment
 from deployments.runtime import lost_contact
+from deployments.runtime.models import Run
 from hypervisor.base.errors import Conflict
 from hypervisor.base.secrets import CannotDecrypt
 from orgs.models import Event, Organization

@@ -20,9 +20,11 @@ from clusters import services as cluster_services
 from clusters.drivers.base import Cause, Phase
 from clusters.models import Cluster
 from deployments import moves, services
+from deployments.choices import Condition, RestartPolicy, Status
 from deployments.dependencies import Wait
-from deployments.models import Condition, Deployment, RestartPolicy, Run, Status
+from deployments.models import Deployment
 from deployments.runtime import lost_contact
+from deployments.runtime.models import Run
 from deployments.specs import Spec
 from hypervisor.base.errors import DomainError
 from orgs.models import Organization

@@ -4,7 +4,9 @@ import pytest
 
 from clusters.drivers.base import Cause
 from clusters.models import Cluster
-from deployments.models import Deployment, Run, Status
+from deployments.choices import Status
+from deployments.models import Deployment
+from deployments.runtime.models import Run
 from orgs.models import Event
 from tests.fixtures.deployments import Submit
 from tests.support.fake_engine import FakeEngine

@@ -9,8 +9,10 @@ from django.utils import timezone
 from clusters.drivers.base import Cause, DriverError
 from clusters.models import Cluster
 from deployments import services
-from deployments.models import Deployment, RestartPolicy, Run, Status
+from deployments.choices import RestartPolicy, Status
+from deployments.models import Deployment
 from deployments.runtime import outcomes
+from deployments.runtime.models import Run
 from orgs.models import Event
 from tests.fixtures.deployments import Submit
 from tests.support.clock import at

@@ -19,8 +19,10 @@ from clusters import connections, ownership
 from clusters.connections import Route
 from clusters.models import Cluster, Connection
 from deployments import services
-from deployments.models import Deployment, Run, Status
+from deployments.choices import Status
+from deployments.models import Deployment
 from deployments.runtime import claims, lost_contact
+from deployments.runtime.models import Run
 from orgs.models import Event
 from tests.fixtures.deployments import Submit
 from tests.support.fake_engine import FakeEngine

@@ -6,8 +6,10 @@ from django.utils import timezone
 
 from clusters.models import Cluster, SimulatedContainer
 from deployments import lifecycle, services
+from deployments.choices import Status
 from deployments.lifecycle import Change, transition
-from deployments.models import Deployment, Run, Status
+from deployments.models import Deployment
+from deployments.runtime.models import Run
 from tests.fixtures.deployments import Submit
 from tests.support.reconcile import reconcile
 

@@ -10,9 +10,11 @@ from django.utils import timezone
 from clusters.drivers.base import Cause, ContainerSpec, DriverError
 from clusters.models import Cluster, SimulatedContainer
 from deployments import lifecycle
+from deployments.choices import Status
 from deployments.lifecycle import Change, transition
-from deployments.models import Deployment, Run, Status
+from deployments.models import Deployment
 from deployments.runtime import reconcile as reconciling
+from deployments.runtime.models import Run
 from tests.fixtures.deployments import Submit
 from tests.support.fake_engine import FakeDriver, FakeEngine
 from tests.support.locks import held

@@ -10,7 +10,8 @@ from clusters.drivers.base import Cause
 from clusters.models import Cluster, SimulatedContainer
 from clusters.wakeups import RECONCILE
 from deployments import services
-from deployments.models import AbandonedContainer, Deployment, Run
+from deployments.models import Deployment
+from deployments.runtime.models import AbandonedContainer, Run
 from deployments.runtime.requests import periodic_requests
 from tests.fixtures.deployments import Submit
 from tests.support.reconcile import reconcile

@@ -16,7 +16,9 @@ from clusters import services as cluster_services
 from clusters.capacity import Capacity
 from clusters.models import Cluster, Connection, Node
 from clusters.nodes import NodeSpec
-from deployments.models import Deployment, Run, Status
+from deployments.choices import Status
+from deployments.models import Deployment
+from deployments.runtime.models import Run
 from orgs.models import Organization
 from scheduling.cycle.run import run_cycle
 from scheduling.models import ClusterSample, SchedulingCycle

@@ -16,8 +16,10 @@ from clusters.capacity import Capacity
 from clusters.models import Cluster, Node
 from clusters.nodes import NodeSpec
 from deployments import lifecycle, services
+from deployments.choices import Status
 from deployments.lifecycle import Change, transition
-from deployments.models import Deployment, Run, Status
+from deployments.models import Deployment
+from deployments.runtime.models import Run
 from hypervisor.console.dashboard import read
 from hypervisor.console.dashboard.board import Dashboard
 from orgs.models import Organization

@@ -15,9 +15,10 @@ from django.utils import timezone
 from accounts.models import User
 from clusters.models import Cluster
 from deployments import lifecycle, services
+from deployments.choices import Status
 from deployments.dependencies import Wait
 from deployments.lifecycle import Change, transition
-from deployments.models import Deployment, Status
+from deployments.models import Deployment
 from orgs.models import Organization
 from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle

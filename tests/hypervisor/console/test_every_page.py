@@ -11,7 +11,7 @@ from django.test import Client
 from django.urls import reverse
 
 from clusters.models import Cluster
-from deployments.models import Status
+from deployments.choices import Status
 from orgs.models import Organization
 from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle

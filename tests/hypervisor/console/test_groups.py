@@ -13,7 +13,8 @@ from django_celery_beat.models import PeriodicTask
 
 from accounts.models import User
 from clusters.models import Cluster
-from deployments.models import Deployment, Status
+from deployments.choices import Status
+from deployments.models import Deployment
 from hypervisor.console import groups
 from hypervisor.console.urls import urlpatterns as own_urls
 from orgs.models import Event, Organization

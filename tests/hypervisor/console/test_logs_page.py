@@ -7,7 +7,10 @@ from django.urls import reverse
 from django.utils import timezone
 
 from clusters.models import Cluster, SimulatedContainer
-from deployments.models import Deployment, Run, RunOutput, Status
+from deployments.choices import Status
+from deployments.logs.models import RunOutput
+from deployments.models import Deployment
+from deployments.runtime.models import Run
 from hypervisor.ui.data.logs import as_text
 from tests.fixtures.deployments import Bring, Submit
 

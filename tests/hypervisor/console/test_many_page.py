@@ -11,7 +11,8 @@ from django.urls import reverse
 from accounts.models import User
 from clusters.models import Cluster
 from deployments import selection
-from deployments.models import Deployment, Status
+from deployments.choices import Status
+from deployments.models import Deployment
 from hypervisor.console import bases
 from hypervisor.console.pages import preview
 from orgs.models import Event

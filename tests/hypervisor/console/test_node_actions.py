@@ -12,7 +12,7 @@ from django.utils import timezone
 from clusters import node_rules, nodes
 from clusters.capacity import Capacity
 from clusters.models import Cluster, Connection, Node
-from deployments.models import Status
+from deployments.choices import Status
 from hypervisor.base.errors import DomainError
 from scheduling.insight.operator_actions import ACTIONS, Needs
 from tests.fixtures.deployments import Bring

@@ -12,7 +12,7 @@ from django.urls import reverse
 from accounts.models import User
 from clusters.models import Cluster
 from deployments import services
-from deployments.models import Status
+from deployments.choices import Status
 from orgs.models import Membership, Organization
 from scheduling.cycle.run import run_cycle
 from scheduling.models import ClusterSample, SchedulingCycle

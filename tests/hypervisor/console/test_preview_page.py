@@ -13,7 +13,8 @@ from clusters import services as cluster_services
 from clusters.capacity import Capacity
 from clusters.models import Cluster
 from deployments import services
-from deployments.models import Deployment, Status
+from deployments.choices import Status
+from deployments.models import Deployment
 from orgs.models import Event, Organization
 from tests.fixtures.deployments import Bring, Submit
 from tests.support.console import address, confirm

@@ -15,7 +15,8 @@ from django.utils import timezone
 
 from clusters.models import Cluster, Connection
 from clusters.wakeups import ENGINES
-from deployments.models import Deployment, Status
+from deployments.choices import Status
+from deployments.models import Deployment
 from hypervisor.standalone.bootstrap import ROOT
 from hypervisor.version import VERSION
 from orgs.models import Organization

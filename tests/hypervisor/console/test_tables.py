@@ -15,9 +15,11 @@ from clusters import services as cluster_services
 from clusters.capacity import Capacity
 from clusters.models import Cluster, SimulatedContainer
 from deployments import lifecycle
+from deployments.choices import Status
 from deployments.dependencies import Wait
 from deployments.lifecycle import Change, transition
-from deployments.models import Dependency, Deployment, Run, Status
+from deployments.models import Dependency, Deployment
+from deployments.runtime.models import Run
 from orgs.models import Event, Organization
 from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle

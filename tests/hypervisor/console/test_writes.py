@@ -13,7 +13,8 @@ from django.urls import reverse
 
 from accounts.models import User
 from clusters.models import Cluster
-from deployments.models import Deployment, Status
+from deployments.choices import Status
+from deployments.models import Deployment
 from hypervisor.console.bases import HistoryAdmin, ServiceAdmin
 from orgs.models import Organization
 from tests.fixtures.deployments import Bring

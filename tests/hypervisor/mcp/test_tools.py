@@ -10,7 +10,10 @@ from rest_framework.test import APIClient
 
 from accounts.models import AuditEntry, User
 from clusters.models import Cluster
-from deployments.models import Deployment, Run, RunOutput, Status
+from deployments.choices import Status
+from deployments.logs.models import RunOutput
+from deployments.models import Deployment
+from deployments.runtime.models import Run
 from hypervisor.mcp import results, submission
 from hypervisor.mcp.tools import TOOLS
 from orgs.models import Event, Organization

@@ -10,7 +10,9 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from clusters.models import Cluster
-from deployments.models import Deployment, Run, Status
+from deployments.choices import Status
+from deployments.models import Deployment
+from deployments.runtime.models import Run
 from hypervisor.metrics import page
 from scheduling.models import SchedulingCycle
 from scheduling.monitoring import totals

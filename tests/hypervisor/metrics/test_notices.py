@@ -7,7 +7,8 @@ from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 from pytest_django import Settings
 
-from deployments.models import Notice, NoticeCount, NoticeMessage, NoticeRecipient, Status
+from deployments.choices import Status
+from deployments.models import Notice, NoticeCount, NoticeMessage, NoticeRecipient
 from deployments.notices import outbox
 from deployments.notices.collecting import collect
 from hypervisor.metrics import page

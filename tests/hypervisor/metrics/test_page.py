@@ -11,7 +11,9 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from redis import RedisError
 
 from clusters.models import Cluster, Connection
-from deployments.models import Deployment, Run, Status
+from deployments.choices import Status
+from deployments.models import Deployment
+from deployments.runtime.models import Run
 from hypervisor.metrics import page
 from orgs.models import Organization
 from scheduling.models import CountedUntil, Sample, Total

@@ -6,7 +6,8 @@ import pytest
 from django.urls import reverse
 
 from accounts.models import User
-from deployments.models import Array, Deployment, Status
+from deployments.choices import Status
+from deployments.models import Array, Deployment
 from orgs.models import Organization
 from tests.fixtures.deployments import Bring, Submit
 from tests.hypervisor.portal.conftest import Browse

@@ -8,8 +8,9 @@ from django.urls import reverse
 
 from accounts.models import User
 from clusters.models import Cluster
+from deployments.choices import RestartPolicy, Status
 from deployments.environment import SECRET, opened, plain, seal
-from deployments.models import Array, Deployment, RestartPolicy, Status
+from deployments.models import Array, Deployment
 from orgs.models import Event
 from tests.fixtures.deployments import Bring, Submit
 from tests.hypervisor.portal.conftest import Browse

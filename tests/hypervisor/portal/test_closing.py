@@ -6,7 +6,8 @@ from django.utils import timezone
 
 from accounts import closing
 from accounts.models import AuditEntry, User
-from deployments.models import Deployment, NoticeRule, Status
+from deployments.choices import Status
+from deployments.models import Deployment, NoticeRule
 from orgs import services
 from orgs.models import Event, Organization, Role
 from orgs.tokens.grants import Scope

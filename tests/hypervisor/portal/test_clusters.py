@@ -8,7 +8,7 @@ from django.urls import reverse
 from accounts.models import User
 from clusters import services
 from clusters.models import Cluster
-from deployments.models import Status
+from deployments.choices import Status
 from orgs.models import Organization, Role
 from tests.fixtures.deployments import Bring, MemberAs
 from tests.hypervisor.portal.conftest import Browse

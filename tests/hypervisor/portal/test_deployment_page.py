@@ -11,7 +11,8 @@ from django.utils import timezone
 from accounts.models import User
 from clusters.models import Cluster, SimulatedContainer
 from deployments import services
-from deployments.models import Deployment, Status
+from deployments.choices import Status
+from deployments.models import Deployment
 from orgs.models import Organization, Role
 from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle

@@ -12,7 +12,8 @@ from clusters.models import Cluster
 from deployments import services
 from deployments.arrays.elements import ArraySpec
 from deployments.bulk import Entry, submit_many
-from deployments.models import Deployment, Status
+from deployments.choices import Status
+from deployments.models import Deployment
 from deployments.specs import Spec
 from orgs.models import Membership, Organization, Role
 from tests.fixtures.deployments import Bring, Submit

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from clusters.models import Cluster
-from deployments.models import Status
+from deployments.choices import Status
 from deployments.registries.models import Registry
 from orgs.feed.kinds import OF_DEPLOYMENTS
 from orgs.feed.numbering import number_events

@@ -8,7 +8,8 @@ from django.urls import reverse
 
 from accounts.models import User
 from clusters.models import Cluster
-from deployments.models import Deployment, Status
+from deployments.choices import Status
+from deployments.models import Deployment
 from hypervisor.portal.rights import MEMBERS_ACTIONS
 from orgs.models import Role
 from tests.fixtures.deployments import Bring, MemberAs, Submit

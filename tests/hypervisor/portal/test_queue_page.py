@@ -3,7 +3,7 @@
 from accounts.models import User
 from clusters.models import Cluster
 from deployments import services
-from deployments.models import Status
+from deployments.choices import Status
 from orgs.models import Membership, Organization, Role
 from tests.fixtures.deployments import Bring, MemberAs, Submit
 from tests.hypervisor.portal.conftest import Browse

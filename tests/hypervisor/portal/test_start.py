@@ -12,7 +12,7 @@ from accounts.models import User
 from clusters import services
 from clusters.capacity import Capacity
 from clusters.models import Cluster
-from deployments.models import Status
+from deployments.choices import Status
 from hypervisor.demo import progress
 from hypervisor.tasks import fill_demo
 from orgs.models import Organization

@@ -9,8 +9,9 @@ from django.urls import reverse
 
 from accounts.models import User
 from clusters.models import Cluster
+from deployments.choices import Status
 from deployments.environment import opened
-from deployments.models import Array, Deployment, Status
+from deployments.models import Array, Deployment
 from orgs.models import Membership, Organization, Role
 from tests.fixtures.deployments import Bring, MemberAs, Submit
 from tests.hypervisor.portal.conftest import Browse

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rest_framework.exceptions import ValidationError
 
-from deployments.models import Dependency, Deployment, Status
+from deployments.choices import Status
+from deployments.models import Dependency, Deployment
 from deployments.serializers import BulkSerializer, DeploymentSerializer
 
 _NAMES = [*DeploymentSerializer.Meta.fields, "no_such_field"]

@@ -8,7 +8,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 
 from clusters.models import Cluster
-from deployments.models import Status
+from deployments.choices import Status
 from hypervisor.base.numbers import read_whole, whole
 from hypervisor.console.pages.replays import PolicyForm
 from hypervisor.ui.forms import CapacityForm, PriorityForm

@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from clusters.models import Cluster
-from deployments.models import Deployment, Run
+from deployments.models import Deployment
+from deployments.runtime.models import Run
 from hypervisor.ui.data.deployment_timeline import RUNS_SHOWN, Row, draw
 from orgs.models import Event
 

@@ -5,7 +5,8 @@ from itertools import count
 from typing import Any
 
 from clusters.capacity import Capacity
-from deployments.models import Deployment, Run
+from deployments.models import Deployment
+from deployments.runtime.models import Run
 from hypervisor.ui.data.cluster_data import Reservation
 from hypervisor.ui.data.gpus import Block, Gpus, gpus_of
 from hypervisor.ui.templatetags.wording import gpus

@@ -10,8 +10,9 @@ from django.conf import settings
 from rest_framework.test import APIClient
 
 from accounts.models import User
+from deployments.choices import Status
 from deployments.lifecycle import VERBS
-from deployments.models import Deployment, Status
+from deployments.models import Deployment
 from hypervisor.base.errors import Gone
 from orgs.events import record
 from orgs.feed import reading

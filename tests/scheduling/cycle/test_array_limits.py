@@ -12,7 +12,8 @@ from clusters.models import Cluster
 from deployments import services
 from deployments.arrays.elements import ArraySpec
 from deployments.bulk import Entry, submit_many
-from deployments.models import ACTIVE, Array, Deployment, Status
+from deployments.choices import ACTIVE, Status
+from deployments.models import Array, Deployment
 from deployments.specs import Spec
 from orgs.models import Organization
 from scheduling.cycle.run import run_cycle

@@ -16,9 +16,11 @@ from clusters import services as cluster_services
 from clusters.capacity import Capacity
 from clusters.models import DIMENSIONS, Cluster
 from deployments import services
+from deployments.choices import Status
 from deployments.dependencies import Wait
-from deployments.models import Deployment, Run, Status
+from deployments.models import Deployment
 from deployments.moves import move
+from deployments.runtime.models import Run
 from deployments.specs import Spec
 from hypervisor.base.errors import DomainError
 from orgs.models import Organization

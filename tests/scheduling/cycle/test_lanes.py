@@ -20,7 +20,7 @@ from redis import Redis
 
 from clusters.models import Cluster
 from clusters.wakeups import RUN_CYCLE, flush, rerun_requested
-from deployments.models import Status
+from deployments.choices import Status
 from orgs.models import Organization
 from scheduling import tasks
 from scheduling.cycle import lanes, run

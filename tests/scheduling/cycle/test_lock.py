@@ -17,7 +17,8 @@ from clusters.capacity import Capacity
 from clusters.models import Cluster
 from clusters.wakeups import RUN_CYCLE, flush
 from deployments import services
-from deployments.models import Deployment, Status
+from deployments.choices import Status
+from deployments.models import Deployment
 from deployments.specs import Spec
 from orgs.models import Organization
 from scheduling.cycle import next_plan as next_plan_module

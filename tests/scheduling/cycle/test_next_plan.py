@@ -14,7 +14,8 @@ from rest_framework.test import APIClient
 
 from accounts.models import User
 from clusters.places import Places
-from deployments.models import ACTIVE, Run, Status
+from deployments.choices import ACTIVE, Status
+from deployments.runtime.models import Run
 from orgs.models import Role
 from scheduling.cycle.run import run_cycle
 from scheduling.insight.explain import explain

@@ -10,8 +10,10 @@ from accounts.models import User
 from clusters import nodes
 from clusters.models import Cluster, Node
 from deployments import services
-from deployments.models import Deployment, Run, Status
+from deployments.choices import Status
+from deployments.models import Deployment
 from deployments.moves import move
+from deployments.runtime.models import Run
 from orgs.models import Event, Organization
 from scheduling.cycle.recording import replay, unpack
 from scheduling.cycle.run import run_cycle

@@ -6,7 +6,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from clusters.models import Cluster
-from deployments.models import Status
+from deployments.choices import Status
 from orgs.models import Organization
 from scheduling.cycle.recording import Decision, Kind, decisions, pack, unpack
 from scheduling.cycle.run import run_cycle

@@ -13,7 +13,9 @@ from clusters import services as cluster_services
 from clusters.capacity import Capacity
 from clusters.models import Cluster
 from deployments import services
-from deployments.models import Deployment, Run, Status
+from deployments.choices import Status
+from deployments.models import Deployment
+from deployments.runtime.models import Run
 from deployments.specs import Spec
 from orgs.models import Event, Organization
 from scheduling.cycle.run import run_cycle

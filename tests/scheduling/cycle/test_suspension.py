@@ -8,7 +8,8 @@ import time_machine
 
 from clusters.models import Cluster
 from deployments import services
-from deployments.models import Deployment, Status
+from deployments.choices import Status
+from deployments.models import Deployment
 from orgs.models import Event
 from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle

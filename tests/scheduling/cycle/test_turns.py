@@ -7,7 +7,8 @@ from django.core.cache import cache
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from clusters.wakeups import RUN_CYCLE
-from deployments.models import Deployment, Status
+from deployments.choices import Status
+from deployments.models import Deployment
 from orgs.models import Organization
 from scheduling.cycle.run import run_cycle
 from scheduling.models import SchedulingCycle

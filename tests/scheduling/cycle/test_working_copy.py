@@ -18,7 +18,8 @@ from clusters.models import Cluster
 from deployments import changes, services
 from deployments.arrays.models import Array
 from deployments.changes import DeploymentChange
-from deployments.models import Dependency, Deployment, Status
+from deployments.choices import Status
+from deployments.models import Dependency, Deployment
 from orgs.models import Organization
 from scheduling.cycle import competing, working_copy
 from scheduling.cycle.kept import Kept

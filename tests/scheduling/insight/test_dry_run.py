@@ -14,7 +14,8 @@ from clusters.models import Cluster
 from deployments import services
 from deployments.bulk import Entry
 from deployments.dependencies import Wait
-from deployments.models import Array, Dependency, Deployment, Run
+from deployments.models import Array, Dependency, Deployment
+from deployments.runtime.models import Run
 from deployments.specs import Spec
 from orgs.models import Event, Organization
 from scheduling.cycle.run import run_cycle

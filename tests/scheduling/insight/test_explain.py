@@ -14,8 +14,9 @@ from clusters import services as cluster_services
 from clusters.capacity import Capacity
 from clusters.models import Cluster
 from deployments import services
+from deployments.choices import Status
 from deployments.dependencies import Wait
-from deployments.models import Deployment, Status
+from deployments.models import Deployment
 from orgs.models import Event, Organization
 from scheduling.cycle.run import run_cycle
 from scheduling.insight.explain import explain

@@ -14,7 +14,8 @@ from rest_framework.test import APIClient
 
 from accounts.models import User
 from clusters.models import Cluster
-from deployments.models import Deployment, Status
+from deployments.choices import Status
+from deployments.models import Deployment
 from deployments.run_times import latest_run_times
 from orgs.models import Organization
 from scheduling.cycle.next_plan import plan_and_backlog

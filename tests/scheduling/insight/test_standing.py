@@ -10,8 +10,9 @@ from clusters.models import Cluster
 from deployments import services
 from deployments.arrays.elements import ArraySpec
 from deployments.bulk import Entry, submit_many
+from deployments.choices import Status
 from deployments.dependencies import Wait
-from deployments.models import Deployment, Status
+from deployments.models import Deployment
 from deployments.specs import Spec
 from orgs.models import Organization
 from scheduling.cycle.run import run_cycle

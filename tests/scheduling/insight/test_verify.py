@@ -12,9 +12,11 @@ from django.utils import timezone
 
 from clusters.models import Cluster, Node
 from deployments import lifecycle
+from deployments.choices import Status
 from deployments.dependencies import Wait
 from deployments.lifecycle import Change, transition
-from deployments.models import Deployment, Run, Status
+from deployments.models import Deployment
+from deployments.runtime.models import Run
 from orgs.models import Event, Organization
 from scheduling.cycle.run import run_cycle
 from scheduling.insight.verify import CHECKS, violations

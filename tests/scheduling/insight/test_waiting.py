@@ -16,8 +16,9 @@ from clusters import services as cluster_services
 from clusters.capacity import Capacity
 from clusters.models import Cluster
 from deployments import bulk, services, waiting
+from deployments.choices import Condition, OnDependencyFailure, RestartPolicy, Status
 from deployments.dependencies import Wait
-from deployments.models import Condition, Deployment, OnDependencyFailure, RestartPolicy, Status
+from deployments.models import Deployment
 from deployments.specs import Spec
 from orgs.models import Event, Organization
 from scheduling.insight.explain import explain

@@ -17,8 +17,10 @@ from clusters import services as cluster_services
 from clusters.models import Cluster, Connection
 from clusters.wakeups import ENGINES
 from deployments import services, waiting
+from deployments.choices import Status
 from deployments.dependencies import Wait
-from deployments.models import Deployment, Run, Status
+from deployments.models import Deployment
+from deployments.runtime.models import Run
 from hypervisor.console.links import link_of
 from orgs.models import Event, Organization
 from scheduling.cycle.run import run_cycle

@@ -17,8 +17,10 @@ from structlog.testing import capture_logs
 
 from clusters.models import Cluster
 from deployments import services
-from deployments.models import Deployment, Run, Status
+from deployments.choices import Status
+from deployments.models import Deployment
 from deployments.runtime import closing, outcomes
+from deployments.runtime.models import Run
 from hypervisor.celery import app
 from orgs.models import Event, Organization
 from scheduling.insight import verify

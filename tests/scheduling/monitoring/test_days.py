@@ -5,7 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from clusters.models import Cluster
-from deployments.models import Deployment, Run, Status
+from deployments.choices import Status
+from deployments.models import Deployment
+from deployments.runtime.models import Run
 from orgs.models import Event
 from scheduling.models import Day, Sample
 from scheduling.monitoring.days import roll_up

@@ -12,9 +12,11 @@ from clusters import services as cluster_services
 from clusters.capacity import Capacity
 from clusters.models import Cluster
 from deployments import lifecycle, services
+from deployments.choices import Status
 from deployments.dependencies import Wait
 from deployments.lifecycle import Change, transition
-from deployments.models import Deployment, Run, Status
+from deployments.models import Deployment
+from deployments.runtime.models import Run
 from orgs.models import Organization
 from scheduling.models import ClusterSample, Sample, SchedulingCycle
 from scheduling.monitoring import idle

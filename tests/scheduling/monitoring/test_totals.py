@@ -8,7 +8,9 @@ from django.utils import timezone
 
 from benchmarks.service import wait_until
 from clusters.models import Cluster
-from deployments.models import Deployment, Run, Status
+from deployments.choices import Status
+from deployments.models import Deployment
+from deployments.runtime.models import Run
 from orgs import events
 from orgs.models import Organization
 from scheduling.models import CountedUntil, SchedulingCycle, Total

@@ -8,7 +8,7 @@ from django.utils import timezone
 from clusters import node_rules
 from clusters.capacity import Capacity
 from clusters.models import Cluster
-from deployments.models import OCCUPYING
+from deployments.choices import OCCUPYING
 from hypervisor.portal.pages.clusters.base import DELETE, DELETE_NODE, RENAME, STEER, OfCluster
 from hypervisor.portal.pages.clusters.steering import NEEDED, OFFERED
 from hypervisor.ui.data.amounts import bars
